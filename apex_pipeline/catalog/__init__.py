@@ -1,0 +1,1 @@
+"""For consumers: open a lake and read tables with pandas and pyarrow; no Dagster needed."""

@@ -1,0 +1,1 @@
+"""A synthetic race weekend with planted faults, and the answers."""

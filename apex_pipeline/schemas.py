@@ -1,0 +1,490 @@
+"""The published tables, each described once: columns, types, units, meaning, keys, order, bounds.
+
+One :class:`Table` object feeds the Arrow schema of the Parquet files, Dagster's column schema, the blocking checks and
+``docs/tables.md``. Here belong descriptions and the rules that can be told from a single table. Not here: how a table
+is made (``sources``), where it is kept (``storage``), or anything of Dagster's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Kind = Literal["text", "label", "integer", "number", "flag", "time_utc", "time_of_day", "text_list"]
+
+# ``label`` is for values that repeat on every row. It is dictionary-encoded with 32-bit indices because that is the
+# type pandas and pyarrow give a hive partition column: with any other, reading a folder of files that also carry the
+# column fails ("Unable to merge: Field track has incompatible types").
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "text": pa.string(),
+    "label": pa.dictionary(pa.int32(), pa.string()),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "flag": pa.bool_(),
+    "time_utc": pa.timestamp("ms", tz="UTC"),
+    "time_of_day": pa.time32("ms"),
+    "text_list": pa.list_(pa.string()),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a published table.
+
+    Attributes:
+        name: Column name; a quantity carries its unit as suffix (``_s``, ``_kph``, ``_utc``).
+        kind: What it holds; decides the Arrow type.
+        meaning: One sentence for the data dictionary.
+        unit: Unit in words where it has one.
+        is_required: Null is not allowed.
+        at_least: Smallest allowed value.
+        at_most: Largest allowed value.
+        one_of: Closed list of allowed values.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    unit: str = ""
+    is_required: bool = False
+    at_least: float | None = None
+    at_most: float | None = None
+    one_of: tuple[str, ...] = ()
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The Arrow type of the column."""
+        return _ARROW_TYPES[self.kind]
+
+    @property
+    def arrow_field(self) -> pa.Field:
+        """The Arrow field, with meaning and unit in its metadata."""
+        metadata = {"description": self.meaning}
+        if self.unit:
+            metadata["unit"] = self.unit
+        return pa.field(self.name, self.arrow_type, nullable=not self.is_required, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One published table.
+
+    Attributes:
+        name: Table name; with ``folder`` it is the asset key and the path in the store.
+        folder: ``tables`` for data per session, ``catalog`` for what describes them.
+        meaning: What one row is.
+        columns: In published order.
+        key: Columns that together name a row; no two rows agree in all of them.
+        order: Columns the rows are sorted by.
+        takes_more_columns: Unknown channels may follow the declared columns (as ``number``).
+    """
+
+    name: str
+    folder: Literal["tables", "catalog"]
+    meaning: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    order: tuple[str, ...] = field(default=())
+    takes_more_columns: bool = False
+
+    @property
+    def asset_key(self) -> tuple[str, str]:
+        """The asset key, which is also the path in the store."""
+        return (self.folder, self.name)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the declared columns."""
+        return pa.schema([column.arrow_field for column in self.columns], metadata={"description": self.meaning})
+
+    def schema_with(self, extra: Iterable[str] = ()) -> pa.Schema:
+        """Return the schema with further nullable number columns, for tables that take them."""
+        schema = self.schema
+        for name in extra:
+            schema = schema.append(_extra_column(name).arrow_field)
+        return schema
+
+    def empty(self) -> pa.Table:
+        """Return the table with no rows."""
+        return self.schema.empty_table()
+
+    def from_columns(self, values: dict[str, object]) -> pa.Table:
+        """Build a table of this schema from columns given by name; a column not given is null on every row."""
+        length = max((len(column) for column in values.values()), default=0)  # type: ignore[arg-type]
+        arrays = [
+            pa.array(values[column.name], type=column.arrow_type)
+            if column.name in values
+            else pa.nulls(length, type=column.arrow_type)
+            for column in self.columns
+        ]
+        return pa.Table.from_arrays(arrays, schema=self.schema)
+
+    def from_rows(self, rows: list[dict[str, object]]) -> pa.Table:
+        """Build a table of this schema from rows given as dictionaries; a missing entry is null."""
+        return self.from_columns({column.name: [row.get(column.name) for row in rows] for column in self.columns})
+
+    def violations(self, table: pa.Table) -> list[str]:
+        """Return what is wrong with ``table``, one sentence each; an empty list means it may be published."""
+        shape = self._shape_violations(table.schema)
+        if shape:
+            return shape
+        return [*self._value_violations(table), *self._key_violations(table)]
+
+    def _shape_violations(self, found: pa.Schema) -> list[str]:
+        problems: list[str] = []
+        for column in self.columns:
+            index = found.get_field_index(column.name)
+            if index < 0:
+                problems.append(f"column {column.name} is missing")
+            elif found.field(index).type != column.arrow_type:
+                problems.append(f"column {column.name} is {found.field(index).type}, not {column.arrow_type}")
+        if not self.takes_more_columns:
+            known = {column.name for column in self.columns}
+            problems.extend(f"column {name} is not declared" for name in found.names if name not in known)
+        return problems
+
+    def _value_violations(self, table: pa.Table) -> list[str]:
+        problems: list[str] = []
+        for column in self.columns:
+            values = table.column(column.name)
+            if column.is_required and values.null_count:
+                problems.append(f"column {column.name} is null on {values.null_count} rows")
+            outside = _count_outside(column, values)
+            if outside:
+                problems.append(f"column {column.name} is outside its bounds on {outside} rows")
+        return problems
+
+    def _key_violations(self, table: pa.Table) -> list[str]:
+        distinct = table.group_by(list(self.key)).aggregate([]).num_rows
+        if distinct == table.num_rows:
+            return []
+        return [f"{table.num_rows - distinct} rows repeat the key ({', '.join(self.key)})"]
+
+
+def _extra_column(name: str) -> Column:
+    return Column(name, "number", "A channel this version has no description for, under the name the car gave it.")
+
+
+def _count_outside(column: Column, values: pa.ChunkedArray) -> int:
+    outside = 0
+    if column.at_least is not None:
+        outside += pc.sum(pc.less(values, column.at_least)).as_py() or 0
+    if column.at_most is not None:
+        outside += pc.sum(pc.greater(values, column.at_most)).as_py() or 0
+    if column.one_of:
+        plain = values.cast(pa.string())
+        outside += pc.sum(pc.invert(pc.is_in(plain, value_set=pa.array([*column.one_of, None])))).as_py() or 0
+    return int(outside)
+
+
+# -- columns that several tables share: the same quantity has the same name and meaning everywhere ---------------------
+
+_TRACK = Column("track", "label", "Track slug, for example barber_motorsports_park.", is_required=True)
+_SESSION = Column(
+    "session", "label", "Session as the files say it (R1, practice), with the season if known.", is_required=True
+)
+_VEHICLE_ID = Column("vehicle_id", "label", "GR86-<chassis>-<car>, as written by the car's unit.", is_required=True)
+_CHASSIS = Column(
+    "chassis", "label", "Chassis number out of vehicle_id: the key of a car within a session.", is_required=True
+)
+_CAR_NUMBER = Column("car_number", "text", "Official start number as text: 03 and 3 are different cars.")
+_SOURCE_FILE = Column("source_file", "label", "Path of the raw file, relative to data/ in the lake.", is_required=True)
+_SOURCE_ROW = Column("source_row", "integer", "Line of the raw file, the header being line 1.", at_least=2)
+
+LAPS = Table(
+    name="laps",
+    folder="tables",
+    meaning="One row per car and lap actually driven.",
+    key=("vehicle_id", "lap_number"),
+    order=("vehicle_id", "lap_number"),
+    columns=(
+        _TRACK,
+        _SESSION,
+        _VEHICLE_ID,
+        _CHASSIS,
+        _CAR_NUMBER,
+        Column(
+            "car_number_method", "label", "How the number was found: suffix of vehicle_id, or official crossing times."
+        ),
+        Column("car_number_confidence", "number", "How sure the number is.", at_least=0, at_most=1),
+        Column("lap_number", "integer", "1, 2, 3 … in driven order.", is_required=True, at_least=1),
+        Column("official_lap_number", "integer", "Lap number of official timing.", at_least=1),
+        Column(
+            "unit_lap", "integer", "Raw counter of the car's unit; null where it had lost count (32768).", at_least=0
+        ),
+        Column("lap_start_utc", "time_utc", "Crossing of the line that begins the lap."),
+        Column("lap_end_utc", "time_utc", "Crossing of the line that ends the lap."),
+        Column("lap_time_s", "number", "Best estimate of the lap time.", "seconds", at_least=0),
+        Column(
+            "lap_time_method",
+            "label",
+            "Where lap_time_s comes from.",
+            one_of=("official", "trigger", "unit_value", "telemetry"),
+        ),
+        Column("trigger_lap_time_s", "number", "Difference of the two crossings.", "seconds", at_least=0),
+        Column("unit_lap_time_s", "number", "Lap time the car's unit reported.", "seconds", at_least=0),
+        Column("official_lap_time_s", "number", "Lap time of official timing.", "seconds", at_least=0),
+        Column("delta_to_official_s", "number", "lap_time before official timing minus official lap time.", "seconds"),
+        Column("confidence", "number", "How sure lap_time_s is; the rule is in docs/laps.md.", at_least=0, at_most=1),
+        Column("is_out_lap", "flag", "The lap began in the pits."),
+        Column("is_in_lap", "flag", "The lap ended in the pits."),
+        Column("is_valid", "flag", "Nothing speaks against the lap time; use these for best laps.", is_required=True),
+        Column("flags", "text_list", "Reasons to look twice, for example late_trigger_pair.", is_required=True),
+        Column("flag_at_finish", "label", "Flag shown at the line: GF green, FCY full-course yellow, FF finish."),
+        Column("s1_s", "number", "Sector 1.", "seconds", at_least=0),
+        Column("s2_s", "number", "Sector 2.", "seconds", at_least=0),
+        Column("s3_s", "number", "Sector 3.", "seconds", at_least=0),
+        Column("top_speed_kph", "number", "Speed at the official speed trap.", "km/h", at_least=0),
+        _SOURCE_FILE,
+        _SOURCE_ROW,
+    ),
+)
+
+TELEMETRY = Table(
+    name="telemetry",
+    folder="tables",
+    meaning="One row per car and sample time; one column per channel, null where the channel was not sent.",
+    key=("vehicle_id", "sample_time_utc", "car_time", "received_time_utc", "repeat"),
+    order=("vehicle_id", "sample_time_utc", "car_time", "received_time_utc", "repeat"),
+    takes_more_columns=True,
+    columns=(
+        _TRACK,
+        _SESSION,
+        _VEHICLE_ID,
+        _CHASSIS,
+        Column("sample_time_utc", "time_utc", "When the reading was taken, car clock repaired.", is_required=True),
+        Column("car_time", "time_utc", "The car's own clock as sent; days off, sometimes stopped."),
+        Column(
+            "received_time_utc",
+            "time_utc",
+            "When the message was received: the earliest one of the row.",
+            is_required=True,
+        ),
+        Column(
+            "repeat", "integer", "0, 1 … for separate readings with the same car time.", is_required=True, at_least=0
+        ),
+        Column("lap_number", "integer", "lap_number of laps, joined by time.", at_least=1),
+        Column("unit_lap", "integer", "Raw counter of the car's unit; null where it had lost count.", at_least=0),
+        Column("speed_kph", "number", "Vehicle speed.", "km/h"),
+        Column("engine_rpm", "number", "Engine speed.", "revolutions per minute"),
+        Column("gear", "number", "Gear; -1 and 6 occur."),
+        Column("throttle_blade_pct", "number", "Throttle blade opening.", "%"),
+        Column("accelerator_pedal_pct", "number", "Accelerator pedal position.", "%"),
+        Column("brake_front_bar", "number", "Front brake pressure.", "bar"),
+        Column("brake_rear_bar", "number", "Rear brake pressure.", "bar"),
+        Column("accel_long_g", "number", "Forward acceleration, + speeding up.", "g"),
+        Column("accel_lat_g", "number", "Sideways acceleration, + left turn.", "g"),
+        Column("steering_deg", "number", "Steering wheel angle, - counterclockwise.", "degrees"),
+        Column("latitude_deg", "number", "Latitude.", "degrees"),
+        Column("longitude_deg", "number", "Longitude.", "degrees"),
+        Column("lap_distance_m", "number", "Distance from start/finish.", "metres"),
+    ),
+)
+
+OFFICIAL_LAPS = Table(
+    name="official_laps",
+    folder="tables",
+    meaning="One row per car and lap of official timing.",
+    key=("car_number", "entry", "lap_number"),
+    order=("car_number", "entry", "lap_number"),
+    columns=(
+        _TRACK,
+        _SESSION,
+        replace(_CAR_NUMBER, is_required=True, meaning="Number as printed, text."),
+        Column(
+            "entry",
+            "integer",
+            "1, 2 … where several cars carry the same printed number (03 and 3 anonymised alike): file order.",
+            is_required=True,
+            at_least=1,
+        ),
+        Column("lap_number", "integer", "Official lap number.", is_required=True, at_least=1),
+        Column("lap_time_s", "number", "Official lap time.", "seconds", is_required=True, at_least=0),
+        Column("elapsed_s", "number", "Sum of the lap times so far.", "seconds", at_least=0),
+        Column("crossing_local_time", "time_of_day", "Time of day of the crossing, track's zone, no date."),
+        Column("s1_s", "number", "Sector 1.", "seconds", at_least=0),
+        Column("s2_s", "number", "Sector 2.", "seconds", at_least=0),
+        Column("s3_s", "number", "Sector 3.", "seconds", at_least=0),
+        Column("average_kph", "number", "Average speed.", "km/h", at_least=0),
+        Column("top_speed_kph", "number", "Speed at the speed trap.", "km/h", at_least=0),
+        Column("pit_time_s", "number", "Time in the pits.", "seconds", at_least=0),
+        Column("is_finish_in_pit", "flag", "The line was crossed in the pit lane.", is_required=True),
+        Column("flag_at_finish", "label", "Flag shown at the line: GF green, FCY full-course yellow, FF finish."),
+        Column("class_name", "label", "Class."),
+        Column("group_name", "label", "Group within the class."),
+        _SOURCE_FILE,
+        _SOURCE_ROW,
+    ),
+)
+
+RESULTS = Table(
+    name="results",
+    folder="tables",
+    meaning="One row per car, classification and version (official or provisional); prefer is_final.",
+    key=("version", "position", "car_number"),
+    order=("version", "position"),
+    columns=(
+        _TRACK,
+        _SESSION,
+        Column(
+            "version",
+            "label",
+            "Which classification the row is from.",
+            is_required=True,
+            one_of=("official", "provisional", "unstated"),
+        ),
+        Column(
+            "is_final", "flag", "The row is of the session's best version: official if there is one.", is_required=True
+        ),
+        Column("position", "integer", "Place.", is_required=True, at_least=1),
+        replace(_CAR_NUMBER, is_required=True, meaning="Number as printed, text."),
+        Column("status", "label", "Classified, Not started …"),
+        Column("laps_completed", "integer", "Laps completed.", at_least=0),
+        Column("total_time_s", "number", "Race time, penalties included.", "seconds", at_least=0),
+        Column("gap_to_first_s", "number", "Gap to the winner, same lap.", "seconds", at_least=0),
+        Column("gap_to_first_laps", "integer", "Gap to the winner in laps.", at_least=0),
+        Column("best_lap_number", "integer", "Lap of the fastest lap.", at_least=0),
+        Column("best_lap_time_s", "number", "Fastest lap.", "seconds", at_least=0),
+        Column("best_lap_kph", "number", "Average speed of the fastest lap.", "km/h", at_least=0),
+        Column("class_name", "label", "Class."),
+        Column("group_name", "label", "Group within the class."),
+        Column("vehicle", "label", "Make and model."),
+        _SOURCE_FILE,
+        _SOURCE_ROW,
+    ),
+)
+
+WEATHER = Table(
+    name="weather",
+    folder="tables",
+    meaning="One row per weather reading, about one a minute.",
+    key=("observed_utc", "source_file", "source_row"),
+    order=("observed_utc",),
+    columns=(
+        _TRACK,
+        _SESSION,
+        Column("observed_utc", "time_utc", "Time of the reading.", is_required=True),
+        Column("air_temp_c", "number", "Air temperature.", "°C"),
+        Column("track_temp_c", "number", "Track temperature; null where the sensor sent only 0.", "°C"),
+        Column("humidity_pct", "number", "Relative humidity.", "%", at_least=0, at_most=100),
+        Column("pressure_hpa", "number", "Air pressure.", "hPa"),
+        Column("wind_speed", "number", "Wind speed; the source does not state its unit.", at_least=0),
+        Column("wind_direction_deg", "number", "Wind direction.", "degrees", at_least=0, at_most=360),
+        Column("is_raining", "flag", "Rain reported."),
+        _SOURCE_FILE,
+        _SOURCE_ROW,
+    ),
+)
+
+REJECTS = Table(
+    name="rejects",
+    folder="tables",
+    meaning="One row per row of a raw file that could not be used, and why. Nothing is dropped without one.",
+    key=("source_file", "source_row", "occurrence"),
+    order=("source_file", "source_row", "occurrence"),
+    columns=(
+        _TRACK,
+        _SESSION,
+        _SOURCE_FILE,
+        Column("source_row", "integer", "Line of the raw file, the header being line 1.", at_least=1),
+        Column("occurrence", "integer", "0, 1 … where one line gave several rejects.", is_required=True, at_least=0),
+        Column("kind", "label", "Kind of the raw file.", is_required=True),
+        Column("reason", "label", "What is wrong, one of a few fixed words.", is_required=True),
+        Column("detail", "text", "The column and value, shortened to 200 characters.", is_required=True),
+    ),
+)
+
+FILES = Table(
+    name="files",
+    folder="catalog",
+    meaning="One row per file seen, with what it is and what became of it.",
+    key=("path",),
+    order=("path",),
+    columns=(
+        Column("path", "text", "Path relative to the source folder and to data/ in the lake.", is_required=True),
+        Column("bytes", "integer", "Size.", is_required=True, at_least=0),
+        Column("sha256", "text", "SHA-256 of the content; null if somebody else uploaded it without one."),
+        Column("content_version", "text", "What tells two contents apart: sha256, else the store's own tag."),
+        Column("kind", "label", "lap_start, telemetry, sections …", is_required=True),
+        Column("track", "label", "Track slug."),
+        Column("track_name", "label", "Track as people write it."),
+        Column("session", "label", "Session."),
+        Column("season", "label", "Season, where a folder or the content says it."),
+        Column("version", "label", "official or provisional, for results."),
+        Column("rule", "label", "The rule that decided.", is_required=True),
+        Column("evidence", "text_list", "What the decision rests on, a sentence each.", is_required=True),
+        Column("confidence", "number", "How sure the decision is.", is_required=True, at_least=0, at_most=1),
+        Column(
+            "status",
+            "label",
+            "ready is used; quarantined contradicts itself; unresolved is not understood; ignored is no race data.",
+            is_required=True,
+            one_of=("ready", "quarantined", "unresolved", "ignored"),
+        ),
+        Column("reason", "text", "Why the file is not used."),
+    ),
+)
+
+TRACKS = Table(
+    name="tracks",
+    folder="catalog",
+    meaning="One row per track with at least one session.",
+    key=("track",),
+    order=("track",),
+    columns=(
+        replace(_TRACK, kind="text"),
+        Column("track_name", "text", "Track as people write it.", is_required=True),
+        Column("sessions", "integer", "Number of sessions.", is_required=True, at_least=1),
+        Column("files", "integer", "Number of files in use.", is_required=True, at_least=0),
+        Column("bytes", "integer", "Their size.", is_required=True, at_least=0),
+    ),
+)
+
+SESSIONS = Table(
+    name="sessions",
+    folder="catalog",
+    meaning="One row per session, with the raw files it has and misses.",
+    key=("track", "session"),
+    order=("track", "session"),
+    columns=(
+        replace(_TRACK, kind="text"),
+        replace(_SESSION, kind="text"),
+        Column("session_type", "label", "race, qualifying, practice or other.", is_required=True),
+        Column("season", "label", "Season, where known."),
+        Column("event_code", "label", "meta_event of the car data."),
+        Column("kinds", "text_list", "Kinds of raw file in use.", is_required=True),
+        Column("missing_kinds", "text_list", "Kinds of raw file a full session would also have.", is_required=True),
+        Column("files", "integer", "Number of files in use.", is_required=True, at_least=0),
+        Column("quarantined_files", "integer", "Number of files set aside.", is_required=True, at_least=0),
+        Column("bytes", "integer", "Size of the files in use.", is_required=True, at_least=0),
+        Column(
+            "inputs_version",
+            "text",
+            "Fingerprint of the files in use: tables are made again when it changes.",
+            is_required=True,
+        ),
+    ),
+)
+
+SESSION_TABLES = (LAPS, TELEMETRY, OFFICIAL_LAPS, RESULTS, WEATHER, REJECTS)
+CATALOG_TABLES = (FILES, TRACKS, SESSIONS)
+ALL_TABLES = {table.name: table for table in (*SESSION_TABLES, *CATALOG_TABLES)}
+
+__all__ = [
+    "ALL_TABLES",
+    "CATALOG_TABLES",
+    "FILES",
+    "LAPS",
+    "OFFICIAL_LAPS",
+    "REJECTS",
+    "RESULTS",
+    "SESSIONS",
+    "SESSION_TABLES",
+    "TELEMETRY",
+    "TRACKS",
+    "WEATHER",
+    "Column",
+    "Table",
+]

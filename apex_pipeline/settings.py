@@ -1,0 +1,160 @@
+"""Every environment variable the project reads, once: name, type, default, help.
+
+Here belongs nothing but that list and its validation. Modules take a :class:`Settings` as argument; none of them reads
+the environment by itself. ``.env`` in the working directory is read too, and the environment wins over it.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from apex_pipeline.errors import ConfigurationError
+
+_TRUE_WORDS = ("true", "1", "yes", "on")
+_FALSE_WORDS = ("false", "0", "no", "off", "")
+_SIZE_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
+
+
+def _parse_switch(value: object) -> object:
+    """Accept the usual words for yes and no in any case; refuse all others by listing them."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _TRUE_WORDS:
+            return True
+        if word in _FALSE_WORDS:
+            return False
+        accepted = ", ".join([*_TRUE_WORDS, *(word for word in _FALSE_WORDS if word)])
+        raise ValueError(f"{value!r} is neither yes nor no; accepted: {accepted}")
+    return value
+
+
+def _parse_size(value: object) -> object:
+    """Read ``512MB``, ``1GB``, ``1GiB`` or plain bytes."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?)B?\s*", value.upper())
+        if match is None or match[2] not in _SIZE_UNITS:
+            raise ValueError(f"{value!r} is not a size; write it like 512MB or 1GB")
+        return int(float(match[1]) * _SIZE_UNITS[match[2]])
+    return value
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _clean_prefix(value: str) -> str:
+    return value.strip("/")
+
+
+Switch = Annotated[bool, BeforeValidator(_parse_switch)]
+ByteSize = Annotated[int, BeforeValidator(_parse_size)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+OptionalText = Annotated[str | None, BeforeValidator(_empty_is_none)]
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
+Prefix = Annotated[str, AfterValidator(_clean_prefix)]
+
+
+class Settings(BaseSettings):
+    """The configuration of one process, read from the environment and ``.env``."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True, frozen=True
+    )
+
+    use_s3_data: Switch = Field(
+        False, alias="USE_S3_DATA", description="The one switch: true keeps the lake in S3, false in a local folder."
+    )
+    source_dir: Path = Field(
+        Path("data"), alias="APEX_SOURCE_DIR", description="Folder of raw race files that a sync reads."
+    )
+    lake_dir: Path = Field(Path("lake"), alias="APEX_LAKE_DIR", description="The lake when it is a local folder.")
+    bucket: str = Field(
+        "apex-racing-data", alias="S3_BUCKET_NAME", description="The lake's bucket when it is in S3.", min_length=3
+    )
+    lake_prefix: Prefix = Field(
+        "", alias="APEX_LAKE_PREFIX", description="Key prefix inside the bucket, for several lakes in one bucket."
+    )
+    aws_access_key_id: OptionalText = Field(
+        None, alias="AWS_ACCESS_KEY_ID", description="Access key; unset uses boto3's other sources (profile, role)."
+    )
+    aws_secret_access_key: OptionalSecret = Field(
+        None, alias="AWS_SECRET_ACCESS_KEY", description="Secret of that key. Never logged."
+    )
+    aws_session_token: OptionalSecret = Field(
+        None, alias="AWS_SESSION_TOKEN", description="Only with temporary credentials. Never logged."
+    )
+    # boto3 itself reads AWS_DEFAULT_REGION only; both are accepted here and passed on explicitly.
+    aws_region: str = Field(
+        "us-east-1",
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION", "aws_region"),
+        description="Region of the bucket (AWS_DEFAULT_REGION is read too).",
+    )
+    s3_endpoint_url: OptionalText = Field(
+        None, alias="S3_ENDPOINT_URL", description="Address of an S3-compatible store; unset means AWS."
+    )
+    allow_create_bucket: Switch = Field(
+        False, alias="ALLOW_CREATE_BUCKET", description="Let a sync create a missing bucket. Never done silently."
+    )
+    dagster_home: Path = Field(
+        Path(".dagster"), alias="DAGSTER_HOME", description="Where Dagster keeps its runs; made on first use."
+    )
+    state_dir: Path = Field(
+        Path(".apex"),
+        alias="APEX_STATE_DIR",
+        description="Scratch of this machine: file fingerprints and temporary files. Safe to delete.",
+    )
+    tracks_file: OptionalPath = Field(
+        None, alias="APEX_TRACKS_FILE", description="YAML with further tracks, aliases and file-name patterns."
+    )
+    # 1 GB leaves room for the system on an 8 GB laptop with a browser open.
+    memory_limit: ByteSize = Field(
+        1_000_000_000, alias="APEX_MEMORY_LIMIT", description="Memory one telemetry conversion may use.", ge=200_000_000
+    )
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        **overrides: Field values that win over the environment, by field name.
+
+    Raises:
+        ConfigurationError: One message that names every variable that cannot be read, with what is accepted.
+    """
+    try:
+        return Settings(**overrides)  # pyright: ignore[reportArgumentType]  -- pydantic validates them
+    except ValidationError as error:
+        problems = "; ".join(f"{_variable_of(entry['loc'])}: {_reason(entry['msg'])}" for entry in error.errors())
+        raise ConfigurationError(
+            f"The configuration cannot be read: {problems}.",
+            "Correct it in the environment or in .env; .env.example lists every variable.",
+        ) from None
+
+
+def environment_variables() -> dict[str, tuple[str, str]]:
+    """Return each variable's default (as text) and help, in the order of declaration."""
+    variables: dict[str, tuple[str, str]] = {}
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        variables[_variable_of((name,))] = (default, field.description or "")
+    return variables
+
+
+def _variable_of(location: tuple[int | str, ...]) -> str:
+    name = str(location[0])
+    field = Settings.model_fields.get(name)
+    if field is None:
+        return name
+    if isinstance(field.validation_alias, AliasChoices):
+        return str(field.validation_alias.choices[0])
+    return field.alias or name
+
+
+def _reason(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+__all__ = ["Settings", "environment_variables", "load_settings"]

@@ -1,0 +1,1 @@
+"""What files mean: pure functions over handed streams, no storage and no Dagster."""

@@ -1,0 +1,1 @@
+"""GR Cup race files: names, CSV dialects, laps, telemetry, official timing."""

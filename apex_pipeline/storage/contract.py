@@ -1,0 +1,142 @@
+"""The object store every other module talks to: one contract, two backends.
+
+Here belongs what both backends promise. Not here: how they keep the promise (``local.py``, ``s3.py``), which one is
+used (``opening.py``), and what is kept where (``layout.py``).
+
+The promises, tested by one suite over every backend:
+
+* A write is whole or not at all: until it has finished, readers see the old object or none.
+* Keys are checked (``keys.py``) before anything is sent, so no key leaves the lake.
+* ``sha256`` of what was written is kept with the object and comes back with :meth:`ObjectStore.head`.
+* Nothing creates a bucket or a lake as a side effect of reading.
+* Every failure is one of the types in :mod:`apex_pipeline.errors`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+# Called with the number of bytes just moved, for progress bars. May be negative when a retry rewinds.
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What the store says about one object.
+
+    Attributes:
+        key: Key inside the lake, without bucket and prefix.
+        size: Bytes.
+        modified_utc: Time of the last write, aware.
+        tag: The store's own version mark (ETag; for files size, time and inode). Changes when the content does.
+        sha256: Hex digest recorded at writing, where known. A listing on S3 does not carry it.
+    """
+
+    key: str
+    size: int
+    modified_utc: datetime
+    tag: str
+    sha256: str | None = None
+
+
+class ObjectStore(ABC):
+    """A lake's object store. Keys are POSIX paths relative to the lake."""
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """Address of the lake, for people and for other readers (``/path/lake`` or ``s3://bucket/prefix``)."""
+
+    @abstractmethod
+    def uri_of(self, key: str) -> str:
+        """Return the full address of an object."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield every object whose key starts with ``prefix``, sorted by key; all pages, no folder markers."""
+
+    @abstractmethod
+    def head(self, key: str) -> StoredObject | None:
+        """Return the object's facts, ``sha256`` included where recorded, or ``None`` if there is none."""
+
+    @abstractmethod
+    def read_bytes(self, key: str) -> bytes:
+        """Return a small object whole, verified against its recorded digest.
+
+        Raises:
+            ObjectMissingError: No object has this key.
+            StoreCorruptionError: The bytes differ from the recorded digest.
+        """
+
+    @abstractmethod
+    def read_start(self, key: str, length: int) -> bytes:
+        """Return at most the first ``length`` bytes.
+
+        Raises:
+            ObjectMissingError: No object has this key.
+        """
+
+    @abstractmethod
+    def open_local(self, key: str) -> AbstractContextManager[Path]:
+        """Give the object as a local file, verified, for readers that need a path; a download is removed afterwards.
+
+        Raises:
+            ObjectMissingError: No object has this key.
+            StoreCorruptionError: The bytes differ from the recorded digest.
+        """
+
+    @abstractmethod
+    def open_random(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Give the object as a seekable stream that fetches only what is read, for Parquet readers.
+
+        Raises:
+            ObjectMissingError: No object has this key.
+        """
+
+    @abstractmethod
+    def write_bytes(self, key: str, content: bytes) -> StoredObject:
+        """Write a small object, replacing any before it."""
+
+    @abstractmethod
+    def write_file(
+        self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
+    ) -> StoredObject:
+        """Copy a local file into the store, replacing any object before it.
+
+        Args:
+            key: Where to.
+            path: The file; it is only read.
+            sha256: Its digest where the caller knows it. The bytes sent are hashed either way.
+            progress: Told about bytes as they move.
+
+        Raises:
+            VanishedFileError: The file is gone, or its content is not what ``sha256`` says.
+        """
+
+    @abstractmethod
+    def copy(self, source: str, target: str) -> StoredObject:
+        """Copy an object inside the store without moving its bytes through this process where possible.
+
+        Raises:
+            ObjectMissingError: No object has the key ``source``.
+        """
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; removing one that is not there is no error."""
+
+    @abstractmethod
+    def check_access(self) -> None:
+        """Make sure the lake can be reached with the present configuration.
+
+        Raises:
+            StoreError: With what to change.
+            StoreUnavailableError: The store cannot be reached at the moment.
+        """
+
+
+__all__ = ["ObjectStore", "Progress", "StoredObject"]
