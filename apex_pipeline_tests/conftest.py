@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from apex_pipeline_tests.servers.seaweed import s3_bucket, s3_server  # noqa: F401  -- fixtures
+
 _PROJECT = Path(__file__).resolve().parent.parent
 _NEXT_TO_PROJECT = _PROJECT.parent / "shared" / "data"
 

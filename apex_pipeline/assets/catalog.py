@@ -1,0 +1,103 @@
+"""Station 3: what is in the lake; and the last station, the manifest: what is published now.
+
+The catalog is made from the store's own listing, so a bucket that somebody else filled gives the same one.
+
+Here belong the four catalog assets, thin. The tables are made in ``lake/catalog_tables.py``, the snapshot in
+``lake/snapshot.py``. All of them run in one pool of one slot: two writers would overwrite each other's state.
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pyarrow as pa
+
+from apex_pipeline.assets.failures import RETRY_TRANSIENT, dagster_failure
+from apex_pipeline.lake.catalog_tables import add_ignored, make_files_table, make_sessions_table, make_tracks_table
+from apex_pipeline.lake.quarantine import write_reasons
+from apex_pipeline.lake.snapshot import publish
+from apex_pipeline.lake.stored_tables import read_stored_table
+from apex_pipeline.resources.dagster_schema import table_metadata
+from apex_pipeline.resources.lake_store import LakeResource, SourceResource
+from apex_pipeline.schemas import FILES, SESSION_TABLES, SESSIONS, TRACKS
+
+CATALOG_POOL = "catalog"
+
+
+@dg.asset(
+    key=FILES.asset_key,
+    deps=[dg.AssetKey(["lake", "files"]), dg.AssetKey(["lake", "other_files"])],
+    group_name="catalog",
+    kinds={"parquet"},
+    description=FILES.meaning,
+    metadata=table_metadata(FILES),
+    pool=CATALOG_POOL,
+    retry_policy=RETRY_TRANSIENT,
+    io_manager_key="parquet_io",
+)
+def catalog_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[pa.Table]:
+    """List the lake, recognise every file, write down why the quarantined ones are."""
+    with dagster_failure():
+        store = lake.open()
+        files = make_files_table(store, source.rules, read_stored_table(store, FILES))
+        folder = source.look()
+        if folder:
+            files = add_ignored(files, source.identify(folder))
+        quarantined = write_reasons(store, files)
+        return dg.MaterializeResult(value=files, metadata={"quarantined": quarantined})
+
+
+@dg.asset(
+    key=TRACKS.asset_key,
+    ins={"files": dg.AssetIn(key=FILES.asset_key)},
+    group_name="catalog",
+    kinds={"parquet"},
+    description=TRACKS.meaning,
+    metadata=table_metadata(TRACKS),
+    pool=CATALOG_POOL,
+    io_manager_key="parquet_io",
+)
+def catalog_tracks(files: pa.Table) -> pa.Table:
+    """Count sessions and files per track."""
+    return make_tracks_table(files)
+
+
+@dg.asset(
+    key=SESSIONS.asset_key,
+    ins={"files": dg.AssetIn(key=FILES.asset_key)},
+    group_name="catalog",
+    kinds={"parquet"},
+    description=SESSIONS.meaning,
+    metadata=table_metadata(SESSIONS),
+    pool=CATALOG_POOL,
+    io_manager_key="parquet_io",
+)
+def catalog_sessions(files: pa.Table) -> pa.Table:
+    """List the sessions with the kinds of file they have and miss."""
+    return make_sessions_table(files)
+
+
+@dg.asset(
+    key=["catalog", "manifest"],
+    deps=[dg.AssetKey(table.asset_key) for table in SESSION_TABLES] + [dg.AssetKey(TRACKS.asset_key)],
+    ins={"session_list": dg.AssetIn(key=SESSIONS.asset_key)},
+    group_name="catalog",
+    kinds={"json"},
+    description="What is published now: every table file by its hash, swapped in one step.",
+    pool=CATALOG_POOL,
+    retry_policy=RETRY_TRANSIENT,
+)
+def catalog_manifest(lake: LakeResource, session_list: pa.Table) -> dg.MaterializeResult[None]:
+    """Publish what the lake holds at this moment."""
+    with dagster_failure():
+        snapshot = publish(lake.open(), session_list, datetime.now(UTC))
+        return dg.MaterializeResult(
+            metadata={
+                "snapshot": snapshot.id,
+                "sessions": len(snapshot.sessions),
+                "rows": sum(table.rows for record in snapshot.sessions for table in record.tables.values()),
+            },
+            data_version=dg.DataVersion(snapshot.id),
+        )
+
+
+__all__ = ["CATALOG_POOL", "catalog_files", "catalog_manifest", "catalog_sessions", "catalog_tracks"]

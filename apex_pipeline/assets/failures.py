@@ -1,0 +1,34 @@
+"""Our errors in Dagster's words: a permanent one is not retried, and both tell the next step on the run's page.
+
+Here belongs the translation only; the errors themselves are in ``errors.py``.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from apex_pipeline.errors import ApexError
+
+
+@contextmanager
+def dagster_failure() -> Iterator[None]:
+    """Turn an :class:`~apex_pipeline.errors.ApexError` into the failure Dagster understands.
+
+    Raises:
+        dagster.Failure: With problem and remedy; retries are allowed for transient errors only.
+    """
+    try:
+        yield
+    except ApexError as error:
+        raise dg.Failure(
+            description=str(error),
+            metadata={"problem": error.problem, "remedy": error.remedy, "error": type(error).__name__},
+            allow_retries=not error.is_permanent,
+        ) from error
+
+
+# Two more tries after 5 and 10 s outlast a throttled store or a restarted one; permanent errors are never retried.
+RETRY_TRANSIENT = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+__all__ = ["RETRY_TRANSIENT", "dagster_failure"]

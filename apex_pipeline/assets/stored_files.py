@@ -1,0 +1,63 @@
+"""Station 2: the raw bytes in the lake, copied or found there.
+
+Here belongs asking for copies. How a copy is made and verified is ``storage/copying.py``; which files are a session's
+is ``lake/plan.py``.
+"""
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from apex_pipeline.assets.failures import dagster_failure
+from apex_pipeline.lake.copy_source import CopyOutcome, copy_files_of
+from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.resources.lake_store import LakeResource, SourceResource
+
+
+@dg.asset(
+    key=["lake", "files"],
+    deps=[dg.AssetKey(["raw", "files"])],
+    partitions_def=sessions,
+    group_name="lake",
+    kinds={"csv"},
+    description="The session's raw files in the lake, byte for byte, under data/ with their relative path.",
+)
+def stored_files(
+    context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource
+) -> dg.MaterializeResult[None]:
+    """Copy what the lake does not hold yet of the session's files."""
+    with dagster_failure():
+        key = session_of_run(context)
+        return _result(copy_files_of(key, lake.open(), source.look(), source.identify, lake.fingerprints))
+
+
+@dg.asset(
+    key=["lake", "other_files"],
+    group_name="lake",
+    kinds={"csv"},
+    description="Files that belong to no session: the season's points table, and files nobody could make out.",
+)
+def other_stored_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[None]:
+    """Copy what the lake does not hold yet of the files without a session."""
+    with dagster_failure():
+        return _result(copy_files_of(None, lake.open(), source.look(), source.identify, lake.fingerprints))
+
+
+def _result(outcome: CopyOutcome) -> dg.MaterializeResult[None]:
+    outcome.raise_failures()
+    return dg.MaterializeResult(
+        metadata={
+            "copied": outcome.copied,
+            "unchanged": outcome.unchanged,
+            "bytes": outcome.bytes,
+            "files": dg.MetadataValue.md(_as_list(outcome.paths)),
+        },
+        data_version=dg.DataVersion(outcome.content_version),
+    )
+
+
+def _as_list(paths: Iterable[str]) -> str:
+    return "\n".join(f"- `{path}`" for path in paths) or "none"
+
+
+__all__ = ["other_stored_files", "stored_files"]

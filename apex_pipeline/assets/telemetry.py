@@ -1,0 +1,66 @@
+"""Station 4c: what the cars measured, from one row per reading to one row per car and sample time.
+
+Here belongs the asset, thin: the conversion is ``sources/gr_cup/telemetry``. It writes a staged file which the IO
+manager publishes; nothing holds a session's telemetry in memory.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import dagster as dg
+import pyarrow as pa
+
+from apex_pipeline.assets.failures import RETRY_TRANSIENT, dagster_failure
+from apex_pipeline.assets.table_asset import table_out
+from apex_pipeline.lake.catalog_tables import session_files
+from apex_pipeline.lake.conservation import counts_as_metadata
+from apex_pipeline.lake.progress import current_progress
+from apex_pipeline.lake.session_tables import make_telemetry
+from apex_pipeline.lake.snapshot import INPUTS_VERSION
+from apex_pipeline.lake.stored_tables import mark_inputs, version_for
+from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.resources.lake_store import LakeResource
+from apex_pipeline.resources.parquet_io import StagedFile
+from apex_pipeline.schemas import FILES, LAPS, SESSIONS, TELEMETRY, TELEMETRY_REJECTS
+from apex_pipeline.sources.gr_cup.rejects import rejects_table
+
+
+@dg.multi_asset(
+    name="telemetry",
+    outs={"telemetry": table_out(TELEMETRY), "telemetry_rejects": table_out(TELEMETRY_REJECTS)},
+    ins={
+        "files": dg.AssetIn(key=FILES.asset_key),
+        "session_list": dg.AssetIn(key=SESSIONS.asset_key),
+        "laps": dg.AssetIn(key=LAPS.asset_key),
+    },
+    partitions_def=sessions,
+    group_name="tables",
+    retry_policy=RETRY_TRANSIENT,
+)
+def telemetry(
+    context: dg.AssetExecutionContext, lake: LakeResource, files: pa.Table, session_list: pa.Table, laps: pa.Table
+) -> Iterator[dg.Output[StagedFile] | dg.Output[pa.Table]]:
+    """Convert the session's telemetry and count what went in and came out."""
+    staged = Path(lake.scratch, f"telemetry-{uuid4().hex}.parquet")
+    with dagster_failure():
+        key = session_of_run(context)
+        version = version_for(session_list, key)
+        report = make_telemetry(
+            lake.open(),
+            key,
+            session_files(files, key),
+            laps,
+            staged,
+            memory_limit=lake.memory_limit,
+            scratch=lake.scratch,
+            metadata={INPUTS_VERSION: version},
+            progress=current_progress(),
+        )
+    facts = counts_as_metadata(report)
+    yield dg.Output(StagedFile(staged), "telemetry", metadata=facts, data_version=dg.DataVersion(version))
+    rejects = rejects_table(key.track, key.session, report.rejects)
+    yield dg.Output(mark_inputs(rejects, version), "telemetry_rejects", data_version=dg.DataVersion(version))
+
+
+__all__ = ["telemetry"]

@@ -1,0 +1,179 @@
+"""Open a lake and read what is published, with pandas and pyarrow only.
+
+Everything read is the state of one snapshot: the files named there are checked by hash, and one that a later sync has
+replaced is taken from ``history/``. Here belongs reading; nothing in this package writes or knows Dagster.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.lake.snapshot import Snapshot, TableRecord, read_current
+from apex_pipeline.schemas import REJECT_TABLES
+from apex_pipeline.session_key import SessionKey, session_key
+from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.layout import history_key
+from apex_pipeline.storage.opening import open_store, open_store_at
+
+# Columns every answer about telemetry starts with: which car and when.
+_SAMPLE_COLUMNS = ("vehicle_id", "sample_time_utc", "repeat", "lap_number")
+
+
+def open_catalog(uri: str | Path | None = None, settings: Settings | None = None) -> "Catalog":
+    """Open a lake for reading.
+
+    Args:
+        uri: ``s3://bucket/prefix`` or a folder; without it the lake the settings name.
+        settings: Credentials and endpoint; read from the environment when not given.
+
+    Raises:
+        ObjectMissingError: Nothing is published in this lake.
+        StoreError: The lake cannot be reached with the present configuration.
+    """
+    settings = settings or load_settings()
+    store = open_store_at(str(uri), settings) if uri else open_store(settings, for_writing=False)
+    return Catalog(store)
+
+
+class Catalog:
+    """A lake as published at one moment."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        snapshot = read_current(store)
+        if snapshot is None:
+            raise ObjectMissingError(
+                f"Nothing is published in the lake {store.uri}.", "Run `apex sync FOLDER` first, or name another lake."
+            )
+        self._store = store
+        self.snapshot: Snapshot = snapshot
+
+    @property
+    def uri(self) -> str:
+        """Address of the lake."""
+        return self._store.uri
+
+    def tracks(self) -> pd.DataFrame:
+        """Return the table ``tracks``."""
+        return self._catalog_table("tracks")
+
+    def sessions(self) -> pd.DataFrame:
+        """Return the table ``sessions``."""
+        return self._catalog_table("sessions")
+
+    def files(self) -> pd.DataFrame:
+        """Return the table ``files``."""
+        return self._catalog_table("files")
+
+    def laps(self, track: str, session: str) -> pd.DataFrame:
+        """Return the laps of a session, all cars, invalid ones marked by ``is_valid``."""
+        return self.table("laps", track, session)
+
+    def official_laps(self, track: str, session: str) -> pd.DataFrame:
+        """Return the laps of official timing."""
+        return self.table("official_laps", track, session)
+
+    def results(self, track: str, session: str) -> pd.DataFrame:
+        """Return the classification; ``is_final`` marks the rows to use."""
+        return self.table("results", track, session)
+
+    def weather(self, track: str, session: str) -> pd.DataFrame:
+        """Return the weather readings."""
+        return self.table("weather", track, session)
+
+    def rejects(self, track: str, session: str) -> pd.DataFrame:
+        """Return every rejected row of the session's raw files, with its reason."""
+        tables = [self._arrow(self._record(table.name, track, session)) for table in REJECT_TABLES]
+        return pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).to_pandas()
+
+    def table(self, name: str, track: str, session: str) -> pd.DataFrame:
+        """Return one table of a session by name.
+
+        Raises:
+            ObjectMissingError: The session is not published.
+            ConfigurationError: Track or session are no valid names.
+        """
+        return self._arrow(self._record(name, track, session)).to_pandas()
+
+    def rows(self, name: str, track: str, session: str) -> int:
+        """Return the number of rows of a table without reading it."""
+        return self._record(name, track, session).rows
+
+    def telemetry(
+        self,
+        track: str,
+        session: str,
+        *,
+        vehicle_id: str | None = None,
+        lap_number: int | None = None,
+        channels: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Return telemetry, reading only the row groups and columns asked for.
+
+        Args:
+            track: Track slug.
+            session: Session.
+            vehicle_id: One car; all cars without it.
+            lap_number: One lap, as numbered in ``laps``.
+            channels: Columns to read beside car, time and lap; all without it.
+
+        Raises:
+            ObjectMissingError: The session is not published.
+        """
+        key = self._key_of(self._record("telemetry", track, session))
+        columns = [*_SAMPLE_COLUMNS, *(name for name in channels if name not in _SAMPLE_COLUMNS)] if channels else None
+        with self._store.open_random(key) as stream, pq.ParquetFile(stream) as file:
+            groups = _row_groups_of(file, vehicle_id)
+            table = file.read_row_groups(groups, columns=columns)
+        if vehicle_id is not None:
+            table = table.filter(pc.equal(table["vehicle_id"].cast(pa.string()), vehicle_id))
+        if lap_number is not None:
+            table = table.filter(pc.equal(table["lap_number"], lap_number))
+        return table.to_pandas()
+
+    def _catalog_table(self, name: str) -> pd.DataFrame:
+        return self._arrow(self.snapshot.catalog[name]).to_pandas()
+
+    def _record(self, name: str, track: str, session: str) -> TableRecord:
+        key: SessionKey = session_key(track, session)
+        record = self.snapshot.session(key)
+        if record is None:
+            known = ", ".join(str(entry.key) for entry in self.snapshot.sessions) or "none"
+            raise ObjectMissingError(f"The session {key} is not published in {self.uri}.", f"Published are: {known}.")
+        return record.tables[name]
+
+    def _arrow(self, record: TableRecord) -> pa.Table:
+        with self._store.open_local(self._key_of(record)) as path, pq.ParquetFile(path) as file:
+            return file.read()
+
+    def _key_of(self, record: TableRecord) -> str:
+        """Return where the content the snapshot names is: at its stable key, or in the history once replaced."""
+        for key in (record.key, history_key(record.sha256)):
+            facts = self._store.head(key)
+            if facts and facts.sha256 == record.sha256:
+                return key
+        raise ObjectMissingError(
+            f"{self._store.uri_of(record.key)} is not the file that was published, and that one is not in the history.",
+            "Open the catalog again; if this stays, run a sync: it makes the table again.",
+        )
+
+
+def _row_groups_of(file: pq.ParquetFile, vehicle_id: str | None) -> list[int]:
+    """Return the row groups that may hold a car, by the statistics in the footer."""
+    if vehicle_id is None:
+        return list(range(file.num_row_groups))
+    index = file.schema_arrow.get_field_index("vehicle_id")
+    chosen: list[int] = []
+    for group in range(file.num_row_groups):
+        statistics = file.metadata.row_group(group).column(index).statistics
+        if statistics is None or not statistics.has_min_max or statistics.min <= vehicle_id <= statistics.max:
+            chosen.append(group)
+    return chosen
+
+
+__all__ = ["Catalog", "open_catalog"]

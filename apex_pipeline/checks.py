@@ -1,0 +1,170 @@
+"""Asset checks: every published table fits its schema, no reading is lost, and the laps are possible.
+
+The schema checks are made from ``schemas.py``, one per table, so a new table has one without anybody writing it. They
+look at the published file and not at what the run believes to have written. Here belong checks only; rules about single
+tables are in ``table_model.py``.
+See https://docs.dagster.io/guides/test/asset-checks
+"""
+
+import warnings
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from apex_pipeline.errors import SchemaViolationError
+from apex_pipeline.lake.conservation import count_cells
+from apex_pipeline.lake.stored_tables import read_stored_table
+from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.resources.lake_store import LakeResource
+from apex_pipeline.resources.parquet_io import check_file
+from apex_pipeline.schemas import CATALOG_TABLES, LAPS, SESSION_TABLES, TELEMETRY
+from apex_pipeline.storage.layout import table_key
+from apex_pipeline.table_model import Table
+
+# A race has more laps that count than laps that do not; below this share the session deserves a look.
+_FEW_VALID_LAPS = 0.5
+
+CheckFunction = Callable[..., dg.AssetCheckResult]
+
+
+def partitioned_check(table: Table, name: str, description: str, *, is_blocking: bool) -> Any:  # noqa: ANN401
+    """Decorate a check so that it runs for one session and its result carries that session.
+
+    ``partitions_def`` on a check is a preview of Dagster 1.13: without it a check on a partitioned asset has no
+    partition and would have to load every session. This is the one place that uses it, and the one warning ignored.
+    """
+
+    def decorate(function: CheckFunction) -> dg.AssetChecksDefinition:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.PreviewWarning)
+            return dg.asset_check(
+                asset=dg.AssetKey(table.asset_key),
+                name=name,
+                description=description,
+                blocking=is_blocking,
+                partitions_def=sessions,
+            )(function)
+
+    return decorate
+
+
+def _session_schema_check(table: Table) -> dg.AssetChecksDefinition:
+    @partitioned_check(
+        table, "fits_its_schema", f"Columns, types, bounds and key of {table.name} are as declared.", is_blocking=True
+    )
+    def fits_its_schema(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        return _schema_result(lake, table, str(session_of_run(context)))
+
+    return fits_its_schema
+
+
+def _catalog_schema_check(table: Table) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dg.AssetKey(table.asset_key),
+        name="fits_its_schema",
+        description=f"Columns, types, bounds and key of {table.name} are as declared.",
+        blocking=True,
+    )
+    def fits_its_schema(lake: LakeResource) -> dg.AssetCheckResult:
+        return _schema_result(lake, table, None)
+
+    return fits_its_schema
+
+
+def _schema_result(lake: LakeResource, table: Table, partition: str | None) -> dg.AssetCheckResult:
+    key = table_key(table.folder, table.name, partition)
+    with lake.open().open_local(key) as path:
+        try:
+            rows = check_file(path, table)
+        except SchemaViolationError as error:
+            return dg.AssetCheckResult(passed=False, metadata={"problem": error.problem, "object": key})
+    return dg.AssetCheckResult(passed=True, metadata={"rows": rows, "object": key})
+
+
+@partitioned_check(
+    TELEMETRY,
+    "no_reading_is_lost",
+    "Readings in the raw files equal cells in the table plus exact duplicates plus rejected readings.",
+    is_blocking=True,
+)
+def no_reading_is_lost(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """Count the cells of the published file and compare with what the conversion counted on its way in."""
+    key = table_key(TELEMETRY.folder, TELEMETRY.name, str(session_of_run(context)))
+    with lake.open().open_random(key) as stream:
+        cells = count_cells(stream)
+    counted = _last_counts(context)
+    if counted is None:
+        return dg.AssetCheckResult(passed=False, metadata={"problem": "the counts of the conversion are not known"})
+    total = cells + counted["exact_duplicates"] + counted["rejected"]
+    return dg.AssetCheckResult(passed=total == counted["readings_in"], metadata={"cells_in_file": cells, **counted})
+
+
+def _last_counts(context: dg.AssetCheckExecutionContext) -> dict[str, int] | None:
+    """Return the counts that the session's last conversion attached to its materialization."""
+    records = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(TELEMETRY.asset_key), asset_partitions=[str(session_of_run(context))]
+        ),
+        limit=1,
+    ).records
+    if not records or records[0].asset_materialization is None:
+        return None
+    metadata = records[0].asset_materialization.metadata
+    names = ("readings_in", "exact_duplicates", "rejected")
+    return {name: int(metadata[name].value) for name in names} if all(name in metadata for name in names) else None
+
+
+@partitioned_check(
+    LAPS,
+    "laps_follow_each_other",
+    "No two laps of a car overlap and none ends before it begins.",
+    is_blocking=True,
+)
+def laps_follow_each_other(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """Compare each lap's start with the end of the lap before it."""
+    laps = read_stored_table(lake.open(), LAPS, session_of_run(context))
+    overlapping = count_overlaps(laps) if laps is not None else 0
+    return dg.AssetCheckResult(passed=overlapping == 0, metadata={"overlapping_laps": overlapping})
+
+
+@partitioned_check(
+    LAPS, "most_laps_are_valid", "At least half of the laps have nothing that speaks against them.", is_blocking=False
+)
+def most_laps_are_valid(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """Count the valid laps; a low share points to a broken export."""
+    laps = read_stored_table(lake.open(), LAPS, session_of_run(context))
+    total = laps.num_rows if laps is not None else 0
+    valid = pc.sum(laps.column("is_valid")).as_py() if laps is not None and total else 0
+    return dg.AssetCheckResult(
+        passed=total == 0 or valid >= _FEW_VALID_LAPS * total,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"laps": total, "valid_laps": valid or 0},
+    )
+
+
+def count_overlaps(laps: pa.Table) -> int:
+    """Return how many laps begin before the car's lap before has ended, or end before they begin."""
+    rows = laps.sort_by([("vehicle_id", "ascending"), ("lap_number", "ascending")]).to_pylist()
+    wrong = sum(
+        row["lap_end_utc"] < row["lap_start_utc"] for row in rows if row["lap_start_utc"] and row["lap_end_utc"]
+    )
+    for before, after in pairwise(rows):
+        same_car = before["vehicle_id"] == after["vehicle_id"]
+        if same_car and before["lap_end_utc"] and after["lap_start_utc"]:
+            wrong += after["lap_start_utc"] < before["lap_end_utc"]
+    return wrong
+
+
+ALL_CHECKS = [
+    *(_session_schema_check(table) for table in SESSION_TABLES),
+    *(_catalog_schema_check(table) for table in CATALOG_TABLES),
+    no_reading_is_lost,
+    laps_follow_each_other,
+    most_laps_are_valid,
+]
+
+__all__ = ["ALL_CHECKS", "count_overlaps", "laps_follow_each_other", "most_laps_are_valid", "no_reading_is_lost"]

@@ -1,0 +1,56 @@
+"""The list of commands, and the one place where an error becomes a message and an exit code."""
+
+import logging
+import os
+import sys
+
+import typer
+
+from apex_pipeline.cli import doctor, explain, read, work
+from apex_pipeline.cli.output import error_console
+from apex_pipeline.errors import ApexError
+
+_BAD_INPUT = 2
+
+app = typer.Typer(
+    name="apex",
+    help="Race-data lake: raw race files in, correct lap and telemetry tables out.",
+    no_args_is_help=True,
+    # A user is shown what to do, never a traceback; APEX_DEBUG=1 brings it back for those who write code here.
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+app.command("sync")(work.sync_command)
+app.command("demo")(work.demo_command)
+app.command("ui")(work.ui_command)
+app.command("tracks")(read.tracks_command)
+app.command("sessions")(read.sessions_command)
+app.command("files")(read.files_command)
+app.command("laps")(read.laps_command)
+app.command("telemetry")(read.telemetry_command)
+app.command("rejects")(read.rejects_command)
+app.command("explain")(explain.explain_command)
+app.command("doctor")(doctor.doctor_command)
+
+
+def main() -> None:
+    """Run the command line and end the process with the exit code of the design."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except ApexError as error:
+        if os.environ.get("APEX_DEBUG"):
+            raise
+        console = error_console()
+        console.print(f"[bold red]Problem:[/] {_plain(error.problem)}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]Next step:[/] {_plain(error.remedy)}", highlight=False, soft_wrap=True)
+        sys.exit(_BAD_INPUT)
+
+
+def _plain(text: str) -> str:
+    """Keep brackets in file names from being read as colours."""
+    return text.replace("[", "\\[")
+
+
+__all__ = ["app", "main"]

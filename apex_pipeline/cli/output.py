@@ -1,0 +1,115 @@
+"""How results reach people and programs: tables on a terminal, plain text in a pipe, JSON on request.
+
+Results go to standard output; progress and errors go to standard error, so a pipe gets results only.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from apex_pipeline.sync import Event, Listener
+
+# Rows a person is shown before the rest is only counted; --json and Parquet have them all.
+_SHOWN_ROWS = 60
+
+# Wide enough for one line per file where no terminal says its width.
+_PIPE_WIDTH = 160
+
+
+def console() -> Console:
+    """Return the console for results."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def error_console() -> Console:
+    """Return the console for progress and errors."""
+    return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
+
+
+def show_frame(frame: pd.DataFrame, *, as_json: bool, title: str) -> None:
+    """Print a table: for people up to 60 rows, as JSON all of them (null for missing, ISO times in UTC)."""
+    if as_json:
+        sys.stdout.write(frame.to_json(orient="records", date_format="iso", date_unit="ms") + "\n")
+        return
+    table = RichTable(title=f"{title} ({len(frame):,} rows)", title_justify="left")
+    for name in frame.columns:
+        table.add_column(str(name), overflow="fold")
+    for row in frame.head(_SHOWN_ROWS).itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    out = console()
+    out.print(table)
+    if len(frame) > _SHOWN_ROWS:
+        out.print(f"… and {len(frame) - _SHOWN_ROWS:,} more; --json prints them all.")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list | tuple) or type(value).__name__ == "ndarray":
+        return ", ".join(map(str, value))
+    if pd.isna(value):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, pd.Timestamp):
+        return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
+    return str(value).replace("[", "\\[")
+
+
+@contextmanager
+def progress_listener() -> Iterator[Listener]:
+    """Give a listener that draws bars on a terminal and writes one JSON object per line elsewhere."""
+    if not sys.stderr.isatty():
+        yield _write_json_line
+        return
+    bars = Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+        TimeElapsedColumn(),
+        console=error_console(),
+    )
+    with bars:
+        yield _Bars(bars)
+
+
+def _write_json_line(event: Event) -> None:
+    if not event.message:
+        return
+    facts = {"stage": event.stage, "message": event.message, "session": event.session, "total": event.total}
+    sys.stderr.write(json.dumps({name: value for name, value in facts.items() if value is not None}) + "\n")
+
+
+class _Bars:
+    """One bar per stage that has an amount of work; single lines for the others."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        if event.total:
+            self._tasks[event.stage] = self._bars.add_task(event.stage, total=event.total, amount="")
+        task = self._tasks.get(event.stage)
+        if task is None:
+            self._bars.console.print(f"{event.stage:<10} {event.message}", highlight=False)
+            return
+        if event.done:
+            self._bars.advance(task, event.done)
+        state = self._bars.tasks[task]
+        self._bars.update(task, amount=_amount(state.completed, state.total or 0, event.unit))
+        if event.message.startswith("failed"):
+            self._bars.console.print(f"[red]{event.stage:<10} {event.session}: {event.message}[/]", highlight=False)
+
+
+def _amount(done: float, total: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+    return f"{done:.0f} of {total:.0f} {unit}"
+
+
+__all__ = ["console", "error_console", "progress_listener", "show_frame"]

@@ -1,0 +1,108 @@
+"""Commands that read what is published: tracks, sessions, files, laps, telemetry, rejects."""
+
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from apex_pipeline.catalog import open_catalog
+from apex_pipeline.cli.output import show_frame
+from apex_pipeline.errors import ConfigurationError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")]
+Lake = Annotated[str | None, typer.Option("--lake", help="Folder or s3:// address; the settings' lake without it.")]
+TrackArgument = Annotated[str, typer.Argument(help="Track slug, as `apex tracks` lists it.")]
+SessionArgument = Annotated[str, typer.Argument(help="Session, as `apex sessions` lists it.")]
+
+_LAP_COLUMNS = ("vehicle_id", "car_number", "lap_number", "unit_lap", "lap_end_utc", "lap_time_s", "is_valid", "flags")
+
+
+def tracks_command(lake: Lake = None, as_json: AsJson = False) -> None:  # noqa: FBT002  -- a command-line switch
+    """List the tracks of the lake."""
+    show_frame(open_catalog(lake).tracks(), as_json=as_json, title="Tracks")
+
+
+def sessions_command(
+    track: Annotated[str | None, typer.Argument(help="Only this track.", show_default=False)] = None,
+    lake: Lake = None,
+    as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
+) -> None:
+    """List the sessions of the lake, with the kinds of raw file they have and miss."""
+    sessions = open_catalog(lake).sessions()
+    if track is not None:
+        sessions = sessions[sessions["track"] == track]
+    show_frame(sessions, as_json=as_json, title="Sessions")
+
+
+def files_command(
+    status: Annotated[str | None, typer.Option(help="ready, quarantined, unresolved or ignored.")] = None,
+    lake: Lake = None,
+    as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
+) -> None:
+    """List every file seen, and what became of it."""
+    files = open_catalog(lake).files()
+    if status is not None:
+        files = files[files["status"] == status]
+    columns = ["path", "bytes", "kind", "track", "session", "status", "reason"]
+    show_frame(files if as_json else files[columns], as_json=as_json, title="Files")
+
+
+def laps_command(
+    track: TrackArgument,
+    session: SessionArgument,
+    car: Annotated[str | None, typer.Option(help="vehicle_id, chassis or car number.")] = None,
+    lake: Lake = None,
+    as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
+) -> None:
+    """List the laps of a session, one car's or all."""
+    laps = open_catalog(lake).laps(track, session)
+    if car is not None:
+        laps = laps[(laps["vehicle_id"] == car) | (laps["chassis"] == car) | (laps["car_number"] == car)]
+    shown = laps if as_json else laps[list(_LAP_COLUMNS)]
+    show_frame(shown, as_json=as_json, title=f"Laps of {track}/{session}")
+
+
+def telemetry_command(
+    track: TrackArgument,
+    session: SessionArgument,
+    car: Annotated[str | None, typer.Option(help="vehicle_id; without it every car.")] = None,
+    lap: Annotated[int | None, typer.Option(help="lap_number, as `apex laps` lists it.", min=1)] = None,
+    channel: Annotated[list[str] | None, typer.Option(help="Only this channel; may be repeated.")] = None,
+    lake: Lake = None,
+    as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
+) -> None:
+    """List telemetry samples: one car, one lap, chosen channels."""
+    catalog = open_catalog(lake)
+    try:
+        samples = catalog.telemetry(track, session, vehicle_id=car, lap_number=lap, channels=channel)
+    except KeyError as error:
+        raise ConfigurationError(
+            f"{error.args[0]}", "`apex telemetry TRACK SESSION --json` shows the channels there are."
+        ) from None
+    show_frame(_drop_constant(samples), as_json=as_json, title=f"Telemetry of {track}/{session}")
+
+
+def _drop_constant(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples.drop(columns=["track", "session", "chassis"], errors="ignore")
+
+
+def rejects_command(
+    track: TrackArgument,
+    session: SessionArgument,
+    lake: Lake = None,
+    as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
+) -> None:
+    """List every row that could not be used, with file, line and reason."""
+    rejects = open_catalog(lake).rejects(track, session)
+    shown = rejects if as_json else rejects[["source_file", "source_row", "reason", "detail"]]
+    show_frame(shown, as_json=as_json, title=f"Rejected rows of {track}/{session}")
+
+
+__all__ = [
+    "files_command",
+    "laps_command",
+    "rejects_command",
+    "sessions_command",
+    "telemetry_command",
+    "tracks_command",
+]

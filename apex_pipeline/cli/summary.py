@@ -1,0 +1,136 @@
+"""What a sync says at the end: what was found, the best lap of every session, what was set aside, where the lake is."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from apex_pipeline.catalog import Catalog, open_catalog
+from apex_pipeline.cli.output import console
+from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.settings import Settings
+from apex_pipeline.sync import SyncOutcome
+
+# Files and rows set aside that are shown before the rest is only counted; `apex files` and `apex rejects` have all.
+_SHOWN = 12
+
+
+def print_summary(outcome: SyncOutcome, settings: Settings) -> None:
+    """Print the outcome of a sync for people."""
+    out = console()
+    counts = ", ".join(f"{number} {status}" for status, number in sorted(outcome.statuses.items()))
+    out.print(
+        f"Source  {escape(str(outcome.source))}: {sum(outcome.statuses.values())} files ({counts})", highlight=False
+    )
+    out.print(f"Lake    {escape(outcome.lake)}", highlight=False)
+    out.print(f"Done    {_done(outcome)}", highlight=False)
+    try:
+        catalog = open_catalog(settings=settings)
+    except ObjectMissingError:
+        catalog = None
+    if catalog is not None:
+        out.print(_session_table(catalog))
+        _print_set_aside(catalog)
+    _print_failures(outcome)
+    out.print(
+        f"Look    apex laps TRACK SESSION · apex files · apex ui (runs and assets, {settings.dagster_home})",
+        highlight=False,
+    )
+
+
+def _done(outcome: SyncOutcome) -> str:
+    if outcome.is_unchanged:
+        return "nothing changed, nothing was done"
+    copied = f"{outcome.copied} files copied ({outcome.copied_bytes / 1e6:,.1f} MB)"
+    replaced = f", {len(outcome.replaced)} of them replaced another content" if outcome.replaced else ""
+    return f"{copied}{replaced}, {len(outcome.derived)} sessions derived, snapshot {outcome.snapshot or 'unchanged'}"
+
+
+def _session_table(catalog: Catalog) -> RichTable:
+    table = RichTable(title="Published sessions", title_justify="left")
+    for name in (
+        "track",
+        "session",
+        "cars",
+        "laps",
+        "valid",
+        "best valid lap",
+        "telemetry rows",
+        "rejected rows",
+        "missing",
+    ):
+        table.add_column(
+            name, justify="right" if name in {"cars", "laps", "valid", "telemetry rows", "rejected rows"} else "left"
+        )
+    for row in catalog.sessions().to_dict("records"):
+        table.add_row(*_session_cells(catalog, row))
+    return table
+
+
+def _session_cells(catalog: Catalog, row: dict[Any, Any]) -> list[str]:
+    track, session = str(row["track"]), str(row["session"])
+    missing = ", ".join(row["missing_kinds"])
+    try:
+        laps = catalog.laps(track, session)
+    except ObjectMissingError:
+        return [track, session, "", "", "", "not published", "", "", missing]
+    rejects = len(catalog.rejects(track, session))
+    samples = catalog.rows("telemetry", track, session)
+    valid = int(laps["is_valid"].sum())
+    cars = laps["vehicle_id"].nunique()
+    return [
+        track,
+        session,
+        str(cars),
+        str(len(laps)),
+        str(valid),
+        best_lap(laps),
+        f"{samples:,}",
+        str(rejects),
+        missing,
+    ]
+
+
+def best_lap(laps: pd.DataFrame) -> str:
+    """Return the fastest valid lap in words, for example ``1:37.007 GR86-022-13 lap 5``."""
+    valid = laps[laps["is_valid"]]
+    if valid.empty:
+        return "none"
+    best = valid.loc[valid["lap_time_s"].idxmin()]
+    minutes, seconds = divmod(float(best["lap_time_s"]), 60)
+    return f"{minutes:.0f}:{seconds:06.3f} {best['vehicle_id']} lap {best['lap_number']}"
+
+
+def _print_set_aside(catalog: Catalog) -> None:
+    files = catalog.files()
+    aside = files[files["status"].isin(["quarantined", "unresolved"])]
+    _print_list("Files set aside", (f"{row.path}: {row.reason}" for row in aside.itertuples()), len(aside))
+    rejects = [
+        f"{row.source_file} line {row.source_row}: {row.reason} ({row.detail})"
+        for record in catalog.snapshot.sessions
+        for row in catalog.rejects(record.track, record.session).itertuples()
+    ]
+    _print_list("Rows rejected", rejects, len(rejects))
+
+
+def _print_list(title: str, lines: Iterable[str], total: int) -> None:
+    if not total:
+        return
+    out = console()
+    out.print(f"[bold]{title} ({total})[/]")
+    for number, line in enumerate(lines):
+        if number == _SHOWN:
+            out.print(f"  … and {total - _SHOWN} more")
+            break
+        out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_failures(outcome: SyncOutcome) -> None:
+    lines = [f"{path}: {reason}" for path, reason in outcome.refused]
+    lines += [f"{failure.session or 'all'} ({failure.stage}): {failure.problem}" for failure in outcome.failures]
+    _print_list("Failed; everything else was done, and what was published before stays", lines, len(lines))
+
+
+__all__ = ["best_lap", "print_summary"]

@@ -1,0 +1,38 @@
+"""How times are written in the files.
+
+Here belongs the text of instants and durations, which are whole milliseconds everywhere in this package.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+MINUTE_MS = 60_000
+
+
+def utc_texts(instants_ms: npt.NDArray[np.int64]) -> list[str]:
+    """Return instants as cars write them, ``2025-06-14T18:40:41.776Z``; shape (n,)."""
+    return np.datetime_as_string(instants_ms.astype("datetime64[ms]"), timezone="UTC").tolist()
+
+
+def utc_text(instant_ms: int) -> str:
+    """Return one instant as cars write it."""
+    return utc_texts(np.array([instant_ms]))[0]
+
+
+def minutes(duration_ms: int) -> str:
+    """Return ``m:ss.fff``; minutes run past 59."""
+    whole, rest = divmod(duration_ms, MINUTE_MS)
+    return f"{whole}:{rest // 1000:02}.{rest % 1000:03}"
+
+
+def seconds(duration_ms: int) -> str:
+    """Return seconds without trailing zeros, ``27.17``."""
+    return f"{duration_ms / 1000:.3f}".rstrip("0").rstrip(".")
+
+
+def mixed(duration_ms: int) -> str:
+    """Return seconds below a minute, ``m:ss.fff`` above, as sector columns mix them."""
+    return seconds(duration_ms) if duration_ms < MINUTE_MS else minutes(duration_ms)
+
+
+__all__ = ["MINUTE_MS", "minutes", "mixed", "seconds", "utc_text", "utc_texts"]

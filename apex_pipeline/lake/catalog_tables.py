@@ -1,0 +1,191 @@
+"""The tables ``files``, ``tracks`` and ``sessions``, made from the store's own listing.
+
+The listing decides, not what some run believes to have copied: a bucket that somebody else filled gives the same
+catalog. Here belongs turning the listing and the files' identities into tables. Not here: recognising files
+(``sources``) and keeping tables (``resources``).
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from apex_pipeline.schemas import FILES, SESSIONS, TRACKS
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus, FoundFile
+from apex_pipeline.sources.gr_cup.naming import NamingRules, identify_tree, session_type
+from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.layout import RAW_PREFIX, raw_path
+
+# Raised whenever the same raw files would give other tables; every session is then made again on the next sync.
+DERIVATION_VERSION = "1"
+
+# Enough to hide a store's latency of tens of milliseconds; far below the client's 32 connections.
+_PARALLEL_LOOKUPS = 8
+
+# What a complete race has; weather and best laps are extras.
+_EXPECTED_KINDS = (
+    FileKind.LAP_START,
+    FileKind.LAP_END,
+    FileKind.LAP_TIME,
+    FileKind.TELEMETRY,
+    FileKind.SECTIONS,
+    FileKind.RESULTS,
+    FileKind.WEATHER,
+)
+
+Row = dict[str, Any]
+
+
+def make_files_table(store: ObjectStore, rules: NamingRules, previous: pa.Table | None) -> pa.Table:
+    """Return the table ``files`` for everything below ``data/``.
+
+    Args:
+        store: The lake.
+        rules: How files are recognised.
+        previous: The table as it was; digests of objects that have not changed are taken from it, and so are the
+            ignored files that were seen in a source folder and never copied.
+    """
+    stored = {raw_path(item.key): item for item in store.list(RAW_PREFIX)}
+    before = {row["path"]: row for row in previous.to_pylist()} if previous is not None else {}
+    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
+        digests = dict(zip(stored, pool.map(partial(_digest, store, before), stored.items()), strict=True))
+    found = [FoundFile(path, item.size, partial(store.read_start, item.key)) for path, item in stored.items()]
+    rows = [_row(identity, stored[identity.path], digests[identity.path]) for identity in identify_tree(found, rules)]
+    kept = [row for path, row in before.items() if row["status"] == FileStatus.IGNORED and path not in stored]
+    return FILES.from_rows(sorted([*rows, *kept], key=lambda row: row["path"]))
+
+
+def add_ignored(files: pa.Table, identities: Iterable[FileIdentity]) -> pa.Table:
+    """Return ``files`` with the ignored files of a source folder, which are never copied, listed too."""
+    ignored = {item.path: item for item in identities if item.status is FileStatus.IGNORED}
+    rows = [row for row in files.to_pylist() if row["path"] not in ignored or row["store_tag"] is not None]
+    present = {row["path"] for row in rows}
+    rows.extend(_row(item, None, None) for path, item in ignored.items() if path not in present)
+    return FILES.from_rows(sorted(rows, key=lambda row: row["path"]))
+
+
+def _digest(store: ObjectStore, before: Mapping[str, Row], entry: tuple[str, StoredObject]) -> str | None:
+    """Take an object's digest from the last catalog while its tag and size are the same, else ask the store."""
+    path, item = entry
+    known = before.get(path)
+    if known and known["sha256"] and known["store_tag"] == item.tag and known["bytes"] == item.size:
+        return known["sha256"]
+    facts = store.head(item.key)
+    return facts.sha256 if facts else None
+
+
+def _row(identity: FileIdentity, stored: StoredObject | None, sha256: str | None) -> Row:
+    tag = stored.tag if stored else None
+    return {
+        "path": identity.path,
+        "bytes": identity.size,
+        "sha256": sha256,
+        "store_tag": tag,
+        "content_version": sha256 or (f"tag:{tag}" if tag else None),
+        "kind": identity.kind.value,
+        "track": identity.track,
+        "track_name": identity.track_name,
+        "session": identity.session,
+        "season": identity.season,
+        "event_code": identity.event_code,
+        "version": identity.version,
+        "rule": identity.rule,
+        "evidence": list(identity.evidence),
+        "confidence": identity.confidence,
+        "status": identity.status.value,
+        "reason": identity.reason,
+    }
+
+
+def session_files(files: pa.Table, key: SessionKey) -> list[FileIdentity]:
+    """Return the files in use of one session, sorted by path."""
+    return [_identity(row) for row in _in_use(files) if (row["track"], row["session"]) == key]
+
+
+def _identity(row: Row) -> FileIdentity:
+    named = {name: row[name] for name in ("path", "track", "track_name", "session", "season", "event_code", "version")}
+    return FileIdentity(
+        **named,
+        size=row["bytes"],
+        kind=FileKind(row["kind"]),
+        rule=row["rule"],
+        evidence=tuple(row["evidence"]),
+        confidence=row["confidence"],
+        status=FileStatus(row["status"]),
+        reason=row["reason"],
+    )
+
+
+def _in_use(files: pa.Table) -> list[Row]:
+    return [row for row in files.to_pylist() if row["status"] == FileStatus.READY and row["session"]]
+
+
+def make_tracks_table(files: pa.Table) -> pa.Table:
+    """Return one row per track that has at least one session."""
+    by_track: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in _in_use(files):
+        by_track[row["track"]].append(row)
+    return TRACKS.from_rows(
+        [
+            {
+                "track": track,
+                "track_name": rows[0]["track_name"],
+                "sessions": len({row["session"] for row in rows}),
+                "files": len(rows),
+                "bytes": sum(row["bytes"] for row in rows),
+            }
+            for track, rows in sorted(by_track.items())
+        ]
+    )
+
+
+def make_sessions_table(files: pa.Table) -> pa.Table:
+    """Return one row per session that has at least one file in use."""
+    by_session: defaultdict[SessionKey, list[Row]] = defaultdict(list)
+    for row in _in_use(files):
+        by_session[SessionKey(row["track"], row["session"])].append(row)
+    quarantined: defaultdict[SessionKey, int] = defaultdict(int)
+    for row in files.to_pylist():
+        if row["status"] == FileStatus.QUARANTINED and row["track"] and row["session"]:
+            quarantined[SessionKey(row["track"], row["session"])] += 1
+    rows = [_session_row(key, by_session[key], quarantined[key]) for key in sorted(by_session)]
+    return SESSIONS.from_rows(rows)
+
+
+def _session_row(key: SessionKey, files: list[Row], quarantined: int) -> Row:
+    kinds = {row["kind"] for row in files}
+    return {
+        "track": key.track,
+        "session": key.session,
+        "session_type": session_type(key.session),
+        "season": next((row["season"] for row in files if row["season"]), None),
+        "event_code": next((row["event_code"] for row in files if row["event_code"]), None),
+        "kinds": sorted(kinds),
+        "missing_kinds": [kind.value for kind in _EXPECTED_KINDS if kind.value not in kinds],
+        "files": len(files),
+        "quarantined_files": quarantined,
+        "bytes": sum(row["bytes"] for row in files),
+        "inputs_version": inputs_version(files),
+    }
+
+
+def inputs_version(files: Iterable[Row]) -> str:
+    """Return a fingerprint of a session's files: contents, kinds and the version of the code that reads them."""
+    lines = sorted(f"{row['path']}\t{row['kind']}\t{row['version']}\t{row['content_version']}" for row in files)
+    return hashlib.sha256("\n".join([DERIVATION_VERSION, *lines]).encode()).hexdigest()[:16]
+
+
+__all__ = [
+    "DERIVATION_VERSION",
+    "add_ignored",
+    "inputs_version",
+    "make_files_table",
+    "make_sessions_table",
+    "make_tracks_table",
+    "session_files",
+]

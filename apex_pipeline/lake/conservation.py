@@ -1,0 +1,64 @@
+"""The promise about telemetry: what goes in equals what comes out plus what is counted as rejected.
+
+The conversion counts while it works; here the published file is counted again, from its own statistics, so that a check
+compares two figures that were found in different ways.
+"""
+
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+import pyarrow.parquet as pq
+
+from apex_pipeline.schemas import TELEMETRY
+from apex_pipeline.sources.gr_cup.telemetry.conversion import TelemetryReport
+
+# Columns of the wide table that are not channels, hence hold no reading.
+_NOT_CHANNELS = frozenset(
+    {
+        "track",
+        "session",
+        "vehicle_id",
+        "chassis",
+        "sample_time_utc",
+        "car_time",
+        "received_time_utc",
+        "repeat",
+        "lap_number",
+        "unit_lap",
+    }
+)
+
+
+def counts_as_metadata(report: TelemetryReport) -> dict[str, Any]:
+    """Return the counts of a conversion as flat facts for the materialization."""
+    facts: dict[str, Any] = dict(asdict(report.counts))
+    facts["rejected_by_reason"] = report.rejects_by_reason
+    facts["frozen_clocks"] = ", ".join(clock.vehicle_id for clock in report.clocks if clock.is_frozen) or "none"
+    facts["unknown_channels"] = ", ".join(report.unknown_channels) or "none"
+    return facts
+
+
+def count_cells(stream: BinaryIO) -> int:
+    """Return the number of readings in a published telemetry file: its channel cells that are not null.
+
+    Only the footer is read: Parquet keeps the number of nulls of every column and row group.
+    """
+    footer = pq.read_metadata(stream)
+    cells = 0
+    for group in range(footer.num_row_groups):
+        columns = footer.row_group(group)
+        for index in range(columns.num_columns):
+            column = columns.column(index)
+            if column.path_in_schema not in _NOT_CHANNELS:
+                cells += columns.num_rows - column.statistics.null_count
+    return cells
+
+
+def channel_columns(names: list[str]) -> list[str]:
+    """Return the channels among the columns of a telemetry table, in order."""
+    return [name for name in names if name not in _NOT_CHANNELS]
+
+
+DECLARED_CHANNELS = tuple(channel_columns(TELEMETRY.schema.names))
+
+__all__ = ["DECLARED_CHANNELS", "channel_columns", "count_cells", "counts_as_metadata"]

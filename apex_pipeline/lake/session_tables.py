@@ -1,0 +1,173 @@
+"""From the raw files of one session, as they lie in the store, to its tables.
+
+Here belongs fetching the files and handing them to ``sources``, one function per family of tables. Not here: what the
+rows mean (``sources``) and where the tables go (``resources``).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, Reject
+from apex_pipeline.sources.gr_cup.laps import LapReport, derive_laps
+from apex_pipeline.sources.gr_cup.official_timing import (
+    Parsed,
+    official_laps_table,
+    read_results,
+    read_sections,
+    read_weather,
+    results_table,
+    weather_table,
+)
+from apex_pipeline.sources.gr_cup.rejects import rejects_table
+from apex_pipeline.sources.gr_cup.telemetry.conversion import TelemetryFile, TelemetryReport, convert_telemetry
+from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
+from apex_pipeline.storage.contract import ObjectStore, Progress
+from apex_pipeline.storage.layout import raw_key
+
+_LAP_KINDS = (FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME)
+
+
+@dataclass(frozen=True)
+class LapTables:
+    """The table ``laps`` of one session, what was rejected, and the counts behind both."""
+
+    laps: pa.Table
+    rejects: pa.Table
+    report: LapReport
+
+
+@dataclass(frozen=True)
+class OfficialTables:
+    """The tables of official timing of one session.
+
+    Attributes:
+        official_laps: Table ``official_laps``.
+        results: Table ``results``.
+        weather: Table ``weather``.
+        rejects: What was rejected.
+        dropped_columns: Columns of the files that are not published, names of persons among them.
+    """
+
+    official_laps: pa.Table
+    results: pa.Table
+    weather: pa.Table
+    rejects: pa.Table
+    dropped_columns: tuple[str, ...]
+
+
+def make_laps(store: ObjectStore, key: SessionKey, files: Sequence[FileIdentity]) -> LapTables:
+    """Derive the laps of a session from its lap files.
+
+    Raises:
+        MalformedFileError: A lap file lacks a column it cannot do without.
+    """
+    triggers: list[Trigger] = []
+    rejects: list[Reject] = []
+    for identity in _of_kind(files, *_LAP_KINDS):
+        with _open(store, identity) as stream:
+            found, refused = read_triggers(stream, identity)
+        triggers += found
+        rejects += refused
+    laps, report = derive_laps(key.track, key.session, triggers)
+    return LapTables(laps, rejects_table(key.track, key.session, rejects), report)
+
+
+def make_official_tables(store: ObjectStore, key: SessionKey, files: Sequence[FileIdentity]) -> OfficialTables:
+    """Read the official timing of a session: laps with sectors, classification, weather.
+
+    Raises:
+        MalformedFileError: A file lacks a column it cannot do without.
+    """
+    made = [
+        to_table(key.track, key.session, _parse(store, _of_kind(files, kind), read))
+        for kind, read, to_table in (
+            (FileKind.SECTIONS, read_sections, official_laps_table),
+            (FileKind.RESULTS, read_results, results_table),
+            (FileKind.WEATHER, read_weather, weather_table),
+        )
+    ]
+    (official_laps, _), (results, _), (weather, _) = made
+    rejects = [reject for _, merged in made for reject in merged.rejects]
+    return OfficialTables(
+        official_laps=official_laps,
+        results=results,
+        weather=weather,
+        rejects=rejects_table(key.track, key.session, rejects),
+        dropped_columns=tuple(sorted({name for _, merged in made for name in merged.dropped_columns})),
+    )
+
+
+def make_telemetry(
+    store: ObjectStore,
+    key: SessionKey,
+    files: Sequence[FileIdentity],
+    laps: pa.Table,
+    output: Path,
+    *,
+    memory_limit: int,
+    scratch: Path,
+    metadata: dict[str, str],
+    progress: Progress | None = None,
+) -> TelemetryReport:
+    """Write the wide telemetry of a session as one Parquet file.
+
+    Args:
+        store: The lake.
+        key: The session.
+        files: Its files in use.
+        laps: Its table ``laps``, for the lap number of each sample.
+        output: Where the Parquet file goes, on this machine.
+        memory_limit: Bytes the conversion may use.
+        scratch: Folder for temporary files.
+        metadata: Entries for the Parquet file's own metadata.
+        progress: Told about raw bytes as they are read.
+
+    Raises:
+        MalformedFileError: A file lacks a column it cannot do without.
+        ConservationError: Readings in do not equal cells out plus duplicates plus rejects.
+    """
+    with ExitStack() as opened:
+        sources = [
+            TelemetryFile(opened.enter_context(store.open_local(raw_key(identity.path))), identity)
+            for identity in _of_kind(files, FileKind.TELEMETRY)
+        ]
+        return convert_telemetry(
+            key.track,
+            key.session,
+            sources,
+            laps,
+            output,
+            memory_limit=memory_limit,
+            scratch=scratch,
+            metadata=metadata,
+            progress=progress,
+        )
+
+
+def _of_kind(files: Iterable[FileIdentity], *kinds: FileKind) -> list[FileIdentity]:
+    return [identity for identity in files if identity.kind in kinds]
+
+
+def _parse(
+    store: ObjectStore, files: Iterable[FileIdentity], read: Callable[[BinaryIO, FileIdentity], Parsed]
+) -> list[Parsed]:
+    parsed: list[Parsed] = []
+    for identity in files:
+        with _open(store, identity) as stream:
+            parsed.append(read(stream, identity))
+    return parsed
+
+
+@contextmanager
+def _open(store: ObjectStore, identity: FileIdentity) -> Iterator[BinaryIO]:
+    with store.open_local(raw_key(identity.path)) as path, path.open("rb") as stream:
+        yield stream
+
+
+__all__ = ["LapTables", "OfficialTables", "make_laps", "make_official_tables", "make_telemetry"]

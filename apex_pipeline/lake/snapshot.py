@@ -1,0 +1,223 @@
+"""What is published now: ``catalog/current.json`` names a snapshot, the snapshot names every table file by its hash.
+
+A snapshot is written whole before the pointer is swapped, so a reader sees the old state or the new one. Table files
+keep a stable path and are replaced whole; each carries in its own footer the version of the inputs it was made from, so
+the snapshot is built from the store and not from what a run believes to have done. A session whose tables were made
+from different inputs (a run failed half-way) keeps the records of the snapshot before: its older files are in
+``history/``.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
+from apex_pipeline.schemas import CATALOG_TABLES, SESSION_TABLES
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, snapshot_key, snapshot_table_key, table_key
+
+# Written into every snapshot; a reader that finds a higher number says so instead of guessing.
+FORMAT = 1
+
+# Key in a Parquet file's own metadata: the fingerprint of the raw files it was made from.
+INPUTS_VERSION = "apex.inputs_version"
+
+# As in catalog_tables: hides a store's latency, far below the client's connections.
+_PARALLEL_LOOKUPS = 8
+
+
+@dataclass(frozen=True)
+class TableRecord:
+    """One table file as published: where, which content, how large."""
+
+    key: str
+    sha256: str
+    bytes: int
+    rows: int
+    inputs_version: str | None
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """The table files of one session, by table name, all made from the same inputs."""
+
+    track: str
+    session: str
+    inputs_version: str
+    tables: dict[str, TableRecord]
+
+    @property
+    def key(self) -> SessionKey:
+        """The session's key."""
+        return SessionKey(self.track, self.session)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything published at one moment."""
+
+    id: str
+    created_utc: str
+    parent: str | None
+    catalog: dict[str, TableRecord]
+    sessions: tuple[SessionRecord, ...]
+
+    def session(self, key: SessionKey) -> SessionRecord | None:
+        """Return the record of a session, if it is published."""
+        return next((record for record in self.sessions if record.key == key), None)
+
+    def to_json(self) -> bytes:
+        """Return the snapshot as UTF-8 JSON with sorted keys."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True).encode()
+
+
+def read_current(store: ObjectStore) -> Snapshot | None:
+    """Return what is published now, or ``None`` in a lake where nothing is.
+
+    Raises:
+        StoreCorruptionError: The pointer or the snapshot it names cannot be read.
+    """
+    try:
+        pointer = store.read_bytes(CURRENT_SNAPSHOT_KEY)
+    except ObjectMissingError:
+        return None
+    try:
+        name = str(json.loads(pointer)["snapshot"])
+        return parse_snapshot(store.read_bytes(snapshot_key(name)))
+    except (ValueError, KeyError, TypeError, ObjectMissingError) as error:
+        raise StoreCorruptionError(
+            f"{store.uri_of(CURRENT_SNAPSHOT_KEY)} names no readable snapshot ({error}).",
+            "Delete that object and run a sync: the catalog is made again from the lake.",
+        ) from error
+
+
+def parse_snapshot(content: bytes) -> Snapshot:
+    """Read a snapshot from its JSON.
+
+    Raises:
+        ValueError: It is not JSON, or of a later format.
+        KeyError: An entry is missing.
+    """
+    document: dict[str, Any] = json.loads(content)
+    if document.pop("format") > FORMAT:
+        raise ValueError(f"the snapshot has a later format than {FORMAT}; update apex_pipeline")
+    return Snapshot(
+        id=document["id"],
+        created_utc=document["created_utc"],
+        parent=document["parent"],
+        catalog={name: TableRecord(**record) for name, record in document["catalog"].items()},
+        sessions=tuple(
+            SessionRecord(
+                track=record["track"],
+                session=record["session"],
+                inputs_version=record["inputs_version"],
+                tables={name: TableRecord(**table) for name, table in record["tables"].items()},
+            )
+            for record in document["sessions"]
+        ),
+    )
+
+
+def publish(store: ObjectStore, sessions: pa.Table, now: datetime) -> Snapshot:
+    """Make what the lake holds at this moment the published state.
+
+    Nothing is written when it already is.
+
+    Args:
+        store: The lake.
+        sessions: The table ``sessions``.
+        now: The present time, aware.
+
+    Returns:
+        The published snapshot.
+    """
+    previous = read_current(store)
+    keys = [SessionKey(row["track"], row["session"]) for row in sessions.to_pylist()]
+    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
+        records = list(pool.map(lambda key: _session_record(store, key, previous), keys))
+    kept = [record for record in records if record is not None]
+    catalog = _catalog_records(store, previous)
+    if previous and _content_id(catalog, kept) == previous.id.rpartition("-")[2]:
+        return previous
+    stamp = now.astimezone(UTC)
+    snapshot = Snapshot(
+        id=f"{stamp:%Y%m%dT%H%M%SZ}-{_content_id(catalog, kept)}",
+        created_utc=stamp.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        parent=previous.id if previous else None,
+        catalog=catalog,
+        sessions=tuple(kept),
+    )
+    _write(store, snapshot)
+    return snapshot
+
+
+def _write(store: ObjectStore, snapshot: Snapshot) -> None:
+    frozen = {name: snapshot_table_key(snapshot.id, name) for name in snapshot.catalog}
+    for name, record in snapshot.catalog.items():
+        store.copy(record.key, frozen[name])
+    store.write_bytes(snapshot_key(snapshot.id), snapshot.to_json())
+    store.write_bytes(CURRENT_SNAPSHOT_KEY, json.dumps({"snapshot": snapshot.id}).encode())
+
+
+def _content_id(catalog: dict[str, TableRecord], sessions: Iterable[SessionRecord]) -> str:
+    hashes = [record.sha256 for record in catalog.values()]
+    hashes += [table.sha256 for record in sessions for table in record.tables.values()]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:8]
+
+
+def _catalog_records(store: ObjectStore, previous: Snapshot | None) -> dict[str, TableRecord]:
+    known = previous.catalog if previous else {}
+    found = {
+        table.name: _table_record(store, table_key(table.folder, table.name, None), known.get(table.name))
+        for table in CATALOG_TABLES
+    }
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def _session_record(store: ObjectStore, key: SessionKey, previous: Snapshot | None) -> SessionRecord | None:
+    """Return the session's record as the store has it, or the one before where its tables do not belong together."""
+    known = previous.session(key) if previous else None
+    tables: dict[str, TableRecord] = {}
+    for table in SESSION_TABLES:
+        at = table_key(table.folder, table.name, str(key))
+        record = _table_record(store, at, known.tables.get(table.name) if known else None)
+        if record is None:
+            return known
+        tables[table.name] = record
+    versions = {record.inputs_version for record in tables.values()}
+    version = versions.pop()
+    if versions or version is None:
+        return known
+    return SessionRecord(key.track, key.session, version, tables)
+
+
+def _table_record(store: ObjectStore, key: str, known: TableRecord | None) -> TableRecord | None:
+    facts = store.head(key)
+    if facts is None or facts.sha256 is None:
+        return None
+    if known and known.sha256 == facts.sha256:
+        return known
+    with store.open_random(key) as stream:
+        footer = pq.read_metadata(stream)
+    version = (footer.metadata or {}).get(INPUTS_VERSION.encode())
+    return TableRecord(key, facts.sha256, facts.size, footer.num_rows, version.decode() if version else None)
+
+
+__all__ = [
+    "FORMAT",
+    "INPUTS_VERSION",
+    "SessionRecord",
+    "Snapshot",
+    "TableRecord",
+    "parse_snapshot",
+    "publish",
+    "read_current",
+]

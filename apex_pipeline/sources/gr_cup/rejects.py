@@ -1,0 +1,34 @@
+"""Rejected rows as a table: what could not be used, where it stands, and why."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from apex_pipeline.schemas import REJECTS
+from apex_pipeline.sources.gr_cup.files import Reject
+
+
+def rejects_table(track: str, session: str, rejects: Iterable[Reject]) -> pa.Table:
+    """Return the rejects as a table of schema ``REJECTS``, sorted by file and line."""
+    seen: Counter[tuple[str, int | None]] = Counter()
+    rows: list[dict[str, object]] = []
+    for reject in sorted(rejects, key=lambda item: (item.file, item.line or 0, item.reason, item.detail)):
+        place = (reject.file, reject.line)
+        rows.append(
+            {
+                "track": track,
+                "session": session,
+                "source_file": reject.file,
+                "source_row": reject.line,
+                "occurrence": seen[place],
+                "kind": reject.kind.value,
+                "reason": reject.reason,
+                "detail": reject.detail,
+            }
+        )
+        seen[place] += 1
+    return REJECTS.from_rows(rows)
+
+
+__all__ = ["rejects_table"]

@@ -1,0 +1,35 @@
+"""The names of channels: what the cars send and what we publish."""
+
+import re
+
+# Raw channel to published column. Two raw names carry "minutes" although the values are degrees; the organisers' notes
+# write Speed and Gear, the data speed and gear.
+PUBLISHED_NAMES = {
+    "speed": "speed_kph",
+    "nmot": "engine_rpm",
+    "gear": "gear",
+    "ath": "throttle_blade_pct",
+    "aps": "accelerator_pedal_pct",
+    "pbrake_f": "brake_front_bar",
+    "pbrake_r": "brake_rear_bar",
+    "accx_can": "accel_long_g",
+    "accy_can": "accel_lat_g",
+    "steering_angle": "steering_deg",
+    "vbox_lat_min": "latitude_deg",
+    "vbox_long_minutes": "longitude_deg",
+    "laptrigger_lapdist_dls": "lap_distance_m",
+}
+
+
+def column_of(channel: str) -> str:
+    """Return the column of a raw channel; an unknown one keeps its name, made fit for a column."""
+    known = PUBLISHED_NAMES.get(channel.lower())
+    return known or re.sub(r"[^A-Za-z0-9_]+", "_", channel).strip("_") or "unnamed"
+
+
+def is_known(channel: str) -> bool:
+    """Tell whether a raw channel has a description."""
+    return channel.lower() in PUBLISHED_NAMES
+
+
+__all__ = ["PUBLISHED_NAMES", "column_of", "is_known"]

@@ -1,0 +1,208 @@
+"""From CSV text to typed readings in a DuckDB table on disk.
+
+Columns are bound by the names in the file's header, never by position alone, and every type is declared: DuckDB's own
+detection reads other types from other files. A line that does not fit is recorded by DuckDB with its line number; what
+fits but cannot be meant (no time zone, not a number, another race) is marked with its problem and never becomes a cell.
+"""
+
+import gzip
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import duckdb
+import pyarrow as pa
+
+from apex_pipeline.errors import MalformedFileError, VanishedFileError
+from apex_pipeline.sources.gr_cup.csv_files import Dialect, detect_dialect
+from apex_pipeline.sources.gr_cup.files import FileIdentity
+from apex_pipeline.sources.gr_cup.triggers import LOST_LAP
+from apex_pipeline.storage.contract import Progress
+
+# A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything near this is no line.
+_LONGEST_LINE_BYTES = 4_000_000
+_HEADER_BYTES = 65_536
+_BLOCK_BYTES = 4_000_000
+
+_COMMON = ("vehicle_id", "timestamp", "meta_time", "lap")
+_LONG = ("telemetry_name", "telemetry_value")
+_LISTED = ("value",)
+
+_SCHEMA = """
+CREATE OR REPLACE TABLE reading (
+    file_number UTINYINT, vehicle_id VARCHAR, channel VARCHAR, value DOUBLE,
+    car_ms BIGINT, received_ms BIGINT, unit_lap INTEGER, problem VARCHAR)
+"""
+
+
+@dataclass(frozen=True)
+class TelemetryFile:
+    """A telemetry file on this machine.
+
+    Attributes:
+        path: Where it is; may have any name.
+        identity: What it is; ``identity.path`` tells by its ending whether it is compressed.
+    """
+
+    path: Path
+    identity: FileIdentity
+
+    @property
+    def compression(self) -> str:
+        """``gzip``, ``zstd`` or ``none``."""
+        suffix = Path(self.identity.path.lower()).suffix
+        return {".gz": "gzip", ".zst": "zstd"}.get(suffix, "none")
+
+    @contextmanager
+    def open_text(self) -> Iterator[IO[bytes]]:
+        """Give the file's uncompressed bytes.
+
+        Raises:
+            VanishedFileError: The file is gone.
+        """
+        try:
+            if self.compression == "gzip":
+                with gzip.open(self.path, "rb") as stream:
+                    yield stream
+            elif self.compression == "zstd":
+                with pa.CompressedInputStream(pa.OSFile(str(self.path)), "zstd") as stream:
+                    yield stream
+            else:
+                with self.path.open("rb") as stream:
+                    yield stream
+        except FileNotFoundError:
+            raise VanishedFileError(
+                f"{self.identity.path} was there a moment ago and is gone.", "Run the sync again."
+            ) from None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a telemetry file is laid out: its dialect, and whether a line holds one reading or a list of them."""
+
+    dialect: Dialect
+    is_listed: bool
+
+
+def shape_of(file: TelemetryFile) -> Shape:
+    """Read the header.
+
+    Raises:
+        MalformedFileError: The file is empty, binary, without header, or lacks a column it cannot do without.
+    """
+    with file.open_text() as stream:
+        dialect = detect_dialect(stream.read(_HEADER_BYTES), file.identity.path)
+    columns = set(dialect.columns)
+    is_listed = not set(_LONG) <= columns and set(_LISTED) <= columns
+    missing = [name for name in (*_COMMON, *(_LISTED if is_listed else _LONG)) if name not in columns]
+    if missing:
+        raise MalformedFileError(
+            f"{file.identity.path} lacks the column {', '.join(missing)}; it has {', '.join(dialect.columns)}.",
+            "Check that it is a telemetry file.",
+        )
+    return Shape(dialect, is_listed)
+
+
+def create_table(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the empty table of readings."""
+    connection.execute(_SCHEMA)
+
+
+def load_file(connection: duckdb.DuckDBPyConnection, number: int, file: TelemetryFile, shape: Shape) -> None:
+    """Append a file's readings to the table ``reading``; lines that do not fit go to the table ``bad_line_{number}``."""
+    session = re.fullmatch(r"(?:\d{4}_)?R(\d+)", file.identity.session or "")
+    connection.execute(
+        f"INSERT INTO reading {_select(file, shape, number)}",
+        {"path": str(file.path), "race": int(session[1]) if session else None},
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TABLE bad_line_{number} AS "  # noqa: S608  -- as above
+        f"SELECT line, min(error_type::VARCHAR) AS error, any_value(csv_line)[:200] AS start FROM bad_{number} GROUP BY line"
+    )
+
+
+def _select(file: TelemetryFile, shape: Shape, number: int) -> str:
+    has_session = "meta_session" in shape.dialect.columns
+    race = "TRY_CAST(regexp_extract(meta_session, '^R(\\d+)$', 1) AS INTEGER)" if has_session else "NULL"
+    if shape.is_listed:
+        raw = f"""
+            SELECT *, unnest(CASE WHEN json_valid(value) AND json_array_length(value) > 0
+                             THEN json_extract(value, '$[*]') ELSE [NULL] END) AS element
+            FROM ({_read_csv(file, shape, number)})"""
+        channel = "json_extract_string(element, '$.name')"
+        reading = "TRY_CAST(json_extract_string(element, '$.value') AS DOUBLE)"
+    else:
+        raw, channel, reading = _read_csv(file, shape, number), "telemetry_name", "telemetry_value"
+    return f"""
+        SELECT {number}, vehicle_id, channel, value, car_ms, received_ms, nullif(unit_lap, {LOST_LAP}),
+            CASE WHEN coalesce(vehicle_id, '') = '' THEN 'no_vehicle'
+                 WHEN coalesce(channel, '') = '' THEN 'no_channel'
+                 WHEN contains(vehicle_id, chr(0)) OR contains(channel, chr(0)) THEN 'nul_byte'
+                 WHEN value IS NULL THEN 'bad_number'
+                 WHEN NOT isfinite(value) THEN 'not_a_number'
+                 WHEN car_ms IS NULL OR received_ms IS NULL THEN 'bad_time'
+                 WHEN race <> $race THEN 'wrong_session' END
+        FROM (SELECT vehicle_id, {channel} AS channel, {reading} AS value, {_milliseconds("timestamp")} AS car_ms,
+                     {_milliseconds("meta_time")} AS received_ms, TRY_CAST(lap AS INTEGER) AS unit_lap, {race} AS race
+              FROM ({raw}))"""  # noqa: S608  -- built from constants and our own numbers
+
+
+def _milliseconds(column: str) -> str:
+    """Return SQL for an instant; a time without ``Z`` or offset says none, and a plain TIMESTAMP would drop an offset."""
+    has_zone = f"(suffix({column}, 'Z') OR regexp_matches({column}, '[+-]\\d\\d(:?\\d\\d)?$'))"
+    return f"CASE WHEN {has_zone} THEN epoch_ms(TRY_CAST({column} AS TIMESTAMPTZ)) END"
+
+
+def _read_csv(file: TelemetryFile, shape: Shape, number: int) -> str:
+    types = {name: "DOUBLE" if name == "telemetry_value" else "VARCHAR" for name in shape.dialect.columns}
+    columns = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in types.items())
+    return f"""
+        SELECT * FROM read_csv($path, columns = {{{columns}}}, header = false, skip = 1, auto_detect = false,
+            delim = {sql_text(shape.dialect.delimiter)}, quote = '"', escape = '"', encoding = '{shape.dialect.encoding}',
+            compression = '{file.compression}', max_line_size = {_LONGEST_LINE_BYTES}, null_padding = false,
+            store_rejects = true, rejects_limit = 0, rejects_table = 'bad_{number}', rejects_scan = 'scan_{number}')
+        """  # noqa: S608  -- built from constants, the file's own header quoted, and our own numbers
+
+
+def sql_text(text: str) -> str:
+    """Return text as a SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def count_lines(file: TelemetryFile, progress: Progress | None) -> int:
+    """Count the data lines of a file without the engine that converts them; blank lines are none.
+
+    This figure makes the conservation check real: it does not come from the code it checks.
+    """
+    lines = 0
+    with file.open_text() as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            block += _rest_of_line(stream)
+            lines += _lines_in(block)
+            if progress:
+                progress(len(block))
+    return max(lines - 1, 0)  # the header is no data line
+
+
+def _rest_of_line(stream: IO[bytes]) -> bytes:
+    """Read on to the end of the line; of a line longer than any real one only the end is kept."""
+    rest = stream.readline(_LONGEST_LINE_BYTES)
+    while rest and not rest.endswith(b"\n"):
+        more = stream.readline(_LONGEST_LINE_BYTES)
+        if not more:
+            break
+        rest = more
+    return rest
+
+
+def _lines_in(block: bytes) -> int:
+    """Count the lines of a block of whole lines; looking at each is only worth it where one may be blank."""
+    if b"\n\n" in block or b"\n\r" in block or b" \n" in block or block[:1] in b"\r\n":
+        return sum(1 for line in block.split(b"\n") if line.strip())
+    return block.count(b"\n") + (not block.endswith(b"\n"))
+
+
+__all__ = ["Shape", "TelemetryFile", "count_lines", "create_table", "load_file", "shape_of", "sql_text"]

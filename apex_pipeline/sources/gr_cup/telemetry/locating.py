@@ -1,0 +1,145 @@
+"""Which lines were rejected, and why: file, line and the beginning of the line.
+
+Lines that do not fit the header are recorded by DuckDB with their number. Readings that fit but cannot be meant are only
+marked; where there are any, the file is read once more to find them.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+
+import duckdb
+
+from apex_pipeline.sources.gr_cup.files import FileKind, Reject
+from apex_pipeline.sources.gr_cup.telemetry.loading import Shape, TelemetryFile
+from apex_pipeline.sources.gr_cup.triggers import is_other_race
+from apex_pipeline.sources.gr_cup.values import parse_utc_ms
+
+# Rejects told one by one per file; all are counted. A file of 20 million bad rows must not fill the memory.
+TOLD_REJECTS = 1_000
+_SHOWN_CHARACTERS = 200
+
+# DuckDB's words for what is wrong with a line.
+_REASONS = {
+    "MISSING COLUMNS": "too_few_columns",
+    "TOO MANY COLUMNS": "too_many_columns",
+    "CAST": "bad_number",
+    "UNQUOTED VALUE": "broken_quotes",
+    "LINE SIZE OVER MAXIMUM": "line_too_long",
+    "INVALID ENCODING": "bad_encoding",
+}
+
+
+def count_rejects(connection: duckdb.DuckDBPyConnection, number: int, shape: Shape) -> dict[str, int]:
+    """Count one file's rejects by reason, all of them."""
+    counts: dict[str, int] = {}
+    for error, is_header, lines in connection.execute(
+        f"SELECT error, {_IS_HEADER}, count(*) FROM bad_line_{number} GROUP BY ALL",  # noqa: S608  -- our own number
+        {"header": _header(shape)},
+    ).fetchall():
+        reason = _reason(error, is_header=is_header)
+        counts[reason] = counts.get(reason, 0) + lines
+    marked = connection.execute(
+        "SELECT problem, count(*) FROM reading WHERE problem IS NOT NULL AND file_number = $n GROUP BY problem",
+        {"n": number},
+    ).fetchall()
+    return counts | {reason: counts.get(reason, 0) + readings for reason, readings in marked}
+
+
+def locate_rejects(
+    connection: duckdb.DuckDBPyConnection, number: int, file: TelemetryFile, shape: Shape
+) -> list[Reject]:
+    """Return one file's first rejects with their lines, in file order."""
+    path = file.identity.path
+    found = [
+        Reject(path, line, FileKind.TELEMETRY, _reason(error, is_header=is_header), start or "")
+        for line, error, start, is_header in connection.execute(
+            f"SELECT line, error, start, {_IS_HEADER} FROM bad_line_{number} ORDER BY line LIMIT {TOLD_REJECTS}",  # noqa: S608  -- our own numbers
+            {"header": _header(shape)},
+        ).fetchall()
+    ]
+    is_any_marked = connection.execute(
+        "SELECT count(*) > 0 FROM reading WHERE problem IS NOT NULL AND file_number = $n", {"n": number}
+    ).fetchone()
+    if is_any_marked and is_any_marked[0]:
+        found += _marked(file, shape)
+    return sorted(found, key=lambda reject: reject.line or 0)[:TOLD_REJECTS]
+
+
+# A header line inside the file: what is left when two files are put one after the other.
+_IS_HEADER = "coalesce(start[:length($header)] = $header, false)"
+
+
+def _header(shape: Shape) -> str:
+    return shape.dialect.delimiter.join(shape.dialect.columns)[:_SHOWN_CHARACTERS]
+
+
+def _reason(error: str, *, is_header: bool) -> str:
+    return "repeated_header" if is_header else _REASONS.get(error, "malformed_line")
+
+
+def _marked(file: TelemetryFile, shape: Shape) -> list[Reject]:
+    rejects: list[Reject] = []
+    for line, values in _rows(file, shape):
+        for problem, detail in _problems(values, file, shape):
+            rejects.append(Reject(file.identity.path, line, FileKind.TELEMETRY, problem, detail[:_SHOWN_CHARACTERS]))
+        if len(rejects) >= TOLD_REJECTS:
+            break
+    return rejects
+
+
+def _rows(file: TelemetryFile, shape: Shape) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield line number and values of every line that has the header's number of cells."""
+    with file.open_text() as stream:
+        text = io.TextIOWrapper(stream, encoding=shape.dialect.encoding, errors="replace", newline="")
+        reader = csv.reader(text, delimiter=shape.dialect.delimiter)
+        next(reader)
+        for cells in reader:
+            if len(cells) == len(shape.dialect.columns):
+                yield reader.line_num, dict(zip(shape.dialect.columns, cells, strict=True))
+
+
+def _problems(values: dict[str, str], file: TelemetryFile, shape: Shape) -> Iterator[tuple[str, str]]:
+    """Yield the problem of each reading of a line, by the rules the table was marked with."""
+    for channel, value in _readings(values, shape):
+        if not values["vehicle_id"]:
+            yield "no_vehicle", "vehicle_id=''"
+        elif not channel:
+            yield "no_channel", "telemetry_name=''"
+        elif "\0" in values["vehicle_id"] + channel:
+            yield "nul_byte", f"telemetry_name={channel!r}"
+        elif value is None:
+            yield "bad_number", f"{channel}={values.get('telemetry_value', values.get('value', ''))!r}"
+        elif not math.isfinite(value):
+            yield "not_a_number", f"{channel}={value}"
+        elif bad := next((name for name in ("timestamp", "meta_time") if parse_utc_ms(values[name]) is None), None):
+            yield "bad_time", f"{bad}={values[bad]!r}"
+        elif is_other_race(values.get("meta_session", ""), file.identity.session):
+            yield "wrong_session", f"meta_session={values['meta_session']!r}"
+
+
+def _readings(values: dict[str, str], shape: Shape) -> list[tuple[str, float | None]]:
+    if not shape.is_listed:
+        return [(values["telemetry_name"], _number(values["telemetry_value"]))]
+    try:
+        elements = json.loads(values["value"])
+    except ValueError:
+        elements = None
+    if not isinstance(elements, list) or not elements:
+        return [("", None)]
+    return [
+        (str(item.get("name") or ""), _number(str(item.get("value")))) if isinstance(item, dict) else ("", None)
+        for item in elements  # pyright: ignore[reportUnknownVariableType]  -- JSON; each part is checked
+    ]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+__all__ = ["TOLD_REJECTS", "count_rejects", "locate_rejects"]

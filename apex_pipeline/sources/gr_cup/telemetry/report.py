@@ -1,0 +1,78 @@
+"""What a conversion tells about itself: counts that must add up, clocks, channels, rejects."""
+
+from dataclasses import dataclass
+
+from apex_pipeline.sources.gr_cup.files import Reject
+
+
+@dataclass(frozen=True)
+class TelemetryCounts:
+    """Readings in and what became of each.
+
+    Attributes:
+        readings_in: Readings in the raw files, counted without the engine that converts them: data lines, or list
+            elements where a line holds a list.
+        cells_out: Channel cells that are not null.
+        exact_duplicates: Readings equal in car, channel, value, both times and lap to another one, which is kept.
+        rejected: Readings that cannot be used.
+        rows_out: Rows of the wide table.
+        repeat_rows: Rows that exist because one car time carries several readings of a channel.
+        cars: Cars.
+    """
+
+    readings_in: int
+    cells_out: int
+    exact_duplicates: int
+    rejected: int
+    rows_out: int
+    repeat_rows: int
+    cars: int
+
+    @property
+    def is_conserved(self) -> bool:
+        """What went in is what came out plus what was counted as left out."""
+        return self.cells_out + self.exact_duplicates + self.rejected == self.readings_in
+
+
+@dataclass(frozen=True)
+class CarClock:
+    """How a car's clock was repaired.
+
+    Attributes:
+        vehicle_id: The car.
+        offset_s: Seconds to add to the car's time: the median of receive time minus car time.
+        spread_s: Width of the middle 90 % of that difference.
+        is_frozen: The clock stood still; sample times are receive times.
+    """
+
+    vehicle_id: str
+    offset_s: float
+    spread_s: float
+    is_frozen: bool
+
+    @property
+    def method(self) -> str:
+        """``received`` or ``offset``."""
+        return "received" if self.is_frozen else "offset"
+
+
+@dataclass(frozen=True)
+class TelemetryReport:
+    """Everything a conversion tells.
+
+    Attributes:
+        counts: Readings in and out.
+        rejects: The first rejects of each file, in file order (see ``locating.py`` for how many).
+        rejects_by_reason: All rejects, counted.
+        clocks: One per car.
+        unknown_channels: Raw channels that no description is known for, kept under their own name.
+    """
+
+    counts: TelemetryCounts
+    rejects: tuple[Reject, ...]
+    rejects_by_reason: dict[str, int]
+    clocks: tuple[CarClock, ...]
+    unknown_channels: tuple[str, ...]
+
+
+__all__ = ["CarClock", "TelemetryCounts", "TelemetryReport"]

@@ -1,0 +1,109 @@
+"""Lap triggers: one row of a lap_start, lap_end or lap_time file, typed.
+
+Here belongs reading the three files row by row. Which triggers are one crossing of the line is ``crossings.py``.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from apex_pipeline.sources.gr_cup.csv_files import CsvRow, read_rows
+from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, Reject
+from apex_pipeline.sources.gr_cup.values import parse_integer, parse_utc_ms
+
+# What the car's unit sends when it has lost count.
+LOST_LAP = 32768
+
+_REQUIRED = ("vehicle_id", "lap", "timestamp", "meta_time")
+_RACE = re.compile(r"R(\d+)")
+_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True, order=True)
+class Trigger:
+    """A message of a car's unit about the finish line.
+
+    Attributes:
+        vehicle_id: ``GR86-<chassis>-<car>``, as written.
+        trigger_utc_ms: When it happened, true UTC, milliseconds since 1970.
+        kind: lap_end and lap_time tell of the lap that ends, lap_start of the one that begins.
+        unit_lap: The unit's lap counter; ``None`` where it had lost count.
+        received_utc_ms: When the message was received.
+        unit_value_ms: Milliseconds since the car's last trigger, as the unit says; only lap_time files of some tracks.
+        file: Path of the raw file.
+        line: Line in it.
+    """
+
+    vehicle_id: str
+    trigger_utc_ms: int
+    kind: FileKind
+    unit_lap: int | None
+    received_utc_ms: int
+    unit_value_ms: int | None
+    file: str
+    line: int
+
+
+def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
+    """Read one lap file.
+
+    Args:
+        stream: The file, open for reading bytes.
+        identity: What the file is.
+
+    Returns:
+        The triggers in file order, and the rows that are none. Together they are all data rows.
+
+    Raises:
+        MalformedFileError: The file is empty, binary, or lacks a column it cannot do without.
+    """
+    rows, rejects = read_rows(stream, identity.path, identity.kind, _REQUIRED)
+    triggers: list[Trigger] = []
+    for row in rows:
+        read = _read(row, identity)
+        if isinstance(read, Reject):
+            rejects.append(read)
+        else:
+            triggers.append(read)
+    return triggers, rejects
+
+
+def _read(row: CsvRow, identity: FileIdentity) -> Trigger | Reject:
+    values = row.values
+    trigger_ms, received_ms = parse_utc_ms(values["timestamp"]), parse_utc_ms(values["meta_time"])
+    lap = parse_integer(values["lap"])
+    if not values["vehicle_id"]:
+        return _reject(row, identity, "no_vehicle", "vehicle_id")
+    if trigger_ms is None:
+        return _reject(row, identity, "bad_time", "timestamp")
+    if received_ms is None:
+        return _reject(row, identity, "bad_time", "meta_time")
+    if lap is None or lap < 0:
+        return _reject(row, identity, "bad_lap", "lap")
+    if is_other_race(values.get("meta_session", ""), identity.session):
+        return _reject(row, identity, "wrong_session", "meta_session")
+    return Trigger(
+        vehicle_id=values["vehicle_id"],
+        trigger_utc_ms=trigger_ms,
+        kind=identity.kind,
+        unit_lap=None if lap == LOST_LAP else lap,
+        received_utc_ms=received_ms,
+        unit_value_ms=parse_integer(values.get("value", "")) if identity.kind is FileKind.LAP_TIME else None,
+        file=identity.path,
+        line=row.line,
+    )
+
+
+def is_other_race(inside: str, session: str | None) -> bool:
+    """Tell whether a row names another race than its file: R1 in the file of R2. Other words cannot be compared."""
+    said = _RACE.fullmatch(inside)
+    expected = _RACE.fullmatch((session or "").rpartition("_")[2])
+    return bool(said and expected and int(said[1]) != int(expected[1]))
+
+
+def _reject(row: CsvRow, identity: FileIdentity, reason: str, column: str) -> Reject:
+    detail = f"{column}={row.values[column]!r}"[:_SHOWN_CHARACTERS]
+    return Reject(identity.path, row.line, identity.kind, reason, detail)
+
+
+__all__ = ["LOST_LAP", "Trigger", "is_other_race", "read_triggers"]

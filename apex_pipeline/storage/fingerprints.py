@@ -1,0 +1,179 @@
+"""Digests of local files, remembered, so that an unchanged tree need not be read again.
+
+Here belong the cache and the rule when it may be trusted. A file is taken for unchanged while its absolute path, size,
+time of modification in nanoseconds and inode are the same. The cache is a help and never a truth: lost, damaged or not
+writable, it only costs time.
+"""
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from apex_pipeline.storage.contract import Progress
+from apex_pipeline.storage.hashing import BLOCK_BYTES, FileMark, HashingReader
+
+_LOG = logging.getLogger(__name__)
+
+# A file system counts time in ticks: 2 s on FAT, 1 s on older ones, a few milliseconds on today's. A second edit of the
+# same size within the tick of the first leaves the mark as it was. A digest taken less than the longest tick after the
+# last edit could therefore stand for other bytes later, and is not remembered.
+_SETTLED_NS = 2_000_000_000
+# How long one process waits for another that is writing the cache.
+_BUSY_S = 5.0
+
+_TABLE = """CREATE TABLE IF NOT EXISTS fingerprints (
+    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, sha256 TEXT) WITHOUT ROWID"""
+
+
+class Fingerprint(NamedTuple):
+    """Digest and size of a file's content, of the same moment."""
+
+    sha256: str
+    size: int
+
+
+class Fingerprints:
+    """SHA-256 of local files, cached across runs; may be used by several threads and processes at once.
+
+    Nothing is opened or made before the first use.
+
+    Args:
+        database: SQLite file of the cache, or ``None`` to remember within this process only.
+        now_ns: The clock, for tests.
+    """
+
+    def __init__(self, database: Path | None = None, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._database = database
+        self._now_ns = now_ns
+        self._lock = threading.Lock()
+        self._open_connection: sqlite3.Connection | None = None
+
+    def sha256_of(self, path: Path, progress: Progress | None = None) -> str:
+        """Return the digest of a file; arguments and errors as for :meth:`fingerprint_of`."""
+        return self.fingerprint_of(path, progress).sha256
+
+    def fingerprint_of(self, path: Path, progress: Progress | None = None) -> Fingerprint:
+        """Return digest and size of a file, read only if its mark is not known.
+
+        Args:
+            path: The file.
+            progress: Told about bytes as they are hashed; not called when the digest is known.
+
+        Raises:
+            VanishedFileError: The file is gone, or changed while it was read.
+            SourceError: It cannot be read.
+        """
+        with HashingReader(path) as reader:
+            known = self.known(path, reader.mark)
+            if known is not None:
+                return Fingerprint(known, reader.mark.size)
+            is_settled = self._now_ns() - reader.mark.mtime_ns >= _SETTLED_NS
+            while block := reader.read(BLOCK_BYTES):
+                if progress is not None:
+                    progress(len(block))
+            if is_settled:
+                self.remember(path, reader.mark, reader.sha256)
+            return Fingerprint(reader.sha256, reader.mark.size)
+
+    def known(self, path: Path, mark: FileMark) -> str | None:
+        """Return the remembered digest of a file in the state ``mark``, without reading it."""
+        query = "SELECT sha256 FROM fingerprints WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?"
+        row = self._run(query, (_name(path), *_stored(mark)))
+        return None if row is None else str(row[0])
+
+    def remember(self, path: Path, mark: FileMark, sha256: str) -> None:
+        """Take the word of the one who has just written ``path``.
+
+        Only for files that are never edited in place: each new content must be a new file put in place of the old one
+        and remembered again, which is why no time to settle is needed.
+        """
+        self._run("INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?, ?)", (_name(path), *_stored(mark), sha256))
+
+    def _run(self, statement: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
+        with self._lock:
+            try:
+                return self._connection().execute(statement, values).fetchone()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):  # locked, disk full: this one is not remembered
+                    _LOG.debug("File fingerprints in %s are not available now: %s", self._database, error)
+                else:
+                    self._start_again(error)
+                return None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._open_connection is None:
+            try:
+                connection = _connect(self._database)
+            except (sqlite3.DatabaseError, OSError) as error:
+                connection = self._connect_again(error)
+            # Closed with this object; SQLite would complain about a connection left open.
+            weakref.finalize(self, connection.close)
+            self._open_connection = connection
+        return self._open_connection
+
+    def _connect_again(self, error: sqlite3.DatabaseError | OSError) -> sqlite3.Connection:
+        """Make the cache new if it is damaged; do without a file where none can be had."""
+        is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        if is_damaged and self._database is not None:
+            _LOG.warning("The file fingerprints in %s are damaged (%s); they are made new.", self._database, error)
+            try:
+                _remove(self._database)
+                return _connect(self._database)
+            except (sqlite3.DatabaseError, OSError) as second_error:
+                error = second_error
+        _LOG.warning(
+            "File fingerprints cannot be kept in %s (%s); files are read again next time.", self._database, error
+        )
+        return _connect(None)
+
+    def _start_again(self, error: sqlite3.DatabaseError) -> None:
+        """Replace a cache that turned out to be damaged in use."""
+        if self._open_connection is not None:
+            self._open_connection.close()
+        connection = self._connect_again(error)
+        weakref.finalize(self, connection.close)
+        self._open_connection = connection
+
+
+def _connect(database: Path | None) -> sqlite3.Connection:
+    if database is None:
+        connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+    else:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(database, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
+    try:
+        # With a write-ahead log readers do not wait for a writer; after a power cut the last entries may be missing.
+        # SQLite does not wait here while another process turns it on, but then it is turned on already.
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(_TABLE)
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
+    return connection
+
+
+def _remove(database: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{database}{suffix}").unlink(missing_ok=True)
+
+
+def _name(path: Path) -> bytes:
+    """Return the path as bytes: a file name need not be valid Unicode."""
+    return os.fsencode(os.path.abspath(path))  # noqa: PTH100  -- Path.absolute() keeps "..", resolve() costs a look-up per folder
+
+
+def _stored(mark: FileMark) -> tuple[int, int, int]:
+    """Return the mark as SQLite can hold it: inodes may use all 64 bits, SQLite's integers have a sign."""
+    return mark.size, mark.mtime_ns, mark.inode - (1 << 64) if mark.inode >= 1 << 63 else mark.inode
+
+
+__all__ = ["Fingerprint", "Fingerprints"]

@@ -1,0 +1,107 @@
+"""Reading a file once while hashing it, so that what is stored is what was hashed.
+
+Here belongs the reader both backends copy from. Not here: remembering digests (``fingerprints.py``).
+"""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from apex_pipeline.errors import ApexError, SourceError, VanishedFileError
+
+# Large enough that Python's cost per block does not show (hashing 1 MiB takes about 1 ms), small enough for memory.
+BLOCK_BYTES = 1024 * 1024
+
+
+class FileMark(NamedTuple):
+    """What tells one state of a file from another without reading it."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+def mark_of(status: os.stat_result) -> FileMark:
+    """Return the mark of a file from its ``stat``."""
+    return FileMark(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class HashingReader:
+    """A file, read once from start to end; its end is refused if the content is not what was announced.
+
+    The refusal comes from :meth:`read` when it meets the end of the file. A writer that makes its object visible only
+    after it has read the end can therefore never publish bytes under a digest that is not theirs, whatever happens to
+    the file in between.
+
+    Args:
+        path: The file; it is only read.
+        expected: The digest the content must have, or ``None`` to accept any content that holds still.
+
+    Raises:
+        VanishedFileError: The file is gone.
+        SourceError: It is no regular file, or this user may not read it.
+    """
+
+    def __init__(self, path: Path, expected: str | None = None) -> None:
+        self._path = path
+        self._expected = expected
+        self._hash = hashlib.sha256()
+        try:
+            # Opening a pipe would wait for its other end for ever.
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise SourceError(f"{path} is not a regular file.", "Take it out of the source folder.")
+            self._file = path.open("rb")
+        except OSError as error:
+            raise _translate(error, path) from error
+        self.mark = mark_of(os.fstat(self._file.fileno()))
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next ``size`` bytes (all that are left without a size), empty at the end.
+
+        Raises:
+            VanishedFileError: At the end: the file changed while it was read, or is not what was expected.
+            SourceError: The disk cannot read it.
+        """
+        wanted = -1 if size is None else size
+        try:
+            content = self._file.read(wanted)
+        except OSError as error:
+            raise _translate(error, self._path) from error
+        self._hash.update(content)
+        if wanted < 0 or (wanted > 0 and not content):
+            self._check_end()
+        return content
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what has been read so far."""
+        return self._hash.hexdigest()
+
+    def _check_end(self) -> None:
+        if mark_of(os.fstat(self._file.fileno())) != self.mark:
+            raise VanishedFileError(f"{self._path} changed while it was read.", "The next run takes the new content.")
+        if self._expected is not None and self.sha256 != self._expected:
+            raise VanishedFileError(
+                f"{self._path} changed: its SHA-256 was {self._expected[:12]}… and is {self.sha256[:12]}….",
+                "The next run takes the new content.",
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _translate(error: OSError, path: Path) -> ApexError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return VanishedFileError(f"{path} is gone.", "If it was moved on purpose, the next run finds it there.")
+    return SourceError(f"{path} cannot be read: {error.strerror}.", "Give this user the right to read it.")
+
+
+__all__ = ["BLOCK_BYTES", "FileMark", "HashingReader", "mark_of"]

@@ -1,0 +1,294 @@
+"""The lake as a local folder.
+
+Here belongs how a folder keeps the promises of ``contract.py``. An object is a file under the key's own name, so any
+program can read the lake. A write goes to a file of its own in ``.incoming/`` of the same file system, is forced to the
+disk and then renamed: a reader, or a power cut, meets the old object or the new one.
+"""
+
+import errno
+import hashlib
+import logging
+import os
+import secrets
+import socket
+import stat
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from apex_pipeline.errors import ObjectMissingError, StoreConfigError, StoreCorruptionError, VanishedFileError
+from apex_pipeline.storage.contract import ObjectStore, Progress, StoredObject
+from apex_pipeline.storage.disk_errors import disk_errors, translate_disk_error
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader, mark_of
+from apex_pipeline.storage.keys import INCOMING, HostileKeyError, check_key, check_prefix, is_legal_key
+
+_LOG = logging.getLogger(__name__)
+
+# A write that still goes on touches its file all the time; nothing takes a day.
+_ABANDONED_AFTER_S = 24 * 3600
+
+
+class LocalStore(ObjectStore):
+    """A lake in a local folder. Making the object touches nothing.
+
+    Args:
+        root: The lake's folder; need not exist.
+        fingerprints: Remembers the digests of the objects.
+    """
+
+    def __init__(self, root: Path, fingerprints: Fingerprints) -> None:
+        # Resolved once, so that a later chdir does not move the lake.
+        self._root = root.resolve()
+        self._fingerprints = fingerprints
+
+    @property
+    def uri(self) -> str:
+        """The path of the lake's folder."""
+        return str(self._root)
+
+    def uri_of(self, key: str) -> str:
+        """Return the path of the object's file."""
+        return str(self._path_of(key))
+
+    def prepare_for_writing(self) -> None:
+        """Make the lake's folder if it is not there, and remove what interrupted writes left behind.
+
+        Raises:
+            StorePermissionError: This user may not write there.
+            StoreConfigError: The lake's path is a file.
+        """
+        incoming = self._root / INCOMING
+        if self._root.exists() and not self._root.is_dir():
+            raise StoreConfigError(f"The lake {self._root} is a file.", "Set APEX_LAKE_DIR to a folder.")
+        with disk_errors(f"Preparing the lake {self._root}"):
+            _make_folder(incoming)
+            for leftover in incoming.iterdir():
+                if _is_abandoned(leftover):
+                    _LOG.info("Removing what an interrupted write left: %s", leftover)
+                    leftover.unlink(missing_ok=True)
+
+    def check_access(self) -> None:
+        """Make sure the folder is there and can be read; whether it can be written, ``prepare_for_writing`` says."""
+        if not self._root.is_dir():
+            raise StoreConfigError(
+                f"There is no lake at {self._root}.", "Run `apex sync` to make one, or set APEX_LAKE_DIR to its folder."
+            )
+        with disk_errors(f"Reading the lake {self._root}"):
+            os.listdir(self._root)  # noqa: PTH208  -- iterdir() is lazy before 3.13 and would ask nothing
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects in key order, with the digest where it is remembered (none is computed)."""
+        check_prefix(prefix)
+        folder = self._root / prefix[: prefix.rfind("/") + 1]
+        with disk_errors(f"Listing {folder}"):
+            # Files and folders interleave in key order ("a-b" is before "a/b"), hence one sort over all.
+            paths = sorted((path.relative_to(self._root).as_posix(), path) for path in _files_below(folder))
+        for key, path in paths:
+            if not key.startswith(prefix) or key.startswith(f"{INCOMING}/"):
+                continue
+            if not is_legal_key(key):
+                _LOG.warning("Left out of the listing, its name cannot be a key: %r", key)
+                continue
+            try:
+                status = path.lstat()
+            except FileNotFoundError:  # removed since the folder was read
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield _describe(key, status, self._fingerprints.known(path, mark_of(status)))
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return the object's facts; a digest that is not remembered is computed, which reads the file."""
+        path = self._path_of(key)
+        try:
+            with self._open(key) as file:
+                status = os.fstat(file.fileno())
+            digest = self._fingerprints.sha256_of(path)
+            was_replaced = mark_of(path.stat()) != mark_of(status)
+        except (ObjectMissingError, FileNotFoundError):
+            return None
+        except VanishedFileError:
+            if path.exists():
+                raise
+            return None
+        return self.head(key) if was_replaced else _describe(key, status, digest)
+
+    def read_bytes(self, key: str) -> bytes:
+        """Return the object whole; a file that differs from what was written, with its old mark, is refused."""
+        path = self._path_of(key)
+        with self._open(key) as file, disk_errors(f"Reading {key}"):
+            content = file.read()
+            recorded = self._fingerprints.known(path, mark_of(os.fstat(file.fileno())))
+        if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
+            raise StoreCorruptionError(
+                f"{path} is damaged: it is not what was written.", "Restore it from a copy or make it again."
+            )
+        return content
+
+    def read_start(self, key: str, length: int) -> bytes:
+        """Return the first bytes of the file."""
+        with self._open(key) as file, disk_errors(f"Reading {key}"):
+            return file.read(length)
+
+    @contextmanager
+    def open_local(self, key: str) -> Generator[Path]:
+        """Give the object's own file, for reading only; nothing is moved, so nothing needs verifying."""
+        with self._open(key):
+            pass  # only to say so here if it cannot be opened
+        yield self._path_of(key)
+
+    @contextmanager
+    def open_random(self, key: str) -> Generator[BinaryIO]:
+        """Give the opened file."""
+        with self._open(key) as file:
+            yield file
+
+    def write_bytes(self, key: str, content: bytes) -> StoredObject:
+        """Write the object; it is on the disk when this returns."""
+
+        def write(file: BinaryIO) -> str:
+            file.write(content)
+            return hashlib.sha256(content).hexdigest()
+
+        return self._replace(key, write)
+
+    def write_file(
+        self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
+    ) -> StoredObject:
+        """Copy the file, hashing it on the way; it is on the disk when this returns."""
+
+        def write(file: BinaryIO) -> str:
+            with HashingReader(path, sha256) as source:
+                while block := source.read(BLOCK_BYTES):
+                    file.write(block)
+                    if progress is not None:
+                        progress(len(block))
+                return source.sha256
+
+        return self._replace(key, write)
+
+    def copy(self, source: str, target: str) -> StoredObject:
+        """Copy the object's file."""
+        check_key(target)
+        # A hard link would be cheaper, but both names would change with whoever edits one of them in place.
+        with self.open_local(source) as path:
+            return self.write_file(target, path)
+
+    def delete(self, key: str) -> None:
+        """Remove the object's file; folders stay."""
+        path = self._path_of(key)
+        with disk_errors(f"Deleting {key}"):
+            if path.is_file():  # a folder is no object
+                path.unlink(missing_ok=True)
+                _force_to_disk(path.parent)
+
+    def _replace(self, key: str, write: Callable[[BinaryIO], str]) -> StoredObject:
+        """Put what ``write`` writes (returning its digest) under ``key``, whole or not at all."""
+        target = self._path_of(key)
+        with disk_errors(f"Writing {key} to {self._root}"):
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "there is a folder of this name")
+            _make_folder(self._root / INCOMING)
+            incoming = self._root / INCOMING / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
+            try:
+                with incoming.open("xb") as file:
+                    digest = write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    status = os.fstat(file.fileno())
+                _make_folder(target.parent)
+                incoming.replace(target)
+            finally:
+                incoming.unlink(missing_ok=True)
+            _force_to_disk(target.parent)
+        self._fingerprints.remember(target, mark_of(status), digest)
+        return _describe(key, status, digest)
+
+    @contextmanager
+    def _open(self, key: str) -> Generator[BinaryIO]:
+        path = self._path_of(key)
+        try:
+            file = path.open("rb")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise ObjectMissingError(
+                f"{key} is not in the lake {self._root}.", "Run `apex sync`, or check the spelling."
+            ) from error
+        except OSError as error:
+            raise translate_disk_error(error, f"Reading {key} in {self._root}") from error
+        with file:
+            yield file
+
+    def _path_of(self, key: str) -> Path:
+        path = self._root / check_key(key)
+        # A symbolic link inside the lake must not lead out of it.
+        if not path.resolve().is_relative_to(self._root):
+            raise HostileKeyError(f"The key {key!r} leads out of the lake {self._root}.", "Remove the symbolic link.")
+        return path
+
+
+def _describe(key: str, status: os.stat_result, sha256: str | None) -> StoredObject:
+    return StoredObject(
+        key=key,
+        size=status.st_size,
+        modified_utc=datetime.fromtimestamp(status.st_mtime, UTC),
+        tag=f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}",
+        sha256=sha256,
+    )
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield everything under ``folder`` that is no folder; links are not followed."""
+    # os.walk leaves out what it cannot read unless told otherwise: half a listing must not pass for a whole one.
+    for parent, _, names in os.walk(folder, onerror=_raise_unless_gone):
+        for name in names:
+            yield Path(parent, name)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents such that they are still there after a power cut."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _force_to_disk(folder.parent)
+
+
+def _force_to_disk(folder: Path) -> None:
+    """Make the folder's entries durable: a renamed file is lost with its folder's last state otherwise."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_abandoned(incoming: Path) -> bool:
+    """Tell whether the process that wrote this unfinished file is gone."""
+    try:
+        age_s = time.time() - incoming.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    host, _, rest = incoming.name.rpartition(".")[0].rpartition(".")
+    # Another machine's processes cannot be seen from here, only that nothing is written any more.
+    return age_s > _ABANDONED_AFTER_S or (host == socket.gethostname() and rest.isdigit() and not _is_alive(int(rest)))
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)  # signal 0 asks only whether it could be sent
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+__all__ = ["LocalStore"]

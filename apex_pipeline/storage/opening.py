@@ -1,0 +1,87 @@
+"""From settings to a store: the only place that looks at ``USE_S3_DATA``.
+
+Here belongs the choice of the backend. boto3 is imported only when the choice is S3, because that alone takes a third
+of a second; nothing is sent before the store is used.
+"""
+
+from pathlib import Path
+
+from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.settings import Settings
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.local import LocalStore
+
+_S3_SCHEME = "s3://"
+
+
+def open_fingerprints(settings: Settings) -> Fingerprints:
+    """Return this machine's memory of file digests; all stores and copies of a process may share it."""
+    return Fingerprints(settings.state_dir / "fingerprints.sqlite")
+
+
+def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
+    """Return the lake the settings name.
+
+    Args:
+        settings: Where the lake is.
+        for_writing: Make the local folder if it is missing and clean up after interrupted writes; let
+            ``check_access`` create a missing bucket where ``ALLOW_CREATE_BUCKET`` says so.
+
+    Raises:
+        ConfigurationError: Only one half of the credentials is set.
+        StoreError: The local folder cannot be made.
+    """
+    if settings.use_s3_data:
+        return _open_s3(settings, settings.bucket, settings.lake_prefix, for_writing=for_writing)
+    store = LocalStore(settings.lake_dir, open_fingerprints(settings))
+    if for_writing:
+        store.prepare_for_writing()
+    return store
+
+
+def open_store_at(uri: str, settings: Settings) -> ObjectStore:
+    """Return the lake at an address, for reading.
+
+    Args:
+        uri: ``s3://bucket/prefix`` or the path of a folder.
+        settings: Credentials, region and endpoint for S3.
+
+    Raises:
+        ConfigurationError: The address is neither, or only one half of the credentials is set.
+    """
+    if uri.startswith(_S3_SCHEME):
+        bucket, _, prefix = uri.removeprefix(_S3_SCHEME).partition("/")
+        if bucket:
+            return _open_s3(settings, bucket, prefix.strip("/"), for_writing=False)
+    elif uri and "://" not in uri:
+        return LocalStore(Path(uri), open_fingerprints(settings))
+    raise ConfigurationError(f"{uri!r} is not the address of a lake.", "Give s3://bucket/prefix or a folder.")
+
+
+def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool) -> ObjectStore:
+    from apex_pipeline.storage.s3 import S3Store  # noqa: PLC0415  -- see above: boto3 only where it is used
+    from apex_pipeline.storage.s3_client import S3Connection  # noqa: PLC0415  -- as above
+
+    secret, token = settings.aws_secret_access_key, settings.aws_session_token
+    if (settings.aws_access_key_id is None) != (secret is None):
+        missing = "AWS_SECRET_ACCESS_KEY" if secret is None else "AWS_ACCESS_KEY_ID"
+        raise ConfigurationError(f"{missing} is not set, but its other half is.", "Set both, or neither.")
+    connection = S3Connection(
+        bucket=bucket,
+        region=settings.aws_region,
+        endpoint_url=settings.s3_endpoint_url,
+        access_key_id=settings.aws_access_key_id,
+        secret_access_key=None if secret is None else secret.get_secret_value(),
+        session_token=None if token is None or secret is None else token.get_secret_value(),
+    )
+    return S3Store(
+        connection,
+        prefix,
+        open_fingerprints(settings),
+        scratch=settings.state_dir / "downloads",
+        may_create_bucket=for_writing and settings.allow_create_bucket,
+    )
+
+
+__all__ = ["open_fingerprints", "open_store", "open_store_at"]

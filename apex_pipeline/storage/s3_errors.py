@@ -1,0 +1,312 @@
+"""What S3 and boto3 say when something fails, as this project's errors: one table of codes, one of exceptions.
+
+Here belongs all knowledge of botocore's, boto3's and s3transfer's errors, and of what to do about each. Not here: when
+to try again (``s3_client.py`` sets the retries of requests, ``s3.py`` repeats cut-off downloads).
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import boto3.exceptions as boto3_errors
+import botocore.exceptions as botocore_errors
+import s3transfer.exceptions as s3transfer_errors
+import urllib3.exceptions as urllib3_errors
+
+from apex_pipeline.errors import (
+    ApexError,
+    ObjectMissingError,
+    StoreAuthError,
+    StoreConfigError,
+    StoreCorruptionError,
+    StoreError,
+    StoreFullError,
+    StorePermissionError,
+    StoreUnavailableError,
+    VanishedFileError,
+)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one code or exception stands for.
+
+    Attributes:
+        error: The type to raise.
+        what: What is wrong, as the end of a sentence.
+        remedy: The next step.
+    """
+
+    error: type[ApexError]
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the lake is, for messages.
+
+    Attributes:
+        bucket: Name of the bucket.
+        endpoint: Address of the store, or AWS with its region.
+        credentials: Says where the credentials came from, never what they are; asked only when something failed.
+    """
+
+    bucket: str
+    endpoint: str
+    credentials: Callable[[], str]
+
+
+_CHECK_KEYS = (
+    "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN with temporary ones), or your profile."
+)
+_UNKNOWN_KEY = Meaning(StoreAuthError, "the store does not know the access key", _CHECK_KEYS)
+_WRONG_SECRET = Meaning(StoreAuthError, "the secret does not belong to the access key", _CHECK_KEYS)
+_EXPIRED = Meaning(StoreAuthError, "the credentials have expired", "Log in again, or get new temporary credentials.")
+_NOT_BELIEVED = Meaning(StoreAuthError, "the store does not accept the credentials", _CHECK_KEYS)
+_NO_CREDENTIALS = Meaning(
+    StoreAuthError,
+    "no complete credentials were found",
+    "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role; S3_BUCKET_NAME and AWS_REGION say where.",
+)
+_FORBIDDEN = Meaning(
+    StorePermissionError,
+    "these credentials may not do this",
+    "Grant s3:ListBucket on the bucket and s3:GetObject (to write also s3:PutObject) on its objects.",
+)
+_NO_BUCKET = Meaning(
+    StoreConfigError,
+    "there is no such bucket",
+    "Check S3_BUCKET_NAME, AWS_REGION and S3_ENDPOINT_URL; ALLOW_CREATE_BUCKET=true lets a sync create it.",
+)
+_WRONG_REGION = Meaning(
+    StoreConfigError, "the bucket is in another region", "Set AWS_REGION to the region of the bucket."
+)
+_BAD_SETTING = Meaning(
+    StoreConfigError, "a setting is not usable", "Check S3_BUCKET_NAME, AWS_REGION, S3_ENDPOINT_URL and AWS_PROFILE."
+)
+_NO_ACLS = Meaning(
+    StoreConfigError, "the bucket does not allow access lists (ACLs)", "Make objects public by a bucket policy instead."
+)
+_UNSUPPORTED = Meaning(
+    StoreConfigError,
+    "the store does not support this request",
+    "Check that S3_ENDPOINT_URL is an S3 store of today: checksums (CRC32) and multipart uploads are needed.",
+)
+_CLOCK = Meaning(
+    StoreConfigError, "the clocks of this machine and of the store differ too much", "Set this machine's clock."
+)
+_CERTIFICATE = Meaning(
+    StoreConfigError, "no secure connection could be made", "Check S3_ENDPOINT_URL (https?) and AWS_CA_BUNDLE."
+)
+_MISSING = Meaning(ObjectMissingError, "it is not there", "Run `apex sync`, or check the spelling.")
+_REPLACED = Meaning(VanishedFileError, "it was replaced meanwhile", "Read it again to get the new content.")
+_TOO_LARGE = Meaning(StoreError, "the file is larger than the store allows", "Split the file.")
+_FULL = Meaning(StoreFullError, "the store is full", "Free some space or raise the quota, then run it again.")
+_BUSY = Meaning(StoreUnavailableError, "the store asks to slow down", "Run it again later; finished files are kept.")
+_BROKEN = Meaning(StoreUnavailableError, "the store has an internal problem", "Run it again later.")
+_TIMEOUT = Meaning(StoreUnavailableError, "it took too long", "Check the network, then run it again.")
+_DAMAGED_ON_WAY = Meaning(StoreUnavailableError, "the bytes were damaged on the way", "Run it again.")
+_DAMAGED = Meaning(
+    StoreCorruptionError, "the bytes received are not the bytes recorded", "Write the object again from its source."
+)
+_UNREACHABLE = Meaning(
+    StoreUnavailableError, "the store cannot be reached", "Check S3_ENDPOINT_URL and the network, then run it again."
+)
+_CUT_OFF = Meaning(StoreUnavailableError, "the connection broke", "Check the network, then run it again.")
+
+# By code. The bare numbers are all that a HEAD request gives, which has no body to say more.
+_CODES: dict[str, Meaning] = {
+    "InvalidAccessKeyId": _UNKNOWN_KEY,
+    "InvalidClientTokenId": _UNKNOWN_KEY,
+    "UnrecognizedClientException": _UNKNOWN_KEY,
+    "SignatureDoesNotMatch": _WRONG_SECRET,
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
+    "InvalidToken": _NOT_BELIEVED,
+    "InvalidSecurity": _NOT_BELIEVED,
+    "MissingSecurityHeader": _NOT_BELIEVED,
+    "AccountProblem": _NOT_BELIEVED,
+    "NotSignedUp": _NOT_BELIEVED,
+    "401": _NOT_BELIEVED,
+    "AccessDenied": _FORBIDDEN,
+    "AccessDeniedException": _FORBIDDEN,
+    "AllAccessDisabled": _FORBIDDEN,
+    "Forbidden": _FORBIDDEN,
+    "403": _FORBIDDEN,
+    "NoSuchBucket": _NO_BUCKET,
+    "PermanentRedirect": _WRONG_REGION,
+    "AuthorizationHeaderMalformed": _WRONG_REGION,
+    "IllegalLocationConstraintException": _WRONG_REGION,
+    "301": _WRONG_REGION,
+    "InvalidBucketName": _BAD_SETTING,
+    "BucketAlreadyExists": Meaning(StoreConfigError, "the bucket belongs to someone else", "Choose another name."),
+    "AccessControlListNotSupported": _NO_ACLS,
+    "NotImplemented": _UNSUPPORTED,
+    "MissingContentLength": _UNSUPPORTED,
+    "MissingContentMD5": _UNSUPPORTED,
+    "411": _UNSUPPORTED,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RequestExpired": _CLOCK,
+    "NoSuchKey": _MISSING,
+    "NotFound": _MISSING,
+    "404": _MISSING,
+    "PreconditionFailed": _REPLACED,
+    "412": _REPLACED,
+    "EntityTooLarge": _TOO_LARGE,
+    "413": _TOO_LARGE,
+    "QuotaExceeded": _FULL,
+    "XMinioStorageFull": _FULL,
+    "InsufficientStorage": _FULL,
+    "507": _FULL,
+    "SlowDown": _BUSY,
+    "Throttling": _BUSY,
+    "ThrottlingException": _BUSY,
+    "ThrottledException": _BUSY,
+    "RequestThrottled": _BUSY,
+    "RequestThrottledException": _BUSY,
+    "RequestLimitExceeded": _BUSY,
+    "BandwidthLimitExceeded": _BUSY,
+    "TooManyRequestsException": _BUSY,
+    "PriorRequestNotComplete": _BUSY,
+    "OperationAborted": _BUSY,
+    "429": _BUSY,
+    "InternalError": _BROKEN,
+    "ServiceUnavailable": _BROKEN,
+    "500": _BROKEN,
+    "502": _BROKEN,
+    "503": _BROKEN,
+    "504": _BROKEN,
+    "RequestTimeout": _TIMEOUT,
+    "RequestTimeoutException": _TIMEOUT,
+    "BadDigest": _DAMAGED_ON_WAY,
+    "InvalidDigest": _DAMAGED_ON_WAY,
+    "XAmzContentChecksumMismatch": _DAMAGED_ON_WAY,
+    "XAmzContentSHA256Mismatch": _DAMAGED_ON_WAY,
+    "IncompleteBody": _DAMAGED_ON_WAY,
+}
+_SERVER_FAULT = 500  # statuses from here on are the server's own fault
+
+# The body of a reply broke off after a good start. botocore does not try these again.
+CUT_OFF_ERRORS: tuple[type[Exception], ...] = (
+    botocore_errors.ResponseStreamingError,
+    botocore_errors.IncompleteReadError,
+    botocore_errors.ReadTimeoutError,
+    botocore_errors.ConnectionClosedError,
+    botocore_errors.FlexibleChecksumError,
+    urllib3_errors.HTTPError,
+    ConnectionError,
+)
+
+# By type; the first that fits counts, so special ones come before their bases.
+_EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
+    (
+        (
+            botocore_errors.NoCredentialsError,
+            botocore_errors.PartialCredentialsError,
+            botocore_errors.CredentialRetrievalError,
+            botocore_errors.NoAuthTokenError,
+        ),
+        _NO_CREDENTIALS,
+    ),
+    ((botocore_errors.TokenRetrievalError, botocore_errors.SSOError, botocore_errors.LoginError), _EXPIRED),
+    ((botocore_errors.FlexibleChecksumError,), _DAMAGED),
+    ((botocore_errors.SSLError,), _CERTIFICATE),
+    ((botocore_errors.ConnectTimeoutError, botocore_errors.ReadTimeoutError), _TIMEOUT),
+    ((botocore_errors.ConnectionError,), _UNREACHABLE),
+    ((*CUT_OFF_ERRORS, botocore_errors.HTTPClientError, s3transfer_errors.RetriesExceededError), _CUT_OFF),
+    (
+        (
+            botocore_errors.ProfileNotFound,
+            botocore_errors.ConfigParseError,
+            botocore_errors.InvalidConfigError,
+            botocore_errors.ParamValidationError,
+            botocore_errors.ValidationError,
+            botocore_errors.BaseEndpointResolverError,
+            botocore_errors.EndpointProviderError,
+        ),
+        _BAD_SETTING,
+    ),
+)
+_TRANSLATED = (
+    botocore_errors.BotoCoreError,
+    botocore_errors.ClientError,
+    boto3_errors.Boto3Error,
+    s3transfer_errors.RetriesExceededError,
+    s3transfer_errors.S3CopyFailedError,
+    s3transfer_errors.S3UploadFailedError,
+    urllib3_errors.HTTPError,
+    ConnectionError,
+)
+
+
+def error_code(error: BaseException) -> str | None:
+    """Return the code the store answered with, found anywhere in the chain of causes."""
+    for link in _chain(error):
+        if isinstance(link, botocore_errors.ClientError):
+            return str(link.response.get("Error", {}).get("Code", ""))
+    return None
+
+
+def translate(error: BaseException, place: Place, operation: str, key: str | None = None) -> ApexError:
+    """Return the error to raise instead of ``error``.
+
+    Args:
+        error: What boto3 raised; its causes are searched too, because uploads wrap the real one.
+        place: Where the lake is.
+        operation: What was tried, for example ``"Reading"``.
+        key: Full key of the object, ``None`` where it is about the bucket.
+    """
+    meaning, detail = _meaning_of(error)
+    address = f"s3://{place.bucket}" + (f"/{key}" if key else "")
+    problem = f"{operation} {address} at {place.endpoint} failed: {meaning.what} ({detail})."
+    if issubclass(meaning.error, StoreError) and meaning.error is not ObjectMissingError:
+        problem += f" Credentials: {place.credentials()}."
+    return meaning.error(problem, meaning.remedy)
+
+
+@contextmanager
+def s3_errors(place: Place, operation: str, key: str | None = None) -> Generator[None]:
+    """Raise this project's error for every one of boto3's in the block.
+
+    Args:
+        place: Where the lake is.
+        operation: What the block does.
+        key: Full key of the object, ``None`` where it is about the bucket.
+    """
+    try:
+        yield
+    except _TRANSLATED as error:
+        raise translate(error, place, operation, key) from error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _meaning_of(error: BaseException) -> tuple[Meaning, str]:
+    for link in _chain(error):
+        if isinstance(link, botocore_errors.ClientError):
+            return _meaning_of_reply(link)
+        for types, meaning in _EXCEPTIONS:
+            if isinstance(link, types):
+                return meaning, type(link).__name__
+    return Meaning(StoreError, str(error), "Look at the log for the whole story."), type(error).__name__
+
+
+def _meaning_of_reply(error: botocore_errors.ClientError) -> tuple[Meaning, str]:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    known = _CODES.get(code)
+    if known is not None:
+        return known, code
+    if status >= _SERVER_FAULT:
+        return _BROKEN, f"{code}, status {status}"
+    message = error.response.get("Error", {}).get("Message", "no reason given")
+    return Meaning(StoreError, message.rstrip("."), "See the documentation of the store for this code."), code
+
+
+__all__ = ["CUT_OFF_ERRORS", "Meaning", "Place", "error_code", "s3_errors", "translate"]

@@ -1,0 +1,320 @@
+"""What every object store promises, tested over a local folder and over a real S3 server."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from apex_pipeline.errors import (
+    ObjectMissingError,
+    SourceError,
+    StoreConfigError,
+    StoreCorruptionError,
+    VanishedFileError,
+)
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.keys import HostileKeyError
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.storage.s3 import S3Store
+from apex_pipeline.storage.s3_client import S3Connection
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+
+_CONTENT = b"lap,time\n1,97.428\n"
+_DIGEST = hashlib.sha256(_CONTENT).hexdigest()
+# Larger than one part of a multipart upload, and no multiple of it.
+_LARGE = np.random.default_rng(7).bytes(17_000_003)
+_HOSTILE = [
+    "",
+    "/etc/passwd",
+    "../out",
+    "data/../../out",
+    "data/./x",
+    "data//x",
+    "data/",
+    "a\\b",
+    "nul\0byte",
+    "line\nbreak",
+    "x" * 1025,
+    ".incoming/x",
+    "lone\ud800surrogate",
+]
+_OPERATIONS: dict[str, Callable[[ObjectStore, str], object]] = {
+    "head": lambda store, key: store.head(key),
+    "read_bytes": lambda store, key: store.read_bytes(key),
+    "read_start": lambda store, key: store.read_start(key, 1),
+    "open_local": lambda store, key: store.open_local(key).__enter__(),
+    "open_random": lambda store, key: store.open_random(key).__enter__(),
+    "write_bytes": lambda store, key: store.write_bytes(key, b""),
+    "write_file": lambda store, key: store.write_file(key, Path("source.csv")),
+    "copy from": lambda store, key: store.copy(key, "data/x.csv"),
+    "copy to": lambda store, key: store.copy("data/x.csv", key),
+    "delete": lambda store, key: store.delete(key),
+    "uri_of": lambda store, key: store.uri_of(key),
+}
+_ODD_BUT_LEGAL = [
+    "data/COTA/Race 1/a b.csv",
+    "data/ü/🏁 день.csv",
+    "data/100%#1?&=+.csv",
+    "data/%20literal.csv",
+    "data/.hidden",
+    "data/...",
+    "data/a..b/c",
+    "data/trailing ",
+    "data/quote'\"<>|*:",
+]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A store under test, with a way past it to damage what it holds."""
+
+    store: ObjectStore
+    damage: Callable[[str], None]
+    visible: Callable[[], list[str]]
+
+
+def _local_bench(tmp_path: Path) -> Bench:
+    root = tmp_path / "lake"
+    store = LocalStore(root, Fingerprints())
+    store.prepare_for_writing()
+
+    def damage(key: str) -> None:
+        path = root / key
+        before = path.stat()
+        content = bytearray(path.read_bytes())
+        content[0] ^= 1
+        path.write_bytes(content)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def visible() -> list[str]:
+        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+    return Bench(store, damage, visible)
+
+
+def _s3_bench(bucket: S3Bucket, tmp_path: Path) -> Bench:
+    server = bucket.server
+    connection = S3Connection(bucket.name, "us-east-1", server.endpoint, server.access_key_id, server.secret_access_key)
+    store = S3Store(connection, "lakes/one", Fingerprints(), scratch=tmp_path / "scratch", sleep=lambda _: None)
+
+    def damage(key: str) -> None:
+        full = f"lakes/one/{key}"
+        content = bytearray(bucket.client.get_object(Bucket=bucket.name, Key=full)["Body"].read())
+        metadata = bucket.client.head_object(Bucket=bucket.name, Key=full)["Metadata"]
+        content[0] ^= 1
+        bucket.client.put_object(Bucket=bucket.name, Key=full, Body=bytes(content), Metadata=metadata)
+
+    return Bench(store, damage, lambda: [key.removeprefix("lakes/one/") for key in bucket.object_keys()])
+
+
+@pytest.fixture(params=["local", "s3"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    if request.param == "local":
+        return _local_bench(tmp_path)
+    return _s3_bench(request.getfixturevalue("s3_bucket"), tmp_path)
+
+
+@pytest.fixture
+def store(bench: Bench) -> ObjectStore:
+    return bench.store
+
+
+def _file(folder: Path, content: bytes = _CONTENT) -> Path:
+    path = folder / "source.csv"
+    path.write_bytes(content)
+    return path
+
+
+def test_what_was_written_is_read_back(store: ObjectStore) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)
+    written = store.write_bytes("data/x.csv", _CONTENT)
+    assert store.read_bytes("data/x.csv") == _CONTENT
+    assert (written.key, written.size, written.sha256) == ("data/x.csv", len(_CONTENT), _DIGEST)
+    assert before <= written.modified_utc <= datetime.now(UTC) + timedelta(seconds=2)
+    assert store.head("data/x.csv") == written
+
+
+def test_an_empty_object_is_an_object(store: ObjectStore, tmp_path: Path) -> None:
+    store.write_bytes("data/empty.csv", b"")
+    written = store.write_file("data/empty_file.csv", _file(tmp_path, b""))
+    assert written.sha256 == hashlib.sha256(b"").hexdigest()
+    assert store.read_bytes("data/empty_file.csv") == store.read_start("data/empty.csv", 100) == b""
+    with store.open_random("data/empty.csv") as file:
+        assert file.read() == b""
+
+
+def test_a_file_is_copied_in_with_its_digest(store: ObjectStore, tmp_path: Path) -> None:
+    moved: list[int] = []
+    written = store.write_file("data/large.bin", _file(tmp_path, _LARGE), progress=moved.append)
+    assert written.sha256 == hashlib.sha256(_LARGE).hexdigest()
+    assert written.size == sum(moved) == len(_LARGE)
+    with store.open_local("data/large.bin") as path:
+        assert path.read_bytes() == _LARGE
+        assert path.name == "large.bin"
+
+
+def test_a_download_is_removed_afterwards(store: ObjectStore, tmp_path: Path) -> None:
+    store.write_bytes("data/x.csv", _CONTENT)
+    with store.open_local("data/x.csv") as path:
+        assert path.read_bytes() == _CONTENT
+    assert isinstance(store, LocalStore) or not path.exists()
+
+
+def test_a_write_replaces_what_was_there(store: ObjectStore) -> None:
+    first = store.write_bytes("data/x.csv", b"old")
+    second = store.write_bytes("data/x.csv", _CONTENT)
+    assert store.read_bytes("data/x.csv") == _CONTENT
+    assert first.tag != second.tag
+
+
+@pytest.mark.parametrize("size", [100, len(_LARGE)])
+def test_a_file_that_is_not_what_was_announced_leaves_the_old_object(bench: Bench, tmp_path: Path, size: int) -> None:
+    bench.store.write_bytes("data/x.csv", b"old")
+    with pytest.raises(VanishedFileError):
+        bench.store.write_file("data/x.csv", _file(tmp_path, _LARGE[:size]), sha256=_DIGEST)
+    assert bench.store.read_bytes("data/x.csv") == b"old"
+    assert bench.visible() == ["data/x.csv"]
+
+
+def test_a_file_that_is_gone_is_said_so(store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(VanishedFileError, match=r"nowhere\.csv is gone"):
+        store.write_file("data/x.csv", tmp_path / "nowhere.csv")
+    assert store.head("data/x.csv") is None
+
+
+def test_a_folder_is_no_file(store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="not a regular file"):
+        store.write_file("data/x.csv", tmp_path)
+
+
+def test_a_missing_object_is_said_so(store: ObjectStore) -> None:
+    assert store.head("data/none.csv") is None
+    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"):
+        store.read_bytes("data/none.csv")
+    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"):
+        store.read_start("data/none.csv", 10)
+    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_local("data/none.csv"):
+        pass
+    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_random("data/none.csv"):
+        pass
+    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"):
+        store.copy("data/none.csv", "data/copy.csv")
+
+
+def test_a_folder_is_no_object(store: ObjectStore) -> None:
+    store.write_bytes("data/sebring/x.csv", _CONTENT)
+    assert store.head("data/sebring") is None
+    assert store.head("data/sebring/x.csv/below") is None
+    with pytest.raises(ObjectMissingError):
+        store.read_bytes("data/sebring")
+    store.delete("data/sebring")
+    assert store.read_bytes("data/sebring/x.csv") == _CONTENT
+
+
+def test_damage_is_noticed(bench: Bench) -> None:
+    bench.store.write_bytes("data/x.csv", _CONTENT)
+    bench.damage("data/x.csv")
+    with pytest.raises(StoreCorruptionError, match=r"data/x\.csv is damaged"):
+        bench.store.read_bytes("data/x.csv")
+
+
+@pytest.fixture(params=["local", "s3"])
+def untouched(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    """A store for refusals that come before anything is sent: neither the folder nor the server exists."""
+    _file(tmp_path)
+    if request.param == "local":
+        return LocalStore(tmp_path / "none", Fingerprints())
+    return S3Store(S3Connection("bucket", "us-east-1", "http://127.0.0.1:1", "k", "s"), "", Fingerprints())
+
+
+@pytest.mark.parametrize("key", _HOSTILE)
+@pytest.mark.parametrize("operation", _OPERATIONS)
+def test_a_hostile_key_is_refused_by_every_operation(untouched: ObjectStore, key: str, operation: str) -> None:
+    with pytest.raises(HostileKeyError, match="refused"):
+        _OPERATIONS[operation](untouched, key)
+
+
+@pytest.mark.parametrize("prefix", ["/", "../", "data//x", "data/.."])
+def test_a_hostile_prefix_is_not_listed(untouched: ObjectStore, prefix: str) -> None:
+    with pytest.raises(HostileKeyError):
+        list(untouched.list(prefix))
+
+
+@pytest.mark.parametrize("key", _ODD_BUT_LEGAL)
+def test_an_odd_but_legal_key_is_kept_as_it_is(bench: Bench, key: str) -> None:
+    bench.store.write_bytes(key, _CONTENT)
+    bench.store.copy(key, f"copy/{key}")
+    assert [stored.key for stored in bench.store.list()] == sorted([f"copy/{key}", key])
+    assert bench.store.read_bytes(f"copy/{key}") == _CONTENT
+
+
+def test_a_listing_is_complete_and_sorted_by_key(store: ObjectStore) -> None:
+    keys = ["a/b", "a-b", "a.b", "a/c", "b", "a/ä", "a/z", "A"]
+    for key in keys:
+        store.write_bytes(key, key.encode())
+    listed = list(store.list())
+    assert [stored.key for stored in listed] == ["A", "a-b", "a.b", "a/b", "a/c", "a/z", "a/ä", "b"]
+    assert [stored.key for stored in store.list("a/")] == ["a/b", "a/c", "a/z", "a/ä"]
+    assert [stored.key for stored in store.list("a/z")] == ["a/z"]
+    assert [stored.key for stored in store.list("a")] == ["a-b", "a.b", "a/b", "a/c", "a/z", "a/ä"]
+    assert not list(store.list("none/"))
+    for stored in listed:
+        described = store.head(stored.key)
+        assert described is not None
+        assert (stored.size, stored.tag) == (described.size, described.tag)
+
+
+def test_a_copy_carries_content_and_digest(store: ObjectStore) -> None:
+    store.write_bytes("tables/x.parquet", _CONTENT)
+    copied = store.copy("tables/x.parquet", "history/x.parquet")
+    assert copied.sha256 == _DIGEST
+    assert store.read_bytes("history/x.parquet") == store.read_bytes("tables/x.parquet") == _CONTENT
+
+
+def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(store: ObjectStore) -> None:
+    store.write_bytes("data/x.csv", _CONTENT)
+    store.delete("data/x.csv")
+    store.delete("data/x.csv")
+    assert store.head("data/x.csv") is None
+    assert not list(store.list())
+
+
+def test_the_start_is_read_alone(store: ObjectStore) -> None:
+    store.write_bytes("data/x.csv", _CONTENT)
+    assert store.read_start("data/x.csv", 3) == _CONTENT[:3]
+    assert store.read_start("data/x.csv", 1000) == _CONTENT
+
+
+def test_a_parquet_reader_takes_one_row_group(store: ObjectStore, tmp_path: Path) -> None:
+    table = pa.table({"speed": np.random.default_rng(3).random(300_000)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=100_000, compression="none", use_dictionary=False)
+    store.write_file("tables/x.parquet", tmp_path / "x.parquet")
+    with store.open_random("tables/x.parquet") as file:
+        reader = pq.ParquetFile(file)
+        assert reader.num_row_groups == 3
+        assert reader.read_row_group(1).equals(table.slice(100_000, 100_000))
+
+
+def test_access_is_checked(store: ObjectStore) -> None:
+    store.check_access()
+
+
+def test_a_missing_lake_is_said_so_and_not_made(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "none", Fingerprints())
+    with pytest.raises(StoreConfigError, match=r"There is no lake at .*none"):
+        store.check_access()
+    assert not list(store.list())
+    assert store.head("data/x.csv") is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_addresses_name_the_object(store: ObjectStore) -> None:
+    assert store.uri_of("data/x.csv") == f"{store.uri}/data/x.csv"

@@ -1,0 +1,1 @@
+"""The whole way, from a folder of files to published tables."""

@@ -1,0 +1,1 @@
+"""Real servers the tests talk to, and the fixtures that start them."""

@@ -1,0 +1,330 @@
+"""Tests of the lake in a folder: what the contract suite cannot ask of every store."""
+
+import errno
+import hashlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.errors import (
+    ObjectMissingError,
+    StoreConfigError,
+    StoreError,
+    StoreFullError,
+    StorePermissionError,
+    StoreUnavailableError,
+    VanishedFileError,
+)
+from apex_pipeline.storage.disk_errors import translate_disk_error
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.hashing import mark_of
+from apex_pipeline.storage.keys import HostileKeyError
+from apex_pipeline.storage.local import LocalStore
+
+_NO_PROCESS = 2**22 + 1  # above the highest process id Linux gives
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "lake"
+
+
+@pytest.fixture
+def store(root: Path) -> LocalStore:
+    store = LocalStore(root, Fingerprints())
+    store.prepare_for_writing()
+    return store
+
+
+def _failing(error: OSError) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, StoreFullError),
+        (errno.EDQUOT, StoreFullError),
+        (errno.EACCES, StorePermissionError),
+        (errno.EROFS, StorePermissionError),
+        (errno.ENAMETOOLONG, StoreError),
+        (errno.ENOTDIR, StoreError),
+        (errno.ESTALE, StoreUnavailableError),
+        (errno.EIO, StoreError),
+        (None, StoreError),
+    ],
+)
+def test_what_the_disk_says_is_translated(number: int | None, expected: type[Exception]) -> None:
+    error = OSError("odd") if number is None else OSError(number, os.strerror(number))
+    translated = translate_disk_error(error, "Writing data/x.csv")
+    assert type(translated) is expected
+    assert translated.problem.startswith("Writing data/x.csv failed: ")
+    assert translated.remedy
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(OSError(errno.ENOSPC, "No space left on device"), StoreFullError),
+     (PermissionError(errno.EACCES, "Permission denied"), StorePermissionError)],
+)  # fmt: skip
+def test_a_write_the_disk_refuses_leaves_the_old_object_and_nothing_else(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, expected: type[StoreError]
+) -> None:
+    store.write_bytes("data/x.csv", b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _failing(error))
+        with pytest.raises(expected, match=r"Writing data/x\.csv"):
+            store.write_bytes("data/x.csv", b"new")
+    assert store.read_bytes("data/x.csv") == b"old"
+    assert [path for path in root.rglob("*") if path.is_file()] == [root / "data" / "x.csv"]
+
+
+def test_an_object_is_on_the_disk_before_it_is_visible(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_visible: list[bool] = []
+    fsync = os.fsync
+
+    def watch(handle: int) -> None:
+        was_visible.append((root / "data" / "x.csv").exists())
+        fsync(handle)
+
+    store.write_bytes("data/y.csv", b"")
+    monkeypatch.setattr(os, "fsync", watch)
+    store.write_bytes("data/x.csv", b"new")
+    # First the content, then the rename, then the folder that holds the name.
+    assert was_visible == [False, True]
+
+
+def test_a_killed_write_leaves_the_old_object_and_is_cleaned_up_at_the_next_opening(
+    store: LocalStore, root: Path, tmp_path: Path
+) -> None:
+    store.write_bytes("data/x.csv", b"old")
+    source = tmp_path / "source.csv"
+    source.write_bytes(b"new" * 1_000_000)
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from apex_pipeline.storage.fingerprints import Fingerprints\n"
+        "from apex_pipeline.storage.local import LocalStore\n"
+        "die = lambda moved: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "LocalStore(Path(sys.argv[1]), Fingerprints()).write_file('data/x.csv', Path(sys.argv[2]), progress=die)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    killed = subprocess.run([sys.executable, "-c", program, root, source], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert store.read_bytes("data/x.csv") == b"old"
+    assert [stored.key for stored in store.list()] == ["data/x.csv"]
+    assert len(list((root / ".incoming").iterdir())) == 1
+    LocalStore(root, Fingerprints()).list()
+    assert len(list((root / ".incoming").iterdir())) == 1
+    LocalStore(root, Fingerprints()).prepare_for_writing()
+    assert not list((root / ".incoming").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "age_s", "is_kept"),
+    [
+        (f"{socket.gethostname()}.{os.getpid()}.ab", 60, True),
+        (f"{socket.gethostname()}.1.ab", 60, True),
+        (f"{socket.gethostname()}.{_NO_PROCESS}.ab", 0, False),
+        (f"another.machine.{_NO_PROCESS}.ab", 60, True),
+        (f"another.machine.{_NO_PROCESS}.ab", 25 * 3600, False),
+        ("something else", 60, True),
+    ],
+)
+def test_only_what_nobody_writes_any_more_is_cleaned_up(
+    store: LocalStore, root: Path, name: str, age_s: int, *, is_kept: bool
+) -> None:
+    leftover = root / ".incoming" / name
+    leftover.write_bytes(b"half")
+    modified = time.time() - age_s
+    os.utime(leftover, (modified, modified))
+    store.prepare_for_writing()
+    assert leftover.exists() is is_kept
+
+
+def test_a_process_of_another_user_is_alive(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leftover = root / ".incoming" / f"{socket.gethostname()}.{_NO_PROCESS}.ab"
+    leftover.touch()
+    monkeypatch.setattr(os, "kill", _failing(PermissionError()))
+    store.prepare_for_writing()
+    assert leftover.exists()
+
+
+def test_a_leftover_that_another_process_cleaned_up_first_is_no_error(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftover = root / ".incoming" / "gone"
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter([leftover]))
+    store.prepare_for_writing()
+
+
+def test_a_lake_that_is_a_file_is_said_so(root: Path) -> None:
+    root.write_bytes(b"")
+    with pytest.raises(StoreConfigError, match="is a file"):
+        LocalStore(root, Fingerprints()).prepare_for_writing()
+
+
+def test_the_lake_does_not_move_with_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(Path("lake"), Fingerprints())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    store.write_bytes("data/x.csv", b"")
+    assert (tmp_path / "lake" / "data" / "x.csv").exists()
+    assert store.uri == str(tmp_path / "lake")
+
+
+def test_a_key_that_is_a_folder_and_one_below_a_file_are_refused(store: LocalStore) -> None:
+    store.write_bytes("d/e", b"")
+    with pytest.raises(StoreError, match=r"Writing d to .* failed: there is a folder"):
+        store.write_bytes("d", b"")
+    with pytest.raises(StoreError, match="A folder and a file cannot have the same name"):
+        store.write_bytes("d/e/f", b"")
+
+
+def test_a_name_too_long_for_the_disk_is_refused_with_the_limit(store: LocalStore) -> None:
+    with pytest.raises(StoreError, match="255 bytes per name"):
+        store.write_bytes(f"data/{'x' * 300}", b"")
+    with pytest.raises(StoreError, match="255 bytes per name"):
+        store.head(f"data/{'x' * 300}")
+
+
+@pytest.mark.parametrize("key", ["data/link/x.csv", "data/link"])
+def test_a_link_out_of_the_lake_is_not_followed(store: LocalStore, root: Path, tmp_path: Path, key: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.csv").write_bytes(b"secret")
+    (root / "data").mkdir()
+    (root / "data" / "link").symlink_to(outside)
+    with pytest.raises(HostileKeyError, match="leads out of the lake"):
+        store.read_bytes(key)
+    with pytest.raises(HostileKeyError, match="leads out of the lake"):
+        store.write_bytes(key, b"")
+    assert not list(store.list())
+
+
+def test_names_that_cannot_be_keys_are_left_out_of_the_listing_and_said_so(
+    store: LocalStore, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.write_bytes("data/x.csv", b"")
+    (root / "data" / "a\\b.csv").touch()
+    with caplog.at_level(logging.WARNING):
+        assert [stored.key for stored in store.list()] == ["data/x.csv"]
+    assert "a\\\\b.csv" in caplog.text
+
+
+def test_half_a_listing_is_an_error(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write_bytes("data/x.csv", b"")
+    monkeypatch.setattr(os, "scandir", _failing(PermissionError(errno.EACCES, "Permission denied")))
+    with pytest.raises(StorePermissionError, match="Listing"):
+        list(store.list())
+
+
+def test_a_file_removed_while_it_is_listed_is_left_out(store: LocalStore) -> None:
+    store.write_bytes("data/a.csv", b"")
+    store.write_bytes("data/b.csv", b"")
+    listing = store.list()
+    assert next(listing).key == "data/a.csv"
+    store.delete("data/b.csv")
+    assert not list(listing)
+
+
+def test_a_listing_carries_the_digests_that_are_remembered(store: LocalStore, root: Path) -> None:
+    written = store.write_bytes("data/a.csv", b"a")
+    (root / "data" / "b.csv").write_bytes(b"b")
+    assert [(stored.key, stored.sha256) for stored in store.list()] == [
+        ("data/a.csv", written.sha256),
+        ("data/b.csv", None),
+    ]
+    found = store.head("data/b.csv")
+    assert found is not None
+    assert found.sha256 == hashlib.sha256(b"b").hexdigest()
+
+
+def test_an_object_replaced_while_it_is_looked_up_is_described_as_it_is_now(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_bytes("data/x.csv", b"old")
+    sha256_of = Fingerprints.sha256_of
+    replacing = iter([b"new, and longer"])
+
+    def replace_once(fingerprints: Fingerprints, path: Path) -> str:
+        digest = sha256_of(fingerprints, path)
+        for content in replacing:
+            store.write_bytes("data/x.csv", content)
+        return digest
+
+    monkeypatch.setattr(Fingerprints, "sha256_of", replace_once)
+    found = store.head("data/x.csv")
+    assert found is not None
+    assert (found.size, found.sha256) == (15, hashlib.sha256(b"new, and longer").hexdigest())
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_an_object_that_does_not_hold_still_is_no_object_or_an_error(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, *, is_deleted: bool
+) -> None:
+    store.write_bytes("data/x.csv", b"old")
+
+    def vanish(*_: object) -> str:
+        if is_deleted:
+            store.delete("data/x.csv")
+        raise VanishedFileError("data/x.csv changed.", "Again.")
+
+    monkeypatch.setattr(Fingerprints, "sha256_of", vanish)
+    if is_deleted:
+        assert store.head("data/x.csv") is None
+    else:
+        with pytest.raises(VanishedFileError):
+            store.head("data/x.csv")
+
+
+def test_a_file_that_may_not_be_read_is_a_matter_of_permission(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_bytes("data/x.csv", b"old")
+    monkeypatch.setattr(Path, "open", _failing(PermissionError(errno.EACCES, "Permission denied")))
+    with pytest.raises(StorePermissionError, match=r"Reading data/x\.csv"):
+        store.read_bytes("data/x.csv")
+
+
+def test_a_source_edited_while_it_is_copied_leaves_the_old_object(store: LocalStore, tmp_path: Path) -> None:
+    store.write_bytes("data/x.csv", b"old")
+    source = tmp_path / "source.csv"
+    source.write_bytes(b"0" * 2_000_000)
+
+    def edit(_: int) -> None:
+        with source.open("ab") as file:
+            file.write(b"1")
+
+    with pytest.raises(VanishedFileError, match="changed while it was read"):
+        store.write_file("data/x.csv", source, progress=edit)
+    assert store.read_bytes("data/x.csv") == b"old"
+
+
+def test_two_writers_of_one_key_leave_a_digest_that_fits(root: Path, tmp_path: Path) -> None:
+    fingerprints = Fingerprints()
+    first, second = LocalStore(root, fingerprints), LocalStore(root, fingerprints)
+    source = tmp_path / "source.csv"
+    source.write_bytes(b"first")
+    # The second writer finishes while the first is still copying, which then replaces it.
+    first.write_file("data/x.csv", source, progress=lambda _: second.write_bytes("data/x.csv", b"second") and None)
+    path = root / "data" / "x.csv"
+    assert path.read_bytes() == b"first"
+    assert fingerprints.known(path, mark_of(path.stat())) == hashlib.sha256(b"first").hexdigest()
+
+
+def test_missing_objects_say_where_they_were_looked_for(store: LocalStore, root: Path) -> None:
+    with pytest.raises(ObjectMissingError, match=f"not in the lake {root}"):
+        store.read_bytes("data/none.csv")

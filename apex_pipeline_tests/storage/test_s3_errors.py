@@ -1,0 +1,152 @@
+"""Tests of the table of S3's errors, code by code."""
+
+import pickle
+from typing import Any
+
+import botocore.exceptions as botocore_errors
+import pytest
+import urllib3.exceptions as urllib3_errors
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import ClientError
+
+from apex_pipeline.errors import (
+    ApexError,
+    ObjectMissingError,
+    StoreAuthError,
+    StoreConfigError,
+    StoreCorruptionError,
+    StoreError,
+    StoreFullError,
+    StorePermissionError,
+    StoreUnavailableError,
+    VanishedFileError,
+)
+from apex_pipeline.storage.s3_errors import Place, error_code, s3_errors, translate
+
+_PLACE = Place("races", "http://127.0.0.1:9000", lambda: "from a test")
+
+
+def _reply(code: str, status: int = 400, message: str = "No.") -> ClientError:
+    reply: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(reply, "PutObject")
+
+
+@pytest.mark.req("K-24", "A-071", "A-072", "A-073", "A-074", "A-042")
+@pytest.mark.parametrize(
+    ("code", "expected", "remedy"),
+    [
+        ("InvalidAccessKeyId", StoreAuthError, "AWS_ACCESS_KEY_ID"),
+        ("SignatureDoesNotMatch", StoreAuthError, "AWS_SECRET_ACCESS_KEY"),
+        ("ExpiredToken", StoreAuthError, "temporary credentials"),
+        ("InvalidToken", StoreAuthError, "AWS_SESSION_TOKEN"),
+        ("401", StoreAuthError, "AWS_ACCESS_KEY_ID"),
+        ("AccessDenied", StorePermissionError, "s3:PutObject"),
+        ("403", StorePermissionError, "s3:ListBucket"),
+        ("NoSuchBucket", StoreConfigError, "S3_BUCKET_NAME"),
+        ("PermanentRedirect", StoreConfigError, "AWS_REGION"),
+        ("AuthorizationHeaderMalformed", StoreConfigError, "AWS_REGION"),
+        ("301", StoreConfigError, "AWS_REGION"),
+        ("IllegalLocationConstraintException", StoreConfigError, "AWS_REGION"),
+        ("InvalidBucketName", StoreConfigError, "S3_BUCKET_NAME"),
+        ("BucketAlreadyExists", StoreConfigError, "another name"),
+        ("AccessControlListNotSupported", StoreConfigError, "bucket policy"),
+        ("MissingContentLength", StoreConfigError, "S3_ENDPOINT_URL"),
+        ("RequestTimeTooSkewed", StoreConfigError, "clock"),
+        ("NoSuchKey", ObjectMissingError, "apex sync"),
+        ("404", ObjectMissingError, "apex sync"),
+        ("PreconditionFailed", VanishedFileError, "new content"),
+        ("EntityTooLarge", StoreError, "Split"),
+        ("QuotaExceeded", StoreFullError, "quota"),
+        ("507", StoreFullError, "space"),
+        ("SlowDown", StoreUnavailableError, "later"),
+        ("Throttling", StoreUnavailableError, "later"),
+        ("429", StoreUnavailableError, "later"),
+        ("InternalError", StoreUnavailableError, "later"),
+        ("503", StoreUnavailableError, "later"),
+        ("RequestTimeout", StoreUnavailableError, "network"),
+        ("BadDigest", StoreUnavailableError, "again"),
+    ],
+)
+def test_each_code_has_its_type_and_remedy(code: str, expected: type[ApexError], remedy: str) -> None:
+    error = translate(_reply(code), _PLACE, "Writing", "data/x.csv")
+    assert type(error) is expected
+    assert error.problem.startswith("Writing s3://races/data/x.csv at http://127.0.0.1:9000 failed: ")
+    assert code in error.problem
+    assert remedy in error.remedy
+    names_credentials = issubclass(expected, StoreError) and expected is not ObjectMissingError
+    assert ("Credentials: from a test." in error.problem) is names_credentials
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (botocore_errors.NoCredentialsError(), StoreAuthError),
+        (botocore_errors.PartialCredentialsError(provider="env", cred_var="secret"), StoreAuthError),
+        (botocore_errors.CredentialRetrievalError(provider="sso", error_msg="x"), StoreAuthError),
+        (botocore_errors.UnauthorizedSSOTokenError(), StoreAuthError),
+        (botocore_errors.ProfileNotFound(profile="x"), StoreConfigError),
+        (botocore_errors.NoRegionError(), StoreConfigError),
+        (botocore_errors.InvalidRegionError(region_name="?"), StoreConfigError),
+        (botocore_errors.ParamValidationError(report="x"), StoreConfigError),
+        (botocore_errors.SSLError(endpoint_url="x", error="x"), StoreConfigError),
+        (botocore_errors.EndpointConnectionError(endpoint_url="x", error="x"), StoreUnavailableError),
+        (botocore_errors.ConnectTimeoutError(endpoint_url="x", error="x"), StoreUnavailableError),
+        (botocore_errors.ReadTimeoutError(endpoint_url="x", error="x"), StoreUnavailableError),
+        (botocore_errors.ProxyConnectionError(proxy_url="x", error="x"), StoreUnavailableError),
+        (botocore_errors.ConnectionClosedError(endpoint_url="x"), StoreUnavailableError),
+        (botocore_errors.ResponseStreamingError(error="x"), StoreUnavailableError),
+        (botocore_errors.IncompleteReadError(actual_bytes=1, expected_bytes=2), StoreUnavailableError),
+        (botocore_errors.HTTPClientError(error="x"), StoreUnavailableError),
+        (urllib3_errors.ProtocolError("x"), StoreUnavailableError),
+        (ConnectionResetError(104, "reset"), StoreUnavailableError),
+        (botocore_errors.FlexibleChecksumError(error_msg="x"), StoreCorruptionError),
+        (botocore_errors.DataNotFoundError(data_path="x"), StoreError),
+    ],
+)
+def test_each_exception_has_its_type(error: Exception, expected: type[ApexError]) -> None:
+    with pytest.raises(expected) as raised, s3_errors(_PLACE, "Listing"):
+        raise error
+    assert type(raised.value) is expected
+    assert raised.value.problem.startswith("Listing s3://races at ")
+    assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize(("status", "expected"), [(400, StoreError), (500, StoreUnavailableError)])
+def test_an_unknown_code_is_judged_by_its_status(status: int, expected: type[ApexError]) -> None:
+    error = translate(_reply("Novel", status, "We made this up."), _PLACE, "Writing")
+    assert type(error) is expected
+    assert "Novel" in error.problem
+    assert ("We made this up (Novel)" in error.problem) is (status == 400)
+
+
+@pytest.mark.parametrize("is_chained_by_hand", [True, False])
+def test_the_real_error_is_found_behind_the_wrapper(*, is_chained_by_hand: bool) -> None:
+    def fail() -> None:
+        cause = _reply("SignatureDoesNotMatch")
+        try:
+            raise cause
+        except ClientError as error:
+            wrapper = S3UploadFailedError("Failed to upload")
+            if is_chained_by_hand:
+                raise wrapper from error
+            raise wrapper  # noqa: B904  -- this is how it looks without
+
+    with pytest.raises(StoreAuthError) as raised, s3_errors(_PLACE, "Writing", "x"):
+        fail()
+    assert error_code(raised.value) == "SignatureDoesNotMatch"
+
+
+def test_no_code_where_no_answer_came() -> None:
+    assert error_code(botocore_errors.NoCredentialsError()) is None
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(ZeroDivisionError), s3_errors(_PLACE, "Listing"):
+        _ = 1 / 0
+    with pytest.raises(VanishedFileError, match="x is gone"), s3_errors(_PLACE, "Writing"):
+        raise VanishedFileError("x is gone.", "Again.")
+
+
+def test_a_translated_error_reaches_another_process() -> None:
+    error = translate(_reply("NoSuchBucket"), _PLACE, "Writing")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301  -- our own bytes
