@@ -148,7 +148,7 @@ def most_laps_are_valid(context: dg.AssetCheckExecutionContext, lake: LakeResour
 
 def count_overlaps(laps: pa.Table) -> int:
     """Return how many laps begin before the car's lap before has ended, or end before they begin."""
-    rows = laps.sort_by([("vehicle_id", "ascending"), ("lap_number", "ascending")]).to_pylist()
+    rows = sorted(laps.to_pylist(), key=lambda row: (row["vehicle_id"], row["lap_number"]))
     wrong = sum(
         row["lap_end_utc"] < row["lap_start_utc"] for row in rows if row["lap_start_utc"] and row["lap_end_utc"]
     )

@@ -122,9 +122,7 @@ def sync(settings: Settings, listener: Listener) -> SyncOutcome:
     _require_race_files(folder, identities)
     store = open_store(settings, for_writing=True)
     store.check_access()
-    with open_fingerprints(settings) as fingerprints:
-        work = _Work(settings, folder, identities, store, fingerprints, listener)
-        return work.do()
+    return _Work(settings, folder, identities, store, open_fingerprints(settings), listener).do()
 
 
 def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]) -> None:

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 import dagster as dg
 import pyarrow as pa
 
-from apex_pipeline.assets.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.lake.catalog_tables import add_ignored, make_files_table, make_sessions_table, make_tracks_table
 from apex_pipeline.lake.quarantine import write_reasons
 from apex_pipeline.lake.snapshot import publish
 from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.resources.dagster_schema import table_metadata
+from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
 from apex_pipeline.schemas import FILES, SESSION_TABLES, SESSIONS, TRACKS
 

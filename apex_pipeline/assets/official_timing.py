@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import dagster as dg
 import pyarrow as pa
 
-from apex_pipeline.assets.failures import RETRY_TRANSIENT, dagster_failure
-from apex_pipeline.assets.table_asset import table_out
+from apex_pipeline.assets.table_asset import made, table_out
 from apex_pipeline.lake.catalog_tables import session_files
 from apex_pipeline.lake.session_tables import make_official_tables
 from apex_pipeline.lake.stored_tables import mark_inputs, version_for
 from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.schemas import FILES, OFFICIAL_LAPS, OFFICIAL_REJECTS, RESULTS, SESSIONS, WEATHER
 
@@ -29,21 +29,21 @@ from apex_pipeline.schemas import FILES, OFFICIAL_LAPS, OFFICIAL_REJECTS, RESULT
 )
 def official_timing(
     context: dg.AssetExecutionContext, lake: LakeResource, files: pa.Table, session_list: pa.Table
-) -> Iterator[dg.Output[pa.Table]]:
+) -> Iterator[dg.MaterializeResult[pa.Table]]:
     """Read the session's official timing files."""
     with dagster_failure():
         key = session_of_run(context)
-        made = make_official_tables(lake.open(), key, session_files(files, key))
+        tables = make_official_tables(lake.open(), key, session_files(files, key))
         version = version_for(session_list, key)
-    dropped = {"dropped_columns": ", ".join(made.dropped_columns) or "none"}
-    tables = (
-        (OFFICIAL_LAPS, made.official_laps),
-        (RESULTS, made.results),
-        (WEATHER, made.weather),
-        (OFFICIAL_REJECTS, made.rejects),
+    dropped = {"dropped_columns": ", ".join(tables.dropped_columns) or "none"}
+    published = (
+        (OFFICIAL_LAPS, tables.official_laps),
+        (RESULTS, tables.results),
+        (WEATHER, tables.weather),
+        (OFFICIAL_REJECTS, tables.rejects),
     )
-    for table, rows in tables:
-        yield dg.Output(mark_inputs(rows, version), table.name, metadata=dropped, data_version=dg.DataVersion(version))
+    for table, rows in published:
+        yield made(table, mark_inputs(rows, version), version, dropped)
 
 
 __all__ = ["official_timing"]

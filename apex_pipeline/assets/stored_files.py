@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from apex_pipeline.assets.failures import dagster_failure
 from apex_pipeline.lake.copy_source import CopyOutcome, copy_files_of
 from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.resources.failures import dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
 
 

@@ -1,5 +1,8 @@
 """What every asset of a published table has in common: key, description, column schema, IO manager."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 
 from apex_pipeline.resources.dagster_schema import table_metadata
@@ -17,4 +20,16 @@ def table_out(table: Table) -> dg.AssetOut:
     )
 
 
-__all__ = ["table_out"]
+def made(
+    table: Table, value: object, version: str, facts: Mapping[str, Any] | None = None
+) -> dg.MaterializeResult[Any]:
+    """Return the materialization of ``table``: value, version of the inputs it was made from, facts about it."""
+    return dg.MaterializeResult(
+        asset_key=dg.AssetKey(table.asset_key),
+        value=value,
+        metadata=dict(facts or {}),
+        data_version=dg.DataVersion(version),
+    )
+
+
+__all__ = ["made", "table_out"]

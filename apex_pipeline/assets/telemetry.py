@@ -11,8 +11,7 @@ from uuid import uuid4
 import dagster as dg
 import pyarrow as pa
 
-from apex_pipeline.assets.failures import RETRY_TRANSIENT, dagster_failure
-from apex_pipeline.assets.table_asset import table_out
+from apex_pipeline.assets.table_asset import made, table_out
 from apex_pipeline.lake.catalog_tables import session_files
 from apex_pipeline.lake.conservation import counts_as_metadata
 from apex_pipeline.lake.progress import current_progress
@@ -20,10 +19,12 @@ from apex_pipeline.lake.session_tables import make_telemetry
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
 from apex_pipeline.lake.stored_tables import mark_inputs, version_for
 from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.resources.parquet_io import StagedFile
 from apex_pipeline.schemas import FILES, LAPS, SESSIONS, TELEMETRY, TELEMETRY_REJECTS
 from apex_pipeline.sources.gr_cup.rejects import rejects_table
+from apex_pipeline.sources.gr_cup.telemetry.conversion import Workspace
 
 
 @dg.multi_asset(
@@ -40,7 +41,7 @@ from apex_pipeline.sources.gr_cup.rejects import rejects_table
 )
 def telemetry(
     context: dg.AssetExecutionContext, lake: LakeResource, files: pa.Table, session_list: pa.Table, laps: pa.Table
-) -> Iterator[dg.Output[StagedFile] | dg.Output[pa.Table]]:
+) -> Iterator[dg.MaterializeResult[StagedFile | pa.Table]]:
     """Convert the session's telemetry and count what went in and came out."""
     staged = Path(lake.scratch, f"telemetry-{uuid4().hex}.parquet")
     with dagster_failure():
@@ -52,15 +53,12 @@ def telemetry(
             session_files(files, key),
             laps,
             staged,
-            memory_limit=lake.memory_limit,
-            scratch=lake.scratch,
-            metadata={INPUTS_VERSION: version},
-            progress=current_progress(),
+            Workspace(lake.memory_limit, lake.scratch, current_progress()),
+            {INPUTS_VERSION: version},
         )
-    facts = counts_as_metadata(report)
-    yield dg.Output(StagedFile(staged), "telemetry", metadata=facts, data_version=dg.DataVersion(version))
+    yield made(TELEMETRY, StagedFile(staged), version, counts_as_metadata(report))
     rejects = rejects_table(key.track, key.session, report.rejects)
-    yield dg.Output(mark_inputs(rejects, version), "telemetry_rejects", data_version=dg.DataVersion(version))
+    yield made(TELEMETRY_REJECTS, mark_inputs(rejects, version), version)
 
 
 __all__ = ["telemetry"]

@@ -12,6 +12,9 @@ import typer
 
 from apex_pipeline.cli.output import console, progress_listener
 from apex_pipeline.cli.summary import print_summary
+from apex_pipeline.demo.options import WeekendOptions
+from apex_pipeline.demo.tracks import TRACKS
+from apex_pipeline.demo.weekend import answers_path, make_weekend
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import Settings, load_settings
@@ -43,21 +46,20 @@ def demo_command(
     as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
 ) -> None:
     """Make a synthetic race weekend with planted faults and sync it into the local lake."""
-    from apex_pipeline.demo.weekend import WeekendOptions, make_weekend  # noqa: PLC0415  -- numpy only when needed
-
     settings = load_settings(source_dir=folder, use_s3_data=False)
     _refuse_foreign_lake(settings)
-    if not folder.exists():
-        make_weekend(folder, WeekendOptions(target_bytes=megabytes * 1_000_000))
-        if not as_json:
-            console().print(f"Made a synthetic race weekend in {folder}/ (answers in {folder}.answers.json).")
+    make_weekend(folder, WeekendOptions(target_bytes=megabytes * 1_000_000))
+    if not as_json:
+        console().print(f"A synthetic race weekend is in {folder}, what is wrong in it in {answers_path(folder)}.")
     raise typer.Exit(_sync(settings, as_json=as_json))
 
 
 def _refuse_foreign_lake(settings: Settings) -> None:
     """Keep invented races out of a lake that holds real ones."""
     snapshot = read_current(open_store(settings, for_writing=False))
-    foreign = {record.track for record in snapshot.sessions} - _DEMO_TRACKS if snapshot else set[str]()
+    foreign = (
+        {record.track for record in snapshot.sessions} - {track.slug for track in TRACKS} if snapshot else set[str]()
+    )
     if foreign:
         raise ConfigurationError(
             f"The lake {settings.lake_dir} holds other sessions already ({', '.join(sorted(foreign))}).",

@@ -1,6 +1,6 @@
 """A lap as the sensors see it: the track as a closed curve, and every channel along it.
 
-A track is a circle with two harmonics. Corner speed follows from curvature, everything else from speed and curvature,
+A track is a circle with a few waves. Corner speed follows from curvature, everything else from speed and curvature,
 so distance, position, speed and accelerations agree with each other. Every channel is a table over the share of the
 lap time that has passed, and every value it can take is formatted once: that makes writing gigabytes quick.
 """
@@ -19,7 +19,7 @@ Places = npt.NDArray[np.int64]
 _POINTS = 4096  # a point every metre, 24 ms apart
 _GRAVITY = 9.81
 _METRES_PER_DEGREE = 111_320.0
-_CORNER_GRIP_G = 1.25
+_CORNER_GRIP_G = 0.5  # before the lap is scaled to its lap time: it sets how much corners differ from straights
 _TOP_SPEED_MS = 58.0
 _SMOOTHING_POINTS = 161  # cars brake and accelerate over some 150 m
 _NOISE_G = 0.02
@@ -124,8 +124,7 @@ def outline(track: Track) -> Outline:
 def _curve(track: Track) -> tuple[Numbers, Numbers, Numbers]:
     """Return x and y in metres and the curvature at equal steps of distance; the straightest point is the line."""
     angle = np.linspace(0, 2 * np.pi, _POINTS * 4 + 1)
-    second, third = track.lobes
-    radius = 1 + second * np.cos(2 * angle) + third * np.sin(3 * angle)
+    radius = 1 + sum(depth * np.cos(waves * angle + waves) for waves, depth in track.lobes)
     x, y = radius * np.cos(angle), radius * np.sin(angle)
     walked = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
     at_step = np.linspace(0, walked[-1], _POINTS, endpoint=False)
@@ -133,7 +132,7 @@ def _curve(track: Track) -> tuple[Numbers, Numbers, Numbers]:
     x, y = np.interp(at_step, walked, x) * metres, np.interp(at_step, walked, y) * metres
     step_m = track.length_m / _POINTS
     dx, dy = _slope(x, step_m), _slope(y, step_m)
-    curvature = _smoothed(dx * _slope(dy, step_m) - dy * _slope(dx, step_m))
+    curvature = dx * _slope(dy, step_m) - dy * _slope(dx, step_m)
     line = int(np.argmin(np.abs(curvature)))
     return np.roll(x, -line), np.roll(y, -line), np.roll(curvature, -line)
 

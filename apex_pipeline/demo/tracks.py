@@ -41,7 +41,7 @@ class Track:
         length_m: Lap length.
         latitude_deg: Centre of the track.
         longitude_deg: Centre of the track.
-        lobes: Sizes of the second and third harmonic of its outline, as share of the radius.
+        lobes: The outline is a circle with these waves: how many around, and how deep as share of the radius.
         is_quoted: Lap files are quoted, LF, without final newline and with a ``value`` column.
         eol: Line ending of telemetry.
         first_unit_lap: What the unit calls official lap 1.
@@ -63,7 +63,7 @@ class Track:
     length_m: float
     latitude_deg: float
     longitude_deg: float
-    lobes: tuple[float, float]
+    lobes: tuple[tuple[int, float], ...]
     is_quoted: bool
     eol: str
     first_unit_lap: int
@@ -102,7 +102,7 @@ HARBOR = Track(
     length_m=3_650.0,
     latitude_deg=41.8712,
     longitude_deg=-87.6134,
-    lobes=(0.22, 0.12),
+    lobes=((2, 0.25), (3, 0.15), (5, 0.10), (7, 0.07)),
     is_quoted=False,
     eol="\r\n",
     first_unit_lap=3,
@@ -148,7 +148,7 @@ MESA = Track(
     length_m=4_120.0,
     latitude_deg=37.2309,
     longitude_deg=-108.4618,
-    lobes=(0.30, 0.08),
+    lobes=((2, 0.30), (3, 0.10), (4, 0.10), (7, 0.06)),
     is_quoted=True,
     eol="\n",
     first_unit_lap=2,

@@ -41,12 +41,11 @@ def answers_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.answers.json")
 
 
-def make_weekend(
-    folder: Path, options: WeekendOptions = DEFAULT, progress: Callable[[int], None] | None = None
-) -> AnswerSheet:
+def make_weekend(folder: Path, options: WeekendOptions = DEFAULT, progress: Progress | None = None) -> AnswerSheet:
     """Make a weekend of 2 tracks and 2 races each, whole or not at all.
 
-    A folder that already holds the same weekend is left as it is; one that holds another weekend of ours is replaced.
+    A folder that already holds the same weekend, by names and sizes, is left as it is; one that holds another weekend
+    of ours is replaced.
 
     Args:
         folder: Where to; made if missing. The answer sheet goes to :func:`answers_path` beside it.

@@ -125,7 +125,7 @@ def make_race(track: Track, number: int, options: WeekendOptions) -> Race:
     clocks = _clocks(track, number, plan, options)
     entries = [
         CarRace(car, _laps(track, plan, car, green_ms, _until_flag(row, flag_ms), rng), *clock)
-        for car, row, clock in zip(cars, crossings, clocks, strict=False)
+        for car, row, clock in zip(cars, crossings, clocks[:-1], strict=True)
     ]
     if plan.has_spectator:
         start_ms = green_ms + 400 + 650 * len(cars)

@@ -13,7 +13,7 @@ from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.files import FileIdentity, FileStatus
 from apex_pipeline.storage.contract import ObjectStore, Progress
-from apex_pipeline.storage.copying import CopyItem, copy_files
+from apex_pipeline.storage.copying import CopyItem, CopyReport, copy_files
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key
 
@@ -76,7 +76,8 @@ def copy_files_of(
     chosen = _choose(key, folder, identify) if folder else []
     items = [CopyItem(path=file.on_disk, key=raw_key(file.path)) for file in chosen]
     report = copy_files(store, items, fingerprints, progress=progress)
-    failed = {item.key: error for item, error in report.failed}
+    failed = {failure.item.key: failure.error for failure in report.failed}
+    failed |= {item.key: _stopped(report) for item in report.not_tried}
     done = [file for file in chosen if raw_key(file.path) not in failed]
     return CopyOutcome(
         paths=tuple(file.path for file in done),
@@ -86,6 +87,11 @@ def copy_files_of(
         failed=tuple((file.path, failed[raw_key(file.path)]) for file in chosen if raw_key(file.path) in failed),
         content_version=content_version(done, fingerprints),
     )
+
+
+def _stopped(report: CopyReport) -> ApexError:
+    """Return the error that a file was not tried for: the one that stopped the batch."""
+    return report.stopped_by or PermanentError("Copying was stopped.", "Run the sync again.")
 
 
 def content_version(files: Iterable[SourceFile], fingerprints: Fingerprints) -> str:

@@ -4,7 +4,7 @@ Here belongs fetching the files and handing them to ``sources``, one function pe
 rows mean (``sources``) and where the tables go (``resources``).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,14 @@ from apex_pipeline.sources.gr_cup.official_timing import (
     weather_table,
 )
 from apex_pipeline.sources.gr_cup.rejects import rejects_table
-from apex_pipeline.sources.gr_cup.telemetry.conversion import TelemetryFile, TelemetryReport, convert_telemetry
+from apex_pipeline.sources.gr_cup.telemetry.conversion import (
+    TelemetryFile,
+    TelemetryReport,
+    Workspace,
+    convert_telemetry,
+)
 from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
-from apex_pipeline.storage.contract import ObjectStore, Progress
+from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import raw_key
 
 _LAP_KINDS = (FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME)
@@ -109,11 +114,8 @@ def make_telemetry(
     files: Sequence[FileIdentity],
     laps: pa.Table,
     output: Path,
-    *,
-    memory_limit: int,
-    scratch: Path,
-    metadata: dict[str, str],
-    progress: Progress | None = None,
+    workspace: Workspace,
+    metadata: Mapping[str, str],
 ) -> TelemetryReport:
     """Write the wide telemetry of a session as one Parquet file.
 
@@ -123,10 +125,8 @@ def make_telemetry(
         files: Its files in use.
         laps: Its table ``laps``, for the lap number of each sample.
         output: Where the Parquet file goes, on this machine.
-        memory_limit: Bytes the conversion may use.
-        scratch: Folder for temporary files.
+        workspace: Memory and scratch the conversion may use.
         metadata: Entries for the Parquet file's own metadata.
-        progress: Told about raw bytes as they are read.
 
     Raises:
         MalformedFileError: A file lacks a column it cannot do without.
@@ -137,17 +137,7 @@ def make_telemetry(
             TelemetryFile(opened.enter_context(store.open_local(raw_key(identity.path))), identity)
             for identity in _of_kind(files, FileKind.TELEMETRY)
         ]
-        return convert_telemetry(
-            key.track,
-            key.session,
-            sources,
-            laps,
-            output,
-            memory_limit=memory_limit,
-            scratch=scratch,
-            metadata=metadata,
-            progress=progress,
-        )
+        return convert_telemetry(key, sources, laps, output, workspace, metadata)
 
 
 def _of_kind(files: Iterable[FileIdentity], *kinds: FileKind) -> list[FileIdentity]:

@@ -16,7 +16,8 @@ from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources.gr_cup.files import FileIdentity
 from apex_pipeline.sources.gr_cup.naming import NamingRules, load_rules
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.opening import open_store
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.opening import fingerprints_path, open_store
 
 
 class LakeResource(dg.ConfigurableResource):
@@ -56,6 +57,11 @@ class LakeResource(dg.ConfigurableResource):
         if self._store is None:
             self._store = open_store(load_settings(**self.model_dump()), for_writing=True)
         return self._store
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """This machine's memory of file digests."""
+        return Fingerprints(fingerprints_path(Path(self.state_dir)))
 
     @property
     def scratch(self) -> Path:

@@ -26,10 +26,12 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.errors import SchemaViolationError
 from apex_pipeline.resources.dagster_schema import column_schema
+from apex_pipeline.resources.failures import dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.schemas import ALL_TABLES
 from apex_pipeline.storage.arrow_files import arrow_filesystem
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
 from apex_pipeline.storage.layout import history_key, table_key
 from apex_pipeline.table_model import Table
 
@@ -53,12 +55,11 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         """Check the table, publish it and attach its facts to the materialization.
 
         Raises:
-            SchemaViolationError: The table does not fit its schema; what was published before stays.
-            TypeError: The object is none of the four kinds this manager keeps.
+            dagster.Failure: The table does not fit its schema, or the lake refused it; what was published before stays.
         """
         key = self._keys(context)[0]
         table = ALL_TABLES[context.asset_key.path[-1]]
-        with _staged(obj, self.lake.scratch) as path:
+        with dagster_failure(), _staged(obj, self.lake.scratch) as path:
             rows = check_file(path, table)
             stored = publish_file(self.lake.open(), key, path)
             schema = pq.read_schema(path)
@@ -76,13 +77,13 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         """Return the table, as the kind of object the input is annotated with.
 
         Raises:
-            ObjectMissingError: The table file is not in the lake.
+            dagster.Failure: The table file is not in the lake.
             TypeError: The annotation is none of the kinds this manager gives.
         """
-        keys = self._keys(context)
-        store = self.lake.open()
         wanted = context.dagster_type.typing_type
-        dataset = ds.dataset(keys, format="parquet", filesystem=arrow_filesystem(store))
+        with dagster_failure():
+            filesystem = arrow_filesystem(self.lake.open())
+            dataset = ds.dataset(self._keys(context), format="parquet", filesystem=filesystem)
         if wanted is ds.Dataset:
             return dataset
         if wanted is pd.DataFrame:
@@ -127,7 +128,10 @@ def check_file(path: Path, table: Table) -> int:
 
 def publish_file(store: ObjectStore, key: str, path: Path) -> StoredObject:
     """Put a Parquet file at its stable key; keep the one before it in ``history/``; skip what has not changed."""
-    digest = file_sha256(path)
+    with HashingReader(path) as reader:
+        while reader.read(BLOCK_BYTES):
+            pass
+        digest = reader.sha256
     before = store.head(key)
     if before and before.sha256 == digest:
         return before

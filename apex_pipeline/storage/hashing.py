@@ -49,6 +49,7 @@ class HashingReader:
         self._path = path
         self._expected = expected
         self._hash = hashlib.sha256()
+        self._bytes_read = 0
         try:
             # Opening a pipe would wait for its other end for ever.
             if not stat.S_ISREG(path.stat().st_mode):
@@ -62,7 +63,7 @@ class HashingReader:
         """Return the next ``size`` bytes (all that are left without a size), empty at the end.
 
         Raises:
-            VanishedFileError: At the end: the file changed while it was read, or is not what was expected.
+            VanishedFileError: The file grew; or at the end: it changed while it was read, or is not what was expected.
             SourceError: The disk cannot read it.
         """
         wanted = -1 if size is None else size
@@ -71,6 +72,9 @@ class HashingReader:
         except OSError as error:
             raise _translate(error, self._path) from error
         self._hash.update(content)
+        self._bytes_read += len(content)
+        if self._bytes_read > self.mark.size:  # not at the end: a log that grows as fast as it is read has none
+            raise self._changed()
         if wanted < 0 or (wanted > 0 and not content):
             self._check_end()
         return content
@@ -82,12 +86,15 @@ class HashingReader:
 
     def _check_end(self) -> None:
         if mark_of(os.fstat(self._file.fileno())) != self.mark:
-            raise VanishedFileError(f"{self._path} changed while it was read.", "The next run takes the new content.")
+            raise self._changed()
         if self._expected is not None and self.sha256 != self._expected:
             raise VanishedFileError(
                 f"{self._path} changed: its SHA-256 was {self._expected[:12]}… and is {self.sha256[:12]}….",
                 "The next run takes the new content.",
             )
+
+    def _changed(self) -> VanishedFileError:
+        return VanishedFileError(f"{self._path} changed while it was read.", "The next run takes the new content.")
 
     def __enter__(self) -> Self:
         return self

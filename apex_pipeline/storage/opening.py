@@ -17,7 +17,12 @@ _S3_SCHEME = "s3://"
 
 def open_fingerprints(settings: Settings) -> Fingerprints:
     """Return this machine's memory of file digests; all stores and copies of a process may share it."""
-    return Fingerprints(settings.state_dir / "fingerprints.sqlite")
+    return Fingerprints(fingerprints_path(settings.state_dir))
+
+
+def fingerprints_path(state_dir: Path) -> Path:
+    """Return where this machine's memory of file digests is kept."""
+    return state_dir / "fingerprints.sqlite"
 
 
 def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
@@ -84,4 +89,4 @@ def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool)
     )
 
 
-__all__ = ["open_fingerprints", "open_store", "open_store_at"]
+__all__ = ["fingerprints_path", "open_fingerprints", "open_store", "open_store_at"]

@@ -253,14 +253,14 @@ class S3Store(ObjectStore):
                     Bucket=self._bucket, Key=full, CopySource=origin, CopySourceIfMatch=f'"{stored.tag}"'
                 )
             else:
-                # A copy in parts is a new upload to the store: it does not take over the metadata by itself.
+                # A copy in parts is a new upload to the store, which takes nothing over by itself.
                 options: dict[str, Any] = {
                     "ContentType": _content_type(target),
                     "CopySourceIfMatch": f'"{stored.tag}"',
-                    **_CHECKSUM,
+                    "ChecksumAlgorithm": "CRC32",
+                    "MetadataDirective": "REPLACE",
+                    "Metadata": {} if stored.sha256 is None else {_DIGEST: stored.sha256},
                 }
-                if stored.sha256 is not None:
-                    options["Metadata"] = {_DIGEST: stored.sha256}
                 self._connection.transfers.copy(origin, self._bucket, full, extra_args=options).result()
         return self._written(target)
 

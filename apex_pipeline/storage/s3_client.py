@@ -104,7 +104,7 @@ class S3Connection:
         )
         config = Config(
             signature_version="s3v4",
-            retries={"mode": "standard", "max_attempts": _ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             connect_timeout=10,
             read_timeout=60,
             max_pool_connections=32,

@@ -40,8 +40,7 @@ def test_it_reads_as_a_file_does(size: int, steps: list[tuple[str, int]]) -> Non
         elif step == "seek":
             assert reader.seek(number) == file.seek(number)
         else:
-            number = min(number, size)
-            assert reader.seek(-number, io.SEEK_END) == file.seek(-number, io.SEEK_END)
+            assert reader.seek(-min(number, size), io.SEEK_END) == file.seek(-min(number, size), io.SEEK_END)
         assert reader.tell() == file.tell()
 
 

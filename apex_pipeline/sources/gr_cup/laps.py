@@ -25,8 +25,8 @@ _NEVER_SHARE = 0.8
 _SHORT_SHARE = 0.95
 _NEAR_SHARE = 1.03
 _LAPS_NEARBY = 2
-# A late stamp makes one lap too long and the next too short by the same amount. Found pairs are 15 to 35 s; below 5 s or
-# 5 % a driver's mistake followed by a good lap looks the same.
+# A late stamp makes one lap too long and the next too short by the same amount. Found pairs are 15 to 35 s; below 5 s
+# or 5 % a driver's mistake followed by a good lap looks the same.
 _PAIR_LEAST_S = 5.0
 _PAIR_LEAST_SHARE = 0.05
 _PAIR_AGREES_S = 2.0

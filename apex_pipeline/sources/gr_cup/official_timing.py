@@ -1,7 +1,8 @@
 """Official timing: laps with sectors, classification and weather, as the timekeepers printed them.
 
 Columns are taken by name and only the known ones: whatever else a file holds, names of persons among it, is not
-published and is listed as dropped. Here belongs what each kind of file means; reading text into rows is ``csv_files.py``.
+published and is listed as dropped. Here belongs what each kind of file means; reading text into rows is
+``csv_files.py``.
 """
 
 from collections import Counter

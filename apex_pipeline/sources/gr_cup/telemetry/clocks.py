@@ -7,9 +7,11 @@ receive time is all there is.
 
 import duckdb
 
+from apex_pipeline.sources.gr_cup.telemetry.loading import rows_of
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 
-# A clock that moved less than a tenth of the time in which messages arrived stands still (two real cars: 0 ms in 45 min).
+# A clock that moved less than a tenth of the time in which messages arrived stands still (two real cars: 0 ms in
+# 45 minutes).
 _FROZEN_SHARE = 0.1
 # In less than this nothing can be said about standing still: one message holds up to a second of readings.
 _SHORTEST_SPAN_MS = 10_000
@@ -33,7 +35,7 @@ def measure_clocks(connection: duckdb.DuckDBPyConnection) -> list[CarClock]:
             spread_s=spread_ms / 1000,
             is_frozen=received_span > _SHORTEST_SPAN_MS and car_span < _FROZEN_SHARE * received_span,
         )
-        for car, offset_ms, spread_ms, car_span, received_span in connection.execute(_QUERY).fetchall()
+        for car, offset_ms, spread_ms, car_span, received_span in rows_of(connection, _QUERY)
     ]
 
 

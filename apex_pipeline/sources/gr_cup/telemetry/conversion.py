@@ -1,7 +1,7 @@
 """The whole conversion: raw telemetry files of a session in, one Parquet file out, every reading accounted for.
 
-Here belongs the order of the steps, the bounds on memory, and the file that is written. DuckDB holds the readings on disk
-and spills what does not fit; the wide rows exist for one car at a time.
+Here belongs the order of the steps, the bounds on memory, and the file that is written. DuckDB holds the readings on
+disk and spills what does not fit; the wide rows exist for one car at a time.
 """
 
 import shutil
@@ -26,6 +26,7 @@ from apex_pipeline.sources.gr_cup.telemetry.loading import (
     count_lines,
     create_table,
     load_file,
+    rows_of,
     shape_of,
     sql_text,
 )
@@ -140,8 +141,8 @@ def _convert(
     counts = TelemetryCounts(readings_in=readings_in, rejected=sum(reasons.values()), cars=len(clocks), **written)
     if not counts.is_conserved:
         raise ConservationError(
-            f"The telemetry of {key} is not published: {counts.readings_in:,} readings went in, {counts.cells_out:,} cells, "
-            f"{counts.exact_duplicates:,} duplicates and {counts.rejected:,} rejects came out.",
+            f"The telemetry of {key} is not published: {counts.readings_in:,} readings went in, {counts.cells_out:,} "
+            f"cells, {counts.exact_duplicates:,} duplicates and {counts.rejected:,} rejects came out.",
             "This is a defect of the conversion; please report it with the file.",
         )
     unknown = tuple(channel for channel in channels if not is_known(channel))
@@ -175,10 +176,8 @@ def _readings_in(connection: duckdb.DuckDBPyConnection, number: int, lines: int,
     """Return the readings of a file: its data lines, or where lines hold lists the elements of the lines that fit."""
     if not is_listed:
         return lines
-    row = connection.execute(
-        f"SELECT (SELECT count(*) FROM reading WHERE file_number = {number}), (SELECT count(*) FROM bad_line_{number})"  # noqa: S608  -- our own number
-    ).fetchone()
-    elements, bad = row or (0, 0)
+    ((elements,),) = rows_of(connection, "SELECT count(*) FROM reading WHERE file_number = $n", {"n": number})
+    ((bad,),) = rows_of(connection, f"SELECT count(*) FROM bad_line_{number}")  # noqa: S608  -- our own number
     return int(elements + bad)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import duckdb
 import pyarrow as pa
@@ -35,6 +35,13 @@ _SCHEMA = """
 CREATE OR REPLACE TABLE reading (
     file_number UTINYINT, vehicle_id VARCHAR, channel VARCHAR, value DOUBLE,
     car_ms BIGINT, received_ms BIGINT, unit_lap INTEGER, problem VARCHAR)
+"""
+
+# A line that holds a list of readings becomes one row per element; a list nobody can read, one row without a reading.
+_ELEMENTS = """
+SELECT *, unnest(CASE WHEN json_valid(value) AND json_array_length(value) > 0
+                      THEN json_extract(value, '$[*]') ELSE [NULL] END) AS element
+FROM ({rows})
 """
 
 
@@ -106,13 +113,20 @@ def shape_of(file: TelemetryFile) -> Shape:
     return Shape(dialect, is_listed)
 
 
+def rows_of(
+    connection: duckdb.DuckDBPyConnection, query: str, values: dict[str, object] | None = None
+) -> list[tuple[Any, ...]]:
+    """Return all rows of a query; DuckDB refuses other work on a connection before the last row was fetched."""
+    return connection.execute(query, values or {}).fetchall()
+
+
 def create_table(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the empty table of readings."""
     connection.execute(_SCHEMA)
 
 
 def load_file(connection: duckdb.DuckDBPyConnection, number: int, file: TelemetryFile, shape: Shape) -> None:
-    """Append a file's readings to the table ``reading``; lines that do not fit go to the table ``bad_line_{number}``."""
+    """Append a file's readings to the table ``reading``; lines that do not fit go to ``bad_line_{number}``."""
     session = re.fullmatch(r"(?:\d{4}_)?R(\d+)", file.identity.session or "")
     connection.execute(
         f"INSERT INTO reading {_select(file, shape, number)}",
@@ -120,7 +134,8 @@ def load_file(connection: duckdb.DuckDBPyConnection, number: int, file: Telemetr
     )
     connection.execute(
         f"CREATE OR REPLACE TABLE bad_line_{number} AS "  # noqa: S608  -- as above
-        f"SELECT line, min(error_type::VARCHAR) AS error, any_value(csv_line)[:200] AS start FROM bad_{number} GROUP BY line"
+        "SELECT line, min(error_type::VARCHAR) AS error, trim(any_value(csv_line), chr(13) || chr(10) || ' ')[:200] AS start "
+        f"FROM bad_{number} GROUP BY line"
     )
 
 
@@ -128,10 +143,7 @@ def _select(file: TelemetryFile, shape: Shape, number: int) -> str:
     has_session = "meta_session" in shape.dialect.columns
     race = "TRY_CAST(regexp_extract(meta_session, '^R(\\d+)$', 1) AS INTEGER)" if has_session else "NULL"
     if shape.is_listed:
-        raw = f"""
-            SELECT *, unnest(CASE WHEN json_valid(value) AND json_array_length(value) > 0
-                             THEN json_extract(value, '$[*]') ELSE [NULL] END) AS element
-            FROM ({_read_csv(file, shape, number)})"""
+        raw = _ELEMENTS.format(rows=_read_csv(file, shape, number))
         channel = "json_extract_string(element, '$.name')"
         reading = "TRY_CAST(json_extract_string(element, '$.value') AS DOUBLE)"
     else:
@@ -151,7 +163,7 @@ def _select(file: TelemetryFile, shape: Shape, number: int) -> str:
 
 
 def _milliseconds(column: str) -> str:
-    """Return SQL for an instant; a time without ``Z`` or offset says none, and a plain TIMESTAMP would drop an offset."""
+    """Return SQL for an instant. A time without ``Z`` or offset says none; a plain TIMESTAMP would drop the offset."""
     has_zone = f"(suffix({column}, 'Z') OR regexp_matches({column}, '[+-]\\d\\d(:?\\d\\d)?$'))"
     return f"CASE WHEN {has_zone} THEN epoch_ms(TRY_CAST({column} AS TIMESTAMPTZ)) END"
 
@@ -161,8 +173,9 @@ def _read_csv(file: TelemetryFile, shape: Shape, number: int) -> str:
     columns = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in types.items())
     return f"""
         SELECT * FROM read_csv($path, columns = {{{columns}}}, header = false, skip = 1, auto_detect = false,
-            delim = {sql_text(shape.dialect.delimiter)}, quote = '"', escape = '"', encoding = '{shape.dialect.encoding}',
-            compression = '{file.compression}', max_line_size = {_LONGEST_LINE_BYTES}, null_padding = false,
+            delim = {sql_text(shape.dialect.delimiter)}, quote = '"', escape = '"',
+            encoding = '{shape.dialect.encoding}', compression = '{file.compression}',
+            max_line_size = {_LONGEST_LINE_BYTES}, null_padding = false,
             store_rejects = true, rejects_limit = 0, rejects_table = 'bad_{number}', rejects_scan = 'scan_{number}')
         """  # noqa: S608  -- built from constants, the file's own header quoted, and our own numbers
 
@@ -205,4 +218,4 @@ def _lines_in(block: bytes) -> int:
     return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
-__all__ = ["Shape", "TelemetryFile", "count_lines", "create_table", "load_file", "shape_of", "sql_text"]
+__all__ = ["Shape", "TelemetryFile", "count_lines", "create_table", "load_file", "rows_of", "shape_of", "sql_text"]

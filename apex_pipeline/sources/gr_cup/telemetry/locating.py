@@ -1,19 +1,20 @@
 """Which lines were rejected, and why: file, line and the beginning of the line.
 
-Lines that do not fit the header are recorded by DuckDB with their number. Readings that fit but cannot be meant are only
-marked; where there are any, the file is read once more to find them.
+Lines that do not fit the header are recorded by DuckDB with their number. Readings that fit but cannot be meant are
+only marked; where there are any, the file is read once more to find them.
 """
 
 import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 import duckdb
 
 from apex_pipeline.sources.gr_cup.files import FileKind, Reject
-from apex_pipeline.sources.gr_cup.telemetry.loading import Shape, TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.loading import Shape, TelemetryFile, rows_of
 from apex_pipeline.sources.gr_cup.triggers import is_other_race
 from apex_pipeline.sources.gr_cup.values import parse_utc_ms
 
@@ -34,36 +35,27 @@ _REASONS = {
 
 def count_rejects(connection: duckdb.DuckDBPyConnection, number: int, shape: Shape) -> dict[str, int]:
     """Count one file's rejects by reason, all of them."""
-    counts: dict[str, int] = {}
-    for error, is_header, lines in connection.execute(
-        f"SELECT error, {_IS_HEADER}, count(*) FROM bad_line_{number} GROUP BY ALL",  # noqa: S608  -- our own number
-        {"header": _header(shape)},
-    ).fetchall():
-        reason = _reason(error, is_header=is_header)
-        counts[reason] = counts.get(reason, 0) + lines
-    marked = connection.execute(
-        "SELECT problem, count(*) FROM reading WHERE problem IS NOT NULL AND file_number = $n GROUP BY problem",
-        {"n": number},
-    ).fetchall()
-    return counts | {reason: counts.get(reason, 0) + readings for reason, readings in marked}
+    counts: Counter[str] = Counter()
+    bad = f"SELECT error, {_IS_HEADER}, count(*) FROM bad_line_{number} GROUP BY ALL"  # noqa: S608  -- our own number
+    for error, is_header, lines in rows_of(connection, bad, {"header": _header(shape)}):
+        counts[_reason(error, is_header=is_header)] += lines
+    marked = "SELECT problem, count(*) FROM reading WHERE problem IS NOT NULL AND file_number = $n GROUP BY problem"
+    counts.update(dict(rows_of(connection, marked, {"n": number})))
+    return dict(counts)
 
 
 def locate_rejects(
     connection: duckdb.DuckDBPyConnection, number: int, file: TelemetryFile, shape: Shape
 ) -> list[Reject]:
     """Return one file's first rejects with their lines, in file order."""
-    path = file.identity.path
+    bad = f"SELECT line, error, start, {_IS_HEADER} FROM bad_line_{number} ORDER BY line LIMIT {TOLD_REJECTS}"  # noqa: S608  -- our own numbers
     found = [
-        Reject(path, line, FileKind.TELEMETRY, _reason(error, is_header=is_header), start or "")
-        for line, error, start, is_header in connection.execute(
-            f"SELECT line, error, start, {_IS_HEADER} FROM bad_line_{number} ORDER BY line LIMIT {TOLD_REJECTS}",  # noqa: S608  -- our own numbers
-            {"header": _header(shape)},
-        ).fetchall()
+        Reject(file.identity.path, line, FileKind.TELEMETRY, _reason(error, is_header=is_header), start or "")
+        for line, error, start, is_header in rows_of(connection, bad, {"header": _header(shape)})
     ]
-    is_any_marked = connection.execute(
-        "SELECT count(*) > 0 FROM reading WHERE problem IS NOT NULL AND file_number = $n", {"n": number}
-    ).fetchone()
-    if is_any_marked and is_any_marked[0]:
+    marked = "SELECT count(*) FROM reading WHERE problem IS NOT NULL AND file_number = $n"
+    ((readings,),) = rows_of(connection, marked, {"n": number})
+    if readings:
         found += _marked(file, shape)
     return sorted(found, key=lambda reject: reject.line or 0)[:TOLD_REJECTS]
 

@@ -1,8 +1,8 @@
 """One car's readings, widened: one row per sample time, one column per channel.
 
-Exact duplicates are dropped and counted. Separate readings of a channel with the same car time (messages sent in a burst)
-are told apart by ``repeat``: 0, 1 … in the order they were received. The order of the rows in the file plays no part, so
-a shuffled file gives the same table.
+Exact duplicates are dropped and counted. Separate readings of a channel with the same car time (messages sent in a
+burst) are told apart by ``repeat``: 0, 1 … in the order they were received. The order of the rows in the file plays no
+part, so a shuffled file gives the same table.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from apex_pipeline.schemas import TELEMETRY
 from apex_pipeline.sources.gr_cup.laps import split_vehicle_id
 from apex_pipeline.sources.gr_cup.telemetry.channels import column_of
+from apex_pipeline.sources.gr_cup.telemetry.loading import rows_of
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 
 _UTC_MS = pa.timestamp("ms", tz="UTC")
@@ -31,7 +32,7 @@ class WideCar:
 
 def channels_in(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Return the raw channels that have a usable reading, sorted."""
-    found = connection.execute("SELECT DISTINCT channel FROM reading WHERE problem IS NULL ORDER BY channel").fetchall()
+    found = rows_of(connection, "SELECT DISTINCT channel FROM reading WHERE problem IS NULL ORDER BY channel")
     return [channel for (channel,) in found]
 
 
@@ -57,16 +58,15 @@ def widen_car(
         "FROM reading WHERE vehicle_id = $car AND problem IS NULL",
         {"car": clock.vehicle_id},
     )
-    readings = _count(connection, "SELECT count(*) FROM reading WHERE vehicle_id = $car AND problem IS NULL", clock)
-    distinct = _count(connection, "SELECT count(*) FROM one_car", None)
-    wide = connection.execute(_wide_query(frame, channels)).to_arrow_table()
+    ((readings,),) = rows_of(
+        connection,
+        "SELECT count(*) FROM reading WHERE vehicle_id = $car AND problem IS NULL",
+        {"car": clock.vehicle_id},
+    )
+    ((distinct,),) = rows_of(connection, "SELECT count(*) FROM one_car")
+    wide = connection.sql(_wide_query(frame, channels)).to_arrow_table()
     connection.execute("DROP TABLE one_car")
     return WideCar(_with_identity(wide, clock, schema, laps), readings, distinct)
-
-
-def _count(connection: duckdb.DuckDBPyConnection, query: str, clock: CarClock | None) -> int:
-    row = connection.execute(query, {"car": clock.vehicle_id} if clock else {}).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _wide_query(frame: str, channels: list[str]) -> str:

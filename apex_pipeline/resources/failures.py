@@ -16,7 +16,8 @@ def dagster_failure() -> Iterator[None]:
     """Turn an :class:`~apex_pipeline.errors.ApexError` into the failure Dagster understands.
 
     Raises:
-        dagster.Failure: With problem and remedy; retries are allowed for transient errors only.
+        dagster.Failure: With problem and remedy; retries are allowed for transient errors only, and not for errors
+            that nobody foresaw.
     """
     try:
         yield
@@ -25,6 +26,16 @@ def dagster_failure() -> Iterator[None]:
             description=str(error),
             metadata={"problem": error.problem, "remedy": error.remedy, "error": type(error).__name__},
             allow_retries=not error.is_permanent,
+        ) from error
+    except (dg.Failure, dg.DagsterError):
+        raise
+    except Exception as error:
+        # Nothing we foresaw: a defect. Trying it again twice would only cost time.
+        problem = f"{type(error).__name__}: {error}"
+        raise dg.Failure(
+            description=problem,
+            metadata={"problem": problem, "remedy": "This is a defect; please report it with the run's log."},
+            allow_retries=False,
         ) from error
 
 

@@ -1,0 +1,224 @@
+"""Tests of copying many files: what is decided, and what is reported."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.errors import (
+    ApexError,
+    StoreAuthError,
+    StoreConfigError,
+    StoreError,
+    StoreFullError,
+    StorePermissionError,
+    StoreUnavailableError,
+    VanishedFileError,
+)
+from apex_pipeline.storage import copying
+from apex_pipeline.storage.contract import Progress, StoredObject
+from apex_pipeline.storage.copying import NOT_STORED, CopyItem, copy_files
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.storage.s3 import S3Store
+from apex_pipeline.storage.s3_client import S3Connection
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+
+
+class NotingStore(LocalStore):
+    """Notes what is asked of it, and fails where told to."""
+
+    def __init__(self, root: Path, failing: dict[str, Exception] | None = None) -> None:
+        super().__init__(root, Fingerprints())
+        self.failing = failing or {}
+        self.written: list[str] = []
+        self.looked_up: list[str] = []
+
+    def head(self, key: str) -> StoredObject | None:
+        self.looked_up.append(key)
+        return super().head(key)
+
+    def write_file(
+        self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
+    ) -> StoredObject:
+        if key in self.failing:
+            raise self.failing[key]
+        self.written.append(key)
+        return super().write_file(key, path, sha256=sha256, progress=progress)
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[CopyItem]:
+    folder = tmp_path / "source" / "COTA" / "Race 1"
+    folder.mkdir(parents=True)
+    for number in range(10):
+        (folder / f"{number}.csv").write_bytes(b"x" * number)
+    return [CopyItem(folder / f"{number}.csv", f"data/COTA/Race 1/{number}.csv") for number in range(10)]
+
+
+def _fingerprints() -> Fingerprints:
+    return Fingerprints(now_ns=lambda: time.time_ns() + 10**10)
+
+
+@pytest.mark.req("A-040", "A-041")
+def test_every_file_arrives_under_its_key(tmp_path: Path, items: list[CopyItem]) -> None:
+    store = NotingStore(tmp_path / "lake")
+    moved: list[int] = []
+    report = copy_files(store, items, _fingerprints(), moved.append)
+    assert report
+    assert [file.item for file in report.copied] == items
+    assert report.bytes_copied == sum(moved) == 45
+    assert all(file.sha256 == hashlib.sha256(b"x" * file.size).hexdigest() for file in report.copied)
+    assert [stored.key for stored in store.list()] == [item.key for item in items]
+
+
+@pytest.mark.req("A-049")
+def test_a_second_run_writes_nothing(tmp_path: Path, items: list[CopyItem]) -> None:
+    fingerprints = _fingerprints()
+    copy_files(NotingStore(tmp_path / "lake"), items, fingerprints)
+    store = NotingStore(tmp_path / "lake")
+    moved: list[int] = []
+    report = copy_files(store, items, fingerprints, moved.append)
+    assert report
+    assert not store.written
+    assert not report.copied
+    assert [file.item for file in report.unchanged] == items
+    assert report.bytes_unchanged == sum(moved) == 45
+
+
+def _edit_with_the_time_as_it_was(path: Path) -> None:
+    before = path.stat()
+    path.rename(path.with_name("keeps the inode"))
+    path.write_bytes(b"y" * before.st_size)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _edit_with_an_old_time(path: Path) -> None:
+    path.write_bytes(b"y" * path.stat().st_size)
+    os.utime(path, (1, 1))
+
+
+_CHANGES: dict[str, tuple[Callable[[Path], object], bool]] = {
+    "touched": (lambda path: os.utime(path, ns=(1, 1)), False),
+    "touched in the future": (lambda path: os.utime(path, (2**32, 2**32)), False),
+    "same size, new time": (lambda path: path.write_bytes(b"y" * path.stat().st_size), True),
+    "same size, older than the copy": (_edit_with_an_old_time, True),
+    "same size, same time": (_edit_with_the_time_as_it_was, True),
+    "longer": (lambda path: path.write_bytes(b"longer by far"), True),
+}
+
+
+@pytest.mark.req("A-049")
+@pytest.mark.parametrize("change", _CHANGES)
+def test_a_file_is_written_again_if_and_only_if_its_content_changed(
+    tmp_path: Path, items: list[CopyItem], change: str
+) -> None:
+    fingerprints = _fingerprints()
+    copy_files(NotingStore(tmp_path / "lake"), items, fingerprints)
+    make, is_written = _CHANGES[change]
+    make(items[7].path)
+    store = NotingStore(tmp_path / "lake")
+    assert copy_files(store, items, fingerprints)
+    assert store.written == ([items[7].key] if is_written else [])
+    assert store.read_bytes(items[7].key) == items[7].path.read_bytes()
+
+
+def test_what_the_caller_knows_is_not_asked(tmp_path: Path, items: list[CopyItem]) -> None:
+    store = NotingStore(tmp_path / "lake")
+    same = CopyItem(items[1].path, items[1].key, known_sha256=hashlib.sha256(b"x").hexdigest())
+    other = CopyItem(items[2].path, items[2].key, known_sha256="0" * 64)
+    new = CopyItem(items[3].path, items[3].key, known_sha256=NOT_STORED)
+    report = copy_files(store, [same, other, new], _fingerprints())
+    assert not store.looked_up
+    assert [file.item for file in report.unchanged] == [same]
+    assert [file.item for file in report.copied] == [other, new]
+
+
+@pytest.mark.req("A-047")
+def test_a_file_that_fails_does_not_stop_the_others(tmp_path: Path, items: list[CopyItem]) -> None:
+    failures: dict[str, Exception] = {
+        items[2].key: StoreUnavailableError("It timed out.", "Again."),
+        items[5].key: StoreError("Too large.", "Split it."),
+    }
+    items[8].path.unlink()
+    report = copy_files(NotingStore(tmp_path / "lake", failures), items, _fingerprints())
+    assert not report
+    assert [failure.item for failure in report.failed] == [items[2], items[5], items[8]]
+    assert [type(failure.error) for failure in report.failed] == [StoreUnavailableError, StoreError, VanishedFileError]
+    assert len(report.copied) == 7
+    assert not report.not_tried
+    assert report.stopped_by is None
+
+
+def test_a_hostile_key_does_not_stop_the_others(tmp_path: Path, items: list[CopyItem]) -> None:
+    report = copy_files(
+        NotingStore(tmp_path / "lake"), [CopyItem(items[0].path, "../out"), *items[1:]], _fingerprints()
+    )
+    assert len(report.copied) == 9
+    assert "'../out'" in str(report.failed[0].error)
+
+
+@pytest.mark.req("A-048")
+@pytest.mark.parametrize("error_type", [StoreAuthError, StoreConfigError, StoreFullError, StorePermissionError])
+def test_what_all_would_meet_stops_the_batch_and_nothing_is_lost_from_the_report(
+    tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch, error_type: type[ApexError]
+) -> None:
+    monkeypatch.setattr(copying, "_PARALLEL_FILES", 1)
+    error = error_type("No.", "Ask.")
+    store = NotingStore(tmp_path / "lake", {items[4].key: error})
+    report = copy_files(store, items, _fingerprints())
+    assert not report
+    assert [file.item for file in report.copied] == items[:4]
+    assert report.stopped_by is error
+    assert [failure.item for failure in report.failed] == [items[4]]
+    assert list(report.not_tried) == items[5:]
+    assert store.written == [item.key for item in items[:4]]
+
+
+def test_an_interruption_ends_the_batch(tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "_PARALLEL_FILES", 1)
+
+    class Interrupted(BaseException):
+        pass
+
+    store = NotingStore(tmp_path / "lake")
+
+    def interrupt(_: int) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        copy_files(store, items[1:], _fingerprints(), interrupt)
+    assert len(store.written) < len(items)
+    assert not list(store.list())
+
+
+def test_nothing_to_copy_is_all_copied(tmp_path: Path) -> None:
+    assert copy_files(NotingStore(tmp_path / "lake"), [], _fingerprints())
+
+
+@pytest.mark.req("A-049")
+def test_a_second_run_into_a_bucket_sends_no_content(s3_bucket: S3Bucket, items: list[CopyItem]) -> None:
+    server = s3_bucket.server
+    connection = S3Connection(
+        s3_bucket.name, "us-east-1", server.endpoint, server.access_key_id, server.secret_access_key
+    )
+    fingerprints = _fingerprints()
+    store = S3Store(connection, "", fingerprints)
+    assert len(copy_files(store, items, fingerprints).copied) == 10
+    sent: list[str] = []
+    connection.client.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
+    assert len(copy_files(store, items, fingerprints).unchanged) == 10
+    assert set(sent) == {"HeadObject"}
+
+
+@pytest.mark.req("A-048")
+def test_wrong_keys_stop_before_anything_is_written(s3_bucket: S3Bucket, items: list[CopyItem]) -> None:
+    connection = S3Connection(s3_bucket.name, "us-east-1", s3_bucket.server.endpoint, "nobody", "wrong")
+    fingerprints = _fingerprints()
+    report = copy_files(S3Store(connection, "", fingerprints), items, fingerprints)
+    assert isinstance(report.stopped_by, StoreAuthError)
+    assert not report.copied
+    assert len(report.failed) + len(report.not_tried) == len(items)
