@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apex_pipeline.errors import SchemaViolationError
-from apex_pipeline.lake.conservation import count_cells
+from apex_pipeline.lake.conservation import count_cells, read_counts
 from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.partitions import session_of_run, sessions
 from apex_pipeline.resources.lake_store import LakeResource
@@ -95,27 +95,11 @@ def no_reading_is_lost(context: dg.AssetCheckExecutionContext, lake: LakeResourc
     """Count the cells of the published file and compare with what the conversion counted on its way in."""
     key = table_key(TELEMETRY.folder, TELEMETRY.name, str(session_of_run(context)))
     with lake.open().open_random(key) as stream:
-        cells = count_cells(stream)
-    counted = _last_counts(context)
+        cells, counted = count_cells(stream), read_counts(stream)
     if counted is None:
-        return dg.AssetCheckResult(passed=False, metadata={"problem": "the counts of the conversion are not known"})
+        return dg.AssetCheckResult(passed=False, metadata={"problem": "the file does not tell what went in"})
     total = cells + counted["exact_duplicates"] + counted["rejected"]
     return dg.AssetCheckResult(passed=total == counted["readings_in"], metadata={"cells_in_file": cells, **counted})
-
-
-def _last_counts(context: dg.AssetCheckExecutionContext) -> dict[str, int] | None:
-    """Return the counts that the session's last conversion attached to its materialization."""
-    records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(
-            asset_key=dg.AssetKey(TELEMETRY.asset_key), asset_partitions=[str(session_of_run(context))]
-        ),
-        limit=1,
-    ).records
-    if not records or records[0].asset_materialization is None:
-        return None
-    metadata = records[0].asset_materialization.metadata
-    names = ("readings_in", "exact_duplicates", "rejected")
-    return {name: int(metadata[name].value) for name in names} if all(name in metadata for name in names) else None
 
 
 @partitioned_check(

@@ -5,7 +5,7 @@ imports this module only when there is work: importing Dagster takes 2 s, findin
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +88,7 @@ class Runner:
 
 
 @contextmanager
-def open_runner(settings: Settings) -> Iterator[Runner]:
+def open_runner(settings: Settings) -> Generator[Runner]:
     """Give a runner on the instance in ``DAGSTER_HOME``, which is made on first use."""
     home = settings.dagster_home.expanduser().resolve()
     prepare_dagster_home(home)

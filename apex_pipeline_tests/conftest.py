@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline_tests.servers.seaweed import s3_bucket, s3_server  # noqa: F401  -- fixtures
+from apex_pipeline_tests.servers.seaweed import s3_bucket, s3_server
+
+# Fixtures for all: a test gets them by naming them.
+__all__ = ["s3_bucket", "s3_server"]
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _NEXT_TO_PROJECT = _PROJECT.parent / "shared" / "data"

@@ -7,6 +7,7 @@ Here belong the four catalog assets, thin. The tables are made in ``lake/catalog
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -86,7 +87,7 @@ def catalog_sessions(files: pa.Table) -> pa.Table:
     pool=CATALOG_POOL,
     retry_policy=RETRY_TRANSIENT,
 )
-def catalog_manifest(lake: LakeResource, session_list: pa.Table) -> dg.MaterializeResult[None]:
+def catalog_manifest(lake: LakeResource, session_list: pa.Table) -> dg.MaterializeResult[Any]:
     """Publish what the lake holds at this moment."""
     with dagster_failure():
         snapshot = publish(lake.open(), session_list, datetime.now(UTC))

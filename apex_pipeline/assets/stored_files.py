@@ -5,6 +5,7 @@ is ``lake/plan.py``.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import dagster as dg
 
@@ -24,7 +25,7 @@ from apex_pipeline.resources.lake_store import LakeResource, SourceResource
 )
 def stored_files(
     context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource
-) -> dg.MaterializeResult[None]:
+) -> dg.MaterializeResult[Any]:
     """Copy what the lake does not hold yet of the session's files."""
     with dagster_failure():
         key = session_of_run(context)
@@ -37,13 +38,13 @@ def stored_files(
     kinds={"csv"},
     description="Files that belong to no session: the season's points table, and files nobody could make out.",
 )
-def other_stored_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[None]:
+def other_stored_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[Any]:
     """Copy what the lake does not hold yet of the files without a session."""
     with dagster_failure():
         return _result(copy_files_of(None, lake.open(), source.look(), source.identify, lake.fingerprints))
 
 
-def _result(outcome: CopyOutcome) -> dg.MaterializeResult[None]:
+def _result(outcome: CopyOutcome) -> dg.MaterializeResult[Any]:
     outcome.raise_failures()
     return dg.MaterializeResult(
         metadata={

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.lake.conservation import read_counts
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord, read_current
 from apex_pipeline.schemas import REJECT_TABLES
 from apex_pipeline.session_key import SessionKey, session_key
@@ -103,6 +104,14 @@ class Catalog:
     def rows(self, name: str, track: str, session: str) -> int:
         """Return the number of rows of a table without reading it."""
         return self._record(name, track, session).rows
+
+    def telemetry_counts(self, track: str, session: str) -> dict[str, int]:
+        """Return what became of the session's readings.
+
+        ``readings_in`` is ``cells_out`` + ``exact_duplicates`` + ``rejected``, always.
+        """
+        with self._store.open_random(self._key_of(self._record("telemetry", track, session))) as stream:
+            return read_counts(stream) or {}
 
     def telemetry(
         self,

@@ -5,8 +5,9 @@ Results go to standard output; progress and errors go to standard error, so a pi
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -48,8 +49,8 @@ def show_frame(frame: pd.DataFrame, *, as_json: bool, title: str) -> None:
         out.print(f"… and {len(frame) - _SHOWN_ROWS:,} more; --json prints them all.")
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, list | tuple) or type(value).__name__ == "ndarray":
+def _cell(value: Any) -> str:  # noqa: ANN401  -- whatever a frame holds
+    if isinstance(value, Iterable) and not isinstance(value, str):
         return ", ".join(map(str, value))
     if pd.isna(value):
         return ""
@@ -61,7 +62,7 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
-def progress_listener() -> Iterator[Listener]:
+def progress_listener() -> Generator[Listener]:
     """Give a listener that draws bars on a terminal and writes one JSON object per line elsewhere."""
     if not sys.stderr.isatty():
         yield _write_json_line

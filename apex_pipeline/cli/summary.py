@@ -32,6 +32,7 @@ def print_summary(outcome: SyncOutcome, settings: Settings) -> None:
         catalog = None
     if catalog is not None:
         out.print(_session_table(catalog))
+        out.print(_reading_table(catalog))
         _print_set_aside(catalog)
     _print_failures(outcome)
     out.print(
@@ -93,13 +94,26 @@ def _session_cells(catalog: Catalog, row: dict[Any, Any]) -> list[str]:
     ]
 
 
+def _reading_table(catalog: Catalog) -> RichTable:
+    """Show that no reading was lost: the first figure is the sum of the three behind it."""
+    names = ("readings in", "cells out", "exact duplicates", "rejected")
+    table = RichTable(title="Telemetry: readings in = cells out + exact duplicates + rejected", title_justify="left")
+    table.add_column("session")
+    for name in names:
+        table.add_column(name, justify="right")
+    for record in catalog.snapshot.sessions:
+        counts = catalog.telemetry_counts(record.track, record.session)
+        table.add_row(str(record.key), *(f"{counts.get(name.replace(' ', '_'), 0):,}" for name in names))
+    return table
+
+
 def best_lap(laps: pd.DataFrame) -> str:
     """Return the fastest valid lap in words, for example ``1:37.007 GR86-022-13 lap 5``."""
     valid = laps[laps["is_valid"]]
     if valid.empty:
         return "none"
-    best = valid.loc[valid["lap_time_s"].idxmin()]
-    minutes, seconds = divmod(float(best["lap_time_s"]), 60)
+    best = valid.nsmallest(1, "lap_time_s").to_dict("records")[0]
+    minutes, seconds = divmod(best["lap_time_s"], 60)
     return f"{minutes:.0f}:{seconds:06.3f} {best['vehicle_id']} lap {best['lap_number']}"
 
 

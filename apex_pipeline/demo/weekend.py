@@ -64,7 +64,11 @@ def make_weekend(folder: Path, options: WeekendOptions = DEFAULT, progress: Prog
         return known
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    sheet = _write_weekend(unfinished, options, progress or _silent)
+    try:
+        sheet = _write_weekend(unfinished, options, progress or _silent)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     sheet_path = answers_path(folder)
     sheet_path.with_suffix(".tmp").write_text(sheet.to_json(), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

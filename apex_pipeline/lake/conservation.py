@@ -4,13 +4,16 @@ The conversion counts while it works; here the published file is counted again, 
 compares two figures that were found in different ways.
 """
 
+import json
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from apex_pipeline.schemas import TELEMETRY
 from apex_pipeline.sources.gr_cup.telemetry.conversion import TelemetryReport
+
+# Key in a telemetry file's own metadata: the counts of its conversion, as JSON.
+COUNTS_KEY = "apex.telemetry_counts"
 
 # Columns of the wide table that are not channels, hence hold no reading.
 _NOT_CHANNELS = frozenset(
@@ -54,11 +57,10 @@ def count_cells(stream: BinaryIO) -> int:
     return cells
 
 
-def channel_columns(names: list[str]) -> list[str]:
-    """Return the channels among the columns of a telemetry table, in order."""
-    return [name for name in names if name not in _NOT_CHANNELS]
+def read_counts(stream: BinaryIO) -> dict[str, int] | None:
+    """Return what the conversion counted on its way in, as the published file tells it; ``None`` if it does not."""
+    entry = (pq.read_metadata(stream).metadata or {}).get(COUNTS_KEY.encode())
+    return json.loads(entry) if entry else None
 
 
-DECLARED_CHANNELS = tuple(channel_columns(TELEMETRY.schema.names))
-
-__all__ = ["DECLARED_CHANNELS", "channel_columns", "count_cells", "counts_as_metadata"]
+__all__ = ["COUNTS_KEY", "count_cells", "counts_as_metadata", "read_counts"]

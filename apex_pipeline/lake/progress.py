@@ -3,7 +3,7 @@
 A sync sets the receiver for the length of a run; in a run started by Dagster itself nobody listens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -13,7 +13,7 @@ _receiver: ContextVar[Progress | None] = ContextVar("apex_progress", default=Non
 
 
 @contextmanager
-def listening(receiver: Progress) -> Iterator[None]:
+def listening(receiver: Progress) -> Generator[None]:
     """Send the progress of everything inside to ``receiver``."""
     token = _receiver.set(receiver)
     try:

@@ -4,7 +4,7 @@ Here belongs fetching the files and handing them to ``sources``, one function pe
 rows mean (``sources``) and where the tables go (``resources``).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +155,7 @@ def _parse(
 
 
 @contextmanager
-def _open(store: ObjectStore, identity: FileIdentity) -> Iterator[BinaryIO]:
+def _open(store: ObjectStore, identity: FileIdentity) -> Generator[BinaryIO]:
     with store.open_local(raw_key(identity.path)) as path, path.open("rb") as stream:
         yield stream
 

@@ -3,7 +3,7 @@
 Here belongs the translation only; the errors themselves are in ``errors.py``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import dagster as dg
@@ -12,7 +12,7 @@ from apex_pipeline.errors import ApexError
 
 
 @contextmanager
-def dagster_failure() -> Iterator[None]:
+def dagster_failure() -> Generator[None]:
     """Turn an :class:`~apex_pipeline.errors.ApexError` into the failure Dagster understands.
 
     Raises:

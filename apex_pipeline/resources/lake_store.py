@@ -20,7 +20,7 @@ from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.opening import fingerprints_path, open_store
 
 
-class LakeResource(dg.ConfigurableResource):
+class LakeResource(dg.ConfigurableResource["LakeResource"]):
     """The lake: an object store in a local folder or in S3, by one switch."""
 
     use_s3_data: bool
@@ -71,7 +71,7 @@ class LakeResource(dg.ConfigurableResource):
         return folder
 
 
-class SourceResource(dg.ConfigurableResource):
+class SourceResource(dg.ConfigurableResource["SourceResource"]):
     """The folder of raw race files, and how its names are understood."""
 
     folder: str

@@ -12,7 +12,7 @@ See https://docs.dagster.io/guides/build/io-managers
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +141,7 @@ def publish_file(store: ObjectStore, key: str, path: Path) -> StoredObject:
 
 
 @contextmanager
-def _staged(obj: Storable, scratch: Path) -> Iterator[Path]:
+def _staged(obj: Storable, scratch: Path) -> Generator[Path]:
     """Give the object as a Parquet file on disk and remove that afterwards."""
     if isinstance(obj, StagedFile):
         try:

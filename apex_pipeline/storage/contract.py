@@ -57,7 +57,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """Yield every object whose key starts with ``prefix``, sorted by key; all pages, no folder markers."""
+        """Yield every object whose key starts with ``prefix``, sorted by key; all pages, no folder markers.
+
+        What others put there under a name that is no legal key is left out, with a warning in the log.
+        """
 
     @abstractmethod
     def head(self, key: str) -> StoredObject | None:
@@ -82,7 +85,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def open_local(self, key: str) -> AbstractContextManager[Path]:
-        """Give the object as a local file, verified, for readers that need a path; a download is removed afterwards.
+        """Give the object as a local file, for reading only; a download is verified, and removed afterwards.
 
         Raises:
             ObjectMissingError: No object has this key.
@@ -93,8 +96,11 @@ class ObjectStore(ABC):
     def open_random(self, key: str) -> AbstractContextManager[BinaryIO]:
         """Give the object as a seekable stream that fetches only what is read, for Parquet readers.
 
+        What is read is of one version of the object; ranges cannot be verified against its digest.
+
         Raises:
             ObjectMissingError: No object has this key.
+            VanishedFileError: In reading: the object was replaced or deleted in a bucket (a file stays readable).
         """
 
     @abstractmethod
@@ -114,7 +120,8 @@ class ObjectStore(ABC):
             progress: Told about bytes as they move.
 
         Raises:
-            VanishedFileError: The file is gone, or its content is not what ``sha256`` says.
+            VanishedFileError: The file is gone, changed while it was read, or is not what ``sha256`` says.
+            SourceError: The file cannot be read.
         """
 
     @abstractmethod

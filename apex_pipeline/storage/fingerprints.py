@@ -53,7 +53,7 @@ class Fingerprints:
         self._database = database
         self._now_ns = now_ns
         self._lock = threading.Lock()
-        self._open_connection: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
 
     def sha256_of(self, path: Path, progress: Progress | None = None) -> str:
         """Return the digest of a file; arguments and errors as for :meth:`fingerprint_of`."""
@@ -98,25 +98,22 @@ class Fingerprints:
 
     def _run(self, statement: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
         with self._lock:
+            if self._connection is None:
+                self._connection = self._connect()
             try:
-                return self._connection().execute(statement, values).fetchone()
+                return self._connection.execute(statement, values).fetchone()
+            except sqlite3.OperationalError as error:  # held by another process, disk full: not remembered, then
+                _LOG.debug("File fingerprints in %s are not available now: %s", self._database, error)
             except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):  # locked, disk full: this one is not remembered
-                    _LOG.debug("File fingerprints in %s are not available now: %s", self._database, error)
-                else:
-                    self._start_again(error)
-                return None
+                self._connection.close()
+                self._connection = self._connect_again(error)
+            return None
 
-    def _connection(self) -> sqlite3.Connection:
-        if self._open_connection is None:
-            try:
-                connection = _connect(self._database)
-            except (sqlite3.DatabaseError, OSError) as error:
-                connection = self._connect_again(error)
-            # Closed with this object; SQLite would complain about a connection left open.
-            weakref.finalize(self, connection.close)
-            self._open_connection = connection
-        return self._open_connection
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return self._opened(self._database)
+        except (sqlite3.DatabaseError, OSError) as error:
+            return self._connect_again(error)
 
     def _connect_again(self, error: sqlite3.DatabaseError | OSError) -> sqlite3.Connection:
         """Make the cache new if it is damaged; do without a file where none can be had."""
@@ -125,24 +122,22 @@ class Fingerprints:
             _LOG.warning("The file fingerprints in %s are damaged (%s); they are made new.", self._database, error)
             try:
                 _remove(self._database)
-                return _connect(self._database)
+                return self._opened(self._database)
             except (sqlite3.DatabaseError, OSError) as second_error:
                 error = second_error
         _LOG.warning(
             "File fingerprints cannot be kept in %s (%s); files are read again next time.", self._database, error
         )
-        return _connect(None)
+        return self._opened(None)
 
-    def _start_again(self, error: sqlite3.DatabaseError) -> None:
-        """Replace a cache that turned out to be damaged in use."""
-        if self._open_connection is not None:
-            self._open_connection.close()
-        connection = self._connect_again(error)
+    def _opened(self, database: Path | None) -> sqlite3.Connection:
+        connection = _open(database)
+        # Closed with this object: SQLite would complain about a connection left open.
         weakref.finalize(self, connection.close)
-        self._open_connection = connection
+        return connection
 
 
-def _connect(database: Path | None) -> sqlite3.Connection:
+def _open(database: Path | None) -> sqlite3.Connection:
     if database is None:
         connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
     else:

@@ -22,7 +22,7 @@ def open_fingerprints(settings: Settings) -> Fingerprints:
 
 def fingerprints_path(state_dir: Path) -> Path:
     """Return where this machine's memory of file digests is kept."""
-    return state_dir / "fingerprints.sqlite"
+    return state_dir.absolute() / "fingerprints.sqlite"
 
 
 def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
@@ -84,7 +84,7 @@ def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool)
         connection,
         prefix,
         open_fingerprints(settings),
-        scratch=settings.state_dir / "downloads",
+        scratch=settings.state_dir.absolute() / "downloads",
         may_create_bucket=for_writing and settings.allow_create_bucket,
     )
 

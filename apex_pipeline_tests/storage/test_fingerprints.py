@@ -134,8 +134,8 @@ def test_a_cache_damaged_in_use_is_made_new(
         def close(self) -> None:
             pass
 
-    vars(fingerprints)["_open_connection"].close()
-    monkeypatch.setattr(fingerprints, "_open_connection", Damaged())
+    vars(fingerprints)["_connection"].close()
+    monkeypatch.setattr(fingerprints, "_connection", Damaged())
     database.write_bytes(b"this is no database " * 100)
     assert fingerprints.sha256_of(file) == _DIGEST
     assert "are damaged" in caplog.text

@@ -209,6 +209,7 @@ def test_a_link_out_of_the_lake_is_not_followed(store: LocalStore, root: Path, t
     (outside / "x.csv").write_bytes(b"secret")
     (root / "data").mkdir()
     (root / "data" / "link").symlink_to(outside)
+    (root / "data" / "link to file").symlink_to(outside / "x.csv")
     with pytest.raises(HostileKeyError, match="leads out of the lake"):
         store.read_bytes(key)
     with pytest.raises(HostileKeyError, match="leads out of the lake"):

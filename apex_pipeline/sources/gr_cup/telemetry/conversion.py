@@ -4,12 +4,13 @@ Here belongs the order of the steps, the bounds on memory, and the file that is 
 disk and spills what does not fit; the wide rows exist for one car at a time.
 """
 
+import json
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import duckdb
@@ -47,6 +48,10 @@ _DELTA = ("sample_time_utc", "car_time", "received_time_utc")
 _BYTE_SPLIT = ("latitude_deg", "longitude_deg")
 
 
+# Entry of the file's own metadata that holds its TelemetryCounts as JSON: a published file tells its own conservation.
+COUNTS_KEY = "apex.telemetry_counts"
+
+
 @dataclass(frozen=True)
 class Workspace:
     """What a conversion may use of this machine.
@@ -78,7 +83,7 @@ def convert_telemetry(
         laps: Its table ``laps``, for the lap of each sample; without it the lap is null.
         output: Where the Parquet file goes; it is there whole or not at all.
         workspace: Memory and scratch.
-        metadata: Entries for the Parquet file's own metadata.
+        metadata: Entries for the Parquet file's own metadata; the counts are added to them.
 
     Returns:
         The counts, clocks and rejects.
@@ -135,18 +140,24 @@ def _convert(
     clocks = measure_clocks(connection)
     channels = channels_in(connection)
     schema = published_schema(channels)
-    written = _write(
-        connection, key, clocks, channels, schema.with_metadata({**(schema.metadata or {}), **metadata}), laps, output
-    )
-    counts = TelemetryCounts(readings_in=readings_in, rejected=sum(reasons.values()), cars=len(clocks), **written)
+    schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
+    with _writer(output, schema) as writer:
+        written = _write_cars(writer, connection, key, clocks, channels, laps)
+        counts = TelemetryCounts(readings_in=readings_in, rejected=sum(reasons.values()), cars=len(clocks), **written)
+        _require_conserved(key, counts)
+        # The footer is written when the writer closes, so what is known last still gets in.
+        writer.add_key_value_metadata({COUNTS_KEY: json.dumps(asdict(counts))})
+    unknown = tuple(channel for channel in channels if not is_known(channel))
+    return TelemetryReport(counts, tuple(rejects), dict(sorted(reasons.items())), tuple(clocks), unknown)
+
+
+def _require_conserved(key: SessionKey, counts: TelemetryCounts) -> None:
     if not counts.is_conserved:
         raise ConservationError(
             f"The telemetry of {key} is not published: {counts.readings_in:,} readings went in, {counts.cells_out:,} "
             f"cells, {counts.exact_duplicates:,} duplicates and {counts.rejected:,} rejects came out.",
             "This is a defect of the conversion; please report it with the file.",
         )
-    unknown = tuple(channel for channel in channels if not is_known(channel))
-    return TelemetryReport(counts, tuple(rejects), dict(sorted(reasons.items())), tuple(clocks), unknown)
 
 
 def _load(
@@ -181,27 +192,26 @@ def _readings_in(connection: duckdb.DuckDBPyConnection, number: int, lines: int,
     return int(elements + bad)
 
 
-def _write(
+def _write_cars(
+    writer: pq.ParquetWriter,
     connection: duckdb.DuckDBPyConnection,
     key: SessionKey,
     clocks: list[CarClock],
     channels: list[str],
-    schema: pa.Schema,
     laps: pa.Table | None,
-    output: Path,
 ) -> dict[str, int]:
     """Write car by car, one row group each, and count what was written."""
+    schema = writer.schema
     counts: Counter[str] = Counter(cells_out=0, exact_duplicates=0, rows_out=0, repeat_rows=0)
     channel_columns = schema.names[schema.get_field_index("unit_lap") + 1 :]
-    with _writer(output, schema) as writer:
-        for clock in clocks:
-            car = widen_car(connection, clock, channels, schema, laps)
-            rows = _with_session(car.rows, key, schema)
-            writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
-            counts["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
-            counts["exact_duplicates"] += car.readings - car.distinct
-            counts["rows_out"] += rows.num_rows
-            counts["repeat_rows"] += sum(1 for repeat in rows["repeat"].to_pylist() if repeat)
+    for clock in clocks:
+        car = widen_car(connection, clock, channels, schema, laps)
+        rows = _with_session(car.rows, key, schema)
+        writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
+        counts["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
+        counts["exact_duplicates"] += car.readings - car.distinct
+        counts["rows_out"] += rows.num_rows
+        counts["repeat_rows"] += sum(1 for repeat in rows["repeat"].to_pylist() if repeat)
     return dict(counts)
 
 
@@ -224,4 +234,4 @@ def _writer(output: Path, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-__all__ = ["TelemetryFile", "TelemetryReport", "Workspace", "convert_telemetry"]
+__all__ = ["COUNTS_KEY", "TelemetryFile", "TelemetryReport", "Workspace", "convert_telemetry"]

@@ -1,0 +1,132 @@
+"""The telemetry files hold what the answer sheet counts, counted here by the standard library alone."""
+
+from collections import Counter
+from datetime import timedelta
+from itertools import pairwise
+from statistics import median
+
+import pytest
+
+from apex_pipeline.demo import FaultKind
+from apex_pipeline_tests.demo.reading import Weekend, each_session, instant
+
+
+def _good_rows(weekend: Weekend, path: str) -> list[dict[str, str]]:
+    return [row for row in weekend.rows(path) if row["vehicle_number"] and row["telemetry_value"] != "#ERR"]
+
+
+@each_session
+def test_the_counts_of_the_sheet_are_those_of_the_file(weekend: Weekend, track: str, session: str) -> None:
+    answer = weekend.sheet.session(track, session)
+    rows = weekend.rows(answer.telemetry.file)
+    good = _good_rows(weekend, answer.telemetry.file)
+    distinct = {tuple(row.items()) for row in good}
+    frozen = {car.vehicle_id for car in answer.cars if car.is_clock_frozen}
+    values: dict[tuple[str, str, str], set[str]] = {}
+    for row in good:
+        if row["vehicle_id"] not in frozen:
+            key = (row["vehicle_id"], row["timestamp"], row["telemetry_name"])
+            values.setdefault(key, set()).add(row["telemetry_value"])
+    assert len(rows) == answer.telemetry.rows
+    assert len(rows) - len(good) == answer.telemetry.rejected_rows
+    assert len(good) - len(distinct) == answer.telemetry.exact_duplicate_rows > 0
+    assert sum(len(different) - 1 for different in values.values()) == answer.telemetry.conflicting_rows > 0
+
+
+@pytest.mark.parametrize(("track", "channels"), [("harbor_street_circuit", 12), ("mesa_verde_raceway", 9)])
+def test_the_tracks_send_different_channels(weekend: Weekend, track: str, channels: int) -> None:
+    rows = _good_rows(weekend, weekend.sheet.session(track, "R1").telemetry.file)
+    names = Counter(row["telemetry_name"] for row in rows)
+    assert len(names) == channels
+    assert ("aps" in names) == ("Laptrigger_lapdist_dls" in names) == (channels == 12)
+    assert ("ath" in names) == (channels == 9)
+
+
+def test_rows_run_by_car_and_lap_newest_first(weekend: Weekend) -> None:
+    faults = weekend.sheet.faults_of(FaultKind.NEWEST_FIRST_ROWS)
+    assert len(faults) == 4
+    for fault in faults:
+        rows = _good_rows(weekend, fault.file)
+        groups = [(row["vehicle_id"], int(row["lap"])) for row in rows]
+        assert groups == sorted(groups)
+        for before, after in pairwise(rows):
+            if (before["vehicle_id"], before["lap"]) == (after["vehicle_id"], after["lap"]):
+                assert before["meta_time"] >= after["meta_time"]
+                assert before["timestamp"] >= after["timestamp"]
+
+
+def test_car_clocks_are_behind_by_the_hours_of_the_sheet(weekend: Weekend) -> None:
+    faults = weekend.sheet.faults_of(FaultKind.CLOCK_DAYS_OFF)
+    assert len(faults) == 23
+    for fault in faults:
+        answer = weekend.sheet.session(fault.track, fault.session)
+        offset_s = next(car.clock_offset_s for car in answer.cars if car.vehicle_id == fault.vehicle_id)
+        behind = [
+            (instant(row["meta_time"]) - instant(row["timestamp"])).total_seconds()
+            for row in _good_rows(weekend, fault.file)
+            if row["vehicle_id"] == fault.vehicle_id
+        ]
+        assert offset_s is not None
+        assert 23 * 3600 <= offset_s <= 68 * 3600
+        # Readings arrive about a second after they are taken.
+        assert 0.9 < median(behind) - offset_s < 1.4
+
+
+def test_a_frozen_clock_shows_one_time_on_both_days(weekend: Weekend) -> None:
+    faults = weekend.sheet.faults_of(FaultKind.CLOCK_FROZEN)
+    times = {
+        row["timestamp"]
+        for fault in faults
+        for row in _good_rows(weekend, fault.file)
+        if row["vehicle_id"] == fault.vehicle_id
+    }
+    assert len(faults) == 2
+    assert len(times) == 1
+
+
+def test_the_radio_is_silent_around_the_late_trigger(weekend: Weekend) -> None:
+    fault = weekend.only(FaultKind.RADIO_HOLE)
+    answer = weekend.sheet.session(fault.track, fault.session)
+    car = next(car for car in answer.cars if car.vehicle_id == fault.vehicle_id)
+    lap = next(lap for lap in answer.laps if (lap.vehicle_id, lap.lap_number) == (fault.vehicle_id, fault.lap_number))
+    taken = sorted(
+        instant(row["timestamp"]) + timedelta(seconds=car.clock_offset_s or 0)
+        for row in _good_rows(weekend, fault.file)
+        if row["vehicle_id"] == fault.vehicle_id
+    )
+    hole = [(before, after) for before, after in pairwise(taken) if before < lap.end_utc < after]
+    assert (hole[0][1] - hole[0][0]).total_seconds() >= 36
+
+
+def test_lap_distance_starts_again_at_every_crossing(clean_weekend: Weekend) -> None:
+    answer = clean_weekend.sheet.session("harbor_street_circuit", "R1")
+    car = answer.cars[0].vehicle_id
+    laps = [lap for lap in answer.laps if lap.vehicle_id == car]
+    readings = [
+        (instant(row["timestamp"]), int(row["lap"]), float(row["telemetry_value"]))
+        for row in clean_weekend.rows(answer.telemetry.file)
+        if (row["vehicle_id"], row["telemetry_name"]) == (car, "Laptrigger_lapdist_dls")
+    ]
+    for lap in laps:
+        inside = sorted((at, metres) for at, unit_lap, metres in readings if unit_lap == lap.unit_lap)
+        assert all(lap.start_utc <= at <= lap.end_utc for at, _ in inside)
+        assert [metres for _, metres in inside] == sorted(metres for _, metres in inside)
+        assert inside[0][1] < 1_000
+        assert inside[-1][1] > 2_700
+
+
+@each_session
+def test_a_clean_weekend_repeats_nothing_and_its_clocks_are_right(
+    clean_weekend: Weekend, track: str, session: str
+) -> None:
+    answer = clean_weekend.sheet.session(track, session)
+    rows = clean_weekend.rows(answer.telemetry.file)
+    keys = {(row["vehicle_id"], row["timestamp"], row["telemetry_name"]) for row in rows}
+    assert len(keys) == len(rows) == answer.telemetry.rows
+    assert answer.telemetry.conflicting_rows == answer.telemetry.exact_duplicate_rows == 0
+    assert {car.clock_offset_s for car in answer.cars} == {0.0}
+
+
+def test_a_clean_weekend_has_an_empty_list_of_faults(clean_weekend: Weekend) -> None:
+    assert clean_weekend.sheet.faults == ()
+    assert clean_weekend.sheet.rejects == ()

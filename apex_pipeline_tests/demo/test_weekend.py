@@ -1,0 +1,182 @@
+"""Making a weekend: the same every time, of the wanted size, and never over other people's files."""
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.demo import AnswerSheet, FaultKind, WeekendOptions, answers_path, make_weekend
+from apex_pipeline.errors import ConfigurationError
+from apex_pipeline_tests.demo.reading import Weekend
+
+_SMALL = WeekendOptions(target_bytes=700_000)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = make_weekend(tmp_path / "one", _SMALL)
+    second = make_weekend(tmp_path / "two", _SMALL)
+    assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
+    assert first == second
+
+
+def test_another_seed_gives_other_laps(tmp_path: Path) -> None:
+    first = make_weekend(tmp_path / "one", _SMALL)
+    second = make_weekend(tmp_path / "two", WeekendOptions(seed=8, target_bytes=700_000))
+    assert first.sessions[0].laps != second.sessions[0].laps
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_kind_of_fault_is_planted_whatever_the_seed(tmp_path: Path, seed: int) -> None:
+    sheet = make_weekend(tmp_path / "weekend", WeekendOptions(seed=seed, target_bytes=700_000))
+    assert {fault.kind for fault in sheet.faults} == set(FaultKind)
+    assert {fault.file for fault in sheet.faults} <= {file.path for file in sheet.files}
+
+
+@pytest.mark.parametrize("target_bytes", [1_000_000, 6_000_000, 20_000_000, 60_000_000])
+def test_the_size_is_met_within_fifteen_percent(tmp_path: Path, target_bytes: int) -> None:
+    sheet = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=target_bytes))
+    assert sum(file.size for file in sheet.files) == pytest.approx(target_bytes, rel=0.15)
+
+
+def test_more_cars_and_laps_are_driven_when_asked_for(tmp_path: Path) -> None:
+    options = WeekendOptions(cars=9, laps=11, target_bytes=2_000_000)
+    sheet = make_weekend(tmp_path / "weekend", options)
+    answer = sheet.session("harbor_street_circuit", "R2")
+    assert len(answer.cars) == 9
+    assert max(lap.lap_number for lap in answer.laps) == 11
+
+
+def test_memory_stays_bounded_while_the_files_grow(tmp_path: Path) -> None:
+    def peak(target_bytes: int) -> int:
+        tracemalloc.start()
+        make_weekend(tmp_path / str(target_bytes), WeekendOptions(cars=8, laps=8, target_bytes=target_bytes))
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    peak(1_000_000)  # the signals' texts are made once and kept
+    # 24 MB more of files; a block of 0.1 MB passes through memory a few times over.
+    assert peak(25_000_000) - peak(1_000_000) < 4_000_000
+
+
+def test_progress_counts_every_byte(tmp_path: Path) -> None:
+    told: list[int] = []
+    sheet = make_weekend(tmp_path / "weekend", _SMALL, told.append)
+    # Race 2's wrong lap times and the empty file are told with the size they have in the end.
+    assert sum(told) == sum(file.size for file in sheet.files)
+    assert len(told) > 100
+
+
+def test_the_sheet_beside_the_folder_reads_back_as_it_was_returned(weekend: Weekend) -> None:
+    text = answers_path(weekend.folder).read_text(encoding="utf-8")
+    assert AnswerSheet.from_json(text) == weekend.sheet
+    assert {file.path: file.size for file in weekend.sheet.files} == {
+        path: len(content) for path, content in _contents(weekend.folder).items()
+    }
+
+
+def test_an_unknown_session_is_a_key_error(weekend: Weekend) -> None:
+    with pytest.raises(KeyError, match="harbor_street_circuit/R3"):
+        weekend.sheet.session("harbor_street_circuit", "R3")
+
+
+def test_making_the_same_weekend_again_touches_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "weekend"
+    first = make_weekend(folder, _SMALL)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    told: list[int] = []
+    assert make_weekend(folder, _SMALL, told.append) == first
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert told == []
+
+
+def test_another_weekend_of_ours_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "weekend"
+    make_weekend(folder, _SMALL)
+    sheet = make_weekend(folder, WeekendOptions(target_bytes=700_000, plant_faults=False))
+    assert set(_contents(folder)) == {file.path for file in sheet.files}
+
+
+def test_a_damaged_weekend_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "weekend"
+    sheet = make_weekend(folder, _SMALL)
+    (folder / sheet.files[-1].path).unlink()
+    make_weekend(folder, _SMALL)
+    assert set(_contents(folder)) == {file.path for file in sheet.files}
+
+
+def test_what_an_interrupted_run_left_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".weekend.unfinished").mkdir()
+    (tmp_path / ".weekend.unfinished" / "half.csv").write_text("half")
+    sheet = make_weekend(tmp_path / "weekend", _SMALL)
+    assert set(_contents(tmp_path / "weekend")) == {file.path for file in sheet.files}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["weekend", "weekend.answers.json"]
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "holiday.jpg").write_bytes(b"photo")
+    with pytest.raises(ConfigurationError, match=r"holiday\.jpg"):
+        make_weekend(folder, _SMALL)
+    assert _contents(tmp_path) == {"photos/holiday.jpg": b"photo"}
+
+
+def test_a_foreign_file_within_our_weekend_is_never_deleted(tmp_path: Path) -> None:
+    folder = tmp_path / "weekend"
+    make_weekend(folder, _SMALL)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigurationError, match=r"notes\.txt"):
+        make_weekend(folder, WeekendOptions(seed=9, target_bytes=700_000))
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_sheet_that_is_none_protects_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "weekend"
+    make_weekend(folder, _SMALL)
+    answers_path(folder).write_text("{}")
+    with pytest.raises(ConfigurationError, match="not of a synthetic weekend"):
+        make_weekend(folder, _SMALL)
+
+
+def test_an_empty_folder_is_taken_and_a_file_is_not(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    make_weekend(tmp_path / "empty", _SMALL)
+    with pytest.raises(ConfigurationError, match="is a file"):
+        make_weekend(tmp_path / "file", _SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (WeekendOptions(target_bytes=50_000), "fewer cars or laps, or at least"),
+        (WeekendOptions(cars=6, laps=8, target_bytes=2_000_000_000), "more cars or laps, or at most"),
+    ],
+)
+def test_a_size_that_cannot_be_met_is_refused_with_the_bound(
+    tmp_path: Path, options: WeekendOptions, remedy: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=remedy):
+        make_weekend(tmp_path / "weekend", options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [({"cars": 5}, "5 cars are too few"), ({"laps": 7}, "7 laps are too few"), ({"seed": -1}, "seed -1 is negative")],
+)
+def test_options_below_what_the_faults_need_are_refused(values: dict[str, int], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        WeekendOptions(**values)  # pyright: ignore[reportArgumentType] - the keys are spelt out above
+
+
+@pytest.mark.parametrize("target_bytes", [6_000_000, 1_000_000_000, 3_000_000_000, 6_000_000_000])
+def test_the_field_grows_so_that_real_sample_rates_fill_the_size(target_bytes: int) -> None:
+    options = WeekendOptions(target_bytes=target_bytes)
+    at_full_rate = 4 * options.car_count * options.lap_count * 100 * 18_000
+    assert at_full_rate >= target_bytes

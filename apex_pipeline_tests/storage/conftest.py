@@ -1,0 +1,32 @@
+"""Fixtures of the tests of ``apex_pipeline.storage``."""
+
+from typing import Any
+
+import pytest
+
+from apex_pipeline.storage.s3 import S3Store
+from apex_pipeline.storage.s3_client import S3Connection
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.storage.s3_bench import connect, store_of
+
+
+@pytest.fixture
+def connection(s3_bucket: S3Bucket) -> S3Connection:
+    return connect(s3_bucket)
+
+
+@pytest.fixture
+def store(connection: S3Connection) -> S3Store:
+    return store_of(connection)
+
+
+@pytest.fixture
+def requests(connection: S3Connection) -> list[tuple[str, dict[str, Any]]]:
+    """What is sent from now on: operation and headers."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+
+    def note(model: Any, params: dict[str, Any], **_: object) -> None:
+        sent.append((model.name, params["headers"]))
+
+    connection.client.meta.events.register("before-call.s3", note)
+    return sent
