@@ -113,6 +113,8 @@ def _why(result: dg.ExecuteInProcessResult) -> RunFailure:
             said = data.user_failure_data.description if data.user_failure_data else None
             problem = said or _innermost(data.error)
             return RunFailure(result.run_id, event.step_key or "", problem)
+        if event.is_failure and event.message:
+            return RunFailure(result.run_id, event.step_key or "", event.message)
     failed_checks = [check.check_name for check in result.get_asset_check_evaluations() if not check.passed]
     return RunFailure(result.run_id, "", f"failed: {', '.join(failed_checks)}" if failed_checks else "see the run")
 

@@ -134,7 +134,8 @@ def load_file(connection: duckdb.DuckDBPyConnection, number: int, file: Telemetr
     )
     connection.execute(
         f"CREATE OR REPLACE TABLE bad_line_{number} AS "  # noqa: S608  -- as above
-        "SELECT line, min(error_type::VARCHAR) AS error, trim(any_value(csv_line), chr(13) || chr(10) || ' ')[:200] AS start "
+        "SELECT line, min(error_type::VARCHAR) AS error, "
+        "trim(any_value(csv_line), chr(13) || chr(10) || ' ')[:200] AS start "
         f"FROM bad_{number} GROUP BY line"
     )
 

@@ -1,0 +1,169 @@
+"""The whole way on a weekend whose answers are known: everything found, nothing invented, nothing lost."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from apex_pipeline.demo import AnswerSheet
+from apex_pipeline.schemas import SESSION_TABLES
+from apex_pipeline.storage.layout import QUARANTINE_PREFIX, RAW_PREFIX, table_key
+from apex_pipeline.sync import sync
+from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore
+
+pytestmark = pytest.mark.xdist_group("e2e")
+
+
+@pytest.fixture(params=["local_lake", "s3_lake"])
+def lake(request: pytest.FixtureRequest) -> SyncedLake:
+    """The same tests on both backends."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.req("A-035", "P-02")
+def test_a_sync_of_the_weekend_is_all_good(lake: SyncedLake, answers: AnswerSheet) -> None:
+    assert lake.outcome.exit_code == 0
+    assert lake.outcome.failures == []
+    assert [str(key) for key in lake.outcome.derived] == sorted(f"{s.track}/{s.session}" for s in answers.sessions)
+
+
+def test_exactly_the_tracks_and_sessions_that_were_made_are_found(lake: SyncedLake, answers: AnswerSheet) -> None:
+    tracks, sessions = lake.catalog.tracks(), lake.catalog.sessions()
+    assert dict(zip(tracks["track"], tracks["track_name"], strict=True)) == {
+        s.track: s.track_name for s in answers.sessions
+    }
+    assert list(zip(sessions["track"], sessions["session"], strict=True)) == sorted(
+        (s.track, s.session) for s in answers.sessions
+    )
+
+
+def test_every_file_is_accounted_for(lake: SyncedLake, answers: AnswerSheet) -> None:
+    files = lake.catalog.files()
+    assert list(files["path"]) == sorted(file.path for file in answers.files)
+    assert list(files.sort_values("path")["bytes"]) == [
+        file.size for file in sorted(answers.files, key=lambda file: file.path)
+    ]
+    assert set(files[files["status"] != "ignored"]["sha256"].str.len()) == {64}
+
+
+def test_the_file_of_the_wrong_race_and_the_empty_file_are_quarantined_with_their_reason(
+    lake: SyncedLake, answers: AnswerSheet
+) -> None:
+    files = lake.catalog.files()
+    aside = files[files["status"] == "quarantined"]
+    planted = {fault.file for fault in answers.faults if fault.kind in {"wrong_race_file", "empty_file"}}
+    assert set(aside["path"]) == planted
+    assert aside["reason"].str.contains("meta_session says R1|is empty").all()
+    reasons = {item.key for item in lake.store.list(QUARANTINE_PREFIX)}
+    assert reasons == {f"{QUARANTINE_PREFIX}{path}.reason.json" for path in planted}
+
+
+@pytest.mark.req("A-061", "K-07")
+def test_the_raw_bytes_lie_in_the_lake_under_their_relative_path(
+    lake: SyncedLake, weekend: tuple[Path, AnswerSheet]
+) -> None:
+    stored = {item.key.removeprefix(RAW_PREFIX) for item in lake.store.list(RAW_PREFIX)}
+    files = lake.catalog.files()
+    assert stored == set(files[files["status"] != "ignored"]["path"])
+    for path in sorted(stored)[:5]:
+        assert lake.store.read_bytes(RAW_PREFIX + path) == (weekend[0] / path).read_bytes()
+
+
+def test_the_best_lap_of_every_session_is_the_planted_one_within_5_ms(lake: SyncedLake, answers: AnswerSheet) -> None:
+    for session in answers.sessions:
+        laps = lake.catalog.laps(session.track, session.session)
+        best = laps[laps["is_valid"]].nsmallest(1, "lap_time_s").to_dict("records")[0]
+        assert best["vehicle_id"] == session.best_lap.vehicle_id, session
+        assert best["lap_time_s"] == pytest.approx(session.best_lap.lap_time_s, abs=0.005)
+
+
+@pytest.mark.req("P-07")
+def test_readings_in_are_cells_out_plus_duplicates_plus_rejected_and_equal_what_was_written(
+    lake: SyncedLake, answers: AnswerSheet
+) -> None:
+    for session in answers.sessions:
+        counts = lake.catalog.telemetry_counts(session.track, session.session)
+        assert counts["readings_in"] == session.telemetry.rows
+        assert counts["exact_duplicates"] == session.telemetry.exact_duplicate_rows
+        assert counts["rejected"] == session.telemetry.rejected_rows
+        assert counts["cells_out"] + counts["exact_duplicates"] + counts["rejected"] == counts["readings_in"]
+
+
+def test_every_planted_malformed_row_is_rejected_with_its_line_and_no_other(
+    lake: SyncedLake, answers: AnswerSheet
+) -> None:
+    found = Counter(
+        (row.source_file, row.source_row)
+        for session in answers.sessions
+        for row in lake.catalog.rejects(session.track, session.session).itertuples()
+    )
+    assert found == Counter((reject.file, reject.line) for reject in answers.rejects)
+
+
+def test_a_second_sync_finds_nothing_changed_and_writes_nothing(lake: SyncedLake) -> None:
+    before = {item.key: item.tag for item in lake.store.list()}
+    again = sync(lake.settings, ignore)
+    assert again.is_unchanged
+    assert again.exit_code == 0
+    assert {item.key: item.tag for item in lake.store.list()} == before
+
+
+@pytest.mark.req("A-068", "P-03")
+def test_both_backends_hold_the_same_tables_schema_for_schema_and_row_for_row(
+    local_lake: SyncedLake, s3_lake: SyncedLake, answers: AnswerSheet
+) -> None:
+    for session in answers.sessions:
+        for table in SESSION_TABLES:
+            key = table_key(table.folder, table.name, f"{session.track}/{session.session}")
+            with local_lake.store.open_local(key) as one, s3_lake.store.open_local(key) as other:
+                left, right = pq.ParquetFile(one), pq.ParquetFile(other)
+                assert left.schema_arrow.equals(right.schema_arrow, check_metadata=True), key
+                assert left.read().equals(right.read()), key
+
+
+def test_one_car_and_one_lap_are_read_from_telemetry_with_the_channels_asked_for(
+    lake: SyncedLake, answers: AnswerSheet
+) -> None:
+    session = answers.sessions[0]
+    laps = lake.catalog.laps(session.track, session.session)
+    lap = laps[laps["is_valid"]].to_dict("records")[0]
+    samples = lake.catalog.telemetry(
+        session.track,
+        session.session,
+        vehicle_id=lap["vehicle_id"],
+        lap_number=lap["lap_number"],
+        channels=["speed_kph"],
+    )
+    assert list(samples.columns) == ["vehicle_id", "sample_time_utc", "repeat", "lap_number", "speed_kph"]
+    assert set(samples["vehicle_id"]) == {lap["vehicle_id"]}
+    assert samples["sample_time_utc"].between(lap["lap_start_utc"], lap["lap_end_utc"]).all()
+    assert samples["speed_kph"].notna().any()
+
+
+@pytest.mark.req("P-06")
+def test_pandas_alone_reads_all_laps_of_the_lake(local_lake: SyncedLake, answers: AnswerSheet) -> None:
+    program = (
+        "import sys; sys.modules['dagster'] = sys.modules['apex_pipeline'] = None; import pandas; "
+        f"laps = pandas.read_parquet({str(local_lake.settings.lake_dir / 'tables' / 'laps')!r}); "
+        "print(len(laps), *sorted(set(laps['track'])))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    rows = sum(len(local_lake.catalog.laps(s.track, s.session)) for s in answers.sessions)
+    assert said == [str(rows), *sorted({s.track for s in answers.sessions})]
+
+
+def test_the_official_tables_hold_every_printed_lap_and_no_name(lake: SyncedLake, answers: AnswerSheet) -> None:
+    for session in answers.sessions:
+        official = lake.catalog.official_laps(session.track, session.session)
+        assert len(official) > 0
+        sectors = official[["s1_s", "s2_s", "s3_s"]].sum(axis=1)
+        pd.testing.assert_series_equal(sectors, official["lap_time_s"], check_names=False, atol=0.0005)
+        results = lake.catalog.results(session.track, session.session)
+        assert set(results[results["is_final"]]["version"]) == {"official"}
+        assert len(lake.catalog.weather(session.track, session.session)) > 0
