@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.lake.conservation import read_counts
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord, read_current
 from apex_pipeline.schemas import REJECT_TABLES
@@ -133,10 +133,12 @@ class Catalog:
 
         Raises:
             ObjectMissingError: The session is not published.
+            ConfigurationError: There is no such channel in this session.
         """
         key = self._key_of(self._record("telemetry", track, session))
         columns = [*_SAMPLE_COLUMNS, *(name for name in channels if name not in _SAMPLE_COLUMNS)] if channels else None
         with self._store.open_random(key) as stream, pq.ParquetFile(stream) as file:
+            _require_columns(columns or [], file.schema_arrow)
             groups = _row_groups_of(file, vehicle_id)
             table = file.read_row_groups(groups, columns=columns)
         if vehicle_id is not None:
@@ -169,6 +171,14 @@ class Catalog:
         raise ObjectMissingError(
             f"{self._store.uri_of(record.key)} is not the file that was published, and that one is not in the history.",
             "Open the catalog again; if this stays, run a sync: it makes the table again.",
+        )
+
+
+def _require_columns(wanted: Sequence[str], schema: pa.Schema) -> None:
+    missing = [name for name in wanted if name not in schema.names]
+    if missing:
+        raise ConfigurationError(
+            f"The session has no channel {', '.join(missing)}.", f"It has: {', '.join(schema.names)}."
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.table import Table as RichTable
 
 from apex_pipeline.sync import Event, Listener
@@ -38,12 +39,13 @@ def show_frame(frame: pd.DataFrame, *, as_json: bool, title: str) -> None:
     if as_json:
         sys.stdout.write(frame.to_json(orient="records", date_format="iso", date_unit="ms") + "\n")
         return
-    table = RichTable(title=f"{title} ({len(frame):,} rows)", title_justify="left")
+    out = console()
+    out.print(f"[bold]{title}[/] ({len(frame):,} rows)", highlight=False)
+    table = RichTable()
     for name in frame.columns:
         table.add_column(str(name), overflow="fold")
     for row in frame.head(_SHOWN_ROWS).itertuples(index=False):
         table.add_row(*(_cell(value) for value in row))
-    out = console()
     out.print(table)
     if len(frame) > _SHOWN_ROWS:
         out.print(f"… and {len(frame) - _SHOWN_ROWS:,} more; --json prints them all.")
@@ -70,7 +72,7 @@ def progress_listener() -> Generator[Listener]:
     bars = Progress(
         TextColumn("{task.description:<10}"),
         BarColumn(),
-        TextColumn("{task.fields[amount]}"),
+        TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)),
         TimeElapsedColumn(),
         console=error_console(),
     )

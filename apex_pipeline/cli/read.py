@@ -7,7 +7,6 @@ import typer
 
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.output import show_frame
-from apex_pipeline.errors import ConfigurationError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")]
 Lake = Annotated[str | None, typer.Option("--lake", help="Folder or s3:// address; the settings' lake without it.")]
@@ -73,12 +72,7 @@ def telemetry_command(
 ) -> None:
     """List telemetry samples: one car, one lap, chosen channels."""
     catalog = open_catalog(lake)
-    try:
-        samples = catalog.telemetry(track, session, vehicle_id=car, lap_number=lap, channels=channel)
-    except KeyError as error:
-        raise ConfigurationError(
-            f"{error.args[0]}", "`apex telemetry TRACK SESSION --json` shows the channels there are."
-        ) from None
+    samples = catalog.telemetry(track, session, vehicle_id=car, lap_number=lap, channels=channel)
     show_frame(_drop_constant(samples), as_json=as_json, title=f"Telemetry of {track}/{session}")
 
 

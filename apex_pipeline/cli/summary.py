@@ -96,14 +96,14 @@ def _session_cells(catalog: Catalog, row: dict[Any, Any]) -> list[str]:
 
 def _reading_table(catalog: Catalog) -> RichTable:
     """Show that no reading was lost: the first figure is the sum of the three behind it."""
-    names = ("readings in", "cells out", "exact duplicates", "rejected")
-    table = RichTable(title="Telemetry: readings in = cells out + exact duplicates + rejected", title_justify="left")
+    names = ("readings in", "= cells out", "+ exact duplicates", "+ rejected")
+    table = RichTable(title="Telemetry", title_justify="left")
     table.add_column("session")
     for name in names:
         table.add_column(name, justify="right")
     for record in catalog.snapshot.sessions:
         counts = catalog.telemetry_counts(record.track, record.session)
-        table.add_row(str(record.key), *(f"{counts.get(name.replace(' ', '_'), 0):,}" for name in names))
+        table.add_row(str(record.key), *(f"{counts.get(name.lstrip('=+ ').replace(' ', '_'), 0):,}" for name in names))
     return table
 
 

@@ -78,8 +78,11 @@ def _sync(settings: Settings, *, as_json: bool) -> int:
 
 
 def _as_dict(outcome: SyncOutcome) -> dict[str, object]:
-    facts = asdict(outcome)
-    facts["derived"] = [str(key) for key in outcome.derived]
+    facts = vars(outcome) | {
+        "statuses": dict(outcome.statuses),
+        "derived": [str(key) for key in outcome.derived],
+        "failures": [asdict(failure) for failure in outcome.failures],
+    }
     return {**facts, "is_unchanged": outcome.is_unchanged, "exit_code": outcome.exit_code}
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+from apex_pipeline.schemas import TELEMETRY
+
 # Raw channel to published column. Two raw names carry "minutes" although the values are degrees; the organisers' notes
 # write Speed and Gear, the data speed and gear.
 PUBLISHED_NAMES = {
@@ -21,10 +23,15 @@ PUBLISHED_NAMES = {
 }
 
 
+# Columns that are no channel: the published ones, and those the widening works with.
+_TAKEN = frozenset(TELEMETRY.schema.names) - frozenset(PUBLISHED_NAMES.values()) | {"frame_ms", "car_ms", "received_ms"}
+
+
 def column_of(channel: str) -> str:
     """Return the column of a raw channel; an unknown one keeps its name, made fit for a column."""
     known = PUBLISHED_NAMES.get(channel.lower())
-    return known or re.sub(r"[^A-Za-z0-9_]+", "_", channel).strip("_") or "unnamed"
+    name = known or re.sub(r"[^A-Za-z0-9_]+", "_", channel).strip("_") or "unnamed"
+    return f"channel_{name}" if name.lower() in _TAKEN else name
 
 
 def is_known(channel: str) -> bool:

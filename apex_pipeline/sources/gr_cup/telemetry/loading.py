@@ -7,6 +7,7 @@ fits but cannot be meant (no time zone, not a number, another race) is marked wi
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ _BLOCK_BYTES = 4_000_000
 _COMMON = ("vehicle_id", "timestamp", "meta_time", "lap")
 _LONG = ("telemetry_name", "telemetry_value")
 _LISTED = ("value",)
+
+# The times that name an instant: date, time, and Z or an offset. DuckDB and Python each take more forms, but not the
+# same ones, and a date alone ends like an offset.
+INSTANT = r"\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)"
 
 _SCHEMA = """
 CREATE OR REPLACE TABLE reading (
@@ -69,6 +74,7 @@ class TelemetryFile:
 
         Raises:
             VanishedFileError: The file is gone.
+            MalformedFileError: It cannot be unpacked.
         """
         try:
             if self.compression == "gzip":
@@ -84,14 +90,24 @@ class TelemetryFile:
             raise VanishedFileError(
                 f"{self.identity.path} was there a moment ago and is gone.", "Run the sync again."
             ) from None
+        except (EOFError, OSError, zlib.error) as error:
+            raise MalformedFileError(f"{self.identity.path} cannot be read: {error}.", "Export it again.") from error
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How a telemetry file is laid out: its dialect, and whether a line holds one reading or a list of them."""
+    """How a telemetry file is laid out.
+
+    Attributes:
+        dialect: Delimiter, encoding and columns.
+        is_listed: A line holds a list of readings instead of one.
+        is_quoted: Cells may be in quotes. Where none is at the beginning of the file, a quote further on is damage, and
+            taken for one it would swallow the lines up to the next.
+    """
 
     dialect: Dialect
     is_listed: bool
+    is_quoted: bool
 
 
 def shape_of(file: TelemetryFile) -> Shape:
@@ -101,7 +117,8 @@ def shape_of(file: TelemetryFile) -> Shape:
         MalformedFileError: The file is empty, binary, without header, or lacks a column it cannot do without.
     """
     with file.open_text() as stream:
-        dialect = detect_dialect(stream.read(_HEADER_BYTES), file.identity.path)
+        start = stream.read(_HEADER_BYTES)
+    dialect = detect_dialect(start, file.identity.path)
     columns = set(dialect.columns)
     is_listed = not set(_LONG) <= columns and set(_LISTED) <= columns
     missing = [name for name in (*_COMMON, *(_LISTED if is_listed else _LONG)) if name not in columns]
@@ -110,7 +127,7 @@ def shape_of(file: TelemetryFile) -> Shape:
             f"{file.identity.path} lacks the column {', '.join(missing)}; it has {', '.join(dialect.columns)}.",
             "Check that it is a telemetry file.",
         )
-    return Shape(dialect, is_listed)
+    return Shape(dialect, is_listed, is_quoted=is_listed or b'"' in start)
 
 
 def rows_of(
@@ -150,7 +167,8 @@ def _select(file: TelemetryFile, shape: Shape, number: int) -> str:
     else:
         raw, channel, reading = _read_csv(file, shape, number), "telemetry_name", "telemetry_value"
     return f"""
-        SELECT {number}, vehicle_id, channel, value, car_ms, received_ms, nullif(unit_lap, {LOST_LAP}),
+        SELECT {number}, vehicle_id, channel, value, car_ms, received_ms,
+            CASE WHEN unit_lap >= 0 AND unit_lap <> {LOST_LAP} THEN unit_lap END,
             CASE WHEN coalesce(vehicle_id, '') = '' THEN 'no_vehicle'
                  WHEN coalesce(channel, '') = '' THEN 'no_channel'
                  WHEN contains(vehicle_id, chr(0)) OR contains(channel, chr(0)) THEN 'nul_byte'
@@ -164,17 +182,18 @@ def _select(file: TelemetryFile, shape: Shape, number: int) -> str:
 
 
 def _milliseconds(column: str) -> str:
-    """Return SQL for an instant. A time without ``Z`` or offset says none; a plain TIMESTAMP would drop the offset."""
-    has_zone = f"(suffix({column}, 'Z') OR regexp_matches({column}, '[+-]\\d\\d(:?\\d\\d)?$'))"
-    return f"CASE WHEN {has_zone} THEN epoch_ms(TRY_CAST({column} AS TIMESTAMPTZ)) END"
+    """Return SQL for an instant; a plain TIMESTAMP would drop the offset."""
+    is_instant = f"regexp_full_match({column}, {sql_text(INSTANT)})"
+    return f"CASE WHEN {is_instant} THEN epoch_ms(TRY_CAST({column} AS TIMESTAMPTZ)) END"
 
 
 def _read_csv(file: TelemetryFile, shape: Shape, number: int) -> str:
     types = {name: "DOUBLE" if name == "telemetry_value" else "VARCHAR" for name in shape.dialect.columns}
     columns = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in types.items())
+    quote = '"' if shape.is_quoted else ""
     return f"""
         SELECT * FROM read_csv($path, columns = {{{columns}}}, header = false, skip = 1, auto_detect = false,
-            delim = {sql_text(shape.dialect.delimiter)}, quote = '"', escape = '"',
+            delim = {sql_text(shape.dialect.delimiter)}, quote = '{quote}', escape = '{quote}',
             encoding = '{shape.dialect.encoding}', compression = '{file.compression}',
             max_line_size = {_LONGEST_LINE_BYTES}, null_padding = false,
             store_rejects = true, rejects_limit = 0, rejects_table = 'bad_{number}', rejects_scan = 'scan_{number}')
@@ -187,7 +206,7 @@ def sql_text(text: str) -> str:
 
 
 def count_lines(file: TelemetryFile, progress: Progress | None) -> int:
-    """Count the data lines of a file without the engine that converts them; blank lines are none.
+    """Count the data lines of a file without the engine that converts them; empty lines are none.
 
     This figure makes the conservation check real: it does not come from the code it checks.
     """
@@ -214,9 +233,19 @@ def _rest_of_line(stream: IO[bytes]) -> bytes:
 
 def _lines_in(block: bytes) -> int:
     """Count the lines of a block of whole lines; looking at each is only worth it where one may be blank."""
-    if b"\n\n" in block or b"\n\r" in block or b" \n" in block or block[:1] in b"\r\n":
-        return sum(1 for line in block.split(b"\n") if line.strip())
+    if b"\n\n" in block or b"\n\r" in block or block[:1] in b"\r\n":
+        return sum(1 for line in block.split(b"\n") if line.strip(b"\r"))
     return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
-__all__ = ["Shape", "TelemetryFile", "count_lines", "create_table", "load_file", "rows_of", "shape_of", "sql_text"]
+__all__ = [
+    "INSTANT",
+    "Shape",
+    "TelemetryFile",
+    "count_lines",
+    "create_table",
+    "load_file",
+    "rows_of",
+    "shape_of",
+    "sql_text",
+]

@@ -8,13 +8,14 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 
 import duckdb
 
 from apex_pipeline.sources.gr_cup.files import FileKind, Reject
-from apex_pipeline.sources.gr_cup.telemetry.loading import Shape, TelemetryFile, rows_of
+from apex_pipeline.sources.gr_cup.telemetry.loading import INSTANT, Shape, TelemetryFile, rows_of
 from apex_pipeline.sources.gr_cup.triggers import is_other_race
 from apex_pipeline.sources.gr_cup.values import parse_utc_ms
 
@@ -56,7 +57,7 @@ def locate_rejects(
     marked = "SELECT count(*) FROM reading WHERE problem IS NOT NULL AND file_number = $n"
     ((readings,),) = rows_of(connection, marked, {"n": number})
     if readings:
-        found += _marked(file, shape)
+        found += _marked(file, shape, {reject.line for reject in found})
     return sorted(found, key=lambda reject: reject.line or 0)[:TOLD_REJECTS]
 
 
@@ -72,9 +73,12 @@ def _reason(error: str, *, is_header: bool) -> str:
     return "repeated_header" if is_header else _REASONS.get(error, "malformed_line")
 
 
-def _marked(file: TelemetryFile, shape: Shape) -> list[Reject]:
+def _marked(file: TelemetryFile, shape: Shape, told: set[int | None]) -> list[Reject]:
+    """Find the marked readings, on lines that were not told already."""
     rejects: list[Reject] = []
     for line, values in _rows(file, shape):
+        if line in told:
+            continue
         for problem, detail in _problems(values, file, shape):
             rejects.append(Reject(file.identity.path, line, FileKind.TELEMETRY, problem, detail[:_SHOWN_CHARACTERS]))
         if len(rejects) >= TOLD_REJECTS:
@@ -83,14 +87,17 @@ def _marked(file: TelemetryFile, shape: Shape) -> list[Reject]:
 
 
 def _rows(file: TelemetryFile, shape: Shape) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line number and values of every line that has the header's number of cells."""
+    """Yield line number and values of every line that has the header's number of cells, and at most empty ones more."""
+    width = len(shape.dialect.columns)
     with file.open_text() as stream:
         text = io.TextIOWrapper(stream, encoding=shape.dialect.encoding, errors="replace", newline="")
-        reader = csv.reader(text, delimiter=shape.dialect.delimiter)
+        lines = (line if len(line) < csv.field_size_limit() else "\n" for line in text)  # it raises at longer cells
+        quoting = csv.QUOTE_MINIMAL if shape.is_quoted else csv.QUOTE_NONE
+        reader = csv.reader(lines, delimiter=shape.dialect.delimiter, quoting=quoting)
         next(reader)
         for cells in reader:
-            if len(cells) == len(shape.dialect.columns):
-                yield reader.line_num, dict(zip(shape.dialect.columns, cells, strict=True))
+            if len(cells) >= width and not any(cells[width:]):
+                yield reader.line_num, dict(zip(shape.dialect.columns, cells, strict=False))
 
 
 def _problems(values: dict[str, str], file: TelemetryFile, shape: Shape) -> Iterator[tuple[str, str]]:
@@ -106,7 +113,7 @@ def _problems(values: dict[str, str], file: TelemetryFile, shape: Shape) -> Iter
             yield "bad_number", f"{channel}={values.get('telemetry_value', values.get('value', ''))!r}"
         elif not math.isfinite(value):
             yield "not_a_number", f"{channel}={value}"
-        elif bad := next((name for name in ("timestamp", "meta_time") if parse_utc_ms(values[name]) is None), None):
+        elif bad := next((name for name in ("timestamp", "meta_time") if not _is_instant(values[name])), None):
             yield "bad_time", f"{bad}={values[bad]!r}"
         elif is_other_race(values.get("meta_session", ""), file.identity.session):
             yield "wrong_session", f"meta_session={values['meta_session']!r}"
@@ -125,6 +132,10 @@ def _readings(values: dict[str, str], shape: Shape) -> list[tuple[str, float | N
         (str(item.get("name") or ""), _number(str(item.get("value")))) if isinstance(item, dict) else ("", None)
         for item in elements  # pyright: ignore[reportUnknownVariableType]  -- JSON; each part is checked
     ]
+
+
+def _is_instant(text: str) -> bool:
+    return re.fullmatch(INSTANT, text) is not None and parse_utc_ms(text) is not None
 
 
 def _number(text: str) -> float | None:

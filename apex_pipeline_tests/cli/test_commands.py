@@ -1,0 +1,244 @@
+"""The command line: results on standard output, one clear message for what is wrong, exit codes of the design."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.cli import main
+from apex_pipeline.demo import WeekendOptions, make_weekend
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+_TRACK, _SESSION = "harbor_street_circuit", "R2"
+
+
+class Said:
+    """What a command printed, and its exit code."""
+
+    def __init__(self, code: int, out: str, error: str) -> None:
+        self.code = code
+        self.out = out
+        self.error = error
+
+
+Apex = Callable[..., Said]
+
+
+@pytest.fixture
+def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Apex:
+    """Run a command as a person would."""
+
+    def run(*words: str) -> Said:
+        monkeypatch.setattr("sys.argv", ["apex", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return Said(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `apex demo` was run once: demo-weekend, lake, .dagster, .apex."""
+    folder = tmp_path_factory.mktemp("synced")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("sys.argv", ["apex", "demo", "--megabytes", "2"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert not ended.value.code
+    return folder
+
+
+@pytest.fixture
+def here(synced: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in the synced folder."""
+    monkeypatch.chdir(synced)
+    return synced
+
+
+def test_a_second_demo_says_that_nothing_changed(here: Path, apex: Apex) -> None:
+    said = apex("demo", "--megabytes", "2")
+    assert said.code == 0
+    assert "nothing changed, nothing was done" in said.out
+    assert "1:36." in said.out
+    assert str(here / "lake") in said.out
+
+
+def test_progress_is_json_lines_where_there_is_no_terminal(here: Path, apex: Apex) -> None:
+    lines = apex("sync", "demo-weekend").error.splitlines()
+    assert [json.loads(line)["stage"] for line in lines] == ["find"]
+
+
+def test_the_outcome_is_one_json_object_on_request(here: Path, apex: Apex) -> None:
+    outcome = json.loads(apex("sync", "demo-weekend", "--json").out)
+    assert (outcome["exit_code"], outcome["is_unchanged"], outcome["failures"]) == (0, True, [])
+
+
+@pytest.mark.req("A-029")
+@pytest.mark.parametrize(
+    ("command", "column"),
+    [
+        (("tracks",), "track"),
+        (("sessions",), "session"),
+        (("sessions", _TRACK), "inputs_version"),
+        (("files", "--status", "quarantined"), "reason"),
+        (("laps", _TRACK, _SESSION), "lap_time_s"),
+        (("telemetry", _TRACK, _SESSION, "--channel", "speed_kph"), "speed_kph"),
+        (("rejects", _TRACK, _SESSION), "source_row"),
+    ],
+)
+def test_every_list_is_printed_for_people_and_as_json(
+    here: Path, apex: Apex, command: tuple[str, ...], column: str
+) -> None:
+    rows = json.loads(apex(*command, "--json").out)
+    assert rows
+    assert column in rows[0]
+    shown = apex(*command)
+    assert shown.code == 0
+    assert f"({len(rows):,} rows)" in shown.out
+
+
+def test_one_car_is_chosen_by_id_chassis_or_number(here: Path, apex: Apex) -> None:
+    rows = json.loads(apex("laps", _TRACK, _SESSION, "--car", "022", "--json").out)
+    assert {row["vehicle_id"] for row in rows} == {"GR86-022-13"}
+    assert rows == json.loads(apex("laps", _TRACK, _SESSION, "--car", "GR86-022-13", "--json").out)
+    assert rows == json.loads(apex("laps", _TRACK, _SESSION, "--car", "13", "--json").out)
+
+
+def test_times_are_iso_in_utc_and_missing_values_null(here: Path, apex: Apex) -> None:
+    row = json.loads(apex("laps", _TRACK, _SESSION, "--json").out)[0]
+    assert row["lap_start_utc"].endswith("Z")
+    assert row["s1_s"] is None
+
+
+def test_a_channel_that_is_not_there_is_told(here: Path, apex: Apex) -> None:
+    said = apex("telemetry", _TRACK, _SESSION, "--channel", "boost_bar")
+    assert said.code == 2
+    assert "boost_bar" in said.error
+
+
+def test_a_session_that_is_not_there_is_told_with_those_that_are(here: Path, apex: Apex) -> None:
+    said = apex("laps", _TRACK, "R9")
+    assert said.code == 2
+    assert f"{_TRACK}/R9 is not published" in said.error
+    assert f"{_TRACK}/{_SESSION}" in said.error
+
+
+def test_a_lake_with_nothing_published_says_what_to_do(tmp_path: Path, apex: Apex) -> None:
+    said = apex("tracks")
+    assert said.code == 2
+    assert "Nothing is published" in said.error
+    assert "apex sync" in said.error
+
+
+def test_explain_prints_the_reasoning_about_a_misplaced_file(here: Path, apex: Apex) -> None:
+    said = apex("explain", "demo-weekend/Mesa Verde Raceway/Race 2/mesa_lap_time_R2.csv")
+    assert "quarantined: meta_session says R1" in said.out
+    assert "byte for byte Mesa Verde Raceway/Race 1/mesa_lap_time_R1.csv" in said.out.replace("demo-weekend/", "")
+
+
+def test_explain_of_something_that_is_no_file_is_told(apex: Apex) -> None:
+    assert apex("explain", "nowhere.csv").code == 2
+
+
+def test_the_doctor_finds_a_synced_folder_healthy(here: Path, apex: Apex) -> None:
+    said = apex("doctor", "demo-weekend")
+    assert said.code == 0
+    assert said.out.count("ok ") == 6
+    assert "4 sessions in snapshot" in said.out
+
+
+def test_the_doctor_gives_a_fix_for_every_problem(tmp_path: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apex_pipeline.cli.doctor._ENOUGH_DISK", 10**18)
+    said = apex("doctor", "nowhere")
+    assert said.code == 2
+    assert "nowhere does not exist. Name the folder" in said.out
+    assert "There is no lake at" in said.out
+    assert "APEX_STATE_DIR to a larger disk" in said.out
+
+
+def test_a_wrong_setting_is_one_message_without_a_traceback(apex: Apex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USE_S3_DATA", "maybe")
+    said = apex("tracks")
+    assert said.code == 2
+    assert "USE_S3_DATA" in said.error
+    assert "Traceback" not in said.error
+
+
+def test_for_those_who_write_code_the_traceback_is_one_variable_away(
+    apex: Apex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from apex_pipeline.errors import ObjectMissingError  # noqa: PLC0415  -- only here
+
+    monkeypatch.setenv("APEX_DEBUG", "1")
+    monkeypatch.setattr("sys.argv", ["apex", "tracks"])
+    with pytest.raises(ObjectMissingError):
+        main()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda _: None, "does not exist"),
+        (lambda folder: folder.write_text("x"), "is a file"),
+        (lambda folder: folder.mkdir(), "is empty"),
+    ],
+)
+def test_a_source_that_is_no_folder_of_files_is_told(
+    tmp_path: Path, apex: Apex, make: Callable[[Path], object], told: str
+) -> None:
+    make(tmp_path / "source")
+    said = apex("sync", "source")
+    assert said.code == 2
+    assert told in said.error
+    assert not (tmp_path / "lake").exists()
+
+
+def test_a_folder_of_holiday_photos_is_refused_before_anything_is_sent(tmp_path: Path, apex: Apex) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(7):
+        (photos / f"beach_{number}.jpg").write_bytes(b"\xff\xd8\xff")
+    said = apex("sync", "photos")
+    assert said.code == 2
+    assert "No race files in photos: beach_0.jpg (picture or film; not race data)" in said.error
+    assert "and 2 more" in said.error
+    assert not (tmp_path / "lake").exists()
+
+
+def test_invented_races_stay_out_of_a_lake_with_real_ones(tmp_path: Path, apex: Apex) -> None:
+    real = tmp_path / "real" / "spa" / "Race 1"
+    make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=2_000_000))
+    shutil.copytree(tmp_path / "weekend" / "Mesa Verde Raceway" / "Race 1", real)
+    assert apex("sync", "real").code == 0
+    said = apex("demo")
+    assert said.code == 2
+    assert "holds other sessions already (spa)" in said.error
+    assert "APEX_LAKE_DIR" in said.error
+
+
+def test_the_ui_starts_dagster_on_the_home_a_sync_used(
+    tmp_path: Path,
+    apex: Apex,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[tuple[list[str], str]] = []
+
+    def remember(command: list[str], env: dict[str, str], check: bool) -> object:  # noqa: FBT001  -- subprocess.run's
+        started.append((command, env["DAGSTER_HOME"]))
+        assert not check
+        return type("Ended", (), {"returncode": 0})
+
+    monkeypatch.setattr("apex_pipeline.cli.work.subprocess.run", remember)
+    assert apex("ui", "--port", "3999").code == 0
+    ((command, home),) = started
+    assert command[1:4] == ["dev", "-w", command[3]]
+    assert command[-2:] == ["-p", "3999"]
+    assert home == str(tmp_path / ".dagster")
+    assert (tmp_path / ".dagster" / "dagster.yaml").is_file()
