@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Column
 from rich.table import Table as RichTable
 
 from apex_pipeline.sync import Event, Listener
@@ -72,7 +71,7 @@ def progress_listener() -> Generator[Listener]:
     bars = Progress(
         TextColumn("{task.description:<10}"),
         BarColumn(),
-        TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
         console=error_console(),
     )
@@ -112,7 +111,7 @@ class _Bars:
 def _amount(done: float, total: float, unit: str) -> str:
     if unit == "bytes":
         return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
-    return f"{done:.0f} of {total:.0f} {unit}"
+    return f"{done:.0f} of {total:.0f}"
 
 
 __all__ = ["console", "error_console", "progress_listener", "show_frame"]

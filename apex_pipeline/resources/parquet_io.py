@@ -29,6 +29,7 @@ from apex_pipeline.resources.dagster_schema import column_schema
 from apex_pipeline.resources.failures import dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.schemas import ALL_TABLES
+from apex_pipeline.session_key import parse_session_key
 from apex_pipeline.storage.arrow_files import arrow_filesystem
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
@@ -57,9 +58,9 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         Raises:
             dagster.Failure: The table does not fit its schema, or the lake refused it; what was published before stays.
         """
-        key = self._keys(context)[0]
         table = ALL_TABLES[context.asset_key.path[-1]]
-        with dagster_failure(), _staged(obj, self.lake.scratch) as path:
+        with dagster_failure(), _staged(obj, table, self.lake.scratch) as path:
+            (key,) = self._keys(context)
             rows = check_file(path, table)
             stored = publish_file(self.lake.open(), key, path)
             schema = pq.read_schema(path)
@@ -91,16 +92,18 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         if wanted is pa.Table:
             return dataset.to_table()
         raise TypeError(
-            f"The input {context.name} is annotated {wanted}; use pandas.DataFrame, pyarrow.Table or "
-            "pyarrow.dataset.Dataset."
+            f"The input from {context.asset_key.to_user_string()} is annotated {wanted}; use pandas.DataFrame, "
+            "pyarrow.Table or pyarrow.dataset.Dataset."
         )
 
     @staticmethod
     def _keys(context: dg.OutputContext | dg.InputContext) -> list[str]:
         folder, name = context.asset_key.path
-        if not context.has_asset_partitions:
+        if ALL_TABLES[name].folder == "catalog":
             return [table_key(folder, name, None)]
-        return [table_key(folder, name, partition) for partition in context.asset_partition_keys]
+        # Dagster checks these keys nowhere: one added by hand may be anything.
+        keys = [parse_session_key(partition) for partition in context.asset_partition_keys]
+        return [table_key(folder, name, str(key)) for key in keys]
 
 
 def check_file(path: Path, table: Table) -> int:
@@ -141,7 +144,7 @@ def publish_file(store: ObjectStore, key: str, path: Path) -> StoredObject:
 
 
 @contextmanager
-def _staged(obj: Storable, scratch: Path) -> Generator[Path]:
+def _staged(obj: Storable, table: Table, scratch: Path) -> Generator[Path]:
     """Give the object as a Parquet file on disk and remove that afterwards."""
     if isinstance(obj, StagedFile):
         try:
@@ -151,13 +154,16 @@ def _staged(obj: Storable, scratch: Path) -> Generator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         path = Path(folder, "table.parquet")
-        _write(obj, path)
+        _write(obj, table, path)
         yield path
 
 
-def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, path: Path) -> None:
+def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, table: Table, path: Path) -> None:
     if isinstance(obj, pd.DataFrame):
-        obj = pa.Table.from_pandas(obj, preserve_index=False)
+        # A frame has no exact types of its own (text is large_string, labels are categories): the schema decides.
+        declared = set(table.schema.names)
+        schema = table.schema_with(name for name in obj.columns if name not in declared)
+        obj = pa.Table.from_pandas(obj, schema=schema, preserve_index=False)
     if isinstance(obj, pa.Table):
         pq.write_table(obj, path, compression="zstd", compression_level=3)
         return
