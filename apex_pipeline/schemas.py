@@ -15,7 +15,9 @@ _TRACK = Column("track", "label", "Track slug, for example barber_motorsports_pa
 _SESSION = Column(
     "session", "label", "Session as the files say it (R1, practice), with the season if known.", is_required=True
 )
-_VEHICLE_ID = Column("vehicle_id", "label", "GR86-<chassis>-<car>, as written by the car's unit.", is_required=True)
+_VEHICLE_ID = Column(
+    "vehicle_id", "label", "GR86-{chassis}-{car number}, as written by the car's unit.", is_required=True
+)
 _CHASSIS = Column(
     "chassis", "label", "Chassis number out of vehicle_id: the key of a car within a session.", is_required=True
 )

@@ -24,11 +24,15 @@ def _column(field: pa.Field) -> dg.TableColumn:
     unit = facts.get("unit")
     return dg.TableColumn(
         name=field.name,
-        type=str(field.type),
-        description=facts.get("description"),
+        type=_type_name(field.type),
         constraints=dg.TableColumnConstraints(nullable=field.nullable),
-        tags={"unit": unit} if unit and unit.isascii() and " " not in unit and unit != "%" and "/" not in unit else {},
+        description=f"{facts.get('description', '')} [{unit}]" if unit else facts.get("description"),
     )
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """Return the type as people read it; that labels are dictionary-encoded is a matter of storage."""
+    return str(kind.value_type) if isinstance(kind, pa.DictionaryType) else str(kind)
 
 
 __all__ = ["column_schema", "table_metadata"]

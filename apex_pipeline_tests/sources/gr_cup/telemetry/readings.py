@@ -164,9 +164,7 @@ class Converted:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The written rows without the channels that are null in them."""
-        return [
-            {name: value for name, value in row.items() if value is not None} for row in self.table.to_pylist()
-        ]
+        return [{name: value for name, value in row.items() if value is not None} for row in self.table.to_pylist()]
 
     @property
     def told(self) -> list[tuple[int | None, str]]:
