@@ -1,0 +1,122 @@
+"""The whole way on the real race files: nine sessions, seven naming schemes, one file of the wrong race."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from apex_pipeline.catalog import open_catalog
+from apex_pipeline.schemas import SESSION_TABLES
+from apex_pipeline.storage.layout import table_key
+from apex_pipeline.storage.opening import open_store
+from apex_pipeline.sync import sync
+from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore, settings_in
+from apex_pipeline_tests.servers.seaweed import S3Server
+
+pytestmark = pytest.mark.xdist_group("real")
+
+_TRACKS = [
+    "barber_motorsports_park",
+    "circuit_of_the_americas",
+    "road_america",
+    "sebring",
+    "virginia_international_raceway",
+]
+_WRONG_RACE = "virginia-international-raceway/VIR/Race 2/vir_lap_time_R2.csv"
+
+
+@pytest.fixture(scope="module")
+def lake(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> SyncedLake:
+    settings = settings_in(tmp_path_factory.mktemp("real"), real_data / "grcup")
+    return SyncedLake(settings, sync(settings, ignore))
+
+
+@pytest.fixture(scope="module")
+def lake_with_telemetry(lake: SyncedLake, real_data: Path) -> SyncedLake:
+    settings = lake.settings.model_copy(update={"source_dir": real_data / "grcup_rebuilt"})
+    return SyncedLake(settings, sync(settings, ignore))
+
+
+def test_nine_sessions_of_five_tracks_are_found_and_no_other(lake: SyncedLake) -> None:
+    assert lake.outcome.exit_code == 0
+    assert list(lake.catalog.tracks()["track"]) == _TRACKS
+    assert len(lake.catalog.sessions()) == 9
+    assert len(lake.catalog.snapshot.sessions) == 9
+
+
+def test_every_file_has_one_row_and_only_the_file_of_the_wrong_race_is_quarantined(
+    lake: SyncedLake, real_data: Path
+) -> None:
+    files = lake.catalog.files()
+    on_disk = {
+        path.relative_to(real_data / "grcup").as_posix() for path in (real_data / "grcup").rglob("*") if path.is_file()
+    }
+    assert set(files["path"]) == on_disk
+    assert files["path"].is_unique
+    aside = files[~files["status"].isin(["ready", "ignored"])].to_dict("records")
+    assert [row["path"] for row in aside] == [_WRONG_RACE]
+    assert "meta_session says R1 (483 of 483 rows" in aside[0]["reason"]
+    assert "byte for byte virginia-international-raceway/VIR/Race 1/vir_lap_time_R1.csv" in aside[0]["reason"]
+
+
+def test_the_best_valid_lap_of_a_session_is_never_a_false_one(lake: SyncedLake) -> None:
+    """Official timing is not used in the derivation; half a second is what trigger times carry, 0.7 s at most here."""
+    for record in lake.catalog.snapshot.sessions:
+        laps = lake.catalog.laps(record.track, record.session)
+        official = lake.catalog.official_laps(record.track, record.session)["lap_time_s"].min()
+        assert laps[laps["is_valid"]]["lap_time_s"].min() > official - 0.7, record.key
+
+
+def test_adding_telemetry_fills_eight_sessions_and_loses_no_reading(lake_with_telemetry: SyncedLake) -> None:
+    catalog = lake_with_telemetry.catalog
+    assert lake_with_telemetry.outcome.exit_code == 0
+    assert len(lake_with_telemetry.outcome.derived) == 8
+    filled = 0
+    for record in catalog.snapshot.sessions:
+        counts = catalog.telemetry_counts(record.track, record.session)
+        assert counts["cells_out"] + counts["exact_duplicates"] + counts["rejected"] == counts["readings_in"]
+        assert catalog.rows("telemetry", record.track, record.session) == counts["rows_out"]
+        filled += counts["readings_in"] > 0
+    assert filled == 8
+
+
+def test_a_lap_of_telemetry_lies_within_its_lap(lake_with_telemetry: SyncedLake) -> None:
+    catalog = lake_with_telemetry.catalog
+    samples = catalog.telemetry("barber_motorsports_park", "R1", vehicle_id="GR86-022-13")
+    laps = catalog.laps("barber_motorsports_park", "R1")
+    numbers = samples["lap_number"].dropna().unique()
+    assert len(numbers) >= 1
+    for number in numbers:
+        lap = laps[(laps["vehicle_id"] == "GR86-022-13") & (laps["lap_number"] == number)].to_dict("records")[0]
+        inside = samples[samples["lap_number"] == number]["sample_time_utc"]
+        assert inside.between(lap["lap_start_utc"], lap["lap_end_utc"]).all()
+
+
+@pytest.mark.req("A-068", "A-120")
+def test_the_same_files_through_s3_give_the_same_tables(
+    lake: SyncedLake, real_data: Path, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One track's two races: every station and both backends, in a fraction of the time of all nine."""
+    bucket = "real-files"
+    s3_server.client().create_bucket(Bucket=bucket)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "COTA").mkdir()
+    for path in (real_data / "grcup" / "COTA").rglob("*.*"):
+        target = source / path.relative_to(real_data / "grcup")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    settings = settings_in(tmp_path, source, use_s3_data=True, bucket=bucket, s3_endpoint_url=s3_server.endpoint)
+    assert sync(settings, ignore).exit_code == 0
+    local, remote = open_store(lake.settings, for_writing=False), open_store(settings, for_writing=False)
+    for session in ("R1", "R2"):
+        for table in SESSION_TABLES:
+            key = table_key(table.folder, table.name, f"circuit_of_the_americas/{session}")
+            with local.open_local(key) as one, remote.open_local(key) as other:
+                left, right = pq.ParquetFile(one), pq.ParquetFile(other)
+                assert left.schema_arrow.equals(right.schema_arrow, check_metadata=False), key
+                if table.name != "telemetry":
+                    assert left.read().equals(right.read()), key
+    assert len(open_catalog(settings=settings).sessions()) == 2

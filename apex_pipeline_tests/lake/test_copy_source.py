@@ -1,0 +1,96 @@
+"""Copying a session: the others go on, the failure names the file and says whether a rerun can help."""
+
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.errors import (
+    ApexError,
+    PermanentError,
+    StoreAuthError,
+    StoreUnavailableError,
+    TransientError,
+    VanishedFileError,
+)
+from apex_pipeline.lake.copy_source import copy_files_of
+from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.storage.contract import Progress, StoredObject
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.layout import raw_key
+from apex_pipeline.storage.local import LocalStore
+
+_KEY = SessionKey("spa", "R1")
+_TEXT = "lap,vehicle_id,timestamp,meta_time,meta_session\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source" / "spa"
+    folder.mkdir(parents=True)
+    for kind in ("start", "end", "time"):
+        (folder / f"R1_spa_lap_{kind}.csv").write_text(_TEXT, encoding="utf-8")
+    return folder.parent
+
+
+class FailingStore(LocalStore):
+    """A local lake that refuses the files it is told to."""
+
+    def __init__(self, root: Path, refusals: dict[str, ApexError]) -> None:
+        super().__init__(root, Fingerprints())
+        self._refusals = refusals
+
+    def write_file(
+        self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
+    ) -> StoredObject:
+        if key in self._refusals:
+            raise self._refusals[key]
+        return super().write_file(key, path, sha256=sha256, progress=progress)
+
+
+def _copy(source: Path, lake: Path, refusals: dict[str, ApexError]):  # noqa: ANN202  -- CopyOutcome
+    store = FailingStore(lake, refusals)
+    store.prepare_for_writing()
+    return copy_files_of(_KEY, store, look_at(source), lambda f: identify(f, None), Fingerprints())
+
+
+def test_all_is_well_when_nothing_failed(source: Path, tmp_path: Path) -> None:
+    outcome = _copy(source, tmp_path / "lake", {})
+    outcome.raise_failures()
+    assert (outcome.copied, outcome.unchanged, outcome.bytes) == (3, 0, 3 * len(_TEXT))
+
+
+def test_where_there_is_no_source_folder_the_files_are_expected_in_the_lake(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "lake", Fingerprints())
+    outcome = copy_files_of(_KEY, store, None, lambda f: identify(f, None), Fingerprints())
+    assert (outcome.copied, outcome.paths) == (0, ())
+
+
+@pytest.mark.req("A-047", "A-078")
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StoreUnavailableError("throttled", "Run it again."), TransientError),
+        (VanishedFileError("gone", "Run it again."), TransientError),
+        (PermanentError("too long a name", "Rename it."), PermanentError),
+    ],
+)
+def test_one_failed_file_does_not_stop_the_others(
+    source: Path, tmp_path: Path, error: ApexError, kind: type[ApexError]
+) -> None:
+    outcome = _copy(source, tmp_path / "lake", {raw_key("spa/R1_spa_lap_end.csv"): error})
+    assert outcome.copied == 2
+    with pytest.raises(kind, match=r"1 of 3 files were not copied\. spa/R1_spa_lap_end\.csv: "):
+        outcome.raise_failures()
+
+
+@pytest.mark.req("A-048")
+def test_refused_credentials_stop_the_batch_and_every_file_is_accounted_for(source: Path, tmp_path: Path) -> None:
+    refused = StoreAuthError("the key is unknown", "Check AWS_ACCESS_KEY_ID.")
+    refusals: dict[str, ApexError] = {
+        raw_key(f"spa/R1_spa_lap_{kind}.csv"): refused for kind in ("start", "end", "time")
+    }
+    outcome = _copy(source, tmp_path / "lake", refusals)
+    assert (outcome.copied, len(outcome.failed)) == (0, 3)
+    with pytest.raises(PermanentError, match=r"3 of 3 .* Check AWS_ACCESS_KEY_ID"):
+        outcome.raise_failures()

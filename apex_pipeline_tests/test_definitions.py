@@ -1,0 +1,141 @@
+"""The map: it loads with nothing set, warns of nothing, and the graph is the way of the data."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from apex_pipeline.automation import ALL_JOBS
+from apex_pipeline.definitions import build_definitions, defs
+from apex_pipeline.resources.lake_store import LakeResource
+from apex_pipeline.schemas import ALL_TABLES
+from apex_pipeline.settings import load_settings
+
+_PROJECT = Path(__file__).resolve().parents[1]
+
+# Asset → what it is made from. The way of the data, written down once more so that a change of it is seen.
+_WAY = {
+    "raw/files": set[str](),
+    "lake/files": {"raw/files"},
+    "lake/other_files": set[str](),
+    "catalog/files": {"lake/files", "lake/other_files"},
+    "catalog/tracks": {"catalog/files"},
+    "catalog/sessions": {"catalog/files"},
+    "tables/laps": {"catalog/files", "catalog/sessions"},
+    "tables/lap_rejects": {"catalog/files", "catalog/sessions"},
+    "tables/telemetry": {"catalog/files", "catalog/sessions", "tables/laps"},
+    "tables/telemetry_rejects": {"catalog/files", "catalog/sessions", "tables/laps"},
+    "tables/official_laps": {"catalog/files", "catalog/sessions"},
+    "tables/results": {"catalog/files", "catalog/sessions"},
+    "tables/weather": {"catalog/files", "catalog/sessions"},
+    "tables/official_rejects": {"catalog/files", "catalog/sessions"},
+    "catalog/manifest": {f"tables/{name}" for name, table in ALL_TABLES.items() if table.folder == "tables"}
+    | {"catalog/tracks", "catalog/sessions"},
+}
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return build_definitions(load_settings())
+
+
+@pytest.mark.req("P-01", "A-003")
+def test_the_definitions_load_with_nothing_set() -> None:
+    dg.Definitions.validate_loadable(defs())
+
+
+def test_the_graph_is_the_way_of_the_data(definitions: dg.Definitions) -> None:
+    found = {
+        spec.key.to_user_string(): {dep.asset_key.to_user_string() for dep in spec.deps}
+        for spec in definitions.resolve_all_asset_specs()
+    }
+    assert found == _WAY
+
+
+def test_every_asset_has_a_description_a_group_of_its_name_and_a_kind(definitions: dg.Definitions) -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        assert spec.description
+        assert spec.group_name == spec.key.path[0]
+        assert spec.kinds
+
+
+def test_every_table_tells_its_columns_before_the_first_run(definitions: dg.Definitions) -> None:
+    specs = {spec.key.path[-1]: spec for spec in definitions.resolve_all_asset_specs()}
+    for name, table in ALL_TABLES.items():
+        columns = specs[name].metadata["dagster/column_schema"].columns  # type: ignore[union-attr]  -- a table schema
+        assert [column.name for column in columns] == [column.name for column in table.columns]
+
+
+def test_sessions_are_the_only_partitions(definitions: dg.Definitions) -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        is_of_a_session = spec.key.path[0] in {"tables", "raw"} or spec.key.path == ["lake", "files"]
+        assert (spec.partitions_def is not None) == is_of_a_session
+
+
+def test_every_published_table_has_a_blocking_schema_check(definitions: dg.Definitions) -> None:
+    checks = [spec for check in definitions.asset_checks or [] for spec in check.check_specs]  # type: ignore[union-attr]
+    blocking = {spec.asset_key.path[-1] for spec in checks if spec.name == "fits_its_schema" and spec.blocking}
+    assert blocking == set(ALL_TABLES)
+    for spec in checks:
+        assert (spec.partitions_def is not None) == (spec.asset_key.path[0] == "tables")
+
+
+def test_the_jobs_cover_every_asset_that_is_made_here(definitions: dg.Definitions) -> None:
+    covered = {
+        key.to_user_string()
+        for job in ALL_JOBS
+        for key in definitions.resolve_job_def(job.name).asset_layer.executable_asset_keys
+    }
+    assert covered == set(_WAY) - {"raw/files"}
+
+
+def test_tests_and_commands_may_replace_resources() -> None:
+    lake = LakeResource.from_settings(load_settings(lake_dir=Path("elsewhere")))
+    replaced = build_definitions(load_settings(), {"lake": lake}).resources or {}
+    assert replaced["lake"] == lake
+
+
+@pytest.mark.req("A-006", "P-03")
+def test_no_secret_is_a_field_of_a_resource() -> None:
+    settings = load_settings(aws_access_key_id="AKIA-shown", aws_secret_access_key="hidden-secret")  # noqa: S106  -- made up
+    fields = repr(list((build_definitions(settings).resources or {}).values()))
+    assert "hidden-secret" not in fields
+
+
+def test_both_ways_to_load_the_location_use_one_name() -> None:
+    pyproject = tomllib.loads((_PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    workspace = yaml.safe_load((_PROJECT / "workspace.yaml").read_text(encoding="utf-8"))
+    location = workspace["load_from"][0]["python_module"]
+    assert location["location_name"] == pyproject["tool"]["dg"]["project"]["code_location_name"]
+    assert location["module_name"] == pyproject["tool"]["dg"]["project"]["code_location_target_module"]
+
+
+def test_importing_the_package_needs_no_variable_and_opens_no_connection() -> None:
+    program = (
+        "import socket\n"
+        "def refuse(*_): raise AssertionError('a connection was opened')\n"
+        "socket.socket.connect = refuse\n"
+        "import apex_pipeline.definitions, apex_pipeline.catalog, apex_pipeline.cli\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", program], env={"PYTHONPATH": str(_PROJECT)}, check=True)
+
+
+def test_finding_out_that_nothing_changed_does_not_import_dagster() -> None:
+    program = "import sys, apex_pipeline.sync, apex_pipeline.cli; assert 'dagster' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": str(_PROJECT)}, check=True)
+
+
+def test_no_asset_asks_where_the_lake_is() -> None:
+    """The switch between backends is looked at in one place, and assets are not it."""
+    for file in sorted((_PROJECT / "apex_pipeline" / "assets").glob("*.py")):
+        names = {
+            node.id if isinstance(node, ast.Name) else node.attr
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Name | ast.Attribute)
+        }
+        assert not names & {"use_s3_data", "S3Store", "LocalStore", "boto3"}, file.name
