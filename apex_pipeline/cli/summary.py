@@ -36,7 +36,7 @@ def print_summary(outcome: SyncOutcome, settings: Settings) -> None:
         _print_set_aside(catalog)
     _print_failures(outcome)
     out.print(
-        f"Look    apex laps TRACK SESSION · apex files · apex ui (runs and assets, {settings.dagster_home})",
+        "Look    apex laps TRACK SESSION · apex files · runs and assets in Dagster's UI: make ui (or apex ui)",
         highlight=False,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from apex_pipeline.storage.contract import Progress
+from apex_pipeline.progress import Progress
 
 _receiver: ContextVar[Progress | None] = ContextVar("apex_progress", default=None)
 

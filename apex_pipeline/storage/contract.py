@@ -13,15 +13,14 @@ The promises, tested by one suite over every backend:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-# Called with the number of bytes just moved, for progress bars. May be negative when a retry rewinds.
-Progress = Callable[[int], None]
+from apex_pipeline.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from apex_pipeline.errors import (
     StoreFullError,
     StorePermissionError,
 )
-from apex_pipeline.storage.contract import ObjectStore, Progress
+from apex_pipeline.progress import Progress
+from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 
 # As ``known_sha256``: the caller knows that no object has the key, or that what is there is out of date.

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from apex_pipeline.storage.contract import Progress
+from apex_pipeline.progress import Progress
 from apex_pipeline.storage.hashing import BLOCK_BYTES, FileMark, HashingReader
 
 _LOG = logging.getLogger(__name__)

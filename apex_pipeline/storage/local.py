@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from apex_pipeline.errors import ObjectMissingError, StoreConfigError, StoreCorruptionError, VanishedFileError
-from apex_pipeline.storage.contract import ObjectStore, Progress, StoredObject
+from apex_pipeline.progress import Progress
+from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.disk_errors import disk_errors, translate_disk_error
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader, mark_of

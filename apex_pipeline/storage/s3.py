@@ -31,7 +31,8 @@ from apex_pipeline.errors import (
     StoreUnavailableError,
     VanishedFileError,
 )
-from apex_pipeline.storage.contract import ObjectStore, Progress, StoredObject
+from apex_pipeline.progress import Progress
+from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.disk_errors import disk_errors
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader

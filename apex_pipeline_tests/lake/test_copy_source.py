@@ -14,8 +14,9 @@ from apex_pipeline.errors import (
 )
 from apex_pipeline.lake.copy_source import copy_files_of
 from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.progress import Progress
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.storage.contract import Progress, StoredObject
+from apex_pipeline.storage.contract import StoredObject
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore

@@ -18,8 +18,9 @@ from apex_pipeline.errors import (
     StoreUnavailableError,
     VanishedFileError,
 )
+from apex_pipeline.progress import Progress
 from apex_pipeline.storage import copying
-from apex_pipeline.storage.contract import Progress, StoredObject
+from apex_pipeline.storage.contract import StoredObject
 from apex_pipeline.storage.copying import NOT_STORED, CopyItem, copy_files
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore

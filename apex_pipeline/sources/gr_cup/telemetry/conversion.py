@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ConservationError, MalformedFileError, StoreFullError
+from apex_pipeline.progress import Progress
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.files import Reject
 from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
@@ -34,7 +35,6 @@ from apex_pipeline.sources.gr_cup.telemetry.loading import (
 from apex_pipeline.sources.gr_cup.telemetry.locating import count_rejects, locate_rejects
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock, TelemetryCounts, TelemetryReport
 from apex_pipeline.sources.gr_cup.telemetry.widening import channels_in, published_schema, widen_car
-from apex_pipeline.storage.contract import Progress
 
 # DuckDB goes about 100 MB over its limit, the interpreter with Dagster needs 250 MB and one car's rows up to 150 MB:
 # half of what the process may use is what DuckDB may.

@@ -18,10 +18,10 @@ import duckdb
 import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError, VanishedFileError
+from apex_pipeline.progress import Progress
 from apex_pipeline.sources.gr_cup.csv_files import Dialect, detect_dialect
 from apex_pipeline.sources.gr_cup.files import FileIdentity
 from apex_pipeline.sources.gr_cup.triggers import LOST_LAP
-from apex_pipeline.storage.contract import Progress
 
 # A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything near this is no line.
 _LONGEST_LINE_BYTES = 4_000_000
