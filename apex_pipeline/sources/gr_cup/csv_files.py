@@ -7,9 +7,9 @@ official timing: tens of kilobytes); telemetry has a reader of its own.
 
 import codecs
 import csv
-import io
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -17,17 +17,24 @@ from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.gr_cup.files import FileKind, Reject
 
 _DELIMITERS = (",", ";", "\t")
+_LINE_END = re.compile(r"\r\n|\n|\r")
 
-# Beginnings of files that are not text, whatever their name says.
-_BINARY_STARTS = {
+# Beginnings of files that are no CSV text, whatever their name says.
+_OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive or office document",
+    b"\xd0\xcf\x11\xe0": "an old office document",
     b"%PDF": "a PDF",
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
     b"\x1f\x8b": "gzip-compressed",
     b"\x28\xb5\x2f\xfd": "zstd-compressed",
     b"PAR1": "a Parquet file",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"version https://git-lfs": "a git-lfs pointer whose data was not fetched",
+    b"<": "a web page or XML",
 }
+_CONTROL_CHARACTERS = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
 # A reject shows the row's beginning; a whole line could be megabytes.
 _SHOWN_CHARACTERS = 200
@@ -55,12 +62,32 @@ class CsvRow:
     """One data row.
 
     Attributes:
-        line: Line of the file where the row begins; the header is line 1.
-        values: Text by column name, empty text for an empty cell.
+        line: Line of the file; the header is line 1.
+        values: Text by column name, without blanks around it, empty text for an empty cell.
     """
 
     line: int
     values: dict[str, str]
+
+
+def require_text(start: bytes, file: str) -> None:
+    """Make sure a file can be CSV text.
+
+    Args:
+        start: Its first bytes.
+        file: Path for messages.
+
+    Raises:
+        MalformedFileError: The file is empty, binary, or of another known format.
+    """
+    if not start:
+        raise MalformedFileError(f"{file} is empty (0 bytes).", "Export it again, or take it away.")
+    for magic, meaning in _OTHER_FORMATS.items():
+        if start.startswith(magic):
+            raise MalformedFileError(f"{file} is {meaning}, not a CSV file.", "Unpack, fetch or export it as CSV.")
+    # Only the header: a damaged row further down is rejected alone.
+    if _CONTROL_CHARACTERS.search(re.split(rb"[\r\n]", start, maxsplit=1)[0]):
+        raise MalformedFileError(f"{file} is binary, not a CSV file.", "Export it as CSV.")
 
 
 def detect_dialect(start: bytes, file: str) -> Dialect:
@@ -73,27 +100,15 @@ def detect_dialect(start: bytes, file: str) -> Dialect:
     Raises:
         MalformedFileError: The file is empty, binary, or its first line is no header.
     """
-    if not start:
-        raise MalformedFileError(f"{file} is empty (0 bytes).", "Export it again, or take it away.")
-    _require_text(start, file)
+    require_text(start, file)
     has_bom = start.startswith(codecs.BOM_UTF8)
     body = start.removeprefix(codecs.BOM_UTF8)
-    header, _, _ = body.partition(b"\n")
     encoding = _encoding_of(body)
-    text = header.rstrip(b"\r").decode(encoding)
-    delimiter = max(_DELIMITERS, key=text.count)
-    columns = _header_names(text, delimiter)
-    _require_header(columns, file)
+    header = _LINE_END.split(body.decode(encoding, errors="replace"), maxsplit=1)[0]
+    delimiter = max(_DELIMITERS, key=header.count)
+    columns = _names_in(_cells_of(header, delimiter))
+    _require_header(columns, header, file)
     return Dialect(delimiter, encoding, has_bom, columns)
-
-
-def _require_text(start: bytes, file: str) -> None:
-    for magic, meaning in _BINARY_STARTS.items():
-        if start.startswith(magic):
-            raise MalformedFileError(f"{file} is {meaning}, not a CSV file.", "Unpack or export it as CSV.")
-    header, _, _ = start.partition(b"\n")
-    if b"\0" in header:
-        raise MalformedFileError(f"{file} is binary, not a CSV file.", "Export it as CSV.")
 
 
 def _encoding_of(body: bytes) -> str:
@@ -105,19 +120,25 @@ def _encoding_of(body: bytes) -> str:
     return "utf-8"
 
 
-def _header_names(text: str, delimiter: str) -> tuple[str, ...]:
-    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter), [])]
+def _names_in(cells: Iterable[str]) -> tuple[str, ...]:
+    """Return the names in a header; concatenating files leaves byte order marks inside."""
+    names = [cell.strip("\ufeff \t") for cell in cells]
     while names and not names[-1]:
         names.pop()
     return tuple(names)
 
 
-def _require_header(columns: tuple[str, ...], file: str) -> None:
+def _require_header(columns: tuple[str, ...], header: str, file: str) -> None:
     # One word is no table; a first line of numbers is data whose header is missing.
-    if len(columns) < 2 or not all(any(c.isalpha() for c in name) for name in columns):  # noqa: PLR2004  -- two columns
+    if len(columns) < 2 or not all(re.search(r"[^\W\d_]", name) for name in columns if name):  # noqa: PLR2004  -- two columns
         raise MalformedFileError(
-            f"{file} has no header: its first line is {','.join(columns)[:_SHOWN_CHARACTERS]!r}.",
+            f"{file} has no header: its first line is {header[:_SHOWN_CHARACTERS]!r}.",
             "The first line must name the columns.",
+        )
+    if not all(columns):
+        raise MalformedFileError(
+            f"{file} has no name for column {columns.index('') + 1}; it has {', '.join(columns)}.",
+            "Name the column, or export the file without it.",
         )
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
@@ -131,8 +152,9 @@ def read_rows(
 ) -> tuple[list[CsvRow], list[Reject]]:
     """Read a small CSV file whole.
 
-    Every line that is not blank becomes a row or a reject. A row is never padded: a line with too few cells is cut off
-    somewhere, and nobody can say where.
+    Every line that is not blank becomes a row or a reject, and each line stands for itself: a quote left open damages
+    one row and not the rest of the file. A row is never padded: a line with too few cells is cut off somewhere, and
+    nobody can say where. A line of delimiters only is blank.
 
     Args:
         stream: The file, open for reading bytes.
@@ -141,54 +163,63 @@ def read_rows(
         required: Columns that must be there.
 
     Returns:
-        The rows in file order, and the rejects.
+        The rows and the rejects, both in file order.
 
     Raises:
         MalformedFileError: The file is empty, binary, has no header, or lacks a required column.
     """
     content = stream.read()
     dialect = detect_dialect(content, file)
-    missing = [name for name in required if name not in dialect.columns]
+    columns = dialect.columns
+    missing = [name for name in required if name not in columns]
     if missing:
         raise MalformedFileError(
-            f"{file} lacks the column {', '.join(missing)}; it has {', '.join(dialect.columns)}.",
+            f"{file} lacks the column {', '.join(missing)}; it has {', '.join(columns)}.",
             "Check that it is the kind of file its name says.",
         )
     rows: list[CsvRow] = []
     rejects: list[Reject] = []
-    for line, cells in _cells_by_line(content, dialect):
-        reason = _reason_to_reject(cells, dialect)
+    for line, text in _lines_after_header(content, dialect):
+        cells = _cells_of(text, dialect.delimiter)
+        reason = _reason_to_reject(cells, columns) if cells else "malformed_line"
         if reason:
-            detail = dialect.delimiter.join(cells)[:_SHOWN_CHARACTERS]
+            detail = text.replace("\0", r"\0")[:_SHOWN_CHARACTERS]
             rejects.append(Reject(file, line, kind, reason, detail))
-        else:
-            values = (cell.strip() for cell in cells)
-            rows.append(CsvRow(line, dict(zip(dialect.columns, values, strict=False))))
+        elif any(cells):
+            rows.append(CsvRow(line, dict(zip(columns, cells, strict=False))))
+        if reason == "repeated_header":
+            columns = _names_in(cells)  # the second file may have its columns in another order
     return rows, rejects
 
 
-def _cells_by_line(content: bytes, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of every data row that is not blank."""
+def _lines_after_header(content: bytes, dialect: Dialect) -> Iterator[tuple[int, str]]:
     text = content.removeprefix(codecs.BOM_UTF8).decode(dialect.encoding, errors="replace")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter)
-    begins = 1
-    for cells in reader:
-        line, begins = begins, reader.line_num + 1
-        if line > 1 and any(cells):
-            yield line, cells
+    for index, line in enumerate(_LINE_END.split(text)):
+        if index > 0 and line.strip():
+            yield index + 1, line
 
 
-def _reason_to_reject(cells: list[str], dialect: Dialect) -> str | None:
-    width = len(dialect.columns)
+def _cells_of(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line; none if its quotes do not close or one cell is larger than any real one."""
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True), [])
+    except csv.Error:
+        return []
+    return [cell.strip() for cell in cells]
+
+
+def _reason_to_reject(cells: list[str], columns: tuple[str, ...]) -> str | None:
     if any("\0" in cell for cell in cells):
         return "nul_byte"
-    if tuple(cell.strip() for cell in cells[:width]) == dialect.columns:
+    if sorted(_names_in(cells)) == sorted(columns):
         return "repeated_header"
-    if len(cells) < width:
+    if not any(cells):
+        return None
+    if len(cells) < len(columns):
         return "too_few_columns"
-    if any(cell.strip() for cell in cells[width:]):
+    if any(cells[len(columns) :]):
         return "too_many_columns"
     return None
 
 
-__all__ = ["CsvRow", "Dialect", "detect_dialect", "read_rows"]
+__all__ = ["CsvRow", "Dialect", "detect_dialect", "read_rows", "require_text"]

@@ -4,31 +4,32 @@ The content is the judge over names and folders. Only the first 64 KiB are looke
 files and 500 rows of telemetry.
 """
 
-import gzip
+import csv
+import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.sources.gr_cup.csv_files import Dialect, detect_dialect
+from apex_pipeline.sources.gr_cup.csv_files import Dialect, detect_dialect, require_text
 from apex_pipeline.sources.gr_cup.files import FileKind
 
 LOOKED_AT_BYTES = 65_536
 
-# Columns that only a file of this kind has. A lap trigger's three kinds share one header.
-_TRIGGER_KINDS = frozenset({FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME})
+# Columns by which a header is known, the most telling kinds first. A lap trigger's three kinds share one header, and
+# telemetry of ten columns, whose ``value`` holds a list of readings, has it too.
 _TRIGGER_COLUMNS = frozenset({"vehicle_id", "lap", "timestamp"})
-_MARKS: tuple[tuple[frozenset[FileKind], frozenset[str]], ...] = (
-    (frozenset({FileKind.TELEMETRY}), frozenset({"vehicle_id", "timestamp", "telemetry_name", "telemetry_value"})),
-    (frozenset({FileKind.SECTIONS}), frozenset({"NUMBER", "LAP_NUMBER", "LAP_TIME"})),
-    (frozenset({FileKind.WEATHER}), frozenset({"TIME_UTC_SECONDS", "AIR_TEMP"})),
-    (frozenset({FileKind.BEST_LAPS}), frozenset({"NUMBER", "BESTLAP_1"})),
-    (frozenset({FileKind.RESULTS_BY_CLASS}), frozenset({"NUMBER", "POS", "PIC"})),
-    (frozenset({FileKind.RESULTS}), frozenset({"POSITION", "NUMBER", "STATUS"})),
+_MARKS: tuple[tuple[FileKind, frozenset[str]], ...] = (
+    (FileKind.TELEMETRY, frozenset({"vehicle_id", "timestamp", "telemetry_name", "telemetry_value"})),
+    (FileKind.SECTIONS, frozenset({"NUMBER", "LAP_NUMBER", "LAP_TIME"})),
+    (FileKind.WEATHER, frozenset({"TIME_UTC_SECONDS", "AIR_TEMP"})),
+    (FileKind.BEST_LAPS, frozenset({"NUMBER", "BESTLAP_1"})),
+    (FileKind.RESULTS_BY_CLASS, frozenset({"NUMBER", "POS", "PIC"})),
+    (FileKind.RESULTS, frozenset({"POSITION", "NUMBER", "STATUS"})),
 )
+_TRIGGER_KINDS = frozenset({FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME})
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class FileContents:
         first_day: Day of the first receive time, for messages.
         rows: Rows looked at.
         problem: Why the file cannot be read as CSV; the other fields are empty then.
+        is_text: It is text at all; an empty or binary file is not.
     """
 
     kinds: frozenset[FileKind] = frozenset()
@@ -52,6 +54,7 @@ class FileContents:
     first_day: str | None = None
     rows: int = 0
     problem: str | None = None
+    is_text: bool = True
 
 
 def look_into(start: bytes, path: str) -> FileContents:
@@ -63,20 +66,21 @@ def look_into(start: bytes, path: str) -> FileContents:
     """
     try:
         text = _decompress(start, path)
+        require_text(text, path)
+    except MalformedFileError as error:
+        return FileContents(problem=error.problem, is_text=False)
+    try:
         dialect = detect_dialect(text, path)
     except MalformedFileError as error:
         return FileContents(problem=error.problem)
-    lines = text.decode(dialect.encoding, errors="replace").splitlines()[1:]
-    if len(start) >= LOOKED_AT_BYTES and len(lines) > 1:
-        lines.pop()  # cut off by the end of what was looked at
-    rows = [_cells(line, dialect) for line in lines if line.strip()]
-    days = sorted(value[:10] for value in _column(rows, dialect, "meta_time"))
+    is_cut = max(len(start), len(text)) >= LOOKED_AT_BYTES
+    rows = _rows_of(text, dialect, is_cut=is_cut)
     return FileContents(
-        kinds=_kinds_with(dialect),
+        kinds=kinds_with(dialect.columns),
         columns=dialect.columns,
         sessions=Counter(_column(rows, dialect, "meta_session")),
         events=Counter(_column(rows, dialect, "meta_event")),
-        first_day=days[0] if days else None,
+        first_day=min((value[:10] for value in _column(rows, dialect, "meta_time")), default=None),
         rows=len(rows),
     )
 
@@ -90,36 +94,47 @@ def _decompress(start: bytes, path: str) -> bytes:
     try:
         if path.lower().endswith(".gz"):
             return zlib.decompressobj(wbits=31).decompress(start, LOOKED_AT_BYTES)
-        if path.lower().endswith(".zst"):
+        if path.lower().endswith(".zst") and start:
             return pa.CompressedInputStream(pa.BufferReader(start), "zstd").read(LOOKED_AT_BYTES)
-    except (zlib.error, gzip.BadGzipFile, OSError) as error:
+    except (zlib.error, OSError) as error:
         raise MalformedFileError(
             f"{path} is not compressed as its name says ({error}).", "Compress it again, or rename it."
         ) from error
     return start
 
 
-def _kinds_with(dialect: Dialect) -> frozenset[FileKind]:
-    columns = frozenset(dialect.columns)
-    for kinds, mark in _MARKS:
-        if mark <= columns:
-            return kinds
-    if columns >= _TRIGGER_COLUMNS:
-        # Telemetry of ten columns looks the same: its ``value`` holds a list of readings.
-        return _TRIGGER_KINDS | {FileKind.TELEMETRY} if "value" in columns else _TRIGGER_KINDS
-    return frozenset()
+def _rows_of(text: bytes, dialect: Dialect, *, is_cut: bool) -> list[list[str]]:
+    lines = re.split(r"\r\n|\n|\r", text.decode(dialect.encoding, errors="replace"))[1:]
+    if is_cut:
+        lines = lines[:-1]
+    cells = csv.reader((line for line in lines if line.strip()), delimiter=dialect.delimiter, skipinitialspace=True)
+    return [row for row in cells if any(row)]
 
 
-def _cells(line: str, dialect: Dialect) -> list[str]:
-    return [cell.strip().strip('"') for cell in line.split(dialect.delimiter)]
-
-
-def _column(rows: Iterable[list[str]], dialect: Dialect, name: str) -> list[str]:
-    """Return a column's values; text before the names asked for never holds the delimiter in these files."""
+def _column(rows: list[list[str]], dialect: Dialect, name: str) -> list[str]:
+    """Return a column's values without empty ones and without headers left inside by concatenating files."""
     if name not in dialect.columns:
         return []
     index = dialect.columns.index(name)
-    return [cells[index] for cells in rows if len(cells) > index and cells[index] and cells[index] != name]
+    values = (row[index].strip() for row in rows if len(row) > index)
+    return [value for value in values if value not in {"", name}]
 
 
-__all__ = ["LOOKED_AT_BYTES", "FileContents", "look_into"]
+def kinds_with(columns: tuple[str, ...]) -> frozenset[FileKind]:
+    """Return the kinds that have such a header."""
+    names = frozenset(columns)
+    for kind, mark in _MARKS:
+        if mark <= names:
+            return frozenset({kind})
+    if names >= _TRIGGER_COLUMNS:
+        return _TRIGGER_KINDS | {FileKind.TELEMETRY} if "value" in names else _TRIGGER_KINDS
+    return frozenset()
+
+
+def columns_lacking(kind: FileKind, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns by which a kind is known and that a header lacks, sorted."""
+    mark = _TRIGGER_COLUMNS if kind in _TRIGGER_KINDS else dict(_MARKS)[kind]
+    return tuple(sorted(mark - set(columns)))
+
+
+__all__ = ["LOOKED_AT_BYTES", "FileContents", "columns_lacking", "kinds_with", "look_into"]

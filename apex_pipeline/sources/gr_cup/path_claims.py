@@ -1,7 +1,7 @@
 """What a path says about a file: kind, track, session, season. Nothing is read here.
 
-The file's name speaks first, its folders second, from the inside out. Both may be silent, and both may be wrong:
-``naming.py`` weighs these claims against the content.
+The file's name speaks first, its folders second, from the inside out. Each may be silent, and each may be wrong:
+``naming.py`` weighs these claims against the content and against the other files of the tree.
 """
 
 import re
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from apex_pipeline.sources.gr_cup.files import CAR_KINDS, FileKind
-from apex_pipeline.sources.gr_cup.naming_rules import NamingRules, Track, plain
+from apex_pipeline.sources.gr_cup.naming_rules import NamingRules
+from apex_pipeline.sources.gr_cup.plain_names import is_related, plain, squeezed
+from apex_pipeline.sources.gr_cup.session_names import find_session, session_name
 
 # Extensions of what lies beside race files and is none.
 _NOT_DATA = {
     "archive; unpack it beside": {".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst"},
     "picture or film": {".jpg", ".jpeg", ".png", ".gif", ".heic", ".webp", ".mp4", ".mov", ".avi", ".mkv", ".svg"},
-    "document": {".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".md", ".txt", ".html", ".rtf"},
+    "document": {".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".md", ".txt", ".html", ".rtf", ".ods"},
     "program or settings": {".py", ".ipynb", ".json", ".yaml", ".yml", ".toml", ".ini", ".exe", ".sh"},
 }
-_SYSTEM_NAMES = {"thumbs.db", "desktop.ini"}
-
-_RACE = re.compile(r"(?:^|_)(?:r|race)_?(\d+)(?:_|$)")
-_RACE_FOLDER = re.compile(r"(?:r|race)_?(\d+)([a-z]?)")
-_OTHER_SESSION = re.compile(r"(?:^|_)(practice|qualifying|race|warmup|test|fp|q)(?:_?(\d+))?(?:_|$)")
-_SEASON_FOLDER = re.compile(r"((?:19|20)\d\d)(?:_(.+))?")
+_LEFT_BY_SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
+_CSV_ENDING = re.compile(r"\.csv(\.gz|\.zst)?$", re.IGNORECASE)
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_IN_THE_NAME = "the name"
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,39 @@ class SessionClaim:
     said_by: str
     is_loose: bool = False
 
+    @property
+    def is_vague(self) -> bool:
+        """A folder called ``race`` may hold everything there is of a weekend."""
+        return self.session == "race" and self.said_by != _IN_THE_NAME
+
 
 @dataclass(frozen=True)
 class TrackClaim:
-    """A track as one part of the path says it; ``is_known`` where the rules list it."""
+    """A track as one part of the path says it.
+
+    Attributes:
+        slug: Its slug.
+        name: As people write it.
+        said_by: The part, for sentences.
+        is_known: The rules list it.
+        is_loose: The part says more than the track (``barber2``).
+    """
 
     slug: str
     name: str
     said_by: str
     is_known: bool
+    is_loose: bool = False
+
+
+@dataclass(frozen=True)
+class FolderClaims:
+    """What one folder says; ``year`` may be a season, beside a track (``2026-barber``) or alone (``GR Cup 2026``)."""
+
+    path: str
+    session: SessionClaim | None
+    track: TrackClaim | None
+    year: str | None
 
 
 @dataclass(frozen=True)
@@ -52,29 +76,52 @@ class PathClaims:
     Attributes:
         kind: Kind of file, ``UNKNOWN`` if the name says none.
         kind_said_by: The expression that decided.
-        sessions: What name and folders say about the session, name first.
-        tracks: What name and folders say about the track, name first, then folders from the inside out.
-        season: Season folder.
         version: official or provisional, for classifications.
+        sessions: Sessions said, the name's first, then the folders' from the inside out.
+        named_track: Track said by the name.
+        own_word: What the name of a file in a track's folder says besides kind, usual session and track: a session of
+            the user's own (``sprint_sebring_lap_start.csv``).
+        folders: What the folders say, from the inside out.
     """
 
     kind: FileKind
     kind_said_by: str
-    sessions: tuple[SessionClaim, ...]
-    tracks: tuple[TrackClaim, ...]
-    season: str | None
     version: str | None
+    sessions: tuple[SessionClaim, ...]
+    named_track: TrackClaim | None
+    own_word: str | None
+    folders: tuple[FolderClaims, ...]
+
+    @property
+    def home(self) -> FolderClaims | None:
+        """The innermost folder that may name the track."""
+        return next((folder for folder in self.folders if folder.track), None)
+
+    @property
+    def tracks(self) -> tuple[TrackClaim, ...]:
+        """Tracks said, the name's first, then the folders' from the inside out."""
+        claims = (self.named_track, *(folder.track for folder in self.folders))
+        return tuple(claim for claim in claims if claim)
+
+    @property
+    def season(self) -> str | None:
+        """Year of the innermost folder that names a season: ``2026-hackathon/barber`` is none, ``2026-barber`` is."""
+        has_known = any(claim.is_known for claim in self.tracks)
+        for folder in self.folders:
+            is_elsewhere = folder.track and not folder.track.is_known and (has_known or folder is not self.home)
+            if folder.year and not is_elsewhere:
+                return folder.year
+        return None
 
 
 def reason_to_ignore(path: str) -> str | None:
     """Return why a file is no race data, by its path alone, or ``None`` if it may be."""
-    parts = PurePosixPath(path).parts
-    if "__MACOSX" in parts or any(part.startswith(".") for part in parts) or parts[-1].lower() in _SYSTEM_NAMES:
-        return "left by the operating system"
-    name = parts[-1].lower()
-    if name.endswith((".csv", ".csv.gz", ".csv.zst")):
+    parts = [part.lower() for part in PurePosixPath(path).parts]
+    if _LEFT_BY_SYSTEM & set(parts) or any(part.startswith(".") for part in parts):
+        return "hidden, or left by the operating system"
+    if _CSV_ENDING.search(parts[-1]):
         return None
-    suffix = PurePosixPath(name).suffix
+    suffix = PurePosixPath(parts[-1]).suffix
     for reason, suffixes in _NOT_DATA.items():
         if suffix in suffixes:
             return reason
@@ -84,29 +131,31 @@ def reason_to_ignore(path: str) -> str | None:
 def claims_of(path: str, rules: NamingRules) -> PathClaims:
     """Return what a path says, by the rules."""
     parts = PurePosixPath(path).parts
-    folders = list(reversed(parts[:-1]))
-    whole = _by_whole_name(parts[-1], rules)
-    stem = plain(re.sub(r"\.csv(\.gz|\.zst)?$", "", parts[-1], flags=re.IGNORECASE))
-    kind, said_by = (whole[0], whole[1].re.pattern) if whole else _kind_of(stem, rules)
-    rest = _without_kind(stem, kind, rules)
-    sessions = [claim for claim in (_session_in_name(rest, whole), *map(_session_in_folder, folders)) if claim]
-    tracks = _track_in_name(rest, kind, whole, rules) + _tracks_in_folders(folders, rules)
-    return PathClaims(kind, said_by, tuple(sessions), tuple(tracks), _season(folders, rules), _version(stem, kind))
+    stem = plain(_CSV_ENDING.sub("", parts[-1]))
+    kind, said_by, groups = _kind_of(path, stem, rules)
+    sessions, words = _sessions_in_name(_without_kind(stem, kind, rules), groups)
+    folders = tuple(_claims_of_folder(parts[:end], rules) for end in range(len(parts) - 1, 0, -1))
+    return PathClaims(
+        kind=kind,
+        kind_said_by=said_by,
+        version=_version(stem, kind),
+        sessions=(*sessions, *(folder.session for folder in folders if folder.session)),
+        named_track=_track_in_name(plain(groups.get("track") or words), kind, rules, is_told="track" in groups),
+        own_word=_own_word(words, folders, rules),
+        folders=folders,
+    )
 
 
-def _by_whole_name(name: str, rules: NamingRules) -> tuple[FileKind, re.Match[str]] | None:
+def _kind_of(path: str, stem: str, rules: NamingRules) -> tuple[FileKind, str, dict[str, str]]:
+    """Return the kind a name says, the expression that decided, and the parts a pattern told apart."""
     for kind, pattern in rules.patterns:
-        match = pattern.fullmatch(name)
+        match = pattern.fullmatch(path)
         if match:
-            return kind, match
-    return None
-
-
-def _kind_of(stem: str, rules: NamingRules) -> tuple[FileKind, str]:
+            return kind, pattern.pattern, match.groupdict()
     for kind, expression in rules.kinds:
         if expression.search(stem):
-            return kind, expression.pattern
-    return FileKind.UNKNOWN, "no expression"
+            return kind, expression.pattern, {}
+    return FileKind.UNKNOWN, "no expression", {}
 
 
 def _without_kind(stem: str, kind: FileKind, rules: NamingRules) -> str:
@@ -117,89 +166,117 @@ def _without_kind(stem: str, kind: FileKind, rules: NamingRules) -> str:
     return plain(stem)
 
 
-def session_name(word: str, number: str | None) -> str:
-    """Return the canonical name of a session: ``R1``, ``FP2``, ``practice``, ``practice_2``."""
-    word = word.lower()
-    if word in {"r", "race"} and number:
-        return f"R{int(number)}"
-    if word in {"fp", "q"}:
-        return f"{word.upper()}{number or ''}"
-    return f"{word}_{number}" if number else word
+def _sessions_in_name(text: str, groups: dict[str, str]) -> tuple[list[SessionClaim], str]:
+    """Return the sessions a name says, and what it says besides."""
+    if groups:
+        told = [_session_of(groups["session"])] if groups.get("session") else []
+        told += [session_name("r", groups["n"])] if groups.get("n") else []
+        return [SessionClaim(session, _IN_THE_NAME) for session in told], ""
+    found = find_session(text)
+    return ([SessionClaim(found.session, _IN_THE_NAME, found.is_loose)], found.rest) if found else ([], text)
 
 
-def _session_in_name(rest: str, whole: tuple[FileKind, re.Match[str]] | None) -> SessionClaim | None:
-    groups = whole[1].groupdict() if whole else {}
-    if groups.get("n"):
-        return SessionClaim(session_name("r", groups["n"]), "the name")
-    text = plain(groups["session"]) if groups.get("session") else rest
-    race = _RACE.search(text)
-    if race:
-        return SessionClaim(session_name("r", race[1]), "the name")
-    other = _OTHER_SESSION.search(text)
-    return SessionClaim(session_name(other[1], other[2]), "the name") if other else None
+def _session_of(text: str) -> str:
+    """Return the canonical name of a session that a pattern told apart, whatever word it is."""
+    found = find_session(plain(text))
+    return found.session if found else plain(text)
 
 
-def _session_in_folder(folder: str) -> SessionClaim | None:
-    text = plain(folder)
-    race = _RACE_FOLDER.fullmatch(text)
-    if race:
-        return SessionClaim(session_name("r", race[1]), f"the folder {folder!r}", is_loose=bool(race[2]))
-    other = _OTHER_SESSION.fullmatch(text)
-    return SessionClaim(session_name(other[1], other[2]), f"the folder {folder!r}") if other else None
+def _track_in_name(text: str, kind: FileKind, rules: NamingRules, *, is_told: bool) -> TrackClaim | None:
+    """Read the track out of a name; official files name at most a track that the rules know."""
+    said_by = f"{_IN_THE_NAME} ({text})"
+    known = _known_track(text, said_by, rules)
+    if known or not (is_told or kind in CAR_KINDS) or _is_plain(text, rules) or not re.search("[a-z]{2}", text):
+        return known
+    return _unknown_track(text, said_by)
 
 
-def _track_in_name(
-    rest: str, kind: FileKind, whole: tuple[FileKind, re.Match[str]] | None, rules: NamingRules
-) -> list[TrackClaim]:
-    """Read the track out of a car file's name; official files name none."""
-    if kind not in CAR_KINDS:
-        return []
-    groups = whole[1].groupdict() if whole else {}
-    text = groups.get("track") or plain(_OTHER_SESSION.sub("_", _RACE.sub("_", rest)))
-    known = rules.track_of(text)
-    if known:
-        return [_known_claim(known, f"the name ({text})")]
-    return [_unknown_claim(text, f"the name ({text})")] if re.search("[a-z]{2}", plain(text)) else []
+def _own_word(text: str, folders: tuple[FolderClaims, ...], rules: NamingRules) -> str | None:
+    """Return the words before the track in a name, or all of them where none is a track."""
+    tracks = [folder.track for folder in folders if folder.track]
+    if not tracks or _is_plain(text, rules):
+        return None
+    words = text.split("_")
+    for start in range(len(words)):
+        if _is_one_of(tracks, "".join(words[start:]), rules):
+            return "_".join(words[:start]) or None
+    return None if any(is_related(text, track.slug) for track in tracks) else text
 
 
-def _tracks_in_folders(folders: list[str], rules: NamingRules) -> list[TrackClaim]:
-    claims: list[TrackClaim] = []
-    for folder in folders:
-        season = _SEASON_FOLDER.fullmatch(plain(folder))
-        text = season[2] if season else folder
-        if not text or _session_in_folder(folder) or plain(text) in rules.plain_folders:
-            continue
-        known = rules.track_of(text) or rules.track_of(re.sub(r"\d+$", "", text))
-        if known:
-            claims.append(_known_claim(known, f"the folder {folder!r}"))
-        elif re.search("[a-z]", plain(text)):
-            claims.append(_unknown_claim(text, f"the folder {folder!r}"))
-    return claims
+def _is_one_of(tracks: list[TrackClaim], name: str, rules: NamingRules) -> bool:
+    """Tell whether a squeezed name is exactly one of the tracks."""
+    known = rules.track_of(name)
+    return any(name in {squeezed(t.slug), squeezed(t.name)} or (known and known.slug == t.slug) for t in tracks)
 
 
-def _known_claim(track: Track, said_by: str) -> TrackClaim:
-    return TrackClaim(track.slug, track.name, said_by, is_known=True)
+def _claims_of_folder(parts: tuple[str, ...], rules: NamingRules) -> FolderClaims:
+    folder, path = parts[-1], "/".join(parts)
+    said_by = f"the folder {folder!r}"
+    found = find_session(plain(folder))
+    # Words such as "race" are part of many a name; alone they are a session, with a number anywhere.
+    session, rest = None, plain(folder)
+    if found and (not found.rest or re.fullmatch(r"R\d+", found.session)):
+        session = SessionClaim(found.session, said_by, found.is_loose or not _is_track(found.rest, rules))
+        rest = found.rest
+    year, rest = _without_year(rest)
+    track = _known_track(rest, said_by, rules)
+    if not track and not _is_plain(rest, rules) and re.search("[a-z]", rest) and not session:
+        track = _unknown_track(folder if rest == plain(folder) else rest, said_by)
+    if not track and not set(rest.split("_")) <= rules.season_words | {""}:
+        year = None  # "data 2025" is when somebody downloaded it, "GR Cup 2025" is a season
+    return FolderClaims(path, session, track, year)
 
 
-def _unknown_claim(text: str, said_by: str) -> TrackClaim:
-    name = text if re.search("[A-Z ]", text) else re.sub("[_-]+", " ", text).strip().title()
-    return TrackClaim(plain(text)[:80], name, said_by, is_known=False)
+def _is_track(text: str, rules: NamingRules) -> bool:
+    """Tell whether the rest of a session's folder is nothing, or a track (``Barber Race 1``)."""
+    return not text or _known_track(text, "", rules) is not None
 
 
-def _season(folders: list[str], rules: NamingRules) -> str | None:
-    for folder in folders:
-        season = _SEASON_FOLDER.fullmatch(plain(folder))
-        if season and (season[2] is None or rules.track_of(season[2])):
-            return season[1]
+def _without_year(text: str) -> tuple[str | None, str]:
+    """Return the one year in a folder's name, and the rest; in a date it is no season."""
+    numbers = [word for word in text.split("_") if word.isdigit()]
+    if len(numbers) != 1 or not _YEAR.fullmatch(numbers[0]):
+        return None, text
+    return numbers[0], "_".join(word for word in text.split("_") if word != numbers[0])
+
+
+def _is_plain(text: str, rules: NamingRules) -> bool:
+    return all(word.isdigit() or word in rules.plain_words for word in text.split("_") if word)
+
+
+def _known_track(text: str, said_by: str, rules: NamingRules) -> TrackClaim | None:
+    """Find a known track in plain text whose other words say nothing: ``cota_data``, but not ``west_vir``."""
+    for words, is_numbered in (
+        (text.split("_"), False),
+        ([word.rstrip("0123456789") for word in text.split("_")], True),
+    ):
+        for start, end in _spans(len(words)):
+            track = rules.tracks.get("".join(words[start:end]))
+            rest = "_".join(words[:start] + words[end:])
+            if track and _is_plain(rest, rules):
+                is_loose = is_numbered or bool(re.search(r"\d", rest))
+                return TrackClaim(track.slug, track.name, said_by, is_known=True, is_loose=is_loose)
     return None
 
 
+def _spans(length: int) -> list[tuple[int, int]]:
+    """Return start and end of every run of words, the longest first."""
+    spans = [(start, end) for start in range(length) for end in range(start + 1, length + 1)]
+    return sorted(spans, key=lambda span: (span[0] - span[1], span[0]))
+
+
+def _unknown_track(text: str, said_by: str) -> TrackClaim:
+    name = text if re.search("[A-Z ]", text) else re.sub("[_-]+", " ", text).strip().title()
+    return TrackClaim(plain(text)[:80].strip("_"), name, said_by, is_known=False)
+
+
 def _version(stem: str, kind: FileKind) -> str | None:
+    """Return which version of a classification a name says (``Provisionals`` and ``Official1`` occur)."""
     if kind not in {FileKind.RESULTS, FileKind.RESULTS_BY_CLASS}:
         return None
-    if "provisional" in stem:
+    if re.search(r"(^|_)(provisionals?|unofficial)(_|\d|$)", stem):
         return "provisional"
-    return "official" if "official" in stem else None
+    return "official" if re.search(r"(^|_)official(_|\d|$)", stem) else None
 
 
-__all__ = ["PathClaims", "SessionClaim", "TrackClaim", "claims_of", "reason_to_ignore", "session_name"]
+__all__ = ["FolderClaims", "PathClaims", "SessionClaim", "TrackClaim", "claims_of", "reason_to_ignore"]

@@ -1,0 +1,88 @@
+"""Names of sessions: how they are written, and when two of them can mean the same one.
+
+Here belongs the vocabulary only. Where in a path a session is named is ``path_claims.py``.
+"""
+
+import re
+from typing import NamedTuple
+
+# A race with its number: R1, Race 1, race_01. A letter after it (Race 1b) is somebody's own addition. Two digits at
+# most: race_2025 is a race of that year.
+_NUMBERED_RACE = re.compile(r"(?:^|_)(?:r|race)_?(?P<number>\d{1,2})(?P<letter>[a-z]?)(?=_|$)")
+_SESSION_WORD = re.compile(
+    r"(?:^|_)(?P<word>practice|qualifying|race|warmup|test|fp|q)(?:_?(?P<number>\d{1,2}))?(?=_|$)"
+)
+_NAME = re.compile(r"(?:\d{4}_)?(?P<word>[a-z]+)_?(?P<number>\d*)")
+
+_TYPES = {
+    "r": "race",
+    "race": "race",
+    "q": "qualifying",
+    "qualifying": "qualifying",
+    "fp": "practice",
+    "practice": "practice",
+}
+
+
+class FoundSession(NamedTuple):
+    """A session found in a name.
+
+    Attributes:
+        session: Its canonical name.
+        rest: What the name says besides.
+        is_loose: A letter follows the number (``Race 1b``).
+    """
+
+    session: str
+    rest: str
+    is_loose: bool
+
+
+def find_session(text: str) -> FoundSession | None:
+    """Find the session that a plain name says: a numbered race anywhere in it, else one of the usual words.
+
+    Args:
+        text: The name as :func:`~apex_pipeline.sources.gr_cup.naming_rules.plain` gives it.
+    """
+    race = _NUMBERED_RACE.search(text)
+    match = race or _SESSION_WORD.search(text)
+    if not match:
+        return None
+    word = "r" if race else match["word"]
+    rest = (text[: match.start()] + text[match.end() :]).strip("_")
+    return FoundSession(session_name(word, match["number"]), rest, bool(race and race["letter"]))
+
+
+def session_name(word: str, number: str | None = None) -> str:
+    """Return the canonical name of a session: ``R1``, ``FP2``, ``practice``, ``practice_2``.
+
+    Args:
+        word: What it is called, in lower case.
+        number: Digits after the word, if there are any.
+    """
+    if word in {"r", "race"} and number:
+        return f"R{int(number)}"
+    if word in {"r", "fp", "q"}:
+        return f"{word.upper()}{number or ''}"
+    return f"{word}_{number}" if number else word
+
+
+def session_type(session: str) -> str:
+    """Return ``race``, ``qualifying``, ``practice`` or ``other`` for a session's name, with or without the season."""
+    match = _NAME.fullmatch(session.lower())
+    return _TYPES.get(match["word"], "other") if match else "other"
+
+
+def number_of(session: str) -> int | None:
+    """Return the number in a session's name, ``None`` if it has none."""
+    match = _NAME.fullmatch(session.lower())
+    return int(match["number"]) if match and match["number"] else None
+
+
+def are_numbered_apart(one: str, other: str) -> bool:
+    """Tell whether two names are of one type with different numbers, as R1 and R2: never the same session."""
+    numbers = {number_of(one), number_of(other)} - {None}
+    return session_type(one) == session_type(other) and len(numbers) > 1
+
+
+__all__ = ["FoundSession", "are_numbered_apart", "find_session", "number_of", "session_name", "session_type"]

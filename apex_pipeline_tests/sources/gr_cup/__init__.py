@@ -1,0 +1,1 @@
+"""Tests of the GR Cup files: recognising, reading and deriving."""

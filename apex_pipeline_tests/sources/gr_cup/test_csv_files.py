@@ -1,0 +1,189 @@
+"""Reading small CSV files in every shape they arrive in: nothing padded, nothing lost, every bad line named."""
+
+import codecs
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.sources.gr_cup.csv_files import CsvRow, detect_dialect, read_rows
+from apex_pipeline.sources.gr_cup.files import FileKind, Reject
+
+
+def read(content: bytes, *required: str) -> tuple[list[CsvRow], list[Reject]]:
+    return read_rows(io.BytesIO(content), "some/file.csv", FileKind.LAP_END, required)
+
+
+def reasons(content: bytes) -> list[tuple[int | None, str]]:
+    return [(reject.line, reject.reason) for reject in read(content)[1]]
+
+
+ROW = {"lap": "3", "vehicle_id": "GR86-002-2", "expire_at": ""}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"lap,vehicle_id,expire_at\n3,GR86-002-2,\n",
+        b"lap,vehicle_id,expire_at\r\n3,GR86-002-2,\r\n",
+        b"lap,vehicle_id,expire_at\r3,GR86-002-2,\r",
+        b"lap,vehicle_id,expire_at\n3,GR86-002-2,",
+        b'"lap","vehicle_id","expire_at"\n3,"GR86-002-2",\n',
+        b"lap;vehicle_id;expire_at\n3;GR86-002-2;\n",
+        b"lap\tvehicle_id\texpire_at\n3\tGR86-002-2\t\n",
+        codecs.BOM_UTF8 + b"lap;vehicle_id;expire_at;\r\n3;GR86-002-2;;\r\n",
+        b"lap, vehicle_id, expire_at\n3, GR86-002-2 ,\n",
+        b'lap, "vehicle_id", expire_at\n3, "GR86-002-2",\n',
+        b"lap,vehicle_id,expire_at\n3,GR86-002-2,,,,\n",
+    ],
+    ids=[
+        *("lf", "crlf", "cr", "no last newline", "quoted", "semicolon", "tab", "bom and extra delimiter", "blanks"),
+        *("blank before a quote", "rows with more trailing delimiters than the header"),
+    ],
+)
+def test_every_way_of_writing_a_table_gives_the_same_row(content: bytes) -> None:
+    assert read(content) == ([CsvRow(2, ROW)], [])
+
+
+def test_a_dialect_says_how_the_file_is_written() -> None:
+    dialect = detect_dialect(codecs.BOM_UTF8 + b"NUMBER; LAP_NUMBER; LAP_TIME;;\r\n", "23.CSV")
+    assert (dialect.delimiter, dialect.encoding, dialect.has_bom) == (";", "utf-8", True)
+    assert dialect.columns == ("NUMBER", "LAP_NUMBER", "LAP_TIME")
+
+
+def test_text_that_is_no_utf8_is_read_as_latin_1() -> None:
+    rows, _ = read("NUMBER;TEAM\n2;Équipe\n".encode("latin-1"))
+    assert rows[0].values["TEAM"] == "Équipe"
+
+
+def test_a_character_cut_by_the_end_of_the_look_does_not_change_the_encoding() -> None:
+    start = "NUMBER;TEAM\n2;É".encode()[:-1]
+    assert detect_dialect(start, "x.csv").encoding == "utf-8"
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"", "0 bytes"),
+        (b"PK\x03\x04 lap,vehicle_id", "zip archive"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"\xff\xd8\xff\xe0\x00", "JPEG"),
+        ("lap,vehicle_id\n".encode("utf-16"), "UTF-16"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs"),
+        (b"<!DOCTYPE html>\n", "web page"),
+        (b"lap,\x00vehicle_id\n", "binary"),
+        (b"a\x01\x02,b\x03\n", "binary"),
+        (codecs.BOM_UTF8, "no header"),
+        (b"\nlap,vehicle_id\n", "no header"),
+        (b"one word\n1\n", "no header"),
+        (b"2025-01-01,17,GR86-002-2\n", "no header"),
+        (b'"lap,vehicle_id\n', "no header"),
+        (b"x" * 200_000, "no header"),
+        (b"lap,,vehicle_id\n", "no name for column 2"),
+        (b"lap,vehicle_id,lap\n", "'lap' twice"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_its_reason(start: bytes, told: str) -> None:
+    with pytest.raises(MalformedFileError, match=told) as caught:
+        detect_dialect(start, "some/file.csv")
+    assert "some/file.csv" in caught.value.problem
+
+
+def test_a_missing_column_is_named_with_those_that_are_there() -> None:
+    with pytest.raises(MalformedFileError, match="lacks the column timestamp; it has lap, vehicle_id"):
+        read(b"lap,vehicle_id\n1,2\n", "lap", "timestamp")
+
+
+def test_a_header_alone_is_an_empty_table() -> None:
+    assert read(b"lap,vehicle_id\n", "lap") == ([], [])
+
+
+@pytest.mark.parametrize("blank", [b"", b"   ", b",", b" , "])
+def test_a_blank_line_is_no_row_and_keeps_its_number(blank: bytes) -> None:
+    rows, rejects = read(b"lap,vehicle_id\n1,a\n" + blank + b"\n2,b\n")
+    assert [(row.line, row.values["lap"]) for row in rows] == [(2, "1"), (4, "2")]
+    assert rejects == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"5", "too_few_columns"),
+        (b"5,GR86", "too_few_columns"),
+        (b"5,GR86,,surplus", "too_many_columns"),
+        (b"5,GR\x0086,", "nul_byte"),
+        (b"\x00\x00\x00", "nul_byte"),
+        (b'5,"GR86,', "malformed_line"),
+        (b'5,"GR"86,', "malformed_line"),
+        (b"5," + b"x" * 200_000 + b",", "malformed_line"),
+        (b"lap,vehicle_id,expire_at", "repeated_header"),
+        (codecs.BOM_UTF8 + b"lap,vehicle_id,expire_at,", "repeated_header"),
+    ],
+)
+def test_a_bad_line_is_rejected_alone(line: bytes, reason: str) -> None:
+    content = b"lap,vehicle_id,expire_at\n1,a,\n" + line + b"\n2,b,\n"
+    rows, rejects = read(content)
+    assert [row.line for row in rows] == [2, 4]
+    assert [(reject.line, reject.reason) for reject in rejects] == [(3, reason)]
+    assert (rejects[0].file, rejects[0].kind) == ("some/file.csv", FileKind.LAP_END)
+    assert len(rejects[0].detail) <= 200
+    assert "\0" not in rejects[0].detail
+
+
+def test_a_last_line_cut_short_is_never_padded() -> None:
+    assert reasons(b"lap,vehicle_id,expire_at\n1,a,\n2,b") == [(3, "too_few_columns")]
+
+
+def test_a_second_header_in_another_order_holds_for_the_rows_after_it() -> None:
+    rows, rejects = read(b"lap,vehicle_id\n1,a\nvehicle_id,lap\nb,2\n")
+    assert [row.values for row in rows] == [{"lap": "1", "vehicle_id": "a"}, {"vehicle_id": "b", "lap": "2"}]
+    assert [(reject.line, reject.reason) for reject in rejects] == [(3, "repeated_header")]
+
+
+_LINES = st.lists(
+    st.sampled_from([b"1,a,", b"1,a,z", b"1,a", b"", b",,", b"1,a,z,more", b'"1,a,', b"lap,car,end", b"\0,1,2", b" "])
+)
+
+
+@settings(deadline=None)
+@given(_LINES, st.sampled_from([b"\n", b"\r\n"]), st.sampled_from([b"", b"\n"]))
+def test_rows_and_rejects_together_are_the_lines_that_are_not_blank(
+    lines: list[bytes], line_end: bytes, file_end: bytes
+) -> None:
+    content = line_end.join([b"lap,car,end", *lines]) + file_end
+    rows, rejects = read(content)
+    numbered = [number for number, line in enumerate(lines, start=2) if line.strip(b" ,")]
+    assert sorted([row.line for row in rows] + [reject.line or 0 for reject in rejects]) == numbered
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_no_bytes_whatever_after_a_header_are_an_error(tail: bytes) -> None:
+    rows, rejects = read(b"lap,car\n" + tail)
+    lines = [row.line for row in rows] + [reject.line or 0 for reject in rejects]
+    assert len(set(lines)) == len(lines)
+    assert all(line > 1 for line in lines)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_no_bytes_whatever_cause_an_error_of_another_type(content: bytes) -> None:
+    try:
+        dialect = detect_dialect(content, "some/file.csv")
+    except MalformedFileError:
+        return
+    assert len(dialect.columns) > 1
+    assert all(dialect.columns)
+
+
+def test_real_lap_and_timing_files_give_every_line_as_a_row(real_data: Path) -> None:
+    paths = [path for path in real_data.joinpath("grcup").rglob("*.[cC][sS][vV]") if "telemetry" not in path.name]
+    assert len(paths) == 83
+    for path in paths:
+        rows, rejects = read(path.read_bytes())
+        lines = path.read_bytes().split(b"\n")[1:]
+        assert rejects == [], path
+        assert len(rows) == sum(1 for line in lines if line.strip()), path

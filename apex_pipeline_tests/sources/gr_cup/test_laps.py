@@ -1,0 +1,203 @@
+"""Laps: driven ones once, invented ones never, doubtful ones marked."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.schemas import LAPS
+from apex_pipeline.sources.gr_cup.crossings import find_crossings
+from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.laps import derive_laps, split_vehicle_id
+from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
+from apex_pipeline_tests.sources.gr_cup.lap_builder import at_pace, crossings_of, trigger
+
+_CAR = "GR86-022-13"
+_PACE = [99.0, 98.6, 98.9, 99.1, 98.7, 99.3, 98.8, 99.0]
+
+lap_times = st.lists(st.integers(60_000, 400_000).map(lambda ms: ms / 1000), min_size=1, max_size=12)
+
+
+def _laps(triggers: list[Trigger]) -> list[dict[str, Any]]:
+    table, _ = derive_laps("spa", "R1", triggers)
+    assert LAPS.violations(table) == []
+    return table.to_pylist()
+
+
+def _field(cars: int = 6) -> list[Trigger]:
+    """Return other cars at an even pace, so that the session has a measure."""
+    return [item for n in range(cars) for item in crossings_of(f"GR86-1{n:02}-{n}", at_pace(_PACE))]
+
+
+def _own(laps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [lap for lap in laps if lap["vehicle_id"] == _CAR]
+
+
+def test_nothing_in_gives_no_lap() -> None:
+    table, report = derive_laps("spa", "R1", [])
+    assert (table.num_rows, report.laps, report.cars) == (0, 0, 0)
+
+
+def test_one_crossing_makes_no_lap_and_the_car_is_counted() -> None:
+    table, report = derive_laps("spa", "R1", crossings_of(_CAR, [0.0]))
+    assert (table.num_rows, report.cars, report.cars_without_laps, report.crossings) == (0, 1, 1, 1)
+
+
+@given(lap_times)
+def test_lap_times_sum_to_the_time_between_first_and_last_crossing(times: list[float]) -> None:
+    laps = _laps(crossings_of(_CAR, at_pace(times)))
+    assert [lap["lap_time_s"] for lap in laps] == pytest.approx(times, abs=0.0011)
+    assert sum(lap["lap_time_s"] for lap in laps) == pytest.approx(sum(times), abs=0.001 * (len(times) + 1))
+    assert [lap["lap_number"] for lap in laps] == list(range(1, len(times) + 1))
+
+
+@given(lap_times, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_changes_nothing(times: list[float], chance: random.Random) -> None:
+    triggers = crossings_of(_CAR, at_pace(times), with_unit_time=True) + _field(2)
+    shuffled = list(triggers)
+    chance.shuffle(shuffled)
+    assert _laps(shuffled) == _laps(triggers)
+
+
+@given(lap_times, st.data())
+def test_a_repeated_row_changes_nothing_at_all(times: list[float], data: st.DataObject) -> None:
+    triggers = crossings_of(_CAR, at_pace(times))
+    repeated = replace(data.draw(st.sampled_from(triggers)), line=900)
+    assert _laps([*triggers, repeated]) == _laps(triggers)
+
+
+@given(lap_times, st.data())
+def test_a_bounce_changes_no_lap_time(times: list[float], data: st.DataObject) -> None:
+    triggers = crossings_of(_CAR, at_pace(times))
+    origin = data.draw(st.sampled_from(triggers))
+    bounce = replace(origin, trigger_utc_ms=origin.trigger_utc_ms + data.draw(st.integers(1, 208)), unit_lap=99)
+    with_bounce = _laps([*triggers, bounce])
+    assert [lap["lap_time_s"] for lap in with_bounce] == [lap["lap_time_s"] for lap in _laps(triggers)]
+
+
+def test_a_bounce_as_the_units_send_it_makes_no_lap_and_is_marked() -> None:
+    """Lap n, lap n + 1 with value 0, lap n with value 43 ms: three rows within 31 ms at one crossing."""
+    triggers = crossings_of(_CAR, at_pace(_PACE), with_unit_time=True)
+    at = at_pace(_PACE)[3]
+    triggers += [
+        trigger(_CAR, at + 0.001, FileKind.LAP_TIME, 4, 0.0),
+        trigger(_CAR, at + 0.031, FileKind.LAP_TIME, 3, 0.043),
+    ]
+    laps = _laps(triggers)
+    assert len(laps) == len(_PACE)
+    assert laps[2]["flags"] == ["bounced_trigger"]
+    assert (laps[2]["unit_lap"], laps[2]["unit_lap_time_s"]) == (3, pytest.approx(98.9))
+    assert all(lap["is_valid"] for lap in laps)
+
+
+def test_two_passings_are_told_apart_at_five_seconds() -> None:
+    near = [trigger(_CAR, second, FileKind.LAP_END, 1) for second in (0.0, 4.9, 9.8)]
+    far = [trigger(_CAR, second, FileKind.LAP_END, 1) for second in (0.0, 5.0)]
+    assert (len(find_crossings(near)[_CAR]), len(find_crossings(far)[_CAR])) == (1, 2)
+
+
+def test_a_late_stamp_marks_both_laps_and_neither_counts() -> None:
+    """Barber race 1, GR86-036-98: stamped 35 s late, 98.4 s twice became 133.2 s and 63.6 s."""
+    laps = _own(_laps(_field() + crossings_of(_CAR, at_pace([98.4, 98.5, 133.2, 63.6, 98.4, 98.6]))))
+    assert ["late_trigger_pair" in lap["flags"] for lap in laps] == [False, False, True, True, False, False]
+    assert [lap["is_valid"] for lap in laps] == [True, True, False, False, True, True]
+
+
+def test_a_mistake_followed_by_a_good_lap_is_no_late_stamp() -> None:
+    laps = _own(_laps(_field() + crossings_of(_CAR, at_pace([98.4, 98.5, 104.0, 97.2, 98.4]))))
+    assert all(lap["is_valid"] for lap in laps)
+
+
+def test_a_lonely_fast_lap_does_not_count_and_one_in_company_does() -> None:
+    lonely = _own(_laps(_field() + crossings_of(_CAR, at_pace([98.4, 92.0, 98.5]))))
+    assert [lap["is_valid"] for lap in lonely] == [True, False, True]
+    assert "implausibly_short" in lonely[1]["flags"]
+    company = _own(_laps(_field() + crossings_of(_CAR, at_pace([98.4, 92.0, 92.5, 93.0, 98.5]))))
+    assert all(lap["is_valid"] for lap in company)
+
+
+def test_a_lap_nobody_can_drive_never_counts_even_in_company() -> None:
+    laps = _own(_laps(_field() + crossings_of(_CAR, at_pace([98.4, 26.0, 26.1, 26.2, 98.5]))))
+    assert [lap["is_valid"] for lap in laps] == [True, False, False, False, True]
+
+
+def test_a_double_lap_at_racing_pace_misses_a_crossing() -> None:
+    laps = _own(_laps(_field() + crossings_of(_CAR, at_pace([98.4, 98.6, 197.5, 98.5]))))
+    assert (laps[2]["flags"], laps[2]["is_valid"]) == (["missing_crossing"], False)
+
+
+def test_a_slow_lap_of_the_whole_field_is_real() -> None:
+    slow = [99.0, 98.6, 200.0, 99.1, 98.7]
+    triggers = [item for n in range(5) for item in crossings_of(f"GR86-1{n:02}-{n}", at_pace(slow))]
+    laps = _laps(triggers)
+    assert [lap["flags"] for lap in laps if lap["lap_number"] == 3] == [["slow_field"]] * 5
+    assert all(lap["is_valid"] for lap in laps)
+
+
+def test_a_real_lap_over_300_s_is_kept() -> None:
+    laps = _own(_laps(_field() + crossings_of(_CAR, at_pace([98.4, 461.9, 98.5, 98.7]))))
+    assert (laps[1]["flags"], laps[1]["is_valid"], laps[1]["lap_time_s"]) == (["long_lap"], True, 461.9)
+
+
+def test_confidence_says_what_the_time_rests_on() -> None:
+    triggers = crossings_of(_CAR, at_pace(_PACE), with_unit_time=True)
+    wrong = [replace(t, unit_value_ms=(t.unit_value_ms or 0) + 700) if t.unit_lap == 4 else t for t in triggers]
+    laps = _laps(wrong)
+    assert [lap["confidence"] for lap in laps] == [0.95, 0.95, 0.95, 0.5, 0.95, 0.95, 0.95, 0.95]
+    assert laps[3]["flags"] == ["unit_value_disagrees"]
+    assert {lap["confidence"] for lap in _laps(crossings_of(_CAR, at_pace(_PACE)))} == {0.9}
+
+
+def test_a_lost_count_is_null_and_marked() -> None:
+    triggers = [replace(t, unit_lap=None) if t.unit_lap == 3 else t for t in crossings_of(_CAR, at_pace(_PACE))]
+    laps = _laps(triggers)
+    assert (laps[2]["unit_lap"], laps[2]["flags"]) == (None, ["unit_lap_lost"])
+    assert laps[2]["is_valid"]
+
+
+@pytest.mark.parametrize(
+    ("vehicle_id", "chassis", "number"),
+    [
+        ("GR86-022-13", "022", "13"),
+        ("GR86-037-03", "037", "03"),
+        ("GR86-002-000", "002", None),
+        ("GT4-AMR-7-99", "AMR-7", "99"),
+        ("car7", "car7", None),
+    ],
+)
+def test_the_number_is_text_and_000_is_none(vehicle_id: str, chassis: str, number: str | None) -> None:
+    assert split_vehicle_id(vehicle_id) == (chassis, number)
+
+
+def _real_triggers(real_data: Path) -> dict[tuple[str | None, str | None], list[Trigger]]:
+    root = real_data / "grcup"
+    by_session: dict[tuple[str | None, str | None], list[Trigger]] = {}
+    for item in identify(look_at(root), None):
+        if item.status == "ready" and item.kind in {FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME}:
+            with (root / item.path).open("rb") as stream:
+                found, rejects = read_triggers(stream, item)
+            assert rejects == []
+            by_session.setdefault((item.track, item.session), []).extend(found)
+    return by_session
+
+
+def test_the_real_races_give_the_laps_counted_by_hand_and_the_naive_merge_a_false_best(real_data: Path) -> None:
+    triggers = _real_triggers(real_data)
+    for session, count, best in (("R1", 499, 97.007), ("R2", 511, 96.693)):
+        table, _ = derive_laps("barber_motorsports_park", session, triggers["barber_motorsports_park", session])
+        laps = table.to_pandas()
+        fastest = laps[laps["is_valid"]].nsmallest(1, "lap_time_s").to_dict("records")[0]
+        assert (len(laps), fastest["lap_time_s"], fastest["vehicle_id"]) == (count, best, _CAR)
+    folder = real_data / "grcup" / "barber"
+    start, end = (
+        pd.read_csv(folder / f"R1_barber_lap_{kind}.csv", parse_dates=["timestamp"]) for kind in ("start", "end")
+    )
+    naive = start.merge(end, on=["vehicle_id", "lap"], suffixes=("_start", "_end"))
+    seconds = (naive["timestamp_end"] - naive["timestamp_start"]).dt.total_seconds()
+    assert seconds[(seconds > 60) & (seconds < 300)].min() == pytest.approx(63.605)
