@@ -155,8 +155,8 @@ RESULTS = Table(
     name="results",
     folder="tables",
     meaning="One row per car, classification and version (official or provisional); prefer is_final.",
-    key=("version", "position", "car_number"),
-    order=("version", "position"),
+    key=("version", "car_number", "source_file", "source_row"),
+    order=("version", "position", "car_number"),
     columns=(
         _TRACK,
         _SESSION,
@@ -170,7 +170,7 @@ RESULTS = Table(
         Column(
             "is_final", "flag", "The row is of the session's best version: official if there is one.", is_required=True
         ),
-        Column("position", "integer", "Place.", is_required=True, at_least=1),
+        Column("position", "integer", "Place; null for a car that did not start.", at_least=1),
         replace(_CAR_NUMBER, is_required=True, meaning="Number as printed, text."),
         Column("status", "label", "Classified, Not started …"),
         Column("laps_completed", "integer", "Laps completed.", at_least=0),

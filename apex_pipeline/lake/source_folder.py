@@ -133,6 +133,10 @@ class _reader:  # noqa: N801  -- used as a function; a class so that it can be c
             raise VanishedFileError(
                 f"{self._file.path} was there a moment ago and is gone.", "Run the sync again once copying has ended."
             ) from None
+        except OSError as error:
+            raise SourceError(
+                f"{self._file.path} cannot be read: {error.strerror}.", "Check the disk and the file's permissions."
+            ) from error
 
 
 __all__ = ["SourceFile", "SourceFolder", "identify", "look_at"]

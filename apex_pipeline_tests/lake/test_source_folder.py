@@ -81,3 +81,15 @@ def test_a_file_that_vanishes_between_listing_and_reading_is_told(tmp_path: Path
     (tmp_path / "R1_spa_lap_start.csv").unlink()
     with pytest.raises(VanishedFileError, match=r"R1_spa_lap_start\.csv was there a moment ago"):
         identify(folder, None)
+
+
+def test_a_file_the_disk_cannot_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "R1_spa_lap_start.csv").write_text("lap,vehicle_id\n")
+    folder = look_at(tmp_path)
+
+    def fail(*_: object) -> object:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(SourceError, match=r"R1_spa_lap_start\.csv cannot be read: Input/output error"):
+        identify(folder, None)

@@ -91,7 +91,7 @@ _SECTIONS = (
     _Field("group_name", ("GROUP",), _text),
 )
 _RESULTS = (
-    _Field("position", ("POSITION",), parse_integer, is_required=True),
+    _Field("position", ("POSITION",), parse_integer),
     _Field("car_number", ("NUMBER",), _text, is_required=True),
     _Field("status", ("STATUS",), _text),
     _Field("laps_completed", ("LAPS",), parse_integer),
@@ -140,7 +140,7 @@ def read_results(stream: BinaryIO, identity: FileIdentity) -> Parsed:
     """Read one classification (``00_`` or ``03_`` file).
 
     Raises:
-        MalformedFileError: The file is empty, binary, or lacks position or number.
+        MalformedFileError: The file is empty, binary, or lacks the number.
     """
     pairs, parsed = _read(stream, identity, _RESULTS, also_read=("GAP_FIRST",))
     for row, source in pairs:
@@ -200,13 +200,14 @@ def _published(source: CsvRow, fields: Sequence[_Field]) -> tuple[Row, str | Non
 
 def official_laps_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:
     """Return the table ``official_laps`` of all files of a session, and what went into it."""
-    merged = _merge(parsed, OFFICIAL_LAPS)
+    merged = _merge(parsed, OFFICIAL_LAPS, OFFICIAL_LAPS.key)
     return _table(OFFICIAL_LAPS, track, session, merged), merged
 
 
 def results_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:
     """Return the table ``results``: every version, the best one of the session marked final; official wins."""
-    merged = _merge(parsed, RESULTS)
+    # A car number may stand twice in one classification (03 and 3 anonymised alike); the place tells them apart.
+    merged = _merge(parsed, RESULTS, ("version", "car_number", "position"))
     present = {row["version"] for row in merged.rows}
     final = next((version for version in ("official", "unstated", "provisional") if version in present), None)
     for row in merged.rows:
@@ -216,11 +217,11 @@ def results_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[p
 
 def weather_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:
     """Return the table ``weather`` of all files of a session."""
-    merged = _merge(parsed, WEATHER)
+    merged = _merge(parsed, WEATHER, ("observed_utc",))
     return _table(WEATHER, track, session, merged), merged
 
 
-def _merge(parsed: Sequence[Parsed], table: Table) -> Parsed:
+def _merge(parsed: Sequence[Parsed], table: Table, key: tuple[str, ...]) -> Parsed:
     """Put the files of a kind together.
 
     A row that two files agree on is kept once; where they differ the first file's row is kept and the other rejected,
@@ -229,7 +230,7 @@ def _merge(parsed: Sequence[Parsed], table: Table) -> Parsed:
     by_key: dict[tuple[object, ...], Row] = {}
     rejects = [reject for part in parsed for reject in part.rejects]
     for row in (row for part in parsed for row in part.rows):
-        first = by_key.setdefault(tuple(row[name] for name in table.key), row)
+        first = by_key.setdefault(tuple(row[name] for name in key), row)
         if first is not row and _facts(first) != _facts(row):
             rejects.append(_conflict(row, first, table))
     dropped = {name for part in parsed for name in part.dropped_columns}
@@ -252,7 +253,7 @@ def _conflict(row: Row, first: Row, table: Table) -> Reject:
 
 
 def _table(table: Table, track: str, session: str, merged: Parsed) -> pa.Table:
-    rows = sorted(merged.rows, key=lambda row: tuple(row[name] for name in table.order))  # type: ignore[arg-type]
+    rows = sorted(merged.rows, key=lambda row: tuple((row[name] is None, row[name]) for name in table.order))
     return table.from_rows([{"track": track, "session": session, **row} for row in rows])
 
 
