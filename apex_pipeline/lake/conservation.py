@@ -10,10 +10,7 @@ from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from apex_pipeline.sources.gr_cup.telemetry.conversion import TelemetryReport
-
-# Key in a telemetry file's own metadata: the counts of its conversion, as JSON.
-COUNTS_KEY = "apex.telemetry_counts"
+from apex_pipeline.sources.gr_cup.telemetry.report import COUNTS_KEY, TelemetryReport
 
 # Columns of the wide table that are not channels, hence hold no reading.
 _NOT_CHANNELS = frozenset(
@@ -63,4 +60,4 @@ def read_counts(stream: BinaryIO) -> dict[str, int] | None:
     return json.loads(entry) if entry else None
 
 
-__all__ = ["COUNTS_KEY", "count_cells", "counts_as_metadata", "read_counts"]
+__all__ = ["count_cells", "counts_as_metadata", "read_counts"]

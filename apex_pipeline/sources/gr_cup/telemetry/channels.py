@@ -1,6 +1,7 @@
 """The names of channels: what the cars send and what we publish."""
 
 import re
+from collections.abc import Iterable
 
 from apex_pipeline.schemas import TELEMETRY
 
@@ -34,9 +35,27 @@ def column_of(channel: str) -> str:
     return f"channel_{name}" if name.lower() in _TAKEN else name
 
 
+def columns_of(channels: Iterable[str]) -> dict[str, str]:
+    """Return the column of each raw channel of a session.
+
+    Two spellings of a described channel share its column. Two unknown ones whose names differ only in what a column
+    cannot carry do not: nothing says that they measure the same, so the later one in sort order is numbered.
+    """
+    columns: dict[str, str] = {}
+    taken: set[str] = set()
+    for channel in sorted(channels):
+        column = name = column_of(channel)
+        number = 2
+        while not is_known(channel) and column.lower() in taken:
+            column, number = f"{name}_{number}", number + 1
+        taken.add(column.lower())
+        columns[channel] = column
+    return columns
+
+
 def is_known(channel: str) -> bool:
     """Tell whether a raw channel has a description."""
     return channel.lower() in PUBLISHED_NAMES
 
 
-__all__ = ["PUBLISHED_NAMES", "column_of", "is_known"]
+__all__ = ["PUBLISHED_NAMES", "column_of", "columns_of", "is_known"]

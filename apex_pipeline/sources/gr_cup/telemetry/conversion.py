@@ -4,11 +4,12 @@ Here belongs the order of the steps, the bounds on memory, and the file that is 
 disk and spills what does not fit; the wide rows exist for one car at a time.
 """
 
+import errno
 import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,16 +25,24 @@ from apex_pipeline.sources.gr_cup.files import Reject
 from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clocks
 from apex_pipeline.sources.gr_cup.telemetry.loading import (
+    UNREADABLE_LAP,
     TelemetryFile,
-    count_lines,
     create_table,
     load_file,
     rows_of,
     shape_of,
     sql_text,
+    vanished,
 )
 from apex_pipeline.sources.gr_cup.telemetry.locating import count_rejects, locate_rejects
-from apex_pipeline.sources.gr_cup.telemetry.report import CarClock, TelemetryCounts, TelemetryReport
+from apex_pipeline.sources.gr_cup.telemetry.report import (
+    COUNTS_KEY,
+    TOLD_REJECTS,
+    CarClock,
+    TelemetryCounts,
+    TelemetryReport,
+)
+from apex_pipeline.sources.gr_cup.telemetry.surveying import survey_lines, write_clean_copy
 from apex_pipeline.sources.gr_cup.telemetry.widening import channels_in, published_schema, widen_car
 
 # DuckDB goes about 100 MB over its limit, the interpreter with Dagster needs 250 MB and one car's rows up to 150 MB:
@@ -46,10 +55,6 @@ _THREADS = 2
 # 24 % smaller than dictionaries, and quicker to write. More columns split by bytes made it larger.
 _DELTA = ("sample_time_utc", "car_time", "received_time_utc")
 _BYTE_SPLIT = ("latitude_deg", "longitude_deg")
-
-
-# Entry of the file's own metadata that holds its TelemetryCounts as JSON: a published file tells its own conservation.
-COUNTS_KEY = "apex.telemetry_counts"
 
 
 @dataclass(frozen=True)
@@ -90,65 +95,94 @@ def convert_telemetry(
 
     Raises:
         MalformedFileError: A file is empty, binary, or lacks a column it cannot do without.
+        VanishedFileError: A file is gone.
         ConservationError: Readings in do not equal cells out plus duplicates plus rejects.
-        StoreFullError: The disk of the scratch folder is full.
+        StoreFullError: Memory and the disk of the scratch folder do not suffice.
     """
-    workspace.scratch.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".partial")
     try:
-        with _database(workspace) as connection:
-            report = _convert(connection, key, files, laps, partial, workspace, dict(metadata or {}))
+        with _scratch_folder(workspace) as folder, _database(folder, workspace.memory_limit) as connection:
+            loaded = _load(connection, files, folder, workspace.progress)
+            report = _write(connection, key, loaded, laps, partial, dict(metadata or {}))
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
     return report
 
 
+@dataclass
+class _Loaded:
+    """What loading the files told: the readings that went in, and the rejects, all counted and the first ones told."""
+
+    readings_in: int
+    reasons: Counter[str]
+    rejects: list[Reject]
+
+
 @contextmanager
-def _database(workspace: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a DuckDB on disk within bounds; it is gone afterwards."""
+def _scratch_folder(workspace: Workspace) -> Generator[Path]:
+    """Give a folder that is gone afterwards; a disk that is full meanwhile is said to be."""
+    workspace.scratch.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="telemetry-", dir=workspace.scratch))
     try:
-        with duckdb.connect(str(folder / "readings.duckdb")) as connection:
-            limit = int(workspace.memory_limit * _DUCKDB_SHARE / 1_000_000)
-            connection.execute(f"SET memory_limit = '{limit}MB'")
-            connection.execute("SET temp_directory = " + sql_text(str(folder)))
-            connection.execute(f"SET threads = {_THREADS}")
-            connection.execute("SET TimeZone = 'UTC'")
-            # The order of the rows means nothing here, and keeping it costs memory.
-            connection.execute("SET preserve_insertion_order = false")
-            yield connection
+        yield folder
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        raise StoreFullError(
-            f"The conversion ran out of room in {workspace.scratch}: {str(error).splitlines()[0]}.",
-            "Free disk space there, point APEX_STATE_DIR to a larger disk, or raise APEX_MEMORY_LIMIT.",
-        ) from error
+        raise _no_room(workspace, str(error).splitlines()[0]) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise _no_room(workspace, "no space left on device") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _convert(
+def _no_room(workspace: Workspace, said: str) -> StoreFullError:
+    return StoreFullError(
+        f"The conversion ran out of memory or disk in {workspace.scratch}: {said}.",
+        "Raise APEX_MEMORY_LIMIT, free disk space there, or point APEX_STATE_DIR to a larger disk.",
+    )
+
+
+@contextmanager
+def _database(folder: Path, memory_limit: int) -> Generator[duckdb.DuckDBPyConnection]:
+    """Give a DuckDB on disk within bounds."""
+    with duckdb.connect(str(folder / "readings.duckdb")) as connection:
+        connection.execute(f"SET memory_limit = '{int(memory_limit * _DUCKDB_SHARE / 1_000_000)}MB'")
+        connection.execute("SET temp_directory = " + sql_text(str(folder)))
+        connection.execute(f"SET threads = {_THREADS}")
+        connection.execute("SET TimeZone = 'UTC'")
+        # The order of the rows means nothing here, and keeping it costs memory.
+        connection.execute("SET preserve_insertion_order = false")
+        yield connection
+
+
+def _write(
     connection: duckdb.DuckDBPyConnection,
     key: SessionKey,
-    files: Sequence[TelemetryFile],
+    loaded: _Loaded,
     laps: pa.Table | None,
     output: Path,
-    workspace: Workspace,
     metadata: dict[str, str],
 ) -> TelemetryReport:
-    rejects, reasons, readings_in = _load(connection, files, workspace.progress)
     clocks = measure_clocks(connection)
     channels = channels_in(connection)
     schema = published_schema(channels)
     schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
+    rejected = sum(loaded.reasons.values())
     with _writer(output, schema) as writer:
         written = _write_cars(writer, connection, key, clocks, channels, laps)
-        counts = TelemetryCounts(readings_in=readings_in, rejected=sum(reasons.values()), cars=len(clocks), **written)
+        counts = TelemetryCounts(readings_in=loaded.readings_in, rejected=rejected, cars=len(clocks), **written)
         _require_conserved(key, counts)
         # The footer is written when the writer closes, so what is known last still gets in.
         writer.add_key_value_metadata({COUNTS_KEY: json.dumps(asdict(counts))})
-    unknown = tuple(channel for channel in channels if not is_known(channel))
-    return TelemetryReport(counts, tuple(rejects), dict(sorted(reasons.items())), tuple(clocks), unknown)
+    return TelemetryReport(
+        counts=counts,
+        rejects=tuple(loaded.rejects),
+        rejects_by_reason=dict(sorted(loaded.reasons.items())),
+        clocks=tuple(clocks),
+        unknown_channels=tuple(channel for channel in channels if not is_known(channel)),
+        unreadable_laps=_count(connection, f"unit_lap = {UNREADABLE_LAP} AND problem IS NULL"),
+    )
 
 
 def _require_conserved(key: SessionKey, counts: TelemetryCounts) -> None:
@@ -161,35 +195,47 @@ def _require_conserved(key: SessionKey, counts: TelemetryCounts) -> None:
 
 
 def _load(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[TelemetryFile], progress: Progress | None
-) -> tuple[list[Reject], Counter[str], int]:
-    """Load every file; return the rejects told one by one, all of them counted, and the readings that went in."""
+    connection: duckdb.DuckDBPyConnection, files: Sequence[TelemetryFile], folder: Path, progress: Progress | None
+) -> _Loaded:
     create_table(connection)
-    rejects: list[Reject] = []
-    reasons: Counter[str] = Counter()
-    readings_in = 0
+    loaded = _Loaded(0, Counter(), [])
     for number, file in enumerate(files):
-        shape = shape_of(file)
-        lines = count_lines(file, progress)
-        try:
-            load_file(connection, number, file, shape)
-        except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
-            raise MalformedFileError(
-                f"{file.identity.path} cannot be read: {str(error).splitlines()[0]}.", "Export it again."
-            ) from error
-        reasons.update(count_rejects(connection, number, shape))
-        rejects += locate_rejects(connection, number, file, shape)
-        readings_in += _readings_in(connection, number, lines, is_listed=shape.is_listed)
-    return rejects, reasons, readings_in
+        _load_one(connection, number, file, folder, progress, loaded)
+    return loaded
 
 
-def _readings_in(connection: duckdb.DuckDBPyConnection, number: int, lines: int, *, is_listed: bool) -> int:
-    """Return the readings of a file: its data lines, or where lines hold lists the elements of the lines that fit."""
-    if not is_listed:
-        return lines
-    ((elements,),) = rows_of(connection, "SELECT count(*) FROM reading WHERE file_number = $n", {"n": number})
-    ((bad,),) = rows_of(connection, f"SELECT count(*) FROM bad_line_{number}")  # noqa: S608  -- our own number
-    return int(elements + bad)
+def _load_one(
+    connection: duckdb.DuckDBPyConnection,
+    number: int,
+    file: TelemetryFile,
+    folder: Path,
+    progress: Progress | None,
+    loaded: _Loaded,
+) -> None:
+    shape = shape_of(file)
+    survey = survey_lines(file, shape, progress)
+    readable = write_clean_copy(file, shape, folder / "clean.csv") if survey.broken else file
+    try:
+        load_file(connection, number, readable, shape)
+    except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
+        raise MalformedFileError(
+            f"{file.identity.path} cannot be read: {str(error).splitlines()[0]}.", "Export it again."
+        ) from error
+    except duckdb.IOException as error:
+        if readable.path.exists():
+            raise
+        raise vanished(file) from error
+    loaded.reasons.update(survey.broken)
+    loaded.reasons.update(count_rejects(connection, number))
+    told = [*survey.told, *locate_rejects(connection, number, readable, shape)]
+    loaded.rejects += sorted(told, key=lambda reject: reject.line or 0)[:TOLD_REJECTS]
+    # The lines come from the survey. A line that holds a list is as many readings as it has elements.
+    loaded.readings_in += survey.lines + _count(connection, f"file_number = {number} AND position > 1")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, condition: str) -> int:
+    ((readings,),) = rows_of(connection, f"SELECT count(*) FROM reading WHERE {condition}")  # noqa: S608  -- constants
+    return int(readings)
 
 
 def _write_cars(
@@ -234,4 +280,4 @@ def _writer(output: Path, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-__all__ = ["COUNTS_KEY", "TelemetryFile", "TelemetryReport", "Workspace", "convert_telemetry"]
+__all__ = ["TelemetryFile", "TelemetryReport", "Workspace", "convert_telemetry"]

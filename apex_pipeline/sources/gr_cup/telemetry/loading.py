@@ -1,32 +1,40 @@
 """From CSV text to typed readings in a DuckDB table on disk.
 
-Columns are bound by the names in the file's header, never by position alone, and every type is declared: DuckDB's own
-detection reads other types from other files. A line that does not fit is recorded by DuckDB with its line number; what
-fits but cannot be meant (no time zone, not a number, another race) is marked with its problem and never becomes a cell.
+Columns are bound by the names in the file's header, never by position alone. All are read as text and turned into their
+type here: DuckDB's own detection reads other types from other files, and its list of rejected lines lies in memory
+whatever the limit. What cannot be meant (no time zone, not a number, another race) is marked with its problem and never
+becomes a cell. Broken lines do not come here (``surveying``); what DuckDB still refuses is recorded with its line.
 """
 
 import gzip
+import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError, VanishedFileError
-from apex_pipeline.progress import Progress
 from apex_pipeline.sources.gr_cup.csv_files import Dialect, detect_dialect
 from apex_pipeline.sources.gr_cup.files import FileIdentity
 from apex_pipeline.sources.gr_cup.triggers import LOST_LAP
 
-# A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything near this is no line.
-_LONGEST_LINE_BYTES = 4_000_000
+# Twice the longest line that comes here; DuckDB's buffers are a multiple of it.
+_MAX_LINE_BYTES = 2_000_000
 _HEADER_BYTES = 65_536
-_BLOCK_BYTES = 4_000_000
+_UNPACKED_BYTES = 1_000_000
+
+# What stands in unit_lap for a lap that is none; where the unit lost count, null does.
+UNREADABLE_LAP = -1
+
+# A file open for reading bytes, compressed or not.
+Bytes = BinaryIO | gzip.GzipFile | io.BufferedReader
 
 _COMMON = ("vehicle_id", "timestamp", "meta_time", "lap")
 _LONG = ("telemetry_name", "telemetry_value")
@@ -38,15 +46,15 @@ INSTANT = r"\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1
 
 _SCHEMA = """
 CREATE OR REPLACE TABLE reading (
-    file_number UTINYINT, vehicle_id VARCHAR, channel VARCHAR, value DOUBLE,
+    file_number INTEGER, position INTEGER, vehicle_id VARCHAR, channel VARCHAR, value DOUBLE,
     car_ms BIGINT, received_ms BIGINT, unit_lap INTEGER, problem VARCHAR)
 """
 
 # A line that holds a list of readings becomes one row per element; a list nobody can read, one row without a reading.
 _ELEMENTS = """
-SELECT *, unnest(CASE WHEN json_valid(value) AND json_array_length(value) > 0
-                      THEN json_extract(value, '$[*]') ELSE [NULL] END) AS element
-FROM ({rows})
+SELECT * EXCLUDE elements, unnest(elements) AS element, unnest(range(1, len(elements) + 1)) AS position
+FROM (SELECT *, CASE WHEN json_valid(value) AND json_array_length(value) > 0
+                     THEN json_extract(value, '$[*]') ELSE [NULL] END AS elements FROM ({rows}))
 """
 
 
@@ -57,19 +65,23 @@ class TelemetryFile:
     Attributes:
         path: Where it is; may have any name.
         identity: What it is; ``identity.path`` tells by its ending whether it is compressed.
+        is_clean_copy: Our own copy without broken lines; it is never compressed.
     """
 
     path: Path
     identity: FileIdentity
+    is_clean_copy: bool = False
 
     @property
     def compression(self) -> str:
         """``gzip``, ``zstd`` or ``none``."""
+        if self.is_clean_copy:
+            return "none"
         suffix = Path(self.identity.path.lower()).suffix
         return {".gz": "gzip", ".zst": "zstd"}.get(suffix, "none")
 
     @contextmanager
-    def open_text(self) -> Iterator[IO[bytes]]:
+    def open_text(self) -> Generator[Bytes]:
         """Give the file's uncompressed bytes.
 
         Raises:
@@ -81,17 +93,24 @@ class TelemetryFile:
                 with gzip.open(self.path, "rb") as stream:
                     yield stream
             elif self.compression == "zstd":
-                with pa.CompressedInputStream(pa.OSFile(str(self.path)), "zstd") as stream:
+                # Arrow's stream has no readline; Python's buffer around it has.
+                unpacked = pa.CompressedInputStream(pa.OSFile(str(self.path)), "zstd")
+                with io.BufferedReader(unpacked, _UNPACKED_BYTES) as stream:
                     yield stream
             else:
                 with self.path.open("rb") as stream:
                     yield stream
         except FileNotFoundError:
-            raise VanishedFileError(
-                f"{self.identity.path} was there a moment ago and is gone.", "Run the sync again."
-            ) from None
+            raise vanished(self) from None
         except (EOFError, OSError, zlib.error) as error:
+            if getattr(error, "errno", None) is not None:
+                raise  # the machine's trouble, not the file's
             raise MalformedFileError(f"{self.identity.path} cannot be read: {error}.", "Export it again.") from error
+
+
+def vanished(file: TelemetryFile) -> VanishedFileError:
+    """Return the error for a file that is gone."""
+    return VanishedFileError(f"{file.identity.path} was there a moment ago and is gone.", "Run the sync again.")
 
 
 @dataclass(frozen=True)
@@ -118,7 +137,7 @@ def shape_of(file: TelemetryFile) -> Shape:
     """
     with file.open_text() as stream:
         start = stream.read(_HEADER_BYTES)
-    dialect = detect_dialect(start, file.identity.path)
+    dialect = _dialect_of(start, file.identity.path)
     columns = set(dialect.columns)
     is_listed = not set(_LONG) <= columns and set(_LISTED) <= columns
     missing = [name for name in (*_COMMON, *(_LISTED if is_listed else _LONG)) if name not in columns]
@@ -128,6 +147,20 @@ def shape_of(file: TelemetryFile) -> Shape:
             "Check that it is a telemetry file.",
         )
     return Shape(dialect, is_listed, is_quoted=is_listed or b'"' in start)
+
+
+def _dialect_of(start: bytes, path: str) -> Dialect:
+    if b"\r" in start.partition(b"\n")[0].removesuffix(b"\r"):
+        raise MalformedFileError(f"{path} has lines that end in CR alone.", "Export it with LF or CRLF.")
+    dialect = detect_dialect(start, path)
+    # SQL does not tell names apart by case.
+    alike = Counter(name.casefold() for name in dialect.columns)
+    repeated = [name for name in dialect.columns if alike[name.casefold()] > 1]
+    if repeated:
+        raise MalformedFileError(
+            f"{path} has columns that differ only in case: {', '.join(repeated)}.", "Export it with one of each name."
+        )
+    return dialect
 
 
 def rows_of(
@@ -143,7 +176,7 @@ def create_table(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def load_file(connection: duckdb.DuckDBPyConnection, number: int, file: TelemetryFile, shape: Shape) -> None:
-    """Append a file's readings to the table ``reading``; lines that do not fit go to ``bad_line_{number}``."""
+    """Append a file's readings to the table ``reading``; lines DuckDB refuses go to ``bad_line_{number}``."""
     session = re.fullmatch(r"(?:\d{4}_)?R(\d+)", file.identity.session or "")
     connection.execute(
         f"INSERT INTO reading {_select(file, shape, number)}",
@@ -161,23 +194,30 @@ def _select(file: TelemetryFile, shape: Shape, number: int) -> str:
     has_session = "meta_session" in shape.dialect.columns
     race = "TRY_CAST(regexp_extract(meta_session, '^R(\\d+)$', 1) AS INTEGER)" if has_session else "NULL"
     if shape.is_listed:
-        raw = _ELEMENTS.format(rows=_read_csv(file, shape, number))
+        raw, position, is_list = (
+            _ELEMENTS.format(rows=_read_csv(file, shape, number)),
+            "position",
+            "element IS NOT NULL",
+        )
         channel = "json_extract_string(element, '$.name')"
         reading = "TRY_CAST(json_extract_string(element, '$.value') AS DOUBLE)"
     else:
-        raw, channel, reading = _read_csv(file, shape, number), "telemetry_name", "telemetry_value"
+        raw, position, is_list = _read_csv(file, shape, number), "1", "true"
+        channel, reading = "telemetry_name", "TRY_CAST(telemetry_value AS DOUBLE)"
     return f"""
-        SELECT {number}, vehicle_id, channel, value, car_ms, received_ms,
-            CASE WHEN unit_lap >= 0 AND unit_lap <> {LOST_LAP} THEN unit_lap END,
-            CASE WHEN coalesce(vehicle_id, '') = '' THEN 'no_vehicle'
+        SELECT {number}, position, vehicle_id, channel, value, car_ms, received_ms,
+            CASE WHEN unit_lap = {LOST_LAP} THEN NULL WHEN unit_lap >= 0 THEN unit_lap ELSE {UNREADABLE_LAP} END,
+            CASE WHEN vehicle_id = 'vehicle_id' AND lap = 'lap' THEN 'repeated_header'
+                 WHEN coalesce(vehicle_id, '') = '' THEN 'no_vehicle'
+                 WHEN NOT is_list THEN 'bad_list'
                  WHEN coalesce(channel, '') = '' THEN 'no_channel'
-                 WHEN contains(vehicle_id, chr(0)) OR contains(channel, chr(0)) THEN 'nul_byte'
                  WHEN value IS NULL THEN 'bad_number'
                  WHEN NOT isfinite(value) THEN 'not_a_number'
                  WHEN car_ms IS NULL OR received_ms IS NULL THEN 'bad_time'
                  WHEN race <> $race THEN 'wrong_session' END
-        FROM (SELECT vehicle_id, {channel} AS channel, {reading} AS value, {_milliseconds("timestamp")} AS car_ms,
-                     {_milliseconds("meta_time")} AS received_ms, TRY_CAST(lap AS INTEGER) AS unit_lap, {race} AS race
+        FROM (SELECT {position} AS position, {is_list} AS is_list, vehicle_id, {channel} AS channel, {reading} AS value,
+                     {_milliseconds("timestamp")} AS car_ms, {_milliseconds("meta_time")} AS received_ms,
+                     lap, TRY_CAST(lap AS INTEGER) AS unit_lap, {race} AS race
               FROM ({raw}))"""  # noqa: S608  -- built from constants and our own numbers
 
 
@@ -188,14 +228,13 @@ def _milliseconds(column: str) -> str:
 
 
 def _read_csv(file: TelemetryFile, shape: Shape, number: int) -> str:
-    types = {name: "DOUBLE" if name == "telemetry_value" else "VARCHAR" for name in shape.dialect.columns}
-    columns = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in types.items())
+    columns = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in shape.dialect.columns)
     quote = '"' if shape.is_quoted else ""
     return f"""
         SELECT * FROM read_csv($path, columns = {{{columns}}}, header = false, skip = 1, auto_detect = false,
             delim = {sql_text(shape.dialect.delimiter)}, quote = '{quote}', escape = '{quote}',
             encoding = '{shape.dialect.encoding}', compression = '{file.compression}',
-            max_line_size = {_LONGEST_LINE_BYTES}, null_padding = false,
+            max_line_size = {_MAX_LINE_BYTES}, null_padding = false,
             store_rejects = true, rejects_limit = 0, rejects_table = 'bad_{number}', rejects_scan = 'scan_{number}')
         """  # noqa: S608  -- built from constants, the file's own header quoted, and our own numbers
 
@@ -205,47 +244,16 @@ def sql_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def count_lines(file: TelemetryFile, progress: Progress | None) -> int:
-    """Count the data lines of a file without the engine that converts them; empty lines are none.
-
-    This figure makes the conservation check real: it does not come from the code it checks.
-    """
-    lines = 0
-    with file.open_text() as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            block += _rest_of_line(stream)
-            lines += _lines_in(block)
-            if progress:
-                progress(len(block))
-    return max(lines - 1, 0)  # the header is no data line
-
-
-def _rest_of_line(stream: IO[bytes]) -> bytes:
-    """Read on to the end of the line; of a line longer than any real one only the end is kept."""
-    rest = stream.readline(_LONGEST_LINE_BYTES)
-    while rest and not rest.endswith(b"\n"):
-        more = stream.readline(_LONGEST_LINE_BYTES)
-        if not more:
-            break
-        rest = more
-    return rest
-
-
-def _lines_in(block: bytes) -> int:
-    """Count the lines of a block of whole lines; looking at each is only worth it where one may be blank."""
-    if b"\n\n" in block or b"\n\r" in block or block[:1] in b"\r\n":
-        return sum(1 for line in block.split(b"\n") if line.strip(b"\r"))
-    return block.count(b"\n") + (not block.endswith(b"\n"))
-
-
 __all__ = [
     "INSTANT",
+    "UNREADABLE_LAP",
+    "Bytes",
     "Shape",
     "TelemetryFile",
-    "count_lines",
     "create_table",
     "load_file",
     "rows_of",
     "shape_of",
     "sql_text",
+    "vanished",
 ]

@@ -1,7 +1,7 @@
 """Which lines were rejected, and why: file, line and the beginning of the line.
 
-Lines that do not fit the header are recorded by DuckDB with their number. Readings that fit but cannot be meant are
-only marked; where there are any, the file is read once more to find them.
+Broken lines are told by ``surveying``. The few others that DuckDB refuses are recorded by it with their number.
+Readings that cannot be meant are only marked; where there are any, the file is read once more to find them.
 """
 
 import csv
@@ -16,30 +16,22 @@ import duckdb
 
 from apex_pipeline.sources.gr_cup.files import FileKind, Reject
 from apex_pipeline.sources.gr_cup.telemetry.loading import INSTANT, Shape, TelemetryFile, rows_of
+from apex_pipeline.sources.gr_cup.telemetry.report import TOLD_REJECTS
 from apex_pipeline.sources.gr_cup.triggers import is_other_race
 from apex_pipeline.sources.gr_cup.values import parse_utc_ms
 
-# Rejects told one by one per file; all are counted. A file of 20 million bad rows must not fill the memory.
-TOLD_REJECTS = 1_000
 _SHOWN_CHARACTERS = 200
 
-# DuckDB's words for what is wrong with a line.
-_REASONS = {
-    "MISSING COLUMNS": "too_few_columns",
-    "TOO MANY COLUMNS": "too_many_columns",
-    "CAST": "bad_number",
-    "UNQUOTED VALUE": "broken_quotes",
-    "LINE SIZE OVER MAXIMUM": "line_too_long",
-    "INVALID ENCODING": "bad_encoding",
-}
+# DuckDB's words for what is wrong with a line. Those of the wrong width are found before it sees them.
+_REASONS = {"INVALID ENCODING": "bad_encoding"}
 
 
-def count_rejects(connection: duckdb.DuckDBPyConnection, number: int, shape: Shape) -> dict[str, int]:
+def count_rejects(connection: duckdb.DuckDBPyConnection, number: int) -> dict[str, int]:
     """Count one file's rejects by reason, all of them."""
     counts: Counter[str] = Counter()
-    bad = f"SELECT error, {_IS_HEADER}, count(*) FROM bad_line_{number} GROUP BY ALL"  # noqa: S608  -- our own number
-    for error, is_header, lines in rows_of(connection, bad, {"header": _header(shape)}):
-        counts[_reason(error, is_header=is_header)] += lines
+    refused = f"SELECT error, count(*) FROM bad_line_{number} GROUP BY error"  # noqa: S608  -- our own number
+    for error, lines in rows_of(connection, refused):
+        counts[_reason(error)] += lines
     marked = "SELECT problem, count(*) FROM reading WHERE problem IS NOT NULL AND file_number = $n GROUP BY problem"
     counts.update(dict(rows_of(connection, marked, {"n": number})))
     return dict(counts)
@@ -49,10 +41,10 @@ def locate_rejects(
     connection: duckdb.DuckDBPyConnection, number: int, file: TelemetryFile, shape: Shape
 ) -> list[Reject]:
     """Return one file's first rejects with their lines, in file order."""
-    bad = f"SELECT line, error, start, {_IS_HEADER} FROM bad_line_{number} ORDER BY line LIMIT {TOLD_REJECTS}"  # noqa: S608  -- our own numbers
+    refused = f"SELECT line, error, start FROM bad_line_{number} ORDER BY line LIMIT {TOLD_REJECTS}"  # noqa: S608  -- our own numbers
     found = [
-        Reject(file.identity.path, line, FileKind.TELEMETRY, _reason(error, is_header=is_header), start or "")
-        for line, error, start, is_header in rows_of(connection, bad, {"header": _header(shape)})
+        Reject(file.identity.path, line, FileKind.TELEMETRY, _reason(error), start or "")
+        for line, error, start in rows_of(connection, refused)
     ]
     marked = "SELECT count(*) FROM reading WHERE problem IS NOT NULL AND file_number = $n"
     ((readings,),) = rows_of(connection, marked, {"n": number})
@@ -61,16 +53,8 @@ def locate_rejects(
     return sorted(found, key=lambda reject: reject.line or 0)[:TOLD_REJECTS]
 
 
-# A header line inside the file: what is left when two files are put one after the other.
-_IS_HEADER = "coalesce(start[:length($header)] = $header, false)"
-
-
-def _header(shape: Shape) -> str:
-    return shape.dialect.delimiter.join(shape.dialect.columns)[:_SHOWN_CHARACTERS]
-
-
-def _reason(error: str, *, is_header: bool) -> str:
-    return "repeated_header" if is_header else _REASONS.get(error, "malformed_line")
+def _reason(error: str) -> str:
+    return _REASONS.get(error, "malformed_line")
 
 
 def _marked(file: TelemetryFile, shape: Shape, told: set[int | None]) -> list[Reject]:
@@ -103,12 +87,14 @@ def _rows(file: TelemetryFile, shape: Shape) -> Iterator[tuple[int, dict[str, st
 def _problems(values: dict[str, str], file: TelemetryFile, shape: Shape) -> Iterator[tuple[str, str]]:
     """Yield the problem of each reading of a line, by the rules the table was marked with."""
     for channel, value in _readings(values, shape):
-        if not values["vehicle_id"]:
+        if (values["vehicle_id"], values["lap"]) == ("vehicle_id", "lap"):
+            yield "repeated_header", ",".join(values)
+        elif not values["vehicle_id"]:
             yield "no_vehicle", "vehicle_id=''"
+        elif channel is None:
+            yield "bad_list", f"value={values['value']!r}"
         elif not channel:
             yield "no_channel", "telemetry_name=''"
-        elif "\0" in values["vehicle_id"] + channel:
-            yield "nul_byte", f"telemetry_name={channel!r}"
         elif value is None:
             yield "bad_number", f"{channel}={values.get('telemetry_value', values.get('value', ''))!r}"
         elif not math.isfinite(value):
@@ -119,7 +105,8 @@ def _problems(values: dict[str, str], file: TelemetryFile, shape: Shape) -> Iter
             yield "wrong_session", f"meta_session={values['meta_session']!r}"
 
 
-def _readings(values: dict[str, str], shape: Shape) -> list[tuple[str, float | None]]:
+def _readings(values: dict[str, str], shape: Shape) -> list[tuple[str | None, float | None]]:
+    """Return channel and value of each reading of a line; no channel where it should hold a list and does not."""
     if not shape.is_listed:
         return [(values["telemetry_name"], _number(values["telemetry_value"]))]
     try:
@@ -127,7 +114,7 @@ def _readings(values: dict[str, str], shape: Shape) -> list[tuple[str, float | N
     except ValueError:
         elements = None
     if not isinstance(elements, list) or not elements:
-        return [("", None)]
+        return [(None, None)]
     return [
         (str(item.get("name") or ""), _number(str(item.get("value")))) if isinstance(item, dict) else ("", None)
         for item in elements  # pyright: ignore[reportUnknownVariableType]  -- JSON; each part is checked
@@ -140,9 +127,9 @@ def _is_instant(text: str) -> bool:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        return float(text) if text.isascii() else None
     except ValueError:
         return None
 
 
-__all__ = ["TOLD_REJECTS", "count_rejects", "locate_rejects"]
+__all__ = ["count_rejects", "locate_rejects"]

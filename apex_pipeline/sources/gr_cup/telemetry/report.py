@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 from apex_pipeline.sources.gr_cup.files import Reject
 
+# Rejects told one by one per file; all are counted. A file of 20 million bad rows must not fill the memory.
+TOLD_REJECTS = 1_000
+
+# Entry of the file's own metadata that holds its TelemetryCounts as JSON: a published file tells its own conservation.
+COUNTS_KEY = "apex.telemetry_counts"
+
 
 @dataclass(frozen=True)
 class TelemetryCounts:
@@ -62,10 +68,11 @@ class TelemetryReport:
 
     Attributes:
         counts: Readings in and out.
-        rejects: The first rejects of each file, in file order (see ``locating.py`` for how many).
+        rejects: The first ``TOLD_REJECTS`` of each file, in file order.
         rejects_by_reason: All rejects, counted.
         clocks: One per car.
         unknown_channels: Raw channels that no description is known for, kept under their own name.
+        unreadable_laps: Readings whose lap is no lap; they are kept, their ``unit_lap`` is null.
     """
 
     counts: TelemetryCounts
@@ -73,6 +80,7 @@ class TelemetryReport:
     rejects_by_reason: dict[str, int]
     clocks: tuple[CarClock, ...]
     unknown_channels: tuple[str, ...]
+    unreadable_laps: int
 
 
-__all__ = ["CarClock", "TelemetryCounts", "TelemetryReport"]
+__all__ = ["COUNTS_KEY", "TOLD_REJECTS", "CarClock", "TelemetryCounts", "TelemetryReport"]

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from apex_pipeline.schemas import TELEMETRY
 from apex_pipeline.sources.gr_cup.laps import split_vehicle_id
-from apex_pipeline.sources.gr_cup.telemetry.channels import column_of
-from apex_pipeline.sources.gr_cup.telemetry.loading import rows_of
+from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
+from apex_pipeline.sources.gr_cup.telemetry.loading import UNREADABLE_LAP, rows_of, sql_text
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 
 _UTC_MS = pa.timestamp("ms", tz="UTC")
@@ -54,16 +54,12 @@ def widen_car(
     """
     frame = "received_ms" if clock.is_frozen else "car_ms"
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE one_car AS SELECT DISTINCT channel, value, car_ms, received_ms, unit_lap "
-        "FROM reading WHERE vehicle_id = $car AND problem IS NULL",
+        "CREATE OR REPLACE TEMP TABLE one_car AS "
+        "SELECT channel, value, car_ms, received_ms, unit_lap, count(*) AS copies "
+        "FROM reading WHERE vehicle_id = $car AND problem IS NULL GROUP BY ALL",
         {"car": clock.vehicle_id},
     )
-    ((readings,),) = rows_of(
-        connection,
-        "SELECT count(*) FROM reading WHERE vehicle_id = $car AND problem IS NULL",
-        {"car": clock.vehicle_id},
-    )
-    ((distinct,),) = rows_of(connection, "SELECT count(*) FROM one_car")
+    ((readings, distinct),) = rows_of(connection, "SELECT sum(copies)::BIGINT, count(*) FROM one_car")
     wide = connection.sql(_wide_query(frame, channels)).to_arrow_table()
     connection.execute("DROP TABLE one_car")
     return WideCar(_with_identity(wide, clock, schema, laps), readings, distinct)
@@ -71,20 +67,20 @@ def widen_car(
 
 def _wide_query(frame: str, channels: list[str]) -> str:
     by_column: dict[str, list[str]] = {}
-    for channel in channels:
-        by_column.setdefault(column_of(channel), []).append("'" + channel.replace("'", "''") + "'")
+    for channel, column in columns_of(channels).items():
+        by_column.setdefault(column, []).append(sql_text(channel))
     # Every (frame, repeat, column) holds one reading, so max only picks it.
     cells = ", ".join(
         f'max(value) FILTER (WHERE channel IN ({", ".join(names)})) AS "{column}"'
         for column, names in by_column.items()
     )
-    column = " ".join(f"WHEN channel IN ({', '.join(names)}) THEN '{name}'" for name, names in by_column.items())
+    of_channel = " ".join(f"WHEN channel IN ({', '.join(names)}) THEN '{name}'" for name, names in by_column.items())
     return f"""
         WITH told_apart AS (
-            SELECT *, row_number() OVER (PARTITION BY {frame}, CASE {column} END
+            SELECT *, row_number() OVER (PARTITION BY {frame}, CASE {of_channel} END
                                          ORDER BY received_ms, car_ms, value, unit_lap) - 1 AS repeat FROM one_car)
         SELECT {frame} AS frame_ms, repeat, min(car_ms) AS car_ms, min(received_ms) AS received_ms,
-               max(unit_lap)::BIGINT AS unit_lap, {cells}
+               nullif(max(unit_lap), {UNREADABLE_LAP})::BIGINT AS unit_lap, {cells}
         FROM told_apart GROUP BY frame_ms, repeat ORDER BY frame_ms, repeat
         """  # noqa: S608  -- constants and channel names, quoted
 
@@ -132,7 +128,7 @@ def _lap_numbers(sample_ms: np.ndarray, vehicle_id: str, laps: pa.Table | None) 
 def published_schema(channels: list[str]) -> pa.Schema:
     """Return the schema of the wide table for these raw channels: the declared columns, then unknown ones by name."""
     declared = set(TELEMETRY.schema.names)
-    extra = sorted({column_of(channel) for channel in channels} - declared)
+    extra = sorted(set(columns_of(channels).values()) - declared)
     return TELEMETRY.schema_with(extra)
 
 

@@ -59,7 +59,7 @@ RACE_START = datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
 # The clocks of the real cars are days behind.
 CLOCK_BEHIND = timedelta(days=2, seconds=3)
 
-Row = Mapping[str, str]
+Row = dict[str, str]
 
 
 def moment(second: float) -> str:

@@ -1,0 +1,85 @@
+"""What must hold for any readings: nothing lost or invented, the order of the lines without meaning."""
+
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
+    COLUMNS,
+    Converted,
+    Row,
+    car_moment,
+    convert,
+    csv_bytes,
+    moment,
+    reading,
+    write_file,
+)
+
+# Few different values, so that duplicates, repeats and clashes are common; each list has good and bad ones.
+TIMES = ("never", "", *(car_moment(second) for second in (0, 0.043, 60)))
+READINGS = st.builds(
+    lambda second, **columns: reading(second) | columns,
+    st.sampled_from([0, 0.5, 30]),
+    telemetry_name=st.sampled_from(["speed", "Speed", "gear", "new", "new!", ""]),
+    telemetry_value=st.sampled_from(["1", "1.0", "-0.5", "7e3", "N/A", "", "nan", "inf"]),
+    timestamp=st.sampled_from(TIMES),
+    lap=st.sampled_from(["0", "3", "32768", "x"]),
+    vehicle_id=st.sampled_from(["GR86-002-2", "GR86-013-80", ""]),
+    meta_session=st.sampled_from(["R1", "R2"]),
+)
+# A line as a file may hold it: a reading, or what is left of one.
+LINES = st.one_of(
+    READINGS.map(lambda row: csv_bytes([row]).splitlines()[1]),
+    st.sampled_from([b"", b" ", b"cut,off", b'"open', b"NUL\0", b"a\rb", b"," * (len(COLUMNS) + 1)]),
+)
+
+
+def convert_lines(lines: list[bytes]) -> tuple[Converted, pa.Table]:
+    with tempfile.TemporaryDirectory() as folder:
+        header = csv_bytes([]).rstrip(b"\n")
+        made = convert(Path(folder), write_file(Path(folder), b"\n".join([header, *lines])))
+        return made, made.table
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(LINES, max_size=25))
+def test_every_line_is_a_cell_a_duplicate_or_a_reject_told_by_its_number(lines: list[bytes]) -> None:
+    made, table = convert_lines(lines)
+
+    counts = made.report.counts
+    assert counts.readings_in == sum(1 for line in lines if line)
+    assert counts.cells_out + counts.exact_duplicates + counts.rejected == counts.readings_in
+    first_channel = table.schema.get_field_index("unit_lap") + 1
+    assert counts.cells_out == sum(len(column) - column.null_count for column in table.columns[first_channel:])
+    numbers = [line for line, _ in made.told]
+    assert len(numbers) == len(set(numbers)) == counts.rejected
+    assert all(lines[number - 2] for number in numbers if number)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(READINGS, max_size=25), st.randoms(use_true_random=False))
+def test_the_order_of_the_lines_and_a_second_copy_change_no_row(rows: list[Row], shuffler: object) -> None:
+    lines = csv_bytes(rows).splitlines()[1:]
+    again = [*lines, *lines]
+    shuffler.shuffle(again)  # type: ignore[attr-defined]  # a Random
+
+    made, table = convert_lines(lines)
+    twice, same = convert_lines(again)
+
+    assert same.equals(table)
+    assert twice.report.counts.cells_out == made.report.counts.cells_out
+    assert twice.report.counts.rejected == 2 * made.report.counts.rejected
+
+
+def test_a_receive_time_alone_orders_readings_of_a_frozen_clock() -> None:
+    rows = [reading(0, meta_time=moment(second), timestamp=car_moment(0)) for second in range(12)]
+
+    _, table = convert_lines(csv_bytes(rows).splitlines()[1:])
+
+    assert [str(time)[11:19] for time in table["sample_time_utc"].to_pylist()] == [
+        moment(second)[11:19] for second in range(12)
+    ]

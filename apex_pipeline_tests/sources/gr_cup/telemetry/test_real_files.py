@@ -1,0 +1,80 @@
+"""Real telemetry against a straightforward computation in pandas that shares no code with the conversion."""
+
+import csv
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from apex_pipeline.sources.gr_cup.telemetry.channels import PUBLISHED_NAMES
+from apex_pipeline_tests.sources.gr_cup.telemetry.readings import Converted, convert, telemetry_file, write_file
+
+FILES = (
+    "grcup/barber/R1_barber_telemetry_data.csv",
+    "grcup/barber/R2_barber_telemetry_data.csv",
+    "grcup_rebuilt/COTA/Race 1/R1_cota_telemetry_data.csv",
+    "grcup_rebuilt/COTA/Race 2/R2_cota_telemetry_data.csv",
+    "grcup_rebuilt/barber/R1_barber_telemetry_data.csv",
+    "grcup_rebuilt/barber/R2_barber_telemetry_data.csv",
+    "grcup_rebuilt/road-america/Road America/Race 1/R1_road_america_telemetry_data.csv",
+    "grcup_rebuilt/sebring/Sebring/Race 1/sebring_telemetry_R1.csv",
+    "grcup_rebuilt/virginia-international-raceway/VIR/Race 1/R1_vir_telemetry_data.csv",
+    "grcup_rebuilt/virginia-international-raceway/VIR/Race 2/R2_vir_telemetry_data.csv",
+)
+BARBER = "grcup_rebuilt/barber/R1_barber_telemetry_data.csv"
+FROZEN = "GR86-013-80"
+
+
+def convert_real(folder: Path, path: Path) -> Converted:
+    return convert(folder, telemetry_file(path, "R2" if "R2" in path.name else "R1"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_reading_is_a_cell_or_an_exact_duplicate(tmp_path: Path, real_data: Path, name: str) -> None:
+    path = real_data / name
+    with path.open(newline="") as stream:
+        lines = sum(1 for _ in csv.reader(stream)) - 1
+    raw = pd.read_csv(path, dtype={"vehicle_id": str, "original_vehicle_id": str})
+    distinct = raw.drop_duplicates(["vehicle_id", "lap", "timestamp", "meta_time", "telemetry_name", "telemetry_value"])
+
+    made = convert_real(tmp_path, path)
+
+    counts = made.report.counts
+    assert counts.readings_in == lines
+    assert counts.exact_duplicates == lines - len(distinct)
+    assert counts.cells_out == len(distinct)
+    sums = distinct.groupby(["vehicle_id", "telemetry_name"])["telemetry_value"].agg(["sum", "count"])
+    wide = made.table.to_pandas()
+    for expected in sums.reset_index().to_dict("records"):
+        column = wide.loc[
+            wide["vehicle_id"] == expected["vehicle_id"], PUBLISHED_NAMES[expected["telemetry_name"].lower()]
+        ]
+        assert column.count() == expected["count"], expected
+        assert column.sum() == pytest.approx(expected["sum"], rel=1e-12), expected
+
+
+def test_the_order_of_the_lines_means_nothing(tmp_path: Path, real_data: Path) -> None:
+    header, *lines = (real_data / BARBER).read_bytes().splitlines(keepends=True)
+    random.Random(7).shuffle(lines)  # noqa: S311  -- the same order every time
+
+    shuffled = convert(tmp_path, write_file(tmp_path, header + b"".join(lines))).table
+
+    assert shuffled.equals(convert_real(tmp_path, real_data / BARBER).table)
+
+
+def test_the_frozen_clock_of_a_barber_car_gives_way_to_the_receive_time(tmp_path: Path, real_data: Path) -> None:
+    made = convert_real(tmp_path, real_data / BARBER)
+
+    assert [clock.vehicle_id for clock in made.report.clocks if clock.is_frozen] == [FROZEN]
+    car = made.table.to_pandas().query("vehicle_id == @FROZEN")
+    assert len(set(car["car_time"])) == 1
+    assert (car["sample_time_utc"] == car["received_time_utc"]).all()
+
+
+def test_a_running_clock_is_brought_within_seconds_of_the_receive_time(tmp_path: Path, real_data: Path) -> None:
+    wide = convert_real(tmp_path, real_data / BARBER).table.to_pandas().query("vehicle_id != @FROZEN")
+
+    late = (wide["received_time_utc"] - wide["sample_time_utc"]).dt.total_seconds()
+    assert late.abs().median() < 1.0
+    assert (wide["sample_time_utc"] - wide["car_time"]).groupby(wide["vehicle_id"]).nunique().eq(1).all()
