@@ -65,9 +65,9 @@ def test_every_asset_has_a_description_a_group_of_its_name_and_a_kind(definition
 
 
 def test_every_table_tells_its_columns_before_the_first_run(definitions: dg.Definitions) -> None:
-    specs = {spec.key.path[-1]: spec for spec in definitions.resolve_all_asset_specs()}
-    for name, table in ALL_TABLES.items():
-        columns = specs[name].metadata["dagster/column_schema"].columns  # type: ignore[union-attr]  -- a table schema
+    specs = {tuple(spec.key.path): spec for spec in definitions.resolve_all_asset_specs()}
+    for table in ALL_TABLES.values():
+        columns = specs[table.asset_key].metadata["dagster/column_schema"].columns  # type: ignore[union-attr]  -- a table schema
         assert [column.name for column in columns] == [column.name for column in table.columns]
 
 
@@ -79,8 +79,8 @@ def test_sessions_are_the_only_partitions(definitions: dg.Definitions) -> None:
 
 def test_every_published_table_has_a_blocking_schema_check(definitions: dg.Definitions) -> None:
     checks = [spec for check in definitions.asset_checks or [] for spec in check.check_specs]  # type: ignore[union-attr]
-    blocking = {spec.asset_key.path[-1] for spec in checks if spec.name == "fits_its_schema" and spec.blocking}
-    assert blocking == set(ALL_TABLES)
+    blocking = {tuple(spec.asset_key.path) for spec in checks if spec.name == "fits_its_schema" and spec.blocking}
+    assert blocking == {table.asset_key for table in ALL_TABLES.values()}
     for spec in checks:
         assert (spec.partitions_def is not None) == (spec.asset_key.path[0] == "tables")
 

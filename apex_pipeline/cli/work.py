@@ -41,7 +41,7 @@ def sync_command(
 
 
 def demo_command(
-    megabytes: Annotated[int, typer.Option(help="Rough size of the weekend's raw files.", min=1, max=3000)] = 4,
+    megabytes: Annotated[int, typer.Option(help="Rough size of the weekend's raw files.", min=1, max=3000)] = 20,
     folder: Annotated[Path, typer.Option(help="Where the raw files are made.")] = Path("demo-weekend"),
     as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
 ) -> None:

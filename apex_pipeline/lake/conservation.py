@@ -33,6 +33,7 @@ def counts_as_metadata(report: TelemetryReport) -> dict[str, Any]:
     """Return the counts of a conversion as flat facts for the materialization."""
     facts: dict[str, Any] = dict(asdict(report.counts))
     facts["rejected_by_reason"] = report.rejects_by_reason
+    facts["unreadable_laps"] = report.unreadable_laps
     facts["frozen_clocks"] = ", ".join(clock.vehicle_id for clock in report.clocks if clock.is_frozen) or "none"
     facts["unknown_channels"] = ", ".join(report.unknown_channels) or "none"
     return facts
