@@ -41,19 +41,12 @@ def _parse_size(value: object) -> object:
     return value
 
 
-def _empty_is_none(value: object) -> object:
-    return None if value == "" else value
-
-
 def _clean_prefix(value: str) -> str:
     return value.strip("/")
 
 
 Switch = Annotated[bool, BeforeValidator(_parse_switch)]
 ByteSize = Annotated[int, BeforeValidator(_parse_size)]
-OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
-OptionalText = Annotated[str | None, BeforeValidator(_empty_is_none)]
-OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_empty_is_none)]
 Prefix = Annotated[str, AfterValidator(_clean_prefix)]
 
 
@@ -61,7 +54,13 @@ class Settings(BaseSettings):
     """The configuration of one process, read from the environment and ``.env``."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True, frozen=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        # A variable that is set to nothing is a line of .env left empty: the default holds.
+        env_ignore_empty=True,
+        extra="ignore",
+        populate_by_name=True,
+        frozen=True,
     )
 
     use_s3_data: Switch = Field(
@@ -77,13 +76,13 @@ class Settings(BaseSettings):
     lake_prefix: Prefix = Field(
         "", alias="APEX_LAKE_PREFIX", description="Key prefix inside the bucket, for several lakes in one bucket."
     )
-    aws_access_key_id: OptionalText = Field(
+    aws_access_key_id: str | None = Field(
         None, alias="AWS_ACCESS_KEY_ID", description="Access key; unset uses boto3's other sources (profile, role)."
     )
-    aws_secret_access_key: OptionalSecret = Field(
+    aws_secret_access_key: SecretStr | None = Field(
         None, alias="AWS_SECRET_ACCESS_KEY", description="Secret of that key. Never logged."
     )
-    aws_session_token: OptionalSecret = Field(
+    aws_session_token: SecretStr | None = Field(
         None, alias="AWS_SESSION_TOKEN", description="Only with temporary credentials. Never logged."
     )
     # boto3 itself reads AWS_DEFAULT_REGION only; both are accepted here and passed on explicitly.
@@ -92,21 +91,23 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION", "aws_region"),
         description="Region of the bucket (AWS_DEFAULT_REGION is read too).",
     )
-    s3_endpoint_url: OptionalText = Field(
+    s3_endpoint_url: str | None = Field(
         None, alias="S3_ENDPOINT_URL", description="Address of an S3-compatible store; unset means AWS."
     )
     allow_create_bucket: Switch = Field(
         False, alias="ALLOW_CREATE_BUCKET", description="Let a sync create a missing bucket. Never done silently."
     )
     dagster_home: Path = Field(
-        Path(".dagster"), alias="DAGSTER_HOME", description="Where Dagster keeps its runs; made on first use."
+        Path(".dagster"),
+        alias="DAGSTER_HOME",
+        description="Where Dagster keeps its runs: an absolute path here; left empty, .dagster in this folder.",
     )
     state_dir: Path = Field(
         Path(".apex"),
         alias="APEX_STATE_DIR",
         description="Scratch of this machine: file fingerprints and temporary files. Safe to delete.",
     )
-    tracks_file: OptionalPath = Field(
+    tracks_file: Path | None = Field(
         None, alias="APEX_TRACKS_FILE", description="YAML with further tracks, aliases and file-name patterns."
     )
     # 1 GB leaves room for the system on an 8 GB laptop with a browser open.

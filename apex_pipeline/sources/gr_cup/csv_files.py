@@ -171,12 +171,7 @@ def read_rows(
     content = stream.read()
     dialect = detect_dialect(content, file)
     columns = dialect.columns
-    missing = [name for name in required if name not in columns]
-    if missing:
-        raise MalformedFileError(
-            f"{file} lacks the column {', '.join(missing)}; it has {', '.join(columns)}.",
-            "Check that it is the kind of file its name says.",
-        )
+    _require_columns(required, columns, file)
     rows: list[CsvRow] = []
     rejects: list[Reject] = []
     for line, text in _lines_after_header(content, dialect):
@@ -190,6 +185,15 @@ def read_rows(
         if reason == "repeated_header":
             columns = _names_in(cells)  # the second file may have its columns in another order
     return rows, rejects
+
+
+def _require_columns(required: Sequence[str], columns: tuple[str, ...], file: str) -> None:
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise MalformedFileError(
+            f"{file} lacks the column {', '.join(missing)}; it has {', '.join(columns)}.",
+            "Check that it is the kind of file its name says.",
+        )
 
 
 def _lines_after_header(content: bytes, dialect: Dialect) -> Iterator[tuple[int, str]]:

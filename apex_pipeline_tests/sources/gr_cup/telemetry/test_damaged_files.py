@@ -132,6 +132,13 @@ def test_a_delimiter_at_the_end_of_every_line_is_no_column(tmp_path: Path) -> No
     assert made.told == []
 
 
+def test_the_header_is_no_reading_whatever_unnamed_columns_it_ends_in(tmp_path: Path) -> None:
+    made = convert(tmp_path, write_file(tmp_path, GOOD.replace(HEADER, HEADER.replace(b"\n", b",,\n"))))
+
+    assert made.report.counts.readings_in == 4
+    assert made.told == []
+
+
 def test_lines_too_long_and_too_short_do_not_make_up_for_each_other(tmp_path: Path) -> None:
     lines = [HEADER, LINES[0].replace(b"\n", b",more\n"), LINES[1].rpartition(b",")[0] + b"\n", LINES[2]]
 
