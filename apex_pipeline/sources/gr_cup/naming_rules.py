@@ -85,8 +85,10 @@ def _check_kind(kind: FileKind) -> FileKind:
     return kind
 
 
-def _compile_pattern(name: str) -> re.Pattern[str]:
+def _compile_pattern(name: object) -> re.Pattern[str]:
     """Turn a file name with placeholders into an expression for the end of a path."""
+    if not isinstance(name, str):
+        raise ValueError(f"the name {name!r} must be text")  # noqa: TRY004  -- pydantic passes a TypeError through
     parts = re.split(r"(\{[^}]*\})", name)
     placeholders = [part.lower() for part in parts[1::2]]
     if not placeholders or len(set(placeholders)) < len(placeholders) or not set(placeholders) <= set(_PLACEHOLDERS):

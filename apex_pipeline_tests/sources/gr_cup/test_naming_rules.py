@@ -125,6 +125,7 @@ def test_a_change_of_the_file_is_seen_at_the_next_load(tmp_path: Path) -> None:
         ("patterns: [{kind: lap_end, name: '{lap}.csv'}]", "patterns.0.name: the name '{lap}.csv' must hold"),
         ("patterns: [{kind: lap_end, name: '{n}{N}.csv'}]", "each at most once"),
         ("patterns: [{kind: lap_end, name: ends.csv}]", "patterns.0.name: the name 'ends.csv' must hold"),
+        ("patterns: [{kind: lap_end, name: 3}]", "patterns.0.name: the name 3 must be text"),
         ("kinds: [[lap_end, '(']]", "kinds.0.1: Input should be a valid regular expression"),
         ("- slug: mosport", "has no entries"),
         ("tracks: [", "cannot be read"),
