@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from apex_pipeline.lake.copy_source import CopyOutcome, copy_files_of
+from apex_pipeline.lake.progress import current_progress
 from apex_pipeline.partitions import session_of_run, sessions
 from apex_pipeline.resources.failures import dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
@@ -29,7 +30,9 @@ def stored_files(
     """Copy what the lake does not hold yet of the session's files."""
     with dagster_failure():
         key = session_of_run(context)
-        return _result(copy_files_of(key, lake.open(), source.look(), source.identify, lake.fingerprints))
+        return _result(
+            copy_files_of(key, lake.open(), source.look(), source.identify, lake.fingerprints, current_progress())
+        )
 
 
 @dg.asset(
@@ -41,7 +44,9 @@ def stored_files(
 def other_stored_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[Any]:
     """Copy what the lake does not hold yet of the files without a session."""
     with dagster_failure():
-        return _result(copy_files_of(None, lake.open(), source.look(), source.identify, lake.fingerprints))
+        return _result(
+            copy_files_of(None, lake.open(), source.look(), source.identify, lake.fingerprints, current_progress())
+        )
 
 
 def _result(outcome: CopyOutcome) -> dg.MaterializeResult[Any]:

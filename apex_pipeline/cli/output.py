@@ -92,10 +92,12 @@ class _Bars:
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._units: dict[str, str] = {}
 
     def __call__(self, event: Event) -> None:
         if event.total:
             self._tasks[event.stage] = self._bars.add_task(event.stage, total=event.total, amount="")
+            self._units[event.stage] = event.unit
         task = self._tasks.get(event.stage)
         if task is None:
             self._bars.console.print(f"{event.stage:<10} {event.message}", highlight=False)
@@ -103,7 +105,7 @@ class _Bars:
         if event.done:
             self._bars.advance(task, event.done)
         state = self._bars.tasks[task]
-        self._bars.update(task, amount=_amount(state.completed, state.total or 0, event.unit))
+        self._bars.update(task, amount=_amount(state.completed, state.total or 0, self._units[event.stage]))
         if event.message.startswith("failed"):
             self._bars.console.print(f"[red]{event.stage:<10} {event.session}: {event.message}[/]", highlight=False)
 

@@ -44,6 +44,7 @@ def test_a_terminal_is_shown_bars_and_failures(
         listener(Event("find", "3 files"))
         listener(Event("copy", "3 files to copy", total=2_000_000, unit="bytes"))
         listener(Event("copy", "", "spa/R1", done=1_000_000, unit="bytes"))
+        listener(Event("copy", "2 files, 1,000,000 bytes", "spa/R1"))
         listener(Event("derive", "2 sessions to derive", total=2, unit="sessions"))
         listener(Event("derive", "derived", "spa/R1", done=1, unit="sessions"))
         listener(Event("derive", "failed: no header", "spa/R2"))
@@ -51,6 +52,7 @@ def test_a_terminal_is_shown_bars_and_failures(
     assert "3 files" in said
     assert "spa/R2: failed: no header" in said
     assert "1 of 2" in said
+    assert "1.0 of 2.0 MB" in said
 
 
 def test_a_session_without_a_valid_lap_has_no_best_lap() -> None:

@@ -158,6 +158,14 @@ def test_a_file_that_vanishes_while_it_is_copied_is_told_and_the_next_sync_is_go
     assert read_current(open_store(settings, for_writing=False)) is not None
 
 
+def test_progress_adds_up_to_the_bytes_and_sessions_announced(settings: Settings) -> None:
+    told: list[Event] = []
+    sync(settings, told.append)
+    for stage in ("copy", "derive"):
+        announced = [event.total for event in told if event.stage == stage and event.total]
+        assert [sum(event.done for event in told if event.stage == stage)] == announced
+
+
 def test_tables_that_somebody_deleted_are_made_again(settings: Settings) -> None:
     assert sync(settings, ignore).exit_code == 0
     store = open_store(settings, for_writing=True)
