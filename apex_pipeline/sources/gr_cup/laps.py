@@ -42,7 +42,7 @@ _NO_UNIT_TIME = 0.9
 _UNIT_DISAGREES = 0.5
 _SPOKEN_AGAINST = 0.1
 
-# The suffix of vehicle_id names another car in 8 of 190 cars of nine real sessions, and no number at all in two.
+# The suffix of vehicle_id names another car for 14 of the 213 cars of nine real sessions, and no number at all for two.
 _SUFFIX_CONFIDENCE = 0.3
 
 # Flags that speak against the lap time.
