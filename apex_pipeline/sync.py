@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from apex_pipeline.errors import SourceError
+from apex_pipeline.lake.catalog_tables import rules_version
 from apex_pipeline.lake.copy_source import content_version
 from apex_pipeline.lake.plan import CopyPlan, is_catalog_stale, plan_copies, session_of, sessions_to_derive
 from apex_pipeline.lake.progress import listening
@@ -171,7 +172,8 @@ class _Work:
         listing = self._list_lake()
         files = self._published_files(listing)
         plan = plan_copies(self._folder, self._identities, listing, files, self._fingerprints)
-        stale = plan.files > 0 or is_catalog_stale(listing, files, self._identities)
+        rules = rules_version(self._settings.tracks_file)
+        stale = plan.files > 0 or is_catalog_stale(listing, files, self._identities, rules)
         if not stale and files is not None and not self._sessions_to_derive(files, listing):
             return self._outcome
         from apex_pipeline.runs import open_runner  # noqa: PLC0415  -- costs 2 s, and only where there is work

@@ -12,7 +12,13 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from apex_pipeline.lake.catalog_tables import add_ignored, make_files_table, make_sessions_table, make_tracks_table
+from apex_pipeline.lake.catalog_tables import (
+    add_ignored,
+    make_files_table,
+    make_sessions_table,
+    make_tracks_table,
+    mark_rules,
+)
 from apex_pipeline.lake.quarantine import write_reasons
 from apex_pipeline.lake.snapshot import publish
 from apex_pipeline.lake.stored_tables import read_stored_table
@@ -44,7 +50,8 @@ def catalog_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeR
         if folder:
             files = add_ignored(files, source.identify(folder))
         quarantined = write_reasons(store, files)
-        return dg.MaterializeResult(value=files, metadata={"quarantined": quarantined})
+        marked = mark_rules(files, source.rules_version)
+        return dg.MaterializeResult(value=marked, metadata={"quarantined": quarantined})
 
 
 @dg.asset(

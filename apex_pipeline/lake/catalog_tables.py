@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +25,9 @@ from apex_pipeline.storage.layout import RAW_PREFIX, raw_path
 
 # Raised whenever the same raw files would give other tables; every session is then made again on the next sync.
 DERIVATION_VERSION = "1"
+
+# Key in the metadata of the table ``files``: the rules it was made with. New rules may read old names differently.
+RULES_VERSION = "apex.rules_version"
 
 # Enough to hide a store's latency of tens of milliseconds; far below the client's 32 connections.
 _PARALLEL_LOOKUPS = 8
@@ -58,6 +63,20 @@ def make_files_table(store: ObjectStore, rules: NamingRules, previous: pa.Table 
     rows = [_row(identity, stored[identity.path], digests[identity.path]) for identity in identify_tree(found, rules)]
     kept = [row for path, row in before.items() if row["status"] == FileStatus.IGNORED and path not in stored]
     return FILES.from_rows(sorted([*rows, *kept], key=lambda row: row["path"]))
+
+
+def rules_version(tracks_file: Path | None) -> str:
+    """Return a fingerprint of the rules by which files are recognised, the user's own included."""
+    package = resources.files("apex_pipeline.sources.gr_cup")
+    texts = [package.joinpath(name).read_bytes() for name in ("tracks.yaml", "patterns.yaml")]
+    if tracks_file is not None and tracks_file.is_file():
+        texts.append(tracks_file.read_bytes())
+    return hashlib.sha256(b"\0".join([DERIVATION_VERSION.encode(), *texts])).hexdigest()[:16]
+
+
+def mark_rules(files: pa.Table, version: str) -> pa.Table:
+    """Return the table ``files`` with the fingerprint of the rules it was made with in its metadata."""
+    return files.replace_schema_metadata({**(files.schema.metadata or {}), RULES_VERSION: version})
 
 
 def add_ignored(files: pa.Table, identities: Iterable[FileIdentity]) -> pa.Table:
@@ -182,10 +201,13 @@ def inputs_version(files: Iterable[Row]) -> str:
 
 __all__ = [
     "DERIVATION_VERSION",
+    "RULES_VERSION",
     "add_ignored",
     "inputs_version",
     "make_files_table",
     "make_sessions_table",
     "make_tracks_table",
+    "mark_rules",
+    "rules_version",
     "session_files",
 ]

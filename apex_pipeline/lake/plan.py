@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from apex_pipeline.lake.catalog_tables import make_sessions_table
+from apex_pipeline.lake.catalog_tables import RULES_VERSION, make_sessions_table
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
 from apex_pipeline.session_key import SessionKey
@@ -106,10 +106,17 @@ def _is_same(
 
 
 def is_catalog_stale(
-    listing: Mapping[str, StoredObject], files: pa.Table | None, identities: Iterable[FileIdentity]
+    listing: Mapping[str, StoredObject], files: pa.Table | None, identities: Iterable[FileIdentity], rules: str
 ) -> bool:
-    """Tell whether the table ``files`` no longer says what the lake and the source folder hold."""
-    if files is None:
+    """Tell whether the table ``files`` no longer says what the lake and the source folder hold.
+
+    Args:
+        listing: The lake's objects by key.
+        files: The published table ``files``.
+        identities: What the source folder's files are.
+        rules: Fingerprint of the rules by which files are recognised today.
+    """
+    if files is None or (files.schema.metadata or {}).get(RULES_VERSION.encode()) != rules.encode():
         return True
     rows = files.to_pylist()
     recorded = {(row["path"], row["bytes"], row["store_tag"]) for row in rows if row["store_tag"] is not None}

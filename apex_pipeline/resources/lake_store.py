@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
+from apex_pipeline.lake.catalog_tables import rules_version
 from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources.gr_cup.files import FileIdentity
@@ -91,6 +92,11 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
     def rules(self) -> NamingRules:
         """The tracks, aliases and patterns, the user's own included."""
         return load_rules(self._tracks_file)
+
+    @property
+    def rules_version(self) -> str:
+        """Fingerprint of these rules."""
+        return rules_version(self._tracks_file)
 
     def look(self) -> SourceFolder | None:
         """Return what the folder holds; ``None`` where this machine has no such folder and only the lake is used."""

@@ -166,6 +166,15 @@ def test_progress_adds_up_to_the_bytes_and_sessions_announced(settings: Settings
         assert [sum(event.done for event in told if event.stage == stage)] == announced
 
 
+def test_a_track_that_the_user_names_later_takes_over_at_the_next_sync(settings: Settings, tmp_path: Path) -> None:
+    assert [str(key) for key in sync(settings, ignore).derived] == [str(_R1)]
+    tracks = tmp_path / "tracks.yaml"
+    tracks.write_text("tracks: [{slug: mesa_verde, name: Mesa Verde, aliases: [mesa verde raceway]}]", encoding="utf-8")
+    named = settings.model_copy(update={"tracks_file": tracks})
+    assert [str(key) for key in sync(named, ignore).derived] == ["mesa_verde/R1"]
+    assert sync(named, ignore).is_unchanged
+
+
 def test_tables_that_somebody_deleted_are_made_again(settings: Settings) -> None:
     assert sync(settings, ignore).exit_code == 0
     store = open_store(settings, for_writing=True)

@@ -6,7 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.lake.catalog_tables import add_ignored, make_files_table, make_sessions_table, make_tracks_table
+from apex_pipeline.lake.catalog_tables import (
+    add_ignored,
+    make_files_table,
+    make_sessions_table,
+    make_tracks_table,
+    mark_rules,
+    rules_version,
+)
 from apex_pipeline.lake.copy_source import copy_files_of
 from apex_pipeline.lake.plan import CopyPlan, is_catalog_stale, plan_copies, session_of, sessions_to_derive
 from apex_pipeline.lake.quarantine import write_reasons
@@ -30,6 +37,7 @@ class Bench:
         self.store = store
         self.fingerprints = Fingerprints()
         self.files: pa.Table | None = None
+        self.tracks_file: Path | None = None
 
     def write(self, path: str, content: str) -> None:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -45,12 +53,13 @@ class Bench:
 
     def is_stale(self) -> bool:
         listing = {item.key: item for item in self.store.list()}
-        return is_catalog_stale(listing, self.files, identify(self.folder, None))
+        return is_catalog_stale(listing, self.files, identify(self.folder, None), rules_version(self.tracks_file))
 
     def sync(self) -> None:
         for key in {session_of(item) for item in identify(self.folder, None)} | {None}:
             copy_files_of(key, self.store, self.folder, lambda f: identify(f, None), self.fingerprints)
-        self.files = add_ignored(make_files_table(self.store, load_rules(), self.files), identify(self.folder, None))
+        files = add_ignored(make_files_table(self.store, load_rules(), self.files), identify(self.folder, None))
+        self.files = mark_rules(files, rules_version(self.tracks_file))
 
 
 @pytest.fixture
@@ -116,6 +125,14 @@ def test_an_object_that_somebody_removed_from_the_lake_is_copied_again(bench: Be
     bench.sync()
     bench.store.delete(raw_key("spa/R2_spa_lap_end.csv"))
     assert _paths(bench.plan()) == {"spa/R2_spa_lap_end.csv"}
+
+
+def test_a_changed_rule_makes_the_catalog_stale(bench: Bench, tmp_path: Path) -> None:
+    bench.sync()
+    bench.tracks_file = tmp_path / "tracks.yaml"
+    assert not bench.is_stale()
+    bench.tracks_file.write_text("tracks: [{slug: spa_francorchamps, aliases: [spa]}]", encoding="utf-8")
+    assert bench.is_stale()
 
 
 def test_a_new_ignored_file_makes_the_catalog_stale_and_copies_nothing(bench: Bench) -> None:
