@@ -48,9 +48,13 @@ class Crossing:
 
     @property
     def unit_lap_time_ms(self) -> int | None:
-        """The time the unit gives for the lap that ends here: the largest value, as a bounce restarts its watch."""
+        """The time the unit gives for the lap that ends here, not checked against anything.
+
+        It is the largest value, as a bounce restarts the unit's watch: a value that would itself lie within one
+        crossing (0, 43 …) counts from a bounce and says nothing about the lap.
+        """
         values = [item.unit_value_ms for item in self.triggers if item.unit_value_ms is not None]
-        return max(values, default=None)
+        return max((value for value in values if value >= SAME_CROSSING_MS), default=None)
 
     @property
     def evidence(self) -> Trigger:
@@ -63,9 +67,16 @@ class Crossing:
 
 
 def find_crossings(triggers: Iterable[Trigger]) -> dict[str, list[Crossing]]:
-    """Return each car's crossings in time; every trigger belongs to one.
+    """Return each car's crossings in time.
 
-    The time of a crossing is the earliest event time among its triggers: a bounce only ever comes later.
+    Every trigger belongs to one crossing, except that a message written twice is counted once. The time of a crossing
+    is the earliest event time among its triggers: a bounce only ever comes later.
+
+    Args:
+        triggers: Triggers of one session, in any order.
+
+    Returns:
+        Crossings by ``vehicle_id``, cars sorted.
     """
     by_car: defaultdict[str, list[Trigger]] = defaultdict(list)
     for trigger in _without_repeats(triggers):

@@ -1,15 +1,17 @@
 """Official timing: laps with sectors, classification and weather, as the timekeepers printed them.
 
 Columns are taken by name and only the known ones: whatever else a file holds, names of persons among it, is not
-published and is listed as dropped. Here belongs what each kind of file means; reading text into rows is
+published and is listed as dropped. A row with a cell that cannot be read, or without what names it (car, lap, time), is
+rejected. A number outside the bounds of its column is a placeholder: it is published as null and told as
+``out_of_range``, and its row stays. Here belongs what each kind of file means; reading text into rows is
 ``csv_files.py``.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import BinaryIO
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -19,36 +21,46 @@ from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, Reject
 from apex_pipeline.sources.gr_cup.values import (
     parse_clock,
     parse_duration_s,
+    parse_epoch,
     parse_gap_laps,
     parse_gap_s,
     parse_integer,
     parse_number,
 )
-from apex_pipeline.table_model import Table
+from apex_pipeline.table_model import Column, Table
 
 _SHOWN_CHARACTERS = 200
 
-Row = dict[str, object]
+# Where a row comes from is no fact about the race: two files may say the same.
+_PROVENANCE = frozenset({"source_file", "source_row"})
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Parsed:
     """What one file, or all files of a kind together, gave.
 
+    Rows of the files = ``rows`` + ``repeated_rows`` + rejects that are not ``out_of_range``.
+
     Attributes:
         rows: Rows by published column name.
-        rejects: Rows that could not be used.
+        rejects: Rows that could not be used, and placeholders in rows that were.
         dropped_columns: Columns of the files that are not published.
+        repeated_rows: Rows that said the same as an earlier one.
+        blanked_cells: Zeros published as null because the track has no such sensor.
     """
 
     rows: list[Row]
     rejects: list[Reject]
     dropped_columns: tuple[str, ...] = ()
+    repeated_rows: int = 0
+    blanked_cells: int = 0
 
 
 @dataclass(frozen=True)
 class _Field:
-    """One published value: its column, the columns of the file it may be in, and how the text is read."""
+    """One value of a row: its name, the columns of the file it may be in, best first, and how the text is read."""
 
     column: str
     names: tuple[str, ...]
@@ -60,17 +72,19 @@ def _text(value: str) -> str:
     return value
 
 
-def _is_in_pit(value: str) -> bool:
+def _is_b(value: str) -> bool:
     return value == "B"
 
 
-def _is_raining(value: str) -> bool:
-    return bool(parse_number(value))
+def _gap(value: str) -> tuple[float | None, int | None] | None:
+    """Return the gap in seconds or in laps."""
+    seconds, laps = parse_gap_s(value), parse_gap_laps(value)
+    return None if seconds is None and laps is None else (seconds, laps)
 
 
-def _moment(value: str) -> datetime | None:
-    seconds = parse_number(value)
-    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+def _is_raining(value: str) -> bool | None:
+    number = parse_number(value)
+    return None if number is None else number != 0
 
 
 # Each sector stands in three columns; S*_SECONDS is always seconds, the others mix ``ss.fff`` and ``m:ss.fff``.
@@ -86,6 +100,7 @@ _SECTIONS = (
     _Field("average_kph", ("KPH",), parse_number),
     _Field("top_speed_kph", ("TOP_SPEED",), parse_number),
     _Field("pit_time_s", ("PIT_TIME",), parse_duration_s),
+    _Field("is_finish_in_pit", ("CROSSING_FINISH_LINE_IN_PIT",), _is_b),
     _Field("flag_at_finish", ("FLAG_AT_FL",), _text),
     _Field("class_name", ("CLASS",), _text),
     _Field("group_name", ("GROUP",), _text),
@@ -96,6 +111,7 @@ _RESULTS = (
     _Field("status", ("STATUS",), _text),
     _Field("laps_completed", ("LAPS",), parse_integer),
     _Field("total_time_s", ("TOTAL_TIME",), parse_duration_s),
+    _Field("gap", ("GAP_FIRST",), _gap),
     _Field("best_lap_number", ("FL_LAPNUM",), parse_integer),
     _Field("best_lap_time_s", ("FL_TIME",), parse_duration_s),
     _Field("best_lap_kph", ("FL_KPH",), parse_number),
@@ -104,7 +120,7 @@ _RESULTS = (
     _Field("vehicle", ("VEHICLE",), _text),
 )
 _WEATHER = (
-    _Field("observed_utc", ("TIME_UTC_SECONDS",), _moment, is_required=True),
+    _Field("observed_utc", ("TIME_UTC_SECONDS",), parse_epoch, is_required=True),
     _Field("air_temp_c", ("AIR_TEMP",), parse_number),
     _Field("track_temp_c", ("TRACK_TEMP",), parse_number),
     _Field("humidity_pct", ("HUMIDITY",), parse_number),
@@ -118,35 +134,52 @@ _WEATHER = (
 def read_sections(stream: BinaryIO, identity: FileIdentity) -> Parsed:
     """Read the official laps of one ``23_`` file.
 
-    A printed number that two cars share (03 and 3, anonymised alike) shows as two blocks one after the other: where the
-    lap number falls back, the next ``entry`` begins.
+    Args:
+        stream: The file, open for reading bytes.
+        identity: What the file is.
 
     Raises:
         MalformedFileError: The file is empty, binary, or lacks number, lap or lap time.
     """
-    pairs, parsed = _read(stream, identity, _SECTIONS, also_read=("CROSSING_FINISH_LINE_IN_PIT",))
+    parsed = _read(stream, identity, OFFICIAL_LAPS, _SECTIONS)
+    for row in parsed.rows:
+        row["is_finish_in_pit"] = bool(row["is_finish_in_pit"])
+    _tell_cars_apart(parsed.rows)
+    return parsed
+
+
+def _tell_cars_apart(rows: list[Row]) -> None:
+    """Give ``entry`` 1, 2 … to the cars that share a printed number (03 and 3, anonymised alike).
+
+    They stand in two blocks one after the other: where a number's laps repeat, the next car begins at each lap number
+    that falls back. A number whose laps do not repeat is one car, in whatever order its rows stand.
+    """
+    laps = Counter((row["car_number"], row["lap_number"]) for row in rows)
+    shared = {number for (number, _), rows_of_lap in laps.items() if rows_of_lap > 1}
     entry: Counter[str] = Counter()
     last_lap: dict[str, int] = {}
-    for row, source in pairs:
-        number, lap = str(row["car_number"]), int(str(row["lap_number"]))
-        entry[number] += number not in last_lap or lap <= last_lap[number]
+    for row in rows:
+        number, lap = row["car_number"], row["lap_number"]
+        if number not in last_lap or (number in shared and lap <= last_lap[number]):
+            entry[number] += 1
         last_lap[number] = lap
         row["entry"] = entry[number]
-        row["is_finish_in_pit"] = _is_in_pit(source.values.get("CROSSING_FINISH_LINE_IN_PIT", ""))
-    return parsed
 
 
 def read_results(stream: BinaryIO, identity: FileIdentity) -> Parsed:
     """Read one classification (``00_`` or ``03_`` file).
 
+    Args:
+        stream: The file, open for reading bytes.
+        identity: What the file is.
+
     Raises:
         MalformedFileError: The file is empty, binary, or lacks the number.
     """
-    pairs, parsed = _read(stream, identity, _RESULTS, also_read=("GAP_FIRST",))
-    for row, source in pairs:
-        gap = source.values.get("GAP_FIRST", "")
-        row["gap_to_first_s"] = parse_gap_s(gap)
-        row["gap_to_first_laps"] = parse_gap_laps(gap)
+    parsed = _read(stream, identity, RESULTS, _RESULTS)
+    for row in parsed.rows:
+        row["gap_to_first_s"], row["gap_to_first_laps"] = row.pop("gap") or (None, None)
+        row["best_lap_number"] = row["best_lap_number"] or None  # 0 is printed for a car without a timed lap
         row["version"] = identity.version or "unstated"
     return parsed
 
@@ -154,60 +187,89 @@ def read_results(stream: BinaryIO, identity: FileIdentity) -> Parsed:
 def read_weather(stream: BinaryIO, identity: FileIdentity) -> Parsed:
     """Read the weather readings of one ``26_`` file.
 
+    Args:
+        stream: The file, open for reading bytes.
+        identity: What the file is.
+
     Raises:
         MalformedFileError: The file is empty, binary, or lacks the time.
     """
-    _, parsed = _read(stream, identity, _WEATHER)
-    rows = parsed.rows
+    parsed = _read(stream, identity, WEATHER, _WEATHER)
     # Where the track has no sensor every reading is 0; asphalt at exactly 0 °C for a whole race is not one.
-    if rows and all(row["track_temp_c"] == 0 for row in rows):
-        for row in rows:
-            row["track_temp_c"] = None
-    return parsed
+    if any(row["track_temp_c"] != 0 for row in parsed.rows):
+        return parsed
+    for row in parsed.rows:
+        row["track_temp_c"] = None
+    return replace(parsed, blanked_cells=len(parsed.rows))
 
 
-def _read(
-    stream: BinaryIO, identity: FileIdentity, fields: Sequence[_Field], also_read: tuple[str, ...] = ()
-) -> tuple[list[tuple[Row, CsvRow]], Parsed]:
-    """Read the known columns of a file; return every published row beside the row it comes from, and all together."""
-    required = [field.names[0] for field in fields if field.is_required]
+def _read(stream: BinaryIO, identity: FileIdentity, table: Table, fields: Sequence[_Field]) -> Parsed:
+    """Read the known columns of a file; those its rows cannot do without must be in its header."""
+    required = [item.names[0] for item in fields if item.is_required]
     source_rows, rejects = read_rows(stream, identity.path, identity.kind, required)
-    pairs: list[tuple[Row, CsvRow]] = []
-    for source in source_rows:
-        row, problem = _published(source, fields)
-        if problem:
-            detail = f"{problem}={source.values.get(problem, '')!r}"[:_SHOWN_CHARACTERS]
-            rejects.append(Reject(identity.path, source.line, identity.kind, "bad_value", detail))
-            continue
-        row |= {"source_file": identity.path, "source_row": source.line}
-        pairs.append((row, source))
-    known = {name for field in fields for name in field.names} | set(also_read)
+    rejects = [_without_text(reject) for reject in rejects]
+    bounds = {column.name: column for column in table.columns}
+    # A row that stands there twice is one row; what differs in a single cell is not the same.
+    distinct = [next(group) for _, group in groupby(source_rows, key=lambda source: source.values)]
+    rows: list[Row] = []
+    for source in distinct:
+        row, refused = _published(source, fields, bounds, identity)
+        rejects += refused
+        if row is not None:
+            rows.append(row)
+    known = {name for item in fields for name in item.names}
     header = source_rows[0].values if source_rows else {}
-    return pairs, Parsed([row for row, _ in pairs], rejects, tuple(name for name in header if name not in known))
+    dropped = tuple(name for name in header if name not in known)
+    return Parsed(rows, rejects, dropped, repeated_rows=len(source_rows) - len(distinct))
 
 
-def _published(source: CsvRow, fields: Sequence[_Field]) -> tuple[Row, str | None]:
-    """Return the row's values and the first column whose text cannot be read, if there is one."""
-    row: Row = {}
-    for field in fields:
-        name, text = next(((n, source.values[n]) for n in field.names if source.values.get(n)), (field.names[0], ""))
-        value = field.parse(text) if text else None
-        if value is None and (text or field.is_required):
-            return row, name
-        row[field.column] = value
-    return row, None
+def _without_text(reject: Reject) -> Reject:
+    """Return the reject without the text of its line: it is published, and the line may hold names of persons."""
+    return replace(reject, detail=f"{len(reject.detail)} characters, not shown: the line may name persons")
+
+
+def _published(
+    source: CsvRow, fields: Sequence[_Field], bounds: dict[str, Column], identity: FileIdentity
+) -> tuple[Row | None, list[Reject]]:
+    """Return the row's values, or ``None`` if one cannot be read or used, and what there is to reject."""
+    row: Row = {"source_file": identity.path, "source_row": source.line}
+    placeholders: list[Reject] = []
+    for item in fields:
+        name = next((name for name in item.names if source.values.get(name)), item.names[0])
+        text = source.values.get(name, "")
+        value = item.parse(text) if text else None
+        is_usable = _is_within(value, bounds.get(item.column))
+        row[item.column] = value if is_usable else None
+        problem = f"{name}={text!r}"
+        if (value is None and text) or (item.is_required and row[item.column] is None):
+            return None, [_reject(row, identity.kind, "bad_value", problem)]
+        if not is_usable:
+            placeholders.append(_reject(row, identity.kind, "out_of_range", problem))
+    return row, placeholders
+
+
+def _is_within(value: object, column: Column | None) -> bool:
+    if column is None or not isinstance(value, (int, float)):
+        return True
+    is_too_small = column.at_least is not None and value < column.at_least
+    is_too_large = column.at_most is not None and value > column.at_most
+    return not (is_too_small or is_too_large)
+
+
+def _reject(row: Row, kind: FileKind, reason: str, detail: str) -> Reject:
+    return Reject(row["source_file"], row["source_row"], kind, reason, detail[:_SHOWN_CHARACTERS])
 
 
 def official_laps_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:
     """Return the table ``official_laps`` of all files of a session, and what went into it."""
-    merged = _merge(parsed, OFFICIAL_LAPS, OFFICIAL_LAPS.key)
+    merged = _merge(parsed, OFFICIAL_LAPS.key, FileKind.SECTIONS)
     return _table(OFFICIAL_LAPS, track, session, merged), merged
 
 
 def results_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:
     """Return the table ``results``: every version, the best one of the session marked final; official wins."""
     # A car number may stand twice in one classification (03 and 3 anonymised alike); the place tells them apart.
-    merged = _merge(parsed, RESULTS, ("version", "car_number", "position"))
+    merged = _merge(parsed, ("version", "car_number", "position"), FileKind.RESULTS)
     present = {row["version"] for row in merged.rows}
     final = next((version for version in ("official", "unstated", "provisional") if version in present), None)
     for row in merged.rows:
@@ -216,52 +278,48 @@ def results_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[p
 
 
 def weather_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:
-    """Return the table ``weather`` of all files of a session."""
-    merged = _merge(parsed, WEATHER, ("observed_utc",))
+    """Return the table ``weather`` of all files of a session, one reading for each time."""
+    merged = _merge(parsed, ("observed_utc",), FileKind.WEATHER)
     return _table(WEATHER, track, session, merged), merged
 
 
-def _merge(parsed: Sequence[Parsed], table: Table, key: tuple[str, ...]) -> Parsed:
+def _merge(parsed: Sequence[Parsed], key: Sequence[str], kind: FileKind) -> Parsed:
     """Put the files of a kind together.
 
-    A row that two files agree on is kept once; where they differ the first file's row is kept and the other rejected,
-    so that nothing disappears unseen.
+    A row that two files agree on is kept once and counted; where they differ the first file's row is kept and the other
+    rejected, so that nothing disappears unseen.
     """
     by_key: dict[tuple[object, ...], Row] = {}
     rejects = [reject for part in parsed for reject in part.rejects]
+    repeated = sum(part.repeated_rows for part in parsed)
     for row in (row for part in parsed for row in part.rows):
         first = by_key.setdefault(tuple(row[name] for name in key), row)
-        if first is not row and _facts(first) != _facts(row):
-            rejects.append(_conflict(row, first, table))
-    dropped = {name for part in parsed for name in part.dropped_columns}
-    return Parsed(list(by_key.values()), rejects, tuple(sorted(dropped)))
-
-
-def _facts(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name not in {"source_file", "source_row"}}
-
-
-def _conflict(row: Row, first: Row, table: Table) -> Reject:
-    differing = next(name for name in row if name not in {"source_file", "source_row"} and row[name] != first[name])
-    detail = (
-        f"{differing}={row[differing]!r}, {first['source_file']} line {first['source_row']} says {first[differing]!r}"
+        if first is row:
+            continue
+        differing = [name for name in row if name not in _PROVENANCE and row[name] != first[name]]
+        if differing:
+            rejects.append(_conflict(row, first, differing[0], kind))
+        else:
+            repeated += 1
+    return Parsed(
+        rows=list(by_key.values()),
+        rejects=rejects,
+        dropped_columns=tuple(sorted({name for part in parsed for name in part.dropped_columns})),
+        repeated_rows=repeated,
+        blanked_cells=sum(part.blanked_cells for part in parsed),
     )
-    kind = _KIND_OF_TABLE[table.name]
-    return Reject(
-        str(row["source_file"]), int(str(row["source_row"])), kind, "conflicting_duplicate", detail[:_SHOWN_CHARACTERS]
-    )
+
+
+def _conflict(row: Row, first: Row, differing: str, kind: FileKind) -> Reject:
+    other = f"{first['source_file']} line {first['source_row']}"
+    detail = f"{differing}={row[differing]!r}, {other} says {first[differing]!r}"
+    return _reject(row, kind, "conflicting_duplicate", detail)
 
 
 def _table(table: Table, track: str, session: str, merged: Parsed) -> pa.Table:
-    rows = sorted(merged.rows, key=lambda row: tuple((row[name] is None, row[name]) for name in table.order))
+    rows = sorted(merged.rows, key=lambda row: [(row[name] is None, row[name]) for name in table.order])
     return table.from_rows([{"track": track, "session": session, **row} for row in rows])
 
-
-_KIND_OF_TABLE = {
-    OFFICIAL_LAPS.name: FileKind.SECTIONS,
-    RESULTS.name: FileKind.RESULTS,
-    WEATHER.name: FileKind.WEATHER,
-}
 
 __all__ = [
     "Parsed",

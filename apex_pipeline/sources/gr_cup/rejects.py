@@ -1,4 +1,7 @@
-"""Rejected rows as a table: what could not be used, where it stands, and why."""
+"""Rejects as a table: what could not be used, where it stands, and why.
+
+Here belongs the shape only; the words for the reasons are given where the rows are read.
+"""
 
 from collections import Counter
 from collections.abc import Iterable

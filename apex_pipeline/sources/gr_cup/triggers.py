@@ -29,7 +29,8 @@ class Trigger:
         kind: lap_end and lap_time tell of the lap that ends, lap_start of the one that begins.
         unit_lap: The unit's lap counter; ``None`` where it had lost count.
         received_utc_ms: When the message was received.
-        unit_value_ms: Milliseconds since the car's last trigger, as the unit says; only lap_time files of some tracks.
+        unit_value_ms: Milliseconds since the car's last trigger, as the unit says; only in lap_time files of some
+            tracks (elsewhere the column is missing or repeats the time stamp).
         file: Path of the raw file.
         line: Line in it.
     """

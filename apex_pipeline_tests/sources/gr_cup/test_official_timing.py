@@ -2,14 +2,14 @@
 
 import io
 from datetime import UTC, datetime, time
-from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.lake.source_folder import identify, look_at
 from apex_pipeline.schemas import OFFICIAL_LAPS, OFFICIAL_REJECTS, RESULTS, WEATHER
-from apex_pipeline.sources.gr_cup.files import FileKind, FileStatus
+from apex_pipeline.sources.gr_cup.files import FileKind
 from apex_pipeline.sources.gr_cup.official_timing import (
     Parsed,
     official_laps_table,
@@ -153,37 +153,133 @@ def test_nothing_gives_empty_tables_of_the_schema() -> None:
         assert (made.num_rows, table.violations(made)) == (0, [])
 
 
+def test_a_number_whose_laps_do_not_repeat_is_one_car_in_whatever_order_its_rows_stand() -> None:
+    rows = _sections(*(f"3;{lap};1:40.0;;13:00:00.000;;;;GF;" for lap in (3, 1, 2))).rows
+    assert [row["entry"] for row in rows] == [1, 1, 1]
+
+
+def test_the_cars_of_a_shared_number_are_told_apart_though_the_second_drove_longer() -> None:
+    rows = _sections(*(f"3;{lap};1:40.0;;13:00:00.000;;;;GF;" for lap in (1, 2, 1, 2, 3))).rows
+    assert [row["entry"] for row in rows] == [1, 1, 2, 2, 2]
+
+
+def test_a_row_written_twice_is_one_lap_and_counted() -> None:
+    row = "3;1;1:40.0;;13:00:00.000;;;;GF;"
+    parsed = _sections(row, row, row.replace("3;1;", "3;2;"))
+    assert [(row["lap_number"], row["entry"]) for row in parsed.rows] == [(1, 1), (2, 1)]
+    assert (parsed.repeated_rows, parsed.rejects) == (1, [])
+
+
 @pytest.mark.parametrize(
-    ("track", "session", "laps", "best_s", "cars_named_3"),
+    ("columns", "expected"),
+    [(("S1_SECONDS", "S1_LARGE", "S1"), 62.001), (("S1_LARGE", "S1"), 62.002), (("S1",), 62.003)],
+)
+def test_a_sector_is_taken_from_the_best_column_there_is(columns: tuple[str, ...], expected: float) -> None:
+    text = {"S1_SECONDS": "62.001", "S1_LARGE": "1:02.002", "S1": "1:02.003"}
+    header = "NUMBER;LAP_NUMBER;LAP_TIME;" + ";".join(reversed(columns))
+    row = "13;1;1:40.0;" + ";".join(text[name] for name in reversed(columns))
+    (lap,) = read_sections(_stream(header, row), identity(FileKind.SECTIONS)).rows
+    assert lap["s1_s"] == expected
+
+
+def test_columns_that_are_not_there_are_null_and_those_not_known_are_listed() -> None:
+    """Sonoma names two of the timing points INT-1 and INT-2."""
+    parsed = read_sections(
+        _stream("NUMBER; LAP_NUMBER; LAP_TIME;INT-1_time;INT-2_time", "13;1;1:40.0;20.1;30.2"),
+        identity(FileKind.SECTIONS),
+    )
+    table, merged = official_laps_table("spa", "R1", [parsed])
+    assert OFFICIAL_LAPS.violations(table) == []
+    (lap,) = table.to_pylist()
+    assert {lap[name] for name in ("s1_s", "top_speed_kph", "crossing_local_time", "flag_at_finish")} == {None}
+    assert lap["is_finish_in_pit"] is False
+    assert merged.dropped_columns == ("INT-1_time", "INT-2_time")
+
+
+def test_a_number_outside_its_bounds_is_null_and_told_and_its_row_stays() -> None:
+    parsed = _weather("1745700936;x;28;40;-999;993;23;720;0", "1745700996;x;28;40;61;993;23;141;0")
+    table, merged = weather_table("spa", "R1", [parsed])
+    assert WEATHER.violations(table) == []
+    assert table["humidity_pct"].to_pylist() == [None, 61.0]
+    assert [(reject.line, reject.reason, reject.detail) for reject in merged.rejects] == [
+        (2, "out_of_range", "HUMIDITY='-999'"),
+        (2, "out_of_range", "WIND_DIRECTION='720'"),
+    ]
+
+
+@pytest.mark.parametrize("lap", ["0", "-2", "1.5", ""])
+def test_a_lap_that_cannot_be_named_is_rejected(lap: str) -> None:
+    parsed = _sections(f"13;{lap};1:37.4;;;;;;GF;")
+    assert (parsed.rows, [reject.detail for reject in parsed.rejects]) == ([], [f"LAP_NUMBER={lap!r}"])
+
+
+@pytest.mark.parametrize(
+    ("row", "detail"),
     [
-        ("barber_motorsports_park", "R1", 579, 97.428, 1),
-        ("barber_motorsports_park", "R2", 602, 97.304, 1),
-        ("circuit_of_the_americas", "R1", 486, 148.630, 2),
-        ("circuit_of_the_americas", "R2", 508, 148.112, 2),
-        ("road_america", "R1", 415, 160.838, 1),
-        ("sebring", "R1", 401, 145.437, 1),
-        ("sebring", "R2", 332, 145.055, 1),
-        ("virginia_international_raceway", "R1", 415, 128.432, 1),
-        ("virginia_international_raceway", "R2", 441, 128.501, 1),
+        ("1;46;Classified;17;45:57.575;soon;8;2:28.630;132.5;Am;;Toyota GR86", "GAP_FIRST='soon'"),
+        ("1;46;Classified;17;DNF;-;8;2:28.630;132.5;Am;;Toyota GR86", "TOTAL_TIME='DNF'"),
+        ("1;;Classified;17;45:57.575;-;8;2:28.630;132.5;Am;;Toyota GR86", "NUMBER=''"),
     ],
 )
-def test_the_real_races_are_read_whole_and_agree_with_themselves(
-    real_data: Path, track: str, session: str, laps: int, best_s: float, cars_named_3: int
-) -> None:
-    root = real_data / "grcup"
-    parsed: dict[FileKind, list[Parsed]] = {FileKind.SECTIONS: [], FileKind.RESULTS: []}
-    for item in identify(look_at(root), None):
-        if (item.track, item.session, item.status) == (track, session, FileStatus.READY) and item.kind in parsed:
-            read = read_sections if item.kind is FileKind.SECTIONS else read_results
-            with (root / item.path).open("rb") as stream:
-                parsed[item.kind].append(read(stream, item))
-    official, merged = official_laps_table(track, session, parsed[FileKind.SECTIONS])
-    results, merged_results = results_table(track, session, parsed[FileKind.RESULTS])
-    assert (merged.rejects, merged_results.rejects) == ([], [])
-    assert (OFFICIAL_LAPS.violations(official), RESULTS.violations(results)) == ([], [])
-    frame = official.to_pandas()
-    assert (len(frame), frame["lap_time_s"].min(), frame["entry"].max()) == (laps, best_s, cars_named_3)
-    whole = frame.dropna(subset=["s1_s", "s2_s", "s3_s"])
-    assert ((whole["s1_s"] + whole["s2_s"] + whole["s3_s"] - whole["lap_time_s"]).abs() < 0.0005).all()
-    final = results.to_pandas().query("is_final")
-    assert final["best_lap_time_s"].min() == best_s
+def test_a_result_that_cannot_be_read_is_rejected_and_not_published_in_part(row: str, detail: str) -> None:
+    parsed = _results(row)
+    assert (parsed.rows, [(reject.reason, reject.detail) for reject in parsed.rejects]) == ([], [("bad_value", detail)])
+
+
+def test_a_car_without_a_timed_lap_has_no_fastest_lap() -> None:
+    (row,) = _results("23;89;Classified;1;2:18.313;19 Laps;0;;;Am;;Toyota GR86").rows
+    assert (row["best_lap_number"], row["best_lap_time_s"], row["laps_completed"]) == (None, None, 1)
+
+
+def test_two_cars_of_one_number_keep_both_their_results() -> None:
+    rows = [f"{place};3;Classified;17;45:5{place}.575;-;8;2:28.630;132.5;Am;;Toyota GR86" for place in (4, 9)]
+    table, merged = results_table("spa", "R1", [_results(*rows)])
+    assert (table["position"].to_pylist(), merged.rejects, RESULTS.violations(table)) == ([4, 9], [], [])
+
+
+def test_a_rejected_line_is_told_without_its_text_for_it_may_name_a_person() -> None:
+    parsed = read_results(
+        _stream(_RESULTS + ";DRIVER_SECONDNAME", "1;46;Classified;Lovelace"), identity(FileKind.RESULTS)
+    )
+    (reject,) = parsed.rejects
+    assert (reject.line, reject.reason) == (2, "too_few_columns")
+    assert "Lovelace" not in reject.detail
+
+
+def test_a_file_with_nothing_below_its_header_gives_nothing() -> None:
+    parsed = _weather()
+    assert (parsed.rows, parsed.rejects, parsed.blanked_cells) == ([], [], 0)
+
+
+@pytest.mark.parametrize("rain", ["0", "1"])
+def test_rain_is_yes_or_no(rain: str) -> None:
+    (row,) = _weather(f"1745700936;x;28;40;61;993;23;141;{rain}").rows
+    assert row["is_raining"] is (rain == "1")
+
+
+def test_readings_of_one_time_are_one_reading_and_where_they_differ_the_second_is_rejected() -> None:
+    first = _weather("1745700936;x;28;40;61;993;23;141;0")
+    same = _weather("1745700936;x;28;40;61;993;23;141;0", "1745700996;x;28;40;61;993;23;141;1")
+    other = _weather("1745700936;x;29;40;61;993;23;141;0")
+    table, merged = weather_table("spa", "R1", [first, same, other])
+    assert table["is_raining"].to_pylist() == [False, True]
+    assert merged.repeated_rows == 1
+    assert [(reject.reason, reject.detail.split(",")[0]) for reject in merged.rejects] == [
+        ("conflicting_duplicate", "air_temp_c=29.0")
+    ]
+
+
+def test_a_track_sensor_that_is_missing_is_counted() -> None:
+    _, merged = weather_table("spa", "R1", [_weather("1745700936;x;28;0;61;993;23;141;0")])
+    assert merged.blanked_cells == 1
+
+
+_cells = st.tuples(st.sampled_from(["3", "13", ""]), st.sampled_from(["1", "2", "x"]), st.sampled_from(["99.5", "?"]))
+
+
+@given(st.lists(_cells, max_size=12))
+def test_every_row_is_published_or_rejected_or_counted_as_written_twice(rows: list[tuple[str, str, str]]) -> None:
+    parsed = _sections(*(f"{number};{lap};{time};;13:00:00.0;;;;GF;" for number, lap, time in rows))
+    table, merged = official_laps_table("spa", "R1", [parsed])
+    assert OFFICIAL_LAPS.violations(table) == []
+    assert table.num_rows + merged.repeated_rows + len(merged.rejects) == len(rows)

@@ -1,12 +1,15 @@
-"""Values: every spelling these files use, and nothing else."""
+"""Text to values: what is read, and that everything else is told apart from it."""
 
-from datetime import time
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apex_pipeline.sources.gr_cup.values import (
     parse_clock,
     parse_duration_s,
+    parse_epoch,
     parse_gap_laps,
     parse_gap_s,
     parse_integer,
@@ -14,54 +17,143 @@ from apex_pipeline.sources.gr_cup.values import (
     parse_utc_ms,
 )
 
+MORNING_MS = 1_757_184_002_123
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-09-06T18:40:02.123Z",
+        "2025-09-06T13:40:02.123-05:00",
+        "2025-09-07T00:10:02.123+05:30",
+        "2025-09-06 18:40:02.123456Z",
+    ],
+)
+def test_a_time_with_an_offset_is_an_instant(text: str) -> None:
+    assert parse_utc_ms(text) == MORNING_MS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-09-06T18:40:02.123",
+        "2025-09-06",
+        "18:40:02Z",
+        "yesterday",
+        "",
+        "2025-02-30T00:00:00Z",
+        "0001-01-01T00:00:00+05:00",
+        "9999-12-31T23:00:00-05:00",
+    ],
+)
+def test_a_time_that_names_no_instant_is_refused(text: str) -> None:
+    assert parse_utc_ms(text) is None
+
+
+@given(st.datetimes(timezones=st.timezones(), min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001  -- the strategy adds the zone
+def test_every_instant_survives_being_written_and_read(moment: datetime) -> None:
+    expected = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    assert parse_utc_ms(moment.isoformat()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1757184002", datetime(2025, 9, 6, 18, 40, 2, tzinfo=UTC)),
+        ("1757184002.123", datetime(2025, 9, 6, 18, 40, 2, 123_000, tzinfo=UTC)),
+        ("0", datetime(1970, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_seconds_since_1970_are_an_instant(text: str, expected: datetime) -> None:
+    assert parse_epoch(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "9/6/2025", "1e300", "-1e14"])
+def test_seconds_that_no_calendar_holds_are_refused(text: str) -> None:
+    assert parse_epoch(text) is None
+
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("53.893", 53.893),
+        ("36.428", 36.428),
         ("24.32", 24.32),
+        ("7", 7.0),
         ("1:36.428", 96.428),
-        ("45:57.575", 2757.575),
-        ("75:00.001", 4500.001),
-        ("0:01:02.500", 62.5),
-        ("1:00:00", 3600.0),
+        ("75:27.792", 4527.792),
+        ("1:02:03.004", 3723.004),
+        ("0:00:31.500", 31.5),
+        ("83.2", 83.2),
     ],
 )
-def test_a_duration_is_read_in_every_spelling_to_the_millisecond(text: str, seconds: float) -> None:
+def test_a_duration_is_read_in_each_of_its_forms(text: str, seconds: float) -> None:
     assert parse_duration_s(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "-", "1:2:3:4", "abc", "1:", "-5.0", "1,5"])
-def test_what_is_no_duration_gives_none(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "-", "DNF", "+1.5", "-1.5", "1:75.000", "1:60:00.000", ":36.4", "1:2:3:4", "36,428", "nan", "1 Lap"]
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
     assert parse_duration_s(text) is None
 
 
-def test_an_instant_needs_a_zone_and_offsets_are_converted() -> None:
-    assert parse_utc_ms("2025-09-05T00:28:20.593Z") == 1757032100593
-    assert parse_utc_ms("2025-09-04T19:28:20.593-05:00") == 1757032100593
-    assert parse_utc_ms("2025-09-05T00:28:20.593") is None
-    assert parse_utc_ms("yesterday") is None
-
-
-def test_a_time_of_day_is_read_and_an_impossible_one_is_none() -> None:
-    assert parse_clock("15:58:26.323") == time(15, 58, 26, 323_000)
-    assert parse_clock("7:05:00") == time(7, 5)
-    assert [parse_clock(text) for text in ("24:00:00", "12:60:00", "12:00:60", "noon")] == [None] * 4
-
-
-def test_a_gap_is_seconds_or_laps() -> None:
-    assert (parse_gap_s("-"), parse_gap_s("+0.684"), parse_gap_s("+1:02.500")) == (0.0, 0.684, 62.5)
-    assert (parse_gap_s("2 Laps"), parse_gap_laps("1 Lap"), parse_gap_laps("12 Laps")) == (None, 1, 12)
-    assert parse_gap_laps("+0.684") is None
+@given(st.integers(min_value=0, max_value=10_000_000))
+def test_a_duration_written_with_minutes_is_exact_to_the_millisecond(total_ms: int) -> None:
+    minutes, rest = divmod(total_ms, 60_000)
+    assert parse_duration_s(f"{minutes}:{rest // 1000:02d}.{rest % 1000:03d}") == total_ms / 1000
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("3", 3.0), ("0.346", 0.346), ("nan", None), ("inf", None), ("N/A", None)]
+    ("text", "expected"),
+    [
+        ("13:47:02.123", time(13, 47, 2, 123_000)),
+        ("9:05:00", time(9, 5)),
+        ("23:59:59.5", time(23, 59, 59, 500_000)),
+    ],
 )
-def test_a_number_is_finite(text: str, number: float | None) -> None:
-    assert parse_number(text) == number
+def test_a_time_of_day_is_read(text: str, expected: time) -> None:
+    assert parse_clock(text) == expected
 
 
-@pytest.mark.parametrize(("text", "number"), [("3", 3), ("3.0", 3), ("3.5", None), ("", None), ("-1", -1)])
-def test_an_integer_is_whole(text: str, number: int | None) -> None:
-    assert parse_integer(text) == number
+@pytest.mark.parametrize("text", ["", "24:00:00", "12:60:00", "12:00:60", "12:00", "noon", "12:00:00.1234567"])
+def test_what_no_clock_shows_is_refused(text: str) -> None:
+    assert parse_clock(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "laps"),
+    [
+        ("-", 0.0, None),
+        ("+0.173", 0.173, None),
+        ("+1:04.607", 64.607, None),
+        ("1 Lap", None, 1),
+        ("21 Laps", None, 21),
+        ("", None, None),
+        ("Laps", None, None),
+        ("+", None, None),
+        ("--", None, None),
+        ("+1 Lap", None, None),
+    ],
+)
+def test_a_gap_is_time_or_laps_or_neither(text: str, seconds: float | None, laps: int | None) -> None:
+    assert (parse_gap_s(text), parse_gap_laps(text)) == (seconds, laps)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("3", 3.0), ("-0.5", -0.5), ("+.5", 0.5), ("1e3", 1000.0), ("2.", 2.0)])
+def test_a_number_is_read(text: str, expected: float) -> None:
+    assert parse_number(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "nan", "inf", "-Infinity", "1_000", "0x10", "1,5", "1e999", "٣", "--1", "."])
+def test_what_is_no_finite_number_is_refused(text: str) -> None:
+    assert parse_number(text) is None
+
+
+@pytest.mark.parametrize(("text", "expected"), [("3", 3), ("3.0", 3), ("-2", -2), ("9007199254740992", 2**53)])
+def test_a_whole_number_is_read(text: str, expected: int) -> None:
+    assert parse_integer(text) == expected
+
+
+@pytest.mark.parametrize("text", ["3.5", "three", "", "1e30", "9007199254740994"])
+def test_what_is_no_whole_number_that_can_be_told_exactly_is_refused(text: str) -> None:
+    assert parse_integer(text) is None
