@@ -18,9 +18,13 @@ class FaultKind(StrEnum):
     BOUNCED_TRIGGER = "bounced_trigger"
     LAP_COUNTER_LOST = "lap_counter_lost"
     LATE_TRIGGER_PAIR = "late_trigger_pair"
+    LATE_BY_A_SECOND = "late_by_a_second"
+    MISSING_CROSSING = "missing_crossing"
+    EXTRA_CROSSING = "extra_crossing"
     WRONG_CAR_NUMBER = "wrong_car_number"
     NO_CAR_NUMBER = "no_car_number"
     ZERO_PADDED_NUMBER = "zero_padded_number"
+    UNDECIDED_CAR = "undecided_car"
     CLOCK_DAYS_OFF = "clock_days_off"
     CLOCK_FROZEN = "clock_frozen"
     NEWEST_FIRST_ROWS = "newest_first_rows"
@@ -33,6 +37,8 @@ class FaultKind(StrEnum):
     MALFORMED_ROW = "malformed_row"
     UNPARSABLE_VALUE = "unparsable_value"
     NEVER_STARTED = "never_started"
+    POST_RACE_LAP = "post_race_lap"
+    OFFICIAL_CLOCK_BEHIND = "official_clock_behind"
     PENALTY = "penalty"
     FULL_COURSE_YELLOW = "full_course_yellow"
     PIT_LAP = "pit_lap"
@@ -50,8 +56,8 @@ class PlantedFault:
         session: ``R1`` or ``R2``.
         file: Path relative to the weekend's folder; of a fault in several files, the one to look at first.
         vehicle_id: The car, ``None`` if the fault is not one car's.
-        lap_number: Official lap (0: formation lap), ``None`` if the fault is not one lap's. For triggers, the lap the
-            crossing ends.
+        lap_number: As in :class:`LapAnswer`, ``None`` if the fault is not one lap's. For triggers, the lap the crossing
+            ends; of an extra crossing, the lap it falls into.
         detail: One sentence with the numbers.
     """
 
@@ -88,6 +94,9 @@ class CarAnswer:
         chassis: Key of the car within the session.
         car_number: True official number as text (``03`` is not ``3``).
         printed_number: The same as official files print it (both become ``3``).
+        printed_entry: Which block of this printed number in the sections file is the car's: 1, or 2 where another car
+            printed alike sorts before it.
+        candidates: Printed numbers its crossings agree with; two where no reader can tell which it is.
         clock_offset_s: True UTC minus the car's telemetry clock; ``None`` for a frozen clock.
         is_clock_frozen: All telemetry carries one car time.
         has_started: The car drove in the race.
@@ -97,6 +106,8 @@ class CarAnswer:
     chassis: str
     car_number: str
     printed_number: str
+    printed_entry: int
+    candidates: tuple[str, ...]
     clock_offset_s: float | None
     is_clock_frozen: bool
     has_started: bool
@@ -108,14 +119,15 @@ class LapAnswer:
 
     Attributes:
         vehicle_id: The car.
-        lap_number: Official number from 1; 0 is the formation lap, which official timing does not list.
-        unit_lap: What the car's unit calls it; 32768 where it had lost count.
+        lap_number: Official number from 1. Two laps are not in official timing: 0 is the formation lap, and the number
+            after the car's last official one is its slow lap to the pits after the flag.
+        unit_lap: What the car's unit calls it as it ends; 32768 where it had lost count.
         start_utc: The car's own crossing that begins the lap.
         end_utc: The crossing that ends it.
-        lap_time_s: Official time, ``None`` for lap 0. From lap 2 on it is ``end_utc - start_utc``; lap 1 counts from
-            the green flag, which falls before the car's own crossing.
-        flag: ``GF``, ``FCY`` or ``FF`` as in official timing, ``None`` for lap 0.
-        is_in_export: Both crossings lie before the end of the exported lap files.
+        lap_time_s: Official time, ``None`` for formation and post-race laps. From lap 2 on it is ``end_utc -
+            start_utc``; lap 1 counts from the green flag, which falls before the car's own crossing.
+        flag: ``GF``, ``FCY`` or ``FF`` as in official timing, ``None`` where that does not list the lap.
+        is_in_export: Both crossings lie before the end of the exported lap files, whether the files have them or not.
     """
 
     vehicle_id: str
@@ -173,6 +185,8 @@ class SessionAnswer:
         folder: Folder of the track, relative to the weekend's.
         session: ``R1`` or ``R2``.
         zone: Time zone of the official files' ``HOUR``.
+        official_clock_behind_s: True time minus ``HOUR`` at the green flag and at the chequered one; between them it
+            runs in a straight line.
         event_code: ``meta_event`` of every row.
         cars: All cars with triggers.
         laps: All laps truly driven, by car and number.
@@ -185,6 +199,7 @@ class SessionAnswer:
     folder: str
     session: str
     zone: str
+    official_clock_behind_s: tuple[float, float]
     event_code: str
     cars: tuple[CarAnswer, ...]
     laps: tuple[LapAnswer, ...]

@@ -160,7 +160,7 @@ def _sections(race: Race) -> Iterator[list[str]]:
 
 
 def _section_row(race: Race, entry: CarRace, lap: DrivenLap, elapsed_ms: int, rank: str) -> list[str]:
-    hour = race.track.local_time(lap.end_ms).strftime("%H:%M:%S.%f")[:-3]
+    hour = race.track.local_time(lap.end_ms - race.official_behind_ms(lap.end_ms)).strftime("%H:%M:%S.%f")[:-3]
     sectors = lap.sectors_ms
     return [
         *(entry.car.printed_number, "1", str(lap.number), minutes(lap.official_ms), rank, "B" if lap.is_in_pit else ""),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apex_pipeline.demo.answers import PlantedReject
-from apex_pipeline.demo.lap_files import LATE_MS
+from apex_pipeline.demo.lap_files import radio_late_ms
 from apex_pipeline.demo.options import SLOW_RATE_HZ
 from apex_pipeline.demo.signals import Places, Signals, signals_of
 from apex_pipeline.demo.text import utc_texts
@@ -24,7 +24,7 @@ HEADER = (
     "telemetry_value,timestamp,vehicle_id,vehicle_number"
 )
 REPEATED_SHARE = 0.01  # of rows, for exact and for conflicting duplicates each: real files have 0.7 to 4.7 % of both
-HOLE_BEFORE_MS, HOLE_AFTER_MS = 4_000, LATE_MS + 2_000
+HOLE_BEFORE_MS, HOLE_AFTER_MS = 4_000, 2_000  # around true crossing and late stamp
 _MESSAGE_MS = 220  # readings of this long share a message, hence a receive time
 _LATENCY_MS = 950
 _SHORT_ROW_COLUMNS = 4
@@ -46,6 +46,16 @@ class TelemetryCounts:
     exact_duplicates: int = 0
     conflicts: int = 0
     rejects: tuple[PlantedReject, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """The part of a lap, nearly always all of it, that the unit calls by one number."""
+
+    lap: DrivenLap
+    unit_lap: int
+    start_ms: int
+    end_ms: int
 
 
 @dataclass(frozen=True)
@@ -88,18 +98,29 @@ def _blocks(race: Race, rate_hz: float, seed: int, counts: TelemetryCounts) -> I
     yield HEADER + race.track.eol
     for entry in sorted(race.entries, key=lambda entry: entry.car.vehicle_id):
         # Cars in text order, laps by the unit's count, so that 32768 comes last, newest first within a count.
-        for lap in sorted(entry.laps, key=lambda lap: (lap.unit_lap, -lap.start_ms)):
-            frames = _frames(race, entry, lap, rate_hz, rng)
+        stretches = [stretch for lap in entry.laps for stretch in _stretches(lap)]
+        for stretch in sorted(stretches, key=lambda stretch: (stretch.unit_lap, -stretch.start_ms)):
+            frames = _frames(race, entry, stretch, rate_hz, rng)
             if len(frames.true_ms):
-                yield _block(race, entry, lap, frames, signals, counts, rng)
+                yield _block(race, entry, stretch, frames, signals, counts, rng)
                 if not counts.rejects:
-                    yield from _unusable_row(race, entry, lap, frames, counts)
+                    yield from _unusable_row(race, entry, stretch.unit_lap, frames, counts)
 
 
-def _frames(race: Race, entry: CarRace, lap: DrivenLap, rate_hz: float, rng: np.random.Generator) -> _Frames:
+def _stretches(lap: DrivenLap) -> list[_Stretch]:
+    """Return a lap as its unit counts it: in two where it counted a crossing that was none."""
+    if lap.spurious_ms is None:
+        return [_Stretch(lap, lap.unit_lap, lap.start_ms, lap.end_ms)]
+    return [
+        _Stretch(lap, lap.first_unit_lap, lap.start_ms, lap.spurious_ms),
+        _Stretch(lap, lap.unit_lap, lap.spurious_ms, lap.end_ms),
+    ]
+
+
+def _frames(race: Race, entry: CarRace, stretch: _Stretch, rate_hz: float, rng: np.random.Generator) -> _Frames:
     period_ms = 1000 / rate_hz
     begin_ms = entry.laps[0].start_ms
-    first, last = (int(np.ceil((edge - begin_ms) / period_ms)) for edge in (lap.start_ms, lap.end_ms))
+    first, last = (int(np.ceil((edge - begin_ms) / period_ms)) for edge in (stretch.start_ms, stretch.end_ms))
     number = np.arange(first, last)
     true_ms = begin_ms + np.rint(number * period_ms).astype(np.int64)
     heard = (true_ms <= race.export_end_ms) & ~_in_hole(race, entry, true_ms)
@@ -120,26 +141,28 @@ def _frames(race: Race, entry: CarRace, lap: DrivenLap, rate_hz: float, rng: np.
 
 
 def _in_hole(race: Race, entry: CarRace, true_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return which frames fall into the radio hole that made a trigger late."""
-    late = race.plan.late_trigger
-    if late is None or late.chassis != entry.car.chassis:
-        return np.zeros(len(true_ms), dtype=bool)
-    crossing_ms = next(lap.end_ms for lap in entry.laps if lap.number == late.lap)
-    return (true_ms > crossing_ms - HOLE_BEFORE_MS) & (true_ms < crossing_ms + HOLE_AFTER_MS)
+    """Return which frames fall into a radio hole that made a trigger late."""
+    is_lost = np.zeros(len(true_ms), dtype=bool)
+    late_ms = radio_late_ms(race, entry)
+    for lap in entry.laps:
+        if lap.number in late_ms:
+            stamp_ms = lap.end_ms + late_ms[lap.number]
+            is_lost |= (true_ms > lap.end_ms - HOLE_BEFORE_MS) & (true_ms < stamp_ms + HOLE_AFTER_MS)
+    return is_lost
 
 
 def _block(
     race: Race,
     entry: CarRace,
-    lap: DrivenLap,
+    stretch: _Stretch,
     frames: _Frames,
     signals: Signals,
     counts: TelemetryCounts,
     rng: np.random.Generator,
 ) -> str:
-    """Return the rows of one car's lap."""
-    duration_ms = lap.end_ms - lap.start_ms
-    places = signals.places((frames.true_ms - lap.start_ms) / duration_ms, duration_ms, rng)
+    """Return the rows of one car's stretch."""
+    duration_ms = stretch.lap.end_ms - stretch.lap.start_ms
+    places = signals.places((frames.true_ms - stretch.lap.start_ms) / duration_ms, duration_ms, rng)
     is_sent = np.ones(places.shape, dtype=bool)
     is_sent[~frames.is_slow, len(race.track.fast_channels) :] = False
     frame, channel = np.nonzero(is_sent[::-1])
@@ -149,7 +172,7 @@ def _block(
         frame, place = _with_repeats(
             frame, channel, place, signals, counts, is_frozen=entry.frozen_at_ms is not None, rng=rng
         )
-    befores, afters = _around(race, entry, lap, frames)
+    befores, afters = _around(race, entry, stretch.unit_lap, frames)
     counts.rows += len(frame)
     texts = signals.texts
     return "".join(
@@ -157,10 +180,10 @@ def _block(
     )
 
 
-def _around(race: Race, entry: CarRace, lap: DrivenLap, frames: _Frames) -> tuple[list[str], list[str]]:
+def _around(race: Race, entry: CarRace, unit_lap: int, frames: _Frames) -> tuple[list[str], list[str]]:
     """Return what stands before and after ``channel,value`` in the rows of each frame."""
     car = entry.car
-    before = f",{lap.unit_lap},{race.track.event_code},{race.session},kafka:gr-raw,"
+    before = f",{unit_lap},{race.track.event_code},{race.session},kafka:gr-raw,"
     between = f",{car.vehicle_id},0,"
     after = f",{car.vehicle_id},{int(car.suffix)}{race.track.eol}"
     befores = [f"{before}{received}{between}" for received in utc_texts(frames.received_ms)]
@@ -192,11 +215,9 @@ def _with_repeats(
     return np.repeat(frame, times), values
 
 
-def _unusable_row(
-    race: Race, entry: CarRace, lap: DrivenLap, frames: _Frames, counts: TelemetryCounts
-) -> Iterator[str]:
+def _unusable_row(race: Race, entry: CarRace, unit_lap: int, frames: _Frames, counts: TelemetryCounts) -> Iterator[str]:
     """Yield the one row of a file that no reader can use, where the plan wants one, after the first block."""
-    befores, afters = _around(race, entry, lap, frames)
+    befores, afters = _around(race, entry, unit_lap, frames)
     if race.plan.short_row_in == "telemetry":
         row, reason = ",".join(befores[0].split(",")[:_SHORT_ROW_COLUMNS]) + race.track.eol, "too_few_columns"
     elif race.plan.has_unparsable_value:
@@ -226,7 +247,7 @@ def frame_bytes(race: Race) -> tuple[float, float]:
     places = signals.places(share, race.track.lap_ms, np.random.default_rng(0))
     lengths = np.array([[len(signals.texts[place]) for place in row] for row in places.tolist()]).mean(axis=0)
     instant = np.array([lap.start_ms])
-    befores, afters = _around(race, entry, lap, _Frames(instant, instant, instant, instant > 0))
+    befores, afters = _around(race, entry, lap.unit_lap, _Frames(instant, instant, instant, instant > 0))
     around = len(befores[0]) + len(afters[0])
     growth = 1 + 2 * REPEATED_SHARE if race.plan.has_repeated_rows else 1
     fast = len(race.track.fast_channels)

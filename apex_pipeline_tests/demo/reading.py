@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.demo import AnswerSheet, FaultKind
-from apex_pipeline.demo.answers import PlantedFault
+from apex_pipeline.demo.answers import LapAnswer, PlantedFault
 
 each_session = pytest.mark.parametrize(
     ("track", "session"),
@@ -45,6 +45,34 @@ class Weekend:
         """Return the one planted fault of a kind."""
         (fault,) = self.sheet.faults_of(kind)
         return fault
+
+    def faults_in(self, track: str, session: str, *kinds: FaultKind) -> list[PlantedFault]:
+        """Return the planted faults of these kinds in one session."""
+        return [
+            fault
+            for fault in self.sheet.faults
+            if fault.kind in kinds and (fault.track, fault.session) == (track, session)
+        ]
+
+    def lap(self, fault: PlantedFault, lap_number: int | None = None) -> LapAnswer:
+        """Return the lap of a fault, or another lap of its car."""
+        wanted = (fault.vehicle_id, fault.lap_number if lap_number is None else lap_number)
+        laps = self.sheet.session(fault.track, fault.session).laps
+        return next(lap for lap in laps if (lap.vehicle_id, lap.lap_number) == wanted)
+
+    def lap_file(self, track: str, session: str, kind: str) -> str:
+        """Return the path of a session's ``lap_start``, ``lap_end`` or ``lap_time`` file."""
+        if track == "harbor_street_circuit":
+            return f"{track}/{session}_harbor_{kind}.csv"
+        # As at COTA, lap_end_time is the time stamp of a lap's end and lap_time the time a lap took.
+        name = kind if kind == "lap_time" else f"{kind}_time"
+        return f"Mesa Verde Raceway/Race {session[1]}/mesa_{name}_{session}.csv"
+
+    def triggers(self, fault: PlantedFault, kind: str = "lap_end") -> list[tuple[datetime, dict[str, str]]]:
+        """Return the rows of the fault's car in a lap file of its session with their time stamps, oldest first."""
+        rows = self.rows(self.lap_file(fault.track, fault.session, kind))
+        own = [(instant(row["timestamp"]), row) for row in rows if row["vehicle_id"] == fault.vehicle_id]
+        return sorted(own, key=lambda trigger: trigger[0])
 
     def beside(self, fault: PlantedFault, old: str, new: str) -> str:
         """Return the path of another file of the fault's session."""

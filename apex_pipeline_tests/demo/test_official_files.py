@@ -1,13 +1,13 @@
 """The official files print the truth of the answer sheet."""
 
-from datetime import datetime
-from itertools import pairwise
+from datetime import datetime, time, timedelta
+from itertools import groupby, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from apex_pipeline.demo import FaultKind
-from apex_pipeline.demo.answers import SessionAnswer
+from apex_pipeline.demo.answers import LapAnswer, SessionAnswer
 from apex_pipeline_tests.demo.reading import Weekend, each_session
 
 _SECTIONS = {
@@ -31,6 +31,46 @@ def _by_true_number(answer: SessionAnswer) -> list[str]:
     return [car.vehicle_id for car in sorted(started, key=lambda car: car.car_number)]
 
 
+def _hour(answer: SessionAnswer, lap: LapAnswer) -> time:
+    """Return the official time of day of the crossing that ends a lap."""
+    timed = [other for other in answer.laps if other.lap_time_s is not None]
+    flag = min(other.end_utc for other in timed if other.flag == "FF")
+    first = next(other for other in timed if other.lap_number == 1)
+    green = first.end_utc - timedelta(seconds=first.lap_time_s or 0)
+    at_green_s, at_flag_s = answer.official_clock_behind_s
+    behind_s = at_green_s + (at_flag_s - at_green_s) * ((lap.end_utc - green) / (flag - green))
+    return (lap.end_utc - timedelta(seconds=round(behind_s, 3))).astimezone(ZoneInfo(answer.zone)).time()
+
+
+def test_one_official_clock_is_behind_and_drifts(weekend: Weekend) -> None:
+    fault = weekend.only(FaultKind.OFFICIAL_CLOCK_BEHIND)
+    behind = {(answer.track, answer.session): answer.official_clock_behind_s for answer in weekend.sheet.sessions}
+    assert behind.pop((fault.track, fault.session)) == (7.3, 8.8)
+    assert set(behind.values()) == {(0.0, 0.0)}
+
+
+@each_session
+def test_the_printed_number_and_its_block_find_the_laps_of_every_car(
+    weekend: Weekend, track: str, session: str
+) -> None:
+    answer = weekend.sheet.session(track, session)
+    blocks: dict[tuple[str, int], list[float]] = {}
+    entry: dict[str, int] = {}
+    for row in _sections(weekend, track, session):
+        if row["LAP_NUMBER"] == "1":
+            entry[row["NUMBER"]] = entry.get(row["NUMBER"], 0) + 1
+        blocks.setdefault((row["NUMBER"], entry[row["NUMBER"]]), []).append(_seconds(row["LAP_TIME"]))
+    for car in answer.cars:
+        expected = [lap.lap_time_s for lap in answer.laps if lap.vehicle_id == car.vehicle_id and lap.lap_time_s]
+        assert blocks.pop((car.printed_number, car.printed_entry), []) == expected
+    assert blocks == {}
+
+
+def test_the_two_blocks_of_one_printed_number_do_not_follow_each_other(weekend: Weekend) -> None:
+    numbers = [row["NUMBER"] for row in _sections(weekend, "mesa_verde_raceway", "R1")]
+    assert [number for number, _ in groupby(numbers)] == ["3", "21", "3", "46", "7", "72"]
+
+
 @each_session
 def test_sections_list_every_true_lap_with_its_time_and_local_crossing(
     weekend: Weekend, track: str, session: str
@@ -38,13 +78,9 @@ def test_sections_list_every_true_lap_with_its_time_and_local_crossing(
     answer = weekend.sheet.session(track, session)
     laps = {(lap.vehicle_id, lap.lap_number): lap for lap in answer.laps}
     expected = [
-        (
-            laps[vehicle, number].lap_time_s,
-            laps[vehicle, number].end_utc.astimezone(ZoneInfo(answer.zone)).time(),
-            laps[vehicle, number].flag,
-        )
+        (laps[vehicle, number].lap_time_s, _hour(answer, laps[vehicle, number]), laps[vehicle, number].flag)
         for vehicle in _by_true_number(answer)
-        for number in sorted(lap.lap_number for lap in answer.laps if lap.vehicle_id == vehicle and lap.lap_number)
+        for number in sorted(lap.lap_number for lap in answer.laps if lap.vehicle_id == vehicle and lap.lap_time_s)
     ]
     printed = [
         (

@@ -1,13 +1,15 @@
 """The telemetry files hold what the answer sheet counts, counted here by the standard library alone."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 
 import pytest
 
-from apex_pipeline.demo import FaultKind
+from apex_pipeline.demo import FaultKind, WeekendOptions, make_weekend
+from apex_pipeline.demo.answers import PlantedFault
 from apex_pipeline_tests.demo.reading import Weekend, each_session, instant
 
 
@@ -57,7 +59,7 @@ def test_rows_run_by_car_and_lap_newest_first(weekend: Weekend) -> None:
 
 def test_car_clocks_are_behind_by_the_hours_of_the_sheet(weekend: Weekend) -> None:
     faults = weekend.sheet.faults_of(FaultKind.CLOCK_DAYS_OFF)
-    assert len(faults) == 23
+    assert len(faults) == 24
     for fault in faults:
         answer = weekend.sheet.session(fault.track, fault.session)
         offset_s = next(car.clock_offset_s for car in answer.cars if car.vehicle_id == fault.vehicle_id)
@@ -96,6 +98,60 @@ def test_the_radio_is_silent_around_the_late_trigger(weekend: Weekend) -> None:
     )
     hole = [(before, after) for before, after in pairwise(taken) if before < lap.end_utc < after]
     assert (hole[0][1] - hole[0][0]).total_seconds() >= 36
+
+
+def _distances(weekend: Weekend, fault: PlantedFault) -> list[tuple[datetime, int, float]]:
+    """Return time, the unit's lap and metres of the fault's car, oldest first."""
+    answer = weekend.sheet.session(fault.track, fault.session)
+    offset_s = next(car.clock_offset_s for car in answer.cars if car.vehicle_id == fault.vehicle_id) or 0
+    return sorted(
+        (instant(row["timestamp"]) + timedelta(seconds=offset_s), int(row["lap"]), float(row["telemetry_value"]))
+        for row in _good_rows(weekend, answer.telemetry.file)
+        if (row["vehicle_id"], row["telemetry_name"]) == (fault.vehicle_id, "Laptrigger_lapdist_dls")
+    )
+
+
+def test_lap_distance_starts_again_at_a_missing_crossing_and_the_count_goes_on(weekend: Weekend) -> None:
+    (fault,) = weekend.faults_in("harbor_street_circuit", "R2", FaultKind.MISSING_CROSSING)
+    lap, after = weekend.lap(fault), weekend.lap(fault, (fault.lap_number or 0) + 1)
+    double = [reading for reading in _distances(weekend, fault) if lap.start_utc < reading[0] < after.end_utc]
+    resets = [(one[0], two[0]) for one, two in pairwise(double) if two[2] < one[2] - 1_000]
+    assert {unit_lap for _, unit_lap, _ in double} == {lap.unit_lap}
+    assert len(resets) == 1
+    assert resets[0][0] <= lap.end_utc <= resets[0][1]
+
+
+def test_lap_distance_runs_on_through_an_extra_crossing_and_the_count_does_not(weekend: Weekend) -> None:
+    fault = weekend.only(FaultKind.EXTRA_CROSSING)
+    lap = weekend.lap(fault)
+    inside = [reading for reading in _distances(weekend, fault) if lap.start_utc < reading[0] < lap.end_utc]
+    spurious = lap.start_utc + 0.4 * (lap.end_utc - lap.start_utc)
+    assert not [one for one, two in pairwise(inside) if two[2] < one[2] - 1_000]
+    assert {(unit_lap, at < spurious) for at, unit_lap, _ in inside} == {
+        (lap.unit_lap - 1, True),
+        (lap.unit_lap, False),
+    }
+
+
+def test_the_radio_is_silent_at_every_late_crossing_of_the_undecided_car(tmp_path: Path) -> None:
+    # 15 MB: readings often enough to tell a hole of 8 s from the pause between two of them.
+    sheet = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=15_000_000))
+    weekend = Weekend(tmp_path / "weekend", sheet)
+    fault = weekend.only(FaultKind.UNDECIDED_CAR)
+    answer = weekend.sheet.session(fault.track, fault.session)
+    car = next(car for car in answer.cars if car.vehicle_id == fault.vehicle_id)
+    taken = [
+        instant(row["timestamp"]) + timedelta(seconds=car.clock_offset_s or 0)
+        for row in _good_rows(weekend, answer.telemetry.file)
+        if row["vehicle_id"] == fault.vehicle_id
+    ]
+    silent = [
+        lap.lap_number
+        for lap in answer.laps
+        if lap.vehicle_id == fault.vehicle_id
+        and not any(timedelta(seconds=-4) < at - lap.end_utc < timedelta(seconds=4) for at in taken)
+    ]
+    assert silent == [0, 1, 2, 3, 4]
 
 
 def test_lap_distance_starts_again_at_every_crossing(clean_weekend: Weekend) -> None:

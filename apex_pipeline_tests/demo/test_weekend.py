@@ -47,7 +47,7 @@ def test_more_cars_and_laps_are_driven_when_asked_for(tmp_path: Path) -> None:
     sheet = make_weekend(tmp_path / "weekend", options)
     answer = sheet.session("harbor_street_circuit", "R2")
     assert len(answer.cars) == 9
-    assert max(lap.lap_number for lap in answer.laps) == 11
+    assert max(lap.lap_number for lap in answer.laps if lap.lap_time_s) == 11
 
 
 def test_memory_stays_bounded_while_the_files_grow(tmp_path: Path) -> None:
