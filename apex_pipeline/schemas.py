@@ -97,7 +97,7 @@ TELEMETRY = Table(
         Column(
             "repeat", "integer", "0, 1 … for separate readings with the same car time.", is_required=True, at_least=0
         ),
-        Column("lap_number", "integer", "lap_number of laps, joined by time.", at_least=1),
+        Column("lap_number", "integer", "lap_number of laps, joined by time."),
         Column("unit_lap", "integer", "Raw counter of the car's unit; null where it had lost count.", at_least=0),
         Column("speed_kph", "number", "Vehicle speed.", "km/h"),
         Column("engine_rpm", "number", "Engine speed.", "revolutions per minute"),
@@ -112,6 +112,48 @@ TELEMETRY = Table(
         Column("latitude_deg", "number", "Latitude.", "degrees"),
         Column("longitude_deg", "number", "Longitude.", "degrees"),
         Column("lap_distance_m", "number", "Distance from start/finish.", "metres"),
+    ),
+)
+
+TELEMETRY_CARS = Table(
+    name="telemetry_cars",
+    folder="tables",
+    meaning="One row per car with telemetry: the correction of its clock, and what its readings are like.",
+    key=("vehicle_id",),
+    order=("vehicle_id",),
+    columns=(
+        _TRACK,
+        _SESSION,
+        _VEHICLE_ID,
+        _CHASSIS,
+        Column("clock_offset_s", "number", "Add to car_time for UTC: median of receive minus car time.", "seconds"),
+        Column("clock_spread_s", "number", "Width of the middle 90 % of that difference.", "seconds", at_least=0),
+        Column(
+            "clock_method",
+            "label",
+            "offset: car time plus clock_offset_s; received: the clock stood still, sample times are receive times.",
+            is_required=True,
+            one_of=("offset", "received"),
+        ),
+        Column("is_clock_frozen", "flag", "The car's clock stood still.", is_required=True),
+        Column("readings", "integer", "Readings in the raw files that could be used.", is_required=True, at_least=0),
+        Column("exact_duplicates", "integer", "Of these, readings equal in everything to another.", at_least=0),
+        Column("repeat_rows", "integer", "Rows beyond the first of one sample time.", at_least=0),
+        Column(
+            "backward_steps",
+            "integer",
+            "Steps along sample_time_utc at which the receive time falls by more than 60 s: the car's clock went back, "
+            "for late deliveries are late by 52 s at most. Null where the clock stood still.",
+            at_least=0,
+        ),
+        Column("gaps", "integer", "Holes of more than 2 s between samples.", at_least=0),
+        Column("longest_gap_s", "number", "The longest of them; null without any.", "seconds", at_least=0),
+        Column("first_sample_utc", "time_utc", "First sample."),
+        Column("last_sample_utc", "time_utc", "Last sample."),
+        Column("channels", "text_list", "Columns of telemetry with at least one reading.", is_required=True),
+        Column(
+            "missing_channels", "text_list", "Columns other cars of the session fill, not this one.", is_required=True
+        ),
     ),
 )
 
@@ -307,7 +349,7 @@ SESSIONS = Table(
 )
 
 REJECT_TABLES = (LAP_REJECTS, TELEMETRY_REJECTS, OFFICIAL_REJECTS)
-SESSION_TABLES = (LAPS, TELEMETRY, OFFICIAL_LAPS, RESULTS, WEATHER, *REJECT_TABLES)
+SESSION_TABLES = (LAPS, TELEMETRY, TELEMETRY_CARS, OFFICIAL_LAPS, RESULTS, WEATHER, *REJECT_TABLES)
 CATALOG_TABLES = (FILES, TRACKS, SESSIONS)
 ALL_TABLES = {table.name: table for table in (*SESSION_TABLES, *CATALOG_TABLES)}
 
@@ -325,6 +367,7 @@ __all__ = [
     "SESSIONS",
     "SESSION_TABLES",
     "TELEMETRY",
+    "TELEMETRY_CARS",
     "TELEMETRY_REJECTS",
     "TRACKS",
     "WEATHER",

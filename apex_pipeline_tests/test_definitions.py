@@ -29,6 +29,7 @@ _WAY = {
     "tables/laps": {"catalog/files", "catalog/sessions"},
     "tables/lap_rejects": {"catalog/files", "catalog/sessions"},
     "tables/telemetry": {"catalog/files", "catalog/sessions", "tables/laps"},
+    "tables/telemetry_cars": {"catalog/files", "catalog/sessions", "tables/laps"},
     "tables/telemetry_rejects": {"catalog/files", "catalog/sessions", "tables/laps"},
     "tables/official_laps": {"catalog/files", "catalog/sessions"},
     "tables/results": {"catalog/files", "catalog/sessions"},

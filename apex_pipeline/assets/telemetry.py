@@ -22,14 +22,15 @@ from apex_pipeline.partitions import session_of_run, sessions
 from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.resources.parquet_io import StagedFile
-from apex_pipeline.schemas import FILES, LAPS, SESSIONS, TELEMETRY, TELEMETRY_REJECTS
+from apex_pipeline.schemas import FILES, LAPS, SESSIONS, TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS
 from apex_pipeline.sources.gr_cup.rejects import rejects_table
+from apex_pipeline.sources.gr_cup.telemetry.car_facts import telemetry_cars_table
 from apex_pipeline.sources.gr_cup.telemetry.conversion import Workspace
 
 
 @dg.multi_asset(
     name="telemetry",
-    outs={"telemetry": table_out(TELEMETRY), "telemetry_rejects": table_out(TELEMETRY_REJECTS)},
+    outs={table.name: table_out(table) for table in (TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS)},
     ins={
         "files": dg.AssetIn(key=FILES.asset_key),
         "session_list": dg.AssetIn(key=SESSIONS.asset_key),
@@ -57,6 +58,8 @@ def telemetry(
             {INPUTS_VERSION: version},
         )
     yield made(TELEMETRY, StagedFile(staged), version, counts_as_metadata(report))
+    cars = telemetry_cars_table(key.track, key.session, report)
+    yield made(TELEMETRY_CARS, mark_inputs(cars, version), version)
     rejects = rejects_table(key.track, key.session, report.rejects)
     yield made(TELEMETRY_REJECTS, mark_inputs(rejects, version), version)
 

@@ -5,7 +5,6 @@ track nobody has seen: no length, no lap record, no fixed limits. Nothing is dro
 Not here: which triggers are one crossing (``crossings.py``). The rules in words: docs/laps.md.
 """
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import pyarrow as pa
 from apex_pipeline.schemas import LAPS
 from apex_pipeline.sources.gr_cup.crossings import Crossing, find_crossings
 from apex_pipeline.sources.gr_cup.triggers import Trigger
+from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
 
 # The faster quarter of a session's laps is the measure of a brisk lap. A lap below 80 % of it was not driven; one below
 # 95 % was not either unless at least two other laps come within 3 % of it (in a practice few laps are fast, but a fast
@@ -46,8 +46,6 @@ _SPOKEN_AGAINST = 0.1
 # The suffix is what somebody typed into the unit, and nothing here confirms it: in nine real sessions it names another
 # car for 14 of 213 (3 of 20 at Barber), no number at all for two, and the wrong ones look like the right ones.
 _SUFFIX_CONFIDENCE = 0.3
-_VEHICLE_ID = re.compile(r"\w+-(.+)-(\w+)")
-_NO_NUMBER_YET = "000"
 
 # Flags that speak against the lap time.
 _INVALIDATING = frozenset({"late_trigger_pair", "implausibly_short", "missing_crossing"})
@@ -253,16 +251,4 @@ def _row(track: str, session: str, lap: _Lap) -> dict[str, object]:
     }
 
 
-def split_vehicle_id(vehicle_id: str) -> tuple[str, str | None]:
-    """Return chassis and car number of ``GR86-<chassis>-<car>``, as written.
-
-    ``000`` means that no number was assigned yet; 0 and 00 are numbers. An id of another form is its own chassis and
-    tells no number.
-    """
-    match = _VEHICLE_ID.fullmatch(vehicle_id)
-    if match is None:
-        return vehicle_id, None
-    return match[1], None if match[2] == _NO_NUMBER_YET else match[2]
-
-
-__all__ = ["LapReport", "derive_laps", "split_vehicle_id"]
+__all__ = ["LapReport", "derive_laps"]

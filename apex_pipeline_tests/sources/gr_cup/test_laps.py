@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from apex_pipeline.schemas import LAPS
 from apex_pipeline.sources.gr_cup.crossings import find_crossings
 from apex_pipeline.sources.gr_cup.files import FileKind
-from apex_pipeline.sources.gr_cup.laps import derive_laps, split_vehicle_id
+from apex_pipeline.sources.gr_cup.laps import derive_laps
 from apex_pipeline.sources.gr_cup.triggers import Trigger
 from apex_pipeline_tests.sources.gr_cup.lap_builder import at_pace, crossings_of, trigger
 
@@ -156,23 +156,6 @@ def test_a_lost_count_is_null_and_marked() -> None:
     laps = _laps(triggers)
     assert (laps[2]["unit_lap"], laps[2]["flags"]) == (None, ["unit_lap_lost"])
     assert laps[2]["is_valid"]
-
-
-@pytest.mark.parametrize(
-    ("vehicle_id", "chassis", "number"),
-    [
-        ("GR86-022-13", "022", "13"),
-        ("GR86-037-03", "037", "03"),
-        ("GR86-002-000", "002", None),
-        ("GR86-002-0", "002", "0"),
-        ("GR86--5", "GR86--5", None),
-        ("GR86-5", "GR86-5", None),
-        ("GT4-AMR-7-99", "AMR-7", "99"),
-        ("car7", "car7", None),
-    ],
-)
-def test_the_number_is_text_and_000_is_none(vehicle_id: str, chassis: str, number: str | None) -> None:
-    assert split_vehicle_id(vehicle_id) == (chassis, number)
 
 
 def test_a_car_that_gets_faster_from_lap_to_lap_has_no_late_stamp() -> None:

@@ -1,16 +1,12 @@
 """The whole conversion: raw telemetry files of a session in, one Parquet file out, every reading accounted for.
 
-Here belongs the order of the steps, the bounds on memory, and the file that is written. DuckDB holds the readings on
-disk and spills what does not fit; the wide rows exist for one car at a time.
+Here belongs the order of the steps and the file that is written. DuckDB holds the readings on disk and spills what does
+not fit (``workspace``); the wide rows exist for one car at a time.
 """
 
-import errno
 import json
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,10 +14,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import ConservationError, MalformedFileError, StoreFullError
+from apex_pipeline.errors import ConservationError, MalformedFileError
 from apex_pipeline.progress import Progress
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.files import Reject
+from apex_pipeline.sources.gr_cup.telemetry.car_facts import facts_of
 from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clocks
 from apex_pipeline.sources.gr_cup.telemetry.loading import (
@@ -31,7 +28,6 @@ from apex_pipeline.sources.gr_cup.telemetry.loading import (
     load_file,
     rows_of,
     shape_of,
-    sql_text,
     vanished,
 )
 from apex_pipeline.sources.gr_cup.telemetry.locating import count_rejects, locate_rejects
@@ -39,37 +35,18 @@ from apex_pipeline.sources.gr_cup.telemetry.report import (
     COUNTS_KEY,
     TOLD_REJECTS,
     CarClock,
+    CarFacts,
     TelemetryCounts,
     TelemetryReport,
 )
 from apex_pipeline.sources.gr_cup.telemetry.surveying import survey_lines, write_clean_copy
 from apex_pipeline.sources.gr_cup.telemetry.widening import channels_in, published_schema, widen_car
-
-# DuckDB goes about 100 MB over its limit, the interpreter with Dagster needs 250 MB and one car's rows up to 150 MB:
-# half of what the process may use is what DuckDB may.
-_DUCKDB_SHARE = 0.5
-# More threads need more memory each, and two are what the smallest machine has.
-_THREADS = 2
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace, database, scratch_folder
 
 # Times rise slowly, so their differences pack well; coordinates share their leading bytes. Measured on a 3 GB file:
 # 24 % smaller than dictionaries, and quicker to write. More columns split by bytes made it larger.
 _DELTA = ("sample_time_utc", "car_time", "received_time_utc")
 _BYTE_SPLIT = ("latitude_deg", "longitude_deg")
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """What a conversion may use of this machine.
-
-    Attributes:
-        memory_limit: Bytes the whole process may use.
-        scratch: Folder for temporary files; about the size of the raw files is spilled there.
-        progress: Told about raw bytes as they are read.
-    """
-
-    memory_limit: int
-    scratch: Path
-    progress: Progress | None = None
 
 
 def convert_telemetry(
@@ -91,7 +68,7 @@ def convert_telemetry(
         metadata: Entries for the Parquet file's own metadata; the counts are added to them.
 
     Returns:
-        The counts, clocks and rejects.
+        The counts, the cars with their clocks, and the rejects.
 
     Raises:
         MalformedFileError: A file is empty, binary, or lacks a column it cannot do without.
@@ -101,7 +78,7 @@ def convert_telemetry(
     """
     partial = output.with_name(output.name + ".partial")
     try:
-        with _scratch_folder(workspace) as folder, _database(folder, workspace.memory_limit) as connection:
+        with scratch_folder(workspace) as folder, database(folder, workspace.memory_limit) as connection:
             loaded = _load(connection, files, folder, workspace.progress)
             report = _write(connection, key, loaded, laps, partial, dict(metadata or {}))
         partial.replace(output)
@@ -119,43 +96,6 @@ class _Loaded:
     rejects: list[Reject]
 
 
-@contextmanager
-def _scratch_folder(workspace: Workspace) -> Generator[Path]:
-    """Give a folder that is gone afterwards; a disk that is full meanwhile is said to be."""
-    workspace.scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="telemetry-", dir=workspace.scratch))
-    try:
-        yield folder
-    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        raise _no_room(workspace, str(error).splitlines()[0]) from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise _no_room(workspace, "no space left on device") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _no_room(workspace: Workspace, said: str) -> StoreFullError:
-    return StoreFullError(
-        f"The conversion ran out of memory or disk in {workspace.scratch}: {said}.",
-        "Raise APEX_MEMORY_LIMIT, free disk space there, or point APEX_STATE_DIR to a larger disk.",
-    )
-
-
-@contextmanager
-def _database(folder: Path, memory_limit: int) -> Generator[duckdb.DuckDBPyConnection]:
-    """Give a DuckDB on disk within bounds."""
-    with duckdb.connect(str(folder / "readings.duckdb")) as connection:
-        connection.execute(f"SET memory_limit = '{int(memory_limit * _DUCKDB_SHARE / 1_000_000)}MB'")
-        connection.execute("SET temp_directory = " + sql_text(str(folder)))
-        connection.execute(f"SET threads = {_THREADS}")
-        connection.execute("SET TimeZone = 'UTC'")
-        # The order of the rows means nothing here, and keeping it costs memory.
-        connection.execute("SET preserve_insertion_order = false")
-        yield connection
-
-
 def _write(
     connection: duckdb.DuckDBPyConnection,
     key: SessionKey,
@@ -170,8 +110,15 @@ def _write(
     schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
     rejected = sum(loaded.reasons.values())
     with _writer(output, schema) as writer:
-        written = _write_cars(writer, connection, key, clocks, channels, laps)
-        counts = TelemetryCounts(readings_in=loaded.readings_in, rejected=rejected, cars=len(clocks), **written)
+        cars, written = _write_cars(writer, connection, key, clocks, channels, laps)
+        counts = TelemetryCounts(
+            readings_in=loaded.readings_in,
+            rejected=rejected,
+            cars=len(cars),
+            exact_duplicates=sum(car.exact_duplicates for car in cars),
+            repeat_rows=sum(car.repeat_rows for car in cars),
+            **written,
+        )
         _require_conserved(key, counts)
         # The footer is written when the writer closes, so what is known last still gets in.
         writer.add_key_value_metadata({COUNTS_KEY: json.dumps(asdict(counts))})
@@ -179,7 +126,7 @@ def _write(
         counts=counts,
         rejects=tuple(loaded.rejects),
         rejects_by_reason=dict(sorted(loaded.reasons.items())),
-        clocks=tuple(clocks),
+        cars=tuple(cars),
         unknown_channels=tuple(channel for channel in channels if not is_known(channel)),
         unreadable_laps=_count(connection, f"unit_lap = {UNREADABLE_LAP} AND problem IS NULL"),
     )
@@ -245,20 +192,20 @@ def _write_cars(
     clocks: list[CarClock],
     channels: list[str],
     laps: pa.Table | None,
-) -> dict[str, int]:
-    """Write car by car, one row group each, and count what was written."""
+) -> tuple[list[CarFacts], dict[str, int]]:
+    """Write car by car, one row group each; return what each car is like, and how many cells and rows were written."""
     schema = writer.schema
-    counts: Counter[str] = Counter(cells_out=0, exact_duplicates=0, rows_out=0, repeat_rows=0)
+    written: Counter[str] = Counter(cells_out=0, rows_out=0)
     channel_columns = schema.names[schema.get_field_index("unit_lap") + 1 :]
+    cars: list[CarFacts] = []
     for clock in clocks:
         car = widen_car(connection, clock, channels, schema, laps)
         rows = _with_session(car.rows, key, schema)
         writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
-        counts["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
-        counts["exact_duplicates"] += car.readings - car.distinct
-        counts["rows_out"] += rows.num_rows
-        counts["repeat_rows"] += sum(1 for repeat in rows["repeat"].to_pylist() if repeat)
-    return dict(counts)
+        written["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
+        written["rows_out"] += rows.num_rows
+        cars.append(facts_of(clock, car, channel_columns))
+    return cars, dict(written)
 
 
 def _with_session(rows: pa.Table, key: SessionKey, schema: pa.Schema) -> pa.Table:

@@ -11,7 +11,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,11 +177,8 @@ def create_table(connection: duckdb.DuckDBPyConnection) -> None:
 
 def load_file(connection: duckdb.DuckDBPyConnection, number: int, file: TelemetryFile, shape: Shape) -> None:
     """Append a file's readings to the table ``reading``; lines DuckDB refuses go to ``bad_line_{number}``."""
-    session = re.fullmatch(r"(?:\d{4}_)?R(\d+)", file.identity.session or "")
-    connection.execute(
-        f"INSERT INTO reading {_select(file, shape, number)}",
-        {"path": str(file.path), "race": int(session[1]) if session else None},
-    )
+    rejects = f"store_rejects = true, rejects_limit = 0, rejects_table = 'bad_{number}', rejects_scan = 'scan_{number}'"
+    connection.execute(f"INSERT INTO reading {_select(file, shape, rejects, number)}", _bindings(file))
     connection.execute(
         f"CREATE OR REPLACE TABLE bad_line_{number} AS "  # noqa: S608  -- as above
         "SELECT line, min(error_type::VARCHAR) AS error, "
@@ -190,20 +187,45 @@ def load_file(connection: duckdb.DuckDBPyConnection, number: int, file: Telemetr
     )
 
 
-def _select(file: TelemetryFile, shape: Shape, number: int) -> str:
+def load_channels(
+    connection: duckdb.DuckDBPyConnection, number: int, file: TelemetryFile, shape: Shape, channels: Collection[str]
+) -> None:
+    """Append a few channels of a file to the table ``reading``; broken lines are passed over without a word.
+
+    Args:
+        connection: Holds the table.
+        number: The file's number.
+        file: The file.
+        shape: Its layout.
+        channels: Raw names in lower case.
+    """
+    wanted = ", ".join(map(sql_text, channels))
+    connection.execute(
+        f"INSERT INTO reading {_select(file, shape, 'ignore_errors = true', number, wanted)}", _bindings(file)
+    )
+
+
+def _bindings(file: TelemetryFile) -> dict[str, object]:
+    session = re.fullmatch(r"(?:\d{4}_)?R(\d+)", file.identity.session or "")
+    return {"path": str(file.path), "race": int(session[1]) if session else None}
+
+
+def _select(file: TelemetryFile, shape: Shape, on_broken: str, number: int, wanted: str | None = None) -> str:
+    """Return the query for typed readings: all, or those of the wanted channels (a SQL list)."""
     has_session = "meta_session" in shape.dialect.columns
     race = "TRY_CAST(regexp_extract(meta_session, '^R(\\d+)$', 1) AS INTEGER)" if has_session else "NULL"
     if shape.is_listed:
         raw, position, is_list = (
-            _ELEMENTS.format(rows=_read_csv(file, shape, number)),
+            _ELEMENTS.format(rows=_read_csv(file, shape, on_broken)),
             "position",
             "element IS NOT NULL",
         )
         channel = "json_extract_string(element, '$.name')"
         reading = "TRY_CAST(json_extract_string(element, '$.value') AS DOUBLE)"
     else:
-        raw, position, is_list = _read_csv(file, shape, number), "1", "true"
+        raw, position, is_list = _read_csv(file, shape, on_broken), "1", "true"
         channel, reading = "telemetry_name", "TRY_CAST(telemetry_value AS DOUBLE)"
+    only = f"WHERE lower({channel}) IN ({wanted})" if wanted else ""
     return f"""
         SELECT {number}, position, vehicle_id, channel, value, car_ms, received_ms,
             CASE WHEN unit_lap = {LOST_LAP} THEN NULL WHEN unit_lap >= 0 THEN unit_lap ELSE {UNREADABLE_LAP} END,
@@ -218,7 +240,7 @@ def _select(file: TelemetryFile, shape: Shape, number: int) -> str:
         FROM (SELECT {position} AS position, {is_list} AS is_list, vehicle_id, {channel} AS channel, {reading} AS value,
                      {_milliseconds("timestamp")} AS car_ms, {_milliseconds("meta_time")} AS received_ms,
                      lap, TRY_CAST(lap AS INTEGER) AS unit_lap, {race} AS race
-              FROM ({raw}))"""  # noqa: S608  -- built from constants and our own numbers
+              FROM ({raw}) {only})"""  # noqa: S608  -- built from constants and our own numbers
 
 
 def _milliseconds(column: str) -> str:
@@ -227,7 +249,7 @@ def _milliseconds(column: str) -> str:
     return f"CASE WHEN {is_instant} THEN epoch_ms(TRY_CAST({column} AS TIMESTAMPTZ)) END"
 
 
-def _read_csv(file: TelemetryFile, shape: Shape, number: int) -> str:
+def _read_csv(file: TelemetryFile, shape: Shape, on_broken: str) -> str:
     columns = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in shape.dialect.columns)
     quote = '"' if shape.is_quoted else ""
     return f"""
@@ -235,8 +257,8 @@ def _read_csv(file: TelemetryFile, shape: Shape, number: int) -> str:
             delim = {sql_text(shape.dialect.delimiter)}, quote = '{quote}', escape = '{quote}',
             encoding = '{shape.dialect.encoding}', compression = '{file.compression}',
             max_line_size = {_MAX_LINE_BYTES}, null_padding = false,
-            store_rejects = true, rejects_limit = 0, rejects_table = 'bad_{number}', rejects_scan = 'scan_{number}')
-        """  # noqa: S608  -- built from constants, the file's own header quoted, and our own numbers
+            {on_broken})
+        """  # noqa: S608  -- built from constants, the file's own header quoted, and our own words
 
 
 def sql_text(text: str) -> str:
@@ -251,6 +273,7 @@ __all__ = [
     "Shape",
     "TelemetryFile",
     "create_table",
+    "load_channels",
     "load_file",
     "rows_of",
     "shape_of",

@@ -1,4 +1,4 @@
-"""What a conversion tells about itself: counts that must add up, clocks, channels, rejects."""
+"""What a conversion tells about itself: counts that must add up, cars with their clocks, channels, rejects."""
 
 from dataclasses import dataclass
 
@@ -63,6 +63,36 @@ class CarClock:
 
 
 @dataclass(frozen=True)
+class CarFacts:
+    """What one car's readings are like.
+
+    Attributes:
+        clock: The car and how its clock was repaired.
+        readings: Usable readings, exact duplicates included.
+        exact_duplicates: Those equal in everything to another one, which is kept.
+        repeat_rows: Rows beyond the first of one sample time.
+        backward_steps: Steps along the sample times at which the receive time falls by more than any late delivery
+            explains; ``None`` for a frozen clock, whose sample times are the receive times.
+        gaps: Holes of more than 2 s between samples.
+        longest_gap_s: The longest of them.
+        first_sample_ms: First sample, milliseconds UTC.
+        last_sample_ms: Last sample, milliseconds UTC.
+        channels: Channel columns with at least one reading.
+    """
+
+    clock: CarClock
+    readings: int
+    exact_duplicates: int
+    repeat_rows: int
+    backward_steps: int | None
+    gaps: int
+    longest_gap_s: float | None
+    first_sample_ms: int
+    last_sample_ms: int
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TelemetryReport:
     """Everything a conversion tells.
 
@@ -70,7 +100,7 @@ class TelemetryReport:
         counts: Readings in and out.
         rejects: The first ``TOLD_REJECTS`` of each file, in file order.
         rejects_by_reason: All rejects, counted.
-        clocks: One per car.
+        cars: What each car's readings are like, its clock included.
         unknown_channels: Raw channels that no description is known for, kept under their own name.
         unreadable_laps: Readings whose lap is no lap; they are kept, their ``unit_lap`` is null.
     """
@@ -78,9 +108,14 @@ class TelemetryReport:
     counts: TelemetryCounts
     rejects: tuple[Reject, ...]
     rejects_by_reason: dict[str, int]
-    clocks: tuple[CarClock, ...]
+    cars: tuple[CarFacts, ...]
     unknown_channels: tuple[str, ...]
     unreadable_laps: int
 
+    @property
+    def clocks(self) -> tuple[CarClock, ...]:
+        """How each car's clock was repaired."""
+        return tuple(car.clock for car in self.cars)
 
-__all__ = ["COUNTS_KEY", "TOLD_REJECTS", "CarClock", "TelemetryCounts", "TelemetryReport"]
+
+__all__ = ["COUNTS_KEY", "TOLD_REJECTS", "CarClock", "CarFacts", "TelemetryCounts", "TelemetryReport"]

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apex_pipeline.schemas import TELEMETRY
-from apex_pipeline.sources.gr_cup.laps import split_vehicle_id
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.loading import UNREADABLE_LAP, rows_of, sql_text
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
+from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
 
 _UTC_MS = pa.timestamp("ms", tz="UTC")
 
@@ -115,7 +115,10 @@ def _lap_numbers(sample_ms: np.ndarray, vehicle_id: str, laps: pa.Table | None) 
     """Find the lap of each sample by time: the unit's own counter may be lost, ahead or behind."""
     if laps is None or not laps.num_rows:
         return pa.nulls(len(sample_ms), pa.int64())
-    own = laps.filter(pc.equal(laps["vehicle_id"].cast(pa.string()), vehicle_id)).sort_by("lap_start_utc")
+    own = laps.filter(pc.equal(laps["vehicle_id"].cast(pa.string()), vehicle_id))
+    # A lap that only official timing has, without a time of day, has neither begin nor end.
+    timed = pc.and_(pc.is_valid(own["lap_start_utc"]), pc.is_valid(own["lap_end_utc"]))
+    own = own.filter(timed).sort_by("lap_start_utc")
     starts, ends = (own[name].cast(pa.int64()).to_numpy() for name in ("lap_start_utc", "lap_end_utc"))
     if not len(starts):
         return pa.nulls(len(sample_ms), pa.int64())

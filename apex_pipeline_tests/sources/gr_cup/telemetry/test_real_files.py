@@ -2,12 +2,15 @@
 
 import csv
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from apex_pipeline.sources.gr_cup.telemetry.channels import PUBLISHED_NAMES
+from apex_pipeline.sources.gr_cup.telemetry.line_passings import LinePassing, find_line_passings
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import Converted, convert, telemetry_file, write_file
 
 FILES = (
@@ -24,6 +27,8 @@ FILES = (
 )
 BARBER = "grcup_rebuilt/barber/R1_barber_telemetry_data.csv"
 FROZEN = "GR86-013-80"
+LAP_S = 97.0
+EXPECTED_PASSINGS = {"R1": {(FROZEN, "gps"), ("GR86-049-88", "gps")}, "R2": {("GR86-022-13", "distance")}}
 
 
 def convert_real(folder: Path, path: Path) -> Converted:
@@ -78,3 +83,63 @@ def test_a_running_clock_is_brought_within_seconds_of_the_receive_time(tmp_path:
     late = (wide["received_time_utc"] - wide["sample_time_utc"]).dt.total_seconds()
     assert late.abs().median() < 1.0
     assert (wide["sample_time_utc"] - wide["car_time"]).groupby(wide["vehicle_id"]).nunique().eq(1).all()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_sample_times_never_go_back_within_a_car_and_the_originals_are_kept(
+    tmp_path: Path, real_data: Path, name: str
+) -> None:
+    made = convert_real(tmp_path, real_data / name)
+    raw = pd.read_csv(real_data / name, dtype={"vehicle_id": str}, parse_dates=["timestamp", "meta_time"])
+
+    wide = made.table.to_pandas()
+
+    for car, rows in wide.groupby("vehicle_id", observed=True):
+        assert rows["sample_time_utc"].is_monotonic_increasing, car
+        sent = raw[raw["vehicle_id"] == car]
+        assert set(rows["car_time"]) == set(sent["timestamp"])
+        assert set(rows["received_time_utc"]) <= set(sent["meta_time"])
+    assert [car.backward_steps or 0 for car in made.report.cars] == [0] * made.report.counts.cars
+
+
+def passings_in(folder: Path, path: Path, session: str) -> list[LinePassing]:
+    return find_line_passings([telemetry_file(path, session)], Workspace(500_000_000, folder))
+
+
+def triggers_of(real_data: Path, session: str, car: str) -> list[float]:
+    raw = pd.read_csv(real_data / "grcup" / "barber" / f"{session}_barber_lap_end.csv", parse_dates=["timestamp"])
+    return [at.timestamp() for at in raw.loc[raw["vehicle_id"] == car, "timestamp"]]
+
+
+@pytest.mark.parametrize("session", ["R1", "R2"])
+def test_passings_follow_the_cars_own_triggers_by_the_way_of_the_message(
+    tmp_path: Path, real_data: Path, session: str
+) -> None:
+    path = real_data / "grcup_rebuilt" / "barber" / f"{session}_barber_telemetry_data.csv"
+
+    found = passings_in(tmp_path, path, session)
+
+    assert {(passing.vehicle_id, passing.source) for passing in found} == EXPECTED_PASSINGS[session]
+    for passing in found:
+        at = passing.utc_ms / 1000
+        late = min((at - trigger for trigger in triggers_of(real_data, session, passing.vehicle_id)), key=abs)
+        # A repaired clock is about a second late; under a frozen one each message is late by its own delivery. The one
+        # passing far from any trigger is car 88's in the pit lane.
+        longest = 10.0 if passing.vehicle_id == FROZEN else 1.6
+        assert 0 < late < longest or late > LAP_S, passing
+
+
+def test_lap_times_between_passings_are_the_official_ones(tmp_path: Path, real_data: Path) -> None:
+    found = passings_in(tmp_path, real_data / BARBER, "R1")
+
+    own = [passing.car_ms for passing in found if passing.vehicle_id == "GR86-049-88"]
+    laps = [(end - start) / 1000 for start, end in pairwise(own) if start and end]
+    # Car 88's laps 12 and 13. The second ends at 40 km/h in the pit lane, where its unit sent no trigger.
+    assert laps == [pytest.approx(99.941, abs=0.05), pytest.approx(341.969, abs=0.5)]
+
+
+@pytest.mark.parametrize("session", ["R1", "R2"])
+def test_a_slice_in_which_nobody_passes_the_line_shows_no_passing(
+    tmp_path: Path, real_data: Path, session: str
+) -> None:
+    assert not passings_in(tmp_path, real_data / f"grcup/barber/{session}_barber_telemetry_data.csv", session)
