@@ -21,12 +21,23 @@ from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.partitions import session_of_run, sessions
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.resources.parquet_io import check_file
-from apex_pipeline.schemas import CATALOG_TABLES, LAPS, SESSION_TABLES, TELEMETRY
+from apex_pipeline.schemas import (
+    CARS,
+    CATALOG_TABLES,
+    LAPS,
+    OFFICIAL_LAPS,
+    SESSION_TABLES,
+    TELEMETRY,
+)
+from apex_pipeline.sources.gr_cup.truth import missing_official_laps
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.table_model import Table
 
 # A race has more laps that count than laps that do not; below this share the session deserves a look.
 _FEW_VALID_LAPS = 0.5
+
+# Findings told one by one in the UI; all are counted.
+_SHOWN = 10
 
 CheckFunction = Callable[..., dg.AssetCheckResult]
 
@@ -130,6 +141,22 @@ def most_laps_are_valid(context: dg.AssetCheckExecutionContext, lake: LakeResour
     )
 
 
+@partitioned_check(
+    LAPS,
+    "every_official_lap_is_there_once",
+    "Every official lap of a car whose number is known is among its laps, once, with the official time.",
+    is_blocking=True,
+)
+def every_official_lap_is_there_once(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    """Compare the published laps with the published official ones, car by car."""
+    store, key = lake.open(), session_of_run(context)
+    tables = [read_stored_table(store, table, key) for table in (LAPS, CARS, OFFICIAL_LAPS)]
+    missing = missing_official_laps(*(table.to_pylist() if table is not None else [] for table in tables))
+    return dg.AssetCheckResult(
+        passed=not missing, metadata={"missing_or_repeated": len(missing), "first": "; ".join(missing[:_SHOWN])}
+    )
+
+
 def count_overlaps(laps: pa.Table) -> int:
     """Return how many laps begin before the car's lap before has ended, or end before they begin."""
     rows = sorted(laps.to_pylist(), key=lambda row: (row["vehicle_id"], row["lap_number"]))
@@ -149,6 +176,14 @@ ALL_CHECKS = [
     no_reading_is_lost,
     laps_follow_each_other,
     most_laps_are_valid,
+    every_official_lap_is_there_once,
 ]
 
-__all__ = ["ALL_CHECKS", "count_overlaps", "laps_follow_each_other", "most_laps_are_valid", "no_reading_is_lost"]
+__all__ = [
+    "ALL_CHECKS",
+    "count_overlaps",
+    "every_official_lap_is_there_once",
+    "laps_follow_each_other",
+    "most_laps_are_valid",
+    "no_reading_is_lost",
+]

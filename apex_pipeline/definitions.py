@@ -28,9 +28,9 @@ ALL_ASSETS = [
     catalog_files,
     catalog_tracks,
     catalog_sessions,
+    official_timing,
     laps,
     telemetry,
-    official_timing,
     catalog_manifest,
 ]
 

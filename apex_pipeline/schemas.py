@@ -25,6 +25,9 @@ _CAR_NUMBER = Column("car_number", "text", "Official start number as text: 03 an
 _SOURCE_FILE = Column("source_file", "label", "Path of the raw file, relative to data/ in the lake.", is_required=True)
 _SOURCE_ROW = Column("source_row", "integer", "Line of the raw file, the header being line 1.", at_least=2)
 
+# How the number of a car was found, best first. ``official_only``: official timing knows the car, telemetry does not.
+CAR_NUMBER_METHODS = ("official_crossings", "suffix", "undecided", "official_only")
+
 LAPS = Table(
     name="laps",
     folder="tables",
@@ -38,10 +41,19 @@ LAPS = Table(
         _CHASSIS,
         _CAR_NUMBER,
         Column(
-            "car_number_method", "label", "How the number was found: suffix of vehicle_id, or official crossing times."
+            "car_number_method",
+            "label",
+            "How the number was found: official crossing times, the suffix of vehicle_id, or undecided.",
+            one_of=CAR_NUMBER_METHODS,
         ),
         Column("car_number_confidence", "number", "How sure the number is.", at_least=0, at_most=1),
-        Column("lap_number", "integer", "1, 2, 3 … in driven order.", is_required=True, at_least=1),
+        Column(
+            "lap_number",
+            "integer",
+            "1, 2, 3 … in driven order since the green flag; 0, -1 … before it. Without official timing since the "
+            "car's first crossing.",
+            is_required=True,
+        ),
         Column("official_lap_number", "integer", "Lap number of official timing.", at_least=1),
         Column(
             "unit_lap", "integer", "Raw counter of the car's unit; null where it had lost count (32768).", at_least=0
@@ -53,10 +65,18 @@ LAPS = Table(
             "lap_time_method",
             "label",
             "Where lap_time_s comes from.",
-            one_of=("official", "trigger", "unit_value", "telemetry"),
+            one_of=("official", "trigger", "unit_value", "telemetry", "repaired"),
         ),
         Column("trigger_lap_time_s", "number", "Difference of the two crossings.", "seconds", at_least=0),
         Column("unit_lap_time_s", "number", "Lap time the car's unit reported.", "seconds", at_least=0),
+        Column(
+            "telemetry_lap_time_s",
+            "number",
+            "Time between two passings of the line in telemetry, car's clock; looked for where official timing is "
+            "missing.",
+            "seconds",
+            at_least=0,
+        ),
         Column("official_lap_time_s", "number", "Lap time of official timing.", "seconds", at_least=0),
         Column("delta_to_official_s", "number", "lap_time before official timing minus official lap time.", "seconds"),
         Column("confidence", "number", "How sure lap_time_s is; the rule is in docs/laps.md.", at_least=0, at_most=1),
@@ -74,44 +94,36 @@ LAPS = Table(
     ),
 )
 
-TELEMETRY = Table(
-    name="telemetry",
+CARS = Table(
+    name="cars",
     folder="tables",
-    meaning="One row per car and sample time; one column per channel, null where the channel was not sent.",
-    key=("vehicle_id", "sample_time_utc", "car_time", "received_time_utc", "repeat"),
-    order=("vehicle_id", "sample_time_utc", "car_time", "received_time_utc", "repeat"),
-    takes_more_columns=True,
+    meaning="One row per car of a session: who it is, and what that rests on.",
+    key=("vehicle_id", "official_number", "official_entry"),
+    order=("vehicle_id", "official_number", "official_entry"),
     columns=(
         _TRACK,
         _SESSION,
-        _VEHICLE_ID,
-        _CHASSIS,
-        Column("sample_time_utc", "time_utc", "When the reading was taken, car clock repaired.", is_required=True),
-        Column("car_time", "time_utc", "The car's own clock as sent; days off, sometimes stopped."),
-        Column(
-            "received_time_utc",
-            "time_utc",
-            "When the message was received: the earliest one of the row.",
-            is_required=True,
+        replace(
+            _VEHICLE_ID, is_required=False, meaning="The car's unit; null for a car known to official timing only."
         ),
+        replace(_CHASSIS, is_required=False),
+        Column("suffix", "text", "Last part of vehicle_id: the number somebody typed into the unit."),
+        replace(_CAR_NUMBER, meaning="Resolved start number as text (03 is not 3); null while undecided."),
+        Column("official_number", "text", "The same as official timing prints it; anonymising turns 03 into 3."),
+        Column("official_entry", "integer", "Which of the cars printed alike: entry of official_laps.", at_least=1),
+        Column("method", "label", "How the number was found.", is_required=True, one_of=CAR_NUMBER_METHODS),
         Column(
-            "repeat", "integer", "0, 1 … for separate readings with the same car time.", is_required=True, at_least=0
+            "confidence", "number", "How sure the number is; docs/laps.md.", is_required=True, at_least=0, at_most=1
         ),
-        Column("lap_number", "integer", "lap_number of laps, joined by time."),
-        Column("unit_lap", "integer", "Raw counter of the car's unit; null where it had lost count.", at_least=0),
-        Column("speed_kph", "number", "Vehicle speed.", "km/h"),
-        Column("engine_rpm", "number", "Engine speed.", "revolutions per minute"),
-        Column("gear", "number", "Gear; -1 and 6 occur."),
-        Column("throttle_blade_pct", "number", "Throttle blade opening.", "%"),
-        Column("accelerator_pedal_pct", "number", "Accelerator pedal position.", "%"),
-        Column("brake_front_bar", "number", "Front brake pressure.", "bar"),
-        Column("brake_rear_bar", "number", "Rear brake pressure.", "bar"),
-        Column("accel_long_g", "number", "Forward acceleration, + speeding up.", "g"),
-        Column("accel_lat_g", "number", "Sideways acceleration, + left turn.", "g"),
-        Column("steering_deg", "number", "Steering wheel angle, - counterclockwise.", "degrees"),
-        Column("latitude_deg", "number", "Latitude.", "degrees"),
-        Column("longitude_deg", "number", "Longitude.", "degrees"),
-        Column("lap_distance_m", "number", "Distance from start/finish.", "metres"),
+        Column("has_started", "flag", "Raced: official laps, or without official timing any lap.", is_required=True),
+        Column("crossings", "integer", "Crossings of the line found in the lap files.", at_least=0),
+        Column("official_crossings", "integer", "Official crossings the lap files cover.", at_least=0),
+        Column("agreeing_crossings", "integer", "Of these, crossings within 0.5 s of the car's own.", at_least=0),
+        Column("median_residual_s", "number", "Car's crossing minus official one, clocks aligned.", "seconds"),
+        Column("runner_up", "text", "Number of the next best official car."),
+        Column("runner_up_agreeing", "integer", "Crossings that agree with the runner-up.", at_least=0),
+        Column("candidates", "text_list", "Numbers an undecided car may have, best first.", is_required=True),
+        Column("evidence", "text", "Why, in a sentence.", is_required=True),
     ),
 )
 
@@ -154,6 +166,47 @@ TELEMETRY_CARS = Table(
         Column(
             "missing_channels", "text_list", "Columns other cars of the session fill, not this one.", is_required=True
         ),
+    ),
+)
+
+TELEMETRY = Table(
+    name="telemetry",
+    folder="tables",
+    meaning="One row per car and sample time; one column per channel, null where the channel was not sent.",
+    key=("vehicle_id", "sample_time_utc", "car_time", "received_time_utc", "repeat"),
+    order=("vehicle_id", "sample_time_utc", "car_time", "received_time_utc", "repeat"),
+    takes_more_columns=True,
+    columns=(
+        _TRACK,
+        _SESSION,
+        _VEHICLE_ID,
+        _CHASSIS,
+        Column("sample_time_utc", "time_utc", "When the reading was taken, car clock repaired.", is_required=True),
+        Column("car_time", "time_utc", "The car's own clock as sent; days off, sometimes stopped."),
+        Column(
+            "received_time_utc",
+            "time_utc",
+            "When the message was received: the earliest one of the row.",
+            is_required=True,
+        ),
+        Column(
+            "repeat", "integer", "0, 1 … for separate readings with the same car time.", is_required=True, at_least=0
+        ),
+        Column("lap_number", "integer", "lap_number of laps, joined by time."),
+        Column("unit_lap", "integer", "Raw counter of the car's unit; null where it had lost count.", at_least=0),
+        Column("speed_kph", "number", "Vehicle speed.", "km/h"),
+        Column("engine_rpm", "number", "Engine speed.", "revolutions per minute"),
+        Column("gear", "number", "Gear; -1 and 6 occur."),
+        Column("throttle_blade_pct", "number", "Throttle blade opening.", "%"),
+        Column("accelerator_pedal_pct", "number", "Accelerator pedal position.", "%"),
+        Column("brake_front_bar", "number", "Front brake pressure.", "bar"),
+        Column("brake_rear_bar", "number", "Rear brake pressure.", "bar"),
+        Column("accel_long_g", "number", "Forward acceleration, + speeding up.", "g"),
+        Column("accel_lat_g", "number", "Sideways acceleration, + left turn.", "g"),
+        Column("steering_deg", "number", "Steering wheel angle, - counterclockwise.", "degrees"),
+        Column("latitude_deg", "number", "Latitude.", "degrees"),
+        Column("longitude_deg", "number", "Longitude.", "degrees"),
+        Column("lap_distance_m", "number", "Distance from start/finish.", "metres"),
     ),
 )
 
@@ -349,12 +402,14 @@ SESSIONS = Table(
 )
 
 REJECT_TABLES = (LAP_REJECTS, TELEMETRY_REJECTS, OFFICIAL_REJECTS)
-SESSION_TABLES = (LAPS, TELEMETRY, TELEMETRY_CARS, OFFICIAL_LAPS, RESULTS, WEATHER, *REJECT_TABLES)
+SESSION_TABLES = (LAPS, CARS, TELEMETRY, TELEMETRY_CARS, OFFICIAL_LAPS, RESULTS, WEATHER, *REJECT_TABLES)
 CATALOG_TABLES = (FILES, TRACKS, SESSIONS)
 ALL_TABLES = {table.name: table for table in (*SESSION_TABLES, *CATALOG_TABLES)}
 
 __all__ = [
     "ALL_TABLES",
+    "CARS",
+    "CAR_NUMBER_METHODS",
     "CATALOG_TABLES",
     "FILES",
     "LAPS",

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.lake.conservation import read_counts
-from apex_pipeline.lake.snapshot import Snapshot, TableRecord, read_current
+from apex_pipeline.lake.published import published_key, read_published, require_session, require_snapshot
+from apex_pipeline.lake.snapshot import Snapshot, TableRecord
 from apex_pipeline.schemas import REJECT_TABLES
 from apex_pipeline.session_key import SessionKey, session_key
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.layout import history_key
 from apex_pipeline.storage.opening import open_store, open_store_at
 
 # Columns every answer about telemetry starts with: which car and when.
@@ -46,13 +46,8 @@ class Catalog:
     """A lake as published at one moment."""
 
     def __init__(self, store: ObjectStore) -> None:
-        snapshot = read_current(store)
-        if snapshot is None:
-            raise ObjectMissingError(
-                f"Nothing is published in the lake {store.uri}.", "Run `apex sync FOLDER` first, or name another lake."
-            )
         self._store = store
-        self.snapshot: Snapshot = snapshot
+        self.snapshot: Snapshot = require_snapshot(store)
 
     @property
     def uri(self) -> str:
@@ -74,6 +69,14 @@ class Catalog:
     def laps(self, track: str, session: str) -> pd.DataFrame:
         """Return the laps of a session, all cars, invalid ones marked by ``is_valid``."""
         return self.table("laps", track, session)
+
+    def cars(self, track: str, session: str) -> pd.DataFrame:
+        """Return who is who: every unit and official car of the session, with the evidence."""
+        return self.table("cars", track, session)
+
+    def telemetry_cars(self, track: str, session: str) -> pd.DataFrame:
+        """Return the clock corrections and what each car's readings are like."""
+        return self.table("telemetry_cars", track, session)
 
     def official_laps(self, track: str, session: str) -> pd.DataFrame:
         """Return the laps of official timing."""
@@ -110,7 +113,7 @@ class Catalog:
 
         ``readings_in`` is ``cells_out`` + ``exact_duplicates`` + ``rejected``, always.
         """
-        with self._store.open_random(self._key_of(self._record("telemetry", track, session))) as stream:
+        with self._store.open_random(published_key(self._store, self._record("telemetry", track, session))) as stream:
             return read_counts(stream) or {}
 
     def telemetry(
@@ -135,7 +138,7 @@ class Catalog:
             ObjectMissingError: The session is not published.
             ConfigurationError: There is no such channel in this session.
         """
-        key = self._key_of(self._record("telemetry", track, session))
+        key = published_key(self._store, self._record("telemetry", track, session))
         columns = [*_SAMPLE_COLUMNS, *(name for name in channels if name not in _SAMPLE_COLUMNS)] if channels else None
         with self._store.open_random(key) as stream, pq.ParquetFile(stream) as file:
             _require_columns(columns or [], file.schema_arrow)
@@ -152,26 +155,15 @@ class Catalog:
 
     def _record(self, name: str, track: str, session: str) -> TableRecord:
         key: SessionKey = session_key(track, session)
-        record = self.snapshot.session(key)
-        if record is None:
-            known = ", ".join(str(entry.key) for entry in self.snapshot.sessions) or "none"
-            raise ObjectMissingError(f"The session {key} is not published in {self.uri}.", f"Published are: {known}.")
+        record = require_session(self.snapshot, key)
+        if name not in record.tables:
+            raise ObjectMissingError(
+                f"The session {key} was published without the table {name}.", "Run a sync: it makes the session again."
+            )
         return record.tables[name]
 
     def _arrow(self, record: TableRecord) -> pa.Table:
-        with self._store.open_local(self._key_of(record)) as path, pq.ParquetFile(path) as file:
-            return file.read()
-
-    def _key_of(self, record: TableRecord) -> str:
-        """Return where the content the snapshot names is: at its stable key, or in the history once replaced."""
-        for key in (record.key, history_key(record.sha256)):
-            facts = self._store.head(key)
-            if facts and facts.sha256 == record.sha256:
-                return key
-        raise ObjectMissingError(
-            f"{self._store.uri_of(record.key)} is not the file that was published, and that one is not in the history.",
-            "Open the catalog again; if this stays, run a sync: it makes the table again.",
-        )
+        return read_published(self._store, record)
 
 
 def _require_columns(wanted: Sequence[str], schema: pa.Schema) -> None:

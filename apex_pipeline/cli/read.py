@@ -65,7 +65,7 @@ def telemetry_command(
     track: TrackArgument,
     session: SessionArgument,
     car: Annotated[str | None, typer.Option(help="vehicle_id; without it every car.")] = None,
-    lap: Annotated[int | None, typer.Option(help="lap_number, as `apex laps` lists it.", min=1)] = None,
+    lap: Annotated[int | None, typer.Option(help="lap_number, as `apex laps` lists it.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="Only this channel; may be repeated.")] = None,
     lake: Lake = None,
     as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch

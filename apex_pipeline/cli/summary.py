@@ -108,13 +108,14 @@ def _reading_table(catalog: Catalog) -> RichTable:
 
 
 def best_lap(laps: pd.DataFrame) -> str:
-    """Return the fastest valid lap in words, for example ``1:37.007 GR86-022-13 lap 5``."""
+    """Return the fastest valid lap in words: ``1:37.428 car 13 lap 5``, or the unit where no number is known."""
     valid = laps[laps["is_valid"]]
     if valid.empty:
         return "none"
     best = valid.nsmallest(1, "lap_time_s").to_dict("records")[0]
     minutes, seconds = divmod(best["lap_time_s"], 60)
-    return f"{minutes:.0f}:{seconds:06.3f} {best['vehicle_id']} lap {best['lap_number']}"
+    car = f"car {best['car_number']}" if isinstance(best["car_number"], str) else best["vehicle_id"]
+    return f"{minutes:.0f}:{seconds:06.3f} {car} lap {best['lap_number']}"
 
 
 def _print_set_aside(catalog: Catalog) -> None:

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, Reject
-from apex_pipeline.sources.gr_cup.laps import LapReport, derive_laps
+from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
+from apex_pipeline.sources.gr_cup.line_passing import LinePassing
 from apex_pipeline.sources.gr_cup.official_timing import (
     Parsed,
     official_laps_table,
@@ -31,18 +32,21 @@ from apex_pipeline.sources.gr_cup.telemetry.conversion import (
     Workspace,
     convert_telemetry,
 )
+from apex_pipeline.sources.gr_cup.telemetry.line_passings import find_line_passings
 from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import raw_key
 
-_LAP_KINDS = (FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME)
+# Files whose rows are triggers of the finish line.
+LAP_KINDS = (FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME)
 
 
 @dataclass(frozen=True)
 class LapTables:
-    """The table ``laps`` of one session, what was rejected, and the counts behind both."""
+    """The tables ``laps`` and ``cars`` of one session, what was rejected, and the counts behind them."""
 
     laps: pa.Table
+    cars: pa.Table
     rejects: pa.Table
     report: LapReport
 
@@ -66,21 +70,57 @@ class OfficialTables:
     dropped_columns: tuple[str, ...]
 
 
-def make_laps(store: ObjectStore, key: SessionKey, files: Sequence[FileIdentity]) -> LapTables:
-    """Derive the laps of a session from its lap files.
+def make_laps(
+    store: ObjectStore,
+    key: SessionKey,
+    files: Sequence[FileIdentity],
+    official_laps: pa.Table | None,
+    zone: str | None,
+    workspace: Workspace,
+) -> LapTables:
+    """Derive the laps of a session, and who drove them, from its lap files and official timing.
+
+    Args:
+        store: The lake.
+        key: The session.
+        files: Its files in use.
+        official_laps: Its table ``official_laps``; ``None`` hides official timing from the derivation.
+        zone: IANA zone of the track's official clock, ``None`` if not known.
+        workspace: Memory and scratch, for the look into telemetry.
+
+    Raises:
+        MalformedFileError: A lap file lacks a column it cannot do without.
+    """
+    triggers, rejects = read_session_triggers(store, files)
+    has_official = official_laps is not None and official_laps.num_rows > 0
+    # Official timing lists every crossing; without it telemetry is asked, which means reading its files once more.
+    passings = [] if has_official else _find_passings(store, files, workspace)
+    derived = derive_laps(key.track, key.session, triggers, official_laps, zone, passings)
+    return LapTables(derived.laps, derived.cars, rejects_table(key.track, key.session, rejects), derived.report)
+
+
+def read_session_triggers(store: ObjectStore, files: Sequence[FileIdentity]) -> tuple[list[Trigger], list[Reject]]:
+    """Read the lap files of a session.
+
+    Returns:
+        The triggers, and the rows that are none.
 
     Raises:
         MalformedFileError: A lap file lacks a column it cannot do without.
     """
     triggers: list[Trigger] = []
     rejects: list[Reject] = []
-    for identity in _of_kind(files, *_LAP_KINDS):
+    for identity in _of_kind(files, *LAP_KINDS):
         with _open(store, identity) as stream:
             found, refused = read_triggers(stream, identity)
         triggers += found
         rejects += refused
-    laps, report = derive_laps(key.track, key.session, triggers)
-    return LapTables(laps, rejects_table(key.track, key.session, rejects), report)
+    return triggers, rejects
+
+
+def _find_passings(store: ObjectStore, files: Sequence[FileIdentity], workspace: Workspace) -> list[LinePassing]:
+    with _telemetry_files(store, files) as sources:
+        return find_line_passings(sources, workspace)
 
 
 def make_official_tables(store: ObjectStore, key: SessionKey, files: Sequence[FileIdentity]) -> OfficialTables:
@@ -132,12 +172,17 @@ def make_telemetry(
         MalformedFileError: A file lacks a column it cannot do without.
         ConservationError: Readings in do not equal cells out plus duplicates plus rejects.
     """
+    with _telemetry_files(store, files) as sources:
+        return convert_telemetry(key, sources, laps, output, workspace, metadata)
+
+
+@contextmanager
+def _telemetry_files(store: ObjectStore, files: Sequence[FileIdentity]) -> Generator[list[TelemetryFile]]:
     with ExitStack() as opened:
-        sources = [
+        yield [
             TelemetryFile(opened.enter_context(store.open_local(raw_key(identity.path))), identity)
             for identity in _of_kind(files, FileKind.TELEMETRY)
         ]
-        return convert_telemetry(key, sources, laps, output, workspace, metadata)
 
 
 def _of_kind(files: Iterable[FileIdentity], *kinds: FileKind) -> list[FileIdentity]:
@@ -160,4 +205,12 @@ def _open(store: ObjectStore, identity: FileIdentity) -> Generator[BinaryIO]:
         yield stream
 
 
-__all__ = ["LapTables", "OfficialTables", "make_laps", "make_official_tables", "make_telemetry"]
+__all__ = [
+    "LAP_KINDS",
+    "LapTables",
+    "OfficialTables",
+    "make_laps",
+    "make_official_tables",
+    "make_telemetry",
+    "read_session_triggers",
+]

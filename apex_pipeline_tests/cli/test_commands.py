@@ -114,7 +114,7 @@ def test_one_car_is_chosen_by_id_chassis_or_number(here: Path, apex: Apex) -> No
 def test_times_are_iso_in_utc_and_missing_values_null(here: Path, apex: Apex) -> None:
     row = json.loads(apex("laps", _TRACK, _SESSION, "--json").out)[0]
     assert row["lap_start_utc"].endswith("Z")
-    assert row["s1_s"] is None
+    assert row["telemetry_lap_time_s"] is None
 
 
 def test_a_channel_that_is_not_there_is_told(here: Path, apex: Apex) -> None:

@@ -64,6 +64,11 @@ class NamingRules:
         """Return the track that a slug, name or alias means, compared without case and separators."""
         return self.tracks.get(squeezed(text))
 
+    def zone_of(self, track: str) -> str | None:
+        """Return the IANA zone of a track's clocks, ``None`` if the track or its zone is not known."""
+        known = self.track_of(track)
+        return known.zone if known else None
+
 
 def _check_slug(slug: str) -> str:
     if not _SLUG.fullmatch(slug):

@@ -1,0 +1,84 @@
+"""Tables as a snapshot names them: the content that was published, not whatever lies at the stable key by now.
+
+Here belongs finding and reading that content. The frames that people get are ``catalog/reader.py``.
+"""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, TableRecord, read_current
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.layout import history_key
+from apex_pipeline.table_model import Table
+
+
+def require_snapshot(store: ObjectStore) -> Snapshot:
+    """Return what is published now.
+
+    Raises:
+        ObjectMissingError: Nothing is published in this lake.
+    """
+    snapshot = read_current(store)
+    if snapshot is None:
+        raise ObjectMissingError(
+            f"Nothing is published in the lake {store.uri}.", "Run `apex sync FOLDER` first, or name another lake."
+        )
+    return snapshot
+
+
+def require_session(snapshot: Snapshot, key: SessionKey) -> SessionRecord:
+    """Return the record of a session.
+
+    Raises:
+        ObjectMissingError: The session is not published.
+    """
+    session = snapshot.session(key)
+    if session is None:
+        known = ", ".join(str(record.key) for record in snapshot.sessions) or "none"
+        raise ObjectMissingError(f"The session {key} is not published.", f"Published are: {known}.")
+    return session
+
+
+def session_table(store: ObjectStore, session: SessionRecord, table: Table) -> pa.Table:
+    """Return a table of a published session whole.
+
+    Raises:
+        ObjectMissingError: The session was published without it, or its content is gone.
+    """
+    if table.name not in session.tables:
+        raise ObjectMissingError(
+            f"The session {session.key} was published without the table {table.name}.",
+            "Run a sync: it makes the session again.",
+        )
+    return read_published(store, session.tables[table.name])
+
+
+def read_published(store: ObjectStore, record: TableRecord) -> pa.Table:
+    """Return a published table whole.
+
+    Raises:
+        ObjectMissingError: The content that was published is gone.
+    """
+    with store.open_local(published_key(store, record)) as path, pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def published_key(store: ObjectStore, record: TableRecord) -> str:
+    """Return where the content of a published table is: at its stable key, or in the history once replaced.
+
+    Raises:
+        ObjectMissingError: It is in neither place.
+    """
+    for key in (record.key, history_key(record.sha256)):
+        facts = store.head(key)
+        if facts and facts.sha256 == record.sha256:
+            return key
+    raise ObjectMissingError(
+        f"{store.uri_of(record.key)} is not the file that was published, and that one is not in the history.",
+        "Run a sync: it makes the table again.",
+    )
+
+
+__all__ = ["published_key", "read_published", "require_session", "require_snapshot", "session_table"]

@@ -1,0 +1,217 @@
+"""The door to lap truth: triggers and official timing of one session in, its laps and its cars out.
+
+Here belongs the order of the steps; each is a module beside this one. The rules in words: docs/laps.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import pyarrow as pa
+
+from apex_pipeline.schemas import CARS, LAPS
+from apex_pipeline.sources.gr_cup.crossings import Crossing, find_crossings
+from apex_pipeline.sources.gr_cup.laps.alignment import pair_crossings
+from apex_pipeline.sources.gr_cup.laps.confirming import RaceTimes, confirm_car, mark_unconfirmed
+from apex_pipeline.sources.gr_cup.laps.identity import Identity, resolve_identities
+from apex_pipeline.sources.gr_cup.laps.lap import Lap
+from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar, read_official_cars
+from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock, find_official_clock
+from apex_pipeline.sources.gr_cup.laps.own_laps import laps_of_cars
+from apex_pipeline.sources.gr_cup.laps.rows import car_row, lap_row
+from apex_pipeline.sources.gr_cup.line_passing import LinePassing
+from apex_pipeline.sources.gr_cup.triggers import Trigger
+
+Pairs = dict[str, list[Crossing | None]]
+
+
+@dataclass(frozen=True)
+class LapReport:
+    """Counts behind the laps of a session.
+
+    Attributes:
+        triggers: Triggers handed in.
+        repeated_triggers: Of these, messages that were written twice.
+        bounced_triggers: Of these, reports of a crossing beyond the first of each kind.
+        crossings: Crossings the triggers are taken together to.
+        laps: Laps in the table.
+        valid_laps: Of these, laps nothing speaks against.
+        official_laps: Of these, laps that official timing lists.
+        cars: Cars with at least one trigger.
+        cars_without_laps: Of these, cars without any lap.
+        cars_resolved: Of these, cars whose number official crossings confirm.
+        official_clock_behind_s: How far the official clock is behind UTC; ``None`` if it could not be aligned.
+    """
+
+    triggers: int
+    repeated_triggers: int
+    bounced_triggers: int
+    crossings: int
+    laps: int
+    valid_laps: int
+    official_laps: int
+    cars: int
+    cars_without_laps: int
+    cars_resolved: int
+    official_clock_behind_s: float | None
+
+
+@dataclass(frozen=True)
+class SessionLaps:
+    """The tables ``laps`` and ``cars`` of a session and the counts behind them."""
+
+    laps: pa.Table
+    cars: pa.Table
+    report: LapReport
+
+
+def derive_laps(
+    track: str,
+    session: str,
+    triggers: Sequence[Trigger],
+    official_laps: pa.Table | None = None,
+    zone: str | None = None,
+    passings: Sequence[LinePassing] = (),
+) -> SessionLaps:
+    """Derive the laps of a session and who drove them.
+
+    Args:
+        track: Track slug.
+        session: Session.
+        triggers: The triggers of all its lap files, in any order.
+        official_laps: Its table ``official_laps``; ``None`` or empty if there is no official timing.
+        zone: IANA zone of the track's official clock, ``None`` if not known.
+        passings: Passings of the line that telemetry shows.
+    """
+    crossings = find_crossings(triggers)
+    by_car = laps_of_cars(crossings, passings)
+    cars = read_official_cars(official_laps)
+    identities, clock = resolve_identities(crossings, cars, _clock(crossings, cars, zone))
+    if clock is not None and any(identity.official and identity.vehicle_id for identity in identities):
+        clock = _confirm(by_car, crossings, identities, clock)
+    report = _report(triggers, crossings, by_car, identities, clock)
+    return SessionLaps(
+        LAPS.from_rows(_lap_rows(track, session, by_car, identities)),
+        CARS.from_rows(_car_rows(track, session, by_car, identities)),
+        report,
+    )
+
+
+def _clock(
+    crossings: Mapping[str, Sequence[Crossing]], cars: Sequence[OfficialCar], zone: str | None
+) -> OfficialClock | None:
+    own_ms = [crossing.utc_ms for passings in crossings.values() for crossing in passings]
+    local_ms = [lap.local_ms for car in cars for lap in car.timed if lap.local_ms is not None]
+    return find_official_clock(own_ms, local_ms, zone)
+
+
+def _confirm(
+    by_car: dict[str, list[Lap]],
+    crossings: Mapping[str, Sequence[Crossing]],
+    identities: Sequence[Identity],
+    clock: OfficialClock,
+) -> OfficialClock:
+    """Put official timing to the laps of every car; return the clock as all pairs together show it."""
+    known = {item.vehicle_id: item.official for item in identities if item.vehicle_id and item.official}
+    pairs = {unit: pair_crossings(crossings[unit], car.laps, clock) for unit, car in known.items()}
+    clock = _followed(clock, known, pairs)
+    race = _race_times([item.official for item in identities if item.official], crossings, clock)
+    for identity in identities:
+        unit = identity.vehicle_id
+        if unit is None:
+            continue
+        if identity.official:
+            car = identity.official
+            by_car[unit] = confirm_car(by_car[unit], crossings[unit], car, pairs[unit], clock, race)
+        else:
+            mark_unconfirmed(by_car[unit], race, is_undecided=bool(identity.candidates))
+    return clock
+
+
+def _followed(clock: OfficialClock, known: Mapping[str, OfficialCar], pairs: Pairs) -> OfficialClock:
+    """Return the clock with its drift and its jumps, as the pairs of all cars show them."""
+    both = [
+        (float(lap.local_ms), float(crossing.utc_ms))
+        for unit, car in known.items()
+        for lap, crossing in zip(car.laps, pairs[unit], strict=True)
+        if crossing is not None and lap.local_ms is not None
+    ]
+    return clock.following(np.array([local for local, _ in both]), np.array([utc for _, utc in both]))
+
+
+def _race_times(
+    cars: Sequence[OfficialCar], crossings: Mapping[str, Sequence[Crossing]], clock: OfficialClock
+) -> RaceTimes:
+    """Return when the race was: the middle begin of first laps, the first crossing under the chequered flag."""
+    firsts = [car.timed[0] for car in cars if car.timed and car.timed[0].number == 1]
+    lasts = [car.timed[-1] for car in cars if car.timed]
+    finished = [lap for lap in lasts if lap.row["flag_at_finish"] == "FF"]
+    own_ms = [crossing.utc_ms for passings in crossings.values() for crossing in passings]
+    begins_ms = [_utc_ms(clock, lap.local_ms) - 1000 * lap.time_s for lap in firsts or lasts]
+    longest = max(lap.number for lap in lasts)
+    ends_ms = [_utc_ms(clock, lap.local_ms) for lap in finished or lasts if finished or lap.number == longest]
+    return RaceTimes(round(median(begins_ms)), round(min(ends_ms)), min(own_ms), max(own_ms))
+
+
+def _utc_ms(clock: OfficialClock, local_ms: int | None) -> float:
+    return float(clock.utc_ms(np.array([local_ms], dtype=np.float64))[0])
+
+
+def _lap_rows(
+    track: str, session: str, by_car: Mapping[str, Sequence[Lap]], identities: Sequence[Identity]
+) -> list[dict[str, object]]:
+    known = {identity.vehicle_id: identity for identity in identities}
+    rows: list[dict[str, object]] = []
+    for unit in sorted(by_car):
+        pitted: bool | None = None
+        for lap in by_car[unit]:
+            row = lap_row(track, session, lap, known[unit], begins_in_pits=pitted if lap.official else None)
+            pitted = row["is_in_lap"]
+            rows.append(row)
+    return rows
+
+
+def _car_rows(
+    track: str, session: str, by_car: Mapping[str, Sequence[Lap]], identities: Sequence[Identity]
+) -> list[dict[str, object]]:
+    rows = [car_row(track, session, identity, has_laps=_has_started(identity, by_car)) for identity in identities]
+    order = [
+        (row["vehicle_id"] is None, row["vehicle_id"], row["official_number"], row["official_entry"]) for row in rows
+    ]
+    return [row for _, row in sorted(zip(order, rows, strict=True), key=lambda item: [str(part) for part in item[0]])]
+
+
+def _has_started(identity: Identity, by_car: Mapping[str, Sequence[Lap]]) -> bool:
+    if identity.official:
+        return bool(identity.official.laps)
+    if identity.candidates:
+        return True
+    return any(lap.is_valid for lap in by_car[identity.vehicle_id or ""])
+
+
+def _report(
+    triggers: Sequence[Trigger],
+    crossings: Mapping[str, Sequence[Crossing]],
+    by_car: Mapping[str, Sequence[Lap]],
+    identities: Sequence[Identity],
+    clock: OfficialClock | None,
+) -> LapReport:
+    laps = [lap for car in by_car.values() for lap in car]
+    passings = [crossing for car in crossings.values() for crossing in car]
+    return LapReport(
+        triggers=len(triggers),
+        repeated_triggers=len(triggers) - sum(len(crossing.triggers) for crossing in passings),
+        bounced_triggers=sum(crossing.bounces for crossing in passings),
+        crossings=len(passings),
+        laps=len(laps),
+        valid_laps=sum(lap.is_valid for lap in laps),
+        official_laps=sum(lap.official is not None for lap in laps),
+        cars=len(by_car),
+        cars_without_laps=sum(not car for car in by_car.values()),
+        cars_resolved=sum(identity.method == "official_crossings" for identity in identities),
+        official_clock_behind_s=round(clock.offset_s, 3) if clock else None,
+    )
+
+
+__all__ = ["LapReport", "SessionLaps", "derive_laps"]

@@ -1,0 +1,118 @@
+"""Laps and identities as rows of the tables ``laps`` and ``cars``.
+
+Here belongs the way from our objects to columns, and nothing is decided.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from apex_pipeline.sources.gr_cup.laps.identity import Identity
+from apex_pipeline.sources.gr_cup.laps.lap import Lap
+from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
+
+Row = dict[str, Any]
+
+# What official timing alone knows about a lap, by the same name in both tables.
+_OFFICIAL_COLUMNS = ("flag_at_finish", "s1_s", "s2_s", "s3_s", "top_speed_kph")
+
+
+def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, begins_in_pits: bool | None) -> Row:
+    """Return the row of a lap.
+
+    Args:
+        track: Track slug.
+        session: Session.
+        lap: The lap.
+        identity: Who its car is.
+        begins_in_pits: The lap before ended in the pits; ``None`` if official timing does not tell.
+    """
+    chassis, _ = split_vehicle_id(lap.vehicle_id)
+    official = lap.official
+    told: Mapping[str, Any] = official.row if official else {}
+    file, line = _source(lap)
+    return {
+        "track": track,
+        "session": session,
+        "vehicle_id": lap.vehicle_id,
+        "chassis": chassis,
+        "car_number": identity.number,
+        "car_number_method": identity.method,
+        "car_number_confidence": identity.confidence,
+        "lap_number": lap.number,
+        "official_lap_number": official.number if official else None,
+        "unit_lap": lap.end.ended_unit_lap if lap.end else None,
+        "lap_start_utc": lap.start_ms,
+        "lap_end_utc": lap.end_ms,
+        "lap_time_s": official.time_s if official else lap.time_s,
+        "lap_time_method": "official" if official else lap.method,
+        "trigger_lap_time_s": lap.trigger_s,
+        "unit_lap_time_s": lap.unit_s,
+        "telemetry_lap_time_s": lap.telemetry_s,
+        "official_lap_time_s": official.time_s if official else None,
+        "delta_to_official_s": _delta_s(lap),
+        "confidence": lap.confidence,
+        "is_out_lap": begins_in_pits,
+        "is_in_lap": told.get("is_finish_in_pit"),
+        "is_valid": lap.is_valid,
+        "flags": sorted(lap.flags),
+        "source_file": file,
+        "source_row": line,
+        **{name: told.get(name) for name in _OFFICIAL_COLUMNS},
+    }
+
+
+def _delta_s(lap: Lap) -> float | None:
+    """Return own minus official time; not for lap 1, which official timing counts from the green flag."""
+    if lap.official is None or lap.official.number == 1 or lap.time_s is None:
+        return None
+    return round(lap.time_s - lap.official.time_s, 3)
+
+
+def _source(lap: Lap) -> tuple[str, int | None]:
+    """Return file and line the lap is traced back to: its end, else the official row, telemetry, or its begin."""
+    if lap.end is not None:
+        return lap.end.evidence.file, lap.end.evidence.line
+    if lap.official is not None:
+        return str(lap.official.row["source_file"]), int(str(lap.official.row["source_row"]))
+    if lap.passing is not None:
+        return lap.passing.file, None
+    if lap.start is not None:
+        return lap.start.evidence.file, lap.start.evidence.line
+    raise ValueError("a lap rests on a crossing or on official timing")
+
+
+def car_row(track: str, session: str, identity: Identity, *, has_laps: bool) -> Row:
+    """Return the row of a car.
+
+    Args:
+        track: Track slug.
+        session: Session.
+        identity: Who it is.
+        has_laps: It drove at least one lap that counts.
+    """
+    unit, official = identity.vehicle_id, identity.official
+    chassis, suffix = split_vehicle_id(unit) if unit else (None, None)
+    return {
+        "track": track,
+        "session": session,
+        "vehicle_id": unit,
+        "chassis": chassis,
+        "suffix": suffix,
+        "car_number": identity.number,
+        "official_number": official.printed if official else None,
+        "official_entry": official.entry if official else None,
+        "method": identity.method,
+        "confidence": identity.confidence,
+        "has_started": has_laps,
+        "crossings": identity.crossings,
+        "official_crossings": identity.compared,
+        "agreeing_crossings": identity.agreeing,
+        "median_residual_s": identity.median_late_s,
+        "runner_up": identity.runner_up,
+        "runner_up_agreeing": identity.runner_up_agreeing,
+        "candidates": list(identity.candidates),
+        "evidence": identity.evidence,
+    }
+
+
+__all__ = ["car_row", "lap_row"]

@@ -1,0 +1,213 @@
+"""How right our laps are: derived with official timing hidden, and compared with it.
+
+Here belongs the comparison of one session's tables, and adding sessions up. Deriving is ``laps``; where the tables come
+from is ``lake``.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+
+# Two laps are the same if they share more than this of the time either takes: a double lap shares half with each of the
+# two it hides, a lap whose crossing is stamped 35 s late shares 64 %.
+_SAME_LAP_SHARE = 0.6
+# A lap that ends where an official one ends is supported by it, though it began elsewhere (a stop between two lines);
+# but a lap faster than every official one is never excused like that: it is a part of a lap, and a false best.
+_SAME_END_S = 20.0
+# How near is near, seconds: a trigger is good to 0.05 s, a lap time of two of them to 0.1 s.
+_CLOSE_S, _NEAR_S, _FAIR_S = 0.05, 0.1, 0.5
+_NOT_RACED = frozenset({"formation_lap", "post_race_lap"})
+_JUMP = "field_wide_jump"
+_UNDECIDED = "undecided_car"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TruthReport:
+    """Counts of one session, or of several together.
+
+    Attributes:
+        official: Laps of official timing.
+        of_known_cars: Of these, laps of cars whose unit is known.
+        listed: Of these, laps that are in ``laps`` exactly once with the official time, official timing not hidden.
+        comparable: Official laps after the first whose two crossings are in the lap files.
+        matched: Of these, laps found with official timing hidden.
+        within_50ms: Of these, laps whose hidden time is that near to the official one.
+        within_100ms: The same for 100 ms.
+        within_500ms: The same for 500 ms.
+        off_by_1s: Matched laps more than a second off.
+        jumping: Matched laps during which the whole field's official time moved.
+        jumping_within_500ms: Of these, laps within 500 ms.
+        invented: Hidden laps that count as valid and that no official lap supports; formation laps, laps after the race
+            and laps of cars nobody can tell apart are left out.
+        best_official_s: Best official lap of cars whose unit is known, seconds.
+        best_hidden_s: Best valid lap with official timing hidden.
+        best_listed_s: Best valid lap with official timing.
+    """
+
+    official: int
+    of_known_cars: int
+    listed: int
+    comparable: int
+    matched: int
+    within_50ms: int
+    within_100ms: int
+    within_500ms: int
+    off_by_1s: int
+    jumping: int
+    jumping_within_500ms: int
+    invented: tuple[str, ...]
+    best_official_s: float | None
+    best_hidden_s: float | None
+    best_listed_s: float | None
+
+    @property
+    def missed(self) -> int:
+        """Comparable laps that were not found."""
+        return self.comparable - self.matched
+
+    @property
+    def is_right(self) -> bool:
+        """Every official lap of a known car is listed, and none is invented."""
+        return self.listed == self.of_known_cars and not self.invented
+
+
+def compare_with_official(hidden: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table) -> TruthReport:
+    """Compare the laps of a session with its official timing.
+
+    Args:
+        hidden: Table ``laps`` derived with official timing hidden.
+        derived: Table ``laps`` derived with it.
+        cars: Table ``cars`` derived with it.
+        official_laps: Table ``official_laps``.
+    """
+    own, listed = hidden.to_pylist(), derived.to_pylist()
+    raced = [lap for lap in listed if lap["official_lap_number"] is not None]
+    best_official_s = min((lap["official_lap_time_s"] for lap in raced), default=None)
+    undecided = {lap["vehicle_id"] for lap in listed if _UNDECIDED in lap["flags"]}
+    pairs, unsupported = _match(own, raced)
+    invented = [
+        lap
+        for lap in unsupported
+        if _claims_to_be_raced(lap, undecided) and not _ends_like_an_official_lap(lap, raced, best_official_s)
+    ]
+    compared = [(lap, official) for lap, official in pairs if _is_comparable(official)]
+    # Rounded to the clocks' own millisecond: in binary 97.1 - 97.0 is more than 0.1.
+    off_s = [round(abs(lap["lap_time_s"] - official["official_lap_time_s"]), 3) for lap, official in compared]
+    jumps_s = [off for off, (_, official) in zip(off_s, compared, strict=True) if _JUMP in official["flags"]]
+    known = _of_known_cars(cars.to_pylist(), official_laps.to_pylist())
+    missing = missing_official_laps(listed, cars.to_pylist(), official_laps.to_pylist())
+    return TruthReport(
+        official=official_laps.num_rows,
+        of_known_cars=len(known),
+        listed=len(known) - len(missing),
+        comparable=sum(_is_comparable(lap) for lap in raced),
+        matched=len(compared),
+        within_50ms=sum(off <= _CLOSE_S for off in off_s),
+        within_100ms=sum(off <= _NEAR_S for off in off_s),
+        within_500ms=sum(off <= _FAIR_S for off in off_s),
+        off_by_1s=sum(off > 1 for off in off_s),
+        jumping=len(jumps_s),
+        jumping_within_500ms=sum(off <= _FAIR_S for off in jumps_s),
+        invented=tuple(f"{lap['vehicle_id']} lap {lap['lap_number']} ({lap['lap_time_s']:.3f} s)" for lap in invented),
+        best_official_s=best_official_s,
+        best_hidden_s=_best_s(own),
+        best_listed_s=_best_s(listed),
+    )
+
+
+def missing_official_laps(laps: Iterable[Row], cars: Iterable[Row], official_laps: Iterable[Row]) -> list[str]:
+    """Return the official laps of cars with a known unit that are not exactly once among the laps, in words.
+
+    Args:
+        laps: Rows of ``laps``.
+        cars: Rows of ``cars``.
+        official_laps: Rows of ``official_laps``.
+    """
+    found = Counter((lap["vehicle_id"], lap["official_lap_number"], lap["lap_time_s"]) for lap in laps)
+    missing: list[str] = []
+    for unit, lap in _of_known_cars(cars, official_laps):
+        times = found[unit, lap["lap_number"], lap["lap_time_s"]]
+        if times != 1:
+            missing.append(f"lap {lap['lap_number']} of car {lap['car_number']} ({unit}): {times} times")
+    return missing
+
+
+def _of_known_cars(cars: Iterable[Row], official_laps: Iterable[Row]) -> list[tuple[str, Row]]:
+    """Return the official laps whose car has a known unit, with it."""
+    units = {
+        (car["official_number"], car["official_entry"]): car["vehicle_id"]
+        for car in cars
+        if car["vehicle_id"] is not None and car["official_number"] is not None
+    }
+    keyed = ((units.get((lap["car_number"], lap["entry"])), lap) for lap in official_laps)
+    return [(unit, lap) for unit, lap in keyed if unit is not None]
+
+
+def pooled(reports: Sequence[TruthReport]) -> TruthReport:
+    """Return the reports of several sessions added up; best laps cannot be."""
+    sums = {
+        field.name: sum(getattr(report, field.name) for report in reports)
+        for field in fields(TruthReport)
+        if field.name not in {"invented", "best_official_s", "best_hidden_s", "best_listed_s"}
+    }
+    invented = tuple(lap for report in reports for lap in report.invented)
+    return TruthReport(**sums, invented=invented, best_official_s=None, best_hidden_s=None, best_listed_s=None)
+
+
+def _is_comparable(lap: Row) -> bool:
+    return lap["official_lap_number"] > 1 and lap["trigger_lap_time_s"] is not None
+
+
+def _best_s(laps: Iterable[Row]) -> float | None:
+    return min((lap["lap_time_s"] for lap in laps if lap["is_valid"] and lap["lap_time_s"] is not None), default=None)
+
+
+def _match(own: list[Row], raced: list[Row]) -> tuple[list[tuple[Row, Row]], list[Row]]:
+    """Return pairs of the same lap, and the own laps that are none of the official ones."""
+    of_car: defaultdict[str, list[Row]] = defaultdict(list)
+    for lap in raced:
+        of_car[lap["vehicle_id"]].append(lap)
+    pairs: list[tuple[Row, Row]] = []
+    others: list[Row] = []
+    for lap in own:
+        same = [official for official in of_car[lap["vehicle_id"]] if _shared(lap, official) > _SAME_LAP_SHARE]
+        if same:
+            pairs.append((lap, max(same, key=lambda official: _shared(lap, official))))
+        else:
+            others.append(lap)
+    return pairs, others
+
+
+def _ends_like_an_official_lap(lap: Row, raced: Iterable[Row], best_official_s: float | None) -> bool:
+    """Tell whether a lap ends with an official one of its car and is no faster than any."""
+    if best_official_s is None or lap["lap_time_s"] < best_official_s:
+        return False
+    of_car = (official for official in raced if official["vehicle_id"] == lap["vehicle_id"])
+    return any(_end_distance_s(lap, official) <= _SAME_END_S for official in of_car)
+
+
+def _claims_to_be_raced(lap: Row, undecided: set[str]) -> bool:
+    return lap["is_valid"] and lap["vehicle_id"] not in undecided and _NOT_RACED.isdisjoint(lap["flags"])
+
+
+def _shared(one: Row, other: Row) -> float:
+    """Return the time both laps share, as a part of the time either takes."""
+    ends = (one["lap_start_utc"], one["lap_end_utc"], other["lap_start_utc"], other["lap_end_utc"])
+    if None in ends:
+        return 0.0
+    shared = min(ends[1], ends[3]) - max(ends[0], ends[2])
+    return shared / (max(ends[1], ends[3]) - min(ends[0], ends[2]))
+
+
+def _end_distance_s(one: Row, other: Row) -> float:
+    if one["lap_end_utc"] is None or other["lap_end_utc"] is None:
+        return float("inf")
+    return abs((one["lap_end_utc"] - other["lap_end_utc"]).total_seconds())
+
+
+__all__ = ["TruthReport", "compare_with_official", "missing_official_laps", "pooled"]

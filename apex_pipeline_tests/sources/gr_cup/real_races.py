@@ -1,0 +1,89 @@
+"""The nine real races, read row by row for the tests of this folder; nothing is derived here."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS, RESULTS
+from apex_pipeline.sources.gr_cup.files import FileKind, FileStatus
+from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
+from apex_pipeline.sources.gr_cup.naming_rules import load_rules
+from apex_pipeline.sources.gr_cup.official_timing import (
+    Parsed,
+    official_laps_table,
+    read_results,
+    read_sections,
+    read_weather,
+    results_table,
+)
+from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
+
+BARBER, COTA, ROAD_AMERICA, SEBRING, VIR = (
+    "barber_motorsports_park",
+    "circuit_of_the_americas",
+    "road_america",
+    "sebring",
+    "virginia_international_raceway",
+)
+_READERS = {FileKind.SECTIONS: read_sections, FileKind.RESULTS: read_results, FileKind.WEATHER: read_weather}
+
+
+@dataclass
+class Race:
+    """What the files of one race hold, read row by row."""
+
+    track: str = ""
+    triggers: list[Trigger] = field(default_factory=list[Trigger])
+    parsed: defaultdict[FileKind, list[Parsed]] = field(default_factory=lambda: defaultdict(list))
+
+    def official_laps(self) -> pd.DataFrame:
+        """Return the table ``official_laps``, checked against its schema."""
+        return self.official_table().to_pandas()
+
+    def official_table(self) -> pa.Table:
+        """Return the same as an Arrow table."""
+        table, merged = official_laps_table("t", "s", self.parsed[FileKind.SECTIONS])
+        assert (merged.rejects, OFFICIAL_LAPS.violations(table)) == ([], [])
+        return table
+
+    def results(self) -> pd.DataFrame:
+        """Return the table ``results``, checked against its schema."""
+        table, merged = results_table("t", "s", self.parsed[FileKind.RESULTS])
+        assert (merged.rejects, RESULTS.violations(table)) == ([], [])
+        return table.to_pandas()
+
+    def derived(self, *, is_official_hidden: bool = False) -> SessionLaps:
+        """Return laps and cars, checked against their schemas."""
+        official = None if is_official_hidden else self.official_table()
+        derived = derive_laps("t", "s", self.triggers, official, load_rules().zone_of(self.track))
+        assert (LAPS.violations(derived.laps), CARS.violations(derived.cars)) == ([], [])
+        return derived
+
+    def laps(self) -> pd.DataFrame:
+        """Return the table ``laps`` as the cars' own data alone gives it."""
+        return self.derived(is_official_hidden=True).laps.to_pandas()
+
+
+Races = dict[tuple[str, str], Race]
+
+
+def read_races(root: Path) -> Races:
+    """Return the races below a folder of raw files, by track and session."""
+    found: defaultdict[tuple[str, str], Race] = defaultdict(Race)
+    for item in identify(look_at(root), None):
+        if item.status is not FileStatus.READY or not item.track or not item.session:
+            continue
+        race = found[item.track, item.session]
+        race.track = item.track
+        with (root / item.path).open("rb") as stream:
+            if item.kind in {FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME}:
+                triggers, rejects = read_triggers(stream, item)
+                assert rejects == []
+                race.triggers += triggers
+            elif item.kind in _READERS:
+                race.parsed[item.kind].append(_READERS[item.kind](stream, item))
+    return found
