@@ -26,9 +26,12 @@ from apex_pipeline.schemas import (
     CATALOG_TABLES,
     LAPS,
     OFFICIAL_LAPS,
+    QUALITY,
+    QUALITY_MEASURES,
     SESSION_TABLES,
     TELEMETRY,
 )
+from apex_pipeline.sources.gr_cup.quality import worst_findings
 from apex_pipeline.sources.gr_cup.truth import missing_official_laps
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.table_model import Table
@@ -157,6 +160,23 @@ def every_official_lap_is_there_once(context: dg.AssetCheckExecutionContext, lak
     )
 
 
+def _quality_check(measure: str) -> dg.AssetChecksDefinition:
+    @partitioned_check(QUALITY, measure, f"The session and every car score well in {measure}.", is_blocking=False)
+    def scores_well(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        stored = read_stored_table(lake.open(), QUALITY, session_of_run(context))
+        quality = stored if stored is not None else QUALITY.empty()
+        scored = quality.filter(pc.equal(quality["measure"].cast(pa.string()), measure))
+        levels = scored["level"].cast(pa.string()).to_pylist()
+        told = "\n".join(f"- {sentence}" for sentence in worst_findings(scored))
+        return dg.AssetCheckResult(
+            passed=set(levels) <= {"ok"},
+            severity=dg.AssetCheckSeverity.ERROR if "error" in levels else dg.AssetCheckSeverity.WARN,
+            metadata={"wanting": len(levels) - levels.count("ok"), "findings": dg.MetadataValue.md(told or "none")},
+        )
+
+    return scores_well
+
+
 def count_overlaps(laps: pa.Table) -> int:
     """Return how many laps begin before the car's lap before has ended, or end before they begin."""
     rows = sorted(laps.to_pylist(), key=lambda row: (row["vehicle_id"], row["lap_number"]))
@@ -177,6 +197,7 @@ ALL_CHECKS = [
     laps_follow_each_other,
     most_laps_are_valid,
     every_official_lap_is_there_once,
+    *(_quality_check(measure) for measure in QUALITY_MEASURES if measure != "overall"),
 ]
 
 __all__ = [

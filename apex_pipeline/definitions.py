@@ -11,6 +11,7 @@ import dagster as dg
 from apex_pipeline.assets.catalog import catalog_files, catalog_manifest, catalog_sessions, catalog_tracks
 from apex_pipeline.assets.laps import laps
 from apex_pipeline.assets.official_timing import official_timing
+from apex_pipeline.assets.quality import quality
 from apex_pipeline.assets.raw_files import raw_files
 from apex_pipeline.assets.stored_files import other_stored_files, stored_files
 from apex_pipeline.assets.telemetry import telemetry
@@ -31,6 +32,7 @@ ALL_ASSETS = [
     official_timing,
     laps,
     telemetry,
+    quality,
     catalog_manifest,
 ]
 

@@ -127,6 +127,35 @@ CARS = Table(
     ),
 )
 
+# What is scored, one row of ``quality`` each; ``overall`` is the lowest of the six and, for a session, its note.
+QUALITY_MEASURES = (
+    "duplicates",
+    "backward_time",
+    "gaps",
+    "missing_channels",
+    "lap_coverage",
+    "official_mismatch",
+    "overall",
+)
+
+QUALITY = Table(
+    name="quality",
+    folder="tables",
+    meaning="One row per score of a car or of the whole session: 0 to 100 with a sentence.",
+    key=("scope", "vehicle_id", "measure"),
+    order=("scope", "vehicle_id", "measure"),
+    columns=(
+        _TRACK,
+        _SESSION,
+        Column("scope", "label", "Whole session, or one car.", is_required=True, one_of=("session", "car")),
+        replace(_VEHICLE_ID, is_required=False, meaning="The car; null for the whole session."),
+        Column("measure", "label", "What is scored.", is_required=True, one_of=QUALITY_MEASURES),
+        Column("score", "number", "100 is perfect; null where there is nothing to score.", at_least=0, at_most=100),
+        Column("level", "label", "What the score calls for.", is_required=True, one_of=("ok", "warn", "error")),
+        Column("sentence", "text", "The finding in plain words, with its numbers.", is_required=True),
+    ),
+)
+
 TELEMETRY_CARS = Table(
     name="telemetry_cars",
     folder="tables",
@@ -402,7 +431,7 @@ SESSIONS = Table(
 )
 
 REJECT_TABLES = (LAP_REJECTS, TELEMETRY_REJECTS, OFFICIAL_REJECTS)
-SESSION_TABLES = (LAPS, CARS, TELEMETRY, TELEMETRY_CARS, OFFICIAL_LAPS, RESULTS, WEATHER, *REJECT_TABLES)
+SESSION_TABLES = (LAPS, CARS, TELEMETRY, TELEMETRY_CARS, OFFICIAL_LAPS, RESULTS, WEATHER, QUALITY, *REJECT_TABLES)
 CATALOG_TABLES = (FILES, TRACKS, SESSIONS)
 ALL_TABLES = {table.name: table for table in (*SESSION_TABLES, *CATALOG_TABLES)}
 
@@ -416,6 +445,8 @@ __all__ = [
     "LAP_REJECTS",
     "OFFICIAL_LAPS",
     "OFFICIAL_REJECTS",
+    "QUALITY",
+    "QUALITY_MEASURES",
     "REJECTS",
     "REJECT_TABLES",
     "RESULTS",

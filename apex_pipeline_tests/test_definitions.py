@@ -32,6 +32,10 @@ _WAY = {
     "tables/telemetry": {"catalog/files", "catalog/sessions", "tables/laps"},
     "tables/telemetry_cars": {"catalog/files", "catalog/sessions", "tables/laps"},
     "tables/telemetry_rejects": {"catalog/files", "catalog/sessions", "tables/laps"},
+    "tables/quality": {
+        "catalog/sessions",
+        *(f"tables/{name}" for name in ("laps", "cars", "official_laps", "results", "telemetry_cars")),
+    },
     "tables/official_laps": {"catalog/files", "catalog/sessions"},
     "tables/results": {"catalog/files", "catalog/sessions"},
     "tables/weather": {"catalog/files", "catalog/sessions"},

@@ -74,9 +74,19 @@ class Catalog:
         """Return who is who: every unit and official car of the session, with the evidence."""
         return self.table("cars", track, session)
 
+    def quality(self, track: str, session: str) -> pd.DataFrame:
+        """Return the scores of the session and its cars, 0 to 100 with a sentence each."""
+        return self.table("quality", track, session)
+
     def telemetry_cars(self, track: str, session: str) -> pd.DataFrame:
         """Return the clock corrections and what each car's readings are like."""
         return self.table("telemetry_cars", track, session)
+
+    def session_note(self, track: str, session: str) -> str:
+        """Return what there is to know about a session, in a few plain sentences."""
+        quality = self.quality(track, session)
+        notes = quality[(quality["scope"] == "session") & (quality["measure"] == "overall")]["sentence"]
+        return str(notes.iloc[0]) if len(notes) else ""
 
     def official_laps(self, track: str, session: str) -> pd.DataFrame:
         """Return the laps of official timing."""

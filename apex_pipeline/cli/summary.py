@@ -33,6 +33,7 @@ def print_summary(outcome: SyncOutcome, settings: Settings) -> None:
     if catalog is not None:
         out.print(_session_table(catalog))
         out.print(_reading_table(catalog))
+        _print_notes(catalog)
         _print_set_aside(catalog)
     _print_failures(outcome)
     out.print(
@@ -116,6 +117,13 @@ def best_lap(laps: pd.DataFrame) -> str:
     minutes, seconds = divmod(best["lap_time_s"], 60)
     car = f"car {best['car_number']}" if isinstance(best["car_number"], str) else best["vehicle_id"]
     return f"{minutes:.0f}:{seconds:06.3f} {car} lap {best['lap_number']}"
+
+
+def _print_notes(catalog: Catalog) -> None:
+    """Print what there is to know about every session, a few sentences each."""
+    records = catalog.snapshot.sessions
+    notes = (f"{record.key}: {catalog.session_note(record.track, record.session)}" for record in records)
+    _print_list("What to know", notes, len(records))
 
 
 def _print_set_aside(catalog: Catalog) -> None:
