@@ -47,7 +47,7 @@ unit: $(READY) ## Tests with branch coverage
 
 lock: $(READY) ## Bring the lock files up to date with pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock
-	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 docs: $(READY) ## Write docs/tables.md from the schemas
 	@$(BIN)/python -m apex_pipeline.table_docs > docs/tables.md
