@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from apex_pipeline.cli import doctor, explain, read, work
+from apex_pipeline.cli import doctor, explain, read, trace, verify, work
 from apex_pipeline.cli.output import error_console
 from apex_pipeline.errors import ApexError
 
@@ -28,9 +28,12 @@ app.command("tracks")(read.tracks_command)
 app.command("sessions")(read.sessions_command)
 app.command("files")(read.files_command)
 app.command("laps")(read.laps_command)
+app.command("cars")(read.cars_command)
 app.command("telemetry")(read.telemetry_command)
 app.command("rejects")(read.rejects_command)
 app.command("explain")(explain.explain_command)
+app.add_typer(trace.trace_app, name="trace")
+app.command("verify")(verify.verify_command)
 app.command("doctor")(doctor.doctor_command)
 
 

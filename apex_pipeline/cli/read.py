@@ -1,4 +1,4 @@
-"""Commands that read what is published: tracks, sessions, files, laps, telemetry, rejects."""
+"""Commands that read what is published: tracks, sessions, files, laps, cars, telemetry, rejects."""
 
 from typing import Annotated
 
@@ -7,6 +7,9 @@ import typer
 
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.output import show_frame
+from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.opening import open_store, open_store_at
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")]
 Lake = Annotated[str | None, typer.Option("--lake", help="Folder or s3:// address; the settings' lake without it.")]
@@ -14,6 +17,16 @@ TrackArgument = Annotated[str, typer.Argument(help="Track slug, as `apex tracks`
 SessionArgument = Annotated[str, typer.Argument(help="Session, as `apex sessions` lists it.")]
 
 _LAP_COLUMNS = ("vehicle_id", "car_number", "lap_number", "unit_lap", "lap_end_utc", "lap_time_s", "is_valid", "flags")
+_CAR_COLUMNS = (
+    *("vehicle_id", "car_number", "method", "confidence", "agreeing_crossings", "official_crossings"),
+    *("runner_up", "runner_up_agreeing", "evidence"),
+)
+
+
+def store_at(lake: str | None) -> ObjectStore:
+    """Return the store of a lake given by ``--lake``, or the settings' own."""
+    settings = load_settings()
+    return open_store_at(lake, settings) if lake else open_store(settings, for_writing=False)
 
 
 def tracks_command(lake: Lake = None, as_json: AsJson = False) -> None:  # noqa: FBT002  -- a command-line switch
@@ -61,6 +74,18 @@ def laps_command(
     show_frame(shown, as_json=as_json, title=f"Laps of {track}/{session}")
 
 
+def cars_command(
+    track: TrackArgument,
+    session: SessionArgument,
+    lake: Lake = None,
+    as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
+) -> None:
+    """List who is who: every unit and official car of a session, with the evidence."""
+    cars = open_catalog(lake).cars(track, session)
+    shown = cars if as_json else cars[list(_CAR_COLUMNS)]
+    show_frame(shown, as_json=as_json, title=f"Cars of {track}/{session}")
+
+
 def telemetry_command(
     track: TrackArgument,
     session: SessionArgument,
@@ -93,10 +118,16 @@ def rejects_command(
 
 
 __all__ = [
+    "AsJson",
+    "Lake",
+    "SessionArgument",
+    "TrackArgument",
+    "cars_command",
     "files_command",
     "laps_command",
     "rejects_command",
     "sessions_command",
+    "store_at",
     "telemetry_command",
     "tracks_command",
 ]

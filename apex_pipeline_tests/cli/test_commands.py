@@ -1,14 +1,17 @@
 """The command line: results on standard output, one clear message for what is wrong, exit codes of the design."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from apex_pipeline.cli import main
 from apex_pipeline.demo import WeekendOptions, make_weekend
+from apex_pipeline.sources.gr_cup.truth import pooled
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -242,3 +245,103 @@ def test_the_ui_starts_dagster_on_the_home_a_sync_used(
     assert command[-2:] == ["-p", "3999"]
     assert home == str(tmp_path / ".dagster")
     assert (tmp_path / ".dagster" / "dagster.yaml").is_file()
+
+
+def test_the_cars_are_listed_with_the_evidence_for_their_numbers(here: Path, apex: Apex) -> None:
+    cars = {row["vehicle_id"]: row for row in json.loads(apex("cars", _TRACK, _SESSION, "--json").out)}
+    car = cars["GR86-022-13"]
+    assert (car["car_number"], car["method"], car["has_started"]) == ("13", "official_crossings", True)
+    assert car["agreeing_crossings"] <= car["official_crossings"]
+    shown = apex("cars", _TRACK, _SESSION).out
+    assert f"Cars of {_TRACK}/{_SESSION} ({len(cars)} rows)" in shown
+    assert car["evidence"].split()[0] in shown
+
+
+def test_a_lap_is_traced_to_file_digest_and_rows(here: Path, apex: Apex) -> None:
+    said = apex("trace", "laps", _TRACK, _SESSION, "--car", "022", "--lap", "5")
+    assert said.code == 0
+    headings = ["GR86-022-13, car 13, lap 5", "Crossing that begins", "Crossing that ends", "Official timing"]
+    places = [said.out.index(heading) for heading in headings]
+    assert places == sorted(places)
+    path = f"{_TRACK}/R2_harbor_lap_end.csv"
+    content = (here / "demo-weekend" / path).read_bytes()
+    assert f"{path}  sha256 {hashlib.sha256(content).hexdigest()}" in said.out
+    (line,) = {line for line in said.out.splitlines() if ": 13;1;5;" in line}
+    (sections,) = (here / "demo-weekend" / _TRACK).glob("23_*Race 2*")
+    number, _, text = line.strip().removeprefix("line ").partition(": ")
+    assert sections.read_text().splitlines()[int(number) - 1] == text
+
+
+def test_the_same_car_by_number_gives_the_same_trace_as_json(here: Path, apex: Apex) -> None:
+    trace = json.loads(apex("trace", "laps", _TRACK, _SESSION, "--car", "#13", "--lap", "5", "--json").out)
+    assert (trace["lap"]["vehicle_id"], trace["lap"]["lap_number"]) == ("GR86-022-13", 5)
+    assert trace["lap"]["lap_end_utc"].endswith("+00:00")
+    assert [evidence["tells"] for evidence in trace["evidence"]] == ["begin", "end", "official"]
+    assert all({"file", "sha256", "line", "text"} == set(row) for item in trace["evidence"] for row in item["rows"])
+
+
+def test_what_there_is_to_know_about_a_crossing_is_printed(here: Path, apex: Apex) -> None:
+    laps = json.loads(apex("laps", _TRACK, _SESSION, "--json").out)
+    lap = next(lap for lap in laps if "missing_crossing" in lap["flags"])
+    said = apex("trace", "laps", _TRACK, _SESSION, "--car", lap["vehicle_id"], "--lap", str(lap["lap_number"]))
+    assert "No lap file has it." in said.out
+    assert "missing_crossing" in said.out
+
+
+def test_a_car_nobody_has_is_told_with_those_there_are(here: Path, apex: Apex) -> None:
+    said = apex("trace", "laps", _TRACK, _SESSION, "--car", "999", "--lap", "5")
+    assert said.code == 2
+    assert "No car is called '999'" in said.error
+    assert "GR86-022-13 (#13)" in said.error
+
+
+def test_a_sound_lake_is_verified(here: Path, apex: Apex) -> None:
+    said = apex("verify")
+    assert (said.code, "0 with a problem" in said.out) == (0, True)
+    findings = json.loads(apex("verify", "--json").out)
+    assert len(findings) > 40
+    assert {finding["problem"] for finding in findings} == {None}
+
+
+def test_a_damaged_lake_is_told_and_ends_with_one(here: Path, apex: Apex, tmp_path: Path) -> None:
+    shutil.copytree(here / "lake", tmp_path / "damaged")
+    path = f"{_TRACK}/R2_harbor_lap_end.csv"
+    (tmp_path / "damaged" / "data" / path).unlink()
+    said = apex("verify", "--lake", str(tmp_path / "damaged"))
+    assert said.code == 1
+    assert f"{path}: is gone from the lake" in said.out
+    assert "apex sync" in said.out
+    findings = json.loads(apex("verify", "--lake", str(tmp_path / "damaged"), "--json").out)
+    assert [finding["what"] for finding in findings if finding["problem"]] == [path]
+
+
+def test_the_truth_is_a_table_with_a_line_per_session_and_their_sum(here: Path, apex: Apex) -> None:
+    said = apex("verify", "--truth")
+    assert said.code == 0
+    reports = json.loads(apex("verify", "--truth", "--json").out)
+    sessions = [name for name in reports if "/" in name]
+    assert len(sessions) == 4
+    assert all(name in said.out for name in reports)
+    for count in ("official", "listed", "comparable", "matched", "within_100ms"):
+        assert reports["all"][count] == sum(reports[name][count] for name in sessions)
+
+
+def test_a_lake_without_official_laps_has_no_truth_to_tell(
+    here: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apex_pipeline.cli.verify.report_truth", lambda *_: None)
+    said = apex("verify", "--truth")
+    assert (said.code, said.out.strip()) == (0, "No session has official laps to compare with.")
+
+
+def test_a_lap_that_is_invented_is_named_and_ends_with_one(
+    here: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = replace(pooled([]), official=4, of_known_cars=4, listed=4, comparable=3, matched=3, jumping=1)
+    wrong = replace(right, jumping=0, invented=("GR86-022-13 lap 3 (39.000 s)",))
+    reports = iter([right, right, right, wrong])
+    monkeypatch.setattr("apex_pipeline.cli.verify.report_truth", lambda *_: next(reports))
+    said = apex("verify", "--truth")
+    assert said.code == 1
+    assert "invented: GR86-022-13 lap 3 (39.000 s)" in said.out
+    assert "all without field jumps" in said.out

@@ -1,0 +1,226 @@
+"""From a lap back to the raw rows that made it: file, content, line and text.
+
+A lap says which message ended it (``source_file``, ``source_row``). That message belongs to a crossing, a crossing to
+all its messages, and the difference of the stamps (``trigger_lap_time_s``) leads to the crossing before. So nothing is
+guessed here: the way is the one the derivation wrote down. Not here: how it is printed (``cli/trace.py``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.lake.catalog_tables import session_files
+from apex_pipeline.lake.published import read_published, require_session, require_snapshot, session_table
+from apex_pipeline.lake.raw_rows import RawFiles, RawRow
+from apex_pipeline.lake.session_tables import LAP_KINDS
+from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources.gr_cup.crossings import Crossing, find_crossings
+from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.laps.lap import Flag
+from apex_pipeline.storage.contract import ObjectStore
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one event of a lap rests on.
+
+    Attributes:
+        tells: The crossing that begins or ends the lap, one in between that counts for nothing, or official timing.
+        stamped_utc_ms: When its first message says it was, milliseconds since 1970; ``None`` if there is none.
+        used_utc_ms: When the lap takes it to have been; ``None`` for a crossing in between and for official timing.
+        note: What there is to know about it; empty if nothing.
+        rows: The raw rows, in time.
+    """
+
+    tells: Literal["begin", "between", "end", "official"]
+    stamped_utc_ms: int | None
+    used_utc_ms: int | None
+    note: str
+    rows: tuple[RawRow, ...]
+
+
+@dataclass(frozen=True)
+class LapTrace:
+    """A lap and what it rests on.
+
+    Attributes:
+        lap: Its row of ``laps``, begin and end as ``start_ms`` and ``end_ms`` too.
+        evidence: Begin, crossings in between, end, official timing.
+    """
+
+    lap: Row
+    evidence: tuple[Evidence, ...]
+
+
+def trace_lap(store: ObjectStore, key: SessionKey, car: str, lap_number: int) -> LapTrace:
+    """Find the raw rows that made a published lap.
+
+    Args:
+        store: The lake.
+        key: The session.
+        car: Whole vehicle_id, chassis, or car number, with or without ``#``.
+        lap_number: The lap, as numbered in ``laps``.
+
+    Raises:
+        ConfigurationError: No car or several are called so, or the car has no such lap.
+        ObjectMissingError: The session is not published, or a raw file is not in the lake any more.
+        StoreCorruptionError: A raw file was replaced since the tables were made.
+    """
+    snapshot = require_snapshot(store)
+    session = require_session(snapshot, key)
+    cars = session_table(store, session, CARS).to_pylist()
+    unit = find_car(cars, car)
+    laps = [lap for lap in _with_milliseconds(session_table(store, session, LAPS)) if lap["vehicle_id"] == unit]
+    lap = _lap_numbered(laps, unit, lap_number)
+    files = read_published(store, snapshot.catalog["files"])
+    raw = RawFiles(store, files)
+    lap_files = [file for file in session_files(files, key) if file.kind in LAP_KINDS]
+    ends = _Ends(laps, find_crossings(raw.triggers(lap_files)).get(unit, []))
+    official_laps = session_table(store, session, OFFICIAL_LAPS).to_pylist()
+    return LapTrace(lap, (*_own_evidence(lap, ends, raw), *_official_evidence(lap, cars, official_laps, raw)))
+
+
+def find_car(cars: Sequence[Row], called: str) -> str:
+    """Return the vehicle_id of the car that is called so.
+
+    Args:
+        cars: Rows of the table ``cars`` of a session.
+        called: Whole vehicle_id, chassis, or car number; with ``#`` in front a car number only.
+
+    Raises:
+        ConfigurationError: No car or several are called so.
+    """
+    units = [row for row in cars if row["vehicle_id"] is not None]
+    number = called.removeprefix("#")
+    names = ("car_number",) if called.startswith("#") else ("vehicle_id", "chassis", "car_number")
+    found = [row for row in units if number in {row[name] for name in names}]
+    if len(found) == 1:
+        return str(found[0]["vehicle_id"])
+    if not found:
+        raise ConfigurationError(f"No car is called {called!r}.", f"The session has: {_listed(units)}.")
+    raise ConfigurationError(f"{called!r} may be any of {_listed(found)}.", "Give the whole vehicle_id.")
+
+
+def _listed(cars: Sequence[Row]) -> str:
+    words = [f"{row['vehicle_id']} (#{row['car_number']})" if row["car_number"] else row["vehicle_id"] for row in cars]
+    return ", ".join(words) or "no car with lap triggers"
+
+
+def _lap_numbered(laps: Sequence[Row], unit: str, number: int) -> Row:
+    for lap in laps:
+        if lap["lap_number"] == number:
+            return lap
+    known = f"It has {laps[0]['lap_number']} to {laps[-1]['lap_number']}" if laps else "It has none"
+    raise ConfigurationError(f"{unit} has no lap {number}.", f"{known}; `apex laps` lists them.")
+
+
+def _with_milliseconds(laps: pa.Table) -> list[Row]:
+    """Return the rows with begin and end as milliseconds since 1970."""
+    starts, ends = (laps[name].cast(pa.int64()).to_pylist() for name in ("lap_start_utc", "lap_end_utc"))
+    rows = zip(laps.to_pylist(), starts, ends, strict=True)
+    return [{**row, "start_ms": start, "end_ms": end} for row, start, end in rows]
+
+
+class _Ends:
+    """Finds the crossings at both ends of the laps of one car, as the derivation wrote them down."""
+
+    def __init__(self, laps: Sequence[Row], crossings: Sequence[Crossing]) -> None:
+        self.crossings = crossings
+        self._by_message = {(item.file, item.line): passing for passing in crossings for item in passing.triggers}
+        self._by_time = {passing.utc_ms: passing for passing in crossings}
+        self._ending_at = {lap["end_ms"]: lap for lap in laps if lap["end_ms"] is not None}
+
+    def before(self, lap: Row) -> Row | None:
+        """Return the lap that ends where this one begins."""
+        return self._ending_at.get(lap["start_ms"])
+
+    def end_of(self, lap: Row) -> Crossing | None:
+        """Return the crossing that ends a lap: the one of the message the lap names, unless that begins the lap."""
+        named = self._by_message.get((lap["source_file"], lap["source_row"]))
+        return None if named is None or named.utc_ms == lap["start_ms"] else named
+
+    def begin_of(self, lap: Row) -> Crossing | None:
+        """Return the crossing that begins a lap: by the stamps' difference, else where the lap before ends."""
+        end = self.end_of(lap)
+        if end is not None and lap["trigger_lap_time_s"] is not None:
+            return self._by_time.get(end.utc_ms - round(lap["trigger_lap_time_s"] * 1000))
+        before = self.before(lap)
+        return (self.end_of(before) if before else None) or self._by_time.get(lap["start_ms"])
+
+
+def _own_evidence(lap: Row, ends: _Ends, raw: RawFiles) -> list[Evidence]:
+    """Return what the car's own data tells: begin, crossings in between, end."""
+    begin, end, before = ends.begin_of(lap), ends.end_of(lap), ends.before(lap)
+    begins_ms = begin.utc_ms if begin else lap["start_ms"]
+    ends_ms = end.utc_ms if end else lap["end_ms"]
+    between = [
+        Evidence(
+            "between", _stamped_ms(passing), None, "It counts as no crossing of its own.", raw.rows_of(passing.triggers)
+        )
+        for passing in ends.crossings
+        if begins_ms is not None and ends_ms is not None and begins_ms < passing.utc_ms < ends_ms
+    ]
+    return [
+        _at_line("begin", begin, lap, before, raw),
+        *between,
+        _at_line("end", end, lap, lap, raw),
+    ]
+
+
+def _at_line(
+    tells: Literal["begin", "end"], crossing: Crossing | None, lap: Row, ending: Row | None, raw: RawFiles
+) -> Evidence:
+    """Return what the crossing at one end of a lap rests on.
+
+    Args:
+        tells: Which end.
+        crossing: The crossing, if a lap file has it.
+        lap: The lap.
+        ending: The lap that this crossing ends, if there is one: it may name telemetry as its source.
+        raw: The raw files.
+    """
+    used_ms = lap["start_ms"] if tells == "begin" else lap["end_ms"]
+    if crossing is not None:
+        note = _note(crossing, used_ms, lap["flags"])
+        return Evidence(tells, _stamped_ms(crossing), used_ms, note, raw.rows_of(crossing.triggers))
+    if ending is not None and raw.kind_of(ending["source_file"]) == FileKind.TELEMETRY:
+        return Evidence(tells, None, used_ms, "Only telemetry shows it.", (raw.whole(ending["source_file"]),))
+    reason = " It lies outside the time they cover." if Flag.TRUNCATED_EXPORT in lap["flags"] else ""
+    return Evidence(tells, None, used_ms, f"No lap file has it.{reason}", ())
+
+
+def _stamped_ms(crossing: Crossing) -> int:
+    return crossing.triggers[0].trigger_utc_ms
+
+
+def _note(crossing: Crossing, used_ms: int | None, flags: Sequence[str]) -> str:
+    """Return how the time the lap uses differs from the stamp, and why."""
+    if used_ms is None or used_ms == _stamped_ms(crossing):
+        return ""
+    difference_s = (_stamped_ms(crossing) - used_ms) / 1000
+    moved = f"Stamped {abs(difference_s):.3f} s {'late' if difference_s > 0 else 'early'}"
+    if used_ms == crossing.utc_ms:
+        return f"{moved}, as the rows of its bounce show."
+    late = sorted({Flag.LATE_TRIGGER_PAIR, Flag.LATE_TRIGGER}.intersection(flags))
+    return f"{moved} and repaired ({', '.join(late) or 'by official timing'})."
+
+
+def _official_evidence(lap: Row, cars: Sequence[Row], official_laps: Sequence[Row], raw: RawFiles) -> list[Evidence]:
+    """Return the official row of a lap, if official timing lists it."""
+    entries = {
+        (row["official_number"], row["official_entry"]) for row in cars if row["vehicle_id"] == lap["vehicle_id"]
+    }
+    return [
+        Evidence("official", None, None, "", (raw.row(row["source_file"], row["source_row"]),))
+        for row in official_laps
+        if (row["car_number"], row["entry"]) in entries and row["lap_number"] == lap["official_lap_number"]
+    ]
+
+
+__all__ = ["Evidence", "LapTrace", "find_car", "trace_lap"]
