@@ -147,7 +147,8 @@ def _jumps(laps: Sequence[Row]) -> Iterator[str]:
     jumping = sorted({lap["lap_number"] for lap in laps if "field_wide_jump" in lap["flags"]})
     if jumping:
         noun = "lap" if len(jumping) == 1 else "laps"
-        yield f"moved against the crossings of the whole field in {noun} {listed(map(str, jumping))}"
+        where = f"{noun} {listed(map(str, jumping))}"
+        yield f"moved against the crossings of the whole field in {where} (the two may measure at different lines)"
 
 
 def _late_s(utc: datetime, local: time | None) -> float | None:
