@@ -6,7 +6,6 @@ Here belongs the printing; the looking is ``lake/verify.py``.
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +20,7 @@ from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
 from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 from apex_pipeline.sources.gr_cup.truth import TruthReport, pooled
+from apex_pipeline.storage.scratch import own_scratch
 
 _FAILED = 1
 _POOLED, _STEADY = "all", "all without field jumps"
@@ -68,7 +68,7 @@ def _print_truth(lake: str | None, *, as_json: bool) -> bool:
 def _truth_reports(lake: str | None) -> dict[str, TruthReport]:
     settings, store, snapshot = load_settings(), store_at(lake), open_catalog(lake).snapshot
     rules = load_rules(settings.tracks_file)
-    workspace = Workspace(settings.memory_limit, Path(settings.state_dir, "scratch"))
+    workspace = Workspace(settings.memory_limit, own_scratch(settings.state_dir / "scratch"))
     found = {str(record.key): report_truth(store, snapshot, record, rules, workspace) for record in snapshot.sessions}
     return {session: report for session, report in found.items() if report is not None}
 

@@ -19,6 +19,7 @@ from apex_pipeline.sources.gr_cup.naming import NamingRules, load_rules
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.opening import fingerprints_path, open_store
+from apex_pipeline.storage.scratch import own_scratch
 
 
 class LakeResource(dg.ConfigurableResource["LakeResource"]):
@@ -66,10 +67,8 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
 
     @property
     def scratch(self) -> Path:
-        """Folder for temporary files of this machine, made on first use."""
-        folder = Path(self.state_dir, "scratch")
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        """Folder for temporary files of this process, made on first use."""
+        return own_scratch(Path(self.state_dir, "scratch"))
 
 
 class SourceResource(dg.ConfigurableResource["SourceResource"]):
