@@ -92,6 +92,19 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
+    def open_stream(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Give a large object to be read once, front to back, without a copy on this machine.
+
+        What crosses a network is verified: reading to the end raises if the bytes are not those recorded, so nothing
+        made of them may be used before.
+
+        Raises:
+            ObjectMissingError: No object has this key.
+            StoreCorruptionError: In reading the end: the bytes differ from the recorded digest.
+            VanishedFileError: In reading: the object was replaced or deleted in a bucket (a file stays readable).
+        """
+
+    @abstractmethod
     def open_random(self, key: str) -> AbstractContextManager[BinaryIO]:
         """Give the object as a seekable stream that fetches only what is read, for Parquet readers.
 

@@ -40,6 +40,8 @@ from apex_pipeline.storage.keys import check_key, check_prefix, is_legal_key
 from apex_pipeline.storage.s3_client import S3Connection
 from apex_pipeline.storage.s3_errors import CUT_OFF_ERRORS, error_code, s3_errors, translate
 from apex_pipeline.storage.s3_ranges import RangedReader
+from apex_pipeline.storage.s3_stream import VerifiedStream
+from apex_pipeline.storage.scratch import own_scratch
 
 if TYPE_CHECKING:  # stubs, installed for development only
     from s3transfer.futures import TransferFuture
@@ -177,10 +179,8 @@ class S3Store(ObjectStore):
     @contextmanager
     def open_local(self, key: str) -> Generator[Path]:
         """Give a verified download, removed afterwards."""
-        if self._scratch is not None:
-            with disk_errors(f"Making the folder for downloads {self._scratch}"):
-                self._scratch.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix="download-", dir=self._scratch) as folder:
+        scratch = None if self._scratch is None else own_scratch(self._scratch)
+        with TemporaryDirectory(prefix="download-", dir=scratch) as folder:
             path = Path(folder, PurePosixPath(key).name)
 
             def receive(body: StreamingBody, recorded: str | None) -> None:
@@ -198,16 +198,21 @@ class S3Store(ObjectStore):
             yield path
 
     @contextmanager
+    def open_stream(self, key: str) -> Generator[BinaryIO]:
+        """Give a stream that fetches ranges one after the other and verifies the whole."""
+        stored = self._look_up(key)
+
+        def verify(digest: str) -> None:
+            self._verify(key, digest, stored.sha256)
+
+        with VerifiedStream(self._fetch(stored), stored.size, verify) as stream:
+            yield cast("BinaryIO", stream)
+
+    @contextmanager
     def open_random(self, key: str) -> Generator[BinaryIO]:
         """Give a stream that fetches ranges; an object replaced meanwhile raises ``VanishedFileError``."""
-        stored = self.head(key)
-        if stored is None:
-            raise _missing(self.uri_of(key))
-
-        def fetch(start: int, length: int) -> bytes:
-            return self._read_range(key, stored.tag, start, length)
-
-        with RangedReader(fetch, stored.size) as reader:
+        stored = self._look_up(key)
+        with RangedReader(self._fetch(stored), stored.size) as reader:
             yield cast("BinaryIO", reader)
 
     def write_bytes(self, key: str, content: bytes) -> StoredObject:
@@ -245,9 +250,7 @@ class S3Store(ObjectStore):
         """Copy on the server, with metadata; what is copied is the object as it was looked up."""
         full = self._full(target)
         origin: CopySourceTypeDef = {"Bucket": self._bucket, "Key": self._full(source)}
-        stored = self.head(source)
-        if stored is None:
-            raise _missing(self.uri_of(source))
+        stored = self._look_up(source)
         with self._errors("Copying to", full):
             if stored.size <= _COPY_IN_ONE_BYTES:
                 self._connection.client.copy_object(
@@ -323,6 +326,20 @@ class S3Store(ObjectStore):
         _LOG.warning("%s Trying again in %s s.", failure.problem, pauses_s[0])
         self._sleep(pauses_s[0])
         return self._download(key, receive, options, pauses_s[1:])
+
+    def _look_up(self, key: str) -> StoredObject:
+        stored = self.head(key)
+        if stored is None:
+            raise _missing(self.uri_of(key))
+        return stored
+
+    def _fetch(self, stored: StoredObject) -> Callable[[int, int], bytes]:
+        """Return what reads ranges of this version of an object."""
+
+        def fetch(start: int, length: int) -> bytes:
+            return self._read_range(stored.key, stored.tag, start, length)
+
+        return fetch
 
     def _read_range(self, key: str, tag: str, start: int, length: int) -> bytes:
         def receive(body: StreamingBody, _: str | None) -> bytes:

@@ -51,6 +51,7 @@ _OPERATIONS: dict[str, Callable[[ObjectStore, str], object]] = {
     "read_bytes": lambda store, key: store.read_bytes(key),
     "read_start": lambda store, key: store.read_start(key, 1),
     "open_local": lambda store, key: store.open_local(key).__enter__(),
+    "open_stream": lambda store, key: store.open_stream(key).__enter__(),
     "open_random": lambda store, key: store.open_random(key).__enter__(),
     "write_bytes": lambda store, key: store.write_bytes(key, b""),
     "write_file": lambda store, key: store.write_file(key, Path("source.csv")),
@@ -149,6 +150,8 @@ def test_an_empty_object_is_an_object(store: ObjectStore, tmp_path: Path) -> Non
     assert store.read_bytes("data/empty_file.csv") == store.read_start("data/empty.csv", 100) == b""
     with store.open_random("data/empty.csv") as file:
         assert file.read() == b""
+    with store.open_stream("data/empty.csv") as stream:
+        assert stream.read() == b""
 
 
 def test_a_file_is_copied_in_with_its_digest(store: ObjectStore, tmp_path: Path) -> None:
@@ -159,6 +162,16 @@ def test_a_file_is_copied_in_with_its_digest(store: ObjectStore, tmp_path: Path)
     with store.open_local("data/large.bin") as path:
         assert path.read_bytes() == _LARGE
         assert path.name == "large.bin"
+
+
+def test_a_large_object_is_read_front_to_back(store: ObjectStore, tmp_path: Path) -> None:
+    store.write_file("data/large.bin", _file(tmp_path, _LARGE))
+    buffer = bytearray(5_000_000)
+    read = bytearray()
+    with store.open_stream("data/large.bin") as stream:
+        while got := stream.readinto(buffer):  # type: ignore[attr-defined]  # every binary stream has it
+            read += memoryview(buffer)[:got]
+    assert bytes(read) == _LARGE
 
 
 def test_a_download_is_removed_afterwards(store: ObjectStore, tmp_path: Path) -> None:
@@ -204,6 +217,8 @@ def test_a_missing_object_is_said_so(store: ObjectStore) -> None:
     with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_local("data/none.csv"):
         pass
     with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_random("data/none.csv"):
+        pass
+    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_stream("data/none.csv"):
         pass
     with pytest.raises(ObjectMissingError, match=r"data/none\.csv"):
         store.copy("data/none.csv", "data/copy.csv")

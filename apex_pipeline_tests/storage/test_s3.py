@@ -21,7 +21,7 @@ from apex_pipeline.errors import (
     StoreUnavailableError,
     VanishedFileError,
 )
-from apex_pipeline.storage import s3
+from apex_pipeline.storage import s3, s3_stream
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.s3 import S3Store
 from apex_pipeline_tests.servers.seaweed import S3Bucket
@@ -213,11 +213,17 @@ def _read_random(store: S3Store) -> bytes:
         return file.read()
 
 
+def _read_stream(store: S3Store) -> bytes:
+    with store.open_stream("data/x.csv") as stream:
+        return stream.read()
+
+
 _READS: dict[str, Callable[[S3Store], bytes]] = {
     "read_bytes": lambda store: store.read_bytes("data/x.csv"),
     "read_start": lambda store: store.read_start("data/x.csv", 100),
     "open_local": _read_local,
     "open_random": _read_random,
+    "open_stream": _read_stream,
 }
 
 
@@ -258,6 +264,29 @@ def test_bytes_damaged_on_the_way_are_asked_for_again(s3_bucket: S3Bucket, read:
         _READS[read](_breaking_store(s3_bucket, [fault] * 4, []))
 
 
+def test_a_stream_ends_only_if_its_bytes_are_those_recorded(s3_bucket: S3Bucket) -> None:
+    damaged = CONTENT.replace(b"1", b"7", 1)
+    assert len(damaged) == len(CONTENT)
+    with pytest.raises(StoreCorruptionError, match="damaged"):
+        _read_stream(_breaking_store(s3_bucket, [damaged], []))
+
+
+def test_a_stream_of_several_blocks_is_whole(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_stream, "BLOCK_BYTES", 7)
+    store.write_bytes("data/x.csv", CONTENT)
+    assert _read_stream(store) == CONTENT
+
+
+def test_a_stream_of_an_object_replaced_meanwhile_is_an_error(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_stream, "BLOCK_BYTES", 4)
+    store.write_bytes("data/x.csv", CONTENT)
+    with store.open_stream("data/x.csv") as stream:
+        assert stream.read(4) == CONTENT[:4]
+        store.write_bytes("data/x.csv", CONTENT[::-1])
+        with pytest.raises(VanishedFileError):
+            stream.read()
+
+
 def test_a_range_that_comes_short_is_not_taken_for_whole(s3_bucket: S3Bucket) -> None:
     with pytest.raises(StoreUnavailableError, match=f"3 of {len(CONTENT)} bytes"):
         _read_random(_breaking_store(s3_bucket, [b"lap"], []))
@@ -267,7 +296,7 @@ def test_a_download_without_room_is_said_so(s3_bucket: S3Bucket, tmp_path: Path)
     (tmp_path / "scratch").write_bytes(b"")
     store = S3Store(connect(s3_bucket), "", Fingerprints(), scratch=tmp_path / "scratch")
     store.write_bytes("data/x.csv", CONTENT)
-    with pytest.raises(StoreError, match="Making the folder for downloads"):
+    with pytest.raises(StoreError, match="Making the folder for temporary files"):
         _read_local(store)
 
 
