@@ -1,123 +1,105 @@
-"""Telemetry conversion against a plain DuckDB pivot: CPU seconds, wall seconds, peak memory, paired and alternating.
+"""Telemetry, long CSV to wide Parquet: our engine against plain DuckDB, polars and pandas, in one command.
 
-    .venv/bin/python benchmarks/telemetry.py --megabytes 200 --rounds 5
+    .venv/bin/python benchmarks/telemetry.py
 
-Makes a seeded weekend, takes its largest telemetry file, and runs both engines in turn, each in a process of its own.
-The rival is one statement, ``COPY (SELECT … FILTER … GROUP BY vehicle, time) TO parquet``, with every column declared:
-it keeps one of several readings with the same time, checks nothing and tells nothing. Ours keeps, counts, checks all.
+makes seeded files of 200 MB, 1 GB and 3 GB and a shuffled one of 200 MB, runs every engine in turn on each in a process
+of its own, compares the outputs, and writes ``telemetry.md`` and ``telemetry.png`` to ``benchmarks/results``. It needs
+Linux, 4 GB of memory and 5 GB of disk. Other ways to call it:
+
+    --megabytes 200 --shuffled-megabytes --rounds 2   one size, none shuffled, quickly
+    --file R1_barber_telemetry_data.csv               real files instead of made ones
+    --keep inputs                                     made inputs are kept in this folder and found again
+    --pandas-up-to 3000 --reference-up-to 1000        the slow ones on larger files too
+
+polars and matplotlib are in the dependency group ``bench``; without them that engine and the plot are left out. The
+exit code is 1 if our output differs from a rival's or from the slow reference.
+
+This process is small, standard library only, until all is measured: a child's peak begins at what its parent held.
 """
 
 import argparse
-import json
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
-from apex_pipeline.demo import WeekendOptions, make_weekend
-from apex_pipeline.lake.source_folder import identify, look_at
-from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.files import FileKind
-from apex_pipeline.sources.gr_cup.telemetry.channels import PUBLISHED_NAMES
-from apex_pipeline.sources.gr_cup.telemetry.conversion import TelemetryFile, Workspace, convert_telemetry
+from telemetry_engines.report import InputRuns, is_right, markdown
+from telemetry_engines.running import ENGINES, Limits, make_input, require_published_columns, run_input, warm_up
 
-_MEMORY_LIMIT = 1_000_000_000
+_TITLES = {name: engine.title for name, engine in ENGINES.items()}
+_RESULTS = Path(__file__).resolve().parent / "results"
+_WARM_UP_MB = 2
+_PICTURE = "telemetry.png"
 
 
-def main() -> None:
-    """Run the benchmark, or one engine when called for one."""
+def main() -> int:
+    """Measure what was asked for; return 1 if an output of ours is not right."""
+    asked = _arguments()
+    limits = Limits(asked.pandas_up_to, asked.reference_up_to)
+    results: list[InputRuns] = []
+    with tempfile.TemporaryDirectory(prefix="apex-benchmark-") as scratch:
+        folder = Path(scratch).resolve()
+        warm_up(make_input(folder, _WARM_UP_MB, "published"), folder, asked.engines)
+        for name, source in _inputs(asked, folder):
+            results.append(run_input(name, source, folder, asked.engines, asked.rounds, limits))
+            if source.parent == folder:
+                source.unlink()
+            # After each input, so that an interrupted run leaves what it has measured.
+            _write(results, asked.results, None)
+    _write(results, asked.results, _draw(results, asked.results))
+    return 0 if all(map(is_right, results)) else 1
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=200, help="size of the telemetry file, roughly")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--engine", choices=["ours", "duckdb"], help=argparse.SUPPRESS)
-    parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--megabytes", type=int, nargs="*", help="sizes of made inputs; default 200 1000 3000")
+    parser.add_argument("--shuffled-megabytes", type=int, nargs="*", help="sizes of shuffled inputs; default 200")
+    parser.add_argument(
+        "--file", type=Path, nargs="+", default=[], help="real files; no input is made unless asked for"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each engine on each input; default 5")
+    parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
+    parser.add_argument("--keep", type=Path, help="folder in which made inputs are kept and found again")
+    parser.add_argument("--results", type=Path, default=_RESULTS, help="folder for the table and the plot")
+    parser.add_argument("--pandas-up-to", type=int, default=1_100, help="MB of the largest file for pandas")
+    parser.add_argument("--reference-up-to", type=int, default=250, help="MB of the largest file for the reference")
     asked = parser.parse_args()
-    if asked.engine:
-        _run_engine(asked.engine, asked.source)
-    else:
-        _compare(asked.megabytes, asked.rounds)
+    if asked.megabytes is None:
+        asked.megabytes = [] if asked.file else [200, 1_000, 3_000]
+    if asked.shuffled_megabytes is None:
+        asked.shuffled_megabytes = [] if asked.file else [200]
+    return asked
 
 
-def _compare(megabytes: int, rounds: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="apex-benchmark-") as folder:
-        source = Path(folder, "weekend")
-        # Four sessions of about equal size; nearly all of it telemetry.
-        make_weekend(source, WeekendOptions(target_bytes=4 * megabytes * 1_000_000, plant_faults=False))
-        measured: dict[str, list[dict[str, float]]] = {"ours": [], "duckdb": []}
-        for _ in range(rounds):
-            for engine, figures in measured.items():
-                figures.append(_measure(engine, source))
-        _report(measured, _largest(source).path)
+def _inputs(asked: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each input, made when its turn comes."""
+    for path in asked.file:
+        require_published_columns(path)
+    folder = asked.keep or scratch
+    folder.mkdir(parents=True, exist_ok=True)
+    for megabytes in asked.megabytes:
+        yield f"{megabytes:,} MB", make_input(folder, megabytes, "published")
+    for megabytes in asked.shuffled_megabytes:
+        yield f"{megabytes:,} MB shuffled", make_input(folder, megabytes, "shuffled")
+    for path in asked.file:
+        yield path.name, path.resolve()
 
 
-def _measure(engine: str, source: Path) -> dict[str, float]:
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    command = [sys.executable, __file__, "--engine", engine, "--source", str(source)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"cpu_s": cpu, "wall_s": wall, **json.loads(said)}
+def _write(results: list[InputRuns], folder: Path, picture: str | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "telemetry.md").write_text(markdown(results, _TITLES, picture), encoding="utf-8")
 
 
-def _run_engine(engine: str, source: Path) -> None:
-    file = _largest(source)
-    with tempfile.TemporaryDirectory(prefix="apex-engine-") as folder:
-        output = Path(folder, "out.parquet")
-        if engine == "ours":
-            key = SessionKey(str(file.identity.track), str(file.identity.session))
-            rows = convert_telemetry(key, [file], None, output, Workspace(_MEMORY_LIMIT, Path(folder))).counts.rows_out
-        else:
-            rows = _plain_duckdb(file.path, output)
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-        print(json.dumps({"rows": rows, "peak_mb": peak_mb, "parquet_mb": output.stat().st_size / 1e6}))
+def _draw(results: list[InputRuns], folder: Path) -> str | None:
+    if not find_spec("matplotlib"):
+        print("No plot: matplotlib is not installed (dependency group bench).", file=sys.stderr)
+        return None
+    from telemetry_engines.picture import draw  # noqa: PLC0415  -- only now may this process grow
 
-
-def _plain_duckdb(path: Path, output: Path) -> int:
-    import duckdb  # noqa: PLC0415  -- the rival pays for its own import only
-
-    names = path.open(encoding="utf-8").readline().strip().split(",")
-    times, numbers = {"timestamp", "meta_time"}, {"telemetry_value": "DOUBLE", "lap": "INTEGER"}
-    types = {name: "TIMESTAMPTZ" if name in times else numbers.get(name, "VARCHAR") for name in names}
-    columns = ", ".join(f"'{name}': '{kind}'" for name, kind in types.items())
-    cells = ", ".join(
-        f"max(telemetry_value) FILTER (lower(telemetry_name) = '{raw}') AS {column}"
-        for raw, column in PUBLISHED_NAMES.items()
-    )
-    query = (
-        f"SELECT vehicle_id, timestamp, max(meta_time), max(nullif(lap, 32768)), {cells} "  # noqa: S608  -- constants
-        f"FROM read_csv('{path}', columns = {{{columns}}}, header = true) GROUP BY ALL ORDER BY ALL"
-    )
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 2")
-        connection.execute(f"COPY ({query}) TO '{output}' (FORMAT parquet, COMPRESSION zstd)")
-        ((rows,),) = connection.execute(f"SELECT count(*) FROM '{output}'").fetchall()  # noqa: S608  -- as above
-    return int(rows)
-
-
-def _largest(source: Path) -> TelemetryFile:
-    folder = look_at(source)
-    on_disk = {file.path: file for file in folder.files}
-    found = [item for item in identify(folder, None) if item.kind is FileKind.TELEMETRY]
-    chosen = max(found, key=lambda item: item.size)
-    return TelemetryFile(on_disk[chosen.path].on_disk, chosen)
-
-
-def _report(measured: dict[str, list[dict[str, float]]], path: Path) -> None:
-    print(f"{path.name}: {path.stat().st_size / 1e6:,.0f} MB, {len(measured['ours'])} rounds, medians [min-max]\n")
-    print("| engine | CPU s | wall s | peak MB | Parquet MB | rows |\n| --- | --- | --- | --- | --- | --- |")
-    for engine, figures in measured.items():
-        cells = [_range([figure[name] for figure in figures]) for name in ("cpu_s", "wall_s", "peak_mb", "parquet_mb")]
-        print(f"| {engine} | {' | '.join(cells)} | {figures[0]['rows']:,} |")
-    ratios = [ours["cpu_s"] / rival["cpu_s"] for ours, rival in zip(measured["ours"], measured["duckdb"], strict=True)]
-    print(f"\nCPU, ours / duckdb, pair by pair: {_range(ratios)}")
-
-
-def _range(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} [{min(values):.2f}-{max(values):.2f}]"
+    draw(results, _TITLES, folder / _PICTURE)
+    return _PICTURE
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the telemetry benchmark runs: inputs, our engine and its rivals, the measuring and the comparing."""
