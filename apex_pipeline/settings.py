@@ -110,9 +110,12 @@ class Settings(BaseSettings):
     tracks_file: Path | None = Field(
         None, alias="APEX_TRACKS_FILE", description="YAML with further tracks, aliases and file-name patterns."
     )
-    # 1 GB leaves room for the system on an 8 GB laptop with a browser open.
+    # 1 GB leaves room for the system on an 8 GB laptop with a browser open; 430 MB are gone before the first reading.
     memory_limit: ByteSize = Field(
-        1_000_000_000, alias="APEX_MEMORY_LIMIT", description="Memory one telemetry conversion may use.", ge=200_000_000
+        1_000_000_000,
+        alias="APEX_MEMORY_LIMIT",
+        description="Memory a process that converts telemetry may use.",
+        ge=500_000_000,
     )
 
 

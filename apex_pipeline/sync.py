@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from apex_pipeline.errors import SourceError
-from apex_pipeline.lake.catalog_tables import rules_version
+from apex_pipeline.lake.catalog_tables import rules_version, session_files
 from apex_pipeline.lake.copy_source import content_version
 from apex_pipeline.lake.plan import CopyPlan, is_catalog_stale, plan_copies, session_of, sessions_to_derive
 from apex_pipeline.lake.progress import listening
+from apex_pipeline.lake.session_tables import telemetry_bytes
 from apex_pipeline.lake.snapshot import Snapshot, read_current
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder, identify, look_at
 from apex_pipeline.lake.stored_tables import read_stored_table
@@ -48,7 +49,7 @@ class Event:
         session: The session it is about.
         total: Units of work of the stage, given when it begins.
         done: Units finished since the last event.
-        unit: What the units are: bytes or sessions.
+        unit: What the units are: bytes.
     """
 
     stage: str
@@ -234,14 +235,30 @@ class _Work:
         files = self._published_files(listing)
         due = self._sessions_to_derive(files, listing) if files is not None else []
         runner.add_sessions(due)
-        self._tell(Event("derive", f"{len(due)} sessions to derive", total=len(due), unit="sessions"))
-        for key in due:
+        # A session's work is its telemetry, so its bytes tell best how far it is; one more stands for the rest.
+        sizes = {key: telemetry_bytes(session_files(files, key)) + 1 for key in due} if files is not None else {}
+        total = sum(sizes.values())
+        self._tell(Event("derive", f"{len(due)} sessions to derive", total=total, unit="bytes"))
+        for key, size in sizes.items():
+            self._derive_one(runner, key, size)
+
+    def _derive_one(self, runner: "Runner", key: SessionKey, size: int) -> None:
+        told = 0
+
+        def tell(moved: int) -> None:
+            nonlocal told
+            told += moved
+            self._tell(Event("derive", "", str(key), done=moved, unit="bytes"))
+
+        with listening(tell):
             failure = runner.run(_DERIVE, key)
-            if failure:
-                self._fail("derive", key, failure.problem, failure.run_id)
-            else:
-                self._outcome.derived.append(key)
-            self._tell(Event("derive", "failed" if failure else "derived", str(key), done=1, unit="sessions"))
+        if failure:
+            self._fail("derive", key, failure.problem, failure.run_id)
+        else:
+            self._outcome.derived.append(key)
+        # What was read once more, or not at all, must not leave the bar behind.
+        message = "failed" if failure else "derived"
+        self._tell(Event("derive", message, str(key), done=size - told, unit="bytes"))
 
     def _publish(self, runner: "Runner") -> None:
         failure = runner.run(_PUBLISH)

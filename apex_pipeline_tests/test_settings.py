@@ -61,7 +61,7 @@ def test_all_wrong_variables_are_named_in_one_message(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("512MB", 512_000_000), ("1GB", 10**9), ("1GiB", 2**30), ("1.5g", 1_500_000_000), ("300000000", 3 * 10**8)],
+    [("512MB", 512_000_000), ("1GB", 10**9), ("1GiB", 2**30), ("1.5g", 1_500_000_000), ("700000000", 7 * 10**8)],
 )
 def test_a_size_is_read_in_the_usual_spellings(monkeypatch: pytest.MonkeyPatch, text: str, size: int) -> None:
     monkeypatch.setenv("APEX_MEMORY_LIMIT", text)

@@ -14,8 +14,8 @@ import pyarrow as pa
 from apex_pipeline.assets.table_asset import made, table_out
 from apex_pipeline.lake.catalog_tables import session_files
 from apex_pipeline.lake.conservation import counts_as_metadata
-from apex_pipeline.lake.progress import current_progress
-from apex_pipeline.lake.session_tables import make_telemetry
+from apex_pipeline.lake.progress import ByteLog
+from apex_pipeline.lake.session_tables import make_telemetry, telemetry_bytes
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
 from apex_pipeline.lake.stored_tables import mark_inputs, version_for
 from apex_pipeline.partitions import session_of_run, sessions
@@ -25,7 +25,7 @@ from apex_pipeline.resources.parquet_io import StagedFile
 from apex_pipeline.schemas import FILES, LAPS, SESSIONS, TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS
 from apex_pipeline.sources.gr_cup.rejects import rejects_table
 from apex_pipeline.sources.gr_cup.telemetry.car_facts import telemetry_cars_table
-from apex_pipeline.sources.gr_cup.telemetry.conversion import Workspace
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 
 
 @dg.multi_asset(
@@ -47,17 +47,18 @@ def telemetry(
     staged = Path(lake.scratch, f"telemetry-{uuid4().hex}.parquet")
     with dagster_failure():
         key = session_of_run(context)
-        version = version_for(session_list, key)
+        version, chosen = version_for(session_list, key), session_files(files, key)
+        log = ByteLog("read", telemetry_bytes(chosen), context.log.info)
         report = make_telemetry(
             lake.open(),
             key,
-            session_files(files, key),
+            chosen,
             laps,
             staged,
-            Workspace(lake.memory_limit, lake.scratch, current_progress()),
+            Workspace(lake.memory_limit, lake.scratch, log),
             {INPUTS_VERSION: version},
         )
-    yield made(TELEMETRY, StagedFile(staged), version, counts_as_metadata(report))
+    yield made(TELEMETRY, StagedFile(staged), version, counts_as_metadata(report) | log.facts())
     cars = telemetry_cars_table(key.track, key.session, report)
     yield made(TELEMETRY_CARS, mark_inputs(cars, version), version)
     rejects = rejects_table(key.track, key.session, report.rejects)

@@ -24,7 +24,7 @@ from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_path
 
 # Raised whenever the same raw files would give other tables; every session is then made again on the next sync.
-DERIVATION_VERSION = "2"
+DERIVATION_VERSION = "3"
 
 # Key in the metadata of the table ``files``: the rules it was made with. New rules may read old names differently.
 RULES_VERSION = "apex.rules_version"

@@ -5,8 +5,9 @@ rows mean (``sources``) and where the tables go (``resources``).
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,13 +27,11 @@ from apex_pipeline.sources.gr_cup.official_timing import (
     weather_table,
 )
 from apex_pipeline.sources.gr_cup.rejects import rejects_table
-from apex_pipeline.sources.gr_cup.telemetry.conversion import (
-    TelemetryFile,
-    TelemetryReport,
-    Workspace,
-    convert_telemetry,
-)
+from apex_pipeline.sources.gr_cup.telemetry.conversion import convert_telemetry
 from apex_pipeline.sources.gr_cup.telemetry.line_passings import find_line_passings
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import raw_key
@@ -119,8 +118,7 @@ def read_session_triggers(store: ObjectStore, files: Sequence[FileIdentity]) -> 
 
 
 def _find_passings(store: ObjectStore, files: Sequence[FileIdentity], workspace: Workspace) -> list[LinePassing]:
-    with _telemetry_files(store, files) as sources:
-        return find_line_passings(sources, workspace)
+    return find_line_passings(_telemetry_files(store, files), workspace)
 
 
 def make_official_tables(store: ObjectStore, key: SessionKey, files: Sequence[FileIdentity]) -> OfficialTables:
@@ -172,17 +170,20 @@ def make_telemetry(
         MalformedFileError: A file lacks a column it cannot do without.
         ConservationError: Readings in do not equal cells out plus duplicates plus rejects.
     """
-    with _telemetry_files(store, files) as sources:
-        return convert_telemetry(key, sources, laps, output, workspace, metadata)
+    return convert_telemetry(key, _telemetry_files(store, files), laps, output, workspace, metadata)
 
 
-@contextmanager
-def _telemetry_files(store: ObjectStore, files: Sequence[FileIdentity]) -> Generator[list[TelemetryFile]]:
-    with ExitStack() as opened:
-        yield [
-            TelemetryFile(opened.enter_context(store.open_local(raw_key(identity.path))), identity)
-            for identity in _of_kind(files, FileKind.TELEMETRY)
-        ]
+def telemetry_bytes(files: Iterable[FileIdentity]) -> int:
+    """Return the size of the telemetry files among these."""
+    return sum(identity.size for identity in _of_kind(files, FileKind.TELEMETRY))
+
+
+def _telemetry_files(store: ObjectStore, files: Sequence[FileIdentity]) -> list[TelemetryFile]:
+    """Return the telemetry files to be read where they lie: gigabytes need no copy on this machine's disk."""
+    return [
+        TelemetryFile(identity, partial(store.open_stream, raw_key(identity.path)))
+        for identity in _of_kind(files, FileKind.TELEMETRY)
+    ]
 
 
 def _of_kind(files: Iterable[FileIdentity], *kinds: FileKind) -> list[FileIdentity]:
@@ -213,4 +214,5 @@ __all__ = [
     "make_official_tables",
     "make_telemetry",
     "read_session_triggers",
+    "telemetry_bytes",
 ]

@@ -109,8 +109,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
 def check_file(path: Path, table: Table) -> int:
     """Check a Parquet file against its schema, row group by row group, and return its number of rows.
 
-    A key never spans row groups: telemetry has one per vehicle and the vehicle is part of the key, every other table is
-    small enough for one.
+    A key never spans row groups: telemetry has one per vehicle, or per range of a vehicle's times, and both are part of
+    its key; every other table is small enough for one.
 
     Raises:
         SchemaViolationError: With every violation found.

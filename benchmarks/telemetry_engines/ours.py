@@ -11,7 +11,9 @@ from pathlib import Path
 
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus
-from apex_pipeline.sources.gr_cup.telemetry.conversion import TelemetryFile, Workspace, convert_telemetry
+from apex_pipeline.sources.gr_cup.telemetry.conversion import convert_telemetry
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 
 # What APEX_MEMORY_LIMIT is when nobody sets it.
 _MEMORY_LIMIT = 1_000_000_000
@@ -28,7 +30,7 @@ def convert(source: Path, output: Path) -> dict[str, object]:
     key = SessionKey(_TRACK, str(identity.session))
     with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
         workspace = Workspace(_MEMORY_LIMIT, Path(scratch))
-        report = convert_telemetry(key, [TelemetryFile(source, identity)], None, output, workspace)
+        report = convert_telemetry(key, [TelemetryFile.on_disk(source, identity)], None, output, workspace)
     return {
         "readings": report.counts.readings_in,
         "exact_duplicates": report.counts.exact_duplicates,

@@ -4,6 +4,7 @@ Here belongs what can be counted on the wide rows of one car while they are in m
 Not here: the clock's repair (``clocks``) and what the counts are worth (the scores of ``quality``).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from apex_pipeline.schemas import TELEMETRY_CARS
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock, CarFacts, TelemetryReport
-from apex_pipeline.sources.gr_cup.telemetry.widening import WideCar
+from apex_pipeline.sources.gr_cup.telemetry.widening import WideRows
 from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
 
 # The slow channels come every 216 ms and real messages carry a quarter of a second, so ten slow samples are missing.
@@ -20,31 +21,57 @@ _HOLE_MS = 2_000
 _LATEST_DELIVERY_MS = 60_000
 
 
-def facts_of(clock: CarClock, car: WideCar, channels: Sequence[str]) -> CarFacts:
-    """Count what one car's wide rows tell.
+class FactsOfCar:
+    """Counts what one car's wide rows tell, part after part.
 
     Args:
         clock: The car and its clock.
-        car: Its wide rows, in published order; at least one.
         channels: Channel columns of the session.
     """
-    sample_ms = _milliseconds(car.rows, "sample_time_utc")
-    received_ms = _milliseconds(car.rows, "received_time_utc")
-    steps_ms = np.diff(sample_ms)
-    holes_ms = steps_ms[steps_ms > _HOLE_MS]
-    sent = [name for name in channels if car.rows[name].null_count < car.rows.num_rows]
-    return CarFacts(
-        clock=clock,
-        readings=car.readings,
-        exact_duplicates=car.readings - car.distinct,
-        repeat_rows=int(np.count_nonzero(car.rows["repeat"].to_numpy())),
-        backward_steps=None if clock.is_frozen else int((np.diff(received_ms) < -_LATEST_DELIVERY_MS).sum()),
-        gaps=len(holes_ms),
-        longest_gap_s=float(holes_ms.max()) / 1000 if len(holes_ms) else None,
-        first_sample_ms=int(sample_ms[0]),
-        last_sample_ms=int(sample_ms[-1]),
-        channels=tuple(sent),
-    )
+
+    def __init__(self, clock: CarClock, channels: Sequence[str]) -> None:
+        self._clock = clock
+        self._channels = channels
+        self._sent: set[str] = set()
+        self._counts: Counter[str] = Counter()
+        self._longest_ms = 0
+        self._first_ms: int | None = None
+        # Of the last row so far, for the step to the next part: sample and receive time. Shape (1,) each.
+        self._last = (np.empty(0, np.int64), np.empty(0, np.int64))
+
+    def add(self, part: WideRows) -> None:
+        """Count a part; parts come in order of time."""
+        sample_ms = np.append(self._last[0], _milliseconds(part.rows, "sample_time_utc"))
+        received_ms = np.append(self._last[1], _milliseconds(part.rows, "received_time_utc"))
+        self._last = (sample_ms[-1:], received_ms[-1:])
+        self._first_ms = int(sample_ms[0]) if self._first_ms is None else self._first_ms
+        steps_ms = np.diff(sample_ms)
+        holes_ms = steps_ms[steps_ms > _HOLE_MS]
+        self._longest_ms = int(holes_ms.max(initial=self._longest_ms))
+        self._counts.update(
+            readings=part.readings,
+            exact_duplicates=part.readings - part.distinct,
+            repeat_rows=int(np.count_nonzero(part.rows["repeat"].to_numpy())),
+            backward_steps=int((np.diff(received_ms) < -_LATEST_DELIVERY_MS).sum()),
+            gaps=len(holes_ms),
+        )
+        self._sent.update(name for name in self._channels if part.rows[name].null_count < part.rows.num_rows)
+
+    def facts(self) -> CarFacts:
+        """Return what was counted; there was at least one row."""
+        counts = self._counts
+        return CarFacts(
+            clock=self._clock,
+            readings=counts["readings"],
+            exact_duplicates=counts["exact_duplicates"],
+            repeat_rows=counts["repeat_rows"],
+            backward_steps=None if self._clock.is_frozen else counts["backward_steps"],
+            gaps=counts["gaps"],
+            longest_gap_s=self._longest_ms / 1000 if counts["gaps"] else None,
+            first_sample_ms=self._first_ms or 0,
+            last_sample_ms=int(self._last[0][0]),
+            channels=tuple(name for name in self._channels if name in self._sent),
+        )
 
 
 def _milliseconds(rows: pa.Table, name: str) -> np.ndarray:
@@ -84,4 +111,4 @@ def _row(car: CarFacts, missing: list[str]) -> dict[str, object]:
     }
 
 
-__all__ = ["facts_of", "telemetry_cars_table"]
+__all__ = ["FactsOfCar", "telemetry_cars_table"]

@@ -8,12 +8,13 @@ the conversion tells.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 
 from apex_pipeline.errors import MalformedFileError, VanishedFileError
 from apex_pipeline.sources.gr_cup.line_passing import LinePassing, Source
-from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clocks
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, join
+from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
+from apex_pipeline.sources.gr_cup.telemetry.distinct import distinct
 from apex_pipeline.sources.gr_cup.telemetry.gps_line import (
     FinishLine,
     Positions,
@@ -29,23 +30,15 @@ from apex_pipeline.sources.gr_cup.telemetry.lap_distance import (
     in_driven_order,
     lap_length,
 )
-from apex_pipeline.sources.gr_cup.telemetry.loading import (
-    TelemetryFile,
-    create_table,
-    load_channels,
-    rows_of,
-    shape_of,
-)
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.reading import read_file
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace, database, scratch_folder
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace, scratch_folder
 
 _DISTANCE, _LATITUDE, _LONGITUDE = "laptrigger_lapdist_dls", "vbox_lat_min", "vbox_long_minutes"
 
 # Distance and position of one passing lie within a second of each other; two passings are a lap apart.
 _SAME_PASSING_MS = 5_000
-
-# Of several values with one time (a burst, a message of a frozen clock) the mean lies where the car was about then.
-_COORDINATE = "SELECT time, avg(value) AS value FROM sample WHERE channel = $1 GROUP BY time ORDER BY time"
 
 
 @dataclass(frozen=True)
@@ -72,45 +65,50 @@ def find_line_passings(files: Sequence[TelemetryFile], workspace: Workspace) -> 
     Raises:
         StoreFullError: Memory and the disk of the scratch folder do not suffice.
     """
-    with scratch_folder(workspace) as folder, database(folder, workspace.memory_limit) as connection:
-        create_table(connection)
-        for number, file in enumerate(files):
-            _load(connection, number, file)
-        cars = [_car(connection, clock, files) for clock in measure_clocks(connection)]
+    found_in: dict[str, str] = {}
+    with scratch_folder(workspace) as folder, CarReadings(folder) as readings:
+        for file in files:
+            _read(file, readings)
+            for car in readings.cars:
+                found_in.setdefault(car, file.identity.path)
+        cars = [_car(readings, car, found_in[car]) for car in readings.cars]
     length_m = lap_length(car.distance for car in cars)
     line = learn_line((car.distance, car.positions) for car in cars)
     return [passing for car in cars for passing in _passings(car, length_m, line)]
 
 
-def _load(connection: duckdb.DuckDBPyConnection, number: int, file: TelemetryFile) -> None:
+def _read(file: TelemetryFile, readings: CarReadings) -> None:
+    mark = readings.mark()
     try:
-        load_channels(connection, number, file, shape_of(file), (_DISTANCE, _LATITUDE, _LONGITUDE))
-    except (MalformedFileError, VanishedFileError, duckdb.InvalidInputException, duckdb.ConversionException):
-        return
-    except duckdb.IOException:
-        if file.path.exists():
-            raise
+        read_file(file, readings, only_channels=(_DISTANCE, _LATITUDE, _LONGITUDE))
+    except (MalformedFileError, VanishedFileError):
+        readings.rewind(mark)
 
 
-def _car(connection: duckdb.DuckDBPyConnection, clock: CarClock, files: Sequence[TelemetryFile]) -> _Car:
-    time = "received_ms" if clock.is_frozen else "car_ms"
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE sample AS SELECT {time}::DOUBLE AS time, lower(channel) AS channel, value, "  # noqa: S608  -- a column
-        "min(file_number) AS file_number FROM reading WHERE vehicle_id = $car AND problem IS NULL GROUP BY ALL",
-        {"car": clock.vehicle_id},
-    )
-    ((number,),) = rows_of(connection, "SELECT min(file_number) FROM sample")
+def _car(readings: CarReadings, car: str, file: str) -> _Car:
+    clock = measure_clock(car, readings.blocks_of(car))
+    frames = join(list(readings.blocks_of(car)))
+    time_ms = np.repeat(frames.received_ms if clock.is_frozen else frames.car_ms, frames.readings).astype(np.float64)
+    names = np.array([name.lower() for name in readings.channels])[frames.channel]
+
+    def samples(channel: str) -> tuple[Numbers, Numbers]:
+        """Return times and values, each pair once."""
+        is_wanted = names == channel
+        pairs = np.unique(np.stack([time_ms[is_wanted], frames.value[is_wanted]]), axis=1)
+        return pairs[0], pairs[1]
+
     return _Car(
         clock=clock,
-        file=files[number].identity.path,
-        distance=in_driven_order(*_samples(connection, "SELECT time, value FROM sample WHERE channel = $1", _DISTANCE)),
-        positions=pair_up(*(_samples(connection, _COORDINATE, name) for name in (_LATITUDE, _LONGITUDE))),
+        file=file,
+        distance=in_driven_order(*samples(_DISTANCE)),
+        positions=pair_up(*(_mean_by_time(*samples(name)) for name in (_LATITUDE, _LONGITUDE))),
     )
 
 
-def _samples(connection: duckdb.DuckDBPyConnection, query: str, channel: str) -> tuple[Numbers, Numbers]:
-    columns = connection.execute(query, [channel]).fetchnumpy()
-    return np.asarray(columns["time"], dtype=np.float64), np.asarray(columns["value"], dtype=np.float64)
+def _mean_by_time(time_ms: Numbers, value: Numbers) -> tuple[Numbers, Numbers]:
+    """Return each time once; of several values with one time the mean lies where the car was about then."""
+    times, place = distinct(time_ms)
+    return times, np.bincount(place, weights=value, minlength=len(times)) / np.bincount(place, minlength=len(times))
 
 
 def _passings(car: _Car, length_m: float | None, line: FinishLine | None) -> Iterator[LinePassing]:

@@ -1,6 +1,6 @@
-"""What reading telemetry may use of this machine: memory, a scratch folder, and a DuckDB within these bounds.
+"""What reading telemetry may use of this machine: memory and a scratch folder.
 
-Not here: what is read into it (``loading``) and what is made of it (``conversion``, ``line_passings``).
+Not here: what is read (``reading``) and what is made of it (``conversion``, ``line_passings``).
 """
 
 import errno
@@ -11,17 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
 from apex_pipeline.errors import StoreFullError
 from apex_pipeline.progress import Progress
-from apex_pipeline.sources.gr_cup.telemetry.loading import sql_text
 
-# DuckDB goes about 100 MB over its limit, the interpreter with Dagster needs 250 MB and one car's rows up to 150 MB:
-# half of what the process may use is what DuckDB may.
-_DUCKDB_SHARE = 0.5
-# More threads need more memory each, and two are what the smallest machine has.
-_THREADS = 2
+# A run of Dagster with Arrow, the compiled loops and the pieces being read takes 430 MB before the first car.
+_BYTES_BEFORE_THE_FIRST_CAR = 450_000_000
+# While one car is written the next is made; writing takes two thirds as much again.
+_SHARE_OF_ONE_CAR = 0.4
+# Where that leaves nothing, a car is made in many small ranges of time: slowly, but it is made.
+_LEAST_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -30,13 +28,19 @@ class Workspace:
 
     Attributes:
         memory_limit: Bytes the whole process may use.
-        scratch: Folder for temporary files; about the size of the raw files is spilled there.
+        scratch: Folder for temporary files; a tenth to a third of the raw files' size is held there.
         progress: Told about raw bytes as they are read.
     """
 
     memory_limit: int
     scratch: Path
     progress: Progress | None = None
+
+    @property
+    def bytes_for_one_car(self) -> int:
+        """Bytes that the readings and rows of one car may take at a time."""
+        left = (self.memory_limit - _BYTES_BEFORE_THE_FIRST_CAR) * _SHARE_OF_ONE_CAR
+        return int(max(left, self.memory_limit * _LEAST_SHARE))
 
 
 @contextmanager
@@ -50,8 +54,8 @@ def scratch_folder(workspace: Workspace) -> Generator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="telemetry-", dir=workspace.scratch))
     try:
         yield folder
-    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        raise _no_room(workspace, str(error).splitlines()[0]) from error
+    except MemoryError as error:
+        raise _no_room(workspace, "no memory left") from error
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -67,17 +71,4 @@ def _no_room(workspace: Workspace, said: str) -> StoreFullError:
     )
 
 
-@contextmanager
-def database(folder: Path, memory_limit: int) -> Generator[duckdb.DuckDBPyConnection]:
-    """Give a DuckDB on disk within bounds."""
-    with duckdb.connect(str(folder / "readings.duckdb")) as connection:
-        connection.execute(f"SET memory_limit = '{int(memory_limit * _DUCKDB_SHARE / 1_000_000)}MB'")
-        connection.execute("SET temp_directory = " + sql_text(str(folder)))
-        connection.execute(f"SET threads = {_THREADS}")
-        connection.execute("SET TimeZone = 'UTC'")
-        # The order of the rows means nothing here, and keeping it costs memory.
-        connection.execute("SET preserve_insertion_order = false")
-        yield connection
-
-
-__all__ = ["Workspace", "database", "scratch_folder"]
+__all__ = ["Workspace", "scratch_folder"]

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 from apex_pipeline.schemas import LAPS
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus
-from apex_pipeline.sources.gr_cup.telemetry.conversion import Workspace, convert_telemetry
-from apex_pipeline.sources.gr_cup.telemetry.loading import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.conversion import convert_telemetry
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 
 KEY = SessionKey("test_track", "R1")
 CAR = "GR86-002-2"
@@ -120,7 +121,7 @@ def telemetry_file(path: Path, session: str | None = "R1", known_as: str | None 
         status=FileStatus.READY,
         reason=None,
     )
-    return TelemetryFile(path, identity)
+    return TelemetryFile.on_disk(path, identity)
 
 
 def write_file(folder: Path, content: bytes, name: str = NAME, session: str | None = "R1") -> TelemetryFile:

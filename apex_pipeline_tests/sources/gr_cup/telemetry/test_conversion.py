@@ -3,9 +3,11 @@
 import errno
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,11 +15,15 @@ import pytest
 from apex_pipeline.errors import ConservationError, StoreFullError
 from apex_pipeline.schemas import TELEMETRY
 from apex_pipeline.sources.gr_cup.telemetry import conversion
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, Frames
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
-from apex_pipeline.sources.gr_cup.telemetry.loading import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.widening import Widener
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
     CAR,
     COLUMNS,
+    KEY,
     LISTED_COLUMNS,
     Row,
     car_moment,
@@ -260,14 +266,9 @@ class TestLists:
     def test_the_lines_of_lists_are_counted_apart_from_the_engine(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        load_file = conversion.load_file
-
-        def load_and_lose(connection: duckdb.DuckDBPyConnection, *arguments: object) -> None:
-            load_file(connection, *arguments)  # type: ignore[arg-type]  # handed through as they come
-            connection.execute("DELETE FROM reading WHERE value = 92")
-
-        monkeypatch.setattr(conversion, "load_file", load_and_lose)
+        lose_readings(monkeypatch, lambda frames: frames.value != 92)
         rows = [listed(second, f'[{{"name": "speed", "value": {91 + second}}}]') for second in range(2)]
+
         with pytest.raises(ConservationError, match="2 readings went in, 1 cells"):
             convert(tmp_path, listed_file(tmp_path, *rows))
 
@@ -293,14 +294,27 @@ class TestOutput:
         assert metadata[b"who"] == b"asked"
         assert json.loads(metadata[conversion.COUNTS_KEY.encode()])["cells_out"] == 1
 
-    def test_times_are_packed_and_coordinates_split(self, tmp_path: Path) -> None:
-        made = convert_rows(tmp_path, [reading(0, "VBOX_Lat_Min", "33.5")])
+    def test_each_column_is_packed_in_its_own_way(self, tmp_path: Path) -> None:
+        channels = ("VBOX_Lat_Min", "nmot", "speed", "gear")
+        made = convert_rows(tmp_path, [reading(0, channel, "33.5") for channel in channels])
 
         group = pq.read_metadata(made.path).row_group(0)
         columns = {group.column(index).path_in_schema: group.column(index) for index in range(group.num_columns)}
         assert "DELTA_BINARY_PACKED" in columns["sample_time_utc"].encodings
         assert "BYTE_STREAM_SPLIT" in columns["latitude_deg"].encodings
+        assert "BYTE_STREAM_SPLIT" in columns["engine_rpm"].encodings
+        assert not columns["speed_kph"].has_dictionary_page
+        assert columns["gear"].has_dictionary_page
         assert {column.compression for column in columns.values()} == {"ZSTD"}
+
+    def test_order_and_statistics_are_told_to_readers(self, tmp_path: Path) -> None:
+        made = convert_rows(tmp_path, [reading(0), reading(9, value="-3")])
+
+        group = pq.read_metadata(made.path).row_group(0)
+        names = [group.column(at.column_index).path_in_schema for at in group.sorting_columns]
+        assert names == ["vehicle_id", "sample_time_utc", "repeat"]
+        speed = group.column(made.table.schema.get_field_index("speed_kph")).statistics
+        assert (speed.min, speed.max, speed.null_count) == (-3.0, 100.5, 0)
 
     @pytest.mark.parametrize("content", [None, csv_bytes([]), csv_bytes([]).rstrip()])
     def test_no_file_and_no_rows_give_an_empty_table(self, tmp_path: Path, content: bytes | None) -> None:
@@ -313,10 +327,10 @@ class TestOutput:
     def test_progress_tells_every_byte_once(self, tmp_path: Path) -> None:
         content = csv_bytes([reading(second) for second in range(50)])
         told: list[int] = []
-        workspace = conversion.Workspace(1_000_000_000, tmp_path / "scratch", told.append)
+        workspace = Workspace(1_000_000_000, tmp_path / "scratch", told.append)
 
         files = [write_file(tmp_path, content)]
-        conversion.convert_telemetry(conversion.SessionKey("t", "R1"), files, None, tmp_path / "out.parquet", workspace)
+        conversion.convert_telemetry(KEY, files, None, tmp_path / "out.parquet", workspace)
 
         assert sum(told) == len(content)
 
@@ -329,23 +343,17 @@ class TestOutput:
 
 
 class TestFailure:
-    @pytest.mark.parametrize(
-        ("step", "error"),
-        [
-            ("measure_clocks", duckdb.OutOfMemoryException("could not allocate")),
-            ("load_file", duckdb.IOException("could not write block")),
-            ("survey_lines", OSError(errno.ENOSPC, "No space left on device")),
-        ],
-    )
+    @pytest.mark.parametrize("step", [(CarReadings, "add"), (conversion, "measure_clock"), (Widener, "widen")])
+    @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError()])
     def test_no_room_is_said_and_leaves_the_earlier_file_alone(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[object, str], error: BaseException
     ) -> None:
         before = convert_rows(tmp_path, [reading(0)]).path.read_bytes()
 
         def fail(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr(conversion, step, fail)
+        monkeypatch.setattr(*step, fail)
         with pytest.raises(StoreFullError, match=r"APEX_MEMORY_LIMIT.*APEX_STATE_DIR"):
             convert_rows(tmp_path, [reading(1)])
 
@@ -359,14 +367,14 @@ class TestFailure:
         def fail(*_: object) -> None:
             raise OSError(errno.EIO, "Input/output error")
 
-        monkeypatch.setattr(conversion, "survey_lines", fail)
+        monkeypatch.setattr(CarReadings, "add", fail)
         with pytest.raises(OSError, match="Input/output error"):
             convert_rows(tmp_path, [reading(0)])
 
     def test_trouble_of_the_machine_while_reading_is_not_blamed_on_the_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def fail(*_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise PermissionError(errno.EACCES, "Permission denied")
 
         file = write_file(tmp_path, csv_bytes([reading(0)]))
@@ -377,23 +385,65 @@ class TestFailure:
     def test_counts_that_do_not_add_up_are_never_published(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        load_file = conversion.load_file
-
-        def load_and_lose(connection: duckdb.DuckDBPyConnection, *arguments: object) -> None:
-            load_file(connection, *arguments)  # type: ignore[arg-type]  # handed through as they come
-            connection.execute("DELETE FROM reading WHERE channel = 'gear'")
-
-        monkeypatch.setattr(conversion, "load_file", load_and_lose)
+        lose_readings(monkeypatch, lambda frames: frames.value != 1)
         with pytest.raises(ConservationError, match="2 readings went in, 1 cells"):
-            convert_rows(tmp_path, [reading(0), reading(0, "gear", "1")])
+            convert_rows(tmp_path, [reading(0), reading(0.5, "gear", "1")])
         assert list(tmp_path.glob("out.parquet*")) == []
 
-    def test_what_duckdb_cannot_read_at_all_is_a_fault_of_the_file(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def fail(*_: object) -> None:
-            raise duckdb.InvalidInputException("state machine reached an invalid state")
 
-        monkeypatch.setattr(conversion, "load_file", fail)
-        with pytest.raises(conversion.MalformedFileError, match="invalid state"):
-            convert_rows(tmp_path, [reading(0)])
+def lose_readings(monkeypatch: pytest.MonkeyPatch, kept: Callable[[Frames], npt.NDArray[np.bool_]]) -> None:
+    """Let frames get lost on their way to the cars; each holds one reading."""
+    add = CarReadings.add
+    monkeypatch.setattr(CarReadings, "add", lambda self, car, frames: add(self, car, frames.only(kept(frames))))
+
+
+def race(cars: int, seconds: float) -> list[Row]:
+    """Return readings of several cars: three channels every 40 ms, bursts and copies among them, in no order."""
+    times = np.arange(0, seconds, 0.04)
+    rows = [
+        reading(at, channel, str(round(100 + at * factor, 3)), vehicle_id=f"GR86-00{car}-{car}")
+        for car in range(cars)
+        for at in times
+        for channel, factor in (("speed", 1.0), ("gear", 0.1), ("accx_can", -0.01))
+    ]
+    burst = [row | {"telemetry_value": "7", "meta_time": moment(seconds)} for row in rows[::50]]
+    mixed = [*rows, *burst, *rows[::70]]
+    random.Random(3).shuffle(mixed)  # noqa: S311  -- a shuffle, no secret
+    return mixed
+
+
+class TestMemory:
+    def test_a_car_too_large_for_the_memory_gives_the_same_rows_in_several_row_groups(self, tmp_path: Path) -> None:
+        file = write_file(tmp_path, csv_bytes(race(2, 20)))
+
+        whole = convert(tmp_path, file)
+        expected, facts = whole.table, whole.report.cars
+        in_parts = convert(tmp_path, file, memory_limit=300_000)
+
+        assert pq.ParquetFile(in_parts.path).num_row_groups > 2 * 3
+        assert in_parts.table.equals(expected)
+        assert in_parts.report.cars == facts
+        assert in_parts.report.counts == whole.report.counts
+
+    def test_a_frozen_clock_is_split_by_the_time_that_counts(self, tmp_path: Path) -> None:
+        rows = [row | {"timestamp": car_moment(0)} for row in race(1, 20)]
+        file = write_file(tmp_path, csv_bytes(rows))
+
+        expected = convert(tmp_path, file).table
+        in_parts = convert(tmp_path, file, memory_limit=300_000)
+
+        assert pq.ParquetFile(in_parts.path).num_row_groups > 3
+        assert in_parts.table.equals(expected)
+
+    def test_a_car_with_most_readings_at_its_first_time_is_split_after_it(self, tmp_path: Path) -> None:
+        rows = [reading(0, value=str(number)) for number in range(900)] + [reading(at / 10) for at in range(1, 100)]
+        file = write_file(tmp_path, csv_bytes(rows))
+
+        expected = convert(tmp_path, file).table
+
+        assert convert(tmp_path, file, memory_limit=100_000).table.equals(expected)
+
+    def test_nothing_is_left_in_the_scratch_folder(self, tmp_path: Path) -> None:
+        convert_rows(tmp_path, race(1, 1))
+
+        assert list((tmp_path / "scratch").iterdir()) == []

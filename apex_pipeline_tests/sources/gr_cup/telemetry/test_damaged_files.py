@@ -8,9 +8,12 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline.errors import MalformedFileError, VanishedFileError
-from apex_pipeline.sources.gr_cup.telemetry import conversion
+from apex_pipeline.sources.gr_cup.telemetry import reading as reading_module
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import PIECE_BYTES, TelemetryFile
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
     COLUMNS,
+    NAME,
+    Row,
     convert,
     convert_rows,
     csv_bytes,
@@ -276,9 +279,9 @@ class TestCompressed:
 
 def test_a_file_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     file = write_file(tmp_path, GOOD)
-    file.path.unlink()
+    (tmp_path / NAME).unlink()
 
-    with pytest.raises(VanishedFileError, match=file.path.name):
+    with pytest.raises(VanishedFileError, match=NAME):
         convert(tmp_path, file)
 
 
@@ -286,14 +289,84 @@ def test_a_file_that_goes_between_the_two_readings_is_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_file(tmp_path, GOOD)
-    survey_lines = conversion.survey_lines
+    look = reading_module.layout_of
 
-    def survey_and_delete(*arguments: object) -> object:
-        survey = survey_lines(*arguments)  # type: ignore[arg-type]  # handed through as they come
-        file.path.unlink()
-        return survey
+    def look_and_delete(asked: TelemetryFile) -> object:
+        layout = look(asked)
+        (tmp_path / NAME).unlink()
+        return layout
 
-    monkeypatch.setattr(conversion, "survey_lines", survey_and_delete)
-    with pytest.raises(VanishedFileError, match=file.path.name):
+    monkeypatch.setattr(reading_module, "layout_of", look_and_delete)
+    with pytest.raises(VanishedFileError, match=NAME):
         convert(tmp_path, file)
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+class TestSecondHeader:
+    """Files put one after the other, the second one with its columns in another order."""
+
+    @staticmethod
+    def glued(first: list[Row], second: list[Row]) -> bytes:
+        return csv_bytes(first) + csv_bytes(second, columns=tuple(reversed(COLUMNS)))
+
+    def test_the_lines_below_are_read_by_their_own_header(self, tmp_path: Path) -> None:
+        content = self.glued([reading(0)], [reading(1, value="7"), reading(2, value="N/A")])
+
+        made = convert(tmp_path, write_file(tmp_path, content))
+
+        assert [row["speed_kph"] for row in made.rows] == [100.5, 7.0]
+        assert [row["unit_lap"] for row in made.rows] == [3, 3]
+        assert made.told == [(3, "repeated_header"), (5, "bad_number")]
+        assert made.report.counts.readings_in == 4
+
+    def test_however_many_there_are_and_however_far_into_the_file(self, tmp_path: Path) -> None:
+        rows = [reading(second / 25, value=str(second)) for second in range(40_000)]
+        content = self.glued(rows, rows[:10]) + self.glued(rows[:1], [reading(5_000, value="8")])
+
+        made = convert(tmp_path, write_file(tmp_path, content))
+
+        assert len(content) > PIECE_BYTES
+        assert made.report.rejects_by_reason == {"repeated_header": 3}
+        assert made.report.counts.cells_out == 40_001
+        assert made.report.counts.exact_duplicates == 11
+
+    def test_a_file_whose_columns_change_all_the_time_is_refused(self, tmp_path: Path) -> None:
+        content = self.glued([reading(0)], [reading(1)]) * 20
+
+        with pytest.raises(MalformedFileError, match="more than 20 headers"):
+            convert(tmp_path, write_file(tmp_path, content))
+
+    def test_a_further_header_that_lacks_a_column_is_an_ordinary_bad_line(self, tmp_path: Path) -> None:
+        header = ",".join(name for name in COLUMNS if name != "lap").encode() + b"\n"
+
+        made = convert(tmp_path, write_file(tmp_path, with_line(header)))
+
+        assert made.told == [(4, "too_few_columns")]
+        assert made.report.counts.cells_out == 4
+
+
+def test_a_line_of_many_megabytes_costs_no_memory(tmp_path: Path) -> None:
+    """Three pieces long: it is passed over as it is read."""
+    content = HEADER + LINES[0] + b"7" * 12_000_000 + b"\n" + LINES[1]
+
+    made = convert(tmp_path, write_file(tmp_path, content))
+
+    assert made.told == [(3, "line_too_long")]
+    assert made.report.counts.readings_in == 3
+    assert made.report.counts.cells_out == 2
+
+
+@pytest.mark.parametrize("blank", [" GR86-002-2", "GR86-002-2 "])
+def test_blanks_around_a_name_do_not_make_another_car(tmp_path: Path, blank: str) -> None:
+    made = convert_rows(tmp_path, [reading(0), reading(1, vehicle_id=blank), reading(2, telemetry_name=" speed")])
+
+    assert [row["vehicle_id"] for row in made.rows] == ["GR86-002-2"] * 3
+    assert [row["speed_kph"] for row in made.rows] == [100.5] * 3
+
+
+def test_a_file_of_another_race_is_rejected_line_by_line(tmp_path: Path) -> None:
+    made = convert_rows(tmp_path, [reading(second, meta_session="R2") for second in range(1_500)])
+
+    assert made.report.rejects_by_reason == {"wrong_session": 1_500}
+    assert made.told == [(line, "wrong_session") for line in range(2, 1_002)]
+    assert made.table.num_rows == 0

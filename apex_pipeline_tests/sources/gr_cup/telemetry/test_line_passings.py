@@ -1,5 +1,6 @@
 """Passings of the line out of raw telemetry files: channels, clocks, damage, and the synthetic weekend."""
 
+import errno
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from apex_pipeline.demo import AnswerSheet, WeekendOptions, make_weekend
 from apex_pipeline.demo.answers import SessionAnswer
 from apex_pipeline.errors import StoreFullError
-from apex_pipeline.sources.gr_cup.telemetry import line_passings
+from apex_pipeline.sources.gr_cup.telemetry import reading as reading_module
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings
 from apex_pipeline.sources.gr_cup.telemetry.line_passings import LinePassing, find_line_passings
-from apex_pipeline.sources.gr_cup.telemetry.loading import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.laps_driven import (
     LENGTH_M,
@@ -208,7 +210,7 @@ class TestBadFiles:
 
     def test_a_file_that_is_gone_shows_nothing(self, tmp_path: Path) -> None:
         file = write_file(tmp_path, csv_bytes(three_laps()))
-        file.path.unlink()
+        (tmp_path / NAME).unlink()
 
         assert find(tmp_path, file) == []
 
@@ -216,14 +218,14 @@ class TestBadFiles:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = write_file(tmp_path, csv_bytes(three_laps()))
-        look = line_passings.shape_of
+        look = reading_module.layout_of
 
-        def shape_of(asked: TelemetryFile) -> object:
-            shape = look(asked)
-            asked.path.unlink()
-            return shape
+        def layout_of(asked: TelemetryFile) -> object:
+            layout = look(asked)
+            (tmp_path / NAME).unlink()
+            return layout
 
-        monkeypatch.setattr(line_passings, "shape_of", shape_of)
+        monkeypatch.setattr(reading_module, "layout_of", layout_of)
 
         assert find(tmp_path, file) == []
 
@@ -251,11 +253,11 @@ class TestBadFiles:
 
     def test_a_full_disk_is_said_to_be(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: object) -> None:
-            raise line_passings.duckdb.IOException("No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(line_passings, "load_channels", full)
+        monkeypatch.setattr(CarReadings, "add", full)
 
-        with pytest.raises(StoreFullError, match="No space left"):
+        with pytest.raises(StoreFullError, match="no space left"):
             find_in(tmp_path, three_laps())
 
 

@@ -1,0 +1,70 @@
+"""The clock of a car out of many small blocks: the same figures as from all readings at once."""
+
+from statistics import median
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apex_pipeline.sources.gr_cup.telemetry import clocks
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import Frames
+from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
+from apex_pipeline.sources.gr_cup.telemetry.distinct import distinct
+
+FRAME = st.tuples(st.integers(0, 5_000), st.sampled_from([0, 5, 700, 90_000, 10**9]), st.integers(1, 4))
+
+
+def frames_of(rows: list[tuple[int, int, int]]) -> Frames:
+    """Return frames of car time, lateness and number of readings."""
+    car, late, readings = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    count = int(readings.sum())
+    return Frames(car, car + late, np.zeros_like(car), readings, np.zeros(count, np.uint16), np.zeros(count))
+
+
+@pytest.mark.parametrize("waiting", [0, 100_000], ids=["merged at every block", "merged once"])
+@given(blocks=st.lists(st.lists(FRAME, min_size=1, max_size=8), min_size=1, max_size=6))
+def test_blocks_give_the_median_and_spread_of_every_reading(
+    waiting: int, blocks: list[list[tuple[int, int, int]]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clocks, "_WAITING", waiting)
+        clock = measure_clock("car", [frames_of(block) for block in blocks])
+
+    late = sorted(lateness for block in blocks for _, lateness, readings in block for _ in range(readings))
+    assert clock.offset_s == np.ceil(median(late)) / 1000
+    low, high = (next(late[k] for k in range(len(late)) if k + 1 >= share * len(late)) for share in (0.05, 0.95))
+    assert clock.spread_s == (high - low) / 1000
+
+
+@pytest.mark.parametrize(
+    ("car_times", "messages", "span_ms", "is_frozen"),
+    [
+        (1, 40, 10_001, True),
+        (1, 40, 10_000, False),
+        (4, 40, 20_000, True),
+        (5, 40, 20_000, False),
+        (2, 2, 20_000, False),
+    ],
+)
+def test_a_clock_that_shows_one_time_in_ten_messages_over_ten_seconds_stands_still(
+    car_times: int,
+    messages: int,
+    span_ms: int,
+    is_frozen: bool,  # noqa: FBT001  -- a parameter of the test
+) -> None:
+    received = np.linspace(0, span_ms, messages).astype(np.int64)
+    rows = [(number % car_times, int(at) - number % car_times, 1) for number, at in enumerate(received)]
+
+    assert measure_clock("car", [frames_of(rows)]).is_frozen == is_frozen
+
+
+@given(st.lists(st.integers(-(2**62), 2**62), max_size=40))
+def test_distinct_values_and_places_are_those_of_numpy(numbers: list[int]) -> None:
+    values = np.array(numbers, np.int64)
+
+    different, place = distinct(values)
+
+    expected, inverse = np.unique(values, return_inverse=True)
+    assert different.tolist() == expected.tolist()
+    assert place.tolist() == inverse.tolist()
