@@ -4,14 +4,16 @@ Everything read is the state of one snapshot: the files named there are checked 
 replaced is taken from ``history/``. Here belongs reading; nothing in this package writes or knows Dagster.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from apex_pipeline.catalog.selection import LapTimes, find_unit, lap_times, limited
+from apex_pipeline.catalog.telemetry_file import Footer, Window, read_footer, read_windows
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.lake.conservation import read_counts
 from apex_pipeline.lake.published import published_key, read_published, require_session, require_snapshot
@@ -24,6 +26,11 @@ from apex_pipeline.storage.opening import open_store, open_store_at
 
 # Columns every answer about telemetry starts with: which car and when.
 _SAMPLE_COLUMNS = ("vehicle_id", "sample_time_utc", "repeat", "lap_number")
+
+# A published file never changes, so what was read of it holds. Kept are the tables, lap times and footers of the last
+# few sessions: tables of up to 1 MB as stored (a race's laps are 60 kB), and footers of about 60 kB.
+_KEPT = 32
+_SMALL_BYTES = 1_000_000
 
 
 def open_catalog(uri: str | Path | None = None, settings: Settings | None = None) -> "Catalog":
@@ -43,11 +50,19 @@ def open_catalog(uri: str | Path | None = None, settings: Settings | None = None
 
 
 class Catalog:
-    """A lake as published at one moment."""
+    """A lake as published at one moment; several threads may read from it.
+
+    Small tables, and where things are in the telemetry files, are read once and kept.
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self.snapshot: Snapshot = require_snapshot(store)
+        self._small_table: Callable[[TableRecord], pa.Table] = lru_cache(_KEPT)(partial(read_published, store))
+        self._footer: Callable[[TableRecord], Footer] = lru_cache(_KEPT)(partial(read_footer, store))
+        self._lap_times: Callable[[TableRecord], LapTimes] = lru_cache(_KEPT)(
+            lambda record: lap_times(read_published(store, record))
+        )
 
     @property
     def uri(self) -> str:
@@ -112,7 +127,11 @@ class Catalog:
             ObjectMissingError: The session is not published.
             ConfigurationError: Track or session are no valid names.
         """
-        return self._arrow(self._record(name, track, session)).to_pandas()
+        return self.table_arrow(name, track, session).to_pandas()
+
+    def table_arrow(self, name: str, track: str, session: str) -> pa.Table:
+        """Return one table of a session by name as Arrow table; errors as for :meth:`table`."""
+        return self._arrow(self._record(name, track, session))
 
     def rows(self, name: str, track: str, session: str) -> int:
         """Return the number of rows of a table without reading it."""
@@ -132,33 +151,83 @@ class Catalog:
         session: str,
         *,
         vehicle_id: str | None = None,
+        car_number: str | None = None,
         lap_number: int | None = None,
+        start_utc: datetime | None = None,
+        end_utc: datetime | None = None,
         channels: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Return telemetry, reading only the row groups and columns asked for.
+        """Return telemetry by car and time, reading only the row groups and columns asked for.
 
         Args:
             track: Track slug.
             session: Session.
-            vehicle_id: One car; all cars without it.
-            lap_number: One lap, as numbered in ``laps``.
-            channels: Columns to read beside car, time and lap; all without it.
+            vehicle_id: One car, by its unit; all cars without it.
+            car_number: One car, by its number in ``cars``, as text: 03 is not 3.
+            lap_number: One lap, as numbered in ``laps``; without a car that lap of every car. It is found by its begin
+                (within) and end (not within) there, not by the unit's counter.
+            start_utc: Only samples from this moment on; aware.
+            end_utc: Only samples before this moment; aware.
+            channels: Columns to read beside car, time, repeat and lap; all without it.
+
+        Returns:
+            The samples by car and time; none where the car sent nothing then.
 
         Raises:
             ObjectMissingError: The session is not published.
-            ConfigurationError: There is no such channel in this session.
+            ConfigurationError: There is no such car, lap or channel (the message tells which there are), several cars
+                have the number, the lap has no begin or end in UTC, or a moment has no zone.
+            StoreCorruptionError: The file is damaged.
         """
-        key = published_key(self._store, self._record("telemetry", track, session))
+        return self.telemetry_arrow(
+            track,
+            session,
+            vehicle_id=vehicle_id,
+            car_number=car_number,
+            lap_number=lap_number,
+            start_utc=start_utc,
+            end_utc=end_utc,
+            channels=channels,
+        ).to_pandas()
+
+    def telemetry_arrow(
+        self,
+        track: str,
+        session: str,
+        *,
+        vehicle_id: str | None = None,
+        car_number: str | None = None,
+        lap_number: int | None = None,
+        start_utc: datetime | None = None,
+        end_utc: datetime | None = None,
+        channels: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Return telemetry as Arrow table; arguments and errors as for :meth:`telemetry`."""
+        record = self._record("telemetry", track, session)
+        footer = self._footer(record)
+        _require_columns(channels or (), footer.columns)
         columns = [*_SAMPLE_COLUMNS, *(name for name in channels if name not in _SAMPLE_COLUMNS)] if channels else None
-        with self._store.open_random(key) as stream, pq.ParquetFile(stream) as file:
-            _require_columns(columns or [], file.schema_arrow)
-            groups = _row_groups_of(file, vehicle_id)
-            table = file.read_row_groups(groups, columns=columns)
-        if vehicle_id is not None:
-            table = table.filter(pc.equal(table["vehicle_id"].cast(pa.string()), vehicle_id))
-        if lap_number is not None:
-            table = table.filter(pc.equal(table["lap_number"], lap_number))
-        return table.to_pandas()
+        car = None
+        if vehicle_id is not None or car_number is not None:
+            car = self._unit(track, session, footer, vehicle_id, car_number)
+        windows = [limited(window, start_utc, end_utc) for window in self._laps_driven(track, session, car, lap_number)]
+        return read_windows(self._store, record, footer, windows, columns)
+
+    def _unit(self, track: str, session: str, footer: Footer, vehicle_id: str | None, car_number: str | None) -> str:
+        if car_number is None and vehicle_id in footer.cars:
+            return str(vehicle_id)
+        # A unit may have sent telemetry and no lap trigger, or the other way round.
+        numbers: dict[str, str | None] = dict.fromkeys(footer.cars)
+        cars = self.table_arrow("cars", track, session)
+        pairs = zip(cars["vehicle_id"].to_pylist(), cars["car_number"].to_pylist(), strict=True)
+        numbers |= {unit: number for unit, number in pairs if unit is not None}
+        return find_unit(numbers, f"{track}/{session}", vehicle_id=vehicle_id, car_number=car_number)
+
+    def _laps_driven(self, track: str, session: str, car: str | None, lap_number: int | None) -> list[Window]:
+        if lap_number is None:
+            return [Window(car)]
+        laps = self._lap_times(self._record("laps", track, session))
+        return laps.windows_of(lap_number) if car is None else [Window(car, *laps.span_of(car, lap_number))]
 
     def _catalog_table(self, name: str) -> pd.DataFrame:
         return self._arrow(self.snapshot.catalog[name]).to_pandas()
@@ -173,28 +242,13 @@ class Catalog:
         return record.tables[name]
 
     def _arrow(self, record: TableRecord) -> pa.Table:
-        return read_published(self._store, record)
+        return self._small_table(record) if record.bytes <= _SMALL_BYTES else read_published(self._store, record)
 
 
-def _require_columns(wanted: Sequence[str], schema: pa.Schema) -> None:
-    missing = [name for name in wanted if name not in schema.names]
+def _require_columns(wanted: Sequence[str], columns: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in columns]
     if missing:
-        raise ConfigurationError(
-            f"The session has no channel {', '.join(missing)}.", f"It has: {', '.join(schema.names)}."
-        )
-
-
-def _row_groups_of(file: pq.ParquetFile, vehicle_id: str | None) -> list[int]:
-    """Return the row groups that may hold a car, by the statistics in the footer."""
-    if vehicle_id is None:
-        return list(range(file.num_row_groups))
-    index = file.schema_arrow.get_field_index("vehicle_id")
-    chosen: list[int] = []
-    for group in range(file.num_row_groups):
-        statistics = file.metadata.row_group(group).column(index).statistics
-        if statistics is None or not statistics.has_min_max or statistics.min <= vehicle_id <= statistics.max:
-            chosen.append(group)
-    return chosen
+        raise ConfigurationError(f"The session has no channel {', '.join(missing)}.", f"It has: {', '.join(columns)}.")
 
 
 __all__ = ["Catalog", "open_catalog"]

@@ -1,12 +1,15 @@
 """Commands that read what is published: tracks, sessions, files, laps, cars, telemetry, rejects."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
-from apex_pipeline.catalog import open_catalog
+from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli.output import show_frame
+from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.lake.trace import find_car
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.opening import open_store, open_store_at
@@ -86,19 +89,48 @@ def cars_command(
     show_frame(shown, as_json=as_json, title=f"Cars of {track}/{session}")
 
 
-def telemetry_command(
+def telemetry_command(  # noqa: PLR0913, PLR0917  -- one option each
     track: TrackArgument,
     session: SessionArgument,
-    car: Annotated[str | None, typer.Option(help="vehicle_id; without it every car.")] = None,
+    car: Annotated[
+        str | None,
+        typer.Option(help="vehicle_id, chassis or car number; #13 is always a number. Without it every car."),
+    ] = None,
     lap: Annotated[int | None, typer.Option(help="lap_number, as `apex laps` lists it.")] = None,
+    start: Annotated[str | None, typer.Option(help="From this time on, e.g. 2025-09-06T18:40:00Z.")] = None,
+    end: Annotated[str | None, typer.Option(help="Before this time.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="Only this channel; may be repeated.")] = None,
     lake: Lake = None,
     as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
 ) -> None:
-    """List telemetry samples: one car, one lap, chosen channels."""
+    """List telemetry samples: one car, one lap, a time, chosen channels."""
     catalog = open_catalog(lake)
-    samples = catalog.telemetry(track, session, vehicle_id=car, lap_number=lap, channels=channel)
+    samples = catalog.telemetry(
+        track,
+        session,
+        vehicle_id=None if car is None else _unit_called(catalog, track, session, car),
+        lap_number=lap,
+        start_utc=_moment(start),
+        end_utc=_moment(end),
+        channels=channel,
+    )
     show_frame(_drop_constant(samples), as_json=as_json, title=f"Telemetry of {track}/{session}")
+
+
+def _unit_called(catalog: Catalog, track: str, session: str, car: str) -> str:
+    """Return the vehicle_id of a car; a unit may have sent telemetry and no lap trigger, or the other way round."""
+    units: dict[str, dict[str, Any]] = {}
+    for table in ("telemetry_cars", "cars"):
+        for row in catalog.table_arrow(table, track, session).to_pylist():
+            units[row["vehicle_id"]] = {"car_number": None, **row}
+    return find_car(list(units.values()), car)
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is not a time.", "Write it as 2025-09-06T18:40:00Z.") from error
 
 
 def _drop_constant(samples: pd.DataFrame) -> pd.DataFrame:

@@ -7,8 +7,9 @@ Here belongs turning ``seek`` and ``read`` into as few ranged requests as possib
 import io
 from collections.abc import Callable
 
-# Parquet readers ask for the last 64 KiB first, then for many small neighbouring pieces. 256 KiB takes about as long to
-# fetch as 1 byte on an ordinary connection, and makes one request of most of them.
+# 256 KiB take about as long to fetch as 1 byte on an ordinary connection. They are fetched ahead for a reader that goes
+# on where it stopped, and makes one request of many small pieces; one that jumps about (Parquet: the end of the file,
+# then a few columns) gets what it asks for and no more.
 READ_AHEAD_BYTES = 256 * 1024
 
 
@@ -58,7 +59,8 @@ class RangedReader(io.RawIOBase):
         length = left if size is None or size < 0 else min(size, left)
         start = self._position - self._block_start
         if start < 0 or start + length > len(self._block):
-            self._fill(length, left)
+            goes_on = 0 <= start <= len(self._block)
+            self._fill(min(max(length, READ_AHEAD_BYTES), left) if goes_on else length)
             start = 0
         self._position += length
         return self._block[start : start + length]
@@ -73,8 +75,8 @@ class RangedReader(io.RawIOBase):
         buffer[: len(content)] = content
         return len(content)
 
-    def _fill(self, length: int, left: int) -> None:
-        self._block = self._fetch(self._position, min(max(length, READ_AHEAD_BYTES), left)) if length else b""
+    def _fill(self, length: int) -> None:
+        self._block = self._fetch(self._position, length) if length else b""
         self._block_start = self._position
 
 

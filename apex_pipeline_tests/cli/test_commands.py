@@ -114,6 +114,40 @@ def test_one_car_is_chosen_by_id_chassis_or_number(here: Path, apex: Apex) -> No
     assert rows == json.loads(apex("laps", _TRACK, _SESSION, "--car", "13", "--json").out)
 
 
+@pytest.mark.parametrize("called", ["022", "13", "#13"])
+def test_telemetry_is_chosen_by_car_and_lap_as_laps_are(here: Path, apex: Apex, called: str) -> None:
+    laps = json.loads(apex("laps", _TRACK, _SESSION, "--car", "022", "--json").out)
+    lap = next(row for row in laps if row["is_valid"])
+    words = ("telemetry", _TRACK, _SESSION, "--lap", str(lap["lap_number"]), "--channel", "gear", "--json")
+    samples = json.loads(apex(*words, "--car", called).out)
+    assert samples == json.loads(apex(*words, "--car", "GR86-022-13").out)
+    assert {row["lap_number"] for row in samples} == {lap["lap_number"]}
+    assert all(lap["lap_start_utc"] <= row["sample_time_utc"] < lap["lap_end_utc"] for row in samples)
+
+
+def test_telemetry_is_chosen_by_time(here: Path, apex: Apex) -> None:
+    words = ("telemetry", _TRACK, _SESSION, "--car", "022", "--channel", "gear", "--json")
+    times = [row["sample_time_utc"] for row in json.loads(apex(*words).out)]
+    middle, end = times[len(times) // 2], times[-1]
+    chosen = json.loads(apex(*words, "--start", middle, "--end", end).out)
+    assert [row["sample_time_utc"] for row in chosen] == [time for time in times if middle <= time < end]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--car", "99"), "No car is called '99'"),
+        (("--car", "022", "--lap", "999"), "GR86-022-13 has no lap 999"),
+        (("--start", "noon"), "'noon' is not a time"),
+        (("--end", "2025-09-06T18:40:00"), "has no zone"),
+    ],
+)
+def test_telemetry_that_is_not_there_is_told(here: Path, apex: Apex, words: tuple[str, ...], told: str) -> None:
+    said = apex("telemetry", _TRACK, _SESSION, *words)
+    assert said.code == 2
+    assert told in said.error
+
+
 def test_times_are_iso_in_utc_and_missing_values_null(here: Path, apex: Apex) -> None:
     row = json.loads(apex("laps", _TRACK, _SESSION, "--json").out)[0]
     assert row["lap_start_utc"].endswith("Z")

@@ -44,11 +44,26 @@ def test_it_reads_as_a_file_does(size: int, steps: list[tuple[str, int]]) -> Non
         assert reader.tell() == file.tell()
 
 
-def test_small_reads_beside_each_other_are_one_request() -> None:
+def test_small_reads_from_the_start_are_one_request() -> None:
+    reader, requests = _reader(_CONTENT)
+    assert b"".join(reader.read(100) for _ in range(100)) == _CONTENT[:10_000]
+    assert requests == [(0, READ_AHEAD_BYTES)]
+
+
+def test_a_reader_that_goes_on_where_it_stopped_is_fetched_ahead() -> None:
     reader, requests = _reader(_CONTENT)
     reader.seek(1000)
     assert b"".join(reader.read(100) for _ in range(100)) == _CONTENT[1000:11_000]
-    assert requests == [(1000, READ_AHEAD_BYTES)]
+    assert requests == [(1000, 100), (1100, READ_AHEAD_BYTES)]
+
+
+def test_a_reader_that_jumps_about_gets_no_more_than_it_asks_for() -> None:
+    reader, requests = _reader(_CONTENT)
+    pieces = [(900_000, 20), (500_000, 30_000), (600_000, 10), (10, 20)]
+    for start, length in pieces:
+        reader.seek(start)
+        assert reader.read(length) == _CONTENT[start : start + length]
+    assert requests == pieces
 
 
 def test_a_large_read_is_one_request() -> None:

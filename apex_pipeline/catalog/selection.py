@@ -1,0 +1,148 @@
+"""Which car and which time are meant: from a number, a lap or two moments to windows of a telemetry file.
+
+Here belongs what people call things, and what they are told when there is no such thing. Reading the rows is
+``telemetry_file.py``.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from apex_pipeline.catalog.telemetry_file import Window
+from apex_pipeline.errors import ConfigurationError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Begin and end of a lap in milliseconds since 1970 UTC; the end is not within. ``None``: not both are known.
+_Span = tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class LapTimes:
+    """When the laps of a session were driven: by vehicle_id and lap_number."""
+
+    spans: Mapping[str, Mapping[int, _Span]]
+
+    def span_of(self, vehicle_id: str, lap_number: int) -> tuple[int, int]:
+        """Return begin and end of a lap.
+
+        Raises:
+            ConfigurationError: The car has no such lap, or its begin or end is not known in UTC.
+        """
+        laps = self.spans.get(vehicle_id, {})
+        if lap_number not in laps:
+            known = ", ".join(map(str, sorted(laps)))
+            raise ConfigurationError(
+                f"{vehicle_id} has no lap {lap_number}.", f"Its laps are: {known}." if known else "It has no laps."
+            )
+        span = laps[lap_number]
+        if span is None:
+            raise ConfigurationError(
+                f"Lap {lap_number} of {vehicle_id} has no begin or no end in UTC: nobody knows its samples.",
+                "Choose a lap that has lap_start_utc and lap_end_utc in `laps`, or give a time.",
+            )
+        return span
+
+    def windows_of(self, lap_number: int) -> list[Window]:
+        """Return the lap of every car that has it; of one without begin or end in UTC there is no window.
+
+        Raises:
+            ConfigurationError: There is no such lap, or none with begin and end.
+        """
+        spans = {car: laps.get(lap_number) for car, laps in self.spans.items()}
+        windows = [Window(car, *span) for car, span in sorted(spans.items()) if span is not None]
+        if not windows:
+            known = sorted({number for laps in self.spans.values() for number, span in laps.items() if span})
+            raise ConfigurationError(
+                f"No car has a lap {lap_number} with begin and end in UTC.",
+                f"The session has: {', '.join(map(str, known)) or 'none'}.",
+            )
+        return windows
+
+
+def lap_times(laps: pa.Table) -> LapTimes:
+    """Read the times of all laps of a session out of its table ``laps``.
+
+    Where two laps of a car overlap, the earlier one ends where the later one begins: a sample is of one lap, as in the
+    column ``lap_number`` of the telemetry.
+    """
+    columns = [laps[name] for name in ("vehicle_id", "lap_number", "lap_start_utc", "lap_end_utc")]
+    cars, numbers = (column.to_pylist() for column in columns[:2])
+    starts, ends = (column.cast(pa.int64()).to_pylist() for column in columns[2:])
+    spans: defaultdict[str, dict[int, _Span]] = defaultdict(dict)
+    timed: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for car, number, start, end in zip(cars, numbers, starts, ends, strict=True):
+        spans[car][number] = None
+        if start is not None and end is not None:
+            timed[car].append((number, start, end))
+    for car, known in timed.items():
+        in_time = sorted(known, key=lambda lap: lap[1])
+        next_starts = [start for _, start, _ in in_time[1:]]
+        for (number, start, end), next_start in zip(in_time, [*next_starts, in_time[-1][2]], strict=True):
+            spans[car][number] = (start, min(end, next_start))
+    return LapTimes(spans)
+
+
+def find_unit(
+    numbers: Mapping[str, str | None], session: str, *, vehicle_id: str | None = None, car_number: str | None = None
+) -> str:
+    """Return the one car that is meant.
+
+    Args:
+        numbers: Every car of the session by vehicle_id, with its number where that is known.
+        session: What to call the session in an error.
+        vehicle_id: The car's unit, if given.
+        car_number: Its number as text, if given.
+
+    Raises:
+        ConfigurationError: No car or several fit.
+    """
+    fitting = {
+        unit: number for unit, number in numbers.items() if vehicle_id in {None, unit} and car_number in {None, number}
+    }
+    if len(fitting) == 1:
+        return next(iter(fitting))
+    called = " and ".join(
+        f"{name} {value!r}"
+        for name, value in (("vehicle_id", vehicle_id), ("car_number", car_number))
+        if value is not None
+    )
+    if fitting:
+        raise ConfigurationError(f"{called} may be any of {_listed(fitting)}.", "Give the vehicle_id.")
+    raise ConfigurationError(f"{session} has no car with {called}.", f"Its cars are: {_listed(numbers) or 'none'}.")
+
+
+def _listed(numbers: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{unit} (#{number})" if number else unit for unit, number in sorted(numbers.items()))
+
+
+def limited(window: Window, start_utc: datetime | None, end_utc: datetime | None) -> Window:
+    """Return the part of a window from ``start_utc`` (within) to ``end_utc`` (not within).
+
+    Raises:
+        ConfigurationError: A moment has no zone, or the first is not before the second.
+    """
+    if start_utc is not None and end_utc is not None and _whole_ms(start_utc) >= _whole_ms(end_utc):
+        raise ConfigurationError(
+            f"start_utc {start_utc.isoformat()} is not before end_utc {end_utc.isoformat()}.", "Change one of them."
+        )
+    starts = [window.start_ms, None if start_utc is None else _whole_ms(start_utc)]
+    ends = [window.end_ms, None if end_utc is None else _whole_ms(end_utc)]
+    return Window(
+        window.vehicle_id,
+        max((start for start in starts if start is not None), default=None),
+        min((end for end in ends if end is not None), default=None),
+    )
+
+
+def _whole_ms(moment: datetime) -> int:
+    """Return the first whole millisecond that is not before a moment: samples have whole ones."""
+    if moment.tzinfo is None:
+        raise ConfigurationError(f"The time {moment} has no zone.", "Give it in UTC, for example 2025-09-06T18:40:00Z.")
+    return -((_EPOCH - moment) // timedelta(milliseconds=1))
+
+
+__all__ = ["LapTimes", "find_unit", "lap_times", "limited"]

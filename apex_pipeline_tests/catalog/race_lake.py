@@ -1,0 +1,207 @@
+"""A published race with telemetry of a realistic shape, for the tests of this folder; no test.
+
+Twenty cars sample every 43 ms; each drives laps of 40 s, the first of which begins 5 s after its first sample. One row
+group per car, and two for the third one, as for a car of very many rows.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apex_pipeline.catalog import Catalog
+from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
+from apex_pipeline.schemas import CARS, LAPS, TELEMETRY
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.layout import table_key
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_session, sessions_table
+
+TRACK, SESSION = "test_track", "R1"
+KEY = SessionKey(TRACK, SESSION)
+UNITS = tuple(f"GR86-{number:03d}-{number}" for number in range(1, 21))
+CAR, IN_TWO_GROUPS = UNITS[6], UNITS[2]
+FOUR_CHANNELS = ("speed_kph", "latitude_deg", "longitude_deg", "brake_front_bar")
+
+START = datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
+START_MS = int(START.timestamp()) * 1000
+STEP_MS, LAP_MS, BEFORE_FIRST_LAP_MS = 43, 40_000, 5_000
+
+_TELEMETRY_KEY = table_key("tables", "telemetry", str(KEY))
+_NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def lap_start_ms(lap_number: int) -> int:
+    """Return when a lap begins; every car drives the same laps."""
+    return START_MS + BEFORE_FIRST_LAP_MS + (lap_number - 1) * LAP_MS
+
+
+def car_rows(unit: str, rows: int, seed: int = 0) -> pa.Table:
+    """Return the telemetry of one car: noisy waves, as precise as the units send them, speed on every fifth row."""
+    rng = np.random.default_rng([seed, *unit.encode()])
+    time_ms = START_MS + STEP_MS * np.arange(rows)
+    phase = np.arange(rows) / 300
+    lap = (time_ms - lap_start_ms(1)) // LAP_MS + 1
+    decimals = {"gear": 0, "latitude_deg": 7, "longitude_deg": 7, "accel_long_g": 3, "accel_lat_g": 3, "speed_kph": 2}
+    channels = TELEMETRY.schema.names[TELEMETRY.schema.get_field_index("unit_lap") + 1 :]
+    columns: dict[str, object] = {
+        "track": [TRACK] * rows,
+        "session": [SESSION] * rows,
+        "vehicle_id": [unit] * rows,
+        "chassis": [unit.split("-")[1]] * rows,
+        "sample_time_utc": time_ms,
+        "car_time": time_ms - 172_803_000,
+        "received_time_utc": (time_ms // 300 + 4) * 300,
+        "repeat": np.zeros(rows, np.int64),
+        "lap_number": pa.array(lap, mask=(lap < 1) | (lap > laps_within(rows))),
+        # The unit's own counter has lost count: it must play no part.
+        "unit_lap": np.full(rows, 77),
+    }
+    for number, name in enumerate(channels):
+        values = np.round(100 * np.sin(phase + number) + rng.normal(0, 1, rows), decimals.get(name, 2))
+        is_missing = np.arange(rows) % 5 != 0 if name == "speed_kph" else np.zeros(rows, bool)
+        columns[name] = pa.array(values, mask=is_missing)
+    return TELEMETRY.from_columns(columns)
+
+
+def laps_within(rows: int) -> int:
+    """Return how many whole laps a car drives in so many rows."""
+    return int((rows * STEP_MS - BEFORE_FIRST_LAP_MS) // LAP_MS)
+
+
+def telemetry_bytes(cars: Iterable[pa.Table], *, is_checked: bool = True) -> bytes:
+    """Return cars as a Parquet file, a row group each, as the conversion writes it."""
+    sink = io.BytesIO()
+    special = dict.fromkeys(("sample_time_utc", "car_time", "received_time_utc"), "DELTA_BINARY_PACKED")
+    special |= dict.fromkeys(("latitude_deg", "longitude_deg"), "BYTE_STREAM_SPLIT")
+    with pq.ParquetWriter(
+        sink,
+        TELEMETRY.schema.with_metadata({INPUTS_VERSION: "v1"}),
+        compression="zstd",
+        use_dictionary=[name for name in TELEMETRY.schema.names if name not in special],
+        column_encoding=special,
+        write_page_checksum=is_checked,
+    ) as writer:
+        for rows in cars:
+            writer.write_table(rows.replace_schema_metadata({INPUTS_VERSION: "v1"}))
+    return sink.getvalue()
+
+
+def race_bytes(rows: int, units: Sequence[str] = UNITS, *, is_checked: bool = True) -> bytes:
+    """Return the telemetry of a race as a Parquet file."""
+    groups: list[pa.Table] = []
+    for unit in units:
+        car = car_rows(unit, rows)
+        groups += [car.slice(0, rows // 2), car.slice(rows // 2)] if unit == IN_TWO_GROUPS else [car]
+    return telemetry_bytes(groups, is_checked=is_checked)
+
+
+def race_laps(rows: int, units: Sequence[str] = UNITS) -> pa.Table:
+    """Return the laps of a race: the whole ones, and a lap 99 without begin that official timing alone has."""
+    made: list[dict[str, object]] = []
+    for unit in units:
+        timed = [(number, lap_start_ms(number)) for number in range(1, laps_within(rows) + 1)]
+        for number, start_ms in [*timed, (99, None)]:
+            made.append(
+                {
+                    "track": TRACK,
+                    "session": SESSION,
+                    "vehicle_id": unit,
+                    "chassis": unit.split("-")[1],
+                    "car_number": number_of(unit),
+                    "lap_number": number,
+                    "unit_lap": 77,
+                    "lap_start_utc": start_ms,
+                    "lap_end_utc": None if start_ms is None else start_ms + LAP_MS,
+                    "is_valid": True,
+                    "flags": [],
+                    "source_file": "laps.csv",
+                }
+            )
+    return LAPS.from_rows(made)
+
+
+def number_of(unit: str) -> str:
+    """Return the official number of a car, which is not the one in its unit's name."""
+    return f"1{unit.split('-')[1]}"
+
+
+def race_cars(units: Sequence[str] = UNITS) -> pa.Table:
+    """Return who is who, with a car that official timing alone knows."""
+    named: list[tuple[str | None, str]] = [(unit, number_of(unit)) for unit in units]
+    return CARS.from_rows(
+        [
+            {
+                "track": TRACK,
+                "session": SESSION,
+                "vehicle_id": unit,
+                "car_number": number,
+                "method": "official_crossings",
+                "confidence": 1.0,
+                "has_started": True,
+                "candidates": [],
+                "evidence": "It was seen.",
+            }
+            for unit, number in [*named, (None, "51")]
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Race:
+    """A published race.
+
+    Attributes:
+        store: Its lake.
+        telemetry: The telemetry file as it was published.
+        rows: Rows per car.
+    """
+
+    store: ObjectStore
+    telemetry: bytes
+    rows: int
+
+    @property
+    def catalog(self) -> Catalog:
+        """The lake, opened anew: nothing is read yet."""
+        return Catalog(self.store)
+
+    @property
+    def telemetry_key(self) -> str:
+        """Where the telemetry file is."""
+        return _TELEMETRY_KEY
+
+
+def publish_race(
+    store: ObjectStore,
+    rows: int,
+    *,
+    telemetry: bytes | None = None,
+    laps: pa.Table | None = None,
+    cars: pa.Table | None = None,
+) -> Race:
+    """Publish a race of so many rows per car; any of its tables may be given instead."""
+    put_session(store, KEY, "v1")
+    content = race_bytes(rows) if telemetry is None else telemetry
+    store.write_bytes(_TELEMETRY_KEY, content)
+    for name, table in (("laps", laps or race_laps(rows)), ("cars", cars or race_cars())):
+        marked = table.replace_schema_metadata({INPUTS_VERSION: "v1"})
+        store.write_bytes(table_key("tables", name, str(KEY)), parquet_bytes(marked))
+    sessions = sessions_table({KEY: "v1"})
+    put_catalog(store, sessions)
+    publish(store, sessions, _NOON)
+    return Race(store, content, rows)
+
+
+def local_store(folder: Path) -> LocalStore:
+    """Return an empty lake in a folder."""
+    store = LocalStore(folder / "lake", Fingerprints())
+    store.prepare_for_writing()
+    return store

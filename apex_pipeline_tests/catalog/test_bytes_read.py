@@ -1,0 +1,125 @@
+"""How little is read for one lap of one car: counted where the bytes leave the disk or the wire."""
+
+import io
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+
+from apex_pipeline.catalog import Catalog
+from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.storage.contract import StoredObject
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.layout import history_key
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline_tests.catalog.race_lake import CAR, FOUR_CHANNELS, SESSION, TRACK, Race, publish_race, race_bytes
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.storage.s3_bench import connect, store_of
+
+# An eighth of a race's; the file is 5 MB. The larger it is, the smaller the share of the footer.
+_ROWS = 5_000
+
+
+class _CountedFile(io.FileIO):
+    """An unbuffered file that adds up what is read of it."""
+
+    def __init__(self, path: str, counted: list[int]) -> None:
+        super().__init__(path, "rb")
+        self._counted = counted
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(-1 if size is None else size) or b""
+        self._counted.append(len(content))
+        return content
+
+
+class _CountingStore(LocalStore):
+    """A local lake that notes every read of an opened object."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, Fingerprints())
+        self.counted: list[int] = []
+
+    @contextmanager
+    def open_random(self, key: str) -> Generator[BinaryIO]:
+        with super().open_random(key), _CountedFile(self.uri_of(key), self.counted) as file:
+            yield cast("BinaryIO", file)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> tuple[Race, list[int]]:
+    store = _CountingStore(tmp_path / "lake")
+    store.prepare_for_writing()
+    return publish_race(store, _ROWS), store.counted
+
+
+@pytest.fixture
+def s3(s3_bucket: S3Bucket) -> tuple[Race, list[int]]:
+    connection = connect(s3_bucket)
+    counted: list[int] = []
+
+    def note(parsed: dict[str, Any], **_: object) -> None:
+        counted.append(parsed.get("ContentLength", 0))
+
+    connection.client.meta.events.register("after-call.s3.GetObject", note)
+    return publish_race(store_of(connection), _ROWS), counted
+
+
+@pytest.fixture(params=["local", "s3"])
+def counted_race(request: pytest.FixtureRequest) -> tuple[Race, list[int]]:
+    """A race in each kind of lake, and what is read of it from now on."""
+    return request.getfixturevalue(request.param)
+
+
+def _lap(catalog: Catalog, lap_number: int = 2) -> int:
+    samples = catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=lap_number, channels=FOUR_CHANNELS)
+    return len(samples)
+
+
+def test_one_lap_and_four_channels_are_less_than_a_twentieth_of_the_file(
+    counted_race: tuple[Race, list[int]],
+) -> None:
+    race, counted = counted_race
+    catalog = race.catalog
+    catalog.laps(TRACK, SESSION)
+    counted.clear()
+    assert _lap(catalog) > 900
+    # The first time with the footer, and in a bucket the small table of laps.
+    assert sum(counted) < 0.05 * len(race.telemetry)
+    counted.clear()
+    assert _lap(catalog, lap_number=3) > 900
+    assert 0 < sum(counted) < 0.03 * len(race.telemetry)
+    assert len(counted) <= 6
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_an_object_replaced_while_it_is_read_is_looked_for_in_the_history(
+    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, *, is_kept: bool
+) -> None:
+    store = store_of(connect(s3_bucket))
+    race = publish_race(store, _ROWS)
+    catalog = race.catalog
+    before = _lap(catalog)
+    record = catalog.snapshot.sessions[0].tables["telemetry"]
+    look_up, looked_up = store.head, list[str]()
+
+    def replace_after_the_second_look(key: str) -> StoredObject | None:
+        # The first is for opening it, the second makes sure that it is what was published.
+        found = look_up(key)
+        looked_up.append(key)
+        if looked_up.count(record.key) == 2:
+            monkeypatch.setattr(store, "head", look_up)
+            if is_kept:
+                store.copy(record.key, history_key(record.sha256))
+            store.write_bytes(record.key, race_bytes(100))
+        return found
+
+    monkeypatch.setattr(store, "head", replace_after_the_second_look)
+    if is_kept:
+        assert _lap(catalog) == before
+    else:
+        with pytest.raises(ObjectMissingError, match="is not the file that was published"):
+            _lap(catalog)
+    assert looked_up.count(record.key) == 2

@@ -1,0 +1,324 @@
+"""One car, one lap, chosen channels: the right rows, whoever asks and however it is called."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from apex_pipeline.catalog import Catalog
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
+from apex_pipeline.storage.contract import StoredObject
+from apex_pipeline.storage.layout import history_key
+from apex_pipeline_tests.catalog.race_lake import (
+    CAR,
+    FOUR_CHANNELS,
+    IN_TWO_GROUPS,
+    LAP_MS,
+    SESSION,
+    START,
+    STEP_MS,
+    TRACK,
+    UNITS,
+    Race,
+    car_rows,
+    lap_start_ms,
+    local_store,
+    number_of,
+    publish_race,
+    race_bytes,
+    race_cars,
+    race_laps,
+    telemetry_bytes,
+)
+
+_SAMPLE_COLUMNS = ["vehicle_id", "sample_time_utc", "repeat", "lap_number"]
+
+
+def times_ms(samples: pa.Table) -> list[int]:
+    return samples["sample_time_utc"].cast(pa.int64()).to_pylist()
+
+
+def expected(unit: str, rows: int, lap_number: int) -> pa.Table:
+    """Return a lap as it was made, found by counting."""
+    start, end = lap_start_ms(lap_number), lap_start_ms(lap_number) + LAP_MS
+    made = car_rows(unit, rows)
+    return made.filter(pa.array([start <= time < end for time in times_ms(made)]))
+
+
+class TestLaps:
+    @pytest.mark.parametrize("unit", [CAR, IN_TWO_GROUPS, UNITS[0], UNITS[-1]])
+    @pytest.mark.parametrize("lap_number", [1, 2, 3])
+    def test_a_lap_is_the_samples_from_its_begin_to_before_its_end(
+        self, race: Race, catalog: Catalog, unit: str, lap_number: int
+    ) -> None:
+        samples = catalog.telemetry_arrow(
+            TRACK, SESSION, vehicle_id=unit, lap_number=lap_number, channels=FOUR_CHANNELS
+        )
+        wanted = expected(unit, race.rows, lap_number).select([*_SAMPLE_COLUMNS, *FOUR_CHANNELS])
+        assert samples.num_rows == pytest.approx(LAP_MS / STEP_MS, abs=1)
+        assert samples.to_pylist() == wanted.to_pylist()
+        assert set(samples["lap_number"].to_pylist()) == {lap_number}
+
+    def test_without_a_car_it_is_that_lap_of_every_car(self, catalog: Catalog) -> None:
+        samples = catalog.telemetry_arrow(TRACK, SESSION, lap_number=2, channels=["gear"])
+        per_car = [
+            catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=unit, lap_number=2, channels=["gear"]) for unit in UNITS
+        ]
+        assert samples.to_pylist() == pa.concat_tables(per_car).to_pylist()
+
+    def test_a_lap_the_car_does_not_have_is_told_with_those_it_has(self, catalog: Catalog) -> None:
+        with pytest.raises(ConfigurationError, match=r"GR86-007-7 has no lap 4\. Its laps are: 1, 2, 3, 99\."):
+            catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=4)
+
+    def test_a_lap_without_begin_in_utc_says_so(self, catalog: Catalog) -> None:
+        with pytest.raises(ConfigurationError, match=r"Lap 99 of GR86-007-7 has no begin or no end in UTC"):
+            catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=99)
+
+    @pytest.mark.parametrize("lap_number", [4, 99])
+    def test_a_lap_no_car_has_with_times_is_told_with_those_there_are(self, catalog: Catalog, lap_number: int) -> None:
+        with pytest.raises(
+            ConfigurationError,
+            match=rf"No car has a lap {lap_number} with begin and end in UTC\. The session has: 1, 2, 3\.",
+        ):
+            catalog.telemetry(TRACK, SESSION, lap_number=lap_number)
+
+
+class TestCars:
+    def test_a_car_is_found_by_its_number_too(self, catalog: Catalog) -> None:
+        by_unit = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, channels=["gear"])
+        by_number = catalog.telemetry_arrow(TRACK, SESSION, car_number=number_of(CAR), channels=["gear"])
+        assert by_number.equals(by_unit)
+        assert set(by_unit["vehicle_id"].to_pylist()) == {CAR}
+
+    def test_without_a_car_it_is_all_of_them(self, race: Race, catalog: Catalog) -> None:
+        samples = catalog.telemetry(TRACK, SESSION, channels=["gear"])
+        assert len(samples) == len(UNITS) * race.rows
+        assert list(samples["vehicle_id"].unique()) == list(UNITS)
+
+    @pytest.mark.parametrize(
+        ("asked", "called"),
+        [
+            ({"vehicle_id": "GR86-007-8"}, r"vehicle_id 'GR86-007-8'"),
+            ({"car_number": "7"}, r"car_number '7'"),
+            ({"car_number": "51"}, r"car_number '51'"),
+            ({"vehicle_id": CAR, "car_number": "1008"}, r"vehicle_id 'GR86-007-7' and car_number '1008'"),
+        ],
+    )
+    def test_a_car_that_is_not_there_is_told_with_those_that_are(
+        self, catalog: Catalog, asked: Mapping[str, Any], called: str
+    ) -> None:
+        with pytest.raises(
+            ConfigurationError,
+            match=rf"test_track/R1 has no car with {called}\. Its cars are: GR86-001-1 \(#1001\), .*GR86-020-20",
+        ):
+            catalog.telemetry(TRACK, SESSION, **asked)
+
+    def test_a_number_two_cars_have_names_both(self, tmp_path: Path) -> None:
+        cars = race_cars(UNITS[:3])
+        same = cars.set_column(cars.schema.get_field_index("car_number"), "car_number", pa.array(["5", "5", "6", "51"]))
+        catalog = publish_race(local_store(tmp_path), 300, cars=same).catalog
+        with pytest.raises(ConfigurationError, match=r"car_number '5' may be any of GR86-001-1 \(#5\), GR86-002-2"):
+            catalog.telemetry(TRACK, SESSION, car_number="5")
+
+    def test_a_car_that_sent_nothing_has_no_rows(self, tmp_path: Path) -> None:
+        sent = race_bytes(3_000, UNITS[:2])
+        catalog = publish_race(local_store(tmp_path), 3_000, telemetry=sent).catalog
+        both: list[dict[str, Any]] = [{"vehicle_id": CAR}, {"car_number": number_of(CAR), "lap_number": 2}]
+        for asked in both:
+            samples = catalog.telemetry(TRACK, SESSION, channels=["gear"], **asked)
+            assert samples.empty
+            assert list(samples.columns) == [*_SAMPLE_COLUMNS, "gear"]
+
+    def test_a_car_that_has_no_lap_trigger_is_there_all_the_same(self, tmp_path: Path) -> None:
+        few = UNITS[:2]
+        catalog = publish_race(local_store(tmp_path), 300, laps=race_laps(300, few), cars=race_cars(few)).catalog
+        assert len(catalog.telemetry(TRACK, SESSION, vehicle_id=CAR)) == 300
+        with pytest.raises(ConfigurationError, match=r"GR86-007-7 has no lap 1\. It has no laps\."):
+            catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=1)
+        with pytest.raises(ConfigurationError, match=r"Its cars are: GR86-001-1 \(#1001\), .*GR86-007-7, GR86-008-8"):
+            catalog.telemetry(TRACK, SESSION, car_number="7")
+
+
+class TestTimes:
+    def test_a_time_is_from_its_start_to_before_its_end(self, catalog: Catalog) -> None:
+        samples = catalog.telemetry_arrow(
+            *(TRACK, SESSION),
+            vehicle_id=CAR,
+            start_utc=START + timedelta(milliseconds=2 * STEP_MS),
+            end_utc=START + timedelta(milliseconds=5 * STEP_MS),
+        )
+        first = int(START.timestamp() * 1000)
+        assert times_ms(samples) == [first + step * STEP_MS for step in (2, 3, 4)]
+
+    def test_a_moment_between_two_milliseconds_leaves_out_what_is_before_it(self, catalog: Catalog) -> None:
+        within: dict[str, Any] = {
+            "start_utc": START + timedelta(milliseconds=STEP_MS, microseconds=1),
+            "end_utc": START + timedelta(milliseconds=2 * STEP_MS, microseconds=1),
+        }
+        (only,) = times_ms(catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, **within))
+        assert only == START.timestamp() * 1000 + 2 * STEP_MS
+
+    def test_any_zone_and_pandas_timestamps_are_understood(self, catalog: Catalog) -> None:
+        start, end = START + timedelta(seconds=10), START + timedelta(seconds=20)
+        chicago = timezone(timedelta(hours=-5))
+        plain = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, start_utc=start, end_utc=end)
+        assert plain.num_rows == pytest.approx(10_000 / STEP_MS, abs=1)
+        for one, other in (
+            (start.astimezone(chicago), end.astimezone(chicago)),
+            (pd.Timestamp(start), pd.Timestamp(end).tz_convert("America/Chicago")),
+        ):
+            assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, start_utc=one, end_utc=other).equals(plain)
+
+    def test_a_time_without_a_car_is_of_every_car(self, catalog: Catalog) -> None:
+        samples = catalog.telemetry(TRACK, SESSION, end_utc=START + timedelta(milliseconds=1), channels=["gear"])
+        assert list(samples["vehicle_id"]) == list(UNITS)
+
+    def test_a_time_and_a_lap_are_what_they_have_in_common(self, catalog: Catalog) -> None:
+        middle = datetime.fromtimestamp(lap_start_ms(2) / 1000 + 20, START.tzinfo)
+        lap = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2)
+        parts = [
+            catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2, end_utc=middle),
+            catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2, start_utc=middle),
+        ]
+        assert all(part.num_rows > 400 for part in parts)
+        assert pa.concat_tables(parts).to_pylist() == lap.to_pylist()
+
+    @pytest.mark.parametrize("moment", [datetime(2025, 9, 6, 18, 40), pd.NaT])  # noqa: DTZ001  -- without a zone
+    @pytest.mark.parametrize("name", ["start_utc", "end_utc"])
+    def test_a_moment_without_a_zone_is_refused(self, catalog: Catalog, name: str, moment: datetime) -> None:
+        with pytest.raises(ConfigurationError, match=r"has no zone\. Give it in UTC"):
+            catalog.telemetry(TRACK, SESSION, **cast("dict[str, Any]", {name: moment}))
+
+    @pytest.mark.parametrize("seconds", [0, -1])
+    def test_a_time_that_ends_before_it_begins_is_refused(self, catalog: Catalog, seconds: int) -> None:
+        with pytest.raises(ConfigurationError, match=r"start_utc 2025-09-06T18:40:00\+00:00 is not before end_utc"):
+            catalog.telemetry(TRACK, SESSION, start_utc=START, end_utc=START + timedelta(seconds=seconds))
+
+
+class TestColumns:
+    def test_without_channels_it_is_all_of_them(self, race: Race, catalog: Catalog) -> None:
+        samples = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=1)
+        assert samples.to_pylist() == expected(CAR, race.rows, 1).to_pylist()
+
+    def test_a_channel_may_be_a_column_that_is_there_anyway(self, catalog: Catalog) -> None:
+        samples = catalog.telemetry(
+            TRACK, SESSION, vehicle_id=CAR, lap_number=1, channels=["unit_lap", "sample_time_utc"]
+        )
+        assert list(samples.columns) == [*_SAMPLE_COLUMNS, "unit_lap"]
+
+    def test_a_channel_that_is_not_there_is_told_with_those_that_are(self, catalog: Catalog) -> None:
+        with pytest.raises(ConfigurationError, match=r"no channel boost_bar, nmot\. It has: track, .*speed_kph"):
+            catalog.telemetry(TRACK, SESSION, channels=["boost_bar", "gear", "nmot"])
+
+    def test_pandas_gets_the_same_as_arrow(self, catalog: Catalog) -> None:
+        asked: dict[str, Any] = {"vehicle_id": CAR, "lap_number": 1, "channels": FOUR_CHANNELS}
+        frame = catalog.telemetry(TRACK, SESSION, **asked)
+        arrow = catalog.telemetry_arrow(TRACK, SESSION, **asked)
+        pd.testing.assert_frame_equal(frame, arrow.to_pandas())
+        assert str(frame["sample_time_utc"].dtype) == "datetime64[ms, UTC]"
+        assert frame["speed_kph"].isna().mean() == pytest.approx(0.8, abs=0.01)
+
+
+class TestFiles:
+    def test_a_session_without_telemetry_has_no_rows(self, tmp_path: Path) -> None:
+        catalog = publish_race(local_store(tmp_path), 3_000, telemetry=telemetry_bytes([])).catalog
+        assert catalog.telemetry(TRACK, SESSION).empty
+        assert catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=1).empty
+
+    def test_a_file_without_statistics_gives_the_same_rows(self, race: Race, tmp_path: Path) -> None:
+        path = tmp_path / "plain.parquet"
+        marked = pq.read_table(pa.BufferReader(race.telemetry))
+        pq.write_table(marked, path, row_group_size=10_000, write_statistics=False)
+        plain = publish_race(local_store(tmp_path), race.rows, telemetry=path.read_bytes()).catalog
+        samples = plain.telemetry_arrow(TRACK, SESSION, car_number=number_of(CAR), lap_number=2)
+        assert samples.to_pylist() == expected(CAR, race.rows, 2).to_pylist()
+
+    def test_a_file_with_several_cars_in_a_row_group_gives_the_same_rows(self, race: Race, tmp_path: Path) -> None:
+        marked = pq.read_table(pa.BufferReader(race.telemetry))
+        pq.write_table(marked, tmp_path / "mixed.parquet", row_group_size=10_000)
+        mixed = publish_race(
+            local_store(tmp_path), race.rows, telemetry=(tmp_path / "mixed.parquet").read_bytes()
+        ).catalog
+        for unit in UNITS[:8]:
+            samples = mixed.telemetry_arrow(TRACK, SESSION, vehicle_id=unit, lap_number=2)
+            assert samples.to_pylist() == expected(unit, race.rows, 2).to_pylist()
+
+    def test_a_file_a_later_sync_replaced_is_read_from_the_history(self, tmp_path: Path) -> None:
+        race = publish_race(local_store(tmp_path), 3_000)
+        catalog = race.catalog
+        before = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2)
+        record = catalog.snapshot.sessions[0].tables["telemetry"]
+        race.store.copy(record.key, history_key(record.sha256))
+        # As long as the one before, so that an old footer would fit it.
+        race.store.write_bytes(record.key, telemetry_bytes(car_rows(unit, 3_000, seed=1) for unit in UNITS))
+        assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
+        race.store.delete(record.key)
+        assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
+
+    @pytest.mark.parametrize("is_seen", [True, False])
+    def test_a_file_replaced_while_it_is_opened_is_not_mistaken_for_the_published_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_seen: bool
+    ) -> None:
+        race = publish_race(local_store(tmp_path), 3_000)
+        catalog, store = race.catalog, race.store
+        before = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2)
+        record = catalog.snapshot.sessions[0].tables["telemetry"]
+        look_up = store.head
+
+        def replace_at_the_look(key: str) -> StoredObject | None:
+            monkeypatch.setattr(store, "head", look_up)
+            found = look_up(key)
+            store.copy(record.key, history_key(record.sha256))
+            store.write_bytes(record.key, telemetry_bytes(car_rows(unit, 3_000, seed=1) for unit in UNITS))
+            return look_up(key) if is_seen else found
+
+        monkeypatch.setattr(store, "head", replace_at_the_look)
+        assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
+
+    def test_a_file_that_is_nowhere_any_more_is_told(self, tmp_path: Path) -> None:
+        race = publish_race(local_store(tmp_path), 300)
+        catalog = race.catalog
+        race.store.delete(race.telemetry_key)
+        with pytest.raises(ObjectMissingError, match=r"telemetry\.parquet is not the file that was published"):
+            catalog.telemetry(TRACK, SESSION)
+
+    @pytest.mark.parametrize("page", ["dictionary", "data"])
+    def test_a_damaged_page_is_told_where_the_file_has_checksums(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
+    ) -> None:
+        race = publish_race(local_store(tmp_path), 3_000)
+        catalog = race.catalog
+        column = pq.read_metadata(pa.BufferReader(race.telemetry)).row_group(7).column(10)
+        assert column.path_in_schema == "speed_kph"
+        damaged = bytearray(race.telemetry)
+        ends = column.dictionary_page_offset + column.total_compressed_size
+        pages = {"dictionary": (column.dictionary_page_offset, column.data_page_offset)}
+        pages["data"] = (column.data_page_offset, ends)
+        damaged[sum(pages[page]) // 2] ^= 1
+        path = Path(race.store.uri_of(race.telemetry_key))
+        facts = race.store.head(race.telemetry_key)
+        path.write_bytes(damaged)
+        # A bit that flips on the disk or on the way leaves every mark of the file as it was.
+        look_up = race.store.head
+        monkeypatch.setattr(race.store, "head", lambda key: facts if key == race.telemetry_key else look_up(key))
+        assert not catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=2, channels=["gear"]).empty
+        with pytest.raises(StoreCorruptionError, match=r"telemetry\.parquet cannot be read as it was published"):
+            catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=2, channels=["speed_kph"])
+
+    def test_threads_get_what_one_reader_gets(self, race: Race) -> None:
+        def lap_of(unit: str, catalog: Catalog) -> pa.Table:
+            return catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=unit, lap_number=2, channels=FOUR_CHANNELS)
+
+        together, alone = race.catalog, race.catalog
+        asked = [*UNITS, *UNITS]
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda unit: lap_of(unit, together), asked))
+        assert all(samples.equals(lap_of(unit, alone)) for unit, samples in zip(asked, found, strict=True))
+        assert all(pc.all(pc.is_valid(samples["latitude_deg"])).as_py() for samples in found)

@@ -1,0 +1,217 @@
+"""One car's lap out of a published race against pandas on the raw CSV, both in this process, everything warm.
+
+    .venv/bin/python benchmarks/lap_lookup.py --megabytes 1000
+
+Makes a seeded telemetry file of twenty cars and lap files to it, syncs them into a lake of their own, and asks the
+catalog for one lap after the other, a car at a time. The rival is what people write: ``read_csv`` of the whole file, a
+filter by car, lap and channel, a pivot; once with all columns, once with only those it needs. At the end a lap is
+computed from the CSV in another way, and must be the same. Bytes are those the kernel says were read, so Linux only;
+pandas maps the CSV into memory where it can, so its bytes are not counted: it reads the whole file.
+"""
+
+import argparse
+import csv
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from telemetry_engines.contract import FILE_COLUMNS
+from telemetry_engines.inputs import write_input
+
+from apex_pipeline.catalog import Catalog, open_catalog
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sync import sync
+
+_TRACK, _SESSION = "barber_motorsports_park", "R1"
+_FOLDER = "barber"
+# Raw channel to published column.
+_FOUR = {
+    "speed": "speed_kph",
+    "pbrake_f": "brake_front_bar",
+    "VBOX_Lat_Min": "latitude_deg",
+    "VBOX_Long_Minutes": "longitude_deg",
+}
+_RIVAL_COLUMNS = ["vehicle_id", "lap", "timestamp", "telemetry_name", "telemetry_value"]
+
+# The inputs begin at this moment; laps are driven until after the end of the largest.
+_START = datetime(2025, 9, 6, 18, 0, tzinfo=UTC)
+_FIRST_CROSSING_S, _LAP_S, _CROSSINGS = 10, 97, 100
+
+
+class Measured(NamedTuple):
+    """What one way to look up a lap took.
+
+    Attributes:
+        milliseconds: Of each call.
+        bytes_read: Of each call.
+    """
+
+    milliseconds: list[float]
+    bytes_read: list[int]
+
+
+def main() -> None:
+    """Run the benchmark and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of the CSV, roughly; at least 100")
+    parser.add_argument("--lookups", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of the rival")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="apex-benchmark-") as folder:
+        source = _write_race(Path(folder, "source", _FOLDER), asked.megabytes)
+        catalog = _synced(Path(folder))
+        _compare(catalog, source, asked.lookups, asked.rounds)
+
+
+def _write_race(folder: Path, megabytes: int) -> Path:
+    """Write telemetry of about this size and the lap files to it; return the telemetry file."""
+    folder.mkdir(parents=True)
+    source = folder / f"R1_{_FOLDER}_telemetry_data.csv"
+    write_input(source, megabytes, seed=7, is_shuffled=False)
+    units = pd.read_csv(source, usecols=["vehicle_id"])["vehicle_id"].unique()
+    for kind, lap_of_first in (("lap_end", 0), ("lap_start", 1)):
+        with (folder / f"R1_{_FOLDER}_{kind}.csv").open("w", encoding="utf-8", newline="") as file:
+            names = [name for name in FILE_COLUMNS if not name.startswith("telemetry_")]
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(_crossings(units, lap_of_first))
+    return source
+
+
+def _crossings(units: Iterable[str], lap_of_first: int) -> Iterable[dict[str, object]]:
+    for unit, number in itertools.product(units, range(_CROSSINGS)):
+        moment = _START + timedelta(seconds=_FIRST_CROSSING_S + number * _LAP_S)
+        text = moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        yield {
+            "lap": lap_of_first + number,
+            "meta_event": "I_R06_2025-09-07",
+            "meta_session": _SESSION,
+            "meta_source": "kafka:gr-raw",
+            "meta_time": text,
+            "original_vehicle_id": unit,
+            "outing": 0,
+            "timestamp": text,
+            "vehicle_id": unit,
+            "vehicle_number": unit.split("-")[2],
+        }
+
+
+def _synced(folder: Path) -> Catalog:
+    home = folder / "dagster"
+    os.environ["DAGSTER_HOME"] = str(home)
+    settings = load_settings(
+        source_dir=folder / "source",
+        lake_dir=folder / "lake",
+        state_dir=folder / "state",
+        dagster_home=home,
+        use_s3_data=False,
+    )
+    outcome = sync(settings, lambda _: None)
+    if outcome.failures:
+        raise SystemExit(f"The session could not be derived: {outcome}")
+    return open_catalog(settings=settings)
+
+
+def _compare(catalog: Catalog, source: Path, lookups: int, rounds: int) -> None:
+    laps = _laps_with_samples(catalog)
+    turns = itertools.cycle(laps)
+    four = list(_FOUR.values())
+
+    def lap(read: Callable[..., object], channels: Sequence[str] | None) -> Callable[[], object]:
+        return lambda: read(_TRACK, _SESSION, **next(turns), channels=channels)
+
+    record = next(iter(catalog.snapshot.sessions)).tables["telemetry"]
+    csv_bytes = source.stat().st_size
+    print(
+        f"CSV {csv_bytes / 1e6:,.0f} MB; Parquet {record.bytes / 1e6:,.1f} MB, {record.rows:,} rows; {len(laps)} laps\n"
+    )
+    print(
+        "| one lap of one car | median ms | worst ms | bytes read | of the file |\n| --- | ---: | ---: | ---: | ---: |"
+    )
+    _print_line("the first of all, four channels", _measured(lap(catalog.telemetry, four), 1), record.bytes)
+    ours = _measured(lap(catalog.telemetry, four), lookups)
+    _print_line("four channels, pandas", ours, record.bytes)
+    _print_line("four channels, Arrow", _measured(lap(catalog.telemetry_arrow, four), lookups), record.bytes)
+    _print_line("all channels, pandas", _measured(lap(catalog.telemetry, None), lookups), record.bytes)
+    ratios: list[str] = []
+    for name, columns in (("", None), (", five columns", _RIVAL_COLUMNS)):
+        rival = _measured(partial(_rival, source, columns, str(laps[-1]["vehicle_id"])), rounds)
+        _print_line(f"rival: pandas on the CSV{name}", rival._replace(bytes_read=[csv_bytes]), csv_bytes)
+        ratios.append(f"{statistics.median(rival.milliseconds) / statistics.median(ours.milliseconds):,.0f} x{name}")
+    print(f"\nfour channels, pandas, against the rival: {'; '.join(ratios)}")
+    _require_same(catalog, source, laps[-1])
+
+
+def _laps_with_samples(catalog: Catalog) -> list[dict[str, Any]]:
+    """Return car and number of the laps that telemetry covers, a car at a time."""
+    laps = catalog.laps(_TRACK, _SESSION).merge(catalog.telemetry_cars(_TRACK, _SESSION), on="vehicle_id")
+    covered = laps[
+        (laps["lap_start_utc"] >= laps["first_sample_utc"]) & (laps["lap_end_utc"] <= laps["last_sample_utc"])
+    ]
+    in_turn = covered.sort_values(["lap_number", "vehicle_id"])
+    return [
+        {"vehicle_id": unit, "lap_number": number}
+        for unit, number in zip(in_turn["vehicle_id"], in_turn["lap_number"], strict=True)
+    ]
+
+
+def _measured(look_up: Callable[[], object], times: int) -> Measured:
+    measured = Measured([], [])
+    for _ in range(times):
+        before, started = _bytes_read(), time.perf_counter()
+        look_up()
+        measured.milliseconds.append((time.perf_counter() - started) * 1000)
+        measured.bytes_read.append(_bytes_read() - before)
+    return measured
+
+
+def _bytes_read() -> int:
+    """Return the bytes this process has read so far, from wherever."""
+    first, *_ = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(first.removeprefix("rchar:"))
+
+
+def _rival(source: Path, columns: list[str] | None, unit: str) -> pd.DataFrame:
+    """Return a lap as people look it up, by the unit's counter."""
+    readings = pd.read_csv(source, usecols=columns)
+    is_car, is_channel = readings["vehicle_id"] == unit, readings["telemetry_name"].isin(_FOUR)
+    lap = readings[is_car & (readings["lap"] == 1) & is_channel]
+    return lap.pivot_table(index="timestamp", columns="telemetry_name", values="telemetry_value")
+
+
+def _require_same(catalog: Catalog, source: Path, lap: dict[str, Any]) -> None:
+    """Compare a lap with the readings of the CSV between its begin and end: number and sum, channel by channel."""
+    laps, clocks = catalog.laps(_TRACK, _SESSION), catalog.telemetry_cars(_TRACK, _SESSION)
+    row = laps[(laps["vehicle_id"] == lap["vehicle_id"]) & (laps["lap_number"] == lap["lap_number"])].iloc[0]
+    (offset_s,) = clocks[clocks["vehicle_id"] == lap["vehicle_id"]]["clock_offset_s"]
+    readings = pd.read_csv(source, usecols=[*_RIVAL_COLUMNS, "meta_time"])
+    readings = readings[readings["vehicle_id"] == lap["vehicle_id"]].drop_duplicates()
+    taken = pd.to_datetime(readings["timestamp"], utc=True) + pd.Timedelta(seconds=offset_s)
+    readings = readings[(taken >= row["lap_start_utc"]) & (taken < row["lap_end_utc"])]
+    found = catalog.telemetry(_TRACK, _SESSION, **lap, channels=list(_FOUR.values()))
+    for channel, column in _FOUR.items():
+        wanted = readings[readings["telemetry_name"] == channel]["telemetry_value"]
+        if found[column].count() != len(wanted) or abs(found[column].sum() - wanted.sum()) > 1e-6 * abs(wanted.sum()):
+            raise SystemExit(f"{column} of {lap} differs from the CSV")
+    print(f"\n{lap} holds the readings of the CSV between its begin and end: {len(found):,} rows")
+
+
+def _print_line(name: str, measured: Measured, size: int) -> None:
+    milliseconds, read = measured.milliseconds, max(measured.bytes_read)
+    print(
+        f"| {name} | {statistics.median(milliseconds):,.2f} | {max(milliseconds):,.2f} | {read:,} "
+        f"| {100 * read / size:.2f} % |",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
