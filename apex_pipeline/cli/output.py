@@ -4,6 +4,7 @@ Results go to standard output; progress and errors go to standard error, so a pi
 """
 
 import json
+import os
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -68,15 +69,17 @@ def progress_listener() -> Generator[Listener]:
     if not sys.stderr.isatty():
         yield _write_json_line
         return
-    bars = Progress(
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        TextColumn("{task.fields[amount]}"),
-        TimeElapsedColumn(),
-        console=error_console(),
-    )
-    with bars:
-        yield _Bars(bars)
+    # While a run works Dagster sends standard error into the run's log; a handle of our own stays on the terminal.
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal:
+        bars = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TextColumn("{task.fields[amount]}"),
+            TimeElapsedColumn(),
+            console=Console(file=terminal),
+        )
+        with bars:
+            yield _Bars(bars)
 
 
 def _write_json_line(event: Event) -> None:
