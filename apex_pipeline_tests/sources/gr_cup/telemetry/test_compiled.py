@@ -68,3 +68,15 @@ def test_without_a_setting_it_is_kept_beside_the_sources(tmp_path: Path, monkeyp
 
     assert (tmp_path / "__pycache__").is_dir()
     assert kept_in(tmp_path) == {"__pycache__"}
+
+
+def test_a_user_without_a_home_compiles_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    (tmp_path / "__pycache__").write_bytes(b"")  # no folder can be made there
+    monkeypatch.setattr(SETTINGS, "CACHE_DIR", "")
+    monkeypatch.setattr(package, "_HERE", tmp_path)
+    monkeypatch.setattr(Path, "home", homeless)
+
+    assert compiled(double)(3) == 6

@@ -43,7 +43,7 @@ def _cache_folder() -> Generator[bool]:
     """Let numba keep what it compiles in a folder for exactly these sources; say whether there is one to be had."""
     settings = vars(numba)["config"]  # documented, and read at the moment of decoration; its stubs do not know it
     before = settings.CACHE_DIR
-    bases = [Path(before)] if before else [_HERE / "__pycache__", Path.home() / ".cache" / "apex_pipeline"]
+    bases = [Path(before)] if before else [_HERE / "__pycache__", *_user_cache()]
     folder = next((base / f"compiled-{fingerprint()}" for base in bases if is_writable(base)), None)
     settings.CACHE_DIR = str(folder or before)
     try:
@@ -51,6 +51,13 @@ def _cache_folder() -> Generator[bool]:
         yield folder is not None
     finally:
         settings.CACHE_DIR = before
+
+
+def _user_cache() -> list[Path]:
+    try:
+        return [Path.home() / ".cache" / "apex_pipeline"]
+    except RuntimeError:  # a container may run as a user that has no home
+        return []
 
 
 @lru_cache(maxsize=1)
