@@ -263,6 +263,22 @@ class TestLists:
         assert field(made.rows, "speed_kph") == [91.0]
         assert made.report.counts.readings_in == 1 + len(reasons)
 
+    @pytest.mark.parametrize(("name", "source"), [("x{y}", "kafka"), ("speed", "{kafka}"), ("a, b", "kafka")])
+    def test_braces_and_commas_in_names_are_no_readings(self, tmp_path: Path, name: str, source: str) -> None:
+        rows = [listed(at, f'[{{"name": "{name}", "value": {at}}}]', meta_source=source) for at in range(3)]
+
+        made = convert(tmp_path, listed_file(tmp_path, *rows))
+
+        assert made.report.counts.readings_in == made.report.counts.cells_out == 3
+
+    def test_lists_of_another_race_are_rejected_reading_by_reading(self, tmp_path: Path) -> None:
+        two = '[{"name": "speed", "value": 1}, {"name": "gear", "value": 2}]'
+
+        made = convert(tmp_path, listed_file(tmp_path, listed(0, two), listed(1, two, meta_session="R2")))
+
+        assert made.told == [(3, "wrong_session")] * 2
+        assert made.report.counts.cells_out == 2
+
     def test_the_lines_of_lists_are_counted_apart_from_the_engine(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
