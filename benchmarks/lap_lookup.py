@@ -12,7 +12,6 @@ pandas maps the CSV into memory where it can, so its bytes are not counted: it r
 import argparse
 import csv
 import itertools
-import os
 import statistics
 import tempfile
 import time
@@ -23,12 +22,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from synced_lake import sync_into
 from telemetry_engines.contract import FILE_COLUMNS
 from telemetry_engines.inputs import write_input
 
 from apex_pipeline.catalog import Catalog, open_catalog
-from apex_pipeline.settings import load_settings
-from apex_pipeline.sync import sync
 
 _TRACK, _SESSION = "barber_motorsports_park", "R1"
 _FOLDER = "barber"
@@ -67,7 +65,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="apex-benchmark-") as folder:
         source = _write_race(Path(folder, "source", _FOLDER), asked.megabytes)
-        catalog = _synced(Path(folder))
+        catalog = open_catalog(settings=sync_into(Path(folder)))
         _compare(catalog, source, asked.lookups, asked.rounds)
 
 
@@ -102,22 +100,6 @@ def _crossings(units: Iterable[str], lap_of_first: int) -> Iterable[dict[str, ob
             "vehicle_id": unit,
             "vehicle_number": unit.split("-")[2],
         }
-
-
-def _synced(folder: Path) -> Catalog:
-    home = folder / "dagster"
-    os.environ["DAGSTER_HOME"] = str(home)
-    settings = load_settings(
-        source_dir=folder / "source",
-        lake_dir=folder / "lake",
-        state_dir=folder / "state",
-        dagster_home=home,
-        use_s3_data=False,
-    )
-    outcome = sync(settings, lambda _: None)
-    if outcome.failures:
-        raise SystemExit(f"The session could not be derived: {outcome}")
-    return open_catalog(settings=settings)
 
 
 def _compare(catalog: Catalog, source: Path, lookups: int, rounds: int) -> None:

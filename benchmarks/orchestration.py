@@ -9,7 +9,6 @@ imported everything.
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
+from synced_lake import sync_into
 from telemetry_engines.inputs import write_input
 
 from apex_pipeline.definitions import build_definitions
@@ -31,13 +31,12 @@ from apex_pipeline.resources.parquet_io import check_file, publish_file
 from apex_pipeline.runs import open_runner
 from apex_pipeline.schemas import FILES, LAPS, TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.settings import Settings
 from apex_pipeline.sources.gr_cup.rejects import rejects_table
 from apex_pipeline.sources.gr_cup.telemetry.car_facts import telemetry_cars_table
 from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.storage.opening import open_store
-from apex_pipeline.sync import sync
 from apex_pipeline.table_model import Table
 
 _KEY = SessionKey("barber_motorsports_park", "R1")
@@ -69,19 +68,7 @@ def _prepare(folder: Path, megabytes: int) -> Settings:
     source = folder / "source" / _FILE
     source.parent.mkdir(parents=True)
     write_input(source, megabytes, seed=7, is_shuffled=False)
-    home = folder / "dagster"
-    os.environ["DAGSTER_HOME"] = str(home)
-    settings = load_settings(
-        source_dir=folder / "source",
-        lake_dir=folder / "lake",
-        state_dir=folder / "state",
-        dagster_home=home,
-        use_s3_data=False,
-    )
-    outcome = sync(settings, lambda _: None)
-    if outcome.failures or _KEY not in outcome.derived:
-        raise SystemExit(f"The session could not be derived: {outcome}")
-    return settings
+    return sync_into(folder)
 
 
 def _by_dagster(job: dg.JobDefinition, instance: dg.DagsterInstance) -> None:
