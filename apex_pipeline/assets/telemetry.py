@@ -58,6 +58,8 @@ def telemetry(
             Workspace(lake.memory_limit, lake.scratch, log),
             {INPUTS_VERSION: version},
         )
+    for channel in report.unknown_channels:
+        context.log.warning("The channel %s is not known; its readings are in a column of its own name.", channel)
     yield made(TELEMETRY, StagedFile(staged), version, counts_as_metadata(report) | log.facts())
     cars = telemetry_cars_table(key.track, key.session, report)
     yield made(TELEMETRY_CARS, mark_inputs(cars, version), version)

@@ -57,6 +57,15 @@ def test_a_session_gives_its_wide_table_its_cars_and_its_rejects(tmp_path: Path)
     assert made["telemetry"].metadata["readings_in"] == len(rows())
 
 
+def test_an_unknown_channel_is_kept_and_warned_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = made_from(tmp_path, csv_bytes([reading(0), reading(0, "tyre_temp", "80")]))
+
+    assert "tyre_temp" in pq.read_schema(made["telemetry"].value.path).names
+    warned = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
+    assert len(warned) == 1
+    assert "The channel tyre_temp is not known" in warned[0]
+
+
 def test_every_table_carries_the_fingerprint_of_its_inputs(tmp_path: Path) -> None:
     made = made_from(tmp_path, csv_bytes(rows()))
 
