@@ -5,7 +5,7 @@ system has to hand out anew costs more than parsing (6 CPU seconds for 3 GB agai
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +15,6 @@ from apex_pipeline.sources.gr_cup.telemetry.careful import NO_LAP, UNREADABLE_LA
 from apex_pipeline.sources.gr_cup.telemetry.layout import Layout
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import LONGEST_LINE_BYTES, PIECE_BYTES
 from apex_pipeline.sources.gr_cup.triggers import LOST_LAP
-
-if TYPE_CHECKING:
-    from apex_pipeline.sources.gr_cup.telemetry.compiled.space import Layout as CompiledLayout
 
 # Different cars, sessions and channels in one piece; with more it is read in several goes.
 _TEXTS = 1_000
@@ -96,7 +93,7 @@ class QuickReader:
         """
         text = np.frombuffer(buffer, np.uint8, size)
         parse = self._parse_lists if layout.is_listed else self._parse_lines
-        end = parse(text, start, most_lines, _compiled_layout(layout), self._space)
+        end = parse(text, start, most_lines, *_rules_of(layout), *self._space)
         self._fill_in_long_numbers(text)
         taken = self._taken(text, end)
         is_plain = all(text == text.strip() for text in (*taken.vehicles, *taken.channels))
@@ -171,7 +168,8 @@ class QuickReader:
 
 
 @lru_cache
-def _compiled_layout(layout: Layout) -> "CompiledLayout":
+def _rules_of(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each column holds and how the lines are written, as ``compiled`` wants it."""
     from apex_pipeline.sources.gr_cup.telemetry.compiled import space  # noqa: PLC0415 -- see there
 
     roles = {
@@ -186,15 +184,10 @@ def _compiled_layout(layout: Layout) -> "CompiledLayout":
     if layout.is_listed:
         # A list names its channels itself; a column of that name means nothing.
         del roles["telemetry_name"]
-    return space.Layout(
-        roles=np.array([roles.get(name, space.NOTHING) for name in layout.columns], np.uint8),
-        delimiter=ord(layout.dialect.delimiter),
-        is_quoted=layout.is_quoted,
-        longest=LONGEST_LINE_BYTES,
-        lost_lap=LOST_LAP,
-        no_lap=NO_LAP,
-        unreadable_lap=UNREADABLE_LAP,
-    )
+    columns = np.array([roles.get(name, space.NOTHING) for name in layout.columns], np.uint8)
+    laps = space.Laps(LOST_LAP, NO_LAP, UNREADABLE_LAP)
+    delimiter, is_quoted = layout.dialect.delimiter, layout.is_quoted
+    return columns, space.rules_of(columns, delimiter, is_quoted=is_quoted, longest=LONGEST_LINE_BYTES, laps=laps)
 
 
 __all__ = ["QuickReader", "Taken"]

@@ -21,12 +21,9 @@ from apex_pipeline.sources.gr_cup.telemetry.compiled.space import (
     VALUE_COLUMN,
     Bytes,
     Codes,
-    Layout,
     Real,
-    Space,
     Whole,
     has_room,
-    rules_of,
 )
 from apex_pipeline.sources.gr_cup.telemetry.compiled.text import (
     MINUS,
@@ -54,37 +51,7 @@ _NOWHERE = -1
 
 
 @compiled
-def parse_lists(text: Bytes, start: int, most_lines: int, layout: Layout, space: Space) -> int:
-    """Parse whole lines until the text, the lines asked for, or the space ends.
-
-    Args:
-        text: Lines, each with its line feed.
-        start: Where to begin.
-        most_lines: Stop after so many.
-        layout: How they are written; ``VALUE`` is the column of the lists.
-        space: Where the readings go, a frame per line; its counts are set anew.
-
-    Returns:
-        Where the next line begins.
-    """
-    return _parse(
-        text,
-        start,
-        most_lines,
-        layout.roles,
-        rules_of(layout),
-        space.frames,
-        space.channel,
-        space.value,
-        space.aside,
-        space.long_numbers,
-        space.texts,
-        space.counts,
-    )
-
-
-@compiled
-def _parse(
+def parse_lists(
     text: Bytes,
     start: int,
     most_lines: int,
@@ -98,6 +65,25 @@ def _parse(
     texts: Whole,
     counts: Whole,
 ) -> int:
+    """Parse whole lines until the text, the lines asked for, or the space ends.
+
+    Args:
+        text: Lines, each with its line feed.
+        start: Where to begin.
+        most_lines: Stop after so many.
+        roles: What each column holds. Shape (columns,).
+        rules: How the lines are written, by ``space.rules_of``.
+        frames: See ``space.Space``, as the arrays after it; a frame is a line.
+        channel: The same.
+        value: The same.
+        aside: The same.
+        long_numbers: The same.
+        texts: The same.
+        counts: The same; set anew.
+
+    Returns:
+        Where the next line begins.
+    """
     counts[:] = 0
     classes = classes_of(rules)
     # Readings are counted by these braces elsewhere, so one that begins no reading is left to others.

@@ -32,26 +32,18 @@ COUNTS = 9
 SHORTEST_READING = 29
 
 
-class Layout(NamedTuple):
-    """How the lines are written.
+class Laps(NamedTuple):
+    """Laps that are none.
 
     Attributes:
-        roles: What each column holds. Shape (columns,).
-        delimiter: Byte between cells.
-        is_quoted: A cell may be in double quotes.
-        longest: Bytes of the longest line that is one.
-        lost_lap: The lap a unit sends when it lost count.
-        no_lap: What stands for it in the result.
-        unreadable_lap: What stands for an empty lap.
+        lost: What a unit sends when it lost count.
+        none: What stands for that in the result.
+        unreadable: What stands for an empty lap.
     """
 
-    roles: Bytes
-    delimiter: int
-    is_quoted: bool
-    longest: int
-    lost_lap: int
-    no_lap: int
-    unreadable_lap: int
+    lost: int
+    none: int
+    unreadable: int
 
 
 class Space(NamedTuple):
@@ -85,30 +77,18 @@ class Space(NamedTuple):
 DELIMITER, IS_QUOTED, LONGEST, LOST_LAP, NO_LAP, UNREADABLE_LAP, CHANNEL_COLUMN, VALUE_COLUMN = range(8)
 
 
-@compiled
-def rules_of(layout: Layout) -> Whole:
-    """Return what a layout says, as numbers."""
-    return np.array(
-        [
-            layout.delimiter,
-            np.int64(layout.is_quoted),
-            layout.longest,
-            layout.lost_lap,
-            layout.no_lap,
-            layout.unreadable_lap,
-            column_of(layout.roles, CHANNEL),
-            column_of(layout.roles, VALUE),
-        ]
-    )
+def rules_of(roles: Bytes, delimiter: str, *, is_quoted: bool, longest: int, laps: Laps) -> Whole:
+    """Return how lines are written, as the numbers that the readers of lines are given.
 
-
-@compiled
-def column_of(roles: Bytes, role: int) -> int:
-    """Return the column of a role, -1 if there is none."""
-    for column in range(len(roles)):
-        if roles[column] == role:
-            return column
-    return -1
+    Args:
+        roles: What each column holds. Shape (columns,).
+        delimiter: Character between cells.
+        is_quoted: A cell may be in double quotes.
+        longest: Bytes of the longest line that is one.
+        laps: How laps are told that are none.
+    """
+    columns = [int(np.append(np.flatnonzero(roles == role), -1)[0]) for role in (CHANNEL, VALUE)]
+    return np.array([ord(delimiter), is_quoted, longest, *laps, *columns], np.int64)
 
 
 @compiled
@@ -156,7 +136,7 @@ __all__ = [
     "VEHICLES",
     "Bytes",
     "Codes",
-    "Layout",
+    "Laps",
     "Real",
     "Space",
     "Whole",
