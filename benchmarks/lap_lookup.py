@@ -104,6 +104,8 @@ def _crossings(units: Iterable[str], lap_of_first: int) -> Iterable[dict[str, ob
 
 def _compare(catalog: Catalog, source: Path, lookups: int, rounds: int) -> None:
     laps = _laps_with_samples(catalog)
+    if not laps:
+        raise SystemExit("The race is shorter than two laps; 200 MB are enough for some.")
     turns = itertools.cycle(laps)
     four = list(_FOUR.values())
 
