@@ -2,7 +2,7 @@
 
 Here belong the exceptions that cross a module border. Every one names the file, row, key or setting it is about and
 gives the next step; none ever holds a secret. Not here: the translation of a library's own errors, which lives beside
-the call (``storage/s3_errors.py`` for boto3), and messages for people, which the command line prints from these.
+the call (``storage/s3/errors.py`` for boto3), and messages for people, which the command line prints from these.
 
 A *permanent* error comes back on every rerun until somebody changes the input, a setting or the code. A *transient*
 one may be gone on the next try. Dagster retries the second kind only.
@@ -98,6 +98,10 @@ class StoreUnavailableError(TransientError):
     """Throttled, timed out or unreachable: worth another try."""
 
 
+class StoreInterruptedError(StoreUnavailableError):
+    """Bytes broke off, stalled or were damaged on their way: worth another try at once."""
+
+
 __all__ = [
     "ApexError",
     "ConfigurationError",
@@ -112,6 +116,7 @@ __all__ = [
     "StoreCorruptionError",
     "StoreError",
     "StoreFullError",
+    "StoreInterruptedError",
     "StorePermissionError",
     "StoreUnavailableError",
     "TransientError",

@@ -6,10 +6,10 @@ the environment by itself. ``.env`` in the working directory is read too, and th
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from apex_pipeline.errors import ConfigurationError
 
@@ -94,6 +94,22 @@ class Settings(BaseSettings):
     s3_endpoint_url: str | None = Field(
         None, alias="S3_ENDPOINT_URL", description="Address of an S3-compatible store; unset means AWS."
     )
+    s3_object_acl: str | None = Field(
+        None,
+        alias="S3_OBJECT_ACL",
+        description="Access list for objects copied in, such as public-read; most buckets refuse any. Unset: private.",
+    )
+    s3_use_accelerate: Switch = Field(
+        False, alias="S3_USE_ACCELERATE", description="Send through AWS Transfer Acceleration, if the bucket has it."
+    )
+    secret_id: str | None = Field(
+        None,
+        alias="APEX_SECRET_ID",
+        description="Name of an AWS Secrets Manager secret that holds the access key and its secret.",
+    )
+    public_base_url: str | None = Field(
+        None, alias="PUBLIC_BASE_URL", description="Address under which the public part of the bucket is served (CDN)."
+    )
     allow_create_bucket: Switch = Field(
         False, alias="ALLOW_CREATE_BUCKET", description="Let a sync create a missing bucket. Never done silently."
     )
@@ -106,6 +122,20 @@ class Settings(BaseSettings):
         Path(".apex"),
         alias="APEX_STATE_DIR",
         description="Scratch of this machine: file fingerprints and temporary files. Safe to delete.",
+    )
+    cache_dir: Path | None = Field(
+        None,
+        alias="APEX_CACHE_DIR",
+        description="Keep what is read from S3 in this folder too; unset: nothing is kept.",
+    )
+    cache_size: ByteSize = Field(
+        5_000_000_000,
+        alias="APEX_CACHE_SIZE",
+        description="Most the cache may hold; the longest unused goes first.",
+        ge=0,
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", alias="APEX_LOG_FORMAT", description="How log lines are written: text, or json (one object per line)."
     )
     tracks_file: Path | None = Field(
         None, alias="APEX_TRACKS_FILE", description="YAML with further tracks, aliases and file-name patterns."
@@ -147,6 +177,17 @@ def environment_variables() -> dict[str, tuple[str, str]]:
     return variables
 
 
+def where_set() -> dict[str, str]:
+    """Return the variables that are set, each with the place that counts: ``environment``, or the path of ``.env``."""
+    in_file = DotEnvSettingsSource(Settings).env_vars
+    in_environment = EnvSettingsSource(Settings).env_vars
+    place = str(Path(str(Settings.model_config.get("env_file"))).absolute())
+    names = {name.lower(): name for name in [*environment_variables(), "AWS_DEFAULT_REGION"]}
+    found = {name: place for name, value in in_file.items() if value}
+    found |= {name: "environment" for name, value in in_environment.items() if value}
+    return {names[name]: where for name, where in sorted(found.items()) if name in names}
+
+
 def _variable_of(location: tuple[int | str, ...]) -> str:
     name = str(location[0])
     field = Settings.model_fields.get(name)
@@ -161,4 +202,4 @@ def _reason(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-__all__ = ["Settings", "environment_variables", "load_settings"]
+__all__ = ["Settings", "environment_variables", "load_settings", "where_set"]

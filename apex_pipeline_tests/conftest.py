@@ -1,14 +1,17 @@
-"""Fixtures that every test may ask for: the real files, and settings that read nothing from outside."""
+"""Fixtures that every test may ask for: the real files, servers, and settings that read nothing from outside."""
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from apex_pipeline_tests.servers.fault_proxy import fault_proxy
+from apex_pipeline_tests.servers.juicefs import old_bucket, old_server
 from apex_pipeline_tests.servers.seaweed import s3_bucket, s3_server
 
 # Fixtures for all: a test gets them by naming them.
-__all__ = ["s3_bucket", "s3_server"]
+__all__ = ["fault_proxy", "old_bucket", "old_server", "s3_bucket", "s3_server"]
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _NEXT_TO_PROJECT = _PROJECT.parent / "shared" / "data"
@@ -34,7 +37,24 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Start every test without the caller's settings, in an empty folder of its own."""
-    for name in list(os.environ):
-        if name.startswith(("APEX_", "AWS_", "S3_", "DAGSTER_")) or name in {"USE_S3_DATA", "ALLOW_CREATE_BUCKET"}:
-            monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses boto3 would make between two tries, none of which is waited for."""
+    pauses: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=pauses.append))
+    return pauses
+
+
+def forget_settings(patch: pytest.MonkeyPatch) -> None:
+    """Take away what the caller, or an earlier test in this process, has set."""
+    for name in list(os.environ):
+        if name.startswith(("APEX_", "AWS_", "S3_", "DAGSTER_")) or name in {
+            "USE_S3_DATA",
+            "ALLOW_CREATE_BUCKET",
+            "PUBLIC_BASE_URL",
+        }:
+            patch.delenv(name)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.settings import environment_variables, load_settings
+from apex_pipeline.settings import environment_variables, load_settings, where_set
 
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -105,8 +105,20 @@ def test_the_example_file_lists_exactly_the_variables_that_are_read_with_their_h
     assert example == {name: text for name, (_, text) in environment_variables().items()}
 
 
-@pytest.mark.req("A-008")
+@pytest.mark.req("A-008", "K-04")
 def test_the_example_file_copied_as_it_is_gives_the_defaults() -> None:
     defaults = load_settings()
     Path(".env").write_text((_PROJECT / ".env.example").read_text(encoding="utf-8"), encoding="utf-8")
     assert load_settings() == defaults
+
+
+@pytest.mark.req("A-121")
+def test_every_variable_that_is_set_is_told_with_the_place_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("S3_BUCKET_NAME=races\nAPEX_LAKE_DIR=lake\nAPEX_SECRET_ID=\nHOME=x\n", encoding="utf-8")
+    monkeypatch.setenv("APEX_LAKE_DIR", "other")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert where_set() == {
+        "APEX_LAKE_DIR": "environment",
+        "AWS_DEFAULT_REGION": "environment",
+        "S3_BUCKET_NAME": str(Path(".env").absolute()),
+    }

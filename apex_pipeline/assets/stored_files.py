@@ -9,11 +9,12 @@ from typing import Any
 
 import dagster as dg
 
-from apex_pipeline.lake.copy_source import CopyOutcome, copy_files_of
+from apex_pipeline.lake.copy_source import copy_files_of
 from apex_pipeline.lake.progress import current_progress
 from apex_pipeline.partitions import session_of_run, sessions
 from apex_pipeline.resources.failures import dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
+from apex_pipeline.session_key import SessionKey
 
 
 @dg.asset(
@@ -29,10 +30,7 @@ def stored_files(
 ) -> dg.MaterializeResult[Any]:
     """Copy what the lake does not hold yet of the session's files."""
     with dagster_failure():
-        key = session_of_run(context)
-        return _result(
-            copy_files_of(key, lake.open(), source.look(), source.identify, lake.fingerprints, current_progress())
-        )
+        return _copy(session_of_run(context), lake, source)
 
 
 @dg.asset(
@@ -44,12 +42,11 @@ def stored_files(
 def other_stored_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[Any]:
     """Copy what the lake does not hold yet of the files without a session."""
     with dagster_failure():
-        return _result(
-            copy_files_of(None, lake.open(), source.look(), source.identify, lake.fingerprints, current_progress())
-        )
+        return _copy(None, lake, source)
 
 
-def _result(outcome: CopyOutcome) -> dg.MaterializeResult[Any]:
+def _copy(key: SessionKey | None, lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[Any]:
+    outcome = copy_files_of(key, lake.open(), source.look(), source.identify, lake.fingerprints, current_progress())
     outcome.raise_failures()
     return dg.MaterializeResult(
         metadata={
@@ -57,6 +54,7 @@ def _result(outcome: CopyOutcome) -> dg.MaterializeResult[Any]:
             "unchanged": outcome.unchanged,
             "bytes": outcome.bytes,
             "files": dg.MetadataValue.md(_as_list(outcome.paths)),
+            **lake.traffic_facts(),
         },
         data_version=dg.DataVersion(outcome.content_version),
     )

@@ -60,6 +60,17 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
             self._store = open_store(load_settings(**self.model_dump()), for_writing=True)
         return self._store
 
+    def traffic_facts(self) -> dict[str, float | int]:
+        """Return what this run has asked of the bucket so far, as metadata; nothing where the lake is a folder."""
+        traffic = self.open().traffic
+        if not traffic.requests:
+            return {}
+        return {
+            "s3/requests": traffic.requests,
+            "s3/errors": traffic.errors,
+            "s3/avg_ms": round(traffic.average_ms, 1),
+        }
+
     @property
     def fingerprints(self) -> Fingerprints:
         """This machine's memory of file digests."""

@@ -1,6 +1,6 @@
 """The object store every other module talks to: one contract, two backends.
 
-Here belongs what both backends promise. Not here: how they keep the promise (``local.py``, ``s3.py``), which one is
+Here belongs what both backends promise. Not here: how they keep the promise (``local.py``, ``s3/``), which one is
 used (``opening.py``), and what is kept where (``layout.py``).
 
 The promises, tested by one suite over every backend:
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from apex_pipeline.progress import Progress
+from apex_pipeline.storage.traffic import Traffic
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,23 @@ class StoredObject:
     modified_utc: datetime
     tag: str
     sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class UnfinishedWrite:
+    """A write that was begun and neither finished nor taken back: a killed process leaves such things behind.
+
+    Attributes:
+        key: Where it was to go; ``None`` where the store does not say.
+        started_utc: When it was begun, aware.
+        mark: The store's own name for it (upload id, or name of the temporary file).
+        size: Bytes it takes already; ``None`` where the store does not say.
+    """
+
+    key: str | None
+    started_utc: datetime
+    mark: str
+    size: int | None = None
 
 
 class ObjectStore(ABC):
@@ -149,6 +167,27 @@ class ObjectStore(ABC):
         """Remove an object; removing one that is not there is no error."""
 
     @abstractmethod
+    def unfinished_writes(self) -> "list[UnfinishedWrite]":
+        """Return every write of this lake that was begun and not finished, those that still go on among them."""
+
+    @abstractmethod
+    def discard(self, write: UnfinishedWrite) -> None:
+        """Take an unfinished write back, with the space it takes; one that is gone is no error."""
+
+    @abstractmethod
+    def shared_url(self, key: str, expires_s: int) -> str:
+        """Return an address under which anyone can read the object for ``expires_s`` seconds; nothing is sent.
+
+        Raises:
+            ConfigurationError: The lake is a folder, which has no such addresses, or the time is not 1 s to 7 days.
+        """
+
+    @property
+    @abstractmethod
+    def traffic(self) -> Traffic:
+        """What this process has asked of the store so far; all zero for a folder."""
+
+    @abstractmethod
     def check_access(self) -> None:
         """Make sure the lake can be reached with the present configuration.
 
@@ -158,4 +197,4 @@ class ObjectStore(ABC):
         """
 
 
-__all__ = ["ObjectStore", "Progress", "StoredObject"]
+__all__ = ["ObjectStore", "Progress", "StoredObject", "UnfinishedWrite"]

@@ -4,6 +4,7 @@ Here belong the decision and the report. Which files, and under which keys, is d
 copied safely, by the store.
 """
 
+import posixpath
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,18 +18,22 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StoreFullError,
     StorePermissionError,
+    TransientError,
 )
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.keys import is_legal_key
 
 # As ``known_sha256``: the caller knows that no object has the key, or that what is there is out of date.
 NOT_STORED: Final = ""
 
 # Every further file would fail the same way.
 _STOPS_ALL = (StoreAuthError, StoreConfigError, StoreFullError, StorePermissionError)
-# Small files are waiting for answers most of the time; large ones share the transfer manager's connections anyway.
-_PARALLEL_FILES = 8
+# Small files are waiting for answers most of the time; large ones share the connection's senders anyway.
+_PARALLEL_FILES = 10
+# A listing tells of 1,000 objects what costs a question for each; of a few, in a folder of many thousands, it does not.
+_WORTH_A_LISTING = 5
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,13 @@ class CopiedFile:
         item: What was asked for.
         size: Bytes.
         sha256: Digest of the content.
+        tag: The store's version mark, where it was written now.
     """
 
     item: CopyItem
     size: int
     sha256: str
+    tag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,8 @@ def copy_files(
         fingerprints: Gives their digests.
         progress: Told about bytes sent, and about the size of an unchanged file at once; called from several threads.
     """
-    batch = _Batch(store, fingerprints, progress)
     wanted = list(items)
+    batch = _Batch(store, fingerprints, _not_stored(store, wanted), progress)
     with ThreadPoolExecutor(_PARALLEL_FILES, thread_name_prefix="copy") as pool:
         try:
             outcomes = list(pool.map(batch.copy, wanted))
@@ -137,12 +144,33 @@ def copy_files(
     )
 
 
+class _StoppedError(TransientError):
+    """This file was on its way when the batch was stopped by another."""
+
+
+def _not_stored(store: ObjectStore, items: list[CopyItem]) -> set[str]:
+    """Return the keys that are known not to be there: by the caller, or by one listing instead of many questions."""
+    known = {item.key for item in items if item.known_sha256 == NOT_STORED}
+    asked = {item.key for item in items if item.known_sha256 is None and is_legal_key(item.key)}
+    if len(asked) < _WORTH_A_LISTING:
+        return known
+    folder = posixpath.commonpath([key.rpartition("/")[0] for key in asked])
+    try:
+        there = {stored.key for stored in store.list(f"{folder}/" if folder else "")}
+    except ApexError:  # each file is told the same, in its place in the report
+        return known
+    return known | (asked - there)
+
+
 class _Batch:
     """What the copies of one call share."""
 
-    def __init__(self, store: ObjectStore, fingerprints: Fingerprints, progress: Progress | None) -> None:
+    def __init__(
+        self, store: ObjectStore, fingerprints: Fingerprints, not_stored: set[str], progress: Progress | None
+    ) -> None:
         self._store = store
         self._fingerprints = fingerprints
+        self._not_stored = not_stored
         self._progress = progress
         self.is_stopped = threading.Event()
 
@@ -152,19 +180,30 @@ class _Batch:
             return item, False
         try:
             return self._copy(item)
+        except _StoppedError:
+            return item, False
         except ApexError as error:
             if isinstance(error, _STOPS_ALL):
                 self.is_stopped.set()
             return FailedCopy(item, error), False
 
     def _copy(self, item: CopyItem) -> tuple[CopiedFile, bool]:
-        sha256, size = self._fingerprints.fingerprint_of(item.path)
+        if item.key in self._not_stored:  # it is hashed on its way
+            stored = self._store.write_file(item.key, item.path, progress=self._tell)
+            return CopiedFile(item, stored.size, stored.sha256 or "", stored.tag), True
+        sha256, size, _ = self._fingerprints.fingerprint_of(item.path)
         if self._stored_digest(item) == sha256:
-            if self._progress is not None:
-                self._progress(size)
+            self._tell(size)
             return CopiedFile(item, size, sha256), False
-        self._store.write_file(item.key, item.path, sha256=sha256, progress=self._progress)
-        return CopiedFile(item, size, sha256), True
+        stored = self._store.write_file(item.key, item.path, sha256=sha256, progress=self._tell)
+        return CopiedFile(item, size, sha256, stored.tag), True
+
+    def _tell(self, moved: int) -> None:
+        """Pass progress on; a large file that is on its way does not go on in a batch that was stopped."""
+        if self.is_stopped.is_set():
+            raise _StoppedError("The copying was stopped.", "Run it again: it goes on where it was.")
+        if self._progress is not None:
+            self._progress(moved)
 
     def _stored_digest(self, item: CopyItem) -> str | None:
         if item.known_sha256 is not None:

@@ -1,7 +1,7 @@
 """What the operating system says about a disk, as this project's errors: one table.
 
 Here belongs the translation of ``OSError`` for the lake and for scratch space. Not here: errors of files somebody wants
-to copy *into* the lake (``hashing.py``), and errors of S3 (``s3_errors.py``).
+to copy *into* the lake (``hashing.py``), and errors of S3 (``s3/errors.py``).
 """
 
 import errno

@@ -1,8 +1,8 @@
 """Digests of local files, remembered, so that an unchanged tree need not be read again.
 
 Here belong the cache and the rule when it may be trusted. A file is taken for unchanged while its absolute path, size,
-time of modification in nanoseconds and inode are the same. The cache is a help and never a truth: lost, damaged or not
-writable, it only costs time.
+time of modification in nanoseconds, inode and ctime are the same (an edit whose time was set back has another ctime).
+The cache is a help and never a truth: lost, damaged or not writable, it only costs time.
 """
 
 import logging
@@ -12,11 +12,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from apex_pipeline.progress import Progress
+from apex_pipeline.storage.block_sums import BlockSummer, BlockSums, parse_sums
 from apex_pipeline.storage.hashing import BLOCK_BYTES, FileMark, HashingReader
 
 _LOG = logging.getLogger(__name__)
@@ -28,15 +30,18 @@ _SETTLED_NS = 2_000_000_000
 # How long one process waits for another that is writing the cache.
 _BUSY_S = 5.0
 
-_TABLE = """CREATE TABLE IF NOT EXISTS fingerprints (
-    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, sha256 TEXT) WITHOUT ROWID"""
+# The name has changed with the columns: a cache of an older version is left alone.
+_TABLE = """CREATE TABLE IF NOT EXISTS fingerprints_2 (
+    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, ctime_ns INTEGER, sha256 TEXT, sums TEXT)
+    WITHOUT ROWID"""
 
 
 class Fingerprint(NamedTuple):
-    """Digest and size of a file's content, of the same moment."""
+    """Digest, size and block sums of a file's content, of the same moment."""
 
     sha256: str
     size: int
+    sums: BlockSums
 
 
 class Fingerprints:
@@ -57,10 +62,12 @@ class Fingerprints:
 
     def sha256_of(self, path: Path, progress: Progress | None = None) -> str:
         """Return the digest of a file; arguments and errors as for :meth:`fingerprint_of`."""
-        return self.fingerprint_of(path, progress).sha256
+        with HashingReader(path) as reader:
+            known = self.known(path, reader.mark)
+        return known or self.fingerprint_of(path, progress).sha256
 
     def fingerprint_of(self, path: Path, progress: Progress | None = None) -> Fingerprint:
-        """Return digest and size of a file, read only if its mark is not known.
+        """Return what identifies a file's content, read only if its mark is not known.
 
         Args:
             path: The file.
@@ -71,30 +78,53 @@ class Fingerprints:
             SourceError: It cannot be read.
         """
         with HashingReader(path) as reader:
-            known = self.known(path, reader.mark)
-            if known is not None:
-                return Fingerprint(known, reader.mark.size)
-            is_settled = self._now_ns() - reader.mark.mtime_ns >= _SETTLED_NS
-            while block := reader.read(BLOCK_BYTES):
-                if progress is not None:
-                    progress(len(block))
-            if is_settled:
-                self.remember(path, reader.mark, reader.sha256)
-            return Fingerprint(reader.sha256, reader.mark.size)
+            mark = reader.mark
+            row = self._row(path, mark)
+            sums = None if row is None else parse_sums(row[1], mark.size)
+            if row is not None and sums is not None:
+                return Fingerprint(row[0], mark.size, sums)
+            opened_ns = self._now_ns()
+            sums = _sums_of(reader, progress)
+        fingerprint = Fingerprint(reader.sha256, mark.size, sums)
+        self.learn(path, mark, opened_ns, fingerprint.sha256, fingerprint.sums)
+        return fingerprint
+
+    def learn(self, path: Path, mark: FileMark, opened_ns: int, sha256: str, sums: BlockSums | None) -> None:
+        """Remember what somebody found who has read a file whole, unless it was edited too shortly before that.
+
+        Args:
+            path: The file.
+            mark: Its state, the same before and after the reading.
+            opened_ns: When the reading began.
+            sha256: Digest of its content.
+            sums: Block sums of its content, where they were made.
+        """
+        if opened_ns - mark.mtime_ns >= _SETTLED_NS:
+            self._note(path, mark, sha256, None if sums is None else sums.to_text())
 
     def known(self, path: Path, mark: FileMark) -> str | None:
         """Return the remembered digest of a file in the state ``mark``, without reading it."""
-        query = "SELECT sha256 FROM fingerprints WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?"
-        row = self._run(query, (_name(path), *_stored(mark)))
-        return None if row is None else str(row[0])
+        row = self._row(path, mark)
+        return None if row is None else row[0]
 
     def remember(self, path: Path, mark: FileMark, sha256: str) -> None:
         """Take the word of the one who has just written ``path``.
 
         Only for files that are never edited in place: each new content must be a new file put in place of the old one
-        and remembered again, which is why no time to settle is needed.
+        and remembered again, which is why no time to settle is needed. The rename that puts it there changes its
+        ctime, which therefore does not count.
         """
-        self._run("INSERT OR REPLACE INTO fingerprints VALUES (?, ?, ?, ?, ?)", (_name(path), *_stored(mark), sha256))
+        self._note(path, mark._replace(ctime_ns=None), sha256, None)
+
+    def _row(self, path: Path, mark: FileMark) -> tuple[str, str | None] | None:
+        query = """SELECT sha256, sums FROM fingerprints_2 WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?
+            AND (ctime_ns IS NULL OR ctime_ns = ?)"""
+        row = self._run(query, (_name(path), *_stored(mark)))
+        return None if row is None else (str(row[0]), None if row[1] is None else str(row[1]))
+
+    def _note(self, path: Path, mark: FileMark, sha256: str, sums: str | None) -> None:
+        values = (_name(path), *_stored(mark), sha256, sums)
+        self._run("INSERT OR REPLACE INTO fingerprints_2 VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def _run(self, statement: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
         with self._lock:
@@ -137,6 +167,26 @@ class Fingerprints:
         return connection
 
 
+def _sums_of(reader: HashingReader, progress: Progress | None) -> BlockSums:
+    """Read a file to its end and return its sums; a large one's are made beside its digest, in another thread."""
+    summer = BlockSummer(reader.mark.size)
+    if reader.mark.size <= BLOCK_BYTES:
+        content = reader.read()
+        summer.update(content)
+        if progress is not None:
+            progress(len(content))
+        return summer.sums
+    pending: Future[None] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="block-sums") as beside:
+        while block := reader.read(BLOCK_BYTES):
+            if pending is not None:
+                pending.result()
+            pending = beside.submit(summer.update, block)
+            if progress is not None:
+                progress(len(block))
+    return summer.sums
+
+
 def _open(database: Path | None) -> sqlite3.Connection:
     if database is None:
         connection = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
@@ -166,9 +216,10 @@ def _name(path: Path) -> bytes:
     return os.fsencode(os.path.abspath(path))  # noqa: PTH100  -- Path.absolute() keeps "..", resolve() costs a look-up per folder
 
 
-def _stored(mark: FileMark) -> tuple[int, int, int]:
+def _stored(mark: FileMark) -> tuple[int, int, int, int | None]:
     """Return the mark as SQLite can hold it: inodes may use all 64 bits, SQLite's integers have a sign."""
-    return mark.size, mark.mtime_ns, mark.inode - (1 << 64) if mark.inode >= 1 << 63 else mark.inode
+    inode = mark.inode - (1 << 64) if mark.inode >= 1 << 63 else mark.inode
+    return mark.size, mark.mtime_ns, inode, mark.ctime_ns
 
 
 __all__ = ["Fingerprint", "Fingerprints"]

@@ -19,13 +19,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from apex_pipeline.errors import ObjectMissingError, StoreConfigError, StoreCorruptionError, VanishedFileError
+from apex_pipeline.errors import (
+    ConfigurationError,
+    ObjectMissingError,
+    StoreConfigError,
+    StoreCorruptionError,
+    VanishedFileError,
+)
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.contract import ObjectStore, StoredObject, UnfinishedWrite
 from apex_pipeline.storage.disk_errors import disk_errors, translate_disk_error
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader, mark_of
 from apex_pipeline.storage.keys import INCOMING, HostileKeyError, check_key, check_prefix, is_legal_key
+from apex_pipeline.storage.traffic import Traffic
 
 _LOG = logging.getLogger(__name__)
 
@@ -168,12 +175,14 @@ class LocalStore(ObjectStore):
         """Copy the file, hashing it on the way; it is on the disk when this returns."""
 
         def write(file: BinaryIO) -> str:
+            opened_ns = time.time_ns()
             with HashingReader(path, sha256) as source:
                 while block := source.read(BLOCK_BYTES):
                     file.write(block)
                     if progress is not None:
                         progress(len(block))
-                return source.sha256
+            self._fingerprints.learn(path, source.mark, opened_ns, source.sha256, None)
+            return source.sha256
 
         return self._replace(key, write)
 
@@ -191,6 +200,37 @@ class LocalStore(ObjectStore):
             if path.is_file():  # a folder is no object
                 path.unlink(missing_ok=True)
                 _force_to_disk(path.parent)
+
+    def unfinished_writes(self) -> "list[UnfinishedWrite]":
+        """Return the files in the folder of unfinished writes."""
+        incoming = self._root / INCOMING
+        with disk_errors(f"Listing {incoming}"):
+            found = sorted(incoming.iterdir()) if incoming.is_dir() else []
+            return [_describe_unfinished(path) for path in found if path.is_file()]
+
+    def discard(self, write: UnfinishedWrite) -> None:
+        """Remove the unfinished file."""
+        path = self._path_below_incoming(write.mark)
+        with disk_errors(f"Removing {path}"):
+            path.unlink(missing_ok=True)
+
+    def shared_url(self, key: str, expires_s: int) -> str:
+        """Refuse: only a bucket has addresses that anyone can read for a time."""
+        del expires_s
+        raise ConfigurationError(
+            f"{self.uri_of(key)} is a file on this machine, which has no address to share.",
+            "Share the file itself, or keep the lake in S3 (USE_S3_DATA=true).",
+        )
+
+    @property
+    def traffic(self) -> Traffic:
+        """Nothing is sent anywhere."""
+        return Traffic()
+
+    def _path_below_incoming(self, name: str) -> Path:
+        if not name or Path(name).name != name:
+            raise HostileKeyError(f"{name!r} is no unfinished file.", "Take one that unfinished_writes() returned.")
+        return self._root / INCOMING / name
 
     def _replace(self, key: str, write: Callable[[BinaryIO], str]) -> StoredObject:
         """Put what ``write`` writes (returning its digest) under ``key``, whole or not at all."""
@@ -244,6 +284,11 @@ def _describe(key: str, status: os.stat_result, sha256: str | None) -> StoredObj
         tag=f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}",
         sha256=sha256,
     )
+
+
+def _describe_unfinished(path: Path) -> UnfinishedWrite:
+    status = path.stat()
+    return UnfinishedWrite(None, datetime.fromtimestamp(status.st_mtime, UTC), path.name, status.st_size)
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

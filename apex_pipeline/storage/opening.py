@@ -5,12 +5,16 @@ of a second; nothing is sent before the store is used.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
+
+if TYPE_CHECKING:  # it imports boto3
+    from apex_pipeline.storage.s3.client import S3Connection
 
 _S3_SCHEME = "s3://"
 
@@ -64,29 +68,56 @@ def open_store_at(uri: str, settings: Settings) -> ObjectStore:
     raise ConfigurationError(f"{uri!r} is not the address of a lake.", "Give s3://bucket/prefix or a folder.")
 
 
-def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool) -> ObjectStore:
-    from apex_pipeline.storage.s3 import S3Store  # noqa: PLC0415  -- see above: boto3 only where it is used
-    from apex_pipeline.storage.s3_client import S3Connection  # noqa: PLC0415  -- as above
+def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connection":
+    """Return how to reach a bucket; nothing is made, looked up or sent before its first use.
+
+    Args:
+        settings: Credentials, region and endpoint.
+        bucket: Name of the bucket; the settings' own without it.
+
+    Raises:
+        ConfigurationError: Only one half of the credentials is set.
+    """
+    from apex_pipeline.storage.s3.client import S3Connection  # noqa: PLC0415  -- boto3 only where it is used
+    from apex_pipeline.storage.s3.secrets import AccessKey, StoredAccessKey  # noqa: PLC0415  -- as above
 
     secret, token = settings.aws_secret_access_key, settings.aws_session_token
     if (settings.aws_access_key_id is None) != (secret is None):
         missing = "AWS_SECRET_ACCESS_KEY" if secret is None else "AWS_ACCESS_KEY_ID"
         raise ConfigurationError(f"{missing} is not set, but its other half is.", "Set both, or neither.")
-    connection = S3Connection(
-        bucket=bucket,
+    own_key = (
+        None
+        if settings.aws_access_key_id is None or secret is None
+        else AccessKey(
+            settings.aws_access_key_id, secret.get_secret_value(), None if token is None else token.get_secret_value()
+        )
+    )
+    # A secret that is named wins: keys set beside it are what Secrets Manager is asked with.
+    stored = None if settings.secret_id is None else StoredAccessKey(settings.secret_id, settings.aws_region, own_key)
+    return S3Connection(
+        bucket=bucket or settings.bucket,
         region=settings.aws_region,
         endpoint_url=settings.s3_endpoint_url,
-        access_key_id=settings.aws_access_key_id,
-        secret_access_key=None if secret is None else secret.get_secret_value(),
-        session_token=None if token is None or secret is None else token.get_secret_value(),
+        access_key_id=None if own_key is None else own_key.key_id,
+        secret_access_key=None if own_key is None else own_key.secret,
+        session_token=None if own_key is None else own_key.token,
+        stored_key=stored,
+        use_accelerate=settings.s3_use_accelerate,
     )
+
+
+def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool) -> ObjectStore:
+    from apex_pipeline.storage.s3.store import S3Store  # noqa: PLC0415  -- see above: boto3 only where it is used
+
     return S3Store(
-        connection,
+        s3_connection(settings, bucket),
         prefix,
         open_fingerprints(settings),
-        scratch=settings.state_dir.absolute() / "downloads",
+        state=settings.state_dir.absolute(),
+        acl=settings.s3_object_acl,
         may_create_bucket=for_writing and settings.allow_create_bucket,
+        takes_back=for_writing,
     )
 
 
-__all__ = ["fingerprints_path", "open_fingerprints", "open_store", "open_store_at"]
+__all__ = ["fingerprints_path", "open_fingerprints", "open_store", "open_store_at", "s3_connection"]

@@ -1,9 +1,13 @@
-"""A small published race for the tests of this folder."""
+"""A small published race for the tests of this folder, and an empty lake with its loader."""
+
+from pathlib import Path
 
 import pytest
 
 from apex_pipeline.catalog import Catalog
+from apex_pipeline_tests.catalog.loaders.bench import Bench, local_bench, s3_bench
 from apex_pipeline_tests.catalog.race_lake import Race, local_store, publish_race
+from apex_pipeline_tests.storage.s3.bench import connect
 
 
 @pytest.fixture(scope="package")
@@ -15,3 +19,11 @@ def race(tmp_path_factory: pytest.TempPathFactory) -> Race:
 @pytest.fixture
 def catalog(race: Race) -> Catalog:
     return race.catalog
+
+
+@pytest.fixture(params=["local", "s3"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    """An empty lake in a folder, and one in a bucket."""
+    if request.param == "local":
+        return local_bench(tmp_path)
+    return s3_bench(connect(request.getfixturevalue("s3_bucket")), tmp_path)

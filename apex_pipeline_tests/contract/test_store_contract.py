@@ -1,9 +1,11 @@
-"""What every object store promises, tested over a local folder and over a real S3 server."""
+"""What every object store promises, tested over a local folder, a real S3 server, and an S3 server of the old kind.
+
+Here belong promises that every store keeps; what one kind of server is known not to be able to do is a field of its
+bench. Not here: how a store behaves while the network fails (``storage/test_faults_*.py``).
+"""
 
 import hashlib
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.errors import (
+    ApexError,
     ObjectMissingError,
     SourceError,
     StoreConfigError,
@@ -23,14 +26,9 @@ from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.keys import HostileKeyError
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline.storage.s3 import S3Store
-from apex_pipeline.storage.s3_client import S3Connection
-from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.contract.benches import CONTENT, LARGE, Bench, write_source
 
-_CONTENT = b"lap,time\n1,97.428\n"
-_DIGEST = hashlib.sha256(_CONTENT).hexdigest()
-# Larger than one part of a multipart upload, and no multiple of it.
-_LARGE = np.random.default_rng(7).bytes(17_000_003)
+_DIGEST = hashlib.sha256(CONTENT).hexdigest()
 _HOSTILE = [
     "",
     "/etc/passwd",
@@ -58,6 +56,7 @@ _OPERATIONS: dict[str, Callable[[ObjectStore, str], object]] = {
     "copy from": lambda store, key: store.copy(key, "data/x.csv"),
     "copy to": lambda store, key: store.copy("data/x.csv", key),
     "delete": lambda store, key: store.delete(key),
+    "shared_url": lambda store, key: store.shared_url(key, 60),
     "uri_of": lambda store, key: store.uri_of(key),
 }
 _ODD_BUT_LEGAL = [
@@ -73,79 +72,18 @@ _ODD_BUT_LEGAL = [
 ]
 
 
-@dataclass(frozen=True)
-class Bench:
-    """A store under test, with a way past it to damage what it holds."""
-
-    store: ObjectStore
-    damage: Callable[[str], None]
-    visible: Callable[[], list[str]]
-
-
-def _local_bench(tmp_path: Path) -> Bench:
-    root = tmp_path / "lake"
-    store = LocalStore(root, Fingerprints())
-    store.prepare_for_writing()
-
-    def damage(key: str) -> None:
-        path = root / key
-        before = path.stat()
-        content = bytearray(path.read_bytes())
-        content[0] ^= 1
-        path.write_bytes(content)
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-    def visible() -> list[str]:
-        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-
-    return Bench(store, damage, visible)
-
-
-def _s3_bench(bucket: S3Bucket, tmp_path: Path) -> Bench:
-    server = bucket.server
-    connection = S3Connection(bucket.name, "us-east-1", server.endpoint, server.access_key_id, server.secret_access_key)
-    store = S3Store(connection, "lakes/one", Fingerprints(), scratch=tmp_path / "scratch", sleep=lambda _: None)
-
-    def damage(key: str) -> None:
-        full = f"lakes/one/{key}"
-        content = bytearray(bucket.client.get_object(Bucket=bucket.name, Key=full)["Body"].read())
-        metadata = bucket.client.head_object(Bucket=bucket.name, Key=full)["Metadata"]
-        content[0] ^= 1
-        bucket.client.put_object(Bucket=bucket.name, Key=full, Body=bytes(content), Metadata=metadata)
-
-    return Bench(store, damage, lambda: [key.removeprefix("lakes/one/") for key in bucket.object_keys()])
-
-
-@pytest.fixture(params=["local", "s3"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    if request.param == "local":
-        return _local_bench(tmp_path)
-    return _s3_bench(request.getfixturevalue("s3_bucket"), tmp_path)
-
-
-@pytest.fixture
-def store(bench: Bench) -> ObjectStore:
-    return bench.store
-
-
-def _file(folder: Path, content: bytes = _CONTENT) -> Path:
-    path = folder / "source.csv"
-    path.write_bytes(content)
-    return path
-
-
 def test_what_was_written_is_read_back(store: ObjectStore) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
-    written = store.write_bytes("data/x.csv", _CONTENT)
-    assert store.read_bytes("data/x.csv") == _CONTENT
-    assert (written.key, written.size, written.sha256) == ("data/x.csv", len(_CONTENT), _DIGEST)
+    written = store.write_bytes("data/x.csv", CONTENT)
+    assert store.read_bytes("data/x.csv") == CONTENT
+    assert (written.key, written.size, written.sha256) == ("data/x.csv", len(CONTENT), _DIGEST)
     assert before <= written.modified_utc <= datetime.now(UTC) + timedelta(seconds=2)
     assert store.head("data/x.csv") == written
 
 
 def test_an_empty_object_is_an_object(store: ObjectStore, tmp_path: Path) -> None:
     store.write_bytes("data/empty.csv", b"")
-    written = store.write_file("data/empty_file.csv", _file(tmp_path, b""))
+    written = store.write_file("data/empty_file.csv", write_source(tmp_path, b""))
     assert written.sha256 == hashlib.sha256(b"").hexdigest()
     assert store.read_bytes("data/empty_file.csv") == store.read_start("data/empty.csv", 100) == b""
     with store.open_random("data/empty.csv") as file:
@@ -156,43 +94,43 @@ def test_an_empty_object_is_an_object(store: ObjectStore, tmp_path: Path) -> Non
 
 def test_a_file_is_copied_in_with_its_digest(store: ObjectStore, tmp_path: Path) -> None:
     moved: list[int] = []
-    written = store.write_file("data/large.bin", _file(tmp_path, _LARGE), progress=moved.append)
-    assert written.sha256 == hashlib.sha256(_LARGE).hexdigest()
-    assert written.size == sum(moved) == len(_LARGE)
+    written = store.write_file("data/large.bin", write_source(tmp_path, LARGE), progress=moved.append)
+    assert written.sha256 == hashlib.sha256(LARGE).hexdigest()
+    assert written.size == sum(moved) == len(LARGE)
     with store.open_local("data/large.bin") as path:
-        assert path.read_bytes() == _LARGE
+        assert path.read_bytes() == LARGE
         assert path.name == "large.bin"
 
 
 def test_a_large_object_is_read_front_to_back(store: ObjectStore, tmp_path: Path) -> None:
-    store.write_file("data/large.bin", _file(tmp_path, _LARGE))
+    store.write_file("data/large.bin", write_source(tmp_path, LARGE))
     buffer = bytearray(5_000_000)
     read = bytearray()
     with store.open_stream("data/large.bin") as stream:
         while got := stream.readinto(buffer):  # type: ignore[attr-defined]  # every binary stream has it
             read += memoryview(buffer)[:got]
-    assert bytes(read) == _LARGE
+    assert bytes(read) == LARGE
 
 
 def test_a_download_is_removed_afterwards(store: ObjectStore, tmp_path: Path) -> None:
-    store.write_bytes("data/x.csv", _CONTENT)
+    store.write_bytes("data/x.csv", CONTENT)
     with store.open_local("data/x.csv") as path:
-        assert path.read_bytes() == _CONTENT
+        assert path.read_bytes() == CONTENT
     assert isinstance(store, LocalStore) or not path.exists()
 
 
 def test_a_write_replaces_what_was_there(store: ObjectStore) -> None:
     first = store.write_bytes("data/x.csv", b"old")
-    second = store.write_bytes("data/x.csv", _CONTENT)
-    assert store.read_bytes("data/x.csv") == _CONTENT
+    second = store.write_bytes("data/x.csv", CONTENT)
+    assert store.read_bytes("data/x.csv") == CONTENT
     assert first.tag != second.tag
 
 
-@pytest.mark.parametrize("size", [100, len(_LARGE)])
+@pytest.mark.parametrize("size", [100, len(LARGE)])
 def test_a_file_that_is_not_what_was_announced_leaves_the_old_object(bench: Bench, tmp_path: Path, size: int) -> None:
     bench.store.write_bytes("data/x.csv", b"old")
     with pytest.raises(VanishedFileError):
-        bench.store.write_file("data/x.csv", _file(tmp_path, _LARGE[:size]), sha256=_DIGEST)
+        bench.store.write_file("data/x.csv", write_source(tmp_path, LARGE[:size]), sha256=_DIGEST)
     assert bench.store.read_bytes("data/x.csv") == b"old"
     assert bench.visible() == ["data/x.csv"]
 
@@ -225,29 +163,33 @@ def test_a_missing_object_is_said_so(store: ObjectStore) -> None:
 
 
 def test_a_folder_is_no_object(store: ObjectStore) -> None:
-    store.write_bytes("data/sebring/x.csv", _CONTENT)
+    store.write_bytes("data/sebring/x.csv", CONTENT)
     assert store.head("data/sebring") is None
     assert store.head("data/sebring/x.csv/below") is None
     with pytest.raises(ObjectMissingError):
         store.read_bytes("data/sebring")
     store.delete("data/sebring")
-    assert store.read_bytes("data/sebring/x.csv") == _CONTENT
+    assert store.read_bytes("data/sebring/x.csv") == CONTENT
+
+
+def test_an_object_below_another_one_s_name_is_kept_or_refused_and_takes_nothing_away(
+    bench: Bench, no_pauses: list[float]
+) -> None:
+    bench.store.write_bytes("data/d", b"first")
+    if bench.names_are_files:
+        with pytest.raises(ApexError, match=r"data/d/e"):
+            bench.store.write_bytes("data/d/e", CONTENT)
+    else:
+        bench.store.write_bytes("data/d/e", CONTENT)
+        assert bench.store.read_bytes("data/d/e") == CONTENT
+    assert bench.store.read_bytes("data/d") == b"first"
 
 
 def test_damage_is_noticed(bench: Bench) -> None:
-    bench.store.write_bytes("data/x.csv", _CONTENT)
+    bench.store.write_bytes("data/x.csv", CONTENT)
     bench.damage("data/x.csv")
     with pytest.raises(StoreCorruptionError, match=r"data/x\.csv is damaged"):
         bench.store.read_bytes("data/x.csv")
-
-
-@pytest.fixture(params=["local", "s3"])
-def untouched(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    """A store for refusals that come before anything is sent: neither the folder nor the server exists."""
-    _file(tmp_path)
-    if request.param == "local":
-        return LocalStore(tmp_path / "none", Fingerprints())
-    return S3Store(S3Connection("bucket", "us-east-1", "http://127.0.0.1:1", "k", "s"), "", Fingerprints())
 
 
 @pytest.mark.parametrize("key", _HOSTILE)
@@ -265,10 +207,10 @@ def test_a_hostile_prefix_is_not_listed(untouched: ObjectStore, prefix: str) -> 
 
 @pytest.mark.parametrize("key", _ODD_BUT_LEGAL)
 def test_an_odd_but_legal_key_is_kept_as_it_is(bench: Bench, key: str) -> None:
-    bench.store.write_bytes(key, _CONTENT)
+    bench.store.write_bytes(key, CONTENT)
     bench.store.copy(key, f"copy/{key}")
     assert [stored.key for stored in bench.store.list()] == sorted([f"copy/{key}", key])
-    assert bench.store.read_bytes(f"copy/{key}") == _CONTENT
+    assert bench.store.read_bytes(f"copy/{key}") == CONTENT
 
 
 def test_a_listing_is_complete_and_sorted_by_key(store: ObjectStore) -> None:
@@ -288,14 +230,14 @@ def test_a_listing_is_complete_and_sorted_by_key(store: ObjectStore) -> None:
 
 
 def test_a_copy_carries_content_and_digest(store: ObjectStore) -> None:
-    store.write_bytes("tables/x.parquet", _CONTENT)
+    store.write_bytes("tables/x.parquet", CONTENT)
     copied = store.copy("tables/x.parquet", "history/x.parquet")
     assert copied.sha256 == _DIGEST
-    assert store.read_bytes("history/x.parquet") == store.read_bytes("tables/x.parquet") == _CONTENT
+    assert store.read_bytes("history/x.parquet") == store.read_bytes("tables/x.parquet") == CONTENT
 
 
 def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(store: ObjectStore) -> None:
-    store.write_bytes("data/x.csv", _CONTENT)
+    store.write_bytes("data/x.csv", CONTENT)
     store.delete("data/x.csv")
     store.delete("data/x.csv")
     assert store.head("data/x.csv") is None
@@ -303,9 +245,9 @@ def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(store: ObjectSt
 
 
 def test_the_start_is_read_alone(store: ObjectStore) -> None:
-    store.write_bytes("data/x.csv", _CONTENT)
-    assert store.read_start("data/x.csv", 3) == _CONTENT[:3]
-    assert store.read_start("data/x.csv", 1000) == _CONTENT
+    store.write_bytes("data/x.csv", CONTENT)
+    assert store.read_start("data/x.csv", 3) == CONTENT[:3]
+    assert store.read_start("data/x.csv", 1000) == CONTENT
 
 
 def test_a_parquet_reader_takes_one_row_group(store: ObjectStore, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.opening import open_store
 from apex_pipeline.sync import Event, SyncOutcome, sync
-from apex_pipeline_tests.servers.seaweed import S3Server
+from apex_pipeline_tests.servers.s3_server import S3Server
 
 
 def ignore(_event: Event) -> None:

@@ -10,8 +10,6 @@ from apex_pipeline.demo import AnswerSheet
 from apex_pipeline.demo.answers import FaultKind, PlantedFault, SessionAnswer
 from apex_pipeline_tests.e2e.conftest import SyncedLake
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 
 def _lap(lake: SyncedLake, fault: PlantedFault, step: int = 0) -> pd.Series:
     laps = lake.catalog.laps(fault.track, fault.session)

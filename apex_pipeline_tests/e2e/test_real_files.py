@@ -11,9 +11,7 @@ from apex_pipeline.storage.layout import table_key
 from apex_pipeline.storage.opening import open_store
 from apex_pipeline.sync import sync
 from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore, settings_in
-from apex_pipeline_tests.servers.seaweed import S3Server
-
-pytestmark = pytest.mark.xdist_group("real")
+from apex_pipeline_tests.servers.s3_server import S3Server
 
 _TRACKS = [
     "barber_motorsports_park",
@@ -37,6 +35,7 @@ def lake_with_telemetry(lake: SyncedLake, real_data: Path) -> SyncedLake:
     return SyncedLake(settings, sync(settings, ignore))
 
 
+@pytest.mark.req("A-158")
 def test_nine_sessions_of_five_tracks_are_found_and_no_other(lake: SyncedLake) -> None:
     assert lake.outcome.exit_code == 0
     assert list(lake.catalog.tracks()["track"]) == _TRACKS

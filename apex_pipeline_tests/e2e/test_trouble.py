@@ -21,8 +21,6 @@ from apex_pipeline.storage.opening import open_store
 from apex_pipeline.sync import Event, SyncOutcome, sync
 from apex_pipeline_tests.e2e.conftest import ignore, settings_in
 
-pytestmark = pytest.mark.xdist_group("trouble")
-
 _RACE = "Mesa Verde Raceway/Race {n}"
 _R1 = SessionKey("mesa_verde_raceway", "R1")
 _R2 = SessionKey("mesa_verde_raceway", "R2")

@@ -16,9 +16,9 @@ from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.servers.s3_server import S3Bucket
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import KEY, NAME, csv_bytes, reading, write_file
-from apex_pipeline_tests.storage.s3_bench import connect, store_of
+from apex_pipeline_tests.storage.s3.bench import connect, store_of
 
 CONTENT = csv_bytes([reading(second / 25, value=str(second)) for second in range(3_000)])
 

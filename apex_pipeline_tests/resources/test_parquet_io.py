@@ -21,7 +21,7 @@ from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.layout import history_key, table_key
 from apex_pipeline_tests.lake.tables import laps_of
-from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 _R1 = SessionKey("spa", "R1")
 _R2 = SessionKey("spa", "R2")

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from apex_pipeline.storage.s3 import S3Store
-from apex_pipeline.storage.s3_client import S3Connection
-from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.storage.s3_bench import connect, store_of
+from apex_pipeline.storage.s3.client import S3Connection
+from apex_pipeline.storage.s3.store import S3Store
+from apex_pipeline_tests.servers.fault_proxy import FaultProxy
+from apex_pipeline_tests.servers.s3_server import S3Bucket
+from apex_pipeline_tests.storage.s3.bench import connect, store_of
+from apex_pipeline_tests.storage.s3.fault_bench import FaultBench
 
 
 @pytest.fixture
@@ -30,3 +32,8 @@ def requests(connection: S3Connection) -> list[tuple[str, dict[str, Any]]]:
 
     connection.client.meta.events.register("before-call.s3", note)
     return sent
+
+
+@pytest.fixture
+def fault_bench(fault_proxy: FaultProxy, s3_bucket: S3Bucket, no_pauses: list[float]) -> FaultBench:
+    return FaultBench(fault_proxy, s3_bucket)

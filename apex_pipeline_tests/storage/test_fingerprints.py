@@ -14,6 +14,7 @@ import pytest
 
 from apex_pipeline.errors import VanishedFileError
 from apex_pipeline.storage import fingerprints as module
+from apex_pipeline.storage.block_sums import sums_of
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.hashing import FileMark, mark_of
 
@@ -63,7 +64,24 @@ def test_a_changed_file_is_read_again(file: Path, change: str) -> None:
     file.write_bytes(new)
     if change != "mtime":
         os.utime(file, ns=(before.st_mtime_ns, before.st_mtime_ns))
-    assert fingerprints.fingerprint_of(file) == (hashlib.sha256(new).hexdigest(), len(new))
+    assert fingerprints.fingerprint_of(file) == (hashlib.sha256(new).hexdigest(), len(new), sums_of(new))
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_block_sums_are_remembered_with_the_digest(file: Path, database: Path, *, is_kept: bool) -> None:
+    fingerprints = _open(database if is_kept else None)
+    first = fingerprints.fingerprint_of(file)
+    moved: list[int] = []
+    again = (_open(database) if is_kept else fingerprints).fingerprint_of(file, progress=moved.append)
+    assert first == again == (_DIGEST, len(_CONTENT), sums_of(_CONTENT))
+    assert not moved
+
+
+def test_block_sums_of_a_file_known_by_its_digest_alone_are_made_when_they_are_asked_for(file: Path) -> None:
+    fingerprints = _open(None)
+    fingerprints.remember(file, mark_of(file.stat()), "taken on trust")
+    assert fingerprints.sha256_of(file) == "taken on trust"
+    assert fingerprints.fingerprint_of(file) == (_DIGEST, len(_CONTENT), sums_of(_CONTENT))
 
 
 @pytest.mark.parametrize(("age_ns", "is_kept"), [(0, False), (1_999_999_999, False), (2_000_000_000, True)])

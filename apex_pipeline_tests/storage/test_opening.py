@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,8 +12,8 @@ from apex_pipeline.errors import ConfigurationError, StoreConfigError
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.opening import open_fingerprints, open_store, open_store_at
-from apex_pipeline.storage.s3 import S3Store
-from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline.storage.s3.store import S3Store
+from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 
 @pytest.mark.req("A-003", "A-004")
@@ -64,6 +65,19 @@ def test_the_settings_reach_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
         "secret",
         "token",
     )
+
+
+@pytest.mark.req("A-133")
+@pytest.mark.parametrize(
+    ("switch", "host"),
+    [("true", "apex-racing-data.s3-accelerate.amazonaws.com"), ("false", "apex-racing-data.s3.amazonaws.com")],
+)
+def test_transfer_acceleration_is_another_host(monkeypatch: pytest.MonkeyPatch, switch: str, host: str) -> None:
+    for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "USE_S3_DATA": "true"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("S3_USE_ACCELERATE", switch)
+    address = urlsplit(open_store(load_settings(), for_writing=False).shared_url("data/x.csv", 60))
+    assert address.hostname == host
 
 
 def test_without_keys_boto3_looks_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +135,7 @@ def test_a_bucket_is_made_only_for_writing_and_where_allowed(
             store.check_access()
 
 
+@pytest.mark.req("A-006", "A-005")
 def test_an_s3_lake_round_trip_from_the_environment_alone(
     s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

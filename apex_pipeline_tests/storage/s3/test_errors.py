@@ -17,11 +17,12 @@ from apex_pipeline.errors import (
     StoreCorruptionError,
     StoreError,
     StoreFullError,
+    StoreInterruptedError,
     StorePermissionError,
     StoreUnavailableError,
     VanishedFileError,
 )
-from apex_pipeline.storage.s3_errors import Place, error_code, s3_errors, translate
+from apex_pipeline.storage.s3.errors import Place, error_code, s3_errors, translate
 
 _PLACE = Place("races", "http://127.0.0.1:9000", lambda: "from a test")
 
@@ -64,7 +65,7 @@ def _reply(code: str, status: int = 400, message: str = "No.") -> ClientError:
         ("InternalError", StoreUnavailableError, "later"),
         ("503", StoreUnavailableError, "later"),
         ("RequestTimeout", StoreUnavailableError, "network"),
-        ("BadDigest", StoreUnavailableError, "again"),
+        ("BadDigest", StoreInterruptedError, "again"),
     ],
 )
 def test_each_code_has_its_type_and_remedy(code: str, expected: type[ApexError], remedy: str) -> None:
@@ -77,6 +78,7 @@ def test_each_code_has_its_type_and_remedy(code: str, expected: type[ApexError],
     assert ("Credentials: from a test." in error.problem) is names_credentials
 
 
+@pytest.mark.req("A-154")
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -150,3 +152,17 @@ def test_other_errors_pass() -> None:
 def test_a_translated_error_reaches_another_process() -> None:
     error = translate(_reply("NoSuchBucket"), _PLACE, "Writing")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301  -- our own bytes
+
+
+@pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("InternalError", 500), ("Unheard", 503)])
+def test_what_was_not_repeated_because_too_much_was_is_worth_another_try(code: str, status: int) -> None:
+    reply = ClientError(
+        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status, "RetryQuotaReached": True}},  # type: ignore[typeddict-item, typeddict-unknown-key]  # as botocore marks it
+        "PutObject",
+    )
+    assert type(translate(reply, _PLACE, "Writing", "data/x.csv")) is StoreInterruptedError
+
+
+def test_a_redirect_that_does_not_say_where_to_is_a_matter_of_the_region() -> None:
+    with pytest.raises(StoreConfigError, match="another region"), s3_errors(_PLACE, "Listing"):
+        raise RecursionError

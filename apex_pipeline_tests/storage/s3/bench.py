@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.s3 import S3Store
-from apex_pipeline.storage.s3_client import S3Connection
-from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline.storage.s3.client import S3Connection
+from apex_pipeline.storage.s3.store import S3Store
+from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 CONTENT = b"lap,time\n1,97.428\n"
 

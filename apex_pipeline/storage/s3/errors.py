@@ -1,12 +1,12 @@
 """What S3 and boto3 say when something fails, as this project's errors: one table of codes, one of exceptions.
 
 Here belongs all knowledge of botocore's, boto3's and s3transfer's errors, and of what to do about each. Not here: when
-to try again (``s3_client.py`` sets the retries of requests, ``s3.py`` repeats cut-off downloads).
+to try again (``client.py`` sets the repetitions of requests, ``transfer/retries.py`` those of interruptions).
 """
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import boto3.exceptions as boto3_errors
 import botocore.exceptions as botocore_errors
@@ -21,6 +21,7 @@ from apex_pipeline.errors import (
     StoreCorruptionError,
     StoreError,
     StoreFullError,
+    StoreInterruptedError,
     StorePermissionError,
     StoreUnavailableError,
     VanishedFileError,
@@ -106,7 +107,7 @@ _FULL = Meaning(StoreFullError, "the store is full", "Free some space or raise t
 _BUSY = Meaning(StoreUnavailableError, "the store asks to slow down", "Run it again later; finished files are kept.")
 _BROKEN = Meaning(StoreUnavailableError, "the store has an internal problem", "Run it again later.")
 _TIMEOUT = Meaning(StoreUnavailableError, "it took too long", "Check the network, then run it again.")
-_DAMAGED_ON_WAY = Meaning(StoreUnavailableError, "the bytes were damaged on the way", "Run it again.")
+_DAMAGED_ON_WAY = Meaning(StoreInterruptedError, "the bytes were damaged on the way", "Run it again.")
 _DAMAGED = Meaning(
     StoreCorruptionError, "the bytes received are not the bytes recorded", "Write the object again from its source."
 )
@@ -188,8 +189,8 @@ _CODES: dict[str, Meaning] = {
 }
 _SERVER_FAULT = 500  # statuses from here on are the server's own fault
 
-# The body of a reply broke off after a good start. botocore does not try these again.
-CUT_OFF_ERRORS: tuple[type[Exception], ...] = (
+# The body of a reply broke off or stalled after a good start. botocore does not try these again.
+_CUT_OFF_ERRORS: tuple[type[Exception], ...] = (
     botocore_errors.ResponseStreamingError,
     botocore_errors.IncompleteReadError,
     botocore_errors.ReadTimeoutError,
@@ -211,11 +212,13 @@ _EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
         _NO_CREDENTIALS,
     ),
     ((botocore_errors.TokenRetrievalError, botocore_errors.SSOError, botocore_errors.LoginError), _EXPIRED),
+    # botocore follows a redirect that does not say where to, until its stack is full.
+    ((RecursionError,), _WRONG_REGION),
     ((botocore_errors.FlexibleChecksumError,), _DAMAGED),
     ((botocore_errors.SSLError,), _CERTIFICATE),
     ((botocore_errors.ConnectTimeoutError, botocore_errors.ReadTimeoutError), _TIMEOUT),
     ((botocore_errors.ConnectionError,), _UNREACHABLE),
-    ((*CUT_OFF_ERRORS, botocore_errors.HTTPClientError, s3transfer_errors.RetriesExceededError), _CUT_OFF),
+    ((*_CUT_OFF_ERRORS, botocore_errors.HTTPClientError, s3transfer_errors.RetriesExceededError), _CUT_OFF),
     (
         (
             botocore_errors.ProfileNotFound,
@@ -238,6 +241,7 @@ _TRANSLATED = (
     s3transfer_errors.S3UploadFailedError,
     urllib3_errors.HTTPError,
     ConnectionError,
+    RecursionError,
 )
 
 
@@ -281,6 +285,23 @@ def s3_errors(place: Place, operation: str, key: str | None = None) -> Generator
         raise translate(error, place, operation, key) from error
 
 
+@contextmanager
+def body_errors(place: Place, key: str) -> Generator[None]:
+    """Raise ``StoreInterruptedError`` where the body of a reply breaks off or stalls in the block.
+
+    Args:
+        place: Where the lake is.
+        key: Full key of the object.
+    """
+    try:
+        yield
+    except botocore_errors.FlexibleChecksumError as error:
+        raise translate(error, place, "Reading", key) from error
+    except _CUT_OFF_ERRORS as error:
+        failure = translate(error, place, "Reading", key)
+        raise StoreInterruptedError(failure.problem, failure.remedy) from error
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -297,16 +318,22 @@ def _meaning_of(error: BaseException) -> tuple[Meaning, str]:
     return Meaning(StoreError, str(error), "Look at the log for the whole story."), type(error).__name__
 
 
+def _not_repeated(meaning: Meaning, error: botocore_errors.ClientError) -> Meaning:
+    """Take a refusal for an interruption where botocore did not try again: its quota of repetitions was used up."""
+    is_spent = "RetryQuotaReached" in error.response.get("ResponseMetadata", {})
+    return replace(meaning, error=StoreInterruptedError) if is_spent and meaning in {_BUSY, _BROKEN} else meaning
+
+
 def _meaning_of_reply(error: botocore_errors.ClientError) -> tuple[Meaning, str]:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     known = _CODES.get(code)
     if known is not None:
-        return known, code
+        return _not_repeated(known, error), code
     if status >= _SERVER_FAULT:
-        return _BROKEN, f"{code}, status {status}"
+        return _not_repeated(_BROKEN, error), f"{code}, status {status}"
     message = error.response.get("Error", {}).get("Message", "no reason given")
     return Meaning(StoreError, message.rstrip("."), "See the documentation of the store for this code."), code
 
 
-__all__ = ["CUT_OFF_ERRORS", "Meaning", "Place", "error_code", "s3_errors", "translate"]
+__all__ = ["Meaning", "Place", "body_errors", "error_code", "s3_errors", "translate"]

@@ -1,7 +1,7 @@
 """An S3 object as a seekable stream that fetches only what is read.
 
 Here belongs turning ``seek`` and ``read`` into as few ranged requests as possible. The requests themselves are made by
-``s3.py``.
+``reading.py``.
 """
 
 import io
@@ -19,12 +19,14 @@ class RangedReader(io.RawIOBase):
     Args:
         fetch: Returns exactly ``length`` bytes from ``start``.
         size: Bytes of the object.
+        unit: Every fetch begins and ends at a multiple of this (or at the end): what ``fetch`` can check by itself.
     """
 
-    def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
+    def __init__(self, fetch: Callable[[int, int], bytes], size: int, unit: int = 1) -> None:
         super().__init__()
         self._fetch = fetch
         self._size = size
+        self._unit = unit
         self._position = 0
         self._block = b""
         self._block_start = 0
@@ -61,7 +63,7 @@ class RangedReader(io.RawIOBase):
         if start < 0 or start + length > len(self._block):
             goes_on = 0 <= start <= len(self._block)
             self._fill(min(max(length, READ_AHEAD_BYTES), left) if goes_on else length)
-            start = 0
+            start = self._position - self._block_start
         self._position += length
         return self._block[start : start + length]
 
@@ -76,8 +78,10 @@ class RangedReader(io.RawIOBase):
         return len(content)
 
     def _fill(self, length: int) -> None:
-        self._block = self._fetch(self._position, length) if length else b""
-        self._block_start = self._position
+        start = self._position // self._unit * self._unit
+        end = min(-(-(self._position + length) // self._unit) * self._unit, self._size)
+        self._block = self._fetch(start, end - start) if length else b""
+        self._block_start = start if length else self._position
 
 
 __all__ = ["READ_AHEAD_BYTES", "RangedReader"]

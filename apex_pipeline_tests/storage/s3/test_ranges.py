@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.storage.s3_ranges import READ_AHEAD_BYTES, RangedReader
+from apex_pipeline.storage.s3.ranges import READ_AHEAD_BYTES, RangedReader
 
 _CONTENT = bytes(range(256)) * 4096  # 1 MiB
 

@@ -1,11 +1,14 @@
 """The one place where a boto3 client is made, with every setting that matters said here.
 
-Here belong client, transfer manager and where the credentials come from. Not here: what is done with them (``s3.py``).
-Nothing is made, looked up or sent before the first use.
+Here belong client, transfer manager and where the credentials come from. Not here: what is done with them
+(``store.py``). Nothing is made, looked up or sent before the first use.
 """
 
+import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import boto3
@@ -14,15 +17,18 @@ from botocore.config import Config
 
 from apex_pipeline import __version__
 from apex_pipeline.errors import StoreConfigError
-from apex_pipeline.storage.s3_errors import Place, s3_errors
+from apex_pipeline.storage.s3.errors import Place, s3_errors
+from apex_pipeline.storage.s3.secrets import StoredAccessKey
+from apex_pipeline.storage.s3.transfer.receipts import Dialect
+from apex_pipeline.storage.traffic import TrafficMeter
 
 if TYPE_CHECKING:  # stubs, installed for development only
     from s3transfer.manager import TransferManager
     from types_boto3_s3 import S3Client
 
-_MIB = 1024 * 1024
+_LOG = logging.getLogger(__name__)
+
 # 10 requests at a time with 8 MiB each: throughput stops growing there, and 80 MiB of memory is the most it takes.
-_PART_BYTES = 8 * _MIB
 _PARALLEL_REQUESTS = 10
 # "adaptive" stalls a whole client after one slow answer; "standard" gives up after 3 unless told otherwise.
 _ATTEMPTS = 8
@@ -39,6 +45,10 @@ class S3Connection:
         access_key_id: With ``secret_access_key``, the credentials; without, boto3 looks for some.
         secret_access_key: The secret; not shown in ``repr``.
         session_token: For temporary credentials; not shown in ``repr``.
+        connect_timeout_s: Longest wait for a connection.
+        read_timeout_s: Longest silence of the store within an answer.
+        use_accelerate: Send through AWS Transfer Acceleration.
+        stored_key: Where the credentials are kept, asked at the first use; wins over those given here.
     """
 
     bucket: str
@@ -47,12 +57,20 @@ class S3Connection:
     access_key_id: str | None = None
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+    connect_timeout_s: float = 10
+    read_timeout_s: float = 60
+    use_accelerate: bool = False
+    stored_key: StoredAccessKey | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self.meter = TrafficMeter()
         self._session: boto3.Session | None = None
         self._client: S3Client | None = None
         self._transfers: TransferManager | None = None
+        self._dialect = Dialect.CRC32
+        # What is sent at a time is bounded here for all files together, in requests and in memory.
+        self.slots = threading.BoundedSemaphore(_PARALLEL_REQUESTS)
 
     @property
     def place(self) -> Place:
@@ -74,28 +92,46 @@ class S3Connection:
 
     @property
     def transfers(self) -> "TransferManager":
-        """The one transfer manager for all uploads and copies: its threads and connections are shared."""
+        """The one transfer manager for copies inside the store that are too large for one request."""
         client = self.client
         with self._lock:
             if self._transfers is None:
-                config = TransferConfig(
-                    multipart_threshold=_PART_BYTES,
-                    multipart_chunksize=_PART_BYTES,
-                    max_concurrency=_PARALLEL_REQUESTS,
-                    # The other client, chosen by itself on some machines, ignores the endpoint and sends to AWS.
-                    preferred_transfer_client="classic",
-                )
+                # The other client, chosen by itself on some machines, ignores the endpoint and sends to AWS.
+                config = TransferConfig(max_concurrency=_PARALLEL_REQUESTS, preferred_transfer_client="classic")
                 self._transfers = create_transfer_manager(client, config)
             return self._transfers
 
+    @cached_property
+    def senders(self) -> ThreadPoolExecutor:
+        """The threads that send parts of large files, for all files together."""
+        return ThreadPoolExecutor(_PARALLEL_REQUESTS, thread_name_prefix="send-part")
+
+    @property
+    def dialect(self) -> Dialect:
+        """How this store talks about checksums, as far as is known."""
+        return self._dialect
+
+    def speak(self, dialect: Dialect) -> bool:
+        """Talk about checksums this way from now on; returns whether that is a change."""
+        with self._lock:
+            is_new, self._dialect = dialect is not self._dialect, dialect
+        if is_new:
+            _LOG.info("%s knows no CRC32 checksums; Content-MD5 is used instead.", self.place.endpoint)
+        return is_new
+
     def credential_source(self) -> str:
         """Say where the credentials come from, never what they are."""
+        if self.stored_key is not None:
+            return self.stored_key.source
         if self.access_key_id is not None:
             return "from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         credentials = None if self._session is None else self._session.get_credentials()
         return "none found" if credentials is None else f"found by boto3 ({credentials.method})"
 
     def _make_client(self) -> "S3Client":
+        if self.stored_key is not None:
+            key = self.stored_key.read()
+            self.access_key_id, self.secret_access_key, self.session_token = key.key_id, key.secret, key.token
         self._session = boto3.Session(
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
@@ -105,20 +141,30 @@ class S3Connection:
         config = Config(
             signature_version="s3v4",
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            connect_timeout=10,
-            read_timeout=60,
+            connect_timeout=self.connect_timeout_s,
+            read_timeout=self.read_timeout_s,
             max_pool_connections=32,
-            # botocore finds out by itself for AWS; names such as minio.local have no sub-domain per bucket.
-            s3={"addressing_style": "path" if self.endpoint_url else "auto"},
+            # Every upload carries the checksum it needs; old stores refuse the ones that would be added to all else.
+            request_checksum_calculation="when_required",
+            s3={
+                # botocore finds out by itself for AWS; names such as minio.local have no sub-domain per bucket.
+                "addressing_style": "path" if self.endpoint_url else "auto",
+                # The signature covers each body's checksum. A SHA-256 of the body beside it costs 0.56 s of CPU per GB,
+                # and protects, on lines without TLS, from nobody who could not read and change the replies as well.
+                "payload_signing_enabled": False,
+                "use_accelerate_endpoint": self.use_accelerate,
+            },
             user_agent_extra=f"apex-pipeline/{__version__}",
         )
         try:
-            return self._session.client("s3", endpoint_url=self.endpoint_url, config=config)
+            client = self._session.client("s3", endpoint_url=self.endpoint_url, config=config)
         except ValueError as error:  # botocore's word for an endpoint that is no URL
             raise StoreConfigError(
                 f"The store's address {self.endpoint_url!r} cannot be used: {error}.",
                 "Set S3_ENDPOINT_URL to a URL such as http://127.0.0.1:9000.",
             ) from error
+        self.meter.attach(client.meta.events)
+        return client
 
 
 __all__ = ["S3Connection"]

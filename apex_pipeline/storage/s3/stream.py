@@ -1,7 +1,7 @@
 """A large S3 object read once, front to back, without a copy on this machine's disk.
 
 Here belongs fetching one block ahead and verifying the whole at its end. The requests themselves, and asking again
-where a reply breaks off, are made by ``s3.py``; reading here and there is ``s3_ranges``.
+where a reply breaks off, are made by ``reading.py``; reading here and there is ``ranges.py``.
 """
 
 import hashlib
@@ -20,14 +20,16 @@ class VerifiedStream(io.RawIOBase):
     Args:
         fetch: Returns exactly ``length`` bytes from ``start``; called in another thread.
         size: Bytes of the object.
+        unit: Every fetch begins and ends at a multiple of this (or at the end): what ``fetch`` can check by itself.
         verify: Called with the SHA-256 of everything when its end was read; raises if it is not the recorded one.
     """
 
-    def __init__(self, fetch: Callable[[int, int], bytes], size: int, verify: Callable[[str], None]) -> None:
+    def __init__(self, fetch: Callable[[int, int], bytes], size: int, unit: int, verify: Callable[[str], None]) -> None:
         super().__init__()
         self._fetch = fetch
         self._size = size
         self._verify = verify
+        self._block_bytes = max(1, BLOCK_BYTES // unit) * unit
         self._digest = hashlib.sha256()
         self._block = memoryview(b"")
         self._asked = 0
@@ -70,7 +72,7 @@ class VerifiedStream(io.RawIOBase):
         return bool(content)
 
     def _ask(self) -> None:
-        length = min(BLOCK_BYTES, self._size - self._asked)
+        length = min(self._block_bytes, self._size - self._asked)
         self._ahead = self._thread.submit(self._fetch, self._asked, length) if length else None
         self._asked += length
 

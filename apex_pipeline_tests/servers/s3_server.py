@@ -1,0 +1,180 @@
+"""What every S3 server of the tests has in common: its address and keys, a bucket for one test, binary, ports, start.
+
+Not here: how one particular server is started (``seaweed.py``, ``juicefs.py``) and what comes between it and the tests
+(``fault_proxy.py``).
+"""
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+_START_SECONDS = 60
+# SeaweedFS uses each port and the one 10,000 above. Both stay below 32,768, where Linux begins to hand out ports to
+# outgoing connections.
+_PORTS = range(11_000, 22_000)
+_SECOND_PORT = 10_000
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running S3 server.
+
+    Attributes:
+        endpoint: Its address.
+        access_key_id: Key that may do everything.
+        secret_access_key: Secret of that key.
+        reader_key_id: Key that may only read and list; ``None`` where there is none.
+        reader_secret: Secret of the reader's key.
+        deletes_in_batches: Whether it takes the request that deletes many objects as boto3 sends it.
+    """
+
+    endpoint: str
+    access_key_id: str
+    secret_access_key: str
+    reader_key_id: str | None = None
+    reader_secret: str | None = None
+    deletes_in_batches: bool = True
+
+    def client(self, *, access_key_id: str | None = None, secret_access_key: str | None = None) -> "S3Client":
+        """Return a plain boto3 client, with the full rights unless other keys are given."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=access_key_id or self.access_key_id,
+            aws_secret_access_key=secret_access_key or self.secret_access_key,
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        )
+
+
+@dataclass(frozen=True)
+class S3Bucket:
+    """An empty bucket of one test."""
+
+    name: str
+    server: S3Server
+    client: "S3Client"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make this bucket the lake."""
+        return {
+            "USE_S3_DATA": "true",
+            "S3_BUCKET_NAME": self.name,
+            "S3_ENDPOINT_URL": self.server.endpoint,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": self.server.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.server.secret_access_key,
+        }
+
+    def object_keys(self) -> list[str]:
+        """Return what is in the bucket, sorted."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
+        return sorted(entry.get("Key", "") for page in pages for entry in page.get("Contents", []))
+
+    def uploads(self) -> list[tuple[str, str]]:
+        """Return key and upload id of every upload in parts that was begun and not finished."""
+        found = self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])
+        return sorted((upload.get("Key", ""), upload.get("UploadId", "")) for upload in found)
+
+    def clear(self) -> None:
+        """Remove every object and every unfinished upload."""
+        keys = self.object_keys()
+        if self.server.deletes_in_batches:
+            for start in range(0, len(keys), 1000):
+                batch: list[Any] = [{"Key": key} for key in keys[start : start + 1000]]
+                self.client.delete_objects(Bucket=self.name, Delete={"Objects": batch})
+        else:
+            for key in keys:
+                self.client.delete_object(Bucket=self.name, Key=key)
+        for key, upload_id in self.uploads():
+            self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=upload_id)
+
+
+@contextmanager
+def new_bucket(server: S3Server) -> Generator[S3Bucket]:
+    """Make an empty bucket; remove it with all it holds."""
+    with closing(server.client()) as client:
+        bucket = S3Bucket(f"test-{uuid.uuid4().hex[:20]}", server, client)
+        client.create_bucket(Bucket=bucket.name)
+        yield bucket
+        bucket.clear()
+        client.delete_bucket(Bucket=bucket.name)
+
+
+def find_binary(name: str) -> Path | None:
+    """Return a server's binary: beside this Python, else on the path."""
+    beside = Path(sys.executable).with_name(name)
+    if beside.is_file():
+        return beside
+    found = shutil.which(name)
+    return None if found is None else Path(found)
+
+
+def do_without(message: str, *, must_run_in_ci: bool = True) -> NoReturn:
+    """Skip the test because its server is missing; fail it in CI where the server could be there."""
+    if os.environ.get("CI") and must_run_in_ci:
+        pytest.fail(message + " (CI must not skip)")
+    pytest.skip(message)
+
+
+def is_up(process: subprocess.Popen[bytes], server: S3Server) -> bool:
+    """Wait until a signed request is answered; no if the process ends before."""
+    deadline = time.monotonic() + _START_SECONDS
+    with closing(server.client()) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                client.list_buckets()
+            except (BotoCoreError, ClientError):
+                time.sleep(0.1)
+            else:
+                return True
+    return False
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server at once: its data is thrown away, and a polite end takes seconds."""
+    process.kill()
+    process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that are free now, each with the one 10,000 above."""
+    candidates = list(_PORTS)
+    random.shuffle(candidates)
+    free: list[int] = []
+    while len(free) < count:
+        port = candidates.pop()
+        if _is_free(port) and _is_free(port + _SECOND_PORT):
+            free.append(port)
+    return free
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+__all__ = ["S3Bucket", "S3Server", "do_without", "find_binary", "free_ports", "is_up", "new_bucket", "stop"]

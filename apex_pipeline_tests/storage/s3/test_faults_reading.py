@@ -1,0 +1,233 @@
+"""Tests of reading from a bucket while replies are refused, cut, stalled, delayed or damaged on their way.
+
+A fault that goes away is survived with the right bytes, one that stays ends in an error of the right type, and no bytes
+are ever wrong in silence. The table of faults is that of every store of files, whatever the way it is read.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.errors import StoreAuthError, StoreCorruptionError, StorePermissionError, StoreUnavailableError
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.s3.store import S3Store
+from apex_pipeline_tests.servers import faults
+from apex_pipeline_tests.servers.fault_proxy import FOR_EVER, Exchange, Fault, FaultProxy
+from apex_pipeline_tests.servers.s3_server import S3Bucket, S3Server, new_bucket
+from apex_pipeline_tests.storage.s3.bench import connect, write_source
+from apex_pipeline_tests.storage.s3.fault_bench import (
+    CONTENT,
+    KEY,
+    LARGE,
+    LARGE_KEY,
+    MOST_TRIES,
+    PATIENCE_S,
+    TOO_LONG_S,
+    FaultBench,
+    is_get,
+)
+
+pytestmark = pytest.mark.req("A-074", "A-131")
+
+
+def _read_local(store: S3Store) -> bytes:
+    with store.open_local(KEY) as path:
+        return path.read_bytes()
+
+
+def _read_stream(store: S3Store) -> bytes:
+    with store.open_stream(KEY) as stream:
+        return stream.read()
+
+
+def _read_random(store: S3Store) -> bytes:
+    with store.open_random(KEY) as file:
+        file.seek(1_000_001)
+        return file.read(300_000)
+
+
+_READS: dict[str, tuple[Callable[[S3Store], bytes], bytes]] = {
+    "read_bytes": (lambda store: store.read_bytes(KEY), CONTENT),
+    "open_local": (_read_local, CONTENT),
+    "open_stream": (_read_stream, CONTENT),
+    "open_random": (_read_random, CONTENT[1_000_001:1_300_001]),
+    "read_start": (lambda store: store.read_start(KEY, 100_000), CONTENT[:100_000]),
+}
+_FAULTS: dict[str, Fault] = {
+    "500": faults.INTERNAL_ERROR,
+    "503": faults.SLOW_DOWN,
+    "reset": faults.reset,
+    "lost reply": faults.lose_reply,
+    "truncated": faults.truncate_reply,
+    "bit flipped": faults.corrupt_reply,
+}
+_LATE: dict[str, Fault] = {"stalls": faults.stall_reply(TOO_LONG_S), "delayed": faults.delay_reply(TOO_LONG_S)}
+
+
+@pytest.fixture(scope="module")
+def filled_bucket(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Bucket]:
+    """A bucket with two objects, which no test of this module changes."""
+    folder = tmp_path_factory.mktemp("source")
+    with new_bucket(s3_server) as bucket:
+        store = S3Store(connect(bucket), "", Fingerprints(), state=folder)
+        store.write_bytes(KEY, CONTENT)
+        store.write_file(LARGE_KEY, write_source(folder, LARGE))
+        yield bucket
+
+
+@pytest.fixture
+def bench(fault_proxy: FaultProxy, filled_bucket: S3Bucket, no_pauses: list[float]) -> FaultBench:
+    # A new store for each test: after 100 tries in vain a boto3 client makes no second ones any more.
+    return FaultBench(fault_proxy, filled_bucket)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("fault", _FAULTS)
+@pytest.mark.parametrize("read", _READS)
+def test_a_fault_that_goes_away_is_survived_by_one_more_request_each(
+    bench: FaultBench, read: str, fault: str, times: int
+) -> None:
+    how, expected = _READS[read]
+    store = bench.store
+    assert how(store) == expected
+    without_fault = bench.proxy.count(where=is_get)
+    rule = bench.proxy.inject(_FAULTS[fault], where=is_get, times=times)
+    assert how(store) == expected
+    assert rule.hits == times
+    assert bench.proxy.count(where=is_get) == 2 * without_fault + times
+
+
+@pytest.mark.parametrize("fault", _FAULTS)
+@pytest.mark.parametrize("read", _READS)
+def test_a_fault_that_stays_is_an_error_and_what_is_read_afterwards_is_right(
+    bench: FaultBench, read: str, fault: str
+) -> None:
+    how, expected = _READS[read]
+    store = bench.store
+    rule = bench.proxy.inject(_FAULTS[fault], where=is_get, times=FOR_EVER)
+    with pytest.raises(StoreCorruptionError if fault == "bit flipped" else StoreUnavailableError):
+        how(store)
+    assert rule.hits <= MOST_TRIES
+    bench.proxy.heal()
+    assert how(store) == expected
+
+
+@pytest.mark.parametrize("fault", _LATE)
+@pytest.mark.parametrize(("read", "times"), [*((read, 1) for read in _READS), ("read_bytes", 3), ("open_random", 3)])
+def test_a_reply_that_comes_too_late_is_asked_for_again(bench: FaultBench, read: str, fault: str, times: int) -> None:
+    how, expected = _READS[read]
+    rule = bench.proxy.inject(_LATE[fault], where=is_get, times=times)
+    assert how(bench.impatient_store) == expected
+    assert rule.hits == times
+
+
+@pytest.mark.parametrize(
+    ("read", "fault"), [("read_bytes", "stalls"), ("open_random", "stalls"), ("read_start", "delayed")]
+)
+def test_a_reply_that_always_comes_too_late_is_given_up(bench: FaultBench, read: str, fault: str) -> None:
+    how, expected = _READS[read]
+    store = bench.impatient_store
+    rule = bench.proxy.inject(_LATE[fault], where=is_get, times=FOR_EVER)
+    with pytest.raises(StoreUnavailableError):
+        how(store)
+    assert rule.hits <= MOST_TRIES
+    bench.proxy.heal()
+    assert how(store) == expected
+
+
+@pytest.mark.parametrize("read", _READS)
+def test_a_slow_reply_is_waited_for(bench: FaultBench, read: str) -> None:
+    how, expected = _READS[read]
+    store = bench.impatient_store
+    rule = bench.proxy.inject(faults.slow_reply(2 * PATIENCE_S), where=is_get)
+    assert how(store) == expected
+    assert rule.hits == 1
+    ranges = [request.headers.get("range") for request in bench.proxy.requests if is_get(request)]
+    assert len(ranges) == len(set(ranges))  # none was asked for twice
+
+
+@pytest.mark.parametrize("fault", _FAULTS)
+def test_a_fault_in_the_middle_of_a_stream_is_survived(bench: FaultBench, fault: str) -> None:
+    rule = bench.proxy.inject(_FAULTS[fault], where=is_get, first=2)
+    with bench.store.open_stream(LARGE_KEY) as stream:
+        assert stream.read() == LARGE
+    assert rule.hits == 1
+
+
+def _flip_bit_of_byte(position: int) -> Fault:
+    """Flip a bit of one byte of the object in every ranged reply that carries it."""
+
+    def act(exchange: Exchange) -> None:
+        first, last = exchange.request.headers["range"].removeprefix("bytes=").split("-")
+        if int(first) <= position <= int(last):
+            faults.corrupt_reply_at(position - int(first))(exchange)
+        else:
+            exchange.reply(exchange.ask_server())
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("start", "length", "damaged"),
+    [
+        pytest.param(0, 4, 0, id="the first byte"),
+        pytest.param(len(LARGE) - 8, 8, len(LARGE) - 1, id="the last byte"),
+        pytest.param(1_000_003, 5, 1_000_005, id="one byte of five"),
+        pytest.param(1_000_003, 3_000_000, 1_000_003, id="first of many"),
+        pytest.param(1_000_003, 3_000_000, 4_000_002, id="last of many"),
+        pytest.param(1_000_003, 3_000_000, 2_500_000, id="in the middle of many"),
+    ],
+)
+def test_a_flipped_bit_is_noticed_wherever_it_is_in_a_range(
+    bench: FaultBench, start: int, length: int, damaged: int
+) -> None:
+    bench.proxy.inject(_flip_bit_of_byte(damaged), where=is_get, times=FOR_EVER)
+    with bench.store.open_random(LARGE_KEY) as file:
+        file.seek(start)
+        with pytest.raises(StoreCorruptionError, match=r"large\.csv is damaged"):
+            file.read(length)
+        bench.proxy.heal()
+        file.seek(start)
+        assert file.read(length) == LARGE[start : start + length]
+
+
+@pytest.mark.parametrize("length", [1, 10, 100_000])
+def test_a_flipped_bit_is_noticed_in_the_start(bench: FaultBench, length: int) -> None:
+    store = bench.store
+    bench.proxy.inject(_flip_bit_of_byte(length - 1), where=is_get, times=FOR_EVER)
+    with pytest.raises(StoreCorruptionError, match=r"x\.csv is damaged"):
+        store.read_start(KEY, length)
+    bench.proxy.heal()
+    assert store.read_start(KEY, length) == CONTENT[:length]
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("AccessDenied", StorePermissionError), ("SignatureDoesNotMatch", StoreAuthError)]
+)
+@pytest.mark.parametrize("read", _READS)
+def test_what_another_try_cannot_mend_is_not_tried_again(
+    bench: FaultBench, read: str, code: str, error: type[Exception]
+) -> None:
+    rule = bench.proxy.inject(faults.refuse(403, code), where=is_get, times=FOR_EVER)
+    with pytest.raises(error):
+        _READS[read][0](bench.store)
+    assert rule.hits == 1
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "reset", "lost reply"])
+@pytest.mark.parametrize("read", ["open_stream", "open_random"])
+def test_the_look_up_before_reading_survives_faults_too(bench: FaultBench, read: str, fault: str) -> None:
+    how, expected = _READS[read]
+    rule = bench.proxy.inject(_FAULTS[fault], method="HEAD", times=3)
+    assert how(bench.store) == expected
+    assert rule.hits == 3
+
+
+def test_no_download_stays_on_disk_after_a_failure(bench: FaultBench, tmp_path: Path) -> None:
+    with bench.store.open_local(KEY) as path:
+        assert path in tmp_path.rglob("x.csv")
+    bench.proxy.inject(faults.truncate_reply, where=is_get, times=FOR_EVER)
+    with pytest.raises(StoreUnavailableError):
+        _read_local(bench.store)
+    assert not list(tmp_path.rglob("x.csv"))
