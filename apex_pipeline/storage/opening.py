@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.settings import Settings
+from apex_pipeline.storage.cached import CachedStore
 from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
 
@@ -42,7 +44,8 @@ def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
         StoreError: The local folder cannot be made.
     """
     if settings.use_s3_data:
-        return _open_s3(settings, settings.bucket, settings.lake_prefix, for_writing=for_writing)
+        store = _open_s3(settings, settings.bucket, settings.lake_prefix, for_writing=for_writing)
+        return store if for_writing else _read_through_cache(store, settings)
     store = LocalStore(settings.lake_dir, open_fingerprints(settings))
     if for_writing:
         store.prepare_for_writing()
@@ -62,10 +65,17 @@ def open_store_at(uri: str, settings: Settings) -> ObjectStore:
     if uri.startswith(_S3_SCHEME):
         bucket, _, prefix = uri.removeprefix(_S3_SCHEME).partition("/")
         if bucket:
-            return _open_s3(settings, bucket, prefix.strip("/"), for_writing=False)
+            return _read_through_cache(_open_s3(settings, bucket, prefix.strip("/"), for_writing=False), settings)
     elif uri and "://" not in uri:
         return LocalStore(Path(uri), open_fingerprints(settings))
     raise ConfigurationError(f"{uri!r} is not the address of a lake.", "Give s3://bucket/prefix or a folder.")
+
+
+def _read_through_cache(store: ObjectStore, settings: Settings) -> ObjectStore:
+    """Return the store, or a view of it that keeps what is read where ``APEX_CACHE_DIR`` says so."""
+    if settings.cache_dir is None:
+        return store
+    return CachedStore(store, DiskCache(settings.cache_dir, settings.cache_size))
 
 
 def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connection":

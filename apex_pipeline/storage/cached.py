@@ -1,0 +1,281 @@
+"""A store whose objects are kept on this machine's disk once they were read whole.
+
+Here belongs what is kept and what is not; the files themselves are ``disk_cache.py``. It is never on by itself: see
+``APEX_CACHE_DIR``.
+
+Every read asks the store what lies under the key (one HEAD), so nothing out of date is ever given; only the bytes come
+from the disk. What is kept:
+
+* What is read whole (``read_bytes``, ``open_local``, ``open_stream``).
+* Of ``open_random``, objects of at most 4 MiB, which take no longer whole than in the ranges a Parquet reader asks for.
+  A larger one stays in the store while ranges of it are read, until as many bytes as it has were fetched in ranges;
+  then it is fetched whole. So one lap of a race of 50 MB costs its ranges, and many laps at most twice the race.
+* Nothing that is larger than the cache.
+
+Of several threads and processes that want the same object at once, one fetches it and the others wait.
+"""
+
+import builtins
+import hashlib
+import io
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from apex_pipeline.progress import Progress
+from apex_pipeline.storage.contract import ObjectStore, StoredObject, UnfinishedWrite
+from apex_pipeline.storage.disk_cache import CacheUnavailableError, DiskCache
+from apex_pipeline.storage.disk_errors import disk_errors
+from apex_pipeline.storage.hashing import BLOCK_BYTES
+from apex_pipeline.storage.traffic import Traffic
+
+_LOG = logging.getLogger(__name__)
+
+# A request takes 20 to 50 ms before its first byte, as long as 1 to 3 MB take on an ordinary connection.
+_SMALL_BYTES = 4 * 1024 * 1024
+
+
+class CachedStore(ObjectStore):
+    """A store read through a cache; writes go straight to it.
+
+    Args:
+        inner: The store.
+        cache: Where its objects are kept.
+    """
+
+    def __init__(self, inner: ObjectStore, cache: DiskCache) -> None:
+        self._inner = inner
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._hits = 0
+        self._misses = 0
+        self._fetched_in_ranges: Counter[str] = Counter()
+        self._is_warned = False
+
+    @property
+    def hits(self) -> int:
+        """Reads that were served from the disk, after waiting for another's fetching too."""
+        return self._hits
+
+    @property
+    def misses(self) -> int:
+        """Reads for which bytes were asked of the store."""
+        return self._misses
+
+    @property
+    def hit_rate(self) -> float:
+        """Part of the reads that were served from the disk, 0 to 1."""
+        return self._hits / max(self._hits + self._misses, 1)
+
+    def read_bytes(self, key: str) -> bytes:
+        """Return the object whole, from the disk where it is there."""
+        with self._whole(key) as path:
+            if path is None:
+                return self._inner.read_bytes(key)
+            with disk_errors(f"Reading the cached copy of {key}"):
+                return path.read_bytes()
+
+    @contextmanager
+    def open_local(self, key: str) -> Generator[Path]:
+        """Give the copy on the disk."""
+        with self._whole(key, PurePosixPath(key).name) as path:
+            if path is not None:
+                yield path
+            else:
+                with self._inner.open_local(key) as downloaded:
+                    yield downloaded
+
+    @contextmanager
+    def open_stream(self, key: str) -> Generator[BinaryIO]:
+        """Give the copy on the disk; one that is not there yet is fetched whole, and verified, first."""
+        with ExitStack() as stack:
+            path = stack.enter_context(self._whole(key))
+            yield stack.enter_context(path.open("rb") if path is not None else self._inner.open_stream(key))
+
+    @contextmanager
+    def open_random(self, key: str) -> Generator[BinaryIO]:
+        """Give the copy on the disk, or ranges of the object: see the rule above."""
+        with ExitStack() as stack:
+            path, name = self._borrow(stack, key, "object", self._is_worth_fetching)
+            if path is not None:
+                yield stack.enter_context(path.open("rb"))
+            else:
+                stream = stack.enter_context(self._inner.open_random(key))
+                yield cast("BinaryIO", _Counted(stream, partial(self._note_range, name)))
+
+    @contextmanager
+    def _whole(self, key: str, file_name: str = "object") -> Generator[Path | None]:
+        """Give the copy on the disk, fetched now if need be; ``None`` where the store itself must be read."""
+        with ExitStack() as stack:
+            yield self._borrow(stack, key, file_name, lambda _: True)[0]
+
+    def _borrow(
+        self, stack: ExitStack, key: str, file_name: str, is_worth_fetching: Callable[[StoredObject], bool]
+    ) -> tuple[Path | None, str]:
+        """Return the copy on the disk, lent for as long as ``stack`` is open, and the name of this version."""
+        stored = self._inner.head(key)
+        if stored is None:  # the store itself says so best
+            return None, ""
+        name = self._name_of(stored)
+        try:
+            path = stack.enter_context(self._cache.lend(name, stored.size, file_name))
+            if path is not None:
+                self._count(is_hit=True)
+            elif is_worth_fetching(stored):
+                path = self._fetch_once(stack, stored, name, file_name)
+            else:
+                self._count(is_hit=False)
+        except CacheUnavailableError as error:
+            self._count(is_hit=False)
+            self._warn(error)
+            path = None
+        return path, name
+
+    def _fetch_once(self, stack: ExitStack, stored: StoredObject, name: str, file_name: str) -> Path | None:
+        with self._cache.only_one(name):
+            path = stack.enter_context(self._cache.lend(name, stored.size, file_name))
+            self._count(is_hit=path is not None)
+            if path is not None:  # fetched by another while we waited
+                return path
+            self._cache.keep(name, stored.size, partial(self._fetch, stored))
+            return stack.enter_context(self._cache.lend(name, stored.size, file_name))
+
+    def _fetch(self, stored: StoredObject, file: BinaryIO) -> str | None:
+        """Write the object to a file; return its digest, or ``None`` if it was replaced meanwhile."""
+        digest = hashlib.sha256()
+        if stored.size <= _SMALL_BYTES:
+            content = self._inner.read_bytes(stored.key)
+            digest.update(content)
+            file.write(content)
+        else:
+            with self._inner.open_stream(stored.key) as stream:
+                while block := stream.read(BLOCK_BYTES):
+                    digest.update(block)
+                    file.write(block)
+        is_same = digest.hexdigest() == stored.sha256 if stored.sha256 else self._inner.head(stored.key) == stored
+        return digest.hexdigest() if is_same else None
+
+    def _name_of(self, stored: StoredObject) -> str:
+        """Return what tells this version: its content where the store knows it, else its address and tag."""
+        return stored.sha256 or f"{self._inner.uri_of(stored.key)}\n{stored.tag}"
+
+    def _is_worth_fetching(self, stored: StoredObject) -> bool:
+        return stored.size <= max(_SMALL_BYTES, self._fetched_in_ranges[self._name_of(stored)])
+
+    def _note_range(self, name: str, length: int) -> None:
+        with self._lock:
+            self._fetched_in_ranges[name] += length
+
+    def _count(self, *, is_hit: bool) -> None:
+        with self._lock:
+            self._hits += is_hit
+            self._misses += not is_hit
+
+    def _warn(self, error: CacheUnavailableError) -> None:
+        level = logging.DEBUG if self._is_warned else logging.WARNING
+        self._is_warned = True
+        _LOG.log(level, "The cache cannot be used (%s): everything is read from the store.", error)
+
+    # What follows is the store's own.
+
+    @property
+    def uri(self) -> str:
+        """Address of the lake."""
+        return self._inner.uri
+
+    def uri_of(self, key: str) -> str:
+        """Return the full address of an object."""
+        return self._inner.uri_of(key)
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects as the store lists them."""
+        return self._inner.list(prefix)
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return the object's facts as the store has them."""
+        return self._inner.head(key)
+
+    def read_start(self, key: str, length: int) -> bytes:
+        """Return the first bytes from the store: asking whether the copy is the right one costs a request too."""
+        return self._inner.read_start(key, length)
+
+    def write_bytes(self, key: str, content: bytes) -> StoredObject:
+        """Write to the store."""
+        return self._inner.write_bytes(key, content)
+
+    def write_file(
+        self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
+    ) -> StoredObject:
+        """Write to the store."""
+        return self._inner.write_file(key, path, sha256=sha256, progress=progress)
+
+    def copy(self, source: str, target: str) -> StoredObject:
+        """Copy inside the store."""
+        return self._inner.copy(source, target)
+
+    def delete(self, key: str) -> None:
+        """Remove the object from the store; a copy on the disk is not found without it, and goes when it is old."""
+        self._inner.delete(key)
+
+    def unfinished_writes(self) -> "builtins.list[UnfinishedWrite]":
+        """Return the store's unfinished writes."""
+        return self._inner.unfinished_writes()
+
+    def discard(self, write: UnfinishedWrite) -> None:
+        """Take an unfinished write of the store back."""
+        self._inner.discard(write)
+
+    def shared_url(self, key: str, expires_s: int) -> str:
+        """Return an address of the object in the store."""
+        return self._inner.shared_url(key, expires_s)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was asked of the store."""
+        return self._inner.traffic
+
+    def check_access(self) -> None:
+        """Make sure the store can be reached."""
+        self._inner.check_access()
+
+
+class _Counted(io.RawIOBase):
+    """A seekable stream that tells how many bytes are read from it."""
+
+    def __init__(self, stream: BinaryIO, tell_length: Callable[[int], None]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._tell_length = tell_length
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = self._stream.read(-1 if size is None else size)
+        self._tell_length(len(content))
+        return content
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]  -- the stub's Buffer type is 3.12's
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+
+__all__ = ["CachedStore"]

@@ -1,0 +1,201 @@
+"""Objects kept on this machine's disk after they were read: a folder shared by all processes, bounded in size.
+
+Here belong the files: taking one in whole, lending it, noticing damage, making room. Not here: which objects are kept,
+and when (``cached.py``).
+
+A file's name holds the SHA-256 of its content, so damage shows. It is lent as a hard link: what is lent is not removed
+to make room, and would stay readable if it were. The time of last use is the file's time of access, set at every loan.
+"""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from filelock import FileLock
+
+from apex_pipeline.errors import StoreError
+from apex_pipeline.storage.hashing import FileMark, mark_of
+from apex_pipeline.storage.scratch import own_scratch
+
+_LOG = logging.getLogger(__name__)
+
+# Objects whose names begin alike share a lock file, which stays: there are never more than 4,096, and two downloads
+# that wait for each other without need are rare.
+_LOCK_LETTERS = 3
+
+
+class CacheUnavailableError(Exception):
+    """The folder cannot be used: the disk is full, it is not ours, or its file system has no hard links."""
+
+
+class DiskCache:
+    """A folder of objects; may be used by several threads and processes at once. Nothing is made before the first use.
+
+    Every method raises :class:`CacheUnavailableError` where the disk does not do what it should; the store can always
+    be read without a cache.
+
+    Args:
+        folder: Where the objects are kept.
+        max_bytes: Most that they, and what is being fetched, may take together.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder.absolute()
+        self._objects = self._folder / "objects"
+        self._max_bytes = max_bytes
+        # The state in which this process has found each file to be whole.
+        self._whole: dict[str, FileMark] = {}
+
+    @contextmanager
+    def only_one(self, name: str) -> Generator[None]:
+        """Let one thread of one process at a time into the block, for objects of this name."""
+        locks = self._folder / "locks"
+        with _as_unavailable():
+            locks.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(locks / _id_of(name)[:_LOCK_LETTERS])
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def lend(self, name: str, size: int, file_name: str = "object") -> Generator[Path | None]:
+        """Give an object as a file, for reading only, or ``None`` if it is not here whole.
+
+        A file is hashed at its first loan by a process, and again when its size, time of modification or inode are not
+        what they were; a damaged one is removed.
+
+        Args:
+            name: What it was kept under.
+            size: Its bytes.
+            file_name: Last part of the path that is given.
+        """
+        with self._own_folder() as folder:
+            with _as_unavailable():
+                path = self._linked(name, size, folder / file_name)
+            yield path
+
+    def keep(self, name: str, size: int, fetch: Callable[[BinaryIO], str | None]) -> bool:
+        """Take an object in, whole or not at all; tell whether it was.
+
+        Args:
+            name: Tells one version of an object from all others.
+            size: Its bytes.
+            fetch: Writes the content to a file and returns its SHA-256, or ``None`` if it is not of this version. Not
+                called where there is no room for so much. Its errors go through.
+        """
+        with self._own_folder() as folder, _as_unavailable():
+            path = folder / "incoming"
+            if not self._reserve(path, size):
+                return False
+            with path.open("r+b") as file:
+                sha256 = fetch(file)
+                file.truncate()
+            if sha256 is None:
+                return False
+            kept = self._folder_of(name) / f"{_id_of(name)}-{sha256}"
+            self._whole[kept.name] = _mark_of(path)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(kept)
+        return True
+
+    def _linked(self, name: str, size: int, path: Path) -> Path | None:
+        for kept in self._kept_under(name):
+            try:
+                os.link(kept, path)
+            except FileNotFoundError:  # removed to make room since the folder was read
+                return None
+            if self._is_whole(kept.name, path, size):
+                os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+                return path
+            _LOG.warning("The cached copy %s is damaged; it is fetched again.", kept)
+            path.unlink()
+            kept.unlink(missing_ok=True)
+        return None
+
+    def _kept_under(self, name: str) -> list[Path]:
+        try:
+            return [path for path in self._folder_of(name).iterdir() if path.name.startswith(f"{_id_of(name)}-")]
+        except FileNotFoundError:
+            return []
+
+    def _is_whole(self, kept_name: str, path: Path, size: int) -> bool:
+        mark = _mark_of(path)
+        if mark.size != size:
+            return False
+        if self._whole.get(kept_name) != mark:
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != kept_name.rpartition("-")[2]:
+                    return False
+            self._whole[kept_name] = mark
+        return True
+
+    def _reserve(self, path: Path, size: int) -> bool:
+        """Make an empty file of this size, after removing what was not used for longest; tell whether it fits."""
+        with FileLock(self._folder / "room.lock"):
+            files = list(_files_below(self._folder))
+            excess = sum({status.st_ino: status.st_size for _, status in files}.values()) + size - self._max_bytes
+            # A file with a second link is lent: removing it would free nothing.
+            idle = [(at, status) for at, status in files if at.is_relative_to(self._objects) and status.st_nlink == 1]
+            if excess > sum(status.st_size for _, status in idle):
+                return False
+            for at, status in sorted(idle, key=lambda entry: entry[1].st_atime_ns):
+                if excess <= 0:
+                    break
+                at.unlink(missing_ok=True)
+                excess -= status.st_size
+            with path.open("xb") as file:
+                file.truncate(size)
+        return True
+
+    @contextmanager
+    def _own_folder(self) -> Generator[Path]:
+        """Give a folder on the same disk that nobody else looks into, removed afterwards."""
+        with _as_unavailable():
+            try:
+                scratch = own_scratch(self._folder / "in-use")
+            except StoreError as error:
+                raise CacheUnavailableError(error.problem) from error
+            folder = TemporaryDirectory(prefix="loan-", dir=scratch)
+        with folder:
+            yield Path(folder.name)
+
+    def _folder_of(self, name: str) -> Path:
+        return self._objects / _id_of(name)[:2]
+
+
+@contextmanager
+def _as_unavailable() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CacheUnavailableError(str(error)) from error
+
+
+def _mark_of(path: Path) -> FileMark:
+    """Return the state of a file, save its ctime, which every loan changes."""
+    return mark_of(path.stat())._replace(ctime_ns=None)
+
+
+def _id_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            try:
+                yield path, path.stat()
+            except FileNotFoundError:  # given back, or removed by another process
+                continue
+
+
+__all__ = ["CacheUnavailableError", "DiskCache"]

@@ -1,0 +1,290 @@
+"""The read cache: nothing is fetched twice, and nothing that is given is out of date."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.cached import CachedStore
+from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.storage.opening import open_store, open_store_at
+from apex_pipeline.storage.s3.store import S3Store
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.storage.cache_bench import (
+    KEY,
+    LARGE,
+    READS,
+    SMALL,
+    Requests,
+    cached_store,
+    kept_in,
+    names_of,
+    read_by_open_random,
+    read_by_open_stream,
+)
+
+
+@pytest.mark.req("A-132", "A-089")
+@pytest.mark.parametrize(("read", "again"), list(zip(READS, [*READS[1:], READS[0]], strict=True)))
+def test_a_second_read_asks_once_and_fetches_nothing(
+    store: S3Store,
+    requests: Requests,
+    tmp_path: Path,
+    read: Callable[[ObjectStore, str], bytes],
+    again: Callable[[ObjectStore, str], bytes],
+) -> None:
+    store.write_bytes(KEY, SMALL)
+    cached = cached_store(store, tmp_path)
+    assert read(cached, KEY) == SMALL
+    requests.clear()
+    assert again(cached, KEY) == SMALL
+    assert names_of(requests) == {"HeadObject": 1}
+    assert (cached.hits, cached.misses, cached.hit_rate) == (1, 1, 0.5)
+
+
+@pytest.mark.req("A-132")
+def test_a_small_object_is_fetched_by_one_request(store: S3Store, requests: Requests, tmp_path: Path) -> None:
+    store.write_bytes(KEY, SMALL)
+    requests.clear()
+    read_by_open_random(cached_store(store, tmp_path), KEY)
+    assert names_of(requests) == {"HeadObject": 1, "GetObject": 1}
+
+
+@pytest.mark.req("A-132")
+@pytest.mark.parametrize("read", READS[:3])
+def test_a_large_object_that_is_read_whole_is_kept(
+    store: S3Store, requests: Requests, tmp_path: Path, read: Callable[[ObjectStore, str], bytes]
+) -> None:
+    store.write_bytes(KEY, LARGE)
+    cached = cached_store(store, tmp_path)
+    assert read(cached, KEY) == LARGE
+    requests.clear()
+    assert read(cached, KEY) == read_by_open_random(cached, KEY) == LARGE
+    assert names_of(requests) == {"HeadObject": 2}
+
+
+@pytest.mark.req("A-132")
+def test_a_few_ranges_of_a_large_object_do_not_fetch_it_but_as_many_as_it_has_bytes_do(
+    store: S3Store, requests: Requests, tmp_path: Path
+) -> None:
+    store.write_bytes(KEY, LARGE)
+    cached = cached_store(store, tmp_path)
+    for start in (0, 1_500_000, 3_000_000):
+        with cached.open_random(KEY) as stream:
+            assert stream.seekable()
+            assert stream.seek(start) == stream.tell() == start
+            buffer = bytearray(1_500_000)
+            assert stream.readinto(buffer) == len(buffer)  # type: ignore[attr-defined]  # every raw stream has it
+            assert bytes(buffer) == LARGE[start : start + 1_500_000]
+        assert kept_in(tmp_path) == []
+    assert read_by_open_random(cached, KEY) == LARGE
+    assert len(kept_in(tmp_path)) == 1
+    requests.clear()
+    with cached.open_random(KEY) as stream:
+        stream.seek(4_000_000)
+        assert stream.read() == LARGE[4_000_000:]
+    assert names_of(requests) == {"HeadObject": 1}
+    assert (cached.hits, cached.misses) == (1, 4)
+
+
+def test_a_parquet_reader_is_served_alike_from_ranges_and_from_the_disk(store: S3Store, tmp_path: Path) -> None:
+    table = pa.table({"speed": np.random.default_rng(3).random(700_000)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=100_000, compression="none", use_dictionary=False)
+    store.write_file(KEY, tmp_path / "x.parquet")
+    cached = cached_store(store, tmp_path)
+    for _ in range(3):
+        with cached.open_random(KEY) as file:
+            assert pq.ParquetFile(file).read_row_group(4).equals(table.slice(400_000, 100_000))
+        cached.read_bytes(KEY)
+    assert cached.hits == 4
+
+
+def test_the_start_of_an_object_is_neither_asked_about_nor_kept(
+    store: S3Store, requests: Requests, tmp_path: Path
+) -> None:
+    store.write_bytes(KEY, SMALL)
+    requests.clear()
+    assert cached_store(store, tmp_path).read_start(KEY, 3) == SMALL[:3]
+    assert names_of(requests) == {"GetObject": 1}
+    assert kept_in(tmp_path) == []
+
+
+@pytest.mark.req("A-132")
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_a_replaced_object_is_never_given_as_it_was(
+    store: S3Store,
+    s3_bucket: S3Bucket,
+    tmp_path: Path,
+    read: Callable[[ObjectStore, str], bytes],
+    *,
+    is_recorded: bool,
+) -> None:
+    cached = cached_store(store, tmp_path)
+    for content in (b"old", b"new", b"old"):
+        if is_recorded:
+            store.write_bytes(KEY, content)
+        else:
+            s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=KEY, Body=content)
+        assert read(cached, KEY) == content
+        assert read(cached, KEY) == content
+    assert cached.hits == 4, "each second read, and the third content, which was there before"
+    cached.delete(KEY)
+    with pytest.raises(ObjectMissingError):
+        read(cached, KEY)
+
+
+@pytest.mark.req("A-132")
+def test_an_object_without_a_digest_is_kept_by_address_and_tag(
+    store: S3Store, s3_bucket: S3Bucket, requests: Requests, tmp_path: Path
+) -> None:
+    for key in ("data/a.csv", "data/b.csv"):
+        s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=key, Body=SMALL)
+    cached = cached_store(store, tmp_path)
+    assert cached.read_bytes("data/a.csv") == cached.read_bytes("data/b.csv") == SMALL
+    assert len(kept_in(tmp_path)) == 2
+    requests.clear()
+    assert cached.read_bytes("data/a.csv") == SMALL
+    assert names_of(requests) == {"HeadObject": 1}
+
+
+def test_one_content_under_several_keys_is_kept_once(store: S3Store, tmp_path: Path) -> None:
+    store.write_bytes("data/a.csv", SMALL)
+    store.copy("data/a.csv", "data/b.csv")
+    cached = cached_store(store, tmp_path)
+    assert cached.read_bytes("data/a.csv") == cached.read_bytes("data/b.csv") == SMALL
+    assert (len(kept_in(tmp_path)), cached.hits) == (1, 1)
+
+
+@pytest.mark.req("A-132")
+def test_many_threads_fetch_an_object_once(store: S3Store, requests: Requests, tmp_path: Path) -> None:
+    store.write_bytes(KEY, LARGE)
+    cached = cached_store(store, tmp_path)
+    requests.clear()
+    barrier = threading.Barrier(32)
+
+    def read(_: int) -> str:
+        barrier.wait()
+        return hashlib.sha256(read_by_open_stream(cached, KEY)).hexdigest()
+
+    with ThreadPoolExecutor(32) as pool:
+        assert set(pool.map(read, range(32))) == {hashlib.sha256(LARGE).hexdigest()}
+    ranges = [headers["Range"] for name, headers in requests if name == "GetObject"]
+    assert len(ranges) == len(set(ranges)), "no range was fetched twice"
+    # One for each of the 32, and one by whoever fetched.
+    assert names_of(requests)["HeadObject"] == 33
+    assert (cached.hits, cached.misses) == (31, 1)
+
+
+_READER = """
+import sys
+from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.opening import open_store
+store = open_store(load_settings(), for_writing=False)
+sys.stdin.readline()
+with store.open_local("tables/x.parquet") as path:
+    print(path.stat().st_size, store.hits, store.misses)
+"""
+
+
+@pytest.mark.req("A-132")
+def test_many_processes_fetch_an_object_once(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
+    store.write_bytes(KEY, LARGE)
+    environment = {
+        **s3_bucket.environment,
+        "APEX_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PATH": os.environ["PATH"],
+    }
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _READER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+        )
+        for _ in range(4)
+    ]
+    said = [reader.communicate("go\n", timeout=60)[0].split() for reader in readers]
+    assert [words[0] for words in said] == [str(len(LARGE))] * 4
+    assert sum(int(words[2]) for words in said) == 1
+    assert sum(int(words[1]) for words in said) == 3
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_an_object_replaced_while_it_is_fetched_is_not_kept_under_its_old_name(
+    store: S3Store, s3_bucket: S3Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_recorded: bool
+) -> None:
+    def put(content: bytes) -> None:
+        if is_recorded:
+            store.write_bytes(KEY, content)
+        else:
+            s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=KEY, Body=content)
+
+    def head_then_replace(key: str) -> StoredObject | None:
+        monkeypatch.undo()
+        found = store.head(key)
+        put(b"new")
+        return found
+
+    put(b"old")
+    cached = cached_store(store, tmp_path)
+    monkeypatch.setattr(store, "head", head_then_replace)
+    assert cached.read_bytes(KEY) == b"new"
+    assert kept_in(tmp_path) == []
+    assert (cached.hits, cached.misses, cached.hit_rate) == (0, 1, 0.0)
+
+
+def test_the_rest_is_the_stores_own(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
+    cached = cached_store(store, tmp_path)
+    s3_bucket.client.create_multipart_upload(Bucket=s3_bucket.name, Key="data/begun.csv")
+    (begun,) = cached.unfinished_writes()
+    assert begun.key == "data/begun.csv"
+    cached.discard(begun)
+    assert cached.unfinished_writes() == []
+    assert cached.shared_url("data/x.csv", 60).startswith(s3_bucket.server.endpoint)
+    assert cached.traffic == store.traffic
+    assert cached.traffic.requests > 0
+    with cached.open_random(cached.write_bytes(KEY, LARGE).key) as stream:
+        assert stream.readable()
+
+
+@pytest.mark.req("A-126", "K-30")
+def test_nothing_is_kept_unless_asked_for(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in s3_bucket.environment.items():
+        monkeypatch.setenv(name, value)
+    assert type(open_store(load_settings(), for_writing=False)) is S3Store
+    open_store(load_settings(), for_writing=True).write_bytes(KEY, SMALL)
+    open_store(load_settings(), for_writing=False).read_bytes(KEY)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.req("A-132", "K-30")
+def test_the_settings_turn_it_on_for_reading_from_s3_only(
+    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {**s3_bucket.environment, "APEX_CACHE_DIR": "cache", "APEX_CACHE_SIZE": "1MB"}.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    writing = open_store(settings, for_writing=True)
+    assert type(writing) is S3Store
+    writing.write_bytes(KEY, SMALL)
+    for reading in (open_store(settings, for_writing=False), open_store_at(f"s3://{s3_bucket.name}", settings)):
+        assert isinstance(reading, CachedStore)
+        assert reading.read_bytes(KEY) == SMALL
+    assert len(kept_in(tmp_path)) == 1
+    assert type(open_store_at("lake", settings)) is LocalStore

@@ -1,0 +1,178 @@
+"""The read cache on its disk: damage is noticed, the size is kept, what is in use stays, trouble costs time only."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apex_pipeline.errors import StoreCorruptionError
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.s3.store import S3Store
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.storage.cache_bench import (
+    KEY,
+    LARGE,
+    READS,
+    SMALL,
+    cached_store,
+    kept_in,
+    read_by_read_bytes,
+    size_of,
+)
+
+
+@pytest.mark.req("A-132")
+@pytest.mark.parametrize(
+    ("read", "damage"),
+    [
+        *((read, "a flipped bit, old time") for read in READS),
+        *((read_by_read_bytes, damage) for damage in ("a flipped bit", "cut short", "emptied")),
+    ],
+)
+def test_a_damaged_copy_is_noticed_and_fetched_again(
+    store: S3Store, tmp_path: Path, read: Callable[[ObjectStore, str], bytes], damage: str
+) -> None:
+    store.write_bytes(KEY, SMALL)
+    cached_store(store, tmp_path).read_bytes(KEY)
+    (kept,) = kept_in(tmp_path)
+    before = kept.stat()
+    content = bytearray(SMALL)
+    content[7] ^= 1
+    kept.write_bytes(SMALL[:-1] if damage == "cut short" else b"" if damage == "emptied" else content)
+    if damage.endswith("old time"):
+        os.utime(kept, ns=(before.st_atime_ns, before.st_mtime_ns))
+    another_process = cached_store(store, tmp_path)
+    assert read(another_process, KEY) == SMALL
+    assert (another_process.hits, another_process.misses) == (0, 1)
+    assert read(another_process, KEY) == SMALL
+    assert another_process.hits == 1
+
+
+def test_a_copy_damaged_between_two_reads_of_a_process_is_noticed_by_its_time(store: S3Store, tmp_path: Path) -> None:
+    store.write_bytes(KEY, SMALL)
+    cached = cached_store(store, tmp_path)
+    cached.read_bytes(KEY)
+    (kept,) = kept_in(tmp_path)
+    kept.write_bytes(bytes(len(SMALL)))
+    assert cached.read_bytes(KEY) == SMALL
+
+
+def test_what_is_damaged_in_the_store_is_not_kept(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
+    store.write_bytes(KEY, LARGE)
+    metadata = s3_bucket.client.head_object(Bucket=s3_bucket.name, Key=KEY)["Metadata"]
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=KEY, Body=bytes(len(LARGE)), Metadata=metadata)
+    cached = cached_store(store, tmp_path)
+    for read in READS[:3]:
+        with pytest.raises(StoreCorruptionError, match="damaged"):
+            read(cached, KEY)
+    assert kept_in(tmp_path) == []
+    assert size_of(tmp_path / "cache") < 1000, "nothing half fetched is left"
+
+
+@pytest.mark.req("A-132")
+def test_what_was_not_used_for_longest_goes_first_and_the_size_is_kept(store: S3Store, tmp_path: Path) -> None:
+    contents = {name: bytes([number]) * 1000 for number, name in enumerate("abcd")}
+    for name, content in contents.items():
+        store.write_bytes(name, content)
+    cached = cached_store(store, tmp_path, max_bytes=3_500)
+    for name in "abcabad":
+        cached.read_bytes(name)
+    held = {path.read_bytes() for path in kept_in(tmp_path)}
+    assert held == {contents[name] for name in "abd"}
+    assert size_of(tmp_path / "cache") <= 3_500
+
+
+@pytest.mark.parametrize("read", READS)
+def test_what_is_larger_than_the_cache_is_read_past_it(
+    store: S3Store, tmp_path: Path, read: Callable[[ObjectStore, str], bytes]
+) -> None:
+    store.write_bytes("small", b"1" * 500)
+    store.write_bytes(KEY, SMALL)
+    cached = cached_store(store, tmp_path, max_bytes=1000)
+    cached.read_bytes("small")
+    assert read(cached, KEY) == read(cached, KEY) == SMALL
+    assert len(kept_in(tmp_path)) == 1, "nothing was thrown away for it"
+    assert cached.hits == 0
+
+
+def test_a_copy_in_use_is_not_removed_to_make_room(store: S3Store, tmp_path: Path) -> None:
+    for name in "ab":
+        store.write_bytes(name, name.encode() * 1000)
+    cached = cached_store(store, tmp_path, max_bytes=1_500)
+    with cached.open_local("a") as path:
+        assert cached.read_bytes("b") == b"b" * 1000
+        assert path.read_bytes() == b"a" * 1000
+        assert len(kept_in(tmp_path)) == 1
+    assert not path.exists()
+    assert cached.read_bytes("b") == b"b" * 1000
+    assert [kept.read_bytes() for kept in kept_in(tmp_path)] == [b"b" * 1000]
+
+
+def test_a_copy_removed_by_hand_stays_readable_for_who_has_it(store: S3Store, tmp_path: Path) -> None:
+    store.write_bytes(KEY, SMALL)
+    cached = cached_store(store, tmp_path)
+    with cached.open_local(KEY) as path:
+        (kept,) = kept_in(tmp_path)
+        kept.unlink()
+        assert path.read_bytes() == SMALL
+    assert cached.read_bytes(KEY) == SMALL
+
+
+@pytest.mark.parametrize("read", READS)
+def test_without_a_usable_disk_everything_is_read_from_the_store(
+    store: S3Store, tmp_path: Path, read: Callable[[ObjectStore, str], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    store.write_bytes(KEY, SMALL)
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    cached = cached_store(store, tmp_path)
+    assert read(cached, KEY) == read(cached, KEY) == SMALL
+    assert [record.levelname for record in caplog.records if "cache cannot be used" in record.message] == ["WARNING"]
+    assert (cached.hits, cached.misses) == (0, 2)
+
+
+def test_a_disk_that_is_full_while_fetching_costs_the_cache_only(
+    store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_bytes(KEY, SMALL)
+    real = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: Any) -> Any:
+        return real(Path("/dev/full"), "wb") if mode == "r+b" else real(path, mode, *rest)
+
+    monkeypatch.setattr(Path, "open", full)
+    assert cached_store(store, tmp_path).read_bytes(KEY) == SMALL
+    assert kept_in(tmp_path) == []
+
+
+def test_a_copy_removed_at_the_moment_it_is_asked_for_is_fetched_again(
+    store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_bytes(KEY, SMALL)
+    cached = cached_store(store, tmp_path)
+    cached.read_bytes(KEY)
+    (kept,) = kept_in(tmp_path)
+
+    def remove_then_link(*_: object) -> None:
+        monkeypatch.undo()
+        kept.unlink()
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "link", remove_then_link)
+    assert cached.read_bytes(KEY) == SMALL
+    assert (cached.misses, kept_in(tmp_path)) == (2, [kept])
+
+
+def test_what_goes_away_while_room_is_made_does_not_matter(
+    store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_bytes(KEY, SMALL)
+    walk = os.walk
+
+    def walk_with_a_ghost(folder: Path) -> list[tuple[str, list[str], list[str]]]:
+        return [*walk(folder), (str(folder), [], ["gone"])]
+
+    monkeypatch.setattr(os, "walk", walk_with_a_ghost)
+    assert cached_store(store, tmp_path).read_bytes(KEY) == SMALL
+    assert len(kept_in(tmp_path)) == 1
