@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from apex_pipeline.errors import StoreCorruptionError
 from apex_pipeline.sources.gr_cup.files import FileIdentity
+from apex_pipeline.sources.gr_cup.packed import unpack
 from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import raw_key
@@ -59,9 +60,11 @@ class RawFiles:
         Raises:
             ObjectMissingError: The file is not in the lake.
             StoreCorruptionError: It is not the content the catalog lists.
+            MalformedFileError: It cannot be unpacked.
         """
         # Of bytes, splitlines() knows the same three line ends as the reader of these files and no others.
-        return RawRow(path, self._sha256.get(path), line, _text(self._content(path).splitlines()[line - 1]))
+        lines = unpack(self._content(path), path).splitlines()
+        return RawRow(path, self._sha256.get(path), line, _text(lines[line - 1]))
 
     def rows_of(self, triggers: Iterable[Trigger]) -> tuple[RawRow, ...]:
         """Return the rows that these triggers were read from."""

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.gr_cup.files import FileKind, Reject
+from apex_pipeline.sources.gr_cup.packed import unpack
 
 _DELIMITERS = (",", ";", "\t")
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -158,7 +159,7 @@ def read_rows(
 
     Args:
         stream: The file, open for reading bytes.
-        file: Path for messages and rejects.
+        file: Path for messages and rejects; its ending tells whether the file is compressed.
         kind: Kind of the file, for rejects.
         required: Columns that must be there.
 
@@ -166,9 +167,9 @@ def read_rows(
         The rows and the rejects, both in file order.
 
     Raises:
-        MalformedFileError: The file is empty, binary, has no header, or lacks a required column.
+        MalformedFileError: The file is empty, binary, has no header, lacks a required column or cannot be unpacked.
     """
-    content = stream.read()
+    content = unpack(stream.read(), file)
     dialect = detect_dialect(content, file)
     columns = dialect.columns
     _require_columns(required, columns, file)

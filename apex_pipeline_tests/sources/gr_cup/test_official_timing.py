@@ -107,6 +107,7 @@ def test_the_best_version_of_a_classification_is_final(versions: list[str | None
     assert {row["version"] for row in table.to_pylist() if row["is_final"]} == {final}
 
 
+@pytest.mark.req("A-100")
 def test_names_of_persons_never_get_through_whatever_the_file_is_called() -> None:
     """Indianapolis: byte order mark, CRLF, an extra delimiter on every line, and the drivers' names."""
     header = _RESULTS + ";TEAM;DRIVER_FIRSTNAME;DRIVER_SECONDNAME;DRIVER_COUNTRY;"
@@ -237,6 +238,7 @@ def test_two_cars_of_one_number_keep_both_their_results() -> None:
     assert (table["position"].to_pylist(), merged.rejects, RESULTS.violations(table)) == ([4, 9], [], [])
 
 
+@pytest.mark.req("A-100")
 def test_a_rejected_line_is_told_without_its_text_for_it_may_name_a_person() -> None:
     parsed = read_results(
         _stream(_RESULTS + ";DRIVER_SECONDNAME", "1;46;Classified;Lovelace"), identity(FileKind.RESULTS)

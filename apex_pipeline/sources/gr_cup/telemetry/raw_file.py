@@ -4,7 +4,6 @@ Here belongs everything before the meaning of a line: opening, unpacking, cuttin
 cells (``reading``).
 """
 
-import gzip
 import io
 import threading
 import zlib
@@ -15,18 +14,17 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
-import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError, VanishedFileError
 from apex_pipeline.progress import Progress
 from apex_pipeline.sources.gr_cup.files import FileIdentity
+from apex_pipeline.sources.gr_cup.packed import unpacked
 
 # A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything longer is no line.
 LONGEST_LINE_BYTES = 1_000_000
 # Large enough that the calls cost nothing (750 for 3 GB), small enough for two of them to stay in a processor's cache:
 # 4 MB are parsed 6 % quicker than 8, and 1 MB needs more than twice the time.
 PIECE_BYTES = 4_000_000
-_UNPACKED_BYTES = 1_000_000
 _LINE_FEED = 10
 
 
@@ -47,12 +45,6 @@ class TelemetryFile:
         """Return a file of this machine, which may have any name."""
         return cls(identity, lambda: path.open("rb", buffering=0))
 
-    @property
-    def compression(self) -> str:
-        """``gzip``, ``zstd`` or ``none``."""
-        suffix = Path(self.identity.path.lower()).suffix
-        return {".gz": "gzip", ".zst": "zstd"}.get(suffix, "none")
-
     @contextmanager
     def open_text(self, progress: Progress | None = None) -> Generator[BinaryIO]:
         """Give the file's uncompressed bytes.
@@ -66,7 +58,9 @@ class TelemetryFile:
         """
         try:
             with self.open_raw() as raw:
-                yield from self._unpack(cast("BinaryIO", _Told(raw, progress)) if progress else raw)
+                told = cast("BinaryIO", _Told(raw, progress)) if progress else raw
+                with unpacked(told, self.identity.path) as stream:
+                    yield stream
         except FileNotFoundError:
             raise VanishedFileError(
                 f"{self.identity.path} was there a moment ago and is gone.", "Run the sync again."
@@ -75,16 +69,6 @@ class TelemetryFile:
             if getattr(error, "errno", None) is not None:
                 raise  # the machine's trouble, not the file's
             raise MalformedFileError(f"{self.identity.path} cannot be read: {error}.", "Export it again.") from error
-
-    def _unpack(self, raw: BinaryIO) -> Generator[BinaryIO]:
-        if self.compression == "gzip":
-            with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
-                yield cast("BinaryIO", stream)
-        elif self.compression == "zstd":
-            with io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw), "zstd"), _UNPACKED_BYTES) as stream:
-                yield stream
-        else:
-            yield raw
 
 
 class _Told(io.RawIOBase):

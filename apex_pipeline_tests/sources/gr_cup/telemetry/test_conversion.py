@@ -429,6 +429,7 @@ def race(cars: int, seconds: float) -> list[Row]:
 
 
 class TestMemory:
+    @pytest.mark.req("A-123")
     def test_a_car_too_large_for_the_memory_gives_the_same_rows_in_several_row_groups(self, tmp_path: Path) -> None:
         file = write_file(tmp_path, csv_bytes(race(2, 20)))
 

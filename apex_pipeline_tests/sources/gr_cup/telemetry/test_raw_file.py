@@ -101,6 +101,7 @@ def test_after_a_stop_there_is_nothing_more() -> None:
     assert pieces.next_into(buffer) is None
 
 
+@pytest.mark.req("A-123")
 def test_a_line_of_a_hundred_megabytes_is_read_in_bounded_memory(tmp_path: Path) -> None:
     header, line = csv_bytes([reading(0)]).splitlines(keepends=True)
 

@@ -1,0 +1,99 @@
+"""Compressed raw files are read as what is inside, laps and official timing as well as telemetry."""
+
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.lake.raw_rows import RawFiles
+from apex_pipeline.schemas import FILES
+from apex_pipeline.sources.gr_cup.csv_files import read_rows
+from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.packed import compression_of, unpack
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.layout import raw_key
+from apex_pipeline.storage.local import LocalStore
+
+
+def _zstd(content: bytes) -> bytes:
+    return pa.compress(content, codec="zstd", asbytes=True)
+
+
+_PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": _zstd}
+_CONTENT = b"lap,vehicle_id\n3,GR86-002-2\n4\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a/b.csv.gz", "gzip"),
+        ("B.CSV.GZ", "gzip"),
+        ("b.csv.zst", "zstd"),
+        ("b.csv.ZST", "zstd"),
+        ("b.csv", None),
+        ("run.gz/b.csv", None),
+        ("b", None),
+    ],
+)
+def test_the_ending_tells_how_a_file_is_compressed(path: str, expected: str | None) -> None:
+    assert compression_of(path) == expected
+
+
+@pytest.mark.req("A-134")
+@given(content=st.binary(max_size=5_000), ending=st.sampled_from(sorted(_PACKERS)))
+@settings(max_examples=100, deadline=None)
+def test_what_was_packed_is_unpacked(content: bytes, ending: str) -> None:
+    assert unpack(_PACKERS[ending](content), f"x.csv.{ending}") == content
+    assert unpack(content, "x.csv") == content
+
+
+@pytest.mark.req("A-134")
+@pytest.mark.parametrize("ending", sorted(_PACKERS))
+def test_the_rows_and_rejects_of_a_packed_file_are_those_of_the_file(ending: str) -> None:
+    def read(content: bytes, path: str) -> object:
+        rows, rejects = read_rows(io.BytesIO(content), path, FileKind.LAP_END, ["lap"])
+        return rows, [(reject.line, reject.reason, reject.detail) for reject in rejects]
+
+    assert read(_PACKERS[ending](_CONTENT), f"x.csv.{ending}") == read(_CONTENT, "x.csv")
+
+
+@pytest.mark.req("A-134")
+@pytest.mark.parametrize("ending", sorted(_PACKERS))
+def test_a_row_of_a_packed_file_is_shown_as_it_stands_inside(ending: str, lake: LocalStore) -> None:
+    path = f"spa/x.csv.{ending}"
+    lake.write_bytes(raw_key(path), _PACKERS[ending](_CONTENT))
+    raw = RawFiles(lake, FILES.from_rows([_listed(path)]))
+    assert [raw.row(path, line).text for line in (1, 2, 2)] == ["lap,vehicle_id", "3,GR86-002-2", "3,GR86-002-2"]
+
+
+@pytest.mark.parametrize("ending", sorted(_PACKERS))
+@pytest.mark.parametrize("damage", ["cut", "not packed"])
+def test_a_damaged_packed_file_is_said_so(ending: str, damage: str) -> None:
+    packed = _PACKERS[ending](_CONTENT * 100)
+    content = packed[:-10] if damage == "cut" else _CONTENT
+    with pytest.raises(MalformedFileError, match=rf"x\.csv\.{ending} cannot be unpacked"):
+        unpack(content, f"x.csv.{ending}")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path, Fingerprints())
+
+
+def _listed(path: str) -> dict[str, object]:
+    return {
+        "path": path,
+        "bytes": 1,
+        "sha256": None,
+        "kind": "lap_end",
+        "rule": "test",
+        "evidence": [],
+        "confidence": 1.0,
+        "status": "ready",
+    }
