@@ -13,6 +13,8 @@ from pathlib import Path
 from apex_pipeline.errors import SourceError, VanishedFileError
 from apex_pipeline.sources.gr_cup.files import FileIdentity, FoundFile
 from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules
+from apex_pipeline.storage.keys import HostileKeyError
+from apex_pipeline.storage.layout import raw_key
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class SourceFolder:
     Attributes:
         root: The folder.
         files: Readable files, sorted by path.
-        refused: Path and reason of what is not read: no permission, or a link that leads out of the folder.
+        refused: Path (made printable) and reason of what is not read: no permission, a link that leads out of the
+            folder or to another one, a name the lake cannot hold.
     """
 
     root: Path
@@ -71,15 +74,19 @@ def look_at(root: Path) -> SourceFolder:
 
 def _walk(root: Path, refused: list[tuple[str, str]]) -> Iterator[SourceFile]:
     def refuse_folder(error: OSError) -> None:
-        refused.append((_relative(Path(error.filename), root), f"the folder cannot be read ({error.strerror})"))
+        refused.append(
+            (_printable(_relative(Path(error.filename), root)), f"the folder cannot be read ({error.strerror})")
+        )
 
-    for folder, _, names in os.walk(root, onerror=refuse_folder):
+    for folder, folders, names in os.walk(root, onerror=refuse_folder):
+        links = (Path(folder, name) for name in folders if Path(folder, name).is_symlink())
+        refused.extend((_printable(_relative(link, root)), "it is a link to a folder") for link in links)
         for name in names:
             on_disk = Path(folder, name)
             path = _relative(on_disk, root)
             reason = _reason_to_refuse(on_disk, root)
             if reason:
-                refused.append((path, reason))
+                refused.append((_printable(path), reason))
                 continue
             status = on_disk.stat()
             yield SourceFile(path, on_disk, status.st_size, status.st_mtime_ns)
@@ -95,7 +102,17 @@ def _reason_to_refuse(on_disk: Path, root: Path) -> str | None:
         return "it is no regular file"
     if not os.access(on_disk, os.R_OK):
         return "it cannot be read (no permission)"
+    # One such name must stop neither the others nor the catalog, which holds the names of all files.
+    try:
+        raw_key(_relative(on_disk, root))
+    except HostileKeyError as error:
+        return error.problem
     return None
+
+
+def _printable(path: str) -> str:
+    """Show bytes that are no text and characters that move a terminal's cursor by their numbers."""
+    return path if path.isprintable() else repr(path)[1:-1]
 
 
 def _relative(path: Path, root: Path) -> str:
