@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from apex_pipeline.cli import doctor, explain, read, trace, verify, work
+from apex_pipeline.cli import doctor, explain, read, trace, upload, verify, work
 from apex_pipeline.cli.output import error_console
 from apex_pipeline.errors import ApexError
 
@@ -35,6 +35,7 @@ app.command("explain")(explain.explain_command)
 app.add_typer(trace.trace_app, name="trace")
 app.command("verify")(verify.verify_command)
 app.command("doctor")(doctor.doctor_command)
+app.command("upload")(upload.upload_command)
 
 
 def main() -> None:

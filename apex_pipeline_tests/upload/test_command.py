@@ -1,0 +1,243 @@
+"""``apex upload`` and ``main()`` as people and scheduled jobs meet them: the bucket, the exit codes, never a hang."""
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline import upload
+from apex_pipeline.cli import main as apex_main
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.upload.conftest import Sent
+
+_PROJECT = Path(__file__).resolve().parents[2]
+Run = Callable[..., "Said"]
+
+
+class Said:
+    """What a command printed, and its exit code."""
+
+    def __init__(self, code: object, out: str, error: str) -> None:
+        self.code = code
+        self.out = out
+        self.error = error
+
+
+@pytest.fixture
+def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command as a person would."""
+
+    def run(*words: str, program: Callable[[], None] = apex_main) -> Said:
+        monkeypatch.setattr("sys.argv", ["apex", *words])
+        with pytest.raises(SystemExit) as ended:
+            program()
+        printed = capsys.readouterr()
+        return Said(ended.value.code or 0, printed.out, printed.err)
+
+    return run
+
+
+@pytest.mark.req("A-040", "A-043", "A-049")
+def test_each_file_has_a_line_and_a_second_run_changes_nothing(bucket: S3Bucket, folder: Path, apex: Run) -> None:
+    said = apex("upload", str(folder), "--bucket", bucket.name)
+    assert said.code == 0
+    assert [f"[{number}/5] uploaded" in said.out for number in range(1, 6)] == [True] * 5
+    assert "photo.jpg (3 bytes)" in said.out
+    assert f"s3://{bucket.name}/data: 5 succeeded, 0 failed" in said.out
+    assert "0 uploaded, 5 unchanged" in apex("upload", str(folder), "--bucket", bucket.name).out
+
+
+@pytest.mark.req("A-043")
+def test_json_is_one_object_per_line(bucket: S3Bucket, folder: Path, apex: Run) -> None:
+    lines = apex("upload", str(folder), "--bucket", bucket.name, "--prefix", "raw", "--json").out.splitlines()
+    *files, report = map(json.loads, lines)
+    assert {file["key"] for file in files} == set(bucket.object_keys())
+    assert report["uploaded"] == 5
+    assert report["address"] == f"s3://{bucket.name}/raw"
+
+
+@pytest.mark.req("A-047", "A-152")
+def test_a_failure_is_named_with_its_reason_and_ends_with_1(
+    bucket: S3Bucket, folder: Path, apex: Run, sent: Sent
+) -> None:
+    sent.refuse("PutObject", 413, "EntityTooLarge", "/photo.jpg")
+    said = apex("upload", str(folder), "--bucket", bucket.name)
+    assert said.code == 1
+    assert "4 succeeded, 1 failed" in said.out
+    assert said.out.splitlines()[-1].startswith("photo.jpg: Writing s3://")
+    assert "Split the file." in said.out.splitlines()[-1]
+
+
+@pytest.mark.req("A-042", "K-01")
+def test_a_bucket_without_access_lists_is_said_once_with_the_alternative(
+    bucket: S3Bucket, folder: Path, apex: Run, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S3_OBJECT_ACL", "public-read")
+    sent.refuse("PutObject", 400, "AccessControlListNotSupported")
+    said = apex("upload", str(folder), "--bucket", bucket.name)
+    assert said.code == 2
+    assert sent.writes == 1
+    assert said.out.count("FAILED") == 1
+    assert (
+        "Stopped, because every other file would have failed the same way. Make objects public by a bucket" in said.out
+    )
+
+
+@pytest.mark.req("A-045")
+@pytest.mark.parametrize("set_in", ["environment", ".env"])
+def test_the_bucket_of_the_settings_is_used(
+    bucket: S3Bucket, folder: Path, apex: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, set_in: str
+) -> None:
+    if set_in == "environment":
+        monkeypatch.setenv("S3_BUCKET_NAME", bucket.name)
+    else:
+        (tmp_path / ".env").write_text(f"S3_BUCKET_NAME={bucket.name}\nAPEX_LAKE_PREFIX=lakes/one\n")
+    monkeypatch.setenv("APEX_SOURCE_DIR", str(folder))
+    assert apex(program=upload.main).code == 0
+    start = "data/" if set_in == "environment" else "lakes/one/data/"
+    assert all(key.startswith(start) for key in bucket.object_keys())
+    assert len(bucket.object_keys()) == 5
+
+
+@pytest.mark.req("A-045", "A-077")
+@pytest.mark.parametrize("program", [apex_main, upload.main])
+def test_without_a_bucket_and_without_a_terminal_it_ends_with_instructions(
+    folder: Path, program: Callable[[], None]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"from {program.__module__} import main; main()", "upload", str(folder)],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(_PROJECT), "PATH": os.environ["PATH"]},
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for words in ("No bucket is set", "S3_BUCKET_NAME", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert words in done.stderr
+
+
+def _on_a_terminal(answer: bytes, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command on a terminal of its own, type an answer, and return its exit code and all it showed."""
+    screen, line = pty.openpty()
+    process = subprocess.Popen(command, stdin=line, stdout=line, stderr=line, env=environment)
+    os.close(line)
+    shown: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):  # the other end was closed
+            while content := os.read(screen, 65_536):
+                shown.append(content)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        os.write(screen, answer)
+        code = process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        reader.join(timeout=10)
+        os.close(screen)
+    return code, b"".join(shown).decode()
+
+
+@pytest.mark.req("A-043", "A-045", "A-077")
+@pytest.mark.parametrize("program", ["apex_pipeline", "apex_pipeline.upload"])
+def test_on_a_terminal_the_bucket_is_asked_for(bucket: S3Bucket, folder: Path, program: str) -> None:
+    names = ("S3_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    environment = {name: bucket.environment[name] for name in names} | {
+        "PYTHONPATH": str(_PROJECT),
+        "APEX_SOURCE_DIR": str(folder),
+        "PATH": os.environ["PATH"],
+        "COLUMNS": "200",
+        "TERM": "xterm",
+        "PYTHONUTF8": "1",
+    }
+    words = ["upload"] if program == "apex_pipeline" else []
+    code, shown = _on_a_terminal(f"{bucket.name}\n".encode(), [sys.executable, "-m", program, *words], environment)
+    assert code == 0, shown
+    assert "Name of the bucket to upload to: " in shown
+    assert "\N{WHITE HEAVY CHECK MARK} uploaded photo.jpg" in shown
+    assert len(bucket.object_keys()) == 5
+
+
+@pytest.mark.req("A-045")
+def test_no_answer_on_a_terminal_ends_with_instructions(folder: Path) -> None:
+    environment = {"PYTHONPATH": str(_PROJECT), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-m", "apex_pipeline", "upload", str(folder)]
+    code, shown = _on_a_terminal(b"\n", command, environment)
+    assert code == 2
+    assert "No bucket was named." in shown
+    assert "Traceback" not in shown
+
+
+class _Terminal(io.StringIO):
+    """Standard input of a person who types this."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.req("A-045")
+@pytest.mark.parametrize("program", [apex_main, upload.main])
+@pytest.mark.parametrize("has_answer", [True, False])
+def test_the_answer_of_a_person_is_the_bucket(
+    bucket: S3Bucket,
+    folder: Path,
+    apex: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    program: Callable[[], None],
+    *,
+    has_answer: bool,
+) -> None:
+    monkeypatch.setenv("APEX_SOURCE_DIR", str(folder))
+    monkeypatch.setattr("sys.stdin", _Terminal(f"  {bucket.name} \n" if has_answer else ""))
+    said = apex("upload", program=program)
+    assert "Name of the bucket to upload to: " in said.error
+    assert "Name of the bucket" not in said.out
+    assert (said.code, len(bucket.object_keys())) == ((0, 5) if has_answer else (2, 0))
+
+
+@pytest.mark.req("A-046")
+def test_without_credentials_nothing_is_sent_and_the_variables_are_listed(
+    bucket: S3Bucket, folder: Path, apex: Run, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    said = apex("upload", str(folder), "--bucket", bucket.name)
+    assert said.code == 2
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_BUCKET_NAME", "AWS_REGION"):
+        assert name in said.error
+    assert "Traceback" not in said.error
+    assert sent.writes == 0
+
+
+@pytest.mark.req("A-048")
+def test_a_wrong_secret_ends_with_2_and_writes_nothing(
+    bucket: S3Bucket, folder: Path, apex: Run, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    said = apex("upload", str(folder), "--bucket", bucket.name)
+    assert said.code == 2
+    assert "the secret does not belong to the access key" in said.error
+    assert "not-the-secret" not in said.error + said.out
+    assert sent.writes == 0
+
+
+def test_an_upload_never_imports_dagster() -> None:
+    program = "import sys, apex_pipeline.upload, apex_pipeline.cli.upload; sys.exit('dagster' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(_PROJECT)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0

@@ -1,0 +1,146 @@
+"""Compressing on the way: the same bytes every time, compressed once, never in place of another file."""
+
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.errors import StoreFullError, VanishedFileError
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources.gr_cup.packed import unpack
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.opening import open_fingerprints
+from apex_pipeline.upload.command import UploadTarget, upload_to
+from apex_pipeline.upload.packing import Compression, Packer, is_packable
+from apex_pipeline.upload.report import UploadReport, UploadStatus
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.upload.conftest import Sent
+from apex_pipeline_tests.upload.nobody import Nobody
+
+_ENDINGS = {Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
+
+
+def _upload(bucket: S3Bucket, folder: Path, compression: Compression | None) -> UploadReport:
+    return upload_to(UploadTarget(bucket.name, "data", compression), folder, load_settings(), Nobody())
+
+
+@pytest.fixture(params=list(Compression))
+def compression(request: pytest.FixtureRequest) -> Compression:
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("a.csv", True), ("A.CSV", True), ("a.json", True), ("a.xml", True), ("a.csv.gz", False), ("csv", False)],
+)
+def test_text_is_compressed_and_nothing_else(path: str, *, expected: bool) -> None:
+    assert is_packable(path) is expected
+
+
+@pytest.mark.req("A-134")
+def test_text_files_are_compressed_and_hold_what_they_held(
+    bucket: S3Bucket, folder: Path, content_of: Callable[[str], bytes], compression: Compression
+) -> None:
+    report = _upload(bucket, folder, compression)
+    ending = _ENDINGS[compression]
+    assert report
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        key = f"data/{path.relative_to(folder).as_posix()}"
+        stored = f"{key}{ending}" if key.endswith(".csv") else key
+        assert unpack(content_of(stored), stored) == path.read_bytes()
+    assert len(bucket.object_keys()) == 5
+    assert report.bytes_sent < sum(file.size for file in report.files)
+
+
+@pytest.mark.req("A-049", "A-134")
+def test_an_unchanged_file_is_neither_sent_nor_compressed_again(
+    bucket: S3Bucket, folder: Path, sent: Sent, compression: Compression, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _upload(bucket, folder, compression)
+    sent.requests.clear()
+    monkeypatch.delattr(Packer, "packed")
+    report = _upload(bucket, folder, compression)
+    assert report.summary == "5 succeeded, 0 failed (0 uploaded, 5 unchanged, 0 bytes sent)"
+    assert sent.writes == 0
+
+
+@pytest.mark.req("A-049", "A-134")
+def test_another_machine_compresses_to_the_same_bytes_and_sends_none(
+    bucket: S3Bucket, folder: Path, sent: Sent, compression: Compression, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _upload(bucket, folder, compression)
+    sent.requests.clear()
+    monkeypatch.setenv("APEX_STATE_DIR", "other-machine")
+    assert "5 unchanged" in _upload(bucket, folder, compression).summary
+    assert sent.writes == 0
+
+
+@pytest.mark.req("A-049", "A-134")
+def test_a_changed_file_is_compressed_and_sent_alone(
+    bucket: S3Bucket, folder: Path, sent: Sent, compression: Compression, content_of: Callable[[str], bytes]
+) -> None:
+    _upload(bucket, folder, compression)
+    sent.requests.clear()
+    (folder / "barber/empty.csv").write_bytes(b"time;rain\n")
+    report = _upload(bucket, folder, compression)
+    assert [file.path for file in report.of(UploadStatus.UPLOADED)] == ["barber/empty.csv"]
+    assert sent.writes == 1
+    key = f"data/barber/empty.csv{_ENDINGS[compression]}"
+    assert unpack(content_of(key), key) == b"time;rain\n"
+
+
+def test_a_compressed_file_never_takes_the_place_of_another(
+    bucket: S3Bucket, folder: Path, content_of: Callable[[str], bytes]
+) -> None:
+    (folder / "a.csv").write_bytes(b"new")
+    (folder / "a.csv.gz").write_bytes(gzip.compress(b"old"))
+    report = _upload(bucket, folder, Compression.GZIP)
+    assert [file.path for file in report.of(UploadStatus.FAILED)] == ["a.csv"]
+    assert "take the place of a.csv.gz" in str(report.of(UploadStatus.FAILED)[0].problem)
+    assert gzip.decompress(content_of("data/a.csv.gz")) == b"old"
+
+
+def test_forms_left_by_earlier_uploads_are_named(bucket: S3Bucket, folder: Path) -> None:
+    assert _upload(bucket, folder, None).other_forms == ()
+    names = ["COTA/Race 1/R1_cota_lap_time.csv", "barber/R1_barber_weather.csv", "barber/empty.csv"]
+    assert _upload(bucket, folder, Compression.GZIP).other_forms == tuple(f"data/{name}" for name in names)
+    assert _upload(bucket, folder, None).other_forms == tuple(f"data/{name}.gz" for name in names)
+
+
+def test_no_name_and_no_time_is_in_the_compressed_bytes(tmp_path: Path) -> None:
+    packer = Packer(Compression.GZIP, Fingerprints(), tmp_path)
+    (tmp_path / "secret-name.csv").write_bytes(b"lap")
+    source = Fingerprints().fingerprint_of(tmp_path / "secret-name.csv")
+    with packer.packed(tmp_path / "secret-name.csv", source) as packed:
+        content = packed.read_bytes()
+    assert content[3:8] == bytes(5), "flags and time"
+    assert gzip.GzipFile(fileobj=io.BytesIO(content)).read() == b"lap"
+    assert not packed.exists()
+
+
+def test_a_file_that_changes_before_it_is_compressed_is_refused(tmp_path: Path, compression: Compression) -> None:
+    (tmp_path / "a.csv").write_bytes(b"lap")
+    fingerprints = open_fingerprints(load_settings())
+    source = fingerprints.fingerprint_of(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_bytes(b"pal")
+    packer = Packer(compression, fingerprints, tmp_path / "scratch")
+    with pytest.raises(VanishedFileError, match="changed"), packer.packed(tmp_path / "a.csv", source):
+        pass
+    assert packer.known_digest(source) is None
+
+
+def test_a_full_disk_is_said_so(tmp_path: Path, compression: Compression) -> None:
+    (tmp_path / "a.csv").write_bytes(b"lap" * 1_000_000)
+    source = Fingerprints().fingerprint_of(tmp_path / "a.csv")
+    packer = Packer(compression, Fingerprints(), tmp_path / "scratch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", _full_disk(Path.open))
+        with pytest.raises(StoreFullError, match="Compressing"), packer.packed(tmp_path / "a.csv", source):
+            pass
+
+
+def _full_disk(real: Callable[..., io.IOBase]) -> Callable[..., io.IOBase]:
+    """Open what is written on a device that has no room."""
+    return lambda path, mode="r", *rest: real(Path("/dev/full"), "wb") if "x" in mode else real(path, mode, *rest)
