@@ -1,6 +1,5 @@
 """The list of commands, and the one place where an error becomes a message and an exit code."""
 
-import logging
 import os
 import sys
 
@@ -8,7 +7,9 @@ import typer
 
 from apex_pipeline.cli import doctor, explain, read, trace, upload, verify, work
 from apex_pipeline.cli.output import error_console
-from apex_pipeline.errors import ApexError
+from apex_pipeline.errors import ApexError, ConfigurationError
+from apex_pipeline.logs import set_up_logging
+from apex_pipeline.settings import load_settings
 
 _BAD_INPUT = 2
 
@@ -40,7 +41,7 @@ app.command("upload")(upload.upload_command)
 
 def main() -> None:
     """Run the command line and end the process with the exit code of the design."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    _set_up_logging()
     try:
         app()
     except ApexError as error:
@@ -50,6 +51,13 @@ def main() -> None:
         console.print(f"[bold red]Problem:[/] {_plain(error.problem)}", highlight=False, soft_wrap=True)
         console.print(f"[bold]Next step:[/] {_plain(error.remedy)}", highlight=False, soft_wrap=True)
         sys.exit(_BAD_INPUT)
+
+
+def _set_up_logging() -> None:
+    try:
+        set_up_logging(load_settings().log_format)
+    except ConfigurationError:  # every command that needs the settings says so by itself
+        set_up_logging("text")
 
 
 def _plain(text: str) -> str:

@@ -21,6 +21,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     keys: list[str] = []
     for name in ("open_local", "open_random"):
         monkeypatch.setattr(LocalStore, name, _noting(getattr(LocalStore, name), keys))
+    read_bytes = LocalStore.read_bytes
+
+    def noting_read(store: LocalStore, key: str) -> bytes:
+        keys.append(key.rpartition("/")[2])
+        return read_bytes(store, key)
+
+    monkeypatch.setattr(LocalStore, "read_bytes", noting_read)
     return keys
 
 

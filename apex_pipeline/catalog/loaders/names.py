@@ -1,0 +1,90 @@
+"""The names under which applications ask for a session's files: the patterns, and how a session is read out of a name.
+
+Here belong names only; nothing is read. Names of other schemes (``COTA_lap_start_time_R1.csv`` and what the user's own
+file of patterns adds) are understood by ``sources/gr_cup/naming.py``.
+"""
+
+import re
+from collections.abc import Callable
+
+from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.plain_names import plain
+from apex_pipeline.sources.gr_cup.session_names import find_session
+from apex_pipeline.storage.layout import RAW_PREFIX
+
+# Tried in this order, in the folder of the track.
+PATTERNS = (
+    "{session}_{track}_{data_type}.csv",
+    "{session}_{hyphenated_track}_{data_type}.csv",
+    "{session}_{data_type}.csv",
+)
+DATA_TYPES = {FileKind.LAP_START: "lap_start", FileKind.TELEMETRY: "telemetry_data"}
+
+_SEPARATOR = re.compile(r"[_\- ]")
+_SEASON = re.compile(r"(?P<season>\d{4})_(?P<session>.+)")
+
+
+def raw_key_of(track: str, filename: str) -> str:
+    """Return ``data/{track}/{filename}``, always with single forward slashes and none in front.
+
+    Whether such a key can be in a lake is checked by the store, before anything is sent.
+    """
+    parts = f"{track}/{filename}".replace("\\", "/").split("/")
+    return RAW_PREFIX + "/".join(part for part in parts if part)
+
+
+def file_names(kind: FileKind, track: str, session: str) -> list[str]:
+    """Return the file names to try for a session's lap or telemetry file, in order."""
+    return [
+        pattern.format(
+            session=session, track=track, hyphenated_track=track.replace("_", "-"), data_type=DATA_TYPES[kind]
+        )
+        for pattern in PATTERNS
+    ]
+
+
+def kind_said_by(filename: str) -> FileKind | None:
+    """Return the kind that a name of one of the patterns ends in."""
+    return next((kind for kind, data_type in DATA_TYPES.items() if f"{data_type}.csv" in filename.lower()), None)
+
+
+def session_in(
+    filename: str, kind: FileKind, is_track: Callable[[str], bool], is_short_form: Callable[[str], bool]
+) -> str | None:
+    """Return the session that a name of one of the patterns says, as it is written there.
+
+    Args:
+        filename: Name without folders; it may end in ``.gz`` or ``.zst``.
+        kind: ``LAP_START`` or ``TELEMETRY``.
+        is_track: Tells whether a text is a form of the track's name.
+        is_short_form: Tells whether a text may be short for it; believed after a usual session only (``R1_harbor``).
+
+    Returns:
+        ``None`` if the name is of another scheme, or says the track only.
+    """
+    match = re.fullmatch(rf"(?P<before>.+)_{DATA_TYPES[kind]}\.csv(\.gz|\.zst)?", filename, re.IGNORECASE)
+    if match is None or is_track(match["before"]):
+        return None
+    before = match["before"]
+    # From the left, so that the longest form of the track is taken off: practice_|barber_motorsports_park.
+    parts = [(before[: found.start()], before[found.end() :]) for found in _SEPARATOR.finditer(before) if found.start()]
+    named = (session for session, track in parts if is_track(track))
+    shortened = (session for session, track in parts if is_short_form(track) and _is_usual(session))
+    return next(named, None) or next(shortened, before)
+
+
+def _is_usual(text: str) -> bool:
+    found = find_session(plain(text))
+    return found is not None and not found.rest
+
+
+def canonical_session(text: str) -> str:
+    """Return a session as the catalog writes it: ``R1`` for ``race_1`` and ``r1``, ``2026_R1`` for ``2026_race_1``."""
+    match = _SEASON.fullmatch(text)
+    name = plain(match["session"] if match else text)
+    found = find_session(name)
+    session = found.session if found and not found.rest else name
+    return f"{match['season']}_{session}" if match else session
+
+
+__all__ = ["DATA_TYPES", "PATTERNS", "canonical_session", "file_names", "kind_said_by", "raw_key_of", "session_in"]

@@ -1,0 +1,111 @@
+"""Looking for the file of a session: the patterns in order, then what the naming rules find, each attempt logged.
+
+Here belongs the order of the attempts, and the case of a bucket that may be read but not listed. What a name means is
+``names.py``; what lies in the lake, ``files.py``.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from apex_pipeline.catalog.loaders.failures import MissingOrForbiddenError
+from apex_pipeline.catalog.loaders.files import RawTree
+from apex_pipeline.catalog.loaders.names import file_names
+from apex_pipeline.catalog.loaders.reading import ObjectReader
+from apex_pipeline.errors import ObjectMissingError, StorePermissionError
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.storage.layout import raw_path
+
+_LOG = logging.getLogger(__name__)
+
+# How a session's file is called in messages.
+WHAT = {FileKind.LAP_START: "lap times", FileKind.TELEMETRY: "telemetry"}
+
+
+def event_of(kind: FileKind) -> str:
+    """Return the name of a loading in structured log lines."""
+    return f"load_{'lap_times' if kind is FileKind.LAP_START else 'telemetry'}"
+
+
+class Search:
+    """The search for one file of one session.
+
+    Args:
+        kind: ``LAP_START`` or ``TELEMETRY``.
+        asked_for: Track and session as the application calls them.
+        key_of: Returns the key of a file name in the track's folder.
+    """
+
+    def __init__(self, kind: FileKind, asked_for: SessionKey, key_of: Callable[[str, str], str]) -> None:
+        self.kind = kind
+        self.asked_for = asked_for
+        self._key_of = key_of
+        self._attempts: list[str] = []
+
+    def in_tree(self, tree: RawTree) -> list[str]:
+        """Return the path of the session's file; several where files of one kind share the session.
+
+        Raises:
+            ObjectMissingError: There is none.
+        """
+        for key in self._keys():
+            if raw_path(key) in tree.objects:
+                return [raw_path(key)]
+        for kind, pattern in tree.rules.patterns:
+            if kind is self.kind:
+                self._tell(pattern.pattern)
+        paths = tree.files_called(*self.asked_for, self.kind)
+        if not paths:
+            known = ", ".join(tree.sessions(self.asked_for.track)) or "none"
+            raise ObjectMissingError(
+                f"There is no file with the {WHAT[self.kind]} of {self.asked_for}; tried {', '.join(self._attempts)} "
+                "and every name that the naming rules understand.",
+                f"Check track, session and file names; {self.asked_for.track} has lap files of: {known}.",
+            )
+        return paths
+
+    def without_listing(
+        self, reader: ObjectReader, tracks_file: Path | None, refusal: StorePermissionError
+    ) -> tuple[RawTree, str]:
+        """Return the path of the session's file, and a tree of it alone, from a lake that may not be listed.
+
+        Args:
+            reader: Reads the lake.
+            tracks_file: The user's own tracks and patterns.
+            refusal: How the store refused the listing.
+
+        Raises:
+            MissingOrForbiddenError: No key of the patterns can be read.
+        """
+        for key in self._keys():
+            try:
+                found = reader.store.head(key)
+            except StorePermissionError:
+                continue
+            if found is not None:
+                return RawTree(reader, tracks_file, [found]), raw_path(key)
+        raise MissingOrForbiddenError(
+            f"No file with the {WHAT[self.kind]} of {self.asked_for} can be read; tried {', '.join(self._attempts)}. "
+            f"They are missing or forbidden, which S3 does not tell apart without s3:ListBucket. {refusal.problem}",
+            refusal.remedy,
+        ) from refusal
+
+    def _keys(self) -> Iterator[str]:
+        for name in file_names(self.kind, *self.asked_for):
+            self._tell(name)
+            yield self._key_of(self.asked_for.track, name)
+
+    def _tell(self, name: str) -> None:
+        self._attempts.append(name)
+        fields = {
+            "event": event_of(self.kind),
+            "track": self.asked_for.track,
+            "session": self.asked_for.session,
+            "attempt": len(self._attempts),
+            "outcome": "tried",
+        }
+        _LOG.info("Attempting pattern: %s", name, extra=fields)
+
+
+__all__ = ["WHAT", "Search", "event_of"]

@@ -1,0 +1,53 @@
+"""One piece of work at a time for all who ask for it at the same time.
+
+Here belongs waiting for each other only; nothing is kept once the work is done, so this is no cache.
+"""
+
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
+
+
+class SingleFlight:
+    """Lets the first thread that asks for something do the work, and the others wait for its result."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[Hashable, Future[Any]] = {}
+
+    def do(self, name: Hashable, work: Callable[[], _Result]) -> _Result:
+        """Return what ``work`` returns, or what the thread that is at it already will get.
+
+        A failure is told to all who wait, and the next one who asks tries anew.
+
+        Args:
+            name: What is asked for; work of different names goes on side by side.
+            work: The work.
+        """
+        with self._lock:
+            other = self._under_way.get(name)
+            mine: Future[_Result] = Future()
+            if other is None:
+                self._under_way[name] = mine
+        return other.result() if other is not None else self._lead(name, mine, work)
+
+    def _lead(self, name: Hashable, mine: Future[_Result], work: Callable[[], _Result]) -> _Result:
+        try:
+            result = work()
+        except BaseException as error:
+            self._forget(name)
+            mine.set_exception(error)
+            raise
+        self._forget(name)
+        mine.set_result(result)
+        return result
+
+    def _forget(self, name: Hashable) -> None:
+        with self._lock:
+            del self._under_way[name]
+
+
+__all__ = ["SingleFlight"]

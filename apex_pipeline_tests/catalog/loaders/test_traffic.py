@@ -1,0 +1,224 @@
+"""What loaders send, and how often: each object once for all who ask at the same time, and nothing twice by itself."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import pytest
+
+from apex_pipeline.catalog import LocalDataLoader
+from apex_pipeline.catalog.loaders.single_flight import SingleFlight
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.storage.s3.client import S3Connection
+from apex_pipeline_tests.catalog.loaders.bench import (
+    LAP_TABLE,
+    PRACTICE,
+    Bench,
+    download,
+    raw_laps,
+    raw_telemetry,
+    s3_bench,
+    settings_for,
+)
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.storage.s3.bench import connect
+
+THREADS = 32
+_Answer = TypeVar("_Answer")
+
+
+def all_at_once(calls: list[Callable[[], _Answer]]) -> list[_Answer]:
+    """Start every call in a thread of its own at the same moment."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], _Answer]) -> _Answer:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+@pytest.fixture
+def connection(s3_bucket: S3Bucket) -> S3Connection:
+    return connect(s3_bucket)
+
+
+def requests_of(connection: S3Connection) -> Counter[str]:
+    """Count by operation and key what is sent from now on; listings take long enough for every thread to ask."""
+    sent: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def note(model: Any, params: dict[str, Any], **_: object) -> None:
+        with lock:
+            sent[f"{model.name} {params['url_path'].partition('/data/')[2]}".strip()] += 1
+        if model.name == "ListObjectsV2":
+            time.sleep(0.5)
+
+    connection.client.meta.events.register("before-call.s3", note)
+    return sent
+
+
+@pytest.mark.req("A-125", "A-126")
+def test_many_threads_that_load_one_session_cause_one_download(connection: S3Connection, tmp_path: Path) -> None:
+    bench = s3_bench(connection, tmp_path)
+    bench.put({PRACTICE: LAP_TABLE})
+    sent = requests_of(connection)
+    frames = all_at_once([lambda: bench.loader.load_lap_times("barber_motorsports_park", "practice")] * THREADS)
+    assert all(frame is not None and len(frame) == 2 for frame in frames)
+    assert sent == {"ListObjectsV2": 1, f"GetObject {PRACTICE.removeprefix('data/')}": 1}
+    assert bench.loader.metrics()["downloads"] == 1
+
+    bench.loader.load_lap_times("barber_motorsports_park", "practice")
+    assert bench.loader.metrics()["downloads"] == 2
+
+
+@pytest.mark.req("A-125")
+def test_laps_and_telemetry_of_one_session_share_its_files(connection: S3Connection, tmp_path: Path) -> None:
+    bench = s3_bench(connection, tmp_path)
+    names = {
+        "COTA/Race 1/COTA_lap_start_time_R1.csv": raw_laps(4),
+        "COTA/Race 1/COTA_lap_end_time_R1.csv": raw_laps(4),
+        "COTA/Race 1/R1_cota_telemetry_data.csv": raw_telemetry(100),
+    }
+    bench.put({f"data/{name}": content for name, content in names.items()})
+    sent = requests_of(connection)
+    half = THREADS // 2
+    frames = all_at_once(
+        [lambda: bench.loader.load_lap_times("cota", "R1")] * half
+        + [lambda: bench.loader.load_telemetry("cota", "R1")] * half
+    )
+    assert [len(frame) for frame in frames if frame is not None] == [4] * half + [100] * half
+    downloads = {name: count for name, count in sent.items() if name.startswith("GetObject COTA")}
+    assert downloads == {f"GetObject {name.replace(' ', '%20')}": 1 for name in names} or downloads == {
+        f"GetObject {name}": 1 for name in names
+    }
+    assert bench.loader.metrics()["downloads"] == 3
+
+
+def test_a_large_raw_file_is_fetched_once_beside_the_look_at_its_beginning(
+    connection: S3Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apex_pipeline.catalog.loaders.files.SMALL_BYTES", 1_000)
+    bench = s3_bench(connection, tmp_path)
+    bench.put({"data/sebring/R1_sebring_telemetry_data.csv": raw_telemetry(1_000)})
+    assert len(bench.loader.load_telemetry("sebring", "R1")) == 1_000  # type: ignore[arg-type]
+    assert bench.loader.metrics()["downloads"] == 1
+    assert list(tmp_path.rglob("*.csv")) == []
+
+
+def test_a_file_that_cannot_be_linked_is_copied_to_the_bench(
+    connection: S3Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr("apex_pipeline.catalog.loaders.files.SMALL_BYTES", 1_000)
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    bench = s3_bench(connection, tmp_path)
+    bench.put({"data/sebring/R1_sebring_telemetry_data.csv": raw_telemetry(1_000)})
+    frame = bench.loader.load_telemetry("sebring", "R1")
+    assert frame is not None
+    assert len(frame) == 1_000
+
+
+def test_a_frame_is_its_callers_own(connection: S3Connection, tmp_path: Path) -> None:
+    bench = s3_bench(connection, tmp_path)
+    bench.put({PRACTICE: LAP_TABLE})
+    requests_of(connection)
+    one, other = all_at_once([lambda: bench.loader.load_lap_times("barber_motorsports_park", "practice")] * 2)
+    assert one is not None
+    assert other is not None
+    one.loc[0, "LapTime"] = 1.0
+    assert other["LapTime"].tolist() == [97.428, 96.5]
+
+
+@pytest.mark.req("A-125")
+def test_a_failure_is_told_to_all_who_wait_and_not_remembered() -> None:
+    flights = SingleFlight()
+    tries: list[int] = []
+
+    def fail() -> None:
+        tries.append(1)
+        time.sleep(0.3)
+        raise ValueError("no")
+
+    def attempt() -> str:
+        with pytest.raises(ValueError, match="no"):
+            flights.do("x", fail)
+        return "told"
+
+    assert all_at_once([attempt] * 8) == ["told"] * 8
+    assert len(tries) == 1
+    assert flights.do("x", lambda: 7) == 7
+
+
+def test_work_of_other_names_does_not_wait() -> None:
+    flights = SingleFlight()
+    assert flights.do("x", lambda: flights.do("y", lambda: 1)) == 1
+
+
+def test_the_reason_is_that_of_the_calling_thread(tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    loader = LocalDataLoader(settings_for(tmp_path))
+    assert loader.load_lap_times("x", "y") is None
+    assert loader.last_failure is not None
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: loader.last_failure).result() is None
+    assert loader.get_available_tracks() == []
+    assert loader.last_failure is None
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.req("A-086", "A-087", "A-088", "A-089")
+def test_metrics_count_every_request_and_every_error(s3_bucket: S3Bucket, tmp_path: Path) -> None:
+    s3_bench(connect(s3_bucket), tmp_path).put({PRACTICE: LAP_TABLE})
+    loader = s3_bench(connect(s3_bucket), tmp_path).loader
+    assert loader.metrics()["requests"] == 0
+    assert loader.get_available_tracks() == ["barber_motorsports_park"]
+    assert loader.load_lap_times("barber_motorsports_park", "practice") is not None
+    assert download(loader, PRACTICE) is not None
+    assert download(loader, "data/no.csv") is None
+    metrics = loader.metrics()
+    assert metrics.pop("avg_ms") > 0
+    assert metrics == {
+        "requests": 5,
+        "errors": 1,
+        "error_rate": 0.2,
+        "downloads": 2,
+        "cache_hits": 0,
+        "cache_misses": 0,
+        "cache_hit_rate": 0.0,
+    }
+
+
+@pytest.mark.req("A-089")
+def test_metrics_tell_of_the_stores_cache(tmp_path: Path) -> None:
+    class Cached(LocalStore):
+        hits, misses = 3, 1
+
+    bench = Bench(LocalDataLoader(settings_for(tmp_path), Cached(tmp_path / "lake", Fingerprints())), None, "disk")  # type: ignore[arg-type]
+    (tmp_path / "lake").mkdir()
+    bench.loader.get_available_tracks()
+    assert bench.loader.metrics()["cache_hit_rate"] == 0.75
+
+
+def test_a_large_table_is_equal_to_what_pandas_reads(connection: S3Connection, tmp_path: Path) -> None:
+    content = b"Time,Speed\n" + b"".join(b"%d,%d.5\n" % (row, row) for row in range(150_000))
+    assert len(content) > 1_000_000
+    bench = s3_bench(connection, tmp_path)
+    bench.put({"data/sebring/race_telemetry_data.csv": content})
+    frame = bench.loader.load_telemetry("sebring", "race")
+    assert frame is not None
+    assert frame["Speed"].sum() == sum(range(150_000)) + 75_000
+    plain = download(bench.loader, "data/sebring/race_telemetry_data.csv")
+    assert plain is not None
+    pd.testing.assert_frame_equal(frame[["Time"]], plain[["Time"]].astype("float64"))
