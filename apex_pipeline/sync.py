@@ -1,31 +1,26 @@
 """The main job: find, copy, identify, derive, check, publish. Only what changed.
 
-Here belongs the order of things and what is told about them. The comparison is ``lake/plan.py``, the work is done by
-the Dagster jobs of ``automation.py``, executed by ``runs.py``. A sync adds and replaces; it never deletes.
+Here belongs the order of things and what is told about them. The comparison is ``lake/comparison.py``, the work is done
+by the Dagster jobs of ``automation.py``, executed by ``runs.py``. A sync adds and replaces; it never deletes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from apex_pipeline.errors import SourceError
-from apex_pipeline.lake.catalog_tables import rules_version, session_files
+from apex_pipeline.lake.catalog_tables import session_files
+from apex_pipeline.lake.comparison import Source, compare, look_at_lake, look_at_source
 from apex_pipeline.lake.copy_source import content_version
-from apex_pipeline.lake.plan import CopyPlan, is_catalog_stale, plan_copies, session_of, sessions_to_derive
+from apex_pipeline.lake.plan import CopyPlan, session_of
 from apex_pipeline.lake.progress import listening
 from apex_pipeline.lake.session_tables import telemetry_bytes
-from apex_pipeline.lake.snapshot import Snapshot, read_current
-from apex_pipeline.lake.source_folder import SourceFile, SourceFolder, identify, look_at
-from apex_pipeline.lake.stored_tables import read_stored_table
-from apex_pipeline.schemas import FILES
+from apex_pipeline.lake.snapshot import read_current
+from apex_pipeline.lake.source_folder import SourceFile
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.opening import open_fingerprints, open_store
 
@@ -35,16 +30,13 @@ if TYPE_CHECKING:
 # The jobs' names; ``automation.py`` has them too, but importing it would import Dagster.
 _COPY, _CATALOG, _DERIVE, _PUBLISH = "copy_session", "refresh_catalog", "derive_session", "publish"
 
-# How many files a message names before it says how many more there are.
-_NAMED_FILES = 5
-
 
 @dataclass(frozen=True)
 class Event:
     """Something a sync tells about while it works.
 
     Attributes:
-        stage: find, copy, identify, derive or publish.
+        stage: find, hash, copy, identify, derive or publish.
         message: One line for people.
         session: The session it is about.
         total: Units of work of the stage, given when it begins.
@@ -119,27 +111,10 @@ def sync(settings: Settings, listener: Listener) -> SyncOutcome:
         ConfigurationError: A setting is wrong.
         StoreError: The lake cannot be reached with the present configuration.
     """
-    folder = look_at(settings.source_dir)
-    identities = identify(folder, settings.tracks_file)
-    _require_race_files(folder, identities)
+    source = look_at_source(settings)
     store = open_store(settings, for_writing=True)
     store.check_access()
-    return _Work(settings, folder, identities, store, open_fingerprints(settings), listener).do()
-
-
-def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]) -> None:
-    """Refuse a folder in which nothing is race data, before anything is sent."""
-    identities = list(identities)
-    if any(item.kind not in {FileKind.IGNORED, FileKind.UNKNOWN} for item in identities):
-        return
-    named = [f"{path} ({reason})" for path, reason in folder.refused]
-    named += [f"{item.path} ({item.reason})" for item in identities]
-    rest = len(named) - _NAMED_FILES
-    more = f" and {rest} more" if rest > 0 else ""
-    raise SourceError(
-        f"No race files in {folder.root}: {'; '.join(named[:_NAMED_FILES])}{more}.",
-        "Name the folder that holds lap, telemetry or timing CSV files; `apex explain FILE` says why one is not taken.",
-    )
+    return _Work(settings, source, store, open_fingerprints(settings), listener).do()
 
 
 class _Work:
@@ -148,66 +123,52 @@ class _Work:
     def __init__(
         self,
         settings: Settings,
-        folder: SourceFolder,
-        identities: list[FileIdentity],
+        source: Source,
         store: ObjectStore,
         fingerprints: Fingerprints,
         listener: Listener,
     ) -> None:
         self._settings = settings
-        self._folder = folder
-        self._identities = identities
+        self._source = source
         self._store = store
         self._fingerprints = fingerprints
         self._tell = listener
         self._outcome = SyncOutcome(
-            folder.root,
+            source.folder.root,
             store.uri,
-            statuses=Counter(item.status.value for item in identities),
-            refused=folder.refused,
+            statuses=Counter(item.status.value for item in source.identities),
+            refused=source.folder.refused,
         )
 
     def do(self) -> SyncOutcome:
         """Compare, and where there is something to do, do it in Dagster runs."""
-        self._tell(Event("find", f"{len(self._folder.files)} files in {self._folder.root}"))
-        listing = self._list_lake()
-        files = self._published_files(listing)
-        plan = plan_copies(self._folder, self._identities, listing, files, self._fingerprints)
-        rules = rules_version(self._settings.tracks_file)
-        stale = plan.files > 0 or is_catalog_stale(listing, files, self._identities, rules)
-        if not stale and files is not None and not self._sessions_to_derive(files, listing):
+        self._tell(Event("find", f"{len(self._source.folder.files)} files in {self._source.folder.root}"))
+        lake = look_at_lake(self._store)
+        found = compare(self._source, lake, self._settings, self._fingerprints)
+        if not found.is_catalog_stale and not lake.sessions_to_derive():
             return self._outcome
         from apex_pipeline.runs import open_runner  # noqa: PLC0415  -- costs 2 s, and only where there is work
 
         with open_runner(self._settings) as runner:
-            self._copy(runner, plan)
+            self._copy(runner, found.copies)
             if not self._refresh_catalog(runner):
                 return self._outcome
             self._derive(runner)
             self._publish(runner)
         return self._outcome
 
-    def _list_lake(self) -> dict[str, StoredObject]:
-        return {item.key: item for item in self._store.list()}
-
-    def _published_files(self, listing: dict[str, StoredObject]) -> pa.Table | None:
-        return read_stored_table(self._store, FILES) if "catalog/files.parquet" in listing else None
-
-    def _sessions_to_derive(self, files: pa.Table, listing: dict[str, StoredObject]) -> list[SessionKey]:
-        snapshot: Snapshot | None = read_current(self._store)
-        return sessions_to_derive(files, snapshot, listing)
-
     def _copy(self, runner: "Runner", plan: CopyPlan) -> None:
-        runner.add_sessions(key for key in map(session_of, self._identities) if key)
+        runner.add_sessions(key for key in map(session_of, self._source.identities) if key)
         if not plan.files:
             return
         self._outcome.replaced = plan.replaced
+        self._tell(
+            Event("hash", f"{plan.files} files to hash, where they are new here", total=plan.bytes, unit="bytes")
+        )
         self._tell(Event("copy", f"{plan.files} files to copy", total=plan.bytes, unit="bytes"))
         for key, chosen in sorted(plan.by_session.items()):
             size = sum(file.size for file in chosen)
-            runner.report_source(
-                key, content_version(self._files_of(key), self._fingerprints), {"files": len(chosen), "bytes": size}
-            )
+            runner.report_source(key, self._hash(key, size), {"files": len(chosen), "bytes": size})
             with listening(lambda moved, at=key: self._tell(Event("copy", "", str(at), done=moved, unit="bytes"))):
                 failure = runner.run(_COPY, key)
             if failure:
@@ -219,9 +180,23 @@ class _Work:
         self._outcome.copied += len(plan.without_session)
         self._outcome.copied_bytes += sum(file.size for file in plan.without_session)
 
+    def _hash(self, key: SessionKey, size: int) -> str:
+        """Return the version of a session's content; files hashed before count as hashed at once."""
+        told = 0
+
+        def tell(moved: int) -> None:
+            nonlocal told
+            moved = min(moved, size - told)  # a session may have files that need no copying
+            told += moved
+            self._tell(Event("hash", "", str(key), done=moved, unit="bytes"))
+
+        version = content_version(self._files_of(key), self._fingerprints, tell)
+        tell(size - told)
+        return version
+
     def _files_of(self, key: SessionKey) -> list[SourceFile]:
-        paths = {item.path for item in self._identities if session_of(item) == key}
-        return [file for file in self._folder.files if file.path in paths]
+        paths = {item.path for item in self._source.identities if session_of(item) == key}
+        return [file for file in self._source.folder.files if file.path in paths]
 
     def _refresh_catalog(self, runner: "Runner") -> bool:
         self._tell(Event("identify", "the catalog is made from what lies in the lake"))
@@ -231,12 +206,11 @@ class _Work:
         return failure is None
 
     def _derive(self, runner: "Runner") -> None:
-        listing = self._list_lake()
-        files = self._published_files(listing)
-        due = self._sessions_to_derive(files, listing) if files is not None else []
+        lake = look_at_lake(self._store)
+        due = lake.sessions_to_derive()
         runner.add_sessions(due)
         # A session's work is its telemetry, so its bytes tell best how far it is; one more stands for the rest.
-        sizes = {key: telemetry_bytes(session_files(files, key)) + 1 for key in due} if files is not None else {}
+        sizes = {key: telemetry_bytes(session_files(lake.files, key)) + 1 for key in due}
         total = sum(sizes.values())
         self._tell(Event("derive", f"{len(due)} sessions to derive", total=total, unit="bytes"))
         for key, size in sizes.items():

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from apex_pipeline.cli import doctor, explain, read, trace, upload, verify, work
+from apex_pipeline.cli import cost, doctor, explain, metrics, plan, read, share, trace, upload, verify, work
 from apex_pipeline.cli.output import error_console
 from apex_pipeline.errors import ApexError, ConfigurationError
 from apex_pipeline.logs import set_up_logging
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 app.command("sync")(work.sync_command)
+app.command("plan")(plan.plan_command)
 app.command("demo")(work.demo_command)
 app.command("ui")(work.ui_command)
 app.command("tracks")(read.tracks_command)
@@ -35,6 +36,9 @@ app.command("rejects")(read.rejects_command)
 app.command("explain")(explain.explain_command)
 app.add_typer(trace.trace_app, name="trace")
 app.command("verify")(verify.verify_command)
+app.command("share")(share.share_command)
+app.command("cost")(cost.cost_command)
+app.command("metrics")(metrics.metrics_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("upload")(upload.upload_command)
 

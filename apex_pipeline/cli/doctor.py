@@ -1,88 +1,86 @@
-"""``apex doctor``: whether this machine is ready for a sync, with a fix for everything that is not."""
+"""``apex doctor``: whether this machine is ready for a sync, with a fix for everything that is not.
 
-import shutil
-from collections.abc import Callable
+Here belong the order of the looks and the printing. The looks are ``lake/health.py`` and ``lake/bucket_health.py``.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from apex_pipeline.cli.doctor_dagster import examine_dagster
 from apex_pipeline.cli.output import console
-from apex_pipeline.errors import ApexError
-from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.lake.source_folder import look_at
-from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.sources.gr_cup.naming import load_rules
+from apex_pipeline.cli.read import AsJson
+from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.lake.care.health import Finding, State, examine_folder, examine_lake, examine_machine, problem
+from apex_pipeline.settings import Settings, load_settings, where_set
 from apex_pipeline.storage.opening import open_store
 
-# A telemetry file needs its own size again for spilling; less than this is too little for the smallest real race.
-_ENOUGH_DISK = 5_000_000_000
-
-Check = Callable[[Settings], str]
+_UNHEALTHY = 2
+_COLOURS = {State.OK: "green", State.NOTE: "yellow", State.PROBLEM: "red"}
 
 
 def doctor_command(
     source: Annotated[Path | None, typer.Argument(help="Source folder to check too.", show_default=False)] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put a small object into the lake and remove it.")] = False,  # noqa: FBT002  -- a command-line switch
+    as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
 ) -> None:
-    """Check settings, source folder, lake, published state and disk; say what to do about each problem."""
-    settings = load_settings(**({"source_dir": source} if source else {}))
-    healthy = True
-    for name, check in _CHECKS:
-        try:
-            console().print(f"[green]ok[/]       {name}: {check(settings)}", highlight=False, soft_wrap=True)
-        except ApexError as error:
-            healthy = False
-            console().print(f"[red]problem[/]  {name}: ", end="", highlight=False)
-            console().print(f"{error.problem} {error.remedy}", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(0 if healthy else 2)
+    """Check settings, credentials, bucket, clock, disk, memory and Dagster; say what to do about each problem."""
+    findings: list[Finding] = []
+    for finding in _examine(source, may_write=write):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+    is_healthy = all(finding.state is not State.PROBLEM for finding in findings)
+    if as_json:
+        document = {"is_healthy": is_healthy, "checks": [asdict(finding) for finding in findings]}
+        sys.stdout.write(json.dumps(document) + "\n")
+    raise typer.Exit(0 if is_healthy else _UNHEALTHY)
 
 
-def _settings(settings: Settings) -> str:
+def _examine(source: Path | None, *, may_write: bool) -> Iterator[Finding]:
+    try:
+        settings = load_settings(**({"source_dir": source} if source else {}))
+    except ConfigurationError as error:
+        yield problem("settings", error)
+        return
+    yield _settings(settings)
+    places = list(_place(settings))
+    yield from places
+    # The last look tells whether there is a lake to try anything with.
+    if places[-1].state is State.OK:
+        yield from examine_lake(open_store(settings, for_writing=False), may_write=may_write)
+    yield from examine_machine(settings)
+    yield examine_dagster(settings)
+
+
+def _settings(settings: Settings) -> Finding:
     where = f"S3 bucket {settings.bucket}" if settings.use_s3_data else f"local folder {settings.lake_dir}"
-    return f"the lake is the {where}"
+    by_place: dict[str, list[str]] = {}
+    for name, place in where_set().items():
+        by_place.setdefault(place, []).append(name)
+    told = "; ".join(f"{place} sets {', '.join(names)}" for place, names in by_place.items())
+    return Finding("settings", State.OK, f"the lake is the {where}; {told or 'nothing is set, all defaults hold'}")
 
 
-def _tracks(settings: Settings) -> str:
-    load_rules(settings.tracks_file)
-    return f"names are understood with {settings.tracks_file or 'the built-in rules'}"
+def _place(settings: Settings) -> Iterator[Finding]:
+    if not settings.use_s3_data:
+        yield examine_folder(settings.lake_dir)
+        return
+    from apex_pipeline.lake.care.bucket_health import examine_bucket  # noqa: PLC0415  -- boto3 only where it is used
+
+    yield from examine_bucket(settings, where_set())
 
 
-def _source(settings: Settings) -> str:
-    folder = look_at(settings.source_dir)
-    refused = f"; {len(folder.refused)} cannot be read" if folder.refused else ""
-    return f"{len(folder.files)} files, {folder.bytes / 1e6:,.1f} MB in {folder.root}{refused}"
+def _print(finding: Finding) -> None:
+    console().print(f"[{_COLOURS[finding.state]}]{finding.state:<8}[/] {finding.check}: ", end="", highlight=False)
+    joint = " " if finding.said.endswith(".") else ". "
+    said = joint.join(part for part in (finding.said, finding.remedy) if part)
+    console().print(said, markup=False, highlight=False, soft_wrap=True)
 
-
-def _lake(settings: Settings) -> str:
-    store = open_store(settings, for_writing=False)
-    store.check_access()
-    return f"{store.uri} can be reached"
-
-
-def _published(settings: Settings) -> str:
-    snapshot = read_current(open_store(settings, for_writing=False))
-    return f"{len(snapshot.sessions)} sessions in snapshot {snapshot.id}" if snapshot else "nothing yet; run apex sync"
-
-
-def _disk(settings: Settings) -> str:
-    state = settings.state_dir.expanduser()
-    existing = next(folder for folder in (state.absolute(), *state.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
-    if free < _ENOUGH_DISK:
-        raise ApexError(
-            f"Only {free / 1e9:.1f} GB are free in {existing}, where telemetry is spilled.",
-            "Free some space, or point APEX_STATE_DIR to a larger disk.",
-        )
-    return f"{free / 1e9:,.0f} GB free in {existing}"
-
-
-_CHECKS: tuple[tuple[str, Check], ...] = (
-    ("settings", _settings),
-    ("tracks", _tracks),
-    ("source", _source),
-    ("lake", _lake),
-    ("published", _published),
-    ("disk", _disk),
-)
 
 __all__ = ["doctor_command"]

@@ -60,7 +60,10 @@ def make_files_table(store: ObjectStore, rules: NamingRules, previous: pa.Table 
     with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
         digests = dict(zip(stored, pool.map(partial(_digest, store, before), stored.items()), strict=True))
     found = [FoundFile(path, item.size, partial(store.read_start, item.key)) for path, item in stored.items()]
-    rows = [_row(identity, stored[identity.path], digests[identity.path]) for identity in identify_tree(found, rules)]
+    rows = [
+        file_row(identity, stored[identity.path].tag, digests[identity.path])
+        for identity in identify_tree(found, rules)
+    ]
     kept = [row for path, row in before.items() if row["status"] == FileStatus.IGNORED and path not in stored]
     return FILES.from_rows(sorted([*rows, *kept], key=lambda row: row["path"]))
 
@@ -84,7 +87,7 @@ def add_ignored(files: pa.Table, identities: Iterable[FileIdentity]) -> pa.Table
     ignored = {item.path: item for item in identities if item.status is FileStatus.IGNORED}
     rows = [row for row in files.to_pylist() if row["path"] not in ignored or row["store_tag"] is not None]
     present = {row["path"] for row in rows}
-    rows.extend(_row(item, None, None) for path, item in ignored.items() if path not in present)
+    rows.extend(file_row(item, None, None) for path, item in ignored.items() if path not in present)
     return FILES.from_rows(sorted(rows, key=lambda row: row["path"]))
 
 
@@ -98,8 +101,14 @@ def _digest(store: ObjectStore, before: Mapping[str, Row], entry: tuple[str, Sto
     return facts.sha256 if facts else None
 
 
-def _row(identity: FileIdentity, stored: StoredObject | None, sha256: str | None) -> Row:
-    tag = stored.tag if stored else None
+def file_row(identity: FileIdentity, tag: str | None, sha256: str | None) -> Row:
+    """Return the row of the table ``files`` for one file.
+
+    Args:
+        identity: What it is.
+        tag: The store's version mark of it; ``None`` for a file that is not in the store.
+        sha256: Its digest, where known.
+    """
     return {
         "path": identity.path,
         "bytes": identity.size,
@@ -202,7 +211,9 @@ def inputs_version(files: Iterable[Row]) -> str:
 __all__ = [
     "DERIVATION_VERSION",
     "RULES_VERSION",
+    "Row",
     "add_ignored",
+    "file_row",
     "inputs_version",
     "make_files_table",
     "make_sessions_table",

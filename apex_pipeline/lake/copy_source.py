@@ -95,9 +95,9 @@ def _stopped(report: CopyReport) -> ApexError:
     return report.stopped_by or PermanentError("Copying was stopped.", "Run the sync again.")
 
 
-def content_version(files: Iterable[SourceFile], fingerprints: Fingerprints) -> str:
-    """Return a fingerprint of paths and contents."""
-    lines = sorted(f"{file.path}\t{fingerprints.sha256_of(file.on_disk)}" for file in files)
+def content_version(files: Iterable[SourceFile], fingerprints: Fingerprints, progress: Progress | None = None) -> str:
+    """Return a fingerprint of paths and contents; ``progress`` is told about bytes that have to be read for it."""
+    lines = sorted(f"{file.path}\t{fingerprints.sha256_of(file.on_disk, progress)}" for file in files)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 

@@ -37,15 +37,19 @@ class CopyPlan:
     replaced: tuple[str, ...] = ()
 
     @property
+    def chosen(self) -> tuple[SourceFile, ...]:
+        """All files to copy."""
+        return (*self.without_session, *(file for files in self.by_session.values() for file in files))
+
+    @property
     def files(self) -> int:
         """Number of files to copy."""
-        return len(self.without_session) + sum(len(files) for files in self.by_session.values())
+        return len(self.chosen)
 
     @property
     def bytes(self) -> int:
         """Bytes to copy."""
-        chosen = [*self.without_session, *(file for files in self.by_session.values() for file in files)]
-        return sum(file.size for file in chosen)
+        return sum(file.size for file in self.chosen)
 
 
 def session_of(identity: FileIdentity) -> SessionKey | None:

@@ -7,6 +7,7 @@ files say ``neighbours.py`` and ``tree_judgement.py``; the rules are data (``nam
 """
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from apex_pipeline.errors import ConfigurationError
@@ -30,6 +31,9 @@ _LOOSE = 0.6  # a folder such as "Race 1b" or "barber2"
 _CONTENT_ONLY = 0.6  # the path is silent
 _OWN_WORD = 0.6  # sprint_sebring_lap_start.csv
 _NO_ROWS = 0.5  # a header and nothing else
+
+# Files looked into at a time: in a bucket each look is a request, most of which is waiting.
+_PARALLEL_LOOKS = 8
 
 
 @dataclass
@@ -84,10 +88,12 @@ def identify_tree(files: Iterable[FoundFile], rules: NamingRules) -> list[FileId
     found = {file.path: file for file in sorted(files, key=lambda file: file.path)}
     claims = {path: claims_of(path, rules) for path in found if not reason_to_ignore(path)}
     neighbourhood = Neighbourhood(claims.values())
-    identities = [
-        _identify(file, claims[path], neighbourhood) if path in claims else _ignored(file)
-        for path, file in found.items()
-    ]
+
+    def identify(file: FoundFile) -> FileIdentity:
+        return _identify(file, claims[file.path], neighbourhood) if file.path in claims else _ignored(file)
+
+    with ThreadPoolExecutor(_PARALLEL_LOOKS) as pool:
+        identities = list(pool.map(identify, found.values()))
     return judge_tree(identities, found)
 
 

@@ -1,6 +1,7 @@
 """Track, session and kind of every name that occurs: published ones, the seeds', and what people make of them."""
 
 import re
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus, FoundFile
 from apex_pipeline.sources.gr_cup.naming import explain, identify_tree, load_rules, session_type
 from apex_pipeline.sources.gr_cup.plain_names import is_related
-from apex_pipeline_tests.sources.gr_cup.trees import PublishedFile, content, identify, identify_one, on_disk, published
+from apex_pipeline_tests.sources.gr_cup.trees import (
+    HEADERS,
+    PublishedFile,
+    content,
+    identify,
+    identify_one,
+    on_disk,
+    published,
+)
 
 LAP = FileKind.LAP_START
 PUBLISHED = [*published(1), *published(2)]
@@ -95,7 +104,7 @@ def test_a_level_more_or_less_is_tolerated(path: str) -> None:
 # -- sessions ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.req("A-021 A-022 A-023 A-024 A-025 K-09")
+@pytest.mark.req("A-021", "A-022", "A-023", "A-024", "A-025", "K-09")
 @pytest.mark.parametrize(
     ("path", "kind", "track", "session"),
     [
@@ -304,3 +313,16 @@ def test_an_explanation_shows_what_was_decided_and_why() -> None:
     ]
     assert "    - Session R2: the name says so." in text
     assert "    - meta_session says R1 (2 of 2 rows looked at)." in text
+
+
+@pytest.mark.req("A-124")
+def test_several_files_are_looked_into_at_a_time() -> None:
+    # Nobody gets past the barrier alone: one file after the other would break it.
+    together = threading.Barrier(4)
+
+    def look(_length: int) -> bytes:
+        together.wait(timeout=20)
+        return HEADERS[FileKind.LAP_START]
+
+    found = [FoundFile(f"barber/R{n}_barber_lap_start.csv", 100 + n, look) for n in range(1, 5)]
+    assert [item.session for item in identify_tree(found, load_rules())] == ["R1", "R2", "R3", "R4"]

@@ -1,0 +1,1 @@
+"""A lake in numbers: what a sync would send, what it costs, what is published."""

@@ -1,0 +1,127 @@
+"""What is published, in numbers, for people and for monitoring.
+
+Here belongs the counting, from the snapshot, the catalog and the files' own metadata: no table of readings is read. How
+the numbers are written for a monitoring system is ``exposition.py``.
+"""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from apex_pipeline.lake.conservation import read_counts
+from apex_pipeline.lake.published import published_key, read_published, session_table
+from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
+from apex_pipeline.schemas import LAPS, QUALITY, REJECT_TABLES, TELEMETRY
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.traffic import Traffic
+
+# As in catalog_tables: hides a store's latency, far below the client's connections.
+_PARALLEL_LOOKUPS = 8
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What became of a session's telemetry readings; the first is the sum of the other three."""
+
+    readings_in: int
+    cells_out: int
+    exact_duplicates: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class SessionMetrics:
+    """One published session in numbers.
+
+    Attributes:
+        track: Track slug.
+        session: Session.
+        laps: Laps, those not valid among them.
+        telemetry_rows: Rows of the table ``telemetry``.
+        readings: Readings in and out; ``None`` where the file does not tell.
+        rejected_rows: Rows listed in the tables of rejects.
+        table_bytes: Size of its tables.
+        quality: Overall score, 0 to 100; ``None`` where there was nothing to score.
+    """
+
+    track: str
+    session: str
+    laps: int
+    telemetry_rows: int
+    readings: Readings | None
+    rejected_rows: int
+    table_bytes: int
+    quality: float | None
+
+
+@dataclass(frozen=True)
+class LakeMetrics:
+    """A lake in numbers.
+
+    Attributes:
+        lake: Address of the lake.
+        snapshot: Id of what is published.
+        published_utc: When that was, aware.
+        files: Number of raw files by status.
+        raw_bytes: Size of the raw files in the lake.
+        sessions: The published sessions.
+        traffic: What this look at the lake has asked of the store.
+    """
+
+    lake: str
+    snapshot: str
+    published_utc: datetime
+    files: dict[str, int]
+    raw_bytes: int
+    sessions: tuple[SessionMetrics, ...]
+    traffic: Traffic
+
+
+def measure_lake(store: ObjectStore, snapshot: Snapshot) -> LakeMetrics:
+    """Count what a snapshot publishes.
+
+    Raises:
+        ObjectMissingError: A published table is not in the lake any more.
+    """
+    files: list[dict[str, Any]] = read_published(store, snapshot.catalog["files"]).to_pylist()
+    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
+        sessions = tuple(pool.map(partial(_measure_session, store), snapshot.sessions))
+    return LakeMetrics(
+        lake=store.uri,
+        snapshot=snapshot.id,
+        published_utc=datetime.fromisoformat(snapshot.created_utc),
+        files=dict(sorted(Counter(row["status"] for row in files).items())),
+        raw_bytes=sum(row["bytes"] for row in files if row["store_tag"] is not None),
+        sessions=sessions,
+        traffic=store.traffic,
+    )
+
+
+def _measure_session(store: ObjectStore, record: SessionRecord) -> SessionMetrics:
+    return SessionMetrics(
+        track=record.track,
+        session=record.session,
+        laps=record.tables[LAPS.name].rows,
+        telemetry_rows=record.tables[TELEMETRY.name].rows,
+        readings=_readings(store, record),
+        rejected_rows=sum(record.tables[table.name].rows for table in REJECT_TABLES),
+        table_bytes=sum(table.bytes for table in record.tables.values()),
+        quality=_quality(store, record),
+    )
+
+
+def _readings(store: ObjectStore, record: SessionRecord) -> Readings | None:
+    with store.open_random(published_key(store, record.tables[TELEMETRY.name])) as stream:
+        counts = read_counts(stream)
+    return None if counts is None else Readings(**{name: counts[name] for name in Readings.__annotations__})
+
+
+def _quality(store: ObjectStore, record: SessionRecord) -> float | None:
+    rows: list[dict[str, Any]] = session_table(store, record, QUALITY).to_pylist()
+    return next((row["score"] for row in rows if (row["scope"], row["measure"]) == ("session", "overall")), None)
+
+
+__all__ = ["LakeMetrics", "Readings", "SessionMetrics", "measure_lake"]

@@ -1,0 +1,135 @@
+"""Running a command as a person would, a lake made by ``apex demo``, and a look at what is sent to a bucket."""
+
+import json
+import socket
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.endpoint import Endpoint
+
+from apex_pipeline.cli import main
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline_tests.conftest import forget_settings
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.storage.s3.bench import connect, store_of
+
+SECRET = "nobody-may-ever-read-this"  # noqa: S105  -- looked for in everything that is printed
+
+
+class Said:
+    """What a command printed, and its exit code."""
+
+    def __init__(self, code: int, out: str, error: str) -> None:
+        self.code = code
+        self.out = out
+        self.error = error
+
+
+Apex = Callable[..., Said]
+
+
+@pytest.fixture
+def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Apex:
+    """Run a command as a person would."""
+
+    def run(*words: str) -> Said:
+        monkeypatch.setattr("sys.argv", ["apex", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return Said(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `apex demo` was run once: demo-weekend, lake, .dagster, .apex."""
+    folder = tmp_path_factory.mktemp("synced")
+    with pytest.MonkeyPatch.context() as patch:
+        forget_settings(patch)  # a fixture of the session is made before the test's own clean environment
+        patch.chdir(folder)
+        patch.setattr("sys.argv", ["apex", "demo", "--megabytes", "2"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert not ended.value.code
+    return folder
+
+
+@pytest.fixture
+def here(synced: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in the synced folder."""
+    monkeypatch.chdir(synced)
+    return synced
+
+
+@pytest.fixture
+def bucket_lake(synced: Path, s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
+    """The demo's lake in a bucket, which the settings name."""
+    store = store_of(connect(s3_bucket))
+    for item in LocalStore(synced / "lake", Fingerprints()).list():
+        store.write_file(item.key, synced / "lake" / item.key)
+    use_bucket(s3_bucket, monkeypatch)
+    return s3_bucket
+
+
+def use_bucket(bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this bucket the lake of the settings."""
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of all operations sent to any bucket from now on."""
+    names: list[str] = []
+    send = Endpoint.make_request
+
+    def note(self: Endpoint, model: Any, request: Any) -> Any:
+        names.append(model.name)
+        return send(self, model, request)
+
+    monkeypatch.setattr(Endpoint, "make_request", note)
+    return names
+
+
+class Checks(dict[str, dict[str, str]]):
+    """The findings of one examination by name, and its exit code."""
+
+    code: int
+
+
+@pytest.fixture
+def examine(apex: Apex) -> Any:
+    def run(*words: str) -> Checks:
+        said = apex("doctor", *words, "--json")
+        document = json.loads(said.out)
+        found = Checks({check["check"]: check for check in document["checks"]})
+        found.code = said.code
+        assert document["is_healthy"] is (said.code == 0)
+        return found
+
+    return run
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the settings name a store at an address, with credentials whose secret is looked for."""
+
+    def point_to(endpoint: str) -> None:
+        values = {"USE_S3_DATA": "true", "S3_BUCKET_NAME": "races", "S3_ENDPOINT_URL": endpoint}
+        for name, value in {**values, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": SECRET}.items():
+            monkeypatch.setenv(name, value)
+
+    return point_to
+
+
+@pytest.fixture
+def closed_port() -> Generator[str]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
