@@ -5,7 +5,23 @@ import sys
 
 import typer
 
-from apex_pipeline.cli import cost, doctor, explain, metrics, plan, read, share, trace, upload, verify, work
+from apex_pipeline.cli import (
+    bundle,
+    cost,
+    doctor,
+    explain,
+    export,
+    gc,
+    metrics,
+    plan,
+    read,
+    sample,
+    share,
+    trace,
+    upload,
+    verify,
+    work,
+)
 from apex_pipeline.cli.output import error_console
 from apex_pipeline.errors import ApexError, ConfigurationError
 from apex_pipeline.logs import set_up_logging
@@ -39,6 +55,10 @@ app.command("verify")(verify.verify_command)
 app.command("share")(share.share_command)
 app.command("cost")(cost.cost_command)
 app.command("metrics")(metrics.metrics_command)
+app.command("gc")(gc.gc_command)
+app.command("sample")(sample.sample_command)
+app.command("bundle")(bundle.bundle_command)
+app.command("export")(export.export_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("upload")(upload.upload_command)
 

@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli.output import console
 from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.schemas import REJECT_TABLES
 from apex_pipeline.settings import Settings
 from apex_pipeline.sync import SyncOutcome
 
@@ -78,7 +79,7 @@ def _session_cells(catalog: Catalog, row: dict[Any, Any]) -> list[str]:
         laps = catalog.laps(track, session)
     except ObjectMissingError:
         return [track, session, "", "", "", "not published", "", "", missing]
-    rejects = len(catalog.rejects(track, session))
+    rejects = sum(catalog.rows(table.name, track, session) for table in REJECT_TABLES)
     samples = catalog.rows("telemetry", track, session)
     valid = int(laps["is_valid"].sum())
     cars = laps["vehicle_id"].nunique()

@@ -1,6 +1,7 @@
-"""``apex verify``: whether the lake holds what it says; ``--truth``: how right its laps are.
+"""``apex verify``: whether the lake holds what it says, and loads; ``--truth``: how right its laps are.
 
-Here belongs the printing; the looking is ``lake/verify.py``.
+Here belongs the printing; the looking is ``lake/verify.py``, the loading ``session_matrix.py``, the comparison with
+official timing ``lake/truth.py``.
 """
 
 import json
@@ -10,44 +11,119 @@ from typing import Annotated
 
 import typer
 from rich import box
+from rich.markup import escape
 from rich.table import Table as RichTable
 
-from apex_pipeline.catalog import open_catalog
+from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli.output import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
-from apex_pipeline.lake.verify import report_truth, verify_lake
+from apex_pipeline.cli.session_matrix import Cell, SessionRow, load_sessions
+from apex_pipeline.lake.care.object_checks import READ_ERRORS
+from apex_pipeline.lake.care.truth import report_truth
+from apex_pipeline.lake.care.verify import LakeReport, verify_lake
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
 from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 from apex_pipeline.sources.gr_cup.truth import TruthReport, pooled
+from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.scratch import own_scratch
 
 _FAILED = 1
 _POOLED, _STEADY = "all", "all without field jumps"
+_MARKS = {True: "[green]ok[/]", False: "[red]fail[/]", None: "-"}
+
+# Objects nobody knows that a person is shown; --json has all.
+_SHOWN_NOTES = 20
 
 
 def verify_command(
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte and compare.")] = False,  # noqa: FBT002  -- a command-line switch
     truth: Annotated[bool, typer.Option("--truth", help="Derive every session again and compare.")] = False,  # noqa: FBT002  -- a command-line switch
     lake: Lake = None,
     as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
 ) -> None:
-    """Check every raw file and table against the catalog; with --truth, our laps against official timing."""
-    is_good = _print_truth(lake, as_json=as_json) if truth else _print_findings(lake, as_json=as_json)
+    """Check every object against the manifest and load every session; with --truth, our laps against official timing.
+
+    Without --deep sizes and digests are those the store tells.
+    """
+    is_good = _print_truth(lake, as_json=as_json) if truth else _verify(store_at(lake), is_deep=deep, as_json=as_json)
     raise typer.Exit(0 if is_good else _FAILED)
 
 
-def _print_findings(lake: str | None, *, as_json: bool) -> bool:
-    findings = verify_lake(store_at(lake), open_catalog(lake).snapshot)
-    wrong = [finding for finding in findings if finding.problem]
+def _verify(store: ObjectStore, *, is_deep: bool, as_json: bool) -> bool:
+    report = verify_lake(store, is_deep=is_deep)
+    sessions = _sessions(store, report)
+    is_good = not report.wrong and all(row.is_good for row in sessions)
     if as_json:
-        sys.stdout.write(json.dumps([asdict(finding) for finding in findings]) + "\n")
-        return not wrong
-    for finding in wrong:
-        console().print(f"[red]problem[/]  {finding.what}: {finding.problem}", highlight=False, soft_wrap=True)
-    console().print(f"{len(findings)} raw files and sessions looked at, {len(wrong)} with a problem.", highlight=False)
-    if wrong:
-        console().print("Run `apex sync` on the source again: it copies and derives what is missing.")
-    return not wrong
+        sys.stdout.write(json.dumps(_as_dict(store, report, sessions, is_deep=is_deep, is_good=is_good)) + "\n")
+    else:
+        _print_report(report, sessions, is_deep=is_deep, is_good=is_good)
+    return is_good
+
+
+def _sessions(store: ObjectStore, report: LakeReport) -> list[SessionRow]:
+    """Return what loads; nothing where it is known already that the list of sessions cannot be read."""
+    if report.snapshot is None:
+        return []
+    try:
+        return load_sessions(Catalog(store), report.findings)
+    except (*READ_ERRORS, KeyError):
+        if report.wrong:
+            return []
+        raise
+
+
+def _as_dict(
+    store: ObjectStore, report: LakeReport, sessions: list[SessionRow], *, is_deep: bool, is_good: bool
+) -> dict[str, object]:
+    return {
+        "lake": store.uri,
+        "snapshot": report.snapshot.id if report.snapshot else None,
+        "is_deep": is_deep,
+        "is_good": is_good,
+        "findings": [asdict(finding) for finding in report.findings],
+        "notes": [asdict(note) for note in report.notes],
+        "sessions": [{**asdict(row), "is_good": row.is_good} for row in sessions],
+    }
+
+
+def _print_report(report: LakeReport, sessions: list[SessionRow], *, is_deep: bool, is_good: bool) -> None:
+    out = console()
+    if sessions:
+        out.print(_matrix(sessions))
+    for finding in report.wrong:
+        out.print(
+            f"[red]problem[/]  {escape(finding.key)}: {escape(finding.problem or '')}", highlight=False, soft_wrap=True
+        )
+    for note in report.notes[:_SHOWN_NOTES]:
+        out.print(f"note     {escape(note.key)}: {note.note}", highlight=False, soft_wrap=True)
+    if len(report.notes) > _SHOWN_NOTES:
+        out.print(f"… and {len(report.notes) - _SHOWN_NOTES:,} more; --json prints them all.")
+    failed = sum(not row.is_good for row in sessions)
+    how = "read to the last byte" if is_deep else "looked at (sizes and recorded digests; --deep reads every byte)"
+    out.print(
+        f"{len(report.findings)} objects {how}, {len(report.wrong)} with a problem; "
+        f"{len(sessions)} sessions loaded, {failed} failed.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if not is_good:
+        out.print("Run `apex sync` on the source again: it copies and derives what is missing.")
+        out.print("Delete what is damaged before: a sync trusts the digests that were recorded.")
+
+
+def _matrix(sessions: list[SessionRow]) -> RichTable:
+    table = RichTable(title="Sessions", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("session", "laps", "telemetry", "official timing", "raw files"):
+        table.add_column(name, overflow="fold")
+    for row in sessions:
+        cells = (row.laps, row.telemetry, row.official_timing, row.raw_files)
+        table.add_row(escape(row.session), *map(_shown, cells))
+    return table
+
+
+def _shown(cell: Cell) -> str:
+    return _MARKS[cell.is_good] if cell.is_good is None else f"{_MARKS[cell.is_good]} {escape(cell.said)}"
 
 
 def _print_truth(lake: str | None, *, as_json: bool) -> bool:

@@ -145,21 +145,22 @@ def publish(store: ObjectStore, sessions: pa.Table, now: datetime) -> Snapshot:
         records = list(pool.map(lambda key: _session_record(store, key, previous), keys))
     kept = [record for record in records if record is not None]
     catalog = _catalog_records(store, previous)
-    if previous and _content_id(catalog, kept) == previous.id.rpartition("-")[2]:
+    if previous and content_id(catalog, kept) == previous.id.rpartition("-")[2]:
         return previous
     stamp = now.astimezone(UTC)
     snapshot = Snapshot(
-        id=f"{stamp:%Y%m%dT%H%M%SZ}-{_content_id(catalog, kept)}",
+        id=f"{stamp:%Y%m%dT%H%M%SZ}-{content_id(catalog, kept)}",
         created_utc=stamp.isoformat(timespec="seconds").replace("+00:00", "Z"),
         parent=previous.id if previous else None,
         catalog=catalog,
         sessions=tuple(kept),
     )
-    _write(store, snapshot)
+    write_snapshot(store, snapshot)
     return snapshot
 
 
-def _write(store: ObjectStore, snapshot: Snapshot) -> None:
+def write_snapshot(store: ObjectStore, snapshot: Snapshot) -> None:
+    """Write a snapshot of tables that are at their stable keys, and make it the published one in the last step."""
     frozen = {name: snapshot_table_key(snapshot.id, name) for name in snapshot.catalog}
     for name, record in snapshot.catalog.items():
         store.copy(record.key, frozen[name])
@@ -167,7 +168,8 @@ def _write(store: ObjectStore, snapshot: Snapshot) -> None:
     store.write_bytes(CURRENT_SNAPSHOT_KEY, json.dumps({"snapshot": snapshot.id}).encode())
 
 
-def _content_id(catalog: dict[str, TableRecord], sessions: Iterable[SessionRecord]) -> str:
+def content_id(catalog: dict[str, TableRecord], sessions: Iterable[SessionRecord]) -> str:
+    """Return the part of a snapshot's id that tells its content: a digest over all digests."""
     hashes = [record.sha256 for record in catalog.values()]
     hashes += [table.sha256 for record in sessions for table in record.tables.values()]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:8]
@@ -217,7 +219,9 @@ __all__ = [
     "SessionRecord",
     "Snapshot",
     "TableRecord",
+    "content_id",
     "parse_snapshot",
     "publish",
     "read_current",
+    "write_snapshot",
 ]

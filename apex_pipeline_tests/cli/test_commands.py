@@ -4,65 +4,16 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from apex_pipeline.cli import main
 from apex_pipeline.demo import WeekendOptions, make_weekend
-from apex_pipeline.sources.gr_cup.truth import pooled
-
-pytestmark = pytest.mark.xdist_group("cli")
+from apex_pipeline_tests.cli.conftest import Apex
+from apex_pipeline_tests.servers.seaweed import S3Bucket
 
 _TRACK, _SESSION = "harbor_street_circuit", "R2"
-
-
-class Said:
-    """What a command printed, and its exit code."""
-
-    def __init__(self, code: int, out: str, error: str) -> None:
-        self.code = code
-        self.out = out
-        self.error = error
-
-
-Apex = Callable[..., Said]
-
-
-@pytest.fixture
-def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Apex:
-    """Run a command as a person would."""
-
-    def run(*words: str) -> Said:
-        monkeypatch.setattr("sys.argv", ["apex", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return Said(code if isinstance(code, int) else 0, printed.out, printed.err)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `apex demo` was run once: demo-weekend, lake, .dagster, .apex."""
-    folder = tmp_path_factory.mktemp("synced")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr("sys.argv", ["apex", "demo", "--megabytes", "2"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert not ended.value.code
-    return folder
-
-
-@pytest.fixture
-def here(synced: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in the synced folder."""
-    monkeypatch.chdir(synced)
-    return synced
 
 
 def test_a_second_demo_says_that_nothing_changed(here: Path, apex: Apex) -> None:
@@ -105,6 +56,18 @@ def test_every_list_is_printed_for_people_and_as_json(
     shown = apex(*command)
     assert shown.code == 0
     assert f"({len(rows):,} rows)" in shown.out
+
+
+@pytest.mark.req("A-001", "A-014")
+def test_a_machine_without_any_race_file_reads_the_lake_in_the_bucket(
+    bucket_lake: S3Bucket, synced: Path, apex: Apex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not list(tmp_path.iterdir())
+    from_bucket = {what: json.loads(apex(what, "--json").out) for what in ("tracks", "sessions")}
+    monkeypatch.setenv("USE_S3_DATA", "false")
+    monkeypatch.chdir(synced)
+    assert from_bucket == {what: json.loads(apex(what, "--json").out) for what in ("tracks", "sessions")}
+    assert from_bucket["tracks"]
 
 
 def test_one_car_is_chosen_by_id_chassis_or_number(here: Path, apex: Apex) -> None:
@@ -182,22 +145,6 @@ def test_explain_prints_the_reasoning_about_a_misplaced_file(here: Path, apex: A
 
 def test_explain_of_something_that_is_no_file_is_told(apex: Apex) -> None:
     assert apex("explain", "nowhere.csv").code == 2
-
-
-def test_the_doctor_finds_a_synced_folder_healthy(here: Path, apex: Apex) -> None:
-    said = apex("doctor", "demo-weekend")
-    assert said.code == 0
-    assert said.out.count("ok ") == 6
-    assert "4 sessions in snapshot" in said.out
-
-
-def test_the_doctor_gives_a_fix_for_every_problem(tmp_path: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apex_pipeline.cli.doctor._ENOUGH_DISK", 10**18)
-    said = apex("doctor", "nowhere")
-    assert said.code == 2
-    assert "nowhere does not exist. Name the folder" in said.out
-    assert "There is no lake at" in said.out
-    assert "APEX_STATE_DIR to a larger disk" in said.out
 
 
 def test_a_wrong_setting_is_one_message_without_a_traceback(apex: Apex, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,55 +274,3 @@ def test_a_car_nobody_has_is_told_with_those_there_are(here: Path, apex: Apex) -
     assert said.code == 2
     assert "No car is called '999'" in said.error
     assert "GR86-022-13 (#13)" in said.error
-
-
-def test_a_sound_lake_is_verified(here: Path, apex: Apex) -> None:
-    said = apex("verify")
-    assert (said.code, "0 with a problem" in said.out) == (0, True)
-    findings = json.loads(apex("verify", "--json").out)
-    assert len(findings) > 40
-    assert {finding["problem"] for finding in findings} == {None}
-
-
-def test_a_damaged_lake_is_told_and_ends_with_one(here: Path, apex: Apex, tmp_path: Path) -> None:
-    shutil.copytree(here / "lake", tmp_path / "damaged")
-    path = f"{_TRACK}/R2_harbor_lap_end.csv"
-    (tmp_path / "damaged" / "data" / path).unlink()
-    said = apex("verify", "--lake", str(tmp_path / "damaged"))
-    assert said.code == 1
-    assert f"{path}: is gone from the lake" in said.out
-    assert "apex sync" in said.out
-    findings = json.loads(apex("verify", "--lake", str(tmp_path / "damaged"), "--json").out)
-    assert [finding["what"] for finding in findings if finding["problem"]] == [path]
-
-
-def test_the_truth_is_a_table_with_a_line_per_session_and_their_sum(here: Path, apex: Apex) -> None:
-    said = apex("verify", "--truth")
-    assert said.code == 0
-    reports = json.loads(apex("verify", "--truth", "--json").out)
-    sessions = [name for name in reports if "/" in name]
-    assert len(sessions) == 4
-    assert all(name in said.out for name in reports)
-    for count in ("official", "listed", "comparable", "matched", "within_100ms"):
-        assert reports["all"][count] == sum(reports[name][count] for name in sessions)
-
-
-def test_a_lake_without_official_laps_has_no_truth_to_tell(
-    here: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("apex_pipeline.cli.verify.report_truth", lambda *_: None)
-    said = apex("verify", "--truth")
-    assert (said.code, said.out.strip()) == (0, "No session has official laps to compare with.")
-
-
-def test_a_lap_that_is_invented_is_named_and_ends_with_one(
-    here: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    right = replace(pooled([]), official=4, of_known_cars=4, listed=4, comparable=3, matched=3, jumping=1)
-    wrong = replace(right, jumping=0, invented=("GR86-022-13 lap 3 (39.000 s)",))
-    reports = iter([right, right, right, wrong])
-    monkeypatch.setattr("apex_pipeline.cli.verify.report_truth", lambda *_: next(reports))
-    said = apex("verify", "--truth")
-    assert said.code == 1
-    assert "invented: GR86-022-13 lap 3 (39.000 s)" in said.out
-    assert "all without field jumps" in said.out

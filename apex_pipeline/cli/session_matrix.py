@@ -1,0 +1,138 @@
+"""Whether every session loads, as a consumer would load it: a row per session, pass or fail in each cell.
+
+Here belongs one small read of each kind through ``apex_pipeline.catalog``. Whether the objects are sound is
+``lake/verify.py``.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from apex_pipeline.catalog import Catalog
+from apex_pipeline.errors import ApexError
+from apex_pipeline.lake.care.verify import Finding
+from apex_pipeline.sources.gr_cup.files import OFFICIAL_KINDS, FileKind
+
+_LAP_KINDS = frozenset({FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME})
+_OFFICIAL_TABLES = ("official_laps", "results", "weather")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing that was loaded.
+
+    Attributes:
+        is_good: It loads; ``None`` where the session has no raw files for it, so that nothing is expected.
+        said: What was found, or what is wrong.
+    """
+
+    is_good: bool | None
+    said: str
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """What loads of a session.
+
+    Attributes:
+        session: ``track/session``.
+        laps: Its table of laps.
+        telemetry: One row of its telemetry.
+        official_timing: Official laps, results and weather.
+        raw_files: Its raw files, as the look at the lake found them.
+    """
+
+    session: str
+    laps: Cell
+    telemetry: Cell
+    official_timing: Cell
+    raw_files: Cell
+
+    @property
+    def is_good(self) -> bool:
+        """Nothing of the session failed."""
+        return False not in {cell.is_good for cell in (self.laps, self.telemetry, self.official_timing, self.raw_files)}
+
+
+def load_sessions(catalog: Catalog, findings: Iterable[Finding]) -> list[SessionRow]:
+    """Load a little of every session the catalog lists.
+
+    Args:
+        catalog: The lake, opened.
+        findings: What a look at its objects found.
+
+    Raises:
+        ApexError: The list of sessions itself cannot be read.
+    """
+    raw_files = [finding for finding in findings if finding.kind == "raw file"]
+    return [_load(catalog, row, raw_files) for row in catalog.sessions().to_dict("records")]
+
+
+def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[Finding]) -> SessionRow:
+    track, session, kinds = str(row["track"]), str(row["session"]), set(row["kinds"])
+    name = f"{track}/{session}"
+    # A lake may have been made without some tables, as a bundle is: for all of its sessions, then.
+    there = {table for record in catalog.snapshot.sessions for table in record.tables}
+
+    def cell(load: Callable[[Catalog, str, str], str], *tables: str, is_expected: bool) -> Cell:
+        if not there.issuperset(tables):
+            return Cell(is_good=None, said="not in this lake")
+        return _cell(lambda: load(catalog, track, session), is_expected=is_expected)
+
+    return SessionRow(
+        session=name,
+        laps=cell(_laps, "laps", is_expected=bool(kinds & _LAP_KINDS)),
+        telemetry=cell(_telemetry, "telemetry", "telemetry_cars", is_expected=FileKind.TELEMETRY in kinds),
+        official_timing=cell(_official, *_OFFICIAL_TABLES, is_expected=bool(kinds & OFFICIAL_KINDS)),
+        raw_files=_raw_files([finding for finding in raw_files if finding.session == name]),
+    )
+
+
+def _cell(load: Callable[[], str], *, is_expected: bool) -> Cell:
+    try:
+        found = load()
+    except (ApexError, pa.ArrowException, OSError) as error:
+        return Cell(is_good=False, said=error.problem if isinstance(error, ApexError) else str(error))
+    if found:
+        return Cell(is_good=True, said=found)
+    return Cell(is_good=False, said="no rows") if is_expected else Cell(is_good=None, said="none")
+
+
+def _laps(catalog: Catalog, track: str, session: str) -> str:
+    laps = len(catalog.laps(track, session))
+    return f"{laps:,} laps" if laps else ""
+
+
+def _telemetry(catalog: Catalog, track: str, session: str) -> str:
+    """Load the first sample of one car, all channels; the other rows are only counted."""
+    rows = catalog.rows("telemetry", track, session)
+    if not rows:
+        return ""
+    car = catalog.telemetry_cars(track, session).iloc[0]
+    first = car["first_sample_utc"].to_pydatetime()
+    sample = catalog.telemetry_arrow(
+        track,
+        session,
+        vehicle_id=str(car["vehicle_id"]),
+        start_utc=first,
+        end_utc=first + timedelta(milliseconds=1),
+    )
+    return f"{rows:,} rows" if sample.num_rows else ""
+
+
+def _official(catalog: Catalog, track: str, session: str) -> str:
+    counts = {name: len(catalog.table(name, track, session)) for name in _OFFICIAL_TABLES}
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+
+
+def _raw_files(findings: list[Finding]) -> Cell:
+    wrong = sum(finding.problem is not None for finding in findings)
+    if not findings:
+        return Cell(is_good=None, said="none")
+    return Cell(is_good=not wrong, said=f"{wrong} of {len(findings)} wrong" if wrong else f"{len(findings)} files")
+
+
+__all__ = ["Cell", "SessionRow", "load_sessions"]

@@ -1,0 +1,112 @@
+"""Published tables in one database file or a folder of CSV files, for programs that read no Parquet.
+
+Here belongs choosing the tables and bringing their rows over, counted. A table of all sessions is one table there; its
+columns ``track`` and ``session`` say whose a row is.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apex_pipeline.errors import ConfigurationError, ConservationError
+from apex_pipeline.lake.handing_on.export_formats import Sink, csv_folder, duckdb_file, sqlite_file
+from apex_pipeline.lake.handing_on.whole_or_not import new_file, new_folder
+from apex_pipeline.lake.published import published_key
+from apex_pipeline.lake.snapshot import Snapshot, TableRecord
+from apex_pipeline.schemas import ALL_TABLES, TELEMETRY
+from apex_pipeline.storage.contract import ObjectStore
+
+Format = Literal["duckdb", "sqlite", "csv"]
+
+
+@dataclass(frozen=True)
+class ExportedTable:
+    """One table that was brought over.
+
+    Attributes:
+        name: Its name.
+        rows: Its rows, over all sessions.
+    """
+
+    name: str
+    rows: int
+
+
+def choose_tables(wanted: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the tables to export; without any wanted all but telemetry, the one of gigabytes.
+
+    Raises:
+        ConfigurationError: There is no such table.
+    """
+    unknown = sorted(set(wanted) - set(ALL_TABLES))
+    if unknown:
+        raise ConfigurationError(f"There is no table {', '.join(unknown)}.", f"There are: {', '.join(ALL_TABLES)}.")
+    return tuple(name for name in ALL_TABLES if (name in wanted if wanted else name != TELEMETRY.name))
+
+
+def export_tables(
+    store: ObjectStore, snapshot: Snapshot, names: Collection[str], kind: Format, target: Path
+) -> list[ExportedTable]:
+    """Write published tables in another format.
+
+    Args:
+        store: The lake.
+        snapshot: What is published there.
+        names: Which tables.
+        kind: ``duckdb`` or ``sqlite`` for a database file, ``csv`` for a folder.
+        target: The new file or folder; it appears when it is complete.
+
+    Raises:
+        ConfigurationError: The target is there already, or the format needs a library that is not installed.
+        ObjectMissingError: Something that is published is gone.
+        ConservationError: The target has another number of rows than the lake: a defect of ours.
+    """
+    if kind == "csv":
+        with new_folder(target) as folder, csv_folder(folder) as sink:
+            return [_export(store, snapshot, name, sink) for name in names]
+    opener = duckdb_file if kind == "duckdb" else sqlite_file
+    with new_file(target) as file, opener(file) as sink:
+        return [_export(store, snapshot, name, sink) for name in names]
+
+
+def _export(store: ObjectStore, snapshot: Snapshot, name: str, sink: Sink) -> ExportedTable:
+    records = list(_records(snapshot, name))
+    sink.begin(name, ALL_TABLES[name].schema_with(_further_columns(store, records, name)))
+    for record in records:
+        with store.open_local(published_key(store, record)) as path, pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                sink.add(batch)
+    expected, found = sum(record.rows for record in records), sink.end()
+    if found != expected:
+        raise ConservationError(
+            f"The export of {name} has {found:,} rows, the lake {expected:,}.",
+            "This is a defect of the export; please report it.",
+        )
+    return ExportedTable(name, found)
+
+
+def _records(snapshot: Snapshot, name: str) -> Iterator[TableRecord]:
+    if name in snapshot.catalog:
+        yield snapshot.catalog[name]
+    for session in snapshot.sessions:
+        if name in session.tables:
+            yield session.tables[name]
+
+
+def _further_columns(store: ObjectStore, records: list[TableRecord], name: str) -> list[str]:
+    """Return the channels that some session has and no table declares, each once."""
+    table = ALL_TABLES[name]
+    if not table.takes_more_columns:
+        return []
+    further: dict[str, None] = {}
+    for record in records:
+        with store.open_random(published_key(store, record)) as stream:
+            further |= dict.fromkeys(pq.read_schema(pa.PythonFile(stream)).names)
+    return [column for column in further if column not in table.schema.names]
+
+
+__all__ = ["ExportedTable", "Format", "choose_tables", "export_tables"]

@@ -1,0 +1,137 @@
+"""A small copy of a race folder: its telemetry thinned, everything else as it is.
+
+Here belongs going through the folder and writing the files. Which lines of telemetry stay is decided in
+``sources/gr_cup/telemetry/thinning.py``. Lap triggers are not touched, so laps come out of the sample as they come out
+of the whole.
+"""
+
+import gzip
+import io
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from apex_pipeline.errors import MalformedFileError, VanishedFileError
+from apex_pipeline.lake.handing_on.whole_or_not import new_folder, require_apart
+from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
+from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind
+from apex_pipeline.sources.gr_cup.packed import compression_of
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.thinning import Thinned, thin
+from apex_pipeline.storage.disk_errors import disk_errors
+from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
+
+_NOT_RACE_DATA = (FileKind.IGNORED, FileKind.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class SampledFile:
+    """One file of the sample.
+
+    Attributes:
+        path: POSIX path relative to the folder, the same in both.
+        bytes_in: Its size in the source.
+        bytes_out: Its size in the sample.
+        thinned: What became of its rows; ``None`` for a file that was copied whole.
+        note: Why telemetry was copied whole, else ``None``.
+    """
+
+    path: str
+    bytes_in: int
+    bytes_out: int
+    thinned: Thinned | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is in a sample.
+
+    Attributes:
+        files: Its files, by path.
+        left_out: Path and reason of every file of the source that is not in it, by path.
+    """
+
+    files: tuple[SampledFile, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def make_sample(folder: SourceFolder, identities: Iterable[FileIdentity], target: Path, every: int) -> Sample:
+    """Write the sample of a folder.
+
+    Args:
+        folder: The race files.
+        identities: What each of them is.
+        target: The new folder; it appears when it is complete.
+        every: Of every car each Nth sample stays.
+
+    Raises:
+        ConfigurationError: The target is there already, or one folder is in the other.
+        VanishedFileError: A file of the source is gone or was changed meanwhile.
+        SourceError: A file of the source cannot be read.
+        StoreError: The disk refused the target.
+    """
+    require_apart(target, folder.root)
+    known = {item.path: item for item in identities}
+    left_out = [*folder.refused]
+    files: list[SampledFile] = []
+    with new_folder(target) as unfinished:
+        for file in folder.files:
+            identity = known[file.path]
+            if identity.kind in _NOT_RACE_DATA:
+                left_out.append((file.path, identity.reason or "not race data"))
+                continue
+            files.append(_write(file, identity, unfinished / file.path, every))
+    return Sample(tuple(files), tuple(sorted(left_out)))
+
+
+def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> SampledFile:
+    with disk_errors(f"Writing {target}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    thinned, note = None, None
+    if identity.kind is FileKind.TELEMETRY:
+        try:
+            thinned = _thin(file, identity, target, every)
+        except MalformedFileError as error:
+            note = f"copied whole: {error.problem}"
+    if thinned is None:
+        _copy(file, target)
+    return SampledFile(file.path, file.size, target.stat().st_size, thinned, note)
+
+
+def _thin(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> Thinned:
+    telemetry = TelemetryFile(identity, lambda: file.on_disk.open("rb", buffering=BLOCK_BYTES))
+    with disk_errors(f"Writing {target}"), _packed(target, compression_of(file.path)) as sink:
+        thinned = thin(telemetry.open_text, file.path, every, sink.write)
+    status = file.on_disk.stat()
+    if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise VanishedFileError(f"{file.path} changed while it was read.", "Run it again once copying has ended.")
+    return thinned
+
+
+@contextmanager
+def _packed(target: Path, compression: str | None) -> Generator[BinaryIO]:
+    """Give a stream that packs what is written as the file's name says; the same content gives the same bytes."""
+    with target.open("wb") as raw:
+        if compression == "gzip":
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
+                yield cast("BinaryIO", packed)
+        elif compression == "zstd":
+            sink = pa.CompressedOutputStream(pa.PythonFile(raw, "w"), "zstd")
+            with io.BufferedWriter(sink, BLOCK_BYTES) as packed:
+                yield cast("BinaryIO", packed)
+        else:
+            yield raw
+
+
+def _copy(file: SourceFile, target: Path) -> None:
+    with HashingReader(file.on_disk) as source, disk_errors(f"Writing {target}"), target.open("wb") as sink:
+        while block := source.read(BLOCK_BYTES):
+            sink.write(block)
+
+
+__all__ = ["Sample", "SampledFile", "make_sample"]

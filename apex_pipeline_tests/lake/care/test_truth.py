@@ -1,0 +1,59 @@
+"""The report of truth over a made weekend and over real files, in a lake."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.demo import AnswerSheet
+from apex_pipeline.lake.care.truth import report_truth
+from apex_pipeline.lake.published import require_session, require_snapshot
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources.gr_cup.naming import load_rules
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
+from apex_pipeline.sources.gr_cup.truth import TruthReport, pooled
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline_tests.lake.conftest import open_lake
+from apex_pipeline_tests.lake.derived import publish_folder
+
+_R1 = SessionKey("harbor_street_circuit", "R1")
+
+
+def _truth(store: LocalStore, key: SessionKey, scratch: Path) -> TruthReport | None:
+    snapshot = require_snapshot(store)
+    workspace = Workspace(500_000_000, scratch)
+    return report_truth(store, snapshot, require_session(snapshot, key), load_rules(), workspace)
+
+
+def test_truth_of_the_made_weekend_is_what_its_answers_say(
+    weekend: tuple[Path, AnswerSheet], lake: LocalStore, tmp_path: Path
+) -> None:
+    for session in weekend[1].sessions:
+        report = _truth(lake, SessionKey(session.track, session.session), tmp_path)
+        assert report is not None
+        assert (report.is_right, report.missed, report.invented) == (True, 0, ())
+        assert report.best_listed_s == pytest.approx(session.best_lap.lap_time_s)
+        assert report.best_hidden_s == pytest.approx(session.best_lap.lap_time_s, abs=0.05)
+
+
+@pytest.mark.parametrize("missing", ["lap_end|lap_start|lap_time", "23_"], ids=["lap files", "official laps"])
+def test_a_session_with_one_side_only_has_no_truth_to_tell(
+    weekend: tuple[Path, AnswerSheet], tmp_path: Path, missing: str
+) -> None:
+    shutil.copytree(weekend[0] / "files" / "harbor_street_circuit", tmp_path / "files" / "harbor_street_circuit")
+    for path in (tmp_path / "files" / "harbor_street_circuit").iterdir():
+        if any(word in path.name for word in missing.split("|")):
+            path.unlink()
+    store = open_lake(tmp_path / "one-sided")
+    publish_folder(store, tmp_path / "files", tmp_path / "scratch")
+    assert _truth(store, _R1, tmp_path) is None
+
+
+def test_real_races_are_right_and_their_hidden_laps_near(real_data: Path, tmp_path: Path) -> None:
+    store = open_lake(tmp_path / "lake")
+    snapshot = publish_folder(store, real_data / "grcup" / "sebring", tmp_path / "scratch")
+    reports = [_truth(store, record.key, tmp_path) for record in snapshot.sessions]
+    both = pooled([report for report in reports if report is not None])
+    assert (both.official, both.comparable, both.missed) == (401 + 332, 657, 0)
+    assert both.is_right
+    assert both.within_500ms / both.matched > 0.985

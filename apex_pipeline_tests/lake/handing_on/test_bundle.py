@@ -1,0 +1,198 @@
+"""A part of a lake is a lake: readable like any other, right to the last byte, and the same bytes every time."""
+
+import os
+import zipfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.catalog import open_catalog
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
+from apex_pipeline.lake.care.verify import LakeReport, verify_lake
+from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_table
+from apex_pipeline.lake.handing_on import bundle as bundling
+from apex_pipeline.lake.handing_on.bundle import Part, choose_part, make_bundle
+from apex_pipeline.lake.published import require_snapshot
+from apex_pipeline.lake.snapshot import publish
+from apex_pipeline.schemas import SESSION_TABLES
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources.gr_cup.naming import load_rules
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.layout import history_key, raw_key
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline_tests.lake.conftest import open_lake
+from apex_pipeline_tests.lake.derived import publish_folder
+from apex_pipeline_tests.lake.tables import parquet_bytes
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.storage.s3.bench import connect, store_of
+
+pytestmark = pytest.mark.req("A-118")
+
+_HARBOR, _MESA = "harbor_street_circuit", "mesa_verde_raceway"
+_R1 = SessionKey(_HARBOR, "R1")
+_ALL_TABLES = tuple(table.name for table in SESSION_TABLES)
+
+
+def _part(store: ObjectStore, **chosen: object) -> Part:
+    return choose_part(require_snapshot(store), **chosen)  # type: ignore[arg-type]  # names of its own arguments
+
+
+def test_a_bundle_reads_like_the_lake_it_is_from(lake: LocalStore, tmp_path: Path) -> None:
+    made = make_bundle(lake, require_snapshot(lake), _part(lake, tracks=[_HARBOR]), tmp_path / "part")
+    ours, theirs = open_catalog(tmp_path / "part"), open_catalog(lake.uri)
+    assert [str(record.key) for record in ours.snapshot.sessions] == [f"{_HARBOR}/R1", f"{_HARBOR}/R2"]
+    assert list(ours.tracks()["track"]) == [_HARBOR]
+    assert len(ours.sessions()) == 2
+    for name in _ALL_TABLES:
+        assert ours.table_arrow(name, _HARBOR, "R2").equals(theirs.table_arrow(name, _HARBOR, "R2"))
+    expected = theirs.files()[theirs.files()["track"] == _HARBOR]
+    assert list(ours.files()["path"]) == list(expected["path"])
+    assert made.snapshot == ours.snapshot
+    assert made.bytes == sum(path.stat().st_size for path in (tmp_path / "part").rglob("*") if path.is_file())
+    assert not (tmp_path / "part" / ".incoming").exists()
+
+
+@pytest.mark.parametrize("has_raw_files", [False, True])
+def test_every_object_of_a_bundle_is_known_and_right(lake: LocalStore, tmp_path: Path, *, has_raw_files: bool) -> None:
+    part = _part(lake, tracks=[_MESA], sessions=["R2"], has_raw_files=has_raw_files)
+    make_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
+    store = open_lake(tmp_path / "part")
+    report = verify_lake(store, is_deep=True)
+    assert (report.wrong, report.notes) == ((), ())
+    raw = {item.key: store.read_bytes(item.key) for item in store.list("data/")}
+    assert bool(raw) == has_raw_files
+    assert raw == {key: lake.read_bytes(key) for key in raw}
+    kinds = {finding.kind for finding in report.findings}
+    assert ("raw file" in kinds) == has_raw_files
+
+
+def test_raw_files_set_aside_come_with_their_reasons(lake: LocalStore, tmp_path: Path) -> None:
+    part = _part(lake, tracks=[_MESA], has_raw_files=True)
+    make_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
+    (reason,) = (tmp_path / "part" / "quarantine").rglob("*.json")
+    assert reason.name == "mesa_lap_time_R2.csv.reason.json"
+
+
+def test_only_the_tables_that_were_asked_for_are_in_it(lake: LocalStore, tmp_path: Path) -> None:
+    make_bundle(lake, require_snapshot(lake), _part(lake, tables=["cars", "laps"]), tmp_path / "part")
+    catalog = open_catalog(tmp_path / "part")
+    assert len(catalog.laps(_HARBOR, "R1")) == len(open_catalog(lake.uri).laps(_HARBOR, "R1"))
+    with pytest.raises(ObjectMissingError, match="without the table telemetry"):
+        catalog.telemetry(_HARBOR, "R1")
+    assert {path.parent.parent.parent.name for path in (tmp_path / "part").rglob("session=*/*")} == {"cars", "laps"}
+
+
+def test_a_zip_is_the_same_bytes_whenever_the_same_is_packed(lake: LocalStore, tmp_path: Path) -> None:
+    part = _part(lake, tracks=[_HARBOR], has_raw_files=True)
+    made = make_bundle(lake, require_snapshot(lake), part, tmp_path / "one.zip")
+    for item in lake.list("data/"):  # another copy of the lake: other times, other inodes
+        content = lake.read_bytes(item.key)
+        lake.write_bytes(item.key, content)
+        os.utime(Path(lake.uri, item.key), (1_000_000_000, 1_000_000_000))
+    make_bundle(lake, require_snapshot(lake), part, tmp_path / "two.zip")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    assert made.bytes == (tmp_path / "one.zip").stat().st_size
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "one.zip", "two.zip"]
+
+
+def test_an_unpacked_zip_is_the_folder(lake: LocalStore, tmp_path: Path) -> None:
+    part = _part(lake, tracks=[_HARBOR], sessions=["R1"], has_raw_files=True)
+    make_bundle(lake, require_snapshot(lake), part, tmp_path / "part.zip")
+    make_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
+    with zipfile.ZipFile(tmp_path / "part.zip") as archive:
+        names = archive.namelist()
+        assert names == sorted(names)
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        archive.extractall(tmp_path / "unpacked")
+    for path in (path for path in (tmp_path / "part").rglob("*") if path.is_file()):
+        name = path.relative_to(tmp_path / "part")
+        assert (tmp_path / "unpacked" / name).read_bytes() == path.read_bytes()
+        names.remove(name.as_posix())
+    assert names == []
+    assert len(open_catalog(tmp_path / "unpacked").laps(_HARBOR, "R1")) == 48
+
+
+def test_the_published_content_is_bundled_and_not_what_replaced_it(lake: LocalStore, tmp_path: Path) -> None:
+    snapshot = require_snapshot(lake)
+    published = next(record for record in snapshot.sessions if record.key == _R1).tables["laps"]
+    before = lake.read_bytes(published.key)
+    lake.copy(published.key, history_key(published.sha256))
+    lake.write_bytes(published.key, b"of a run that failed half-way")
+    make_bundle(lake, snapshot, _part(lake, tracks=[_HARBOR]), tmp_path / "part")
+    assert (tmp_path / "part" / published.key).read_bytes() == before
+
+
+@pytest.mark.parametrize("key", ["tables/laps/track=harbor_street_circuit/session=R1/laps.parquet", "data"])
+def test_a_damaged_object_is_not_handed_on(lake: LocalStore, tmp_path: Path, key: str) -> None:
+    assert verify_lake(lake).wrong == ()  # every digest is remembered now
+    path = Path(lake.uri, raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv") if key == "data" else key)
+    status = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    part = _part(lake, tracks=[_HARBOR], has_raw_files=True)
+    with pytest.raises((StoreCorruptionError, ObjectMissingError), match="was published"):
+        make_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
+    assert not (tmp_path / "part").exists()
+
+
+def test_a_bundle_that_does_not_read_back_is_not_handed_on(
+    lake: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damage(store: LocalStore, *, is_deep: bool) -> LakeReport:
+        (Path(store.uri) / "catalog" / "tracks.parquet").write_bytes(b"x")
+        return verify_lake(store, is_deep=is_deep)
+
+    monkeypatch.setattr(bundling, "verify_lake", damage)
+    with pytest.raises(StoreCorruptionError, match=r"The bundle is damaged: catalog/tracks\.parquet"):
+        make_bundle(lake, require_snapshot(lake), _part(lake), tmp_path / "part")
+    assert not (tmp_path / "part").exists()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"tracks": ["spa"]}, r"has no track spa\. It has: harbor_street_circuit, mesa_verde_raceway"),
+        ({"sessions": ["R9"]}, r"has no session R9\. It has: R1, R2"),
+        ({"tables": ["lap"]}, r"has no table lap\. It has: cars"),
+    ],
+)
+def test_a_name_the_lake_does_not_have_is_told(lake: LocalStore, chosen: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        _part(lake, **chosen)
+
+
+def test_a_track_and_a_session_that_do_not_meet_are_told(lake: LocalStore) -> None:
+    snapshot = require_snapshot(lake)
+    fewer = replace(snapshot, sessions=snapshot.sessions[:-1])
+    last = snapshot.sessions[-1]
+    assert last.key == SessionKey(_MESA, "R2")
+    with pytest.raises(ConfigurationError, match=r"No published session is one of R2 at mesa_verde_raceway\."):
+        choose_part(fewer, tracks=[_MESA], sessions=["R2"])
+
+
+def test_a_target_in_the_lake_is_refused(lake: LocalStore) -> None:
+    with pytest.raises(ConfigurationError, match="one in the other"):
+        make_bundle(lake, require_snapshot(lake), _part(lake), Path(lake.uri, "part.zip"))
+
+
+def test_a_bundle_of_a_bucket_holds_files_that_others_put_there(
+    s3_bucket: S3Bucket, lake: LocalStore, tmp_path: Path
+) -> None:
+    store = store_of(connect(s3_bucket))
+    files = tmp_path / "files" / _HARBOR
+    files.mkdir(parents=True)
+    for item in lake.list(f"data/{_HARBOR}/R1"):
+        (files / Path(item.key).name).write_bytes(lake.read_bytes(item.key))
+    publish_folder(store, tmp_path / "files", tmp_path / "scratch")
+    foreign = raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv")
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=foreign, Body=store.read_bytes(foreign))
+    catalog = make_files_table(store, load_rules(), None)
+    store.write_bytes("catalog/files.parquet", parquet_bytes(catalog))
+    publish(store, make_sessions_table(catalog), datetime.now(UTC))
+    part = _part(store, has_raw_files=True)
+    make_bundle(store, require_snapshot(store), part, tmp_path / "part")
+    assert verify_lake(open_lake(tmp_path / "part"), is_deep=True).wrong == ()
+    assert (tmp_path / "part" / foreign).read_bytes() == lake.read_bytes(foreign)
+    assert open_catalog(tmp_path / "part").files()["sha256"].notna().all()

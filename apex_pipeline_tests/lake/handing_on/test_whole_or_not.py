@@ -1,0 +1,68 @@
+"""What is handed on is there whole under its name, or not at all."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.errors import ConfigurationError, StoreError
+from apex_pipeline.lake.handing_on.whole_or_not import new_file, new_folder, require_apart
+
+Maker = Callable[[Path], AbstractContextManager[Path]]
+
+
+def test_a_folder_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "target"
+    with new_folder(target) as folder:
+        (folder / "a.txt").write_text("a")
+        assert not target.exists()
+    assert [path.name for path in target.iterdir()] == ["a.txt"]
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
+
+
+def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "target.zip"
+    with new_file(target) as file:
+        file.write_text("a")
+        assert not target.exists()
+    assert target.read_text() == "a"
+    assert [path.name for path in target.parent.iterdir()] == ["target.zip"]
+
+
+def _fill_folder(target: Path) -> None:
+    with new_folder(target) as folder:
+        (folder / "a.txt").write_text("a")
+        raise RuntimeError
+
+
+def _fill_file(target: Path) -> None:
+    with new_file(target) as file:
+        file.write_text("a")
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("fill", [_fill_folder, _fill_file])
+def test_what_fails_half_way_leaves_nothing(tmp_path: Path, fill: Callable[[Path], None]) -> None:
+    with pytest.raises(RuntimeError):
+        fill(tmp_path / "target")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [new_folder, new_file])
+def test_what_is_there_already_is_not_replaced(tmp_path: Path, make: Maker) -> None:
+    (tmp_path / "target").write_text("mine")
+    with pytest.raises(ConfigurationError, match="is there already"), make(tmp_path / "target"):
+        pass
+    assert (tmp_path / "target").read_text() == "mine"
+
+
+@pytest.mark.parametrize("make", [new_folder, new_file])
+def test_a_place_where_nothing_can_be_made_is_told(tmp_path: Path, make: Maker) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="Making"), make(tmp_path / "file" / "target"):
+        pass
+
+
+def test_neighbours_are_apart(tmp_path: Path) -> None:
+    require_apart(tmp_path / "a", tmp_path / "ab")
