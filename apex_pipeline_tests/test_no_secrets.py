@@ -1,0 +1,106 @@
+"""No secret is in the repository, and none that a user sets is shown or kept anywhere."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.demo import WeekendOptions, make_weekend
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+
+_PROJECT = Path(__file__).resolve().parents[1]
+_SECRETS: dict[str, re.Pattern[str]] = {
+    "an AWS key id": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    "an AWS secret": re.compile(r"(?i)secret\w*[\"']?\s*[:=]\s*[\"']?[a-z0-9/+]{40}(?![a-z0-9/+])"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    "a token of a code host": re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-)\w{20,}"),
+    "a token of a chat": re.compile(r"\bxox[abprs]-[\w-]{10,}"),
+    "a password in an address": re.compile(r"\b\w+://[^\s/:@{}$]+:[^\s/@{}$]+@"),
+    "a value in an environment file": re.compile(r"(?m)^(?:AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN)=\S+$"),
+}
+
+
+def _found_in(text: str) -> list[str]:
+    return [kind for kind, pattern in _SECRETS.items() if pattern.search(text)]
+
+
+def _tracked_files() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=_PROJECT, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.split("\0") if name and (_PROJECT / name).is_file()]
+
+
+@pytest.mark.req("A-095")
+def test_no_file_of_the_repository_holds_a_secret() -> None:
+    texts = {name: (_PROJECT / name).read_bytes().decode(errors="replace") for name in _tracked_files()}
+    assert len(texts) > 100
+    assert {name: kinds for name, text in texts.items() if (kinds := _found_in(text))} == {}
+
+
+# In two pieces each, or the test above would find them here.
+@pytest.mark.parametrize(
+    ("kind", "secret"),
+    [
+        ("an AWS key id", ("AK", "IA" + "Q" * 16)),
+        ("an AWS secret", ("aws_secret_access_key = ", "'" + "aB3/" * 10 + "'")),
+        ("a private key", ("-----BEGIN ", "RSA PRIVATE KEY-----")),
+        ("a token of a code host", ("ghp", "_" + "a" * 36)),
+        ("a token of a chat", ("xox", "b-1234567890")),
+        ("a password in an address", ("postgresql://racer:", "hunter2@db/races")),
+        ("a value in an environment file", ("AWS_SECRET_ACCESS_KEY", "=short")),
+    ],
+)
+def test_each_kind_of_secret_would_be_found(kind: str, secret: tuple[str, str]) -> None:
+    assert kind in _found_in(f"x = 1\n{''.join(secret)}\n")
+
+
+@pytest.mark.req("A-095", "A-114")
+@pytest.mark.parametrize(
+    "name", [".env", "data/x.csv", "deploy_data/x.csv", "lake/x.parquet", "races.zip", ".dagster/x", ".apex/x"]
+)
+def test_what_may_hold_secrets_or_race_data_is_ignored_by_git(name: str) -> None:
+    assert subprocess.run(["git", "check-ignore", "-q", name], cwd=_PROJECT, check=False).returncode == 0
+
+
+def _apex(folder: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "apex_pipeline", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(_PROJECT), **environment},
+        capture_output=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.req("A-067", "A-095", "K-21")
+@pytest.mark.parametrize("kind", ["wrong", "may not write"])
+def test_a_secret_is_in_no_output_log_or_record_of_a_run(s3_bucket: S3Bucket, tmp_path: Path, kind: str) -> None:
+    server = s3_bucket.server
+    make_weekend(tmp_path / "source", WeekendOptions(target_bytes=1_000_000))
+    secret = "hush-hush-hush" if kind == "wrong" else str(server.reader_secret)
+    own = {
+        "AWS_ACCESS_KEY_ID": server.access_key_id if kind == "wrong" else str(server.reader_key_id),
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_SESSION_TOKEN": "",
+    }
+    environment = {**s3_bucket.environment, **own}
+    printed: list[bytes] = []
+    # The traceback that developers ask for must not show it either.
+    for debug, words in ({}, "doctor source"), ({}, "sync source"), ({"APEX_DEBUG": "1"}, "sync source --json"):
+        done = _apex(tmp_path, {**environment, **debug}, *words.split())
+        printed += [done.stdout, done.stderr]
+        assert done.returncode or words == "doctor source"
+    everything = b"".join(printed) + b"".join(path.read_bytes() for path in _files_below(tmp_path))
+    assert b"AWS_ACCESS_KEY_ID" in everything
+    assert secret.encode() not in everything
+    # A right that is missing shows only in a run, and what runs record must be among what was searched.
+    has_runs = any(path.is_relative_to(tmp_path / ".dagster") for path in _files_below(tmp_path))
+    assert has_runs is (kind == "may not write")
