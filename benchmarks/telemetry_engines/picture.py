@@ -6,8 +6,8 @@ from statistics import median
 
 import matplotlib as mpl  # pyright: ignore[reportMissingImports]  -- of the group "bench", not of the project
 from matplotlib import pyplot as plt  # pyright: ignore[reportMissingImports]  -- as above
+from measuring import Measurement
 
-from telemetry_engines.measuring import Measurement
 from telemetry_engines.report import InputRuns
 
 _OURS, _OTHERS, _WHISKERS = "#1b6ca8", "#a9b4bf", "#33383d"

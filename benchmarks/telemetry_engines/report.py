@@ -13,8 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
+from measuring import Measurement
+
 from telemetry_engines.contract import THREADS
-from telemetry_engines.measuring import Measurement
 
 _PACKAGES = ("numpy", "numba", "pyarrow", "duckdb", "polars", "pandas")
 _OURS, _RIVAL = "ours", "duckdb"

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from measuring import EngineFailedError, measure
+
 from telemetry_engines.contract import FILE_COLUMNS, THREADS
-from telemetry_engines.measuring import EngineFailedError, measure
 from telemetry_engines.report import EngineRuns, InputRuns
 
 # The folder from which ``python -m telemetry_engines.…`` finds the modules.

@@ -1,0 +1,32 @@
+"""What a measured process is said to have used is what it used."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+_HOLD_90_MB = "import time; held = b'x' * 90_000_000; time.sleep(0.3); print(len(held))"
+
+
+@pytest.fixture
+def measuring(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return importlib.import_module("measuring")
+
+
+def test_memory_and_time_of_a_process_are_measured_and_what_it_printed_is_returned(
+    measuring: ModuleType, tmp_path: Path
+) -> None:
+    measured, printed = measuring.measure([sys.executable, "-c", _HOLD_90_MB], tmp_path, {})
+    assert printed == "90000000\n"
+    assert measured.wall_s >= 0.3
+    assert measured.peak_mb > 90
+    assert 90 < measured.anonymous_mb <= measured.peak_mb
+
+
+def test_a_process_that_fails_is_told_with_the_last_line_it_said(measuring: ModuleType, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit('first\\nno space left')"]
+    with pytest.raises(measuring.EngineFailedError, match=r"^no space left$"):
+        measuring.measure(command, tmp_path, {})

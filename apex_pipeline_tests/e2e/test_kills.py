@@ -1,0 +1,22 @@
+"""Killed again and again, a copying never shows half a file, never sends twice what is stored, and ends complete."""
+
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline_tests.e2e.kill_bench import SoakPlan, soak
+from apex_pipeline_tests.servers.s3_server import S3Bucket
+
+_PLAN = SoakPlan(files=12, total_bytes=60_000_000, kills=3, seed=5)
+
+
+@pytest.mark.req("B-019")
+def test_a_copying_that_is_killed_three_times_ends_with_every_file_and_nothing_sent_twice(
+    s3_bucket: S3Bucket, tmp_path: Path
+) -> None:
+    result = soak(s3_bucket, tmp_path, _PLAN, lambda _: None)
+    assert result.failures == []
+    assert len(result.kills) == _PLAN.kills
+    assert len(s3_bucket.object_keys()) == _PLAN.files
+    # Without a part that was stored before a kill, nothing would have been shown.
+    assert any(kill.stored_parts for kill in result.kills)
