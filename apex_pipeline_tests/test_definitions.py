@@ -55,6 +55,7 @@ def test_the_definitions_load_with_nothing_set() -> None:
     dg.Definitions.validate_loadable(defs())
 
 
+@pytest.mark.req("P-02")
 def test_the_graph_is_the_way_of_the_data(definitions: dg.Definitions) -> None:
     found = {
         spec.key.to_user_string(): {dep.asset_key.to_user_string() for dep in spec.deps}
@@ -63,11 +64,21 @@ def test_the_graph_is_the_way_of_the_data(definitions: dg.Definitions) -> None:
     assert found == _WAY
 
 
+@pytest.mark.req("A-115")
 def test_every_asset_has_a_description_a_group_of_its_name_and_a_kind(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
         assert spec.description
         assert spec.group_name == spec.key.path[0]
         assert spec.kinds
+
+
+@pytest.mark.req("A-115")
+def test_every_resource_and_job_has_a_description(definitions: dg.Definitions) -> None:
+    resources = definitions.get_repository_def().get_top_level_resources()
+    described = {name: resource.description for name, resource in resources.items()}
+    described |= {job.name: definitions.resolve_job_def(job.name).description for job in ALL_JOBS}
+    assert len(described) > len(ALL_JOBS)
+    assert [name for name, description in described.items() if not description] == []
 
 
 def test_every_table_tells_its_columns_before_the_first_run(definitions: dg.Definitions) -> None:
@@ -77,6 +88,7 @@ def test_every_table_tells_its_columns_before_the_first_run(definitions: dg.Defi
         assert [column.name for column in columns] == [column.name for column in table.columns]
 
 
+@pytest.mark.req("P-09")
 def test_sessions_are_the_only_partitions(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
         is_of_a_session = spec.key.path[0] in {"tables", "raw"} or spec.key.path == ["lake", "files"]
@@ -121,6 +133,7 @@ def test_both_ways_to_load_the_location_use_one_name() -> None:
     assert location["module_name"] == pyproject["tool"]["dg"]["project"]["code_location_target_module"]
 
 
+@pytest.mark.req("A-003")
 def test_importing_the_package_needs_no_variable_and_opens_no_connection() -> None:
     program = (
         "import socket\n"
@@ -136,6 +149,7 @@ def test_finding_out_that_nothing_changed_does_not_import_dagster() -> None:
     subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": str(_PROJECT)}, check=True)
 
 
+@pytest.mark.req("P-03")
 def test_no_asset_asks_where_the_lake_is() -> None:
     """The switch between backends is looked at in one place, and assets are not it."""
     for file in sorted((_PROJECT / "apex_pipeline" / "assets").glob("*.py")):

@@ -15,8 +15,6 @@ from apex_pipeline.storage.layout import QUARANTINE_PREFIX, RAW_PREFIX, table_ke
 from apex_pipeline.sync import sync
 from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 
 @pytest.fixture(params=["local_lake", "s3_lake"])
 def lake(request: pytest.FixtureRequest) -> SyncedLake:
@@ -112,7 +110,7 @@ def test_a_second_sync_finds_nothing_changed_and_writes_nothing(lake: SyncedLake
     assert {item.key: item.tag for item in lake.store.list()} == before
 
 
-@pytest.mark.req("A-068", "P-03")
+@pytest.mark.req("A-068", "P-03", "A-153")
 def test_both_backends_hold_the_same_tables_schema_for_schema_and_row_for_row(
     local_lake: SyncedLake, s3_lake: SyncedLake, answers: AnswerSheet
 ) -> None:
@@ -144,6 +142,14 @@ def test_one_car_and_one_lap_are_read_from_telemetry_with_the_channels_asked_for
     assert samples["speed_kph"].notna().any()
 
 
+@pytest.mark.req("A-143")
+def test_telemetry_takes_a_fifth_of_the_bytes_of_its_csv_at_most(lake: SyncedLake) -> None:
+    # A weekend of 2 MB takes 12 %, for each file has a footer; one of gigabytes takes 1 %.
+    files = lake.catalog.files()
+    raw = files[(files["kind"] == "telemetry") & (files["status"] == "ready")]["bytes"].sum()
+    assert sum(item.size for item in lake.store.list("tables/telemetry/")) < raw / 5
+
+
 @pytest.mark.req("P-06")
 def test_pandas_alone_reads_all_laps_of_the_lake(local_lake: SyncedLake, answers: AnswerSheet) -> None:
     program = (
@@ -158,6 +164,7 @@ def test_pandas_alone_reads_all_laps_of_the_lake(local_lake: SyncedLake, answers
     assert said == [str(rows), *sorted({s.track for s in answers.sessions})]
 
 
+@pytest.mark.req("A-100")
 def test_the_official_tables_hold_every_printed_lap_and_no_name(lake: SyncedLake, answers: AnswerSheet) -> None:
     for session in answers.sessions:
         official = lake.catalog.official_laps(session.track, session.session)

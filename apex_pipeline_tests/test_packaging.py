@@ -1,0 +1,75 @@
+"""What is handed out when the project is installed: code, little of it, and one way to reach S3.
+
+The files are those the build takes: everything below the folders named in ``pyproject.toml`` that git does not ignore.
+"""
+
+import ast
+import re
+import subprocess
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_PROJECT = Path(__file__).resolve().parents[1]
+_PYPROJECT: dict[str, Any] = tomllib.loads((_PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+_TARGETS: dict[str, Any] = _PYPROJECT["tool"]["hatch"]["build"]["targets"]
+_DATA = {".csv", ".parquet", ".npy", ".deflate", ".gz", ".zst", ".zip"}
+# Who may make a client of AWS; everybody else is handed one.
+_MAKERS = {"storage/s3/client.py", "storage/s3/secrets.py"}
+
+
+def _files(*below: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *below],
+        cwd=_PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    paths = [_PROJECT / name for name in listed.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+@pytest.mark.req("A-001")
+@pytest.mark.parametrize(
+    "folders", [_TARGETS["wheel"]["packages"], _TARGETS["sdist"]["include"]], ids=["wheel", "sdist"]
+)
+def test_what_is_installed_is_small_and_holds_no_race_data(folders: list[str]) -> None:
+    files = _files(*folders)
+    assert _PROJECT / "apex_pipeline" / "definitions.py" in files
+    assert sum(path.stat().st_size for path in files) < 5_000_000
+    assert [path for path in files if path.suffix.lower() in _DATA] == []
+
+
+@pytest.mark.req("A-002")
+def test_boto3_is_asked_for_and_no_second_client_of_s3() -> None:
+    least = {
+        found[1]: tuple(map(int, found[2].split(".")))
+        for line in _PYPROJECT["project"]["dependencies"]
+        if (found := re.match(r"([\w-]+)>=([\d.]+)", line))
+    }
+    assert least["boto3"] >= (1, 41)
+    assert not {"s3fs", "minio", "aiobotocore", "smart-open"} & set(least)
+
+
+@pytest.mark.req("A-002", "A-011")
+def test_clients_of_aws_are_made_in_one_place_each() -> None:
+    makers: set[str] = set()
+    for path in _files("apex_pipeline/*.py"):
+        calls = (node.func for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call))
+        if any(ast.unparse(call) in {"boto3.Session", "boto3.client", "boto3.resource"} for call in calls):
+            makers.add(path.relative_to(_PROJECT / "apex_pipeline").as_posix())
+    assert makers == _MAKERS
+
+
+@pytest.mark.req("A-159")
+def test_every_file_of_python_compiles_without_a_warning() -> None:
+    files = _files("*.py")
+    assert len(files) > 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in files:
+            compile(path.read_bytes(), str(path), "exec")
