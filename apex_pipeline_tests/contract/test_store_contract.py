@@ -260,8 +260,11 @@ def test_a_parquet_reader_takes_one_row_group(store: ObjectStore, tmp_path: Path
         assert reader.read_row_group(1).equals(table.slice(100_000, 100_000))
 
 
-def test_access_is_checked(store: ObjectStore) -> None:
-    store.check_access()
+def test_a_lake_that_is_there_passes_the_check_and_is_left_as_it_was(bench: Bench) -> None:
+    bench.store.write_bytes("data/x.csv", CONTENT)
+    before = bench.visible()
+    bench.store.check_access()
+    assert bench.visible() == before == ["data/x.csv"]
 
 
 def test_a_missing_lake_is_said_so_and_not_made(tmp_path: Path) -> None:

@@ -350,7 +350,7 @@ def _next_request(received: io.BufferedReader, connection: socket.socket) -> tup
         return None
     headers = {name.lower(): value for name, value in http.client.parse_headers(received).items()}
     if "transfer-encoding" in headers:
-        raise NotImplementedError("the proxy takes no requests of unknown length")
+        raise ValueError("the proxy takes no requests of unknown length")
     if headers.get("expect", "").lower() == "100-continue":
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     length = int(headers.get("content-length", "0"))

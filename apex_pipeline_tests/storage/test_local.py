@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -168,8 +168,16 @@ def test_a_leftover_that_another_process_cleaned_up_first_is_no_error(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leftover = root / ".incoming" / "gone"
-    monkeypatch.setattr(Path, "iterdir", lambda _: iter([leftover]))
+    listed: list[Path] = []
+
+    def list_what_is_gone(folder: Path) -> Iterator[Path]:
+        listed.append(folder)
+        return iter([leftover])
+
+    monkeypatch.setattr(Path, "iterdir", list_what_is_gone)
     store.prepare_for_writing()
+    assert listed == [root / ".incoming"]
+    assert not leftover.exists()
 
 
 def test_a_lake_that_is_a_file_is_said_so(root: Path) -> None:

@@ -1,7 +1,7 @@
 """What is handed on is there whole under its name, or not at all."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -64,5 +64,10 @@ def test_a_place_where_nothing_can_be_made_is_told(tmp_path: Path, make: Maker) 
         pass
 
 
-def test_neighbours_are_apart(tmp_path: Path) -> None:
-    require_apart(tmp_path / "a", tmp_path / "ab")
+@pytest.mark.parametrize(("one", "other", "is_apart"), [("a", "ab", True), ("a", "a/b", False), ("a/b", "a", False)])
+def test_neighbours_are_apart_and_nested_folders_are_not(
+    tmp_path: Path, one: str, other: str, *, is_apart: bool
+) -> None:
+    refusal = nullcontext() if is_apart else pytest.raises(ConfigurationError)
+    with refusal:
+        require_apart(tmp_path / one, tmp_path / other)
