@@ -92,6 +92,8 @@ class Fingerprints:
     def learn(self, path: Path, mark: FileMark, opened_ns: int, sha256: str, sums: BlockSums | None) -> None:
         """Remember what somebody found who has read a file whole, unless it was edited too shortly before that.
 
+        What :meth:`remember` was told stays: it holds for a lake's own object whatever its ctime, so damage shows.
+
         Args:
             path: The file.
             mark: Its state, the same before and after the reading.
@@ -99,7 +101,9 @@ class Fingerprints:
             sha256: Digest of its content.
             sums: Block sums of its content, where they were made.
         """
-        if opened_ns - mark.mtime_ns >= _SETTLED_NS:
+        is_settled = opened_ns - mark.mtime_ns >= _SETTLED_NS
+        row = self._row(path, mark) if is_settled else None
+        if is_settled and (row is None or (row[1] is None and sums is not None)):
             self._note(path, mark, sha256, None if sums is None else sums.to_text())
 
     def known(self, path: Path, mark: FileMark) -> str | None:

@@ -17,6 +17,7 @@ import pytest
 from apex_pipeline.errors import (
     ObjectMissingError,
     StoreConfigError,
+    StoreCorruptionError,
     StoreError,
     StoreFullError,
     StorePermissionError,
@@ -339,3 +340,18 @@ def test_two_writers_of_one_key_leave_a_digest_that_fits(root: Path, tmp_path: P
 def test_missing_objects_say_where_they_were_looked_for(store: LocalStore, root: Path) -> None:
     with pytest.raises(ObjectMissingError, match=f"not in the lake {root}"):
         store.read_bytes("data/none.csv")
+
+
+def test_damage_is_noticed_in_an_object_that_was_copied_before(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_bytes("data/x.csv", b"lap 1")
+    later = time.time_ns() + 10**10
+    monkeypatch.setattr(time, "time_ns", lambda: later)  # long enough for its digest to be trusted
+    store.copy("data/x.csv", "history/x.csv")
+    path = root / "data" / "x.csv"
+    before = path.stat()
+    path.write_bytes(b"lap 2")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(StoreCorruptionError, match="is damaged"):
+        store.read_bytes("data/x.csv")
