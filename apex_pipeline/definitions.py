@@ -8,33 +8,19 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from apex_pipeline.assets.catalog import catalog_files, catalog_manifest, catalog_sessions, catalog_tracks
-from apex_pipeline.assets.laps import laps
-from apex_pipeline.assets.official_timing import official_timing
-from apex_pipeline.assets.quality import quality
+from apex_pipeline.assets import assets_of, checks_of
+from apex_pipeline.assets.catalog import build_manifest_asset, catalog_files, catalog_sessions, catalog_tracks
 from apex_pipeline.assets.raw_files import raw_files
 from apex_pipeline.assets.stored_files import other_stored_files, stored_files
-from apex_pipeline.assets.telemetry import telemetry
-from apex_pipeline.automation import ALL_JOBS
-from apex_pipeline.checks import ALL_CHECKS
+from apex_pipeline.automation import build_jobs
+from apex_pipeline.checks import build_schema_checks
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
 from apex_pipeline.resources.parquet_io import ParquetIOManager
 from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.sources import all_sources, session_tables
 
-# In the order of the way.
-ALL_ASSETS = [
-    raw_files,
-    stored_files,
-    other_stored_files,
-    catalog_files,
-    catalog_tracks,
-    catalog_sessions,
-    official_timing,
-    laps,
-    telemetry,
-    quality,
-    catalog_manifest,
-]
+# The assets before and after those of the sources, in the order of the data flow.
+_BEFORE_DERIVATION = [raw_files, stored_files, other_stored_files, catalog_files, catalog_tracks, catalog_sessions]
 
 
 def build_definitions(
@@ -56,10 +42,15 @@ def build_definitions(
         "source": SourceResource.from_settings(settings),
         "parquet_io": ParquetIOManager(lake=lake),
     }
+    tables = session_tables()
+    derivations = [asset for source in all_sources() for asset in assets_of(source)]
     return dg.Definitions(
-        assets=ALL_ASSETS,
-        asset_checks=ALL_CHECKS,
-        jobs=ALL_JOBS,
+        assets=[*_BEFORE_DERIVATION, *derivations, build_manifest_asset(tables)],
+        asset_checks=[
+            *build_schema_checks(tables),
+            *(check for source in all_sources() for check in checks_of(source)),
+        ],
+        jobs=build_jobs(tables),
         resources={**made, **(resources or {})},
         # One session is one run; a process per step would cost four CPU seconds each and gain nothing.
         executor=dg.in_process_executor,

@@ -16,6 +16,7 @@ from apex_pipeline.definitions import build_definitions
 from apex_pipeline.partitions import add_sessions
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
+from apex_pipeline.table_model import Table
 
 # Written on first use. No telemetry to anybody, no greeting dialog, and runs that died are noticed after five minutes.
 _INSTANCE_CONFIGURATION = """\
@@ -75,11 +76,18 @@ class Runner:
         """Make the sessions known to Dagster as partitions and return the new ones."""
         return add_sessions(self._instance, keys)
 
-    def run(self, job: str, key: SessionKey | None = None) -> RunFailure | None:
-        """Execute one job, for one session or for none, and return why it failed, if it did."""
+    def run(self, job: str, key: SessionKey | None = None, tables: Iterable[Table] = ()) -> RunFailure | None:
+        """Execute one job, for one session or for none, and return why it failed, if it did.
+
+        Args:
+            job: Its name.
+            key: The session.
+            tables: Only the assets of these tables; all of the job's where none is named.
+        """
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             partition_key=str(key) if key else None,
+            asset_selection=[dg.AssetKey(table.asset_key) for table in tables] or None,
             raise_on_error=False,
             run_config=_QUIET,
             tags={"apex/command": "sync"},

@@ -198,6 +198,10 @@ TELEMETRY_CARS = Table(
     ),
 )
 
+# Entry of a telemetry file's own metadata: its counts of readings as JSON, so that every published file can be
+# reconciled with what went in.
+TELEMETRY_COUNTS = "apex.telemetry_counts"
+
 TELEMETRY = Table(
     name="telemetry",
     folder="tables",
@@ -369,6 +373,7 @@ FILES = Table(
         Column("store_tag", "text", "The store's own version mark of the object; null where it is not in the store."),
         Column("content_version", "text", "What tells two contents apart: sha256, else the store's own tag."),
         Column("kind", "label", "lap_start, telemetry, sections …", is_required=True),
+        Column("source", "label", "Source that reads the file; null where none does."),
         Column("track", "label", "Track slug."),
         Column("track_name", "label", "Track as people write it."),
         Column("session", "label", "Session."),
@@ -430,13 +435,29 @@ SESSIONS = Table(
     ),
 )
 
-REJECT_TABLES = (LAP_REJECTS, TELEMETRY_REJECTS, OFFICIAL_REJECTS)
-SESSION_TABLES = (LAPS, CARS, TELEMETRY, TELEMETRY_CARS, OFFICIAL_LAPS, RESULTS, WEATHER, QUALITY, *REJECT_TABLES)
+# Tables of a race session, in the order of the data dictionary. Which of them a session has is up to its source.
+RACE_TABLES = (
+    LAPS,
+    CARS,
+    TELEMETRY,
+    TELEMETRY_CARS,
+    OFFICIAL_LAPS,
+    RESULTS,
+    WEATHER,
+    QUALITY,
+    LAP_REJECTS,
+    TELEMETRY_REJECTS,
+    OFFICIAL_REJECTS,
+)
 CATALOG_TABLES = (FILES, TRACKS, SESSIONS)
-ALL_TABLES = {table.name: table for table in (*SESSION_TABLES, *CATALOG_TABLES)}
+
+
+def is_rejects_table(name: str) -> bool:
+    """Return whether a table lists rejected rows: every source names such a table ``…_rejects``."""
+    return name.endswith(REJECTS.name)
+
 
 __all__ = [
-    "ALL_TABLES",
     "CARS",
     "CAR_NUMBER_METHODS",
     "CATALOG_TABLES",
@@ -447,16 +468,17 @@ __all__ = [
     "OFFICIAL_REJECTS",
     "QUALITY",
     "QUALITY_MEASURES",
+    "RACE_TABLES",
     "REJECTS",
-    "REJECT_TABLES",
     "RESULTS",
     "SESSIONS",
-    "SESSION_TABLES",
     "TELEMETRY",
     "TELEMETRY_CARS",
+    "TELEMETRY_COUNTS",
     "TELEMETRY_REJECTS",
     "TRACKS",
     "WEATHER",
     "Column",
     "Table",
+    "is_rejects_table",
 ]

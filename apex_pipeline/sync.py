@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apex_pipeline.lake.catalog_tables import session_files
-from apex_pipeline.lake.comparison import Source, compare, look_at_lake, look_at_source
+from apex_pipeline.lake.catalog_tables import session_files, session_sources
+from apex_pipeline.lake.comparison import IdentifiedFolder, compare, look_at_lake, look_at_source
 from apex_pipeline.lake.copy_source import content_version
 from apex_pipeline.lake.plan import CopyPlan, session_of
 from apex_pipeline.lake.progress import listening
-from apex_pipeline.lake.session_tables import telemetry_bytes
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.lake.source_folder import SourceFile
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
+from apex_pipeline.sources import source_named
+from apex_pipeline.sources.base import Source, tables_of
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.opening import open_fingerprints, open_store
@@ -123,7 +124,7 @@ class _Work:
     def __init__(
         self,
         settings: Settings,
-        source: Source,
+        source: IdentifiedFolder,
         store: ObjectStore,
         fingerprints: Fingerprints,
         listener: Listener,
@@ -210,13 +211,14 @@ class _Work:
         due = lake.sessions_to_derive()
         runner.add_sessions(due)
         # A session's work is its telemetry, so its bytes tell best how far it is; one more stands for the rest.
-        sizes = {key: telemetry_bytes(session_files(lake.files, key)) + 1 for key in due}
+        sources = {key: source_named(name) for key, name in session_sources(lake.files).items()} if due else {}
+        sizes = {key: sources[key].work_bytes(session_files(lake.files, key, sources[key].name)) + 1 for key in due}
         total = sum(sizes.values())
         self._tell(Event("derive", f"{len(due)} sessions to derive", total=total, unit="bytes"))
         for key, size in sizes.items():
-            self._derive_one(runner, key, size)
+            self._derive_one(runner, key, sources[key], size)
 
-    def _derive_one(self, runner: "Runner", key: SessionKey, size: int) -> None:
+    def _derive_one(self, runner: "Runner", key: SessionKey, source: Source, size: int) -> None:
         told = 0
 
         def tell(moved: int) -> None:
@@ -225,7 +227,7 @@ class _Work:
             self._tell(Event("derive", "", str(key), done=moved, unit="bytes"))
 
         with listening(tell):
-            failure = runner.run(_DERIVE, key)
+            failure = runner.run(_DERIVE, key, tables_of(source))
         if failure:
             self._fail("derive", key, failure.problem, failure.run_id)
         else:

@@ -124,6 +124,13 @@ class Table:
         """Build a table of this schema from rows given as dictionaries; a missing entry is null."""
         return self.from_columns({column.name: [row.get(column.name) for row in rows] for column in self.columns})
 
+    def with_missing_columns(self, table: pa.Table) -> pa.Table:
+        """Return a table written before a nullable column was declared, with that column empty on every row."""
+        for place, column in enumerate(self.columns):
+            if not column.is_required and column.name not in table.schema.names:
+                table = table.add_column(place, column.arrow_field, pa.nulls(table.num_rows, column.arrow_type))
+        return table
+
     def violations(self, table: pa.Table) -> list[str]:
         """Return what is wrong with ``table``, one sentence each; an empty list means it may be published."""
         shape = self._shape_violations(table.schema)

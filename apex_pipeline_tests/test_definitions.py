@@ -10,13 +10,15 @@ import dagster as dg
 import pytest
 import yaml
 
-from apex_pipeline.automation import ALL_JOBS
+from apex_pipeline.automation import build_jobs
 from apex_pipeline.definitions import build_definitions, defs
 from apex_pipeline.resources.lake_store import LakeResource
-from apex_pipeline.schemas import ALL_TABLES
 from apex_pipeline.settings import load_settings
+from apex_pipeline.sources import all_tables, session_tables
 
 _PROJECT = Path(__file__).resolve().parents[1]
+_TABLES = all_tables()
+_JOBS = build_jobs(session_tables())
 
 # Asset → what it is made from. The way of the data, written down once more so that a change of it is seen.
 _WAY = {
@@ -40,8 +42,8 @@ _WAY = {
     "tables/results": {"catalog/files", "catalog/sessions"},
     "tables/weather": {"catalog/files", "catalog/sessions"},
     "tables/official_rejects": {"catalog/files", "catalog/sessions"},
-    "catalog/manifest": {f"tables/{name}" for name, table in ALL_TABLES.items() if table.folder == "tables"}
-    | {"catalog/tracks", "catalog/sessions"},
+    "catalog/manifest": {f"tables/{name}" for name, table in _TABLES.items() if table.folder == "tables"}
+    | {"catalog/files", "catalog/tracks", "catalog/sessions"},
 }
 
 
@@ -76,14 +78,14 @@ def test_every_asset_has_a_description_a_group_of_its_name_and_a_kind(definition
 def test_every_resource_and_job_has_a_description(definitions: dg.Definitions) -> None:
     resources = definitions.get_repository_def().get_top_level_resources()
     described = {name: resource.description for name, resource in resources.items()}
-    described |= {job.name: definitions.resolve_job_def(job.name).description for job in ALL_JOBS}
-    assert len(described) > len(ALL_JOBS)
+    described |= {job.name: definitions.resolve_job_def(job.name).description for job in _JOBS}
+    assert len(described) > len(_JOBS)
     assert [name for name, description in described.items() if not description] == []
 
 
 def test_every_table_tells_its_columns_before_the_first_run(definitions: dg.Definitions) -> None:
     specs = {tuple(spec.key.path): spec for spec in definitions.resolve_all_asset_specs()}
-    for table in ALL_TABLES.values():
+    for table in _TABLES.values():
         columns = specs[table.asset_key].metadata["dagster/column_schema"].columns  # type: ignore[union-attr]  -- a table schema
         assert [column.name for column in columns] == [column.name for column in table.columns]
 
@@ -98,7 +100,7 @@ def test_sessions_are_the_only_partitions(definitions: dg.Definitions) -> None:
 def test_every_published_table_has_a_blocking_schema_check(definitions: dg.Definitions) -> None:
     checks = [spec for check in definitions.asset_checks or [] for spec in check.check_specs]  # type: ignore[union-attr]
     blocking = {tuple(spec.asset_key.path) for spec in checks if spec.name == "fits_its_schema" and spec.blocking}
-    assert blocking == {table.asset_key for table in ALL_TABLES.values()}
+    assert blocking == {table.asset_key for table in _TABLES.values()}
     for spec in checks:
         assert (spec.partitions_def is not None) == (spec.asset_key.path[0] == "tables")
 
@@ -106,7 +108,7 @@ def test_every_published_table_has_a_blocking_schema_check(definitions: dg.Defin
 def test_the_jobs_cover_every_asset_that_is_made_here(definitions: dg.Definitions) -> None:
     covered = {
         key.to_user_string()
-        for job in ALL_JOBS
+        for job in _JOBS
         for key in definitions.resolve_job_def(job.name).asset_layer.executable_asset_keys
     }
     assert covered == set(_WAY) - {"raw/files"}

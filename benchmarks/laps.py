@@ -20,7 +20,9 @@ from statistics import median
 import pandas as pd
 
 from apex_pipeline.lake.source_folder import identify, look_at
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources.base import FileIdentity, FileStatus
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import derive_laps
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
 from apex_pipeline.sources.gr_cup.official_timing import official_laps_table, read_sections
@@ -67,7 +69,7 @@ def _run(engine: str, source: Path) -> dict[str, float | dict[str, float]]:
 
 def _sessions(source: Path) -> Sessions:
     found: defaultdict[tuple[str, str], list[FileIdentity]] = defaultdict(list)
-    for item in identify(look_at(source), None):
+    for item in identify(look_at(source), load_settings()):
         if item.status is FileStatus.READY and item.track and item.session:
             found[item.track, item.session].append(item)
     return dict(found)

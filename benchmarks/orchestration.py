@@ -25,16 +25,17 @@ from telemetry_engines.inputs import write_input
 from apex_pipeline.definitions import build_definitions
 from apex_pipeline.lake.catalog_tables import session_files
 from apex_pipeline.lake.conservation import count_cells
-from apex_pipeline.lake.session_tables import make_telemetry
+from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.resources.parquet_io import check_file, publish_file
 from apex_pipeline.runs import open_runner
 from apex_pipeline.schemas import FILES, LAPS, TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.gr_cup.rejects import rejects_table
+from apex_pipeline.sources.gr_cup.derive import derive_telemetry
 from apex_pipeline.sources.gr_cup.telemetry.car_facts import telemetry_cars_table
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
+from apex_pipeline.sources.rejects import rejects_table
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.storage.opening import open_store
 from apex_pipeline.table_model import Table
@@ -89,7 +90,7 @@ def _plainly(settings: Settings) -> None:
         files = session_files(read_stored_table(store, FILES), _KEY)
         laps = _read(store.read_bytes(_key_of(LAPS)))
         workspace = Workspace(settings.memory_limit, Path(scratch))
-        report = make_telemetry(store, _KEY, files, laps, staged, workspace, {})
+        report = derive_telemetry(_KEY, files, raw_file_opener(store), laps, staged, workspace)
         small = {
             TELEMETRY_CARS: telemetry_cars_table(_KEY.track, _KEY.session, report),
             TELEMETRY_REJECTS: rejects_table(_KEY.track, _KEY.session, report.rejects),

@@ -6,6 +6,7 @@ Here belong the four catalog assets, thin. The tables are made in ``lake/catalog
 ``lake/snapshot.py``. All of them run in one pool of one slot: two writers would overwrite each other's state.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from apex_pipeline.lake.catalog_tables import (
     make_sessions_table,
     make_tracks_table,
     mark_rules,
+    session_sources,
 )
 from apex_pipeline.lake.quarantine import write_reasons
 from apex_pipeline.lake.snapshot import publish
@@ -25,7 +27,8 @@ from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.resources.dagster_schema import table_metadata
 from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
-from apex_pipeline.schemas import FILES, SESSION_TABLES, SESSIONS, TRACKS
+from apex_pipeline.schemas import FILES, SESSIONS, TRACKS
+from apex_pipeline.table_model import Table
 
 CATALOG_POOL = "catalog"
 
@@ -45,7 +48,7 @@ def catalog_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeR
     """List the lake, recognise every file, write down why the quarantined ones are."""
     with dagster_failure():
         store = lake.open()
-        files = make_files_table(store, source.rules, read_stored_table(store, FILES))
+        files = make_files_table(store, source.settings, read_stored_table(store, FILES))
         folder = source.look()
         if folder:
             files = add_ignored(files, source.identify(folder))
@@ -84,28 +87,30 @@ def catalog_sessions(files: pa.Table) -> pa.Table:
     return make_sessions_table(files)
 
 
-@dg.asset(
-    key=["catalog", "manifest"],
-    deps=[dg.AssetKey(table.asset_key) for table in SESSION_TABLES] + [dg.AssetKey(TRACKS.asset_key)],
-    ins={"session_list": dg.AssetIn(key=SESSIONS.asset_key)},
-    group_name="catalog",
-    kinds={"json"},
-    description="What is published now: every table file by its hash, swapped in one step.",
-    pool=CATALOG_POOL,
-    retry_policy=RETRY_TRANSIENT,
-)
-def catalog_manifest(lake: LakeResource, session_list: pa.Table) -> dg.MaterializeResult[Any]:
-    """Publish what the lake holds at this moment."""
-    with dagster_failure():
-        snapshot = publish(lake.open(), session_list, datetime.now(UTC))
-        return dg.MaterializeResult(
-            metadata={
-                "snapshot": snapshot.id,
-                "sessions": len(snapshot.sessions),
-                "rows": sum(table.rows for record in snapshot.sessions for table in record.tables.values()),
-            },
-            data_version=dg.DataVersion(snapshot.id),
-        )
+def build_manifest_asset(session_tables: Iterable[Table]) -> dg.AssetsDefinition:
+    """Return the last asset of all: it publishes the tables that the lake holds."""
 
+    @dg.asset(
+        key=["catalog", "manifest"],
+        deps=[dg.AssetKey(table.asset_key) for table in session_tables] + [dg.AssetKey(TRACKS.asset_key)],
+        ins={"session_list": dg.AssetIn(key=SESSIONS.asset_key), "files": dg.AssetIn(key=FILES.asset_key)},
+        group_name="catalog",
+        kinds={"json"},
+        description="What is published now: every table file by its hash, swapped in one step.",
+        pool=CATALOG_POOL,
+        retry_policy=RETRY_TRANSIENT,
+    )
+    def catalog_manifest(lake: LakeResource, session_list: pa.Table, files: pa.Table) -> dg.MaterializeResult[Any]:
+        """Publish what the lake holds at this moment."""
+        with dagster_failure():
+            snapshot = publish(lake.open(), session_list, datetime.now(UTC), session_sources(files))
+            return dg.MaterializeResult(
+                metadata={
+                    "snapshot": snapshot.id,
+                    "sessions": len(snapshot.sessions),
+                    "rows": sum(table.rows for record in snapshot.sessions for table in record.tables.values()),
+                },
+                data_version=dg.DataVersion(snapshot.id),
+            )
 
-__all__ = ["CATALOG_POOL", "catalog_files", "catalog_manifest", "catalog_sessions", "catalog_tracks"]
+    return catalog_manifest

@@ -9,9 +9,10 @@ from apex_pipeline.resources.dagster_schema import table_metadata
 from apex_pipeline.table_model import Table
 
 
-def table_out(table: Table) -> dg.AssetOut:
-    """Return the output of a multi-asset that publishes ``table``."""
+def table_out(table: Table, *, is_required: bool = True) -> dg.AssetOut:
+    """Return the output of a multi-asset that publishes ``table``; one that is not required may be left out."""
     return dg.AssetOut(
+        is_required=is_required,
         key=table.asset_key,
         description=table.meaning,
         metadata=table_metadata(table),

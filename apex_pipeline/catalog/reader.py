@@ -18,7 +18,7 @@ from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.lake.conservation import read_counts
 from apex_pipeline.lake.published import published_key, read_published, require_session, require_snapshot
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord
-from apex_pipeline.schemas import REJECT_TABLES
+from apex_pipeline.schemas import REJECTS, is_rejects_table
 from apex_pipeline.session_key import SessionKey, session_key
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.contract import ObjectStore
@@ -98,7 +98,9 @@ class Catalog:
         return self.table("telemetry_cars", track, session)
 
     def session_note(self, track: str, session: str) -> str:
-        """Return what there is to know about a session, in a few plain sentences."""
+        """Return what there is to know about a session, in a few plain sentences; empty if its source writes none."""
+        if "quality" not in require_session(self.snapshot, session_key(track, session)).tables:
+            return ""
         quality = self.quality(track, session)
         notes = quality[(quality["scope"] == "session") & (quality["measure"] == "overall")]["sentence"]
         return str(notes.iloc[0]) if len(notes) else ""
@@ -117,8 +119,16 @@ class Catalog:
 
     def rejects(self, track: str, session: str) -> pd.DataFrame:
         """Return every rejected row of the session's raw files, with its reason."""
-        tables = [self._arrow(self._record(table.name, track, session)) for table in REJECT_TABLES]
-        return pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).to_pandas()
+        record = require_session(self.snapshot, session_key(track, session))
+        tables = [self._arrow(table) for name, table in record.tables.items() if is_rejects_table(name)]
+        return pa.concat_tables(
+            [table.replace_schema_metadata(None) for table in (REJECTS.empty(), *tables)]
+        ).to_pandas()
+
+    def rejected_rows(self, track: str, session: str) -> int:
+        """Return the number of rejected rows of the session's raw files without reading them."""
+        record = require_session(self.snapshot, session_key(track, session))
+        return sum(table.rows for name, table in record.tables.items() if is_rejects_table(name))
 
     def table(self, name: str, track: str, session: str) -> pd.DataFrame:
         """Return one table of a session by name.

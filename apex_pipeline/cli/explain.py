@@ -23,7 +23,7 @@ def explain_command(
         raise SourceError(f"{file} is not a file.", "Name a raw file; folders are what `apex sync` takes.")
     settings = load_settings()
     folder = _neighbourhood(file.resolve(), settings.source_dir.resolve())
-    identities = {item.path: item for item in identify(folder, settings.tracks_file)}
+    identities = {item.path: item for item in identify(folder, settings)}
     wanted = file.resolve().relative_to(folder.root).as_posix()
     console().print(explain(identities[wanted]), markup=False, highlight=False, soft_wrap=True)
 

@@ -30,7 +30,7 @@ def sample_command(
 ) -> None:
     """Copy a race folder with every Nth telemetry sample of every car; all other race files are copied whole."""
     folder = look_at(source)
-    sample = make_sample(folder, identify(folder, load_settings().tracks_file), target, every)
+    sample = make_sample(folder, identify(folder, load_settings()), target, every)
     if as_json:
         sys.stdout.write(json.dumps({"target": str(target), "every": every, **_as_dict(sample)}) + "\n")
     else:

@@ -14,9 +14,9 @@ import pyarrow as pa
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.errors import ApexError
 from apex_pipeline.lake.care.verify import Finding
-from apex_pipeline.sources.gr_cup.files import OFFICIAL_KINDS, FileKind
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources import kinds_feeding
 
-_LAP_KINDS = frozenset({FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME})
 _OFFICIAL_TABLES = ("official_laps", "results", "weather")
 
 
@@ -74,8 +74,9 @@ def load_sessions(catalog: Catalog, findings: Iterable[Finding]) -> list[Session
 def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[Finding]) -> SessionRow:
     track, session, kinds = str(row["track"]), str(row["session"]), set(row["kinds"])
     name = f"{track}/{session}"
-    # A lake may have been made without some tables, as a bundle is: for all of its sessions, then.
-    there = {table for record in catalog.snapshot.sessions for table in record.tables}
+    # A lake may have been made without some tables, as a bundle is; and other sources have other tables.
+    record = catalog.snapshot.session(SessionKey(track, session))
+    there = {table for other in catalog.snapshot.sessions for table in (record or other).tables}
 
     def cell(load: Callable[[Catalog, str, str], str], *tables: str, is_expected: bool) -> Cell:
         if not there.issuperset(tables):
@@ -84,9 +85,9 @@ def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[Finding]) -> Se
 
     return SessionRow(
         session=name,
-        laps=cell(_laps, "laps", is_expected=bool(kinds & _LAP_KINDS)),
-        telemetry=cell(_telemetry, "telemetry", "telemetry_cars", is_expected=FileKind.TELEMETRY in kinds),
-        official_timing=cell(_official, *_OFFICIAL_TABLES, is_expected=bool(kinds & OFFICIAL_KINDS)),
+        laps=cell(_laps, "laps", is_expected=bool(kinds & kinds_feeding("laps"))),
+        telemetry=cell(_telemetry, "telemetry", "telemetry_cars", is_expected=bool(kinds & kinds_feeding("telemetry"))),
+        official_timing=cell(_official, *_OFFICIAL_TABLES, is_expected=bool(kinds & kinds_feeding(*_OFFICIAL_TABLES))),
         raw_files=_raw_files([finding for finding in raw_files if finding.session == name]),
     )
 

@@ -10,7 +10,8 @@ from rich.table import Table as RichTable
 from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli.output import console
 from apex_pipeline.errors import ObjectMissingError
-from apex_pipeline.schemas import REJECT_TABLES
+from apex_pipeline.schemas import LAPS, TELEMETRY
+from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sync import SyncOutcome
 
@@ -75,11 +76,13 @@ def _session_table(catalog: Catalog) -> RichTable:
 def _session_cells(catalog: Catalog, row: dict[Any, Any]) -> list[str]:
     track, session = str(row["track"]), str(row["session"])
     missing = ", ".join(row["missing_kinds"])
-    try:
-        laps = catalog.laps(track, session)
-    except ObjectMissingError:
+    record = catalog.snapshot.session(SessionKey(track, session))
+    if record is None:
         return [track, session, "", "", "", "not published", "", "", missing]
-    rejects = sum(catalog.rows(table.name, track, session) for table in REJECT_TABLES)
+    rejects = catalog.rejected_rows(track, session)
+    if not {LAPS.name, TELEMETRY.name} <= record.tables.keys():
+        return [track, session, "", "", "", "", "", str(rejects), missing]
+    laps = catalog.laps(track, session)
     samples = catalog.rows("telemetry", track, session)
     valid = int(laps["is_valid"].sum())
     cars = laps["vehicle_id"].nunique()
@@ -103,7 +106,7 @@ def _reading_table(catalog: Catalog) -> RichTable:
     table.add_column("session")
     for name in names:
         table.add_column(name, justify="right")
-    for record in catalog.snapshot.sessions:
+    for record in (record for record in catalog.snapshot.sessions if TELEMETRY.name in record.tables):
         counts = catalog.telemetry_counts(record.track, record.session)
         table.add_row(str(record.key), *(f"{counts.get(name.lstrip('=+ ').replace(' ', '_'), 0):,}" for name in names))
     return table

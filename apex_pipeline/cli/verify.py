@@ -22,9 +22,8 @@ from apex_pipeline.lake.care.object_checks import READ_ERRORS
 from apex_pipeline.lake.care.truth import report_truth
 from apex_pipeline.lake.care.verify import LakeReport, verify_lake
 from apex_pipeline.settings import load_settings
-from apex_pipeline.sources.gr_cup.naming_rules import load_rules
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
-from apex_pipeline.sources.gr_cup.truth import TruthReport, pooled
+from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.scratch import own_scratch
 
@@ -141,20 +140,21 @@ def _print_truth(lake: str | None, *, as_json: bool) -> bool:
     return all(report.is_right for report in reports.values())
 
 
-def _truth_reports(lake: str | None) -> dict[str, TruthReport]:
+def _truth_reports(lake: str | None) -> dict[str, AccuracyReport]:
     settings, store, snapshot = load_settings(), store_at(lake), open_catalog(lake).snapshot
-    rules = load_rules(settings.tracks_file)
     workspace = Workspace(settings.memory_limit, own_scratch(settings.state_dir / "scratch"))
-    found = {str(record.key): report_truth(store, snapshot, record, rules, workspace) for record in snapshot.sessions}
+    found = {
+        str(record.key): report_truth(store, snapshot, record, settings, workspace) for record in snapshot.sessions
+    }
     return {session: report for session, report in found.items() if report is not None}
 
 
-def _with_sums(reports: dict[str, TruthReport]) -> dict[str, TruthReport]:
+def _with_sums(reports: dict[str, AccuracyReport]) -> dict[str, AccuracyReport]:
     """Return the reports, all of them together, and together those whose official clock keeps step."""
     steady = [report for report in reports.values() if not report.jumping]
-    sums = {_POOLED: pooled(list(reports.values()))} if len(reports) > 1 else {}
+    sums = {_POOLED: pool_reports(list(reports.values()))} if len(reports) > 1 else {}
     if 0 < len(steady) < len(reports):
-        sums[_STEADY] = pooled(steady)
+        sums[_STEADY] = pool_reports(steady)
     return {**reports, **sums}
 
 
@@ -170,7 +170,7 @@ def _truth_table(rows: list[dict[str, str]]) -> RichTable:
     return table
 
 
-def _row(name: str, report: TruthReport) -> dict[str, str]:
+def _row(name: str, report: AccuracyReport) -> dict[str, str]:
     def share(number: int) -> str:
         return f"{number / report.matched:.1%}" if report.matched else ""
 

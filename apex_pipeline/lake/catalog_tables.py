@@ -6,25 +6,22 @@ catalog. Here belongs turning the listing and the files' identities into tables.
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from apex_pipeline.schemas import FILES, SESSIONS, TRACKS
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus, FoundFile
-from apex_pipeline.sources.gr_cup.naming import NamingRules, identify_tree, session_type
+from apex_pipeline.settings import Settings
+from apex_pipeline.sources import identify_files, source_named
+from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile, Source
+from apex_pipeline.sources.session_names import session_type
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_path
-
-# Raised whenever the same raw files would give other tables; every session is then made again on the next sync.
-DERIVATION_VERSION = "3"
 
 # Key in the metadata of the table ``files``: the rules it was made with. New rules may read old names differently.
 RULES_VERSION = "apex.rules_version"
@@ -32,26 +29,15 @@ RULES_VERSION = "apex.rules_version"
 # Enough to hide a store's latency of tens of milliseconds; far below the client's 32 connections.
 _PARALLEL_LOOKUPS = 8
 
-# What a complete race has; weather and best laps are extras.
-_EXPECTED_KINDS = (
-    FileKind.LAP_START,
-    FileKind.LAP_END,
-    FileKind.LAP_TIME,
-    FileKind.TELEMETRY,
-    FileKind.SECTIONS,
-    FileKind.RESULTS,
-    FileKind.WEATHER,
-)
-
 Row = dict[str, Any]
 
 
-def make_files_table(store: ObjectStore, rules: NamingRules, previous: pa.Table | None) -> pa.Table:
+def make_files_table(store: ObjectStore, settings: Settings, previous: pa.Table | None) -> pa.Table:
     """Return the table ``files`` for everything below ``data/``.
 
     Args:
         store: The lake.
-        rules: How files are recognised.
+        settings: For the user's own rules, by which files are recognised.
         previous: The table as it was; digests of objects that have not changed are taken from it, and so are the
             ignored files that were seen in a source folder and never copied.
     """
@@ -62,19 +48,10 @@ def make_files_table(store: ObjectStore, rules: NamingRules, previous: pa.Table 
     found = [FoundFile(path, item.size, partial(store.read_start, item.key)) for path, item in stored.items()]
     rows = [
         file_row(identity, stored[identity.path].tag, digests[identity.path])
-        for identity in identify_tree(found, rules)
+        for identity in identify_files(found, settings)
     ]
     kept = [row for path, row in before.items() if row["status"] == FileStatus.IGNORED and path not in stored]
     return FILES.from_rows(sorted([*rows, *kept], key=lambda row: row["path"]))
-
-
-def rules_version(tracks_file: Path | None) -> str:
-    """Return a fingerprint of the rules by which files are recognised, the user's own included."""
-    package = resources.files("apex_pipeline.sources.gr_cup")
-    texts = [package.joinpath(name).read_bytes() for name in ("tracks.yaml", "patterns.yaml")]
-    if tracks_file is not None and tracks_file.is_file():
-        texts.append(tracks_file.read_bytes())
-    return hashlib.sha256(b"\0".join([DERIVATION_VERSION.encode(), *texts])).hexdigest()[:16]
 
 
 def mark_rules(files: pa.Table, version: str) -> pa.Table:
@@ -115,7 +92,8 @@ def file_row(identity: FileIdentity, tag: str | None, sha256: str | None) -> Row
         "sha256": sha256,
         "store_tag": tag,
         "content_version": sha256 or (f"tag:{tag}" if tag else None),
-        "kind": identity.kind.value,
+        "kind": str(identity.kind),
+        "source": identity.source or None,
         "track": identity.track,
         "track_name": identity.track_name,
         "session": identity.session,
@@ -130,9 +108,10 @@ def file_row(identity: FileIdentity, tag: str | None, sha256: str | None) -> Row
     }
 
 
-def session_files(files: pa.Table, key: SessionKey) -> list[FileIdentity]:
-    """Return the files in use of one session, sorted by path."""
-    return [_identity(row) for row in _in_use(files) if (row["track"], row["session"]) == key]
+def session_files(files: pa.Table, key: SessionKey, source: str | None = None) -> list[FileIdentity]:
+    """Return the files in use of one session, sorted by path; only those of one source, where it is named."""
+    rows = [row for row in _in_use(files) if (row["track"], row["session"]) == key]
+    return [_identity(row) for row in rows if source in {None, _source_of(row)}]
 
 
 def _identity(row: Row) -> FileIdentity:
@@ -140,13 +119,31 @@ def _identity(row: Row) -> FileIdentity:
     return FileIdentity(
         **named,
         size=row["bytes"],
-        kind=FileKind(row["kind"]),
+        kind=row["kind"],
         rule=row["rule"],
         evidence=tuple(row["evidence"]),
         confidence=row["confidence"],
         status=FileStatus(row["status"]),
         reason=row["reason"],
+        source=_source_of(row),
     )
+
+
+def _source_of(row: Row) -> str:
+    """Return the source of a file in use; catalogs written before there were several do not name it."""
+    return row.get("source") or source_named(None).name
+
+
+def session_sources(files: pa.Table) -> dict[SessionKey, str]:
+    """Return the name of each session's source: the one that reads most of its files in use.
+
+    Args:
+        files: The table ``files``.
+    """
+    readers: defaultdict[SessionKey, Counter[str]] = defaultdict(Counter)
+    for row in _in_use(files):
+        readers[SessionKey(row["track"], row["session"])][_source_of(row)] += 1
+    return {key: max(sorted(names), key=names.__getitem__) for key, names in sorted(readers.items())}
 
 
 def _in_use(files: pa.Table) -> list[Row]:
@@ -181,11 +178,14 @@ def make_sessions_table(files: pa.Table) -> pa.Table:
     for row in files.to_pylist():
         if row["status"] == FileStatus.QUARANTINED and row["track"] and row["session"]:
             quarantined[SessionKey(row["track"], row["session"])] += 1
-    rows = [_session_row(key, by_session[key], quarantined[key]) for key in sorted(by_session)]
+    sources = session_sources(files)
+    rows = [
+        _session_row(key, source_named(sources[key]), by_session[key], quarantined[key]) for key in sorted(by_session)
+    ]
     return SESSIONS.from_rows(rows)
 
 
-def _session_row(key: SessionKey, files: list[Row], quarantined: int) -> Row:
+def _session_row(key: SessionKey, source: Source, files: list[Row], quarantined: int) -> Row:
     kinds = {row["kind"] for row in files}
     return {
         "track": key.track,
@@ -194,22 +194,21 @@ def _session_row(key: SessionKey, files: list[Row], quarantined: int) -> Row:
         "season": next((row["season"] for row in files if row["season"]), None),
         "event_code": next((row["event_code"] for row in files if row["event_code"]), None),
         "kinds": sorted(kinds),
-        "missing_kinds": [kind.value for kind in _EXPECTED_KINDS if kind.value not in kinds],
+        "missing_kinds": [str(kind) for kind in source.expected_kinds if kind not in kinds],
         "files": len(files),
         "quarantined_files": quarantined,
         "bytes": sum(row["bytes"] for row in files),
-        "inputs_version": inputs_version(files),
+        "inputs_version": inputs_version(files, source.derivation_version),
     }
 
 
-def inputs_version(files: Iterable[Row]) -> str:
+def inputs_version(files: Iterable[Row], derivation_version: str) -> str:
     """Return a fingerprint of a session's files: contents, kinds and the version of the code that reads them."""
     lines = sorted(f"{row['path']}\t{row['kind']}\t{row['version']}\t{row['content_version']}" for row in files)
-    return hashlib.sha256("\n".join([DERIVATION_VERSION, *lines]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([derivation_version, *lines]).encode()).hexdigest()[:16]
 
 
 __all__ = [
-    "DERIVATION_VERSION",
     "RULES_VERSION",
     "Row",
     "add_ignored",
@@ -219,6 +218,6 @@ __all__ = [
     "make_sessions_table",
     "make_tracks_table",
     "mark_rules",
-    "rules_version",
     "session_files",
+    "session_sources",
 ]

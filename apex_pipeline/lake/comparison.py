@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from apex_pipeline.errors import SourceError, StoreConfigError
-from apex_pipeline.lake.catalog_tables import rules_version
 from apex_pipeline.lake.plan import CopyPlan, is_catalog_stale, plan_copies, sessions_to_derive
 from apex_pipeline.lake.snapshot import Snapshot, read_current
 from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
@@ -18,7 +17,8 @@ from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.schemas import FILES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind
+from apex_pipeline.sources import rules_version
+from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, FileIdentity
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import table_key
@@ -28,7 +28,7 @@ _NAMED_FILES = 5
 
 
 @dataclass(frozen=True)
-class Source:
+class IdentifiedFolder:
     """A source folder and what its files are."""
 
     folder: SourceFolder
@@ -72,7 +72,7 @@ class Comparison:
     is_catalog_stale: bool
 
 
-def look_at_source(settings: Settings) -> Source:
+def look_at_source(settings: Settings) -> IdentifiedFolder:
     """Return the source folder the settings name, with what each file is.
 
     Raises:
@@ -80,9 +80,9 @@ def look_at_source(settings: Settings) -> Source:
         ConfigurationError: The user's file of tracks cannot be read.
     """
     folder = look_at(settings.source_dir)
-    identities = identify(folder, settings.tracks_file)
+    identities = identify(folder, settings)
     _require_race_files(folder, identities)
-    return Source(folder, tuple(identities))
+    return IdentifiedFolder(folder, tuple(identities))
 
 
 def look_at_lake(store: ObjectStore) -> LakeState:
@@ -113,17 +113,17 @@ def look_at_possible_lake(store: ObjectStore) -> LakeState | None:
         return None
 
 
-def compare(source: Source, lake: LakeState, settings: Settings, fingerprints: Fingerprints) -> Comparison:
+def compare(source: IdentifiedFolder, lake: LakeState, settings: Settings, fingerprints: Fingerprints) -> Comparison:
     """Compare the source folder with the lake, by content; nothing is sent."""
     copies = plan_copies(source.folder, source.identities, lake.listing, lake.files, fingerprints)
-    rules = rules_version(settings.tracks_file)
+    rules = rules_version(settings)
     return Comparison(copies, copies.files > 0 or is_catalog_stale(lake.listing, lake.files, source.identities, rules))
 
 
 def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]) -> None:
     """Refuse a folder in which nothing is race data, before anything is sent."""
     identities = list(identities)
-    if any(item.kind not in {FileKind.IGNORED, FileKind.UNKNOWN} for item in identities):
+    if any(item.kind not in {IGNORED_KIND, UNKNOWN_KIND} for item in identities):
         return
     named = [f"{path} ({reason})" for path, reason in folder.refused]
     named += [f"{item.path} ({item.reason})" for item in identities]
@@ -135,4 +135,12 @@ def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]
     )
 
 
-__all__ = ["Comparison", "LakeState", "Source", "compare", "look_at_lake", "look_at_possible_lake", "look_at_source"]
+__all__ = [
+    "Comparison",
+    "IdentifiedFolder",
+    "LakeState",
+    "compare",
+    "look_at_lake",
+    "look_at_possible_lake",
+    "look_at_source",
+]

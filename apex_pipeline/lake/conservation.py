@@ -5,38 +5,14 @@ compares two figures that were found in different ways.
 """
 
 import json
-from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
-from apex_pipeline.sources.gr_cup.telemetry.report import COUNTS_KEY, TelemetryReport
+from apex_pipeline.schemas import TELEMETRY, TELEMETRY_COUNTS
 
-# Columns of the wide table that are not channels, hence hold no reading.
-_NOT_CHANNELS = frozenset(
-    {
-        "track",
-        "session",
-        "vehicle_id",
-        "chassis",
-        "sample_time_utc",
-        "car_time",
-        "received_time_utc",
-        "repeat",
-        "lap_number",
-        "unit_lap",
-    }
-)
-
-
-def counts_as_metadata(report: TelemetryReport) -> dict[str, Any]:
-    """Return the counts of a conversion as flat facts for the materialization."""
-    facts: dict[str, Any] = dict(asdict(report.counts))
-    facts["rejected_by_reason"] = report.rejects_by_reason
-    facts["unreadable_laps"] = report.unreadable_laps
-    facts["frozen_clocks"] = ", ".join(clock.vehicle_id for clock in report.clocks if clock.is_frozen) or "none"
-    facts["unknown_channels"] = ", ".join(report.unknown_channels) or "none"
-    return facts
+# The columns of the wide table before its channels, hence without readings; lap and counter of the unit follow the key.
+_NOT_CHANNELS = frozenset({"track", "session", "chassis", "lap_number", "unit_lap"} | set(TELEMETRY.key))
 
 
 def count_cells(stream: BinaryIO) -> int:
@@ -57,8 +33,8 @@ def count_cells(stream: BinaryIO) -> int:
 
 def read_counts(stream: BinaryIO) -> dict[str, int] | None:
     """Return what the conversion counted on its way in, as the published file tells it; ``None`` if it does not."""
-    entry = (pq.read_metadata(stream).metadata or {}).get(COUNTS_KEY.encode())
+    entry = (pq.read_metadata(stream).metadata or {}).get(TELEMETRY_COUNTS.encode())
     return json.loads(entry) if entry else None
 
 
-__all__ = ["count_cells", "counts_as_metadata", "read_counts"]
+__all__ = ["count_cells", "read_counts"]

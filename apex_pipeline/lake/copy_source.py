@@ -12,7 +12,7 @@ from apex_pipeline.lake.plan import session_of
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
 from apex_pipeline.progress import Progress
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileStatus
+from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.copying import CopyItem, CopyReport, copy_files
 from apex_pipeline.storage.fingerprints import Fingerprints

@@ -13,8 +13,9 @@ import pyarrow as pa
 from apex_pipeline.lake.catalog_tables import RULES_VERSION, make_sessions_table
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
+from apex_pipeline.schemas import FILES
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileStatus
+from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.storage.contract import StoredObject
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_key, raw_path
@@ -122,6 +123,8 @@ def is_catalog_stale(
     """
     if files is None or (files.schema.metadata or {}).get(RULES_VERSION.encode()) != rules.encode():
         return True
+    if FILES.schema.names != files.schema.names:
+        return True  # written by an earlier version, which recorded less about a file
     rows = files.to_pylist()
     recorded = {(row["path"], row["bytes"], row["store_tag"]) for row in rows if row["store_tag"] is not None}
     present = {(raw_path(key), item.size, item.tag) for key, item in listing.items() if key.startswith(RAW_PREFIX)}

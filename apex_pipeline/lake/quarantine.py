@@ -8,7 +8,7 @@ import json
 
 import pyarrow as pa
 
-from apex_pipeline.sources.gr_cup.files import FileStatus
+from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import QUARANTINE_PREFIX, quarantine_reason_key, raw_key
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from apex_pipeline.errors import StoreCorruptionError
-from apex_pipeline.sources.gr_cup.files import FileIdentity
+from apex_pipeline.sources.base import FileIdentity
 from apex_pipeline.sources.gr_cup.packed import unpack
 from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
 from apex_pipeline.storage.contract import ObjectStore

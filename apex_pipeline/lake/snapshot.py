@@ -9,7 +9,7 @@ from different inputs (a run failed half-way) keeps the records of the snapshot 
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,8 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
-from apex_pipeline.schemas import CATALOG_TABLES, SESSION_TABLES
+from apex_pipeline.schemas import CATALOG_TABLES
 from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources import source_named
+from apex_pipeline.sources.base import Source, tables_of
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, snapshot_key, snapshot_table_key, table_key
 
@@ -47,12 +49,16 @@ class TableRecord:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """The table files of one session, by table name, all made from the same inputs."""
+    """The table files of one session, by table name, all made from the same inputs.
+
+    ``source`` is the name of its source; ``None`` in snapshots written before there were several.
+    """
 
     track: str
     session: str
     inputs_version: str
     tables: dict[str, TableRecord]
+    source: str | None = None
 
     @property
     def key(self) -> SessionKey:
@@ -120,13 +126,16 @@ def parse_snapshot(content: bytes) -> Snapshot:
                 session=record["session"],
                 inputs_version=record["inputs_version"],
                 tables={name: TableRecord(**table) for name, table in record["tables"].items()},
+                source=record.get("source"),
             )
             for record in document["sessions"]
         ),
     )
 
 
-def publish(store: ObjectStore, sessions: pa.Table, now: datetime) -> Snapshot:
+def publish(
+    store: ObjectStore, sessions: pa.Table, now: datetime, sources: Mapping[SessionKey, str] | None = None
+) -> Snapshot:
     """Make what the lake holds at this moment the published state.
 
     Nothing is written when it already is.
@@ -135,14 +144,19 @@ def publish(store: ObjectStore, sessions: pa.Table, now: datetime) -> Snapshot:
         store: The lake.
         sessions: The table ``sessions``.
         now: The present time, aware.
+        sources: Name of each session's source; a session that is not named belongs to the first source.
 
     Returns:
         The published snapshot.
+
+    Raises:
+        ConfigurationError: A source is not installed here.
     """
     previous = read_current(store)
+    names = sources or {}
     keys = [SessionKey(row["track"], row["session"]) for row in sessions.to_pylist()]
     with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
-        records = list(pool.map(lambda key: _session_record(store, key, previous), keys))
+        records = list(pool.map(lambda key: _session_record(store, key, source_named(names.get(key)), previous), keys))
     kept = [record for record in records if record is not None]
     catalog = _catalog_records(store, previous)
     if previous and content_id(catalog, kept) == previous.id.rpartition("-")[2]:
@@ -184,21 +198,25 @@ def _catalog_records(store: ObjectStore, previous: Snapshot | None) -> dict[str,
     return {name: record for name, record in found.items() if record is not None}
 
 
-def _session_record(store: ObjectStore, key: SessionKey, previous: Snapshot | None) -> SessionRecord | None:
+def _session_record(
+    store: ObjectStore, key: SessionKey, source: Source, previous: Snapshot | None
+) -> SessionRecord | None:
     """Return the session's record as the store has it, or the one before where its tables do not belong together."""
     known = previous.session(key) if previous else None
     tables: dict[str, TableRecord] = {}
-    for table in SESSION_TABLES:
+    for table in tables_of(source):
         at = table_key(table.folder, table.name, str(key))
-        record = _table_record(store, at, known.tables.get(table.name) if known else None)
-        if record is None:
+        before = known.tables.get(table.name) if known else None
+        record = _table_record(store, at, before)
+        if record is not None:
+            tables[table.name] = record
+        elif table in source.required_tables or before is not None:
             return known
-        tables[table.name] = record
     versions = {record.inputs_version for record in tables.values()}
     version = versions.pop()
     if versions or version is None:
         return known
-    return SessionRecord(key.track, key.session, version, tables)
+    return SessionRecord(key.track, key.session, version, tables, source.name)
 
 
 def _table_record(store: ObjectStore, key: str, known: TableRecord | None) -> TableRecord | None:

@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from apex_pipeline.errors import SourceError, VanishedFileError
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FoundFile
-from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules
+from apex_pipeline.settings import Settings
+from apex_pipeline.sources import identify_files
+from apex_pipeline.sources.base import FileIdentity, FoundFile
 from apex_pipeline.storage.keys import HostileKeyError
 from apex_pipeline.storage.layout import raw_key
 
@@ -119,7 +120,7 @@ def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def identify(folder: SourceFolder, tracks_file: Path | None) -> list[FileIdentity]:
+def identify(folder: SourceFolder, settings: Settings) -> list[FileIdentity]:
     """Return what each file of the folder is, sorted by path.
 
     The answer is kept for the last folder asked about: every session's run asks again, and reading the start of
@@ -129,13 +130,13 @@ def identify(folder: SourceFolder, tracks_file: Path | None) -> list[FileIdentit
         ConfigurationError: The user's file of tracks cannot be read.
         VanishedFileError: A file went away while it was looked at.
     """
-    return list(_identify_once(folder, tracks_file))
+    return list(_identify_once(folder, settings))  # pyright: ignore[reportArgumentType]  -- frozen, so pydantic hashes it
 
 
 @lru_cache(maxsize=1)
-def _identify_once(folder: SourceFolder, tracks_file: Path | None) -> tuple[FileIdentity, ...]:
+def _identify_once(folder: SourceFolder, settings: Settings) -> tuple[FileIdentity, ...]:
     found = [FoundFile(file.path, file.size, _reader(file)) for file in folder.files]
-    return tuple(identify_tree(found, load_rules(tracks_file)))
+    return tuple(identify_files(found, settings))
 
 
 class _reader:  # noqa: N801  -- used as a function; a class so that it can be compared and cached

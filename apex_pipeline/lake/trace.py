@@ -15,11 +15,11 @@ from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.catalog_tables import session_files
 from apex_pipeline.lake.published import read_published, require_session, require_snapshot, session_table
 from apex_pipeline.lake.raw_rows import RawFiles, RawRow
-from apex_pipeline.lake.session_tables import LAP_KINDS
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.crossings import Crossing, find_crossings
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.derive import LAP_KINDS
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.lap import Flag
 from apex_pipeline.storage.contract import ObjectStore
 

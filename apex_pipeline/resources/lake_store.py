@@ -11,11 +11,10 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
-from apex_pipeline.lake.catalog_tables import rules_version
 from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.sources.gr_cup.files import FileIdentity
-from apex_pipeline.sources.gr_cup.naming import NamingRules, load_rules
+from apex_pipeline.sources import rules_version
+from apex_pipeline.sources.base import FileIdentity
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.opening import fingerprints_path, open_store
@@ -99,14 +98,16 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
         )
 
     @property
-    def rules(self) -> NamingRules:
-        """The tracks, aliases and patterns, the user's own included."""
-        return load_rules(self._tracks_file)
+    def settings(self) -> Settings:
+        """The settings of this run, with the folder and rules of this resource."""
+        return load_settings(
+            source_dir=Path(self.folder), tracks_file=self._tracks_file, state_dir=Path(self.state_dir)
+        )
 
     @property
     def rules_version(self) -> str:
-        """Fingerprint of these rules."""
-        return rules_version(self._tracks_file)
+        """Fingerprint of the rules by which files are recognised, the user's own included."""
+        return rules_version(self.settings)
 
     def look(self) -> SourceFolder | None:
         """Return what the folder holds; ``None`` where this machine has no such folder and only the lake is used."""
@@ -114,7 +115,7 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
 
     def identify(self, folder: SourceFolder) -> list[FileIdentity]:
         """Return what each file of the folder is."""
-        return identify(folder, self._tracks_file)
+        return identify(folder, self.settings)
 
     @property
     def _tracks_file(self) -> Path | None:

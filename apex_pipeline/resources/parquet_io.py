@@ -28,8 +28,8 @@ from apex_pipeline.errors import SchemaViolationError
 from apex_pipeline.resources.dagster_schema import column_schema
 from apex_pipeline.resources.failures import dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource
-from apex_pipeline.schemas import ALL_TABLES
 from apex_pipeline.session_key import parse_session_key
+from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.arrow_files import arrow_filesystem
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
@@ -58,7 +58,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         Raises:
             dagster.Failure: The table does not fit its schema, or the lake refused it; what was published before stays.
         """
-        table = ALL_TABLES[context.asset_key.path[-1]]
+        table = all_tables()[context.asset_key.path[-1]]
         with dagster_failure(), _staged(obj, table, self.lake.scratch) as path:
             (key,) = self._keys(context)
             rows = check_file(path, table)
@@ -99,7 +99,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
     @staticmethod
     def _keys(context: dg.OutputContext | dg.InputContext) -> list[str]:
         folder, name = context.asset_key.path
-        if ALL_TABLES[name].folder == "catalog":
+        if all_tables()[name].folder == "catalog":
             return [table_key(folder, name, None)]
         # Dagster checks these keys nowhere: one added by hand may be anything.
         keys = [parse_session_key(partition) for partition in context.asset_partition_keys]

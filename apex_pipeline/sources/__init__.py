@@ -1,1 +1,119 @@
-"""What files mean: pure functions over handed streams, no storage and no Dagster."""
+"""Contains the list of sources: the kinds of race data this project understands.
+
+A source is a package with one object that implements ``sources/base.py``. This list is the only place that names one
+outside its own package, its assets and the demo.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.schemas import CATALOG_TABLES
+from apex_pipeline.settings import Settings
+from apex_pipeline.sources.base import UNKNOWN_KIND, FileIdentity, FileStatus, FoundFile, Source, tables_of
+from apex_pipeline.table_model import Table
+
+_registered: list[Source] = []
+
+
+def all_sources() -> tuple[Source, ...]:
+    """Return every source, the built-in ones first."""
+    from apex_pipeline.sources.gr_cup.source import GrCup  # noqa: PLC0415  -- only commands that read race files need it
+
+    return (GrCup(), *_registered)
+
+
+def register(source: Source) -> None:
+    """Add a source of another package, for this process."""
+    _registered.append(source)
+
+
+def source_named(name: str | None) -> Source:
+    """Return the source of that name.
+
+    Args:
+        name: The name; ``None`` is what catalogs say that were written before there were several sources.
+
+    Raises:
+        ConfigurationError: There is no such source in this installation.
+    """
+    sources = all_sources()
+    if name is None:
+        return sources[0]
+    for source in sources:
+        if source.name == name:
+            return source
+    raise ConfigurationError(
+        f"There is no source {name!r}; there are: {', '.join(source.name for source in sources)}.",
+        "Install the package that provides it, or use the version of apex_pipeline that wrote this lake.",
+    )
+
+
+def session_tables() -> tuple[Table, ...]:
+    """Return the tables that sessions may have, of all sources, each once."""
+    return tuple({table.name: table for source in all_sources() for table in tables_of(source)}.values())
+
+
+def all_tables() -> dict[str, Table]:
+    """Return every published table by name: those of sessions first, then those of the catalog."""
+    return {table.name: table for table in (*session_tables(), *CATALOG_TABLES)}
+
+
+def kinds_feeding(*tables: str) -> frozenset[str]:
+    """Return the kinds of raw file that give rows to one of these tables, over all sources."""
+    return frozenset(kind for source in all_sources() for name in tables for kind in source.table_inputs.get(name, ()))
+
+
+def rules_version(settings: Settings) -> str:
+    """Return a fingerprint of the rules by which all sources recognise their files."""
+    versions = [source.rules_version(settings) for source in all_sources()]
+    return versions[0] if len(versions) == 1 else hashlib.sha256("\n".join(versions).encode()).hexdigest()[:16]
+
+
+def identify_files(files: Iterable[FoundFile], settings: Settings) -> list[FileIdentity]:
+    """Return one identity per file, sorted by path.
+
+    Args:
+        files: The files of one source folder, or of one lake.
+        settings: For the user's own rules.
+
+    Raises:
+        ConfigurationError: The user's own rules cannot be read.
+    """
+    found = sorted(files, key=lambda file: file.path)
+    identities: defaultdict[str, list[FileIdentity]] = defaultdict(list)
+    for source in all_sources():
+        for identity in source.identify(found, source.load_rules(settings)):
+            identities[identity.path].append(identity)
+    return [_choose(file, identities[file.path]) for file in found]
+
+
+def _choose(file: FoundFile, identities: Sequence[FileIdentity]) -> FileIdentity:
+    """Return the identity of the one source that can use a file; a file that several can use is used by none."""
+    claimed = [identity for identity in identities if identity.source]
+    usable = [identity for identity in claimed if identity.status is FileStatus.READY] or claimed
+    if len(usable) > 1:
+        names = " and ".join(identity.source for identity in usable)
+        return replace(usable[0], source="", status=FileStatus.UNRESOLVED, reason=f"{names} both recognise it")
+    return (usable or [*identities, _unknown(file)])[0]
+
+
+def _unknown(file: FoundFile) -> FileIdentity:
+    return FileIdentity(
+        path=file.path,
+        size=file.size,
+        kind=UNKNOWN_KIND,
+        track=None,
+        track_name=None,
+        session=None,
+        season=None,
+        event_code=None,
+        version=None,
+        rule="none",
+        evidence=(),
+        confidence=0.0,
+        status=FileStatus.UNRESOLVED,
+        reason="no source recognises it",
+    )

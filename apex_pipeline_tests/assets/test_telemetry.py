@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from apex_pipeline.assets.telemetry import telemetry
+from apex_pipeline.assets.gr_cup import telemetry
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.schemas import FILES, LAPS, TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS

@@ -11,7 +11,7 @@ import pytest
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.session_matrix import load_sessions
 from apex_pipeline.lake.care.verify import Finding
-from apex_pipeline.sources.gr_cup.truth import pooled
+from apex_pipeline.sources.accuracy import pool_reports
 from apex_pipeline_tests.cli.conftest import Apex
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 
@@ -185,7 +185,7 @@ def test_a_lake_without_official_laps_has_no_truth_to_tell(
 def test_a_lap_that_is_invented_is_named_and_ends_with_one(
     here: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = replace(pooled([]), official=4, of_known_cars=4, listed=4, comparable=3, matched=3, jumping=1)
+    right = replace(pool_reports([]), official=4, of_known_cars=4, listed=4, comparable=3, matched=3, jumping=1)
     wrong = replace(right, jumping=0, invented=("GR86-022-13 lap 3 (39.000 s)",))
     reports = iter([right, right, right, wrong])
     monkeypatch.setattr("apex_pipeline.cli.verify.report_truth", lambda *_: next(reports))

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.catalog import open_catalog
-from apex_pipeline.schemas import SESSION_TABLES
+from apex_pipeline.schemas import RACE_TABLES
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.storage.opening import open_store
 from apex_pipeline.sync import sync
@@ -112,7 +112,7 @@ def test_the_same_files_through_s3_give_the_same_tables(
     assert sync(settings, ignore).exit_code == 0
     local, remote = open_store(lake_with_telemetry.settings, for_writing=False), open_store(settings, for_writing=False)
     for session in ("R1", "R2"):
-        for table in SESSION_TABLES:
+        for table in RACE_TABLES:
             key = table_key(table.folder, table.name, f"circuit_of_the_americas/{session}")
             with local.open_local(key) as one, remote.open_local(key) as other:
                 left, right = pq.ParquetFile(one), pq.ParquetFile(other)

@@ -10,11 +10,11 @@ import pytest
 
 from apex_pipeline.demo import AnswerSheet
 from apex_pipeline.errors import PermanentError, StoreFullError
-from apex_pipeline.lake import session_tables
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.gr_cup.files import FileIdentity, Reject
+from apex_pipeline.sources.base import FileIdentity, Reject
+from apex_pipeline.sources.gr_cup import derive
 from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.opening import open_store
@@ -64,7 +64,7 @@ def test_a_session_that_fails_keeps_its_good_tables_and_the_others_are_done(
             raise PermanentError(f"{identity.path} line 7 makes no sense.", "Export it again.")
         return read_triggers(stream, identity)
 
-    monkeypatch.setattr(session_tables, "read_triggers", fail)
+    monkeypatch.setattr(derive, "read_triggers", fail)
     _spoil(_laps_file(source), lambda text: text.replace("GR86-006-7", "GR86-006-9"))
     shutil.copytree(weekend[0] / _RACE.format(n=2), source / _RACE.format(n=2))
     told: list[Event] = []
@@ -81,7 +81,7 @@ def test_a_session_that_fails_keeps_its_good_tables_and_the_others_are_done(
     assert after.session(_R1) == before.session(_R1)
     assert after.session(_R2) is not None
 
-    monkeypatch.setattr(session_tables, "read_triggers", read_triggers)
+    monkeypatch.setattr(derive, "read_triggers", read_triggers)
     healed = sync(settings, ignore)
     assert (healed.exit_code, healed.derived) == (0, [_R1])
 
@@ -93,7 +93,7 @@ def test_a_defect_of_ours_is_told_and_not_tried_again(settings: Settings, monkey
         calls.append(1)
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(session_tables, "derive_laps", break_down)
+    monkeypatch.setattr(derive, "derive_laps", break_down)
     outcome = sync(settings, ignore)
     assert outcome.exit_code == 1
     assert "ZeroDivisionError: division by zero" in outcome.failures[0].problem

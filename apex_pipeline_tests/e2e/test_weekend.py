@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.demo import AnswerSheet
-from apex_pipeline.schemas import SESSION_TABLES
+from apex_pipeline.schemas import RACE_TABLES
 from apex_pipeline.storage.layout import QUARANTINE_PREFIX, RAW_PREFIX, table_key
 from apex_pipeline.sync import sync
 from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore
@@ -115,7 +115,7 @@ def test_both_backends_hold_the_same_tables_schema_for_schema_and_row_for_row(
     local_lake: SyncedLake, s3_lake: SyncedLake, answers: AnswerSheet
 ) -> None:
     for session in answers.sessions:
-        for table in SESSION_TABLES:
+        for table in RACE_TABLES:
             key = table_key(table.folder, table.name, f"{session.track}/{session.session}")
             with local_lake.store.open_local(key) as one, s3_lake.store.open_local(key) as other:
                 left, right = pq.ParquetFile(one), pq.ParquetFile(other)

@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_table, make_tracks_table, session_files
-from apex_pipeline.lake.session_tables import make_laps, make_official_tables
+from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, Snapshot, publish
-from apex_pipeline.schemas import CARS, FILES, LAPS, OFFICIAL_LAPS, SESSION_TABLES, SESSIONS, TRACKS
+from apex_pipeline.schemas import CARS, FILES, LAPS, OFFICIAL_LAPS, RACE_TABLES, SESSIONS, TRACKS
 from apex_pipeline.session_key import SessionKey
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_official_tables
 from apex_pipeline.sources.gr_cup.naming import load_rules
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import raw_key, table_key
 from apex_pipeline_tests.lake.tables import parquet_bytes
@@ -29,18 +31,23 @@ def publish_folder(store: ObjectStore, folder: Path, scratch: Path, *, with_offi
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             store.write_bytes(raw_key(path.relative_to(folder).as_posix()), path.read_bytes())
-    rules = load_rules()
-    files = make_files_table(store, rules, None)
+    rules, open_file = load_rules(), raw_file_opener(store)
+    files = make_files_table(store, load_settings(), None)
     sessions = make_sessions_table(files)
     for row in sessions.to_pylist():
         key = SessionKey(row["track"], row["session"])
         ours = session_files(files, key)
-        official = make_official_tables(store, key, ours).official_laps
-        laps = make_laps(
-            store, key, ours, official if with_official else None, rules.zone_of(key.track), Workspace(10**9, scratch)
+        official = derive_official_tables(key, ours, open_file).official_laps
+        laps = derive_lap_tables(
+            key,
+            ours,
+            open_file,
+            official if with_official else None,
+            rules.zone_of(key.track),
+            Workspace(10**9, scratch),
         )
         made = {LAPS: laps.laps, CARS: laps.cars, OFFICIAL_LAPS: official}
-        for table in SESSION_TABLES:
+        for table in RACE_TABLES:
             marked = made.get(table, table.empty()).replace_schema_metadata({INPUTS_VERSION: row["inputs_version"]})
             store.write_bytes(table_key(table.folder, table.name, str(key)), parquet_bytes(marked))
     for table, content in ((FILES, files), (SESSIONS, sessions), (TRACKS, make_tracks_table(files))):

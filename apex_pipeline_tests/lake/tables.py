@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
-from apex_pipeline.schemas import CATALOG_TABLES, LAPS, SESSION_TABLES, SESSIONS
+from apex_pipeline.schemas import CATALOG_TABLES, LAPS, RACE_TABLES, SESSIONS
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import table_key
@@ -38,8 +38,8 @@ def laps_of(key: SessionKey, *, laps: int) -> pa.Table:
 
 def put_session(store: ObjectStore, key: SessionKey, version: str, *, laps: int = 1, only: Iterable[str] = ()) -> None:
     """Write the tables of a session (all, or the named ones) as made from the inputs ``version``."""
-    wanted = set(only) or {table.name for table in SESSION_TABLES}
-    for table in SESSION_TABLES:
+    wanted = set(only) or {table.name for table in RACE_TABLES}
+    for table in RACE_TABLES:
         if table.name in wanted:
             content = laps_of(key, laps=laps) if table.name == "laps" else table.empty()
             marked = content.replace_schema_metadata({INPUTS_VERSION: version})

@@ -16,6 +16,7 @@ from apex_pipeline.lake.copy_source import copy_files_of
 from apex_pipeline.lake.source_folder import identify, look_at
 from apex_pipeline.progress import Progress
 from apex_pipeline.session_key import SessionKey
+from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.contract import StoredObject
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key
@@ -52,7 +53,7 @@ class FailingStore(LocalStore):
 def _copy(source: Path, lake: Path, refusals: dict[str, ApexError]):  # noqa: ANN202  -- CopyOutcome
     store = FailingStore(lake, refusals)
     store.prepare_for_writing()
-    return copy_files_of(_KEY, store, look_at(source), lambda f: identify(f, None), Fingerprints())
+    return copy_files_of(_KEY, store, look_at(source), lambda f: identify(f, load_settings()), Fingerprints())
 
 
 def test_all_is_well_when_nothing_failed(source: Path, tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_all_is_well_when_nothing_failed(source: Path, tmp_path: Path) -> None:
 
 def test_where_there_is_no_source_folder_the_files_are_expected_in_the_lake(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake", Fingerprints())
-    outcome = copy_files_of(_KEY, store, None, lambda f: identify(f, None), Fingerprints())
+    outcome = copy_files_of(_KEY, store, None, lambda f: identify(f, load_settings()), Fingerprints())
     assert (outcome.copied, outcome.paths) == (0, ())
 
 

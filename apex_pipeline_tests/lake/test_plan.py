@@ -12,14 +12,14 @@ from apex_pipeline.lake.catalog_tables import (
     make_sessions_table,
     make_tracks_table,
     mark_rules,
-    rules_version,
 )
 from apex_pipeline.lake.copy_source import copy_files_of
 from apex_pipeline.lake.plan import CopyPlan, is_catalog_stale, plan_copies, session_of, sessions_to_derive
 from apex_pipeline.lake.quarantine import write_reasons
 from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.naming import load_rules
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources import rules_version
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import QUARANTINE_PREFIX, raw_key
 from apex_pipeline.storage.local import LocalStore
@@ -49,17 +49,24 @@ class Bench:
 
     def plan(self) -> CopyPlan:
         listing = {item.key: item for item in self.store.list()}
-        return plan_copies(self.folder, identify(self.folder, None), listing, self.files, self.fingerprints)
+        return plan_copies(self.folder, identify(self.folder, load_settings()), listing, self.files, self.fingerprints)
 
     def is_stale(self) -> bool:
         listing = {item.key: item for item in self.store.list()}
-        return is_catalog_stale(listing, self.files, identify(self.folder, None), rules_version(self.tracks_file))
+        return is_catalog_stale(
+            listing,
+            self.files,
+            identify(self.folder, load_settings()),
+            rules_version(load_settings(tracks_file=self.tracks_file)),
+        )
 
     def sync(self) -> None:
-        for key in {session_of(item) for item in identify(self.folder, None)} | {None}:
-            copy_files_of(key, self.store, self.folder, lambda f: identify(f, None), self.fingerprints)
-        files = add_ignored(make_files_table(self.store, load_rules(), self.files), identify(self.folder, None))
-        self.files = mark_rules(files, rules_version(self.tracks_file))
+        for key in {session_of(item) for item in identify(self.folder, load_settings())} | {None}:
+            copy_files_of(key, self.store, self.folder, lambda f: identify(f, load_settings()), self.fingerprints)
+        files = add_ignored(
+            make_files_table(self.store, load_settings(), self.files), identify(self.folder, load_settings())
+        )
+        self.files = mark_rules(files, rules_version(load_settings(tracks_file=self.tracks_file)))
 
 
 @pytest.fixture
@@ -149,7 +156,7 @@ def test_a_bucket_that_somebody_else_filled_gives_the_same_catalog(bench: Bench,
     other.prepare_for_writing()
     for item in bench.store.list("data/"):
         other.write_bytes(item.key, bench.store.read_bytes(item.key))
-    theirs = make_files_table(other, load_rules(), None).drop_columns(["store_tag"])
+    theirs = make_files_table(other, load_settings(), None).drop_columns(["store_tag"])
     ours = bench.files.filter(pa.compute.is_valid(bench.files["store_tag"])).drop_columns(["store_tag"])
     assert theirs.to_pylist() == ours.to_pylist()
 
@@ -157,7 +164,7 @@ def test_a_bucket_that_somebody_else_filled_gives_the_same_catalog(bench: Bench,
 def test_digests_of_unchanged_objects_are_not_asked_for_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.sync()
     monkeypatch.setattr(bench.store, "head", lambda key: pytest.fail(f"asked for {key}"))
-    assert make_files_table(bench.store, load_rules(), bench.files).num_rows == 6
+    assert make_files_table(bench.store, load_settings(), bench.files).num_rows == 6
 
 
 def test_tracks_and_sessions_count_what_is_in_use(bench: Bench) -> None:

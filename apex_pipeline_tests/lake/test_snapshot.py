@@ -7,7 +7,7 @@ import pytest
 
 from apex_pipeline.errors import StoreCorruptionError
 from apex_pipeline.lake.snapshot import Snapshot, parse_snapshot, publish, read_current
-from apex_pipeline.schemas import CATALOG_TABLES, SESSION_TABLES
+from apex_pipeline.schemas import CATALOG_TABLES, RACE_TABLES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, snapshot_key, snapshot_table_key, table_key
 from apex_pipeline.storage.local import LocalStore
@@ -34,7 +34,7 @@ def test_a_published_snapshot_names_every_table_by_its_hash(store: LocalStore) -
     assert read_current(store) == published
     record = published.session(_R1)
     assert record is not None
-    assert set(record.tables) == {table.name for table in SESSION_TABLES}
+    assert set(record.tables) == {table.name for table in RACE_TABLES}
     assert (record.tables["laps"].rows, record.inputs_version) == (3, "v1")
     assert set(published.catalog) == {table.name for table in CATALOG_TABLES}
     for table in record.tables.values():

@@ -7,6 +7,7 @@ import pytest
 
 from apex_pipeline.errors import SourceError, VanishedFileError
 from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.settings import load_settings
 
 
 def test_files_are_listed_by_relative_path_in_order(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_file_that_vanishes_between_listing_and_reading_is_told(tmp_path: Path
     folder = look_at(tmp_path)
     (tmp_path / "R1_spa_lap_start.csv").unlink()
     with pytest.raises(VanishedFileError, match=r"R1_spa_lap_start\.csv was there a moment ago"):
-        identify(folder, None)
+        identify(folder, load_settings())
 
 
 def test_a_file_the_disk_cannot_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,4 +93,4 @@ def test_a_file_the_disk_cannot_read_is_told(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(SourceError, match=r"R1_spa_lap_start\.csv cannot be read: Input/output error"):
-        identify(folder, None)
+        identify(folder, load_settings())

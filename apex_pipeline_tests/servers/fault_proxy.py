@@ -316,7 +316,7 @@ class _Listener(socketserver.ThreadingTCPServer):
                 except OSError:  # the client was faster
                     continue
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  -- socketserver's own names
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep for the end of the test what went wrong; a client that lost its patience and went away is no failure."""
         error = sys.exception()
         if error is not None and not isinstance(error, ConnectionError):

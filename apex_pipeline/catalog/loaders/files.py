@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,18 +19,21 @@ from apex_pipeline.catalog.loaders.frames import is_wide
 from apex_pipeline.catalog.loaders.names import canonical_session, session_in
 from apex_pipeline.catalog.loaders.reading import SMALL_BYTES, ObjectReader
 from apex_pipeline.errors import StoreError
-from apex_pipeline.lake.catalog_tables import inputs_version, make_sessions_table, rules_version, session_files
+from apex_pipeline.lake.catalog_tables import inputs_version, make_sessions_table, session_files
 from apex_pipeline.lake.plan import is_catalog_stale
 from apex_pipeline.lake.published import read_published
-from apex_pipeline.lake.session_tables import LAP_KINDS
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, read_current
 from apex_pipeline.session_key import SessionKey
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources import rules_version
+from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
 from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, look_into
-from apex_pipeline.sources.gr_cup.files import CAR_KINDS, FileIdentity, FileKind, FileStatus, FoundFile
+from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.naming import identify_tree
 from apex_pipeline.sources.gr_cup.naming_rules import NamingRules, load_rules
 from apex_pipeline.sources.gr_cup.path_claims import PathClaims, claims_of, reason_to_ignore
-from apex_pipeline.sources.gr_cup.plain_names import is_related, plain
+from apex_pipeline.sources.gr_cup.source import GrCup
+from apex_pipeline.sources.plain_names import is_related, plain
 from apex_pipeline.storage.contract import StoredObject
 from apex_pipeline.storage.layout import raw_key, raw_path
 
@@ -40,7 +44,7 @@ _PARALLEL_LOOKS = 8
 # One or two letters begin too many words to mean a track.
 _SHORTEST_NAME = 3
 _LEFT_BY_SYSTEM = (".", "__MACOSX")
-_KINDS = {FileKind.LAP_START: frozenset(LAP_KINDS), FileKind.TELEMETRY: frozenset({FileKind.TELEMETRY})}
+_KINDS = {FileKind.LAP_START: LAP_KINDS, FileKind.TELEMETRY: frozenset({FileKind.TELEMETRY})}
 
 
 class RawTree:
@@ -176,7 +180,7 @@ class RawTree:
             if canonical_session(named.get(item.path, str(item.session))) == wanted
         ]
         # A session without a file of lap starts has its laps from the lap ends.
-        of_kind = [item.path for item in found if item.kind is kind]
+        of_kind = [item.path for item in found if item.kind == kind]
         return of_kind or [item.path for item in found]
 
     def _usable(self, track: str, kind: FileKind) -> list[FileIdentity]:
@@ -193,7 +197,7 @@ class RawTree:
 
     def _is_table(self, item: FileIdentity, kind: FileKind) -> bool:
         # Such a file is set aside by the catalog: its header is not that of what its name says.
-        if item.status is not FileStatus.QUARANTINED or item.kind is not kind:
+        if item.status is not FileStatus.QUARANTINED or item.kind != kind:
             return False
         contents = look_into(self.start(item.path, LOOKED_AT_BYTES), item.path)
         return contents.problem is None and is_wide(kind, contents.columns)
@@ -219,7 +223,9 @@ class RawTree:
         listing = {self.objects[path].key: self.objects[path] for path in paths}
         # Car files that are not in use may be tables, or copies under the name that is asked for.
         has_odd_ones = any(row["status"] != FileStatus.READY and row["kind"] in CAR_KINDS for row in part.to_pylist())
-        if has_odd_ones or is_catalog_stale(listing, part, (), rules_version(self._tracks_file)):
+        if has_odd_ones or is_catalog_stale(
+            listing, part, (), rules_version(load_settings(tracks_file=self._tracks_file))
+        ):
             return None
         sessions = [SessionKey(row["track"], row["session"]) for row in make_sessions_table(part).to_pylist()]
         return [item for key in sessions if key.track == slug for item in session_files(part, key)]
@@ -258,8 +264,8 @@ class RawTree:
         used = session_files(table, key)
         rows = [row for row in table.to_pylist() if row["path"] in {item.path for item in used}]
         made_from = {(row["path"], row["kind"], row["version"], row["bytes"], row["store_tag"]) for row in rows}
-        present = {(item.path, item.kind.value, item.version, item.size, self.objects[item.path].tag) for item in files}
-        return record if made_from == present and record.inputs_version == inputs_version(rows) else None
+        present = {(item.path, str(item.kind), item.version, item.size, self.objects[item.path].tag) for item in files}
+        return record if made_from == present and record.inputs_version == _inputs_version(rows) else None
 
     @cached_property
     def _snapshot(self) -> Snapshot | None:
@@ -279,6 +285,10 @@ class RawTree:
         except StoreError as error:  # as above
             _LOG.warning("The published list of files is left out: %s", error)
             return None
+
+
+def _inputs_version(rows: list[dict[str, Any]]) -> str:
+    return inputs_version(rows, GrCup.derivation_version)
 
 
 __all__ = ["RawTree"]

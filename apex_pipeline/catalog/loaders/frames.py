@@ -22,7 +22,7 @@ from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.schemas import LAPS, TELEMETRY
 from apex_pipeline.sources.gr_cup.csv_files import require_text
 from apex_pipeline.sources.gr_cup.file_contents import kinds_with
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.values import parse_duration_s, parse_utc_ms
 
 LAP_COLUMNS: Mapping[str, str] = {"LapNumber": "int64", "LapTime": "float64", "Driver": "str", "CarNumber": "str"}

@@ -28,7 +28,7 @@ from apex_pipeline.catalog.loaders.single_flight import SingleFlight
 from apex_pipeline.errors import ApexError, StorePermissionError
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import RAW_PREFIX
 from apex_pipeline.storage.opening import open_store

@@ -7,9 +7,9 @@ file of patterns adds) are understood by ``sources/gr_cup/naming.py``.
 import re
 from collections.abc import Callable
 
-from apex_pipeline.sources.gr_cup.files import FileKind
-from apex_pipeline.sources.gr_cup.plain_names import plain
-from apex_pipeline.sources.gr_cup.session_names import find_session
+from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.plain_names import plain
+from apex_pipeline.sources.session_names import find_session
 from apex_pipeline.storage.layout import RAW_PREFIX
 
 # Tried in this order, in the folder of the track.

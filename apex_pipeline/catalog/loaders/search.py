@@ -14,7 +14,7 @@ from apex_pipeline.catalog.loaders.names import file_names
 from apex_pipeline.catalog.loaders.reading import ObjectReader
 from apex_pipeline.errors import ObjectMissingError, StorePermissionError
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.storage.layout import raw_path
 
 _LOG = logging.getLogger(__name__)

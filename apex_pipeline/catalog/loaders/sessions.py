@@ -20,13 +20,14 @@ from apex_pipeline.catalog.loaders.reading import Bench, Benches, ObjectReader
 from apex_pipeline.catalog.loaders.single_flight import SingleFlight
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.lake.published import read_published
-from apex_pipeline.lake.session_tables import LAP_KINDS, make_laps, make_official_tables, make_telemetry
+from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
+from apex_pipeline.sources.base import FileIdentity, FileOpener, FileStatus
+from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_official_tables, derive_telemetry
 from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, look_into
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.scratch import own_scratch
 
@@ -107,13 +108,13 @@ class SessionReader:
 
     def _derive_laps(self, session: _Session, bench: Bench) -> pa.Table:
         sections = session.of_kind(FileKind.SECTIONS)
-        official = make_official_tables(_on(bench, session, sections), session.key, sections).official_laps
+        official = derive_official_tables(session.key, sections, _opener(bench, session, sections)).official_laps
         # Official timing lists every crossing; only without it does the derivation look into telemetry.
         needed = session.of_kind(*LAP_KINDS) if official.num_rows else session.of_kind(*LAP_KINDS, FileKind.TELEMETRY)
-        made = make_laps(
-            _on(bench, session, needed),
+        made = derive_lap_tables(
             session.key,
             needed,
+            _opener(bench, session, needed),
             official,
             session.tree.rules.zone_of(session.key.track),
             self._workspace(),
@@ -127,7 +128,8 @@ class SessionReader:
         files = session.of_kind(FileKind.TELEMETRY)
         with TemporaryDirectory(prefix="telemetry-", dir=self._scratch()) as folder:
             output = Path(folder, "telemetry.parquet")
-            report = make_telemetry(_on(bench, session, files), session.key, files, laps, output, self._workspace(), {})
+            open_file = _opener(bench, session, files)
+            report = derive_telemetry(session.key, files, open_file, laps, output, self._workspace())
             # ParquetFile and not read_table: the latter would add folders of the path as columns.
             with pq.ParquetFile(output) as file:
                 table = file.read()
@@ -142,9 +144,10 @@ class SessionReader:
         return own_scratch(self._settings.state_dir.absolute() / "scratch")
 
 
-def _on(bench: Bench, session: _Session, files: Iterable[FileIdentity]) -> ObjectStore:
-    """Return a store that holds these files."""
-    return bench.with_objects([raw_key(item.path) for item in files], session.tree.known_contents())
+def _opener(bench: Bench, session: _Session, files: Iterable[FileIdentity]) -> FileOpener:
+    """Return what opens these files, which are fetched now."""
+    store = bench.with_objects([raw_key(item.path) for item in files], session.tree.known_contents())
+    return raw_file_opener(store)
 
 
 def _require_one(paths: Sequence[str], asked_for: SessionKey) -> None:
@@ -170,7 +173,7 @@ def _session_of(tree: RawTree, path: str, kind: FileKind, asked_for: SessionKey)
         return _Session(tree, asked_for, (_alone(tree, path, kind, asked_for),))
     key = SessionKey(own.track, own.session)
     used = tuple(item for item in identities if (item.track, item.session) == key and item.status is FileStatus.READY)
-    rivals = [item.path for item in used if item.kind is own.kind]
+    rivals = [item.path for item in used if item.kind == own.kind]
     if len(rivals) > 1:
         _LOG.warning("%s has %d files of the kind %s, merged: %s", key, len(rivals), own.kind, ", ".join(rivals))
     return _Session(tree, key, used)

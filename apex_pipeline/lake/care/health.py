@@ -16,7 +16,7 @@ from apex_pipeline.errors import ApexError, ObjectMissingError, StorePermissionE
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.lake.source_folder import look_at
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.gr_cup.naming_rules import load_rules
+from apex_pipeline.sources import all_sources
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.disk_space import disk_space
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY
@@ -105,7 +105,8 @@ def examine_lake(store: ObjectStore, *, may_write: bool) -> Iterator[Finding]:
 
 
 def _tracks(settings: Settings) -> Finding:
-    load_rules(settings.tracks_file)
+    for source in all_sources():
+        source.load_rules(settings)
     return Finding("tracks", State.OK, f"names are understood with {settings.tracks_file or 'the built-in rules'}")
 
 

@@ -99,7 +99,7 @@ def content_problem(
 def schema_problem(store: ObjectStore, record: TableRecord, table: Table) -> str | None:
     """Return in what a small published table differs from its schema, or from its number of rows."""
     content = read_published(store, record)
-    problems = table.violations(content)
+    problems = table.violations(table.with_missing_columns(content))
     if content.num_rows != record.rows:
         problems.append(f"has {content.num_rows:,} rows, the snapshot says {record.rows:,}")
     return "; ".join(problems) or None

@@ -23,8 +23,10 @@ from apex_pipeline.lake.care.snapshot_history import frozen_tables, read_snapsho
 from apex_pipeline.lake.care.unknown_objects import PREFIXES, Note, unknown_objects
 from apex_pipeline.lake.published import read_published, require_snapshot
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord
-from apex_pipeline.schemas import CATALOG_TABLES, FILES, SESSION_TABLES, TELEMETRY
+from apex_pipeline.schemas import CATALOG_TABLES, FILES, TELEMETRY
 from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources import source_named
+from apex_pipeline.sources.base import tables_of
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, raw_key, table_key
 from apex_pipeline.table_model import Table
@@ -175,7 +177,11 @@ def _published_tables(store: ObjectStore, current: Snapshot, *, is_deep: bool) -
     # A lake may have been made without some tables, as a bundle is: for all of its sessions, then.
     there = {name for session in current.sessions for name in session.tables}
     for session in current.sessions:
-        for table in (table for table in SESSION_TABLES if table.name in there):
+        source = source_named(session.source)
+        for table in tables_of(source):
+            is_expected = table in source.required_tables and table.name in there
+            if not is_expected and table.name not in session.tables:
+                continue
             at, record = table_key(table.folder, table.name, str(session.key)), session.tables.get(table.name)
             check = partial(_published_problem, store, record, table, is_deep=is_deep)
             yield _Look(at, "table", str(session.key), check)

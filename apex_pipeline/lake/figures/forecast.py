@@ -8,14 +8,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 
-from apex_pipeline.lake.catalog_tables import RULES_VERSION, Row, file_row, rules_version
-from apex_pipeline.lake.comparison import Comparison, LakeState, Source, compare
+from apex_pipeline.lake.catalog_tables import RULES_VERSION, Row, file_row, session_sources
+from apex_pipeline.lake.comparison import Comparison, IdentifiedFolder, LakeState, compare
 from apex_pipeline.lake.plan import sessions_to_derive
-from apex_pipeline.schemas import CATALOG_TABLES, FILES, SESSION_TABLES
+from apex_pipeline.schemas import CATALOG_TABLES, FILES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.gr_cup.files import FileStatus, FoundFile
-from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules
+from apex_pipeline.sources import identify_files, rules_version, source_named
+from apex_pipeline.sources.base import FileStatus, FoundFile, tables_of
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import RAW_PREFIX, quarantine_reason_key, raw_path
@@ -102,7 +102,7 @@ class Forecast:
 
 
 def foresee(
-    source: Source, lake: LakeState, store: ObjectStore, settings: Settings, fingerprints: Fingerprints
+    source: IdentifiedFolder, lake: LakeState, store: ObjectStore, settings: Settings, fingerprints: Fingerprints
 ) -> Forecast:
     """Return what a sync of this source folder into this lake would do now.
 
@@ -148,7 +148,7 @@ def _part(sizes: Mapping[str, int], paths: AbstractSet[str]) -> Files:
 
 def _expected_files(
     comparison: Comparison,
-    source: Source,
+    source: IdentifiedFolder,
     lake: LakeState,
     store: ObjectStore,
     settings: Settings,
@@ -186,7 +186,7 @@ def _current_rows(known: dict[str, Row], lake: LakeState, settings: Settings) ->
     if lake.files is None:
         return {}
     stamp = (lake.files.schema.metadata or {}).get(RULES_VERSION.encode())
-    return known if stamp == rules_version(settings.tracks_file).encode() else {}
+    return known if stamp == rules_version(settings).encode() else {}
 
 
 def _rows_of_others(
@@ -199,7 +199,7 @@ def _rows_of_others(
         for path, item in others.items()
         if path not in told
     ]
-    identities = identify_tree(found, load_rules(settings.tracks_file))
+    identities = identify_files(found, settings)
     rows = [file_row(item, others[item.path].tag, _digest(store, others[item.path])) for item in identities]
     return [*rows, *(known[path] for path in sorted(told))]
 
@@ -207,6 +207,11 @@ def _rows_of_others(
 def _digest(store: ObjectStore, item: StoredObject) -> str | None:
     facts = store.head(item.key)
     return facts.sha256 if facts else None
+
+
+def _tables_per_session(files: list[Row]) -> dict[SessionKey, int]:
+    sources = session_sources(FILES.from_rows(files))
+    return {key: len(tables_of(source_named(name))) for key, name in sources.items()}
 
 
 def _requests(
@@ -222,8 +227,9 @@ def _requests(
     replaced = [key for key in sessions if lake.snapshot is not None and lake.snapshot.session(key)]
     read = sum(row["bytes"] for row in files if (row["track"], row["session"]) in sessions)
     reasons = {quarantine_reason_key(row["path"]) for row in files if row["status"] == FileStatus.QUARANTINED}
+    tables_of_session = _tables_per_session(files)
     # A table that replaces another keeps that one in the history: a copy inside the store.
-    tables = len(SESSION_TABLES) * (len(sessions) + len(replaced))
+    tables = sum(tables_of_session[key] for key in (*sessions, *replaced))
     # Each catalog table is written and copied into the snapshot, which is written itself and then pointed to.
     catalog = 2 * len(CATALOG_TABLES) + 2
     return Requests(

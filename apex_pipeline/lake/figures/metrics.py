@@ -14,9 +14,10 @@ from typing import Any
 from apex_pipeline.lake.conservation import read_counts
 from apex_pipeline.lake.published import published_key, read_published, session_table
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
-from apex_pipeline.schemas import LAPS, QUALITY, REJECT_TABLES, TELEMETRY
+from apex_pipeline.schemas import LAPS, QUALITY, TELEMETRY, is_rejects_table
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.traffic import Traffic
+from apex_pipeline.table_model import Table
 
 # As in catalog_tables: hides a store's latency, far below the client's connections.
 _PARALLEL_LOOKUPS = 8
@@ -104,22 +105,31 @@ def _measure_session(store: ObjectStore, record: SessionRecord) -> SessionMetric
     return SessionMetrics(
         track=record.track,
         session=record.session,
-        laps=record.tables[LAPS.name].rows,
-        telemetry_rows=record.tables[TELEMETRY.name].rows,
+        laps=_rows(record, LAPS),
+        telemetry_rows=_rows(record, TELEMETRY),
         readings=_readings(store, record),
-        rejected_rows=sum(record.tables[table.name].rows for table in REJECT_TABLES),
+        rejected_rows=sum(table.rows for name, table in record.tables.items() if is_rejects_table(name)),
         table_bytes=sum(table.bytes for table in record.tables.values()),
         quality=_quality(store, record),
     )
 
 
+def _rows(record: SessionRecord, table: Table) -> int:
+    """Return the rows of a table, 0 for a session of a source that has no such table."""
+    return record.tables[table.name].rows if table.name in record.tables else 0
+
+
 def _readings(store: ObjectStore, record: SessionRecord) -> Readings | None:
+    if TELEMETRY.name not in record.tables:
+        return None
     with store.open_random(published_key(store, record.tables[TELEMETRY.name])) as stream:
         counts = read_counts(stream)
     return None if counts is None else Readings(**{name: counts[name] for name in Readings.__annotations__})
 
 
 def _quality(store: ObjectStore, record: SessionRecord) -> float | None:
+    if QUALITY.name not in record.tables:
+        return None
     rows: list[dict[str, Any]] = session_table(store, record, QUALITY).to_pylist()
     return next((row["score"] for row in rows if (row["scope"], row["measure"]) == ("session", "overall")), None)
 

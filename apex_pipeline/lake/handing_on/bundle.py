@@ -21,8 +21,9 @@ from apex_pipeline.lake.handing_on.whole_or_not import new_file, new_folder, req
 from apex_pipeline.lake.published import published_key, read_published
 from apex_pipeline.lake.quarantine import write_reasons
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, TableRecord, content_id, write_snapshot
-from apex_pipeline.schemas import FILES, SESSION_TABLES, SESSIONS, TRACKS
+from apex_pipeline.schemas import FILES, SESSIONS, TRACKS
 from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources import session_tables
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.disk_errors import disk_errors
 from apex_pipeline.storage.fingerprints import Fingerprints
@@ -87,7 +88,7 @@ def choose_part(
     records = snapshot.sessions
     _require_known("track", tracks, {record.track for record in records})
     _require_known("session", sessions, {record.session for record in records})
-    known = [table.name for table in SESSION_TABLES]
+    known = [table.name for table in session_tables()]
     _require_known("table", tables, set(known))
     chosen = tuple(
         record.key

@@ -17,7 +17,8 @@ from apex_pipeline.lake.handing_on.export_formats import Sink, csv_folder, duckd
 from apex_pipeline.lake.handing_on.whole_or_not import new_file, new_folder
 from apex_pipeline.lake.published import published_key
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord
-from apex_pipeline.schemas import ALL_TABLES, TELEMETRY
+from apex_pipeline.schemas import TELEMETRY
+from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.contract import ObjectStore
 
 Format = Literal["duckdb", "sqlite", "csv"]
@@ -42,10 +43,11 @@ def choose_tables(wanted: Collection[str]) -> tuple[str, ...]:
     Raises:
         ConfigurationError: There is no such table.
     """
-    unknown = sorted(set(wanted) - set(ALL_TABLES))
+    known = all_tables()
+    unknown = sorted(set(wanted) - set(known))
     if unknown:
-        raise ConfigurationError(f"There is no table {', '.join(unknown)}.", f"There are: {', '.join(ALL_TABLES)}.")
-    return tuple(name for name in ALL_TABLES if (name in wanted if wanted else name != TELEMETRY.name))
+        raise ConfigurationError(f"There is no table {', '.join(unknown)}.", f"There are: {', '.join(known)}.")
+    return tuple(name for name in known if (name in wanted if wanted else name != TELEMETRY.name))
 
 
 def export_tables(
@@ -75,7 +77,7 @@ def export_tables(
 
 def _export(store: ObjectStore, snapshot: Snapshot, name: str, sink: Sink) -> ExportedTable:
     records = list(_records(snapshot, name))
-    sink.begin(name, ALL_TABLES[name].schema_with(_further_columns(store, records, name)))
+    sink.begin(name, all_tables()[name].schema_with(_further_columns(store, records, name)))
     for record in records:
         with store.open_local(published_key(store, record)) as path, pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
@@ -99,7 +101,7 @@ def _records(snapshot: Snapshot, name: str) -> Iterator[TableRecord]:
 
 def _further_columns(store: ObjectStore, records: list[TableRecord], name: str) -> list[str]:
     """Return the channels that some session has and no table declares, each once."""
-    table = ALL_TABLES[name]
+    table = all_tables()[name]
     if not table.takes_more_columns:
         return []
     further: dict[str, None] = {}

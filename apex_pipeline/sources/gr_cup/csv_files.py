@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.sources.gr_cup.files import FileKind, Reject
+from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.packed import unpack
 
 _DELIMITERS = (",", ";", "\t")
@@ -148,9 +148,7 @@ def _require_header(columns: tuple[str, ...], header: str, file: str) -> None:
         )
 
 
-def read_rows(
-    stream: BinaryIO, file: str, kind: FileKind, required: Sequence[str]
-) -> tuple[list[CsvRow], list[Reject]]:
+def read_rows(stream: BinaryIO, file: str, kind: str, required: Sequence[str]) -> tuple[list[CsvRow], list[Reject]]:
     """Read a small CSV file whole.
 
     Every line that is not blank becomes a row or a reject, and each line stands for itself: a quote left open damages

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.gr_cup.csv_files import Dialect, detect_dialect, require_text
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 LOOKED_AT_BYTES = 65_536
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.session_key import session_key
+from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
 from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, FileContents, columns_lacking, look_into
-from apex_pipeline.sources.gr_cup.files import CAR_KINDS, FileIdentity, FileKind, FileStatus, FoundFile
+from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, SOURCE_NAME, FileKind
 from apex_pipeline.sources.gr_cup.naming_rules import NamingRules, load_rules
 from apex_pipeline.sources.gr_cup.neighbours import Neighbourhood
 from apex_pipeline.sources.gr_cup.path_claims import PathClaims, SessionClaim, TrackClaim, claims_of, reason_to_ignore
-from apex_pipeline.sources.gr_cup.plain_names import plain
-from apex_pipeline.sources.gr_cup.session_names import are_numbered_apart, find_session, number_of, session_type
 from apex_pipeline.sources.gr_cup.tree_judgement import judge_tree
+from apex_pipeline.sources.plain_names import plain
+from apex_pipeline.sources.session_names import are_numbered_apart, find_session, number_of, session_type
 
 # How sure a decision is, by what it rests on. The least of what applies counts.
 _CERTAIN = 1.0
@@ -75,6 +76,7 @@ class _Draft:
             confidence=self.confidence,
             status=status,
             reason=reason,
+            source="" if self.kind in {FileKind.IGNORED, FileKind.UNKNOWN} else SOURCE_NAME,
         )
 
 

@@ -16,8 +16,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.sources.gr_cup.files import CAR_KINDS, OFFICIAL_KINDS, FileKind
-from apex_pipeline.sources.gr_cup.plain_names import plain, squeezed
+from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, OFFICIAL_KINDS, FileKind
+from apex_pipeline.sources.plain_names import plain, squeezed
 
 _PLACEHOLDERS = {
     "{track}": r"(?P<track>[^/]+?)",

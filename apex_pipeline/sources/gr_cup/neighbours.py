@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from apex_pipeline.sources.gr_cup.path_claims import PathClaims, TrackClaim
-from apex_pipeline.sources.gr_cup.plain_names import is_related
+from apex_pipeline.sources.plain_names import is_related
 
 
 @dataclass

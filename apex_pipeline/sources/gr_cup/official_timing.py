@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from apex_pipeline.schemas import OFFICIAL_LAPS, RESULTS, WEATHER
+from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.gr_cup.csv_files import CsvRow, read_rows
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, Reject
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.values import (
     parse_clock,
     parse_duration_s,
@@ -256,7 +257,7 @@ def _is_within(value: object, column: Column | None) -> bool:
     return not (is_too_small or is_too_large)
 
 
-def _reject(row: Row, kind: FileKind, reason: str, detail: str) -> Reject:
+def _reject(row: Row, kind: str, reason: str, detail: str) -> Reject:
     return Reject(row["source_file"], row["source_row"], kind, reason, detail[:_SHOWN_CHARACTERS])
 
 

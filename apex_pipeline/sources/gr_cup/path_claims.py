@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from apex_pipeline.sources.gr_cup.files import CAR_KINDS, FileKind
+from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.naming_rules import NamingRules
-from apex_pipeline.sources.gr_cup.plain_names import is_related, plain, squeezed
-from apex_pipeline.sources.gr_cup.session_names import find_session, session_name
+from apex_pipeline.sources.plain_names import is_related, plain, squeezed
+from apex_pipeline.sources.session_names import find_session, session_name
 
 # Extensions of what lies beside race files and is none.
 _NOT_DATA = {

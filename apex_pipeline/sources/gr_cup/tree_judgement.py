@@ -8,7 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
-from apex_pipeline.sources.gr_cup.files import CAR_KINDS, FileIdentity, FileKind, FileStatus, FoundFile
+from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
+from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, FileKind
 
 # Files up to this size are compared whole; real lap and timing files are below 150 kB. Larger ones (telemetry) are
 # compared by size and this much of their beginning, which is a hint and no proof.
@@ -18,7 +19,7 @@ _RIVAL = 0.7  # another file claims the same place with another content
 _SAME_BYTES_ELSEWHERE = 0.5  # another session has the very same file: one of the two is misplaced
 _EVENT_IN_DOUBT = 0.5  # files of one session carry different events and neither prevails
 
-_Place = tuple[str | None, str | None, FileKind, str | None]
+_Place = tuple[str | None, str | None, str, str | None]
 
 
 def judge_tree(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> list[FileIdentity]:
@@ -60,7 +61,7 @@ def _judge_event(item: FileIdentity, own: str, counts: Counter[str]) -> FileIden
 
 def _judge_copies(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> list[FileIdentity]:
     """Compare files of one kind and size: a second copy of the same file is not used, other twins are explained."""
-    originals: dict[tuple[str, FileKind], FileIdentity] = {}
+    originals: dict[tuple[str, str], FileIdentity] = {}
     digests = _digests(identities, found)
     # A file that is what it says comes first, so that the misplaced one is told to be the copy.
     for item in sorted(identities, key=lambda item: (item.status is not FileStatus.READY, item.path)):
@@ -79,7 +80,7 @@ def _digests(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> 
     return {
         item.path: hashlib.sha256(found[item.path].read_start(_COMPARED_BYTES)).hexdigest()
         for item in identities
-        if sizes[item.size, item.kind] > 1 and item.size > 0 and item.kind is not FileKind.IGNORED
+        if sizes[item.size, item.kind] > 1 and item.size > 0 and item.kind != FileKind.IGNORED
     }
 
 

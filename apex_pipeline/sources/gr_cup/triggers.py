@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.gr_cup.csv_files import CsvRow, read_rows
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, Reject
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.values import parse_integer, parse_utc_ms
 
 # What the car's unit sends when it has lost count.
@@ -86,10 +87,10 @@ def _read(row: CsvRow, identity: FileIdentity) -> Trigger | Reject:
     return Trigger(
         vehicle_id=values["vehicle_id"],
         trigger_utc_ms=trigger_ms,
-        kind=identity.kind,
+        kind=FileKind(identity.kind),
         unit_lap=None if lap == LOST_LAP else lap,
         received_utc_ms=received_ms,
-        unit_value_ms=parse_integer(values.get("value", "")) if identity.kind is FileKind.LAP_TIME else None,
+        unit_value_ms=parse_integer(values.get("value", "")) if identity.kind == FileKind.LAP_TIME else None,
         file=identity.path,
         line=row.line,
     )

@@ -1,15 +1,16 @@
 """How right our laps are: derived with official timing hidden, and compared with it.
 
-Here belongs the comparison of one session's tables, and adding sessions up. Deriving is ``laps``; where the tables come
+Here belongs the comparison of one session's tables. Deriving is ``laps``; where the tables come
 from is ``lake``.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
+
+from apex_pipeline.sources.accuracy import AccuracyReport
 
 # Two laps are the same if they share more than this of the time either takes: a double lap shares half with each of the
 # two it hides, a lap whose crossing is stamped 35 s late shares 64 %.
@@ -26,57 +27,9 @@ _UNDECIDED = "undecided_car"
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class TruthReport:
-    """Counts of one session, or of several together.
-
-    Attributes:
-        official: Laps of official timing.
-        of_known_cars: Of these, laps of cars whose unit is known.
-        listed: Of these, laps that are in ``laps`` exactly once with the official time, official timing not hidden.
-        comparable: Official laps after the first whose two crossings are in the lap files.
-        matched: Of these, laps found with official timing hidden.
-        within_50ms: Of these, laps whose hidden time is that near to the official one.
-        within_100ms: The same for 100 ms.
-        within_500ms: The same for 500 ms.
-        off_by_1s: Matched laps more than a second off.
-        jumping: Matched laps during which the whole field's official time moved.
-        jumping_within_500ms: Of these, laps within 500 ms.
-        invented: Hidden laps that count as valid and that no official lap supports; formation laps, laps after the race
-            and laps of cars nobody can tell apart are left out.
-        best_official_s: Best official lap of cars whose unit is known, seconds.
-        best_hidden_s: Best valid lap with official timing hidden.
-        best_listed_s: Best valid lap with official timing.
-    """
-
-    official: int
-    of_known_cars: int
-    listed: int
-    comparable: int
-    matched: int
-    within_50ms: int
-    within_100ms: int
-    within_500ms: int
-    off_by_1s: int
-    jumping: int
-    jumping_within_500ms: int
-    invented: tuple[str, ...]
-    best_official_s: float | None
-    best_hidden_s: float | None
-    best_listed_s: float | None
-
-    @property
-    def missed(self) -> int:
-        """Comparable laps that were not found."""
-        return self.comparable - self.matched
-
-    @property
-    def is_right(self) -> bool:
-        """Every official lap of a known car is listed, and none is invented."""
-        return self.listed == self.of_known_cars and not self.invented
-
-
-def compare_with_official(hidden: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table) -> TruthReport:
+def compare_with_official(
+    hidden: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table
+) -> AccuracyReport:
     """Compare the laps of a session with its official timing.
 
     Args:
@@ -101,7 +54,7 @@ def compare_with_official(hidden: pa.Table, derived: pa.Table, cars: pa.Table, o
     jumps_s = [off for off, (_, official) in zip(off_s, compared, strict=True) if _JUMP in official["flags"]]
     known = _of_known_cars(cars.to_pylist(), official_laps.to_pylist())
     missing = missing_official_laps(listed, cars.to_pylist(), official_laps.to_pylist())
-    return TruthReport(
+    return AccuracyReport(
         official=official_laps.num_rows,
         of_known_cars=len(known),
         listed=len(known) - len(missing),
@@ -146,17 +99,6 @@ def _of_known_cars(cars: Iterable[Row], official_laps: Iterable[Row]) -> list[tu
     }
     keyed = ((units.get((lap["car_number"], lap["entry"])), lap) for lap in official_laps)
     return [(unit, lap) for unit, lap in keyed if unit is not None]
-
-
-def pooled(reports: Sequence[TruthReport]) -> TruthReport:
-    """Return the reports of several sessions added up; best laps cannot be."""
-    sums = {
-        field.name: sum(getattr(report, field.name) for report in reports)
-        for field in fields(TruthReport)
-        if field.name not in {"invented", "best_official_s", "best_hidden_s", "best_listed_s"}
-    }
-    invented = tuple(lap for report in reports for lap in report.invented)
-    return TruthReport(**sums, invented=invented, best_official_s=None, best_hidden_s=None, best_listed_s=None)
 
 
 def _is_comparable(lap: Row) -> bool:
@@ -210,4 +152,4 @@ def _end_distance_s(one: Row, other: Row) -> float:
     return abs((one["lap_end_utc"] - other["lap_end_utc"]).total_seconds())
 
 
-__all__ = ["TruthReport", "compare_with_official", "missing_official_laps", "pooled"]
+__all__ = ["compare_with_official", "missing_official_laps"]

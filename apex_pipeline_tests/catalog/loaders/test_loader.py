@@ -17,10 +17,12 @@ import pytest
 
 from apex_pipeline.catalog import LocalDataLoader, S3DataLoader, get_loader
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.catalog_tables import mark_rules, rules_version
+from apex_pipeline.lake.catalog_tables import mark_rules
 from apex_pipeline.lake.snapshot import publish as publish_lake
 from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.schemas import FILES, SESSIONS
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources import rules_version
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline_tests.catalog.loaders.bench import (
     LAP_TABLE,
@@ -211,7 +213,7 @@ def publish(bench: Bench, folder: Path, files: dict[str, bytes]) -> None:
     files_table, sessions = (read_stored_table(bench.store, table) for table in (FILES, SESSIONS))
     assert files_table is not None
     assert sessions is not None
-    marked = parquet_bytes(mark_rules(files_table, rules_version(None)))
+    marked = parquet_bytes(mark_rules(files_table, rules_version(load_settings())))
     bench.store.write_bytes(table_key("catalog", "files"), marked)
     publish_lake(bench.store, sessions, datetime(2026, 11, 21, 13, tzinfo=UTC))
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.catalog.loaders.names import canonical_session, file_names, kind_said_by, raw_key_of, session_in
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 
 @pytest.mark.req("A-024", "A-025")

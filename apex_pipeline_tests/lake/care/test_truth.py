@@ -9,9 +9,9 @@ from apex_pipeline.demo import AnswerSheet
 from apex_pipeline.lake.care.truth import report_truth
 from apex_pipeline.lake.published import require_session, require_snapshot
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.naming import load_rules
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
-from apex_pipeline.sources.gr_cup.truth import TruthReport, pooled
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.derived import publish_folder
@@ -19,10 +19,10 @@ from apex_pipeline_tests.lake.derived import publish_folder
 _R1 = SessionKey("harbor_street_circuit", "R1")
 
 
-def _truth(store: LocalStore, key: SessionKey, scratch: Path) -> TruthReport | None:
+def _truth(store: LocalStore, key: SessionKey, scratch: Path) -> AccuracyReport | None:
     snapshot = require_snapshot(store)
     workspace = Workspace(500_000_000, scratch)
-    return report_truth(store, snapshot, require_session(snapshot, key), load_rules(), workspace)
+    return report_truth(store, snapshot, require_session(snapshot, key), load_settings(), workspace)
 
 
 def test_truth_of_the_made_weekend_is_what_its_answers_say(
@@ -53,7 +53,7 @@ def test_real_races_are_right_and_their_hidden_laps_near(real_data: Path, tmp_pa
     store = open_lake(tmp_path / "lake")
     snapshot = publish_folder(store, real_data / "grcup" / "sebring", tmp_path / "scratch")
     reports = [_truth(store, record.key, tmp_path) for record in snapshot.sessions]
-    both = pooled([report for report in reports if report is not None])
+    both = pool_reports([report for report in reports if report is not None])
     assert (both.official, both.comparable, both.missed) == (401 + 332, 657, 0)
     assert both.is_right
     assert both.within_500ms / both.matched > 0.985

@@ -16,7 +16,7 @@ from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_ta
 from apex_pipeline.lake.published import require_session, require_snapshot
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, publish, write_snapshot
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.naming import load_rules
+from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import (
     CURRENT_SNAPSHOT_KEY,
@@ -357,7 +357,7 @@ def test_a_file_that_others_put_into_the_bucket_is_told_apart_by_its_version(
 ) -> None:
     content = bucket_lake.read_bytes(_LAP_FILE)
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_LAP_FILE, Body=content)
-    files = make_files_table(bucket_lake, load_rules(), None)
+    files = make_files_table(bucket_lake, load_settings(), None)
     bucket_lake.write_bytes("catalog/files.parquet", parquet_bytes(files))
     publish(bucket_lake, make_sessions_table(files), NOON + timedelta(hours=1))
     report = verify_lake(bucket_lake, is_deep=True)

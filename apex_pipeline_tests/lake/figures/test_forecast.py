@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import SourceError, StoreAuthError, StoreConfigError
-from apex_pipeline.lake.catalog_tables import mark_rules, rules_version
+from apex_pipeline.lake.catalog_tables import mark_rules
 from apex_pipeline.lake.comparison import LakeState, look_at_lake, look_at_possible_lake, look_at_source
 from apex_pipeline.lake.figures.forecast import Forecast, Requests, foresee, puts_for
 from apex_pipeline.lake.stored_tables import read_stored_table
-from apex_pipeline.schemas import FILES, SESSION_TABLES
+from apex_pipeline.schemas import FILES, RACE_TABLES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
+from apex_pipeline.sources import rules_version
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key, table_key
 from apex_pipeline.storage.local import LocalStore
@@ -47,7 +48,7 @@ class Bench:
     def sync(self) -> None:
         """Make the lake what a sync makes of the source folder."""
         publish_folder(self.store, self.root, self._base / "scratch")
-        files = mark_rules(read_stored_table(self.store, FILES), rules_version(None))
+        files = mark_rules(read_stored_table(self.store, FILES), rules_version(load_settings()))
         self.store.write_bytes(table_key(FILES.folder, FILES.name), parquet_bytes(files))
 
     def foresee(self, tracks_file: Path | None = None) -> Forecast:
@@ -96,7 +97,7 @@ def test_a_changed_file_makes_its_session_and_no_other(synced: Bench) -> None:
     assert (found.bytes_to_copy, found.growth_bytes) == (after, after - before)
     assert found.sessions == (_R1,)
     # The file, its session's tables with a copy of each for the history, and the catalog.
-    assert found.requests.puts == 1 + 2 * len(SESSION_TABLES) + 8
+    assert found.requests.puts == 1 + 2 * len(RACE_TABLES) + 8
 
 
 def test_a_touched_file_with_the_same_content_is_unchanged(synced: Bench) -> None:

@@ -16,9 +16,9 @@ from apex_pipeline.lake.handing_on import bundle as bundling
 from apex_pipeline.lake.handing_on.bundle import Part, choose_part, make_bundle
 from apex_pipeline.lake.published import require_snapshot
 from apex_pipeline.lake.snapshot import publish
-from apex_pipeline.schemas import SESSION_TABLES
+from apex_pipeline.schemas import RACE_TABLES
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.naming import load_rules
+from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import history_key, raw_key
 from apex_pipeline.storage.local import LocalStore
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.req("A-118")
 
 _HARBOR, _MESA = "harbor_street_circuit", "mesa_verde_raceway"
 _R1 = SessionKey(_HARBOR, "R1")
-_ALL_TABLES = tuple(table.name for table in SESSION_TABLES)
+_ALL_TABLES = tuple(table.name for table in RACE_TABLES)
 
 
 def _part(store: ObjectStore, **chosen: object) -> Part:
@@ -188,7 +188,7 @@ def test_a_bundle_of_a_bucket_holds_files_that_others_put_there(
     publish_folder(store, tmp_path / "files", tmp_path / "scratch")
     foreign = raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv")
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=foreign, Body=store.read_bytes(foreign))
-    catalog = make_files_table(store, load_rules(), None)
+    catalog = make_files_table(store, load_settings(), None)
     store.write_bytes("catalog/files.parquet", parquet_bytes(catalog))
     publish(store, make_sessions_table(catalog), datetime.now(UTC))
     part = _part(store, has_raw_files=True)

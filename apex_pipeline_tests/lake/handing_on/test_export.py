@@ -18,8 +18,9 @@ from apex_pipeline.lake.handing_on.export import ExportedTable, Format, choose_t
 from apex_pipeline.lake.handing_on.export_formats import Sink, csv_folder, duckdb_file, sqlite_file
 from apex_pipeline.lake.published import read_published, require_snapshot
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
-from apex_pipeline.schemas import ALL_TABLES, TELEMETRY
+from apex_pipeline.schemas import TELEMETRY
 from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.catalog.race_lake import car_rows, publish_race
@@ -46,7 +47,7 @@ def _rows(kind: Format, target: Path, table: str) -> list[dict[str, Any]]:
 
 
 def test_without_any_named_all_tables_but_telemetry_are_taken() -> None:
-    assert choose_tables([]) == tuple(name for name in ALL_TABLES if name != "telemetry")
+    assert choose_tables([]) == tuple(name for name in all_tables() if name != "telemetry")
     assert choose_tables(["telemetry", "cars"]) == ("cars", "telemetry")
 
 

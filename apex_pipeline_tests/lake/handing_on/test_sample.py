@@ -13,6 +13,7 @@ from apex_pipeline.lake.handing_on.sample import Sample, make_sample
 from apex_pipeline.lake.published import require_session, require_snapshot, session_table
 from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
 from apex_pipeline.schemas import LAPS
+from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.gr_cup.telemetry.thinning import Thinned
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.derived import publish_folder
@@ -25,7 +26,7 @@ _HEADER = "meta_session,meta_time,telemetry_name,telemetry_value,timestamp,vehic
 
 def _sample(source: Path, target: Path, every: int = 10) -> Sample:
     folder = look_at(source)
-    return make_sample(folder, identify(folder, None), target, every)
+    return make_sample(folder, identify(folder, load_settings()), target, every)
 
 
 def _rows(number: int) -> str:
@@ -141,7 +142,7 @@ def test_a_target_with_something_in_it_is_refused_and_an_empty_one_taken(tmp_pat
 def test_a_file_that_changes_meanwhile_leaves_no_half_sample(tmp_path: Path) -> None:
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (_HEADER + _rows(9)).encode())
     folder = look_at(source)
-    identities = identify(folder, None)
+    identities = identify(folder, load_settings())
     os.utime(folder.files[0].on_disk, (0, 0))
     with pytest.raises(VanishedFileError, match="changed while it was read"):
         make_sample(folder, identities, tmp_path / "small", 2)
@@ -152,7 +153,7 @@ def test_a_file_that_could_not_be_read_is_among_those_left_out(tmp_path: Path) -
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (_HEADER + _rows(2)).encode())
     found = look_at(source)
     folder = SourceFolder(found.root, found.files, (("barber/secret.csv", "it cannot be read (no permission)"),))
-    sample = make_sample(folder, identify(folder, None), tmp_path / "small", 2)
+    sample = make_sample(folder, identify(folder, load_settings()), tmp_path / "small", 2)
     assert sample.left_out == (("barber/secret.csv", "it cannot be read (no permission)"),)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus
+from apex_pipeline.sources.base import FileIdentity, FileStatus
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.triggers import Trigger
 
 _START_MS = 1_757_184_000_000  # 2025-09-06 18:40 UTC, any instant would do

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from apex_pipeline.lake.source_folder import identify, look_at
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS, RESULTS
-from apex_pipeline.sources.gr_cup.files import FileKind, FileStatus
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources.base import FileStatus
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
 from apex_pipeline.sources.gr_cup.official_timing import (
@@ -74,7 +76,7 @@ Races = dict[tuple[str, str], Race]
 def read_races(root: Path) -> Races:
     """Return the races below a folder of raw files, by track and session."""
     found: defaultdict[tuple[str, str], Race] = defaultdict(Race)
-    for item in identify(look_at(root), None):
+    for item in identify(look_at(root), load_settings()):
         if item.status is not FileStatus.READY or not item.track or not item.session:
             continue
         race = found[item.track, item.session]
@@ -85,5 +87,5 @@ def read_races(root: Path) -> Races:
                 assert rejects == []
                 race.triggers += triggers
             elif item.kind in _READERS:
-                race.parsed[item.kind].append(_READERS[item.kind](stream, item))
+                race.parsed[FileKind(item.kind)].append(_READERS[FileKind(item.kind)](stream, item))
     return found

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from apex_pipeline.sources.gr_cup.crossings import SAME_CROSSING_MS, Crossing, find_crossings
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.triggers import Trigger
 from apex_pipeline_tests.sources.gr_cup.lap_builder import trigger
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.csv_files import CsvRow, detect_dialect, read_rows
-from apex_pipeline.sources.gr_cup.files import FileKind, Reject
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 
 def read(content: bytes, *required: str) -> tuple[list[CsvRow], list[Reject]]:

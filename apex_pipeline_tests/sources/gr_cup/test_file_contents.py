@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, columns_lacking, look_into
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 TRIGGER_KINDS = {FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME}
 TELEMETRY_ROW = b"R1,I_R06_2025-09-07,2025-09-06T18:40:41.775Z,GR86-002-000,2025-09-04T18:25:00.000Z,speed,90.1\n"

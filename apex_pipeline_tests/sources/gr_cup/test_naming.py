@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus, FoundFile
+from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.naming import explain, identify_tree, load_rules, session_type
-from apex_pipeline.sources.gr_cup.plain_names import is_related
+from apex_pipeline.sources.plain_names import is_related
 from apex_pipeline_tests.sources.gr_cup.trees import (
     HEADERS,
     PublishedFile,

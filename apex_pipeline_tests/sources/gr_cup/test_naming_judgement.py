@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus, FoundFile
+from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules
 from apex_pipeline_tests.sources.gr_cup.trees import HEADERS, content, found, identify, identify_one
 
@@ -304,7 +305,7 @@ def _car_files(**event_of: str) -> dict[str, FileIdentity]:
         f"barber/R1_barber_{name}.csv": content(FileKind(name), session="R1", event=event)
         for name, event in event_of.items()
     }
-    return {item.kind.value: item for item in identify(files).values()}
+    return {str(item.kind): item for item in identify(files).values()}
 
 
 def test_a_file_of_another_event_than_the_others_is_quarantined() -> None:

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FileStatus
+from apex_pipeline.sources.base import FileIdentity, FileStatus
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules
 from apex_pipeline_tests.sources.gr_cup.trees import content, found
 

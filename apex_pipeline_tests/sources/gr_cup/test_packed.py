@@ -14,7 +14,7 @@ from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.lake.raw_rows import RawFiles
 from apex_pipeline.schemas import FILES
 from apex_pipeline.sources.gr_cup.csv_files import read_rows
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.packed import compression_of, unpack
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key

@@ -2,10 +2,10 @@
 
 import pytest
 
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
 from apex_pipeline.sources.gr_cup.path_claims import PathClaims, claims_of, reason_to_ignore
-from apex_pipeline.sources.gr_cup.session_names import (
+from apex_pipeline.sources.session_names import (
     are_numbered_apart,
     find_session,
     number_of,

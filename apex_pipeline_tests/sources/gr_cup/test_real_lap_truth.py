@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from apex_pipeline.sources.gr_cup.truth import TruthReport, compare_with_official, pooled
+from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
+from apex_pipeline.sources.gr_cup.truth import compare_with_official
 from apex_pipeline_tests.sources.gr_cup.real_races import BARBER, COTA, ROAD_AMERICA, SEBRING, VIR, Races
 
 SESSIONS = [
@@ -134,7 +135,7 @@ def test_the_jumps_of_the_whole_field_are_flagged_where_they_are(races: Races) -
     assert not elsewhere.map(lambda flags: "field_wide_jump" in flags).any()
 
 
-def _report(races: Races, key: tuple[str, str]) -> TruthReport:
+def _report(races: Races, key: tuple[str, str]) -> AccuracyReport:
     race = races[key]
     derived, hidden = race.derived(), race.derived(is_official_hidden=True)
     return compare_with_official(hidden.laps, derived.laps, derived.cars, race.official_table())
@@ -142,7 +143,7 @@ def _report(races: Races, key: tuple[str, str]) -> TruthReport:
 
 def test_hidden_laps_outside_cota_are_right_within_half_a_second_and_mostly_within_a_tenth(races: Races) -> None:
     """The bar of the design: 98.5 % within 0.5 s, 85 % within 0.1 s; plain trigger differences give 98.2 and 82.6 %."""
-    report = pooled([_report(races, key) for key in SESSIONS if key[0] != COTA])
+    report = pool_reports([_report(races, key) for key in SESSIONS if key[0] != COTA])
     assert report.matched > 2_490
     assert report.missed == 0
     assert report.within_500ms / report.matched >= 0.985
@@ -150,7 +151,7 @@ def test_hidden_laps_outside_cota_are_right_within_half_a_second_and_mostly_with
 
 
 def test_hidden_laps_at_cota_are_right_where_the_field_did_not_jump(races: Races) -> None:
-    report = pooled([_report(races, (COTA, session)) for session in ("R1", "R2")])
+    report = pool_reports([_report(races, (COTA, session)) for session in ("R1", "R2")])
     steady = report.matched - report.jumping
     assert (report.within_500ms - report.jumping_within_500ms) / steady >= 0.95
     # Counted as the data dictionary counts: over the 806 laps that match by time of day alone.

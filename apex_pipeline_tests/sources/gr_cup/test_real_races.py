@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from apex_pipeline.schemas import WEATHER
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.official_timing import weather_table
 from apex_pipeline_tests.sources.gr_cup.real_races import BARBER, COTA, ROAD_AMERICA, SEBRING, VIR, Races
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.sources.gr_cup.files import FileKind, Reject
+from apex_pipeline.sources.base import Reject
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.triggers import Trigger, is_other_race, read_triggers
 from apex_pipeline_tests.sources.gr_cup.lap_builder import identity
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
-from apex_pipeline.sources.gr_cup.truth import TruthReport, compare_with_official, missing_official_laps, pooled
+from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
+from apex_pipeline.sources.gr_cup.truth import compare_with_official, missing_official_laps
 
 _BEGIN = datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
 _UNIT, _PRINTED = "GR86-022-13", "13"
@@ -90,7 +91,9 @@ def _car(unit: str | None = _UNIT, number: str | None = _PRINTED, entry: int | N
     }
 
 
-def _report(hidden: list[Row], derived: list[Row], official: list[Row], cars: list[Row] | None = None) -> TruthReport:
+def _report(
+    hidden: list[Row], derived: list[Row], official: list[Row], cars: list[Row] | None = None
+) -> AccuracyReport:
     tables = {
         LAPS: [LAPS.from_rows(hidden), LAPS.from_rows(derived)],
         CARS: [CARS.from_rows([_car()] if cars is None else cars)],
@@ -100,7 +103,7 @@ def _report(hidden: list[Row], derived: list[Row], official: list[Row], cars: li
     return compare_with_official(*tables[LAPS], *tables[CARS], *tables[OFFICIAL_LAPS])
 
 
-def _compare(hidden: list[Row], derived: list[Row]) -> TruthReport:
+def _compare(hidden: list[Row], derived: list[Row]) -> AccuracyReport:
     """Compare laps of the one car, whose official laps are those the derived ones name."""
     return _report(hidden, derived, _official([lap for lap in derived if lap.get("official_lap_number")]))
 
@@ -255,7 +258,7 @@ def test_a_lap_of_which_no_end_is_known_is_supported_by_nothing() -> None:
 
 def test_nothing_compares_with_nothing() -> None:
     report = _report([], [], [], [])
-    assert (report, report.is_right) == (pooled([]), True)
+    assert (report, report.is_right) == (pool_reports([]), True)
 
 
 def test_without_any_official_lap_of_a_known_car_every_valid_lap_is_invented() -> None:
@@ -266,12 +269,12 @@ def test_sessions_add_up_and_their_best_laps_do_not() -> None:
     own = _own_laps()
     one = _compare([*own, _lap(5, 393.7, 96.1)], _confirmed(own))
     two = _compare(own, _confirmed(own, [100.0, 98.3, 97.5, 98.2]))
-    both = pooled([one, two])
+    both = pool_reports([one, two])
     assert (both.official, both.comparable, both.matched, both.within_100ms, both.within_500ms) == (8, 6, 6, 5, 6)
     assert (both.invented, both.is_right) == (one.invented, False)
     assert (both.best_official_s, both.best_hidden_s, both.best_listed_s) == (None, None, None)
     no_best = {"best_official_s": None, "best_hidden_s": None, "best_listed_s": None}
-    assert pooled([two]) == replace(two, **no_best)
+    assert pool_reports([two]) == replace(two, **no_best)
 
 
 @given(

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, FoundFile
+from apex_pipeline.sources.base import FileIdentity, FoundFile
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules
 
 _TRIGGERS = b"expire_at,lap,meta_event,meta_session,meta_source,meta_time,outing,timestamp,value,vehicle_id\n"

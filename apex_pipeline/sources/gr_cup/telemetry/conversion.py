@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ConservationError
+from apex_pipeline.schemas import TELEMETRY_COUNTS
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.telemetry.car_facts import FactsOfCar
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings
@@ -24,14 +25,13 @@ from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.reading import Tally, read_file
 from apex_pipeline.sources.gr_cup.telemetry.report import (
-    COUNTS_KEY,
     CarClock,
     CarFacts,
     TelemetryCounts,
     TelemetryReport,
 )
 from apex_pipeline.sources.gr_cup.telemetry.widening import Widener, WideRows, published_schema
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace, scratch_folder
+from apex_pipeline.sources.workspace import Workspace, scratch_folder
 
 _Item = TypeVar("_Item")
 
@@ -107,7 +107,7 @@ def _write(
         )
         _require_conserved(key, counts)
         # The footer is written when the writer closes, so what is known last still gets in.
-        writer.add_key_value_metadata({COUNTS_KEY: json.dumps(asdict(counts))})
+        writer.add_key_value_metadata({TELEMETRY_COUNTS: json.dumps(asdict(counts))})
     return TelemetryReport(
         counts=counts,
         rejects=tuple(reject for tally in tallies for reject in tally.told),

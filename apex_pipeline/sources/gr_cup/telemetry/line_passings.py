@@ -33,7 +33,7 @@ from apex_pipeline.sources.gr_cup.telemetry.lap_distance import (
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.reading import read_file
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace, scratch_folder
+from apex_pipeline.sources.workspace import Workspace, scratch_folder
 
 _DISTANCE, _LATITUDE, _LONGITUDE = "laptrigger_lapdist_dls", "vbox_lat_min", "vbox_long_minutes"
 

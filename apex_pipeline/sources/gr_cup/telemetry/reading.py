@@ -14,7 +14,8 @@ import numpy as np
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.progress import Progress
-from apex_pipeline.sources.gr_cup.files import FileKind, Reject
+from apex_pipeline.sources.base import Reject
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.telemetry import careful
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, Frames
 from apex_pipeline.sources.gr_cup.telemetry.careful import SHOWN_CHARACTERS, UNREADABLE_LAP, Line

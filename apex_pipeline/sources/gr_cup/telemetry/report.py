@@ -1,14 +1,12 @@
 """What a conversion tells about itself: counts that must add up, cars with their clocks, channels, rejects."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from apex_pipeline.sources.gr_cup.files import Reject
+from apex_pipeline.sources.base import Reject
 
 # Rejects told one by one per file; all are counted. A file of 20 million bad rows must not fill the memory.
 TOLD_REJECTS = 1_000
-
-# Entry of the file's own metadata that holds its TelemetryCounts as JSON: a published file tells its own conservation.
-COUNTS_KEY = "apex.telemetry_counts"
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,20 @@ class TelemetryReport:
     unknown_channels: tuple[str, ...]
     unreadable_laps: int
 
+    def facts(self) -> dict[str, Any]:
+        """Return the counts as flat figures for a materialization."""
+        return {
+            **asdict(self.counts),
+            "rejected_by_reason": self.rejects_by_reason,
+            "unreadable_laps": self.unreadable_laps,
+            "frozen_clocks": ", ".join(clock.vehicle_id for clock in self.clocks if clock.is_frozen) or "none",
+            "unknown_channels": ", ".join(self.unknown_channels) or "none",
+        }
+
     @property
     def clocks(self) -> tuple[CarClock, ...]:
         """How each car's clock was repaired."""
         return tuple(car.clock for car in self.cars)
 
 
-__all__ = ["COUNTS_KEY", "TOLD_REJECTS", "CarClock", "CarFacts", "TelemetryCounts", "TelemetryReport"]
+__all__ = ["TOLD_REJECTS", "CarClock", "CarFacts", "TelemetryCounts", "TelemetryReport"]

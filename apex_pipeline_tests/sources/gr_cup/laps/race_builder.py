@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
 from apex_pipeline.sources.gr_cup.line_passing import LinePassing
 from apex_pipeline.sources.gr_cup.triggers import Trigger

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps
 from apex_pipeline.sources.gr_cup.triggers import Trigger
 from apex_pipeline_tests.sources.gr_cup.laps.race_builder import (

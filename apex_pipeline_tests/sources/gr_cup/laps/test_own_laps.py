@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from apex_pipeline.schemas import LAPS
 from apex_pipeline.sources.gr_cup.crossings import find_crossings
-from apex_pipeline.sources.gr_cup.files import FileKind
+from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import derive_laps
 from apex_pipeline.sources.gr_cup.triggers import Trigger
 from apex_pipeline_tests.sources.gr_cup.lap_builder import at_pace, crossings_of, trigger

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.errors import ConservationError, StoreFullError
-from apex_pipeline.schemas import TELEMETRY
+from apex_pipeline.schemas import TELEMETRY, TELEMETRY_COUNTS
 from apex_pipeline.sources.gr_cup.telemetry import conversion
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, Frames
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.widening import Widener
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
     CAR,
     COLUMNS,
@@ -308,7 +308,7 @@ class TestOutput:
         assert made.table.schema.field("speed_kph").metadata[b"unit"] == b"km/h"
         metadata = pq.read_metadata(made.path).metadata
         assert metadata[b"who"] == b"asked"
-        assert json.loads(metadata[conversion.COUNTS_KEY.encode()])["cells_out"] == 1
+        assert json.loads(metadata[TELEMETRY_COUNTS.encode()])["cells_out"] == 1
 
     def test_each_column_is_packed_in_its_own_way(self, tmp_path: Path) -> None:
         channels = ("VBOX_Lat_Min", "nmot", "speed", "gear")

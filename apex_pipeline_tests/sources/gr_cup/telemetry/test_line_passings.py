@@ -16,7 +16,7 @@ from apex_pipeline.sources.gr_cup.telemetry import reading as reading_module
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings
 from apex_pipeline.sources.gr_cup.telemetry.line_passings import LinePassing, find_line_passings
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.laps_driven import (
     LENGTH_M,
     SAMPLE_MS,

@@ -10,7 +10,7 @@ import pytest
 
 from apex_pipeline.sources.gr_cup.telemetry.channels import PUBLISHED_NAMES
 from apex_pipeline.sources.gr_cup.telemetry.line_passings import LinePassing, find_line_passings
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import Converted, convert, telemetry_file, write_file
 
 FILES = (

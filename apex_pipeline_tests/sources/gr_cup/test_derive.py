@@ -7,11 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
-from apex_pipeline.lake.session_tables import make_telemetry, telemetry_bytes
+from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.schemas import LAPS
-from apex_pipeline.sources.gr_cup.files import FileIdentity
+from apex_pipeline.sources.base import FileIdentity
+from apex_pipeline.sources.gr_cup.derive import derive_telemetry, telemetry_bytes
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key
@@ -38,7 +39,7 @@ def put(store: ObjectStore, folder: Path, content: bytes, name: str = NAME) -> F
 
 def converted(store: ObjectStore, folder: Path, *files: FileIdentity) -> TelemetryReport:
     workspace = Workspace(1_000_000_000, folder / "scratch")
-    return make_telemetry(store, KEY, files, LAPS.empty(), folder / "out.parquet", workspace, {})
+    return derive_telemetry(KEY, files, raw_file_opener(store), LAPS.empty(), folder / "out.parquet", workspace)
 
 
 @pytest.mark.parametrize("name", [NAME, f"{NAME}.gz"])

@@ -6,9 +6,9 @@ Not here: what is read (``reading``) and what is made of it (``conversion``, ``l
 import errno
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from apex_pipeline.errors import StoreFullError
@@ -30,11 +30,13 @@ class Workspace:
         memory_limit: Bytes the whole process may use.
         scratch: Folder for temporary files; a tenth to a third of the raw files' size is held there.
         progress: Told about raw bytes as they are read.
+        file_metadata: Entries that every staged Parquet file has to carry in its own metadata.
     """
 
     memory_limit: int
     scratch: Path
     progress: Progress | None = None
+    file_metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def bytes_for_one_car(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from apex_pipeline.schemas import REJECTS
-from apex_pipeline.sources.gr_cup.files import Reject
+from apex_pipeline.sources.base import Reject
 
 
 def rejects_table(track: str, session: str, rejects: Iterable[Reject]) -> pa.Table:
@@ -25,7 +25,7 @@ def rejects_table(track: str, session: str, rejects: Iterable[Reject]) -> pa.Tab
                 "source_file": reject.file,
                 "source_row": reject.line,
                 "occurrence": seen[place],
-                "kind": reject.kind.value,
+                "kind": str(reject.kind),
                 "reason": reject.reason,
                 "detail": reject.detail,
             }

@@ -1,11 +1,10 @@
-"""From the raw files of one session, as they lie in the store, to its tables.
+"""Contains the derivation of one session's tables from its raw files, one function per family of tables.
 
-Here belongs fetching the files and handing them to ``sources``, one function per family of tables. Not here: what the
-rows mean (``sources``) and where the tables go (``resources``).
+``source.py`` runs them one after the other; Dagster runs each as an asset of its own. What the rows mean is in
+``laps/``, ``telemetry/``, ``official_timing.py`` and ``quality/``.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind, Reject
+from apex_pipeline.sources.base import FileIdentity, FileOpener, Reject
+from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
 from apex_pipeline.sources.gr_cup.line_passing import LinePassing
 from apex_pipeline.sources.gr_cup.official_timing import (
@@ -26,18 +26,13 @@ from apex_pipeline.sources.gr_cup.official_timing import (
     results_table,
     weather_table,
 )
-from apex_pipeline.sources.gr_cup.rejects import rejects_table
 from apex_pipeline.sources.gr_cup.telemetry.conversion import convert_telemetry
 from apex_pipeline.sources.gr_cup.telemetry.line_passings import find_line_passings
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
-from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.layout import raw_key
-
-# Files whose rows are triggers of the finish line.
-LAP_KINDS = (FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME)
+from apex_pipeline.sources.rejects import rejects_table
+from apex_pipeline.sources.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -69,10 +64,10 @@ class OfficialTables:
     dropped_columns: tuple[str, ...]
 
 
-def make_laps(
-    store: ObjectStore,
+def derive_lap_tables(
     key: SessionKey,
     files: Sequence[FileIdentity],
+    open_file: FileOpener,
     official_laps: pa.Table | None,
     zone: str | None,
     workspace: Workspace,
@@ -80,55 +75,55 @@ def make_laps(
     """Derive the laps of a session, and who drove them, from its lap files and official timing.
 
     Args:
-        store: The lake.
         key: The session.
         files: Its files in use.
-        official_laps: Its table ``official_laps``; ``None`` hides official timing from the derivation.
+        open_file: Opens one of them.
+        official_laps: Its table ``official_laps``; ``None`` derives the laps blind, without official timing.
         zone: IANA zone of the track's official clock, ``None`` if not known.
-        workspace: Memory and scratch, for the look into telemetry.
+        workspace: Memory and temporary disk space for reading telemetry.
 
     Raises:
-        MalformedFileError: A lap file lacks a column it cannot do without.
+        MalformedFileError: A lap file lacks a required column.
     """
-    triggers, rejects = read_session_triggers(store, files)
+    triggers, rejects = read_session_triggers(files, open_file)
     has_official = official_laps is not None and official_laps.num_rows > 0
-    # Official timing lists every crossing; without it telemetry is asked, which means reading its files once more.
-    passings = [] if has_official else _find_passings(store, files, workspace)
+    # Official timing lists every crossing; only without it are the telemetry files read once more to find them.
+    passings = [] if has_official else _find_passings(files, open_file, workspace)
     derived = derive_laps(key.track, key.session, triggers, official_laps, zone, passings)
     return LapTables(derived.laps, derived.cars, rejects_table(key.track, key.session, rejects), derived.report)
 
 
-def read_session_triggers(store: ObjectStore, files: Sequence[FileIdentity]) -> tuple[list[Trigger], list[Reject]]:
+def read_session_triggers(files: Sequence[FileIdentity], open_file: FileOpener) -> tuple[list[Trigger], list[Reject]]:
     """Read the lap files of a session.
 
     Returns:
-        The triggers, and the rows that are none.
+        The triggers and the rejected rows.
 
     Raises:
-        MalformedFileError: A lap file lacks a column it cannot do without.
+        MalformedFileError: A lap file lacks a required column.
     """
     triggers: list[Trigger] = []
     rejects: list[Reject] = []
-    for identity in _of_kind(files, *LAP_KINDS):
-        with _open(store, identity) as stream:
+    for identity in (item for item in files if item.kind in LAP_KINDS):
+        with open_file(identity.path) as stream:
             found, refused = read_triggers(stream, identity)
         triggers += found
         rejects += refused
     return triggers, rejects
 
 
-def _find_passings(store: ObjectStore, files: Sequence[FileIdentity], workspace: Workspace) -> list[LinePassing]:
-    return find_line_passings(_telemetry_files(store, files), workspace)
+def _find_passings(files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace) -> list[LinePassing]:
+    return find_line_passings(_telemetry_files(files, open_file), workspace)
 
 
-def make_official_tables(store: ObjectStore, key: SessionKey, files: Sequence[FileIdentity]) -> OfficialTables:
+def derive_official_tables(key: SessionKey, files: Sequence[FileIdentity], open_file: FileOpener) -> OfficialTables:
     """Read the official timing of a session: laps with sectors, classification, weather.
 
     Raises:
-        MalformedFileError: A file lacks a column it cannot do without.
+        MalformedFileError: A file lacks a required column.
     """
     made = [
-        to_table(key.track, key.session, _parse(store, _of_kind(files, kind), read))
+        to_table(key.track, key.session, _parse(_of_kind(files, kind), open_file, read))
         for kind, read, to_table in (
             (FileKind.SECTIONS, read_sections, official_laps_table),
             (FileKind.RESULTS, read_results, results_table),
@@ -146,31 +141,29 @@ def make_official_tables(store: ObjectStore, key: SessionKey, files: Sequence[Fi
     )
 
 
-def make_telemetry(
-    store: ObjectStore,
+def derive_telemetry(
     key: SessionKey,
     files: Sequence[FileIdentity],
+    open_file: FileOpener,
     laps: pa.Table,
     output: Path,
     workspace: Workspace,
-    metadata: Mapping[str, str],
 ) -> TelemetryReport:
     """Write the wide telemetry of a session as one Parquet file.
 
     Args:
-        store: The lake.
         key: The session.
         files: Its files in use.
+        open_file: Opens one of them.
         laps: Its table ``laps``, for the lap number of each sample.
-        output: Where the Parquet file goes, on this machine.
-        workspace: Memory and scratch the conversion may use.
-        metadata: Entries for the Parquet file's own metadata.
+        output: Path of the Parquet file on this machine.
+        workspace: Memory and temporary disk space the conversion may use.
 
     Raises:
-        MalformedFileError: A file lacks a column it cannot do without.
+        MalformedFileError: A file lacks a required column.
         ConservationError: Readings in do not equal cells out plus duplicates plus rejects.
     """
-    return convert_telemetry(key, _telemetry_files(store, files), laps, output, workspace, metadata)
+    return convert_telemetry(key, _telemetry_files(files, open_file), laps, output, workspace, workspace.file_metadata)
 
 
 def telemetry_bytes(files: Iterable[FileIdentity]) -> int:
@@ -178,41 +171,21 @@ def telemetry_bytes(files: Iterable[FileIdentity]) -> int:
     return sum(identity.size for identity in _of_kind(files, FileKind.TELEMETRY))
 
 
-def _telemetry_files(store: ObjectStore, files: Sequence[FileIdentity]) -> list[TelemetryFile]:
-    """Return the telemetry files to be read where they lie: gigabytes need no copy on this machine's disk."""
+def _telemetry_files(files: Sequence[FileIdentity], open_file: FileOpener) -> list[TelemetryFile]:
     return [
-        TelemetryFile(identity, partial(store.open_stream, raw_key(identity.path)))
-        for identity in _of_kind(files, FileKind.TELEMETRY)
+        TelemetryFile(identity, partial(open_file, identity.path)) for identity in _of_kind(files, FileKind.TELEMETRY)
     ]
 
 
-def _of_kind(files: Iterable[FileIdentity], *kinds: FileKind) -> list[FileIdentity]:
-    return [identity for identity in files if identity.kind in kinds]
+def _of_kind(files: Iterable[FileIdentity], kind: FileKind) -> list[FileIdentity]:
+    return [identity for identity in files if identity.kind == kind]
 
 
 def _parse(
-    store: ObjectStore, files: Iterable[FileIdentity], read: Callable[[BinaryIO, FileIdentity], Parsed]
+    files: Iterable[FileIdentity], open_file: FileOpener, read: Callable[[BinaryIO, FileIdentity], Parsed]
 ) -> list[Parsed]:
     parsed: list[Parsed] = []
     for identity in files:
-        with _open(store, identity) as stream:
+        with open_file(identity.path) as stream:
             parsed.append(read(stream, identity))
     return parsed
-
-
-@contextmanager
-def _open(store: ObjectStore, identity: FileIdentity) -> Generator[BinaryIO]:
-    with store.open_local(raw_key(identity.path)) as path, path.open("rb") as stream:
-        yield stream
-
-
-__all__ = [
-    "LAP_KINDS",
-    "LapTables",
-    "OfficialTables",
-    "make_laps",
-    "make_official_tables",
-    "make_telemetry",
-    "read_session_triggers",
-    "telemetry_bytes",
-]

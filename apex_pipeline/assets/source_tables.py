@@ -1,0 +1,60 @@
+"""The tables of a source as one Dagster asset that runs its derivation; for sources without finer assets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+
+from apex_pipeline.assets.table_asset import made, table_out
+from apex_pipeline.lake.catalog_tables import session_files
+from apex_pipeline.lake.progress import ByteLog
+from apex_pipeline.lake.raw_files import raw_file_opener
+from apex_pipeline.lake.snapshot import INPUTS_VERSION
+from apex_pipeline.lake.stored_tables import mark_inputs, version_for
+from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
+from apex_pipeline.resources.lake_store import LakeResource, SourceResource
+from apex_pipeline.resources.parquet_io import StagedFile
+from apex_pipeline.schemas import FILES, SESSIONS
+from apex_pipeline.sources.base import DerivedTable, Source, tables_of
+from apex_pipeline.sources.workspace import Workspace
+
+
+def build_source_asset(derivation: Source) -> dg.AssetsDefinition:
+    """Return the asset that derives all tables of a session of this source."""
+
+    @dg.multi_asset(
+        name=derivation.name,
+        outs={
+            table.name: table_out(table, is_required=table in derivation.required_tables)
+            for table in tables_of(derivation)
+        },
+        ins={"files": dg.AssetIn(key=FILES.asset_key), "session_list": dg.AssetIn(key=SESSIONS.asset_key)},
+        partitions_def=sessions,
+        group_name="tables",
+        retry_policy=RETRY_TRANSIENT,
+    )
+    def derive(
+        context: dg.AssetExecutionContext,
+        lake: LakeResource,
+        source: SourceResource,
+        files: pa.Table,
+        session_list: pa.Table,
+    ) -> Iterator[dg.MaterializeResult[StagedFile | pa.Table]]:
+        with dagster_failure():
+            key = session_of_run(context)
+            version, used = version_for(session_list, key), session_files(files, key, derivation.name)
+            log = ByteLog("read", derivation.work_bytes(used), context.log.info)
+            workspace = Workspace(lake.memory_limit, lake.scratch, log, {INPUTS_VERSION: version})
+            rules = derivation.load_rules(source.settings)
+            for derived in derivation.derive(key, used, raw_file_opener(lake.open()), workspace, rules):
+                for warning in derived.warnings:
+                    context.log.warning(warning)
+                yield made(derived.table, _stored(derived, version), version, derived.facts)
+
+    return derive
+
+
+def _stored(derived: DerivedTable, version: str) -> StagedFile | pa.Table:
+    return StagedFile(derived.content) if isinstance(derived.content, Path) else mark_inputs(derived.content, version)

@@ -1,0 +1,136 @@
+"""Contains the GR Cup as a source: lap triggers and telemetry of the cars, official timing of the race series."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+
+from apex_pipeline.schemas import (
+    CARS,
+    LAP_REJECTS,
+    LAPS,
+    OFFICIAL_LAPS,
+    OFFICIAL_REJECTS,
+    QUALITY,
+    RESULTS,
+    TELEMETRY,
+    TELEMETRY_CARS,
+    TELEMETRY_REJECTS,
+    WEATHER,
+)
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.settings import Settings
+from apex_pipeline.sources.accuracy import AccuracyReport
+from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileOpener, FoundFile, Source
+from apex_pipeline.sources.gr_cup.kinds import EXPECTED_KINDS, LAP_KINDS, OFFICIAL_KINDS, SOURCE_NAME, FileKind
+from apex_pipeline.sources.gr_cup.naming import identify_tree
+from apex_pipeline.sources.gr_cup.naming_rules import NamingRules, load_rules
+from apex_pipeline.sources.rejects import rejects_table
+from apex_pipeline.sources.workspace import Workspace
+
+_RULE_FILES = ("tracks.yaml", "patterns.yaml")
+
+
+class GrCup(Source):
+    """Race weekends of the GR Cup."""
+
+    name = SOURCE_NAME
+    derivation_version = "3"
+    required_tables = (
+        LAPS,
+        CARS,
+        TELEMETRY,
+        TELEMETRY_CARS,
+        OFFICIAL_LAPS,
+        QUALITY,
+        LAP_REJECTS,
+        TELEMETRY_REJECTS,
+        OFFICIAL_REJECTS,
+    )
+    optional_tables = (RESULTS, WEATHER)
+    expected_kinds = EXPECTED_KINDS
+    table_inputs = {  # noqa: RUF012  -- read only, as the protocol declares it
+        LAPS.name: LAP_KINDS,
+        TELEMETRY.name: (FileKind.TELEMETRY,),
+        OFFICIAL_LAPS.name: OFFICIAL_KINDS,
+        RESULTS.name: (FileKind.RESULTS,),
+        WEATHER.name: (FileKind.WEATHER,),
+    }
+
+    def load_rules(self, settings: Settings) -> NamingRules:
+        """Return tracks, aliases and file-name patterns, those of ``APEX_TRACKS_FILE`` included."""
+        return load_rules(settings.tracks_file)
+
+    def rules_version(self, settings: Settings) -> str:
+        """Return a fingerprint of the rules and of the derivation."""
+        package = resources.files(__package__ or "")
+        texts = [package.joinpath(name).read_bytes() for name in _RULE_FILES]
+        if settings.tracks_file is not None and settings.tracks_file.is_file():
+            texts.append(settings.tracks_file.read_bytes())
+        return hashlib.sha256(b"\0".join([self.derivation_version.encode(), *texts])).hexdigest()[:16]
+
+    def identify(self, files: Sequence[FoundFile], rules: NamingRules) -> list[FileIdentity]:
+        """Return the identity of every file, those that are not race data included."""
+        return identify_tree(files, rules)
+
+    def derive(
+        self,
+        key: SessionKey,
+        files: Sequence[FileIdentity],
+        open_file: FileOpener,
+        workspace: Workspace,
+        rules: NamingRules,
+    ) -> Iterator[DerivedTable]:
+        """Yield official timing, laps, telemetry and quality, in this order: each needs the ones before."""
+        # Here and below: numba and scipy take a second to import, and recognising files needs neither.
+        from apex_pipeline.sources.gr_cup import derive  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.quality import score_session  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.telemetry.car_facts import telemetry_cars_table  # noqa: PLC0415
+
+        official = derive.derive_official_tables(key, files, open_file)
+        yield DerivedTable(OFFICIAL_LAPS, official.official_laps)
+        yield DerivedTable(RESULTS, official.results)
+        yield DerivedTable(WEATHER, official.weather)
+        yield DerivedTable(OFFICIAL_REJECTS, official.rejects)
+        zone = rules.zone_of(key.track)
+        laps = derive.derive_lap_tables(key, files, open_file, official.official_laps, zone, workspace)
+        yield DerivedTable(LAPS, laps.laps)
+        yield DerivedTable(CARS, laps.cars)
+        yield DerivedTable(LAP_REJECTS, laps.rejects)
+        staged = Path(workspace.scratch, f"telemetry-{uuid4().hex}.parquet")
+        report = derive.derive_telemetry(key, files, open_file, laps.laps, staged, workspace)
+        yield DerivedTable(TELEMETRY, staged)
+        telemetry_cars = telemetry_cars_table(key.track, key.session, report)
+        yield DerivedTable(TELEMETRY_CARS, telemetry_cars)
+        yield DerivedTable(TELEMETRY_REJECTS, rejects_table(key.track, key.session, report.rejects))
+        scores = score_session(
+            key.track, key.session, laps.laps, laps.cars, official.official_laps, official.results, telemetry_cars
+        )
+        yield DerivedTable(QUALITY, scores)
+
+    def work_bytes(self, files: Iterable[FileIdentity]) -> int:
+        """Return the size of the telemetry files: next to them the other files take no time."""
+        return sum(file.size for file in files if file.kind == FileKind.TELEMETRY)
+
+    def measure_accuracy(
+        self,
+        key: SessionKey,
+        files: Sequence[FileIdentity],
+        official_laps: pa.Table,
+        open_file: FileOpener,
+        workspace: Workspace,
+        rules: NamingRules,
+    ) -> AccuracyReport | None:
+        """Derive the laps blind and with official timing, and compare both with it."""
+        if not official_laps.num_rows or not any(file.kind in LAP_KINDS for file in files):
+            return None
+        from apex_pipeline.sources.gr_cup.derive import derive_lap_tables  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.truth import compare_with_official  # noqa: PLC0415
+
+        zone = rules.zone_of(key.track)
+        blind = derive_lap_tables(key, files, open_file, None, zone, workspace)
+        derived = derive_lap_tables(key, files, open_file, official_laps, zone, workspace)
+        return compare_with_official(blind.laps, derived.laps, derived.cars, official_laps)

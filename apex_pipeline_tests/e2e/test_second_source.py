@@ -1,0 +1,145 @@
+"""A source that the package does not know goes the whole way, next to one that it does."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from apex_pipeline import sources
+from apex_pipeline.catalog import open_catalog
+from apex_pipeline.cli.session_matrix import load_sessions
+from apex_pipeline.demo import AnswerSheet
+from apex_pipeline.lake.care.garbage import Retention, find_garbage, remove_garbage
+from apex_pipeline.lake.care.verify import verify_lake
+from apex_pipeline.lake.handing_on.bundle import choose_part, make_bundle
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.settings import Settings
+from apex_pipeline.storage.opening import open_store
+from apex_pipeline.sync import sync
+from apex_pipeline_tests.e2e.conftest import ignore, settings_in
+from apex_pipeline_tests.sources.toy import PIT_STOPS, PitStops
+
+_TOY = SessionKey("spa", "R1")
+_RACE = SessionKey("harbor_street_circuit", "R1")
+_CSV = "car,lap,stop_s\n7,3,31.5\n13,4,28.25\n"
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> PitStops:
+    monkeypatch.setattr(sources, "_registered", [])
+    source = PitStops()
+    sources.register(source)
+    return source
+
+
+@pytest.fixture(scope="module")
+def synced(weekend: tuple[Path, AnswerSheet], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("two_sources")
+    source = folder / "source"
+    for file in weekend[0].rglob("*R1*lap*"):
+        if "harbor" in str(file).lower():
+            copy = source / file.relative_to(weekend[0])
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
+    _write_stops(source, _CSV)
+    settings = settings_in(folder, source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "_registered", [PitStops()])
+        outcome = sync(settings, ignore)
+    assert (outcome.exit_code, sorted(outcome.derived)) == (0, [_RACE, _TOY])
+    return settings
+
+
+@pytest.fixture
+def settings(synced: Settings, tmp_path: Path) -> Settings:
+    """Return the settings of a lake of two sources that a test may change."""
+    shutil.copytree(synced.source_dir.parent, tmp_path / "copy")
+    return settings_in(tmp_path / "copy", tmp_path / "copy" / "source")
+
+
+def _write_stops(source: Path, content: str) -> None:
+    file = source / "spa" / "R1" / "pit_stops.csv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content, encoding="utf-8")
+
+
+def test_its_table_is_published_and_read_like_any_other(settings: Settings) -> None:
+    catalog = open_catalog(settings=settings)
+    stops = catalog.table("pit_stops", *_TOY)
+    assert stops[["car_number", "lap_number", "stop_s"]].to_numpy().tolist() == [["7", 3, 31.5], ["13", 4, 28.25]]
+    assert len(pd.read_parquet(settings.lake_dir / "tables" / "pit_stops")) == 2
+
+
+def test_every_file_says_which_source_reads_it(settings: Settings) -> None:
+    files = open_catalog(settings=settings).files()
+    assert dict(zip(files["kind"], files["source"], strict=True)) == {
+        "lap_start": "gr_cup",
+        "lap_end": "gr_cup",
+        "lap_time": "gr_cup",
+        "pit_stops": "pit_stops",
+    }
+
+
+def test_a_session_has_the_tables_of_its_source_and_no_others(settings: Settings) -> None:
+    snapshot = open_catalog(settings=settings).snapshot
+    toy_record, race_record = snapshot.session(_TOY), snapshot.session(_RACE)
+    assert toy_record is not None
+    assert race_record is not None
+    assert set(toy_record.tables) == {PIT_STOPS.name}
+    assert "laps" in race_record.tables
+    assert PIT_STOPS.name not in race_record.tables
+
+
+def test_a_second_sync_does_nothing(synced: Settings) -> None:
+    assert sync(synced, ignore).is_unchanged
+
+
+def test_a_changed_file_derives_its_session_only(settings: Settings) -> None:
+    _write_stops(settings.source_dir, _CSV + "13,9,30\n")
+    assert sync(settings, ignore).derived == [_TOY]
+    assert len(open_catalog(settings=settings).table("pit_stops", *_TOY)) == 3
+
+
+def test_raising_the_version_of_a_source_derives_its_sessions_only(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PitStops, "derivation_version", "2")
+    assert sync(settings, ignore).derived == [_TOY]
+    assert sync(settings, ignore).is_unchanged
+
+
+def test_a_file_of_its_kind_that_cannot_be_read_leaves_the_other_sources_alone(settings: Settings) -> None:
+    _write_stops(settings.source_dir, "car,lap,stop_s\n7,third,31.5\n")
+    outcome = sync(settings, ignore)
+    assert [(failure.stage, failure.session) for failure in outcome.failures] == [("derive", str(_TOY))]
+    assert len(open_catalog(settings=settings).table("pit_stops", *_TOY)) == 2
+
+
+def test_it_is_verified(settings: Settings) -> None:
+    store = open_store(settings, for_writing=False)
+    report = verify_lake(store, is_deep=True)
+    assert report.wrong == ()
+    assert any(finding.kind == "table" and "pit_stops" in finding.key for finding in report.findings)
+    assert all(row.is_good for row in load_sessions(open_catalog(settings=settings), report.findings))
+
+
+def test_what_it_no_longer_needs_is_removed(settings: Settings) -> None:
+    _write_stops(settings.source_dir, _CSV + "13,9,30\n")
+    sync(settings, ignore)
+    store = open_store(settings, for_writing=True)
+    later = datetime.now(UTC) + timedelta(days=365)
+    removed = remove_garbage(store, find_garbage(store, Retention(timedelta(0), timedelta(days=1)), later))
+    assert removed.bytes > 0
+    assert verify_lake(store, is_deep=True).wrong == ()
+    assert len(open_catalog(settings=settings).table("pit_stops", *_TOY)) == 3
+
+
+def test_a_bundle_of_its_session_is_a_lake(settings: Settings, tmp_path: Path) -> None:
+    store = open_store(settings, for_writing=False)
+    snapshot = open_catalog(settings=settings).snapshot
+    part = choose_part(snapshot, tracks=["spa"], tables=["pit_stops"], has_raw_files=True)
+    bundle = make_bundle(store, snapshot, part, tmp_path / "bundle")
+    assert [record.key for record in bundle.snapshot.sessions] == [_TOY]
+    assert len(open_catalog(tmp_path / "bundle").table("pit_stops", *_TOY)) == 2
