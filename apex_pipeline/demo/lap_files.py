@@ -1,6 +1,7 @@
-"""Contains the lap files: one row per finish-line trigger, as the cars' devices send it.
+"""Contains the lap files, one row per finish-line trigger; see simulation.py for the true crossings.
 
-That is what distorts the crossings of simulation.py (bounces, late stamps, lost counts), and the two byte formats.
+The module distorts the crossings as the cars' devices do (bounces, late stamps, lost counts) and writes the two byte
+formats.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,7 +36,7 @@ class LapFiles:
     """The lap files of a race.
 
     Attributes:
-        contents: The three files.
+        contents: The content of each file.
         faults: The faults of their triggers.
         rejects: Rows that cannot be parsed.
     """

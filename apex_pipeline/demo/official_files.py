@@ -1,6 +1,6 @@
-"""Contains the anonymised official timing files: classification and five kinds of files; lap times are simulation.py's.
+"""Contains the anonymised official timing files and the classification in them; see simulation.py for lap times.
 
-The files have semicolons, LF line endings and the extension ``.CSV``.
+All files use semicolons, LF line endings and the extension ``.CSV``.
 """
 
 from collections.abc import Iterable, Iterator
