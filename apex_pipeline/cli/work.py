@@ -14,7 +14,7 @@ from apex_pipeline.cli.output import console, progress_listener
 from apex_pipeline.cli.summary import print_summary
 from apex_pipeline.demo.options import WeekendOptions
 from apex_pipeline.demo.tracks import TRACKS
-from apex_pipeline.demo.weekend import answers_path, make_weekend
+from apex_pipeline.demo.weekend import ground_truth_path, make_weekend
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import Settings, load_settings
@@ -50,7 +50,7 @@ def demo_command(
     _refuse_foreign_lake(settings)
     make_weekend(folder, WeekendOptions(target_bytes=megabytes * 1_000_000))
     if not as_json:
-        console().print(f"A synthetic race weekend is in {folder}, what is wrong in it in {answers_path(folder)}.")
+        console().print(f"A synthetic race weekend is in {folder}, what is wrong in it in {ground_truth_path(folder)}.")
     raise typer.Exit(_sync(settings, as_json=as_json))
 
 

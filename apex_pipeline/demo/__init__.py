@@ -1,12 +1,23 @@
-"""A synthetic race weekend with planted faults, and the answers.
+"""A synthetic race weekend with injected faults, and its ground truth.
 
-The way of the data is the list of files: ``tracks`` and ``cars`` say who could race, ``faults`` what is planted,
-``world`` what truly happens; ``lap_files``, ``telemetry_files`` and ``official_files`` write it down as the real
-sources do, faults included; ``truth`` fills the answer sheet; ``weekend`` does it all in one call.
+In order of data flow: ``tracks`` and ``cars`` list who can race where, ``faults`` plans what goes wrong, ``simulation``
+drives the races; ``lap_files``, ``telemetry_files`` and ``official_files`` write them as the real sources do, faults
+included; ``ground_truth`` records what is true; ``weekend`` runs it all.
 """
 
-from apex_pipeline.demo.answers import AnswerSheet, FaultKind
+from apex_pipeline.demo.faults import FaultKind, InjectedFault, InjectedReject
+from apex_pipeline.demo.ground_truth import GroundTruth, LapTruth, SessionTruth
 from apex_pipeline.demo.options import WeekendOptions
-from apex_pipeline.demo.weekend import answers_path, make_weekend
+from apex_pipeline.demo.weekend import ground_truth_path, make_weekend
 
-__all__ = ["AnswerSheet", "FaultKind", "WeekendOptions", "answers_path", "make_weekend"]
+__all__ = [
+    "FaultKind",
+    "GroundTruth",
+    "InjectedFault",
+    "InjectedReject",
+    "LapTruth",
+    "SessionTruth",
+    "WeekendOptions",
+    "ground_truth_path",
+    "make_weekend",
+]

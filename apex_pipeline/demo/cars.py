@@ -1,21 +1,21 @@
-"""Who races: chassis, what the unit calls the car, and its true start number.
+"""Contains the entry lists: chassis, the number stored in the car's device, and the true car number.
 
-Here belong the entry lists. Six cars per track and one guest each are there for a fault; the rest are ordinary.
+Six cars per track and one guest each carry a fault; the others are ordinary.
 """
 
 from dataclasses import dataclass
 
-from apex_pipeline.demo.tracks import HARBOR, Track
+from apex_pipeline.demo.tracks import HARBOR, DemoTrack
 
 
 @dataclass(frozen=True)
-class Car:
-    """An entry.
+class DemoCar:
+    """A car on the entry list.
 
     Attributes:
         chassis: Three digits, unique within a track.
-        suffix: What the car's unit takes for its number.
-        number: True official number, text.
+        suffix: Car number stored in the car's device.
+        number: True official number, as text.
     """
 
     chassis: str
@@ -29,37 +29,34 @@ class Car:
 
     @property
     def printed_number(self) -> str:
-        """The number as anonymised official files print it: ``03`` has become ``3``."""
+        """The number as the anonymised official files print it: ``03`` becomes ``3``."""
         return str(int(self.number))
 
 
 _HARBOR_CARS = (
-    Car("022", "13", "13"),
-    Car("002", "000", "2"),
-    Car("060", "2", "111"),
-    Car("013", "80", "80"),
-    Car("036", "98", "98"),
-    Car("025", "47", "47"),
+    DemoCar("022", "13", "13"),
+    DemoCar("002", "000", "2"),
+    DemoCar("060", "2", "111"),
+    DemoCar("013", "80", "80"),
+    DemoCar("036", "98", "98"),
+    DemoCar("025", "47", "47"),
 )
 _MESA_CARS = (
-    Car("018", "46", "46"),
-    Car("037", "03", "03"),
-    Car("040", "3", "3"),
-    Car("006", "7", "7"),
-    Car("030", "72", "72"),
-    Car("033", "21", "21"),  # as text between 03 and 3: the two blocks printed 3 do not follow each other
+    DemoCar("018", "46", "46"),
+    DemoCar("037", "03", "03"),
+    DemoCar("040", "3", "3"),
+    DemoCar("006", "7", "7"),
+    DemoCar("030", "72", "72"),
+    DemoCar("033", "21", "21"),  # sorts between 03 and 3 as text, so the two blocks printed 3 are not adjacent
 )
-# Present at the track, seen by the triggers, absent from the race.
-SPECTATOR = Car("028", "89", "89")
-# In one race only; half of its crossings are another car's.
-UNDECIDED = Car("004", "78", "58")
+# At the track and seen by the triggers, but not in the race.
+SPECTATOR = DemoCar("028", "89", "89")
+# In one race only; half of its crossings match another car.
+UNDECIDED = DemoCar("004", "78", "58")
 
 
-def entry_list(track: Track, count: int, *, plant_faults: bool) -> tuple[Car, ...]:
-    """Return the cars of a track, best first; without faults every suffix is the car's true number."""
-    special = (_HARBOR_CARS if track is HARBOR else _MESA_CARS) if plant_faults else ()
-    ordinary = (Car(f"{120 + place}", f"{200 + place}", f"{200 + place}") for place in range(count - len(special)))
+def entry_list(track: DemoTrack, count: int, *, inject_faults: bool) -> tuple[DemoCar, ...]:
+    """Return the cars of a track, fastest first; without faults every suffix is the true car number."""
+    special = (_HARBOR_CARS if track is HARBOR else _MESA_CARS) if inject_faults else ()
+    ordinary = (DemoCar(f"{120 + place}", f"{200 + place}", f"{200 + place}") for place in range(count - len(special)))
     return (*special, *ordinary)
-
-
-__all__ = ["SPECTATOR", "UNDECIDED", "Car", "entry_list"]

@@ -1,7 +1,6 @@
-"""The official timing files: what the timekeepers printed, anonymised.
+"""Contains the anonymised official timing files and the classification in them; see simulation.py for lap times.
 
-Semicolons, LF, ``.CSV``. Here belong classification and the five kinds of files. Not here: lap times, which are the
-world's own.
+All files use semicolons, LF line endings and the extension ``.CSV``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,11 +9,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from apex_pipeline.demo.text import MINUTE_MS, minutes, mixed, seconds
+from apex_pipeline.demo.faults import FaultKind, InjectedFault
+from apex_pipeline.demo.formatting import MINUTE_MS, minutes, mixed, seconds
+from apex_pipeline.demo.simulation import CarRace, DrivenLap, Race
 from apex_pipeline.demo.tracks import FileName
-from apex_pipeline.demo.world import CarRace, DrivenLap, Race
 
-PENALTY_MS = 10_000
+_PENALTY_MS = 10_000
 _VEHICLE = "Toyota GR86"
 _RESULTS = (
     "POSITION;NUMBER;STATUS;LAPS;TOTAL_TIME;GAP_FIRST;GAP_PREVIOUS;FL_LAPNUM;FL_TIME;FL_KPH;CLASS;GROUP;DIVISION;"
@@ -25,7 +25,7 @@ _EMPTY_RESULT_COLUMNS = 14  # from TIRES on
 _BY_CLASS = (
     "CLASS_TYPE;POS;PIC;NUMBER;VEHICLE;LAPS;ELAPSED;GAP_FIRST;GAP_PREVIOUS;BEST_LAP_NUM;BEST_LAP_TIME;BEST_LAP_KPH"
 )
-# The leading blanks are real: 14 names of every sections file have one.
+# The leading blanks are real: 14 column names of every sections file have one.
 _SECTIONS = (
     "NUMBER; DRIVER_NUMBER; LAP_NUMBER; LAP_TIME; LAP_IMPROVEMENT; CROSSING_FINISH_LINE_IN_PIT; S1; S1_IMPROVEMENT; S2;"
     " S2_IMPROVEMENT; S3; S3_IMPROVEMENT; KPH; ELAPSED; HOUR;S1_LARGE;S2_LARGE;S3_LARGE;TOP_SPEED;PIT_TIME;CLASS;GROUP;"
@@ -35,12 +35,12 @@ _SECTIONS = (
 _WEATHER = "TIME_UTC_SECONDS;TIME_UTC_STR;AIR_TEMP;TRACK_TEMP;HUMIDITY;PRESSURE;WIND_SPEED;WIND_DIRECTION;RAIN"
 _BEST_LAPS_SHOWN = 10
 _WEATHER_EVERY_S = 62
-_HALF_SECTOR_SHARE = 0.6  # of a sector lies before its intermediate point
+_HALF_SECTOR_SHARE = 0.6  # share of a sector before its intermediate point
 
 
 @dataclass(frozen=True)
-class _Standing:
-    """One car's line in a classification; ``place`` counts cars that did not start too."""
+class _Classification:
+    """One car's line in the results; ``place`` includes cars that did not start."""
 
     place: int
     entry: CarRace
@@ -70,64 +70,64 @@ def _csv(header: str, rows: Iterable[list[str]]) -> bytes:
     return "".join(line + "\n" for line in (header, *(";".join(row) for row in rows))).encode()
 
 
-def _classify(race: Race, penalised: str | None) -> list[_Standing]:
-    """Return the classification: more laps first, then less time; cars that did not start come last."""
-    standings = [
-        _Standing(0, entry, _elapsed(entry) + (PENALTY_MS if entry.car.chassis == penalised else 0))
+def _classify(race: Race, penalised: str | None) -> list[_Classification]:
+    """Return the classification: most laps first, then the shortest time; cars that did not start come last."""
+    results = [
+        _Classification(0, entry, _elapsed(entry) + (_PENALTY_MS if entry.car.chassis == penalised else 0))
         for entry in race.entries
     ]
-    standings.sort(key=lambda standing: (-standing.laps, standing.total_ms))
-    return [replace(standing, place=place) for place, standing in enumerate(standings, start=1)]
+    results.sort(key=lambda line: (-line.laps, line.total_ms))
+    return [replace(line, place=place) for place, line in enumerate(results, start=1)]
 
 
 def _elapsed(entry: CarRace) -> int:
     return sum(lap.official_ms for lap in entry.race_laps)
 
 
-def _results(race: Race, standings: list[_Standing]) -> Iterator[list[str]]:
-    for standing, first, previous in _gaps(standings, leader="-", one_lap="1 Lap"):
-        has_started = standing.laps > 0
+def _results(race: Race, results: list[_Classification]) -> Iterator[list[str]]:
+    for line, first, previous in _gaps(results, leader="-", one_lap="1 Lap"):
+        has_started = line.laps > 0
         yield [
-            str(standing.place),
-            standing.entry.car.printed_number,
+            str(line.place),
+            line.entry.car.printed_number,
             "Classified" if has_started else "Not started",
-            str(standing.laps),
-            minutes(standing.total_ms) if has_started else "",
+            str(line.laps),
+            minutes(line.total_ms) if has_started else "",
             first,
             previous,
-            *_fastest(race, standing.entry),
+            *_fastest(race, line.entry),
             *("Am", "", "GR Cup", _VEHICLE),
             *[""] * _EMPTY_RESULT_COLUMNS,
         ]
 
 
-def _by_class(race: Race, standings: list[_Standing]) -> Iterator[list[str]]:
-    for standing, first, previous in _gaps(standings, leader="", one_lap="1 Laps"):
-        place = str(standing.place)
-        elapsed = minutes(standing.total_ms) if standing.laps else ""
+def _by_class(race: Race, results: list[_Classification]) -> Iterator[list[str]]:
+    for line, first, previous in _gaps(results, leader="", one_lap="1 Laps"):
+        place = str(line.place)
+        elapsed = minutes(line.total_ms) if line.laps else ""
         yield [
-            *("Am", place, place, standing.entry.car.printed_number, _VEHICLE),
-            *(str(standing.laps), elapsed, first, previous),
-            *_fastest(race, standing.entry),
+            *("Am", place, place, line.entry.car.printed_number, _VEHICLE),
+            *(str(line.laps), elapsed, first, previous),
+            *_fastest(race, line.entry),
         ]
 
 
-def _gaps(standings: list[_Standing], leader: str, one_lap: str) -> Iterable[tuple[_Standing, str, str]]:
-    """Yield every standing with its gaps to the first and to the previous car."""
-    for place, standing in enumerate(standings):
+def _gaps(results: list[_Classification], leader: str, one_lap: str) -> Iterable[tuple[_Classification, str, str]]:
+    """Yield every car's line with its gaps to the first and to the previous car."""
+    for place, line in enumerate(results):
         if place == 0:
-            yield standing, leader, leader
-        elif standing.laps == 0:
-            yield standing, "", ""
+            yield line, leader, leader
+        elif line.laps == 0:
+            yield line, "", ""
         else:
             yield (
-                standing,
-                _gap(standings[0], standing, one_lap),
-                _gap(standings[place - 1], standing, one_lap),
+                line,
+                _gap(results[0], line, one_lap),
+                _gap(results[place - 1], line, one_lap),
             )
 
 
-def _gap(ahead: _Standing, behind: _Standing, one_lap: str) -> str:
+def _gap(ahead: _Classification, behind: _Classification, one_lap: str) -> str:
     laps = ahead.laps - behind.laps
     if laps:
         return one_lap if laps == 1 else f"{laps} Laps"
@@ -149,7 +149,7 @@ def _kph(race: Race, lap: DrivenLap) -> str:
 
 
 def _sections(race: Race) -> Iterator[list[str]]:
-    """Return a row per car and lap, cars sorted by their true number as text: 03 and 3 are two blocks of ``3``."""
+    """Yield a row per car and lap, cars sorted by their true number as text: 03 and 3 become two blocks of ``3``."""
     _, race_best = race.best()
     for entry in sorted(race.entries, key=lambda entry: entry.car.number):
         elapsed_ms, car_best_ms = 0, min((lap.official_ms for lap in entry.race_laps), default=0)
@@ -167,7 +167,7 @@ def _section_row(race: Race, entry: CarRace, lap: DrivenLap, elapsed_ms: int, ra
         *(text for sector in sectors for text in (mixed(sector), "0")),
         *(_kph(race, lap), minutes(elapsed_ms), hour),
         *(minutes(sector) for sector in sectors),
-        # The trap is the fastest point: 1.42 of the average, about what both tracks have.
+        # The speed trap is at the fastest point: about 1.42 times the average speed on both tracks.
         f"{race.track.length_m / lap.official_ms * 3600 * 1.42:.1f}",
         f"0:{lap.pit_ms // 60_000:02}:{lap.pit_ms % 60_000 / 1000:06.3f}" if lap.pit_ms else "",
         *("Am", "", "Toyota Gazoo Racing", lap.flag),
@@ -187,7 +187,7 @@ def _points(sectors: tuple[int, int, int]) -> Iterable[str]:
 
 
 def _weather(race: Race, seed: int) -> Iterator[list[str]]:
-    """Return a reading a minute from the green flag to the chequered one."""
+    """Yield about a reading per minute from the green flag to the chequered flag."""
     rng = np.random.default_rng([seed, race.track.index, race.number, 3])
     for instant in range(race.green_ms // 1000 + 20, race.flag_ms // 1000, _WEATHER_EVERY_S):
         utc = datetime.fromtimestamp(instant, UTC)
@@ -212,7 +212,7 @@ def _best_laps_header() -> str:
 
 
 def _best_laps(race: Race) -> Iterator[list[str]]:
-    """Return a row per started car with its ten best laps; missing ones are empty with lap number 0."""
+    """Yield a row per started car with its ten best laps; missing ones are empty with lap number 0."""
     for entry in sorted(race.entries, key=lambda entry: entry.car.number):
         if not entry.race_laps:
             continue
@@ -224,4 +224,24 @@ def _best_laps(race: Race) -> Iterator[list[str]]:
         yield [entry.car.printed_number, _VEHICLE, "Am", total, *cells, minutes(average_ms)]
 
 
-__all__ = ["PENALTY_MS", "official_files"]
+def official_faults(race: Race) -> Iterator[InjectedFault]:
+    """Yield racing incidents and faults that the official files show."""
+    plan = race.plan
+    if plan.yellow_lap:
+        detail = "The whole field drives this lap under full-course yellow."
+        yield race.fault(FaultKind.FULL_COURSE_YELLOW, "sections", detail, lap=plan.yellow_lap)
+    if plan.pit_lap:
+        detail = "The lap ends in the pits, the next one begins there."
+        yield race.fault(FaultKind.PIT_LAP, "sections", detail, *plan.pit_lap)
+    if plan.long_lap:
+        chassis, number = plan.long_lap
+        duration_ms = next(lap.official_ms for lap in race.entry(chassis).laps if lap.number == number)
+        detail = f"The lap really takes {minutes(duration_ms)}."
+        yield race.fault(FaultKind.LONG_LAP, "sections", detail, chassis, number)
+    if plan.penalised_chassis:
+        detail = f"Official results add {_PENALTY_MS / 1000:g} s to the provisional ones."
+        yield race.fault(FaultKind.PENALTY, "official_results", detail, plan.penalised_chassis)
+    if plan.is_official_clock_behind:
+        at_green, at_flag = race.official_clock_behind_s
+        detail = f"HOUR is {at_green:g} s behind true UTC at the green flag and {at_flag:g} s at the chequered one."
+        yield race.fault(FaultKind.OFFICIAL_CLOCK_BEHIND, "sections", detail)

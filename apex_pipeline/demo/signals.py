@@ -1,8 +1,8 @@
-"""A lap as the sensors see it: the track as a closed curve, and every channel along it.
+"""Contains the sensor signals of a lap: the track as a closed curve, and every channel along it.
 
 A track is a circle with a few waves. Corner speed follows from curvature, everything else from speed and curvature,
-so distance, position, speed and accelerations agree with each other. Every channel is a table over the share of the
-lap time that has passed, and every value it can take is formatted once: that makes writing gigabytes quick.
+so distance, position, speed and accelerations are consistent. Every channel is a table over the share of the lap time
+that has passed, and every value it can have is formatted once, which makes writing gigabytes fast.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from apex_pipeline.demo.tracks import TRACKS, Track
+from apex_pipeline.demo.tracks import TRACKS, DemoTrack
 
 Numbers = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -19,9 +19,9 @@ Places = npt.NDArray[np.int64]
 _POINTS = 4096  # a point every metre, 24 ms apart
 _GRAVITY = 9.81
 _METRES_PER_DEGREE = 111_320.0
-_CORNER_GRIP_G = 0.5  # before the lap is scaled to its lap time: it sets how much corners differ from straights
+_CORNER_GRIP_G = 0.5  # before scaling to the lap time: sets how much slower corners are than straights
 _TOP_SPEED_MS = 58.0
-_SMOOTHING_POINTS = 161  # cars brake and accelerate over some 150 m
+_SMOOTHING_POINTS = 161  # cars brake and accelerate over about 150 m
 _NOISE_G = 0.02
 _GEARS_UP_AT_KPH = (62.0, 95.0, 128.0, 162.0)
 _REDLINE_AT_KPH = np.array([70.0, 106.0, 142.0, 178.0, 222.0])
@@ -30,7 +30,7 @@ _REDLINE_RPM = 7_150.0
 
 @dataclass(frozen=True)
 class Scale:
-    """The values a channel can take: ``lowest``, and ``steps`` values above it, ``per_unit`` of them to the unit."""
+    """The values a channel can have, from ``lowest`` to ``highest`` in steps of 1 / ``per_unit``."""
 
     lowest: float
     highest: float
@@ -42,13 +42,13 @@ class Scale:
         return round((self.highest - self.lowest) * self.per_unit) + 1
 
     def texts(self) -> list[str]:
-        """Return every value as the files write it: whole numbers without point, others in their shortest form."""
+        """Return every value as in the files: whole numbers without a point, others in their shortest form."""
         first = round(self.lowest * self.per_unit)
         values = [(first + step) / self.per_unit for step in range(self.steps)]
         return [str(int(value)) if value.is_integer() else repr(value) for value in values]
 
     def places(self, values: Numbers) -> Places:
-        """Return the place of each value in :meth:`texts`; values beyond the ends become the ends."""
+        """Return the place of each value in :meth:`texts`; values out of range are clipped."""
         steps = np.rint((values - self.lowest) * self.per_unit)
         return steps.clip(0, self.steps - 1).astype(np.int64)
 
@@ -74,11 +74,11 @@ class Outline:
     """A nominal lap in equal steps of time; every array has shape (4096,).
 
     Attributes:
-        distance_m: From the line.
+        distance_m: Distance from the finish line.
         speed_ms: Metres per second.
         along_g: Forward acceleration.
         across_g: Sideways acceleration, positive to the left.
-        curvature: One per metre, positive to the left.
+        curvature: 1/m, positive to the left.
         latitude_deg: Position.
         longitude_deg: Position.
     """
@@ -92,7 +92,7 @@ class Outline:
     longitude_deg: Numbers
 
 
-def outline(track: Track) -> Outline:
+def outline(track: DemoTrack) -> Outline:
     """Return the nominal lap of a track, driven in its lap time."""
     x, y, curvature = _curve(track)
     step_m = track.length_m / _POINTS
@@ -121,8 +121,8 @@ def outline(track: Track) -> Outline:
     )
 
 
-def _curve(track: Track) -> tuple[Numbers, Numbers, Numbers]:
-    """Return x and y in metres and the curvature at equal steps of distance; the straightest point is the line."""
+def _curve(track: DemoTrack) -> tuple[Numbers, Numbers, Numbers]:
+    """Return x, y (metres) and curvature at equal steps of distance, starting at the straightest point."""
     angle = np.linspace(0, 2 * np.pi, _POINTS * 4 + 1)
     radius = 1 + sum(depth * np.cos(waves * angle + waves) for waves, depth in track.lobes)
     x, y = radius * np.cos(angle), radius * np.sin(angle)
@@ -150,16 +150,16 @@ def _smoothed(values: Numbers) -> Numbers:
 
 
 class Signals:
-    """Every channel of a track, ready to be written.
+    """Every channel of a track as text, ready to write.
 
     Attributes:
         channels: In file order, fast ones first.
-        texts: Every ``channel,value`` there is, channel after channel.
-        is_number: Per channel: it has a scale, so the next place up or down is another value. Shape (channels,).
-        last_place: Per channel: place of its last text. Shape (channels,).
+        texts: Every possible ``channel,value``, channel after channel.
+        is_number: Whether a channel has a scale, so that the next place is another value; shape (channels,).
+        last_place: Place of each channel's last text; shape (channels,).
     """
 
-    def __init__(self, track: Track) -> None:
+    def __init__(self, track: DemoTrack) -> None:
         self._outline = outline(track)
         self._lap_ms = track.lap_ms
         self.channels = (*track.fast_channels, *track.slow_channels)
@@ -176,16 +176,16 @@ class Signals:
         if channel in _SCALES:
             return _SCALES[channel].texts()
         position = self._outline.latitude_deg if channel == _POSITIONS[0] else self._outline.longitude_deg
-        # The real receivers send single precision, printed as double: 33.532588958740234.
+        # Real receivers send single precision, printed as double: 33.532588958740234.
         return [repr(float(value)) for value in position.astype(np.float32)]
 
     def places(self, share: Numbers, lap_ms: int, rng: np.random.Generator) -> Places:
-        """Return where in :attr:`texts` each reading is.
+        """Return the place of each reading in :attr:`texts`.
 
         Args:
             share: Share of the lap time that has passed at each frame, 0 to 1; shape (frames,).
-            lap_ms: The lap's time: a slow lap is driven at lower speed everywhere.
-            rng: Source of the sensors' noise.
+            lap_ms: The lap time; a slow lap is driven at lower speed everywhere.
+            rng: Generator for sensor noise.
 
         Returns:
             Shape (frames, channels).
@@ -200,7 +200,7 @@ class Signals:
 
 
 def _readings(lap: Outline, at: Places, pace: float, rng: np.random.Generator) -> dict[str, Numbers]:
-    """Return every scaled channel at some points of a lap."""
+    """Return every scaled channel at the given points of a lap."""
     kph = lap.speed_ms[at] * 3.6 * pace
     along_g = lap.along_g[at] * pace**2 + rng.normal(0, _NOISE_G, len(at))
     gear = 1 + np.searchsorted(_GEARS_UP_AT_KPH, kph)
@@ -210,11 +210,11 @@ def _readings(lap: Outline, at: Places, pace: float, rng: np.random.Generator) -
         "accx_can": along_g,
         "accy_can": lap.across_g[at] * pace**2 + rng.normal(0, _NOISE_G, len(at)),
         "aps": pedal,
-        "ath": pedal.clip(2.5),  # a throttle blade never shuts completely
+        "ath": pedal.clip(2.5),  # a throttle blade never closes completely
         "pbrake_f": brake,
         "pbrake_r": brake * 0.62,
         "gear": gear.astype(np.float64),
-        "Steering_Angle": -6_000 * lap.curvature[at],  # counterclockwise, which is left, is negative
+        "Steering_Angle": -6_000 * lap.curvature[at],  # counterclockwise (left) is negative
         "Laptrigger_lapdist_dls": lap.distance_m[at],
         "nmot": (_REDLINE_RPM * kph / _REDLINE_AT_KPH[gear - 1]).clip(1_800),
         "speed": kph,
@@ -223,8 +223,5 @@ def _readings(lap: Outline, at: Places, pace: float, rng: np.random.Generator) -
 
 @lru_cache(maxsize=len(TRACKS))
 def signals_of(slug: str) -> Signals:
-    """Return the channels of a track, made once per process (about 60,000 texts)."""
+    """Return the channels of a track, built once per process (about 60,000 texts)."""
     return Signals(next(track for track in TRACKS if track.slug == slug))
-
-
-__all__ = ["Outline", "Scale", "Signals", "outline", "signals_of"]

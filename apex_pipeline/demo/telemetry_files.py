@@ -1,8 +1,7 @@
-"""The telemetry file: one row per reading, streamed block by block.
+"""Contains the telemetry file: one row per reading, written block by block; see signals.py for the values.
 
-A block is one car's lap, newest frame first as in the real files: 3 MB at the full rate, whatever the size of the
-file. Rows are put together from texts made once per value and once per frame. Here belong the rows and what distorts
-them: repeats, frozen clocks, lost counts, radio holes, unusable rows. Not here: the values (``signals.py``).
+A block is one lap of one car, newest frame first as in the real files: 3 MB at the full rate, whatever the size of the
+file. Each row is joined from texts that are formatted once per value and once per frame.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,45 +11,47 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from apex_pipeline.demo.answers import PlantedReject
-from apex_pipeline.demo.lap_files import radio_late_ms
+from apex_pipeline.demo.faults import FaultKind, InjectedFault, InjectedReject
+from apex_pipeline.demo.formatting import utc_texts
+from apex_pipeline.demo.lap_files import radio_holes_ms
 from apex_pipeline.demo.options import SLOW_RATE_HZ
-from apex_pipeline.demo.signals import Places, Signals, signals_of
-from apex_pipeline.demo.text import utc_texts
-from apex_pipeline.demo.world import CarRace, DrivenLap, Race
+from apex_pipeline.demo.signals import Places, signals_of
+from apex_pipeline.demo.simulation import CarRace, DrivenLap, Race
 
-HEADER = (
+_HEADER = (
     "expire_at,lap,meta_event,meta_session,meta_source,meta_time,original_vehicle_id,outing,telemetry_name,"
     "telemetry_value,timestamp,vehicle_id,vehicle_number"
 )
-REPEATED_SHARE = 0.01  # of rows, for exact and for conflicting duplicates each: real files have 0.7 to 4.7 % of both
-HOLE_BEFORE_MS, HOLE_AFTER_MS = 4_000, 2_000  # around true crossing and late stamp
-_MESSAGE_MS = 220  # readings of this long share a message, hence a receive time
+_REPEATED_SHARE = 0.01  # of rows, for exact and for conflicting duplicates each: real files have 0.7 to 4.7 % of both
+_MESSAGE_MS = 220  # readings of this period share a message, hence a receive time
 _LATENCY_MS = 950
 _SHORT_ROW_COLUMNS = 4
 _BAD_VALUE = "#ERR"
 
 
-@dataclass
-class TelemetryCounts:
-    """What was written into a telemetry file.
+@dataclass(frozen=True)
+class TelemetryTruth:
+    """Row counts of a telemetry file.
 
     Attributes:
-        rows: Data rows, everything included.
-        exact_duplicates: Rows equal to an earlier row.
-        conflicts: Rows that contradict an earlier row; frozen clocks not counted.
-        rejects: Rows no reader can use.
+        file: Path relative to the weekend's folder.
+        rows: Data rows without the header, including rows that cannot be parsed.
+        exact_duplicate_rows: Rows equal in every column to an earlier row.
+        conflicting_rows: Rows with car, car time and channel of an earlier row but another value. Cars with a frozen
+            clock are not counted: all their rows share one car time.
+        rejected_rows: Rows that cannot be parsed; each is among the ground truth's rejects.
     """
 
-    rows: int = 0
-    exact_duplicates: int = 0
-    conflicts: int = 0
-    rejects: tuple[PlantedReject, ...] = ()
+    file: str
+    rows: int
+    exact_duplicate_rows: int
+    conflicting_rows: int
+    rejected_rows: int
 
 
 @dataclass(frozen=True)
-class _Stretch:
-    """The part of a lap, nearly always all of it, that the unit calls by one number."""
+class _TimeSpan:
+    """The part of a lap, nearly always all of it, in which the device's lap count is the same."""
 
     lap: DrivenLap
     unit_lap: int
@@ -59,7 +60,7 @@ class _Stretch:
 
 
 @dataclass(frozen=True)
-class _Frames:
+class _FrameTimes:
     """The frames of one block, oldest first; every array has shape (frames,)."""
 
     true_ms: npt.NDArray[np.int64]
@@ -68,120 +69,156 @@ class _Frames:
     is_slow: npt.NDArray[np.bool_]
 
 
-def write_telemetry(
-    path: Path, race: Race, rate_hz: float, seed: int, progress: Callable[[int], None] | None = None
-) -> TelemetryCounts:
-    """Write a race's telemetry file.
+class TelemetryWriter:
+    """Writes the telemetry file of one race, and counts and lists what it injects.
 
-    Args:
-        path: The file to make; its folder exists.
-        race: The race.
-        rate_hz: Rate of the fast channels; the slow ones follow at 4.6 Hz or less.
-        seed: Seed of noise and repeats.
-        progress: Told about bytes as they are written.
-
-    Returns:
-        What is in the file; the rejects name it by its path within the weekend.
+    Attributes:
+        rejects: Rows written that cannot be parsed.
     """
-    counts = TelemetryCounts()
-    with path.open("wb") as file:
-        for block in _blocks(race, rate_hz, seed, counts):
-            written = file.write(block.encode("ascii"))
-            if progress:
-                progress(written)
-    return counts
+
+    def __init__(self, race: Race, rate_hz: float, seed: int) -> None:
+        """Prepare to write.
+
+        Args:
+            race: The race.
+            rate_hz: Rate of the fast channels; the slow ones follow at 4.6 Hz or less.
+            seed: Seed of noise and repeats.
+        """
+        self._race = race
+        self._rate_hz = rate_hz
+        self._rng = np.random.default_rng([seed, race.track.index, race.number, 2])
+        self._signals = signals_of(race.track.slug)
+        self._rows = self._exact_duplicates = self._conflicts = 0
+        self.rejects: list[InjectedReject] = []
+
+    @property
+    def truth(self) -> TelemetryTruth:
+        """Row counts of the file."""
+        return TelemetryTruth(
+            file=self._race.track.path("telemetry", self._race.number),
+            rows=self._rows,
+            exact_duplicate_rows=self._exact_duplicates,
+            conflicting_rows=self._conflicts,
+            rejected_rows=len(self.rejects),
+        )
+
+    def faults(self) -> Iterator[InjectedFault]:
+        """Yield the faults of the written rows."""
+        race = self._race
+        if race.plan.has_repeated_rows:
+            conflicts = f"{self._conflicts} rows have car, car time and channel of an earlier row but another value."
+            exact = f"{self._exact_duplicates} rows equal an earlier row."
+            yield race.fault(FaultKind.NEWEST_FIRST_ROWS, "telemetry", "By car and lap, newest row first.")
+            yield race.fault(FaultKind.EXACT_DUPLICATES, "telemetry", exact)
+            yield race.fault(FaultKind.CONFLICTING_DUPLICATES, "telemetry", conflicts)
+        if race.plan.has_unparsable_value:
+            detail = f"Line {self.rejects[0].line} has a value that is no number."
+            yield race.fault(FaultKind.UNPARSABLE_VALUE, "telemetry", detail)
+
+    def write(self, path: Path, progress: Callable[[int], None]) -> None:
+        """Write the file into an existing folder; ``progress`` is called with the bytes of each block."""
+        with path.open("wb") as file:
+            for block in self._blocks():
+                progress(file.write(block.encode("ascii")))
+
+    def _blocks(self) -> Iterator[str]:
+        yield _HEADER + self._race.track.eol
+        for entry in sorted(self._race.entries, key=lambda entry: entry.car.vehicle_id):
+            # Cars in text order, laps by the device's count, so that 32768 comes last, newest first within a count.
+            spans = [span for lap in entry.laps for span in _time_spans(lap)]
+            for span in sorted(spans, key=lambda span: (span.unit_lap, -span.start_ms)):
+                frames = self._frames(entry, span)
+                if len(frames.true_ms):
+                    yield self._block(entry, span, frames)
+                    yield self._unusable_row(entry, span.unit_lap, frames)
+
+    def _frames(self, entry: CarRace, span: _TimeSpan) -> _FrameTimes:
+        period_ms = 1000 / self._rate_hz
+        first_frame_ms = entry.laps[0].start_ms
+        first, last = (int(np.ceil((edge - first_frame_ms) / period_ms)) for edge in (span.start_ms, span.end_ms))
+        number = np.arange(first, last)
+        true_ms = first_frame_ms + np.rint(number * period_ms).astype(np.int64)
+        is_received = true_ms <= self._race.export_end_ms
+        for hole_start_ms, hole_end_ms in radio_holes_ms(self._race, entry):
+            is_received &= (true_ms <= hole_start_ms) | (true_ms >= hole_end_ms)
+        number, true_ms = number[is_received], true_ms[is_received]
+        if entry.frozen_at_ms is None:
+            car_ms = true_ms - entry.clock_offset_ms
+            received_ms = self._received_ms(true_ms)
+        else:
+            # Only the receive time distinguishes these frames, so each is sent as a separate message.
+            car_ms = np.full(len(true_ms), entry.frozen_at_ms)
+            received_ms = true_ms + _LATENCY_MS
+        slow_every = max(1, round(self._rate_hz / SLOW_RATE_HZ))
+        return _FrameTimes(true_ms, car_ms, received_ms, number % slow_every == 0)
+
+    def _received_ms(self, true_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return when each frame's message arrives; every message has one delay, drawn for its first frame."""
+        message = true_ms // _MESSAGE_MS
+        delay_ms = _LATENCY_MS + self._rng.integers(0, 150, len(message))
+        _, first_of, message_of = np.unique(message, return_index=True, return_inverse=True)
+        return (message + 1) * _MESSAGE_MS + delay_ms[first_of][message_of]
+
+    def _block(self, entry: CarRace, span: _TimeSpan, frames: _FrameTimes) -> str:
+        """Return the rows of one time span, newest first."""
+        signals = self._signals
+        duration_ms = span.lap.end_ms - span.lap.start_ms
+        places = signals.places((frames.true_ms - span.lap.start_ms) / duration_ms, duration_ms, self._rng)
+        is_sent = np.ones(places.shape, dtype=bool)
+        is_sent[~frames.is_slow, len(self._race.track.fast_channels) :] = False
+        frame, channel = np.nonzero(is_sent[::-1])
+        frame = len(places) - 1 - frame
+        place = places[frame, channel]
+        if self._race.plan.has_repeated_rows:
+            frame, place = self._with_repeats(frame, channel, place, is_frozen=entry.frozen_at_ms is not None)
+        self._rows += len(frame)
+        befores, afters = _row_texts(self._race, entry, span.unit_lap, frames)
+        rows = zip(frame.tolist(), place.tolist(), strict=True)
+        return "".join([f"{befores[at]}{signals.texts[value]}{afters[at]}" for at, value in rows])
+
+    def _with_repeats(self, frame: Places, channel: Places, place: Places, *, is_frozen: bool) -> tuple[Places, Places]:
+        """Return frame and place of every row with some rows repeated, half of the repeats one step off in value."""
+        draw = self._rng.random(len(place))
+        is_exact = draw < _REPEATED_SHARE
+        is_conflict = ~is_exact & (draw < 2 * _REPEATED_SHARE) & self._signals.is_number[channel]
+        other = np.where(place < self._signals.last_place[channel], place + 1, place - 1)
+        times = 1 + is_exact + is_conflict
+        is_copy = np.ones(int(times.sum()), dtype=bool)
+        is_copy[np.cumsum(times) - times] = False
+        values = np.where(is_copy & np.repeat(is_conflict, times), np.repeat(other, times), np.repeat(place, times))
+        self._exact_duplicates += int(is_exact.sum())
+        self._conflicts += 0 if is_frozen else int(is_conflict.sum())
+        return np.repeat(frame, times), values
+
+    def _unusable_row(self, entry: CarRace, unit_lap: int, frames: _FrameTimes) -> str:
+        """Return the planned row that cannot be parsed, once, after the first block; otherwise nothing."""
+        race = self._race
+        is_short = race.plan.short_row_in == "telemetry"
+        if self.rejects or not (is_short or race.plan.has_unparsable_value):
+            return ""
+        befores, afters = _row_texts(race, entry, unit_lap, frames)
+        if is_short:
+            row, reason = ",".join(befores[0].split(",")[:_SHORT_ROW_COLUMNS]) + race.track.eol, "too_few_columns"
+        else:
+            row, reason = f"{befores[0]}speed,{_BAD_VALUE}{afters[0]}", "bad_number"
+        self._rows += 1
+        line = self._rows + 1  # the header is line 1
+        self.rejects.append(InjectedReject(race.track.path("telemetry", race.number), line, reason))
+        return row
 
 
-def _blocks(race: Race, rate_hz: float, seed: int, counts: TelemetryCounts) -> Iterator[str]:
-    rng = np.random.default_rng([seed, race.track.index, race.number, 2])
-    signals = signals_of(race.track.slug)
-    yield HEADER + race.track.eol
-    for entry in sorted(race.entries, key=lambda entry: entry.car.vehicle_id):
-        # Cars in text order, laps by the unit's count, so that 32768 comes last, newest first within a count.
-        stretches = [stretch for lap in entry.laps for stretch in _stretches(lap)]
-        for stretch in sorted(stretches, key=lambda stretch: (stretch.unit_lap, -stretch.start_ms)):
-            frames = _frames(race, entry, stretch, rate_hz, rng)
-            if len(frames.true_ms):
-                yield _block(race, entry, stretch, frames, signals, counts, rng)
-                if not counts.rejects:
-                    yield from _unusable_row(race, entry, stretch.unit_lap, frames, counts)
-
-
-def _stretches(lap: DrivenLap) -> list[_Stretch]:
-    """Return a lap as its unit counts it: in two where it counted a crossing that was none."""
+def _time_spans(lap: DrivenLap) -> list[_TimeSpan]:
+    """Return a lap as the device counts it: in two parts where it counted a spurious crossing."""
     if lap.spurious_ms is None:
-        return [_Stretch(lap, lap.unit_lap, lap.start_ms, lap.end_ms)]
+        return [_TimeSpan(lap, lap.unit_lap, lap.start_ms, lap.end_ms)]
     return [
-        _Stretch(lap, lap.first_unit_lap, lap.start_ms, lap.spurious_ms),
-        _Stretch(lap, lap.unit_lap, lap.spurious_ms, lap.end_ms),
+        _TimeSpan(lap, lap.first_unit_lap, lap.start_ms, lap.spurious_ms),
+        _TimeSpan(lap, lap.unit_lap, lap.spurious_ms, lap.end_ms),
     ]
 
 
-def _frames(race: Race, entry: CarRace, stretch: _Stretch, rate_hz: float, rng: np.random.Generator) -> _Frames:
-    period_ms = 1000 / rate_hz
-    begin_ms = entry.laps[0].start_ms
-    first, last = (int(np.ceil((edge - begin_ms) / period_ms)) for edge in (stretch.start_ms, stretch.end_ms))
-    number = np.arange(first, last)
-    true_ms = begin_ms + np.rint(number * period_ms).astype(np.int64)
-    heard = (true_ms <= race.export_end_ms) & ~_in_hole(race, entry, true_ms)
-    number, true_ms = number[heard], true_ms[heard]
-    slow_every = max(1, round(rate_hz / SLOW_RATE_HZ))
-    if entry.frozen_at_ms is None:
-        car_ms = true_ms - entry.clock_offset_ms
-        message = true_ms // _MESSAGE_MS
-        delay_ms = _LATENCY_MS + rng.integers(0, 150, len(message))
-        # One delay per message, the one of its first frame.
-        _, first_of, message_of = np.unique(message, return_index=True, return_inverse=True)
-        received_ms = (message + 1) * _MESSAGE_MS + delay_ms[first_of][message_of]
-    else:
-        # Only the receive time tells these frames apart, so each is a message of its own.
-        car_ms = np.full(len(true_ms), entry.frozen_at_ms)
-        received_ms = true_ms + _LATENCY_MS
-    return _Frames(true_ms, car_ms, received_ms, number % slow_every == 0)
-
-
-def _in_hole(race: Race, entry: CarRace, true_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return which frames fall into a radio hole that made a trigger late."""
-    is_lost = np.zeros(len(true_ms), dtype=bool)
-    late_ms = radio_late_ms(race, entry)
-    for lap in entry.laps:
-        if lap.number in late_ms:
-            stamp_ms = lap.end_ms + late_ms[lap.number]
-            is_lost |= (true_ms > lap.end_ms - HOLE_BEFORE_MS) & (true_ms < stamp_ms + HOLE_AFTER_MS)
-    return is_lost
-
-
-def _block(
-    race: Race,
-    entry: CarRace,
-    stretch: _Stretch,
-    frames: _Frames,
-    signals: Signals,
-    counts: TelemetryCounts,
-    rng: np.random.Generator,
-) -> str:
-    """Return the rows of one car's stretch."""
-    duration_ms = stretch.lap.end_ms - stretch.lap.start_ms
-    places = signals.places((frames.true_ms - stretch.lap.start_ms) / duration_ms, duration_ms, rng)
-    is_sent = np.ones(places.shape, dtype=bool)
-    is_sent[~frames.is_slow, len(race.track.fast_channels) :] = False
-    frame, channel = np.nonzero(is_sent[::-1])
-    frame = len(places) - 1 - frame
-    place = places[frame, channel]
-    if race.plan.has_repeated_rows:
-        frame, place = _with_repeats(
-            frame, channel, place, signals, counts, is_frozen=entry.frozen_at_ms is not None, rng=rng
-        )
-    befores, afters = _around(race, entry, stretch.unit_lap, frames)
-    counts.rows += len(frame)
-    texts = signals.texts
-    return "".join(
-        [f"{befores[at]}{texts[value]}{afters[at]}" for at, value in zip(frame.tolist(), place.tolist(), strict=True)]
-    )
-
-
-def _around(race: Race, entry: CarRace, unit_lap: int, frames: _Frames) -> tuple[list[str], list[str]]:
-    """Return what stands before and after ``channel,value`` in the rows of each frame."""
+def _row_texts(race: Race, entry: CarRace, unit_lap: int, frames: _FrameTimes) -> tuple[list[str], list[str]]:
+    """Return the text before and after ``channel,value`` in the rows of each frame."""
     car = entry.car
     before = f",{unit_lap},{race.track.event_code},{race.session},kafka:gr-raw,"
     between = f",{car.vehicle_id},0,"
@@ -191,47 +228,8 @@ def _around(race: Race, entry: CarRace, unit_lap: int, frames: _Frames) -> tuple
     return befores, afters
 
 
-def _with_repeats(
-    frame: Places,
-    channel: Places,
-    place: Places,
-    signals: Signals,
-    counts: TelemetryCounts,
-    *,
-    is_frozen: bool,
-    rng: np.random.Generator,
-) -> tuple[Places, Places]:
-    """Return frame and place of every row with some rows repeated, half of the repeats one step off in value."""
-    draw = rng.random(len(place))
-    is_exact = draw < REPEATED_SHARE
-    is_conflict = ~is_exact & (draw < 2 * REPEATED_SHARE) & signals.is_number[channel]
-    other = np.where(place < signals.last_place[channel], place + 1, place - 1)
-    times = 1 + is_exact + is_conflict
-    is_copy = np.ones(int(times.sum()), dtype=bool)
-    is_copy[np.cumsum(times) - times] = False
-    values = np.where(is_copy & np.repeat(is_conflict, times), np.repeat(other, times), np.repeat(place, times))
-    counts.exact_duplicates += int(is_exact.sum())
-    counts.conflicts += 0 if is_frozen else int(is_conflict.sum())
-    return np.repeat(frame, times), values
-
-
-def _unusable_row(race: Race, entry: CarRace, unit_lap: int, frames: _Frames, counts: TelemetryCounts) -> Iterator[str]:
-    """Yield the one row of a file that no reader can use, where the plan wants one, after the first block."""
-    befores, afters = _around(race, entry, unit_lap, frames)
-    if race.plan.short_row_in == "telemetry":
-        row, reason = ",".join(befores[0].split(",")[:_SHORT_ROW_COLUMNS]) + race.track.eol, "too_few_columns"
-    elif race.plan.has_unparsable_value:
-        row, reason = f"{befores[0]}speed,{_BAD_VALUE}{afters[0]}", "bad_number"
-    else:
-        return
-    counts.rows += 1
-    line = counts.rows + 1  # the header is line 1
-    counts.rejects = (PlantedReject(race.track.path("telemetry", race.number), line, reason),)
-    yield row
-
-
 def telemetry_seconds(race: Race) -> float:
-    """Return car-seconds of telemetry within the export."""
+    """Return the car-seconds of telemetry within the export."""
     milliseconds = sum(
         max(0, min(lap.end_ms, race.export_end_ms) - lap.start_ms) for entry in race.entries for lap in entry.laps
     )
@@ -247,12 +245,8 @@ def frame_bytes(race: Race) -> tuple[float, float]:
     places = signals.places(share, race.track.lap_ms, np.random.default_rng(0))
     lengths = np.array([[len(signals.texts[place]) for place in row] for row in places.tolist()]).mean(axis=0)
     instant = np.array([lap.start_ms])
-    befores, afters = _around(race, entry, lap.unit_lap, _Frames(instant, instant, instant, instant > 0))
-    around = len(befores[0]) + len(afters[0])
-    growth = 1 + 2 * REPEATED_SHARE if race.plan.has_repeated_rows else 1
+    befores, afters = _row_texts(race, entry, lap.unit_lap, _FrameTimes(instant, instant, instant, instant > 0))
+    growth = 1 + 2 * _REPEATED_SHARE if race.plan.has_repeated_rows else 1
+    sizes = (lengths + len(befores[0]) + len(afters[0])) * growth
     fast = len(race.track.fast_channels)
-    sizes = (lengths + around) * growth
     return float(sizes[:fast].sum()), float(sizes[fast:].sum())
-
-
-__all__ = ["HEADER", "TelemetryCounts", "frame_bytes", "telemetry_seconds", "write_telemetry"]

@@ -1,7 +1,7 @@
-"""The two invented tracks: where they are, when they race, and how their organisers name files.
+"""Contains the two invented tracks: location, race times, file names; see signals.py for the track as a curve.
 
-Here belong facts that hold for every weekend. The two naming schemes are those of real tracks: Harbor is flat and bare
-as Barber, Mesa Verde nested and quoted as COTA. Not here: cars (``cars.py``) or the track as a curve (``signals.py``).
+The naming schemes are those of real tracks: Harbor has one flat folder and unquoted files like Barber, Mesa Verde has
+nested folders and quoted files like COTA.
 """
 
 from dataclasses import dataclass
@@ -21,35 +21,35 @@ FileName = Literal[
     "sections",
     "weather",
     "best_laps",
+    "junk",
 ]
 _START_OF_RACE = {1: time(13, 40), 2: time(10, 5)}  # local time of the green flag
 
 
 @dataclass(frozen=True)
-class Track:
+class DemoTrack:
     """An invented track.
 
     Attributes:
         index: 0 or 1; keeps the tracks' random numbers apart.
         slug: Expected from ``folder``.
-        name: Name for people.
-        folder: Folder of its files.
+        name: Display name.
+        folder: Folder of the track's files.
         zone: Time zone.
-        sunday: Day of race 2, 0:00, naive local.
+        sunday: Midnight at the start of race 2's day, naive local time.
         event_code: ``meta_event``.
         lap_ms: Lap time of the fastest car.
         length_m: Lap length.
         latitude_deg: Centre of the track.
         longitude_deg: Centre of the track.
-        lobes: The outline is a circle with these waves: how many around, and how deep as share of the radius.
-        is_quoted: Lap files are quoted, LF, without final newline and with a ``value`` column.
+        lobes: The outline is a circle with these waves: count around the circle, depth as a share of the radius.
+        is_quoted: Lap files are quoted, end lines with LF, lack a final newline and have a ``value`` column.
         eol: Line ending of telemetry.
-        first_unit_lap: What the unit calls official lap 1.
-        fast_channels: Telemetry channels of every frame, in file order.
-        slow_channels: Telemetry channels of every fifth frame at the full rate, in file order, after the fast ones.
-        files: Path per file, relative to the weekend's folder, with ``{race}`` for the race number.
-        junk_path: Path of a file that is no race data.
-        track_temperature_c: What the sensor says; 0 means there is none.
+        first_unit_lap: Lap count of the cars' devices in official lap 1.
+        fast_channels: Telemetry channels in every frame, in file order.
+        slow_channels: Telemetry channels in every fifth frame at the full rate, in file order, after the fast ones.
+        files: Path of each file, relative to the weekend's folder, with ``{race}`` for the race number.
+        track_temperature_c: Reading of the sensor; 0 where there is no sensor.
     """
 
     index: int
@@ -70,7 +70,6 @@ class Track:
     fast_channels: tuple[str, ...]
     slow_channels: tuple[str, ...]
     files: dict[FileName, str]
-    junk_path: str
     track_temperature_c: float
 
     def path(self, file: FileName, race: int) -> str:
@@ -84,15 +83,15 @@ class Track:
         return int(start.timestamp()) * 1000
 
     def local_time(self, utc_ms: int) -> datetime:
-        """Return the local time of an instant."""
+        """Return an instant in the track's time zone."""
         instant = datetime.fromtimestamp(utc_ms // 1000, UTC) + timedelta(milliseconds=utc_ms % 1000)
         return instant.astimezone(ZoneInfo(self.zone))
 
 
 _HARBOR = "harbor_street_circuit"
-HARBOR = Track(
+HARBOR = DemoTrack(
     index=0,
-    slug="harbor_street_circuit",
+    slug=_HARBOR,
     name="Harbor Street Circuit",
     folder=_HARBOR,
     zone="America/Chicago",
@@ -130,13 +129,13 @@ HARBOR = Track(
         "sections": f"{_HARBOR}/23_AnalysisEnduranceWithSections_Race {{race}}_Anonymized.CSV",
         "weather": f"{_HARBOR}/26_Weather_Race {{race}}_Anonymized.CSV",
         "best_laps": f"{_HARBOR}/99_Best 10 Laps By Driver_Race {{race}}_Anonymized.CSV",
+        "junk": f"{_HARBOR}/.DS_Store",
     },
-    junk_path=f"{_HARBOR}/.DS_Store",
     track_temperature_c=0.0,
 )
 
 _MESA = "Mesa Verde Raceway/Race {race}"
-MESA = Track(
+MESA = DemoTrack(
     index=1,
     slug="mesa_verde_raceway",
     name="Mesa Verde Raceway",
@@ -167,11 +166,9 @@ MESA = Track(
         "sections": f"{_MESA}/23_AnalysisEnduranceWithSections_ Race {{race}}_Anonymized.CSV",
         "weather": f"{_MESA}/26_Weather_ Race {{race}}_Anonymized.CSV",
         "best_laps": f"{_MESA}/99_Best 10 Laps By Driver_ Race {{race}}_Anonymized.CSV",
+        "junk": "Mesa Verde Raceway/Mesa Verde Track Map.pdf",
     },
-    junk_path="Mesa Verde Raceway/Mesa Verde Track Map.pdf",
     track_temperature_c=46.5,
 )
 
 TRACKS = (HARBOR, MESA)
-
-__all__ = ["HARBOR", "MESA", "TRACKS", "FileName", "Track"]

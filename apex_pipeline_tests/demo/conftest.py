@@ -1,4 +1,4 @@
-"""One weekend with faults and one without, made once and only read by the tests."""
+"""Contains one weekend with faults and one without, generated once; the tests only read them."""
 
 import pytest
 
@@ -15,4 +15,4 @@ def weekend(tmp_path_factory: pytest.TempPathFactory) -> Weekend:
 @pytest.fixture(scope="session")
 def clean_weekend(tmp_path_factory: pytest.TempPathFactory) -> Weekend:
     folder = tmp_path_factory.mktemp("demo") / "clean"
-    return Weekend(folder, make_weekend(folder, WeekendOptions(target_bytes=2_000_000, plant_faults=False)))
+    return Weekend(folder, make_weekend(folder, WeekendOptions(target_bytes=2_000_000, inject_faults=False)))

@@ -1,4 +1,4 @@
-"""Reading a made weekend with nothing but the standard library, so that the tests share no code with the package."""
+"""Contains readers of a generated weekend; standard library only, so that the tests share no code with the package."""
 
 import csv
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.demo import AnswerSheet, FaultKind
-from apex_pipeline.demo.answers import LapAnswer, PlantedFault
+from apex_pipeline.demo import FaultKind, GroundTruth, InjectedFault, LapTruth
 
 each_session = pytest.mark.parametrize(
     ("track", "session"),
@@ -28,10 +27,10 @@ def instant(text: str) -> datetime:
 
 @dataclass(frozen=True)
 class Weekend:
-    """A made weekend: where it lies and what is true about it."""
+    """A generated weekend: its folder and its ground truth."""
 
     folder: Path
-    sheet: AnswerSheet
+    truth: GroundTruth
 
     def rows(self, path: str) -> list[dict[str, str]]:
         """Return a file's rows as the standard library reads them, names stripped."""
@@ -41,23 +40,23 @@ class Weekend:
             reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             return list(reader)
 
-    def only(self, kind: FaultKind) -> PlantedFault:
-        """Return the one planted fault of a kind."""
-        (fault,) = self.sheet.faults_of(kind)
+    def only(self, kind: FaultKind) -> InjectedFault:
+        """Return the only injected fault of a kind."""
+        (fault,) = self.truth.faults_of(kind)
         return fault
 
-    def faults_in(self, track: str, session: str, *kinds: FaultKind) -> list[PlantedFault]:
-        """Return the planted faults of these kinds in one session."""
+    def faults_in(self, track: str, session: str, *kinds: FaultKind) -> list[InjectedFault]:
+        """Return the injected faults of these kinds in one session."""
         return [
             fault
-            for fault in self.sheet.faults
+            for fault in self.truth.faults
             if fault.kind in kinds and (fault.track, fault.session) == (track, session)
         ]
 
-    def lap(self, fault: PlantedFault, lap_number: int | None = None) -> LapAnswer:
+    def lap(self, fault: InjectedFault, lap_number: int | None = None) -> LapTruth:
         """Return the lap of a fault, or another lap of its car."""
         wanted = (fault.vehicle_id, fault.lap_number if lap_number is None else lap_number)
-        laps = self.sheet.session(fault.track, fault.session).laps
+        laps = self.truth.session(fault.track, fault.session).laps
         return next(lap for lap in laps if (lap.vehicle_id, lap.lap_number) == wanted)
 
     def lap_file(self, track: str, session: str, kind: str) -> str:
@@ -68,13 +67,13 @@ class Weekend:
         name = kind if kind == "lap_time" else f"{kind}_time"
         return f"Mesa Verde Raceway/Race {session[1]}/mesa_{name}_{session}.csv"
 
-    def triggers(self, fault: PlantedFault, kind: str = "lap_end") -> list[tuple[datetime, dict[str, str]]]:
+    def triggers(self, fault: InjectedFault, kind: str = "lap_end") -> list[tuple[datetime, dict[str, str]]]:
         """Return the rows of the fault's car in a lap file of its session with their time stamps, oldest first."""
         rows = self.rows(self.lap_file(fault.track, fault.session, kind))
         own = [(instant(row["timestamp"]), row) for row in rows if row["vehicle_id"] == fault.vehicle_id]
         return sorted(own, key=lambda trigger: trigger[0])
 
-    def beside(self, fault: PlantedFault, old: str, new: str) -> str:
+    def sibling(self, fault: InjectedFault, old: str, new: str) -> str:
         """Return the path of another file of the fault's session."""
         assert old in fault.file
         return fault.file.replace(old, new)

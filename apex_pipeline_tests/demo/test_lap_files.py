@@ -1,4 +1,4 @@
-"""The lap files hold the truth, distorted exactly as the answer sheet says."""
+"""Lap files contain the true crossings, distorted exactly as the ground truth lists."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from apex_pipeline.demo import FaultKind, WeekendOptions, make_weekend
-from apex_pipeline.demo.answers import PlantedFault
+from apex_pipeline.demo import FaultKind, InjectedFault, WeekendOptions, make_weekend
 from apex_pipeline_tests.demo.reading import Weekend, each_session, instant
 
 _NEAR = timedelta(seconds=5)
@@ -27,9 +26,9 @@ def test_every_exported_lap_ends_with_a_trigger_within_two_milliseconds(
     seen: dict[tuple[str, int], list[datetime]] = {}
     for row in rows:
         seen.setdefault((row["vehicle_id"], int(row["lap"])), []).append(instant(row["timestamp"]))
-    for lap in weekend.sheet.session(track, session).laps:
+    for lap in weekend.truth.session(track, session).laps:
         if lap.vehicle_id in undecided:
-            continue  # half of its crossings are late by design: a test of its own
+            continue  # half of its crossings are late by design; tested separately below
         delays = [at - lap.end_utc for at in seen.get((lap.vehicle_id, lap.unit_lap), [])]
         is_clean = any(timedelta(0) <= delay <= timedelta(milliseconds=2) for delay in delays)
         assert is_clean == (lap.is_in_export and (lap.vehicle_id, lap.lap_number) not in not_at_its_time)
@@ -45,14 +44,14 @@ def test_triggers_are_received_a_tenth_of_a_second_to_two_seconds_late(
 
 
 def test_a_bounced_crossing_sends_three_rows_within_fifty_milliseconds(weekend: Weekend) -> None:
-    bounces = weekend.sheet.faults_of(FaultKind.BOUNCED_TRIGGER)
+    bounces = weekend.truth.faults_of(FaultKind.BOUNCED_TRIGGER)
     assert len(bounces) == 13
     for fault in bounces:
         lap = weekend.lap(fault)
         for other in ("lap_end", "lap_start"):
             near = [
                 int(row["lap"])
-                for row in weekend.rows(weekend.beside(fault, "lap_end", other))
+                for row in weekend.rows(weekend.sibling(fault, "lap_end", other))
                 if row["vehicle_id"] == fault.vehicle_id
                 and len(row["timestamp"]) > 0
                 and abs(instant(row["timestamp"]) - lap.end_utc) < timedelta(milliseconds=50)
@@ -62,11 +61,11 @@ def test_a_bounced_crossing_sends_three_rows_within_fifty_milliseconds(weekend: 
 
 
 @each_session
-def test_every_trigger_is_a_crossing_a_planted_bounce_or_a_planted_extra_crossing(
+def test_every_trigger_is_a_crossing_an_injected_bounce_or_an_injected_extra_crossing(
     weekend: Weekend, track: str, session: str
 ) -> None:
     rows = weekend.rows(weekend.lap_file(track, session, "lap_end"))
-    exported = [lap for lap in weekend.sheet.session(track, session).laps if lap.is_in_export]
+    exported = [lap for lap in weekend.truth.session(track, session).laps if lap.is_in_export]
     first_crossings = len({row["vehicle_id"] for row in rows})
     bounces, extra, missing = (
         len(weekend.faults_in(track, session, kind))
@@ -76,14 +75,14 @@ def test_every_trigger_is_a_crossing_a_planted_bounce_or_a_planted_extra_crossin
 
 
 def test_a_lost_count_is_32768_in_lap_files_and_telemetry(weekend: Weekend) -> None:
-    lost = [fault for fault in weekend.sheet.faults_of(FaultKind.LAP_COUNTER_LOST) if fault.lap_number]
+    lost = [fault for fault in weekend.truth.faults_of(FaultKind.LAP_COUNTER_LOST) if fault.lap_number]
     assert len(lost) == 2
     for fault in lost:
         lap = weekend.lap(fault)
-        telemetry = weekend.sheet.session(fault.track, fault.session).telemetry.file
+        telemetry = weekend.truth.session(fault.track, fault.session).telemetry.file
         offset_s = next(
             car.clock_offset_s
-            for car in weekend.sheet.session(fault.track, fault.session).cars
+            for car in weekend.truth.session(fault.track, fault.session).cars
             if car.vehicle_id == fault.vehicle_id
         )
         labelled = [
@@ -99,8 +98,8 @@ def test_a_lost_count_is_32768_in_lap_files_and_telemetry(weekend: Weekend) -> N
         assert [row["lap"] for row in ends].count("32768") == 2
 
 
-def test_the_crossing_that_begins_a_formation_lap_is_32768(weekend: Weekend) -> None:
-    formation = [fault for fault in weekend.sheet.faults_of(FaultKind.LAP_COUNTER_LOST) if fault.lap_number == 0]
+def test_the_crossing_that_starts_a_formation_lap_is_32768(weekend: Weekend) -> None:
+    formation = [fault for fault in weekend.truth.faults_of(FaultKind.LAP_COUNTER_LOST) if fault.lap_number == 0]
     assert len(formation) == 14
     for fault in formation:
         rows = [row for row in weekend.rows(fault.file) if row["vehicle_id"] == fault.vehicle_id]
@@ -109,10 +108,10 @@ def test_the_crossing_that_begins_a_formation_lap_is_32768(weekend: Weekend) -> 
         assert instant(oldest["timestamp"]) - weekend.lap(fault).start_utc <= timedelta(milliseconds=2)
 
 
-def _naive_laps(weekend: Weekend, fault: PlantedFault) -> pd.DataFrame:
+def _naive_laps(weekend: Weekend, fault: InjectedFault) -> pd.DataFrame:
     """Do what most readers of these files do: join start and end on car and lap, keep 60 to 300 s."""
     ends = pd.DataFrame(weekend.rows(fault.file))
-    starts = pd.DataFrame(weekend.rows(weekend.beside(fault, "lap_end", "lap_start")))
+    starts = pd.DataFrame(weekend.rows(weekend.sibling(fault, "lap_end", "lap_start")))
     laps = starts.merge(ends, on=["vehicle_id", "lap"], suffixes=("_start", "_end"))
     spent = pd.to_datetime(laps["timestamp_end"]) - pd.to_datetime(laps["timestamp_start"])
     laps["lap_time_s"] = spent.dt.total_seconds()
@@ -124,7 +123,7 @@ def test_a_naive_join_of_the_late_pair_gives_a_false_best_lap(weekend: Weekend) 
     laps = _naive_laps(weekend, fault)
     best = laps.sort_values("lap_time_s").iloc[0]
     after = weekend.lap(fault, 4)
-    true_best = weekend.sheet.session(fault.track, fault.session).best_lap
+    true_best = weekend.truth.session(fault.track, fault.session).best_lap
     assert best["vehicle_id"] == fault.vehicle_id
     assert int(best["lap"]) == after.unit_lap
     assert best["lap_time_s"] == pytest.approx((after.lap_time_s or 0) - 30, abs=0.003)
@@ -133,7 +132,7 @@ def test_a_naive_join_of_the_late_pair_gives_a_false_best_lap(weekend: Weekend) 
 
 @each_session
 def test_the_best_lap_has_one_trigger_at_each_end(weekend: Weekend, track: str, session: str) -> None:
-    answer = weekend.sheet.session(track, session)
+    answer = weekend.truth.session(track, session)
     best = answer.best_lap
     lap = next(lap for lap in answer.laps if (lap.vehicle_id, lap.lap_number) == (best.vehicle_id, best.lap_number))
     stamps = [
@@ -150,14 +149,14 @@ def test_the_best_lap_has_one_trigger_at_each_end(weekend: Weekend, track: str, 
 
 def test_the_truncated_export_ends_before_the_flag(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.TRUNCATED_EXPORT)
-    laps = weekend.sheet.session(fault.track, fault.session).laps
+    laps = weekend.truth.session(fault.track, fault.session).laps
     missing = [lap for lap in laps if not lap.is_in_export]
     last = max(instant(row["timestamp"]) for row in weekend.rows(fault.file))
     assert {lap.lap_number for lap in missing} == {7, 8}
     assert last < min(lap.end_utc for lap in missing)
 
 
-def test_the_unit_reports_the_time_since_its_previous_trigger(weekend: Weekend) -> None:
+def test_the_device_reports_the_time_since_its_previous_trigger(weekend: Weekend) -> None:
     rows = weekend.rows("Mesa Verde Raceway/Race 1/mesa_lap_time_R1.csv")
     late = weekend.only(FaultKind.LATE_BY_A_SECOND).vehicle_id
     by_car: dict[str, list[dict[str, str]]] = {}
@@ -171,7 +170,7 @@ def test_the_unit_reports_the_time_since_its_previous_trigger(weekend: Weekend) 
             int(row["value"]) - (newer - older) // timedelta(milliseconds=1)
             for row, newer, older in zip(car_rows, stamps, stamps[1:], strict=False)
         ]
-        # The late stamp makes its lap 1.2 s too long and the next one too short; the values know better.
+        # The late stamp makes its lap 1.2 s too long and the next one too short; the values are right.
         assert [ms for ms in off if ms] == ([1_200, -1_200] if vehicle_id == late else [])
 
 
@@ -182,9 +181,9 @@ def test_the_file_of_the_wrong_race_is_a_copy_of_race_one(weekend: Weekend) -> N
     assert {row["meta_session"] for row in weekend.rows(fault.file)} == {"R1"}
 
 
-def test_the_car_that_never_starts_passes_the_line_twice(weekend: Weekend) -> None:
+def test_the_car_that_never_starts_crosses_the_line_twice(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.NEVER_STARTED)
-    answer = weekend.sheet.session(fault.track, fault.session)
+    answer = weekend.truth.session(fault.track, fault.session)
     assert [row["vehicle_id"] for row in weekend.rows(fault.file)].count(fault.vehicle_id or "") == 2
     assert [lap.lap_number for lap in answer.laps if lap.vehicle_id == fault.vehicle_id] == [0]
     assert [car.vehicle_id for car in answer.cars if not car.has_started] == [fault.vehicle_id]
@@ -203,28 +202,28 @@ def test_the_two_byte_formats_are_those_of_barber_and_cota(weekend: Weekend) -> 
     assert all(line.endswith(b",") for line in quoted.split(b"\n")[1:])
 
 
-def test_planted_rejects_are_where_the_sheet_says(weekend: Weekend) -> None:
+def test_every_listed_reject_is_at_its_line_and_there_are_no_others(weekend: Weekend) -> None:
     found: dict[str, list[int]] = {}
-    for path in (file.path for file in weekend.sheet.files if file.path.endswith(".csv")):
+    for path in (file.path for file in weekend.truth.files if file.path.endswith(".csv")):
         header, *lines = (weekend.folder / path).read_text(encoding="ascii").splitlines()
         columns = header.count(",")
         bad = [line for line, text in enumerate(lines, start=2) if text.count(",") != columns or "#ERR" in text]
         if bad:
             found[path] = bad
     assert len(found) == 3
-    assert found == {reject.file: [reject.line] for reject in weekend.sheet.rejects}
+    assert found == {reject.file: [reject.line] for reject in weekend.truth.rejects}
 
 
 @each_session
 def test_a_clean_weekend_has_one_row_per_crossing(clean_weekend: Weekend, track: str, session: str) -> None:
     rows = clean_weekend.rows(clean_weekend.lap_file(track, session, "lap_end"))
-    laps = clean_weekend.sheet.session(track, session).laps
+    laps = clean_weekend.truth.session(track, session).laps
     assert all(lap.is_in_export for lap in laps)
     assert len(rows) == len(laps) + 6
     assert "32768" not in {row["lap"] for row in rows}
 
 
-def test_the_value_after_a_bounce_is_short_because_the_watch_starts_again(weekend: Weekend) -> None:
+def test_the_value_after_a_bounce_is_short_because_the_timer_restarts(weekend: Weekend) -> None:
     bounces = weekend.faults_in("mesa_verde_raceway", "R1", FaultKind.BOUNCED_TRIGGER)
     assert bounces
     for fault in bounces:
@@ -246,8 +245,8 @@ def test_a_crossing_late_by_a_second_has_the_right_value(weekend: Weekend) -> No
     assert int(row["value"]) == pytest.approx((lap.lap_time_s or 0) * 1000, abs=2)
 
 
-def test_a_missing_crossing_is_in_no_lap_file_and_the_unit_counts_two_laps_as_one(weekend: Weekend) -> None:
-    faults = weekend.sheet.faults_of(FaultKind.MISSING_CROSSING)
+def test_a_missing_crossing_is_in_no_lap_file_and_the_device_counts_two_laps_as_one(weekend: Weekend) -> None:
+    faults = weekend.truth.faults_of(FaultKind.MISSING_CROSSING)
     assert {fault.track for fault in faults} == {"harbor_street_circuit", "mesa_verde_raceway"}
     for fault in faults:
         before, lap, after = (weekend.lap(fault, (fault.lap_number or 0) + step) for step in (-1, 0, 1))
@@ -279,10 +278,10 @@ def test_an_extra_crossing_makes_two_impossible_laps_that_are_one(weekend: Weeke
 
 
 def test_a_post_race_lap_has_both_triggers_and_no_official_time(weekend: Weekend) -> None:
-    faults = weekend.sheet.faults_of(FaultKind.POST_RACE_LAP)
+    faults = weekend.truth.faults_of(FaultKind.POST_RACE_LAP)
     assert len(faults) == 3
     for fault in faults:
-        best_s = weekend.sheet.session(fault.track, fault.session).best_lap.lap_time_s
+        best_s = weekend.truth.session(fault.track, fault.session).best_lap.lap_time_s
         last, lap = (weekend.lap(fault, (fault.lap_number or 0) + step) for step in (-1, 0))
         (*_, start, end) = (at for at, _ in weekend.triggers(fault))
         assert (lap.lap_time_s, lap.flag, last.flag) == (None, None, "FF")
@@ -293,9 +292,9 @@ def test_a_post_race_lap_has_both_triggers_and_no_official_time(weekend: Weekend
         assert (end - start).total_seconds() > 1.5 * best_s
 
 
-def test_half_of_the_undecided_cars_crossings_are_those_of_a_car_with_a_unit_of_its_own(weekend: Weekend) -> None:
+def test_half_of_the_undecided_cars_crossings_match_a_car_that_has_another_device(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.UNDECIDED_CAR)
-    answer = weekend.sheet.session(fault.track, fault.session)
+    answer = weekend.truth.session(fault.track, fault.session)
     undecided = next(car for car in answer.cars if car.vehicle_id == fault.vehicle_id)
     units = {car.printed_number: car.vehicle_id for car in answer.cars}
     stamps = [at for at, _ in weekend.triggers(fault)]
@@ -316,9 +315,9 @@ def test_half_of_the_undecided_cars_crossings_are_those_of_a_car_with_a_unit_of_
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_stamped_lap_of_the_undecided_car_is_faster_than_the_best(tmp_path: Path, seed: int) -> None:
-    sheet = make_weekend(tmp_path / "weekend", WeekendOptions(seed=seed, target_bytes=700_000))
-    made = Weekend(tmp_path / "weekend", sheet)
+    truth = make_weekend(tmp_path / "weekend", WeekendOptions(seed=seed, target_bytes=700_000))
+    made = Weekend(tmp_path / "weekend", truth)
     fault = made.only(FaultKind.UNDECIDED_CAR)
     stamps = [at for at, _ in made.triggers(fault)]
     fastest = min(after - before for before, after in pairwise(stamps))
-    assert fastest.total_seconds() > sheet.session(fault.track, fault.session).best_lap.lap_time_s
+    assert fastest.total_seconds() > truth.session(fault.track, fault.session).best_lap.lap_time_s

@@ -1,4 +1,4 @@
-"""The official files print the truth of the answer sheet."""
+"""Official files print what the ground truth records."""
 
 from datetime import datetime, time, timedelta
 from itertools import groupby, pairwise
@@ -6,8 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from apex_pipeline.demo import FaultKind
-from apex_pipeline.demo.answers import LapAnswer, SessionAnswer
+from apex_pipeline.demo import FaultKind, LapTruth, SessionTruth
 from apex_pipeline_tests.demo.reading import Weekend, each_session
 
 _SECTIONS = {
@@ -25,13 +24,13 @@ def _sections(weekend: Weekend, track: str, session: str) -> list[dict[str, str]
     return weekend.rows(_SECTIONS[track].format(session[1]))
 
 
-def _by_true_number(answer: SessionAnswer) -> list[str]:
-    """Return vehicle ids in the order official files list started cars."""
+def _by_true_number(answer: SessionTruth) -> list[str]:
+    """Return the vehicle ids of started cars in the order of the official files."""
     started = [car for car in answer.cars if car.has_started]
     return [car.vehicle_id for car in sorted(started, key=lambda car: car.car_number)]
 
 
-def _hour(answer: SessionAnswer, lap: LapAnswer) -> time:
+def _hour(answer: SessionTruth, lap: LapTruth) -> time:
     """Return the official time of day of the crossing that ends a lap."""
     timed = [other for other in answer.laps if other.lap_time_s is not None]
     flag = min(other.end_utc for other in timed if other.flag == "FF")
@@ -44,7 +43,7 @@ def _hour(answer: SessionAnswer, lap: LapAnswer) -> time:
 
 def test_one_official_clock_is_behind_and_drifts(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.OFFICIAL_CLOCK_BEHIND)
-    behind = {(answer.track, answer.session): answer.official_clock_behind_s for answer in weekend.sheet.sessions}
+    behind = {(answer.track, answer.session): answer.official_clock_behind_s for answer in weekend.truth.sessions}
     assert behind.pop((fault.track, fault.session)) == (7.3, 8.8)
     assert set(behind.values()) == {(0.0, 0.0)}
 
@@ -53,7 +52,7 @@ def test_one_official_clock_is_behind_and_drifts(weekend: Weekend) -> None:
 def test_the_printed_number_and_its_block_find_the_laps_of_every_car(
     weekend: Weekend, track: str, session: str
 ) -> None:
-    answer = weekend.sheet.session(track, session)
+    answer = weekend.truth.session(track, session)
     blocks: dict[tuple[str, int], list[float]] = {}
     entry: dict[str, int] = {}
     for row in _sections(weekend, track, session):
@@ -66,7 +65,7 @@ def test_the_printed_number_and_its_block_find_the_laps_of_every_car(
     assert blocks == {}
 
 
-def test_the_two_blocks_of_one_printed_number_do_not_follow_each_other(weekend: Weekend) -> None:
+def test_the_two_blocks_of_one_printed_number_are_not_adjacent(weekend: Weekend) -> None:
     numbers = [row["NUMBER"] for row in _sections(weekend, "mesa_verde_raceway", "R1")]
     assert [number for number, _ in groupby(numbers)] == ["3", "21", "3", "46", "7", "72"]
 
@@ -75,7 +74,7 @@ def test_the_two_blocks_of_one_printed_number_do_not_follow_each_other(weekend: 
 def test_sections_list_every_true_lap_with_its_time_and_local_crossing(
     weekend: Weekend, track: str, session: str
 ) -> None:
-    answer = weekend.sheet.session(track, session)
+    answer = weekend.truth.session(track, session)
     laps = {(lap.vehicle_id, lap.lap_number): lap for lap in answer.laps}
     expected = [
         (laps[vehicle, number].lap_time_s, _hour(answer, laps[vehicle, number]), laps[vehicle, number].flag)
@@ -108,7 +107,7 @@ def test_sectors_sum_to_the_lap_and_laps_to_elapsed(weekend: Weekend, track: str
 
 @each_session
 def test_laps_after_the_first_run_from_crossing_to_crossing(weekend: Weekend, track: str, session: str) -> None:
-    answer = weekend.sheet.session(track, session)
+    answer = weekend.truth.session(track, session)
     timed = {(lap.vehicle_id, lap.lap_number): lap for lap in answer.laps if lap.lap_time_s is not None}
     for (vehicle, number), lap in timed.items():
         driven_s = (lap.end_utc - lap.start_utc).total_seconds()
@@ -122,13 +121,13 @@ def test_laps_after_the_first_run_from_crossing_to_crossing(weekend: Weekend, tr
 
 @each_session
 def test_the_best_lap_is_the_fastest_of_all(weekend: Weekend, track: str, session: str) -> None:
-    answer = weekend.sheet.session(track, session)
+    answer = weekend.truth.session(track, session)
     times = sorted(lap.lap_time_s for lap in answer.laps if lap.lap_time_s is not None)
     assert answer.best_lap.lap_time_s == times[0] <= times[1] - 0.2
 
 
 def test_zero_padded_numbers_are_two_blocks_of_one_printed_number(weekend: Weekend) -> None:
-    faults = weekend.sheet.faults_of(FaultKind.ZERO_PADDED_NUMBER)
+    faults = weekend.truth.faults_of(FaultKind.ZERO_PADDED_NUMBER)
     assert {fault.vehicle_id for fault in faults} == {"GR86-037-03", "GR86-040-3"}
     for session in ("R1", "R2"):
         numbers = [
@@ -139,9 +138,9 @@ def test_zero_padded_numbers_are_two_blocks_of_one_printed_number(weekend: Weeke
 
 
 def test_wrong_and_missing_numbers_hide_other_official_numbers(weekend: Weekend) -> None:
-    wrong = {fault.vehicle_id for fault in weekend.sheet.faults_of(FaultKind.WRONG_CAR_NUMBER)}
-    missing = {fault.vehicle_id for fault in weekend.sheet.faults_of(FaultKind.NO_CAR_NUMBER)}
-    cars = {car.vehicle_id: car for car in weekend.sheet.session("harbor_street_circuit", "R1").cars}
+    wrong = {fault.vehicle_id for fault in weekend.truth.faults_of(FaultKind.WRONG_CAR_NUMBER)}
+    missing = {fault.vehicle_id for fault in weekend.truth.faults_of(FaultKind.NO_CAR_NUMBER)}
+    cars = {car.vehicle_id: car for car in weekend.truth.session("harbor_street_circuit", "R1").cars}
     printed = {row["NUMBER"] for row in _sections(weekend, "harbor_street_circuit", "R1")}
     assert wrong == {"GR86-060-2"}
     assert missing == {"GR86-002-000"}
@@ -158,7 +157,7 @@ def test_the_penalty_moves_a_car_down_between_provisional_and_official(weekend: 
     (was,), (now,) = before - after, after - before
     elapsed = sum(
         lap.lap_time_s or 0
-        for lap in weekend.sheet.session(fault.track, fault.session).laps
+        for lap in weekend.truth.session(fault.track, fault.session).laps
         if lap.vehicle_id == fault.vehicle_id
     )
     assert was == pytest.approx(elapsed)
@@ -197,7 +196,7 @@ def test_a_car_that_loses_minutes_is_laps_down(weekend: Weekend) -> None:
     assert [(row["NUMBER"], row["GAP_FIRST"]) for row in rows][-1] == ("72", "2 Laps")
 
 
-def test_weather_says_the_same_instant_twice(weekend: Weekend) -> None:
+def test_weather_prints_the_same_instant_in_both_time_columns(weekend: Weekend) -> None:
     rows = weekend.rows("Mesa Verde Raceway/Race 2/26_Weather_ Race 2_Anonymized.CSV")
     assert len(rows) > 10
     for row in rows:
@@ -216,4 +215,4 @@ def test_best_laps_are_sorted_and_missing_ones_have_lap_zero(weekend: Weekend) -
 
 def test_the_empty_file_has_no_bytes(weekend: Weekend) -> None:
     assert (weekend.folder / weekend.only(FaultKind.EMPTY_FILE).file).read_bytes() == b""
-    assert [file.path for file in weekend.sheet.files if file.size == 0] == [weekend.only(FaultKind.EMPTY_FILE).file]
+    assert [file.path for file in weekend.truth.files if file.size == 0] == [weekend.only(FaultKind.EMPTY_FILE).file]

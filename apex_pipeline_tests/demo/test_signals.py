@@ -1,23 +1,23 @@
-"""The signals of a lap agree with each other."""
+"""The signals of a lap are consistent with each other."""
 
 import numpy as np
 import pytest
 
 from apex_pipeline.demo.signals import Scale, outline, signals_of
-from apex_pipeline.demo.tracks import TRACKS, Track
+from apex_pipeline.demo.tracks import TRACKS, DemoTrack
 
 _each_track = pytest.mark.parametrize("track", TRACKS, ids=lambda track: track.slug)
 
 
 @_each_track
-def test_speed_summed_over_the_lap_is_its_length(track: Track) -> None:
+def test_speed_summed_over_the_lap_is_its_length(track: DemoTrack) -> None:
     lap = outline(track)
     assert lap.speed_ms.mean() * track.lap_ms / 1000 == pytest.approx(track.length_m, rel=0.01)
     assert np.all(np.diff(lap.distance_m) > 0)
 
 
 @_each_track
-def test_the_lap_is_a_closed_curve_of_its_length(track: Track) -> None:
+def test_the_lap_is_a_closed_curve_of_its_length(track: DemoTrack) -> None:
     lap = outline(track)
     north_m = lap.latitude_deg * 111_320
     east_m = lap.longitude_deg * 111_320 * np.cos(np.radians(track.latitude_deg))
@@ -27,7 +27,7 @@ def test_the_lap_is_a_closed_curve_of_its_length(track: Track) -> None:
 
 
 @_each_track
-def test_a_racing_car_could_drive_it(track: Track) -> None:
+def test_a_racing_car_could_drive_it(track: DemoTrack) -> None:
     lap = outline(track)
     assert 15 < lap.speed_ms.min() < 30
     assert 50 < lap.speed_ms.max() < 62
@@ -36,7 +36,7 @@ def test_a_racing_car_could_drive_it(track: Track) -> None:
 
 
 @_each_track
-def test_forward_acceleration_is_the_change_of_speed(track: Track) -> None:
+def test_forward_acceleration_is_the_change_of_speed(track: DemoTrack) -> None:
     lap = outline(track)
     step_s = track.lap_ms / 1000 / len(lap.speed_ms)
     change_g = np.gradient(lap.speed_ms, step_s) / 9.81
@@ -44,7 +44,7 @@ def test_forward_acceleration_is_the_change_of_speed(track: Track) -> None:
 
 
 @_each_track
-def test_a_slow_lap_is_driven_at_lower_speed_everywhere(track: Track) -> None:
+def test_a_slow_lap_is_driven_at_lower_speed_everywhere(track: DemoTrack) -> None:
     signals = signals_of(track.slug)
     column = signals.channels.index("speed")
     share = np.linspace(0, 1, 50, endpoint=False)
@@ -57,7 +57,7 @@ def test_a_slow_lap_is_driven_at_lower_speed_everywhere(track: Track) -> None:
     assert slow == pytest.approx([speed / 2 for speed in fast], abs=0.01)
 
 
-def test_a_scale_writes_whole_numbers_bare_and_keeps_to_its_ends() -> None:
+def test_a_scale_writes_whole_numbers_without_a_point_and_clips_at_its_ends() -> None:
     scale = Scale(-1, 1, 2)
     assert scale.texts() == ["-1", "-0.5", "0", "0.5", "1"]
     assert scale.places(np.array([-7.0, -0.4, 0.1, 9.0])).tolist() == [0, 1, 2, 4]

@@ -1,4 +1,4 @@
-"""The telemetry files hold what the answer sheet counts, counted here by the standard library alone."""
+"""Telemetry files match the counts of the ground truth, counted here with the standard library alone."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -8,8 +8,7 @@ from statistics import median
 
 import pytest
 
-from apex_pipeline.demo import FaultKind, WeekendOptions, make_weekend
-from apex_pipeline.demo.answers import PlantedFault
+from apex_pipeline.demo import FaultKind, InjectedFault, WeekendOptions, make_weekend
 from apex_pipeline_tests.demo.reading import Weekend, each_session, instant
 
 
@@ -18,8 +17,8 @@ def _good_rows(weekend: Weekend, path: str) -> list[dict[str, str]]:
 
 
 @each_session
-def test_the_counts_of_the_sheet_are_those_of_the_file(weekend: Weekend, track: str, session: str) -> None:
-    answer = weekend.sheet.session(track, session)
+def test_the_counts_of_the_ground_truth_are_those_of_the_file(weekend: Weekend, track: str, session: str) -> None:
+    answer = weekend.truth.session(track, session)
     rows = weekend.rows(answer.telemetry.file)
     good = _good_rows(weekend, answer.telemetry.file)
     distinct = {tuple(row.items()) for row in good}
@@ -37,7 +36,7 @@ def test_the_counts_of_the_sheet_are_those_of_the_file(weekend: Weekend, track: 
 
 @pytest.mark.parametrize(("track", "channels"), [("harbor_street_circuit", 12), ("mesa_verde_raceway", 9)])
 def test_the_tracks_send_different_channels(weekend: Weekend, track: str, channels: int) -> None:
-    rows = _good_rows(weekend, weekend.sheet.session(track, "R1").telemetry.file)
+    rows = _good_rows(weekend, weekend.truth.session(track, "R1").telemetry.file)
     names = Counter(row["telemetry_name"] for row in rows)
     assert len(names) == channels
     assert ("aps" in names) == ("Laptrigger_lapdist_dls" in names) == (channels == 12)
@@ -45,7 +44,7 @@ def test_the_tracks_send_different_channels(weekend: Weekend, track: str, channe
 
 
 def test_rows_run_by_car_and_lap_newest_first(weekend: Weekend) -> None:
-    faults = weekend.sheet.faults_of(FaultKind.NEWEST_FIRST_ROWS)
+    faults = weekend.truth.faults_of(FaultKind.NEWEST_FIRST_ROWS)
     assert len(faults) == 4
     for fault in faults:
         rows = _good_rows(weekend, fault.file)
@@ -57,11 +56,11 @@ def test_rows_run_by_car_and_lap_newest_first(weekend: Weekend) -> None:
                 assert before["timestamp"] >= after["timestamp"]
 
 
-def test_car_clocks_are_behind_by_the_hours_of_the_sheet(weekend: Weekend) -> None:
-    faults = weekend.sheet.faults_of(FaultKind.CLOCK_DAYS_OFF)
+def test_car_clocks_are_behind_by_the_offsets_of_the_ground_truth(weekend: Weekend) -> None:
+    faults = weekend.truth.faults_of(FaultKind.CLOCK_DAYS_OFF)
     assert len(faults) == 24
     for fault in faults:
-        answer = weekend.sheet.session(fault.track, fault.session)
+        answer = weekend.truth.session(fault.track, fault.session)
         offset_s = next(car.clock_offset_s for car in answer.cars if car.vehicle_id == fault.vehicle_id)
         behind = [
             (instant(row["meta_time"]) - instant(row["timestamp"])).total_seconds()
@@ -75,7 +74,7 @@ def test_car_clocks_are_behind_by_the_hours_of_the_sheet(weekend: Weekend) -> No
 
 
 def test_a_frozen_clock_shows_one_time_on_both_days(weekend: Weekend) -> None:
-    faults = weekend.sheet.faults_of(FaultKind.CLOCK_FROZEN)
+    faults = weekend.truth.faults_of(FaultKind.CLOCK_FROZEN)
     times = {
         row["timestamp"]
         for fault in faults
@@ -88,7 +87,7 @@ def test_a_frozen_clock_shows_one_time_on_both_days(weekend: Weekend) -> None:
 
 def test_the_radio_is_silent_around_the_late_trigger(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.RADIO_HOLE)
-    answer = weekend.sheet.session(fault.track, fault.session)
+    answer = weekend.truth.session(fault.track, fault.session)
     car = next(car for car in answer.cars if car.vehicle_id == fault.vehicle_id)
     lap = next(lap for lap in answer.laps if (lap.vehicle_id, lap.lap_number) == (fault.vehicle_id, fault.lap_number))
     taken = sorted(
@@ -100,9 +99,9 @@ def test_the_radio_is_silent_around_the_late_trigger(weekend: Weekend) -> None:
     assert (hole[0][1] - hole[0][0]).total_seconds() >= 36
 
 
-def _distances(weekend: Weekend, fault: PlantedFault) -> list[tuple[datetime, int, float]]:
+def _distances(weekend: Weekend, fault: InjectedFault) -> list[tuple[datetime, int, float]]:
     """Return time, the unit's lap and metres of the fault's car, oldest first."""
-    answer = weekend.sheet.session(fault.track, fault.session)
+    answer = weekend.truth.session(fault.track, fault.session)
     offset_s = next(car.clock_offset_s for car in answer.cars if car.vehicle_id == fault.vehicle_id) or 0
     return sorted(
         (instant(row["timestamp"]) + timedelta(seconds=offset_s), int(row["lap"]), float(row["telemetry_value"]))
@@ -111,7 +110,7 @@ def _distances(weekend: Weekend, fault: PlantedFault) -> list[tuple[datetime, in
     )
 
 
-def test_lap_distance_starts_again_at_a_missing_crossing_and_the_count_goes_on(weekend: Weekend) -> None:
+def test_lap_distance_is_reset_at_a_missing_crossing_and_the_lap_count_is_not(weekend: Weekend) -> None:
     (fault,) = weekend.faults_in("harbor_street_circuit", "R2", FaultKind.MISSING_CROSSING)
     lap, after = weekend.lap(fault), weekend.lap(fault, (fault.lap_number or 0) + 1)
     double = [reading for reading in _distances(weekend, fault) if lap.start_utc < reading[0] < after.end_utc]
@@ -121,7 +120,7 @@ def test_lap_distance_starts_again_at_a_missing_crossing_and_the_count_goes_on(w
     assert resets[0][0] <= lap.end_utc <= resets[0][1]
 
 
-def test_lap_distance_runs_on_through_an_extra_crossing_and_the_count_does_not(weekend: Weekend) -> None:
+def test_lap_distance_runs_on_through_an_extra_crossing_and_the_lap_count_goes_up(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.EXTRA_CROSSING)
     lap = weekend.lap(fault)
     inside = [reading for reading in _distances(weekend, fault) if lap.start_utc < reading[0] < lap.end_utc]
@@ -134,11 +133,11 @@ def test_lap_distance_runs_on_through_an_extra_crossing_and_the_count_does_not(w
 
 
 def test_the_radio_is_silent_at_every_late_crossing_of_the_undecided_car(tmp_path: Path) -> None:
-    # 15 MB: readings often enough to tell a hole of 8 s from the pause between two of them.
-    sheet = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=15_000_000))
-    weekend = Weekend(tmp_path / "weekend", sheet)
+    # 15 MB: frequent enough readings to distinguish an 8 s hole from the gap between two readings.
+    truth = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=15_000_000))
+    weekend = Weekend(tmp_path / "weekend", truth)
     fault = weekend.only(FaultKind.UNDECIDED_CAR)
-    answer = weekend.sheet.session(fault.track, fault.session)
+    answer = weekend.truth.session(fault.track, fault.session)
     car = next(car for car in answer.cars if car.vehicle_id == fault.vehicle_id)
     taken = [
         instant(row["timestamp"]) + timedelta(seconds=car.clock_offset_s or 0)
@@ -154,8 +153,8 @@ def test_the_radio_is_silent_at_every_late_crossing_of_the_undecided_car(tmp_pat
     assert silent == [0, 1, 2, 3, 4]
 
 
-def test_lap_distance_starts_again_at_every_crossing(clean_weekend: Weekend) -> None:
-    answer = clean_weekend.sheet.session("harbor_street_circuit", "R1")
+def test_lap_distance_is_reset_at_every_crossing(clean_weekend: Weekend) -> None:
+    answer = clean_weekend.truth.session("harbor_street_circuit", "R1")
     car = answer.cars[0].vehicle_id
     laps = [lap for lap in answer.laps if lap.vehicle_id == car]
     readings = [
@@ -172,10 +171,8 @@ def test_lap_distance_starts_again_at_every_crossing(clean_weekend: Weekend) -> 
 
 
 @each_session
-def test_a_clean_weekend_repeats_nothing_and_its_clocks_are_right(
-    clean_weekend: Weekend, track: str, session: str
-) -> None:
-    answer = clean_weekend.sheet.session(track, session)
+def test_a_clean_weekend_has_no_duplicates_and_correct_clocks(clean_weekend: Weekend, track: str, session: str) -> None:
+    answer = clean_weekend.truth.session(track, session)
     rows = clean_weekend.rows(answer.telemetry.file)
     keys = {(row["vehicle_id"], row["timestamp"], row["telemetry_name"]) for row in rows}
     assert len(keys) == len(rows) == answer.telemetry.rows
@@ -184,5 +181,5 @@ def test_a_clean_weekend_repeats_nothing_and_its_clocks_are_right(
 
 
 def test_a_clean_weekend_has_an_empty_list_of_faults(clean_weekend: Weekend) -> None:
-    assert clean_weekend.sheet.faults == ()
-    assert clean_weekend.sheet.rejects == ()
+    assert clean_weekend.truth.faults == ()
+    assert clean_weekend.truth.rejects == ()

@@ -1,11 +1,12 @@
-"""Making a weekend: the same every time, of the wanted size, and never over other people's files."""
+"""A weekend is reproducible, has the wanted size, and never replaces files that were not generated."""
 
+import json
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from apex_pipeline.demo import AnswerSheet, FaultKind, WeekendOptions, answers_path, make_weekend
+from apex_pipeline.demo import FaultKind, GroundTruth, WeekendOptions, ground_truth_path, make_weekend
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline_tests.demo.reading import Weekend
 
@@ -30,22 +31,22 @@ def test_another_seed_gives_other_laps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_kind_of_fault_is_planted_whatever_the_seed(tmp_path: Path, seed: int) -> None:
-    sheet = make_weekend(tmp_path / "weekend", WeekendOptions(seed=seed, target_bytes=700_000))
-    assert {fault.kind for fault in sheet.faults} == set(FaultKind)
-    assert {fault.file for fault in sheet.faults} <= {file.path for file in sheet.files}
+def test_every_kind_of_fault_is_injected_whatever_the_seed(tmp_path: Path, seed: int) -> None:
+    truth = make_weekend(tmp_path / "weekend", WeekendOptions(seed=seed, target_bytes=700_000))
+    assert {fault.kind for fault in truth.faults} == set(FaultKind)
+    assert {fault.file for fault in truth.faults} <= {file.path for file in truth.files}
 
 
 @pytest.mark.parametrize("target_bytes", [1_000_000, 6_000_000, 20_000_000, 60_000_000])
 def test_the_size_is_met_within_fifteen_percent(tmp_path: Path, target_bytes: int) -> None:
-    sheet = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=target_bytes))
-    assert sum(file.size for file in sheet.files) == pytest.approx(target_bytes, rel=0.15)
+    truth = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=target_bytes))
+    assert sum(file.size for file in truth.files) == pytest.approx(target_bytes, rel=0.15)
 
 
 def test_more_cars_and_laps_are_driven_when_asked_for(tmp_path: Path) -> None:
     options = WeekendOptions(cars=9, laps=11, target_bytes=2_000_000)
-    sheet = make_weekend(tmp_path / "weekend", options)
-    answer = sheet.session("harbor_street_circuit", "R2")
+    truth = make_weekend(tmp_path / "weekend", options)
+    answer = truth.session("harbor_street_circuit", "R2")
     assert len(answer.cars) == 9
     assert max(lap.lap_number for lap in answer.laps if lap.lap_time_s) == 11
 
@@ -58,62 +59,68 @@ def test_memory_stays_bounded_while_the_files_grow(tmp_path: Path) -> None:
         tracemalloc.stop()
         return used
 
-    peak(1_000_000)  # the signals' texts are made once and kept
+    peak(1_000_000)  # the signals' texts are built once and kept
     # 24 MB more of files; a block of 0.1 MB passes through memory a few times over.
     assert peak(25_000_000) - peak(1_000_000) < 4_000_000
 
 
 def test_progress_counts_every_byte(tmp_path: Path) -> None:
-    told: list[int] = []
-    sheet = make_weekend(tmp_path / "weekend", _SMALL, told.append)
-    # Race 2's wrong lap times and the empty file are told with the size they have in the end.
-    assert sum(told) == sum(file.size for file in sheet.files)
-    assert len(told) > 100
+    reported: list[int] = []
+    truth = make_weekend(tmp_path / "weekend", _SMALL, reported.append)
+    # Race 2's wrong lap times and the empty file are reported with their final size.
+    assert sum(reported) == sum(file.size for file in truth.files)
+    assert len(reported) > 100
 
 
-def test_the_sheet_beside_the_folder_reads_back_as_it_was_returned(weekend: Weekend) -> None:
-    text = answers_path(weekend.folder).read_text(encoding="utf-8")
-    assert AnswerSheet.from_json(text) == weekend.sheet
-    assert {file.path: file.size for file in weekend.sheet.files} == {
+def test_the_ground_truth_next_to_the_folder_reads_back_as_it_was_returned(weekend: Weekend) -> None:
+    text = ground_truth_path(weekend.folder).read_text(encoding="utf-8")
+    assert GroundTruth.from_json(text) == weekend.truth
+    assert {file.path: file.size for file in weekend.truth.files} == {
         path: len(content) for path, content in _contents(weekend.folder).items()
     }
 
 
+def test_a_ground_truth_keeps_the_option_key_of_earlier_versions(clean_weekend: Weekend) -> None:
+    text = ground_truth_path(clean_weekend.folder).read_text(encoding="utf-8")
+    assert json.loads(text)["options"]["plant_faults"] is False
+    assert GroundTruth.from_json(text).options.inject_faults is False
+
+
 def test_an_unknown_session_is_a_key_error(weekend: Weekend) -> None:
     with pytest.raises(KeyError, match="harbor_street_circuit/R3"):
-        weekend.sheet.session("harbor_street_circuit", "R3")
+        weekend.truth.session("harbor_street_circuit", "R3")
 
 
-def test_making_the_same_weekend_again_touches_nothing(tmp_path: Path) -> None:
+def test_generating_the_same_weekend_again_changes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "weekend"
     first = make_weekend(folder, _SMALL)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    told: list[int] = []
-    assert make_weekend(folder, _SMALL, told.append) == first
+    reported: list[int] = []
+    assert make_weekend(folder, _SMALL, reported.append) == first
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    assert told == []
+    assert reported == []
 
 
-def test_another_weekend_of_ours_is_replaced(tmp_path: Path) -> None:
+def test_another_generated_weekend_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "weekend"
     make_weekend(folder, _SMALL)
-    sheet = make_weekend(folder, WeekendOptions(target_bytes=700_000, plant_faults=False))
-    assert set(_contents(folder)) == {file.path for file in sheet.files}
+    truth = make_weekend(folder, WeekendOptions(target_bytes=700_000, inject_faults=False))
+    assert set(_contents(folder)) == {file.path for file in truth.files}
 
 
-def test_a_damaged_weekend_is_made_again(tmp_path: Path) -> None:
+def test_a_damaged_weekend_is_generated_again(tmp_path: Path) -> None:
     folder = tmp_path / "weekend"
-    sheet = make_weekend(folder, _SMALL)
-    (folder / sheet.files[-1].path).unlink()
+    truth = make_weekend(folder, _SMALL)
+    (folder / truth.files[-1].path).unlink()
     make_weekend(folder, _SMALL)
-    assert set(_contents(folder)) == {file.path for file in sheet.files}
+    assert set(_contents(folder)) == {file.path for file in truth.files}
 
 
-def test_what_an_interrupted_run_left_is_no_obstacle(tmp_path: Path) -> None:
+def test_leftovers_of_an_interrupted_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".weekend.unfinished").mkdir()
     (tmp_path / ".weekend.unfinished" / "half.csv").write_text("half")
-    sheet = make_weekend(tmp_path / "weekend", _SMALL)
-    assert set(_contents(tmp_path / "weekend")) == {file.path for file in sheet.files}
+    truth = make_weekend(tmp_path / "weekend", _SMALL)
+    assert set(_contents(tmp_path / "weekend")) == {file.path for file in truth.files}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["weekend", "weekend.answers.json"]
 
 
@@ -126,7 +133,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> 
     assert _contents(tmp_path) == {"photos/holiday.jpg": b"photo"}
 
 
-def test_a_foreign_file_within_our_weekend_is_never_deleted(tmp_path: Path) -> None:
+def test_a_foreign_file_in_a_generated_weekend_is_never_deleted(tmp_path: Path) -> None:
     folder = tmp_path / "weekend"
     make_weekend(folder, _SMALL)
     (folder / "notes.txt").write_text("mine")
@@ -135,15 +142,15 @@ def test_a_foreign_file_within_our_weekend_is_never_deleted(tmp_path: Path) -> N
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-def test_a_sheet_that_is_none_protects_the_folder(tmp_path: Path) -> None:
+def test_an_unreadable_ground_truth_protects_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "weekend"
     make_weekend(folder, _SMALL)
-    answers_path(folder).write_text("{}")
+    ground_truth_path(folder).write_text("{}")
     with pytest.raises(ConfigurationError, match="not of a synthetic weekend"):
         make_weekend(folder, _SMALL)
 
 
-def test_an_empty_folder_is_taken_and_a_file_is_not(tmp_path: Path) -> None:
+def test_an_empty_folder_is_accepted_and_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     make_weekend(tmp_path / "empty", _SMALL)
@@ -152,16 +159,16 @@ def test_an_empty_folder_is_taken_and_a_file_is_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "remedy"),
+    ("options", "hint"),
     [
         (WeekendOptions(target_bytes=50_000), "fewer cars or laps, or at least"),
         (WeekendOptions(cars=6, laps=8, target_bytes=2_000_000_000), "more cars or laps, or at most"),
     ],
 )
 def test_a_size_that_cannot_be_met_is_refused_with_the_bound(
-    tmp_path: Path, options: WeekendOptions, remedy: str
+    tmp_path: Path, options: WeekendOptions, hint: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=remedy):
+    with pytest.raises(ConfigurationError, match=hint):
         make_weekend(tmp_path / "weekend", options)
     assert list(tmp_path.iterdir()) == []
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from apex_pipeline.catalog import Catalog, open_catalog
-from apex_pipeline.demo import AnswerSheet, WeekendOptions, make_weekend
+from apex_pipeline.demo import GroundTruth, WeekendOptions, make_weekend
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.opening import open_store
@@ -48,25 +48,25 @@ def settings_in(folder: Path, source: Path, **overrides: object) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def weekend(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AnswerSheet]:
+def weekend(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GroundTruth]:
     folder = tmp_path_factory.mktemp("weekend") / "files"
     return folder, make_weekend(folder, WeekendOptions(target_bytes=2_000_000))
 
 
 @pytest.fixture(scope="session")
-def answers(weekend: tuple[Path, AnswerSheet]) -> AnswerSheet:
+def answers(weekend: tuple[Path, GroundTruth]) -> GroundTruth:
     return weekend[1]
 
 
 @pytest.fixture(scope="session")
-def local_lake(weekend: tuple[Path, AnswerSheet], tmp_path_factory: pytest.TempPathFactory) -> SyncedLake:
+def local_lake(weekend: tuple[Path, GroundTruth], tmp_path_factory: pytest.TempPathFactory) -> SyncedLake:
     settings = settings_in(tmp_path_factory.mktemp("local"), weekend[0])
     return SyncedLake(settings, sync(settings, ignore))
 
 
 @pytest.fixture(scope="session")
 def s3_lake(
-    weekend: tuple[Path, AnswerSheet], tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server
+    weekend: tuple[Path, GroundTruth], tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server
 ) -> Iterator[SyncedLake]:
     bucket = f"e2e-{uuid4().hex[:12]}"
     s3_server.client().create_bucket(Bucket=bucket)

@@ -6,66 +6,65 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from apex_pipeline.demo import AnswerSheet
-from apex_pipeline.demo.answers import FaultKind, PlantedFault, SessionAnswer
+from apex_pipeline.demo import FaultKind, GroundTruth, InjectedFault, SessionTruth
 from apex_pipeline_tests.e2e.conftest import SyncedLake
 
 
-def _lap(lake: SyncedLake, fault: PlantedFault, step: int = 0) -> pd.Series:
+def _lap(lake: SyncedLake, fault: InjectedFault, step: int = 0) -> pd.Series:
     laps = lake.catalog.laps(fault.track, fault.session)
     chosen = laps[(laps["vehicle_id"] == fault.vehicle_id) & (laps["lap_number"] == (fault.lap_number or 0) + step)]
     assert len(chosen) == 1, fault
     return chosen.iloc[0]
 
 
-def _car(lake: SyncedLake, fault: PlantedFault) -> pd.Series:
+def _car(lake: SyncedLake, fault: InjectedFault) -> pd.Series:
     cars = lake.catalog.cars(fault.track, fault.session)
     return cars[cars["vehicle_id"] == fault.vehicle_id].iloc[0]
 
 
-def _flagged(*flags: str) -> Callable[[SyncedLake, PlantedFault], bool]:
+def _flagged(*flags: str) -> Callable[[SyncedLake, InjectedFault], bool]:
     return lambda lake, fault: not set(flags).isdisjoint(_lap(lake, fault)["flags"])
 
 
-def _any_lap_flagged(flag: str) -> Callable[[SyncedLake, PlantedFault], bool]:
+def _any_lap_flagged(flag: str) -> Callable[[SyncedLake, InjectedFault], bool]:
     return lambda lake, fault: any(flag in flags for flags in lake.catalog.laps(fault.track, fault.session)["flags"])
 
 
-def _resolved(lake: SyncedLake, fault: PlantedFault) -> bool:
+def _resolved(lake: SyncedLake, fault: InjectedFault) -> bool:
     car = _car(lake, fault)
     return car["method"] == "official_crossings" and str(car["car_number"]) in fault.detail
 
 
-def _set_aside(lake: SyncedLake, fault: PlantedFault) -> bool:
+def _set_aside(lake: SyncedLake, fault: InjectedFault) -> bool:
     files = lake.catalog.files().set_index("path")
     return files.loc[fault.file]["status"] in {"quarantined", "ignored", "unresolved"}
 
 
-def _rejected(lake: SyncedLake, fault: PlantedFault) -> bool:
+def _rejected(lake: SyncedLake, fault: InjectedFault) -> bool:
     return fault.file in set(lake.catalog.rejects(fault.track, fault.session)["source_file"])
 
 
-def _telemetry(lake: SyncedLake, fault: PlantedFault) -> pd.DataFrame:
+def _telemetry(lake: SyncedLake, fault: InjectedFault) -> pd.DataFrame:
     cars = lake.catalog.telemetry_cars(fault.track, fault.session)
     return cars if fault.vehicle_id is None else cars[cars["vehicle_id"] == fault.vehicle_id]
 
 
-def _note(lake: SyncedLake, fault: PlantedFault) -> str:
+def _note(lake: SyncedLake, fault: InjectedFault) -> str:
     return lake.catalog.session_note(fault.track, fault.session)
 
 
-def _is_penalised(lake: SyncedLake, fault: PlantedFault) -> bool:
+def _is_penalised(lake: SyncedLake, fault: InjectedFault) -> bool:
     results = lake.catalog.results(fault.track, fault.session)
     times = results.pivot_table(index="car_number", columns="version", values="total_time_s", observed=True)
     return bool((times["official"] - times["provisional"] > 1).any())
 
 
-def _is_yellow(lake: SyncedLake, fault: PlantedFault) -> bool:
+def _is_yellow(lake: SyncedLake, fault: InjectedFault) -> bool:
     laps = lake.catalog.laps(fault.track, fault.session)
     return set(laps[laps["lap_number"] == fault.lap_number]["flag_at_finish"]) == {"FCY"}
 
 
-_FOUND: dict[FaultKind, Callable[[SyncedLake, PlantedFault], bool]] = {
+_FOUND: dict[FaultKind, Callable[[SyncedLake, InjectedFault], bool]] = {
     FaultKind.BOUNCED_TRIGGER: _flagged("bounced_trigger"),
     FaultKind.LAP_COUNTER_LOST: _flagged("unit_lap_lost"),
     FaultKind.LATE_TRIGGER_PAIR: _flagged("late_trigger_pair"),
@@ -101,24 +100,24 @@ _FOUND: dict[FaultKind, Callable[[SyncedLake, PlantedFault], bool]] = {
 
 
 @pytest.mark.parametrize("kind", list(FaultKind))
-def test_every_planted_fault_is_found_and_named(local_lake: SyncedLake, answers: AnswerSheet, kind: FaultKind) -> None:
+def test_every_planted_fault_is_found_and_named(local_lake: SyncedLake, answers: GroundTruth, kind: FaultKind) -> None:
     planted = answers.faults_of(kind)
     assert planted
     assert [fault for fault in planted if not _FOUND[kind](local_lake, fault)] == []
 
 
-def _undecided(session: SessionAnswer) -> set[str]:
+def _undecided(session: SessionTruth) -> set[str]:
     return {car.vehicle_id for car in session.cars if len(car.candidates) > 1}
 
 
-def test_every_true_lap_is_there_once_and_none_is_invented(local_lake: SyncedLake, answers: AnswerSheet) -> None:
+def test_every_true_lap_is_there_once_and_none_is_invented(local_lake: SyncedLake, answers: GroundTruth) -> None:
     for session in answers.sessions:
         laps = local_lake.catalog.laps(session.track, session.session)
         found = sorted(zip(laps["vehicle_id"], laps["lap_number"], strict=True))
         assert found == sorted((lap.vehicle_id, lap.lap_number) for lap in session.laps)
 
 
-def test_every_official_time_is_the_true_one(local_lake: SyncedLake, answers: AnswerSheet) -> None:
+def test_every_official_time_is_the_true_one(local_lake: SyncedLake, answers: GroundTruth) -> None:
     for session in answers.sessions:
         laps = local_lake.catalog.laps(session.track, session.session)
         times = dict(zip(zip(laps["vehicle_id"], laps["lap_number"], strict=True), laps["lap_time_s"], strict=True))
@@ -127,7 +126,7 @@ def test_every_official_time_is_the_true_one(local_lake: SyncedLake, answers: An
                 assert times[lap.vehicle_id, lap.lap_number] == pytest.approx(lap.lap_time_s)
 
 
-def test_every_car_is_who_it_is(local_lake: SyncedLake, answers: AnswerSheet) -> None:
+def test_every_car_is_who_it_is(local_lake: SyncedLake, answers: GroundTruth) -> None:
     for session in answers.sessions:
         cars = local_lake.catalog.cars(session.track, session.session).dropna(subset=["vehicle_id"])
         found = {
@@ -147,7 +146,7 @@ def test_every_car_is_who_it_is(local_lake: SyncedLake, answers: AnswerSheet) ->
 
 
 def test_the_best_lap_is_the_planted_one_and_the_naive_merge_shows_a_false_one(
-    local_lake: SyncedLake, answers: AnswerSheet, weekend: tuple[Path, AnswerSheet]
+    local_lake: SyncedLake, answers: GroundTruth, weekend: tuple[Path, GroundTruth]
 ) -> None:
     is_false: list[bool] = []
     for session in answers.sessions:
@@ -158,7 +157,7 @@ def test_the_best_lap_is_the_planted_one_and_the_naive_merge_shows_a_false_one(
     assert any(is_false)
 
 
-def _naive_best_s(folder: Path, lake: SyncedLake, session: SessionAnswer) -> float:
+def _naive_best_s(folder: Path, lake: SyncedLake, session: SessionTruth) -> float:
     """Return what merging start and end on car and lap gives, with the usual filter of 60 to 300 s."""
     files = lake.catalog.files()
     ours = files[(files["track"] == session.track) & (files["session"] == session.session)].set_index("kind")["path"]

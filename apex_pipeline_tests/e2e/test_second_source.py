@@ -10,7 +10,7 @@ import pytest
 from apex_pipeline import sources
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.session_matrix import load_sessions
-from apex_pipeline.demo import AnswerSheet
+from apex_pipeline.demo import GroundTruth
 from apex_pipeline.lake.care.garbage import Retention, find_garbage, remove_garbage
 from apex_pipeline.lake.care.verify import verify_lake
 from apex_pipeline.lake.handing_on.bundle import choose_part, make_bundle
@@ -35,7 +35,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> PitStops:
 
 
 @pytest.fixture(scope="module")
-def synced(weekend: tuple[Path, AnswerSheet], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def synced(weekend: tuple[Path, GroundTruth], tmp_path_factory: pytest.TempPathFactory) -> Settings:
     folder = tmp_path_factory.mktemp("two_sources")
     source = folder / "source"
     for file in weekend[0].rglob("*R1*lap*"):

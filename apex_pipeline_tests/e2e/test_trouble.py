@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import pytest
 
-from apex_pipeline.demo import AnswerSheet
+from apex_pipeline.demo import GroundTruth
 from apex_pipeline.errors import PermanentError, StoreFullError
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.session_key import SessionKey
@@ -27,7 +27,7 @@ _R2 = SessionKey("mesa_verde_raceway", "R2")
 
 
 @pytest.fixture
-def source(weekend: tuple[Path, AnswerSheet], tmp_path: Path) -> Path:
+def source(weekend: tuple[Path, GroundTruth], tmp_path: Path) -> Path:
     """One race of the weekend, to be spoiled; its telemetry left out, as it plays no part."""
     folder = tmp_path / "source"
     shutil.copytree(weekend[0] / _RACE.format(n=1), folder / _RACE.format(n=1))
@@ -52,7 +52,7 @@ def _laps_file(source: Path, n: int = 1) -> Path:
 
 
 def test_a_session_that_fails_keeps_its_good_tables_and_the_others_are_done(
-    settings: Settings, source: Path, weekend: tuple[Path, AnswerSheet], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, source: Path, weekend: tuple[Path, GroundTruth], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sync(settings, ignore).exit_code == 0
     good = _tags(settings, f"tables/laps/track={_R1.track}/session=R1")

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from apex_pipeline.demo import AnswerSheet
+from apex_pipeline.demo import GroundTruth
 from apex_pipeline.schemas import RACE_TABLES
 from apex_pipeline.storage.layout import QUARANTINE_PREFIX, RAW_PREFIX, table_key
 from apex_pipeline.sync import sync
@@ -23,13 +23,13 @@ def lake(request: pytest.FixtureRequest) -> SyncedLake:
 
 
 @pytest.mark.req("A-035", "P-02")
-def test_a_sync_of_the_weekend_is_all_good(lake: SyncedLake, answers: AnswerSheet) -> None:
+def test_a_sync_of_the_weekend_is_all_good(lake: SyncedLake, answers: GroundTruth) -> None:
     assert lake.outcome.exit_code == 0
     assert lake.outcome.failures == []
     assert [str(key) for key in lake.outcome.derived] == sorted(f"{s.track}/{s.session}" for s in answers.sessions)
 
 
-def test_exactly_the_tracks_and_sessions_that_were_made_are_found(lake: SyncedLake, answers: AnswerSheet) -> None:
+def test_exactly_the_tracks_and_sessions_that_were_made_are_found(lake: SyncedLake, answers: GroundTruth) -> None:
     tracks, sessions = lake.catalog.tracks(), lake.catalog.sessions()
     assert dict(zip(tracks["track"], tracks["track_name"], strict=True)) == {
         s.track: s.track_name for s in answers.sessions
@@ -39,7 +39,7 @@ def test_exactly_the_tracks_and_sessions_that_were_made_are_found(lake: SyncedLa
     )
 
 
-def test_every_file_is_accounted_for(lake: SyncedLake, answers: AnswerSheet) -> None:
+def test_every_file_is_accounted_for(lake: SyncedLake, answers: GroundTruth) -> None:
     files = lake.catalog.files()
     assert list(files["path"]) == sorted(file.path for file in answers.files)
     assert list(files.sort_values("path")["bytes"]) == [
@@ -49,7 +49,7 @@ def test_every_file_is_accounted_for(lake: SyncedLake, answers: AnswerSheet) -> 
 
 
 def test_the_file_of_the_wrong_race_and_the_empty_file_are_quarantined_with_their_reason(
-    lake: SyncedLake, answers: AnswerSheet
+    lake: SyncedLake, answers: GroundTruth
 ) -> None:
     files = lake.catalog.files()
     aside = files[files["status"] == "quarantined"]
@@ -62,7 +62,7 @@ def test_the_file_of_the_wrong_race_and_the_empty_file_are_quarantined_with_thei
 
 @pytest.mark.req("A-061", "K-07")
 def test_the_raw_bytes_lie_in_the_lake_under_their_relative_path(
-    lake: SyncedLake, weekend: tuple[Path, AnswerSheet]
+    lake: SyncedLake, weekend: tuple[Path, GroundTruth]
 ) -> None:
     stored = {item.key.removeprefix(RAW_PREFIX) for item in lake.store.list(RAW_PREFIX)}
     files = lake.catalog.files()
@@ -71,7 +71,7 @@ def test_the_raw_bytes_lie_in_the_lake_under_their_relative_path(
         assert lake.store.read_bytes(RAW_PREFIX + path) == (weekend[0] / path).read_bytes()
 
 
-def test_the_best_lap_of_every_session_is_the_planted_one_within_5_ms(lake: SyncedLake, answers: AnswerSheet) -> None:
+def test_the_best_lap_of_every_session_is_the_planted_one_within_5_ms(lake: SyncedLake, answers: GroundTruth) -> None:
     for session in answers.sessions:
         laps = lake.catalog.laps(session.track, session.session)
         best = laps[laps["is_valid"]].nsmallest(1, "lap_time_s").to_dict("records")[0]
@@ -81,7 +81,7 @@ def test_the_best_lap_of_every_session_is_the_planted_one_within_5_ms(lake: Sync
 
 @pytest.mark.req("P-07")
 def test_readings_in_are_cells_out_plus_duplicates_plus_rejected_and_equal_what_was_written(
-    lake: SyncedLake, answers: AnswerSheet
+    lake: SyncedLake, answers: GroundTruth
 ) -> None:
     for session in answers.sessions:
         counts = lake.catalog.telemetry_counts(session.track, session.session)
@@ -92,7 +92,7 @@ def test_readings_in_are_cells_out_plus_duplicates_plus_rejected_and_equal_what_
 
 
 def test_every_planted_malformed_row_is_rejected_with_its_line_and_no_other(
-    lake: SyncedLake, answers: AnswerSheet
+    lake: SyncedLake, answers: GroundTruth
 ) -> None:
     found = Counter(
         (row.source_file, row.source_row)
@@ -112,7 +112,7 @@ def test_a_second_sync_finds_nothing_changed_and_writes_nothing(lake: SyncedLake
 
 @pytest.mark.req("A-068", "P-03", "A-153")
 def test_both_backends_hold_the_same_tables_schema_for_schema_and_row_for_row(
-    local_lake: SyncedLake, s3_lake: SyncedLake, answers: AnswerSheet
+    local_lake: SyncedLake, s3_lake: SyncedLake, answers: GroundTruth
 ) -> None:
     for session in answers.sessions:
         for table in RACE_TABLES:
@@ -124,7 +124,7 @@ def test_both_backends_hold_the_same_tables_schema_for_schema_and_row_for_row(
 
 
 def test_one_car_and_one_lap_are_read_from_telemetry_with_the_channels_asked_for(
-    lake: SyncedLake, answers: AnswerSheet
+    lake: SyncedLake, answers: GroundTruth
 ) -> None:
     session = answers.sessions[0]
     laps = lake.catalog.laps(session.track, session.session)
@@ -151,7 +151,7 @@ def test_telemetry_takes_a_fifth_of_the_bytes_of_its_csv_at_most(lake: SyncedLak
 
 
 @pytest.mark.req("P-06")
-def test_pandas_alone_reads_all_laps_of_the_lake(local_lake: SyncedLake, answers: AnswerSheet) -> None:
+def test_pandas_alone_reads_all_laps_of_the_lake(local_lake: SyncedLake, answers: GroundTruth) -> None:
     program = (
         "import sys; sys.modules['dagster'] = sys.modules['apex_pipeline'] = None; import pandas; "
         f"laps = pandas.read_parquet({str(local_lake.settings.lake_dir / 'tables' / 'laps')!r}); "
@@ -165,7 +165,7 @@ def test_pandas_alone_reads_all_laps_of_the_lake(local_lake: SyncedLake, answers
 
 
 @pytest.mark.req("A-100")
-def test_the_official_tables_hold_every_printed_lap_and_no_name(lake: SyncedLake, answers: AnswerSheet) -> None:
+def test_the_official_tables_hold_every_printed_lap_and_no_name(lake: SyncedLake, answers: GroundTruth) -> None:
     for session in answers.sessions:
         official = lake.catalog.official_laps(session.track, session.session)
         assert len(official) > 0

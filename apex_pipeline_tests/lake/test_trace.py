@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from apex_pipeline.demo import AnswerSheet, FaultKind, WeekendOptions, make_weekend
+from apex_pipeline.demo import FaultKind, GroundTruth, WeekendOptions, make_weekend
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.published import session_table
 from apex_pipeline.lake.snapshot import Snapshot
@@ -29,7 +29,7 @@ class Bench:
     """A made weekend and the lake made from it."""
 
     folder: Path
-    sheet: AnswerSheet
+    sheet: GroundTruth
     store: LocalStore
     snapshot: Snapshot
 

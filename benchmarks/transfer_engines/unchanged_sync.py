@@ -47,7 +47,7 @@ def measure(rounds: int) -> dict[str, object]:
 
 def _make_tree(folder: Path) -> None:
     """Make a synthetic weekend, and official files as they are published in it until there are 1,000 files."""
-    make_weekend(folder, WeekendOptions(plant_faults=False, target_bytes=2_000_000))
+    make_weekend(folder, WeekendOptions(inject_faults=False, target_bytes=2_000_000))
     there = [path for path in folder.rglob("*") if path.is_file()]
     sheets = sorted(path for path in there if path.name.startswith("26_"))
     for number in range(_FILES - len(there)):

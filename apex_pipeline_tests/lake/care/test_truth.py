@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.demo import AnswerSheet
+from apex_pipeline.demo import GroundTruth
 from apex_pipeline.lake.care.truth import report_truth
 from apex_pipeline.lake.published import require_session, require_snapshot
 from apex_pipeline.session_key import SessionKey
@@ -26,7 +26,7 @@ def _truth(store: LocalStore, key: SessionKey, scratch: Path) -> AccuracyReport 
 
 
 def test_truth_of_the_made_weekend_is_what_its_answers_say(
-    weekend: tuple[Path, AnswerSheet], lake: LocalStore, tmp_path: Path
+    weekend: tuple[Path, GroundTruth], lake: LocalStore, tmp_path: Path
 ) -> None:
     for session in weekend[1].sessions:
         report = _truth(lake, SessionKey(session.track, session.session), tmp_path)
@@ -38,7 +38,7 @@ def test_truth_of_the_made_weekend_is_what_its_answers_say(
 
 @pytest.mark.parametrize("missing", ["lap_end|lap_start|lap_time", "23_"], ids=["lap files", "official laps"])
 def test_a_session_with_one_side_only_has_no_truth_to_tell(
-    weekend: tuple[Path, AnswerSheet], tmp_path: Path, missing: str
+    weekend: tuple[Path, GroundTruth], tmp_path: Path, missing: str
 ) -> None:
     shutil.copytree(weekend[0] / "files" / "harbor_street_circuit", tmp_path / "files" / "harbor_street_circuit")
     for path in (tmp_path / "files" / "harbor_street_circuit").iterdir():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.demo import AnswerSheet
+from apex_pipeline.demo import GroundTruth
 from apex_pipeline.errors import ObjectMissingError, StoreUnavailableError
 from apex_pipeline.lake.care.verify import LakeReport, verify_lake
 from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_table
@@ -286,7 +286,7 @@ def test_an_object_that_may_not_be_read_is_a_finding(lake: LocalStore, monkeypat
 
 
 @pytest.fixture
-def bucket_lake(s3_bucket: S3Bucket, weekend: tuple[Path, AnswerSheet], tmp_path: Path) -> ObjectStore:
+def bucket_lake(s3_bucket: S3Bucket, weekend: tuple[Path, GroundTruth], tmp_path: Path) -> ObjectStore:
     """A bucket with one session of the weekend."""
     store = store_of(connect(s3_bucket))
     (tmp_path / "files").mkdir()

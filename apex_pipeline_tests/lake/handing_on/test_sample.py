@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.demo import AnswerSheet
+from apex_pipeline.demo import GroundTruth
 from apex_pipeline.errors import ConfigurationError, VanishedFileError
 from apex_pipeline.lake.handing_on.sample import Sample, make_sample
 from apex_pipeline.lake.published import require_session, require_snapshot, session_table
@@ -42,7 +42,7 @@ def _race_folder(base: Path, name: str, content: bytes) -> Path:
 
 
 def test_every_race_file_is_there_and_all_but_telemetry_byte_for_byte(
-    weekend: tuple[Path, AnswerSheet], tmp_path: Path
+    weekend: tuple[Path, GroundTruth], tmp_path: Path
 ) -> None:
     source = weekend[0] / "files"
     sample = _sample(source, tmp_path / "small")
@@ -63,7 +63,7 @@ def test_every_race_file_is_there_and_all_but_telemetry_byte_for_byte(
 
 
 def test_a_tenth_of_the_samples_is_about_a_tenth_of_the_bytes(
-    weekend: tuple[Path, AnswerSheet], tmp_path: Path
+    weekend: tuple[Path, GroundTruth], tmp_path: Path
 ) -> None:
     sample = _sample(weekend[0] / "files", tmp_path / "small")
     for file in sample.files:
@@ -72,7 +72,7 @@ def test_a_tenth_of_the_samples_is_about_a_tenth_of_the_bytes(
             assert file.thinned.samples_out / file.thinned.samples_in == pytest.approx(0.1, abs=0.03)
 
 
-def test_the_laps_of_the_sample_are_those_of_the_whole(weekend: tuple[Path, AnswerSheet], tmp_path: Path) -> None:
+def test_the_laps_of_the_sample_are_those_of_the_whole(weekend: tuple[Path, GroundTruth], tmp_path: Path) -> None:
     whole_store = open_lake(weekend[0] / "lake")
     _sample(weekend[0] / "files", tmp_path / "small", every=20)
     small_store = open_lake(tmp_path / "lake")
@@ -85,7 +85,7 @@ def test_the_laps_of_the_sample_are_those_of_the_whole(weekend: tuple[Path, Answ
         assert session_table(small_store, require_session(small, record.key), LAPS).equals(laps)
 
 
-def test_the_same_sample_twice_is_the_same_bytes(weekend: tuple[Path, AnswerSheet], tmp_path: Path) -> None:
+def test_the_same_sample_twice_is_the_same_bytes(weekend: tuple[Path, GroundTruth], tmp_path: Path) -> None:
     for name in ("one", "two"):
         _sample(weekend[0] / "files", tmp_path / name)
     first, second = (tmp_path / name / _TELEMETRY for name in ("one", "two"))

@@ -9,8 +9,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from apex_pipeline.demo import AnswerSheet, WeekendOptions, make_weekend
-from apex_pipeline.demo.answers import SessionAnswer
+from apex_pipeline.demo import GroundTruth, SessionTruth, WeekendOptions, make_weekend
 from apex_pipeline.errors import StoreFullError
 from apex_pipeline.sources.gr_cup.telemetry import reading as reading_module
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings
@@ -262,20 +261,20 @@ class TestBadFiles:
 
 
 @pytest.fixture(scope="module")
-def weekend(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AnswerSheet]:
+def weekend(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GroundTruth]:
     """Give a weekend whose samples are dense enough to time anything (3.5 a second)."""
     folder = tmp_path_factory.mktemp("weekend")
     return folder, make_weekend(folder, WeekendOptions(target_bytes=100_000_000))
 
 
-def crossings_of(answer: SessionAnswer, vehicle_id: str) -> set[float]:
+def crossings_of(answer: SessionTruth, vehicle_id: str) -> set[float]:
     laps = [lap for lap in answer.laps if lap.vehicle_id == vehicle_id]
     return {at.timestamp() for lap in laps for at in (lap.start_utc, lap.end_utc)}
 
 
 @pytest.mark.parametrize("session", ["R1", "R2"])
 def test_every_true_crossing_within_the_synthetic_telemetry_is_found_and_no_other(
-    tmp_path: Path, weekend: tuple[Path, AnswerSheet], session: str
+    tmp_path: Path, weekend: tuple[Path, GroundTruth], session: str
 ) -> None:
     folder, sheet = weekend
     answer = sheet.session("harbor_street_circuit", session)
@@ -294,7 +293,7 @@ def test_every_true_crossing_within_the_synthetic_telemetry_is_found_and_no_othe
         assert len({round(passing.utc_ms / 10_000) for passing in own}) == len(own)
 
 
-def test_a_track_without_these_channels_shows_nothing(tmp_path: Path, weekend: tuple[Path, AnswerSheet]) -> None:
+def test_a_track_without_these_channels_shows_nothing(tmp_path: Path, weekend: tuple[Path, GroundTruth]) -> None:
     folder, sheet = weekend
     answer = sheet.session("mesa_verde_raceway", "R1")
 

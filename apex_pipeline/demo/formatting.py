@@ -1,7 +1,4 @@
-"""How times are written in the files.
-
-Here belongs the text of instants and durations, which are whole milliseconds everywhere in this package.
-"""
+"""Contains the text forms of instants and durations, which are whole milliseconds everywhere in this package."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +7,12 @@ MINUTE_MS = 60_000
 
 
 def utc_texts(instants_ms: npt.NDArray[np.int64]) -> list[str]:
-    """Return instants as cars write them, ``2025-06-14T18:40:41.776Z``; shape (n,)."""
+    """Return instants as the cars write them, ``2025-06-14T18:40:41.776Z``; shape (n,)."""
     return np.datetime_as_string(instants_ms.astype("datetime64[ms]"), timezone="UTC").tolist()
 
 
 def utc_text(instant_ms: int) -> str:
-    """Return one instant as cars write it."""
+    """Return one instant as the cars write it."""
     return utc_texts(np.array([instant_ms]))[0]
 
 
@@ -31,8 +28,5 @@ def seconds(duration_ms: int) -> str:
 
 
 def mixed(duration_ms: int) -> str:
-    """Return seconds below a minute, ``m:ss.fff`` above, as sector columns mix them."""
+    """Return seconds below one minute and ``m:ss.fff`` from there on, as sector columns do."""
     return seconds(duration_ms) if duration_ms < MINUTE_MS else minutes(duration_ms)
-
-
-__all__ = ["MINUTE_MS", "minutes", "mixed", "seconds", "utc_text", "utc_texts"]
