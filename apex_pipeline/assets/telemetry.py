@@ -14,11 +14,11 @@ import pyarrow as pa
 from apex_pipeline.assets.table_asset import made, table_out
 from apex_pipeline.lake.catalog_tables import session_files
 from apex_pipeline.lake.conservation import counts_as_metadata
-from apex_pipeline.lake.progress import ByteLog
 from apex_pipeline.lake.session_tables import make_telemetry, telemetry_bytes
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
 from apex_pipeline.lake.stored_tables import mark_inputs, version_for
 from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.progress import ByteProgressLog
 from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.resources.parquet_io import StagedFile
@@ -48,7 +48,7 @@ def telemetry(
     with dagster_failure():
         key = session_of_run(context)
         version, chosen = version_for(session_list, key), session_files(files, key)
-        log = ByteLog("read", telemetry_bytes(chosen), context.log.info)
+        log = ByteProgressLog("read", telemetry_bytes(chosen), context.log.info)
         report = make_telemetry(
             lake.open(),
             key,
