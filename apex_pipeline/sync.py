@@ -14,9 +14,9 @@ from apex_pipeline.lake.catalog_tables import session_files, session_sources
 from apex_pipeline.lake.comparison import IdentifiedFolder, compare, look_at_lake, look_at_source
 from apex_pipeline.lake.copy_source import content_version
 from apex_pipeline.lake.plan import CopyPlan, session_of
-from apex_pipeline.lake.progress import listening
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.lake.source_folder import SourceFile
+from apex_pipeline.progress import progress_to
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import source_named
@@ -170,7 +170,7 @@ class _Work:
         for key, chosen in sorted(plan.by_session.items()):
             size = sum(file.size for file in chosen)
             runner.report_source(key, self._hash(key, size), {"files": len(chosen), "bytes": size})
-            with listening(lambda moved, at=key: self._tell(Event("copy", "", str(at), done=moved, unit="bytes"))):
+            with progress_to(lambda moved, at=key: self._tell(Event("copy", "", str(at), done=moved, unit="bytes"))):
                 failure = runner.run(_COPY, key)
             if failure:
                 self._fail("copy", key, failure.problem, failure.run_id)
@@ -226,7 +226,7 @@ class _Work:
             told += moved
             self._tell(Event("derive", "", str(key), done=moved, unit="bytes"))
 
-        with listening(tell):
+        with progress_to(tell):
             failure = runner.run(_DERIVE, key, tables_of(source))
         if failure:
             self._fail("derive", key, failure.problem, failure.run_id)

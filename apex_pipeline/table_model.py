@@ -6,10 +6,13 @@ Here belongs the vocabulary and the rules that can be told from a single table. 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+# Of every published Parquet file.
+ZSTD_LEVEL: Final = 3
 
 Kind = Literal["text", "label", "integer", "number", "flag", "time_utc", "time_of_day", "text_list"]
 
@@ -185,4 +188,4 @@ def _count_outside(column: Column, values: pa.ChunkedArray) -> int:
     return int(outside)
 
 
-__all__ = ["Column", "Table"]
+__all__ = ["ZSTD_LEVEL", "Column", "Table"]

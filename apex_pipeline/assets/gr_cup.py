@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from apex_pipeline.assets.table_asset import made, table_out
 from apex_pipeline.lake.catalog_tables import session_files
-from apex_pipeline.lake.progress import ByteLog
 from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
 from apex_pipeline.lake.stored_tables import mark_inputs, version_for
 from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.progress import ByteProgressLog
 from apex_pipeline.resources.dagster_schema import table_metadata
 from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
@@ -130,7 +130,7 @@ def telemetry(
     with dagster_failure():
         key = session_of_run(context)
         version, chosen = version_for(session_list, key), session_files(files, key, GrCup.name)
-        log = ByteLog("read", telemetry_bytes(chosen), context.log.info)
+        log = ByteProgressLog("read", telemetry_bytes(chosen), context.log.info)
         workspace = Workspace(lake.memory_limit, lake.scratch, log, {INPUTS_VERSION: version})
         report = derive_telemetry(key, chosen, raw_file_opener(lake.open()), laps, staged, workspace)
     for channel in report.unknown_channels:

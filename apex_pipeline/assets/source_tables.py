@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from apex_pipeline.assets.table_asset import made, table_out
 from apex_pipeline.lake.catalog_tables import session_files
-from apex_pipeline.lake.progress import ByteLog
 from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
 from apex_pipeline.lake.stored_tables import mark_inputs, version_for
 from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.progress import ByteProgressLog
 from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
 from apex_pipeline.resources.parquet_io import StagedFile
@@ -45,7 +45,7 @@ def build_source_asset(derivation: Source) -> dg.AssetsDefinition:
         with dagster_failure():
             key = session_of_run(context)
             version, used = version_for(session_list, key), session_files(files, key, derivation.name)
-            log = ByteLog("read", derivation.work_bytes(used), context.log.info)
+            log = ByteProgressLog("read", derivation.work_bytes(used), context.log.info)
             workspace = Workspace(lake.memory_limit, lake.scratch, log, {INPUTS_VERSION: version})
             rules = derivation.load_rules(source.settings)
             for derived in derivation.derive(key, used, raw_file_opener(lake.open()), workspace, rules):

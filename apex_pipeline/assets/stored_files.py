@@ -1,6 +1,6 @@
 """Station 2: the raw bytes in the lake, copied or found there.
 
-Here belongs asking for copies. How a copy is made and verified is ``storage/copying.py``; which files are a session's
+Here belongs asking for copies. How a copy is made and verified is ``storage/copy.py``; which files are a session's
 is ``lake/plan.py``.
 """
 
@@ -9,12 +9,13 @@ from typing import Any
 
 import dagster as dg
 
-from apex_pipeline.lake.copy_source import copy_files_of
-from apex_pipeline.lake.progress import current_progress
+from apex_pipeline.lake.copy_source import copied_version, copy_session
 from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.progress import current_progress
 from apex_pipeline.resources.failures import dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
 from apex_pipeline.session_key import SessionKey
+from apex_pipeline.storage.layout import raw_path
 
 
 @dg.asset(
@@ -46,17 +47,17 @@ def other_stored_files(lake: LakeResource, source: SourceResource) -> dg.Materia
 
 
 def _copy(key: SessionKey | None, lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[Any]:
-    outcome = copy_files_of(key, lake.open(), source.look(), source.identify, lake.fingerprints, current_progress())
-    outcome.raise_failures()
+    report = copy_session(key, lake.open(), source.look(), source.identify, lake.fingerprints, current_progress())
+    paths = sorted(raw_path(file.item.key) for file in report.copied + report.unchanged)
     return dg.MaterializeResult(
         metadata={
-            "copied": outcome.copied,
-            "unchanged": outcome.unchanged,
-            "bytes": outcome.bytes,
-            "files": dg.MetadataValue.md(_as_list(outcome.paths)),
+            "copied": len(report.copied),
+            "unchanged": len(report.unchanged),
+            "bytes": report.bytes_copied,
+            "files": dg.MetadataValue.md(_as_list(paths)),
             **lake.traffic_facts(),
         },
-        data_version=dg.DataVersion(outcome.content_version),
+        data_version=dg.DataVersion(copied_version(report)),
     )
 
 

@@ -22,7 +22,7 @@ from apex_pipeline.cli import (
     verify,
     work,
 )
-from apex_pipeline.cli.output import error_console
+from apex_pipeline.cli.console import print_error
 from apex_pipeline.errors import ApexError, ConfigurationError
 from apex_pipeline.logs import set_up_logging
 from apex_pipeline.settings import load_settings
@@ -71,9 +71,7 @@ def main() -> None:
     except ApexError as error:
         if os.environ.get("APEX_DEBUG"):
             raise
-        console = error_console()
-        console.print(f"[bold red]Problem:[/] {_plain(error.problem)}", highlight=False, soft_wrap=True)
-        console.print(f"[bold]Next step:[/] {_plain(error.remedy)}", highlight=False, soft_wrap=True)
+        print_error(error)
         sys.exit(_BAD_INPUT)
 
 
@@ -82,11 +80,6 @@ def _set_up_logging() -> None:
         set_up_logging(load_settings().log_format)
     except ConfigurationError:  # every command that needs the settings says so by itself
         set_up_logging("text")
-
-
-def _plain(text: str) -> str:
-    """Keep brackets in file names from being read as colours."""
-    return text.replace("[", "\\[")
 
 
 __all__ = ["app", "main"]

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
+from apex_pipeline.cli.console import console
 from apex_pipeline.cli.doctor_dagster import examine_dagster
-from apex_pipeline.cli.output import console
 from apex_pipeline.cli.read import AsJson
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.care.health import Finding, State, examine_folder, examine_lake, examine_machine, problem

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.cli.output import console
+from apex_pipeline.cli.console import console
 from apex_pipeline.errors import SourceError
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder, identify
 from apex_pipeline.settings import load_settings

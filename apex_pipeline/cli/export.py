@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.bundle import words
-from apex_pipeline.cli.output import console
+from apex_pipeline.cli.console import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
 from apex_pipeline.lake.handing_on.export import Format, choose_tables, export_tables
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from apex_pipeline.cli.output import console
+from apex_pipeline.cli.console import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
 from apex_pipeline.lake.care.garbage import Garbage, Retention, find_garbage, remove_garbage
 from apex_pipeline.storage.contract import ObjectStore, StoredObject, UnfinishedWrite

@@ -12,8 +12,8 @@ import typer
 from rich import box
 from rich.table import Table as RichTable
 
+from apex_pipeline.cli.console import console
 from apex_pipeline.cli.figures import count, size
-from apex_pipeline.cli.output import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.figures.exposition import exposition

@@ -7,7 +7,7 @@ import pandas as pd
 import typer
 
 from apex_pipeline.catalog import Catalog, open_catalog
-from apex_pipeline.cli.output import show_frame
+from apex_pipeline.cli.console import show_frame
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.trace import find_car
 from apex_pipeline.settings import load_settings

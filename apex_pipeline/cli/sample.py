@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from apex_pipeline.cli.output import console
+from apex_pipeline.cli.console import console
 from apex_pipeline.cli.read import AsJson
 from apex_pipeline.lake.handing_on.sample import Sample, SampledFile, make_sample
 from apex_pipeline.lake.source_folder import identify, look_at

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from apex_pipeline.catalog import Catalog, open_catalog
-from apex_pipeline.cli.output import console
+from apex_pipeline.cli.console import console
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.schemas import LAPS, TELEMETRY
 from apex_pipeline.session_key import SessionKey

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from apex_pipeline.catalog import Catalog, open_catalog
-from apex_pipeline.cli.output import console
+from apex_pipeline.cli.console import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
 from apex_pipeline.cli.session_matrix import Cell, SessionRow, load_sessions
 from apex_pipeline.lake.care.object_checks import READ_ERRORS

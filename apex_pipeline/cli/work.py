@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.cli.output import console, progress_listener
+from apex_pipeline.cli.console import console, progress_listener
 from apex_pipeline.cli.summary import print_summary
 from apex_pipeline.demo.options import WeekendOptions
 from apex_pipeline.demo.tracks import TRACKS

@@ -22,12 +22,11 @@ from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile, Sour
 from apex_pipeline.sources.session_names import session_type
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_path
+from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 
 # Key in the metadata of the table ``files``: the rules it was made with. New rules may read old names differently.
 RULES_VERSION = "apex.rules_version"
 
-# Enough to hide a store's latency of tens of milliseconds; far below the client's 32 connections.
-_PARALLEL_LOOKUPS = 8
 
 Row = dict[str, Any]
 
@@ -43,7 +42,7 @@ def make_files_table(store: ObjectStore, settings: Settings, previous: pa.Table 
     """
     stored = {raw_path(item.key): item for item in store.list(RAW_PREFIX)}
     before = {row["path"]: row for row in previous.to_pylist()} if previous is not None else {}
-    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
+    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         digests = dict(zip(stored, pool.map(partial(_digest, store, before), stored.items()), strict=True))
     found = [FoundFile(path, item.size, partial(store.read_start, item.key)) for path, item in stored.items()]
     rows = [

@@ -25,15 +25,13 @@ from apex_pipeline.sources import source_named
 from apex_pipeline.sources.base import Source, tables_of
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, snapshot_key, snapshot_table_key, table_key
+from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 
 # Written into every snapshot; a reader that finds a higher number says so instead of guessing.
 FORMAT = 1
 
 # Key in a Parquet file's own metadata: the fingerprint of the raw files it was made from.
 INPUTS_VERSION = "apex.inputs_version"
-
-# As in catalog_tables: hides a store's latency, far below the client's connections.
-_PARALLEL_LOOKUPS = 8
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def publish(
     previous = read_current(store)
     names = sources or {}
     keys = [SessionKey(row["track"], row["session"]) for row in sessions.to_pylist()]
-    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
+    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         records = list(pool.map(lambda key: _session_record(store, key, source_named(names.get(key)), previous), keys))
     kept = [record for record in records if record is not None]
     catalog = _catalog_records(store, previous)

@@ -1,6 +1,6 @@
 """The user's folder of race files: which files are there, and what each one is.
 
-Here belongs looking at a folder on disk. Not here: copying it (``storage/copying.py``), deciding what changed
+Here belongs looking at a folder on disk. Not here: copying it (``storage/copy.py``), deciding what changed
 (``plan.py``), or the meaning of names (``sources``).
 """
 

@@ -34,7 +34,7 @@ from apex_pipeline.storage.arrow_files import arrow_filesystem
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
 from apex_pipeline.storage.layout import history_key, table_key
-from apex_pipeline.table_model import Table
+from apex_pipeline.table_model import ZSTD_LEVEL, Table
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,10 @@ def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, table: Table, pa
         schema = table.schema_with(name for name in obj.columns if name not in declared)
         obj = pa.Table.from_pandas(obj, schema=schema, preserve_index=False)
     if isinstance(obj, pa.Table):
-        pq.write_table(obj, path, compression="zstd", compression_level=3)
+        pq.write_table(obj, path, compression="zstd", compression_level=ZSTD_LEVEL)
         return
     if isinstance(obj, pa.RecordBatchReader):
-        with pq.ParquetWriter(path, obj.schema, compression="zstd", compression_level=3) as writer:
+        with pq.ParquetWriter(path, obj.schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer:
             for batch in obj:
                 writer.write_batch(batch)
         return

@@ -17,7 +17,6 @@ from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.upload import UploadStatus, upload_folder
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.bench import connect, store_of
-from apex_pipeline_tests.upload.nobody import Nobody
 
 # Names as they come, and what a key may not have: backslashes and control characters, all legal on a disk.
 _NAMES = st.one_of(
@@ -69,7 +68,7 @@ def test_an_upload_preserves_the_structure(store: ObjectStore, numbers: Iterator
     """Feature: aws-s3-data-hosting, Property 1: Upload preserves structure."""
     prefix = f"{next(numbers)}/data"
     with _written(tree) as (root, files):
-        report = upload_folder(root, store, prefix, fingerprints=Fingerprints(), watcher=Nobody())
+        report = upload_folder(root, store, prefix, fingerprints=Fingerprints())
     legal = {path: content for path, content in files.items() if is_legal_key(f"{prefix}/{path}")}
     assert {file.path for file in report.of(UploadStatus.UPLOADED)} == set(legal)
     assert {file.path for file in report.of(UploadStatus.FAILED)} == {

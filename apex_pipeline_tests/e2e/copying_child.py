@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from apex_pipeline.storage.copying import CopyItem, copy_files
+from apex_pipeline.storage.copy import CopyItem, copy_files
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store

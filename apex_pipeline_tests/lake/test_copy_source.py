@@ -12,12 +12,13 @@ from apex_pipeline.errors import (
     TransientError,
     VanishedFileError,
 )
-from apex_pipeline.lake.copy_source import copy_files_of
+from apex_pipeline.lake.copy_source import content_version, copied_version, copy_session
 from apex_pipeline.lake.source_folder import identify, look_at
 from apex_pipeline.progress import Progress
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.contract import StoredObject
+from apex_pipeline.storage.copy import CopyReport
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
@@ -36,7 +37,7 @@ def source(tmp_path: Path) -> Path:
 
 
 class FailingStore(LocalStore):
-    """A local lake that refuses the files it is told to."""
+    """A local lake that refuses certain files."""
 
     def __init__(self, root: Path, refusals: dict[str, ApexError]) -> None:
         super().__init__(root, Fingerprints())
@@ -50,22 +51,36 @@ class FailingStore(LocalStore):
         return super().write_file(key, path, sha256=sha256, progress=progress)
 
 
-def _copy(source: Path, lake: Path, refusals: dict[str, ApexError]):  # noqa: ANN202  -- CopyOutcome
+def _copy(source: Path, lake: Path, refusals: dict[str, ApexError]) -> CopyReport:
     store = FailingStore(lake, refusals)
     store.prepare_for_writing()
-    return copy_files_of(_KEY, store, look_at(source), lambda f: identify(f, load_settings()), Fingerprints())
+    return copy_session(_KEY, store, look_at(source), lambda f: identify(f, load_settings()), Fingerprints())
+
+
+def _copied(lake: Path) -> list[str]:
+    return [stored.key for stored in LocalStore(lake, Fingerprints()).list("data/")]
 
 
 def test_all_is_well_when_nothing_failed(source: Path, tmp_path: Path) -> None:
-    outcome = _copy(source, tmp_path / "lake", {})
-    outcome.raise_failures()
-    assert (outcome.copied, outcome.unchanged, outcome.bytes) == (3, 0, 3 * len(_TEXT))
+    report = _copy(source, tmp_path / "lake", {})
+    assert (len(report.copied), len(report.unchanged), report.bytes_copied) == (3, 0, 3 * len(_TEXT))
+    assert len(_copied(tmp_path / "lake")) == 3
+
+
+def test_the_version_of_a_copy_is_that_of_its_source_whether_written_now_or_before(
+    source: Path, tmp_path: Path
+) -> None:
+    expected = content_version(look_at(source).files, Fingerprints())
+    written, unchanged = (_copy(source, tmp_path / "lake", {}) for _ in range(2))
+    assert (len(written.copied), len(unchanged.unchanged)) == (3, 3)
+    assert copied_version(written) == copied_version(unchanged) == expected
 
 
 def test_where_there_is_no_source_folder_the_files_are_expected_in_the_lake(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake", Fingerprints())
-    outcome = copy_files_of(_KEY, store, None, lambda f: identify(f, load_settings()), Fingerprints())
-    assert (outcome.copied, outcome.paths) == (0, ())
+    report = copy_session(_KEY, store, None, lambda f: identify(f, load_settings()), Fingerprints())
+    assert report
+    assert (report.copied, report.unchanged) == ((), ())
 
 
 @pytest.mark.req("A-047", "A-078")
@@ -80,10 +95,10 @@ def test_where_there_is_no_source_folder_the_files_are_expected_in_the_lake(tmp_
 def test_one_failed_file_does_not_stop_the_others(
     source: Path, tmp_path: Path, error: ApexError, kind: type[ApexError]
 ) -> None:
-    outcome = _copy(source, tmp_path / "lake", {raw_key("spa/R1_spa_lap_end.csv"): error})
-    assert outcome.copied == 2
-    with pytest.raises(kind, match=r"1 of 3 files were not copied\. spa/R1_spa_lap_end\.csv: "):
-        outcome.raise_failures()
+    with pytest.raises(kind, match=r"1 of 3 files were not copied\. spa/R1_spa_lap_end\.csv: ") as raised:
+        _copy(source, tmp_path / "lake", {raw_key("spa/R1_spa_lap_end.csv"): error})
+    assert type(raised.value) is kind
+    assert _copied(tmp_path / "lake") == [raw_key(f"spa/R1_spa_lap_{name}.csv") for name in ("start", "time")]
 
 
 @pytest.mark.req("A-048")
@@ -92,7 +107,7 @@ def test_refused_credentials_stop_the_batch_and_every_file_is_accounted_for(sour
     refusals: dict[str, ApexError] = {
         raw_key(f"spa/R1_spa_lap_{kind}.csv"): refused for kind in ("start", "end", "time")
     }
-    outcome = _copy(source, tmp_path / "lake", refusals)
-    assert (outcome.copied, len(outcome.failed)) == (0, 3)
-    with pytest.raises(PermanentError, match=r"3 of 3 .* Check AWS_ACCESS_KEY_ID"):
-        outcome.raise_failures()
+    with pytest.raises(PermanentError, match=r"3 of 3 .* Check AWS_ACCESS_KEY_ID") as raised:
+        _copy(source, tmp_path / "lake", refusals)
+    assert raised.value.problem.count("the key is unknown") == 3
+    assert _copied(tmp_path / "lake") == []

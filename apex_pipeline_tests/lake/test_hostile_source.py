@@ -10,7 +10,7 @@ from apex_pipeline.errors import ApexError
 from apex_pipeline.lake.source_folder import look_at
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.copying import CopyItem, copy_files
+from apex_pipeline.storage.copy import CopyItem, copy_files
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.keys import MAX_KEY_BYTES, HostileKeyError
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_key

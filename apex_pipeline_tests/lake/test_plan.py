@@ -13,7 +13,7 @@ from apex_pipeline.lake.catalog_tables import (
     make_tracks_table,
     mark_rules,
 )
-from apex_pipeline.lake.copy_source import copy_files_of
+from apex_pipeline.lake.copy_source import copy_session
 from apex_pipeline.lake.plan import CopyPlan, is_catalog_stale, plan_copies, session_of, sessions_to_derive
 from apex_pipeline.lake.quarantine import write_reasons
 from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
@@ -62,7 +62,7 @@ class Bench:
 
     def sync(self) -> None:
         for key in {session_of(item) for item in identify(self.folder, load_settings())} | {None}:
-            copy_files_of(key, self.store, self.folder, lambda f: identify(f, load_settings()), self.fingerprints)
+            copy_session(key, self.store, self.folder, lambda f: identify(f, load_settings()), self.fingerprints)
         files = add_ignored(
             make_files_table(self.store, load_settings(), self.files), identify(self.folder, load_settings())
         )

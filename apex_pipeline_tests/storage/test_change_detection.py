@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.copying import CopyItem, copy_files
+from apex_pipeline.storage.copy import CopyItem, copy_files
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection

@@ -18,8 +18,7 @@ from apex_pipeline.errors import (
 )
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline.upload import UploadedFile, UploadReport, UploadStatus, upload_directory_to_s3, upload_folder
-from apex_pipeline.upload.folder import Watcher
+from apex_pipeline.upload import UploadEvent, UploadReport, UploadStatus, upload_directory_to_s3, upload_folder
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.upload.conftest import Sent
 
@@ -121,37 +120,42 @@ def test_credentials_that_expire_while_objects_are_looked_up_stop_everything(
     assert sent.writes == 0
 
 
-class _Interrupting(Watcher):
-    """Interrupts the upload at the second file, before most others have begun."""
+class _Interrupting:
+    """Interrupts the upload at the second file, before most others have started."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._moves = 0
         self._is_interrupted = threading.Event()
 
-    def begin(self, files: int, size: int) -> None:
-        pass
-
-    def moved(self, count: int) -> None:
+    def on_bytes(self, count: int) -> None:
         with self._lock:
             self._moves += count > 0
             must_wait = self._moves > 2
         if must_wait:
             self._is_interrupted.wait(30)
 
-    def finished(self, number: int, total: int, file: UploadedFile) -> None:
-        if number > 1:
+    def on_event(self, event: UploadEvent) -> None:
+        if event.number > 1:
             self._is_interrupted.set()
-            raise KeyboardInterrupt(f"{file.path}, {number} of {total}")
+            raise KeyboardInterrupt(f"{event.number} of {event.total}")
 
 
-def test_an_interruption_lets_no_further_file_begin(tmp_path: Path) -> None:
+def test_an_interruption_lets_no_further_file_start(tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     for number in range(300):
         (tmp_path / "many" / f"{number}.csv").write_bytes(b"x")
     store = LocalStore(tmp_path / "lake", Fingerprints())
+    interrupting = _Interrupting()
     with pytest.raises(KeyboardInterrupt):
-        upload_folder(tmp_path / "many", store, "data", fingerprints=Fingerprints(), watcher=_Interrupting())
+        upload_folder(
+            tmp_path / "many",
+            store,
+            "data",
+            fingerprints=Fingerprints(),
+            listener=interrupting.on_event,
+            progress=interrupting.on_bytes,
+        )
     assert len(list(store.list())) < 100
 
 

@@ -29,10 +29,8 @@ from apex_pipeline.sources import source_named
 from apex_pipeline.sources.base import tables_of
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, raw_key, table_key
+from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.table_model import Table
-
-# As in catalog_tables: hides a store's latency, far below the client's connections.
-_PARALLEL_LOOKUPS = 8
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def verify_lake(store: ObjectStore, *, is_deep: bool = False) -> LakeReport:
         notes = _without_digest(raw_files) + unknown_objects(
             keys, current, snapshots, [row["path"] for row in raw_files]
         )
-    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
+    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         looked_at = list(pool.map(lambda look: look(), looks))
     return LakeReport(current, (pointer, *findings, *looked_at), tuple(notes))
 

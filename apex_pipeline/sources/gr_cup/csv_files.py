@@ -37,8 +37,8 @@ _OTHER_FORMATS = {
 }
 _CONTROL_CHARACTERS = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
-# A reject shows the row's beginning; a whole line could be megabytes.
-_SHOWN_CHARACTERS = 200
+# A reject shows the start of a row; a whole line could be megabytes.
+SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _require_header(columns: tuple[str, ...], header: str, file: str) -> None:
     # One word is no table; a first line of numbers is data whose header is missing.
     if len(columns) < 2 or not all(re.search(r"[^\W\d_]", name) for name in columns if name):  # noqa: PLR2004  -- two columns
         raise MalformedFileError(
-            f"{file} has no header: its first line is {header[:_SHOWN_CHARACTERS]!r}.",
+            f"{file} has no header: its first line is {header[:SHOWN_CHARACTERS]!r}.",
             "The first line must name the columns.",
         )
     if not all(columns):
@@ -177,7 +177,7 @@ def read_rows(stream: BinaryIO, file: str, kind: str, required: Sequence[str]) -
         cells = _cells_of(text, dialect.delimiter)
         reason = _reason_to_reject(cells, columns) if cells else "malformed_line"
         if reason:
-            detail = text.replace("\0", r"\0")[:_SHOWN_CHARACTERS]
+            detail = text.replace("\0", r"\0")[:SHOWN_CHARACTERS]
             rejects.append(Reject(file, line, kind, reason, detail))
         elif any(cells):
             rows.append(CsvRow(line, dict(zip(columns, cells, strict=False))))
@@ -225,4 +225,4 @@ def _reason_to_reject(cells: list[str], columns: tuple[str, ...]) -> str | None:
     return None
 
 
-__all__ = ["CsvRow", "Dialect", "detect_dialect", "read_rows", "require_text"]
+__all__ = ["SHOWN_CHARACTERS", "CsvRow", "Dialect", "detect_dialect", "read_rows", "require_text"]

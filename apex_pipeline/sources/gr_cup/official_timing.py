@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from apex_pipeline.schemas import OFFICIAL_LAPS, RESULTS, WEATHER
 from apex_pipeline.sources.base import FileIdentity, Reject
-from apex_pipeline.sources.gr_cup.csv_files import CsvRow, read_rows
+from apex_pipeline.sources.gr_cup.csv_files import SHOWN_CHARACTERS, CsvRow, read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.values import (
     parse_clock,
@@ -29,8 +29,6 @@ from apex_pipeline.sources.gr_cup.values import (
     parse_number,
 )
 from apex_pipeline.table_model import Column, Table
-
-_SHOWN_CHARACTERS = 200
 
 # Where a row comes from is no fact about the race: two files may say the same.
 _PROVENANCE = frozenset({"source_file", "source_row"})
@@ -258,7 +256,7 @@ def _is_within(value: object, column: Column | None) -> bool:
 
 
 def _reject(row: Row, kind: str, reason: str, detail: str) -> Reject:
-    return Reject(row["source_file"], row["source_row"], kind, reason, detail[:_SHOWN_CHARACTERS])
+    return Reject(row["source_file"], row["source_row"], kind, reason, detail[:SHOWN_CHARACTERS])
 
 
 def official_laps_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from apex_pipeline.sources.base import FileIdentity, Reject
-from apex_pipeline.sources.gr_cup.csv_files import CsvRow, read_rows
+from apex_pipeline.sources.gr_cup.csv_files import SHOWN_CHARACTERS, CsvRow, read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.values import parse_integer, parse_utc_ms
 
@@ -17,7 +17,6 @@ LOST_LAP = 32768
 
 _REQUIRED = ("vehicle_id", "lap", "timestamp", "meta_time")
 _RACE = re.compile(r"R(\d+)")
-_SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True, order=True)
@@ -104,7 +103,7 @@ def is_other_race(inside: str, session: str | None) -> bool:
 
 
 def _reject(row: CsvRow, identity: FileIdentity, reason: str, column: str) -> Reject:
-    detail = f"{column}={row.values[column]!r}"[:_SHOWN_CHARACTERS]
+    detail = f"{column}={row.values[column]!r}"[:SHOWN_CHARACTERS]
     return Reject(identity.path, row.line, identity.kind, reason, detail)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from apex_pipeline.sources.gr_cup.csv_files import SHOWN_CHARACTERS
 from apex_pipeline.sources.gr_cup.telemetry.layout import Layout
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import LONGEST_LINE_BYTES
 from apex_pipeline.sources.gr_cup.triggers import LOST_LAP, is_other_race
@@ -23,8 +24,6 @@ from apex_pipeline.sources.gr_cup.values import parse_integer, parse_utc_ms
 NO_LAP = -(2**31)
 UNREADABLE_LAP = -1
 _LARGEST_LAP = 2**31 - 1
-
-SHOWN_CHARACTERS = 200
 
 # The times that name an instant: date, time, and Z or an offset. Python takes more forms, among them a date alone.
 _INSTANT = re.compile(
@@ -215,4 +214,4 @@ def _unit_lap(text: str) -> int:
     return NO_LAP if lap == LOST_LAP else lap
 
 
-__all__ = ["NO_LAP", "SHOWN_CHARACTERS", "UNREADABLE_LAP", "Line", "read_line"]
+__all__ = ["NO_LAP", "UNREADABLE_LAP", "Line", "read_line"]

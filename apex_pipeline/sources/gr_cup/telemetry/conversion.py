@@ -32,6 +32,7 @@ from apex_pipeline.sources.gr_cup.telemetry.report import (
 )
 from apex_pipeline.sources.gr_cup.telemetry.widening import Widener, WideRows, published_schema
 from apex_pipeline.sources.workspace import Workspace, scratch_folder
+from apex_pipeline.table_model import ZSTD_LEVEL
 
 _Item = TypeVar("_Item")
 
@@ -173,7 +174,7 @@ def _writer(output: Path, schema: pa.Schema) -> pq.ParquetWriter:
         output,
         schema,
         compression="zstd",
-        compression_level=3,
+        compression_level=ZSTD_LEVEL,
         use_dictionary=[name for name in schema.names if name not in special and name not in _BARE],
         column_encoding=special,
         sorting_columns=pq.SortingColumn.from_ordering(schema, list(_ORDER)),

@@ -15,10 +15,11 @@ import numpy as np
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.progress import Progress
 from apex_pipeline.sources.base import Reject
+from apex_pipeline.sources.gr_cup.csv_files import SHOWN_CHARACTERS
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.telemetry import careful
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, Frames
-from apex_pipeline.sources.gr_cup.telemetry.careful import SHOWN_CHARACTERS, UNREADABLE_LAP, Line
+from apex_pipeline.sources.gr_cup.telemetry.careful import UNREADABLE_LAP, Line
 from apex_pipeline.sources.gr_cup.telemetry.layout import Layout, layout_of
 from apex_pipeline.sources.gr_cup.telemetry.quick_reader import QuickReader, Taken
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import PIECE_BYTES, Piece, Pieces, TelemetryFile

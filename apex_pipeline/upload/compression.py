@@ -1,9 +1,9 @@
-"""Compressing text files on their way into the bucket.
+"""Compresses text files on their way into the bucket.
 
-Here belongs what is compressed, how, and what its digest would be. Unpacking is ``sources/gr_cup/packed.py``.
+Contains what is compressed, how, and the digest it will have; see ``sources/gr_cup/packed.py`` for the way back.
 
-The same file always gives the same bytes: gzip's header, which can hold a name and a time, holds neither. What a file
-would be compressed is remembered by the digest of its content, so an unchanged file is compressed once and never again.
+The same file always gives the same bytes: gzip's header, which can hold a name and a time, holds neither. The digest of
+the compressed form is cached under the digest of the content, so an unchanged file is compressed only once.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from apex_pipeline.storage.fingerprints import Fingerprint, Fingerprints
 from apex_pipeline.storage.hashing import BLOCK_BYTES, FileMark, HashingReader
 from apex_pipeline.storage.scratch import own_scratch
 
-# What is text and large; pictures, archives and Parquet files are compressed already.
+# Large text; pictures, archives and Parquet files are compressed already.
 _TEXT_ENDINGS = {".csv", ".json", ".xml"}
 # Of 5.7 MB of telemetry level 6 leaves 1/21 at 160 MB/s, level 9 leaves 1/24 at 43 MB/s; zstd leaves 1/21 at 210 MB/s.
 _GZIP_LEVEL = 6
@@ -36,44 +36,40 @@ class Compression(StrEnum):
 
     @property
     def ending(self) -> str:
-        """What is put behind the name of a compressed file."""
+        """What is added to the name of a compressed file."""
         return {Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}[self]
 
 
-def is_packable(path: str) -> bool:
-    """Tell whether a file of this name is compressed."""
+def is_compressible(path: str) -> bool:
+    """Return whether a file of this name is compressed."""
     return PurePosixPath(path).suffix.lower() in _TEXT_ENDINGS
 
 
-class Packer:
+class Compressor:
     """Compresses files; may be used by several threads.
 
     Args:
         compression: How.
-        fingerprints: Remembers what compressing gave.
-        scratch: Folder in which temporary files are made.
+        fingerprints: Caches the digests of compressed files.
+        scratch: Folder for temporary files.
     """
 
     def __init__(self, compression: Compression, fingerprints: Fingerprints, scratch: Path) -> None:
         self._compression = compression
         self._fingerprints = fingerprints
         self._scratch = scratch
-
-    @property
-    def ending(self) -> str:
-        """What is put behind the name of a compressed file."""
-        return self._compression.ending
+        self.ending = compression.ending
 
     def known_digest(self, source: Fingerprint) -> str | None:
-        """Return the digest a file's compressed form has, if a file of this content was compressed before.
+        """Return the digest of a file's compressed form, if a file of this content was compressed before.
 
         Args:
             source: Digest and size of the uncompressed content.
         """
-        return self._fingerprints.known(self._remembered_as(source), _mark_of(source))
+        return self._fingerprints.known(self._cache_name(source), FileMark(source.size, 0, 0))
 
     @contextmanager
-    def packed(self, path: Path, source: Fingerprint) -> Generator[Path]:
+    def compressed(self, path: Path, source: Fingerprint) -> Generator[Path]:
         """Give the compressed file, removed afterwards.
 
         Args:
@@ -81,26 +77,26 @@ class Packer:
             source: Its digest and size.
 
         Raises:
-            VanishedFileError: The file is gone, or is not what ``source`` says any more.
+            VanishedFileError: The file is gone, or has other content than ``source``.
             SourceError: It cannot be read.
             StoreError: The temporary file cannot be written.
         """
         with TemporaryDirectory(prefix="pack-", dir=own_scratch(self._scratch)) as folder:
             target = Path(folder, f"packed{self.ending}")
             with disk_errors(f"Compressing {path} into {folder}"):
-                digest = self._pack(path, source.sha256, target)
-            self._fingerprints.remember(self._remembered_as(source), _mark_of(source), digest)
+                digest = self._compress(path, source.sha256, target)
+            self._fingerprints.remember(self._cache_name(source), FileMark(source.size, 0, 0), digest)
             yield target
 
-    def _pack(self, path: Path, sha256: str, target: Path) -> str:
-        with HashingReader(path, sha256) as reader, target.open("xb") as file, self._compressor(file) as stream:
+    def _compress(self, path: Path, sha256: str, target: Path) -> str:
+        with HashingReader(path, sha256) as reader, target.open("xb") as file, self._open_stream(file) as stream:
             while block := reader.read(BLOCK_BYTES):
                 stream.write(block)
         with target.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     @contextmanager
-    def _compressor(self, file: BinaryIO) -> Generator[BinaryIO]:
+    def _open_stream(self, file: BinaryIO) -> Generator[BinaryIO]:
         if self._compression is Compression.ZSTD:
             with pa.CompressedOutputStream(pa.PythonFile(file, "w"), "zstd") as stream:
                 yield stream
@@ -108,13 +104,6 @@ class Packer:
             with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as stream:
                 yield cast("BinaryIO", stream)
 
-    def _remembered_as(self, source: Fingerprint) -> Path:
-        """Return the name under which the digest is kept: of a file that need not exist, named after its content."""
+    def _cache_name(self, source: Fingerprint) -> Path:
+        """Return the path of the digest in the cache: of a file that need not exist, named after its content."""
         return self._scratch / "packed" / f"{source.sha256}{self.ending}"
-
-
-def _mark_of(source: Fingerprint) -> FileMark:
-    return FileMark(source.size, 0, 0)
-
-
-__all__ = ["Compression", "Packer", "is_packable"]

@@ -12,18 +12,17 @@ from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.gr_cup.packed import unpack
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.opening import open_fingerprints
-from apex_pipeline.upload.command import UploadTarget, upload_to
-from apex_pipeline.upload.packing import Compression, Packer, is_packable
-from apex_pipeline.upload.report import UploadReport, UploadStatus
+from apex_pipeline.upload import UploadReport, UploadStatus
+from apex_pipeline.upload.compression import Compression, Compressor, is_compressible
+from apex_pipeline.upload.upload import UploadTarget, upload_to
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.upload.conftest import Sent
-from apex_pipeline_tests.upload.nobody import Nobody
 
 _ENDINGS = {Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
 
 
 def _upload(bucket: S3Bucket, folder: Path, compression: Compression | None) -> UploadReport:
-    return upload_to(UploadTarget(bucket.name, "data", compression), folder, load_settings(), Nobody())
+    return upload_to(UploadTarget(bucket.name, "data", compression), folder, load_settings())
 
 
 @pytest.fixture(params=list(Compression))
@@ -36,7 +35,7 @@ def compression(request: pytest.FixtureRequest) -> Compression:
     [("a.csv", True), ("A.CSV", True), ("a.json", True), ("a.xml", True), ("a.csv.gz", False), ("csv", False)],
 )
 def test_text_is_compressed_and_nothing_else(path: str, *, expected: bool) -> None:
-    assert is_packable(path) is expected
+    assert is_compressible(path) is expected
 
 
 @pytest.mark.req("A-134")
@@ -60,7 +59,7 @@ def test_an_unchanged_file_is_neither_sent_nor_compressed_again(
 ) -> None:
     _upload(bucket, folder, compression)
     sent.requests.clear()
-    monkeypatch.delattr(Packer, "packed")
+    monkeypatch.delattr(Compressor, "compressed")
     report = _upload(bucket, folder, compression)
     assert report.summary == "5 succeeded, 0 failed (0 uploaded, 5 unchanged, 0 bytes sent)"
     assert sent.writes == 0
@@ -110,14 +109,14 @@ def test_forms_left_by_earlier_uploads_are_named(bucket: S3Bucket, folder: Path)
 
 
 def test_no_name_and_no_time_is_in_the_compressed_bytes(tmp_path: Path) -> None:
-    packer = Packer(Compression.GZIP, Fingerprints(), tmp_path)
+    compressor = Compressor(Compression.GZIP, Fingerprints(), tmp_path)
     (tmp_path / "secret-name.csv").write_bytes(b"lap")
     source = Fingerprints().fingerprint_of(tmp_path / "secret-name.csv")
-    with packer.packed(tmp_path / "secret-name.csv", source) as packed:
-        content = packed.read_bytes()
+    with compressor.compressed(tmp_path / "secret-name.csv", source) as compressed:
+        content = compressed.read_bytes()
     assert content[3:8] == bytes(5), "flags and time"
     assert gzip.GzipFile(fileobj=io.BytesIO(content)).read() == b"lap"
-    assert not packed.exists()
+    assert not compressed.exists()
 
 
 def test_a_file_that_changes_before_it_is_compressed_is_refused(tmp_path: Path, compression: Compression) -> None:
@@ -125,19 +124,19 @@ def test_a_file_that_changes_before_it_is_compressed_is_refused(tmp_path: Path, 
     fingerprints = open_fingerprints(load_settings())
     source = fingerprints.fingerprint_of(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_bytes(b"pal")
-    packer = Packer(compression, fingerprints, tmp_path / "scratch")
-    with pytest.raises(VanishedFileError, match="changed"), packer.packed(tmp_path / "a.csv", source):
+    compressor = Compressor(compression, fingerprints, tmp_path / "scratch")
+    with pytest.raises(VanishedFileError, match="changed"), compressor.compressed(tmp_path / "a.csv", source):
         pass
-    assert packer.known_digest(source) is None
+    assert compressor.known_digest(source) is None
 
 
 def test_a_full_disk_is_said_so(tmp_path: Path, compression: Compression) -> None:
     (tmp_path / "a.csv").write_bytes(b"lap" * 1_000_000)
     source = Fingerprints().fingerprint_of(tmp_path / "a.csv")
-    packer = Packer(compression, Fingerprints(), tmp_path / "scratch")
+    compressor = Compressor(compression, Fingerprints(), tmp_path / "scratch")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "open", _full_disk(Path.open))
-        with pytest.raises(StoreFullError, match="Compressing"), packer.packed(tmp_path / "a.csv", source):
+        with pytest.raises(StoreFullError, match="Compressing"), compressor.compressed(tmp_path / "a.csv", source):
             pass
 
 

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
+from apex_pipeline.cli.console import ProgressReporter
+from apex_pipeline.cli.upload import UploadOutput
 from apex_pipeline.errors import StoreAuthError
-from apex_pipeline.upload.printing import JsonPrinter, LinePrinter, Printer
-from apex_pipeline.upload.report import UploadedFile, UploadReport, UploadStatus
+from apex_pipeline.upload import UploadedFile, UploadEvent, UploadReport, UploadStatus
 
 
 class _Stream(io.TextIOWrapper):
@@ -39,19 +40,21 @@ _REPORT = UploadReport(
 )
 
 
-def _show(printer: Printer) -> None:
-    with printer:
-        printer.begin(len(_FILES), 1221)
-        printer.moved(1200)
+def _show(stream: _Stream, *, as_json: bool = False, emoji: bool | None = None) -> None:
+    reporter = ProgressReporter(stream, as_json=as_json, is_transient=True)
+    output = UploadOutput(reporter, emoji=emoji)
+    with reporter:
+        output.on_event(UploadEvent(len(_FILES), 1221))
+        output.on_bytes(1200)
         for number, file in enumerate(_FILES, start=1):
-            printer.finished(number, len(_FILES), file)
-    printer.show(_REPORT)
+            output.on_event(UploadEvent(len(_FILES), 1221, number, file))
+    output.show(_REPORT)
 
 
 @pytest.mark.req("A-043")
 def test_lines_outside_a_terminal_are_plain() -> None:
     stream = _Stream("utf-8", is_terminal=False)
-    _show(LinePrinter(stream))
+    _show(stream)
     assert stream.said.isascii()
     assert stream.said.splitlines() == [
         "4 files, 1,221 bytes",
@@ -82,14 +85,14 @@ def test_emoji_are_for_terminals_that_can_show_them(
     encoding: str, *, is_terminal: bool, emoji: bool | None, expected: bool
 ) -> None:
     stream = _Stream(encoding, is_terminal=is_terminal)
-    _show(LinePrinter(stream, emoji=emoji))
+    _show(stream, emoji=emoji)
     assert ("\N{WHITE HEAVY CHECK MARK} uploaded a.csv" in stream.said) is expected
     assert ("\N{CROSS MARK} FAILED" in stream.said) is expected
 
 
 def test_a_bar_on_a_terminal_tells_of_bytes() -> None:
     stream = _Stream("utf-8", is_terminal=True)
-    _show(LinePrinter(stream))
+    _show(stream)
     assert "MB moved" in stream.said
     assert "MB moved" not in stream.said.splitlines()[-1]
 
@@ -97,14 +100,15 @@ def test_a_bar_on_a_terminal_tells_of_bytes() -> None:
 @pytest.mark.parametrize(("encoding", "shown"), [("ascii", r"\xfc\udcff.csv"), ("utf-8", r"'ü\udcff.csv'")])
 def test_a_name_that_the_stream_cannot_write_is_escaped(encoding: str, shown: str) -> None:
     stream = _Stream(encoding, is_terminal=False)
-    LinePrinter(stream).finished(1, 1, UploadedFile("ü\udcff.csv", None, 1, UploadStatus.FAILED, "no"))
+    file = UploadedFile("ü\udcff.csv", None, 1, UploadStatus.FAILED, "no")
+    UploadOutput(ProgressReporter(stream)).on_event(UploadEvent(1, 1, 1, file))
     assert shown in stream.said
 
 
 @pytest.mark.req("A-043")
 def test_programs_get_one_object_per_file_and_one_for_the_sum() -> None:
     stream = _Stream("ascii", is_terminal=False)
-    _show(JsonPrinter(stream))
+    _show(stream, as_json=True)
     *files, report = [json.loads(line) for line in stream.said.splitlines()]
     assert [(file["number"], file["total"], file["path"], file["bytes"], file["status"]) for file in files] == [
         (1, 4, "a.csv", 1200, "uploaded"),

@@ -1,5 +1,6 @@
 """Output: long tables are cut for people, bars on a terminal, cells readable."""
 
+import json
 import os
 import pty
 import threading
@@ -14,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apex_pipeline.cli.output import progress_listener, show_frame
+from apex_pipeline.cli.console import print_error, progress_listener, show_frame
 from apex_pipeline.cli.summary import best_lap
+from apex_pipeline.errors import SourceError
 from apex_pipeline.sync import Event
 
 
@@ -99,6 +101,27 @@ def test_bars_stay_on_the_terminal_while_a_run_has_taken_standard_error_away(
         listener(Event("derive", "", "spa/R1", done=1_000_000, unit="bytes"))
     assert "1.0 of 2.0 MB" in terminal.said
     assert (tmp_path / "log").read_text() == ""
+
+
+def test_outside_a_terminal_a_sync_writes_one_json_object_per_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_listener() as listener:
+        listener(Event("copy", "3 files to copy", total=2_000_000, unit="bytes"))
+        listener(Event("copy", "", "spa/R1", done=1_000_000, unit="bytes"))
+        listener(Event("copy", "2 files, 1,000,000 bytes", "spa/R1"))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert [json.loads(line) for line in printed.err.splitlines()] == [
+        {"stage": "copy", "message": "3 files to copy", "total": 2_000_000},
+        {"stage": "copy", "message": "2 files, 1,000,000 bytes", "session": "spa/R1"},
+    ]
+
+
+def test_an_error_is_printed_as_it_is_with_its_next_step(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(SourceError("The file [red]a :warning: b.csv is empty.", "Replace [it]. " * 20))
+    assert capsys.readouterr().err.splitlines() == [
+        "Problem: The file [red]a :warning: b.csv is empty.",
+        f"Next step: {'Replace [it]. ' * 20}",
+    ]
 
 
 def test_a_session_without_a_valid_lap_has_no_best_lap() -> None:

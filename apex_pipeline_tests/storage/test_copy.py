@@ -1,10 +1,13 @@
-"""Tests of copying many files: what is decided, and what is reported."""
+"""Copying many files: what is decided, and what is reported."""
 
 import hashlib
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -19,9 +22,9 @@ from apex_pipeline.errors import (
     VanishedFileError,
 )
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage import copying
+from apex_pipeline.storage import copy
 from apex_pipeline.storage.contract import StoredObject
-from apex_pipeline.storage.copying import NOT_STORED, CopyItem, copy_files
+from apex_pipeline.storage.copy import NOT_STORED, CopiedFile, CopyFailure, CopyItem, copy_file, copy_files, iter_copies
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
@@ -30,7 +33,7 @@ from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 
 class NotingStore(LocalStore):
-    """Notes what is asked of it, and fails where told to."""
+    """Records what is asked of it, and fails for chosen keys."""
 
     def __init__(self, root: Path, failing: dict[str, Exception] | None = None) -> None:
         super().__init__(root, Fingerprints())
@@ -130,7 +133,7 @@ def test_a_hostile_key_does_not_stop_the_others(tmp_path: Path, items: list[Copy
 def test_what_all_would_meet_stops_the_batch_and_nothing_is_lost_from_the_report(
     tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch, error_type: type[ApexError]
 ) -> None:
-    monkeypatch.setattr(copying, "_PARALLEL_FILES", 1)
+    monkeypatch.setattr(copy, "_PARALLEL_FILES", 1)
     error = error_type("No.", "Ask.")
     store = NotingStore(tmp_path / "lake", {items[4].key: error})
     report = copy_files(store, items, _fingerprints())
@@ -143,7 +146,7 @@ def test_what_all_would_meet_stops_the_batch_and_nothing_is_lost_from_the_report
 
 
 def test_an_interruption_ends_the_batch(tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copying, "_PARALLEL_FILES", 1)
+    monkeypatch.setattr(copy, "_PARALLEL_FILES", 1)
 
     class Interrupted(BaseException):
         pass
@@ -183,6 +186,68 @@ def test_a_file_on_its_way_when_the_batch_is_stopped_goes_no_further(
 
 def test_nothing_to_copy_is_all_copied(tmp_path: Path) -> None:
     assert copy_files(NotingStore(tmp_path / "lake"), [], _fingerprints())
+
+
+def _copy_one(store: LocalStore) -> Callable[[CopyItem, Progress], CopiedFile]:
+    return lambda item, progress: copy_file(store, item, NOT_STORED, Fingerprints(), progress)
+
+
+def test_each_outcome_is_yielded_while_others_are_still_on_their_way(tmp_path: Path, items: list[CopyItem]) -> None:
+    is_seen = threading.Event()
+    copy_now = _copy_one(NotingStore(tmp_path / "lake"))
+
+    def copy_one(item: CopyItem, progress: Progress) -> CopiedFile:
+        if item != items[3]:
+            assert is_seen.wait(10)
+        return copy_now(item, progress)
+
+    results = iter_copies(items, copy_one)
+    assert next(results) == CopiedFile(items[3], 3, hashlib.sha256(b"xxx").hexdigest(), ANY)
+    is_seen.set()
+    assert len(list(results)) == 9
+
+
+def test_all_files_share_one_set_of_threads(tmp_path: Path, items: list[CopyItem]) -> None:
+    threads: set[str] = set()
+    copy_now = _copy_one(NotingStore(tmp_path / "lake"))
+
+    def copy_one(item: CopyItem, progress: Progress) -> CopiedFile:
+        threads.add(threading.current_thread().name)
+        return copy_now(item, progress)
+
+    many = [replace(item, key=f"{item.key}/{number}") for number in range(20) for item in items]
+    assert len(list(iter_copies(many, copy_one))) == 200
+    assert len(threads) <= 10
+
+
+def test_the_first_file_goes_alone_and_stops_the_others_before_they_start(
+    tmp_path: Path, items: list[CopyItem]
+) -> None:
+    error = StoreAuthError("No.", "Ask.")
+    store = NotingStore(tmp_path / "lake", {items[0].key: error})
+    results = list(iter_copies(items[1:], _copy_one(store), first=items[0]))
+    assert results[0] == CopyFailure(items[0], error)
+    assert {item.key for item in results[1:] if isinstance(item, CopyItem)} == {item.key for item in items[1:]}
+    assert store.written == []
+
+
+def test_a_caller_that_closes_the_batch_starts_no_further_file(
+    tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy, "_PARALLEL_FILES", 1)
+    store = NotingStore(tmp_path / "lake")
+    copy_now = _copy_one(store)
+
+    def copy_one(item: CopyItem, progress: Progress) -> CopiedFile:
+        while item == items[1]:  # a large file: it goes on until the batch is stopped
+            progress(0)
+            time.sleep(0.01)
+        return copy_now(item, progress)
+
+    results = iter_copies(items, copy_one)
+    next(results)
+    results.close()
+    assert store.written == [items[0].key]
 
 
 @pytest.mark.req("A-049")

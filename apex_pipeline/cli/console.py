@@ -1,0 +1,191 @@
+"""Shows results, progress and errors: tables and bars on a terminal, plain text in a pipe, JSON on request.
+
+Results go to standard output; progress and errors go to standard error, so a pipe gets results only. See ``summary.py``
+for the end of a sync and ``upload.py`` for the lines of an upload.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from apex_pipeline.errors import ApexError
+from apex_pipeline.sync import Event, Listener
+
+# Rows a person is shown before the rest is only counted; --json and Parquet have them all.
+_SHOWN_ROWS = 60
+
+# Wide enough for one line per file where no terminal says its width.
+_PIPE_WIDTH = 160
+
+
+def console() -> Console:
+    """Return the console for results."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def error_console() -> Console:
+    """Return the console for progress and errors."""
+    return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
+
+
+def print_error(error: ApexError) -> None:
+    """Print an error and its next step to standard error."""
+    out = error_console()
+    # As Text: brackets and colons in file names are neither colours nor emoji.
+    out.print(Text.assemble(("Problem:", "bold red"), " ", error.problem), soft_wrap=True)
+    out.print(Text.assemble(("Next step:", "bold"), " ", error.remedy), soft_wrap=True)
+
+
+def show_frame(frame: pd.DataFrame, *, as_json: bool, title: str) -> None:
+    """Print a table: for people up to 60 rows, as JSON all of them (null for missing, ISO times in UTC)."""
+    if as_json:
+        sys.stdout.write(frame.to_json(orient="records", date_format="iso", date_unit="ms") + "\n")
+        return
+    out = console()
+    out.print(f"[bold]{title}[/] ({len(frame):,} rows)", highlight=False)
+    table = RichTable()
+    for name in frame.columns:
+        table.add_column(str(name), overflow="fold")
+    for row in frame.head(_SHOWN_ROWS).itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    out.print(table)
+    if len(frame) > _SHOWN_ROWS:
+        out.print(f"… and {len(frame) - _SHOWN_ROWS:,} more; --json prints them all.")
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401  -- whatever a frame holds
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ", ".join(map(str, value))
+    if pd.isna(value):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, pd.Timestamp):
+        return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
+    return str(value).replace("[", "\\[")
+
+
+class ProgressReporter:
+    """Shows how far a job is: lines of text and, on a terminal, bars below them; or one JSON object per line.
+
+    Used as a context manager: the bars are there while it is open. May be called from several threads.
+
+    Args:
+        stream: Where to write.
+        as_json: Write JSON objects; without bars.
+        is_transient: Remove the bars at the end, and do without their names.
+    """
+
+    def __init__(self, stream: TextIO, *, as_json: bool = False, is_transient: bool = False) -> None:
+        self._stream = stream
+        self._encoding = stream.encoding or "ascii"
+        self.as_json = as_json
+        self.is_terminal = stream.isatty()
+        self.is_utf8 = self._encoding.lower().replace("-", "") == "utf8"
+        names = () if is_transient else (TextColumn("{task.description:<10}"),)
+        self._bars = Progress(
+            *names,
+            BarColumn(),
+            TextColumn("{task.fields[amount]}"),
+            TimeElapsedColumn(),
+            console=Console(file=stream),
+            disable=as_json or not self.is_terminal,
+            transient=is_transient,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def start(self, stage: str, total: float | None, unit: str = "") -> None:
+        """Draw the bar of a stage; ``None`` as total until it is known."""
+        if stage in self._tasks:
+            self._bars.update(self._tasks[stage], total=total)
+        else:
+            self._tasks[stage] = self._bars.add_task(stage, total=total, amount="", unit=unit)
+
+    def has_bar(self, stage: str) -> bool:
+        """Return whether the stage was started."""
+        return stage in self._tasks
+
+    def advance(self, stage: str, done: float, amount: str | None = None) -> None:
+        """Move the bar of a stage on.
+
+        Args:
+            stage: A stage that was started.
+            done: Units of work done since the last call.
+            amount: Text behind the bar; without it, how much of the total is done.
+        """
+        task = self._tasks[stage]
+        self._bars.advance(task, done)
+        if amount is None:
+            state = self._bars.tasks[task]
+            amount = _amount(state.completed, state.total or 0, state.fields["unit"])
+        self._bars.update(task, amount=amount)
+
+    def write(self, line: str, style: str = "", *, soft_wrap: bool = True) -> None:
+        """Write a line of text above the bars."""
+        # File names need not be valid Unicode, and a stream need not be able to write those that are.
+        text = line.encode(self._encoding, "backslashreplace").decode(self._encoding)
+        self._bars.console.print(Text(text, style), soft_wrap=soft_wrap)
+
+    def write_json(self, facts: Mapping[str, object]) -> None:
+        """Write one JSON object, in ASCII."""
+        self._stream.write(json.dumps(facts) + "\n")
+        self._stream.flush()
+
+
+@contextmanager
+def progress_listener() -> Generator[Listener]:
+    """Give a listener for a sync that draws bars on a terminal and writes one JSON object per line elsewhere."""
+    if not sys.stderr.isatty():
+        reporter = ProgressReporter(sys.stderr, as_json=True)
+        yield lambda event: _report_as_json(reporter, event)
+        return
+    # During a run Dagster redirects standard error into the run's log; a second handle stays on the terminal.
+    with (
+        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
+        ProgressReporter(terminal) as reporter,
+    ):
+        yield lambda event: _report(reporter, event)
+
+
+def _report_as_json(reporter: ProgressReporter, event: Event) -> None:
+    if not event.message:
+        return
+    facts = {"stage": event.stage, "message": event.message, "session": event.session, "total": event.total}
+    reporter.write_json({name: value for name, value in facts.items() if value is not None})
+
+
+def _report(reporter: ProgressReporter, event: Event) -> None:
+    """Show a bar for a stage with an amount of work, and lines for the others."""
+    if event.total:
+        reporter.start(event.stage, event.total, event.unit)
+    if not reporter.has_bar(event.stage):
+        reporter.write(f"{event.stage:<10} {event.message}", soft_wrap=False)
+        return
+    reporter.advance(event.stage, event.done)
+    if event.message.startswith("failed"):
+        reporter.write(f"{event.stage:<10} {event.session}: {event.message}", "red", soft_wrap=False)
+
+
+def _amount(done: float, total: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+    return f"{done:.0f} of {total:.0f}"

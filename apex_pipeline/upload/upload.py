@@ -1,0 +1,408 @@
+"""Uploads a folder to a bucket as it is: which files, under which keys, and the outcome of each.
+
+Contains the call :func:`upload_directory_to_s3` and its report; see ``compression.py`` for what is compressed,
+``storage/copy.py`` for the copying itself and ``cli/upload.py`` for the command line.
+"""
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from apex_pipeline.errors import (
+    ApexError,
+    ConfigurationError,
+    SourceError,
+    StoreAuthError,
+    StoreConfigError,
+    StorePermissionError,
+)
+from apex_pipeline.lake.source_folder import SourceFile, look_at
+from apex_pipeline.progress import Progress
+from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.copy import (
+    NOT_STORED,
+    CopiedFile,
+    CopyFailure,
+    CopyItem,
+    CopyResult,
+    copy_file,
+    iter_copies,
+)
+from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.hashing import FileMark
+from apex_pipeline.storage.keys import HostileKeyError, check_key, check_prefix
+from apex_pipeline.storage.opening import open_fingerprints, open_store
+from apex_pipeline.upload.compression import Compression, Compressor, is_compressible
+
+_LOG = logging.getLogger("apex_pipeline.upload")
+
+
+class UploadStatus(StrEnum):
+    """The outcome of a file."""
+
+    UPLOADED = "uploaded"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    NOT_TRIED = "not_tried"
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """One file of the folder.
+
+    Attributes:
+        path: POSIX path relative to the folder.
+        key: Its key in the bucket, uploaded or not; ``None`` for what cannot be uploaded.
+        size: Bytes of the local file.
+        status: The outcome.
+        problem: Why it failed, with the next step.
+    """
+
+    path: str
+    key: str | None
+    size: int
+    status: UploadStatus
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class UploadReport:
+    """The outcome of every file of the folder; each is listed once. True when all are in the bucket.
+
+    Attributes:
+        address: Where the files are, for people.
+        files: Every file, sorted by path.
+        bytes_sent: Bytes that crossed the network (of compressed files, compressed).
+        stopped_by: The error that every other file would have met, if there was one.
+        other_forms: Keys that hold one of these files in another form (compressed, or not): left by earlier uploads,
+            and never deleted here.
+    """
+
+    address: str
+    files: tuple[UploadedFile, ...]
+    bytes_sent: int = 0
+    stopped_by: ApexError | None = None
+    other_forms: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return all(file.status in {UploadStatus.UPLOADED, UploadStatus.UNCHANGED} for file in self.files)
+
+    def of(self, status: UploadStatus) -> tuple[UploadedFile, ...]:
+        """Return the files with this outcome."""
+        return tuple(file for file in self.files if file.status is status)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all files are in the bucket; 1 when some are not; 2 when credentials or settings are wrong."""
+        if isinstance(self.stopped_by, StoreAuthError | StoreConfigError | StorePermissionError):
+            return 2
+        return 0 if self else 1
+
+    @property
+    def summary(self) -> str:
+        """The totals in one line: ``8 succeeded, 2 failed (5 uploaded, 3 unchanged, 1,204 bytes sent)``."""
+        count = {status: len(self.of(status)) for status in UploadStatus}
+        uploaded, unchanged = count[UploadStatus.UPLOADED], count[UploadStatus.UNCHANGED]
+        not_tried = f", {count[UploadStatus.NOT_TRIED]} not tried" if count[UploadStatus.NOT_TRIED] else ""
+        return (
+            f"{uploaded + unchanged} succeeded, {count[UploadStatus.FAILED]} failed{not_tried} "
+            f"({uploaded} uploaded, {unchanged} unchanged, {self.bytes_sent:,} bytes sent)"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the totals for programs."""
+        return {
+            "address": self.address,
+            **{status.value: len(self.of(status)) for status in UploadStatus},
+            "bytes_sent": self.bytes_sent,
+            "failures": {file.path: file.problem for file in self.of(UploadStatus.FAILED)},
+            "other_forms": list(self.other_forms),
+            "exit_code": self.exit_code,
+        }
+
+
+@dataclass(frozen=True)
+class UploadEvent:
+    """An upload has started (without ``file``), or a file is finished, the ``number``-th of ``total``.
+
+    Attributes:
+        total: Files to upload.
+        total_bytes: Their size.
+        number: Files finished.
+        file: The one that was finished now.
+    """
+
+    total: int
+    total_bytes: int
+    number: int = 0
+    file: UploadedFile | None = None
+
+
+UploadListener = Callable[[UploadEvent], None]
+
+
+@dataclass(frozen=True)
+class UploadTarget:
+    """Where to upload, and how.
+
+    Attributes:
+        bucket: The bucket.
+        prefix: What the keys start with.
+        compression: How text files are compressed; ``None`` leaves them as they are.
+    """
+
+    bucket: str
+    prefix: str
+    compression: Compression | None = None
+
+
+def upload_directory_to_s3(local_directory: str | Path, bucket_name: str, s3_prefix: str) -> UploadReport:
+    """Upload every file of a folder, recursively, keeping the paths.
+
+    Credentials, region and endpoint are those of the environment. Each file is logged by name, failures as errors. A
+    second call with nothing changed writes nothing.
+
+    Args:
+        local_directory: The folder.
+        bucket_name: The bucket; it is created only where ``ALLOW_CREATE_BUCKET`` allows it.
+        s3_prefix: What the keys start with, ``data`` for a lake's raw files.
+
+    Returns:
+        The outcome of every file; true when all are in the bucket.
+
+    Raises:
+        SourceError: The folder is missing, cannot be read or is empty.
+        ConfigurationError: A setting is wrong.
+        StoreError: Credentials, bucket, region or endpoint are wrong; nothing was sent.
+        StoreUnavailableError: The store cannot be reached at the moment; nothing was sent.
+    """
+    target = UploadTarget(bucket_name, s3_prefix)
+    report = upload_to(target, Path(local_directory), load_settings(), _log)
+    _LOG.info("%s: %s", report.address, report.summary)
+    return report
+
+
+def _log(event: UploadEvent) -> None:
+    file = event.file
+    if file is None:
+        _LOG.info("Uploading %d files, %d bytes", event.total, event.total_bytes)
+        return
+    level = logging.ERROR if file.status is UploadStatus.FAILED else logging.INFO
+    _LOG.log(level, "[%d/%d] %s %s %s", event.number, event.total, file.status, file.path, file.problem or "")
+
+
+def upload_to(
+    target: UploadTarget,
+    folder: Path,
+    settings: Settings,
+    listener: UploadListener | None = None,
+    progress: Progress | None = None,
+) -> UploadReport:
+    """Upload a folder with the credentials of the settings; see :func:`upload_directory_to_s3` for the errors."""
+    chosen = settings.model_copy(update={"use_s3_data": True, "bucket": target.bucket, "lake_prefix": ""})
+    fingerprints = open_fingerprints(settings)
+    compressor = None
+    if target.compression is not None:
+        compressor = Compressor(target.compression, fingerprints, settings.state_dir.absolute() / "scratch")
+    store = open_store(chosen, for_writing=True)
+    store.check_access()
+    return upload_folder(
+        folder,
+        store,
+        target.prefix,
+        fingerprints=fingerprints,
+        compressor=compressor,
+        listener=listener,
+        progress=progress,
+    )
+
+
+def upload_folder(
+    folder: Path,
+    store: ObjectStore,
+    prefix: str,
+    *,
+    fingerprints: Fingerprints,
+    compressor: Compressor | None = None,
+    listener: UploadListener | None = None,
+    progress: Progress | None = None,
+) -> UploadReport:
+    """Copy every regular file of a folder into a store, unless its content is there already.
+
+    Nothing is deleted. A file that fails does not stop the others; an error all would meet does, and because the
+    smallest new file goes alone before all others, such an error is met once. One listing shows what is there; the
+    digest of an object with the file's size is asked for once and then cached.
+
+    Args:
+        folder: The folder; it is only read. Links out of it and links to folders are refused by name.
+        store: Where to upload.
+        prefix: What the keys start with, before the path relative to the folder; may be empty.
+        fingerprints: Digests of local files.
+        compressor: Compresses text files on the way; their keys get its ending.
+        listener: Receives the start and each file as it is finished.
+        progress: Receives bytes as they move; called from several threads.
+
+    Raises:
+        SourceError: The folder is missing, cannot be read or is empty.
+        ConfigurationError: No key can start with the prefix.
+        StoreError: The store cannot be listed; nothing was sent.
+        StoreUnavailableError: As before, and it may work on the next try.
+    """
+    start = _checked_prefix(prefix)
+    found = look_at(folder)
+    stored = {item.key: item for item in store.list(start)}
+    files, refused = _plan(found.files, start, compressor)
+    refused = [_refused(path, reason) for path, reason in found.refused] + refused
+    upload = _Upload(store, fingerprints, compressor, stored, files)
+    event = UploadEvent(len(refused) + len(files), found.bytes)
+    report_event = listener or (lambda _: None)
+    report_event(event)
+    outcomes: list[UploadedFile] = []
+    with closing(upload.run(progress)) as uploaded:
+        for outcome in chain(refused, uploaded):
+            outcomes.append(outcome)
+            report_event(replace(event, number=len(outcomes), file=outcome))
+    return UploadReport(
+        address=f"{store.uri}/{start}".rstrip("/"),
+        files=tuple(sorted(outcomes, key=lambda outcome: outcome.path)),
+        bytes_sent=upload.bytes_sent,
+        stopped_by=upload.stopped_by,
+        other_forms=tuple(sorted(_other_forms(files, start) & stored.keys())),
+    )
+
+
+class _Upload:
+    """One upload: its files by key, and what the bucket held before."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        fingerprints: Fingerprints,
+        compressor: Compressor | None,
+        stored: dict[str, StoredObject],
+        files: dict[str, SourceFile],
+    ) -> None:
+        self._store = store
+        self._fingerprints = fingerprints
+        self._compressor = compressor
+        self._stored = stored
+        self._files = files
+        self.stopped_by: ApexError | None = None
+        self.bytes_sent = 0
+
+    def run(self, progress: Progress | None) -> Generator[UploadedFile]:
+        """Copy the files and yield each as it is finished."""
+        items = [CopyItem(file.on_disk, key) for key, file in self._files.items()]
+        new = (item for item in items if item.key not in self._stored)
+        first = min(new, key=lambda item: self._files[item.key].size, default=None)
+        others = [item for item in items if item is not first]
+        with closing(iter_copies(others, self._copy, progress, first=first)) as results:
+            for result in results:
+                yield self._outcome(result)
+
+    def _outcome(self, result: CopyResult) -> UploadedFile:
+        problem = None
+        if isinstance(result, CopyItem):
+            status = UploadStatus.NOT_TRIED
+        elif isinstance(result, CopyFailure):
+            status, problem = UploadStatus.FAILED, str(result.error)
+            if result.stops_all:
+                self.stopped_by = self.stopped_by or result.error
+        else:
+            status = UploadStatus.UPLOADED if result.is_new else UploadStatus.UNCHANGED
+            self.bytes_sent += result.size if result.is_new else 0
+        key = result.key if isinstance(result, CopyItem) else result.item.key
+        return UploadedFile(self._files[key].path, key, self._files[key].size, status, problem)
+
+    def _copy(self, item: CopyItem, progress: Progress) -> CopiedFile:
+        """Copy one file; called in several threads."""
+        stored = self._stored.get(item.key)
+        if self._compressor is not None and is_compressible(item.path.name):
+            return self._copy_compressed(item, self._compressor, stored, progress)
+        is_candidate = stored is not None and stored.size == self._files[item.key].size
+        return self._send(item, self._recorded_digest(stored) if is_candidate else NOT_STORED, progress)
+
+    def _copy_compressed(
+        self, item: CopyItem, compressor: Compressor, stored: StoredObject | None, progress: Progress
+    ) -> CopiedFile:
+        source = self._fingerprints.fingerprint_of(item.path)
+        recorded = self._recorded_digest(stored)
+        if stored is not None and recorded == compressor.known_digest(source):
+            return CopiedFile(item, stored.size, recorded, is_new=False)
+        with compressor.compressed(item.path, source) as path:
+            return replace(self._send(replace(item, path=path), recorded, progress), item=item)
+
+    def _send(self, item: CopyItem, recorded: str, progress: Progress) -> CopiedFile:
+        copied = copy_file(self._store, item, recorded, self._fingerprints, progress)
+        if copied.is_new:
+            version = self._version(item.key, str(copied.tag))
+            self._fingerprints.remember(version, FileMark(copied.size, 0, 0), copied.sha256)
+        return copied
+
+    def _recorded_digest(self, stored: StoredObject | None) -> str:
+        """Return the digest recorded with an object, asked for once per version; ``NOT_STORED`` if there is none."""
+        if stored is None:
+            return NOT_STORED
+        version, mark = self._version(stored.key, stored.tag), FileMark(stored.size, 0, 0)
+        known = stored.sha256 or self._fingerprints.known(version, mark)
+        if known is not None:
+            return known
+        found = self._store.head(stored.key)
+        if found is None or found.sha256 is None or found.tag != stored.tag:
+            return NOT_STORED
+        self._fingerprints.remember(version, mark, found.sha256)
+        return found.sha256
+
+    def _version(self, key: str, tag: str) -> Path:
+        """Return the name of a version of an object in the cache of file digests: a path that no file has."""
+        return Path(f"/{self._store.uri_of(key)}#{tag}")
+
+
+def _plan(
+    files: tuple[SourceFile, ...], start: str, compressor: Compressor | None
+) -> tuple[dict[str, SourceFile], list[UploadedFile]]:
+    """Return the files by the key each gets, and the outcome of those that cannot have one."""
+    paths = frozenset(file.path for file in files)
+    by_key: dict[str, SourceFile] = {}
+    refused: list[UploadedFile] = []
+    for file in files:
+        is_compressed = compressor is not None and is_compressible(file.path)
+        target = file.path + (compressor.ending if compressor is not None and is_compressed else "")
+        try:
+            if is_compressed and target in paths:
+                raise SourceError(
+                    f"Compressed it would take the place of {target} beside it.", "Take one of them away."
+                )
+            by_key[check_key(start + target)] = file
+        except ApexError as error:
+            refused.append(UploadedFile(file.path, None, file.size, UploadStatus.FAILED, str(error)))
+    return by_key, refused
+
+
+def _checked_prefix(prefix: str) -> str:
+    """Return what keys start with: nothing, or the prefix with one slash after it."""
+    start = prefix.strip("/")
+    try:
+        return f"{check_prefix(start)}/" if start else ""
+    except HostileKeyError as error:
+        raise ConfigurationError(
+            f"No key can begin with {prefix!r}: {error.problem}", "Choose a prefix such as data or races/2025."
+        ) from error
+
+
+def _refused(path: str, reason: str) -> UploadedFile:
+    remedy = "Put the file itself there, give the right to read it, or take it away."
+    return UploadedFile(path, None, 0, UploadStatus.FAILED, f"Not uploaded: {reason}. {remedy}")
+
+
+def _other_forms(files: dict[str, SourceFile], start: str) -> set[str]:
+    """Return the keys that would hold one of these files in another form, compressed or not."""
+    plain = [start + file.path for file in files.values() if is_compressible(file.path)]
+    endings = ("", *(compression.ending for compression in Compression))
+    return {key + ending for key in plain for ending in endings} - files.keys()
