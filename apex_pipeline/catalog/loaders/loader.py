@@ -24,7 +24,6 @@ from apex_pipeline.catalog.loaders.names import kind_said_by, raw_key_of
 from apex_pipeline.catalog.loaders.reading import ObjectReader
 from apex_pipeline.catalog.loaders.search import WHAT, Search, event_of
 from apex_pipeline.catalog.loaders.sessions import SessionReader
-from apex_pipeline.catalog.loaders.single_flight import SingleFlight
 from apex_pipeline.errors import ApexError, StorePermissionError
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings, load_settings
@@ -32,6 +31,7 @@ from apex_pipeline.sources.gr_cup.files import FileKind
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import RAW_PREFIX
 from apex_pipeline.storage.opening import open_store
+from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline.storage.traffic import Traffic
 
 _LOG = logging.getLogger(__name__)

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from apex_pipeline.catalog.loaders.files import RawTree
 from apex_pipeline.catalog.loaders.frames import is_raw, laps_frame, telemetry_frame, unpacked, wide_frame
 from apex_pipeline.catalog.loaders.reading import Bench, Benches, ObjectReader
-from apex_pipeline.catalog.loaders.single_flight import SingleFlight
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.lake.published import read_published
 from apex_pipeline.lake.session_tables import LAP_KINDS, make_laps, make_official_tables, make_telemetry
@@ -29,6 +28,7 @@ from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.scratch import own_scratch
+from apex_pipeline.storage.single_flight import SingleFlight
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from apex_pipeline.catalog import LocalDataLoader
-from apex_pipeline.catalog.loaders.single_flight import SingleFlight
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
+from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline_tests.catalog.loaders.bench import (
     LAP_TABLE,
     PRACTICE,
