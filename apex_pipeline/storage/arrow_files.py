@@ -3,14 +3,13 @@
 Read-only on purpose: everything that is written goes through the store's whole-or-nothing writes.
 """
 
-import io
-from contextlib import AbstractContextManager
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
 
 from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.streams import ObjectStream
 
 
 def arrow_filesystem(store: ObjectStore) -> fs.PyFileSystem:
@@ -42,7 +41,7 @@ class _Handler(fs.FileSystemHandler):
         return self.open_input_stream(path)
 
     def open_input_stream(self, path: str) -> pa.PythonFile:
-        return pa.PythonFile(_OpenObject(self._store.open_random(path)), mode="r")
+        return pa.PythonFile(ObjectStream(self._store.open_random(path)), mode="r")
 
     def _info(self, path: str) -> fs.FileInfo:
         facts = self._store.head(path)
@@ -79,35 +78,6 @@ class _Handler(fs.FileSystemHandler):
 
     def _refuse(self, path: str, *_: object) -> None:
         raise PermissionError(f"the lake is read-only for Arrow ({path}); write through ObjectStore")
-
-
-class _OpenObject(io.RawIOBase):
-    """An object of the store for as long as Arrow keeps it open; Arrow closes what it is given."""
-
-    def __init__(self, opened: AbstractContextManager[BinaryIO]) -> None:
-        super().__init__()
-        self._opened = opened
-        self._stream = opened.__enter__()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self._stream.read(size)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def close(self) -> None:
-        if not self.closed:
-            self._opened.__exit__(None, None, None)
-        super().close()
 
 
 __all__ = ["arrow_filesystem"]

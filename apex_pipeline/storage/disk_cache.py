@@ -1,15 +1,16 @@
-"""Objects kept on this machine's disk after they were read: a folder shared by all processes, bounded in size.
+"""Contains the disk cache: a folder of objects, shared by all processes and bounded in size.
 
-Here belong the files: taking one in whole, lending it, noticing damage, making room. Not here: which objects are kept,
-and when (``cached.py``).
+See caching.py for which objects are kept, and when.
 
-A file's name holds the SHA-256 of its content, so damage shows. It is lent as a hard link: what is lent is not removed
-to make room, and would stay readable if it were. The time of last use is the file's time of access, set at every loan.
+A file's name holds the SHA-256 of its content, so damage shows. It is opened as a hard link: a file in use is not
+removed to make room, and would stay readable if it were. The time of last use is the file's time of access, set by
+every ``open``.
 """
 
 import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ _LOCK_LETTERS = 3
 
 
 class CacheUnavailableError(Exception):
-    """The folder cannot be used: the disk is full, it is not ours, or its file system has no hard links."""
+    """The folder cannot be used: the disk is full, or this user may not write there."""
 
 
 class DiskCache:
@@ -43,17 +44,20 @@ class DiskCache:
     Args:
         folder: Where the objects are kept.
         max_bytes: Most that they, and what is being fetched, may take together.
+        in_use: Existing folder on the same disk for files in use, which this process alone writes to; by default one
+            below ``folder`` that outlives no process.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, *, in_use: Path | None = None) -> None:
         self._folder = folder.absolute()
         self._objects = self._folder / "objects"
         self._max_bytes = max_bytes
+        self._in_use = in_use
         # The state in which this process has found each file to be whole.
         self._whole: dict[str, FileMark] = {}
 
     @contextmanager
-    def only_one(self, name: str) -> Generator[None]:
+    def lock(self, name: str) -> Generator[None]:
         """Let one thread of one process at a time into the block, for objects of this name."""
         locks = self._folder / "locks"
         with _as_unavailable():
@@ -66,30 +70,33 @@ class DiskCache:
             lock.release()
 
     @contextmanager
-    def lend(self, name: str, size: int, file_name: str = "object") -> Generator[Path | None]:
+    def open(self, name: str, size: int, file_name: str = "object") -> Generator[Path | None]:
         """Give an object as a file, for reading only, or ``None`` if it is not here whole.
 
-        A file is hashed at its first loan by a process, and again when its size, time of modification or inode are not
-        what they were; a damaged one is removed.
+        A file is hashed when a process opens it for the first time, and again when its size, time of modification or
+        inode have changed; a damaged one is removed.
 
         Args:
-            name: What it was kept under.
+            name: The name it was put under.
             size: Its bytes.
-            file_name: Last part of the path that is given.
+            file_name: Last part of the path.
         """
         with self._own_folder() as folder:
             with _as_unavailable():
                 path = self._linked(name, size, folder / file_name)
             yield path
 
-    def keep(self, name: str, size: int, fetch: Callable[[BinaryIO], str | None]) -> bool:
-        """Take an object in, whole or not at all; tell whether it was.
+    def put(self, name: str, size: int, fetch: Callable[[BinaryIO], str | None]) -> bool:
+        """Add an object, whole or not at all.
 
         Args:
-            name: Tells one version of an object from all others.
+            name: Identifies one version of one object.
             size: Its bytes.
             fetch: Writes the content to a file and returns its SHA-256, or ``None`` if it is not of this version. Not
-                called where there is no room for so much. Its errors go through.
+                called where there is no room for so much. Its errors are not caught.
+
+        Returns:
+            Whether the object was added.
         """
         with self._own_folder() as folder, _as_unavailable():
             path = folder / "incoming"
@@ -109,7 +116,7 @@ class DiskCache:
     def _linked(self, name: str, size: int, path: Path) -> Path | None:
         for kept in self._kept_under(name):
             try:
-                os.link(kept, path)
+                _link_or_copy(kept, path)
             except FileNotFoundError:  # removed to make room since the folder was read
                 return None
             if self._is_whole(kept.name, path, size):
@@ -142,7 +149,7 @@ class DiskCache:
         with FileLock(self._folder / "room.lock"):
             files = list(_files_below(self._folder))
             excess = sum({status.st_ino: status.st_size for _, status in files}.values()) + size - self._max_bytes
-            # A file with a second link is lent: removing it would free nothing.
+            # A file with a second link is in use: removing it would free nothing.
             idle = [(at, status) for at, status in files if at.is_relative_to(self._objects) and status.st_nlink == 1]
             if excess > sum(status.st_size for _, status in idle):
                 return False
@@ -160,10 +167,10 @@ class DiskCache:
         """Give a folder on the same disk that nobody else looks into, removed afterwards."""
         with _as_unavailable():
             try:
-                scratch = own_scratch(self._folder / "in-use")
+                scratch = self._in_use or own_scratch(self._folder / "in-use")
             except StoreError as error:
                 raise CacheUnavailableError(error.problem) from error
-            folder = TemporaryDirectory(prefix="loan-", dir=scratch)
+            folder = TemporaryDirectory(prefix="open-", dir=scratch)
         with folder:
             yield Path(folder.name)
 
@@ -179,8 +186,17 @@ def _as_unavailable() -> Generator[None]:
         raise CacheUnavailableError(str(error)) from error
 
 
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without hard links, or a file of another user
+        shutil.copyfile(source, target)
+
+
 def _mark_of(path: Path) -> FileMark:
-    """Return the state of a file, save its ctime, which every loan changes."""
+    """Return the state of a file, except its ctime, which every hard link changes."""
     return mark_of(path.stat())._replace(ctime_ns=None)
 
 
@@ -194,8 +210,5 @@ def _files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
             path = Path(parent, name)
             try:
                 yield path, path.stat()
-            except FileNotFoundError:  # given back, or removed by another process
+            except FileNotFoundError:  # closed, or removed by another process
                 continue
-
-
-__all__ = ["CacheUnavailableError", "DiskCache"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.settings import Settings
-from apex_pipeline.storage.cached import CachedStore
+from apex_pipeline.storage.caching import CachedStore
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.fingerprints import Fingerprints

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.storage.cached import CachedStore
+from apex_pipeline.storage.caching import CachedStore
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.fingerprints import Fingerprints

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from apex_pipeline.catalog import DataLoader, LocalDataLoader, Reason, S3DataLoader, get_loader
-from apex_pipeline.catalog.loaders.names import canonical_session
+from apex_pipeline.catalog.loaders.filenames import canonical_session
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
 from apex_pipeline.storage.contract import StoredObject

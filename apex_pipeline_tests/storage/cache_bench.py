@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from apex_pipeline.storage.cached import CachedStore
+from apex_pipeline.storage.caching import CachedStore
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.disk_cache import DiskCache
 

@@ -132,6 +132,20 @@ def test_without_a_usable_disk_everything_is_read_from_the_store(
     assert (cached.hits, cached.misses) == (0, 2)
 
 
+@pytest.mark.parametrize("read", READS)
+def test_without_hard_links_a_kept_object_is_copied_and_not_fetched_again(
+    store: S3Store, tmp_path: Path, read: Callable[[ObjectStore, str], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no hard links on this file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store.write_bytes(KEY, SMALL)
+    cached = cached_store(store, tmp_path)
+    assert read(cached, KEY) == read(cached, KEY) == SMALL
+    assert (cached.hits, cached.misses) == (1, 1)
+
+
 def test_a_disk_that_is_full_while_fetching_costs_the_cache_only(
     store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,5 @@
-"""The loaders that applications call: tracks, sessions, laps and telemetry as frames, errors as ``None`` or ``[]``.
+"""Contains the loaders that applications call: tracks, sessions, laps and telemetry as frames, never an exception.
 
-``loader`` has the calls. What is found under which name is ``search``, ``files``, ``names`` and ``sessions``; what
-becomes a frame is ``frames`` and ``reading``; what is told when it cannot, ``failures``.
+``loader`` has the calls. ``lookup``, ``raw_index`` and ``filenames`` find the file of a session; ``fetch``, ``derive``
+and ``frames`` turn it into a frame; ``failures`` has the reasons when that cannot be done.
 """

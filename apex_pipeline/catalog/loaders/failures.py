@@ -78,6 +78,3 @@ def failure_of(error: ApexError) -> LoadFailure:
         if isinstance(error, type_):
             return LoadFailure(reason, error)
     return LoadFailure(Reason.FAILED, error)
-
-
-__all__ = ["LoadFailure", "MissingOrForbiddenError", "Reason", "failure_of"]

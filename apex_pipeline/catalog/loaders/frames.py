@@ -231,18 +231,3 @@ def _require(is_right: "pd.Series[Any]", values: "pd.Series[Any]", problem: str,
             f"{name} has {problem} in {values.name} of line {row + _FIRST_DATA_LINE}: '{values.iloc[row]}'.",
             "Correct that cell, or export the file again.",
         )
-
-
-__all__ = [
-    "COLUMNS",
-    "LAP_COLUMNS",
-    "TELEMETRY_COLUMNS",
-    "csv_frame",
-    "empty_frame",
-    "is_raw",
-    "is_wide",
-    "laps_frame",
-    "telemetry_frame",
-    "unpacked",
-    "wide_frame",
-]

@@ -4,7 +4,7 @@
 >>> get_loader().load_lap_times("barber_motorsports_park", "R1")  # doctest: +SKIP
 
 Here belongs what an application sees: the methods, the log lines, and that trouble is ``None`` (or an empty list) with
-its reason in :attr:`DataLoader.last_failure`. The work is done by the ``loader_*`` modules beside this one.
+its reason in :attr:`DataLoader.last_failure`. The work is done by the other modules of this package.
 """
 
 import logging
@@ -13,39 +13,30 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import PurePosixPath
-from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, TypeVar
 
 import pandas as pd
 
+from apex_pipeline.catalog.loaders.derive import SessionReader
 from apex_pipeline.catalog.loaders.failures import LoadFailure, MissingOrForbiddenError, failure_of
-from apex_pipeline.catalog.loaders.files import RawTree
+from apex_pipeline.catalog.loaders.fetch import ObjectReader
+from apex_pipeline.catalog.loaders.filenames import kind_said_by, raw_key_of
 from apex_pipeline.catalog.loaders.frames import csv_frame, empty_frame, unpacked
-from apex_pipeline.catalog.loaders.names import kind_said_by, raw_key_of
-from apex_pipeline.catalog.loaders.reading import ObjectReader
-from apex_pipeline.catalog.loaders.search import WHAT, Search, event_of
-from apex_pipeline.catalog.loaders.sessions import SessionReader
-from apex_pipeline.catalog.loaders.single_flight import SingleFlight
+from apex_pipeline.catalog.loaders.lookup import WHAT, FileLookup, event_of
+from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ApexError, StorePermissionError
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.storage.caching import CacheStats
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import RAW_PREFIX
 from apex_pipeline.storage.opening import open_store
+from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline.storage.traffic import Traffic
 
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
-
-
-@runtime_checkable
-class _Caching(Protocol):
-    """A store that keeps what it has read."""
-
-    @property
-    def hits(self) -> int: ...
-    @property
-    def misses(self) -> int: ...
 
 
 class DataLoader:
@@ -103,7 +94,7 @@ class DataLoader:
 
     def get_available_tracks(self) -> list[str]:
         """Return the tracks that have files, sorted: slugs of known tracks, else the names of the folders."""
-        return self._answer("get_available_tracks", lambda: self._look().tracks()) or []
+        return self._answer("get_available_tracks", lambda: self._index().tracks()) or []
 
     def get_available_sessions(self, track_name: str) -> list[str]:
         """Return the sessions of a track for which lap files are there, sorted."""
@@ -125,7 +116,7 @@ class DataLoader:
         opened = self._opened
         store = opened[0].store if opened else None
         traffic = store.traffic if store else Traffic()
-        hits, misses = (store.hits, store.misses) if isinstance(store, _Caching) else (0, 0)
+        hits, misses = (store.hits, store.misses) if isinstance(store, CacheStats) else (0, 0)
         return {
             "requests": traffic.requests,
             "errors": traffic.errors,
@@ -158,20 +149,20 @@ class DataLoader:
     def _read(self, kind: FileKind, asked_for: SessionKey) -> tuple[str, pd.DataFrame]:
         """Return the key and the frame of a session."""
         reader, sessions = self._open()
-        search = Search(kind, asked_for, self._get_s3_key)
+        lookup = FileLookup(kind, asked_for, self._get_s3_key)
         try:
-            tree = self._look()
+            index = self._index()
         except StorePermissionError as refusal:
-            tree, path = search.without_listing(reader, self._settings.tracks_file, refusal)
+            index, path = lookup.without_listing(reader, self._settings.tracks_file, refusal)
             paths = [path]
         else:
-            paths = search.in_tree(tree)
-        return tree.objects[paths[0]].key, sessions.frame(tree, paths, kind, asked_for)
+            paths = lookup.in_index(index)
+        return index.objects[paths[0]].key, sessions.frame(index, paths, kind, asked_for)
 
     def _download(self, key: str) -> pd.DataFrame:
         reader, _ = self._open()
         try:
-            content = reader.whole(key)
+            content = reader.read(key)
         except StorePermissionError as refusal:
             self._raise_if_unlisted(key, refusal)
             raise
@@ -190,12 +181,12 @@ class DataLoader:
             ) from refusal
 
     def _sessions_of(self, track: str) -> list[str]:
-        return self._look().sessions(track)
+        return self._index().sessions(track)
 
-    def _look(self) -> RawTree:
+    def _index(self) -> RawIndex:
         reader, _ = self._open()
         return self._flights.do(
-            "look", lambda: RawTree(reader, self._settings.tracks_file, reader.store.list(RAW_PREFIX))
+            "index", lambda: RawIndex(reader, self._settings.tracks_file, reader.store.list(RAW_PREFIX))
         )
 
     def _open(self) -> tuple[ObjectReader, SessionReader]:
@@ -268,6 +259,3 @@ def _tell(level: int, message: str, **fields: object) -> None:
 
 def _ms_since(started_s: float) -> float:
     return round(1000 * (time.perf_counter() - started_s), 1)
-
-
-__all__ = ["DataLoader", "LocalDataLoader", "S3DataLoader", "get_loader"]

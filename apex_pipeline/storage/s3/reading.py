@@ -30,10 +30,9 @@ from apex_pipeline.storage.disk_errors import disk_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import body_errors, error_code, s3_errors
-from apex_pipeline.storage.s3.ranges import RangedReader
-from apex_pipeline.storage.s3.stream import VerifiedStream
 from apex_pipeline.storage.s3.transfer.metadata import recorded_digest, recorded_sums
 from apex_pipeline.storage.s3.transfer.retries import persist
+from apex_pipeline.storage.streams import RangedReader, VerifiedStream
 
 if TYPE_CHECKING:  # stubs, installed for development only
     from types_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef

@@ -200,7 +200,7 @@ def test_raw_files_give_equal_frames_from_both_places(tmp_path: Path, s3_bucket:
         one, other = (getattr(bench.loader, method)("vir", "R2") for bench in (local, remote))
         assert len(one) > 0
         pd.testing.assert_frame_equal(one, other)
-    assert not list((tmp_path / "remote" / "state" / "scratch").glob("*/bench-*"))
+    assert not list((tmp_path / "remote" / "state" / "scratch").glob("*/staging-*"))
 
 
 def publish(bench: Bench, folder: Path, files: dict[str, bytes]) -> None:
@@ -223,7 +223,7 @@ def test_published_tables_are_used_while_they_are_those_of_the_present_files(
 ) -> None:
     publish(bench, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
     with monkeypatch.context() as patched:
-        patched.setattr("apex_pipeline.catalog.loaders.sessions.make_laps", lambda *_: pytest.fail("derived anew"))
+        patched.setattr("apex_pipeline.catalog.loaders.derive.make_laps", lambda *_: pytest.fail("derived anew"))
         published = loaded(bench.loader.load_lap_times("sebring", "race"))
         assert len(loaded(bench.loader.load_lap_times("Sebring International", "race"))) == 4
 

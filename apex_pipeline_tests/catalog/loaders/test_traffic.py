@@ -1,5 +1,6 @@
 """What loaders send, and how often: each object once for all who ask at the same time, and nothing twice by itself."""
 
+import os
 import threading
 import time
 from collections import Counter
@@ -12,10 +13,11 @@ import pandas as pd
 import pytest
 
 from apex_pipeline.catalog import LocalDataLoader
-from apex_pipeline.catalog.loaders.single_flight import SingleFlight
+from apex_pipeline.catalog.loaders.fetch import ObjectReader, StagingArea
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
+from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline_tests.catalog.loaders.bench import (
     LAP_TABLE,
     PRACTICE,
@@ -105,27 +107,78 @@ def test_laps_and_telemetry_of_one_session_share_its_files(connection: S3Connect
 def test_a_large_raw_file_is_fetched_once_beside_the_look_at_its_beginning(
     connection: S3Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apex_pipeline.catalog.loaders.files.SMALL_BYTES", 1_000)
+    monkeypatch.setattr("apex_pipeline.catalog.loaders.raw_index.SMALL_BYTES", 1_000)
     bench = s3_bench(connection, tmp_path)
     bench.put({"data/sebring/R1_sebring_telemetry_data.csv": raw_telemetry(1_000)})
+    sent = requests_of(connection)
     assert len(bench.loader.load_telemetry("sebring", "R1")) == 1_000  # type: ignore[arg-type]
     assert bench.loader.metrics()["downloads"] == 1
+    # The start, and the whole; the third one is for the published state, of which there is none.
+    assert sent == {"ListObjectsV2": 1, "GetObject sebring/R1_sebring_telemetry_data.csv": 2, "GetObject": 1}
     assert list(tmp_path.rglob("*.csv")) == []
+    assert [path for path in (tmp_path / "state").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
-def test_a_file_that_cannot_be_linked_is_copied_to_the_bench(
+def test_staged_files_go_with_the_last_call_that_uses_them(connection: S3Connection, tmp_path: Path) -> None:
+    bench = s3_bench(connection, tmp_path)
+    listed = [bench.store.write_bytes("data/a.csv", b"a" * 100), bench.store.write_bytes("data/b.csv", b"b" * 100)]
+    reader = ObjectReader(bench.store)
+    staging = StagingArea(reader, lambda: tmp_path)
+    sent = requests_of(connection)
+    with staging.open("x", listed, {"data/b.csv": b"b" * 100}) as one:
+        with staging.open("x", listed, {}) as other:
+            assert other is one
+            assert [other.read_bytes(item.key)[:1] for item in listed] == [b"a", b"b"]
+        with one.open_local("data/a.csv") as path:
+            assert path.read_bytes() == b"a" * 100
+            assert path.is_relative_to(tmp_path)
+    assert sent == {"GetObject a.csv": 1}
+    assert reader.downloads == 1
+    assert list(tmp_path.glob("staging-*")) == []
+    with staging.open("x", listed, {}) as later:
+        assert later is not one
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "requests"), [(5, {"GetObject a.csv": 1}), (35, {"HeadObject a.csv": 1, "GetObject a.csv": 3})]
+)
+def test_a_staged_file_is_fetched_by_one_request_or_one_for_each_16_mb(
+    connection: S3Connection, tmp_path: Path, megabytes: int, requests: dict[str, int]
+) -> None:
+    bench = s3_bench(connection, tmp_path)
+    listed = bench.store.write_bytes("data/a.csv", bytes(megabytes * 1_000_000))
+    reader = ObjectReader(bench.store)
+    sent = requests_of(connection)
+    with StagingArea(reader, lambda: tmp_path).open("x", [listed], {}) as staged:
+        for _ in range(2):
+            with staged.open_stream(listed.key) as stream:
+                assert len(stream.read()) == listed.size
+    assert sent == requests
+    assert reader.downloads == 1
+
+
+def test_an_object_replaced_after_the_listing_is_read_as_it_is_now(connection: S3Connection, tmp_path: Path) -> None:
+    bench = s3_bench(connection, tmp_path)
+    listed = bench.store.write_bytes("data/a.csv", b"old")
+    bench.store.write_bytes("data/a.csv", b"new and longer")
+    with StagingArea(ObjectReader(bench.store), lambda: tmp_path).open("x", [listed], {}) as staged:
+        assert staged.read_bytes("data/a.csv") == b"new and longer"
+
+
+def test_a_staged_file_that_cannot_be_linked_is_copied(
     connection: S3Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError("no links here")
 
-    monkeypatch.setattr("apex_pipeline.catalog.loaders.files.SMALL_BYTES", 1_000)
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr("apex_pipeline.catalog.loaders.raw_index.SMALL_BYTES", 1_000)
+    monkeypatch.setattr(os, "link", refuse)
     bench = s3_bench(connection, tmp_path)
     bench.put({"data/sebring/R1_sebring_telemetry_data.csv": raw_telemetry(1_000)})
     frame = bench.loader.load_telemetry("sebring", "R1")
     assert frame is not None
     assert len(frame) == 1_000
+    assert bench.loader.metrics()["downloads"] == 1
 
 
 def test_a_frame_is_its_callers_own(connection: S3Connection, tmp_path: Path) -> None:

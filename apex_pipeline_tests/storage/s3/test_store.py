@@ -22,10 +22,10 @@ from apex_pipeline.errors import (
     StoreUnavailableError,
     VanishedFileError,
 )
+from apex_pipeline.storage import streams
 from apex_pipeline.storage.block_sums import sums_of
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.s3 import store as s3
-from apex_pipeline.storage.s3 import stream as s3_stream
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.reading import S3Reader
 from apex_pipeline.storage.s3.store import S3Store
@@ -292,13 +292,13 @@ def test_a_stream_ends_only_if_its_bytes_are_those_recorded(s3_bucket: S3Bucket)
 
 
 def test_a_stream_of_several_blocks_is_whole(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_stream, "BLOCK_BYTES", 7)
+    monkeypatch.setattr(streams, "STREAM_BLOCK_BYTES", 7)
     store.write_bytes("data/x.csv", CONTENT)
     assert _read_stream(store) == CONTENT
 
 
 def test_a_stream_of_an_object_replaced_meanwhile_is_an_error(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_stream, "BLOCK_BYTES", 4)  # the object's own blocks are 16 KiB
+    monkeypatch.setattr(streams, "STREAM_BLOCK_BYTES", 4)  # the object's own blocks are 16 KiB
     content = _LARGE[:300_000]
     store.write_bytes("data/x.csv", content)
     with store.open_stream("data/x.csv") as stream:

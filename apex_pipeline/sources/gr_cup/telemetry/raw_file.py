@@ -58,8 +58,8 @@ class TelemetryFile:
         """
         try:
             with self.open_raw() as raw:
-                told = cast("BinaryIO", _Told(raw, progress)) if progress else raw
-                with unpacked(told, self.identity.path) as stream:
+                counted = cast("BinaryIO", ProgressStream(raw, progress)) if progress else raw
+                with unpacked(counted, self.identity.path) as stream:
                     yield stream
         except FileNotFoundError:
             raise VanishedFileError(
@@ -71,8 +71,8 @@ class TelemetryFile:
             raise MalformedFileError(f"{self.identity.path} cannot be read: {error}.", "Export it again.") from error
 
 
-class _Told(io.RawIOBase):
-    """A stream that tells how many bytes were read from it."""
+class ProgressStream(io.RawIOBase):
+    """A stream that reports how many bytes were read from it; not in ``storage``, which sources do not import."""
 
     def __init__(self, raw: BinaryIO, progress: Progress) -> None:
         super().__init__()
@@ -80,17 +80,14 @@ class _Told(io.RawIOBase):
         self._progress = progress
 
     def readable(self) -> bool:
+        """Return ``True``."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]  -- the stub's Buffer type is 3.12's
-        got = self._raw.readinto(buffer)  # type: ignore[attr-defined]  # every binary stream here has it
-        self._progress(got)
-        return got
-
-    def read(self, size: int = -1, /) -> bytes:
-        content = self._raw.read(size)
-        self._progress(len(content))
-        return content
+        """Read into ``buffer`` and return the number of bytes."""
+        length = self._raw.readinto(buffer)  # type: ignore[attr-defined]  # every binary stream here has it
+        self._progress(length)
+        return length
 
 
 class Piece(NamedTuple):

@@ -1,7 +1,6 @@
-"""Looking for the file of a session: the patterns in order, then what the naming rules find, each attempt logged.
+"""Contains the lookup of a session's file: the patterns in order, then the naming rules, each attempt logged.
 
-Here belongs the order of the attempts, and the case of a bucket that may be read but not listed. What a name means is
-``names.py``; what lies in the lake, ``files.py``.
+Also covers a bucket that may be read but not listed. See filenames.py for the patterns, raw_index.py for the lake.
 """
 
 import logging
@@ -9,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from apex_pipeline.catalog.loaders.failures import MissingOrForbiddenError
-from apex_pipeline.catalog.loaders.files import RawTree
-from apex_pipeline.catalog.loaders.names import file_names
-from apex_pipeline.catalog.loaders.reading import ObjectReader
+from apex_pipeline.catalog.loaders.fetch import ObjectReader
+from apex_pipeline.catalog.loaders.filenames import file_names
+from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ObjectMissingError, StorePermissionError
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.kinds import FileKind
@@ -28,8 +27,8 @@ def event_of(kind: FileKind) -> str:
     return f"load_{'lap_times' if kind is FileKind.LAP_START else 'telemetry'}"
 
 
-class Search:
-    """The search for one file of one session.
+class FileLookup:
+    """The lookup of one file of one session.
 
     Args:
         kind: ``LAP_START`` or ``TELEMETRY``.
@@ -43,21 +42,21 @@ class Search:
         self._key_of = key_of
         self._attempts: list[str] = []
 
-    def in_tree(self, tree: RawTree) -> list[str]:
+    def in_index(self, index: RawIndex) -> list[str]:
         """Return the path of the session's file; several where files of one kind share the session.
 
         Raises:
             ObjectMissingError: There is none.
         """
         for key in self._keys():
-            if raw_path(key) in tree.objects:
+            if raw_path(key) in index.objects:
                 return [raw_path(key)]
-        for kind, pattern in tree.rules.patterns:
+        for kind, pattern in index.rules.patterns:
             if kind is self.kind:
                 self._tell(pattern.pattern)
-        paths = tree.files_called(*self.asked_for, self.kind)
+        paths = index.files_called(*self.asked_for, self.kind)
         if not paths:
-            known = ", ".join(tree.sessions(self.asked_for.track)) or "none"
+            known = ", ".join(index.sessions(self.asked_for.track)) or "none"
             raise ObjectMissingError(
                 f"There is no file with the {WHAT[self.kind]} of {self.asked_for}; tried {', '.join(self._attempts)} "
                 "and every name that the naming rules understand.",
@@ -67,8 +66,8 @@ class Search:
 
     def without_listing(
         self, reader: ObjectReader, tracks_file: Path | None, refusal: StorePermissionError
-    ) -> tuple[RawTree, str]:
-        """Return the path of the session's file, and a tree of it alone, from a lake that may not be listed.
+    ) -> tuple[RawIndex, str]:
+        """Return the path of the session's file, and an index of it alone, from a lake that may not be listed.
 
         Args:
             reader: Reads the lake.
@@ -84,7 +83,7 @@ class Search:
             except StorePermissionError:
                 continue
             if found is not None:
-                return RawTree(reader, tracks_file, [found]), raw_path(key)
+                return RawIndex(reader, tracks_file, [found]), raw_path(key)
         raise MissingOrForbiddenError(
             f"No file with the {WHAT[self.kind]} of {self.asked_for} can be read; tried {', '.join(self._attempts)}. "
             f"They are missing or forbidden, which S3 does not tell apart without s3:ListBucket. {refusal.problem}",
@@ -106,6 +105,3 @@ class Search:
             "outcome": "tried",
         }
         _LOG.info("Attempting pattern: %s", name, extra=fields)
-
-
-__all__ = ["WHAT", "Search", "event_of"]

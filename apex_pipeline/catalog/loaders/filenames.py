@@ -1,7 +1,7 @@
-"""The names under which applications ask for a session's files: the patterns, and how a session is read out of a name.
+"""Contains the file name patterns of applications, and how a session is parsed from a name; reads no files.
 
-Here belong names only; nothing is read. Names of other schemes (``COTA_lap_start_time_R1.csv`` and what the user's own
-file of patterns adds) are understood by ``sources/gr_cup/naming.py``.
+See ``sources/gr_cup/naming.py`` for names of other schemes (``COTA_lap_start_time_R1.csv`` and the user's own
+patterns).
 """
 
 import re
@@ -85,6 +85,3 @@ def canonical_session(text: str) -> str:
     found = find_session(name)
     session = found.session if found and not found.rest else name
     return f"{match['season']}_{session}" if match else session
-
-
-__all__ = ["DATA_TYPES", "PATTERNS", "canonical_session", "file_names", "kind_said_by", "raw_key_of", "session_in"]

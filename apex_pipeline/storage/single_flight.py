@@ -1,6 +1,6 @@
-"""One piece of work at a time for all who ask for it at the same time.
+"""Contains the one single flight of the project: threads that ask for the same work share one run of it.
 
-Here belongs waiting for each other only; nothing is kept once the work is done, so this is no cache.
+Nothing is kept once the work is done; see caching.py for what is.
 """
 
 import threading
@@ -12,19 +12,19 @@ _Result = TypeVar("_Result")
 
 
 class SingleFlight:
-    """Lets the first thread that asks for something do the work, and the others wait for its result."""
+    """Runs work once for all threads that ask for it at the same time: the first does it, the others wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[Hashable, Future[Any]] = {}
 
     def do(self, name: Hashable, work: Callable[[], _Result]) -> _Result:
-        """Return what ``work`` returns, or what the thread that is at it already will get.
+        """Return what ``work`` returns, or what the thread that is already running it gets.
 
-        A failure is told to all who wait, and the next one who asks tries anew.
+        An error is raised in every waiting thread, and the next one to ask tries again.
 
         Args:
-            name: What is asked for; work of different names goes on side by side.
+            name: What is asked for; work of different names runs in parallel.
             work: The work.
         """
         with self._lock:
@@ -48,6 +48,3 @@ class SingleFlight:
     def _forget(self, name: Hashable) -> None:
         with self._lock:
             del self._under_way[name]
-
-
-__all__ = ["SingleFlight"]

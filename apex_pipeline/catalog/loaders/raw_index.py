@@ -1,7 +1,7 @@
-"""The raw files of a lake as an application asks for them: tracks, sessions, and the files of one session.
+"""Contains the index of a lake's raw files: tracks, sessions, and the files of one session; see frames.py for tables.
 
-Here belongs one look at the listing, and what is found in it. What a file is decides ``sources/gr_cup/naming.py``; the
-catalog's own table of files is taken where it describes just these objects. Not here: tables and frames.
+It is built from one listing. What a file is comes from the published table ``files`` where that describes just these
+objects, else from ``sources/gr_cup/naming.py``.
 """
 
 import logging
@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from apex_pipeline.catalog.loaders.fetch import SMALL_BYTES, ObjectReader
+from apex_pipeline.catalog.loaders.filenames import canonical_session, session_in
 from apex_pipeline.catalog.loaders.frames import is_wide
-from apex_pipeline.catalog.loaders.names import canonical_session, session_in
-from apex_pipeline.catalog.loaders.reading import SMALL_BYTES, ObjectReader
 from apex_pipeline.errors import StoreError
 from apex_pipeline.lake.catalog_tables import inputs_version, make_sessions_table, session_files
 from apex_pipeline.lake.plan import is_catalog_stale
@@ -47,7 +47,7 @@ _LEFT_BY_SYSTEM = (".", "__MACOSX")
 _KINDS = {FileKind.LAP_START: LAP_KINDS, FileKind.TELEMETRY: frozenset({FileKind.TELEMETRY})}
 
 
-class RawTree:
+class RawIndex:
     """Everything below ``data/`` at one moment; several threads may ask.
 
     Args:
@@ -244,7 +244,7 @@ class RawTree:
             size = self.objects[path].size
             if len(known) < min(length, size):
                 key = raw_key(path)
-                known = self._reader.whole(key) if size <= SMALL_BYTES else self._reader.start(key, length)
+                known = self._reader.read(key) if size <= SMALL_BYTES else self._reader.store.read_start(key, length)
                 self._starts[path] = known
             return known[:length]
 
@@ -289,6 +289,3 @@ class RawTree:
 
 def _inputs_version(rows: list[dict[str, Any]]) -> str:
     return inputs_version(rows, GrCup.derivation_version)
-
-
-__all__ = ["RawTree"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.catalog.loaders.names import canonical_session, file_names, kind_said_by, raw_key_of, session_in
+from apex_pipeline.catalog.loaders.filenames import canonical_session, file_names, kind_said_by, raw_key_of, session_in
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 

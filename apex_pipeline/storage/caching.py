@@ -1,7 +1,6 @@
-"""A store whose objects are kept on this machine's disk once they were read whole.
+"""Contains the store that is read through a disk cache: what is kept, and when; see disk_cache.py for the files.
 
-Here belongs what is kept and what is not; the files themselves are ``disk_cache.py``. It is never on by itself: see
-``APEX_CACHE_DIR``.
+Off by default: see ``APEX_CACHE_DIR``.
 
 Every read asks the store what lies under the key (one HEAD), so nothing out of date is ever given; only the bytes come
 from the disk. What is kept:
@@ -17,7 +16,6 @@ Of several threads and processes that want the same object at once, one fetches 
 
 import builtins
 import hashlib
-import io
 import logging
 import threading
 from collections import Counter
@@ -25,19 +23,36 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, ClassVar, Protocol, cast, runtime_checkable
 
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage.contract import ObjectStore, StoredObject, UnfinishedWrite
 from apex_pipeline.storage.disk_cache import CacheUnavailableError, DiskCache
 from apex_pipeline.storage.disk_errors import disk_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES
+from apex_pipeline.storage.single_flight import SingleFlight
+from apex_pipeline.storage.streams import ObjectStream
 from apex_pipeline.storage.traffic import Traffic
 
 _LOG = logging.getLogger(__name__)
 
 # A request takes 20 to 50 ms before its first byte, as long as 1 to 3 MB take on an ordinary connection.
 _SMALL_BYTES = 4 * 1024 * 1024
+
+
+@runtime_checkable
+class CacheStats(Protocol):
+    """A store that counts how its reads were served."""
+
+    @property
+    def hits(self) -> int:
+        """Reads that were served from the disk, after waiting for another thread's fetch too."""
+        ...
+
+    @property
+    def misses(self) -> int:
+        """Reads for which bytes were requested from the store."""
+        ...
 
 
 class CachedStore(ObjectStore):
@@ -48,10 +63,14 @@ class CachedStore(ObjectStore):
         cache: Where its objects are kept.
     """
 
+    # Objects up to this size are fetched in one reply, larger ones as a stream of blocks.
+    _whole_bytes: ClassVar[int] = _SMALL_BYTES
+
     def __init__(self, inner: ObjectStore, cache: DiskCache) -> None:
         self._inner = inner
         self._cache = cache
         self._lock = threading.Lock()
+        self._flights = SingleFlight()
         self._hits = 0
         self._misses = 0
         self._fetched_in_ranges: Counter[str] = Counter()
@@ -59,12 +78,12 @@ class CachedStore(ObjectStore):
 
     @property
     def hits(self) -> int:
-        """Reads that were served from the disk, after waiting for another's fetching too."""
+        """Reads that were served from the disk, after waiting for another thread's fetch too."""
         return self._hits
 
     @property
     def misses(self) -> int:
-        """Reads for which bytes were asked of the store."""
+        """Reads for which bytes were requested from the store."""
         return self._misses
 
     @property
@@ -105,8 +124,8 @@ class CachedStore(ObjectStore):
             if path is not None:
                 yield stack.enter_context(path.open("rb"))
             else:
-                stream = stack.enter_context(self._inner.open_random(key))
-                yield cast("BinaryIO", _Counted(stream, partial(self._note_range, name)))
+                counted = ObjectStream(self._inner.open_random(key), partial(self._note_range, name))
+                yield cast("BinaryIO", stack.enter_context(counted))
 
     @contextmanager
     def _whole(self, key: str, file_name: str = "object") -> Generator[Path | None]:
@@ -117,13 +136,13 @@ class CachedStore(ObjectStore):
     def _borrow(
         self, stack: ExitStack, key: str, file_name: str, is_worth_fetching: Callable[[StoredObject], bool]
     ) -> tuple[Path | None, str]:
-        """Return the copy on the disk, lent for as long as ``stack`` is open, and the name of this version."""
-        stored = self._inner.head(key)
+        """Return the copy on the disk, open for as long as ``stack`` is, and the name of this version."""
+        stored = self.head(key)
         if stored is None:  # the store itself says so best
             return None, ""
         name = self._name_of(stored)
         try:
-            path = stack.enter_context(self._cache.lend(name, stored.size, file_name))
+            path = stack.enter_context(self._cache.open(name, stored.size, file_name))
             if path is not None:
                 self._count(is_hit=True)
             elif is_worth_fetching(stored):
@@ -137,18 +156,32 @@ class CachedStore(ObjectStore):
         return path, name
 
     def _fetch_once(self, stack: ExitStack, stored: StoredObject, name: str, file_name: str) -> Path | None:
-        with self._cache.only_one(name):
-            path = stack.enter_context(self._cache.lend(name, stored.size, file_name))
+        is_fetched = False
+
+        def fetch() -> None:
+            nonlocal is_fetched
+            # Other threads wait for this flight, other processes for the lock.
+            with self._cache.lock(name), self._cache.open(name, stored.size) as path:
+                if path is None:
+                    is_fetched = True
+                    self._count(is_hit=False)
+                    self._cache.put(name, stored.size, partial(self._fetch, stored))
+
+        self._flights.do(name, fetch)
+        path = stack.enter_context(self._cache.open(name, stored.size, file_name))
+        if not is_fetched:
             self._count(is_hit=path is not None)
-            if path is not None:  # fetched by another while we waited
-                return path
-            self._cache.keep(name, stored.size, partial(self._fetch, stored))
-            return stack.enter_context(self._cache.lend(name, stored.size, file_name))
+        return path
 
     def _fetch(self, stored: StoredObject, file: BinaryIO) -> str | None:
-        """Write the object to a file; return its digest, or ``None`` if it was replaced meanwhile."""
+        """Write the object to a file; return its digest, or ``None`` if it was replaced in the meantime."""
+        digest = self._download(stored, file)
+        is_same = digest == stored.sha256 if stored.sha256 else self._inner.head(stored.key) == stored
+        return digest if is_same else None
+
+    def _download(self, stored: StoredObject, file: BinaryIO) -> str:
         digest = hashlib.sha256()
-        if stored.size <= _SMALL_BYTES:
+        if stored.size <= self._whole_bytes:
             content = self._inner.read_bytes(stored.key)
             digest.update(content)
             file.write(content)
@@ -157,11 +190,10 @@ class CachedStore(ObjectStore):
                 while block := stream.read(BLOCK_BYTES):
                     digest.update(block)
                     file.write(block)
-        is_same = digest.hexdigest() == stored.sha256 if stored.sha256 else self._inner.head(stored.key) == stored
-        return digest.hexdigest() if is_same else None
+        return digest.hexdigest()
 
     def _name_of(self, stored: StoredObject) -> str:
-        """Return what tells this version: its content where the store knows it, else its address and tag."""
+        """Return what identifies this version: its digest where the store has it, else its address and tag."""
         return stored.sha256 or f"{self._inner.uri_of(stored.key)}\n{stored.tag}"
 
     def _is_worth_fetching(self, stored: StoredObject) -> bool:
@@ -242,40 +274,3 @@ class CachedStore(ObjectStore):
     def check_access(self) -> None:
         """Make sure the store can be reached."""
         self._inner.check_access()
-
-
-class _Counted(io.RawIOBase):
-    """A seekable stream that tells how many bytes are read from it."""
-
-    def __init__(self, stream: BinaryIO, tell_length: Callable[[int], None]) -> None:
-        super().__init__()
-        self._stream = stream
-        self._tell_length = tell_length
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._stream.seek(offset, whence)
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        content = self._stream.read(-1 if size is None else size)
-        self._tell_length(len(content))
-        return content
-
-    def readall(self) -> bytes:
-        return self.read()
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]  -- the stub's Buffer type is 3.12's
-        content = self.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
-
-
-__all__ = ["CachedStore"]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
 from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.cached import CachedStore
+from apex_pipeline.storage.caching import CachedStore
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.opening import open_store, open_store_at
@@ -186,6 +187,28 @@ def test_many_threads_fetch_an_object_once(store: S3Store, requests: Requests, t
     # One for each of the 32, and one by whoever fetched.
     assert names_of(requests)["HeadObject"] == 33
     assert (cached.hits, cached.misses) == (31, 1)
+
+
+def test_a_failed_fetch_fails_for_all_who_wait_and_the_next_read_tries_again(
+    store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write_bytes(KEY, SMALL)
+    cached, tries = cached_store(store, tmp_path), list[str]()
+
+    def fail(key: str) -> bytes:
+        tries.append(key)
+        time.sleep(1)
+        raise StoreCorruptionError("Damaged.", "Write it again.")
+
+    def read(_: int) -> None:
+        with pytest.raises(StoreCorruptionError):
+            cached.read_bytes(KEY)
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(4) as pool:
+        patched.setattr(store, "read_bytes", fail)
+        list(pool.map(read, range(4)))
+    assert len(tries) < 4
+    assert cached.read_bytes(KEY) == SMALL
 
 
 _READER = """

@@ -1,0 +1,200 @@
+"""Contains the read-only streams of the stores: ranges, one verified pass, opened objects; see s3/reading.py for use.
+
+Not here: counting the bytes of a telemetry file (``sources/gr_cup/telemetry/raw_file.py``), because sources do not
+import the storage.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import BinaryIO
+
+from apex_pipeline.progress import Progress
+
+# 256 KiB take about as long to fetch as 1 byte on an ordinary connection. They are fetched ahead for a reader that
+# continues where it stopped, which saves it many small requests; one that jumps about (Parquet: the end of the file,
+# then a few columns) gets what it asks for and no more.
+READ_AHEAD_BYTES = 256 * 1024
+# One block is processed while the next one is on its way. At 100 MB/s a request of 50 ms costs a third of 16 MB, which
+# fetching ahead hides; two such blocks are what this may cost in memory.
+STREAM_BLOCK_BYTES = 16 * 1024**2
+
+
+class ReadOnlyStream(io.RawIOBase):
+    """A binary stream for reading; subclasses implement ``read``, and ``seekable``, ``seek`` and ``tell`` as needed."""
+
+    def readable(self) -> bool:
+        """Return ``True``."""
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return at most ``size`` bytes, or everything up to the end; nothing only at the end."""
+        raise NotImplementedError
+
+    def readall(self) -> bytes:
+        """Return everything up to the end."""
+        return self.read()
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]  -- the stub's Buffer type is 3.12's
+        """Read into ``buffer`` and return the number of bytes."""
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+
+class RangedReader(ReadOnlyStream):
+    """A seekable stream over an object of known size, in as few ranged requests as possible.
+
+    Args:
+        fetch: Returns exactly ``length`` bytes from ``start``.
+        size: Bytes of the object.
+        unit: Every fetch starts and ends at a multiple of this (or at the end): what ``fetch`` can check by itself.
+    """
+
+    def __init__(self, fetch: Callable[[int, int], bytes], size: int, unit: int = 1) -> None:
+        super().__init__()
+        self._fetch = fetch
+        self._size = size
+        self._unit = unit
+        self._position = 0
+        self._block = b""
+        self._block_start = 0
+
+    def seekable(self) -> bool:
+        """Return ``True``."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move without fetching anything.
+
+        Raises:
+            ValueError: The position would be negative.
+        """
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"position {base + offset} is before the start")
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next ``size`` bytes, fewer only at the end of the object."""
+        left = max(0, self._size - self._position)
+        length = left if size is None or size < 0 else min(size, left)
+        start = self._position - self._block_start
+        if start < 0 or start + length > len(self._block):
+            continues = 0 <= start <= len(self._block)
+            self._fill(min(max(length, READ_AHEAD_BYTES), left) if continues else length)
+            start = self._position - self._block_start
+        self._position += length
+        return self._block[start : start + length]
+
+    def _fill(self, length: int) -> None:
+        start = self._position // self._unit * self._unit
+        end = min(-(-(self._position + length) // self._unit) * self._unit, self._size)
+        self._block = self._fetch(start, end - start) if length else b""
+        self._block_start = start if length else self._position
+
+
+class VerifiedStream(ReadOnlyStream):
+    """One pass over a large object, fetched one block ahead, that ends only if its bytes are those recorded.
+
+    Args:
+        fetch: Returns exactly ``length`` bytes from ``start``; called in another thread.
+        size: Bytes of the object.
+        unit: Every fetch starts and ends at a multiple of this (or at the end): what ``fetch`` can check by itself.
+        verify: Called with the SHA-256 of everything when its end was read; raises if it is not the recorded one.
+    """
+
+    def __init__(self, fetch: Callable[[int, int], bytes], size: int, unit: int, verify: Callable[[str], None]) -> None:
+        super().__init__()
+        self._fetch = fetch
+        self._size = size
+        self._verify = verify
+        self._block_bytes = max(1, STREAM_BLOCK_BYTES // unit) * unit
+        self._digest = hashlib.sha256()
+        self._block = memoryview(b"")
+        self._requested = 0
+        self._ahead: Future[bytes] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return at most ``size`` bytes of the present block, or everything; nothing only after all was verified.
+
+        Raises:
+            StoreCorruptionError: The bytes differ from the recorded digest.
+            VanishedFileError: The object was replaced or deleted in the meantime.
+            StoreUnavailableError: The store can no longer be reached.
+        """
+        if size is None or size < 0:
+            return b"".join(iter(partial(self.read, self._block_bytes), b""))
+        if not self._block and not self._next_block():
+            return b""
+        content, self._block = self._block[:size], self._block[size:]
+        return bytes(content)
+
+    def close(self) -> None:
+        """Stop fetching."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        super().close()
+
+    def _next_block(self) -> bool:
+        if self._ahead is None:
+            self._request()
+        content = self._ahead.result() if self._ahead else b""
+        self._block = memoryview(content)
+        self._request()
+        self._digest.update(content)
+        if not content:
+            self._verify(self._digest.hexdigest())
+        return bool(content)
+
+    def _request(self) -> None:
+        length = min(self._block_bytes, self._size - self._requested)
+        self._ahead = self._thread.submit(self._fetch, self._requested, length) if length else None
+        self._requested += length
+
+
+class ObjectStream(ReadOnlyStream):
+    """An opened object as a seekable stream that reports what is read, and releases the object when it is closed.
+
+    Args:
+        opened: Gives the object's own stream.
+        progress: Called with the length of every read.
+    """
+
+    def __init__(self, opened: AbstractContextManager[BinaryIO], progress: Progress = lambda _: None) -> None:
+        super().__init__()
+        self._opened = opened
+        self._stream = opened.__enter__()
+        self._progress = progress
+
+    def seekable(self) -> bool:
+        """Return ``True``."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._stream.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position."""
+        return self._stream.seek(offset, whence)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next ``size`` bytes, or everything up to the end."""
+        content = self._stream.read(-1 if size is None else size)
+        self._progress(len(content))
+        return content
+
+    def close(self) -> None:
+        """Release the object."""
+        if not self.closed:
+            self._opened.__exit__(None, None, None)
+        super().close()

@@ -1,0 +1,185 @@
+"""Tests of the read-only streams: ranged requests, one verified pass, opened objects."""
+
+import hashlib
+import io
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apex_pipeline.errors import StoreCorruptionError
+from apex_pipeline.storage import streams
+from apex_pipeline.storage.streams import (
+    READ_AHEAD_BYTES,
+    ObjectStream,
+    RangedReader,
+    ReadOnlyStream,
+    VerifiedStream,
+)
+
+_CONTENT = bytes(range(256)) * 4096  # 1 MiB
+
+
+def _reader(content: bytes) -> tuple[RangedReader, list[tuple[int, int]]]:
+    requests: list[tuple[int, int]] = []
+
+    def fetch(start: int, length: int) -> bytes:
+        requests.append((start, length))
+        assert 0 < length <= len(content) - start
+        return content[start : start + length]
+
+    return RangedReader(fetch, len(content)), requests
+
+
+_STEPS = st.one_of(
+    st.tuples(st.just("read"), st.integers(-1, 400_000)),
+    st.tuples(st.just("seek"), st.integers(0, 1_100_000)),
+    st.tuples(st.just("back"), st.integers(0, 300_000)),
+)
+
+
+@given(size=st.integers(0, len(_CONTENT)), steps=st.lists(_STEPS, max_size=12))
+def test_it_reads_as_a_file_does(size: int, steps: list[tuple[str, int]]) -> None:
+    content = _CONTENT[:size]
+    file = io.BytesIO(content)
+    reader, _ = _reader(content)
+    for step, number in steps:
+        if step == "read":
+            assert reader.read(number) == file.read(number)
+        elif step == "seek":
+            assert reader.seek(number) == file.seek(number)
+        else:
+            assert reader.seek(-min(number, size), io.SEEK_END) == file.seek(-min(number, size), io.SEEK_END)
+        assert reader.tell() == file.tell()
+
+
+def test_small_reads_from_the_start_are_one_request() -> None:
+    reader, requests = _reader(_CONTENT)
+    assert b"".join(reader.read(100) for _ in range(100)) == _CONTENT[:10_000]
+    assert requests == [(0, READ_AHEAD_BYTES)]
+
+
+def test_a_reader_that_goes_on_where_it_stopped_is_fetched_ahead() -> None:
+    reader, requests = _reader(_CONTENT)
+    reader.seek(1000)
+    assert b"".join(reader.read(100) for _ in range(100)) == _CONTENT[1000:11_000]
+    assert requests == [(1000, 100), (1100, READ_AHEAD_BYTES)]
+
+
+def test_a_reader_that_jumps_about_gets_no_more_than_it_asks_for() -> None:
+    reader, requests = _reader(_CONTENT)
+    pieces = [(900_000, 20), (500_000, 30_000), (600_000, 10), (10, 20)]
+    for start, length in pieces:
+        reader.seek(start)
+        assert reader.read(length) == _CONTENT[start : start + length]
+    assert requests == pieces
+
+
+def test_a_large_read_is_one_request() -> None:
+    reader, requests = _reader(_CONTENT)
+    assert reader.readall() == _CONTENT
+    assert requests == [(0, len(_CONTENT))]
+
+
+def test_nothing_is_fetched_beyond_the_end() -> None:
+    reader, requests = _reader(_CONTENT)
+    reader.seek(-10, io.SEEK_END)
+    assert reader.read(100) == _CONTENT[-10:]
+    assert reader.read(100) == b""
+    assert requests == [(len(_CONTENT) - 10, 10)]
+
+
+def test_it_fills_a_buffer() -> None:
+    reader, _ = _reader(_CONTENT)
+    buffer = bytearray(10)
+    reader.seek(5)
+    assert reader.seek(5, io.SEEK_CUR) == 10
+    assert reader.readinto(buffer) == 10
+    assert bytes(buffer) == _CONTENT[10:20]
+    assert reader.readable()
+    assert reader.seekable()
+
+
+def test_a_position_before_the_start_is_refused() -> None:
+    reader, _ = _reader(_CONTENT)
+    with pytest.raises(ValueError, match="before the start"):
+        reader.seek(-1)
+
+
+# -- one verified pass -------------------------------------------------------------------------------------------------
+
+
+def _verified(content: bytes, unit: int = 1) -> tuple[VerifiedStream, list[tuple[int, int]], list[str]]:
+    requests: list[tuple[int, int]] = []
+    verified: list[str] = []
+
+    def fetch(start: int, length: int) -> bytes:
+        requests.append((start, length))
+        return content[start : start + length]
+
+    return VerifiedStream(fetch, len(content), unit, verified.append), requests, verified
+
+
+@given(content=st.binary(max_size=200), unit=st.integers(1, 20), sizes=st.lists(st.integers(1, 50), max_size=20))
+def test_one_pass_reads_every_byte_in_whole_units_and_verifies_the_digest(
+    content: bytes, unit: int, sizes: list[int]
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(streams, "STREAM_BLOCK_BYTES", 32)
+        stream, requests, verified = _verified(content, unit)
+        with stream:
+            first = [stream.read(size) for size in sizes]
+            assert b"".join(first) + stream.read() == content
+            assert stream.read(1) == b""
+    assert set(verified) == {hashlib.sha256(content).hexdigest()}
+    assert all(start % unit == 0 for start, _ in requests)
+    assert sum(length for _, length in requests) == len(content)
+
+
+def test_nothing_is_verified_before_the_end_was_read() -> None:
+    stream, _, verified = _verified(_CONTENT)
+    with stream:
+        buffer = bytearray(len(_CONTENT))
+        assert stream.readinto(buffer) == len(_CONTENT)
+        assert (bytes(buffer), verified) == (_CONTENT, [])
+        assert stream.readinto(buffer) == 0
+    assert verified == [hashlib.sha256(_CONTENT).hexdigest()]
+
+
+def test_a_pass_whose_digest_is_refused_never_ends() -> None:
+    def refuse(_: str) -> None:
+        raise StoreCorruptionError("Damaged.", "Write it again.")
+
+    with VerifiedStream(lambda start, length: _CONTENT[start : start + length], 100, 1, refuse) as stream:
+        assert stream.read(1_000) == _CONTENT[:100]
+        for _ in range(2):
+            with pytest.raises(StoreCorruptionError):
+                stream.read(1)
+
+
+# -- opened objects ----------------------------------------------------------------------------------------------------
+
+
+def test_an_opened_object_reports_its_reads_and_is_released_once() -> None:
+    events: list[object] = []
+
+    @contextmanager
+    def opened() -> Generator[BinaryIO]:
+        yield io.BytesIO(_CONTENT)
+        events.append("released")
+
+    stream = ObjectStream(opened(), events.append)
+    assert stream.seek(-20, io.SEEK_END) == stream.tell() == len(_CONTENT) - 20
+    assert stream.read(5) + stream.readall() == _CONTENT[-20:]
+    assert stream.seekable()
+    stream.close()
+    stream.close()
+    assert events == [5, 15, "released"]
+
+
+def test_a_stream_that_does_not_say_how_it_is_read_cannot_be_read() -> None:
+    with pytest.raises(NotImplementedError):
+        ReadOnlyStream().readall()
