@@ -16,9 +16,9 @@ from apex_pipeline.cli.figures import count, size
 from apex_pipeline.cli.output import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.figures.exposition import exposition
-from apex_pipeline.lake.figures.metrics import LakeMetrics, SessionMetrics, measure_lake
 from apex_pipeline.lake.published import require_snapshot
+from apex_pipeline.ops.metrics import LakeMetrics, SessionMetrics, measure_lake
+from apex_pipeline.ops.prometheus import exposition
 
 
 def metrics_command(

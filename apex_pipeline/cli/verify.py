@@ -19,8 +19,8 @@ from apex_pipeline.cli.output import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
 from apex_pipeline.cli.session_matrix import Cell, SessionRow, load_sessions
 from apex_pipeline.lake.care.object_checks import READ_ERRORS
-from apex_pipeline.lake.care.truth import report_truth
 from apex_pipeline.lake.care.verify import LakeReport, verify_lake
+from apex_pipeline.ops.accuracy import report_truth
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
 from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline.errors import ConfigurationError, ConservationError
-from apex_pipeline.lake.handing_on.export import ExportedTable, Format, choose_tables, export_tables
-from apex_pipeline.lake.handing_on.export_formats import Sink, csv_folder, duckdb_file, sqlite_file
+from apex_pipeline.export.formats import Sink, csv_folder, duckdb_file, sqlite_file
+from apex_pipeline.export.tables import ExportedTable, Format, choose_tables, export_tables
 from apex_pipeline.lake.published import read_published, require_snapshot
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
 from apex_pipeline.schemas import ALL_TABLES, TELEMETRY

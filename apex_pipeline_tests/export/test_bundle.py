@@ -10,10 +10,10 @@ import pytest
 
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
+from apex_pipeline.export import bundle as bundling
+from apex_pipeline.export.bundle import Part, choose_part, make_bundle
 from apex_pipeline.lake.care.verify import LakeReport, verify_lake
 from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_table
-from apex_pipeline.lake.handing_on import bundle as bundling
-from apex_pipeline.lake.handing_on.bundle import Part, choose_part, make_bundle
 from apex_pipeline.lake.published import require_snapshot
 from apex_pipeline.lake.snapshot import publish
 from apex_pipeline.schemas import SESSION_TABLES

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apex_pipeline.lake.figures.exposition import exposition
-from apex_pipeline.lake.figures.metrics import LakeMetrics, SessionMetrics, measure_lake
 from apex_pipeline.lake.snapshot import publish
+from apex_pipeline.ops.metrics import LakeMetrics, SessionMetrics, measure_lake
+from apex_pipeline.ops.prometheus import exposition
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.traffic import Traffic

@@ -7,8 +7,8 @@ import pytest
 from apex_pipeline.errors import SourceError, StoreAuthError, StoreConfigError
 from apex_pipeline.lake.catalog_tables import mark_rules, rules_version
 from apex_pipeline.lake.comparison import LakeState, look_at_lake, look_at_possible_lake, look_at_source
-from apex_pipeline.lake.figures.forecast import Forecast, Requests, foresee, puts_for
 from apex_pipeline.lake.stored_tables import read_stored_table
+from apex_pipeline.ops.estimate import Forecast, Requests, foresee, puts_for
 from apex_pipeline.schemas import FILES, SESSION_TABLES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.lake.figures.cost import PRICE_DATE, Usage, after_free_usd, monthly_cost, total_usd
+from apex_pipeline.ops.cost import PRICE_DATE, Usage, after_free_usd, monthly_cost, total_usd
 
 _AMOUNT = st.integers(0, 10**9)
 

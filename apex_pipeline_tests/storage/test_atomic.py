@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import ConfigurationError, StoreError
-from apex_pipeline.lake.handing_on.whole_or_not import new_file, new_folder, require_apart
+from apex_pipeline.storage.atomic import new_file, new_folder, require_apart
 
 Maker = Callable[[Path], AbstractContextManager[Path]]
 

@@ -13,7 +13,7 @@ from apex_pipeline.demo import AnswerSheet, FaultKind, WeekendOptions, make_week
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.published import session_table
 from apex_pipeline.lake.snapshot import Snapshot
-from apex_pipeline.lake.trace import Evidence, LapTrace, find_car, trace_lap
+from apex_pipeline.ops.lineage import Evidence, LapTrace, find_car, trace_lap
 from apex_pipeline.schemas import LAPS
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.storage.fingerprints import Fingerprints

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ConfigurationError, ConservationError
-from apex_pipeline.lake.handing_on.export_formats import Sink, csv_folder, duckdb_file, sqlite_file
-from apex_pipeline.lake.handing_on.whole_or_not import new_file, new_folder
+from apex_pipeline.export.formats import Sink, csv_folder, duckdb_file, sqlite_file
 from apex_pipeline.lake.published import published_key
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord
 from apex_pipeline.schemas import ALL_TABLES, TELEMETRY
+from apex_pipeline.storage.atomic import new_file, new_folder
 from apex_pipeline.storage.contract import ObjectStore
 
 Format = Literal["duckdb", "sqlite", "csv"]

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from apex_pipeline.errors import ObjectMissingError
-from apex_pipeline.lake.raw_rows import RawFiles
+from apex_pipeline.ops.lineage import RawFiles
 from apex_pipeline.schemas import FILES
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore

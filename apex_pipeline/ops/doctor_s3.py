@@ -1,6 +1,6 @@
 """Whether a bucket can be used: credentials, endpoint, region, clock, and whether it is there.
 
-Here belongs what a local lake does not have. What is tried on every lake is ``health.py``; what the store's errors mean
+Here belongs what a local lake does not have. What is tried on every lake is ``doctor.py``; what the store's errors mean
 is ``storage/s3/errors.py``.
 """
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from apex_pipeline.errors import ApexError
-from apex_pipeline.lake.care.health import Finding, State, problem
+from apex_pipeline.ops.doctor import Finding, State, problem
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.opening import s3_connection
 from apex_pipeline.storage.s3.client import S3Connection

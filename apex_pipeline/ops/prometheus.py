@@ -6,7 +6,7 @@ Here belong the names of the metrics, which dashboards and alarms rely on, and t
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
-from apex_pipeline.lake.figures.metrics import LakeMetrics, SessionMetrics
+from apex_pipeline.ops.metrics import LakeMetrics, SessionMetrics
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
-from apex_pipeline.lake.handing_on.sharing import find_object, public_address
+from apex_pipeline.export.links import find_object, public_address
 from apex_pipeline.lake.snapshot import publish
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.storage.fingerprints import Fingerprints

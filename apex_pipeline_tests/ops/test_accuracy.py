@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.demo import AnswerSheet
-from apex_pipeline.lake.care.truth import report_truth
 from apex_pipeline.lake.published import require_session, require_snapshot
+from apex_pipeline.ops.accuracy import report_truth
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.naming import load_rules
 from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace

@@ -9,7 +9,7 @@ import pytest
 
 from apex_pipeline.demo import AnswerSheet
 from apex_pipeline.errors import ConfigurationError, VanishedFileError
-from apex_pipeline.lake.handing_on.sample import Sample, make_sample
+from apex_pipeline.export.downsample import Sample, make_sample
 from apex_pipeline.lake.published import require_session, require_snapshot, session_table
 from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
 from apex_pipeline.schemas import LAPS

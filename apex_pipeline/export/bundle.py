@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError, VanishedFileError
 from apex_pipeline.lake.care.verify import verify_lake
 from apex_pipeline.lake.catalog_tables import make_tracks_table
-from apex_pipeline.lake.handing_on.whole_or_not import new_file, new_folder, require_apart
 from apex_pipeline.lake.published import published_key, read_published
 from apex_pipeline.lake.quarantine import write_reasons
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, TableRecord, content_id, write_snapshot
 from apex_pipeline.schemas import FILES, SESSION_TABLES, SESSIONS, TRACKS
 from apex_pipeline.session_key import SessionKey
+from apex_pipeline.storage.atomic import new_file, new_folder, require_apart
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.disk_errors import disk_errors
 from apex_pipeline.storage.fingerprints import Fingerprints

@@ -16,12 +16,12 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError, VanishedFileError
-from apex_pipeline.lake.handing_on.whole_or_not import new_folder, require_apart
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
 from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind
 from apex_pipeline.sources.gr_cup.packed import compression_of
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.thinning import Thinned, thin
+from apex_pipeline.storage.atomic import new_folder, require_apart
 from apex_pipeline.storage.disk_errors import disk_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
 
