@@ -1,7 +1,7 @@
-"""Published tables in one database file or a folder of CSV files, for programs that read no Parquet.
+"""Contains the export of published tables to a database file or a folder of CSV files; see formats.py for the writers.
 
-Here belongs choosing the tables and bringing their rows over, counted. A table of all sessions is one table there; its
-columns ``track`` and ``session`` say whose a row is.
+Each published table becomes one table of the export; its columns ``track`` and ``session`` name the session of a row.
+The rows written are counted and compared with the snapshot.
 """
 
 from collections.abc import Collection, Iterator
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ConfigurationError, ConservationError
-from apex_pipeline.export.formats import Sink, csv_folder, duckdb_file, sqlite_file
+from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
 from apex_pipeline.lake.published import published_key
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord
 from apex_pipeline.schemas import ALL_TABLES, TELEMETRY
@@ -25,11 +25,11 @@ Format = Literal["duckdb", "sqlite", "csv"]
 
 @dataclass(frozen=True)
 class ExportedTable:
-    """One table that was brought over.
+    """A table of an export.
 
     Attributes:
-        name: Its name.
-        rows: Its rows, over all sessions.
+        name: Name of the table.
+        rows: Number of rows, over all sessions.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ExportedTable:
 
 
 def choose_tables(wanted: Collection[str]) -> tuple[str, ...]:
-    """Return the names of the tables to export; without any wanted all but telemetry, the one of gigabytes.
+    """Return the names of the tables to export: by default all but telemetry, which is gigabytes.
 
     Raises:
         ConfigurationError: There is no such table.
@@ -58,29 +58,29 @@ def export_tables(
         snapshot: What is published there.
         names: Which tables.
         kind: ``duckdb`` or ``sqlite`` for a database file, ``csv`` for a folder.
-        target: The new file or folder; it appears when it is complete.
+        target: The new file or folder; it appears only when it is complete.
 
     Raises:
-        ConfigurationError: The target is there already, or the format needs a library that is not installed.
-        ObjectMissingError: Something that is published is gone.
-        ConservationError: The target has another number of rows than the lake: a defect of ours.
+        ConfigurationError: The target exists, or the format needs a library that is not installed.
+        ObjectMissingError: A published table is missing from the lake.
+        ConservationError: The export and the lake differ in their number of rows: a defect of the export.
     """
     if kind == "csv":
-        with new_folder(target) as folder, csv_folder(folder) as sink:
-            return [_export(store, snapshot, name, sink) for name in names]
+        with new_folder(target) as folder, csv_folder(folder) as writer:
+            return [_export(store, snapshot, name, writer) for name in names]
     opener = duckdb_file if kind == "duckdb" else sqlite_file
-    with new_file(target) as file, opener(file) as sink:
-        return [_export(store, snapshot, name, sink) for name in names]
+    with new_file(target) as file, opener(file) as writer:
+        return [_export(store, snapshot, name, writer) for name in names]
 
 
-def _export(store: ObjectStore, snapshot: Snapshot, name: str, sink: Sink) -> ExportedTable:
+def _export(store: ObjectStore, snapshot: Snapshot, name: str, writer: TableWriter) -> ExportedTable:
     records = list(_records(snapshot, name))
-    sink.begin(name, ALL_TABLES[name].schema_with(_further_columns(store, records, name)))
+    writer.create(name, ALL_TABLES[name].schema_with(_extra_columns(store, records, name)))
     for record in records:
         with store.open_local(published_key(store, record)) as path, pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
-                sink.add(batch)
-    expected, found = sum(record.rows for record in records), sink.end()
+                writer.write(batch)
+    expected, found = sum(record.rows for record in records), writer.count()
     if found != expected:
         raise ConservationError(
             f"The export of {name} has {found:,} rows, the lake {expected:,}.",
@@ -97,16 +97,13 @@ def _records(snapshot: Snapshot, name: str) -> Iterator[TableRecord]:
             yield session.tables[name]
 
 
-def _further_columns(store: ObjectStore, records: list[TableRecord], name: str) -> list[str]:
-    """Return the channels that some session has and no table declares, each once."""
+def _extra_columns(store: ObjectStore, records: list[TableRecord], name: str) -> list[str]:
+    """Return the channels that sessions have beyond the declared columns, each once."""
     table = ALL_TABLES[name]
     if not table.takes_more_columns:
         return []
-    further: dict[str, None] = {}
+    extra: dict[str, None] = {}
     for record in records:
         with store.open_random(published_key(store, record)) as stream:
-            further |= dict.fromkeys(pq.read_schema(pa.PythonFile(stream)).names)
-    return [column for column in further if column not in table.schema.names]
-
-
-__all__ = ["ExportedTable", "Format", "choose_tables", "export_tables"]
+            extra |= dict.fromkeys(pq.read_schema(pa.PythonFile(stream)).names)
+    return [column for column in extra if column not in table.schema.names]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline.errors import ConfigurationError, ConservationError
-from apex_pipeline.export.formats import Sink, csv_folder, duckdb_file, sqlite_file
+from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
 from apex_pipeline.export.tables import ExportedTable, Format, choose_tables, export_tables
 from apex_pipeline.lake.published import read_published, require_snapshot
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
@@ -152,19 +152,19 @@ def test_text_with_commas_quotes_and_line_ends_comes_over(tmp_path: Path, kind: 
     if kind == "csv":
         target.mkdir()
     opener = _OPENERS[kind]
-    with opener(target) as sink:
-        _fill(sink, table)
+    with opener(target) as writer:
+        _fill(writer, table)
     found = [row["text"] or None for row in _rows(kind, target, "things")]
     assert found == odd
     lists = [row["list"] or None for row in _rows(kind, target, "things")]
     assert lists == ([["x", "y"], None, None] if kind == "duckdb" else ['["x", "y"]', None, "[]"])
 
 
-def _fill(sink: Sink, table: pa.Table) -> None:
-    sink.begin("things", table.schema)
+def _fill(writer: TableWriter, table: pa.Table) -> None:
+    writer.create("things", table.schema)
     for batch in table.to_batches():
-        sink.add(batch)
-    assert sink.end() == table.num_rows
+        writer.write(batch)
+    assert writer.count() == table.num_rows
 
 
 def test_without_duckdb_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
