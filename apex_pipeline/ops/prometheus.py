@@ -1,85 +1,73 @@
-"""A lake's numbers as Prometheus reads them: the text format 0.0.4, written by hand because that is all it takes.
+"""Contains a lake's metrics in Prometheus' text format; see metrics.py for how they are measured.
 
-Here belong the names of the metrics, which dashboards and alarms rely on, and the format.
+The names and labels are an interface: dashboards and alerts rely on them. Every metric is a gauge, because the next
+sync may lower it. The format is written by ``prometheus_client``; no server is started and its own process metrics are
+left out.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from apex_pipeline.ops.metrics import LakeMetrics, SessionMetrics
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One value with its labels."""
-
-    value: float
-    labels: dict[str, str] = field(default_factory=dict[str, str])
+_SESSION_LABELS = ("track", "session")
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A name with its meaning and all its values; every one is a gauge, because a new sync may lower it."""
-
-    name: str
-    meaning: str
-    samples: tuple[Sample, ...]
-
-
-def exposition(lake: LakeMetrics) -> str:
+def prometheus_text(lake: LakeMetrics) -> str:
     """Return the metrics of a lake in Prometheus' text format."""
-    return "".join(line + "\n" for metric in _metrics(lake) for line in _lines(metric))
+    registry = CollectorRegistry()
+    registry.register(_LakeCollector(lake))
+    return generate_latest(registry).decode()
 
 
-def _metrics(lake: LakeMetrics) -> Iterator[Metric]:
-    def per_session(name: str, meaning: str, values: Iterable[float | None]) -> Metric:
-        pairs = zip(lake.sessions, values, strict=True)
-        return Metric(name, meaning, tuple(Sample(value, _labels(one)) for one, value in pairs if value is not None))
+class _LakeCollector(Collector):
+    """Yields the metrics that were measured before, without measuring again."""
 
-    def single(name: str, meaning: str, value: float) -> Metric:
-        return Metric(name, meaning, (Sample(value),))
+    def __init__(self, lake: LakeMetrics) -> None:
+        self._lake = lake
 
-    sessions, traffic = lake.sessions, lake.traffic
-    yield single("apex_sessions", "Published sessions.", len(sessions))
-    yield single("apex_published_timestamp_seconds", "Time of the last publication.", lake.published_utc.timestamp())
-    by_status = tuple(Sample(number, {"status": status}) for status, number in lake.files.items())
-    yield Metric("apex_files", "Raw files by status.", by_status)
-    yield single("apex_raw_bytes", "Size of the raw files in the lake.", lake.raw_bytes)
-    yield per_session("apex_table_bytes", "Size of the published tables.", (one.table_bytes for one in sessions))
-    yield per_session("apex_laps", "Published laps.", (one.laps for one in sessions))
-    yield per_session("apex_telemetry_rows", "Published telemetry rows.", (one.telemetry_rows for one in sessions))
-    yield per_session("apex_rejected_rows", "Raw rows listed as rejected.", (one.rejected_rows for one in sessions))
-    yield per_session("apex_quality_score", "Overall quality, 0 to 100.", (one.quality for one in sessions))
-    yield _readings(sessions)
-    yield single("apex_look_requests", "Requests sent for these figures.", traffic.requests)
-    yield single("apex_look_request_errors", "Those of them that failed.", traffic.errors)
-    yield single("apex_look_request_average_seconds", "Mean time to an answer.", traffic.average_ms / 1000)
+    def collect(self) -> Iterator[Metric]:
+        lake, requests = self._lake, self._lake.traffic
+        published = lake.published_utc.timestamp()
+        yield GaugeMetricFamily("apex_sessions", "Published sessions.", len(lake.sessions))
+        yield GaugeMetricFamily("apex_published_timestamp_seconds", "Time of the last publication.", published)
+        yield self._files()
+        yield GaugeMetricFamily("apex_raw_bytes", "Size of the raw files in the lake.", lake.raw_bytes)
+        yield self._per_session("apex_table_bytes", "Size of the published tables.", lambda one: one.table_bytes)
+        yield self._per_session("apex_laps", "Published laps.", lambda one: one.laps)
+        yield self._per_session("apex_telemetry_rows", "Published telemetry rows.", lambda one: one.telemetry_rows)
+        yield self._per_session("apex_rejected_rows", "Raw rows listed as rejected.", lambda one: one.rejected_rows)
+        yield self._per_session("apex_quality_score", "Overall quality, 0 to 100.", lambda one: one.quality)
+        yield self._readings()
+        yield GaugeMetricFamily("apex_look_requests", "Requests sent for these figures.", requests.requests)
+        yield GaugeMetricFamily("apex_look_request_errors", "Those of them that failed.", requests.errors)
+        average_s = requests.average_ms / 1000
+        yield GaugeMetricFamily("apex_look_request_average_seconds", "Mean time to an answer.", average_s)
 
+    def _files(self) -> Metric:
+        family = GaugeMetricFamily("apex_files", "Raw files by status.", labels=["status"])
+        for status, number in self._lake.files.items():
+            family.add_metric([status], number)
+        return family
 
-def _readings(sessions: Iterable[SessionMetrics]) -> Metric:
-    samples = [
-        Sample(number, {**_labels(one), "outcome": name})
-        for one in sessions
-        if one.readings is not None
-        for name, number in asdict(one.readings).items()
-    ]
-    return Metric("apex_readings", "Telemetry readings: in, and what became of them.", tuple(samples))
+    def _per_session(self, name: str, help_text: str, value_of: Callable[[SessionMetrics], float | None]) -> Metric:
+        """Return a metric with one value per session; a session without a value is left out."""
+        family = GaugeMetricFamily(name, help_text, labels=_SESSION_LABELS)
+        for one in self._lake.sessions:
+            value = value_of(one)
+            if value is not None:
+                family.add_metric([one.track, one.session], value)
+        return family
 
-
-def _labels(session: SessionMetrics) -> dict[str, str]:
-    return {"track": session.track, "session": session.session}
-
-
-def _lines(metric: Metric) -> Iterator[str]:
-    yield f"# HELP {metric.name} {metric.meaning}"
-    yield f"# TYPE {metric.name} gauge"
-    for sample in metric.samples:
-        labels = ",".join(f'{name}="{_escape(value)}"' for name, value in sample.labels.items())
-        yield f"{metric.name}{{{labels}}} {sample.value}" if labels else f"{metric.name} {sample.value}"
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-__all__ = ["Metric", "Sample", "exposition"]
+    def _readings(self) -> Metric:
+        help_text = "Telemetry readings: in, and what became of them."
+        family = GaugeMetricFamily("apex_readings", help_text, labels=(*_SESSION_LABELS, "outcome"))
+        for one in self._lake.sessions:
+            if one.readings is not None:
+                for outcome, number in asdict(one.readings).items():
+                    family.add_metric([one.track, one.session, outcome], number)
+        return family
