@@ -57,15 +57,29 @@ def make_files_table(store: ObjectStore, rules: NamingRules, previous: pa.Table 
     """
     stored = {raw_path(item.key): item for item in store.list(RAW_PREFIX)}
     before = {row["path"]: row for row in previous.to_pylist()} if previous is not None else {}
-    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
-        digests = dict(zip(stored, pool.map(partial(_digest, store, before), stored.items()), strict=True))
-    found = [FoundFile(path, item.size, partial(store.read_start, item.key)) for path, item in stored.items()]
-    rows = [
-        file_row(identity, stored[identity.path].tag, digests[identity.path])
-        for identity in identify_tree(found, rules)
-    ]
+    rows = file_rows(store, stored, before, rules)
     kept = [row for path, row in before.items() if row["status"] == FileStatus.IGNORED and path not in stored]
     return FILES.from_rows(sorted([*rows, *kept], key=lambda row: row["path"]))
+
+
+def file_rows(
+    store: ObjectStore, objects: Mapping[str, StoredObject], before: Mapping[str, Row], rules: NamingRules
+) -> list[Row]:
+    """Return the rows of the table ``files`` for raw objects of the lake.
+
+    Args:
+        store: The lake.
+        objects: The objects by path.
+        before: Earlier rows by path; the digest of an object that has not changed is taken from them.
+        rules: How files are recognised.
+    """
+    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
+        digests = dict(zip(objects, pool.map(partial(_digest, store, before), objects.items()), strict=True))
+    found = [FoundFile(path, item.size, partial(store.read_start, item.key)) for path, item in objects.items()]
+    return [
+        file_row(identity, objects[identity.path].tag, digests[identity.path])
+        for identity in identify_tree(found, rules)
+    ]
 
 
 def rules_version(tracks_file: Path | None) -> str:
@@ -214,6 +228,7 @@ __all__ = [
     "Row",
     "add_ignored",
     "file_row",
+    "file_rows",
     "inputs_version",
     "make_files_table",
     "make_sessions_table",

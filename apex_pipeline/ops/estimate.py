@@ -1,41 +1,46 @@
-"""What a sync would do now, and how many requests that takes; nothing is sent but listings and reads of the catalog.
+"""Contains the estimate of a sync: what it would copy and derive now, and how many requests that takes.
 
-Here belongs the forecast. The comparison it starts from is the sync's own (``comparison.py``); dollars are ``cost.py``.
+Nothing is sent but listings and reads of the catalog. The comparison of source and lake is the sync's own, see
+comparison.py; the rows of the catalog are built by catalog_tables.py, dollars are computed in cost.py.
 """
 
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import partial
 
-from apex_pipeline.lake.catalog_tables import RULES_VERSION, Row, file_row, rules_version
+from apex_pipeline.lake.catalog_tables import RULES_VERSION, Row, file_row, file_rows, rules_version
 from apex_pipeline.lake.comparison import Comparison, LakeState, Source, compare
 from apex_pipeline.lake.plan import sessions_to_derive
 from apex_pipeline.schemas import CATALOG_TABLES, FILES, SESSION_TABLES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.gr_cup.files import FileStatus, FoundFile
-from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules
+from apex_pipeline.sources.gr_cup.files import FileStatus
+from apex_pipeline.sources.gr_cup.naming import load_rules
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import RAW_PREFIX, quarantine_reason_key, raw_path
 from apex_pipeline.storage.s3.transfer.part_sizes import PART_BYTES, part_bytes_of
 
-# An object larger than one part is begun, sent in parts and completed.
-_BEGIN_AND_COMPLETE = 2
+# An object larger than one part takes a request to create the upload and one to complete it, besides its parts.
+_CREATE_AND_COMPLETE = 2
 
-# Counted at a real server, a first sync of the synthetic weekend (44 files, 4 sessions): 877 GET and HEAD and 33 LIST.
-# They cost so little that the round figures do: 1,000 GETs are less than a twentieth of a cent.
+# Measured on a real server, first sync of the synthetic weekend (44 files, 4 sessions): 877 GET and HEAD, 33 LIST.
+# Round figures suffice: 1,000 GETs cost less than a twentieth of a cent.
 _GETS_PER_FILE = 6
 _GETS_PER_SESSION = 150
 _LISTS_PER_SESSION = 8
-# Telemetry is read in pieces of this size, and once more where no official timing lists the crossings.
+# Telemetry is read in ranges of this size, and a second time where no official timing lists the crossings.
 _READ_BYTES = 16 * 1024**2
 
 
 @dataclass(frozen=True)
-class Files:
-    """Some files and their size together."""
+class FileGroup:
+    """Files that a sync would treat alike.
+
+    Attributes:
+        paths: Their paths, sorted.
+        bytes: Their total size.
+    """
 
     paths: tuple[str, ...]
     bytes: int
@@ -47,12 +52,12 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Requests:
+class RequestEstimate:
     """Requests to a bucket.
 
     Attributes:
-        puts: PUT, COPY and POST, the parts of large objects included. The most there can be.
-        lists: LIST, which are paid for like PUT; an estimate.
+        puts: PUT, COPY and POST, including the parts of large objects; an upper bound.
+        lists: LIST, which cost as much as PUT; an estimate.
         gets: GET and HEAD; an estimate.
     """
 
@@ -61,56 +66,56 @@ class Requests:
     gets: int
 
 
-# A look at a lake that is as it should be: the listing, the catalog, and what is published.
-_LOOK = Requests(puts=0, lists=1, gets=4)
+# A sync with nothing to do: the listing, the catalog, the pointer and the snapshot.
+_IDLE = RequestEstimate(puts=0, lists=1, gets=4)
 
 
 @dataclass(frozen=True)
-class Forecast:
+class SyncEstimate:
     """What a sync would do now.
 
     Attributes:
-        new: Files the lake does not have.
-        changed: Files the lake has with another content, or without a record of their content.
+        new: Files that are not in the lake.
+        changed: Files whose content in the lake differs, or is not recorded.
         unchanged: Files that are in the lake already.
-        gone: Raw files of the lake that the source folder does not have; a sync never deletes them.
+        gone: Raw files of the lake that are missing from the source folder; a sync never deletes them.
         ignored: Files that are never copied.
         refused: Path and reason of files that cannot be read.
-        sessions: Sessions whose tables would be made.
-        is_catalog_stale: Whether the catalog would be made again.
-        lake_bytes: Size of the lake before.
-        growth_bytes: How much larger its raw files would be; tables add about one per cent of telemetry's size.
-        requests: What would be sent to a bucket.
+        sessions: Sessions that would be derived.
+        is_catalog_stale: Whether the catalog would be rebuilt.
+        lake_bytes: Size of the lake before the sync.
+        growth_bytes: Growth of its raw files; tables add about one per cent of telemetry's size.
+        requests: Requests to the bucket.
     """
 
-    new: Files
-    changed: Files
-    unchanged: Files
-    gone: Files
-    ignored: Files
+    new: FileGroup
+    changed: FileGroup
+    unchanged: FileGroup
+    gone: FileGroup
+    ignored: FileGroup
     refused: tuple[tuple[str, str], ...]
     sessions: tuple[SessionKey, ...]
     is_catalog_stale: bool
     lake_bytes: int
     growth_bytes: int
-    requests: Requests
+    requests: RequestEstimate
 
     @property
     def bytes_to_copy(self) -> int:
-        """Bytes of raw files a sync would send."""
+        """Bytes of raw files that a sync would copy."""
         return self.new.bytes + self.changed.bytes
 
 
-def foresee(
+def estimate_sync(
     source: Source, lake: LakeState, store: ObjectStore, settings: Settings, fingerprints: Fingerprints
-) -> Forecast:
-    """Return what a sync of this source folder into this lake would do now.
+) -> SyncEstimate:
+    """Estimate what a sync of this source folder into this lake would do now.
 
     Args:
         source: The source folder.
         lake: What the lake holds.
-        store: The lake, to look into raw files that no catalog knows (somebody else put them there).
-        settings: For the user's own tracks.
+        store: The lake; raw files that another tool put there, so that the catalog does not list them, are read.
+        settings: They name the user's own tracks.
         fingerprints: Digests of local files.
     """
     comparison = compare(source, lake, settings, fingerprints)
@@ -122,12 +127,12 @@ def foresee(
     raw = {path: item.size for path, item in _raw_objects(lake).items()}
     files = _expected_files(comparison, source, lake, store, settings, fingerprints)
     sessions = tuple(sessions_to_derive(FILES.from_rows(files), lake.snapshot, lake.listing))
-    return Forecast(
-        new=_part(sizes, to_copy.keys() - changed),
-        changed=_part(sizes, changed),
-        unchanged=_part(sizes, sizes.keys() - to_copy.keys() - ignored),
-        gone=_part(raw, raw.keys() - sizes.keys() - refused),
-        ignored=_part(sizes, ignored),
+    return SyncEstimate(
+        new=_file_group(sizes, to_copy.keys() - changed),
+        changed=_file_group(sizes, changed),
+        unchanged=_file_group(sizes, sizes.keys() - to_copy.keys() - ignored),
+        gone=_file_group(raw, raw.keys() - sizes.keys() - refused),
+        ignored=_file_group(sizes, ignored),
         refused=source.folder.refused,
         sessions=sessions,
         is_catalog_stale=comparison.is_catalog_stale,
@@ -137,13 +142,13 @@ def foresee(
     )
 
 
-def puts_for(size: int) -> int:
-    """Return how many requests it takes to write an object of this size."""
-    return 1 if size <= PART_BYTES else -(-size // part_bytes_of(size)) + _BEGIN_AND_COMPLETE
+def put_requests_for(size: int) -> int:
+    """Return the number of requests that write an object of this size."""
+    return 1 if size <= PART_BYTES else -(-size // part_bytes_of(size)) + _CREATE_AND_COMPLETE
 
 
-def _part(sizes: Mapping[str, int], paths: AbstractSet[str]) -> Files:
-    return Files(tuple(sorted(paths)), sum(sizes[path] for path in paths))
+def _file_group(sizes: Mapping[str, int], paths: AbstractSet[str]) -> FileGroup:
+    return FileGroup(tuple(sorted(paths)), sum(sizes[path] for path in paths))
 
 
 def _expected_files(
@@ -154,7 +159,7 @@ def _expected_files(
     settings: Settings,
     fingerprints: Fingerprints,
 ) -> list[Row]:
-    """Return the rows of the table ``files`` as a sync would leave them, as far as that shows before it."""
+    """Return the rows of the table ``files`` as a sync would leave them, as far as they are known before it."""
     known: dict[str, Row] = {row["path"]: row for row in lake.files.to_pylist()} if lake.files is not None else {}
     if not comparison.is_catalog_stale:
         return list(known.values())
@@ -168,45 +173,39 @@ def _expected_files(
         if path not in to_copy:
             rows.append(file_row(identity, known[path]["store_tag"], known[path]["sha256"]))
         elif path in known:
-            # It may have lain here before with this very content, and the tables may still be made of that.
+            # An earlier sync may have seen this very content, and its tables may still be current.
             rows.append(file_row(identity, None, fingerprints.sha256_of(on_disk[path])))
         else:
-            # A path never seen makes its session new whatever it holds: hashing gigabytes would tell no more.
+            # A new path changes its session's inputs whatever it holds: hashing gigabytes would add nothing.
             rows.append(file_row(identity, "new", None))
-    others = {path: item for path, item in _raw_objects(lake).items() if path not in on_disk}
-    return rows + _rows_of_others(others, _current_rows(known, lake, settings), store, settings)
+    return rows + _lake_only_rows(source, lake, known, store, settings)
 
 
 def _raw_objects(lake: LakeState) -> dict[str, StoredObject]:
     return {raw_path(key): item for key, item in lake.listing.items() if key.startswith(RAW_PREFIX)}
 
 
-def _current_rows(known: dict[str, Row], lake: LakeState, settings: Settings) -> dict[str, Row]:
-    """Return the catalog's rows, none if they were made by other rules than today's."""
-    if lake.files is None:
-        return {}
-    stamp = (lake.files.schema.metadata or {}).get(RULES_VERSION.encode())
-    return known if stamp == rules_version(settings.tracks_file).encode() else {}
-
-
-def _rows_of_others(
-    others: Mapping[str, StoredObject], known: Mapping[str, Row], store: ObjectStore, settings: Settings
+def _lake_only_rows(
+    source: Source, lake: LakeState, known: Mapping[str, Row], store: ObjectStore, settings: Settings
 ) -> list[Row]:
-    """Return the rows of raw files of the lake that are not in the source folder; those not known are looked into."""
-    told = {path for path, item in others.items() if path in known and known[path]["store_tag"] == item.tag}
-    found = [
-        FoundFile(path, item.size, partial(store.read_start, item.key))
-        for path, item in others.items()
-        if path not in told
+    """Return the rows of raw files that are in the lake only, as the catalog builds them.
+
+    Rows stay as they are where the object and the rules have not changed since: only the other files are read.
+    """
+    on_disk = {file.path for file in source.folder.files}
+    others = {path: item for path, item in _raw_objects(lake).items() if path not in on_disk}
+    is_current = _has_current_rules(lake, settings)
+    kept = {path for path, item in others.items() if is_current and known.get(path, {}).get("store_tag") == item.tag}
+    to_read = {path: item for path, item in others.items() if path not in kept}
+    return [
+        *file_rows(store, to_read, known, load_rules(settings.tracks_file)),
+        *(known[path] for path in sorted(kept)),
     ]
-    identities = identify_tree(found, load_rules(settings.tracks_file))
-    rows = [file_row(item, others[item.path].tag, _digest(store, others[item.path])) for item in identities]
-    return [*rows, *(known[path] for path in sorted(told))]
 
 
-def _digest(store: ObjectStore, item: StoredObject) -> str | None:
-    facts = store.head(item.key)
-    return facts.sha256 if facts else None
+def _has_current_rules(lake: LakeState, settings: Settings) -> bool:
+    stamp = (lake.files.schema.metadata or {}).get(RULES_VERSION.encode()) if lake.files is not None else None
+    return stamp == rules_version(settings.tracks_file).encode()
 
 
 def _requests(
@@ -216,21 +215,18 @@ def _requests(
     lake: LakeState,
     *,
     is_catalog_stale: bool,
-) -> Requests:
+) -> RequestEstimate:
     if not is_catalog_stale and not sessions:
-        return _LOOK
+        return _IDLE
     replaced = [key for key in sessions if lake.snapshot is not None and lake.snapshot.session(key)]
     read = sum(row["bytes"] for row in files if (row["track"], row["session"]) in sessions)
     reasons = {quarantine_reason_key(row["path"]) for row in files if row["status"] == FileStatus.QUARANTINED}
-    # A table that replaces another keeps that one in the history: a copy inside the store.
+    # A table that replaces another is copied to the history first, inside the store.
     tables = len(SESSION_TABLES) * (len(sessions) + len(replaced))
-    # Each catalog table is written and copied into the snapshot, which is written itself and then pointed to.
+    # Each catalog table is written and copied into the snapshot; then the snapshot and the pointer to it are written.
     catalog = 2 * len(CATALOG_TABLES) + 2
-    return Requests(
-        puts=sum(map(puts_for, copied)) + len(reasons - lake.listing.keys()) + tables + catalog,
-        lists=_LOOK.lists + _LISTS_PER_SESSION * max(len(sessions), 1),
-        gets=_LOOK.gets + _GETS_PER_FILE * len(copied) + _GETS_PER_SESSION * len(sessions) + -(-read // _READ_BYTES),
+    return RequestEstimate(
+        puts=sum(map(put_requests_for, copied)) + len(reasons - lake.listing.keys()) + tables + catalog,
+        lists=_IDLE.lists + _LISTS_PER_SESSION * max(len(sessions), 1),
+        gets=_IDLE.gets + _GETS_PER_FILE * len(copied) + _GETS_PER_SESSION * len(sessions) + -(-read // _READ_BYTES),
     )
-
-
-__all__ = ["Files", "Forecast", "Requests", "foresee", "puts_for"]

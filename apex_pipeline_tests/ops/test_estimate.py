@@ -8,7 +8,7 @@ from apex_pipeline.errors import SourceError, StoreAuthError, StoreConfigError
 from apex_pipeline.lake.catalog_tables import mark_rules, rules_version
 from apex_pipeline.lake.comparison import LakeState, look_at_lake, look_at_possible_lake, look_at_source
 from apex_pipeline.lake.stored_tables import read_stored_table
-from apex_pipeline.ops.estimate import Forecast, Requests, foresee, puts_for
+from apex_pipeline.ops.estimate import RequestEstimate, SyncEstimate, estimate_sync, put_requests_for
 from apex_pipeline.schemas import FILES, SESSION_TABLES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
@@ -50,10 +50,10 @@ class Bench:
         files = mark_rules(read_stored_table(self.store, FILES), rules_version(None))
         self.store.write_bytes(table_key(FILES.folder, FILES.name), parquet_bytes(files))
 
-    def foresee(self, tracks_file: Path | None = None) -> Forecast:
+    def estimate(self, tracks_file: Path | None = None) -> SyncEstimate:
         settings = load_settings(source_dir=self.root, tracks_file=tracks_file)
         lake = look_at_lake(self.store)
-        return foresee(look_at_source(settings), lake, self.store, settings, self.fingerprints)
+        return estimate_sync(look_at_source(settings), lake, self.store, settings, self.fingerprints)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def synced(bench: Bench) -> Bench:
 @pytest.mark.req("A-050")
 def test_of_a_new_lake_everything_is_foreseen_but_the_junk(bench: Bench) -> None:
     bench.write("spa/.DS_Store", "x")
-    found = bench.foresee()
+    found = bench.estimate()
     assert (found.new.count, found.changed.count, found.unchanged.count, found.gone.count) == (4, 0, 0, 0)
     assert found.ignored.paths == ("spa/.DS_Store",)
     assert found.sessions == (_R1, _R2)
@@ -83,15 +83,15 @@ def test_of_a_new_lake_everything_is_foreseen_but_the_junk(bench: Bench) -> None
 
 @pytest.mark.req("A-050")
 def test_of_an_unchanged_folder_nothing_is_foreseen_but_the_look(synced: Bench) -> None:
-    found = synced.foresee()
+    found = synced.estimate()
     assert (found.unchanged.count, found.new.count, found.changed.count) == (4, 0, 0)
     assert (found.sessions, found.is_catalog_stale) == ((), False)
-    assert found.requests == Requests(puts=0, lists=1, gets=4)
+    assert found.requests == RequestEstimate(puts=0, lists=1, gets=4)
 
 
 def test_a_changed_file_makes_its_session_and_no_other(synced: Bench) -> None:
     before, after = len(_lap_file("R1", 2)), synced.write(_END, _lap_file("R1", laps=3))
-    found = synced.foresee()
+    found = synced.estimate()
     assert (found.changed.paths, found.new.paths) == ((_END,), ())
     assert (found.bytes_to_copy, found.growth_bytes) == (after, after - before)
     assert found.sessions == (_R1,)
@@ -101,13 +101,13 @@ def test_a_changed_file_makes_its_session_and_no_other(synced: Bench) -> None:
 
 def test_a_touched_file_with_the_same_content_is_unchanged(synced: Bench) -> None:
     synced.write(_END, _lap_file("R1", laps=2))
-    assert synced.foresee().requests.puts == 0
+    assert synced.estimate().requests.puts == 0
 
 
 @pytest.mark.req("A-050")
 def test_a_file_gone_from_the_source_is_told_and_makes_nothing_to_do(synced: Bench) -> None:
     (synced.root / _END).unlink()
-    found = synced.foresee()
+    found = synced.estimate()
     assert found.gone.paths == (_END,)
     assert found.gone.bytes == len(_lap_file("R1", 2))
     assert (found.sessions, found.requests.puts) == ((), 0)
@@ -117,27 +117,27 @@ def test_a_file_that_cannot_be_used_is_told_and_is_not_gone(synced: Bench, tmp_p
     (tmp_path / "elsewhere.csv").write_text(_lap_file("R1", 2), encoding="utf-8")
     (synced.root / _END).unlink()
     (synced.root / _END).symlink_to(tmp_path / "elsewhere.csv")
-    found = synced.foresee()
+    found = synced.estimate()
     assert found.refused == ((_END, "it is a link that leads out of the source folder"),)
     assert found.gone.paths == ()
 
 
 def test_a_file_lost_from_the_lake_is_copied_and_its_tables_are_right_already(synced: Bench) -> None:
     synced.store.delete(raw_key(_END))
-    found = synced.foresee()
+    found = synced.estimate()
     assert (found.new.paths, found.sessions) == ((_END,), ())
 
 
 def test_a_session_that_somebody_else_put_into_the_lake_is_derived_without_copying(synced: Bench) -> None:
     synced.store.write_bytes(raw_key("spa/R3_spa_lap_start.csv"), _lap_file("R3").encode())
-    found = synced.foresee()
+    found = synced.estimate()
     assert (found.sessions, found.bytes_to_copy) == ((SessionKey("spa", "R3"),), 0)
     assert found.gone.paths == ("spa/R3_spa_lap_start.csv",)
 
 
 def test_a_lost_table_makes_its_session(synced: Bench) -> None:
     synced.store.delete(table_key("tables", "laps", str(_R2)))
-    found = synced.foresee()
+    found = synced.estimate()
     assert (found.sessions, found.is_catalog_stale) == ((_R2,), False)
 
 
@@ -146,15 +146,15 @@ def test_new_rules_are_applied_to_what_is_only_in_the_lake_too(synced: Bench, tm
     (synced.root / _START).unlink()
     tracks = tmp_path / "tracks.yaml"
     tracks.write_text("tracks: [{slug: spa_francorchamps, name: Spa, aliases: [spa]}]", encoding="utf-8")
-    found = synced.foresee(tracks)
+    found = synced.estimate(tracks)
     assert set(found.sessions) == {SessionKey("spa_francorchamps", "R1"), SessionKey("spa_francorchamps", "R2")}
     assert found.bytes_to_copy == 0
 
 
 def test_a_file_that_contradicts_itself_costs_a_reason_once(bench: Bench) -> None:
-    clean = bench.foresee().requests.puts
+    clean = bench.estimate().requests.puts
     bench.write("spa/R2_spa_lap_time.csv", "")
-    assert bench.foresee().requests.puts == clean + 2
+    assert bench.estimate().requests.puts == clean + 2
 
 
 def test_a_folder_without_race_files_is_refused_as_by_a_sync(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_folder_without_race_files_is_refused_as_by_a_sync(tmp_path: Path) -> 
     [(0, 1), (1, 1), (PART_BYTES, 1), (PART_BYTES + 1, 4), (3 * PART_BYTES, 5), (20_000 * PART_BYTES, 10_002)],
 )
 def test_a_large_object_is_begun_sent_in_parts_and_completed(size: int, puts: int) -> None:
-    assert puts_for(size) == puts
+    assert put_requests_for(size) == puts
 
 
 @pytest.mark.req("A-050")
@@ -180,7 +180,7 @@ def test_as_many_requests_are_sent_as_foreseen(s3_bucket: S3Bucket, tmp_path: Pa
     (tmp_path / "big").write_bytes(bytes(size))
     store.write_file("data/big", tmp_path / "big")
     writing = [name for name in names if name not in {"HeadObject", "GetObject", "ListObjectsV2"}]
-    assert len(writing) == puts_for(size)
+    assert len(writing) == put_requests_for(size)
 
 
 def test_a_bucket_that_is_not_there_is_a_lake_that_is_not_there(s3_bucket: S3Bucket) -> None:
