@@ -20,11 +20,12 @@ from apex_pipeline.cli.read import AsJson, Lake, store_at
 from apex_pipeline.cli.session_matrix import Cell, SessionRow, load_sessions
 from apex_pipeline.lake.care.object_checks import READ_ERRORS
 from apex_pipeline.lake.care.verify import LakeReport, verify_lake
-from apex_pipeline.ops.accuracy import report_truth
+from apex_pipeline.ops.accuracy import measure_session as report_truth
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
 from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
-from apex_pipeline.sources.gr_cup.truth import TruthReport, pooled
+from apex_pipeline.sources.gr_cup.truth import AccuracyReport as TruthReport
+from apex_pipeline.sources.gr_cup.truth import pooled
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.scratch import own_scratch
 

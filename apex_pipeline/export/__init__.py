@@ -1,1 +1,1 @@
-"""Handing parts of a lake or of a race folder on: small copies, bundles, databases, addresses to share."""
+"""Exports: parts of a lake as bundles, database files or links, and downsampled copies of race folders."""

@@ -1,7 +1,7 @@
-"""A part of a lake that stands by itself: some sessions, some tables, with their own catalog and snapshot.
+"""Contains bundles: selected sessions and tables of a lake, copied into a lake that needs no other.
 
-Here belongs choosing, copying and the new catalog. The result is a lake in a folder like any other; packing it into
-one file is done here too, byte for byte the same whenever the same content is packed.
+A bundle has its own catalog and snapshot, and every reader opens it like any lake. As a zip file it is byte for byte
+the same whenever its content is the same. See tables.py for formats other than Parquet.
 """
 
 import shutil
@@ -33,20 +33,20 @@ from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.table_model import Table
 
 _ZIP = ".zip"
-# The earliest time a zip can hold: the same for every file, so that the same content gives the same bytes.
+# The earliest time a zip can hold, for every file: equal content gives equal bytes.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _READABLE_FILE = 0o100644 << 16
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which part of a lake.
+class Selection:
+    """Sessions and tables to copy.
 
     Attributes:
-        sessions: The sessions.
-        tables: Names of the tables of a session.
-        has_raw_files: Their raw files too.
+        sessions: Keys of the sessions.
+        tables: Names of the session tables.
+        has_raw_files: Whether the raw files of the sessions are included.
     """
 
     sessions: tuple[SessionKey, ...]
@@ -56,13 +56,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What was made.
+    """A bundle that was written.
 
     Attributes:
         target: The folder or zip file.
-        snapshot: What it publishes.
+        snapshot: The snapshot it publishes.
         files: Number of files in it.
-        bytes: What it takes on the disk.
+        bytes: Size on disk.
     """
 
     target: Path
@@ -71,18 +71,18 @@ class Bundle:
     bytes: int
 
 
-def choose_part(
+def select_sessions(
     snapshot: Snapshot,
     *,
     tracks: Collection[str] = (),
     sessions: Collection[str] = (),
     tables: Collection[str] = (),
     has_raw_files: bool = False,
-) -> Part:
-    """Return the part that people name by tracks, sessions and tables; an empty collection stands for all.
+) -> Selection:
+    """Select sessions and tables by name; an empty collection selects all.
 
     Raises:
-        ConfigurationError: A name is none the lake has, or no session has both the track and the session.
+        ConfigurationError: The lake has no such track, session or table, or no session matches both track and session.
     """
     records = snapshot.sessions
     _require_known("track", tracks, {record.track for record in records})
@@ -99,7 +99,7 @@ def choose_part(
             f"No published session is one of {', '.join(sorted(sessions))} at {', '.join(sorted(tracks))}.",
             f"Published are: {', '.join(str(record.key) for record in records) or 'none'}.",
         )
-    return Part(chosen, tuple(name for name in known if not tables or name in tables), has_raw_files)
+    return Selection(chosen, tuple(name for name in known if not tables or name in tables), has_raw_files)
 
 
 def _require_known(what: str, wanted: Collection[str], known: Collection[str]) -> None:
@@ -110,44 +110,44 @@ def _require_known(what: str, wanted: Collection[str], known: Collection[str]) -
         )
 
 
-def make_bundle(store: ObjectStore, snapshot: Snapshot, part: Part, target: Path) -> Bundle:
-    """Write a part of a lake as a lake of its own, and read every byte of it back.
+def write_bundle(store: ObjectStore, snapshot: Snapshot, selection: Selection, target: Path) -> Bundle:
+    """Write selected sessions and tables as a separate lake, and read back every byte of it.
 
     Args:
         store: The lake.
-        snapshot: What is published there.
-        part: Which part.
-        target: The new folder; a zip file if it ends in ``.zip``. It appears when it is complete.
+        snapshot: The snapshot to copy from.
+        selection: Sessions and tables to copy.
+        target: The new folder; a zip file if it ends in ``.zip``. It appears only when it is complete.
 
     Raises:
-        ConfigurationError: The target is there already, or lies in the lake.
-        ObjectMissingError: Something that is published is gone.
-        StoreCorruptionError: Something in the lake is not what was published.
+        ConfigurationError: The target exists, or lies in the lake.
+        ObjectMissingError: A published object is missing from the lake.
+        StoreCorruptionError: An object of the lake differs from what was published.
         StoreError: The disk refused the target.
     """
     if "://" not in store.uri:
         require_apart(target, Path(store.uri))
     if target.suffix.lower() != _ZIP:
         with new_folder(target) as folder:
-            made = _fill(store, snapshot, part, folder)
+            made = _fill(store, snapshot, selection, folder)
             sizes = [path.stat().st_size for path in _files_in(folder)]
         return Bundle(target, made, len(sizes), sum(sizes))
     with new_file(target) as file, TemporaryDirectory(dir=target.parent, prefix=".bundle-") as scratch:
         folder = Path(scratch)
-        made = _fill(store, snapshot, part, folder)
+        made = _fill(store, snapshot, selection, folder)
         with disk_errors(f"Writing {target}"):
             packed = _pack(folder, file)
     return Bundle(target, made, packed, target.stat().st_size)
 
 
-def _fill(store: ObjectStore, snapshot: Snapshot, part: Part, folder: Path) -> Snapshot:
-    """Make the lake in an empty folder."""
+def _fill(store: ObjectStore, snapshot: Snapshot, selection: Selection, folder: Path) -> Snapshot:
+    """Build the bundle in an empty folder."""
     bundle = LocalStore(folder, Fingerprints())
-    chosen = [record for record in snapshot.sessions if record.key in part.sessions]
-    records = [_copy_session(store, bundle, record, part) for record in chosen]
-    files = _rows_of(read_published(store, snapshot.catalog[FILES.name]), part.sessions)
-    files = _copy_raw(store, bundle, files, is_wanted=part.has_raw_files)
-    sessions = _rows_of(read_published(store, snapshot.catalog[SESSIONS.name]), part.sessions)
+    chosen = [record for record in snapshot.sessions if record.key in selection.sessions]
+    records = [_copy_session(store, bundle, record, selection) for record in chosen]
+    files = _rows_of(read_published(store, snapshot.catalog[FILES.name]), selection.sessions)
+    files = _copy_raw(store, bundle, files, is_wanted=selection.has_raw_files)
+    sessions = _rows_of(read_published(store, snapshot.catalog[SESSIONS.name]), selection.sessions)
     tables = ((FILES, files), (TRACKS, make_tracks_table(files)), (SESSIONS, sessions))
     catalog = {table.name: _write_table(bundle, table, content) for table, content in tables}
     made = replace(
@@ -164,15 +164,17 @@ def _fill(store: ObjectStore, snapshot: Snapshot, part: Part, folder: Path) -> S
     return made
 
 
-def _copy_session(store: ObjectStore, bundle: ObjectStore, record: SessionRecord, part: Part) -> SessionRecord:
-    tables = {name: table for name, table in record.tables.items() if name in part.tables}
+def _copy_session(
+    store: ObjectStore, bundle: ObjectStore, record: SessionRecord, selection: Selection
+) -> SessionRecord:
+    tables = {name: table for name, table in record.tables.items() if name in selection.tables}
     for table in tables.values():
         _copy(store, published_key(store, table), bundle, table.key, table.sha256)
     return replace(record, tables=tables)
 
 
 def _copy(store: ObjectStore, source: str, bundle: ObjectStore, target: str, sha256: str | None) -> str:
-    """Copy an object, and return the digest of what was copied."""
+    """Copy an object and return its digest."""
     with store.open_local(source) as path:
         try:
             return str(bundle.write_file(target, path, sha256=sha256).sha256)
@@ -184,9 +186,9 @@ def _copy(store: ObjectStore, source: str, bundle: ObjectStore, target: str, sha
 
 
 def _copy_raw(store: ObjectStore, bundle: ObjectStore, files: pa.Table, *, is_wanted: bool) -> pa.Table:
-    """Copy the raw files, if they are wanted, and return the table ``files`` as it is true of the bundle.
+    """Copy the raw files, if wanted, and return the table ``files`` as it holds for the bundle.
 
-    The version mark of the lake they come from means nothing in another one: the digest takes its place.
+    The object tag of one lake means nothing in another: the digest takes its place.
     """
     rows = files.to_pylist()
     for row in rows:
@@ -202,7 +204,7 @@ def _copy_raw(store: ObjectStore, bundle: ObjectStore, files: pa.Table, *, is_wa
 
 
 def _rows_of(table: pa.Table, sessions: Collection[SessionKey]) -> pa.Table:
-    """Return the rows of some sessions, in their order."""
+    """Return the rows of these sessions, in unchanged order."""
     pairs = zip(table["track"].to_pylist(), table["session"].to_pylist(), strict=True)
     return table.filter(pa.array([pair in sessions for pair in pairs], pa.bool_()))
 
@@ -241,6 +243,3 @@ def _pack(folder: Path, target: Path) -> int:
 
 def _files_in(folder: Path) -> list[Path]:
     return sorted((path for path in folder.rglob("*") if path.is_file()), key=Path.as_posix)
-
-
-__all__ = ["Bundle", "Part", "choose_part", "make_bundle"]

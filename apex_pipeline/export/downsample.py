@@ -1,8 +1,7 @@
-"""A small copy of a race folder: its telemetry thinned, everything else as it is.
+"""Contains downsampled copies of race folders: fewer telemetry samples, every other race file unchanged.
 
-Here belongs going through the folder and writing the files. Which lines of telemetry stay is decided in
-``sources/gr_cup/telemetry/thinning.py``. Lap triggers are not touched, so laps come out of the sample as they come out
-of the whole.
+Lap triggers are copied whole, so the copy gives the same laps as the original. See telemetry/thinning.py for which
+lines of telemetry are kept.
 """
 
 import gzip
@@ -20,7 +19,7 @@ from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
 from apex_pipeline.sources.gr_cup.files import FileIdentity, FileKind
 from apex_pipeline.sources.gr_cup.packed import compression_of
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
-from apex_pipeline.sources.gr_cup.telemetry.thinning import Thinned, thin
+from apex_pipeline.sources.gr_cup.telemetry.thinning import DownsampleStats, thin
 from apex_pipeline.storage.atomic import new_folder, require_apart
 from apex_pipeline.storage.disk_errors import disk_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
@@ -29,56 +28,58 @@ _NOT_RACE_DATA = (FileKind.IGNORED, FileKind.UNKNOWN)
 
 
 @dataclass(frozen=True)
-class SampledFile:
-    """One file of the sample.
+class DownsampledFile:
+    """A file of a downsampled folder.
 
     Attributes:
         path: POSIX path relative to the folder, the same in both.
-        bytes_in: Its size in the source.
-        bytes_out: Its size in the sample.
-        thinned: What became of its rows; ``None`` for a file that was copied whole.
+        bytes_in: Size in the source.
+        bytes_out: Size in the copy.
+        thinned: Rows and samples before and after; ``None`` for a file that was copied whole.
         note: Why telemetry was copied whole, else ``None``.
     """
 
     path: str
     bytes_in: int
     bytes_out: int
-    thinned: Thinned | None
+    thinned: DownsampleStats | None
     note: str | None
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What is in a sample.
+class DownsampleReport:
+    """Contents of a downsampled folder.
 
     Attributes:
-        files: Its files, by path.
-        left_out: Path and reason of every file of the source that is not in it, by path.
+        files: Its files, sorted by path.
+        left_out: Path and reason of every source file that was left out, sorted by path.
     """
 
-    files: tuple[SampledFile, ...]
+    files: tuple[DownsampledFile, ...]
     left_out: tuple[tuple[str, str], ...]
 
 
-def make_sample(folder: SourceFolder, identities: Iterable[FileIdentity], target: Path, every: int) -> Sample:
-    """Write the sample of a folder.
+def downsample_folder(
+    folder: SourceFolder, identities: Iterable[FileIdentity], target: Path, every: int
+) -> DownsampleReport:
+    """Write a downsampled copy of a race folder.
 
     Args:
         folder: The race files.
-        identities: What each of them is.
-        target: The new folder; it appears when it is complete.
-        every: Of every car each Nth sample stays.
+        identities: Identity of each file.
+        target: The new folder; it appears only when it is complete.
+        every: Keep every Nth sample of each car.
 
     Raises:
-        ConfigurationError: The target is there already, or one folder is in the other.
-        VanishedFileError: A file of the source is gone or was changed meanwhile.
+        ConfigurationError: The target exists, or one folder lies in the other.
+        VanishedFileError: A source file was changed or removed during the copy.
         SourceError: A file of the source cannot be read.
         StoreError: The disk refused the target.
     """
     require_apart(target, folder.root)
     known = {item.path: item for item in identities}
     left_out = [*folder.refused]
-    files: list[SampledFile] = []
+    files: list[DownsampledFile] = []
     with new_folder(target) as unfinished:
         for file in folder.files:
             identity = known[file.path]
@@ -86,10 +87,10 @@ def make_sample(folder: SourceFolder, identities: Iterable[FileIdentity], target
                 left_out.append((file.path, identity.reason or "not race data"))
                 continue
             files.append(_write(file, identity, unfinished / file.path, every))
-    return Sample(tuple(files), tuple(sorted(left_out)))
+    return DownsampleReport(tuple(files), tuple(sorted(left_out)))
 
 
-def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> SampledFile:
+def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampledFile:
     with disk_errors(f"Writing {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
     thinned, note = None, None
@@ -100,10 +101,10 @@ def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -
             note = f"copied whole: {error.problem}"
     if thinned is None:
         _copy(file, target)
-    return SampledFile(file.path, file.size, target.stat().st_size, thinned, note)
+    return DownsampledFile(file.path, file.size, target.stat().st_size, thinned, note)
 
 
-def _thin(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> Thinned:
+def _thin(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampleStats:
     telemetry = TelemetryFile(identity, lambda: file.on_disk.open("rb", buffering=BLOCK_BYTES))
     with disk_errors(f"Writing {target}"), _packed(target, compression_of(file.path)) as sink:
         thinned = thin(telemetry.open_text, file.path, every, sink.write)
@@ -115,7 +116,7 @@ def _thin(file: SourceFile, identity: FileIdentity, target: Path, every: int) ->
 
 @contextmanager
 def _packed(target: Path, compression: str | None) -> Generator[BinaryIO]:
-    """Give a stream that packs what is written as the file's name says; the same content gives the same bytes."""
+    """Open a file for writing, compressed as its name says; equal content gives equal bytes."""
     with target.open("wb") as raw:
         if compression == "gzip":
             with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
@@ -132,6 +133,3 @@ def _copy(file: SourceFile, target: Path) -> None:
     with HashingReader(file.on_disk) as source, disk_errors(f"Writing {target}"), target.open("wb") as sink:
         while block := source.read(BLOCK_BYTES):
             sink.write(block)
-
-
-__all__ = ["Sample", "SampledFile", "make_sample"]

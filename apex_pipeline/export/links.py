@@ -1,6 +1,6 @@
-"""Finding the object somebody wants to share, and its address on a public server.
+"""Contains links: which object a name refers to, and its address on a public server.
 
-Here belongs what a person may call an object. Presigned addresses are made by the store itself (``contract.py``).
+Presigned addresses are made by the store, see storage/contract.py.
 """
 
 from urllib.parse import quote
@@ -18,7 +18,7 @@ _PARTS_OF_A_TABLE = 3
 
 
 def find_object(store: ObjectStore, name: str) -> str:
-    """Return the key of an object that is there.
+    """Return the key of an existing object.
 
     Args:
         store: The lake.
@@ -26,8 +26,8 @@ def find_object(store: ObjectStore, name: str) -> str:
             published table of a session as ``track/session/table``.
 
     Raises:
-        ObjectMissingError: There is none; the message tells what was looked for.
-        HostileKeyError: The name leads out of the lake.
+        ObjectMissingError: No object is found under any of these readings of the name.
+        HostileKeyError: The name points outside the lake.
     """
     for key in (name, raw_key(name)):
         if store.head(key) is not None:
@@ -42,15 +42,15 @@ def find_object(store: ObjectStore, name: str) -> str:
 
 
 def public_address(store: ObjectStore, key: str, base_url: str | None) -> str:
-    """Return where an object is served to everybody.
+    """Return the public address of an object.
 
     Args:
         store: The lake.
         key: The object.
-        base_url: Address under which the bucket is served, as ``PUBLIC_BASE_URL`` says.
+        base_url: Address under which the bucket is served (``PUBLIC_BASE_URL``).
 
     Raises:
-        ConfigurationError: No such address is set, or the lake is a folder.
+        ConfigurationError: No base URL is set, or the lake is a local folder.
     """
     if base_url is None:
         raise ConfigurationError(
@@ -75,6 +75,3 @@ def _published_table(store: ObjectStore, name: str) -> str | None:
     track, session, table = parts
     record = snapshot.session(SessionKey(track, session))
     return published_key(store, record.tables[table]) if record and table in record.tables else None
-
-
-__all__ = ["find_object", "public_address"]

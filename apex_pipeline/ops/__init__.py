@@ -1,1 +1,1 @@
-"""A lake in numbers: what a sync would send, what it costs, what is published."""
+"""Operations: doctor, estimates of requests and cost, metrics, accuracy, and lineage from a lap to its raw rows."""

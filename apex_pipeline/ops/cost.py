@@ -1,7 +1,7 @@
-"""What a lake in S3 costs: the price table, and dollars for a month of use.
+"""Contains the S3 price table and the cost of a month of use; see estimate.py for the requests of a sync.
 
-Here belong prices, with the day they were looked up, and the multiplication. Not here: how many requests a sync sends
-(``forecast.py``) and how the sum is shown (``cli/cost.py``).
+The table is kept by hand, because the price list of AWS is a download of several megabytes that needs the network, and
+a handful of steps is all that a lake uses. It is therefore dated: ``PRICE_DATE`` is part of every output of prices.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ BYTES_PER_GB = 1024**3
 
 _TB = 1024.0  # GB
 _REST = float("inf")
-# How many GB (per month) each price holds for, and dollars per GB.
+# Width of each step in GB per month, and dollars per GB.
 _STORAGE_USD = ((50 * _TB, 0.023), (450 * _TB, 0.022), (_REST, 0.021))
 _EGRESS_USD = ((100.0, 0.0), (10 * _TB, 0.09), (40 * _TB, 0.085), (100 * _TB, 0.07), (_REST, 0.05))
 # PUT, COPY, POST and LIST are one class of requests, GET, HEAD and all others the second; DELETE is free.
@@ -27,13 +27,13 @@ _GET_USD = ((_REST, 0.0004 / 1000),)
 
 @dataclass(frozen=True)
 class Usage:
-    """What is used in a month.
+    """Use of S3 in a month.
 
     Attributes:
-        storage_gb: Mean of what is stored, in GB of 2**30 bytes.
+        storage_gb: Average amount stored, in GB of 2**30 bytes.
         puts: Requests PUT, COPY, POST and LIST.
         gets: Requests GET and HEAD.
-        egress_gb: What goes out to the internet, in GB; into AWS, and inside one region, is free.
+        egress_gb: Transfer to the internet, in GB; into AWS and within a region it is free.
     """
 
     storage_gb: float = 0.0
@@ -47,12 +47,12 @@ class CostLine:
     """One line of the bill.
 
     Attributes:
-        item: What is paid for.
-        amount: How much of it is used in the month.
-        unit: What ``amount`` counts.
-        usd: Dollars for it.
-        free: How much of it the free tier gives.
-        after_free_usd: Dollars for what is beyond the free tier.
+        item: Item of the bill.
+        amount: Amount used in the month.
+        unit: Unit of ``amount``.
+        usd: Cost in dollars.
+        free: Amount that the free tier covers.
+        after_free_usd: Cost in dollars beyond the free tier.
     """
 
     item: str
@@ -65,7 +65,7 @@ class CostLine:
 
 def monthly_cost(usage: Usage) -> tuple[CostLine, ...]:
     """Return the bill of a month, line by line."""
-    # The free 100 GB of transfer are every account's, for ever: they are in the price.
+    # The first 100 GB of transfer are free for every account and without end: they are in the price table.
     return (
         _line("storage", usage.storage_gb, "GB", _STORAGE_USD, free=5),
         _line("PUT, COPY, POST, LIST", usage.puts, "requests", _PUT_USD, free=2_000),
@@ -75,12 +75,12 @@ def monthly_cost(usage: Usage) -> tuple[CostLine, ...]:
 
 
 def total_usd(lines: Sequence[CostLine]) -> float:
-    """Return the sum of a bill, without any free tier."""
+    """Return the total of a bill without the free tier."""
     return sum(line.usd for line in lines)
 
 
 def after_free_usd(lines: Sequence[CostLine]) -> float:
-    """Return the sum of a bill for an account that has the free tier to itself."""
+    """Return the total of a bill for an account whose free tier is used for nothing else."""
     return sum(line.after_free_usd for line in lines)
 
 
@@ -89,22 +89,9 @@ def _line(item: str, amount: float, unit: str, steps: tuple[tuple[float, float],
 
 
 def _price(amount: float, steps: tuple[tuple[float, float], ...]) -> float:
-    """Add up the steps: each price is for its own share of the amount, not for all of it."""
+    """Add up the steps: each price applies to its share of the amount only."""
     usd, left = 0.0, amount
     for width, price in steps:
         usd += min(left, width) * price
         left -= min(left, width)
     return usd
-
-
-__all__ = [
-    "BYTES_PER_GB",
-    "FREE_TIER",
-    "PRICE_DATE",
-    "PRICE_SOURCE",
-    "CostLine",
-    "Usage",
-    "after_free_usd",
-    "monthly_cost",
-    "total_usd",
-]

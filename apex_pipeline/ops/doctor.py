@@ -1,7 +1,7 @@
-"""Whether a machine is ready for a sync: what is looked at, what was found, and what to do about it.
+"""Contains the doctor's checks of this machine and of any lake: names, source folder, disk, memory, read and write access.
 
-Here belong the looks at this machine and at the lake through its contract. What only a bucket has (credentials, region,
-clock) is ``bucket_health.py``; Dagster's part, which must not be imported here, is ``cli/doctor_dagster.py``.
+See doctor_s3.py for credentials, region and clock of a bucket. The check of Dagster is in cli/doctor_dagster.py: only
+commands may import Dagster.
 """
 
 import os
@@ -21,16 +21,16 @@ from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.disk_space import disk_space
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY
 
-# Telemetry of a race of 3 GB spills about its own size; less than this is too little for the smallest real race.
+# Telemetry of a 3 GB race spills about as much to disk; less than this is too little for the smallest real race.
 ENOUGH_DISK = 5_000_000_000
-# How many files a message names.
+# Number of files a message lists.
 _NAMED_FILES = 3
-# Written by control groups (containers); "max" where there is no limit.
+# The memory limit of a container (cgroup v2); "max" without one.
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-class State(StrEnum):
-    """How a check ended."""
+class CheckStatus(StrEnum):
+    """Outcome of a check."""
 
     OK = "ok"
     NOTE = "note"
@@ -38,108 +38,114 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check found.
+class CheckResult:
+    """Result of one check; the fields are the keys of ``apex doctor --json``.
 
     Attributes:
-        check: What was looked at.
-        state: How it is.
-        said: What was found, as a sentence; never holds a secret.
-        remedy: The next step, empty where there is nothing to do.
+        check: Name of the check.
+        state: Outcome.
+        said: Message, without secrets.
+        remedy: Next step; empty if there is nothing to do.
     """
 
     check: str
-    state: State
+    state: CheckStatus
     said: str
     remedy: str = ""
 
 
-def note_problems(check: str, look: Callable[[], Finding]) -> Finding:
-    """Return what ``look`` finds, or the error it raises as a problem."""
+def run_check(check: str, body: Callable[[], CheckResult]) -> CheckResult:
+    """Run a check; an error it raises becomes a failed result."""
     try:
-        return look()
+        return body()
     except ApexError as error:
-        return problem(check, error)
+        return failed_check(check, error)
 
 
-def problem(check: str, error: ApexError) -> Finding:
-    """Return an error as a finding."""
-    return Finding(check, State.PROBLEM, error.problem, error.remedy)
+def failed_check(check: str, error: ApexError) -> CheckResult:
+    """Return the result of a check that failed with an error."""
+    return CheckResult(check, CheckStatus.PROBLEM, error.problem, error.remedy)
 
 
-def examine_machine(settings: Settings) -> Iterator[Finding]:
-    """Look at what a sync needs of this machine: names, source folder, disk, memory."""
-    yield note_problems("tracks", lambda: _tracks(settings))
-    yield note_problems("source", lambda: _source(settings))
+def check_machine(settings: Settings) -> Iterator[CheckResult]:
+    """Check what a sync needs of this machine: track names, source folder, disk, memory."""
+    yield run_check("tracks", lambda: _tracks(settings))
+    yield run_check("source", lambda: _source(settings))
     yield _disk(settings)
     yield _memory(settings.memory_limit, machine_memory())
 
 
-def examine_folder(lake: Path) -> Finding:
-    """Look whether a lake on this machine is there, or can be made."""
+def check_folder(lake: Path) -> CheckResult:
+    """Check whether a local lake exists or can be created."""
     folder = disk_space(lake).folder
     if lake.is_dir():
-        return Finding("lake", State.OK, f"the folder {lake.absolute()}")
+        return CheckResult("lake", CheckStatus.OK, f"the folder {lake.absolute()}")
     if lake.exists():
-        return Finding("lake", State.PROBLEM, f"the lake {lake} is a file.", "Set APEX_LAKE_DIR to a folder.")
+        return CheckResult("lake", CheckStatus.PROBLEM, f"the lake {lake} is a file.", "Set APEX_LAKE_DIR to a folder.")
     if not os.access(folder, os.W_OK):
         said = f"the lake {lake} cannot be made: this user may not write in {folder}."
-        return Finding("lake", State.PROBLEM, said, "Set APEX_LAKE_DIR to a folder of yours.")
-    return Finding("lake", State.NOTE, f"{lake.absolute()} is not there yet", "The first `apex sync` makes it.")
+        return CheckResult("lake", CheckStatus.PROBLEM, said, "Set APEX_LAKE_DIR to a folder of yours.")
+    return CheckResult(
+        "lake", CheckStatus.NOTE, f"{lake.absolute()} is not there yet", "The first `apex sync` makes it."
+    )
 
 
-def examine_lake(store: ObjectStore, *, may_write: bool) -> Iterator[Finding]:
-    """Try what is done with a lake, one operation after the other.
+def check_lake(store: ObjectStore, *, may_write: bool) -> Iterator[CheckResult]:
+    """Check the operations on a lake, one by one.
 
     Args:
         store: The lake.
-        may_write: Put a small object there and remove it again.
+        may_write: Also write a small object and remove it again.
     """
-    yield note_problems("reading", lambda: _reading(store))
+    yield run_check("reading", lambda: _reading(store))
     if may_write:
-        yield note_problems("writing", lambda: _writing(store))
-        yield note_problems("unfinished", lambda: _unfinished(store))
+        yield run_check("writing", lambda: _writing(store))
+        yield run_check("unfinished", lambda: _unfinished(store))
     else:
-        yield Finding("writing", State.NOTE, "not tried", "`apex doctor --write` puts a small object and removes it.")
-    yield note_problems("published", lambda: _published(store))
+        yield CheckResult(
+            "writing", CheckStatus.NOTE, "not tried", "`apex doctor --write` puts a small object and removes it."
+        )
+    yield run_check("published", lambda: _published(store))
 
 
-def _tracks(settings: Settings) -> Finding:
+def _tracks(settings: Settings) -> CheckResult:
     load_rules(settings.tracks_file)
-    return Finding("tracks", State.OK, f"names are understood with {settings.tracks_file or 'the built-in rules'}")
+    return CheckResult(
+        "tracks", CheckStatus.OK, f"names are understood with {settings.tracks_file or 'the built-in rules'}"
+    )
 
 
-def _source(settings: Settings) -> Finding:
+def _source(settings: Settings) -> CheckResult:
     if "source_dir" not in settings.model_fields_set and not settings.source_dir.is_dir():
-        return Finding("source", State.NOTE, "no source folder is named", "Name it: apex doctor FOLDER.")
+        return CheckResult("source", CheckStatus.NOTE, "no source folder is named", "Name it: apex doctor FOLDER.")
     folder = look_at(settings.source_dir)
     said = f"{len(folder.files)} files, {folder.bytes / 1e6:,.1f} MB in {folder.root}"
     if not folder.refused:
-        return Finding("source", State.OK, said)
+        return CheckResult("source", CheckStatus.OK, said)
     named = "; ".join(f"{path}: {reason}" for path, reason in folder.refused[:_NAMED_FILES])
-    return Finding(
+    return CheckResult(
         "source",
-        State.PROBLEM,
+        CheckStatus.PROBLEM,
         f"{said}; {len(folder.refused)} cannot be used: {named}.",
         "Give this user the right to read them, or take them out; a sync leaves them out and says so.",
     )
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> CheckResult:
     where = {disk_space(settings.state_dir)} | (set() if settings.use_s3_data else {disk_space(settings.lake_dir)})
     folder, free = min(where, key=lambda space: space.free)
     if free < ENOUGH_DISK:
-        return Finding(
+        return CheckResult(
             "disk",
-            State.PROBLEM,
+            CheckStatus.PROBLEM,
             f"only {free / 1e9:.1f} GB are free in {folder}.",
             "Free some space, or point APEX_STATE_DIR (telemetry is spilled there) or APEX_LAKE_DIR to a larger disk.",
         )
-    return Finding("disk", State.OK, f"{free / 1e9:,.0f} GB free in {folder}")
+    return CheckResult("disk", CheckStatus.OK, f"{free / 1e9:,.0f} GB free in {folder}")
 
 
 def machine_memory() -> int | None:
-    """Return the bytes of memory this process may have at most; ``None`` where the system does not say."""
+    """Return the memory limit of this process in bytes; ``None`` where the system does not report one."""
     names = getattr(os, "sysconf_names", {})
     known = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if "SC_PHYS_PAGES" in names else []
     if _CONTAINER_LIMIT.is_file() and (limit := _CONTAINER_LIMIT.read_text(encoding="ascii").strip()).isdigit():
@@ -147,63 +153,54 @@ def machine_memory() -> int | None:
     return min(known, default=None)
 
 
-def _memory(limit: int, machine: int | None) -> Finding:
+def _memory(limit: int, machine: int | None) -> CheckResult:
     said = f"a conversion may take {limit / 1e9:.1f} GB"
     if machine is None:
-        return Finding("memory", State.NOTE, f"{said}; how much this machine has is not known")
+        return CheckResult("memory", CheckStatus.NOTE, f"{said}; how much this machine has is not known")
     said += f" of this machine's {machine / 1e9:.1f} GB"
     if limit > machine:
-        return Finding("memory", State.PROBLEM, f"{said}.", "Set APEX_MEMORY_LIMIT to at most half of the machine's.")
+        return CheckResult(
+            "memory", CheckStatus.PROBLEM, f"{said}.", "Set APEX_MEMORY_LIMIT to at most half of the machine's."
+        )
     if limit > machine / 2:
-        return Finding("memory", State.NOTE, said, "APEX_MEMORY_LIMIT sets it; leave half to the system.")
-    return Finding("memory", State.OK, said)
+        return CheckResult("memory", CheckStatus.NOTE, said, "APEX_MEMORY_LIMIT sets it; leave half to the system.")
+    return CheckResult("memory", CheckStatus.OK, said)
 
 
-def _reading(store: ObjectStore) -> Finding:
-    # The listing of one object and a reading that may find nothing: refusals come all the same, and for 2 requests.
+def _reading(store: ObjectStore) -> CheckResult:
+    # List one object and read one that may be missing: two requests that show a refusal as well as larger ones.
     list(store.list(CURRENT_SNAPSHOT_KEY))
     with suppress(ObjectMissingError):
         store.read_start(CURRENT_SNAPSHOT_KEY, 1)
-    return Finding("reading", State.OK, f"{store.uri} can be listed and read")
+    return CheckResult("reading", CheckStatus.OK, f"{store.uri} can be listed and read")
 
 
-def _writing(store: ObjectStore) -> Finding:
+def _writing(store: ObjectStore) -> CheckResult:
     key = f"apex-doctor-{uuid4().hex}"
     store.write_bytes(key, b"apex doctor tried to write here")
     try:
         store.delete(key)
     except ApexError as error:
         said = f"{error.problem} {store.uri_of(key)} was written to try, and stays there."
-        return Finding("writing", State.PROBLEM, said, error.remedy)
-    return Finding("writing", State.OK, "a small object was written and removed again")
+        return CheckResult("writing", CheckStatus.PROBLEM, said, error.remedy)
+    return CheckResult("writing", CheckStatus.OK, "a small object was written and removed again")
 
 
-def _unfinished(store: ObjectStore) -> Finding:
+def _unfinished(store: ObjectStore) -> CheckResult:
     try:
         writes = store.unfinished_writes()
-    except StorePermissionError as error:  # who may only read need not know
-        return Finding("unfinished", State.NOTE, error.problem, "Ask with the rights of deploy/iam/pipeline.json.")
+    except StorePermissionError as error:  # read-only users do not need this
+        return CheckResult(
+            "unfinished", CheckStatus.NOTE, error.problem, "Ask with the rights of deploy/iam/pipeline.json."
+        )
     if writes:
         said = f"writes that were begun and not finished: {len(writes)}"
-        return Finding("unfinished", State.NOTE, said, "`apex gc` removes them.")
-    return Finding("unfinished", State.OK, "no unfinished writes")
+        return CheckResult("unfinished", CheckStatus.NOTE, said, "`apex gc` removes them.")
+    return CheckResult("unfinished", CheckStatus.OK, "no unfinished writes")
 
 
-def _published(store: ObjectStore) -> Finding:
+def _published(store: ObjectStore) -> CheckResult:
     snapshot = read_current(store)
     if snapshot is None:
-        return Finding("published", State.NOTE, "nothing yet", "Run `apex sync FOLDER`.")
-    return Finding("published", State.OK, f"{len(snapshot.sessions)} sessions in snapshot {snapshot.id}")
-
-
-__all__ = [
-    "ENOUGH_DISK",
-    "Finding",
-    "State",
-    "examine_folder",
-    "examine_lake",
-    "examine_machine",
-    "machine_memory",
-    "note_problems",
-    "problem",
-]
+        return CheckResult("published", CheckStatus.NOTE, "nothing yet", "Run `apex sync FOLDER`.")
+    return CheckResult("published", CheckStatus.OK, f"{len(snapshot.sessions)} sessions in snapshot {snapshot.id}")

@@ -1,7 +1,6 @@
-"""Whether a bucket can be used: credentials, endpoint, region, clock, and whether it is there.
+"""Contains the doctor's checks of a bucket: credentials, endpoint, region, clock, existence.
 
-Here belongs what a local lake does not have. What is tried on every lake is ``doctor.py``; what the store's errors mean
-is ``storage/s3/errors.py``.
+See doctor.py for the checks of any lake, and storage/s3/errors.py for the meaning of a store's errors.
 """
 
 import socket
@@ -13,60 +12,60 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from apex_pipeline.errors import ApexError
-from apex_pipeline.ops.doctor import Finding, State, problem
+from apex_pipeline.ops.doctor import CheckResult, CheckStatus, failed_check
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.opening import s3_connection
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code, s3_errors
 
-# S3 refuses requests that are stamped 15 minutes off.
+# S3 refuses requests whose timestamp is off by 15 minutes.
 _CLOCK_WRONG = timedelta(minutes=5)
 _CLOCK_DRIFTS = timedelta(minutes=1)
-# A store that does not take a connection within this time is not there; the client itself tries for minutes.
+# Without a connection within this time the store counts as unreachable; the client would retry for minutes.
 _PATIENCE_S = 5.0
 
 
-def examine_bucket(settings: Settings, where_set: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at a bucket step by step, and stop where the next step cannot work.
+def check_bucket(settings: Settings, where_set: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Check a bucket step by step, and stop where the next step cannot succeed.
 
     Args:
-        settings: Where the lake is.
-        where_set: Where each variable comes from, by :func:`apex_pipeline.settings.where_set`.
+        settings: Location of the lake.
+        where_set: Origin of each variable, from :func:`apex_pipeline.settings.where_set`.
     """
     try:
         connection = s3_connection(settings)
         address = connection.client.meta.endpoint_url
         source = connection.credential_source()
     except ApexError as error:
-        yield problem("credentials", error)
+        yield failed_check("credentials", error)
         return
     credentials = _credentials(source, where_set)
     yield credentials
-    if credentials.state is State.PROBLEM:
+    if credentials.state is CheckStatus.PROBLEM:
         return
     if unreachable := _why_unreachable(address):
-        yield Finding(
+        yield CheckResult(
             "endpoint",
-            State.PROBLEM,
+            CheckStatus.PROBLEM,
             f"Connecting to s3://{connection.bucket} at {address} failed: {unreachable}. Credentials: {source}.",
             "Check S3_ENDPOINT_URL and AWS_REGION, then the network: cable, VPN, firewall, proxy.",
         )
         return
-    yield Finding("endpoint", State.OK, f"{address} can be reached")
+    yield CheckResult("endpoint", CheckStatus.OK, f"{address} can be reached")
     yield from _ask(connection, settings)
 
 
-def _credentials(source: str, where_set: Mapping[str, str]) -> Finding:
+def _credentials(source: str, where_set: Mapping[str, str]) -> CheckResult:
     if source == "none found":
-        return Finding(
+        return CheckResult(
             "credentials",
-            State.PROBLEM,
+            CheckStatus.PROBLEM,
             "no credentials were found, neither in the settings nor by boto3 (profile, role).",
             "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in .env, or a profile or role; `aws configure` makes one.",
         )
     place = where_set.get("AWS_ACCESS_KEY_ID")
     is_ours = "AWS_ACCESS_KEY_ID" in source and place is not None
-    return Finding("credentials", State.OK, f"{source}, set in {_place(place)}" if is_ours else source)
+    return CheckResult("credentials", CheckStatus.OK, f"{source}, set in {_place(place)}" if is_ours else source)
 
 
 def _place(place: str | None) -> str:
@@ -74,7 +73,7 @@ def _place(place: str | None) -> str:
 
 
 def _why_unreachable(address: str) -> str | None:
-    """Return why no connection can be made, ``None`` if one can; behind a proxy that says nothing and is not tried."""
+    """Return why the endpoint cannot be reached, ``None`` if it can. Not tried behind a proxy: it would prove nothing."""
     url = urlsplit(address)
     if url.hostname is None or url.scheme in getproxies():
         return None
@@ -90,8 +89,8 @@ def _why_unreachable(address: str) -> str | None:
         return f"{error.strerror or error}"
 
 
-def _ask(connection: S3Connection, settings: Settings) -> Iterator[Finding]:
-    """Send the cheapest request that tells everything: its answer has the store's clock and the bucket's region."""
+def _ask(connection: S3Connection, settings: Settings) -> Iterator[CheckResult]:
+    """Send one listing: its reply carries the store's clock and the bucket's region."""
     failure: ApexError | None = None
     try:
         with s3_errors(connection.place, "Listing"):
@@ -107,34 +106,33 @@ def _ask(connection: S3Connection, settings: Settings) -> Iterator[Finding]:
     yield _bucket(connection, settings, failure)
 
 
-def _clock(ahead: timedelta) -> Finding:
+def _clock(ahead: timedelta) -> CheckResult:
     seconds = abs(ahead.total_seconds())
     said = f"this machine is {seconds:,.0f} s {'ahead of' if ahead > timedelta() else 'behind'} the store"
     if abs(ahead) > _CLOCK_WRONG:
-        return Finding(
-            "clock", State.PROBLEM, f"{said}; S3 refuses 900 s.", "Set this machine's clock, or turn on NTP."
+        return CheckResult(
+            "clock", CheckStatus.PROBLEM, f"{said}; S3 refuses 900 s.", "Set this machine's clock, or turn on NTP."
         )
     if abs(ahead) > _CLOCK_DRIFTS:
-        return Finding("clock", State.NOTE, said, "Set this machine's clock, or turn on NTP.")
-    return Finding("clock", State.OK, said)
+        return CheckResult("clock", CheckStatus.NOTE, said, "Set this machine's clock, or turn on NTP.")
+    return CheckResult("clock", CheckStatus.OK, said)
 
 
-def _region(settings: Settings, actual: str | None) -> Finding:
+def _region(settings: Settings, actual: str | None) -> CheckResult:
     ours = settings.aws_region
     if actual is None:
-        return Finding("region", State.OK, f"{ours}; the store does not say where the bucket is")
+        return CheckResult("region", CheckStatus.OK, f"{ours}; the store does not say where the bucket is")
     if actual != ours:
         said = f"the bucket {settings.bucket} is in {actual}, AWS_REGION says {ours}."
-        return Finding("region", State.PROBLEM, said, f"Set AWS_REGION={actual}.")
-    return Finding("region", State.OK, ours)
+        return CheckResult("region", CheckStatus.PROBLEM, said, f"Set AWS_REGION={actual}.")
+    return CheckResult("region", CheckStatus.OK, ours)
 
 
-def _bucket(connection: S3Connection, settings: Settings, failure: ApexError | None) -> Finding:
+def _bucket(connection: S3Connection, settings: Settings, failure: ApexError | None) -> CheckResult:
     if failure is None:
-        return Finding("bucket", State.OK, f"s3://{connection.bucket} is there")
+        return CheckResult("bucket", CheckStatus.OK, f"s3://{connection.bucket} is there")
     if error_code(failure) == "NoSuchBucket" and settings.allow_create_bucket:
-        return Finding("bucket", State.NOTE, f"there is no bucket {connection.bucket} yet", "`apex sync` makes it.")
-    return problem("bucket", failure)
-
-
-__all__ = ["examine_bucket"]
+        return CheckResult(
+            "bucket", CheckStatus.NOTE, f"there is no bucket {connection.bucket} yet", "`apex sync` makes it."
+        )
+    return failed_check("bucket", failure)

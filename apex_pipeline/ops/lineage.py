@@ -1,8 +1,8 @@
-"""From a lap back to the raw rows that made it: file, content, line and text.
+"""Contains the way from a published lap back to its raw rows: file, content, line and text.
 
-A lap says which message ended it (``source_file``, ``source_row``). That message belongs to a crossing, a crossing to
-all its messages, and the difference of the stamps (``trigger_lap_time_s``) leads to the crossing before. So nothing is
-guessed here: the way is the one the derivation wrote down. Not here: how it is printed (``cli/trace.py``).
+A lap names the message that ended it (``source_file``, ``source_row``). The message belongs to a crossing, and the
+difference of the timestamps (``trigger_lap_time_s``) leads to the crossing before. So nothing is inferred here that the
+derivation did not record. See cli/trace.py for the output.
 """
 
 import hashlib
@@ -36,9 +36,9 @@ class RawRow:
 
     Attributes:
         file: Path relative to ``data/`` in the lake.
-        sha256: Digest of the file's content; ``None`` where the catalog knows none.
-        line: Line of the file, the header being line 1; ``None`` where the file as a whole is the source.
-        text: The row as it stands in the file, without its line end; ``None`` likewise.
+        sha256: Digest of the file; ``None`` if the catalog has none.
+        line: Line number, the header being line 1; ``None`` where the whole file is the source.
+        text: The row as in the file, without its line end; ``None`` likewise.
     """
 
     file: str
@@ -48,7 +48,10 @@ class RawRow:
 
 
 class RawFiles:
-    """The raw files of a lake as a table ``files`` lists them."""
+    """The raw files of a lake that a table ``files`` lists.
+
+    Only small files are read (lap triggers, official timing). They stay in memory as long as this object.
+    """
 
     def __init__(self, store: ObjectStore, files: pa.Table) -> None:
         self._store = store
@@ -58,7 +61,7 @@ class RawFiles:
         self._contents: dict[str, bytes] = {}
 
     def kind_of(self, path: str) -> str | None:
-        """Return what a file holds; ``None`` for one that is not listed."""
+        """Return the kind of a file; ``None`` for one that is not listed."""
         return self._kind.get(path)
 
     def whole(self, path: str) -> RawRow:
@@ -113,14 +116,14 @@ def _text(line: bytes) -> str:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one event of a lap rests on.
+    """The raw rows behind one event of a lap; the fields are keys of ``apex trace --json``.
 
     Attributes:
-        tells: The crossing that begins or ends the lap, one in between that counts for nothing, or official timing.
-        stamped_utc_ms: When its first message says it was, milliseconds since 1970; ``None`` if there is none.
-        used_utc_ms: When the lap takes it to have been; ``None`` for a crossing in between and for official timing.
-        note: What there is to know about it; empty if nothing.
-        rows: The raw rows, in time.
+        tells: Role: the crossing that starts or ends the lap, an ignored one in between, or official timing.
+        stamped_utc_ms: Timestamp of its first message, milliseconds since 1970; ``None`` without one.
+        used_utc_ms: The time the lap uses; ``None`` for a crossing in between and for official timing.
+        note: Remark; empty if there is none.
+        rows: The raw rows, in chronological order.
     """
 
     tells: Literal["begin", "between", "end", "official"]
@@ -132,11 +135,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class LapTrace:
-    """A lap and what it rests on.
+    """A lap and its evidence.
 
     Attributes:
-        lap: Its row of ``laps``, begin and end as ``start_ms`` and ``end_ms`` too.
-        evidence: Begin, crossings in between, end, official timing.
+        lap: Its row of ``laps``, with start and end also as ``start_ms`` and ``end_ms``.
+        evidence: Start, crossings in between, end, official timing.
     """
 
     lap: Row
@@ -153,9 +156,9 @@ def trace_lap(store: ObjectStore, key: SessionKey, car: str, lap_number: int) ->
         lap_number: The lap, as numbered in ``laps``.
 
     Raises:
-        ConfigurationError: No car or several are called so, or the car has no such lap.
-        ObjectMissingError: The session is not published, or a raw file is not in the lake any more.
-        StoreCorruptionError: A raw file was replaced since the tables were made.
+        ConfigurationError: No car or more than one matches, or the car has no such lap.
+        ObjectMissingError: The session is not published, or a raw file is missing from the lake.
+        StoreCorruptionError: A raw file was replaced after the tables were derived.
     """
     snapshot = require_snapshot(store)
     session = require_session(snapshot, key)
@@ -172,14 +175,14 @@ def trace_lap(store: ObjectStore, key: SessionKey, car: str, lap_number: int) ->
 
 
 def find_car(cars: Sequence[Row], called: str) -> str:
-    """Return the vehicle_id of the car that is called so.
+    """Return the vehicle_id of the car with this name.
 
     Args:
         cars: Rows of the table ``cars`` of a session.
         called: Whole vehicle_id, chassis, or car number; with ``#`` in front a car number only.
 
     Raises:
-        ConfigurationError: No car or several are called so.
+        ConfigurationError: No car or more than one matches.
     """
     units = [row for row in cars if row["vehicle_id"] is not None]
     number = called.removeprefix("#")
@@ -206,14 +209,14 @@ def _lap_numbered(laps: Sequence[Row], unit: str, number: int) -> Row:
 
 
 def _with_milliseconds(laps: pa.Table) -> list[Row]:
-    """Return the rows with begin and end as milliseconds since 1970."""
+    """Return the rows with start and end as milliseconds since 1970."""
     starts, ends = (laps[name].cast(pa.int64()).to_pylist() for name in ("lap_start_utc", "lap_end_utc"))
     rows = zip(laps.to_pylist(), starts, ends, strict=True)
     return [{**row, "start_ms": start, "end_ms": end} for row, start, end in rows]
 
 
 class _Ends:
-    """Finds the crossings at both ends of the laps of one car, as the derivation wrote them down."""
+    """Finds the crossings at both ends of one car's laps, as recorded by the derivation."""
 
     def __init__(self, laps: Sequence[Row], crossings: Sequence[Crossing]) -> None:
         self.crossings = crossings
@@ -222,16 +225,16 @@ class _Ends:
         self._ending_at = {lap["end_ms"]: lap for lap in laps if lap["end_ms"] is not None}
 
     def before(self, lap: Row) -> Row | None:
-        """Return the lap that ends where this one begins."""
+        """Return the lap that ends where this one starts."""
         return self._ending_at.get(lap["start_ms"])
 
     def end_of(self, lap: Row) -> Crossing | None:
-        """Return the crossing that ends a lap: the one of the message the lap names, unless that begins the lap."""
+        """Return the crossing that ends a lap: that of the message the lap names, unless it starts the lap."""
         named = self._by_message.get((lap["source_file"], lap["source_row"]))
         return None if named is None or named.utc_ms == lap["start_ms"] else named
 
     def begin_of(self, lap: Row) -> Crossing | None:
-        """Return the crossing that begins a lap: by the stamps' difference, else where the lap before ends."""
+        """Return the crossing that starts a lap: by the difference of timestamps, else where the lap before ends."""
         end = self.end_of(lap)
         if end is not None and lap["trigger_lap_time_s"] is not None:
             return self._by_time.get(end.utc_ms - round(lap["trigger_lap_time_s"] * 1000))
@@ -240,7 +243,7 @@ class _Ends:
 
 
 def _own_evidence(lap: Row, ends: _Ends, raw: RawFiles) -> list[Evidence]:
-    """Return what the car's own data tells: begin, crossings in between, end."""
+    """Return the evidence in the car's own data: start, crossings in between, end."""
     begin, end, before = ends.begin_of(lap), ends.end_of(lap), ends.before(lap)
     begins_ms = begin.utc_ms if begin else lap["start_ms"]
     ends_ms = end.utc_ms if end else lap["end_ms"]
@@ -261,13 +264,13 @@ def _own_evidence(lap: Row, ends: _Ends, raw: RawFiles) -> list[Evidence]:
 def _at_line(
     tells: Literal["begin", "end"], crossing: Crossing | None, lap: Row, ending: Row | None, raw: RawFiles
 ) -> Evidence:
-    """Return what the crossing at one end of a lap rests on.
+    """Return the evidence of the crossing at one end of a lap.
 
     Args:
         tells: Which end.
         crossing: The crossing, if a lap file has it.
         lap: The lap.
-        ending: The lap that this crossing ends, if there is one: it may name telemetry as its source.
+        ending: The lap that this crossing ends, if any: its source may be telemetry.
         raw: The raw files.
     """
     used_ms = lap["start_ms"] if tells == "begin" else lap["end_ms"]
@@ -285,7 +288,7 @@ def _stamped_ms(crossing: Crossing) -> int:
 
 
 def _note(crossing: Crossing, used_ms: int | None, flags: Sequence[str]) -> str:
-    """Return how the time the lap uses differs from the stamp, and why."""
+    """Return how the lap's time differs from the timestamp, and why."""
     if used_ms is None or used_ms == _stamped_ms(crossing):
         return ""
     difference_s = (_stamped_ms(crossing) - used_ms) / 1000

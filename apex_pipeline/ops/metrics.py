@@ -1,7 +1,6 @@
-"""What is published, in numbers, for people and for monitoring.
+"""Contains the metrics of a published snapshot, for people and for monitoring; see prometheus.py for the text format.
 
-Here belongs the counting, from the snapshot, the catalog and the files' own metadata: no table of readings is read. How
-the numbers are written for a monitoring system is ``exposition.py``.
+They are counted from the snapshot, the catalog and file metadata; no telemetry is read.
 """
 
 from collections import Counter
@@ -18,13 +17,13 @@ from apex_pipeline.schemas import LAPS, QUALITY, REJECT_TABLES, TELEMETRY
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.traffic import Traffic
 
-# As in catalog_tables: hides a store's latency, far below the client's connections.
+# As in catalog_tables: hides the latency of a store, and is far below the client's 32 connections.
 _PARALLEL_LOOKUPS = 8
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What became of a session's telemetry readings; the first is the sum of the other three."""
+    """Reconciliation of a session's telemetry readings; the first is the sum of the other three."""
 
     readings_in: int
     cells_out: int
@@ -34,17 +33,17 @@ class Readings:
 
 @dataclass(frozen=True)
 class SessionMetrics:
-    """One published session in numbers.
+    """Metrics of a published session.
 
     Attributes:
         track: Track slug.
         session: Session.
-        laps: Laps, those not valid among them.
+        laps: Laps, including invalid ones.
         telemetry_rows: Rows of the table ``telemetry``.
-        readings: Readings in and out; ``None`` where the file does not tell.
+        readings: Readings in and out; ``None`` where the file does not record them.
         rejected_rows: Rows listed in the tables of rejects.
         table_bytes: Size of its tables.
-        quality: Overall score, 0 to 100; ``None`` where there was nothing to score.
+        quality: Overall score, 0 to 100; ``None`` without one.
     """
 
     track: str
@@ -59,16 +58,16 @@ class SessionMetrics:
 
 @dataclass(frozen=True)
 class LakeMetrics:
-    """A lake in numbers.
+    """Metrics of a lake.
 
     Attributes:
         lake: Address of the lake.
-        snapshot: Id of what is published.
-        published_utc: When that was, aware.
+        snapshot: Id of the published snapshot.
+        published_utc: Time of publication, timezone-aware.
         files: Number of raw files by status.
         raw_bytes: Size of the raw files in the lake.
         sessions: The published sessions.
-        traffic: What this look at the lake has asked of the store.
+        traffic: Requests sent to measure this.
     """
 
     lake: str
@@ -81,10 +80,10 @@ class LakeMetrics:
 
 
 def measure_lake(store: ObjectStore, snapshot: Snapshot) -> LakeMetrics:
-    """Count what a snapshot publishes.
+    """Measure a published snapshot.
 
     Raises:
-        ObjectMissingError: A published table is not in the lake any more.
+        ObjectMissingError: A published table is missing from the lake.
     """
     files: list[dict[str, Any]] = read_published(store, snapshot.catalog["files"]).to_pylist()
     with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
@@ -122,6 +121,3 @@ def _readings(store: ObjectStore, record: SessionRecord) -> Readings | None:
 def _quality(store: ObjectStore, record: SessionRecord) -> float | None:
     rows: list[dict[str, Any]] = session_table(store, record, QUALITY).to_pylist()
     return next((row["score"] for row in rows if (row["scope"], row["measure"]) == ("session", "overall")), None)
-
-
-__all__ = ["LakeMetrics", "Readings", "SessionMetrics", "measure_lake"]

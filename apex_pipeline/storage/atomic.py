@@ -1,6 +1,6 @@
-"""A folder or file that is handed on: there whole under its name, or not there at all.
+"""Contains new files and folders that appear complete or not at all; see export/ for what is written into them.
 
-Here belongs the way to the name. What is put in is made by ``sample.py``, ``bundle.py`` and ``export.py``.
+They are written next to the target under a hidden name and renamed at the end, which is atomic on one file system.
 """
 
 import secrets
@@ -15,11 +15,11 @@ from apex_pipeline.storage.disk_errors import disk_errors
 
 @contextmanager
 def new_folder(target: Path) -> Generator[Path]:
-    """Give an empty folder beside ``target`` to fill; it takes that name when the block ends without an error.
+    """Yield an empty folder next to ``target``, and rename it to ``target`` if the block succeeds.
 
     Raises:
-        ConfigurationError: Something is there already.
-        StoreError: The disk refused it.
+        ConfigurationError: The target exists.
+        StoreError: The file system refused an operation.
     """
     _require_free(target)
     unfinished = _unfinished(target)
@@ -37,11 +37,11 @@ def new_folder(target: Path) -> Generator[Path]:
 
 @contextmanager
 def new_file(target: Path) -> Generator[Path]:
-    """Give a path beside ``target`` to write to; the file takes that name when the block ends without an error.
+    """Yield a path next to ``target`` to write to, and rename it to ``target`` if the block succeeds.
 
     Raises:
-        ConfigurationError: Something is there already.
-        StoreError: The disk refused it.
+        ConfigurationError: The target exists.
+        StoreError: The file system refused an operation.
     """
     _require_free(target)
     unfinished = _unfinished(target)
@@ -56,10 +56,10 @@ def new_file(target: Path) -> Generator[Path]:
 
 
 def require_apart(target: Path, source: Path) -> None:
-    """Make sure that neither of two folders is in the other.
+    """Require that neither of two folders lies in the other.
 
     Raises:
-        ConfigurationError: One is; what is made would be taken for a part of what it is made from.
+        ConfigurationError: One does: the output would become part of its own input.
     """
     ours, theirs = target.resolve(), source.resolve()
     if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
@@ -76,6 +76,3 @@ def _require_free(target: Path) -> None:
 
 def _unfinished(target: Path) -> Path:
     return target.parent / f".{target.name}.{secrets.token_hex(4)}"
-
-
-__all__ = ["new_file", "new_folder", "require_apart"]

@@ -11,7 +11,7 @@ import pytest
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.export import bundle as bundling
-from apex_pipeline.export.bundle import Part, choose_part, make_bundle
+from apex_pipeline.export.bundle import Selection, select_sessions, write_bundle
 from apex_pipeline.lake.care.verify import LakeReport, verify_lake
 from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_table
 from apex_pipeline.lake.published import require_snapshot
@@ -35,12 +35,12 @@ _R1 = SessionKey(_HARBOR, "R1")
 _ALL_TABLES = tuple(table.name for table in SESSION_TABLES)
 
 
-def _part(store: ObjectStore, **chosen: object) -> Part:
-    return choose_part(require_snapshot(store), **chosen)  # type: ignore[arg-type]  # names of its own arguments
+def _part(store: ObjectStore, **chosen: object) -> Selection:
+    return select_sessions(require_snapshot(store), **chosen)  # type: ignore[arg-type]  # names of its own arguments
 
 
 def test_a_bundle_reads_like_the_lake_it_is_from(lake: LocalStore, tmp_path: Path) -> None:
-    made = make_bundle(lake, require_snapshot(lake), _part(lake, tracks=[_HARBOR]), tmp_path / "part")
+    made = write_bundle(lake, require_snapshot(lake), _part(lake, tracks=[_HARBOR]), tmp_path / "part")
     ours, theirs = open_catalog(tmp_path / "part"), open_catalog(lake.uri)
     assert [str(record.key) for record in ours.snapshot.sessions] == [f"{_HARBOR}/R1", f"{_HARBOR}/R2"]
     assert list(ours.tracks()["track"]) == [_HARBOR]
@@ -57,7 +57,7 @@ def test_a_bundle_reads_like_the_lake_it_is_from(lake: LocalStore, tmp_path: Pat
 @pytest.mark.parametrize("has_raw_files", [False, True])
 def test_every_object_of_a_bundle_is_known_and_right(lake: LocalStore, tmp_path: Path, *, has_raw_files: bool) -> None:
     part = _part(lake, tracks=[_MESA], sessions=["R2"], has_raw_files=has_raw_files)
-    make_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
+    write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     store = open_lake(tmp_path / "part")
     report = verify_lake(store, is_deep=True)
     assert (report.wrong, report.notes) == ((), ())
@@ -70,13 +70,13 @@ def test_every_object_of_a_bundle_is_known_and_right(lake: LocalStore, tmp_path:
 
 def test_raw_files_set_aside_come_with_their_reasons(lake: LocalStore, tmp_path: Path) -> None:
     part = _part(lake, tracks=[_MESA], has_raw_files=True)
-    make_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
+    write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     (reason,) = (tmp_path / "part" / "quarantine").rglob("*.json")
     assert reason.name == "mesa_lap_time_R2.csv.reason.json"
 
 
 def test_only_the_tables_that_were_asked_for_are_in_it(lake: LocalStore, tmp_path: Path) -> None:
-    make_bundle(lake, require_snapshot(lake), _part(lake, tables=["cars", "laps"]), tmp_path / "part")
+    write_bundle(lake, require_snapshot(lake), _part(lake, tables=["cars", "laps"]), tmp_path / "part")
     catalog = open_catalog(tmp_path / "part")
     assert len(catalog.laps(_HARBOR, "R1")) == len(open_catalog(lake.uri).laps(_HARBOR, "R1"))
     with pytest.raises(ObjectMissingError, match="without the table telemetry"):
@@ -86,12 +86,12 @@ def test_only_the_tables_that_were_asked_for_are_in_it(lake: LocalStore, tmp_pat
 
 def test_a_zip_is_the_same_bytes_whenever_the_same_is_packed(lake: LocalStore, tmp_path: Path) -> None:
     part = _part(lake, tracks=[_HARBOR], has_raw_files=True)
-    made = make_bundle(lake, require_snapshot(lake), part, tmp_path / "one.zip")
+    made = write_bundle(lake, require_snapshot(lake), part, tmp_path / "one.zip")
     for item in lake.list("data/"):  # another copy of the lake: other times, other inodes
         content = lake.read_bytes(item.key)
         lake.write_bytes(item.key, content)
         os.utime(Path(lake.uri, item.key), (1_000_000_000, 1_000_000_000))
-    make_bundle(lake, require_snapshot(lake), part, tmp_path / "two.zip")
+    write_bundle(lake, require_snapshot(lake), part, tmp_path / "two.zip")
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     assert made.bytes == (tmp_path / "one.zip").stat().st_size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "one.zip", "two.zip"]
@@ -99,8 +99,8 @@ def test_a_zip_is_the_same_bytes_whenever_the_same_is_packed(lake: LocalStore, t
 
 def test_an_unpacked_zip_is_the_folder(lake: LocalStore, tmp_path: Path) -> None:
     part = _part(lake, tracks=[_HARBOR], sessions=["R1"], has_raw_files=True)
-    make_bundle(lake, require_snapshot(lake), part, tmp_path / "part.zip")
-    make_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
+    write_bundle(lake, require_snapshot(lake), part, tmp_path / "part.zip")
+    write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     with zipfile.ZipFile(tmp_path / "part.zip") as archive:
         names = archive.namelist()
         assert names == sorted(names)
@@ -120,7 +120,7 @@ def test_the_published_content_is_bundled_and_not_what_replaced_it(lake: LocalSt
     before = lake.read_bytes(published.key)
     lake.copy(published.key, history_key(published.sha256))
     lake.write_bytes(published.key, b"of a run that failed half-way")
-    make_bundle(lake, snapshot, _part(lake, tracks=[_HARBOR]), tmp_path / "part")
+    write_bundle(lake, snapshot, _part(lake, tracks=[_HARBOR]), tmp_path / "part")
     assert (tmp_path / "part" / published.key).read_bytes() == before
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_object_is_not_handed_on(lake: LocalStore, tmp_path: Path, key
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     part = _part(lake, tracks=[_HARBOR], has_raw_files=True)
     with pytest.raises((StoreCorruptionError, ObjectMissingError), match="was published"):
-        make_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
+        write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     assert not (tmp_path / "part").exists()
 
 
@@ -146,7 +146,7 @@ def test_a_bundle_that_does_not_read_back_is_not_handed_on(
 
     monkeypatch.setattr(bundling, "verify_lake", damage)
     with pytest.raises(StoreCorruptionError, match=r"The bundle is damaged: catalog/tracks\.parquet"):
-        make_bundle(lake, require_snapshot(lake), _part(lake), tmp_path / "part")
+        write_bundle(lake, require_snapshot(lake), _part(lake), tmp_path / "part")
     assert not (tmp_path / "part").exists()
 
 
@@ -169,12 +169,12 @@ def test_a_track_and_a_session_that_do_not_meet_are_told(lake: LocalStore) -> No
     last = snapshot.sessions[-1]
     assert last.key == SessionKey(_MESA, "R2")
     with pytest.raises(ConfigurationError, match=r"No published session is one of R2 at mesa_verde_raceway\."):
-        choose_part(fewer, tracks=[_MESA], sessions=["R2"])
+        select_sessions(fewer, tracks=[_MESA], sessions=["R2"])
 
 
 def test_a_target_in_the_lake_is_refused(lake: LocalStore) -> None:
     with pytest.raises(ConfigurationError, match="one in the other"):
-        make_bundle(lake, require_snapshot(lake), _part(lake), Path(lake.uri, "part.zip"))
+        write_bundle(lake, require_snapshot(lake), _part(lake), Path(lake.uri, "part.zip"))
 
 
 def test_a_bundle_of_a_bucket_holds_files_that_others_put_there(
@@ -192,7 +192,7 @@ def test_a_bundle_of_a_bucket_holds_files_that_others_put_there(
     store.write_bytes("catalog/files.parquet", parquet_bytes(catalog))
     publish(store, make_sessions_table(catalog), datetime.now(UTC))
     part = _part(store, has_raw_files=True)
-    make_bundle(store, require_snapshot(store), part, tmp_path / "part")
+    write_bundle(store, require_snapshot(store), part, tmp_path / "part")
     assert verify_lake(open_lake(tmp_path / "part"), is_deep=True).wrong == ()
     assert (tmp_path / "part" / foreign).read_bytes() == lake.read_bytes(foreign)
     assert open_catalog(tmp_path / "part").files()["sha256"].notna().all()

@@ -9,11 +9,11 @@ import pytest
 
 from apex_pipeline.demo import AnswerSheet
 from apex_pipeline.errors import ConfigurationError, VanishedFileError
-from apex_pipeline.export.downsample import Sample, make_sample
+from apex_pipeline.export.downsample import DownsampleReport, downsample_folder
 from apex_pipeline.lake.published import require_session, require_snapshot, session_table
 from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
 from apex_pipeline.schemas import LAPS
-from apex_pipeline.sources.gr_cup.telemetry.thinning import Thinned
+from apex_pipeline.sources.gr_cup.telemetry.thinning import DownsampleStats
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.derived import publish_folder
 
@@ -23,9 +23,9 @@ _TELEMETRY = "harbor_street_circuit/R1_harbor_telemetry_data.csv"
 _HEADER = "meta_session,meta_time,telemetry_name,telemetry_value,timestamp,vehicle_id,lap\n"
 
 
-def _sample(source: Path, target: Path, every: int = 10) -> Sample:
+def _sample(source: Path, target: Path, every: int = 10) -> DownsampleReport:
     folder = look_at(source)
-    return make_sample(folder, identify(folder, None), target, every)
+    return downsample_folder(folder, identify(folder, None), target, every)
 
 
 def _rows(number: int) -> str:
@@ -97,7 +97,7 @@ def test_compressed_telemetry_stays_compressed(tmp_path: Path, suffix: str) -> N
     packed = gzip.compress(text) if suffix == ".gz" else pa.compress(text, "zstd", asbytes=True)
     source = _race_folder(tmp_path, f"R1_barber_telemetry_data.csv{suffix}", packed)
     (file,) = _sample(source, tmp_path / "small", every=4).files
-    assert file.thinned == Thinned(rows_in=9, rows_out=3, unreadable_rows=0, samples_in=9, samples_out=3)
+    assert file.thinned == DownsampleStats(rows_in=9, rows_out=3, unreadable_rows=0, samples_in=9, samples_out=3)
     raw = (tmp_path / "small" / file.path).read_bytes()
     unpacked = (
         gzip.decompress(raw) if suffix == ".gz" else pa.CompressedInputStream(pa.BufferReader(raw), "zstd").read()
@@ -144,7 +144,7 @@ def test_a_file_that_changes_meanwhile_leaves_no_half_sample(tmp_path: Path) -> 
     identities = identify(folder, None)
     os.utime(folder.files[0].on_disk, (0, 0))
     with pytest.raises(VanishedFileError, match="changed while it was read"):
-        make_sample(folder, identities, tmp_path / "small", 2)
+        downsample_folder(folder, identities, tmp_path / "small", 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_could_not_be_read_is_among_those_left_out(tmp_path: Path) -
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (_HEADER + _rows(2)).encode())
     found = look_at(source)
     folder = SourceFolder(found.root, found.files, (("barber/secret.csv", "it cannot be read (no permission)"),))
-    sample = make_sample(folder, identify(folder, None), tmp_path / "small", 2)
+    sample = downsample_folder(folder, identify(folder, None), tmp_path / "small", 2)
     assert sample.left_out == (("barber/secret.csv", "it cannot be read (no permission)"),)
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from apex_pipeline.demo import AnswerSheet
 from apex_pipeline.lake.published import require_session, require_snapshot
-from apex_pipeline.ops.accuracy import report_truth
+from apex_pipeline.ops.accuracy import measure_session
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.gr_cup.naming import load_rules
 from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
-from apex_pipeline.sources.gr_cup.truth import TruthReport, pooled
+from apex_pipeline.sources.gr_cup.truth import AccuracyReport, pooled
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.derived import publish_folder
@@ -19,10 +19,10 @@ from apex_pipeline_tests.lake.derived import publish_folder
 _R1 = SessionKey("harbor_street_circuit", "R1")
 
 
-def _truth(store: LocalStore, key: SessionKey, scratch: Path) -> TruthReport | None:
+def _truth(store: LocalStore, key: SessionKey, scratch: Path) -> AccuracyReport | None:
     snapshot = require_snapshot(store)
     workspace = Workspace(500_000_000, scratch)
-    return report_truth(store, snapshot, require_session(snapshot, key), load_rules(), workspace)
+    return measure_session(store, snapshot, require_session(snapshot, key), load_rules(), workspace)
 
 
 def test_truth_of_the_made_weekend_is_what_its_answers_say(

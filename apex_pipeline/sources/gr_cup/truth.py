@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class TruthReport:
+class AccuracyReport:
     """Counts of one session, or of several together.
 
     Attributes:
@@ -76,7 +76,9 @@ class TruthReport:
         return self.listed == self.of_known_cars and not self.invented
 
 
-def compare_with_official(hidden: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table) -> TruthReport:
+def compare_with_official(
+    hidden: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table
+) -> AccuracyReport:
     """Compare the laps of a session with its official timing.
 
     Args:
@@ -101,7 +103,7 @@ def compare_with_official(hidden: pa.Table, derived: pa.Table, cars: pa.Table, o
     jumps_s = [off for off, (_, official) in zip(off_s, compared, strict=True) if _JUMP in official["flags"]]
     known = _of_known_cars(cars.to_pylist(), official_laps.to_pylist())
     missing = missing_official_laps(listed, cars.to_pylist(), official_laps.to_pylist())
-    return TruthReport(
+    return AccuracyReport(
         official=official_laps.num_rows,
         of_known_cars=len(known),
         listed=len(known) - len(missing),
@@ -148,15 +150,15 @@ def _of_known_cars(cars: Iterable[Row], official_laps: Iterable[Row]) -> list[tu
     return [(unit, lap) for unit, lap in keyed if unit is not None]
 
 
-def pooled(reports: Sequence[TruthReport]) -> TruthReport:
+def pooled(reports: Sequence[AccuracyReport]) -> AccuracyReport:
     """Return the reports of several sessions added up; best laps cannot be."""
     sums = {
         field.name: sum(getattr(report, field.name) for report in reports)
-        for field in fields(TruthReport)
+        for field in fields(AccuracyReport)
         if field.name not in {"invented", "best_official_s", "best_hidden_s", "best_listed_s"}
     }
     invented = tuple(lap for report in reports for lap in report.invented)
-    return TruthReport(**sums, invented=invented, best_official_s=None, best_hidden_s=None, best_listed_s=None)
+    return AccuracyReport(**sums, invented=invented, best_official_s=None, best_hidden_s=None, best_listed_s=None)
 
 
 def _is_comparable(lap: Row) -> bool:
@@ -210,4 +212,4 @@ def _end_distance_s(one: Row, other: Row) -> float:
     return abs((one["lap_end_utc"] - other["lap_end_utc"]).total_seconds())
 
 
-__all__ = ["TruthReport", "compare_with_official", "missing_official_laps", "pooled"]
+__all__ = ["AccuracyReport", "compare_with_official", "missing_official_laps", "pooled"]

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from apex_pipeline.sources.gr_cup.truth import TruthReport, compare_with_official, pooled
+from apex_pipeline.sources.gr_cup.truth import AccuracyReport, compare_with_official, pooled
 from apex_pipeline_tests.sources.gr_cup.real_races import BARBER, COTA, ROAD_AMERICA, SEBRING, VIR, Races
 
 SESSIONS = [
@@ -134,7 +134,7 @@ def test_the_jumps_of_the_whole_field_are_flagged_where_they_are(races: Races) -
     assert not elsewhere.map(lambda flags: "field_wide_jump" in flags).any()
 
 
-def _report(races: Races, key: tuple[str, str]) -> TruthReport:
+def _report(races: Races, key: tuple[str, str]) -> AccuracyReport:
     race = races[key]
     derived, hidden = race.derived(), race.derived(is_official_hidden=True)
     return compare_with_official(hidden.laps, derived.laps, derived.cars, race.official_table())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
-from apex_pipeline.sources.gr_cup.truth import TruthReport, compare_with_official, missing_official_laps, pooled
+from apex_pipeline.sources.gr_cup.truth import AccuracyReport, compare_with_official, missing_official_laps, pooled
 
 _BEGIN = datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
 _UNIT, _PRINTED = "GR86-022-13", "13"
@@ -90,7 +90,9 @@ def _car(unit: str | None = _UNIT, number: str | None = _PRINTED, entry: int | N
     }
 
 
-def _report(hidden: list[Row], derived: list[Row], official: list[Row], cars: list[Row] | None = None) -> TruthReport:
+def _report(
+    hidden: list[Row], derived: list[Row], official: list[Row], cars: list[Row] | None = None
+) -> AccuracyReport:
     tables = {
         LAPS: [LAPS.from_rows(hidden), LAPS.from_rows(derived)],
         CARS: [CARS.from_rows([_car()] if cars is None else cars)],
@@ -100,7 +102,7 @@ def _report(hidden: list[Row], derived: list[Row], official: list[Row], cars: li
     return compare_with_official(*tables[LAPS], *tables[CARS], *tables[OFFICIAL_LAPS])
 
 
-def _compare(hidden: list[Row], derived: list[Row]) -> TruthReport:
+def _compare(hidden: list[Row], derived: list[Row]) -> AccuracyReport:
     """Compare laps of the one car, whose official laps are those the derived ones name."""
     return _report(hidden, derived, _official([lap for lap in derived if lap.get("official_lap_number")]))
 
