@@ -1,7 +1,7 @@
 """Contains the S3 price table and the cost of a month of use; see estimate.py for the requests of a sync.
 
-The table is kept by hand, because the price list of AWS is a download of several megabytes that needs the network, and
-a handful of steps is all that a lake uses. It is therefore dated: ``PRICE_DATE`` is part of every output of prices.
+Why not the price API of AWS: `apex plan` and `apex cost` must work without network, and a lake uses a handful of
+prices. The table is maintained by hand and dated: ``PRICE_DATE`` is part of every output of prices.
 """
 
 from collections.abc import Sequence

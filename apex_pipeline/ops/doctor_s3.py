@@ -73,7 +73,7 @@ def _place(place: str | None) -> str:
 
 
 def _why_unreachable(address: str) -> str | None:
-    """Return why the endpoint cannot be reached, ``None`` if it can. Not tried behind a proxy: it would prove nothing."""
+    """Return why the endpoint cannot be reached, ``None`` if it can. Not tried behind a proxy, as it proves nothing."""
     url = urlsplit(address)
     if url.hostname is None or url.scheme in getproxies():
         return None

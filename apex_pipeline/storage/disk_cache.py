@@ -5,6 +5,9 @@ and when (``cached.py``).
 
 A file's name holds the SHA-256 of its content, so damage shows. It is lent as a hard link: what is lent is not removed
 to make room, and would stay readable if it were. The time of last use is the file's time of access, set at every loan.
+
+Why not diskcache or the file cache of fsspec: the first stores values instead of files, the second trusts modification
+times. Here the file name is the digest, so every file can be verified and shared by hard link.
 """
 
 import hashlib

@@ -1,6 +1,8 @@
 """One piece of work at a time for all who ask for it at the same time.
 
 Here belongs waiting for each other only; nothing is kept once the work is done, so this is no cache.
+
+Why not a library: a dictionary of futures and a lock, 50 lines, are all it takes.
 """
 
 import threading
