@@ -1,4 +1,4 @@
-"""A part of a lake is a lake: readable like any other, right to the last byte, and the same bytes every time."""
+"""A bundle is a lake: readable like any other, verified to the last byte, and reproducible."""
 
 import os
 import zipfile
@@ -39,7 +39,7 @@ def _part(store: ObjectStore, **chosen: object) -> Selection:
     return select_sessions(require_snapshot(store), **chosen)  # type: ignore[arg-type]  # names of its own arguments
 
 
-def test_a_bundle_reads_like_the_lake_it_is_from(lake: LocalStore, tmp_path: Path) -> None:
+def test_a_bundle_reads_like_its_lake(lake: LocalStore, tmp_path: Path) -> None:
     made = write_bundle(lake, require_snapshot(lake), _part(lake, tracks=[_HARBOR]), tmp_path / "part")
     ours, theirs = open_catalog(tmp_path / "part"), open_catalog(lake.uri)
     assert [str(record.key) for record in ours.snapshot.sessions] == [f"{_HARBOR}/R1", f"{_HARBOR}/R2"]
@@ -55,7 +55,7 @@ def test_a_bundle_reads_like_the_lake_it_is_from(lake: LocalStore, tmp_path: Pat
 
 
 @pytest.mark.parametrize("has_raw_files", [False, True])
-def test_every_object_of_a_bundle_is_known_and_right(lake: LocalStore, tmp_path: Path, *, has_raw_files: bool) -> None:
+def test_a_bundle_has_no_orphaned_or_damaged_object(lake: LocalStore, tmp_path: Path, *, has_raw_files: bool) -> None:
     part = _part(lake, tracks=[_MESA], sessions=["R2"], has_raw_files=has_raw_files)
     write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     store = open_lake(tmp_path / "part")
@@ -68,14 +68,14 @@ def test_every_object_of_a_bundle_is_known_and_right(lake: LocalStore, tmp_path:
     assert ("raw file" in kinds) == has_raw_files
 
 
-def test_raw_files_set_aside_come_with_their_reasons(lake: LocalStore, tmp_path: Path) -> None:
+def test_quarantined_raw_files_are_bundled_with_their_reasons(lake: LocalStore, tmp_path: Path) -> None:
     part = _part(lake, tracks=[_MESA], has_raw_files=True)
     write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     (reason,) = (tmp_path / "part" / "quarantine").rglob("*.json")
     assert reason.name == "mesa_lap_time_R2.csv.reason.json"
 
 
-def test_only_the_tables_that_were_asked_for_are_in_it(lake: LocalStore, tmp_path: Path) -> None:
+def test_only_selected_tables_are_bundled(lake: LocalStore, tmp_path: Path) -> None:
     write_bundle(lake, require_snapshot(lake), _part(lake, tables=["cars", "laps"]), tmp_path / "part")
     catalog = open_catalog(tmp_path / "part")
     assert len(catalog.laps(_HARBOR, "R1")) == len(open_catalog(lake.uri).laps(_HARBOR, "R1"))
@@ -84,7 +84,7 @@ def test_only_the_tables_that_were_asked_for_are_in_it(lake: LocalStore, tmp_pat
     assert {path.parent.parent.parent.name for path in (tmp_path / "part").rglob("session=*/*")} == {"cars", "laps"}
 
 
-def test_a_zip_is_the_same_bytes_whenever_the_same_is_packed(lake: LocalStore, tmp_path: Path) -> None:
+def test_bundling_the_same_content_twice_gives_identical_zips(lake: LocalStore, tmp_path: Path) -> None:
     part = _part(lake, tracks=[_HARBOR], has_raw_files=True)
     made = write_bundle(lake, require_snapshot(lake), part, tmp_path / "one.zip")
     for item in lake.list("data/"):  # another copy of the lake: other times, other inodes
@@ -97,7 +97,7 @@ def test_a_zip_is_the_same_bytes_whenever_the_same_is_packed(lake: LocalStore, t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "one.zip", "two.zip"]
 
 
-def test_an_unpacked_zip_is_the_folder(lake: LocalStore, tmp_path: Path) -> None:
+def test_an_extracted_zip_equals_the_folder_bundle(lake: LocalStore, tmp_path: Path) -> None:
     part = _part(lake, tracks=[_HARBOR], sessions=["R1"], has_raw_files=True)
     write_bundle(lake, require_snapshot(lake), part, tmp_path / "part.zip")
     write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
@@ -114,7 +114,7 @@ def test_an_unpacked_zip_is_the_folder(lake: LocalStore, tmp_path: Path) -> None
     assert len(open_catalog(tmp_path / "unpacked").laps(_HARBOR, "R1")) == 48
 
 
-def test_the_published_content_is_bundled_and_not_what_replaced_it(lake: LocalStore, tmp_path: Path) -> None:
+def test_the_published_version_is_bundled_even_after_it_was_replaced(lake: LocalStore, tmp_path: Path) -> None:
     snapshot = require_snapshot(lake)
     published = next(record for record in snapshot.sessions if record.key == _R1).tables["laps"]
     before = lake.read_bytes(published.key)
@@ -125,7 +125,7 @@ def test_the_published_content_is_bundled_and_not_what_replaced_it(lake: LocalSt
 
 
 @pytest.mark.parametrize("key", ["tables/laps/track=harbor_street_circuit/session=R1/laps.parquet", "data"])
-def test_a_damaged_object_is_not_handed_on(lake: LocalStore, tmp_path: Path, key: str) -> None:
+def test_a_damaged_object_stops_the_bundle(lake: LocalStore, tmp_path: Path, key: str) -> None:
     assert verify_lake(lake).wrong == ()  # every digest is remembered now
     path = Path(lake.uri, raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv") if key == "data" else key)
     status = path.stat()
@@ -137,7 +137,7 @@ def test_a_damaged_object_is_not_handed_on(lake: LocalStore, tmp_path: Path, key
     assert not (tmp_path / "part").exists()
 
 
-def test_a_bundle_that_does_not_read_back_is_not_handed_on(
+def test_a_bundle_that_fails_verification_is_discarded(
     lake: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damage(store: LocalStore, *, is_deep: bool) -> LakeReport:
@@ -158,12 +158,12 @@ def test_a_bundle_that_does_not_read_back_is_not_handed_on(
         ({"tables": ["lap"]}, r"has no table lap\. It has: cars"),
     ],
 )
-def test_a_name_the_lake_does_not_have_is_told(lake: LocalStore, chosen: dict[str, object], told: str) -> None:
+def test_unknown_names_are_reported_with_the_known_ones(lake: LocalStore, chosen: dict[str, object], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         _part(lake, **chosen)
 
 
-def test_a_track_and_a_session_that_do_not_meet_are_told(lake: LocalStore) -> None:
+def test_a_track_without_the_session_is_an_error(lake: LocalStore) -> None:
     snapshot = require_snapshot(lake)
     fewer = replace(snapshot, sessions=snapshot.sessions[:-1])
     last = snapshot.sessions[-1]
@@ -177,7 +177,7 @@ def test_a_target_in_the_lake_is_refused(lake: LocalStore) -> None:
         write_bundle(lake, require_snapshot(lake), _part(lake), Path(lake.uri, "part.zip"))
 
 
-def test_a_bundle_of_a_bucket_holds_files_that_others_put_there(
+def test_a_bundle_of_a_bucket_includes_files_uploaded_by_other_tools(
     s3_bucket: S3Bucket, lake: LocalStore, tmp_path: Path
 ) -> None:
     store = store_of(connect(s3_bucket))

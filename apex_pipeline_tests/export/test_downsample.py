@@ -1,4 +1,4 @@
-"""A small copy of a race folder: telemetry thinned, everything else whole, and laps that come out the same."""
+"""A downsampled copy of a race folder: fewer samples, all other files unchanged, the same laps."""
 
 import gzip
 import os
@@ -40,7 +40,7 @@ def _race_folder(base: Path, name: str, content: bytes) -> Path:
     return base / "source"
 
 
-def test_every_race_file_is_there_and_all_but_telemetry_byte_for_byte(
+def test_all_race_files_but_telemetry_are_copied_byte_for_byte(
     weekend: tuple[Path, AnswerSheet], tmp_path: Path
 ) -> None:
     source = weekend[0] / "files"
@@ -61,9 +61,7 @@ def test_every_race_file_is_there_and_all_but_telemetry_byte_for_byte(
         assert (file.thinned is not None) == ("telemetry" in file.path)
 
 
-def test_a_tenth_of_the_samples_is_about_a_tenth_of_the_bytes(
-    weekend: tuple[Path, AnswerSheet], tmp_path: Path
-) -> None:
+def test_every_tenth_sample_takes_about_a_tenth_of_the_bytes(weekend: tuple[Path, AnswerSheet], tmp_path: Path) -> None:
     sample = _sample(weekend[0] / "files", tmp_path / "small")
     for file in sample.files:
         if file.thinned:
@@ -71,7 +69,7 @@ def test_a_tenth_of_the_samples_is_about_a_tenth_of_the_bytes(
             assert file.thinned.samples_out / file.thinned.samples_in == pytest.approx(0.1, abs=0.03)
 
 
-def test_the_laps_of_the_sample_are_those_of_the_whole(weekend: tuple[Path, AnswerSheet], tmp_path: Path) -> None:
+def test_the_copy_gives_the_same_laps_as_the_original(weekend: tuple[Path, AnswerSheet], tmp_path: Path) -> None:
     whole_store = open_lake(weekend[0] / "lake")
     _sample(weekend[0] / "files", tmp_path / "small", every=20)
     small_store = open_lake(tmp_path / "lake")
@@ -84,7 +82,7 @@ def test_the_laps_of_the_sample_are_those_of_the_whole(weekend: tuple[Path, Answ
         assert session_table(small_store, require_session(small, record.key), LAPS).equals(laps)
 
 
-def test_the_same_sample_twice_is_the_same_bytes(weekend: tuple[Path, AnswerSheet], tmp_path: Path) -> None:
+def test_downsampling_twice_gives_identical_bytes(weekend: tuple[Path, AnswerSheet], tmp_path: Path) -> None:
     for name in ("one", "two"):
         _sample(weekend[0] / "files", tmp_path / name)
     first, second = (tmp_path / name / _TELEMETRY for name in ("one", "two"))
@@ -106,7 +104,7 @@ def test_compressed_telemetry_stays_compressed(tmp_path: Path, suffix: str) -> N
     assert unpacked.decode() == "".join([lines[0], lines[1], lines[5], lines[9]])
 
 
-def test_telemetry_with_a_column_per_channel_is_thinned_though_a_sync_sets_it_aside(tmp_path: Path) -> None:
+def test_wide_telemetry_is_downsampled_although_a_sync_quarantines_it(tmp_path: Path) -> None:
     rows = [f"GR86-002-2,2025-09-06T18:40:{second:02}.000Z,3,120.5\n" for second in range(6)]
     header = "vehicle_id,timestamp,lap,speed\n"
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (header + "".join(rows)).encode())
@@ -114,7 +112,7 @@ def test_telemetry_with_a_column_per_channel_is_thinned_though_a_sync_sets_it_as
     assert (tmp_path / "small" / file.path).read_text() == header + rows[0] + rows[3]
 
 
-def test_telemetry_that_cannot_be_thinned_is_copied_whole_and_says_why(tmp_path: Path) -> None:
+def test_telemetry_that_cannot_be_downsampled_is_copied_whole_with_a_note(tmp_path: Path) -> None:
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", b"speed,gear\n1,2\n")
     (file,) = _sample(source, tmp_path / "small").files
     assert file.thinned is None
@@ -124,13 +122,13 @@ def test_telemetry_that_cannot_be_thinned_is_copied_whole_and_says_why(tmp_path:
 
 
 @pytest.mark.parametrize("place", ["source/small", ".", "source"])
-def test_a_target_in_the_source_or_around_it_is_refused(tmp_path: Path, place: str) -> None:
+def test_a_target_inside_or_around_the_source_is_refused(tmp_path: Path, place: str) -> None:
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (_HEADER + _rows(2)).encode())
     with pytest.raises(ConfigurationError, match="one in the other"):
         _sample(source, tmp_path / place)
 
 
-def test_a_target_with_something_in_it_is_refused_and_an_empty_one_taken(tmp_path: Path) -> None:
+def test_only_an_empty_target_folder_is_accepted(tmp_path: Path) -> None:
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (_HEADER + _rows(2)).encode())
     (tmp_path / "small").mkdir()
     _sample(source, tmp_path / "small")
@@ -138,7 +136,7 @@ def test_a_target_with_something_in_it_is_refused_and_an_empty_one_taken(tmp_pat
         _sample(source, tmp_path / "small")
 
 
-def test_a_file_that_changes_meanwhile_leaves_no_half_sample(tmp_path: Path) -> None:
+def test_a_file_that_changes_during_the_copy_leaves_no_partial_target(tmp_path: Path) -> None:
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (_HEADER + _rows(9)).encode())
     folder = look_at(source)
     identities = identify(folder, None)
@@ -148,7 +146,7 @@ def test_a_file_that_changes_meanwhile_leaves_no_half_sample(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
-def test_a_file_that_could_not_be_read_is_among_those_left_out(tmp_path: Path) -> None:
+def test_unreadable_files_are_listed_as_left_out(tmp_path: Path) -> None:
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (_HEADER + _rows(2)).encode())
     found = look_at(source)
     folder = SourceFolder(found.root, found.files, (("barber/secret.csv", "it cannot be read (no permission)"),))
@@ -157,7 +155,7 @@ def test_a_file_that_could_not_be_read_is_among_those_left_out(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("every", [1, 100])
-def test_real_telemetry_is_thinned_and_its_rows_are_those_of_the_file(
+def test_downsampled_real_telemetry_consists_of_rows_of_the_original(
     real_data: Path, tmp_path: Path, every: int
 ) -> None:
     source = real_data / "grcup" / "barber"

@@ -1,4 +1,4 @@
-"""What a person may call an object of the lake, and its public address."""
+"""The names of an object in a lake, and its public address."""
 
 from datetime import UTC, datetime
 
@@ -38,22 +38,22 @@ def lake(store: LocalStore) -> LocalStore:
         (_TABLE, _TABLE),
     ],
 )
-def test_an_object_is_found_by_key_by_path_and_as_a_table_of_a_session(lake: LocalStore, name: str, key: str) -> None:
+def test_an_object_is_found_by_key_by_raw_path_and_by_session_table(lake: LocalStore, name: str, key: str) -> None:
     assert find_object(lake, name) == key
 
 
 @pytest.mark.parametrize("name", ["spa/R1/lapse", "spa/R2/laps", "spa/R1.csv", "nothing"])
-def test_what_is_not_there_is_told_with_how_things_are_called(lake: LocalStore, name: str) -> None:
+def test_a_missing_object_is_an_error_that_explains_the_names(lake: LocalStore, name: str) -> None:
     with pytest.raises(ObjectMissingError, match=rf"has no object {name}.*TRACK/SESSION/TABLE"):
         find_object(lake, name)
 
 
-def test_an_empty_lake_has_no_tables_to_look_for(store: LocalStore) -> None:
+def test_an_empty_lake_has_no_tables_to_find(store: LocalStore) -> None:
     with pytest.raises(ObjectMissingError, match="has no object spa/R1/laps"):
         find_object(store, "spa/R1/laps")
 
 
-def test_a_name_that_leads_out_of_the_lake_is_refused(lake: LocalStore) -> None:
+def test_a_name_that_points_outside_the_lake_is_refused(lake: LocalStore) -> None:
     with pytest.raises(HostileKeyError):
         find_object(lake, "../secrets")
 
@@ -64,17 +64,17 @@ def _bucket_store(prefix: str) -> S3Store:
 
 @pytest.mark.req("A-135")
 @pytest.mark.parametrize("base", ["https://cdn.example.com", "https://cdn.example.com/"])
-def test_the_public_address_is_the_key_in_the_bucket_below_the_base(base: str) -> None:
+def test_the_public_address_is_the_base_url_plus_the_key(base: str) -> None:
     address = public_address(_bucket_store("public"), "data/Spa/Räce 1.csv", base)
     assert address == "https://cdn.example.com/public/data/Spa/R%C3%A4ce%201.csv"
 
 
 @pytest.mark.req("K-01")
-def test_nothing_is_public_unless_somebody_said_where() -> None:
+def test_without_a_base_url_nothing_is_public() -> None:
     with pytest.raises(ConfigurationError, match="PUBLIC_BASE_URL is not set"):
         public_address(_bucket_store(""), "data/a.csv", None)
 
 
-def test_a_folder_has_no_public_address(store: LocalStore) -> None:
+def test_a_local_lake_has_no_public_address(store: LocalStore) -> None:
     with pytest.raises(ConfigurationError, match="is a file on this machine"):
         public_address(store, "data/a.csv", "https://cdn.example.com")

@@ -1,4 +1,4 @@
-"""Published tables in a database file or CSV files: every row and every value comes over."""
+"""Published tables in a database file or CSV files: every row and every value is exported."""
 
 import csv
 import json
@@ -45,12 +45,12 @@ def _rows(kind: Format, target: Path, table: str) -> list[dict[str, Any]]:
         return connection.sql(f'SELECT * FROM "{table}"').to_arrow_table().to_pylist()  # noqa: S608  -- as above
 
 
-def test_without_any_named_all_tables_but_telemetry_are_taken() -> None:
+def test_all_tables_but_telemetry_are_exported_by_default() -> None:
     assert choose_tables([]) == tuple(name for name in ALL_TABLES if name != "telemetry")
     assert choose_tables(["telemetry", "cars"]) == ("cars", "telemetry")
 
 
-def test_a_table_that_does_not_exist_is_told() -> None:
+def test_an_unknown_table_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"no table lap\. There are: laps"):
         choose_tables(["lap"])
 
@@ -90,7 +90,7 @@ def test_values_are_those_of_the_lake_with_times_as_iso_text_in_utc(
     assert clock == first.isoformat(timespec="milliseconds")
 
 
-def test_duckdb_has_times_lists_and_truth_values_of_its_own(lake: LocalStore, tmp_path: Path) -> None:
+def test_duckdb_keeps_times_lists_and_booleans_as_such(lake: LocalStore, tmp_path: Path) -> None:
     snapshot = require_snapshot(lake)
     export_tables(lake, snapshot, ("laps",), "duckdb", tmp_path / "out")
     ours, theirs = _rows("duckdb", tmp_path / "out", "laps"), []
@@ -125,7 +125,7 @@ def test_channels_that_only_one_session_has_are_null_in_the_others(
     assert gears[5:] == [3.0] * 5
 
 
-def test_telemetry_comes_over_in_parts(store: LocalStore, tmp_path: Path) -> None:
+def test_telemetry_of_several_batches_is_exported_whole(store: LocalStore, tmp_path: Path) -> None:
     race = publish_race(store, 200)
     exported = export_tables(race.store, race.catalog.snapshot, ("telemetry",), "sqlite", tmp_path / "out.db")
     assert exported == [ExportedTable("telemetry", 4_000)]
@@ -145,7 +145,7 @@ def test_an_export_with_rows_missing_is_refused(lake: LocalStore, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", _FORMATS)
-def test_text_with_commas_quotes_and_line_ends_comes_over(tmp_path: Path, kind: Format) -> None:
+def test_text_with_commas_quotes_and_line_ends_is_exported_unchanged(tmp_path: Path, kind: Format) -> None:
     odd = ['a, "b"\nc', None, "ü;\t'"]
     table = pa.table({"text": pa.array(odd), "list": pa.array([["x", "y"], None, []], pa.list_(pa.string()))})
     target = tmp_path / "out"
@@ -167,7 +167,29 @@ def _fill(writer: TableWriter, table: pa.Table) -> None:
     assert writer.count() == table.num_rows
 
 
-def test_without_duckdb_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_columns_have_the_types_of_the_schema_whether_or_not_there_are_values(tmp_path: Path) -> None:
+    schema = pa.schema([("whole", pa.int64()), ("real", pa.float64()), ("flag", pa.bool_()), ("text", pa.string())])
+    with sqlite_file(tmp_path / "out") as writer:
+        _fill(writer, schema.empty_table())
+    with sqlite_file(tmp_path / "values") as writer:
+        _fill(writer, pa.table([[1, None], [2.0, None], [True, None], ["a", None]], schema=schema))
+    for name in ("out", "values"):
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            types = [kind for _, _, kind, *_ in connection.execute("PRAGMA table_info(things)")]
+        assert types == ["INTEGER", "REAL", "INTEGER", "TEXT"]
+    first, second = (tuple(row.values()) for row in _rows("sqlite", tmp_path / "values", "things"))
+    assert (first, second) == ((1, 2.0, 1, "a"), (None,) * 4)
+    assert [type(value) for value in first] == [int, float, int, str]
+
+
+def test_csv_writes_numbers_as_python_does_and_null_as_nothing(tmp_path: Path) -> None:
+    table = pa.table({"whole": pa.array([7, None]), "real": pa.array([3.0, 1e-7]), "text": pa.array([None, "03"])})
+    with csv_folder(tmp_path) as writer:
+        _fill(writer, table)
+    assert (tmp_path / "things.csv").read_bytes() == b"whole,real,text\n7,3.0,\n,1e-07,03\n"
+
+
+def test_without_duckdb_the_error_names_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with (
         pytest.raises(ConfigurationError, match=r"not installed here\. Install the package duckdb"),

@@ -1,4 +1,4 @@
-"""The report of truth over a made weekend and over real files, in a lake."""
+"""The accuracy report of a synthetic weekend and of real files, in a lake."""
 
 import shutil
 from pathlib import Path
@@ -25,7 +25,7 @@ def _truth(store: LocalStore, key: SessionKey, scratch: Path) -> AccuracyReport 
     return measure_session(store, snapshot, require_session(snapshot, key), load_rules(), workspace)
 
 
-def test_truth_of_the_made_weekend_is_what_its_answers_say(
+def test_laps_of_the_synthetic_weekend_match_its_ground_truth(
     weekend: tuple[Path, AnswerSheet], lake: LocalStore, tmp_path: Path
 ) -> None:
     for session in weekend[1].sessions:
@@ -37,7 +37,7 @@ def test_truth_of_the_made_weekend_is_what_its_answers_say(
 
 
 @pytest.mark.parametrize("missing", ["lap_end|lap_start|lap_time", "23_"], ids=["lap files", "official laps"])
-def test_a_session_with_one_side_only_has_no_truth_to_tell(
+def test_a_session_without_lap_files_or_official_laps_has_no_report(
     weekend: tuple[Path, AnswerSheet], tmp_path: Path, missing: str
 ) -> None:
     shutil.copytree(weekend[0] / "files" / "harbor_street_circuit", tmp_path / "files" / "harbor_street_circuit")
@@ -49,7 +49,7 @@ def test_a_session_with_one_side_only_has_no_truth_to_tell(
     assert _truth(store, _R1, tmp_path) is None
 
 
-def test_real_races_are_right_and_their_hidden_laps_near(real_data: Path, tmp_path: Path) -> None:
+def test_real_races_are_right_and_their_blind_laps_close(real_data: Path, tmp_path: Path) -> None:
     store = open_lake(tmp_path / "lake")
     snapshot = publish_folder(store, real_data / "grcup" / "sebring", tmp_path / "scratch")
     reports = [_truth(store, record.key, tmp_path) for record in snapshot.sessions]

@@ -1,4 +1,4 @@
-"""The bill: the prices of one day, multiplied."""
+"""The bill of a month: dated prices times amounts."""
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ def test_the_first_estimate_of_the_project_is_reproduced_from_its_inputs() -> No
 
 
 @pytest.mark.req("A-127")
-def test_what_the_free_tier_gives_costs_nothing_and_one_more_does() -> None:
+def test_only_use_beyond_the_free_tier_costs() -> None:
     whole = Usage(storage_gb=5, gets=20_000, puts=2_000)
     assert after_free_usd(monthly_cost(whole)) == 0
     assert _usd(whole) == pytest.approx(0.115 + 0.008 + 0.010)
@@ -40,7 +40,7 @@ def test_what_the_free_tier_gives_costs_nothing_and_one_more_does() -> None:
         (Usage(egress_gb=101), 0.09),
     ],
 )
-def test_each_price_is_for_its_own_share(usage: Usage, usd: float) -> None:
+def test_each_price_applies_to_its_own_step(usage: Usage, usd: float) -> None:
     assert _usd(usage) == pytest.approx(usd)
 
 

@@ -1,4 +1,4 @@
-"""The forecast: what a sync would do, told before it, and true afterwards."""
+"""The estimate of a sync, and that a sync then does what was estimated."""
 
 from pathlib import Path
 
@@ -33,8 +33,8 @@ def _lap_file(session: str, laps: int = 1) -> str:
     return _HEADER + "".join(_ROW.format(session=session, lap=lap) for lap in range(1, laps + 1))
 
 
-class Bench:
-    """A source folder, a lake, and the forecast of a sync between them."""
+class Harness:
+    """A source folder, a lake, and the estimate of a sync between them."""
 
     def __init__(self, base: Path, store: LocalStore) -> None:
         self.root, self.store, self._base = base / "source", store, base
@@ -57,8 +57,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, store: LocalStore) -> Bench:
-    made = Bench(tmp_path, store)
+def harness(tmp_path: Path, store: LocalStore) -> Harness:
+    made = Harness(tmp_path, store)
     for race in ("R1", "R2"):
         made.write(f"spa/{race}_spa_lap_start.csv", _lap_file(race))
         made.write(f"spa/{race}_spa_lap_end.csv", _lap_file(race, laps=2))
@@ -66,15 +66,15 @@ def bench(tmp_path: Path, store: LocalStore) -> Bench:
 
 
 @pytest.fixture
-def synced(bench: Bench) -> Bench:
-    bench.sync()
-    return bench
+def synced(harness: Harness) -> Harness:
+    harness.sync()
+    return harness
 
 
 @pytest.mark.req("A-050")
-def test_of_a_new_lake_everything_is_foreseen_but_the_junk(bench: Bench) -> None:
-    bench.write("spa/.DS_Store", "x")
-    found = bench.estimate()
+def test_everything_but_junk_is_copied_to_a_new_lake(harness: Harness) -> None:
+    harness.write("spa/.DS_Store", "x")
+    found = harness.estimate()
     assert (found.new.count, found.changed.count, found.unchanged.count, found.gone.count) == (4, 0, 0, 0)
     assert found.ignored.paths == ("spa/.DS_Store",)
     assert found.sessions == (_R1, _R2)
@@ -82,14 +82,14 @@ def test_of_a_new_lake_everything_is_foreseen_but_the_junk(bench: Bench) -> None
 
 
 @pytest.mark.req("A-050")
-def test_of_an_unchanged_folder_nothing_is_foreseen_but_the_look(synced: Bench) -> None:
+def test_an_unchanged_folder_costs_the_scan_only(synced: Harness) -> None:
     found = synced.estimate()
     assert (found.unchanged.count, found.new.count, found.changed.count) == (4, 0, 0)
     assert (found.sessions, found.is_catalog_stale) == ((), False)
     assert found.requests == RequestEstimate(puts=0, lists=1, gets=4)
 
 
-def test_a_changed_file_makes_its_session_and_no_other(synced: Bench) -> None:
+def test_a_changed_file_affects_its_session_only(synced: Harness) -> None:
     before, after = len(_lap_file("R1", 2)), synced.write(_END, _lap_file("R1", laps=3))
     found = synced.estimate()
     assert (found.changed.paths, found.new.paths) == ((_END,), ())
@@ -99,13 +99,13 @@ def test_a_changed_file_makes_its_session_and_no_other(synced: Bench) -> None:
     assert found.requests.puts == 1 + 2 * len(SESSION_TABLES) + 8
 
 
-def test_a_touched_file_with_the_same_content_is_unchanged(synced: Bench) -> None:
+def test_a_touched_file_with_the_same_content_is_unchanged(synced: Harness) -> None:
     synced.write(_END, _lap_file("R1", laps=2))
     assert synced.estimate().requests.puts == 0
 
 
 @pytest.mark.req("A-050")
-def test_a_file_gone_from_the_source_is_told_and_makes_nothing_to_do(synced: Bench) -> None:
+def test_a_file_missing_from_the_source_is_listed_and_causes_no_work(synced: Harness) -> None:
     (synced.root / _END).unlink()
     found = synced.estimate()
     assert found.gone.paths == (_END,)
@@ -113,7 +113,7 @@ def test_a_file_gone_from_the_source_is_told_and_makes_nothing_to_do(synced: Ben
     assert (found.sessions, found.requests.puts) == ((), 0)
 
 
-def test_a_file_that_cannot_be_used_is_told_and_is_not_gone(synced: Bench, tmp_path: Path) -> None:
+def test_a_refused_file_is_not_listed_as_missing(synced: Harness, tmp_path: Path) -> None:
     (tmp_path / "elsewhere.csv").write_text(_lap_file("R1", 2), encoding="utf-8")
     (synced.root / _END).unlink()
     (synced.root / _END).symlink_to(tmp_path / "elsewhere.csv")
@@ -122,26 +122,26 @@ def test_a_file_that_cannot_be_used_is_told_and_is_not_gone(synced: Bench, tmp_p
     assert found.gone.paths == ()
 
 
-def test_a_file_lost_from_the_lake_is_copied_and_its_tables_are_right_already(synced: Bench) -> None:
+def test_a_file_lost_from_the_lake_is_copied_again_but_not_derived(synced: Harness) -> None:
     synced.store.delete(raw_key(_END))
     found = synced.estimate()
     assert (found.new.paths, found.sessions) == ((_END,), ())
 
 
-def test_a_session_that_somebody_else_put_into_the_lake_is_derived_without_copying(synced: Bench) -> None:
+def test_a_session_uploaded_by_another_tool_is_derived_without_copying(synced: Harness) -> None:
     synced.store.write_bytes(raw_key("spa/R3_spa_lap_start.csv"), _lap_file("R3").encode())
     found = synced.estimate()
     assert (found.sessions, found.bytes_to_copy) == ((SessionKey("spa", "R3"),), 0)
     assert found.gone.paths == ("spa/R3_spa_lap_start.csv",)
 
 
-def test_a_lost_table_makes_its_session(synced: Bench) -> None:
+def test_a_lost_table_is_derived_again(synced: Harness) -> None:
     synced.store.delete(table_key("tables", "laps", str(_R2)))
     found = synced.estimate()
     assert (found.sessions, found.is_catalog_stale) == ((_R2,), False)
 
 
-def test_new_rules_are_applied_to_what_is_only_in_the_lake_too(synced: Bench, tmp_path: Path) -> None:
+def test_new_rules_also_apply_to_files_that_are_only_in_the_lake(synced: Harness, tmp_path: Path) -> None:
     (synced.root / _END).unlink()
     (synced.root / _START).unlink()
     tracks = tmp_path / "tracks.yaml"
@@ -151,10 +151,10 @@ def test_new_rules_are_applied_to_what_is_only_in_the_lake_too(synced: Bench, tm
     assert found.bytes_to_copy == 0
 
 
-def test_a_file_that_contradicts_itself_costs_a_reason_once(bench: Bench) -> None:
-    clean = bench.estimate().requests.puts
-    bench.write("spa/R2_spa_lap_time.csv", "")
-    assert bench.estimate().requests.puts == clean + 2
+def test_a_quarantined_file_costs_one_request_for_its_reason(harness: Harness) -> None:
+    clean = harness.estimate().requests.puts
+    harness.write("spa/R2_spa_lap_time.csv", "")
+    assert harness.estimate().requests.puts == clean + 2
 
 
 def test_a_folder_without_race_files_is_refused_as_by_a_sync(tmp_path: Path) -> None:
@@ -167,13 +167,13 @@ def test_a_folder_without_race_files_is_refused_as_by_a_sync(tmp_path: Path) -> 
     ("size", "puts"),
     [(0, 1), (1, 1), (PART_BYTES, 1), (PART_BYTES + 1, 4), (3 * PART_BYTES, 5), (20_000 * PART_BYTES, 10_002)],
 )
-def test_a_large_object_is_begun_sent_in_parts_and_completed(size: int, puts: int) -> None:
+def test_a_large_object_takes_its_parts_and_two_more_requests(size: int, puts: int) -> None:
     assert put_requests_for(size) == puts
 
 
 @pytest.mark.req("A-050")
 @pytest.mark.parametrize("size", [3, 2 * PART_BYTES + 5])
-def test_as_many_requests_are_sent_as_foreseen(s3_bucket: S3Bucket, tmp_path: Path, size: int) -> None:
+def test_an_upload_sends_as_many_requests_as_estimated(s3_bucket: S3Bucket, tmp_path: Path, size: int) -> None:
     connection, names = connect(s3_bucket), list[str]()
     store = store_of(connection)
     connection.client.meta.events.register("before-call.s3", lambda model, **_: names.append(model.name))
@@ -183,12 +183,12 @@ def test_as_many_requests_are_sent_as_foreseen(s3_bucket: S3Bucket, tmp_path: Pa
     assert len(writing) == put_requests_for(size)
 
 
-def test_a_bucket_that_is_not_there_is_a_lake_that_is_not_there(s3_bucket: S3Bucket) -> None:
+def test_a_missing_bucket_is_a_missing_lake(s3_bucket: S3Bucket) -> None:
     assert look_at_possible_lake(store_of(connect(s3_bucket, name="nobody-has-this-bucket"))) is None
     assert look_at_possible_lake(store_of(connect(s3_bucket))) == LakeState.empty()
 
 
-def test_a_bucket_that_does_not_know_us_is_an_error(s3_bucket: S3Bucket) -> None:
+def test_wrong_credentials_are_an_error(s3_bucket: S3Bucket) -> None:
     with pytest.raises(StoreAuthError, match="secret does not belong"):
         look_at_possible_lake(store_of(connect(s3_bucket, secret="wrong")))  # noqa: S106  -- no secret of anybody
 

@@ -1,4 +1,4 @@
-"""The way back from a lap to its raw rows, on a weekend whose faults are known."""
+"""From a lap back to its raw rows, on a weekend with known faults."""
 
 import hashlib
 import shutil
@@ -25,7 +25,7 @@ _HARBOR = SessionKey("harbor_street_circuit", "R2")
 
 
 @dataclass(frozen=True)
-class Bench:
+class Harness:
     """A made weekend and the lake made from it."""
 
     folder: Path
@@ -49,12 +49,12 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Harness:
     base = tmp_path_factory.mktemp("trace")
     sheet = make_weekend(base / "files", WeekendOptions(target_bytes=2_000_000))
     store = LocalStore(base / "lake", Fingerprints())
     store.prepare_for_writing()
-    return Bench(base / "files", sheet, store, publish_folder(store, base / "files", base / "scratch"))
+    return Harness(base / "files", sheet, store, publish_folder(store, base / "files", base / "scratch"))
 
 
 def _told(trace: LapTrace, tells: str) -> Evidence:
@@ -62,18 +62,18 @@ def _told(trace: LapTrace, tells: str) -> Evidence:
     return evidence
 
 
-def test_every_row_is_the_line_of_the_file_with_the_digest_of_its_content(bench: Bench) -> None:
-    rows = [row for item in trace_lap(bench.store, _HARBOR, "022", 5).evidence for row in item.rows]
+def test_every_row_has_the_text_of_its_line_and_the_digest_of_its_file(harness: Harness) -> None:
+    rows = [row for item in trace_lap(harness.store, _HARBOR, "022", 5).evidence for row in item.rows]
     assert len(rows) >= 5
     for row in rows:
-        content = (bench.folder / row.file).read_bytes()
+        content = (harness.folder / row.file).read_bytes()
         assert row.sha256 == hashlib.sha256(content).hexdigest()
         assert row.line is not None
         assert row.text == content.decode().replace("\r\n", "\n").split("\n")[row.line - 1]
 
 
-def test_a_lap_is_begun_and_ended_by_the_messages_of_its_own_car_at_that_time(bench: Bench) -> None:
-    trace = trace_lap(bench.store, _HARBOR, "022", 5)
+def test_a_lap_starts_and_ends_with_messages_of_its_own_car(harness: Harness) -> None:
+    trace = trace_lap(harness.store, _HARBOR, "022", 5)
     assert [item.tells for item in trace.evidence] == ["begin", "end", "official"]
     for tells, column in (("begin", "lap_start_utc"), ("end", "lap_end_utc")):
         evidence, moment = _told(trace, tells), trace.lap[column]
@@ -84,8 +84,8 @@ def test_a_lap_is_begun_and_ended_by_the_messages_of_its_own_car_at_that_time(be
         assert {Path(row.file).stem.rpartition("_lap_")[2] for row in evidence.rows} >= {"start", "end"}
 
 
-def test_the_official_row_is_the_one_of_the_car_and_lap(bench: Bench) -> None:
-    trace = trace_lap(bench.store, _HARBOR, "022", 5)
+def test_the_official_row_belongs_to_the_car_and_lap(harness: Harness) -> None:
+    trace = trace_lap(harness.store, _HARBOR, "022", 5)
     (row,) = _told(trace, "official").rows
     minutes, seconds = divmod(trace.lap["official_lap_time_s"], 60)
     assert (row.text or "").startswith("13;1;5;")
@@ -93,61 +93,61 @@ def test_the_official_row_is_the_one_of_the_car_and_lap(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("key", [_HARBOR, SessionKey("mesa_verde_raceway", "R1")], ids=str)
-def test_the_stamps_of_every_lap_differ_by_what_the_lap_says(bench: Bench, key: SessionKey) -> None:
-    laps = [lap for lap in bench.laps(key) if lap["trigger_lap_time_s"] is not None]
+def test_the_timestamps_of_every_lap_differ_by_its_trigger_time(harness: Harness, key: SessionKey) -> None:
+    laps = [lap for lap in harness.laps(key) if lap["trigger_lap_time_s"] is not None]
     assert len(laps) > 30
     for lap in laps:
-        trace = trace_lap(bench.store, key, lap["vehicle_id"], lap["lap_number"])
+        trace = trace_lap(harness.store, key, lap["vehicle_id"], lap["lap_number"])
         begin, end = _told(trace, "begin").stamped_utc_ms, _told(trace, "end").stamped_utc_ms
         assert begin is not None
         assert end is not None
         assert (end - begin) / 1000 == pytest.approx(lap["trigger_lap_time_s"], abs=0.043)
 
 
-def test_a_late_stamp_says_how_late_it_was_and_that_it_is_repaired(bench: Bench) -> None:
-    for trace in bench.traces_of(FaultKind.LATE_TRIGGER_PAIR):
+def test_a_late_timestamp_is_reported_with_its_delay_and_repair(harness: Harness) -> None:
+    for trace in harness.traces_of(FaultKind.LATE_TRIGGER_PAIR):
         end = _told(trace, "end")
         assert end.note.startswith("Stamped ")
         assert end.note.endswith("s late and repaired (late_trigger_pair).")
         assert (end.stamped_utc_ms or 0) - (end.used_utc_ms or 0) > 10_000
 
 
-def test_a_crossing_no_file_has_is_said_to_be_missing_and_no_other_takes_its_place(bench: Bench) -> None:
-    for trace in bench.traces_of(FaultKind.MISSING_CROSSING):
+def test_a_missing_crossing_is_reported_and_not_replaced_by_another(harness: Harness) -> None:
+    for trace in harness.traces_of(FaultKind.MISSING_CROSSING):
         end = _told(trace, "end")
         assert (end.stamped_utc_ms, end.rows, end.note) == (None, (), "No lap file has it.")
         assert _told(trace, "begin").rows
         assert _told(trace, "official").rows
 
 
-def test_a_lap_the_export_does_not_reach_says_so(bench: Bench) -> None:
-    (fault,) = bench.sheet.faults_of(FaultKind.TRUNCATED_EXPORT)
+def test_a_lap_beyond_the_export_is_reported_as_such(harness: Harness) -> None:
+    (fault,) = harness.sheet.faults_of(FaultKind.TRUNCATED_EXPORT)
     key = SessionKey(fault.track, fault.session)
-    lap = next(lap for lap in reversed(bench.laps(key)) if "truncated_export" in lap["flags"])
-    end = _told(trace_lap(bench.store, key, lap["vehicle_id"], lap["lap_number"]), "end")
+    lap = next(lap for lap in reversed(harness.laps(key)) if "truncated_export" in lap["flags"])
+    end = _told(trace_lap(harness.store, key, lap["vehicle_id"], lap["lap_number"]), "end")
     assert (end.rows, end.note) == ((), "No lap file has it. It lies outside the time they cover.")
 
 
-def test_an_extra_crossing_is_shown_as_counting_for_nothing(bench: Bench) -> None:
-    for trace in bench.traces_of(FaultKind.EXTRA_CROSSING):
+def test_an_extra_crossing_is_shown_as_ignored(harness: Harness) -> None:
+    for trace in harness.traces_of(FaultKind.EXTRA_CROSSING):
         between = _told(trace, "between")
         assert between.rows
         assert between.used_utc_ms is None
         assert trace.evidence[0].stamped_utc_ms < between.stamped_utc_ms  # type: ignore[operator]
 
 
-def test_all_rows_of_a_bounce_are_shown(bench: Bench) -> None:
-    for trace in bench.traces_of(FaultKind.BOUNCED_TRIGGER):
+def test_all_rows_of_a_bounce_are_shown(harness: Harness) -> None:
+    for trace in harness.traces_of(FaultKind.BOUNCED_TRIGGER):
         assert max(len(_told(trace, tells).rows) for tells in ("begin", "end")) >= 6
 
 
-def test_a_lap_official_timing_does_not_list_has_no_official_row(bench: Bench) -> None:
-    lap = next(lap for lap in bench.laps(_HARBOR) if lap["official_lap_number"] is None)
-    trace = trace_lap(bench.store, _HARBOR, lap["vehicle_id"], lap["lap_number"])
+def test_a_lap_missing_from_official_timing_has_no_official_row(harness: Harness) -> None:
+    lap = next(lap for lap in harness.laps(_HARBOR) if lap["official_lap_number"] is None)
+    trace = trace_lap(harness.store, _HARBOR, lap["vehicle_id"], lap["lap_number"])
     assert {item.tells for item in trace.evidence} <= {"begin", "between", "end"}
 
 
-def test_a_crossing_only_telemetry_shows_leads_to_the_telemetry_file(tmp_path: Path) -> None:
+def test_a_crossing_seen_in_telemetry_only_leads_to_the_telemetry_file(tmp_path: Path) -> None:
     # Passings of the line are seen in telemetry of 10 samples a second; a weekend of 2 MB has fewer.
     sheet = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=40_000_000))
     fault = next(item for item in sheet.faults_of(FaultKind.MISSING_CROSSING) if item.track == _HARBOR.track)
@@ -169,8 +169,8 @@ def test_a_crossing_only_telemetry_shows_leads_to_the_telemetry_file(tmp_path: P
         assert row.sha256 == hashlib.sha256((tmp_path / "files" / row.file).read_bytes()).hexdigest()
 
 
-def test_a_raw_file_that_was_replaced_since_is_told(tmp_path: Path, bench: Bench) -> None:
-    shutil.copytree(bench.store.uri, tmp_path / "lake")
+def test_a_raw_file_replaced_after_the_derivation_is_an_error(tmp_path: Path, harness: Harness) -> None:
+    shutil.copytree(harness.store.uri, tmp_path / "lake")
     store = LocalStore(tmp_path / "lake", Fingerprints())
     (row, *_) = _told(trace_lap(store, _HARBOR, "022", 5), "end").rows
     store.write_bytes(raw_key(row.file), store.read_bytes(raw_key(row.file)) + b"\n")
@@ -178,14 +178,14 @@ def test_a_raw_file_that_was_replaced_since_is_told(tmp_path: Path, bench: Bench
         trace_lap(store, _HARBOR, "022", 5)
 
 
-def test_a_session_that_is_not_published_is_told_with_those_that_are(bench: Bench) -> None:
+def test_an_unpublished_session_is_an_error_that_lists_the_published_ones(harness: Harness) -> None:
     with pytest.raises(ObjectMissingError, match=r"harbor_street_circuit/R9 is not published.*mesa_verde_raceway/R1"):
-        trace_lap(bench.store, SessionKey("harbor_street_circuit", "R9"), "022", 5)
+        trace_lap(harness.store, SessionKey("harbor_street_circuit", "R9"), "022", 5)
 
 
-def test_a_lap_the_car_does_not_have_is_told_with_those_it_has(bench: Bench) -> None:
+def test_an_unknown_lap_is_an_error_that_lists_the_known_ones(harness: Harness) -> None:
     with pytest.raises(ConfigurationError, match=r"GR86-022-13 has no lap 99\. It has -?\d+ to \d+; `apex laps`"):
-        trace_lap(bench.store, _HARBOR, "022", 99)
+        trace_lap(harness.store, _HARBOR, "022", 99)
 
 
 def _car(unit: str | None, chassis: str, number: str | None) -> dict[str, Any]:
@@ -224,12 +224,12 @@ def test_a_name_that_is_a_chassis_and_a_number_lists_both_cars() -> None:
 
 
 @pytest.mark.parametrize("called", ["51", "#022", "03", "", "#"])
-def test_a_name_no_unit_has_lists_those_there_are(called: str) -> None:
+def test_an_unknown_car_is_an_error_that_lists_the_known_ones(called: str) -> None:
     with pytest.raises(ConfigurationError, match=r"No car is called .*GR86-022-13 \(#13\).*GR86-004-78\."):
         find_car(_CARS, called)
 
 
-def test_a_session_without_any_unit_says_so() -> None:
+def test_a_session_without_cars_is_reported_as_such() -> None:
     with pytest.raises(ConfigurationError, match="no car with lap triggers"):
         find_car([], "13")
 
@@ -248,7 +248,7 @@ def barber(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[L
 _BARBER = SessionKey("barber_motorsports_park", "R1")
 
 
-def test_the_late_stamp_behind_the_false_best_of_barber_is_shown(barber: tuple[LocalStore, Snapshot]) -> None:
+def test_the_late_timestamp_behind_the_false_best_lap_of_barber_is_shown(barber: tuple[LocalStore, Snapshot]) -> None:
     """GR86-036-98: stamped 35 s late, which makes 63.6 s of the lap that follows."""
     trace = trace_lap(barber[0], _BARBER, "036", 20)
     assert (trace.lap["lap_time_s"], trace.lap["trigger_lap_time_s"]) == (98.496, 63.606)
@@ -257,7 +257,7 @@ def test_the_late_stamp_behind_the_false_best_of_barber_is_shown(barber: tuple[L
     assert any("2025-09-06T19:13:36.859Z" in (row.text or "") for row in begin.rows)
 
 
-def test_a_stamp_put_back_by_its_bounce_says_so(barber: tuple[LocalStore, Snapshot]) -> None:
+def test_a_timestamp_corrected_by_its_bounce_is_reported_as_such(barber: tuple[LocalStore, Snapshot]) -> None:
     session = barber[1].session(_BARBER)
     assert session is not None
     laps = session_table(barber[0], session, LAPS).to_pylist()

@@ -1,4 +1,4 @@
-"""Counting what is published, where something is missing."""
+"""Metrics of a snapshot where something is missing."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ _NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.mark.req("A-090")
-def test_a_session_without_counts_or_scores_has_its_other_numbers(store: LocalStore) -> None:
+def test_a_session_without_counts_or_scores_has_its_other_metrics(store: LocalStore) -> None:
     key = SessionKey("spa", "R1")
     put_session(store, key, "v1", laps=3)
     sessions = sessions_table({key: "v1"})

@@ -1,4 +1,4 @@
-"""Prometheus' text format, read back with the parser of the library and, for what it must not hide, as text."""
+"""Prometheus' text format, read back with the library's own parser."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Rows of raw files, by file and line, as they stand there."""
+"""Rows of raw files, by file and line, with their exact text."""
 
 import hashlib
 
@@ -34,7 +34,7 @@ def test_lines_are_counted_as_the_reader_of_raw_files_counts_them(store: LocalSt
     assert [raw.row("spa/a.csv", line).text for line in (1, 2, 4)] == ["a,b", "1,\x0c2\u2028", "3,4"]
 
 
-def test_a_row_that_is_not_utf_8_is_shown_all_the_same(store: LocalStore) -> None:
+def test_a_row_in_latin_1_is_shown_too(store: LocalStore) -> None:
     assert _raw(store, b"a,b\n1,N\xfcrburg\n").row("spa/a.csv", 2).text == "1,Nürburg"
 
 
@@ -44,11 +44,11 @@ def test_the_digest_is_the_catalogs(store: LocalStore) -> None:
     assert raw.row("spa/a.csv", 2).sha256 == raw.whole("spa/a.csv").sha256 == digest
 
 
-def test_a_file_without_a_digest_in_the_catalog_is_read_too(store: LocalStore) -> None:
+def test_a_file_without_a_digest_in_the_catalog_is_readable(store: LocalStore) -> None:
     assert _raw(store, b"a,b\n1,2\n").row("spa/a.csv", 2).sha256 is None
 
 
-def test_a_file_that_is_gone_is_told(store: LocalStore) -> None:
+def test_a_missing_file_is_an_error(store: LocalStore) -> None:
     raw = _raw(store, b"a,b\n1,2\n")
     store.delete(raw_key("spa/a.csv"))
     with pytest.raises(ObjectMissingError, match=r"a\.csv"):
@@ -62,6 +62,6 @@ def test_a_file_is_read_once(store: LocalStore) -> None:
     assert raw.row("spa/a.csv", 3).text == "3,4"
 
 
-def test_the_kind_of_a_file_nobody_lists_is_not_known(store: LocalStore) -> None:
+def test_the_kind_of_an_unlisted_file_is_none(store: LocalStore) -> None:
     raw = _raw(store, b"")
     assert (raw.kind_of("spa/a.csv"), raw.kind_of("spa/b.csv")) == ("lap_end", None)

@@ -1,4 +1,4 @@
-"""What is handed on is there whole under its name, or not at all."""
+"""New files and folders appear complete or not at all."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +12,7 @@ from apex_pipeline.storage.atomic import new_file, new_folder, require_apart
 Maker = Callable[[Path], AbstractContextManager[Path]]
 
 
-def test_a_folder_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
+def test_a_folder_appears_under_its_name_only_when_complete(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "target"
     with new_folder(target) as folder:
         (folder / "a.txt").write_text("a")
@@ -21,7 +21,7 @@ def test_a_folder_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
-def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
+def test_a_file_appears_under_its_name_only_when_complete(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "target.zip"
     with new_file(target) as file:
         file.write_text("a")
@@ -43,14 +43,14 @@ def _fill_file(target: Path) -> None:
 
 
 @pytest.mark.parametrize("fill", [_fill_folder, _fill_file])
-def test_what_fails_half_way_leaves_nothing(tmp_path: Path, fill: Callable[[Path], None]) -> None:
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, fill: Callable[[Path], None]) -> None:
     with pytest.raises(RuntimeError):
         fill(tmp_path / "target")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("make", [new_folder, new_file])
-def test_what_is_there_already_is_not_replaced(tmp_path: Path, make: Maker) -> None:
+def test_an_existing_target_is_not_replaced(tmp_path: Path, make: Maker) -> None:
     (tmp_path / "target").write_text("mine")
     with pytest.raises(ConfigurationError, match="is there already"), make(tmp_path / "target"):
         pass
@@ -58,16 +58,14 @@ def test_what_is_there_already_is_not_replaced(tmp_path: Path, make: Maker) -> N
 
 
 @pytest.mark.parametrize("make", [new_folder, new_file])
-def test_a_place_where_nothing_can_be_made_is_told(tmp_path: Path, make: Maker) -> None:
+def test_a_target_that_cannot_be_created_is_an_error(tmp_path: Path, make: Maker) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="Making"), make(tmp_path / "file" / "target"):
         pass
 
 
 @pytest.mark.parametrize(("one", "other", "is_apart"), [("a", "ab", True), ("a", "a/b", False), ("a/b", "a", False)])
-def test_neighbours_are_apart_and_nested_folders_are_not(
-    tmp_path: Path, one: str, other: str, *, is_apart: bool
-) -> None:
+def test_siblings_are_apart_and_nested_folders_are_not(tmp_path: Path, one: str, other: str, *, is_apart: bool) -> None:
     refusal = nullcontext() if is_apart else pytest.raises(ConfigurationError)
     with refusal:
         require_apart(tmp_path / one, tmp_path / other)
