@@ -14,7 +14,10 @@ from rich.markup import escape
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.console import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
-from apex_pipeline.lake.handing_on.bundle import Bundle, Part, choose_part, make_bundle
+from apex_pipeline.export.bundle import Bundle
+from apex_pipeline.export.bundle import Selection as Part
+from apex_pipeline.export.bundle import select_sessions as choose_part
+from apex_pipeline.export.bundle import write_bundle as make_bundle
 
 
 def words(text: str | None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from apex_pipeline.cli.console import console
 from apex_pipeline.cli.figures import count, dollars, size
 from apex_pipeline.cli.read import AsJson, Lake, store_at
-from apex_pipeline.lake.figures.cost import (
+from apex_pipeline.ops.cost import (
     BYTES_PER_GB,
     FREE_TIER,
     PRICE_DATE,

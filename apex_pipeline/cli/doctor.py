@@ -16,7 +16,12 @@ from apex_pipeline.cli.console import console
 from apex_pipeline.cli.doctor_dagster import examine_dagster
 from apex_pipeline.cli.read import AsJson
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.care.health import Finding, State, examine_folder, examine_lake, examine_machine, problem
+from apex_pipeline.ops.doctor import CheckResult as Finding
+from apex_pipeline.ops.doctor import CheckStatus as State
+from apex_pipeline.ops.doctor import check_folder as examine_folder
+from apex_pipeline.ops.doctor import check_lake as examine_lake
+from apex_pipeline.ops.doctor import check_machine as examine_machine
+from apex_pipeline.ops.doctor import failed_check as problem
 from apex_pipeline.settings import Settings, load_settings, where_set
 from apex_pipeline.storage.opening import open_store
 
@@ -71,9 +76,9 @@ def _place(settings: Settings) -> Iterator[Finding]:
     if not settings.use_s3_data:
         yield examine_folder(settings.lake_dir)
         return
-    from apex_pipeline.lake.care.bucket_health import examine_bucket  # noqa: PLC0415  -- boto3 only where it is used
+    from apex_pipeline.ops.doctor_s3 import check_bucket  # noqa: PLC0415  -- boto3 only where it is used
 
-    yield from examine_bucket(settings, where_set())
+    yield from check_bucket(settings, where_set())
 
 
 def _print(finding: Finding) -> None:

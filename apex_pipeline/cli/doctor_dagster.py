@@ -3,7 +3,8 @@
 The one place of the doctor that imports Dagster, and only where a home exists: the import alone takes 2 s.
 """
 
-from apex_pipeline.lake.care.health import Finding, State
+from apex_pipeline.ops.doctor import CheckResult as Finding
+from apex_pipeline.ops.doctor import CheckStatus as State
 from apex_pipeline.settings import Settings
 
 _CONFIGURATION = "dagster.yaml"

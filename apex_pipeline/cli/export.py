@@ -16,7 +16,7 @@ from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.bundle import words
 from apex_pipeline.cli.console import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
-from apex_pipeline.lake.handing_on.export import Format, choose_tables, export_tables
+from apex_pipeline.export.tables import Format, choose_tables, export_tables
 
 
 def export_command(

@@ -17,8 +17,10 @@ from apex_pipeline.cli.console import console
 from apex_pipeline.cli.figures import count, dollars, size
 from apex_pipeline.cli.read import AsJson
 from apex_pipeline.lake.comparison import LakeState, look_at_possible_lake, look_at_source
-from apex_pipeline.lake.figures.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
-from apex_pipeline.lake.figures.forecast import Files, Forecast, foresee
+from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
+from apex_pipeline.ops.estimate import FileGroup as Files
+from apex_pipeline.ops.estimate import SyncEstimate as Forecast
+from apex_pipeline.ops.estimate import estimate_sync as foresee
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.disk_space import DiskSpace, disk_space
 from apex_pipeline.storage.opening import open_fingerprints, open_store

@@ -9,7 +9,7 @@ import typer
 from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli.console import show_frame
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.trace import find_car
+from apex_pipeline.ops.lineage import find_car
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.opening import open_store, open_store_at

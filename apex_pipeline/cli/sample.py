@@ -15,7 +15,9 @@ from rich.table import Table as RichTable
 
 from apex_pipeline.cli.console import console
 from apex_pipeline.cli.read import AsJson
-from apex_pipeline.lake.handing_on.sample import Sample, SampledFile, make_sample
+from apex_pipeline.export.downsample import DownsampledFile as SampledFile
+from apex_pipeline.export.downsample import DownsampleReport as Sample
+from apex_pipeline.export.downsample import downsample_folder as make_sample
 from apex_pipeline.lake.source_folder import identify, look_at
 from apex_pipeline.settings import load_settings
 

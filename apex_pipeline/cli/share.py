@@ -12,7 +12,7 @@ import typer
 
 from apex_pipeline.cli.console import error_console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
-from apex_pipeline.lake.handing_on.sharing import find_object, public_address
+from apex_pipeline.export.links import find_object, public_address
 from apex_pipeline.settings import load_settings
 
 

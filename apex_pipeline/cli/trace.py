@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from apex_pipeline.cli.console import console
 from apex_pipeline.cli.read import AsJson, Lake, SessionArgument, TrackArgument, store_at
-from apex_pipeline.lake.trace import Evidence, LapTrace, trace_lap
+from apex_pipeline.ops.lineage import Evidence, LapTrace, trace_lap
 from apex_pipeline.session_key import session_key
 
 _HEADINGS = {

@@ -19,8 +19,8 @@ from apex_pipeline.cli.console import console
 from apex_pipeline.cli.read import AsJson, Lake, store_at
 from apex_pipeline.cli.session_matrix import Cell, SessionRow, load_sessions
 from apex_pipeline.lake.care.object_checks import READ_ERRORS
-from apex_pipeline.lake.care.truth import report_truth
 from apex_pipeline.lake.care.verify import LakeReport, verify_lake
+from apex_pipeline.ops.accuracy import measure_session as report_truth
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
 from apex_pipeline.sources.workspace import Workspace

@@ -42,15 +42,29 @@ def make_files_table(store: ObjectStore, settings: Settings, previous: pa.Table 
     """
     stored = {raw_path(item.key): item for item in store.list(RAW_PREFIX)}
     before = {row["path"]: row for row in previous.to_pylist()} if previous is not None else {}
-    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-        digests = dict(zip(stored, pool.map(partial(_digest, store, before), stored.items()), strict=True))
-    found = [FoundFile(path, item.size, partial(store.read_start, item.key)) for path, item in stored.items()]
-    rows = [
-        file_row(identity, stored[identity.path].tag, digests[identity.path])
-        for identity in identify_files(found, settings)
-    ]
+    rows = file_rows(store, stored, before, settings)
     kept = [row for path, row in before.items() if row["status"] == FileStatus.IGNORED and path not in stored]
     return FILES.from_rows(sorted([*rows, *kept], key=lambda row: row["path"]))
+
+
+def file_rows(
+    store: ObjectStore, objects: Mapping[str, StoredObject], before: Mapping[str, Row], settings: Settings
+) -> list[Row]:
+    """Return the rows of the table ``files`` for raw objects of the lake.
+
+    Args:
+        store: The lake.
+        objects: The objects by path.
+        before: Earlier rows by path; the digest of an object that has not changed is taken from them.
+        settings: For the user's own rules, by which files are recognised.
+    """
+    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+        digests = dict(zip(objects, pool.map(partial(_digest, store, before), objects.items()), strict=True))
+    found = [FoundFile(path, item.size, partial(store.read_start, item.key)) for path, item in objects.items()]
+    return [
+        file_row(identity, objects[identity.path].tag, digests[identity.path])
+        for identity in identify_files(found, settings)
+    ]
 
 
 def mark_rules(files: pa.Table, version: str) -> pa.Table:
@@ -212,6 +226,7 @@ __all__ = [
     "Row",
     "add_ignored",
     "file_row",
+    "file_rows",
     "inputs_version",
     "make_files_table",
     "make_sessions_table",

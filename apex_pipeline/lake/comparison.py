@@ -1,7 +1,7 @@
 """The source folder and the lake side by side: looked at once, in the same way by a sync and by ``apex plan``.
 
 Here belong the looks (listing, catalog, what is published) and the comparison of what they found. The rules of the
-comparison are ``plan.py``; what would be done about it, and what that costs, is ``forecast.py``.
+comparison are ``plan.py``; what would be done about it, and what that costs, is ``ops/estimate.py``.
 """
 
 from collections.abc import Iterable, Mapping

@@ -5,6 +5,10 @@ keep a stable path and are replaced whole; each carries in its own footer the ve
 the snapshot is built from the store and not from what a run believes to have done. A session whose tables were made
 from different inputs (a run failed half-way) keeps the records of the snapshot before: its older files are in
 ``history/``.
+
+Why not Delta Lake, Iceberg or DuckLake: one pointer here publishes all tables of a sync at once, and ``tables/`` is
+plain hive-partitioned Parquet. Delta is atomic per table only, and a reader that ignores its log, such as
+``pandas.read_parquet``, would read replaced files too.
 """
 
 import hashlib

@@ -1,6 +1,8 @@
 """The lake as a file system for Arrow, so that pyarrow reads only the row groups and columns it needs.
 
 Read-only on purpose: everything that is written goes through the store's whole-or-nothing writes.
+
+Why not ``pyarrow.fs.FSSpecHandler``: it needs an fsspec file system, for S3 s3fs, which pins a botocore release.
 """
 
 from typing import Any

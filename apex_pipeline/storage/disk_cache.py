@@ -5,6 +5,9 @@ See caching.py for which objects are kept, and when.
 A file's name holds the SHA-256 of its content, so damage shows. It is opened as a hard link: a file in use is not
 removed to make room, and would stay readable if it were. The time of last use is the file's time of access, set by
 every ``open``.
+
+Why not diskcache or the file cache of fsspec: the first stores values instead of files, the second trusts modification
+times. Here the file name is the digest, so every file can be verified and shared by hard link.
 """
 
 import hashlib

@@ -3,6 +3,9 @@
 Here belong the cache and the rule when it may be trusted. A file is taken for unchanged while its absolute path, size,
 time of modification in nanoseconds, inode and ctime are the same (an edit whose time was set back has another ctime).
 The cache is a help and never a truth: lost, damaged or not writable, it only costs time.
+
+Why not joblib or diskcache: they have no rule for when an entry may be trusted. An edit whose modification time was set
+back, or one within the clock resolution of the file system, would go unnoticed.
 """
 
 import logging

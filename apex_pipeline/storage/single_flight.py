@@ -1,6 +1,8 @@
 """Contains the one single flight of the project: threads that ask for the same work share one run of it.
 
 Nothing is kept once the work is done; see caching.py for what is.
+
+Why not a library: a dictionary of futures and a lock, 50 lines, are all it takes.
 """
 
 import threading

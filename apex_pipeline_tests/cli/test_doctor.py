@@ -193,7 +193,7 @@ def test_why_a_store_cannot_be_reached_is_told(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("apex_pipeline.lake.care.bucket_health.socket.create_connection", fail)
+    monkeypatch.setattr("apex_pipeline.ops.doctor_s3.socket.create_connection", fail)
     elsewhere("https://store.example")
     assert f"failed: {told}." in examine()["endpoint"]["said"]
 
@@ -204,8 +204,8 @@ def test_behind_a_proxy_the_store_itself_need_not_be_in_reach(
     def fail(*_: object, **__: object) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr("apex_pipeline.lake.care.bucket_health.getproxies", lambda: {"http": "http://proxy.example"})
-    monkeypatch.setattr("apex_pipeline.lake.care.bucket_health.socket.create_connection", fail)
+    monkeypatch.setattr("apex_pipeline.ops.doctor_s3.getproxies", lambda: {"http": "http://proxy.example"})
+    monkeypatch.setattr("apex_pipeline.ops.doctor_s3.socket.create_connection", fail)
     assert examine().code == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 from dagster import DagsterInstance
 
 from apex_pipeline.errors import StorePermissionError
-from apex_pipeline.lake.care.health import machine_memory
+from apex_pipeline.ops.doctor import machine_memory
 from apex_pipeline_tests.cli.conftest import Apex
 
 
@@ -80,7 +80,7 @@ def test_a_full_disk_is_a_problem(
 ) -> None:
     elsewhere(closed_port)
     monkeypatch.setenv("USE_S3_DATA", bucket_or_folder)
-    monkeypatch.setattr("apex_pipeline.lake.care.health.ENOUGH_DISK", 10**18)
+    monkeypatch.setattr("apex_pipeline.ops.doctor.ENOUGH_DISK", 10**18)
     found = examine()
     assert (found.code, found["disk"]["state"]) == (2, "problem")
     assert "APEX_STATE_DIR" in found["disk"]["remedy"]
@@ -92,7 +92,7 @@ def test_a_full_disk_is_a_problem(
 def test_the_memory_limit_is_held_against_the_machine(
     examine: Any, monkeypatch: pytest.MonkeyPatch, machine: int | None, state: str
 ) -> None:
-    monkeypatch.setattr("apex_pipeline.lake.care.health.machine_memory", lambda: machine)
+    monkeypatch.setattr("apex_pipeline.ops.doctor.machine_memory", lambda: machine)
     assert examine()["memory"]["state"] == state
 
 
@@ -101,7 +101,7 @@ def test_in_a_container_its_limit_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, *, counts: bool
 ) -> None:
     (tmp_path / "memory.max").write_text(limit, encoding="ascii")
-    monkeypatch.setattr("apex_pipeline.lake.care.health._CONTAINER_LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr("apex_pipeline.ops.doctor._CONTAINER_LIMIT", tmp_path / "memory.max")
     assert (machine_memory() == 1000) is counts
 
 
@@ -111,7 +111,7 @@ def test_a_lake_that_is_a_file_or_cannot_be_made_is_a_problem(
     Path("lake").write_text("x", encoding="utf-8")
     assert "is a file" in examine()["lake"]["said"]
     Path("lake").unlink()
-    monkeypatch.setattr("apex_pipeline.lake.care.health.os.access", lambda *_: False)
+    monkeypatch.setattr("apex_pipeline.ops.doctor.os.access", lambda *_: False)
     assert f"may not write in {tmp_path}" in examine()["lake"]["said"]
 
 

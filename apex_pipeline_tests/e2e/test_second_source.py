@@ -13,7 +13,7 @@ from apex_pipeline.cli.session_matrix import load_sessions
 from apex_pipeline.demo import GroundTruth
 from apex_pipeline.lake.care.garbage import Retention, find_garbage, remove_garbage
 from apex_pipeline.lake.care.verify import verify_lake
-from apex_pipeline.lake.handing_on.bundle import choose_part, make_bundle
+from apex_pipeline.export.bundle import select_sessions, write_bundle
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.opening import open_store

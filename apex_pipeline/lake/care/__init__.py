@@ -1,1 +1,1 @@
-"""Keeping a lake healthy: is this machine ready, does the lake hold what it says, what in it is nobody's any more."""
+"""Maintenance of a lake: verifying its objects, and removing what has expired."""

@@ -6,6 +6,8 @@ published now stays, and so does everything that was published at any moment wit
 
 A sync may run meanwhile. It makes a new snapshot of what the published one names and of what it has just written, so
 nothing it needs is both unnamed and old.
+
+Why not the vacuum of a table format: the lake uses none; see snapshot.py for the reason.
 """
 
 import re

@@ -3,6 +3,9 @@
 Everything is decided by content and never by the file's name. Here belongs reading text into rows with their line
 numbers; what the values mean is said in the modules that ask. Only small files are read whole here (lap triggers,
 official timing: tens of kilobytes); telemetry has a reader of its own.
+
+Why not pandas or clevercsv: every row that cannot be used is reported with its line number. The csv module of the
+standard library splits the cells.
 """
 
 import codecs

@@ -150,6 +150,3 @@ def _end_distance_s(one: Row, other: Row) -> float:
     if one["lap_end_utc"] is None or other["lap_end_utc"] is None:
         return float("inf")
     return abs((one["lap_end_utc"] - other["lap_end_utc"]).total_seconds())
-
-
-__all__ = ["compare_with_official", "missing_official_laps"]

@@ -3,6 +3,8 @@
 A whole object is compared with its digest, a part of it with the sums of the blocks it lies in; both were recorded when
 it was written (``transfer/``). What breaks off, stalls or is damaged on the way is asked for again. Here belong all
 requests that read; what is read for whom is told in ``store.py``.
+
+Why not fsspec or obstore: neither checks the bytes of a ranged read against a recorded checksum.
 """
 
 import hashlib

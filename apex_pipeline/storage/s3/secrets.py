@@ -2,6 +2,8 @@
 
 Here belongs reading that one secret, and what is said when it cannot be read. Not here: what the key is used for
 (``client.py``) and when a secret is asked for at all (``../opening.py``). Nothing is asked before the first use.
+
+Why not the caching client of AWS: one secret is read, and what matters is that each refusal names its next step.
 """
 
 import json

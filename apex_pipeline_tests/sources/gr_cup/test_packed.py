@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.lake.raw_rows import RawFiles
+from apex_pipeline.ops.lineage import RawFiles
 from apex_pipeline.schemas import FILES
 from apex_pipeline.sources.gr_cup.csv_files import read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind

@@ -4,7 +4,7 @@ Thinned is by sample and never by row: a long file has one row per channel, and 
 channels of a moment apart. A sample is one time of a car's clock; of a car whose clock stands still, one message. Any
 layout will do that has a car and a time on each line: one reading, a list of readings, or a column per channel.
 
-Here belongs which lines stay. Not here: what their readings mean (``careful``), and folders (``lake/sample.py``).
+Here belongs which lines stay. Not here: what their readings mean (``careful``), and folders (``export/downsample.py``).
 """
 
 import csv
@@ -33,7 +33,7 @@ _WAITING = 10_000
 
 
 @dataclass(frozen=True)
-class Thinned:
+class DownsampleStats:
     """What became of a telemetry file.
 
     Attributes:
@@ -108,7 +108,7 @@ def thin(
     path: str,
     every: int,
     write: Callable[[bytes], object],
-) -> Thinned:
+) -> DownsampleStats:
     """Copy every Nth sample of every car, in the file's own order.
 
     The file is read twice: rows of a car may stand in any order, so its samples are numbered by time first. Memory
@@ -128,7 +128,7 @@ def thin(
         kept = _choose(stream, path, every)
     with open_text() as stream:
         rows_in, rows_out, unreadable = _copy(stream, path, kept, write)
-    return Thinned(
+    return DownsampleStats(
         rows_in=rows_in,
         rows_out=rows_out,
         unreadable_rows=unreadable,
@@ -245,4 +245,4 @@ def _instant_ms(cell: bytes) -> int | None:
     return parse_utc_ms(cell.strip().decode("latin-1"))
 
 
-__all__ = ["Thinned", "thin"]
+__all__ = ["DownsampleStats", "thin"]

@@ -3,6 +3,8 @@
 A request that got no good answer is repeated by botocore (``../client.py``: 8 attempts). It does not repeat a reply
 that breaks off or stalls after a good start, nor one that shows the bytes were damaged on the way. Those are repeated
 here. Errors that a repetition would meet again are not.
+
+Why not tenacity: three pauses in one function are less code than its configuration.
 """
 
 import logging

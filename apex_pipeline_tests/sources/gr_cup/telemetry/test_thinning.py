@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.gr_cup.telemetry import thinning
-from apex_pipeline.sources.gr_cup.telemetry.thinning import Thinned, thin
+from apex_pipeline.sources.gr_cup.telemetry.thinning import DownsampleStats, thin
 
 pytestmark = pytest.mark.req("A-118")
 
@@ -24,7 +24,7 @@ def _opened(content: bytes) -> AbstractContextManager[BinaryIO]:
     return io.BytesIO(content)
 
 
-def _thin(content: str | bytes, every: int) -> tuple[list[str], Thinned]:
+def _thin(content: str | bytes, every: int) -> tuple[list[str], DownsampleStats]:
     """Return the lines that stay, and the counts."""
     data = content if isinstance(content, bytes) else content.encode()
     out = io.BytesIO()
@@ -46,7 +46,7 @@ def test_every_nth_sample_of_a_car_stays_with_all_its_channels() -> None:
     rows = [_row(_CARS[0], sample, channel) for sample in range(10) for channel in ("gear", "speed", "nmot")]
     kept, counts = _thin(_LONG + "".join(rows), 4)
     assert kept == [_LONG, *rows[0:3], *rows[12:15], *rows[24:27]]
-    assert counts == Thinned(rows_in=30, rows_out=9, unreadable_rows=0, samples_in=10, samples_out=3)
+    assert counts == DownsampleStats(rows_in=30, rows_out=9, unreadable_rows=0, samples_in=10, samples_out=3)
 
 
 def test_each_car_has_samples_of_its_own() -> None:
@@ -102,7 +102,7 @@ def test_a_row_whose_car_or_time_cannot_be_read_stays_and_is_counted(line: str) 
     rows = [_row(_CARS[0], sample) for sample in range(4)]
     kept, counts = _thin(_LONG + rows[0] + rows[1] + line + rows[2] + rows[3], 4)
     assert kept == [_LONG, rows[0], line]
-    assert counts == Thinned(rows_in=5, rows_out=2, unreadable_rows=1, samples_in=4, samples_out=1)
+    assert counts == DownsampleStats(rows_in=5, rows_out=2, unreadable_rows=1, samples_in=4, samples_out=1)
 
 
 def test_blank_lines_stay_and_are_no_rows() -> None:
@@ -139,7 +139,7 @@ def test_many_times_are_merged_on_the_way(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(thinning, "_WAITING", 2)
     rows = [_row(_CARS[0], sample % 20) for sample in range(60)]
     kept, counts = _thin(_LONG + "".join(rows), 10)
-    assert counts == Thinned(rows_in=60, rows_out=6, unreadable_rows=0, samples_in=20, samples_out=2)
+    assert counts == DownsampleStats(rows_in=60, rows_out=6, unreadable_rows=0, samples_in=20, samples_out=2)
     assert kept[1:] == [row for row in rows if row in {_row(_CARS[0], 0), _row(_CARS[0], 10)}]
 
 

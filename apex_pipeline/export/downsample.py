@@ -1,0 +1,136 @@
+"""Contains downsampled copies of race folders: fewer telemetry samples, every other race file unchanged.
+
+Lap triggers are copied whole, so the copy gives the same laps as the original. See telemetry/thinning.py for which
+lines of telemetry are kept.
+"""
+
+import gzip
+import io
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from apex_pipeline.errors import MalformedFileError, VanishedFileError
+from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
+from apex_pipeline.sources.base import FileIdentity
+from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.gr_cup.packed import compression_of
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.thinning import DownsampleStats, thin
+from apex_pipeline.storage.atomic import new_folder, require_apart
+from apex_pipeline.storage.disk_errors import disk_errors
+from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
+
+_NOT_RACE_DATA = (FileKind.IGNORED, FileKind.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class DownsampledFile:
+    """A file of a downsampled folder.
+
+    Attributes:
+        path: POSIX path relative to the folder, the same in both.
+        bytes_in: Size in the source.
+        bytes_out: Size in the copy.
+        thinned: Rows and samples before and after; ``None`` for a file that was copied whole.
+        note: Why telemetry was copied whole, else ``None``.
+    """
+
+    path: str
+    bytes_in: int
+    bytes_out: int
+    thinned: DownsampleStats | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class DownsampleReport:
+    """Contents of a downsampled folder.
+
+    Attributes:
+        files: Its files, sorted by path.
+        left_out: Path and reason of every source file that was left out, sorted by path.
+    """
+
+    files: tuple[DownsampledFile, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def downsample_folder(
+    folder: SourceFolder, identities: Iterable[FileIdentity], target: Path, every: int
+) -> DownsampleReport:
+    """Write a downsampled copy of a race folder.
+
+    Args:
+        folder: The race files.
+        identities: Identity of each file.
+        target: The new folder; it appears only when it is complete.
+        every: Keep every Nth sample of each car.
+
+    Raises:
+        ConfigurationError: The target exists, or one folder lies in the other.
+        VanishedFileError: A source file was changed or removed during the copy.
+        SourceError: A file of the source cannot be read.
+        StoreError: The disk refused the target.
+    """
+    require_apart(target, folder.root)
+    known = {item.path: item for item in identities}
+    left_out = [*folder.refused]
+    files: list[DownsampledFile] = []
+    with new_folder(target) as unfinished:
+        for file in folder.files:
+            identity = known[file.path]
+            if identity.kind in _NOT_RACE_DATA:
+                left_out.append((file.path, identity.reason or "not race data"))
+                continue
+            files.append(_write(file, identity, unfinished / file.path, every))
+    return DownsampleReport(tuple(files), tuple(sorted(left_out)))
+
+
+def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampledFile:
+    with disk_errors(f"Writing {target}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    thinned, note = None, None
+    if identity.kind is FileKind.TELEMETRY:
+        try:
+            thinned = _thin(file, identity, target, every)
+        except MalformedFileError as error:
+            note = f"copied whole: {error.problem}"
+    if thinned is None:
+        _copy(file, target)
+    return DownsampledFile(file.path, file.size, target.stat().st_size, thinned, note)
+
+
+def _thin(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampleStats:
+    telemetry = TelemetryFile(identity, lambda: file.on_disk.open("rb", buffering=BLOCK_BYTES))
+    with disk_errors(f"Writing {target}"), _packed(target, compression_of(file.path)) as sink:
+        thinned = thin(telemetry.open_text, file.path, every, sink.write)
+    status = file.on_disk.stat()
+    if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise VanishedFileError(f"{file.path} changed while it was read.", "Run it again once copying has ended.")
+    return thinned
+
+
+@contextmanager
+def _packed(target: Path, compression: str | None) -> Generator[BinaryIO]:
+    """Open a file for writing, compressed as its name says; equal content gives equal bytes."""
+    with target.open("wb") as raw:
+        if compression == "gzip":
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
+                yield cast("BinaryIO", packed)
+        elif compression == "zstd":
+            sink = pa.CompressedOutputStream(pa.PythonFile(raw, "w"), "zstd")
+            with io.BufferedWriter(sink, BLOCK_BYTES) as packed:
+                yield cast("BinaryIO", packed)
+        else:
+            yield raw
+
+
+def _copy(file: SourceFile, target: Path) -> None:
+    with HashingReader(file.on_disk) as source, disk_errors(f"Writing {target}"), target.open("wb") as sink:
+        while block := source.read(BLOCK_BYTES):
+            sink.write(block)

@@ -1,0 +1,77 @@
+"""Contains links: which object a name refers to, and its address on a public server.
+
+Presigned addresses are made by the store, see storage/contract.py.
+"""
+
+from urllib.parse import quote
+
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.lake.published import published_key
+from apex_pipeline.lake.snapshot import read_current
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.layout import raw_key
+
+_S3_SCHEME = "s3://"
+# track/session/table
+_PARTS_OF_A_TABLE = 3
+
+
+def find_object(store: ObjectStore, name: str) -> str:
+    """Return the key of an existing object.
+
+    Args:
+        store: The lake.
+        name: A key of the lake (``data/…``, ``tables/…``), the path of a raw file as ``apex files`` lists it, or a
+            published table of a session as ``track/session/table``.
+
+    Raises:
+        ObjectMissingError: No object is found under any of these readings of the name.
+        HostileKeyError: The name points outside the lake.
+    """
+    for key in (name, raw_key(name)):
+        if store.head(key) is not None:
+            return key
+    table = _published_table(store, name)
+    if table is not None:
+        return table
+    raise ObjectMissingError(
+        f"{store.uri} has no object {name}, no raw file of this path and no such table of a session.",
+        "`apex files` lists the raw files; a table is TRACK/SESSION/TABLE, such as sebring/R1/laps.",
+    )
+
+
+def public_address(store: ObjectStore, key: str, base_url: str | None) -> str:
+    """Return the public address of an object.
+
+    Args:
+        store: The lake.
+        key: The object.
+        base_url: Address under which the bucket is served (``PUBLIC_BASE_URL``).
+
+    Raises:
+        ConfigurationError: No base URL is set, or the lake is a local folder.
+    """
+    if base_url is None:
+        raise ConfigurationError(
+            "PUBLIC_BASE_URL is not set: nothing of this lake is known to be public.",
+            "Set it to the address under which the bucket is served, or leave --public out for a link that expires.",
+        )
+    address = store.uri_of(key)
+    if not address.startswith(_S3_SCHEME):
+        raise ConfigurationError(
+            f"{address} is a file on this machine, which no server hands out.",
+            "Keep the lake in S3 (USE_S3_DATA=true) to share parts of it.",
+        )
+    _, _, in_bucket = address.removeprefix(_S3_SCHEME).partition("/")
+    return f"{base_url.rstrip('/')}/{quote(in_bucket)}"
+
+
+def _published_table(store: ObjectStore, name: str) -> str | None:
+    parts = name.split("/")
+    snapshot = read_current(store) if len(parts) == _PARTS_OF_A_TABLE else None
+    if snapshot is None:
+        return None
+    track, session, table = parts
+    record = snapshot.session(SessionKey(track, session))
+    return published_key(store, record.tables[table]) if record and table in record.tables else None

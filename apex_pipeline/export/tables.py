@@ -1,0 +1,111 @@
+"""Contains the export of published tables to a database file or a folder of CSV files; see formats.py for the writers.
+
+Each published table becomes one table of the export; its columns ``track`` and ``session`` name the session of a row.
+The rows written are counted and compared with the snapshot.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apex_pipeline.errors import ConfigurationError, ConservationError
+from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
+from apex_pipeline.lake.published import published_key
+from apex_pipeline.lake.snapshot import Snapshot, TableRecord
+from apex_pipeline.schemas import TELEMETRY
+from apex_pipeline.sources import all_tables
+from apex_pipeline.storage.atomic import new_file, new_folder
+from apex_pipeline.storage.contract import ObjectStore
+
+Format = Literal["duckdb", "sqlite", "csv"]
+
+
+@dataclass(frozen=True)
+class ExportedTable:
+    """A table of an export.
+
+    Attributes:
+        name: Name of the table.
+        rows: Number of rows, over all sessions.
+    """
+
+    name: str
+    rows: int
+
+
+def choose_tables(wanted: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the tables to export: by default all but telemetry, which is gigabytes.
+
+    Raises:
+        ConfigurationError: There is no such table.
+    """
+    known = all_tables()
+    unknown = sorted(set(wanted) - set(known))
+    if unknown:
+        raise ConfigurationError(f"There is no table {', '.join(unknown)}.", f"There are: {', '.join(known)}.")
+    return tuple(name for name in known if (name in wanted if wanted else name != TELEMETRY.name))
+
+
+def export_tables(
+    store: ObjectStore, snapshot: Snapshot, names: Collection[str], kind: Format, target: Path
+) -> list[ExportedTable]:
+    """Write published tables in another format.
+
+    Args:
+        store: The lake.
+        snapshot: What is published there.
+        names: Which tables.
+        kind: ``duckdb`` or ``sqlite`` for a database file, ``csv`` for a folder.
+        target: The new file or folder; it appears only when it is complete.
+
+    Raises:
+        ConfigurationError: The target exists, or the format needs a library that is not installed.
+        ObjectMissingError: A published table is missing from the lake.
+        ConservationError: The export and the lake differ in their number of rows: a defect of the export.
+    """
+    if kind == "csv":
+        with new_folder(target) as folder, csv_folder(folder) as writer:
+            return [_export(store, snapshot, name, writer) for name in names]
+    opener = duckdb_file if kind == "duckdb" else sqlite_file
+    with new_file(target) as file, opener(file) as writer:
+        return [_export(store, snapshot, name, writer) for name in names]
+
+
+def _export(store: ObjectStore, snapshot: Snapshot, name: str, writer: TableWriter) -> ExportedTable:
+    records = list(_records(snapshot, name))
+    writer.create(name, all_tables()[name].schema_with(_extra_columns(store, records, name)))
+    for record in records:
+        with store.open_local(published_key(store, record)) as path, pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                writer.write(batch)
+    expected, found = sum(record.rows for record in records), writer.count()
+    if found != expected:
+        raise ConservationError(
+            f"The export of {name} has {found:,} rows, the lake {expected:,}.",
+            "This is a defect of the export; please report it.",
+        )
+    return ExportedTable(name, found)
+
+
+def _records(snapshot: Snapshot, name: str) -> Iterator[TableRecord]:
+    if name in snapshot.catalog:
+        yield snapshot.catalog[name]
+    for session in snapshot.sessions:
+        if name in session.tables:
+            yield session.tables[name]
+
+
+def _extra_columns(store: ObjectStore, records: list[TableRecord], name: str) -> list[str]:
+    """Return the channels that sessions have beyond the declared columns, each once."""
+    table = all_tables()[name]
+    if not table.takes_more_columns:
+        return []
+    extra: dict[str, None] = {}
+    for record in records:
+        with store.open_random(published_key(store, record)) as stream:
+            extra |= dict.fromkeys(pq.read_schema(pa.PythonFile(stream)).names)
+    return [column for column in extra if column not in table.schema.names]

@@ -1,1 +1,0 @@
-"""A lake in numbers: what a sync would send, what it costs, what is published."""

@@ -1,0 +1,40 @@
+"""Measures how right the laps of a published session are, by its source's own comparison with official timing."""
+
+from apex_pipeline.lake.catalog_tables import session_files
+from apex_pipeline.lake.published import read_published, session_table
+from apex_pipeline.lake.raw_files import raw_file_opener
+from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
+from apex_pipeline.schemas import OFFICIAL_LAPS
+from apex_pipeline.settings import Settings
+from apex_pipeline.sources import source_named
+from apex_pipeline.sources.accuracy import AccuracyReport
+from apex_pipeline.sources.workspace import Workspace
+from apex_pipeline.storage.contract import ObjectStore
+
+
+def measure_session(
+    store: ObjectStore, snapshot: Snapshot, session: SessionRecord, settings: Settings, workspace: Workspace
+) -> AccuracyReport | None:
+    """Derive a session's laps with official timing and without, and compare.
+
+    Args:
+        store: The lake.
+        snapshot: What is published.
+        session: The session, of that snapshot.
+        settings: For the user's own rules: the time zone of a track may come from them.
+        workspace: Memory and temporary disk space for reading telemetry.
+
+    Returns:
+        The report, ``None`` for a session without lap files or without official laps.
+
+    Raises:
+        ObjectMissingError: A published table or a raw file is no longer in the lake.
+        MalformedFileError: A lap file lacks a required column.
+    """
+    if OFFICIAL_LAPS.name not in session.tables:
+        return None
+    source = source_named(session.source)
+    files = session_files(read_published(store, snapshot.catalog["files"]), session.key)
+    official_laps = session_table(store, session, OFFICIAL_LAPS)
+    rules = source.load_rules(settings)
+    return source.measure_accuracy(session.key, files, official_laps, raw_file_opener(store), workspace, rules)

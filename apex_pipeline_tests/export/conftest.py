@@ -1,0 +1,5 @@
+"""The lakes of ``lake/conftest.py``, for the tests of this folder."""
+
+from apex_pipeline_tests.lake.conftest import lake, store, weekend
+
+__all__ = ["lake", "store", "weekend"]

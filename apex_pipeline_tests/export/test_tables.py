@@ -1,0 +1,199 @@
+"""Published tables in a database file or CSV files: every row and every value is exported."""
+
+import csv
+import json
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from apex_pipeline.errors import ConfigurationError, ConservationError
+from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
+from apex_pipeline.export.tables import ExportedTable, Format, choose_tables, export_tables
+from apex_pipeline.lake.published import read_published, require_snapshot
+from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
+from apex_pipeline.schemas import TELEMETRY
+from apex_pipeline.session_key import SessionKey
+from apex_pipeline.sources import all_tables
+from apex_pipeline.storage.layout import table_key
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline_tests.catalog.race_lake import car_rows, publish_race
+from apex_pipeline_tests.lake.care.test_verify import NOON
+from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_session, sessions_table
+
+pytestmark = pytest.mark.req("A-142")
+
+_FORMATS: tuple[Format, ...] = ("sqlite", "duckdb", "csv")
+_OPENERS = {"sqlite": sqlite_file, "duckdb": duckdb_file, "csv": csv_folder}
+
+
+def _rows(kind: Format, target: Path, table: str) -> list[dict[str, Any]]:
+    """Return the rows of an exported table, as the format has them."""
+    if kind == "csv":
+        with (target / f"{table}.csv").open(newline="", encoding="utf-8") as file:
+            return [*csv.DictReader(file)]
+    if kind == "sqlite":
+        with closing(sqlite3.connect(target)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(f'SELECT * FROM "{table}"')]  # noqa: S608  -- a test's own name
+    with closing(duckdb.connect(str(target), read_only=True)) as connection:
+        return connection.sql(f'SELECT * FROM "{table}"').to_arrow_table().to_pylist()  # noqa: S608  -- as above
+
+
+def test_all_tables_but_telemetry_are_exported_by_default() -> None:
+    assert choose_tables([]) == tuple(name for name in all_tables() if name != "telemetry")
+    assert choose_tables(["telemetry", "cars"]) == ("cars", "telemetry")
+
+
+def test_an_unknown_table_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError, match=r"no table lap\. There are: laps"):
+        choose_tables(["lap"])
+
+
+@pytest.mark.parametrize("kind", _FORMATS)
+def test_every_table_has_as_many_rows_as_in_the_lake(lake: LocalStore, tmp_path: Path, kind: Format) -> None:
+    snapshot = require_snapshot(lake)
+    exported = export_tables(lake, snapshot, choose_tables([]), kind, tmp_path / "out")
+    for name, rows in ((table.name, table.rows) for table in exported):
+        records = [record.tables[name] for record in snapshot.sessions if name in record.tables]
+        assert rows == sum(record.rows for record in [*records, *filter(None, [snapshot.catalog.get(name)])])
+        assert len(_rows(kind, tmp_path / "out", name)) == rows
+    assert {table.name: table.rows for table in exported}["laps"] == 215
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "out"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "csv"])
+def test_values_are_those_of_the_lake_with_times_as_iso_text_in_utc(
+    lake: LocalStore, tmp_path: Path, kind: Format
+) -> None:
+    snapshot = require_snapshot(lake)
+    export_tables(lake, snapshot, ("laps", "official_laps"), kind, tmp_path / "out")
+    ours, theirs = _rows(kind, tmp_path / "out", "laps"), []
+    for record in snapshot.sessions:
+        theirs += read_published(lake, record.tables["laps"]).to_pylist()
+    for mine, original in zip(ours, theirs, strict=True):
+        end = original["lap_end_utc"]
+        stamp = "" if end is None else end.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        assert (mine["lap_end_utc"] or "") == stamp
+        assert (mine["track"], mine["vehicle_id"]) == (original["track"], original["vehicle_id"])
+        assert json.loads(mine["flags"]) == original["flags"]
+        assert str(mine["is_valid"]) == str(int(original["is_valid"]))
+        assert (mine["lap_time_s"] in {None, ""}) == (original["lap_time_s"] is None)
+        assert float(mine["lap_time_s"] or 0) == (original["lap_time_s"] or 0)
+    clock = _rows(kind, tmp_path / "out", "official_laps")[0]["crossing_local_time"]
+    first = read_published(lake, snapshot.sessions[0].tables["official_laps"])["crossing_local_time"][0].as_py()
+    assert clock == first.isoformat(timespec="milliseconds")
+
+
+def test_duckdb_keeps_times_lists_and_booleans_as_such(lake: LocalStore, tmp_path: Path) -> None:
+    snapshot = require_snapshot(lake)
+    export_tables(lake, snapshot, ("laps",), "duckdb", tmp_path / "out")
+    ours, theirs = _rows("duckdb", tmp_path / "out", "laps"), []
+    for record in snapshot.sessions:
+        theirs += read_published(lake, record.tables["laps"]).to_pylist()
+    assert [(row["flags"], row["is_valid"], row["lap_time_s"], row["track"]) for row in ours] == [
+        (row["flags"], row["is_valid"], row["lap_time_s"], row["track"]) for row in theirs
+    ]
+    assert [row["lap_end_utc"] for row in ours] == [row["lap_end_utc"] for row in theirs]
+
+
+@pytest.mark.parametrize("kind", _FORMATS)
+def test_channels_that_only_one_session_has_are_null_in_the_others(
+    store: LocalStore, tmp_path: Path, kind: Format
+) -> None:
+    keys = [SessionKey("spa", "R1"), SessionKey("spa", "R2")]
+    for number, key in enumerate(keys):
+        put_session(store, key, "v1")
+        rows = car_rows("GR86-001-1", 5)
+        if number:
+            rows = rows.append_column('odd "channel"', pa.array([1.5] * 5)).drop_columns(["gear"])
+            rows = rows.append_column("gear", pa.array([3.0] * 5))
+        marked = rows.replace_schema_metadata({INPUTS_VERSION: "v1"})
+        store.write_bytes(table_key("tables", "telemetry", str(key)), parquet_bytes(marked))
+    sessions = sessions_table(dict.fromkeys(keys, "v1"))
+    put_catalog(store, sessions)
+    exported = export_tables(store, publish(store, sessions, NOON), ("telemetry",), kind, tmp_path / "out")
+    assert exported == [ExportedTable("telemetry", 10)]
+    odd = [row['odd "channel"'] or None for row in _rows(kind, tmp_path / "out", "telemetry")]
+    assert [value and float(value) for value in odd] == [None] * 5 + [1.5] * 5
+    gears = [float(row["gear"]) for row in _rows(kind, tmp_path / "out", "telemetry")]
+    assert gears[5:] == [3.0] * 5
+
+
+def test_telemetry_of_several_batches_is_exported_whole(store: LocalStore, tmp_path: Path) -> None:
+    race = publish_race(store, 200)
+    exported = export_tables(race.store, race.catalog.snapshot, ("telemetry",), "sqlite", tmp_path / "out.db")
+    assert exported == [ExportedTable("telemetry", 4_000)]
+    first = _rows("sqlite", tmp_path / "out.db", "telemetry")[0]
+    assert first["sample_time_utc"] == "2025-09-06T18:40:00.000Z"
+    assert set(first) == set(TELEMETRY.schema.names)
+
+
+@pytest.mark.parametrize("kind", _FORMATS)
+def test_an_export_with_rows_missing_is_refused(lake: LocalStore, tmp_path: Path, kind: Format) -> None:
+    snapshot = require_snapshot(lake)
+    tracks = replace(snapshot.catalog["tracks"], rows=3)
+    told = replace(snapshot, catalog={**snapshot.catalog, "tracks": tracks})
+    with pytest.raises(ConservationError, match="has 2 rows, the lake 3"):
+        export_tables(lake, told, ("tracks",), kind, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["lake"]
+
+
+@pytest.mark.parametrize("kind", _FORMATS)
+def test_text_with_commas_quotes_and_line_ends_is_exported_unchanged(tmp_path: Path, kind: Format) -> None:
+    odd = ['a, "b"\nc', None, "ü;\t'"]
+    table = pa.table({"text": pa.array(odd), "list": pa.array([["x", "y"], None, []], pa.list_(pa.string()))})
+    target = tmp_path / "out"
+    if kind == "csv":
+        target.mkdir()
+    opener = _OPENERS[kind]
+    with opener(target) as writer:
+        _fill(writer, table)
+    found = [row["text"] or None for row in _rows(kind, target, "things")]
+    assert found == odd
+    lists = [row["list"] or None for row in _rows(kind, target, "things")]
+    assert lists == ([["x", "y"], None, None] if kind == "duckdb" else ['["x", "y"]', None, "[]"])
+
+
+def _fill(writer: TableWriter, table: pa.Table) -> None:
+    writer.create("things", table.schema)
+    for batch in table.to_batches():
+        writer.write(batch)
+    assert writer.count() == table.num_rows
+
+
+def test_sqlite_columns_have_the_types_of_the_schema_whether_or_not_there_are_values(tmp_path: Path) -> None:
+    schema = pa.schema([("whole", pa.int64()), ("real", pa.float64()), ("flag", pa.bool_()), ("text", pa.string())])
+    with sqlite_file(tmp_path / "out") as writer:
+        _fill(writer, schema.empty_table())
+    with sqlite_file(tmp_path / "values") as writer:
+        _fill(writer, pa.table([[1, None], [2.0, None], [True, None], ["a", None]], schema=schema))
+    for name in ("out", "values"):
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            types = [kind for _, _, kind, *_ in connection.execute("PRAGMA table_info(things)")]
+        assert types == ["INTEGER", "REAL", "INTEGER", "TEXT"]
+    first, second = (tuple(row.values()) for row in _rows("sqlite", tmp_path / "values", "things"))
+    assert (first, second) == ((1, 2.0, 1, "a"), (None,) * 4)
+    assert [type(value) for value in first] == [int, float, int, str]
+
+
+def test_csv_writes_numbers_as_python_does_and_null_as_nothing(tmp_path: Path) -> None:
+    table = pa.table({"whole": pa.array([7, None]), "real": pa.array([3.0, 1e-7]), "text": pa.array([None, "03"])})
+    with csv_folder(tmp_path) as writer:
+        _fill(writer, table)
+    assert (tmp_path / "things.csv").read_bytes() == b"whole,real,text\n7,3.0,\n,1e-07,03\n"
+
+
+def test_without_duckdb_the_error_names_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with (
+        pytest.raises(ConfigurationError, match=r"not installed here\. Install the package duckdb"),
+        duckdb_file(tmp_path / "out"),
+    ):
+        pass

@@ -1,0 +1,67 @@
+"""Rows of raw files, by file and line, with their exact text."""
+
+import hashlib
+
+import pytest
+
+from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.ops.lineage import RawFiles
+from apex_pipeline.schemas import FILES
+from apex_pipeline.storage.layout import raw_key
+from apex_pipeline.storage.local import LocalStore
+
+
+def _raw(store: LocalStore, content: bytes, *, sha256: str | None = None) -> RawFiles:
+    store.write_bytes(raw_key("spa/a.csv"), content)
+    row: dict[str, object] = {
+        "path": "spa/a.csv",
+        "bytes": len(content),
+        "sha256": sha256,
+        "kind": "lap_end",
+        "rule": "test",
+        "evidence": [],
+        "confidence": 1.0,
+        "status": "ready",
+    }
+    return RawFiles(store, FILES.from_rows([row]))
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_as_the_reader_of_raw_files_counts_them(store: LocalStore, line_end: str) -> None:
+    """Other characters that Python's text takes for line ends (form feed, U+2028) end no line of a raw file."""
+    content = line_end.join(["\ufeffa,b", "1,\x0c2\u2028", "", "3,4"]).encode()
+    raw = _raw(store, content)
+    assert [raw.row("spa/a.csv", line).text for line in (1, 2, 4)] == ["a,b", "1,\x0c2\u2028", "3,4"]
+
+
+def test_a_row_in_latin_1_is_shown_too(store: LocalStore) -> None:
+    assert _raw(store, b"a,b\n1,N\xfcrburg\n").row("spa/a.csv", 2).text == "1,Nürburg"
+
+
+def test_the_digest_is_the_catalogs(store: LocalStore) -> None:
+    digest = hashlib.sha256(b"a,b\n1,2\n").hexdigest()
+    raw = _raw(store, b"a,b\n1,2\n", sha256=digest)
+    assert raw.row("spa/a.csv", 2).sha256 == raw.whole("spa/a.csv").sha256 == digest
+
+
+def test_a_file_without_a_digest_in_the_catalog_is_readable(store: LocalStore) -> None:
+    assert _raw(store, b"a,b\n1,2\n").row("spa/a.csv", 2).sha256 is None
+
+
+def test_a_missing_file_is_an_error(store: LocalStore) -> None:
+    raw = _raw(store, b"a,b\n1,2\n")
+    store.delete(raw_key("spa/a.csv"))
+    with pytest.raises(ObjectMissingError, match=r"a\.csv"):
+        raw.row("spa/a.csv", 2)
+
+
+def test_a_file_is_read_once(store: LocalStore) -> None:
+    raw = _raw(store, b"a,b\n1,2\n3,4\n")
+    assert raw.row("spa/a.csv", 2).text == "1,2"
+    store.delete(raw_key("spa/a.csv"))
+    assert raw.row("spa/a.csv", 3).text == "3,4"
+
+
+def test_the_kind_of_an_unlisted_file_is_none(store: LocalStore) -> None:
+    raw = _raw(store, b"")
+    assert (raw.kind_of("spa/a.csv"), raw.kind_of("spa/b.csv")) == ("lap_end", None)
