@@ -6,19 +6,13 @@ Results go to standard output; progress and errors go to standard error, so a pi
 import json
 import os
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
 
 from apex_pipeline.sync import Event, Listener
-
-# Rows a person is shown before the rest is only counted; --json and Parquet have them all.
-_SHOWN_ROWS = 60
 
 # Wide enough for one line per file where no terminal says its width.
 _PIPE_WIDTH = 160
@@ -32,35 +26,6 @@ def console() -> Console:
 def error_console() -> Console:
     """Return the console for progress and errors."""
     return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
-
-
-def show_frame(frame: pd.DataFrame, *, as_json: bool, title: str) -> None:
-    """Print a table: for people up to 60 rows, as JSON all of them (null for missing, ISO times in UTC)."""
-    if as_json:
-        sys.stdout.write(frame.to_json(orient="records", date_format="iso", date_unit="ms") + "\n")
-        return
-    out = console()
-    out.print(f"[bold]{title}[/] ({len(frame):,} rows)", highlight=False)
-    table = RichTable()
-    for name in frame.columns:
-        table.add_column(str(name), overflow="fold")
-    for row in frame.head(_SHOWN_ROWS).itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
-    out.print(table)
-    if len(frame) > _SHOWN_ROWS:
-        out.print(f"… and {len(frame) - _SHOWN_ROWS:,} more; --json prints them all.")
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401  -- whatever a frame holds
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return ", ".join(map(str, value))
-    if pd.isna(value):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3f}".rstrip("0").rstrip(".")
-    if isinstance(value, pd.Timestamp):
-        return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
-    return str(value).replace("[", "\\[")
 
 
 @contextmanager
@@ -119,4 +84,4 @@ def _amount(done: float, total: float, unit: str) -> str:
     return f"{done:.0f} of {total:.0f}"
 
 
-__all__ = ["console", "error_console", "progress_listener", "show_frame"]
+__all__ = ["console", "error_console", "progress_listener"]

@@ -155,6 +155,3 @@ def _print_failures(outcome: SyncOutcome) -> None:
     lines = [f"{path}: {reason}" for path, reason in outcome.refused]
     lines += [f"{failure.session or 'all'} ({failure.stage}): {failure.problem}" for failure in outcome.failures]
     _print_list("Failed; everything else was done, and what was published before stays", lines, len(lines))
-
-
-__all__ = ["best_lap", "print_summary"]

@@ -1,7 +1,4 @@
-"""``apex upload``: a folder into a bucket as it is, without making a lake of it.
-
-Here belong the options; the work is ``apex_pipeline/upload``.
-"""
+"""Contains the options of ``apex upload``; see the package ``apex_pipeline.upload`` for the work."""
 
 import sys
 from pathlib import Path
@@ -24,7 +21,7 @@ def upload_command(
         str | None, typer.Option(help="What keys begin with; without it, data below APEX_LAKE_PREFIX.")
     ] = None,
     compress: Annotated[Compression | None, typer.Option(help="Compress .csv, .json and .xml on the way.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file, then one sum.")] = False,  # noqa: FBT002  -- a command-line switch
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file, then one sum.")] = False,
     emoji: Annotated[
         bool | None, typer.Option("--emoji/--no-emoji", help="By itself: on a terminal that writes UTF-8.")
     ] = None,
@@ -41,6 +38,3 @@ def upload_command(
     )
     printer = JsonPrinter(sys.stdout) if as_json else LinePrinter(sys.stdout, emoji=emoji)
     raise typer.Exit(run(target, source or settings.source_dir, settings, printer))
-
-
-__all__ = ["upload_command"]

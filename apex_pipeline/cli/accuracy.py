@@ -1,0 +1,88 @@
+"""Contains ``apex accuracy``; see ops/accuracy.py for how laps are compared with official timing."""
+
+import typer
+from rich import box
+from rich.table import Table as RichTable
+
+from apex_pipeline.catalog import open_catalog
+from apex_pipeline.cli.emit import emit, print_line
+from apex_pipeline.cli.options import AsJson, Lake, store_at
+from apex_pipeline.cli.output import console
+from apex_pipeline.exit_codes import ExitCode
+from apex_pipeline.lake.care.truth import report_truth
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources.gr_cup.naming_rules import load_rules
+from apex_pipeline.sources.gr_cup.telemetry.workspace import Workspace
+from apex_pipeline.sources.gr_cup.truth import TruthReport, pooled
+from apex_pipeline.storage.scratch import own_scratch
+
+_POOLED, _STEADY = "all", "all without field jumps"
+
+
+def accuracy_command(lake: Lake = None, as_json: AsJson = False) -> None:
+    """Derive every session again without official timing, and compare the laps with it."""
+    by_session = _measure(lake)
+    reports = _with_sums(by_session)
+    emit(reports, as_json=as_json, render=lambda: _print_reports(reports, by_session))
+    is_right = all(report.is_right for report in by_session.values())
+    raise typer.Exit(ExitCode.OK if is_right else ExitCode.SOME_FAILED)
+
+
+def _measure(lake: str | None) -> dict[str, TruthReport]:
+    settings, store, snapshot = load_settings(), store_at(lake), open_catalog(lake).snapshot
+    rules = load_rules(settings.tracks_file)
+    workspace = Workspace(settings.memory_limit, own_scratch(settings.state_dir / "scratch"))
+    found = {str(record.key): report_truth(store, snapshot, record, rules, workspace) for record in snapshot.sessions}
+    return {session: report for session, report in found.items() if report is not None}
+
+
+def _with_sums(reports: dict[str, TruthReport]) -> dict[str, TruthReport]:
+    """Return the reports, all of them pooled, and those pooled whose official clock does not jump."""
+    steady = [report for report in reports.values() if not report.jumping]
+    sums = {_POOLED: pooled(list(reports.values()))} if len(reports) > 1 else {}
+    if 0 < len(steady) < len(reports):
+        sums[_STEADY] = pooled(steady)
+    return {**reports, **sums}
+
+
+def _print_reports(reports: dict[str, TruthReport], by_session: dict[str, TruthReport]) -> None:
+    if not reports:
+        print_line("No session has official laps to compare with.")
+        return
+    console().print(_table([_row(name, report) for name, report in reports.items()]))
+    for lap in (lap for report in by_session.values() for lap in report.invented):
+        print_line(f"invented: {lap}")
+
+
+def _table(rows: list[dict[str, str]]) -> RichTable:
+    title = "Laps derived without official timing, against it"
+    table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in rows[0]:
+        table.add_column(
+            name, justify="left" if name == "session" else "right", no_wrap=name != "session", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*row.values())
+    return table
+
+
+def _row(name: str, report: TruthReport) -> dict[str, str]:
+    def share(number: int) -> str:
+        return f"{number / report.matched:.1%}" if report.matched else ""
+
+    best_s = (report.best_official_s, report.best_hidden_s, report.best_listed_s)
+    best = ", ".join("" if one is None else f"{one:.3f}" for one in best_s).strip(", ")
+    return {
+        "session": name,
+        "official": str(report.official),
+        "known": str(report.of_known_cars),
+        "listed": str(report.listed),
+        "matched": f"{report.matched}/{report.comparable}",
+        "<=0.05 s": share(report.within_50ms),
+        "<=0.1 s": share(report.within_100ms),
+        "<=0.5 s": share(report.within_500ms),
+        ">1 s": str(report.off_by_1s),
+        "jumps": str(report.jumping),
+        "invented": str(len(report.invented)),
+        "best: official, hidden, listed": best,
+    }
