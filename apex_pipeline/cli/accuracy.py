@@ -58,9 +58,8 @@ def _table(rows: list[dict[str, str]]) -> RichTable:
     title = "Laps derived without official timing, against it"
     table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in rows[0]:
-        table.add_column(
-            name, justify="left" if name == "session" else "right", no_wrap=name != "session", overflow="fold"
-        )
+        is_name = name == "session"
+        table.add_column(name, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
     return table

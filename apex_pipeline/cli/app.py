@@ -6,63 +6,45 @@ from collections.abc import Callable
 
 import typer
 
-from apex_pipeline.cli import (
-    accuracy,
-    bundle,
-    cost,
-    doctor,
-    downsample,
-    explain,
-    export,
-    gc,
-    metrics,
-    pipeline,
-    plan,
-    query,
-    share,
-    trace,
-    upload,
-    verify,
-)
+from apex_pipeline.cli.accuracy import accuracy_command
+from apex_pipeline.cli.bundle import bundle_command
+from apex_pipeline.cli.cost import cost_command
+from apex_pipeline.cli.doctor import doctor_command
+from apex_pipeline.cli.downsample import downsample_command, sample_command
+from apex_pipeline.cli.explain import explain_command
+from apex_pipeline.cli.export import export_command
+from apex_pipeline.cli.gc import gc_command
+from apex_pipeline.cli.metrics import metrics_command
 from apex_pipeline.cli.output import error_console
+from apex_pipeline.cli.pipeline import demo_command, sync_command, ui_command
+from apex_pipeline.cli.plan import plan_command
+from apex_pipeline.cli.query import (
+    cars_command,
+    files_command,
+    laps_command,
+    rejects_command,
+    sessions_command,
+    telemetry_command,
+    tracks_command,
+)
+from apex_pipeline.cli.share import share_command
+from apex_pipeline.cli.trace import trace_app
+from apex_pipeline.cli.upload import upload_command
+from apex_pipeline.cli.verify import verify_command
 from apex_pipeline.errors import ApexError, ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.logs import set_up_logging
 from apex_pipeline.settings import load_settings
 
-# The panels of `apex --help`, and their commands in order.
-_PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Pipeline": {
-        "sync": pipeline.sync_command,
-        "plan": plan.plan_command,
-        "demo": pipeline.demo_command,
-        "ui": pipeline.ui_command,
-        "upload": upload.upload_command,
-    },
-    "Query": {
-        "tracks": query.tracks_command,
-        "sessions": query.sessions_command,
-        "files": query.files_command,
-        "laps": query.laps_command,
-        "cars": query.cars_command,
-        "telemetry": query.telemetry_command,
-        "rejects": query.rejects_command,
-        "explain": explain.explain_command,
-    },
-    "Maintain": {
-        "doctor": doctor.doctor_command,
-        "verify": verify.verify_command,
-        "accuracy": accuracy.accuracy_command,
-        "gc": gc.gc_command,
-        "cost": cost.cost_command,
-        "metrics": metrics.metrics_command,
-    },
-    "Share": {
-        "export": export.export_command,
-        "bundle": bundle.bundle_command,
-        "downsample": downsample.downsample_command,
-        "share": share.share_command,
-    },
+# The panels of `apex --help` and their commands in order; a function `sync_command` is the command `sync`.
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Pipeline": (sync_command, plan_command, demo_command, ui_command, upload_command),
+    "Query": (
+        *(tracks_command, sessions_command, files_command, laps_command),
+        *(cars_command, telemetry_command, rejects_command, explain_command),
+    ),
+    "Maintain": (doctor_command, verify_command, accuracy_command, gc_command, cost_command, metrics_command),
+    "Share": (export_command, bundle_command, downsample_command, share_command),
 }
 
 app = typer.Typer(
@@ -75,10 +57,10 @@ app = typer.Typer(
 )
 
 for _panel, _commands in _PANELS.items():
-    for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_panel)(_command)
-app.add_typer(trace.trace_app, name="trace", rich_help_panel="Query")
-app.command("sample", hidden=True)(downsample.sample_command)  # the former name, for one release
+    for _command in _commands:
+        app.command(_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
+app.add_typer(trace_app, name="trace", rich_help_panel="Query")
+app.command("sample", hidden=True)(sample_command)  # the former name, for one release
 
 
 def main() -> None:

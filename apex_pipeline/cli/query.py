@@ -65,10 +65,7 @@ def laps_command(
 
 
 def cars_command(
-    track: TrackArgument,
-    session: SessionArgument,
-    lake: Lake = None,
-    as_json: RowsAsJson = False,
+    track: TrackArgument, session: SessionArgument, lake: Lake = None, as_json: RowsAsJson = False
 ) -> None:
     """List every on-board unit and official car of a session, which belong together, and the evidence for it."""
     cars = open_catalog(lake).cars(track, session)
@@ -120,10 +117,7 @@ def _parse_time(text: str | None) -> datetime | None:
 
 
 def rejects_command(
-    track: TrackArgument,
-    session: SessionArgument,
-    lake: Lake = None,
-    as_json: RowsAsJson = False,
+    track: TrackArgument, session: SessionArgument, lake: Lake = None, as_json: RowsAsJson = False
 ) -> None:
     """List every row that could not be used, with file, line and reason."""
     rejects, title = open_catalog(lake).rejects(track, session), f"Rejected rows of {track}/{session}"

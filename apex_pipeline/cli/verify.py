@@ -34,7 +34,7 @@ def verify_command(
     """
     if truth:
         warn_renamed("apex verify --truth", "apex accuracy")
-        accuracy_command(lake, as_json)
+        accuracy_command(lake, as_json)  # which exits
     store = store_at(lake)
     report = verify_lake(store, is_deep=deep)
     checks = _load_sessions(store, report)
