@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.lake.catalog_tables import session_files, session_sources
 from apex_pipeline.lake.comparison import IdentifiedFolder, compare, look_at_lake, look_at_source
 from apex_pipeline.lake.copy_source import content_version
@@ -101,7 +102,7 @@ class SyncOutcome:
     @property
     def exit_code(self) -> int:
         """0 when all is well, 1 when something failed and the rest was done."""
-        return 1 if self.failures or self.refused else 0
+        return ExitCode.SOME_FAILED if self.failures or self.refused else ExitCode.OK
 
 
 def sync(settings: Settings, listener: Listener) -> SyncOutcome:

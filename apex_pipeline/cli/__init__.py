@@ -1,7 +1,7 @@
-"""The command ``apex``: the way into the project for people and for scheduled jobs.
+"""The command ``apex``: the project's entry point for people and for scheduled jobs.
 
-One file per family of commands. Here belongs what is said to people; what is done is in the modules the commands call.
-Exit codes: 0 all good, 1 some sessions or files failed and the rest was done, 2 configuration or input, with the fix.
+Contains one module per command or family of commands, with its options and its printing; see the modules a command
+calls for the work. Exit codes are in ``exit_codes.py``.
 """
 
 from apex_pipeline.cli.app import app, main

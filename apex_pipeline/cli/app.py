@@ -1,78 +1,78 @@
-"""The list of commands, and the one place where an error becomes a message and an exit code."""
+"""Contains the list of commands, and where an error becomes a message and an exit code."""
 
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
-from apex_pipeline.cli import (
-    bundle,
-    cost,
-    doctor,
-    explain,
-    export,
-    gc,
-    metrics,
-    plan,
-    read,
-    sample,
-    share,
-    trace,
-    upload,
-    verify,
-    work,
-)
+from apex_pipeline.cli.accuracy import accuracy_command
+from apex_pipeline.cli.bundle import bundle_command
 from apex_pipeline.cli.console import print_error
+from apex_pipeline.cli.cost import cost_command
+from apex_pipeline.cli.doctor import doctor_command
+from apex_pipeline.cli.downsample import downsample_command, sample_command
+from apex_pipeline.cli.explain import explain_command
+from apex_pipeline.cli.export import export_command
+from apex_pipeline.cli.gc import gc_command
+from apex_pipeline.cli.metrics import metrics_command
+from apex_pipeline.cli.pipeline import demo_command, sync_command, ui_command
+from apex_pipeline.cli.plan import plan_command
+from apex_pipeline.cli.query import (
+    cars_command,
+    files_command,
+    laps_command,
+    rejects_command,
+    sessions_command,
+    telemetry_command,
+    tracks_command,
+)
+from apex_pipeline.cli.share import share_command
+from apex_pipeline.cli.trace import trace_app
+from apex_pipeline.cli.upload import upload_command
+from apex_pipeline.cli.verify import verify_command
 from apex_pipeline.errors import ApexError, ConfigurationError
+from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.logs import set_up_logging
 from apex_pipeline.settings import load_settings
 
-_BAD_INPUT = 2
+# The panels of `apex --help` and their commands in order; a function `sync_command` is the command `sync`.
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Pipeline": (sync_command, plan_command, demo_command, ui_command, upload_command),
+    "Query": (
+        *(tracks_command, sessions_command, files_command, laps_command),
+        *(cars_command, telemetry_command, rejects_command, explain_command),
+    ),
+    "Maintain": (doctor_command, verify_command, accuracy_command, gc_command, cost_command, metrics_command),
+    "Share": (export_command, bundle_command, downsample_command, share_command),
+}
 
 app = typer.Typer(
     name="apex",
     help="Race-data lake: raw race files in, correct lap and telemetry tables out.",
     no_args_is_help=True,
-    # A user is shown what to do, never a traceback; APEX_DEBUG=1 brings it back for those who write code here.
+    # Users get a message with the next step, never a traceback; APEX_DEBUG=1 brings it back for developers.
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 
-app.command("sync")(work.sync_command)
-app.command("plan")(plan.plan_command)
-app.command("demo")(work.demo_command)
-app.command("ui")(work.ui_command)
-app.command("tracks")(read.tracks_command)
-app.command("sessions")(read.sessions_command)
-app.command("files")(read.files_command)
-app.command("laps")(read.laps_command)
-app.command("cars")(read.cars_command)
-app.command("telemetry")(read.telemetry_command)
-app.command("rejects")(read.rejects_command)
-app.command("explain")(explain.explain_command)
-app.add_typer(trace.trace_app, name="trace")
-app.command("verify")(verify.verify_command)
-app.command("share")(share.share_command)
-app.command("cost")(cost.cost_command)
-app.command("metrics")(metrics.metrics_command)
-app.command("gc")(gc.gc_command)
-app.command("sample")(sample.sample_command)
-app.command("bundle")(bundle.bundle_command)
-app.command("export")(export.export_command)
-app.command("doctor")(doctor.doctor_command)
-app.command("upload")(upload.upload_command)
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
+app.add_typer(trace_app, name="trace", rich_help_panel="Query")
+app.command("sample", hidden=True)(sample_command)  # the former name, for one release
 
 
 def main() -> None:
-    """Run the command line and end the process with the exit code of the design."""
+    """Run the command line and exit with a code of :class:`ExitCode`."""
     _set_up_logging()
     try:
-        app()
+        app(prog_name="apex")  # also under `python -m apex_pipeline`
     except ApexError as error:
         if os.environ.get("APEX_DEBUG"):
             raise
         print_error(error)
-        sys.exit(_BAD_INPUT)
+        sys.exit(ExitCode.BAD_INPUT)
 
 
 def _set_up_logging() -> None:
@@ -80,6 +80,3 @@ def _set_up_logging() -> None:
         set_up_logging(load_settings().log_format)
     except ConfigurationError:  # every command that needs the settings says so by itself
         set_up_logging("text")
-
-
-__all__ = ["app", "main"]

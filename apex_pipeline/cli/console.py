@@ -1,28 +1,23 @@
-"""Shows results, progress and errors: tables and bars on a terminal, plain text in a pipe, JSON on request.
+"""Contains the consoles, error messages and progress: bars on a terminal, JSON lines elsewhere.
 
-Results go to standard output; progress and errors go to standard error, so a pipe gets results only. See ``summary.py``
-for the end of a sync and ``upload.py`` for the lines of an upload.
+Results go to standard output; progress and errors go to standard error, so a pipe gets results only. See emit.py for
+results, summary.py for the end of a sync and upload.py for the lines of an upload.
 """
 
 import json
 import os
 import sys
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from apex_pipeline.errors import ApexError
 from apex_pipeline.sync import Event, Listener
-
-# Rows a person is shown before the rest is only counted; --json and Parquet have them all.
-_SHOWN_ROWS = 60
 
 # Wide enough for one line per file where no terminal says its width.
 _PIPE_WIDTH = 160
@@ -44,35 +39,6 @@ def print_error(error: ApexError) -> None:
     # As Text: brackets and colons in file names are neither colours nor emoji.
     out.print(Text.assemble(("Problem:", "bold red"), " ", error.problem), soft_wrap=True)
     out.print(Text.assemble(("Next step:", "bold"), " ", error.remedy), soft_wrap=True)
-
-
-def show_frame(frame: pd.DataFrame, *, as_json: bool, title: str) -> None:
-    """Print a table: for people up to 60 rows, as JSON all of them (null for missing, ISO times in UTC)."""
-    if as_json:
-        sys.stdout.write(frame.to_json(orient="records", date_format="iso", date_unit="ms") + "\n")
-        return
-    out = console()
-    out.print(f"[bold]{title}[/] ({len(frame):,} rows)", highlight=False)
-    table = RichTable()
-    for name in frame.columns:
-        table.add_column(str(name), overflow="fold")
-    for row in frame.head(_SHOWN_ROWS).itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
-    out.print(table)
-    if len(frame) > _SHOWN_ROWS:
-        out.print(f"… and {len(frame) - _SHOWN_ROWS:,} more; --json prints them all.")
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401  -- whatever a frame holds
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return ", ".join(map(str, value))
-    if pd.isna(value):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3f}".rstrip("0").rstrip(".")
-    if isinstance(value, pd.Timestamp):
-        return value.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
-    return str(value).replace("[", "\\[")
 
 
 class ProgressReporter:

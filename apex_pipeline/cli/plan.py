@@ -1,50 +1,48 @@
-"""``apex plan``: what a sync would do now, what it sends and what that costs; it sends nothing.
+"""Contains ``apex plan``; see ops/estimate.py for what a sync would do and ops/cost.py for the prices."""
 
-Here belongs the printing; the forecast is ``lake/forecast.py``, the prices are ``lake/cost.py``.
-"""
-
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
-from rich import box
-from rich.table import Table as RichTable
+from typing import Any
 
 from apex_pipeline.cli.console import console
-from apex_pipeline.cli.figures import count, dollars, size
-from apex_pipeline.cli.read import AsJson
+from apex_pipeline.cli.emit import emit, plain_table, print_line
+from apex_pipeline.cli.format import count, dollars, size
+from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
 from apex_pipeline.lake.comparison import LakeState, look_at_possible_lake, look_at_source
 from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
-from apex_pipeline.ops.estimate import FileGroup as Files
-from apex_pipeline.ops.estimate import SyncEstimate as Forecast
-from apex_pipeline.ops.estimate import estimate_sync as foresee
-from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.ops.estimate import FileGroup, SyncEstimate, estimate_sync
+from apex_pipeline.settings import Settings
 from apex_pipeline.storage.disk_space import DiskSpace, disk_space
 from apex_pipeline.storage.opening import open_fingerprints, open_store
 
-# Names a person is shown before the rest is only counted; --json has them all.
+# Names people see before the rest is only counted; --json has them all.
 _SHOWN = 8
+
+_GROUPS = {
+    "new": "new, to copy",
+    "changed": "changed, to copy",
+    "unchanged": "unchanged",
+    "gone": "not in the source (a sync never deletes)",
+    "ignored": "ignored (not race data)",
+}
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """A forecast, and where it was made."""
+    """A forecast, and what it was made for."""
 
     settings: Settings
     source: Path
     lake: str
-    is_there: bool
-    forecast: Forecast
+    lake_exists: bool
+    forecast: SyncEstimate
 
     @property
-    def parts(self) -> dict[str, Files]:
+    def groups(self) -> dict[str, FileGroup]:
         """The files by what would become of them."""
         found = self.forecast
-        named = {"new": found.new, "changed": found.changed, "unchanged": found.unchanged}
-        return {**named, "gone": found.gone, "ignored": found.ignored}
+        files = (found.new, found.changed, found.unchanged, found.gone, found.ignored)
+        return dict(zip(_GROUPS, files, strict=True))
 
     @property
     def disk(self) -> DiskSpace:
@@ -62,44 +60,35 @@ class _Plan:
         return _storage_usd(growth), _storage_usd(before + growth)
 
 
-def plan_command(
-    source: Annotated[
-        Path | None, typer.Argument(help="Folder of race files; APEX_SOURCE_DIR without it.", show_default=False)
-    ] = None,
-    as_json: AsJson = False,  # noqa: FBT002  -- a command-line switch
-) -> None:
+def plan_command(source: SourceArgument = None, as_json: AsJson = False) -> None:
     """Show what `apex sync` would do: files, sessions, requests, dollars. Nothing is sent."""
-    plan = _make_plan(load_settings(**({"source_dir": source} if source else {})))
-    if as_json:
-        sys.stdout.write(json.dumps(_as_dict(plan)) + "\n")
-    else:
-        _print(plan)
+    plan = _make_plan(settings_for(source))
+    forecast = plan.forecast
+    facts: dict[str, Any] = {"source": plan.source, "lake": plan.lake, "lake_exists": plan.lake_exists}
+    facts |= {
+        name: {"files": files.count, "bytes": files.bytes, "paths": files.paths} for name, files in plan.groups.items()
+    }
+    facts |= {
+        "refused": [{"path": path, "reason": reason} for path, reason in forecast.refused],
+        "sessions": [str(key) for key in forecast.sessions],
+        "is_catalog_stale": forecast.is_catalog_stale,
+        "bytes_to_copy": forecast.bytes_to_copy,
+        **(_s3_facts(plan) if plan.settings.use_s3_data else _disk_facts(plan)),
+    }
+    emit(facts, as_json=as_json, render=lambda: _print_plan(plan))
 
 
 def _make_plan(settings: Settings) -> _Plan:
     source = look_at_source(settings)
     store = open_store(settings, for_writing=False)
     lake = look_at_possible_lake(store)
-    forecast = foresee(source, lake or LakeState.empty(), store, settings, open_fingerprints(settings))
-    is_there = lake is not None and (settings.use_s3_data or settings.lake_dir.is_dir())
-    return _Plan(settings, source.folder.root, store.uri, is_there, forecast)
+    forecast = estimate_sync(source, lake or LakeState.empty(), store, settings, open_fingerprints(settings))
+    lake_exists = lake is not None and (settings.use_s3_data or settings.lake_dir.is_dir())
+    return _Plan(settings, source.folder.root, store.uri, lake_exists, forecast)
 
 
 def _storage_usd(number: int) -> float:
     return total_usd(monthly_cost(Usage(storage_gb=max(number, 0) / BYTES_PER_GB)))
-
-
-def _as_dict(plan: _Plan) -> dict[str, Any]:
-    forecast = plan.forecast
-    facts: dict[str, Any] = {"source": str(plan.source), "lake": plan.lake, "lake_exists": plan.is_there}
-    facts |= {
-        name: {"files": part.count, "bytes": part.bytes, "paths": part.paths} for name, part in plan.parts.items()
-    }
-    facts["refused"] = [{"path": path, "reason": reason} for path, reason in forecast.refused]
-    facts["sessions"] = [str(key) for key in forecast.sessions]
-    facts["is_catalog_stale"] = forecast.is_catalog_stale
-    facts["bytes_to_copy"] = forecast.bytes_to_copy
-    return facts | (_s3_facts(plan) if plan.settings.use_s3_data else _disk_facts(plan))
 
 
 def _s3_facts(plan: _Plan) -> dict[str, Any]:
@@ -118,46 +107,33 @@ def _disk_facts(plan: _Plan) -> dict[str, Any]:
     return {"disk_free_bytes": plan.disk.free, "disk_is_enough": plan.forecast.bytes_to_copy < plan.disk.free}
 
 
-def _print(plan: _Plan) -> None:
-    _say(f"Source    {plan.source}")
-    _say(f"Lake      {plan.lake}{_about_lake(plan)}")
-    console().print(_table(plan))
+def _print_plan(plan: _Plan) -> None:
+    print_line(f"Source    {plan.source}")
+    print_line(f"Lake      {plan.lake}{_about_lake(plan)}")
+    table = plain_table(["files"], ["number", "size"])
+    for name, files in plan.groups.items():
+        table.add_row(_GROUPS[name], f"{files.count:,}", size(files.bytes))
+    console().print(table)
     _print_paths("Changed", list(plan.forecast.changed.paths))
     _print_paths("Not in the source, kept in the lake", list(plan.forecast.gone.paths))
     _print_paths("Cannot be read", [f"{path}: {reason}" for path, reason in plan.forecast.refused])
-    _say(f"Sessions  {_sessions(plan.forecast)}")
+    print_line(f"Sessions  {_sessions(plan.forecast)}")
     if plan.settings.use_s3_data:
         _print_requests(plan)
     else:
         _print_disk(plan)
-    _say("Nothing was sent or written. `apex sync` does it.")
+    print_line("Nothing was sent or written. `apex sync` does it.")
 
 
 def _about_lake(plan: _Plan) -> str:
-    if plan.is_there:
+    if plan.lake_exists:
         return f" ({size(plan.forecast.lake_bytes)})" if plan.forecast.lake_bytes else " (empty so far)"
     if plan.settings.allow_create_bucket or not plan.settings.use_s3_data:
         return " (not there yet; a sync makes it)"
     return " (there is no such bucket yet; a sync makes it only with ALLOW_CREATE_BUCKET=true)"
 
 
-def _table(plan: _Plan) -> RichTable:
-    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("files")
-    table.add_column("number", justify="right")
-    table.add_column("size", justify="right")
-    meaning = {
-        "new": "new, to copy",
-        "changed": "changed, to copy",
-        "gone": "not in the source (a sync never deletes)",
-        "ignored": "ignored (not race data)",
-    }
-    for name, part in plan.parts.items():
-        table.add_row(meaning.get(name, name), f"{part.count:,}", size(part.bytes))
-    return table
-
-
-def _sessions(forecast: Forecast) -> str:
+def _sessions(forecast: SyncEstimate) -> str:
     if forecast.sessions:
         named = ", ".join(map(str, forecast.sessions[:_SHOWN]))
         rest = len(forecast.sessions) - _SHOWN
@@ -169,32 +145,27 @@ def _print_requests(plan: _Plan) -> None:
     requests = plan.forecast.requests
     growth_usd, whole_usd = map(dollars, plan.storage_usd)
     about = "about " if requests.puts else ""
-    _say(f"Requests  {requests.puts:,} PUT, {about}{requests.lists:,} LIST, {about}{requests.gets:,} GET and HEAD")
-    _say(f"Cost      {dollars(plan.requests_usd)} once for the requests")
-    _say(f"          {growth_usd} a month more for storage, {whole_usd} a month for the whole lake")
-    _say(f"          prices of {PRICE_DATE}: {PRICE_SOURCE}")
+    print_line(
+        f"Requests  {requests.puts:,} PUT, {about}{requests.lists:,} LIST, {about}{requests.gets:,} GET and HEAD"
+    )
+    print_line(f"Cost      {dollars(plan.requests_usd)} once for the requests")
+    print_line(f"          {growth_usd} a month more for storage, {whole_usd} a month for the whole lake")
+    print_line(f"          prices of {PRICE_DATE}: {PRICE_SOURCE}")
     if plan.settings.s3_endpoint_url:
-        _say(f"          {plan.settings.s3_endpoint_url} is not AWS and may have other prices")
+        print_line(f"          {plan.settings.s3_endpoint_url} is not AWS and may have other prices")
 
 
 def _print_disk(plan: _Plan) -> None:
     disk, needed = plan.disk, plan.forecast.bytes_to_copy
     enough = "" if needed < disk.free else ": that is not enough"
-    _say(f"Disk      {size(needed)} to copy, {size(disk.free)} free in {disk.folder}{enough}")
+    print_line(f"Disk      {size(needed)} to copy, {size(disk.free)} free in {disk.folder}{enough}")
 
 
 def _print_paths(title: str, paths: list[str]) -> None:
     if not paths:
         return
-    _say(f"{title}: {count(len(paths), 'file')}")
+    print_line(f"{title}: {count(len(paths), 'file')}")
     for path in paths[:_SHOWN]:
-        _say(f"  {path}")
+        print_line(f"  {path}")
     if len(paths) > _SHOWN:
-        _say(f"  … and {len(paths) - _SHOWN:,} more; --json names them all")
-
-
-def _say(line: str) -> None:
-    console().print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-__all__ = ["plan_command"]
+        print_line(f"  … and {len(paths) - _SHOWN:,} more; --json names them all")

@@ -1,14 +1,15 @@
-"""What a sync says at the end: what was found, the best lap of every session, what was set aside, where the lake is."""
+"""Contains what `apex sync` prints at the end: files found, sessions, rejects, failures; see pipeline.py."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table as RichTable
 
 from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli.console import console
+from apex_pipeline.cli.emit import print_line
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.schemas import LAPS, TELEMETRY
 from apex_pipeline.session_key import SessionKey
@@ -18,30 +19,30 @@ from apex_pipeline.sync import SyncOutcome
 # Files and rows set aside that are shown before the rest is only counted; `apex files` and `apex rejects` have all.
 _SHOWN = 12
 
+_SESSION_COLUMNS = (
+    *("track", "session", "cars", "laps", "valid", "best valid lap"),
+    *("telemetry rows", "rejected rows", "missing"),
+)
+_COUNTS = frozenset({"cars", "laps", "valid", "telemetry rows", "rejected rows"})
+
 
 def print_summary(outcome: SyncOutcome, settings: Settings) -> None:
     """Print the outcome of a sync for people."""
-    out = console()
     counts = ", ".join(f"{number} {status}" for status, number in sorted(outcome.statuses.items()))
-    out.print(
-        f"Source  {escape(str(outcome.source))}: {sum(outcome.statuses.values())} files ({counts})", highlight=False
-    )
-    out.print(f"Lake    {escape(outcome.lake)}", highlight=False)
-    out.print(f"Done    {_done(outcome)}", highlight=False)
+    print_line(f"Source  {outcome.source}: {sum(outcome.statuses.values())} files ({counts})")
+    print_line(f"Lake    {outcome.lake}")
+    print_line(f"Done    {_done(outcome)}")
     try:
         catalog = open_catalog(settings=settings)
     except ObjectMissingError:
         catalog = None
     if catalog is not None:
-        out.print(_session_table(catalog))
-        out.print(_reading_table(catalog))
+        console().print(_session_table(catalog))
+        console().print(_reading_table(catalog))
         _print_notes(catalog)
         _print_set_aside(catalog)
     _print_failures(outcome)
-    out.print(
-        "Look    apex laps TRACK SESSION · apex files · runs and assets in Dagster's UI: make ui (or apex ui)",
-        highlight=False,
-    )
+    print_line("Look    apex laps TRACK SESSION · apex files · runs and assets in Dagster's UI: make ui (or apex ui)")
 
 
 def _done(outcome: SyncOutcome) -> str:
@@ -54,20 +55,8 @@ def _done(outcome: SyncOutcome) -> str:
 
 def _session_table(catalog: Catalog) -> RichTable:
     table = RichTable(title="Published sessions", title_justify="left")
-    for name in (
-        "track",
-        "session",
-        "cars",
-        "laps",
-        "valid",
-        "best valid lap",
-        "telemetry rows",
-        "rejected rows",
-        "missing",
-    ):
-        table.add_column(
-            name, justify="right" if name in {"cars", "laps", "valid", "telemetry rows", "rejected rows"} else "left"
-        )
+    for name in _SESSION_COLUMNS:
+        table.add_column(name, justify="right" if name in _COUNTS else "left")
     for row in catalog.sessions().to_dict("records"):
         table.add_row(*_session_cells(catalog, row))
     return table
@@ -84,23 +73,12 @@ def _session_cells(catalog: Catalog, row: dict[Any, Any]) -> list[str]:
         return [track, session, "", "", "", "", "", str(rejects), missing]
     laps = catalog.laps(track, session)
     samples = catalog.rows("telemetry", track, session)
-    valid = int(laps["is_valid"].sum())
-    cars = laps["vehicle_id"].nunique()
-    return [
-        track,
-        session,
-        str(cars),
-        str(len(laps)),
-        str(valid),
-        best_lap(laps),
-        f"{samples:,}",
-        str(rejects),
-        missing,
-    ]
+    counts = (laps["vehicle_id"].nunique(), len(laps), int(laps["is_valid"].sum()))
+    return [track, session, *map(str, counts), best_lap(laps), f"{samples:,}", str(rejects), missing]
 
 
 def _reading_table(catalog: Catalog) -> RichTable:
-    """Show that no reading was lost: the first figure is the sum of the three behind it."""
+    """Show that no reading was lost: the first count is the sum of the three behind it."""
     names = ("readings in", "= cells out", "+ exact duplicates", "+ rejected")
     table = RichTable(title="Telemetry", title_justify="left")
     table.add_column("session")
@@ -113,7 +91,7 @@ def _reading_table(catalog: Catalog) -> RichTable:
 
 
 def best_lap(laps: pd.DataFrame) -> str:
-    """Return the fastest valid lap in words: ``1:37.428 car 13 lap 5``, or the unit where no number is known."""
+    """Return the fastest valid lap as ``1:37.428 car 13 lap 5``, with the vehicle_id if the number is not known."""
     valid = laps[laps["is_valid"]]
     if valid.empty:
         return "none"
@@ -124,7 +102,7 @@ def best_lap(laps: pd.DataFrame) -> str:
 
 
 def _print_notes(catalog: Catalog) -> None:
-    """Print what there is to know about every session, a few sentences each."""
+    """Print the quality note of every session, a few sentences each."""
     records = catalog.snapshot.sessions
     notes = (f"{record.key}: {catalog.session_note(record.track, record.session)}" for record in records)
     _print_list("What to know", notes, len(records))
@@ -145,19 +123,14 @@ def _print_set_aside(catalog: Catalog) -> None:
 def _print_list(title: str, lines: Iterable[str], total: int) -> None:
     if not total:
         return
-    out = console()
-    out.print(f"[bold]{title} ({total})[/]")
-    for number, line in enumerate(lines):
-        if number == _SHOWN:
-            out.print(f"  … and {total - _SHOWN} more")
-            break
-        out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    print_line(f"{title} ({total})", style="bold")
+    for line in islice(lines, _SHOWN):
+        print_line(f"  {line}")
+    if total > _SHOWN:
+        print_line(f"  … and {total - _SHOWN} more")
 
 
 def _print_failures(outcome: SyncOutcome) -> None:
     lines = [f"{path}: {reason}" for path, reason in outcome.refused]
     lines += [f"{failure.session or 'all'} ({failure.stage}): {failure.problem}" for failure in outcome.failures]
     _print_list("Failed; everything else was done, and what was published before stays", lines, len(lines))
-
-
-__all__ = ["best_lap", "print_summary"]

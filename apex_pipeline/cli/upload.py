@@ -46,7 +46,7 @@ def upload_command(
         str | None, typer.Option(help="What keys begin with; without it, data below APEX_LAKE_PREFIX.")
     ] = None,
     compress: Annotated[Compression | None, typer.Option(help="Compress .csv, .json and .xml on the way.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file, then one sum.")] = False,  # noqa: FBT002  -- a command-line switch
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file, then one sum.")] = False,
     emoji: Annotated[
         bool | None, typer.Option("--emoji/--no-emoji", help="By itself: on a terminal that writes UTF-8.")
     ] = None,

@@ -219,7 +219,7 @@ def test_the_ui_starts_dagster_on_the_home_a_sync_used(
         assert not check
         return type("Ended", (), {"returncode": 0})
 
-    monkeypatch.setattr("apex_pipeline.cli.work.subprocess.run", remember)
+    monkeypatch.setattr("apex_pipeline.cli.pipeline.subprocess.run", remember)
     assert apex("ui", "--port", "3999").code == 0
     ((command, home),) = started
     assert command[1:4] == ["dev", "-w", command[3]]
@@ -241,7 +241,7 @@ def test_the_cars_are_listed_with_the_evidence_for_their_numbers(here: Path, ape
 def test_a_lap_is_traced_to_file_digest_and_rows(here: Path, apex: Apex) -> None:
     said = apex("trace", "laps", _TRACK, _SESSION, "--car", "022", "--lap", "5")
     assert said.code == 0
-    headings = ["GR86-022-13, car 13, lap 5", "Crossing that begins", "Crossing that ends", "Official timing"]
+    headings = ["GR86-022-13, car 13, lap 5", "Crossing that starts", "Crossing that ends", "Official timing"]
     places = [said.out.index(heading) for heading in headings]
     assert places == sorted(places)
     path = f"{_TRACK}/R2_harbor_lap_end.csv"

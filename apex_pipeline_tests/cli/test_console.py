@@ -1,4 +1,4 @@
-"""Output: long tables are cut for people, bars on a terminal, cells readable."""
+"""Progress: bars on a terminal, and a best lap for every session that has one."""
 
 import json
 import os
@@ -7,42 +7,16 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from apex_pipeline.cli.console import print_error, progress_listener, show_frame
+from apex_pipeline.cli.console import print_error, progress_listener
 from apex_pipeline.cli.summary import best_lap
 from apex_pipeline.errors import SourceError
 from apex_pipeline.sync import Event
-
-
-def test_a_long_table_is_cut_and_says_how_much_is_left(capsys: pytest.CaptureFixture[str]) -> None:
-    show_frame(pd.DataFrame({"lap": range(75)}), as_json=False, title="Laps")
-    said = capsys.readouterr().out
-    assert "Laps (75 rows)" in said
-    assert "and 15 more" in said
-
-
-def test_cells_are_written_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    frame = pd.DataFrame(
-        {
-            "list": [["a", "b"]],
-            "array": [np.array(["c"])],
-            "missing": [None],
-            "number": [97.5],
-            "time": [pd.Timestamp(datetime(2025, 9, 6, 18, 40, 41, 927000, tzinfo=UTC))],
-            "text": ["[red]not a colour"],
-        }
-    )
-    show_frame(frame, as_json=False, title="Cells")
-    said = capsys.readouterr().out
-    for cell in ("a, b", "97.5 ", "2025-09-06 18:40:41.927Z", "[red]not a colour"):
-        assert cell in said
 
 
 @dataclass

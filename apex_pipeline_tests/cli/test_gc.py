@@ -42,7 +42,7 @@ def test_without_apply_it_only_shows_what_it_would_remove(untidy: Path, apex: Ap
     said = apex("gc", "--lake", str(untidy))
     assert said.code == 0
     assert all(f"would remove  {key}, 5 bytes" in said.out for key in _NOBODYS)
-    assert "unfinished write of other-host.1.0, begun 1,440 h ago, 5 bytes" in said.out
+    assert "unfinished write of other-host.1.0, started 1,440 h ago, 5 bytes" in said.out
     assert "Would remove 1 unfinished writes and 3 objects, 20 bytes; 1 snapshots stay readable." in said.out
     assert "Nothing was removed. Run it again with --apply." in said.out
     assert "lifecycle" not in said.out

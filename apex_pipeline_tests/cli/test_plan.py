@@ -78,7 +78,7 @@ def test_the_prices_of_aws_itself_need_no_remark(
 ) -> None:
     use_bucket(s3_bucket, monkeypatch)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_bucket.server.endpoint)
-    monkeypatch.setattr("apex_pipeline.cli.plan.load_settings", _without_endpoint)
+    monkeypatch.setattr("apex_pipeline.cli.options.load_settings", _without_endpoint)
     said = apex("plan", str(season))
     assert "prices of" in said.out
     assert "is not AWS" not in said.out

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.catalog import open_catalog
-from apex_pipeline.cli.session_matrix import load_sessions
+from apex_pipeline.cli.load_check import load_sessions
 from apex_pipeline.lake.care.verify import Finding
-from apex_pipeline.sources.accuracy import pool_reports
 from apex_pipeline_tests.cli.conftest import Apex
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 
@@ -95,7 +94,7 @@ def test_a_session_that_was_never_published_fails(apex: Apex, damaged: Path) -> 
     catalog.snapshot = replace(catalog.snapshot, sessions=catalog.snapshot.sessions[1:])
     rows = load_sessions(catalog, [Finding("data/x.csv", "raw file", _SESSIONS[0], None)])
     assert [row.is_good for row in rows] == [False, True, True, True]
-    assert "is not published" in rows[0].laps.said
+    assert "is not published" in rows[0].laps.message
     assert (rows[0].raw_files.is_good, rows[1].raw_files.is_good) == (True, None)
 
 
@@ -107,13 +106,13 @@ def test_what_a_session_has_no_files_for_is_no_fault_and_no_rows_of_files_is(
     monkeypatch.setattr(catalog, "laps", lambda *_: empty)
     monkeypatch.setattr(catalog, "rows", lambda *_: 0)
     (first, *_) = load_sessions(catalog, [])
-    assert (first.laps.is_good, first.laps.said) == (False, "no rows")
+    assert (first.laps.is_good, first.laps.message) == (False, "no rows")
     assert first.telemetry.is_good is False
     sessions = catalog.sessions()
     sessions["kinds"] = [["weather"]] * len(sessions)
     monkeypatch.setattr(catalog, "sessions", lambda: sessions)
     (first, *_) = load_sessions(catalog, [])
-    assert (first.laps.is_good, first.laps.said) == (None, "none")
+    assert (first.laps.is_good, first.laps.message) == (None, "none")
     assert first.telemetry.is_good is None
     assert first.is_good
 
@@ -163,33 +162,13 @@ def test_the_same_sessions_load_after_the_switch_is_flipped_to_a_bucket_and_back
     assert json.loads(apex("verify", "--json").out)["sessions"] == rows
 
 
-def test_the_truth_is_a_table_with_a_line_per_session_and_their_sum(here: Path, apex: Apex) -> None:
-    said = apex("verify", "--truth")
-    assert said.code == 0
-    reports = json.loads(apex("verify", "--truth", "--json").out)
-    sessions = [name for name in reports if "/" in name]
-    assert len(sessions) == 4
-    assert all(name in said.out for name in reports)
-    for count in ("official", "listed", "comparable", "matched", "within_100ms"):
-        assert reports["all"][count] == sum(reports[name][count] for name in sessions)
-
-
-def test_a_lake_without_official_laps_has_no_truth_to_tell(
-    here: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_the_former_spelling_prints_the_accuracy_and_one_line_of_warning(
+    here: Path, apex: Apex, words: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("apex_pipeline.cli.verify.report_truth", lambda *_: None)
-    said = apex("verify", "--truth")
-    assert (said.code, said.out.strip()) == (0, "No session has official laps to compare with.")
-
-
-def test_a_lap_that_is_invented_is_named_and_ends_with_one(
-    here: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    right = replace(pool_reports([]), official=4, of_known_cars=4, listed=4, comparable=3, matched=3, jumping=1)
-    wrong = replace(right, jumping=0, invented=("GR86-022-13 lap 3 (39.000 s)",))
-    reports = iter([right, right, right, wrong])
-    monkeypatch.setattr("apex_pipeline.cli.verify.report_truth", lambda *_: next(reports))
-    said = apex("verify", "--truth")
-    assert said.code == 1
-    assert "invented: GR86-022-13 lap 3 (39.000 s)" in said.out
-    assert "all without field jumps" in said.out
+    old, new = apex("verify", "--truth", *words), apex("accuracy", *words)
+    assert (old.code, old.out, new.error) == (new.code, new.out, "")
+    assert old.error.splitlines() == [
+        "`apex verify --truth` is now `apex accuracy`; the old spelling will be removed in the next release."
+    ]
+    assert "--truth" not in apex("verify", "--help").out

@@ -9,11 +9,11 @@ import pytest
 
 from apex_pipeline import sources
 from apex_pipeline.catalog import open_catalog
-from apex_pipeline.cli.session_matrix import load_sessions
+from apex_pipeline.cli.load_check import load_sessions
 from apex_pipeline.demo import GroundTruth
+from apex_pipeline.export.bundle import select_sessions, write_bundle
 from apex_pipeline.lake.care.garbage import Retention, find_garbage, remove_garbage
 from apex_pipeline.lake.care.verify import verify_lake
-from apex_pipeline.export.bundle import select_sessions, write_bundle
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.opening import open_store
@@ -139,7 +139,7 @@ def test_what_it_no_longer_needs_is_removed(settings: Settings) -> None:
 def test_a_bundle_of_its_session_is_a_lake(settings: Settings, tmp_path: Path) -> None:
     store = open_store(settings, for_writing=False)
     snapshot = open_catalog(settings=settings).snapshot
-    part = choose_part(snapshot, tracks=["spa"], tables=["pit_stops"], has_raw_files=True)
-    bundle = make_bundle(store, snapshot, part, tmp_path / "bundle")
+    part = select_sessions(snapshot, tracks=["spa"], tables=["pit_stops"], has_raw_files=True)
+    bundle = write_bundle(store, snapshot, part, tmp_path / "bundle")
     assert [record.key for record in bundle.snapshot.sessions] == [_TOY]
     assert len(open_catalog(tmp_path / "bundle").table("pit_stops", *_TOY)) == 2

@@ -1,7 +1,7 @@
 """Whether a lake holds what it says: every object that its catalog or a snapshot names, looked at.
 
 Here belongs which objects there should be. What can be wrong with one is ``object_checks.py``, what nobody names
-``unknown_objects.py``; whether consumers can load it ``cli/session_matrix.py``; how right the laps are
+``unknown_objects.py``; whether consumers can load it ``cli/load_check.py``; how right the laps are
 ``ops/accuracy.py``.
 
 Why not a tool of a table format: the lake uses none; see snapshot.py for the reason.

@@ -1,7 +1,6 @@
-"""Whether every session loads, as a consumer would load it: a row per session, pass or fail in each cell.
+"""Contains a small read of each kind for every session, as a consumer would do it, with a pass or fail for each.
 
-Here belongs one small read of each kind through ``apex_pipeline.catalog``. Whether the objects are sound is
-``lake/verify.py``.
+See lake/integrity.py for whether the objects behind them are intact.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,20 +20,20 @@ _OFFICIAL_TABLES = ("official_laps", "results", "weather")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One thing that was loaded.
+class LoadResult:
+    """How one read of a session ended.
 
     Attributes:
         is_good: It loads; ``None`` where the session has no raw files for it, so that nothing is expected.
-        said: What was found, or what is wrong.
+        message: What was found, or what is wrong.
     """
 
     is_good: bool | None
-    said: str
+    message: str
 
 
 @dataclass(frozen=True)
-class SessionRow:
+class LoadCheck:
     """What loads of a session.
 
     Attributes:
@@ -42,27 +41,37 @@ class SessionRow:
         laps: Its table of laps.
         telemetry: One row of its telemetry.
         official_timing: Official laps, results and weather.
-        raw_files: Its raw files, as the look at the lake found them.
+        raw_files: Its raw files, as the check of the objects found them.
     """
 
     session: str
-    laps: Cell
-    telemetry: Cell
-    official_timing: Cell
-    raw_files: Cell
+    laps: LoadResult
+    telemetry: LoadResult
+    official_timing: LoadResult
+    raw_files: LoadResult
+
+    @property
+    def results(self) -> dict[str, LoadResult]:
+        """The results by what was read."""
+        return {
+            "laps": self.laps,
+            "telemetry": self.telemetry,
+            "official_timing": self.official_timing,
+            "raw_files": self.raw_files,
+        }
 
     @property
     def is_good(self) -> bool:
         """Nothing of the session failed."""
-        return False not in {cell.is_good for cell in (self.laps, self.telemetry, self.official_timing, self.raw_files)}
+        return all(result.is_good is not False for result in self.results.values())
 
 
-def load_sessions(catalog: Catalog, findings: Iterable[Finding]) -> list[SessionRow]:
+def load_sessions(catalog: Catalog, findings: Iterable[Finding]) -> list[LoadCheck]:
     """Load a little of every session the catalog lists.
 
     Args:
         catalog: The lake, opened.
-        findings: What a look at its objects found.
+        findings: What the check of its objects found.
 
     Raises:
         ApexError: The list of sessions itself cannot be read.
@@ -71,35 +80,39 @@ def load_sessions(catalog: Catalog, findings: Iterable[Finding]) -> list[Session
     return [_load(catalog, row, raw_files) for row in catalog.sessions().to_dict("records")]
 
 
-def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[Finding]) -> SessionRow:
+def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[Finding]) -> LoadCheck:
     track, session, kinds = str(row["track"]), str(row["session"]), set(row["kinds"])
     name = f"{track}/{session}"
     # A lake may have been made without some tables, as a bundle is; and other sources have other tables.
     record = catalog.snapshot.session(SessionKey(track, session))
-    there = {table for other in catalog.snapshot.sessions for table in (record or other).tables}
+    tables_present = {table for other in catalog.snapshot.sessions for table in (record or other).tables}
 
-    def cell(load: Callable[[Catalog, str, str], str], *tables: str, is_expected: bool) -> Cell:
-        if not there.issuperset(tables):
-            return Cell(is_good=None, said="not in this lake")
-        return _cell(lambda: load(catalog, track, session), is_expected=is_expected)
+    def result(load: Callable[[Catalog, str, str], str], *tables: str, is_expected: bool) -> LoadResult:
+        if not tables_present.issuperset(tables):
+            return LoadResult(is_good=None, message="not in this lake")
+        return _result(lambda: load(catalog, track, session), is_expected=is_expected)
 
-    return SessionRow(
+    return LoadCheck(
         session=name,
-        laps=cell(_laps, "laps", is_expected=bool(kinds & kinds_feeding("laps"))),
-        telemetry=cell(_telemetry, "telemetry", "telemetry_cars", is_expected=bool(kinds & kinds_feeding("telemetry"))),
-        official_timing=cell(_official, *_OFFICIAL_TABLES, is_expected=bool(kinds & kinds_feeding(*_OFFICIAL_TABLES))),
+        laps=result(_laps, "laps", is_expected=bool(kinds & kinds_feeding("laps"))),
+        telemetry=result(
+            _telemetry, "telemetry", "telemetry_cars", is_expected=bool(kinds & kinds_feeding("telemetry"))
+        ),
+        official_timing=result(
+            _official, *_OFFICIAL_TABLES, is_expected=bool(kinds & kinds_feeding(*_OFFICIAL_TABLES))
+        ),
         raw_files=_raw_files([finding for finding in raw_files if finding.session == name]),
     )
 
 
-def _cell(load: Callable[[], str], *, is_expected: bool) -> Cell:
+def _result(load: Callable[[], str], *, is_expected: bool) -> LoadResult:
     try:
         found = load()
     except (ApexError, pa.ArrowException, OSError) as error:
-        return Cell(is_good=False, said=error.problem if isinstance(error, ApexError) else str(error))
+        return LoadResult(is_good=False, message=error.problem if isinstance(error, ApexError) else str(error))
     if found:
-        return Cell(is_good=True, said=found)
-    return Cell(is_good=False, said="no rows") if is_expected else Cell(is_good=None, said="none")
+        return LoadResult(is_good=True, message=found)
+    return LoadResult(is_good=False, message="no rows") if is_expected else LoadResult(is_good=None, message="none")
 
 
 def _laps(catalog: Catalog, track: str, session: str) -> str:
@@ -129,11 +142,10 @@ def _official(catalog: Catalog, track: str, session: str) -> str:
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
-def _raw_files(findings: list[Finding]) -> Cell:
+def _raw_files(findings: list[Finding]) -> LoadResult:
     wrong = sum(finding.problem is not None for finding in findings)
     if not findings:
-        return Cell(is_good=None, said="none")
-    return Cell(is_good=not wrong, said=f"{wrong} of {len(findings)} wrong" if wrong else f"{len(findings)} files")
-
-
-__all__ = ["Cell", "SessionRow", "load_sessions"]
+        return LoadResult(is_good=None, message="none")
+    return LoadResult(
+        is_good=not wrong, message=f"{wrong} of {len(findings)} wrong" if wrong else f"{len(findings)} files"
+    )

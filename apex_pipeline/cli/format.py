@@ -1,4 +1,4 @@
-"""How sizes, dollars and counts are written for people. Programs get plain numbers, from ``--json``."""
+"""Contains how sizes, dollars and counts are written for people; ``--json`` has plain numbers."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000
@@ -23,6 +23,3 @@ def dollars(usd: float) -> str:
 def count(number: int, one: str) -> str:
     """Return ``1 file`` or ``2 files``."""
     return f"{number:,} {one if number == 1 else one + 's'}"
-
-
-__all__ = ["count", "dollars", "size"]

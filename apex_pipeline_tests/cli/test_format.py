@@ -2,7 +2,7 @@
 
 import pytest
 
-from apex_pipeline.cli.figures import count, dollars, size
+from apex_pipeline.cli.format import count, dollars, size
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""Contains ``apex downsample``; see export/downsample.py for which samples stay."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from apex_pipeline.cli.console import console
+from apex_pipeline.cli.emit import emit, print_line, warn_renamed
+from apex_pipeline.cli.options import AsJson
+from apex_pipeline.export.downsample import DownsampledFile, DownsampleReport, downsample_folder
+from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.settings import load_settings
+
+_COLUMNS = ("telemetry", "rows in", "rows out", "samples in", "samples out", "bytes in", "bytes out")
+
+Source = Annotated[Path, typer.Argument(help="Folder of race files.")]
+Target = Annotated[Path, typer.Argument(help="New folder for the small copy.")]
+Every = Annotated[int, typer.Option(help="Of every car each Nth sample stays, with all its channels.", min=1)]
+
+
+def sample_command(source: Source, target: Target, every: Every = 100, as_json: AsJson = False) -> None:
+    """Run `apex downsample`: the former name of the command."""
+    warn_renamed("apex sample", "apex downsample")
+    downsample_command(source, target, every, as_json)
+
+
+def downsample_command(source: Source, target: Target, every: Every = 100, as_json: AsJson = False) -> None:
+    """Copy a race folder with every Nth telemetry sample of every car; all other race files are copied whole."""
+    folder = look_at(source)
+    report = downsample_folder(folder, identify(folder, load_settings()), target, every)
+    facts = {
+        "target": target,
+        "every": every,
+        "bytes_in": sum(file.bytes_in for file in report.files),
+        "bytes_out": sum(file.bytes_out for file in report.files),
+        "files": [_facts(file) for file in report.files],
+        "left_out": [{"path": path, "reason": reason} for path, reason in report.left_out],
+    }
+    emit(facts, as_json=as_json, render=lambda: _print_report(report, target))
+
+
+def _facts(file: DownsampledFile) -> dict[str, object]:
+    sizes = {"bytes_in": file.bytes_in, "bytes_out": file.bytes_out}
+    return {"path": file.path, **sizes, "thinned": file.thinned, "note": file.note}
+
+
+def _print_report(report: DownsampleReport, target: Path) -> None:
+    thinned = [file for file in report.files if file.thinned]
+    if thinned:
+        console().print(_table(thinned))
+    for file in report.files:
+        if file.note:
+            print_line(f"{file.path} was {file.note}")
+        if file.thinned and file.thinned.unreadable_rows:
+            rows = file.thinned.unreadable_rows
+            print_line(f"{file.path}: {rows:,} rows without a readable car or time stay, all of them.")
+    for path, reason in report.left_out:
+        print_line(f"left out  {path}: {reason}")
+    before = sum(file.bytes_in for file in report.files) / 1e6
+    after = sum(file.bytes_out for file in report.files) / 1e6
+    files = f"{len(report.files)} files in {target}, {len(thinned)} of them thinned"
+    print_line(f"{files}: {after:,.1f} MB of {before:,.1f} MB.")
+
+
+def _table(files: list[DownsampledFile]) -> RichTable:
+    table = RichTable()
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name == "telemetry" else "right", overflow="fold")
+    for file in files:
+        counts = file.thinned
+        if counts:
+            numbers = (counts.rows_in, counts.rows_out, counts.samples_in, counts.samples_out)
+            table.add_row(escape(file.path), *(f"{number:,}" for number in (*numbers, file.bytes_in, file.bytes_out)))
+    return table

@@ -1,0 +1,35 @@
+"""Contains the arguments and options that several commands share, and what they resolve to."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.opening import open_store, open_store_at
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+RowsAsJson = Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")]
+Lake = Annotated[str | None, typer.Option("--lake", help="Folder or s3:// address; the settings' lake without it.")]
+SourceArgument = Annotated[
+    Path | None, typer.Argument(help="Folder of race files; APEX_SOURCE_DIR without it.", show_default=False)
+]
+TrackArgument = Annotated[str, typer.Argument(help="Track slug, as `apex tracks` lists it.")]
+SessionArgument = Annotated[str, typer.Argument(help="Session, as `apex sessions` lists it.")]
+
+
+def store_at(lake: str | None) -> ObjectStore:
+    """Open the lake given by ``--lake``, or the lake of the settings."""
+    settings = load_settings()
+    return open_store_at(lake, settings) if lake else open_store(settings, for_writing=False)
+
+
+def settings_for(source: Path | None) -> Settings:
+    """Load the settings, with the source folder given on the command line in place of ``APEX_SOURCE_DIR``."""
+    return load_settings(**({"source_dir": source} if source else {}))
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    """Split a list like ``laps,cars``; without a text there are no names."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
