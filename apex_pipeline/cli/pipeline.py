@@ -12,10 +12,9 @@ from apex_pipeline.cli.console import progress_listener
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
 from apex_pipeline.cli.summary import print_summary
-from apex_pipeline.demo.ground_truth import ground_truth_path
 from apex_pipeline.demo.options import WeekendOptions
 from apex_pipeline.demo.tracks import TRACKS
-from apex_pipeline.demo.weekend import make_weekend
+from apex_pipeline.demo.weekend import ground_truth_path, make_weekend
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import Settings, load_settings
