@@ -16,16 +16,14 @@ import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError, VanishedFileError
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
-from apex_pipeline.sources.base import FileIdentity
-from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources import source_named
+from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, DownsampleStats, FileIdentity
 from apex_pipeline.sources.gr_cup.packed import compression_of
-from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
-from apex_pipeline.sources.gr_cup.telemetry.thinning import DownsampleStats, thin
 from apex_pipeline.storage.atomic import new_folder, require_apart
 from apex_pipeline.storage.disk_errors import disk_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
 
-_NOT_RACE_DATA = (FileKind.IGNORED, FileKind.UNKNOWN)
+_NOT_RACE_DATA = (IGNORED_KIND, UNKNOWN_KIND)
 
 
 @dataclass(frozen=True)
@@ -95,24 +93,23 @@ def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -
     with disk_errors(f"Writing {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
     thinned, note = None, None
-    if identity.kind is FileKind.TELEMETRY:
-        try:
-            thinned = _thin(file, identity, target, every)
-        except MalformedFileError as error:
-            note = f"copied whole: {error.problem}"
+    try:
+        thinned = _downsample(file, identity, target, every)
+    except MalformedFileError as error:
+        note = f"copied whole: {error.problem}"
     if thinned is None:
         _copy(file, target)
     return DownsampledFile(file.path, file.size, target.stat().st_size, thinned, note)
 
 
-def _thin(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampleStats:
-    telemetry = TelemetryFile(identity, lambda: file.on_disk.open("rb", buffering=BLOCK_BYTES))
+def _downsample(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampleStats | None:
+    source = source_named(identity.source or None)
     with disk_errors(f"Writing {target}"), _packed(target, compression_of(file.path)) as sink:
-        thinned = thin(telemetry.open_text, file.path, every, sink.write)
+        stats = source.downsample(identity, lambda: file.on_disk.open("rb", buffering=BLOCK_BYTES), every, sink.write)
     status = file.on_disk.stat()
-    if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+    if stats and (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
         raise VanishedFileError(f"{file.path} changed while it was read.", "Run it again once copying has ended.")
-    return thinned
+    return stats
 
 
 @contextmanager

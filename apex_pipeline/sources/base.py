@@ -17,12 +17,16 @@ from apex_pipeline.schemas import RACE_TABLES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.accuracy import AccuracyReport
+from apex_pipeline.sources.lineage import Evidence, RawRows
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.table_model import Table
 
 # Kinds that every source may give: a file that is not race data, and one that could not be identified.
 IGNORED_KIND = "ignored"
 UNKNOWN_KIND = "unknown"
+
+# Takes a piece of a file.
+Write = Callable[[bytes], object]
 
 # Opens a raw file by its path relative to the source folder, at its first byte, to be read once from front to back.
 FileOpener = Callable[[str], AbstractContextManager[BinaryIO]]
@@ -127,6 +131,25 @@ class DerivedTable:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class DownsampleStats:
+    """What became of the rows of a file that was downsampled.
+
+    Attributes:
+        rows_in: Lines of the file that are neither blank nor a header.
+        rows_out: Lines that were copied.
+        unreadable_rows: Lines among both whose car or time cannot be read; all of them are copied.
+        samples_in: Different sample times, summed over the cars.
+        samples_out: How many of them were kept.
+    """
+
+    rows_in: int
+    rows_out: int
+    unreadable_rows: int
+    samples_in: int
+    samples_out: int
+
+
 class Source(Protocol):
     """One kind of race data: how its files are recognised, and what tables a session of them gives.
 
@@ -218,6 +241,44 @@ class Source(Protocol):
             rules: What :meth:`load_rules` returned.
         """
         del key, files, official_laps, open_file, workspace, rules
+
+    def find_lap_evidence(
+        self,
+        lap: Mapping[str, Any],
+        laps: Sequence[Mapping[str, Any]],
+        cars: Sequence[Mapping[str, Any]],
+        official_laps: Sequence[Mapping[str, Any]],
+        files: Sequence[FileIdentity],
+        raw: RawRows,
+    ) -> list[Evidence]:
+        """Return the raw rows behind a published lap; none from a source that does not record them.
+
+        Args:
+            lap: Its row of ``laps``, with start and end also as ``start_ms`` and ``end_ms``.
+            laps: All laps of its car, likewise.
+            cars: Rows of ``cars``.
+            official_laps: Rows of ``official_laps``.
+            files: The session's files in use.
+            raw: Access to their rows.
+        """
+        del lap, laps, cars, official_laps, files, raw
+        return []
+
+    def downsample(
+        self, file: FileIdentity, open_file: Callable[[], AbstractContextManager[BinaryIO]], every: int, write: Write
+    ) -> DownsampleStats | None:
+        """Write every Nth sample of a file, decompressed, lines byte for byte; ``None`` for a file without samples.
+
+        Args:
+            file: What it is.
+            open_file: Opens it, at its first byte at every call.
+            every: Keep every Nth sample of each car.
+            write: Takes the lines that stay.
+
+        Raises:
+            MalformedFileError: The samples cannot be told apart.
+        """
+        del file, open_file, every, write
 
 
 def tables_of(source: Source) -> tuple[Table, ...]:

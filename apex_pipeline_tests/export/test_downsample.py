@@ -14,7 +14,7 @@ from apex_pipeline.lake.published import require_session, require_snapshot, sess
 from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
 from apex_pipeline.schemas import LAPS
 from apex_pipeline.settings import load_settings
-from apex_pipeline.sources.gr_cup.telemetry.thinning import DownsampleStats
+from apex_pipeline.sources.base import DownsampleStats
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.derived import publish_folder
 

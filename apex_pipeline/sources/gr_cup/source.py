@@ -1,9 +1,11 @@
 """Contains the GR Cup as a source: lap triggers and telemetry of the cars, official timing of the race series."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib import resources
 from pathlib import Path
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import pyarrow as pa
@@ -24,10 +26,11 @@ from apex_pipeline.schemas import (
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.accuracy import AccuracyReport
-from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileOpener, FoundFile, Source
+from apex_pipeline.sources.base import DerivedTable, DownsampleStats, FileIdentity, FileOpener, FoundFile, Source, Write
 from apex_pipeline.sources.gr_cup.kinds import EXPECTED_KINDS, LAP_KINDS, OFFICIAL_KINDS, SOURCE_NAME, FileKind
 from apex_pipeline.sources.gr_cup.naming import identify_tree
 from apex_pipeline.sources.gr_cup.naming_rules import NamingRules, load_rules
+from apex_pipeline.sources.lineage import Evidence, RawRows
 from apex_pipeline.sources.rejects import rejects_table
 from apex_pipeline.sources.workspace import Workspace
 
@@ -134,3 +137,28 @@ class GrCup(Source):
         blind = derive_lap_tables(key, files, open_file, None, zone, workspace)
         derived = derive_lap_tables(key, files, open_file, official_laps, zone, workspace)
         return compare_with_official(blind.laps, derived.laps, derived.cars, official_laps)
+
+    def find_lap_evidence(
+        self,
+        lap: Mapping[str, Any],
+        laps: Sequence[Mapping[str, Any]],
+        cars: Sequence[Mapping[str, Any]],
+        official_laps: Sequence[Mapping[str, Any]],
+        files: Sequence[FileIdentity],
+        raw: RawRows,
+    ) -> list[Evidence]:
+        """Return the crossings that bound a lap, those in between, and its row of official timing."""
+        from apex_pipeline.sources.gr_cup.lap_evidence import find_lap_evidence  # noqa: PLC0415
+
+        return find_lap_evidence(lap, laps, cars, official_laps, files, raw)
+
+    def downsample(
+        self, file: FileIdentity, open_file: Callable[[], AbstractContextManager[BinaryIO]], every: int, write: Write
+    ) -> DownsampleStats | None:
+        """Write every Nth sample of a telemetry file; other files have no samples."""
+        if file.kind != FileKind.TELEMETRY:
+            return None
+        from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.telemetry.thinning import thin  # noqa: PLC0415
+
+        return thin(TelemetryFile(file, open_file).open_text, file.path, every, write)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.sources.base import DownsampleStats
 from apex_pipeline.sources.gr_cup.csv_files import detect_dialect
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import LONGEST_LINE_BYTES
 from apex_pipeline.sources.gr_cup.values import parse_utc_ms
@@ -30,25 +31,6 @@ _MESSAGES_PER_TIME = 10
 # Times held back before they are merged with those known: 0.4 MB per car, and at least as many as are known, which
 # keeps the merging linear.
 _WAITING = 10_000
-
-
-@dataclass(frozen=True)
-class DownsampleStats:
-    """What became of a telemetry file.
-
-    Attributes:
-        rows_in: Lines of the file that are neither blank nor a header.
-        rows_out: Lines that were copied.
-        unreadable_rows: Lines among both whose car or time cannot be read; all of them are copied.
-        samples_in: Different sample times, summed over the cars.
-        samples_out: How many of them were kept.
-    """
-
-    rows_in: int
-    rows_out: int
-    unreadable_rows: int
-    samples_in: int
-    samples_out: int
 
 
 class _Place(NamedTuple):

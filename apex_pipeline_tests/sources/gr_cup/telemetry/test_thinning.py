@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.gr_cup.telemetry import thinning
-from apex_pipeline.sources.gr_cup.telemetry.thinning import DownsampleStats, thin
+from apex_pipeline.sources.gr_cup.telemetry.thinning import thin
 
 pytestmark = pytest.mark.req("A-118")
 

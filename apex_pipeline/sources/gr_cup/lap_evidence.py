@@ -1,0 +1,146 @@
+"""Contains the evidence behind a GR Cup lap: the crossings that bound it, and its row of official timing.
+
+A lap names the message that ended it (``source_file``, ``source_row``). The message belongs to a crossing, and the
+difference of the timestamps (``trigger_lap_time_s``) leads to the crossing before. So nothing is inferred here that the
+derivation did not record.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from apex_pipeline.sources.base import FileIdentity
+from apex_pipeline.sources.gr_cup.crossings import Crossing, find_crossings
+from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
+from apex_pipeline.sources.gr_cup.laps.lap import Flag
+from apex_pipeline.sources.gr_cup.triggers import read_triggers
+from apex_pipeline.sources.lineage import Evidence, RawRows
+
+Row = Mapping[str, Any]
+
+
+def find_lap_evidence(
+    lap: Row,
+    laps: Sequence[Row],
+    cars: Sequence[Row],
+    official_laps: Sequence[Row],
+    files: Sequence[FileIdentity],
+    raw: RawRows,
+) -> list[Evidence]:
+    """Return the evidence behind a lap: its start, crossings in between, its end, official timing.
+
+    Args:
+        lap: Its row of ``laps``, with start and end also as ``start_ms`` and ``end_ms``.
+        laps: All laps of its car, likewise.
+        cars: Rows of ``cars``.
+        official_laps: Rows of ``official_laps``.
+        files: The session's files in use.
+        raw: Access to their rows.
+
+    Raises:
+        MalformedFileError: A lap file lacks a required column.
+    """
+    lap_files = [file for file in files if file.kind in LAP_KINDS]
+    triggers = [item for file in lap_files for item in read_triggers(io.BytesIO(raw.content(file.path)), file)[0]]
+    ends = _Ends(laps, find_crossings(triggers).get(lap["vehicle_id"], []))
+    return [*_own_evidence(lap, ends, raw), *_official_evidence(lap, cars, official_laps, raw)]
+
+
+class _Ends:
+    """Finds the crossings at both ends of one car's laps, as recorded by the derivation."""
+
+    def __init__(self, laps: Sequence[Row], crossings: Sequence[Crossing]) -> None:
+        self.crossings = crossings
+        self._by_message = {(item.file, item.line): passing for passing in crossings for item in passing.triggers}
+        self._by_time = {passing.utc_ms: passing for passing in crossings}
+        self._ending_at = {lap["end_ms"]: lap for lap in laps if lap["end_ms"] is not None}
+
+    def before(self, lap: Row) -> Row | None:
+        """Return the lap that ends where this one starts."""
+        return self._ending_at.get(lap["start_ms"])
+
+    def end_of(self, lap: Row) -> Crossing | None:
+        """Return the crossing that ends a lap: that of the message the lap names, unless it starts the lap."""
+        named = self._by_message.get((lap["source_file"], lap["source_row"]))
+        return None if named is None or named.utc_ms == lap["start_ms"] else named
+
+    def begin_of(self, lap: Row) -> Crossing | None:
+        """Return the crossing that starts a lap: by the difference of timestamps, else where the lap before ends."""
+        end = self.end_of(lap)
+        if end is not None and lap["trigger_lap_time_s"] is not None:
+            return self._by_time.get(end.utc_ms - round(lap["trigger_lap_time_s"] * 1000))
+        before = self.before(lap)
+        return (self.end_of(before) if before else None) or self._by_time.get(lap["start_ms"])
+
+
+def _own_evidence(lap: Row, ends: _Ends, raw: RawRows) -> list[Evidence]:
+    """Return the evidence in the car's own data: start, crossings in between, end."""
+    begin, end, before = ends.begin_of(lap), ends.end_of(lap), ends.before(lap)
+    begins_ms = begin.utc_ms if begin else lap["start_ms"]
+    ends_ms = end.utc_ms if end else lap["end_ms"]
+    between = [
+        Evidence(
+            "between", _stamped_ms(passing), None, "It counts as no crossing of its own.", raw.rows(_places(passing))
+        )
+        for passing in ends.crossings
+        if begins_ms is not None and ends_ms is not None and begins_ms < passing.utc_ms < ends_ms
+    ]
+    return [
+        _at_line("begin", begin, lap, before, raw),
+        *between,
+        _at_line("end", end, lap, lap, raw),
+    ]
+
+
+def _at_line(
+    tells: Literal["begin", "end"], crossing: Crossing | None, lap: Row, ending: Row | None, raw: RawRows
+) -> Evidence:
+    """Return the evidence of the crossing at one end of a lap.
+
+    Args:
+        tells: Which end.
+        crossing: The crossing, if a lap file has it.
+        lap: The lap.
+        ending: The lap that this crossing ends, if any: its source may be telemetry.
+        raw: The raw files.
+    """
+    used_ms = lap["start_ms"] if tells == "begin" else lap["end_ms"]
+    if crossing is not None:
+        note = _note(crossing, used_ms, lap["flags"])
+        return Evidence(tells, _stamped_ms(crossing), used_ms, note, raw.rows(_places(crossing)))
+    if ending is not None and raw.kind_of(ending["source_file"]) == FileKind.TELEMETRY:
+        return Evidence(tells, None, used_ms, "Only telemetry shows it.", (raw.whole(ending["source_file"]),))
+    reason = " It lies outside the time they cover." if Flag.TRUNCATED_EXPORT in lap["flags"] else ""
+    return Evidence(tells, None, used_ms, f"No lap file has it.{reason}", ())
+
+
+def _stamped_ms(crossing: Crossing) -> int:
+    return crossing.triggers[0].trigger_utc_ms
+
+
+def _note(crossing: Crossing, used_ms: int | None, flags: Sequence[str]) -> str:
+    """Return how the lap's time differs from the timestamp, and why."""
+    if used_ms is None or used_ms == _stamped_ms(crossing):
+        return ""
+    difference_s = (_stamped_ms(crossing) - used_ms) / 1000
+    moved = f"Stamped {abs(difference_s):.3f} s {'late' if difference_s > 0 else 'early'}"
+    if used_ms == crossing.utc_ms:
+        return f"{moved}, as the rows of its bounce show."
+    late = sorted({Flag.LATE_TRIGGER_PAIR, Flag.LATE_TRIGGER}.intersection(flags))
+    return f"{moved} and repaired ({', '.join(late) or 'by official timing'})."
+
+
+def _official_evidence(lap: Row, cars: Sequence[Row], official_laps: Sequence[Row], raw: RawRows) -> list[Evidence]:
+    """Return the official row of a lap, if official timing lists it."""
+    entries = {
+        (row["official_number"], row["official_entry"]) for row in cars if row["vehicle_id"] == lap["vehicle_id"]
+    }
+    return [
+        Evidence("official", None, None, "", raw.rows([(row["source_file"], row["source_row"])]))
+        for row in official_laps
+        if (row["car_number"], row["entry"]) in entries and row["lap_number"] == lap["official_lap_number"]
+    ]
+
+
+def _places(crossing: Crossing) -> list[tuple[str, int]]:
+    return [(item.file, item.line) for item in crossing.triggers]
