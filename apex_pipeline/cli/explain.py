@@ -9,7 +9,7 @@ from apex_pipeline.cli.emit import print_line
 from apex_pipeline.errors import SourceError
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder, identify
 from apex_pipeline.settings import load_settings
-from apex_pipeline.sources.gr_cup.naming import explain
+from apex_pipeline.sources.explain import explain_identity
 
 # Race files lie one to three folders deep; higher folders give no hint of track or session.
 _HINT_FOLDERS = 3
@@ -25,7 +25,7 @@ def explain_command(
     folder = _with_siblings(file.resolve(), settings.source_dir.resolve())
     identities = {item.path: item for item in identify(folder, settings)}
     wanted = file.resolve().relative_to(folder.root).as_posix()
-    print_line(explain(identities[wanted]))
+    print_line(explain_identity(identities[wanted]))
 
 
 def _with_siblings(file: Path, source: Path) -> SourceFolder:

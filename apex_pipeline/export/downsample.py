@@ -18,7 +18,7 @@ from apex_pipeline.errors import MalformedFileError, VanishedFileError
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
 from apex_pipeline.sources import source_named
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, DownsampleStats, FileIdentity
-from apex_pipeline.sources.gr_cup.packed import compression_of
+from apex_pipeline.sources.compression import compression_of
 from apex_pipeline.storage.atomic import new_folder, require_apart
 from apex_pipeline.storage.disk_errors import disk_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader

@@ -16,7 +16,7 @@ from apex_pipeline.lake.published import read_published, require_session, requir
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources import source_named
-from apex_pipeline.sources.gr_cup.packed import unpack
+from apex_pipeline.sources.compression import unpack
 from apex_pipeline.sources.lineage import Evidence, RawRow
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import raw_key

@@ -13,6 +13,7 @@ from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.schemas import CATALOG_TABLES
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import UNKNOWN_KIND, FileIdentity, FileStatus, FoundFile, Source, tables_of
+from apex_pipeline.sources.raw_access import RawFileAccess
 from apex_pipeline.table_model import Table
 
 _registered: list[Source] = []
@@ -49,6 +50,11 @@ def source_named(name: str | None) -> Source:
         f"There is no source {name!r}; there are: {', '.join(source.name for source in sources)}.",
         "Install the package that provides it, or use the version of apex_pipeline that wrote this lake.",
     )
+
+
+def loadable_source() -> tuple[Source, RawFileAccess]:
+    """Return the source whose raw files applications load by track and session, and how."""
+    return next((source, source.raw_access) for source in all_sources() if source.raw_access is not None)
 
 
 def session_tables() -> tuple[Table, ...]:

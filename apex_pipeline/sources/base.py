@@ -18,6 +18,7 @@ from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.accuracy import AccuracyReport
 from apex_pipeline.sources.lineage import Evidence, RawRows
+from apex_pipeline.sources.raw_access import RawFileAccess
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.table_model import Table
 
@@ -164,6 +165,7 @@ class Source(Protocol):
         optional_tables: Tables a session may have besides.
         expected_kinds: Kinds of file a full session has.
         table_inputs: Kinds of file that give rows to a table, by the table's name.
+        raw_access: For applications that load its raw files by name; ``None`` where none does.
     """
 
     name: ClassVar[str]
@@ -172,6 +174,7 @@ class Source(Protocol):
     optional_tables: ClassVar[tuple[Table, ...]] = ()
     expected_kinds: ClassVar[tuple[str, ...]] = ()
     table_inputs: ClassVar[Mapping[str, Collection[str]]] = {}
+    raw_access: ClassVar[RawFileAccess | None] = None
 
     def load_rules(self, settings: Settings) -> Any:  # noqa: ANN401  -- each source has rules of its own shape
         """Return the rules by which files are recognised, the user's own included.

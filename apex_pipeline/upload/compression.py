@@ -1,6 +1,6 @@
 """Compresses text files on their way into the bucket.
 
-Contains what is compressed, how, and the digest it will have; see ``sources/gr_cup/packed.py`` for the way back.
+Contains what is compressed, how, and the digest it will have; see ``sources/compression.py`` for the way back.
 
 The same file always gives the same bytes: gzip's header, which can hold a name and a time, holds neither. The digest of
 the compressed form is cached under the digest of the content, so an unchanged file is compressed only once.

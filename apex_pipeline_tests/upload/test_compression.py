@@ -9,7 +9,7 @@ import pytest
 
 from apex_pipeline.errors import StoreFullError, VanishedFileError
 from apex_pipeline.settings import load_settings
-from apex_pipeline.sources.gr_cup.packed import unpack
+from apex_pipeline.sources.compression import unpack
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.opening import open_fingerprints
 from apex_pipeline.upload import UploadReport, UploadStatus

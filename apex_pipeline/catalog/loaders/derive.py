@@ -7,29 +7,29 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.catalog.loaders.fetch import ObjectReader, StagingArea
-from apex_pipeline.catalog.loaders.frames import is_raw, laps_frame, telemetry_frame, unpacked, wide_frame
+from apex_pipeline.catalog.loaders.filenames import LoadKind
+from apex_pipeline.catalog.loaders.frames import laps_frame, telemetry_frame, unpacked, wide_frame
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.lake.published import read_published
 from apex_pipeline.lake.raw_files import raw_file_opener
+from apex_pipeline.schemas import LAP_REJECTS, LAPS, OFFICIAL_LAPS, TELEMETRY
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.base import FileIdentity, FileStatus
-from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_official_tables, derive_telemetry
-from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, look_into
-from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
+from apex_pipeline.sources import kinds_feeding, loadable_source
+from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileStatus
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.contract import ObjectStore, StoredObject
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.scratch import own_scratch
 from apex_pipeline.storage.single_flight import SingleFlight
+from apex_pipeline.table_model import Table
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class _Session:
         """Equal for two listings only if they have the same objects."""
         return (self.key, *((item.key, item.tag) for item in self.objects))
 
-    def of_kind(self, *kinds: FileKind) -> list[FileIdentity]:
+    def of_kind(self, *kinds: str) -> list[FileIdentity]:
         return [item for item in self.files if item.kind in kinds]
 
 
@@ -70,7 +70,7 @@ class SessionReader:
         self._staging = StagingArea(reader, self._temp_dir)
         self._flights = SingleFlight()
 
-    def frame(self, index: RawIndex, paths: Sequence[str], kind: FileKind, asked_for: SessionKey) -> pd.DataFrame:
+    def frame(self, index: RawIndex, paths: Sequence[str], kind: LoadKind, asked_for: SessionKey) -> pd.DataFrame:
         """Return the frame of the session that a file belongs to.
 
         Args:
@@ -84,13 +84,12 @@ class SessionReader:
             ApexError: A file cannot be read.
         """
         path = paths[0]
-        contents = look_into(index.start(path, LOOKED_AT_BYTES), path)
-        if not is_raw(kind, contents.columns):
+        if not index.is_raw(kind, index.header(path)):
             _require_one(paths, asked_for)
             return self._table(index, path, kind)
         session = _session_of(index, path, kind, asked_for)
         published = index.published(session.key, session.files)
-        name = "laps" if kind is FileKind.LAP_START else "telemetry"
+        name = "laps" if kind is LoadKind.LAP_START else "telemetry"
         if published:
             table = read_published(self._reader.store, published.tables[name])
         else:
@@ -98,7 +97,7 @@ class SessionReader:
                 table = self._laps(session, store) if name == "laps" else self._telemetry(session, store)
         return laps_frame(table) if name == "laps" else telemetry_frame(table)
 
-    def _table(self, index: RawIndex, path: str, kind: FileKind) -> pd.DataFrame:
+    def _table(self, index: RawIndex, path: str, kind: LoadKind) -> pd.DataFrame:
         """Read a file that is a table already."""
         key = raw_key(path)
         content = index.known_contents().get(key)
@@ -112,34 +111,39 @@ class SessionReader:
         return self._flights.do(session.version, lambda: self._derive_laps(session, store))
 
     def _derive_laps(self, session: _Session, store: ObjectStore) -> pa.Table:
-        sections = session.of_kind(FileKind.SECTIONS)
-        official = derive_official_tables(session.key, sections, raw_file_opener(store)).official_laps
-        # Official timing lists every crossing; only without it does the derivation look into telemetry.
-        needed = session.of_kind(*LAP_KINDS) if official.num_rows else session.of_kind(*LAP_KINDS, FileKind.TELEMETRY)
-        made = derive_lap_tables(
-            session.key,
-            needed,
-            raw_file_opener(store),
-            official,
-            session.index.rules.zone_of(session.key.track),
-            self._workspace(),
-        )
-        if made.rejects.num_rows:
-            _LOG.warning("%s: %d rows of its lap files cannot be used.", session.key, made.rejects.num_rows)
-        return made.laps
+        derived = self._derive(session, store, LAPS, LAP_REJECTS)
+        rejects = derived[LAP_REJECTS.name].content
+        if not isinstance(rejects, Path) and rejects.num_rows:
+            _LOG.warning("%s: %d rows of its lap files cannot be used.", session.key, rejects.num_rows)
+        return derived[LAPS.name].content
 
     def _telemetry(self, session: _Session, store: ObjectStore) -> pa.Table:
-        laps = self._laps(session, store)
-        files = session.of_kind(FileKind.TELEMETRY)
-        with TemporaryDirectory(prefix="telemetry-", dir=self._temp_dir()) as folder:
-            output = Path(folder, "telemetry.parquet")
-            report = derive_telemetry(session.key, files, raw_file_opener(store), laps, output, self._workspace())
+        telemetry = self._derive(session, store, TELEMETRY)[TELEMETRY.name]
+        rejected = telemetry.facts.get("rejected", 0)
+        if rejected:
+            _LOG.warning("%s: %d readings cannot be used.", session.key, rejected)
+        if not isinstance(telemetry.content, Path):
+            return telemetry.content
+        try:
             # ParquetFile and not read_table: the latter would add folders of the path as columns.
-            with pq.ParquetFile(output) as file:
-                table = file.read()
-        if report.counts.rejected:
-            _LOG.warning("%s: %d readings cannot be used.", session.key, report.counts.rejected)
-        return table
+            with pq.ParquetFile(telemetry.content) as file:
+                return file.read()
+        finally:
+            telemetry.content.unlink(missing_ok=True)
+
+    def _derive(self, session: _Session, store: ObjectStore, *wanted: Table) -> dict[str, DerivedTable]:
+        """Derive a session's tables until those wanted are there; the rest is not derived."""
+        source, _ = loadable_source()
+        files = session.of_kind(*kinds_feeding(LAPS.name, TELEMETRY.name, OFFICIAL_LAPS.name))
+        rules = source.load_rules(self._settings)
+        missing = {table.name for table in wanted}
+        found: dict[str, DerivedTable] = {}
+        for derived in source.derive(session.key, files, raw_file_opener(store), self._workspace(), rules):
+            if derived.table.name in missing:
+                found[derived.table.name] = derived
+            if missing == found.keys():
+                break
+        return found
 
     def _workspace(self) -> Workspace:
         return Workspace(self._settings.memory_limit, self._temp_dir())
@@ -156,7 +160,7 @@ def _require_one(paths: Sequence[str], asked_for: SessionKey) -> None:
         )
 
 
-def _session_of(index: RawIndex, path: str, kind: FileKind, asked_for: SessionKey) -> _Session:
+def _session_of(index: RawIndex, path: str, kind: LoadKind, asked_for: SessionKey) -> _Session:
     """Return the session that a file belongs to, with all its files in use.
 
     A file that only its asker can place stands for itself: nothing says what else would belong to it.
@@ -177,7 +181,7 @@ def _session_of(index: RawIndex, path: str, kind: FileKind, asked_for: SessionKe
     return _Session(index, key, used)
 
 
-def _alone(index: RawIndex, path: str, kind: FileKind, key: SessionKey) -> FileIdentity:
+def _alone(index: RawIndex, path: str, kind: LoadKind, key: SessionKey) -> FileIdentity:
     return FileIdentity(
         path=path,
         size=index.objects[path].size,

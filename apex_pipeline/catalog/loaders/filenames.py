@@ -1,16 +1,24 @@
 """Contains the file name patterns of applications, and how a session is parsed from a name; reads no files.
 
-See ``sources/gr_cup/naming.py`` for names of other schemes (``COTA_lap_start_time_R1.csv`` and the user's own
+See ``docs/naming.md`` for names of other schemes (``COTA_lap_start_time_R1.csv`` and the user's own
 patterns).
 """
 
 import re
 from collections.abc import Callable
+from enum import StrEnum
 
-from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.plain_names import plain
 from apex_pipeline.sources.session_names import find_session
 from apex_pipeline.storage.layout import RAW_PREFIX
+
+
+class LoadKind(StrEnum):
+    """What an application asks for, by the kind of raw file that carries it."""
+
+    LAP_START = "lap_start"
+    TELEMETRY = "telemetry"
+
 
 # Tried in this order, in the folder of the track.
 PATTERNS = (
@@ -18,7 +26,7 @@ PATTERNS = (
     "{session}_{hyphenated_track}_{data_type}.csv",
     "{session}_{data_type}.csv",
 )
-DATA_TYPES = {FileKind.LAP_START: "lap_start", FileKind.TELEMETRY: "telemetry_data"}
+DATA_TYPES = {LoadKind.LAP_START: "lap_start", LoadKind.TELEMETRY: "telemetry_data"}
 
 _SEPARATOR = re.compile(r"[_\- ]")
 _SEASON = re.compile(r"(?P<season>\d{4})_(?P<session>.+)")
@@ -33,7 +41,7 @@ def raw_key_of(track: str, filename: str) -> str:
     return RAW_PREFIX + "/".join(part for part in parts if part)
 
 
-def file_names(kind: FileKind, track: str, session: str) -> list[str]:
+def file_names(kind: LoadKind, track: str, session: str) -> list[str]:
     """Return the file names to try for a session's lap or telemetry file, in order."""
     return [
         pattern.format(
@@ -43,13 +51,13 @@ def file_names(kind: FileKind, track: str, session: str) -> list[str]:
     ]
 
 
-def kind_said_by(filename: str) -> FileKind | None:
+def kind_said_by(filename: str) -> LoadKind | None:
     """Return the kind that a name of one of the patterns ends in."""
     return next((kind for kind, data_type in DATA_TYPES.items() if f"{data_type}.csv" in filename.lower()), None)
 
 
 def session_in(
-    filename: str, kind: FileKind, is_track: Callable[[str], bool], is_short_form: Callable[[str], bool]
+    filename: str, kind: LoadKind, is_track: Callable[[str], bool], is_short_form: Callable[[str], bool]
 ) -> str | None:
     """Return the session that a name of one of the patterns says, as it is written there.
 

@@ -18,20 +18,19 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from apex_pipeline.catalog.loaders.filenames import LoadKind
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.schemas import LAPS, TELEMETRY
-from apex_pipeline.sources.gr_cup.csv_files import require_text
-from apex_pipeline.sources.gr_cup.file_contents import kinds_with
-from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.values import parse_duration_s, parse_utc_ms
+from apex_pipeline.sources.csv_reader import require_text
+from apex_pipeline.sources.parsing import parse_duration_s, parse_utc_ms
 
 LAP_COLUMNS: Mapping[str, str] = {"LapNumber": "int64", "LapTime": "float64", "Driver": "str", "CarNumber": "str"}
 TELEMETRY_COLUMNS: Mapping[str, str] = dict.fromkeys(
     ["Time", "Speed", "Throttle", "Brake", "Latitude", "Longitude"], "float64"
 )
-COLUMNS: Mapping[FileKind, Mapping[str, str]] = {
-    FileKind.LAP_START: LAP_COLUMNS,
-    FileKind.TELEMETRY: TELEMETRY_COLUMNS,
+COLUMNS: Mapping[LoadKind, Mapping[str, str]] = {
+    LoadKind.LAP_START: LAP_COLUMNS,
+    LoadKind.TELEMETRY: TELEMETRY_COLUMNS,
 }
 
 _SEPARATORS = (",", ";", "\t")
@@ -74,9 +73,9 @@ def telemetry_frame(telemetry: pa.Table) -> pd.DataFrame:
     return pd.concat([named, frame], axis="columns").astype(TELEMETRY_COLUMNS)
 
 
-def empty_frame(kind: FileKind) -> pd.DataFrame:
+def empty_frame(kind: LoadKind) -> pd.DataFrame:
     """Return the frame of a session in which nothing was recorded."""
-    return telemetry_frame(TELEMETRY.empty()) if kind is FileKind.TELEMETRY else laps_frame(LAPS.empty())
+    return telemetry_frame(TELEMETRY.empty()) if kind is LoadKind.TELEMETRY else laps_frame(LAPS.empty())
 
 
 def _plain_frame(table: pa.Table) -> pd.DataFrame:
@@ -88,14 +87,9 @@ def _plain_frame(table: pa.Table) -> pd.DataFrame:
     return table.cast(pa.schema(fields)).to_pandas()
 
 
-def is_raw(kind: FileKind, columns: tuple[str, ...]) -> bool:
-    """Tell whether a header is that of a file as the cars sent it: one row per trigger or reading."""
-    return kind in kinds_with(columns)
-
-
-def is_wide(kind: FileKind, columns: tuple[str, ...]) -> bool:
-    """Tell whether a header has columns that applications know, and the file is to be read as it is."""
-    return not is_raw(kind, columns) and not set(COLUMNS[kind]).isdisjoint(columns)
+def has_known_columns(kind: LoadKind, columns: tuple[str, ...]) -> bool:
+    """Return whether a header has columns that applications know."""
+    return not set(COLUMNS[kind]).isdisjoint(columns)
 
 
 def unpacked(content: bytes, name: str) -> bytes:
@@ -176,7 +170,7 @@ def _separator_of(header: str) -> str:
     return max(_SEPARATORS, key=header.count)
 
 
-def wide_frame(content: bytes, name: str, kind: FileKind) -> tuple[pd.DataFrame, list[str]]:
+def wide_frame(content: bytes, name: str, kind: LoadKind) -> tuple[pd.DataFrame, list[str]]:
     """Read a file that is a table already, and see to the types of the columns applications know.
 
     Args:

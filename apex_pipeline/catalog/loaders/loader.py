@@ -20,14 +20,13 @@ import pandas as pd
 from apex_pipeline.catalog.loaders.derive import SessionReader
 from apex_pipeline.catalog.loaders.failures import LoadFailure, MissingOrForbiddenError, failure_of
 from apex_pipeline.catalog.loaders.fetch import ObjectReader
-from apex_pipeline.catalog.loaders.filenames import kind_said_by, raw_key_of
+from apex_pipeline.catalog.loaders.filenames import LoadKind, kind_said_by, raw_key_of
 from apex_pipeline.catalog.loaders.frames import csv_frame, empty_frame, unpacked
 from apex_pipeline.catalog.loaders.lookup import WHAT, FileLookup, event_of
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ApexError, StorePermissionError
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.storage.caching import CacheStats
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import RAW_PREFIX
@@ -76,7 +75,7 @@ class DataLoader:
             ``LapNumber`` (int64), ``LapTime`` (float64, seconds), ``Driver`` and ``CarNumber`` (text), then further
             columns; ``None`` if there is none or it cannot be read.
         """
-        return self._load(FileKind.LAP_START, track_name, session)
+        return self._load(LoadKind.LAP_START, track_name, session)
 
     def load_telemetry(self, track_name: str, session: str) -> pd.DataFrame | None:
         """Return the telemetry of a session, one row per car and sample time.
@@ -90,7 +89,7 @@ class DataLoader:
             ``Latitude``, ``Longitude`` (degrees), all float64, then further columns; missing where a channel was not
             sampled. ``None`` if there is none or it cannot be read.
         """
-        return self._load(FileKind.TELEMETRY, track_name, session)
+        return self._load(LoadKind.TELEMETRY, track_name, session)
 
     def get_available_tracks(self) -> list[str]:
         """Return the tracks that have files, sorted: slugs of known tracks, else the names of the folders."""
@@ -138,7 +137,7 @@ class DataLoader:
         frame = self._answer("download", download, key=s3_key)
         return None if frame is None else self._loaded("download", s3_key, frame, started_s)
 
-    def _load(self, kind: FileKind, track: str, session: str) -> pd.DataFrame | None:
+    def _load(self, kind: LoadKind, track: str, session: str) -> pd.DataFrame | None:
         started_s = time.perf_counter()
         event, names = event_of(kind), {"track": track, "session": session}
         _tell(logging.INFO, f"Loading {WHAT[kind]} for {track}/{session}", event=event, outcome="begun", **names)
@@ -146,7 +145,7 @@ class DataLoader:
         answer = self._answer(event, read, **names)
         return None if answer is None else self._loaded(event, *answer, started_s, **names)
 
-    def _read(self, kind: FileKind, asked_for: SessionKey) -> tuple[str, pd.DataFrame]:
+    def _read(self, kind: LoadKind, asked_for: SessionKey) -> tuple[str, pd.DataFrame]:
         """Return the key and the frame of a session."""
         reader, sessions = self._open()
         lookup = FileLookup(kind, asked_for, self._get_s3_key)

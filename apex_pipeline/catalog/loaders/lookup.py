@@ -9,22 +9,21 @@ from pathlib import Path
 
 from apex_pipeline.catalog.loaders.failures import MissingOrForbiddenError
 from apex_pipeline.catalog.loaders.fetch import ObjectReader
-from apex_pipeline.catalog.loaders.filenames import file_names
+from apex_pipeline.catalog.loaders.filenames import LoadKind, file_names
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ObjectMissingError, StorePermissionError
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.storage.layout import raw_path
 
 _LOG = logging.getLogger(__name__)
 
 # How a session's file is called in messages.
-WHAT = {FileKind.LAP_START: "lap times", FileKind.TELEMETRY: "telemetry"}
+WHAT = {LoadKind.LAP_START: "lap times", LoadKind.TELEMETRY: "telemetry"}
 
 
-def event_of(kind: FileKind) -> str:
+def event_of(kind: LoadKind) -> str:
     """Return the name of a loading in structured log lines."""
-    return f"load_{'lap_times' if kind is FileKind.LAP_START else 'telemetry'}"
+    return f"load_{'lap_times' if kind is LoadKind.LAP_START else 'telemetry'}"
 
 
 class FileLookup:
@@ -36,7 +35,7 @@ class FileLookup:
         key_of: Returns the key of a file name in the track's folder.
     """
 
-    def __init__(self, kind: FileKind, asked_for: SessionKey, key_of: Callable[[str, str], str]) -> None:
+    def __init__(self, kind: LoadKind, asked_for: SessionKey, key_of: Callable[[str, str], str]) -> None:
         self.kind = kind
         self.asked_for = asked_for
         self._key_of = key_of
@@ -51,9 +50,8 @@ class FileLookup:
         for key in self._keys():
             if raw_path(key) in index.objects:
                 return [raw_path(key)]
-        for kind, pattern in index.rules.patterns:
-            if kind is self.kind:
-                self._tell(pattern.pattern)
+        for pattern in index.name_patterns(self.kind):
+            self._tell(pattern)
         paths = index.files_called(*self.asked_for, self.kind)
         if not paths:
             known = ", ".join(index.sessions(self.asked_for.track)) or "none"

@@ -1,23 +1,22 @@
 """Contains the index of a lake's raw files: tracks, sessions, and the files of one session; see frames.py for tables.
 
 It is built from one listing. What a file is comes from the published table ``files`` where that describes just these
-objects, else from ``sources/gr_cup/naming.py``.
+objects, else from the sources.
 """
 
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from apex_pipeline.catalog.loaders.fetch import SMALL_BYTES, ObjectReader
-from apex_pipeline.catalog.loaders.filenames import canonical_session, session_in
-from apex_pipeline.catalog.loaders.frames import is_wide
+from apex_pipeline.catalog.loaders.filenames import LoadKind, canonical_session, session_in
+from apex_pipeline.catalog.loaders.frames import has_known_columns
 from apex_pipeline.errors import StoreError
 from apex_pipeline.lake.catalog_tables import inputs_version, make_sessions_table, session_files
 from apex_pipeline.lake.plan import is_catalog_stale
@@ -25,15 +24,10 @@ from apex_pipeline.lake.published import read_published
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, read_current
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
-from apex_pipeline.sources import rules_version
+from apex_pipeline.sources import identify_files, kinds_feeding, loadable_source, rules_version, source_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
-from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, look_into
-from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, LAP_KINDS, FileKind
-from apex_pipeline.sources.gr_cup.naming import identify_tree
-from apex_pipeline.sources.gr_cup.naming_rules import NamingRules, load_rules
-from apex_pipeline.sources.gr_cup.path_claims import PathClaims, claims_of, reason_to_ignore
-from apex_pipeline.sources.gr_cup.source import GrCup
 from apex_pipeline.sources.plain_names import is_related, plain
+from apex_pipeline.sources.raw_access import FileHeader, TrackName
 from apex_pipeline.storage.contract import StoredObject
 from apex_pipeline.storage.layout import raw_key, raw_path
 
@@ -44,7 +38,7 @@ _PARALLEL_LOOKS = 8
 # One or two letters begin too many words to mean a track.
 _SHORTEST_NAME = 3
 _LEFT_BY_SYSTEM = (".", "__MACOSX")
-_KINDS = {FileKind.LAP_START: LAP_KINDS, FileKind.TELEMETRY: frozenset({FileKind.TELEMETRY})}
+_TABLES = {LoadKind.LAP_START: "laps", LoadKind.TELEMETRY: "telemetry"}
 
 
 class RawIndex:
@@ -63,8 +57,9 @@ class RawIndex:
 
     def __init__(self, reader: ObjectReader, tracks_file: Path | None, objects: Iterable[StoredObject]) -> None:
         self._reader = reader
-        self._tracks_file = tracks_file
-        self.rules: NamingRules = load_rules(tracks_file)
+        self._settings = load_settings(tracks_file=tracks_file)
+        source, self._access = loadable_source()
+        self._rules = source.load_rules(self._settings)
         self.objects: dict[str, StoredObject] = {raw_path(item.key): item for item in objects}
         if not self.objects:
             # Nothing there at all may be an empty lake, or none: the second one is a wrong setting.
@@ -90,32 +85,34 @@ class RawIndex:
         for path in self.objects:
             folder, slash, _ = path.partition("/")
             if slash and not folder.startswith(_LEFT_BY_SYSTEM):
-                claims = self._claims.get(path)
-                said[folder] |= {claim.slug for claim in claims.tracks if claim.is_known} if claims else set()
+                said[folder] |= {track.slug for track in self._tracks_in.get(path, ()) if track.is_known}
         return {folder: self._tracks_of(folder, slugs) for folder, slugs in said.items()}
 
     def _tracks_of(self, folder: str, said_inside: set[str]) -> list[str]:
-        known = self.rules.track_of(folder)
-        return [known.slug] if known else sorted(said_inside) or [folder]
+        known = self._known_slug(folder)
+        return [known] if known else sorted(said_inside) or [folder]
+
+    def _known_slug(self, name: str) -> str | None:
+        return self._access.track_slug(name, self._rules)
 
     @cached_property
-    def _claims(self) -> dict[str, PathClaims]:
-        return {path: claims_of(path, self.rules) for path in self.objects if not reason_to_ignore(path)}
+    def _tracks_in(self) -> dict[str, Sequence[TrackName]]:
+        """The tracks that each path names; files that are not race data are left out."""
+        named = {path: self._access.tracks_in(path, self._rules) for path in self.objects}
+        return {path: tracks for path, tracks in named.items() if tracks is not None}
 
     def slug_of(self, track: str) -> str:
         """Return the slug that files of a track carry, under whatever name it is asked for."""
-        known = self.rules.track_of(track)
-        return known.slug if known else plain(track)
+        return self._known_slug(track) or plain(track)
 
     def _is_form_of(self, track: str, text: str) -> bool:
         """Tell whether a text is the track's name as it stands in file names."""
-        known = self.rules.track_of(text)
-        return text in {track, track.replace("_", "-")} or (known is not None and known.slug == self.slug_of(track))
+        return text in {track, track.replace("_", "-")} or self._known_slug(text) == self.slug_of(track)
 
     def _is_short_for(self, folder: str, text: str) -> bool:
         """Tell whether a text may be the short name of a track that the rules do not list; those they list say all."""
         is_long_enough = len(text) >= _SHORTEST_NAME
-        return self.rules.track_of(folder) is None and is_long_enough and is_related(plain(text), plain(folder))
+        return self._known_slug(folder) is None and is_long_enough and is_related(plain(text), plain(folder))
 
     def _own_folders(self, track: str) -> list[str]:
         return [folder for folder in self._folders if self._is_form_of(track, folder)]
@@ -132,24 +129,23 @@ class RawIndex:
         folder, slash, _ = path.partition("/")
         if slash:
             return folder in folders
-        claims = self._claims.get(path)
-        return claims is not None and any(claim.slug == slug for claim in claims.tracks)
+        return any(named.slug == slug for named in self._tracks_in.get(path, ()))
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     def sessions(self, track: str) -> list[str]:
         """Return the sessions with laps, sorted: those that names say by the patterns, and those of other names."""
-        named = dict(self._named(track, FileKind.LAP_START))
+        named = dict(self._named(track, LoadKind.LAP_START))
         said = set(named.values())
         known = {canonical_session(session) for session in said}
         found = {
             str(item.session)
-            for item in self._usable(track, FileKind.LAP_START)
+            for item in self._usable(track, LoadKind.LAP_START)
             if item.path not in named and canonical_session(str(item.session)) not in known
         }
         return sorted(said | found)
 
-    def _named(self, track: str, kind: FileKind) -> list[tuple[str, str]]:
+    def _named(self, track: str, kind: LoadKind) -> list[tuple[str, str]]:
         """Return path and session of the files whose names follow the patterns, in the track's own folders.
 
         Of several in one folder with the same session the longest name comes first: it says the track, too.
@@ -164,7 +160,7 @@ class RawIndex:
                     named.append((path, session))
         return sorted(named, key=lambda entry: (-len(entry[0]), entry[0]))
 
-    def files_called(self, track: str, session: str, kind: FileKind) -> list[str]:
+    def files_called(self, track: str, session: str, kind: LoadKind) -> list[str]:
         """Return the paths of a session's files of one kind, whatever they are called.
 
         Several only where nothing tells which of them is meant.
@@ -183,24 +179,36 @@ class RawIndex:
         of_kind = [item.path for item in found if item.kind == kind]
         return of_kind or [item.path for item in found]
 
-    def _usable(self, track: str, kind: FileKind) -> list[FileIdentity]:
+    def _usable(self, track: str, kind: LoadKind) -> list[FileIdentity]:
         """Return the files of a track that can be loaded: those in use, and tables that need no deriving."""
         slug = self.slug_of(track)
         return [
             item
             for item in self.identities(track)
-            if item.kind in _KINDS[kind]
+            if item.kind in kinds_feeding(_TABLES[kind])
             and item.track == slug
             and item.session
             and (item.status is FileStatus.READY or self._is_table(item, kind))
         ]
 
-    def _is_table(self, item: FileIdentity, kind: FileKind) -> bool:
+    def _is_table(self, item: FileIdentity, kind: LoadKind) -> bool:
         # Such a file is set aside by the catalog: its header is not that of what its name says.
         if item.status is not FileStatus.QUARANTINED or item.kind != kind:
             return False
-        contents = look_into(self.start(item.path, LOOKED_AT_BYTES), item.path)
-        return contents.problem is None and is_wide(kind, contents.columns)
+        header = self.header(item.path)
+        return header.problem is None and not self.is_raw(kind, header) and has_known_columns(kind, header.columns)
+
+    def header(self, path: str) -> FileHeader:
+        """Return the header of a file."""
+        return self._access.read_header(self.start(path, self._access.head_bytes), path)
+
+    def is_raw(self, kind: LoadKind, header: FileHeader) -> bool:
+        """Return whether a file is as the cars sent it: one row per trigger or reading."""
+        return self._access.is_raw(kind, header.columns)
+
+    def name_patterns(self, kind: LoadKind) -> Sequence[str]:
+        """Return the patterns of whole file names that the rules list."""
+        return self._access.name_patterns(kind, self._rules)
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -222,20 +230,21 @@ class RawIndex:
         part = files.filter(pa.array([row["path"].partition("/")[0] in tops for row in files.to_pylist()], pa.bool_()))
         listing = {self.objects[path].key: self.objects[path] for path in paths}
         # Car files that are not in use may be tables, or copies under the name that is asked for.
-        has_odd_ones = any(row["status"] != FileStatus.READY and row["kind"] in CAR_KINDS for row in part.to_pylist())
-        if has_odd_ones or is_catalog_stale(
-            listing, part, (), rules_version(load_settings(tracks_file=self._tracks_file))
-        ):
+        has_odd_ones = any(
+            row["status"] != FileStatus.READY and row["kind"] in kinds_feeding("laps", "telemetry")
+            for row in part.to_pylist()
+        )
+        if has_odd_ones or is_catalog_stale(listing, part, (), rules_version(self._settings)):
             return None
         sessions = [SessionKey(row["track"], row["session"]) for row in make_sessions_table(part).to_pylist()]
         return [item for key in sessions if key.track == slug for item in session_files(part, key)]
 
     def _look_at(self, paths: list[str]) -> list[FileIdentity]:
-        looked_at = [path for path in paths if path in self._claims]
+        looked_at = [path for path in paths if path in self._tracks_in]
         with ThreadPoolExecutor(_PARALLEL_LOOKS) as pool:
-            list(pool.map(partial(self.start, length=LOOKED_AT_BYTES), looked_at))
+            list(pool.map(partial(self.start, length=self._access.head_bytes), looked_at))
         found = [FoundFile(path, self.objects[path].size, partial(self.start, path)) for path in paths]
-        return identify_tree(found, self.rules)
+        return identify_files(found, self._settings)
 
     def start(self, path: str, length: int) -> bytes:
         """Return the beginning of a file; a small one is read whole, and each one only once."""
@@ -261,11 +270,11 @@ class RawIndex:
         record = snapshot.session(key) if snapshot else None
         if record is None or table is None:
             return None
-        used = session_files(table, key)
+        used, version = session_files(table, key), source_named(record.source).derivation_version
         rows = [row for row in table.to_pylist() if row["path"] in {item.path for item in used}]
         made_from = {(row["path"], row["kind"], row["version"], row["bytes"], row["store_tag"]) for row in rows}
         present = {(item.path, str(item.kind), item.version, item.size, self.objects[item.path].tag) for item in files}
-        return record if made_from == present and record.inputs_version == _inputs_version(rows) else None
+        return record if made_from == present and record.inputs_version == inputs_version(rows, version) else None
 
     @cached_property
     def _snapshot(self) -> Snapshot | None:
@@ -285,7 +294,3 @@ class RawIndex:
         except StoreError as error:  # as above
             _LOG.warning("The published list of files is left out: %s", error)
             return None
-
-
-def _inputs_version(rows: list[dict[str, Any]]) -> str:
-    return inputs_version(rows, GrCup.derivation_version)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.sources.gr_cup.csv_files import Dialect, detect_dialect, require_text
+from apex_pipeline.sources.csv_reader import Dialect, detect_dialect, require_text
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 LOOKED_AT_BYTES = 65_536

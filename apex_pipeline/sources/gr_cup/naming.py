@@ -292,21 +292,4 @@ def _content_disagrees(draft: _Draft, contents: FileContents) -> str | None:
     return f"meta_session says {inside} ({_count(contents)}{day}), the path says {draft.session}"
 
 
-def explain(identity: FileIdentity) -> str:
-    """Return the reasoning about one file as lines for people."""
-    lines = [
-        identity.path,
-        f"  status      {identity.status}" + (f": {identity.reason}" if identity.reason else ""),
-        f"  kind        {identity.kind}" + (f" ({identity.version})" if identity.version else ""),
-        f"  track       {identity.track or 'not known'}" + (f" ({identity.track_name})" if identity.track_name else ""),
-        f"  session     {identity.session or 'none'}",
-        f"  event       {identity.event_code or 'not said'}",
-        f"  rule        {identity.rule}",
-        f"  confidence  {identity.confidence:.2f}",
-        "  evidence",
-        *(f"    - {sentence}" for sentence in identity.evidence),
-    ]
-    return "\n".join(lines)
-
-
-__all__ = ["NamingRules", "explain", "identify_tree", "load_rules", "session_type"]
+__all__ = ["NamingRules", "identify_tree", "load_rules", "session_type"]

@@ -4,7 +4,7 @@ Columns are taken by name and only the known ones: whatever else a file holds, n
 published and is listed as dropped. A row with a cell that cannot be read, or without what names it (car, lap, time), is
 rejected. A number outside the bounds of its column is a placeholder: it is published as null and told as
 ``out_of_range``, and its row stays. Here belongs what each kind of file means; reading text into rows is
-``csv_files.py``.
+``csv_reader.py``.
 """
 
 from collections import Counter
@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from apex_pipeline.schemas import OFFICIAL_LAPS, RESULTS, WEATHER
 from apex_pipeline.sources.base import FileIdentity, Reject
-from apex_pipeline.sources.gr_cup.csv_files import SHOWN_CHARACTERS, CsvRow, read_rows
+from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.values import (
+from apex_pipeline.sources.parsing import (
     parse_clock,
     parse_duration_s,
     parse_epoch,

@@ -27,9 +27,10 @@ from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.accuracy import AccuracyReport
 from apex_pipeline.sources.base import DerivedTable, DownsampleStats, FileIdentity, FileOpener, FoundFile, Source, Write
-from apex_pipeline.sources.gr_cup.kinds import EXPECTED_KINDS, LAP_KINDS, OFFICIAL_KINDS, SOURCE_NAME, FileKind
+from apex_pipeline.sources.gr_cup.kinds import EXPECTED_KINDS, LAP_KINDS, SOURCE_NAME, FileKind
 from apex_pipeline.sources.gr_cup.naming import identify_tree
 from apex_pipeline.sources.gr_cup.naming_rules import NamingRules, load_rules
+from apex_pipeline.sources.gr_cup.raw_access import GrCupFileAccess
 from apex_pipeline.sources.lineage import Evidence, RawRows
 from apex_pipeline.sources.rejects import rejects_table
 from apex_pipeline.sources.workspace import Workspace
@@ -58,10 +59,11 @@ class GrCup(Source):
     table_inputs = {  # noqa: RUF012  -- read only, as the protocol declares it
         LAPS.name: LAP_KINDS,
         TELEMETRY.name: (FileKind.TELEMETRY,),
-        OFFICIAL_LAPS.name: OFFICIAL_KINDS,
+        OFFICIAL_LAPS.name: (FileKind.SECTIONS,),
         RESULTS.name: (FileKind.RESULTS,),
         WEATHER.name: (FileKind.WEATHER,),
     }
+    raw_access = GrCupFileAccess()
 
     def load_rules(self, settings: Settings) -> NamingRules:
         """Return tracks, aliases and file-name patterns, those of ``APEX_TRACKS_FILE`` included."""
@@ -105,7 +107,7 @@ class GrCup(Source):
         yield DerivedTable(LAP_REJECTS, laps.rejects)
         staged = Path(workspace.scratch, f"telemetry-{uuid4().hex}.parquet")
         report = derive.derive_telemetry(key, files, open_file, laps.laps, staged, workspace)
-        yield DerivedTable(TELEMETRY, staged)
+        yield DerivedTable(TELEMETRY, staged, report.facts())
         telemetry_cars = telemetry_cars_table(key.track, key.session, report)
         yield DerivedTable(TELEMETRY_CARS, telemetry_cars)
         yield DerivedTable(TELEMETRY_REJECTS, rejects_table(key.track, key.session, report.rejects))

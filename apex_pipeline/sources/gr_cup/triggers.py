@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from apex_pipeline.sources.base import FileIdentity, Reject
-from apex_pipeline.sources.gr_cup.csv_files import SHOWN_CHARACTERS, CsvRow, read_rows
+from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.values import parse_integer, parse_utc_ms
+from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
 # What the car's unit sends when it has lost count.
 LOST_LAP = 32768

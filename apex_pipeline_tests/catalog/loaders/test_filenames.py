@@ -4,15 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.catalog.loaders.filenames import canonical_session, file_names, kind_said_by, raw_key_of, session_in
-from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.catalog.loaders.filenames import (
+    LoadKind,
+    canonical_session,
+    file_names,
+    kind_said_by,
+    raw_key_of,
+    session_in,
+)
 
 
 @pytest.mark.req("A-024", "A-025")
 @pytest.mark.parametrize(
-    ("kind", "ending"), [(FileKind.LAP_START, "lap_start"), (FileKind.TELEMETRY, "telemetry_data")]
+    ("kind", "ending"), [(LoadKind.LAP_START, "lap_start"), (LoadKind.TELEMETRY, "telemetry_data")]
 )
-def test_the_three_patterns_come_in_their_order(kind: FileKind, ending: str) -> None:
+def test_the_three_patterns_come_in_their_order(kind: LoadKind, ending: str) -> None:
     assert file_names(kind, "road_america", "R1") == [
         f"R1_road_america_{ending}.csv",
         f"R1_road-america_{ending}.csv",
@@ -51,8 +57,8 @@ def test_a_key_has_no_empty_part_and_no_backslash(track: str, filename: str) -> 
 )
 def test_the_session_is_what_stands_before_the_track(filename: str, session: str | None) -> None:
     forms = {"barber", "barber_motorsports_park", "barber-motorsports-park"}
-    assert session_in(filename, FileKind.LAP_START, forms.__contains__, {"park"}.__contains__) == session
-    assert session_in(filename, FileKind.TELEMETRY, forms.__contains__, {"park"}.__contains__) is None
+    assert session_in(filename, LoadKind.LAP_START, forms.__contains__, {"park"}.__contains__) == session
+    assert session_in(filename, LoadKind.TELEMETRY, forms.__contains__, {"park"}.__contains__) is None
 
 
 @pytest.mark.parametrize(

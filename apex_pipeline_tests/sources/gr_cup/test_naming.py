@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
+from apex_pipeline.sources.explain import explain_identity
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.naming import explain, identify_tree, load_rules, session_type
+from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules, session_type
 from apex_pipeline.sources.plain_names import is_related
 from apex_pipeline_tests.sources.gr_cup.trees import (
     HEADERS,
@@ -305,7 +306,7 @@ def test_both_folders_together_are_the_same_nine_sessions(real_data: Path) -> No
 
 def test_an_explanation_shows_what_was_decided_and_why() -> None:
     got = identify_one("COTA/Race 1/COTA_lap_start_time_R2.csv", content(LAP, session="R1"))
-    text = explain(got)
+    text = explain_identity(got)
     assert text.splitlines()[:4] == [
         "COTA/Race 1/COTA_lap_start_time_R2.csv",
         "  status      quarantined: the name says R2, the folder 'Race 1' says R1",

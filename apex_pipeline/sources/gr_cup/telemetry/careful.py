@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from apex_pipeline.sources.gr_cup.csv_files import SHOWN_CHARACTERS
+from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS
 from apex_pipeline.sources.gr_cup.telemetry.layout import Layout
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import LONGEST_LINE_BYTES
 from apex_pipeline.sources.gr_cup.triggers import LOST_LAP, is_other_race
-from apex_pipeline.sources.gr_cup.values import parse_integer, parse_utc_ms
+from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
 # What stands for a unit lap that is lost (null in the table) and for one that cannot be read. Lower than any lap, so
 # that the highest lap of a row's readings is the one to publish.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.sources.gr_cup.csv_files import Dialect, detect_dialect
+from apex_pipeline.sources.csv_reader import Dialect, detect_dialect
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 
 _HEADER_BYTES = 65_536

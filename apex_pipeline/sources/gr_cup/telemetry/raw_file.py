@@ -18,7 +18,7 @@ import numpy as np
 from apex_pipeline.errors import MalformedFileError, VanishedFileError
 from apex_pipeline.progress import Progress
 from apex_pipeline.sources.base import FileIdentity
-from apex_pipeline.sources.gr_cup.packed import unpacked
+from apex_pipeline.sources.compression import unpacked
 
 # A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything longer is no line.
 LONGEST_LINE_BYTES = 1_000_000

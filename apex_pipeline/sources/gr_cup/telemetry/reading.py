@@ -15,7 +15,7 @@ import numpy as np
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.progress import Progress
 from apex_pipeline.sources.base import Reject
-from apex_pipeline.sources.gr_cup.csv_files import SHOWN_CHARACTERS
+from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.telemetry import careful
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, Frames

@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import DownsampleStats
-from apex_pipeline.sources.gr_cup.csv_files import detect_dialect
+from apex_pipeline.sources.csv_reader import detect_dialect
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import LONGEST_LINE_BYTES
-from apex_pipeline.sources.gr_cup.values import parse_utc_ms
+from apex_pipeline.sources.parsing import parse_utc_ms
 
 _CAR, _TIME, _RECEIVED = "vehicle_id", "timestamp", "meta_time"
 

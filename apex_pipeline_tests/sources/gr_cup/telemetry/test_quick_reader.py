@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apex_pipeline.sources.gr_cup.csv_files import Dialect
+from apex_pipeline.sources.csv_reader import Dialect
 from apex_pipeline.sources.gr_cup.telemetry import careful
 from apex_pipeline.sources.gr_cup.telemetry.layout import Layout
 from apex_pipeline.sources.gr_cup.telemetry.quick_reader import QuickReader

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.sources.base import DownsampleStats
 from apex_pipeline.sources.gr_cup.telemetry import thinning
 from apex_pipeline.sources.gr_cup.telemetry.thinning import thin
 

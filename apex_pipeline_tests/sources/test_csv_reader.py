@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import Reject
-from apex_pipeline.sources.gr_cup.csv_files import CsvRow, detect_dialect, read_rows
+from apex_pipeline.sources.csv_reader import CsvRow, detect_dialect, read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 

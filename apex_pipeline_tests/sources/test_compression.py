@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.ops.lineage import RawFiles
 from apex_pipeline.schemas import FILES
-from apex_pipeline.sources.gr_cup.csv_files import read_rows
+from apex_pipeline.sources.compression import compression_of, unpack
+from apex_pipeline.sources.csv_reader import read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.packed import compression_of, unpack
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.sources.gr_cup.values import (
+from apex_pipeline.sources.parsing import (
     parse_clock,
     parse_duration_s,
     parse_epoch,

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import Reject
-from apex_pipeline.sources.gr_cup.packed import unpack
+from apex_pipeline.sources.compression import unpack
 
 _DELIMITERS = (",", ";", "\t")
 _LINE_END = re.compile(r"\r\n|\n|\r")

@@ -1,0 +1,20 @@
+"""Explains what a file was identified as, in lines for people."""
+
+from apex_pipeline.sources.base import FileIdentity
+
+
+def explain_identity(identity: FileIdentity) -> str:
+    """Return the reasoning about one file as lines for people."""
+    lines = [
+        identity.path,
+        f"  status      {identity.status}" + (f": {identity.reason}" if identity.reason else ""),
+        f"  kind        {identity.kind}" + (f" ({identity.version})" if identity.version else ""),
+        f"  track       {identity.track or 'not known'}" + (f" ({identity.track_name})" if identity.track_name else ""),
+        f"  session     {identity.session or 'none'}",
+        f"  event       {identity.event_code or 'not said'}",
+        f"  rule        {identity.rule}",
+        f"  confidence  {identity.confidence:.2f}",
+        "  evidence",
+        *(f"    - {sentence}" for sentence in identity.evidence),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+"""Contains how loaders find and read GR Cup files by name; see ``sources/raw_access.py`` for who asks."""
+
+from collections.abc import Sequence
+
+from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, kinds_with, look_into
+from apex_pipeline.sources.gr_cup.naming_rules import NamingRules
+from apex_pipeline.sources.gr_cup.path_claims import claims_of, reason_to_ignore
+from apex_pipeline.sources.raw_access import FileHeader, RawFileAccess, TrackName
+
+
+class GrCupFileAccess(RawFileAccess):
+    """Names and headers of GR Cup files."""
+
+    @property
+    def head_bytes(self) -> int:
+        """How many bytes the header and the rows that confirm it need."""
+        return LOOKED_AT_BYTES
+
+    def tracks_in(self, path: str, rules: NamingRules) -> Sequence[TrackName] | None:
+        """Return the tracks a path names, the file's own first; ``None`` for a file that is not race data."""
+        if reason_to_ignore(path):
+            return None
+        return [TrackName(claim.slug, claim.is_known) for claim in claims_of(path, rules).tracks]
+
+    def track_slug(self, name: str, rules: NamingRules) -> str | None:
+        """Return the slug of the track with this name or alias, ``None`` if the rules list none."""
+        known = rules.track_of(name)
+        return known.slug if known else None
+
+    def name_patterns(self, kind: str, rules: NamingRules) -> Sequence[str]:
+        """Return the patterns of whole file names of a kind."""
+        return [pattern.pattern for of_kind, pattern in rules.patterns if of_kind == kind]
+
+    def read_header(self, head: bytes, path: str) -> FileHeader:
+        """Return the header of a file from its first bytes, as stored."""
+        contents = look_into(head, path)
+        return FileHeader(contents.columns, contents.problem)
+
+    def is_raw(self, kind: str, columns: Sequence[str]) -> bool:
+        """Return whether a header is that of a file of this kind as the cars sent it."""
+        return kind in kinds_with(tuple(columns))
