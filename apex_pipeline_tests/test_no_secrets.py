@@ -71,7 +71,7 @@ def _apex(folder: Path, environment: dict[str, str], *words: str) -> subprocess.
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(_PROJECT), **environment},
         capture_output=True,
-        timeout=200,
+        timeout=600,
         check=False,
     )
 

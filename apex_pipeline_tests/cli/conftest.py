@@ -12,7 +12,7 @@ from botocore.endpoint import Endpoint
 from apex_pipeline.cli import main
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.conftest import forget_settings
+from apex_pipeline.sync import SyncOutcome
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.bench import connect, store_of
 
@@ -47,17 +47,9 @@ def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.fixture(scope="session")
-def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synced(demo_folder: tuple[Path, SyncOutcome]) -> Path:
     """A folder in which `apex demo` was run once: demo-weekend, lake, .dagster, .apex."""
-    folder = tmp_path_factory.mktemp("synced")
-    with pytest.MonkeyPatch.context() as patch:
-        forget_settings(patch)  # a fixture of the session is made before the test's own clean environment
-        patch.chdir(folder)
-        patch.setattr("sys.argv", ["apex", "demo", "--megabytes", "2"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert not ended.value.code
-    return folder
+    return demo_folder[0]
 
 
 @pytest.fixture
