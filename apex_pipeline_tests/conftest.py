@@ -60,6 +60,15 @@ def pytest_configure_node(node: Any) -> None:
     hand_over_shared_run(node.config, node.workerinput)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first: started last, one would keep a worker busy while the others are done.
+
+    The tests of the whole way come next: they make the shared lakes, and no other worker should wait for one.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "e2e"))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     close_shared_run(config)
 
