@@ -10,7 +10,7 @@ def at_least(examples: int, *suppressed: HealthCheck) -> settings:
         examples: Number of examples.
         suppressed: Health checks to leave out, next to those the profile leaves out.
     """
-    profile = settings.default
+    profile = settings()
     return settings(
         max_examples=max(examples, profile.max_examples),
         suppress_health_check=[*profile.suppress_health_check, *suppressed],

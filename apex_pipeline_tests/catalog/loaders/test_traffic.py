@@ -50,7 +50,8 @@ def _run(barrier: threading.Barrier, call: Callable[[], _Answer]) -> _Answer:
 def let_all_ask() -> None:
     """Return when no thread of :func:`all_at_once` works any more: each is here as well, or waits for another."""
     end = time.monotonic() + 60
-    while any(map(_works, sys._current_frames().values())) and time.monotonic() < end:
+    frames = sys._current_frames  # pyright: ignore[reportPrivateUsage]  -- documented, in spite of its name
+    while any(map(_works, frames().values())) and time.monotonic() < end:
         time.sleep(0.01)
 
 
