@@ -293,7 +293,8 @@ def test_the_rebuilt_telemetry_is_eight_sessions(real_data: Path) -> None:
 
 
 def test_both_folders_together_are_the_same_nine_sessions(real_data: Path) -> None:
-    identities = identify_folder(real_data)
+    # The folder holds data of other games too.
+    identities = [item for item in identify_folder(real_data) if item.path.startswith("grcup")]
     ready = [item for item in identities if item.status is FileStatus.READY]
     assert (len({place(item) for item in ready}), len({item.track for item in ready}), len(ready)) == (9, 5, 92)
     assert all(item.status is not FileStatus.UNRESOLVED for item in identities)
