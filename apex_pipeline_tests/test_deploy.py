@@ -25,7 +25,7 @@ _DEPLOY = _PROJECT / "deploy"
 _RENDER: dict[str, Any] = yaml.safe_load((_DEPLOY / "render.yaml").read_text())
 _SERVICES: dict[str, dict[str, Any]] = {service["name"]: service for service in _RENDER["services"]}
 _GROUP: list[dict[str, Any]] = _RENDER["envVarGroups"][0]["envVars"]
-_START_SECONDS = 120
+_START_SECONDS = 600
 
 
 def test_the_server_instance_loads_with_its_two_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,12 +142,13 @@ def _ask(url: str, query: str | None = None) -> Any:
     body = None if query is None else json.dumps({"query": query}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  -- loopback
     try:
-        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310  -- as above
+        with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310  -- as above
             return json.load(reply)
     except OSError:
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.req("A-113", "A-116")
 def test_the_three_services_of_render_start_and_find_each_other(render_folder: Path) -> None:
     port = _free_port()

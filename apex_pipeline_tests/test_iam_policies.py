@@ -180,7 +180,7 @@ def _upload_until_killed(path: Path) -> None:
         "store = open_store(load_settings(), for_writing=True)\n"
         "store.write_file('data/killed.csv', pathlib.Path(sys.argv[1]), progress=die)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], timeout=600, check=False)
     assert ended.returncode == -signal.SIGKILL
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def _apex(folder: Path, environment: dict[str, str], *words: str) -> subprocess.
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(_PROJECT), **environment},
         capture_output=True,
-        timeout=200,
+        timeout=600,
         check=False,
     )
 
@@ -85,6 +86,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def test_a_secret_is_in_no_output_log_or_record_of_a_run(s3_bucket: S3Bucket, tmp_path: Path, kind: str) -> None:
     server = s3_bucket.server
     make_weekend(tmp_path / "source", WeekendOptions(target_bytes=1_000_000))
+    shutil.rmtree(tmp_path / "source" / "harbor_street_circuit")  # one track's runs show what any would
     secret = "hush-hush-hush" if kind == "wrong" else str(server.reader_secret)
     own = {
         "AWS_ACCESS_KEY_ID": server.access_key_id if kind == "wrong" else str(server.reader_key_id),

@@ -127,7 +127,7 @@ class Desk:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,
             check=False,
         )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -153,6 +153,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Itera
     client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.req("A-117", "A-119", "A-120", "A-121", "A-099", "A-090", "A-127", "A-157")
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_a_command_of_the_guide_works(desk: Desk, command: str) -> None:
@@ -161,6 +162,7 @@ def test_a_command_of_the_guide_works(desk: Desk, command: str) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.req("A-119")
 def test_all_that_needs_no_aws_takes_less_than_five_minutes(desk: Desk) -> None:
     # Of the processor: how long it takes beside other work on this machine says nothing of the guide.

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-_HOLD_90_MB = "import time; held = b'x' * 90_000_000; time.sleep(0.3); print(len(held))"
+_HOLD_90_MB = "import time; held = b'x' * 90_000_000; time.sleep(1); print(len(held))"
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_memory_and_time_of_a_process_are_measured_and_what_it_printed_is_return
 ) -> None:
     measured, printed = measuring.measure([sys.executable, "-c", _HOLD_90_MB], tmp_path, {})
     assert printed == "90000000\n"
-    assert measured.wall_s >= 0.3
+    assert measured.wall_s >= 1
     assert measured.peak_mb > 90
     assert 90 < measured.anonymous_mb <= measured.peak_mb
 

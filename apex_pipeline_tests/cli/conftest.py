@@ -2,9 +2,11 @@
 
 import json
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from botocore.endpoint import Endpoint
@@ -12,8 +14,9 @@ from botocore.endpoint import Endpoint
 from apex_pipeline.cli import main
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.conftest import forget_settings
-from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline.sync import SyncOutcome
+from apex_pipeline_tests.servers.s3_server import S3Bucket, S3Server
+from apex_pipeline_tests.shared_run import SharedRun
 from apex_pipeline_tests.storage.s3.bench import connect, store_of
 
 SECRET = "nobody-may-ever-read-this"  # noqa: S105  -- looked for in everything that is printed
@@ -47,17 +50,9 @@ def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.fixture(scope="session")
-def synced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synced(demo_folder: tuple[Path, SyncOutcome]) -> Path:
     """A folder in which `apex demo` was run once: demo-weekend, lake, .dagster, .apex."""
-    folder = tmp_path_factory.mktemp("synced")
-    with pytest.MonkeyPatch.context() as patch:
-        forget_settings(patch)  # a fixture of the session is made before the test's own clean environment
-        patch.chdir(folder)
-        patch.setattr("sys.argv", ["apex", "demo", "--megabytes", "2"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert not ended.value.code
-    return folder
+    return demo_folder[0]
 
 
 @pytest.fixture
@@ -68,13 +63,23 @@ def here(synced: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def bucket_lake(synced: Path, s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
-    """The demo's lake in a bucket, which the settings name."""
-    store = store_of(connect(s3_bucket))
-    for item in LocalStore(synced / "lake", Fingerprints()).list():
-        store.write_file(item.key, synced / "lake" / item.key)
-    use_bucket(s3_bucket, monkeypatch)
-    return s3_bucket
+def bucket_lake(
+    synced: Path, shared_run: SharedRun, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[S3Bucket]:
+    """The demo's lake in a bucket, which the settings name; for reading only, as all tests of a run share it."""
+    with closing(s3_server.client()) as client:
+
+        def build(_: Path) -> str:
+            bucket = S3Bucket(f"demo-{uuid4().hex[:12]}", s3_server, client)
+            client.create_bucket(Bucket=bucket.name)
+            store = store_of(connect(bucket))
+            for item in LocalStore(synced / "lake", Fingerprints()).list():
+                store.write_file(item.key, synced / "lake" / item.key)
+            return bucket.name
+
+        bucket = S3Bucket(shared_run.once("demo-copied-to-bucket", build)[1], s3_server, client)
+        use_bucket(bucket, monkeypatch)
+        yield bucket
 
 
 def use_bucket(bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

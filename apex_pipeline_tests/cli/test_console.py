@@ -45,7 +45,7 @@ def a_terminal(monkeypatch: pytest.MonkeyPatch) -> Generator[Terminal]:
         monkeypatch.setattr("sys.stderr", stream)
         terminal = Terminal(stream)
         yield terminal
-    reader.join(timeout=10)
+    reader.join(timeout=60)
     os.close(screen)
     terminal.said = b"".join(seen).decode()
 

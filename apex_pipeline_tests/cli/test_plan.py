@@ -1,6 +1,7 @@
 """``apex plan``: what a sync would do, without anything being sent; and that it is what the sync then does."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def _plan(apex: Apex, *words: str) -> dict[str, Any]:
 def test_nothing_is_sent_by_a_plan_and_the_sync_sends_what_it_said(
     season: Path, s3_bucket: S3Bucket, apex: Apex, monkeypatch: pytest.MonkeyPatch, sent: list[str]
 ) -> None:
+    shutil.rmtree(season / "harbor_street_circuit")  # the other track has all that counts, a file set aside among it
     use_bucket(s3_bucket, monkeypatch)
     before = _plan(apex, str(season))
     assert set(sent) <= _READING

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from botocore.exceptions import ClientError
 from botocore.session import Session as BotocoreSession
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from apex_pipeline.catalog import DataLoader, LocalDataLoader, Reason, S3DataLoader, get_loader
@@ -40,15 +40,12 @@ from apex_pipeline_tests.catalog.loaders.bench import (
     settings_of,
 )
 from apex_pipeline_tests.contract.written_laps import written_laps
+from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.bench import connect
 
 # Lakes are made anew for each example; the fixtures only say where.
-EXAMPLES = settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+EXAMPLES = at_least(100, HealthCheck.function_scoped_fixture)
 RULES = load_rules()
 NewBench = Callable[[], Bench]
 

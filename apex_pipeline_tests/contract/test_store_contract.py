@@ -192,11 +192,17 @@ def test_damage_is_noticed(bench: Bench) -> None:
         bench.store.read_bytes("data/x.csv")
 
 
-@pytest.mark.parametrize("key", _HOSTILE)
 @pytest.mark.parametrize("operation", _OPERATIONS)
-def test_a_hostile_key_is_refused_by_every_operation(untouched: ObjectStore, key: str, operation: str) -> None:
-    with pytest.raises(HostileKeyError, match="refused"):
-        _OPERATIONS[operation](untouched, key)
+def test_a_hostile_key_is_refused_by_every_operation(untouched: ObjectStore, operation: str) -> None:
+    assert [key for key in _HOSTILE if not _is_refused(_OPERATIONS[operation], untouched, key)] == []
+
+
+def _is_refused(operation: Callable[[ObjectStore, str], object], store: ObjectStore, key: str) -> bool:
+    try:
+        operation(store, key)
+    except HostileKeyError as error:
+        return "refused" in str(error)
+    return False
 
 
 @pytest.mark.parametrize("prefix", ["/", "../", "data//x", "data/.."])

@@ -3,7 +3,6 @@
 Here belong the promises beside reading and writing, which are in ``test_store_contract.py``.
 """
 
-import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.contract.benches import CONTENT, LARGE, Bench, local_bench, write_source
+from apex_pipeline_tests.servers.presigning import signed_ago
 
 # -- unfinished writes ------------------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ def test_no_unfinished_write_means_none_where_there_is_no_lake(tmp_path: Path) -
 
 def _fetch(address: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(address, timeout=10) as reply:  # noqa: S310  -- the address is the test server's
+        with urllib.request.urlopen(address, timeout=60) as reply:  # noqa: S310  -- the address is the test server's
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -88,9 +88,10 @@ def test_a_shared_address_gives_the_object_to_anybody_and_making_it_sends_nothin
 @pytest.mark.req("A-099")
 def test_a_shared_address_expires(store_in_bucket: ObjectStore) -> None:
     store_in_bucket.write_bytes("data/x.csv", CONTENT)
-    address = store_in_bucket.shared_url("data/x.csv", 1)
-    time.sleep(2.1)  # servers count in whole seconds
-    assert _fetch(address)[0] == 403
+    with signed_ago(timedelta(seconds=58)):
+        assert _fetch(store_in_bucket.shared_url("data/x.csv", 3600)) == (200, CONTENT)
+    with signed_ago(timedelta(seconds=62)):  # servers count in whole seconds
+        assert _fetch(store_in_bucket.shared_url("data/x.csv", 60))[0] == 403
 
 
 @pytest.mark.req("A-099")

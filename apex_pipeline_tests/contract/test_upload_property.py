@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from apex_pipeline.storage.contract import ObjectStore
@@ -15,6 +15,7 @@ from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.keys import is_legal_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.upload import UploadStatus, upload_folder
+from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.bench import connect, store_of
 
@@ -63,7 +64,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 
 @pytest.mark.req("A-041", "A-061", "A-155")
 @given(tree=_TREES)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@at_least(100, HealthCheck.function_scoped_fixture)
 def test_an_upload_preserves_the_structure(store: ObjectStore, numbers: Iterator[int], tree: dict[str, bytes]) -> None:
     """Feature: aws-s3-data-hosting, Property 1: Upload preserves structure."""
     prefix = f"{next(numbers)}/data"

@@ -10,6 +10,7 @@ from apex_pipeline_tests.servers.s3_server import S3Bucket
 _PLAN = SoakPlan(files=12, total_bytes=60_000_000, kills=3, seed=5)
 
 
+@pytest.mark.slow
 @pytest.mark.req("B-019")
 def test_a_copying_that_is_killed_three_times_ends_with_every_file_and_nothing_sent_twice(
     s3_bucket: S3Bucket, tmp_path: Path

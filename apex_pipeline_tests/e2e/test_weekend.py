@@ -114,10 +114,11 @@ def test_a_second_sync_finds_nothing_changed_and_writes_nothing(lake: SyncedLake
 def test_both_backends_hold_the_same_tables_schema_for_schema_and_row_for_row(
     local_lake: SyncedLake, s3_lake: SyncedLake, answers: GroundTruth
 ) -> None:
+    local, remote = local_lake.store, s3_lake.store
     for session in answers.sessions:
         for table in RACE_TABLES:
             key = table_key(table.folder, table.name, f"{session.track}/{session.session}")
-            with local_lake.store.open_local(key) as one, s3_lake.store.open_local(key) as other:
+            with local.open_local(key) as one, remote.open_local(key) as other:
                 left, right = pq.ParquetFile(one), pq.ParquetFile(other)
                 assert left.schema_arrow.equals(right.schema_arrow, check_metadata=True), key
                 assert left.read().equals(right.read()), key

@@ -13,10 +13,19 @@ from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_offici
 from apex_pipeline.sources.gr_cup.naming import load_rules
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key, table_key
+from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.lake.tables import parquet_bytes
 
 _NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def open_lake(folder: Path) -> LocalStore:
+    """Return the lake in a folder, ready for writing."""
+    made = LocalStore(folder, Fingerprints())
+    made.prepare_for_writing()
+    return made
 
 
 def publish_folder(store: ObjectStore, folder: Path, scratch: Path, *, with_official: bool = True) -> Snapshot:

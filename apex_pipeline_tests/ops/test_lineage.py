@@ -11,7 +11,7 @@ import pytest
 
 from apex_pipeline.demo import FaultKind, GroundTruth, WeekendOptions, make_weekend
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
-from apex_pipeline.lake.published import session_table
+from apex_pipeline.lake.published import require_snapshot, session_table
 from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.ops.lineage import Evidence, LapTrace, find_car, trace_lap
 from apex_pipeline.schemas import LAPS
@@ -49,12 +49,10 @@ class Harness:
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Harness:
-    base = tmp_path_factory.mktemp("trace")
-    sheet = make_weekend(base / "files", WeekendOptions(target_bytes=2_000_000))
+def harness(weekend: tuple[Path, GroundTruth]) -> Harness:
+    base, sheet = weekend
     store = LocalStore(base / "lake", Fingerprints())
-    store.prepare_for_writing()
-    return Harness(base / "files", sheet, store, publish_folder(store, base / "files", base / "scratch"))
+    return Harness(base / "files", sheet, store, require_snapshot(store))
 
 
 def _told(trace: LapTrace, tells: str) -> Evidence:

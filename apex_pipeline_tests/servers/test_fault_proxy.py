@@ -38,7 +38,7 @@ def target(s3_bucket: S3Bucket, client: "S3Client") -> str:
 
 @pytest.fixture
 def connection(fault_proxy: FaultProxy) -> Iterator[HTTPConnection]:
-    with closing(HTTPConnection(fault_proxy.endpoint.removeprefix("http://"), timeout=10)) as connection:
+    with closing(HTTPConnection(fault_proxy.endpoint.removeprefix("http://"), timeout=60)) as connection:
         yield connection
 
 
@@ -66,11 +66,11 @@ def test_a_client_that_goes_away_in_the_middle_of_a_body_leaves_half_a_request_o
     s3_bucket: S3Bucket, client: "S3Client", fault_proxy: FaultProxy
 ) -> None:
     address = client.generate_presigned_url("put_object", Params={"Bucket": s3_bucket.name, "Key": _KEY})
-    with closing(HTTPConnection(fault_proxy.endpoint.removeprefix("http://"), timeout=10)) as connection:
+    with closing(HTTPConnection(fault_proxy.endpoint.removeprefix("http://"), timeout=60)) as connection:
         connection.putrequest("PUT", "/" + address.split("/", 3)[3])
         connection.putheader("Content-Length", str(len(_CONTENT)))
         connection.endheaders(_CONTENT[:100])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not fault_proxy.broken and time.monotonic() < deadline:
         time.sleep(0.01)
     assert [(request.method, request.length) for request in fault_proxy.broken] == [("PUT", len(_CONTENT))]
@@ -151,11 +151,12 @@ def test_a_late_reply_is_whole(connection: HTTPConnection, target: str, fault_pr
     assert time.monotonic() - start >= 0.5
 
 
-@pytest.mark.parametrize(("fault", "is_noticed"), [(faults.stall_reply(2), True), (faults.slow_reply(1), False)])
+@pytest.mark.parametrize(("fault", "is_noticed"), [(faults.stall_reply(60), True), (faults.slow_reply(2.5), False)])
 def test_a_client_without_patience_notices_what_stands_still_and_not_what_is_slow(
     connection: HTTPConnection, target: str, fault_proxy: FaultProxy, fault: Fault, *, is_noticed: bool
 ) -> None:
-    connection.timeout = 0.5
+    # Less than the slow reply takes, and eight times the pause between its pieces: a busy machine adds to that.
+    connection.timeout = 2
     fault_proxy.inject(fault)
     if is_noticed:
         with pytest.raises(TimeoutError):
@@ -197,7 +198,7 @@ def test_many_threads_are_served_and_counted(target: str, fault_proxy: FaultProx
     rule = fault_proxy.inject(faults.SLOW_DOWN, times=10)
 
     def ask(_: int) -> list[int]:
-        with closing(HTTPConnection(fault_proxy.endpoint.removeprefix("http://"), timeout=10)) as connection:
+        with closing(HTTPConnection(fault_proxy.endpoint.removeprefix("http://"), timeout=60)) as connection:
             return [_get(connection, target)[0] for _ in range(10)]
 
     with ThreadPoolExecutor(8) as pool:
@@ -212,10 +213,9 @@ def test_the_end_does_not_wait_for_faults_or_idle_clients(s3_server: S3Server) -
         address = proxy.endpoint.removeprefix("http://")
         idle, waiting = HTTPConnection(address), HTTPConnection(address)
         idle.connect()
-        proxy.inject(faults.delay_reply(60))
+        proxy.inject(faults.delay_reply(600))
         waiting.request("GET", "/")
-        start = time.monotonic()
-    assert time.monotonic() - start < 10
+    # Had the end waited for the fault, there would be a reply; had it waited for the idle client, no end.
     with closing(idle), closing(waiting), pytest.raises((RemoteDisconnected, ConnectionResetError)):
         waiting.getresponse()
 

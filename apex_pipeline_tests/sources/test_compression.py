@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
@@ -19,6 +19,7 @@ from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.storage.fingerprints import Fingerprints
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline_tests.examples import at_least
 
 
 def _zstd(content: bytes) -> bytes:
@@ -47,7 +48,7 @@ def test_the_ending_tells_how_a_file_is_compressed(path: str, expected: str | No
 
 @pytest.mark.req("A-134")
 @given(content=st.binary(max_size=5_000), ending=st.sampled_from(sorted(_PACKERS)))
-@settings(max_examples=100, deadline=None)
+@at_least(100)
 def test_what_was_packed_is_unpacked(content: bytes, ending: str) -> None:
     assert unpack(_PACKERS[ending](content), f"x.csv.{ending}") == content
     assert unpack(content, "x.csv") == content

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
@@ -149,7 +149,6 @@ _LINES = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(_LINES, st.sampled_from([b"\n", b"\r\n"]), st.sampled_from([b"", b"\n"]))
 def test_rows_and_rejects_together_are_the_lines_that_are_not_blank(
     lines: list[bytes], line_end: bytes, file_end: bytes
@@ -160,7 +159,6 @@ def test_rows_and_rejects_together_are_the_lines_that_are_not_blank(
     assert sorted([row.line for row in rows] + [reject.line or 0 for reject in rejects]) == numbered
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_whatever_after_a_header_are_an_error(tail: bytes) -> None:
     rows, rejects = read(b"lap,car\n" + tail)
@@ -169,7 +167,6 @@ def test_no_bytes_whatever_after_a_header_are_an_error(tail: bytes) -> None:
     assert all(line > 1 for line in lines)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_whatever_cause_an_error_of_another_type(content: bytes) -> None:
     try:

@@ -242,7 +242,7 @@ def test_many_processes_fetch_an_object_once(store: S3Store, s3_bucket: S3Bucket
         )
         for _ in range(4)
     ]
-    said = [reader.communicate("go\n", timeout=60)[0].split() for reader in readers]
+    said = [reader.communicate("go\n", timeout=600)[0].split() for reader in readers]
     assert [words[0] for words in said] == [str(len(LARGE))] * 4
     assert sum(int(words[2]) for words in said) == 1
     assert sum(int(words[1]) for words in said) == 3

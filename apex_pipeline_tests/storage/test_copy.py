@@ -171,7 +171,7 @@ def test_a_file_on_its_way_when_the_batch_is_stopped_goes_no_further(
         if key == items[1].key:
             is_stopped.set()
             raise StoreAuthError("The key is unknown.", "Check it.")
-        assert is_stopped.wait(10)
+        assert is_stopped.wait(60)
         while True:  # a large file: it goes on until it is told not to
             progress(1)
             time.sleep(0.01)

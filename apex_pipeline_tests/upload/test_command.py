@@ -118,7 +118,7 @@ def test_without_a_bucket_and_without_a_terminal_it_ends_with_instructions(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         env={"PYTHONPATH": str(_PROJECT), "PATH": os.environ["PATH"]},
     )
     assert done.returncode == 2
@@ -143,11 +143,11 @@ def _on_a_terminal(answer: bytes, command: list[str], environment: dict[str, str
     reader.start()
     try:
         os.write(screen, answer)
-        code = process.wait(timeout=60)
+        code = process.wait(timeout=600)
     finally:
         process.kill()
         process.wait()
-        reader.join(timeout=10)
+        reader.join(timeout=60)
         os.close(screen)
     return code, b"".join(shown).decode()
 

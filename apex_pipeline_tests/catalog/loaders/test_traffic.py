@@ -1,12 +1,14 @@
 """What loaders send, and how often: each object once for all who ask at the same time, and nothing twice by itself."""
 
 import os
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -38,13 +40,31 @@ _Answer = TypeVar("_Answer")
 def all_at_once(calls: list[Callable[[], _Answer]]) -> list[_Answer]:
     """Start every call in a thread of its own at the same moment."""
     barrier = threading.Barrier(len(calls))
-
-    def run(call: Callable[[], _Answer]) -> _Answer:
-        barrier.wait()
-        return call()
-
     with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
+        return list(pool.map(lambda call: _run(barrier, call), calls))
+
+
+def _run(barrier: threading.Barrier, call: Callable[[], _Answer]) -> _Answer:
+    barrier.wait()
+    return call()
+
+
+def let_all_ask() -> None:
+    """Return when no thread of :func:`all_at_once` works any more: each is here as well, or waits for another."""
+    end = time.monotonic() + 60
+    frames = sys._current_frames  # pyright: ignore[reportPrivateUsage]  -- documented, in spite of its name
+    while any(map(_works, frames().values())) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def _works(frame: FrameType | None) -> bool:
+    is_waiting = frame is not None and frame.f_code is threading.Condition.wait.__code__
+    codes: set[CodeType] = set()
+    while frame is not None:
+        codes.add(frame.f_code)
+        frame = frame.f_back
+    has_asked = let_all_ask.__code__ in codes or (is_waiting and SingleFlight.do.__code__ in codes)
+    return _run.__code__ in codes and not has_asked
 
 
 @pytest.fixture
@@ -53,7 +73,7 @@ def connection(s3_bucket: S3Bucket) -> S3Connection:
 
 
 def requests_of(connection: S3Connection) -> Counter[str]:
-    """Count by operation and key what is sent from now on; listings take long enough for every thread to ask."""
+    """Count by operation and key what is sent from now on; listings take until every thread has asked."""
     sent: Counter[str] = Counter()
     lock = threading.Lock()
 
@@ -61,7 +81,7 @@ def requests_of(connection: S3Connection) -> Counter[str]:
         with lock:
             sent[f"{model.name} {params['url_path'].partition('/data/')[2]}".strip()] += 1
         if model.name == "ListObjectsV2":
-            time.sleep(0.5)
+            let_all_ask()
 
     connection.client.meta.events.register("before-call.s3", note)
     return sent
@@ -199,7 +219,7 @@ def test_a_failure_is_told_to_all_who_wait_and_not_remembered() -> None:
 
     def fail() -> None:
         tries.append(1)
-        time.sleep(0.3)
+        let_all_ask()
         raise ValueError("no")
 
     def attempt() -> str:

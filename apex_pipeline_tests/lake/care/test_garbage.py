@@ -223,7 +223,7 @@ def test_a_retention_that_could_hit_a_running_sync_is_refused(snapshots: timedel
     keep_days=st.integers(0, 60),
     later_days=st.integers(0, 60),
 )
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 def test_every_state_of_the_time_that_is_kept_still_reads_whole(
     steps: list[tuple[int, int]], keep_days: int, later_days: int
 ) -> None:

@@ -27,7 +27,7 @@ from apex_pipeline.storage.layout import (
     table_key,
 )
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.lake.derived import publish_folder
+from apex_pipeline_tests.lake.derived import open_lake, publish_folder
 from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_session, sessions_table
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.bench import connect, store_of
@@ -285,15 +285,24 @@ def test_an_object_that_may_not_be_read_is_a_finding(lake: LocalStore, monkeypat
 # In a bucket
 
 
+@pytest.fixture(scope="module")
+def one_session(weekend: tuple[Path, GroundTruth], tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
+    """A lake with one session of the weekend; for reading only."""
+    base = tmp_path_factory.mktemp("one-session")
+    (base / "files" / _TRACK).mkdir(parents=True)
+    for path in (weekend[0] / "files" / _TRACK).glob("*R1*"):
+        (base / "files" / _TRACK / path.name).write_bytes(path.read_bytes())
+    store = open_lake(base / "lake")
+    publish_folder(store, base / "files", base / "scratch")
+    return store
+
+
 @pytest.fixture
-def bucket_lake(s3_bucket: S3Bucket, weekend: tuple[Path, GroundTruth], tmp_path: Path) -> ObjectStore:
+def bucket_lake(s3_bucket: S3Bucket, one_session: LocalStore) -> ObjectStore:
     """A bucket with one session of the weekend."""
     store = store_of(connect(s3_bucket))
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / _TRACK).mkdir()
-    for path in (weekend[0] / "files" / _TRACK).glob("*R1*"):
-        (tmp_path / "files" / _TRACK / path.name).write_bytes(path.read_bytes())
-    publish_folder(store, tmp_path / "files", tmp_path / "scratch")
+    for item in one_session.list():
+        store.write_bytes(item.key, one_session.read_bytes(item.key))
     return store
 
 

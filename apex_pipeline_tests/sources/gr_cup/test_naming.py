@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
@@ -14,6 +14,7 @@ from apex_pipeline.sources.explain import explain_identity
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules, session_type
 from apex_pipeline.sources.plain_names import is_related
+from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.sources.gr_cup.trees import (
     HEADERS,
     PublishedFile,
@@ -66,7 +67,7 @@ def disguised(draw: st.DrawFn) -> tuple[PublishedFile, str]:
     return file, draw(_WRAPPERS) + "".join(letters)
 
 
-@settings(deadline=None, max_examples=300)
+@at_least(300)
 @given(disguised())
 def test_case_separators_and_wrapping_folders_change_nothing(disguise: tuple[PublishedFile, str]) -> None:
     file, path = disguise
@@ -75,7 +76,6 @@ def test_case_separators_and_wrapping_folders_change_nothing(disguise: tuple[Pub
     assert got.status is FileStatus.READY
 
 
-@settings(deadline=None)
 @given(_WRAPPERS, st.sampled_from([1, 2]))
 def test_a_whole_tree_in_a_wrapping_folder_is_the_same_tree(wrapper: str, race: int) -> None:
     files = list(published(race))
@@ -139,7 +139,6 @@ _USUAL_WORDS = {"race", "practice", "qualifying", "warmup", "test", "fp"}
 
 
 @pytest.mark.req("A-031")
-@settings(deadline=None)
 @given(_OWN_WORDS, st.sampled_from(["sebring", "road_america", "mosport_park"]), st.sampled_from(["", "_{track}"]))
 def test_a_session_that_nobody_foresaw_is_read_from_the_name(word: str, track: str, form: str) -> None:
     rules = load_rules()
@@ -296,7 +295,8 @@ def test_the_rebuilt_telemetry_is_eight_sessions(real_data: Path) -> None:
 
 
 def test_both_folders_together_are_the_same_nine_sessions(real_data: Path) -> None:
-    identities = identify_folder(real_data)
+    # The folder holds data of other games too.
+    identities = [item for item in identify_folder(real_data) if item.path.startswith("grcup")]
     ready = [item for item in identities if item.status is FileStatus.READY]
     assert (len({place(item) for item in ready}), len({item.track for item in ready}), len(ready)) == (9, 5, 92)
     assert all(item.status is not FileStatus.UNRESOLVED for item in identities)
@@ -323,7 +323,7 @@ def test_several_files_are_looked_into_at_a_time() -> None:
     together = threading.Barrier(4)
 
     def look(_length: int) -> bytes:
-        together.wait(timeout=20)
+        together.wait(timeout=60)
         return HEADERS[FileKind.LAP_START]
 
     found = [FoundFile(f"barber/R{n}_barber_lap_start.csv", 100 + n, look) for n in range(1, 5)]

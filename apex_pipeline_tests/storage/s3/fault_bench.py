@@ -89,6 +89,10 @@ class FaultBench:
         """A store that takes a silence of :data:`PATIENCE_S` for a fault."""
         return self._store(read_timeout_s=PATIENCE_S)
 
+    def store_with_patience(self, seconds: float) -> S3Store:
+        """Return a store that takes a silence of so many seconds for a fault."""
+        return self._store(read_timeout_s=seconds)
+
     def _store(self, read_timeout_s: float) -> S3Store:
         server = self.bucket.server
         connection = S3Connection(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.sources.gr_cup.kinds import FileKind
@@ -26,8 +26,6 @@ from apex_pipeline_tests.sources.gr_cup.laps.race_builder import (
 
 Row = dict[str, Any]
 seeds = st.integers(0, 10_000)
-# The first derivation of a process loads the solver, which takes longer than Hypothesis allows an example.
-slow_start = settings(max_examples=30, deadline=None)
 with_official = pytest.mark.parametrize("has_official", [False, True])
 _FACTS = ("vehicle_id", "lap_number", "lap_time_s", "lap_start_utc", "lap_end_utc", "is_valid", "car_number")
 
@@ -45,7 +43,6 @@ def _of(derived: SessionLaps, unit: str) -> list[Row]:
 
 
 @with_official
-@slow_start
 @given(seed=seeds)
 def test_lap_times_sum_to_the_time_between_first_and_last_crossing(seed: int, has_official: bool) -> None:  # noqa: FBT001 -- a parameter of the test
     cars = race(seed=seed)
@@ -57,7 +54,6 @@ def test_lap_times_sum_to_the_time_between_first_and_last_crossing(seed: int, ha
 
 
 @with_official
-@slow_start
 @given(seed=seeds, chance=st.randoms(use_true_random=False))
 def test_shuffled_rows_change_nothing(seed: int, chance: random.Random, has_official: bool) -> None:  # noqa: FBT001 -- a parameter of the test
     cars = race(seed=seed)
@@ -67,7 +63,6 @@ def test_shuffled_rows_change_nothing(seed: int, chance: random.Random, has_offi
     assert derive(shuffled, official).laps.equals(derive(triggers, official).laps)
 
 
-@slow_start
 @given(seed=seeds, data=st.data())
 def test_a_number_follows_the_crossings_whatever_the_units_call_themselves(seed: int, data: st.DataObject) -> None:
     cars = race(seed=seed)
@@ -83,7 +78,6 @@ def test_a_number_follows_the_crossings_whatever_the_units_call_themselves(seed:
 
 
 @with_official
-@slow_start
 @given(seed=seeds, data=st.data())
 def test_a_repeated_row_changes_nothing(seed: int, data: st.DataObject, has_official: bool) -> None:  # noqa: FBT001 -- a parameter of the test
     cars = race(seed=seed)
@@ -93,7 +87,6 @@ def test_a_repeated_row_changes_nothing(seed: int, data: st.DataObject, has_offi
 
 
 @with_official
-@slow_start
 @given(seed=seeds, place=st.integers(0, 5), lap=st.integers(1, 9), spread_ms=st.integers(31, 208))
 def test_a_bounce_as_the_units_send_it_changes_no_time_number_or_validity(
     seed: int,
@@ -121,7 +114,6 @@ def _with_bounce(triggers: list[Trigger], car: Car, lap: int, spread_ms: int) ->
     return [*shortened, *extra]
 
 
-@slow_start
 @given(seed=seeds, place=st.integers(0, 5), lap=st.integers(1, 9))
 def test_a_crossing_that_was_never_sent_is_one_flagged_gap(seed: int, place: int, lap: int) -> None:
     cars = race(seed=seed)
@@ -133,7 +125,6 @@ def test_a_crossing_that_was_never_sent_is_one_flagged_gap(seed: int, place: int
     assert len(laps) == 59
 
 
-@slow_start
 @given(seed=seeds, place=st.integers(0, 5), lap=st.integers(1, 9))
 def test_official_timing_fills_the_gap_with_both_laps_and_flags_them(seed: int, place: int, lap: int) -> None:
     cars = race(seed=seed)
@@ -145,7 +136,6 @@ def test_official_timing_fills_the_gap_with_both_laps_and_flags_them(seed: int, 
     assert Counter(row["vehicle_id"] for row in laps) == Counter({car.unit: 10 for car in cars})
 
 
-@slow_start
 @given(seed=seeds, behind_s=st.floats(-50, 50), zone=st.sampled_from(["America/Chicago", None]))
 def test_every_official_lap_is_there_once_whatever_the_clock_and_the_zone(
     seed: int, behind_s: float, zone: str | None

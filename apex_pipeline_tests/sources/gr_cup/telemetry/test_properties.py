@@ -45,7 +45,7 @@ def convert_lines(lines: list[bytes]) -> tuple[Converted, pa.Table]:
         return made, made.table
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(LINES, max_size=25))
 def test_every_line_is_a_cell_a_duplicate_or_a_reject_told_by_its_number(lines: list[bytes]) -> None:
     made, table = convert_lines(lines)
@@ -60,7 +60,7 @@ def test_every_line_is_a_cell_a_duplicate_or_a_reject_told_by_its_number(lines: 
     assert all(lines[number - 2] for number in numbers if number)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(READINGS, max_size=25), st.randoms(use_true_random=False))
 def test_the_order_of_the_lines_and_a_second_copy_change_no_row(rows: list[Row], shuffler: object) -> None:
     lines = csv_bytes(rows).splitlines()[1:]

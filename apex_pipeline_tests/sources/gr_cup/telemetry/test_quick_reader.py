@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.sources.csv_reader import Dialect
 from apex_pipeline.sources.gr_cup.telemetry import careful
 from apex_pipeline.sources.gr_cup.telemetry.layout import Layout
 from apex_pipeline.sources.gr_cup.telemetry.quick_reader import QuickReader
+from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import COLUMNS, LISTED_COLUMNS, csv_bytes, listed, reading
 
 ALL = 2**60
@@ -103,7 +104,7 @@ ROWS = st.fixed_dictionaries({name: st.one_of(PLAIN[name], PLAIN[name], odd) for
 ORDERS = st.one_of(st.just(list(COLUMNS)), st.permutations(COLUMNS))
 
 
-@settings(max_examples=150, deadline=None)
+@at_least(150)
 @given(
     st.lists(ROWS, max_size=12),
     ORDERS,
@@ -120,7 +121,7 @@ def test_both_readers_say_the_same_of_every_line(
     assert taken + aside == len(rows)
 
 
-@settings(max_examples=150, deadline=None)
+@at_least(150)
 @given(
     st.lists(st.one_of(st.binary(max_size=60), st.sampled_from(csv_bytes([reading(0)]).splitlines()[1:])), max_size=8)
 )
@@ -148,7 +149,7 @@ PLAIN_ELEMENTS = st.fixed_dictionaries({"name": st.sampled_from(["speed", "gear"
 SEPARATORS = st.sampled_from([(", ", ": "), (",", ":"), (" , ", " : "), (";", ":"), (",", "=")])
 
 
-@settings(max_examples=200, deadline=None)
+@at_least(200)
 @given(st.lists(st.tuples(st.lists(st.one_of(PLAIN_ELEMENTS, ELEMENTS), max_size=4), SEPARATORS), max_size=5))
 def test_both_readers_say_the_same_of_every_list(lists: list[tuple[list[object], tuple[str, str]]]) -> None:
     rows = [listed(0, json.dumps(elements, separators=separators)) for elements, separators in lists]
@@ -156,7 +157,7 @@ def test_both_readers_say_the_same_of_every_list(lists: list[tuple[list[object],
     assert aside <= len(rows) <= taken + aside
 
 
-@settings(max_examples=200, deadline=None)
+@at_least(200)
 @given(st.data())
 def test_a_damaged_list_is_read_alike_or_set_aside(data: st.DataObject) -> None:
     row = listed(0, '[{"name": "speed", "value": -1.5}, {"name": "gear", "value": 3}]')
