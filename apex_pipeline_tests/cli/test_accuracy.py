@@ -26,7 +26,7 @@ def test_accuracy_is_a_table_with_a_line_per_session_and_their_sum(here: Path, a
 def test_a_lake_without_official_laps_has_no_accuracy_to_measure(
     here: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apex_pipeline.cli.accuracy.report_truth", lambda *_: None)
+    monkeypatch.setattr("apex_pipeline.cli.accuracy.measure_session", lambda *_: None)
     said = apex("accuracy")
     assert (said.code, said.out.strip()) == (0, "No session has official laps to compare with.")
 
@@ -37,7 +37,7 @@ def test_an_invented_lap_is_named_and_ends_with_exit_code_1(
     right = replace(pool_reports([]), official=4, of_known_cars=4, listed=4, comparable=3, matched=3, jumping=1)
     wrong = replace(right, jumping=0, invented=("GR86-022-13 lap 3 (39.000 s)",))
     reports = iter([right, right, right, wrong])
-    monkeypatch.setattr("apex_pipeline.cli.accuracy.report_truth", lambda *_: next(reports))
+    monkeypatch.setattr("apex_pipeline.cli.accuracy.measure_session", lambda *_: next(reports))
     said = apex("accuracy")
     assert said.code == 1
     assert "invented: GR86-022-13 lap 3 (39.000 s)" in said.out

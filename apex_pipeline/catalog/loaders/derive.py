@@ -111,17 +111,12 @@ class SessionReader:
         return self._flights.do(session.version, lambda: self._derive_laps(session, store))
 
     def _derive_laps(self, session: _Session, store: ObjectStore) -> pa.Table:
-        derived = self._derive(session, store, LAPS, LAP_REJECTS)
-        rejects = derived[LAP_REJECTS.name].content
-        if not isinstance(rejects, Path) and rejects.num_rows:
-            _LOG.warning("%s: %d rows of its lap files cannot be used.", session.key, rejects.num_rows)
-        return derived[LAPS.name].content
+        return self._derive(session, store, LAPS, LAP_REJECTS)[LAPS.name].content
 
     def _telemetry(self, session: _Session, store: ObjectStore) -> pa.Table:
-        telemetry = self._derive(session, store, TELEMETRY)[TELEMETRY.name]
-        rejected = telemetry.facts.get("rejected", 0)
-        if rejected:
-            _LOG.warning("%s: %d readings cannot be used.", session.key, rejected)
+        telemetry = self._derive(session, store, LAP_REJECTS, TELEMETRY)[TELEMETRY.name]
+        if telemetry.facts.get("rejected"):
+            _LOG.warning("%s: %d readings cannot be used.", session.key, telemetry.facts["rejected"])
         if not isinstance(telemetry.content, Path):
             return telemetry.content
         try:
@@ -143,6 +138,9 @@ class SessionReader:
                 found[derived.table.name] = derived
             if missing == found.keys():
                 break
+        rejects = found[LAP_REJECTS.name].content
+        if not isinstance(rejects, Path) and rejects.num_rows:
+            _LOG.warning("%s: %d rows of its lap files cannot be used.", session.key, rejects.num_rows)
         return found
 
     def _workspace(self) -> Workspace:

@@ -223,7 +223,7 @@ def test_published_tables_are_used_while_they_are_those_of_the_present_files(
 ) -> None:
     publish(bench, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
     with monkeypatch.context() as patched:
-        patched.setattr("apex_pipeline.catalog.loaders.derive.make_laps", lambda *_: pytest.fail("derived anew"))
+        patched.setattr("apex_pipeline.sources.gr_cup.source.GrCup.derive", lambda *_: pytest.fail("derived again"))
         published = loaded(bench.loader.load_lap_times("sebring", "race"))
         assert len(loaded(bench.loader.load_lap_times("Sebring International", "race"))) == 4
 
