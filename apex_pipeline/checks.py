@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from apex_pipeline.errors import SchemaViolationError
-from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.partitions import session_key_from, sessions
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.resources.parquet_io import check_file
 from apex_pipeline.schemas import CATALOG_TABLES
@@ -46,30 +46,30 @@ def partitioned_check(table: Table, name: str, description: str, *, is_blocking:
 
 def _session_schema_check(table: Table) -> dg.AssetChecksDefinition:
     @partitioned_check(
-        table, "fits_its_schema", f"Columns, types, bounds and key of {table.name} are as declared.", is_blocking=True
+        table, "matches_schema", f"Columns, types, bounds and key of {table.name} are as declared.", is_blocking=True
     )
-    def fits_its_schema(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-        return _schema_result(lake, table, str(session_of_run(context)))
+    def matches_schema(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        return _schema_result(lake, table, str(session_key_from(context)))
 
-    return fits_its_schema
+    return matches_schema
 
 
 def _catalog_schema_check(table: Table) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=dg.AssetKey(table.asset_key),
-        name="fits_its_schema",
+        name="matches_schema",
         description=f"Columns, types, bounds and key of {table.name} are as declared.",
         blocking=True,
     )
-    def fits_its_schema(lake: LakeResource) -> dg.AssetCheckResult:
+    def matches_schema(lake: LakeResource) -> dg.AssetCheckResult:
         return _schema_result(lake, table, None)
 
-    return fits_its_schema
+    return matches_schema
 
 
 def _schema_result(lake: LakeResource, table: Table, partition: str | None) -> dg.AssetCheckResult:
     key = table_key(table.folder, table.name, partition)
-    with lake.open().open_local(key) as path:
+    with lake.open().open_as_file(key) as path:
         try:
             rows = check_file(path, table)
         except SchemaViolationError as error:

@@ -19,17 +19,17 @@ class ApexError(Exception):
 
     is_permanent = True
 
-    def __init__(self, problem: str, remedy: str) -> None:
+    def __init__(self, problem: str, hint: str) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.remedy = remedy
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.problem} {self.remedy}"
+        return f"{self.problem} {self.hint}"
 
     def __reduce__(self) -> tuple[type["ApexError"], tuple[str, str]]:
         """Pickle by the two sentences: worker processes send errors back to their parent."""
-        return (type(self), (self.problem, self.remedy))
+        return (type(self), (self.problem, self.hint))
 
 
 class PermanentError(ApexError):
@@ -50,7 +50,7 @@ class SourceError(PermanentError):
     """The source folder is missing, unreadable or holds no race files (exit code 2)."""
 
 
-class VanishedFileError(TransientError):
+class FileChangedError(TransientError):
     """A file that was listed is gone or changed while it was read; the next sync sees the new state."""
 
 
@@ -58,7 +58,7 @@ class MalformedFileError(PermanentError):
     """A file cannot be read as what it should be: empty, binary, no header, a column missing."""
 
 
-class ConservationError(PermanentError):
+class ReconciliationError(PermanentError):
     """Readings in do not equal cells out plus counted rejects: a defect of ours, never published."""
 
 
@@ -90,7 +90,7 @@ class StoreCorruptionError(StoreError):
     """Bytes read differ from the bytes recorded."""
 
 
-class StoreFullError(StoreError):
+class StorageFullError(StoreError):
     """The disk or quota behind the store is full."""
 
 
@@ -105,20 +105,20 @@ class StoreInterruptedError(StoreUnavailableError):
 __all__ = [
     "ApexError",
     "ConfigurationError",
-    "ConservationError",
+    "FileChangedError",
     "MalformedFileError",
     "ObjectMissingError",
     "PermanentError",
+    "ReconciliationError",
     "SchemaViolationError",
     "SourceError",
+    "StorageFullError",
     "StoreAuthError",
     "StoreConfigError",
     "StoreCorruptionError",
     "StoreError",
-    "StoreFullError",
     "StoreInterruptedError",
     "StorePermissionError",
     "StoreUnavailableError",
     "TransientError",
-    "VanishedFileError",
 ]

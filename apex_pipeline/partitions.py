@@ -23,7 +23,7 @@ def add_sessions(instance: dg.DagsterInstance, keys: Iterable[SessionKey]) -> li
     return new
 
 
-def session_of_run(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> SessionKey:
+def session_key_from(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> SessionKey:
     """Return the session a step works on.
 
     Raises:
@@ -32,4 +32,4 @@ def session_of_run(context: dg.AssetExecutionContext | dg.AssetCheckExecutionCon
     return parse_session_key(context.partition_key)
 
 
-__all__ = ["add_sessions", "session_of_run", "sessions"]
+__all__ = ["add_sessions", "session_key_from", "sessions"]

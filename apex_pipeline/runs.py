@@ -92,7 +92,7 @@ class Runner:
             run_config=_QUIET,
             tags={"apex/command": "sync"},
         )
-        return None if result.success else _why(result)
+        return None if result.success else _failure_of(result)
 
 
 @contextmanager
@@ -114,12 +114,12 @@ def prepare_dagster_home(home: Path) -> None:
         configuration.write_text(_INSTANCE_CONFIGURATION, encoding="utf-8")
 
 
-def _why(result: dg.ExecuteInProcessResult) -> RunFailure:
+def _failure_of(result: dg.ExecuteInProcessResult) -> RunFailure:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
             said = data.user_failure_data.description if data.user_failure_data else None
-            problem = said or _innermost(data.error)
+            problem = said or _root_cause(data.error)
             return RunFailure(result.run_id, event.step_key or "", problem)
         if event.is_failure and event.message:
             return RunFailure(result.run_id, event.step_key or "", event.message)
@@ -127,7 +127,7 @@ def _why(result: dg.ExecuteInProcessResult) -> RunFailure:
     return RunFailure(result.run_id, "", f"failed: {', '.join(failed_checks)}" if failed_checks else "see the run")
 
 
-def _innermost(error: object) -> str:
+def _root_cause(error: object) -> str:
     cause = error
     while getattr(cause, "cause", None) is not None:
         cause = cause.cause  # type: ignore[union-attr]  -- Dagster's serialised error, a chain by "cause"

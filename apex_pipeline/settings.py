@@ -177,7 +177,7 @@ def environment_variables() -> dict[str, tuple[str, str]]:
     return variables
 
 
-def where_set() -> dict[str, str]:
+def setting_sources() -> dict[str, str]:
     """Return the variables that are set, each with the place that counts: ``environment``, or the path of ``.env``."""
     in_file = DotEnvSettingsSource(Settings).env_vars
     in_environment = EnvSettingsSource(Settings).env_vars
@@ -202,4 +202,4 @@ def _reason(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 
-__all__ = ["Settings", "environment_variables", "load_settings", "where_set"]
+__all__ = ["Settings", "environment_variables", "load_settings", "setting_sources"]

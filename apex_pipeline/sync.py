@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.lake.catalog_tables import session_files, session_sources
-from apex_pipeline.lake.comparison import IdentifiedFolder, compare, look_at_lake, look_at_source
+from apex_pipeline.lake.comparison import IdentifiedFolder, compare, look_at_lake, scan_source
 from apex_pipeline.lake.copy_source import content_version
-from apex_pipeline.lake.plan import CopyPlan, session_of
+from apex_pipeline.lake.plan import CopyPlan, session_key_of
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.lake.source_folder import SourceFile
 from apex_pipeline.progress import progress_to
@@ -23,8 +23,8 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.sources import source_named
 from apex_pipeline.sources.base import Source, tables_of
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.opening import open_fingerprints, open_store
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.opening import open_digest_cache, open_store
 
 if TYPE_CHECKING:
     from apex_pipeline.runs import Runner
@@ -34,7 +34,7 @@ _COPY, _CATALOG, _DERIVE, _PUBLISH = "copy_session", "refresh_catalog", "derive_
 
 
 @dataclass(frozen=True)
-class Event:
+class SyncEvent:
     """Something a sync tells about while it works.
 
     Attributes:
@@ -54,7 +54,7 @@ class Event:
     unit: str = ""
 
 
-Listener = Callable[[Event], None]
+SyncListener = Callable[[SyncEvent], None]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class SyncOutcome:
         return ExitCode.SOME_FAILED if self.failures or self.refused else ExitCode.OK
 
 
-def sync(settings: Settings, listener: Listener) -> SyncOutcome:
+def sync(settings: Settings, listener: SyncListener) -> SyncOutcome:
     """Bring the lake up to date with the source folder.
 
     Raises:
@@ -113,13 +113,13 @@ def sync(settings: Settings, listener: Listener) -> SyncOutcome:
         ConfigurationError: A setting is wrong.
         StoreError: The lake cannot be reached with the present configuration.
     """
-    source = look_at_source(settings)
+    source = scan_source(settings)
     store = open_store(settings, for_writing=True)
     store.check_access()
-    return _Work(settings, source, store, open_fingerprints(settings), listener).do()
+    return _SyncRun(settings, source, store, open_digest_cache(settings), listener).do()
 
 
-class _Work:
+class _SyncRun:
     """One sync, step by step."""
 
     def __init__(
@@ -127,14 +127,14 @@ class _Work:
         settings: Settings,
         source: IdentifiedFolder,
         store: ObjectStore,
-        fingerprints: Fingerprints,
-        listener: Listener,
+        fingerprints: DigestCache,
+        listener: SyncListener,
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
         self._fingerprints = fingerprints
-        self._tell = listener
+        self._report = listener
         self._outcome = SyncOutcome(
             source.folder.root,
             store.uri,
@@ -144,7 +144,7 @@ class _Work:
 
     def do(self) -> SyncOutcome:
         """Compare, and where there is something to do, do it in Dagster runs."""
-        self._tell(Event("find", f"{len(self._source.folder.files)} files in {self._source.folder.root}"))
+        self._report(SyncEvent("find", f"{len(self._source.folder.files)} files in {self._source.folder.root}"))
         lake = look_at_lake(self._store)
         found = compare(self._source, lake, self._settings, self._fingerprints)
         if not found.is_catalog_stale and not lake.sessions_to_derive():
@@ -160,25 +160,29 @@ class _Work:
         return self._outcome
 
     def _copy(self, runner: "Runner", plan: CopyPlan) -> None:
-        runner.add_sessions(key for key in map(session_of, self._source.identities) if key)
-        if not plan.files:
+        runner.add_sessions(key for key in map(session_key_of, self._source.identities) if key)
+        if not plan.file_count:
             return
         self._outcome.replaced = plan.replaced
-        self._tell(
-            Event("hash", f"{plan.files} files to hash, where they are new here", total=plan.bytes, unit="bytes")
+        self._report(
+            SyncEvent(
+                "hash", f"{plan.file_count} files to hash, where they are new here", total=plan.bytes, unit="bytes"
+            )
         )
-        self._tell(Event("copy", f"{plan.files} files to copy", total=plan.bytes, unit="bytes"))
+        self._report(SyncEvent("copy", f"{plan.file_count} files to copy", total=plan.bytes, unit="bytes"))
         for key, chosen in sorted(plan.by_session.items()):
             size = sum(file.size for file in chosen)
             runner.report_source(key, self._hash(key, size), {"files": len(chosen), "bytes": size})
-            with progress_to(lambda moved, at=key: self._tell(Event("copy", "", str(at), done=moved, unit="bytes"))):
+            with progress_to(
+                lambda moved, at=key: self._report(SyncEvent("copy", "", str(at), done=moved, unit="bytes"))
+            ):
                 failure = runner.run(_COPY, key)
             if failure:
                 self._fail("copy", key, failure.problem, failure.run_id)
                 continue
             self._outcome.copied += len(chosen)
             self._outcome.copied_bytes += size
-            self._tell(Event("copy", f"{len(chosen)} files, {size:,} bytes", str(key)))
+            self._report(SyncEvent("copy", f"{len(chosen)} files, {size:,} bytes", str(key)))
         self._outcome.copied += len(plan.without_session)
         self._outcome.copied_bytes += sum(file.size for file in plan.without_session)
 
@@ -186,22 +190,22 @@ class _Work:
         """Return the version of a session's content; files hashed before count as hashed at once."""
         told = 0
 
-        def tell(moved: int) -> None:
+        def report(moved: int) -> None:
             nonlocal told
             moved = min(moved, size - told)  # a session may have files that need no copying
             told += moved
-            self._tell(Event("hash", "", str(key), done=moved, unit="bytes"))
+            self._report(SyncEvent("hash", "", str(key), done=moved, unit="bytes"))
 
-        version = content_version(self._files_of(key), self._fingerprints, tell)
-        tell(size - told)
+        version = content_version(self._files_of(key), self._fingerprints, report)
+        report(size - told)
         return version
 
     def _files_of(self, key: SessionKey) -> list[SourceFile]:
-        paths = {item.path for item in self._source.identities if session_of(item) == key}
+        paths = {item.path for item in self._source.identities if session_key_of(item) == key}
         return [file for file in self._source.folder.files if file.path in paths]
 
     def _refresh_catalog(self, runner: "Runner") -> bool:
-        self._tell(Event("identify", "the catalog is made from what lies in the lake"))
+        self._report(SyncEvent("identify", "the catalog is made from what lies in the lake"))
         failure = runner.run(_CATALOG)
         if failure:
             self._fail("identify", None, failure.problem, failure.run_id)
@@ -215,19 +219,19 @@ class _Work:
         sources = {key: source_named(name) for key, name in session_sources(lake.files).items()} if due else {}
         sizes = {key: sources[key].work_bytes(session_files(lake.files, key, sources[key].name)) + 1 for key in due}
         total = sum(sizes.values())
-        self._tell(Event("derive", f"{len(due)} sessions to derive", total=total, unit="bytes"))
+        self._report(SyncEvent("derive", f"{len(due)} sessions to derive", total=total, unit="bytes"))
         for key, size in sizes.items():
             self._derive_one(runner, key, sources[key], size)
 
     def _derive_one(self, runner: "Runner", key: SessionKey, source: Source, size: int) -> None:
         told = 0
 
-        def tell(moved: int) -> None:
+        def report(moved: int) -> None:
             nonlocal told
             told += moved
-            self._tell(Event("derive", "", str(key), done=moved, unit="bytes"))
+            self._report(SyncEvent("derive", "", str(key), done=moved, unit="bytes"))
 
-        with progress_to(tell):
+        with progress_to(report):
             failure = runner.run(_DERIVE, key, tables_of(source))
         if failure:
             self._fail("derive", key, failure.problem, failure.run_id)
@@ -235,7 +239,7 @@ class _Work:
             self._outcome.derived.append(key)
         # What was read once more, or not at all, must not leave the bar behind.
         message = "failed" if failure else "derived"
-        self._tell(Event("derive", message, str(key), done=size - told, unit="bytes"))
+        self._report(SyncEvent("derive", message, str(key), done=size - told, unit="bytes"))
 
     def _publish(self, runner: "Runner") -> None:
         failure = runner.run(_PUBLISH)
@@ -244,11 +248,11 @@ class _Work:
             return
         snapshot = read_current(self._store)
         self._outcome.snapshot = snapshot.id if snapshot else None
-        self._tell(Event("publish", f"snapshot {self._outcome.snapshot}"))
+        self._report(SyncEvent("publish", f"snapshot {self._outcome.snapshot}"))
 
     def _fail(self, stage: str, key: SessionKey | None, problem: str, run_id: str) -> None:
         self._outcome.failures.append(Failure(stage, str(key) if key else None, problem, run_id))
-        self._tell(Event(stage, f"failed: {problem}", str(key) if key else None))
+        self._report(SyncEvent(stage, f"failed: {problem}", str(key) if key else None))
 
 
-__all__ = ["Event", "Failure", "Listener", "SyncOutcome", "sync"]
+__all__ = ["Failure", "SyncEvent", "SyncListener", "SyncOutcome", "sync"]

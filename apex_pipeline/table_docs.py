@@ -28,20 +28,20 @@ def _section(table: Table) -> str:
         "",
         f"## {table.name}",
         "",
-        f"{table.meaning} Key: {', '.join(f'`{name}`' for name in table.key)}.",
+        f"{table.description} Key: {', '.join(f'`{name}`' for name in table.key)}.",
         "",
         "| column | type | null | unit | meaning |",
         "| --- | --- | --- | --- | --- |",
         *(_row(column) for column in table.columns),
     ]
-    if table.takes_more_columns:
+    if table.allows_extra_columns:
         lines += ["", "Channels not listed here follow under the name the car gave them."]
     return "\n".join(lines)
 
 
 def _row(column: Column) -> str:
-    null = "no" if column.is_required else "yes"
-    return f"| `{column.name}` | {_type(column)} | {null} | {column.unit} | {column.meaning}{_bounds(column)} |"
+    null = "no" if column.required else "yes"
+    return f"| `{column.name}` | {_type(column)} | {null} | {column.unit} | {column.description}{_bounds(column)} |"
 
 
 def _type(column: Column) -> str:
@@ -50,9 +50,9 @@ def _type(column: Column) -> str:
 
 def _bounds(column: Column) -> str:
     limits: Iterable[str] = (
-        f"at least {column.at_least:g}" if column.at_least is not None else "",
-        f"at most {column.at_most:g}" if column.at_most is not None else "",
-        f"one of {', '.join(column.one_of)}" if column.one_of else "",
+        f"at least {column.minimum:g}" if column.minimum is not None else "",
+        f"at most {column.maximum:g}" if column.maximum is not None else "",
+        f"one of {', '.join(column.allowed)}" if column.allowed else "",
     )
     said = "; ".join(limit for limit in limits if limit)
     return f" ({said})" if said else ""

@@ -14,20 +14,20 @@ import pyarrow.compute as pc
 # Of every published Parquet file.
 ZSTD_LEVEL: Final = 3
 
-Kind = Literal["text", "label", "integer", "number", "flag", "time_utc", "time_of_day", "text_list"]
+Kind = Literal["string", "category", "integer", "float", "boolean", "timestamp_utc", "time_of_day", "string_list"]
 
 # ``label`` is for values that repeat on every row. It is dictionary-encoded with 32-bit indices because that is the
 # type pandas and pyarrow give a hive partition column: with any other, reading a folder of files that also carry the
 # column fails ("Unable to merge: Field track has incompatible types").
 _ARROW_TYPES: dict[str, pa.DataType] = {
-    "text": pa.string(),
-    "label": pa.dictionary(pa.int32(), pa.string()),
+    "string": pa.string(),
+    "category": pa.dictionary(pa.int32(), pa.string()),
     "integer": pa.int64(),
-    "number": pa.float64(),
-    "flag": pa.bool_(),
-    "time_utc": pa.timestamp("ms", tz="UTC"),
+    "float": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp_utc": pa.timestamp("ms", tz="UTC"),
     "time_of_day": pa.time32("ms"),
-    "text_list": pa.list_(pa.string()),
+    "string_list": pa.list_(pa.string()),
 }
 
 
@@ -48,12 +48,12 @@ class Column:
 
     name: str
     kind: Kind
-    meaning: str
+    description: str
     unit: str = ""
-    is_required: bool = False
-    at_least: float | None = None
-    at_most: float | None = None
-    one_of: tuple[str, ...] = ()
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed: tuple[str, ...] = ()
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -63,10 +63,10 @@ class Column:
     @property
     def arrow_field(self) -> pa.Field:
         """The Arrow field, with meaning and unit in its metadata."""
-        metadata = {"description": self.meaning}
+        metadata = {"description": self.description}
         if self.unit:
             metadata["unit"] = self.unit
-        return pa.field(self.name, self.arrow_type, nullable=not self.is_required, metadata=metadata)
+        return pa.field(self.name, self.arrow_type, nullable=not self.required, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class Table:
 
     name: str
     folder: Literal["tables", "catalog"]
-    meaning: str
+    description: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
-    order: tuple[str, ...] = field(default=())
-    takes_more_columns: bool = False
+    sort_by: tuple[str, ...] = field(default=())
+    allows_extra_columns: bool = False
 
     @property
     def asset_key(self) -> tuple[str, str]:
@@ -99,7 +99,7 @@ class Table:
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of the declared columns."""
-        return pa.schema([column.arrow_field for column in self.columns], metadata={"description": self.meaning})
+        return pa.schema([column.arrow_field for column in self.columns], metadata={"description": self.description})
 
     def schema_with(self, extra: Iterable[str] = ()) -> pa.Schema:
         """Return the schema with further nullable number columns, for tables that take them."""
@@ -130,7 +130,7 @@ class Table:
     def with_missing_columns(self, table: pa.Table) -> pa.Table:
         """Return a table written before a nullable column was declared, with that column empty on every row."""
         for place, column in enumerate(self.columns):
-            if not column.is_required and column.name not in table.schema.names:
+            if not column.required and column.name not in table.schema.names:
                 table = table.add_column(place, column.arrow_field, pa.nulls(table.num_rows, column.arrow_type))
         return table
 
@@ -149,7 +149,7 @@ class Table:
                 problems.append(f"column {column.name} is missing")
             elif found.field(index).type != column.arrow_type:
                 problems.append(f"column {column.name} is {found.field(index).type}, not {column.arrow_type}")
-        if not self.takes_more_columns:
+        if not self.allows_extra_columns:
             known = {column.name for column in self.columns}
             problems.extend(f"column {name} is not declared" for name in found.names if name not in known)
         return problems
@@ -158,7 +158,7 @@ class Table:
         problems: list[str] = []
         for column in self.columns:
             values = table.column(column.name)
-            if column.is_required and values.null_count:
+            if column.required and values.null_count:
                 problems.append(f"column {column.name} is null on {values.null_count} rows")
             outside = _count_outside(column, values)
             if outside:
@@ -173,18 +173,18 @@ class Table:
 
 
 def _extra_column(name: str) -> Column:
-    return Column(name, "number", "A channel this version has no description for, under the name the car gave it.")
+    return Column(name, "float", "A channel this version has no description for, under the name the car gave it.")
 
 
 def _count_outside(column: Column, values: pa.ChunkedArray) -> int:
     outside = 0
-    if column.at_least is not None:
-        outside += pc.sum(pc.less(values, column.at_least)).as_py() or 0
-    if column.at_most is not None:
-        outside += pc.sum(pc.greater(values, column.at_most)).as_py() or 0
-    if column.one_of:
+    if column.minimum is not None:
+        outside += pc.sum(pc.less(values, column.minimum)).as_py() or 0
+    if column.maximum is not None:
+        outside += pc.sum(pc.greater(values, column.maximum)).as_py() or 0
+    if column.allowed:
         plain = values.cast(pa.string())
-        outside += pc.sum(pc.invert(pc.is_in(plain, value_set=pa.array([*column.one_of, None])))).as_py() or 0
+        outside += pc.sum(pc.invert(pc.is_in(plain, value_set=pa.array([*column.allowed, None])))).as_py() or 0
     return int(outside)
 
 

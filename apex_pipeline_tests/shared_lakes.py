@@ -21,7 +21,7 @@ from apex_pipeline.demo import GroundTruth, WeekendOptions, make_weekend
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.opening import open_store
-from apex_pipeline.sync import Event, SyncOutcome, sync
+from apex_pipeline.sync import SyncEvent, SyncOutcome, sync
 from apex_pipeline_tests.environment import forget_settings
 from apex_pipeline_tests.lake.derived import open_lake, publish_folder
 from apex_pipeline_tests.servers.s3_server import S3Server
@@ -48,7 +48,7 @@ class SyncedLake:
         return open_store(self.settings, for_writing=False)
 
 
-def ignore(_event: Event) -> None:
+def ignore(_event: SyncEvent) -> None:
     """Listen to nothing."""
 
 

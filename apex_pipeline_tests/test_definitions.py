@@ -99,7 +99,7 @@ def test_sessions_are_the_only_partitions(definitions: dg.Definitions) -> None:
 
 def test_every_published_table_has_a_blocking_schema_check(definitions: dg.Definitions) -> None:
     checks = [spec for check in definitions.asset_checks or [] for spec in check.check_specs]  # type: ignore[union-attr]
-    blocking = {tuple(spec.asset_key.path) for spec in checks if spec.name == "fits_its_schema" and spec.blocking}
+    blocking = {tuple(spec.asset_key.path) for spec in checks if spec.name == "matches_schema" and spec.blocking}
     assert blocking == {table.asset_key for table in _TABLES.values()}
     for spec in checks:
         assert (spec.partitions_def is not None) == (spec.asset_key.path[0] == "tables")

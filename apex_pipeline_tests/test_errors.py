@@ -19,7 +19,7 @@ def test_every_error_says_the_problem_and_the_next_step(kind: type[ApexError]) -
 @pytest.mark.parametrize("kind", _KINDS)
 def test_every_error_survives_the_way_back_from_a_worker_process(kind: type[ApexError]) -> None:
     returned = pickle.loads(pickle.dumps(kind("p.", "r.")))  # noqa: S301  -- our own bytes
-    assert (type(returned), returned.problem, returned.remedy) == (kind, "p.", "r.")
+    assert (type(returned), returned.problem, returned.hint) == (kind, "p.", "r.")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in _KINDS if kind is not ApexError])

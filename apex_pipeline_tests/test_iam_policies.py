@@ -142,11 +142,11 @@ def _read(store: ObjectStore) -> None:
     catalog.telemetry(TRACK, SESSION, vehicle_id=car, lap_number=1, channels=["speed_kph"])
     keys = [stored.key for stored in store.list()]
     assert store.head(keys[0]) is not None
-    assert store.read_start(keys[0], 4)
-    for opening in (store.open_local, store.open_stream, store.open_random):
+    assert store.read_head(keys[0], 4)
+    for opening in (store.open_as_file, store.open_stream, store.open_seekable):
         with opening(keys[0]):
             pass
-    store.shared_url(keys[0], 60)
+    store.presigned_url(keys[0], 60)
 
 
 def _upload(store: ObjectStore, folder: Path) -> None:
@@ -156,13 +156,13 @@ def _upload(store: ObjectStore, folder: Path) -> None:
     store.write_bytes("data/small.csv", b"lap")
     store.write_file("data/large.csv", large)
     _upload_until_killed(large)
-    assert store.unfinished_writes()
+    assert store.incomplete_uploads()
     store.write_file("data/killed.csv", large)
-    assert store.read_start("data/killed.csv", 4) == b"0123"
+    assert store.read_head("data/killed.csv", 4) == b"0123"
     _upload_until_killed(large)
-    for write in store.unfinished_writes():
-        store.discard(write)
-    assert not store.unfinished_writes()
+    for write in store.incomplete_uploads():
+        store.abort(write)
+    assert not store.incomplete_uploads()
 
 
 def _upload_until_killed(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.settings import environment_variables, load_settings, where_set
+from apex_pipeline.settings import environment_variables, load_settings, setting_sources
 
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -117,7 +117,7 @@ def test_every_variable_that_is_set_is_told_with_the_place_that_counts(monkeypat
     Path(".env").write_text("S3_BUCKET_NAME=races\nAPEX_LAKE_DIR=lake\nAPEX_SECRET_ID=\nHOME=x\n", encoding="utf-8")
     monkeypatch.setenv("APEX_LAKE_DIR", "other")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    assert where_set() == {
+    assert setting_sources() == {
         "APEX_LAKE_DIR": "environment",
         "AWS_DEFAULT_REGION": "environment",
         "S3_BUCKET_NAME": str(Path(".env").absolute()),

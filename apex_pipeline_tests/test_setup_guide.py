@@ -26,8 +26,8 @@ import yaml
 from apex_pipeline.cli import main
 from apex_pipeline.errors import ApexError
 from apex_pipeline.settings import environment_variables
-from apex_pipeline.storage.s3.errors import Place, translate
-from apex_pipeline.storage.s3.secrets import StoredAccessKey
+from apex_pipeline.storage.s3.errors import ErrorContext, translate
+from apex_pipeline.storage.s3.secrets import SecretsManagerKey
 from apex_pipeline_tests.servers.seaweed import S3Bucket, S3Server
 from apex_pipeline_tests.storage.s3.bench import connect, store_of
 
@@ -313,14 +313,16 @@ def test_what_a_missing_secret_is_called_is_in_the_guide(monkeypatch: pytest.Mon
         def get_secret_value(self, **_: object) -> None:
             raise botocore_errors.ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
 
-    monkeypatch.setattr(StoredAccessKey, "_client", lambda _: Refusing())
+    monkeypatch.setattr(SecretsManagerKey, "_client", lambda _: Refusing())
     with pytest.raises(ApexError) as refused:
-        StoredAccessKey("apex/lake", "us-east-1").read()
+        SecretsManagerKey("apex/lake", "us-east-1").read()
     assert refused.value.problem in _headings()
 
 
 def _answered(error: Exception) -> str:
-    return _words_after_failed(translate(error, Place(_EXAMPLE_BUCKET, "AWS us-east-1", lambda: ""), "Listing").problem)
+    return _words_after_failed(
+        translate(error, ErrorContext(_EXAMPLE_BUCKET, "AWS us-east-1", lambda: ""), "Listing").problem
+    )
 
 
 @pytest.mark.req("A-121")

@@ -15,14 +15,14 @@ _TABLES = all_tables()
 _NOTES = Table(
     name="notes",
     folder="tables",
-    meaning="Notes.",
+    description="Notes.",
     key=("car", "lap"),
     columns=(
-        Column("car", "label", "Car.", is_required=True),
-        Column("lap", "integer", "Lap.", at_least=1, at_most=99),
-        Column("mood", "label", "Mood.", one_of=("good", "bad")),
-        Column("seen_utc", "time_utc", "When."),
-        Column("speed_kph", "number", "Speed.", "km/h"),
+        Column("car", "category", "Car.", required=True),
+        Column("lap", "integer", "Lap.", minimum=1, maximum=99),
+        Column("mood", "category", "Mood.", allowed=("good", "bad")),
+        Column("seen_utc", "timestamp_utc", "When."),
+        Column("speed_kph", "float", "Speed.", "km/h"),
     ),
 )
 
@@ -88,15 +88,17 @@ def test_every_published_table_is_consistent(table: Table) -> None:
     names = [column.name for column in table.columns]
     assert len(names) == len(set(names))
     assert set(table.key) <= set(names)
-    assert set(table.order) <= set(names)
+    assert set(table.sort_by) <= set(names)
     assert table.violations(table.empty()) == []
 
 
 @pytest.mark.parametrize("table", _TABLES.values(), ids=_TABLES.keys())
 def test_every_column_has_a_meaning_and_flags_are_named_as_such(table: Table) -> None:
     for column in table.columns:
-        assert column.meaning.endswith(".") or "(" in column.meaning or column.meaning.endswith("…"), column.name
-        assert (column.kind == "flag") == column.name.startswith(("is_", "has_"))
+        assert column.description.endswith(".") or "(" in column.description or column.description.endswith("…"), (
+            column.name
+        )
+        assert (column.kind == "boolean") == column.name.startswith(("is_", "has_"))
 
 
 def test_the_same_column_has_the_same_type_everywhere() -> None:

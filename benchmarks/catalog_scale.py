@@ -22,7 +22,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from apex_pipeline.catalog import get_loader
-from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_table, make_tracks_table
+from apex_pipeline.lake.catalog_tables import build_files_table, build_sessions_table, build_tracks_table
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.opening import open_store
@@ -94,8 +94,8 @@ def _season(tracks: int, sessions: int) -> Iterator[tuple[str, str]]:
 
 def make_catalog(store: ObjectStore, before: pa.Table | None) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Return the tables files, tracks and sessions, with the help of the files' table as it was before."""
-    files = make_files_table(store, load_settings(), before)
-    return files, make_tracks_table(files), make_sessions_table(files)
+    files = build_files_table(store, load_settings(), before)
+    return files, build_tracks_table(files), build_sessions_table(files)
 
 
 def _measure(store: ObjectStore, settings: Settings) -> None:

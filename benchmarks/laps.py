@@ -19,7 +19,7 @@ from statistics import median
 
 import pandas as pd
 
-from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.lake.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.sources.gr_cup.kinds import FileKind
@@ -69,7 +69,7 @@ def _run(engine: str, source: Path) -> dict[str, float | dict[str, float]]:
 
 def _sessions(source: Path) -> Sessions:
     found: defaultdict[tuple[str, str], list[FileIdentity]] = defaultdict(list)
-    for item in identify(look_at(source), load_settings()):
+    for item in identify(scan_folder(source), load_settings()):
         if item.status is FileStatus.READY and item.track and item.session:
             found[item.track, item.session].append(item)
     return dict(found)

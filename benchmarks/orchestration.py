@@ -103,9 +103,9 @@ def _plainly(settings: Settings) -> None:
             check_file(path, table)
             publish_file(store, _key_of(table), path)
             # The run's own check looks at what was published.
-            with store.open_local(_key_of(table)) as published:
+            with store.open_as_file(_key_of(table)) as published:
                 check_file(published, table)
-        with store.open_random(_key_of(TELEMETRY)) as stream:
+        with store.open_seekable(_key_of(TELEMETRY)) as stream:
             if count_cells(stream) != report.counts.cells_out:
                 raise SystemExit("the published file has other cells than were written")
 

@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from apex_pipeline.lake.catalog_tables import (
     add_ignored,
-    make_files_table,
-    make_sessions_table,
-    make_tracks_table,
-    mark_rules,
+    build_files_table,
+    build_sessions_table,
+    build_tracks_table,
     session_sources,
+    with_rules_version,
 )
-from apex_pipeline.lake.quarantine import write_reasons
+from apex_pipeline.lake.quarantine import sync_quarantine
 from apex_pipeline.lake.snapshot import publish
 from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.resources.dagster_schema import table_metadata
@@ -38,7 +38,7 @@ CATALOG_POOL = "catalog"
     deps=[dg.AssetKey(["lake", "files"]), dg.AssetKey(["lake", "other_files"])],
     group_name="catalog",
     kinds={"parquet"},
-    description=FILES.meaning,
+    description=FILES.description,
     metadata=table_metadata(FILES),
     pool=CATALOG_POOL,
     retry_policy=RETRY_TRANSIENT,
@@ -48,12 +48,12 @@ def catalog_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeR
     """List the lake, recognise every file, write down why the quarantined ones are."""
     with dagster_failure():
         store = lake.open()
-        files = make_files_table(store, source.settings, read_stored_table(store, FILES))
-        folder = source.look()
+        files = build_files_table(store, source.settings, read_stored_table(store, FILES))
+        folder = source.scan()
         if folder:
             files = add_ignored(files, source.identify(folder))
-        quarantined = write_reasons(store, files)
-        marked = mark_rules(files, source.rules_version)
+        quarantined = sync_quarantine(store, files)
+        marked = with_rules_version(files, source.rules_version)
         return dg.MaterializeResult(value=marked, metadata={"quarantined": quarantined})
 
 
@@ -62,14 +62,14 @@ def catalog_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeR
     ins={"files": dg.AssetIn(key=FILES.asset_key)},
     group_name="catalog",
     kinds={"parquet"},
-    description=TRACKS.meaning,
+    description=TRACKS.description,
     metadata=table_metadata(TRACKS),
     pool=CATALOG_POOL,
     io_manager_key="parquet_io",
 )
 def catalog_tracks(files: pa.Table) -> pa.Table:
     """Count sessions and files per track."""
-    return make_tracks_table(files)
+    return build_tracks_table(files)
 
 
 @dg.asset(
@@ -77,14 +77,14 @@ def catalog_tracks(files: pa.Table) -> pa.Table:
     ins={"files": dg.AssetIn(key=FILES.asset_key)},
     group_name="catalog",
     kinds={"parquet"},
-    description=SESSIONS.meaning,
+    description=SESSIONS.description,
     metadata=table_metadata(SESSIONS),
     pool=CATALOG_POOL,
     io_manager_key="parquet_io",
 )
 def catalog_sessions(files: pa.Table) -> pa.Table:
     """List the sessions with the kinds of file they have and miss."""
-    return make_sessions_table(files)
+    return build_sessions_table(files)
 
 
 def build_manifest_asset(session_tables: Iterable[Table]) -> dg.AssetsDefinition:

@@ -11,12 +11,12 @@ from uuid import uuid4
 import dagster as dg
 import pyarrow as pa
 
-from apex_pipeline.assets.table_asset import made, table_out
+from apex_pipeline.assets.table_asset import materialize_table, table_output
 from apex_pipeline.lake.catalog_tables import session_files
 from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
-from apex_pipeline.lake.stored_tables import mark_inputs, version_for
-from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.lake.stored_tables import input_version, with_input_version
+from apex_pipeline.partitions import session_key_from, sessions
 from apex_pipeline.progress import ByteProgressLog
 from apex_pipeline.resources.dagster_schema import table_metadata
 from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
@@ -52,7 +52,7 @@ from apex_pipeline.sources.workspace import Workspace
 
 @dg.multi_asset(
     name="official_timing",
-    outs={table.name: table_out(table) for table in (OFFICIAL_LAPS, RESULTS, WEATHER, OFFICIAL_REJECTS)},
+    outs={table.name: table_output(table) for table in (OFFICIAL_LAPS, RESULTS, WEATHER, OFFICIAL_REJECTS)},
     ins={"files": dg.AssetIn(key=FILES.asset_key), "session_list": dg.AssetIn(key=SESSIONS.asset_key)},
     partitions_def=sessions,
     group_name="tables",
@@ -63,9 +63,9 @@ def official_timing(
 ) -> Iterator[dg.MaterializeResult[pa.Table]]:
     """Read the session's official timing files."""
     with dagster_failure():
-        key = session_of_run(context)
+        key = session_key_from(context)
         tables = derive_official_tables(key, session_files(files, key, GrCup.name), raw_file_opener(lake.open()))
-        version = version_for(session_list, key)
+        version = input_version(session_list, key)
     dropped = {"dropped_columns": ", ".join(tables.dropped_columns) or "none"}
     published = (
         (OFFICIAL_LAPS, tables.official_laps),
@@ -74,12 +74,12 @@ def official_timing(
         (OFFICIAL_REJECTS, tables.rejects),
     )
     for table, rows in published:
-        yield made(table, mark_inputs(rows, version), version, dropped)
+        yield materialize_table(table, with_input_version(rows, version), version, dropped)
 
 
 @dg.multi_asset(
     name="laps",
-    outs={table.name: table_out(table) for table in (LAPS, CARS, LAP_REJECTS)},
+    outs={table.name: table_output(table) for table in (LAPS, CARS, LAP_REJECTS)},
     ins={
         "files": dg.AssetIn(key=FILES.asset_key),
         "session_list": dg.AssetIn(key=SESSIONS.asset_key),
@@ -99,20 +99,20 @@ def laps(
 ) -> Iterator[dg.MaterializeResult[pa.Table]]:
     """Derive the session's laps from its lap triggers, with official timing as the referee."""
     with dagster_failure():
-        key = session_of_run(context)
+        key = session_key_from(context)
         zone = GrCup().load_rules(source.settings).zone_of(key.track)
         used, open_file = session_files(files, key, GrCup.name), raw_file_opener(lake.open())
-        workspace = Workspace(lake.memory_limit, lake.scratch)
+        workspace = Workspace(lake.memory_limit, lake.temp_dir)
         tables = derive_lap_tables(key, used, open_file, official_laps, zone, workspace)
-        version = version_for(session_list, key)
+        version = input_version(session_list, key)
     facts = asdict(tables.report)
     for table, rows in ((LAPS, tables.laps), (CARS, tables.cars), (LAP_REJECTS, tables.rejects)):
-        yield made(table, mark_inputs(rows, version), version, facts if table is LAPS else None)
+        yield materialize_table(table, with_input_version(rows, version), version, facts if table is LAPS else None)
 
 
 @dg.multi_asset(
     name="telemetry",
-    outs={table.name: table_out(table) for table in (TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS)},
+    outs={table.name: table_output(table) for table in (TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS)},
     ins={
         "files": dg.AssetIn(key=FILES.asset_key),
         "session_list": dg.AssetIn(key=SESSIONS.asset_key),
@@ -126,20 +126,20 @@ def telemetry(
     context: dg.AssetExecutionContext, lake: LakeResource, files: pa.Table, session_list: pa.Table, laps: pa.Table
 ) -> Iterator[dg.MaterializeResult[StagedFile | pa.Table]]:
     """Convert the session's telemetry and count what went in and came out."""
-    staged = Path(lake.scratch, f"telemetry-{uuid4().hex}.parquet")
+    staged = Path(lake.temp_dir, f"telemetry-{uuid4().hex}.parquet")
     with dagster_failure():
-        key = session_of_run(context)
-        version, chosen = version_for(session_list, key), session_files(files, key, GrCup.name)
+        key = session_key_from(context)
+        version, chosen = input_version(session_list, key), session_files(files, key, GrCup.name)
         log = ByteProgressLog("read", telemetry_bytes(chosen), context.log.info)
-        workspace = Workspace(lake.memory_limit, lake.scratch, log, {INPUTS_VERSION: version})
+        workspace = Workspace(lake.memory_limit, lake.temp_dir, log, {INPUTS_VERSION: version})
         report = derive_telemetry(key, chosen, raw_file_opener(lake.open()), laps, staged, workspace)
     for channel in report.unknown_channels:
         context.log.warning("The channel %s is not known; its readings are in a column of its own name.", channel)
-    yield made(TELEMETRY, StagedFile(staged), version, report.facts() | log.facts())
+    yield materialize_table(TELEMETRY, StagedFile(staged), version, report.facts() | log.facts())
     cars = telemetry_cars_table(key.track, key.session, report)
-    yield made(TELEMETRY_CARS, mark_inputs(cars, version), version)
+    yield materialize_table(TELEMETRY_CARS, with_input_version(cars, version), version)
     rejects = rejects_table(key.track, key.session, report.rejects)
-    yield made(TELEMETRY_REJECTS, mark_inputs(rejects, version), version)
+    yield materialize_table(TELEMETRY_REJECTS, with_input_version(rejects, version), version)
 
 
 @dg.asset(
@@ -154,7 +154,7 @@ def telemetry(
     partitions_def=sessions,
     group_name="tables",
     kinds={"parquet"},
-    description=QUALITY.meaning,
+    description=QUALITY.description,
     metadata=table_metadata(QUALITY),
     retry_policy=RETRY_TRANSIENT,
     io_manager_key="parquet_io",
@@ -170,11 +170,11 @@ def quality(
 ) -> dg.MaterializeResult[pa.Table]:
     """Score the session and write its note."""
     with dagster_failure():
-        key = session_of_run(context)
+        key = session_key_from(context)
         scores = score_session(key.track, key.session, laps, cars, official_laps, results, telemetry_cars)
-        version = version_for(session_list, key)
+        version = input_version(session_list, key)
         note = dg.MetadataValue.md(session_note_of(scores))
-        return made(QUALITY, mark_inputs(scores, version), version, {"session_note": note})
+        return materialize_table(QUALITY, with_input_version(scores, version), version, {"session_note": note})
 
 
 GR_CUP_ASSETS = [official_timing, laps, telemetry, quality]

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from apex_pipeline.checks import partitioned_check
 from apex_pipeline.lake.conservation import count_cells, read_counts
 from apex_pipeline.lake.stored_tables import read_stored_table
-from apex_pipeline.partitions import session_of_run
+from apex_pipeline.partitions import session_key_from
 from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, TELEMETRY
-from apex_pipeline.sources.gr_cup.quality import worst_findings
+from apex_pipeline.sources.gr_cup.quality import worst_scores
 from apex_pipeline.sources.gr_cup.truth import missing_official_laps
 from apex_pipeline.storage.layout import table_key
 
@@ -28,14 +28,14 @@ _SHOWN = 10
 
 @partitioned_check(
     TELEMETRY,
-    "no_reading_is_lost",
+    "readings_reconcile",
     "Readings in the raw files equal cells in the table plus exact duplicates plus rejected readings.",
     is_blocking=True,
 )
-def no_reading_is_lost(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+def readings_reconcile(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """Count the cells of the published file and compare with what the conversion counted on its way in."""
-    key = table_key(TELEMETRY.folder, TELEMETRY.name, str(session_of_run(context)))
-    with lake.open().open_random(key) as stream:
+    key = table_key(TELEMETRY.folder, TELEMETRY.name, str(session_key_from(context)))
+    with lake.open().open_seekable(key) as stream:
         cells, counted = count_cells(stream), read_counts(stream)
     if counted is None:
         return dg.AssetCheckResult(passed=False, metadata={"problem": "the file does not tell what went in"})
@@ -45,13 +45,13 @@ def no_reading_is_lost(context: dg.AssetCheckExecutionContext, lake: LakeResourc
 
 @partitioned_check(
     LAPS,
-    "laps_follow_each_other",
+    "laps_do_not_overlap",
     "No two laps of a car overlap and none ends before it begins.",
     is_blocking=True,
 )
-def laps_follow_each_other(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+def laps_do_not_overlap(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """Compare each lap's start with the end of the lap before it."""
-    laps = read_stored_table(lake.open(), LAPS, session_of_run(context))
+    laps = read_stored_table(lake.open(), LAPS, session_key_from(context))
     overlapping = count_overlaps(laps) if laps is not None else 0
     return dg.AssetCheckResult(passed=overlapping == 0, metadata={"overlapping_laps": overlapping})
 
@@ -61,7 +61,7 @@ def laps_follow_each_other(context: dg.AssetCheckExecutionContext, lake: LakeRes
 )
 def most_laps_are_valid(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """Count the valid laps; a low share points to a broken export."""
-    laps = read_stored_table(lake.open(), LAPS, session_of_run(context))
+    laps = read_stored_table(lake.open(), LAPS, session_key_from(context))
     total = laps.num_rows if laps is not None else 0
     valid = pc.sum(laps.column("is_valid")).as_py() if laps is not None and total else 0
     return dg.AssetCheckResult(
@@ -73,13 +73,13 @@ def most_laps_are_valid(context: dg.AssetCheckExecutionContext, lake: LakeResour
 
 @partitioned_check(
     LAPS,
-    "every_official_lap_is_there_once",
+    "official_laps_complete",
     "Every official lap of a car whose number is known is among its laps, once, with the official time.",
     is_blocking=True,
 )
-def every_official_lap_is_there_once(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+def official_laps_complete(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """Compare the published laps with the published official ones, car by car."""
-    store, key = lake.open(), session_of_run(context)
+    store, key = lake.open(), session_key_from(context)
     tables = [read_stored_table(store, table, key) for table in (LAPS, CARS, OFFICIAL_LAPS)]
     missing = missing_official_laps(*(table.to_pylist() if table is not None else [] for table in tables))
     return dg.AssetCheckResult(
@@ -90,11 +90,11 @@ def every_official_lap_is_there_once(context: dg.AssetCheckExecutionContext, lak
 def _quality_check(measure: str) -> dg.AssetChecksDefinition:
     @partitioned_check(QUALITY, measure, f"The session and every car score well in {measure}.", is_blocking=False)
     def scores_well(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-        stored = read_stored_table(lake.open(), QUALITY, session_of_run(context))
+        stored = read_stored_table(lake.open(), QUALITY, session_key_from(context))
         quality = stored if stored is not None else QUALITY.empty()
         scored = quality.filter(pc.equal(quality["measure"].cast(pa.string()), measure))
         levels = scored["level"].cast(pa.string()).to_pylist()
-        told = "\n".join(f"- {sentence}" for sentence in worst_findings(scored))
+        told = "\n".join(f"- {sentence}" for sentence in worst_scores(scored))
         return dg.AssetCheckResult(
             passed=set(levels) <= {"ok"},
             severity=dg.AssetCheckSeverity.ERROR if "error" in levels else dg.AssetCheckSeverity.WARN,
@@ -118,9 +118,9 @@ def count_overlaps(laps: pa.Table) -> int:
 
 
 GR_CUP_CHECKS = [
-    no_reading_is_lost,
-    laps_follow_each_other,
+    readings_reconcile,
+    laps_do_not_overlap,
     most_laps_are_valid,
-    every_official_lap_is_there_once,
+    official_laps_complete,
     *(_quality_check(measure) for measure in QUALITY_MEASURES if measure != "overall"),
 ]

@@ -6,12 +6,12 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 
-from apex_pipeline.assets.table_asset import made, table_out
+from apex_pipeline.assets.table_asset import materialize_table, table_output
 from apex_pipeline.lake.catalog_tables import session_files
 from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
-from apex_pipeline.lake.stored_tables import mark_inputs, version_for
-from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.lake.stored_tables import input_version, with_input_version
+from apex_pipeline.partitions import session_key_from, sessions
 from apex_pipeline.progress import ByteProgressLog
 from apex_pipeline.resources.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
@@ -27,7 +27,7 @@ def build_source_asset(derivation: Source) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=derivation.name,
         outs={
-            table.name: table_out(table, is_required=table in derivation.required_tables)
+            table.name: table_output(table, is_required=table in derivation.required_tables)
             for table in tables_of(derivation)
         },
         ins={"files": dg.AssetIn(key=FILES.asset_key), "session_list": dg.AssetIn(key=SESSIONS.asset_key)},
@@ -43,18 +43,22 @@ def build_source_asset(derivation: Source) -> dg.AssetsDefinition:
         session_list: pa.Table,
     ) -> Iterator[dg.MaterializeResult[StagedFile | pa.Table]]:
         with dagster_failure():
-            key = session_of_run(context)
-            version, used = version_for(session_list, key), session_files(files, key, derivation.name)
+            key = session_key_from(context)
+            version, used = input_version(session_list, key), session_files(files, key, derivation.name)
             log = ByteProgressLog("read", derivation.work_bytes(used), context.log.info)
-            workspace = Workspace(lake.memory_limit, lake.scratch, log, {INPUTS_VERSION: version})
+            workspace = Workspace(lake.memory_limit, lake.temp_dir, log, {INPUTS_VERSION: version})
             rules = derivation.load_rules(source.settings)
             for derived in derivation.derive(key, used, raw_file_opener(lake.open()), workspace, rules):
                 for warning in derived.warnings:
                     context.log.warning(warning)
-                yield made(derived.table, _stored(derived, version), version, derived.facts)
+                yield materialize_table(derived.table, _stored(derived, version), version, derived.facts)
 
     return derive
 
 
 def _stored(derived: DerivedTable, version: str) -> StagedFile | pa.Table:
-    return StagedFile(derived.content) if isinstance(derived.content, Path) else mark_inputs(derived.content, version)
+    return (
+        StagedFile(derived.content)
+        if isinstance(derived.content, Path)
+        else with_input_version(derived.content, version)
+    )

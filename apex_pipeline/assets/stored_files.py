@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from apex_pipeline.lake.copy_source import copied_version, copy_session
-from apex_pipeline.partitions import session_of_run, sessions
+from apex_pipeline.partitions import session_key_from, sessions
 from apex_pipeline.progress import current_progress
 from apex_pipeline.resources.failures import dagster_failure
 from apex_pipeline.resources.lake_store import LakeResource, SourceResource
@@ -31,7 +31,7 @@ def stored_files(
 ) -> dg.MaterializeResult[Any]:
     """Copy what the lake does not hold yet of the session's files."""
     with dagster_failure():
-        return _copy(session_of_run(context), lake, source)
+        return _copy(session_key_from(context), lake, source)
 
 
 @dg.asset(
@@ -47,7 +47,7 @@ def other_stored_files(lake: LakeResource, source: SourceResource) -> dg.Materia
 
 
 def _copy(key: SessionKey | None, lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[Any]:
-    report = copy_session(key, lake.open(), source.look(), source.identify, lake.fingerprints, current_progress())
+    report = copy_session(key, lake.open(), source.scan(), source.identify, lake.digest_cache, current_progress())
     paths = sorted(raw_path(file.item.key) for file in report.copied + report.unchanged)
     return dg.MaterializeResult(
         metadata={

@@ -9,19 +9,19 @@ from apex_pipeline.resources.dagster_schema import table_metadata
 from apex_pipeline.table_model import Table
 
 
-def table_out(table: Table, *, is_required: bool = True) -> dg.AssetOut:
+def table_output(table: Table, *, is_required: bool = True) -> dg.AssetOut:
     """Return the output of a multi-asset that publishes ``table``; one that is not required may be left out."""
     return dg.AssetOut(
         is_required=is_required,
         key=table.asset_key,
-        description=table.meaning,
+        description=table.description,
         metadata=table_metadata(table),
         kinds={"parquet"},
         io_manager_key="parquet_io",
     )
 
 
-def made(
+def materialize_table(
     table: Table, value: object, version: str, facts: Mapping[str, Any] | None = None
 ) -> dg.MaterializeResult[Any]:
     """Return the materialization of ``table``: value, version of the inputs it was made from, facts about it."""
@@ -33,4 +33,4 @@ def made(
     )
 
 
-__all__ = ["made", "table_out"]
+__all__ = ["materialize_table", "table_output"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from apex_pipeline.catalog.selection import LapTimes, find_unit, lap_times, limited
+from apex_pipeline.catalog.selection import LapTimes, clip, lap_times, resolve_vehicle
 from apex_pipeline.catalog.telemetry_file import Footer, Window, read_footer, read_windows
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.lake.conservation import read_counts
@@ -152,7 +152,7 @@ class Catalog:
 
         ``readings_in`` is ``cells_out`` + ``exact_duplicates`` + ``rejected``, always.
         """
-        with self._store.open_random(published_key(self._store, self._record("telemetry", track, session))) as stream:
+        with self._store.open_seekable(published_key(self._store, self._record("telemetry", track, session))) as stream:
             return read_counts(stream) or {}
 
     def telemetry(
@@ -219,11 +219,13 @@ class Catalog:
         columns = [*_SAMPLE_COLUMNS, *(name for name in channels if name not in _SAMPLE_COLUMNS)] if channels else None
         car = None
         if vehicle_id is not None or car_number is not None:
-            car = self._unit(track, session, footer, vehicle_id, car_number)
-        windows = [limited(window, start_utc, end_utc) for window in self._laps_driven(track, session, car, lap_number)]
+            car = self._vehicle_id(track, session, footer, vehicle_id, car_number)
+        windows = [clip(window, start_utc, end_utc) for window in self._lap_windows(track, session, car, lap_number)]
         return read_windows(self._store, record, footer, windows, columns)
 
-    def _unit(self, track: str, session: str, footer: Footer, vehicle_id: str | None, car_number: str | None) -> str:
+    def _vehicle_id(
+        self, track: str, session: str, footer: Footer, vehicle_id: str | None, car_number: str | None
+    ) -> str:
         if car_number is None and vehicle_id in footer.cars:
             return str(vehicle_id)
         # A unit may have sent telemetry and no lap trigger, or the other way round.
@@ -231,13 +233,13 @@ class Catalog:
         cars = self.table_arrow("cars", track, session)
         pairs = zip(cars["vehicle_id"].to_pylist(), cars["car_number"].to_pylist(), strict=True)
         numbers |= {unit: number for unit, number in pairs if unit is not None}
-        return find_unit(numbers, f"{track}/{session}", vehicle_id=vehicle_id, car_number=car_number)
+        return resolve_vehicle(numbers, f"{track}/{session}", vehicle_id=vehicle_id, car_number=car_number)
 
-    def _laps_driven(self, track: str, session: str, car: str | None, lap_number: int | None) -> list[Window]:
+    def _lap_windows(self, track: str, session: str, car: str | None, lap_number: int | None) -> list[Window]:
         if lap_number is None:
             return [Window(car)]
         laps = self._lap_times(self._record("laps", track, session))
-        return laps.windows_of(lap_number) if car is None else [Window(car, *laps.span_of(car, lap_number))]
+        return laps.lap_windows(lap_number) if car is None else [Window(car, *laps.lap_span(car, lap_number))]
 
     def _catalog_table(self, name: str) -> pd.DataFrame:
         return self._arrow(self.snapshot.catalog[name]).to_pandas()

@@ -26,7 +26,7 @@ class LapTimes:
 
     spans: Mapping[str, Mapping[int, _Span]]
 
-    def span_of(self, vehicle_id: str, lap_number: int) -> tuple[int, int]:
+    def lap_span(self, vehicle_id: str, lap_number: int) -> tuple[int, int]:
         """Return begin and end of a lap.
 
         Raises:
@@ -46,7 +46,7 @@ class LapTimes:
             )
         return span
 
-    def windows_of(self, lap_number: int) -> list[Window]:
+    def lap_windows(self, lap_number: int) -> list[Window]:
         """Return the lap of every car that has it; of one without begin or end in UTC there is no window.
 
         Raises:
@@ -86,7 +86,7 @@ def lap_times(laps: pa.Table) -> LapTimes:
     return LapTimes(spans)
 
 
-def find_unit(
+def resolve_vehicle(
     numbers: Mapping[str, str | None], session: str, *, vehicle_id: str | None = None, car_number: str | None = None
 ) -> str:
     """Return the one car that is meant.
@@ -119,7 +119,7 @@ def _listed(numbers: Mapping[str, str | None]) -> str:
     return ", ".join(f"{unit} (#{number})" if number else unit for unit, number in sorted(numbers.items()))
 
 
-def limited(window: Window, start_utc: datetime | None, end_utc: datetime | None) -> Window:
+def clip(window: Window, start_utc: datetime | None, end_utc: datetime | None) -> Window:
     """Return the part of a window from ``start_utc`` (within) to ``end_utc`` (not within).
 
     Raises:
@@ -145,4 +145,4 @@ def _whole_ms(moment: datetime) -> int:
     return -((_EPOCH - moment) // timedelta(milliseconds=1))
 
 
-__all__ = ["LapTimes", "find_unit", "lap_times", "limited"]
+__all__ = ["LapTimes", "clip", "lap_times", "resolve_vehicle"]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError, VanishedFileError
+from apex_pipeline.errors import FileChangedError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.published import published_key
 from apex_pipeline.lake.snapshot import TableRecord
 from apex_pipeline.storage.contract import ObjectStore
@@ -133,7 +133,7 @@ def _read(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO], _R
     """Return what ``read`` makes of the content that was published."""
     try:
         return _read_once(store, record, read)
-    except VanishedFileError:  # a sync has replaced it in the bucket since it was opened: it is in the history now
+    except FileChangedError:  # a sync has replaced it in the bucket since it was opened: it is in the history now
         return _read_once(store, record, read)
 
 
@@ -154,14 +154,14 @@ def _open_published(store: ObjectStore, record: TableRecord) -> Generator[Binary
     with ExitStack() as opened:
         stream: BinaryIO | None
         try:
-            stream = opened.enter_context(store.open_random(record.key))
+            stream = opened.enter_context(store.open_seekable(record.key))
         except ObjectMissingError:
             stream = None
         # Asked after opening: what still lies there as published is what was opened a moment ago.
         key = published_key(store, record)
         if stream is None or key != record.key:
             # In the history an object is named by its content and never replaced.
-            stream = opened.enter_context(store.open_random(key))
+            stream = opened.enter_context(store.open_seekable(key))
         yield stream
 
 
@@ -170,13 +170,13 @@ def _row_group(metadata: pq.FileMetaData, number: int, columns: tuple[str, ...])
     cars, times = (group.column(columns.index(name)).statistics for name in (_CAR, _TIME))
     return RowGroup(
         number,
-        (cars.min, cars.max) if _tells_bounds(cars) else None,
+        (cars.min, cars.max) if _has_bounds(cars) else None,
         # Raw, a time is the milliseconds it is published in.
-        (times.min_raw, times.max_raw) if _tells_bounds(times) else None,
+        (times.min_raw, times.max_raw) if _has_bounds(times) else None,
     )
 
 
-def _tells_bounds(statistics: Any) -> bool:  # noqa: ANN401  -- pyarrow's Statistics, or None where there are none
+def _has_bounds(statistics: Any) -> bool:  # noqa: ANN401  -- pyarrow's Statistics, or None where there are none
     return statistics is not None and statistics.has_min_max
 
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from apex_pipeline.errors import ApexError
-from apex_pipeline.sync import Event, Listener
+from apex_pipeline.sync import SyncEvent, SyncListener
 
 # Wide enough for one line per file where no terminal says its width.
 _PIPE_WIDTH = 160
@@ -38,7 +38,7 @@ def print_error(error: ApexError) -> None:
     out = error_console()
     # As Text: brackets and colons in file names are neither colours nor emoji.
     out.print(Text.assemble(("Problem:", "bold red"), " ", error.problem), soft_wrap=True)
-    out.print(Text.assemble(("Next step:", "bold"), " ", error.remedy), soft_wrap=True)
+    out.print(Text.assemble(("Next step:", "bold"), " ", error.hint), soft_wrap=True)
 
 
 class ProgressReporter:
@@ -118,7 +118,7 @@ class ProgressReporter:
 
 
 @contextmanager
-def progress_listener() -> Generator[Listener]:
+def progress_listener() -> Generator[SyncListener]:
     """Give a listener for a sync that draws bars on a terminal and writes one JSON object per line elsewhere."""
     if not sys.stderr.isatty():
         reporter = ProgressReporter(sys.stderr, as_json=True)
@@ -132,14 +132,14 @@ def progress_listener() -> Generator[Listener]:
         yield lambda event: _report(reporter, event)
 
 
-def _report_as_json(reporter: ProgressReporter, event: Event) -> None:
+def _report_as_json(reporter: ProgressReporter, event: SyncEvent) -> None:
     if not event.message:
         return
     facts = {"stage": event.stage, "message": event.message, "session": event.session, "total": event.total}
     reporter.write_json({name: value for name, value in facts.items() if value is not None})
 
 
-def _report(reporter: ProgressReporter, event: Event) -> None:
+def _report(reporter: ProgressReporter, event: SyncEvent) -> None:
     """Show a bar for a stage with an amount of work, and lines for the others."""
     if event.total:
         reporter.start(event.stage, event.total, event.unit)

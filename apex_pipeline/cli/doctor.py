@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.cli.doctor_dagster import examine_dagster
+from apex_pipeline.cli.doctor_dagster import check_dagster
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, settings_for
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ops.doctor import CheckResult, CheckStatus, check_folder, check_lake, check_machine, failed_check
-from apex_pipeline.settings import Settings, where_set
+from apex_pipeline.settings import Settings, setting_sources
 from apex_pipeline.storage.opening import open_store
 
 _COLOURS = {CheckStatus.OK: "green", CheckStatus.NOTE: "yellow", CheckStatus.PROBLEM: "red"}
@@ -25,7 +25,7 @@ def doctor_command(
 ) -> None:
     """Check settings, credentials, bucket, clock, disk, memory and Dagster; name the next step for each problem."""
     findings: list[CheckResult] = []
-    for finding in _examine(source, may_write=write):
+    for finding in _run_checks(source, may_write=write):
         findings.append(finding)
         if not as_json:  # as each check ends: some wait for a network
             _print_finding(finding)
@@ -39,10 +39,10 @@ def doctor_command(
 
 
 def _facts(finding: CheckResult) -> dict[str, str]:
-    return {"check": finding.check, "state": finding.state, "said": finding.said, "remedy": finding.remedy}
+    return {"check": finding.check, "state": finding.state, "said": finding.message, "remedy": finding.hint}
 
 
-def _examine(source: Path | None, *, may_write: bool) -> Iterator[CheckResult]:
+def _run_checks(source: Path | None, *, may_write: bool) -> Iterator[CheckResult]:
     try:
         settings = settings_for(source)
     except ConfigurationError as error:
@@ -55,13 +55,13 @@ def _examine(source: Path | None, *, may_write: bool) -> Iterator[CheckResult]:
     if places[-1].state is CheckStatus.OK:
         yield from check_lake(open_store(settings, for_writing=False), may_write=may_write)
     yield from check_machine(settings)
-    yield examine_dagster(settings)
+    yield check_dagster(settings)
 
 
 def _settings(settings: Settings) -> CheckResult:
     where = f"S3 bucket {settings.bucket}" if settings.use_s3_data else f"local folder {settings.lake_dir}"
     by_place: dict[str, list[str]] = {}
-    for name, place in where_set().items():
+    for name, place in setting_sources().items():
         by_place.setdefault(place, []).append(name)
     origins = "; ".join(f"{place} sets {', '.join(names)}" for place, names in by_place.items())
     return CheckResult(
@@ -75,10 +75,10 @@ def _place(settings: Settings) -> Iterator[CheckResult]:
         return
     from apex_pipeline.ops.doctor_s3 import check_bucket  # noqa: PLC0415  -- boto3 only where it is used
 
-    yield from check_bucket(settings, where_set())
+    yield from check_bucket(settings, setting_sources())
 
 
 def _print_finding(finding: CheckResult) -> None:
-    joint = " " if finding.said.endswith(".") else ". "
+    joint = " " if finding.message.endswith(".") else ". "
     print_line(f"{finding.state:<8}", style=_COLOURS[finding.state], end="")
-    print_line(f" {finding.check}: " + joint.join(part for part in (finding.said, finding.remedy) if part))
+    print_line(f" {finding.check}: " + joint.join(part for part in (finding.message, finding.hint) if part))

@@ -11,7 +11,7 @@ from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, print_line, warn_renamed
 from apex_pipeline.cli.options import AsJson
 from apex_pipeline.export.downsample import DownsampledFile, DownsampleReport, downsample_folder
-from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.lake.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings
 
 _COLUMNS = ("telemetry", "rows in", "rows out", "samples in", "samples out", "bytes in", "bytes out")
@@ -29,7 +29,7 @@ def sample_command(source: Source, target: Target, every: Every = 100, as_json: 
 
 def downsample_command(source: Source, target: Target, every: Every = 100, as_json: AsJson = False) -> None:
     """Copy a race folder with every Nth telemetry sample of every car; all other race files are copied whole."""
-    folder = look_at(source)
+    folder = scan_folder(source)
     report = downsample_folder(folder, identify(folder, load_settings()), target, every)
     facts = {
         "target": target,

@@ -8,7 +8,7 @@ import typer
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, Lake, split_names, store_at
-from apex_pipeline.export.tables import ExportedTable, Format, choose_tables, export_tables
+from apex_pipeline.export.tables import ExportedTable, Format, export_tables, select_tables
 
 
 def export_command(
@@ -19,7 +19,7 @@ def export_command(
     as_json: AsJson = False,
 ) -> None:
     """Write published tables into one database file, or a folder of CSV files."""
-    names = choose_tables(split_names(tables))
+    names = select_tables(split_names(tables))
     exported = export_tables(store_at(lake), open_catalog(lake).snapshot, names, to, target)
     files = [path for path in target.rglob("*") if path.is_file()] if target.is_dir() else [target]
     size = sum(path.stat().st_size for path in files)

@@ -8,8 +8,8 @@ import typer
 
 from apex_pipeline.cli.emit import emit, print_line, print_rest
 from apex_pipeline.cli.options import AsJson, Lake, store_at
-from apex_pipeline.lake.care.garbage import Garbage, Retention, find_garbage, remove_garbage
-from apex_pipeline.storage.contract import ObjectStore, StoredObject, UnfinishedWrite
+from apex_pipeline.lake.care.garbage import ExpiredObjects, Retention, find_expired, remove_expired
+from apex_pipeline.storage.contract import IncompleteUpload, ObjectInfo, ObjectStore
 
 # Lines people see before the rest is only counted; --json has them all.
 _SHOWN = 20
@@ -37,9 +37,9 @@ def gc_command(
     """Find unfinished writes, expired snapshots and tables no snapshot refers to. Raw files stay."""
     store, now = store_at(lake), datetime.now(UTC)
     retention = Retention(snapshots=timedelta(days=keep_days), unfinished=timedelta(hours=older_than_hours))
-    garbage = find_garbage(store, retention, now)
+    garbage = find_expired(store, retention, now)
     if apply:
-        garbage = remove_garbage(store, garbage)
+        garbage = remove_expired(store, garbage)
     rule = _lifecycle_rule(store)
     facts = {
         "lake": store.uri,
@@ -58,7 +58,7 @@ def gc_command(
     emit(facts, as_json=as_json, render=lambda: _print_garbage(garbage, now, rule, is_removed=apply))
 
 
-def _print_garbage(garbage: Garbage, now: datetime, rule: dict[str, object] | None, *, is_removed: bool) -> None:
+def _print_garbage(garbage: ExpiredObjects, now: datetime, rule: dict[str, object] | None, *, is_removed: bool) -> None:
     verb = "removed" if is_removed else "would remove"
     lines = [_of_write(write, now) for write in garbage.unfinished] + [_of_object(item) for item in garbage.objects]
     for line in lines[:_SHOWN]:
@@ -75,13 +75,13 @@ def _print_garbage(garbage: Garbage, now: datetime, rule: dict[str, object] | No
         print_line(json.dumps(rule))
 
 
-def _of_write(write: UnfinishedWrite, now: datetime) -> str:
+def _of_write(write: IncompleteUpload, now: datetime) -> str:
     hours = (now - write.started_utc) / timedelta(hours=1)
     size = "" if write.size is None else f", {write.size:,} bytes"
     return f"unfinished write of {write.key or write.mark}, started {hours:,.0f} h ago{size}"
 
 
-def _of_object(item: StoredObject) -> str:
+def _of_object(item: ObjectInfo) -> str:
     return f"{item.key}, {item.size:,} bytes"
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.errors import ApexError
-from apex_pipeline.lake.care.verify import Finding
+from apex_pipeline.lake.care.verify import ObjectFinding
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources import kinds_feeding
 
@@ -66,7 +66,7 @@ class LoadCheck:
         return all(result.is_good is not False for result in self.results.values())
 
 
-def load_sessions(catalog: Catalog, findings: Iterable[Finding]) -> list[LoadCheck]:
+def load_sessions(catalog: Catalog, findings: Iterable[ObjectFinding]) -> list[LoadCheck]:
     """Load a little of every session the catalog lists.
 
     Args:
@@ -80,7 +80,7 @@ def load_sessions(catalog: Catalog, findings: Iterable[Finding]) -> list[LoadChe
     return [_load(catalog, row, raw_files) for row in catalog.sessions().to_dict("records")]
 
 
-def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[Finding]) -> LoadCheck:
+def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[ObjectFinding]) -> LoadCheck:
     track, session, kinds = str(row["track"]), str(row["session"]), set(row["kinds"])
     name = f"{track}/{session}"
     # A lake may have been made without some tables, as a bundle is; and other sources have other tables.
@@ -142,7 +142,7 @@ def _official(catalog: Catalog, track: str, session: str) -> str:
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
-def _raw_files(findings: list[Finding]) -> LoadResult:
+def _raw_files(findings: list[ObjectFinding]) -> LoadResult:
     wrong = sum(finding.problem is not None for finding in findings)
     if not findings:
         return LoadResult(is_good=None, message="none")

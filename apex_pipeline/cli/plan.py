@@ -8,12 +8,12 @@ from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, plain_table, print_line
 from apex_pipeline.cli.format import count, dollars, size
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
-from apex_pipeline.lake.comparison import LakeState, look_at_possible_lake, look_at_source
+from apex_pipeline.lake.comparison import LakeState, look_at_possible_lake, scan_source
 from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
 from apex_pipeline.ops.estimate import FileGroup, SyncEstimate, estimate_sync
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.disk_space import DiskSpace, disk_space
-from apex_pipeline.storage.opening import open_fingerprints, open_store
+from apex_pipeline.storage.opening import open_digest_cache, open_store
 
 # Names people see before the rest is only counted; --json has them all.
 _SHOWN = 8
@@ -35,13 +35,13 @@ class _Plan:
     source: Path
     lake: str
     lake_exists: bool
-    forecast: SyncEstimate
+    estimate: SyncEstimate
 
     @property
     def groups(self) -> dict[str, FileGroup]:
         """The files by what would become of them."""
-        found = self.forecast
-        files = (found.new, found.changed, found.unchanged, found.gone, found.ignored)
+        found = self.estimate
+        files = (found.new, found.changed, found.unchanged, found.missing_from_source, found.ignored)
         return dict(zip(_GROUPS, files, strict=True))
 
     @property
@@ -50,20 +50,20 @@ class _Plan:
 
     @property
     def requests_usd(self) -> float:
-        requests = self.forecast.requests
+        requests = self.estimate.requests
         return total_usd(monthly_cost(Usage(puts=requests.puts + requests.lists, gets=requests.gets)))
 
     @property
     def storage_usd(self) -> tuple[float, float]:
         """Dollars a month for what the lake grows by, and for all of it then."""
-        before, growth = self.forecast.lake_bytes, self.forecast.growth_bytes
+        before, growth = self.estimate.lake_bytes, self.estimate.growth_bytes
         return _storage_usd(growth), _storage_usd(before + growth)
 
 
 def plan_command(source: SourceArgument = None, as_json: AsJson = False) -> None:
     """Show what `apex sync` would do: files, sessions, requests, dollars. Nothing is sent."""
     plan = _make_plan(settings_for(source))
-    forecast = plan.forecast
+    forecast = plan.estimate
     facts: dict[str, Any] = {"source": plan.source, "lake": plan.lake, "lake_exists": plan.lake_exists}
     facts |= {
         name: {"files": files.count, "bytes": files.bytes, "paths": files.paths} for name, files in plan.groups.items()
@@ -79,10 +79,10 @@ def plan_command(source: SourceArgument = None, as_json: AsJson = False) -> None
 
 
 def _make_plan(settings: Settings) -> _Plan:
-    source = look_at_source(settings)
+    source = scan_source(settings)
     store = open_store(settings, for_writing=False)
     lake = look_at_possible_lake(store)
-    forecast = estimate_sync(source, lake or LakeState.empty(), store, settings, open_fingerprints(settings))
+    forecast = estimate_sync(source, lake or LakeState.empty(), store, settings, open_digest_cache(settings))
     lake_exists = lake is not None and (settings.use_s3_data or settings.lake_dir.is_dir())
     return _Plan(settings, source.folder.root, store.uri, lake_exists, forecast)
 
@@ -92,7 +92,7 @@ def _storage_usd(number: int) -> float:
 
 
 def _s3_facts(plan: _Plan) -> dict[str, Any]:
-    requests, (growth_usd, whole_usd) = plan.forecast.requests, plan.storage_usd
+    requests, (growth_usd, whole_usd) = plan.estimate.requests, plan.storage_usd
     return {
         "requests": {"put": requests.puts, "list": requests.lists, "get": requests.gets},
         "requests_usd": plan.requests_usd,
@@ -104,7 +104,7 @@ def _s3_facts(plan: _Plan) -> dict[str, Any]:
 
 
 def _disk_facts(plan: _Plan) -> dict[str, Any]:
-    return {"disk_free_bytes": plan.disk.free, "disk_is_enough": plan.forecast.bytes_to_copy < plan.disk.free}
+    return {"disk_free_bytes": plan.disk.free, "disk_is_enough": plan.estimate.bytes_to_copy < plan.disk.free}
 
 
 def _print_plan(plan: _Plan) -> None:
@@ -114,10 +114,10 @@ def _print_plan(plan: _Plan) -> None:
     for name, files in plan.groups.items():
         table.add_row(_GROUPS[name], f"{files.count:,}", size(files.bytes))
     console().print(table)
-    _print_paths("Changed", list(plan.forecast.changed.paths))
-    _print_paths("Not in the source, kept in the lake", list(plan.forecast.gone.paths))
-    _print_paths("Cannot be read", [f"{path}: {reason}" for path, reason in plan.forecast.refused])
-    print_line(f"Sessions  {_sessions(plan.forecast)}")
+    _print_paths("Changed", list(plan.estimate.changed.paths))
+    _print_paths("Not in the source, kept in the lake", list(plan.estimate.missing_from_source.paths))
+    _print_paths("Cannot be read", [f"{path}: {reason}" for path, reason in plan.estimate.refused])
+    print_line(f"Sessions  {_sessions(plan.estimate)}")
     if plan.settings.use_s3_data:
         _print_requests(plan)
     else:
@@ -127,7 +127,7 @@ def _print_plan(plan: _Plan) -> None:
 
 def _about_lake(plan: _Plan) -> str:
     if plan.lake_exists:
-        return f" ({size(plan.forecast.lake_bytes)})" if plan.forecast.lake_bytes else " (empty so far)"
+        return f" ({size(plan.estimate.lake_bytes)})" if plan.estimate.lake_bytes else " (empty so far)"
     if plan.settings.allow_create_bucket or not plan.settings.use_s3_data:
         return " (not there yet; a sync makes it)"
     return " (there is no such bucket yet; a sync makes it only with ALLOW_CREATE_BUCKET=true)"
@@ -142,7 +142,7 @@ def _sessions(forecast: SyncEstimate) -> str:
 
 
 def _print_requests(plan: _Plan) -> None:
-    requests = plan.forecast.requests
+    requests = plan.estimate.requests
     growth_usd, whole_usd = map(dollars, plan.storage_usd)
     about = "about " if requests.puts else ""
     print_line(
@@ -156,7 +156,7 @@ def _print_requests(plan: _Plan) -> None:
 
 
 def _print_disk(plan: _Plan) -> None:
-    disk, needed = plan.disk, plan.forecast.bytes_to_copy
+    disk, needed = plan.disk, plan.estimate.bytes_to_copy
     enough = "" if needed < disk.free else ": that is not enough"
     print_line(f"Disk      {size(needed)} to copy, {size(disk.free)} free in {disk.folder}{enough}")
 

@@ -29,7 +29,7 @@ def share_command(
         note = f"{key}, for as long as the bucket's policy makes it public"
     else:
         end = f"{datetime.now(UTC) + timedelta(seconds=expires):%Y-%m-%dT%H:%M:%SZ}"
-        facts |= {"url": store.shared_url(key, expires), "expires_s": expires, "expires_utc": end}
+        facts |= {"url": store.presigned_url(key, expires), "expires_s": expires, "expires_utc": end}
         note = f"{key}, until {end}, or until the credentials that signed it end"
     emit(facts, as_json=as_json, render=lambda: _print_link(facts["url"], note))
 

@@ -45,7 +45,7 @@ def trace_laps_command(
 
 def _facts(evidence: Evidence) -> dict[str, object]:
     return {
-        "tells": evidence.tells,
+        "tells": evidence.role,
         "stamped_utc_ms": evidence.stamped_utc_ms,
         "used_utc_ms": evidence.used_utc_ms,
         "note": evidence.note,
@@ -67,7 +67,7 @@ def _print_trace(trace: LapTrace) -> None:
 
 
 def _print_evidence(evidence: Evidence) -> None:
-    print_line(_HEADINGS[evidence.tells], style="bold", end="")
+    print_line(_HEADINGS[evidence.role], style="bold", end="")
     print_line("" if evidence.used_utc_ms is None else f"  {_clock(evidence.used_utc_ms)}")
     if evidence.note:
         print_line(f"  {evidence.note}")

@@ -163,7 +163,7 @@ class UploadOutput:
         for file in report.of(UploadStatus.FAILED):
             write(f"{self._signs[file.status]}{_shown(file.path)}: {file.problem}")
         if report.stopped_by is not None:
-            write(f"Stopped, because every other file would have failed the same way. {report.stopped_by.remedy}")
+            write(f"Stopped, because every other file would have failed the same way. {report.stopped_by.hint}")
         if report.other_forms:
             keys = ", ".join(map(_shown, report.other_forms))
             write(f"These files are there a second time, compressed otherwise, and can be deleted: {keys}")

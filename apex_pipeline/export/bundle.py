@@ -14,19 +14,19 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import ConfigurationError, StoreCorruptionError, VanishedFileError
+from apex_pipeline.errors import ConfigurationError, FileChangedError, StoreCorruptionError
 from apex_pipeline.lake.care.verify import verify_lake
-from apex_pipeline.lake.catalog_tables import make_tracks_table
+from apex_pipeline.lake.catalog_tables import build_tracks_table
 from apex_pipeline.lake.published import published_key, read_published
-from apex_pipeline.lake.quarantine import write_reasons
+from apex_pipeline.lake.quarantine import sync_quarantine
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, TableRecord, content_id, write_snapshot
 from apex_pipeline.schemas import FILES, SESSIONS, TRACKS
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources import session_tables
 from apex_pipeline.storage.atomic import new_file, new_folder, require_apart
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.disk_errors import disk_errors
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.disk_errors import translating_os_errors
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.hashing import BLOCK_BYTES
 from apex_pipeline.storage.keys import INCOMING
 from apex_pipeline.storage.layout import raw_key, table_key
@@ -136,20 +136,20 @@ def write_bundle(store: ObjectStore, snapshot: Snapshot, selection: Selection, t
     with new_file(target) as file, TemporaryDirectory(dir=target.parent, prefix=".bundle-") as scratch:
         folder = Path(scratch)
         made = _fill(store, snapshot, selection, folder)
-        with disk_errors(f"Writing {target}"):
+        with translating_os_errors(f"Writing {target}"):
             packed = _pack(folder, file)
     return Bundle(target, made, packed, target.stat().st_size)
 
 
 def _fill(store: ObjectStore, snapshot: Snapshot, selection: Selection, folder: Path) -> Snapshot:
     """Build the bundle in an empty folder."""
-    bundle = LocalStore(folder, Fingerprints())
+    bundle = LocalStore(folder, DigestCache())
     chosen = [record for record in snapshot.sessions if record.key in selection.sessions]
     records = [_copy_session(store, bundle, record, selection) for record in chosen]
     files = _rows_of(read_published(store, snapshot.catalog[FILES.name]), selection.sessions)
     files = _copy_raw(store, bundle, files, is_wanted=selection.has_raw_files)
     sessions = _rows_of(read_published(store, snapshot.catalog[SESSIONS.name]), selection.sessions)
-    tables = ((FILES, files), (TRACKS, make_tracks_table(files)), (SESSIONS, sessions))
+    tables = ((FILES, files), (TRACKS, build_tracks_table(files)), (SESSIONS, sessions))
     catalog = {table.name: _write_table(bundle, table, content) for table, content in tables}
     made = replace(
         snapshot,
@@ -160,7 +160,7 @@ def _fill(store: ObjectStore, snapshot: Snapshot, selection: Selection, folder: 
     )
     write_snapshot(bundle, made)
     _require_sound(bundle)
-    with disk_errors(f"Making {folder}"):
+    with translating_os_errors(f"Making {folder}"):
         (folder / INCOMING).rmdir()
     return made
 
@@ -176,10 +176,10 @@ def _copy_session(
 
 def _copy(store: ObjectStore, source: str, bundle: ObjectStore, target: str, sha256: str | None) -> str:
     """Copy an object and return its digest."""
-    with store.open_local(source) as path:
+    with store.open_as_file(source) as path:
         try:
             return str(bundle.write_file(target, path, sha256=sha256).sha256)
-        except VanishedFileError as error:
+        except FileChangedError as error:
             raise StoreCorruptionError(
                 f"{store.uri_of(source)} is not what was published: {error.problem}",
                 "Run `apex verify --deep` to see what else is damaged, then `apex sync` to make it again.",
@@ -200,7 +200,7 @@ def _copy_raw(store: ObjectStore, bundle: ObjectStore, files: pa.Table, *, is_wa
         row["store_tag"] = row["sha256"] if is_there else None
     made = FILES.from_rows(rows).replace_schema_metadata(files.schema.metadata)
     if is_wanted:
-        write_reasons(bundle, made)
+        sync_quarantine(bundle, made)
     return made
 
 

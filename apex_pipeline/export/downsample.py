@@ -14,13 +14,13 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from apex_pipeline.errors import MalformedFileError, VanishedFileError
+from apex_pipeline.errors import FileChangedError, MalformedFileError
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
 from apex_pipeline.sources import source_named
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, DownsampleStats, FileIdentity
 from apex_pipeline.sources.compression import compression_of
 from apex_pipeline.storage.atomic import new_folder, require_apart
-from apex_pipeline.storage.disk_errors import disk_errors
+from apex_pipeline.storage.disk_errors import translating_os_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
 
 _NOT_RACE_DATA = (IGNORED_KIND, UNKNOWN_KIND)
@@ -90,7 +90,7 @@ def downsample_folder(
 
 
 def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampledFile:
-    with disk_errors(f"Writing {target}"):
+    with translating_os_errors(f"Writing {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
     thinned, note = None, None
     try:
@@ -104,16 +104,18 @@ def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -
 
 def _downsample(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampleStats | None:
     source = source_named(identity.source or None)
-    with disk_errors(f"Writing {target}"), _packed(target, compression_of(file.path)) as sink:
-        stats = source.downsample(identity, lambda: file.on_disk.open("rb", buffering=BLOCK_BYTES), every, sink.write)
-    status = file.on_disk.stat()
+    with translating_os_errors(f"Writing {target}"), _compressed(target, compression_of(file.path)) as sink:
+        stats = source.downsample(
+            identity, lambda: file.local_path.open("rb", buffering=BLOCK_BYTES), every, sink.write
+        )
+    status = file.local_path.stat()
     if stats and (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
-        raise VanishedFileError(f"{file.path} changed while it was read.", "Run it again once copying has ended.")
+        raise FileChangedError(f"{file.path} changed while it was read.", "Run it again once copying has ended.")
     return stats
 
 
 @contextmanager
-def _packed(target: Path, compression: str | None) -> Generator[BinaryIO]:
+def _compressed(target: Path, compression: str | None) -> Generator[BinaryIO]:
     """Open a file for writing, compressed as its name says; equal content gives equal bytes."""
     with target.open("wb") as raw:
         if compression == "gzip":
@@ -128,6 +130,10 @@ def _packed(target: Path, compression: str | None) -> Generator[BinaryIO]:
 
 
 def _copy(file: SourceFile, target: Path) -> None:
-    with HashingReader(file.on_disk) as source, disk_errors(f"Writing {target}"), target.open("wb") as sink:
+    with (
+        HashingReader(file.local_path) as source,
+        translating_os_errors(f"Writing {target}"),
+        target.open("wb") as sink,
+    ):
         while block := source.read(BLOCK_BYTES):
             sink.write(block)

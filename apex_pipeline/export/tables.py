@@ -12,7 +12,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import ConfigurationError, ConservationError
+from apex_pipeline.errors import ConfigurationError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
 from apex_pipeline.lake.published import published_key
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord
@@ -37,7 +37,7 @@ class ExportedTable:
     rows: int
 
 
-def choose_tables(wanted: Collection[str]) -> tuple[str, ...]:
+def select_tables(wanted: Collection[str]) -> tuple[str, ...]:
     """Return the names of the tables to export: by default all but telemetry, which is gigabytes.
 
     Raises:
@@ -79,12 +79,12 @@ def _export(store: ObjectStore, snapshot: Snapshot, name: str, writer: TableWrit
     records = list(_records(snapshot, name))
     writer.create(name, all_tables()[name].schema_with(_extra_columns(store, records, name)))
     for record in records:
-        with store.open_local(published_key(store, record)) as path, pq.ParquetFile(path) as file:
+        with store.open_as_file(published_key(store, record)) as path, pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 writer.write(batch)
     expected, found = sum(record.rows for record in records), writer.count()
     if found != expected:
-        raise ConservationError(
+        raise ReconciliationError(
             f"The export of {name} has {found:,} rows, the lake {expected:,}.",
             "This is a defect of the export; please report it.",
         )
@@ -102,10 +102,10 @@ def _records(snapshot: Snapshot, name: str) -> Iterator[TableRecord]:
 def _extra_columns(store: ObjectStore, records: list[TableRecord], name: str) -> list[str]:
     """Return the channels that sessions have beyond the declared columns, each once."""
     table = all_tables()[name]
-    if not table.takes_more_columns:
+    if not table.allows_extra_columns:
         return []
     extra: dict[str, None] = {}
     for record in records:
-        with store.open_random(published_key(store, record)) as stream:
+        with store.open_seekable(published_key(store, record)) as stream:
             extra |= dict.fromkeys(pq.read_schema(pa.PythonFile(stream)).names)
     return [column for column in extra if column not in table.schema.names]

@@ -20,7 +20,7 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.sources import identify_files, source_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile, Source
 from apex_pipeline.sources.session_names import session_type
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_path
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 
@@ -31,7 +31,7 @@ RULES_VERSION = "apex.rules_version"
 Row = dict[str, Any]
 
 
-def make_files_table(store: ObjectStore, settings: Settings, previous: pa.Table | None) -> pa.Table:
+def build_files_table(store: ObjectStore, settings: Settings, previous: pa.Table | None) -> pa.Table:
     """Return the table ``files`` for everything below ``data/``.
 
     Args:
@@ -48,7 +48,7 @@ def make_files_table(store: ObjectStore, settings: Settings, previous: pa.Table 
 
 
 def file_rows(
-    store: ObjectStore, objects: Mapping[str, StoredObject], before: Mapping[str, Row], settings: Settings
+    store: ObjectStore, objects: Mapping[str, ObjectInfo], before: Mapping[str, Row], settings: Settings
 ) -> list[Row]:
     """Return the rows of the table ``files`` for raw objects of the lake.
 
@@ -60,14 +60,14 @@ def file_rows(
     """
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         digests = dict(zip(objects, pool.map(partial(_digest, store, before), objects.items()), strict=True))
-    found = [FoundFile(path, item.size, partial(store.read_start, item.key)) for path, item in objects.items()]
+    found = [FoundFile(path, item.size, partial(store.read_head, item.key)) for path, item in objects.items()]
     return [
         file_row(identity, objects[identity.path].tag, digests[identity.path])
         for identity in identify_files(found, settings)
     ]
 
 
-def mark_rules(files: pa.Table, version: str) -> pa.Table:
+def with_rules_version(files: pa.Table, version: str) -> pa.Table:
     """Return the table ``files`` with the fingerprint of the rules it was made with in its metadata."""
     return files.replace_schema_metadata({**(files.schema.metadata or {}), RULES_VERSION: version})
 
@@ -81,7 +81,7 @@ def add_ignored(files: pa.Table, identities: Iterable[FileIdentity]) -> pa.Table
     return FILES.from_rows(sorted(rows, key=lambda row: row["path"]))
 
 
-def _digest(store: ObjectStore, before: Mapping[str, Row], entry: tuple[str, StoredObject]) -> str | None:
+def _digest(store: ObjectStore, before: Mapping[str, Row], entry: tuple[str, ObjectInfo]) -> str | None:
     """Take an object's digest from the last catalog while its tag and size are the same, else ask the store."""
     path, item = entry
     known = before.get(path)
@@ -163,7 +163,7 @@ def _in_use(files: pa.Table) -> list[Row]:
     return [row for row in files.to_pylist() if row["status"] == FileStatus.READY and row["session"]]
 
 
-def make_tracks_table(files: pa.Table) -> pa.Table:
+def build_tracks_table(files: pa.Table) -> pa.Table:
     """Return one row per track that has at least one session."""
     by_track: defaultdict[str, list[Row]] = defaultdict(list)
     for row in _in_use(files):
@@ -182,7 +182,7 @@ def make_tracks_table(files: pa.Table) -> pa.Table:
     )
 
 
-def make_sessions_table(files: pa.Table) -> pa.Table:
+def build_sessions_table(files: pa.Table) -> pa.Table:
     """Return one row per session that has at least one file in use."""
     by_session: defaultdict[SessionKey, list[Row]] = defaultdict(list)
     for row in _in_use(files):
@@ -225,13 +225,13 @@ __all__ = [
     "RULES_VERSION",
     "Row",
     "add_ignored",
+    "build_files_table",
+    "build_sessions_table",
+    "build_tracks_table",
     "file_row",
     "file_rows",
     "inputs_version",
-    "make_files_table",
-    "make_sessions_table",
-    "make_tracks_table",
-    "mark_rules",
     "session_files",
     "session_sources",
+    "with_rules_version",
 ]

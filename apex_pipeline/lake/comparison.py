@@ -12,15 +12,15 @@ import pyarrow as pa
 from apex_pipeline.errors import SourceError, StoreConfigError
 from apex_pipeline.lake.plan import CopyPlan, is_catalog_stale, plan_copies, sessions_to_derive
 from apex_pipeline.lake.snapshot import Snapshot, read_current
-from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
+from apex_pipeline.lake.source_folder import SourceFolder, identify, scan_folder
 from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.schemas import FILES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import rules_version
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, FileIdentity
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import table_key
 
 # How many files a message names before it says how many more there are.
@@ -45,7 +45,7 @@ class LakeState:
         snapshot: What is published, ``None`` before the first sync.
     """
 
-    listing: Mapping[str, StoredObject]
+    listing: Mapping[str, ObjectInfo]
     files: pa.Table | None
     snapshot: Snapshot | None
 
@@ -60,7 +60,7 @@ class LakeState:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Diff:
     """How a source folder and a lake differ.
 
     Attributes:
@@ -72,14 +72,14 @@ class Comparison:
     is_catalog_stale: bool
 
 
-def look_at_source(settings: Settings) -> IdentifiedFolder:
+def scan_source(settings: Settings) -> IdentifiedFolder:
     """Return the source folder the settings name, with what each file is.
 
     Raises:
         SourceError: The folder is missing or empty, or nothing in it is race data.
         ConfigurationError: The user's file of tracks cannot be read.
     """
-    folder = look_at(settings.source_dir)
+    folder = scan_folder(settings.source_dir)
     identities = identify(folder, settings)
     _require_race_files(folder, identities)
     return IdentifiedFolder(folder, tuple(identities))
@@ -113,11 +113,11 @@ def look_at_possible_lake(store: ObjectStore) -> LakeState | None:
         return None
 
 
-def compare(source: IdentifiedFolder, lake: LakeState, settings: Settings, fingerprints: Fingerprints) -> Comparison:
+def compare(source: IdentifiedFolder, lake: LakeState, settings: Settings, fingerprints: DigestCache) -> Diff:
     """Compare the source folder with the lake, by content; nothing is sent."""
     copies = plan_copies(source.folder, source.identities, lake.listing, lake.files, fingerprints)
     rules = rules_version(settings)
-    return Comparison(copies, copies.files > 0 or is_catalog_stale(lake.listing, lake.files, source.identities, rules))
+    return Diff(copies, copies.file_count > 0 or is_catalog_stale(lake.listing, lake.files, source.identities, rules))
 
 
 def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]) -> None:
@@ -136,11 +136,11 @@ def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]
 
 
 __all__ = [
-    "Comparison",
+    "Diff",
     "IdentifiedFolder",
     "LakeState",
     "compare",
     "look_at_lake",
     "look_at_possible_lake",
-    "look_at_source",
+    "scan_source",
 ]

@@ -7,14 +7,14 @@ import hashlib
 from collections.abc import Callable, Iterable
 
 from apex_pipeline.errors import PermanentError, TransientError
-from apex_pipeline.lake.plan import session_of
+from apex_pipeline.lake.plan import session_key_of
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
 from apex_pipeline.progress import Progress
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.copy import CopyItem, CopyReport, copy_files
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import raw_key, raw_path
 
 
@@ -23,7 +23,7 @@ def copy_session(
     store: ObjectStore,
     folder: SourceFolder | None,
     identify: Callable[[SourceFolder], list[FileIdentity]],
-    fingerprints: Fingerprints,
+    fingerprints: DigestCache,
     progress: Progress | None = None,
 ) -> CopyReport:
     """Copy what the lake does not hold yet of a session's files.
@@ -40,17 +40,17 @@ def copy_session(
         TransientError: Files were not copied, all others were; each of these may be copied on the next try.
         PermanentError: As before, but at least one needs a change first.
     """
-    chosen = _choose(key, folder, identify) if folder else []
-    items = [CopyItem(path=file.on_disk, key=raw_key(file.path)) for file in chosen]
+    chosen = _select(key, folder, identify) if folder else []
+    items = [CopyItem(path=file.local_path, key=raw_key(file.path)) for file in chosen]
     report = copy_files(store, items, fingerprints, progress=progress)
     if not report:
         _raise_failures(report, items)
     return report
 
 
-def content_version(files: Iterable[SourceFile], fingerprints: Fingerprints, progress: Progress | None = None) -> str:
+def content_version(files: Iterable[SourceFile], fingerprints: DigestCache, progress: Progress | None = None) -> str:
     """Return a digest of paths and contents; ``progress`` receives bytes that have to be read for it."""
-    return _version_of((file.path, fingerprints.sha256_of(file.on_disk, progress)) for file in files)
+    return _version_of((file.path, fingerprints.sha256_of(file.local_path, progress)) for file in files)
 
 
 def copied_version(report: CopyReport) -> str:
@@ -72,13 +72,13 @@ def _raise_failures(report: CopyReport, items: list[CopyItem]) -> None:
     failed = [(raw_path(item.key), errors[item]) for item in items if item in errors]
     problem = "; ".join(f"{path}: {error.problem}" for path, error in failed)
     kind = PermanentError if any(error.is_permanent for _, error in failed) else TransientError
-    raise kind(f"{len(failed)} of {len(items)} files were not copied. {problem}", failed[0][1].remedy)
+    raise kind(f"{len(failed)} of {len(items)} files were not copied. {problem}", failed[0][1].hint)
 
 
-def _choose(
+def _select(
     key: SessionKey | None, folder: SourceFolder, identify: Callable[[SourceFolder], list[FileIdentity]]
 ) -> list[SourceFile]:
     wanted = {
-        item.path for item in identify(folder) if item.status is not FileStatus.IGNORED and session_of(item) == key
+        item.path for item in identify(folder) if item.status is not FileStatus.IGNORED and session_key_of(item) == key
     }
     return [file for file in folder.files if file.path in wanted]

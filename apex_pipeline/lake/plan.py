@@ -10,14 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from apex_pipeline.lake.catalog_tables import RULES_VERSION, make_sessions_table
+from apex_pipeline.lake.catalog_tables import RULES_VERSION, build_sessions_table
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
 from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
 from apex_pipeline.schemas import FILES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.base import FileIdentity, FileStatus
-from apex_pipeline.storage.contract import StoredObject
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.contract import ObjectInfo
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_key, raw_path
 
 
@@ -38,22 +38,22 @@ class CopyPlan:
     replaced: tuple[str, ...] = ()
 
     @property
-    def chosen(self) -> tuple[SourceFile, ...]:
+    def files(self) -> tuple[SourceFile, ...]:
         """All files to copy."""
         return (*self.without_session, *(file for files in self.by_session.values() for file in files))
 
     @property
-    def files(self) -> int:
+    def file_count(self) -> int:
         """Number of files to copy."""
-        return len(self.chosen)
+        return len(self.files)
 
     @property
     def bytes(self) -> int:
         """Bytes to copy."""
-        return sum(file.size for file in self.chosen)
+        return sum(file.size for file in self.files)
 
 
-def session_of(identity: FileIdentity) -> SessionKey | None:
+def session_key_of(identity: FileIdentity) -> SessionKey | None:
     """Return the session a file belongs to; quarantined files count with the session their path names."""
     if identity.track and identity.session and identity.status is not FileStatus.IGNORED:
         return SessionKey(identity.track, identity.session)
@@ -63,9 +63,9 @@ def session_of(identity: FileIdentity) -> SessionKey | None:
 def plan_copies(
     folder: SourceFolder,
     identities: Iterable[FileIdentity],
-    listing: Mapping[str, StoredObject],
+    listing: Mapping[str, ObjectInfo],
     files: pa.Table | None,
-    fingerprints: Fingerprints,
+    fingerprints: DigestCache,
 ) -> CopyPlan:
     """Compare the source folder with the lake, by content.
 
@@ -94,24 +94,22 @@ def plan_copies(
             continue
         if stored:
             replaced.append(file.path)
-        key = session_of(identity)
+        key = session_key_of(identity)
         (by_session.setdefault(key, []) if key else without_session).append(file)
     return CopyPlan(
         {key: tuple(chosen) for key, chosen in by_session.items()}, tuple(without_session), unchanged, tuple(replaced)
     )
 
 
-def _is_same(
-    file: SourceFile, stored: StoredObject, known: Mapping[str, Any] | None, fingerprints: Fingerprints
-) -> bool:
+def _is_same(file: SourceFile, stored: ObjectInfo, known: Mapping[str, Any] | None, fingerprints: DigestCache) -> bool:
     """Tell whether the lake has this content: the catalog's digest counts only while the object's tag is the same."""
     if known is None or known["sha256"] is None or known["store_tag"] != stored.tag or stored.size != file.size:
         return False
-    return known["sha256"] == fingerprints.sha256_of(file.on_disk)
+    return known["sha256"] == fingerprints.sha256_of(file.local_path)
 
 
 def is_catalog_stale(
-    listing: Mapping[str, StoredObject], files: pa.Table | None, identities: Iterable[FileIdentity], rules: str
+    listing: Mapping[str, ObjectInfo], files: pa.Table | None, identities: Iterable[FileIdentity], rules: str
 ) -> bool:
     """Tell whether the table ``files`` no longer says what the lake and the source folder hold.
 
@@ -133,7 +131,7 @@ def is_catalog_stale(
 
 
 def sessions_to_derive(
-    files: pa.Table, snapshot: Snapshot | None, listing: Mapping[str, StoredObject]
+    files: pa.Table, snapshot: Snapshot | None, listing: Mapping[str, ObjectInfo]
 ) -> list[SessionKey]:
     """Return the sessions whose tables are missing, changed by hand, or made from other inputs than today's."""
     wanted = {SessionKey(row["track"], row["session"]): row["inputs_version"] for row in _sessions(files)}
@@ -145,13 +143,13 @@ def sessions_to_derive(
 
 
 def _sessions(files: pa.Table) -> list[dict[str, Any]]:
-    return make_sessions_table(files).to_pylist()
+    return build_sessions_table(files).to_pylist()
 
 
-def _is_current(record: SessionRecord | None, version: str, listing: Mapping[str, StoredObject]) -> bool:
+def _is_current(record: SessionRecord | None, version: str, listing: Mapping[str, ObjectInfo]) -> bool:
     if record is None or record.inputs_version != version:
         return False
     return all(table.key in listing and listing[table.key].size == table.bytes for table in record.tables.values())
 
 
-__all__ = ["CopyPlan", "is_catalog_stale", "plan_copies", "session_of", "sessions_to_derive"]
+__all__ = ["CopyPlan", "is_catalog_stale", "plan_copies", "session_key_of", "sessions_to_derive"]

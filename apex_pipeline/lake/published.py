@@ -73,7 +73,7 @@ def read_published(store: ObjectStore, record: TableRecord) -> pa.Table:
             content = store.read_bytes(record.key)
             if hashlib.sha256(content).hexdigest() == record.sha256:
                 return pq.ParquetFile(pa.BufferReader(content)).read()
-    with store.open_local(published_key(store, record)) as path, pq.ParquetFile(path) as file:
+    with store.open_as_file(published_key(store, record)) as path, pq.ParquetFile(path) as file:
         return file.read()
 
 

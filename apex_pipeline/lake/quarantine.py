@@ -13,7 +13,7 @@ from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import QUARANTINE_PREFIX, quarantine_reason_key, raw_key
 
 
-def write_reasons(store: ObjectStore, files: pa.Table) -> int:
+def sync_quarantine(store: ObjectStore, files: pa.Table) -> int:
     """Write the reason of every quarantined file and remove those of files that are no longer quarantined.
 
     Args:
@@ -42,4 +42,4 @@ def _reason(row: dict[str, object]) -> bytes:
     return json.dumps({"object": raw_key(str(row["path"])), **said}, indent=1, ensure_ascii=False).encode()
 
 
-__all__ = ["write_reasons"]
+__all__ = ["sync_quarantine"]

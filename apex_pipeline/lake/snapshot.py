@@ -227,7 +227,7 @@ def _table_record(store: ObjectStore, key: str, known: TableRecord | None) -> Ta
         return None
     if known and known.sha256 == facts.sha256:
         return known
-    with store.open_random(key) as stream:
+    with store.open_seekable(key) as stream:
         footer = pq.read_metadata(stream)
     version = (footer.metadata or {}).get(INPUTS_VERSION.encode())
     return TableRecord(key, facts.sha256, facts.size, footer.num_rows, version.decode() if version else None)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from apex_pipeline.errors import SourceError, VanishedFileError
+from apex_pipeline.errors import FileChangedError, SourceError
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import identify_files
 from apex_pipeline.sources.base import FileIdentity, FoundFile
-from apex_pipeline.storage.keys import HostileKeyError
+from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.layout import raw_key
 
 
@@ -30,7 +30,7 @@ class SourceFile:
     """
 
     path: str
-    on_disk: Path
+    local_path: Path
     size: int
     mtime_ns: int
 
@@ -56,7 +56,7 @@ class SourceFolder:
         return sum(file.size for file in self.files)
 
 
-def look_at(root: Path) -> SourceFolder:
+def scan_folder(root: Path) -> SourceFolder:
     """List the source folder.
 
     Raises:
@@ -106,7 +106,7 @@ def _reason_to_refuse(on_disk: Path, root: Path) -> str | None:
     # One such name must stop neither the others nor the catalog, which holds the names of all files.
     try:
         raw_key(_relative(on_disk, root))
-    except HostileKeyError as error:
+    except UnsafeKeyError as error:
         return error.problem
     return None
 
@@ -145,10 +145,10 @@ class _reader:  # noqa: N801  -- used as a function; a class so that it can be c
 
     def __call__(self, length: int) -> bytes:
         try:
-            with self._file.on_disk.open("rb") as stream:
+            with self._file.local_path.open("rb") as stream:
                 return stream.read(length)
         except FileNotFoundError:
-            raise VanishedFileError(
+            raise FileChangedError(
                 f"{self._file.path} was there a moment ago and is gone.", "Run the sync again once copying has ended."
             ) from None
         except OSError as error:
@@ -157,4 +157,4 @@ class _reader:  # noqa: N801  -- used as a function; a class so that it can be c
             ) from error
 
 
-__all__ = ["SourceFile", "SourceFolder", "identify", "look_at"]
+__all__ = ["SourceFile", "SourceFolder", "identify", "scan_folder"]

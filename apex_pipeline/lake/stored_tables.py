@@ -17,20 +17,20 @@ def read_stored_table(store: ObjectStore, table: Table, key: SessionKey | None =
     at = table_key(table.folder, table.name, str(key) if key else None)
     if store.head(at) is None:
         return None
-    with store.open_local(at) as path:
+    with store.open_as_file(at) as path:
         # ParquetFile and not read_table: the latter would add the hive folders of the path as columns.
         return pq.ParquetFile(path).read()
 
 
-def version_for(sessions: pa.Table, key: SessionKey) -> str:
+def input_version(sessions: pa.Table, key: SessionKey) -> str:
     """Return the fingerprint of a session's inputs from the table ``sessions``; empty for one it does not list."""
     rows: list[dict[str, Any]] = sessions.to_pylist()
     return next((row["inputs_version"] for row in rows if (row["track"], row["session"]) == key), "")
 
 
-def mark_inputs(table: pa.Table, version: str) -> pa.Table:
+def with_input_version(table: pa.Table, version: str) -> pa.Table:
     """Return the table with the fingerprint of its inputs in its metadata."""
     return table.replace_schema_metadata({**(table.schema.metadata or {}), INPUTS_VERSION: version})
 
 
-__all__ = ["mark_inputs", "read_stored_table", "version_for"]
+__all__ = ["input_version", "read_stored_table", "with_input_version"]

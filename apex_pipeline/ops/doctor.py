@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from apex_pipeline.errors import ApexError, ObjectMissingError, StorePermissionError
 from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.lake.source_folder import look_at
+from apex_pipeline.lake.source_folder import scan_folder
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import all_sources
 from apex_pipeline.storage.contract import ObjectStore
@@ -50,8 +50,8 @@ class CheckResult:
 
     check: str
     state: CheckStatus
-    said: str
-    remedy: str = ""
+    message: str
+    hint: str = ""
 
 
 def run_check(check: str, body: Callable[[], CheckResult]) -> CheckResult:
@@ -64,7 +64,7 @@ def run_check(check: str, body: Callable[[], CheckResult]) -> CheckResult:
 
 def failed_check(check: str, error: ApexError) -> CheckResult:
     """Return the result of a check that failed with an error."""
-    return CheckResult(check, CheckStatus.PROBLEM, error.problem, error.remedy)
+    return CheckResult(check, CheckStatus.PROBLEM, error.problem, error.hint)
 
 
 def check_machine(settings: Settings) -> Iterator[CheckResult]:
@@ -119,7 +119,7 @@ def _tracks(settings: Settings) -> CheckResult:
 def _source(settings: Settings) -> CheckResult:
     if "source_dir" not in settings.model_fields_set and not settings.source_dir.is_dir():
         return CheckResult("source", CheckStatus.NOTE, "no source folder is named", "Name it: apex doctor FOLDER.")
-    folder = look_at(settings.source_dir)
+    folder = scan_folder(settings.source_dir)
     said = f"{len(folder.files)} files, {folder.bytes / 1e6:,.1f} MB in {folder.root}"
     if not folder.refused:
         return CheckResult("source", CheckStatus.OK, said)
@@ -172,7 +172,7 @@ def _reading(store: ObjectStore) -> CheckResult:
     # List one object and read one that may be missing: two requests that show a refusal as well as larger ones.
     list(store.list(CURRENT_SNAPSHOT_KEY))
     with suppress(ObjectMissingError):
-        store.read_start(CURRENT_SNAPSHOT_KEY, 1)
+        store.read_head(CURRENT_SNAPSHOT_KEY, 1)
     return CheckResult("reading", CheckStatus.OK, f"{store.uri} can be listed and read")
 
 
@@ -183,13 +183,13 @@ def _writing(store: ObjectStore) -> CheckResult:
         store.delete(key)
     except ApexError as error:
         said = f"{error.problem} {store.uri_of(key)} was written to try, and stays there."
-        return CheckResult("writing", CheckStatus.PROBLEM, said, error.remedy)
+        return CheckResult("writing", CheckStatus.PROBLEM, said, error.hint)
     return CheckResult("writing", CheckStatus.OK, "a small object was written and removed again")
 
 
 def _unfinished(store: ObjectStore) -> CheckResult:
     try:
-        writes = store.unfinished_writes()
+        writes = store.incomplete_uploads()
     except StorePermissionError as error:  # read-only users do not need this
         return CheckResult(
             "unfinished", CheckStatus.NOTE, error.problem, "Ask with the rights of deploy/iam/pipeline.json."

@@ -93,7 +93,7 @@ def _ask(connection: S3Connection, settings: Settings) -> Iterator[CheckResult]:
     """Send one listing: its reply carries the store's clock and the bucket's region."""
     failure: ApexError | None = None
     try:
-        with s3_errors(connection.place, "Listing"):
+        with s3_errors(connection.error_context, "Listing"):
             reply: Any = connection.client.list_objects_v2(
                 Bucket=connection.bucket, Prefix=settings.lake_prefix, MaxKeys=1
             )

@@ -9,15 +9,15 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from apex_pipeline.lake.catalog_tables import RULES_VERSION, Row, file_row, file_rows, session_sources
-from apex_pipeline.lake.comparison import Comparison, IdentifiedFolder, LakeState, compare
+from apex_pipeline.lake.comparison import Diff, IdentifiedFolder, LakeState, compare
 from apex_pipeline.lake.plan import sessions_to_derive
 from apex_pipeline.schemas import CATALOG_TABLES, FILES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import rules_version, source_named
 from apex_pipeline.sources.base import FileStatus, tables_of
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import RAW_PREFIX, quarantine_reason_key, raw_path
 from apex_pipeline.storage.s3.transfer.part_sizes import PART_BYTES, part_bytes_of
 
@@ -91,7 +91,7 @@ class SyncEstimate:
     new: FileGroup
     changed: FileGroup
     unchanged: FileGroup
-    gone: FileGroup
+    missing_from_source: FileGroup
     ignored: FileGroup
     refused: tuple[tuple[str, str], ...]
     sessions: tuple[SessionKey, ...]
@@ -107,7 +107,7 @@ class SyncEstimate:
 
 
 def estimate_sync(
-    source: IdentifiedFolder, lake: LakeState, store: ObjectStore, settings: Settings, fingerprints: Fingerprints
+    source: IdentifiedFolder, lake: LakeState, store: ObjectStore, settings: Settings, fingerprints: DigestCache
 ) -> SyncEstimate:
     """Estimate what a sync of this source folder into this lake would do now.
 
@@ -121,7 +121,7 @@ def estimate_sync(
     comparison = compare(source, lake, settings, fingerprints)
     sizes = {file.path: file.size for file in source.folder.files}
     ignored = {item.path for item in source.identities if item.status is FileStatus.IGNORED}
-    to_copy = {file.path: file.size for file in comparison.copies.chosen}
+    to_copy = {file.path: file.size for file in comparison.copies.files}
     changed = set(comparison.copies.replaced)
     refused = {path for path, _ in source.folder.refused}
     raw = {path: item.size for path, item in _raw_objects(lake).items()}
@@ -131,7 +131,7 @@ def estimate_sync(
         new=_file_group(sizes, to_copy.keys() - changed),
         changed=_file_group(sizes, changed),
         unchanged=_file_group(sizes, sizes.keys() - to_copy.keys() - ignored),
-        gone=_file_group(raw, raw.keys() - sizes.keys() - refused),
+        missing_from_source=_file_group(raw, raw.keys() - sizes.keys() - refused),
         ignored=_file_group(sizes, ignored),
         refused=source.folder.refused,
         sessions=sessions,
@@ -152,19 +152,19 @@ def _file_group(sizes: Mapping[str, int], paths: AbstractSet[str]) -> FileGroup:
 
 
 def _expected_files(
-    comparison: Comparison,
+    comparison: Diff,
     source: IdentifiedFolder,
     lake: LakeState,
     store: ObjectStore,
     settings: Settings,
-    fingerprints: Fingerprints,
+    fingerprints: DigestCache,
 ) -> list[Row]:
     """Return the rows of the table ``files`` as a sync would leave them, as far as they are known before it."""
     known: dict[str, Row] = {row["path"]: row for row in lake.files.to_pylist()} if lake.files is not None else {}
     if not comparison.is_catalog_stale:
         return list(known.values())
-    on_disk = {file.path: file.on_disk for file in source.folder.files}
-    to_copy = {file.path for file in comparison.copies.chosen}
+    on_disk = {file.path: file.local_path for file in source.folder.files}
+    to_copy = {file.path for file in comparison.copies.files}
     rows: list[Row] = []
     for identity in source.identities:
         if identity.status is FileStatus.IGNORED:
@@ -181,7 +181,7 @@ def _expected_files(
     return rows + _lake_only_rows(source, lake, known, store, settings)
 
 
-def _raw_objects(lake: LakeState) -> dict[str, StoredObject]:
+def _raw_objects(lake: LakeState) -> dict[str, ObjectInfo]:
     return {raw_path(key): item for key, item in lake.listing.items() if key.startswith(RAW_PREFIX)}
 
 

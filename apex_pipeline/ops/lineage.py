@@ -16,7 +16,7 @@ from apex_pipeline.lake.published import read_published, require_session, requir
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources import source_named
-from apex_pipeline.sources.compression import unpack
+from apex_pipeline.sources.compression import decompress
 from apex_pipeline.sources.lineage import Evidence, RawRow
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import raw_key
@@ -54,7 +54,7 @@ class RawFiles:
             MalformedFileError: It cannot be unpacked.
         """
         # Of bytes, splitlines() knows the same three line ends as the reader of these files and no others.
-        lines = unpack(self.content(path), path).splitlines()
+        lines = decompress(self.content(path), path).splitlines()
         return RawRow(path, self._sha256.get(path), line, _text(lines[line - 1]))
 
     def rows(self, places: Iterable[tuple[str, int]]) -> tuple[RawRow, ...]:

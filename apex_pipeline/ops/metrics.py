@@ -15,7 +15,7 @@ from apex_pipeline.lake.published import published_key, read_published, session_
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
 from apex_pipeline.schemas import LAPS, QUALITY, TELEMETRY, is_rejects_table
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.traffic import Traffic
+from apex_pipeline.storage.traffic import RequestStats
 from apex_pipeline.table_model import Table
 
 # As in catalog_tables: hides the latency of a store, and is far below the client's 32 connections.
@@ -77,7 +77,7 @@ class LakeMetrics:
     files: dict[str, int]
     raw_bytes: int
     sessions: tuple[SessionMetrics, ...]
-    traffic: Traffic
+    traffic: RequestStats
 
 
 def measure_lake(store: ObjectStore, snapshot: Snapshot) -> LakeMetrics:
@@ -121,7 +121,7 @@ def _rows(record: SessionRecord, table: Table) -> int:
 def _readings(store: ObjectStore, record: SessionRecord) -> Readings | None:
     if TELEMETRY.name not in record.tables:
         return None
-    with store.open_random(published_key(store, record.tables[TELEMETRY.name])) as stream:
+    with store.open_seekable(published_key(store, record.tables[TELEMETRY.name])) as stream:
         counts = read_counts(stream)
     return None if counts is None else Readings(**{name: counts[name] for name in Readings.__annotations__})
 

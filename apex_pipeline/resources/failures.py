@@ -24,7 +24,7 @@ def dagster_failure() -> Generator[None]:
     except ApexError as error:
         raise dg.Failure(
             description=str(error),
-            metadata={"problem": error.problem, "remedy": error.remedy, "error": type(error).__name__},
+            metadata={"problem": error.problem, "remedy": error.hint, "error": type(error).__name__},
             allow_retries=not error.is_permanent,
         ) from error
     except (dg.Failure, dg.DagsterError):

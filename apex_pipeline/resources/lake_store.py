@@ -11,14 +11,14 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
-from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
+from apex_pipeline.lake.source_folder import SourceFolder, identify, scan_folder
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import rules_version
 from apex_pipeline.sources.base import FileIdentity
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.opening import fingerprints_path, open_store
-from apex_pipeline.storage.scratch import own_scratch
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.opening import digest_cache_path, open_store
+from apex_pipeline.storage.scratch import process_temp_dir
 
 
 class LakeResource(dg.ConfigurableResource["LakeResource"]):
@@ -71,14 +71,14 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
         }
 
     @property
-    def fingerprints(self) -> Fingerprints:
+    def digest_cache(self) -> DigestCache:
         """This machine's memory of file digests."""
-        return Fingerprints(fingerprints_path(Path(self.state_dir)))
+        return DigestCache(digest_cache_path(Path(self.state_dir)))
 
     @property
-    def scratch(self) -> Path:
+    def temp_dir(self) -> Path:
         """Folder for temporary files of this process, made on first use."""
-        return own_scratch(Path(self.state_dir, "scratch"))
+        return process_temp_dir(Path(self.state_dir, "scratch"))
 
 
 class SourceResource(dg.ConfigurableResource["SourceResource"]):
@@ -109,9 +109,9 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
         """Fingerprint of the rules by which files are recognised, the user's own included."""
         return rules_version(self.settings)
 
-    def look(self) -> SourceFolder | None:
+    def scan(self) -> SourceFolder | None:
         """Return what the folder holds; ``None`` where this machine has no such folder and only the lake is used."""
-        return look_at(Path(self.folder)) if Path(self.folder).is_dir() else None
+        return scan_folder(Path(self.folder)) if Path(self.folder).is_dir() else None
 
     def identify(self, folder: SourceFolder) -> list[FileIdentity]:
         """Return what each file of the folder is."""

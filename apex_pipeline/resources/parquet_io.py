@@ -31,7 +31,7 @@ from apex_pipeline.resources.lake_store import LakeResource
 from apex_pipeline.session_key import parse_session_key
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.arrow_files import arrow_filesystem
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
 from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
 from apex_pipeline.storage.layout import history_key, table_key
 from apex_pipeline.table_model import ZSTD_LEVEL, Table
@@ -59,7 +59,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             dagster.Failure: The table does not fit its schema, or the lake refused it; what was published before stays.
         """
         table = all_tables()[context.asset_key.path[-1]]
-        with dagster_failure(), _staged(obj, table, self.lake.scratch) as path:
+        with dagster_failure(), _staged(obj, table, self.lake.temp_dir) as path:
             (key,) = self._keys(context)
             rows = check_file(path, table)
             stored = publish_file(self.lake.open(), key, path)
@@ -129,7 +129,7 @@ def check_file(path: Path, table: Table) -> int:
     return int(rows)
 
 
-def publish_file(store: ObjectStore, key: str, path: Path) -> StoredObject:
+def publish_file(store: ObjectStore, key: str, path: Path) -> ObjectInfo:
     """Put a Parquet file at its stable key; keep the one before it in ``history/``; skip what has not changed."""
     with HashingReader(path) as reader:
         while reader.read(BLOCK_BYTES):

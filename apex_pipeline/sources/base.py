@@ -54,7 +54,7 @@ class FoundFile:
 
     path: str
     size: int
-    read_start: Callable[[int], bytes]
+    read_head: Callable[[int], bytes]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def compression_of(path: str) -> Literal["gzip", "zstd"] | None:
 
 
 @contextmanager
-def unpacked(raw: BinaryIO, path: str) -> Generator[BinaryIO]:
+def open_decompressed(raw: BinaryIO, path: str) -> Generator[BinaryIO]:
     """Give the uncompressed bytes of a file, front to back.
 
     Args:
@@ -49,7 +49,7 @@ def unpacked(raw: BinaryIO, path: str) -> Generator[BinaryIO]:
         yield raw
 
 
-def unpack(content: bytes, path: str) -> bytes:
+def decompress(content: bytes, path: str) -> bytes:
     """Return the uncompressed bytes of a small file.
 
     Args:
@@ -60,10 +60,10 @@ def unpack(content: bytes, path: str) -> bytes:
         MalformedFileError: The bytes are not compressed as the name says, or damaged.
     """
     try:
-        with unpacked(io.BytesIO(content), path) as stream:
+        with open_decompressed(io.BytesIO(content), path) as stream:
             return stream.read()
     except (EOFError, OSError, zlib.error) as error:
         raise MalformedFileError(f"{path} cannot be unpacked: {error}.", "Compress it again, or rename it.") from error
 
 
-__all__ = ["compression_of", "unpack", "unpacked"]
+__all__ = ["compression_of", "decompress", "open_decompressed"]

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import Reject
-from apex_pipeline.sources.compression import unpack
+from apex_pipeline.sources.compression import decompress
 
 _DELIMITERS = (",", ";", "\t")
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -45,7 +45,7 @@ SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
-class Dialect:
+class CsvDialect:
     """How a CSV file is written.
 
     Attributes:
@@ -94,7 +94,7 @@ def require_text(start: bytes, file: str) -> None:
         raise MalformedFileError(f"{file} is binary, not a CSV file.", "Export it as CSV.")
 
 
-def detect_dialect(start: bytes, file: str) -> Dialect:
+def detect_dialect(start: bytes, file: str) -> CsvDialect:
     """Tell how a CSV file is written from its beginning.
 
     Args:
@@ -112,7 +112,7 @@ def detect_dialect(start: bytes, file: str) -> Dialect:
     delimiter = max(_DELIMITERS, key=header.count)
     columns = _names_in(_cells_of(header, delimiter))
     _require_header(columns, header, file)
-    return Dialect(delimiter, encoding, has_bom, columns)
+    return CsvDialect(delimiter, encoding, has_bom, columns)
 
 
 def _encoding_of(body: bytes) -> str:
@@ -170,7 +170,7 @@ def read_rows(stream: BinaryIO, file: str, kind: str, required: Sequence[str]) -
     Raises:
         MalformedFileError: The file is empty, binary, has no header, lacks a required column or cannot be unpacked.
     """
-    content = unpack(stream.read(), file)
+    content = decompress(stream.read(), file)
     dialect = detect_dialect(content, file)
     columns = dialect.columns
     _require_columns(required, columns, file)
@@ -198,7 +198,7 @@ def _require_columns(required: Sequence[str], columns: tuple[str, ...], file: st
         )
 
 
-def _lines_after_header(content: bytes, dialect: Dialect) -> Iterator[tuple[int, str]]:
+def _lines_after_header(content: bytes, dialect: CsvDialect) -> Iterator[tuple[int, str]]:
     text = content.removeprefix(codecs.BOM_UTF8).decode(dialect.encoding, errors="replace")
     for index, line in enumerate(_LINE_END.split(text)):
         if index > 0 and line.strip():
@@ -228,4 +228,4 @@ def _reason_to_reject(cells: list[str], columns: tuple[str, ...]) -> str | None:
     return None
 
 
-__all__ = ["SHOWN_CHARACTERS", "CsvRow", "Dialect", "detect_dialect", "read_rows", "require_text"]
+__all__ = ["SHOWN_CHARACTERS", "CsvDialect", "CsvRow", "detect_dialect", "read_rows", "require_text"]

@@ -34,7 +34,7 @@ class Evidence:
         rows: The raw rows, in chronological order.
     """
 
-    tells: Literal["begin", "between", "end", "official"]
+    role: Literal["begin", "between", "end", "official"]
     stamped_utc_ms: int | None
     used_utc_ms: int | None
     note: str

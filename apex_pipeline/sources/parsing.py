@@ -73,7 +73,7 @@ def parse_gap_s(text: str) -> float | None:
 
 
 def parse_gap_laps(text: str) -> int | None:
-    """Return laps for a gap of whole laps: ``1 Lap``, ``3 Laps``."""
+    """Return laps for a gap of whole laps: ``1 Lap``, ``3 LapCodes``."""
     match = _LAPS_BEHIND.fullmatch(text)
     return None if match is None else int(match[1])
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 
-def plain(text: str) -> str:
+def normalize_name(text: str) -> str:
     """Return text in lower case, without accents, every run of other characters as one underscore.
 
     Names are compared like that.
@@ -13,12 +13,12 @@ def plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", without_accents.lower()).strip("_")
 
 
-def squeezed(text: str) -> str:
-    """Return :func:`plain` text without the underscores, for names that differ in where a blank is."""
-    return plain(text).replace("_", "")
+def compact_name(text: str) -> str:
+    """Return :func:`normalize_name` text without the underscores, for names that differ in where a blank is."""
+    return normalize_name(text).replace("_", "")
 
 
-def is_related(one: str, other: str) -> bool:
+def names_match(one: str, other: str) -> bool:
     """Tell whether two plain names can mean one track: the beginning or some words of one, or its initials.
 
     ``spa`` is related to ``spa_francorchamps``, ``laguna`` to ``weathertech_laguna_seca``, ``ctmp`` to
@@ -33,4 +33,4 @@ def _is_part(part: str, whole: str) -> bool:
     return squeezed_whole.startswith(squeezed_part) or f"_{part}_" in f"_{whole}_" or squeezed_part == initials
 
 
-__all__ = ["is_related", "plain", "squeezed"]
+__all__ = ["compact_name", "names_match", "normalize_name"]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apex_pipeline.errors import StoreFullError
+from apex_pipeline.errors import StorageFullError
 from apex_pipeline.progress import Progress
 
 # A run of Dagster with Arrow, the compiled loops and the pieces being read takes 430 MB before the first car.
@@ -66,8 +66,8 @@ def scratch_folder(workspace: Workspace) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _no_room(workspace: Workspace, said: str) -> StoreFullError:
-    return StoreFullError(
+def _no_room(workspace: Workspace, said: str) -> StorageFullError:
+    return StorageFullError(
         f"Reading telemetry ran out of memory or disk in {workspace.scratch}: {said}.",
         "Raise APEX_MEMORY_LIMIT, free disk space there, or point APEX_STATE_DIR to a larger disk.",
     )

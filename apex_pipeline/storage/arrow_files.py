@@ -43,7 +43,7 @@ class _Handler(fs.FileSystemHandler):
         return self.open_input_stream(path)
 
     def open_input_stream(self, path: str) -> pa.PythonFile:
-        return pa.PythonFile(ObjectStream(self._store.open_random(path)), mode="r")
+        return pa.PythonFile(ObjectStream(self._store.open_seekable(path)), mode="r")
 
     def _info(self, path: str) -> fs.FileInfo:
         facts = self._store.head(path)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.storage.disk_errors import disk_errors
+from apex_pipeline.storage.disk_errors import translating_os_errors
 
 
 @contextmanager
@@ -23,11 +23,11 @@ def new_folder(target: Path) -> Generator[Path]:
     """
     _require_free(target)
     unfinished = _unfinished(target)
-    with disk_errors(f"Making {target}"):
+    with translating_os_errors(f"Making {target}"):
         unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        with disk_errors(f"Making {target}"):
+        with translating_os_errors(f"Making {target}"):
             if target.is_dir():
                 target.rmdir()  # an empty one, see above
             unfinished.replace(target)
@@ -45,11 +45,11 @@ def new_file(target: Path) -> Generator[Path]:
     """
     _require_free(target)
     unfinished = _unfinished(target)
-    with disk_errors(f"Making {target}"):
+    with translating_os_errors(f"Making {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield unfinished
-        with disk_errors(f"Making {target}"):
+        with translating_os_errors(f"Making {target}"):
             unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)

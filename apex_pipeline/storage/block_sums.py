@@ -27,7 +27,7 @@ _POLYNOMIAL = 0xEDB88320
 
 
 @dataclass(frozen=True)
-class BlockSums:
+class BlockChecksums:
     """CRC32s (``zlib.crc32``, the one S3 calls CRC32) of an object.
 
     Attributes:
@@ -69,7 +69,7 @@ def block_bytes_of(size: int) -> int:
     return max(SMALLEST_BLOCK_BYTES, -(-size // (_MOST_BLOCKS * _PAGE_BYTES)) * _PAGE_BYTES)
 
 
-class BlockSummer:
+class BlockChecksumBuilder:
     """Takes an object's bytes in order, in pieces of any size, and gives its sums.
 
     Args:
@@ -96,7 +96,7 @@ class BlockSummer:
                 self._block = 0
 
     @property
-    def sums(self) -> BlockSums:
+    def sums(self) -> BlockChecksums:
         """The sums of what was taken."""
         unfinished = self._position % self._block_bytes
         whole = 0
@@ -106,18 +106,20 @@ class BlockSummer:
                 whole = _looked_up(tables, whole) ^ block
         else:
             whole = sum(self._blocks)
-        whole = joined(whole, self._block, unfinished)
-        return BlockSums(self._block_bytes, whole, self._start, (*self._blocks, *([self._block] if unfinished else [])))
+        whole = combine_crc32(whole, self._block, unfinished)
+        return BlockChecksums(
+            self._block_bytes, whole, self._start, (*self._blocks, *([self._block] if unfinished else []))
+        )
 
 
-def sums_of(content: bytes) -> BlockSums:
+def sums_of(content: bytes) -> BlockChecksums:
     """Return the sums of an object in memory."""
-    summer = BlockSummer(len(content))
+    summer = BlockChecksumBuilder(len(content))
     summer.update(content)
     return summer.sums
 
 
-def joined(first: int, second: int, second_bytes: int) -> int:
+def combine_crc32(first: int, second: int, second_bytes: int) -> int:
     """Return the CRC32 of two pieces one after the other from the CRC32 of each, without their bytes.
 
     A CRC32 is the remainder of a polynomial over GF(2); appending n bytes multiplies it by x to the power of 8n.
@@ -166,11 +168,11 @@ def _power(exponent: int) -> int:
     return result
 
 
-def parse_sums(text: str | None, size: int) -> BlockSums | None:
+def parse_sums(text: str | None, size: int) -> BlockChecksums | None:
     """Read sums from an object's metadata.
 
     Args:
-        text: What :meth:`BlockSums.to_text` made; ``None`` where the object carries none.
+        text: What :meth:`BlockChecksums.to_text` made; ``None`` where the object carries none.
         size: Bytes of the object.
 
     Returns:
@@ -187,16 +189,16 @@ def parse_sums(text: str | None, size: int) -> BlockSums | None:
     expected = block_bytes_of(size)
     if block_bytes != expected or len(blocks) != -(-size // expected):
         return None
-    return BlockSums(block_bytes, whole, start, blocks)
+    return BlockChecksums(block_bytes, whole, start, blocks)
 
 
 __all__ = [
     "SMALLEST_BLOCK_BYTES",
     "START_BYTES",
-    "BlockSummer",
-    "BlockSums",
+    "BlockChecksumBuilder",
+    "BlockChecksums",
     "block_bytes_of",
-    "joined",
+    "combine_crc32",
     "parse_sums",
     "sums_of",
 ]

@@ -5,8 +5,8 @@ Off by default: see ``APEX_CACHE_DIR``.
 Every read asks the store what lies under the key (one HEAD), so nothing out of date is ever given; only the bytes come
 from the disk. What is kept:
 
-* What is read whole (``read_bytes``, ``open_local``, ``open_stream``).
-* Of ``open_random``, objects of at most 4 MiB, which take no longer whole than in the ranges a Parquet reader asks for.
+* What is read whole (``read_bytes``, ``open_as_file``, ``open_stream``).
+* Of ``open_seekable``, objects of at most 4 MiB, which take no longer whole than in the ranges a Parquet reader asks for.
   A larger one stays in the store while ranges of it are read, until as many bytes as it has were fetched in ranges;
   then it is fetched whole. So one lap of a race of 50 MB costs its ranges, and many laps at most twice the race.
 * Nothing that is larger than the cache.
@@ -26,13 +26,13 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, ClassVar, Protocol, cast, runtime_checkable
 
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.contract import ObjectStore, StoredObject, UnfinishedWrite
+from apex_pipeline.storage.contract import IncompleteUpload, ObjectInfo, ObjectStore
 from apex_pipeline.storage.disk_cache import CacheUnavailableError, DiskCache
-from apex_pipeline.storage.disk_errors import disk_errors
+from apex_pipeline.storage.disk_errors import translating_os_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES
 from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline.storage.streams import ObjectStream
-from apex_pipeline.storage.traffic import Traffic
+from apex_pipeline.storage.traffic import RequestStats
 
 _LOG = logging.getLogger(__name__)
 
@@ -96,17 +96,17 @@ class CachedStore(ObjectStore):
         with self._whole(key) as path:
             if path is None:
                 return self._inner.read_bytes(key)
-            with disk_errors(f"Reading the cached copy of {key}"):
+            with translating_os_errors(f"Reading the cached copy of {key}"):
                 return path.read_bytes()
 
     @contextmanager
-    def open_local(self, key: str) -> Generator[Path]:
+    def open_as_file(self, key: str) -> Generator[Path]:
         """Give the copy on the disk."""
         with self._whole(key, PurePosixPath(key).name) as path:
             if path is not None:
                 yield path
             else:
-                with self._inner.open_local(key) as downloaded:
+                with self._inner.open_as_file(key) as downloaded:
                     yield downloaded
 
     @contextmanager
@@ -117,14 +117,14 @@ class CachedStore(ObjectStore):
             yield stack.enter_context(path.open("rb") if path is not None else self._inner.open_stream(key))
 
     @contextmanager
-    def open_random(self, key: str) -> Generator[BinaryIO]:
+    def open_seekable(self, key: str) -> Generator[BinaryIO]:
         """Give the copy on the disk, or ranges of the object: see the rule above."""
         with ExitStack() as stack:
             path, name = self._borrow(stack, key, "object", self._is_worth_fetching)
             if path is not None:
                 yield stack.enter_context(path.open("rb"))
             else:
-                counted = ObjectStream(self._inner.open_random(key), partial(self._note_range, name))
+                counted = ObjectStream(self._inner.open_seekable(key), partial(self._log_range, name))
                 yield cast("BinaryIO", stack.enter_context(counted))
 
     @contextmanager
@@ -134,7 +134,7 @@ class CachedStore(ObjectStore):
             yield self._borrow(stack, key, file_name, lambda _: True)[0]
 
     def _borrow(
-        self, stack: ExitStack, key: str, file_name: str, is_worth_fetching: Callable[[StoredObject], bool]
+        self, stack: ExitStack, key: str, file_name: str, is_worth_fetching: Callable[[ObjectInfo], bool]
     ) -> tuple[Path | None, str]:
         """Return the copy on the disk, open for as long as ``stack`` is, and the name of this version."""
         stored = self.head(key)
@@ -155,7 +155,7 @@ class CachedStore(ObjectStore):
             path = None
         return path, name
 
-    def _fetch_once(self, stack: ExitStack, stored: StoredObject, name: str, file_name: str) -> Path | None:
+    def _fetch_once(self, stack: ExitStack, stored: ObjectInfo, name: str, file_name: str) -> Path | None:
         is_fetched = False
 
         def fetch() -> None:
@@ -173,13 +173,13 @@ class CachedStore(ObjectStore):
             self._count(is_hit=path is not None)
         return path
 
-    def _fetch(self, stored: StoredObject, file: BinaryIO) -> str | None:
+    def _fetch(self, stored: ObjectInfo, file: BinaryIO) -> str | None:
         """Write the object to a file; return its digest, or ``None`` if it was replaced in the meantime."""
         digest = self._download(stored, file)
         is_same = digest == stored.sha256 if stored.sha256 else self._inner.head(stored.key) == stored
         return digest if is_same else None
 
-    def _download(self, stored: StoredObject, file: BinaryIO) -> str:
+    def _download(self, stored: ObjectInfo, file: BinaryIO) -> str:
         digest = hashlib.sha256()
         if stored.size <= self._whole_bytes:
             content = self._inner.read_bytes(stored.key)
@@ -192,14 +192,14 @@ class CachedStore(ObjectStore):
                     file.write(block)
         return digest.hexdigest()
 
-    def _name_of(self, stored: StoredObject) -> str:
+    def _name_of(self, stored: ObjectInfo) -> str:
         """Return what identifies this version: its digest where the store has it, else its address and tag."""
         return stored.sha256 or f"{self._inner.uri_of(stored.key)}\n{stored.tag}"
 
-    def _is_worth_fetching(self, stored: StoredObject) -> bool:
+    def _is_worth_fetching(self, stored: ObjectInfo) -> bool:
         return stored.size <= max(_SMALL_BYTES, self._fetched_in_ranges[self._name_of(stored)])
 
-    def _note_range(self, name: str, length: int) -> None:
+    def _log_range(self, name: str, length: int) -> None:
         with self._lock:
             self._fetched_in_ranges[name] += length
 
@@ -224,29 +224,29 @@ class CachedStore(ObjectStore):
         """Return the full address of an object."""
         return self._inner.uri_of(key)
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects as the store lists them."""
         return self._inner.list(prefix)
 
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """Return the object's facts as the store has them."""
         return self._inner.head(key)
 
-    def read_start(self, key: str, length: int) -> bytes:
+    def read_head(self, key: str, length: int) -> bytes:
         """Return the first bytes from the store: asking whether the copy is the right one costs a request too."""
-        return self._inner.read_start(key, length)
+        return self._inner.read_head(key, length)
 
-    def write_bytes(self, key: str, content: bytes) -> StoredObject:
+    def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
         """Write to the store."""
         return self._inner.write_bytes(key, content)
 
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
-    ) -> StoredObject:
+    ) -> ObjectInfo:
         """Write to the store."""
         return self._inner.write_file(key, path, sha256=sha256, progress=progress)
 
-    def copy(self, source: str, target: str) -> StoredObject:
+    def copy(self, source: str, target: str) -> ObjectInfo:
         """Copy inside the store."""
         return self._inner.copy(source, target)
 
@@ -254,20 +254,20 @@ class CachedStore(ObjectStore):
         """Remove the object from the store; a copy on the disk is not found without it, and goes when it is old."""
         self._inner.delete(key)
 
-    def unfinished_writes(self) -> "builtins.list[UnfinishedWrite]":
+    def incomplete_uploads(self) -> "builtins.list[IncompleteUpload]":
         """Return the store's unfinished writes."""
-        return self._inner.unfinished_writes()
+        return self._inner.incomplete_uploads()
 
-    def discard(self, write: UnfinishedWrite) -> None:
+    def abort(self, upload: IncompleteUpload) -> None:
         """Take an unfinished write of the store back."""
-        self._inner.discard(write)
+        self._inner.abort(upload)
 
-    def shared_url(self, key: str, expires_s: int) -> str:
+    def presigned_url(self, key: str, expires_s: int) -> str:
         """Return an address of the object in the store."""
-        return self._inner.shared_url(key, expires_s)
+        return self._inner.presigned_url(key, expires_s)
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> RequestStats:
         """What was asked of the store."""
         return self._inner.traffic
 

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.traffic import Traffic
+from apex_pipeline.storage.traffic import RequestStats
 
 
 @dataclass(frozen=True)
-class StoredObject:
+class ObjectInfo:
     """What the store says about one object.
 
     Attributes:
@@ -44,7 +44,7 @@ class StoredObject:
 
 
 @dataclass(frozen=True)
-class UnfinishedWrite:
+class IncompleteUpload:
     """A write that was begun and neither finished nor taken back: a killed process leaves such things behind.
 
     Attributes:
@@ -73,14 +73,14 @@ class ObjectStore(ABC):
         """Return the full address of an object."""
 
     @abstractmethod
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield every object whose key starts with ``prefix``, sorted by key; all pages, no folder markers.
 
         What others put there under a name that is no legal key is left out, with a warning in the log.
         """
 
     @abstractmethod
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """Return the object's facts, ``sha256`` included where recorded, or ``None`` if there is none."""
 
     @abstractmethod
@@ -93,7 +93,7 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def read_start(self, key: str, length: int) -> bytes:
+    def read_head(self, key: str, length: int) -> bytes:
         """Return at most the first ``length`` bytes.
 
         Raises:
@@ -101,7 +101,7 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def open_local(self, key: str) -> AbstractContextManager[Path]:
+    def open_as_file(self, key: str) -> AbstractContextManager[Path]:
         """Give the object as a local file, for reading only; a download is verified, and removed afterwards.
 
         Raises:
@@ -123,7 +123,7 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def open_random(self, key: str) -> AbstractContextManager[BinaryIO]:
+    def open_seekable(self, key: str) -> AbstractContextManager[BinaryIO]:
         """Give the object as a seekable stream that fetches only what is read, for Parquet readers.
 
         What is read is of one version of the object; ranges cannot be verified against its digest.
@@ -134,13 +134,13 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def write_bytes(self, key: str, content: bytes) -> StoredObject:
+    def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
         """Write a small object, replacing any before it."""
 
     @abstractmethod
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
-    ) -> StoredObject:
+    ) -> ObjectInfo:
         """Copy a local file into the store, replacing any object before it.
 
         Args:
@@ -155,7 +155,7 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def copy(self, source: str, target: str) -> StoredObject:
+    def copy(self, source: str, target: str) -> ObjectInfo:
         """Copy an object inside the store without moving its bytes through this process where possible.
 
         Raises:
@@ -167,15 +167,15 @@ class ObjectStore(ABC):
         """Remove an object; removing one that is not there is no error."""
 
     @abstractmethod
-    def unfinished_writes(self) -> "list[UnfinishedWrite]":
+    def incomplete_uploads(self) -> "list[IncompleteUpload]":
         """Return every write of this lake that was begun and not finished, those that still go on among them."""
 
     @abstractmethod
-    def discard(self, write: UnfinishedWrite) -> None:
+    def abort(self, upload: IncompleteUpload) -> None:
         """Take an unfinished write back, with the space it takes; one that is gone is no error."""
 
     @abstractmethod
-    def shared_url(self, key: str, expires_s: int) -> str:
+    def presigned_url(self, key: str, expires_s: int) -> str:
         """Return an address under which anyone can read the object for ``expires_s`` seconds; nothing is sent.
 
         Raises:
@@ -184,7 +184,7 @@ class ObjectStore(ABC):
 
     @property
     @abstractmethod
-    def traffic(self) -> Traffic:
+    def traffic(self) -> RequestStats:
         """What this process has asked of the store so far; all zero for a folder."""
 
     @abstractmethod
@@ -197,4 +197,4 @@ class ObjectStore(ABC):
         """
 
 
-__all__ = ["ObjectStore", "Progress", "StoredObject", "UnfinishedWrite"]
+__all__ = ["IncompleteUpload", "ObjectInfo", "ObjectStore", "Progress"]

@@ -14,22 +14,22 @@ from typing import Final
 
 from apex_pipeline.errors import (
     ApexError,
+    StorageFullError,
     StoreAuthError,
     StoreConfigError,
-    StoreFullError,
     StorePermissionError,
     TransientError,
 )
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.keys import is_legal_key
 
 # As a stored digest: no object has the key, or the one that does is out of date.
 NOT_STORED: Final = ""
 
 # Every other file would fail the same way.
-_STOPS_ALL = (StoreAuthError, StoreConfigError, StoreFullError, StorePermissionError)
+_STOPS_ALL = (StoreAuthError, StoreConfigError, StorageFullError, StorePermissionError)
 # Small files mostly wait for replies; large ones share the connection's upload slots anyway.
 _PARALLEL_FILES = 10
 # One listing covers 1,000 objects that would take a request each, but not where a few files go into a folder of
@@ -129,7 +129,7 @@ class CopyReport:
 
 
 def copy_files(
-    store: ObjectStore, items: Iterable[CopyItem], fingerprints: Fingerprints, progress: Progress | None = None
+    store: ObjectStore, items: Iterable[CopyItem], fingerprints: DigestCache, progress: Progress | None = None
 ) -> CopyReport:
     """Copy every file whose content the store does not have under its key.
 
@@ -185,7 +185,7 @@ def iter_copies(
 
 
 def copy_file(
-    store: ObjectStore, item: CopyItem, stored_sha256: str | None, fingerprints: Fingerprints, progress: Progress
+    store: ObjectStore, item: CopyItem, stored_sha256: str | None, fingerprints: DigestCache, progress: Progress
 ) -> CopiedFile:
     """Copy one file unless the store has its content.
 
@@ -202,7 +202,7 @@ def copy_file(
     if stored_sha256 == NOT_STORED:  # it is hashed while it is sent: one read instead of two
         stored = store.write_file(item.key, item.path, progress=progress)
         return CopiedFile(item, stored.size, stored.sha256 or "", stored.tag)
-    sha256, size, _ = fingerprints.fingerprint_of(item.path)
+    sha256, size, _ = fingerprints.digest_of(item.path)
     if stored_sha256 is None:
         found = store.head(item.key)
         stored_sha256 = None if found is None else found.sha256

@@ -24,8 +24,8 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from apex_pipeline.errors import StoreError
-from apex_pipeline.storage.hashing import FileMark, mark_of
-from apex_pipeline.storage.scratch import own_scratch
+from apex_pipeline.storage.hashing import FileState, file_state_of
+from apex_pipeline.storage.scratch import process_temp_dir
 
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class DiskCache:
         self._max_bytes = max_bytes
         self._in_use = in_use
         # The state in which this process has found each file to be whole.
-        self._whole: dict[str, FileMark] = {}
+        self._whole: dict[str, FileState] = {}
 
     @contextmanager
     def lock(self, name: str) -> Generator[None]:
@@ -111,13 +111,13 @@ class DiskCache:
             if sha256 is None:
                 return False
             kept = self._folder_of(name) / f"{_id_of(name)}-{sha256}"
-            self._whole[kept.name] = _mark_of(path)
+            self._whole[kept.name] = _file_state_of(path)
             kept.parent.mkdir(parents=True, exist_ok=True)
             path.replace(kept)
         return True
 
     def _linked(self, name: str, size: int, path: Path) -> Path | None:
-        for kept in self._kept_under(name):
+        for kept in self._entry_path(name):
             try:
                 _link_or_copy(kept, path)
             except FileNotFoundError:  # removed to make room since the folder was read
@@ -130,14 +130,14 @@ class DiskCache:
             kept.unlink(missing_ok=True)
         return None
 
-    def _kept_under(self, name: str) -> list[Path]:
+    def _entry_path(self, name: str) -> list[Path]:
         try:
             return [path for path in self._folder_of(name).iterdir() if path.name.startswith(f"{_id_of(name)}-")]
         except FileNotFoundError:
             return []
 
     def _is_whole(self, kept_name: str, path: Path, size: int) -> bool:
-        mark = _mark_of(path)
+        mark = _file_state_of(path)
         if mark.size != size:
             return False
         if self._whole.get(kept_name) != mark:
@@ -170,7 +170,7 @@ class DiskCache:
         """Give a folder on the same disk that nobody else looks into, removed afterwards."""
         with _as_unavailable():
             try:
-                scratch = self._in_use or own_scratch(self._folder / "in-use")
+                scratch = self._in_use or process_temp_dir(self._folder / "in-use")
             except StoreError as error:
                 raise CacheUnavailableError(error.problem) from error
             folder = TemporaryDirectory(prefix="open-", dir=scratch)
@@ -198,9 +198,9 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _mark_of(path: Path) -> FileMark:
+def _file_state_of(path: Path) -> FileState:
     """Return the state of a file, except its ctime, which every hard link changes."""
-    return mark_of(path.stat())._replace(ctime_ns=None)
+    return file_state_of(path.stat())._replace(ctime_ns=None)
 
 
 def _id_of(name: str) -> str:

@@ -8,9 +8,9 @@ import errno
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from apex_pipeline.errors import ApexError, StoreError, StoreFullError, StorePermissionError, StoreUnavailableError
+from apex_pipeline.errors import ApexError, StorageFullError, StoreError, StorePermissionError, StoreUnavailableError
 
-_FULL = (StoreFullError, "Free some space (or raise the quota), then run it again; what was finished is kept.")
+_FULL = (StorageFullError, "Free some space (or raise the quota), then run it again; what was finished is kept.")
 _REFUSED = (StorePermissionError, "Give this user the right to write there, or choose another folder.")
 _CLASH = (StoreError, "A folder and a file cannot have the same name on a disk: rename one of them.")
 _AWAY = (StoreUnavailableError, "Check that the disk or network share is there, then run it again.")
@@ -32,7 +32,7 @@ _KNOWN: dict[int, tuple[type[ApexError], str]] = {
 _UNKNOWN = (StoreError, "Check the disk with the tools of the operating system.")
 
 
-def translate_disk_error(error: OSError, doing: str) -> ApexError:
+def from_os_error(error: OSError, doing: str) -> ApexError:
     """Return the error to raise instead of ``error``.
 
     Args:
@@ -44,7 +44,7 @@ def translate_disk_error(error: OSError, doing: str) -> ApexError:
 
 
 @contextmanager
-def disk_errors(doing: str) -> Generator[None]:
+def translating_os_errors(doing: str) -> Generator[None]:
     """Raise this project's error for every ``OSError`` in the block.
 
     Args:
@@ -53,7 +53,7 @@ def disk_errors(doing: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise translate_disk_error(error, doing) from error
+        raise from_os_error(error, doing) from error
 
 
-__all__ = ["disk_errors", "translate_disk_error"]
+__all__ = ["from_os_error", "translating_os_errors"]

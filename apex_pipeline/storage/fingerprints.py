@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.block_sums import BlockSummer, BlockSums, parse_sums
-from apex_pipeline.storage.hashing import BLOCK_BYTES, FileMark, HashingReader
+from apex_pipeline.storage.block_sums import BlockChecksumBuilder, BlockChecksums, parse_sums
+from apex_pipeline.storage.hashing import BLOCK_BYTES, FileState, HashingReader
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,15 +39,15 @@ _TABLE = """CREATE TABLE IF NOT EXISTS fingerprints_2 (
     WITHOUT ROWID"""
 
 
-class Fingerprint(NamedTuple):
+class FileDigest(NamedTuple):
     """Digest, size and block sums of a file's content, of the same moment."""
 
     sha256: str
     size: int
-    sums: BlockSums
+    sums: BlockChecksums
 
 
-class Fingerprints:
+class DigestCache:
     """SHA-256 of local files, cached across runs; may be used by several threads and processes at once.
 
     Nothing is opened or made before the first use.
@@ -64,12 +64,12 @@ class Fingerprints:
         self._connection: sqlite3.Connection | None = None
 
     def sha256_of(self, path: Path, progress: Progress | None = None) -> str:
-        """Return the digest of a file; arguments and errors as for :meth:`fingerprint_of`."""
+        """Return the digest of a file; arguments and errors as for :meth:`digest_of`."""
         with HashingReader(path) as reader:
-            known = self.known(path, reader.mark)
-        return known or self.fingerprint_of(path, progress).sha256
+            known = self.get(path, reader.state)
+        return known or self.digest_of(path, progress).sha256
 
-    def fingerprint_of(self, path: Path, progress: Progress | None = None) -> Fingerprint:
+    def digest_of(self, path: Path, progress: Progress | None = None) -> FileDigest:
         """Return what identifies a file's content, read only if its mark is not known.
 
         Args:
@@ -81,21 +81,21 @@ class Fingerprints:
             SourceError: It cannot be read.
         """
         with HashingReader(path) as reader:
-            mark = reader.mark
+            mark = reader.state
             row = self._row(path, mark)
             sums = None if row is None else parse_sums(row[1], mark.size)
             if row is not None and sums is not None:
-                return Fingerprint(row[0], mark.size, sums)
+                return FileDigest(row[0], mark.size, sums)
             opened_ns = self._now_ns()
             sums = _sums_of(reader, progress)
-        fingerprint = Fingerprint(reader.sha256, mark.size, sums)
-        self.learn(path, mark, opened_ns, fingerprint.sha256, fingerprint.sums)
+        fingerprint = FileDigest(reader.sha256, mark.size, sums)
+        self.put(path, mark, opened_ns, fingerprint.sha256, fingerprint.sums)
         return fingerprint
 
-    def learn(self, path: Path, mark: FileMark, opened_ns: int, sha256: str, sums: BlockSums | None) -> None:
+    def put(self, path: Path, mark: FileState, opened_ns: int, sha256: str, sums: BlockChecksums | None) -> None:
         """Remember what somebody found who has read a file whole, unless it was edited too shortly before that.
 
-        What :meth:`remember` was told stays: it holds for a lake's own object whatever its ctime, so damage shows.
+        What :meth:`put_trusted` was told stays: it holds for a lake's own object whatever its ctime, so damage shows.
 
         Args:
             path: The file.
@@ -107,29 +107,29 @@ class Fingerprints:
         is_settled = opened_ns - mark.mtime_ns >= _SETTLED_NS
         row = self._row(path, mark) if is_settled else None
         if is_settled and (row is None or (row[1] is None and sums is not None)):
-            self._note(path, mark, sha256, None if sums is None else sums.to_text())
+            self._store(path, mark, sha256, None if sums is None else sums.to_text())
 
-    def known(self, path: Path, mark: FileMark) -> str | None:
+    def get(self, path: Path, mark: FileState) -> str | None:
         """Return the remembered digest of a file in the state ``mark``, without reading it."""
         row = self._row(path, mark)
         return None if row is None else row[0]
 
-    def remember(self, path: Path, mark: FileMark, sha256: str) -> None:
+    def put_trusted(self, path: Path, mark: FileState, sha256: str) -> None:
         """Take the word of the one who has just written ``path``.
 
         Only for files that are never edited in place: each new content must be a new file put in place of the old one
         and remembered again, which is why no time to settle is needed. The rename that puts it there changes its
         ctime, which therefore does not count.
         """
-        self._note(path, mark._replace(ctime_ns=None), sha256, None)
+        self._store(path, mark._replace(ctime_ns=None), sha256, None)
 
-    def _row(self, path: Path, mark: FileMark) -> tuple[str, str | None] | None:
+    def _row(self, path: Path, mark: FileState) -> tuple[str, str | None] | None:
         query = """SELECT sha256, sums FROM fingerprints_2 WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?
             AND (ctime_ns IS NULL OR ctime_ns = ?)"""
         row = self._run(query, (_name(path), *_stored(mark)))
         return None if row is None else (str(row[0]), None if row[1] is None else str(row[1]))
 
-    def _note(self, path: Path, mark: FileMark, sha256: str, sums: str | None) -> None:
+    def _store(self, path: Path, mark: FileState, sha256: str, sums: str | None) -> None:
         values = (_name(path), *_stored(mark), sha256, sums)
         self._run("INSERT OR REPLACE INTO fingerprints_2 VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
@@ -174,10 +174,10 @@ class Fingerprints:
         return connection
 
 
-def _sums_of(reader: HashingReader, progress: Progress | None) -> BlockSums:
+def _sums_of(reader: HashingReader, progress: Progress | None) -> BlockChecksums:
     """Read a file to its end and return its sums; a large one's are made beside its digest, in another thread."""
-    summer = BlockSummer(reader.mark.size)
-    if reader.mark.size <= BLOCK_BYTES:
+    summer = BlockChecksumBuilder(reader.state.size)
+    if reader.state.size <= BLOCK_BYTES:
         content = reader.read()
         summer.update(content)
         if progress is not None:
@@ -223,10 +223,10 @@ def _name(path: Path) -> bytes:
     return os.fsencode(os.path.abspath(path))  # noqa: PTH100  -- Path.absolute() keeps "..", resolve() costs a look-up per folder
 
 
-def _stored(mark: FileMark) -> tuple[int, int, int, int | None]:
+def _stored(mark: FileState) -> tuple[int, int, int, int | None]:
     """Return the mark as SQLite can hold it: inodes may use all 64 bits, SQLite's integers have a sign."""
     inode = mark.inode - (1 << 64) if mark.inode >= 1 << 63 else mark.inode
     return mark.size, mark.mtime_ns, inode, mark.ctime_ns
 
 
-__all__ = ["Fingerprint", "Fingerprints"]
+__all__ = ["DigestCache", "FileDigest"]

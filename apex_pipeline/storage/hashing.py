@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from apex_pipeline.errors import ApexError, SourceError, VanishedFileError
+from apex_pipeline.errors import ApexError, FileChangedError, SourceError
 
 # Large enough that Python's cost per block does not show (hashing 1 MiB takes about 1 ms), small enough for memory.
 BLOCK_BYTES = 1024 * 1024
 
 
-class FileMark(NamedTuple):
+class FileState(NamedTuple):
     """What tells one state of a file from another without reading it.
 
     Attributes:
@@ -32,12 +32,12 @@ class FileMark(NamedTuple):
     ctime_ns: int | None = None
 
 
-def mark_of(status: os.stat_result) -> FileMark:
+def file_state_of(status: os.stat_result) -> FileState:
     """Return the mark of a file from its ``stat``."""
-    return FileMark(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+    return FileState(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
 
 
-class StillFile:
+class StableReader:
     """A file, read once from start to end, which is refused if it is touched meanwhile.
 
     Args:
@@ -58,7 +58,7 @@ class StillFile:
             self._file = path.open("rb")
         except OSError as error:
             raise _translate(error, path) from error
-        self.mark = mark_of(os.fstat(self._file.fileno()))
+        self.state = file_state_of(os.fstat(self._file.fileno()))
 
     def read(self, size: int | None = -1) -> bytes:
         """Return the next ``size`` bytes (all that are left without a size), empty at the end.
@@ -73,7 +73,7 @@ class StillFile:
         except OSError as error:
             raise _translate(error, self._path) from error
         self._bytes_read += len(content)
-        if self._bytes_read > self.mark.size:  # not at the end: a log that grows as fast as it is read has none
+        if self._bytes_read > self.state.size:  # not at the end: a log that grows as fast as it is read has none
             raise self.changed()
         if wanted < 0 or (wanted > 0 and not content):
             self._check_end()
@@ -81,12 +81,12 @@ class StillFile:
 
     def _check_end(self) -> None:
         # Save the ctime: another file put in the place of this one changes it too, and the opened one is read on.
-        if mark_of(os.fstat(self._file.fileno()))._replace(ctime_ns=self.mark.ctime_ns) != self.mark:
+        if file_state_of(os.fstat(self._file.fileno()))._replace(ctime_ns=self.state.ctime_ns) != self.state:
             raise self.changed()
 
-    def changed(self) -> VanishedFileError:
+    def changed(self) -> FileChangedError:
         """Return the error for a file that is not what it was."""
-        return VanishedFileError(f"{self._path} changed while it was read.", "The next run takes the new content.")
+        return FileChangedError(f"{self._path} changed while it was read.", "The next run takes the new content.")
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +97,7 @@ class StillFile:
         self._file.close()
 
 
-class HashingReader(StillFile):
+class HashingReader(StableReader):
     """A file, read once and hashed; its end is refused if the content is not what was announced.
 
     The refusal comes from :meth:`read` when it meets the end of the file. A writer that makes its object visible only
@@ -129,7 +129,7 @@ class HashingReader(StillFile):
         self._hash.update(content)
         is_end = size is None or size < 0 or (size > 0 and not content)
         if is_end and self._expected is not None and self.sha256 != self._expected:
-            raise VanishedFileError(
+            raise FileChangedError(
                 f"{self._path} changed: its SHA-256 was {self._expected[:12]}… and is {self.sha256[:12]}….",
                 "The next run takes the new content.",
             )
@@ -143,8 +143,8 @@ class HashingReader(StillFile):
 
 def _translate(error: OSError, path: Path) -> ApexError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return VanishedFileError(f"{path} is gone.", "If it was moved on purpose, the next run finds it there.")
+        return FileChangedError(f"{path} is gone.", "If it was moved on purpose, the next run finds it there.")
     return SourceError(f"{path} cannot be read: {error.strerror}.", "Give this user the right to read it.")
 
 
-__all__ = ["BLOCK_BYTES", "FileMark", "HashingReader", "StillFile", "mark_of"]
+__all__ = ["BLOCK_BYTES", "FileState", "HashingReader", "StableReader", "file_state_of"]

@@ -13,7 +13,7 @@ INCOMING = ".incoming"
 _CONTROL = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 
 
-class HostileKeyError(StoreError):
+class UnsafeKeyError(StoreError):
     """The key could leave the lake, or not every backend can hold it; nothing was sent."""
 
 
@@ -31,7 +31,7 @@ def check_key(key: str) -> str:
     """
     reason = _reason_against(key)
     if reason is not None:
-        raise HostileKeyError(f"The key {key!r} is refused: {reason}.", "Rename the file or folder it comes from.")
+        raise UnsafeKeyError(f"The key {key!r} is refused: {reason}.", "Rename the file or folder it comes from.")
     return key
 
 
@@ -80,4 +80,4 @@ def _reason_against_encoding(key: str) -> str | None:
     return f"it has {length} bytes, at most {MAX_KEY_BYTES} are allowed" if length > MAX_KEY_BYTES else None
 
 
-__all__ = ["INCOMING", "MAX_KEY_BYTES", "HostileKeyError", "check_key", "check_prefix", "is_legal_key"]
+__all__ = ["INCOMING", "MAX_KEY_BYTES", "UnsafeKeyError", "check_key", "check_prefix", "is_legal_key"]

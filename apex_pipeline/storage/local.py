@@ -21,18 +21,18 @@ from typing import BinaryIO
 
 from apex_pipeline.errors import (
     ConfigurationError,
+    FileChangedError,
     ObjectMissingError,
     StoreConfigError,
     StoreCorruptionError,
-    VanishedFileError,
 )
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.contract import ObjectStore, StoredObject, UnfinishedWrite
-from apex_pipeline.storage.disk_errors import disk_errors, translate_disk_error
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader, mark_of
-from apex_pipeline.storage.keys import INCOMING, HostileKeyError, check_key, check_prefix, is_legal_key
-from apex_pipeline.storage.traffic import Traffic
+from apex_pipeline.storage.contract import IncompleteUpload, ObjectInfo, ObjectStore
+from apex_pipeline.storage.disk_errors import from_os_error, translating_os_errors
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader, file_state_of
+from apex_pipeline.storage.keys import INCOMING, UnsafeKeyError, check_key, check_prefix, is_legal_key
+from apex_pipeline.storage.traffic import RequestStats
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class LocalStore(ObjectStore):
         fingerprints: Remembers the digests of the objects.
     """
 
-    def __init__(self, root: Path, fingerprints: Fingerprints) -> None:
+    def __init__(self, root: Path, fingerprints: DigestCache) -> None:
         # Resolved once, so that a later chdir does not move the lake.
         self._root = root.resolve()
         self._fingerprints = fingerprints
@@ -72,7 +72,7 @@ class LocalStore(ObjectStore):
         incoming = self._root / INCOMING
         if self._root.exists() and not self._root.is_dir():
             raise StoreConfigError(f"The lake {self._root} is a file.", "Set APEX_LAKE_DIR to a folder.")
-        with disk_errors(f"Preparing the lake {self._root}"):
+        with translating_os_errors(f"Preparing the lake {self._root}"):
             _make_folder(incoming)
             for leftover in incoming.iterdir():
                 if _is_abandoned(leftover):
@@ -85,14 +85,14 @@ class LocalStore(ObjectStore):
             raise StoreConfigError(
                 f"There is no lake at {self._root}.", "Run `apex sync` to make one, or set APEX_LAKE_DIR to its folder."
             )
-        with disk_errors(f"Reading the lake {self._root}"):
+        with translating_os_errors(f"Reading the lake {self._root}"):
             os.listdir(self._root)  # noqa: PTH208  -- iterdir() is lazy before 3.13 and would ask nothing
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects in key order, with the digest where it is remembered (none is computed)."""
         check_prefix(prefix)
         folder = self._root / prefix[: prefix.rfind("/") + 1]
-        with disk_errors(f"Listing {folder}"):
+        with translating_os_errors(f"Listing {folder}"):
             # Files and folders interleave in key order ("a-b" is before "a/b"), hence one sort over all.
             paths = sorted((path.relative_to(self._root).as_posix(), path) for path in _files_below(folder))
         for key, path in paths:
@@ -106,19 +106,19 @@ class LocalStore(ObjectStore):
             except FileNotFoundError:  # removed since the folder was read
                 continue
             if stat.S_ISREG(status.st_mode):
-                yield _describe(key, status, self._fingerprints.known(path, mark_of(status)))
+                yield _describe(key, status, self._fingerprints.get(path, file_state_of(status)))
 
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """Return the object's facts; a digest that is not remembered is computed, which reads the file."""
         path = self._path_of(key)
         try:
             with self._open(key) as file:
                 status = os.fstat(file.fileno())
             digest = self._fingerprints.sha256_of(path)
-            was_replaced = mark_of(path.stat()) != mark_of(status)
+            was_replaced = file_state_of(path.stat()) != file_state_of(status)
         except (ObjectMissingError, FileNotFoundError):
             return None
-        except VanishedFileError:
+        except FileChangedError:
             if path.exists():
                 raise
             return None
@@ -127,22 +127,22 @@ class LocalStore(ObjectStore):
     def read_bytes(self, key: str) -> bytes:
         """Return the object whole; a file that differs from what was written, with its old mark, is refused."""
         path = self._path_of(key)
-        with self._open(key) as file, disk_errors(f"Reading {key}"):
+        with self._open(key) as file, translating_os_errors(f"Reading {key}"):
             content = file.read()
-            recorded = self._fingerprints.known(path, mark_of(os.fstat(file.fileno())))
+            recorded = self._fingerprints.get(path, file_state_of(os.fstat(file.fileno())))
         if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
             raise StoreCorruptionError(
                 f"{path} is damaged: it is not what was written.", "Restore it from a copy or make it again."
             )
         return content
 
-    def read_start(self, key: str, length: int) -> bytes:
+    def read_head(self, key: str, length: int) -> bytes:
         """Return the first bytes of the file."""
-        with self._open(key) as file, disk_errors(f"Reading {key}"):
+        with self._open(key) as file, translating_os_errors(f"Reading {key}"):
             return file.read(length)
 
     @contextmanager
-    def open_local(self, key: str) -> Generator[Path]:
+    def open_as_file(self, key: str) -> Generator[Path]:
         """Give the object's own file, for reading only; nothing is moved, so nothing needs verifying."""
         with self._open(key):
             pass  # only to say so here if it cannot be opened
@@ -155,12 +155,12 @@ class LocalStore(ObjectStore):
             yield file
 
     @contextmanager
-    def open_random(self, key: str) -> Generator[BinaryIO]:
+    def open_seekable(self, key: str) -> Generator[BinaryIO]:
         """Give the opened file."""
         with self._open(key) as file:
             yield file
 
-    def write_bytes(self, key: str, content: bytes) -> StoredObject:
+    def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
         """Write the object; it is on the disk when this returns."""
 
         def write(file: BinaryIO) -> str:
@@ -171,7 +171,7 @@ class LocalStore(ObjectStore):
 
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
-    ) -> StoredObject:
+    ) -> ObjectInfo:
         """Copy the file, hashing it on the way; it is on the disk when this returns."""
 
         def write(file: BinaryIO) -> str:
@@ -181,40 +181,40 @@ class LocalStore(ObjectStore):
                     file.write(block)
                     if progress is not None:
                         progress(len(block))
-            self._fingerprints.learn(path, source.mark, opened_ns, source.sha256, None)
+            self._fingerprints.put(path, source.state, opened_ns, source.sha256, None)
             return source.sha256
 
         return self._replace(key, write)
 
-    def copy(self, source: str, target: str) -> StoredObject:
+    def copy(self, source: str, target: str) -> ObjectInfo:
         """Copy the object's file."""
         check_key(target)
         # A hard link would be cheaper, but both names would change with whoever edits one of them in place.
-        with self.open_local(source) as path:
+        with self.open_as_file(source) as path:
             return self.write_file(target, path)
 
     def delete(self, key: str) -> None:
         """Remove the object's file; folders stay."""
         path = self._path_of(key)
-        with disk_errors(f"Deleting {key}"):
+        with translating_os_errors(f"Deleting {key}"):
             if path.is_file():  # a folder is no object
                 path.unlink(missing_ok=True)
                 _force_to_disk(path.parent)
 
-    def unfinished_writes(self) -> "list[UnfinishedWrite]":
+    def incomplete_uploads(self) -> "list[IncompleteUpload]":
         """Return the files in the folder of unfinished writes."""
         incoming = self._root / INCOMING
-        with disk_errors(f"Listing {incoming}"):
+        with translating_os_errors(f"Listing {incoming}"):
             found = sorted(incoming.iterdir()) if incoming.is_dir() else []
-            return [_describe_unfinished(path) for path in found if path.is_file()]
+            return [_describe_incomplete(path) for path in found if path.is_file()]
 
-    def discard(self, write: UnfinishedWrite) -> None:
+    def abort(self, upload: IncompleteUpload) -> None:
         """Remove the unfinished file."""
-        path = self._path_below_incoming(write.mark)
-        with disk_errors(f"Removing {path}"):
+        path = self._path_below_incoming(upload.mark)
+        with translating_os_errors(f"Removing {path}"):
             path.unlink(missing_ok=True)
 
-    def shared_url(self, key: str, expires_s: int) -> str:
+    def presigned_url(self, key: str, expires_s: int) -> str:
         """Refuse: only a bucket has addresses that anyone can read for a time."""
         del expires_s
         raise ConfigurationError(
@@ -223,19 +223,19 @@ class LocalStore(ObjectStore):
         )
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> RequestStats:
         """Nothing is sent anywhere."""
-        return Traffic()
+        return RequestStats()
 
     def _path_below_incoming(self, name: str) -> Path:
         if not name or Path(name).name != name:
-            raise HostileKeyError(f"{name!r} is no unfinished file.", "Take one that unfinished_writes() returned.")
+            raise UnsafeKeyError(f"{name!r} is no unfinished file.", "Take one that unfinished_writes() returned.")
         return self._root / INCOMING / name
 
-    def _replace(self, key: str, write: Callable[[BinaryIO], str]) -> StoredObject:
-        """Put what ``write`` writes (returning its digest) under ``key``, whole or not at all."""
+    def _replace(self, key: str, write: Callable[[BinaryIO], str]) -> ObjectInfo:
+        """Put what ``upload`` writes (returning its digest) under ``key``, whole or not at all."""
         target = self._path_of(key)
-        with disk_errors(f"Writing {key} to {self._root}"):
+        with translating_os_errors(f"Writing {key} to {self._root}"):
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "there is a folder of this name")
             _make_folder(self._root / INCOMING)
@@ -251,7 +251,7 @@ class LocalStore(ObjectStore):
             finally:
                 incoming.unlink(missing_ok=True)
             _force_to_disk(target.parent)
-        self._fingerprints.remember(target, mark_of(status), digest)
+        self._fingerprints.put_trusted(target, file_state_of(status), digest)
         return _describe(key, status, digest)
 
     @contextmanager
@@ -264,7 +264,7 @@ class LocalStore(ObjectStore):
                 f"{key} is not in the lake {self._root}.", "Run `apex sync`, or check the spelling."
             ) from error
         except OSError as error:
-            raise translate_disk_error(error, f"Reading {key} in {self._root}") from error
+            raise from_os_error(error, f"Reading {key} in {self._root}") from error
         with file:
             yield file
 
@@ -272,12 +272,12 @@ class LocalStore(ObjectStore):
         path = self._root / check_key(key)
         # A symbolic link inside the lake must not lead out of it.
         if not path.resolve().is_relative_to(self._root):
-            raise HostileKeyError(f"The key {key!r} leads out of the lake {self._root}.", "Remove the symbolic link.")
+            raise UnsafeKeyError(f"The key {key!r} leads out of the lake {self._root}.", "Remove the symbolic link.")
         return path
 
 
-def _describe(key: str, status: os.stat_result, sha256: str | None) -> StoredObject:
-    return StoredObject(
+def _describe(key: str, status: os.stat_result, sha256: str | None) -> ObjectInfo:
+    return ObjectInfo(
         key=key,
         size=status.st_size,
         modified_utc=datetime.fromtimestamp(status.st_mtime, UTC),
@@ -286,9 +286,9 @@ def _describe(key: str, status: os.stat_result, sha256: str | None) -> StoredObj
     )
 
 
-def _describe_unfinished(path: Path) -> UnfinishedWrite:
+def _describe_incomplete(path: Path) -> IncompleteUpload:
     status = path.stat()
-    return UnfinishedWrite(None, datetime.fromtimestamp(status.st_mtime, UTC), path.name, status.st_size)
+    return IncompleteUpload(None, datetime.fromtimestamp(status.st_mtime, UTC), path.name, status.st_size)
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.storage.caching import CachedStore
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.disk_cache import DiskCache
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 
 if TYPE_CHECKING:  # it imports boto3
@@ -21,12 +21,12 @@ if TYPE_CHECKING:  # it imports boto3
 _S3_SCHEME = "s3://"
 
 
-def open_fingerprints(settings: Settings) -> Fingerprints:
+def open_digest_cache(settings: Settings) -> DigestCache:
     """Return this machine's memory of file digests; all stores and copies of a process may share it."""
-    return Fingerprints(fingerprints_path(settings.state_dir))
+    return DigestCache(digest_cache_path(settings.state_dir))
 
 
-def fingerprints_path(state_dir: Path) -> Path:
+def digest_cache_path(state_dir: Path) -> Path:
     """Return where this machine's memory of file digests is kept."""
     return state_dir.absolute() / "fingerprints.sqlite"
 
@@ -46,7 +46,7 @@ def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
     if settings.use_s3_data:
         store = _open_s3(settings, settings.bucket, settings.lake_prefix, for_writing=for_writing)
         return store if for_writing else _read_through_cache(store, settings)
-    store = LocalStore(settings.lake_dir, open_fingerprints(settings))
+    store = LocalStore(settings.lake_dir, open_digest_cache(settings))
     if for_writing:
         store.prepare_for_writing()
     return store
@@ -67,7 +67,7 @@ def open_store_at(uri: str, settings: Settings) -> ObjectStore:
         if bucket:
             return _read_through_cache(_open_s3(settings, bucket, prefix.strip("/"), for_writing=False), settings)
     elif uri and "://" not in uri:
-        return LocalStore(Path(uri), open_fingerprints(settings))
+        return LocalStore(Path(uri), open_digest_cache(settings))
     raise ConfigurationError(f"{uri!r} is not the address of a lake.", "Give s3://bucket/prefix or a folder.")
 
 
@@ -89,7 +89,7 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
         ConfigurationError: Only one half of the credentials is set.
     """
     from apex_pipeline.storage.s3.client import S3Connection  # noqa: PLC0415  -- boto3 only where it is used
-    from apex_pipeline.storage.s3.secrets import AccessKey, StoredAccessKey  # noqa: PLC0415  -- as above
+    from apex_pipeline.storage.s3.secrets import AccessKey, SecretsManagerKey  # noqa: PLC0415  -- as above
 
     secret, token = settings.aws_secret_access_key, settings.aws_session_token
     if (settings.aws_access_key_id is None) != (secret is None):
@@ -103,7 +103,7 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
         )
     )
     # A secret that is named wins: keys set beside it are what Secrets Manager is asked with.
-    stored = None if settings.secret_id is None else StoredAccessKey(settings.secret_id, settings.aws_region, own_key)
+    stored = None if settings.secret_id is None else SecretsManagerKey(settings.secret_id, settings.aws_region, own_key)
     return S3Connection(
         bucket=bucket or settings.bucket,
         region=settings.aws_region,
@@ -122,7 +122,7 @@ def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool)
     return S3Store(
         s3_connection(settings, bucket),
         prefix,
-        open_fingerprints(settings),
+        open_digest_cache(settings),
         state=settings.state_dir.absolute(),
         acl=settings.s3_object_acl,
         may_create_bucket=for_writing and settings.allow_create_bucket,
@@ -130,4 +130,4 @@ def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool)
     )
 
 
-__all__ = ["fingerprints_path", "open_fingerprints", "open_store", "open_store_at", "s3_connection"]
+__all__ = ["digest_cache_path", "open_digest_cache", "open_store", "open_store_at", "s3_connection"]

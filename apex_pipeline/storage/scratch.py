@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from apex_pipeline.storage.disk_errors import disk_errors
+from apex_pipeline.storage.disk_errors import translating_os_errors
 
 _PREFIX = "process-"
 _LOCK = "owner.lock"
@@ -25,7 +25,7 @@ _guard = threading.Lock()
 _own: dict[tuple[int, Path], tuple[Path, FileLock]] = {}
 
 
-def own_scratch(base: Path) -> Path:
+def process_temp_dir(base: Path) -> Path:
     """Return this process's folder below ``base``, made on first use and removed when the process ends.
 
     Args:
@@ -37,7 +37,7 @@ def own_scratch(base: Path) -> Path:
     key = (os.getpid(), base.absolute())
     with _guard:
         if key not in _own or not _own[key][0].is_dir():
-            with disk_errors(f"Making the folder for temporary files {base}"):
+            with translating_os_errors(f"Making the folder for temporary files {base}"):
                 base.mkdir(parents=True, exist_ok=True)
                 _sweep(base)
                 folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base.absolute()))
@@ -72,4 +72,4 @@ def _sweep(base: Path) -> None:
             lock.release(force=True)
 
 
-__all__ = ["own_scratch"]
+__all__ = ["process_temp_dir"]

@@ -13,7 +13,7 @@ _SERVER_REFUSED = 400  # statuses from here on are errors
 
 
 @dataclass(frozen=True)
-class Traffic:
+class RequestStats:
     """What was asked of a store.
 
     Attributes:
@@ -44,16 +44,16 @@ class Events(Protocol):
         """Have ``handler`` called at every event of this name."""
 
 
-class TrafficMeter:
+class RequestCounter:
     """Counts what the clients it is attached to send; may be shared by threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._traffic = Traffic()
+        self._traffic = RequestStats()
         self._sent = threading.local()
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> RequestStats:
         """The count so far."""
         return self._traffic
 
@@ -78,4 +78,4 @@ class TrafficMeter:
             )
 
 
-__all__ = ["Traffic", "TrafficMeter"]
+__all__ = ["RequestCounter", "RequestStats"]

@@ -17,10 +17,10 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from apex_pipeline.storage.disk_errors import disk_errors
-from apex_pipeline.storage.fingerprints import Fingerprint, Fingerprints
-from apex_pipeline.storage.hashing import BLOCK_BYTES, FileMark, HashingReader
-from apex_pipeline.storage.scratch import own_scratch
+from apex_pipeline.storage.disk_errors import translating_os_errors
+from apex_pipeline.storage.fingerprints import DigestCache, FileDigest
+from apex_pipeline.storage.hashing import BLOCK_BYTES, FileState, HashingReader
+from apex_pipeline.storage.scratch import process_temp_dir
 
 # Large text; pictures, archives and Parquet files are compressed already.
 _TEXT_ENDINGS = {".csv", ".json", ".xml"}
@@ -54,22 +54,22 @@ class Compressor:
         scratch: Folder for temporary files.
     """
 
-    def __init__(self, compression: Compression, fingerprints: Fingerprints, scratch: Path) -> None:
+    def __init__(self, compression: Compression, fingerprints: DigestCache, scratch: Path) -> None:
         self._compression = compression
         self._fingerprints = fingerprints
         self._scratch = scratch
         self.ending = compression.ending
 
-    def known_digest(self, source: Fingerprint) -> str | None:
+    def known_digest(self, source: FileDigest) -> str | None:
         """Return the digest of a file's compressed form, if a file of this content was compressed before.
 
         Args:
             source: Digest and size of the uncompressed content.
         """
-        return self._fingerprints.known(self._cache_name(source), FileMark(source.size, 0, 0))
+        return self._fingerprints.get(self._cache_name(source), FileState(source.size, 0, 0))
 
     @contextmanager
-    def compressed(self, path: Path, source: Fingerprint) -> Generator[Path]:
+    def compressed(self, path: Path, source: FileDigest) -> Generator[Path]:
         """Give the compressed file, removed afterwards.
 
         Args:
@@ -81,11 +81,11 @@ class Compressor:
             SourceError: It cannot be read.
             StoreError: The temporary file cannot be written.
         """
-        with TemporaryDirectory(prefix="pack-", dir=own_scratch(self._scratch)) as folder:
+        with TemporaryDirectory(prefix="pack-", dir=process_temp_dir(self._scratch)) as folder:
             target = Path(folder, f"packed{self.ending}")
-            with disk_errors(f"Compressing {path} into {folder}"):
+            with translating_os_errors(f"Compressing {path} into {folder}"):
                 digest = self._compress(path, source.sha256, target)
-            self._fingerprints.remember(self._cache_name(source), FileMark(source.size, 0, 0), digest)
+            self._fingerprints.put_trusted(self._cache_name(source), FileState(source.size, 0, 0), digest)
             yield target
 
     def _compress(self, path: Path, sha256: str, target: Path) -> str:
@@ -104,6 +104,6 @@ class Compressor:
             with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as stream:
                 yield cast("BinaryIO", stream)
 
-    def _cache_name(self, source: Fingerprint) -> Path:
+    def _cache_name(self, source: FileDigest) -> Path:
         """Return the path of the digest in the cache: of a file that need not exist, named after its content."""
         return self._scratch / "packed" / f"{source.sha256}{self.ending}"

@@ -21,10 +21,10 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StorePermissionError,
 )
-from apex_pipeline.lake.source_folder import SourceFile, look_at
+from apex_pipeline.lake.source_folder import SourceFile, scan_folder
 from apex_pipeline.progress import Progress
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
 from apex_pipeline.storage.copy import (
     NOT_STORED,
     CopiedFile,
@@ -34,10 +34,10 @@ from apex_pipeline.storage.copy import (
     copy_file,
     iter_copies,
 )
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.hashing import FileMark
-from apex_pipeline.storage.keys import HostileKeyError, check_key, check_prefix
-from apex_pipeline.storage.opening import open_fingerprints, open_store
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.hashing import FileState
+from apex_pipeline.storage.keys import UnsafeKeyError, check_key, check_prefix
+from apex_pipeline.storage.opening import open_digest_cache, open_store
 from apex_pipeline.upload.compression import Compression, Compressor, is_compressible
 
 _LOG = logging.getLogger("apex_pipeline.upload")
@@ -206,7 +206,7 @@ def upload_to(
 ) -> UploadReport:
     """Upload a folder with the credentials of the settings; see :func:`upload_directory_to_s3` for the errors."""
     chosen = settings.model_copy(update={"use_s3_data": True, "bucket": target.bucket, "lake_prefix": ""})
-    fingerprints = open_fingerprints(settings)
+    fingerprints = open_digest_cache(settings)
     compressor = None
     if target.compression is not None:
         compressor = Compressor(target.compression, fingerprints, settings.state_dir.absolute() / "scratch")
@@ -228,7 +228,7 @@ def upload_folder(
     store: ObjectStore,
     prefix: str,
     *,
-    fingerprints: Fingerprints,
+    fingerprints: DigestCache,
     compressor: Compressor | None = None,
     listener: UploadListener | None = None,
     progress: Progress | None = None,
@@ -255,7 +255,7 @@ def upload_folder(
         StoreUnavailableError: As before, and it may work on the next try.
     """
     start = _checked_prefix(prefix)
-    found = look_at(folder)
+    found = scan_folder(folder)
     stored = {item.key: item for item in store.list(start)}
     files, refused = _plan(found.files, start, compressor)
     refused = [_refused(path, reason) for path, reason in found.refused] + refused
@@ -283,9 +283,9 @@ class _Upload:
     def __init__(
         self,
         store: ObjectStore,
-        fingerprints: Fingerprints,
+        fingerprints: DigestCache,
         compressor: Compressor | None,
-        stored: dict[str, StoredObject],
+        stored: dict[str, ObjectInfo],
         files: dict[str, SourceFile],
     ) -> None:
         self._store = store
@@ -298,7 +298,7 @@ class _Upload:
 
     def run(self, progress: Progress | None) -> Generator[UploadedFile]:
         """Copy the files and yield each as it is finished."""
-        items = [CopyItem(file.on_disk, key) for key, file in self._files.items()]
+        items = [CopyItem(file.local_path, key) for key, file in self._files.items()]
         new = (item for item in items if item.key not in self._stored)
         first = min(new, key=lambda item: self._files[item.key].size, default=None)
         others = [item for item in items if item is not first]
@@ -329,9 +329,9 @@ class _Upload:
         return self._send(item, self._recorded_digest(stored) if is_candidate else NOT_STORED, progress)
 
     def _copy_compressed(
-        self, item: CopyItem, compressor: Compressor, stored: StoredObject | None, progress: Progress
+        self, item: CopyItem, compressor: Compressor, stored: ObjectInfo | None, progress: Progress
     ) -> CopiedFile:
-        source = self._fingerprints.fingerprint_of(item.path)
+        source = self._fingerprints.digest_of(item.path)
         recorded = self._recorded_digest(stored)
         if stored is not None and recorded == compressor.known_digest(source):
             return CopiedFile(item, stored.size, recorded, is_new=False)
@@ -342,21 +342,21 @@ class _Upload:
         copied = copy_file(self._store, item, recorded, self._fingerprints, progress)
         if copied.is_new:
             version = self._version(item.key, str(copied.tag))
-            self._fingerprints.remember(version, FileMark(copied.size, 0, 0), copied.sha256)
+            self._fingerprints.put_trusted(version, FileState(copied.size, 0, 0), copied.sha256)
         return copied
 
-    def _recorded_digest(self, stored: StoredObject | None) -> str:
+    def _recorded_digest(self, stored: ObjectInfo | None) -> str:
         """Return the digest recorded with an object, asked for once per version; ``NOT_STORED`` if there is none."""
         if stored is None:
             return NOT_STORED
-        version, mark = self._version(stored.key, stored.tag), FileMark(stored.size, 0, 0)
-        known = stored.sha256 or self._fingerprints.known(version, mark)
+        version, mark = self._version(stored.key, stored.tag), FileState(stored.size, 0, 0)
+        known = stored.sha256 or self._fingerprints.get(version, mark)
         if known is not None:
             return known
         found = self._store.head(stored.key)
         if found is None or found.sha256 is None or found.tag != stored.tag:
             return NOT_STORED
-        self._fingerprints.remember(version, mark, found.sha256)
+        self._fingerprints.put_trusted(version, mark, found.sha256)
         return found.sha256
 
     def _version(self, key: str, tag: str) -> Path:
@@ -390,7 +390,7 @@ def _checked_prefix(prefix: str) -> str:
     start = prefix.strip("/")
     try:
         return f"{check_prefix(start)}/" if start else ""
-    except HostileKeyError as error:
+    except UnsafeKeyError as error:
         raise ConfigurationError(
             f"No key can begin with {prefix!r}: {error.problem}", "Choose a prefix such as data or races/2025."
         ) from error

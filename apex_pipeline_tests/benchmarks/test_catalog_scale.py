@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 
 
@@ -18,7 +18,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.req("A-124")
 def test_every_file_of_every_session_is_recognised(benchmark: ModuleType, tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "lake", Fingerprints())
+    store = LocalStore(tmp_path / "lake", DigestCache())
     store.prepare_for_writing()
     benchmark.fill(store, tracks=3, sessions=2)
     files, tracks, sessions = benchmark.make_catalog(store, None)

@@ -19,7 +19,7 @@ from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
 from apex_pipeline.schemas import CARS, LAPS, TELEMETRY
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_session, sessions_table
@@ -202,6 +202,6 @@ def publish_race(
 
 def local_store(folder: Path) -> LocalStore:
     """Return an empty lake in a folder."""
-    store = LocalStore(folder / "lake", Fingerprints())
+    store = LocalStore(folder / "lake", DigestCache())
     store.prepare_for_writing()
     return store

@@ -10,8 +10,8 @@ import pytest
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.errors import ObjectMissingError
-from apex_pipeline.storage.contract import StoredObject
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.contract import ObjectInfo
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import history_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.catalog.race_lake import CAR, FOUR_CHANNELS, SESSION, TRACK, Race, publish_race, race_bytes
@@ -39,12 +39,12 @@ class _CountingStore(LocalStore):
     """A local lake that notes every read of an opened object."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, Fingerprints())
+        super().__init__(root, DigestCache())
         self.counted: list[int] = []
 
     @contextmanager
-    def open_random(self, key: str) -> Generator[BinaryIO]:
-        with super().open_random(key), _CountedFile(self.uri_of(key), self.counted) as file:
+    def open_seekable(self, key: str) -> Generator[BinaryIO]:
+        with super().open_seekable(key), _CountedFile(self.uri_of(key), self.counted) as file:
             yield cast("BinaryIO", file)
 
 
@@ -106,7 +106,7 @@ def test_an_object_replaced_while_it_is_read_is_looked_for_in_the_history(
     record = catalog.snapshot.sessions[0].tables["telemetry"]
     look_up, looked_up = store.head, list[str]()
 
-    def replace_after_the_look(key: str) -> StoredObject | None:
+    def replace_after_the_look(key: str) -> ObjectInfo | None:
         # When it is open already, it is looked up to make sure that it is what was published.
         found = look_up(key)
         looked_up.append(key)

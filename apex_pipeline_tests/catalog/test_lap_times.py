@@ -82,23 +82,23 @@ def _laps(*rows: dict[str, object]) -> pa.Table:
 def test_the_order_of_the_rows_plays_no_part() -> None:
     rows = [_lap(1, 0, 50), _lap(2, 40, 90), _lap(3, None, None), _lap(4, 90, 95)]
     assert lap_times(_laps(*rows)) == lap_times(_laps(*reversed(rows)))
-    assert lap_times(_laps(*rows)).span_of(CAR, 1) == (START_MS, START_MS + 40)
+    assert lap_times(_laps(*rows)).lap_span(CAR, 1) == (START_MS, START_MS + 40)
 
 
 @pytest.mark.parametrize(("start", "end"), [(None, 5), (5, None), (None, None)])
 def test_one_end_alone_is_no_time(start: int | None, end: int | None) -> None:
     with pytest.raises(ConfigurationError, match="has no begin or no end in UTC"):
-        lap_times(_laps(_lap(3, start, end))).span_of(CAR, 3)
+        lap_times(_laps(_lap(3, start, end))).lap_span(CAR, 3)
 
 
 def test_a_session_without_laps_says_so() -> None:
     laps = lap_times(LAPS.empty())
     with pytest.raises(ConfigurationError, match=r"No car has a lap 1 .*\. The session has: none\."):
-        laps.windows_of(1)
+        laps.lap_windows(1)
     with pytest.raises(ConfigurationError, match=r"GR86-002-2 has no lap 1\. It has no laps\."):
-        laps.span_of(CAR, 1)
+        laps.lap_span(CAR, 1)
 
 
 def test_of_every_car_only_those_with_times_have_a_window() -> None:
-    windows = lap_times(_laps(_lap(1, None, 9), _lap(1, 0, 50, _OTHER_CAR))).windows_of(1)
+    windows = lap_times(_laps(_lap(1, None, 9), _lap(1, 0, 50, _OTHER_CAR))).lap_windows(1)
     assert [window.vehicle_id for window in windows] == [_OTHER_CAR]

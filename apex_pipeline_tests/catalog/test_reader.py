@@ -19,7 +19,7 @@ from apex_pipeline_tests.catalog.race_lake import CAR, SESSION, TRACK, UNITS, Ra
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keys of the objects that are opened whole or in part from now on."""
     keys: list[str] = []
-    for name in ("open_local", "open_random"):
+    for name in ("open_as_file", "open_seekable"):
         monkeypatch.setattr(LocalStore, name, _noting(getattr(LocalStore, name), keys))
     read_bytes = LocalStore.read_bytes
 

@@ -14,7 +14,7 @@ import pytest
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
-from apex_pipeline.storage.contract import StoredObject
+from apex_pipeline.storage.contract import ObjectInfo
 from apex_pipeline.storage.layout import history_key
 from apex_pipeline_tests.catalog.race_lake import (
     CAR,
@@ -272,7 +272,7 @@ class TestFiles:
         record = catalog.snapshot.sessions[0].tables["telemetry"]
         look_up = store.head
 
-        def replace_at_the_look(key: str) -> StoredObject | None:
+        def replace_at_the_look(key: str) -> ObjectInfo | None:
             monkeypatch.setattr(store, "head", look_up)
             found = look_up(key)
             store.copy(record.key, history_key(record.sha256))

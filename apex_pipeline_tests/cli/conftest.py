@@ -12,7 +12,7 @@ import pytest
 from botocore.endpoint import Endpoint
 
 from apex_pipeline.cli import main
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.sync import SyncOutcome
 from apex_pipeline_tests.servers.s3_server import S3Bucket, S3Server
@@ -73,7 +73,7 @@ def bucket_lake(
             bucket = S3Bucket(f"demo-{uuid4().hex[:12]}", s3_server, client)
             client.create_bucket(Bucket=bucket.name)
             store = store_of(connect(bucket))
-            for item in LocalStore(synced / "lake", Fingerprints()).list():
+            for item in LocalStore(synced / "lake", DigestCache()).list():
                 store.write_file(item.key, synced / "lake" / item.key)
             return bucket.name
 

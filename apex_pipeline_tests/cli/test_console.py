@@ -16,7 +16,7 @@ import pytest
 from apex_pipeline.cli.console import print_error, progress_listener
 from apex_pipeline.cli.summary import best_lap
 from apex_pipeline.errors import SourceError
-from apex_pipeline.sync import Event
+from apex_pipeline.sync import SyncEvent
 
 
 @dataclass
@@ -52,13 +52,13 @@ def a_terminal(monkeypatch: pytest.MonkeyPatch) -> Generator[Terminal]:
 
 def test_a_terminal_is_shown_bars_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     with a_terminal(monkeypatch) as terminal, progress_listener() as listener:
-        listener(Event("find", "3 files"))
-        listener(Event("copy", "3 files to copy", total=2_000_000, unit="bytes"))
-        listener(Event("copy", "", "spa/R1", done=1_000_000, unit="bytes"))
-        listener(Event("copy", "2 files, 1,000,000 bytes", "spa/R1"))
-        listener(Event("derive", "2 sessions to derive", total=2, unit="sessions"))
-        listener(Event("derive", "derived", "spa/R1", done=1, unit="sessions"))
-        listener(Event("derive", "failed: no header", "spa/R2"))
+        listener(SyncEvent("find", "3 files"))
+        listener(SyncEvent("copy", "3 files to copy", total=2_000_000, unit="bytes"))
+        listener(SyncEvent("copy", "", "spa/R1", done=1_000_000, unit="bytes"))
+        listener(SyncEvent("copy", "2 files, 1,000,000 bytes", "spa/R1"))
+        listener(SyncEvent("derive", "2 sessions to derive", total=2, unit="sessions"))
+        listener(SyncEvent("derive", "derived", "spa/R1", done=1, unit="sessions"))
+        listener(SyncEvent("derive", "failed: no header", "spa/R2"))
     assert "3 files" in terminal.said
     assert "spa/R2: failed: no header" in terminal.said
     assert "1 of 2" in terminal.said
@@ -69,19 +69,19 @@ def test_bars_stay_on_the_terminal_while_a_run_has_taken_standard_error_away(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with a_terminal(monkeypatch) as terminal, progress_listener() as listener:
-        listener(Event("derive", "1 session to derive", total=2_000_000, unit="bytes"))
+        listener(SyncEvent("derive", "1 session to derive", total=2_000_000, unit="bytes"))
         with (tmp_path / "log").open("w") as log:
             os.dup2(log.fileno(), terminal.stream.fileno())
-        listener(Event("derive", "", "spa/R1", done=1_000_000, unit="bytes"))
+        listener(SyncEvent("derive", "", "spa/R1", done=1_000_000, unit="bytes"))
     assert "1.0 of 2.0 MB" in terminal.said
     assert (tmp_path / "log").read_text() == ""
 
 
 def test_outside_a_terminal_a_sync_writes_one_json_object_per_message(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_listener() as listener:
-        listener(Event("copy", "3 files to copy", total=2_000_000, unit="bytes"))
-        listener(Event("copy", "", "spa/R1", done=1_000_000, unit="bytes"))
-        listener(Event("copy", "2 files, 1,000,000 bytes", "spa/R1"))
+        listener(SyncEvent("copy", "3 files to copy", total=2_000_000, unit="bytes"))
+        listener(SyncEvent("copy", "", "spa/R1", done=1_000_000, unit="bytes"))
+        listener(SyncEvent("copy", "2 files, 1,000,000 bytes", "spa/R1"))
     printed = capsys.readouterr()
     assert printed.out == ""
     assert [json.loads(line) for line in printed.err.splitlines()] == [

@@ -57,13 +57,13 @@ def test_with_apply_that_and_nothing_else_goes(untidy: Path, apex: Apex) -> None
     assert before - _there(untidy) == {*_NOBODYS, ".incoming/other-host.1.0"}
     assert apex("verify", "--deep", "--lake", str(untidy)).code == 0
     again = json.loads(apex("gc", "--apply", "--lake", str(untidy), "--json").out)
-    assert (again["objects"], again["unfinished_writes"], again["bytes"]) == ([], [], 0)
+    assert (again["objects"], again["incomplete_uploads"], again["bytes"]) == ([], [], 0)
 
 
 @pytest.mark.parametrize(("words", "left"), [(("--keep-days", "61"), 3), (("--older-than-hours", "1441"), 1)])
 def test_how_long_things_are_kept_can_be_chosen(untidy: Path, apex: Apex, words: tuple[str, str], left: int) -> None:
     found = json.loads(apex("gc", *words, "--lake", str(untidy), "--json").out)
-    assert len(found["objects"]) + len(found["unfinished_writes"]) == 4 - left
+    assert len(found["objects"]) + len(found["incomplete_uploads"]) == 4 - left
     assert (found["is_removed"], found["lifecycle_rule"]) == (False, None)
 
 

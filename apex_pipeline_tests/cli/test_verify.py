@@ -10,7 +10,7 @@ import pytest
 
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.load_check import load_sessions
-from apex_pipeline.lake.care.verify import Finding
+from apex_pipeline.lake.care.verify import ObjectFinding
 from apex_pipeline_tests.cli.conftest import Apex
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 
@@ -92,7 +92,7 @@ def test_a_lake_whose_state_cannot_be_read_fails_without_a_traceback(apex: Apex,
 def test_a_session_that_was_never_published_fails(apex: Apex, damaged: Path) -> None:
     catalog = open_catalog(damaged)
     catalog.snapshot = replace(catalog.snapshot, sessions=catalog.snapshot.sessions[1:])
-    rows = load_sessions(catalog, [Finding("data/x.csv", "raw file", _SESSIONS[0], None)])
+    rows = load_sessions(catalog, [ObjectFinding("data/x.csv", "raw file", _SESSIONS[0], None)])
     assert [row.is_good for row in rows] == [False, True, True, True]
     assert "is not published" in rows[0].laps.message
     assert (rows[0].raw_files.is_good, rows[1].raw_files.is_good) == (True, None)

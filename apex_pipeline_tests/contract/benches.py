@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.keys import INCOMING
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
@@ -24,7 +24,7 @@ LARGE = np.random.default_rng(7).bytes(17_000_003)
 
 
 @dataclass(frozen=True)
-class Bench:
+class StoreHarness:
     """A store under test, with ways past it to what it holds.
 
     Attributes:
@@ -43,9 +43,9 @@ class Bench:
     names_are_files: bool
 
 
-def local_bench(tmp_path: Path) -> Bench:
+def local_bench(tmp_path: Path) -> StoreHarness:
     root = tmp_path / "lake"
-    store = LocalStore(root, Fingerprints())
+    store = LocalStore(root, DigestCache())
     store.prepare_for_writing()
 
     def damage(key: str) -> None:
@@ -62,13 +62,13 @@ def local_bench(tmp_path: Path) -> Bench:
     def abandon(_: str) -> None:
         (root / INCOMING / "some-host.1.0123456789abcdef").write_bytes(CONTENT)
 
-    return Bench(store, damage, visible, abandon, names_are_files=True)
+    return StoreHarness(store, damage, visible, abandon, names_are_files=True)
 
 
-def s3_bench(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> Bench:
+def s3_bench(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> StoreHarness:
     server = bucket.server
     connection = S3Connection(bucket.name, "us-east-1", server.endpoint, server.access_key_id, server.secret_access_key)
-    store = S3Store(connection, "lakes/one", Fingerprints(), state=tmp_path / "state", sleep=lambda _: None)
+    store = S3Store(connection, "lakes/one", DigestCache(), state=tmp_path / "state", sleep=lambda _: None)
 
     def damage(key: str) -> None:
         full = f"lakes/one/{key}"
@@ -85,7 +85,7 @@ def s3_bench(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> Benc
     def visible() -> list[str]:
         return [key.removeprefix("lakes/one/") for key in bucket.object_keys()]
 
-    return Bench(store, damage, visible, abandon, names_are_files)
+    return StoreHarness(store, damage, visible, abandon, names_are_files)
 
 
 def write_source(folder: Path, content: bytes = CONTENT) -> Path:

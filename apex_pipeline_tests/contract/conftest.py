@@ -5,23 +5,23 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
-from apex_pipeline_tests.contract.benches import Bench, local_bench, s3_bench, write_source
+from apex_pipeline_tests.contract.benches import StoreHarness, local_bench, s3_bench, write_source
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 
 @pytest.fixture(params=["local", "s3", "old-s3"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> StoreHarness:
     if request.param == "local":
         return local_bench(tmp_path)
     return request.getfixturevalue({"s3": "new_s3_bench", "old-s3": "old_s3_bench"}[request.param])
 
 
 @pytest.fixture
-def store(bench: Bench) -> ObjectStore:
+def store(bench: StoreHarness) -> ObjectStore:
     return bench.store
 
 
@@ -31,12 +31,12 @@ def store_in_bucket(request: pytest.FixtureRequest) -> ObjectStore:
 
 
 @pytest.fixture
-def new_s3_bench(s3_bucket: S3Bucket, tmp_path: Path) -> Bench:
+def new_s3_bench(s3_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
     return s3_bench(s3_bucket, tmp_path, names_are_files=False)
 
 
 @pytest.fixture
-def old_s3_bench(old_bucket: S3Bucket, tmp_path: Path) -> Bench:
+def old_s3_bench(old_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
     return s3_bench(old_bucket, tmp_path, names_are_files=True)
 
 
@@ -45,5 +45,5 @@ def untouched(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """A store for refusals that come before anything is sent: neither the folder nor the server exists."""
     write_source(tmp_path)
     if request.param == "local":
-        return LocalStore(tmp_path / "none", Fingerprints())
-    return S3Store(S3Connection("bucket", "us-east-1", "http://127.0.0.1:1", "k", "s"), "", Fingerprints())
+        return LocalStore(tmp_path / "none", DigestCache())
+    return S3Store(S3Connection("bucket", "us-east-1", "http://127.0.0.1:1", "k", "s"), "", DigestCache())

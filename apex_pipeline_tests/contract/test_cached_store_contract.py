@@ -7,11 +7,11 @@ import pytest
 from apex_pipeline.storage.caching import CachedStore
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.disk_cache import DiskCache
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.contract import test_store_contract as suite
-from apex_pipeline_tests.contract.benches import Bench
+from apex_pipeline_tests.contract.benches import StoreHarness
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.bench import connect, store_of
 
@@ -20,23 +20,23 @@ globals().update({name: test for name, test in vars(suite).items() if name.start
 
 
 @pytest.fixture
-def bench(s3_bucket: S3Bucket, tmp_path: Path) -> Bench:
+def bench(s3_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
     store = CachedStore(store_of(connect(s3_bucket)), DiskCache(tmp_path / "cache", 1_000_000_000))
 
     def damage(key: str) -> None:
         metadata = s3_bucket.client.head_object(Bucket=s3_bucket.name, Key=key)["Metadata"]
         s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=key, Body=b"damaged", Metadata=metadata)
 
-    return Bench(store, damage, s3_bucket.object_keys, lambda _: None, names_are_files=False)
+    return StoreHarness(store, damage, s3_bucket.object_keys, lambda _: None, names_are_files=False)
 
 
 @pytest.fixture
-def store(bench: Bench) -> ObjectStore:
+def store(bench: StoreHarness) -> ObjectStore:
     return bench.store
 
 
 @pytest.fixture
 def untouched(tmp_path: Path) -> ObjectStore:
     (tmp_path / "source.csv").write_bytes(b"lap")
-    unreachable = S3Store(S3Connection("bucket", "us-east-1", "http://127.0.0.1:1", "k", "s"), "", Fingerprints())
+    unreachable = S3Store(S3Connection("bucket", "us-east-1", "http://127.0.0.1:1", "k", "s"), "", DigestCache())
     return CachedStore(unreachable, DiskCache(tmp_path / "cache", 1_000_000_000))

@@ -22,13 +22,13 @@ from apex_pipeline.catalog import DataLoader, LocalDataLoader, Reason, S3DataLoa
 from apex_pipeline.catalog.loaders.filenames import canonical_session
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
-from apex_pipeline.storage.contract import StoredObject
+from apex_pipeline.storage.contract import ObjectInfo
 from apex_pipeline.storage.keys import is_legal_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.catalog.loaders.bench import (
-    Bench,
+    LoaderHarness,
     attempts,
     download,
     local_bench,
@@ -47,7 +47,7 @@ from apex_pipeline_tests.storage.s3.bench import connect
 # Lakes are made anew for each example; the fixtures only say where.
 EXAMPLES = at_least(100, HealthCheck.function_scoped_fixture)
 RULES = load_rules()
-NewBench = Callable[[], Bench]
+NewBench = Callable[[], LoaderHarness]
 
 _WORD = st.from_regex(r"[A-Za-z0-9]{1,6}", fullmatch=True)
 SESSIONS = st.lists(_WORD, min_size=1, max_size=3).map("_".join)
@@ -81,8 +81,8 @@ def table(data_type: str, mark: int) -> bytes:
 def spied(monkeypatch: pytest.MonkeyPatch, used: list[str]) -> None:
     """Note which backend is asked, and answer for it."""
 
-    def spy(backend: str) -> Callable[..., Iterator[StoredObject]]:
-        def listing(*_: object) -> Iterator[StoredObject]:
+    def spy(backend: str) -> Callable[..., Iterator[ObjectInfo]]:
+        def listing(*_: object) -> Iterator[ObjectInfo]:
             used.append(backend)
             return iter(())
 
@@ -137,7 +137,9 @@ _ANY_NAME = st.text(max_size=12)
 @pytest.mark.req("A-063")
 @EXAMPLES
 @given(key=st.text(max_size=20), track=_ANY_NAME, session=_ANY_NAME, data_type=KINDS)
-def test_what_is_not_there_is_none(filled_bench: Bench, key: str, track: str, session: str, data_type: str) -> None:
+def test_what_is_not_there_is_none(
+    filled_bench: LoaderHarness, key: str, track: str, session: str, data_type: str
+) -> None:
     """Feature: aws-s3-data-hosting, Property 3: File not found returns None."""
     loader = filled_bench.loader
     assume(session != "race")
@@ -152,7 +154,7 @@ def test_what_is_not_there_is_none(filled_bench: Bench, key: str, track: str, se
 
 
 @pytest.fixture
-def filled_bench(new_bench: NewBench) -> Bench:
+def filled_bench(new_bench: NewBench) -> LoaderHarness:
     bench = new_bench()
     bench.put({"data/sebring/race_sebring_lap_start.csv": table("lap_start", 1)})
     return bench
@@ -342,11 +344,11 @@ def _refuse_with(code: str) -> Callable[..., object]:
 
 
 @pytest.fixture
-def both_places(tmp_path: Path, s3_bucket: S3Bucket) -> Callable[[], tuple[Bench, Bench]]:
+def both_places(tmp_path: Path, s3_bucket: S3Bucket) -> Callable[[], tuple[LoaderHarness, LoaderHarness]]:
     numbers = itertools.count()
     connection = connect(s3_bucket)
 
-    def make() -> tuple[Bench, Bench]:
+    def make() -> tuple[LoaderHarness, LoaderHarness]:
         number = str(next(numbers))
         return local_bench(tmp_path / number), s3_bench(connection, tmp_path / number, prefix=number)
 
@@ -357,7 +359,7 @@ def both_places(tmp_path: Path, s3_bucket: S3Bucket) -> Callable[[], tuple[Bench
 @EXAMPLES
 @given(written=written_laps())
 def test_both_places_give_the_same_frame(
-    both_places: Callable[[], tuple[Bench, Bench]], written: tuple[pd.DataFrame, str, bytes]
+    both_places: Callable[[], tuple[LoaderHarness, LoaderHarness]], written: tuple[pd.DataFrame, str, bytes]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 8: Data format consistency across sources."""
     laps, ending, content = written

@@ -16,17 +16,17 @@ import pytest
 
 from apex_pipeline.errors import (
     ApexError,
+    FileChangedError,
     ObjectMissingError,
     SourceError,
     StoreConfigError,
     StoreCorruptionError,
-    VanishedFileError,
 )
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.keys import HostileKeyError
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.contract.benches import CONTENT, LARGE, Bench, write_source
+from apex_pipeline_tests.contract.benches import CONTENT, LARGE, StoreHarness, write_source
 
 _DIGEST = hashlib.sha256(CONTENT).hexdigest()
 _HOSTILE = [
@@ -47,16 +47,16 @@ _HOSTILE = [
 _OPERATIONS: dict[str, Callable[[ObjectStore, str], object]] = {
     "head": lambda store, key: store.head(key),
     "read_bytes": lambda store, key: store.read_bytes(key),
-    "read_start": lambda store, key: store.read_start(key, 1),
-    "open_local": lambda store, key: store.open_local(key).__enter__(),
+    "read_start": lambda store, key: store.read_head(key, 1),
+    "open_as_file": lambda store, key: store.open_as_file(key).__enter__(),
     "open_stream": lambda store, key: store.open_stream(key).__enter__(),
-    "open_random": lambda store, key: store.open_random(key).__enter__(),
+    "open_seekable": lambda store, key: store.open_seekable(key).__enter__(),
     "write_bytes": lambda store, key: store.write_bytes(key, b""),
     "write_file": lambda store, key: store.write_file(key, Path("source.csv")),
     "copy from": lambda store, key: store.copy(key, "data/x.csv"),
     "copy to": lambda store, key: store.copy("data/x.csv", key),
     "delete": lambda store, key: store.delete(key),
-    "shared_url": lambda store, key: store.shared_url(key, 60),
+    "presigned_url": lambda store, key: store.presigned_url(key, 60),
     "uri_of": lambda store, key: store.uri_of(key),
 }
 _ODD_BUT_LEGAL = [
@@ -85,8 +85,8 @@ def test_an_empty_object_is_an_object(store: ObjectStore, tmp_path: Path) -> Non
     store.write_bytes("data/empty.csv", b"")
     written = store.write_file("data/empty_file.csv", write_source(tmp_path, b""))
     assert written.sha256 == hashlib.sha256(b"").hexdigest()
-    assert store.read_bytes("data/empty_file.csv") == store.read_start("data/empty.csv", 100) == b""
-    with store.open_random("data/empty.csv") as file:
+    assert store.read_bytes("data/empty_file.csv") == store.read_head("data/empty.csv", 100) == b""
+    with store.open_seekable("data/empty.csv") as file:
         assert file.read() == b""
     with store.open_stream("data/empty.csv") as stream:
         assert stream.read() == b""
@@ -97,7 +97,7 @@ def test_a_file_is_copied_in_with_its_digest(store: ObjectStore, tmp_path: Path)
     written = store.write_file("data/large.bin", write_source(tmp_path, LARGE), progress=moved.append)
     assert written.sha256 == hashlib.sha256(LARGE).hexdigest()
     assert written.size == sum(moved) == len(LARGE)
-    with store.open_local("data/large.bin") as path:
+    with store.open_as_file("data/large.bin") as path:
         assert path.read_bytes() == LARGE
         assert path.name == "large.bin"
 
@@ -114,7 +114,7 @@ def test_a_large_object_is_read_front_to_back(store: ObjectStore, tmp_path: Path
 
 def test_a_download_is_removed_afterwards(store: ObjectStore, tmp_path: Path) -> None:
     store.write_bytes("data/x.csv", CONTENT)
-    with store.open_local("data/x.csv") as path:
+    with store.open_as_file("data/x.csv") as path:
         assert path.read_bytes() == CONTENT
     assert isinstance(store, LocalStore) or not path.exists()
 
@@ -127,16 +127,18 @@ def test_a_write_replaces_what_was_there(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("size", [100, len(LARGE)])
-def test_a_file_that_is_not_what_was_announced_leaves_the_old_object(bench: Bench, tmp_path: Path, size: int) -> None:
+def test_a_file_that_is_not_what_was_announced_leaves_the_old_object(
+    bench: StoreHarness, tmp_path: Path, size: int
+) -> None:
     bench.store.write_bytes("data/x.csv", b"old")
-    with pytest.raises(VanishedFileError):
+    with pytest.raises(FileChangedError):
         bench.store.write_file("data/x.csv", write_source(tmp_path, LARGE[:size]), sha256=_DIGEST)
     assert bench.store.read_bytes("data/x.csv") == b"old"
     assert bench.visible() == ["data/x.csv"]
 
 
 def test_a_file_that_is_gone_is_said_so(store: ObjectStore, tmp_path: Path) -> None:
-    with pytest.raises(VanishedFileError, match=r"nowhere\.csv is gone"):
+    with pytest.raises(FileChangedError, match=r"nowhere\.csv is gone"):
         store.write_file("data/x.csv", tmp_path / "nowhere.csv")
     assert store.head("data/x.csv") is None
 
@@ -151,10 +153,10 @@ def test_a_missing_object_is_said_so(store: ObjectStore) -> None:
     with pytest.raises(ObjectMissingError, match=r"data/none\.csv"):
         store.read_bytes("data/none.csv")
     with pytest.raises(ObjectMissingError, match=r"data/none\.csv"):
-        store.read_start("data/none.csv", 10)
-    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_local("data/none.csv"):
+        store.read_head("data/none.csv", 10)
+    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_as_file("data/none.csv"):
         pass
-    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_random("data/none.csv"):
+    with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_seekable("data/none.csv"):
         pass
     with pytest.raises(ObjectMissingError, match=r"data/none\.csv"), store.open_stream("data/none.csv"):
         pass
@@ -173,7 +175,7 @@ def test_a_folder_is_no_object(store: ObjectStore) -> None:
 
 
 def test_an_object_below_another_one_s_name_is_kept_or_refused_and_takes_nothing_away(
-    bench: Bench, no_pauses: list[float]
+    bench: StoreHarness, no_pauses: list[float]
 ) -> None:
     bench.store.write_bytes("data/d", b"first")
     if bench.names_are_files:
@@ -185,7 +187,7 @@ def test_an_object_below_another_one_s_name_is_kept_or_refused_and_takes_nothing
     assert bench.store.read_bytes("data/d") == b"first"
 
 
-def test_damage_is_noticed(bench: Bench) -> None:
+def test_damage_is_noticed(bench: StoreHarness) -> None:
     bench.store.write_bytes("data/x.csv", CONTENT)
     bench.damage("data/x.csv")
     with pytest.raises(StoreCorruptionError, match=r"data/x\.csv is damaged"):
@@ -200,19 +202,19 @@ def test_a_hostile_key_is_refused_by_every_operation(untouched: ObjectStore, ope
 def _is_refused(operation: Callable[[ObjectStore, str], object], store: ObjectStore, key: str) -> bool:
     try:
         operation(store, key)
-    except HostileKeyError as error:
+    except UnsafeKeyError as error:
         return "refused" in str(error)
     return False
 
 
 @pytest.mark.parametrize("prefix", ["/", "../", "data//x", "data/.."])
 def test_a_hostile_prefix_is_not_listed(untouched: ObjectStore, prefix: str) -> None:
-    with pytest.raises(HostileKeyError):
+    with pytest.raises(UnsafeKeyError):
         list(untouched.list(prefix))
 
 
 @pytest.mark.parametrize("key", _ODD_BUT_LEGAL)
-def test_an_odd_but_legal_key_is_kept_as_it_is(bench: Bench, key: str) -> None:
+def test_an_odd_but_legal_key_is_kept_as_it_is(bench: StoreHarness, key: str) -> None:
     bench.store.write_bytes(key, CONTENT)
     bench.store.copy(key, f"copy/{key}")
     assert [stored.key for stored in bench.store.list()] == sorted([f"copy/{key}", key])
@@ -252,21 +254,21 @@ def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(store: ObjectSt
 
 def test_the_start_is_read_alone(store: ObjectStore) -> None:
     store.write_bytes("data/x.csv", CONTENT)
-    assert store.read_start("data/x.csv", 3) == CONTENT[:3]
-    assert store.read_start("data/x.csv", 1000) == CONTENT
+    assert store.read_head("data/x.csv", 3) == CONTENT[:3]
+    assert store.read_head("data/x.csv", 1000) == CONTENT
 
 
 def test_a_parquet_reader_takes_one_row_group(store: ObjectStore, tmp_path: Path) -> None:
     table = pa.table({"speed": np.random.default_rng(3).random(300_000)})
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=100_000, compression="none", use_dictionary=False)
     store.write_file("tables/x.parquet", tmp_path / "x.parquet")
-    with store.open_random("tables/x.parquet") as file:
+    with store.open_seekable("tables/x.parquet") as file:
         reader = pq.ParquetFile(file)
         assert reader.num_row_groups == 3
         assert reader.read_row_group(1).equals(table.slice(100_000, 100_000))
 
 
-def test_a_lake_that_is_there_passes_the_check_and_is_left_as_it_was(bench: Bench) -> None:
+def test_a_lake_that_is_there_passes_the_check_and_is_left_as_it_was(bench: StoreHarness) -> None:
     bench.store.write_bytes("data/x.csv", CONTENT)
     before = bench.visible()
     bench.store.check_access()
@@ -274,7 +276,7 @@ def test_a_lake_that_is_there_passes_the_check_and_is_left_as_it_was(bench: Benc
 
 
 def test_a_missing_lake_is_said_so_and_not_made(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "none", Fingerprints())
+    store = LocalStore(tmp_path / "none", DigestCache())
     with pytest.raises(StoreConfigError, match=r"There is no lake at .*none"):
         store.check_access()
     assert not list(store.list())

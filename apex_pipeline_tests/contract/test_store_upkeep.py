@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.errors import ConfigurationError, VanishedFileError
+from apex_pipeline.errors import ConfigurationError, FileChangedError
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.contract.benches import CONTENT, LARGE, Bench, local_bench, write_source
+from apex_pipeline_tests.contract.benches import CONTENT, LARGE, StoreHarness, local_bench, write_source
 from apex_pipeline_tests.servers.presigning import signed_ago
 
 # -- unfinished writes ------------------------------------------------------------------------------------------------
@@ -23,15 +23,15 @@ from apex_pipeline_tests.servers.presigning import signed_ago
 def test_what_was_finished_is_not_unfinished(store: ObjectStore, tmp_path: Path) -> None:
     store.write_bytes("data/x.csv", CONTENT)
     store.write_file("data/large.bin", write_source(tmp_path, LARGE))
-    with pytest.raises(VanishedFileError):
+    with pytest.raises(FileChangedError):
         store.write_file("data/y.csv", write_source(tmp_path, LARGE), sha256="0" * 64)
-    assert store.unfinished_writes() == []
+    assert store.incomplete_uploads() == []
 
 
-def test_a_write_that_was_killed_is_told_and_seen_by_no_reader(bench: Bench) -> None:
+def test_a_write_that_was_killed_is_told_and_seen_by_no_reader(bench: StoreHarness) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
     bench.abandon("data/x.csv")
-    (unfinished,) = bench.store.unfinished_writes()
+    (unfinished,) = bench.store.incomplete_uploads()
     assert unfinished.key in {None, "data/x.csv"}
     assert before <= unfinished.started_utc <= datetime.now(UTC) + timedelta(seconds=2)
     assert unfinished.size in {None, len(CONTENT)}
@@ -39,26 +39,26 @@ def test_a_write_that_was_killed_is_told_and_seen_by_no_reader(bench: Bench) -> 
     assert list(bench.store.list()) == []
 
 
-def test_an_unfinished_write_is_taken_back_alone_and_again_is_no_error(bench: Bench) -> None:
+def test_an_unfinished_write_is_taken_back_alone_and_again_is_no_error(bench: StoreHarness) -> None:
     bench.store.write_bytes("data/x.csv", CONTENT)
     bench.abandon("data/x.csv")
-    (unfinished,) = bench.store.unfinished_writes()
-    bench.store.discard(unfinished)
-    bench.store.discard(unfinished)
-    assert bench.store.unfinished_writes() == []
+    (unfinished,) = bench.store.incomplete_uploads()
+    bench.store.abort(unfinished)
+    bench.store.abort(unfinished)
+    assert bench.store.incomplete_uploads() == []
     assert bench.visible() == ["data/x.csv"]
     assert bench.store.read_bytes("data/x.csv") == CONTENT
 
 
-def test_an_object_can_be_written_while_another_write_of_it_is_unfinished(bench: Bench) -> None:
+def test_an_object_can_be_written_while_another_write_of_it_is_unfinished(bench: StoreHarness) -> None:
     bench.abandon("data/x.csv")
     bench.store.write_bytes("data/x.csv", CONTENT)
     assert bench.store.read_bytes("data/x.csv") == CONTENT
-    assert len(bench.store.unfinished_writes()) == 1
+    assert len(bench.store.incomplete_uploads()) == 1
 
 
 def test_no_unfinished_write_means_none_where_there_is_no_lake(tmp_path: Path) -> None:
-    assert LocalStore(tmp_path / "none", Fingerprints()).unfinished_writes() == []
+    assert LocalStore(tmp_path / "none", DigestCache()).incomplete_uploads() == []
 
 
 # -- shared addresses and traffic -------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_a_shared_address_gives_the_object_to_anybody_and_making_it_sends_nothin
     key = "data/COTA/Race 1/ä.csv"
     store_in_bucket.write_bytes(key, CONTENT)
     before = store_in_bucket.traffic
-    address = store_in_bucket.shared_url(key, 60)
+    address = store_in_bucket.presigned_url(key, 60)
     assert store_in_bucket.traffic == before
     assert _fetch(address) == (200, CONTENT)
     assert _fetch(address.replace("X-Amz-Expires=60", "X-Amz-Expires=61"))[0] == 403
@@ -89,22 +89,22 @@ def test_a_shared_address_gives_the_object_to_anybody_and_making_it_sends_nothin
 def test_a_shared_address_expires(store_in_bucket: ObjectStore) -> None:
     store_in_bucket.write_bytes("data/x.csv", CONTENT)
     with signed_ago(timedelta(seconds=58)):
-        assert _fetch(store_in_bucket.shared_url("data/x.csv", 3600)) == (200, CONTENT)
+        assert _fetch(store_in_bucket.presigned_url("data/x.csv", 3600)) == (200, CONTENT)
     with signed_ago(timedelta(seconds=62)):  # servers count in whole seconds
-        assert _fetch(store_in_bucket.shared_url("data/x.csv", 60))[0] == 403
+        assert _fetch(store_in_bucket.presigned_url("data/x.csv", 60))[0] == 403
 
 
 @pytest.mark.req("A-099")
 def test_a_file_has_no_address_to_share(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no address to share"):
-        local_bench(tmp_path).store.shared_url("data/x.csv", 60)
+        local_bench(tmp_path).store.presigned_url("data/x.csv", 60)
 
 
 @pytest.mark.req("A-099")
 @pytest.mark.parametrize("expires_s", [0, -1, 604_801])
 def test_an_address_is_shared_for_a_second_to_a_week(untouched: ObjectStore, expires_s: int) -> None:
     with pytest.raises(ConfigurationError):
-        untouched.shared_url("data/x.csv", expires_s)
+        untouched.presigned_url("data/x.csv", expires_s)
 
 
 @pytest.mark.req("A-086", "A-087", "A-088")

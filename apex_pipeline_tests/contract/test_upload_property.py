@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.keys import is_legal_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.upload import UploadStatus, upload_folder
@@ -57,7 +57,7 @@ def numbers() -> Iterator[int]:
 @pytest.fixture(params=["local", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "local":
-        return LocalStore(tmp_path / "lake", Fingerprints())
+        return LocalStore(tmp_path / "lake", DigestCache())
     bucket: S3Bucket = request.getfixturevalue("s3_bucket")
     return store_of(connect(bucket))
 
@@ -69,7 +69,7 @@ def test_an_upload_preserves_the_structure(store: ObjectStore, numbers: Iterator
     """Feature: aws-s3-data-hosting, Property 1: Upload preserves structure."""
     prefix = f"{next(numbers)}/data"
     with _written(tree) as (root, files):
-        report = upload_folder(root, store, prefix, fingerprints=Fingerprints())
+        report = upload_folder(root, store, prefix, fingerprints=DigestCache())
     legal = {path: content for path, content in files.items() if is_legal_key(f"{prefix}/{path}")}
     assert {file.path for file in report.of(UploadStatus.UPLOADED)} == set(legal)
     assert {file.path for file in report.of(UploadStatus.FAILED)} == {

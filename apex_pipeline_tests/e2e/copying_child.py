@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from apex_pipeline.storage.copy import CopyItem, copy_files
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 
@@ -21,7 +21,7 @@ def main(endpoint: str, bucket: str, folder: Path, state: Path) -> int:
     connection = S3Connection(
         bucket, "us-east-1", endpoint, os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
     )
-    fingerprints = Fingerprints(state / "fingerprints.sqlite")
+    fingerprints = DigestCache(state / "fingerprints.sqlite")
     store = S3Store(connection, "", fingerprints, state=state)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     items = [CopyItem(path, path.relative_to(folder).as_posix()) for path in files]

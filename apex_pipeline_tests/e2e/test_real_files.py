@@ -114,7 +114,7 @@ def test_the_same_files_through_s3_give_the_same_tables(
     for session in ("R1", "R2"):
         for table in RACE_TABLES:
             key = table_key(table.folder, table.name, f"circuit_of_the_americas/{session}")
-            with local.open_local(key) as one, remote.open_local(key) as other:
+            with local.open_as_file(key) as one, remote.open_as_file(key) as other:
                 left, right = pq.ParquetFile(one), pq.ParquetFile(other)
                 assert left.schema_arrow.equals(right.schema_arrow, check_metadata=False), key
                 assert left.read().equals(right.read()), key

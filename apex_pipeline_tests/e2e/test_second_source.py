@@ -12,7 +12,7 @@ from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.load_check import load_sessions
 from apex_pipeline.demo import GroundTruth
 from apex_pipeline.export.bundle import select_sessions, write_bundle
-from apex_pipeline.lake.care.garbage import Retention, find_garbage, remove_garbage
+from apex_pipeline.lake.care.garbage import Retention, find_expired, remove_expired
 from apex_pipeline.lake.care.verify import verify_lake
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
@@ -130,7 +130,7 @@ def test_what_it_no_longer_needs_is_removed(settings: Settings) -> None:
     sync(settings, ignore)
     store = open_store(settings, for_writing=True)
     later = datetime.now(UTC) + timedelta(days=365)
-    removed = remove_garbage(store, find_garbage(store, Retention(timedelta(0), timedelta(days=1)), later))
+    removed = remove_expired(store, find_expired(store, Retention(timedelta(0), timedelta(days=1)), later))
     assert removed.bytes > 0
     assert verify_lake(store, is_deep=True).wrong == ()
     assert len(open_catalog(settings=settings).table("pit_stops", *_TOY)) == 3

@@ -9,16 +9,16 @@ from typing import BinaryIO
 import pytest
 
 from apex_pipeline.demo import GroundTruth
-from apex_pipeline.errors import PermanentError, StoreFullError
+from apex_pipeline.errors import PermanentError, StorageFullError
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.gr_cup import derive
-from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger, read_triggers
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.opening import open_store
-from apex_pipeline.sync import Event, SyncOutcome, sync
+from apex_pipeline.sync import SyncEvent, SyncOutcome, sync
 from apex_pipeline_tests.e2e.conftest import ignore, settings_in
 
 _RACE = "Mesa Verde Raceway/Race {n}"
@@ -59,7 +59,7 @@ def test_a_session_that_fails_keeps_its_good_tables_and_the_others_are_done(
     before = read_current(open_store(settings, for_writing=False))
     assert before is not None
 
-    def fail(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
+    def fail(stream: BinaryIO, identity: FileIdentity) -> tuple[list[SimulatedTrigger], list[Reject]]:
         if identity.session == "R1":
             raise PermanentError(f"{identity.path} line 7 makes no sense.", "Export it again.")
         return read_triggers(stream, identity)
@@ -67,7 +67,7 @@ def test_a_session_that_fails_keeps_its_good_tables_and_the_others_are_done(
     monkeypatch.setattr(derive, "read_triggers", fail)
     _spoil(_laps_file(source), lambda text: text.replace("GR86-006-7", "GR86-006-9"))
     shutil.copytree(weekend[0] / _RACE.format(n=2), source / _RACE.format(n=2))
-    told: list[Event] = []
+    told: list[SyncEvent] = []
     outcome = sync(settings, told.append)
     assert outcome.exit_code == 1
     assert outcome.derived == [_R2]
@@ -121,7 +121,7 @@ def test_files_that_cannot_be_used_are_set_aside_and_the_session_is_made_from_th
 
 def test_a_full_disk_while_copying_is_told_with_what_to_do(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> object:
-        raise StoreFullError("Writing the lake: no space left.", "Free some space.")
+        raise StorageFullError("Writing the lake: no space left.", "Free some space.")
 
     monkeypatch.setattr(LocalStore, "write_file", refuse)
     outcome = sync(settings, ignore)
@@ -157,7 +157,7 @@ def test_a_file_that_vanishes_while_it_is_copied_is_told_and_the_next_sync_is_go
 
 
 def test_progress_adds_up_to_the_bytes_and_sessions_announced(settings: Settings) -> None:
-    told: list[Event] = []
+    told: list[SyncEvent] = []
     sync(settings, told.append)
     for stage in ("copy", "derive"):
         announced = [event.total for event in told if event.stage == stage and event.total]

@@ -118,7 +118,7 @@ def test_both_backends_hold_the_same_tables_schema_for_schema_and_row_for_row(
     for session in answers.sessions:
         for table in RACE_TABLES:
             key = table_key(table.folder, table.name, f"{session.track}/{session.session}")
-            with local.open_local(key) as one, remote.open_local(key) as other:
+            with local.open_as_file(key) as one, remote.open_as_file(key) as other:
                 left, right = pq.ParquetFile(one), pq.ParquetFile(other)
                 assert left.schema_arrow.equals(right.schema_arrow, check_metadata=True), key
                 assert left.read().equals(right.read()), key

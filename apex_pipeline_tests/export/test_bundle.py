@@ -13,7 +13,7 @@ from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCo
 from apex_pipeline.export import bundle as bundling
 from apex_pipeline.export.bundle import Selection, select_sessions, write_bundle
 from apex_pipeline.lake.care.verify import LakeReport, verify_lake
-from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_table
+from apex_pipeline.lake.catalog_tables import build_files_table, build_sessions_table
 from apex_pipeline.lake.published import require_snapshot
 from apex_pipeline.lake.snapshot import publish
 from apex_pipeline.schemas import RACE_TABLES
@@ -188,9 +188,9 @@ def test_a_bundle_of_a_bucket_includes_files_uploaded_by_other_tools(
     publish_folder(store, tmp_path / "files", tmp_path / "scratch")
     foreign = raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv")
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=foreign, Body=store.read_bytes(foreign))
-    catalog = make_files_table(store, load_settings(), None)
+    catalog = build_files_table(store, load_settings(), None)
     store.write_bytes("catalog/files.parquet", parquet_bytes(catalog))
-    publish(store, make_sessions_table(catalog), datetime.now(UTC))
+    publish(store, build_sessions_table(catalog), datetime.now(UTC))
     part = _part(store, has_raw_files=True)
     write_bundle(store, require_snapshot(store), part, tmp_path / "part")
     assert verify_lake(open_lake(tmp_path / "part"), is_deep=True).wrong == ()

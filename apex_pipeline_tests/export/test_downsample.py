@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline.demo import GroundTruth
-from apex_pipeline.errors import ConfigurationError, VanishedFileError
+from apex_pipeline.errors import ConfigurationError, FileChangedError
 from apex_pipeline.export.downsample import DownsampleReport, downsample_folder
 from apex_pipeline.lake.published import require_session, require_snapshot, session_table
-from apex_pipeline.lake.source_folder import SourceFolder, identify, look_at
+from apex_pipeline.lake.source_folder import SourceFolder, identify, scan_folder
 from apex_pipeline.schemas import LAPS
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.base import DownsampleStats
@@ -25,7 +25,7 @@ _HEADER = "meta_session,meta_time,telemetry_name,telemetry_value,timestamp,vehic
 
 
 def _sample(source: Path, target: Path, every: int = 10) -> DownsampleReport:
-    folder = look_at(source)
+    folder = scan_folder(source)
     return downsample_folder(folder, identify(folder, load_settings()), target, every)
 
 
@@ -139,17 +139,17 @@ def test_only_an_empty_target_folder_is_accepted(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_during_the_copy_leaves_no_partial_target(tmp_path: Path) -> None:
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (_HEADER + _rows(9)).encode())
-    folder = look_at(source)
+    folder = scan_folder(source)
     identities = identify(folder, load_settings())
-    os.utime(folder.files[0].on_disk, (0, 0))
-    with pytest.raises(VanishedFileError, match="changed while it was read"):
+    os.utime(folder.files[0].local_path, (0, 0))
+    with pytest.raises(FileChangedError, match="changed while it was read"):
         downsample_folder(folder, identities, tmp_path / "small", 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
 def test_unreadable_files_are_listed_as_left_out(tmp_path: Path) -> None:
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", (_HEADER + _rows(2)).encode())
-    found = look_at(source)
+    found = scan_folder(source)
     folder = SourceFolder(found.root, found.files, (("barber/secret.csv", "it cannot be read (no permission)"),))
     sample = downsample_folder(folder, identify(folder, load_settings()), tmp_path / "small", 2)
     assert sample.left_out == (("barber/secret.csv", "it cannot be read (no permission)"),)

@@ -8,8 +8,8 @@ from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.export.links import find_object, public_address
 from apex_pipeline.lake.snapshot import publish
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.keys import HostileKeyError
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
@@ -54,12 +54,12 @@ def test_an_empty_lake_has_no_tables_to_find(store: LocalStore) -> None:
 
 
 def test_a_name_that_points_outside_the_lake_is_refused(lake: LocalStore) -> None:
-    with pytest.raises(HostileKeyError):
+    with pytest.raises(UnsafeKeyError):
         find_object(lake, "../secrets")
 
 
 def _bucket_store(prefix: str) -> S3Store:
-    return S3Store(S3Connection("races", "us-east-1"), prefix, Fingerprints())
+    return S3Store(S3Connection("races", "us-east-1"), prefix, DigestCache())
 
 
 @pytest.mark.req("A-135")

@@ -13,9 +13,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.errors import ConfigurationError, ConservationError
+from apex_pipeline.errors import ConfigurationError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
-from apex_pipeline.export.tables import ExportedTable, Format, choose_tables, export_tables
+from apex_pipeline.export.tables import ExportedTable, Format, export_tables, select_tables
 from apex_pipeline.lake.published import read_published, require_snapshot
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
 from apex_pipeline.schemas import TELEMETRY
@@ -47,19 +47,19 @@ def _rows(kind: Format, target: Path, table: str) -> list[dict[str, Any]]:
 
 
 def test_all_tables_but_telemetry_are_exported_by_default() -> None:
-    assert choose_tables([]) == tuple(name for name in all_tables() if name != "telemetry")
-    assert choose_tables(["telemetry", "cars"]) == ("cars", "telemetry")
+    assert select_tables([]) == tuple(name for name in all_tables() if name != "telemetry")
+    assert select_tables(["telemetry", "cars"]) == ("cars", "telemetry")
 
 
 def test_an_unknown_table_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"no table lap\. There are: laps"):
-        choose_tables(["lap"])
+        select_tables(["lap"])
 
 
 @pytest.mark.parametrize("kind", _FORMATS)
 def test_every_table_has_as_many_rows_as_in_the_lake(lake: LocalStore, tmp_path: Path, kind: Format) -> None:
     snapshot = require_snapshot(lake)
-    exported = export_tables(lake, snapshot, choose_tables([]), kind, tmp_path / "out")
+    exported = export_tables(lake, snapshot, select_tables([]), kind, tmp_path / "out")
     for name, rows in ((table.name, table.rows) for table in exported):
         records = [record.tables[name] for record in snapshot.sessions if name in record.tables]
         assert rows == sum(record.rows for record in [*records, *filter(None, [snapshot.catalog.get(name)])])
@@ -140,7 +140,7 @@ def test_an_export_with_rows_missing_is_refused(lake: LocalStore, tmp_path: Path
     snapshot = require_snapshot(lake)
     tracks = replace(snapshot.catalog["tracks"], rows=3)
     told = replace(snapshot, catalog={**snapshot.catalog, "tracks": tracks})
-    with pytest.raises(ConservationError, match="has 2 rows, the lake 3"):
+    with pytest.raises(ReconciliationError, match="has 2 rows, the lake 3"):
         export_tables(lake, told, ("tracks",), kind, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["lake"]
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_table, make_tracks_table, session_files
+from apex_pipeline.lake.catalog_tables import build_files_table, build_sessions_table, build_tracks_table, session_files
 from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, Snapshot, publish
 from apex_pipeline.schemas import CARS, FILES, LAPS, OFFICIAL_LAPS, RACE_TABLES, SESSIONS, TRACKS
@@ -13,7 +13,7 @@ from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_offici
 from apex_pipeline.sources.gr_cup.naming import load_rules
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import raw_key, table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.lake.tables import parquet_bytes
@@ -23,7 +23,7 @@ _NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 def open_lake(folder: Path) -> LocalStore:
     """Return the lake in a folder, ready for writing."""
-    made = LocalStore(folder, Fingerprints())
+    made = LocalStore(folder, DigestCache())
     made.prepare_for_writing()
     return made
 
@@ -41,8 +41,8 @@ def publish_folder(store: ObjectStore, folder: Path, scratch: Path, *, with_offi
         if path.is_file():
             store.write_bytes(raw_key(path.relative_to(folder).as_posix()), path.read_bytes())
     rules, open_file = load_rules(), raw_file_opener(store)
-    files = make_files_table(store, load_settings(), None)
-    sessions = make_sessions_table(files)
+    files = build_files_table(store, load_settings(), None)
+    sessions = build_sessions_table(files)
     for row in sessions.to_pylist():
         key = SessionKey(row["track"], row["session"])
         ours = session_files(files, key)
@@ -59,6 +59,6 @@ def publish_folder(store: ObjectStore, folder: Path, scratch: Path, *, with_offi
         for table in RACE_TABLES:
             marked = made.get(table, table.empty()).replace_schema_metadata({INPUTS_VERSION: row["inputs_version"]})
             store.write_bytes(table_key(table.folder, table.name, str(key)), parquet_bytes(marked))
-    for table, content in ((FILES, files), (SESSIONS, sessions), (TRACKS, make_tracks_table(files))):
+    for table, content in ((FILES, files), (SESSIONS, sessions), (TRACKS, build_tracks_table(files))):
         store.write_bytes(table_key(table.folder, table.name, None), parquet_bytes(content))
     return publish(store, sessions, _NOON)

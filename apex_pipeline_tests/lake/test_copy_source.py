@@ -6,20 +6,20 @@ import pytest
 
 from apex_pipeline.errors import (
     ApexError,
+    FileChangedError,
     PermanentError,
     StoreAuthError,
     StoreUnavailableError,
     TransientError,
-    VanishedFileError,
 )
 from apex_pipeline.lake.copy_source import content_version, copied_version, copy_session
-from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.lake.source_folder import identify, scan_folder
 from apex_pipeline.progress import Progress
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.contract import StoredObject
+from apex_pipeline.storage.contract import ObjectInfo
 from apex_pipeline.storage.copy import CopyReport
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
 
@@ -40,12 +40,12 @@ class FailingStore(LocalStore):
     """A local lake that refuses certain files."""
 
     def __init__(self, root: Path, refusals: dict[str, ApexError]) -> None:
-        super().__init__(root, Fingerprints())
+        super().__init__(root, DigestCache())
         self._refusals = refusals
 
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
-    ) -> StoredObject:
+    ) -> ObjectInfo:
         if key in self._refusals:
             raise self._refusals[key]
         return super().write_file(key, path, sha256=sha256, progress=progress)
@@ -54,11 +54,11 @@ class FailingStore(LocalStore):
 def _copy(source: Path, lake: Path, refusals: dict[str, ApexError]) -> CopyReport:
     store = FailingStore(lake, refusals)
     store.prepare_for_writing()
-    return copy_session(_KEY, store, look_at(source), lambda f: identify(f, load_settings()), Fingerprints())
+    return copy_session(_KEY, store, scan_folder(source), lambda f: identify(f, load_settings()), DigestCache())
 
 
 def _copied(lake: Path) -> list[str]:
-    return [stored.key for stored in LocalStore(lake, Fingerprints()).list("data/")]
+    return [stored.key for stored in LocalStore(lake, DigestCache()).list("data/")]
 
 
 def test_all_is_well_when_nothing_failed(source: Path, tmp_path: Path) -> None:
@@ -70,15 +70,15 @@ def test_all_is_well_when_nothing_failed(source: Path, tmp_path: Path) -> None:
 def test_the_version_of_a_copy_is_that_of_its_source_whether_written_now_or_before(
     source: Path, tmp_path: Path
 ) -> None:
-    expected = content_version(look_at(source).files, Fingerprints())
+    expected = content_version(scan_folder(source).files, DigestCache())
     written, unchanged = (_copy(source, tmp_path / "lake", {}) for _ in range(2))
     assert (len(written.copied), len(unchanged.unchanged)) == (3, 3)
     assert copied_version(written) == copied_version(unchanged) == expected
 
 
 def test_where_there_is_no_source_folder_the_files_are_expected_in_the_lake(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "lake", Fingerprints())
-    report = copy_session(_KEY, store, None, lambda f: identify(f, load_settings()), Fingerprints())
+    store = LocalStore(tmp_path / "lake", DigestCache())
+    report = copy_session(_KEY, store, None, lambda f: identify(f, load_settings()), DigestCache())
     assert report
     assert (report.copied, report.unchanged) == ((), ())
 
@@ -88,7 +88,7 @@ def test_where_there_is_no_source_folder_the_files_are_expected_in_the_lake(tmp_
     ("error", "kind"),
     [
         (StoreUnavailableError("throttled", "Run it again."), TransientError),
-        (VanishedFileError("gone", "Run it again."), TransientError),
+        (FileChangedError("gone", "Run it again."), TransientError),
         (PermanentError("too long a name", "Rename it."), PermanentError),
     ],
 )

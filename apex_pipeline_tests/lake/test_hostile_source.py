@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import ApexError
-from apex_pipeline.lake.source_folder import look_at
+from apex_pipeline.lake.source_folder import scan_folder
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.copy import CopyItem, copy_files
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.keys import MAX_KEY_BYTES, HostileKeyError
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.keys import MAX_KEY_BYTES, UnsafeKeyError
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.opening import open_store
@@ -64,7 +64,7 @@ def test_a_name_the_lake_cannot_hold_is_refused_and_the_others_are_listed(
 ) -> None:
     _put(tmp_path, name)
     _put(tmp_path, b"R1_spa_lap_start.csv")
-    folder = look_at(tmp_path)
+    folder = scan_folder(tmp_path)
     assert [file.path for file in folder.files] == ["R1_spa_lap_start.csv"]
     ((path, why),) = folder.refused
     assert path == shown
@@ -78,7 +78,7 @@ def test_a_link_to_a_folder_is_refused_and_not_followed(tmp_path: Path, target: 
     _put(tmp_path, b"outside/secret.csv")
     _put(source, b"inside/x.csv")
     (source / "link").symlink_to(tmp_path / target, target_is_directory=True)
-    folder = look_at(source)
+    folder = scan_folder(source)
     assert [file.path for file in folder.files] == ["inside/x.csv"]
     assert [path for path, _ in folder.refused] == ["link"]
 
@@ -87,7 +87,7 @@ def test_a_link_to_a_folder_is_refused_and_not_followed(tmp_path: Path, target: 
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "s3":
         return store_of(connect(request.getfixturevalue("s3_bucket")))
-    store = LocalStore(tmp_path / "lake", Fingerprints())
+    store = LocalStore(tmp_path / "lake", DigestCache())
     store.prepare_for_writing()
     return store
 
@@ -96,9 +96,9 @@ def test_odd_names_arrive_as_they_are_and_none_replaces_another(lake: ObjectStor
     source = tmp_path / "source"
     for name in _ODD:
         _put(source, name.encode(), name.encode())
-    folder = look_at(source)
+    folder = scan_folder(source)
     assert folder.refused == ()
-    report = copy_files(lake, [CopyItem(file.on_disk, raw_key(file.path)) for file in folder.files], Fingerprints())
+    report = copy_files(lake, [CopyItem(file.local_path, raw_key(file.path)) for file in folder.files], DigestCache())
     assert report
     assert [stored.key for stored in lake.list()] == sorted(RAW_PREFIX + name for name in _ODD)
     assert [lake.read_bytes(RAW_PREFIX + name) for name in _ODD] == [name.encode() for name in _ODD]
@@ -106,7 +106,7 @@ def test_odd_names_arrive_as_they_are_and_none_replaces_another(lake: ObjectStor
 
 @pytest.mark.parametrize("path", ["../x.csv", "/etc/passwd", "a/../../x.csv", "a//b.csv", ""])
 def test_a_path_that_leaves_the_folder_of_raw_files_has_no_key(path: str) -> None:
-    with pytest.raises(HostileKeyError):
+    with pytest.raises(UnsafeKeyError):
         raw_key(path)
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import SourceError, StoreAuthError, StoreConfigError
-from apex_pipeline.lake.catalog_tables import mark_rules
-from apex_pipeline.lake.comparison import LakeState, look_at_lake, look_at_possible_lake, look_at_source
+from apex_pipeline.lake.catalog_tables import with_rules_version
+from apex_pipeline.lake.comparison import LakeState, look_at_lake, look_at_possible_lake, scan_source
 from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.ops.estimate import RequestEstimate, SyncEstimate, estimate_sync, put_requests_for
 from apex_pipeline.schemas import FILES, RACE_TABLES
 from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources import rules_version
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import raw_key, table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
@@ -39,7 +39,7 @@ class Harness:
 
     def __init__(self, base: Path, store: LocalStore) -> None:
         self.root, self.store, self._base = base / "source", store, base
-        self.fingerprints = Fingerprints()
+        self.fingerprints = DigestCache()
 
     def write(self, path: str, content: str) -> int:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -48,13 +48,13 @@ class Harness:
     def sync(self) -> None:
         """Make the lake what a sync makes of the source folder."""
         publish_folder(self.store, self.root, self._base / "scratch")
-        files = mark_rules(read_stored_table(self.store, FILES), rules_version(load_settings()))
+        files = with_rules_version(read_stored_table(self.store, FILES), rules_version(load_settings()))
         self.store.write_bytes(table_key(FILES.folder, FILES.name), parquet_bytes(files))
 
     def estimate(self, tracks_file: Path | None = None) -> SyncEstimate:
         settings = load_settings(source_dir=self.root, tracks_file=tracks_file)
         lake = look_at_lake(self.store)
-        return estimate_sync(look_at_source(settings), lake, self.store, settings, self.fingerprints)
+        return estimate_sync(scan_source(settings), lake, self.store, settings, self.fingerprints)
 
 
 @pytest.fixture
@@ -76,7 +76,12 @@ def synced(harness: Harness) -> Harness:
 def test_everything_but_junk_is_copied_to_a_new_lake(harness: Harness) -> None:
     harness.write("spa/.DS_Store", "x")
     found = harness.estimate()
-    assert (found.new.count, found.changed.count, found.unchanged.count, found.gone.count) == (4, 0, 0, 0)
+    assert (found.new.count, found.changed.count, found.unchanged.count, found.missing_from_source.count) == (
+        4,
+        0,
+        0,
+        0,
+    )
     assert found.ignored.paths == ("spa/.DS_Store",)
     assert found.sessions == (_R1, _R2)
     assert found.bytes_to_copy == found.growth_bytes == found.new.bytes == 2 * len(_lap_file("R1") + _lap_file("R1", 2))
@@ -109,8 +114,8 @@ def test_a_touched_file_with_the_same_content_is_unchanged(synced: Harness) -> N
 def test_a_file_missing_from_the_source_is_listed_and_causes_no_work(synced: Harness) -> None:
     (synced.root / _END).unlink()
     found = synced.estimate()
-    assert found.gone.paths == (_END,)
-    assert found.gone.bytes == len(_lap_file("R1", 2))
+    assert found.missing_from_source.paths == (_END,)
+    assert found.missing_from_source.bytes == len(_lap_file("R1", 2))
     assert (found.sessions, found.requests.puts) == ((), 0)
 
 
@@ -120,7 +125,7 @@ def test_a_refused_file_is_not_listed_as_missing(synced: Harness, tmp_path: Path
     (synced.root / _END).symlink_to(tmp_path / "elsewhere.csv")
     found = synced.estimate()
     assert found.refused == ((_END, "it is a link that leads out of the source folder"),)
-    assert found.gone.paths == ()
+    assert found.missing_from_source.paths == ()
 
 
 def test_a_file_lost_from_the_lake_is_copied_again_but_not_derived(synced: Harness) -> None:
@@ -133,7 +138,7 @@ def test_a_session_uploaded_by_another_tool_is_derived_without_copying(synced: H
     synced.store.write_bytes(raw_key("spa/R3_spa_lap_start.csv"), _lap_file("R3").encode())
     found = synced.estimate()
     assert (found.sessions, found.bytes_to_copy) == ((SessionKey("spa", "R3"),), 0)
-    assert found.gone.paths == ("spa/R3_spa_lap_start.csv",)
+    assert found.missing_from_source.paths == ("spa/R3_spa_lap_start.csv",)
 
 
 def test_a_lost_table_is_derived_again(synced: Harness) -> None:
@@ -161,7 +166,7 @@ def test_a_quarantined_file_costs_one_request_for_its_reason(harness: Harness) -
 def test_a_folder_without_race_files_is_refused_as_by_a_sync(tmp_path: Path) -> None:
     (tmp_path / "holiday.txt").write_text("sun", encoding="utf-8")
     with pytest.raises(SourceError, match=r"No race files in .*holiday\.txt"):
-        look_at_source(load_settings(source_dir=tmp_path))
+        scan_source(load_settings(source_dir=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.ops.lineage import Evidence, LapTrace, find_car, trace_lap
 from apex_pipeline.schemas import LAPS
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.lake.derived import publish_folder
@@ -51,12 +51,12 @@ class Harness:
 @pytest.fixture(scope="module")
 def harness(weekend: tuple[Path, GroundTruth]) -> Harness:
     base, sheet = weekend
-    store = LocalStore(base / "lake", Fingerprints())
+    store = LocalStore(base / "lake", DigestCache())
     return Harness(base / "files", sheet, store, require_snapshot(store))
 
 
 def _told(trace: LapTrace, tells: str) -> Evidence:
-    (evidence,) = (evidence for evidence in trace.evidence if evidence.tells == tells)
+    (evidence,) = (evidence for evidence in trace.evidence if evidence.role == tells)
     return evidence
 
 
@@ -72,7 +72,7 @@ def test_every_row_has_the_text_of_its_line_and_the_digest_of_its_file(harness: 
 
 def test_a_lap_starts_and_ends_with_messages_of_its_own_car(harness: Harness) -> None:
     trace = trace_lap(harness.store, _HARBOR, "022", 5)
-    assert [item.tells for item in trace.evidence] == ["begin", "end", "official"]
+    assert [item.role for item in trace.evidence] == ["begin", "end", "official"]
     for tells, column in (("begin", "lap_start_utc"), ("end", "lap_end_utc")):
         evidence, moment = _told(trace, tells), trace.lap[column]
         stamp = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
@@ -142,7 +142,7 @@ def test_all_rows_of_a_bounce_are_shown(harness: Harness) -> None:
 def test_a_lap_missing_from_official_timing_has_no_official_row(harness: Harness) -> None:
     lap = next(lap for lap in harness.laps(_HARBOR) if lap["official_lap_number"] is None)
     trace = trace_lap(harness.store, _HARBOR, lap["vehicle_id"], lap["lap_number"])
-    assert {item.tells for item in trace.evidence} <= {"begin", "between", "end"}
+    assert {item.role for item in trace.evidence} <= {"begin", "between", "end"}
 
 
 def test_a_crossing_seen_in_telemetry_only_leads_to_the_telemetry_file(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_crossing_seen_in_telemetry_only_leads_to_the_telemetry_file(tmp_path:
     fault = next(item for item in sheet.faults_of(FaultKind.MISSING_CROSSING) if item.track == _HARBOR.track)
     track_folder = Path(fault.file).parts[0]
     shutil.move(tmp_path / "weekend" / track_folder, tmp_path / "files" / track_folder)
-    store = LocalStore(tmp_path / "lake", Fingerprints())
+    store = LocalStore(tmp_path / "lake", DigestCache())
     store.prepare_for_writing()
     snapshot = publish_folder(store, tmp_path / "files", tmp_path / "scratch", with_official=False)
     session = snapshot.session(SessionKey(fault.track, fault.session))
@@ -169,7 +169,7 @@ def test_a_crossing_seen_in_telemetry_only_leads_to_the_telemetry_file(tmp_path:
 
 def test_a_raw_file_replaced_after_the_derivation_is_an_error(tmp_path: Path, harness: Harness) -> None:
     shutil.copytree(harness.store.uri, tmp_path / "lake")
-    store = LocalStore(tmp_path / "lake", Fingerprints())
+    store = LocalStore(tmp_path / "lake", DigestCache())
     (row, *_) = _told(trace_lap(store, _HARBOR, "022", 5), "end").rows
     store.write_bytes(raw_key(row.file), store.read_bytes(raw_key(row.file)) + b"\n")
     with pytest.raises(StoreCorruptionError, match=r"not the file the published tables were made from.*Run a sync"):
@@ -238,7 +238,7 @@ def barber(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[L
     base = tmp_path_factory.mktemp("barber")
     kept = shutil.ignore_patterns("*telemetry*")
     shutil.copytree(real_data / "grcup" / "barber", base / "files" / "barber", ignore=kept)
-    store = LocalStore(base / "lake", Fingerprints())
+    store = LocalStore(base / "lake", DigestCache())
     store.prepare_for_writing()
     return store, publish_folder(store, base / "files", base / "scratch")
 

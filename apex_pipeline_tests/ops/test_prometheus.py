@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apex_pipeline.ops.metrics import LakeMetrics, Readings, SessionMetrics
 from apex_pipeline.ops.prometheus import prometheus_text
-from apex_pipeline.storage.traffic import Traffic
+from apex_pipeline.storage.traffic import RequestStats
 
 pytestmark = pytest.mark.req("A-090")
 
@@ -31,7 +31,7 @@ _NAMES = [
 
 
 def _text(one: SessionMetrics) -> str:
-    return prometheus_text(LakeMetrics("lake", "s", _NOON, {"ready": 3}, 123_456_789, (one,), Traffic(4, 1, 0.2)))
+    return prometheus_text(LakeMetrics("lake", "s", _NOON, {"ready": 3}, 123_456_789, (one,), RequestStats(4, 1, 0.2)))
 
 
 def _samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

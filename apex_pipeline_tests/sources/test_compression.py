@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.ops.lineage import RawFiles
 from apex_pipeline.schemas import FILES
-from apex_pipeline.sources.compression import compression_of, unpack
+from apex_pipeline.sources.compression import compression_of, decompress
 from apex_pipeline.sources.csv_reader import read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.examples import at_least
@@ -50,8 +50,8 @@ def test_the_ending_tells_how_a_file_is_compressed(path: str, expected: str | No
 @given(content=st.binary(max_size=5_000), ending=st.sampled_from(sorted(_PACKERS)))
 @at_least(100)
 def test_what_was_packed_is_unpacked(content: bytes, ending: str) -> None:
-    assert unpack(_PACKERS[ending](content), f"x.csv.{ending}") == content
-    assert unpack(content, "x.csv") == content
+    assert decompress(_PACKERS[ending](content), f"x.csv.{ending}") == content
+    assert decompress(content, "x.csv") == content
 
 
 @pytest.mark.req("A-134")
@@ -79,12 +79,12 @@ def test_a_damaged_packed_file_is_said_so(ending: str, damage: str) -> None:
     packed = _PACKERS[ending](_CONTENT * 100)
     content = packed[:-10] if damage == "cut" else _CONTENT
     with pytest.raises(MalformedFileError, match=rf"x\.csv\.{ending} cannot be unpacked"):
-        unpack(content, f"x.csv.{ending}")
+        decompress(content, f"x.csv.{ending}")
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path, Fingerprints())
+    return LocalStore(tmp_path, DigestCache())
 
 
 def _listed(path: str) -> dict[str, object]:

@@ -13,12 +13,12 @@ from apex_pipeline.table_model import Column, Table
 PIT_STOPS = Table(
     name="pit_stops",
     folder="tables",
-    meaning="One row per pit stop.",
+    description="One row per pit stop.",
     key=("car_number", "lap_number"),
     columns=(
-        Column("car_number", "label", "Car.", is_required=True),
-        Column("lap_number", "integer", "Lap on which the car stopped.", is_required=True, at_least=1),
-        Column("stop_s", "number", "Time in the pits.", "seconds", at_least=0),
+        Column("car_number", "category", "Car.", required=True),
+        Column("lap_number", "integer", "Lap on which the car stopped.", required=True, minimum=1),
+        Column("stop_s", "float", "Time in the pits.", "seconds", minimum=0),
     ),
 )
 

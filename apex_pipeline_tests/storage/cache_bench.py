@@ -24,7 +24,7 @@ def read_by_read_bytes(store: ObjectStore, key: str) -> bytes:
 
 
 def read_by_open_local(store: ObjectStore, key: str) -> bytes:
-    with store.open_local(key) as path:
+    with store.open_as_file(key) as path:
         return path.read_bytes()
 
 
@@ -34,7 +34,7 @@ def read_by_open_stream(store: ObjectStore, key: str) -> bytes:
 
 
 def read_by_open_random(store: ObjectStore, key: str) -> bytes:
-    with store.open_random(key) as stream:
+    with store.open_seekable(key) as stream:
         return stream.read()
 
 

@@ -9,7 +9,7 @@ from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.fault_proxy import FaultProxy
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 from apex_pipeline_tests.storage.s3.bench import connect, store_of
-from apex_pipeline_tests.storage.s3.fault_bench import FaultBench
+from apex_pipeline_tests.storage.s3.fault_bench import FaultHarness
 
 
 @pytest.fixture
@@ -35,5 +35,5 @@ def requests(connection: S3Connection) -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.fixture
-def fault_bench(fault_proxy: FaultProxy, s3_bucket: S3Bucket, no_pauses: list[float]) -> FaultBench:
-    return FaultBench(fault_proxy, s3_bucket)
+def fault_bench(fault_proxy: FaultProxy, s3_bucket: S3Bucket, no_pauses: list[float]) -> FaultHarness:
+    return FaultHarness(fault_proxy, s3_bucket)

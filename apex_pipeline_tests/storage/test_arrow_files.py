@@ -10,14 +10,14 @@ import pytest
 from pyarrow import fs
 
 from apex_pipeline.storage.arrow_files import arrow_filesystem
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.lake.tables import parquet_bytes
 
 
 @pytest.fixture
 def filesystem(tmp_path: Path) -> fs.PyFileSystem:
-    store = LocalStore(tmp_path / "lake", Fingerprints())
+    store = LocalStore(tmp_path / "lake", DigestCache())
     store.prepare_for_writing()
     store.write_bytes("tables/a.parquet", parquet_bytes(pa.table({"lap": [1, 2], "time": [97.4, 98.0]})))
     store.write_bytes("tables/deep/b.parquet", parquet_bytes(pa.table({"lap": [3], "time": [99.0]})))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from apex_pipeline.storage.block_sums import (
     SMALLEST_BLOCK_BYTES,
     START_BYTES,
-    BlockSummer,
+    BlockChecksumBuilder,
     block_bytes_of,
-    joined,
+    combine_crc32,
     parse_sums,
     sums_of,
 )
@@ -23,7 +23,7 @@ _CONTENT = bytes(range(251)) * 400  # seven blocks, the last one shorter, no two
 
 @given(st.lists(st.integers(0, len(_CONTENT)), max_size=8))
 def test_the_sums_do_not_depend_on_how_the_bytes_arrive(cuts: list[int]) -> None:
-    summer = BlockSummer(len(_CONTENT))
+    summer = BlockChecksumBuilder(len(_CONTENT))
     edges = [0, *sorted(cuts), len(_CONTENT)]
     for start, end in pairwise(edges):
         summer.update(_CONTENT[start:end])
@@ -39,7 +39,7 @@ def test_each_sum_is_the_crc32_of_its_bytes() -> None:
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_the_sum_of_two_pieces_comes_from_their_sums(first: bytes, second: bytes) -> None:
-    assert joined(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
+    assert combine_crc32(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.caching import CachedStore
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.opening import open_store, open_store_at
 from apex_pipeline.storage.s3.store import S3Store
@@ -83,7 +83,7 @@ def test_a_few_ranges_of_a_large_object_do_not_fetch_it_but_as_many_as_it_has_by
     store.write_bytes(KEY, LARGE)
     cached = cached_store(store, tmp_path)
     for start in (0, 1_500_000, 3_000_000):
-        with cached.open_random(KEY) as stream:
+        with cached.open_seekable(KEY) as stream:
             assert stream.seekable()
             assert stream.seek(start) == stream.tell() == start
             buffer = bytearray(1_500_000)
@@ -93,7 +93,7 @@ def test_a_few_ranges_of_a_large_object_do_not_fetch_it_but_as_many_as_it_has_by
     assert read_by_open_random(cached, KEY) == LARGE
     assert len(kept_in(tmp_path)) == 1
     requests.clear()
-    with cached.open_random(KEY) as stream:
+    with cached.open_seekable(KEY) as stream:
         stream.seek(4_000_000)
         assert stream.read() == LARGE[4_000_000:]
     assert names_of(requests) == {"HeadObject": 1}
@@ -106,7 +106,7 @@ def test_a_parquet_reader_is_served_alike_from_ranges_and_from_the_disk(store: S
     store.write_file(KEY, tmp_path / "x.parquet")
     cached = cached_store(store, tmp_path)
     for _ in range(3):
-        with cached.open_random(KEY) as file:
+        with cached.open_seekable(KEY) as file:
             assert pq.ParquetFile(file).read_row_group(4).equals(table.slice(400_000, 100_000))
         cached.read_bytes(KEY)
     assert cached.hits == 4
@@ -117,7 +117,7 @@ def test_the_start_of_an_object_is_neither_asked_about_nor_kept(
 ) -> None:
     store.write_bytes(KEY, SMALL)
     requests.clear()
-    assert cached_store(store, tmp_path).read_start(KEY, 3) == SMALL[:3]
+    assert cached_store(store, tmp_path).read_head(KEY, 3) == SMALL[:3]
     assert names_of(requests) == {"GetObject": 1}
     assert kept_in(tmp_path) == []
 
@@ -217,7 +217,7 @@ from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.opening import open_store
 store = open_store(load_settings(), for_writing=False)
 sys.stdin.readline()
-with store.open_local("tables/x.parquet") as path:
+with store.open_as_file("tables/x.parquet") as path:
     print(path.stat().st_size, store.hits, store.misses)
 """
 
@@ -258,7 +258,7 @@ def test_an_object_replaced_while_it_is_fetched_is_not_kept_under_its_old_name(
         else:
             s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=KEY, Body=content)
 
-    def head_then_replace(key: str) -> StoredObject | None:
+    def head_then_replace(key: str) -> ObjectInfo | None:
         monkeypatch.undo()
         found = store.head(key)
         put(b"new")
@@ -275,14 +275,14 @@ def test_an_object_replaced_while_it_is_fetched_is_not_kept_under_its_old_name(
 def test_the_rest_is_the_stores_own(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
     cached = cached_store(store, tmp_path)
     s3_bucket.client.create_multipart_upload(Bucket=s3_bucket.name, Key="data/begun.csv")
-    (begun,) = cached.unfinished_writes()
+    (begun,) = cached.incomplete_uploads()
     assert begun.key == "data/begun.csv"
-    cached.discard(begun)
-    assert cached.unfinished_writes() == []
-    assert cached.shared_url("data/x.csv", 60).startswith(s3_bucket.server.endpoint)
+    cached.abort(begun)
+    assert cached.incomplete_uploads() == []
+    assert cached.presigned_url("data/x.csv", 60).startswith(s3_bucket.server.endpoint)
     assert cached.traffic == store.traffic
     assert cached.traffic.requests > 0
-    with cached.open_random(cached.write_bytes(KEY, LARGE).key) as stream:
+    with cached.open_seekable(cached.write_bytes(KEY, LARGE).key) as stream:
         assert stream.readable()
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.copy import CopyItem, copy_files
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
@@ -54,19 +54,19 @@ def connection(s3_server: S3Server) -> Iterator[S3Connection]:
 @pytest.fixture(params=["local", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "local":
-        return LocalStore(tmp_path / "lake", Fingerprints())
+        return LocalStore(tmp_path / "lake", DigestCache())
     # One bucket for the table, a lake of its own in it for each test.
-    return S3Store(request.getfixturevalue("connection"), uuid.uuid4().hex, Fingerprints(), state=tmp_path / "state")
+    return S3Store(request.getfixturevalue("connection"), uuid.uuid4().hex, DigestCache(), state=tmp_path / "state")
 
 
 @pytest.fixture
-def fingerprints(tmp_path: Path) -> Fingerprints:
+def fingerprints(tmp_path: Path) -> DigestCache:
     """A cache that remembers at once, as if every file had been left alone for a while before it was read."""
-    return Fingerprints(tmp_path / "fingerprints.sqlite", now_ns=lambda: time.time_ns() + 10 * _S)
+    return DigestCache(tmp_path / "fingerprints.sqlite", now_ns=lambda: time.time_ns() + 10 * _S)
 
 
 @pytest.fixture
-def item(tmp_path: Path, store: ObjectStore, fingerprints: Fingerprints) -> CopyItem:
+def item(tmp_path: Path, store: ObjectStore, fingerprints: DigestCache) -> CopyItem:
     """A file that has been copied."""
     source = tmp_path / "source" / "x.csv"
     source.parent.mkdir()
@@ -92,7 +92,7 @@ def _write(path: Path, content: bytes, way: str) -> None:
 @pytest.mark.parametrize("clock", _CLOCKS)
 @pytest.mark.parametrize("content", _CONTENTS)
 def test_a_file_is_copied_again_if_and_only_if_its_content_changed(
-    store: ObjectStore, fingerprints: Fingerprints, item: CopyItem, content: str, clock: str, way: str
+    store: ObjectStore, fingerprints: DigestCache, item: CopyItem, content: str, clock: str, way: str
 ) -> None:
     before = item.path.stat().st_mtime_ns
     _write(item.path, _CONTENTS[content], way)
@@ -109,7 +109,7 @@ def test_a_file_is_copied_again_if_and_only_if_its_content_changed(
 @pytest.mark.req("A-049")
 @pytest.mark.parametrize("clock", _CLOCKS)
 def test_a_file_that_was_only_touched_is_not_copied_again(
-    store: ObjectStore, fingerprints: Fingerprints, item: CopyItem, clock: str
+    store: ObjectStore, fingerprints: DigestCache, item: CopyItem, clock: str
 ) -> None:
     before = item.path.stat().st_mtime_ns
     os.utime(item.path, ns=(before, _CLOCKS[clock](before)))
@@ -120,7 +120,7 @@ def test_a_file_that_was_only_touched_is_not_copied_again(
 
 @pytest.mark.req("A-049")
 def test_what_somebody_put_in_the_place_of_an_object_is_overwritten(
-    store: ObjectStore, fingerprints: Fingerprints, item: CopyItem
+    store: ObjectStore, fingerprints: DigestCache, item: CopyItem
 ) -> None:
     store.write_bytes(_KEY, _CONTENTS["of the same size"])
     assert len(copy_files(store, [item], fingerprints).copied) == 1
@@ -129,7 +129,7 @@ def test_what_somebody_put_in_the_place_of_an_object_is_overwritten(
 
 @pytest.mark.req("A-049")
 def test_what_was_deleted_from_the_store_is_copied_again(
-    store: ObjectStore, fingerprints: Fingerprints, item: CopyItem
+    store: ObjectStore, fingerprints: DigestCache, item: CopyItem
 ) -> None:
     store.delete(_KEY)
     assert len(copy_files(store, [item], fingerprints).copied) == 1

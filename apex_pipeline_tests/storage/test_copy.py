@@ -13,19 +13,19 @@ import pytest
 
 from apex_pipeline.errors import (
     ApexError,
+    FileChangedError,
+    StorageFullError,
     StoreAuthError,
     StoreConfigError,
     StoreError,
-    StoreFullError,
     StorePermissionError,
     StoreUnavailableError,
-    VanishedFileError,
 )
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage import copy
-from apex_pipeline.storage.contract import StoredObject
+from apex_pipeline.storage.contract import ObjectInfo
 from apex_pipeline.storage.copy import NOT_STORED, CopiedFile, CopyFailure, CopyItem, copy_file, copy_files, iter_copies
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
@@ -36,18 +36,18 @@ class NotingStore(LocalStore):
     """Records what is asked of it, and fails for chosen keys."""
 
     def __init__(self, root: Path, failing: dict[str, Exception] | None = None) -> None:
-        super().__init__(root, Fingerprints())
+        super().__init__(root, DigestCache())
         self.failing = failing or {}
         self.written: list[str] = []
         self.looked_up: list[str] = []
 
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str) -> ObjectInfo | None:
         self.looked_up.append(key)
         return super().head(key)
 
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
-    ) -> StoredObject:
+    ) -> ObjectInfo:
         if key in self.failing:
             raise self.failing[key]
         self.written.append(key)
@@ -63,8 +63,8 @@ def items(tmp_path: Path) -> list[CopyItem]:
     return [CopyItem(folder / f"{number}.csv", f"data/COTA/Race 1/{number}.csv") for number in range(10)]
 
 
-def _fingerprints() -> Fingerprints:
-    return Fingerprints(now_ns=lambda: time.time_ns() + 10**10)
+def _fingerprints() -> DigestCache:
+    return DigestCache(now_ns=lambda: time.time_ns() + 10**10)
 
 
 @pytest.mark.req("A-040", "A-041")
@@ -114,7 +114,7 @@ def test_a_file_that_fails_does_not_stop_the_others(tmp_path: Path, items: list[
     report = copy_files(NotingStore(tmp_path / "lake", failures), items, _fingerprints())
     assert not report
     assert [failure.item for failure in report.failed] == [items[2], items[5], items[8]]
-    assert [type(failure.error) for failure in report.failed] == [StoreUnavailableError, StoreError, VanishedFileError]
+    assert [type(failure.error) for failure in report.failed] == [StoreUnavailableError, StoreError, FileChangedError]
     assert len(report.copied) == 7
     assert not report.not_tried
     assert report.stopped_by is None
@@ -129,7 +129,7 @@ def test_a_hostile_key_does_not_stop_the_others(tmp_path: Path, items: list[Copy
 
 
 @pytest.mark.req("A-048")
-@pytest.mark.parametrize("error_type", [StoreAuthError, StoreConfigError, StoreFullError, StorePermissionError])
+@pytest.mark.parametrize("error_type", [StoreAuthError, StoreConfigError, StorageFullError, StorePermissionError])
 def test_what_all_would_meet_stops_the_batch_and_nothing_is_lost_from_the_report(
     tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch, error_type: type[ApexError]
 ) -> None:
@@ -167,7 +167,7 @@ def test_a_file_on_its_way_when_the_batch_is_stopped_goes_no_further(
 ) -> None:
     is_stopped = threading.Event()
 
-    def write(key: str, _: Path, *, progress: Progress, **__: Any) -> StoredObject:
+    def write(key: str, _: Path, *, progress: Progress, **__: Any) -> ObjectInfo:
         if key == items[1].key:
             is_stopped.set()
             raise StoreAuthError("The key is unknown.", "Check it.")
@@ -189,7 +189,7 @@ def test_nothing_to_copy_is_all_copied(tmp_path: Path) -> None:
 
 
 def _copy_one(store: LocalStore) -> Callable[[CopyItem, Progress], CopiedFile]:
-    return lambda item, progress: copy_file(store, item, NOT_STORED, Fingerprints(), progress)
+    return lambda item, progress: copy_file(store, item, NOT_STORED, DigestCache(), progress)
 
 
 def test_each_outcome_is_yielded_while_others_are_still_on_their_way(tmp_path: Path, items: list[CopyItem]) -> None:

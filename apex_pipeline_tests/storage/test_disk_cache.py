@@ -101,7 +101,7 @@ def test_a_copy_in_use_is_not_removed_to_make_room(store: S3Store, tmp_path: Pat
     for name in "ab":
         store.write_bytes(name, name.encode() * 1000)
     cached = cached_store(store, tmp_path, max_bytes=1_500)
-    with cached.open_local("a") as path:
+    with cached.open_as_file("a") as path:
         assert cached.read_bytes("b") == b"b" * 1000
         assert path.read_bytes() == b"a" * 1000
         assert len(kept_in(tmp_path)) == 1
@@ -113,7 +113,7 @@ def test_a_copy_in_use_is_not_removed_to_make_room(store: S3Store, tmp_path: Pat
 def test_a_copy_removed_by_hand_stays_readable_for_who_has_it(store: S3Store, tmp_path: Path) -> None:
     store.write_bytes(KEY, SMALL)
     cached = cached_store(store, tmp_path)
-    with cached.open_local(KEY) as path:
+    with cached.open_as_file(KEY) as path:
         (kept,) = kept_in(tmp_path)
         kept.unlink()
         assert path.read_bytes() == SMALL

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.errors import VanishedFileError
+from apex_pipeline.errors import FileChangedError
 from apex_pipeline.storage import fingerprints as module
 from apex_pipeline.storage.block_sums import sums_of
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.hashing import FileMark, mark_of
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.hashing import FileState, file_state_of
 
 _CONTENT = b"lap\n" * 1000
 _DIGEST = hashlib.sha256(_CONTENT).hexdigest()
@@ -35,11 +35,11 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "state" / "fingerprints.sqlite"
 
 
-def _open(database: Path | None) -> Fingerprints:
-    return Fingerprints(database, now_ns=lambda: time.time_ns() + _LATER)
+def _open(database: Path | None) -> DigestCache:
+    return DigestCache(database, now_ns=lambda: time.time_ns() + _LATER)
 
 
-def _bytes_hashed(fingerprints: Fingerprints, path: Path) -> int:
+def _bytes_hashed(fingerprints: DigestCache, path: Path) -> int:
     moved: list[int] = []
     fingerprints.sha256_of(path, progress=moved.append)
     return sum(moved)
@@ -64,48 +64,48 @@ def test_a_changed_file_is_read_again(file: Path, change: str) -> None:
     file.write_bytes(new)
     if change != "mtime":
         os.utime(file, ns=(before.st_mtime_ns, before.st_mtime_ns))
-    assert fingerprints.fingerprint_of(file) == (hashlib.sha256(new).hexdigest(), len(new), sums_of(new))
+    assert fingerprints.digest_of(file) == (hashlib.sha256(new).hexdigest(), len(new), sums_of(new))
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_block_sums_are_remembered_with_the_digest(file: Path, database: Path, *, is_kept: bool) -> None:
     fingerprints = _open(database if is_kept else None)
-    first = fingerprints.fingerprint_of(file)
+    first = fingerprints.digest_of(file)
     moved: list[int] = []
-    again = (_open(database) if is_kept else fingerprints).fingerprint_of(file, progress=moved.append)
+    again = (_open(database) if is_kept else fingerprints).digest_of(file, progress=moved.append)
     assert first == again == (_DIGEST, len(_CONTENT), sums_of(_CONTENT))
     assert not moved
 
 
 def test_block_sums_of_a_file_known_by_its_digest_alone_are_made_when_they_are_asked_for(file: Path) -> None:
     fingerprints = _open(None)
-    fingerprints.remember(file, mark_of(file.stat()), "taken on trust")
+    fingerprints.put_trusted(file, file_state_of(file.stat()), "taken on trust")
     assert fingerprints.sha256_of(file) == "taken on trust"
-    assert fingerprints.fingerprint_of(file) == (_DIGEST, len(_CONTENT), sums_of(_CONTENT))
+    assert fingerprints.digest_of(file) == (_DIGEST, len(_CONTENT), sums_of(_CONTENT))
 
 
 @pytest.mark.parametrize(("age_ns", "is_kept"), [(0, False), (1_999_999_999, False), (2_000_000_000, True)])
 def test_a_file_edited_within_the_last_two_seconds_is_not_remembered(file: Path, age_ns: int, *, is_kept: bool) -> None:
     modified_ns = file.stat().st_mtime_ns
-    fingerprints = Fingerprints(now_ns=lambda: modified_ns + age_ns)
+    fingerprints = DigestCache(now_ns=lambda: modified_ns + age_ns)
     assert fingerprints.sha256_of(file) == _DIGEST
-    assert (fingerprints.known(file, mark_of(file.stat())) == _DIGEST) is is_kept
+    assert (fingerprints.get(file, file_state_of(file.stat())) == _DIGEST) is is_kept
 
 
 def test_the_writer_of_a_file_is_believed(file: Path) -> None:
-    fingerprints = Fingerprints()
-    fingerprints.remember(file, mark_of(file.stat()), _DIGEST)
+    fingerprints = DigestCache()
+    fingerprints.put_trusted(file, file_state_of(file.stat()), _DIGEST)
     assert _bytes_hashed(fingerprints, file) == 0
 
 
 def test_nothing_is_made_before_the_first_use(database: Path) -> None:
-    Fingerprints(database)
+    DigestCache(database)
     assert not database.parent.exists()
 
 
 def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(VanishedFileError):
-        Fingerprints().sha256_of(tmp_path / "none")
+    with pytest.raises(FileChangedError):
+        DigestCache().sha256_of(tmp_path / "none")
 
 
 def test_a_relative_and_an_absolute_path_are_the_same_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,11 +124,11 @@ def test_a_name_that_is_no_unicode_is_remembered_too(tmp_path: Path) -> None:
 
 
 def test_an_inode_of_64_bits_is_remembered(file: Path) -> None:
-    mark = FileMark(1, 2, 2**64 - 1)
-    fingerprints = Fingerprints()
-    fingerprints.remember(file, mark, _DIGEST)
-    assert fingerprints.known(file, mark) == _DIGEST
-    assert fingerprints.known(file, FileMark(1, 2, 2**63)) is None
+    mark = FileState(1, 2, 2**64 - 1)
+    fingerprints = DigestCache()
+    fingerprints.put_trusted(file, mark, _DIGEST)
+    assert fingerprints.get(file, mark) == _DIGEST
+    assert fingerprints.get(file, FileState(1, 2, 2**63)) is None
 
 
 def test_a_damaged_cache_is_made_new(file: Path, database: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -187,7 +187,7 @@ def test_a_cache_another_process_holds_is_gone_without(
 ) -> None:
     monkeypatch.setattr(module, "_BUSY_S", 0.0)
     fingerprints = _open(database)
-    assert fingerprints.known(file, mark_of(file.stat())) is None
+    assert fingerprints.get(file, file_state_of(file.stat())) is None
     holder = sqlite3.connect(database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with caplog.at_level(logging.DEBUG):
@@ -212,8 +212,8 @@ def test_threads_share_one_cache(tmp_path: Path, database: Path) -> None:
 
 def test_processes_share_one_cache(tmp_path: Path, database: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from apex_pipeline.storage.fingerprints import Fingerprints\n"
-        "cache = Fingerprints(Path(sys.argv[1]), now_ns=lambda: time.time_ns() + 10**10)\n"
+        "import sys, time; from pathlib import Path; from apex_pipeline.storage.fingerprints import DigestCache\n"
+        "cache = DigestCache(Path(sys.argv[1]), now_ns=lambda: time.time_ns() + 10**10)\n"
         "[cache.sha256_of(Path(name)) for name in sys.argv[2:]]\n"
     )
     paths = [tmp_path / f"{number}.csv" for number in range(30)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.errors import SourceError, VanishedFileError
+from apex_pipeline.errors import FileChangedError, SourceError
 from apex_pipeline.storage.hashing import HashingReader
 
 _CONTENT = b"0123456789" * 100
@@ -28,7 +28,7 @@ def test_what_is_read_is_what_is_hashed(file: Path, size: int | None) -> None:
             content += block
     assert content == _CONTENT
     assert reader.sha256 == _DIGEST
-    assert reader.mark.size == len(_CONTENT)
+    assert reader.state.size == len(_CONTENT)
 
 
 @pytest.mark.parametrize("size", [-1, 300])
@@ -39,7 +39,7 @@ def test_content_other_than_announced_is_refused_at_the_end(file: Path, size: in
 
     with (
         HashingReader(file, "0" * 64) as reader,
-        pytest.raises(VanishedFileError, match="its SHA-256 was 000000000000"),
+        pytest.raises(FileChangedError, match="its SHA-256 was 000000000000"),
     ):
         read_to_the_end(reader)
 
@@ -59,7 +59,7 @@ def test_a_file_edited_while_it_is_read_is_refused(file: Path, edit: str) -> Non
             with file.open("ab" if edit == "append" else "r+b") as writer:
                 writer.write(b"new")
             os.utime(file, ns=(1, 1))
-        with pytest.raises(VanishedFileError, match="changed while it was read"):
+        with pytest.raises(FileChangedError, match="changed while it was read"):
             reader.read()
 
 
@@ -75,7 +75,7 @@ def test_a_file_replaced_while_it_is_read_is_still_the_one_that_was_opened(file:
 @pytest.mark.parametrize("below_a_file", [False, True])
 def test_a_file_that_is_gone_is_said_so(file: Path, *, below_a_file: bool) -> None:
     missing = file / "y" if below_a_file else file.with_name("none.csv")
-    with pytest.raises(VanishedFileError, match=f"{missing} is gone"):
+    with pytest.raises(FileChangedError, match=f"{missing} is gone"):
         HashingReader(missing)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import PermanentError
-from apex_pipeline.storage.keys import HostileKeyError, check_key, check_prefix, is_legal_key
+from apex_pipeline.storage.keys import UnsafeKeyError, check_key, check_prefix, is_legal_key
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from apex_pipeline.storage.keys import HostileKeyError, check_key, check_prefix,
     ],
 )
 def test_a_hostile_key_is_refused_by_name_with_the_reason(key: str, reason: str) -> None:
-    with pytest.raises(HostileKeyError) as refusal:
+    with pytest.raises(UnsafeKeyError) as refusal:
         check_key(key)
     assert repr(key) in refusal.value.problem
     assert reason in refusal.value.problem
@@ -52,7 +52,7 @@ def test_a_prefix_may_be_empty_or_end_in_a_slash(prefix: str) -> None:
 
 @pytest.mark.parametrize("prefix", ["/", "data//", "../", "data/../"])
 def test_a_hostile_prefix_is_refused(prefix: str) -> None:
-    with pytest.raises(HostileKeyError):
+    with pytest.raises(UnsafeKeyError):
         check_prefix(prefix)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.storage import layout
-from apex_pipeline.storage.keys import HostileKeyError, is_legal_key
+from apex_pipeline.storage.keys import UnsafeKeyError, is_legal_key
 
 
 @pytest.mark.req("A-020")
@@ -14,7 +14,7 @@ def test_the_key_of_a_raw_file_keeps_its_path(path: str) -> None:
     if is_legal_key(f"data/{path}"):
         assert layout.raw_path(layout.raw_key(path)) == path
     else:
-        with pytest.raises(HostileKeyError):
+        with pytest.raises(UnsafeKeyError):
             layout.raw_key(path)
 
 
@@ -53,8 +53,8 @@ def test_the_other_places() -> None:
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", ""])
 def test_a_hostile_path_gets_no_key(path: str) -> None:
-    with pytest.raises(HostileKeyError):
+    with pytest.raises(UnsafeKeyError):
         layout.raw_key(path)
     if path:
-        with pytest.raises(HostileKeyError):
+        with pytest.raises(UnsafeKeyError):
             layout.quarantine_reason_key(f"{path}/..")

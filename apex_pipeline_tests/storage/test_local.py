@@ -15,19 +15,19 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import (
+    FileChangedError,
     ObjectMissingError,
+    StorageFullError,
     StoreConfigError,
     StoreCorruptionError,
     StoreError,
-    StoreFullError,
     StorePermissionError,
     StoreUnavailableError,
-    VanishedFileError,
 )
-from apex_pipeline.storage.disk_errors import translate_disk_error
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.hashing import mark_of
-from apex_pipeline.storage.keys import HostileKeyError
+from apex_pipeline.storage.disk_errors import from_os_error
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.hashing import file_state_of
+from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.local import LocalStore
 
 _NO_PROCESS = 2**22 + 1  # above the highest process id Linux gives
@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(root: Path) -> LocalStore:
-    store = LocalStore(root, Fingerprints())
+    store = LocalStore(root, DigestCache())
     store.prepare_for_writing()
     return store
 
@@ -55,8 +55,8 @@ def _failing(error: OSError) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
-        (errno.ENOSPC, StoreFullError),
-        (errno.EDQUOT, StoreFullError),
+        (errno.ENOSPC, StorageFullError),
+        (errno.EDQUOT, StorageFullError),
         (errno.EACCES, StorePermissionError),
         (errno.EROFS, StorePermissionError),
         (errno.ENAMETOOLONG, StoreError),
@@ -68,15 +68,15 @@ def _failing(error: OSError) -> Callable[..., None]:
 )
 def test_what_the_disk_says_is_translated(number: int | None, expected: type[Exception]) -> None:
     error = OSError("odd") if number is None else OSError(number, os.strerror(number))
-    translated = translate_disk_error(error, "Writing data/x.csv")
+    translated = from_os_error(error, "Writing data/x.csv")
     assert type(translated) is expected
     assert translated.problem.startswith("Writing data/x.csv failed: ")
-    assert translated.remedy
+    assert translated.hint
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
-    [(OSError(errno.ENOSPC, "No space left on device"), StoreFullError),
+    [(OSError(errno.ENOSPC, "No space left on device"), StorageFullError),
      (PermissionError(errno.EACCES, "Permission denied"), StorePermissionError)],
 )  # fmt: skip
 def test_a_write_the_disk_refuses_leaves_the_old_object_and_nothing_else(
@@ -116,10 +116,10 @@ def test_a_killed_write_leaves_the_old_object_and_is_cleaned_up_at_the_next_open
     source.write_bytes(b"new" * 1_000_000)
     program = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from apex_pipeline.storage.fingerprints import Fingerprints\n"
+        "from apex_pipeline.storage.fingerprints import DigestCache\n"
         "from apex_pipeline.storage.local import LocalStore\n"
         "die = lambda moved: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "LocalStore(Path(sys.argv[1]), Fingerprints()).write_file('data/x.csv', Path(sys.argv[2]), progress=die)\n"
+        "LocalStore(Path(sys.argv[1]), DigestCache()).write_file('data/x.csv', Path(sys.argv[2]), progress=die)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     killed = subprocess.run([sys.executable, "-c", program, root, source], env=environment, check=False)
@@ -127,9 +127,9 @@ def test_a_killed_write_leaves_the_old_object_and_is_cleaned_up_at_the_next_open
     assert store.read_bytes("data/x.csv") == b"old"
     assert [stored.key for stored in store.list()] == ["data/x.csv"]
     assert len(list((root / ".incoming").iterdir())) == 1
-    LocalStore(root, Fingerprints()).list()
+    LocalStore(root, DigestCache()).list()
     assert len(list((root / ".incoming").iterdir())) == 1
-    LocalStore(root, Fingerprints()).prepare_for_writing()
+    LocalStore(root, DigestCache()).prepare_for_writing()
     assert not list((root / ".incoming").iterdir())
 
 
@@ -184,11 +184,11 @@ def test_a_leftover_that_another_process_cleaned_up_first_is_no_error(
 def test_a_lake_that_is_a_file_is_said_so(root: Path) -> None:
     root.write_bytes(b"")
     with pytest.raises(StoreConfigError, match="is a file"):
-        LocalStore(root, Fingerprints()).prepare_for_writing()
+        LocalStore(root, DigestCache()).prepare_for_writing()
 
 
 def test_the_lake_does_not_move_with_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = LocalStore(Path("lake"), Fingerprints())
+    store = LocalStore(Path("lake"), DigestCache())
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     store.write_bytes("data/x.csv", b"")
@@ -219,9 +219,9 @@ def test_a_link_out_of_the_lake_is_not_followed(store: LocalStore, root: Path, t
     (root / "data").mkdir()
     (root / "data" / "link").symlink_to(outside)
     (root / "data" / "link to file").symlink_to(outside / "x.csv")
-    with pytest.raises(HostileKeyError, match="leads out of the lake"):
+    with pytest.raises(UnsafeKeyError, match="leads out of the lake"):
         store.read_bytes(key)
-    with pytest.raises(HostileKeyError, match="leads out of the lake"):
+    with pytest.raises(UnsafeKeyError, match="leads out of the lake"):
         store.write_bytes(key, b"")
     assert not list(store.list())
 
@@ -268,16 +268,16 @@ def test_an_object_replaced_while_it_is_looked_up_is_described_as_it_is_now(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write_bytes("data/x.csv", b"old")
-    sha256_of = Fingerprints.sha256_of
+    sha256_of = DigestCache.sha256_of
     replacing = iter([b"new, and longer"])
 
-    def replace_once(fingerprints: Fingerprints, path: Path) -> str:
+    def replace_once(fingerprints: DigestCache, path: Path) -> str:
         digest = sha256_of(fingerprints, path)
         for content in replacing:
             store.write_bytes("data/x.csv", content)
         return digest
 
-    monkeypatch.setattr(Fingerprints, "sha256_of", replace_once)
+    monkeypatch.setattr(DigestCache, "sha256_of", replace_once)
     found = store.head("data/x.csv")
     assert found is not None
     assert (found.size, found.sha256) == (15, hashlib.sha256(b"new, and longer").hexdigest())
@@ -292,13 +292,13 @@ def test_an_object_that_does_not_hold_still_is_no_object_or_an_error(
     def vanish(*_: object) -> str:
         if is_deleted:
             store.delete("data/x.csv")
-        raise VanishedFileError("data/x.csv changed.", "Again.")
+        raise FileChangedError("data/x.csv changed.", "Again.")
 
-    monkeypatch.setattr(Fingerprints, "sha256_of", vanish)
+    monkeypatch.setattr(DigestCache, "sha256_of", vanish)
     if is_deleted:
         assert store.head("data/x.csv") is None
     else:
-        with pytest.raises(VanishedFileError):
+        with pytest.raises(FileChangedError):
             store.head("data/x.csv")
 
 
@@ -320,13 +320,13 @@ def test_a_source_edited_while_it_is_copied_leaves_the_old_object(store: LocalSt
         with source.open("ab") as file:
             file.write(b"1")
 
-    with pytest.raises(VanishedFileError, match="changed while it was read"):
+    with pytest.raises(FileChangedError, match="changed while it was read"):
         store.write_file("data/x.csv", source, progress=edit)
     assert store.read_bytes("data/x.csv") == b"old"
 
 
 def test_two_writers_of_one_key_leave_a_digest_that_fits(root: Path, tmp_path: Path) -> None:
-    fingerprints = Fingerprints()
+    fingerprints = DigestCache()
     first, second = LocalStore(root, fingerprints), LocalStore(root, fingerprints)
     source = tmp_path / "source.csv"
     source.write_bytes(b"first")
@@ -334,7 +334,7 @@ def test_two_writers_of_one_key_leave_a_digest_that_fits(root: Path, tmp_path: P
     first.write_file("data/x.csv", source, progress=lambda _: second.write_bytes("data/x.csv", b"second") and None)
     path = root / "data" / "x.csv"
     assert path.read_bytes() == b"first"
-    assert fingerprints.known(path, mark_of(path.stat())) == hashlib.sha256(b"first").hexdigest()
+    assert fingerprints.get(path, file_state_of(path.stat())) == hashlib.sha256(b"first").hexdigest()
 
 
 def test_missing_objects_say_where_they_were_looked_for(store: LocalStore, root: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from apex_pipeline.errors import ConfigurationError, StoreConfigError
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline.storage.opening import open_fingerprints, open_store, open_store_at
+from apex_pipeline.storage.opening import open_digest_cache, open_store, open_store_at
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
@@ -76,7 +76,7 @@ def test_transfer_acceleration_is_another_host(monkeypatch: pytest.MonkeyPatch, 
     for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "USE_S3_DATA": "true"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("S3_USE_ACCELERATE", switch)
-    address = urlsplit(open_store(load_settings(), for_writing=False).shared_url("data/x.csv", 60))
+    address = urlsplit(open_store(load_settings(), for_writing=False).presigned_url("data/x.csv", 60))
     assert address.hostname == host
 
 
@@ -143,12 +143,12 @@ def test_an_s3_lake_round_trip_from_the_environment_alone(
         monkeypatch.setenv(name, value)
     store = open_store(load_settings(), for_writing=True)
     store.write_bytes("data/x.csv", b"lap")
-    with store.open_local("data/x.csv") as path:
+    with store.open_as_file("data/x.csv") as path:
         assert path.read_bytes() == b"lap"
         assert path.is_relative_to(tmp_path / ".apex")
 
 
 def test_fingerprints_are_kept_in_the_state_folder(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"")
-    open_fingerprints(load_settings()).sha256_of(tmp_path / "x.csv")
+    open_digest_cache(load_settings()).sha256_of(tmp_path / "x.csv")
     assert (tmp_path / ".apex" / "fingerprints.sqlite").exists()

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import StoreError
-from apex_pipeline.storage.scratch import own_scratch
+from apex_pipeline.storage.scratch import process_temp_dir
 
 _PROGRAM = """
 import sys, time
 from pathlib import Path
-from apex_pipeline.storage.scratch import own_scratch
-folder = own_scratch(Path(sys.argv[1]))
+from apex_pipeline.storage.scratch import process_temp_dir
+folder = process_temp_dir(Path(sys.argv[1]))
 (folder / "left.bin").write_bytes(b"x")
 print(folder, flush=True)
 time.sleep(float(sys.argv[2]))
@@ -29,20 +29,20 @@ def another(base: Path, seconds: float) -> tuple[subprocess.Popen[str], Path]:
 
 
 def test_a_process_has_one_folder_below_each_base(tmp_path: Path) -> None:
-    first = own_scratch(tmp_path / "a")
+    first = process_temp_dir(tmp_path / "a")
 
     assert first.is_dir()
-    assert own_scratch(tmp_path / "a") == first
-    assert own_scratch(tmp_path / "b").parent == tmp_path / "b"
+    assert process_temp_dir(tmp_path / "a") == first
+    assert process_temp_dir(tmp_path / "b").parent == tmp_path / "b"
 
 
 def test_a_folder_somebody_removed_is_made_anew(tmp_path: Path) -> None:
-    first = own_scratch(tmp_path)
+    first = process_temp_dir(tmp_path)
     for entry in first.iterdir():
         entry.unlink()
     first.rmdir()
 
-    assert own_scratch(tmp_path).is_dir()
+    assert process_temp_dir(tmp_path).is_dir()
 
 
 def test_it_is_gone_when_the_process_ends(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_what_a_killed_process_left_is_removed_and_the_living_are_let_be(tmp_pat
     killed.communicate()
     assert (left / "left.bin").exists()
     try:
-        mine = own_scratch(tmp_path)
+        mine = process_temp_dir(tmp_path)
 
         assert not left.exists()
         assert (kept / "left.bin").exists()
@@ -73,7 +73,7 @@ def test_what_a_killed_process_left_is_removed_and_the_living_are_let_be(tmp_pat
 def test_a_folder_that_is_just_being_made_is_let_be(tmp_path: Path) -> None:
     (tmp_path / "process-new").mkdir()
 
-    own_scratch(tmp_path)
+    process_temp_dir(tmp_path)
 
     assert (tmp_path / "process-new").is_dir()
 
@@ -82,4 +82,4 @@ def test_a_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(StoreError, match="temporary files"):
-        own_scratch(tmp_path / "file")
+        process_temp_dir(tmp_path / "file")

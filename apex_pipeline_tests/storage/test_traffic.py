@@ -3,14 +3,14 @@
 import pytest
 
 from apex_pipeline.storage.s3.store import S3Store
-from apex_pipeline.storage.traffic import Traffic
+from apex_pipeline.storage.traffic import RequestStats
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 from apex_pipeline_tests.storage.s3.bench import connect, store_of
 
 
 @pytest.mark.req("A-086", "A-087", "A-088")
 def test_requests_errors_and_waiting_are_counted(store: S3Store) -> None:
-    assert store.traffic == Traffic()
+    assert store.traffic == RequestStats()
     store.write_bytes("data/x.csv", b"lap")
     assert store.head("data/x.csv")
     assert store.head("data/none.csv") is None
@@ -30,4 +30,4 @@ def test_each_connection_counts_its_own(s3_bucket: S3Bucket) -> None:
 
 
 def test_nothing_asked_is_no_error() -> None:
-    assert Traffic().error_rate == Traffic().average_ms == 0
+    assert RequestStats().error_rate == RequestStats().average_ms == 0

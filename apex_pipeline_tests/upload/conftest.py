@@ -8,7 +8,7 @@ import pytest
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
-from apex_pipeline.storage.traffic import TrafficMeter
+from apex_pipeline.storage.traffic import RequestCounter
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 
 
@@ -70,14 +70,14 @@ class _Body:
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """What every client made from now on sends."""
     noted = Sent()
-    attach = TrafficMeter.attach
+    attach = RequestCounter.attach
 
-    def attach_and_note(meter: TrafficMeter, events: Any) -> None:
+    def attach_and_note(meter: RequestCounter, events: Any) -> None:
         attach(meter, events)
         events.register("before-call.s3", noted.note)
         events.register("before-send.s3", noted.answer)
 
-    monkeypatch.setattr(TrafficMeter, "attach", attach_and_note)
+    monkeypatch.setattr(RequestCounter, "attach", attach_and_note)
     return noted
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.errors import StoreFullError, VanishedFileError
+from apex_pipeline.errors import FileChangedError, StorageFullError
 from apex_pipeline.settings import load_settings
-from apex_pipeline.sources.compression import unpack
-from apex_pipeline.storage.fingerprints import Fingerprints
-from apex_pipeline.storage.opening import open_fingerprints
+from apex_pipeline.sources.compression import decompress
+from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.opening import open_digest_cache
 from apex_pipeline.upload import UploadReport, UploadStatus
 from apex_pipeline.upload.compression import Compression, Compressor, is_compressible
 from apex_pipeline.upload.upload import UploadTarget, upload_to
@@ -48,7 +48,7 @@ def test_text_files_are_compressed_and_hold_what_they_held(
     for path in (path for path in folder.rglob("*") if path.is_file()):
         key = f"data/{path.relative_to(folder).as_posix()}"
         stored = f"{key}{ending}" if key.endswith(".csv") else key
-        assert unpack(content_of(stored), stored) == path.read_bytes()
+        assert decompress(content_of(stored), stored) == path.read_bytes()
     assert len(bucket.object_keys()) == 5
     assert report.bytes_sent < sum(file.size for file in report.files)
 
@@ -87,7 +87,7 @@ def test_a_changed_file_is_compressed_and_sent_alone(
     assert [file.path for file in report.of(UploadStatus.UPLOADED)] == ["barber/empty.csv"]
     assert sent.writes == 1
     key = f"data/barber/empty.csv{_ENDINGS[compression]}"
-    assert unpack(content_of(key), key) == b"time;rain\n"
+    assert decompress(content_of(key), key) == b"time;rain\n"
 
 
 def test_a_compressed_file_never_takes_the_place_of_another(
@@ -109,9 +109,9 @@ def test_forms_left_by_earlier_uploads_are_named(bucket: S3Bucket, folder: Path)
 
 
 def test_no_name_and_no_time_is_in_the_compressed_bytes(tmp_path: Path) -> None:
-    compressor = Compressor(Compression.GZIP, Fingerprints(), tmp_path)
+    compressor = Compressor(Compression.GZIP, DigestCache(), tmp_path)
     (tmp_path / "secret-name.csv").write_bytes(b"lap")
-    source = Fingerprints().fingerprint_of(tmp_path / "secret-name.csv")
+    source = DigestCache().digest_of(tmp_path / "secret-name.csv")
     with compressor.compressed(tmp_path / "secret-name.csv", source) as compressed:
         content = compressed.read_bytes()
     assert content[3:8] == bytes(5), "flags and time"
@@ -121,22 +121,22 @@ def test_no_name_and_no_time_is_in_the_compressed_bytes(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_before_it_is_compressed_is_refused(tmp_path: Path, compression: Compression) -> None:
     (tmp_path / "a.csv").write_bytes(b"lap")
-    fingerprints = open_fingerprints(load_settings())
-    source = fingerprints.fingerprint_of(tmp_path / "a.csv")
+    fingerprints = open_digest_cache(load_settings())
+    source = fingerprints.digest_of(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_bytes(b"pal")
     compressor = Compressor(compression, fingerprints, tmp_path / "scratch")
-    with pytest.raises(VanishedFileError, match="changed"), compressor.compressed(tmp_path / "a.csv", source):
+    with pytest.raises(FileChangedError, match="changed"), compressor.compressed(tmp_path / "a.csv", source):
         pass
     assert compressor.known_digest(source) is None
 
 
 def test_a_full_disk_is_said_so(tmp_path: Path, compression: Compression) -> None:
     (tmp_path / "a.csv").write_bytes(b"lap" * 1_000_000)
-    source = Fingerprints().fingerprint_of(tmp_path / "a.csv")
-    compressor = Compressor(compression, Fingerprints(), tmp_path / "scratch")
+    source = DigestCache().digest_of(tmp_path / "a.csv")
+    compressor = Compressor(compression, DigestCache(), tmp_path / "scratch")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "open", _full_disk(Path.open))
-        with pytest.raises(StoreFullError, match="Compressing"), compressor.compressed(tmp_path / "a.csv", source):
+        with pytest.raises(StorageFullError, match="Compressing"), compressor.compressed(tmp_path / "a.csv", source):
             pass
 
 

@@ -16,7 +16,7 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StorePermissionError,
 )
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.upload import UploadEvent, UploadReport, UploadStatus, upload_directory_to_s3, upload_folder
 from apex_pipeline_tests.servers.seaweed import S3Bucket
@@ -145,14 +145,14 @@ def test_an_interruption_lets_no_further_file_start(tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     for number in range(300):
         (tmp_path / "many" / f"{number}.csv").write_bytes(b"x")
-    store = LocalStore(tmp_path / "lake", Fingerprints())
+    store = LocalStore(tmp_path / "lake", DigestCache())
     interrupting = _Interrupting()
     with pytest.raises(KeyboardInterrupt):
         upload_folder(
             tmp_path / "many",
             store,
             "data",
-            fingerprints=Fingerprints(),
+            fingerprints=DigestCache(),
             listener=interrupting.on_event,
             progress=interrupting.on_bytes,
         )

@@ -31,7 +31,7 @@ def convert(source: Path, output: Path) -> dict[str, object]:
     key = SessionKey(_TRACK, str(identity.session))
     with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
         workspace = Workspace(_MEMORY_LIMIT, Path(scratch))
-        report = convert_telemetry(key, [TelemetryFile.on_disk(source, identity)], None, output, workspace)
+        report = convert_telemetry(key, [TelemetryFile.from_path(source, identity)], None, output, workspace)
     return {
         "readings": report.counts.readings_in,
         "exact_duplicates": report.counts.exact_duplicates,

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.catalog.loaders.fetch import ObjectReader, StagingArea
 from apex_pipeline.catalog.loaders.filenames import LoadKind
-from apex_pipeline.catalog.loaders.frames import laps_frame, telemetry_frame, unpacked, wide_frame
+from apex_pipeline.catalog.loaders.frames import decompressed, laps_frame, telemetry_frame, wide_frame
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.lake.published import read_published
@@ -25,9 +25,9 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.sources import kinds_feeding, loadable_source
 from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileStatus
 from apex_pipeline.sources.workspace import Workspace
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import raw_key
-from apex_pipeline.storage.scratch import own_scratch
+from apex_pipeline.storage.scratch import process_temp_dir
 from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline.table_model import Table
 
@@ -43,7 +43,7 @@ class _Session:
     files: tuple[FileIdentity, ...]
 
     @property
-    def objects(self) -> list[StoredObject]:
+    def objects(self) -> list[ObjectInfo]:
         """The objects of the files."""
         return [self.index.objects[item.path] for item in self.files]
 
@@ -101,7 +101,7 @@ class SessionReader:
         """Read a file that is a table already."""
         key = raw_key(path)
         content = index.known_contents().get(key)
-        text = unpacked(self._reader.read(key) if content is None else content, path)
+        text = decompressed(self._reader.read(key) if content is None else content, path)
         frame, missing = wide_frame(text, key, kind)
         if missing:
             _LOG.warning("%s has no %s: these columns hold nothing.", key, ", ".join(missing))
@@ -147,7 +147,7 @@ class SessionReader:
         return Workspace(self._settings.memory_limit, self._temp_dir())
 
     def _temp_dir(self) -> Path:
-        return own_scratch(self._settings.state_dir.absolute() / "scratch")
+        return process_temp_dir(self._settings.state_dir.absolute() / "scratch")
 
 
 def _require_one(paths: Sequence[str], asked_for: SessionKey) -> None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO, ClassVar
 
 from apex_pipeline.storage.caching import CachedStore
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
+from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
 from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.local import LocalStore
 
@@ -60,19 +60,19 @@ class StagedStore(CachedStore):
         self.folder = folder
         self.users = 0
         self._reader = reader
-        self._listed: dict[str, StoredObject] = {}
+        self._listed: dict[str, ObjectInfo] = {}
         self._contents: dict[str, bytes] = {}
 
-    def add(self, listed: Iterable[StoredObject], contents: Mapping[str, bytes]) -> None:
+    def add(self, listed: Iterable[ObjectInfo], contents: Mapping[str, bytes]) -> None:
         """Add objects as they were listed, and the contents of those that were read whole already, by key."""
         self._listed |= {item.key: item for item in listed}
         self._contents |= {key: contents[key] for key in self._listed.keys() & contents.keys()}
 
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """Return an object as it was listed: to look it up once more would cost a request."""
         return self._listed.get(key) or super().head(key)
 
-    def _fetch(self, stored: StoredObject, file: BinaryIO) -> str | None:
+    def _fetch(self, stored: ObjectInfo, file: BinaryIO) -> str | None:
         content = self._contents.get(stored.key)
         if content is None:
             digest = self._download(stored, file)
@@ -99,7 +99,7 @@ class StagingArea:
 
     @contextmanager
     def open(
-        self, version: Hashable, listed: Iterable[StoredObject], contents: Mapping[str, bytes]
+        self, version: Hashable, listed: Iterable[ObjectInfo], contents: Mapping[str, bytes]
     ) -> Generator[ObjectStore]:
         """Give a store that holds the objects; calls that have the same version open share it.
 

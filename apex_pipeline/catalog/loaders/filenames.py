@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 
-from apex_pipeline.sources.plain_names import plain
+from apex_pipeline.sources.plain_names import normalize_name
 from apex_pipeline.sources.session_names import find_session
 from apex_pipeline.storage.layout import RAW_PREFIX
 
@@ -51,7 +51,7 @@ def file_names(kind: LoadKind, track: str, session: str) -> list[str]:
     ]
 
 
-def kind_said_by(filename: str) -> LoadKind | None:
+def kind_from_name(filename: str) -> LoadKind | None:
     """Return the kind that a name of one of the patterns ends in."""
     return next((kind for kind, data_type in DATA_TYPES.items() if f"{data_type}.csv" in filename.lower()), None)
 
@@ -82,14 +82,14 @@ def session_in(
 
 
 def _is_usual(text: str) -> bool:
-    found = find_session(plain(text))
+    found = find_session(normalize_name(text))
     return found is not None and not found.rest
 
 
 def canonical_session(text: str) -> str:
     """Return a session as the catalog writes it: ``R1`` for ``race_1`` and ``r1``, ``2026_R1`` for ``2026_race_1``."""
     match = _SEASON.fullmatch(text)
-    name = plain(match["session"] if match else text)
+    name = normalize_name(match["session"] if match else text)
     found = find_session(name)
     session = found.session if found and not found.rest else name
     return f"{match['season']}_{session}" if match else session

@@ -92,7 +92,7 @@ def has_known_columns(kind: LoadKind, columns: tuple[str, ...]) -> bool:
     return not set(COLUMNS[kind]).isdisjoint(columns)
 
 
-def unpacked(content: bytes, name: str) -> bytes:
+def decompressed(content: bytes, name: str) -> bytes:
     """Return the text of a file whose name may end in ``.gz`` or ``.zst``.
 
     Raises:

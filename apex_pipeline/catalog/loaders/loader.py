@@ -20,8 +20,8 @@ import pandas as pd
 from apex_pipeline.catalog.loaders.derive import SessionReader
 from apex_pipeline.catalog.loaders.failures import LoadFailure, MissingOrForbiddenError, failure_of
 from apex_pipeline.catalog.loaders.fetch import ObjectReader
-from apex_pipeline.catalog.loaders.filenames import LoadKind, kind_said_by, raw_key_of
-from apex_pipeline.catalog.loaders.frames import csv_frame, empty_frame, unpacked
+from apex_pipeline.catalog.loaders.filenames import LoadKind, kind_from_name, raw_key_of
+from apex_pipeline.catalog.loaders.frames import csv_frame, decompressed, empty_frame
 from apex_pipeline.catalog.loaders.lookup import WHAT, FileLookup, event_of
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ApexError, StorePermissionError
@@ -32,7 +32,7 @@ from apex_pipeline.storage.contract import ObjectStore
 from apex_pipeline.storage.layout import RAW_PREFIX
 from apex_pipeline.storage.opening import open_store
 from apex_pipeline.storage.single_flight import SingleFlight
-from apex_pipeline.storage.traffic import Traffic
+from apex_pipeline.storage.traffic import RequestStats
 
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
@@ -114,7 +114,7 @@ class DataLoader:
         """
         opened = self._opened
         store = opened[0].store if opened else None
-        traffic = store.traffic if store else Traffic()
+        traffic = store.traffic if store else RequestStats()
         hits, misses = (store.hits, store.misses) if isinstance(store, CacheStats) else (0, 0)
         return {
             "requests": traffic.requests,
@@ -140,7 +140,7 @@ class DataLoader:
     def _load(self, kind: LoadKind, track: str, session: str) -> pd.DataFrame | None:
         started_s = time.perf_counter()
         event, names = event_of(kind), {"track": track, "session": session}
-        _tell(logging.INFO, f"Loading {WHAT[kind]} for {track}/{session}", event=event, outcome="begun", **names)
+        _report(logging.INFO, f"Loading {WHAT[kind]} for {track}/{session}", event=event, outcome="begun", **names)
         read = partial(self._flights.do, (kind, track, session), partial(self._read, kind, SessionKey(track, session)))
         answer = self._answer(event, read, **names)
         return None if answer is None else self._loaded(event, *answer, started_s, **names)
@@ -165,8 +165,8 @@ class DataLoader:
         except StorePermissionError as refusal:
             self._raise_if_unlisted(key, refusal)
             raise
-        frame = csv_frame(unpacked(content, key), key)
-        kind = kind_said_by(key)
+        frame = csv_frame(decompressed(content, key), key)
+        kind = kind_from_name(key)
         return empty_frame(kind) if frame.columns.empty and kind else frame
 
     def _raise_if_unlisted(self, key: str, refusal: StorePermissionError) -> None:
@@ -176,7 +176,7 @@ class DataLoader:
         except StorePermissionError:
             raise MissingOrForbiddenError(
                 f"{refusal.problem} Without s3:ListBucket S3 says the same of an object that is not there.",
-                refusal.remedy,
+                refusal.hint,
             ) from refusal
 
     def _sessions_of(self, track: str) -> list[str]:
@@ -205,14 +205,14 @@ class DataLoader:
             failure = failure_of(error)
             self._call.failure = failure
             fields = {"event": event, "outcome": failure.reason.value, "duration_ms": _ms_since(started_s)}
-            _tell(failure.level, str(error), **fields, **names)
+            _report(failure.level, str(error), **fields, **names)
             return None
 
     def _loaded(self, event: str, key: str, frame: pd.DataFrame, started_s: float, **names: str) -> pd.DataFrame:
         """Tell that a file was loaded, and return a frame that is the caller's own."""
         fields = {"event": event, "key": key, "duration_ms": _ms_since(started_s)}
         if frame.empty:
-            _tell(
+            _report(
                 logging.WARNING,
                 f"Nothing is recorded in {PurePosixPath(key).name}: {key}",
                 outcome="empty",
@@ -220,7 +220,7 @@ class DataLoader:
                 **names,
             )
         else:
-            _tell(logging.INFO, f"Successfully loaded from {self._place}: {key}", outcome="loaded", **fields, **names)
+            _report(logging.INFO, f"Successfully loaded from {self._place}: {key}", outcome="loaded", **fields, **names)
         # Others may have got the same frame. pandas copies the values when one of them writes to it, not before.
         return frame.copy(deep=False)
 
@@ -252,7 +252,7 @@ def get_loader(settings: Settings | None = None) -> S3DataLoader | LocalDataLoad
     return S3DataLoader(settings) if settings.use_s3_data else LocalDataLoader(settings)
 
 
-def _tell(level: int, message: str, **fields: object) -> None:
+def _report(level: int, message: str, **fields: object) -> None:
     _LOG.log(level, "%s", message, extra=fields)
 
 

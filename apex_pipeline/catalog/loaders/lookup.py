@@ -51,7 +51,7 @@ class FileLookup:
             if raw_path(key) in index.objects:
                 return [raw_path(key)]
         for pattern in index.name_patterns(self.kind):
-            self._tell(pattern)
+            self._report(pattern)
         paths = index.files_called(*self.asked_for, self.kind)
         if not paths:
             known = ", ".join(index.sessions(self.asked_for.track)) or "none"
@@ -85,15 +85,15 @@ class FileLookup:
         raise MissingOrForbiddenError(
             f"No file with the {WHAT[self.kind]} of {self.asked_for} can be read; tried {', '.join(self._attempts)}. "
             f"They are missing or forbidden, which S3 does not tell apart without s3:ListBucket. {refusal.problem}",
-            refusal.remedy,
+            refusal.hint,
         ) from refusal
 
     def _keys(self) -> Iterator[str]:
         for name in file_names(self.kind, *self.asked_for):
-            self._tell(name)
+            self._report(name)
             yield self._key_of(self.asked_for.track, name)
 
-    def _tell(self, name: str) -> None:
+    def _report(self, name: str) -> None:
         self._attempts.append(name)
         fields = {
             "event": event_of(self.kind),

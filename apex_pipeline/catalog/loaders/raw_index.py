@@ -18,7 +18,7 @@ from apex_pipeline.catalog.loaders.fetch import SMALL_BYTES, ObjectReader
 from apex_pipeline.catalog.loaders.filenames import LoadKind, canonical_session, session_in
 from apex_pipeline.catalog.loaders.frames import has_known_columns
 from apex_pipeline.errors import StoreError
-from apex_pipeline.lake.catalog_tables import inputs_version, make_sessions_table, session_files
+from apex_pipeline.lake.catalog_tables import build_sessions_table, inputs_version, session_files
 from apex_pipeline.lake.plan import is_catalog_stale
 from apex_pipeline.lake.published import read_published
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, read_current
@@ -26,9 +26,9 @@ from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources import identify_files, kinds_feeding, loadable_source, rules_version, source_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
-from apex_pipeline.sources.plain_names import is_related, plain
+from apex_pipeline.sources.plain_names import names_match, normalize_name
 from apex_pipeline.sources.raw_access import FileHeader, TrackName
-from apex_pipeline.storage.contract import StoredObject
+from apex_pipeline.storage.contract import ObjectInfo
 from apex_pipeline.storage.layout import raw_key, raw_path
 
 _LOG = logging.getLogger(__name__)
@@ -55,12 +55,12 @@ class RawIndex:
         ApexError: The lake cannot be listed.
     """
 
-    def __init__(self, reader: ObjectReader, tracks_file: Path | None, objects: Iterable[StoredObject]) -> None:
+    def __init__(self, reader: ObjectReader, tracks_file: Path | None, objects: Iterable[ObjectInfo]) -> None:
         self._reader = reader
         self._settings = load_settings(tracks_file=tracks_file)
         source, self._access = loadable_source()
         self._rules = source.load_rules(self._settings)
-        self.objects: dict[str, StoredObject] = {raw_path(item.key): item for item in objects}
+        self.objects: dict[str, ObjectInfo] = {raw_path(item.key): item for item in objects}
         if not self.objects:
             # Nothing there at all may be an empty lake, or none: the second one is a wrong setting.
             reader.store.check_access()
@@ -103,7 +103,7 @@ class RawIndex:
 
     def slug_of(self, track: str) -> str:
         """Return the slug that files of a track carry, under whatever name it is asked for."""
-        return self._known_slug(track) or plain(track)
+        return self._known_slug(track) or normalize_name(track)
 
     def _is_form_of(self, track: str, text: str) -> bool:
         """Tell whether a text is the track's name as it stands in file names."""
@@ -112,7 +112,11 @@ class RawIndex:
     def _is_short_for(self, folder: str, text: str) -> bool:
         """Tell whether a text may be the short name of a track that the rules do not list; those they list say all."""
         is_long_enough = len(text) >= _SHORTEST_NAME
-        return self._known_slug(folder) is None and is_long_enough and is_related(plain(text), plain(folder))
+        return (
+            self._known_slug(folder) is None
+            and is_long_enough
+            and names_match(normalize_name(text), normalize_name(folder))
+        )
 
     def _own_folders(self, track: str) -> list[str]:
         return [folder for folder in self._folders if self._is_form_of(track, folder)]
@@ -121,7 +125,9 @@ class RawIndex:
         """Return the paths in every folder that has to do with a track."""
         slug = self.slug_of(track)
         folders = {
-            folder for folder, stands_for in self._folders.items() if slug in {*stands_for, *map(plain, stands_for)}
+            folder
+            for folder, stands_for in self._folders.items()
+            if slug in {*stands_for, *map(normalize_name, stands_for)}
         }
         return [path for path in self.objects if self._belongs(path, folders, slug)]
 
@@ -200,7 +206,7 @@ class RawIndex:
 
     def header(self, path: str) -> FileHeader:
         """Return the header of a file."""
-        return self._access.read_header(self.start(path, self._access.head_bytes), path)
+        return self._access.read_header(self.read_head(path, self._access.head_bytes), path)
 
     def is_raw(self, kind: LoadKind, header: FileHeader) -> bool:
         """Return whether a file is as the cars sent it: one row per trigger or reading."""
@@ -219,7 +225,7 @@ class RawIndex:
             if slug not in self._identities:
                 paths = self._paths_of(track)
                 published = self._published_identities(slug, paths)
-                self._identities[slug] = self._look_at(paths) if published is None else published
+                self._identities[slug] = self._scan(paths) if published is None else published
             return self._identities[slug]
 
     def _published_identities(self, slug: str, paths: list[str]) -> list[FileIdentity] | None:
@@ -236,24 +242,24 @@ class RawIndex:
         )
         if has_odd_ones or is_catalog_stale(listing, part, (), rules_version(self._settings)):
             return None
-        sessions = [SessionKey(row["track"], row["session"]) for row in make_sessions_table(part).to_pylist()]
+        sessions = [SessionKey(row["track"], row["session"]) for row in build_sessions_table(part).to_pylist()]
         return [item for key in sessions if key.track == slug for item in session_files(part, key)]
 
-    def _look_at(self, paths: list[str]) -> list[FileIdentity]:
+    def _scan(self, paths: list[str]) -> list[FileIdentity]:
         looked_at = [path for path in paths if path in self._tracks_in]
         with ThreadPoolExecutor(_PARALLEL_LOOKS) as pool:
-            list(pool.map(partial(self.start, length=self._access.head_bytes), looked_at))
-        found = [FoundFile(path, self.objects[path].size, partial(self.start, path)) for path in paths]
+            list(pool.map(partial(self.read_head, length=self._access.head_bytes), looked_at))
+        found = [FoundFile(path, self.objects[path].size, partial(self.read_head, path)) for path in paths]
         return identify_files(found, self._settings)
 
-    def start(self, path: str, length: int) -> bytes:
+    def read_head(self, path: str, length: int) -> bytes:
         """Return the beginning of a file; a small one is read whole, and each one only once."""
         with self._locks[path]:
             known = self._starts.get(path, b"")
             size = self.objects[path].size
             if len(known) < min(length, size):
                 key = raw_key(path)
-                known = self._reader.read(key) if size <= SMALL_BYTES else self._reader.store.read_start(key, length)
+                known = self._reader.read(key) if size <= SMALL_BYTES else self._reader.store.read_head(key, length)
                 self._starts[path] = known
             return known[:length]
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.care.snapshot_history import frozen_tables, read_snapshot, snapshot_keys, tables_named
+from apex_pipeline.lake.care.snapshot_history import list_snapshot_keys, read_snapshot, snapshot_copies, snapshot_tables
 from apex_pipeline.lake.snapshot import Snapshot, read_current
 from apex_pipeline.schemas import CATALOG_TABLES
-from apex_pipeline.storage.contract import ObjectStore, StoredObject, UnfinishedWrite
+from apex_pipeline.storage.contract import IncompleteUpload, ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import HISTORY_PREFIX, SNAPSHOTS_PREFIX, history_key, snapshot_key
 
 # Younger objects may be part of a publication that is going on, and the clocks of two machines may differ.
@@ -52,7 +52,7 @@ class Retention:
 
 
 @dataclass(frozen=True)
-class Garbage:
+class ExpiredObjects:
     """What may be removed.
 
     Attributes:
@@ -61,8 +61,8 @@ class Garbage:
         kept_snapshots: Ids of the snapshots that stay, the oldest first.
     """
 
-    unfinished: tuple[UnfinishedWrite, ...]
-    objects: tuple[StoredObject, ...]
+    unfinished: tuple[IncompleteUpload, ...]
+    objects: tuple[ObjectInfo, ...]
     kept_snapshots: tuple[str, ...]
 
     @property
@@ -71,7 +71,7 @@ class Garbage:
         return sum(write.size or 0 for write in self.unfinished) + sum(item.size for item in self.objects)
 
 
-def find_garbage(store: ObjectStore, retention: Retention, now: datetime) -> Garbage:
+def find_expired(store: ObjectStore, retention: Retention, now: datetime) -> ExpiredObjects:
     """Look for what is nobody's; nothing is removed.
 
     In a lake where nothing is published only unfinished writes are looked at.
@@ -84,29 +84,29 @@ def find_garbage(store: ObjectStore, retention: Retention, now: datetime) -> Gar
     Raises:
         StoreCorruptionError: A snapshot cannot be read, so nobody knows what it needs.
     """
-    writes = store.unfinished_writes()
+    writes = store.incomplete_uploads()
     unfinished = tuple(write for write in writes if now - write.started_utc > retention.unfinished)
     current = read_current(store)
     if current is None:
-        return Garbage(unfinished, (), ())
+        return ExpiredObjects(unfinished, (), ())
     listed = _candidates(store)
-    snapshots = [read_snapshot(store, key) for key in snapshot_keys(item.key for item in listed)]
+    snapshots = [read_snapshot(store, key) for key in list_snapshot_keys(item.key for item in listed)]
     kept = _kept(snapshots, current, now - retention.snapshots)
     needed = set(_needed(kept))
     expired = {snapshot_key(snapshot.id) for snapshot in snapshots} - needed
     longest = max(retention.snapshots, YOUNGEST)
 
-    def is_garbage(item: StoredObject) -> bool:
+    def is_garbage(item: ObjectInfo) -> bool:
         age = now - item.modified_utc
         # A snapshot goes by the time it was replaced, which was looked at above.
-        return age > YOUNGEST if item.key in expired else _is_ours(item.key) and age > longest
+        return age > YOUNGEST if item.key in expired else _is_managed_key(item.key) and age > longest
 
     objects = [item for item in listed if item.key not in needed and is_garbage(item)]
     objects.sort(key=lambda item: (item.key not in expired, item.key))
-    return Garbage(unfinished, tuple(objects), tuple(snapshot.id for snapshot in kept))
+    return ExpiredObjects(unfinished, tuple(objects), tuple(snapshot.id for snapshot in kept))
 
 
-def _candidates(store: ObjectStore) -> list[StoredObject]:
+def _candidates(store: ObjectStore) -> list[ObjectInfo]:
     return [*store.list(SNAPSHOTS_PREFIX), *store.list(HISTORY_PREFIX)]
 
 
@@ -128,28 +128,28 @@ def _created(snapshot: Snapshot) -> datetime:
 def _needed(kept: Iterable[Snapshot]) -> Iterator[str]:
     for snapshot in kept:
         yield snapshot_key(snapshot.id)
-        yield from frozen_tables(snapshot)
-        yield from (history_key(record.sha256) for record in tables_named(snapshot))
+        yield from snapshot_copies(snapshot)
+        yield from (history_key(record.sha256) for record in snapshot_tables(snapshot))
 
 
-def _is_ours(key: str) -> bool:
+def _is_managed_key(key: str) -> bool:
     """Tell whether this project gives such names to what may go; what others put there is theirs."""
     return bool(_HISTORY_FILE.fullmatch(key) or _FROZEN_TABLE.fullmatch(key))
 
 
-def remove_garbage(store: ObjectStore, garbage: Garbage) -> Garbage:
+def remove_expired(store: ObjectStore, garbage: ExpiredObjects) -> ExpiredObjects:
     """Remove what was found, and return what was removed.
 
     An object that was written again since it was found stays: somebody needs it.
     """
     for write in garbage.unfinished:
-        store.discard(write)
+        store.abort(write)
     # The present state once more: the same bytes may have been written again, which only their time tells.
     present = {(item.key, item.tag, item.modified_utc) for item in _candidates(store)}
     removed = tuple(item for item in garbage.objects if (item.key, item.tag, item.modified_utc) in present)
     for item in removed:
         store.delete(item.key)
-    return Garbage(garbage.unfinished, removed, garbage.kept_snapshots)
+    return ExpiredObjects(garbage.unfinished, removed, garbage.kept_snapshots)
 
 
-__all__ = ["YOUNGEST", "Garbage", "Retention", "find_garbage", "remove_garbage"]
+__all__ = ["YOUNGEST", "ExpiredObjects", "Retention", "find_expired", "remove_expired"]

@@ -17,8 +17,8 @@ from apex_pipeline.errors import (
 )
 from apex_pipeline.lake.published import read_published
 from apex_pipeline.lake.snapshot import TableRecord
-from apex_pipeline.storage.contract import ObjectStore, StoredObject
-from apex_pipeline.storage.disk_errors import disk_errors
+from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
+from apex_pipeline.storage.disk_errors import translating_os_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES
 from apex_pipeline.storage.layout import history_key, raw_key
 from apex_pipeline.table_model import Table
@@ -76,9 +76,7 @@ def table_problem(store: ObjectStore, record: TableRecord, *, is_deep: bool) -> 
     )
 
 
-def content_problem(
-    store: ObjectStore, facts: StoredObject | None, record: TableRecord, *, is_deep: bool
-) -> str | None:
+def content_problem(store: ObjectStore, facts: ObjectInfo | None, record: TableRecord, *, is_deep: bool) -> str | None:
     """Return what is wrong with one object that should hold a table's content.
 
     Args:
@@ -125,7 +123,7 @@ READ_ERRORS = (ApexError, pa.ArrowException, OSError)
 def _bytes_problem(store: ObjectStore, key: str, recorded: str | None, by: str) -> str | None:
     digest = hashlib.sha256()
     try:
-        with store.open_stream(key) as stream, disk_errors(f"Reading {key}"):
+        with store.open_stream(key) as stream, translating_os_errors(f"Reading {key}"):
             while block := stream.read(BLOCK_BYTES):
                 digest.update(block)
     except StoreCorruptionError as error:

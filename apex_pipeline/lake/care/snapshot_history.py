@@ -13,7 +13,7 @@ from apex_pipeline.storage.layout import SNAPSHOTS_PREFIX, snapshot_table_key
 _SUFFIX = ".json"
 
 
-def snapshot_keys(keys: Iterable[str]) -> list[str]:
+def list_snapshot_keys(keys: Iterable[str]) -> list[str]:
     """Return which of these keys are snapshots, the oldest first."""
     names = ((key, key.removeprefix(SNAPSHOTS_PREFIX)) for key in keys)
     return sorted(key for key, name in names if key != name and "/" not in name and name.endswith(_SUFFIX))
@@ -34,16 +34,16 @@ def read_snapshot(store: ObjectStore, key: str) -> Snapshot:
         ) from error
 
 
-def tables_named(snapshot: Snapshot) -> Iterator[TableRecord]:
+def snapshot_tables(snapshot: Snapshot) -> Iterator[TableRecord]:
     """Yield every table file that a snapshot names, those of the catalog first."""
     yield from snapshot.catalog.values()
     for session in snapshot.sessions:
         yield from session.tables.values()
 
 
-def frozen_tables(snapshot: Snapshot) -> dict[str, TableRecord]:
+def snapshot_copies(snapshot: Snapshot) -> dict[str, TableRecord]:
     """Return the snapshot's own copies of the catalog tables, by key."""
     return {snapshot_table_key(snapshot.id, name): record for name, record in snapshot.catalog.items()}
 
 
-__all__ = ["frozen_tables", "read_snapshot", "snapshot_keys", "tables_named"]
+__all__ = ["list_snapshot_keys", "read_snapshot", "snapshot_copies", "snapshot_tables"]

@@ -6,7 +6,7 @@ Here belongs telling them apart by where they lie. What may be removed is ``garb
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from apex_pipeline.lake.care.snapshot_history import frozen_tables, tables_named
+from apex_pipeline.lake.care.snapshot_history import snapshot_copies, snapshot_tables
 from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.schemas import CATALOG_TABLES
 from apex_pipeline.storage.layout import (
@@ -37,7 +37,7 @@ PREFIXES = tuple(prefix for prefix, _ in _MEANINGS if prefix != SNAPSHOTS_PREFIX
 
 
 @dataclass(frozen=True)
-class Note:
+class OrphanNote:
     """Something worth knowing about an object.
 
     Attributes:
@@ -49,9 +49,9 @@ class Note:
     note: str
 
 
-def unknown_objects(
+def find_orphans(
     keys: Iterable[str], current: Snapshot, snapshots: Iterable[Snapshot], raw_paths: Iterable[str]
-) -> list[Note]:
+) -> list[OrphanNote]:
     """Return a note for every object that nothing names, by key.
 
     Args:
@@ -63,20 +63,20 @@ def unknown_objects(
     paths = list(raw_paths)
     known = {raw_key(path) for path in paths} | {quarantine_reason_key(path) for path in paths}
     known |= {CURRENT_SNAPSHOT_KEY} | {table_key(table.folder, table.name) for table in CATALOG_TABLES}
-    known |= {record.key for record in tables_named(current)}
+    known |= {record.key for record in snapshot_tables(current)}
     for snapshot in snapshots:
         known |= set(_named_by(snapshot))
-    return [Note(key, _meaning(key)) for key in sorted(keys) if key not in known]
+    return [OrphanNote(key, _meaning(key)) for key in sorted(keys) if key not in known]
 
 
 def _named_by(snapshot: Snapshot) -> Iterator[str]:
     yield snapshot_key(snapshot.id)
-    yield from frozen_tables(snapshot)
-    yield from (history_key(record.sha256) for record in tables_named(snapshot))
+    yield from snapshot_copies(snapshot)
+    yield from (history_key(record.sha256) for record in snapshot_tables(snapshot))
 
 
 def _meaning(key: str) -> str:
     return next(meaning for prefix, meaning in _MEANINGS if key.startswith(prefix))
 
 
-__all__ = ["PREFIXES", "Note", "unknown_objects"]
+__all__ = ["PREFIXES", "OrphanNote", "find_orphans"]

@@ -22,8 +22,8 @@ from apex_pipeline.lake.care.object_checks import (
     schema_problem,
     table_problem,
 )
-from apex_pipeline.lake.care.snapshot_history import frozen_tables, read_snapshot, snapshot_keys, tables_named
-from apex_pipeline.lake.care.unknown_objects import PREFIXES, Note, unknown_objects
+from apex_pipeline.lake.care.snapshot_history import list_snapshot_keys, read_snapshot, snapshot_copies, snapshot_tables
+from apex_pipeline.lake.care.unknown_objects import PREFIXES, OrphanNote, find_orphans
 from apex_pipeline.lake.published import read_published, require_snapshot
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord
 from apex_pipeline.schemas import CATALOG_TABLES, FILES, TELEMETRY
@@ -37,7 +37,7 @@ from apex_pipeline.table_model import Table
 
 
 @dataclass(frozen=True)
-class Finding:
+class ObjectFinding:
     """One object that was looked at.
 
     Attributes:
@@ -65,17 +65,17 @@ class LakeReport:
     """
 
     snapshot: Snapshot | None
-    findings: tuple[Finding, ...]
-    notes: tuple[Note, ...]
+    findings: tuple[ObjectFinding, ...]
+    notes: tuple[OrphanNote, ...]
 
     @property
-    def wrong(self) -> tuple[Finding, ...]:
+    def wrong(self) -> tuple[ObjectFinding, ...]:
         """The findings with a problem."""
         return tuple(finding for finding in self.findings if finding.problem)
 
 
 @dataclass(frozen=True)
-class _Look:
+class _ObjectCheck:
     """An object to look at, and how."""
 
     key: str
@@ -83,12 +83,12 @@ class _Look:
     session: str | None
     check: Callable[[], str | None]
 
-    def __call__(self) -> Finding:
+    def __call__(self) -> ObjectFinding:
         try:
             problem = self.check()
         except READ_ERRORS as error:
             problem = in_words(error)
-        return Finding(self.key, self.kind, self.session, problem)
+        return ObjectFinding(self.key, self.kind, self.session, problem)
 
 
 def verify_lake(store: ObjectStore, *, is_deep: bool = False) -> LakeReport:
@@ -109,42 +109,40 @@ def verify_lake(store: ObjectStore, *, is_deep: bool = False) -> LakeReport:
     # One that was published meanwhile is not in the listing.
     snapshots += [current] if current and current not in snapshots else []
     looks = list(_earlier_tables(store, current, snapshots, is_deep=is_deep))
-    notes: list[Note] = []
+    notes: list[OrphanNote] = []
     if current:
         raw_files = _raw_files(store, current)
-        looks += [*_published_tables(store, current, is_deep=is_deep), *_raw_looks(store, raw_files, is_deep=is_deep)]
-        notes = _without_digest(raw_files) + unknown_objects(
-            keys, current, snapshots, [row["path"] for row in raw_files]
-        )
+        looks += [*_published_tables(store, current, is_deep=is_deep), *_raw_checks(store, raw_files, is_deep=is_deep)]
+        notes = _without_digest(raw_files) + find_orphans(keys, current, snapshots, [row["path"] for row in raw_files])
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         looked_at = list(pool.map(lambda look: look(), looks))
     return LakeReport(current, (pointer, *findings, *looked_at), tuple(notes))
 
 
-def _current(store: ObjectStore, keys: list[str]) -> tuple[Snapshot | None, Finding]:
+def _current(store: ObjectStore, keys: list[str]) -> tuple[Snapshot | None, ObjectFinding]:
     """Return what is published, and what is to be said of the pointer to it."""
     problem, current = None, None
-    if CURRENT_SNAPSHOT_KEY not in keys and snapshot_keys(keys):
+    if CURRENT_SNAPSHOT_KEY not in keys and list_snapshot_keys(keys):
         problem = "is gone, though there are snapshots: nobody can tell which one is published"
     else:
         try:
             current = require_snapshot(store)
         except StoreCorruptionError as error:
             problem = error.problem
-    return current, Finding(CURRENT_SNAPSHOT_KEY, "snapshot", None, problem)
+    return current, ObjectFinding(CURRENT_SNAPSHOT_KEY, "snapshot", None, problem)
 
 
-def _snapshots(store: ObjectStore, keys: list[str]) -> tuple[list[Snapshot], list[Finding]]:
+def _snapshots(store: ObjectStore, keys: list[str]) -> tuple[list[Snapshot], list[ObjectFinding]]:
     """Return the snapshots that can be read, and a finding for each there is."""
     found: list[Snapshot] = []
-    findings: list[Finding] = []
-    for key in snapshot_keys(keys):
+    findings: list[ObjectFinding] = []
+    for key in list_snapshot_keys(keys):
         problem = None
         try:
             found.append(read_snapshot(store, key))
         except StoreCorruptionError as error:
             problem = error.problem
-        findings.append(Finding(key, "snapshot", None, problem))
+        findings.append(ObjectFinding(key, "snapshot", None, problem))
     return found, findings
 
 
@@ -158,23 +156,23 @@ def _raw_files(store: ObjectStore, current: Snapshot) -> list[dict[str, Any]]:
     return [row for row in rows if row["store_tag"] is not None]
 
 
-def _without_digest(raw_files: Iterable[dict[str, Any]]) -> list[Note]:
+def _without_digest(raw_files: Iterable[dict[str, Any]]) -> list[OrphanNote]:
     told = "was put there without a SHA-256: only its size and the store's version mark can be compared"
-    return [Note(raw_key(row["path"]), told) for row in raw_files if row["sha256"] is None]
+    return [OrphanNote(raw_key(row["path"]), told) for row in raw_files if row["sha256"] is None]
 
 
-def _raw_looks(store: ObjectStore, raw_files: Iterable[dict[str, Any]], *, is_deep: bool) -> Iterator[_Look]:
+def _raw_checks(store: ObjectStore, raw_files: Iterable[dict[str, Any]], *, is_deep: bool) -> Iterator[_ObjectCheck]:
     for row in raw_files:
         session = str(SessionKey(row["track"], row["session"])) if row["track"] and row["session"] else None
-        yield _Look(raw_key(row["path"]), "raw file", session, partial(raw_problem, store, row, is_deep=is_deep))
+        yield _ObjectCheck(raw_key(row["path"]), "raw file", session, partial(raw_problem, store, row, is_deep=is_deep))
 
 
-def _published_tables(store: ObjectStore, current: Snapshot, *, is_deep: bool) -> Iterator[_Look]:
+def _published_tables(store: ObjectStore, current: Snapshot, *, is_deep: bool) -> Iterator[_ObjectCheck]:
     """Yield a look at every table there should be: those of the catalog, and those of each session."""
     for table in CATALOG_TABLES:
         at = table_key(table.folder, table.name)
         record = current.catalog.get(table.name)
-        yield _Look(at, "catalog", None, partial(_published_problem, store, record, table, is_deep=is_deep))
+        yield _ObjectCheck(at, "catalog", None, partial(_published_problem, store, record, table, is_deep=is_deep))
     # A lake may have been made without some tables, as a bundle is: for all of its sessions, then.
     there = {name for session in current.sessions for name in session.tables}
     for session in current.sessions:
@@ -185,7 +183,7 @@ def _published_tables(store: ObjectStore, current: Snapshot, *, is_deep: bool) -
                 continue
             at, record = table_key(table.folder, table.name, str(session.key)), session.tables.get(table.name)
             check = partial(_published_problem, store, record, table, is_deep=is_deep)
-            yield _Look(at, "table", str(session.key), check)
+            yield _ObjectCheck(at, "table", str(session.key), check)
 
 
 def _published_problem(store: ObjectStore, record: TableRecord | None, table: Table, *, is_deep: bool) -> str | None:
@@ -198,21 +196,21 @@ def _published_problem(store: ObjectStore, record: TableRecord | None, table: Ta
 
 def _earlier_tables(
     store: ObjectStore, current: Snapshot | None, snapshots: Iterable[Snapshot], *, is_deep: bool
-) -> Iterator[_Look]:
+) -> Iterator[_ObjectCheck]:
     """Yield a look at what only older snapshots name, and at every snapshot's own copies of the catalog."""
-    seen = {(record.key, record.sha256) for record in (tables_named(current) if current else ())}
+    seen = {(record.key, record.sha256) for record in (snapshot_tables(current) if current else ())}
     for snapshot in snapshots:
-        for key, record in frozen_tables(snapshot).items():
-            yield _Look(key, "snapshot", None, partial(_frozen_problem, store, key, record, is_deep=is_deep))
-        for record in tables_named(snapshot):
+        for key, record in snapshot_copies(snapshot).items():
+            yield _ObjectCheck(key, "snapshot", None, partial(_frozen_problem, store, key, record, is_deep=is_deep))
+        for record in snapshot_tables(snapshot):
             if (record.key, record.sha256) not in seen:
                 seen.add((record.key, record.sha256))
                 check = partial(table_problem, store, record, is_deep=is_deep)
-                yield _Look(record.key, "earlier table", None, check)
+                yield _ObjectCheck(record.key, "earlier table", None, check)
 
 
 def _frozen_problem(store: ObjectStore, key: str, record: TableRecord, *, is_deep: bool) -> str | None:
     return content_problem(store, store.head(key), record, is_deep=is_deep)
 
 
-__all__ = ["Finding", "LakeReport", "verify_lake"]
+__all__ = ["LakeReport", "ObjectFinding", "verify_lake"]

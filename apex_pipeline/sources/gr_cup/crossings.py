@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.triggers import Trigger
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
 
 # Triggers of a car closer together than this are one passing. In nine real sessions neighbours within a passing are at
 # most 0.54 s apart and no two passings are closer than 5 s; no car laps any circuit in 5 s.
@@ -35,7 +35,7 @@ class Crossing:
 
     vehicle_id: str
     utc_ms: int
-    triggers: tuple[Trigger, ...]
+    triggers: tuple[SimulatedTrigger, ...]
 
     @property
     def bounces(self) -> int:
@@ -48,7 +48,7 @@ class Crossing:
         return min(self._counters(FileKind.LAP_END, FileKind.LAP_TIME), default=None)
 
     @property
-    def lost_count(self) -> bool:
+    def has_lost_counter(self) -> bool:
         """The unit had lost count of the lap that ends here."""
         endings = [item for item in self.triggers if item.kind is not FileKind.LAP_START]
         return bool(endings) and all(item.unit_lap is None for item in endings)
@@ -72,7 +72,7 @@ class Crossing:
         return [item.unit_value_ms for item in self.triggers if item.unit_value_ms is not None]
 
     @property
-    def evidence(self) -> Trigger:
+    def evidence(self) -> SimulatedTrigger:
         """The message a lap is traced back to: the first one about the lap that ends, else the first."""
         endings = [item for item in self.triggers if item.kind is not FileKind.LAP_START]
         return (endings or list(self.triggers))[0]
@@ -81,7 +81,7 @@ class Crossing:
         return [item.unit_lap for item in self.triggers if item.kind in kinds and item.unit_lap is not None]
 
 
-def find_crossings(triggers: Iterable[Trigger]) -> dict[str, list[Crossing]]:
+def find_crossings(triggers: Iterable[SimulatedTrigger]) -> dict[str, list[Crossing]]:
     """Return each car's crossings in time.
 
     Every trigger belongs to one crossing, except that a message written twice is counted once. The time of a crossing
@@ -93,22 +93,22 @@ def find_crossings(triggers: Iterable[Trigger]) -> dict[str, list[Crossing]]:
     Returns:
         Crossings by ``vehicle_id``, cars sorted.
     """
-    by_car: defaultdict[str, list[Trigger]] = defaultdict(list)
+    by_car: defaultdict[str, list[SimulatedTrigger]] = defaultdict(list)
     for trigger in _without_repeats(triggers):
         by_car[trigger.vehicle_id].append(trigger)
     return {car: [_crossing(car, group) for group in _groups(by_car[car])] for car in sorted(by_car)}
 
 
-def _without_repeats(triggers: Iterable[Trigger]) -> list[Trigger]:
+def _without_repeats(triggers: Iterable[SimulatedTrigger]) -> list[SimulatedTrigger]:
     """Return the triggers in time, a message that was written twice once; the order handed in changes nothing."""
-    said: dict[Trigger, Trigger] = {}
+    said: dict[SimulatedTrigger, SimulatedTrigger] = {}
     for trigger in sorted(triggers, key=lambda t: (t.trigger_utc_ms, t.received_utc_ms, t.kind.value, t.file, t.line)):
         said.setdefault(replace(trigger, file="", line=0), trigger)
     return list(said.values())
 
 
-def _groups(triggers: list[Trigger]) -> list[list[Trigger]]:
-    groups: list[list[Trigger]] = []
+def _groups(triggers: list[SimulatedTrigger]) -> list[list[SimulatedTrigger]]:
+    groups: list[list[SimulatedTrigger]] = []
     for trigger in triggers:
         if groups and trigger.trigger_utc_ms - groups[-1][-1].trigger_utc_ms < SAME_CROSSING_MS:
             groups[-1].append(trigger)
@@ -117,11 +117,11 @@ def _groups(triggers: list[Trigger]) -> list[list[Trigger]]:
     return groups
 
 
-def _crossing(car: str, group: list[Trigger]) -> Crossing:
+def _crossing(car: str, group: list[SimulatedTrigger]) -> Crossing:
     return Crossing(car, group[0].trigger_utc_ms - _stalled_ms(group), tuple(group))
 
 
-def _stalled_ms(group: list[Trigger]) -> int:
+def _stalled_ms(group: list[SimulatedTrigger]) -> int:
     """Return how late the first trigger is at least, as the stamps of a bounce tell."""
     stamps = [item.trigger_utc_ms for item in group if item.kind is FileKind.LAP_END]
     if len(stamps) < _ROWS_OF_A_BOUNCE or stamps[-1] - stamps[0] >= _STALLED_MS:

@@ -16,9 +16,9 @@ from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.base import FileIdentity, FileOpener, Reject
 from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
-from apex_pipeline.sources.gr_cup.line_passing import LinePassing
+from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.official_timing import (
-    Parsed,
+    ParsedFile,
     official_laps_table,
     read_results,
     read_sections,
@@ -27,10 +27,10 @@ from apex_pipeline.sources.gr_cup.official_timing import (
     weather_table,
 )
 from apex_pipeline.sources.gr_cup.telemetry.conversion import convert_telemetry
-from apex_pipeline.sources.gr_cup.telemetry.line_passings import find_line_passings
+from apex_pipeline.sources.gr_cup.telemetry.line_passings import find_telemetry_crossings
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
-from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger, read_triggers
 from apex_pipeline.sources.rejects import rejects_table
 from apex_pipeline.sources.workspace import Workspace
 
@@ -93,7 +93,9 @@ def derive_lap_tables(
     return LapTables(derived.laps, derived.cars, rejects_table(key.track, key.session, rejects), derived.report)
 
 
-def read_session_triggers(files: Sequence[FileIdentity], open_file: FileOpener) -> tuple[list[Trigger], list[Reject]]:
+def read_session_triggers(
+    files: Sequence[FileIdentity], open_file: FileOpener
+) -> tuple[list[SimulatedTrigger], list[Reject]]:
     """Read the lap files of a session.
 
     Returns:
@@ -102,7 +104,7 @@ def read_session_triggers(files: Sequence[FileIdentity], open_file: FileOpener) 
     Raises:
         MalformedFileError: A lap file lacks a required column.
     """
-    triggers: list[Trigger] = []
+    triggers: list[SimulatedTrigger] = []
     rejects: list[Reject] = []
     for identity in (item for item in files if item.kind in LAP_KINDS):
         with open_file(identity.path) as stream:
@@ -112,8 +114,10 @@ def read_session_triggers(files: Sequence[FileIdentity], open_file: FileOpener) 
     return triggers, rejects
 
 
-def _find_passings(files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace) -> list[LinePassing]:
-    return find_line_passings(_telemetry_files(files, open_file), workspace)
+def _find_passings(
+    files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace
+) -> list[TelemetryCrossing]:
+    return find_telemetry_crossings(_telemetry_files(files, open_file), workspace)
 
 
 def derive_official_tables(key: SessionKey, files: Sequence[FileIdentity], open_file: FileOpener) -> OfficialTables:
@@ -182,9 +186,9 @@ def _of_kind(files: Iterable[FileIdentity], kind: FileKind) -> list[FileIdentity
 
 
 def _parse(
-    files: Iterable[FileIdentity], open_file: FileOpener, read: Callable[[BinaryIO, FileIdentity], Parsed]
-) -> list[Parsed]:
-    parsed: list[Parsed] = []
+    files: Iterable[FileIdentity], open_file: FileOpener, read: Callable[[BinaryIO, FileIdentity], ParsedFile]
+) -> list[ParsedFile]:
+    parsed: list[ParsedFile] = []
     for identity in files:
         with open_file(identity.path) as stream:
             parsed.append(read(stream, identity))

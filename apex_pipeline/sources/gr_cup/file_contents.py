@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.sources.csv_reader import Dialect, detect_dialect, require_text
+from apex_pipeline.sources.csv_reader import CsvDialect, detect_dialect, require_text
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 
-LOOKED_AT_BYTES = 65_536
+SNIFFED_BYTES = 65_536
 
 # Columns by which a header is known, the most telling kinds first. A lap trigger's three kinds share one header, and
 # telemetry of ten columns, whose ``value`` holds a list of readings, has it too.
@@ -57,11 +57,11 @@ class FileContents:
     is_text: bool = True
 
 
-def look_into(start: bytes, path: str) -> FileContents:
+def sniff(start: bytes, path: str) -> FileContents:
     """Return what the first bytes of a file say about it.
 
     Args:
-        start: The first :data:`LOOKED_AT_BYTES` bytes, as stored.
+        start: The first :data:`SNIFFED_BYTES` bytes, as stored.
         path: Path of the file; its ending says whether it is compressed.
     """
     try:
@@ -73,10 +73,10 @@ def look_into(start: bytes, path: str) -> FileContents:
         dialect = detect_dialect(text, path)
     except MalformedFileError as error:
         return FileContents(problem=error.problem)
-    is_cut = max(len(start), len(text)) >= LOOKED_AT_BYTES
+    is_cut = max(len(start), len(text)) >= SNIFFED_BYTES
     rows = _rows_of(text, dialect, is_cut=is_cut)
     return FileContents(
-        kinds=kinds_with(dialect.columns),
+        kinds=kinds_for_header(dialect.columns),
         columns=dialect.columns,
         sessions=Counter(_column(rows, dialect, "meta_session")),
         events=Counter(_column(rows, dialect, "meta_event")),
@@ -93,9 +93,9 @@ def _decompress(start: bytes, path: str) -> bytes:
     """
     try:
         if path.lower().endswith(".gz"):
-            return zlib.decompressobj(wbits=31).decompress(start, LOOKED_AT_BYTES)
+            return zlib.decompressobj(wbits=31).decompress(start, SNIFFED_BYTES)
         if path.lower().endswith(".zst") and start:
-            return pa.CompressedInputStream(pa.BufferReader(start), "zstd").read(LOOKED_AT_BYTES)
+            return pa.CompressedInputStream(pa.BufferReader(start), "zstd").read(SNIFFED_BYTES)
     except (zlib.error, OSError) as error:
         raise MalformedFileError(
             f"{path} is not compressed as its name says ({error}).", "Compress it again, or rename it."
@@ -103,7 +103,7 @@ def _decompress(start: bytes, path: str) -> bytes:
     return start
 
 
-def _rows_of(text: bytes, dialect: Dialect, *, is_cut: bool) -> list[list[str]]:
+def _rows_of(text: bytes, dialect: CsvDialect, *, is_cut: bool) -> list[list[str]]:
     lines = re.split(r"\r\n|\n|\r", text.decode(dialect.encoding, errors="replace"))[1:]
     if is_cut:
         lines = lines[:-1]
@@ -111,7 +111,7 @@ def _rows_of(text: bytes, dialect: Dialect, *, is_cut: bool) -> list[list[str]]:
     return [row for row in cells if any(row)]
 
 
-def _column(rows: list[list[str]], dialect: Dialect, name: str) -> list[str]:
+def _column(rows: list[list[str]], dialect: CsvDialect, name: str) -> list[str]:
     """Return a column's values without empty ones and without headers left inside by concatenating files."""
     if name not in dialect.columns:
         return []
@@ -120,7 +120,7 @@ def _column(rows: list[list[str]], dialect: Dialect, name: str) -> list[str]:
     return [value for value in values if value not in {"", name}]
 
 
-def kinds_with(columns: tuple[str, ...]) -> frozenset[FileKind]:
+def kinds_for_header(columns: tuple[str, ...]) -> frozenset[FileKind]:
     """Return the kinds that have such a header."""
     names = frozenset(columns)
     for kind, mark in _MARKS:
@@ -131,10 +131,10 @@ def kinds_with(columns: tuple[str, ...]) -> frozenset[FileKind]:
     return frozenset()
 
 
-def columns_lacking(kind: FileKind, columns: tuple[str, ...]) -> tuple[str, ...]:
+def missing_columns(kind: FileKind, columns: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns by which a kind is known and that a header lacks, sorted."""
     mark = _TRIGGER_COLUMNS if kind in _TRIGGER_KINDS else dict(_MARKS)[kind]
     return tuple(sorted(mark - set(columns)))
 
 
-__all__ = ["LOOKED_AT_BYTES", "FileContents", "columns_lacking", "kinds_with", "look_into"]
+__all__ = ["SNIFFED_BYTES", "FileContents", "kinds_for_header", "missing_columns", "sniff"]

@@ -10,7 +10,7 @@ Source = Literal["distance", "gps"]
 
 
 @dataclass(frozen=True)
-class LinePassing:
+class TelemetryCrossing:
     """A car passed the finish line.
 
     Attributes:
@@ -29,4 +29,4 @@ class LinePassing:
     file: str
 
 
-__all__ = ["LinePassing", "Source"]
+__all__ = ["Source", "TelemetryCrossing"]

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.session_key import session_key
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
-from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, FileContents, columns_lacking, look_into
+from apex_pipeline.sources.gr_cup.file_contents import SNIFFED_BYTES, FileContents, missing_columns, sniff
 from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, SOURCE_NAME, FileKind
 from apex_pipeline.sources.gr_cup.naming_rules import NamingRules, load_rules
-from apex_pipeline.sources.gr_cup.neighbours import Neighbourhood
-from apex_pipeline.sources.gr_cup.path_claims import PathClaims, SessionClaim, TrackClaim, claims_of, reason_to_ignore
-from apex_pipeline.sources.gr_cup.tree_judgement import judge_tree
-from apex_pipeline.sources.plain_names import plain
+from apex_pipeline.sources.gr_cup.neighbours import FolderSiblings
+from apex_pipeline.sources.gr_cup.path_claims import PathHints, SessionHint, TrackHint, ignore_reason, parse_path
+from apex_pipeline.sources.gr_cup.tree_judgement import cross_check
+from apex_pipeline.sources.plain_names import normalize_name
 from apex_pipeline.sources.session_names import are_numbered_apart, find_session, number_of, session_type
 
 # How sure a decision is, by what it rests on. The least of what applies counts.
@@ -38,7 +38,7 @@ _PARALLEL_LOOKS = 8
 
 
 @dataclass
-class _Draft:
+class _IdentityBuilder:
     """An identity in the making: evidence and confidence gathered while the claims are weighed."""
 
     file: FoundFile
@@ -46,7 +46,7 @@ class _Draft:
     rule: str
     season: str | None = None
     version: str | None = None
-    track: TrackClaim | None = None
+    track: TrackHint | None = None
     session: str | None = None
     event_code: str | None = None
     evidence: list[str] = field(default_factory=list[str])
@@ -88,28 +88,28 @@ def identify_tree(files: Iterable[FoundFile], rules: NamingRules) -> list[FileId
         rules: How names are understood.
     """
     found = {file.path: file for file in sorted(files, key=lambda file: file.path)}
-    claims = {path: claims_of(path, rules) for path in found if not reason_to_ignore(path)}
-    neighbourhood = Neighbourhood(claims.values())
+    claims = {path: parse_path(path, rules) for path in found if not ignore_reason(path)}
+    neighbourhood = FolderSiblings(claims.values())
 
     def identify(file: FoundFile) -> FileIdentity:
         return _identify(file, claims[file.path], neighbourhood) if file.path in claims else _ignored(file)
 
     with ThreadPoolExecutor(_PARALLEL_LOOKS) as pool:
         identities = list(pool.map(identify, found.values()))
-    return judge_tree(identities, found)
+    return cross_check(identities, found)
 
 
 def _ignored(file: FoundFile) -> FileIdentity:
-    reason = reason_to_ignore(file.path)
-    draft = _Draft(file, FileKind.IGNORED, "not race data")
+    reason = ignore_reason(file.path)
+    draft = _IdentityBuilder(file, FileKind.IGNORED, "not race data")
     draft.note(f"The path says: {reason}.")
     return draft.end(FileStatus.IGNORED, f"{reason}; not race data")
 
 
-def _identify(file: FoundFile, claims: PathClaims, neighbourhood: Neighbourhood) -> FileIdentity:
+def _identify(file: FoundFile, claims: PathHints, neighbourhood: FolderSiblings) -> FileIdentity:
     """Weigh what path and content of one file say."""
-    draft = _Draft(file, claims.kind, f"name matches {claims.kind_said_by}", claims.season, claims.version)
-    contents = look_into(file.read_start(LOOKED_AT_BYTES), file.path)
+    draft = _IdentityBuilder(file, claims.kind, f"name matches {claims.kind_found_in}", claims.season, claims.version)
+    contents = sniff(file.read_head(SNIFFED_BYTES), file.path)
     draft.event_code = contents.events.most_common(1)[0][0] if contents.events else None
     _weigh_kind(draft, contents)
     _weigh_track(draft, claims, neighbourhood)
@@ -124,7 +124,7 @@ def _identify(file: FoundFile, claims: PathClaims, neighbourhood: Neighbourhood)
     return _place(draft, contents, contradiction)
 
 
-def _place(draft: _Draft, contents: FileContents, contradiction: str | None) -> FileIdentity:
+def _place(draft: _IdentityBuilder, contents: FileContents, contradiction: str | None) -> FileIdentity:
     """Decide what becomes of a file that can be read."""
     if draft.kind is FileKind.UNKNOWN:
         return draft.end(FileStatus.UNRESOLVED, _reason_for_no_kind(contents))
@@ -142,7 +142,7 @@ def _place(draft: _Draft, contents: FileContents, contradiction: str | None) -> 
     return draft.end(FileStatus.READY)
 
 
-def _what_is_missing(draft: _Draft) -> str | None:
+def _what_is_missing(draft: _IdentityBuilder) -> str | None:
     """Return why a file has no place in the lake, if it has none."""
     if draft.track is None or draft.session is None:
         missing = [name for name, value in (("track", draft.track), ("session", draft.session)) if value is None]
@@ -157,7 +157,7 @@ def _what_is_missing(draft: _Draft) -> str | None:
 # -- kind --------------------------------------------------------------------------------------------------------------
 
 
-def _weigh_kind(draft: _Draft, contents: FileContents) -> None:
+def _weigh_kind(draft: _IdentityBuilder, contents: FileContents) -> None:
     """Let the header confirm the kind, or say it where the name does not."""
     shown = ", ".join(contents.columns[:8])
     if draft.kind in contents.kinds:
@@ -173,7 +173,7 @@ def _reason_for_no_kind(contents: FileContents) -> str:
     return f"neither its name nor its header ({', '.join(contents.columns[:8])}) says that it is race data"
 
 
-def _wrong_header(draft: _Draft, contents: FileContents) -> str | None:
+def _wrong_header(draft: _IdentityBuilder, contents: FileContents) -> str | None:
     """Return how the header contradicts the name, if it does."""
     if draft.kind in contents.kinds:
         return None
@@ -182,7 +182,7 @@ def _wrong_header(draft: _Draft, contents: FileContents) -> str | None:
     shown = ", ".join(contents.columns[:8])
     if contents.kinds:
         return f"its name says {draft.kind}, its header ({shown}) is that of {_one_of(contents.kinds)}"
-    lacking = ", ".join(columns_lacking(draft.kind, contents.columns))
+    lacking = ", ".join(missing_columns(draft.kind, contents.columns))
     return f"its name says {draft.kind}, its header ({shown}) lacks {lacking}"
 
 
@@ -193,41 +193,41 @@ def _one_of(kinds: Iterable[FileKind]) -> str:
 # -- track -------------------------------------------------------------------------------------------------------------
 
 
-def _weigh_track(draft: _Draft, claims: PathClaims, neighbourhood: Neighbourhood) -> None:
+def _weigh_track(draft: _IdentityBuilder, claims: PathHints, neighbourhood: FolderSiblings) -> None:
     """Take the track that the rules know, else the folder's own name, else what file names say."""
     known = next((claim for claim in claims.tracks if claim.is_known), None)
     unlisted = neighbourhood.track_folder(claims) or claims.named_track
-    beside = neighbourhood.beside(claims).only_track
+    beside = neighbourhood.siblings_of(claims).single_track
     if known:
         draft.track = known
-        draft.note(f"Track {known.slug}: {known.said_by} says so.", _LOOSE if known.is_loose else _CERTAIN)
+        draft.note(f"Track {known.slug}: {known.found_in} says so.", _LOOSE if known.is_loose else _CERTAIN)
     elif unlisted:
         draft.track = unlisted
         confidence = _NAMED_TRACK if unlisted is claims.named_track else _FOLDER_TRACK
-        draft.note(f"Track {unlisted.slug}, which the rules do not list: {unlisted.said_by} says so.", confidence)
+        draft.note(f"Track {unlisted.slug}, which the rules do not list: {unlisted.found_in} says so.", confidence)
     elif beside:
         draft.track = beside
         draft.note(f"Track {beside.slug}: the names of the files beside it say so.", _NAMED_TRACK)
 
 
-def _track_contradiction(claims: PathClaims) -> str | None:
+def _track_contradiction(claims: PathHints) -> str | None:
     known = [claim for claim in claims.tracks if claim.is_known]
     for claim in known[1:]:
         if claim.slug != known[0].slug:
-            return f"{known[0].said_by} says {known[0].slug}, {claim.said_by} says {claim.slug}"
+            return f"{known[0].found_in} says {known[0].slug}, {claim.found_in} says {claim.slug}"
     return None
 
 
 # -- session -----------------------------------------------------------------------------------------------------------
 
 
-def _weigh_session(draft: _Draft, claims: PathClaims, contents: FileContents) -> None:
+def _weigh_session(draft: _IdentityBuilder, claims: PathHints, contents: FileContents) -> None:
     """Take the session the path says, else the content's, else the odd word in a car file's name."""
     inside = _session_inside(contents)
     if claims.sessions:
         chosen = _most_specific(claims.sessions)
         draft.session = chosen.session
-        draft.note(f"Session {chosen.session}: {chosen.said_by} says so.", _LOOSE if chosen.is_loose else _CERTAIN)
+        draft.note(f"Session {chosen.session}: {chosen.found_in} says so.", _LOOSE if chosen.is_loose else _CERTAIN)
         _note_content(draft, inside, contents)
     elif inside:
         draft.session, draft.rule = inside, "content"
@@ -237,7 +237,7 @@ def _weigh_session(draft: _Draft, claims: PathClaims, contents: FileContents) ->
         draft.note(f"Session {claims.own_word}: the word in the name that says neither kind nor track.", _OWN_WORD)
 
 
-def _most_specific(claims: tuple[SessionClaim, ...]) -> SessionClaim:
+def _most_specific(claims: tuple[SessionHint, ...]) -> SessionHint:
     """Return the first claim, or one that adds the number to it (``race`` in the folder ``Race 2``)."""
     first = claims[0]
     if number_of(first.session) is not None:
@@ -255,11 +255,11 @@ def _most_specific(claims: tuple[SessionClaim, ...]) -> SessionClaim:
 def _session_inside(contents: FileContents) -> str | None:
     if not contents.sessions:
         return None
-    found = find_session(plain(contents.sessions.most_common(1)[0][0]))
+    found = find_session(normalize_name(contents.sessions.most_common(1)[0][0]))
     return found.session if found and not found.rest else None
 
 
-def _note_content(draft: _Draft, inside: str | None, contents: FileContents) -> None:
+def _note_content(draft: _IdentityBuilder, inside: str | None, contents: FileContents) -> None:
     if inside is None:
         draft.confidence = min(draft.confidence, _NOT_CONFIRMED)
         return
@@ -273,17 +273,17 @@ def _count(contents: FileContents) -> str:
     return f"{contents.sessions.most_common(1)[0][1]} of {contents.rows} rows looked at"
 
 
-def _sessions_disagree(claims: tuple[SessionClaim, ...]) -> str | None:
+def _sessions_disagree(claims: tuple[SessionHint, ...]) -> str | None:
     """Compare name and folders with each other: R1 in ``Race 2``, or ``practice`` in ``Race 1``."""
     for claim in claims[1:]:
         first, types = claims[0], {session_type(claims[0].session), session_type(claim.session)}
         is_other_type = len(types) > 1 and "other" not in types and not claim.is_vague
         if is_other_type or are_numbered_apart(first.session, claim.session):
-            return f"{first.said_by} says {first.session}, {claim.said_by} says {claim.session}"
+            return f"{first.found_in} says {first.session}, {claim.found_in} says {claim.session}"
     return None
 
 
-def _content_disagrees(draft: _Draft, contents: FileContents) -> str | None:
+def _content_disagrees(draft: _IdentityBuilder, contents: FileContents) -> str | None:
     """Compare path and content; only names of one type can be (``practice`` and R1 may be two words for one)."""
     inside = _session_inside(contents)
     if inside is None or draft.session is None or not are_numbered_apart(draft.session, inside):

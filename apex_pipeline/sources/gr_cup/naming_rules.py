@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, OFFICIAL_KINDS, FileKind
-from apex_pipeline.sources.plain_names import plain, squeezed
+from apex_pipeline.sources.plain_names import compact_name, normalize_name
 
 _PLACEHOLDERS = {
     "{track}": r"(?P<track>[^/]+?)",
@@ -28,7 +28,7 @@ _SLUG = re.compile(r"(?=.*[a-z])[a-z0-9_]{1,80}")
 
 
 @dataclass(frozen=True)
-class Track:
+class SimulatedTrack:
     """A track known by name.
 
     Attributes:
@@ -54,15 +54,15 @@ class NamingRules:
         season_words: Those that may stand beside the year in a season's folder.
     """
 
-    tracks: dict[str, Track]
+    tracks: dict[str, SimulatedTrack]
     kinds: tuple[tuple[FileKind, re.Pattern[str]], ...]
     patterns: tuple[tuple[FileKind, re.Pattern[str]], ...]
     plain_words: frozenset[str]
     season_words: frozenset[str]
 
-    def track_of(self, text: str) -> Track | None:
+    def track_of(self, text: str) -> SimulatedTrack | None:
         """Return the track that a slug, name or alias means, compared without case and separators."""
-        return self.tracks.get(squeezed(text))
+        return self.tracks.get(compact_name(text))
 
     def zone_of(self, track: str) -> str | None:
         """Return the IANA zone of a track's clocks, ``None`` if the track or its zone is not known."""
@@ -146,8 +146,8 @@ def load_rules(extra: Path | None = None) -> NamingRules:
         tracks=_tracks_in(documents),
         kinds=tuple(rule for document in newest_first for rule in document.kinds),
         patterns=tuple((rule.kind, rule.name) for document in newest_first for rule in document.patterns),
-        plain_words=frozenset(plain(word) for document in documents for word in document.plain_words),
-        season_words=frozenset(plain(word) for document in documents for word in document.season_words),
+        plain_words=frozenset(normalize_name(word) for document in documents for word in document.plain_words),
+        season_words=frozenset(normalize_name(word) for document in documents for word in document.season_words),
     )
 
 
@@ -189,7 +189,7 @@ def _unusable(path: Path, problem: str) -> ConfigurationError:
 
 
 def _names_of(entry: _TrackEntry) -> set[str]:
-    return {squeezed(name) for name in (entry.slug, entry.name or entry.slug, *entry.aliases)} - {""}
+    return {compact_name(name) for name in (entry.slug, entry.name or entry.slug, *entry.aliases)} - {""}
 
 
 def _require_clear_aliases(document: _Document) -> None:
@@ -200,14 +200,14 @@ def _require_clear_aliases(document: _Document) -> None:
                 raise ValueError(f"the alias {alias!r} is given to both {slug_of[alias]} and {entry.slug}")
 
 
-def _tracks_in(documents: list[_Document]) -> dict[str, Track]:
-    tracks: dict[str, Track] = {}
+def _tracks_in(documents: list[_Document]) -> dict[str, SimulatedTrack]:
+    tracks: dict[str, SimulatedTrack] = {}
     slug_of: dict[str, str] = {}
     for entry in (entry for document in documents for entry in document.tracks):
-        known = tracks.get(entry.slug) or Track(entry.slug, entry.slug.replace("_", " ").title(), None)
-        tracks[entry.slug] = Track(entry.slug, entry.name or known.name, entry.zone or known.zone)
+        known = tracks.get(entry.slug) or SimulatedTrack(entry.slug, entry.slug.replace("_", " ").title(), None)
+        tracks[entry.slug] = SimulatedTrack(entry.slug, entry.name or known.name, entry.zone or known.zone)
         slug_of |= dict.fromkeys(_names_of(entry), entry.slug)
     return {alias: tracks[slug] for alias, slug in slug_of.items()}
 
 
-__all__ = ["NamingRules", "Track", "load_rules"]
+__all__ = ["NamingRules", "SimulatedTrack", "load_rules"]

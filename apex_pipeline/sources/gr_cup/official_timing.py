@@ -37,7 +37,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedFile:
     """What one file, or all files of a kind together, gave.
 
     Rows of the files = ``rows`` + ``repeated_rows`` + rejects that are not ``out_of_range``.
@@ -64,7 +64,7 @@ class _Field:
     column: str
     names: tuple[str, ...]
     parse: Callable[[str], object]
-    is_required: bool = False
+    required: bool = False
 
 
 def _text(value: str) -> str:
@@ -88,9 +88,9 @@ def _is_raining(value: str) -> bool | None:
 
 # Each sector stands in three columns; S*_SECONDS is always seconds, the others mix ``ss.fff`` and ``m:ss.fff``.
 _SECTIONS = (
-    _Field("car_number", ("NUMBER",), _text, is_required=True),
-    _Field("lap_number", ("LAP_NUMBER",), parse_integer, is_required=True),
-    _Field("lap_time_s", ("LAP_TIME",), parse_duration_s, is_required=True),
+    _Field("car_number", ("NUMBER",), _text, required=True),
+    _Field("lap_number", ("LAP_NUMBER",), parse_integer, required=True),
+    _Field("lap_time_s", ("LAP_TIME",), parse_duration_s, required=True),
     _Field("elapsed_s", ("ELAPSED",), parse_duration_s),
     _Field("crossing_local_time", ("HOUR",), parse_clock),
     _Field("s1_s", ("S1_SECONDS", "S1_LARGE", "S1"), parse_duration_s),
@@ -106,7 +106,7 @@ _SECTIONS = (
 )
 _RESULTS = (
     _Field("position", ("POSITION",), parse_integer),
-    _Field("car_number", ("NUMBER",), _text, is_required=True),
+    _Field("car_number", ("NUMBER",), _text, required=True),
     _Field("status", ("STATUS",), _text),
     _Field("laps_completed", ("LAPS",), parse_integer),
     _Field("total_time_s", ("TOTAL_TIME",), parse_duration_s),
@@ -119,7 +119,7 @@ _RESULTS = (
     _Field("vehicle", ("VEHICLE",), _text),
 )
 _WEATHER = (
-    _Field("observed_utc", ("TIME_UTC_SECONDS",), parse_epoch, is_required=True),
+    _Field("observed_utc", ("TIME_UTC_SECONDS",), parse_epoch, required=True),
     _Field("air_temp_c", ("AIR_TEMP",), parse_number),
     _Field("track_temp_c", ("TRACK_TEMP",), parse_number),
     _Field("humidity_pct", ("HUMIDITY",), parse_number),
@@ -130,7 +130,7 @@ _WEATHER = (
 )
 
 
-def read_sections(stream: BinaryIO, identity: FileIdentity) -> Parsed:
+def read_sections(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
     """Read the official laps of one ``23_`` file.
 
     Args:
@@ -143,11 +143,11 @@ def read_sections(stream: BinaryIO, identity: FileIdentity) -> Parsed:
     parsed = _read(stream, identity, OFFICIAL_LAPS, _SECTIONS)
     for row in parsed.rows:
         row["is_finish_in_pit"] = bool(row["is_finish_in_pit"])
-    _tell_cars_apart(parsed.rows)
+    _number_entries(parsed.rows)
     return parsed
 
 
-def _tell_cars_apart(rows: list[Row]) -> None:
+def _number_entries(rows: list[Row]) -> None:
     """Give ``entry`` 1, 2 … to the cars that share a printed number (03 and 3, anonymised alike).
 
     They stand in two blocks one after the other: where a number's laps repeat, the next car begins at each lap number
@@ -165,7 +165,7 @@ def _tell_cars_apart(rows: list[Row]) -> None:
         row["entry"] = entry[number]
 
 
-def read_results(stream: BinaryIO, identity: FileIdentity) -> Parsed:
+def read_results(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
     """Read one classification (``00_`` or ``03_`` file).
 
     Args:
@@ -183,7 +183,7 @@ def read_results(stream: BinaryIO, identity: FileIdentity) -> Parsed:
     return parsed
 
 
-def read_weather(stream: BinaryIO, identity: FileIdentity) -> Parsed:
+def read_weather(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
     """Read the weather readings of one ``26_`` file.
 
     Args:
@@ -202,9 +202,9 @@ def read_weather(stream: BinaryIO, identity: FileIdentity) -> Parsed:
     return replace(parsed, blanked_cells=len(parsed.rows))
 
 
-def _read(stream: BinaryIO, identity: FileIdentity, table: Table, fields: Sequence[_Field]) -> Parsed:
+def _read(stream: BinaryIO, identity: FileIdentity, table: Table, fields: Sequence[_Field]) -> ParsedFile:
     """Read the known columns of a file; those its rows cannot do without must be in its header."""
-    required = [item.names[0] for item in fields if item.is_required]
+    required = [item.names[0] for item in fields if item.required]
     source_rows, rejects = read_rows(stream, identity.path, identity.kind, required)
     rejects = [_without_text(reject) for reject in rejects]
     bounds = {column.name: column for column in table.columns}
@@ -219,7 +219,7 @@ def _read(stream: BinaryIO, identity: FileIdentity, table: Table, fields: Sequen
     known = {name for item in fields for name in item.names}
     header = source_rows[0].values if source_rows else {}
     dropped = tuple(name for name in header if name not in known)
-    return Parsed(rows, rejects, dropped, repeated_rows=len(source_rows) - len(distinct))
+    return ParsedFile(rows, rejects, dropped, repeated_rows=len(source_rows) - len(distinct))
 
 
 def _without_text(reject: Reject) -> Reject:
@@ -240,7 +240,7 @@ def _published(
         is_usable = _is_within(value, bounds.get(item.column))
         row[item.column] = value if is_usable else None
         problem = f"{name}={text!r}"
-        if (value is None and text) or (item.is_required and row[item.column] is None):
+        if (value is None and text) or (item.required and row[item.column] is None):
             return None, [_reject(row, identity.kind, "bad_value", problem)]
         if not is_usable:
             placeholders.append(_reject(row, identity.kind, "out_of_range", problem))
@@ -250,8 +250,8 @@ def _published(
 def _is_within(value: object, column: Column | None) -> bool:
     if column is None or not isinstance(value, (int, float)):
         return True
-    is_too_small = column.at_least is not None and value < column.at_least
-    is_too_large = column.at_most is not None and value > column.at_most
+    is_too_small = column.minimum is not None and value < column.minimum
+    is_too_large = column.maximum is not None and value > column.maximum
     return not (is_too_small or is_too_large)
 
 
@@ -259,13 +259,13 @@ def _reject(row: Row, kind: str, reason: str, detail: str) -> Reject:
     return Reject(row["source_file"], row["source_row"], kind, reason, detail[:SHOWN_CHARACTERS])
 
 
-def official_laps_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:
+def official_laps_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
     """Return the table ``official_laps`` of all files of a session, and what went into it."""
     merged = _merge(parsed, OFFICIAL_LAPS.key, FileKind.SECTIONS)
     return _table(OFFICIAL_LAPS, track, session, merged), merged
 
 
-def results_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:
+def results_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
     """Return the table ``results``: every version, the best one of the session marked final; official wins."""
     # A car number may stand twice in one classification (03 and 3 anonymised alike); the place tells them apart.
     merged = _merge(parsed, ("version", "car_number", "position"), FileKind.RESULTS)
@@ -276,13 +276,13 @@ def results_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[p
     return _table(RESULTS, track, session, merged), merged
 
 
-def weather_table(track: str, session: str, parsed: Sequence[Parsed]) -> tuple[pa.Table, Parsed]:
+def weather_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
     """Return the table ``weather`` of all files of a session, one reading for each time."""
     merged = _merge(parsed, ("observed_utc",), FileKind.WEATHER)
     return _table(WEATHER, track, session, merged), merged
 
 
-def _merge(parsed: Sequence[Parsed], key: Sequence[str], kind: FileKind) -> Parsed:
+def _merge(parsed: Sequence[ParsedFile], key: Sequence[str], kind: FileKind) -> ParsedFile:
     """Put the files of a kind together.
 
     A row that two files agree on is kept once and counted; where they differ the first file's row is kept and the other
@@ -300,7 +300,7 @@ def _merge(parsed: Sequence[Parsed], key: Sequence[str], kind: FileKind) -> Pars
             rejects.append(_conflict(row, first, differing[0], kind))
         else:
             repeated += 1
-    return Parsed(
+    return ParsedFile(
         rows=list(by_key.values()),
         rejects=rejects,
         dropped_columns=tuple(sorted({name for part in parsed for name in part.dropped_columns})),
@@ -315,13 +315,13 @@ def _conflict(row: Row, first: Row, differing: str, kind: FileKind) -> Reject:
     return _reject(row, kind, "conflicting_duplicate", detail)
 
 
-def _table(table: Table, track: str, session: str, merged: Parsed) -> pa.Table:
-    rows = sorted(merged.rows, key=lambda row: [(row[name] is None, row[name]) for name in table.order])
+def _table(table: Table, track: str, session: str, merged: ParsedFile) -> pa.Table:
+    rows = sorted(merged.rows, key=lambda row: [(row[name] is None, row[name]) for name in table.sort_by])
     return table.from_rows([{"track": track, "session": session, **row} for row in rows])
 
 
 __all__ = [
-    "Parsed",
+    "ParsedFile",
     "official_laps_table",
     "read_results",
     "read_sections",

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.naming_rules import NamingRules
-from apex_pipeline.sources.plain_names import is_related, plain, squeezed
+from apex_pipeline.sources.plain_names import compact_name, names_match, normalize_name
 from apex_pipeline.sources.session_names import find_session, session_name
 
 # Extensions of what lies beside race files and is none.
@@ -27,21 +27,21 @@ _IN_THE_NAME = "the name"
 
 
 @dataclass(frozen=True)
-class SessionClaim:
+class SessionHint:
     """A session as one part of the path says it; ``is_loose`` where the part says more than that (``Race 1b``)."""
 
     session: str
-    said_by: str
+    found_in: str
     is_loose: bool = False
 
     @property
     def is_vague(self) -> bool:
         """A folder called ``race`` may hold everything there is of a weekend."""
-        return self.session == "race" and self.said_by != _IN_THE_NAME
+        return self.session == "race" and self.found_in != _IN_THE_NAME
 
 
 @dataclass(frozen=True)
-class TrackClaim:
+class TrackHint:
     """A track as one part of the path says it.
 
     Attributes:
@@ -54,23 +54,23 @@ class TrackClaim:
 
     slug: str
     name: str
-    said_by: str
+    found_in: str
     is_known: bool
     is_loose: bool = False
 
 
 @dataclass(frozen=True)
-class FolderClaims:
+class FolderHints:
     """What one folder says; ``year`` may be a season, beside a track (``2026-barber``) or alone (``GR Cup 2026``)."""
 
     path: str
-    session: SessionClaim | None
-    track: TrackClaim | None
+    session: SessionHint | None
+    track: TrackHint | None
     year: str | None
 
 
 @dataclass(frozen=True)
-class PathClaims:
+class PathHints:
     """Everything a path says.
 
     Attributes:
@@ -85,20 +85,20 @@ class PathClaims:
     """
 
     kind: FileKind
-    kind_said_by: str
+    kind_found_in: str
     version: str | None
-    sessions: tuple[SessionClaim, ...]
-    named_track: TrackClaim | None
+    sessions: tuple[SessionHint, ...]
+    named_track: TrackHint | None
     own_word: str | None
-    folders: tuple[FolderClaims, ...]
+    folders: tuple[FolderHints, ...]
 
     @property
-    def home(self) -> FolderClaims | None:
+    def home(self) -> FolderHints | None:
         """The innermost folder that may name the track."""
         return next((folder for folder in self.folders if folder.track), None)
 
     @property
-    def tracks(self) -> tuple[TrackClaim, ...]:
+    def tracks(self) -> tuple[TrackHint, ...]:
         """Tracks said, the name's first, then the folders' from the inside out."""
         claims = (self.named_track, *(folder.track for folder in self.folders))
         return tuple(claim for claim in claims if claim)
@@ -114,7 +114,7 @@ class PathClaims:
         return None
 
 
-def reason_to_ignore(path: str) -> str | None:
+def ignore_reason(path: str) -> str | None:
     """Return why a file is no race data, by its path alone, or ``None`` if it may be."""
     parts = [part.lower() for part in PurePosixPath(path).parts]
     if _LEFT_BY_SYSTEM & set(parts) or any(part.startswith(".") for part in parts):
@@ -128,19 +128,21 @@ def reason_to_ignore(path: str) -> str | None:
     return f"not a CSV file ({suffix or 'no extension'})"
 
 
-def claims_of(path: str, rules: NamingRules) -> PathClaims:
+def parse_path(path: str, rules: NamingRules) -> PathHints:
     """Return what a path says, by the rules."""
     parts = PurePosixPath(path).parts
-    stem = plain(_CSV_ENDING.sub("", parts[-1]))
+    stem = normalize_name(_CSV_ENDING.sub("", parts[-1]))
     kind, said_by, groups = _kind_of(path, stem, rules)
     sessions, words = _sessions_in_name(_without_kind(stem, kind, rules), groups)
-    folders = tuple(_claims_of_folder(parts[:end], rules) for end in range(len(parts) - 1, 0, -1))
-    return PathClaims(
+    folders = tuple(_folder_hints(parts[:end], rules) for end in range(len(parts) - 1, 0, -1))
+    return PathHints(
         kind=kind,
-        kind_said_by=said_by,
+        kind_found_in=said_by,
         version=_version(stem, kind),
         sessions=(*sessions, *(folder.session for folder in folders if folder.session)),
-        named_track=_track_in_name(plain(groups.get("track") or words), kind, rules, is_told="track" in groups),
+        named_track=_track_in_name(
+            normalize_name(groups.get("track") or words), kind, rules, is_told="track" in groups
+        ),
         own_word=_own_word(words, folders, rules),
         folders=folders,
     )
@@ -163,26 +165,26 @@ def _without_kind(stem: str, kind: FileKind, rules: NamingRules) -> str:
     for found, expression in rules.kinds:
         if found is kind:
             stem = expression.sub("_", stem)
-    return plain(stem)
+    return normalize_name(stem)
 
 
-def _sessions_in_name(text: str, groups: dict[str, str]) -> tuple[list[SessionClaim], str]:
+def _sessions_in_name(text: str, groups: dict[str, str]) -> tuple[list[SessionHint], str]:
     """Return the sessions a name says, and what it says besides."""
     if groups:
         told = [_session_of(groups["session"])] if groups.get("session") else []
         told += [session_name("r", groups["n"])] if groups.get("n") else []
-        return [SessionClaim(session, _IN_THE_NAME) for session in told], ""
+        return [SessionHint(session, _IN_THE_NAME) for session in told], ""
     found = find_session(text)
-    return ([SessionClaim(found.session, _IN_THE_NAME, found.is_loose)], found.rest) if found else ([], text)
+    return ([SessionHint(found.session, _IN_THE_NAME, found.is_loose)], found.rest) if found else ([], text)
 
 
 def _session_of(text: str) -> str:
     """Return the canonical name of a session that a pattern told apart, whatever word it is."""
-    found = find_session(plain(text))
-    return found.session if found else plain(text)
+    found = find_session(normalize_name(text))
+    return found.session if found else normalize_name(text)
 
 
-def _track_in_name(text: str, kind: FileKind, rules: NamingRules, *, is_told: bool) -> TrackClaim | None:
+def _track_in_name(text: str, kind: FileKind, rules: NamingRules, *, is_told: bool) -> TrackHint | None:
     """Read the track out of a name; official files name at most a track that the rules know."""
     said_by = f"{_IN_THE_NAME} ({text})"
     known = _known_track(text, said_by, rules)
@@ -191,7 +193,7 @@ def _track_in_name(text: str, kind: FileKind, rules: NamingRules, *, is_told: bo
     return _unknown_track(text, said_by)
 
 
-def _own_word(text: str, folders: tuple[FolderClaims, ...], rules: NamingRules) -> str | None:
+def _own_word(text: str, folders: tuple[FolderHints, ...], rules: NamingRules) -> str | None:
     """Return the words before the track in a name, or all of them where none is a track."""
     tracks = [folder.track for folder in folders if folder.track]
     if not tracks or _is_plain(text, rules):
@@ -200,31 +202,31 @@ def _own_word(text: str, folders: tuple[FolderClaims, ...], rules: NamingRules) 
     for start in range(len(words)):
         if _is_one_of(tracks, "".join(words[start:]), rules):
             return "_".join(words[:start]) or None
-    return None if any(is_related(text, track.slug) for track in tracks) else text
+    return None if any(names_match(text, track.slug) for track in tracks) else text
 
 
-def _is_one_of(tracks: list[TrackClaim], name: str, rules: NamingRules) -> bool:
+def _is_one_of(tracks: list[TrackHint], name: str, rules: NamingRules) -> bool:
     """Tell whether a squeezed name is exactly one of the tracks."""
     known = rules.track_of(name)
-    return any(name in {squeezed(t.slug), squeezed(t.name)} or (known and known.slug == t.slug) for t in tracks)
+    return any(name in {compact_name(t.slug), compact_name(t.name)} or (known and known.slug == t.slug) for t in tracks)
 
 
-def _claims_of_folder(parts: tuple[str, ...], rules: NamingRules) -> FolderClaims:
+def _folder_hints(parts: tuple[str, ...], rules: NamingRules) -> FolderHints:
     folder, path = parts[-1], "/".join(parts)
     said_by = f"the folder {folder!r}"
-    found = find_session(plain(folder))
+    found = find_session(normalize_name(folder))
     # Words such as "race" are part of many a name; alone they are a session, with a number anywhere.
-    session, rest = None, plain(folder)
+    session, rest = None, normalize_name(folder)
     if found and (not found.rest or re.fullmatch(r"R\d+", found.session)):
-        session = SessionClaim(found.session, said_by, found.is_loose or not _is_track(found.rest, rules))
+        session = SessionHint(found.session, said_by, found.is_loose or not _is_track(found.rest, rules))
         rest = found.rest
     year, rest = _without_year(rest)
     track = _known_track(rest, said_by, rules)
     if not track and not _is_plain(rest, rules) and re.search("[a-z]", rest) and not session:
-        track = _unknown_track(folder if rest == plain(folder) else rest, said_by)
+        track = _unknown_track(folder if rest == normalize_name(folder) else rest, said_by)
     if not track and not set(rest.split("_")) <= rules.season_words | {""}:
         year = None  # "data 2025" is when somebody downloaded it, "GR Cup 2025" is a season
-    return FolderClaims(path, session, track, year)
+    return FolderHints(path, session, track, year)
 
 
 def _is_track(text: str, rules: NamingRules) -> bool:
@@ -244,7 +246,7 @@ def _is_plain(text: str, rules: NamingRules) -> bool:
     return all(word.isdigit() or word in rules.plain_words for word in text.split("_") if word)
 
 
-def _known_track(text: str, said_by: str, rules: NamingRules) -> TrackClaim | None:
+def _known_track(text: str, said_by: str, rules: NamingRules) -> TrackHint | None:
     """Find a known track in plain text whose other words say nothing: ``cota_data``, but not ``west_vir``."""
     for words, is_numbered in (
         (text.split("_"), False),
@@ -255,7 +257,7 @@ def _known_track(text: str, said_by: str, rules: NamingRules) -> TrackClaim | No
             rest = "_".join(words[:start] + words[end:])
             if track and _is_plain(rest, rules):
                 is_loose = is_numbered or bool(re.search(r"\d", rest))
-                return TrackClaim(track.slug, track.name, said_by, is_known=True, is_loose=is_loose)
+                return TrackHint(track.slug, track.name, said_by, is_known=True, is_loose=is_loose)
     return None
 
 
@@ -265,9 +267,9 @@ def _spans(length: int) -> list[tuple[int, int]]:
     return sorted(spans, key=lambda span: (span[0] - span[1], span[0]))
 
 
-def _unknown_track(text: str, said_by: str) -> TrackClaim:
+def _unknown_track(text: str, said_by: str) -> TrackHint:
     name = text if re.search("[A-Z ]", text) else re.sub("[_-]+", " ", text).strip().title()
-    return TrackClaim(plain(text)[:80].strip("_"), name, said_by, is_known=False)
+    return TrackHint(normalize_name(text)[:80].strip("_"), name, said_by, is_known=False)
 
 
 def _version(stem: str, kind: FileKind) -> str | None:
@@ -279,4 +281,4 @@ def _version(stem: str, kind: FileKind) -> str | None:
     return "official" if re.search(r"(^|_)official(_|\d|$)", stem) else None
 
 
-__all__ = ["FolderClaims", "PathClaims", "SessionClaim", "TrackClaim", "claims_of", "reason_to_ignore"]
+__all__ = ["FolderHints", "PathHints", "SessionHint", "TrackHint", "ignore_reason", "parse_path"]

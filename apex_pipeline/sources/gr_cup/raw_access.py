@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, kinds_with, look_into
+from apex_pipeline.sources.gr_cup.file_contents import SNIFFED_BYTES, kinds_for_header, sniff
 from apex_pipeline.sources.gr_cup.naming_rules import NamingRules
-from apex_pipeline.sources.gr_cup.path_claims import claims_of, reason_to_ignore
+from apex_pipeline.sources.gr_cup.path_claims import ignore_reason, parse_path
 from apex_pipeline.sources.raw_access import FileHeader, RawFileAccess, TrackName
 
 
@@ -14,13 +14,13 @@ class GrCupFileAccess(RawFileAccess):
     @property
     def head_bytes(self) -> int:
         """How many bytes the header and the rows that confirm it need."""
-        return LOOKED_AT_BYTES
+        return SNIFFED_BYTES
 
     def tracks_in(self, path: str, rules: NamingRules) -> Sequence[TrackName] | None:
         """Return the tracks a path names, the file's own first; ``None`` for a file that is not race data."""
-        if reason_to_ignore(path):
+        if ignore_reason(path):
             return None
-        return [TrackName(claim.slug, claim.is_known) for claim in claims_of(path, rules).tracks]
+        return [TrackName(claim.slug, claim.is_known) for claim in parse_path(path, rules).tracks]
 
     def track_slug(self, name: str, rules: NamingRules) -> str | None:
         """Return the slug of the track with this name or alias, ``None`` if the rules list none."""
@@ -33,9 +33,9 @@ class GrCupFileAccess(RawFileAccess):
 
     def read_header(self, head: bytes, path: str) -> FileHeader:
         """Return the header of a file from its first bytes, as stored."""
-        contents = look_into(head, path)
+        contents = sniff(head, path)
         return FileHeader(contents.columns, contents.problem)
 
     def is_raw(self, kind: str, columns: Sequence[str]) -> bool:
         """Return whether a header is that of a file of this kind as the cars sent it."""
-        return kind in kinds_with(tuple(columns))
+        return kind in kinds_for_header(tuple(columns))

@@ -133,12 +133,12 @@ class GrCup(Source):
         if not official_laps.num_rows or not any(file.kind in LAP_KINDS for file in files):
             return None
         from apex_pipeline.sources.gr_cup.derive import derive_lap_tables  # noqa: PLC0415
-        from apex_pipeline.sources.gr_cup.truth import compare_with_official  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.truth import measure_accuracy  # noqa: PLC0415
 
         zone = rules.zone_of(key.track)
         blind = derive_lap_tables(key, files, open_file, None, zone, workspace)
         derived = derive_lap_tables(key, files, open_file, official_laps, zone, workspace)
-        return compare_with_official(blind.laps, derived.laps, derived.cars, official_laps)
+        return measure_accuracy(blind.laps, derived.laps, derived.cars, official_laps)
 
     def find_lap_evidence(
         self,
@@ -161,6 +161,6 @@ class GrCup(Source):
         if file.kind != FileKind.TELEMETRY:
             return None
         from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile  # noqa: PLC0415
-        from apex_pipeline.sources.gr_cup.telemetry.thinning import thin  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.telemetry.thinning import downsample  # noqa: PLC0415
 
-        return thin(TelemetryFile(file, open_file).open_text, file.path, every, write)
+        return downsample(TelemetryFile(file, open_file).open_text, file.path, every, write)

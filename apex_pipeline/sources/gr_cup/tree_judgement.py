@@ -15,38 +15,38 @@ from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, FileKind
 # compared by size and this much of their beginning, which is a hint and no proof.
 _COMPARED_BYTES = 4_000_000
 
-_RIVAL = 0.7  # another file claims the same place with another content
+_CONFLICT = 0.7  # another file claims the same place with another content
 _SAME_BYTES_ELSEWHERE = 0.5  # another session has the very same file: one of the two is misplaced
 _EVENT_IN_DOUBT = 0.5  # files of one session carry different events and neither prevails
 
-_Place = tuple[str | None, str | None, str, str | None]
+_Slot = tuple[str | None, str | None, str, str | None]
 
 
-def judge_tree(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> list[FileIdentity]:
+def cross_check(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> list[FileIdentity]:
     """Return the identities with what the other files of the tree say about each.
 
     Args:
         identities: One per file, sorted by path.
         found: The files by path, for comparing their bytes.
     """
-    return _note_rivals(_judge_copies(_judge_events(identities), found))
+    return _note_conflicts(_check_copies(_check_events(identities), found))
 
 
-def _judge_events(identities: list[FileIdentity]) -> list[FileIdentity]:
+def _check_events(identities: list[FileIdentity]) -> list[FileIdentity]:
     """Quarantine a car file whose event is not the one that the others of its session clearly carry."""
     events: defaultdict[tuple[str | None, str | None], Counter[str]] = defaultdict(Counter)
     for item in identities:
         if item.status is FileStatus.READY and item.kind in CAR_KINDS and item.event_code:
             events[item.track, item.session][item.event_code] += 1
     return [
-        _judge_event(item, item.event_code, events[item.track, item.session])
+        _check_event(item, item.event_code, events[item.track, item.session])
         if item.status is FileStatus.READY and item.kind in CAR_KINDS and item.event_code
         else item
         for item in identities
     ]
 
 
-def _judge_event(item: FileIdentity, own: str, counts: Counter[str]) -> FileIdentity:
+def _check_event(item: FileIdentity, own: str, counts: Counter[str]) -> FileIdentity:
     if len(counts) == 1:
         return item
     others = Counter({event: votes for event, votes in counts.items() if event != own})
@@ -59,7 +59,7 @@ def _judge_event(item: FileIdentity, own: str, counts: Counter[str]) -> FileIden
     return _noted(item, f"meta_event says {own}; other files of the session say {common}.", _EVENT_IN_DOUBT)
 
 
-def _judge_copies(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> list[FileIdentity]:
+def _check_copies(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> list[FileIdentity]:
     """Compare files of one kind and size: a second copy of the same file is not used, other twins are explained."""
     originals: dict[tuple[str, str], FileIdentity] = {}
     digests = _digests(identities, found)
@@ -70,7 +70,7 @@ def _judge_copies(identities: list[FileIdentity], found: Mapping[str, FoundFile]
     judged: list[FileIdentity] = []
     for item in identities:
         original = originals.get((digests.get(item.path, ""), item.kind), item)
-        judged.append(item if original is item else _judge_copy(item, original))
+        judged.append(item if original is item else _check_copy(item, original))
     return judged
 
 
@@ -78,46 +78,48 @@ def _digests(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> 
     """Hash the files that share size and kind with another one; no other can be a copy."""
     sizes = Counter((item.size, item.kind) for item in identities)
     return {
-        item.path: hashlib.sha256(found[item.path].read_start(_COMPARED_BYTES)).hexdigest()
+        item.path: hashlib.sha256(found[item.path].read_head(_COMPARED_BYTES)).hexdigest()
         for item in identities
         if sizes[item.size, item.kind] > 1 and item.size > 0 and item.kind != FileKind.IGNORED
     }
 
 
-def _judge_copy(item: FileIdentity, original: FileIdentity) -> FileIdentity:
+def _check_copy(item: FileIdentity, original: FileIdentity) -> FileIdentity:
     if item.size > _COMPARED_BYTES:
         return _noted(item, f"Its size and its first 4 MB are those of {original.path}; it may be a copy.", 1.0)
     if item.status is FileStatus.QUARANTINED:
         return replace(item, reason=f"{item.reason}; it is byte for byte {original.path}")
     if item.status is not FileStatus.READY:
         return item
-    if _place(item) == _place(original):
+    if _slot(item) == _slot(original):
         return replace(item, status=FileStatus.IGNORED, reason=f"a second copy of {original.path}, byte for byte")
     if (item.track, item.session) != (original.track, original.session):
         return _noted(item, f"It is byte for byte {original.path}, of another session.", _SAME_BYTES_ELSEWHERE)
     return item
 
 
-def _note_rivals(identities: list[FileIdentity]) -> list[FileIdentity]:
+def _note_conflicts(identities: list[FileIdentity]) -> list[FileIdentity]:
     """Say so where several files with different content claim one place; readers merge them."""
-    claimants: defaultdict[_Place, list[str]] = defaultdict(list)
+    claimants: defaultdict[_Slot, list[str]] = defaultdict(list)
     for item in identities:
         if item.status is FileStatus.READY and item.session:
-            claimants[_place(item)].append(item.path)
+            claimants[_slot(item)].append(item.path)
     return [
-        _note_rival(item, claimants[_place(item)]) if item.path in claimants[_place(item)] else item
+        _note_conflict(item, claimants[_slot(item)]) if item.path in claimants[_slot(item)] else item
         for item in identities
     ]
 
 
-def _note_rival(item: FileIdentity, claimants: list[str]) -> FileIdentity:
+def _note_conflict(item: FileIdentity, claimants: list[str]) -> FileIdentity:
     others = [path for path in claimants if path != item.path]
     if not others:
         return item
-    return _noted(item, f"{', '.join(others)} is the same kind of file of the same session; they are merged.", _RIVAL)
+    return _noted(
+        item, f"{', '.join(others)} is the same kind of file of the same session; they are merged.", _CONFLICT
+    )
 
 
-def _place(item: FileIdentity) -> _Place:
+def _slot(item: FileIdentity) -> _Slot:
     return (item.track, item.session, item.kind, item.version)
 
 
@@ -125,4 +127,4 @@ def _noted(item: FileIdentity, sentence: str, confidence: float) -> FileIdentity
     return replace(item, evidence=(*item.evidence, sentence), confidence=min(item.confidence, confidence))
 
 
-__all__ = ["judge_tree"]
+__all__ = ["cross_check"]

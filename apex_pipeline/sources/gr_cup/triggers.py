@@ -20,7 +20,7 @@ _RACE = re.compile(r"R(\d+)")
 
 
 @dataclass(frozen=True, order=True)
-class Trigger:
+class SimulatedTrigger:
     """A message of a car's unit about the finish line.
 
     Attributes:
@@ -45,7 +45,7 @@ class Trigger:
     line: int
 
 
-def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
+def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[SimulatedTrigger], list[Reject]]:
     """Read one lap file.
 
     Args:
@@ -59,7 +59,7 @@ def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigge
         MalformedFileError: The file is empty, binary, or lacks a column it cannot do without.
     """
     rows, rejects = read_rows(stream, identity.path, identity.kind, _REQUIRED)
-    triggers: list[Trigger] = []
+    triggers: list[SimulatedTrigger] = []
     for row in rows:
         read = _read(row, identity)
         if isinstance(read, Reject):
@@ -69,7 +69,7 @@ def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigge
     return triggers, rejects
 
 
-def _read(row: CsvRow, identity: FileIdentity) -> Trigger | Reject:
+def _read(row: CsvRow, identity: FileIdentity) -> SimulatedTrigger | Reject:
     values = row.values
     trigger_ms, received_ms = parse_utc_ms(values["timestamp"]), parse_utc_ms(values["meta_time"])
     lap = parse_integer(values["lap"])
@@ -81,9 +81,9 @@ def _read(row: CsvRow, identity: FileIdentity) -> Trigger | Reject:
         return _reject(row, identity, "bad_time", "meta_time")
     if lap is None or lap < 0:
         return _reject(row, identity, "bad_lap", "lap")
-    if is_other_race(values.get("meta_session", ""), identity.session):
+    if is_wrong_session(values.get("meta_session", ""), identity.session):
         return _reject(row, identity, "wrong_session", "meta_session")
-    return Trigger(
+    return SimulatedTrigger(
         vehicle_id=values["vehicle_id"],
         trigger_utc_ms=trigger_ms,
         kind=FileKind(identity.kind),
@@ -95,7 +95,7 @@ def _read(row: CsvRow, identity: FileIdentity) -> Trigger | Reject:
     )
 
 
-def is_other_race(inside: str, session: str | None) -> bool:
+def is_wrong_session(inside: str, session: str | None) -> bool:
     """Tell whether a row names another race than its file: R1 in the file of R2. Other words cannot be compared."""
     said = _RACE.fullmatch(inside)
     expected = _RACE.fullmatch((session or "").rpartition("_")[2])
@@ -107,4 +107,4 @@ def _reject(row: CsvRow, identity: FileIdentity, reason: str, column: str) -> Re
     return Reject(identity.path, row.line, identity.kind, reason, detail)
 
 
-__all__ = ["LOST_LAP", "Trigger", "is_other_race", "read_triggers"]
+__all__ = ["LOST_LAP", "SimulatedTrigger", "is_wrong_session", "read_triggers"]

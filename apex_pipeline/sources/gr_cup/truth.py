@@ -27,9 +27,7 @@ _UNDECIDED = "undecided_car"
 Row = dict[str, Any]
 
 
-def compare_with_official(
-    hidden: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table
-) -> AccuracyReport:
+def measure_accuracy(hidden: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table) -> AccuracyReport:
     """Compare the laps of a session with its official timing.
 
     Args:

@@ -17,10 +17,10 @@ from botocore.config import Config
 
 from apex_pipeline import __version__
 from apex_pipeline.errors import StoreConfigError
-from apex_pipeline.storage.s3.errors import Place, s3_errors
-from apex_pipeline.storage.s3.secrets import StoredAccessKey
-from apex_pipeline.storage.s3.transfer.receipts import Dialect
-from apex_pipeline.storage.traffic import TrafficMeter
+from apex_pipeline.storage.s3.errors import ErrorContext, s3_errors
+from apex_pipeline.storage.s3.secrets import SecretsManagerKey
+from apex_pipeline.storage.s3.transfer.receipts import ChecksumMode
+from apex_pipeline.storage.traffic import RequestCounter
 
 if TYPE_CHECKING:  # stubs, installed for development only
     from s3transfer.manager import TransferManager
@@ -60,22 +60,22 @@ class S3Connection:
     connect_timeout_s: float = 10
     read_timeout_s: float = 60
     use_accelerate: bool = False
-    stored_key: StoredAccessKey | None = None
+    stored_key: SecretsManagerKey | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self.meter = TrafficMeter()
+        self.meter = RequestCounter()
         self._session: boto3.Session | None = None
         self._client: S3Client | None = None
         self._transfers: TransferManager | None = None
-        self._dialect = Dialect.CRC32
+        self._checksum_mode = ChecksumMode.CRC32
         # What is sent at a time is bounded here for all files together, in requests and in memory.
-        self.slots = threading.BoundedSemaphore(_PARALLEL_REQUESTS)
+        self.upload_slots = threading.BoundedSemaphore(_PARALLEL_REQUESTS)
 
     @property
-    def place(self) -> Place:
+    def error_context(self) -> ErrorContext:
         """The bucket, for messages."""
-        return Place(self.bucket, self.endpoint_url or f"AWS {self.region}", self.credential_source)
+        return ErrorContext(self.bucket, self.endpoint_url or f"AWS {self.region}", self.credential_source)
 
     @property
     def client(self) -> "S3Client":
@@ -86,7 +86,7 @@ class S3Connection:
         """
         with self._lock:
             if self._client is None:
-                with s3_errors(self.place, "Connecting to"):
+                with s3_errors(self.error_context, "Connecting to"):
                     self._client = self._make_client()
             return self._client
 
@@ -102,21 +102,21 @@ class S3Connection:
             return self._transfers
 
     @cached_property
-    def senders(self) -> ThreadPoolExecutor:
+    def upload_pool(self) -> ThreadPoolExecutor:
         """The threads that send parts of large files, for all files together."""
         return ThreadPoolExecutor(_PARALLEL_REQUESTS, thread_name_prefix="send-part")
 
     @property
-    def dialect(self) -> Dialect:
+    def checksum_mode(self) -> ChecksumMode:
         """How this store talks about checksums, as far as is known."""
-        return self._dialect
+        return self._checksum_mode
 
-    def speak(self, dialect: Dialect) -> bool:
+    def set_checksum_mode(self, dialect: ChecksumMode) -> bool:
         """Talk about checksums this way from now on; returns whether that is a change."""
         with self._lock:
-            is_new, self._dialect = dialect is not self._dialect, dialect
+            is_new, self._checksum_mode = dialect is not self._checksum_mode, dialect
         if is_new:
-            _LOG.info("%s knows no CRC32 checksums; Content-MD5 is used instead.", self.place.endpoint)
+            _LOG.info("%s knows no CRC32 checksums; Content-MD5 is used instead.", self.error_context.endpoint)
         return is_new
 
     def credential_source(self) -> str:

@@ -15,21 +15,21 @@ import urllib3.exceptions as urllib3_errors
 
 from apex_pipeline.errors import (
     ApexError,
+    FileChangedError,
     ObjectMissingError,
+    StorageFullError,
     StoreAuthError,
     StoreConfigError,
     StoreCorruptionError,
     StoreError,
-    StoreFullError,
     StoreInterruptedError,
     StorePermissionError,
     StoreUnavailableError,
-    VanishedFileError,
 )
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ErrorRule:
     """What one code or exception stands for.
 
     Attributes:
@@ -40,11 +40,11 @@ class Meaning:
 
     error: type[ApexError]
     what: str
-    remedy: str
+    hint: str
 
 
 @dataclass(frozen=True)
-class Place:
+class ErrorContext:
     """Where the lake is, for messages.
 
     Attributes:
@@ -61,63 +61,63 @@ class Place:
 _CHECK_KEYS = (
     "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN with temporary ones), or your profile."
 )
-_UNKNOWN_KEY = Meaning(StoreAuthError, "the store does not know the access key", _CHECK_KEYS)
-_WRONG_SECRET = Meaning(StoreAuthError, "the secret does not belong to the access key", _CHECK_KEYS)
-_EXPIRED = Meaning(StoreAuthError, "the credentials have expired", "Log in again, or get new temporary credentials.")
-_NOT_BELIEVED = Meaning(StoreAuthError, "the store does not accept the credentials", _CHECK_KEYS)
-_NO_CREDENTIALS = Meaning(
+_UNKNOWN_KEY = ErrorRule(StoreAuthError, "the store does not know the access key", _CHECK_KEYS)
+_WRONG_SECRET = ErrorRule(StoreAuthError, "the secret does not belong to the access key", _CHECK_KEYS)
+_EXPIRED = ErrorRule(StoreAuthError, "the credentials have expired", "Log in again, or get new temporary credentials.")
+_NOT_BELIEVED = ErrorRule(StoreAuthError, "the store does not accept the credentials", _CHECK_KEYS)
+_NO_CREDENTIALS = ErrorRule(
     StoreAuthError,
     "no complete credentials were found",
     "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role; S3_BUCKET_NAME and AWS_REGION say where.",
 )
-_FORBIDDEN = Meaning(
+_FORBIDDEN = ErrorRule(
     StorePermissionError,
     "these credentials may not do this",
     "Grant s3:ListBucket on the bucket and s3:GetObject (to write also s3:PutObject) on its objects.",
 )
-_NO_BUCKET = Meaning(
+_NO_BUCKET = ErrorRule(
     StoreConfigError,
     "there is no such bucket",
     "Check S3_BUCKET_NAME, AWS_REGION and S3_ENDPOINT_URL; ALLOW_CREATE_BUCKET=true lets a sync create it.",
 )
-_WRONG_REGION = Meaning(
+_WRONG_REGION = ErrorRule(
     StoreConfigError, "the bucket is in another region", "Set AWS_REGION to the region of the bucket."
 )
-_BAD_SETTING = Meaning(
+_BAD_SETTING = ErrorRule(
     StoreConfigError, "a setting is not usable", "Check S3_BUCKET_NAME, AWS_REGION, S3_ENDPOINT_URL and AWS_PROFILE."
 )
-_NO_ACLS = Meaning(
+_NO_ACLS = ErrorRule(
     StoreConfigError, "the bucket does not allow access lists (ACLs)", "Make objects public by a bucket policy instead."
 )
-_UNSUPPORTED = Meaning(
+_UNSUPPORTED = ErrorRule(
     StoreConfigError,
     "the store does not support this request",
     "Check that S3_ENDPOINT_URL is an S3 store of today: checksums (CRC32) and multipart uploads are needed.",
 )
-_CLOCK = Meaning(
+_CLOCK = ErrorRule(
     StoreConfigError, "the clocks of this machine and of the store differ too much", "Set this machine's clock."
 )
-_CERTIFICATE = Meaning(
+_CERTIFICATE = ErrorRule(
     StoreConfigError, "no secure connection could be made", "Check S3_ENDPOINT_URL (https?) and AWS_CA_BUNDLE."
 )
-_MISSING = Meaning(ObjectMissingError, "it is not there", "Run `apex sync`, or check the spelling.")
-_REPLACED = Meaning(VanishedFileError, "it was replaced meanwhile", "Read it again to get the new content.")
-_TOO_LARGE = Meaning(StoreError, "the file is larger than the store allows", "Split the file.")
-_FULL = Meaning(StoreFullError, "the store is full", "Free some space or raise the quota, then run it again.")
-_BUSY = Meaning(StoreUnavailableError, "the store asks to slow down", "Run it again later; finished files are kept.")
-_BROKEN = Meaning(StoreUnavailableError, "the store has an internal problem", "Run it again later.")
-_TIMEOUT = Meaning(StoreUnavailableError, "it took too long", "Check the network, then run it again.")
-_DAMAGED_ON_WAY = Meaning(StoreInterruptedError, "the bytes were damaged on the way", "Run it again.")
-_DAMAGED = Meaning(
+_MISSING = ErrorRule(ObjectMissingError, "it is not there", "Run `apex sync`, or check the spelling.")
+_REPLACED = ErrorRule(FileChangedError, "it was replaced meanwhile", "Read it again to get the new content.")
+_TOO_LARGE = ErrorRule(StoreError, "the file is larger than the store allows", "Split the file.")
+_FULL = ErrorRule(StorageFullError, "the store is full", "Free some space or raise the quota, then run it again.")
+_BUSY = ErrorRule(StoreUnavailableError, "the store asks to slow down", "Run it again later; finished files are kept.")
+_BROKEN = ErrorRule(StoreUnavailableError, "the store has an internal problem", "Run it again later.")
+_TIMEOUT = ErrorRule(StoreUnavailableError, "it took too long", "Check the network, then run it again.")
+_DAMAGED_ON_WAY = ErrorRule(StoreInterruptedError, "the bytes were damaged on the way", "Run it again.")
+_DAMAGED = ErrorRule(
     StoreCorruptionError, "the bytes received are not the bytes recorded", "Write the object again from its source."
 )
-_UNREACHABLE = Meaning(
+_UNREACHABLE = ErrorRule(
     StoreUnavailableError, "the store cannot be reached", "Check S3_ENDPOINT_URL and the network, then run it again."
 )
-_CUT_OFF = Meaning(StoreUnavailableError, "the connection broke", "Check the network, then run it again.")
+_CUT_OFF = ErrorRule(StoreUnavailableError, "the connection broke", "Check the network, then run it again.")
 
 # By code. The bare numbers are all that a HEAD request gives, which has no body to say more.
-_CODES: dict[str, Meaning] = {
+_CODES: dict[str, ErrorRule] = {
     "InvalidAccessKeyId": _UNKNOWN_KEY,
     "InvalidClientTokenId": _UNKNOWN_KEY,
     "UnrecognizedClientException": _UNKNOWN_KEY,
@@ -142,7 +142,7 @@ _CODES: dict[str, Meaning] = {
     "IllegalLocationConstraintException": _WRONG_REGION,
     "301": _WRONG_REGION,
     "InvalidBucketName": _BAD_SETTING,
-    "BucketAlreadyExists": Meaning(StoreConfigError, "the bucket belongs to someone else", "Choose another name."),
+    "BucketAlreadyExists": ErrorRule(StoreConfigError, "the bucket belongs to someone else", "Choose another name."),
     "AccessControlListNotSupported": _NO_ACLS,
     "NotImplemented": _UNSUPPORTED,
     "MissingContentLength": _UNSUPPORTED,
@@ -201,7 +201,7 @@ _CUT_OFF_ERRORS: tuple[type[Exception], ...] = (
 )
 
 # By type; the first that fits counts, so special ones come before their bases.
-_EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
+_EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], ErrorRule], ...] = (
     (
         (
             botocore_errors.NoCredentialsError,
@@ -253,7 +253,7 @@ def error_code(error: BaseException) -> str | None:
     return None
 
 
-def translate(error: BaseException, place: Place, operation: str, key: str | None = None) -> ApexError:
+def translate(error: BaseException, place: ErrorContext, operation: str, key: str | None = None) -> ApexError:
     """Return the error to raise instead of ``error``.
 
     Args:
@@ -262,16 +262,16 @@ def translate(error: BaseException, place: Place, operation: str, key: str | Non
         operation: What was tried, for example ``"Reading"``.
         key: Full key of the object, ``None`` where it is about the bucket.
     """
-    meaning, detail = _meaning_of(error)
+    meaning, detail = _rule_of(error)
     address = f"s3://{place.bucket}" + (f"/{key}" if key else "")
     problem = f"{operation} {address} at {place.endpoint} failed: {meaning.what} ({detail})."
     if issubclass(meaning.error, StoreError) and meaning.error is not ObjectMissingError:
         problem += f" Credentials: {place.credentials()}."
-    return meaning.error(problem, meaning.remedy)
+    return meaning.error(problem, meaning.hint)
 
 
 @contextmanager
-def s3_errors(place: Place, operation: str, key: str | None = None) -> Generator[None]:
+def s3_errors(place: ErrorContext, operation: str, key: str | None = None) -> Generator[None]:
     """Raise this project's error for every one of boto3's in the block.
 
     Args:
@@ -286,7 +286,7 @@ def s3_errors(place: Place, operation: str, key: str | None = None) -> Generator
 
 
 @contextmanager
-def body_errors(place: Place, key: str) -> Generator[None]:
+def body_errors(place: ErrorContext, key: str) -> Generator[None]:
     """Raise ``StoreInterruptedError`` where the body of a reply breaks off or stalls in the block.
 
     Args:
@@ -299,7 +299,7 @@ def body_errors(place: Place, key: str) -> Generator[None]:
         raise translate(error, place, "Reading", key) from error
     except _CUT_OFF_ERRORS as error:
         failure = translate(error, place, "Reading", key)
-        raise StoreInterruptedError(failure.problem, failure.remedy) from error
+        raise StoreInterruptedError(failure.problem, failure.hint) from error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -308,23 +308,23 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _meaning_of(error: BaseException) -> tuple[Meaning, str]:
+def _rule_of(error: BaseException) -> tuple[ErrorRule, str]:
     for link in _chain(error):
         if isinstance(link, botocore_errors.ClientError):
-            return _meaning_of_reply(link)
+            return _rule_of_reply(link)
         for types, meaning in _EXCEPTIONS:
             if isinstance(link, types):
                 return meaning, type(link).__name__
-    return Meaning(StoreError, str(error), "Look at the log for the whole story."), type(error).__name__
+    return ErrorRule(StoreError, str(error), "Look at the log for the whole story."), type(error).__name__
 
 
-def _not_repeated(meaning: Meaning, error: botocore_errors.ClientError) -> Meaning:
+def _not_repeated(meaning: ErrorRule, error: botocore_errors.ClientError) -> ErrorRule:
     """Take a refusal for an interruption where botocore did not try again: its quota of repetitions was used up."""
     is_spent = "RetryQuotaReached" in error.response.get("ResponseMetadata", {})
     return replace(meaning, error=StoreInterruptedError) if is_spent and meaning in {_BUSY, _BROKEN} else meaning
 
 
-def _meaning_of_reply(error: botocore_errors.ClientError) -> tuple[Meaning, str]:
+def _rule_of_reply(error: botocore_errors.ClientError) -> tuple[ErrorRule, str]:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     known = _CODES.get(code)
@@ -333,7 +333,7 @@ def _meaning_of_reply(error: botocore_errors.ClientError) -> tuple[Meaning, str]
     if status >= _SERVER_FAULT:
         return _not_repeated(_BROKEN, error), f"{code}, status {status}"
     message = error.response.get("Error", {}).get("Message", "no reason given")
-    return Meaning(StoreError, message.rstrip("."), "See the documentation of the store for this code."), code
+    return ErrorRule(StoreError, message.rstrip("."), "See the documentation of the store for this code."), code
 
 
-__all__ = ["Meaning", "Place", "body_errors", "error_code", "s3_errors", "translate"]
+__all__ = ["ErrorContext", "ErrorRule", "body_errors", "error_code", "s3_errors", "translate"]

@@ -21,19 +21,19 @@ from botocore.response import StreamingBody
 
 from apex_pipeline.errors import (
     ApexError,
+    FileChangedError,
     ObjectMissingError,
     StoreCorruptionError,
     StoreInterruptedError,
-    VanishedFileError,
 )
-from apex_pipeline.storage.block_sums import START_BYTES, BlockSums
-from apex_pipeline.storage.contract import StoredObject
-from apex_pipeline.storage.disk_errors import disk_errors
+from apex_pipeline.storage.block_sums import START_BYTES, BlockChecksums
+from apex_pipeline.storage.contract import ObjectInfo
+from apex_pipeline.storage.disk_errors import translating_os_errors
 from apex_pipeline.storage.hashing import BLOCK_BYTES
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import body_errors, error_code, s3_errors
 from apex_pipeline.storage.s3.transfer.metadata import recorded_digest, recorded_sums
-from apex_pipeline.storage.s3.transfer.retries import persist
+from apex_pipeline.storage.s3.transfer.retries import retry
 from apex_pipeline.storage.streams import RangedReader, VerifiedStream
 
 if TYPE_CHECKING:  # stubs, installed for development only
@@ -46,7 +46,7 @@ _LARGE_BYTES: Final = 32 * 1024**2
 
 
 @dataclass(frozen=True)
-class FoundObject:
+class RemoteObject:
     """An object as a reply shows it.
 
     Attributes:
@@ -55,8 +55,8 @@ class FoundObject:
         metadata: All that is kept with it.
     """
 
-    stored: StoredObject
-    sums: BlockSums | None
+    stored: ObjectInfo
+    sums: BlockChecksums | None
     metadata: Mapping[str, str]
 
     @property
@@ -81,7 +81,7 @@ class S3Reader:
         self._full_key = full_key
         self._sleep = sleep
 
-    def find(self, key: str) -> FoundObject:
+    def find(self, key: str) -> RemoteObject:
         """Return an object's facts in one request.
 
         Raises:
@@ -89,17 +89,17 @@ class S3Reader:
             StorePermissionError: It may not be looked up, or the secret is wrong: as above.
         """
         full = self._full_key(key)
-        with s3_errors(self._connection.place, "Looking up", full):
+        with s3_errors(self._connection.error_context, "Looking up", full):
             return _found(key, self._connection.client.head_object(Bucket=self._connection.bucket, Key=full))
 
-    def whole(self, key: str) -> bytes:
+    def read(self, key: str) -> bytes:
         """Return an object, verified."""
         return self._get(key, self._receive_whole)
 
-    def start(self, key: str, length: int) -> bytes:
+    def read_head(self, key: str, length: int) -> bytes:
         """Return at most the first :data:`START_BYTES`, which have a sum of their own, in one request."""
 
-        def receive(found: FoundObject, body: StreamingBody) -> bytes:
+        def receive(found: RemoteObject, body: StreamingBody) -> bytes:
             content = body.read()
             if found.sums is not None and zlib.crc32(content) != found.sums.start:
                 raise self._damaged(key, "its first bytes have another CRC32 than was recorded")
@@ -112,7 +112,7 @@ class S3Reader:
                 return b""
             raise
 
-    def part(self, found: FoundObject, start: int, length: int) -> bytes:
+    def read_range(self, found: RemoteObject, start: int, length: int) -> bytes:
         """Return a part of this version of an object, checked if it begins with a block.
 
         Raises:
@@ -120,7 +120,7 @@ class S3Reader:
         """
         stored = found.stored
 
-        def receive(_: FoundObject, body: StreamingBody) -> bytes:
+        def receive(_: RemoteObject, body: StreamingBody) -> bytes:
             content = body.read()
             self._check_part(found, start, length, content)
             return content
@@ -130,12 +130,12 @@ class S3Reader:
             return self._get(stored.key, receive, **wanted)
         except ObjectMissingError as error:
             address = self._address(stored.key)
-            raise VanishedFileError(f"{address} was deleted while it was read.", "Look it up again.") from error
+            raise FileChangedError(f"{address} was deleted while it was read.", "Look it up again.") from error
 
     def save(self, key: str, path: Path) -> None:
         """Write an object to a file, verified; a large one in pieces that are asked for one by one."""
 
-        def receive(found: FoundObject, body: StreamingBody) -> FoundObject | bytes:
+        def receive(found: RemoteObject, body: StreamingBody) -> RemoteObject | bytes:
             return found if found.stored.size > _LARGE_BYTES else self._receive_whole(found, body)
 
         received = self._get(key, receive)
@@ -146,42 +146,42 @@ class S3Reader:
             _write(path, iter(partial(stream.read, BLOCK_BYTES), b""))
 
     @contextmanager
-    def stream(self, found: FoundObject) -> Generator[BinaryIO]:
+    def stream(self, found: RemoteObject) -> Generator[BinaryIO]:
         """Give a stream that fetches pieces one after the other and verifies each, and the whole at its end."""
         stored = found.stored
 
         def verify(digest: str) -> None:
             self._verify(stored, digest)
 
-        with VerifiedStream(partial(self.part, found), stored.size, found.unit, verify) as stream:
+        with VerifiedStream(partial(self.read_range, found), stored.size, found.unit, verify) as stream:
             yield cast("BinaryIO", stream)
 
     @contextmanager
-    def seekable(self, found: FoundObject) -> Generator[BinaryIO]:
+    def seekable(self, found: RemoteObject) -> Generator[BinaryIO]:
         """Give a stream that fetches what is read, with the rest of the blocks it lies in."""
-        with RangedReader(partial(self.part, found), found.stored.size, found.unit) as reader:
+        with RangedReader(partial(self.read_range, found), found.stored.size, found.unit) as reader:
             yield cast("BinaryIO", reader)
 
-    def _get(self, key: str, receive: Callable[[FoundObject, StreamingBody], _Result], **options: str) -> _Result:
+    def _get(self, key: str, receive: Callable[[RemoteObject, StreamingBody], _Result], **options: str) -> _Result:
         """Return what ``receive`` makes of a reply; ask again if it breaks off or is damaged."""
         full, connection = self._full_key(key), self._connection
 
         def attempt() -> _Result:
-            with s3_errors(connection.place, "Reading", full):
+            with s3_errors(connection.error_context, "Reading", full):
                 reply = connection.client.get_object(
                     Bucket=connection.bucket, Key=full, **cast("dict[str, Any]", options)
                 )
-            with closing(reply["Body"]) as body, body_errors(connection.place, full):
+            with closing(reply["Body"]) as body, body_errors(connection.error_context, full):
                 return receive(_found(key, reply), body)
 
-        return persist(attempt, self._sleep)
+        return retry(attempt, self._sleep)
 
-    def _receive_whole(self, found: FoundObject, body: StreamingBody) -> bytes:
+    def _receive_whole(self, found: RemoteObject, body: StreamingBody) -> bytes:
         content = body.read()
         self._verify(found.stored, hashlib.sha256(content).hexdigest())
         return content
 
-    def _check_part(self, found: FoundObject, start: int, length: int, content: bytes) -> None:
+    def _check_part(self, found: RemoteObject, start: int, length: int, content: bytes) -> None:
         stored = found.stored
         if len(content) != length:
             problem = f"{self._address(stored.key)} gave {len(content)} of {length} bytes."
@@ -192,7 +192,7 @@ class S3Reader:
         if at is not None:
             raise self._damaged(stored.key, f"the block at byte {at:,} has another CRC32 than was recorded")
 
-    def _verify(self, stored: StoredObject, digest: str) -> None:
+    def _verify(self, stored: ObjectInfo, digest: str) -> None:
         if stored.sha256 is not None and digest != stored.sha256:
             raise self._damaged(stored.key, f"SHA-256 {stored.sha256[:12]}… was recorded, {digest[:12]}… received")
 
@@ -203,27 +203,27 @@ class S3Reader:
         return f"s3://{self._connection.bucket}/{self._full_key(key)}"
 
 
-def describe(key: str, size: int, reply: Mapping[str, Any], sha256: str | None = None) -> StoredObject:
+def describe(key: str, size: int, reply: Mapping[str, Any], sha256: str | None = None) -> ObjectInfo:
     """Return an object's facts from a reply, or from an entry of a listing."""
-    return StoredObject(key, size, reply["LastModified"].astimezone(UTC), reply["ETag"].strip('"'), sha256)
+    return ObjectInfo(key, size, reply["LastModified"].astimezone(UTC), reply["ETag"].strip('"'), sha256)
 
 
-def _found(key: str, reply: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef") -> FoundObject:
+def _found(key: str, reply: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef") -> RemoteObject:
     metadata = reply["Metadata"]
     # The reply to a ranged request tells the size of the whole behind the slash.
     size = int(reply.get("ContentRange", "").rpartition("/")[2] or reply["ContentLength"])
     stored = describe(key, size, reply, recorded_digest(metadata))
-    return FoundObject(stored, recorded_sums(metadata, size), metadata)
+    return RemoteObject(stored, recorded_sums(metadata, size), metadata)
 
 
 def _write(path: Path, blocks: Iterable[bytes]) -> None:
     doing = f"Writing a download to {path}"
-    with disk_errors(doing):
+    with translating_os_errors(doing):
         file = path.open("wb")
     with file:
         for block in blocks:
-            with disk_errors(doing):
+            with translating_os_errors(doing):
                 file.write(block)
 
 
-__all__ = ["FoundObject", "S3Reader", "describe"]
+__all__ = ["RemoteObject", "S3Reader", "describe"]

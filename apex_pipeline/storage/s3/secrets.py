@@ -65,7 +65,7 @@ class AccessKey:
 
 
 @dataclass(frozen=True)
-class StoredAccessKey:
+class SecretsManagerKey:
     """An access key that is kept in AWS Secrets Manager.
 
     Attributes:
@@ -164,4 +164,4 @@ def _unlogged() -> Generator[None]:
         logger.disabled = was_disabled
 
 
-__all__ = ["AccessKey", "StoredAccessKey"]
+__all__ = ["AccessKey", "SecretsManagerKey"]

@@ -24,16 +24,16 @@ from apex_pipeline.errors import (
 )
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage.block_sums import START_BYTES
-from apex_pipeline.storage.contract import ObjectStore, StoredObject, UnfinishedWrite
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.contract import IncompleteUpload, ObjectInfo, ObjectStore
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.keys import check_key, check_prefix, is_legal_key
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code, s3_errors
-from apex_pipeline.storage.s3.reading import FoundObject, S3Reader, describe
+from apex_pipeline.storage.s3.reading import RemoteObject, S3Reader, describe
 from apex_pipeline.storage.s3.transfer.journal import UploadJournal
-from apex_pipeline.storage.s3.transfer.upload import Receipt, Target, Uploader
-from apex_pipeline.storage.scratch import own_scratch
-from apex_pipeline.storage.traffic import Traffic
+from apex_pipeline.storage.s3.transfer.upload import Target, Uploader, UploadResult
+from apex_pipeline.storage.scratch import process_temp_dir
+from apex_pipeline.storage.traffic import RequestStats
 
 if TYPE_CHECKING:  # stubs, installed for development only
     from types_boto3_s3.type_defs import CopySourceTypeDef
@@ -74,7 +74,7 @@ class S3Store(ObjectStore):
         self,
         connection: S3Connection,
         prefix: str,
-        fingerprints: Fingerprints,
+        fingerprints: DigestCache,
         *,
         state: Path = Path(".apex"),
         acl: str | None = None,
@@ -107,16 +107,16 @@ class S3Store(ObjectStore):
         try:
             self._probe()
             if self._takes_back:
-                self._uploader.take_back_abandoned()
+                self._uploader.abort_abandoned()
         except StoreConfigError as error:
             if not self._may_create_bucket or error_code(error) != "NoSuchBucket":
                 raise
             self._create_bucket()
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects in key order, without digests; the whole listing is fetched first to be sorted."""
         start = self._prefix + check_prefix(prefix)
-        found: list[StoredObject] = []
+        found: list[ObjectInfo] = []
         with self._errors("Listing", start):
             pages = self._connection.client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=start):
@@ -132,26 +132,26 @@ class S3Store(ObjectStore):
             else:
                 _LOG.warning("Left out of the listing, its name cannot be a key: %r", stored.key)
 
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str) -> ObjectInfo | None:
         """Return the object's facts in one request."""
         found = self._find(key)
         return None if found is None else found.stored
 
     def read_bytes(self, key: str) -> bytes:
         """Return the object whole, verified."""
-        return self._reader.whole(key)
+        return self._reader.read(key)
 
-    def read_start(self, key: str, length: int) -> bytes:
+    def read_head(self, key: str, length: int) -> bytes:
         """Return the first bytes, checked; up to 64 KiB in one request, more in two."""
         if length <= START_BYTES:
-            return self._reader.start(key, length)
-        with self.open_random(key) as stream:
+            return self._reader.read_head(key, length)
+        with self.open_seekable(key) as stream:
             return stream.read(length)
 
     @contextmanager
-    def open_local(self, key: str) -> Generator[Path]:
+    def open_as_file(self, key: str) -> Generator[Path]:
         """Give a verified download, removed afterwards."""
-        with TemporaryDirectory(prefix="download-", dir=own_scratch(self._downloads)) as folder:
+        with TemporaryDirectory(prefix="download-", dir=process_temp_dir(self._downloads)) as folder:
             path = Path(folder, PurePosixPath(key).name)
             self._reader.save(key, path)
             yield path
@@ -163,22 +163,22 @@ class S3Store(ObjectStore):
             yield stream
 
     @contextmanager
-    def open_random(self, key: str) -> Generator[BinaryIO]:
-        """Give a stream that fetches ranges; an object replaced meanwhile raises ``VanishedFileError``."""
+    def open_seekable(self, key: str) -> Generator[BinaryIO]:
+        """Give a stream that fetches ranges; an object replaced meanwhile raises ``FileChangedError``."""
         with self._reader.seekable(self._look_up(key)) as stream:
             yield stream
 
-    def write_bytes(self, key: str, content: bytes) -> StoredObject:
+    def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
         """Write the object in one request."""
         return _stored(key, self._uploader.send(self._target(key), content))
 
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
-    ) -> StoredObject:
+    ) -> ObjectInfo:
         """Upload the file, in parts if it is large, going on with what an interrupted upload left in the store."""
         return _stored(key, self._uploader.send_file(self._target(key), path, sha256, progress))
 
-    def copy(self, source: str, target: str) -> StoredObject:
+    def copy(self, source: str, target: str) -> ObjectInfo:
         """Copy on the server, with metadata; what is copied is the object as it was looked up."""
         full = self._full(target)
         origin: CopySourceTypeDef = {"Bucket": self._bucket, "Key": self._full(source)}
@@ -206,12 +206,12 @@ class S3Store(ObjectStore):
         with self._errors("Deleting", full):
             self._connection.client.delete_object(Bucket=self._bucket, Key=full)
 
-    def unfinished_writes(self) -> "builtins.list[UnfinishedWrite]":
+    def incomplete_uploads(self) -> "builtins.list[IncompleteUpload]":
         """Return the uploads in parts that were begun below the lake's prefix."""
         with self._errors("Listing the unfinished uploads of"):
             pages = self._connection.client.get_paginator("list_multipart_uploads")
             found = [
-                UnfinishedWrite(
+                IncompleteUpload(
                     upload["Key"].removeprefix(self._prefix), upload["Initiated"].astimezone(UTC), upload["UploadId"]
                 )
                 for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix)
@@ -219,17 +219,17 @@ class S3Store(ObjectStore):
             ]
         return sorted(found, key=lambda write: (str(write.key), write.mark))
 
-    def discard(self, write: UnfinishedWrite) -> None:
+    def abort(self, upload: IncompleteUpload) -> None:
         """Abort the upload."""
-        full = self._full(str(write.key))
+        full = self._full(str(upload.key))
         try:
             with self._errors("Aborting an unfinished upload of", full):
-                self._connection.client.abort_multipart_upload(Bucket=self._bucket, Key=full, UploadId=write.mark)
+                self._connection.client.abort_multipart_upload(Bucket=self._bucket, Key=full, UploadId=upload.mark)
         except ApexError as error:
             if error_code(error) != "NoSuchUpload":
                 raise
 
-    def shared_url(self, key: str, expires_s: int) -> str:
+    def presigned_url(self, key: str, expires_s: int) -> str:
         """Return a presigned address (Signature V4)."""
         if not 0 < expires_s <= _LONGEST_SHARE_S:
             raise ConfigurationError(
@@ -241,7 +241,7 @@ class S3Store(ObjectStore):
             )
 
     @property
-    def traffic(self) -> Traffic:
+    def traffic(self) -> RequestStats:
         """What this store's connection has sent."""
         return self._connection.meter.traffic
 
@@ -249,7 +249,7 @@ class S3Store(ObjectStore):
         return check_key(self._prefix + check_key(key))
 
     def _errors(self, operation: str, full_key: str | None = None) -> AbstractContextManager[None]:
-        return s3_errors(self._connection.place, operation, full_key)
+        return s3_errors(self._connection.error_context, operation, full_key)
 
     def _probe(self) -> None:
         """Ask for one entry of the listing: the cheapest request whose reply says what is wrong."""
@@ -274,7 +274,7 @@ class S3Store(ObjectStore):
     def _target(self, key: str) -> Target:
         return Target(self._full(key), _content_type(key), self._acl)
 
-    def _find(self, key: str) -> FoundObject | None:
+    def _find(self, key: str) -> RemoteObject | None:
         try:
             return self._reader.find(key)
         except (ObjectMissingError, StorePermissionError) as error:
@@ -285,15 +285,15 @@ class S3Store(ObjectStore):
                 raise
             return None
 
-    def _look_up(self, key: str) -> FoundObject:
+    def _look_up(self, key: str) -> RemoteObject:
         found = self._find(key)
         if found is None:
             raise ObjectMissingError(f"{self.uri_of(key)} is not there.", "Run `apex sync`, or check the spelling.")
         return found
 
 
-def _stored(key: str, receipt: Receipt) -> StoredObject:
-    return StoredObject(key, receipt.size, receipt.written_utc, receipt.tag, receipt.sha256)
+def _stored(key: str, receipt: UploadResult) -> ObjectInfo:
+    return ObjectInfo(key, receipt.size, receipt.written_utc, receipt.tag, receipt.sha256)
 
 
 def _content_type(key: str) -> str:

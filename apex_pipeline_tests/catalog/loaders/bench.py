@@ -18,7 +18,7 @@ import pandas as pd
 from apex_pipeline.catalog import DataLoader, LocalDataLoader, S3DataLoader
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
@@ -81,7 +81,7 @@ def settings_of(home: S3Bucket, folder: Path, **overrides: object) -> Settings:
 
 
 @dataclass(frozen=True)
-class Bench:
+class LoaderHarness:
     """A loader with its lake.
 
     Attributes:
@@ -100,17 +100,17 @@ class Bench:
             self.store.write_bytes(key, content)
 
 
-def local_bench(folder: Path, **overrides: object) -> Bench:
+def local_bench(folder: Path, **overrides: object) -> LoaderHarness:
     """Return a loader of an empty lake in a folder."""
-    store = LocalStore(folder / "lake", Fingerprints())
+    store = LocalStore(folder / "lake", DigestCache())
     store.prepare_for_writing()
-    return Bench(LocalDataLoader(settings_for(folder, **overrides), store), store, "disk")
+    return LoaderHarness(LocalDataLoader(settings_for(folder, **overrides), store), store, "disk")
 
 
-def s3_bench(connection: S3Connection, folder: Path, prefix: str = "", **overrides: object) -> Bench:
+def s3_bench(connection: S3Connection, folder: Path, prefix: str = "", **overrides: object) -> LoaderHarness:
     """Return a loader of a lake in a bucket; lakes of other prefixes may share the connection."""
-    store = S3Store(connection, prefix, Fingerprints(), state=folder / "state", sleep=lambda _: None)
-    return Bench(S3DataLoader(settings_for(folder, **overrides), store), store, "S3")
+    store = S3Store(connection, prefix, DigestCache(), state=folder / "state", sleep=lambda _: None)
+    return LoaderHarness(S3DataLoader(settings_for(folder, **overrides), store), store, "S3")
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def loaded(frame: pd.DataFrame | None) -> pd.DataFrame:
     return frame
 
 
-def put_quickly(bench: Bench, files: Mapping[str, bytes]) -> None:
+def put_quickly(bench: LoaderHarness, files: Mapping[str, bytes]) -> None:
     """Put files into a lake without the looks and the disk's care of a real write."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(partial(_put_quickly, bench.store), files, files.values()))

@@ -8,7 +8,7 @@ from apex_pipeline.catalog.loaders.filenames import (
     LoadKind,
     canonical_session,
     file_names,
-    kind_said_by,
+    kind_from_name,
     raw_key_of,
     session_in,
 )
@@ -24,7 +24,7 @@ def test_the_three_patterns_come_in_their_order(kind: LoadKind, ending: str) -> 
         f"R1_road-america_{ending}.csv",
         f"R1_{ending}.csv",
     ]
-    assert {kind_said_by(name) for name in file_names(kind, "road_america", "R1")} == {kind}
+    assert {kind_from_name(name) for name in file_names(kind, "road_america", "R1")} == {kind}
 
 
 @pytest.mark.req("A-020")

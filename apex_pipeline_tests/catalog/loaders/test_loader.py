@@ -17,7 +17,7 @@ import pytest
 
 from apex_pipeline.catalog import LocalDataLoader, S3DataLoader, get_loader
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.catalog_tables import mark_rules
+from apex_pipeline.lake.catalog_tables import with_rules_version
 from apex_pipeline.lake.snapshot import publish as publish_lake
 from apex_pipeline.lake.stored_tables import read_stored_table
 from apex_pipeline.schemas import FILES, SESSIONS
@@ -28,7 +28,7 @@ from apex_pipeline_tests.catalog.loaders.bench import (
     LAP_TABLE,
     PRACTICE,
     TELEMETRY_TABLE,
-    Bench,
+    LoaderHarness,
     loaded,
     local_bench,
     log_of,
@@ -123,7 +123,7 @@ def test_a_loader_works_without_dagster(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("A-012", "A-015", "A-021", "A-027", "A-085", "A-151")
-def test_lap_times_are_loaded_and_the_log_tells_how(bench: Bench) -> None:
+def test_lap_times_are_loaded_and_the_log_tells_how(bench: LoaderHarness) -> None:
     bench.put({PRACTICE: LAP_TABLE})
     with log_of() as records:
         laps = loaded(bench.loader.load_lap_times("barber_motorsports_park", "practice"))
@@ -145,7 +145,7 @@ def test_lap_times_are_loaded_and_the_log_tells_how(bench: Bench) -> None:
 
 
 @pytest.mark.req("A-016", "A-021", "A-025", "A-028")
-def test_telemetry_is_loaded_too(bench: Bench) -> None:
+def test_telemetry_is_loaded_too(bench: LoaderHarness) -> None:
     key = "data/circuit_of_the_americas/race_circuit_of_the_americas_telemetry_data.csv"
     bench.put({key: TELEMETRY_TABLE})
     with log_of() as records:
@@ -158,7 +158,7 @@ def test_telemetry_is_loaded_too(bench: Bench) -> None:
 
 
 @pytest.mark.req("A-027", "A-029", "K-10")
-def test_what_the_cars_sent_becomes_laps_with_times(bench: Bench) -> None:
+def test_what_the_cars_sent_becomes_laps_with_times(bench: LoaderHarness) -> None:
     bench.put({"data/barber/R1_barber_lap_start.csv": raw_laps(4)})
     laps = loaded(bench.loader.load_lap_times("barber", "R1"))
     assert laps["LapNumber"].tolist() == [1, 2, 3, 4]
@@ -172,7 +172,7 @@ def test_what_the_cars_sent_becomes_laps_with_times(bench: Bench) -> None:
 
 
 @pytest.mark.req("A-028", "K-11", "K-10")
-def test_what_the_cars_sent_becomes_wide_telemetry(bench: Bench) -> None:
+def test_what_the_cars_sent_becomes_wide_telemetry(bench: LoaderHarness) -> None:
     bench.put(
         {
             "data/barber/R1_barber_lap_start.csv": raw_laps(4),
@@ -203,7 +203,7 @@ def test_raw_files_give_equal_frames_from_both_places(tmp_path: Path, s3_bucket:
     assert not list((tmp_path / "remote" / "state" / "scratch").glob("*/staging-*"))
 
 
-def publish(bench: Bench, folder: Path, files: dict[str, bytes]) -> None:
+def publish(bench: LoaderHarness, folder: Path, files: dict[str, bytes]) -> None:
     """Fill a lake with raw files and publish the tables made of them, as a sync does."""
     for name, content in files.items():
         path = folder / "source" / name
@@ -213,13 +213,13 @@ def publish(bench: Bench, folder: Path, files: dict[str, bytes]) -> None:
     files_table, sessions = (read_stored_table(bench.store, table) for table in (FILES, SESSIONS))
     assert files_table is not None
     assert sessions is not None
-    marked = parquet_bytes(mark_rules(files_table, rules_version(load_settings())))
+    marked = parquet_bytes(with_rules_version(files_table, rules_version(load_settings())))
     bench.store.write_bytes(table_key("catalog", "files"), marked)
     publish_lake(bench.store, sessions, datetime(2026, 11, 21, 13, tzinfo=UTC))
 
 
 def test_published_tables_are_used_while_they_are_those_of_the_present_files(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: LoaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(bench, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
     with monkeypatch.context() as patched:
@@ -233,7 +233,7 @@ def test_published_tables_are_used_while_they_are_those_of_the_present_files(
     pd.testing.assert_frame_equal(derived.dtypes.to_frame(), published.dtypes.to_frame())
 
 
-def test_in_a_published_lake_only_the_file_that_was_found_is_looked_at(bench: Bench, tmp_path: Path) -> None:
+def test_in_a_published_lake_only_the_file_that_was_found_is_looked_at(bench: LoaderHarness, tmp_path: Path) -> None:
     names = [f"COTA/Race {race}/COTA_lap_{part}_time_R{race}.csv" for race in (1, 2) for part in ("start", "end")]
     publish(bench, tmp_path, {name: raw_laps(4, f"R{name[-5]}") for name in names})
     assert bench.loader.get_available_sessions("COTA") == ["R1", "R2"]
@@ -242,7 +242,7 @@ def test_in_a_published_lake_only_the_file_that_was_found_is_looked_at(bench: Be
     assert bench.loader.metrics()["downloads"] == 1
 
 
-def test_a_copy_under_the_name_that_is_asked_for_stands_for_its_session(bench: Bench, tmp_path: Path) -> None:
+def test_a_copy_under_the_name_that_is_asked_for_stands_for_its_session(bench: LoaderHarness, tmp_path: Path) -> None:
     asked_for, original = "sebring/R1_sebring_lap_start.csv", "sebring/Copy/sebring_lap_start_R1.csv"
     publish(
         bench, tmp_path, {asked_for: raw_laps(4), original: raw_laps(4), "sebring/R1_sebring_lap_end.csv": raw_laps(6)}
@@ -250,7 +250,7 @@ def test_a_copy_under_the_name_that_is_asked_for_stands_for_its_session(bench: B
     assert len(loaded(bench.loader.load_lap_times("sebring", "R1"))) == 6
 
 
-def test_a_file_that_came_after_publishing_is_not_overlooked(bench: Bench, tmp_path: Path) -> None:
+def test_a_file_that_came_after_publishing_is_not_overlooked(bench: LoaderHarness, tmp_path: Path) -> None:
     publish(bench, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
     bench.put({"data/sebring/Race 2/sebring_lap_start_time_R2.csv": raw_laps(3, "R2")})
     assert bench.loader.get_available_sessions("sebring") == ["R2", "race"]
@@ -270,7 +270,7 @@ def test_a_damaged_catalog_does_not_hide_the_raw_files(tmp_path: Path, key: str)
 
 
 @pytest.mark.req("A-027", "A-028")
-def test_times_written_with_colons_are_seconds(bench: Bench) -> None:
+def test_times_written_with_colons_are_seconds(bench: LoaderHarness) -> None:
     telemetry = b"Time,Speed\n2025-09-06T18:40:00.250Z,100\n2025-09-06T18:40:01Z,\n"
     bench.put(
         {
@@ -285,7 +285,7 @@ def test_times_written_with_colons_are_seconds(bench: Bench) -> None:
 
 @pytest.mark.req("A-134")
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
-def test_a_compressed_table_is_found_and_unpacked(bench: Bench, ending: str) -> None:
+def test_a_compressed_table_is_found_and_unpacked(bench: LoaderHarness, ending: str) -> None:
     packed = gzip.compress(LAP_TABLE) if ending == ".gz" else pa.compress(LAP_TABLE, "zstd", asbytes=True)
     bench.put({f"data/sebring/race_sebring_lap_start.csv{ending}": packed})
     assert bench.loader.get_available_sessions("sebring") == ["race"]

@@ -8,7 +8,7 @@ import pytest
 from apex_pipeline.catalog import S3DataLoader
 from apex_pipeline_tests.catalog.loaders.bench import (
     LAP_TABLE,
-    Bench,
+    LoaderHarness,
     attempts,
     loaded,
     local_bench,
@@ -22,7 +22,7 @@ from apex_pipeline_tests.servers.seaweed import S3Bucket
 
 
 @pytest.mark.req("A-022", "A-030", "A-034", "A-014")
-def test_tracks_are_the_folders_below_data_under_the_names_of_the_catalog(bench: Bench) -> None:
+def test_tracks_are_the_folders_below_data_under_the_names_of_the_catalog(bench: LoaderHarness) -> None:
     bench.put(
         dict.fromkeys(
             [
@@ -60,13 +60,13 @@ def test_folder_markers_are_neither_tracks_nor_sessions(s3_bucket: S3Bucket, tmp
 
 
 @pytest.mark.req("A-033", "A-065", "A-124")
-def test_more_than_a_thousand_tracks_are_listed(bench: Bench) -> None:
+def test_more_than_a_thousand_tracks_are_listed(bench: LoaderHarness) -> None:
     put_quickly(bench, {f"data/track_{number:04d}/race_lap_start.csv": b"" for number in range(1_005)})
     assert bench.loader.get_available_tracks() == [f"track_{number:04d}" for number in range(1_005)]
 
 
 @pytest.mark.req("A-031", "K-09", "A-023")
-def test_sessions_are_what_stands_before_the_track(bench: Bench) -> None:
+def test_sessions_are_what_stands_before_the_track(bench: LoaderHarness) -> None:
     names = (
         "practice_barber_motorsports_park",
         "qualifying_barber-motorsports-park",
@@ -83,7 +83,9 @@ def test_sessions_are_what_stands_before_the_track(bench: Bench) -> None:
 
 @pytest.mark.req("A-026", "A-066")
 @pytest.mark.parametrize("content", [LAP_TABLE, raw_laps(2)], ids=["table", "raw"])
-def test_files_under_their_real_names_are_found_by_any_name_of_track_and_session(bench: Bench, content: bytes) -> None:
+def test_files_under_their_real_names_are_found_by_any_name_of_track_and_session(
+    bench: LoaderHarness, content: bytes
+) -> None:
     bench.put({"data/COTA/Race 1/COTA_lap_start_time_R1.csv": content})
     with log_of() as records:
         assert len(loaded(bench.loader.load_lap_times("circuit_of_the_americas", "R1"))) == 2
@@ -108,7 +110,7 @@ _PUBLISHED_NAMES = {
 
 
 @pytest.mark.req("A-022", "A-158")
-def test_all_seven_tracks_load_under_the_names_they_were_published_with(bench: Bench) -> None:
+def test_all_seven_tracks_load_under_the_names_they_were_published_with(bench: LoaderHarness) -> None:
     bench.put({f"data/{path}": raw_laps(2) for path in _PUBLISHED_NAMES.values()})
     assert bench.loader.get_available_tracks() == sorted(_PUBLISHED_NAMES)
     for track in _PUBLISHED_NAMES:
@@ -118,14 +120,14 @@ def test_all_seven_tracks_load_under_the_names_they_were_published_with(bench: B
 
 @pytest.mark.req("K-09")
 @pytest.mark.parametrize("content", [LAP_TABLE, raw_laps(2)], ids=["table", "raw"])
-def test_a_track_nobody_listed_may_be_shortened_in_file_names(bench: Bench, content: bytes) -> None:
+def test_a_track_nobody_listed_may_be_shortened_in_file_names(bench: LoaderHarness, content: bytes) -> None:
     folder = "data/harbor_street_circuit"
     bench.put({f"{folder}/R1_harbor_lap_start.csv": content, f"{folder}/R1_harbor_lap_end.csv": raw_laps(2)})
     assert bench.loader.get_available_sessions("harbor_street_circuit") == ["R1"]
     assert len(loaded(bench.loader.load_lap_times("harbor_street_circuit", "R1"))) == 2
 
 
-def test_a_season_folder_is_part_of_the_session(bench: Bench) -> None:
+def test_a_season_folder_is_part_of_the_session(bench: LoaderHarness) -> None:
     bench.put({"data/2026/barber/R1_barber_lap_start.csv": raw_laps(2)})
     assert bench.loader.get_available_tracks() == ["barber_motorsports_park"]
     assert bench.loader.get_available_sessions("barber_motorsports_park") == ["2026_R1"]
@@ -133,13 +135,13 @@ def test_a_season_folder_is_part_of_the_session(bench: Bench) -> None:
     assert bench.loader.load_lap_times("barber_motorsports_park", "R1") is None
 
 
-def test_a_file_without_folder_belongs_to_the_track_its_name_says(bench: Bench) -> None:
+def test_a_file_without_folder_belongs_to_the_track_its_name_says(bench: LoaderHarness) -> None:
     bench.put({"data/R1_vir_lap_start.csv": raw_laps(2), "data/R2_barber_lap_start.csv": raw_laps(3, "R2")})
     assert bench.loader.get_available_tracks() == []
     assert len(loaded(bench.loader.load_lap_times("vir", "R1"))) == 2
 
 
-def test_laps_come_from_lap_ends_where_there_are_no_starts(bench: Bench) -> None:
+def test_laps_come_from_lap_ends_where_there_are_no_starts(bench: LoaderHarness) -> None:
     bench.put({"data/barber/R1_barber_lap_end.csv": raw_laps(3)})
     assert bench.loader.get_available_sessions("barber") == ["R1"]
     assert len(loaded(bench.loader.load_lap_times("barber", "R1"))) == 3
@@ -163,7 +165,7 @@ def test_the_users_own_patterns_are_tried_after_the_built_in_ones(tmp_path: Path
 
 
 @pytest.mark.req("A-026")
-def test_two_tables_for_one_session_are_reported_and_none_is_picked(bench: Bench) -> None:
+def test_two_tables_for_one_session_are_reported_and_none_is_picked(bench: LoaderHarness) -> None:
     names = ["data/sonoma/Race 1/a/sonoma_lap_start_time_R1.csv", "data/sonoma/Race 1/b/sonoma_lap_start_time_R1.csv"]
     bench.put({name: LAP_TABLE + str(index).encode() + b",99,x,1\n" for index, name in enumerate(names)})
     with log_of(logging.ERROR) as records:
@@ -172,7 +174,7 @@ def test_two_tables_for_one_session_are_reported_and_none_is_picked(bench: Bench
 
 
 @pytest.mark.req("A-026")
-def test_two_raw_files_of_one_session_are_merged_and_told(bench: Bench) -> None:
+def test_two_raw_files_of_one_session_are_merged_and_told(bench: LoaderHarness) -> None:
     bench.put(
         {
             "data/sonoma/Race 1/a/sonoma_lap_start_time_R1.csv": raw_laps(2, cars=("GR86-001-1",)),
@@ -185,7 +187,7 @@ def test_two_raw_files_of_one_session_are_merged_and_told(bench: Bench) -> None:
     assert "2 files of the kind lap_start, merged" in messages(records)[0]
 
 
-def test_a_raw_file_that_only_its_asker_can_place_is_loaded_alone(bench: Bench) -> None:
+def test_a_raw_file_that_only_its_asker_can_place_is_loaded_alone(bench: LoaderHarness) -> None:
     bench.put({"data/24/x_24_lap_start.csv": raw_laps(3)})
     assert len(loaded(bench.loader.load_lap_times("24", "x"))) == 3
 

@@ -16,14 +16,14 @@ import pytest
 
 from apex_pipeline.catalog import LocalDataLoader
 from apex_pipeline.catalog.loaders.fetch import ObjectReader, StagingArea
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline_tests.catalog.loaders.bench import (
     LAP_TABLE,
     PRACTICE,
-    Bench,
+    LoaderHarness,
     download,
     raw_laps,
     raw_telemetry,
@@ -149,7 +149,7 @@ def test_staged_files_go_with_the_last_call_that_uses_them(connection: S3Connect
         with staging.open("x", listed, {}) as other:
             assert other is one
             assert [other.read_bytes(item.key)[:1] for item in listed] == [b"a", b"b"]
-        with one.open_local("data/a.csv") as path:
+        with one.open_as_file("data/a.csv") as path:
             assert path.read_bytes() == b"a" * 100
             assert path.is_relative_to(tmp_path)
     assert sent == {"GetObject a.csv": 1}
@@ -278,7 +278,9 @@ def test_metrics_tell_of_the_stores_cache(tmp_path: Path) -> None:
     class Cached(LocalStore):
         hits, misses = 3, 1
 
-    bench = Bench(LocalDataLoader(settings_for(tmp_path), Cached(tmp_path / "lake", Fingerprints())), None, "disk")  # type: ignore[arg-type]
+    bench = LoaderHarness(
+        LocalDataLoader(settings_for(tmp_path), Cached(tmp_path / "lake", DigestCache())), None, "disk"
+    )  # type: ignore[arg-type]
     (tmp_path / "lake").mkdir()
     bench.loader.get_available_tracks()
     assert bench.loader.metrics()["cache_hit_rate"] == 0.75

@@ -10,23 +10,23 @@ from apex_pipeline.catalog import DataLoader, LocalDataLoader, Reason, S3DataLoa
 from apex_pipeline.errors import (
     ApexError,
     ConfigurationError,
+    FileChangedError,
     MalformedFileError,
     ObjectMissingError,
+    StorageFullError,
     StoreAuthError,
     StoreConfigError,
     StoreCorruptionError,
-    StoreFullError,
     StorePermissionError,
     StoreUnavailableError,
-    VanishedFileError,
 )
-from apex_pipeline.storage.contract import StoredObject
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.contract import ObjectInfo
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.catalog.loaders.bench import (
     LAP_TABLE,
     PRACTICE,
-    Bench,
+    LoaderHarness,
     download,
     local_bench,
     log_of,
@@ -51,15 +51,15 @@ class RefusingStore(LocalStore):
     """A lake some of whose operations fail."""
 
     def __init__(self, folder: Path, error: ApexError, operations: tuple[str, ...]) -> None:
-        super().__init__(folder, Fingerprints())
+        super().__init__(folder, DigestCache())
         self._error = error
         self._operations = operations
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         self._refuse("list")
         return super().list(prefix)
 
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str) -> ObjectInfo | None:
         self._refuse("head")
         return super().head(key)
 
@@ -89,9 +89,9 @@ def refusing(folder: Path, error: ApexError, *operations: str) -> S3DataLoader:
         (StoreAuthError, Reason.CREDENTIALS),
         (StoreConfigError, Reason.CONFIGURATION),
         (StoreUnavailableError, Reason.UNAVAILABLE),
-        (VanishedFileError, Reason.UNAVAILABLE),
+        (FileChangedError, Reason.UNAVAILABLE),
         (StoreCorruptionError, Reason.DAMAGED),
-        (StoreFullError, Reason.FAILED),
+        (StorageFullError, Reason.FAILED),
         (ConfigurationError, Reason.CONFIGURATION),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_hostile_name_is_refused_and_not_raised(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("A-073")
-def test_what_is_not_there_is_a_warning_that_says_what_was_tried_and_what_there_is(bench: Bench) -> None:
+def test_what_is_not_there_is_a_warning_that_says_what_was_tried_and_what_there_is(bench: LoaderHarness) -> None:
     bench.put({PRACTICE: LAP_TABLE})
     with log_of(logging.WARNING) as records:
         assert bench.loader.load_lap_times(BARBER, "race") is None
@@ -233,7 +233,7 @@ def test_what_is_not_there_is_a_warning_that_says_what_was_tried_and_what_there_
         (raw_laps(2, "R2"), "is set aside: meta_session says R2"),
     ],
 )
-def test_a_malformed_file_is_told_with_its_name_and_place(bench: Bench, content: bytes, told: str) -> None:
+def test_a_malformed_file_is_told_with_its_name_and_place(bench: LoaderHarness, content: bytes, told: str) -> None:
     key = "data/barber/R1_barber_lap_start.csv"
     bench.put({key: content})
     with log_of(logging.WARNING) as records:
@@ -257,7 +257,9 @@ def test_a_file_that_is_not_compressed_as_it_says_is_malformed(tmp_path: Path, e
 
 @pytest.mark.req("A-076", "K-03")
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\r\n", raw_laps(0).split(b"\n")[0] + b"\n"])
-def test_an_empty_file_is_an_empty_frame_with_the_usual_columns_and_a_warning(bench: Bench, content: bytes) -> None:
+def test_an_empty_file_is_an_empty_frame_with_the_usual_columns_and_a_warning(
+    bench: LoaderHarness, content: bytes
+) -> None:
     bench.put({PRACTICE: content})
     with log_of(logging.WARNING) as records:
         laps = bench.loader.load_lap_times(BARBER, "practice")
@@ -270,7 +272,7 @@ def test_an_empty_file_is_an_empty_frame_with_the_usual_columns_and_a_warning(be
 
 
 @pytest.mark.req("A-076", "K-03")
-def test_an_empty_telemetry_file_and_an_empty_download_are_empty_frames_too(bench: Bench) -> None:
+def test_an_empty_telemetry_file_and_an_empty_download_are_empty_frames_too(bench: LoaderHarness) -> None:
     bench.put(dict.fromkeys(["data/sebring/race_telemetry_data.csv", "data/sebring/x.csv"], b""))
     samples = bench.loader.load_telemetry("sebring", "race")
     other = download(bench.loader, "data/sebring/x.csv")
@@ -284,7 +286,7 @@ def test_an_empty_telemetry_file_and_an_empty_download_are_empty_frames_too(benc
     assert list(again.columns) == list(samples.columns)
 
 
-def test_columns_a_table_lacks_are_there_and_told(bench: Bench) -> None:
+def test_columns_a_table_lacks_are_there_and_told(bench: LoaderHarness) -> None:
     bench.put({PRACTICE: b"LapNumber,Sector\n1,3\n"})
     with log_of(logging.WARNING) as records:
         laps = bench.loader.load_lap_times(BARBER, "practice")
@@ -293,7 +295,7 @@ def test_columns_a_table_lacks_are_there_and_told(bench: Bench) -> None:
     assert messages(records) == [f"{PRACTICE} has no LapTime, Driver, CarNumber: these columns hold nothing."]
 
 
-def test_rows_that_cannot_be_used_are_counted(bench: Bench) -> None:
+def test_rows_that_cannot_be_used_are_counted(bench: LoaderHarness) -> None:
     broken = raw_laps(3) + b"x,I_R06_2025-09-07,R1,2025-09-06T19:00:00.000Z,2025-09-06T19:00:00.000Z,GR86-002-2\n"
     telemetry = b"lap,meta_time,telemetry_name,telemetry_value,timestamp,vehicle_id\n1,noon,speed,1,noon,GR86-002-2\n"
     bench.put({"data/barber/R1_barber_lap_start.csv": broken, "data/barber/R1_barber_telemetry_data.csv": telemetry})

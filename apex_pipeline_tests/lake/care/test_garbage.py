@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
-from apex_pipeline.lake.care.garbage import Garbage, Retention, find_garbage, remove_garbage
-from apex_pipeline.lake.care.snapshot_history import frozen_tables, read_snapshot, snapshot_keys, tables_named
+from apex_pipeline.lake.care.garbage import ExpiredObjects, Retention, find_expired, remove_expired
+from apex_pipeline.lake.care.snapshot_history import list_snapshot_keys, read_snapshot, snapshot_copies, snapshot_tables
 from apex_pipeline.lake.care.verify import verify_lake
 from apex_pipeline.lake.published import published_key
 from apex_pipeline.lake.snapshot import Snapshot, publish, read_current
@@ -66,27 +66,29 @@ def _age(store: ObjectStore, by: timedelta) -> None:
 
 def _is_whole(store: ObjectStore, snapshot: Snapshot) -> bool:
     """Read everything a snapshot names."""
-    for record in tables_named(snapshot):
+    for record in snapshot_tables(snapshot):
         store.read_bytes(published_key(store, record))
-    for key in frozen_tables(snapshot):
+    for key in snapshot_copies(snapshot):
         store.read_bytes(key)
     return True
 
 
 def _only_of(first: Snapshot, second: Snapshot) -> set[str]:
     """Return what only the first of two snapshots names, where it has been replaced."""
-    replaced = {record.sha256 for record in tables_named(first)} - {record.sha256 for record in tables_named(second)}
-    return {history_key(sha256) for sha256 in replaced} | set(frozen_tables(first))
+    replaced = {record.sha256 for record in snapshot_tables(first)} - {
+        record.sha256 for record in snapshot_tables(second)
+    }
+    return {history_key(sha256) for sha256 in replaced} | set(snapshot_copies(first))
 
 
 def _snapshots(store: ObjectStore) -> list[Snapshot]:
-    return [read_snapshot(store, key) for key in snapshot_keys(item.key for item in store.list())]
+    return [read_snapshot(store, key) for key in list_snapshot_keys(item.key for item in store.list())]
 
 
 def test_a_lake_of_one_state_has_no_garbage_however_old(store: LocalStore) -> None:
     published = _publish_laps(store, 1, _now())
-    found = find_garbage(store, _NOTHING_KEPT, _now() + 1_000 * _DAY)
-    assert found == Garbage((), (), (published.id,))
+    found = find_expired(store, _NOTHING_KEPT, _now() + 1_000 * _DAY)
+    assert found == ExpiredObjects((), (), (published.id,))
     assert found.bytes == 0
 
 
@@ -94,7 +96,7 @@ def test_a_replaced_state_goes_when_it_was_replaced_longer_ago_than_the_retentio
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 40 * _DAY)
     _age(store, 35 * _DAY)
-    found = find_garbage(store, _MONTH, _now())
+    found = find_expired(store, _MONTH, _now())
     assert [item.key for item in found.objects] == [snapshot_key(first.id), *sorted(_only_of(first, second))]
     assert found.kept_snapshots == (second.id,)
     assert found.bytes == sum(item.size for item in found.objects) > 0
@@ -104,7 +106,7 @@ def test_a_state_counts_from_when_it_was_replaced_and_not_from_when_it_was_made(
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 20 * _DAY)
     _age(store, 60 * _DAY)
-    assert find_garbage(store, _MONTH, _now()) == Garbage((), (), (first.id, second.id))
+    assert find_expired(store, _MONTH, _now()) == ExpiredObjects((), (), (first.id, second.id))
 
 
 def test_nothing_is_removed_by_looking(store: LocalStore) -> None:
@@ -112,7 +114,7 @@ def test_nothing_is_removed_by_looking(store: LocalStore) -> None:
     _publish_laps(store, 2, _now() - 60 * _DAY)
     _age(store, 50 * _DAY)
     before = list(store.list())
-    assert find_garbage(store, _MONTH, _now()).objects
+    assert find_expired(store, _MONTH, _now()).objects
     assert list(store.list()) == before
 
 
@@ -121,9 +123,9 @@ def test_what_is_younger_than_an_hour_stays_whatever_it_is(store: LocalStore) ->
     _publish_laps(store, 2, _now() - 60 * _DAY)
     store.write_bytes(history_key("0" * 64), b"of nobody")
     _age(store, timedelta(minutes=50))
-    assert find_garbage(store, _NOTHING_KEPT, _now()).objects == ()
+    assert find_expired(store, _NOTHING_KEPT, _now()).objects == ()
     _age(store, timedelta(minutes=20))
-    assert len(find_garbage(store, _NOTHING_KEPT, _now()).objects) == 15
+    assert len(find_expired(store, _NOTHING_KEPT, _now()).objects) == 15
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_what_is_younger_than_an_hour_stays_whatever_it_is(store: LocalStore) ->
 def test_what_this_project_does_not_put_into_history_is_never_removed(store: LocalStore, key: str) -> None:
     _publish_laps(store, 1, _now())
     store.write_bytes(key, b"x")
-    assert find_garbage(store, _NOTHING_KEPT, _now() + 1_000 * _DAY).objects == ()
+    assert find_expired(store, _NOTHING_KEPT, _now() + 1_000 * _DAY).objects == ()
 
 
 def test_what_a_killed_publication_left_goes(store: LocalStore) -> None:
@@ -150,19 +152,19 @@ def test_what_a_killed_publication_left_goes(store: LocalStore) -> None:
     left = ["catalog/snapshots/20200101T000000Z-00000000/files.parquet", history_key("0" * 64)]
     for key in left:
         store.write_bytes(key, b"x")
-    found = find_garbage(store, _MONTH, _now() + 31 * _DAY)
+    found = find_expired(store, _MONTH, _now() + 31 * _DAY)
     assert [item.key for item in found.objects] == left
-    assert find_garbage(store, _MONTH, _now() + 29 * _DAY).objects == ()
+    assert find_expired(store, _MONTH, _now() + 29 * _DAY).objects == ()
 
 
 def test_what_was_written_again_since_it_was_found_stays(store: LocalStore) -> None:
     _publish_laps(store, 1, _now() - 90 * _DAY)
     _publish_laps(store, 2, _now() - 60 * _DAY)
     _age(store, 50 * _DAY)
-    found = find_garbage(store, _MONTH, _now())
+    found = find_expired(store, _MONTH, _now())
     again = next(item.key for item in found.objects if item.key.startswith("history/"))
     store.write_bytes(again, store.read_bytes(again))
-    removed = remove_garbage(store, found)
+    removed = remove_expired(store, found)
     assert {item.key for item in found.objects} - {item.key for item in removed.objects} == {again}
     assert {item.key for item in store.list("history/")} == {again}
 
@@ -173,7 +175,7 @@ def test_a_snapshot_goes_before_what_it_names(store: LocalStore, monkeypatch: py
     _age(store, 50 * _DAY)
     deleted: list[str] = []
     monkeypatch.setattr(LocalStore, "delete", lambda _, key: deleted.append(key))
-    remove_garbage(store, find_garbage(store, _MONTH, _now()))
+    remove_expired(store, find_expired(store, _MONTH, _now()))
     assert deleted[0] == snapshot_key(first.id)
     assert snapshot_key(second.id) not in deleted
 
@@ -182,7 +184,7 @@ def test_a_snapshot_nobody_can_read_stops_it_all(store: LocalStore) -> None:
     _publish_laps(store, 1, _now())
     store.write_bytes(snapshot_key("20200101T000000Z-00000000"), b"{}")
     with pytest.raises(StoreCorruptionError, match=r"no readable snapshot.*delete it"):
-        find_garbage(store, _MONTH, _now())
+        find_expired(store, _MONTH, _now())
 
 
 def test_a_lake_taken_back_to_an_older_state_keeps_that_one(store: LocalStore) -> None:
@@ -190,7 +192,7 @@ def test_a_lake_taken_back_to_an_older_state_keeps_that_one(store: LocalStore) -
     _publish_laps(store, 2, _now() - 60 * _DAY)
     store.write_bytes("catalog/current.json", f'{{"snapshot": "{first.id}"}}'.encode())
     _age(store, 50 * _DAY)
-    remove_garbage(store, find_garbage(store, _MONTH, _now()))
+    remove_expired(store, find_expired(store, _MONTH, _now()))
     assert _is_whole(store, first)
     assert _snapshots(store) == [first]
 
@@ -199,17 +201,17 @@ def test_where_nothing_is_published_only_unfinished_writes_are_looked_at(store: 
     store.write_bytes(history_key("0" * 64), b"x")
     incoming = Path(store.uri, ".incoming", "other-host.1.0")
     incoming.write_bytes(b"12345")
-    found = find_garbage(store, _MONTH, _now() + 2 * _DAY)
+    found = find_expired(store, _MONTH, _now() + 2 * _DAY)
     assert (found.objects, found.kept_snapshots) == ((), ())
     assert [(write.mark, write.size) for write in found.unfinished] == [("other-host.1.0", 5)]
     assert found.bytes == 5
-    remove_garbage(store, found)
+    remove_expired(store, found)
     assert not incoming.exists()
 
 
 def test_a_write_that_may_still_go_on_is_left_alone(store: LocalStore) -> None:
     Path(store.uri, ".incoming", "other-host.1.0").write_bytes(b"12345")
-    assert find_garbage(store, _MONTH, _now() + timedelta(hours=23)).unfinished == ()
+    assert find_expired(store, _MONTH, _now() + timedelta(hours=23)).unfinished == ()
 
 
 @pytest.mark.parametrize(("snapshots", "unfinished"), [(-_DAY, timedelta(hours=24)), (_DAY, timedelta(minutes=59))])
@@ -239,8 +241,8 @@ def test_every_state_of_the_time_that_is_kept_still_reads_whole(
             timeline.append((moment, _publish_laps(store, laps, moment)))
         _age(store, timedelta(days=later_days))
         raw = store.write_bytes("data/spa/R1.csv", b"raw")
-        garbage = find_garbage(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
-        remove_garbage(store, garbage)
+        garbage = find_expired(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
+        remove_expired(store, garbage)
         remaining = _snapshots(store)
         assert read_current(store) == timeline[-1][1]
         assert all(_is_whole(store, snapshot) for snapshot in remaining)
@@ -249,7 +251,7 @@ def test_every_state_of_the_time_that_is_kept_still_reads_whole(
         in_time = [state for (_, state), end in zip(timeline, ends, strict=True) if (now - end).days < keep_days]
         assert {state.id for state in in_time} <= {state.id for state in remaining}
         assert verify_lake(store, is_deep=True).wrong == ()
-        again = find_garbage(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
+        again = find_expired(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
         assert again.objects == ()
 
 
@@ -259,19 +261,19 @@ def test_every_state_of_the_time_that_is_kept_still_reads_whole(
 def test_an_upload_that_was_never_finished_is_taken_back_in_a_bucket(s3_bucket: S3Bucket) -> None:
     store = store_of(connect(s3_bucket))
     s3_bucket.client.create_multipart_upload(Bucket=s3_bucket.name, Key="data/large.csv")
-    assert find_garbage(store, _MONTH, _now()).unfinished == ()
-    found = find_garbage(store, _MONTH, _now() + 2 * _DAY)
+    assert find_expired(store, _MONTH, _now()).unfinished == ()
+    found = find_expired(store, _MONTH, _now() + 2 * _DAY)
     assert [write.key for write in found.unfinished] == ["data/large.csv"]
-    remove_garbage(store, found)
-    assert store.unfinished_writes() == []
+    remove_expired(store, found)
+    assert store.incomplete_uploads() == []
 
 
 def test_a_replaced_state_goes_in_a_bucket_and_the_kept_one_reads_whole(s3_bucket: S3Bucket) -> None:
     store = store_of(connect(s3_bucket))
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 40 * _DAY)
-    assert find_garbage(store, _NOTHING_KEPT, _now()).objects == ()  # too young
-    removed = remove_garbage(store, find_garbage(store, _MONTH, _now() + 40 * _DAY))
+    assert find_expired(store, _NOTHING_KEPT, _now()).objects == ()  # too young
+    removed = remove_expired(store, find_expired(store, _MONTH, _now() + 40 * _DAY))
     assert {item.key for item in removed.objects} == {snapshot_key(first.id)} | _only_of(first, second)
     assert list(store.list("history/")) == []
     assert _snapshots(store) == [second]

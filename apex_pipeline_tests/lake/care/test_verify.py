@@ -12,7 +12,7 @@ import pytest
 from apex_pipeline.demo import GroundTruth
 from apex_pipeline.errors import ObjectMissingError, StoreUnavailableError
 from apex_pipeline.lake.care.verify import LakeReport, verify_lake
-from apex_pipeline.lake.catalog_tables import make_files_table, make_sessions_table
+from apex_pipeline.lake.catalog_tables import build_files_table, build_sessions_table
 from apex_pipeline.lake.published import require_session, require_snapshot
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, publish, write_snapshot
 from apex_pipeline.session_key import SessionKey
@@ -366,9 +366,9 @@ def test_a_file_that_others_put_into_the_bucket_is_told_apart_by_its_version(
 ) -> None:
     content = bucket_lake.read_bytes(_LAP_FILE)
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_LAP_FILE, Body=content)
-    files = make_files_table(bucket_lake, load_settings(), None)
+    files = build_files_table(bucket_lake, load_settings(), None)
     bucket_lake.write_bytes("catalog/files.parquet", parquet_bytes(files))
-    publish(bucket_lake, make_sessions_table(files), NOON + timedelta(hours=1))
+    publish(bucket_lake, build_sessions_table(files), NOON + timedelta(hours=1))
     report = verify_lake(bucket_lake, is_deep=True)
     assert _LAP_FILE not in _problems(report)
     assert [note.key for note in report.notes if "without a SHA-256" in note.note] == [_LAP_FILE]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.triggers import Trigger
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
 
 _START_MS = 1_757_184_000_000  # 2025-09-06 18:40 UTC, any instant would do
 
@@ -29,10 +29,10 @@ def identity(kind: FileKind, session: str = "R1", version: str | None = None) ->
     )
 
 
-def trigger(car: str, second: float, kind: FileKind, lap: int | None, value_s: float | None = None) -> Trigger:
+def trigger(car: str, second: float, kind: FileKind, lap: int | None, value_s: float | None = None) -> SimulatedTrigger:
     """Return one trigger of a car, ``second`` seconds after the start."""
     at = _START_MS + round(second * 1000)
-    return Trigger(
+    return SimulatedTrigger(
         vehicle_id=car,
         trigger_utc_ms=at,
         kind=kind,
@@ -44,9 +44,9 @@ def trigger(car: str, second: float, kind: FileKind, lap: int | None, value_s: f
     )
 
 
-def crossings_of(car: str, seconds: Sequence[float], *, with_unit_time: bool = False) -> list[Trigger]:
+def crossings_of(car: str, seconds: Sequence[float], *, with_unit_time: bool = False) -> list[SimulatedTrigger]:
     """Return a lap_end and a lap_start for every crossing, and the unit's own time where asked."""
-    made: list[Trigger] = []
+    made: list[SimulatedTrigger] = []
     for lap, second in enumerate(seconds):
         made.append(trigger(car, second, FileKind.LAP_END, lap))
         made.append(trigger(car, second, FileKind.LAP_START, lap + 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from apex_pipeline.lake.source_folder import identify, look_at
+from apex_pipeline.lake.source_folder import identify, scan_folder
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS, RESULTS
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.base import FileStatus
@@ -15,14 +15,14 @@ from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
 from apex_pipeline.sources.gr_cup.official_timing import (
-    Parsed,
+    ParsedFile,
     official_laps_table,
     read_results,
     read_sections,
     read_weather,
     results_table,
 )
-from apex_pipeline.sources.gr_cup.triggers import Trigger, read_triggers
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger, read_triggers
 
 BARBER, COTA, ROAD_AMERICA, SEBRING, VIR = (
     "barber_motorsports_park",
@@ -39,8 +39,8 @@ class Race:
     """What the files of one race hold, read row by row."""
 
     track: str = ""
-    triggers: list[Trigger] = field(default_factory=list[Trigger])
-    parsed: defaultdict[FileKind, list[Parsed]] = field(default_factory=lambda: defaultdict(list))
+    triggers: list[SimulatedTrigger] = field(default_factory=list[SimulatedTrigger])
+    parsed: defaultdict[FileKind, list[ParsedFile]] = field(default_factory=lambda: defaultdict(list))
 
     def official_laps(self) -> pd.DataFrame:
         """Return the table ``official_laps``, checked against its schema."""
@@ -76,7 +76,7 @@ Races = dict[tuple[str, str], Race]
 def read_races(root: Path) -> Races:
     """Return the races below a folder of raw files, by track and session."""
     found: defaultdict[tuple[str, str], Race] = defaultdict(Race)
-    for item in identify(look_at(root), load_settings()):
+    for item in identify(scan_folder(root), load_settings()):
         if item.status is not FileStatus.READY or not item.track or not item.session:
             continue
         race = found[item.track, item.session]

@@ -7,7 +7,7 @@ import pytest
 
 from apex_pipeline.sources.gr_cup.crossings import SAME_CROSSING_MS, Crossing, find_crossings
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.triggers import Trigger
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
 from apex_pipeline_tests.sources.gr_cup.lap_builder import trigger
 
 END, START, TIME = FileKind.LAP_END, FileKind.LAP_START, FileKind.LAP_TIME
@@ -16,12 +16,12 @@ CAR = "GR86-002-2"
 
 def sent(
     second: float, kind: FileKind = END, *, lap: int | None = 1, value_ms: int | None = None, line: int = 2
-) -> Trigger:
+) -> SimulatedTrigger:
     """Return a message of the car."""
     return replace(trigger(CAR, second, kind, lap), unit_value_ms=value_ms, line=line)
 
 
-def only(*triggers: Trigger) -> Crossing:
+def only(*triggers: SimulatedTrigger) -> Crossing:
     """Return the one crossing that the triggers of one car are."""
     ((crossing,),) = find_crossings(triggers).values()
     return crossing
@@ -73,7 +73,7 @@ def test_a_message_written_twice_is_one_message_and_no_bounce() -> None:
 
 def test_the_lap_that_begins_says_nothing_about_the_lap_that_ends() -> None:
     crossing = only(sent(0, START, lap=8))
-    assert (crossing.ended_unit_lap, crossing.lost_count) == (None, False)
+    assert (crossing.ended_unit_lap, crossing.has_lost_counter) == (None, False)
     assert crossing.evidence.kind is START
 
 
@@ -86,7 +86,7 @@ def test_the_count_is_lost_where_no_message_about_the_ended_lap_knows_it(
     end: int | None, time: int | None, expected: tuple[int | None, bool]
 ) -> None:
     crossing = only(sent(0, END, lap=end), sent(0, TIME, lap=time), sent(0, START, lap=8))
-    assert (crossing.ended_unit_lap, crossing.lost_count) == expected
+    assert (crossing.ended_unit_lap, crossing.has_lost_counter) == expected
 
 
 def test_a_lap_is_traced_to_the_first_message_about_its_end() -> None:

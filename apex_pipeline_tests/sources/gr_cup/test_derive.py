@@ -14,7 +14,7 @@ from apex_pipeline.sources.gr_cup.derive import derive_telemetry, telemetry_byte
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.servers.s3_server import S3Bucket
@@ -27,7 +27,7 @@ CONTENT = csv_bytes([reading(second / 25, value=str(second)) for second in range
 @pytest.fixture(params=["local", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "local":
-        return LocalStore(tmp_path / "lake", Fingerprints())
+        return LocalStore(tmp_path / "lake", DigestCache())
     bucket: S3Bucket = request.getfixturevalue("s3_bucket")
     return store_of(connect(bucket))
 

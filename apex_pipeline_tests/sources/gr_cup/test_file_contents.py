@@ -6,7 +6,7 @@ import gzip
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.sources.gr_cup.file_contents import LOOKED_AT_BYTES, columns_lacking, look_into
+from apex_pipeline.sources.gr_cup.file_contents import SNIFFED_BYTES, missing_columns, sniff
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 TRIGGER_KINDS = {FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME}
@@ -31,7 +31,7 @@ TELEMETRY = (
     ],
 )
 def test_a_header_tells_the_kinds_that_have_it(header: str, kinds: set[FileKind]) -> None:
-    contents = look_into(header.encode() + b"\n", "x.csv")
+    contents = sniff(header.encode() + b"\n", "x.csv")
     assert contents.kinds == kinds
     assert (contents.rows, contents.problem, contents.is_text) == (0, None, True)
 
@@ -49,7 +49,7 @@ def test_rows_tell_session_event_and_first_day(line_end: bytes, mark: bytes) -> 
         b",,,,,",
         b"4,GR86",
     ]
-    contents = look_into(mark + line_end.join(lines), "x.csv")
+    contents = sniff(mark + line_end.join(lines), "x.csv")
     assert contents.sessions == {"R1": 2, "R2": 1}
     assert contents.events == {"I_R06_2025-09-07": 2}
     assert contents.first_day == "2025-09-06"
@@ -58,14 +58,14 @@ def test_rows_tell_session_event_and_first_day(line_end: bytes, mark: bytes) -> 
 
 
 def test_a_line_cut_off_by_the_end_of_the_look_is_not_counted() -> None:
-    contents = look_into(TELEMETRY[:LOOKED_AT_BYTES], "x.csv")
-    body = LOOKED_AT_BYTES - TELEMETRY.index(b"\n") - 1
+    contents = sniff(TELEMETRY[:SNIFFED_BYTES], "x.csv")
+    body = SNIFFED_BYTES - TELEMETRY.index(b"\n") - 1
     assert contents.rows == body // len(TELEMETRY_ROW)
     assert contents.sessions == {"R1": contents.rows}
 
 
 def test_a_whole_file_without_a_final_newline_keeps_its_last_line() -> None:
-    assert look_into(b"lap,vehicle_id\n1,a\n2,b", "x.csv").rows == 2
+    assert sniff(b"lap,vehicle_id\n1,a\n2,b", "x.csv").rows == 2
 
 
 def _zst(content: bytes) -> bytes:
@@ -75,14 +75,14 @@ def _zst(content: bytes) -> bytes:
 @pytest.mark.parametrize("name", ["x.csv.gz", "X.CSV.GZ"])
 def test_the_beginning_of_gzip_telemetry_is_read(name: str) -> None:
     stored = gzip.compress(TELEMETRY, mtime=0)
-    contents = look_into(stored[: len(stored) // 2], name)
+    contents = sniff(stored[: len(stored) // 2], name)
     assert contents.kinds == {FileKind.TELEMETRY}
     assert contents.sessions == {"R1": contents.rows}
     assert contents.rows > 0
 
 
 def test_the_beginning_of_zstd_telemetry_is_read() -> None:
-    contents = look_into(_zst(TELEMETRY), "x.csv.zst")
+    contents = sniff(_zst(TELEMETRY), "x.csv.zst")
     assert contents.kinds == {FileKind.TELEMETRY}
     assert contents.sessions == {"R1": contents.rows}
     assert contents.rows > 0
@@ -102,7 +102,7 @@ def test_the_beginning_of_zstd_telemetry_is_read() -> None:
     ],
 )
 def test_what_is_no_text_is_a_problem_with_a_name(start: bytes, path: str, told: str) -> None:
-    contents = look_into(start, path)
+    contents = sniff(start, path)
     assert told in (contents.problem or "")
     assert path in (contents.problem or "")
     assert not contents.is_text
@@ -110,7 +110,7 @@ def test_what_is_no_text_is_a_problem_with_a_name(start: bytes, path: str, told:
 
 
 def test_text_without_a_header_is_a_problem_of_another_sort() -> None:
-    contents = look_into(b"dear diary\n", "x.csv")
+    contents = sniff(b"dear diary\n", "x.csv")
     assert "no header" in (contents.problem or "")
     assert contents.is_text
 
@@ -124,4 +124,4 @@ def test_text_without_a_header_is_a_problem_of_another_sort() -> None:
     ],
 )
 def test_the_columns_a_header_lacks_for_a_kind_are_named(kind: FileKind, lacking: tuple[str, ...]) -> None:
-    assert columns_lacking(kind, ("vehicle_id", "lap")) == lacking
+    assert missing_columns(kind, ("vehicle_id", "lap")) == lacking

@@ -13,7 +13,7 @@ from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
 from apex_pipeline.sources.explain import explain_identity
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.naming import identify_tree, load_rules, session_type
-from apex_pipeline.sources.plain_names import is_related
+from apex_pipeline.sources.plain_names import names_match
 from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.sources.gr_cup.trees import (
     HEADERS,
@@ -21,7 +21,7 @@ from apex_pipeline_tests.sources.gr_cup.trees import (
     content,
     identify,
     identify_one,
-    on_disk,
+    local_path,
     published,
 )
 
@@ -143,7 +143,7 @@ _USUAL_WORDS = {"race", "practice", "qualifying", "warmup", "test", "fp"}
 def test_a_session_that_nobody_foresaw_is_read_from_the_name(word: str, track: str, form: str) -> None:
     rules = load_rules()
     assume(not set(word.split("_")) & (rules.plain_words | _USUAL_WORDS))
-    assume(not is_related(word, track))
+    assume(not names_match(word, track))
     assume(rules.track_of(word) is None)
     got = identify_one(f"data/{track}/{word}{form.format(track=track)}_lap_start.csv", content(LAP))
     assert place(got) == (track, word)
@@ -259,7 +259,7 @@ def test_a_folder_of_timing_files_below_a_track_is_no_track() -> None:
 
 
 def identify_folder(root: Path) -> list[FileIdentity]:
-    return identify_tree(on_disk(root), load_rules())
+    return identify_tree(local_path(root), load_rules())
 
 
 def test_the_published_files_are_nine_sessions_of_five_tracks(real_data: Path) -> None:

@@ -11,7 +11,7 @@ from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.schemas import OFFICIAL_LAPS, OFFICIAL_REJECTS, RESULTS, WEATHER
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.official_timing import (
-    Parsed,
+    ParsedFile,
     official_laps_table,
     read_results,
     read_sections,
@@ -33,15 +33,15 @@ def _stream(*lines: str) -> io.BytesIO:
     return io.BytesIO(("\n".join(lines) + "\n").encode())
 
 
-def _sections(*rows: str) -> Parsed:
+def _sections(*rows: str) -> ParsedFile:
     return read_sections(_stream(_SECTIONS, *rows), identity(FileKind.SECTIONS))
 
 
-def _results(*rows: str, version: str | None = "official") -> Parsed:
+def _results(*rows: str, version: str | None = "official") -> ParsedFile:
     return read_results(_stream(_RESULTS, *rows), identity(FileKind.RESULTS, version=version))
 
 
-def _weather(*rows: str) -> Parsed:
+def _weather(*rows: str) -> ParsedFile:
     return read_weather(_stream(_WEATHER, *rows), identity(FileKind.WEATHER))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.naming_rules import load_rules
-from apex_pipeline.sources.gr_cup.path_claims import PathClaims, claims_of, reason_to_ignore
+from apex_pipeline.sources.gr_cup.path_claims import PathHints, ignore_reason, parse_path
 from apex_pipeline.sources.session_names import (
     are_numbered_apart,
     find_session,
@@ -18,8 +18,8 @@ COTA = "circuit_of_the_americas"
 VIR = "virginia_international_raceway"
 
 
-def said(path: str) -> PathClaims:
-    return claims_of(path, load_rules())
+def said(path: str) -> PathHints:
+    return parse_path(path, load_rules())
 
 
 def first_track(path: str) -> str | None:
@@ -48,12 +48,12 @@ def first_session(path: str) -> str | None:
     ],
 )
 def test_what_is_no_race_data_is_told_by_its_path(path: str, told: str) -> None:
-    assert told in (reason_to_ignore(path) or "")
+    assert told in (ignore_reason(path) or "")
 
 
 @pytest.mark.parametrize("path", ["x.csv", "a/03_Results.CSV", "x.csv.gz", "x.CSV.ZST"])
 def test_a_csv_file_may_be_race_data(path: str) -> None:
-    assert reason_to_ignore(path) is None
+    assert ignore_reason(path) is None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
-from apex_pipeline.sources.gr_cup.truth import compare_with_official
+from apex_pipeline.sources.gr_cup.truth import measure_accuracy
 from apex_pipeline_tests.sources.gr_cup.real_races import BARBER, COTA, ROAD_AMERICA, SEBRING, VIR, Races
 
 SESSIONS = [
@@ -138,7 +138,7 @@ def test_the_jumps_of_the_whole_field_are_flagged_where_they_are(races: Races) -
 def _report(races: Races, key: tuple[str, str]) -> AccuracyReport:
     race = races[key]
     derived, hidden = race.derived(), race.derived(is_official_hidden=True)
-    return compare_with_official(hidden.laps, derived.laps, derived.cars, race.official_table())
+    return measure_accuracy(hidden.laps, derived.laps, derived.cars, race.official_table())
 
 
 def test_hidden_laps_outside_cota_are_right_within_half_a_second_and_mostly_within_a_tenth(races: Races) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.triggers import Trigger, is_other_race, read_triggers
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger, is_wrong_session, read_triggers
 from apex_pipeline_tests.sources.gr_cup.lap_builder import identity
 
 PATH = identity(FileKind.LAP_TIME).path
@@ -26,7 +26,7 @@ GOOD = {
 
 def read(
     *rows: dict[str, str], kind: FileKind = FileKind.LAP_TIME, session: str | None = "R1"
-) -> tuple[list[Trigger], list[Reject]]:
+) -> tuple[list[SimulatedTrigger], list[Reject]]:
     lines = [",".join(rows[0])] + [",".join(row.values()) for row in rows]
     file = replace(identity(kind), session=session)
     return read_triggers(io.BytesIO("\n".join(lines).encode()), file)
@@ -36,7 +36,7 @@ def test_a_row_is_read_with_where_it_stands() -> None:
     triggers, rejects = read(GOOD)
     assert rejects == []
     assert triggers == [
-        Trigger(
+        SimulatedTrigger(
             vehicle_id="GR86-036-98",
             trigger_utc_ms=1_757_184_002_123,
             kind=FileKind.LAP_TIME,
@@ -142,7 +142,7 @@ def test_a_file_without_a_column_it_needs_is_refused_by_name(column: str) -> Non
 def test_another_race_is_told_only_where_both_sides_number_their_races(
     inside: str, session: str | None, *, expected: bool
 ) -> None:
-    assert is_other_race(inside, session) is expected
+    assert is_wrong_session(inside, session) is expected
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(GOOD)), st.text("R12Z:-T.", max_size=25)), max_size=8))

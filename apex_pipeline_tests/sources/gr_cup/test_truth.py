@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
 from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
-from apex_pipeline.sources.gr_cup.truth import compare_with_official, missing_official_laps
+from apex_pipeline.sources.gr_cup.truth import measure_accuracy, missing_official_laps
 
 _BEGIN = datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
 _UNIT, _PRINTED = "GR86-022-13", "13"
@@ -100,7 +100,7 @@ def _report(
         OFFICIAL_LAPS: [OFFICIAL_LAPS.from_rows(official)],
     }
     assert [table.violations(rows) for table, made in tables.items() for rows in made] == [[]] * 4
-    return compare_with_official(*tables[LAPS], *tables[CARS], *tables[OFFICIAL_LAPS])
+    return measure_accuracy(*tables[LAPS], *tables[CARS], *tables[OFFICIAL_LAPS])
 
 
 def _compare(hidden: list[Row], derived: list[Row]) -> AccuracyReport:
@@ -302,4 +302,4 @@ def test_the_tables_of_the_derivation_are_taken_as_they_are() -> None:
         laps.schema.get_field_index("vehicle_id"), "vehicle_id", laps["vehicle_id"].cast(pa.string())
     )
     official, cars = OFFICIAL_LAPS.from_rows(_official(_confirmed(_own_laps()))), CARS.from_rows([_car()])
-    assert compare_with_official(own, plain, cars, official).matched == 3
+    assert measure_accuracy(own, plain, cars, official).matched == 3

@@ -160,7 +160,7 @@ def found(path: str, content: bytes) -> FoundFile:
     return FoundFile(path, len(content), lambda length: content[:length])
 
 
-def on_disk(root: Path) -> list[FoundFile]:
+def local_path(root: Path) -> list[FoundFile]:
     """Return the files below a folder."""
     paths = sorted(path for path in root.rglob("*") if path.is_file())
     return [FoundFile(path.relative_to(root).as_posix(), path.stat().st_size, _reader(path)) for path in paths]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.s3_server import S3Bucket
@@ -26,7 +26,7 @@ def connect(
 
 def store_of(connection: S3Connection, *, may_create_bucket: bool = False) -> S3Store:
     """Return a store that does not wait between two tries."""
-    return S3Store(connection, "", Fingerprints(), may_create_bucket=may_create_bucket, sleep=lambda _: None)
+    return S3Store(connection, "", DigestCache(), may_create_bucket=may_create_bucket, sleep=lambda _: None)
 
 
 def write_source(folder: Path, content: bytes) -> Path:

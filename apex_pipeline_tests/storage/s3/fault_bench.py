@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.fault_proxy import FaultProxy, Request
@@ -73,7 +73,7 @@ def carries_checksum(request: Request) -> bool:
 
 
 @dataclass(frozen=True)
-class FaultBench:
+class FaultHarness:
     """A store that reaches its bucket through a proxy, and the bucket itself beside it."""
 
     proxy: FaultProxy
@@ -103,7 +103,7 @@ class FaultBench:
             server.secret_access_key,
             read_timeout_s=read_timeout_s,
         )
-        return S3Store(connection, "", Fingerprints(), sleep=lambda _: None)
+        return S3Store(connection, "", DigestCache(), sleep=lambda _: None)
 
     def content(self, key: str = KEY) -> bytes:
         """Return what the bucket holds, read without the proxy."""

@@ -153,7 +153,7 @@ def test_no_credentials_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert connection.credential_source() == "none found"
     with pytest.raises(StoreAuthError, match="Credentials: none found") as raised:
         store_of(connection).check_access()
-    assert "AWS_ACCESS_KEY_ID" in raised.value.remedy
+    assert "AWS_ACCESS_KEY_ID" in raised.value.hint
     assert "at AWS us-east-1" in raised.value.problem
 
 
@@ -164,7 +164,7 @@ def test_the_source_of_the_credentials_is_told_and_never_the_secret(monkeypatch:
     assert connection.client.meta.region_name == "us-east-1"
     assert connection.credential_source() == "found by boto3 (env)"
     given = S3Connection("races", "us-east-1", None, "key", "hush-hush", "hush-token")
-    assert "hush" not in repr(given) + repr(given.place)
+    assert "hush" not in repr(given) + repr(given.error_context)
 
 
 def test_an_unusable_profile_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

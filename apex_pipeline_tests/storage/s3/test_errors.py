@@ -11,20 +11,20 @@ from botocore.exceptions import ClientError
 
 from apex_pipeline.errors import (
     ApexError,
+    FileChangedError,
     ObjectMissingError,
+    StorageFullError,
     StoreAuthError,
     StoreConfigError,
     StoreCorruptionError,
     StoreError,
-    StoreFullError,
     StoreInterruptedError,
     StorePermissionError,
     StoreUnavailableError,
-    VanishedFileError,
 )
-from apex_pipeline.storage.s3.errors import Place, error_code, s3_errors, translate
+from apex_pipeline.storage.s3.errors import ErrorContext, error_code, s3_errors, translate
 
-_PLACE = Place("races", "http://127.0.0.1:9000", lambda: "from a test")
+_PLACE = ErrorContext("races", "http://127.0.0.1:9000", lambda: "from a test")
 
 
 def _reply(code: str, status: int = 400, message: str = "No.") -> ClientError:
@@ -55,10 +55,10 @@ def _reply(code: str, status: int = 400, message: str = "No.") -> ClientError:
         ("RequestTimeTooSkewed", StoreConfigError, "clock"),
         ("NoSuchKey", ObjectMissingError, "apex sync"),
         ("404", ObjectMissingError, "apex sync"),
-        ("PreconditionFailed", VanishedFileError, "new content"),
+        ("PreconditionFailed", FileChangedError, "new content"),
         ("EntityTooLarge", StoreError, "Split"),
-        ("QuotaExceeded", StoreFullError, "quota"),
-        ("507", StoreFullError, "space"),
+        ("QuotaExceeded", StorageFullError, "quota"),
+        ("507", StorageFullError, "space"),
         ("SlowDown", StoreUnavailableError, "later"),
         ("Throttling", StoreUnavailableError, "later"),
         ("429", StoreUnavailableError, "later"),
@@ -73,7 +73,7 @@ def test_each_code_has_its_type_and_remedy(code: str, expected: type[ApexError],
     assert type(error) is expected
     assert error.problem.startswith("Writing s3://races/data/x.csv at http://127.0.0.1:9000 failed: ")
     assert code in error.problem
-    assert remedy in error.remedy
+    assert remedy in error.hint
     names_credentials = issubclass(expected, StoreError) and expected is not ObjectMissingError
     assert ("Credentials: from a test." in error.problem) is names_credentials
 
@@ -145,8 +145,8 @@ def test_no_code_where_no_answer_came() -> None:
 def test_other_errors_pass() -> None:
     with pytest.raises(ZeroDivisionError), s3_errors(_PLACE, "Listing"):
         _ = 1 / 0
-    with pytest.raises(VanishedFileError, match="x is gone"), s3_errors(_PLACE, "Writing"):
-        raise VanishedFileError("x is gone.", "Again.")
+    with pytest.raises(FileChangedError, match="x is gone"), s3_errors(_PLACE, "Writing"):
+        raise FileChangedError("x is gone.", "Again.")
 
 
 def test_a_translated_error_reaches_another_process() -> None:

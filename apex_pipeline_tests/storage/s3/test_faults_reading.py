@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import StoreAuthError, StoreCorruptionError, StorePermissionError, StoreUnavailableError
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers import faults
 from apex_pipeline_tests.servers.fault_proxy import FOR_EVER, Exchange, Fault, FaultProxy
@@ -23,7 +23,7 @@ from apex_pipeline_tests.storage.s3.fault_bench import (
     LARGE_KEY,
     MOST_TRIES,
     TOO_LONG_S,
-    FaultBench,
+    FaultHarness,
     is_get,
 )
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.req("A-074", "A-131")
 
 
 def _read_local(store: S3Store) -> bytes:
-    with store.open_local(KEY) as path:
+    with store.open_as_file(KEY) as path:
         return path.read_bytes()
 
 
@@ -41,17 +41,17 @@ def _read_stream(store: S3Store) -> bytes:
 
 
 def _read_random(store: S3Store) -> bytes:
-    with store.open_random(KEY) as file:
+    with store.open_seekable(KEY) as file:
         file.seek(1_000_001)
         return file.read(300_000)
 
 
 _READS: dict[str, tuple[Callable[[S3Store], bytes], bytes]] = {
     "read_bytes": (lambda store: store.read_bytes(KEY), CONTENT),
-    "open_local": (_read_local, CONTENT),
+    "open_as_file": (_read_local, CONTENT),
     "open_stream": (_read_stream, CONTENT),
-    "open_random": (_read_random, CONTENT[1_000_001:1_300_001]),
-    "read_start": (lambda store: store.read_start(KEY, 100_000), CONTENT[:100_000]),
+    "open_seekable": (_read_random, CONTENT[1_000_001:1_300_001]),
+    "read_start": (lambda store: store.read_head(KEY, 100_000), CONTENT[:100_000]),
 }
 _FAULTS: dict[str, Fault] = {
     "500": faults.INTERNAL_ERROR,
@@ -69,23 +69,23 @@ def filled_bucket(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory)
     """A bucket with two objects, which no test of this module changes."""
     folder = tmp_path_factory.mktemp("source")
     with new_bucket(s3_server) as bucket:
-        store = S3Store(connect(bucket), "", Fingerprints(), state=folder)
+        store = S3Store(connect(bucket), "", DigestCache(), state=folder)
         store.write_bytes(KEY, CONTENT)
         store.write_file(LARGE_KEY, write_source(folder, LARGE))
         yield bucket
 
 
 @pytest.fixture
-def bench(fault_proxy: FaultProxy, filled_bucket: S3Bucket, no_pauses: list[float]) -> FaultBench:
+def bench(fault_proxy: FaultProxy, filled_bucket: S3Bucket, no_pauses: list[float]) -> FaultHarness:
     # A new store for each test: after 100 tries in vain a boto3 client makes no second ones any more.
-    return FaultBench(fault_proxy, filled_bucket)
+    return FaultHarness(fault_proxy, filled_bucket)
 
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("fault", _FAULTS)
 @pytest.mark.parametrize("read", _READS)
 def test_a_fault_that_goes_away_is_survived_by_one_more_request_each(
-    bench: FaultBench, read: str, fault: str, times: int
+    bench: FaultHarness, read: str, fault: str, times: int
 ) -> None:
     how, expected = _READS[read]
     store = bench.store
@@ -100,7 +100,7 @@ def test_a_fault_that_goes_away_is_survived_by_one_more_request_each(
 @pytest.mark.parametrize("fault", _FAULTS)
 @pytest.mark.parametrize("read", _READS)
 def test_a_fault_that_stays_is_an_error_and_what_is_read_afterwards_is_right(
-    bench: FaultBench, read: str, fault: str
+    bench: FaultHarness, read: str, fault: str
 ) -> None:
     how, expected = _READS[read]
     store = bench.store
@@ -113,8 +113,8 @@ def test_a_fault_that_stays_is_an_error_and_what_is_read_afterwards_is_right(
 
 
 @pytest.mark.parametrize("fault", _LATE)
-@pytest.mark.parametrize(("read", "times"), [*((read, 1) for read in _READS), ("read_bytes", 3), ("open_random", 3)])
-def test_a_reply_that_comes_too_late_is_asked_for_again(bench: FaultBench, read: str, fault: str, times: int) -> None:
+@pytest.mark.parametrize(("read", "times"), [*((read, 1) for read in _READS), ("read_bytes", 3), ("open_seekable", 3)])
+def test_a_reply_that_comes_too_late_is_asked_for_again(bench: FaultHarness, read: str, fault: str, times: int) -> None:
     how, expected = _READS[read]
     rule = bench.proxy.inject(_LATE[fault], where=is_get, times=times)
     assert how(bench.impatient_store) == expected
@@ -122,9 +122,9 @@ def test_a_reply_that_comes_too_late_is_asked_for_again(bench: FaultBench, read:
 
 
 @pytest.mark.parametrize(
-    ("read", "fault"), [("read_bytes", "stalls"), ("open_random", "stalls"), ("read_start", "delayed")]
+    ("read", "fault"), [("read_bytes", "stalls"), ("open_seekable", "stalls"), ("read_start", "delayed")]
 )
-def test_a_reply_that_always_comes_too_late_is_given_up(bench: FaultBench, read: str, fault: str) -> None:
+def test_a_reply_that_always_comes_too_late_is_given_up(bench: FaultHarness, read: str, fault: str) -> None:
     how, expected = _READS[read]
     store = bench.impatient_store
     rule = bench.proxy.inject(_LATE[fault], where=is_get, times=FOR_EVER)
@@ -136,7 +136,7 @@ def test_a_reply_that_always_comes_too_late_is_given_up(bench: FaultBench, read:
 
 
 @pytest.mark.parametrize("read", _READS)
-def test_a_slow_reply_is_waited_for(bench: FaultBench, read: str) -> None:
+def test_a_slow_reply_is_waited_for(bench: FaultHarness, read: str) -> None:
     how, expected = _READS[read]
     # Less than the reply takes, and eight times the pause between its pieces: a busy machine adds to that.
     store = bench.store_with_patience(2)
@@ -148,7 +148,7 @@ def test_a_slow_reply_is_waited_for(bench: FaultBench, read: str) -> None:
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
-def test_a_fault_in_the_middle_of_a_stream_is_survived(bench: FaultBench, fault: str) -> None:
+def test_a_fault_in_the_middle_of_a_stream_is_survived(bench: FaultHarness, fault: str) -> None:
     rule = bench.proxy.inject(_FAULTS[fault], where=is_get, first=2)
     with bench.store.open_stream(LARGE_KEY) as stream:
         assert stream.read() == LARGE
@@ -180,10 +180,10 @@ def _flip_bit_of_byte(position: int) -> Fault:
     ],
 )
 def test_a_flipped_bit_is_noticed_wherever_it_is_in_a_range(
-    bench: FaultBench, start: int, length: int, damaged: int
+    bench: FaultHarness, start: int, length: int, damaged: int
 ) -> None:
     bench.proxy.inject(_flip_bit_of_byte(damaged), where=is_get, times=FOR_EVER)
-    with bench.store.open_random(LARGE_KEY) as file:
+    with bench.store.open_seekable(LARGE_KEY) as file:
         file.seek(start)
         with pytest.raises(StoreCorruptionError, match=r"large\.csv is damaged"):
             file.read(length)
@@ -193,13 +193,13 @@ def test_a_flipped_bit_is_noticed_wherever_it_is_in_a_range(
 
 
 @pytest.mark.parametrize("length", [1, 10, 100_000])
-def test_a_flipped_bit_is_noticed_in_the_start(bench: FaultBench, length: int) -> None:
+def test_a_flipped_bit_is_noticed_in_the_start(bench: FaultHarness, length: int) -> None:
     store = bench.store
     bench.proxy.inject(_flip_bit_of_byte(length - 1), where=is_get, times=FOR_EVER)
     with pytest.raises(StoreCorruptionError, match=r"x\.csv is damaged"):
-        store.read_start(KEY, length)
+        store.read_head(KEY, length)
     bench.proxy.heal()
-    assert store.read_start(KEY, length) == CONTENT[:length]
+    assert store.read_head(KEY, length) == CONTENT[:length]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_flipped_bit_is_noticed_in_the_start(bench: FaultBench, length: int) -
 )
 @pytest.mark.parametrize("read", _READS)
 def test_what_another_try_cannot_mend_is_not_tried_again(
-    bench: FaultBench, read: str, code: str, error: type[Exception]
+    bench: FaultHarness, read: str, code: str, error: type[Exception]
 ) -> None:
     rule = bench.proxy.inject(faults.refuse(403, code), where=is_get, times=FOR_EVER)
     with pytest.raises(error):
@@ -216,16 +216,16 @@ def test_what_another_try_cannot_mend_is_not_tried_again(
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "reset", "lost reply"])
-@pytest.mark.parametrize("read", ["open_stream", "open_random"])
-def test_the_look_up_before_reading_survives_faults_too(bench: FaultBench, read: str, fault: str) -> None:
+@pytest.mark.parametrize("read", ["open_stream", "open_seekable"])
+def test_the_look_up_before_reading_survives_faults_too(bench: FaultHarness, read: str, fault: str) -> None:
     how, expected = _READS[read]
     rule = bench.proxy.inject(_FAULTS[fault], method="HEAD", times=3)
     assert how(bench.store) == expected
     assert rule.hits == 3
 
 
-def test_no_download_stays_on_disk_after_a_failure(bench: FaultBench, tmp_path: Path) -> None:
-    with bench.store.open_local(KEY) as path:
+def test_no_download_stays_on_disk_after_a_failure(bench: FaultHarness, tmp_path: Path) -> None:
+    with bench.store.open_as_file(KEY) as path:
         assert path in tmp_path.rglob("x.csv")
     bench.proxy.inject(faults.truncate_reply, where=is_get, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):

@@ -29,7 +29,7 @@ from apex_pipeline_tests.storage.s3.fault_bench import (
     LARGE,
     MOST_TRIES,
     TOO_LONG_S,
-    FaultBench,
+    FaultHarness,
     Selection,
     carries_checksum,
     is_complete,
@@ -80,18 +80,18 @@ _CASES = [
 ]
 
 
-def _discard_what_nobody_knows_of(bench: FaultBench, step: str, fault: str) -> None:
+def _discard_what_nobody_knows_of(bench: FaultHarness, step: str, fault: str) -> None:
     """Take uploads back whose beginning was never heard of; anything else that is left fails the test."""
     if (step, fault) == ("create", "lost reply"):
-        for write in bench.store.unfinished_writes():
-            bench.store.discard(write)
+        for write in bench.store.incomplete_uploads():
+            bench.store.abort(write)
     assert bench.bucket.uploads() == []
 
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize(("step", "fault"), _CASES)
 def test_a_fault_that_goes_away_is_survived(
-    fault_bench: FaultBench, tmp_path: Path, step: str, fault: str, times: int
+    fault_bench: FaultHarness, tmp_path: Path, step: str, fault: str, times: int
 ) -> None:
     write, is_meant = _STEPS[step]
     rule = fault_bench.proxy.inject(_FAULTS[fault], where=is_meant, times=times)
@@ -103,7 +103,7 @@ def test_a_fault_that_goes_away_is_survived(
 
 @pytest.mark.parametrize(("step", "fault"), _CASES)
 def test_a_fault_that_stays_is_an_error_and_the_next_write_mends_all(
-    fault_bench: FaultBench, tmp_path: Path, step: str, fault: str
+    fault_bench: FaultHarness, tmp_path: Path, step: str, fault: str
 ) -> None:
     write, is_meant = _STEPS[step]
     fault_bench.store.write_bytes(KEY, _OLD)
@@ -113,7 +113,7 @@ def test_a_fault_that_stays_is_an_error_and_the_next_write_mends_all(
     assert rule.hits <= MOST_TRIES
     fault_bench.proxy.heal()
     assert fault_bench.content() in ([_OLD] if fault != "lost reply" else [_OLD, CONTENT, IN_PARTS])
-    told = sorted((str(unfinished.key), unfinished.mark) for unfinished in fault_bench.store.unfinished_writes())
+    told = sorted((str(unfinished.key), unfinished.mark) for unfinished in fault_bench.store.incomplete_uploads())
     assert told == fault_bench.bucket.uploads()
     expected = write(fault_bench.store, tmp_path)
     assert fault_bench.content() == expected
@@ -122,7 +122,7 @@ def test_a_fault_that_stays_is_an_error_and_the_next_write_mends_all(
 
 @pytest.mark.parametrize("is_meant", [is_create, is_second_part, is_complete])
 def test_only_the_request_that_failed_is_sent_again(
-    fault_bench: FaultBench, tmp_path: Path, is_meant: Selection
+    fault_bench: FaultHarness, tmp_path: Path, is_meant: Selection
 ) -> None:
     fault_bench.proxy.inject(faults.SLOW_DOWN, where=is_meant, times=2)
     fault_bench.store.write_file(KEY, write_source(tmp_path, LARGE))
@@ -133,7 +133,7 @@ def test_only_the_request_that_failed_is_sent_again(
 
 
 @pytest.mark.parametrize("step", ["put", "part 2"])
-def test_a_damaged_request_is_sent_once_more(fault_bench: FaultBench, tmp_path: Path, step: str) -> None:
+def test_a_damaged_request_is_sent_once_more(fault_bench: FaultHarness, tmp_path: Path, step: str) -> None:
     write, is_meant = _STEPS[step]
     fault_bench.proxy.inject(faults.corrupt_request, where=is_meant)
     write(fault_bench.store, tmp_path)
@@ -141,7 +141,7 @@ def test_a_damaged_request_is_sent_once_more(fault_bench: FaultBench, tmp_path: 
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_damaged_completion_never_makes_a_wrong_object(fault_bench: FaultBench, tmp_path: Path, times: int) -> None:
+def test_a_damaged_completion_never_makes_a_wrong_object(fault_bench: FaultHarness, tmp_path: Path, times: int) -> None:
     fault_bench.store.write_bytes(KEY, _OLD)
     fault_bench.proxy.inject(faults.corrupt_request, where=is_complete, times=times)
     try:
@@ -153,7 +153,7 @@ def test_a_damaged_completion_never_makes_a_wrong_object(fault_bench: FaultBench
 
 
 @pytest.mark.parametrize("step", _STEPS)
-def test_an_answer_that_comes_too_late_is_not_waited_for(fault_bench: FaultBench, tmp_path: Path, step: str) -> None:
+def test_an_answer_that_comes_too_late_is_not_waited_for(fault_bench: FaultHarness, tmp_path: Path, step: str) -> None:
     write, is_meant = _STEPS[step]
     rule = fault_bench.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_meant)
     expected = write(fault_bench.impatient_store, tmp_path)
@@ -162,14 +162,16 @@ def test_an_answer_that_comes_too_late_is_not_waited_for(fault_bench: FaultBench
     _discard_what_nobody_knows_of(fault_bench, step, "lost reply")
 
 
-def test_answers_that_always_come_too_late_are_given_up(fault_bench: FaultBench) -> None:
+def test_answers_that_always_come_too_late_are_given_up(fault_bench: FaultHarness) -> None:
     rule = fault_bench.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_put, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
         fault_bench.impatient_store.write_bytes(KEY, CONTENT)
     assert rule.hits <= MOST_TRIES
 
 
-def test_an_upload_that_was_given_up_is_gone_on_with_where_it_stopped(fault_bench: FaultBench, tmp_path: Path) -> None:
+def test_an_upload_that_was_given_up_is_gone_on_with_where_it_stopped(
+    fault_bench: FaultHarness, tmp_path: Path
+) -> None:
     source = write_source(tmp_path, LARGE)
     fault_bench.proxy.inject(faults.SLOW_DOWN, where=is_second_part, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
@@ -198,7 +200,7 @@ def test_an_upload_that_was_given_up_is_gone_on_with_where_it_stopped(fault_benc
     ],
 )
 def test_what_another_try_cannot_mend_is_not_tried_again_and_leaves_nothing(
-    fault_bench: FaultBench, tmp_path: Path, step: str, status: int, code: str, error: type[ApexError]
+    fault_bench: FaultHarness, tmp_path: Path, step: str, status: int, code: str, error: type[ApexError]
 ) -> None:
     write, is_meant = _STEPS[step]
     fault_bench.store.write_bytes(KEY, _OLD)
@@ -213,7 +215,7 @@ def test_what_another_try_cannot_mend_is_not_tried_again_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("step", ["create", "complete"])
-def test_no_upload_stays_behind_that_may_not_be_made(fault_bench: FaultBench, tmp_path: Path, step: str) -> None:
+def test_no_upload_stays_behind_that_may_not_be_made(fault_bench: FaultHarness, tmp_path: Path, step: str) -> None:
     write, is_meant = _STEPS[step]
     rule = fault_bench.proxy.inject(faults.refuse(403, "AccessDenied"), where=is_meant, times=FOR_EVER)
     with pytest.raises(StorePermissionError):
@@ -229,7 +231,7 @@ def test_no_upload_stays_behind_that_may_not_be_made(fault_bench: FaultBench, tm
 )
 @pytest.mark.parametrize("first", [_write_small, _write_in_parts], ids=["small first", "in parts first"])
 def test_a_store_that_refuses_checksums_is_asked_for_them_once_and_gets_content_md5(
-    fault_bench: FaultBench, tmp_path: Path, refusal: Fault, first: Callable[[S3Store, Path], bytes]
+    fault_bench: FaultHarness, tmp_path: Path, refusal: Fault, first: Callable[[S3Store, Path], bytes]
 ) -> None:
     rule = fault_bench.proxy.inject(refusal, where=carries_checksum, times=FOR_EVER)
     for write in (first, _write_small, _write_in_parts):
@@ -242,7 +244,7 @@ def test_a_store_that_refuses_checksums_is_asked_for_them_once_and_gets_content_
 
 @pytest.mark.parametrize("write", [_write_small, _write_in_parts], ids=["small", "in parts"])
 def test_a_store_without_checksums_still_notices_a_flipped_bit(
-    fault_bench: FaultBench, tmp_path: Path, write: Callable[[S3Store, Path], bytes]
+    fault_bench: FaultHarness, tmp_path: Path, write: Callable[[S3Store, Path], bytes]
 ) -> None:
     fault_bench.proxy.inject(faults.NOT_IMPLEMENTED, where=carries_checksum, times=FOR_EVER)
     fault_bench.store.write_bytes("data/first.csv", b"")
@@ -251,7 +253,7 @@ def test_a_store_without_checksums_still_notices_a_flipped_bit(
     assert rule.hits == 1
 
 
-def test_a_store_that_refuses_everything_is_said_so_at_once(fault_bench: FaultBench) -> None:
+def test_a_store_that_refuses_everything_is_said_so_at_once(fault_bench: FaultHarness) -> None:
     rule = fault_bench.proxy.inject(faults.NOT_IMPLEMENTED, where=is_put, times=FOR_EVER)
     with pytest.raises(StoreConfigError, match="does not support"):
         fault_bench.store.write_bytes(KEY, CONTENT)
@@ -283,7 +285,7 @@ _OTHERS: dict[str, tuple[Callable[[ObjectStore], object], Selection, object]] = 
     "look up": (_look_up, lambda request: request.method == "HEAD", (KEY, len(_OLD))),
     "copy": (_copy, is_copy, len(_OLD)),
     "delete": (_delete, lambda request: request.method == "DELETE", None),
-    "unfinished": (lambda store: store.unfinished_writes(), lambda request: "uploads" in request.query, []),
+    "unfinished": (lambda store: store.incomplete_uploads(), lambda request: "uploads" in request.query, []),
 }
 _OTHER_CASES = [
     *((operation, fault) for operation in _OTHERS for fault in ("503", "reset", "lost reply")),
@@ -293,7 +295,7 @@ _OTHER_CASES = [
 
 
 @pytest.mark.parametrize(("operation", "fault"), _OTHER_CASES)
-def test_other_requests_survive_faults_that_go_away(fault_bench: FaultBench, operation: str, fault: str) -> None:
+def test_other_requests_survive_faults_that_go_away(fault_bench: FaultHarness, operation: str, fault: str) -> None:
     run, is_meant, expected = _OTHERS[operation]
     fault_bench.store.write_bytes(KEY, _OLD)
     rule = fault_bench.proxy.inject(_FAULTS[fault], where=is_meant, times=3)
@@ -303,7 +305,7 @@ def test_other_requests_survive_faults_that_go_away(fault_bench: FaultBench, ope
 
 @pytest.mark.parametrize(("operation", "fault"), _OTHER_CASES)
 def test_other_requests_end_in_an_error_where_a_fault_stays(
-    fault_bench: FaultBench, operation: str, fault: str
+    fault_bench: FaultHarness, operation: str, fault: str
 ) -> None:
     run, is_meant, expected = _OTHERS[operation]
     fault_bench.store.write_bytes(KEY, _OLD)

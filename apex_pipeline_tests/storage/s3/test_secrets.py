@@ -20,7 +20,7 @@ from apex_pipeline.errors import (
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.opening import open_store
 from apex_pipeline.storage.s3.client import S3Connection
-from apex_pipeline.storage.s3.secrets import AccessKey, StoredAccessKey
+from apex_pipeline.storage.s3.secrets import AccessKey, SecretsManagerKey
 
 pytestmark = pytest.mark.req("A-098", "A-138")
 
@@ -65,8 +65,8 @@ def test_the_secret_is_asked_for_at_the_first_use_and_once(
 ) -> None:
     keep(json.dumps(_KEY))
     asked: list[str] = []
-    read = StoredAccessKey.read
-    monkeypatch.setattr(StoredAccessKey, "read", lambda stored: (asked.append(stored.name), read(stored))[1])
+    read = SecretsManagerKey.read
+    monkeypatch.setattr(SecretsManagerKey, "read", lambda stored: (asked.append(stored.name), read(stored))[1])
     connection = _connection()
     assert asked == []
     assert connection.client is connection.client
@@ -105,7 +105,7 @@ def test_the_source_is_named_and_the_secret_is_in_no_text_or_log(
     connection = _connection()
     assert connection.client.meta.region_name == _REGION
     assert connection.credential_source() == "from Secrets Manager secret apex/lake"
-    shown = caplog.text + repr(connection) + repr(connection.place) + repr(AccessKey("key", _HIDDEN, _HIDDEN))
+    shown = caplog.text + repr(connection) + repr(connection.error_context) + repr(AccessKey("key", _HIDDEN, _HIDDEN))
     assert "secretsmanager" in caplog.text
     assert _HIDDEN not in shown
     assert not logging.getLogger("botocore.parsers").disabled
@@ -128,7 +128,7 @@ def test_a_secret_that_holds_no_key_is_said_so_without_showing_it(
     with pytest.raises(StoreConfigError, match=problem) as raised:
         assert _connection().client
     assert "apex/lake" in raised.value.problem
-    assert '"AWS_SECRET_ACCESS_KEY"' in raised.value.remedy
+    assert '"AWS_SECRET_ACCESS_KEY"' in raised.value.hint
     assert _HIDDEN not in str(raised.value)
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
@@ -136,7 +136,7 @@ def test_a_secret_that_holds_no_key_is_said_so_without_showing_it(
 def test_a_missing_secret_is_said_so(keep: Callable[[str], None]) -> None:
     with pytest.raises(StoreConfigError, match="no such secret") as raised:
         assert _connection().client
-    assert raised.value.remedy == "Check APEX_SECRET_ID and AWS_REGION."
+    assert raised.value.hint == "Check APEX_SECRET_ID and AWS_REGION."
 
 
 def _refusal(code: str, status: int = 400) -> ClientError:
@@ -169,8 +169,8 @@ def test_each_failure_has_its_type_and_names_the_secret(
         def get_secret_value(self, **_: object) -> None:
             raise failure
 
-    monkeypatch.setattr(StoredAccessKey, "_client", lambda _: Refusing())
+    monkeypatch.setattr(SecretsManagerKey, "_client", lambda _: Refusing())
     with pytest.raises(expected, match=f"The secret apex/lake in {_REGION} cannot be used") as raised:
-        StoredAccessKey("apex/lake", _REGION).read()
+        SecretsManagerKey("apex/lake", _REGION).read()
     assert type(raised.value) is expected
-    assert raised.value.remedy
+    assert raised.value.hint

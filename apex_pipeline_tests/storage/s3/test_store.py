@@ -17,14 +17,14 @@ import pytest
 from botocore.exceptions import FlexibleChecksumError, IncompleteReadError, ResponseStreamingError
 
 from apex_pipeline.errors import (
+    FileChangedError,
     StoreCorruptionError,
     StoreError,
     StoreUnavailableError,
-    VanishedFileError,
 )
 from apex_pipeline.storage import streams
 from apex_pipeline.storage.block_sums import sums_of
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.s3 import store as s3
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.reading import S3Reader
@@ -74,14 +74,14 @@ def test_a_refused_upload_in_parts_leaves_no_parts_behind(
     requests: list[tuple[str, dict[str, Any]]],
     tmp_path: Path,
 ) -> None:
-    connection.slots = threading.BoundedSemaphore(1)  # the file is edited before its end has been read
+    connection.upload_slots = threading.BoundedSemaphore(1)  # the file is edited before its end has been read
     source = write_source(tmp_path, _LARGE)
 
     def edit(_: int) -> None:
         with source.open("ab") as file:
             file.write(b"another lap")
 
-    with pytest.raises(VanishedFileError):
+    with pytest.raises(FileChangedError):
         store.write_file("data/x.csv", source, progress=edit)
     operations = [operation for operation, _ in requests]
     assert "AbortMultipartUpload" in operations
@@ -116,13 +116,13 @@ def test_an_object_of_somebody_else_has_no_digest_and_can_be_read(store: S3Store
     assert found is not None
     assert found.sha256 is None
     assert store.read_bytes("data/x.csv") == CONTENT
-    with store.open_local("data/x.csv") as path:
+    with store.open_as_file("data/x.csv") as path:
         assert path.read_bytes() == CONTENT
 
 
 def test_a_lake_under_a_prefix_sees_only_itself(s3_bucket: S3Bucket) -> None:
-    one = S3Store(connect(s3_bucket), "lakes/one", Fingerprints())
-    other = S3Store(connect(s3_bucket), "lakes/one_more", Fingerprints())
+    one = S3Store(connect(s3_bucket), "lakes/one", DigestCache())
+    other = S3Store(connect(s3_bucket), "lakes/one_more", DigestCache())
     one.write_bytes("data/x.csv", b"")
     assert one.uri == f"s3://{s3_bucket.name}/lakes/one"
     assert not list(other.list())
@@ -155,7 +155,7 @@ def test_an_object_replaced_while_it_is_copied_is_noticed(store: S3Store, monkey
     seen = reader.find("data/x.csv")
     store.write_bytes("data/x.csv", b"new")
     monkeypatch.setattr(reader, "find", lambda _: seen)
-    with pytest.raises(VanishedFileError, match="replaced meanwhile"):
+    with pytest.raises(FileChangedError, match="replaced meanwhile"):
         store.copy("data/x.csv", "data/y.csv")
 
 
@@ -169,7 +169,7 @@ def test_one_row_group_is_read_with_few_requests_and_few_bytes(
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=50_000, use_dictionary=False)
     store.write_file("tables/x.parquet", tmp_path / "x.parquet")
     requests.clear()
-    with store.open_random("tables/x.parquet") as file:
+    with store.open_seekable("tables/x.parquet") as file:
         assert pq.ParquetFile(file).read_row_group(3, columns=["a"]).num_rows == 50_000
     ranges = [headers["Range"].removeprefix("bytes=").split("-") for name, headers in requests if name == "GetObject"]
     fetched = sum(int(end) + 1 - int(start) for start, end in ranges)
@@ -180,12 +180,12 @@ def test_one_row_group_is_read_with_few_requests_and_few_bytes(
 @pytest.mark.parametrize("is_deleted", [True, False])
 def test_an_object_that_changes_while_it_is_read_is_noticed(store: S3Store, *, is_deleted: bool) -> None:
     store.write_bytes("data/x.csv", b"old")
-    with store.open_random("data/x.csv") as file:
+    with store.open_seekable("data/x.csv") as file:
         if is_deleted:
             store.delete("data/x.csv")
         else:
             store.write_bytes("data/x.csv", b"new")
-        with pytest.raises(VanishedFileError):
+        with pytest.raises(FileChangedError):
             file.read()
 
 
@@ -223,12 +223,12 @@ class _BrokenBody(io.RawIOBase):
 
 
 def _read_local(store: S3Store) -> bytes:
-    with store.open_local("data/x.csv") as path:
+    with store.open_as_file("data/x.csv") as path:
         return path.read_bytes()
 
 
 def _read_random(store: S3Store) -> bytes:
-    with store.open_random("data/x.csv") as file:
+    with store.open_seekable("data/x.csv") as file:
         return file.read()
 
 
@@ -239,9 +239,9 @@ def _read_stream(store: S3Store) -> bytes:
 
 _READS: dict[str, Callable[[S3Store], bytes]] = {
     "read_bytes": lambda store: store.read_bytes("data/x.csv"),
-    "read_start": lambda store: store.read_start("data/x.csv", 100),
-    "open_local": _read_local,
-    "open_random": _read_random,
+    "read_start": lambda store: store.read_head("data/x.csv", 100),
+    "open_as_file": _read_local,
+    "open_seekable": _read_random,
     "open_stream": _read_stream,
 }
 
@@ -250,7 +250,7 @@ def _breaking_store(s3_bucket: S3Bucket, breaks: list[Exception | bytes], pauses
     connection = connect(s3_bucket)
     store_of(connection).write_bytes("data/x.csv", CONTENT)
     vars(connection)["_client"] = _Breaking(connection.client, breaks)
-    return S3Store(connection, "", Fingerprints(), sleep=pauses.append)
+    return S3Store(connection, "", DigestCache(), sleep=pauses.append)
 
 
 _FAULTS = [
@@ -275,7 +275,7 @@ def test_a_reply_that_always_breaks_off_is_given_up(s3_bucket: S3Bucket, read: s
         _READS[read](store)
 
 
-@pytest.mark.parametrize("read", ["read_bytes", "open_local"])
+@pytest.mark.parametrize("read", ["read_bytes", "open_as_file"])
 @pytest.mark.parametrize("fault", [b"lap,time\n1,97.429\n", FlexibleChecksumError(error_msg="x")])
 def test_bytes_damaged_on_the_way_are_asked_for_again(s3_bucket: S3Bucket, read: str, fault: Exception | bytes) -> None:
     assert _READS[read](_breaking_store(s3_bucket, [fault], [])) == CONTENT
@@ -304,7 +304,7 @@ def test_a_stream_of_an_object_replaced_meanwhile_is_an_error(store: S3Store, mo
     with store.open_stream("data/x.csv") as stream:
         assert stream.read(4) == content[:4]
         store.write_bytes("data/x.csv", content[::-1])
-        with pytest.raises(VanishedFileError):
+        with pytest.raises(FileChangedError):
             stream.read()
 
 
@@ -315,7 +315,7 @@ def test_a_range_that_comes_short_is_not_taken_for_whole(s3_bucket: S3Bucket) ->
 
 def test_a_download_without_room_is_said_so(s3_bucket: S3Bucket, tmp_path: Path) -> None:
     (tmp_path / "scratch").write_bytes(b"")
-    store = S3Store(connect(s3_bucket), "", Fingerprints(), state=tmp_path / "scratch")
+    store = S3Store(connect(s3_bucket), "", DigestCache(), state=tmp_path / "scratch")
     store.write_bytes("data/x.csv", CONTENT)
     with pytest.raises(StoreError, match="Making the folder for temporary files"):
         _read_local(store)

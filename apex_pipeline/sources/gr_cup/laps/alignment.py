@@ -26,7 +26,7 @@ _HALF_WORTH_MS = 1_000.0
 _ANY_PAIR = 0.05
 
 
-def pair_crossings(
+def match_crossings(
     own: Sequence[Crossing], official: Sequence[OfficialLap], clock: OfficialClock
 ) -> list[Crossing | None]:
     """Return for every official lap the car's crossing that ends it, ``None`` if there is none.
@@ -86,4 +86,4 @@ def _fill_in_order(pairs: Sequence[int | None], own: Sequence[Crossing]) -> list
     return [None if pair is None else own[pair] for pair in filled]
 
 
-__all__ = ["pair_crossings"]
+__all__ = ["match_crossings"]

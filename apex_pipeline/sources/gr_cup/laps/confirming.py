@@ -44,7 +44,7 @@ class RaceTimes:
     export_end_ms: int
 
 
-def confirm_car(
+def merge_official(
     own: Sequence[Lap],
     crossings: Sequence[Crossing],
     car: OfficialCar,
@@ -195,7 +195,7 @@ def _laps_before(own: Sequence[Lap], first: Lap) -> list[Lap]:
         lap.number = number
         lap.flags = (lap.flags - _SUSPICIONS - _ROLLING) | {Flag.FORMATION_LAP}
         if lap.end_ms is not None and lap.end_ms > first.start_ms:
-            _cut(lap)
+            _clear_times(lap)
             lap.end, lap.end_ms = None, first.start_ms
     return before
 
@@ -211,18 +211,18 @@ def _laps_after(own: Sequence[Lap], last: Lap, race: RaceTimes) -> list[Lap]:
         lap.flags = (lap.flags - _ROLLING) | {Flag.POST_RACE_LAP if is_home else Flag.UNOFFICIAL_LAP}
         if lap.start_ms is not None and lap.start_ms < last.end_ms:
             if lap.start is not last.end:
-                _cut(lap)
+                _clear_times(lap)
                 lap.start = None
             lap.start_ms = last.end_ms
     return after
 
 
-def _cut(lap: Lap) -> None:
+def _clear_times(lap: Lap) -> None:
     """Take back the times of a lap that is cut where the race begins or ends: they are of the whole of it."""
     lap.trigger_s = lap.unit_s = lap.telemetry_s = lap.time_s = lap.method = None
 
 
-def mark_unconfirmed(laps: Sequence[Lap], race: RaceTimes, *, is_undecided: bool) -> None:
+def flag_unmatched(laps: Sequence[Lap], race: RaceTimes, *, is_undecided: bool) -> None:
     """Number and flag the laps of a car that official timing does not know, or not for sure.
 
     Args:
@@ -241,4 +241,4 @@ def mark_unconfirmed(laps: Sequence[Lap], race: RaceTimes, *, is_undecided: bool
         lap.flags.add(Flag.POST_RACE_LAP if is_home else Flag.UNDECIDED_CAR if is_undecided else Flag.UNOFFICIAL_LAP)
 
 
-__all__ = ["RaceTimes", "confirm_car", "mark_unconfirmed"]
+__all__ = ["RaceTimes", "flag_unmatched", "merge_official"]

@@ -22,7 +22,7 @@ AGREES_MS = 500.0
 _EDGE_MS = 5_000
 
 
-class CrossingEvidence:
+class CrossingMatch:
     """Every unit's nearest crossing to every official crossing.
 
     Attributes:
@@ -87,4 +87,4 @@ def _nearest(own_ms: Matrix, official_ms: Matrix) -> tuple[Matrix, Places, npt.N
     return late[own, np.arange(len(official_ms))], own, covered
 
 
-__all__ = ["AGREES_MS", "CrossingEvidence"]
+__all__ = ["AGREES_MS", "CrossingMatch"]

@@ -12,16 +12,16 @@ import pyarrow as pa
 
 from apex_pipeline.schemas import CARS, LAPS
 from apex_pipeline.sources.gr_cup.crossings import Crossing, find_crossings
-from apex_pipeline.sources.gr_cup.laps.alignment import pair_crossings
-from apex_pipeline.sources.gr_cup.laps.confirming import RaceTimes, confirm_car, mark_unconfirmed
+from apex_pipeline.sources.gr_cup.laps.alignment import match_crossings
+from apex_pipeline.sources.gr_cup.laps.confirming import RaceTimes, flag_unmatched, merge_official
 from apex_pipeline.sources.gr_cup.laps.identity import Identity, resolve_identities
 from apex_pipeline.sources.gr_cup.laps.lap import Lap
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar, read_official_cars
 from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock, find_official_clock
-from apex_pipeline.sources.gr_cup.laps.own_laps import laps_of_cars
+from apex_pipeline.sources.gr_cup.laps.own_laps import laps_by_car
 from apex_pipeline.sources.gr_cup.laps.rows import car_row, lap_row
-from apex_pipeline.sources.gr_cup.line_passing import LinePassing
-from apex_pipeline.sources.gr_cup.triggers import Trigger
+from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
 
 Pairs = dict[str, list[Crossing | None]]
 
@@ -69,10 +69,10 @@ class SessionLaps:
 def derive_laps(
     track: str,
     session: str,
-    triggers: Sequence[Trigger],
+    triggers: Sequence[SimulatedTrigger],
     official_laps: pa.Table | None = None,
     zone: str | None = None,
-    passings: Sequence[LinePassing] = (),
+    passings: Sequence[TelemetryCrossing] = (),
 ) -> SessionLaps:
     """Derive the laps of a session and who drove them.
 
@@ -85,7 +85,7 @@ def derive_laps(
         passings: Passings of the line that telemetry shows.
     """
     crossings = find_crossings(triggers)
-    by_car = laps_of_cars(crossings, passings)
+    by_car = laps_by_car(crossings, passings)
     cars = read_official_cars(official_laps)
     identities, clock = resolve_identities(crossings, cars, _clock(crossings, cars, zone))
     if clock is not None and any(identity.official and identity.vehicle_id for identity in identities):
@@ -114,8 +114,8 @@ def _confirm(
 ) -> OfficialClock:
     """Put official timing to the laps of every car; return the clock as all pairs together show it."""
     known = {item.vehicle_id: item.official for item in identities if item.vehicle_id and item.official}
-    pairs = {unit: pair_crossings(crossings[unit], car.laps, clock) for unit, car in known.items()}
-    clock = _followed(clock, known, pairs)
+    pairs = {unit: match_crossings(crossings[unit], car.laps, clock) for unit, car in known.items()}
+    clock = _fit_clock_drift(clock, known, pairs)
     race = _race_times([item.official for item in identities if item.official], crossings, clock)
     for identity in identities:
         unit = identity.vehicle_id
@@ -123,13 +123,13 @@ def _confirm(
             continue
         if identity.official:
             car = identity.official
-            by_car[unit] = confirm_car(by_car[unit], crossings[unit], car, pairs[unit], clock, race)
+            by_car[unit] = merge_official(by_car[unit], crossings[unit], car, pairs[unit], clock, race)
         else:
-            mark_unconfirmed(by_car[unit], race, is_undecided=bool(identity.candidates))
+            flag_unmatched(by_car[unit], race, is_undecided=bool(identity.candidates))
     return clock
 
 
-def _followed(clock: OfficialClock, known: Mapping[str, OfficialCar], pairs: Pairs) -> OfficialClock:
+def _fit_clock_drift(clock: OfficialClock, known: Mapping[str, OfficialCar], pairs: Pairs) -> OfficialClock:
     """Return the clock with its drift and its jumps, as the pairs of all cars show them."""
     both = [
         (float(lap.local_ms), float(crossing.utc_ms))
@@ -191,7 +191,7 @@ def _has_started(identity: Identity, by_car: Mapping[str, Sequence[Lap]]) -> boo
 
 
 def _report(
-    triggers: Sequence[Trigger],
+    triggers: Sequence[SimulatedTrigger],
     crossings: Mapping[str, Sequence[Crossing]],
     by_car: Mapping[str, Sequence[Lap]],
     identities: Sequence[Identity],

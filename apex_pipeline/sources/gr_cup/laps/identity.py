@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from apex_pipeline.sources.gr_cup.crossings import Crossing
-from apex_pipeline.sources.gr_cup.laps.crossing_evidence import AGREES_MS, CrossingEvidence, Matrix
+from apex_pipeline.sources.gr_cup.laps.crossing_evidence import AGREES_MS, CrossingMatch, Matrix
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar
 from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock
 from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
@@ -86,9 +86,9 @@ def resolve_identities(
         return units + [_without_unit(car) for car in cars], clock
     passings = list(crossings.values())
     for reach_ms in _ROUNDS_MS:
-        evidence = CrossingEvidence(passings, timed, clock)
+        evidence = CrossingMatch(passings, timed, clock)
         clock = evidence.followed_clock(_assign(evidence.scores(reach_ms), list(crossings), timed), reach_ms)
-    decision = _Decision(crossings, timed, CrossingEvidence(passings, timed, clock))
+    decision = _Decision(crossings, timed, CrossingMatch(passings, timed, clock))
     units = [decision.of(place) for place in range(len(crossings))]
     taken = {item.official for item in units if item.official}
     return units + [_without_unit(car) for car in cars if car not in taken], clock
@@ -113,7 +113,7 @@ class _Decision:
     """Decides one unit after the other, knowing what the assignment gave to all of them."""
 
     def __init__(
-        self, crossings: Mapping[str, Sequence[Crossing]], cars: Sequence[OfficialCar], evidence: CrossingEvidence
+        self, crossings: Mapping[str, Sequence[Crossing]], cars: Sequence[OfficialCar], evidence: CrossingMatch
     ) -> None:
         self._units = list(crossings)
         self._sizes = [len(passings) for passings in crossings.values()]

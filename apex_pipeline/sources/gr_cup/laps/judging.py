@@ -15,18 +15,18 @@ _UNIT_AGREES_S = 0.5
 _DOUBLE = (1.8, 2.2)
 
 
-def judge(lap: Lap, pace: Pace) -> None:
+def flag_lap(lap: Lap, pace: Pace) -> None:
     """Add what the lap's own messages and its place among all lap times say to its flags."""
     said = {
         Flag.BOUNCED_TRIGGER: _has_bounce(lap),
-        Flag.UNIT_LAP_LOST: lap.end is not None and lap.end.lost_count,
+        Flag.UNIT_LAP_LOST: lap.end is not None and lap.end.has_lost_counter,
         Flag.UNIT_VALUE_DISAGREES: lap.unit_s is not None and abs(lap.unit_s - lap.duration_s) > _UNIT_AGREES_S,
         Flag.IMPLAUSIBLY_SHORT: pace.is_implausibly_short(lap.duration_s),
     }
     lap.flags |= {flag for flag, applies in said.items() if applies}
 
 
-def explain_length(lap: Lap, pace: Pace) -> None:
+def flag_long_lap(lap: Lap, pace: Pace) -> None:
     """Say why a lap is long for its car: the whole field was slow, a crossing is missing, or nobody knows."""
     if not pace.is_slow(lap):
         return
@@ -38,7 +38,7 @@ def explain_length(lap: Lap, pace: Pace) -> None:
         lap.flags.add(Flag.SLOW_FIELD if field_s is not None and times < _DOUBLE[0] else Flag.LONG_LAP)
 
 
-def doubt_neighbours(laps: Sequence[Lap], pace: Pace) -> None:
+def flag_adjacent_laps(laps: Sequence[Lap], pace: Pace) -> None:
     """Flag the laps beside one that nobody can have driven: a crossing they share with it is none.
 
     Args:
@@ -55,4 +55,4 @@ def _has_bounce(lap: Lap) -> bool:
     return any(crossing is not None and crossing.bounces > 0 for crossing in (lap.start, lap.end))
 
 
-__all__ = ["doubt_neighbours", "explain_length", "judge"]
+__all__ = ["flag_adjacent_laps", "flag_lap", "flag_long_lap"]

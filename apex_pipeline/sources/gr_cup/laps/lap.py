@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from apex_pipeline.sources.gr_cup.crossings import Crossing
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialLap
-from apex_pipeline.sources.gr_cup.line_passing import LinePassing
+from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
 
 
 class Flag(StrEnum):
@@ -93,7 +93,7 @@ class Lap:
     method: str | None = None
     number: int = 0
     official: OfficialLap | None = None
-    passing: LinePassing | None = None
+    telemetry_crossing: TelemetryCrossing | None = None
 
     @property
     def duration_s(self) -> float:
@@ -125,7 +125,7 @@ class Lap:
     @property
     def _has_no_doubt(self) -> bool:
         """Nothing speaks against the time; a missing crossing that telemetry shows is not missing any more."""
-        cleared = {Flag.MISSING_CROSSING} if self.passing is not None else set[Flag]()
+        cleared = {Flag.MISSING_CROSSING} if self.telemetry_crossing is not None else set[Flag]()
         return (_DOUBTFUL - cleared).isdisjoint(self.flags)
 
 

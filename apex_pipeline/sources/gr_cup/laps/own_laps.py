@@ -8,22 +8,24 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from apex_pipeline.sources.gr_cup.crossings import Crossing
-from apex_pipeline.sources.gr_cup.laps.judging import doubt_neighbours, explain_length, judge
+from apex_pipeline.sources.gr_cup.laps.judging import flag_adjacent_laps, flag_lap, flag_long_lap
 from apex_pipeline.sources.gr_cup.laps.lap import Flag, Lap, lap_between
 from apex_pipeline.sources.gr_cup.laps.late_crossings import repair_late_crossings
 from apex_pipeline.sources.gr_cup.laps.outings import main_stretch_ms, split_outings
 from apex_pipeline.sources.gr_cup.laps.pace import Pace
-from apex_pipeline.sources.gr_cup.laps.phases import mark_rolling_laps
-from apex_pipeline.sources.gr_cup.laps.splits import join_splits
-from apex_pipeline.sources.gr_cup.laps.witnesses import hear_telemetry
-from apex_pipeline.sources.gr_cup.line_passing import LinePassing
+from apex_pipeline.sources.gr_cup.laps.phases import flag_non_racing_laps
+from apex_pipeline.sources.gr_cup.laps.splits import merge_split_laps
+from apex_pipeline.sources.gr_cup.laps.witnesses import apply_telemetry
+from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
 
 # Where the unit's watch and the stamps differ by less, the watch is right (88 % of such laps within 0.1 s of official
 # timing, against 40 % by the stamps); where by more, the watch has missed or invented a crossing.
 _WATCH_TRUSTED_S = 1.0
 
 
-def laps_of_cars(crossings: Mapping[str, Sequence[Crossing]], passings: Sequence[LinePassing]) -> dict[str, list[Lap]]:
+def laps_by_car(
+    crossings: Mapping[str, Sequence[Crossing]], passings: Sequence[TelemetryCrossing]
+) -> dict[str, list[Lap]]:
     """Return every car's laps in order: found, judged, repaired, timed.
 
     Args:
@@ -32,12 +34,12 @@ def laps_of_cars(crossings: Mapping[str, Sequence[Crossing]], passings: Sequence
     """
     by_car = {car: _between(passings) for car, passings in crossings.items()}
     pace = Pace(by_car)
-    by_car = {car: join_splits(laps, pace) for car, laps in by_car.items()}
+    by_car = {car: merge_split_laps(laps, pace) for car, laps in by_car.items()}
     pace = Pace(by_car)
     for laps in by_car.values():
-        _judge_car(laps, pace)
-    hear_telemetry(by_car, passings)
-    mark_rolling_laps(by_car, pace)
+        _flag_car(laps, pace)
+    apply_telemetry(by_car, passings)
+    flag_non_racing_laps(by_car, pace)
     _mark_other_days(by_car, crossings)
     return by_car
 
@@ -46,19 +48,19 @@ def _between(crossings: Sequence[Crossing]) -> list[Lap]:
     return [lap_between(start, end) for outing in split_outings(crossings) for start, end in pairwise(outing)]
 
 
-def _judge_car(laps: list[Lap], pace: Pace) -> None:
+def _flag_car(laps: list[Lap], pace: Pace) -> None:
     for lap in laps:
-        judge(lap, pace)
-    if laps and laps[0].start and laps[0].start.lost_count:
+        flag_lap(lap, pace)
+    if laps and laps[0].start and laps[0].start.has_lost_counter:
         # There is no lap before to say it of.
         laps[0].flags.add(Flag.UNIT_LAP_LOST)
     repair_late_crossings(laps, pace)
-    doubt_neighbours(laps, pace)
+    flag_adjacent_laps(laps, pace)
     for number, lap in enumerate(laps, start=1):
         lap.number = number
         _choose_time(lap)
         if Flag.LATE_TRIGGER_PAIR not in lap.flags:
-            explain_length(lap, pace)
+            flag_long_lap(lap, pace)
 
 
 def _mark_other_days(by_car: Mapping[str, Sequence[Lap]], crossings: Mapping[str, Sequence[Crossing]]) -> None:
@@ -76,4 +78,4 @@ def _choose_time(lap: Lap) -> None:
         lap.time_s, lap.method = lap.unit_s, "unit_value"
 
 
-__all__ = ["laps_of_cars"]
+__all__ = ["laps_by_car"]

@@ -19,7 +19,7 @@ _TOGETHER_MS = 120_000
 _FEW_SHARE = 0.05
 
 
-def mark_rolling_laps(by_car: Mapping[str, Sequence[Lap]], pace: Pace) -> None:
+def flag_non_racing_laps(by_car: Mapping[str, Sequence[Lap]], pace: Pace) -> None:
     """Flag formation laps and the laps after the race.
 
     Args:
@@ -65,4 +65,4 @@ def _is_racing_after(moment_ms: int, cars: Sequence[Sequence[Lap]], pace: Pace) 
     return sum(lap.start_ms is not None and lap.start_ms > moment_ms for lap in brisk) > _FEW_SHARE * len(brisk)
 
 
-__all__ = ["mark_rolling_laps"]
+__all__ = ["flag_non_racing_laps"]

@@ -74,8 +74,8 @@ def _source(lap: Lap) -> tuple[str, int | None]:
         return lap.end.evidence.file, lap.end.evidence.line
     if lap.official is not None:
         return str(lap.official.row["source_file"]), int(str(lap.official.row["source_row"]))
-    if lap.passing is not None:
-        return lap.passing.file, None
+    if lap.telemetry_crossing is not None:
+        return lap.telemetry_crossing.file, None
     if lap.start is not None:
         return lap.start.evidence.file, lap.start.evidence.line
     raise ValueError("a lap rests on a crossing or on official timing")

@@ -11,7 +11,7 @@ from apex_pipeline.sources.gr_cup.laps.pace import Pace
 _ONE_LAP_SHARE = 1.1
 
 
-def join_splits(laps: list[Lap], pace: Pace) -> list[Lap]:
+def merge_split_laps(laps: list[Lap], pace: Pace) -> list[Lap]:
     """Return a car's laps, parts that are one lap together joined.
 
     Args:
@@ -22,7 +22,7 @@ def join_splits(laps: list[Lap], pace: Pace) -> list[Lap]:
     for lap in laps:
         before = joined[-1] if joined else None
         if before is not None and _are_one(before, lap, pace):
-            joined[-1] = _join(before, lap)
+            joined[-1] = _merge(before, lap)
         else:
             joined.append(lap)
     return joined
@@ -35,7 +35,7 @@ def _are_one(first: Lap, second: Lap, pace: Pace) -> bool:
     return not pace.is_short(together_s) and together_s < _ONE_LAP_SHARE * pace.typical_s[first.vehicle_id]
 
 
-def _join(first: Lap, second: Lap) -> Lap:
+def _merge(first: Lap, second: Lap) -> Lap:
     if first.start is None or second.end is None:
         raise ValueError("parts of a lap are joined before anything but triggers is known")
     lap = lap_between(first.start, second.end)
@@ -45,4 +45,4 @@ def _join(first: Lap, second: Lap) -> Lap:
     return lap
 
 
-__all__ = ["join_splits"]
+__all__ = ["merge_split_laps"]

@@ -30,7 +30,7 @@ class SessionTables:
     telemetry_cars: Sequence[Row]
 
 
-def session_note(tables: SessionTables) -> str:
+def session_summary(tables: SessionTables) -> str:
     """Return the note of a session, one paragraph of two to eight sentences."""
     sentences = [
         *_who(tables),
@@ -171,4 +171,4 @@ def _absent(tables: SessionTables) -> Iterator[str]:
         yield f"Cars that {'; '.join(told)}."
 
 
-__all__ = ["SessionTables", "session_note"]
+__all__ = ["SessionTables", "session_summary"]

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, RESULTS, TELEMETRY_CARS, Table
-from apex_pipeline.sources.gr_cup.quality.note import SessionTables, session_note
+from apex_pipeline.sources.gr_cup.quality.note import SessionTables, session_summary
 from apex_pipeline.sources.gr_cup.quality.scores import Row, Score, lap_scores, session_score, telemetry_scores
 
 _MEASURES = [measure for measure in QUALITY_MEASURES if measure != "overall"]
 # Findings told at once; the table has them all.
-_FINDINGS = 10
+_WORST_SHOWN = 10
 
 
 def score_session(
@@ -48,7 +48,7 @@ def score_session(
         telemetry_cars=_rows(telemetry_cars, TELEMETRY_CARS),
     )
     by_car = _scores_by_car(tables)
-    rows = [_row(None, score) for score in _with_overall(_session_scores(by_car.values()), session_note(tables))]
+    rows = [_row(None, score) for score in _with_overall(_session_scores(by_car.values()), session_summary(tables))]
     for unit in sorted(by_car):
         worst = min(by_car[unit], key=lambda score: (score.score is None, score.score))
         rows += [_row(unit, score) for score in _with_overall(by_car[unit], worst.sentence)]
@@ -107,7 +107,7 @@ def session_note_of(quality: pa.Table) -> str:
     return next((str(row["sentence"]) for row in rows), "")
 
 
-def worst_findings(quality: pa.Table) -> list[str]:
+def worst_scores(quality: pa.Table) -> list[str]:
     """Return what calls for a look or for action, the worst first, at most ten sentences.
 
     Those of the cars: a session's score is below the line only where a car's is, and tells the same car.
@@ -118,7 +118,7 @@ def worst_findings(quality: pa.Table) -> list[str]:
     told = [row for row in quality.to_pylist() if row["scope"] == "car" and row["measure"] != "overall"]
     wanting = [row for row in told if row["level"] != "ok"]
     wanting.sort(key=lambda row: (row["score"], row["vehicle_id"], row["measure"]))
-    return [row["sentence"] for row in wanting[:_FINDINGS]]
+    return [row["sentence"] for row in wanting[:_WORST_SHOWN]]
 
 
-__all__ = ["score_session", "session_note_of", "worst_findings"]
+__all__ = ["score_session", "session_note_of", "worst_scores"]

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from apex_pipeline.schemas import TELEMETRY_CARS
-from apex_pipeline.sources.gr_cup.telemetry.report import CarClock, CarFacts, TelemetryReport
-from apex_pipeline.sources.gr_cup.telemetry.widening import WideRows
+from apex_pipeline.sources.gr_cup.telemetry.report import CarClock, CarStats, TelemetryReport
+from apex_pipeline.sources.gr_cup.telemetry.widening import PivotedRows
 from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
 
 # The slow channels come every 216 ms and real messages carry a quarter of a second, so ten slow samples are missing.
@@ -21,7 +21,7 @@ _HOLE_MS = 2_000
 _LATEST_DELIVERY_MS = 60_000
 
 
-class FactsOfCar:
+class CarStatsBuilder:
     """Counts what one car's wide rows tell, part after part.
 
     Args:
@@ -39,7 +39,7 @@ class FactsOfCar:
         # Of the last row so far, for the step to the next part: sample and receive time. Shape (1,) each.
         self._last = (np.empty(0, np.int64), np.empty(0, np.int64))
 
-    def add(self, part: WideRows) -> None:
+    def add(self, part: PivotedRows) -> None:
         """Count a part; parts come in order of time."""
         sample_ms = np.append(self._last[0], _milliseconds(part.rows, "sample_time_utc"))
         received_ms = np.append(self._last[1], _milliseconds(part.rows, "received_time_utc"))
@@ -57,10 +57,10 @@ class FactsOfCar:
         )
         self._sent.update(name for name in self._channels if part.rows[name].null_count < part.rows.num_rows)
 
-    def facts(self) -> CarFacts:
+    def stats(self) -> CarStats:
         """Return what was counted; there was at least one row."""
         counts = self._counts
-        return CarFacts(
+        return CarStats(
             clock=self._clock,
             readings=counts["readings"],
             exact_duplicates=counts["exact_duplicates"],
@@ -89,7 +89,7 @@ def telemetry_cars_table(track: str, session: str, report: TelemetryReport) -> p
     )
 
 
-def _row(car: CarFacts, missing: list[str]) -> dict[str, object]:
+def _row(car: CarStats, missing: list[str]) -> dict[str, object]:
     chassis, _ = split_vehicle_id(car.clock.vehicle_id)
     return {
         "vehicle_id": car.clock.vehicle_id,
@@ -111,4 +111,4 @@ def _row(car: CarFacts, missing: list[str]) -> dict[str, object]:
     }
 
 
-__all__ = ["FactsOfCar", "telemetry_cars_table"]
+__all__ = ["CarStatsBuilder", "telemetry_cars_table"]

@@ -85,7 +85,7 @@ class _Block(NamedTuple):
 
 
 @dataclass
-class Size:
+class CarSize:
     """How much there is of one car."""
 
     frames: int = 0
@@ -93,15 +93,15 @@ class Size:
 
 
 @dataclass
-class _Car:
+class _SpilledCar:
     blocks: list[_Block] = field(default_factory=list[_Block])
 
     @property
-    def size(self) -> Size:
-        return Size(sum(block.frames for block in self.blocks), sum(block.readings for block in self.blocks))
+    def size(self) -> CarSize:
+        return CarSize(sum(block.frames for block in self.blocks), sum(block.readings for block in self.blocks))
 
 
-class CarReadings:
+class ReadingSpill:
     """The readings of a session, for several threads that add to them.
 
     Args:
@@ -115,7 +115,7 @@ class CarReadings:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  -- closed by __exit__
         self._lock = threading.Lock()
         self._end = 0
-        self._cars: defaultdict[str, _Car] = defaultdict(_Car)
+        self._cars: defaultdict[str, _SpilledCar] = defaultdict(_SpilledCar)
         self._channels: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -134,7 +134,7 @@ class CarReadings:
         """Raw channels; a reading's code is the place of its channel here."""
         return list(self._channels)
 
-    def size_of(self, car: str) -> Size:
+    def size_of(self, car: str) -> CarSize:
         """Return how much there is of a car."""
         return self._cars[car].size
 
@@ -204,4 +204,4 @@ _NO_FRAMES = Frames(
 )
 
 
-__all__ = ["CarReadings", "Frames", "Size", "join"]
+__all__ = ["CarSize", "Frames", "ReadingSpill", "join"]

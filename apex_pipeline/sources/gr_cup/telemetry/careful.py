@@ -14,9 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS
-from apex_pipeline.sources.gr_cup.telemetry.layout import Layout
+from apex_pipeline.sources.gr_cup.telemetry.layout import Header
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import LONGEST_LINE_BYTES
-from apex_pipeline.sources.gr_cup.triggers import LOST_LAP, is_other_race
+from apex_pipeline.sources.gr_cup.triggers import LOST_LAP, is_wrong_session
 from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
 # What stands for a unit lap that is lost (null in the table) and for one that cannot be read. Lower than any lap, so
@@ -52,10 +52,10 @@ class Line:
     unit_lap: int = NO_LAP
     readings: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
     problems: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    header: Layout | None = None
+    header: Header | None = None
 
 
-def read_line(line: bytes, layout: Layout, session: str | None) -> Line:
+def read_line(line: bytes, layout: Header, session: str | None) -> Line:
     """Read a line that is not blank.
 
     Args:
@@ -82,7 +82,7 @@ def _rejected(reason: str, detail: str) -> Line:
     return Line(problems=[(reason, detail)])
 
 
-def _broken(line: bytes, layout: Layout) -> str | None:
+def _broken(line: bytes, layout: Header) -> str | None:
     """Return why a line has no cells that could mean anything."""
     if len(line) > LONGEST_LINE_BYTES:
         return "line_too_long"
@@ -114,7 +114,7 @@ def _one_cell(delimiter: str) -> re.Pattern[str]:
     return re.compile(rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^{delimiter}]*+))(?:{delimiter}|$)')
 
 
-def _cells_of(text: str, layout: Layout) -> list[str]:
+def _cells_of(text: str, layout: Header) -> list[str]:
     delimiter = layout.dialect.delimiter
     if not (layout.is_quoted and '"' in text):
         return [cell.strip() for cell in text.split(delimiter)]
@@ -122,7 +122,7 @@ def _cells_of(text: str, layout: Layout) -> list[str]:
     return [(quoted.replace('""', '"') or bare).strip() for quoted, bare in cells]
 
 
-def _meaning(values: dict[str, str], layout: Layout, session: str | None) -> Line:
+def _meaning(values: dict[str, str], layout: Header, session: str | None) -> Line:
     car_ms, received_ms = _instant_ms(values["timestamp"]), _instant_ms(values["meta_time"])
     line = Line(values["vehicle_id"], car_ms or 0, received_ms or 0, _unit_lap(values["lap"]))
     of_line = _problem_of_line(values, session, car_ms, received_ms)
@@ -143,7 +143,7 @@ def _problem_of_line(
         return "bad_time", f"timestamp={values['timestamp']!r}"
     if received_ms is None:
         return "bad_time", f"meta_time={values['meta_time']!r}"
-    if is_other_race(values.get("meta_session", ""), session):
+    if is_wrong_session(values.get("meta_session", ""), session):
         return "wrong_session", f"meta_session={values['meta_session']!r}"
     return None
 
@@ -165,7 +165,7 @@ def _problem(
     return of_line
 
 
-def _readings(values: dict[str, str], layout: Layout) -> Iterator[tuple[str | None, float | str | None]]:
+def _readings(values: dict[str, str], layout: Header) -> Iterator[tuple[str | None, float | str | None]]:
     """Yield channel and value of each reading; the text of a value that is no number, no channel for a bad list."""
     if not layout.is_listed:
         yield values["telemetry_name"], _number(values["telemetry_value"])

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import Frames
-from apex_pipeline.sources.gr_cup.telemetry.distinct import distinct
+from apex_pipeline.sources.gr_cup.telemetry.distinct import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 
 Whole = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ def measure_clock(car: str, blocks: Iterable[Frames]) -> CarClock:
         car: Vehicle id.
         blocks: Its frames, at least one.
     """
-    late, car_times, messages = _Counts(), _Times(), _Times()
+    late, car_times, messages = _Counts(), _DistinctTimes(), _DistinctTimes()
     for frames in blocks:
         late.add(frames.received_ms - frames.car_ms, frames.readings)
         car_times.add(frames.car_ms)
@@ -55,7 +55,7 @@ def measure_clock(car: str, blocks: Iterable[Frames]) -> CarClock:
     )
 
 
-class _Times:
+class _DistinctTimes:
     """The different ones of many times."""
 
     def __init__(self) -> None:
@@ -122,7 +122,7 @@ def _counted(values: Whole, counts: Whole) -> tuple[Whole, Whole]:
         sums = np.bincount(values - first, weights=counts, minlength=span).astype(np.int64)
         occurs = np.flatnonzero(sums)
         return occurs + first, sums[occurs]
-    different, place = distinct(values)
+    different, place = unique(values)
     return different, np.bincount(place, weights=counts, minlength=len(different)).astype(np.int64)
 
 

@@ -15,22 +15,22 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import ConservationError
+from apex_pipeline.errors import ReconciliationError
 from apex_pipeline.schemas import TELEMETRY_COUNTS
 from apex_pipeline.session_key import SessionKey
-from apex_pipeline.sources.gr_cup.telemetry.car_facts import FactsOfCar
-from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings
+from apex_pipeline.sources.gr_cup.telemetry.car_facts import CarStatsBuilder
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import ReadingSpill
 from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
-from apex_pipeline.sources.gr_cup.telemetry.reading import Tally, read_file
+from apex_pipeline.sources.gr_cup.telemetry.reading import ParseStats, read_file
 from apex_pipeline.sources.gr_cup.telemetry.report import (
     CarClock,
-    CarFacts,
-    TelemetryCounts,
+    CarStats,
+    TelemetryFileCounts,
     TelemetryReport,
 )
-from apex_pipeline.sources.gr_cup.telemetry.widening import Widener, WideRows, published_schema
+from apex_pipeline.sources.gr_cup.telemetry.widening import PivotedRows, Pivoter, published_schema
 from apex_pipeline.sources.workspace import Workspace, scratch_folder
 from apex_pipeline.table_model import ZSTD_LEVEL
 
@@ -75,11 +75,11 @@ def convert_telemetry(
     """
     partial = output.with_name(output.name + ".partial")
     try:
-        with scratch_folder(workspace) as folder, CarReadings(folder) as readings:
+        with scratch_folder(workspace) as folder, ReadingSpill(folder) as readings:
             tallies = [read_file(file, readings, workspace.progress) for file in files]
             schema = published_schema(readings.channels)
             schema = schema.with_metadata({**(schema.metadata or {}), **(metadata or {})})
-            widener = Widener(readings, schema, laps, workspace.bytes_for_one_car)
+            widener = Pivoter(readings, schema, laps, workspace.bytes_for_one_car)
             report = _write(key, readings, widener, tallies, schema, partial)
         partial.replace(output)
     finally:
@@ -89,16 +89,16 @@ def convert_telemetry(
 
 def _write(
     key: SessionKey,
-    readings: CarReadings,
-    widener: Widener,
-    tallies: Sequence[Tally],
+    readings: ReadingSpill,
+    widener: Pivoter,
+    tallies: Sequence[ParseStats],
     schema: pa.Schema,
     output: Path,
 ) -> TelemetryReport:
     reasons = sum((tally.reasons for tally in tallies), Counter[str]())
     with _writer(output, schema) as writer:
         cars, written = _write_cars(writer, key, readings, widener)
-        counts = TelemetryCounts(
+        counts = TelemetryFileCounts(
             readings_in=sum(tally.readings_in for tally in tallies),
             rejected=reasons.total(),
             cars=len(cars),
@@ -106,12 +106,12 @@ def _write(
             repeat_rows=sum(car.repeat_rows for car in cars),
             **written,
         )
-        _require_conserved(key, counts)
+        _require_reconciled(key, counts)
         # The footer is written when the writer closes, so what is known last still gets in.
         writer.add_key_value_metadata({TELEMETRY_COUNTS: json.dumps(asdict(counts))})
     return TelemetryReport(
         counts=counts,
-        rejects=tuple(reject for tally in tallies for reject in tally.told),
+        rejects=tuple(reject for tally in tallies for reject in tally.samples),
         rejects_by_reason=dict(sorted(reasons.items())),
         cars=tuple(cars),
         unknown_channels=tuple(channel for channel in sorted(readings.channels) if not is_known(channel)),
@@ -119,9 +119,9 @@ def _write(
     )
 
 
-def _require_conserved(key: SessionKey, counts: TelemetryCounts) -> None:
-    if not counts.is_conserved:
-        raise ConservationError(
+def _require_reconciled(key: SessionKey, counts: TelemetryFileCounts) -> None:
+    if not counts.reconciles:
+        raise ReconciliationError(
             f"The telemetry of {key} is not published: {counts.readings_in:,} readings went in, {counts.cells_out:,} "
             f"cells, {counts.exact_duplicates:,} duplicates and {counts.rejected:,} rejects came out.",
             "This is a defect of the conversion; please report it with the file.",
@@ -129,30 +129,30 @@ def _require_conserved(key: SessionKey, counts: TelemetryCounts) -> None:
 
 
 def _write_cars(
-    writer: pq.ParquetWriter, key: SessionKey, readings: CarReadings, widener: Widener
-) -> tuple[list[CarFacts], dict[str, int]]:
+    writer: pq.ParquetWriter, key: SessionKey, readings: ReadingSpill, widener: Pivoter
+) -> tuple[list[CarStats], dict[str, int]]:
     """Write car by car, one row group each; return what each car is like, and how many cells and rows were written."""
     schema = writer.schema
     written: Counter[str] = Counter(cells_out=0, rows_out=0)
     channel_columns = schema.names[schema.get_field_index("unit_lap") + 1 :]
-    facts: dict[str, FactsOfCar] = {}
-    for clock, part in _ahead(_parts(readings, widener)):
+    facts: dict[str, CarStatsBuilder] = {}
+    for clock, part in _prefetch(_parts(readings, widener)):
         rows = _with_session(part.rows, key, schema)
         writer.write_table(rows, row_group_size=rows.num_rows)
         written["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
         written["rows_out"] += rows.num_rows
-        facts.setdefault(clock.vehicle_id, FactsOfCar(clock, channel_columns)).add(part)
-    return [car.facts() for car in facts.values()], dict(written)
+        facts.setdefault(clock.vehicle_id, CarStatsBuilder(clock, channel_columns)).add(part)
+    return [car.stats() for car in facts.values()], dict(written)
 
 
-def _parts(readings: CarReadings, widener: Widener) -> Iterator[tuple[CarClock, WideRows]]:
+def _parts(readings: ReadingSpill, widener: Pivoter) -> Iterator[tuple[CarClock, PivotedRows]]:
     for car in readings.cars:
         clock = measure_clock(car, readings.blocks_of(car))
-        for part in widener.widen(clock):
+        for part in widener.pivot(clock):
             yield clock, part
 
 
-def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+def _prefetch(items: Iterator[_Item]) -> Iterator[_Item]:
     """Make the next item in another thread while this one is written, which takes as long."""
     with ThreadPoolExecutor(1, thread_name_prefix="widening") as thread:
         following = thread.submit(next, items, None)

@@ -13,7 +13,7 @@ Whole = npt.NDArray[np.int64]
 _Number = TypeVar("_Number", np.int64, np.float64)
 
 
-def distinct(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Whole]:
+def unique(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Whole]:
     """Return the different values, ascending, and the place of each element among them. Shapes (different,), (n,)."""
     order = np.argsort(values, kind="stable")
     ascending = values[order]
@@ -24,4 +24,4 @@ def distinct(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Whole]
     return ascending[is_new], place
 
 
-__all__ = ["distinct"]
+__all__ = ["unique"]

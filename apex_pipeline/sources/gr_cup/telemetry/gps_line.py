@@ -144,7 +144,7 @@ def _is_covered(time_ms: Numbers, sampled_ms: Numbers) -> np.ndarray:
     return is_inside & (sampled_ms[np.minimum(after, last)] - sampled_ms[np.maximum(before, 0)] <= _CLOSE_MS)
 
 
-def gps_passings(at: Positions, line: FinishLine) -> Numbers:
+def gps_crossings(at: Positions, line: FinishLine) -> Numbers:
     """Return when a car drove over the line, in milliseconds, ascending. Shape (passings,)."""
     # A receiver gives ten new positions a second and the car sends the last one again; only the first of it has a time.
     is_new = np.append(True, (np.diff(at.latitude_deg) != 0) | (np.diff(at.longitude_deg) != 0))[: len(at.time_ms)]
@@ -168,4 +168,4 @@ def is_at_line(times: Sequence[float] | Numbers, at: Positions, line: FinishLine
     return (np.hypot(*line.along_and_across(*place)) < _AWAY_M) | ~_is_covered(when, at.time_ms)
 
 
-__all__ = ["FinishLine", "Positions", "gps_passings", "is_at_line", "learn_line"]
+__all__ = ["FinishLine", "Positions", "gps_crossings", "is_at_line", "learn_line"]

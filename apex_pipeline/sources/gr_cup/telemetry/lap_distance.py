@@ -70,7 +70,7 @@ def _scale(metres: list[Numbers]) -> float | None:
     return float(np.percentile(pooled, 99.5)) if len(pooled) else None
 
 
-def distance_passings(car: Distance, length_m: float) -> Numbers:
+def distance_crossings(car: Distance, length_m: float) -> Numbers:
     """Return when a car passed the line, by its lap distance.
 
     A passing is a fall from a whole lap to what can have been driven since. A reset elsewhere, a wild single value, and
@@ -153,4 +153,4 @@ def _a_lap_apart(times: list[float], length_m: float) -> Numbers:
     return np.array(kept)
 
 
-__all__ = ["TOP_SPEED_M_PER_S", "Distance", "Numbers", "distance_passings", "in_driven_order", "lap_length"]
+__all__ = ["TOP_SPEED_M_PER_S", "Distance", "Numbers", "distance_crossings", "in_driven_order", "lap_length"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.sources.csv_reader import Dialect, detect_dialect
+from apex_pipeline.sources.csv_reader import CsvDialect, detect_dialect
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 
 _HEADER_BYTES = 65_536
@@ -19,7 +19,7 @@ _LISTED = ("value",)
 
 
 @dataclass(frozen=True)
-class Layout:
+class Header:
     """How the lines of a telemetry file are laid out.
 
     Attributes:
@@ -29,7 +29,7 @@ class Layout:
             taken for one it would swallow what follows it.
     """
 
-    dialect: Dialect
+    dialect: CsvDialect
     is_listed: bool
     is_quoted: bool
 
@@ -38,7 +38,7 @@ class Layout:
         """Names in the header's order."""
         return self.dialect.columns
 
-    def under(self, cells: Sequence[str]) -> "Layout | None":
+    def under(self, cells: Sequence[str]) -> "Header | None":
         """Return the layout of the lines under a further header; ``None`` if these cells are no header.
 
         Files put one after the other leave headers inside, and not always with the columns in the same order.
@@ -47,11 +47,11 @@ class Layout:
         if not set(_needed(self.is_listed)) <= set(names) or len(set(names)) < len(names):
             return None
         columns = tuple(names)
-        dialect = Dialect(self.dialect.delimiter, self.dialect.encoding, self.dialect.has_bom, columns)
-        return Layout(dialect, self.is_listed, self.is_quoted)
+        dialect = CsvDialect(self.dialect.delimiter, self.dialect.encoding, self.dialect.has_bom, columns)
+        return Header(dialect, self.is_listed, self.is_quoted)
 
 
-def layout_of(file: TelemetryFile) -> Layout:
+def parse_header(file: TelemetryFile) -> Header:
     """Read the header.
 
     Raises:
@@ -69,14 +69,14 @@ def layout_of(file: TelemetryFile) -> Layout:
             f"{file.identity.path} lacks the column {', '.join(missing)}; it has {', '.join(dialect.columns)}.",
             "Check that it is a telemetry file.",
         )
-    return Layout(dialect, is_listed, is_quoted=is_listed or b'"' in start)
+    return Header(dialect, is_listed, is_quoted=is_listed or b'"' in start)
 
 
 def _needed(is_listed: bool) -> tuple[str, ...]:  # noqa: FBT001  -- the one thing it depends on
     return (*_COMMON, *(_LISTED if is_listed else _LONG))
 
 
-def _dialect_of(start: bytes, path: str) -> Dialect:
+def _dialect_of(start: bytes, path: str) -> CsvDialect:
     if b"\r" in start.partition(b"\n")[0].removesuffix(b"\r"):
         raise MalformedFileError(f"{path} has lines that end in CR alone.", "Export it with LF or CRLF.")
     dialect = detect_dialect(start, path)
@@ -90,4 +90,4 @@ def _dialect_of(start: bytes, path: str) -> Dialect:
     return dialect
 
 
-__all__ = ["Layout", "layout_of"]
+__all__ = ["Header", "parse_header"]

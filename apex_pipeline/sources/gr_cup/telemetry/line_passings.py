@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apex_pipeline.errors import MalformedFileError, VanishedFileError
-from apex_pipeline.sources.gr_cup.line_passing import LinePassing, Source
-from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, join
+from apex_pipeline.errors import FileChangedError, MalformedFileError
+from apex_pipeline.sources.gr_cup.line_passing import Source, TelemetryCrossing
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import ReadingSpill, join
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
-from apex_pipeline.sources.gr_cup.telemetry.distinct import distinct
+from apex_pipeline.sources.gr_cup.telemetry.distinct import unique
 from apex_pipeline.sources.gr_cup.telemetry.gps_line import (
     FinishLine,
     Positions,
-    gps_passings,
+    gps_crossings,
     is_at_line,
     learn_line,
     pair_up,
@@ -26,7 +26,7 @@ from apex_pipeline.sources.gr_cup.telemetry.gps_line import (
 from apex_pipeline.sources.gr_cup.telemetry.lap_distance import (
     Distance,
     Numbers,
-    distance_passings,
+    distance_crossings,
     in_driven_order,
     lap_length,
 )
@@ -38,11 +38,11 @@ from apex_pipeline.sources.workspace import Workspace, scratch_folder
 _DISTANCE, _LATITUDE, _LONGITUDE = "laptrigger_lapdist_dls", "vbox_lat_min", "vbox_long_minutes"
 
 # Distance and position of one passing lie within a second of each other; two passings are a lap apart.
-_SAME_PASSING_MS = 5_000
+_SAME_CROSSING_MS = 5_000
 
 
 @dataclass(frozen=True)
-class _Car:
+class _CarSignals:
     """One car's samples, in its own clock, or in receive time where that stood still."""
 
     clock: CarClock
@@ -51,7 +51,7 @@ class _Car:
     positions: Positions
 
 
-def find_line_passings(files: Sequence[TelemetryFile], workspace: Workspace) -> list[LinePassing]:
+def find_telemetry_crossings(files: Sequence[TelemetryFile], workspace: Workspace) -> list[TelemetryCrossing]:
     """Find the passings of the finish line in a session's telemetry.
 
     Args:
@@ -66,7 +66,7 @@ def find_line_passings(files: Sequence[TelemetryFile], workspace: Workspace) -> 
         StoreFullError: Memory and the disk of the scratch folder do not suffice.
     """
     found_in: dict[str, str] = {}
-    with scratch_folder(workspace) as folder, CarReadings(folder) as readings:
+    with scratch_folder(workspace) as folder, ReadingSpill(folder) as readings:
         for file in files:
             _read(file, readings)
             for car in readings.cars:
@@ -74,18 +74,18 @@ def find_line_passings(files: Sequence[TelemetryFile], workspace: Workspace) -> 
         cars = [_car(readings, car, found_in[car]) for car in readings.cars]
     length_m = lap_length(car.distance for car in cars)
     line = learn_line((car.distance, car.positions) for car in cars)
-    return [passing for car in cars for passing in _passings(car, length_m, line)]
+    return [passing for car in cars for passing in _crossings(car, length_m, line)]
 
 
-def _read(file: TelemetryFile, readings: CarReadings) -> None:
+def _read(file: TelemetryFile, readings: ReadingSpill) -> None:
     mark = readings.mark()
     try:
         read_file(file, readings, only_channels=(_DISTANCE, _LATITUDE, _LONGITUDE))
-    except (MalformedFileError, VanishedFileError):
+    except (MalformedFileError, FileChangedError):
         readings.rewind(mark)
 
 
-def _car(readings: CarReadings, car: str, file: str) -> _Car:
+def _car(readings: ReadingSpill, car: str, file: str) -> _CarSignals:
     clock = measure_clock(car, readings.blocks_of(car))
     frames = join(list(readings.blocks_of(car)))
     time_ms = np.repeat(frames.received_ms if clock.is_frozen else frames.car_ms, frames.readings).astype(np.float64)
@@ -97,7 +97,7 @@ def _car(readings: CarReadings, car: str, file: str) -> _Car:
         pairs = np.unique(np.stack([time_ms[is_wanted], frames.value[is_wanted]]), axis=1)
         return pairs[0], pairs[1]
 
-    return _Car(
+    return _CarSignals(
         clock=clock,
         file=file,
         distance=in_driven_order(*samples(_DISTANCE)),
@@ -107,14 +107,14 @@ def _car(readings: CarReadings, car: str, file: str) -> _Car:
 
 def _mean_by_time(time_ms: Numbers, value: Numbers) -> tuple[Numbers, Numbers]:
     """Return each time once; of several values with one time the mean lies where the car was about then."""
-    times, place = distinct(time_ms)
+    times, place = unique(time_ms)
     return times, np.bincount(place, weights=value, minlength=len(times)) / np.bincount(place, minlength=len(times))
 
 
-def _passings(car: _Car, length_m: float | None, line: FinishLine | None) -> Iterator[LinePassing]:
+def _crossings(car: _CarSignals, length_m: float | None, line: FinishLine | None) -> Iterator[TelemetryCrossing]:
     """Yield what a car's distance shows, and where it shows nothing, its position."""
-    by_distance = distance_passings(car.distance, length_m) if length_m else np.empty(0)
-    by_position = gps_passings(car.positions, line) if line else np.empty(0)
+    by_distance = distance_crossings(car.distance, length_m) if length_m else np.empty(0)
+    by_position = gps_crossings(car.positions, line) if line else np.empty(0)
     # A distance that began anew elsewhere was reset by hand or by a restart of the unit.
     if line and not car.clock.is_frozen:
         by_distance = by_distance[is_at_line(by_distance, car.positions, line)]
@@ -123,11 +123,11 @@ def _passings(car: _Car, length_m: float | None, line: FinishLine | None) -> Ite
     offset_ms = 0 if car.clock.is_frozen else round(car.clock.offset_s * 1000)
     for time, source in sorted([*driven, *located]):
         own_ms = None if car.clock.is_frozen else time
-        yield LinePassing(car.clock.vehicle_id, round(time) + offset_ms, own_ms, source, car.file)
+        yield TelemetryCrossing(car.clock.vehicle_id, round(time) + offset_ms, own_ms, source, car.file)
 
 
 def _is_among(time: float, others: Numbers) -> bool:
-    return bool((np.abs(others - time) < _SAME_PASSING_MS).any())
+    return bool((np.abs(others - time) < _SAME_CROSSING_MS).any())
 
 
-__all__ = ["find_line_passings"]
+__all__ = ["find_telemetry_crossings"]

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import Frames, join
 from apex_pipeline.sources.gr_cup.telemetry.careful import NO_LAP, UNREADABLE_LAP
-from apex_pipeline.sources.gr_cup.telemetry.layout import Layout
-from apex_pipeline.sources.gr_cup.telemetry.raw_file import LONGEST_LINE_BYTES, PIECE_BYTES
+from apex_pipeline.sources.gr_cup.telemetry.layout import Header
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import CHUNK_BYTES, LONGEST_LINE_BYTES
 from apex_pipeline.sources.gr_cup.triggers import LOST_LAP
 
 # Different cars, sessions and channels in one piece; with more it is read in several goes.
@@ -23,7 +23,7 @@ _ASIDE = 10_000
 _BLANK = (b"", b"\r")
 
 
-class Taken(NamedTuple):
+class ParsedChunk(NamedTuple):
     """What was taken from a piece of text.
 
     Attributes:
@@ -53,7 +53,7 @@ class Taken(NamedTuple):
     channels: list[str]
 
 
-class QuickReader:
+class FastParser:
     """Takes what it can from pieces of text."""
 
     def __init__(self) -> None:
@@ -64,11 +64,11 @@ class QuickReader:
             text,
         )
 
-        most = PIECE_BYTES // space.SHORTEST_READING + 1
+        most = CHUNK_BYTES // space.SHORTEST_READING + 1
         self._places = space
         self._gather_bytes = text.gather_bytes
         self._parse_lines, self._parse_lists = lines.parse_lines, lists.parse_lists
-        self._space = space.Space(
+        self._space = space.Buffers(
             frames=np.empty((space.FRAME_ROWS, most), np.int64),
             channel=np.empty(most, np.uint16),
             value=np.empty(most, np.float64),
@@ -78,7 +78,7 @@ class QuickReader:
             counts=np.zeros(space.COUNTS, np.int64),
         )
 
-    def take(self, buffer: bytearray, start: int, size: int, most_lines: int, layout: Layout) -> Taken:
+    def parse_chunk(self, buffer: bytearray, start: int, size: int, most_lines: int, layout: Header) -> ParsedChunk:
         """Take the readings of whole lines, until the text ends or something is full.
 
         Args:
@@ -99,12 +99,12 @@ class QuickReader:
         is_plain = all(text == text.strip() for text in (*taken.vehicles, *taken.channels))
         return taken if is_plain else self._leave_all(buffer, start, end, taken.lines)
 
-    def _taken(self, text: np.ndarray, end: int) -> Taken:
+    def _taken(self, text: np.ndarray, end: int) -> ParsedChunk:
         kinds, space = self._places, self._space
         counts = [int(count) for count in space.counts]
         frames, readings = counts[kinds.FRAMES], counts[kinds.READINGS]
         row = [space.frames[index, :frames] for index in range(kinds.FRAME_ROWS)]
-        return Taken(
+        return ParsedChunk(
             end=end,
             lines=counts[kinds.LINES],
             blank=counts[kinds.BLANK],
@@ -142,7 +142,7 @@ class QuickReader:
         # A zero without sign, so that two zeros are equal in every way.
         self._space.value[places[:, 0]] = texts.cast(pa.float64()).to_numpy() + 0.0
 
-    def _leave_all(self, buffer: bytearray, start: int, size: int, most_lines: int) -> Taken:
+    def _leave_all(self, buffer: bytearray, start: int, size: int, most_lines: int) -> ParsedChunk:
         """Take nothing from the text: every line is left to others."""
         text = np.frombuffer(buffer, np.uint8, size - start, start)
         ends = (np.flatnonzero(text == ord("\n")) + start)[:most_lines]
@@ -152,7 +152,7 @@ class QuickReader:
         ]
         aside = [place for place in lines if bytes(buffer[place[1] : place[2]]) not in _BLANK]
         none = np.empty(0, np.int64)
-        return Taken(
+        return ParsedChunk(
             end=int(ends[-1]) + 1,
             lines=len(lines),
             blank=len(lines) - len(aside),
@@ -168,7 +168,7 @@ class QuickReader:
 
 
 @lru_cache
-def _rules_of(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def _rules_of(layout: Header) -> tuple[np.ndarray, np.ndarray]:
     """Return what each column holds and how the lines are written, as ``compiled`` wants it."""
     from apex_pipeline.sources.gr_cup.telemetry.compiled import space  # noqa: PLC0415 -- see there
 
@@ -185,9 +185,9 @@ def _rules_of(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
         # A list names its channels itself; a column of that name means nothing.
         del roles["telemetry_name"]
     columns = np.array([roles.get(name, space.NOTHING) for name in layout.columns], np.uint8)
-    laps = space.Laps(LOST_LAP, NO_LAP, UNREADABLE_LAP)
+    laps = space.LapCodes(LOST_LAP, NO_LAP, UNREADABLE_LAP)
     delimiter, is_quoted = layout.dialect.delimiter, layout.is_quoted
     return columns, space.rules_of(columns, delimiter, is_quoted=is_quoted, longest=LONGEST_LINE_BYTES, laps=laps)
 
 
-__all__ = ["QuickReader", "Taken"]
+__all__ = ["FastParser", "ParsedChunk"]

@@ -15,16 +15,16 @@ from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from apex_pipeline.errors import MalformedFileError, VanishedFileError
+from apex_pipeline.errors import FileChangedError, MalformedFileError
 from apex_pipeline.progress import Progress
 from apex_pipeline.sources.base import FileIdentity
-from apex_pipeline.sources.compression import unpacked
+from apex_pipeline.sources.compression import open_decompressed
 
 # A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything longer is no line.
 LONGEST_LINE_BYTES = 1_000_000
 # Large enough that the calls cost nothing (750 for 3 GB), small enough for two of them to stay in a processor's cache:
 # 4 MB are parsed 6 % quicker than 8, and 1 MB needs more than twice the time.
-PIECE_BYTES = 4_000_000
+CHUNK_BYTES = 4_000_000
 _LINE_FEED = 10
 
 
@@ -41,7 +41,7 @@ class TelemetryFile:
     open_raw: Callable[[], AbstractContextManager[BinaryIO]]
 
     @classmethod
-    def on_disk(cls, path: Path, identity: FileIdentity) -> "TelemetryFile":
+    def from_path(cls, path: Path, identity: FileIdentity) -> "TelemetryFile":
         """Return a file of this machine, which may have any name."""
         return cls(identity, lambda: path.open("rb", buffering=0))
 
@@ -59,10 +59,10 @@ class TelemetryFile:
         try:
             with self.open_raw() as raw:
                 counted = cast("BinaryIO", ProgressStream(raw, progress)) if progress else raw
-                with unpacked(counted, self.identity.path) as stream:
+                with open_decompressed(counted, self.identity.path) as stream:
                     yield stream
         except FileNotFoundError:
-            raise VanishedFileError(
+            raise FileChangedError(
                 f"{self.identity.path} was there a moment ago and is gone.", "Run the sync again."
             ) from None
         except (EOFError, OSError, zlib.error) as error:
@@ -90,7 +90,7 @@ class ProgressStream(io.RawIOBase):
         return length
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """Whole lines at the beginning of a buffer.
 
     Attributes:
@@ -104,7 +104,7 @@ class Piece(NamedTuple):
     lines: int
 
 
-class Pieces:
+class ChunkReader:
     """Cuts a stream into pieces of whole lines, for several threads that take them in turn.
 
     A line that is too long is cut off, just enough of it kept to tell that it is.
@@ -121,14 +121,14 @@ class Pieces:
         self._is_in_long_line = False
         self._is_stopped = False
 
-    def next_into(self, buffer: bytearray) -> Piece | None:
-        """Fill a buffer of :data:`PIECE_BYTES` and one byte with the next lines; ``None`` at the end."""
+    def next_into(self, buffer: bytearray) -> Chunk | None:
+        """Fill a buffer of :data:`CHUNK_BYTES` and one byte with the next lines; ``None`` at the end."""
         with self._lock:
             size = 0 if self._is_stopped else self._fill(buffer)
             if not size:
                 return None
             text = np.frombuffer(buffer, np.uint8, size)
-            piece = Piece(size, self._next_line, int(np.count_nonzero(text == _LINE_FEED)))
+            piece = Chunk(size, self._next_line, int(np.count_nonzero(text == _LINE_FEED)))
             self._next_line += piece.lines
             return piece
 
@@ -159,12 +159,12 @@ class Pieces:
         view = memoryview(buffer)
         end = len(self._rest)
         view[:end] = self._rest
-        while end < PIECE_BYTES:
-            got = self._stream.readinto(view[end:PIECE_BYTES])  # type: ignore[attr-defined]  # binary streams have it
+        while end < CHUNK_BYTES:
+            got = self._stream.readinto(view[end:CHUNK_BYTES])  # type: ignore[attr-defined]  # binary streams have it
             if not got:
                 return end, True
             end += got
         return end, False
 
 
-__all__ = ["LONGEST_LINE_BYTES", "PIECE_BYTES", "Piece", "Pieces", "TelemetryFile"]
+__all__ = ["CHUNK_BYTES", "LONGEST_LINE_BYTES", "Chunk", "ChunkReader", "TelemetryFile"]

@@ -18,23 +18,23 @@ from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.telemetry import careful
-from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, Frames
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import Frames, ReadingSpill
 from apex_pipeline.sources.gr_cup.telemetry.careful import UNREADABLE_LAP, Line
-from apex_pipeline.sources.gr_cup.telemetry.layout import Layout, layout_of
-from apex_pipeline.sources.gr_cup.telemetry.quick_reader import QuickReader, Taken
-from apex_pipeline.sources.gr_cup.telemetry.raw_file import PIECE_BYTES, Piece, Pieces, TelemetryFile
-from apex_pipeline.sources.gr_cup.telemetry.report import TOLD_REJECTS
-from apex_pipeline.sources.gr_cup.triggers import is_other_race
+from apex_pipeline.sources.gr_cup.telemetry.layout import Header, parse_header
+from apex_pipeline.sources.gr_cup.telemetry.quick_reader import FastParser, ParsedChunk
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import CHUNK_BYTES, Chunk, ChunkReader, TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.report import REPORTED_REJECTS
+from apex_pipeline.sources.gr_cup.triggers import is_wrong_session
 
 # More threads need more memory each, and two are what the smallest machine has.
 THREADS = 2
 _END_OF_FILE = 2**62
 # Each one means reading the file once more. A file put together by hand has a few.
-_MOST_LAYOUTS = 20
+_MOST_HEADERS = 20
 
 
 @dataclass
-class Tally:
+class ParseStats:
     """What became of the lines of one file.
 
     Attributes:
@@ -48,32 +48,32 @@ class Tally:
     readings_in: int = 0
     unreadable_laps: int = 0
     reasons: Counter[str] = field(default_factory=Counter[str])
-    told: list[Reject] = field(default_factory=list[Reject])
+    samples: list[Reject] = field(default_factory=list[Reject])
 
     def reject(self, path: str, line: int, reason: str, detail: str) -> None:
         """Count one reading that cannot be used, and tell it if it may be among the first."""
         self.reasons[reason] += 1
-        self.told.append(Reject(path, line, FileKind.TELEMETRY, reason, detail))
+        self.samples.append(Reject(path, line, FileKind.TELEMETRY, reason, detail))
         # A file of nothing but bad lines must not fill the memory.
-        if len(self.told) > 4 * TOLD_REJECTS:
-            self.told = self.first_told()
+        if len(self.samples) > 4 * REPORTED_REJECTS:
+            self.samples = self.first_samples()
 
-    def first_told(self) -> list[Reject]:
+    def first_samples(self) -> list[Reject]:
         """Return the first rejects of the file, in its order."""
-        return sorted(self.told, key=lambda reject: reject.line or 0)[:TOLD_REJECTS]
+        return sorted(self.samples, key=lambda reject: reject.line or 0)[:REPORTED_REJECTS]
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "ParseStats") -> None:
         """Add what another thread counted."""
         self.readings_in += other.readings_in
         self.unreadable_laps += other.unreadable_laps
         self.reasons.update(other.reasons)
-        self.told += other.told
+        self.samples += other.samples
 
 
-class _OtherLayout(Exception):  # noqa: N818  -- no error: the file goes on in another way
+class _HeaderChanged(Exception):  # noqa: N818  -- no error: the file goes on in another way
     """A further header with other columns was met."""
 
-    def __init__(self, line: int, layout: Layout) -> None:
+    def __init__(self, line: int, layout: Header) -> None:
         super().__init__(line)
         self.line = line
         self.layout = layout
@@ -81,10 +81,10 @@ class _OtherLayout(Exception):  # noqa: N818  -- no error: the file goes on in a
 
 def read_file(
     file: TelemetryFile,
-    readings: CarReadings,
+    readings: ReadingSpill,
     progress: Progress | None = None,
     only_channels: Collection[str] | None = None,
-) -> Tally:
+) -> ParseStats:
     """Read a telemetry file.
 
     Args:
@@ -100,17 +100,17 @@ def read_file(
         VanishedFileError: The file is gone.
         MalformedFileError: It is empty, binary, cannot be unpacked, or lacks a column it cannot do without.
     """
-    layouts = {1: layout_of(file)}
+    layouts = {1: parse_header(file)}
     mark = readings.mark()
     while True:
         try:
             return _read_lines(file, layouts, readings, progress, only_channels)
-        except _OtherLayout as found:
+        except _HeaderChanged as found:
             # Threads have read further by then, with the columns of the first header. Rare, so begin again.
             layouts[found.line] = found.layout
-            if len(layouts) > _MOST_LAYOUTS:
+            if len(layouts) > _MOST_HEADERS:
                 raise MalformedFileError(
-                    f"{file.identity.path} has more than {_MOST_LAYOUTS} headers with other columns than before.",
+                    f"{file.identity.path} has more than {_MOST_HEADERS} headers with other columns than before.",
                     "Export it again, or take it apart at its headers.",
                 ) from None
             readings.rewind(mark)
@@ -119,32 +119,32 @@ def read_file(
 
 def _read_lines(
     file: TelemetryFile,
-    layouts: dict[int, Layout],
-    readings: CarReadings,
+    layouts: dict[int, Header],
+    readings: ReadingSpill,
     progress: Progress | None,
     only_channels: Collection[str] | None,
-) -> Tally:
-    total = Tally()
+) -> ParseStats:
+    total = ParseStats()
     with file.open_text(progress) as stream, ThreadPoolExecutor(THREADS) as threads:
-        pieces = Pieces(stream)
-        workers = [_PieceReader(file, layouts, readings, only_channels) for _ in range(THREADS)]
+        pieces = ChunkReader(stream)
+        workers = [_ChunkParser(file, layouts, readings, only_channels) for _ in range(THREADS)]
         try:
             for done in [threads.submit(worker.read_all, pieces) for worker in workers]:
                 total.add(done.result())
         finally:
             pieces.stop()
-    total.told = total.first_told()
+    total.samples = total.first_samples()
     return total
 
 
-class _PieceReader:
+class _ChunkParser:
     """Reads pieces of a file, one thread's share of it."""
 
     def __init__(
         self,
         file: TelemetryFile,
-        layouts: dict[int, Layout],
-        readings: CarReadings,
+        layouts: dict[int, Header],
+        readings: ReadingSpill,
         only_channels: Collection[str] | None,
     ) -> None:
         self._path = file.identity.path
@@ -152,12 +152,12 @@ class _PieceReader:
         self._layouts = layouts
         self._readings = readings
         self._only = only_channels
-        self._tally = Tally()
+        self._tally = ParseStats()
 
-    def read_all(self, pieces: Pieces) -> Tally:
+    def read_all(self, pieces: ChunkReader) -> ParseStats:
         """Read pieces until there are none left."""
-        buffer = bytearray(PIECE_BYTES + 1)
-        quick = QuickReader()
+        buffer = bytearray(CHUNK_BYTES + 1)
+        quick = FastParser()
         try:
             while piece := pieces.next_into(buffer):
                 self._read(buffer, piece, quick)
@@ -166,11 +166,11 @@ class _PieceReader:
             raise
         return self._tally
 
-    def _read(self, buffer: bytearray, piece: Piece, quick: QuickReader) -> None:
+    def _read(self, buffer: bytearray, piece: Chunk, quick: FastParser) -> None:
         at, line, blank = 0, piece.first_line, 0
         while at < piece.size:
-            layout, lines = self._layout_at(line)
-            taken = quick.take(buffer, at, piece.size, lines, layout)
+            layout, lines = self._header_at(line)
+            taken = quick.parse_chunk(buffer, at, piece.size, lines, layout)
             self._keep(taken, line, layout)
             self._read_carefully(buffer, taken, line, layout)
             if layout.is_listed:
@@ -179,15 +179,15 @@ class _PieceReader:
         # The lines were counted by their line feeds, by other code than that which reads them.
         self._tally.readings_in += piece.lines - blank - (piece.first_line == 1)
 
-    def _layout_at(self, line: int) -> tuple[Layout, int]:
+    def _header_at(self, line: int) -> tuple[Header, int]:
         """Return the layout of a line and how many lines have it."""
         begins = max(begin for begin in self._layouts if begin <= line)
         following = [begin for begin in self._layouts if begin > line]
         return self._layouts[begins], min(following, default=_END_OF_FILE) - line
 
-    def _keep(self, taken: Taken, line: int, layout: Layout) -> None:
+    def _keep(self, taken: ParsedChunk, line: int, layout: Header) -> None:
         """Give what the quick reader took to the cars."""
-        refused = [is_other_race(text, self._session) for text in taken.sessions]
+        refused = [is_wrong_session(text, self._session) for text in taken.sessions]
         frames, vehicle, channels = taken.frames, taken.vehicle, taken.channels
         if any(refused):
             is_refused = np.array([*refused, False])[taken.session]  # the last is for frames that tell no session
@@ -222,7 +222,7 @@ class _PieceReader:
             return -1
         return self._readings.channel_code(channel)
 
-    def _refuse(self, taken: Taken, is_refused: np.ndarray, line: int, layout: Layout) -> None:
+    def _refuse(self, taken: ParsedChunk, is_refused: np.ndarray, line: int, layout: Header) -> None:
         """Reject the frames of another race; each is on one line, or has a line per reading, one after the other."""
         readings = int(taken.frames.readings[is_refused].sum())
         # More than are told are only counted, or a file of the wrong race would take minutes.
@@ -234,11 +234,11 @@ class _PieceReader:
                 number = first if layout.is_listed else first + index
                 self._tally.reject(self._path, number, "wrong_session", detail)
                 told += 1
-            if told >= TOLD_REJECTS:
+            if told >= REPORTED_REJECTS:
                 break
         self._tally.reasons["wrong_session"] += readings - told
 
-    def _read_carefully(self, buffer: bytearray, taken: Taken, line: int, layout: Layout) -> None:
+    def _read_carefully(self, buffer: bytearray, taken: ParsedChunk, line: int, layout: Header) -> None:
         found: dict[str, list[Line]] = {}
         for after, begin, end in taken.aside:
             number = line + after
@@ -246,7 +246,7 @@ class _PieceReader:
                 continue  # the header
             said = careful.read_line(bytes(memoryview(buffer)[begin:end]), layout, self._session)
             if said.header and said.header != layout and number not in self._layouts:
-                raise _OtherLayout(number, said.header)
+                raise _HeaderChanged(number, said.header)
             for reason, detail in said.problems:
                 self._tally.reject(self._path, number, reason, detail)
             # A line is one reading, counted by its line feed; of a list, the further elements are added.
@@ -276,15 +276,15 @@ class _PieceReader:
         self._add(vehicle, frames)
 
 
-def _elements(buffer: bytearray, begin: int, taken: Taken) -> int:
+def _elements(buffer: bytearray, begin: int, taken: ParsedChunk) -> int:
     """Count the elements of the lists that were taken, by their braces and not by the code that read them."""
     text = np.frombuffer(buffer, np.uint8, taken.end - begin, begin)
     braces = int(np.count_nonzero(text == ord("{")))
     return braces - sum(buffer.count(b"{", first, end) for _, first, end in taken.aside)
 
 
-def _lines_taken(taken: Taken) -> int:
+def _lines_taken(taken: ParsedChunk) -> int:
     return taken.lines - taken.blank - len(taken.aside)
 
 
-__all__ = ["THREADS", "Tally", "read_file"]
+__all__ = ["THREADS", "ParseStats", "read_file"]

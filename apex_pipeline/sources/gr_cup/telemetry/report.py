@@ -6,11 +6,11 @@ from typing import Any
 from apex_pipeline.sources.base import Reject
 
 # Rejects told one by one per file; all are counted. A file of 20 million bad rows must not fill the memory.
-TOLD_REJECTS = 1_000
+REPORTED_REJECTS = 1_000
 
 
 @dataclass(frozen=True)
-class TelemetryCounts:
+class TelemetryFileCounts:
     """Readings in and what became of each.
 
     Attributes:
@@ -33,7 +33,7 @@ class TelemetryCounts:
     cars: int
 
     @property
-    def is_conserved(self) -> bool:
+    def reconciles(self) -> bool:
         """What went in is what came out plus what was counted as left out."""
         return self.cells_out + self.exact_duplicates + self.rejected == self.readings_in
 
@@ -61,7 +61,7 @@ class CarClock:
 
 
 @dataclass(frozen=True)
-class CarFacts:
+class CarStats:
     """What one car's readings are like.
 
     Attributes:
@@ -96,17 +96,17 @@ class TelemetryReport:
 
     Attributes:
         counts: Readings in and out.
-        rejects: The first ``TOLD_REJECTS`` of each file, in file order.
+        rejects: The first ``REPORTED_REJECTS`` of each file, in file order.
         rejects_by_reason: All rejects, counted.
         cars: What each car's readings are like, its clock included.
         unknown_channels: Raw channels that no description is known for, kept under their own name.
         unreadable_laps: Readings whose lap is no lap; they are kept, their ``unit_lap`` is null.
     """
 
-    counts: TelemetryCounts
+    counts: TelemetryFileCounts
     rejects: tuple[Reject, ...]
     rejects_by_reason: dict[str, int]
-    cars: tuple[CarFacts, ...]
+    cars: tuple[CarStats, ...]
     unknown_channels: tuple[str, ...]
     unreadable_laps: int
 
@@ -126,4 +126,4 @@ class TelemetryReport:
         return tuple(car.clock for car in self.cars)
 
 
-__all__ = ["TOLD_REJECTS", "CarClock", "CarFacts", "TelemetryCounts", "TelemetryReport"]
+__all__ = ["REPORTED_REJECTS", "CarClock", "CarStats", "TelemetryFileCounts", "TelemetryReport"]

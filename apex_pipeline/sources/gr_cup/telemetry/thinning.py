@@ -33,7 +33,7 @@ _MESSAGES_PER_TIME = 10
 _WAITING = 10_000
 
 
-class _Place(NamedTuple):
+class _SampleKey(NamedTuple):
     """Car and time of a line; milliseconds since 1970."""
 
     car: bytes
@@ -42,7 +42,7 @@ class _Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Header:
+class _HeaderColumns:
     """Where car and times stand in a line."""
 
     delimiter: bytes
@@ -52,7 +52,7 @@ class _Header:
     received: int | None
 
 
-class _Times:
+class _TimeList:
     """The different ones of many times; what is kept grows with their number only."""
 
     def __init__(self) -> None:
@@ -74,18 +74,18 @@ class _Times:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Selected:
     """Which samples of a car stay."""
 
     is_by_message: bool
     times_ms: frozenset[int]
     samples: int
 
-    def holds(self, place: _Place) -> bool:
+    def holds(self, place: _SampleKey) -> bool:
         return (place.received_ms if self.is_by_message else place.time_ms) in self.times_ms
 
 
-def thin(
+def downsample(
     open_text: Callable[[], AbstractContextManager[BinaryIO]],
     path: str,
     every: int,
@@ -119,30 +119,30 @@ def thin(
     )
 
 
-def _choose(stream: BinaryIO, path: str, every: int) -> dict[bytes, _Kept]:
-    shown: defaultdict[bytes, _Times] = defaultdict(_Times)
-    received: defaultdict[bytes, _Times] = defaultdict(_Times)
-    for _, place in _places(stream, path):
-        if isinstance(place, _Place):
+def _choose(stream: BinaryIO, path: str, every: int) -> dict[bytes, _Selected]:
+    shown: defaultdict[bytes, _TimeList] = defaultdict(_TimeList)
+    received: defaultdict[bytes, _TimeList] = defaultdict(_TimeList)
+    for _, place in _sample_keys(stream, path):
+        if isinstance(place, _SampleKey):
             shown[place.car].add(place.time_ms)
             if place.received_ms is not None:
                 received[place.car].add(place.received_ms)
-    return {car: _kept(times.ascending(), received[car].ascending(), every) for car, times in shown.items()}
+    return {car: _selected(times.ascending(), received[car].ascending(), every) for car, times in shown.items()}
 
 
-def _kept(shown: npt.NDArray[np.int64], received: npt.NDArray[np.int64], every: int) -> _Kept:
+def _selected(shown: npt.NDArray[np.int64], received: npt.NDArray[np.int64], every: int) -> _Selected:
     is_by_message = len(shown) * _MESSAGES_PER_TIME < len(received)
     times = received if is_by_message else shown
-    return _Kept(is_by_message, frozenset(times[::every].tolist()), len(times))
+    return _Selected(is_by_message, frozenset(times[::every].tolist()), len(times))
 
 
 def _copy(
-    stream: BinaryIO, path: str, kept: dict[bytes, _Kept], write: Callable[[bytes], object]
+    stream: BinaryIO, path: str, kept: dict[bytes, _Selected], write: Callable[[bytes], object]
 ) -> tuple[int, int, int]:
     """Write the lines that stay; return the number of rows, of those that stay, and of those nobody can read."""
     rows_in = rows_out = unreadable = 0
-    for line, place in _places(stream, path):
-        if isinstance(place, _Place):
+    for line, place in _sample_keys(stream, path):
+        if isinstance(place, _SampleKey):
             rows_in += 1
             if place.car not in kept or not kept[place.car].holds(place):
                 continue
@@ -153,7 +153,7 @@ def _copy(
     return rows_in, rows_out, unreadable
 
 
-def _places(stream: BinaryIO, path: str) -> Iterator[tuple[bytes, _Place | str]]:
+def _sample_keys(stream: BinaryIO, path: str) -> Iterator[tuple[bytes, _SampleKey | str]]:
     """Yield every line with its place, or what it is instead: ``header``, ``blank``, a ``row`` without place.
 
     A line too long for memory comes in parts: a ``row`` and then, belonging to it, ``blank`` ones.
@@ -168,7 +168,7 @@ def _places(stream: BinaryIO, path: str) -> Iterator[tuple[bytes, _Place | str]]
             yield line, "blank"
             continue
         cells = [] if is_begun else _cells_of(line, header.delimiter)
-        place = _place_of(cells, header)
+        place = _sample_key_of(cells, header)
         if place is None and (further := _header_of(cells, header.delimiter)):
             header = further
             yield line, "header"
@@ -176,7 +176,7 @@ def _places(stream: BinaryIO, path: str) -> Iterator[tuple[bytes, _Place | str]]
             yield line, place or "row"
 
 
-def _first_header(line: bytes, path: str) -> _Header:
+def _first_header(line: bytes, path: str) -> _HeaderColumns:
     dialect = detect_dialect(line, path)
     header = _header_of([name.encode() for name in dialect.columns], dialect.delimiter.encode())
     if header is None:
@@ -187,7 +187,7 @@ def _first_header(line: bytes, path: str) -> _Header:
     return header
 
 
-def _header_of(cells: Sequence[bytes], delimiter: bytes) -> _Header | None:
+def _header_of(cells: Sequence[bytes], delimiter: bytes) -> _HeaderColumns | None:
     """Return what a header says; ``None`` if these cells are none."""
     names = [cell.strip(b"\xef\xbb\xbf \t\r\n").decode("latin-1") for cell in cells]
     while names and not names[-1]:
@@ -195,7 +195,7 @@ def _header_of(cells: Sequence[bytes], delimiter: bytes) -> _Header | None:
     if _CAR not in names or _TIME not in names:
         return None
     received = names.index(_RECEIVED) if _RECEIVED in names else None
-    return _Header(delimiter, len(names), names.index(_CAR), names.index(_TIME), received)
+    return _HeaderColumns(delimiter, len(names), names.index(_CAR), names.index(_TIME), received)
 
 
 def _cells_of(line: bytes, delimiter: bytes) -> list[bytes]:
@@ -211,14 +211,14 @@ def _cells_of(line: bytes, delimiter: bytes) -> list[bytes]:
     return [cell.encode("latin-1") for cell in cells]
 
 
-def _place_of(cells: Sequence[bytes], header: _Header) -> _Place | None:
+def _sample_key_of(cells: Sequence[bytes], header: _HeaderColumns) -> _SampleKey | None:
     if len(cells) < header.width:
         return None
     car, time_ms = cells[header.car].strip(), _instant_ms(cells[header.time])
     received_ms = None if header.received is None else _instant_ms(cells[header.received])
     if not car or time_ms is None or (header.received is not None and received_ms is None):
         return None
-    return _Place(car, time_ms, received_ms)
+    return _SampleKey(car, time_ms, received_ms)
 
 
 # The channels of a sample share its times, and so do neighbouring samples the time of their message.
@@ -227,4 +227,4 @@ def _instant_ms(cell: bytes) -> int | None:
     return parse_utc_ms(cell.strip().decode("latin-1"))
 
 
-__all__ = ["DownsampleStats", "thin"]
+__all__ = ["DownsampleStats", "downsample"]

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apex_pipeline.schemas import TELEMETRY
-from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, Frames, join
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import Frames, ReadingSpill, join
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
-from apex_pipeline.sources.gr_cup.telemetry.distinct import distinct
+from apex_pipeline.sources.gr_cup.telemetry.distinct import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
 
@@ -37,7 +37,7 @@ _SAMPLED_FRAMES = 100_000
 
 
 @dataclass(frozen=True)
-class WideRows:
+class PivotedRows:
     """Wide rows of one car and the readings behind them; a car of very many readings comes in several, by time."""
 
     rows: pa.Table
@@ -45,7 +45,7 @@ class WideRows:
     distinct: int
 
 
-class Widener:
+class Pivoter:
     """Widens cars of one session.
 
     Args:
@@ -55,7 +55,7 @@ class Widener:
         most_bytes: Of a car that takes more memory, a range of times is held at a time.
     """
 
-    def __init__(self, readings: CarReadings, schema: pa.Schema, laps: pa.Table | None, most_bytes: int) -> None:
+    def __init__(self, readings: ReadingSpill, schema: pa.Schema, laps: pa.Table | None, most_bytes: int) -> None:
         self._readings = readings
         self._schema = schema
         self._laps = laps
@@ -64,7 +64,7 @@ class Widener:
         self._columns = sorted(set(by_channel.values()))
         self._column_of = np.array([self._columns.index(by_channel[name]) for name in readings.channels], np.uint16)
 
-    def widen(self, clock: CarClock) -> Iterator[WideRows]:
+    def pivot(self, clock: CarClock) -> Iterator[PivotedRows]:
         """Yield a car's rows, sorted by sample time and repeat; track and session are filled in later."""
         for begin_ms, end_ms in self._ranges(clock):
             blocks = self._readings.blocks_of(clock.vehicle_id)
@@ -91,17 +91,21 @@ class Widener:
             cuts = [int(cut) for cut in np.unique(np.quantile(sampled, shares, method="lower")) if cut > sampled.min()]
         yield from zip([None, *cuts], [*cuts, None], strict=True)
 
-    def _rows(self, clock: CarClock, frames: Frames) -> WideRows:
+    def _rows(self, clock: CarClock, frames: Frames) -> PivotedRows:
         from apex_pipeline.sources.gr_cup.telemetry.compiled import cells  # noqa: PLC0415 -- see ``compiled``
 
-        sample_ms, place = distinct(_sample_ms(frames, clock))
+        sample_ms, place = unique(_sample_ms(frames, clock))
         row = place.astype(np.int32)
         of_frame = (frames.car_ms, frames.received_ms, frames.unit_lap)
         of_reading = (self._column_of, frames.channel, frames.value)
         grid = np.zeros((len(sample_ms), len(self._columns)), np.int32)
         frame_of, repeat = np.empty((2, len(frames.value)), np.int32)
-        clashing = cells.claim_cells(row, frames.readings, *of_frame, *of_reading, grid, frame_of, repeat)
-        most = self._tell_apart(frames, row, frame_of, repeat, len(sample_ms)) if clashing else np.zeros_like(sample_ms)
+        clashing = cells.assign_cells(row, frames.readings, *of_frame, *of_reading, grid, frame_of, repeat)
+        most = (
+            self._assign_repeats(frames, row, frame_of, repeat, len(sample_ms))
+            if clashing
+            else np.zeros_like(sample_ms)
+        )
         first_row = np.arange(len(sample_ms)) + np.cumsum(most) - most
         rows = len(sample_ms) + int(most.sum())
         values, is_filled = np.empty((len(self._columns), rows)), np.zeros((len(self._columns), rows), np.uint8)
@@ -119,9 +123,9 @@ class Widener:
             "unit_lap": pa.array(laps, mask=laps < 0),
         }
         table = self._table(clock, np.repeat(sample_ms, most + 1), columns)
-        return WideRows(table, len(repeat), int(np.count_nonzero(repeat != cells.DUPLICATE)))
+        return PivotedRows(table, len(repeat), int(np.count_nonzero(repeat != cells.DUPLICATE)))
 
-    def _tell_apart(self, frames: Frames, row: Small, frame_of: Small, repeat: Small, rows: int) -> Whole:
+    def _assign_repeats(self, frames: Frames, row: Small, frame_of: Small, repeat: Small, rows: int) -> Whole:
         """Number the readings that claim the same cell; return the highest number of each sample time."""
         from apex_pipeline.sources.gr_cup.telemetry.compiled import cells  # noqa: PLC0415 -- see ``compiled``
 
@@ -204,4 +208,4 @@ def published_schema(channels: Sequence[str]) -> pa.Schema:
     return TELEMETRY.schema_with(extra)
 
 
-__all__ = ["WideRows", "Widener", "published_schema"]
+__all__ = ["PivotedRows", "Pivoter", "published_schema"]

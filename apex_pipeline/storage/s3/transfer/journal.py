@@ -18,8 +18,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from apex_pipeline.storage.disk_errors import disk_errors
-from apex_pipeline.storage.hashing import FileMark, mark_of
+from apex_pipeline.storage.disk_errors import translating_os_errors
+from apex_pipeline.storage.hashing import FileState, file_state_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _KEPT_S = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
-class Place:
+class ObjectAddress:
     """Where an object goes: which store, bucket and key."""
 
     endpoint: str
@@ -42,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Note:
+class JournalEntry:
     """One upload in parts.
 
     Attributes:
@@ -56,9 +56,9 @@ class Note:
         begun_s: When, in seconds since 1970.
     """
 
-    place: Place
+    place: ObjectAddress
     path: str
-    mark: FileMark
+    mark: FileState
     sha256: str
     part_bytes: int
     dialect: str
@@ -66,27 +66,27 @@ class Note:
     begun_s: float
 
 
-class HeldNote:
+class LockedEntry:
     """The note on one upload, held by this process: read, written, struck out."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self) -> Note | None:
+    def read(self) -> JournalEntry | None:
         """Return what was noted; ``None`` if nothing was, or nothing that can be read."""
         return _read(self._path)
 
-    def write(self, note: Note) -> None:
+    def write(self, note: JournalEntry) -> None:
         """Note it; on the disk when this returns."""
         draft = self._path.with_suffix(".new")
-        with disk_errors(f"Noting an upload in {self._path}"):
+        with translating_os_errors(f"Noting an upload in {self._path}"):
             with draft.open("w", encoding="utf-8") as file:
                 json.dump(asdict(note), file)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)
 
-    def strike(self) -> None:
+    def remove(self) -> None:
         """Forget it."""
         self._path.unlink(missing_ok=True)
 
@@ -104,30 +104,30 @@ class UploadJournal:
         self.now_s = now_s
 
     @contextmanager
-    def hold(self, place: Place) -> Generator[HeldNote]:
+    def hold(self, place: ObjectAddress) -> Generator[LockedEntry]:
         """Give the note on an upload to this place; waits while another process holds it."""
-        with disk_errors(f"Making the folder for notes on uploads {self._folder}"):
+        with translating_os_errors(f"Making the folder for notes on uploads {self._folder}"):
             self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self._folder / f"{place.name}.lock"):
-            yield HeldNote(self._folder / f"{place.name}.json")
+            yield LockedEntry(self._folder / f"{place.name}.json")
 
-    def abandoned(self, endpoint: str, bucket: str) -> Iterator[tuple[Note, HeldNote]]:
+    def abandoned(self, endpoint: str, bucket: str) -> Iterator[tuple[JournalEntry, LockedEntry]]:
         """Yield the notes nobody will go on with, each held: their file is gone or another one now, or they are old."""
         for path in sorted(self._folder.glob("*.json")):
             note = _read(path)
             if note is None or (note.place.endpoint, note.place.bucket) != (endpoint, bucket):
                 continue
-            if _is_as_noted(note) and self.now_s() - note.begun_s < _KEPT_S:
+            if _is_unchanged(note) and self.now_s() - note.begun_s < _KEPT_S:
                 continue
             with suppress(Timeout), FileLock(path.with_suffix(".lock"), timeout=0):
-                yield note, HeldNote(path)
+                yield note, LockedEntry(path)
 
 
-def _read(path: Path) -> Note | None:
+def _read(path: Path) -> JournalEntry | None:
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        document["place"], document["mark"] = Place(**document["place"]), FileMark(*document["mark"])
-        return Note(**document)
+        document["place"], document["mark"] = ObjectAddress(**document["place"]), FileState(*document["mark"])
+        return JournalEntry(**document)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, OSError) as error:
@@ -135,11 +135,11 @@ def _read(path: Path) -> Note | None:
         return None
 
 
-def _is_as_noted(note: Note) -> bool:
+def _is_unchanged(note: JournalEntry) -> bool:
     try:
-        return mark_of(Path(note.path).stat()) == note.mark
+        return file_state_of(Path(note.path).stat()) == note.mark
     except OSError:
         return False
 
 
-__all__ = ["HeldNote", "Note", "Place", "UploadJournal"]
+__all__ = ["JournalEntry", "LockedEntry", "ObjectAddress", "UploadJournal"]

@@ -5,13 +5,13 @@ Here belong the names in the object's metadata, for the one who writes and the o
 
 from collections.abc import Mapping
 
-from apex_pipeline.storage.block_sums import BlockSums, parse_sums
+from apex_pipeline.storage.block_sums import BlockChecksums, parse_sums
 
 _DIGEST = "sha256"
 _SUMS = "crc32-blocks"
 
 
-def to_metadata(sha256: str, sums: BlockSums) -> dict[str, str]:
+def to_metadata(sha256: str, sums: BlockChecksums) -> dict[str, str]:
     """Return the metadata of an object."""
     return {_DIGEST: sha256, _SUMS: sums.to_text()}
 
@@ -21,7 +21,7 @@ def recorded_digest(metadata: Mapping[str, str]) -> str | None:
     return metadata.get(_DIGEST)
 
 
-def recorded_sums(metadata: Mapping[str, str], size: int) -> BlockSums | None:
+def recorded_sums(metadata: Mapping[str, str], size: int) -> BlockChecksums | None:
     """Return the sums of an object's blocks; ``None`` for an object of somebody else."""
     return parse_sums(metadata.get(_SUMS), size)
 

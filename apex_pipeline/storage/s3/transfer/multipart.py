@@ -18,18 +18,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from apex_pipeline.errors import ApexError, StoreInterruptedError, VanishedFileError
+from apex_pipeline.errors import ApexError, FileChangedError, StoreInterruptedError
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.block_sums import joined
-from apex_pipeline.storage.fingerprints import Fingerprint
-from apex_pipeline.storage.hashing import StillFile
+from apex_pipeline.storage.block_sums import combine_crc32
+from apex_pipeline.storage.fingerprints import FileDigest
+from apex_pipeline.storage.hashing import StableReader
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code
-from apex_pipeline.storage.s3.transfer.journal import HeldNote, Note, Place, UploadJournal
+from apex_pipeline.storage.s3.transfer.journal import JournalEntry, LockedEntry, ObjectAddress, UploadJournal
 from apex_pipeline.storage.s3.transfer.metadata import recorded_digest
 from apex_pipeline.storage.s3.transfer.part_sizes import part_bytes_of
-from apex_pipeline.storage.s3.transfer.receipts import Body, Dialect, written
-from apex_pipeline.storage.s3.transfer.requests import BucketRequests, Reply
+from apex_pipeline.storage.s3.transfer.receipts import ChecksumMode, RequestBody, encode_crc32
+from apex_pipeline.storage.s3.transfer.requests import Reply, UploadRequests
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,12 +46,12 @@ class LargeFile:
     """
 
     path: Path
-    content: Fingerprint
+    content: FileDigest
     key: str
     options: dict[str, Any]
 
 
-class PartUploads:
+class MultipartUploader:
     """Sends large files into one bucket; may be shared by threads.
 
     Args:
@@ -60,7 +60,7 @@ class PartUploads:
         journal: Where uploads are noted.
     """
 
-    def __init__(self, connection: S3Connection, requests: BucketRequests, journal: UploadJournal) -> None:
+    def __init__(self, connection: S3Connection, requests: UploadRequests, journal: UploadJournal) -> None:
         self._connection = connection
         self._requests = requests
         self._journal = journal
@@ -73,7 +73,7 @@ class PartUploads:
             StoreError: The store refuses it.
             StoreUnavailableError: It could not be sent now; what the store has of it is not sent again next time.
         """
-        place = Place(self._connection.place.endpoint, self._connection.bucket, file.key)
+        place = ObjectAddress(self._connection.error_context.endpoint, self._connection.bucket, file.key)
         with self._journal.hold(place) as held:
             note, stored = self._resume(held, file) or (self._begin(held, place, file), {})
             try:
@@ -82,56 +82,56 @@ class PartUploads:
                 reply = self._complete(note, parts, file)
             except ApexError as error:
                 # What may go on next time is kept: a file that changed meanwhile is no such case.
-                if error.is_permanent or isinstance(error, VanishedFileError):
-                    self._take_back(note, held)
+                if error.is_permanent or isinstance(error, FileChangedError):
+                    self._abort(note, held)
                 raise
-            held.strike()
+            held.remove()
             return reply
 
-    def take_back_abandoned(self) -> None:
+    def abort_abandoned(self) -> None:
         """Abort the uploads noted on this machine that nobody will go on with."""
         connection = self._connection
-        for note, held in self._journal.abandoned(connection.place.endpoint, connection.bucket):
+        for note, held in self._journal.abandoned(connection.error_context.endpoint, connection.bucket):
             _LOG.info("Aborting an upload of %s: %s is not the file any more it began with.", note.place.key, note.path)
-            self._take_back(note, held)
+            self._abort(note, held)
 
-    def _resume(self, held: HeldNote, file: LargeFile) -> tuple[Note, Mapping[int, Reply]] | None:
+    def _resume(self, held: LockedEntry, file: LargeFile) -> tuple[JournalEntry, Mapping[int, Reply]] | None:
         """Return the noted upload and the parts the store has of it, if it is one of this content."""
         note = held.read()
         if note is None:
             return None
         if note.sha256 != file.content.sha256 or note.upload_id is None:
-            self._take_back(note, held)
+            self._abort(note, held)
             return None
         stored = self._requests.parts(file.key, note.upload_id)
         if stored is None:
-            held.strike()
+            held.remove()
             return None
         _LOG.info("Going on with the upload of %s: the store has %d parts of it.", file.key, len(stored))
         return note, stored
 
-    def _begin(self, held: HeldNote, place: Place, file: LargeFile) -> Note:
-        with StillFile(file.path) as source:
-            mark = source.mark
-        note = Note(
+    def _begin(self, held: LockedEntry, place: ObjectAddress, file: LargeFile) -> JournalEntry:
+        with StableReader(file.path) as source:
+            mark = source.state
+        note = JournalEntry(
             place,
             path=str(file.path.absolute()),
             mark=mark,
             sha256=file.content.sha256,
             part_bytes=part_bytes_of(file.content.size),
-            dialect=self._connection.dialect.value,
+            dialect=self._connection.checksum_mode.value,
             upload_id=None,
             begun_s=self._journal.now_s(),
         )
         held.write(note)
-        note = replace(note, upload_id=self._requests.begin(file.key, file.options, Dialect(note.dialect)))
+        note = replace(note, upload_id=self._requests.begin(file.key, file.options, ChecksumMode(note.dialect)))
         held.write(note)
         return note
 
-    def _complete(self, note: Note, parts: list[dict[str, Any]], file: LargeFile) -> Reply:
+    def _complete(self, note: JournalEntry, parts: list[dict[str, Any]], file: LargeFile) -> Reply:
         claims: dict[str, Any] = {}
-        if note.dialect == Dialect.CRC32.value:
-            claims = {"ChecksumCRC32": written(file.content.sums.whole), "ChecksumType": "FULL_OBJECT"}
+        if note.dialect == ChecksumMode.CRC32.value:
+            claims = {"ChecksumCRC32": encode_crc32(file.content.sums.whole), "ChecksumType": "FULL_OBJECT"}
         try:
             return self._requests.complete(file.key, str(note.upload_id), parts, claims)
         except ApexError as error:
@@ -143,14 +143,14 @@ class PartUploads:
                 return facts
             raise StoreInterruptedError(f"Somebody else aborted the upload of {file.key}.", "Run it again.") from error
 
-    def _take_back(self, note: Note, held: HeldNote) -> None:
+    def _abort(self, note: JournalEntry, held: LockedEntry) -> None:
         """Abort an upload and strike out its note; if that cannot be done now, the note stays for another time."""
         with suppress(ApexError):
             # Without a name it was begun, perhaps, without our hearing the answer.
             names = [note.upload_id] if note.upload_id else self._requests.uploads_to(note.place.key)
             for name in names:
                 self._requests.abort(note.place.key, name)
-            held.strike()
+            held.remove()
 
 
 class _Parts:
@@ -159,8 +159,8 @@ class _Parts:
     def __init__(
         self,
         connection: S3Connection,
-        requests: BucketRequests,
-        note: Note,
+        requests: UploadRequests,
+        note: JournalEntry,
         stored: Mapping[int, Reply],
         announced: int,
         progress: Progress | None,
@@ -178,7 +178,7 @@ class _Parts:
         """Return what completes the upload; when this ends, with an error too, nothing is on its way any more."""
         pending: list[Future[dict[str, Any]]] = []
         try:
-            with StillFile(path) as source:
+            with StableReader(path) as source:
                 while not self._errors and (part := self._next(source, len(pending) + 1)):
                     pending.append(part)
         except BaseException as error:
@@ -192,37 +192,39 @@ class _Parts:
             raise source.changed()
         return [part.result() for part in pending]
 
-    def _next(self, source: StillFile, number: int) -> "Future[dict[str, Any]] | None":
+    def _next(self, source: StableReader, number: int) -> "Future[dict[str, Any]] | None":
         """Read the next part and have it sent; waits while as much is in memory as may be."""
-        slots = self._connection.slots
+        slots = self._connection.upload_slots
         slots.acquire()
         part: Future[dict[str, Any]] | None = None
         try:
             if content := source.read(self._note.part_bytes):
-                body = Body(content, zlib.crc32(content))
-                self._sum = joined(self._sum, body.sum, len(content))
-                part = self._connection.senders.submit(self._send, number, body)
+                body = RequestBody(content, zlib.crc32(content))
+                self._sum = combine_crc32(self._sum, body.sum, len(content))
+                part = self._connection.upload_pool.submit(self._send, number, body)
                 part.add_done_callback(lambda _: slots.release())
             return part
         finally:
             if part is None:
                 slots.release()
 
-    def _send(self, number: int, body: Body) -> dict[str, Any]:
+    def _send(self, number: int, body: RequestBody) -> dict[str, Any]:
         if self._errors:  # the first one is told; this part need not be sent any more
             return {}
         try:
             stored = self._stored.get(number)
-            if stored is None or not body.is_same_as(stored):
+            if stored is None or not body.matches_part(stored):
                 note = self._note
-                stored = self._requests.part(note.place.key, str(note.upload_id), number, body, Dialect(note.dialect))
+                stored = self._requests.part(
+                    note.place.key, str(note.upload_id), number, body, ChecksumMode(note.dialect)
+                )
             if self._progress is not None:
                 self._progress(len(body.content))
         except BaseException as error:
             self._errors.append(error)
             raise
         part = {"PartNumber": number, "ETag": stored["ETag"]}
-        return part | ({"ChecksumCRC32": body.crc32} if self._note.dialect == Dialect.CRC32.value else {})
+        return part | ({"ChecksumCRC32": body.crc32} if self._note.dialect == ChecksumMode.CRC32.value else {})
 
 
-__all__ = ["LargeFile", "PartUploads"]
+__all__ = ["LargeFile", "MultipartUploader"]

@@ -19,7 +19,7 @@ from apex_pipeline.errors import StoreInterruptedError
 REFUSALS_OF_CHECKSUMS = frozenset({"NotImplemented", "MissingContentLength", "MissingContentMD5", "411"})
 
 
-class Dialect(Enum):
+class ChecksumMode(Enum):
     """How a store talks about checksums."""
 
     CRC32 = "crc32"
@@ -27,7 +27,7 @@ class Dialect(Enum):
 
 
 @dataclass(frozen=True)
-class Body:
+class RequestBody:
     """The bytes of one request.
 
     Attributes:
@@ -41,20 +41,20 @@ class Body:
     @property
     def crc32(self) -> str:
         """CRC32 as S3 writes it: base64 of four bytes."""
-        return written(self.sum)
+        return encode_crc32(self.sum)
 
     @cached_property
     def md5(self) -> bytes:
         """MD5 digest; old stores know nothing better."""
         return hashlib.md5(self.content, usedforsecurity=False).digest()
 
-    def claims(self, dialect: Dialect) -> dict[str, Any]:
+    def checksum_headers(self, dialect: ChecksumMode) -> dict[str, Any]:
         """Return what is sent along, for the store to check."""
-        if dialect is Dialect.CRC32:
+        if dialect is ChecksumMode.CRC32:
             return {"ChecksumCRC32": self.crc32}
         return {"ContentMD5": base64.b64encode(self.md5).decode()}
 
-    def check(self, reply: Mapping[str, Any], address: str) -> Dialect:
+    def check(self, reply: Mapping[str, Any], address: str) -> ChecksumMode:
         """Make sure that the store got these bytes, and return how it says so.
 
         Args:
@@ -66,16 +66,16 @@ class Body:
         """
         confirmed = reply.get("ChecksumCRC32")
         if confirmed is not None:
-            dialect, is_same = Dialect.CRC32, confirmed == self.crc32
+            dialect, is_same = ChecksumMode.CRC32, confirmed == self.crc32
         else:
-            dialect, is_same = Dialect.CONTENT_MD5, str(reply["ETag"]).strip('"') == self.md5.hex()
+            dialect, is_same = ChecksumMode.CONTENT_MD5, str(reply["ETag"]).strip('"') == self.md5.hex()
         if not is_same:
             raise StoreInterruptedError(
                 f"{address} was damaged on the way: the store confirms other bytes than were sent.", "Run it again."
             )
         return dialect
 
-    def is_same_as(self, part: Mapping[str, Any]) -> bool:
+    def matches_part(self, part: Mapping[str, Any]) -> bool:
         """Tell whether a part that the store lists holds these bytes."""
         if part["Size"] != len(self.content):
             return False
@@ -83,9 +83,9 @@ class Body:
         return listed == self.crc32 if listed else str(part["ETag"]).strip('"') == self.md5.hex()
 
 
-def written(crc32: int) -> str:
+def encode_crc32(crc32: int) -> str:
     """Return a CRC32 as S3 writes it."""
     return base64.b64encode(crc32.to_bytes(4, "big")).decode()
 
 
-__all__ = ["REFUSALS_OF_CHECKSUMS", "Body", "Dialect", "written"]
+__all__ = ["REFUSALS_OF_CHECKSUMS", "ChecksumMode", "RequestBody", "encode_crc32"]

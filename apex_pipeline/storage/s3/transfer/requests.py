@@ -12,13 +12,13 @@ from typing import Any, cast
 from apex_pipeline.errors import ApexError
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code, s3_errors
-from apex_pipeline.storage.s3.transfer.receipts import Body, Dialect
-from apex_pipeline.storage.s3.transfer.retries import persist
+from apex_pipeline.storage.s3.transfer.receipts import ChecksumMode, RequestBody
+from apex_pipeline.storage.s3.transfer.retries import retry
 
 Reply = Mapping[str, Any]
 
 
-class BucketRequests:
+class UploadRequests:
     """Sends the requests of uploads into one bucket; may be shared by threads.
 
     Every method raises ``StoreError`` if the store refuses, ``StoreUnavailableError`` if it cannot be reached now.
@@ -32,11 +32,11 @@ class BucketRequests:
         self._connection = connection
         self._sleep = sleep
 
-    def put(self, key: str, body: Body, options: dict[str, Any]) -> Reply:
+    def put(self, key: str, body: RequestBody, options: dict[str, Any]) -> Reply:
         """Write an object in one request."""
 
         def request() -> Reply:
-            claims = body.claims(self._connection.dialect)
+            claims = body.checksum_headers(self._connection.checksum_mode)
             reply = self._connection.client.put_object(
                 Bucket=self._connection.bucket, Key=key, Body=body.content, **options, **claims
             )
@@ -44,9 +44,9 @@ class BucketRequests:
 
         return self._ask("Writing", key, request)
 
-    def begin(self, key: str, options: dict[str, Any], dialect: Dialect) -> str:
+    def begin(self, key: str, options: dict[str, Any], dialect: ChecksumMode) -> str:
         """Begin an upload in parts and return the store's name for it."""
-        if dialect is Dialect.CRC32:
+        if dialect is ChecksumMode.CRC32:
             # One sum over the whole object, which a reader can check, and not one over the parts' sums.
             options = {**options, "ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
 
@@ -61,12 +61,12 @@ class BucketRequests:
                     self.abort(key, other)
         return name
 
-    def part(self, key: str, upload_id: str, number: int, body: Body, dialect: Dialect) -> Reply:
+    def part(self, key: str, upload_id: str, number: int, body: RequestBody, dialect: ChecksumMode) -> Reply:
         """Write one part."""
         where = self._upload(key, upload_id)
 
         def request() -> Reply:
-            claims = body.claims(dialect)
+            claims = body.checksum_headers(dialect)
             reply = self._connection.client.upload_part(**where, PartNumber=number, Body=body.content, **claims)
             return self._checked(body, key, reply)
 
@@ -131,18 +131,18 @@ class BucketRequests:
     def _upload(self, key: str, upload_id: str) -> Any:  # noqa: ANN401  -- taken apart into named arguments
         return {"Bucket": self._connection.bucket, "Key": key, "UploadId": upload_id}
 
-    def _checked(self, body: Body, key: str, reply: Reply) -> Reply:
+    def _checked(self, body: RequestBody, key: str, reply: Reply) -> Reply:
         spoken = body.check(reply, f"s3://{self._connection.bucket}/{key}")
-        if spoken is Dialect.CONTENT_MD5:
-            self._connection.speak(spoken)
+        if spoken is ChecksumMode.CONTENT_MD5:
+            self._connection.set_checksum_mode(spoken)
         return reply
 
     def _ask(self, operation: str, key: str, request: Callable[[], Any]) -> Any:  # noqa: ANN401  -- boto3's replies
         def attempt() -> Any:  # noqa: ANN401  -- as above
-            with s3_errors(self._connection.place, operation, key):
+            with s3_errors(self._connection.error_context, operation, key):
                 return request()
 
-        return persist(attempt, self._sleep)
+        return retry(attempt, self._sleep)
 
 
 def tag_of(reply: Reply) -> str:
@@ -156,4 +156,4 @@ def answered_utc(reply: Reply) -> datetime:
     return parsedate_to_datetime(date).astimezone(UTC) if date else datetime.now(UTC)
 
 
-__all__ = ["BucketRequests", "Reply", "answered_utc", "tag_of"]
+__all__ = ["Reply", "UploadRequests", "answered_utc", "tag_of"]

@@ -22,7 +22,7 @@ PAUSES_S = (0.5, 1.0, 2.0)
 _WORTH_ANOTHER_TRY = (StoreInterruptedError, StoreCorruptionError)
 
 
-def persist(attempt: Callable[[], _Result], sleep: Callable[[float], None]) -> _Result:
+def retry(attempt: Callable[[], _Result], sleep: Callable[[float], None]) -> _Result:
     """Return what ``attempt`` returns; after an interruption or damaged bytes it is tried again, after each pause.
 
     Args:
@@ -36,13 +36,13 @@ def persist(attempt: Callable[[], _Result], sleep: Callable[[float], None]) -> _
         try:
             return attempt()
         except _WORTH_ANOTHER_TRY as error:
-            _tell(error, pause_s)
+            _log_retry(error, pause_s)
             sleep(pause_s)
     return attempt()
 
 
-def _tell(error: ApexError, pause_s: float) -> None:
+def _log_retry(error: ApexError, pause_s: float) -> None:
     _LOG.warning("%s Trying again in %s s.", error.problem, pause_s)
 
 
-__all__ = ["PAUSES_S", "persist"]
+__all__ = ["PAUSES_S", "retry"]

@@ -14,19 +14,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from apex_pipeline.errors import ApexError, VanishedFileError
+from apex_pipeline.errors import ApexError, FileChangedError
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.block_sums import BlockSums, sums_of
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.storage.block_sums import BlockChecksums, sums_of
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.hashing import HashingReader
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code
 from apex_pipeline.storage.s3.transfer.journal import UploadJournal
 from apex_pipeline.storage.s3.transfer.metadata import to_metadata
-from apex_pipeline.storage.s3.transfer.multipart import LargeFile, PartUploads
+from apex_pipeline.storage.s3.transfer.multipart import LargeFile, MultipartUploader
 from apex_pipeline.storage.s3.transfer.part_sizes import PART_BYTES
-from apex_pipeline.storage.s3.transfer.receipts import REFUSALS_OF_CHECKSUMS, Body, Dialect
-from apex_pipeline.storage.s3.transfer.requests import BucketRequests, Reply, answered_utc, tag_of
+from apex_pipeline.storage.s3.transfer.receipts import REFUSALS_OF_CHECKSUMS, ChecksumMode, RequestBody
+from apex_pipeline.storage.s3.transfer.requests import Reply, UploadRequests, answered_utc, tag_of
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Target:
     content_type: str
     acl: str | None = None
 
-    def options(self, digest: str, sums: BlockSums) -> dict[str, Any]:
+    def options(self, digest: str, sums: BlockChecksums) -> dict[str, Any]:
         """Return what is sent with an object of this content, as boto3 calls it."""
         options: dict[str, Any] = {"ContentType": self.content_type, "Metadata": to_metadata(digest, sums)}
         return options if self.acl is None else options | {"ACL": self.acl}
 
 
 @dataclass(frozen=True)
-class Receipt:
+class UploadResult:
     """What is known of an object the store has now.
 
     Attributes:
@@ -79,16 +79,16 @@ class Uploader:
     def __init__(
         self,
         connection: S3Connection,
-        fingerprints: Fingerprints,
+        fingerprints: DigestCache,
         journal: UploadJournal,
         sleep: Callable[[float], None],
     ) -> None:
         self._connection = connection
         self._fingerprints = fingerprints
-        self._requests = BucketRequests(connection, sleep)
-        self._parts = PartUploads(connection, self._requests, journal)
+        self._requests = UploadRequests(connection, sleep)
+        self._parts = MultipartUploader(connection, self._requests, journal)
 
-    def send(self, target: Target, content: bytes) -> Receipt:
+    def send(self, target: Target, content: bytes) -> UploadResult:
         """Send an object that is in memory, in one request.
 
         Raises:
@@ -97,7 +97,7 @@ class Uploader:
         """
         return self._put(target, content, sha256(content).hexdigest(), sums_of(content))
 
-    def send_file(self, target: Target, path: Path, expected: str | None, progress: Progress | None) -> Receipt:
+    def send_file(self, target: Target, path: Path, expected: str | None, progress: Progress | None) -> UploadResult:
         """Send a file; one of more than 8 MiB in parts.
 
         Args:
@@ -113,43 +113,43 @@ class Uploader:
             StoreUnavailableError: It could not be sent now; what the store has of it is not sent again next time.
         """
         with HashingReader(path, expected) as source:
-            if source.mark.size <= PART_BYTES:
-                with self._connection.slots:
+            if source.state.size <= PART_BYTES:
+                with self._connection.upload_slots:
                     receipt = self._send_small(target, source, path)
                 if progress is not None:
                     progress(receipt.size)
                 return receipt
-        content = self._fingerprints.fingerprint_of(path)
+        content = self._fingerprints.digest_of(path)
         if expected not in {None, content.sha256}:
-            raise VanishedFileError(f"{path} changed since it was hashed.", "The next run takes the new content.")
+            raise FileChangedError(f"{path} changed since it was hashed.", "The next run takes the new content.")
         file = LargeFile(path, content, target.key, target.options(content.sha256, content.sums))
-        reply = self._in_its_dialect(partial(self._parts.send, file, progress))
-        return Receipt(tag_of(reply), answered_utc(reply), content.sha256, content.size)
+        reply = self._with_checksum_mode(partial(self._parts.send, file, progress))
+        return UploadResult(tag_of(reply), answered_utc(reply), content.sha256, content.size)
 
-    def _send_small(self, target: Target, source: HashingReader, path: Path) -> Receipt:
+    def _send_small(self, target: Target, source: HashingReader, path: Path) -> UploadResult:
         opened_ns, content = time.time_ns(), source.read()
         sums = sums_of(content)
-        self._fingerprints.learn(path, source.mark, opened_ns, source.sha256, sums)
+        self._fingerprints.put(path, source.state, opened_ns, source.sha256, sums)
         return self._put(target, content, source.sha256, sums)
 
-    def take_back_abandoned(self) -> None:
+    def abort_abandoned(self) -> None:
         """Abort the uploads in parts noted on this machine that nobody will go on with."""
-        self._parts.take_back_abandoned()
+        self._parts.abort_abandoned()
 
-    def _put(self, target: Target, content: bytes, digest: str, sums: BlockSums) -> Receipt:
-        put = partial(self._requests.put, target.key, Body(content, sums.whole), target.options(digest, sums))
-        reply = self._in_its_dialect(put)
-        return Receipt(tag_of(reply), answered_utc(reply), digest, len(content))
+    def _put(self, target: Target, content: bytes, digest: str, sums: BlockChecksums) -> UploadResult:
+        put = partial(self._requests.put, target.key, RequestBody(content, sums.whole), target.options(digest, sums))
+        reply = self._with_checksum_mode(put)
+        return UploadResult(tag_of(reply), answered_utc(reply), digest, len(content))
 
-    def _in_its_dialect(self, send: Callable[[], Reply]) -> Reply:
+    def _with_checksum_mode(self, send: Callable[[], Reply]) -> Reply:
         """Send once more as old stores want it, if the store turns out to be one."""
         try:
             return send()
         except ApexError as error:
             is_refused = error_code(error) in REFUSALS_OF_CHECKSUMS
-            if not is_refused or not self._connection.speak(Dialect.CONTENT_MD5):
+            if not is_refused or not self._connection.set_checksum_mode(ChecksumMode.CONTENT_MD5):
                 raise
         return send()
 
 
-__all__ = ["Receipt", "Target", "Uploader"]
+__all__ = ["Target", "UploadResult", "Uploader"]

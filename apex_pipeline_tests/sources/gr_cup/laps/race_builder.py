@@ -11,8 +11,8 @@ import pyarrow as pa
 from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
-from apex_pipeline.sources.gr_cup.line_passing import LinePassing
-from apex_pipeline.sources.gr_cup.triggers import Trigger
+from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
 
 ZONE = "America/Chicago"
 GREEN = datetime(2025, 9, 6, 18, 42, tzinfo=UTC)
@@ -20,7 +20,7 @@ _KINDS = (FileKind.LAP_END, FileKind.LAP_TIME, FileKind.LAP_START)
 
 
 @dataclass
-class Car:
+class RaceCar:
     """A car of the race.
 
     Attributes:
@@ -35,9 +35,9 @@ class Car:
     crossings_s: list[float]
     official: int = field(default=-1)
 
-    def triggers(self, *, with_watch: bool = True) -> list[Trigger]:
+    def triggers(self, *, with_watch: bool = True) -> list[SimulatedTrigger]:
         """Return what its unit sends: three rows for every crossing."""
-        made: list[Trigger] = []
+        made: list[SimulatedTrigger] = []
         for lap, second in enumerate(self.crossings_s):
             watch_s = second - self.crossings_s[lap - 1] if with_watch and lap else None
             made += crossing_rows(self.unit, second, lap, watch_s)
@@ -71,11 +71,11 @@ class Car:
         return rows
 
 
-def crossing_rows(unit: str, second: float, lap: int, watch_s: float | None) -> list[Trigger]:
+def crossing_rows(unit: str, second: float, lap: int, watch_s: float | None) -> list[SimulatedTrigger]:
     """Return the rows of one crossing: lap ``lap`` ends, the next begins."""
     at_ms = round(GREEN.timestamp() * 1000 + second * 1000)
     return [
-        Trigger(
+        SimulatedTrigger(
             vehicle_id=unit,
             trigger_utc_ms=at_ms,
             kind=kind,
@@ -90,34 +90,34 @@ def crossing_rows(unit: str, second: float, lap: int, watch_s: float | None) -> 
     ]
 
 
-def race(cars: int = 6, laps: int = 10, seed: int = 1) -> list[Car]:
+def race(cars: int = 6, laps: int = 10, seed: int = 1) -> list[RaceCar]:
     """Return a race: cars a second apart at the start, laps of 98 to 100 s."""
     rng = np.random.default_rng(seed)
-    made: list[Car] = []
+    made: list[RaceCar] = []
     for place in range(cars):
         driven = np.round(98 + 0.3 * place + rng.normal(0, 0.3, laps).clip(-0.8, 0.8), 3)
         start_s = 1.0 + 1.7 * place
         crossings = [start_s, *(start_s + np.cumsum(driven)).round(3).tolist()]
-        made.append(Car(f"GR86-{100 + place}-{10 + place}", f"{10 + place}", crossings))
+        made.append(RaceCar(f"GR86-{100 + place}-{10 + place}", f"{10 + place}", crossings))
     return made
 
 
-def triggers_of(cars: Sequence[Car], *, with_watch: bool = True) -> list[Trigger]:
+def triggers_of(cars: Sequence[RaceCar], *, with_watch: bool = True) -> list[SimulatedTrigger]:
     """Return the triggers of all cars."""
     return [trigger for car in cars for trigger in car.triggers(with_watch=with_watch)]
 
 
-def official_table(cars: Sequence[Car], *, behind_s: float = 0.0) -> pa.Table:
+def official_table(cars: Sequence[RaceCar], *, behind_s: float = 0.0) -> pa.Table:
     """Return official timing of all cars, in the order of their numbers as text, as the files are."""
     rows = [row for car in sorted(cars, key=lambda car: car.number) for row in car.official_rows(behind_s=behind_s)]
     return OFFICIAL_LAPS.from_rows([{**row, "source_row": line} for line, row in enumerate(rows, start=2)])
 
 
 def derive(
-    triggers: Sequence[Trigger],
+    triggers: Sequence[SimulatedTrigger],
     official: pa.Table | None = None,
     zone: str | None = ZONE,
-    passings: Sequence[LinePassing] = (),
+    passings: Sequence[TelemetryCrossing] = (),
 ) -> SessionLaps:
     """Derive, and check what comes out against the schemas."""
     derived = derive_laps("spa", "R1", triggers, official, zone, passings)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps
-from apex_pipeline.sources.gr_cup.triggers import Trigger
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
 from apex_pipeline_tests.sources.gr_cup.laps.race_builder import (
     GREEN,
-    Car,
+    RaceCar,
     crossing_rows,
     derive,
     official_table,
@@ -30,7 +30,7 @@ with_official = pytest.mark.parametrize("has_official", [False, True])
 _FACTS = ("vehicle_id", "lap_number", "lap_time_s", "lap_start_utc", "lap_end_utc", "is_valid", "car_number")
 
 
-def _official(cars: list[Car], *, has_official: bool) -> pa.Table | None:
+def _official(cars: list[RaceCar], *, has_official: bool) -> pa.Table | None:
     return official_table(cars) if has_official else None
 
 
@@ -101,7 +101,7 @@ def test_a_bounce_as_the_units_send_it_changes_no_time_number_or_validity(
     assert _facts(derive(bounced, official)) == _facts(derive(triggers, official))
 
 
-def _with_bounce(triggers: list[Trigger], car: Car, lap: int, spread_ms: int) -> list[Trigger]:
+def _with_bounce(triggers: list[SimulatedTrigger], car: RaceCar, lap: int, spread_ms: int) -> list[SimulatedTrigger]:
     """Return the triggers with lap n, n + 1, n at one crossing; the watch begins the next lap at the last of them."""
     second, ms = car.crossings_s[lap], spread_ms / 1000
     extra = crossing_rows(car.unit, second + 0.001, lap + 1, 0.0) + crossing_rows(car.unit, second + ms, lap, ms)

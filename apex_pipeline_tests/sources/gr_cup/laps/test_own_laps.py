@@ -12,7 +12,7 @@ from apex_pipeline.schemas import LAPS
 from apex_pipeline.sources.gr_cup.crossings import find_crossings
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import derive_laps
-from apex_pipeline.sources.gr_cup.triggers import Trigger
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
 from apex_pipeline_tests.sources.gr_cup.lap_builder import at_pace, crossings_of, trigger
 
 _CAR = "GR86-022-13"
@@ -21,13 +21,13 @@ _PACE = [99.0, 98.6, 98.9, 99.1, 98.7, 99.3, 98.8, 99.0]
 lap_times = st.lists(st.integers(60_000, 400_000).map(lambda ms: ms / 1000), min_size=1, max_size=12)
 
 
-def _laps(triggers: list[Trigger]) -> list[dict[str, Any]]:
+def _laps(triggers: list[SimulatedTrigger]) -> list[dict[str, Any]]:
     table = derive_laps("spa", "R1", triggers).laps
     assert LAPS.violations(table) == []
     return table.to_pylist()
 
 
-def _field(cars: int = 6) -> list[Trigger]:
+def _field(cars: int = 6) -> list[SimulatedTrigger]:
     """Return other cars at an even pace, so that the session has a measure."""
     return [item for n in range(cars) for item in crossings_of(f"GR86-1{n:02}-{n}", at_pace(_PACE))]
 

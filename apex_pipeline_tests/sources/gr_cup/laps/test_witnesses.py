@@ -4,19 +4,26 @@ from typing import Any
 
 import pytest
 
-from apex_pipeline.sources.gr_cup.line_passing import LinePassing
-from apex_pipeline.sources.gr_cup.triggers import Trigger
-from apex_pipeline_tests.sources.gr_cup.laps.race_builder import GREEN, Car, derive, official_table, race, triggers_of
+from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
+from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
+from apex_pipeline_tests.sources.gr_cup.laps.race_builder import (
+    GREEN,
+    RaceCar,
+    derive,
+    official_table,
+    race,
+    triggers_of,
+)
 
 _GREEN_MS = round(GREEN.timestamp() * 1000)
 _CLOCK_BEHIND_MS = 90_000_000
 _LATE_MS = 1_150  # telemetry's times are receive times less the car's usual delay
 
 
-def passings_of(car: Car, *, is_frozen: bool = False) -> list[LinePassing]:
+def passings_of(car: RaceCar, *, is_frozen: bool = False) -> list[TelemetryCrossing]:
     """Return the passings telemetry shows: a bit more than a second late in UTC, exact by the car's own clock."""
     return [
-        LinePassing(
+        TelemetryCrossing(
             vehicle_id=car.unit,
             utc_ms=_GREEN_MS + round(second * 1000) + _LATE_MS,
             car_ms=None if is_frozen else _GREEN_MS + second * 1000 - _CLOCK_BEHIND_MS,
@@ -27,7 +34,7 @@ def passings_of(car: Car, *, is_frozen: bool = False) -> list[LinePassing]:
     ]
 
 
-def without_crossing(cars: list[Car], car: Car, lap: int) -> list[Trigger]:
+def without_crossing(cars: list[RaceCar], car: RaceCar, lap: int) -> list[SimulatedTrigger]:
     missing_ms = _GREEN_MS + round(car.crossings_s[lap] * 1000)
     return [
         item
@@ -36,7 +43,7 @@ def without_crossing(cars: list[Car], car: Car, lap: int) -> list[Trigger]:
     ]
 
 
-def laps_of(car: Car, triggers: list[Trigger], passings: list[LinePassing]) -> list[dict[str, Any]]:
+def laps_of(car: RaceCar, triggers: list[SimulatedTrigger], passings: list[TelemetryCrossing]) -> list[dict[str, Any]]:
     laps = derive(triggers, passings=passings).laps.to_pylist()
     return [row for row in laps if row["vehicle_id"] == car.unit]
 
@@ -61,7 +68,7 @@ def test_the_cars_clock_times_the_laps_a_stamp_is_half_a_second_late_for() -> No
     cars = race()
     car, late_s = cars[2], 0.5
     stamped = [second + (late_s if lap == 4 else 0) for lap, second in enumerate(car.crossings_s)]
-    late = Car(car.unit, car.number, stamped)
+    late = RaceCar(car.unit, car.number, stamped)
     triggers = triggers_of([late if other is car else other for other in cars], with_watch=False)
     laps = laps_of(car, triggers, passings_of(car))
     true_s = [after - before for before, after in zip(car.crossings_s, car.crossings_s[1:], strict=False)]
@@ -75,7 +82,7 @@ def test_a_lap_thought_late_is_cleared_where_the_cars_clock_says_what_the_stamps
     cars = race()
     car = cars[2]
     moved = [second + (0.9 if lap == 4 else 0) for lap, second in enumerate(car.crossings_s)]
-    driven = Car(car.unit, car.number, moved)
+    driven = RaceCar(car.unit, car.number, moved)
     triggers = triggers_of([driven if other is car else other for other in cars], with_watch=False)
     alone, heard = laps_of(car, triggers, []), laps_of(car, triggers, passings_of(driven))
     assert [lap["lap_number"] for lap in alone if "late_trigger_pair" in lap["flags"]] == [4, 5]
@@ -86,7 +93,7 @@ def test_a_lap_thought_late_is_cleared_where_the_cars_clock_says_what_the_stamps
 def test_a_passing_alone_is_no_crossing() -> None:
     cars = race()
     car = cars[2]
-    extra = passings_of(Car(car.unit, car.number, [car.crossings_s[4] + 40]))
+    extra = passings_of(RaceCar(car.unit, car.number, [car.crossings_s[4] + 40]))
     laps = laps_of(car, triggers_of(cars, with_watch=False), [*passings_of(car), *extra])
     assert len(laps) == 10
 
@@ -94,7 +101,7 @@ def test_a_passing_alone_is_no_crossing() -> None:
 def test_two_passings_in_the_middle_of_a_double_lap_prove_nothing() -> None:
     cars = race()
     car = cars[2]
-    extra = passings_of(Car(car.unit, car.number, [car.crossings_s[4] + 10]))
+    extra = passings_of(RaceCar(car.unit, car.number, [car.crossings_s[4] + 10]))
     laps = laps_of(car, without_crossing(cars, car, 4), [*passings_of(car), *extra])
     assert len(laps) == 9
 
@@ -109,7 +116,7 @@ def test_the_watch_is_believed_before_telemetry_and_both_are_told() -> None:
 
 def test_passings_of_a_car_without_triggers_say_nothing() -> None:
     cars = race()
-    stranger = Car("GR86-999-9", "9", cars[0].crossings_s)
+    stranger = RaceCar("GR86-999-9", "9", cars[0].crossings_s)
     triggers = triggers_of(cars)
     assert derive(triggers, passings=passings_of(stranger)).laps.equals(derive(triggers).laps)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.schemas import QUALITY_MEASURES
-from apex_pipeline.sources.gr_cup.quality import worst_findings
+from apex_pipeline.sources.gr_cup.quality import worst_scores
 from apex_pipeline_tests.sources.gr_cup.quality.session_builder import (
     GREEN,
     UNIT,
@@ -166,13 +166,13 @@ def test_the_session_names_its_worst_car() -> None:
 def test_findings_are_those_of_the_cars_worst_first_and_ten_at_most() -> None:
     units = [f"GR86-{place:03}-{place}" for place in range(12)]
     cars = [telemetry_car(unit, exact_duplicates=10_000 + 100 * place) for place, unit in enumerate(units)]
-    found = worst_findings(score(telemetry_cars=cars))
+    found = worst_scores(score(telemetry_cars=cars))
     assert [sentence.split(":")[0] for sentence in found] == units[:1:-1]
     assert found[0] == f"{units[11]}: 11.1% of 100,000 readings are exact duplicates."
 
 
 def test_a_good_session_has_no_findings() -> None:
-    assert worst_findings(score(**good_session())) == []
+    assert worst_scores(score(**good_session())) == []
 
 
 _FLAGS = ["truncated_export", "missing_crossing", "field_wide_jump", "late_trigger", "other_day", "formation_lap"]

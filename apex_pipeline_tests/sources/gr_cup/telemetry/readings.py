@@ -122,7 +122,7 @@ def telemetry_file(path: Path, session: str | None = "R1", known_as: str | None 
         status=FileStatus.READY,
         reason=None,
     )
-    return TelemetryFile.on_disk(path, identity)
+    return TelemetryFile.from_path(path, identity)
 
 
 def write_file(folder: Path, content: bytes, name: str = NAME, session: str | None = "R1") -> TelemetryFile:
@@ -169,7 +169,7 @@ class Converted:
         return [{name: value for name, value in row.items() if value is not None} for row in self.table.to_pylist()]
 
     @property
-    def told(self) -> list[tuple[int | None, str]]:
+    def samples(self) -> list[tuple[int | None, str]]:
         """Line and reason of every reject."""
         return [(reject.line, reject.reason) for reject in self.report.rejects]
 

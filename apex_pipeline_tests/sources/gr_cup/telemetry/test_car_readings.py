@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, Frames, Size, join
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarSize, Frames, ReadingSpill, join
 
 COUNTS = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 
@@ -33,26 +33,26 @@ def same(one: Frames, other: Frames) -> bool:
 
 
 def test_what_is_added_is_read_back_block_by_block(tmp_path: Path) -> None:
-    with CarReadings(tmp_path) as readings:
+    with ReadingSpill(tmp_path) as readings:
         blocks = [frames_of([1, 2, 0]), frames_of([3], first=7)]
         for block in blocks:
             readings.add("b", block)
         readings.add("a", frames_of([1]))
 
         assert readings.cars == ["a", "b"]
-        assert readings.size_of("b") == Size(4, 6)
+        assert readings.size_of("b") == CarSize(4, 6)
         assert all(map(same, readings.blocks_of("b"), blocks))
 
 
 def test_the_file_has_no_name_and_leaves_nothing(tmp_path: Path) -> None:
-    with CarReadings(tmp_path) as readings:
+    with ReadingSpill(tmp_path) as readings:
         readings.add("a", frames_of([5]))
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_came_after_a_mark_can_be_forgotten(tmp_path: Path) -> None:
-    with CarReadings(tmp_path) as readings:
+    with ReadingSpill(tmp_path) as readings:
         readings.add("a", frames_of([1]))
         mark = readings.mark()
         readings.add("a", frames_of([2], first=5))
@@ -65,7 +65,7 @@ def test_what_came_after_a_mark_can_be_forgotten(tmp_path: Path) -> None:
 
 
 def test_threads_do_not_mix_what_they_add(tmp_path: Path) -> None:
-    with CarReadings(tmp_path) as readings, ThreadPoolExecutor(4) as threads:
+    with ReadingSpill(tmp_path) as readings, ThreadPoolExecutor(4) as threads:
         added = [(f"car {number % 3}", frames_of([number % 4, 1], first=100 * number)) for number in range(60)]
         list(threads.map(lambda item: readings.add(*item), added))
 
@@ -76,7 +76,7 @@ def test_threads_do_not_mix_what_they_add(tmp_path: Path) -> None:
 
 
 def test_more_channels_than_a_code_can_tell_are_refused(tmp_path: Path) -> None:
-    with CarReadings(tmp_path) as readings:
+    with ReadingSpill(tmp_path) as readings:
         codes = [readings.channel_code(f"channel {number}") for number in range(2**16)]
         assert codes == list(range(2**16))
         assert readings.channel_code("channel 3") == 3

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apex_pipeline.sources.gr_cup.telemetry import clocks
 from apex_pipeline.sources.gr_cup.telemetry.car_readings import Frames
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
-from apex_pipeline.sources.gr_cup.telemetry.distinct import distinct
+from apex_pipeline.sources.gr_cup.telemetry.distinct import unique
 
 FRAME = st.tuples(st.integers(0, 5_000), st.sampled_from([0, 5, 700, 90_000, 10**9]), st.integers(1, 4))
 
@@ -63,7 +63,7 @@ def test_a_clock_that_shows_one_time_in_ten_messages_over_ten_seconds_stands_sti
 def test_distinct_values_and_places_are_those_of_numpy(numbers: list[int]) -> None:
     values = np.array(numbers, np.int64)
 
-    different, place = distinct(values)
+    different, place = unique(values)
 
     expected, inverse = np.unique(values, return_inverse=True)
     assert different.tolist() == expected.tolist()

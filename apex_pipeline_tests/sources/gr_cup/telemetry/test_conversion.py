@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from apex_pipeline.errors import ConservationError, StoreFullError
+from apex_pipeline.errors import ReconciliationError, StorageFullError
 from apex_pipeline.schemas import TELEMETRY, TELEMETRY_COUNTS
 from apex_pipeline.sources.gr_cup.telemetry import conversion
-from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings, Frames
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import Frames, ReadingSpill
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
-from apex_pipeline.sources.gr_cup.telemetry.widening import Widener
+from apex_pipeline.sources.gr_cup.telemetry.widening import Pivoter
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
     CAR,
@@ -259,7 +259,7 @@ class TestLists:
 
         made = convert(tmp_path, listed_file(tmp_path, listed(0, value), good))
 
-        assert made.told == [(2, reason) for reason in reasons]
+        assert made.samples == [(2, reason) for reason in reasons]
         assert field(made.rows, "speed_kph") == [91.0]
         assert made.report.counts.readings_in == 1 + len(reasons)
 
@@ -276,7 +276,7 @@ class TestLists:
 
         made = convert(tmp_path, listed_file(tmp_path, listed(0, two), listed(1, two, meta_session="R2")))
 
-        assert made.told == [(3, "wrong_session")] * 2
+        assert made.samples == [(3, "wrong_session")] * 2
         assert made.report.counts.cells_out == 2
 
     def test_the_lines_of_lists_are_counted_apart_from_the_engine(
@@ -285,7 +285,7 @@ class TestLists:
         lose_readings(monkeypatch, lambda frames: frames.value != 92)
         rows = [listed(second, f'[{{"name": "speed", "value": {91 + second}}}]') for second in range(2)]
 
-        with pytest.raises(ConservationError, match="2 readings went in, 1 cells"):
+        with pytest.raises(ReconciliationError, match="2 readings went in, 1 cells"):
             convert(tmp_path, listed_file(tmp_path, *rows))
 
 
@@ -359,7 +359,7 @@ class TestOutput:
 
 
 class TestFailure:
-    @pytest.mark.parametrize("step", [(CarReadings, "add"), (conversion, "measure_clock"), (Widener, "widen")])
+    @pytest.mark.parametrize("step", [(ReadingSpill, "add"), (conversion, "measure_clock"), (Pivoter, "widen")])
     @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError()])
     def test_no_room_is_said_and_leaves_the_earlier_file_alone(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[object, str], error: BaseException
@@ -370,7 +370,7 @@ class TestFailure:
             raise error
 
         monkeypatch.setattr(*step, fail)
-        with pytest.raises(StoreFullError, match=r"APEX_MEMORY_LIMIT.*APEX_STATE_DIR"):
+        with pytest.raises(StorageFullError, match=r"APEX_MEMORY_LIMIT.*APEX_STATE_DIR"):
             convert_rows(tmp_path, [reading(1)])
 
         assert (tmp_path / "out.parquet").read_bytes() == before
@@ -383,7 +383,7 @@ class TestFailure:
         def fail(*_: object) -> None:
             raise OSError(errno.EIO, "Input/output error")
 
-        monkeypatch.setattr(CarReadings, "add", fail)
+        monkeypatch.setattr(ReadingSpill, "add", fail)
         with pytest.raises(OSError, match="Input/output error"):
             convert_rows(tmp_path, [reading(0)])
 
@@ -402,15 +402,15 @@ class TestFailure:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lose_readings(monkeypatch, lambda frames: frames.value != 1)
-        with pytest.raises(ConservationError, match="2 readings went in, 1 cells"):
+        with pytest.raises(ReconciliationError, match="2 readings went in, 1 cells"):
             convert_rows(tmp_path, [reading(0), reading(0.5, "gear", "1")])
         assert list(tmp_path.glob("out.parquet*")) == []
 
 
 def lose_readings(monkeypatch: pytest.MonkeyPatch, kept: Callable[[Frames], npt.NDArray[np.bool_]]) -> None:
     """Let frames get lost on their way to the cars; each holds one reading."""
-    add = CarReadings.add
-    monkeypatch.setattr(CarReadings, "add", lambda self, car, frames: add(self, car, frames.only(kept(frames))))
+    add = ReadingSpill.add
+    monkeypatch.setattr(ReadingSpill, "add", lambda self, car, frames: add(self, car, frames.only(kept(frames))))
 
 
 def race(cars: int, seconds: float) -> list[Row]:

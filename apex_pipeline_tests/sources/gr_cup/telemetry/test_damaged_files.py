@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.errors import MalformedFileError, VanishedFileError
+from apex_pipeline.errors import FileChangedError, MalformedFileError
 from apex_pipeline.sources.gr_cup.telemetry import reading as reading_module
-from apex_pipeline.sources.gr_cup.telemetry.raw_file import PIECE_BYTES, TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import CHUNK_BYTES, TelemetryFile
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
     COLUMNS,
     NAME,
@@ -64,7 +64,7 @@ def changed(old: bytes, new: bytes) -> bytes:
 def test_a_bad_line_is_rejected_by_number_and_costs_no_other(tmp_path: Path, line: bytes, reason: str) -> None:
     made = convert(tmp_path, write_file(tmp_path, with_line(line)))
 
-    assert made.told == [(4, reason)]
+    assert made.samples == [(4, reason)]
     assert made.report.rejects_by_reason == {reason: 1}
     assert [row["speed_kph"] for row in made.rows] == [100.5] * 4
     assert made.report.counts.readings_in == 5
@@ -78,7 +78,7 @@ def test_a_bad_line_is_rejected_by_number_and_costs_no_other(tmp_path: Path, lin
 def test_a_time_that_names_no_instant_is_rejected(tmp_path: Path, column: str, time: str) -> None:
     made = convert_rows(tmp_path, [reading(0), reading(1, **{column: time})])
 
-    assert made.told == [(3, "bad_time")]
+    assert made.samples == [(3, "bad_time")]
     assert f"{column}={time!r}" in made.report.rejects[0].detail
 
 
@@ -94,7 +94,7 @@ def test_an_offset_is_brought_to_utc_and_never_dropped(tmp_path: Path, time: str
 def test_several_faults_in_one_line_are_one_reject(tmp_path: Path) -> None:
     made = convert_rows(tmp_path, [reading(0), reading(1, value="N/A", timestamp="never", vehicle_id="")])
 
-    assert made.told == [(3, "no_vehicle")]
+    assert made.samples == [(3, "no_vehicle")]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
@@ -103,7 +103,7 @@ def test_empty_lines_are_no_readings_and_still_count_as_lines(tmp_path: Path, en
 
     made = convert(tmp_path, write_file(tmp_path, end.join(lines) + end))
 
-    assert made.told == [(5, "bad_number")]
+    assert made.samples == [(5, "bad_number")]
     assert made.report.counts.readings_in == 3
 
 
@@ -111,7 +111,7 @@ def test_empty_lines_are_no_readings_and_still_count_as_lines(tmp_path: Path, en
 def test_a_line_cut_off_at_the_end_of_the_file_is_rejected_not_padded(tmp_path: Path, tail: bytes) -> None:
     made = convert(tmp_path, write_file(tmp_path, GOOD + LINES[3][:30] + tail))
 
-    assert made.told == [(6, "too_few_columns")]
+    assert made.samples == [(6, "too_few_columns")]
     assert made.report.counts.cells_out == 4
 
 
@@ -124,7 +124,7 @@ def test_a_last_line_without_line_feed_is_a_reading(tmp_path: Path) -> None:
 def test_two_files_put_one_after_the_other_lose_only_the_second_header(tmp_path: Path) -> None:
     made = convert(tmp_path, write_file(tmp_path, GOOD + GOOD))
 
-    assert made.told == [(6, "repeated_header")]
+    assert made.samples == [(6, "repeated_header")]
     assert (made.report.counts.cells_out, made.report.counts.exact_duplicates) == (4, 4)
 
 
@@ -132,14 +132,14 @@ def test_a_delimiter_at_the_end_of_every_line_is_no_column(tmp_path: Path) -> No
     made = convert(tmp_path, write_file(tmp_path, GOOD.replace(b"\n", b",\n")))
 
     assert made.report.counts.cells_out == 4
-    assert made.told == []
+    assert made.samples == []
 
 
 def test_the_header_is_no_reading_whatever_unnamed_columns_it_ends_in(tmp_path: Path) -> None:
     made = convert(tmp_path, write_file(tmp_path, GOOD.replace(HEADER, HEADER.replace(b"\n", b",,\n"))))
 
     assert made.report.counts.readings_in == 4
-    assert made.told == []
+    assert made.samples == []
 
 
 def test_lines_too_long_and_too_short_do_not_make_up_for_each_other(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_lines_too_long_and_too_short_do_not_make_up_for_each_other(tmp_path: Pa
 
     made = convert(tmp_path, write_file(tmp_path, b"".join(lines)))
 
-    assert made.told == [(2, "too_many_columns"), (3, "too_few_columns")]
+    assert made.samples == [(2, "too_many_columns"), (3, "too_few_columns")]
     assert made.report.counts.cells_out == 1
 
 
@@ -157,13 +157,13 @@ def test_a_quoted_file_reads_like_a_bare_one(tmp_path: Path) -> None:
     made = convert(tmp_path, write_file(tmp_path, quoted))
 
     assert made.report.counts.cells_out == 4
-    assert made.told == []
+    assert made.samples == []
 
 
 def test_a_line_feed_inside_quotes_breaks_its_two_lines_only(tmp_path: Path) -> None:
     made = convert(tmp_path, write_file(tmp_path, with_line(changed(b"kafka", b'"ka\nfka"'))))
 
-    assert made.told == [(4, "broken_quotes"), (5, "broken_quotes")]
+    assert made.samples == [(4, "broken_quotes"), (5, "broken_quotes")]
     assert made.report.counts.cells_out == 4
 
 
@@ -173,7 +173,7 @@ def test_a_quote_far_into_a_bare_file_is_an_ordinary_character(tmp_path: Path) -
     made = convert(tmp_path, write_file(tmp_path, many + changed(b"kafka", b'"kafka') + LINES[0]))
 
     assert len(many) > 65_536
-    assert made.told == []
+    assert made.samples == []
     assert made.report.counts.readings_in == 1_002
 
 
@@ -184,7 +184,7 @@ def test_a_broken_line_deep_in_a_large_file_is_told_by_its_number(tmp_path: Path
 
     made = convert(tmp_path, write_file(tmp_path, b"".join(lines)))
 
-    assert made.told == [(50_000, "nul_byte"), (55_000, "bad_number")]
+    assert made.samples == [(50_000, "nul_byte"), (55_000, "bad_number")]
     assert made.report.counts.exact_duplicates == 59_997
 
 
@@ -193,14 +193,14 @@ def test_good_lines_after_a_long_run_of_broken_ones_are_kept(tmp_path: Path) -> 
 
     assert made.report.counts.cells_out == 4
     assert made.report.rejects_by_reason == {"too_few_columns": 50_000}
-    assert [line for line, _ in made.told] == list(range(2, 1_002))
+    assert [line for line, _ in made.samples] == list(range(2, 1_002))
 
 
 @pytest.mark.parametrize("after", [b"", b"\n", b"\n" + LINES[1]])
 def test_a_line_much_longer_than_a_block_is_rejected(tmp_path: Path, after: bytes) -> None:
     made = convert(tmp_path, write_file(tmp_path, HEADER + LINES[0] + b"x" * 20_000_000 + after))
 
-    assert made.told == [(3, "line_too_long")]
+    assert made.samples == [(3, "line_too_long")]
     assert len(made.report.rejects[0].detail) == 200
     assert made.report.counts.cells_out == 1 + bool(after.strip())
 
@@ -212,7 +212,7 @@ def test_a_byte_that_is_no_utf8_costs_its_line_only(tmp_path: Path) -> None:
     lines = [unreadable, unreadable.replace(b"100.5", b"N/A"), changed(b"100.5", b"N/A"), LINES[0]]
     made = convert(tmp_path, write_file(tmp_path, many + b"".join(lines)))
 
-    assert made.told == [(1_002, "bad_encoding"), (1_003, "bad_encoding"), (1_004, "bad_number")]
+    assert made.samples == [(1_002, "bad_encoding"), (1_003, "bad_encoding"), (1_004, "bad_number")]
     assert made.report.counts.rejected == 3
 
 
@@ -220,7 +220,7 @@ def test_all_rejects_are_counted_and_the_first_thousand_told(tmp_path: Path) -> 
     made = convert_rows(tmp_path, [reading(second, value="N/A") for second in range(1_500)])
 
     assert made.report.rejects_by_reason == {"bad_number": 1_500}
-    assert [line for line, _ in made.told] == list(range(2, 1_002))
+    assert [line for line, _ in made.samples] == list(range(2, 1_002))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ class TestCompressed:
     ) -> None:
         made = convert(tmp_path, write_file(tmp_path, pack(with_line(changed(b"100.5", b"N\0A"))), name))
 
-        assert made.told == [(4, "nul_byte")]
+        assert made.samples == [(4, "nul_byte")]
         assert made.report.counts.cells_out == 4
 
     def test_one_cut_off_is_refused(self, tmp_path: Path, pack: Callable[[bytes], bytes], name: str) -> None:
@@ -281,7 +281,7 @@ def test_a_file_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     file = write_file(tmp_path, GOOD)
     (tmp_path / NAME).unlink()
 
-    with pytest.raises(VanishedFileError, match=NAME):
+    with pytest.raises(FileChangedError, match=NAME):
         convert(tmp_path, file)
 
 
@@ -289,7 +289,7 @@ def test_a_file_that_goes_between_the_two_readings_is_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_file(tmp_path, GOOD)
-    look = reading_module.layout_of
+    look = reading_module.parse_header
 
     def look_and_delete(asked: TelemetryFile) -> object:
         layout = look(asked)
@@ -297,7 +297,7 @@ def test_a_file_that_goes_between_the_two_readings_is_said_to_be(
         return layout
 
     monkeypatch.setattr(reading_module, "layout_of", look_and_delete)
-    with pytest.raises(VanishedFileError, match=NAME):
+    with pytest.raises(FileChangedError, match=NAME):
         convert(tmp_path, file)
     assert list((tmp_path / "scratch").iterdir()) == []
 
@@ -316,7 +316,7 @@ class TestSecondHeader:
 
         assert [row["speed_kph"] for row in made.rows] == [100.5, 7.0]
         assert [row["unit_lap"] for row in made.rows] == [3, 3]
-        assert made.told == [(3, "repeated_header"), (5, "bad_number")]
+        assert made.samples == [(3, "repeated_header"), (5, "bad_number")]
         assert made.report.counts.readings_in == 4
 
     def test_however_many_there_are_and_however_far_into_the_file(self, tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ class TestSecondHeader:
 
         made = convert(tmp_path, write_file(tmp_path, content))
 
-        assert len(content) > PIECE_BYTES
+        assert len(content) > CHUNK_BYTES
         assert made.report.rejects_by_reason == {"repeated_header": 3}
         assert made.report.counts.cells_out == 40_001
         assert made.report.counts.exact_duplicates == 11
@@ -341,7 +341,7 @@ class TestSecondHeader:
 
         made = convert(tmp_path, write_file(tmp_path, with_line(header)))
 
-        assert made.told == [(4, "too_few_columns")]
+        assert made.samples == [(4, "too_few_columns")]
         assert made.report.counts.cells_out == 4
 
 
@@ -351,7 +351,7 @@ def test_a_line_of_many_megabytes_costs_no_memory(tmp_path: Path) -> None:
 
     made = convert(tmp_path, write_file(tmp_path, content))
 
-    assert made.told == [(3, "line_too_long")]
+    assert made.samples == [(3, "line_too_long")]
     assert made.report.counts.readings_in == 3
     assert made.report.counts.cells_out == 2
 
@@ -368,5 +368,5 @@ def test_a_file_of_another_race_is_rejected_line_by_line(tmp_path: Path) -> None
     made = convert_rows(tmp_path, [reading(second, meta_session="R2") for second in range(1_500)])
 
     assert made.report.rejects_by_reason == {"wrong_session": 1_500}
-    assert made.told == [(line, "wrong_session") for line in range(2, 1_002)]
+    assert made.samples == [(line, "wrong_session") for line in range(2, 1_002)]
     assert made.table.num_rows == 0

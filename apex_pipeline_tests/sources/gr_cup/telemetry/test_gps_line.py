@@ -6,7 +6,7 @@ import pytest
 from apex_pipeline.sources.gr_cup.telemetry.gps_line import (
     FinishLine,
     Positions,
-    gps_passings,
+    gps_crossings,
     is_at_line,
     learn_line,
     pair_up,
@@ -79,7 +79,7 @@ class TestLearning:
 
 class TestPassings:
     def test_are_timed_between_the_positions(self, line: FinishLine) -> None:
-        assert gps_passings(race_positions(), line).tolist() == pytest.approx(PASSINGS, abs=30)
+        assert gps_crossings(race_positions(), line).tolist() == pytest.approx(PASSINGS, abs=30)
 
     def test_a_position_sent_again_has_the_time_of_its_first(self, line: FinishLine) -> None:
         sent = race_positions()
@@ -89,37 +89,37 @@ class TestPassings:
             np.repeat(sent.longitude_deg, 2),
         )
 
-        assert gps_passings(twice, line).tolist() == pytest.approx(gps_passings(sent, line).tolist())
+        assert gps_crossings(twice, line).tolist() == pytest.approx(gps_crossings(sent, line).tolist())
 
     def test_a_car_that_stands_on_the_line_passes_once(self, line: FinishLine) -> None:
         time_ms = times(120, FIX_MS)
         wobble = np.where(np.arange(len(time_ms)) % 2, 2.0, -2.0)
 
-        found = gps_passings(positions_of(time_ms, np.minimum(driven_m(time_ms), 0.0) + wobble), line)
+        found = gps_crossings(positions_of(time_ms, np.minimum(driven_m(time_ms), 0.0) + wobble), line)
 
         assert found.tolist() == pytest.approx([30_000], abs=200)
 
     def test_the_other_direction_is_no_passing(self, line: FinishLine) -> None:
         time_ms = times(350, FIX_MS)
 
-        assert not len(gps_passings(positions_of(time_ms, -driven_m(time_ms)), line))
+        assert not len(gps_crossings(positions_of(time_ms, -driven_m(time_ms)), line))
 
     def test_a_road_beside_the_track_is_no_line(self, line: FinishLine) -> None:
         sent = race_positions()
 
-        assert not len(gps_passings(Positions(sent.time_ms, sent.latitude_deg, sent.longitude_deg + 0.001), line))
+        assert not len(gps_crossings(Positions(sent.time_ms, sent.latitude_deg, sent.longitude_deg + 0.001), line))
 
     def test_a_hole_at_the_line_hides_the_passing(self, line: FinishLine) -> None:
         sent = race_positions()
         kept = np.abs(sent.time_ms - 130_000) > 1_500
 
-        assert gps_passings(Positions(*(column[kept] for column in sent)), line).tolist() == pytest.approx(
+        assert gps_crossings(Positions(*(column[kept] for column in sent)), line).tolist() == pytest.approx(
             [30_000, 230_000, 330_000], abs=30
         )
 
     @pytest.mark.parametrize("count", [0, 1])
     def test_hardly_any_position_shows_none(self, line: FinishLine, count: int) -> None:
-        assert not len(gps_passings(Positions(*(column[:count] for column in race_positions())), line))
+        assert not len(gps_crossings(Positions(*(column[:count] for column in race_positions())), line))
 
 
 def test_a_time_is_at_the_line_unless_the_car_is_known_to_be_elsewhere(line: FinishLine) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from apex_pipeline.sources.gr_cup.telemetry.lap_distance import (
     Distance,
     Numbers,
-    distance_passings,
+    distance_crossings,
     in_driven_order,
     lap_length,
 )
@@ -48,7 +48,7 @@ def assert_passed(found: Numbers, expected: list[float]) -> None:
 
 
 def test_a_passing_is_timed_between_the_samples() -> None:
-    assert_passed(distance_passings(race(), LENGTH_M), PASSINGS)
+    assert_passed(distance_crossings(race(), LENGTH_M), PASSINGS)
 
 
 @given(first_ms=st.floats(20_000, 40_000), step_ms=st.floats(150, 400), pace=st.floats(0.7, 1.5))
@@ -57,7 +57,7 @@ def test_any_even_drive_is_timed_to_the_metre(first_ms: float, step_ms: float, p
     car = distance_of(time_ms, driven_m(time_ms, first_ms) * pace)
     expected = np.arange(first_ms, time_ms[-1] - 2_000, LAP_MS / pace)
 
-    found = distance_passings(car, LENGTH_M)
+    found = distance_crossings(car, LENGTH_M)
 
     assert found[: len(expected)].tolist() == pytest.approx(expected.tolist(), abs=1.5 / 0.03 / pace)
     assert len(found) - len(expected) in (0, 1)
@@ -68,13 +68,13 @@ def test_a_car_that_pulls_away_over_the_line_is_timed_to_a_twentieth_of_a_second
     since_s = (time_ms - 20_050) / 1000
     car = distance_of(time_ms, 30 * since_s + 2.5 * np.clip(since_s, -4, 4) ** 2)
 
-    assert distance_passings(car, LENGTH_M).tolist() == pytest.approx([20_050], abs=50)
+    assert distance_crossings(car, LENGTH_M).tolist() == pytest.approx([20_050], abs=50)
 
 
 @pytest.mark.parametrize("at_ms", [60_000.0, 129_900.0, 130_200.0, 131_000.0, 229_000.0])
 @pytest.mark.parametrize("wild", [0.0, 5.0, 1_500.0, 2_990.0, 65_535.0])
 def test_a_wild_value_is_no_passing_and_hides_none(at_ms: float, wild: float) -> None:
-    found = distance_passings(with_value(race(), at_ms, wild), LENGTH_M)
+    found = distance_crossings(with_value(race(), at_ms, wild), LENGTH_M)
 
     assert found.tolist() == pytest.approx(PASSINGS, abs=SAMPLE_MS)
 
@@ -85,14 +85,14 @@ def test_a_distance_that_begins_anew_in_the_middle_of_a_lap_is_no_passing() -> N
     since_reset = np.where((time_ms > 180_000) & (time_ms < 230_000), driven - driven_m(np.array([180_000.0])), driven)
 
     # The lap that follows is shown as half a lap only, so its end is no passing either.
-    assert_passed(distance_passings(distance_of(time_ms, since_reset), LENGTH_M), [30_000, 130_000, 330_000])
+    assert_passed(distance_crossings(distance_of(time_ms, since_reset), LENGTH_M), [30_000, 130_000, 330_000])
 
 
 def test_a_car_that_stands_in_its_pit_with_a_distance_of_zero_passes_once() -> None:
     time_ms = times(200)
     driven = np.minimum(driven_m(time_ms), 0.0)
 
-    found = distance_passings(distance_of(time_ms, driven), LENGTH_M)
+    found = distance_crossings(distance_of(time_ms, driven), LENGTH_M)
 
     assert found.tolist() == pytest.approx([30_000], abs=SAMPLE_MS)
 
@@ -101,7 +101,7 @@ def test_a_missed_line_shows_as_two_laps_and_its_end_is_a_passing() -> None:
     time_ms = times(THREE_LAPS_S)
     car = Distance(time_ms, np.floor(driven_m(time_ms) % (2 * LENGTH_M)))
 
-    assert_passed(distance_passings(car, LENGTH_M), [30_000, 230_000])
+    assert_passed(distance_crossings(car, LENGTH_M), [30_000, 230_000])
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_a_missed_line_shows_as_two_laps_and_its_end_is_a_passing() -> None:
 def test_a_passing_in_a_hole_is_told_only_where_the_next_sample_is_close(
     hole: tuple[float, float], expected: list[float]
 ) -> None:
-    found = distance_passings(without(race(), *hole), LENGTH_M)
+    found = distance_crossings(without(race(), *hole), LENGTH_M)
 
     assert found.tolist() == pytest.approx(expected, abs=60)
 
 
 def test_samples_too_far_apart_to_time_anything_show_no_passing() -> None:
-    assert not len(distance_passings(race(step_ms=5_000.0), LENGTH_M))
+    assert not len(distance_crossings(race(step_ms=5_000.0), LENGTH_M))
 
 
 def test_no_second_passing_within_less_than_a_lap() -> None:
@@ -133,7 +133,7 @@ def test_no_second_passing_within_less_than_a_lap() -> None:
     soon = (time_ms > 140_000) & (time_ms < 145_000)
     again = np.where(soon, driven - driven_m(np.array([142_500.0])), driven)
 
-    assert_passed(distance_passings(distance_of(time_ms, again), LENGTH_M), PASSINGS)
+    assert_passed(distance_crossings(distance_of(time_ms, again), LENGTH_M), PASSINGS)
 
 
 def test_samples_of_one_time_are_put_in_the_order_they_were_driven() -> None:
@@ -150,7 +150,7 @@ def test_the_order_of_the_samples_means_nothing(seed: int) -> None:
 
     shuffled = in_driven_order(car.time_ms[order], car.metres[order])
 
-    assert distance_passings(shuffled, LENGTH_M).tolist() == distance_passings(car, LENGTH_M).tolist()
+    assert distance_crossings(shuffled, LENGTH_M).tolist() == distance_crossings(car, LENGTH_M).tolist()
 
 
 class TestLapLength:
@@ -176,4 +176,4 @@ class TestLapLength:
 def test_a_car_without_samples_passes_nowhere() -> None:
     empty = in_driven_order(np.empty(0), np.empty(0))
 
-    assert not len(distance_passings(empty, LENGTH_M))
+    assert not len(distance_crossings(empty, LENGTH_M))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from apex_pipeline.demo import GroundTruth, SessionTruth, WeekendOptions, make_weekend
-from apex_pipeline.errors import StoreFullError
+from apex_pipeline.errors import StorageFullError
 from apex_pipeline.sources.gr_cup.telemetry import reading as reading_module
-from apex_pipeline.sources.gr_cup.telemetry.car_readings import CarReadings
-from apex_pipeline.sources.gr_cup.telemetry.line_passings import LinePassing, find_line_passings
+from apex_pipeline.sources.gr_cup.telemetry.car_readings import ReadingSpill
+from apex_pipeline.sources.gr_cup.telemetry.line_passings import TelemetryCrossing, find_telemetry_crossings
 from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.laps_driven import (
@@ -78,15 +78,15 @@ def three_laps_located(**changes: str) -> list[Row]:
     return position_rows(time_ms, driven_m(time_ms), **changes)
 
 
-def find(folder: Path, *files: TelemetryFile) -> list[LinePassing]:
-    return find_line_passings(files, Workspace(500_000_000, folder / "scratch"))
+def find(folder: Path, *files: TelemetryFile) -> list[TelemetryCrossing]:
+    return find_telemetry_crossings(files, Workspace(500_000_000, folder / "scratch"))
 
 
-def find_in(folder: Path, rows: Iterable[Row]) -> list[LinePassing]:
+def find_in(folder: Path, rows: Iterable[Row]) -> list[TelemetryCrossing]:
     return find(folder, write_file(folder, csv_bytes(rows)))
 
 
-def seconds(found: Iterable[LinePassing]) -> list[float]:
+def seconds(found: Iterable[TelemetryCrossing]) -> list[float]:
     return [(passing.utc_ms - START_MS) / 1000 for passing in found]
 
 
@@ -217,7 +217,7 @@ class TestBadFiles:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = write_file(tmp_path, csv_bytes(three_laps()))
-        look = reading_module.layout_of
+        look = reading_module.parse_header
 
         def layout_of(asked: TelemetryFile) -> object:
             layout = look(asked)
@@ -254,9 +254,9 @@ class TestBadFiles:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(CarReadings, "add", full)
+        monkeypatch.setattr(ReadingSpill, "add", full)
 
-        with pytest.raises(StoreFullError, match="no space left"):
+        with pytest.raises(StorageFullError, match="no space left"):
             find_in(tmp_path, three_laps())
 
 

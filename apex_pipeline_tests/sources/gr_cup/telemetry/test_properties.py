@@ -55,7 +55,7 @@ def test_every_line_is_a_cell_a_duplicate_or_a_reject_told_by_its_number(lines: 
     assert counts.cells_out + counts.exact_duplicates + counts.rejected == counts.readings_in
     first_channel = table.schema.get_field_index("unit_lap") + 1
     assert counts.cells_out == sum(len(column) - column.null_count for column in table.columns[first_channel:])
-    numbers = [line for line, _ in made.told]
+    numbers = [line for line, _ in made.samples]
     assert len(numbers) == len(set(numbers)) == counts.rejected
     assert all(lines[number - 2] for number in numbers if number)
 

@@ -12,28 +12,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.sources.csv_reader import Dialect
+from apex_pipeline.sources.csv_reader import CsvDialect
 from apex_pipeline.sources.gr_cup.telemetry import careful
-from apex_pipeline.sources.gr_cup.telemetry.layout import Layout
-from apex_pipeline.sources.gr_cup.telemetry.quick_reader import QuickReader
+from apex_pipeline.sources.gr_cup.telemetry.layout import Header
+from apex_pipeline.sources.gr_cup.telemetry.quick_reader import FastParser
 from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import COLUMNS, LISTED_COLUMNS, csv_bytes, listed, reading
 
 ALL = 2**60
 
 
-def layout(columns: Sequence[str] = COLUMNS, delimiter: str = ",", *, is_quoted: bool = False) -> Layout:
-    return Layout(
-        Dialect(delimiter, "utf-8", has_bom=False, columns=tuple(columns)), is_listed=False, is_quoted=is_quoted
+def layout(columns: Sequence[str] = COLUMNS, delimiter: str = ",", *, is_quoted: bool = False) -> Header:
+    return Header(
+        CsvDialect(delimiter, "utf-8", has_bom=False, columns=tuple(columns)), is_listed=False, is_quoted=is_quoted
     )
 
 
 Said = tuple[int, str, str, float, int, int, int]
 
 
-def quickly(text: bytes, form: Layout) -> tuple[list[Said], set[int], int]:
+def quickly(text: bytes, form: Header) -> tuple[list[Said], set[int], int]:
     """Return what the quick reader says of each line, the lines it set aside, and the number of blank ones."""
-    taken = QuickReader().take(bytearray(text), 0, len(text), ALL, form)
+    taken = FastParser().parse_chunk(bytearray(text), 0, len(text), ALL, form)
     said: list[Said] = []
     at = 0
     frames = taken.frames
@@ -56,7 +56,7 @@ def quickly(text: bytes, form: Layout) -> tuple[list[Said], set[int], int]:
     return said, {line for line, _, _ in taken.aside}, taken.blank
 
 
-def carefully(line: bytes, number: int, form: Layout) -> list[Said]:
+def carefully(line: bytes, number: int, form: Header) -> list[Said]:
     said = careful.read_line(line, form, None)
     return [
         (number, said.vehicle_id, channel, value, said.car_ms, said.received_ms, said.unit_lap)
@@ -64,7 +64,7 @@ def carefully(line: bytes, number: int, form: Layout) -> list[Said]:
     ]
 
 
-def agree(text: bytes, form: Layout) -> tuple[int, int]:
+def agree(text: bytes, form: Header) -> tuple[int, int]:
     """Make sure that both read the same; return how many lines were taken quickly and how many set aside."""
     said, aside, blank = quickly(text, form)
     lines = text.split(b"\n")[:-1]
@@ -131,7 +131,7 @@ def test_any_bytes_are_lines_read_alike_or_set_aside(lines: list[bytes]) -> None
     assert taken + aside == sum(line not in (b"", b"\r") for line in whole)
 
 
-LISTS = Layout(Dialect(",", "utf-8", has_bom=False, columns=LISTED_COLUMNS), is_listed=True, is_quoted=True)
+LISTS = Header(CsvDialect(",", "utf-8", has_bom=False, columns=LISTED_COLUMNS), is_listed=True, is_quoted=True)
 ELEMENTS = st.one_of(
     st.fixed_dictionaries(
         {
@@ -183,7 +183,7 @@ class TestTakesQuickly:
             LINE + line(telemetry_name="gear", telemetry_value="3") + line(lap="4") + line(lap="4", telemetry_value="1")
         )
 
-        taken = QuickReader().take(bytearray(text), 0, len(text), ALL, layout())
+        taken = FastParser().parse_chunk(bytearray(text), 0, len(text), ALL, layout())
 
         assert taken.frames.readings.tolist() == [2, 2]
         assert taken.line.tolist() == [0, 2]
@@ -191,7 +191,7 @@ class TestTakesQuickly:
     def test_a_line_set_aside_begins_a_new_frame(self) -> None:
         text = LINE + b"odd\n" + LINE
 
-        taken = QuickReader().take(bytearray(text), 0, len(text), ALL, layout())
+        taken = FastParser().parse_chunk(bytearray(text), 0, len(text), ALL, layout())
 
         assert taken.line.tolist() == [0, 2]
         assert taken.aside == [(1, len(LINE), len(LINE) + 3)]
@@ -295,7 +295,7 @@ class TestSetsAside:
     def test_lines_of_a_file_of_lists_that_hold_none(self) -> None:
         text = b"one\n\ntwo\r\n\r\n"
 
-        taken = QuickReader().take(bytearray(b"xx" + text), 2, len(text) + 2, ALL, LISTS)
+        taken = FastParser().parse_chunk(bytearray(b"xx" + text), 2, len(text) + 2, ALL, LISTS)
 
         assert taken.aside == [(0, 2, 5), (2, 7, 11)]
         assert (taken.lines, taken.blank, taken.end) == (4, 2, len(text) + 2)
@@ -304,10 +304,10 @@ class TestSetsAside:
 class TestRoom:
     def test_more_names_than_fit_are_taken_in_several_goes(self) -> None:
         text = b"".join(line(telemetry_name=f"channel_{number}") for number in range(2_500))
-        reader, at, names = QuickReader(), 0, set[str]()
+        reader, at, names = FastParser(), 0, set[str]()
         goes = 0
         while at < len(text):
-            taken = reader.take(bytearray(text), at, len(text), ALL, layout())
+            taken = reader.parse_chunk(bytearray(text), at, len(text), ALL, layout())
             at, goes = taken.end, goes + 1
             names.update(taken.channels)
 
@@ -317,7 +317,7 @@ class TestRoom:
     def test_no_more_lines_are_taken_than_asked_for(self) -> None:
         text = LINE * 10
 
-        taken = QuickReader().take(bytearray(text), 0, len(text), 3, layout())
+        taken = FastParser().parse_chunk(bytearray(text), 0, len(text), 3, layout())
 
         assert (taken.lines, taken.end) == (3, 3 * len(LINE))
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.sources.gr_cup.telemetry import raw_file
-from apex_pipeline.sources.gr_cup.telemetry.raw_file import PIECE_BYTES, Piece, Pieces, TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.raw_file import CHUNK_BYTES, Chunk, ChunkReader, TelemetryFile
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import COLUMNS, convert, csv_bytes, reading, write_file
 
 # Small, so that a few bytes are many pieces; a line may be half a piece long.
@@ -24,7 +24,7 @@ PIECE, LONGEST = 24, 11
 @pytest.fixture(autouse=True)
 def small_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "small" in request.keywords:
-        monkeypatch.setattr(raw_file, "PIECE_BYTES", PIECE)
+        monkeypatch.setattr(raw_file, "CHUNK_BYTES", PIECE)
         monkeypatch.setattr(raw_file, "LONGEST_LINE_BYTES", LONGEST)
 
 
@@ -61,9 +61,9 @@ class Chunks(io.RawIOBase):
         return bytes(buffer[: self.readinto(buffer)])
 
 
-def cut(content: bytes, most: int = 1_000_000) -> Iterator[tuple[Piece, bytes]]:
-    pieces = Pieces(cast("BinaryIO", Stingy(content, most)))
-    buffer = bytearray(raw_file.PIECE_BYTES + 1)
+def cut(content: bytes, most: int = 1_000_000) -> Iterator[tuple[Chunk, bytes]]:
+    pieces = ChunkReader(cast("BinaryIO", Stingy(content, most)))
+    buffer = bytearray(raw_file.CHUNK_BYTES + 1)
     while piece := pieces.next_into(buffer):
         yield piece, bytes(buffer[: piece.size])
 
@@ -92,7 +92,7 @@ def test_the_pieces_are_the_file_but_for_the_ends_of_long_lines(lines: list[byte
 
 @pytest.mark.small
 def test_after_a_stop_there_is_nothing_more() -> None:
-    pieces = Pieces(io.BytesIO(b"line\n" * 100))
+    pieces = ChunkReader(io.BytesIO(b"line\n" * 100))
     buffer = bytearray(PIECE + 1)
     assert pieces.next_into(buffer)
 
@@ -116,9 +116,9 @@ def test_a_line_of_a_hundred_megabytes_is_read_in_bounded_memory(tmp_path: Path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert made.told == [(2, "line_too_long")]
+    assert made.samples == [(2, "line_too_long")]
     assert made.report.counts.cells_out == 1
-    assert peak < 20 * PIECE_BYTES
+    assert peak < 20 * CHUNK_BYTES
 
 
 def test_the_whole_of_a_compressed_file_is_told_in_its_own_bytes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from apex_pipeline.sources.gr_cup.telemetry.channels import PUBLISHED_NAMES
-from apex_pipeline.sources.gr_cup.telemetry.line_passings import LinePassing, find_line_passings
+from apex_pipeline.sources.gr_cup.telemetry.line_passings import TelemetryCrossing, find_telemetry_crossings
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import Converted, convert, telemetry_file, write_file
 
@@ -102,8 +102,8 @@ def test_sample_times_never_go_back_within_a_car_and_the_originals_are_kept(
     assert [car.backward_steps or 0 for car in made.report.cars] == [0] * made.report.counts.cars
 
 
-def passings_in(folder: Path, path: Path, session: str) -> list[LinePassing]:
-    return find_line_passings([telemetry_file(path, session)], Workspace(500_000_000, folder))
+def passings_in(folder: Path, path: Path, session: str) -> list[TelemetryCrossing]:
+    return find_telemetry_crossings([telemetry_file(path, session)], Workspace(500_000_000, folder))
 
 
 def triggers_of(real_data: Path, session: str, car: str) -> list[float]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import DownsampleStats
 from apex_pipeline.sources.gr_cup.telemetry import thinning
-from apex_pipeline.sources.gr_cup.telemetry.thinning import thin
+from apex_pipeline.sources.gr_cup.telemetry.thinning import downsample
 
 pytestmark = pytest.mark.req("A-118")
 
@@ -29,7 +29,7 @@ def _thin(content: str | bytes, every: int) -> tuple[list[str], DownsampleStats]
     """Return the lines that stay, and the counts."""
     data = content if isinstance(content, bytes) else content.encode()
     out = io.BytesIO()
-    counts = thin(lambda: _opened(data), "R1_x_telemetry.csv", every, out.write)
+    counts = downsample(lambda: _opened(data), "R1_x_telemetry.csv", every, out.write)
     return out.getvalue().decode("latin-1").splitlines(keepends=True), counts
 
 
@@ -123,7 +123,7 @@ def test_a_further_header_with_its_columns_in_another_order_stays_and_is_followe
 def test_a_byte_order_mark_and_a_missing_last_line_end_are_kept() -> None:
     content = "\ufeff".encode() + (_LONG + _row(_CARS[0], 0)).rstrip("\n").encode()
     out = io.BytesIO()
-    thin(lambda: _opened(content), "x.csv", 5, out.write)
+    downsample(lambda: _opened(content), "x.csv", 5, out.write)
     assert out.getvalue() == content
 
 
@@ -160,7 +160,7 @@ def test_what_is_no_telemetry_is_refused(content: bytes, told: str) -> None:
 def test_a_car_that_turns_up_between_the_two_looks_is_not_copied() -> None:
     contents = iter([_LONG + _row(_CARS[0], 0), _LONG + _row(_CARS[0], 0) + _row(_CARS[1], 0)])
     out = io.BytesIO()
-    thin(lambda: _opened(next(contents).encode()), "x.csv", 1, out.write)
+    downsample(lambda: _opened(next(contents).encode()), "x.csv", 1, out.write)
     assert out.getvalue().decode() == _LONG + _row(_CARS[0], 0)
 
 

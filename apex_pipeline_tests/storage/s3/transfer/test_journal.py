@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.storage.hashing import mark_of
-from apex_pipeline.storage.s3.transfer.journal import Note, Place, UploadJournal
+from apex_pipeline.storage.hashing import file_state_of
+from apex_pipeline.storage.s3.transfer.journal import JournalEntry, ObjectAddress, UploadJournal
 
-_PLACE = Place("http://127.0.0.1:9000", "races", "data/sebring/telemetry.csv")
+_PLACE = ObjectAddress("http://127.0.0.1:9000", "races", "data/sebring/telemetry.csv")
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def journal(tmp_path: Path) -> UploadJournal:
     return UploadJournal(tmp_path / "uploads", now_s=lambda: 1000.0)
 
 
-def _note(source: Path, begun_s: float = 1000.0) -> Note:
-    return Note(_PLACE, str(source), mark_of(source.stat()), "abc", 8, "crc32", "upload-1", begun_s)
+def _note(source: Path, begun_s: float = 1000.0) -> JournalEntry:
+    return JournalEntry(_PLACE, str(source), file_state_of(source.stat()), "abc", 8, "crc32", "upload-1", begun_s)
 
 
 def test_a_note_is_read_back_by_a_later_process(journal: UploadJournal, source: Path, tmp_path: Path) -> None:
@@ -35,8 +35,8 @@ def test_a_note_is_read_back_by_a_later_process(journal: UploadJournal, source: 
         held.write(_note(source))
     with UploadJournal(tmp_path / "uploads").hold(_PLACE) as held:
         assert held.read() == _note(source)
-        held.strike()
-        held.strike()
+        held.remove()
+        held.remove()
         assert held.read() is None
 
 

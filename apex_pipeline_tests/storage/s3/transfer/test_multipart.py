@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apex_pipeline.errors import StoreConfigError, StorePermissionError, StoreUnavailableError, VanishedFileError
-from apex_pipeline.storage.fingerprints import Fingerprints
+from apex_pipeline.errors import FileChangedError, StoreConfigError, StorePermissionError, StoreUnavailableError
+from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline.storage.s3.transfer import part_sizes
@@ -30,7 +30,7 @@ Requests = list[tuple[str, dict[str, Any]]]
 @pytest.fixture(autouse=True)
 def one_part_at_a_time(connection: S3Connection) -> None:
     """How far an upload came is then known, and what happens to its file in between."""
-    connection.slots = threading.BoundedSemaphore(1)
+    connection.upload_slots = threading.BoundedSemaphore(1)
 
 
 class _KilledError(BaseException):
@@ -87,7 +87,7 @@ def test_an_interrupted_upload_is_gone_on_with_and_no_part_the_store_has_is_sent
 def test_many_parts_at_a_time_make_the_same_object(
     s3_bucket: S3Bucket, connection: S3Connection, store: S3Store, source: Path
 ) -> None:
-    connection.slots = threading.BoundedSemaphore(10)
+    connection.upload_slots = threading.BoundedSemaphore(10)
     store.write_file(_KEY, source)
     assert store.read_bytes(_KEY) == _CONTENT
     assert _uploads(s3_bucket) == []
@@ -124,10 +124,10 @@ def test_an_upload_of_content_that_changed_since_is_aborted_and_begun_again(
 def test_an_upload_the_store_has_dropped_is_begun_again(s3_bucket: S3Bucket, store: S3Store, source: Path) -> None:
     with pytest.raises(_KilledError):
         store.write_file(_KEY, source, progress=_kill_after(2))
-    for write in store.unfinished_writes():
-        store.discard(write)
-        store.discard(write)
-    assert store.unfinished_writes() == []
+    for write in store.incomplete_uploads():
+        store.abort(write)
+        store.abort(write)
+    assert store.incomplete_uploads() == []
     store.write_file(_KEY, source)
     assert store.read_bytes(_KEY) == _CONTENT
 
@@ -214,7 +214,7 @@ def test_a_file_edited_while_it_is_sent_leaves_the_old_object_and_no_parts(
         with source.open("r+b") as file:
             file.write(b"another lap")
 
-    with pytest.raises(VanishedFileError):
+    with pytest.raises(FileChangedError):
         store.write_file(_KEY, source, progress=edit)
     assert store.read_bytes(_KEY) == b"old"
     assert _uploads(s3_bucket) == []
@@ -227,7 +227,7 @@ def test_uploads_nobody_will_go_on_with_are_taken_back_by_the_next_writer(
     with pytest.raises(_KilledError):
         store.write_file(_KEY, source, progress=_kill_after(2))
     source.unlink()
-    S3Store(connection, "", Fingerprints(), takes_back=is_writer).check_access()
+    S3Store(connection, "", DigestCache(), takes_back=is_writer).check_access()
     assert len(_uploads(s3_bucket)) == (0 if is_writer else 1)
 
 
@@ -240,7 +240,7 @@ def test_an_upload_that_cannot_be_taken_back_now_stays_noted(
     abort = connection.client.abort_multipart_upload
     elsewhere = partial(abort, Bucket="no-such-bucket", Key=_KEY, UploadId="none")
     monkeypatch.setattr(connection.client, "abort_multipart_upload", lambda **_: elsewhere())
-    writer = S3Store(connection, "", Fingerprints(), takes_back=True)
+    writer = S3Store(connection, "", DigestCache(), takes_back=True)
     writer.check_access()
     assert len(_uploads(s3_bucket)) == 1
     monkeypatch.undo()

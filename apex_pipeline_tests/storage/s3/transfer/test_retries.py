@@ -9,7 +9,7 @@ from apex_pipeline.errors import (
     StorePermissionError,
     StoreUnavailableError,
 )
-from apex_pipeline.storage.s3.transfer.retries import PAUSES_S, persist
+from apex_pipeline.storage.s3.transfer.retries import PAUSES_S, retry
 
 
 class _Failing:
@@ -29,18 +29,18 @@ class _Failing:
 @pytest.mark.parametrize("error", [StoreInterruptedError, StoreCorruptionError])
 def test_what_breaks_off_or_is_damaged_is_tried_again_after_longer_and_longer_pauses(error: type[ApexError]) -> None:
     waited: list[float] = []
-    assert persist(_Failing(error, 3), waited.append) == "lap"
+    assert retry(_Failing(error, 3), waited.append) == "lap"
     assert tuple(waited) == PAUSES_S == tuple(sorted(PAUSES_S))
 
 
 def test_what_never_works_is_given_up() -> None:
     waited: list[float] = []
     with pytest.raises(StoreInterruptedError):
-        persist(_Failing(StoreInterruptedError, 4), waited.append)
+        retry(_Failing(StoreInterruptedError, 4), waited.append)
     assert len(waited) == len(PAUSES_S)
 
 
 @pytest.mark.parametrize("error", [StorePermissionError, StoreUnavailableError])
 def test_what_would_fail_again_or_was_tried_often_enough_is_told_at_once(error: type[ApexError]) -> None:
     with pytest.raises(error):
-        persist(_Failing(error, 1), lambda _: pytest.fail("nothing is to be waited for"))
+        retry(_Failing(error, 1), lambda _: pytest.fail("nothing is to be waited for"))

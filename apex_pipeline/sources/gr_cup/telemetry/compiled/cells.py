@@ -20,7 +20,7 @@ DUPLICATE, CLASHING = -1, -2
 
 
 @compiled
-def claim_cells(
+def assign_cells(
     row: Small,
     readings: Whole,
     car_ms: Whole,
@@ -131,4 +131,4 @@ def fill_cells(
         row_lap[line] = max(row_lap[line], unit_lap[frame])
 
 
-__all__ = ["CLASHING", "DUPLICATE", "claim_cells", "fill_cells"]
+__all__ = ["CLASHING", "DUPLICATE", "assign_cells", "fill_cells"]

@@ -31,9 +31,9 @@ from apex_pipeline.sources.gr_cup.telemetry.compiled.text import (
     NOT_PLAIN,
     TOO_LONG,
     classes_of,
-    code_of,
     cut_cell,
     decimal,
+    intern_text,
     is_blank,
     line_feed,
     next_line,
@@ -64,7 +64,7 @@ def parse_lines(
         most_lines: Stop after so many.
         roles: What each column holds. Shape (columns,).
         rules: How the lines are written, by ``space.rules_of``.
-        frames: See ``space.Space``, as the arrays after it.
+        frames: See ``space.Buffers``, as the arrays after it.
         channel: The same.
         value: The same.
         aside: The same.
@@ -106,7 +106,7 @@ def parse_lines(
         if end >= 0:
             if not is_channel_first:
                 a, a_end, b, b_end = b, b_end, a, a_end
-            code = code_of(text, a, a_end, texts, counts, CHANNELS)
+            code = intern_text(text, a, a_end, texts, counts, CHANNELS)
             value[np.uint64(readings)], kind = decimal(text, b, b_end)
         if code < 0 or kind == NOT_PLAIN:
             # The next frame begins after it, so that the lines of a frame follow each other.

@@ -34,9 +34,9 @@ from apex_pipeline.sources.gr_cup.telemetry.compiled.text import (
     TOO_LONG,
     ZERO,
     classes_of,
-    code_of,
     cut_cell,
     decimal,
+    intern_text,
     is_blank,
     line_feed,
     next_line,
@@ -73,7 +73,7 @@ def parse_lists(
         most_lines: Stop after so many.
         roles: What each column holds. Shape (columns,).
         rules: How the lines are written, by ``space.rules_of``.
-        frames: See ``space.Space``, as the arrays after it; a frame is a line.
+        frames: See ``space.Buffers``, as the arrays after it; a frame is a line.
         channel: The same.
         value: The same.
         aside: The same.
@@ -187,7 +187,7 @@ def _add_list(
             if behind < 0:
                 return False
             if is_name:
-                code = code_of(text, content, content_end, texts, counts, CHANNELS) if content > at else -1
+                code = intern_text(text, content, content_end, texts, counts, CHANNELS) if content > at else -1
             else:
                 number, kind = decimal(text, content, content_end)
                 first, length = content, content_end - content

@@ -18,11 +18,11 @@ Real = npt.NDArray[np.float64]
 # What a column holds. Others are only passed over.
 NOTHING, VEHICLE, CAR_TIME, RECEIVED_TIME, LAP, SESSION, CHANNEL, VALUE = range(8)
 
-# Rows of ``Space.frames``.
+# Rows of ``Buffers.frames``.
 FRAME_VEHICLE, FRAME_SESSION, FRAME_CAR_MS, FRAME_RECEIVED_MS, FRAME_LAP, FRAME_LINE, FRAME_READINGS = range(7)
 FRAME_ROWS = 7
 
-# The texts that are told apart, by their place in ``Space.texts`` and, after the others, in ``Space.counts``.
+# The texts that are told apart, by their place in ``Buffers.texts`` and, after the others, in ``Buffers.counts``.
 VEHICLES, SESSIONS, CHANNELS = range(3)
 LINES, BLANK, FRAMES, READINGS, ASIDE, LONG_NUMBERS = range(3, 9)
 COUNTS = 9
@@ -32,7 +32,7 @@ COUNTS = 9
 SHORTEST_READING = 29
 
 
-class Laps(NamedTuple):
+class LapCodes(NamedTuple):
     """Laps that are none.
 
     Attributes:
@@ -46,7 +46,7 @@ class Laps(NamedTuple):
     unreadable: int
 
 
-class Space(NamedTuple):
+class Buffers(NamedTuple):
     """Where the readings go; arrays are larger than what they hold, ``counts`` says how much that is.
 
     Readings on lines that follow each other, with the same car, times, lap and session, are a frame.
@@ -77,7 +77,7 @@ class Space(NamedTuple):
 DELIMITER, IS_QUOTED, LONGEST, LOST_LAP, NO_LAP, UNREADABLE_LAP, CHANNEL_COLUMN, VALUE_COLUMN = range(8)
 
 
-def rules_of(roles: Bytes, delimiter: str, *, is_quoted: bool, longest: int, laps: Laps) -> Whole:
+def rules_of(roles: Bytes, delimiter: str, *, is_quoted: bool, longest: int, laps: LapCodes) -> Whole:
     """Return how lines are written, as the numbers that the readers of lines are given.
 
     Args:
@@ -134,11 +134,11 @@ __all__ = [
     "VALUE_COLUMN",
     "VEHICLE",
     "VEHICLES",
+    "Buffers",
     "Bytes",
     "Codes",
-    "Laps",
+    "LapCodes",
     "Real",
-    "Space",
     "Whole",
     "has_room",
     "rules_of",

@@ -119,7 +119,7 @@ def read_frame(
     for column in range(len(roles)):
         role, start, end = roles[column], cells[column, 1], cells[column, 2]
         if role == VEHICLE:
-            vehicle = code_of(text, start, end, texts, counts, VEHICLES)
+            vehicle = intern_text(text, start, end, texts, counts, VEHICLES)
             frames[FRAME_VEHICLE, frame] = vehicle
             if vehicle < 0:
                 return False
@@ -129,7 +129,7 @@ def read_frame(
             if time_ms == _NO_TIME:
                 return False
         elif role == SESSION and end > start:
-            frames[FRAME_SESSION, frame] = code_of(text, start, end, texts, counts, SESSIONS)
+            frames[FRAME_SESSION, frame] = intern_text(text, start, end, texts, counts, SESSIONS)
         elif role == LAP:
             lap = _lap_of(text, start, end, rules)
             frames[FRAME_LAP, frame] = lap
@@ -209,7 +209,7 @@ def _days_since_1970(year: int, month: int, day: int) -> int:
 
 
 @compiled
-def code_of(text: Bytes, start: int, end: int, texts: Whole, counts: Whole, kind: int) -> int:
+def intern_text(text: Bytes, start: int, end: int, texts: Whole, counts: Whole, kind: int) -> int:
     """Return the index of a text among those met, adding it if it is new; -1 if it is empty or there is no room."""
     length = end - start
     if length == 0:
@@ -281,10 +281,10 @@ __all__ = [
     "TOO_LONG",
     "ZERO",
     "classes_of",
-    "code_of",
     "cut_cell",
     "decimal",
     "gather_bytes",
+    "intern_text",
     "is_blank",
     "line_feed",
     "next_line",
