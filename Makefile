@@ -52,7 +52,7 @@ lock: $(READY) ## Bring the lock files up to date with pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 docs: $(READY) ## Write docs/tables.md from the schemas
-	@$(BIN)/python -m apex_pipeline.table_docs > docs/tables.md
+	@$(BIN)/python -m apex_pipeline.tables.docs > docs/tables.md
 
 clean: ## Remove what the commands above made; never the lake
 	@rm -rf $(VENV) .coverage .pytest_cache .ruff_cache .hypothesis

@@ -18,10 +18,10 @@ import pytest
 from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli import main
 from apex_pipeline.demo import GroundTruth, WeekendOptions, make_weekend
+from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome, sync
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.opening import open_store
-from apex_pipeline.sync import SyncEvent, SyncOutcome, sync
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.factory import open_store
 from apex_pipeline_tests.environment import forget_settings
 from apex_pipeline_tests.lake.derived import open_lake, publish_folder
 from apex_pipeline_tests.servers.s3_server import S3Server

@@ -10,9 +10,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from apex_pipeline.automation import build_jobs
-from apex_pipeline.definitions import build_definitions, defs
-from apex_pipeline.resources.lake_store import LakeResource
+from apex_pipeline.definitions import defs
+from apex_pipeline.orchestration.build import build_definitions
+from apex_pipeline.orchestration.jobs import build_jobs
+from apex_pipeline.orchestration.resources import LakeResource
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources import all_tables, session_tables
 
@@ -147,7 +148,7 @@ def test_importing_the_package_needs_no_variable_and_opens_no_connection() -> No
 
 
 def test_finding_out_that_nothing_changed_does_not_import_dagster() -> None:
-    program = "import sys, apex_pipeline.sync, apex_pipeline.cli; assert 'dagster' not in sys.modules"
+    program = "import sys, apex_pipeline.orchestration.sync, apex_pipeline.cli; assert 'dagster' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": str(_PROJECT)}, check=True)
 
 

@@ -17,8 +17,8 @@ import pytest
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.opening import open_store
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.factory import open_store
 from apex_pipeline_tests.catalog.race_lake import SESSION, TRACK, publish_race
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 
@@ -170,7 +170,7 @@ def _upload_until_killed(path: Path) -> None:
     program = (
         "import os, pathlib, sys, time\n"
         "from apex_pipeline.settings import load_settings\n"
-        "from apex_pipeline.storage.opening import open_store\n"
+        "from apex_pipeline.storage.factory import open_store\n"
         "sent = []\n"
         "def die(count):\n"
         "    sent.append(count)\n"

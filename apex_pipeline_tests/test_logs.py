@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from apex_pipeline.logs import FIELDS, JsonLines, set_up_logging
-from apex_pipeline_tests.catalog.loaders.bench import LAP_TABLE, PRACTICE, local_bench
+from apex_pipeline_tests.catalog.loaders.harness import LAP_TABLE, PRACTICE, local_bench
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ _PYPROJECT: dict[str, Any] = tomllib.loads((_PROJECT / "pyproject.toml").read_te
 _TARGETS: dict[str, Any] = _PYPROJECT["tool"]["hatch"]["build"]["targets"]
 _DATA = {".csv", ".parquet", ".npy", ".deflate", ".gz", ".zst", ".zip"}
 # Who may make a client of AWS; everybody else is handed one.
-_MAKERS = {"storage/s3/client.py", "storage/s3/secrets.py"}
+_MAKERS = {"storage/s3/client.py", "storage/s3/credentials.py"}
 
 
 def _files(*below: str) -> list[Path]:

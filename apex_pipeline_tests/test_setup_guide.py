@@ -26,10 +26,10 @@ import yaml
 from apex_pipeline.cli import main
 from apex_pipeline.errors import ApexError
 from apex_pipeline.settings import environment_variables
+from apex_pipeline.storage.s3.credentials import SecretsManagerKey
 from apex_pipeline.storage.s3.errors import ErrorContext, translate
-from apex_pipeline.storage.s3.secrets import SecretsManagerKey
 from apex_pipeline_tests.servers.seaweed import S3Bucket, S3Server
-from apex_pipeline_tests.storage.s3.bench import connect, store_of
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 pytestmark = [pytest.mark.req("A-110")]
 

@@ -22,10 +22,10 @@ from uuid import uuid4
 import pyarrow as pa
 
 from apex_pipeline.catalog import get_loader
-from apex_pipeline.lake.catalog_tables import build_files_table, build_sessions_table, build_tracks_table
+from apex_pipeline.ingest.catalog import build_files_table, build_sessions_table, build_tracks_table
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.opening import open_store
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.factory import open_store
 
 _THREADS = 8
 _Made = TypeVar("_Made")

@@ -20,7 +20,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from apex_pipeline_tests.e2e.kill_bench import MOST_SENT_AGAIN, SoakPlan, SoakResult, soak
+from apex_pipeline_tests.e2e.kill_harness import MOST_SENT_AGAIN, SoakPlan, SoakResult, soak
 from apex_pipeline_tests.servers.s3_server import find_binary, new_bucket
 from apex_pipeline_tests.servers.seaweed import running_seaweed
 

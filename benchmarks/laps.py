@@ -19,14 +19,14 @@ from statistics import median
 
 import pandas as pd
 
-from apex_pipeline.lake.source_folder import identify, scan_folder
+from apex_pipeline.ingest.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.base import FileIdentity, FileStatus
+from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import derive_laps
-from apex_pipeline.sources.gr_cup.naming_rules import load_rules
+from apex_pipeline.sources.gr_cup.laps.triggers import read_triggers
 from apex_pipeline.sources.gr_cup.official_timing import official_laps_table, read_sections
-from apex_pipeline.sources.gr_cup.triggers import read_triggers
 
 _LAP_KINDS = (FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME)
 

@@ -23,7 +23,7 @@ import pandas as pd
 from apex_pipeline.catalog import DataLoader, LocalDataLoader, S3DataLoader
 from apex_pipeline.ops.cost import PRICE_DATE, Usage, monthly_cost, total_usd
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.storage.opening import open_store
+from apex_pipeline.storage.factory import open_store
 
 _TRACK = "sebring"
 _THREADS = 8

@@ -22,23 +22,23 @@ import pyarrow.parquet as pq
 from synced_lake import sync_into
 from telemetry_engines.inputs import write_input
 
-from apex_pipeline.definitions import build_definitions
-from apex_pipeline.lake.catalog_tables import session_files
-from apex_pipeline.lake.conservation import count_cells
+from apex_pipeline.ingest.catalog import session_files
 from apex_pipeline.lake.raw_files import raw_file_opener
-from apex_pipeline.lake.stored_tables import read_stored_table
-from apex_pipeline.resources.parquet_io import check_file, publish_file
-from apex_pipeline.runs import open_runner
-from apex_pipeline.schemas import FILES, LAPS, TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.lake.reconciliation import count_cells
+from apex_pipeline.lake.tables import read_stored_table
+from apex_pipeline.orchestration.build import build_definitions
+from apex_pipeline.orchestration.io_manager import check_file, publish_file
+from apex_pipeline.orchestration.runner import open_runner
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.gr_cup.derive import derive_telemetry
-from apex_pipeline.sources.gr_cup.telemetry.car_facts import telemetry_cars_table
+from apex_pipeline.sources.gr_cup.telemetry.car_stats import telemetry_cars_table
 from apex_pipeline.sources.rejects import rejects_table
 from apex_pipeline.sources.workspace import Workspace
+from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.layout import table_key
-from apex_pipeline.storage.opening import open_store
-from apex_pipeline.table_model import Table
+from apex_pipeline.tables import FILES, LAPS, TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS
+from apex_pipeline.tables.model import Table
+from apex_pipeline.tables.session_key import SessionKey
 
 _KEY = SessionKey("barber_motorsports_park", "R1")
 _FILE = Path("barber", "R1_barber_telemetry_data.csv")

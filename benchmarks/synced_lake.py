@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from apex_pipeline.orchestration.sync import sync
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.sync import sync
 
 
 def sync_into(folder: Path) -> Settings:

@@ -15,14 +15,14 @@ import pyarrow as pa
 from apex_pipeline.catalog.selection import LapTimes, clip, lap_times, resolve_vehicle
 from apex_pipeline.catalog.telemetry_file import Footer, Window, read_footer, read_windows
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
-from apex_pipeline.lake.conservation import read_counts
-from apex_pipeline.lake.published import published_key, read_published, require_session, require_snapshot
+from apex_pipeline.lake.reconciliation import read_counts
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord
-from apex_pipeline.schemas import REJECTS, is_rejects_table
-from apex_pipeline.session_key import SessionKey, session_key
+from apex_pipeline.lake.tables import published_key, read_published, require_session, require_snapshot
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.opening import open_store, open_store_at
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.factory import open_store, open_store_at
+from apex_pipeline.tables import REJECTS, is_rejects_table
+from apex_pipeline.tables.session_key import SessionKey, session_key
 
 # Columns every answer about telemetry starts with: which car and when.
 _SAMPLE_COLUMNS = ("vehicle_id", "sample_time_utc", "repeat", "lap_number")

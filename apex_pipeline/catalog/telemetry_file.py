@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import FileChangedError, ObjectMissingError, StoreCorruptionError
-from apex_pipeline.lake.published import published_key
 from apex_pipeline.lake.snapshot import TableRecord
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.lake.tables import published_key
+from apex_pipeline.storage.base import ObjectStore
 
 _Result = TypeVar("_Result")
 

@@ -13,7 +13,7 @@ from apex_pipeline.ops.accuracy import measure_session
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
 from apex_pipeline.sources.workspace import Workspace
-from apex_pipeline.storage.scratch import process_temp_dir
+from apex_pipeline.storage.temp_dirs import process_temp_dir
 
 _POOLED, _STEADY = "all", "all without field jumps"
 

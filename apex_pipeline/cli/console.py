@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from apex_pipeline.errors import ApexError
-from apex_pipeline.sync import SyncEvent, SyncListener
+from apex_pipeline.orchestration.sync import SyncEvent, SyncListener
 
 # Wide enough for one line per file where no terminal says its width.
 _PIPE_WIDTH = 160

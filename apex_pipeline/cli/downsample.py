@@ -11,7 +11,7 @@ from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, print_line, warn_renamed
 from apex_pipeline.cli.options import AsJson
 from apex_pipeline.export.downsample import DownsampledFile, DownsampleReport, downsample_folder
-from apex_pipeline.lake.source_folder import identify, scan_folder
+from apex_pipeline.ingest.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings
 
 _COLUMNS = ("telemetry", "rows in", "rows out", "samples in", "samples out", "bytes in", "bytes out")

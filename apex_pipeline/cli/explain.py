@@ -7,7 +7,7 @@ import typer
 
 from apex_pipeline.cli.emit import print_line
 from apex_pipeline.errors import SourceError
-from apex_pipeline.lake.source_folder import SourceFile, SourceFolder, identify
+from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder, identify
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.explain import explain_identity
 

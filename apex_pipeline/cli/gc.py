@@ -8,8 +8,8 @@ import typer
 
 from apex_pipeline.cli.emit import emit, print_line, print_rest
 from apex_pipeline.cli.options import AsJson, Lake, store_at
-from apex_pipeline.lake.care.garbage import ExpiredObjects, Retention, find_expired, remove_expired
-from apex_pipeline.storage.contract import IncompleteUpload, ObjectInfo, ObjectStore
+from apex_pipeline.lake.retention import ExpiredObjects, Retention, find_expired, remove_expired
+from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
 
 # Lines people see before the rest is only counted; --json has them all.
 _SHOWN = 20

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.errors import ApexError
-from apex_pipeline.lake.care.verify import ObjectFinding
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.lake.integrity import ObjectFinding
 from apex_pipeline.sources import kinds_feeding
+from apex_pipeline.tables.session_key import SessionKey
 
 _OFFICIAL_TABLES = ("official_laps", "results", "weather")
 

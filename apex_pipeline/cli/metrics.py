@@ -11,7 +11,7 @@ from apex_pipeline.cli.emit import emit, plain_table, print_line
 from apex_pipeline.cli.format import count, size
 from apex_pipeline.cli.options import AsJson, Lake, store_at
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.published import require_snapshot
+from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.ops.metrics import LakeMetrics, SessionMetrics, measure_lake
 
 _COUNTS = ("laps", "readings in", "= cells out", "+ exact duplicates", "+ rejected", "rejected rows", "quality")

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.opening import open_store, open_store_at
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.factory import open_store, open_store_at
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RowsAsJson = Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")]

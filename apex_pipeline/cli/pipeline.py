@@ -17,9 +17,9 @@ from apex_pipeline.demo.tracks import TRACKS
 from apex_pipeline.demo.weekend import ground_truth_path, make_weekend
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.snapshot import read_current
+from apex_pipeline.orchestration.sync import sync
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.storage.opening import open_store
-from apex_pipeline.sync import sync
+from apex_pipeline.storage.factory import open_store
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -75,7 +75,7 @@ def ui_command(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
 ) -> None:
     """Open the Dagster UI on the same runs and assets that a sync made."""
-    from apex_pipeline.runs import prepare_dagster_home  # noqa: PLC0415  -- importing Dagster takes 2 s
+    from apex_pipeline.orchestration.runner import prepare_dagster_home  # noqa: PLC0415  -- importing Dagster takes 2 s
 
     settings = load_settings()
     home = settings.dagster_home.expanduser().resolve()

@@ -8,12 +8,12 @@ from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, plain_table, print_line
 from apex_pipeline.cli.format import count, dollars, size
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
-from apex_pipeline.lake.comparison import LakeState, look_at_possible_lake, scan_source
+from apex_pipeline.ingest.diff import LakeState, look_at_possible_lake, scan_source
 from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
 from apex_pipeline.ops.estimate import FileGroup, SyncEstimate, estimate_sync
 from apex_pipeline.settings import Settings
-from apex_pipeline.storage.disk_space import DiskSpace, disk_space
-from apex_pipeline.storage.opening import open_digest_cache, open_store
+from apex_pipeline.storage.factory import open_digest_cache, open_store
+from apex_pipeline.storage.temp_dirs import DiskSpace, disk_space
 
 # Names people see before the rest is only counted; --json has them all.
 _SHOWN = 8

@@ -11,10 +11,10 @@ from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import print_line
 from apex_pipeline.errors import ObjectMissingError
-from apex_pipeline.schemas import LAPS, TELEMETRY
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.orchestration.sync import SyncOutcome
 from apex_pipeline.settings import Settings
-from apex_pipeline.sync import SyncOutcome
+from apex_pipeline.tables import LAPS, TELEMETRY
+from apex_pipeline.tables.session_key import SessionKey
 
 # Files and rows set aside that are shown before the rest is only counted; `apex files` and `apex rejects` have all.
 _SHOWN = 12

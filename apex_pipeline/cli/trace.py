@@ -9,8 +9,8 @@ import typer
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, Lake, SessionArgument, TrackArgument, store_at
 from apex_pipeline.ops.lineage import LapTrace, trace_lap
-from apex_pipeline.session_key import session_key
 from apex_pipeline.sources.lineage import Evidence
+from apex_pipeline.tables.session_key import session_key
 
 _HEADINGS = {
     "begin": "Crossing that starts the lap",

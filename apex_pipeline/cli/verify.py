@@ -12,9 +12,8 @@ from apex_pipeline.cli.emit import emit, plain_table, print_line, print_rest, wa
 from apex_pipeline.cli.load_check import LoadCheck, LoadResult, load_sessions
 from apex_pipeline.cli.options import AsJson, Lake, store_at
 from apex_pipeline.exit_codes import ExitCode
-from apex_pipeline.lake.care.object_checks import READ_ERRORS
-from apex_pipeline.lake.care.verify import LakeReport, verify_lake
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.lake.integrity import READ_ERRORS, LakeReport, verify_lake
+from apex_pipeline.storage.base import ObjectStore
 
 _MARKS = {True: "[green]ok[/] ", False: "[red]fail[/] "}
 

@@ -15,23 +15,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ConfigurationError, FileChangedError, StoreCorruptionError
-from apex_pipeline.lake.care.verify import verify_lake
-from apex_pipeline.lake.catalog_tables import build_tracks_table
-from apex_pipeline.lake.published import published_key, read_published
-from apex_pipeline.lake.quarantine import sync_quarantine
+from apex_pipeline.ingest.catalog import build_tracks_table
+from apex_pipeline.ingest.quarantine import sync_quarantine
+from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, TableRecord, content_id, write_snapshot
-from apex_pipeline.schemas import FILES, SESSIONS, TRACKS
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.lake.tables import published_key, read_published
 from apex_pipeline.sources import session_tables
 from apex_pipeline.storage.atomic import new_file, new_folder, require_apart
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.disk_errors import translating_os_errors
-from apex_pipeline.storage.fingerprints import DigestCache
-from apex_pipeline.storage.hashing import BLOCK_BYTES
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.file_hashing import BLOCK_BYTES
 from apex_pipeline.storage.keys import INCOMING
 from apex_pipeline.storage.layout import raw_key, table_key
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline.table_model import Table
+from apex_pipeline.storage.os_errors import translating_os_errors
+from apex_pipeline.tables import FILES, SESSIONS, TRACKS
+from apex_pipeline.tables.model import Table
+from apex_pipeline.tables.session_key import SessionKey
 
 _ZIP = ".zip"
 # The earliest time a zip can hold, for every file: equal content gives equal bytes.

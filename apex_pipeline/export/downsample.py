@@ -1,6 +1,6 @@
 """Contains downsampled copies of race folders: fewer telemetry samples, every other race file unchanged.
 
-Lap triggers are copied whole, so the copy gives the same laps as the original. See telemetry/thinning.py for which
+Lap triggers are copied whole, so the copy gives the same laps as the original. See telemetry/downsample.py for which
 lines of telemetry are kept.
 """
 
@@ -15,13 +15,13 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from apex_pipeline.errors import FileChangedError, MalformedFileError
-from apex_pipeline.lake.source_folder import SourceFile, SourceFolder
+from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
 from apex_pipeline.sources import source_named
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, DownsampleStats, FileIdentity
 from apex_pipeline.sources.compression import compression_of
 from apex_pipeline.storage.atomic import new_folder, require_apart
-from apex_pipeline.storage.disk_errors import translating_os_errors
-from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader
+from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
+from apex_pipeline.storage.os_errors import translating_os_errors
 
 _NOT_RACE_DATA = (IGNORED_KIND, UNKNOWN_KIND)
 

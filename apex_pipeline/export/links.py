@@ -1,16 +1,16 @@
 """Contains links: which object a name refers to, and its address on a public server.
 
-Presigned addresses are made by the store, see storage/contract.py.
+Presigned addresses are made by the store, see storage/base.py.
 """
 
 from urllib.parse import quote
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
-from apex_pipeline.lake.published import published_key
 from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.session_key import SessionKey
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.lake.tables import published_key
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import raw_key
+from apex_pipeline.tables.session_key import SessionKey
 
 _S3_SCHEME = "s3://"
 # track/session/table

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ConfigurationError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
-from apex_pipeline.lake.published import published_key
 from apex_pipeline.lake.snapshot import Snapshot, TableRecord
-from apex_pipeline.schemas import TELEMETRY
+from apex_pipeline.lake.tables import published_key
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.atomic import new_file, new_folder
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.tables import TELEMETRY
 
 Format = Literal["duckdb", "sqlite", "csv"]
 

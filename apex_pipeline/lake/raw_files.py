@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 from apex_pipeline.sources.base import FileOpener
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import raw_key
 
 

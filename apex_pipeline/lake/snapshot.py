@@ -13,7 +13,7 @@ plain hive-partitioned Parquet. Delta is atomic per table only, and a reader tha
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,13 +23,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
-from apex_pipeline.schemas import CATALOG_TABLES
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources import source_named
 from apex_pipeline.sources.base import Source, tables_of
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, snapshot_key, snapshot_table_key, table_key
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.layout import (
+    CURRENT_SNAPSHOT_KEY,
+    SNAPSHOTS_PREFIX,
+    snapshot_key,
+    snapshot_table_key,
+    table_key,
+)
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
+from apex_pipeline.tables import CATALOG_TABLES
+from apex_pipeline.tables.session_key import SessionKey
 
 # Written into every snapshot; a reader that finds a higher number says so instead of guessing.
 FORMAT = 1
@@ -233,15 +239,37 @@ def _table_record(store: ObjectStore, key: str, known: TableRecord | None) -> Ta
     return TableRecord(key, facts.sha256, facts.size, footer.num_rows, version.decode() if version else None)
 
 
-__all__ = [
-    "FORMAT",
-    "INPUTS_VERSION",
-    "SessionRecord",
-    "Snapshot",
-    "TableRecord",
-    "content_id",
-    "parse_snapshot",
-    "publish",
-    "read_current",
-    "write_snapshot",
-]
+_SUFFIX = ".json"
+
+
+def list_snapshot_keys(keys: Iterable[str]) -> list[str]:
+    """Return which of these keys are snapshots, the oldest first."""
+    names = ((key, key.removeprefix(SNAPSHOTS_PREFIX)) for key in keys)
+    return sorted(key for key, name in names if key != name and "/" not in name and name.endswith(_SUFFIX))
+
+
+def read_snapshot(store: ObjectStore, key: str) -> Snapshot:
+    """Return a snapshot by its key.
+
+    Raises:
+        StoreCorruptionError: It is gone, damaged, or of a later format.
+    """
+    try:
+        return parse_snapshot(store.read_bytes(key))
+    except (ValueError, KeyError, TypeError, AttributeError, ObjectMissingError) as error:
+        raise StoreCorruptionError(
+            f"{store.uri_of(key)} is no readable snapshot ({error}).",
+            "If a later apex_pipeline wrote it, update this one; if nobody needs that state any more, delete it.",
+        ) from error
+
+
+def snapshot_tables(snapshot: Snapshot) -> Iterator[TableRecord]:
+    """Yield every table file that a snapshot names, those of the catalog first."""
+    yield from snapshot.catalog.values()
+    for session in snapshot.sessions:
+        yield from session.tables.values()
+
+
+def snapshot_copies(snapshot: Snapshot) -> dict[str, TableRecord]:
+    """Return the snapshot's own copies of the catalog tables, by key."""
+    return {snapshot_table_key(snapshot.id, name): record for name, record in snapshot.catalog.items()}

@@ -1,15 +1,15 @@
 """Measures how right the laps of a published session are, by its source's own comparison with official timing."""
 
-from apex_pipeline.lake.catalog_tables import session_files
-from apex_pipeline.lake.published import read_published, session_table
+from apex_pipeline.ingest.catalog import session_files
 from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
-from apex_pipeline.schemas import OFFICIAL_LAPS
+from apex_pipeline.lake.tables import read_published, session_table
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import source_named
 from apex_pipeline.sources.accuracy import AccuracyReport
 from apex_pipeline.sources.workspace import Workspace
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.tables import OFFICIAL_LAPS
 
 
 def measure_session(

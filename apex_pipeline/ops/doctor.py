@@ -1,6 +1,6 @@
 """Contains the doctor's checks of this machine and of any lake: names, source folder, disk, memory, access.
 
-See doctor_s3.py for credentials, region and clock of a bucket. The check of Dagster is in cli/doctor_dagster.py: only
+See doctor_s3.py for credentials, region and clock of a bucket. The check of Dagster is in doctor_dagster.py: only
 commands may import Dagster.
 """
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from apex_pipeline.errors import ApexError, ObjectMissingError, StorePermissionError
+from apex_pipeline.ingest.source_folder import scan_folder
 from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.lake.source_folder import scan_folder
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import all_sources
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.disk_space import disk_space
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY
+from apex_pipeline.storage.temp_dirs import disk_space
 
 # Telemetry of a 3 GB race spills about as much to disk; less than this is too little for the smallest real race.
 ENOUGH_DISK = 5_000_000_000

@@ -14,7 +14,7 @@ from urllib.request import getproxies
 from apex_pipeline.errors import ApexError
 from apex_pipeline.ops.doctor import CheckResult, CheckStatus, failed_check
 from apex_pipeline.settings import Settings
-from apex_pipeline.storage.opening import s3_connection
+from apex_pipeline.storage.factory import s3_connection
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code, s3_errors
 

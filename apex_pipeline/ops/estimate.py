@@ -1,25 +1,25 @@
 """Contains the estimate of a sync: what it would copy and derive now, and how many requests that takes.
 
 Nothing is sent but listings and reads of the catalog. The comparison of source and lake is the sync's own, see
-comparison.py; the rows of the catalog are built by catalog_tables.py, dollars are computed in cost.py.
+ingest/diff.py; the rows of the catalog are built by ingest/catalog.py, dollars are computed in cost.py.
 """
 
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from apex_pipeline.lake.catalog_tables import RULES_VERSION, Row, file_row, file_rows, session_sources
-from apex_pipeline.lake.comparison import Diff, IdentifiedFolder, LakeState, compare
-from apex_pipeline.lake.plan import sessions_to_derive
-from apex_pipeline.schemas import CATALOG_TABLES, FILES
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.ingest.catalog import RULES_VERSION, Row, file_row, file_rows, session_sources
+from apex_pipeline.ingest.diff import Diff, IdentifiedFolder, LakeState, compare
+from apex_pipeline.ingest.plan import sessions_to_derive
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import rules_version, source_named
 from apex_pipeline.sources.base import FileStatus, tables_of
-from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import RAW_PREFIX, quarantine_reason_key, raw_path
-from apex_pipeline.storage.s3.transfer.part_sizes import PART_BYTES, part_bytes_of
+from apex_pipeline.storage.s3.upload.limits import PART_BYTES, part_bytes_of
+from apex_pipeline.tables import CATALOG_TABLES, FILES
+from apex_pipeline.tables.session_key import SessionKey
 
 # An object larger than one part takes a request to create the upload and one to complete it, besides its parts.
 _CREATE_AND_COMPLETE = 2

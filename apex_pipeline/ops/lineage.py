@@ -11,15 +11,15 @@ from typing import Any
 import pyarrow as pa
 
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
-from apex_pipeline.lake.catalog_tables import session_files
-from apex_pipeline.lake.published import read_published, require_session, require_snapshot, session_table
-from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.ingest.catalog import session_files
+from apex_pipeline.lake.tables import read_published, require_session, require_snapshot, session_table
 from apex_pipeline.sources import source_named
 from apex_pipeline.sources.compression import decompress
 from apex_pipeline.sources.lineage import Evidence, RawRow
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import raw_key
+from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS
+from apex_pipeline.tables.session_key import SessionKey
 
 Row = dict[str, Any]
 

@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from apex_pipeline.lake.conservation import read_counts
-from apex_pipeline.lake.published import published_key, read_published, session_table
+from apex_pipeline.lake.reconciliation import read_counts
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
-from apex_pipeline.schemas import LAPS, QUALITY, TELEMETRY, is_rejects_table
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.traffic import RequestStats
-from apex_pipeline.table_model import Table
+from apex_pipeline.lake.tables import published_key, read_published, session_table
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.request_stats import RequestStats
+from apex_pipeline.tables import LAPS, QUALITY, TELEMETRY, is_rejects_table
+from apex_pipeline.tables.model import Table
 
 # As in catalog_tables: hides the latency of a store, and is far below the client's 32 connections.
 _PARALLEL_LOOKUPS = 8

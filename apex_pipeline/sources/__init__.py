@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.schemas import CATALOG_TABLES
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import UNKNOWN_KIND, FileIdentity, FileStatus, FoundFile, Source, tables_of
 from apex_pipeline.sources.raw_access import RawFileAccess
-from apex_pipeline.table_model import Table
+from apex_pipeline.tables import CATALOG_TABLES
+from apex_pipeline.tables.model import Table
 
 _registered: list[Source] = []
 

@@ -13,14 +13,14 @@ from typing import Any, BinaryIO, ClassVar, Protocol
 
 import pyarrow as pa
 
-from apex_pipeline.schemas import RACE_TABLES
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.accuracy import AccuracyReport
 from apex_pipeline.sources.lineage import Evidence, RawRows
 from apex_pipeline.sources.raw_access import RawFileAccess
 from apex_pipeline.sources.workspace import Workspace
-from apex_pipeline.table_model import Table
+from apex_pipeline.tables import RACE_TABLES
+from apex_pipeline.tables.model import Table
+from apex_pipeline.tables.session_key import SessionKey
 
 # Kinds that every source may give: a file that is not race data, and one that could not be identified.
 IGNORED_KIND = "ignored"

@@ -1,7 +1,7 @@
 """Compressed raw files: ``.csv.gz`` and ``.csv.zst`` are read as the CSV file inside.
 
 Here belongs unpacking, by the ending of the name. Compressing is ``upload/compression.py``; the first bytes alone,
-whose end is missing, are unpacked in ``file_contents.py``.
+whose end is missing, are unpacked in ``gr_cup/discovery/sniff.py``.
 """
 
 import gzip

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from apex_pipeline.schemas import REJECTS
 from apex_pipeline.sources.base import Reject
+from apex_pipeline.tables import REJECTS
 
 
 def rejects_table(track: str, session: str, rejects: Iterable[Reject]) -> pa.Table:

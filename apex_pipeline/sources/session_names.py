@@ -1,6 +1,6 @@
 """Names of sessions: how they are written, and when two of them can mean the same one.
 
-Here belongs the vocabulary only. Where in a path a session is named is ``path_claims.py``.
+Here belongs the vocabulary only. Where in a path a session is named is ``gr_cup/discovery/path_hints.py``.
 """
 
 import re
@@ -42,7 +42,7 @@ def find_session(text: str) -> FoundSession | None:
     """Find the session that a plain name says: a numbered race anywhere in it, else one of the usual words.
 
     Args:
-        text: The name as :func:`~apex_pipeline.sources.gr_cup.naming_rules.plain` gives it.
+        text: The name as :func:`~apex_pipeline.sources.gr_cup.discovery.rules.plain` gives it.
     """
     race = _NUMBERED_RACE.search(text)
     match = race or _SESSION_WORD.search(text)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.storage.disk_errors import translating_os_errors
+from apex_pipeline.storage.os_errors import translating_os_errors
 
 
 @contextmanager

@@ -26,13 +26,13 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, ClassVar, Protocol, cast, runtime_checkable
 
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.contract import IncompleteUpload, ObjectInfo, ObjectStore
+from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
 from apex_pipeline.storage.disk_cache import CacheUnavailableError, DiskCache
-from apex_pipeline.storage.disk_errors import translating_os_errors
-from apex_pipeline.storage.hashing import BLOCK_BYTES
+from apex_pipeline.storage.file_hashing import BLOCK_BYTES
+from apex_pipeline.storage.os_errors import translating_os_errors
+from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline.storage.streams import ObjectStream
-from apex_pipeline.storage.traffic import RequestStats
 
 _LOG = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Copies files into a store: only those whose content is not there yet, and all that can be copied.
 
 Contains the thread pool, the decision per file and the report. Which files are copied, and to which keys, is up to the
-callers (``lake/copy_source.py``, ``upload/upload.py``); see ``contract.py`` for how a store writes one file safely.
+callers (``ingest/copy.py``, ``upload/upload.py``); see ``base.py`` for how a store writes one file safely.
 """
 
 import posixpath
@@ -21,8 +21,8 @@ from apex_pipeline.errors import (
     TransientError,
 )
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import is_legal_key
 
 # As a stored digest: no object has the key, or the one that does is out of date.

@@ -24,8 +24,8 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from apex_pipeline.errors import StoreError
-from apex_pipeline.storage.hashing import FileState, file_state_of
-from apex_pipeline.storage.scratch import process_temp_dir
+from apex_pipeline.storage.file_hashing import FileState, file_state_of
+from apex_pipeline.storage.temp_dirs import process_temp_dir
 
 _LOG = logging.getLogger(__name__)
 

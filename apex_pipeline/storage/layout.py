@@ -1,6 +1,6 @@
 """Where everything is kept in the lake: one function or constant per place.
 
-Here belong keys only. What is in the objects is said in ``schemas.py``; who may write where is decided by the callers.
+Here belong keys only. What is in the objects is said in ``tables``; who may write where is decided by the callers.
 """
 
 from apex_pipeline.storage.keys import check_key

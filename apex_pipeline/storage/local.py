@@ -1,6 +1,6 @@
 """The lake as a local folder.
 
-Here belongs how a folder keeps the promises of ``contract.py``. An object is a file under the key's own name, so any
+Here belongs how a folder keeps the promises of ``base.py``. An object is a file under the key's own name, so any
 program can read the lake. A write goes to a file of its own in ``.incoming/`` of the same file system, is forced to the
 disk and then renamed: a reader, or a power cut, meets the old object or the new one.
 """
@@ -27,12 +27,12 @@ from apex_pipeline.errors import (
     StoreCorruptionError,
 )
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.contract import IncompleteUpload, ObjectInfo, ObjectStore
-from apex_pipeline.storage.disk_errors import from_os_error, translating_os_errors
-from apex_pipeline.storage.fingerprints import DigestCache
-from apex_pipeline.storage.hashing import BLOCK_BYTES, HashingReader, file_state_of
+from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader, file_state_of
 from apex_pipeline.storage.keys import INCOMING, UnsafeKeyError, check_key, check_prefix, is_legal_key
-from apex_pipeline.storage.traffic import RequestStats
+from apex_pipeline.storage.os_errors import from_os_error, translating_os_errors
+from apex_pipeline.storage.request_stats import RequestStats
 
 _LOG = logging.getLogger(__name__)
 

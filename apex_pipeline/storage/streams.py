@@ -1,6 +1,6 @@
-"""Contains the read-only streams of the stores: ranges, one verified pass, opened objects; see s3/reading.py for use.
+"""Contains the read-only streams of the stores: ranges, one verified pass, opened objects; see s3/reader.py for use.
 
-Not here: counting the bytes of a telemetry file (``sources/gr_cup/telemetry/raw_file.py``), because sources do not
+Not here: counting the bytes of a telemetry file (``sources/gr_cup/telemetry/chunks.py``), because sources do not
 import the storage.
 """
 

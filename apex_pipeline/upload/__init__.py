@@ -1,7 +1,7 @@
 """Uploads a folder to a bucket as it is: for people who want their files hosted and nothing else.
 
 Every regular file is stored under its own path, race file or not; nothing is identified, derived or published. See
-``sync.py`` for the lake, which copies race files only and derives tables from them.
+``orchestration/sync.py`` for the lake, which copies race files only and derives tables from them.
 
 >>> from apex_pipeline.upload import upload_directory_to_s3  # doctest: +SKIP
 >>> upload_directory_to_s3("race-files", "apex-racing-data", "data").summary  # doctest: +SKIP

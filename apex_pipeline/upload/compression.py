@@ -17,10 +17,10 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from apex_pipeline.storage.disk_errors import translating_os_errors
-from apex_pipeline.storage.fingerprints import DigestCache, FileDigest
-from apex_pipeline.storage.hashing import BLOCK_BYTES, FileState, HashingReader
-from apex_pipeline.storage.scratch import process_temp_dir
+from apex_pipeline.storage.digest_cache import DigestCache, FileDigest
+from apex_pipeline.storage.file_hashing import BLOCK_BYTES, FileState, HashingReader
+from apex_pipeline.storage.os_errors import translating_os_errors
+from apex_pipeline.storage.temp_dirs import process_temp_dir
 
 # Large text; pictures, archives and Parquet files are compressed already.
 _TEXT_ENDINGS = {".csv", ".json", ".xml"}

@@ -21,10 +21,10 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StorePermissionError,
 )
-from apex_pipeline.lake.source_folder import SourceFile, scan_folder
+from apex_pipeline.ingest.source_folder import SourceFile, scan_folder
 from apex_pipeline.progress import Progress
 from apex_pipeline.settings import Settings, load_settings
-from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.copy import (
     NOT_STORED,
     CopiedFile,
@@ -34,10 +34,10 @@ from apex_pipeline.storage.copy import (
     copy_file,
     iter_copies,
 )
-from apex_pipeline.storage.fingerprints import DigestCache
-from apex_pipeline.storage.hashing import FileState
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.factory import open_digest_cache, open_store
+from apex_pipeline.storage.file_hashing import FileState
 from apex_pipeline.storage.keys import UnsafeKeyError, check_key, check_prefix
-from apex_pipeline.storage.opening import open_digest_cache, open_store
 from apex_pipeline.upload.compression import Compression, Compressor, is_compressible
 
 _LOG = logging.getLogger("apex_pipeline.upload")

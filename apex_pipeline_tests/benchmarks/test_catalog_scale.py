@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
 
 

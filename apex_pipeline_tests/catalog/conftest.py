@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.catalog import Catalog
-from apex_pipeline_tests.catalog.loaders.bench import LoaderHarness, local_bench, s3_bench
+from apex_pipeline_tests.catalog.loaders.harness import LoaderHarness, local_bench, s3_bench
 from apex_pipeline_tests.catalog.race_lake import Race, local_store, publish_race
-from apex_pipeline_tests.storage.s3.bench import connect
+from apex_pipeline_tests.storage.s3.harness import connect
 
 
 @pytest.fixture(scope="package")

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
-from apex_pipeline.schemas import CARS, LAPS, TELEMETRY
-from apex_pipeline.session_key import SessionKey
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import CARS, LAPS, TELEMETRY
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_session, sessions_table
 
 TRACK, SESSION = "test_track", "R1"

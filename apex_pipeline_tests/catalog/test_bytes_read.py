@@ -10,13 +10,13 @@ import pytest
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.errors import ObjectMissingError
-from apex_pipeline.storage.contract import ObjectInfo
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectInfo
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import history_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.catalog.race_lake import CAR, FOUR_CHANNELS, SESSION, TRACK, Race, publish_race, race_bytes
 from apex_pipeline_tests.servers.s3_server import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import connect, store_of
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 # An eighth of a race's; the file is 5 MB. The larger it is, the smaller the share of the footer.
 _ROWS = 5_000

@@ -8,7 +8,7 @@ import pytest
 from apex_pipeline.catalog.selection import lap_times
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
-from apex_pipeline.schemas import LAPS
+from apex_pipeline.tables import LAPS
 from apex_pipeline_tests.catalog.race_lake import SESSION, START, START_MS, TRACK, local_store, publish_race
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
     CAR,

@@ -14,7 +14,7 @@ import pytest
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
-from apex_pipeline.storage.contract import ObjectInfo
+from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.layout import history_key
 from apex_pipeline_tests.catalog.race_lake import (
     CAR,

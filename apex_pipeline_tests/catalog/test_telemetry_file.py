@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from apex_pipeline.catalog.telemetry_file import RowGroup, Window, read_footer
-from apex_pipeline.schemas import TELEMETRY
+from apex_pipeline.tables import TELEMETRY
 from apex_pipeline_tests.catalog.race_lake import IN_TWO_GROUPS, START_MS, STEP_MS, UNITS, Race
 
 _GROUP = RowGroup(0, ("GR86-002-2", "GR86-004-4"), (1_000, 2_000))

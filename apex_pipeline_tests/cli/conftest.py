@@ -12,12 +12,12 @@ import pytest
 from botocore.endpoint import Endpoint
 
 from apex_pipeline.cli import main
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.orchestration.sync import SyncOutcome
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline.sync import SyncOutcome
 from apex_pipeline_tests.servers.s3_server import S3Bucket, S3Server
 from apex_pipeline_tests.shared_run import SharedRun
-from apex_pipeline_tests.storage.s3.bench import connect, store_of
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 SECRET = "nobody-may-ever-read-this"  # noqa: S105  -- looked for in everything that is printed
 

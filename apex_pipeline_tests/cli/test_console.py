@@ -16,7 +16,7 @@ import pytest
 from apex_pipeline.cli.console import print_error, progress_listener
 from apex_pipeline.cli.summary import best_lap
 from apex_pipeline.errors import SourceError
-from apex_pipeline.sync import SyncEvent
+from apex_pipeline.orchestration.sync import SyncEvent
 
 
 @dataclass

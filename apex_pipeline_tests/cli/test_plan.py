@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from apex_pipeline.demo import WeekendOptions, make_weekend
+from apex_pipeline.orchestration.sync import sync
 from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.disk_space import DiskSpace
-from apex_pipeline.sync import sync
+from apex_pipeline.storage.temp_dirs import DiskSpace
 from apex_pipeline_tests.cli.conftest import Apex, use_bucket
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 

@@ -10,7 +10,7 @@ import pytest
 
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.load_check import load_sessions
-from apex_pipeline.lake.care.verify import ObjectFinding
+from apex_pipeline.lake.integrity import ObjectFinding
 from apex_pipeline_tests.cli.conftest import Apex
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 

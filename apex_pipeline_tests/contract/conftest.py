@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
-from apex_pipeline_tests.contract.benches import StoreHarness, local_bench, s3_bench, write_source
+from apex_pipeline_tests.contract.harnesses import StoreHarness, local_bench, s3_bench, write_source
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.caching import CachedStore
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.disk_cache import DiskCache
-from apex_pipeline.storage.fingerprints import DigestCache
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.contract import test_store_contract as suite
-from apex_pipeline_tests.contract.benches import StoreHarness
+from apex_pipeline_tests.contract.harnesses import StoreHarness
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import connect, store_of
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 # Taken as they are: the fixtures they ask for are those below.
 globals().update({name: test for name, test in vars(suite).items() if name.startswith("test_")})

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from apex_pipeline.catalog import DataLoader, LocalDataLoader, Reason, S3DataLoader, get_loader
 from apex_pipeline.catalog.loaders.filenames import canonical_session
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.sources.gr_cup.naming_rules import load_rules
-from apex_pipeline.storage.contract import ObjectInfo
+from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
+from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.keys import is_legal_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
-from apex_pipeline_tests.catalog.loaders.bench import (
+from apex_pipeline_tests.catalog.loaders.harness import (
     LoaderHarness,
     attempts,
     download,
@@ -42,7 +42,7 @@ from apex_pipeline_tests.catalog.loaders.bench import (
 from apex_pipeline_tests.contract.written_laps import written_laps
 from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import connect
+from apex_pipeline_tests.storage.s3.harness import connect
 
 # Lakes are made anew for each example; the fixtures only say where.
 EXAMPLES = at_least(100, HealthCheck.function_scoped_fixture)

@@ -22,11 +22,11 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StoreCorruptionError,
 )
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.contract.benches import CONTENT, LARGE, StoreHarness, write_source
+from apex_pipeline_tests.contract.harnesses import CONTENT, LARGE, StoreHarness, write_source
 
 _DIGEST = hashlib.sha256(CONTENT).hexdigest()
 _HOSTILE = [

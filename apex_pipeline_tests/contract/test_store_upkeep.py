@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import ConfigurationError, FileChangedError
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.contract.benches import CONTENT, LARGE, StoreHarness, local_bench, write_source
+from apex_pipeline_tests.contract.harnesses import CONTENT, LARGE, StoreHarness, local_bench, write_source
 from apex_pipeline_tests.servers.presigning import signed_ago
 
 # -- unfinished writes ------------------------------------------------------------------------------------------------

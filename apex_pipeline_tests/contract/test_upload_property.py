@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import is_legal_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.upload import UploadStatus, upload_folder
 from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import connect, store_of
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 # Names as they come, and what a key may not have: backslashes and control characters, all legal on a disk.
 _NAMES = st.one_of(

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from apex_pipeline.storage.copy import CopyItem, copy_files
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline_tests.e2e.kill_bench import SoakPlan, soak
+from apex_pipeline_tests.e2e.kill_harness import SoakPlan, soak
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 _PLAN = SoakPlan(files=12, total_bytes=60_000_000, kills=3, seed=5)

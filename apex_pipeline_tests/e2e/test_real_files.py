@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.catalog import open_catalog
-from apex_pipeline.schemas import RACE_TABLES
+from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.layout import table_key
-from apex_pipeline.storage.opening import open_store
-from apex_pipeline.sync import sync
+from apex_pipeline.tables import RACE_TABLES
 from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore, settings_in
 from apex_pipeline_tests.servers.s3_server import S3Server
 

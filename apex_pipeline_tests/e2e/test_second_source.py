@@ -12,12 +12,12 @@ from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.load_check import load_sessions
 from apex_pipeline.demo import GroundTruth
 from apex_pipeline.export.bundle import select_sessions, write_bundle
-from apex_pipeline.lake.care.garbage import Retention, find_expired, remove_expired
-from apex_pipeline.lake.care.verify import verify_lake
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.lake.integrity import verify_lake
+from apex_pipeline.lake.retention import Retention, find_expired, remove_expired
+from apex_pipeline.orchestration.sync import sync
 from apex_pipeline.settings import Settings
-from apex_pipeline.storage.opening import open_store
-from apex_pipeline.sync import sync
+from apex_pipeline.storage.factory import open_store
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.e2e.conftest import ignore, settings_in
 from apex_pipeline_tests.sources.toy import PIT_STOPS, PitStops
 

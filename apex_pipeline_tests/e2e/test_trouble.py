@@ -11,14 +11,14 @@ import pytest
 from apex_pipeline.demo import GroundTruth
 from apex_pipeline.errors import PermanentError, StorageFullError
 from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome, sync
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.gr_cup import derive
-from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger, read_triggers
+from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger, read_triggers
+from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline.storage.opening import open_store
-from apex_pipeline.sync import SyncEvent, SyncOutcome, sync
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.e2e.conftest import ignore, settings_in
 
 _RACE = "Mesa Verde Raceway/Race {n}"

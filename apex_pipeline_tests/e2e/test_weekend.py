@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.demo import GroundTruth
-from apex_pipeline.schemas import RACE_TABLES
+from apex_pipeline.orchestration.sync import sync
 from apex_pipeline.storage.layout import QUARANTINE_PREFIX, RAW_PREFIX, table_key
-from apex_pipeline.sync import sync
+from apex_pipeline.tables import RACE_TABLES
 from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore
 
 

@@ -12,21 +12,21 @@ from apex_pipeline.catalog import open_catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.export import bundle as bundling
 from apex_pipeline.export.bundle import Selection, select_sessions, write_bundle
-from apex_pipeline.lake.care.verify import LakeReport, verify_lake
-from apex_pipeline.lake.catalog_tables import build_files_table, build_sessions_table
-from apex_pipeline.lake.published import require_snapshot
+from apex_pipeline.ingest.catalog import build_files_table, build_sessions_table
+from apex_pipeline.lake.integrity import LakeReport, verify_lake
 from apex_pipeline.lake.snapshot import publish
-from apex_pipeline.schemas import RACE_TABLES
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import history_key, raw_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import RACE_TABLES
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.derived import publish_folder
 from apex_pipeline_tests.lake.tables import parquet_bytes
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import connect, store_of
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 pytestmark = pytest.mark.req("A-118")
 

@@ -10,11 +10,11 @@ import pytest
 from apex_pipeline.demo import GroundTruth
 from apex_pipeline.errors import ConfigurationError, FileChangedError
 from apex_pipeline.export.downsample import DownsampleReport, downsample_folder
-from apex_pipeline.lake.published import require_session, require_snapshot, session_table
-from apex_pipeline.lake.source_folder import SourceFolder, identify, scan_folder
-from apex_pipeline.schemas import LAPS
+from apex_pipeline.ingest.source_folder import SourceFolder, identify, scan_folder
+from apex_pipeline.lake.tables import require_session, require_snapshot, session_table
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.base import DownsampleStats
+from apex_pipeline.tables import LAPS
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.derived import publish_folder
 

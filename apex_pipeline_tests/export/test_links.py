@@ -7,12 +7,12 @@ import pytest
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.export.links import find_object, public_address
 from apex_pipeline.lake.snapshot import publish
-from apex_pipeline.session_key import SessionKey
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.tables import put_catalog, put_session, sessions_table
 
 _R1 = SessionKey("spa", "R1")

@@ -16,16 +16,16 @@ import pytest
 from apex_pipeline.errors import ConfigurationError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
 from apex_pipeline.export.tables import ExportedTable, Format, export_tables, select_tables
-from apex_pipeline.lake.published import read_published, require_snapshot
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
-from apex_pipeline.schemas import TELEMETRY
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.lake.tables import read_published, require_snapshot
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import TELEMETRY
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.catalog.race_lake import car_rows, publish_race
-from apex_pipeline_tests.lake.care.test_verify import NOON
 from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_session, sessions_table
+from apex_pipeline_tests.lake.test_integrity import NOON
 
 pytestmark = pytest.mark.req("A-142")
 

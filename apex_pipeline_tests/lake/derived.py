@@ -3,19 +3,19 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from apex_pipeline.lake.catalog_tables import build_files_table, build_sessions_table, build_tracks_table, session_files
+from apex_pipeline.ingest.catalog import build_files_table, build_sessions_table, build_tracks_table, session_files
 from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, Snapshot, publish
-from apex_pipeline.schemas import CARS, FILES, LAPS, OFFICIAL_LAPS, RACE_TABLES, SESSIONS, TRACKS
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_official_tables
-from apex_pipeline.sources.gr_cup.naming import load_rules
+from apex_pipeline.sources.gr_cup.discovery.identify import load_rules
 from apex_pipeline.sources.workspace import Workspace
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import raw_key, table_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import CARS, FILES, LAPS, OFFICIAL_LAPS, RACE_TABLES, SESSIONS, TRACKS
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.tables import parquet_bytes
 
 _NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.lake.snapshot import INPUTS_VERSION
-from apex_pipeline.schemas import CATALOG_TABLES, LAPS, RACE_TABLES, SESSIONS
-from apex_pipeline.session_key import SessionKey
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import table_key
+from apex_pipeline.tables import CATALOG_TABLES, LAPS, RACE_TABLES, SESSIONS
+from apex_pipeline.tables.session_key import SessionKey
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -7,10 +7,10 @@ import pytest
 
 from apex_pipeline.errors import StoreCorruptionError
 from apex_pipeline.lake.snapshot import Snapshot, parse_snapshot, publish, read_current
-from apex_pipeline.schemas import CATALOG_TABLES, RACE_TABLES
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, snapshot_key, snapshot_table_key, table_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import CATALOG_TABLES, RACE_TABLES
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.tables import put_catalog, put_session, sessions_table
 
 _NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

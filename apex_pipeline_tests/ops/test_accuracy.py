@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.demo import GroundTruth
-from apex_pipeline.lake.published import require_session, require_snapshot
+from apex_pipeline.lake.tables import require_session, require_snapshot
 from apex_pipeline.ops.accuracy import measure_session
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.derived import publish_folder
 

@@ -5,24 +5,24 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import SourceError, StoreAuthError, StoreConfigError
-from apex_pipeline.lake.catalog_tables import with_rules_version
-from apex_pipeline.lake.comparison import LakeState, look_at_lake, look_at_possible_lake, scan_source
-from apex_pipeline.lake.stored_tables import read_stored_table
+from apex_pipeline.ingest.catalog import with_rules_version
+from apex_pipeline.ingest.diff import LakeState, look_at_lake, look_at_possible_lake, scan_source
+from apex_pipeline.lake.tables import read_stored_table
 from apex_pipeline.ops.estimate import RequestEstimate, SyncEstimate, estimate_sync, put_requests_for
-from apex_pipeline.schemas import FILES, RACE_TABLES
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources import rules_version
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import raw_key, table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
-from apex_pipeline.storage.s3.transfer.part_sizes import PART_BYTES
+from apex_pipeline.storage.s3.upload.limits import PART_BYTES
+from apex_pipeline.tables import FILES, RACE_TABLES
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.derived import publish_folder
 from apex_pipeline_tests.lake.tables import parquet_bytes
 from apex_pipeline_tests.servers.canned import answering, refusal
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import connect, store_of
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 _HEADER = "expire_at,lap,meta_event,meta_session,meta_source,meta_time,outing,timestamp,vehicle_id\n"
 _ROW = ",{lap},I_R06_2025-09-07,{session},k,2025-09-06T18:4{lap}:41.927Z,0,2025-09-06T18:4{lap}:41.775Z,GR86-002-0\n"

@@ -11,14 +11,14 @@ import pytest
 
 from apex_pipeline.demo import FaultKind, GroundTruth, WeekendOptions, make_weekend
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
-from apex_pipeline.lake.published import require_snapshot, session_table
 from apex_pipeline.lake.snapshot import Snapshot
+from apex_pipeline.lake.tables import require_snapshot, session_table
 from apex_pipeline.ops.lineage import Evidence, LapTrace, find_car, trace_lap
-from apex_pipeline.schemas import LAPS
-from apex_pipeline.session_key import SessionKey
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import LAPS
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.derived import publish_folder
 
 _HARBOR = SessionKey("harbor_street_circuit", "R2")

@@ -6,8 +6,8 @@ import pytest
 
 from apex_pipeline.lake.snapshot import publish
 from apex_pipeline.ops.metrics import measure_lake
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.tables import put_catalog, put_session, sessions_table
 
 _NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apex_pipeline.ops.metrics import LakeMetrics, Readings, SessionMetrics
 from apex_pipeline.ops.prometheus import prometheus_text
-from apex_pipeline.storage.traffic import RequestStats
+from apex_pipeline.storage.request_stats import RequestStats
 
 pytestmark = pytest.mark.req("A-090")
 

@@ -6,9 +6,9 @@ import pytest
 
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.ops.lineage import RawFiles
-from apex_pipeline.schemas import FILES
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import FILES
 
 
 def _raw(store: LocalStore, content: bytes, *, sha256: str | None = None) -> RawFiles:

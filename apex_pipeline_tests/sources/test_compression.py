@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.ops.lineage import RawFiles
-from apex_pipeline.schemas import FILES
 from apex_pipeline.sources.compression import compression_of, decompress
 from apex_pipeline.sources.csv_reader import read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import FILES
 from apex_pipeline_tests.examples import at_least
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from apex_pipeline.schemas import REJECTS
 from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.rejects import rejects_table
+from apex_pipeline.tables import REJECTS
 
 
 def reject(file: str, line: int | None, reason: str = "bad_time", detail: str = "timestamp='x'") -> Reject:

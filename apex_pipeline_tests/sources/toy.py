@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import PurePosixPath
 
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileOpener, FileStatus, FoundFile, Source
 from apex_pipeline.sources.workspace import Workspace
-from apex_pipeline.table_model import Column, Table
+from apex_pipeline.tables.model import Column, Table
+from apex_pipeline.tables.session_key import SessionKey
 
 PIT_STOPS = Table(
     name="pit_stops",

@@ -8,8 +8,8 @@ from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.fault_proxy import FaultProxy
 from apex_pipeline_tests.servers.s3_server import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import connect, store_of
-from apex_pipeline_tests.storage.s3.fault_bench import FaultHarness
+from apex_pipeline_tests.storage.s3.fault_harness import FaultHarness
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ import pytest
 
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
 from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.caching import CachedStore
-from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
+from apex_pipeline.storage.factory import open_store, open_store_at
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline.storage.opening import open_store, open_store_at
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.storage.cache_bench import (
+from apex_pipeline_tests.storage.cache_harness import (
     KEY,
     LARGE,
     READS,
@@ -214,7 +214,7 @@ def test_a_failed_fetch_fails_for_all_who_wait_and_the_next_read_tries_again(
 _READER = """
 import sys
 from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.opening import open_store
+from apex_pipeline.storage.factory import open_store
 store = open_store(load_settings(), for_writing=False)
 sys.stdin.readline()
 with store.open_as_file("tables/x.parquet") as path:

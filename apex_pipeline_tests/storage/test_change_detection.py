@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.copy import CopyItem, copy_files
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.s3_server import S3Server, new_bucket
-from apex_pipeline_tests.storage.s3.bench import connect
+from apex_pipeline_tests.storage.s3.harness import connect
 
 _BEFORE = b"lap,time\n1,97.428\n"
 _KEY = "data/COTA/Race 1/x.csv"

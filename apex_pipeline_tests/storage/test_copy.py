@@ -23,9 +23,9 @@ from apex_pipeline.errors import (
 )
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage import copy
-from apex_pipeline.storage.contract import ObjectInfo
+from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.copy import NOT_STORED, CopiedFile, CopyFailure, CopyItem, copy_file, copy_files, iter_copies
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from apex_pipeline.errors import StoreCorruptionError
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.storage.cache_bench import (
+from apex_pipeline_tests.storage.cache_harness import (
     KEY,
     LARGE,
     READS,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from apex_pipeline.storage.disk_space import disk_space
+from apex_pipeline.storage.temp_dirs import disk_space
 
 
 def test_a_folder_that_is_not_there_is_asked_about_at_its_nearest_parent(tmp_path: Path) -> None:

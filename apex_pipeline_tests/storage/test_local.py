@@ -24,11 +24,11 @@ from apex_pipeline.errors import (
     StorePermissionError,
     StoreUnavailableError,
 )
-from apex_pipeline.storage.disk_errors import from_os_error
-from apex_pipeline.storage.fingerprints import DigestCache
-from apex_pipeline.storage.hashing import file_state_of
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.file_hashing import file_state_of
 from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.storage.os_errors import from_os_error
 
 _NO_PROCESS = 2**22 + 1  # above the highest process id Linux gives
 
@@ -116,7 +116,7 @@ def test_a_killed_write_leaves_the_old_object_and_is_cleaned_up_at_the_next_open
     source.write_bytes(b"new" * 1_000_000)
     program = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from apex_pipeline.storage.fingerprints import DigestCache\n"
+        "from apex_pipeline.storage.digest_cache import DigestCache\n"
         "from apex_pipeline.storage.local import LocalStore\n"
         "die = lambda moved: os.kill(os.getpid(), signal.SIGKILL)\n"
         "LocalStore(Path(sys.argv[1]), DigestCache()).write_file('data/x.csv', Path(sys.argv[2]), progress=die)\n"

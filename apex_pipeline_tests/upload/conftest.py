@@ -8,7 +8,7 @@ import pytest
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
-from apex_pipeline.storage.traffic import RequestCounter
+from apex_pipeline.storage.request_stats import RequestCounter
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 
 

@@ -10,8 +10,8 @@ import pytest
 from apex_pipeline.errors import FileChangedError, StorageFullError
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.compression import decompress
-from apex_pipeline.storage.fingerprints import DigestCache
-from apex_pipeline.storage.opening import open_digest_cache
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.factory import open_digest_cache
 from apex_pipeline.upload import UploadReport, UploadStatus
 from apex_pipeline.upload.compression import Compression, Compressor, is_compressible
 from apex_pipeline.upload.upload import UploadTarget, upload_to

@@ -16,7 +16,7 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StorePermissionError,
 )
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.upload import UploadEvent, UploadReport, UploadStatus, upload_directory_to_s3, upload_folder
 from apex_pipeline_tests.servers.seaweed import S3Bucket

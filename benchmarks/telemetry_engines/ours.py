@@ -9,12 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.telemetry.conversion import convert_telemetry
-from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.convert import convert_telemetry
 from apex_pipeline.sources.workspace import Workspace
+from apex_pipeline.tables.session_key import SessionKey
 
 # What APEX_MEMORY_LIMIT is when nobody sets it.
 _MEMORY_LIMIT = 1_000_000_000

@@ -17,19 +17,19 @@ from apex_pipeline.catalog.loaders.filenames import LoadKind
 from apex_pipeline.catalog.loaders.frames import decompressed, laps_frame, telemetry_frame, wide_frame
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.lake.published import read_published
 from apex_pipeline.lake.raw_files import raw_file_opener
-from apex_pipeline.schemas import LAP_REJECTS, LAPS, OFFICIAL_LAPS, TELEMETRY
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.lake.tables import read_published
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import kinds_feeding, loadable_source
 from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileStatus
 from apex_pipeline.sources.workspace import Workspace
-from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import raw_key
-from apex_pipeline.storage.scratch import process_temp_dir
 from apex_pipeline.storage.single_flight import SingleFlight
-from apex_pipeline.table_model import Table
+from apex_pipeline.storage.temp_dirs import process_temp_dir
+from apex_pipeline.tables import LAP_REJECTS, LAPS, OFFICIAL_LAPS, TELEMETRY
+from apex_pipeline.tables.model import Table
+from apex_pipeline.tables.session_key import SessionKey
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, ClassVar
 
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.caching import CachedStore
-from apex_pipeline.storage.contract import ObjectInfo, ObjectStore
 from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.local import LocalStore
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 
-from apex_pipeline.sources.plain_names import normalize_name
+from apex_pipeline.sources.normalize import normalize_name
 from apex_pipeline.sources.session_names import find_session
 from apex_pipeline.storage.layout import RAW_PREFIX
 

@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from apex_pipeline.catalog.loaders.filenames import LoadKind
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.schemas import LAPS, TELEMETRY
 from apex_pipeline.sources.csv_reader import require_text
 from apex_pipeline.sources.parsing import parse_duration_s, parse_utc_ms
+from apex_pipeline.tables import LAPS, TELEMETRY
 
 LAP_COLUMNS: Mapping[str, str] = {"LapNumber": "int64", "LapTime": "float64", "Driver": "str", "CarNumber": "str"}
 TELEMETRY_COLUMNS: Mapping[str, str] = dict.fromkeys(

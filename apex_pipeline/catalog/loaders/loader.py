@@ -25,14 +25,14 @@ from apex_pipeline.catalog.loaders.frames import csv_frame, decompressed, empty_
 from apex_pipeline.catalog.loaders.lookup import WHAT, FileLookup, event_of
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ApexError, StorePermissionError
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.caching import CacheStats
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.layout import RAW_PREFIX
-from apex_pipeline.storage.opening import open_store
+from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.storage.single_flight import SingleFlight
-from apex_pipeline.storage.traffic import RequestStats
+from apex_pipeline.tables.session_key import SessionKey
 
 _LOG = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")

@@ -12,8 +12,8 @@ from apex_pipeline.catalog.loaders.fetch import ObjectReader
 from apex_pipeline.catalog.loaders.filenames import LoadKind, file_names
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ObjectMissingError, StorePermissionError
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.storage.layout import raw_path
+from apex_pipeline.tables.session_key import SessionKey
 
 _LOG = logging.getLogger(__name__)
 

@@ -18,18 +18,18 @@ from apex_pipeline.catalog.loaders.fetch import SMALL_BYTES, ObjectReader
 from apex_pipeline.catalog.loaders.filenames import LoadKind, canonical_session, session_in
 from apex_pipeline.catalog.loaders.frames import has_known_columns
 from apex_pipeline.errors import StoreError
-from apex_pipeline.lake.catalog_tables import build_sessions_table, inputs_version, session_files
-from apex_pipeline.lake.plan import is_catalog_stale
-from apex_pipeline.lake.published import read_published
+from apex_pipeline.ingest.catalog import build_sessions_table, inputs_version, session_files
+from apex_pipeline.ingest.plan import is_catalog_stale
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, read_current
-from apex_pipeline.session_key import SessionKey
+from apex_pipeline.lake.tables import read_published
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources import identify_files, kinds_feeding, loadable_source, rules_version, source_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
-from apex_pipeline.sources.plain_names import names_match, normalize_name
+from apex_pipeline.sources.normalize import names_match, normalize_name
 from apex_pipeline.sources.raw_access import FileHeader, TrackName
-from apex_pipeline.storage.contract import ObjectInfo
+from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.layout import raw_key, raw_path
+from apex_pipeline.tables.session_key import SessionKey
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.base import FileIdentity, FileOpener, Reject
 from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
+from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
-from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
+from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger, read_triggers
 from apex_pipeline.sources.gr_cup.official_timing import (
     ParsedFile,
     official_laps_table,
@@ -26,13 +26,13 @@ from apex_pipeline.sources.gr_cup.official_timing import (
     results_table,
     weather_table,
 )
-from apex_pipeline.sources.gr_cup.telemetry.conversion import convert_telemetry
-from apex_pipeline.sources.gr_cup.telemetry.line_passings import find_telemetry_crossings
-from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.convert import convert_telemetry
+from apex_pipeline.sources.gr_cup.telemetry.crossings import find_telemetry_crossings
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
-from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger, read_triggers
 from apex_pipeline.sources.rejects import rejects_table
 from apex_pipeline.sources.workspace import Workspace
+from apex_pipeline.tables.session_key import SessionKey
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Contains the kinds of GR Cup files; how a file is recognised is in ``naming.py``."""
+"""Contains the kinds of GR Cup files; how a file is recognised is in ``discovery/identify.py``."""
 
 from enum import StrEnum
 

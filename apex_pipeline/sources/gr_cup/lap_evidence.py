@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from apex_pipeline.sources.base import FileIdentity
-from apex_pipeline.sources.gr_cup.crossings import Crossing, find_crossings
 from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
+from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, find_crossings
 from apex_pipeline.sources.gr_cup.laps.lap import Flag
-from apex_pipeline.sources.gr_cup.triggers import read_triggers
+from apex_pipeline.sources.gr_cup.laps.triggers import read_triggers
 from apex_pipeline.sources.lineage import Evidence, RawRows
 
 Row = Mapping[str, Any]

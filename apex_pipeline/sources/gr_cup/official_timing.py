@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from apex_pipeline.schemas import OFFICIAL_LAPS, RESULTS, WEATHER
 from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
@@ -28,7 +27,8 @@ from apex_pipeline.sources.parsing import (
     parse_integer,
     parse_number,
 )
-from apex_pipeline.table_model import Column, Table
+from apex_pipeline.tables import OFFICIAL_LAPS, RESULTS, WEATHER
+from apex_pipeline.tables.model import Column, Table
 
 # Where a row comes from is no fact about the race: two files may say the same.
 _PROVENANCE = frozenset({"source_file", "source_row"})

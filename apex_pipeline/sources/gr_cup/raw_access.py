@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from apex_pipeline.sources.gr_cup.file_contents import SNIFFED_BYTES, kinds_for_header, sniff
-from apex_pipeline.sources.gr_cup.naming_rules import NamingRules
-from apex_pipeline.sources.gr_cup.path_claims import ignore_reason, parse_path
+from apex_pipeline.sources.gr_cup.discovery.path_hints import ignore_reason, parse_path
+from apex_pipeline.sources.gr_cup.discovery.rules import NamingRules
+from apex_pipeline.sources.gr_cup.discovery.sniff import SNIFFED_BYTES, kinds_for_header, sniff
 from apex_pipeline.sources.raw_access import FileHeader, RawFileAccess, TrackName
 
 

@@ -10,7 +10,17 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from apex_pipeline.schemas import (
+from apex_pipeline.settings import Settings
+from apex_pipeline.sources.accuracy import AccuracyReport
+from apex_pipeline.sources.base import DerivedTable, DownsampleStats, FileIdentity, FileOpener, FoundFile, Source, Write
+from apex_pipeline.sources.gr_cup.discovery.identify import identify_tree
+from apex_pipeline.sources.gr_cup.discovery.rules import NamingRules, load_rules
+from apex_pipeline.sources.gr_cup.kinds import EXPECTED_KINDS, LAP_KINDS, SOURCE_NAME, FileKind
+from apex_pipeline.sources.gr_cup.raw_access import GrCupFileAccess
+from apex_pipeline.sources.lineage import Evidence, RawRows
+from apex_pipeline.sources.rejects import rejects_table
+from apex_pipeline.sources.workspace import Workspace
+from apex_pipeline.tables import (
     CARS,
     LAP_REJECTS,
     LAPS,
@@ -23,17 +33,7 @@ from apex_pipeline.schemas import (
     TELEMETRY_REJECTS,
     WEATHER,
 )
-from apex_pipeline.session_key import SessionKey
-from apex_pipeline.settings import Settings
-from apex_pipeline.sources.accuracy import AccuracyReport
-from apex_pipeline.sources.base import DerivedTable, DownsampleStats, FileIdentity, FileOpener, FoundFile, Source, Write
-from apex_pipeline.sources.gr_cup.kinds import EXPECTED_KINDS, LAP_KINDS, SOURCE_NAME, FileKind
-from apex_pipeline.sources.gr_cup.naming import identify_tree
-from apex_pipeline.sources.gr_cup.naming_rules import NamingRules, load_rules
-from apex_pipeline.sources.gr_cup.raw_access import GrCupFileAccess
-from apex_pipeline.sources.lineage import Evidence, RawRows
-from apex_pipeline.sources.rejects import rejects_table
-from apex_pipeline.sources.workspace import Workspace
+from apex_pipeline.tables.session_key import SessionKey
 
 _RULE_FILES = ("tracks.yaml", "patterns.yaml")
 
@@ -71,7 +71,7 @@ class GrCup(Source):
 
     def rules_version(self, settings: Settings) -> str:
         """Return a fingerprint of the rules and of the derivation."""
-        package = resources.files(__package__ or "")
+        package = resources.files(f"{__package__}.discovery")
         texts = [package.joinpath(name).read_bytes() for name in _RULE_FILES]
         if settings.tracks_file is not None and settings.tracks_file.is_file():
             texts.append(settings.tracks_file.read_bytes())
@@ -93,7 +93,7 @@ class GrCup(Source):
         # Here and below: numba and scipy take a second to import, and recognising files needs neither.
         from apex_pipeline.sources.gr_cup import derive  # noqa: PLC0415
         from apex_pipeline.sources.gr_cup.quality import score_session  # noqa: PLC0415
-        from apex_pipeline.sources.gr_cup.telemetry.car_facts import telemetry_cars_table  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.telemetry.car_stats import telemetry_cars_table  # noqa: PLC0415
 
         official = derive.derive_official_tables(key, files, open_file)
         yield DerivedTable(OFFICIAL_LAPS, official.official_laps)
@@ -132,8 +132,8 @@ class GrCup(Source):
         """Derive the laps blind and with official timing, and compare both with it."""
         if not official_laps.num_rows or not any(file.kind in LAP_KINDS for file in files):
             return None
+        from apex_pipeline.sources.gr_cup.accuracy import measure_accuracy  # noqa: PLC0415
         from apex_pipeline.sources.gr_cup.derive import derive_lap_tables  # noqa: PLC0415
-        from apex_pipeline.sources.gr_cup.truth import measure_accuracy  # noqa: PLC0415
 
         zone = rules.zone_of(key.track)
         blind = derive_lap_tables(key, files, open_file, None, zone, workspace)
@@ -160,7 +160,7 @@ class GrCup(Source):
         """Write every Nth sample of a telemetry file; other files have no samples."""
         if file.kind != FileKind.TELEMETRY:
             return None
-        from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile  # noqa: PLC0415
-        from apex_pipeline.sources.gr_cup.telemetry.thinning import downsample  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.telemetry.downsample import downsample  # noqa: PLC0415
 
         return downsample(TelemetryFile(file, open_file).open_text, file.path, every, write)

@@ -17,10 +17,10 @@ from botocore.config import Config
 
 from apex_pipeline import __version__
 from apex_pipeline.errors import StoreConfigError
+from apex_pipeline.storage.request_stats import RequestCounter
+from apex_pipeline.storage.s3.credentials import SecretsManagerKey
 from apex_pipeline.storage.s3.errors import ErrorContext, s3_errors
-from apex_pipeline.storage.s3.secrets import SecretsManagerKey
-from apex_pipeline.storage.s3.transfer.receipts import ChecksumMode
-from apex_pipeline.storage.traffic import RequestCounter
+from apex_pipeline.storage.s3.upload.checksums import ChecksumMode
 
 if TYPE_CHECKING:  # stubs, installed for development only
     from s3transfer.manager import TransferManager

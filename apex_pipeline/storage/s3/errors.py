@@ -1,7 +1,7 @@
 """What S3 and boto3 say when something fails, as this project's errors: one table of codes, one of exceptions.
 
 Here belongs all knowledge of botocore's, boto3's and s3transfer's errors, and of what to do about each. Not here: when
-to try again (``client.py`` sets the repetitions of requests, ``transfer/retries.py`` those of interruptions).
+to try again (``client.py`` sets the repetitions of requests, ``retry.py`` those of interruptions).
 """
 
 from collections.abc import Callable, Generator, Iterator

@@ -1,7 +1,7 @@
 """The lake in an S3 bucket, of AWS or compatible.
 
-Here belongs how a bucket keeps the promises of ``contract.py``. A PUT and a completed multipart upload are whole or
-nothing by themselves. Not here: how bytes are sent (``transfer/``) and read (``reading.py``) such that no damage
+Here belongs how a bucket keeps the promises of ``storage/base.py``. A PUT and a completed multipart upload are whole or
+nothing by themselves. Not here: how bytes are sent (``transfer/``) and read (``reader.py``) such that no damage
 passes, how the client is set up (``client.py``), what errors mean (``errors.py``).
 """
 
@@ -23,17 +23,17 @@ from apex_pipeline.errors import (
     StorePermissionError,
 )
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.block_sums import START_BYTES
-from apex_pipeline.storage.contract import IncompleteUpload, ObjectInfo, ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
+from apex_pipeline.storage.block_checksums import START_BYTES
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import check_key, check_prefix, is_legal_key
+from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code, s3_errors
-from apex_pipeline.storage.s3.reading import RemoteObject, S3Reader, describe
-from apex_pipeline.storage.s3.transfer.journal import UploadJournal
-from apex_pipeline.storage.s3.transfer.upload import Target, Uploader, UploadResult
-from apex_pipeline.storage.scratch import process_temp_dir
-from apex_pipeline.storage.traffic import RequestStats
+from apex_pipeline.storage.s3.reader import RemoteObject, S3Reader, describe
+from apex_pipeline.storage.s3.upload.journal import UploadJournal
+from apex_pipeline.storage.s3.upload.uploader import Target, Uploader, UploadResult
+from apex_pipeline.storage.temp_dirs import process_temp_dir
 
 if TYPE_CHECKING:  # stubs, installed for development only
     from types_boto3_s3.type_defs import CopySourceTypeDef

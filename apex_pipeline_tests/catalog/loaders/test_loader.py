@@ -17,14 +17,14 @@ import pytest
 
 from apex_pipeline.catalog import LocalDataLoader, S3DataLoader, get_loader
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.catalog_tables import with_rules_version
+from apex_pipeline.ingest.catalog import with_rules_version
 from apex_pipeline.lake.snapshot import publish as publish_lake
-from apex_pipeline.lake.stored_tables import read_stored_table
-from apex_pipeline.schemas import FILES, SESSIONS
+from apex_pipeline.lake.tables import read_stored_table
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources import rules_version
 from apex_pipeline.storage.layout import table_key
-from apex_pipeline_tests.catalog.loaders.bench import (
+from apex_pipeline.tables import FILES, SESSIONS
+from apex_pipeline_tests.catalog.loaders.harness import (
     LAP_TABLE,
     PRACTICE,
     TELEMETRY_TABLE,
@@ -41,7 +41,7 @@ from apex_pipeline_tests.lake.derived import publish_folder
 from apex_pipeline_tests.lake.tables import parquet_bytes
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import CAR
-from apex_pipeline_tests.storage.s3.bench import connect
+from apex_pipeline_tests.storage.s3.harness import connect
 
 METHODS = (
     "__init__",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.catalog import S3DataLoader
-from apex_pipeline_tests.catalog.loaders.bench import (
+from apex_pipeline_tests.catalog.loaders.harness import (
     LAP_TABLE,
     LoaderHarness,
     attempts,

@@ -16,11 +16,11 @@ import pytest
 
 from apex_pipeline.catalog import LocalDataLoader
 from apex_pipeline.catalog.loaders.fetch import ObjectReader, StagingArea
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.single_flight import SingleFlight
-from apex_pipeline_tests.catalog.loaders.bench import (
+from apex_pipeline_tests.catalog.loaders.harness import (
     LAP_TABLE,
     PRACTICE,
     LoaderHarness,
@@ -31,7 +31,7 @@ from apex_pipeline_tests.catalog.loaders.bench import (
     settings_for,
 )
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import connect
+from apex_pipeline_tests.storage.s3.harness import connect
 
 THREADS = 32
 _Answer = TypeVar("_Answer")

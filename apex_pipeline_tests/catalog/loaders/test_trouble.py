@@ -20,10 +20,10 @@ from apex_pipeline.errors import (
     StorePermissionError,
     StoreUnavailableError,
 )
-from apex_pipeline.storage.contract import ObjectInfo
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectInfo
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.catalog.loaders.bench import (
+from apex_pipeline_tests.catalog.loaders.harness import (
     LAP_TABLE,
     PRACTICE,
     LoaderHarness,

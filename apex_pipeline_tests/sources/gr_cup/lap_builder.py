@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
 
 _START_MS = 1_757_184_000_000  # 2025-09-06 18:40 UTC, any instant would do
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from apex_pipeline.lake.source_folder import identify, scan_folder
-from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS, RESULTS
+from apex_pipeline.ingest.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.base import FileStatus
+from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
-from apex_pipeline.sources.gr_cup.naming_rules import load_rules
+from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger, read_triggers
 from apex_pipeline.sources.gr_cup.official_timing import (
     ParsedFile,
     official_laps_table,
@@ -22,7 +22,7 @@ from apex_pipeline.sources.gr_cup.official_timing import (
     read_weather,
     results_table,
 )
-from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger, read_triggers
+from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, RESULTS
 
 BARBER, COTA, ROAD_AMERICA, SEBRING, VIR = (
     "barber_motorsports_park",

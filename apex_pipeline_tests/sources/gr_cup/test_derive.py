@@ -8,18 +8,18 @@ import pytest
 
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.raw_files import raw_file_opener
-from apex_pipeline.schemas import LAPS
 from apex_pipeline.sources.base import FileIdentity
 from apex_pipeline.sources.gr_cup.derive import derive_telemetry, telemetry_bytes
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
 from apex_pipeline.sources.workspace import Workspace
-from apex_pipeline.storage.contract import ObjectStore
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import LAPS
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import KEY, NAME, csv_bytes, reading, write_file
-from apex_pipeline_tests.storage.s3.bench import connect, store_of
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 CONTENT = csv_bytes([reading(second / 25, value=str(second)) for second in range(3_000)])
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.schemas import OFFICIAL_LAPS, OFFICIAL_REJECTS, RESULTS, WEATHER
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.official_timing import (
     ParsedFile,
@@ -20,6 +19,7 @@ from apex_pipeline.sources.gr_cup.official_timing import (
     weather_table,
 )
 from apex_pipeline.sources.rejects import rejects_table
+from apex_pipeline.tables import OFFICIAL_LAPS, OFFICIAL_REJECTS, RESULTS, WEATHER
 from apex_pipeline_tests.sources.gr_cup.lap_builder import identity
 
 _SECTIONS = (

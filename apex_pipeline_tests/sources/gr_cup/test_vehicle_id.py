@@ -2,7 +2,7 @@
 
 import pytest
 
-from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
+from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from apex_pipeline.storage.s3 import client as s3_client
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.s3_server import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import CONTENT, connect, store_of, write_source
+from apex_pipeline_tests.storage.s3.harness import CONTENT, connect, store_of, write_source
 
 _NOWHERE = "http://127.0.0.1:1"  # nobody listens on port 1
 _ANY: dict[str, Callable[[S3Store], object]] = {

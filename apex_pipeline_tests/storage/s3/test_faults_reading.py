@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import StoreAuthError, StoreCorruptionError, StorePermissionError, StoreUnavailableError
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers import faults
 from apex_pipeline_tests.servers.fault_proxy import FOR_EVER, Exchange, Fault, FaultProxy
 from apex_pipeline_tests.servers.s3_server import S3Bucket, S3Server, new_bucket
-from apex_pipeline_tests.storage.s3.bench import connect, write_source
-from apex_pipeline_tests.storage.s3.fault_bench import (
+from apex_pipeline_tests.storage.s3.fault_harness import (
     CONTENT,
     KEY,
     LARGE,
@@ -26,6 +25,7 @@ from apex_pipeline_tests.storage.s3.fault_bench import (
     FaultHarness,
     is_get,
 )
+from apex_pipeline_tests.storage.s3.harness import connect, write_source
 
 pytestmark = pytest.mark.req("A-074", "A-131")
 

@@ -17,12 +17,11 @@ from apex_pipeline.errors import (
     StorePermissionError,
     StoreUnavailableError,
 )
-from apex_pipeline.storage.contract import ObjectStore
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers import faults
 from apex_pipeline_tests.servers.fault_proxy import FOR_EVER, Fault
-from apex_pipeline_tests.storage.s3.bench import write_source
-from apex_pipeline_tests.storage.s3.fault_bench import (
+from apex_pipeline_tests.storage.s3.fault_harness import (
     CONTENT,
     IN_PARTS,
     KEY,
@@ -39,6 +38,7 @@ from apex_pipeline_tests.storage.s3.fault_bench import (
     is_put,
     is_second_part,
 )
+from apex_pipeline_tests.storage.s3.harness import write_source
 
 pytestmark = pytest.mark.req("A-074", "A-131")
 

@@ -23,15 +23,15 @@ from apex_pipeline.errors import (
     StoreUnavailableError,
 )
 from apex_pipeline.storage import streams
-from apex_pipeline.storage.block_sums import sums_of
-from apex_pipeline.storage.fingerprints import DigestCache
+from apex_pipeline.storage.block_checksums import sums_of
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.s3 import store as s3
 from apex_pipeline.storage.s3.client import S3Connection
-from apex_pipeline.storage.s3.reading import S3Reader
+from apex_pipeline.storage.s3.reader import S3Reader
 from apex_pipeline.storage.s3.store import S3Store
-from apex_pipeline.storage.s3.transfer.metadata import to_metadata
+from apex_pipeline.storage.s3.upload.checksums import to_metadata
 from apex_pipeline_tests.servers.s3_server import S3Bucket
-from apex_pipeline_tests.storage.s3.bench import CONTENT, connect, store_of, write_source
+from apex_pipeline_tests.storage.s3.harness import CONTENT, connect, store_of, write_source
 
 _LARGE = np.random.default_rng(7).bytes(17_000_003)
 

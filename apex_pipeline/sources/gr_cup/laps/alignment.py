@@ -1,7 +1,7 @@
 """Which crossing of a car ends which of its official laps.
 
 Both are lists in time, so pairs never cross: found as the best of all pairings (dynamic programming), which forgives
-missing crossings, extra ones and late stamps on either side. Here belongs pairing; what it means is ``confirming.py``.
+missing crossings, extra ones and late stamps on either side. Here belongs pairing; what it means is ``official_merge.py``.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from apex_pipeline.sources.gr_cup.crossings import Crossing
+from apex_pipeline.sources.gr_cup.laps.crossings import Crossing
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialLap
 from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock
 

@@ -10,18 +10,17 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 
-from apex_pipeline.schemas import CARS, LAPS
-from apex_pipeline.sources.gr_cup.crossings import Crossing, find_crossings
 from apex_pipeline.sources.gr_cup.laps.alignment import match_crossings
-from apex_pipeline.sources.gr_cup.laps.confirming import RaceTimes, flag_unmatched, merge_official
+from apex_pipeline.sources.gr_cup.laps.car_laps import laps_by_car
+from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, TelemetryCrossing, find_crossings
 from apex_pipeline.sources.gr_cup.laps.identity import Identity, resolve_identities
 from apex_pipeline.sources.gr_cup.laps.lap import Lap
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar, read_official_cars
 from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock, find_official_clock
-from apex_pipeline.sources.gr_cup.laps.own_laps import laps_by_car
+from apex_pipeline.sources.gr_cup.laps.official_merge import RaceTimes, flag_unmatched, merge_official
 from apex_pipeline.sources.gr_cup.laps.rows import car_row, lap_row
-from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
-from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.tables import CARS, LAPS
 
 Pairs = dict[str, list[Crossing | None]]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apex_pipeline.sources.gr_cup.crossings import Crossing
-from apex_pipeline.sources.gr_cup.laps.crossing_evidence import AGREES_MS, CrossingMatch, Matrix
+from apex_pipeline.sources.gr_cup.laps.crossing_match import AGREES_MS, CrossingMatch, Matrix
+from apex_pipeline.sources.gr_cup.laps.crossings import Crossing
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar
 from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock
-from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
+from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 
 # The clocks are first aligned as a whole, then along their drift: each round looks closer.
 _ROUNDS_MS = (3_000.0, 1_500.0, 800.0)

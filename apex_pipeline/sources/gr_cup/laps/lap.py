@@ -7,9 +7,8 @@ the modules beside this one.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from apex_pipeline.sources.gr_cup.crossings import Crossing
+from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialLap
-from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
 
 
 class Flag(StrEnum):

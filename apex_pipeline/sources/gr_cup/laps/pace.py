@@ -1,7 +1,7 @@
 """What is usual in a session: for the field and for each car.
 
 All limits come from the session's own laps, so they hold on a track nobody has seen: no length, no record. Here belongs
-measuring the pace; what follows from it is ``judging.py`` and ``late_crossings.py``.
+measuring the pace; what follows from it is ``lap_flags.py`` and ``late_crossings.py``.
 """
 
 from collections.abc import Mapping, Sequence

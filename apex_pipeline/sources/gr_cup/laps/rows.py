@@ -8,7 +8,7 @@ from typing import Any
 
 from apex_pipeline.sources.gr_cup.laps.identity import Identity
 from apex_pipeline.sources.gr_cup.laps.lap import Lap
-from apex_pipeline.sources.gr_cup.vehicle_id import split_vehicle_id
+from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 
 Row = dict[str, Any]
 

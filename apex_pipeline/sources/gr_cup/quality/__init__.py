@@ -3,6 +3,6 @@
 Here belongs what can be said from the published tables of a session. docs/quality.md has the rules and their reasons.
 """
 
-from apex_pipeline.sources.gr_cup.quality.scoring import score_session, session_note_of, worst_scores
+from apex_pipeline.sources.gr_cup.quality.table import score_session, session_note_of, worst_scores
 
 __all__ = ["score_session", "session_note_of", "worst_scores"]

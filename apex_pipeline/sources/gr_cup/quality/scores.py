@@ -1,6 +1,6 @@
 """The six scores of one car, 0 to 100 with a sentence each; of a session, from those of its cars.
 
-Here belongs what a score is worth. Which rows it is made from is ``scoring.py``, the session in words ``note.py``.
+Here belongs what a score is worth. Which rows it is made from is ``table.py``, the session in words ``summary.py``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
-from apex_pipeline.sources.gr_cup.quality.wording import counted
+from apex_pipeline.sources.gr_cup.quality.summary import counted
 
 # A score calls for a look below 75 and for action below 40, whatever it measures; what is worth 0 differs.
 _OK_FROM, _WARN_FROM = 75.0, 40.0

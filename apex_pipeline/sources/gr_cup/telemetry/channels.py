@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from apex_pipeline.schemas import TELEMETRY
+from apex_pipeline.tables import TELEMETRY
 
 # Raw channel to published column. Two raw names carry "minutes" although the values are degrees; the organisers' notes
 # write Speed and Gear, the data speed and gear.

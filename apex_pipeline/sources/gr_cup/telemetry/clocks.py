@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from apex_pipeline.sources.gr_cup.telemetry.car_readings import Frames
-from apex_pipeline.sources.gr_cup.telemetry.distinct import unique
+from apex_pipeline.sources.gr_cup.telemetry.pivot import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
+from apex_pipeline.sources.gr_cup.telemetry.spill import Frames
 
 Whole = npt.NDArray[np.int64]
 

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 
-from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
-from apex_pipeline.sources.gr_cup.line_passing import TelemetryCrossing
-from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS
 
 ZONE = "America/Chicago"
 GREEN = datetime(2025, 9, 6, 18, 42, tzinfo=UTC)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps
-from apex_pipeline.sources.gr_cup.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
 from apex_pipeline_tests.sources.gr_cup.laps.race_builder import (
     GREEN,
     RaceCar,

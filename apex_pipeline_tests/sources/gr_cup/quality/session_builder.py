@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from apex_pipeline.schemas import CARS, LAPS, OFFICIAL_LAPS, QUALITY, RESULTS, TELEMETRY_CARS
 from apex_pipeline.sources.gr_cup.quality import score_session
+from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, RESULTS, TELEMETRY_CARS
 
 Row = dict[str, Any]
 

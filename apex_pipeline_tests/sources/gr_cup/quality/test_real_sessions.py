@@ -3,10 +3,10 @@
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.schemas import QUALITY, TELEMETRY_CARS
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.official_timing import results_table
 from apex_pipeline.sources.gr_cup.quality import score_session, session_note_of
+from apex_pipeline.tables import QUALITY, TELEMETRY_CARS
 from apex_pipeline_tests.sources.gr_cup.quality.session_builder import row_of
 from apex_pipeline_tests.sources.gr_cup.real_races import BARBER, COTA, ROAD_AMERICA, SEBRING, VIR, Races
 

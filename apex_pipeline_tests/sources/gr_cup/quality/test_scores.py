@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.schemas import QUALITY_MEASURES
 from apex_pipeline.sources.gr_cup.quality import worst_scores
+from apex_pipeline.tables import QUALITY_MEASURES
 from apex_pipeline_tests.sources.gr_cup.quality.session_builder import (
     GREEN,
     UNIT,

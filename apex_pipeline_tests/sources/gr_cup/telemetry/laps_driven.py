@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from apex_pipeline.sources.gr_cup.telemetry.gps_line import Positions
+from apex_pipeline.sources.gr_cup.telemetry.gps_crossings import Positions
 from apex_pipeline.sources.gr_cup.telemetry.lap_distance import Distance, Numbers
 
 LENGTH_M = 3_000.0

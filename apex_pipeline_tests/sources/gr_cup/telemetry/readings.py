@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apex_pipeline.schemas import LAPS
-from apex_pipeline.session_key import SessionKey
 from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.telemetry.conversion import convert_telemetry
-from apex_pipeline.sources.gr_cup.telemetry.raw_file import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.convert import convert_telemetry
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
 from apex_pipeline.sources.workspace import Workspace
+from apex_pipeline.tables import LAPS
+from apex_pipeline.tables.session_key import SessionKey
 
 KEY = SessionKey("test_track", "R1")
 CAR = "GR86-002-2"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.sources.gr_cup.telemetry import clocks
-from apex_pipeline.sources.gr_cup.telemetry.car_readings import Frames
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
-from apex_pipeline.sources.gr_cup.telemetry.distinct import unique
+from apex_pipeline.sources.gr_cup.telemetry.pivot import unique
+from apex_pipeline.sources.gr_cup.telemetry.spill import Frames
 
 FRAME = st.tuples(st.integers(0, 5_000), st.sampled_from([0, 5, 700, 90_000, 10**9]), st.integers(1, 4))
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline.errors import FileChangedError, MalformedFileError
-from apex_pipeline.sources.gr_cup.telemetry import reading as reading_module
-from apex_pipeline.sources.gr_cup.telemetry.raw_file import CHUNK_BYTES, TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry import parse as reading_module
+from apex_pipeline.sources.gr_cup.telemetry.chunks import CHUNK_BYTES, TelemetryFile
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
     COLUMNS,
     NAME,

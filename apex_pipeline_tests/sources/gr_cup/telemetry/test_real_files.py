@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from apex_pipeline.sources.gr_cup.telemetry.channels import PUBLISHED_NAMES
-from apex_pipeline.sources.gr_cup.telemetry.line_passings import TelemetryCrossing, find_telemetry_crossings
+from apex_pipeline.sources.gr_cup.telemetry.crossings import TelemetryCrossing, find_telemetry_crossings
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import Converted, convert, telemetry_file, write_file
 

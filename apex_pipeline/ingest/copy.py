@@ -1,0 +1,84 @@
+"""Copies the files of one session, or those without a session, from the source folder into the lake.
+
+Contains choosing the files and judging the outcome; see ``storage/copy.py`` for the copying itself.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+from apex_pipeline.errors import PermanentError, TransientError
+from apex_pipeline.ingest.plan import session_key_of
+from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
+from apex_pipeline.progress import Progress
+from apex_pipeline.sources.base import FileIdentity, FileStatus
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.copy import CopyItem, CopyReport, copy_files
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.layout import raw_key, raw_path
+from apex_pipeline.tables.session_key import SessionKey
+
+
+def copy_session(
+    key: SessionKey | None,
+    store: ObjectStore,
+    folder: SourceFolder | None,
+    identify: Callable[[SourceFolder], list[FileIdentity]],
+    fingerprints: DigestCache,
+    progress: Progress | None = None,
+) -> CopyReport:
+    """Copy what the lake does not hold yet of a session's files.
+
+    Args:
+        key: The session; ``None`` for the files without one.
+        store: The lake.
+        folder: The source folder; ``None`` where there is none and the files are expected to be in the lake already.
+        identify: Returns what the folder's files are.
+        fingerprints: Digests of local files.
+        progress: Receives bytes as they move.
+
+    Raises:
+        TransientError: Files were not copied, all others were; each of these may be copied on the next try.
+        PermanentError: As before, but at least one needs a change first.
+    """
+    chosen = _select(key, folder, identify) if folder else []
+    items = [CopyItem(path=file.local_path, key=raw_key(file.path)) for file in chosen]
+    report = copy_files(store, items, fingerprints, progress=progress)
+    if not report:
+        _raise_failures(report, items)
+    return report
+
+
+def content_version(files: Iterable[SourceFile], fingerprints: DigestCache, progress: Progress | None = None) -> str:
+    """Return a digest of paths and contents; ``progress`` receives bytes that have to be read for it."""
+    return _version_of((file.path, fingerprints.sha256_of(file.local_path, progress)) for file in files)
+
+
+def copied_version(report: CopyReport) -> str:
+    """Return the :func:`content_version` of what the lake holds after a copy."""
+    return _version_of((raw_path(file.item.key), file.sha256) for file in report.copied + report.unchanged)
+
+
+def _version_of(files: Iterable[tuple[str, str]]) -> str:
+    lines = sorted(f"{path}\t{sha256}" for path, sha256 in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _raise_failures(report: CopyReport, items: list[CopyItem]) -> None:
+    """Raise one error that names every file that is not in the lake, in the order of ``items``."""
+    errors = {failure.item: failure.error for failure in report.failed}
+    # A file that was not tried has the error that stopped the batch.
+    stop = report.stopped_by or PermanentError("Copying was stopped.", "Run the sync again.")
+    errors |= dict.fromkeys(report.not_tried, stop)
+    failed = [(raw_path(item.key), errors[item]) for item in items if item in errors]
+    problem = "; ".join(f"{path}: {error.problem}" for path, error in failed)
+    kind = PermanentError if any(error.is_permanent for _, error in failed) else TransientError
+    raise kind(f"{len(failed)} of {len(items)} files were not copied. {problem}", failed[0][1].hint)
+
+
+def _select(
+    key: SessionKey | None, folder: SourceFolder, identify: Callable[[SourceFolder], list[FileIdentity]]
+) -> list[SourceFile]:
+    wanted = {
+        item.path for item in identify(folder) if item.status is not FileStatus.IGNORED and session_key_of(item) == key
+    }
+    return [file for file in folder.files if file.path in wanted]

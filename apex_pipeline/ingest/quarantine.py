@@ -1,0 +1,45 @@
+"""``quarantine/``: for every raw file that contradicts itself, one small object that says why.
+
+The bytes stay where they are in ``data/``, which is never changed; the reason object points to them. Here belongs
+keeping those objects equal to the table ``files``, both ways.
+"""
+
+import json
+
+import pyarrow as pa
+
+from apex_pipeline.sources.base import FileStatus
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.layout import QUARANTINE_PREFIX, quarantine_reason_key, raw_key
+
+
+def sync_quarantine(store: ObjectStore, files: pa.Table) -> int:
+    """Write the reason of every quarantined file and remove those of files that are no longer quarantined.
+
+    Args:
+        store: The lake.
+        files: The table ``files``.
+
+    Returns:
+        Number of quarantined files.
+    """
+    wanted = {
+        quarantine_reason_key(row["path"]): _reason(row)
+        for row in files.to_pylist()
+        if row["status"] == FileStatus.QUARANTINED
+    }
+    present = {item.key for item in store.list(QUARANTINE_PREFIX)}
+    for key in present - wanted.keys():
+        store.delete(key)
+    for key, content in wanted.items():
+        if key not in present or store.read_bytes(key) != content:
+            store.write_bytes(key, content)
+    return len(wanted)
+
+
+def _reason(row: dict[str, object]) -> bytes:
+    said = {name: row[name] for name in ("path", "sha256", "kind", "track", "session", "reason", "evidence", "rule")}
+    return json.dumps({"object": raw_key(str(row["path"])), **said}, indent=1, ensure_ascii=False).encode()
+
+
+__all__ = ["sync_quarantine"]

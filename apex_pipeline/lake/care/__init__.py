@@ -1,1 +1,0 @@
-"""Maintenance of a lake: verifying its objects, and removing what has expired."""

@@ -1,0 +1,112 @@
+"""Contains reading of tables: the current ones, and those of a published snapshot."""
+
+import hashlib
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
+from apex_pipeline.lake.snapshot import INPUTS_VERSION, SessionRecord, Snapshot, TableRecord, read_current
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.layout import history_key, table_key
+from apex_pipeline.tables.model import Table
+from apex_pipeline.tables.session_key import SessionKey
+
+# All tables but telemetry are smaller.
+_READ_AT_ONCE_BYTES = 8 * 1024**2
+
+
+def require_snapshot(store: ObjectStore) -> Snapshot:
+    """Return what is published now.
+
+    Raises:
+        ObjectMissingError: Nothing is published in this lake.
+    """
+    snapshot = read_current(store)
+    if snapshot is None:
+        raise ObjectMissingError(
+            f"Nothing is published in the lake {store.uri}.", "Run `apex sync FOLDER` first, or name another lake."
+        )
+    return snapshot
+
+
+def require_session(snapshot: Snapshot, key: SessionKey) -> SessionRecord:
+    """Return the record of a session.
+
+    Raises:
+        ObjectMissingError: The session is not published.
+    """
+    session = snapshot.session(key)
+    if session is None:
+        known = ", ".join(str(record.key) for record in snapshot.sessions) or "none"
+        raise ObjectMissingError(f"The session {key} is not published.", f"Published are: {known}.")
+    return session
+
+
+def session_table(store: ObjectStore, session: SessionRecord, table: Table) -> pa.Table:
+    """Return a table of a published session whole.
+
+    Raises:
+        ObjectMissingError: The session was published without it, or its content is gone.
+    """
+    if table.name not in session.tables:
+        raise ObjectMissingError(
+            f"The session {session.key} was published without the table {table.name}.",
+            "Run a sync: it makes the session again.",
+        )
+    return read_published(store, session.tables[table.name])
+
+
+def read_published(store: ObjectStore, record: TableRecord) -> pa.Table:
+    """Return a published table whole.
+
+    Raises:
+        ObjectMissingError: The content that was published is gone.
+    """
+    if record.bytes <= _READ_AT_ONCE_BYTES:
+        # One request instead of two: what was read says by itself whether it is what was published.
+        with suppress(ObjectMissingError, StoreCorruptionError):
+            content = store.read_bytes(record.key)
+            if hashlib.sha256(content).hexdigest() == record.sha256:
+                return pq.ParquetFile(pa.BufferReader(content)).read()
+    with store.open_as_file(published_key(store, record)) as path, pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def published_key(store: ObjectStore, record: TableRecord) -> str:
+    """Return where the content of a published table is: at its stable key, or in the history once replaced.
+
+    Raises:
+        ObjectMissingError: It is in neither place.
+    """
+    for key in (record.key, history_key(record.sha256)):
+        facts = store.head(key)
+        if facts and facts.sha256 == record.sha256:
+            return key
+    raise ObjectMissingError(
+        f"{store.uri_of(record.key)} is not the file that was published, and that one is not in the history.",
+        "Run a sync: it makes the table again.",
+    )
+
+
+def read_stored_table(store: ObjectStore, table: Table, key: SessionKey | None = None) -> pa.Table | None:
+    """Return a small table whole, or ``None`` if it is not in the lake."""
+    at = table_key(table.folder, table.name, str(key) if key else None)
+    if store.head(at) is None:
+        return None
+    with store.open_as_file(at) as path:
+        # ParquetFile and not read_table: the latter would add the hive folders of the path as columns.
+        return pq.ParquetFile(path).read()
+
+
+def input_version(sessions: pa.Table, key: SessionKey) -> str:
+    """Return the fingerprint of a session's inputs from the table ``sessions``; empty for one it does not list."""
+    rows: list[dict[str, Any]] = sessions.to_pylist()
+    return next((row["inputs_version"] for row in rows if (row["track"], row["session"]) == key), "")
+
+
+def with_input_version(table: pa.Table, version: str) -> pa.Table:
+    """Return the table with the fingerprint of its inputs in its metadata."""
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), INPUTS_VERSION: version})

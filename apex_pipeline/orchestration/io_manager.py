@@ -1,0 +1,180 @@
+"""The Parquet IO manager: one class for a local lake and for S3.
+
+It takes pandas frames, Arrow tables, record-batch readers and files already staged on disk, and gives back what the
+input's annotation asks for: ``pandas.DataFrame``, ``pyarrow.Table`` or ``pyarrow.dataset.Dataset``. Before a table file
+replaces another it is checked against its declared schema, and the one before it is kept in ``history/``: a run that
+fails leaves the published file as it was. Not here: what a table looks like (``tables``) and where it goes
+(``storage/layout.py``).
+
+Written on ``ConfigurableIOManager``, not on ``UPathIOManager``: that one creates a mistyped bucket, lets ``..`` in a
+partition key leave the asset's folder, and needs an S3 client beside ours.
+See https://docs.dagster.io/guides/build/io-managers
+"""
+
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from apex_pipeline.errors import SchemaViolationError
+from apex_pipeline.orchestration.failures import dagster_failure
+from apex_pipeline.orchestration.resources import LakeResource
+from apex_pipeline.orchestration.table_schema import column_schema
+from apex_pipeline.sources import all_tables
+from apex_pipeline.storage.arrow_fs import arrow_filesystem
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
+from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
+from apex_pipeline.storage.layout import history_key, table_key
+from apex_pipeline.tables.model import ZSTD_LEVEL, Table
+from apex_pipeline.tables.session_key import parse_session_key
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A Parquet file ready on this machine's disk; the IO manager publishes it and then removes it."""
+
+    path: Path
+
+
+Storable = pd.DataFrame | pa.Table | pa.RecordBatchReader | StagedFile
+
+
+class ParquetIOManager(dg.ConfigurableIOManager):
+    """Keeps assets as Parquet in the lake, at ``{folder}/{table}/track=…/session=…/{table}.parquet``."""
+
+    lake: dg.ResourceDependency[LakeResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: Storable) -> None:
+        """Check the table, publish it and attach its facts to the materialization.
+
+        Raises:
+            dagster.Failure: The table does not fit its schema, or the lake refused it; what was published before stays.
+        """
+        table = all_tables()[context.asset_key.path[-1]]
+        with dagster_failure(), _staged(obj, table, self.lake.temp_dir) as path:
+            (key,) = self._keys(context)
+            rows = check_file(path, table)
+            stored = publish_file(self.lake.open(), key, path)
+            schema = pq.read_schema(path)
+        context.add_output_metadata(
+            {
+                "dagster/uri": self.lake.open().uri_of(key),
+                "dagster/column_schema": column_schema(schema),
+                "dagster/partition_row_count" if context.has_partition_key else "dagster/row_count": rows,
+                "bytes": stored.size,
+                "sha256": stored.sha256 or "",
+            }
+        )
+
+    def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401  -- what the input's annotation says
+        """Return the table, as the kind of object the input is annotated with.
+
+        Raises:
+            dagster.Failure: The table file is not in the lake.
+            TypeError: The annotation is none of the kinds this manager gives.
+        """
+        wanted = context.dagster_type.typing_type
+        with dagster_failure():
+            filesystem = arrow_filesystem(self.lake.open())
+            dataset = ds.dataset(self._keys(context), format="parquet", filesystem=filesystem)
+        if wanted is ds.Dataset:
+            return dataset
+        if wanted is pd.DataFrame:
+            return dataset.to_table().to_pandas()
+        if wanted is pa.Table:
+            return dataset.to_table()
+        raise TypeError(
+            f"The input from {context.asset_key.to_user_string()} is annotated {wanted}; use pandas.DataFrame, "
+            "pyarrow.Table or pyarrow.dataset.Dataset."
+        )
+
+    @staticmethod
+    def _keys(context: dg.OutputContext | dg.InputContext) -> list[str]:
+        folder, name = context.asset_key.path
+        if all_tables()[name].folder == "catalog":
+            return [table_key(folder, name, None)]
+        # Dagster checks these keys nowhere: one added by hand may be anything.
+        keys = [parse_session_key(partition) for partition in context.asset_partition_keys]
+        return [table_key(folder, name, str(key)) for key in keys]
+
+
+def check_file(path: Path, table: Table) -> int:
+    """Check a Parquet file against its schema, row group by row group, and return its number of rows.
+
+    A key never spans row groups: telemetry has one per vehicle, or per range of a vehicle's times, and both are part of
+    its key; every other table is small enough for one.
+
+    Raises:
+        SchemaViolationError: With every violation found.
+    """
+    with pq.ParquetFile(path) as file:
+        groups = range(file.num_row_groups)
+        problems = [line for group in groups for line in table.violations(file.read_row_group(group))]
+        if not groups:
+            problems = table.violations(file.schema_arrow.empty_table())
+        rows = file.metadata.num_rows
+    if problems:
+        raise SchemaViolationError(
+            f"The table {table.name} is not published: {'; '.join(problems[:10])}.",
+            "This is a defect of the derivation; the table published before stays. Please report it with the file.",
+        )
+    return int(rows)
+
+
+def publish_file(store: ObjectStore, key: str, path: Path) -> ObjectInfo:
+    """Put a Parquet file at its stable key; keep the one before it in ``history/``; skip what has not changed."""
+    with HashingReader(path) as reader:
+        while reader.read(BLOCK_BYTES):
+            pass
+        digest = reader.sha256
+    before = store.head(key)
+    if before and before.sha256 == digest:
+        return before
+    if before and before.sha256:
+        store.copy(key, history_key(before.sha256))
+    return store.write_file(key, path, sha256=digest)
+
+
+@contextmanager
+def _staged(obj: Storable, table: Table, scratch: Path) -> Generator[Path]:
+    """Give the object as a Parquet file on disk and remove that afterwards."""
+    if isinstance(obj, StagedFile):
+        try:
+            yield obj.path
+        finally:
+            obj.path.unlink(missing_ok=True)
+        return
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        path = Path(folder, "table.parquet")
+        _write(obj, table, path)
+        yield path
+
+
+def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, table: Table, path: Path) -> None:
+    if isinstance(obj, pd.DataFrame):
+        # A frame has no exact types of its own (text is large_string, labels are categories): the schema decides.
+        declared = set(table.schema.names)
+        schema = table.schema_with(name for name in obj.columns if name not in declared)
+        obj = pa.Table.from_pandas(obj, schema=schema, preserve_index=False)
+    if isinstance(obj, pa.Table):
+        pq.write_table(obj, path, compression="zstd", compression_level=ZSTD_LEVEL)
+        return
+    if isinstance(obj, pa.RecordBatchReader):
+        with pq.ParquetWriter(path, obj.schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer:
+            for batch in obj:
+                writer.write_batch(batch)
+        return
+    raise TypeError(
+        f"{type(obj).__name__} cannot be kept as Parquet; return a pandas or pyarrow table or a StagedFile."
+    )
+
+
+__all__ = ["ParquetIOManager", "StagedFile", "Storable", "check_file", "publish_file"]

@@ -1,0 +1,6 @@
+"""Contains the names of the jobs, for code that must not import Dagster; see jobs.py for the jobs."""
+
+COPY_JOB = "copy_session"
+CATALOG_JOB = "refresh_catalog"
+DERIVE_JOB = "derive_session"
+PUBLISH_JOB = "publish"

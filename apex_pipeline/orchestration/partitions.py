@@ -1,0 +1,35 @@
+"""The dynamic partitions: one per session of a track, added when a session is discovered.
+
+Partitions are sessions and never laps or cars: Dagster's pages slow down long before its ceiling of 100,000 per asset.
+The rule for the keys is in ``tables/session_key.py``; nothing else may make one.
+See https://docs.dagster.io/guides/build/partitions-and-backfills
+"""
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from apex_pipeline.tables.session_key import SessionKey, parse_session_key
+
+sessions = dg.DynamicPartitionsDefinition(name="sessions")
+
+
+def add_sessions(instance: dg.DagsterInstance, keys: Iterable[SessionKey]) -> list[str]:
+    """Add the sessions Dagster does not know yet and return their keys, sorted."""
+    known = set(instance.get_dynamic_partitions("sessions"))
+    new = sorted({str(key) for key in keys} - known)
+    if new:
+        instance.add_dynamic_partitions("sessions", new)
+    return new
+
+
+def session_key_from(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> SessionKey:
+    """Return the session a step works on.
+
+    Raises:
+        ConfigurationError: The partition key was added by hand and is no session key.
+    """
+    return parse_session_key(context.partition_key)
+
+
+__all__ = ["add_sessions", "session_key_from", "sessions"]

@@ -1,0 +1,137 @@
+"""Running the jobs in this process, as runs that people see in the Dagster UI.
+
+Here belongs Dagster's instance and the execution of one job. What is run, and when, is decided in ``sync.py``, which
+imports this module only when there is work: importing Dagster takes 2 s, finding out that nothing changed does not.
+"""
+
+import os
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from apex_pipeline.orchestration.build import build_definitions
+from apex_pipeline.orchestration.partitions import add_sessions
+from apex_pipeline.settings import Settings
+from apex_pipeline.tables.model import Table
+from apex_pipeline.tables.session_key import SessionKey
+
+# Written on first use. No telemetry to anybody, no greeting dialog, and runs that died are noticed after five minutes.
+_INSTANCE_CONFIGURATION = """\
+# Made by apex on first use; yours to change. See https://docs.dagster.io/deployment/oss/dagster-yaml
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 300
+concurrency:
+  pools:
+    # One writer at a time for the pool "catalog"; a slot of a cancelled run is given back.
+    default_limit: 1
+    granularity: op
+"""
+
+# Dagster logs every event to the console; the command line prints its own lines, the UI keeps all events.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class RunFailure:
+    """Why a run failed.
+
+    Attributes:
+        run_id: Dagster's id of the run.
+        step: The step that failed first.
+        problem: What went wrong.
+    """
+
+    run_id: str
+    step: str
+    problem: str
+
+
+class Runner:
+    """Executes the project's jobs on the user's Dagster instance."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self._definitions = build_definitions(settings)
+        self._instance = instance
+
+    def report_source(self, key: SessionKey, content_version: str, facts: Mapping[str, int]) -> None:
+        """Record that the raw files of a session were seen with this content."""
+        self._instance.report_runless_asset_event(
+            dg.AssetObservation(
+                asset_key=dg.AssetKey(["raw", "files"]),
+                partition=str(key),
+                metadata=dict(facts),
+                tags={"dagster/data_version": content_version},
+            )
+        )
+
+    def add_sessions(self, keys: Iterable[SessionKey]) -> list[str]:
+        """Make the sessions known to Dagster as partitions and return the new ones."""
+        return add_sessions(self._instance, keys)
+
+    def run(self, job: str, key: SessionKey | None = None, tables: Iterable[Table] = ()) -> RunFailure | None:
+        """Execute one job, for one session or for none, and return why it failed, if it did.
+
+        Args:
+            job: Its name.
+            key: The session.
+            tables: Only the assets of these tables; all of the job's where none is named.
+        """
+        result = self._definitions.resolve_job_def(job).execute_in_process(
+            instance=self._instance,
+            partition_key=str(key) if key else None,
+            asset_selection=[dg.AssetKey(table.asset_key) for table in tables] or None,
+            raise_on_error=False,
+            run_config=_QUIET,
+            tags={"apex/command": "sync"},
+        )
+        return None if result.success else _failure_of(result)
+
+
+@contextmanager
+def open_runner(settings: Settings) -> Generator[Runner]:
+    """Give a runner on the instance in ``DAGSTER_HOME``, which is made on first use."""
+    home = settings.dagster_home.expanduser().resolve()
+    prepare_dagster_home(home)
+    # Dagster takes its home from the environment only, and wants it absolute.
+    os.environ["DAGSTER_HOME"] = str(home)
+    with dg.DagsterInstance.get() as instance:
+        yield Runner(settings, instance)
+
+
+def prepare_dagster_home(home: Path) -> None:
+    """Make the folder and its configuration if they are not there."""
+    home.mkdir(parents=True, exist_ok=True)
+    configuration = home / "dagster.yaml"
+    if not configuration.exists():
+        configuration.write_text(_INSTANCE_CONFIGURATION, encoding="utf-8")
+
+
+def _failure_of(result: dg.ExecuteInProcessResult) -> RunFailure:
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            said = data.user_failure_data.description if data.user_failure_data else None
+            problem = said or _root_cause(data.error)
+            return RunFailure(result.run_id, event.step_key or "", problem)
+        if event.is_failure and event.message:
+            return RunFailure(result.run_id, event.step_key or "", event.message)
+    failed_checks = [check.check_name for check in result.get_asset_check_evaluations() if not check.passed]
+    return RunFailure(result.run_id, "", f"failed: {', '.join(failed_checks)}" if failed_checks else "see the run")
+
+
+def _root_cause(error: object) -> str:
+    cause = error
+    while getattr(cause, "cause", None) is not None:
+        cause = cause.cause  # type: ignore[union-attr]  -- Dagster's serialised error, a chain by "cause"
+    return str(getattr(cause, "message", cause)).strip()
+
+
+__all__ = ["RunFailure", "Runner", "open_runner", "prepare_dagster_home"]

@@ -1,1 +1,0 @@
-"""Dagster's view of storage: the store resource and the Parquet IO manager."""

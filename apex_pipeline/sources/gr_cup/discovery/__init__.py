@@ -1,0 +1,1 @@
+"""What a raw file of the GR Cup is: by its path, its content and its siblings."""

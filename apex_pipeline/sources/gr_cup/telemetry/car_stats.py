@@ -1,0 +1,114 @@
+"""What each car's readings are like: one row per car of the table ``telemetry_cars``.
+
+Here belongs what can be counted on the wide rows of one car while they are in memory anyway, and the table made of it.
+Not here: the clock's repair (``clocks``) and what the counts are worth (the scores of ``quality``).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
+from apex_pipeline.sources.gr_cup.telemetry.pivot import PivotedRows
+from apex_pipeline.sources.gr_cup.telemetry.report import CarClock, CarStats, TelemetryReport
+from apex_pipeline.tables import TELEMETRY_CARS
+
+# The slow channels come every 216 ms and real messages carry a quarter of a second, so ten slow samples are missing.
+_HOLE_MS = 2_000
+# Messages of the real cars come up to 52 s later than the median; a step back beyond that is no late delivery.
+_LATEST_DELIVERY_MS = 60_000
+
+
+class CarStatsBuilder:
+    """Counts what one car's wide rows tell, part after part.
+
+    Args:
+        clock: The car and its clock.
+        channels: Channel columns of the session.
+    """
+
+    def __init__(self, clock: CarClock, channels: Sequence[str]) -> None:
+        self._clock = clock
+        self._channels = channels
+        self._sent: set[str] = set()
+        self._counts: Counter[str] = Counter()
+        self._longest_ms = 0
+        self._first_ms: int | None = None
+        # Of the last row so far, for the step to the next part: sample and receive time. Shape (1,) each.
+        self._last = (np.empty(0, np.int64), np.empty(0, np.int64))
+
+    def add(self, part: PivotedRows) -> None:
+        """Count a part; parts come in order of time."""
+        sample_ms = np.append(self._last[0], _milliseconds(part.rows, "sample_time_utc"))
+        received_ms = np.append(self._last[1], _milliseconds(part.rows, "received_time_utc"))
+        self._last = (sample_ms[-1:], received_ms[-1:])
+        self._first_ms = int(sample_ms[0]) if self._first_ms is None else self._first_ms
+        steps_ms = np.diff(sample_ms)
+        holes_ms = steps_ms[steps_ms > _HOLE_MS]
+        self._longest_ms = int(holes_ms.max(initial=self._longest_ms))
+        self._counts.update(
+            readings=part.readings,
+            exact_duplicates=part.readings - part.distinct,
+            repeat_rows=int(np.count_nonzero(part.rows["repeat"].to_numpy())),
+            backward_steps=int((np.diff(received_ms) < -_LATEST_DELIVERY_MS).sum()),
+            gaps=len(holes_ms),
+        )
+        self._sent.update(name for name in self._channels if part.rows[name].null_count < part.rows.num_rows)
+
+    def stats(self) -> CarStats:
+        """Return what was counted; there was at least one row."""
+        counts = self._counts
+        return CarStats(
+            clock=self._clock,
+            readings=counts["readings"],
+            exact_duplicates=counts["exact_duplicates"],
+            repeat_rows=counts["repeat_rows"],
+            backward_steps=None if self._clock.is_frozen else counts["backward_steps"],
+            gaps=counts["gaps"],
+            longest_gap_s=self._longest_ms / 1000 if counts["gaps"] else None,
+            first_sample_ms=self._first_ms or 0,
+            last_sample_ms=int(self._last[0][0]),
+            channels=tuple(name for name in self._channels if name in self._sent),
+        )
+
+
+def _milliseconds(rows: pa.Table, name: str) -> np.ndarray:
+    return rows[name].cast(pa.int64()).to_numpy()
+
+
+def telemetry_cars_table(track: str, session: str, report: TelemetryReport) -> pa.Table:
+    """Return the table ``telemetry_cars`` of a session: clock corrections and counts, one row per car."""
+    sent_by_any = {channel for car in report.cars for channel in car.channels}
+    return TELEMETRY_CARS.from_rows(
+        [
+            {"track": track, "session": session} | _row(car, sorted(sent_by_any.difference(car.channels)))
+            for car in report.cars
+        ]
+    )
+
+
+def _row(car: CarStats, missing: list[str]) -> dict[str, object]:
+    chassis, _ = split_vehicle_id(car.clock.vehicle_id)
+    return {
+        "vehicle_id": car.clock.vehicle_id,
+        "chassis": chassis,
+        "clock_offset_s": car.clock.offset_s,
+        "clock_spread_s": car.clock.spread_s,
+        "clock_method": car.clock.method,
+        "is_clock_frozen": car.clock.is_frozen,
+        "readings": car.readings,
+        "exact_duplicates": car.exact_duplicates,
+        "repeat_rows": car.repeat_rows,
+        "backward_steps": car.backward_steps,
+        "gaps": car.gaps,
+        "longest_gap_s": car.longest_gap_s,
+        "first_sample_utc": car.first_sample_ms,
+        "last_sample_utc": car.last_sample_ms,
+        "channels": list(car.channels),
+        "missing_channels": missing,
+    }
+
+
+__all__ = ["CarStatsBuilder", "telemetry_cars_table"]

@@ -1,0 +1,133 @@
+"""From settings to a store: the only place that looks at ``USE_S3_DATA``.
+
+Here belongs the choice of the backend. boto3 is imported only when the choice is S3, because that alone takes a third
+of a second; nothing is sent before the store is used.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.settings import Settings
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.caching import CachedStore
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.disk_cache import DiskCache
+from apex_pipeline.storage.local import LocalStore
+
+if TYPE_CHECKING:  # it imports boto3
+    from apex_pipeline.storage.s3.client import S3Connection
+
+_S3_SCHEME = "s3://"
+
+
+def open_digest_cache(settings: Settings) -> DigestCache:
+    """Return this machine's memory of file digests; all stores and copies of a process may share it."""
+    return DigestCache(digest_cache_path(settings.state_dir))
+
+
+def digest_cache_path(state_dir: Path) -> Path:
+    """Return where this machine's memory of file digests is kept."""
+    return state_dir.absolute() / "fingerprints.sqlite"
+
+
+def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
+    """Return the lake the settings name.
+
+    Args:
+        settings: Where the lake is.
+        for_writing: Make the local folder if it is missing and clean up after interrupted writes; let
+            ``check_access`` create a missing bucket where ``ALLOW_CREATE_BUCKET`` says so.
+
+    Raises:
+        ConfigurationError: Only one half of the credentials is set.
+        StoreError: The local folder cannot be made.
+    """
+    if settings.use_s3_data:
+        store = _open_s3(settings, settings.bucket, settings.lake_prefix, for_writing=for_writing)
+        return store if for_writing else _read_through_cache(store, settings)
+    store = LocalStore(settings.lake_dir, open_digest_cache(settings))
+    if for_writing:
+        store.prepare_for_writing()
+    return store
+
+
+def open_store_at(uri: str, settings: Settings) -> ObjectStore:
+    """Return the lake at an address, for reading.
+
+    Args:
+        uri: ``s3://bucket/prefix`` or the path of a folder.
+        settings: Credentials, region and endpoint for S3.
+
+    Raises:
+        ConfigurationError: The address is neither, or only one half of the credentials is set.
+    """
+    if uri.startswith(_S3_SCHEME):
+        bucket, _, prefix = uri.removeprefix(_S3_SCHEME).partition("/")
+        if bucket:
+            return _read_through_cache(_open_s3(settings, bucket, prefix.strip("/"), for_writing=False), settings)
+    elif uri and "://" not in uri:
+        return LocalStore(Path(uri), open_digest_cache(settings))
+    raise ConfigurationError(f"{uri!r} is not the address of a lake.", "Give s3://bucket/prefix or a folder.")
+
+
+def _read_through_cache(store: ObjectStore, settings: Settings) -> ObjectStore:
+    """Return the store, or a view of it that keeps what is read where ``APEX_CACHE_DIR`` says so."""
+    if settings.cache_dir is None:
+        return store
+    return CachedStore(store, DiskCache(settings.cache_dir, settings.cache_size))
+
+
+def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connection":
+    """Return how to reach a bucket; nothing is made, looked up or sent before its first use.
+
+    Args:
+        settings: Credentials, region and endpoint.
+        bucket: Name of the bucket; the settings' own without it.
+
+    Raises:
+        ConfigurationError: Only one half of the credentials is set.
+    """
+    from apex_pipeline.storage.s3.client import S3Connection  # noqa: PLC0415  -- boto3 only where it is used
+    from apex_pipeline.storage.s3.credentials import AccessKey, SecretsManagerKey  # noqa: PLC0415  -- as above
+
+    secret, token = settings.aws_secret_access_key, settings.aws_session_token
+    if (settings.aws_access_key_id is None) != (secret is None):
+        missing = "AWS_SECRET_ACCESS_KEY" if secret is None else "AWS_ACCESS_KEY_ID"
+        raise ConfigurationError(f"{missing} is not set, but its other half is.", "Set both, or neither.")
+    own_key = (
+        None
+        if settings.aws_access_key_id is None or secret is None
+        else AccessKey(
+            settings.aws_access_key_id, secret.get_secret_value(), None if token is None else token.get_secret_value()
+        )
+    )
+    # A secret that is named wins: keys set beside it are what Secrets Manager is asked with.
+    stored = None if settings.secret_id is None else SecretsManagerKey(settings.secret_id, settings.aws_region, own_key)
+    return S3Connection(
+        bucket=bucket or settings.bucket,
+        region=settings.aws_region,
+        endpoint_url=settings.s3_endpoint_url,
+        access_key_id=None if own_key is None else own_key.key_id,
+        secret_access_key=None if own_key is None else own_key.secret,
+        session_token=None if own_key is None else own_key.token,
+        stored_key=stored,
+        use_accelerate=settings.s3_use_accelerate,
+    )
+
+
+def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool) -> ObjectStore:
+    from apex_pipeline.storage.s3.store import S3Store  # noqa: PLC0415  -- see above: boto3 only where it is used
+
+    return S3Store(
+        s3_connection(settings, bucket),
+        prefix,
+        open_digest_cache(settings),
+        state=settings.state_dir.absolute(),
+        acl=settings.s3_object_acl,
+        may_create_bucket=for_writing and settings.allow_create_bucket,
+        takes_back=for_writing,
+    )
+
+
+__all__ = ["digest_cache_path", "open_digest_cache", "open_store", "open_store_at", "s3_connection"]

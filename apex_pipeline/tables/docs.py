@@ -1,0 +1,64 @@
+"""``docs/tables.md``, the data dictionary, made from the schemas so that it cannot say anything else.
+
+``make docs`` writes it; a test compares it.
+"""
+
+import sys
+from collections.abc import Iterable
+
+from apex_pipeline.tables import CATALOG_TABLES, RACE_TABLES
+from apex_pipeline.tables.model import Column, Table
+
+_OPENING = """# Tables
+
+Made from `apex_pipeline/tables/__init__.py` by `make docs`; change it there.
+
+A table of a session is at `tables/{table}/track={track}/session={session}/{table}.parquet`, a table of the catalog at \
+`catalog/{table}.parquet`. Times are UTC with milliseconds. A column that may be null is null where the fact is not \
+known: never 0, never an empty text."""
+
+
+def data_dictionary() -> str:
+    """Return the page as Markdown."""
+    return "\n".join([_OPENING, *(_section(table) for table in (*RACE_TABLES, *CATALOG_TABLES))])
+
+
+def _section(table: Table) -> str:
+    lines = [
+        "",
+        f"## {table.name}",
+        "",
+        f"{table.description} Key: {', '.join(f'`{name}`' for name in table.key)}.",
+        "",
+        "| column | type | null | unit | meaning |",
+        "| --- | --- | --- | --- | --- |",
+        *(_row(column) for column in table.columns),
+    ]
+    if table.allows_extra_columns:
+        lines += ["", "Channels not listed here follow under the name the car gave them."]
+    return "\n".join(lines)
+
+
+def _row(column: Column) -> str:
+    null = "no" if column.required else "yes"
+    return f"| `{column.name}` | {_type(column)} | {null} | {column.unit} | {column.description}{_bounds(column)} |"
+
+
+def _type(column: Column) -> str:
+    return column.kind.replace("_", " ")
+
+
+def _bounds(column: Column) -> str:
+    limits: Iterable[str] = (
+        f"at least {column.minimum:g}" if column.minimum is not None else "",
+        f"at most {column.maximum:g}" if column.maximum is not None else "",
+        f"one of {', '.join(column.allowed)}" if column.allowed else "",
+    )
+    said = "; ".join(limit for limit in limits if limit)
+    return f" ({said})" if said else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(data_dictionary() + "\n")
+
+__all__ = ["data_dictionary"]

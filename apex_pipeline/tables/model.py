@@ -1,0 +1,191 @@
+"""What a published table is made of: columns with type, unit, meaning and bounds, a key and an order.
+
+Here belongs the vocabulary and the rules that can be told from a single table. Which tables there are is said in
+``__init__.py``. Nothing of Dagster's, of storage or of racing is known here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# Of every published Parquet file.
+ZSTD_LEVEL: Final = 3
+
+Kind = Literal["string", "category", "integer", "float", "boolean", "timestamp_utc", "time_of_day", "string_list"]
+
+# ``label`` is for values that repeat on every row. It is dictionary-encoded with 32-bit indices because that is the
+# type pandas and pyarrow give a hive partition column: with any other, reading a folder of files that also carry the
+# column fails ("Unable to merge: Field track has incompatible types").
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "category": pa.dictionary(pa.int32(), pa.string()),
+    "integer": pa.int64(),
+    "float": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp_utc": pa.timestamp("ms", tz="UTC"),
+    "time_of_day": pa.time32("ms"),
+    "string_list": pa.list_(pa.string()),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a published table.
+
+    Attributes:
+        name: Column name; a quantity carries its unit as suffix (``_s``, ``_kph``, ``_utc``).
+        kind: What it holds; decides the Arrow type.
+        meaning: One sentence for the data dictionary.
+        unit: Unit in words where it has one.
+        is_required: Null is not allowed.
+        at_least: Smallest allowed value.
+        at_most: Largest allowed value.
+        one_of: Closed list of allowed values.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    unit: str = ""
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The Arrow type of the column."""
+        return _ARROW_TYPES[self.kind]
+
+    @property
+    def arrow_field(self) -> pa.Field:
+        """The Arrow field, with meaning and unit in its metadata."""
+        metadata = {"description": self.description}
+        if self.unit:
+            metadata["unit"] = self.unit
+        return pa.field(self.name, self.arrow_type, nullable=not self.required, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One published table.
+
+    Attributes:
+        name: Table name; with ``folder`` it is the asset key and the path in the store.
+        folder: ``tables`` for data per session, ``catalog`` for what describes them.
+        meaning: What one row is.
+        columns: In published order.
+        key: Columns that together name a row; no two rows agree in all of them.
+        order: Columns the rows are sorted by.
+        takes_more_columns: Unknown channels may follow the declared columns (as ``number``).
+    """
+
+    name: str
+    folder: Literal["tables", "catalog"]
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    sort_by: tuple[str, ...] = field(default=())
+    allows_extra_columns: bool = False
+
+    @property
+    def asset_key(self) -> tuple[str, str]:
+        """The asset key, which is also the path in the store."""
+        return (self.folder, self.name)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the declared columns."""
+        return pa.schema([column.arrow_field for column in self.columns], metadata={"description": self.description})
+
+    def schema_with(self, extra: Iterable[str] = ()) -> pa.Schema:
+        """Return the schema with further nullable number columns, for tables that take them."""
+        schema = self.schema
+        for name in extra:
+            schema = schema.append(_extra_column(name).arrow_field)
+        return schema
+
+    def empty(self) -> pa.Table:
+        """Return the table with no rows."""
+        return self.schema.empty_table()
+
+    def from_columns(self, values: dict[str, object]) -> pa.Table:
+        """Build a table of this schema from columns given by name; a column not given is null on every row."""
+        length = max((len(column) for column in values.values()), default=0)  # type: ignore[arg-type]
+        arrays = [
+            pa.array(values[column.name], type=column.arrow_type)
+            if column.name in values
+            else pa.nulls(length, type=column.arrow_type)
+            for column in self.columns
+        ]
+        return pa.Table.from_arrays(arrays, schema=self.schema)
+
+    def from_rows(self, rows: list[dict[str, object]]) -> pa.Table:
+        """Build a table of this schema from rows given as dictionaries; a missing entry is null."""
+        return self.from_columns({column.name: [row.get(column.name) for row in rows] for column in self.columns})
+
+    def with_missing_columns(self, table: pa.Table) -> pa.Table:
+        """Return a table written before a nullable column was declared, with that column empty on every row."""
+        for place, column in enumerate(self.columns):
+            if not column.required and column.name not in table.schema.names:
+                table = table.add_column(place, column.arrow_field, pa.nulls(table.num_rows, column.arrow_type))
+        return table
+
+    def violations(self, table: pa.Table) -> list[str]:
+        """Return what is wrong with ``table``, one sentence each; an empty list means it may be published."""
+        shape = self._shape_violations(table.schema)
+        if shape:
+            return shape
+        return [*self._value_violations(table), *self._key_violations(table)]
+
+    def _shape_violations(self, found: pa.Schema) -> list[str]:
+        problems: list[str] = []
+        for column in self.columns:
+            index = found.get_field_index(column.name)
+            if index < 0:
+                problems.append(f"column {column.name} is missing")
+            elif found.field(index).type != column.arrow_type:
+                problems.append(f"column {column.name} is {found.field(index).type}, not {column.arrow_type}")
+        if not self.allows_extra_columns:
+            known = {column.name for column in self.columns}
+            problems.extend(f"column {name} is not declared" for name in found.names if name not in known)
+        return problems
+
+    def _value_violations(self, table: pa.Table) -> list[str]:
+        problems: list[str] = []
+        for column in self.columns:
+            values = table.column(column.name)
+            if column.required and values.null_count:
+                problems.append(f"column {column.name} is null on {values.null_count} rows")
+            outside = _count_outside(column, values)
+            if outside:
+                problems.append(f"column {column.name} is outside its bounds on {outside} rows")
+        return problems
+
+    def _key_violations(self, table: pa.Table) -> list[str]:
+        distinct = table.group_by(list(self.key)).aggregate([]).num_rows
+        if distinct == table.num_rows:
+            return []
+        return [f"{table.num_rows - distinct} rows repeat the key ({', '.join(self.key)})"]
+
+
+def _extra_column(name: str) -> Column:
+    return Column(name, "float", "A channel this version has no description for, under the name the car gave it.")
+
+
+def _count_outside(column: Column, values: pa.ChunkedArray) -> int:
+    outside = 0
+    if column.minimum is not None:
+        outside += pc.sum(pc.less(values, column.minimum)).as_py() or 0
+    if column.maximum is not None:
+        outside += pc.sum(pc.greater(values, column.maximum)).as_py() or 0
+    if column.allowed:
+        plain = values.cast(pa.string())
+        outside += pc.sum(pc.invert(pc.is_in(plain, value_set=pa.array([*column.allowed, None])))).as_py() or 0
+    return int(outside)
+
+
+__all__ = ["ZSTD_LEVEL", "Column", "Table"]

@@ -1,0 +1,85 @@
+"""Contains the tables of telemetry and of each car's clock."""
+
+from apex_pipeline.tables.columns import CHASSIS, SESSION, TRACK, VEHICLE_ID
+from apex_pipeline.tables.model import Column, Table
+
+TELEMETRY_CARS = Table(
+    name="telemetry_cars",
+    folder="tables",
+    description="One row per car with telemetry: the correction of its clock, and what its readings are like.",
+    key=("vehicle_id",),
+    sort_by=("vehicle_id",),
+    columns=(
+        TRACK,
+        SESSION,
+        VEHICLE_ID,
+        CHASSIS,
+        Column("clock_offset_s", "float", "Add to car_time for UTC: median of receive minus car time.", "seconds"),
+        Column("clock_spread_s", "float", "Width of the middle 90 % of that difference.", "seconds", minimum=0),
+        Column(
+            "clock_method",
+            "category",
+            "offset: car time plus clock_offset_s; received: the clock stood still, sample times are receive times.",
+            required=True,
+            allowed=("offset", "received"),
+        ),
+        Column("is_clock_frozen", "boolean", "The car's clock stood still.", required=True),
+        Column("readings", "integer", "Readings in the raw files that could be used.", required=True, minimum=0),
+        Column("exact_duplicates", "integer", "Of these, readings equal in everything to another.", minimum=0),
+        Column("repeat_rows", "integer", "Rows beyond the first of one sample time.", minimum=0),
+        Column(
+            "backward_steps",
+            "integer",
+            "Steps along sample_time_utc at which the receive time falls by more than 60 s: the car's clock went back, "
+            "for late deliveries are late by 52 s at most. Null where the clock stood still.",
+            minimum=0,
+        ),
+        Column("gaps", "integer", "Holes of more than 2 s between samples.", minimum=0),
+        Column("longest_gap_s", "float", "The longest of them; null without any.", "seconds", minimum=0),
+        Column("first_sample_utc", "timestamp_utc", "First sample."),
+        Column("last_sample_utc", "timestamp_utc", "Last sample."),
+        Column("channels", "string_list", "Columns of telemetry with at least one reading.", required=True),
+        Column(
+            "missing_channels", "string_list", "Columns other cars of the session fill, not this one.", required=True
+        ),
+    ),
+)
+
+TELEMETRY = Table(
+    name="telemetry",
+    folder="tables",
+    description="One row per car and sample time; one column per channel, null where the channel was not sent.",
+    key=("vehicle_id", "sample_time_utc", "car_time", "received_time_utc", "repeat"),
+    sort_by=("vehicle_id", "sample_time_utc", "car_time", "received_time_utc", "repeat"),
+    allows_extra_columns=True,
+    columns=(
+        TRACK,
+        SESSION,
+        VEHICLE_ID,
+        CHASSIS,
+        Column("sample_time_utc", "timestamp_utc", "When the reading was taken, car clock repaired.", required=True),
+        Column("car_time", "timestamp_utc", "The car's own clock as sent; days off, sometimes stopped."),
+        Column(
+            "received_time_utc",
+            "timestamp_utc",
+            "When the message was received: the earliest one of the row.",
+            required=True,
+        ),
+        Column("repeat", "integer", "0, 1 … for separate readings with the same car time.", required=True, minimum=0),
+        Column("lap_number", "integer", "lap_number of laps, joined by time."),
+        Column("unit_lap", "integer", "Raw counter of the car's unit; null where it had lost count.", minimum=0),
+        Column("speed_kph", "float", "Vehicle speed.", "km/h"),
+        Column("engine_rpm", "float", "Engine speed.", "revolutions per minute"),
+        Column("gear", "float", "Gear; -1 and 6 occur."),
+        Column("throttle_blade_pct", "float", "Throttle blade opening.", "%"),
+        Column("accelerator_pedal_pct", "float", "Accelerator pedal position.", "%"),
+        Column("brake_front_bar", "float", "Front brake pressure.", "bar"),
+        Column("brake_rear_bar", "float", "Rear brake pressure.", "bar"),
+        Column("accel_long_g", "float", "Forward acceleration, + speeding up.", "g"),
+        Column("accel_lat_g", "float", "Sideways acceleration, + left turn.", "g"),
+        Column("steering_deg", "float", "Steering wheel angle, - counterclockwise.", "degrees"),
+        Column("latitude_deg", "float", "Latitude.", "degrees"),
+        Column("longitude_deg", "float", "Longitude.", "degrees"),
+        Column("lap_distance_m", "float", "Distance from start/finish.", "metres"),
+    ),
+)

@@ -1,1 +1,0 @@
-"""Tests of ``apex_pipeline.assets``."""

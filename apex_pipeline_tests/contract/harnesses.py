@@ -1,0 +1,95 @@
+"""The stores under test, each with ways past it: into a folder, or into a bucket of any server.
+
+Here belongs what differs between the stores. The promises are in ``test_*.py``.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.keys import INCOMING
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.storage.s3.client import S3Connection
+from apex_pipeline.storage.s3.store import S3Store
+from apex_pipeline_tests.servers.s3_server import S3Bucket
+
+CONTENT = b"lap,time\n1,97.428\n"
+# Larger than one part of an upload in parts, and no multiple of it.
+LARGE = np.random.default_rng(7).bytes(17_000_003)
+
+
+@dataclass(frozen=True)
+class StoreHarness:
+    """A store under test, with ways past it to what it holds.
+
+    Attributes:
+        store: The store.
+        damage: Changes a byte of an object behind the store's back.
+        visible: Returns what anybody sees.
+        abandon: Leaves behind what a process does that is killed while it writes an object.
+        names_are_files: Whether ``d`` and ``d/e`` exclude each other: on a disk, and on the old server, where names
+            are kept as on a disk.
+    """
+
+    store: ObjectStore
+    damage: Callable[[str], None]
+    visible: Callable[[], list[str]]
+    abandon: Callable[[str], None]
+    names_are_files: bool
+
+
+def local_bench(tmp_path: Path) -> StoreHarness:
+    root = tmp_path / "lake"
+    store = LocalStore(root, DigestCache())
+    store.prepare_for_writing()
+
+    def damage(key: str) -> None:
+        path = root / key
+        before = path.stat()
+        content = bytearray(path.read_bytes())
+        content[0] ^= 1
+        path.write_bytes(content)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def visible() -> list[str]:
+        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+    def abandon(_: str) -> None:
+        (root / INCOMING / "some-host.1.0123456789abcdef").write_bytes(CONTENT)
+
+    return StoreHarness(store, damage, visible, abandon, names_are_files=True)
+
+
+def s3_bench(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> StoreHarness:
+    server = bucket.server
+    connection = S3Connection(bucket.name, "us-east-1", server.endpoint, server.access_key_id, server.secret_access_key)
+    store = S3Store(connection, "lakes/one", DigestCache(), state=tmp_path / "state", sleep=lambda _: None)
+
+    def damage(key: str) -> None:
+        full = f"lakes/one/{key}"
+        content = bytearray(bucket.client.get_object(Bucket=bucket.name, Key=full)["Body"].read())
+        metadata = bucket.client.head_object(Bucket=bucket.name, Key=full)["Metadata"]
+        content[0] ^= 1
+        bucket.client.put_object(Bucket=bucket.name, Key=full, Body=bytes(content), Metadata=metadata)
+
+    def abandon(key: str) -> None:
+        full = f"lakes/one/{key}"
+        upload_id = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=full)["UploadId"]
+        bucket.client.upload_part(Bucket=bucket.name, Key=full, UploadId=upload_id, PartNumber=1, Body=CONTENT)
+
+    def visible() -> list[str]:
+        return [key.removeprefix("lakes/one/") for key in bucket.object_keys()]
+
+    return StoreHarness(store, damage, visible, abandon, names_are_files)
+
+
+def write_source(folder: Path, content: bytes = CONTENT) -> Path:
+    """Return a new file with this content."""
+    path = folder / "source.csv"
+    path.write_bytes(content)
+    return path

@@ -1,0 +1,113 @@
+"""Copying a session: the others go on, the failure names the file and says whether a rerun can help."""
+
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline.errors import (
+    ApexError,
+    FileChangedError,
+    PermanentError,
+    StoreAuthError,
+    StoreUnavailableError,
+    TransientError,
+)
+from apex_pipeline.ingest.copy import content_version, copied_version, copy_session
+from apex_pipeline.ingest.source_folder import identify, scan_folder
+from apex_pipeline.progress import Progress
+from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.base import ObjectInfo
+from apex_pipeline.storage.copy import CopyReport
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.layout import raw_key
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables.session_key import SessionKey
+
+_KEY = SessionKey("spa", "R1")
+_TEXT = "lap,vehicle_id,timestamp,meta_time,meta_session\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source" / "spa"
+    folder.mkdir(parents=True)
+    for kind in ("start", "end", "time"):
+        (folder / f"R1_spa_lap_{kind}.csv").write_text(_TEXT, encoding="utf-8")
+    return folder.parent
+
+
+class FailingStore(LocalStore):
+    """A local lake that refuses certain files."""
+
+    def __init__(self, root: Path, refusals: dict[str, ApexError]) -> None:
+        super().__init__(root, DigestCache())
+        self._refusals = refusals
+
+    def write_file(
+        self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
+    ) -> ObjectInfo:
+        if key in self._refusals:
+            raise self._refusals[key]
+        return super().write_file(key, path, sha256=sha256, progress=progress)
+
+
+def _copy(source: Path, lake: Path, refusals: dict[str, ApexError]) -> CopyReport:
+    store = FailingStore(lake, refusals)
+    store.prepare_for_writing()
+    return copy_session(_KEY, store, scan_folder(source), lambda f: identify(f, load_settings()), DigestCache())
+
+
+def _copied(lake: Path) -> list[str]:
+    return [stored.key for stored in LocalStore(lake, DigestCache()).list("data/")]
+
+
+def test_all_is_well_when_nothing_failed(source: Path, tmp_path: Path) -> None:
+    report = _copy(source, tmp_path / "lake", {})
+    assert (len(report.copied), len(report.unchanged), report.bytes_copied) == (3, 0, 3 * len(_TEXT))
+    assert len(_copied(tmp_path / "lake")) == 3
+
+
+def test_the_version_of_a_copy_is_that_of_its_source_whether_written_now_or_before(
+    source: Path, tmp_path: Path
+) -> None:
+    expected = content_version(scan_folder(source).files, DigestCache())
+    written, unchanged = (_copy(source, tmp_path / "lake", {}) for _ in range(2))
+    assert (len(written.copied), len(unchanged.unchanged)) == (3, 3)
+    assert copied_version(written) == copied_version(unchanged) == expected
+
+
+def test_where_there_is_no_source_folder_the_files_are_expected_in_the_lake(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "lake", DigestCache())
+    report = copy_session(_KEY, store, None, lambda f: identify(f, load_settings()), DigestCache())
+    assert report
+    assert (report.copied, report.unchanged) == ((), ())
+
+
+@pytest.mark.req("A-047", "A-078")
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StoreUnavailableError("throttled", "Run it again."), TransientError),
+        (FileChangedError("gone", "Run it again."), TransientError),
+        (PermanentError("too long a name", "Rename it."), PermanentError),
+    ],
+)
+def test_one_failed_file_does_not_stop_the_others(
+    source: Path, tmp_path: Path, error: ApexError, kind: type[ApexError]
+) -> None:
+    with pytest.raises(kind, match=r"1 of 3 files were not copied\. spa/R1_spa_lap_end\.csv: ") as raised:
+        _copy(source, tmp_path / "lake", {raw_key("spa/R1_spa_lap_end.csv"): error})
+    assert type(raised.value) is kind
+    assert _copied(tmp_path / "lake") == [raw_key(f"spa/R1_spa_lap_{name}.csv") for name in ("start", "time")]
+
+
+@pytest.mark.req("A-048")
+def test_refused_credentials_stop_the_batch_and_every_file_is_accounted_for(source: Path, tmp_path: Path) -> None:
+    refused = StoreAuthError("the key is unknown", "Check AWS_ACCESS_KEY_ID.")
+    refusals: dict[str, ApexError] = {
+        raw_key(f"spa/R1_spa_lap_{kind}.csv"): refused for kind in ("start", "end", "time")
+    }
+    with pytest.raises(PermanentError, match=r"3 of 3 .* Check AWS_ACCESS_KEY_ID") as raised:
+        _copy(source, tmp_path / "lake", refusals)
+    assert raised.value.problem.count("the key is unknown") == 3
+    assert _copied(tmp_path / "lake") == []

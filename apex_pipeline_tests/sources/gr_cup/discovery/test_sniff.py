@@ -1,0 +1,127 @@
+"""What the beginning of a file says: kind by header, session by rows, and files that cannot be looked into."""
+
+import codecs
+import gzip
+
+import pyarrow as pa
+import pytest
+
+from apex_pipeline.sources.gr_cup.discovery.sniff import SNIFFED_BYTES, missing_columns, sniff
+from apex_pipeline.sources.gr_cup.kinds import FileKind
+
+TRIGGER_KINDS = {FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME}
+TELEMETRY_ROW = b"R1,I_R06_2025-09-07,2025-09-06T18:40:41.775Z,GR86-002-000,2025-09-04T18:25:00.000Z,speed,90.1\n"
+TELEMETRY = (
+    b"meta_session,meta_event,meta_time,vehicle_id,timestamp,telemetry_name,telemetry_value\n" + TELEMETRY_ROW * 2_000
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "kinds"),
+    [
+        ("expire_at,lap,meta_event,timestamp,vehicle_id", TRIGGER_KINDS),
+        ('"timestamp","vehicle_id","outing","lap","value"', TRIGGER_KINDS | {FileKind.TELEMETRY}),
+        ("timestamp,vehicle_id,lap,telemetry_name,telemetry_value", {FileKind.TELEMETRY}),
+        ("NUMBER;DRIVER_NUMBER; LAP_NUMBER; LAP_TIME", {FileKind.SECTIONS}),
+        ("TIME_UTC_SECONDS;TIME_UTC_STR;AIR_TEMP;RAIN;", {FileKind.WEATHER}),
+        ("NUMBER;VEHICLE;BESTLAP_1;BESTLAP_1_LAPNUM", {FileKind.BEST_LAPS}),
+        ("CLASS_TYPE;POS;PIC;NUMBER;VEHICLE", {FileKind.RESULTS_BY_CLASS}),
+        ("POSITION;NUMBER;STATUS;LAPS", {FileKind.RESULTS}),
+        ("Name;Date", set[FileKind]()),
+    ],
+)
+def test_a_header_tells_the_kinds_that_have_it(header: str, kinds: set[FileKind]) -> None:
+    contents = sniff(header.encode() + b"\n", "x.csv")
+    assert contents.kinds == kinds
+    assert (contents.rows, contents.problem, contents.is_text) == (0, None, True)
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_rows_tell_session_event_and_first_day(line_end: bytes, mark: bytes) -> None:
+    lines = [
+        b'lap,vehicle_id,timestamp,"meta_session",meta_event,meta_time',
+        b'1,GR86-002-2,x,"R1",I_R06_2025-09-07,2025-09-07T00:00:01.000Z',
+        b"",
+        b"2,GR86-002-2,x, R1 ,I_R06_2025-09-07,2025-09-06T18:40:41.775Z",
+        b"lap,vehicle_id,timestamp,meta_session,meta_event,meta_time",
+        b"3,GR86-002-2,x,R2,,",
+        b",,,,,",
+        b"4,GR86",
+    ]
+    contents = sniff(mark + line_end.join(lines), "x.csv")
+    assert contents.sessions == {"R1": 2, "R2": 1}
+    assert contents.events == {"I_R06_2025-09-07": 2}
+    assert contents.first_day == "2025-09-06"
+    assert contents.rows == 5
+    assert contents.columns[3] == "meta_session"
+
+
+def test_a_line_cut_off_by_the_end_of_the_look_is_not_counted() -> None:
+    contents = sniff(TELEMETRY[:SNIFFED_BYTES], "x.csv")
+    body = SNIFFED_BYTES - TELEMETRY.index(b"\n") - 1
+    assert contents.rows == body // len(TELEMETRY_ROW)
+    assert contents.sessions == {"R1": contents.rows}
+
+
+def test_a_whole_file_without_a_final_newline_keeps_its_last_line() -> None:
+    assert sniff(b"lap,vehicle_id\n1,a\n2,b", "x.csv").rows == 2
+
+
+def _zst(content: bytes) -> bytes:
+    return pa.compress(content, codec="zstd", asbytes=True)
+
+
+@pytest.mark.parametrize("name", ["x.csv.gz", "X.CSV.GZ"])
+def test_the_beginning_of_gzip_telemetry_is_read(name: str) -> None:
+    stored = gzip.compress(TELEMETRY, mtime=0)
+    contents = sniff(stored[: len(stored) // 2], name)
+    assert contents.kinds == {FileKind.TELEMETRY}
+    assert contents.sessions == {"R1": contents.rows}
+    assert contents.rows > 0
+
+
+def test_the_beginning_of_zstd_telemetry_is_read() -> None:
+    contents = sniff(_zst(TELEMETRY), "x.csv.zst")
+    assert contents.kinds == {FileKind.TELEMETRY}
+    assert contents.sessions == {"R1": contents.rows}
+    assert contents.rows > 0
+
+
+@pytest.mark.parametrize(
+    ("start", "path", "told"),
+    [
+        (b"", "x.csv", "empty"),
+        (b"", "x.csv.gz", "empty"),
+        (b"", "x.csv.zst", "empty"),
+        (b"lap,vehicle_id\n1,2\n", "x.csv.gz", "not compressed as its name says"),
+        (b"lap,vehicle_id\n1,2\n", "x.csv.zst", "not compressed as its name says"),
+        (gzip.compress(b"lap,vehicle_id\n", mtime=0), "x.csv", "gzip-compressed"),
+        (b"PK\x03\x04....", "x.csv", "zip archive"),
+        (b"a\x00b,c\n", "x.csv", "binary"),
+    ],
+)
+def test_what_is_no_text_is_a_problem_with_a_name(start: bytes, path: str, told: str) -> None:
+    contents = sniff(start, path)
+    assert told in (contents.problem or "")
+    assert path in (contents.problem or "")
+    assert not contents.is_text
+    assert contents.kinds == frozenset()
+
+
+def test_text_without_a_header_is_a_problem_of_another_sort() -> None:
+    contents = sniff(b"dear diary\n", "x.csv")
+    assert "no header" in (contents.problem or "")
+    assert contents.is_text
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacking"),
+    [
+        (FileKind.LAP_END, ("timestamp",)),
+        (FileKind.TELEMETRY, ("telemetry_name", "telemetry_value", "timestamp")),
+        (FileKind.WEATHER, ("AIR_TEMP", "TIME_UTC_SECONDS")),
+    ],
+)
+def test_the_columns_a_header_lacks_for_a_kind_are_named(kind: FileKind, lacking: tuple[str, ...]) -> None:
+    assert missing_columns(kind, ("vehicle_id", "lap")) == lacking

@@ -1,0 +1,300 @@
+"""Passings of the line out of raw telemetry files: channels, clocks, damage, and the synthetic weekend."""
+
+import errno
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+
+from apex_pipeline.demo import GroundTruth, SessionTruth, WeekendOptions, make_weekend
+from apex_pipeline.errors import StorageFullError
+from apex_pipeline.sources.gr_cup.telemetry import parse as reading_module
+from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.crossings import TelemetryCrossing, find_telemetry_crossings
+from apex_pipeline.sources.gr_cup.telemetry.spill import ReadingSpill
+from apex_pipeline.sources.workspace import Workspace
+from apex_pipeline_tests.sources.gr_cup.telemetry.laps_driven import (
+    LENGTH_M,
+    SAMPLE_MS,
+    Distance,
+    distance_of,
+    driven_m,
+    positions_of,
+    times,
+)
+from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
+    CAR,
+    CLOCK_BEHIND,
+    LISTED_COLUMNS,
+    NAME,
+    RACE_START,
+    Row,
+    csv_bytes,
+    listed,
+    moment,
+    reading,
+    telemetry_file,
+    write_file,
+)
+
+OTHER_CAR = "GR86-003-3"
+# Messages arrive this long after they were sent, every one.
+LATE_S = 1.0
+START_MS = RACE_START.timestamp() * 1000
+PASSINGS_S = [30.0, 130.0, 230.0]
+
+
+def row(at_ms: float, channel: str, value: float, **changes: str) -> Row:
+    received = moment(at_ms / 1000 + LATE_S)
+    return reading(at_ms / 1000, channel, repr(float(value)), **({"meta_time": received} | changes))
+
+
+def distance_rows(car: Distance, **changes: str) -> list[Row]:
+    return [
+        row(at, "Laptrigger_lapdist_dls", metres, **changes)
+        for at, metres in zip(car.time_ms.tolist(), car.metres.tolist(), strict=True)
+    ]
+
+
+def position_rows(time_ms: np.ndarray, driven: np.ndarray, **changes: str) -> list[Row]:
+    at = positions_of(time_ms, driven)
+    return [
+        row(time, channel, degrees, **changes)
+        for channel, values in (("VBOX_Lat_Min", at.latitude_deg), ("VBOX_Long_Minutes", at.longitude_deg))
+        for time, degrees in zip(time_ms.tolist(), values.tolist(), strict=True)
+    ]
+
+
+def three_laps(**changes: str) -> list[Row]:
+    time_ms = times(250)
+    return distance_rows(distance_of(time_ms, driven_m(time_ms)), **changes)
+
+
+def three_laps_located(**changes: str) -> list[Row]:
+    time_ms = times(250, SAMPLE_MS)
+    return position_rows(time_ms, driven_m(time_ms), **changes)
+
+
+def find(folder: Path, *files: TelemetryFile) -> list[TelemetryCrossing]:
+    return find_telemetry_crossings(files, Workspace(500_000_000, folder / "scratch"))
+
+
+def find_in(folder: Path, rows: Iterable[Row]) -> list[TelemetryCrossing]:
+    return find(folder, write_file(folder, csv_bytes(rows)))
+
+
+def seconds(found: Iterable[TelemetryCrossing]) -> list[float]:
+    return [(passing.utc_ms - START_MS) / 1000 for passing in found]
+
+
+def test_a_passing_is_told_in_utc_and_in_the_cars_own_clock(tmp_path: Path) -> None:
+    found = find_in(tmp_path, three_laps())
+
+    # The repaired clock is as late as the messages.
+    assert seconds(found) == pytest.approx([at + LATE_S for at in PASSINGS_S], abs=0.03)
+    own_s = [((passing.car_ms or 0) - START_MS) / 1000 + CLOCK_BEHIND.total_seconds() for passing in found]
+    assert own_s == pytest.approx(PASSINGS_S, abs=0.03)
+    assert {(passing.vehicle_id, passing.source, passing.file) for passing in found} == {(CAR, "distance", NAME)}
+
+
+def test_a_frozen_clock_gives_way_to_the_receive_time(tmp_path: Path) -> None:
+    found = find_in(tmp_path, three_laps(timestamp="2025-09-04T18:25:34.971Z"))
+
+    assert seconds(found) == pytest.approx([at + LATE_S for at in PASSINGS_S], abs=0.03)
+    assert [passing.car_ms for passing in found] == [None, None, None]
+
+
+def test_readings_of_one_message_under_a_frozen_clock_are_put_in_driven_order(tmp_path: Path) -> None:
+    time_ms = times(250)
+    car = distance_of(time_ms, driven_m(time_ms))
+    rows = [
+        row(at, "Laptrigger_lapdist_dls", metres, meta_time=moment(at // 1_000), timestamp=moment(0))
+        for at, metres in zip(car.time_ms.tolist(), car.metres.tolist(), strict=True)
+    ]
+
+    assert seconds(find_in(tmp_path, rows)) == pytest.approx(PASSINGS_S, abs=1.0)
+
+
+def test_the_order_of_the_lines_and_repeated_lines_mean_nothing(tmp_path: Path) -> None:
+    rows = three_laps() + three_laps(vehicle_id=OTHER_CAR)
+    plain = find_in(tmp_path, rows)
+    shuffled = rows + rows[::7]
+    random.Random(5).shuffle(shuffled)  # noqa: S311  -- the same order every time
+
+    assert find_in(tmp_path, shuffled) == plain
+    assert find_in(tmp_path, rows[::-1]) == plain
+    assert [passing.vehicle_id for passing in plain] == [CAR] * 3 + [OTHER_CAR] * 3
+
+
+def test_a_car_without_lap_distance_is_seen_by_its_position(tmp_path: Path) -> None:
+    others = three_laps() + three_laps_located()
+
+    found = find_in(tmp_path, others + three_laps_located(vehicle_id=OTHER_CAR))
+
+    assert [(passing.vehicle_id, passing.source) for passing in found] == [(CAR, "distance")] * 3 + [
+        (OTHER_CAR, "gps")
+    ] * 3
+    assert seconds(found[3:]) == pytest.approx(seconds(found[:3]), abs=0.05)
+
+
+def test_a_distance_that_begins_anew_away_from_the_line_is_no_passing(tmp_path: Path) -> None:
+    time_ms = times(250)
+    driven = driven_m(time_ms)
+    # As after a restart of the unit the distance counts from elsewhere: it falls to zero at 183 s, in mid-lap.
+    shifted = np.where(
+        (time_ms > 150_000) & (time_ms < 230_000), driven + LENGTH_M - driven_m(np.array([183e3])), driven
+    )
+    rows = distance_rows(distance_of(time_ms, shifted))
+
+    without_positions = find_in(tmp_path, rows)
+    with_positions = find_in(tmp_path, rows + three_laps_located() + three_laps(vehicle_id=OTHER_CAR))
+
+    assert 183 + LATE_S in [pytest.approx(at, abs=0.05) for at in seconds(without_positions)]
+    of_car = [passing for passing in with_positions if passing.vehicle_id == CAR]
+    assert seconds(of_car) == pytest.approx([at + LATE_S for at in PASSINGS_S], abs=0.1)
+
+
+def test_positions_alone_do_not_tell_where_the_line_is(tmp_path: Path) -> None:
+    assert find_in(tmp_path, three_laps_located()) == []
+
+
+def test_a_track_whose_cars_send_neither_channel_shows_nothing(tmp_path: Path) -> None:
+    assert find_in(tmp_path, [reading(at) for at in range(100)]) == []
+
+
+def test_no_file_shows_nothing(tmp_path: Path) -> None:
+    assert find(tmp_path) == []
+
+
+def test_a_session_in_two_files_is_one(tmp_path: Path) -> None:
+    rows = three_laps()
+    halves = [
+        write_file(tmp_path, csv_bytes(half), f"{name}.csv")
+        for half, name in ((rows[::2], "second"), (rows[1::2], "first"))
+    ]
+
+    found = find(tmp_path, *halves)
+
+    assert seconds(found) == pytest.approx([at + LATE_S for at in PASSINGS_S], abs=0.03)
+    assert {passing.file for passing in found} == {"second.csv"}
+
+
+def test_lists_of_readings_are_read_as_well(tmp_path: Path) -> None:
+    rows = [
+        listed(at, f'[{{"name": "Laptrigger_lapdist_dls", "value": {metres}}}, {{"name": "speed", "value": 3}}]')
+        for at, metres in ((number / 5, (number * 6 - 900) % 3_000) for number in range(1_250))
+    ]
+
+    found = find(tmp_path, write_file(tmp_path, csv_bytes(rows, LISTED_COLUMNS)))
+
+    assert seconds(found) == pytest.approx([30.0, 130.0, 230.0], abs=0.05)
+
+
+class TestBadFiles:
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"PK\x03\x04 zip", b"a,b,c\n1,2,3\n", csv_bytes([])],
+        ids=["empty", "zip", "columns missing", "header only"],
+    )
+    def test_a_file_that_is_no_telemetry_shows_nothing_and_spoils_no_other(
+        self, tmp_path: Path, content: bytes
+    ) -> None:
+        bad, good = write_file(tmp_path, content, "bad.csv"), write_file(tmp_path, csv_bytes(three_laps()))
+
+        assert find(tmp_path, bad) == []
+        assert len(find(tmp_path, bad, good)) == len(PASSINGS_S)
+
+    def test_a_file_that_is_gone_shows_nothing(self, tmp_path: Path) -> None:
+        file = write_file(tmp_path, csv_bytes(three_laps()))
+        (tmp_path / NAME).unlink()
+
+        assert find(tmp_path, file) == []
+
+    def test_a_file_that_goes_while_it_is_read_shows_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = write_file(tmp_path, csv_bytes(three_laps()))
+        look = reading_module.parse_header
+
+        def layout_of(asked: TelemetryFile) -> object:
+            layout = look(asked)
+            (tmp_path / NAME).unlink()
+            return layout
+
+        monkeypatch.setattr(reading_module, "layout_of", layout_of)
+
+        assert find(tmp_path, file) == []
+
+    @pytest.mark.parametrize(
+        "line",
+        [b"1,2,3\n", b'"' * 3 + b",\n", b"\0" * 50 + b"\n", b"\xff\xfe,,\n", b",".join([b"x"] * 40) + b"\n"],
+        ids=["too short", "open quotes", "nul bytes", "no text", "too long"],
+    )
+    def test_a_broken_line_costs_itself_alone(self, tmp_path: Path, line: bytes) -> None:
+        header, *lines = csv_bytes(three_laps()).splitlines(keepends=True)
+        middle = len(lines) // 2
+        plain = find_in(tmp_path, three_laps())
+
+        damaged = header + b"".join([*lines[:middle], line, *lines[middle:]])
+
+        assert find(tmp_path, write_file(tmp_path, damaged)) == plain
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"meta_session": "R2"}, {"telemetry_value": "N/A"}, {"meta_time": "yesterday"}, {"vehicle_id": ""}],
+        ids=["another race", "no number", "no time", "no car"],
+    )
+    def test_readings_the_conversion_rejects_show_nothing(self, tmp_path: Path, changes: dict[str, str]) -> None:
+        assert find_in(tmp_path, [row | changes for row in three_laps()]) == []
+
+    def test_a_full_disk_is_said_to_be(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(ReadingSpill, "add", full)
+
+        with pytest.raises(StorageFullError, match="no space left"):
+            find_in(tmp_path, three_laps())
+
+
+@pytest.fixture(scope="module")
+def weekend(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GroundTruth]:
+    """Give a weekend whose samples are dense enough to time anything (3.5 a second)."""
+    folder = tmp_path_factory.mktemp("weekend")
+    return folder, make_weekend(folder, WeekendOptions(target_bytes=100_000_000))
+
+
+def crossings_of(answer: SessionTruth, vehicle_id: str) -> set[float]:
+    laps = [lap for lap in answer.laps if lap.vehicle_id == vehicle_id]
+    return {at.timestamp() for lap in laps for at in (lap.start_utc, lap.end_utc)}
+
+
+@pytest.mark.parametrize("session", ["R1", "R2"])
+def test_every_true_crossing_within_the_synthetic_telemetry_is_found_and_no_other(
+    tmp_path: Path, weekend: tuple[Path, GroundTruth], session: str
+) -> None:
+    folder, sheet = weekend
+    answer = sheet.session("harbor_street_circuit", session)
+
+    found = find(tmp_path, telemetry_file(folder / answer.telemetry.file, session))
+
+    for car in answer.cars:
+        crossings = sorted(crossings_of(answer, car.vehicle_id))
+        own = [passing for passing in found if passing.vehicle_id == car.vehicle_id]
+        late = [min((passing.utc_ms / 1000 - at for at in crossings), key=abs) for passing in own]
+        # One lateness for all: that of the messages. Where the clock stands still it is that of each message.
+        assert np.ptp(late) < 0.1, car
+        assert 0 < median(late) < 1.5, car
+        # Passings before the first and after the last sample are not in the file; the export may end early.
+        assert len(own) >= len(crossings) - 3, car
+        assert len({round(passing.utc_ms / 10_000) for passing in own}) == len(own)
+
+
+def test_a_track_without_these_channels_shows_nothing(tmp_path: Path, weekend: tuple[Path, GroundTruth]) -> None:
+    folder, sheet = weekend
+    answer = sheet.session("mesa_verde_raceway", "R1")
+
+    assert find(tmp_path, telemetry_file(folder / answer.telemetry.file)) == []

@@ -1,0 +1,112 @@
+"""Readings by car on disk: what is read back is what was added, and no more than asked for."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.sources.gr_cup.telemetry.spill import CarSize, Frames, ReadingSpill, join
+
+COUNTS = st.lists(st.integers(0, 3), min_size=1, max_size=12)
+
+
+def frames_of(counts: list[int], first: int = 0) -> Frames:
+    """Return frames with so many readings each, every number in them another one."""
+    car_ms = np.arange(len(counts), dtype=np.int64) + first
+    readings = sum(counts)
+    return Frames(
+        car_ms,
+        car_ms + 1_000,
+        car_ms + 2_000,
+        np.array(counts, np.int64),
+        np.arange(readings).astype(np.uint16),
+        np.arange(readings, dtype=np.float64) + first,
+    )
+
+
+def same(one: Frames, other: Frames) -> bool:
+    return all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(one, other, strict=True))
+
+
+def test_what_is_added_is_read_back_block_by_block(tmp_path: Path) -> None:
+    with ReadingSpill(tmp_path) as readings:
+        blocks = [frames_of([1, 2, 0]), frames_of([3], first=7)]
+        for block in blocks:
+            readings.add("b", block)
+        readings.add("a", frames_of([1]))
+
+        assert readings.cars == ["a", "b"]
+        assert readings.size_of("b") == CarSize(4, 6)
+        assert all(map(same, readings.blocks_of("b"), blocks))
+
+
+def test_the_file_has_no_name_and_leaves_nothing(tmp_path: Path) -> None:
+    with ReadingSpill(tmp_path) as readings:
+        readings.add("a", frames_of([5]))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_came_after_a_mark_can_be_forgotten(tmp_path: Path) -> None:
+    with ReadingSpill(tmp_path) as readings:
+        readings.add("a", frames_of([1]))
+        mark = readings.mark()
+        readings.add("a", frames_of([2], first=5))
+        readings.add("b", frames_of([1]))
+
+        readings.rewind(mark)
+
+        assert readings.cars == ["a"]
+        assert same(join(list(readings.blocks_of("a"))), frames_of([1]))
+
+
+def test_threads_do_not_mix_what_they_add(tmp_path: Path) -> None:
+    with ReadingSpill(tmp_path) as readings, ThreadPoolExecutor(4) as threads:
+        added = [(f"car {number % 3}", frames_of([number % 4, 1], first=100 * number)) for number in range(60)]
+        list(threads.map(lambda item: readings.add(*item), added))
+
+        for car in readings.cars:
+            expected = join([frames for name, frames in added if name == car])
+            found = join(sorted(readings.blocks_of(car), key=lambda frames: frames.car_ms[0]))
+            assert same(found, expected)
+
+
+def test_more_channels_than_a_code_can_tell_are_refused(tmp_path: Path) -> None:
+    with ReadingSpill(tmp_path) as readings:
+        codes = [readings.channel_code(f"channel {number}") for number in range(2**16)]
+        assert codes == list(range(2**16))
+        assert readings.channel_code("channel 3") == 3
+        with pytest.raises(MalformedFileError, match="65,536 different channels"):
+            readings.channel_code("one more")
+
+
+@given(COUNTS, st.data())
+def test_some_frames_are_those_asked_for_with_their_readings(counts: list[int], data: st.DataObject) -> None:
+    wanted = data.draw(st.lists(st.booleans(), min_size=len(counts), max_size=len(counts)))
+    frames = frames_of(counts)
+
+    kept = frames.only(np.array(wanted))
+
+    owner = np.repeat(np.arange(len(counts)), counts)
+    assert kept.car_ms.tolist() == [index for index, is_wanted in enumerate(wanted) if is_wanted]
+    assert kept.value.tolist() == [value for value, frame in zip(frames.value, owner, strict=True) if wanted[frame]]
+
+
+@given(COUNTS, st.data())
+def test_frames_by_label_are_all_the_frames_in_their_order(counts: list[int], data: st.DataObject) -> None:
+    label = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(counts), max_size=len(counts))))
+    frames = frames_of(counts)
+
+    found = dict(frames.by(label))
+
+    assert set(found) == set(label.tolist())
+    for code, part in found.items():
+        assert same(part, frames.only(label == code))
+
+
+def test_no_frames_have_no_label() -> None:
+    assert list(join([]).by(np.empty(0, np.int64))) == []

@@ -1,0 +1,36 @@
+"""What the tests of the S3 store share: ways to make one, and a look at what it sends."""
+
+from pathlib import Path
+
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.s3.client import S3Connection
+from apex_pipeline.storage.s3.store import S3Store
+from apex_pipeline_tests.servers.s3_server import S3Bucket
+
+CONTENT = b"lap,time\n1,97.428\n"
+
+
+def connect(
+    bucket: S3Bucket, *, name: str | None = None, key: str | None = None, secret: str | None = None
+) -> S3Connection:
+    """Return a connection to the bucket (or one of another name), with all rights unless other keys are given."""
+    server = bucket.server
+    return S3Connection(
+        name or bucket.name,
+        "us-east-1",
+        server.endpoint,
+        key or server.access_key_id,
+        secret or server.secret_access_key,
+    )
+
+
+def store_of(connection: S3Connection, *, may_create_bucket: bool = False) -> S3Store:
+    """Return a store that does not wait between two tries."""
+    return S3Store(connection, "", DigestCache(), may_create_bucket=may_create_bucket, sleep=lambda _: None)
+
+
+def write_source(folder: Path, content: bytes) -> Path:
+    """Return a new file with this content."""
+    path = folder / "source.csv"
+    path.write_bytes(content)
+    return path

@@ -1,0 +1,176 @@
+"""The access key out of Secrets Manager: asked for late and once, typed errors, and never shown anywhere."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, InvalidRegionError, NoCredentialsError
+from moto import mock_aws
+
+from apex_pipeline.errors import (
+    ApexError,
+    StoreAuthError,
+    StoreConfigError,
+    StorePermissionError,
+    StoreUnavailableError,
+)
+from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.factory import open_store
+from apex_pipeline.storage.s3.client import S3Connection
+from apex_pipeline.storage.s3.credentials import AccessKey, SecretsManagerKey
+
+pytestmark = pytest.mark.req("A-098", "A-138")
+
+_REGION = "eu-west-3"
+_NAME = "apex/lake"
+_HIDDEN = "hush-hush-hush"
+_KEY = {"AWS_ACCESS_KEY_ID": "lake-key", "AWS_SECRET_ACCESS_KEY": _HIDDEN}
+
+
+@pytest.fixture
+def keep() -> Iterator[Callable[[str], None]]:
+    """Put a text into the secret ``apex/lake`` of a pretended AWS account."""
+    with mock_aws():  # which sets credentials of its own
+        client: Any = boto3.client("secretsmanager", region_name=_REGION)
+
+        def put(text: str) -> None:
+            client.create_secret(Name=_NAME, SecretString=text)
+
+        yield put
+        client.close()
+
+
+def _connection(**own: str) -> S3Connection:
+    settings = load_settings(use_s3_data=True, secret_id=_NAME, aws_region=_REGION, **own)
+    return vars(open_store(settings, for_writing=False))["_connection"]
+
+
+def _credentials_of(connection: S3Connection) -> tuple[str | None, ...]:
+    signer: Any = connection.client
+    found = signer._request_signer._credentials
+    return (found.access_key, found.secret_key, found.token)
+
+
+@pytest.mark.parametrize("token", [None, "temporary"])
+def test_the_lake_is_opened_with_the_key_of_the_secret(keep: Callable[[str], None], token: str | None) -> None:
+    keep(json.dumps({**_KEY, "AWS_SESSION_TOKEN": token or ""}))
+    assert _credentials_of(_connection()) == ("lake-key", _HIDDEN, token)
+
+
+def test_the_secret_is_asked_for_at_the_first_use_and_once(
+    keep: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(json.dumps(_KEY))
+    asked: list[str] = []
+    read = SecretsManagerKey.read
+    monkeypatch.setattr(SecretsManagerKey, "read", lambda stored: (asked.append(stored.name), read(stored))[1])
+    connection = _connection()
+    assert asked == []
+    assert connection.client is connection.client
+    assert asked == ["apex/lake"]
+
+
+def test_keys_of_the_settings_are_what_the_secret_is_asked_for_with(
+    keep: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(json.dumps(_KEY))
+    sessions: list[dict[str, Any]] = []
+    make = boto3.Session
+
+    def note(**options: Any) -> boto3.Session:
+        sessions.append(options)
+        return make(**options)
+
+    monkeypatch.setattr(boto3, "Session", note)
+    own = {"aws_access_key_id": "own-key", "aws_secret_access_key": "own-secret", "aws_session_token": "own-token"}
+    assert _connection(**own).client
+    assert [tuple(options.values()) for options in sessions] == [
+        ("own-key", "own-secret", "own-token", _REGION),
+        ("lake-key", _HIDDEN, None, _REGION),
+    ]
+
+
+def test_without_a_secret_nothing_is_asked() -> None:
+    assert vars(open_store(load_settings(use_s3_data=True), for_writing=False))["_connection"].stored_key is None
+
+
+def test_the_source_is_named_and_the_secret_is_in_no_text_or_log(
+    keep: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(json.dumps(_KEY))
+    caplog.set_level(logging.DEBUG)
+    connection = _connection()
+    assert connection.client.meta.region_name == _REGION
+    assert connection.credential_source() == "from Secrets Manager secret apex/lake"
+    shown = caplog.text + repr(connection) + repr(connection.error_context) + repr(AccessKey("key", _HIDDEN, _HIDDEN))
+    assert "secretsmanager" in caplog.text
+    assert _HIDDEN not in shown
+    assert not logging.getLogger("botocore.parsers").disabled
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (_HIDDEN, "it is not JSON"),
+        (f'["{_HIDDEN}"]', "it has no AWS_ACCESS_KEY_ID"),
+        (json.dumps({"AWS_SECRET_ACCESS_KEY": _HIDDEN}), "it has no AWS_ACCESS_KEY_ID"),
+        (json.dumps({"AWS_ACCESS_KEY_ID": _HIDDEN, "AWS_SECRET_ACCESS_KEY": ""}), "it has no AWS_SECRET_ACCESS_KEY"),
+        (json.dumps({"AWS_ACCESS_KEY_ID": _HIDDEN, "AWS_SECRET_ACCESS_KEY": 7}), "it has no AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_a_secret_that_holds_no_key_is_said_so_without_showing_it(
+    keep: Callable[[str], None], text: str, problem: str
+) -> None:
+    keep(text)
+    with pytest.raises(StoreConfigError, match=problem) as raised:
+        assert _connection().client
+    assert "apex/lake" in raised.value.problem
+    assert '"AWS_SECRET_ACCESS_KEY"' in raised.value.hint
+    assert _HIDDEN not in str(raised.value)
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+def test_a_missing_secret_is_said_so(keep: Callable[[str], None]) -> None:
+    with pytest.raises(StoreConfigError, match="no such secret") as raised:
+        assert _connection().client
+    assert raised.value.hint == "Check APEX_SECRET_ID and AWS_REGION."
+
+
+def _refusal(code: str, status: int = 400) -> ClientError:
+    reply: Any = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(reply, "GetSecretValue")
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (_refusal("AccessDeniedException"), StorePermissionError),
+        (_refusal("DecryptionFailure"), StorePermissionError),
+        (_refusal("InvalidRequestException"), StoreConfigError),
+        (_refusal("UnrecognizedClientException"), StoreAuthError),
+        (_refusal("InvalidSignatureException"), StoreAuthError),
+        (_refusal("ExpiredTokenException"), StoreAuthError),
+        (_refusal("ThrottlingException"), StoreUnavailableError),
+        (_refusal("InternalServiceError", 500), StoreUnavailableError),
+        (_refusal("SomethingNew"), StoreConfigError),
+        (NoCredentialsError(), StoreAuthError),
+        (ConnectTimeoutError(endpoint_url="https://secretsmanager"), StoreUnavailableError),
+        (InvalidRegionError(region_name="no where"), StoreConfigError),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else str(value)[:60],
+)
+def test_each_failure_has_its_type_and_names_the_secret(
+    failure: Exception, expected: type[ApexError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        def get_secret_value(self, **_: object) -> None:
+            raise failure
+
+    monkeypatch.setattr(SecretsManagerKey, "_client", lambda _: Refusing())
+    with pytest.raises(expected, match=f"The secret apex/lake in {_REGION} cannot be used") as raised:
+        SecretsManagerKey("apex/lake", _REGION).read()
+    assert type(raised.value) is expected
+    assert raised.value.hint

@@ -1,0 +1,46 @@
+"""What is tried again at once: interruptions and damage, and nothing else."""
+
+import pytest
+
+from apex_pipeline.errors import (
+    ApexError,
+    StoreCorruptionError,
+    StoreInterruptedError,
+    StorePermissionError,
+    StoreUnavailableError,
+)
+from apex_pipeline.storage.s3.retry import PAUSES_S, retry
+
+
+class _Failing:
+    """Fails so many times, then answers."""
+
+    def __init__(self, error: type[ApexError], times: int) -> None:
+        self._error, self._times = error, times
+
+    def __call__(self) -> str:
+        self._times -= 1
+        if self._times >= 0:
+            raise self._error("It broke off.", "Run it again.")
+        return "lap"
+
+
+@pytest.mark.req("A-131", "A-074", "K-05")
+@pytest.mark.parametrize("error", [StoreInterruptedError, StoreCorruptionError])
+def test_what_breaks_off_or_is_damaged_is_tried_again_after_longer_and_longer_pauses(error: type[ApexError]) -> None:
+    waited: list[float] = []
+    assert retry(_Failing(error, 3), waited.append) == "lap"
+    assert tuple(waited) == PAUSES_S == tuple(sorted(PAUSES_S))
+
+
+def test_what_never_works_is_given_up() -> None:
+    waited: list[float] = []
+    with pytest.raises(StoreInterruptedError):
+        retry(_Failing(StoreInterruptedError, 4), waited.append)
+    assert len(waited) == len(PAUSES_S)
+
+
+@pytest.mark.parametrize("error", [StorePermissionError, StoreUnavailableError])
+def test_what_would_fail_again_or_was_tried_often_enough_is_told_at_once(error: type[ApexError]) -> None:
+    with pytest.raises(error):
+        retry(_Failing(error, 1), lambda _: pytest.fail("nothing is to be waited for"))
