@@ -58,6 +58,3 @@ def set_up_logging(
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines(run_id) if log_format == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-
-
-__all__ = ["FIELDS", "JsonLines", "set_up_logging"]

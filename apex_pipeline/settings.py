@@ -200,6 +200,3 @@ def _variable_of(location: tuple[int | str, ...]) -> str:
 
 def _reason(message: str) -> str:
     return message.removeprefix("Value error, ")
-
-
-__all__ = ["Settings", "environment_variables", "load_settings", "setting_sources"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from apex_pipeline.logs import FIELDS, JsonLines, set_up_logging
-from apex_pipeline_tests.catalog.loaders.harness import LAP_TABLE, PRACTICE, local_bench
+from apex_pipeline_tests.catalog.loaders.harness import LAP_TABLE, PRACTICE, local_harness
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +28,11 @@ def lines(capture: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 @pytest.mark.req("A-084", "A-085", "A-081", "A-082")
 def test_a_loading_is_told_as_one_json_object_per_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bench = local_bench(tmp_path)
-    bench.put({PRACTICE: LAP_TABLE})
+    harness = local_harness(tmp_path)
+    harness.put({PRACTICE: LAP_TABLE})
     set_up_logging("json", logging.INFO, run_id="run-1")
-    bench.loader.load_lap_times("barber_motorsports_park", "practice")
-    bench.loader.load_lap_times("barber_motorsports_park", "race")
+    harness.loader.load_lap_times("barber_motorsports_park", "practice")
+    harness.loader.load_lap_times("barber_motorsports_park", "race")
     told = lines(capsys)
     assert all({*FIELDS, "run_id", "time", "level", "message"} <= set(line) for line in told)
     assert {line["run_id"] for line in told} == {"run-1"}

@@ -26,6 +26,3 @@ def sync_into(folder: Path) -> Settings:
     if outcome.failures or not outcome.derived:
         raise SystemExit(f"The session could not be derived: {outcome}")
     return settings
-
-
-__all__ = ["sync_into"]

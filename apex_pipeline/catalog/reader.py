@@ -261,6 +261,3 @@ def _require_columns(wanted: Sequence[str], columns: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise ConfigurationError(f"The session has no channel {', '.join(missing)}.", f"It has: {', '.join(columns)}.")
-
-
-__all__ = ["Catalog", "open_catalog"]

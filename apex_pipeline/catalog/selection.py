@@ -143,6 +143,3 @@ def _whole_ms(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ConfigurationError(f"The time {moment} has no zone.", "Give it in UTC, for example 2025-09-06T18:40:00Z.")
     return -((_EPOCH - moment) // timedelta(milliseconds=1))
-
-
-__all__ = ["LapTimes", "clip", "lap_times", "resolve_vehicle"]

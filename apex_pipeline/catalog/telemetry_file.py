@@ -191,6 +191,3 @@ def _within(rows: pa.Table, window: Window) -> pa.Table:
     if window.end_ms is not None:
         conditions.append(pc.less(time_ms, window.end_ms))
     return rows.filter(reduce(pc.and_, conditions)) if conditions else rows
-
-
-__all__ = ["Footer", "RowGroup", "Window", "read_footer", "read_windows"]

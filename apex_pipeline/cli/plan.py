@@ -8,7 +8,7 @@ from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, plain_table, print_line
 from apex_pipeline.cli.format import count, dollars, size
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
-from apex_pipeline.ingest.diff import LakeState, look_at_possible_lake, scan_source
+from apex_pipeline.ingest.diff import LakeState, scan_source
 from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
 from apex_pipeline.ops.estimate import FileGroup, SyncEstimate, estimate_sync
 from apex_pipeline.settings import Settings
@@ -81,7 +81,7 @@ def plan_command(source: SourceArgument = None, as_json: AsJson = False) -> None
 def _make_plan(settings: Settings) -> _Plan:
     source = scan_source(settings)
     store = open_store(settings, for_writing=False)
-    lake = look_at_possible_lake(store)
+    lake = LakeState.load_if_exists(store)
     forecast = estimate_sync(source, lake or LakeState.empty(), store, settings, open_digest_cache(settings))
     lake_exists = lake is not None and (settings.use_s3_data or settings.lake_dir.is_dir())
     return _Plan(settings, source.folder.root, store.uri, lake_exists, forecast)

@@ -219,19 +219,3 @@ def inputs_version(files: Iterable[Row], derivation_version: str) -> str:
     """Return a fingerprint of a session's files: contents, kinds and the version of the code that reads them."""
     lines = sorted(f"{row['path']}\t{row['kind']}\t{row['version']}\t{row['content_version']}" for row in files)
     return hashlib.sha256("\n".join([derivation_version, *lines]).encode()).hexdigest()[:16]
-
-
-__all__ = [
-    "RULES_VERSION",
-    "Row",
-    "add_ignored",
-    "build_files_table",
-    "build_sessions_table",
-    "build_tracks_table",
-    "file_row",
-    "file_rows",
-    "inputs_version",
-    "session_files",
-    "session_sources",
-    "with_rules_version",
-]

@@ -58,6 +58,34 @@ class LakeState:
         """Return the sessions whose tables do not fit the catalog as it is."""
         return [] if self.files is None else sessions_to_derive(self.files, self.snapshot, self.listing)
 
+    @classmethod
+    def load(cls, store: ObjectStore) -> "LakeState":
+        """Return what the lake holds: one listing and the catalog; an empty lake is one too.
+
+        Raises:
+            StoreError: The lake cannot be reached with the present configuration.
+        """
+        listing = {item.key: item for item in store.list()}
+        at = table_key(FILES.folder, FILES.name)
+        files = read_stored_table(store, FILES) if at in listing else None
+        return cls(listing, files, read_current(store))
+
+    @classmethod
+    def load_if_exists(cls, store: ObjectStore) -> "LakeState | None":
+        """Return what the lake holds, ``None`` where there is no such bucket yet.
+
+        Raises:
+            StoreError: The lake cannot be reached for any other reason.
+        """
+        try:
+            return cls.load(store)
+        except StoreConfigError as error:
+            from apex_pipeline.storage.s3.errors import error_code  # noqa: PLC0415  -- boto3 only where it is used
+
+            if error_code(error) != "NoSuchBucket":
+                raise
+            return None
+
 
 @dataclass(frozen=True)
 class Diff:
@@ -85,34 +113,6 @@ def scan_source(settings: Settings) -> IdentifiedFolder:
     return IdentifiedFolder(folder, tuple(identities))
 
 
-def look_at_lake(store: ObjectStore) -> LakeState:
-    """Return what the lake holds: one listing and the catalog; an empty lake is one too.
-
-    Raises:
-        StoreError: The lake cannot be reached with the present configuration.
-    """
-    listing = {item.key: item for item in store.list()}
-    at = table_key(FILES.folder, FILES.name)
-    files = read_stored_table(store, FILES) if at in listing else None
-    return LakeState(listing, files, read_current(store))
-
-
-def look_at_possible_lake(store: ObjectStore) -> LakeState | None:
-    """Return what the lake holds, ``None`` where there is no such bucket yet.
-
-    Raises:
-        StoreError: The lake cannot be reached for any other reason.
-    """
-    try:
-        return look_at_lake(store)
-    except StoreConfigError as error:
-        from apex_pipeline.storage.s3.errors import error_code  # noqa: PLC0415  -- boto3 only where it is used
-
-        if error_code(error) != "NoSuchBucket":
-            raise
-        return None
-
-
 def compare(source: IdentifiedFolder, lake: LakeState, settings: Settings, fingerprints: DigestCache) -> Diff:
     """Compare the source folder with the lake, by content; nothing is sent."""
     copies = plan_copies(source.folder, source.identities, lake.listing, lake.files, fingerprints)
@@ -133,14 +133,3 @@ def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]
         f"No race files in {folder.root}: {'; '.join(named[:_NAMED_FILES])}{more}.",
         "Name the folder that holds lap, telemetry or timing CSV files; `apex explain FILE` says why one is not taken.",
     )
-
-
-__all__ = [
-    "Diff",
-    "IdentifiedFolder",
-    "LakeState",
-    "compare",
-    "look_at_lake",
-    "look_at_possible_lake",
-    "scan_source",
-]

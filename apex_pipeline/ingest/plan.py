@@ -150,6 +150,3 @@ def _is_current(record: SessionRecord | None, version: str, listing: Mapping[str
     if record is None or record.inputs_version != version:
         return False
     return all(table.key in listing and listing[table.key].size == table.bytes for table in record.tables.values())
-
-
-__all__ = ["CopyPlan", "is_catalog_stale", "plan_copies", "session_key_of", "sessions_to_derive"]

@@ -40,6 +40,3 @@ def sync_quarantine(store: ObjectStore, files: pa.Table) -> int:
 def _reason(row: dict[str, object]) -> bytes:
     said = {name: row[name] for name in ("path", "sha256", "kind", "track", "session", "reason", "evidence", "rule")}
     return json.dumps({"object": raw_key(str(row["path"])), **said}, indent=1, ensure_ascii=False).encode()
-
-
-__all__ = ["sync_quarantine"]

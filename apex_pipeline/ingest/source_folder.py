@@ -155,6 +155,3 @@ class _reader:  # noqa: N801  -- used as a function; a class so that it can be c
             raise SourceError(
                 f"{self._file.path} cannot be read: {error.strerror}.", "Check the disk and the file's permissions."
             ) from error
-
-
-__all__ = ["SourceFile", "SourceFolder", "identify", "scan_folder"]

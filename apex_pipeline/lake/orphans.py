@@ -76,6 +76,3 @@ def _named_by(snapshot: Snapshot) -> Iterator[str]:
 
 def _meaning(key: str) -> str:
     return next(meaning for prefix, meaning in _MEANINGS if key.startswith(prefix))
-
-
-__all__ = ["PREFIXES", "OrphanNote", "find_orphans"]

@@ -35,6 +35,3 @@ def read_counts(stream: BinaryIO) -> dict[str, int] | None:
     """Return what the conversion counted on its way in, as the published file tells it; ``None`` if it does not."""
     entry = (pq.read_metadata(stream).metadata or {}).get(TELEMETRY_COUNTS.encode())
     return json.loads(entry) if entry else None
-
-
-__all__ = ["count_cells", "read_counts"]

@@ -156,6 +156,3 @@ def remove_expired(store: ObjectStore, garbage: ExpiredObjects) -> ExpiredObject
     for item in removed:
         store.delete(item.key)
     return ExpiredObjects(garbage.unfinished, removed, garbage.kept_snapshots)
-
-
-__all__ = ["YOUNGEST", "ExpiredObjects", "Retention", "find_expired", "remove_expired"]

@@ -36,6 +36,3 @@ def check_dagster(settings: Settings) -> ObjectFinding:
             "dagster", State.PROBLEM, f"{home}; no heartbeat of {', '.join(silent)}.", "Restart the daemon."
         )
     return ObjectFinding("dagster", State.OK, f"{home}; the daemon is alive")
-
-
-__all__ = ["check_dagster"]

@@ -41,5 +41,3 @@ def dagster_failure() -> Generator[None]:
 
 # Two more tries after 5 and 10 s outlast a throttled store or a restarted one; permanent errors are never retried.
 RETRY_TRANSIENT = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-
-__all__ = ["RETRY_TRANSIENT", "dagster_failure"]

@@ -175,6 +175,3 @@ def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, table: Table, pa
     raise TypeError(
         f"{type(obj).__name__} cannot be kept as Parquet; return a pandas or pyarrow table or a StagedFile."
     )
-
-
-__all__ = ["ParquetIOManager", "StagedFile", "Storable", "check_file", "publish_file"]

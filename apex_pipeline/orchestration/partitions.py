@@ -30,6 +30,3 @@ def session_key_from(context: dg.AssetExecutionContext | dg.AssetCheckExecutionC
         ConfigurationError: The partition key was added by hand and is no session key.
     """
     return parse_session_key(context.partition_key)
-
-
-__all__ = ["add_sessions", "session_key_from", "sessions"]

@@ -120,6 +120,3 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
     @property
     def _tracks_file(self) -> Path | None:
         return Path(self.tracks_file) if self.tracks_file else None
-
-
-__all__ = ["LakeResource", "SourceResource"]

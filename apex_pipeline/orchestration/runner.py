@@ -132,6 +132,3 @@ def _root_cause(error: object) -> str:
     while getattr(cause, "cause", None) is not None:
         cause = cause.cause  # type: ignore[union-attr]  -- Dagster's serialised error, a chain by "cause"
     return str(getattr(cause, "message", cause)).strip()
-
-
-__all__ = ["RunFailure", "Runner", "open_runner", "prepare_dagster_home"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ingest.catalog import session_files, session_sources
 from apex_pipeline.ingest.copy import content_version
-from apex_pipeline.ingest.diff import IdentifiedFolder, compare, look_at_lake, scan_source
+from apex_pipeline.ingest.diff import IdentifiedFolder, LakeState, compare, scan_source
 from apex_pipeline.ingest.plan import CopyPlan, session_key_of
 from apex_pipeline.ingest.source_folder import SourceFile
 from apex_pipeline.lake.snapshot import read_current
@@ -143,7 +143,7 @@ class _SyncRun:
     def do(self) -> SyncOutcome:
         """Compare, and where there is something to do, do it in Dagster runs."""
         self._report(SyncEvent("find", f"{len(self._source.folder.files)} files in {self._source.folder.root}"))
-        lake = look_at_lake(self._store)
+        lake = LakeState.load(self._store)
         found = compare(self._source, lake, self._settings, self._fingerprints)
         if not found.is_catalog_stale and not lake.sessions_to_derive():
             return self._outcome
@@ -210,7 +210,7 @@ class _SyncRun:
         return failure is None
 
     def _derive(self, runner: "Runner") -> None:
-        lake = look_at_lake(self._store)
+        lake = LakeState.load(self._store)
         due = lake.sessions_to_derive()
         runner.add_sessions(due)
         # A session's work is its telemetry, so its bytes tell best how far it is; one more stands for the rest.
@@ -251,6 +251,3 @@ class _SyncRun:
     def _fail(self, stage: str, key: SessionKey | None, problem: str, run_id: str) -> None:
         self._outcome.failures.append(Failure(stage, str(key) if key else None, problem, run_id))
         self._report(SyncEvent(stage, f"failed: {problem}", str(key) if key else None))
-
-
-__all__ = ["Failure", "SyncEvent", "SyncListener", "SyncOutcome", "sync"]

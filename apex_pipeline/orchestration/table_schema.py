@@ -33,6 +33,3 @@ def _column(field: pa.Field) -> dg.TableColumn:
 def _type_name(kind: pa.DataType) -> str:
     """Return the type as people read it; that labels are dictionary-encoded is a matter of storage."""
     return str(kind.value_type) if isinstance(kind, pa.DictionaryType) else str(kind)
-
-
-__all__ = ["column_schema", "table_metadata"]

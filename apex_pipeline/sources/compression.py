@@ -64,6 +64,3 @@ def decompress(content: bytes, path: str) -> bytes:
             return stream.read()
     except (EOFError, OSError, zlib.error) as error:
         raise MalformedFileError(f"{path} cannot be unpacked: {error}.", "Compress it again, or rename it.") from error
-
-
-__all__ = ["compression_of", "decompress", "open_decompressed"]

@@ -226,6 +226,3 @@ def _reason_to_reject(cells: list[str], columns: tuple[str, ...]) -> str | None:
     if any(cells[len(columns) :]):
         return "too_many_columns"
     return None
-
-
-__all__ = ["SHOWN_CHARACTERS", "CsvDialect", "CsvRow", "detect_dialect", "read_rows", "require_text"]

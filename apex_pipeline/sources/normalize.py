@@ -31,6 +31,3 @@ def _is_part(part: str, whole: str) -> bool:
     squeezed_part, squeezed_whole = part.replace("_", ""), whole.replace("_", "")
     initials = "".join(word[0] for word in whole.split("_") if word)
     return squeezed_whole.startswith(squeezed_part) or f"_{part}_" in f"_{whole}_" or squeezed_part == initials
-
-
-__all__ = ["compact_name", "names_match", "normalize_name"]

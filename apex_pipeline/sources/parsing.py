@@ -92,15 +92,3 @@ def parse_integer(text: str) -> int | None:
     if number is None or not number.is_integer() or abs(number) > _LARGEST_INTEGER:
         return None
     return int(number)
-
-
-__all__ = [
-    "parse_clock",
-    "parse_duration_s",
-    "parse_epoch",
-    "parse_gap_laps",
-    "parse_gap_s",
-    "parse_integer",
-    "parse_number",
-    "parse_utc_ms",
-]

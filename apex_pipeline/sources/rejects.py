@@ -32,6 +32,3 @@ def rejects_table(track: str, session: str, rejects: Iterable[Reject]) -> pa.Tab
         )
         seen[place] += 1
     return REJECTS.from_rows(rows)
-
-
-__all__ = ["rejects_table"]

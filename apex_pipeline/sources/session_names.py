@@ -83,6 +83,3 @@ def are_numbered_apart(one: str, other: str) -> bool:
     """Tell whether two names are of one type with different numbers, as R1 and R2: never the same session."""
     numbers = {number_of(one), number_of(other)} - {None}
     return session_type(one) == session_type(other) and len(numbers) > 1
-
-
-__all__ = ["FoundSession", "are_numbered_apart", "find_session", "number_of", "session_name", "session_type"]

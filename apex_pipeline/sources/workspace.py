@@ -71,6 +71,3 @@ def _no_room(workspace: Workspace, said: str) -> StorageFullError:
         f"Reading telemetry ran out of memory or disk in {workspace.scratch}: {said}.",
         "Raise APEX_MEMORY_LIMIT, free disk space there, or point APEX_STATE_DIR to a larger disk.",
     )
-
-
-__all__ = ["Workspace", "scratch_folder"]

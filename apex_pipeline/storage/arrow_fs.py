@@ -80,6 +80,3 @@ class _Handler(fs.FileSystemHandler):
 
     def _refuse(self, path: str, *_: object) -> None:
         raise PermissionError(f"the lake is read-only for Arrow ({path}); write through ObjectStore")
-
-
-__all__ = ["arrow_filesystem"]

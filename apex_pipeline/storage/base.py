@@ -195,6 +195,3 @@ class ObjectStore(ABC):
             StoreError: With what to change.
             StoreUnavailableError: The store cannot be reached at the moment.
         """
-
-
-__all__ = ["IncompleteUpload", "ObjectInfo", "ObjectStore", "Progress"]

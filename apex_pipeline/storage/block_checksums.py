@@ -190,15 +190,3 @@ def parse_sums(text: str | None, size: int) -> BlockChecksums | None:
     if block_bytes != expected or len(blocks) != -(-size // expected):
         return None
     return BlockChecksums(block_bytes, whole, start, blocks)
-
-
-__all__ = [
-    "SMALLEST_BLOCK_BYTES",
-    "START_BYTES",
-    "BlockChecksumBuilder",
-    "BlockChecksums",
-    "block_bytes_of",
-    "combine_crc32",
-    "parse_sums",
-    "sums_of",
-]

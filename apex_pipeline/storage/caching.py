@@ -6,7 +6,8 @@ Every read asks the store what lies under the key (one HEAD), so nothing out of 
 from the disk. What is kept:
 
 * What is read whole (``read_bytes``, ``open_as_file``, ``open_stream``).
-* Of ``open_seekable``, objects of at most 4 MiB, which take no longer whole than in the ranges a Parquet reader asks for.
+* Of ``open_seekable``, objects of at most 4 MiB, which take no longer whole than in the ranges a Parquet reader asks
+for.
   A larger one stays in the store while ranges of it are read, until as many bytes as it has were fetched in ranges;
   then it is fetched whole. So one lap of a race of 50 MB costs its ranges, and many laps at most twice the race.
 * Nothing that is larger than the cache.

@@ -227,6 +227,3 @@ def _stored(mark: FileState) -> tuple[int, int, int, int | None]:
     """Return the mark as SQLite can hold it: inodes may use all 64 bits, SQLite's integers have a sign."""
     inode = mark.inode - (1 << 64) if mark.inode >= 1 << 63 else mark.inode
     return mark.size, mark.mtime_ns, inode, mark.ctime_ns
-
-
-__all__ = ["DigestCache", "FileDigest"]

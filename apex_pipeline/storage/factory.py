@@ -128,6 +128,3 @@ def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool)
         may_create_bucket=for_writing and settings.allow_create_bucket,
         takes_back=for_writing,
     )
-
-
-__all__ = ["digest_cache_path", "open_digest_cache", "open_store", "open_store_at", "s3_connection"]

@@ -145,6 +145,3 @@ def _translate(error: OSError, path: Path) -> ApexError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return FileChangedError(f"{path} is gone.", "If it was moved on purpose, the next run finds it there.")
     return SourceError(f"{path} cannot be read: {error.strerror}.", "Give this user the right to read it.")
-
-
-__all__ = ["BLOCK_BYTES", "FileState", "HashingReader", "StableReader", "file_state_of"]

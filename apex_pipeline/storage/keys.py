@@ -78,6 +78,3 @@ def _reason_against_encoding(key: str) -> str | None:
     except UnicodeEncodeError:
         return "it is not valid Unicode"
     return f"it has {length} bytes, at most {MAX_KEY_BYTES} are allowed" if length > MAX_KEY_BYTES else None
-
-
-__all__ = ["INCOMING", "MAX_KEY_BYTES", "UnsafeKeyError", "check_key", "check_prefix", "is_legal_key"]

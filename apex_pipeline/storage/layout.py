@@ -83,21 +83,3 @@ def snapshot_key(snapshot_id: str) -> str:
 def snapshot_table_key(snapshot_id: str, name: str) -> str:
     """Return where a snapshot's copy of a catalog table is kept."""
     return check_key(f"{SNAPSHOTS_PREFIX}{snapshot_id}/{name}.parquet")
-
-
-__all__ = [
-    "CATALOG_PREFIX",
-    "CURRENT_SNAPSHOT_KEY",
-    "HISTORY_PREFIX",
-    "QUARANTINE_PREFIX",
-    "RAW_PREFIX",
-    "SNAPSHOTS_PREFIX",
-    "TABLES_PREFIX",
-    "history_key",
-    "quarantine_reason_key",
-    "raw_key",
-    "raw_path",
-    "snapshot_key",
-    "snapshot_table_key",
-    "table_key",
-]

@@ -341,6 +341,3 @@ def _is_alive(process_id: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-__all__ = ["LocalStore"]

@@ -54,6 +54,3 @@ def translating_os_errors(doing: str) -> Generator[None]:
         yield
     except OSError as error:
         raise from_os_error(error, doing) from error
-
-
-__all__ = ["from_os_error", "translating_os_errors"]

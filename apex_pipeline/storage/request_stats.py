@@ -76,6 +76,3 @@ class RequestCounter:
                 errors=before.errors + failed,
                 waited_s=before.waited_s + waited_s,
             )
-
-
-__all__ = ["RequestCounter", "RequestStats"]

@@ -11,7 +11,7 @@ from apex_pipeline.tables.model import Column, Table
 
 _OPENING = """# Tables
 
-Made from `apex_pipeline/tables/__init__.py` by `make docs`; change it there.
+Made from `apex_pipeline/tables/` by `make docs`; change it there.
 
 A table of a session is at `tables/{table}/track={track}/session={session}/{table}.parquet`, a table of the catalog at \
 `catalog/{table}.parquet`. Times are UTC with milliseconds. A column that may be null is null where the fact is not \
@@ -60,5 +60,3 @@ def _bounds(column: Column) -> str:
 
 if __name__ == "__main__":
     sys.stdout.write(data_dictionary() + "\n")
-
-__all__ = ["data_dictionary"]

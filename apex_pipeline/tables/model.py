@@ -186,6 +186,3 @@ def _count_outside(column: Column, values: pa.ChunkedArray) -> int:
         plain = values.cast(pa.string())
         outside += pc.sum(pc.invert(pc.is_in(plain, value_set=pa.array([*column.allowed, None])))).as_py() or 0
     return int(outside)
-
-
-__all__ = ["ZSTD_LEVEL", "Column", "Table"]

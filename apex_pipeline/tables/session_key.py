@@ -51,6 +51,3 @@ def parse_session_key(text: str) -> SessionKey:
     if len(parts) != 2:  # noqa: PLR2004  -- a track and a session
         raise ConfigurationError(f"{text!r} is no session key.", "Write it like barber_motorsports_park/R1.")
     return session_key(parts[0], parts[1])
-
-
-__all__ = ["SessionKey", "parse_session_key", "session_key"]

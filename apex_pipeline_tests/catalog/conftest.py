@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.catalog import Catalog
-from apex_pipeline_tests.catalog.loaders.harness import LoaderHarness, local_bench, s3_bench
+from apex_pipeline_tests.catalog.loaders.harness import LoaderHarness, local_harness, s3_harness
 from apex_pipeline_tests.catalog.race_lake import Race, local_store, publish_race
 from apex_pipeline_tests.storage.s3.harness import connect
 
@@ -22,8 +22,8 @@ def catalog(race: Race) -> Catalog:
 
 
 @pytest.fixture(params=["local", "s3"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> LoaderHarness:
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> LoaderHarness:
     """An empty lake in a folder, and one in a bucket."""
     if request.param == "local":
-        return local_bench(tmp_path)
-    return s3_bench(connect(request.getfixturevalue("s3_bucket")), tmp_path)
+        return local_harness(tmp_path)
+    return s3_harness(connect(request.getfixturevalue("s3_bucket")), tmp_path)

@@ -9,35 +9,35 @@ from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
-from apex_pipeline_tests.contract.harnesses import StoreHarness, local_bench, s3_bench, write_source
+from apex_pipeline_tests.contract.harnesses import StoreHarness, local_harness, s3_harness, write_source
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 
 @pytest.fixture(params=["local", "s3", "old-s3"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> StoreHarness:
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> StoreHarness:
     if request.param == "local":
-        return local_bench(tmp_path)
-    return request.getfixturevalue({"s3": "new_s3_bench", "old-s3": "old_s3_bench"}[request.param])
+        return local_harness(tmp_path)
+    return request.getfixturevalue({"s3": "new_s3_harness", "old-s3": "old_s3_harness"}[request.param])
 
 
 @pytest.fixture
-def store(bench: StoreHarness) -> ObjectStore:
-    return bench.store
+def store(harness: StoreHarness) -> ObjectStore:
+    return harness.store
 
 
 @pytest.fixture(params=["s3", "old-s3"])
 def store_in_bucket(request: pytest.FixtureRequest) -> ObjectStore:
-    return request.getfixturevalue({"s3": "new_s3_bench", "old-s3": "old_s3_bench"}[request.param]).store
+    return request.getfixturevalue({"s3": "new_s3_harness", "old-s3": "old_s3_harness"}[request.param]).store
 
 
 @pytest.fixture
-def new_s3_bench(s3_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
-    return s3_bench(s3_bucket, tmp_path, names_are_files=False)
+def new_s3_harness(s3_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
+    return s3_harness(s3_bucket, tmp_path, names_are_files=False)
 
 
 @pytest.fixture
-def old_s3_bench(old_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
-    return s3_bench(old_bucket, tmp_path, names_are_files=True)
+def old_s3_harness(old_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
+    return s3_harness(old_bucket, tmp_path, names_are_files=True)
 
 
 @pytest.fixture(params=["local", "s3"])

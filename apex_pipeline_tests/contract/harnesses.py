@@ -43,7 +43,7 @@ class StoreHarness:
     names_are_files: bool
 
 
-def local_bench(tmp_path: Path) -> StoreHarness:
+def local_harness(tmp_path: Path) -> StoreHarness:
     root = tmp_path / "lake"
     store = LocalStore(root, DigestCache())
     store.prepare_for_writing()
@@ -65,7 +65,7 @@ def local_bench(tmp_path: Path) -> StoreHarness:
     return StoreHarness(store, damage, visible, abandon, names_are_files=True)
 
 
-def s3_bench(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> StoreHarness:
+def s3_harness(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> StoreHarness:
     server = bucket.server
     connection = S3Connection(bucket.name, "us-east-1", server.endpoint, server.access_key_id, server.secret_access_key)
     store = S3Store(connection, "lakes/one", DigestCache(), state=tmp_path / "state", sleep=lambda _: None)

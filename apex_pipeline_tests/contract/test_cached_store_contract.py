@@ -20,7 +20,7 @@ globals().update({name: test for name, test in vars(suite).items() if name.start
 
 
 @pytest.fixture
-def bench(s3_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
+def harness(s3_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
     store = CachedStore(store_of(connect(s3_bucket)), DiskCache(tmp_path / "cache", 1_000_000_000))
 
     def damage(key: str) -> None:
@@ -31,8 +31,8 @@ def bench(s3_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
 
 
 @pytest.fixture
-def store(bench: StoreHarness) -> ObjectStore:
-    return bench.store
+def store(harness: StoreHarness) -> ObjectStore:
+    return harness.store
 
 
 @pytest.fixture

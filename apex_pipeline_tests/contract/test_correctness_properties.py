@@ -31,11 +31,11 @@ from apex_pipeline_tests.catalog.loaders.harness import (
     LoaderHarness,
     attempts,
     download,
-    local_bench,
+    local_harness,
     log_of,
     messages,
     put_quickly,
-    s3_bench,
+    s3_harness,
     settings_for,
     settings_of,
 )
@@ -47,7 +47,7 @@ from apex_pipeline_tests.storage.s3.harness import connect
 # Lakes are made anew for each example; the fixtures only say where.
 EXAMPLES = at_least(100, HealthCheck.function_scoped_fixture)
 RULES = load_rules()
-NewBench = Callable[[], LoaderHarness]
+NewHarness = Callable[[], LoaderHarness]
 
 _WORD = st.from_regex(r"[A-Za-z0-9]{1,6}", fullmatch=True)
 SESSIONS = st.lists(_WORD, min_size=1, max_size=3).map("_".join)
@@ -56,13 +56,13 @@ KINDS = st.sampled_from(["lap_start", "telemetry_data"])
 
 
 @pytest.fixture(params=["local", "s3"])
-def new_bench(request: pytest.FixtureRequest, tmp_path: Path) -> NewBench:
+def new_harness(request: pytest.FixtureRequest, tmp_path: Path) -> NewHarness:
     """Return a function that makes an empty lake with its loader."""
     numbers = itertools.count()
     if request.param == "local":
-        return lambda: local_bench(tmp_path / str(next(numbers)))
+        return lambda: local_harness(tmp_path / str(next(numbers)))
     connection: S3Connection = connect(request.getfixturevalue("s3_bucket"))
-    return lambda: s3_bench(connection, tmp_path, prefix=f"lake-{next(numbers)}")
+    return lambda: s3_harness(connection, tmp_path, prefix=f"lake-{next(numbers)}")
 
 
 def load(loader: DataLoader, data_type: str, track: str, session: str) -> pd.DataFrame | None:
@@ -138,10 +138,10 @@ _ANY_NAME = st.text(max_size=12)
 @EXAMPLES
 @given(key=st.text(max_size=20), track=_ANY_NAME, session=_ANY_NAME, data_type=KINDS)
 def test_what_is_not_there_is_none(
-    filled_bench: LoaderHarness, key: str, track: str, session: str, data_type: str
+    filled_harness: LoaderHarness, key: str, track: str, session: str, data_type: str
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 3: File not found returns None."""
-    loader = filled_bench.loader
+    loader = filled_harness.loader
     assume(session != "race")
     for name in (key, f"data/{key}"):
         assert download(loader, name) is None
@@ -154,10 +154,10 @@ def test_what_is_not_there_is_none(
 
 
 @pytest.fixture
-def filled_bench(new_bench: NewBench) -> LoaderHarness:
-    bench = new_bench()
-    bench.put({"data/sebring/race_sebring_lap_start.csv": table("lap_start", 1)})
-    return bench
+def filled_harness(new_harness: NewHarness) -> LoaderHarness:
+    harness = new_harness()
+    harness.put({"data/sebring/race_sebring_lap_start.csv": table("lap_start", 1)})
+    return harness
 
 
 # -- 4 -----------------------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def filled_bench(new_bench: NewBench) -> LoaderHarness:
 @EXAMPLES
 @given(track=TRACKS, session=SESSIONS, data_type=KINDS, present=st.sets(st.integers(0, 2)))
 def test_all_patterns_are_tried_in_order_before_none(
-    new_bench: NewBench, track: str, session: str, data_type: str, present: set[int]
+    new_harness: NewHarness, track: str, session: str, data_type: str, present: set[int]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 4: Multiple filename patterns are attempted."""
     names = [
@@ -175,13 +175,13 @@ def test_all_patterns_are_tried_in_order_before_none(
         f"{session}_{track.replace('_', '-')}_{data_type}.csv",
         f"{session}_{data_type}.csv",
     ]
-    bench = new_bench()
-    put_quickly(bench, {f"data/{track}/{names[index]}": table(data_type, index) for index in present})
-    put_quickly(bench, {f"data/{track}/another_{track}_results.csv": b"x"})
+    harness = new_harness()
+    put_quickly(harness, {f"data/{track}/{names[index]}": table(data_type, index) for index in present})
+    put_quickly(harness, {f"data/{track}/another_{track}_results.csv": b"x"})
     there = {names[index] for index in present}
     first = next((index for index, name in enumerate(names) if name in there), None)
     with log_of() as records:
-        frame = load(bench.loader, data_type, track, session)
+        frame = load(harness.loader, data_type, track, session)
     assert attempts(records) == names[: 3 if first is None else first + 1]
     assert (frame is None) is (first is None)
     if frame is not None and first is not None:
@@ -199,15 +199,15 @@ INSIDE = st.lists(st.sampled_from(["readme.txt", "R1_lap_start.csv", "Race 1/x.c
 @pytest.mark.req("A-065", "A-030")
 @EXAMPLES
 @given(layout=st.dictionaries(FOLDERS, INSIDE, max_size=5), stray=st.sets(st.sampled_from(["x.csv", ".DS_Store"])))
-def test_every_folder_is_a_track(new_bench: NewBench, layout: dict[str, list[str]], stray: set[str]) -> None:
+def test_every_folder_is_a_track(new_harness: NewHarness, layout: dict[str, list[str]], stray: set[str]) -> None:
     """Feature: aws-s3-data-hosting, Property 5: Track discovery lists all subdirectories."""
     assume(all(is_legal_key(f"data/{folder}") and not folder.startswith(".") for folder in layout))
     files = {f"data/{folder}/{name}": b"x" for folder, names in layout.items() for name in names}
-    bench = new_bench()
-    put_quickly(bench, files | {f"data/{name}": b"x" for name in stray} | {"tables/laps/x/y.csv": b"x"})
+    harness = new_harness()
+    put_quickly(harness, files | {f"data/{name}": b"x" for name in stray} | {"tables/laps/x/y.csv": b"x"})
     known = {folder: RULES.track_of(folder) for folder in layout}
     expected = {folder if track is None else track.slug for folder, track in known.items()}
-    assert bench.loader.get_available_tracks() == sorted(expected)
+    assert harness.loader.get_available_tracks() == sorted(expected)
 
 
 # -- 6 -----------------------------------------------------------------------------------------------------------------
@@ -227,19 +227,19 @@ def ends_in_a_track(session: str) -> bool:
     stray=st.sets(st.sampled_from(["readme.txt", ".DS_Store", "notes_lap_start.txt", "x_telemetry_data.csv"])),
 )
 def test_sessions_are_the_prefixes_and_each_can_be_loaded(
-    new_bench: NewBench, track: str, files: dict[str, int], others: list[str], stray: set[str]
+    new_harness: NewHarness, track: str, files: dict[str, int], others: list[str], stray: set[str]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 6: Session discovery extracts from filenames."""
     assume(not any(ends_in_a_track(session) for session in [*files, *others]))
     forms = [f"_{track}", f"_{track.replace('_', '-')}", ""]
     names = [f"{session}{forms[form]}_lap_start.csv" for session, form in files.items()]
-    bench = new_bench()
-    put_quickly(bench, {f"data/{track}/{name}": table("lap_start", mark) for mark, name in enumerate(names)})
-    put_quickly(bench, {f"data/{track}/{name}": b"x,y\n1,2\n" for name in stray})
+    harness = new_harness()
+    put_quickly(harness, {f"data/{track}/{name}": table("lap_start", mark) for mark, name in enumerate(names)})
+    put_quickly(harness, {f"data/{track}/{name}": b"x,y\n1,2\n" for name in stray})
 
-    assert bench.loader.get_available_sessions(track) == sorted(files)
+    assert harness.loader.get_available_sessions(track) == sorted(files)
     for mark, session in enumerate(files):
-        frame = bench.loader.load_lap_times(track, session)
+        frame = harness.loader.load_lap_times(track, session)
         assert frame is not None
         assert frame["LapNumber"].tolist() == [mark]
     for session in others:
@@ -247,7 +247,7 @@ def test_sessions_are_the_prefixes_and_each_can_be_loaded(
         is_there = canonical_session(session) in {canonical_session(known) for known in files}
         spelled_twice = sum(canonical_session(known) == canonical_session(session) for known in files) > 1
         if not spelled_twice:
-            assert (bench.loader.load_lap_times(track, session) is not None) is is_there
+            assert (harness.loader.load_lap_times(track, session) is not None) is is_there
 
 
 # -- 7 -----------------------------------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def both_places(tmp_path: Path, s3_bucket: S3Bucket) -> Callable[[], tuple[Loade
 
     def make() -> tuple[LoaderHarness, LoaderHarness]:
         number = str(next(numbers))
-        return local_bench(tmp_path / number), s3_bench(connection, tmp_path / number, prefix=number)
+        return local_harness(tmp_path / number), s3_harness(connection, tmp_path / number, prefix=number)
 
     return make
 
@@ -366,9 +366,9 @@ def test_both_places_give_the_same_frame(
     key = f"data/sebring/race_sebring_lap_start.csv{ending}"
     frames: list[pd.DataFrame] = []
     plain: list[pd.DataFrame] = []
-    for bench in both_places():
-        put_quickly(bench, {key: content})
-        frame, other = bench.loader.load_lap_times("sebring", "race"), download(bench.loader, key)
+    for harness in both_places():
+        put_quickly(harness, {key: content})
+        frame, other = harness.loader.load_lap_times("sebring", "race"), download(harness.loader, key)
         assert frame is not None
         assert other is not None
         frames.append(frame)

@@ -128,13 +128,13 @@ def test_a_write_replaces_what_was_there(store: ObjectStore) -> None:
 
 @pytest.mark.parametrize("size", [100, len(LARGE)])
 def test_a_file_that_is_not_what_was_announced_leaves_the_old_object(
-    bench: StoreHarness, tmp_path: Path, size: int
+    harness: StoreHarness, tmp_path: Path, size: int
 ) -> None:
-    bench.store.write_bytes("data/x.csv", b"old")
+    harness.store.write_bytes("data/x.csv", b"old")
     with pytest.raises(FileChangedError):
-        bench.store.write_file("data/x.csv", write_source(tmp_path, LARGE[:size]), sha256=_DIGEST)
-    assert bench.store.read_bytes("data/x.csv") == b"old"
-    assert bench.visible() == ["data/x.csv"]
+        harness.store.write_file("data/x.csv", write_source(tmp_path, LARGE[:size]), sha256=_DIGEST)
+    assert harness.store.read_bytes("data/x.csv") == b"old"
+    assert harness.visible() == ["data/x.csv"]
 
 
 def test_a_file_that_is_gone_is_said_so(store: ObjectStore, tmp_path: Path) -> None:
@@ -175,23 +175,23 @@ def test_a_folder_is_no_object(store: ObjectStore) -> None:
 
 
 def test_an_object_below_another_one_s_name_is_kept_or_refused_and_takes_nothing_away(
-    bench: StoreHarness, no_pauses: list[float]
+    harness: StoreHarness, no_pauses: list[float]
 ) -> None:
-    bench.store.write_bytes("data/d", b"first")
-    if bench.names_are_files:
+    harness.store.write_bytes("data/d", b"first")
+    if harness.names_are_files:
         with pytest.raises(ApexError, match=r"data/d/e"):
-            bench.store.write_bytes("data/d/e", CONTENT)
+            harness.store.write_bytes("data/d/e", CONTENT)
     else:
-        bench.store.write_bytes("data/d/e", CONTENT)
-        assert bench.store.read_bytes("data/d/e") == CONTENT
-    assert bench.store.read_bytes("data/d") == b"first"
+        harness.store.write_bytes("data/d/e", CONTENT)
+        assert harness.store.read_bytes("data/d/e") == CONTENT
+    assert harness.store.read_bytes("data/d") == b"first"
 
 
-def test_damage_is_noticed(bench: StoreHarness) -> None:
-    bench.store.write_bytes("data/x.csv", CONTENT)
-    bench.damage("data/x.csv")
+def test_damage_is_noticed(harness: StoreHarness) -> None:
+    harness.store.write_bytes("data/x.csv", CONTENT)
+    harness.damage("data/x.csv")
     with pytest.raises(StoreCorruptionError, match=r"data/x\.csv is damaged"):
-        bench.store.read_bytes("data/x.csv")
+        harness.store.read_bytes("data/x.csv")
 
 
 @pytest.mark.parametrize("operation", _OPERATIONS)
@@ -214,11 +214,11 @@ def test_a_hostile_prefix_is_not_listed(untouched: ObjectStore, prefix: str) -> 
 
 
 @pytest.mark.parametrize("key", _ODD_BUT_LEGAL)
-def test_an_odd_but_legal_key_is_kept_as_it_is(bench: StoreHarness, key: str) -> None:
-    bench.store.write_bytes(key, CONTENT)
-    bench.store.copy(key, f"copy/{key}")
-    assert [stored.key for stored in bench.store.list()] == sorted([f"copy/{key}", key])
-    assert bench.store.read_bytes(f"copy/{key}") == CONTENT
+def test_an_odd_but_legal_key_is_kept_as_it_is(harness: StoreHarness, key: str) -> None:
+    harness.store.write_bytes(key, CONTENT)
+    harness.store.copy(key, f"copy/{key}")
+    assert [stored.key for stored in harness.store.list()] == sorted([f"copy/{key}", key])
+    assert harness.store.read_bytes(f"copy/{key}") == CONTENT
 
 
 def test_a_listing_is_complete_and_sorted_by_key(store: ObjectStore) -> None:
@@ -268,11 +268,11 @@ def test_a_parquet_reader_takes_one_row_group(store: ObjectStore, tmp_path: Path
         assert reader.read_row_group(1).equals(table.slice(100_000, 100_000))
 
 
-def test_a_lake_that_is_there_passes_the_check_and_is_left_as_it_was(bench: StoreHarness) -> None:
-    bench.store.write_bytes("data/x.csv", CONTENT)
-    before = bench.visible()
-    bench.store.check_access()
-    assert bench.visible() == before == ["data/x.csv"]
+def test_a_lake_that_is_there_passes_the_check_and_is_left_as_it_was(harness: StoreHarness) -> None:
+    harness.store.write_bytes("data/x.csv", CONTENT)
+    before = harness.visible()
+    harness.store.check_access()
+    assert harness.visible() == before == ["data/x.csv"]
 
 
 def test_a_missing_lake_is_said_so_and_not_made(tmp_path: Path) -> None:

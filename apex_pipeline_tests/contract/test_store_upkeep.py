@@ -14,7 +14,7 @@ from apex_pipeline.errors import ConfigurationError, FileChangedError
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.contract.harnesses import CONTENT, LARGE, StoreHarness, local_bench, write_source
+from apex_pipeline_tests.contract.harnesses import CONTENT, LARGE, StoreHarness, local_harness, write_source
 from apex_pipeline_tests.servers.presigning import signed_ago
 
 # -- unfinished writes ------------------------------------------------------------------------------------------------
@@ -28,33 +28,33 @@ def test_what_was_finished_is_not_unfinished(store: ObjectStore, tmp_path: Path)
     assert store.incomplete_uploads() == []
 
 
-def test_a_write_that_was_killed_is_told_and_seen_by_no_reader(bench: StoreHarness) -> None:
+def test_a_write_that_was_killed_is_told_and_seen_by_no_reader(harness: StoreHarness) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
-    bench.abandon("data/x.csv")
-    (unfinished,) = bench.store.incomplete_uploads()
+    harness.abandon("data/x.csv")
+    (unfinished,) = harness.store.incomplete_uploads()
     assert unfinished.key in {None, "data/x.csv"}
     assert before <= unfinished.started_utc <= datetime.now(UTC) + timedelta(seconds=2)
     assert unfinished.size in {None, len(CONTENT)}
-    assert bench.store.head("data/x.csv") is None
-    assert list(bench.store.list()) == []
+    assert harness.store.head("data/x.csv") is None
+    assert list(harness.store.list()) == []
 
 
-def test_an_unfinished_write_is_taken_back_alone_and_again_is_no_error(bench: StoreHarness) -> None:
-    bench.store.write_bytes("data/x.csv", CONTENT)
-    bench.abandon("data/x.csv")
-    (unfinished,) = bench.store.incomplete_uploads()
-    bench.store.abort(unfinished)
-    bench.store.abort(unfinished)
-    assert bench.store.incomplete_uploads() == []
-    assert bench.visible() == ["data/x.csv"]
-    assert bench.store.read_bytes("data/x.csv") == CONTENT
+def test_an_unfinished_write_is_taken_back_alone_and_again_is_no_error(harness: StoreHarness) -> None:
+    harness.store.write_bytes("data/x.csv", CONTENT)
+    harness.abandon("data/x.csv")
+    (unfinished,) = harness.store.incomplete_uploads()
+    harness.store.abort(unfinished)
+    harness.store.abort(unfinished)
+    assert harness.store.incomplete_uploads() == []
+    assert harness.visible() == ["data/x.csv"]
+    assert harness.store.read_bytes("data/x.csv") == CONTENT
 
 
-def test_an_object_can_be_written_while_another_write_of_it_is_unfinished(bench: StoreHarness) -> None:
-    bench.abandon("data/x.csv")
-    bench.store.write_bytes("data/x.csv", CONTENT)
-    assert bench.store.read_bytes("data/x.csv") == CONTENT
-    assert len(bench.store.incomplete_uploads()) == 1
+def test_an_object_can_be_written_while_another_write_of_it_is_unfinished(harness: StoreHarness) -> None:
+    harness.abandon("data/x.csv")
+    harness.store.write_bytes("data/x.csv", CONTENT)
+    assert harness.store.read_bytes("data/x.csv") == CONTENT
+    assert len(harness.store.incomplete_uploads()) == 1
 
 
 def test_no_unfinished_write_means_none_where_there_is_no_lake(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_shared_address_expires(store_in_bucket: ObjectStore) -> None:
 @pytest.mark.req("A-099")
 def test_a_file_has_no_address_to_share(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no address to share"):
-        local_bench(tmp_path).store.presigned_url("data/x.csv", 60)
+        local_harness(tmp_path).store.presigned_url("data/x.csv", 60)
 
 
 @pytest.mark.req("A-099")
@@ -120,6 +120,6 @@ def test_traffic_counts_what_is_asked_of_a_bucket(store_in_bucket: ObjectStore) 
 
 
 def test_a_folder_has_no_traffic(tmp_path: Path) -> None:
-    store = local_bench(tmp_path).store
+    store = local_harness(tmp_path).store
     store.write_bytes("data/x.csv", CONTENT)
     assert store.traffic.requests == 0

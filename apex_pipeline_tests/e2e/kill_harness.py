@@ -308,6 +308,3 @@ def _moments(plan: SoakPlan, total_bytes: int) -> list[tuple[int, float]]:
         (int(share * (number + chance.random())), chance.uniform(0.001, _LONGEST_DELAY_S))
         for number in range(plan.kills)
     ]
-
-
-__all__ = ["MOST_SENT_AGAIN", "Killed", "SoakPlan", "SoakResult", "make_files", "soak"]

@@ -70,7 +70,7 @@ class PlanHarness:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, store: LocalStore) -> PlanHarness:
+def harness(tmp_path: Path, store: LocalStore) -> PlanHarness:
     made = PlanHarness(tmp_path / "source", store)
     for race in ("R1", "R2"):
         made.write(f"spa/{race}_spa_lap_start.csv", _HEADER + _ROW.format(session=race))
@@ -85,96 +85,96 @@ def _paths(plan: CopyPlan) -> set[str]:
     return {file.path for file in chosen}
 
 
-def test_a_new_folder_is_copied_session_by_session_without_the_junk(bench: PlanHarness) -> None:
-    plan = bench.plan()
+def test_a_new_folder_is_copied_session_by_session_without_the_junk(harness: PlanHarness) -> None:
+    plan = harness.plan()
     assert {key: len(files) for key, files in plan.by_session.items()} == {_R1: 2, _R2: 2}
     assert [file.path for file in plan.without_session] == ["spa/Drivers Championship.csv"]
     assert (plan.file_count, plan.unchanged, plan.replaced) == (5, 0, ())
-    assert plan.bytes == bench.folder.bytes - 1
+    assert plan.bytes == harness.folder.bytes - 1
 
 
 @pytest.mark.req("A-049")
-def test_after_a_sync_nothing_is_left_to_copy_and_the_catalog_is_fresh(bench: PlanHarness) -> None:
-    bench.sync()
-    assert (bench.plan().file_count, bench.plan().unchanged) == (0, 5)
-    assert not bench.is_stale()
+def test_after_a_sync_nothing_is_left_to_copy_and_the_catalog_is_fresh(harness: PlanHarness) -> None:
+    harness.sync()
+    assert (harness.plan().file_count, harness.plan().unchanged) == (0, 5)
+    assert not harness.is_stale()
 
 
 @pytest.mark.req("A-049")
-def test_a_touched_file_is_not_copied_again(bench: PlanHarness) -> None:
-    bench.sync()
-    os.utime(bench.root / "spa/R1_spa_lap_end.csv", (2_000_000_000, 2_000_000_000))
-    assert bench.plan().file_count == 0
+def test_a_touched_file_is_not_copied_again(harness: PlanHarness) -> None:
+    harness.sync()
+    os.utime(harness.root / "spa/R1_spa_lap_end.csv", (2_000_000_000, 2_000_000_000))
+    assert harness.plan().file_count == 0
 
 
 @pytest.mark.req("A-049")
 @pytest.mark.parametrize("mtime", [1_000_000_000, 2_000_000_000, None])
-def test_one_changed_byte_is_one_copy_whatever_the_clock_says(bench: PlanHarness, mtime: int | None) -> None:
-    bench.sync()
-    path = bench.root / "spa/R1_spa_lap_end.csv"
+def test_one_changed_byte_is_one_copy_whatever_the_clock_says(harness: PlanHarness, mtime: int | None) -> None:
+    harness.sync()
+    path = harness.root / "spa/R1_spa_lap_end.csv"
     before = path.stat()
     path.write_text(path.read_text(encoding="utf-8").replace("GR86-002-0", "GR86-002-1"), encoding="utf-8")
     kept = (before.st_atime_ns, before.st_mtime_ns)
     os.utime(path, ns=kept if mtime is None else (mtime * 10**9, mtime * 10**9))
-    bench.fingerprints = DigestCache()
-    assert _paths(bench.plan()) == {"spa/R1_spa_lap_end.csv"}
-    assert bench.plan().replaced == ("spa/R1_spa_lap_end.csv",)
+    harness.fingerprints = DigestCache()
+    assert _paths(harness.plan()) == {"spa/R1_spa_lap_end.csv"}
+    assert harness.plan().replaced == ("spa/R1_spa_lap_end.csv",)
 
 
-def test_an_object_that_somebody_changed_in_the_lake_is_copied_again(bench: PlanHarness) -> None:
-    bench.sync()
-    bench.store.write_bytes(raw_key("spa/R2_spa_lap_end.csv"), b"other")
-    assert _paths(bench.plan()) == {"spa/R2_spa_lap_end.csv"}
-    assert bench.is_stale()
+def test_an_object_that_somebody_changed_in_the_lake_is_copied_again(harness: PlanHarness) -> None:
+    harness.sync()
+    harness.store.write_bytes(raw_key("spa/R2_spa_lap_end.csv"), b"other")
+    assert _paths(harness.plan()) == {"spa/R2_spa_lap_end.csv"}
+    assert harness.is_stale()
 
 
-def test_an_object_that_somebody_removed_from_the_lake_is_copied_again(bench: PlanHarness) -> None:
-    bench.sync()
-    bench.store.delete(raw_key("spa/R2_spa_lap_end.csv"))
-    assert _paths(bench.plan()) == {"spa/R2_spa_lap_end.csv"}
+def test_an_object_that_somebody_removed_from_the_lake_is_copied_again(harness: PlanHarness) -> None:
+    harness.sync()
+    harness.store.delete(raw_key("spa/R2_spa_lap_end.csv"))
+    assert _paths(harness.plan()) == {"spa/R2_spa_lap_end.csv"}
 
 
-def test_a_changed_rule_makes_the_catalog_stale(bench: PlanHarness, tmp_path: Path) -> None:
-    bench.sync()
-    bench.tracks_file = tmp_path / "tracks.yaml"
-    assert not bench.is_stale()
-    bench.tracks_file.write_text("tracks: [{slug: spa_francorchamps, aliases: [spa]}]", encoding="utf-8")
-    assert bench.is_stale()
+def test_a_changed_rule_makes_the_catalog_stale(harness: PlanHarness, tmp_path: Path) -> None:
+    harness.sync()
+    harness.tracks_file = tmp_path / "tracks.yaml"
+    assert not harness.is_stale()
+    harness.tracks_file.write_text("tracks: [{slug: spa_francorchamps, aliases: [spa]}]", encoding="utf-8")
+    assert harness.is_stale()
 
 
-def test_a_new_ignored_file_makes_the_catalog_stale_and_copies_nothing(bench: PlanHarness) -> None:
-    bench.sync()
-    bench.write("spa/map.pdf", "%PDF")
-    assert bench.plan().file_count == 0
-    assert bench.is_stale()
+def test_a_new_ignored_file_makes_the_catalog_stale_and_copies_nothing(harness: PlanHarness) -> None:
+    harness.sync()
+    harness.write("spa/map.pdf", "%PDF")
+    assert harness.plan().file_count == 0
+    assert harness.is_stale()
 
 
-def test_a_bucket_that_somebody_else_filled_gives_the_same_catalog(bench: PlanHarness, tmp_path: Path) -> None:
-    bench.sync()
-    assert bench.files is not None
+def test_a_bucket_that_somebody_else_filled_gives_the_same_catalog(harness: PlanHarness, tmp_path: Path) -> None:
+    harness.sync()
+    assert harness.files is not None
     other = LocalStore(tmp_path / "other", DigestCache())
     other.prepare_for_writing()
-    for item in bench.store.list("data/"):
-        other.write_bytes(item.key, bench.store.read_bytes(item.key))
+    for item in harness.store.list("data/"):
+        other.write_bytes(item.key, harness.store.read_bytes(item.key))
     theirs = build_files_table(other, load_settings(), None).drop_columns(["store_tag"])
-    ours = bench.files.filter(pa.compute.is_valid(bench.files["store_tag"])).drop_columns(["store_tag"])
+    ours = harness.files.filter(pa.compute.is_valid(harness.files["store_tag"])).drop_columns(["store_tag"])
     assert theirs.to_pylist() == ours.to_pylist()
 
 
 def test_digests_of_unchanged_objects_are_not_asked_for_again(
-    bench: PlanHarness, monkeypatch: pytest.MonkeyPatch
+    harness: PlanHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.sync()
-    monkeypatch.setattr(bench.store, "head", lambda key: pytest.fail(f"asked for {key}"))
-    assert build_files_table(bench.store, load_settings(), bench.files).num_rows == 6
+    harness.sync()
+    monkeypatch.setattr(harness.store, "head", lambda key: pytest.fail(f"asked for {key}"))
+    assert build_files_table(harness.store, load_settings(), harness.files).num_rows == 6
 
 
-def test_tracks_and_sessions_count_what_is_in_use(bench: PlanHarness) -> None:
-    bench.write("spa/R1_spa_lap_time.csv", _HEADER + _ROW.format(session="R2"))
-    bench.sync()
-    (track,) = build_tracks_table(bench.files).to_pylist()
+def test_tracks_and_sessions_count_what_is_in_use(harness: PlanHarness) -> None:
+    harness.write("spa/R1_spa_lap_time.csv", _HEADER + _ROW.format(session="R2"))
+    harness.sync()
+    (track,) = build_tracks_table(harness.files).to_pylist()
     assert (track["track"], track["track_name"], track["sessions"], track["files"]) == ("spa", "Spa", 2, 4)
-    first, second = build_sessions_table(bench.files).to_pylist()
+    first, second = build_sessions_table(harness.files).to_pylist()
     assert (first["session"], first["session_type"], first["files"], first["quarantined_files"]) == ("R1", "race", 2, 1)
     assert first["kinds"] == ["lap_end", "lap_start"]
     assert "telemetry" in first["missing_kinds"]
@@ -183,33 +183,33 @@ def test_tracks_and_sessions_count_what_is_in_use(bench: PlanHarness) -> None:
     assert first["inputs_version"] != second["inputs_version"]
 
 
-def test_a_session_is_derived_again_only_when_its_own_files_change(bench: PlanHarness) -> None:
-    bench.sync()
-    before = {row["session"]: row["inputs_version"] for row in build_sessions_table(bench.files).to_pylist()}
-    bench.write("spa/R2_spa_lap_end.csv", _HEADER + _ROW.format(session="R2") * 3)
-    bench.fingerprints = DigestCache()
-    bench.sync()
-    after = {row["session"]: row["inputs_version"] for row in build_sessions_table(bench.files).to_pylist()}
+def test_a_session_is_derived_again_only_when_its_own_files_change(harness: PlanHarness) -> None:
+    harness.sync()
+    before = {row["session"]: row["inputs_version"] for row in build_sessions_table(harness.files).to_pylist()}
+    harness.write("spa/R2_spa_lap_end.csv", _HEADER + _ROW.format(session="R2") * 3)
+    harness.fingerprints = DigestCache()
+    harness.sync()
+    after = {row["session"]: row["inputs_version"] for row in build_sessions_table(harness.files).to_pylist()}
     assert after["R1"] == before["R1"]
     assert after["R2"] != before["R2"]
 
 
-def test_every_session_is_due_where_nothing_is_published(bench: PlanHarness) -> None:
-    bench.sync()
-    assert sessions_to_derive(bench.files, None, {}) == [_R1, _R2]
+def test_every_session_is_due_where_nothing_is_published(harness: PlanHarness) -> None:
+    harness.sync()
+    assert sessions_to_derive(harness.files, None, {}) == [_R1, _R2]
 
 
-def test_the_reason_of_a_quarantined_file_is_written_once_and_removed_when_it_is_healed(bench: PlanHarness) -> None:
-    bench.write("spa/R1_spa_lap_time.csv", _HEADER + _ROW.format(session="R2"))
-    bench.sync()
-    assert sync_quarantine(bench.store, bench.files) == 1
-    (reason,) = bench.store.list(QUARANTINE_PREFIX)
+def test_the_reason_of_a_quarantined_file_is_written_once_and_removed_when_it_is_healed(harness: PlanHarness) -> None:
+    harness.write("spa/R1_spa_lap_time.csv", _HEADER + _ROW.format(session="R2"))
+    harness.sync()
+    assert sync_quarantine(harness.store, harness.files) == 1
+    (reason,) = harness.store.list(QUARANTINE_PREFIX)
     assert reason.key == "quarantine/spa/R1_spa_lap_time.csv.reason.json"
-    assert b"meta_session says R2" in bench.store.read_bytes(reason.key)
-    sync_quarantine(bench.store, bench.files)
-    assert [item.tag for item in bench.store.list(QUARANTINE_PREFIX)] == [reason.tag]
-    bench.write("spa/R1_spa_lap_time.csv", _HEADER + _ROW.format(session="R1"))
-    bench.fingerprints = DigestCache()
-    bench.sync()
-    assert sync_quarantine(bench.store, bench.files) == 0
-    assert list(bench.store.list(QUARANTINE_PREFIX)) == []
+    assert b"meta_session says R2" in harness.store.read_bytes(reason.key)
+    sync_quarantine(harness.store, harness.files)
+    assert [item.tag for item in harness.store.list(QUARANTINE_PREFIX)] == [reason.tag]
+    harness.write("spa/R1_spa_lap_time.csv", _HEADER + _ROW.format(session="R1"))
+    harness.fingerprints = DigestCache()
+    harness.sync()
+    assert sync_quarantine(harness.store, harness.files) == 0
+    assert list(harness.store.list(QUARANTINE_PREFIX)) == []

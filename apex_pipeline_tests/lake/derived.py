@@ -8,7 +8,7 @@ from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import INPUTS_VERSION, Snapshot, publish
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_official_tables
-from apex_pipeline.sources.gr_cup.discovery.identify import load_rules
+from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache

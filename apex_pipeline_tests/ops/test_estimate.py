@@ -6,7 +6,7 @@ import pytest
 
 from apex_pipeline.errors import SourceError, StoreAuthError, StoreConfigError
 from apex_pipeline.ingest.catalog import with_rules_version
-from apex_pipeline.ingest.diff import LakeState, look_at_lake, look_at_possible_lake, scan_source
+from apex_pipeline.ingest.diff import LakeState, scan_source
 from apex_pipeline.lake.tables import read_stored_table
 from apex_pipeline.ops.estimate import RequestEstimate, SyncEstimate, estimate_sync, put_requests_for
 from apex_pipeline.settings import load_settings
@@ -53,7 +53,7 @@ class Harness:
 
     def estimate(self, tracks_file: Path | None = None) -> SyncEstimate:
         settings = load_settings(source_dir=self.root, tracks_file=tracks_file)
-        lake = look_at_lake(self.store)
+        lake = LakeState.load(self.store)
         return estimate_sync(scan_source(settings), lake, self.store, settings, self.fingerprints)
 
 
@@ -190,17 +190,17 @@ def test_an_upload_sends_as_many_requests_as_estimated(s3_bucket: S3Bucket, tmp_
 
 
 def test_a_missing_bucket_is_a_missing_lake(s3_bucket: S3Bucket) -> None:
-    assert look_at_possible_lake(store_of(connect(s3_bucket, name="nobody-has-this-bucket"))) is None
-    assert look_at_possible_lake(store_of(connect(s3_bucket))) == LakeState.empty()
+    assert LakeState.load_if_exists(store_of(connect(s3_bucket, name="nobody-has-this-bucket"))) is None
+    assert LakeState.load_if_exists(store_of(connect(s3_bucket))) == LakeState.empty()
 
 
 def test_wrong_credentials_are_an_error(s3_bucket: S3Bucket) -> None:
     with pytest.raises(StoreAuthError, match="secret does not belong"):
-        look_at_possible_lake(store_of(connect(s3_bucket, secret="wrong")))  # noqa: S106  -- no secret of anybody
+        LakeState.load_if_exists(store_of(connect(s3_bucket, secret="wrong")))  # noqa: S106  -- no secret of anybody
 
 
 def test_a_bucket_in_another_region_is_an_error() -> None:
     with answering(301, refusal("PermanentRedirect"), {"x-amz-bucket-region": "eu-west-1"}) as endpoint:
         store = store_of(S3Connection("races", "us-east-1", endpoint, "key", "of nobody"))
         with pytest.raises(StoreConfigError, match="in another region"):
-            look_at_possible_lake(store)
+            LakeState.load_if_exists(store)

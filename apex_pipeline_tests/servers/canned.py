@@ -52,6 +52,3 @@ def answering(status: int, body: str, headers: dict[str, str]) -> Generator[str]
 def refusal(code: str, message: str = "no") -> str:
     """Return the body of an S3 error."""
     return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
-
-
-__all__ = ["answering", "refusal"]

@@ -25,7 +25,7 @@ from apex_pipeline_tests.servers.s3_server import S3Server
 
 FOR_EVER = math.inf
 _STOP_POLL_S = 0.02  # the longest the end of a test waits for the accepting thread
-_SERVER_TIMEOUT_S = 60  # a server that is silent for so long is a failure of the test bench
+_SERVER_TIMEOUT_S = 60  # a server that is silent for so long is a failure of the test harness
 # About one connection, so not for passing on. "Expect" is answered here, before the body is asked for.
 _HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "expect", "content-length"})
 _BODILESS = frozenset({204, 304})
@@ -388,6 +388,3 @@ def running_proxy(server: S3Server) -> Generator[FaultProxy]:
 def fault_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
     with running_proxy(s3_server) as proxy:
         yield proxy
-
-
-__all__ = ["FOR_EVER", "Exchange", "Fault", "FaultProxy", "Reply", "Request", "Rule", "fault_proxy", "running_proxy"]

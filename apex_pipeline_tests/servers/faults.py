@@ -127,22 +127,3 @@ SLOW_DOWN = refuse(503, "SlowDown")
 MISSING_LENGTH = refuse(411, "MissingContentLength")
 NOT_IMPLEMENTED = refuse(501, "NotImplemented")
 MISSING_MD5 = refuse(400, "MissingContentMD5")
-
-__all__ = [
-    "INTERNAL_ERROR",
-    "MISSING_LENGTH",
-    "MISSING_MD5",
-    "NOT_IMPLEMENTED",
-    "SLOW_DOWN",
-    "corrupt_reply",
-    "corrupt_reply_at",
-    "corrupt_request",
-    "delay_reply",
-    "fail_with_success",
-    "lose_reply",
-    "refuse",
-    "reset",
-    "slow_reply",
-    "stall_reply",
-    "truncate_reply",
-]

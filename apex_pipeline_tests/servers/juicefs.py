@@ -116,7 +116,5 @@ def _log_of(folder: Path) -> str:
     )
 
 
-__all__ = ["old_bucket", "old_server", "running_old_server"]
-
 if __name__ == "__main__":
     keep_server("juicefs", running_old_server)

@@ -175,6 +175,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-__all__ = ["S3Bucket", "S3Server", "do_without", "find_binary", "free_ports", "is_up", "new_bucket", "stop"]

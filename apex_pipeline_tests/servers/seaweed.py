@@ -118,7 +118,5 @@ def _stop(process: subprocess.Popen[bytes], ports: list[int]) -> None:
                 leftover.unlink(missing_ok=True)
 
 
-__all__ = ["running_seaweed", "s3_bucket", "s3_server"]
-
 if __name__ == "__main__":
     keep_server("seaweed", running_seaweed)

@@ -35,5 +35,5 @@ def requests(connection: S3Connection) -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.fixture
-def fault_bench(fault_proxy: FaultProxy, s3_bucket: S3Bucket, no_pauses: list[float]) -> FaultHarness:
+def fault_harness(fault_proxy: FaultProxy, s3_bucket: S3Bucket, no_pauses: list[float]) -> FaultHarness:
     return FaultHarness(fault_proxy, s3_bucket)

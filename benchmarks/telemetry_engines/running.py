@@ -1,6 +1,7 @@
 """One input, every engine, round by round; then the comparison. Standard library only (see ``measuring``).
 
-Not here: what is asked for (``orchestration/assets/gr_cup.py``), and how the results are told (``report``, ``picture``).
+Not here: what is asked for (``orchestration/assets/gr_cup.py``), and how the results are told (``report``,
+``picture``).
 """
 
 import json

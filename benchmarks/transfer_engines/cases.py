@@ -69,6 +69,3 @@ def make_files(folder: Path, case: Case) -> None:
         with (folder / f"file_{number:04d}.csv").open("wb") as file:
             for start in range(0, case.file_bytes, _BLOCK_BYTES):
                 file.write(chance.randbytes(min(_BLOCK_BYTES, case.file_bytes - start)))
-
-
-__all__ = ["CASES", "WARM_UP", "Case", "make_files", "scaled"]

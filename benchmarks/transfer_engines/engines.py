@@ -111,5 +111,3 @@ def _rclone(place: Place, folder: Path) -> list[str]:
 
 
 NAMES = ("ours", "boto3", "s5cmd", "rclone")
-
-__all__ = ["CONCURRENCIES", "NAMES", "Engines", "Place"]

@@ -195,6 +195,3 @@ def _wall(run: Measurement) -> float:
 
 def _span(values: list[float], digits: int) -> str:
     return f"{median(values):,.{digits}f} [{min(values):,.{digits}f}-{max(values):,.{digits}f}]"
-
-
-__all__ = ["CaseRuns", "EngineRuns", "markdown", "problems", "ratios", "sync_problems"]

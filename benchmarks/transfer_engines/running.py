@@ -159,6 +159,3 @@ def _last(result: EngineRuns) -> str:
         return result.note
     run = result.runs[-1]
     return f"{run.wall_s:.2f} s, {run.cpu_s:.2f} CPU s, {run.peak_mb:,.0f} MB"
-
-
-__all__ = ["HERE", "Bench", "Server", "running_server", "tell"]

@@ -31,6 +31,3 @@ def materialize_table(
         metadata=dict(facts or {}),
         data_version=dg.DataVersion(version),
     )
-
-
-__all__ = ["materialize_table", "table_output"]

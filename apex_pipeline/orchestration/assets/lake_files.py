@@ -63,6 +63,3 @@ def _copy(key: SessionKey | None, lake: LakeResource, source: SourceResource) ->
 
 def _as_list(paths: Iterable[str]) -> str:
     return "\n".join(f"- `{path}`" for path in paths) or "none"
-
-
-__all__ = ["other_stored_files", "stored_files"]

@@ -15,5 +15,3 @@ raw_files = dg.AssetSpec(
     partitions_def=sessions,
     kinds={"csv"},
 )
-
-__all__ = ["raw_files"]

@@ -318,14 +318,3 @@ def _conflict(row: Row, first: Row, differing: str, kind: FileKind) -> Reject:
 def _table(table: Table, track: str, session: str, merged: ParsedFile) -> pa.Table:
     rows = sorted(merged.rows, key=lambda row: [(row[name] is None, row[name]) for name in table.sort_by])
     return table.from_rows([{"track": track, "session": session, **row} for row in rows])
-
-
-__all__ = [
-    "ParsedFile",
-    "official_laps_table",
-    "read_results",
-    "read_sections",
-    "read_weather",
-    "results_table",
-    "weather_table",
-]

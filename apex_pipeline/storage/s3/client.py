@@ -165,6 +165,3 @@ class S3Connection:
             ) from error
         self.meter.attach(client.meta.events)
         return client
-
-
-__all__ = ["S3Connection"]

@@ -162,6 +162,3 @@ def _unlogged() -> Generator[None]:
         yield
     finally:
         logger.disabled = was_disabled
-
-
-__all__ = ["AccessKey", "SecretsManagerKey"]

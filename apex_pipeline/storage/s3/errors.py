@@ -334,6 +334,3 @@ def _rule_of_reply(error: botocore_errors.ClientError) -> tuple[ErrorRule, str]:
         return _not_repeated(_BROKEN, error), f"{code}, status {status}"
     message = error.response.get("Error", {}).get("Message", "no reason given")
     return ErrorRule(StoreError, message.rstrip("."), "See the documentation of the store for this code."), code
-
-
-__all__ = ["ErrorContext", "ErrorRule", "body_errors", "error_code", "s3_errors", "translate"]

@@ -224,6 +224,3 @@ def _write(path: Path, blocks: Iterable[bytes]) -> None:
         for block in blocks:
             with translating_os_errors(doing):
                 file.write(block)
-
-
-__all__ = ["RemoteObject", "S3Reader", "describe"]

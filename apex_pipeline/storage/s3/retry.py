@@ -43,6 +43,3 @@ def retry(attempt: Callable[[], _Result], sleep: Callable[[float], None]) -> _Re
 
 def _log_retry(error: ApexError, pause_s: float) -> None:
     _LOG.warning("%s Trying again in %s s.", error.problem, pause_s)
-
-
-__all__ = ["PAUSES_S", "retry"]

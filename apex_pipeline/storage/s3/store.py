@@ -298,6 +298,3 @@ def _stored(key: str, receipt: UploadResult) -> ObjectInfo:
 
 def _content_type(key: str) -> str:
     return _CONTENT_TYPES.get(PurePosixPath(key).suffix.lower(), "application/octet-stream")
-
-
-__all__ = ["S3Store"]

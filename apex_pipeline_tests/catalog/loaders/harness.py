@@ -100,14 +100,14 @@ class LoaderHarness:
             self.store.write_bytes(key, content)
 
 
-def local_bench(folder: Path, **overrides: object) -> LoaderHarness:
+def local_harness(folder: Path, **overrides: object) -> LoaderHarness:
     """Return a loader of an empty lake in a folder."""
     store = LocalStore(folder / "lake", DigestCache())
     store.prepare_for_writing()
     return LoaderHarness(LocalDataLoader(settings_for(folder, **overrides), store), store, "disk")
 
 
-def s3_bench(connection: S3Connection, folder: Path, prefix: str = "", **overrides: object) -> LoaderHarness:
+def s3_harness(connection: S3Connection, folder: Path, prefix: str = "", **overrides: object) -> LoaderHarness:
     """Return a loader of a lake in a bucket; lakes of other prefixes may share the connection."""
     store = S3Store(connection, prefix, DigestCache(), state=folder / "state", sleep=lambda _: None)
     return LoaderHarness(S3DataLoader(settings_for(folder, **overrides), store), store, "S3")
@@ -160,10 +160,10 @@ def loaded(frame: pd.DataFrame | None) -> pd.DataFrame:
     return frame
 
 
-def put_quickly(bench: LoaderHarness, files: Mapping[str, bytes]) -> None:
+def put_quickly(harness: LoaderHarness, files: Mapping[str, bytes]) -> None:
     """Put files into a lake without the looks and the disk's care of a real write."""
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(partial(_put_quickly, bench.store), files, files.values()))
+        list(pool.map(partial(_put_quickly, harness.store), files, files.values()))
 
 
 def _put_quickly(store: ObjectStore, key: str, content: bytes) -> None:

@@ -30,12 +30,12 @@ from apex_pipeline_tests.catalog.loaders.harness import (
     TELEMETRY_TABLE,
     LoaderHarness,
     loaded,
-    local_bench,
+    local_harness,
     log_of,
     messages,
     raw_laps,
     raw_telemetry,
-    s3_bench,
+    s3_harness,
 )
 from apex_pipeline_tests.lake.derived import publish_folder
 from apex_pipeline_tests.lake.tables import parquet_bytes
@@ -123,14 +123,14 @@ def test_a_loader_works_without_dagster(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("A-012", "A-015", "A-021", "A-027", "A-085", "A-151")
-def test_lap_times_are_loaded_and_the_log_tells_how(bench: LoaderHarness) -> None:
-    bench.put({PRACTICE: LAP_TABLE})
+def test_lap_times_are_loaded_and_the_log_tells_how(harness: LoaderHarness) -> None:
+    harness.put({PRACTICE: LAP_TABLE})
     with log_of() as records:
-        laps = loaded(bench.loader.load_lap_times("barber_motorsports_park", "practice"))
+        laps = loaded(harness.loader.load_lap_times("barber_motorsports_park", "practice"))
     assert messages(records, logging.INFO) == [
         "Loading lap times for barber_motorsports_park/practice",
         "Attempting pattern: practice_barber_motorsports_park_lap_start.csv",
-        f"Successfully loaded from {bench.place}: {PRACTICE}",
+        f"Successfully loaded from {harness.place}: {PRACTICE}",
     ]
     assert laps["LapTime"].tolist() == [97.428, 96.5]
     assert laps["CarNumber"].tolist() == ["03", "03"]
@@ -141,26 +141,26 @@ def test_lap_times_are_loaded_and_the_log_tells_how(bench: LoaderHarness) -> Non
         "CarNumber": "str",
     }
     assert isinstance(laps.index, pd.RangeIndex)
-    assert bench.loader.last_failure is None
+    assert harness.loader.last_failure is None
 
 
 @pytest.mark.req("A-016", "A-021", "A-025", "A-028")
-def test_telemetry_is_loaded_too(bench: LoaderHarness) -> None:
+def test_telemetry_is_loaded_too(harness: LoaderHarness) -> None:
     key = "data/circuit_of_the_americas/race_circuit_of_the_americas_telemetry_data.csv"
-    bench.put({key: TELEMETRY_TABLE})
+    harness.put({key: TELEMETRY_TABLE})
     with log_of() as records:
-        samples = loaded(bench.loader.load_telemetry("circuit_of_the_americas", "race"))
+        samples = loaded(harness.loader.load_telemetry("circuit_of_the_americas", "race"))
     assert messages(records)[0] == "Loading telemetry for circuit_of_the_americas/race"
-    assert messages(records)[-1] == f"Successfully loaded from {bench.place}: {key}"
+    assert messages(records)[-1] == f"Successfully loaded from {harness.place}: {key}"
     assert list(samples.columns) == ["Time", "Speed", "Throttle", "Brake", "Latitude", "Longitude"]
     assert set(map(str, samples.dtypes)) == {"float64"}
     assert samples["Speed"].tolist() == [101.5, 102.0]
 
 
 @pytest.mark.req("A-027", "A-029", "K-10")
-def test_what_the_cars_sent_becomes_laps_with_times(bench: LoaderHarness) -> None:
-    bench.put({"data/barber/R1_barber_lap_start.csv": raw_laps(4)})
-    laps = loaded(bench.loader.load_lap_times("barber", "R1"))
+def test_what_the_cars_sent_becomes_laps_with_times(harness: LoaderHarness) -> None:
+    harness.put({"data/barber/R1_barber_lap_start.csv": raw_laps(4)})
+    laps = loaded(harness.loader.load_lap_times("barber", "R1"))
     assert laps["LapNumber"].tolist() == [1, 2, 3, 4]
     assert laps["LapTime"].tolist() == [90.0] * 4
     assert laps["Driver"].tolist() == [CAR] * 4
@@ -172,14 +172,14 @@ def test_what_the_cars_sent_becomes_laps_with_times(bench: LoaderHarness) -> Non
 
 
 @pytest.mark.req("A-028", "K-11", "K-10")
-def test_what_the_cars_sent_becomes_wide_telemetry(bench: LoaderHarness) -> None:
-    bench.put(
+def test_what_the_cars_sent_becomes_wide_telemetry(harness: LoaderHarness) -> None:
+    harness.put(
         {
             "data/barber/R1_barber_lap_start.csv": raw_laps(4),
             "data/barber/R1_barber_telemetry_data.csv": raw_telemetry(100),
         }
     )
-    samples = loaded(bench.loader.load_telemetry("barber", "R1"))
+    samples = loaded(harness.loader.load_telemetry("barber", "R1"))
     assert samples["Time"].tolist() == pytest.approx([sample / 25 for sample in range(100)])
     assert samples["Speed"].tolist() == samples["Brake"].tolist() == samples["Throttle"].tolist()
     assert samples["Latitude"].isna().all()
@@ -193,100 +193,102 @@ def test_raw_files_give_equal_frames_from_both_places(tmp_path: Path, s3_bucket:
         "data/VIR/Race 2/vir_lap_start_R2.csv": raw_laps(5, "R2"),
         "data/VIR/Race 2/R2_vir_telemetry_data.csv": raw_telemetry(60, "R2"),
     }
-    local, remote = local_bench(tmp_path / "local"), s3_bench(connect(s3_bucket), tmp_path / "remote")
-    for bench in (local, remote):
-        bench.put(files)
+    local, remote = local_harness(tmp_path / "local"), s3_harness(connect(s3_bucket), tmp_path / "remote")
+    for harness in (local, remote):
+        harness.put(files)
     for method in ("load_lap_times", "load_telemetry"):
-        one, other = (getattr(bench.loader, method)("vir", "R2") for bench in (local, remote))
+        one, other = (getattr(harness.loader, method)("vir", "R2") for harness in (local, remote))
         assert len(one) > 0
         pd.testing.assert_frame_equal(one, other)
     assert not list((tmp_path / "remote" / "state" / "scratch").glob("*/staging-*"))
 
 
-def publish(bench: LoaderHarness, folder: Path, files: dict[str, bytes]) -> None:
+def publish(harness: LoaderHarness, folder: Path, files: dict[str, bytes]) -> None:
     """Fill a lake with raw files and publish the tables made of them, as a sync does."""
     for name, content in files.items():
         path = folder / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    publish_folder(bench.store, folder / "source", folder / "scratch")
-    files_table, sessions = (read_stored_table(bench.store, table) for table in (FILES, SESSIONS))
+    publish_folder(harness.store, folder / "source", folder / "scratch")
+    files_table, sessions = (read_stored_table(harness.store, table) for table in (FILES, SESSIONS))
     assert files_table is not None
     assert sessions is not None
     marked = parquet_bytes(with_rules_version(files_table, rules_version(load_settings())))
-    bench.store.write_bytes(table_key("catalog", "files"), marked)
-    publish_lake(bench.store, sessions, datetime(2026, 11, 21, 13, tzinfo=UTC))
+    harness.store.write_bytes(table_key("catalog", "files"), marked)
+    publish_lake(harness.store, sessions, datetime(2026, 11, 21, 13, tzinfo=UTC))
 
 
 def test_published_tables_are_used_while_they_are_those_of_the_present_files(
-    bench: LoaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: LoaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(bench, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
+    publish(harness, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
     with monkeypatch.context() as patched:
         patched.setattr("apex_pipeline.sources.gr_cup.source.GrCup.derive", lambda *_: pytest.fail("derived again"))
-        published = loaded(bench.loader.load_lap_times("sebring", "race"))
-        assert len(loaded(bench.loader.load_lap_times("Sebring International", "race"))) == 4
+        published = loaded(harness.loader.load_lap_times("sebring", "race"))
+        assert len(loaded(harness.loader.load_lap_times("Sebring International", "race"))) == 4
 
-    bench.put({"data/sebring/race_sebring_lap_start.csv": raw_laps(6)})
-    derived = loaded(bench.loader.load_lap_times("sebring", "race"))
+    harness.put({"data/sebring/race_sebring_lap_start.csv": raw_laps(6)})
+    derived = loaded(harness.loader.load_lap_times("sebring", "race"))
     assert len(derived) == 6
     pd.testing.assert_frame_equal(derived.dtypes.to_frame(), published.dtypes.to_frame())
 
 
-def test_in_a_published_lake_only_the_file_that_was_found_is_looked_at(bench: LoaderHarness, tmp_path: Path) -> None:
+def test_in_a_published_lake_only_the_file_that_was_found_is_looked_at(harness: LoaderHarness, tmp_path: Path) -> None:
     names = [f"COTA/Race {race}/COTA_lap_{part}_time_R{race}.csv" for race in (1, 2) for part in ("start", "end")]
-    publish(bench, tmp_path, {name: raw_laps(4, f"R{name[-5]}") for name in names})
-    assert bench.loader.get_available_sessions("COTA") == ["R1", "R2"]
-    assert bench.loader.metrics()["downloads"] == 0
-    assert len(loaded(bench.loader.load_lap_times("cota", "R2"))) == 4
-    assert bench.loader.metrics()["downloads"] == 1
+    publish(harness, tmp_path, {name: raw_laps(4, f"R{name[-5]}") for name in names})
+    assert harness.loader.get_available_sessions("COTA") == ["R1", "R2"]
+    assert harness.loader.metrics()["downloads"] == 0
+    assert len(loaded(harness.loader.load_lap_times("cota", "R2"))) == 4
+    assert harness.loader.metrics()["downloads"] == 1
 
 
-def test_a_copy_under_the_name_that_is_asked_for_stands_for_its_session(bench: LoaderHarness, tmp_path: Path) -> None:
+def test_a_copy_under_the_name_that_is_asked_for_stands_for_its_session(harness: LoaderHarness, tmp_path: Path) -> None:
     asked_for, original = "sebring/R1_sebring_lap_start.csv", "sebring/Copy/sebring_lap_start_R1.csv"
     publish(
-        bench, tmp_path, {asked_for: raw_laps(4), original: raw_laps(4), "sebring/R1_sebring_lap_end.csv": raw_laps(6)}
+        harness,
+        tmp_path,
+        {asked_for: raw_laps(4), original: raw_laps(4), "sebring/R1_sebring_lap_end.csv": raw_laps(6)},
     )
-    assert len(loaded(bench.loader.load_lap_times("sebring", "R1"))) == 6
+    assert len(loaded(harness.loader.load_lap_times("sebring", "R1"))) == 6
 
 
-def test_a_file_that_came_after_publishing_is_not_overlooked(bench: LoaderHarness, tmp_path: Path) -> None:
-    publish(bench, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
-    bench.put({"data/sebring/Race 2/sebring_lap_start_time_R2.csv": raw_laps(3, "R2")})
-    assert bench.loader.get_available_sessions("sebring") == ["R2", "race"]
-    assert len(loaded(bench.loader.load_lap_times("sebring", "R2"))) == 3
+def test_a_file_that_came_after_publishing_is_not_overlooked(harness: LoaderHarness, tmp_path: Path) -> None:
+    publish(harness, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
+    harness.put({"data/sebring/Race 2/sebring_lap_start_time_R2.csv": raw_laps(3, "R2")})
+    assert harness.loader.get_available_sessions("sebring") == ["R2", "race"]
+    assert len(loaded(harness.loader.load_lap_times("sebring", "R2"))) == 3
 
 
 @pytest.mark.parametrize("key", ["catalog/current.json", "catalog/files.parquet"])
 def test_a_damaged_catalog_does_not_hide_the_raw_files(tmp_path: Path, key: str) -> None:
-    bench = local_bench(tmp_path)
-    publish(bench, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
-    bench.put({key: b"{}"})
+    harness = local_harness(tmp_path)
+    publish(harness, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
+    harness.put({key: b"{}"})
     for frozen in (tmp_path / "lake" / "catalog" / "snapshots").glob("*/files.parquet"):
         frozen.unlink()
     with log_of(logging.WARNING) as records:
-        assert len(loaded(bench.loader.load_lap_times("sebring", "race"))) == 4
+        assert len(loaded(harness.loader.load_lap_times("sebring", "race"))) == 4
     assert "is left out" in messages(records)[0]
 
 
 @pytest.mark.req("A-027", "A-028")
-def test_times_written_with_colons_are_seconds(bench: LoaderHarness) -> None:
+def test_times_written_with_colons_are_seconds(harness: LoaderHarness) -> None:
     telemetry = b"Time,Speed\n2025-09-06T18:40:00.250Z,100\n2025-09-06T18:40:01Z,\n"
-    bench.put(
+    harness.put(
         {
             "data/sonoma/race_lap_start.csv": b"LapNumber,LapTime\n1,1:37.428\n2,\n3,97.5\n",
             "data/sonoma/race_telemetry_data.csv": telemetry,
         }
     )
-    laps, samples = bench.loader.load_lap_times("sonoma", "race"), bench.loader.load_telemetry("sonoma", "race")
+    laps, samples = harness.loader.load_lap_times("sonoma", "race"), harness.loader.load_telemetry("sonoma", "race")
     assert loaded(laps)["LapTime"].fillna(-1).tolist() == [97.428, -1, 97.5]
     assert loaded(samples)["Time"].diff().tolist()[1] == pytest.approx(0.75)
 
 
 @pytest.mark.req("A-134")
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
-def test_a_compressed_table_is_found_and_unpacked(bench: LoaderHarness, ending: str) -> None:
+def test_a_compressed_table_is_found_and_unpacked(harness: LoaderHarness, ending: str) -> None:
     packed = gzip.compress(LAP_TABLE) if ending == ".gz" else pa.compress(LAP_TABLE, "zstd", asbytes=True)
-    bench.put({f"data/sebring/race_sebring_lap_start.csv{ending}": packed})
-    assert bench.loader.get_available_sessions("sebring") == ["race"]
-    assert len(loaded(bench.loader.load_lap_times("sebring", "race"))) == 2
+    harness.put({f"data/sebring/race_sebring_lap_start.csv{ending}": packed})
+    assert harness.loader.get_available_sessions("sebring") == ["race"]
+    assert len(loaded(harness.loader.load_lap_times("sebring", "race"))) == 2

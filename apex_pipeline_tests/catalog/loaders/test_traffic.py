@@ -27,7 +27,7 @@ from apex_pipeline_tests.catalog.loaders.harness import (
     download,
     raw_laps,
     raw_telemetry,
-    s3_bench,
+    s3_harness,
     settings_for,
 )
 from apex_pipeline_tests.servers.seaweed import S3Bucket
@@ -89,50 +89,50 @@ def requests_of(connection: S3Connection) -> Counter[str]:
 
 @pytest.mark.req("A-125", "A-126")
 def test_many_threads_that_load_one_session_cause_one_download(connection: S3Connection, tmp_path: Path) -> None:
-    bench = s3_bench(connection, tmp_path)
-    bench.put({PRACTICE: LAP_TABLE})
+    harness = s3_harness(connection, tmp_path)
+    harness.put({PRACTICE: LAP_TABLE})
     sent = requests_of(connection)
-    frames = all_at_once([lambda: bench.loader.load_lap_times("barber_motorsports_park", "practice")] * THREADS)
+    frames = all_at_once([lambda: harness.loader.load_lap_times("barber_motorsports_park", "practice")] * THREADS)
     assert all(frame is not None and len(frame) == 2 for frame in frames)
     assert sent == {"ListObjectsV2": 1, f"GetObject {PRACTICE.removeprefix('data/')}": 1}
-    assert bench.loader.metrics()["downloads"] == 1
+    assert harness.loader.metrics()["downloads"] == 1
 
-    bench.loader.load_lap_times("barber_motorsports_park", "practice")
-    assert bench.loader.metrics()["downloads"] == 2
+    harness.loader.load_lap_times("barber_motorsports_park", "practice")
+    assert harness.loader.metrics()["downloads"] == 2
 
 
 @pytest.mark.req("A-125")
 def test_laps_and_telemetry_of_one_session_share_its_files(connection: S3Connection, tmp_path: Path) -> None:
-    bench = s3_bench(connection, tmp_path)
+    harness = s3_harness(connection, tmp_path)
     names = {
         "COTA/Race 1/COTA_lap_start_time_R1.csv": raw_laps(4),
         "COTA/Race 1/COTA_lap_end_time_R1.csv": raw_laps(4),
         "COTA/Race 1/R1_cota_telemetry_data.csv": raw_telemetry(100),
     }
-    bench.put({f"data/{name}": content for name, content in names.items()})
+    harness.put({f"data/{name}": content for name, content in names.items()})
     sent = requests_of(connection)
     half = THREADS // 2
     frames = all_at_once(
-        [lambda: bench.loader.load_lap_times("cota", "R1")] * half
-        + [lambda: bench.loader.load_telemetry("cota", "R1")] * half
+        [lambda: harness.loader.load_lap_times("cota", "R1")] * half
+        + [lambda: harness.loader.load_telemetry("cota", "R1")] * half
     )
     assert [len(frame) for frame in frames if frame is not None] == [4] * half + [100] * half
     downloads = {name: count for name, count in sent.items() if name.startswith("GetObject COTA")}
     assert downloads == {f"GetObject {name.replace(' ', '%20')}": 1 for name in names} or downloads == {
         f"GetObject {name}": 1 for name in names
     }
-    assert bench.loader.metrics()["downloads"] == 3
+    assert harness.loader.metrics()["downloads"] == 3
 
 
 def test_a_large_raw_file_is_fetched_once_beside_the_look_at_its_beginning(
     connection: S3Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apex_pipeline.catalog.loaders.raw_index.SMALL_BYTES", 1_000)
-    bench = s3_bench(connection, tmp_path)
-    bench.put({"data/sebring/R1_sebring_telemetry_data.csv": raw_telemetry(1_000)})
+    harness = s3_harness(connection, tmp_path)
+    harness.put({"data/sebring/R1_sebring_telemetry_data.csv": raw_telemetry(1_000)})
     sent = requests_of(connection)
-    assert len(bench.loader.load_telemetry("sebring", "R1")) == 1_000  # type: ignore[arg-type]
-    assert bench.loader.metrics()["downloads"] == 1
+    assert len(harness.loader.load_telemetry("sebring", "R1")) == 1_000  # type: ignore[arg-type]
+    assert harness.loader.metrics()["downloads"] == 1
     # The start, and the whole; the third one is for the published state, of which there is none.
     assert sent == {"ListObjectsV2": 1, "GetObject sebring/R1_sebring_telemetry_data.csv": 2, "GetObject": 1}
     assert list(tmp_path.rglob("*.csv")) == []
@@ -140,9 +140,9 @@ def test_a_large_raw_file_is_fetched_once_beside_the_look_at_its_beginning(
 
 
 def test_staged_files_go_with_the_last_call_that_uses_them(connection: S3Connection, tmp_path: Path) -> None:
-    bench = s3_bench(connection, tmp_path)
-    listed = [bench.store.write_bytes("data/a.csv", b"a" * 100), bench.store.write_bytes("data/b.csv", b"b" * 100)]
-    reader = ObjectReader(bench.store)
+    harness = s3_harness(connection, tmp_path)
+    listed = [harness.store.write_bytes("data/a.csv", b"a" * 100), harness.store.write_bytes("data/b.csv", b"b" * 100)]
+    reader = ObjectReader(harness.store)
     staging = StagingArea(reader, lambda: tmp_path)
     sent = requests_of(connection)
     with staging.open("x", listed, {"data/b.csv": b"b" * 100}) as one:
@@ -165,9 +165,9 @@ def test_staged_files_go_with_the_last_call_that_uses_them(connection: S3Connect
 def test_a_staged_file_is_fetched_by_one_request_or_one_for_each_16_mb(
     connection: S3Connection, tmp_path: Path, megabytes: int, requests: dict[str, int]
 ) -> None:
-    bench = s3_bench(connection, tmp_path)
-    listed = bench.store.write_bytes("data/a.csv", bytes(megabytes * 1_000_000))
-    reader = ObjectReader(bench.store)
+    harness = s3_harness(connection, tmp_path)
+    listed = harness.store.write_bytes("data/a.csv", bytes(megabytes * 1_000_000))
+    reader = ObjectReader(harness.store)
     sent = requests_of(connection)
     with StagingArea(reader, lambda: tmp_path).open("x", [listed], {}) as staged:
         for _ in range(2):
@@ -178,10 +178,10 @@ def test_a_staged_file_is_fetched_by_one_request_or_one_for_each_16_mb(
 
 
 def test_an_object_replaced_after_the_listing_is_read_as_it_is_now(connection: S3Connection, tmp_path: Path) -> None:
-    bench = s3_bench(connection, tmp_path)
-    listed = bench.store.write_bytes("data/a.csv", b"old")
-    bench.store.write_bytes("data/a.csv", b"new and longer")
-    with StagingArea(ObjectReader(bench.store), lambda: tmp_path).open("x", [listed], {}) as staged:
+    harness = s3_harness(connection, tmp_path)
+    listed = harness.store.write_bytes("data/a.csv", b"old")
+    harness.store.write_bytes("data/a.csv", b"new and longer")
+    with StagingArea(ObjectReader(harness.store), lambda: tmp_path).open("x", [listed], {}) as staged:
         assert staged.read_bytes("data/a.csv") == b"new and longer"
 
 
@@ -193,19 +193,19 @@ def test_a_staged_file_that_cannot_be_linked_is_copied(
 
     monkeypatch.setattr("apex_pipeline.catalog.loaders.raw_index.SMALL_BYTES", 1_000)
     monkeypatch.setattr(os, "link", refuse)
-    bench = s3_bench(connection, tmp_path)
-    bench.put({"data/sebring/R1_sebring_telemetry_data.csv": raw_telemetry(1_000)})
-    frame = bench.loader.load_telemetry("sebring", "R1")
+    harness = s3_harness(connection, tmp_path)
+    harness.put({"data/sebring/R1_sebring_telemetry_data.csv": raw_telemetry(1_000)})
+    frame = harness.loader.load_telemetry("sebring", "R1")
     assert frame is not None
     assert len(frame) == 1_000
-    assert bench.loader.metrics()["downloads"] == 1
+    assert harness.loader.metrics()["downloads"] == 1
 
 
 def test_a_frame_is_its_callers_own(connection: S3Connection, tmp_path: Path) -> None:
-    bench = s3_bench(connection, tmp_path)
-    bench.put({PRACTICE: LAP_TABLE})
+    harness = s3_harness(connection, tmp_path)
+    harness.put({PRACTICE: LAP_TABLE})
     requests_of(connection)
-    one, other = all_at_once([lambda: bench.loader.load_lap_times("barber_motorsports_park", "practice")] * 2)
+    one, other = all_at_once([lambda: harness.loader.load_lap_times("barber_motorsports_park", "practice")] * 2)
     assert one is not None
     assert other is not None
     one.loc[0, "LapTime"] = 1.0
@@ -253,8 +253,8 @@ def test_the_reason_is_that_of_the_calling_thread(tmp_path: Path) -> None:
 
 @pytest.mark.req("A-086", "A-087", "A-088", "A-089")
 def test_metrics_count_every_request_and_every_error(s3_bucket: S3Bucket, tmp_path: Path) -> None:
-    s3_bench(connect(s3_bucket), tmp_path).put({PRACTICE: LAP_TABLE})
-    loader = s3_bench(connect(s3_bucket), tmp_path).loader
+    s3_harness(connect(s3_bucket), tmp_path).put({PRACTICE: LAP_TABLE})
+    loader = s3_harness(connect(s3_bucket), tmp_path).loader
     assert loader.metrics()["requests"] == 0
     assert loader.get_available_tracks() == ["barber_motorsports_park"]
     assert loader.load_lap_times("barber_motorsports_park", "practice") is not None
@@ -278,22 +278,21 @@ def test_metrics_tell_of_the_stores_cache(tmp_path: Path) -> None:
     class Cached(LocalStore):
         hits, misses = 3, 1
 
-    bench = LoaderHarness(
-        LocalDataLoader(settings_for(tmp_path), Cached(tmp_path / "lake", DigestCache())), None, "disk"
-    )  # type: ignore[arg-type]
+    loader = LocalDataLoader(settings_for(tmp_path), Cached(tmp_path / "lake", DigestCache()))
+    harness = LoaderHarness(loader, None, "disk")  # type: ignore[arg-type]
     (tmp_path / "lake").mkdir()
-    bench.loader.get_available_tracks()
-    assert bench.loader.metrics()["cache_hit_rate"] == 0.75
+    harness.loader.get_available_tracks()
+    assert harness.loader.metrics()["cache_hit_rate"] == 0.75
 
 
 def test_a_large_table_is_equal_to_what_pandas_reads(connection: S3Connection, tmp_path: Path) -> None:
     content = b"Time,Speed\n" + b"".join(b"%d,%d.5\n" % (row, row) for row in range(150_000))
     assert len(content) > 1_000_000
-    bench = s3_bench(connection, tmp_path)
-    bench.put({"data/sebring/race_telemetry_data.csv": content})
-    frame = bench.loader.load_telemetry("sebring", "race")
+    harness = s3_harness(connection, tmp_path)
+    harness.put({"data/sebring/race_telemetry_data.csv": content})
+    frame = harness.loader.load_telemetry("sebring", "race")
     assert frame is not None
     assert frame["Speed"].sum() == sum(range(150_000)) + 75_000
-    plain = download(bench.loader, "data/sebring/race_telemetry_data.csv")
+    plain = download(harness.loader, "data/sebring/race_telemetry_data.csv")
     assert plain is not None
     pd.testing.assert_frame_equal(frame[["Time"]], plain[["Time"]].astype("float64"))

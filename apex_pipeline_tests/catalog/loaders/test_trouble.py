@@ -28,7 +28,7 @@ from apex_pipeline_tests.catalog.loaders.harness import (
     PRACTICE,
     LoaderHarness,
     download,
-    local_bench,
+    local_harness,
     log_of,
     messages,
     raw_laps,
@@ -74,7 +74,7 @@ class RefusingStore(LocalStore):
 
 def refusing(folder: Path, error: ApexError, *operations: str) -> S3DataLoader:
     """Return a loader of a lake with one lap file, whose named operations fail."""
-    local_bench(folder).put({PRACTICE: LAP_TABLE})
+    local_harness(folder).put({PRACTICE: LAP_TABLE})
     return S3DataLoader(settings_for(folder), RefusingStore(folder / "lake", error, operations))
 
 
@@ -165,7 +165,7 @@ def test_without_the_right_to_list_a_missing_file_is_missing_or_forbidden(tmp_pa
 @pytest.mark.parametrize("content", [LAP_TABLE, raw_laps(2)], ids=["table", "raw"])
 def test_without_the_right_to_list_a_file_that_is_there_is_loaded(tmp_path: Path, content: bytes) -> None:
     forbidden = StorePermissionError("Listing failed.", "Grant it.")
-    local_bench(tmp_path).put({"data/sebring/race_lap_start.csv": content})
+    local_harness(tmp_path).put({"data/sebring/race_lap_start.csv": content})
     loader = S3DataLoader(settings_for(tmp_path), RefusingStore(tmp_path / "lake", forbidden, ("list",)))
     laps = loader.load_lap_times("sebring", "race")
     assert laps is not None
@@ -195,7 +195,7 @@ def test_a_missing_lake_is_a_wrong_setting_and_an_empty_one_is_empty(tmp_path: P
 
 
 def test_a_hostile_name_is_refused_and_not_raised(tmp_path: Path) -> None:
-    loader = local_bench(tmp_path).loader
+    loader = local_harness(tmp_path).loader
     (tmp_path / "secret.csv").write_bytes(LAP_TABLE)
     for name in ("data/../../secret.csv", "/etc/passwd", ""):
         assert download(loader, name) is None
@@ -208,16 +208,16 @@ def test_a_hostile_name_is_refused_and_not_raised(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("A-073")
-def test_what_is_not_there_is_a_warning_that_says_what_was_tried_and_what_there_is(bench: LoaderHarness) -> None:
-    bench.put({PRACTICE: LAP_TABLE})
+def test_what_is_not_there_is_a_warning_that_says_what_was_tried_and_what_there_is(harness: LoaderHarness) -> None:
+    harness.put({PRACTICE: LAP_TABLE})
     with log_of(logging.WARNING) as records:
-        assert bench.loader.load_lap_times(BARBER, "race") is None
+        assert harness.loader.load_lap_times(BARBER, "race") is None
     assert [record.levelno for record in records] == [logging.WARNING]
     assert "tried race_barber_motorsports_park_lap_start.csv, race_barber-motorsports-park" in messages(records)[0]
     assert "has lap files of: practice" in messages(records)[0]
-    assert bench.loader.last_failure
-    assert isinstance(bench.loader.last_failure.error, ObjectMissingError)
-    assert bench.loader.last_failure.reason is Reason.NOT_FOUND
+    assert harness.loader.last_failure
+    assert isinstance(harness.loader.last_failure.error, ObjectMissingError)
+    assert harness.loader.last_failure.reason is Reason.NOT_FOUND
 
 
 @pytest.mark.req("A-075")
@@ -233,50 +233,50 @@ def test_what_is_not_there_is_a_warning_that_says_what_was_tried_and_what_there_
         (raw_laps(2, "R2"), "is set aside: meta_session says R2"),
     ],
 )
-def test_a_malformed_file_is_told_with_its_name_and_place(bench: LoaderHarness, content: bytes, told: str) -> None:
+def test_a_malformed_file_is_told_with_its_name_and_place(harness: LoaderHarness, content: bytes, told: str) -> None:
     key = "data/barber/R1_barber_lap_start.csv"
-    bench.put({key: content})
+    harness.put({key: content})
     with log_of(logging.WARNING) as records:
-        assert bench.loader.load_lap_times("barber", "R1") is None
+        assert harness.loader.load_lap_times("barber", "R1") is None
     assert [record.levelno for record in records] == [logging.ERROR]
     assert told in messages(records)[0]
     assert "R1_barber_lap_start.csv" in messages(records)[0]
-    assert bench.loader.last_failure
-    assert bench.loader.last_failure.reason is Reason.MALFORMED
-    assert isinstance(bench.loader.last_failure.error, MalformedFileError)
+    assert harness.loader.last_failure
+    assert harness.loader.last_failure.reason is Reason.MALFORMED
+    assert isinstance(harness.loader.last_failure.error, MalformedFileError)
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
 def test_a_file_that_is_not_compressed_as_it_says_is_malformed(tmp_path: Path, ending: str) -> None:
-    bench = local_bench(tmp_path)
-    bench.put({f"{PRACTICE}{ending}": LAP_TABLE})
-    assert bench.loader.load_lap_times(BARBER, "practice") is None
-    assert bench.loader.last_failure
-    assert bench.loader.last_failure.reason is Reason.MALFORMED
+    harness = local_harness(tmp_path)
+    harness.put({f"{PRACTICE}{ending}": LAP_TABLE})
+    assert harness.loader.load_lap_times(BARBER, "practice") is None
+    assert harness.loader.last_failure
+    assert harness.loader.last_failure.reason is Reason.MALFORMED
 
 
 @pytest.mark.req("A-076", "K-03")
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\r\n", raw_laps(0).split(b"\n")[0] + b"\n"])
 def test_an_empty_file_is_an_empty_frame_with_the_usual_columns_and_a_warning(
-    bench: LoaderHarness, content: bytes
+    harness: LoaderHarness, content: bytes
 ) -> None:
-    bench.put({PRACTICE: content})
+    harness.put({PRACTICE: content})
     with log_of(logging.WARNING) as records:
-        laps = bench.loader.load_lap_times(BARBER, "practice")
+        laps = harness.loader.load_lap_times(BARBER, "practice")
     assert laps is not None
     assert laps.empty
     assert list(laps.columns[:4]) == ["LapNumber", "LapTime", "Driver", "CarNumber"]
     assert str(laps["LapNumber"].dtype) == "int64"
     assert f"Nothing is recorded in {PRACTICE.rpartition('/')[2]}" in messages(records, logging.WARNING)[-1]
-    assert bench.loader.last_failure is None
+    assert harness.loader.last_failure is None
 
 
 @pytest.mark.req("A-076", "K-03")
-def test_an_empty_telemetry_file_and_an_empty_download_are_empty_frames_too(bench: LoaderHarness) -> None:
-    bench.put(dict.fromkeys(["data/sebring/race_telemetry_data.csv", "data/sebring/x.csv"], b""))
-    samples = bench.loader.load_telemetry("sebring", "race")
-    other = download(bench.loader, "data/sebring/x.csv")
-    again = download(bench.loader, "data/sebring/race_telemetry_data.csv")
+def test_an_empty_telemetry_file_and_an_empty_download_are_empty_frames_too(harness: LoaderHarness) -> None:
+    harness.put(dict.fromkeys(["data/sebring/race_telemetry_data.csv", "data/sebring/x.csv"], b""))
+    samples = harness.loader.load_telemetry("sebring", "race")
+    other = download(harness.loader, "data/sebring/x.csv")
+    again = download(harness.loader, "data/sebring/race_telemetry_data.csv")
     assert samples is not None
     assert other is not None
     assert again is not None
@@ -286,21 +286,21 @@ def test_an_empty_telemetry_file_and_an_empty_download_are_empty_frames_too(benc
     assert list(again.columns) == list(samples.columns)
 
 
-def test_columns_a_table_lacks_are_there_and_told(bench: LoaderHarness) -> None:
-    bench.put({PRACTICE: b"LapNumber,Sector\n1,3\n"})
+def test_columns_a_table_lacks_are_there_and_told(harness: LoaderHarness) -> None:
+    harness.put({PRACTICE: b"LapNumber,Sector\n1,3\n"})
     with log_of(logging.WARNING) as records:
-        laps = bench.loader.load_lap_times(BARBER, "practice")
+        laps = harness.loader.load_lap_times(BARBER, "practice")
     assert laps is not None
     assert laps[["LapTime", "Driver", "CarNumber"]].isna().all(axis=None)
     assert messages(records) == [f"{PRACTICE} has no LapTime, Driver, CarNumber: these columns hold nothing."]
 
 
-def test_rows_that_cannot_be_used_are_counted(bench: LoaderHarness) -> None:
+def test_rows_that_cannot_be_used_are_counted(harness: LoaderHarness) -> None:
     broken = raw_laps(3) + b"x,I_R06_2025-09-07,R1,2025-09-06T19:00:00.000Z,2025-09-06T19:00:00.000Z,GR86-002-2\n"
     telemetry = b"lap,meta_time,telemetry_name,telemetry_value,timestamp,vehicle_id\n1,noon,speed,1,noon,GR86-002-2\n"
-    bench.put({"data/barber/R1_barber_lap_start.csv": broken, "data/barber/R1_barber_telemetry_data.csv": telemetry})
+    harness.put({"data/barber/R1_barber_lap_start.csv": broken, "data/barber/R1_barber_telemetry_data.csv": telemetry})
     with log_of(logging.WARNING) as records:
-        assert bench.loader.load_telemetry("barber", "R1") is not None
+        assert harness.loader.load_telemetry("barber", "R1") is not None
     told = messages(records)
     assert "barber_motorsports_park/R1: 1 rows of its lap files cannot be used." in told
     assert "barber_motorsports_park/R1: 1 readings cannot be used." in told

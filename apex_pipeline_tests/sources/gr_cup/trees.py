@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apex_pipeline.sources.base import FileIdentity, FoundFile
-from apex_pipeline.sources.gr_cup.discovery.identify import identify_tree, load_rules
+from apex_pipeline.sources.gr_cup.discovery.identify import identify_tree
+from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 _TRIGGERS = b"expire_at,lap,meta_event,meta_session,meta_source,meta_time,outing,timestamp,value,vehicle_id\n"

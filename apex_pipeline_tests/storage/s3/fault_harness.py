@@ -22,7 +22,7 @@ IN_PARTS = np.random.default_rng(12).bytes(9_000_003)
 # Three parts of an upload, and more than one block of a stream.
 LARGE_KEY = "data/COTA/Race 1/large.csv"
 LARGE = np.random.default_rng(13).bytes(20_000_000)
-# How long a store behind an impatient bench waits, and a fault that lasts longer. Loopback answers in milliseconds.
+# How long a store behind an impatient harness waits, and a fault that lasts longer. Loopback answers in milliseconds.
 PATIENCE_S = 0.5
 TOO_LONG_S = 0.9
 # After so many tries of one request a store gives up: more would keep people waiting for what does not come.

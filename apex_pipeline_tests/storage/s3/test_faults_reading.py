@@ -76,7 +76,7 @@ def filled_bucket(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def bench(fault_proxy: FaultProxy, filled_bucket: S3Bucket, no_pauses: list[float]) -> FaultHarness:
+def harness(fault_proxy: FaultProxy, filled_bucket: S3Bucket, no_pauses: list[float]) -> FaultHarness:
     # A new store for each test: after 100 tries in vain a boto3 client makes no second ones any more.
     return FaultHarness(fault_proxy, filled_bucket)
 
@@ -85,72 +85,74 @@ def bench(fault_proxy: FaultProxy, filled_bucket: S3Bucket, no_pauses: list[floa
 @pytest.mark.parametrize("fault", _FAULTS)
 @pytest.mark.parametrize("read", _READS)
 def test_a_fault_that_goes_away_is_survived_by_one_more_request_each(
-    bench: FaultHarness, read: str, fault: str, times: int
+    harness: FaultHarness, read: str, fault: str, times: int
 ) -> None:
     how, expected = _READS[read]
-    store = bench.store
+    store = harness.store
     assert how(store) == expected
-    without_fault = bench.proxy.count(where=is_get)
-    rule = bench.proxy.inject(_FAULTS[fault], where=is_get, times=times)
+    without_fault = harness.proxy.count(where=is_get)
+    rule = harness.proxy.inject(_FAULTS[fault], where=is_get, times=times)
     assert how(store) == expected
     assert rule.hits == times
-    assert bench.proxy.count(where=is_get) == 2 * without_fault + times
+    assert harness.proxy.count(where=is_get) == 2 * without_fault + times
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
 @pytest.mark.parametrize("read", _READS)
 def test_a_fault_that_stays_is_an_error_and_what_is_read_afterwards_is_right(
-    bench: FaultHarness, read: str, fault: str
+    harness: FaultHarness, read: str, fault: str
 ) -> None:
     how, expected = _READS[read]
-    store = bench.store
-    rule = bench.proxy.inject(_FAULTS[fault], where=is_get, times=FOR_EVER)
+    store = harness.store
+    rule = harness.proxy.inject(_FAULTS[fault], where=is_get, times=FOR_EVER)
     with pytest.raises(StoreCorruptionError if fault == "bit flipped" else StoreUnavailableError):
         how(store)
     assert rule.hits <= MOST_TRIES
-    bench.proxy.heal()
+    harness.proxy.heal()
     assert how(store) == expected
 
 
 @pytest.mark.parametrize("fault", _LATE)
 @pytest.mark.parametrize(("read", "times"), [*((read, 1) for read in _READS), ("read_bytes", 3), ("open_seekable", 3)])
-def test_a_reply_that_comes_too_late_is_asked_for_again(bench: FaultHarness, read: str, fault: str, times: int) -> None:
+def test_a_reply_that_comes_too_late_is_asked_for_again(
+    harness: FaultHarness, read: str, fault: str, times: int
+) -> None:
     how, expected = _READS[read]
-    rule = bench.proxy.inject(_LATE[fault], where=is_get, times=times)
-    assert how(bench.impatient_store) == expected
+    rule = harness.proxy.inject(_LATE[fault], where=is_get, times=times)
+    assert how(harness.impatient_store) == expected
     assert rule.hits == times
 
 
 @pytest.mark.parametrize(
     ("read", "fault"), [("read_bytes", "stalls"), ("open_seekable", "stalls"), ("read_start", "delayed")]
 )
-def test_a_reply_that_always_comes_too_late_is_given_up(bench: FaultHarness, read: str, fault: str) -> None:
+def test_a_reply_that_always_comes_too_late_is_given_up(harness: FaultHarness, read: str, fault: str) -> None:
     how, expected = _READS[read]
-    store = bench.impatient_store
-    rule = bench.proxy.inject(_LATE[fault], where=is_get, times=FOR_EVER)
+    store = harness.impatient_store
+    rule = harness.proxy.inject(_LATE[fault], where=is_get, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
         how(store)
     assert rule.hits <= MOST_TRIES
-    bench.proxy.heal()
+    harness.proxy.heal()
     assert how(store) == expected
 
 
 @pytest.mark.parametrize("read", _READS)
-def test_a_slow_reply_is_waited_for(bench: FaultHarness, read: str) -> None:
+def test_a_slow_reply_is_waited_for(harness: FaultHarness, read: str) -> None:
     how, expected = _READS[read]
     # Less than the reply takes, and eight times the pause between its pieces: a busy machine adds to that.
-    store = bench.store_with_patience(2)
-    rule = bench.proxy.inject(faults.slow_reply(2.5), where=is_get)
+    store = harness.store_with_patience(2)
+    rule = harness.proxy.inject(faults.slow_reply(2.5), where=is_get)
     assert how(store) == expected
     assert rule.hits == 1
-    ranges = [request.headers.get("range") for request in bench.proxy.requests if is_get(request)]
+    ranges = [request.headers.get("range") for request in harness.proxy.requests if is_get(request)]
     assert len(ranges) == len(set(ranges))  # none was asked for twice
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
-def test_a_fault_in_the_middle_of_a_stream_is_survived(bench: FaultHarness, fault: str) -> None:
-    rule = bench.proxy.inject(_FAULTS[fault], where=is_get, first=2)
-    with bench.store.open_stream(LARGE_KEY) as stream:
+def test_a_fault_in_the_middle_of_a_stream_is_survived(harness: FaultHarness, fault: str) -> None:
+    rule = harness.proxy.inject(_FAULTS[fault], where=is_get, first=2)
+    with harness.store.open_stream(LARGE_KEY) as stream:
         assert stream.read() == LARGE
     assert rule.hits == 1
 
@@ -180,25 +182,25 @@ def _flip_bit_of_byte(position: int) -> Fault:
     ],
 )
 def test_a_flipped_bit_is_noticed_wherever_it_is_in_a_range(
-    bench: FaultHarness, start: int, length: int, damaged: int
+    harness: FaultHarness, start: int, length: int, damaged: int
 ) -> None:
-    bench.proxy.inject(_flip_bit_of_byte(damaged), where=is_get, times=FOR_EVER)
-    with bench.store.open_seekable(LARGE_KEY) as file:
+    harness.proxy.inject(_flip_bit_of_byte(damaged), where=is_get, times=FOR_EVER)
+    with harness.store.open_seekable(LARGE_KEY) as file:
         file.seek(start)
         with pytest.raises(StoreCorruptionError, match=r"large\.csv is damaged"):
             file.read(length)
-        bench.proxy.heal()
+        harness.proxy.heal()
         file.seek(start)
         assert file.read(length) == LARGE[start : start + length]
 
 
 @pytest.mark.parametrize("length", [1, 10, 100_000])
-def test_a_flipped_bit_is_noticed_in_the_start(bench: FaultHarness, length: int) -> None:
-    store = bench.store
-    bench.proxy.inject(_flip_bit_of_byte(length - 1), where=is_get, times=FOR_EVER)
+def test_a_flipped_bit_is_noticed_in_the_start(harness: FaultHarness, length: int) -> None:
+    store = harness.store
+    harness.proxy.inject(_flip_bit_of_byte(length - 1), where=is_get, times=FOR_EVER)
     with pytest.raises(StoreCorruptionError, match=r"x\.csv is damaged"):
         store.read_head(KEY, length)
-    bench.proxy.heal()
+    harness.proxy.heal()
     assert store.read_head(KEY, length) == CONTENT[:length]
 
 
@@ -207,27 +209,27 @@ def test_a_flipped_bit_is_noticed_in_the_start(bench: FaultHarness, length: int)
 )
 @pytest.mark.parametrize("read", _READS)
 def test_what_another_try_cannot_mend_is_not_tried_again(
-    bench: FaultHarness, read: str, code: str, error: type[Exception]
+    harness: FaultHarness, read: str, code: str, error: type[Exception]
 ) -> None:
-    rule = bench.proxy.inject(faults.refuse(403, code), where=is_get, times=FOR_EVER)
+    rule = harness.proxy.inject(faults.refuse(403, code), where=is_get, times=FOR_EVER)
     with pytest.raises(error):
-        _READS[read][0](bench.store)
+        _READS[read][0](harness.store)
     assert rule.hits == 1
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "reset", "lost reply"])
 @pytest.mark.parametrize("read", ["open_stream", "open_seekable"])
-def test_the_look_up_before_reading_survives_faults_too(bench: FaultHarness, read: str, fault: str) -> None:
+def test_the_look_up_before_reading_survives_faults_too(harness: FaultHarness, read: str, fault: str) -> None:
     how, expected = _READS[read]
-    rule = bench.proxy.inject(_FAULTS[fault], method="HEAD", times=3)
-    assert how(bench.store) == expected
+    rule = harness.proxy.inject(_FAULTS[fault], method="HEAD", times=3)
+    assert how(harness.store) == expected
     assert rule.hits == 3
 
 
-def test_no_download_stays_on_disk_after_a_failure(bench: FaultHarness, tmp_path: Path) -> None:
-    with bench.store.open_as_file(KEY) as path:
+def test_no_download_stays_on_disk_after_a_failure(harness: FaultHarness, tmp_path: Path) -> None:
+    with harness.store.open_as_file(KEY) as path:
         assert path in tmp_path.rglob("x.csv")
-    bench.proxy.inject(faults.truncate_reply, where=is_get, times=FOR_EVER)
+    harness.proxy.inject(faults.truncate_reply, where=is_get, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
-        _read_local(bench.store)
+        _read_local(harness.store)
     assert not list(tmp_path.rglob("x.csv"))

@@ -80,112 +80,116 @@ _CASES = [
 ]
 
 
-def _discard_what_nobody_knows_of(bench: FaultHarness, step: str, fault: str) -> None:
+def _discard_what_nobody_knows_of(harness: FaultHarness, step: str, fault: str) -> None:
     """Take uploads back whose beginning was never heard of; anything else that is left fails the test."""
     if (step, fault) == ("create", "lost reply"):
-        for write in bench.store.incomplete_uploads():
-            bench.store.abort(write)
-    assert bench.bucket.uploads() == []
+        for write in harness.store.incomplete_uploads():
+            harness.store.abort(write)
+    assert harness.bucket.uploads() == []
 
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize(("step", "fault"), _CASES)
 def test_a_fault_that_goes_away_is_survived(
-    fault_bench: FaultHarness, tmp_path: Path, step: str, fault: str, times: int
+    fault_harness: FaultHarness, tmp_path: Path, step: str, fault: str, times: int
 ) -> None:
     write, is_meant = _STEPS[step]
-    rule = fault_bench.proxy.inject(_FAULTS[fault], where=is_meant, times=times)
-    expected = write(fault_bench.store, tmp_path)
+    rule = fault_harness.proxy.inject(_FAULTS[fault], where=is_meant, times=times)
+    expected = write(fault_harness.store, tmp_path)
     assert rule.hits == times
-    assert fault_bench.content() == expected
-    _discard_what_nobody_knows_of(fault_bench, step, fault)
+    assert fault_harness.content() == expected
+    _discard_what_nobody_knows_of(fault_harness, step, fault)
 
 
 @pytest.mark.parametrize(("step", "fault"), _CASES)
 def test_a_fault_that_stays_is_an_error_and_the_next_write_mends_all(
-    fault_bench: FaultHarness, tmp_path: Path, step: str, fault: str
+    fault_harness: FaultHarness, tmp_path: Path, step: str, fault: str
 ) -> None:
     write, is_meant = _STEPS[step]
-    fault_bench.store.write_bytes(KEY, _OLD)
-    rule = fault_bench.proxy.inject(_FAULTS[fault], where=is_meant, times=FOR_EVER)
+    fault_harness.store.write_bytes(KEY, _OLD)
+    rule = fault_harness.proxy.inject(_FAULTS[fault], where=is_meant, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
-        write(fault_bench.store, tmp_path)
+        write(fault_harness.store, tmp_path)
     assert rule.hits <= MOST_TRIES
-    fault_bench.proxy.heal()
-    assert fault_bench.content() in ([_OLD] if fault != "lost reply" else [_OLD, CONTENT, IN_PARTS])
-    told = sorted((str(unfinished.key), unfinished.mark) for unfinished in fault_bench.store.incomplete_uploads())
-    assert told == fault_bench.bucket.uploads()
-    expected = write(fault_bench.store, tmp_path)
-    assert fault_bench.content() == expected
-    _discard_what_nobody_knows_of(fault_bench, step, fault)
+    fault_harness.proxy.heal()
+    assert fault_harness.content() in ([_OLD] if fault != "lost reply" else [_OLD, CONTENT, IN_PARTS])
+    told = sorted((str(unfinished.key), unfinished.mark) for unfinished in fault_harness.store.incomplete_uploads())
+    assert told == fault_harness.bucket.uploads()
+    expected = write(fault_harness.store, tmp_path)
+    assert fault_harness.content() == expected
+    _discard_what_nobody_knows_of(fault_harness, step, fault)
 
 
 @pytest.mark.parametrize("is_meant", [is_create, is_second_part, is_complete])
 def test_only_the_request_that_failed_is_sent_again(
-    fault_bench: FaultHarness, tmp_path: Path, is_meant: Selection
+    fault_harness: FaultHarness, tmp_path: Path, is_meant: Selection
 ) -> None:
-    fault_bench.proxy.inject(faults.SLOW_DOWN, where=is_meant, times=2)
-    fault_bench.store.write_file(KEY, write_source(tmp_path, LARGE))
-    sent = [fault_bench.proxy.count(where=selection) for selection in (is_put, is_create, is_part, is_complete)]
+    fault_harness.proxy.inject(faults.SLOW_DOWN, where=is_meant, times=2)
+    fault_harness.store.write_file(KEY, write_source(tmp_path, LARGE))
+    sent = [fault_harness.proxy.count(where=selection) for selection in (is_put, is_create, is_part, is_complete)]
     assert sum(sent) == sum([0, 1, 3, 1]) + 2
-    assert fault_bench.proxy.count(where=is_meant) == 3
-    assert fault_bench.content() == LARGE
+    assert fault_harness.proxy.count(where=is_meant) == 3
+    assert fault_harness.content() == LARGE
 
 
 @pytest.mark.parametrize("step", ["put", "part 2"])
-def test_a_damaged_request_is_sent_once_more(fault_bench: FaultHarness, tmp_path: Path, step: str) -> None:
+def test_a_damaged_request_is_sent_once_more(fault_harness: FaultHarness, tmp_path: Path, step: str) -> None:
     write, is_meant = _STEPS[step]
-    fault_bench.proxy.inject(faults.corrupt_request, where=is_meant)
-    write(fault_bench.store, tmp_path)
-    assert fault_bench.proxy.count(where=is_meant) == 2
+    fault_harness.proxy.inject(faults.corrupt_request, where=is_meant)
+    write(fault_harness.store, tmp_path)
+    assert fault_harness.proxy.count(where=is_meant) == 2
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_damaged_completion_never_makes_a_wrong_object(fault_bench: FaultHarness, tmp_path: Path, times: int) -> None:
-    fault_bench.store.write_bytes(KEY, _OLD)
-    fault_bench.proxy.inject(faults.corrupt_request, where=is_complete, times=times)
+def test_a_damaged_completion_never_makes_a_wrong_object(
+    fault_harness: FaultHarness, tmp_path: Path, times: int
+) -> None:
+    fault_harness.store.write_bytes(KEY, _OLD)
+    fault_harness.proxy.inject(faults.corrupt_request, where=is_complete, times=times)
     try:
-        _write_in_parts(fault_bench.store, tmp_path)
+        _write_in_parts(fault_harness.store, tmp_path)
     except ApexError:
-        assert fault_bench.content() == _OLD
+        assert fault_harness.content() == _OLD
     else:
-        assert fault_bench.content() == IN_PARTS
+        assert fault_harness.content() == IN_PARTS
 
 
 @pytest.mark.parametrize("step", _STEPS)
-def test_an_answer_that_comes_too_late_is_not_waited_for(fault_bench: FaultHarness, tmp_path: Path, step: str) -> None:
+def test_an_answer_that_comes_too_late_is_not_waited_for(
+    fault_harness: FaultHarness, tmp_path: Path, step: str
+) -> None:
     write, is_meant = _STEPS[step]
-    rule = fault_bench.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_meant)
-    expected = write(fault_bench.impatient_store, tmp_path)
+    rule = fault_harness.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_meant)
+    expected = write(fault_harness.impatient_store, tmp_path)
     assert rule.hits == 1
-    assert fault_bench.content() == expected
-    _discard_what_nobody_knows_of(fault_bench, step, "lost reply")
+    assert fault_harness.content() == expected
+    _discard_what_nobody_knows_of(fault_harness, step, "lost reply")
 
 
-def test_answers_that_always_come_too_late_are_given_up(fault_bench: FaultHarness) -> None:
-    rule = fault_bench.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_put, times=FOR_EVER)
+def test_answers_that_always_come_too_late_are_given_up(fault_harness: FaultHarness) -> None:
+    rule = fault_harness.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_put, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
-        fault_bench.impatient_store.write_bytes(KEY, CONTENT)
+        fault_harness.impatient_store.write_bytes(KEY, CONTENT)
     assert rule.hits <= MOST_TRIES
 
 
 def test_an_upload_that_was_given_up_is_gone_on_with_where_it_stopped(
-    fault_bench: FaultHarness, tmp_path: Path
+    fault_harness: FaultHarness, tmp_path: Path
 ) -> None:
     source = write_source(tmp_path, LARGE)
-    fault_bench.proxy.inject(faults.SLOW_DOWN, where=is_second_part, times=FOR_EVER)
+    fault_harness.proxy.inject(faults.SLOW_DOWN, where=is_second_part, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
-        fault_bench.store.write_file(KEY, source)
-    assert len(fault_bench.bucket.uploads()) == 1
-    fault_bench.proxy.heal()
-    sent_before = [fault_bench.proxy.count(where=selection) for selection in (is_create, is_second_part, is_part)]
-    fault_bench.store.write_file(KEY, source)
-    sent = [fault_bench.proxy.count(where=selection) for selection in (is_create, is_second_part, is_part)]
+        fault_harness.store.write_file(KEY, source)
+    assert len(fault_harness.bucket.uploads()) == 1
+    fault_harness.proxy.heal()
+    sent_before = [fault_harness.proxy.count(where=selection) for selection in (is_create, is_second_part, is_part)]
+    fault_harness.store.write_file(KEY, source)
+    sent = [fault_harness.proxy.count(where=selection) for selection in (is_create, is_second_part, is_part)]
     # The third part may have been given up before it was sent.
     assert sent[:2] == [sent_before[0], sent_before[1] + 1]
     assert sent[2] <= sent_before[2] + 2
-    assert fault_bench.content() == LARGE
-    assert fault_bench.bucket.uploads() == []
+    assert fault_harness.content() == LARGE
+    assert fault_harness.bucket.uploads() == []
 
 
 @pytest.mark.parametrize(
@@ -200,28 +204,28 @@ def test_an_upload_that_was_given_up_is_gone_on_with_where_it_stopped(
     ],
 )
 def test_what_another_try_cannot_mend_is_not_tried_again_and_leaves_nothing(
-    fault_bench: FaultHarness, tmp_path: Path, step: str, status: int, code: str, error: type[ApexError]
+    fault_harness: FaultHarness, tmp_path: Path, step: str, status: int, code: str, error: type[ApexError]
 ) -> None:
     write, is_meant = _STEPS[step]
-    fault_bench.store.write_bytes(KEY, _OLD)
-    sent_before = fault_bench.proxy.count(where=is_meant)
-    fault_bench.proxy.inject(faults.refuse(status, code), where=is_meant, times=FOR_EVER)
+    fault_harness.store.write_bytes(KEY, _OLD)
+    sent_before = fault_harness.proxy.count(where=is_meant)
+    fault_harness.proxy.inject(faults.refuse(status, code), where=is_meant, times=FOR_EVER)
     with pytest.raises(error, match=code) as raised:
-        write(fault_bench.store, tmp_path)
+        write(fault_harness.store, tmp_path)
     assert type(raised.value) is error
-    assert fault_bench.proxy.count(where=is_meant) == sent_before + 1
-    assert fault_bench.content() == _OLD
-    assert fault_bench.bucket.uploads() == []
+    assert fault_harness.proxy.count(where=is_meant) == sent_before + 1
+    assert fault_harness.content() == _OLD
+    assert fault_harness.bucket.uploads() == []
 
 
 @pytest.mark.parametrize("step", ["create", "complete"])
-def test_no_upload_stays_behind_that_may_not_be_made(fault_bench: FaultHarness, tmp_path: Path, step: str) -> None:
+def test_no_upload_stays_behind_that_may_not_be_made(fault_harness: FaultHarness, tmp_path: Path, step: str) -> None:
     write, is_meant = _STEPS[step]
-    rule = fault_bench.proxy.inject(faults.refuse(403, "AccessDenied"), where=is_meant, times=FOR_EVER)
+    rule = fault_harness.proxy.inject(faults.refuse(403, "AccessDenied"), where=is_meant, times=FOR_EVER)
     with pytest.raises(StorePermissionError):
-        write(fault_bench.store, tmp_path)
+        write(fault_harness.store, tmp_path)
     assert rule.hits == 1
-    assert fault_bench.bucket.uploads() == fault_bench.bucket.object_keys() == []
+    assert fault_harness.bucket.uploads() == fault_harness.bucket.object_keys() == []
 
 
 @pytest.mark.parametrize(
@@ -231,32 +235,32 @@ def test_no_upload_stays_behind_that_may_not_be_made(fault_bench: FaultHarness, 
 )
 @pytest.mark.parametrize("first", [_write_small, _write_in_parts], ids=["small first", "in parts first"])
 def test_a_store_that_refuses_checksums_is_asked_for_them_once_and_gets_content_md5(
-    fault_bench: FaultHarness, tmp_path: Path, refusal: Fault, first: Callable[[S3Store, Path], bytes]
+    fault_harness: FaultHarness, tmp_path: Path, refusal: Fault, first: Callable[[S3Store, Path], bytes]
 ) -> None:
-    rule = fault_bench.proxy.inject(refusal, where=carries_checksum, times=FOR_EVER)
+    rule = fault_harness.proxy.inject(refusal, where=carries_checksum, times=FOR_EVER)
     for write in (first, _write_small, _write_in_parts):
-        expected = write(fault_bench.store, tmp_path)
-        assert fault_bench.content() == expected
+        expected = write(fault_harness.store, tmp_path)
+        assert fault_harness.content() == expected
     assert rule.hits == 1
-    sent = [request for request in fault_bench.proxy.requests if is_put(request) or is_part(request)]
+    sent = [request for request in fault_harness.proxy.requests if is_put(request) or is_part(request)]
     assert all("content-md5" in request.headers for request in sent if not carries_checksum(request))
 
 
 @pytest.mark.parametrize("write", [_write_small, _write_in_parts], ids=["small", "in parts"])
 def test_a_store_without_checksums_still_notices_a_flipped_bit(
-    fault_bench: FaultHarness, tmp_path: Path, write: Callable[[S3Store, Path], bytes]
+    fault_harness: FaultHarness, tmp_path: Path, write: Callable[[S3Store, Path], bytes]
 ) -> None:
-    fault_bench.proxy.inject(faults.NOT_IMPLEMENTED, where=carries_checksum, times=FOR_EVER)
-    fault_bench.store.write_bytes("data/first.csv", b"")
-    rule = fault_bench.proxy.inject(faults.corrupt_request, where=lambda request: request.method == "PUT")
-    assert write(fault_bench.store, tmp_path) == fault_bench.content()
+    fault_harness.proxy.inject(faults.NOT_IMPLEMENTED, where=carries_checksum, times=FOR_EVER)
+    fault_harness.store.write_bytes("data/first.csv", b"")
+    rule = fault_harness.proxy.inject(faults.corrupt_request, where=lambda request: request.method == "PUT")
+    assert write(fault_harness.store, tmp_path) == fault_harness.content()
     assert rule.hits == 1
 
 
-def test_a_store_that_refuses_everything_is_said_so_at_once(fault_bench: FaultHarness) -> None:
-    rule = fault_bench.proxy.inject(faults.NOT_IMPLEMENTED, where=is_put, times=FOR_EVER)
+def test_a_store_that_refuses_everything_is_said_so_at_once(fault_harness: FaultHarness) -> None:
+    rule = fault_harness.proxy.inject(faults.NOT_IMPLEMENTED, where=is_put, times=FOR_EVER)
     with pytest.raises(StoreConfigError, match="does not support"):
-        fault_bench.store.write_bytes(KEY, CONTENT)
+        fault_harness.store.write_bytes(KEY, CONTENT)
     assert rule.hits <= 2
 
 
@@ -295,22 +299,22 @@ _OTHER_CASES = [
 
 
 @pytest.mark.parametrize(("operation", "fault"), _OTHER_CASES)
-def test_other_requests_survive_faults_that_go_away(fault_bench: FaultHarness, operation: str, fault: str) -> None:
+def test_other_requests_survive_faults_that_go_away(fault_harness: FaultHarness, operation: str, fault: str) -> None:
     run, is_meant, expected = _OTHERS[operation]
-    fault_bench.store.write_bytes(KEY, _OLD)
-    rule = fault_bench.proxy.inject(_FAULTS[fault], where=is_meant, times=3)
-    assert run(fault_bench.store) == expected
+    fault_harness.store.write_bytes(KEY, _OLD)
+    rule = fault_harness.proxy.inject(_FAULTS[fault], where=is_meant, times=3)
+    assert run(fault_harness.store) == expected
     assert rule.hits == 3
 
 
 @pytest.mark.parametrize(("operation", "fault"), _OTHER_CASES)
 def test_other_requests_end_in_an_error_where_a_fault_stays(
-    fault_bench: FaultHarness, operation: str, fault: str
+    fault_harness: FaultHarness, operation: str, fault: str
 ) -> None:
     run, is_meant, expected = _OTHERS[operation]
-    fault_bench.store.write_bytes(KEY, _OLD)
-    fault_bench.proxy.inject(_FAULTS[fault], where=is_meant, times=FOR_EVER)
+    fault_harness.store.write_bytes(KEY, _OLD)
+    fault_harness.proxy.inject(_FAULTS[fault], where=is_meant, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
-        run(fault_bench.store)
-    fault_bench.proxy.heal()
-    assert run(fault_bench.store) == expected
+        run(fault_harness.store)
+    fault_harness.proxy.heal()
+    assert run(fault_harness.store) == expected

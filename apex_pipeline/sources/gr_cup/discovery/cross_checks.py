@@ -125,6 +125,3 @@ def _slot(item: FileIdentity) -> _Slot:
 
 def _noted(item: FileIdentity, sentence: str, confidence: float) -> FileIdentity:
     return replace(item, evidence=(*item.evidence, sentence), confidence=min(item.confidence, confidence))
-
-
-__all__ = ["cross_check"]

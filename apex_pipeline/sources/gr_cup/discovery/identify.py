@@ -21,7 +21,7 @@ from apex_pipeline.sources.gr_cup.discovery.path_hints import (
     ignore_reason,
     parse_path,
 )
-from apex_pipeline.sources.gr_cup.discovery.rules import NamingRules, load_rules
+from apex_pipeline.sources.gr_cup.discovery.rules import NamingRules
 from apex_pipeline.sources.gr_cup.discovery.sniff import SNIFFED_BYTES, FileContents, missing_columns, sniff
 from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, SOURCE_NAME, FileKind
 from apex_pipeline.sources.normalize import normalize_name
@@ -296,6 +296,3 @@ def _content_disagrees(draft: _IdentityBuilder, contents: FileContents) -> str |
         return None
     day = f", first received {contents.first_day}" if contents.first_day else ""
     return f"meta_session says {inside} ({_count(contents)}{day}), the path says {draft.session}"
-
-
-__all__ = ["NamingRules", "identify_tree", "load_rules", "session_type"]

@@ -208,6 +208,3 @@ def _tracks_in(documents: list[_Document]) -> dict[str, SimulatedTrack]:
         tracks[entry.slug] = SimulatedTrack(entry.slug, entry.name or known.name, entry.zone or known.zone)
         slug_of |= dict.fromkeys(_names_of(entry), entry.slug)
     return {alias: tracks[slug] for alias, slug in slug_of.items()}
-
-
-__all__ = ["NamingRules", "SimulatedTrack", "load_rules"]

@@ -135,6 +135,3 @@ def missing_columns(kind: FileKind, columns: tuple[str, ...]) -> tuple[str, ...]
     """Return the columns by which a kind is known and that a header lacks, sorted."""
     mark = _TRIGGER_COLUMNS if kind in _TRIGGER_KINDS else dict(_MARKS)[kind]
     return tuple(sorted(mark - set(columns)))
-
-
-__all__ = ["SNIFFED_BYTES", "FileContents", "kinds_for_header", "missing_columns", "sniff"]

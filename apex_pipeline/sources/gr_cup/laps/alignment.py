@@ -1,7 +1,8 @@
 """Which crossing of a car ends which of its official laps.
 
 Both are lists in time, so pairs never cross: found as the best of all pairings (dynamic programming), which forgives
-missing crossings, extra ones and late stamps on either side. Here belongs pairing; what it means is ``official_merge.py``.
+missing crossings, extra ones and late stamps on either side. Here belongs pairing; what it means is
+``official_merge.py``.
 """
 
 from collections.abc import Sequence
@@ -84,6 +85,3 @@ def _fill_in_order(pairs: Sequence[int | None], own: Sequence[Crossing]) -> list
         if first is not None and last is not None and after - before == last - first:
             filled[before:after] = range(first, last)
     return [None if pair is None else own[pair] for pair in filled]
-
-
-__all__ = ["match_crossings"]

@@ -80,6 +80,3 @@ def _choose_time(lap: Lap) -> None:
     """Take the unit's own watch where the stamps confirm it: it does not depend on when the message was stamped."""
     if lap.method == "trigger" and lap.unit_s is not None and abs(lap.unit_s - lap.duration_s) < _WATCH_TRUSTED_S:
         lap.time_s, lap.method = lap.unit_s, "unit_value"
-
-
-__all__ = ["laps_by_car"]

@@ -85,6 +85,3 @@ def _nearest(own_ms: Matrix, official_ms: Matrix) -> tuple[Matrix, Places, npt.N
     own = np.abs(late).argmin(axis=0)
     covered = (official_ms >= own_ms[0] - _EDGE_MS) & (official_ms <= own_ms[-1] + _EDGE_MS)
     return late[own, np.arange(len(official_ms))], own, covered
-
-
-__all__ = ["AGREES_MS", "CrossingMatch"]

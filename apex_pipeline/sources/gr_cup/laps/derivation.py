@@ -211,6 +211,3 @@ def _report(
         cars_resolved=sum(identity.method == "official_crossings" for identity in identities),
         official_clock_behind_s=round(clock.offset_s, 3) if clock else None,
     )
-
-
-__all__ = ["LapReport", "SessionLaps", "derive_laps"]

@@ -238,6 +238,3 @@ def _without_unit(car: OfficialCar) -> Identity:
         crossings=None,
         evidence=f"Official timing has {len(car.laps)} laps of car {car.number}; no unit's crossings are its own.",
     )
-
-
-__all__ = ["SUFFIX_CONFIDENCE", "Identity", "resolve_identities"]

@@ -144,6 +144,3 @@ def lap_between(start: Crossing, end: Crossing) -> Lap:
         time_s=duration_s,
         method="trigger",
     )
-
-
-__all__ = ["Flag", "Lap", "lap_between"]

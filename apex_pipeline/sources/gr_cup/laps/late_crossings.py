@@ -90,6 +90,3 @@ def _told_by_the_watch(long: Lap, short: Lap, together_s: float, pace: Pace) -> 
         return None
     is_same = abs(long.unit_s + short.unit_s - together_s) < _UNIT_AGREES_S
     return long.unit_s if is_same and not pace.is_short(min(long.unit_s, short.unit_s)) else None
-
-
-__all__ = ["repair_late_crossings"]

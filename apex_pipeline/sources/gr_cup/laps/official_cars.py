@@ -103,6 +103,3 @@ def _true_numbers(in_file_order: Sequence[tuple[str, int]]) -> dict[tuple[str, i
     }
     is_in_order = all(guessed[before] <= guessed[after] for before, after in pairwise(in_file_order))
     return guessed if is_in_order else {key: key[0] for key in in_file_order}
-
-
-__all__ = ["OfficialCar", "OfficialLap", "read_official_cars"]

@@ -158,6 +158,3 @@ def _differences(own_ms: Whole, official_ms: Whole, reach_ms: int) -> Whole:
     pairs = np.searchsorted(official, own_ms + reach_ms, side="right") - first
     within = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
     return np.repeat(own_ms, pairs) - official[np.repeat(first, pairs) + within]
-
-
-__all__ = ["OfficialClock", "find_official_clock"]

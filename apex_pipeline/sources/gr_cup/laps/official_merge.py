@@ -239,6 +239,3 @@ def flag_unmatched(laps: Sequence[Lap], race: RaceTimes, *, is_undecided: bool) 
         is_home = lap.start_ms is not None and lap.start_ms >= race.flag_ms
         lap.flags -= _ROLLING
         lap.flags.add(Flag.POST_RACE_LAP if is_home else Flag.UNDECIDED_CAR if is_undecided else Flag.UNOFFICIAL_LAP)
-
-
-__all__ = ["RaceTimes", "flag_unmatched", "merge_official"]

@@ -83,6 +83,3 @@ class Pace:
         middle_ms = ((lap.start_ms or 0) + (lap.end_ms or 0)) // 2
         meanwhile = (self._starts_ms <= middle_ms) & (middle_ms < self._ends_ms)
         return meanwhile & (self._cars != lap.vehicle_id)
-
-
-__all__ = ["Pace"]

@@ -113,6 +113,3 @@ def car_row(track: str, session: str, identity: Identity, *, has_laps: bool) -> 
         "candidates": list(identity.candidates),
         "evidence": identity.evidence,
     }
-
-
-__all__ = ["car_row", "lap_row"]

@@ -81,6 +81,3 @@ def _crossing_at(moment_ms: int | None, passings: list[TelemetryCrossing], late_
         return None
     nearest = min(passings, key=lambda item: abs(item.utc_ms - late_ms - moment_ms))
     return nearest if abs(nearest.utc_ms - late_ms - moment_ms) < _SAME_CROSSING_MS else None
-
-
-__all__ = ["apply_telemetry"]

@@ -105,6 +105,3 @@ def is_wrong_session(inside: str, session: str | None) -> bool:
 def _reject(row: CsvRow, identity: FileIdentity, reason: str, column: str) -> Reject:
     detail = f"{column}={row.values[column]!r}"[:SHOWN_CHARACTERS]
     return Reject(identity.path, row.line, identity.kind, reason, detail)
-
-
-__all__ = ["LOST_LAP", "SimulatedTrigger", "is_wrong_session", "read_triggers"]

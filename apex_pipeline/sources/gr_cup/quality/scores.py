@@ -177,6 +177,3 @@ def session_score(measure: str, scores: Iterable[Score]) -> Score:
     if lowest == _PERFECT:
         return Score(measure, mean, f"{cars} scored, all {_PERFECT:.0f}.")
     return Score(measure, mean, f"{cars} scored, {below} below {_OK_FROM:.0f}. The lowest: {told}")
-
-
-__all__ = ["Row", "Score", "lap_scores", "session_score", "telemetry_scores"]

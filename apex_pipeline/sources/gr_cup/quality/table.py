@@ -119,6 +119,3 @@ def worst_scores(quality: pa.Table) -> list[str]:
     wanting = [row for row in told if row["level"] != "ok"]
     wanting.sort(key=lambda row: (row["score"], row["vehicle_id"], row["measure"]))
     return [row["sentence"] for row in wanting[:_WORST_SHOWN]]
-
-
-__all__ = ["score_session", "session_note_of", "worst_scores"]

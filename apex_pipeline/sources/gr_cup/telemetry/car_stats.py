@@ -109,6 +109,3 @@ def _row(car: CarStats, missing: list[str]) -> dict[str, object]:
         "channels": list(car.channels),
         "missing_channels": missing,
     }
-
-
-__all__ = ["CarStatsBuilder", "telemetry_cars_table"]

@@ -56,6 +56,3 @@ def columns_of(channels: Iterable[str]) -> dict[str, str]:
 def is_known(channel: str) -> bool:
     """Tell whether a raw channel has a description."""
     return channel.lower() in PUBLISHED_NAMES
-
-
-__all__ = ["PUBLISHED_NAMES", "column_of", "columns_of", "is_known"]

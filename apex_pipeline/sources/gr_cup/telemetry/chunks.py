@@ -165,6 +165,3 @@ class ChunkReader:
                 return end, True
             end += got
         return end, False
-
-
-__all__ = ["CHUNK_BYTES", "LONGEST_LINE_BYTES", "Chunk", "ChunkReader", "TelemetryFile"]

@@ -124,6 +124,3 @@ def _counted(values: Whole, counts: Whole) -> tuple[Whole, Whole]:
         return occurs + first, sums[occurs]
     different, place = unique(values)
     return different, np.bincount(place, weights=counts, minlength=len(different)).astype(np.int64)
-
-
-__all__ = ["measure_clock"]

@@ -182,6 +182,3 @@ def _writer(output: Path, schema: pa.Schema) -> pq.ParquetWriter:
         # is noticed.
         write_page_checksum=True,
     )
-
-
-__all__ = ["convert_telemetry"]

@@ -128,6 +128,3 @@ def _crossings(car: _CarSignals, length_m: float | None, line: FinishLine | None
 
 def _is_among(time: float, others: Numbers) -> bool:
     return bool((np.abs(others - time) < _SAME_CROSSING_MS).any())
-
-
-__all__ = ["find_telemetry_crossings"]

@@ -225,6 +225,3 @@ def _sample_key_of(cells: Sequence[bytes], header: _HeaderColumns) -> _SampleKey
 @lru_cache(maxsize=1024)
 def _instant_ms(cell: bytes) -> int | None:
     return parse_utc_ms(cell.strip().decode("latin-1"))
-
-
-__all__ = ["DownsampleStats", "downsample"]

@@ -186,6 +186,3 @@ def _rules_of(layout: Header) -> tuple[np.ndarray, np.ndarray]:
     laps = space.LapCodes(LOST_LAP, NO_LAP, UNREADABLE_LAP)
     delimiter, is_quoted = layout.dialect.delimiter, layout.is_quoted
     return columns, space.rules_of(columns, delimiter, is_quoted=is_quoted, longest=LONGEST_LINE_BYTES, laps=laps)
-
-
-__all__ = ["FastParser", "ParsedChunk"]

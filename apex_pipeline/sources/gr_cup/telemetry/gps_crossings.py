@@ -166,6 +166,3 @@ def is_at_line(times: Sequence[float] | Numbers, at: Positions, line: FinishLine
         return np.ones(len(when), dtype=bool)
     place = (np.interp(when, at.time_ms, degrees) for degrees in (at.latitude_deg, at.longitude_deg))
     return (np.hypot(*line.along_and_across(*place)) < _AWAY_M) | ~_is_covered(when, at.time_ms)
-
-
-__all__ = ["FinishLine", "Positions", "gps_crossings", "is_at_line", "learn_line"]

@@ -88,6 +88,3 @@ def _dialect_of(start: bytes, path: str) -> CsvDialect:
             f"{path} has columns that differ only in case: {', '.join(repeated)}.", "Export it with one of each name."
         )
     return dialect
-
-
-__all__ = ["Header", "parse_header"]

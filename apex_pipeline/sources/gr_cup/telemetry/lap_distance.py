@@ -151,6 +151,3 @@ def _a_lap_apart(times: list[float], length_m: float) -> Numbers:
         if not kept or time - kept[-1] >= shortest_ms:
             kept.append(time)
     return np.array(kept)
-
-
-__all__ = ["TOP_SPEED_M_PER_S", "Distance", "Numbers", "distance_crossings", "in_driven_order", "lap_length"]

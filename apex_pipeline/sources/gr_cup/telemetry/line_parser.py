@@ -212,6 +212,3 @@ def _unit_lap(text: str) -> int:
     if lap is None or not 0 <= lap <= _LARGEST_LAP:
         return UNREADABLE_LAP
     return NO_LAP if lap == LOST_LAP else lap
-
-
-__all__ = ["NO_LAP", "UNREADABLE_LAP", "Line", "read_line"]

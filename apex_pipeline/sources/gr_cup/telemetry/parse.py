@@ -285,6 +285,3 @@ def _elements(buffer: bytearray, begin: int, taken: ParsedChunk) -> int:
 
 def _lines_taken(taken: ParsedChunk) -> int:
     return taken.lines - taken.blank - len(taken.aside)
-
-
-__all__ = ["THREADS", "ParseStats", "read_file"]

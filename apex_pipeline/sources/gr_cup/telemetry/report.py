@@ -124,6 +124,3 @@ class TelemetryReport:
     def clocks(self) -> tuple[CarClock, ...]:
         """How each car's clock was repaired."""
         return tuple(car.clock for car in self.cars)
-
-
-__all__ = ["REPORTED_REJECTS", "CarClock", "CarStats", "TelemetryFileCounts", "TelemetryReport"]

@@ -202,6 +202,3 @@ def join(parts: list[Frames]) -> Frames:
 _NO_FRAMES = Frames(
     *(np.empty(0, np.int64) for _ in range(4)), channel=np.empty(0, np.uint16), value=np.empty(0, np.float64)
 )
-
-
-__all__ = ["CarSize", "Frames", "ReadingSpill", "join"]

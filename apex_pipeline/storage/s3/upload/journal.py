@@ -140,6 +140,3 @@ def _is_unchanged(note: JournalEntry) -> bool:
         return file_state_of(Path(note.path).stat()) == note.mark
     except OSError:
         return False
-
-
-__all__ = ["JournalEntry", "LockedEntry", "ObjectAddress", "UploadJournal"]

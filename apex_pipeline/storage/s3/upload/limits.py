@@ -16,6 +16,3 @@ MOST_PARTS: Final = 10_000
 def part_bytes_of(size: int) -> int:
     """Return how large the parts of a file of this size are: whole MiB, and not more of them than S3 takes."""
     return max(PART_BYTES, -(-size // MOST_PARTS // _MIB) * _MIB)
-
-
-__all__ = ["MOST_PARTS", "PART_BYTES", "part_bytes_of"]

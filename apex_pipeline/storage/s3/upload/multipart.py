@@ -224,6 +224,3 @@ class _Parts:
             raise
         part = {"PartNumber": number, "ETag": stored["ETag"]}
         return part | ({"ChecksumCRC32": body.crc32} if self._note.dialect == ChecksumMode.CRC32.value else {})
-
-
-__all__ = ["LargeFile", "MultipartUploader"]

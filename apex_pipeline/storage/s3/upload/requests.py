@@ -154,6 +154,3 @@ def answered_utc(reply: Reply) -> datetime:
     """Return the store's clock when it answered, aware; this machine's where it tells none."""
     date = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
     return parsedate_to_datetime(date).astimezone(UTC) if date else datetime.now(UTC)
-
-
-__all__ = ["Reply", "UploadRequests", "answered_utc", "tag_of"]

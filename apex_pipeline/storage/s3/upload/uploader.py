@@ -149,6 +149,3 @@ class Uploader:
             if not is_refused or not self._connection.set_checksum_mode(ChecksumMode.CONTENT_MD5):
                 raise
         return send()
-
-
-__all__ = ["Target", "UploadResult", "Uploader"]

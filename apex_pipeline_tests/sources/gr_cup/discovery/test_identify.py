@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
 from apex_pipeline.sources.explain import explain_identity
-from apex_pipeline.sources.gr_cup.discovery.identify import identify_tree, load_rules, session_type
+from apex_pipeline.sources.gr_cup.discovery.identify import identify_tree
+from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.normalize import names_match
+from apex_pipeline.sources.session_names import session_type
 from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.sources.gr_cup.trees import (
     HEADERS,

@@ -7,7 +7,8 @@ import pytest
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.sources.base import FileIdentity, FileStatus
-from apex_pipeline.sources.gr_cup.discovery.identify import identify_tree, load_rules
+from apex_pipeline.sources.gr_cup.discovery.identify import identify_tree
+from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline_tests.sources.gr_cup.trees import content, found
 

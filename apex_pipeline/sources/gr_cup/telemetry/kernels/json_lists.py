@@ -258,6 +258,3 @@ def _scalar(text: Bytes, start: int, classes: Bytes) -> tuple[int, int, int]:
 def _has_leading_zero(text: Bytes, start: int, end: int) -> bool:
     first = start + (text[np.uint64(start)] == MINUS)
     return first + 1 < end and text[np.uint64(first)] == ZERO and ZERO <= text[np.uint64(first + 1)] <= ZERO + 9
-
-
-__all__ = ["parse_lists"]

@@ -129,6 +129,3 @@ def fill_cells(
         row_car_ms[line] = min(row_car_ms[line], car_ms[frame])
         row_received_ms[line] = min(row_received_ms[line], received_ms[frame])
         row_lap[line] = max(row_lap[line], unit_lap[frame])
-
-
-__all__ = ["CLASHING", "DUPLICATE", "assign_cells", "fill_cells"]

@@ -163,6 +163,3 @@ def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Whole, classes: Byt
     # A delimiter at the end of every line makes one empty cell more.
     end = next_line(text, at + (text[np.uint64(at)] == delimiter))
     return end if end - start <= rules[LONGEST] else -1
-
-
-__all__ = ["parse_lines"]

@@ -269,24 +269,3 @@ def gather_bytes(text: Bytes, places: Whole, out: Bytes) -> None:
         for index in range(length):
             out[np.uint64(at + index)] = text[np.uint64(start + index)]
         at += length
-
-
-__all__ = [
-    "EXACT",
-    "MINUS",
-    "NOT_PLAIN",
-    "ORDINARY",
-    "QUOTE",
-    "STRANGE",
-    "TOO_LONG",
-    "ZERO",
-    "classes_of",
-    "cut_cell",
-    "decimal",
-    "gather_bytes",
-    "intern_text",
-    "is_blank",
-    "line_feed",
-    "next_line",
-    "read_frame",
-]
