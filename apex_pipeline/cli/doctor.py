@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from apex_pipeline.cli.doctor_dagster import check_dagster
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, settings_for
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ops.doctor import CheckResult, CheckStatus, check_folder, check_lake, check_machine, failed_check
-from apex_pipeline.ops.doctor_dagster import check_dagster
 from apex_pipeline.settings import Settings, setting_sources
 from apex_pipeline.storage.factory import open_store
 

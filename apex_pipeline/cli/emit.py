@@ -1,6 +1,6 @@
 """Contains how a command prints its result: JSON for programs, tables and lines for people.
 
-Results go to standard output, so that a pipe gets nothing else; see output.py for progress and errors.
+Results go to standard output, so that a pipe gets nothing else; see console.py for progress and errors.
 """
 
 import json

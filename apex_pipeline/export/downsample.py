@@ -1,7 +1,7 @@
 """Contains downsampled copies of race folders: fewer telemetry samples, every other race file unchanged.
 
-Lap triggers are copied whole, so the copy gives the same laps as the original. See telemetry/downsample.py for which
-lines of telemetry are kept.
+Lap triggers are copied whole, so the copy gives the same laps as the original. A source decides which lines of its
+telemetry are kept; see ``gr_cup/telemetry/downsample.py``.
 """
 
 import gzip

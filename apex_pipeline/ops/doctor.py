@@ -1,6 +1,6 @@
 """Contains the doctor's checks of this machine and of any lake: names, source folder, disk, memory, access.
 
-See doctor_s3.py for credentials, region and clock of a bucket. The check of Dagster is in doctor_dagster.py: only
+See doctor_s3.py for credentials, region and clock of a bucket. The check of Dagster is in cli/doctor_dagster.py: only
 commands may import Dagster.
 """
 

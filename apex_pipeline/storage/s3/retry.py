@@ -1,6 +1,6 @@
 """What is worth another try at once, and how long to wait before it.
 
-A request that got no good answer is repeated by botocore (``../client.py``: 8 attempts). It does not repeat a reply
+A request that got no good answer is repeated by botocore (``client.py``: 8 attempts). It does not repeat a reply
 that breaks off or stalls after a good start, nor one that shows the bytes were damaged on the way. Those are repeated
 here. Errors that a repetition would meet again are not.
 
