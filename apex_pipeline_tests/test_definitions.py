@@ -25,8 +25,8 @@ _JOBS = build_jobs(session_tables())
 _WAY = {
     "raw/files": set[str](),
     "lake/files": {"raw/files"},
-    "lake/other_files": set[str](),
-    "catalog/files": {"lake/files", "lake/other_files"},
+    "lake/unassigned_files": set[str](),
+    "catalog/files": {"lake/files", "lake/unassigned_files"},
     "catalog/tracks": {"catalog/files"},
     "catalog/sessions": {"catalog/files"},
     "tables/laps": {"catalog/files", "catalog/sessions", "tables/official_laps"},

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from apex_pipeline.errors import FileChangedError, MalformedFileError
 from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
-from apex_pipeline.sources import source_named
+from apex_pipeline.sources import sources_named
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, DownsampleStats, FileIdentity
 from apex_pipeline.sources.compression import compression_of
 from apex_pipeline.storage.atomic import new_folder, require_apart
@@ -103,7 +103,7 @@ def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -
 
 
 def _downsample(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampleStats | None:
-    source = source_named(identity.source or None)
+    source = sources_named([identity.source] if identity.source else [])[0]
     with translating_os_errors(f"Writing {target}"), _compressed(target, compression_of(file.path)) as sink:
         stats = source.downsample(
             identity, lambda: file.local_path.open("rb", buffering=BLOCK_BYTES), every, sink.write

@@ -6,8 +6,8 @@ catalog. Here belongs turning the listing and the files' identities into tables.
 """
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources import identify_files, source_named
+from apex_pipeline.sources import all_sources, identify_files, sources_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile, Source
 from apex_pipeline.sources.session_names import session_type
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -144,19 +144,19 @@ def _identity(row: Row) -> FileIdentity:
 
 def _source_of(row: Row) -> str:
     """Return the source of a file in use; catalogs written before there were several do not name it."""
-    return row.get("source") or source_named(None).name
+    return row.get("source") or all_sources()[0].name
 
 
-def session_sources(files: pa.Table) -> dict[SessionKey, str]:
-    """Return the name of each session's source: the one that reads most of its files in use.
+def session_sources(files: pa.Table) -> dict[SessionKey, tuple[str, ...]]:
+    """Return the names of the sources that read the files in use of each session, sorted.
 
     Args:
         files: The table ``files``.
     """
-    readers: defaultdict[SessionKey, Counter[str]] = defaultdict(Counter)
+    readers: defaultdict[SessionKey, set[str]] = defaultdict(set)
     for row in _in_use(files):
-        readers[SessionKey(row["track"], row["session"])][_source_of(row)] += 1
-    return {key: max(sorted(names), key=names.__getitem__) for key, names in sorted(readers.items())}
+        readers[SessionKey(row["track"], row["session"])].add(_source_of(row))
+    return {key: tuple(sorted(names)) for key, names in sorted(readers.items())}
 
 
 def _in_use(files: pa.Table) -> list[Row]:
@@ -193,12 +193,12 @@ def build_sessions_table(files: pa.Table) -> pa.Table:
             quarantined[SessionKey(row["track"], row["session"])] += 1
     sources = session_sources(files)
     rows = [
-        _session_row(key, source_named(sources[key]), by_session[key], quarantined[key]) for key in sorted(by_session)
+        _session_row(key, sources_named(sources[key]), by_session[key], quarantined[key]) for key in sorted(by_session)
     ]
     return SESSIONS.from_rows(rows)
 
 
-def _session_row(key: SessionKey, source: Source, files: list[Row], quarantined: int) -> Row:
+def _session_row(key: SessionKey, sources: Sequence[Source], files: list[Row], quarantined: int) -> Row:
     kinds = {row["kind"] for row in files}
     return {
         "track": key.track,
@@ -207,15 +207,15 @@ def _session_row(key: SessionKey, source: Source, files: list[Row], quarantined:
         "season": next((row["season"] for row in files if row["season"]), None),
         "event_code": next((row["event_code"] for row in files if row["event_code"]), None),
         "kinds": sorted(kinds),
-        "missing_kinds": [str(kind) for kind in source.expected_kinds if kind not in kinds],
+        "missing_kinds": [str(kind) for source in sources for kind in source.expected_kinds if kind not in kinds],
         "files": len(files),
         "quarantined_files": quarantined,
         "bytes": sum(row["bytes"] for row in files),
-        "inputs_version": inputs_version(files, source.derivation_version),
+        "inputs_version": inputs_version(files, [source.derivation_version for source in sources]),
     }
 
 
-def inputs_version(files: Iterable[Row], derivation_version: str) -> str:
+def inputs_version(files: Iterable[Row], derivation_versions: Iterable[str]) -> str:
     """Return a fingerprint of a session's files: contents, kinds and the version of the code that reads them."""
     lines = sorted(f"{row['path']}\t{row['kind']}\t{row['version']}\t{row['content_version']}" for row in files)
-    return hashlib.sha256("\n".join([derivation_version, *lines]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([*derivation_versions, *lines]).encode()).hexdigest()[:16]

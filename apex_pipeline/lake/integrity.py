@@ -29,8 +29,7 @@ from apex_pipeline.lake.snapshot import (
     snapshot_tables,
 )
 from apex_pipeline.lake.tables import read_published, require_snapshot
-from apex_pipeline.sources import source_named
-from apex_pipeline.sources.base import tables_of
+from apex_pipeline.sources import session_tables, sources_named
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, history_key, raw_key, table_key
@@ -294,9 +293,10 @@ def _published_tables(store: ObjectStore, current: Snapshot, *, is_deep: bool) -
     # A lake may have been made without some tables, as a bundle is: for all of its sessions, then.
     there = {name for session in current.sessions for name in session.tables}
     for session in current.sessions:
-        source = source_named(session.source)
-        for table in tables_of(source):
-            is_expected = table in source.required_tables and table.name in there
+        sources = sources_named(session.sources)
+        required = {table.name for source in sources for table in source.required_tables}
+        for table in session_tables(sources):
+            is_expected = table.name in required & there
             if not is_expected and table.name not in session.tables:
                 continue
             at, record = table_key(table.folder, table.name, str(session.key)), session.tables.get(table.name)

@@ -13,7 +13,7 @@ plain hive-partitioned Parquet. Delta is atomic per table only, and a reader tha
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
-from apex_pipeline.sources import source_named
-from apex_pipeline.sources.base import Source, tables_of
+from apex_pipeline.sources import session_tables, sources_named
+from apex_pipeline.sources.base import Source
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import (
     CURRENT_SNAPSHOT_KEY,
@@ -59,14 +59,14 @@ class TableRecord:
 class SessionRecord:
     """The table files of one session, by table name, all made from the same inputs.
 
-    ``source`` is the name of its source; ``None`` in snapshots written before there were several.
+    ``sources`` are the names of its sources; none in snapshots written before there were several.
     """
 
     track: str
     session: str
     inputs_version: str
     tables: dict[str, TableRecord]
-    source: str | None = None
+    sources: tuple[str, ...] = ()
 
     @property
     def key(self) -> SessionKey:
@@ -134,7 +134,7 @@ def parse_snapshot(content: bytes) -> Snapshot:
                 session=record["session"],
                 inputs_version=record["inputs_version"],
                 tables={name: TableRecord(**table) for name, table in record["tables"].items()},
-                source=record.get("source"),
+                sources=tuple(record.get("sources", ())),
             )
             for record in document["sessions"]
         ),
@@ -142,7 +142,7 @@ def parse_snapshot(content: bytes) -> Snapshot:
 
 
 def publish(
-    store: ObjectStore, sessions: pa.Table, now: datetime, sources: Mapping[SessionKey, str] | None = None
+    store: ObjectStore, sessions: pa.Table, now: datetime, sources: Mapping[SessionKey, Sequence[str]] | None = None
 ) -> Snapshot:
     """Make what the lake holds at this moment the published state.
 
@@ -152,7 +152,7 @@ def publish(
         store: The lake.
         sessions: The table ``sessions``.
         now: The present time, aware.
-        sources: Name of each session's source; a session that is not named belongs to the first source.
+        sources: Names of each session's sources; a session that is not named belongs to the first source.
 
     Returns:
         The published snapshot.
@@ -164,7 +164,9 @@ def publish(
     names = sources or {}
     keys = [SessionKey(row["track"], row["session"]) for row in sessions.to_pylist()]
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-        records = list(pool.map(lambda key: _session_record(store, key, source_named(names.get(key)), previous), keys))
+        records = list(
+            pool.map(lambda key: _session_record(store, key, sources_named(names.get(key, ())), previous), keys)
+        )
     kept = [record for record in records if record is not None]
     catalog = _catalog_records(store, previous)
     if previous and content_id(catalog, kept) == previous.id.rpartition("-")[2]:
@@ -207,24 +209,25 @@ def _catalog_records(store: ObjectStore, previous: Snapshot | None) -> dict[str,
 
 
 def _session_record(
-    store: ObjectStore, key: SessionKey, source: Source, previous: Snapshot | None
+    store: ObjectStore, key: SessionKey, sources: Sequence[Source], previous: Snapshot | None
 ) -> SessionRecord | None:
     """Return the session's record as the store has it, or the one before where its tables do not belong together."""
     known = previous.session(key) if previous else None
     tables: dict[str, TableRecord] = {}
-    for table in tables_of(source):
+    required = {table.name for source in sources for table in source.required_tables}
+    for table in session_tables(sources):
         at = table_key(table.folder, table.name, str(key))
         before = known.tables.get(table.name) if known else None
         record = _table_record(store, at, before)
         if record is not None:
             tables[table.name] = record
-        elif table in source.required_tables or before is not None:
+        elif table.name in required or before is not None:
             return known
     versions = {record.inputs_version for record in tables.values()}
     version = versions.pop()
     if versions or version is None:
         return known
-    return SessionRecord(key.track, key.session, version, tables, source.name)
+    return SessionRecord(key.track, key.session, version, tables, tuple(source.name for source in sources))
 
 
 def _table_record(store: ObjectStore, key: str, known: TableRecord | None) -> TableRecord | None:

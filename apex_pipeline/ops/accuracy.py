@@ -5,8 +5,9 @@ from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
 from apex_pipeline.lake.tables import read_published, session_table
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources import source_named
+from apex_pipeline.sources import sources_named
 from apex_pipeline.sources.accuracy import AccuracyReport
+from apex_pipeline.sources.base import tables_of
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.tables import OFFICIAL_LAPS
@@ -33,8 +34,8 @@ def measure_session(
     """
     if OFFICIAL_LAPS.name not in session.tables:
         return None
-    source = source_named(session.source)
-    files = session_files(read_published(store, snapshot.catalog["files"]), session.key)
+    source = next(source for source in sources_named(session.sources) if OFFICIAL_LAPS in tables_of(source))
+    files = session_files(read_published(store, snapshot.catalog["files"]), session.key, source.name)
     official_laps = session_table(store, session, OFFICIAL_LAPS)
     rules = source.load_rules(settings)
     return source.measure_accuracy(session.key, files, official_laps, raw_file_opener(store), workspace, rules)

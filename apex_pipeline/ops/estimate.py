@@ -12,8 +12,8 @@ from apex_pipeline.ingest.catalog import RULES_VERSION, Row, file_row, file_rows
 from apex_pipeline.ingest.diff import Diff, IdentifiedFolder, LakeState, compare
 from apex_pipeline.ingest.plan import sessions_to_derive
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources import rules_version, source_named
-from apex_pipeline.sources.base import FileStatus, tables_of
+from apex_pipeline.sources import rules_version, session_tables, sources_named
+from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import RAW_PREFIX, quarantine_reason_key, raw_path
@@ -210,7 +210,7 @@ def _has_current_rules(lake: LakeState, settings: Settings) -> bool:
 
 def _tables_per_session(files: list[Row]) -> dict[SessionKey, int]:
     sources = session_sources(FILES.from_rows(files))
-    return {key: len(tables_of(source_named(name))) for key, name in sources.items()}
+    return {key: len(session_tables(sources_named(names))) for key, names in sources.items()}
 
 
 def _requests(

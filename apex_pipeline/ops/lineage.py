@@ -13,7 +13,8 @@ import pyarrow as pa
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
 from apex_pipeline.ingest.catalog import session_files
 from apex_pipeline.lake.tables import read_published, require_session, require_snapshot, session_table
-from apex_pipeline.sources import source_named
+from apex_pipeline.sources import sources_named
+from apex_pipeline.sources.base import tables_of
 from apex_pipeline.sources.compression import decompress
 from apex_pipeline.sources.lineage import Evidence, RawRow
 from apex_pipeline.storage.base import ObjectStore
@@ -122,8 +123,9 @@ def trace_lap(store: ObjectStore, key: SessionKey, car: str, lap_number: int) ->
     lap = _lap_numbered(laps, unit, lap_number)
     files = read_published(store, snapshot.catalog["files"])
     official_laps = session_table(store, session, OFFICIAL_LAPS).to_pylist()
-    evidence = source_named(session.source).find_lap_evidence(
-        lap, laps, cars, official_laps, session_files(files, key), RawFiles(store, files)
+    source = next(source for source in sources_named(session.sources) if LAPS in tables_of(source))
+    evidence = source.find_lap_evidence(
+        lap, laps, cars, official_laps, session_files(files, key, source.name), RawFiles(store, files)
     )
     return LapTrace(lap, tuple(evidence))
 

@@ -27,7 +27,7 @@ def build_jobs(session_tables: Iterable[Table]) -> list[Any]:
         ),
         dg.define_asset_job(
             CATALOG_JOB,
-            selection=_assets(("lake", "other_files"), *(table.asset_key for table in CATALOG_TABLES)),
+            selection=_assets(("lake", "unassigned_files"), *(table.asset_key for table in CATALOG_TABLES)),
             description="List what is in the lake: files, tracks, sessions.",
         ),
         dg.define_asset_job(

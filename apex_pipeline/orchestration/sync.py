@@ -5,10 +5,12 @@ by the Dagster jobs of ``jobs.py``, executed by ``runner.py``. A sync adds and r
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ingest.catalog import session_files, session_sources
@@ -20,11 +22,12 @@ from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, COPY_JOB, DERIVE_JOB, PUBLISH_JOB
 from apex_pipeline.progress import progress_to
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources import source_named
-from apex_pipeline.sources.base import Source, tables_of
+from apex_pipeline.sources import session_tables, sources_named
+from apex_pipeline.sources.base import Source
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.factory import open_digest_cache, open_store
+from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
 if TYPE_CHECKING:
@@ -214,14 +217,14 @@ class _SyncRun:
         due = lake.sessions_to_derive()
         runner.add_sessions(due)
         # A session's work is its telemetry, so its bytes tell best how far it is; one more stands for the rest.
-        sources = {key: source_named(name) for key, name in session_sources(lake.files).items()} if due else {}
-        sizes = {key: sources[key].work_bytes(session_files(lake.files, key, sources[key].name)) + 1 for key in due}
+        sources = {key: sources_named(names) for key, names in session_sources(lake.files).items()} if due else {}
+        sizes = {key: _work_bytes(lake.files, key, sources[key]) + 1 for key in due}
         total = sum(sizes.values())
         self._report(SyncEvent("derive", f"{len(due)} sessions to derive", total=total, unit="bytes"))
         for key, size in sizes.items():
-            self._derive_one(runner, key, sources[key], size)
+            self._derive_one(runner, key, session_tables(sources[key]), size)
 
-    def _derive_one(self, runner: "Runner", key: SessionKey, source: Source, size: int) -> None:
+    def _derive_one(self, runner: "Runner", key: SessionKey, tables: Sequence[Table], size: int) -> None:
         told = 0
 
         def report(moved: int) -> None:
@@ -230,7 +233,7 @@ class _SyncRun:
             self._report(SyncEvent("derive", "", str(key), done=moved, unit="bytes"))
 
         with progress_to(report):
-            failure = runner.run(DERIVE_JOB, key, tables_of(source))
+            failure = runner.run(DERIVE_JOB, key, tables)
         if failure:
             self._fail("derive", key, failure.problem, failure.run_id)
         else:
@@ -251,3 +254,7 @@ class _SyncRun:
     def _fail(self, stage: str, key: SessionKey | None, problem: str, run_id: str) -> None:
         self._outcome.failures.append(Failure(stage, str(key) if key else None, problem, run_id))
         self._report(SyncEvent(stage, f"failed: {problem}", str(key) if key else None))
+
+
+def _work_bytes(files: pa.Table, key: SessionKey, sources: Iterable[Source]) -> int:
+    return sum(source.work_bytes(session_files(files, key, source.name)) for source in sources)

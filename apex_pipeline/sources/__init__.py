@@ -6,7 +6,7 @@ outside its own package, its assets and the demo.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from apex_pipeline.errors import ConfigurationError
@@ -15,6 +15,7 @@ from apex_pipeline.sources.base import UNKNOWN_KIND, FileIdentity, FileStatus, F
 from apex_pipeline.sources.raw_access import RawFileAccess
 from apex_pipeline.tables import CATALOG_TABLES
 from apex_pipeline.tables.model import Table
+from apex_pipeline.tables.session_key import session_key
 
 _registered: list[Source] = []
 
@@ -27,22 +28,28 @@ def all_sources() -> tuple[Source, ...]:
 
 
 def register(source: Source) -> None:
-    """Add a source of another package, for this process."""
+    """Add a source of another package, for this process.
+
+    Raises:
+        ConfigurationError: Its name, or the name of one of its tables, is taken.
+    """
+    tables = {table.name for table in tables_of(source)}
+    taken = tables & all_tables().keys() | {source.name} & {known.name for known in all_sources()}
+    if taken:
+        raise ConfigurationError(
+            f"The source {source.name} cannot be registered: {', '.join(sorted(taken))} exists already.",
+            "Give the source and its tables names of their own.",
+        )
     _registered.append(source)
 
 
-def source_named(name: str | None) -> Source:
-    """Return the source of that name.
-
-    Args:
-        name: The name; ``None`` is what catalogs say that were written before there were several sources.
+def source_named(name: str) -> Source:
+    """Return the source with this name.
 
     Raises:
-        ConfigurationError: There is no such source in this installation.
+        ConfigurationError: This installation has no such source.
     """
     sources = all_sources()
-    if name is None:
-        return sources[0]
     for source in sources:
         if source.name == name:
             return source
@@ -52,14 +59,26 @@ def source_named(name: str | None) -> Source:
     )
 
 
+def sources_named(names: Collection[str]) -> tuple[Source, ...]:
+    """Return the sources with these names.
+
+    Args:
+        names: The names; none, as in lakes written before there were several sources, stands for the first source.
+
+    Raises:
+        ConfigurationError: This installation lacks one of them.
+    """
+    return tuple(source_named(name) for name in names) or all_sources()[:1]
+
+
 def loadable_source() -> tuple[Source, RawFileAccess]:
     """Return the source whose raw files applications load by track and session, and how."""
     return next((source, source.raw_access) for source in all_sources() if source.raw_access is not None)
 
 
-def session_tables() -> tuple[Table, ...]:
-    """Return the tables that sessions may have, of all sources, each once."""
-    return tuple({table.name: table for source in all_sources() for table in tables_of(source)}.values())
+def session_tables(sources: Iterable[Source] | None = None) -> tuple[Table, ...]:
+    """Return the tables that a session of these sources may have; of all sources where none are given."""
+    return tuple(table for source in sources or all_sources() for table in tables_of(source))
 
 
 def all_tables() -> dict[str, Table]:
@@ -93,7 +112,7 @@ def identify_files(files: Iterable[FoundFile], settings: Settings) -> list[FileI
     for source in all_sources():
         for identity in source.identify(found, source.load_rules(settings)):
             identities[identity.path].append(identity)
-    return [_choose(file, identities[file.path]) for file in found]
+    return [_with_valid_key(_choose(file, identities[file.path])) for file in found]
 
 
 def _choose(file: FoundFile, identities: Sequence[FileIdentity]) -> FileIdentity:
@@ -104,6 +123,17 @@ def _choose(file: FoundFile, identities: Sequence[FileIdentity]) -> FileIdentity
         names = " and ".join(identity.source for identity in usable)
         return replace(usable[0], source="", status=FileStatus.UNRESOLVED, reason=f"{names} both recognise it")
     return (usable or [*identities, _unknown(file)])[0]
+
+
+def _with_valid_key(identity: FileIdentity) -> FileIdentity:
+    """Return the identity; a file whose track or session cannot be part of a key is not used."""
+    if identity.track is None or identity.session is None or identity.status is not FileStatus.READY:
+        return identity
+    try:
+        session_key(identity.track, identity.session)
+    except ConfigurationError as error:
+        return replace(identity, session=None, status=FileStatus.UNRESOLVED, reason=error.problem)
+    return identity
 
 
 def _unknown(file: FoundFile) -> FileIdentity:

@@ -1,10 +1,13 @@
 """A source that the package does not know goes the whole way, next to one that it does."""
 
 import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline import sources
@@ -16,6 +19,8 @@ from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.retention import Retention, find_expired, remove_expired
 from apex_pipeline.orchestration.sync import sync
 from apex_pipeline.settings import Settings
+from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileOpener
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.factory import open_store
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.e2e.conftest import ignore, settings_in
@@ -24,6 +29,27 @@ from apex_pipeline_tests.sources.toy import PIT_STOPS, PitStops
 _TOY = SessionKey("spa", "R1")
 _RACE = SessionKey("harbor_street_circuit", "R1")
 _CSV = "car,lap,stop_s\n7,3,31.5\n13,4,28.25\n"
+
+
+class StagedPitStops(PitStops):
+    """The same source, with a staged file and an optional table that this session does not have."""
+
+    derivation_version = "staged"
+    optional_tables = (replace(PIT_STOPS, name="pit_penalties"),)
+
+    def derive(
+        self,
+        key: SessionKey,
+        files: Sequence[FileIdentity],
+        open_file: FileOpener,
+        workspace: Workspace,
+        rules: None,
+    ) -> Iterator[DerivedTable]:
+        for derived in super().derive(key, files, open_file, workspace, rules):
+            assert not isinstance(derived.content, Path)
+            staged = workspace.scratch / "pit_stops.parquet"
+            pq.write_table(derived.content.replace_schema_metadata(dict(workspace.file_metadata)), staged)
+            yield DerivedTable(derived.table, staged)
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +116,50 @@ def test_a_session_has_the_tables_of_its_source_and_no_others(settings: Settings
     assert set(toy_record.tables) == {PIT_STOPS.name}
     assert "laps" in race_record.tables
     assert PIT_STOPS.name not in race_record.tables
+
+
+def test_a_session_that_two_sources_read_has_the_tables_of_both(settings: Settings) -> None:
+    file = settings.source_dir / "harbor_street_circuit" / "R1" / "pit_stops.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text(_CSV, encoding="utf-8")
+    assert sync(settings, ignore).derived == [_RACE]
+    catalog = open_catalog(settings=settings)
+    assert len(catalog.table("pit_stops", *_RACE)) == 2
+    assert len(catalog.laps(*_RACE)) > 0
+    assert sync(settings, ignore).is_unchanged
+
+
+def test_a_key_that_no_lake_can_hold_is_refused_by_name(settings: Settings) -> None:
+    file = settings.source_dir / "Spa Francorchamps" / "R 1" / "pit_stops.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text(_CSV, encoding="utf-8")
+    assert sync(settings, ignore).derived == []
+    files = open_catalog(settings=settings).files().to_dict("records")
+    (refused,) = [row for row in files if row["path"] == "Spa Francorchamps/R 1/pit_stops.csv"]
+    assert refused["status"] == "unresolved"
+    assert "Spa Francorchamps" in refused["reason"]
+
+
+def test_a_staged_file_is_published_and_an_optional_table_may_be_missing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_registered", [StagedPitStops()])
+    assert sync(settings, ignore).derived == [_TOY]
+    record = open_catalog(settings=settings).snapshot.session(_TOY)
+    assert record is not None
+    assert set(record.tables) == {PIT_STOPS.name}
+    assert len(open_catalog(settings=settings).table("pit_stops", *_TOY)) == 2
+    assert not list(settings.state_dir.rglob("*.parquet"))
+
+
+def test_a_required_table_that_is_not_derived_fails_the_session_and_keeps_what_was_published(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PitStops, "derivation_version", "2")
+    monkeypatch.setattr(PitStops, "derive", lambda *_: iter(()))
+    outcome = sync(settings, ignore)
+    assert [(failure.stage, failure.session) for failure in outcome.failures] == [("derive", str(_TOY))]
+    assert len(open_catalog(settings=settings).table("pit_stops", *_TOY)) == 2
 
 
 def test_a_second_sync_does_nothing(synced: Settings) -> None:

@@ -107,3 +107,27 @@ def test_a_session_whose_table_file_is_gone_stays_published_until_it_is_made_aga
     first = _publish(store, {_R1: "v1"})
     store.delete(table_key("tables", "laps", str(_R1)))
     assert _publish(store, {_R1: "v1"}, minutes=1).session(_R1) == first.session(_R1)
+
+
+def test_a_session_without_an_optional_table_is_published(store: LocalStore) -> None:
+    put_session(store, _R1, "v1", only=[table.name for table in RACE_TABLES if table.name != "weather"])
+    record = _publish(store, {_R1: "v1"}).session(_R1)
+    assert record is not None
+    assert set(record.tables) == {table.name for table in RACE_TABLES} - {"weather"}
+
+
+def test_a_session_whose_optional_table_is_gone_stays_published_with_it(store: LocalStore) -> None:
+    put_session(store, _R1, "v1")
+    first = _publish(store, {_R1: "v1"})
+    store.delete(table_key("tables", "weather", str(_R1)))
+    put_session(store, _R2, "v1")
+    assert _publish(store, {_R1: "v1", _R2: "v1"}, minutes=1).session(_R1) == first.session(_R1)
+
+
+def test_a_snapshot_without_the_names_of_sources_is_read(store: LocalStore) -> None:
+    put_session(store, _R1, "v1")
+    published = _publish(store, {_R1: "v1"})
+    document = json.loads(store.read_bytes(snapshot_key(published.id)))
+    for record in document["sessions"]:
+        del record["sources"]
+    assert [record.sources for record in parse_snapshot(json.dumps(document).encode()).sessions] == [()]

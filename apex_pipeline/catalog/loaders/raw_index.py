@@ -23,7 +23,7 @@ from apex_pipeline.ingest.plan import is_catalog_stale
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, read_current
 from apex_pipeline.lake.tables import read_published
 from apex_pipeline.settings import load_settings
-from apex_pipeline.sources import identify_files, kinds_feeding, loadable_source, rules_version, source_named
+from apex_pipeline.sources import identify_files, kinds_feeding, loadable_source, rules_version, sources_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
 from apex_pipeline.sources.normalize import names_match, normalize_name
 from apex_pipeline.sources.raw_access import FileHeader, TrackName
@@ -276,11 +276,12 @@ class RawIndex:
         record = snapshot.session(key) if snapshot else None
         if record is None or table is None:
             return None
-        used, version = session_files(table, key), source_named(record.source).derivation_version
+        used = session_files(table, key)
+        versions = [source.derivation_version for source in sources_named(record.sources)]
         rows = [row for row in table.to_pylist() if row["path"] in {item.path for item in used}]
         made_from = {(row["path"], row["kind"], row["version"], row["bytes"], row["store_tag"]) for row in rows}
         present = {(item.path, str(item.kind), item.version, item.size, self.objects[item.path].tag) for item in files}
-        return record if made_from == present and record.inputs_version == inputs_version(rows, version) else None
+        return record if made_from == present and record.inputs_version == inputs_version(rows, versions) else None
 
     @cached_property
     def _snapshot(self) -> Snapshot | None:

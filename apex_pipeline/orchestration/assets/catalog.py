@@ -35,7 +35,7 @@ CATALOG_POOL = "catalog"
 
 @dg.asset(
     key=FILES.asset_key,
-    deps=[dg.AssetKey(["lake", "files"]), dg.AssetKey(["lake", "other_files"])],
+    deps=[dg.AssetKey(["lake", "files"]), dg.AssetKey(["lake", "unassigned_files"])],
     group_name="catalog",
     kinds={"parquet"},
     description=FILES.description,

@@ -35,7 +35,7 @@ def stored_files(
 
 
 @dg.asset(
-    key=["lake", "other_files"],
+    key=["lake", "unassigned_files"],
     group_name="lake",
     kinds={"csv"},
     description="Files that belong to no session: the season's points table, and files nobody could make out.",
