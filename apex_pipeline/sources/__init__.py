@@ -73,7 +73,7 @@ def kinds_feeding(*tables: str) -> frozenset[str]:
 
 
 def rules_version(settings: Settings) -> str:
-    """Return a fingerprint of the rules by which all sources recognise their files."""
+    """Return a hash of the rules by which all sources recognise their files."""
     versions = [source.rules_version(settings) for source in all_sources()]
     return versions[0] if len(versions) == 1 else hashlib.sha256("\n".join(versions).encode()).hexdigest()[:16]
 

@@ -19,7 +19,7 @@ def compact_name(text: str) -> str:
 
 
 def names_match(one: str, other: str) -> bool:
-    """Return whether two normalized names can mean the same track.
+    """Return whether two normalised names can mean the same track.
 
     One must be the start of the other, some of its words, or its initials: ``spa`` matches ``spa_francorchamps``,
     ``laguna`` matches ``weathertech_laguna_seca``, ``ctmp`` matches ``canadian_tire_motorsport_park``.

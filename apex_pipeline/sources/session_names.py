@@ -36,7 +36,7 @@ class FoundSession(NamedTuple):
 
 
 def find_session(text: str) -> FoundSession | None:
-    """Find the session in a normalized name: a numbered race anywhere in it, else one of the usual words.
+    """Find the session in a normalised name: a numbered race anywhere in it, else one of the usual words.
 
     Args:
         text: The name as returned by :func:`~apex_pipeline.sources.normalize.normalize_name`.

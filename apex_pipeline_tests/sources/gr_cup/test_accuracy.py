@@ -192,7 +192,7 @@ def test_a_partial_lap_that_ends_with_an_official_lap_is_still_invented() -> Non
 
 
 def test_a_lap_after_a_stop_is_supported_by_the_official_lap_it_ends_with() -> None:
-    """COTA race 1, car 31: a pit stop makes an official lap of 742 s, which the car's device records as 162 s."""
+    """COTA race 1, car 31: the lap with the stop takes 742 s officially, the device lap that ends with it 162 s."""
     official = _merged(_blind_laps((100.0, 163.4, 742.0, 98.0)))
     blind = _blind_laps((100.0, 743.3, 162.1, 98.0))
     blind[1] |= {"is_valid": False, "flags": ["long_lap"]}

@@ -203,7 +203,7 @@ def _one_of(kinds: Iterable[FileKind]) -> str:
 
 
 def _resolve_track(builder: _IdentityBuilder, hints: PathHints, siblings: FolderSiblings) -> None:
-    """Take the track from the rules, else from the folder or file name, else from sibling files."""
+    """Take a track that the rules list, else the one named by a folder or the file, else by sibling files."""
     known = next((hint for hint in hints.tracks if hint.is_known), None)
     unlisted = siblings.track_folder(hints) or hints.named_track
     sibling_track = siblings.siblings_of(hints).single_track

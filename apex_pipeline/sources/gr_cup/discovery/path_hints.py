@@ -249,7 +249,7 @@ def _is_plain(text: str, rules: NamingRules) -> bool:
 
 
 def _known_track(text: str, found_in: str, rules: NamingRules) -> TrackHint | None:
-    """Find a known track in a normalized name whose other words are generic: ``cota_data``, but not ``west_vir``."""
+    """Find a known track in a normalised name whose other words are generic: ``cota_data``, but not ``west_vir``."""
     for words, is_numbered in (
         (text.split("_"), False),
         ([word.rstrip("0123456789") for word in text.split("_")], True),

@@ -48,7 +48,7 @@ class NamingRules:
 
     Attributes:
         tracks: Tracks by compact alias; slug and name are aliases too.
-        kinds: Kinds and the expressions for normalized names, in the order they are tried.
+        kinds: Kinds and the expressions for normalised names, in the order they are tried.
         patterns: Kinds and the expressions for complete file names, tried first.
         plain_words: Generic words, which do not name a track.
         season_words: Words that may accompany the year in the name of a season folder.
