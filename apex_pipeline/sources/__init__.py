@@ -1,7 +1,7 @@
 """Contains the list of sources: the kinds of race data this project understands.
 
-A source is a package with one object that implements ``sources/base.py``. This list is the only place that names one
-outside its own package, its assets and the demo.
+A source is a package with one object that implements ``sources/base.py``. Outside its own package, its assets and the
+demo, a source is named only in this list.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def all_sources() -> tuple[Source, ...]:
 
 
 def register(source: Source) -> None:
-    """Add a source of another package, for this process.
+    """Register a source from another package, for this process only.
 
     Raises:
         ConfigurationError: Its name, or the name of one of its tables, is taken.
@@ -54,7 +54,7 @@ def source_named(name: str) -> Source:
         if source.name == name:
             return source
     raise ConfigurationError(
-        f"There is no source {name!r}; there are: {', '.join(source.name for source in sources)}.",
+        f"There is no source {name!r}; the sources are: {', '.join(source.name for source in sources)}.",
         "Install the package that provides it, or use the version of apex_pipeline that wrote this lake.",
     )
 
@@ -72,7 +72,7 @@ def sources_named(names: Collection[str]) -> tuple[Source, ...]:
 
 
 def loadable_source() -> tuple[Source, RawFileAccess]:
-    """Return the source whose raw files applications load by track and session, and how."""
+    """Return the source whose raw files applications load by track and session, and its access to them."""
     return next((source, source.raw_access) for source in all_sources() if source.raw_access is not None)
 
 
@@ -82,17 +82,17 @@ def session_tables(sources: Iterable[Source] | None = None) -> tuple[Table, ...]
 
 
 def all_tables() -> dict[str, Table]:
-    """Return every published table by name: those of sessions first, then those of the catalog."""
+    """Return every published table by name: session tables first, then catalog tables."""
     return {table.name: table for table in (*session_tables(), *CATALOG_TABLES)}
 
 
 def kinds_feeding(*tables: str) -> frozenset[str]:
-    """Return the kinds of raw file that give rows to one of these tables, over all sources."""
+    """Return the kinds of raw file, from all sources, that contribute rows to any of these tables."""
     return frozenset(kind for source in all_sources() for name in tables for kind in source.table_inputs.get(name, ()))
 
 
 def rules_version(settings: Settings) -> str:
-    """Return a fingerprint of the rules by which all sources recognise their files."""
+    """Return a hash of the rules by which all sources recognise their files."""
     versions = [source.rules_version(settings) for source in all_sources()]
     return versions[0] if len(versions) == 1 else hashlib.sha256("\n".join(versions).encode()).hexdigest()[:16]
 
@@ -102,7 +102,7 @@ def identify_files(files: Iterable[FoundFile], settings: Settings) -> list[FileI
 
     Args:
         files: The files of one source folder, or of one lake.
-        settings: For the user's own rules.
+        settings: Settings, for the user's own rules.
 
     Raises:
         ConfigurationError: The user's own rules cannot be read.
@@ -116,9 +116,9 @@ def identify_files(files: Iterable[FoundFile], settings: Settings) -> list[FileI
 
 
 def _choose(file: FoundFile, identities: Sequence[FileIdentity]) -> FileIdentity:
-    """Return the identity of the one source that can use a file; a file that several can use is used by none."""
-    claimed = [identity for identity in identities if identity.source]
-    usable = [identity for identity in claimed if identity.status is FileStatus.READY] or claimed
+    """Return the identity from the only source that can use a file; a file that several can use stays unresolved."""
+    recognised = [identity for identity in identities if identity.source]
+    usable = [identity for identity in recognised if identity.status is FileStatus.READY] or recognised
     if len(usable) > 1:
         names = " and ".join(identity.source for identity in usable)
         return replace(usable[0], source="", status=FileStatus.UNRESOLVED, reason=f"{names} both recognise it")

@@ -1,6 +1,6 @@
-"""How right the laps of a session are, in counts; sessions can be added up.
+"""Contains the report on how accurate the laps of a session are, and how reports of several sessions are added up.
 
-Contains the report only. A source makes it by comparing its own derivation with official timing.
+A source fills it by comparing its derived laps with official timing; see ``gr_cup/accuracy.py``.
 """
 
 from collections.abc import Sequence
@@ -9,25 +9,27 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class AccuracyReport:
-    """Counts of one session, or of several together.
+    """Accuracy counts of one session, or of several added up.
+
+    Laps are "blind" if they were derived without official timing.
 
     Attributes:
         official: Laps of official timing.
-        of_known_cars: Of these, laps of cars whose unit is known.
-        listed: Of these, laps that are in ``laps`` exactly once with the official time, official timing not hidden.
-        comparable: Official laps after the first whose two crossings are in the lap files.
-        matched: Of these, laps found with official timing hidden.
-        within_50ms: Of these, laps whose hidden time is that near to the official one.
-        within_100ms: The same for 100 ms.
-        within_500ms: The same for 500 ms.
-        off_by_1s: Matched laps more than a second off.
-        jumping: Matched laps during which the whole field's official time moved.
+        of_known_cars: Of these, laps of cars whose on-board device is known.
+        listed: Of these, laps that are in ``laps``, derived with official timing, exactly once with the official time.
+        comparable: Official laps after the first whose two crossings are both in the lap files.
+        matched: Of these, laps that were also found blind.
+        within_50ms: Of these, laps whose blind time is within 50 ms of the official time.
+        within_100ms: The same within 100 ms.
+        within_500ms: The same within 500 ms.
+        off_by_1s: Matched laps that are off by more than a second.
+        jumping: Matched laps during which the official time of the whole field jumped.
         jumping_within_500ms: Of these, laps within 500 ms.
-        invented: Hidden laps that count as valid and that no official lap supports; formation laps, laps after the race
-            and laps of cars nobody can tell apart are left out.
-        best_official_s: Best official lap of cars whose unit is known, seconds.
-        best_hidden_s: Best valid lap with official timing hidden.
-        best_listed_s: Best valid lap with official timing.
+        invented: Blind laps that are valid although no official lap matches them; formation laps, laps after the race
+            and laps of cars that could not be identified are left out.
+        best_official_s: Best official lap of cars whose device is known, seconds.
+        best_hidden_s: Best valid blind lap, seconds.
+        best_listed_s: Best valid lap derived with official timing, seconds.
     """
 
     official: int
@@ -48,17 +50,17 @@ class AccuracyReport:
 
     @property
     def missed(self) -> int:
-        """Comparable laps that were not found."""
+        """Number of comparable laps that were not found blind."""
         return self.comparable - self.matched
 
     @property
     def is_right(self) -> bool:
-        """Every official lap of a known car is listed, and none is invented."""
+        """Whether every official lap of a known car is listed and no lap is invented."""
         return self.listed == self.of_known_cars and not self.invented
 
 
 def pool_reports(reports: Sequence[AccuracyReport]) -> AccuracyReport:
-    """Return the reports of several sessions added up; best laps cannot be."""
+    """Add up the reports of several sessions; the best laps are left out."""
     sums = {
         field.name: sum(getattr(report, field.name) for report in reports)
         for field in fields(AccuracyReport)

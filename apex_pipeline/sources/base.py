@@ -1,7 +1,6 @@
-"""The words every source shares, and what a source has to offer.
+"""Contains the types that all sources share and the protocol a source implements.
 
-Contains plain values and one protocol. What the files of one kind of race data mean is in that source's own package;
-which sources there are is listed in ``sources/__init__.py``.
+How one kind of race data is read is defined in that source's package; ``sources/__init__.py`` lists the sources.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,19 +21,19 @@ from apex_pipeline.tables import RACE_TABLES
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
-# Kinds that every source may give: a file that is not race data, and one that could not be identified.
+# Kinds that every source may return: a file that is not race data, and one that could not be identified.
 IGNORED_KIND = "ignored"
 UNKNOWN_KIND = "unknown"
 
-# Takes a piece of a file.
+# Receives a chunk of a file.
 Write = Callable[[bytes], object]
 
-# Opens a raw file by its path relative to the source folder, at its first byte, to be read once from front to back.
+# Opens a raw file by its path relative to the source folder, for one sequential read from its first byte.
 FileOpener = Callable[[str], AbstractContextManager[BinaryIO]]
 
 
 class FileStatus(StrEnum):
-    """What becomes of a raw file."""
+    """Whether and how a raw file is used."""
 
     READY = "ready"
     QUARANTINED = "quarantined"
@@ -44,12 +43,12 @@ class FileStatus(StrEnum):
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file in a folder or a bucket, before anything is known about it.
+    """A file found in a folder or a bucket and not yet identified.
 
     Attributes:
         path: POSIX path relative to the source folder (or to ``data/`` in the lake).
         size: Bytes.
-        read_start: Returns at most the first n bytes; called only when the name is not enough.
+        read_head: Returns at most the first n bytes; not called for files that are ignored.
     """
 
     path: str
@@ -59,24 +58,24 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """What one file is, the evidence for it, and whether it is used.
+    """What one file is, the evidence for that, and whether the file is used.
 
     Attributes:
         path: POSIX path relative to the source folder.
         size: Bytes.
-        kind: What it holds, one of its source's kinds, ``ignored`` or ``unknown``.
-        track: Track slug, ``None`` if not known.
-        track_name: Track as people write it.
-        session: Session, with the season in front where a season folder says it (``2026_R1``).
-        season: Season (``2026``) where a folder says it.
+        kind: One of its source's kinds, ``ignored`` or ``unknown``.
+        track: Track slug; ``None`` if not known.
+        track_name: Display name of the track.
+        session: Session, prefixed with the season if a folder names one (``2026_R1``).
+        season: Season (``2026``) if a folder names one.
         event_code: ``meta_event`` of car data, for example ``I_R06_2025-09-07``.
         version: ``official`` or ``provisional`` for classifications, else ``None``.
-        rule: Name of the rule that decided.
-        evidence: What the decision rests on, a sentence each, in the order it was weighed.
+        rule: Name of the rule that identified the file.
+        evidence: Reasons for the decision, one sentence each, in the order they were considered.
         confidence: 0 to 1.
-        status: What becomes of it.
-        reason: Why it is not used; ``None`` when ready.
-        source: Name of the source that reads it, empty where none does.
+        status: Whether and how it is used.
+        reason: Why it is not used; ``None`` if it is ready.
+        source: Name of the source that reads it; empty if none does.
     """
 
     path: str
@@ -102,9 +101,9 @@ class Reject:
 
     Attributes:
         file: Path of the raw file relative to the source folder.
-        line: Line number in it, the header being 1; ``None`` where a reader does not know it.
+        line: Line number in the file, counting the header as 1; ``None`` if the reader does not know it.
         kind: Kind of the file.
-        reason: One of a few fixed words, for counting (``too_few_columns``, ``bad_time``, ``bad_number`` …).
+        reason: One of a few fixed codes, for counting (``too_few_columns``, ``bad_time``, ``bad_number`` …).
         detail: Column and value, at most 200 characters.
     """
 
@@ -117,13 +116,13 @@ class Reject:
 
 @dataclass(frozen=True)
 class DerivedTable:
-    """One table of one session, as its source derived it.
+    """One table of one session as derived by its source.
 
     Attributes:
-        table: Which published table.
-        content: The rows, or a Parquet file on this machine that holds them; the receiver removes the file.
-        facts: Figures about the derivation, for whoever runs it.
-        warnings: What an operator should look at, a sentence each.
+        table: Definition of the published table.
+        content: The rows, or a local Parquet file that holds them; the receiver deletes the file.
+        facts: Statistics of the derivation, for the operator.
+        warnings: Problems an operator should check, one sentence each.
     """
 
     table: Table
@@ -134,14 +133,14 @@ class DerivedTable:
 
 @dataclass(frozen=True)
 class DownsampleStats:
-    """What became of the rows of a file that was downsampled.
+    """Row and sample counts of one downsampled file.
 
     Attributes:
-        rows_in: Lines of the file that are neither blank nor a header.
+        rows_in: Lines of the file that are neither blank nor headers.
         rows_out: Lines that were copied.
-        unreadable_rows: Lines among both whose car or time cannot be read; all of them are copied.
-        samples_in: Different sample times, summed over the cars.
-        samples_out: How many of them were kept.
+        unreadable_rows: Lines whose car or time cannot be read; all are copied, so both counts above include them.
+        samples_in: Distinct sample times, summed over the cars.
+        samples_out: Sample times that were kept, summed over the cars.
     """
 
     rows_in: int
@@ -152,20 +151,20 @@ class DownsampleStats:
 
 
 class Source(Protocol):
-    """One kind of race data: how its files are recognised, and what tables a session of them gives.
+    """One kind of race data: how its files are recognised, and which tables are derived from a session.
 
-    Sources are pure: they read the streams they are handed and write nothing but staged files in the workspace. An
+    Sources are pure: they read the streams they are given and write nothing but staged files in the workspace. An
     implementation inherits from this class and keeps the defaults that suit it.
 
     Attributes:
         name: Its name in the column ``source`` of the table ``files``.
-        derivation_version: Raised whenever the same raw files would give other tables; the sessions of this source, and
-            of no other, are then derived again on the next sync.
+        derivation_version: Raised whenever the same raw files would give other tables; the next sync then derives the
+            sessions of this source again and leaves those of other sources alone.
         required_tables: Tables without which a session is not published.
-        optional_tables: Tables a session may have besides.
-        expected_kinds: Kinds of file a full session has.
-        table_inputs: Kinds of file that give rows to a table, by the table's name.
-        raw_access: For applications that load its raw files by name; ``None`` where none does.
+        optional_tables: Further tables that a session may have.
+        expected_kinds: Kinds of file in a complete session.
+        table_inputs: Kinds of file that contribute rows to a table, by table name.
+        raw_access: Access for applications that load raw files by name; ``None`` if that is not supported.
     """
 
     name: ClassVar[str]
@@ -176,8 +175,8 @@ class Source(Protocol):
     table_inputs: ClassVar[Mapping[str, Collection[str]]] = {}
     raw_access: ClassVar[RawFileAccess | None] = None
 
-    def load_rules(self, settings: Settings) -> Any:  # noqa: ANN401  -- each source has rules of its own shape
-        """Return the rules by which files are recognised, the user's own included.
+    def load_rules(self, settings: Settings) -> Any:  # noqa: ANN401  -- each source has its own type of rules
+        """Return the rules by which files are recognised, including the user's own.
 
         Raises:
             ConfigurationError: The user's own rules cannot be read.
@@ -185,12 +184,12 @@ class Source(Protocol):
         del settings
 
     def rules_version(self, settings: Settings) -> str:
-        """Return a fingerprint of these rules; the catalog is refreshed when it changes."""
+        """Return a hash of these rules; the catalog is refreshed when it changes."""
         del settings
         return self.derivation_version
 
     def identify(self, files: Sequence[FoundFile], rules: Any) -> list[FileIdentity]:  # noqa: ANN401
-        """Return the identity of the files that may be this source's; the others may be left out.
+        """Return the identity of each file that may belong to this source; other files may be left out.
 
         Args:
             files: All files of one source folder, or of one lake.
@@ -206,7 +205,7 @@ class Source(Protocol):
         workspace: Workspace,
         rules: Any,  # noqa: ANN401
     ) -> Iterator[DerivedTable]:
-        """Yield the tables of a session one at a time, every required one among them.
+        """Yield the tables of a session one at a time, including every required one.
 
         Args:
             key: The session.
@@ -216,12 +215,12 @@ class Source(Protocol):
             rules: What :meth:`load_rules` returned.
 
         Raises:
-            MalformedFileError: A file cannot be read as what it was identified as.
+            MalformedFileError: A file cannot be read as the kind it was identified as.
         """
         ...
 
     def work_bytes(self, files: Iterable[FileIdentity]) -> int:
-        """Return how many raw bytes a derivation reports as progress, to scale a progress bar."""
+        """Return how many raw bytes a derivation will report as progress, to scale a progress bar."""
         return sum(file.size for file in files)
 
     def measure_accuracy(
@@ -233,7 +232,7 @@ class Source(Protocol):
         workspace: Workspace,
         rules: Any,  # noqa: ANN401
     ) -> AccuracyReport | None:
-        """Compare laps derived without official timing with it; ``None`` where there is nothing to compare.
+        """Compare laps derived blind with official timing; ``None`` if there is nothing to compare.
 
         Args:
             key: The session.
@@ -254,15 +253,15 @@ class Source(Protocol):
         files: Sequence[FileIdentity],
         raw: RawRows,
     ) -> list[Evidence]:
-        """Return the raw rows behind a published lap; none from a source that does not record them.
+        """Return the raw rows behind a published lap; an empty list if the source does not record them.
 
         Args:
-            lap: Its row of ``laps``, with start and end also as ``start_ms`` and ``end_ms``.
-            laps: All laps of its car, likewise.
+            lap: Its row of ``laps``, with start and end also given as ``start_ms`` and ``end_ms``.
+            laps: All laps of its car, in the same form.
             cars: Rows of ``cars``.
             official_laps: Rows of ``official_laps``.
             files: The session's files in use.
-            raw: Access to their rows.
+            raw: Access to the rows of these files.
         """
         del lap, laps, cars, official_laps, files, raw
         return []
@@ -270,22 +269,22 @@ class Source(Protocol):
     def downsample(
         self, file: FileIdentity, open_file: Callable[[], AbstractContextManager[BinaryIO]], every: int, write: Write
     ) -> DownsampleStats | None:
-        """Write every Nth sample of a file, decompressed, lines byte for byte; ``None`` for a file without samples.
+        """Write every Nth sample of a file, decompressed but otherwise unchanged; ``None`` for a file without samples.
 
         Args:
-            file: What it is.
-            open_file: Opens it, at its first byte at every call.
+            file: Identity of the file.
+            open_file: Opens the file; every call starts at its first byte.
             every: Keep every Nth sample of each car.
-            write: Takes the lines that stay.
+            write: Receives the lines that are kept.
 
         Raises:
-            MalformedFileError: The samples cannot be told apart.
+            MalformedFileError: The samples cannot be distinguished.
         """
         del file, open_file, every, write
 
 
 def tables_of(source: Source) -> tuple[Table, ...]:
-    """Return all tables a session of this source may have, in the order of the data dictionary."""
-    order = {table.name: place for place, table in enumerate(RACE_TABLES)}
+    """Return all tables that a session of this source may have, in data dictionary order."""
+    order = {table.name: position for position, table in enumerate(RACE_TABLES)}
     tables = (*source.required_tables, *source.optional_tables)
     return tuple(sorted(tables, key=lambda table: order.get(table.name, len(order))))

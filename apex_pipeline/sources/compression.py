@@ -1,7 +1,7 @@
-"""Compressed raw files: ``.csv.gz`` and ``.csv.zst`` are read as the CSV file inside.
+"""Contains the decompression of raw files (``.csv.gz`` and ``.csv.zst``), chosen by file extension.
 
-Here belongs unpacking, by the ending of the name. Compressing is ``upload/compression.py``; the first bytes alone,
-whose end is missing, are unpacked in ``gr_cup/discovery/sniff.py``.
+See ``upload/compression.py`` for compression, and ``gr_cup/discovery/sniff.py`` for decompressing only the first bytes
+of a file.
 """
 
 import gzip
@@ -16,34 +16,34 @@ import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError
 
-_UNPACKED_BYTES = 1_000_000
+_BUFFER_BYTES = 1_000_000
 
 
 def compression_of(path: str) -> Literal["gzip", "zstd"] | None:
-    """Return how a file of this name is compressed, or ``None`` if it is not."""
-    ending = PurePosixPath(path.lower()).suffix
-    return "gzip" if ending == ".gz" else "zstd" if ending == ".zst" else None
+    """Return the compression that a file name implies, or ``None`` if there is none."""
+    suffix = PurePosixPath(path.lower()).suffix
+    return "gzip" if suffix == ".gz" else "zstd" if suffix == ".zst" else None
 
 
 @contextmanager
 def open_decompressed(raw: BinaryIO, path: str) -> Generator[BinaryIO]:
-    """Give the uncompressed bytes of a file, front to back.
+    """Open a file as a sequential stream of uncompressed bytes.
 
     Args:
-        raw: The file's own bytes.
-        path: Its path; the ending says how it is compressed.
+        raw: The file as stored.
+        path: Its path; the extension determines the compression.
 
     Raises:
-        OSError: In reading: the bytes are not compressed as the name says.
-        EOFError: In reading: the end of a gzip file is missing.
-        zlib.error: In reading: a gzip file is damaged.
+        OSError: While reading: the bytes are not compressed as the name says.
+        EOFError: While reading: the end of a gzip file is missing.
+        zlib.error: While reading: a gzip file is damaged.
     """
     compression = compression_of(path)
     if compression == "gzip":
         with gzip.GzipFile(fileobj=raw, mode="rb") as stream:
             yield cast("BinaryIO", stream)
     elif compression == "zstd":
-        with io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"), _UNPACKED_BYTES) as stream:
+        with io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"), _BUFFER_BYTES) as stream:
             yield stream
     else:
         yield raw
@@ -53,11 +53,11 @@ def decompress(content: bytes, path: str) -> bytes:
     """Return the uncompressed bytes of a small file.
 
     Args:
-        content: The file's own bytes.
-        path: Its path; the ending says how it is compressed.
+        content: The file as stored.
+        path: Its path; the extension determines the compression.
 
     Raises:
-        MalformedFileError: The bytes are not compressed as the name says, or damaged.
+        MalformedFileError: The bytes are damaged or not compressed as the name says.
     """
     try:
         with open_decompressed(io.BytesIO(content), path) as stream:

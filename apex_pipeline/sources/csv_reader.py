@@ -1,8 +1,8 @@
-"""CSV files as they really arrive: comma or semicolon, quoted or bare, with or without a byte order mark.
+"""Contains the reader for small CSV files: any delimiter, quoted or not, with or without a byte order mark.
 
-Everything is decided by content and never by the file's name. Here belongs reading text into rows with their line
-numbers; what the values mean is said in the modules that ask. Only small files are read whole here (lap triggers,
-official timing: tens of kilobytes); telemetry has a reader of its own.
+The dialect is detected from the content, never from the file name. Rows are returned as text with their line numbers;
+the callers interpret the values. Files are read into memory at once, so this reader is only for lap triggers and
+official timing (tens of kilobytes); telemetry has its own parser, see ``gr_cup/telemetry/parse.py``.
 
 Why not pandas or clevercsv: every row that cannot be used is reported with its line number. The csv module of the
 standard library splits the cells.
@@ -23,7 +23,7 @@ from apex_pipeline.sources.compression import decompress
 _DELIMITERS = (",", ";", "\t")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
-# Beginnings of files that are no CSV text, whatever their name says.
+# Magic bytes of files that are not CSV text, whatever their name says.
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive or office document",
     b"\xd0\xcf\x11\xe0": "an old office document",
@@ -40,19 +40,19 @@ _OTHER_FORMATS = {
 }
 _CONTROL_CHARACTERS = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
-# A reject shows the start of a row; a whole line could be megabytes.
+# A reject shows only the start of a row: a complete line could be megabytes.
 SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
 class CsvDialect:
-    """How a CSV file is written.
+    """Format of a CSV file.
 
     Attributes:
-        delimiter: Character between values.
-        encoding: ``utf-8`` or, where that fails, ``latin-1``.
-        has_bom: The file begins with a UTF-8 byte order mark.
-        columns: Header names without blanks around them; unnamed columns at the end are left out.
+        delimiter: Character that separates values.
+        encoding: ``utf-8``, or ``latin-1`` if that fails.
+        has_bom: Whether the file starts with a UTF-8 byte order mark.
+        columns: Header names, stripped; trailing unnamed columns are left out.
     """
 
     delimiter: str
@@ -66,47 +66,47 @@ class CsvRow:
     """One data row.
 
     Attributes:
-        line: Line of the file; the header is line 1.
-        values: Text by column name, without blanks around it, empty text for an empty cell.
+        line: Line number in the file; the header is line 1.
+        values: Stripped text by column name; an empty string for an empty cell.
     """
 
     line: int
     values: dict[str, str]
 
 
-def require_text(start: bytes, file: str) -> None:
-    """Make sure a file can be CSV text.
+def require_text(head: bytes, file: str) -> None:
+    """Check that a file may be CSV text.
 
     Args:
-        start: Its first bytes.
-        file: Path for messages.
+        head: Its first bytes.
+        file: Path, for messages.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or of another known format.
+        MalformedFileError: The file is empty, binary or in another known format.
     """
-    if not start:
+    if not head:
         raise MalformedFileError(f"{file} is empty (0 bytes).", "Export it again, or take it away.")
-    for magic, meaning in _OTHER_FORMATS.items():
-        if start.startswith(magic):
-            raise MalformedFileError(f"{file} is {meaning}, not a CSV file.", "Unpack, fetch or export it as CSV.")
-    # Only the header: a damaged row further down is rejected alone.
-    if _CONTROL_CHARACTERS.search(re.split(rb"[\r\n]", start, maxsplit=1)[0]):
+    for magic, format_name in _OTHER_FORMATS.items():
+        if head.startswith(magic):
+            raise MalformedFileError(f"{file} is {format_name}, not a CSV file.", "Unpack, fetch or export it as CSV.")
+    # Only the header is checked: a damaged row further down is rejected on its own.
+    if _CONTROL_CHARACTERS.search(re.split(rb"[\r\n]", head, maxsplit=1)[0]):
         raise MalformedFileError(f"{file} is binary, not a CSV file.", "Export it as CSV.")
 
 
-def detect_dialect(start: bytes, file: str) -> CsvDialect:
-    """Tell how a CSV file is written from its beginning.
+def detect_dialect(head: bytes, file: str) -> CsvDialect:
+    """Detect the dialect of a CSV file from its first bytes.
 
     Args:
-        start: The first bytes; at least the whole header line.
-        file: Path for messages.
+        head: The first bytes, including the complete header line.
+        file: Path, for messages.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or its first line is no header.
+        MalformedFileError: The file is empty or binary, or its first line is not a header.
     """
-    require_text(start, file)
-    has_bom = start.startswith(codecs.BOM_UTF8)
-    body = start.removeprefix(codecs.BOM_UTF8)
+    require_text(head, file)
+    has_bom = head.startswith(codecs.BOM_UTF8)
+    body = head.removeprefix(codecs.BOM_UTF8)
     encoding = _encoding_of(body)
     header = _LINE_END.split(body.decode(encoding, errors="replace"), maxsplit=1)[0]
     delimiter = max(_DELIMITERS, key=header.count)
@@ -116,7 +116,7 @@ def detect_dialect(start: bytes, file: str) -> CsvDialect:
 
 
 def _encoding_of(body: bytes) -> str:
-    """Choose UTF-8 unless a byte says otherwise; the last character may be cut by the end of what was read."""
+    """Return UTF-8 unless the bytes are invalid as such; the last character may be cut off."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(body)
     except UnicodeDecodeError:
@@ -125,7 +125,7 @@ def _encoding_of(body: bytes) -> str:
 
 
 def _names_in(cells: Iterable[str]) -> tuple[str, ...]:
-    """Return the names in a header; concatenating files leaves byte order marks inside."""
+    """Return the column names of a header, without byte order marks left in by concatenating files."""
     names = [cell.strip("\ufeff \t") for cell in cells]
     while names and not names[-1]:
         names.pop()
@@ -133,7 +133,7 @@ def _names_in(cells: Iterable[str]) -> tuple[str, ...]:
 
 
 def _require_header(columns: tuple[str, ...], header: str, file: str) -> None:
-    # One word is no table; a first line of numbers is data whose header is missing.
+    # A single word is not a table; a first line of numbers is data without a header.
     if len(columns) < 2 or not all(re.search(r"[^\W\d_]", name) for name in columns if name):  # noqa: PLR2004  -- two columns
         raise MalformedFileError(
             f"{file} has no header: its first line is {header[:SHOWN_CHARACTERS]!r}.",
@@ -152,23 +152,24 @@ def _require_header(columns: tuple[str, ...], header: str, file: str) -> None:
 
 
 def read_rows(stream: BinaryIO, file: str, kind: str, required: Sequence[str]) -> tuple[list[CsvRow], list[Reject]]:
-    """Read a small CSV file whole.
+    """Read a small CSV file into rows.
 
-    Every line that is not blank becomes a row or a reject, and each line stands for itself: a quote left open damages
-    one row and not the rest of the file. A row is never padded: a line with too few cells is cut off somewhere, and
-    nobody can say where. A line of delimiters only is blank.
+    Every line that is not blank becomes a row or a reject, and each line is parsed on its own: an unclosed quote
+    damages one row and not the rest of the file. Rows are never padded: a line with too few cells was cut off, and
+    there is no way to know where. A line that holds only delimiters counts as blank.
 
     Args:
         stream: The file, open for reading bytes.
-        file: Path for messages and rejects; its ending tells whether the file is compressed.
+        file: Path, for messages and rejects; its extension determines the compression.
         kind: Kind of the file, for rejects.
-        required: Columns that must be there.
+        required: Columns that the header must contain.
 
     Returns:
         The rows and the rejects, both in file order.
 
     Raises:
-        MalformedFileError: The file is empty, binary, has no header, lacks a required column or cannot be unpacked.
+        MalformedFileError: The file is empty or binary, has no header, lacks a required column or cannot be
+            decompressed.
     """
     content = decompress(stream.read(), file)
     dialect = detect_dialect(content, file)
@@ -185,7 +186,7 @@ def read_rows(stream: BinaryIO, file: str, kind: str, required: Sequence[str]) -
         elif any(cells):
             rows.append(CsvRow(line, dict(zip(columns, cells, strict=False))))
         if reason == "repeated_header":
-            columns = _names_in(cells)  # the second file may have its columns in another order
+            columns = _names_in(cells)  # a file appended after the first may have another column order
     return rows, rejects
 
 
@@ -206,7 +207,7 @@ def _lines_after_header(content: bytes, dialect: CsvDialect) -> Iterator[tuple[i
 
 
 def _cells_of(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a line; none if its quotes do not close or one cell is larger than any real one."""
+    """Return the cells of a line; an empty list if a quote is unclosed or a cell exceeds the limit of ``csv``."""
     try:
         cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True), [])
     except csv.Error:

@@ -1,10 +1,10 @@
-"""Explains what a file was identified as, in lines for people."""
+"""Contains the readable explanation of how a file was identified."""
 
 from apex_pipeline.sources.base import FileIdentity
 
 
 def explain_identity(identity: FileIdentity) -> str:
-    """Return the reasoning about one file as lines for people."""
+    """Return the identity of one file and its evidence as readable text."""
     lines = [
         identity.path,
         f"  status      {identity.status}" + (f": {identity.reason}" if identity.reason else ""),

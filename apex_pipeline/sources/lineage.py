@@ -1,4 +1,4 @@
-"""The words of lineage that sources and operations share: raw rows, and the evidence behind a published lap."""
+"""Contains the lineage types that sources and operations share: raw rows, and the evidence behind a published lap."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class RawRow:
     Attributes:
         file: Path relative to ``data/`` in the lake.
         sha256: Digest of the file; ``None`` if the catalog has none.
-        line: Line number, the header being line 1; ``None`` where the whole file is the source.
-        text: The row as in the file, without its line end; ``None`` likewise.
+        line: Line number, counting the header as line 1; ``None`` if the source is the entire file.
+        text: The row as in the file, without its line ending; ``None`` if the source is the entire file.
     """
 
     file: str
@@ -27,8 +27,8 @@ class Evidence:
     """The raw rows behind one event of a lap; the fields are keys of ``apex trace --json``.
 
     Attributes:
-        tells: Role: the crossing that starts or ends the lap, an ignored one in between, or official timing.
-        stamped_utc_ms: Timestamp of its first message, milliseconds since 1970; ``None`` without one.
+        role: The crossing that starts or ends the lap, an ignored crossing in between, or official timing.
+        stamped_utc_ms: Timestamp of its first message, milliseconds since 1970; ``None`` if there is none.
         used_utc_ms: The time the lap uses; ``None`` for a crossing in between and for official timing.
         note: Remark; empty if there is none.
         rows: The raw rows, in chronological order.
@@ -45,17 +45,17 @@ class RawRows(Protocol):
     """Access to the raw files behind a published session, as the catalog lists them."""
 
     def kind_of(self, path: str) -> str | None:
-        """Return the kind of a file; ``None`` for one that is not listed."""
+        """Return the kind of a file; ``None`` if it is not listed."""
         ...
 
     def content(self, path: str) -> bytes:
-        """Return a small file as it is stored."""
+        """Return the bytes of a small file as stored."""
         ...
 
     def whole(self, path: str) -> RawRow:
-        """Return a file as a source without a line."""
+        """Return a file as a raw row without a line number."""
         ...
 
     def rows(self, places: Iterable[tuple[str, int]]) -> tuple[RawRow, ...]:
-        """Return the rows at these paths and lines."""
+        """Return the rows at these paths and line numbers."""
         ...

@@ -1,33 +1,33 @@
-"""Names made comparable: without case, accents and separators, and whether two of them can mean one place."""
+"""Contains the normalisation of names (case, accents, separators) and the test whether two can mean the same track."""
 
 import re
 import unicodedata
 
 
 def normalize_name(text: str) -> str:
-    """Return text in lower case, without accents, every run of other characters as one underscore.
+    """Return text in lower case, without accents, with every run of other characters replaced by one underscore.
 
-    Names are compared like that.
+    Names are compared in this form.
     """
     without_accents = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return re.sub(r"[^a-z0-9]+", "_", without_accents.lower()).strip("_")
 
 
 def compact_name(text: str) -> str:
-    """Return :func:`normalize_name` text without the underscores, for names that differ in where a blank is."""
+    """Return :func:`normalize_name` text without underscores, for names that differ only in their word breaks."""
     return normalize_name(text).replace("_", "")
 
 
 def names_match(one: str, other: str) -> bool:
-    """Tell whether two plain names can mean one track: the beginning or some words of one, or its initials.
+    """Return whether two normalised names can mean the same track.
 
-    ``spa`` is related to ``spa_francorchamps``, ``laguna`` to ``weathertech_laguna_seca``, ``ctmp`` to
-    ``canadian_tire_motorsport_park``.
+    One must be the start of the other, some of its words, or its initials: ``spa`` matches ``spa_francorchamps``,
+    ``laguna`` matches ``weathertech_laguna_seca``, ``ctmp`` matches ``canadian_tire_motorsport_park``.
     """
     return _is_part(one, other) or _is_part(other, one)
 
 
-def _is_part(part: str, whole: str) -> bool:
-    squeezed_part, squeezed_whole = part.replace("_", ""), whole.replace("_", "")
-    initials = "".join(word[0] for word in whole.split("_") if word)
-    return squeezed_whole.startswith(squeezed_part) or f"_{part}_" in f"_{whole}_" or squeezed_part == initials
+def _is_part(part: str, full: str) -> bool:
+    compact_part, compact_full = part.replace("_", ""), full.replace("_", "")
+    initials = "".join(word[0] for word in full.split("_") if word)
+    return compact_full.startswith(compact_part) or f"_{part}_" in f"_{full}_" or compact_part == initials

@@ -1,7 +1,6 @@
-"""Text to values: times, durations, gaps and numbers as these files write them.
+"""Contains the parsers of single cells: times, durations, gaps and numbers.
 
-Every function returns ``None`` for text it cannot read; the caller knows file and row and says so. Not here: which
-column is read how, and what a value means.
+Every function returns ``None`` for text it cannot parse; the caller knows the file and row and reports it.
 """
 
 import math
@@ -15,34 +14,34 @@ _LAPS_BEHIND = re.compile(r"(\d+) +laps?", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# What Python and Arrow both can show as a date: years 1 to 9999.
+# The range that both Python and Arrow can represent as a date: years 1 to 9999.
 _FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 _LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
-# Beyond this a float no longer tells neighbouring whole numbers apart.
+# Above this, a float cannot represent every integer.
 _LARGEST_INTEGER = 2**53
 _BASE_60 = 60
 _LAST_HOUR = 23
 
 
 def parse_utc_ms(text: str) -> int | None:
-    """Return milliseconds since 1970 for an ISO time with ``Z`` or an offset; a time without either says no instant."""
+    """Return milliseconds since 1970 for an ISO time with ``Z`` or an offset; without either it is ambiguous."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     if moment.tzinfo is None:
         return None
-    return _possible_ms((moment - _EPOCH) // timedelta(milliseconds=1))
+    return _in_range_ms((moment - _EPOCH) // timedelta(milliseconds=1))
 
 
 def parse_epoch(text: str) -> datetime | None:
-    """Return the instant for seconds since 1970."""
+    """Return the UTC time for seconds since 1970."""
     seconds = parse_number(text)
-    utc_ms = None if seconds is None else _possible_ms(round(seconds * 1000))
+    utc_ms = None if seconds is None else _in_range_ms(round(seconds * 1000))
     return None if utc_ms is None else _EPOCH + timedelta(milliseconds=utc_ms)
 
 
-def _possible_ms(utc_ms: int) -> int | None:
+def _in_range_ms(utc_ms: int) -> int | None:
     return utc_ms if _FIRST_MS <= utc_ms <= _LAST_MS else None
 
 
@@ -52,10 +51,10 @@ def parse_duration_s(text: str) -> float | None:
     if match is None:
         return None
     hours, minutes, seconds = int(match[1] or 0), int(match[2] or 0), float(match[3])
-    # What stands behind a colon counts to 59; 1:75.000 is a slip of somebody's pen.
+    # After a colon only 0 to 59 is valid; 1:75.000 is a typing error.
     if (match[2] and seconds >= _BASE_60) or (match[1] and minutes >= _BASE_60):
         return None
-    # Rounded to the millisecond the files are written in: 60 + 36.428 is 96.42800000000001 otherwise.
+    # Rounded to milliseconds, the resolution of the files: otherwise 60 + 36.428 is 96.42800000000001.
     return round(hours * 3600 + minutes * _BASE_60 + seconds, 3)
 
 
@@ -68,18 +67,18 @@ def parse_clock(text: str) -> time | None:
 
 
 def parse_gap_s(text: str) -> float | None:
-    """Return seconds for a gap on the same lap: ``+s.fff`` or ``+m:ss.fff``; ``-`` is the leader, 0 s."""
+    """Return seconds for a gap on the same lap: ``+s.fff`` or ``+m:ss.fff``; ``-`` is the leader (0 s)."""
     return 0.0 if text == "-" else parse_duration_s(text.removeprefix("+"))
 
 
 def parse_gap_laps(text: str) -> int | None:
-    """Return laps for a gap of whole laps: ``1 Lap``, ``3 LapCodes``."""
+    """Return the number of laps for a gap in laps: ``1 Lap``, ``3 Laps``."""
     match = _LAPS_BEHIND.fullmatch(text)
     return None if match is None else int(match[1])
 
 
 def parse_number(text: str) -> float | None:
-    """Return a finite number, written with a decimal point or none."""
+    """Return a finite number, written with or without a decimal point."""
     if _NUMBER.fullmatch(text) is None:
         return None
     number = float(text)
@@ -87,7 +86,7 @@ def parse_number(text: str) -> float | None:
 
 
 def parse_integer(text: str) -> int | None:
-    """Return a whole number; ``3.0`` is one, ``3.5`` is none."""
+    """Return an integer; ``3.0`` is accepted, ``3.5`` is not."""
     number = parse_number(text)
     if number is None or not number.is_integer() or abs(number) > _LARGEST_INTEGER:
         return None

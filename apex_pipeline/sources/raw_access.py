@@ -1,6 +1,6 @@
-"""What an application's loader asks a source about raw files it loads by name, without a catalog.
+"""Contains the protocol by which loaders find and read a source's raw files by name, without a catalog.
 
-Contains the protocol only. A source whose files nobody loads by name does without; see ``catalog/loaders``.
+It is optional: only a source whose raw files are loaded by name implements it; see ``catalog/loaders``.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class TrackName:
-    """A track that a path names.
+    """A track named in a path.
 
     Attributes:
-        slug: Its slug.
+        slug: Slug of the track.
         is_known: Whether the rules list it.
     """
 
@@ -23,11 +23,11 @@ class TrackName:
 
 @dataclass(frozen=True)
 class FileHeader:
-    """What the first bytes of a file show.
+    """Header of a file, read from its first bytes.
 
     Attributes:
-        columns: Names of its columns.
-        problem: Why it cannot be read as a table, ``None`` if it can.
+        columns: Column names.
+        problem: Why the file cannot be read as a table; ``None`` if it can.
     """
 
     columns: tuple[str, ...]
@@ -39,25 +39,25 @@ class RawFileAccess(Protocol):
 
     @property
     def head_bytes(self) -> int:
-        """How many bytes of a file :meth:`read_header` needs."""
+        """Number of bytes that :meth:`read_header` needs."""
         ...
 
     def tracks_in(self, path: str, rules: Any) -> Sequence[TrackName] | None:  # noqa: ANN401
-        """Return the tracks a path names, the file's own first; ``None`` for a file that is not race data."""
+        """Return the tracks named in a path, the file name's first; ``None`` for a file that is not race data."""
         ...
 
     def track_slug(self, name: str, rules: Any) -> str | None:  # noqa: ANN401
-        """Return the slug of the track with this name or alias, ``None`` if the rules list none."""
+        """Return the slug of the track with this name or alias; ``None`` if the rules do not list it."""
         ...
 
     def name_patterns(self, kind: str, rules: Any) -> Sequence[str]:  # noqa: ANN401
-        """Return the patterns of whole file names of a kind."""
+        """Return the file-name patterns of a kind."""
         ...
 
     def read_header(self, head: bytes, path: str) -> FileHeader:
-        """Return the header of a file from its first bytes, as stored."""
+        """Return the header of a file, given its first bytes as stored."""
         ...
 
     def is_raw(self, kind: str, columns: Sequence[str]) -> bool:
-        """Return whether a header is that of a file of this kind as the cars sent it."""
+        """Return whether a header is that of an original file of this kind."""
         ...

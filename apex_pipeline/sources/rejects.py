@@ -1,7 +1,4 @@
-"""Rejects as a table: what could not be used, where it stands, and why.
-
-Here belongs the shape only; the words for the reasons are given where the rows are read.
-"""
+"""Contains the conversion of rejects to a table; the reasons are set by the readers that reject the rows."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,22 +10,22 @@ from apex_pipeline.tables import REJECTS
 
 
 def rejects_table(track: str, session: str, rejects: Iterable[Reject]) -> pa.Table:
-    """Return the rejects as a table of schema ``REJECTS``, sorted by file and line."""
+    """Return the rejects as a table with schema ``REJECTS``, sorted by file and line."""
     seen: Counter[tuple[str, int | None]] = Counter()
     rows: list[dict[str, object]] = []
     for reject in sorted(rejects, key=lambda item: (item.file, item.line or 0, item.reason, item.detail)):
-        place = (reject.file, reject.line)
+        location = (reject.file, reject.line)
         rows.append(
             {
                 "track": track,
                 "session": session,
                 "source_file": reject.file,
                 "source_row": reject.line,
-                "occurrence": seen[place],
+                "occurrence": seen[location],
                 "kind": str(reject.kind),
                 "reason": reject.reason,
                 "detail": reject.detail,
             }
         )
-        seen[place] += 1
+        seen[location] += 1
     return REJECTS.from_rows(rows)

@@ -1,13 +1,10 @@
-"""Names of sessions: how they are written, and when two of them can mean the same one.
-
-Here belongs the vocabulary only. Where in a path a session is named is ``gr_cup/discovery/path_hints.py``.
-"""
+"""Contains the parsing and comparison of session names; see ``gr_cup/discovery/path_hints.py`` for names in paths."""
 
 import re
 from typing import NamedTuple
 
-# A race with its number: R1, Race 1, race_01. A letter after it (Race 1b) is somebody's own addition. Two digits at
-# most: race_2025 is a race of that year.
+# A race with its number: R1, Race 1, race_01. A letter after it (Race 1b) was added by a user. Two digits at most:
+# race_2025 is a race of that year.
 _NUMBERED_RACE = re.compile(r"(?:^|_)(?:r|race)_?(?P<number>\d{1,2})(?P<letter>[a-z]?)(?=_|$)")
 _SESSION_WORD = re.compile(
     r"(?:^|_)(?P<word>practice|qualifying|race|warmup|test|fp|q)(?:_?(?P<number>\d{1,2}))?(?=_|$)"
@@ -28,9 +25,9 @@ class FoundSession(NamedTuple):
     """A session found in a name.
 
     Attributes:
-        session: Its canonical name.
-        rest: What the name says besides.
-        is_loose: A letter follows the number (``Race 1b``).
+        session: Canonical name of the session.
+        rest: The remaining words of the name.
+        is_loose: Whether a letter follows the number (``Race 1b``).
     """
 
     session: str
@@ -39,10 +36,10 @@ class FoundSession(NamedTuple):
 
 
 def find_session(text: str) -> FoundSession | None:
-    """Find the session that a plain name says: a numbered race anywhere in it, else one of the usual words.
+    """Find the session in a normalised name: a numbered race anywhere in it, else one of the usual words.
 
     Args:
-        text: The name as :func:`~apex_pipeline.sources.gr_cup.discovery.rules.plain` gives it.
+        text: The name as returned by :func:`~apex_pipeline.sources.normalize.normalize_name`.
     """
     race = _NUMBERED_RACE.search(text)
     match = race or _SESSION_WORD.search(text)
@@ -57,8 +54,8 @@ def session_name(word: str, number: str | None = None) -> str:
     """Return the canonical name of a session: ``R1``, ``FP2``, ``practice``, ``practice_2``.
 
     Args:
-        word: What it is called, in lower case.
-        number: Digits after the word, if there are any.
+        word: The word for the session, in lower case.
+        number: Digits after the word, if any.
     """
     if word in {"r", "race"} and number:
         return f"R{int(number)}"
@@ -68,18 +65,18 @@ def session_name(word: str, number: str | None = None) -> str:
 
 
 def session_type(session: str) -> str:
-    """Return ``race``, ``qualifying``, ``practice`` or ``other`` for a session's name, with or without the season."""
+    """Return ``race``, ``qualifying``, ``practice`` or ``other`` for a session name, with or without a season."""
     match = _NAME.fullmatch(session.lower())
     return _TYPES.get(match["word"], "other") if match else "other"
 
 
 def number_of(session: str) -> int | None:
-    """Return the number in a session's name, ``None`` if it has none."""
+    """Return the number in a session name; ``None`` if it has none."""
     match = _NAME.fullmatch(session.lower())
     return int(match["number"]) if match and match["number"] else None
 
 
 def are_numbered_apart(one: str, other: str) -> bool:
-    """Tell whether two names are of one type with different numbers, as R1 and R2: never the same session."""
+    """Return whether two names have the same type but different numbers (R1 and R2), so cannot be the same session."""
     numbers = {number_of(one), number_of(other)} - {None}
     return session_type(one) == session_type(other) and len(numbers) > 1

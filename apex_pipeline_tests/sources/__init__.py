@@ -1,1 +1,1 @@
-"""Tests of what raw files mean."""
+"""Tests of the sources: identifying, reading and deriving from raw files."""

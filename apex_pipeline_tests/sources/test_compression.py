@@ -1,4 +1,4 @@
-"""Compressed raw files are read as what is inside, laps and official timing as well as telemetry."""
+"""Compressed raw files are read exactly like their uncompressed content."""
 
 import gzip
 import io
@@ -26,7 +26,7 @@ def _zstd(content: bytes) -> bytes:
     return pa.compress(content, codec="zstd", asbytes=True)
 
 
-_PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": _zstd}
+_COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": _zstd}
 _CONTENT = b"lap,vehicle_id\n3,GR86-002-2\n4\n"
 
 
@@ -42,42 +42,42 @@ _CONTENT = b"lap,vehicle_id\n3,GR86-002-2\n4\n"
         ("b", None),
     ],
 )
-def test_the_ending_tells_how_a_file_is_compressed(path: str, expected: str | None) -> None:
+def test_compression_is_detected_from_the_file_extension(path: str, expected: str | None) -> None:
     assert compression_of(path) == expected
 
 
 @pytest.mark.req("A-134")
-@given(content=st.binary(max_size=5_000), ending=st.sampled_from(sorted(_PACKERS)))
+@given(content=st.binary(max_size=5_000), ending=st.sampled_from(sorted(_COMPRESSORS)))
 @at_least(100)
-def test_what_was_packed_is_unpacked(content: bytes, ending: str) -> None:
-    assert decompress(_PACKERS[ending](content), f"x.csv.{ending}") == content
+def test_decompress_restores_compressed_content(content: bytes, ending: str) -> None:
+    assert decompress(_COMPRESSORS[ending](content), f"x.csv.{ending}") == content
     assert decompress(content, "x.csv") == content
 
 
 @pytest.mark.req("A-134")
-@pytest.mark.parametrize("ending", sorted(_PACKERS))
-def test_the_rows_and_rejects_of_a_packed_file_are_those_of_the_file(ending: str) -> None:
+@pytest.mark.parametrize("ending", sorted(_COMPRESSORS))
+def test_a_compressed_file_gives_the_same_rows_and_rejects(ending: str) -> None:
     def read(content: bytes, path: str) -> object:
         rows, rejects = read_rows(io.BytesIO(content), path, FileKind.LAP_END, ["lap"])
         return rows, [(reject.line, reject.reason, reject.detail) for reject in rejects]
 
-    assert read(_PACKERS[ending](_CONTENT), f"x.csv.{ending}") == read(_CONTENT, "x.csv")
+    assert read(_COMPRESSORS[ending](_CONTENT), f"x.csv.{ending}") == read(_CONTENT, "x.csv")
 
 
 @pytest.mark.req("A-134")
-@pytest.mark.parametrize("ending", sorted(_PACKERS))
-def test_a_row_of_a_packed_file_is_shown_as_it_stands_inside(ending: str, lake: LocalStore) -> None:
+@pytest.mark.parametrize("ending", sorted(_COMPRESSORS))
+def test_lineage_shows_rows_of_a_compressed_file_as_text(ending: str, lake: LocalStore) -> None:
     path = f"spa/x.csv.{ending}"
-    lake.write_bytes(raw_key(path), _PACKERS[ending](_CONTENT))
+    lake.write_bytes(raw_key(path), _COMPRESSORS[ending](_CONTENT))
     raw = RawFiles(lake, FILES.from_rows([_listed(path)]))
     assert [raw.row(path, line).text for line in (1, 2, 2)] == ["lap,vehicle_id", "3,GR86-002-2", "3,GR86-002-2"]
 
 
-@pytest.mark.parametrize("ending", sorted(_PACKERS))
-@pytest.mark.parametrize("damage", ["cut", "not packed"])
-def test_a_damaged_packed_file_is_said_so(ending: str, damage: str) -> None:
-    packed = _PACKERS[ending](_CONTENT * 100)
-    content = packed[:-10] if damage == "cut" else _CONTENT
+@pytest.mark.parametrize("ending", sorted(_COMPRESSORS))
+@pytest.mark.parametrize("damage", ["cut", "not compressed"])
+def test_a_damaged_compressed_file_raises_malformed_file_error(ending: str, damage: str) -> None:
+    compressed = _COMPRESSORS[ending](_CONTENT * 100)
+    content = compressed[:-10] if damage == "cut" else _CONTENT
     with pytest.raises(MalformedFileError, match=rf"x\.csv\.{ending} cannot be unpacked"):
         decompress(content, f"x.csv.{ending}")
 

@@ -1,4 +1,4 @@
-"""Reading small CSV files in every shape they arrive in: nothing padded, nothing lost, every bad line named."""
+"""Small CSV files in all common dialects: no row is padded or lost, and every bad line is reported."""
 
 import codecs
 import io
@@ -45,28 +45,28 @@ ROW = {"lap": "3", "vehicle_id": "GR86-002-2", "expire_at": ""}
         *("blank before a quote", "rows with more trailing delimiters than the header"),
     ],
 )
-def test_every_way_of_writing_a_table_gives_the_same_row(content: bytes) -> None:
+def test_every_dialect_gives_the_same_row(content: bytes) -> None:
     assert read(content) == ([CsvRow(2, ROW)], [])
 
 
-def test_a_dialect_says_how_the_file_is_written() -> None:
+def test_detect_dialect_finds_delimiter_encoding_bom_and_columns() -> None:
     dialect = detect_dialect(codecs.BOM_UTF8 + b"NUMBER; LAP_NUMBER; LAP_TIME;;\r\n", "23.CSV")
     assert (dialect.delimiter, dialect.encoding, dialect.has_bom) == (";", "utf-8", True)
     assert dialect.columns == ("NUMBER", "LAP_NUMBER", "LAP_TIME")
 
 
-def test_text_that_is_no_utf8_is_read_as_latin_1() -> None:
+def test_text_that_is_not_utf8_is_read_as_latin_1() -> None:
     rows, _ = read("NUMBER;TEAM\n2;Équipe\n".encode("latin-1"))
     assert rows[0].values["TEAM"] == "Équipe"
 
 
-def test_a_character_cut_by_the_end_of_the_look_does_not_change_the_encoding() -> None:
-    start = "NUMBER;TEAM\n2;É".encode()[:-1]
-    assert detect_dialect(start, "x.csv").encoding == "utf-8"
+def test_a_character_cut_off_at_the_end_does_not_change_the_encoding() -> None:
+    head = "NUMBER;TEAM\n2;É".encode()[:-1]
+    assert detect_dialect(head, "x.csv").encoding == "utf-8"
 
 
 @pytest.mark.parametrize(
-    ("start", "told"),
+    ("head", "message"),
     [
         (b"", "0 bytes"),
         (b"PK\x03\x04 lap,vehicle_id", "zip archive"),
@@ -87,23 +87,23 @@ def test_a_character_cut_by_the_end_of_the_look_does_not_change_the_encoding() -
         (b"lap,vehicle_id,lap\n", "'lap' twice"),
     ],
 )
-def test_what_is_no_table_is_refused_with_its_reason(start: bytes, told: str) -> None:
-    with pytest.raises(MalformedFileError, match=told) as caught:
-        detect_dialect(start, "some/file.csv")
+def test_a_file_that_is_not_a_table_is_refused_with_the_reason(head: bytes, message: str) -> None:
+    with pytest.raises(MalformedFileError, match=message) as caught:
+        detect_dialect(head, "some/file.csv")
     assert "some/file.csv" in caught.value.problem
 
 
-def test_a_missing_column_is_named_with_those_that_are_there() -> None:
+def test_a_missing_column_is_reported_with_the_existing_ones() -> None:
     with pytest.raises(MalformedFileError, match="lacks the column timestamp; it has lap, vehicle_id"):
         read(b"lap,vehicle_id\n1,2\n", "lap", "timestamp")
 
 
-def test_a_header_alone_is_an_empty_table() -> None:
+def test_a_file_with_only_a_header_has_no_rows() -> None:
     assert read(b"lap,vehicle_id\n", "lap") == ([], [])
 
 
 @pytest.mark.parametrize("blank", [b"", b"   ", b",", b" , "])
-def test_a_blank_line_is_no_row_and_keeps_its_number(blank: bytes) -> None:
+def test_a_blank_line_is_skipped_but_counted(blank: bytes) -> None:
     rows, rejects = read(b"lap,vehicle_id\n1,a\n" + blank + b"\n2,b\n")
     assert [(row.line, row.values["lap"]) for row in rows] == [(2, "1"), (4, "2")]
     assert rejects == []
@@ -124,7 +124,7 @@ def test_a_blank_line_is_no_row_and_keeps_its_number(blank: bytes) -> None:
         (codecs.BOM_UTF8 + b"lap,vehicle_id,expire_at,", "repeated_header"),
     ],
 )
-def test_a_bad_line_is_rejected_alone(line: bytes, reason: str) -> None:
+def test_a_bad_line_is_rejected_without_affecting_others(line: bytes, reason: str) -> None:
     content = b"lap,vehicle_id,expire_at\n1,a,\n" + line + b"\n2,b,\n"
     rows, rejects = read(content)
     assert [row.line for row in rows] == [2, 4]
@@ -134,11 +134,11 @@ def test_a_bad_line_is_rejected_alone(line: bytes, reason: str) -> None:
     assert "\0" not in rejects[0].detail
 
 
-def test_a_last_line_cut_short_is_never_padded() -> None:
+def test_a_truncated_last_line_is_rejected_and_not_padded() -> None:
     assert reasons(b"lap,vehicle_id,expire_at\n1,a,\n2,b") == [(3, "too_few_columns")]
 
 
-def test_a_second_header_in_another_order_holds_for_the_rows_after_it() -> None:
+def test_a_second_header_sets_the_column_order_of_the_rows_after_it() -> None:
     rows, rejects = read(b"lap,vehicle_id\n1,a\nvehicle_id,lap\nb,2\n")
     assert [row.values for row in rows] == [{"lap": "1", "vehicle_id": "a"}, {"vehicle_id": "b", "lap": "2"}]
     assert [(reject.line, reject.reason) for reject in rejects] == [(3, "repeated_header")]
@@ -150,7 +150,7 @@ _LINES = st.lists(
 
 
 @given(_LINES, st.sampled_from([b"\n", b"\r\n"]), st.sampled_from([b"", b"\n"]))
-def test_rows_and_rejects_together_are_the_lines_that_are_not_blank(
+def test_every_line_that_is_not_blank_becomes_a_row_or_a_reject(
     lines: list[bytes], line_end: bytes, file_end: bytes
 ) -> None:
     content = line_end.join([b"lap,car,end", *lines]) + file_end
@@ -160,7 +160,7 @@ def test_rows_and_rejects_together_are_the_lines_that_are_not_blank(
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_whatever_after_a_header_are_an_error(tail: bytes) -> None:
+def test_arbitrary_bytes_after_a_header_never_raise(tail: bytes) -> None:
     rows, rejects = read(b"lap,car\n" + tail)
     lines = [row.line for row in rows] + [reject.line or 0 for reject in rejects]
     assert len(set(lines)) == len(lines)
@@ -168,7 +168,7 @@ def test_no_bytes_whatever_after_a_header_are_an_error(tail: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_whatever_cause_an_error_of_another_type(content: bytes) -> None:
+def test_arbitrary_bytes_raise_nothing_but_malformed_file_error(content: bytes) -> None:
     try:
         dialect = detect_dialect(content, "some/file.csv")
     except MalformedFileError:
@@ -177,7 +177,7 @@ def test_no_bytes_whatever_cause_an_error_of_another_type(content: bytes) -> Non
     assert all(dialect.columns)
 
 
-def test_real_lap_and_timing_files_give_every_line_as_a_row(real_data: Path) -> None:
+def test_every_line_of_real_lap_and_timing_files_becomes_a_row(real_data: Path) -> None:
     paths = [path for path in real_data.joinpath("grcup").rglob("*.[cC][sS][vV]") if "telemetry" not in path.name]
     assert len(paths) == 83
     for path in paths:

@@ -1,4 +1,4 @@
-"""Text to values: what is read, and that everything else is told apart from it."""
+"""Parsers of single cells: valid text is parsed and everything else gives ``None``."""
 
 from datetime import UTC, datetime, time, timedelta
 
@@ -29,7 +29,7 @@ MORNING_MS = 1_757_184_002_123
         "2025-09-06 18:40:02.123456Z",
     ],
 )
-def test_a_time_with_an_offset_is_an_instant(text: str) -> None:
+def test_parse_utc_ms_accepts_times_with_an_offset(text: str) -> None:
     assert parse_utc_ms(text) == MORNING_MS
 
 
@@ -46,12 +46,12 @@ def test_a_time_with_an_offset_is_an_instant(text: str) -> None:
         "9999-12-31T23:00:00-05:00",
     ],
 )
-def test_a_time_that_names_no_instant_is_refused(text: str) -> None:
+def test_parse_utc_ms_refuses_ambiguous_and_invalid_times(text: str) -> None:
     assert parse_utc_ms(text) is None
 
 
 @given(st.datetimes(timezones=st.timezones(), min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001  -- the strategy adds the zone
-def test_every_instant_survives_being_written_and_read(moment: datetime) -> None:
+def test_parse_utc_ms_round_trips_every_aware_datetime(moment: datetime) -> None:
     expected = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     assert parse_utc_ms(moment.isoformat()) == expected
 
@@ -64,12 +64,12 @@ def test_every_instant_survives_being_written_and_read(moment: datetime) -> None
         ("0", datetime(1970, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_seconds_since_1970_are_an_instant(text: str, expected: datetime) -> None:
+def test_parse_epoch_accepts_seconds_since_1970(text: str, expected: datetime) -> None:
     assert parse_epoch(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "9/6/2025", "1e300", "-1e14"])
-def test_seconds_that_no_calendar_holds_are_refused(text: str) -> None:
+def test_parse_epoch_refuses_values_outside_the_calendar(text: str) -> None:
     assert parse_epoch(text) is None
 
 
@@ -86,19 +86,19 @@ def test_seconds_that_no_calendar_holds_are_refused(text: str) -> None:
         ("83.2", 83.2),
     ],
 )
-def test_a_duration_is_read_in_each_of_its_forms(text: str, seconds: float) -> None:
+def test_parse_duration_accepts_every_format(text: str, seconds: float) -> None:
     assert parse_duration_s(text) == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "-", "DNF", "+1.5", "-1.5", "1:75.000", "1:60:00.000", ":36.4", "1:2:3:4", "36,428", "nan", "1 Lap"]
 )
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_parse_duration_refuses_anything_else(text: str) -> None:
     assert parse_duration_s(text) is None
 
 
 @given(st.integers(min_value=0, max_value=10_000_000))
-def test_a_duration_written_with_minutes_is_exact_to_the_millisecond(total_ms: int) -> None:
+def test_a_duration_with_minutes_is_exact_to_the_millisecond(total_ms: int) -> None:
     minutes, rest = divmod(total_ms, 60_000)
     assert parse_duration_s(f"{minutes}:{rest // 1000:02d}.{rest % 1000:03d}") == total_ms / 1000
 
@@ -111,12 +111,12 @@ def test_a_duration_written_with_minutes_is_exact_to_the_millisecond(total_ms: i
         ("23:59:59.5", time(23, 59, 59, 500_000)),
     ],
 )
-def test_a_time_of_day_is_read(text: str, expected: time) -> None:
+def test_parse_clock_accepts_a_time_of_day(text: str, expected: time) -> None:
     assert parse_clock(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "24:00:00", "12:60:00", "12:00:60", "12:00", "noon", "12:00:00.1234567"])
-def test_what_no_clock_shows_is_refused(text: str) -> None:
+def test_parse_clock_refuses_anything_else(text: str) -> None:
     assert parse_clock(text) is None
 
 
@@ -135,25 +135,25 @@ def test_what_no_clock_shows_is_refused(text: str) -> None:
         ("+1 Lap", None, None),
     ],
 )
-def test_a_gap_is_time_or_laps_or_neither(text: str, seconds: float | None, laps: int | None) -> None:
+def test_a_gap_is_parsed_as_time_or_laps_or_neither(text: str, seconds: float | None, laps: int | None) -> None:
     assert (parse_gap_s(text), parse_gap_laps(text)) == (seconds, laps)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("3", 3.0), ("-0.5", -0.5), ("+.5", 0.5), ("1e3", 1000.0), ("2.", 2.0)])
-def test_a_number_is_read(text: str, expected: float) -> None:
+def test_parse_number_accepts_decimal_notation(text: str, expected: float) -> None:
     assert parse_number(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "nan", "inf", "-Infinity", "1_000", "0x10", "1,5", "1e999", "٣", "--1", "."])
-def test_what_is_no_finite_number_is_refused(text: str) -> None:
+def test_parse_number_refuses_anything_but_a_finite_number(text: str) -> None:
     assert parse_number(text) is None
 
 
 @pytest.mark.parametrize(("text", "expected"), [("3", 3), ("3.0", 3), ("-2", -2), ("9007199254740992", 2**53)])
-def test_a_whole_number_is_read(text: str, expected: int) -> None:
+def test_parse_integer_accepts_integers_and_integral_decimals(text: str, expected: int) -> None:
     assert parse_integer(text) == expected
 
 
 @pytest.mark.parametrize("text", ["3.5", "three", "", "1e30", "9007199254740994"])
-def test_what_is_no_whole_number_that_can_be_told_exactly_is_refused(text: str) -> None:
+def test_parse_integer_refuses_fractions_and_inexact_integers(text: str) -> None:
     assert parse_integer(text) is None

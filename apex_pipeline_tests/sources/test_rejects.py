@@ -1,4 +1,4 @@
-"""Rejects as a table: sorted, numbered within a line, and nothing left out."""
+"""The rejects table: sorted, numbered within a line, and complete."""
 
 import pytest
 
@@ -12,13 +12,13 @@ def reject(file: str, line: int | None, reason: str = "bad_time", detail: str = 
     return Reject(file, line, FileKind.LAP_END, reason, detail)
 
 
-def test_no_rejects_are_an_empty_table_of_the_right_shape() -> None:
+def test_no_rejects_give_an_empty_table_that_matches_the_schema() -> None:
     table = rejects_table("oval", "R1", [])
     assert table.num_rows == 0
     assert REJECTS.violations(table) == []
 
 
-def test_a_reject_keeps_all_it_says() -> None:
+def test_every_field_of_a_reject_is_in_the_table() -> None:
     assert rejects_table("oval", "R1", [reject("a.csv", 7)]).to_pylist() == [
         {
             "track": "oval",
@@ -34,16 +34,16 @@ def test_a_reject_keeps_all_it_says() -> None:
 
 
 @pytest.mark.parametrize("line", [4, None], ids=["line known", "line unknown"])
-def test_several_rejects_of_one_line_are_numbered_so_that_the_key_holds(line: int | None) -> None:
-    same = [reject("a.csv", line), reject("a.csv", line), reject("a.csv", line, "bad_lap")]
-    table = rejects_table("oval", "R1", [*same, reject("b.csv", line)])
+def test_several_rejects_of_one_line_are_numbered_to_keep_the_key_unique(line: int | None) -> None:
+    same_line = [reject("a.csv", line), reject("a.csv", line), reject("a.csv", line, "bad_lap")]
+    table = rejects_table("oval", "R1", [*same_line, reject("b.csv", line)])
     assert REJECTS.violations(table) == []
     assert table.column("occurrence").to_pylist() == [0, 1, 2, 0]
 
 
-def test_the_order_handed_in_changes_nothing() -> None:
-    some = [reject("b.csv", 2), reject("a.csv", 9), reject("a.csv", 3, "bad_lap"), reject("a.csv", 3)]
-    table = rejects_table("oval", "R1", some)
-    assert table.equals(rejects_table("oval", "R1", reversed(some)))
-    places = list(zip(table.column("source_file").to_pylist(), table.column("source_row").to_pylist(), strict=True))
-    assert places == [("a.csv", 3), ("a.csv", 3), ("a.csv", 9), ("b.csv", 2)]
+def test_the_order_of_the_rejects_does_not_matter() -> None:
+    rejects = [reject("b.csv", 2), reject("a.csv", 9), reject("a.csv", 3, "bad_lap"), reject("a.csv", 3)]
+    table = rejects_table("oval", "R1", rejects)
+    assert table.equals(rejects_table("oval", "R1", reversed(rejects)))
+    locations = list(zip(table.column("source_file").to_pylist(), table.column("source_row").to_pylist(), strict=True))
+    assert locations == [("a.csv", 3), ("a.csv", 3), ("a.csv", 9), ("b.csv", 2)]

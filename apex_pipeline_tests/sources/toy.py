@@ -1,4 +1,4 @@
-"""A second source as small as one can be: pit stops, one kind of CSV file, one table."""
+"""A minimal second source for the tests: pit stops, with one kind of CSV file and one table."""
 
 import csv
 from collections.abc import Iterator, Sequence

@@ -1,1 +1,1 @@
-"""GR Cup race files: names, CSV dialects, laps, telemetry, official timing."""
+"""Contains the source for GR Cup race files: file identification, laps, telemetry and official timing."""

@@ -1,8 +1,4 @@
-"""How right our laps are: derived with official timing hidden, and compared with it.
-
-Here belongs the comparison of one session's tables. Deriving is ``laps``; where the tables come
-from is ``lake``.
-"""
+"""Contains the comparison of a session's blind laps with official timing; see ``derive.py`` for deriving the laps."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -12,13 +8,13 @@ import pyarrow as pa
 
 from apex_pipeline.sources.accuracy import AccuracyReport
 
-# Two laps are the same if they share more than this of the time either takes: a double lap shares half with each of the
-# two it hides, a lap whose crossing is stamped 35 s late shares 64 %.
+# Two laps are the same if their overlap is more than this share of the time that they span together: a double lap
+# shares half with each of the two laps it merges, a lap whose crossing is stamped 35 s late shares 64 %.
 _SAME_LAP_SHARE = 0.6
-# A lap that ends where an official one ends is supported by it, though it began elsewhere (a stop between two lines);
-# but a lap faster than every official one is never excused like that: it is a part of a lap, and a false best.
+# A lap that ends with an official lap is supported by it even if it started elsewhere (a stop between two lines). A lap
+# faster than every official lap is never accepted this way: it is a part of a lap, and a false best.
 _SAME_END_S = 20.0
-# How near is near, seconds: a trigger is good to 0.05 s, a lap time of two of them to 0.1 s.
+# Tolerances in seconds: a trigger is accurate to 0.05 s, a lap time between two triggers to 0.1 s.
 _CLOSE_S, _NEAR_S, _FAIR_S = 0.05, 0.1, 0.5
 _NOT_RACED = frozenset({"formation_lap", "post_race_lap"})
 _JUMP = "field_wide_jump"
@@ -27,29 +23,29 @@ _UNDECIDED = "undecided_car"
 Row = dict[str, Any]
 
 
-def measure_accuracy(hidden: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table) -> AccuracyReport:
+def measure_accuracy(blind: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table) -> AccuracyReport:
     """Compare the laps of a session with its official timing.
 
     Args:
-        hidden: Table ``laps`` derived with official timing hidden.
-        derived: Table ``laps`` derived with it.
-        cars: Table ``cars`` derived with it.
+        blind: Table ``laps`` derived without official timing.
+        derived: Table ``laps`` derived with official timing.
+        cars: Table ``cars`` derived with official timing.
         official_laps: Table ``official_laps``.
     """
-    own, listed = hidden.to_pylist(), derived.to_pylist()
+    blind_laps, listed = blind.to_pylist(), derived.to_pylist()
     raced = [lap for lap in listed if lap["official_lap_number"] is not None]
     best_official_s = min((lap["official_lap_time_s"] for lap in raced), default=None)
     undecided = {lap["vehicle_id"] for lap in listed if _UNDECIDED in lap["flags"]}
-    pairs, unsupported = _match(own, raced)
+    pairs, unsupported = _match(blind_laps, raced)
     invented = [
         lap
         for lap in unsupported
-        if _claims_to_be_raced(lap, undecided) and not _ends_like_an_official_lap(lap, raced, best_official_s)
+        if _counts_as_raced(lap, undecided) and not _ends_like_an_official_lap(lap, raced, best_official_s)
     ]
     compared = [(lap, official) for lap, official in pairs if _is_comparable(official)]
-    # Rounded to the clocks' own millisecond: in binary 97.1 - 97.0 is more than 0.1.
-    off_s = [round(abs(lap["lap_time_s"] - official["official_lap_time_s"]), 3) for lap, official in compared]
-    jumps_s = [off for off, (_, official) in zip(off_s, compared, strict=True) if _JUMP in official["flags"]]
+    # Rounded to milliseconds, the resolution of the clocks: in binary floating point, 97.1 - 97.0 exceeds 0.1.
+    errors_s = [round(abs(lap["lap_time_s"] - official["official_lap_time_s"]), 3) for lap, official in compared]
+    jumps_s = [error_s for error_s, (_, official) in zip(errors_s, compared, strict=True) if _JUMP in official["flags"]]
     known = _of_known_cars(cars.to_pylist(), official_laps.to_pylist())
     missing = missing_official_laps(listed, cars.to_pylist(), official_laps.to_pylist())
     return AccuracyReport(
@@ -58,21 +54,21 @@ def measure_accuracy(hidden: pa.Table, derived: pa.Table, cars: pa.Table, offici
         listed=len(known) - len(missing),
         comparable=sum(_is_comparable(lap) for lap in raced),
         matched=len(compared),
-        within_50ms=sum(off <= _CLOSE_S for off in off_s),
-        within_100ms=sum(off <= _NEAR_S for off in off_s),
-        within_500ms=sum(off <= _FAIR_S for off in off_s),
-        off_by_1s=sum(off > 1 for off in off_s),
+        within_50ms=sum(error_s <= _CLOSE_S for error_s in errors_s),
+        within_100ms=sum(error_s <= _NEAR_S for error_s in errors_s),
+        within_500ms=sum(error_s <= _FAIR_S for error_s in errors_s),
+        off_by_1s=sum(error_s > 1 for error_s in errors_s),
         jumping=len(jumps_s),
-        jumping_within_500ms=sum(off <= _FAIR_S for off in jumps_s),
+        jumping_within_500ms=sum(error_s <= _FAIR_S for error_s in jumps_s),
         invented=tuple(f"{lap['vehicle_id']} lap {lap['lap_number']} ({lap['lap_time_s']:.3f} s)" for lap in invented),
         best_official_s=best_official_s,
-        best_hidden_s=_best_s(own),
+        best_hidden_s=_best_s(blind_laps),
         best_listed_s=_best_s(listed),
     )
 
 
 def missing_official_laps(laps: Iterable[Row], cars: Iterable[Row], official_laps: Iterable[Row]) -> list[str]:
-    """Return the official laps of cars with a known unit that are not exactly once among the laps, in words.
+    """Describe each official lap of a car with a known device that is not listed exactly once among the laps.
 
     Args:
         laps: Rows of ``laps``.
@@ -81,22 +77,22 @@ def missing_official_laps(laps: Iterable[Row], cars: Iterable[Row], official_lap
     """
     found = Counter((lap["vehicle_id"], lap["official_lap_number"], lap["lap_time_s"]) for lap in laps)
     missing: list[str] = []
-    for unit, lap in _of_known_cars(cars, official_laps):
-        times = found[unit, lap["lap_number"], lap["lap_time_s"]]
+    for vehicle_id, lap in _of_known_cars(cars, official_laps):
+        times = found[vehicle_id, lap["lap_number"], lap["lap_time_s"]]
         if times != 1:
-            missing.append(f"lap {lap['lap_number']} of car {lap['car_number']} ({unit}): {times} times")
+            missing.append(f"lap {lap['lap_number']} of car {lap['car_number']} ({vehicle_id}): {times} times")
     return missing
 
 
 def _of_known_cars(cars: Iterable[Row], official_laps: Iterable[Row]) -> list[tuple[str, Row]]:
-    """Return the official laps whose car has a known unit, with it."""
-    units = {
+    """Return the official laps of cars with a known device, each with the vehicle id."""
+    vehicle_ids = {
         (car["official_number"], car["official_entry"]): car["vehicle_id"]
         for car in cars
         if car["vehicle_id"] is not None and car["official_number"] is not None
     }
-    keyed = ((units.get((lap["car_number"], lap["entry"])), lap) for lap in official_laps)
-    return [(unit, lap) for unit, lap in keyed if unit is not None]
+    keyed = ((vehicle_ids.get((lap["car_number"], lap["entry"])), lap) for lap in official_laps)
+    return [(vehicle_id, lap) for vehicle_id, lap in keyed if vehicle_id is not None]
 
 
 def _is_comparable(lap: Row) -> bool:
@@ -107,36 +103,36 @@ def _best_s(laps: Iterable[Row]) -> float | None:
     return min((lap["lap_time_s"] for lap in laps if lap["is_valid"] and lap["lap_time_s"] is not None), default=None)
 
 
-def _match(own: list[Row], raced: list[Row]) -> tuple[list[tuple[Row, Row]], list[Row]]:
-    """Return pairs of the same lap, and the own laps that are none of the official ones."""
+def _match(blind_laps: list[Row], raced: list[Row]) -> tuple[list[tuple[Row, Row]], list[Row]]:
+    """Return the pairs of blind and official laps that are the same lap, and the blind laps without an official one."""
     of_car: defaultdict[str, list[Row]] = defaultdict(list)
     for lap in raced:
         of_car[lap["vehicle_id"]].append(lap)
     pairs: list[tuple[Row, Row]] = []
-    others: list[Row] = []
-    for lap in own:
-        same = [official for official in of_car[lap["vehicle_id"]] if _shared(lap, official) > _SAME_LAP_SHARE]
+    unmatched: list[Row] = []
+    for lap in blind_laps:
+        same = [official for official in of_car[lap["vehicle_id"]] if _overlap(lap, official) > _SAME_LAP_SHARE]
         if same:
-            pairs.append((lap, max(same, key=lambda official: _shared(lap, official))))
+            pairs.append((lap, max(same, key=lambda official: _overlap(lap, official))))
         else:
-            others.append(lap)
-    return pairs, others
+            unmatched.append(lap)
+    return pairs, unmatched
 
 
 def _ends_like_an_official_lap(lap: Row, raced: Iterable[Row], best_official_s: float | None) -> bool:
-    """Tell whether a lap ends with an official one of its car and is no faster than any."""
+    """Return whether a lap ends with an official lap of its car and is not faster than the best official lap."""
     if best_official_s is None or lap["lap_time_s"] < best_official_s:
         return False
     of_car = (official for official in raced if official["vehicle_id"] == lap["vehicle_id"])
     return any(_end_distance_s(lap, official) <= _SAME_END_S for official in of_car)
 
 
-def _claims_to_be_raced(lap: Row, undecided: set[str]) -> bool:
+def _counts_as_raced(lap: Row, undecided: set[str]) -> bool:
     return lap["is_valid"] and lap["vehicle_id"] not in undecided and _NOT_RACED.isdisjoint(lap["flags"])
 
 
-def _shared(one: Row, other: Row) -> float:
-    """Return the time both laps share, as a part of the time either takes."""
+def _overlap(one: Row, other: Row) -> float:
+    """Return the overlap of two laps as a share of the time that they span together."""
     ends = (one["lap_start_utc"], one["lap_end_utc"], other["lap_start_utc"], other["lap_end_utc"])
     if None in ends:
         return 0.0

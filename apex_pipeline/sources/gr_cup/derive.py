@@ -1,6 +1,6 @@
 """Contains the derivation of one session's tables from its raw files, one function per family of tables.
 
-``source.py`` runs them one after the other; Dagster runs each as an asset of its own. What the rows mean is in
+``source.py`` runs them one after the other; Dagster runs each as a separate asset. The algorithms are in
 ``laps/``, ``telemetry/``, ``official_timing.py`` and ``quality/``.
 """
 
@@ -37,7 +37,7 @@ from apex_pipeline.tables.session_key import SessionKey
 
 @dataclass(frozen=True)
 class LapTables:
-    """The tables ``laps`` and ``cars`` of one session, what was rejected, and the counts behind them."""
+    """Tables ``laps`` and ``cars`` of one session, with the rejects and the counts of the derivation."""
 
     laps: pa.Table
     cars: pa.Table
@@ -47,14 +47,14 @@ class LapTables:
 
 @dataclass(frozen=True)
 class OfficialTables:
-    """The tables of official timing of one session.
+    """Official timing tables of one session.
 
     Attributes:
         official_laps: Table ``official_laps``.
         results: Table ``results``.
         weather: Table ``weather``.
-        rejects: What was rejected.
-        dropped_columns: Columns of the files that are not published, names of persons among them.
+        rejects: Table of rejects.
+        dropped_columns: Columns of the files that are not published, including names of persons.
     """
 
     official_laps: pa.Table
@@ -72,14 +72,14 @@ def derive_lap_tables(
     zone: str | None,
     workspace: Workspace,
 ) -> LapTables:
-    """Derive the laps of a session, and who drove them, from its lap files and official timing.
+    """Derive the laps and cars of a session from its lap files and official timing.
 
     Args:
         key: The session.
         files: Its files in use.
-        open_file: Opens one of them.
+        open_file: Opens one of the files.
         official_laps: Its table ``official_laps``; ``None`` derives the laps blind, without official timing.
-        zone: IANA zone of the track's official clock, ``None`` if not known.
+        zone: IANA time zone of the track's official clock; ``None`` if not known.
         workspace: Memory and temporary disk space for reading telemetry.
 
     Raises:
@@ -87,9 +87,9 @@ def derive_lap_tables(
     """
     triggers, rejects = read_session_triggers(files, open_file)
     has_official = official_laps is not None and official_laps.num_rows > 0
-    # Official timing lists every crossing; only without it are the telemetry files read once more to find them.
-    passings = [] if has_official else _find_passings(files, open_file, workspace)
-    derived = derive_laps(key.track, key.session, triggers, official_laps, zone, passings)
+    # Official timing lists every crossing. Only without it are the telemetry files read again to find crossings.
+    telemetry_crossings = [] if has_official else _find_crossings(files, open_file, workspace)
+    derived = derive_laps(key.track, key.session, triggers, official_laps, zone, telemetry_crossings)
     return LapTables(derived.laps, derived.cars, rejects_table(key.track, key.session, rejects), derived.report)
 
 
@@ -108,13 +108,13 @@ def read_session_triggers(
     rejects: list[Reject] = []
     for identity in (item for item in files if item.kind in LAP_KINDS):
         with open_file(identity.path) as stream:
-            found, refused = read_triggers(stream, identity)
-        triggers += found
-        rejects += refused
+            read, rejected = read_triggers(stream, identity)
+        triggers += read
+        rejects += rejected
     return triggers, rejects
 
 
-def _find_passings(
+def _find_crossings(
     files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace
 ) -> list[TelemetryCrossing]:
     return find_telemetry_crossings(_telemetry_files(files, open_file), workspace)
@@ -126,7 +126,7 @@ def derive_official_tables(key: SessionKey, files: Sequence[FileIdentity], open_
     Raises:
         MalformedFileError: A file lacks a required column.
     """
-    made = [
+    built = [
         to_table(key.track, key.session, _parse(_of_kind(files, kind), open_file, read))
         for kind, read, to_table in (
             (FileKind.SECTIONS, read_sections, official_laps_table),
@@ -134,14 +134,14 @@ def derive_official_tables(key: SessionKey, files: Sequence[FileIdentity], open_
             (FileKind.WEATHER, read_weather, weather_table),
         )
     ]
-    (official_laps, _), (results, _), (weather, _) = made
-    rejects = [reject for _, merged in made for reject in merged.rejects]
+    (official_laps, _), (results, _), (weather, _) = built
+    rejects = [reject for _, merged in built for reject in merged.rejects]
     return OfficialTables(
         official_laps=official_laps,
         results=results,
         weather=weather,
         rejects=rejects_table(key.track, key.session, rejects),
-        dropped_columns=tuple(sorted({name for _, merged in made for name in merged.dropped_columns})),
+        dropped_columns=tuple(sorted({name for _, merged in built for name in merged.dropped_columns})),
     )
 
 
@@ -153,25 +153,25 @@ def derive_telemetry(
     output: Path,
     workspace: Workspace,
 ) -> TelemetryReport:
-    """Write the wide telemetry of a session as one Parquet file.
+    """Write the pivoted telemetry of a session as one Parquet file.
 
     Args:
         key: The session.
         files: Its files in use.
-        open_file: Opens one of them.
+        open_file: Opens one of the files.
         laps: Its table ``laps``, for the lap number of each sample.
-        output: Path of the Parquet file on this machine.
+        output: Local path of the Parquet file.
         workspace: Memory and temporary disk space the conversion may use.
 
     Raises:
         MalformedFileError: A file lacks a required column.
-        ConservationError: Readings in do not equal cells out plus duplicates plus rejects.
+        ReconciliationError: Readings in do not equal cells out plus duplicates plus rejects.
     """
     return convert_telemetry(key, _telemetry_files(files, open_file), laps, output, workspace, workspace.file_metadata)
 
 
 def telemetry_bytes(files: Iterable[FileIdentity]) -> int:
-    """Return the size of the telemetry files among these."""
+    """Return the total size of the telemetry files among these files, in bytes."""
     return sum(identity.size for identity in _of_kind(files, FileKind.TELEMETRY))
 
 

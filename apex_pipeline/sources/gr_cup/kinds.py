@@ -4,12 +4,12 @@ from enum import StrEnum
 
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND
 
-# In the column ``source`` of the table ``files``.
+# Value of the column ``source`` in the table ``files``.
 SOURCE_NAME = "gr_cup"
 
 
 class FileKind(StrEnum):
-    """What a raw file holds."""
+    """Content of a raw file."""
 
     LAP_START = "lap_start"
     LAP_END = "lap_end"
@@ -25,16 +25,16 @@ class FileKind(StrEnum):
     UNKNOWN = UNKNOWN_KIND
 
 
-# Files whose rows are triggers of the finish line.
+# Files whose rows are triggers at the finish line.
 LAP_KINDS = frozenset({FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME})
 
-# What the cars sent, as opposed to what the timekeepers printed.
+# Files recorded by the cars, as opposed to those published by the timekeepers.
 CAR_KINDS = LAP_KINDS | {FileKind.TELEMETRY}
 OFFICIAL_KINDS = frozenset(
     {FileKind.RESULTS, FileKind.RESULTS_BY_CLASS, FileKind.SECTIONS, FileKind.WEATHER, FileKind.BEST_LAPS}
 )
 
-# What a complete race has; weather and best laps are extras.
+# Kinds that a complete race has; best laps and results by class are optional.
 EXPECTED_KINDS = (
     FileKind.LAP_START,
     FileKind.LAP_END,

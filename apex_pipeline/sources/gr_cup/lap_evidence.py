@@ -1,8 +1,8 @@
-"""Contains the evidence behind a GR Cup lap: the crossings that bound it, and its row of official timing.
+"""Contains the search for the raw rows behind a GR Cup lap: its crossings and its row of official timing.
 
 A lap names the message that ended it (``source_file``, ``source_row``). The message belongs to a crossing, and the
-difference of the timestamps (``trigger_lap_time_s``) leads to the crossing before. So nothing is inferred here that the
-derivation did not record.
+difference of the timestamps (``trigger_lap_time_s``) leads to the previous crossing. So nothing is inferred here that
+the derivation did not record.
 """
 
 import io
@@ -30,12 +30,12 @@ def find_lap_evidence(
     """Return the evidence behind a lap: its start, crossings in between, its end, official timing.
 
     Args:
-        lap: Its row of ``laps``, with start and end also as ``start_ms`` and ``end_ms``.
-        laps: All laps of its car, likewise.
+        lap: Its row of ``laps``, with start and end also given as ``start_ms`` and ``end_ms``.
+        laps: All laps of its car, in the same form.
         cars: Rows of ``cars``.
         official_laps: Rows of ``official_laps``.
         files: The session's files in use.
-        raw: Access to their rows.
+        raw: Access to the rows of these files.
 
     Raises:
         MalformedFileError: A lap file lacks a required column.
@@ -51,21 +51,21 @@ class _Ends:
 
     def __init__(self, laps: Sequence[Row], crossings: Sequence[Crossing]) -> None:
         self.crossings = crossings
-        self._by_message = {(item.file, item.line): passing for passing in crossings for item in passing.triggers}
-        self._by_time = {passing.utc_ms: passing for passing in crossings}
+        self._by_message = {(item.file, item.line): crossing for crossing in crossings for item in crossing.triggers}
+        self._by_time = {crossing.utc_ms: crossing for crossing in crossings}
         self._ending_at = {lap["end_ms"]: lap for lap in laps if lap["end_ms"] is not None}
 
     def before(self, lap: Row) -> Row | None:
-        """Return the lap that ends where this one starts."""
+        """Return the lap that ends at the start of this one."""
         return self._ending_at.get(lap["start_ms"])
 
     def end_of(self, lap: Row) -> Crossing | None:
-        """Return the crossing that ends a lap: that of the message the lap names, unless it starts the lap."""
+        """Return the crossing that ends a lap: the one of the message named by the lap, unless it starts the lap."""
         named = self._by_message.get((lap["source_file"], lap["source_row"]))
         return None if named is None or named.utc_ms == lap["start_ms"] else named
 
-    def begin_of(self, lap: Row) -> Crossing | None:
-        """Return the crossing that starts a lap: by the difference of timestamps, else where the lap before ends."""
+    def start_of(self, lap: Row) -> Crossing | None:
+        """Return the crossing that starts a lap: by the difference of timestamps, else the end of the previous lap."""
         end = self.end_of(lap)
         if end is not None and lap["trigger_lap_time_s"] is not None:
             return self._by_time.get(end.utc_ms - round(lap["trigger_lap_time_s"] * 1000))
@@ -75,43 +75,43 @@ class _Ends:
 
 def _own_evidence(lap: Row, ends: _Ends, raw: RawRows) -> list[Evidence]:
     """Return the evidence in the car's own data: start, crossings in between, end."""
-    begin, end, before = ends.begin_of(lap), ends.end_of(lap), ends.before(lap)
-    begins_ms = begin.utc_ms if begin else lap["start_ms"]
-    ends_ms = end.utc_ms if end else lap["end_ms"]
+    start, end, before = ends.start_of(lap), ends.end_of(lap), ends.before(lap)
+    start_ms = start.utc_ms if start else lap["start_ms"]
+    end_ms = end.utc_ms if end else lap["end_ms"]
     between = [
         Evidence(
-            "between", _stamped_ms(passing), None, "It counts as no crossing of its own.", raw.rows(_places(passing))
+            "between", _stamped_ms(crossing), None, "It is not counted as a crossing.", raw.rows(_locations(crossing))
         )
-        for passing in ends.crossings
-        if begins_ms is not None and ends_ms is not None and begins_ms < passing.utc_ms < ends_ms
+        for crossing in ends.crossings
+        if start_ms is not None and end_ms is not None and start_ms < crossing.utc_ms < end_ms
     ]
     return [
-        _at_line("begin", begin, lap, before, raw),
+        _at_line("begin", start, lap, before, raw),
         *between,
         _at_line("end", end, lap, lap, raw),
     ]
 
 
 def _at_line(
-    tells: Literal["begin", "end"], crossing: Crossing | None, lap: Row, ending: Row | None, raw: RawRows
+    role: Literal["begin", "end"], crossing: Crossing | None, lap: Row, ending: Row | None, raw: RawRows
 ) -> Evidence:
     """Return the evidence of the crossing at one end of a lap.
 
     Args:
-        tells: Which end.
+        role: Which end of the lap.
         crossing: The crossing, if a lap file has it.
         lap: The lap.
-        ending: The lap that this crossing ends, if any: its source may be telemetry.
+        ending: The lap that ends with this crossing, if any; its source may be telemetry.
         raw: The raw files.
     """
-    used_ms = lap["start_ms"] if tells == "begin" else lap["end_ms"]
+    used_ms = lap["start_ms"] if role == "begin" else lap["end_ms"]
     if crossing is not None:
         note = _note(crossing, used_ms, lap["flags"])
-        return Evidence(tells, _stamped_ms(crossing), used_ms, note, raw.rows(_places(crossing)))
+        return Evidence(role, _stamped_ms(crossing), used_ms, note, raw.rows(_locations(crossing)))
     if ending is not None and raw.kind_of(ending["source_file"]) == FileKind.TELEMETRY:
-        return Evidence(tells, None, used_ms, "Only telemetry shows it.", (raw.whole(ending["source_file"]),))
+        return Evidence(role, None, used_ms, "Only telemetry shows it.", (raw.whole(ending["source_file"]),))
     reason = " It lies outside the time they cover." if Flag.TRUNCATED_EXPORT in lap["flags"] else ""
-    return Evidence(tells, None, used_ms, f"No lap file has it.{reason}", ())
+    return Evidence(role, None, used_ms, f"No lap file has it.{reason}", ())
 
 
 def _stamped_ms(crossing: Crossing) -> int:
@@ -119,15 +119,15 @@ def _stamped_ms(crossing: Crossing) -> int:
 
 
 def _note(crossing: Crossing, used_ms: int | None, flags: Sequence[str]) -> str:
-    """Return how the lap's time differs from the timestamp, and why."""
+    """Describe how the time used by the lap differs from the timestamp, and why."""
     if used_ms is None or used_ms == _stamped_ms(crossing):
         return ""
     difference_s = (_stamped_ms(crossing) - used_ms) / 1000
-    moved = f"Stamped {abs(difference_s):.3f} s {'late' if difference_s > 0 else 'early'}"
+    offset = f"Stamped {abs(difference_s):.3f} s {'late' if difference_s > 0 else 'early'}"
     if used_ms == crossing.utc_ms:
-        return f"{moved}, as the rows of its bounce show."
+        return f"{offset}, as the rows of its bounce show."
     late = sorted({Flag.LATE_TRIGGER_PAIR, Flag.LATE_TRIGGER}.intersection(flags))
-    return f"{moved} and repaired ({', '.join(late) or 'by official timing'})."
+    return f"{offset} and repaired ({', '.join(late) or 'by official timing'})."
 
 
 def _official_evidence(lap: Row, cars: Sequence[Row], official_laps: Sequence[Row], raw: RawRows) -> list[Evidence]:
@@ -142,5 +142,5 @@ def _official_evidence(lap: Row, cars: Sequence[Row], official_laps: Sequence[Ro
     ]
 
 
-def _places(crossing: Crossing) -> list[tuple[str, int]]:
+def _locations(crossing: Crossing) -> list[tuple[str, int]]:
     return [(item.file, item.line) for item in crossing.triggers]

@@ -1,10 +1,8 @@
-"""Official timing: laps with sectors, classification and weather, as the timekeepers printed them.
+"""Contains the readers of official timing (sectors, classification, weather); see ``csv_reader.py`` for the CSV format.
 
-Columns are taken by name and only the known ones: whatever else a file holds, names of persons among it, is not
-published and is listed as dropped. A row with a cell that cannot be read, or without what names it (car, lap, time), is
-rejected. A number outside the bounds of its column is a placeholder: it is published as null and told as
-``out_of_range``, and its row stays. Here belongs what each kind of file means; reading text into rows is
-``csv_reader.py``.
+Only known columns are read, by name: all others, including names of persons, are not published and are listed as
+dropped. A row is rejected if a cell cannot be parsed or its key (car, lap or time) is missing. A number outside the
+bounds of its column is a placeholder: it is published as null and reported as ``out_of_range``, and its row is kept.
 """
 
 from collections import Counter
@@ -30,7 +28,7 @@ from apex_pipeline.sources.parsing import (
 from apex_pipeline.tables import OFFICIAL_LAPS, RESULTS, WEATHER
 from apex_pipeline.tables.model import Column, Table
 
-# Where a row comes from is no fact about the race: two files may say the same.
+# The origin of a row is not part of its content: two files may hold the same row.
 _PROVENANCE = frozenset({"source_file", "source_row"})
 
 Row = dict[str, Any]
@@ -38,15 +36,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class ParsedFile:
-    """What one file, or all files of a kind together, gave.
+    """Rows and rejects of one file, or of all files of a kind together.
 
-    Rows of the files = ``rows`` + ``repeated_rows`` + rejects that are not ``out_of_range``.
+    The files have ``rows`` + ``repeated_rows`` + rejects other than ``out_of_range`` rows in total.
 
     Attributes:
         rows: Rows by published column name.
-        rejects: Rows that could not be used, and placeholders in rows that were.
+        rejects: Rows that could not be used, and placeholders in rows that could.
         dropped_columns: Columns of the files that are not published.
-        repeated_rows: Rows that said the same as an earlier one.
+        repeated_rows: Rows identical to an earlier row.
         blanked_cells: Zeros published as null because the track has no such sensor.
     """
 
@@ -59,7 +57,7 @@ class ParsedFile:
 
 @dataclass(frozen=True)
 class _Field:
-    """One value of a row: its name, the columns of the file it may be in, best first, and how the text is read."""
+    """One value of a row: its published column, the file columns that may hold it (best first), and its parser."""
 
     column: str
     names: tuple[str, ...]
@@ -86,7 +84,7 @@ def _is_raining(value: str) -> bool | None:
     return None if number is None else number != 0
 
 
-# Each sector stands in three columns; S*_SECONDS is always seconds, the others mix ``ss.fff`` and ``m:ss.fff``.
+# Each sector is in three columns; S*_SECONDS is always in seconds, the others mix ``ss.fff`` and ``m:ss.fff``.
 _SECTIONS = (
     _Field("car_number", ("NUMBER",), _text, required=True),
     _Field("lap_number", ("LAP_NUMBER",), parse_integer, required=True),
@@ -135,10 +133,10 @@ def read_sections(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
 
     Args:
         stream: The file, open for reading bytes.
-        identity: What the file is.
+        identity: Identity of the file.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or lacks number, lap or lap time.
+        MalformedFileError: The file is empty, binary, or lacks the columns for number, lap or lap time.
     """
     parsed = _read(stream, identity, OFFICIAL_LAPS, _SECTIONS)
     for row in parsed.rows:
@@ -148,10 +146,10 @@ def read_sections(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
 
 
 def _number_entries(rows: list[Row]) -> None:
-    """Give ``entry`` 1, 2 … to the cars that share a printed number (03 and 3, anonymised alike).
+    """Set ``entry`` to 1, 2 … for the cars that share a printed number (03 and 3 are anonymised to the same number).
 
-    They stand in two blocks one after the other: where a number's laps repeat, the next car begins at each lap number
-    that falls back. A number whose laps do not repeat is one car, in whatever order its rows stand.
+    Their laps are in consecutive blocks: if lap numbers repeat within a number, the next car starts wherever the lap
+    number does not increase. A number whose laps do not repeat is one car, whatever the order of its rows.
     """
     laps = Counter((row["car_number"], row["lap_number"]) for row in rows)
     shared = {number for (number, _), rows_of_lap in laps.items() if rows_of_lap > 1}
@@ -170,15 +168,15 @@ def read_results(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
 
     Args:
         stream: The file, open for reading bytes.
-        identity: What the file is.
+        identity: Identity of the file.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or lacks the number.
+        MalformedFileError: The file is empty, binary, or lacks the column for the number.
     """
     parsed = _read(stream, identity, RESULTS, _RESULTS)
     for row in parsed.rows:
         row["gap_to_first_s"], row["gap_to_first_laps"] = row.pop("gap") or (None, None)
-        row["best_lap_number"] = row["best_lap_number"] or None  # 0 is printed for a car without a timed lap
+        row["best_lap_number"] = row["best_lap_number"] or None  # 0 means that the car has no timed lap
         row["version"] = identity.version or "unstated"
     return parsed
 
@@ -188,13 +186,13 @@ def read_weather(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
 
     Args:
         stream: The file, open for reading bytes.
-        identity: What the file is.
+        identity: Identity of the file.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or lacks the time.
+        MalformedFileError: The file is empty, binary, or lacks the column for the time.
     """
     parsed = _read(stream, identity, WEATHER, _WEATHER)
-    # Where the track has no sensor every reading is 0; asphalt at exactly 0 °C for a whole race is not one.
+    # A track without a sensor reports 0 throughout; asphalt is not at exactly 0 °C for an entire race.
     if any(row["track_temp_c"] != 0 for row in parsed.rows):
         return parsed
     for row in parsed.rows:
@@ -203,17 +201,17 @@ def read_weather(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
 
 
 def _read(stream: BinaryIO, identity: FileIdentity, table: Table, fields: Sequence[_Field]) -> ParsedFile:
-    """Read the known columns of a file; those its rows cannot do without must be in its header."""
+    """Read the known columns of a file; the required ones must be in its header."""
     required = [item.names[0] for item in fields if item.required]
     source_rows, rejects = read_rows(stream, identity.path, identity.kind, required)
     rejects = [_without_text(reject) for reject in rejects]
     bounds = {column.name: column for column in table.columns}
-    # A row that stands there twice is one row; what differs in a single cell is not the same.
+    # Consecutive identical rows are one row; rows that differ in any cell are not identical.
     distinct = [next(group) for _, group in groupby(source_rows, key=lambda source: source.values)]
     rows: list[Row] = []
     for source in distinct:
-        row, refused = _published(source, fields, bounds, identity)
-        rejects += refused
+        row, rejected = _parse_row(source, fields, bounds, identity)
+        rejects += rejected
         if row is not None:
             rows.append(row)
     known = {name for item in fields for name in item.names}
@@ -223,14 +221,14 @@ def _read(stream: BinaryIO, identity: FileIdentity, table: Table, fields: Sequen
 
 
 def _without_text(reject: Reject) -> Reject:
-    """Return the reject without the text of its line: it is published, and the line may hold names of persons."""
+    """Return the reject without the text of its line: rejects are published, and the line may hold names of persons."""
     return replace(reject, detail=f"{len(reject.detail)} characters, not shown: the line may name persons")
 
 
-def _published(
+def _parse_row(
     source: CsvRow, fields: Sequence[_Field], bounds: dict[str, Column], identity: FileIdentity
 ) -> tuple[Row | None, list[Reject]]:
-    """Return the row's values, or ``None`` if one cannot be read or used, and what there is to reject."""
+    """Return the row, or ``None`` if a value cannot be parsed or a required one is missing, and the rejects."""
     row: Row = {"source_file": identity.path, "source_row": source.line}
     placeholders: list[Reject] = []
     for item in fields:
@@ -260,14 +258,14 @@ def _reject(row: Row, kind: str, reason: str, detail: str) -> Reject:
 
 
 def official_laps_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
-    """Return the table ``official_laps`` of all files of a session, and what went into it."""
+    """Return the table ``official_laps`` of a session and the merged rows and rejects behind it."""
     merged = _merge(parsed, OFFICIAL_LAPS.key, FileKind.SECTIONS)
     return _table(OFFICIAL_LAPS, track, session, merged), merged
 
 
 def results_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
-    """Return the table ``results``: every version, the best one of the session marked final; official wins."""
-    # A car number may stand twice in one classification (03 and 3 anonymised alike); the place tells them apart.
+    """Return the table ``results`` of a session, its best version marked final, and the rows and rejects behind it."""
+    # A car number may occur twice in a classification (03 and 3 are anonymised to the same); the position differs.
     merged = _merge(parsed, ("version", "car_number", "position"), FileKind.RESULTS)
     present = {row["version"] for row in merged.rows}
     final = next((version for version in ("official", "unstated", "provisional") if version in present), None)
@@ -277,16 +275,16 @@ def results_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tup
 
 
 def weather_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
-    """Return the table ``weather`` of all files of a session, one reading for each time."""
+    """Return the table ``weather`` of a session, one row per time, and the merged rows and rejects behind it."""
     merged = _merge(parsed, ("observed_utc",), FileKind.WEATHER)
     return _table(WEATHER, track, session, merged), merged
 
 
 def _merge(parsed: Sequence[ParsedFile], key: Sequence[str], kind: FileKind) -> ParsedFile:
-    """Put the files of a kind together.
+    """Merge the files of one kind.
 
-    A row that two files agree on is kept once and counted; where they differ the first file's row is kept and the other
-    rejected, so that nothing disappears unseen.
+    A row that occurs identically in two files is kept once and counted as repeated. If two rows with the same key
+    differ, the first is kept and the other rejected, so that no row is lost without a record.
     """
     by_key: dict[tuple[object, ...], Row] = {}
     rejects = [reject for part in parsed for reject in part.rejects]

@@ -1,18 +1,18 @@
-"""Contains the parsers of single cells: times, durations, gaps, numbers and vehicle ids."""
+"""Contains the parser of vehicle ids; see ``sources/parsing.py`` for times and numbers."""
 
 import re
 
 _VEHICLE_ID = re.compile(r"\w+-(.+)-(\w+)")
-_NO_NUMBER_YET = "000"
+_UNASSIGNED = "000"
 
 
 def split_vehicle_id(vehicle_id: str) -> tuple[str, str | None]:
-    """Return chassis and car number of ``GR86-<chassis>-<car>``, as written.
+    """Split ``GR86-<chassis>-<car>`` into chassis and car number, as written.
 
-    ``000`` means that no number was assigned yet; 0 and 00 are numbers. An id of another form is its own chassis and
-    tells no number.
+    ``000`` means that no number is assigned yet; 0 and 00 are numbers. An id in any other form is returned as the
+    chassis, without a number.
     """
     match = _VEHICLE_ID.fullmatch(vehicle_id)
     if match is None:
         return vehicle_id, None
-    return match[1], None if match[2] == _NO_NUMBER_YET else match[2]
+    return match[1], None if match[2] == _UNASSIGNED else match[2]

@@ -1,4 +1,4 @@
-"""Contains how loaders find and read GR Cup files by name; see ``sources/raw_access.py`` for who asks."""
+"""Contains the access of loaders to GR Cup files by name; see ``sources/raw_access.py`` for the protocol."""
 
 from collections.abc import Sequence
 
@@ -13,29 +13,29 @@ class GrCupFileAccess(RawFileAccess):
 
     @property
     def head_bytes(self) -> int:
-        """How many bytes the header and the rows that confirm it need."""
+        """Number of bytes needed for the header and the first rows."""
         return SNIFFED_BYTES
 
     def tracks_in(self, path: str, rules: NamingRules) -> Sequence[TrackName] | None:
-        """Return the tracks a path names, the file's own first; ``None`` for a file that is not race data."""
+        """Return the tracks named in a path, the file name's first; ``None`` for a file that is not race data."""
         if ignore_reason(path):
             return None
-        return [TrackName(claim.slug, claim.is_known) for claim in parse_path(path, rules).tracks]
+        return [TrackName(hint.slug, hint.is_known) for hint in parse_path(path, rules).tracks]
 
     def track_slug(self, name: str, rules: NamingRules) -> str | None:
-        """Return the slug of the track with this name or alias, ``None`` if the rules list none."""
+        """Return the slug of the track with this name or alias; ``None`` if the rules do not list it."""
         known = rules.track_of(name)
         return known.slug if known else None
 
     def name_patterns(self, kind: str, rules: NamingRules) -> Sequence[str]:
-        """Return the patterns of whole file names of a kind."""
+        """Return the file-name patterns of a kind."""
         return [pattern.pattern for of_kind, pattern in rules.patterns if of_kind == kind]
 
     def read_header(self, head: bytes, path: str) -> FileHeader:
-        """Return the header of a file from its first bytes, as stored."""
+        """Return the header of a file, given its first bytes as stored."""
         contents = sniff(head, path)
         return FileHeader(contents.columns, contents.problem)
 
     def is_raw(self, kind: str, columns: Sequence[str]) -> bool:
-        """Return whether a header is that of a file of this kind as the cars sent it."""
+        """Return whether a header is that of an original file of this kind."""
         return kind in kinds_for_header(tuple(columns))

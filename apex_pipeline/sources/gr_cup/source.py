@@ -1,4 +1,4 @@
-"""Contains the GR Cup as a source: lap triggers and telemetry of the cars, official timing of the race series."""
+"""Contains the GR Cup source: lap triggers and telemetry from the cars, official timing from the race series."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,11 +66,11 @@ class GrCup(Source):
     raw_access = GrCupFileAccess()
 
     def load_rules(self, settings: Settings) -> NamingRules:
-        """Return tracks, aliases and file-name patterns, those of ``APEX_TRACKS_FILE`` included."""
+        """Return tracks, aliases and file-name patterns, including those of ``APEX_TRACKS_FILE``."""
         return load_rules(settings.tracks_file)
 
     def rules_version(self, settings: Settings) -> str:
-        """Return a fingerprint of the rules and of the derivation."""
+        """Return a hash of the rules and the derivation version."""
         package = resources.files(f"{__package__}.discovery")
         texts = [package.joinpath(name).read_bytes() for name in _RULE_FILES]
         if settings.tracks_file is not None and settings.tracks_file.is_file():
@@ -78,7 +78,7 @@ class GrCup(Source):
         return hashlib.sha256(b"\0".join([self.derivation_version.encode(), *texts])).hexdigest()[:16]
 
     def identify(self, files: Sequence[FoundFile], rules: NamingRules) -> list[FileIdentity]:
-        """Return the identity of every file, those that are not race data included."""
+        """Return the identity of every file, including those that are not race data."""
         return identify_tree(files, rules)
 
     def derive(
@@ -89,8 +89,8 @@ class GrCup(Source):
         workspace: Workspace,
         rules: NamingRules,
     ) -> Iterator[DerivedTable]:
-        """Yield official timing, laps, telemetry and quality, in this order: each needs the ones before."""
-        # Here and below: numba and scipy take a second to import, and recognising files needs neither.
+        """Yield official timing, laps, telemetry and quality, in this order: each needs the previous ones."""
+        # Imported here and below because numba and scipy take a second to import, and identifying files needs neither.
         from apex_pipeline.sources.gr_cup import derive  # noqa: PLC0415
         from apex_pipeline.sources.gr_cup.quality import score_session  # noqa: PLC0415
         from apex_pipeline.sources.gr_cup.telemetry.car_stats import telemetry_cars_table  # noqa: PLC0415
@@ -117,7 +117,7 @@ class GrCup(Source):
         yield DerivedTable(QUALITY, scores)
 
     def work_bytes(self, files: Iterable[FileIdentity]) -> int:
-        """Return the size of the telemetry files: next to them the other files take no time."""
+        """Return the size of the telemetry files in bytes; the time for other files is negligible."""
         return sum(file.size for file in files if file.kind == FileKind.TELEMETRY)
 
     def measure_accuracy(
@@ -129,7 +129,7 @@ class GrCup(Source):
         workspace: Workspace,
         rules: NamingRules,
     ) -> AccuracyReport | None:
-        """Derive the laps blind and with official timing, and compare both with it."""
+        """Derive the laps blind and with official timing, and compare both with official timing."""
         if not official_laps.num_rows or not any(file.kind in LAP_KINDS for file in files):
             return None
         from apex_pipeline.sources.gr_cup.accuracy import measure_accuracy  # noqa: PLC0415
@@ -149,7 +149,7 @@ class GrCup(Source):
         files: Sequence[FileIdentity],
         raw: RawRows,
     ) -> list[Evidence]:
-        """Return the crossings that bound a lap, those in between, and its row of official timing."""
+        """Return the crossings at both ends of a lap, those in between, and its row of official timing."""
         from apex_pipeline.sources.gr_cup.lap_evidence import find_lap_evidence  # noqa: PLC0415
 
         return find_lap_evidence(lap, laps, cars, official_laps, files, raw)
@@ -157,7 +157,7 @@ class GrCup(Source):
     def downsample(
         self, file: FileIdentity, open_file: Callable[[], AbstractContextManager[BinaryIO]], every: int, write: Write
     ) -> DownsampleStats | None:
-        """Write every Nth sample of a telemetry file; other files have no samples."""
+        """Write every Nth sample of a telemetry file; ``None`` for other files, which have no samples."""
         if file.kind != FileKind.TELEMETRY:
             return None
         from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: the real races, read once."""
+"""Fixtures for the tests of this folder: the real races, read once."""
 
 from pathlib import Path
 

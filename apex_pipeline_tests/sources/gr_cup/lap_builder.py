@@ -1,4 +1,4 @@
-"""Triggers for the tests of this folder: a car's crossings at given seconds, as the three lap files tell them."""
+"""Builds triggers for tests: a car's crossings at given seconds, as recorded in the three lap files."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,11 +6,11 @@ from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
 
-_START_MS = 1_757_184_000_000  # 2025-09-06 18:40 UTC, any instant would do
+_START_MS = 1_757_184_000_000  # 2025-09-06 18:40 UTC, chosen arbitrarily
 
 
 def identity(kind: FileKind, session: str = "R1", version: str | None = None) -> FileIdentity:
-    """Return a ready file of this kind."""
+    """Return the identity of a ready file of this kind."""
     return FileIdentity(
         path=f"spa/{session}_spa_{kind}.csv",
         size=1,
@@ -31,13 +31,13 @@ def identity(kind: FileKind, session: str = "R1", version: str | None = None) ->
 
 def trigger(car: str, second: float, kind: FileKind, lap: int | None, value_s: float | None = None) -> SimulatedTrigger:
     """Return one trigger of a car, ``second`` seconds after the start."""
-    at = _START_MS + round(second * 1000)
+    utc_ms = _START_MS + round(second * 1000)
     return SimulatedTrigger(
         vehicle_id=car,
-        trigger_utc_ms=at,
+        trigger_utc_ms=utc_ms,
         kind=kind,
         unit_lap=lap,
-        received_utc_ms=at + 1_200,
+        received_utc_ms=utc_ms + 1_200,
         unit_value_ms=None if value_s is None else round(value_s * 1000),
         file=f"spa/R1_spa_{kind}.csv",
         line=2 + (lap or 0),
@@ -45,18 +45,18 @@ def trigger(car: str, second: float, kind: FileKind, lap: int | None, value_s: f
 
 
 def crossings_of(car: str, seconds: Sequence[float], *, with_unit_time: bool = False) -> list[SimulatedTrigger]:
-    """Return a lap_end and a lap_start for every crossing, and the unit's own time where asked."""
-    made: list[SimulatedTrigger] = []
+    """Return a lap_end and a lap_start for every crossing, and the device's own lap time if requested."""
+    triggers: list[SimulatedTrigger] = []
     for lap, second in enumerate(seconds):
-        made.append(trigger(car, second, FileKind.LAP_END, lap))
-        made.append(trigger(car, second, FileKind.LAP_START, lap + 1))
+        triggers.append(trigger(car, second, FileKind.LAP_END, lap))
+        triggers.append(trigger(car, second, FileKind.LAP_START, lap + 1))
         if with_unit_time and lap:
-            made.append(trigger(car, second, FileKind.LAP_TIME, lap, second - seconds[lap - 1]))
-    return made
+            triggers.append(trigger(car, second, FileKind.LAP_TIME, lap, second - seconds[lap - 1]))
+    return triggers
 
 
 def at_pace(lap_times: Iterable[float]) -> list[float]:
-    """Return the seconds of the crossings that give these lap times."""
+    """Return the crossing times, in seconds, that result in these lap times."""
     seconds = [0.0]
     for lap_time in lap_times:
         seconds.append(seconds[-1] + lap_time)

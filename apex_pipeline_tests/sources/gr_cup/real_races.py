@@ -1,4 +1,4 @@
-"""The nine real races, read row by row for the tests of this folder; nothing is derived here."""
+"""Reads the files of the nine real races for the tests of this folder; tables are derived on request."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ _READERS = {FileKind.SECTIONS: read_sections, FileKind.RESULTS: read_results, Fi
 
 @dataclass
 class Race:
-    """What the files of one race hold, read row by row."""
+    """Triggers and official timing of one race, as read from its files."""
 
     track: str = ""
     triggers: list[SimulatedTrigger] = field(default_factory=list[SimulatedTrigger])
@@ -47,7 +47,7 @@ class Race:
         return self.official_table().to_pandas()
 
     def official_table(self) -> pa.Table:
-        """Return the same as an Arrow table."""
+        """Return the table ``official_laps`` as an Arrow table, checked against its schema."""
         table, merged = official_laps_table("t", "s", self.parsed[FileKind.SECTIONS])
         assert (merged.rejects, OFFICIAL_LAPS.violations(table)) == ([], [])
         return table
@@ -58,23 +58,23 @@ class Race:
         assert (merged.rejects, RESULTS.violations(table)) == ([], [])
         return table.to_pandas()
 
-    def derived(self, *, is_official_hidden: bool = False) -> SessionLaps:
-        """Return laps and cars, checked against their schemas."""
-        official = None if is_official_hidden else self.official_table()
+    def derived(self, *, is_blind: bool = False) -> SessionLaps:
+        """Derive laps and cars, and check them against their schemas."""
+        official = None if is_blind else self.official_table()
         derived = derive_laps("t", "s", self.triggers, official, load_rules().zone_of(self.track))
         assert (LAPS.violations(derived.laps), CARS.violations(derived.cars)) == ([], [])
         return derived
 
     def laps(self) -> pd.DataFrame:
-        """Return the table ``laps`` as the cars' own data alone gives it."""
-        return self.derived(is_official_hidden=True).laps.to_pandas()
+        """Return the table ``laps`` derived blind, from the cars' own data only."""
+        return self.derived(is_blind=True).laps.to_pandas()
 
 
 Races = dict[tuple[str, str], Race]
 
 
 def read_races(root: Path) -> Races:
-    """Return the races below a folder of raw files, by track and session."""
+    """Return the races in a folder of raw files, by track and session."""
     found: defaultdict[tuple[str, str], Race] = defaultdict(Race)
     for item in identify(scan_folder(root), load_settings()):
         if item.status is not FileStatus.READY or not item.track or not item.session:

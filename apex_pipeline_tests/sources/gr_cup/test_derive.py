@@ -1,4 +1,4 @@
-"""Telemetry of a session, converted where it lies: on a disk or in a bucket, compressed or not."""
+"""Telemetry of a session is converted directly from a local store or a bucket, compressed or not."""
 
 import gzip
 from pathlib import Path
@@ -37,34 +37,34 @@ def put(store: ObjectStore, folder: Path, content: bytes, name: str = NAME) -> F
     return write_file(folder, content, name).identity
 
 
-def converted(store: ObjectStore, folder: Path, *files: FileIdentity) -> TelemetryReport:
+def convert(store: ObjectStore, folder: Path, *files: FileIdentity) -> TelemetryReport:
     workspace = Workspace(1_000_000_000, folder / "scratch")
     return derive_telemetry(KEY, files, raw_file_opener(store), LAPS.empty(), folder / "out.parquet", workspace)
 
 
 @pytest.mark.parametrize("name", [NAME, f"{NAME}.gz"])
-def test_it_is_read_straight_from_the_store(store: ObjectStore, tmp_path: Path, name: str) -> None:
+def test_telemetry_is_read_directly_from_the_store(store: ObjectStore, tmp_path: Path, name: str) -> None:
     content = gzip.compress(CONTENT, mtime=0) if name.endswith(".gz") else CONTENT
     file = put(store, tmp_path, content, name)
 
-    report = converted(store, tmp_path, file)
+    report = convert(store, tmp_path, file)
 
     assert report.counts.cells_out == 3_000
     assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 3_000
     assert telemetry_bytes([file]) == len(content)
-    # Neither a copy of the raw file nor anything else is left on this machine.
+    # No temporary files remain, such as a copy of the raw file.
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_a_file_that_is_not_in_the_store_is_said_to_be(store: ObjectStore, tmp_path: Path) -> None:
+def test_a_file_missing_from_the_store_is_reported(store: ObjectStore, tmp_path: Path) -> None:
     file = put(store, tmp_path, CONTENT)
     store.delete(raw_key(NAME))
 
     with pytest.raises(ObjectMissingError, match=NAME):
-        converted(store, tmp_path, file)
+        convert(store, tmp_path, file)
 
 
-def test_what_was_damaged_in_the_bucket_gives_no_table(s3_bucket: S3Bucket, tmp_path: Path) -> None:
+def test_a_file_damaged_in_the_bucket_gives_no_table(s3_bucket: S3Bucket, tmp_path: Path) -> None:
     connection = connect(s3_bucket)
     store = store_of(connection)
     file = put(store, tmp_path, CONTENT)
@@ -76,6 +76,6 @@ def test_what_was_damaged_in_the_bucket_gives_no_table(s3_bucket: S3Bucket, tmp_
     )
 
     with pytest.raises(StoreCorruptionError, match="damaged"):
-        converted(store, tmp_path, file)
+        convert(store, tmp_path, file)
 
     assert not (tmp_path / "out.parquet").exists()

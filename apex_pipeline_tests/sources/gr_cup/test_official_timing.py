@@ -1,4 +1,4 @@
-"""Official timing: every printed fact under its name, and no name of a person."""
+"""Official timing: known columns are published under their names, and names of persons never are."""
 
 import io
 from datetime import UTC, datetime, time
@@ -45,7 +45,7 @@ def _weather(*rows: str) -> ParsedFile:
     return read_weather(_stream(_WEATHER, *rows), identity(FileKind.WEATHER))
 
 
-def test_a_lap_is_read_with_sectors_in_seconds_and_the_local_time_of_day() -> None:
+def test_a_lap_has_sectors_in_seconds_and_the_local_time_of_day() -> None:
     (row,) = _sections("13;7;1:37.428;B;13:51:22.812;1:02.001;62.001;0:01:10.500;FCY;9").rows
     assert (row["car_number"], row["lap_number"], row["lap_time_s"], row["entry"]) == ("13", 7, 97.428, 1)
     assert (row["s1_s"], row["pit_time_s"], row["flag_at_finish"]) == (62.001, 70.5, "FCY")
@@ -53,17 +53,17 @@ def test_a_lap_is_read_with_sectors_in_seconds_and_the_local_time_of_day() -> No
     assert (row["is_finish_in_pit"], row["source_row"]) == (True, 2)
 
 
-def test_a_sector_is_taken_from_the_next_column_where_the_first_is_empty() -> None:
+def test_a_sector_falls_back_to_the_next_column_if_the_first_is_empty() -> None:
     (row,) = _sections("13;7;1:37.428;;13:51:22.812;1:02.001;;;GF;").rows
     assert (row["s1_s"], row["s2_s"], row["is_finish_in_pit"]) == (62.001, None, False)
 
 
-def test_two_cars_under_one_printed_number_are_told_apart_where_the_lap_number_falls_back() -> None:
+def test_cars_sharing_a_number_are_split_where_the_lap_number_decreases() -> None:
     rows = _sections(*(f"3;{lap};1:40.0;;13:00:00.000;;;;GF;" for lap in (1, 2, 3, 1, 2))).rows
     assert [row["entry"] for row in rows] == [1, 1, 1, 2, 2]
 
 
-def test_cells_that_cannot_be_read_reject_their_row_only() -> None:
+def test_an_unreadable_cell_rejects_only_its_row() -> None:
     parsed = _sections(
         "13;1;1:37.428;;;;;;GF;", "13;2;fast;;;;;;GF;", "13;3;1:37.9;;25:00:00.0;;;;GF;", ";4;1:37.9;;;;;;GF;"
     )
@@ -75,7 +75,7 @@ def test_cells_that_cannot_be_read_reject_their_row_only() -> None:
     ]
 
 
-def test_a_classification_is_read_with_gaps_in_seconds_or_laps_and_cars_that_did_not_start() -> None:
+def test_results_have_gaps_in_seconds_or_laps_and_cars_that_did_not_start() -> None:
     parsed = _results(
         "1;46;Classified;17;45:57.575;-;8;2:28.630;132.5;Am;;Toyota GR86",
         "2;7;Classified;17;75:58.259;+1:00.684;7;2:28.678;132.5;Am;Legends ;Toyota GR86",
@@ -100,7 +100,7 @@ def test_a_classification_is_read_with_gaps_in_seconds_or_laps_and_cars_that_did
         (["provisional"], "provisional"),
     ],
 )
-def test_the_best_version_of_a_classification_is_final(versions: list[str | None], final: str) -> None:
+def test_the_best_available_version_of_the_results_is_final(versions: list[str | None], final: str) -> None:
     row = "1;46;Classified;17;45:57.575;-;8;2:28.630;132.5;Am;;Toyota GR86"
     table, _ = results_table("spa", "R1", [_results(row, version=version) for version in versions])
     assert table.num_rows == len(versions)
@@ -108,8 +108,8 @@ def test_the_best_version_of_a_classification_is_final(versions: list[str | None
 
 
 @pytest.mark.req("A-100")
-def test_names_of_persons_never_get_through_whatever_the_file_is_called() -> None:
-    """Indianapolis: byte order mark, CRLF, an extra delimiter on every line, and the drivers' names."""
+def test_names_of_persons_are_never_published_even_from_an_official_file() -> None:
+    """Indianapolis files have a byte order mark, CRLF, an extra delimiter on every line, and the drivers' names."""
     header = _RESULTS + ";TEAM;DRIVER_FIRSTNAME;DRIVER_SECONDNAME;DRIVER_COUNTRY;"
     row = "1;46;Classified;17;45:57.575;-;8;2:28.630;132.5;Am;;Toyota GR86;Fast Team;Ada;Lovelace;UK;"
     content = f"\ufeff{header}\r\n{row}\r\n"
@@ -120,7 +120,7 @@ def test_names_of_persons_never_get_through_whatever_the_file_is_called() -> Non
     assert table.num_rows == 1
 
 
-def test_weather_is_read_and_a_track_without_a_sensor_has_no_temperature() -> None:
+def test_a_track_without_a_sensor_has_no_track_temperature() -> None:
     parsed = _weather(*(f"{1745700936 + n};x;28.69;0;61.65;993.1;23.76;141;0" for n in range(3)))
     assert [row["track_temp_c"] for row in parsed.rows] == [None] * 3
     assert parsed.rows[0]["observed_utc"] == datetime(2025, 4, 26, 20, 55, 36, tzinfo=UTC)
@@ -130,12 +130,12 @@ def test_weather_is_read_and_a_track_without_a_sensor_has_no_temperature() -> No
     assert WEATHER.violations(weather_table("spa", "R1", [one_zero])[0]) == []
 
 
-def test_a_file_without_the_columns_it_needs_is_refused_by_name() -> None:
+def test_a_file_without_a_required_column_is_refused() -> None:
     with pytest.raises(MalformedFileError, match="lacks the column TIME_UTC_SECONDS"):
         read_weather(_stream("AIR_TEMP;RAIN", "1;0"), identity(FileKind.WEATHER))
 
 
-def test_two_files_that_agree_are_one_and_where_they_differ_the_second_is_rejected() -> None:
+def test_identical_rows_are_merged_and_conflicting_ones_rejected() -> None:
     first = _sections("13;1;1:37.428;;;;;;GF;", "13;2;1:38.0;;;;;;GF;")
     second = _sections("13;1;1:37.428;;;;;;GF;", "13;2;1:39.0;;;;;;GF;", "13;3;1:37.9;;;;;;GF;")
     table, merged = official_laps_table("spa", "R1", [first, second])
@@ -143,28 +143,28 @@ def test_two_files_that_agree_are_one_and_where_they_differ_the_second_is_reject
     (reject,) = merged.rejects
     assert (reject.reason, reject.line) == ("conflicting_duplicate", 3)
     assert reject.detail.startswith("lap_time_s=99.0, spa/R1_spa_sections.csv line 3 says 98.0")
-    told = rejects_table("spa", "R1", [reject, reject])
-    assert OFFICIAL_REJECTS.violations(told) == []
-    assert told["occurrence"].to_pylist() == [0, 1]
+    table = rejects_table("spa", "R1", [reject, reject])
+    assert OFFICIAL_REJECTS.violations(table) == []
+    assert table["occurrence"].to_pylist() == [0, 1]
 
 
-def test_nothing_gives_empty_tables_of_the_schema() -> None:
-    for make, table in ((official_laps_table, OFFICIAL_LAPS), (results_table, RESULTS), (weather_table, WEATHER)):
-        made, _ = make("spa", "R1", [])
-        assert (made.num_rows, table.violations(made)) == (0, [])
+def test_no_files_give_empty_tables_that_match_the_schema() -> None:
+    for build, schema in ((official_laps_table, OFFICIAL_LAPS), (results_table, RESULTS), (weather_table, WEATHER)):
+        table, _ = build("spa", "R1", [])
+        assert (table.num_rows, schema.violations(table)) == (0, [])
 
 
-def test_a_number_whose_laps_do_not_repeat_is_one_car_in_whatever_order_its_rows_stand() -> None:
+def test_a_number_without_repeated_laps_is_one_car_in_any_row_order() -> None:
     rows = _sections(*(f"3;{lap};1:40.0;;13:00:00.000;;;;GF;" for lap in (3, 1, 2))).rows
     assert [row["entry"] for row in rows] == [1, 1, 1]
 
 
-def test_the_cars_of_a_shared_number_are_told_apart_though_the_second_drove_longer() -> None:
+def test_cars_sharing_a_number_are_split_if_the_second_drove_longer() -> None:
     rows = _sections(*(f"3;{lap};1:40.0;;13:00:00.000;;;;GF;" for lap in (1, 2, 1, 2, 3))).rows
     assert [row["entry"] for row in rows] == [1, 1, 2, 2, 2]
 
 
-def test_a_row_written_twice_is_one_lap_and_counted() -> None:
+def test_a_repeated_row_is_one_lap_and_is_counted() -> None:
     row = "3;1;1:40.0;;13:00:00.000;;;;GF;"
     parsed = _sections(row, row, row.replace("3;1;", "3;2;"))
     assert [(row["lap_number"], row["entry"]) for row in parsed.rows] == [(1, 1), (2, 1)]
@@ -175,7 +175,7 @@ def test_a_row_written_twice_is_one_lap_and_counted() -> None:
     ("columns", "expected"),
     [(("S1_SECONDS", "S1_LARGE", "S1"), 62.001), (("S1_LARGE", "S1"), 62.002), (("S1",), 62.003)],
 )
-def test_a_sector_is_taken_from_the_best_column_there_is(columns: tuple[str, ...], expected: float) -> None:
+def test_a_sector_is_taken_from_the_best_available_column(columns: tuple[str, ...], expected: float) -> None:
     text = {"S1_SECONDS": "62.001", "S1_LARGE": "1:02.002", "S1": "1:02.003"}
     header = "NUMBER;LAP_NUMBER;LAP_TIME;" + ";".join(reversed(columns))
     row = "13;1;1:40.0;" + ";".join(text[name] for name in reversed(columns))
@@ -183,8 +183,8 @@ def test_a_sector_is_taken_from_the_best_column_there_is(columns: tuple[str, ...
     assert lap["s1_s"] == expected
 
 
-def test_columns_that_are_not_there_are_null_and_those_not_known_are_listed() -> None:
-    """Sonoma names two of the timing points INT-1 and INT-2."""
+def test_missing_columns_are_null_and_unknown_columns_are_listed() -> None:
+    """Sonoma files have columns for two intermediate timing points, INT-1 and INT-2."""
     parsed = read_sections(
         _stream("NUMBER; LAP_NUMBER; LAP_TIME;INT-1_time;INT-2_time", "13;1;1:40.0;20.1;30.2"),
         identity(FileKind.SECTIONS),
@@ -197,7 +197,7 @@ def test_columns_that_are_not_there_are_null_and_those_not_known_are_listed() ->
     assert merged.dropped_columns == ("INT-1_time", "INT-2_time")
 
 
-def test_a_number_outside_its_bounds_is_null_and_told_and_its_row_stays() -> None:
+def test_a_number_out_of_range_is_nulled_and_reported_and_its_row_kept() -> None:
     parsed = _weather("1745700936;x;28;40;-999;993;23;720;0", "1745700996;x;28;40;61;993;23;141;0")
     table, merged = weather_table("spa", "R1", [parsed])
     assert WEATHER.violations(table) == []
@@ -209,7 +209,7 @@ def test_a_number_outside_its_bounds_is_null_and_told_and_its_row_stays() -> Non
 
 
 @pytest.mark.parametrize("lap", ["0", "-2", "1.5", ""])
-def test_a_lap_that_cannot_be_named_is_rejected(lap: str) -> None:
+def test_a_lap_without_a_valid_number_is_rejected(lap: str) -> None:
     parsed = _sections(f"13;{lap};1:37.4;;;;;;GF;")
     assert (parsed.rows, [reject.detail for reject in parsed.rejects]) == ([], [f"LAP_NUMBER={lap!r}"])
 
@@ -222,7 +222,7 @@ def test_a_lap_that_cannot_be_named_is_rejected(lap: str) -> None:
         ("1;;Classified;17;45:57.575;-;8;2:28.630;132.5;Am;;Toyota GR86", "NUMBER=''"),
     ],
 )
-def test_a_result_that_cannot_be_read_is_rejected_and_not_published_in_part(row: str, detail: str) -> None:
+def test_an_unreadable_result_is_rejected_entirely(row: str, detail: str) -> None:
     parsed = _results(row)
     assert (parsed.rows, [(reject.reason, reject.detail) for reject in parsed.rejects]) == ([], [("bad_value", detail)])
 
@@ -232,14 +232,14 @@ def test_a_car_without_a_timed_lap_has_no_fastest_lap() -> None:
     assert (row["best_lap_number"], row["best_lap_time_s"], row["laps_completed"]) == (None, None, 1)
 
 
-def test_two_cars_of_one_number_keep_both_their_results() -> None:
+def test_two_cars_with_the_same_number_both_keep_their_results() -> None:
     rows = [f"{place};3;Classified;17;45:5{place}.575;-;8;2:28.630;132.5;Am;;Toyota GR86" for place in (4, 9)]
     table, merged = results_table("spa", "R1", [_results(*rows)])
     assert (table["position"].to_pylist(), merged.rejects, RESULTS.violations(table)) == ([4, 9], [], [])
 
 
 @pytest.mark.req("A-100")
-def test_a_rejected_line_is_told_without_its_text_for_it_may_name_a_person() -> None:
+def test_a_reject_omits_the_line_text_because_it_may_name_a_person() -> None:
     parsed = read_results(
         _stream(_RESULTS + ";DRIVER_SECONDNAME", "1;46;Classified;Lovelace"), identity(FileKind.RESULTS)
     )
@@ -248,18 +248,18 @@ def test_a_rejected_line_is_told_without_its_text_for_it_may_name_a_person() -> 
     assert "Lovelace" not in reject.detail
 
 
-def test_a_file_with_nothing_below_its_header_gives_nothing() -> None:
+def test_a_file_with_only_a_header_has_no_rows() -> None:
     parsed = _weather()
     assert (parsed.rows, parsed.rejects, parsed.blanked_cells) == ([], [], 0)
 
 
 @pytest.mark.parametrize("rain", ["0", "1"])
-def test_rain_is_yes_or_no(rain: str) -> None:
+def test_rain_is_a_boolean(rain: str) -> None:
     (row,) = _weather(f"1745700936;x;28;40;61;993;23;141;{rain}").rows
     assert row["is_raining"] is (rain == "1")
 
 
-def test_readings_of_one_time_are_one_reading_and_where_they_differ_the_second_is_rejected() -> None:
+def test_weather_rows_of_one_time_are_merged_or_rejected_if_different() -> None:
     first = _weather("1745700936;x;28;40;61;993;23;141;0")
     same = _weather("1745700936;x;28;40;61;993;23;141;0", "1745700996;x;28;40;61;993;23;141;1")
     other = _weather("1745700936;x;29;40;61;993;23;141;0")
@@ -271,7 +271,7 @@ def test_readings_of_one_time_are_one_reading_and_where_they_differ_the_second_i
     ]
 
 
-def test_a_track_sensor_that_is_missing_is_counted() -> None:
+def test_blanked_track_temperatures_are_counted() -> None:
     _, merged = weather_table("spa", "R1", [_weather("1745700936;x;28;0;61;993;23;141;0")])
     assert merged.blanked_cells == 1
 
@@ -280,7 +280,7 @@ _cells = st.tuples(st.sampled_from(["3", "13", ""]), st.sampled_from(["1", "2", 
 
 
 @given(st.lists(_cells, max_size=12))
-def test_every_row_is_published_or_rejected_or_counted_as_written_twice(rows: list[tuple[str, str, str]]) -> None:
+def test_every_row_is_published_rejected_or_counted_as_repeated(rows: list[tuple[str, str, str]]) -> None:
     parsed = _sections(*(f"{number};{lap};{time};;13:00:00.0;;;;GF;" for number, lap, time in rows))
     table, merged = official_laps_table("spa", "R1", [parsed])
     assert OFFICIAL_LAPS.violations(table) == []

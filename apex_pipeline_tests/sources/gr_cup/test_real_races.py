@@ -1,4 +1,4 @@
-"""Laps and official timing of the nine real races, against counts made by hand and against each other."""
+"""Laps and official timing of the nine real races, checked against manual counts and against each other."""
 
 from collections import defaultdict
 from itertools import pairwise
@@ -27,13 +27,13 @@ from apex_pipeline_tests.sources.gr_cup.real_races import BARBER, COTA, ROAD_AME
         (VIR, "R2", 441, 128.501, 1, 24),
     ],
 )
-def test_official_timing_is_read_whole_and_agrees_with_itself(
+def test_official_timing_is_complete_and_consistent(
     races: Races, track: str, session: str, rows: int, best_s: float, entries: int, results: int
 ) -> None:
     laps, all_results = races[track, session].official_laps(), races[track, session].results()
     assert (len(laps), laps["lap_time_s"].min(), laps["entry"].max()) == (rows, best_s, entries)
-    whole = laps.dropna(subset=["s1_s", "s2_s", "s3_s"])
-    assert ((whole["s1_s"] + whole["s2_s"] + whole["s3_s"] - whole["lap_time_s"]).abs() < 0.0005).all()
+    complete = laps.dropna(subset=["s1_s", "s2_s", "s3_s"])
+    assert ((complete["s1_s"] + complete["s2_s"] + complete["s3_s"] - complete["lap_time_s"]).abs() < 0.0005).all()
     for _, one_car in laps.groupby(["car_number", "entry"]):
         assert (one_car["lap_time_s"].cumsum() - one_car["elapsed_s"]).abs().max() < 0.0005
     final = all_results[all_results["is_final"]]
@@ -43,10 +43,10 @@ def test_official_timing_is_read_whole_and_agrees_with_itself(
 
 @pytest.mark.parametrize("track", [BARBER, SEBRING, VIR])
 @pytest.mark.parametrize("session", ["R1", "R2"])
-def test_the_results_count_the_laps_and_name_the_best_one_of_every_car(races: Races, track: str, session: str) -> None:
+def test_results_agree_with_lap_counts_and_best_laps_of_every_car(races: Races, track: str, session: str) -> None:
     laps, results = races[track, session].official_laps(), races[track, session].results()
     timed = results[results["is_final"]].dropna(subset=["best_lap_time_s"]).set_index("car_number")
-    # The first lap begins behind the line and is no fastest lap: at VIR car 98's was its shortest.
+    # The first lap starts away from the line and does not count as a best lap: at VIR it was the shortest of car 98.
     last_lap, best_s = (
         laps.groupby("car_number")["lap_number"].max(),
         laps[laps["lap_number"] > 1].groupby("car_number"),
@@ -56,9 +56,7 @@ def test_the_results_count_the_laps_and_name_the_best_one_of_every_car(races: Ra
 
 
 @pytest.mark.parametrize(("track", "has_sensor"), [(BARBER, False), (COTA, True), (SEBRING, True)])
-def test_weather_has_no_track_temperature_where_there_is_no_sensor(
-    races: Races, track: str, *, has_sensor: bool
-) -> None:
+def test_weather_has_no_track_temperature_without_a_sensor(races: Races, track: str, *, has_sensor: bool) -> None:
     table, merged = weather_table(track, "R1", races[track, "R1"].parsed[FileKind.WEATHER])
     assert (merged.rejects, WEATHER.violations(table)) == ([], [])
     assert 38 <= table.num_rows <= 45
@@ -66,13 +64,13 @@ def test_weather_has_no_track_temperature_where_there_is_no_sensor(
 
 
 @pytest.mark.parametrize(("session", "laps", "best_s"), [("R1", 499, 97.007), ("R2", 511, 97.282)])
-def test_barber_gives_the_laps_counted_by_hand(races: Races, session: str, laps: int, best_s: float) -> None:
+def test_barber_laps_agree_with_the_manual_count(races: Races, session: str, laps: int, best_s: float) -> None:
     table = races[BARBER, session].laps()
     fastest = table[table["is_valid"]].nsmallest(1, "lap_time_s").to_dict("records")[0]
     assert (len(table), fastest["lap_time_s"]) == (laps, best_s)
 
 
-def test_the_naive_merge_of_the_same_files_gives_a_false_best(real_data: Path) -> None:
+def test_naively_merging_lap_start_and_lap_end_gives_a_false_best(real_data: Path) -> None:
     folder = real_data / "grcup" / "barber"
     start, end = (
         pd.read_csv(folder / f"R1_barber_lap_{kind}.csv", parse_dates=["timestamp"]) for kind in ("start", "end")
@@ -89,18 +87,18 @@ def test_the_naive_merge_of_the_same_files_gives_a_false_best(real_data: Path) -
         *((SEBRING, "R1"), (SEBRING, "R2"), (VIR, "R1"), (VIR, "R2")),
     ],
 )
-def test_the_best_valid_lap_is_never_more_than_half_a_second_faster_than_the_official_best(
+def test_the_best_blind_lap_is_at_most_half_a_second_below_the_official_best(
     races: Races, track: str, session: str
 ) -> None:
     laps = races[track, session].laps()
     best_s = laps[laps["is_valid"]]["lap_time_s"].min()
     official_s = races[track, session].official_laps()["lap_time_s"].min()
-    # The export of Road America ends long before the fast laps do; elsewhere the two clocks differ by 0.5 s at most.
-    latest = official_s + (7.0 if track == ROAD_AMERICA else 0.5)
-    assert official_s - 0.5 < best_s < latest
+    # The export of Road America ends long before the fast laps; elsewhere the two clocks differ by at most 0.5 s.
+    limit_s = official_s + (7.0 if track == ROAD_AMERICA else 0.5)
+    assert official_s - 0.5 < best_s < limit_s
 
 
-def test_no_gap_between_triggers_leaves_it_open_whether_they_are_one_crossing(races: Races) -> None:
+def test_no_two_triggers_are_ambiguously_far_apart(races: Races) -> None:
     for race in races.values():
         times: defaultdict[str, list[int]] = defaultdict(list)
         for trigger in race.triggers:
@@ -109,7 +107,7 @@ def test_no_gap_between_triggers_leaves_it_open_whether_they_are_one_crossing(ra
         assert not [gap for gap in gaps_ms if 600 < gap < 20_000]
 
 
-def test_the_late_stamps_of_the_dictionary_are_found_and_repaired(races: Races) -> None:
+def test_late_triggers_in_the_data_dictionary_are_found_and_repaired(races: Races) -> None:
     known = {
         ((BARBER, "R1"), "GR86-036-98", 19),
         ((BARBER, "R1"), "GR86-063-113", 5),

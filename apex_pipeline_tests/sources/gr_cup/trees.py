@@ -1,7 +1,6 @@
-"""Small trees of race files for the naming tests: the published names of all seven tracks, with content of each kind.
+"""Builds small trees of race files: the published names of all seven tracks, with content of each kind.
 
-Here belongs making up names and bytes. Every file's content is its own (its first row names the path), unless a test
-asks for the same.
+The content of every file is unique (its rows contain the path), unless a test needs identical files.
 """
 
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A published name and what it should be taken for."""
+    """A published file name and its expected identity."""
 
     path: str
     kind: FileKind
@@ -42,7 +41,7 @@ class PublishedFile:
 
 
 def published(race: int) -> Iterator[PublishedFile]:
-    """Yield the published files of all seven tracks for one race, by the names of the data dictionary."""
+    """Yield the files of all seven tracks for one race, named as in the data dictionary."""
     for scheme in _SCHEMES:
         folder = scheme.folder.format(n=race)
         for kind, name in scheme.car_files:
@@ -60,7 +59,7 @@ class _Scheme:
 
 
 def _cars(laps: str, telemetry: str) -> tuple[tuple[FileKind, str], ...]:
-    """Fill ``start``, ``end`` or ``time`` into the name of the lap files; lap_time_time does not occur."""
+    """Return the names of the car files; in ``laps``, ``<>`` stands for ``start``, ``end`` or ``time``."""
     return (
         (FileKind.LAP_START, laps.replace("<>", "start")),
         (FileKind.LAP_END, laps.replace("<>", "end")),
@@ -139,29 +138,29 @@ _SCHEMES = (
 )
 
 
-def content(kind: FileKind, mark: str = "x", *, session: str | None = None, event: str = "I_R06_2025-09-07") -> bytes:
-    """Return a header and two rows of a kind; ``mark`` makes the bytes differ from those of other files.
+def content(kind: FileKind, filler: str = "x", *, session: str | None = None, event: str = "I_R06_2025-09-07") -> bytes:
+    """Return a header and two rows of a kind; ``filler`` makes the bytes differ from those of other files.
 
-    Without ``session`` the rows carry neither session nor event.
+    Without ``session`` the rows have neither session nor event.
     """
     header = HEADERS[kind]
     delimiter = ";" if b";" in header else ","
-    says = {
+    values = {
         "meta_event": event if session else "",
         "meta_session": session or "",
         "meta_time": "2025-09-06T19:00:00.000Z",
-        "vehicle_id": f"GR86-{mark}",
+        "vehicle_id": f"GR86-{filler}",
     }
-    row = delimiter.join(says.get(name.strip(), mark) for name in header.decode().strip().split(delimiter))
+    row = delimiter.join(values.get(name.strip(), filler) for name in header.decode().strip().split(delimiter))
     return header + f"{row}\n".encode() * 2
 
 
 def found(path: str, content: bytes) -> FoundFile:
-    """Return a file that lies nowhere but in the test."""
+    """Return a file that exists only in memory."""
     return FoundFile(path, len(content), lambda length: content[:length])
 
 
-def local_path(root: Path) -> list[FoundFile]:
+def files_below(root: Path) -> list[FoundFile]:
     """Return the files below a folder."""
     paths = sorted(path for path in root.rglob("*") if path.is_file())
     return [FoundFile(path.relative_to(root).as_posix(), path.stat().st_size, _reader(path)) for path in paths]
@@ -177,11 +176,11 @@ class _reader:  # noqa: N801  -- used as a function
 
 
 def identify(files: dict[str, bytes]) -> dict[str, FileIdentity]:
-    """Identify a tree by the built-in rules; the answer is by path."""
+    """Identify a tree by the built-in rules; return the identities by path."""
     identities = identify_tree([found(path, content) for path, content in files.items()], load_rules())
     return {item.path: item for item in identities}
 
 
 def identify_one(path: str, content: bytes) -> FileIdentity:
-    """Identify a file that lies alone."""
+    """Identify a single file."""
     return identify({path: content})[path]

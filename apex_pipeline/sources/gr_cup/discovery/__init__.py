@@ -1,1 +1,1 @@
-"""What a raw file of the GR Cup is: by its path, its content and its siblings."""
+"""Contains the identification of GR Cup raw files, by path, content and sibling files."""

@@ -1,9 +1,10 @@
-"""Which track, session and kind every file is: names speak first, folders second, content is the judge.
+"""Contains the identification of files: the track, session and kind of each one.
 
-Each file of a tree gets exactly one identity, with the rule that decided, the evidence and how sure it is. A file that
-contradicts itself is quarantined; one that nobody can place is unresolved; neither is guessed. Here belongs the
-weighing for one file. What a path says is ``path_hints.py``, what a content says ``sniff.py``, what the other
-files say ``path_hints.py`` and ``cross_checks.py``; the rules are data (``rules.py``).
+The file name takes precedence over the folders; the content checks both and fills in what they lack. Each file of a
+tree gets exactly one identity, with the rule that identified it, the evidence and a confidence. A file whose name,
+folders and content contradict each other is quarantined; a file that cannot be assigned is unresolved; nothing is
+guessed. See ``path_hints.py`` for paths and sibling files, ``sniff.py`` for content, ``cross_checks.py`` for comparing
+files with each other, and ``rules.py`` for the rules, which are data.
 """
 
 from collections.abc import Iterable
@@ -28,24 +29,24 @@ from apex_pipeline.sources.normalize import normalize_name
 from apex_pipeline.sources.session_names import are_numbered_apart, find_session, number_of, session_type
 from apex_pipeline.tables.session_key import session_key
 
-# How sure a decision is, by what it rests on. The least of what applies counts.
+# Confidence of an identity, by the evidence for it. If several apply, the lowest counts.
 _CERTAIN = 1.0
-_NOT_CONFIRMED = 0.9  # the content names no session that could be compared
+_NOT_CONFIRMED = 0.9  # the content names no session to compare with
 _FOLDER_TRACK = 0.8  # an unknown track, named by its folder
 _MIXED_CONTENT = 0.8  # some rows name another session
-_NAMED_TRACK = 0.7  # an unknown track, named by the file only, or a track said by the files beside it only
+_NAMED_TRACK = 0.7  # an unknown track named only by the file, or a track named only by sibling files
 _LOOSE = 0.6  # a folder such as "Race 1b" or "barber2"
-_CONTENT_ONLY = 0.6  # the path is silent
-_OWN_WORD = 0.6  # sprint_sebring_lap_start.csv
-_NO_ROWS = 0.5  # a header and nothing else
+_CONTENT_ONLY = 0.6  # the path names no session or kind
+_CUSTOM_SESSION = 0.6  # sprint_sebring_lap_start.csv
+_NO_ROWS = 0.5  # a header without data rows
 
-# Files looked into at a time: in a bucket each look is a request, most of which is waiting.
-_PARALLEL_LOOKS = 8
+# Files read in parallel: in a bucket each read is a request, which is mostly waiting.
+_PARALLEL_READS = 8
 
 
 @dataclass
 class _IdentityBuilder:
-    """An identity in the making: evidence and confidence gathered while the claims are weighed."""
+    """Builds an identity, collecting evidence and lowering the confidence as the hints are evaluated."""
 
     file: FoundFile
     kind: FileKind
@@ -58,7 +59,7 @@ class _IdentityBuilder:
     evidence: list[str] = field(default_factory=list[str])
     confidence: float = _CERTAIN
 
-    def note(self, sentence: str, confidence: float = _CERTAIN) -> None:
+    def add_evidence(self, sentence: str, confidence: float = _CERTAIN) -> None:
         self.evidence.append(sentence)
         self.confidence = min(self.confidence, confidence)
 
@@ -66,7 +67,7 @@ class _IdentityBuilder:
     def full_session(self) -> str | None:
         return f"{self.season}_{self.session}" if self.session and self.season else self.session
 
-    def end(self, status: FileStatus, reason: str | None = None) -> FileIdentity:
+    def build(self, status: FileStatus, reason: str | None = None) -> FileIdentity:
         return FileIdentity(
             path=self.file.path,
             size=self.file.size,
@@ -91,70 +92,72 @@ def identify_tree(files: Iterable[FoundFile], rules: NamingRules) -> list[FileId
 
     Args:
         files: The files of one source folder, or of one lake.
-        rules: How names are understood.
+        rules: Rules for interpreting names.
     """
     found = {file.path: file for file in sorted(files, key=lambda file: file.path)}
-    claims = {path: parse_path(path, rules) for path in found if not ignore_reason(path)}
-    neighbourhood = FolderSiblings(claims.values())
+    hints = {path: parse_path(path, rules) for path in found if not ignore_reason(path)}
+    siblings = FolderSiblings(hints.values())
 
     def identify(file: FoundFile) -> FileIdentity:
-        return _identify(file, claims[file.path], neighbourhood) if file.path in claims else _ignored(file)
+        return _identify(file, hints[file.path], siblings) if file.path in hints else _ignored(file)
 
-    with ThreadPoolExecutor(_PARALLEL_LOOKS) as pool:
+    with ThreadPoolExecutor(_PARALLEL_READS) as pool:
         identities = list(pool.map(identify, found.values()))
     return cross_check(identities, found)
 
 
 def _ignored(file: FoundFile) -> FileIdentity:
     reason = ignore_reason(file.path)
-    draft = _IdentityBuilder(file, FileKind.IGNORED, "not race data")
-    draft.note(f"The path says: {reason}.")
-    return draft.end(FileStatus.IGNORED, f"{reason}; not race data")
+    builder = _IdentityBuilder(file, FileKind.IGNORED, "not race data")
+    builder.add_evidence(f"The path says: {reason}.")
+    return builder.build(FileStatus.IGNORED, f"{reason}; not race data")
 
 
-def _identify(file: FoundFile, claims: PathHints, neighbourhood: FolderSiblings) -> FileIdentity:
-    """Weigh what path and content of one file say."""
-    draft = _IdentityBuilder(file, claims.kind, f"name matches {claims.kind_found_in}", claims.season, claims.version)
+def _identify(file: FoundFile, hints: PathHints, siblings: FolderSiblings) -> FileIdentity:
+    """Identify one file by its path, content and siblings."""
+    builder = _IdentityBuilder(file, hints.kind, f"name matches {hints.kind_found_in}", hints.season, hints.version)
     contents = sniff(file.read_head(SNIFFED_BYTES), file.path)
-    draft.event_code = contents.events.most_common(1)[0][0] if contents.events else None
-    _weigh_kind(draft, contents)
-    _weigh_track(draft, claims, neighbourhood)
-    _weigh_session(draft, claims, contents)
+    builder.event_code = contents.events.most_common(1)[0][0] if contents.events else None
+    _resolve_kind(builder, contents)
+    _resolve_track(builder, hints, siblings)
+    _resolve_session(builder, hints, contents)
     if contents.problem:
-        draft.note(contents.problem, 0.0)
-        is_race_file = draft.kind is not FileKind.UNKNOWN or not contents.is_text
-        return draft.end(FileStatus.QUARANTINED if is_race_file else FileStatus.UNRESOLVED, contents.problem)
+        builder.add_evidence(contents.problem, 0.0)
+        is_race_file = builder.kind is not FileKind.UNKNOWN or not contents.is_text
+        return builder.build(FileStatus.QUARANTINED if is_race_file else FileStatus.UNRESOLVED, contents.problem)
     contradiction = (
-        _track_contradiction(claims) or _sessions_disagree(claims.sessions) or _content_disagrees(draft, contents)
+        _track_contradiction(hints)
+        or _session_contradiction(hints.sessions)
+        or _content_contradiction(builder, contents)
     )
-    return _place(draft, contents, contradiction)
+    return _finish(builder, contents, contradiction)
 
 
-def _place(draft: _IdentityBuilder, contents: FileContents, contradiction: str | None) -> FileIdentity:
-    """Decide what becomes of a file that can be read."""
-    if draft.kind is FileKind.UNKNOWN:
-        return draft.end(FileStatus.UNRESOLVED, _reason_for_no_kind(contents))
-    if draft.kind is FileKind.CHAMPIONSHIP:
-        draft.session = None  # the points of a season belong to no session
-        return draft.end(FileStatus.READY)
-    contradiction = _wrong_header(draft, contents) or contradiction
+def _finish(builder: _IdentityBuilder, contents: FileContents, contradiction: str | None) -> FileIdentity:
+    """Decide the status of a file that can be read."""
+    if builder.kind is FileKind.UNKNOWN:
+        return builder.build(FileStatus.UNRESOLVED, _unknown_kind_reason(contents))
+    if builder.kind is FileKind.CHAMPIONSHIP:
+        builder.session = None  # season standings do not belong to a session
+        return builder.build(FileStatus.READY)
+    contradiction = _header_contradiction(builder, contents) or contradiction
     if contradiction:
-        return draft.end(FileStatus.QUARANTINED, contradiction)
-    missing = _what_is_missing(draft)
+        return builder.build(FileStatus.QUARANTINED, contradiction)
+    missing = _unassigned_reason(builder)
     if missing:
-        return draft.end(FileStatus.UNRESOLVED, missing)
+        return builder.build(FileStatus.UNRESOLVED, missing)
     if contents.rows == 0:
-        draft.note("It has a header and no data rows.", _NO_ROWS)
-    return draft.end(FileStatus.READY)
+        builder.add_evidence("It has a header and no data rows.", _NO_ROWS)
+    return builder.build(FileStatus.READY)
 
 
-def _what_is_missing(draft: _IdentityBuilder) -> str | None:
-    """Return why a file has no place in the lake, if it has none."""
-    if draft.track is None or draft.session is None:
-        missing = [name for name, value in (("track", draft.track), ("session", draft.session)) if value is None]
+def _unassigned_reason(builder: _IdentityBuilder) -> str | None:
+    """Return why a file cannot be assigned to a session; ``None`` if it can."""
+    if builder.track is None or builder.session is None:
+        missing = [name for name, value in (("track", builder.track), ("session", builder.session)) if value is None]
         return f"its name, its folders and its content do not say its {' or its '.join(missing)}"
     try:
-        session_key(draft.track.slug, str(draft.full_session))
+        session_key(builder.track.slug, str(builder.full_session))
     except ConfigurationError as error:
         return error.problem
     return None
@@ -163,33 +166,33 @@ def _what_is_missing(draft: _IdentityBuilder) -> str | None:
 # -- kind --------------------------------------------------------------------------------------------------------------
 
 
-def _weigh_kind(draft: _IdentityBuilder, contents: FileContents) -> None:
-    """Let the header confirm the kind, or say it where the name does not."""
+def _resolve_kind(builder: _IdentityBuilder, contents: FileContents) -> None:
+    """Check the kind from the name against the header, or take it from the header if the name has none."""
     shown = ", ".join(contents.columns[:8])
-    if draft.kind in contents.kinds:
-        draft.note(f"The name says {draft.kind}, and the header fits.")
-    elif draft.kind is FileKind.UNKNOWN and len(contents.kinds) == 1:
-        draft.kind, draft.rule = next(iter(contents.kinds)), "header"
-        draft.note(f"The name says no kind; the header ({shown}) is that of {draft.kind}.", _CONTENT_ONLY)
+    if builder.kind in contents.kinds:
+        builder.add_evidence(f"The name says {builder.kind}, and the header fits.")
+    elif builder.kind is FileKind.UNKNOWN and len(contents.kinds) == 1:
+        builder.kind, builder.rule = next(iter(contents.kinds)), "header"
+        builder.add_evidence(f"The name says no kind; the header ({shown}) is that of {builder.kind}.", _CONTENT_ONLY)
 
 
-def _reason_for_no_kind(contents: FileContents) -> str:
+def _unknown_kind_reason(contents: FileContents) -> str:
     if contents.kinds:
         return f"its name does not say whether it is {_one_of(contents.kinds)}, and their headers are the same"
     return f"neither its name nor its header ({', '.join(contents.columns[:8])}) says that it is race data"
 
 
-def _wrong_header(draft: _IdentityBuilder, contents: FileContents) -> str | None:
-    """Return how the header contradicts the name, if it does."""
-    if draft.kind in contents.kinds:
+def _header_contradiction(builder: _IdentityBuilder, contents: FileContents) -> str | None:
+    """Return how the header contradicts the name; ``None`` if it does not."""
+    if builder.kind in contents.kinds:
         return None
-    if not contents.kinds and (draft.track is None or draft.session is None):
-        return None  # a results.csv of anything: nothing says that it should be race data
+    if not contents.kinds and (builder.track is None or builder.session is None):
+        return None  # any results.csv: nothing suggests that it is race data
     shown = ", ".join(contents.columns[:8])
     if contents.kinds:
-        return f"its name says {draft.kind}, its header ({shown}) is that of {_one_of(contents.kinds)}"
-    lacking = ", ".join(missing_columns(draft.kind, contents.columns))
-    return f"its name says {draft.kind}, its header ({shown}) lacks {lacking}"
+        return f"its name says {builder.kind}, its header ({shown}) is that of {_one_of(contents.kinds)}"
+    missing = ", ".join(missing_columns(builder.kind, contents.columns))
+    return f"its name says {builder.kind}, its header ({shown}) lacks {missing}"
 
 
 def _one_of(kinds: Iterable[FileKind]) -> str:
@@ -199,100 +202,111 @@ def _one_of(kinds: Iterable[FileKind]) -> str:
 # -- track -------------------------------------------------------------------------------------------------------------
 
 
-def _weigh_track(draft: _IdentityBuilder, claims: PathHints, neighbourhood: FolderSiblings) -> None:
-    """Take the track that the rules know, else the folder's own name, else what file names say."""
-    known = next((claim for claim in claims.tracks if claim.is_known), None)
-    unlisted = neighbourhood.track_folder(claims) or claims.named_track
-    beside = neighbourhood.siblings_of(claims).single_track
+def _resolve_track(builder: _IdentityBuilder, hints: PathHints, siblings: FolderSiblings) -> None:
+    """Take a track that the rules list, else the one named by a folder or the file, else by sibling files."""
+    known = next((hint for hint in hints.tracks if hint.is_known), None)
+    unlisted = siblings.track_folder(hints) or hints.named_track
+    sibling_track = siblings.siblings_of(hints).single_track
     if known:
-        draft.track = known
-        draft.note(f"Track {known.slug}: {known.found_in} says so.", _LOOSE if known.is_loose else _CERTAIN)
+        builder.track = known
+        builder.add_evidence(f"Track {known.slug}: {known.found_in} says so.", _LOOSE if known.is_loose else _CERTAIN)
     elif unlisted:
-        draft.track = unlisted
-        confidence = _NAMED_TRACK if unlisted is claims.named_track else _FOLDER_TRACK
-        draft.note(f"Track {unlisted.slug}, which the rules do not list: {unlisted.found_in} says so.", confidence)
-    elif beside:
-        draft.track = beside
-        draft.note(f"Track {beside.slug}: the names of the files beside it say so.", _NAMED_TRACK)
+        builder.track = unlisted
+        confidence = _NAMED_TRACK if unlisted is hints.named_track else _FOLDER_TRACK
+        builder.add_evidence(
+            f"Track {unlisted.slug}, which the rules do not list: {unlisted.found_in} says so.", confidence
+        )
+    elif sibling_track:
+        builder.track = sibling_track
+        builder.add_evidence(f"Track {sibling_track.slug}: the names of the files beside it say so.", _NAMED_TRACK)
 
 
-def _track_contradiction(claims: PathHints) -> str | None:
-    known = [claim for claim in claims.tracks if claim.is_known]
-    for claim in known[1:]:
-        if claim.slug != known[0].slug:
-            return f"{known[0].found_in} says {known[0].slug}, {claim.found_in} says {claim.slug}"
+def _track_contradiction(hints: PathHints) -> str | None:
+    known = [hint for hint in hints.tracks if hint.is_known]
+    for hint in known[1:]:
+        if hint.slug != known[0].slug:
+            return f"{known[0].found_in} says {known[0].slug}, {hint.found_in} says {hint.slug}"
     return None
 
 
 # -- session -----------------------------------------------------------------------------------------------------------
 
 
-def _weigh_session(draft: _IdentityBuilder, claims: PathHints, contents: FileContents) -> None:
-    """Take the session the path says, else the content's, else the odd word in a car file's name."""
-    inside = _session_inside(contents)
-    if claims.sessions:
-        chosen = _most_specific(claims.sessions)
-        draft.session = chosen.session
-        draft.note(f"Session {chosen.session}: {chosen.found_in} says so.", _LOOSE if chosen.is_loose else _CERTAIN)
-        _note_content(draft, inside, contents)
-    elif inside:
-        draft.session, draft.rule = inside, "content"
-        draft.note(f"The path says no session; meta_session says {inside}.", _CONTENT_ONLY)
-    elif claims.own_word and draft.kind in CAR_KINDS:
-        draft.session = claims.own_word
-        draft.note(f"Session {claims.own_word}: the word in the name that says neither kind nor track.", _OWN_WORD)
+def _resolve_session(builder: _IdentityBuilder, hints: PathHints, contents: FileContents) -> None:
+    """Take the session from the path, else from the content, else from an unknown word in a car file's name."""
+    content_session = _content_session(contents)
+    if hints.sessions:
+        chosen = _most_specific(hints.sessions)
+        builder.session = chosen.session
+        builder.add_evidence(
+            f"Session {chosen.session}: {chosen.found_in} says so.", _LOOSE if chosen.is_loose else _CERTAIN
+        )
+        _compare_session(builder, content_session, contents)
+    elif content_session:
+        builder.session, builder.rule = content_session, "content"
+        builder.add_evidence(f"The path says no session; meta_session says {content_session}.", _CONTENT_ONLY)
+    elif hints.custom_session and builder.kind in CAR_KINDS:
+        builder.session = hints.custom_session
+        builder.add_evidence(
+            f"Session {hints.custom_session}: the word in the name that says neither kind nor track.", _CUSTOM_SESSION
+        )
 
 
-def _most_specific(claims: tuple[SessionHint, ...]) -> SessionHint:
-    """Return the first claim, or one that adds the number to it (``race`` in the folder ``Race 2``)."""
-    first = claims[0]
+def _most_specific(hints: tuple[SessionHint, ...]) -> SessionHint:
+    """Return the first hint, or one that adds a number to it (``race`` in the folder ``Race 2``)."""
+    first = hints[0]
     if number_of(first.session) is not None:
         return first
     return next(
         (
-            claim
-            for claim in claims
-            if session_type(claim.session) == session_type(first.session) and number_of(claim.session) is not None
+            hint
+            for hint in hints
+            if session_type(hint.session) == session_type(first.session) and number_of(hint.session) is not None
         ),
         first,
     )
 
 
-def _session_inside(contents: FileContents) -> str | None:
+def _content_session(contents: FileContents) -> str | None:
     if not contents.sessions:
         return None
     found = find_session(normalize_name(contents.sessions.most_common(1)[0][0]))
     return found.session if found and not found.rest else None
 
 
-def _note_content(draft: _IdentityBuilder, inside: str | None, contents: FileContents) -> None:
-    if inside is None:
-        draft.confidence = min(draft.confidence, _NOT_CONFIRMED)
+def _compare_session(builder: _IdentityBuilder, content_session: str | None, contents: FileContents) -> None:
+    if content_session is None:
+        builder.confidence = min(builder.confidence, _NOT_CONFIRMED)
         return
-    is_same = inside == draft.session
-    draft.note(f"meta_session says {inside} ({_count(contents)}).", _CERTAIN if is_same else _NOT_CONFIRMED)
+    is_same = content_session == builder.session
+    builder.add_evidence(
+        f"meta_session says {content_session} ({_count(contents)}).", _CERTAIN if is_same else _NOT_CONFIRMED
+    )
     if len(contents.sessions) > 1:
-        draft.note(f"Its rows name several sessions: {', '.join(sorted(contents.sessions))}.", _MIXED_CONTENT)
+        builder.add_evidence(f"Its rows name several sessions: {', '.join(sorted(contents.sessions))}.", _MIXED_CONTENT)
 
 
 def _count(contents: FileContents) -> str:
     return f"{contents.sessions.most_common(1)[0][1]} of {contents.rows} rows looked at"
 
 
-def _sessions_disagree(claims: tuple[SessionHint, ...]) -> str | None:
-    """Compare name and folders with each other: R1 in ``Race 2``, or ``practice`` in ``Race 1``."""
-    for claim in claims[1:]:
-        first, types = claims[0], {session_type(claims[0].session), session_type(claim.session)}
-        is_other_type = len(types) > 1 and "other" not in types and not claim.is_vague
-        if is_other_type or are_numbered_apart(first.session, claim.session):
-            return f"{first.found_in} says {first.session}, {claim.found_in} says {claim.session}"
+def _session_contradiction(hints: tuple[SessionHint, ...]) -> str | None:
+    """Return how name and folders contradict each other: R1 in ``Race 2``, or ``practice`` in ``Race 1``."""
+    for hint in hints[1:]:
+        first, types = hints[0], {session_type(hints[0].session), session_type(hint.session)}
+        is_other_type = len(types) > 1 and "other" not in types and not hint.is_vague
+        if is_other_type or are_numbered_apart(first.session, hint.session):
+            return f"{first.found_in} says {first.session}, {hint.found_in} says {hint.session}"
     return None
 
 
-def _content_disagrees(draft: _IdentityBuilder, contents: FileContents) -> str | None:
-    """Compare path and content; only names of one type can be (``practice`` and R1 may be two words for one)."""
-    inside = _session_inside(contents)
-    if inside is None or draft.session is None or not are_numbered_apart(draft.session, inside):
+def _content_contradiction(builder: _IdentityBuilder, contents: FileContents) -> str | None:
+    """Return how the content contradicts the path.
+
+    Only names of the same type are compared: ``practice`` and R1 may be two names of one session.
+    """
+    content_session = _content_session(contents)
+    if content_session is None or builder.session is None or not are_numbered_apart(builder.session, content_session):
         return None
     day = f", first received {contents.first_day}" if contents.first_day else ""
-    return f"meta_session says {inside} ({_count(contents)}{day}), the path says {draft.session}"
+    return f"meta_session says {content_session} ({_count(contents)}{day}), the path says {builder.session}"

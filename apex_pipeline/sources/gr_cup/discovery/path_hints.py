@@ -1,7 +1,7 @@
-"""What a path says about a file: kind, track, session, season. Nothing is read here.
+"""Contains the hints that a path gives about a file: kind, track, session and season. No file is read here.
 
-The file's name speaks first, its folders second, from the inside out. Each may be silent, and each may be wrong:
-``identify.py`` weighs these claims against the content and against the other files of the tree.
+The file name takes precedence over the folders, and inner folders over outer ones. Any of them may give no hint or a
+wrong one: ``identify.py`` checks the hints against the content and the other files of the tree.
 """
 
 import re
@@ -15,14 +15,14 @@ from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, FileKind
 from apex_pipeline.sources.normalize import compact_name, names_match, normalize_name
 from apex_pipeline.sources.session_names import find_session, session_name
 
-# Extensions of what lies beside race files and is none.
+# Extensions of files that are often found next to race files but are not race data.
 _NOT_DATA = {
     "archive; unpack it beside": {".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst"},
     "picture or film": {".jpg", ".jpeg", ".png", ".gif", ".heic", ".webp", ".mp4", ".mov", ".avi", ".mkv", ".svg"},
     "document": {".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".md", ".txt", ".html", ".rtf", ".ods"},
     "program or settings": {".py", ".ipynb", ".json", ".yaml", ".yml", ".toml", ".ini", ".exe", ".sh"},
 }
-_LEFT_BY_SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
 _CSV_ENDING = re.compile(r"\.csv(\.gz|\.zst)?$", re.IGNORECASE)
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _IN_THE_NAME = "the name"
@@ -30,7 +30,7 @@ _IN_THE_NAME = "the name"
 
 @dataclass(frozen=True)
 class SessionHint:
-    """A session as one part of the path says it; ``is_loose`` where the part says more than that (``Race 1b``)."""
+    """A session named by one part of the path; ``is_loose`` if the part has more than the session (``Race 1b``)."""
 
     session: str
     found_in: str
@@ -38,20 +38,20 @@ class SessionHint:
 
     @property
     def is_vague(self) -> bool:
-        """A folder called ``race`` may hold everything there is of a weekend."""
+        """Whether it is a folder called ``race``, which may hold all sessions of a weekend."""
         return self.session == "race" and self.found_in != _IN_THE_NAME
 
 
 @dataclass(frozen=True)
 class TrackHint:
-    """A track as one part of the path says it.
+    """A track named by one part of the path.
 
     Attributes:
-        slug: Its slug.
-        name: As people write it.
-        said_by: The part, for sentences.
-        is_known: The rules list it.
-        is_loose: The part says more than the track (``barber2``).
+        slug: Slug of the track.
+        name: Display name.
+        found_in: Description of the part, for messages.
+        is_known: Whether the rules list the track.
+        is_loose: Whether the part has more than the track (``barber2``).
     """
 
     slug: str
@@ -63,7 +63,7 @@ class TrackHint:
 
 @dataclass(frozen=True)
 class FolderHints:
-    """What one folder says; ``year`` may be a season, beside a track (``2026-barber``) or alone (``GR Cup 2026``)."""
+    """Hints from one folder; ``year`` may be a season, with a track (``2026-barber``) or alone (``GR Cup 2026``)."""
 
     path: str
     session: SessionHint | None
@@ -73,17 +73,17 @@ class FolderHints:
 
 @dataclass(frozen=True)
 class PathHints:
-    """Everything a path says.
+    """All hints from one path.
 
     Attributes:
-        kind: Kind of file, ``UNKNOWN`` if the name says none.
-        kind_said_by: The expression that decided.
-        version: official or provisional, for classifications.
-        sessions: Sessions said, the name's first, then the folders' from the inside out.
-        named_track: Track said by the name.
-        own_word: What the name of a file in a track's folder says besides kind, usual session and track: a session of
-            the user's own (``sprint_sebring_lap_start.csv``).
-        folders: What the folders say, from the inside out.
+        kind: Kind of file; ``UNKNOWN`` if the name does not give one.
+        kind_found_in: The expression that matched.
+        version: ``official`` or ``provisional``, for classifications.
+        sessions: Sessions, the file name's first, then those of the folders, innermost first.
+        named_track: Track in the file name.
+        custom_session: Words in the name of a file in a track folder that are not kind, usual session or track: a
+            session name chosen by the user (``sprint_sebring_lap_start.csv``).
+        folders: Hints from the folders, innermost first.
     """
 
     kind: FileKind
@@ -91,7 +91,7 @@ class PathHints:
     version: str | None
     sessions: tuple[SessionHint, ...]
     named_track: TrackHint | None
-    own_word: str | None
+    custom_session: str | None
     folders: tuple[FolderHints, ...]
 
     @property
@@ -101,25 +101,25 @@ class PathHints:
 
     @property
     def tracks(self) -> tuple[TrackHint, ...]:
-        """Tracks said, the name's first, then the folders' from the inside out."""
-        claims = (self.named_track, *(folder.track for folder in self.folders))
-        return tuple(claim for claim in claims if claim)
+        """Tracks in the path, the file name's first, then those of the folders, innermost first."""
+        hints = (self.named_track, *(folder.track for folder in self.folders))
+        return tuple(hint for hint in hints if hint)
 
     @property
     def season(self) -> str | None:
-        """Year of the innermost folder that names a season: ``2026-hackathon/barber`` is none, ``2026-barber`` is."""
-        has_known = any(claim.is_known for claim in self.tracks)
+        """Year of the innermost folder that names a season: ``2026-barber``, but not ``2026-hackathon/barber``."""
+        has_known = any(hint.is_known for hint in self.tracks)
         for folder in self.folders:
-            is_elsewhere = folder.track and not folder.track.is_known and (has_known or folder is not self.home)
-            if folder.year and not is_elsewhere:
+            is_other_folder = folder.track and not folder.track.is_known and (has_known or folder is not self.home)
+            if folder.year and not is_other_folder:
                 return folder.year
         return None
 
 
 def ignore_reason(path: str) -> str | None:
-    """Return why a file is no race data, by its path alone, or ``None`` if it may be."""
+    """Return why a file is not race data, judging by its path, or ``None`` if it may be."""
     parts = [part.lower() for part in PurePosixPath(path).parts]
-    if _LEFT_BY_SYSTEM & set(parts) or any(part.startswith(".") for part in parts):
+    if _SYSTEM_FILES & set(parts) or any(part.startswith(".") for part in parts):
         return "hidden, or left by the operating system"
     if _CSV_ENDING.search(parts[-1]):
         return None
@@ -131,27 +131,27 @@ def ignore_reason(path: str) -> str | None:
 
 
 def parse_path(path: str, rules: NamingRules) -> PathHints:
-    """Return what a path says, by the rules."""
+    """Return the hints that the rules find in a path."""
     parts = PurePosixPath(path).parts
     stem = normalize_name(_CSV_ENDING.sub("", parts[-1]))
-    kind, said_by, groups = _kind_of(path, stem, rules)
+    kind, found_in, groups = _kind_of(path, stem, rules)
     sessions, words = _sessions_in_name(_without_kind(stem, kind, rules), groups)
     folders = tuple(_folder_hints(parts[:end], rules) for end in range(len(parts) - 1, 0, -1))
     return PathHints(
         kind=kind,
-        kind_found_in=said_by,
+        kind_found_in=found_in,
         version=_version(stem, kind),
         sessions=(*sessions, *(folder.session for folder in folders if folder.session)),
         named_track=_track_in_name(
-            normalize_name(groups.get("track") or words), kind, rules, is_told="track" in groups
+            normalize_name(groups.get("track") or words), kind, rules, is_from_pattern="track" in groups
         ),
-        own_word=_own_word(words, folders, rules),
+        custom_session=_custom_session(words, folders, rules),
         folders=folders,
     )
 
 
 def _kind_of(path: str, stem: str, rules: NamingRules) -> tuple[FileKind, str, dict[str, str]]:
-    """Return the kind a name says, the expression that decided, and the parts a pattern told apart."""
+    """Return the kind that a name gives, the expression that matched, and the groups of a pattern."""
     for kind, pattern in rules.patterns:
         match = pattern.fullmatch(path)
         if match:
@@ -163,7 +163,7 @@ def _kind_of(path: str, stem: str, rules: NamingRules) -> tuple[FileKind, str, d
 
 
 def _without_kind(stem: str, kind: FileKind, rules: NamingRules) -> str:
-    """Take the words that say the kind out of a name; what is left speaks of track and session."""
+    """Return a name without the words for the kind, which leaves track and session."""
     for found, expression in rules.kinds:
         if found is kind:
             stem = expression.sub("_", stem)
@@ -171,32 +171,32 @@ def _without_kind(stem: str, kind: FileKind, rules: NamingRules) -> str:
 
 
 def _sessions_in_name(text: str, groups: dict[str, str]) -> tuple[list[SessionHint], str]:
-    """Return the sessions a name says, and what it says besides."""
+    """Return the sessions in a name, and its remaining words."""
     if groups:
-        told = [_session_of(groups["session"])] if groups.get("session") else []
-        told += [session_name("r", groups["n"])] if groups.get("n") else []
-        return [SessionHint(session, _IN_THE_NAME) for session in told], ""
+        names = [_session_of(groups["session"])] if groups.get("session") else []
+        names += [session_name("r", groups["n"])] if groups.get("n") else []
+        return [SessionHint(session, _IN_THE_NAME) for session in names], ""
     found = find_session(text)
     return ([SessionHint(found.session, _IN_THE_NAME, found.is_loose)], found.rest) if found else ([], text)
 
 
 def _session_of(text: str) -> str:
-    """Return the canonical name of a session that a pattern told apart, whatever word it is."""
+    """Return the canonical name of a session matched by a pattern, whatever the word."""
     found = find_session(normalize_name(text))
     return found.session if found else normalize_name(text)
 
 
-def _track_in_name(text: str, kind: FileKind, rules: NamingRules, *, is_told: bool) -> TrackHint | None:
-    """Read the track out of a name; official files name at most a track that the rules know."""
-    said_by = f"{_IN_THE_NAME} ({text})"
-    known = _known_track(text, said_by, rules)
-    if known or not (is_told or kind in CAR_KINDS) or _is_plain(text, rules) or not re.search("[a-z]{2}", text):
+def _track_in_name(text: str, kind: FileKind, rules: NamingRules, *, is_from_pattern: bool) -> TrackHint | None:
+    """Find the track in a name; in names of official files, only tracks that the rules list."""
+    found_in = f"{_IN_THE_NAME} ({text})"
+    known = _known_track(text, found_in, rules)
+    if known or not (is_from_pattern or kind in CAR_KINDS) or _is_plain(text, rules) or not re.search("[a-z]{2}", text):
         return known
-    return _unknown_track(text, said_by)
+    return _unknown_track(text, found_in)
 
 
-def _own_word(text: str, folders: tuple[FolderHints, ...], rules: NamingRules) -> str | None:
-    """Return the words before the track in a name, or all of them where none is a track."""
+def _custom_session(text: str, folders: tuple[FolderHints, ...], rules: NamingRules) -> str | None:
+    """Return the words before the track in a name, or all words if none is a track."""
     tracks = [folder.track for folder in folders if folder.track]
     if not tracks or _is_plain(text, rules):
         return None
@@ -208,36 +208,36 @@ def _own_word(text: str, folders: tuple[FolderHints, ...], rules: NamingRules) -
 
 
 def _is_one_of(tracks: list[TrackHint], name: str, rules: NamingRules) -> bool:
-    """Tell whether a squeezed name is exactly one of the tracks."""
+    """Return whether a compact name is exactly one of the tracks."""
     known = rules.track_of(name)
     return any(name in {compact_name(t.slug), compact_name(t.name)} or (known and known.slug == t.slug) for t in tracks)
 
 
 def _folder_hints(parts: tuple[str, ...], rules: NamingRules) -> FolderHints:
     folder, path = parts[-1], "/".join(parts)
-    said_by = f"the folder {folder!r}"
+    found_in = f"the folder {folder!r}"
     found = find_session(normalize_name(folder))
-    # Words such as "race" are part of many a name; alone they are a session, with a number anywhere.
+    # Words such as "race" occur in many names: they mean a session only if alone, or anywhere with a number.
     session, rest = None, normalize_name(folder)
     if found and (not found.rest or re.fullmatch(r"R\d+", found.session)):
-        session = SessionHint(found.session, said_by, found.is_loose or not _is_track(found.rest, rules))
+        session = SessionHint(found.session, found_in, found.is_loose or not _is_track(found.rest, rules))
         rest = found.rest
     year, rest = _without_year(rest)
-    track = _known_track(rest, said_by, rules)
+    track = _known_track(rest, found_in, rules)
     if not track and not _is_plain(rest, rules) and re.search("[a-z]", rest) and not session:
-        track = _unknown_track(folder if rest == normalize_name(folder) else rest, said_by)
+        track = _unknown_track(folder if rest == normalize_name(folder) else rest, found_in)
     if not track and not set(rest.split("_")) <= rules.season_words | {""}:
-        year = None  # "data 2025" is when somebody downloaded it, "GR Cup 2025" is a season
+        year = None  # "data 2025" is the year of the download, "GR Cup 2025" is a season
     return FolderHints(path, session, track, year)
 
 
 def _is_track(text: str, rules: NamingRules) -> bool:
-    """Tell whether the rest of a session's folder is nothing, or a track (``Barber Race 1``)."""
+    """Return whether the rest of a session folder is empty or a track (``Barber Race 1``)."""
     return not text or _known_track(text, "", rules) is not None
 
 
 def _without_year(text: str) -> tuple[str | None, str]:
-    """Return the one year in a folder's name, and the rest; in a date it is no season."""
+    """Return the only year in a folder name, and the rest; the year of a date is not a season."""
     numbers = [word for word in text.split("_") if word.isdigit()]
     if len(numbers) != 1 or not _YEAR.fullmatch(numbers[0]):
         return None, text
@@ -248,8 +248,8 @@ def _is_plain(text: str, rules: NamingRules) -> bool:
     return all(word.isdigit() or word in rules.plain_words for word in text.split("_") if word)
 
 
-def _known_track(text: str, said_by: str, rules: NamingRules) -> TrackHint | None:
-    """Find a known track in plain text whose other words say nothing: ``cota_data``, but not ``west_vir``."""
+def _known_track(text: str, found_in: str, rules: NamingRules) -> TrackHint | None:
+    """Find a known track in a normalised name whose other words are generic: ``cota_data``, but not ``west_vir``."""
     for words, is_numbered in (
         (text.split("_"), False),
         ([word.rstrip("0123456789") for word in text.split("_")], True),
@@ -259,23 +259,23 @@ def _known_track(text: str, said_by: str, rules: NamingRules) -> TrackHint | Non
             rest = "_".join(words[:start] + words[end:])
             if track and _is_plain(rest, rules):
                 is_loose = is_numbered or bool(re.search(r"\d", rest))
-                return TrackHint(track.slug, track.name, said_by, is_known=True, is_loose=is_loose)
+                return TrackHint(track.slug, track.name, found_in, is_known=True, is_loose=is_loose)
     return None
 
 
 def _spans(length: int) -> list[tuple[int, int]]:
-    """Return start and end of every run of words, the longest first."""
+    """Return start and end of every run of consecutive words, the longest first."""
     spans = [(start, end) for start in range(length) for end in range(start + 1, length + 1)]
     return sorted(spans, key=lambda span: (span[0] - span[1], span[0]))
 
 
-def _unknown_track(text: str, said_by: str) -> TrackHint:
+def _unknown_track(text: str, found_in: str) -> TrackHint:
     name = text if re.search("[A-Z ]", text) else re.sub("[_-]+", " ", text).strip().title()
-    return TrackHint(normalize_name(text)[:80].strip("_"), name, said_by, is_known=False)
+    return TrackHint(normalize_name(text)[:80].strip("_"), name, found_in, is_known=False)
 
 
 def _version(stem: str, kind: FileKind) -> str | None:
-    """Return which version of a classification a name says (``Provisionals`` and ``Official1`` occur)."""
+    """Return the version of a classification from its name (``Provisionals`` and ``Official1`` occur)."""
     if kind not in {FileKind.RESULTS, FileKind.RESULTS_BY_CLASS}:
         return None
     if re.search(r"(^|_)(provisionals?|unofficial)(_|\d|$)", stem):
@@ -285,46 +285,46 @@ def _version(stem: str, kind: FileKind) -> str | None:
 
 @dataclass
 class SiblingTracks:
-    """The tracks that file names in and below one folder say, by slug."""
+    """Tracks in the names of the files in and below one folder, by slug."""
 
     tracks: dict[str, TrackHint] = field(default_factory=dict[str, TrackHint])
 
     @property
     def single_track(self) -> TrackHint | None:
-        """The track, where all names say the same one."""
+        """The track, if all names have the same one."""
         return next(iter(self.tracks.values())) if len(self.tracks) == 1 else None
 
     def confirm(self, folder: TrackHint) -> bool:
-        """Tell whether a name in the folder says its track."""
-        return any(names_match(claim.slug, folder.slug) for claim in self.tracks.values())
+        """Return whether a file name in the folder matches the folder's track."""
+        return any(names_match(hint.slug, folder.slug) for hint in self.tracks.values())
 
     @property
     def names_other_tracks(self) -> bool:
-        """Several tracks, or a listed one: a folder around them that no name confirms is no track."""
-        return len(self.tracks) > 1 or any(claim.is_known for claim in self.tracks.values())
+        """Whether the names have several tracks or a listed one: an unconfirmed folder around them is not a track."""
+        return len(self.tracks) > 1 or any(hint.is_known for hint in self.tracks.values())
 
 
 class FolderSiblings:
-    """What file names say, by folder.
+    """Tracks in file names, by folder.
 
     Args:
-        claims: What the path of every file of the tree says.
+        hints: Path hints of every file of the tree.
     """
 
-    def __init__(self, claims: Iterable[PathHints]) -> None:
+    def __init__(self, hints: Iterable[PathHints]) -> None:
         self._by_path: defaultdict[str, SiblingTracks] = defaultdict(SiblingTracks)
-        for claim in claims:
-            if claim.named_track:
-                for path in [folder.path for folder in claim.folders if folder.track] or [""]:
-                    self._by_path[path].tracks.setdefault(claim.named_track.slug, claim.named_track)
+        for file_hints in hints:
+            if file_hints.named_track:
+                for path in [folder.path for folder in file_hints.folders if folder.track] or [""]:
+                    self._by_path[path].tracks.setdefault(file_hints.named_track.slug, file_hints.named_track)
 
-    def siblings_of(self, claims: PathHints) -> SiblingTracks:
-        """Return what names say in and below the file's own track folder, or in no such folder where it has none."""
-        return self._by_path[claims.home.path if claims.home else ""]
+    def siblings_of(self, hints: PathHints) -> SiblingTracks:
+        """Return the tracks named by files in the same track folder, or outside any track folder if it has none."""
+        return self._by_path[hints.home.path if hints.home else ""]
 
-    def track_folder(self, claims: PathHints) -> TrackHint | None:
-        """Choose the folder that names an unlisted track: one that a file name confirms, else the innermost."""
-        folders = [(folder.track, self._by_path[folder.path]) for folder in claims.folders if folder.track]
-        confirmed = (track for track, neighbours in folders if neighbours.confirm(track))
-        innermost = (track for track, neighbours in folders[:1] if not neighbours.names_other_tracks)
+    def track_folder(self, hints: PathHints) -> TrackHint | None:
+        """Return the unlisted track named by a folder: one that a file name confirms, else the innermost."""
+        folders = [(folder.track, self._by_path[folder.path]) for folder in hints.folders if folder.track]
+        confirmed = (track for track, siblings in folders if siblings.confirm(track))
+        innermost = (track for track, siblings in folders[:1] if not siblings.names_other_tracks)
         return next(confirmed, None) or next(innermost, None)

@@ -1,7 +1,7 @@
-"""The rules by which names are understood: tracks with their aliases, and what kind of file a name means.
+"""Contains the loading of the naming rules: tracks with their aliases, and file-name patterns with their kinds.
 
-The rules are data (``tracks.yaml``, ``patterns.yaml`` and the user's own file); this module reads and checks them. How
-they are applied to a path is ``path_hints.py``.
+The rules are data (``tracks.yaml``, ``patterns.yaml`` and the user's own file); this module reads and validates them.
+See ``path_hints.py`` for applying them to a path.
 """
 
 import re
@@ -28,13 +28,13 @@ _SLUG = re.compile(r"(?=.*[a-z])[a-z0-9_]{1,80}")
 
 
 @dataclass(frozen=True)
-class SimulatedTrack:
-    """A track known by name.
+class KnownTrack:
+    """A track listed in the rules.
 
     Attributes:
-        slug: Its key in the lake.
-        name: As people write it.
-        zone: IANA time zone of its clocks, ``None`` if not known.
+        slug: Key of the track in the lake.
+        name: Display name.
+        zone: IANA time zone of the track's clocks; ``None`` if not known.
     """
 
     slug: str
@@ -44,28 +44,28 @@ class SimulatedTrack:
 
 @dataclass(frozen=True)
 class NamingRules:
-    """Everything needed to understand a name.
+    """All rules for interpreting names.
 
     Attributes:
-        tracks: Track by squeezed alias, its slug and name included.
-        kinds: Kind and expression for a plain name, in the order they are tried.
-        patterns: Kind and expression for whole file names, tried first.
-        plain_words: Words that say nothing about the track.
-        season_words: Those that may stand beside the year in a season's folder.
+        tracks: Tracks by compact alias; slug and name are aliases too.
+        kinds: Kinds and the expressions for normalised names, in the order they are tried.
+        patterns: Kinds and the expressions for complete file names, tried first.
+        plain_words: Generic words, which do not name a track.
+        season_words: Words that may accompany the year in the name of a season folder.
     """
 
-    tracks: dict[str, SimulatedTrack]
+    tracks: dict[str, KnownTrack]
     kinds: tuple[tuple[FileKind, re.Pattern[str]], ...]
     patterns: tuple[tuple[FileKind, re.Pattern[str]], ...]
     plain_words: frozenset[str]
     season_words: frozenset[str]
 
-    def track_of(self, text: str) -> SimulatedTrack | None:
-        """Return the track that a slug, name or alias means, compared without case and separators."""
+    def track_of(self, text: str) -> KnownTrack | None:
+        """Return the track with this slug, name or alias, ignoring case and separators."""
         return self.tracks.get(compact_name(text))
 
     def zone_of(self, track: str) -> str | None:
-        """Return the IANA zone of a track's clocks, ``None`` if the track or its zone is not known."""
+        """Return the IANA time zone of a track's clocks; ``None`` if the track or its zone is not known."""
         known = self.track_of(track)
         return known.zone if known else None
 
@@ -86,20 +86,20 @@ def _check_zone(zone: str) -> str:
 
 def _check_kind(kind: FileKind) -> FileKind:
     if kind not in CAR_KINDS | OFFICIAL_KINDS | {FileKind.CHAMPIONSHIP}:
-        raise ValueError(f"{kind} is no kind a name can mean")
+        raise ValueError(f"{kind} is not a kind that a name can have")
     return kind
 
 
 def _compile_pattern(name: object) -> re.Pattern[str]:
-    """Turn a file name with placeholders into an expression for the end of a path."""
+    """Compile a file name with placeholders to an expression for the end of a path."""
     if not isinstance(name, str):
         raise ValueError(f"the name {name!r} must be text")  # noqa: TRY004  -- pydantic passes a TypeError through
     parts = re.split(r"(\{[^}]*\})", name)
     placeholders = [part.lower() for part in parts[1::2]]
     if not placeholders or len(set(placeholders)) < len(placeholders) or not set(placeholders) <= set(_PLACEHOLDERS):
-        raise ValueError(f"the name {name!r} must hold some of {', '.join(_PLACEHOLDERS)}, each at most once")
-    whole = "".join(_PLACEHOLDERS.get(part.lower()) or re.escape(part) for part in parts)
-    return re.compile(rf"(?:.*/)?{whole}", re.IGNORECASE)
+        raise ValueError(f"the name {name!r} must contain some of {', '.join(_PLACEHOLDERS)}, each at most once")
+    expression = "".join(_PLACEHOLDERS.get(part.lower()) or re.escape(part) for part in parts)
+    return re.compile(rf"(?:.*/)?{expression}", re.IGNORECASE)
 
 
 _Kind = Annotated[FileKind, AfterValidator(_check_kind)]
@@ -130,13 +130,13 @@ class _Document(_Entry):
 
 
 def load_rules(extra: Path | None = None) -> NamingRules:
-    """Return the built-in rules with the user's own added; the user's win.
+    """Return the built-in rules extended by the user's own, which take precedence.
 
     Args:
         extra: The user's YAML file. An entry for a known track adds aliases to it, or changes its name or zone.
 
     Raises:
-        ConfigurationError: The file is missing or an entry in it cannot be used, with its name.
+        ConfigurationError: The file is missing, or an entry in it is invalid; the message names the entry.
     """
     documents = list(_built_in())
     if extra is not None:
@@ -163,28 +163,28 @@ def _read_user_file(path: Path) -> _Document:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"The file of tracks {path} cannot be read: {error}.", "Correct APEX_TRACKS_FILE, or the file."
+            f"The tracks file {path} cannot be read: {error}.", "Correct APEX_TRACKS_FILE or the file."
         ) from error
     if not isinstance(content, dict):
         raise ConfigurationError(
-            f"The file of tracks {path} has no entries.", "It needs `tracks:` or `patterns:`, as in tracks.yaml."
+            f"The tracks file {path} has no entries.", "It needs `tracks:` or `patterns:`, as in tracks.yaml."
         )
     try:
         document = _Document.model_validate(content)
-        _require_clear_aliases(document)
+        _require_unambiguous_aliases(document)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise _unusable(path, f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+        location = ".".join(str(part) for part in first["loc"])
+        raise _invalid(path, f"{location}: {first['msg'].removeprefix('Value error, ')}") from error
     except ValueError as error:
-        raise _unusable(path, str(error)) from error
+        raise _invalid(path, str(error)) from error
     return document
 
 
-def _unusable(path: Path, problem: str) -> ConfigurationError:
+def _invalid(path: Path, problem: str) -> ConfigurationError:
     return ConfigurationError(
-        f"The file of tracks {path} has an entry that cannot be used: {problem}.",
-        "Compare it with tracks.yaml and patterns.yaml of the package.",
+        f"The tracks file {path} has an invalid entry: {problem}.",
+        "Compare it with tracks.yaml and patterns.yaml in the package.",
     )
 
 
@@ -192,19 +192,19 @@ def _names_of(entry: _TrackEntry) -> set[str]:
     return {compact_name(name) for name in (entry.slug, entry.name or entry.slug, *entry.aliases)} - {""}
 
 
-def _require_clear_aliases(document: _Document) -> None:
+def _require_unambiguous_aliases(document: _Document) -> None:
     slug_of: dict[str, str] = {}
     for entry in document.tracks:
         for alias in _names_of(entry):
             if slug_of.setdefault(alias, entry.slug) != entry.slug:
-                raise ValueError(f"the alias {alias!r} is given to both {slug_of[alias]} and {entry.slug}")
+                raise ValueError(f"the alias {alias!r} is used for both {slug_of[alias]} and {entry.slug}")
 
 
-def _tracks_in(documents: list[_Document]) -> dict[str, SimulatedTrack]:
-    tracks: dict[str, SimulatedTrack] = {}
+def _tracks_in(documents: list[_Document]) -> dict[str, KnownTrack]:
+    tracks: dict[str, KnownTrack] = {}
     slug_of: dict[str, str] = {}
     for entry in (entry for document in documents for entry in document.tracks):
-        known = tracks.get(entry.slug) or SimulatedTrack(entry.slug, entry.slug.replace("_", " ").title(), None)
-        tracks[entry.slug] = SimulatedTrack(entry.slug, entry.name or known.name, entry.zone or known.zone)
+        known = tracks.get(entry.slug) or KnownTrack(entry.slug, entry.slug.replace("_", " ").title(), None)
+        tracks[entry.slug] = KnownTrack(entry.slug, entry.name or known.name, entry.zone or known.zone)
         slug_of |= dict.fromkeys(_names_of(entry), entry.slug)
     return {alias: tracks[slug] for alias, slug in slug_of.items()}

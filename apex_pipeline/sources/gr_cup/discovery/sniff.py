@@ -1,7 +1,7 @@
-"""What the beginning of a file says about it: the kind its header has, and the session its rows name.
+"""Contains the check of a file's first bytes: the kinds that its header fits, and the sessions that its rows name.
 
-The content is the judge over names and folders. Only the first 64 KiB are looked at, which is every row of most lap
-files and 500 rows of telemetry.
+The content overrules names and folders. Only the first 64 KiB are read: all rows of most lap files, and 500 rows of
+telemetry.
 """
 
 import csv
@@ -18,10 +18,10 @@ from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 SNIFFED_BYTES = 65_536
 
-# Columns by which a header is known, the most telling kinds first. A lap trigger's three kinds share one header, and
-# telemetry of ten columns, whose ``value`` holds a list of readings, has it too.
+# Columns that identify a kind, the most specific kinds first. The three kinds of lap file share one header, and so does
+# telemetry with ten columns, whose ``value`` holds a list of readings.
 _TRIGGER_COLUMNS = frozenset({"vehicle_id", "lap", "timestamp"})
-_MARKS: tuple[tuple[FileKind, frozenset[str]], ...] = (
+_KEY_COLUMNS: tuple[tuple[FileKind, frozenset[str]], ...] = (
     (FileKind.TELEMETRY, frozenset({"vehicle_id", "timestamp", "telemetry_name", "telemetry_value"})),
     (FileKind.SECTIONS, frozenset({"NUMBER", "LAP_NUMBER", "LAP_TIME"})),
     (FileKind.WEATHER, frozenset({"TIME_UTC_SECONDS", "AIR_TEMP"})),
@@ -34,17 +34,17 @@ _TRIGGER_KINDS = frozenset({FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_T
 
 @dataclass(frozen=True)
 class FileContents:
-    """What the beginning of a file says.
+    """Header and first rows of a file.
 
     Attributes:
-        kinds: Kinds that have such a header; empty when no known kind has.
-        columns: Names in the header.
-        sessions: ``meta_session`` and how many of the rows looked at carry it.
-        events: The same for ``meta_event``.
-        first_day: Day of the first receive time, for messages.
-        rows: Rows looked at.
-        problem: Why the file cannot be read as CSV; the other fields are empty then.
-        is_text: It is text at all; an empty or binary file is not.
+        kinds: Kinds that the header fits; empty if it fits none.
+        columns: Column names.
+        sessions: Number of rows per ``meta_session``.
+        events: Number of rows per ``meta_event``.
+        first_day: Day of the earliest receive time, for messages.
+        rows: Number of rows read.
+        problem: Why the file cannot be read as CSV; the fields above are empty then.
+        is_text: Whether it is text; an empty or binary file is not.
     """
 
     kinds: frozenset[FileKind] = frozenset()
@@ -57,15 +57,15 @@ class FileContents:
     is_text: bool = True
 
 
-def sniff(start: bytes, path: str) -> FileContents:
-    """Return what the first bytes of a file say about it.
+def sniff(head: bytes, path: str) -> FileContents:
+    """Return the kinds, sessions and events that the first bytes of a file show.
 
     Args:
-        start: The first :data:`SNIFFED_BYTES` bytes, as stored.
-        path: Path of the file; its ending says whether it is compressed.
+        head: The first :data:`SNIFFED_BYTES` bytes, as stored.
+        path: Path of the file; the extension determines the compression.
     """
     try:
-        text = _decompress(start, path)
+        text = _decompress(head, path)
         require_text(text, path)
     except MalformedFileError as error:
         return FileContents(problem=error.problem, is_text=False)
@@ -73,7 +73,7 @@ def sniff(start: bytes, path: str) -> FileContents:
         dialect = detect_dialect(text, path)
     except MalformedFileError as error:
         return FileContents(problem=error.problem)
-    is_cut = max(len(start), len(text)) >= SNIFFED_BYTES
+    is_cut = max(len(head), len(text)) >= SNIFFED_BYTES
     rows = _rows_of(text, dialect, is_cut=is_cut)
     return FileContents(
         kinds=kinds_for_header(dialect.columns),
@@ -85,22 +85,22 @@ def sniff(start: bytes, path: str) -> FileContents:
     )
 
 
-def _decompress(start: bytes, path: str) -> bytes:
-    """Give the beginning of a compressed file as text; its end is missing, which the decoders are told to bear.
+def _decompress(head: bytes, path: str) -> bytes:
+    """Decompress the first bytes of a file; the missing end is not an error.
 
     Raises:
         MalformedFileError: The bytes are not compressed as the name says.
     """
     try:
         if path.lower().endswith(".gz"):
-            return zlib.decompressobj(wbits=31).decompress(start, SNIFFED_BYTES)
-        if path.lower().endswith(".zst") and start:
-            return pa.CompressedInputStream(pa.BufferReader(start), "zstd").read(SNIFFED_BYTES)
+            return zlib.decompressobj(wbits=31).decompress(head, SNIFFED_BYTES)
+        if path.lower().endswith(".zst") and head:
+            return pa.CompressedInputStream(pa.BufferReader(head), "zstd").read(SNIFFED_BYTES)
     except (zlib.error, OSError) as error:
         raise MalformedFileError(
             f"{path} is not compressed as its name says ({error}).", "Compress it again, or rename it."
         ) from error
-    return start
+    return head
 
 
 def _rows_of(text: bytes, dialect: CsvDialect, *, is_cut: bool) -> list[list[str]]:
@@ -112,7 +112,7 @@ def _rows_of(text: bytes, dialect: CsvDialect, *, is_cut: bool) -> list[list[str
 
 
 def _column(rows: list[list[str]], dialect: CsvDialect, name: str) -> list[str]:
-    """Return a column's values without empty ones and without headers left inside by concatenating files."""
+    """Return the values of a column, without empty ones and without headers left in by concatenating files."""
     if name not in dialect.columns:
         return []
     index = dialect.columns.index(name)
@@ -121,10 +121,10 @@ def _column(rows: list[list[str]], dialect: CsvDialect, name: str) -> list[str]:
 
 
 def kinds_for_header(columns: tuple[str, ...]) -> frozenset[FileKind]:
-    """Return the kinds that have such a header."""
+    """Return the kinds that a header fits."""
     names = frozenset(columns)
-    for kind, mark in _MARKS:
-        if mark <= names:
+    for kind, required in _KEY_COLUMNS:
+        if required <= names:
             return frozenset({kind})
     if names >= _TRIGGER_COLUMNS:
         return _TRIGGER_KINDS | {FileKind.TELEMETRY} if "value" in names else _TRIGGER_KINDS
@@ -132,6 +132,6 @@ def kinds_for_header(columns: tuple[str, ...]) -> frozenset[FileKind]:
 
 
 def missing_columns(kind: FileKind, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns by which a kind is known and that a header lacks, sorted."""
-    mark = _TRIGGER_COLUMNS if kind in _TRIGGER_KINDS else dict(_MARKS)[kind]
-    return tuple(sorted(mark - set(columns)))
+    """Return the columns that identify a kind and are missing from a header, sorted."""
+    required = _TRIGGER_COLUMNS if kind in _TRIGGER_KINDS else dict(_KEY_COLUMNS)[kind]
+    return tuple(sorted(required - set(columns)))

@@ -1,4 +1,4 @@
-"""What becomes of files that contradict themselves, cannot be placed, are no race data, or are there twice."""
+"""Files that contradict themselves, cannot be assigned, are not race data, or are duplicates."""
 
 import gzip
 from collections.abc import Callable
@@ -17,11 +17,11 @@ READY, QUARANTINED, UNRESOLVED, IGNORED = (
     *(FileStatus.READY, FileStatus.QUARANTINED),
     *(FileStatus.UNRESOLVED, FileStatus.IGNORED),
 )
-HOLIDAY = b"item,cost\nhotel,300\n"
-SILENT = "its name, its folders and its content do not say its"
+UNRELATED = b"item,cost\nhotel,300\n"
+MISSING = "its name, its folders and its content do not say its"
 
 
-# -- no race data --------------------------------------------------------------------------------------------------
+# -- not race data -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ SILENT = "its name, its folders and its content do not say its"
         *("R1_barber_lap_start.csv.part", "R1_barber_lap_start.tsv", "laps.gz"),
     ],
 )
-def test_what_is_no_race_data_is_ignored_and_never_read(path: str) -> None:
+def test_files_that_are_not_race_data_are_ignored_and_never_read(path: str) -> None:
     def refuse(_length: int) -> bytes:
         pytest.fail("an ignored file was read")
 
@@ -49,7 +49,7 @@ def test_what_is_no_race_data_is_ignored_and_never_read(path: str) -> None:
     assert got.reason.endswith("not race data")
 
 
-def test_an_archive_is_told_to_be_unpacked() -> None:
+def test_the_reason_for_an_archive_asks_to_unpack_it() -> None:
     assert "unpack it beside" in str(identify_one("sonoma.zip", b"PK").reason)
 
 
@@ -93,7 +93,7 @@ def test_an_archive_is_told_to_be_unpacked() -> None:
         ),
         (
             "barber/03_Results_Race 1.CSV",
-            HOLIDAY,
+            UNRELATED,
             "its name says results, its header (item, cost) lacks NUMBER, POSITION, STATUS",
         ),
         ("barber/R1_barber_lap_end.csv", b"", "barber/R1_barber_lap_end.csv is empty (0 bytes)."),
@@ -102,23 +102,23 @@ def test_an_archive_is_told_to_be_unpacked() -> None:
         ("barber/R1_lap_end.csv", b"1,2\n", "barber/R1_lap_end.csv has no header: its first line is '1,2'."),
     ],
 )
-def test_a_file_that_contradicts_itself_is_quarantined_with_the_facts(path: str, body: bytes, reason: str) -> None:
+def test_a_file_that_contradicts_itself_is_quarantined_with_a_reason(path: str, body: bytes, reason: str) -> None:
     got = identify_one(path, body)
     assert (got.status, got.reason) == (QUARANTINED, reason)
 
 
-def test_a_content_that_cannot_be_compared_is_evidence() -> None:
+def test_a_content_session_of_another_type_is_only_evidence() -> None:
     got = identify_one("barber/practice_barber_lap_start.csv", content(LAP, session="R1"))
     assert (got.session, got.status, got.confidence) == ("practice", READY, 0.9)
     assert "meta_session says R1 (2 of 2 rows looked at)." in got.evidence
 
 
-def test_a_session_that_is_no_name_is_not_compared() -> None:
+def test_an_unrecognisable_content_session_is_not_compared() -> None:
     got = identify_one("barber/R1_barber_lap_start.csv", content(LAP, session="7 of 9"))
     assert (got.session, got.status, got.confidence) == ("R1", READY, 0.9)
 
 
-def test_rows_of_several_sessions_are_mentioned() -> None:
+def test_rows_of_several_sessions_are_noted_as_evidence() -> None:
     body = content(LAP, session="R1") + content(LAP, session="R2").split(b"\n")[1] + b"\n"
     got = identify_one("barber/R1_barber_lap_start.csv", body)
     assert (got.status, got.confidence) == (READY, 0.8)
@@ -130,25 +130,25 @@ def test_a_folder_called_race_may_hold_practice() -> None:
     assert (got.session, got.status) == ("practice", READY)
 
 
-def test_a_session_of_another_kind_of_word_is_no_contradiction() -> None:
+def test_an_unusual_session_word_does_not_contradict_the_folder() -> None:
     got = identify_one("barber/Race 1/warmup_lap_start.csv", content(LAP))
     assert (got.session, got.status) == ("warmup", READY)
 
 
-# -- files that nobody can place -----------------------------------------------------------------------------------
+# -- files that cannot be assigned ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("path", "body", "reason"),
     [
-        ("holiday/budget.csv", HOLIDAY, "neither its name nor its header (item, cost) says that it is race data"),
-        ("results.csv", HOLIDAY, f"{SILENT} track or its session"),
+        ("holiday/budget.csv", UNRELATED, "neither its name nor its header (item, cost) says that it is race data"),
+        ("results.csv", UNRELATED, f"{MISSING} track or its session"),
         ("list.csv", b"just text\n", "list.csv has no header: its first line is 'just text'."),
-        ("R1_lap_start.csv", content(LAP), f"{SILENT} track"),
-        ("barber/lap_start.csv", content(LAP), f"{SILENT} session"),
-        ("barber/7_lap_start.csv", content(LAP), f"{SILENT} session"),
-        ("03_Results_Anonymized.CSV", content(FileKind.RESULTS), f"{SILENT} track or its session"),
-        ("鈴鹿/R1_lap_start.csv", content(LAP), f"{SILENT} track"),
+        ("R1_lap_start.csv", content(LAP), f"{MISSING} track"),
+        ("barber/lap_start.csv", content(LAP), f"{MISSING} session"),
+        ("barber/7_lap_start.csv", content(LAP), f"{MISSING} session"),
+        ("03_Results_Anonymized.CSV", content(FileKind.RESULTS), f"{MISSING} track or its session"),
+        ("鈴鹿/R1_lap_start.csv", content(LAP), f"{MISSING} track"),
         (
             "barber/R1_barber.csv",
             content(LAP),
@@ -160,23 +160,23 @@ def test_a_session_of_another_kind_of_word_is_no_contradiction() -> None:
         (f"barber/{'x' * 60}_barber_lap_start.csv", content(LAP), f"'{'x' * 60}' is no session name."),
     ],
 )
-def test_what_is_missing_is_said(path: str, body: bytes, reason: str) -> None:
+def test_an_unresolved_file_has_the_missing_part_as_its_reason(path: str, body: bytes, reason: str) -> None:
     got = identify_one(path, body)
     assert (got.status, got.reason) == (UNRESOLVED, reason)
 
 
-def test_a_header_says_the_kind_where_the_name_does_not() -> None:
+def test_the_header_gives_the_kind_if_the_name_does_not() -> None:
     got = identify_one("barber/Race 1/export.csv", content(FileKind.SECTIONS))
     assert (got.kind, got.rule, got.status, got.confidence) == (FileKind.SECTIONS, "header", READY, 0.6)
 
 
-def test_a_header_without_rows_is_ready_and_says_so() -> None:
+def test_a_file_with_only_a_header_is_ready_with_low_confidence() -> None:
     got = identify_one("barber/R1_barber_lap_start.csv", HEADERS[LAP])
     assert (got.status, got.confidence) == (READY, 0.5)
     assert "It has a header and no data rows." in got.evidence
 
 
-def test_the_points_of_a_season_belong_to_no_session() -> None:
+def test_season_standings_have_no_session() -> None:
     got = identify_one("indianapolis/GR Drivers Championship-1.csv", b"PARTICIPANT;POINTS\nx;1\n")
     assert (got.kind, got.track, got.session, got.status) == (FileKind.CHAMPIONSHIP, "indianapolis", None, READY)
 
@@ -189,11 +189,11 @@ def test_the_points_of_a_season_belong_to_no_session() -> None:
         ("03_Results_Race 1.CSV", None),
     ],
 )
-def test_the_version_of_a_classification_is_in_the_words(name: str, version: str | None) -> None:
+def test_the_version_of_a_classification_is_read_from_its_name(name: str, version: str | None) -> None:
     assert identify_one(f"barber/{name}", content(FileKind.RESULTS)).version == version
 
 
-def test_a_name_that_begins_with_a_date_is_no_result() -> None:
+def test_a_name_that_starts_with_a_date_is_not_a_results_file() -> None:
     assert identify_one("barber/03_09_2025_R1_lap_start.csv", content(LAP)).kind is LAP
 
 
@@ -205,7 +205,9 @@ def _zstd(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("ending", "compress"), [("gz", gzip.compress), ("ZST", _zstd)])
-def test_compressed_telemetry_is_judged_by_its_text(ending: str, compress: Callable[[bytes], bytes]) -> None:
+def test_compressed_telemetry_is_checked_by_its_decompressed_content(
+    ending: str, compress: Callable[[bytes], bytes]
+) -> None:
     rows = content(FileKind.TELEMETRY, session="R2").split(b"\n")[1] + b"\n"
     body = compress(HEADERS[FileKind.TELEMETRY] + rows * 5_000)
     got = identify_one(f"barber/R1_barber_telemetry_data.csv.{ending}", body)
@@ -221,11 +223,11 @@ def test_a_file_not_compressed_as_its_name_says_is_quarantined(ending: str) -> N
 
 
 @pytest.mark.parametrize("ending", ["gz", "zst"])
-def test_an_empty_compressed_file_is_empty(ending: str) -> None:
+def test_an_empty_compressed_file_is_reported_as_empty(ending: str) -> None:
     assert "0 bytes" in str(identify_one(f"barber/R1_barber_telemetry_data.csv.{ending}", b"").reason)
 
 
-def test_a_row_cut_by_the_end_of_the_look_is_not_counted() -> None:
+def test_a_row_cut_off_at_the_end_of_the_sniffed_bytes_is_not_counted() -> None:
     header, row, *_ = content(FileKind.TELEMETRY, session="R12").split(b"\n")
     cut_at = 65_536 - row.index(b"R12") - 2
     filler = b"\n".join([b"1,,,,,,,"] * 8_000)[: cut_at - len(header) - 2]
@@ -234,10 +236,10 @@ def test_a_row_cut_by_the_end_of_the_look_is_not_counted() -> None:
     assert identify_one("barber/R2_barber_telemetry_data.csv", body).status is READY
 
 
-# -- what only the tree can tell -----------------------------------------------------------------------------------
+# -- comparison with other files of the tree -----------------------------------------------------------------------
 
 
-def test_a_second_copy_is_not_used() -> None:
+def test_a_second_copy_is_ignored() -> None:
     body = content(LAP)
     got = identify({"barber/R1_barber_lap_start.csv": body, "backup/barber/R1_barber_lap_start.csv": body})
     second = got["barber/R1_barber_lap_start.csv"]
@@ -248,7 +250,7 @@ def test_a_second_copy_is_not_used() -> None:
     )
 
 
-def test_a_misplaced_file_is_told_to_be_the_copy_wherever_it_lies() -> None:
+def test_a_misplaced_file_is_reported_as_the_copy_in_any_order() -> None:
     body = content(FileKind.LAP_TIME, session="R2")
     got = identify({"VIR/Race 1/vir_lap_time_R1.csv": body, "VIR/Race 2/vir_lap_time_R2.csv": body})
     misplaced, right = got.values()
@@ -265,7 +267,7 @@ def test_equal_official_and_provisional_results_are_both_used() -> None:
     ]
 
 
-def test_one_file_in_two_sessions_is_doubted() -> None:
+def test_a_file_in_two_sessions_lowers_the_confidence_of_the_second() -> None:
     body = content(FileKind.WEATHER)
     got = identify({"barber/26_Weather_Race 1.CSV": body, "barber/26_Weather_Race 2.CSV": body})
     assert [(item.status, item.confidence) for item in got.values()] == [(READY, 0.9), (READY, 0.5)]
@@ -274,7 +276,7 @@ def test_one_file_in_two_sessions_is_doubted() -> None:
     )
 
 
-def test_files_of_one_size_and_other_bytes_are_no_copies() -> None:
+def test_files_of_the_same_size_but_different_bytes_are_not_copies() -> None:
     got = identify({"a/R1_barber_lap_end.csv": content(LAP, "1"), "b/R1_barber_lap_end.csv": content(LAP, "2")})
     for item in got.values():
         assert (item.status, item.confidence) == (READY, 0.7)
@@ -282,21 +284,21 @@ def test_files_of_one_size_and_other_bytes_are_no_copies() -> None:
 
 
 def test_an_unresolved_copy_stays_unresolved() -> None:
-    got = identify({"one.csv": HOLIDAY, "two.csv": HOLIDAY})
+    got = identify({"one.csv": UNRELATED, "two.csv": UNRELATED})
     assert {item.status for item in got.values()} == {UNRESOLVED}
 
 
-def test_large_files_are_compared_by_size_and_beginning_only() -> None:
-    asked: list[int] = []
+def test_large_files_are_compared_by_size_and_first_bytes_only() -> None:
+    lengths: list[int] = []
     body = content(FileKind.TELEMETRY)
 
-    def read_start(length: int) -> bytes:
-        asked.append(length)
+    def read_head(length: int) -> bytes:
+        lengths.append(length)
         return body
 
     names = ("a/R1_barber_telemetry_data.csv", "b/R1_barber_telemetry_data.csv")
-    first, second = identify_tree([FoundFile(name, 3_000_000_000, read_start) for name in names], load_rules())
-    assert max(asked) < 5_000_000
+    first, second = identify_tree([FoundFile(name, 3_000_000_000, read_head) for name in names], load_rules())
+    assert max(lengths) < 5_000_000
     assert (first.status, second.status) == (READY, READY)
     assert f"Its size and its first 4 MB are those of {names[0]}; it may be a copy." in second.evidence
 
@@ -309,14 +311,14 @@ def _car_files(**event_of: str) -> dict[str, FileIdentity]:
     return {str(item.kind): item for item in identify(files).values()}
 
 
-def test_a_file_of_another_event_than_the_others_is_quarantined() -> None:
+def test_a_file_whose_event_differs_from_the_majority_is_quarantined() -> None:
     got = _car_files(lap_start="I_R06", lap_end="I_R06", lap_time="I_R04")
     assert [item.status for item in got.values()] == [READY, READY, QUARANTINED]
     assert got["lap_time"].reason == "meta_event says I_R04, 2 other files of the session say I_R06"
     assert got["lap_start"].confidence == 1.0
 
 
-def test_two_events_with_one_file_each_are_both_doubted() -> None:
+def test_two_events_with_one_file_each_lower_both_confidences() -> None:
     got = _car_files(lap_start="I_R06", lap_end="I_R04")
     assert [(item.status, item.confidence) for item in got.values()] == [(READY, 0.5), (READY, 0.5)]
     assert got["lap_end"].evidence[-1] == "meta_event says I_R04; other files of the session say I_R06."

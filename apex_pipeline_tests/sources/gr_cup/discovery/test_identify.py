@@ -1,4 +1,4 @@
-"""Track, session and kind of every name that occurs: published ones, the seeds', and what people make of them."""
+"""Track, session and kind from all file names that occur: published ones, the seed's, and variations of both."""
 
 import re
 import threading
@@ -21,9 +21,9 @@ from apex_pipeline_tests.sources.gr_cup.trees import (
     HEADERS,
     PublishedFile,
     content,
+    files_below,
     identify,
     identify_one,
-    local_path,
     published,
 )
 
@@ -31,38 +31,38 @@ LAP = FileKind.LAP_START
 PUBLISHED = [*published(1), *published(2)]
 
 
-def contents_of(files: list[PublishedFile]) -> dict[str, bytes]:
+def contents_by_path(files: list[PublishedFile]) -> dict[str, bytes]:
     return {file.path: content(file.kind, file.path) for file in files}
 
 
-def place(identity: FileIdentity) -> tuple[str | None, str | None]:
+def key_of(identity: FileIdentity) -> tuple[str | None, str | None]:
     return identity.track, identity.session
 
 
-def test_every_published_name_of_all_seven_tracks_is_understood() -> None:
-    identities = identify(contents_of(PUBLISHED))
+def test_every_published_name_of_all_seven_tracks_is_identified() -> None:
+    identities = identify(contents_by_path(PUBLISHED))
     assert len({file.track for file in PUBLISHED}) == 7
     for file in PUBLISHED:
         got = identities[file.path]
-        assert (got.kind, *place(got), got.version, got.status) == (
+        assert (got.kind, *key_of(got), got.version, got.status) == (
             *(file.kind, file.track, file.session, file.version),
             FileStatus.READY,
         )
 
 
-def test_identities_come_sorted_by_path_and_one_per_file() -> None:
+def test_there_is_one_identity_per_file_sorted_by_path() -> None:
     files = [FoundFile(path, 1, lambda _: b"x") for path in ("b.csv", "B/a.pdf", "a.csv")]
     assert [item.path for item in identify_tree(files, load_rules())] == ["B/a.pdf", "a.csv", "b.csv"]
 
 
-# -- what people do to names ---------------------------------------------------------------------------------------
+# -- variations of names -------------------------------------------------------------------------------------------
 
 _WRAPPERS = st.sampled_from(["", "data/", "my downloads/", "GR-Cup data/raw/", "wrapper-7/", "x/y/z/"])
 
 
 @st.composite
-def disguised(draw: st.DrawFn) -> tuple[PublishedFile, str]:
-    """A published file under the same name written in another way."""
+def renamed(draw: st.DrawFn) -> tuple[PublishedFile, str]:
+    """Draw a published file, and a variation of its path in case, separators and wrapping folders."""
     file = draw(st.sampled_from(PUBLISHED))
     text = re.sub(r"[ _-]", lambda _: draw(st.sampled_from([" ", "_", "-"])), file.path)
     letters = [draw(st.sampled_from([letter.upper(), letter.lower()])) for letter in text]
@@ -70,19 +70,19 @@ def disguised(draw: st.DrawFn) -> tuple[PublishedFile, str]:
 
 
 @at_least(300)
-@given(disguised())
-def test_case_separators_and_wrapping_folders_change_nothing(disguise: tuple[PublishedFile, str]) -> None:
-    file, path = disguise
+@given(renamed())
+def test_case_separators_and_wrapping_folders_do_not_matter(variant: tuple[PublishedFile, str]) -> None:
+    file, path = variant
     got = identify_one(path, content(file.kind))
-    assert (got.kind, *place(got), got.version) == (file.kind, file.track, file.session, file.version)
+    assert (got.kind, *key_of(got), got.version) == (file.kind, file.track, file.session, file.version)
     assert got.status is FileStatus.READY
 
 
 @given(_WRAPPERS, st.sampled_from([1, 2]))
-def test_a_whole_tree_in_a_wrapping_folder_is_the_same_tree(wrapper: str, race: int) -> None:
+def test_a_tree_in_a_wrapping_folder_has_the_same_identities(wrapper: str, race: int) -> None:
     files = list(published(race))
-    identities = identify({wrapper + path: body for path, body in contents_of(files).items()})
-    assert [place(identities[wrapper + file.path]) for file in files] == [(file.track, file.session) for file in files]
+    identities = identify({wrapper + path: body for path, body in contents_by_path(files).items()})
+    assert [key_of(identities[wrapper + file.path]) for file in files] == [(file.track, file.session) for file in files]
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_a_whole_tree_in_a_wrapping_folder_is_the_same_tree(wrapper: str, race: 
         "hack-the-track-2025/barber/R1_barber_lap_start.csv",
     ],
 )
-def test_a_level_more_or_less_is_tolerated(path: str) -> None:
+def test_extra_and_missing_folder_levels_are_tolerated(path: str) -> None:
     got = identify_one(path, content(LAP))
-    assert (got.kind, *place(got), got.status) == (LAP, "barber_motorsports_park", "R1", FileStatus.READY)
+    assert (got.kind, *key_of(got), got.status) == (LAP, "barber_motorsports_park", "R1", FileStatus.READY)
 
 
 # -- sessions ------------------------------------------------------------------------------------------------------
@@ -131,24 +131,24 @@ def test_a_level_more_or_less_is_tolerated(path: str) -> None:
         ("Sonoma/Race 2/03_Results_Anonymized.CSV", FileKind.RESULTS, "sonoma", "R2"),
     ],
 )
-def test_the_seeds_names_and_the_usual_sessions(path: str, kind: FileKind, track: str, session: str) -> None:
+def test_the_seed_names_and_usual_sessions_are_identified(path: str, kind: FileKind, track: str, session: str) -> None:
     got = identify_one(path, content(kind))
-    assert (got.kind, *place(got), got.status) == (kind, track, session, FileStatus.READY)
+    assert (got.kind, *key_of(got), got.status) == (kind, track, session, FileStatus.READY)
 
 
-_OWN_WORDS = st.from_regex(r"[a-z]{2,8}(_[a-z]{2,8})?", fullmatch=True)
+_CUSTOM_WORDS = st.from_regex(r"[a-z]{2,8}(_[a-z]{2,8})?", fullmatch=True)
 _USUAL_WORDS = {"race", "practice", "qualifying", "warmup", "test", "fp"}
 
 
 @pytest.mark.req("A-031")
-@given(_OWN_WORDS, st.sampled_from(["sebring", "road_america", "mosport_park"]), st.sampled_from(["", "_{track}"]))
-def test_a_session_that_nobody_foresaw_is_read_from_the_name(word: str, track: str, form: str) -> None:
+@given(_CUSTOM_WORDS, st.sampled_from(["sebring", "road_america", "mosport_park"]), st.sampled_from(["", "_{track}"]))
+def test_a_custom_session_is_read_from_the_name(word: str, track: str, form: str) -> None:
     rules = load_rules()
     assume(not set(word.split("_")) & (rules.plain_words | _USUAL_WORDS))
     assume(not names_match(word, track))
     assume(rules.track_of(word) is None)
     got = identify_one(f"data/{track}/{word}{form.format(track=track)}_lap_start.csv", content(LAP))
-    assert place(got) == (track, word)
+    assert key_of(got) == (track, word)
 
 
 @pytest.mark.parametrize(
@@ -165,17 +165,17 @@ def test_a_session_that_nobody_foresaw_is_read_from_the_name(word: str, track: s
         ("2026-07-19/barber/R1_barber_lap_start.csv", "R1", None),
     ],
 )
-def test_a_season_folder_goes_in_front_of_the_session(path: str, session: str, season: str | None) -> None:
+def test_the_season_of_a_folder_prefixes_the_session(path: str, session: str, season: str | None) -> None:
     got = identify_one(path, content(LAP))
     assert (got.track, got.session, got.season) == ("barber_motorsports_park", session, season)
 
 
-def test_the_season_of_an_unlisted_track_is_read_too() -> None:
+def test_the_season_is_read_from_the_folder_of_an_unlisted_track() -> None:
     got = identify_one("2026-mosport/R1_lap_start.csv", content(LAP))
     assert (got.track, got.track_name, got.session) == ("mosport", "Mosport", "2026_R1")
 
 
-def test_a_path_without_session_takes_the_contents() -> None:
+def test_a_path_without_a_session_takes_it_from_the_content() -> None:
     got = identify_one("barber/lap_start.csv", content(LAP, session="Race 2"))
     assert (got.session, got.rule, got.confidence, got.status) == ("R2", "content", 0.6, FileStatus.READY)
 
@@ -190,9 +190,9 @@ def test_a_path_without_session_takes_the_contents() -> None:
         ("Barber Race 1/lap_end.csv", 0.9),
     ],
 )
-def test_folders_that_say_a_little_more_are_believed_less(path: str, confidence: float) -> None:
+def test_folder_names_with_extra_text_lower_the_confidence(path: str, confidence: float) -> None:
     got = identify_one(path, content(FileKind.LAP_END))
-    assert (*place(got), got.confidence) == ("barber_motorsports_park", "R1", confidence)
+    assert (*key_of(got), got.confidence) == ("barber_motorsports_park", "R1", confidence)
 
 
 @pytest.mark.parametrize(
@@ -204,11 +204,11 @@ def test_folders_that_say_a_little_more_are_believed_less(path: str, confidence:
         *(("sprint", "other"), ("a_b", "other"), ("roads", "other")),
     ],
 )
-def test_the_type_of_a_session(session: str, expected: str) -> None:
+def test_session_types(session: str, expected: str) -> None:
     assert session_type(session) == expected
 
 
-# -- tracks that nobody listed -------------------------------------------------------------------------------------
+# -- unlisted tracks -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_the_type_of_a_session(session: str, expected: str) -> None:
         ("x" * 90 + "/R1_lap_start.csv", "x" * 80, "X" + "x" * 89),
     ],
 )
-def test_an_unlisted_track_is_named_by_its_folder_else_by_its_files(path: str, track: str, name: str) -> None:
+def test_an_unlisted_track_is_named_by_its_folder_or_its_files(path: str, track: str, name: str) -> None:
     got = identify_one(path, content(LAP))
     assert (got.track, got.track_name, got.session, got.status) == (track, name, "R1", FileStatus.READY)
     assert got.confidence <= 0.8
@@ -245,13 +245,13 @@ def test_two_unlisted_tracks_in_one_folder_are_not_mixed() -> None:
 
 
 @pytest.mark.parametrize("folder", ["", "dl/", "dl/Race 1/"])
-def test_timing_files_take_the_track_of_the_files_beside_them(folder: str) -> None:
+def test_timing_files_take_the_track_of_their_siblings(folder: str) -> None:
     results = f"{folder}03_Results_Race 1.CSV"
     got = identify({f"{folder}R1_barber_lap_end.csv": content(LAP), results: content(FileKind.RESULTS)})
-    assert (*place(got[results]), got[results].confidence) == ("barber_motorsports_park", "R1", 0.7)
+    assert (*key_of(got[results]), got[results].confidence) == ("barber_motorsports_park", "R1", 0.7)
 
 
-def test_a_folder_of_timing_files_below_a_track_is_no_track() -> None:
+def test_a_folder_of_timing_files_inside_a_track_folder_is_not_a_track() -> None:
     results = "mosport/the office/03_Results_Race 1.CSV"
     got = identify({"mosport/R1_mosport_lap_end.csv": content(LAP), results: content(FileKind.RESULTS)})
     assert got[results].track == "mosport"
@@ -261,17 +261,17 @@ def test_a_folder_of_timing_files_below_a_track_is_no_track() -> None:
 
 
 def identify_folder(root: Path) -> list[FileIdentity]:
-    return identify_tree(local_path(root), load_rules())
+    return identify_tree(files_below(root), load_rules())
 
 
-def test_the_published_files_are_nine_sessions_of_five_tracks(real_data: Path) -> None:
+def test_the_published_files_have_nine_sessions_of_five_tracks(real_data: Path) -> None:
     identities = identify_folder(real_data / "grcup")
     ready = [item for item in identities if item.status is FileStatus.READY]
     assert {item.track for item in ready} == {
         *("barber_motorsports_park", "circuit_of_the_americas", "road_america", "sebring"),
         "virginia_international_raceway",
     }
-    assert len({place(item) for item in ready}) == 9
+    assert len({key_of(item) for item in ready}) == 9
     assert Counter(item.status for item in identities) == {
         FileStatus.READY: 84,
         FileStatus.IGNORED: 2,
@@ -280,33 +280,33 @@ def test_the_published_files_are_nine_sessions_of_five_tracks(real_data: Path) -
     assert min(item.confidence for item in ready) == 0.9
 
 
-def test_the_lap_times_of_virginia_race_2_are_those_of_race_1(real_data: Path) -> None:
+def test_the_lap_time_file_of_virginia_race_2_is_a_copy_of_race_1(real_data: Path) -> None:
     (quarantined,) = [item for item in identify_folder(real_data / "grcup") if item.status is FileStatus.QUARANTINED]
     assert quarantined.path.endswith("VIR/Race 2/vir_lap_time_R2.csv")
-    assert place(quarantined) == ("virginia_international_raceway", "R2")
+    assert key_of(quarantined) == ("virginia_international_raceway", "R2")
     assert quarantined.reason == (
         "meta_session says R1 (483 of 483 rows looked at, first received 2025-07-19), the path says R2; "
         "it is byte for byte virginia-international-raceway/VIR/Race 1/vir_lap_time_R1.csv"
     )
 
 
-def test_the_rebuilt_telemetry_is_eight_sessions(real_data: Path) -> None:
+def test_the_rebuilt_telemetry_has_eight_sessions(real_data: Path) -> None:
     ready = [item for item in identify_folder(real_data / "grcup_rebuilt") if item.status is FileStatus.READY]
-    assert len({place(item) for item in ready}) == len(ready) == 8
+    assert len({key_of(item) for item in ready}) == len(ready) == 8
     assert {(item.kind, item.confidence) for item in ready} == {(FileKind.TELEMETRY, 1.0)}
 
 
-def test_both_folders_together_are_the_same_nine_sessions(real_data: Path) -> None:
-    # The folder holds data of other games too.
+def test_both_folders_together_have_the_same_nine_sessions(real_data: Path) -> None:
+    # The folder also holds data from games.
     identities = [item for item in identify_folder(real_data) if item.path.startswith("grcup")]
     ready = [item for item in identities if item.status is FileStatus.READY]
-    assert (len({place(item) for item in ready}), len({item.track for item in ready}), len(ready)) == (9, 5, 92)
+    assert (len({key_of(item) for item in ready}), len({item.track for item in ready}), len(ready)) == (9, 5, 92)
     assert all(item.status is not FileStatus.UNRESOLVED for item in identities)
-    rivals = [item for item in ready if any("they are merged" in sentence for sentence in item.evidence)]
-    assert Counter(item.path.split("/")[0] for item in rivals) == {"grcup": 2, "grcup_rebuilt": 2}
+    conflicts = [item for item in ready if any("they are merged" in sentence for sentence in item.evidence)]
+    assert Counter(item.path.split("/")[0] for item in conflicts) == {"grcup": 2, "grcup_rebuilt": 2}
 
 
-def test_an_explanation_shows_what_was_decided_and_why() -> None:
+def test_an_explanation_shows_identity_and_evidence() -> None:
     got = identify_one("COTA/Race 1/COTA_lap_start_time_R2.csv", content(LAP, session="R1"))
     text = explain_identity(got)
     assert text.splitlines()[:4] == [
@@ -320,13 +320,13 @@ def test_an_explanation_shows_what_was_decided_and_why() -> None:
 
 
 @pytest.mark.req("A-124")
-def test_several_files_are_looked_into_at_a_time() -> None:
-    # Nobody gets past the barrier alone: one file after the other would break it.
-    together = threading.Barrier(4)
+def test_several_files_are_read_in_parallel() -> None:
+    # The barrier needs four readers at once: reading one file after the other would time out.
+    barrier = threading.Barrier(4)
 
-    def look(_length: int) -> bytes:
-        together.wait(timeout=60)
+    def read_head(_length: int) -> bytes:
+        barrier.wait(timeout=60)
         return HEADERS[FileKind.LAP_START]
 
-    found = [FoundFile(f"barber/R{n}_barber_lap_start.csv", 100 + n, look) for n in range(1, 5)]
+    found = [FoundFile(f"barber/R{n}_barber_lap_start.csv", 100 + n, read_head) for n in range(1, 5)]
     assert [item.session for item in identify_tree(found, load_rules())] == ["R1", "R2", "R3", "R4"]

@@ -1,4 +1,4 @@
-"""What a path says: kind, track, session, season and version, and which files are no race data."""
+"""Hints from a path: kind, track, session, season and version, and which files are not race data."""
 
 import pytest
 
@@ -18,20 +18,20 @@ COTA = "circuit_of_the_americas"
 VIR = "virginia_international_raceway"
 
 
-def said(path: str) -> PathHints:
+def hints_of(path: str) -> PathHints:
     return parse_path(path, load_rules())
 
 
 def first_track(path: str) -> str | None:
-    return next((claim.slug for claim in said(path).tracks), None)
+    return next((hint.slug for hint in hints_of(path).tracks), None)
 
 
 def first_session(path: str) -> str | None:
-    return next((claim.session for claim in said(path).sessions), None)
+    return next((hint.session for hint in hints_of(path).sessions), None)
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "reason"),
     [
         (".DS_Store", "operating system"),
         ("__MACOSX/barber/R1_barber_lap_start.csv", "operating system"),
@@ -47,8 +47,8 @@ def first_session(path: str) -> str | None:
         ("barber/README", "no extension"),
     ],
 )
-def test_what_is_no_race_data_is_told_by_its_path(path: str, told: str) -> None:
-    assert told in (ignore_reason(path) or "")
+def test_files_that_are_not_race_data_are_ignored_by_their_path(path: str, reason: str) -> None:
+    assert reason in (ignore_reason(path) or "")
 
 
 @pytest.mark.parametrize("path", ["x.csv", "a/03_Results.CSV", "x.csv.gz", "x.CSV.ZST"])
@@ -85,8 +85,8 @@ def test_a_csv_file_may_be_race_data(path: str) -> None:
         ("overlap_timer", FileKind.UNKNOWN),
     ],
 )
-def test_a_name_says_the_kind(name: str, kind: FileKind) -> None:
-    assert said(f"sonoma/{name}.csv").kind is kind
+def test_the_kind_is_read_from_the_name(name: str, kind: FileKind) -> None:
+    assert hints_of(f"sonoma/{name}.csv").kind is kind
 
 
 @pytest.mark.parametrize(
@@ -119,39 +119,39 @@ def test_a_name_says_the_kind(name: str, kind: FileKind) -> None:
         ("zandvoort_03_Results.CSV", None, None),
     ],
 )
-def test_name_and_folders_say_track_and_session(path: str, track: str | None, session: str | None) -> None:
+def test_track_and_session_are_read_from_name_and_folders(path: str, track: str | None, session: str | None) -> None:
     assert (first_track(path), first_session(path)) == (track, session)
 
 
 @pytest.mark.parametrize("folder", ["barber2", "barber_2", "Barber 2"])
-def test_a_number_behind_a_track_is_a_loose_claim(folder: str) -> None:
-    (claim,) = said(f"{folder}/R1_lap_start.csv").tracks
-    assert (claim.slug, claim.is_known, claim.is_loose) == (BARBER, True, True)
+def test_a_number_after_a_track_makes_the_hint_loose(folder: str) -> None:
+    (hint,) = hints_of(f"{folder}/R1_lap_start.csv").tracks
+    assert (hint.slug, hint.is_known, hint.is_loose) == (BARBER, True, True)
 
 
 @pytest.mark.parametrize("folder", ["Race 1b", "R1_b_side"])
-def test_more_than_a_race_in_a_folder_is_a_loose_claim(folder: str) -> None:
-    (claim,) = said(f"cota/{folder}/lap_start.csv").sessions
-    assert (claim.session, claim.is_loose) == ("R1", True)
+def test_extra_text_after_a_race_makes_the_hint_loose(folder: str) -> None:
+    (hint,) = hints_of(f"cota/{folder}/lap_start.csv").sessions
+    assert (hint.session, hint.is_loose) == ("R1", True)
 
 
 @pytest.mark.parametrize("folder", ["Race 1", "COTA Race 1", "R1"])
-def test_a_race_and_its_track_in_a_folder_are_a_firm_claim(folder: str) -> None:
-    claims = said(f"{folder}/lap_start.csv")
-    assert [(claim.session, claim.is_loose) for claim in claims.sessions] == [("R1", False)]
+def test_a_folder_of_only_race_and_track_is_not_a_loose_hint(folder: str) -> None:
+    hints = hints_of(f"{folder}/lap_start.csv")
+    assert [(hint.session, hint.is_loose) for hint in hints.sessions] == [("R1", False)]
 
 
-def test_the_name_speaks_before_the_folders_and_inner_folders_before_outer_ones() -> None:
-    claims = said("sebring/Race 2/vir/Race 3/R1_cota_lap_start.csv")
-    assert [claim.slug for claim in claims.tracks] == [COTA, VIR, "sebring"]
-    assert [claim.session for claim in claims.sessions] == ["R1", "R3", "R2"]
-    assert claims.home is not None
-    assert claims.home.path == "sebring/Race 2/vir"
+def test_hints_are_ordered_from_the_name_to_the_outermost_folder() -> None:
+    hints = hints_of("sebring/Race 2/vir/Race 3/R1_cota_lap_start.csv")
+    assert [hint.slug for hint in hints.tracks] == [COTA, VIR, "sebring"]
+    assert [hint.session for hint in hints.sessions] == ["R1", "R3", "R2"]
+    assert hints.home is not None
+    assert hints.home.path == "sebring/Race 2/vir"
 
 
-def test_a_folder_of_a_race_word_alone_is_vague_and_a_name_is_not() -> None:
-    (folder,) = said("cota/race/lap_start.csv").sessions
-    (name,) = said("cota/race_lap_start.csv").sessions
+def test_race_without_a_number_is_vague_in_a_folder_but_not_in_a_name() -> None:
+    (folder,) = hints_of("cota/race/lap_start.csv").sessions
+    (name,) = hints_of("cota/race_lap_start.csv").sessions
     assert (folder.is_vague, name.is_vague) == (True, False)
 
 
@@ -175,8 +175,8 @@ def test_a_folder_of_a_race_word_alone_is_vague_and_a_name_is_not() -> None:
         ("barber/race_2026_lap_start.csv", None),
     ],
 )
-def test_a_season_is_a_year_alone_or_beside_a_track(path: str, season: str | None) -> None:
-    assert said(path).season == season
+def test_a_season_is_a_year_alone_or_next_to_a_track(path: str, season: str | None) -> None:
+    assert hints_of(path).season == season
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_season_is_a_year_alone_or_beside_a_track(path: str, season: str | Non
     ],
 )
 def test_only_classifications_have_a_version(name: str, version: str | None) -> None:
-    assert said(f"vir/{name}.CSV").version == version
+    assert hints_of(f"vir/{name}.CSV").version == version
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_only_classifications_have_a_version(name: str, version: str | None) -> 
         ("sebring/lap_start.csv", None),
     ],
 )
-def test_an_odd_word_in_the_name_of_a_file_in_a_track_folder_is_kept(path: str, word: str | None) -> None:
-    assert said(path).own_word == word
+def test_an_unknown_word_in_a_track_folder_is_a_custom_session(path: str, word: str | None) -> None:
+    assert hints_of(path).custom_session == word
 
 
 @pytest.mark.parametrize(
@@ -221,14 +221,14 @@ def test_an_odd_word_in_the_name_of_a_file_in_a_track_folder_is_kept(path: str, 
         ("laguna seca/R1_lap_start.csv", "laguna seca"),
     ],
 )
-def test_an_unknown_track_is_called_as_it_is_written(path: str, name: str) -> None:
-    (claim,) = said(path).tracks
-    assert (claim.slug, claim.name, claim.is_known) == ("laguna_seca", name, False)
+def test_an_unknown_track_keeps_the_spelling_of_its_folder(path: str, name: str) -> None:
+    (hint,) = hints_of(path).tracks
+    assert (hint.slug, hint.name, hint.is_known) == ("laguna_seca", name, False)
 
 
-def test_the_slug_of_a_very_long_folder_stays_a_legal_key() -> None:
-    (claim,) = said(f"{'a' * 79} {'b' * 79}/R1_lap_start.csv").tracks
-    assert claim.slug == "a" * 79
+def test_the_slug_of_a_very_long_folder_name_is_a_valid_key() -> None:
+    (hint,) = hints_of(f"{'a' * 79} {'b' * 79}/R1_lap_start.csv").tracks
+    assert hint.slug == "a" * 79
 
 
 @pytest.mark.parametrize(
@@ -244,14 +244,14 @@ def test_the_slug_of_a_very_long_folder_stays_a_legal_key() -> None:
         ("test_2", "test_2", ""),
     ],
 )
-def test_a_session_is_found_with_what_else_a_name_says(text: str, session: str, rest: str) -> None:
+def test_find_session_returns_the_session_and_the_remaining_words(text: str, session: str, rest: str) -> None:
     found = find_session(text)
     assert found is not None
     assert (found.session, found.rest) == (session, rest)
 
 
 @pytest.mark.parametrize("text", ["", "barber", "racer_1", "tracer1", "lap_start"])
-def test_a_name_without_a_session_has_none(text: str) -> None:
+def test_find_session_returns_none_without_a_session(text: str) -> None:
     assert find_session(text) is None
 
 
@@ -285,7 +285,7 @@ def test_a_session_has_one_canonical_name(word: str, number: str | None, name: s
         ("12", "other", None),
     ],
 )
-def test_the_name_of_a_session_tells_its_type_and_number(session: str, kind: str, number: int | None) -> None:
+def test_type_and_number_are_read_from_a_session_name(session: str, kind: str, number: int | None) -> None:
     assert (session_type(session), number_of(session)) == (kind, number)
 
 
@@ -300,7 +300,7 @@ def test_the_name_of_a_session_tells_its_type_and_number(session: str, kind: str
         ("2026_R1", "R1", False),
     ],
 )
-def test_sessions_of_one_type_with_other_numbers_are_apart(
+def test_sessions_of_one_type_with_different_numbers_are_different(
     one: str,
     other: str,
     expected: bool,  # noqa: FBT001  -- a parametrized value

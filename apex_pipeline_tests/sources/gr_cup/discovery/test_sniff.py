@@ -1,4 +1,4 @@
-"""What the beginning of a file says: kind by header, session by rows, and files that cannot be looked into."""
+"""The first bytes of a file: kinds from the header, session from the rows, and files that cannot be read."""
 
 import codecs
 import gzip
@@ -30,15 +30,15 @@ TELEMETRY = (
         ("Name;Date", set[FileKind]()),
     ],
 )
-def test_a_header_tells_the_kinds_that_have_it(header: str, kinds: set[FileKind]) -> None:
+def test_the_header_determines_the_possible_kinds(header: str, kinds: set[FileKind]) -> None:
     contents = sniff(header.encode() + b"\n", "x.csv")
     assert contents.kinds == kinds
     assert (contents.rows, contents.problem, contents.is_text) == (0, None, True)
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
-@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
-def test_rows_tell_session_event_and_first_day(line_end: bytes, mark: bytes) -> None:
+@pytest.mark.parametrize("bom", [b"", codecs.BOM_UTF8])
+def test_session_event_and_first_day_are_read_from_the_rows(line_end: bytes, bom: bytes) -> None:
     lines = [
         b'lap,vehicle_id,timestamp,"meta_session",meta_event,meta_time',
         b'1,GR86-002-2,x,"R1",I_R06_2025-09-07,2025-09-07T00:00:01.000Z',
@@ -49,7 +49,7 @@ def test_rows_tell_session_event_and_first_day(line_end: bytes, mark: bytes) -> 
         b",,,,,",
         b"4,GR86",
     ]
-    contents = sniff(mark + line_end.join(lines), "x.csv")
+    contents = sniff(bom + line_end.join(lines), "x.csv")
     assert contents.sessions == {"R1": 2, "R2": 1}
     assert contents.events == {"I_R06_2025-09-07": 2}
     assert contents.first_day == "2025-09-06"
@@ -57,14 +57,14 @@ def test_rows_tell_session_event_and_first_day(line_end: bytes, mark: bytes) -> 
     assert contents.columns[3] == "meta_session"
 
 
-def test_a_line_cut_off_by_the_end_of_the_look_is_not_counted() -> None:
+def test_a_line_cut_off_at_the_end_of_the_sniffed_bytes_is_not_counted() -> None:
     contents = sniff(TELEMETRY[:SNIFFED_BYTES], "x.csv")
     body = SNIFFED_BYTES - TELEMETRY.index(b"\n") - 1
     assert contents.rows == body // len(TELEMETRY_ROW)
     assert contents.sessions == {"R1": contents.rows}
 
 
-def test_a_whole_file_without_a_final_newline_keeps_its_last_line() -> None:
+def test_a_complete_file_without_a_final_newline_keeps_its_last_line() -> None:
     assert sniff(b"lap,vehicle_id\n1,a\n2,b", "x.csv").rows == 2
 
 
@@ -73,7 +73,7 @@ def _zst(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["x.csv.gz", "X.CSV.GZ"])
-def test_the_beginning_of_gzip_telemetry_is_read(name: str) -> None:
+def test_truncated_gzip_telemetry_is_read(name: str) -> None:
     stored = gzip.compress(TELEMETRY, mtime=0)
     contents = sniff(stored[: len(stored) // 2], name)
     assert contents.kinds == {FileKind.TELEMETRY}
@@ -81,7 +81,7 @@ def test_the_beginning_of_gzip_telemetry_is_read(name: str) -> None:
     assert contents.rows > 0
 
 
-def test_the_beginning_of_zstd_telemetry_is_read() -> None:
+def test_zstd_telemetry_is_read() -> None:
     contents = sniff(_zst(TELEMETRY), "x.csv.zst")
     assert contents.kinds == {FileKind.TELEMETRY}
     assert contents.sessions == {"R1": contents.rows}
@@ -89,7 +89,7 @@ def test_the_beginning_of_zstd_telemetry_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "path", "told"),
+    ("head", "path", "message"),
     [
         (b"", "x.csv", "empty"),
         (b"", "x.csv.gz", "empty"),
@@ -101,27 +101,27 @@ def test_the_beginning_of_zstd_telemetry_is_read() -> None:
         (b"a\x00b,c\n", "x.csv", "binary"),
     ],
 )
-def test_what_is_no_text_is_a_problem_with_a_name(start: bytes, path: str, told: str) -> None:
-    contents = sniff(start, path)
-    assert told in (contents.problem or "")
+def test_a_file_that_is_not_text_is_reported_with_its_path(head: bytes, path: str, message: str) -> None:
+    contents = sniff(head, path)
+    assert message in (contents.problem or "")
     assert path in (contents.problem or "")
     assert not contents.is_text
     assert contents.kinds == frozenset()
 
 
-def test_text_without_a_header_is_a_problem_of_another_sort() -> None:
+def test_text_without_a_header_is_reported_but_counts_as_text() -> None:
     contents = sniff(b"dear diary\n", "x.csv")
     assert "no header" in (contents.problem or "")
     assert contents.is_text
 
 
 @pytest.mark.parametrize(
-    ("kind", "lacking"),
+    ("kind", "missing"),
     [
         (FileKind.LAP_END, ("timestamp",)),
         (FileKind.TELEMETRY, ("telemetry_name", "telemetry_value", "timestamp")),
         (FileKind.WEATHER, ("AIR_TEMP", "TIME_UTC_SECONDS")),
     ],
 )
-def test_the_columns_a_header_lacks_for_a_kind_are_named(kind: FileKind, lacking: tuple[str, ...]) -> None:
-    assert missing_columns(kind, ("vehicle_id", "lap")) == lacking
+def test_missing_columns_of_a_kind_are_listed(kind: FileKind, missing: tuple[str, ...]) -> None:
+    assert missing_columns(kind, ("vehicle_id", "lap")) == missing
