@@ -203,7 +203,7 @@ def _open(database: Path | None) -> sqlite3.Connection:
         connection = sqlite3.connect(database, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
     try:
         # With a write-ahead log, readers do not wait for a writer; after a power cut the last entries may be missing.
-        # SQLite fails here instead of waiting while another process enables it; then nothing is left to do.
+        # If another process is enabling it at this moment, SQLite fails instead of waiting, but the mode is set anyway.
         with suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")

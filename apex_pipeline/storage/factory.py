@@ -15,7 +15,7 @@ from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.local import LocalStore
 
-if TYPE_CHECKING:  # it imports boto3
+if TYPE_CHECKING:  # the module imports boto3
     from apex_pipeline.storage.s3.client import S3Connection
 
 _S3_SCHEME = "s3://"

@@ -102,7 +102,7 @@ class LocalStore(ObjectStore):
             if not key.startswith(prefix) or key.startswith(f"{INCOMING}/"):
                 continue
             if not is_legal_key(key):
-                _LOG.warning("Skipped in the listing, its name is not a valid key: %r", key)
+                _LOG.warning("Skipped in the listing because its name is not a valid key: %r", key)
                 continue
             try:
                 status = path.lstat()

@@ -77,7 +77,7 @@ def test_a_large_object_that_is_read_completely_is_cached(
 
 
 @pytest.mark.req("A-132")
-def test_a_large_object_is_cached_once_its_size_was_read_in_ranges(
+def test_a_large_object_is_cached_after_its_full_size_was_read_in_ranges(
     store: S3Store, requests: Requests, tmp_path: Path
 ) -> None:
     store.write_bytes(KEY, LARGE)
@@ -112,9 +112,7 @@ def test_parquet_reads_return_the_same_from_ranges_and_from_the_disk(store: S3St
     assert cached.hits == 4
 
 
-def test_reading_the_head_of_an_object_sends_no_head_request_and_is_not_cached(
-    store: S3Store, requests: Requests, tmp_path: Path
-) -> None:
+def test_read_head_sends_a_single_get_and_caches_nothing(store: S3Store, requests: Requests, tmp_path: Path) -> None:
     store.write_bytes(KEY, SMALL)
     requests.clear()
     assert cached_store(store, tmp_path).read_head(KEY, 3) == SMALL[:3]

@@ -1,4 +1,4 @@
-"""Tests that a file is copied again exactly if its content changed, whatever its modification time.
+"""Tests that a file is copied again if and only if its content changed, whatever its modification time.
 
 Tools that compare size and time miss edits that keep the size and set an older or unchanged time, and they send files
 again that were only touched. The tests combine every change of the content with the way it was written and the

@@ -18,7 +18,7 @@ def test_the_key_of_a_raw_file_keeps_its_path(path: str) -> None:
             layout.raw_key(path)
 
 
-def test_a_raw_file_is_stored_under_data_like_in_the_seed() -> None:
+def test_a_raw_file_has_the_same_key_as_in_the_seed() -> None:
     assert layout.raw_key("sebring/x.csv") == "data/sebring/x.csv"
 
 
