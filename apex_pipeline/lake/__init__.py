@@ -1,1 +1,1 @@
-"""What the lake holds: where the meaning of files (``sources``) and their bytes (``storage``) meet. No Dagster."""
+"""Contains the published state of a lake: snapshots, tables, verification and retention; does not depend on Dagster."""

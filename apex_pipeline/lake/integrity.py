@@ -1,6 +1,6 @@
-"""Contains the checks of a lake's objects against its snapshots; see orphans.py for objects no snapshot names.
+"""Verifies the objects of a lake against its catalog and snapshots; see orphans.py for objects that nothing names.
 
-Reads all it checks; repairs nothing.
+Only reads; nothing is repaired.
 """
 
 import hashlib
@@ -39,19 +39,19 @@ from apex_pipeline.tables import CATALOG_TABLES, FILES, TELEMETRY
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
-# Trouble with the store as a whole: looking at the next object would end the same way.
-TROUBLE_OF_ALL = (StoreAuthError, StoreConfigError, StoreUnavailableError)
+# Errors of the store itself: checking the next object would fail the same way.
+_STORE_ERRORS = (StoreAuthError, StoreConfigError, StoreUnavailableError)
 
 _SHOWN_DIGITS = 12
 
 
 def raw_problem(store: ObjectStore, row: dict[str, Any], *, is_deep: bool) -> str | None:
-    """Return what is wrong with a raw file.
+    """Return the problem of a raw file, or ``None``.
 
     Args:
         store: The lake.
         row: Its row of the table ``files``.
-        is_deep: Read every byte.
+        is_deep: Read and hash every byte.
     """
     key, recorded = raw_key(row["path"]), row["sha256"]
     facts = store.head(key)
@@ -61,21 +61,19 @@ def raw_problem(store: ObjectStore, row: dict[str, Any], *, is_deep: bool) -> st
         return f"has {facts.size:,} bytes, the catalog says {row['bytes']:,}"
     if recorded and facts.sha256 and facts.sha256 != recorded:
         return _other_digest(facts.sha256, recorded, "the catalog")
-    # Without a digest on both sides the store's own version mark is all that tells two contents apart.
+    # Without a digest on both sides, only the store's version tag can reveal another content.
     if not (recorded and facts.sha256) and facts.tag != row["store_tag"]:
-        return (
-            f"was written again since the catalog was made (version {facts.tag}, the catalog says {row['store_tag']})"
-        )
+        return f"was rewritten after the catalog was built (version {facts.tag}, the catalog says {row['store_tag']})"
     return _bytes_problem(store, key, recorded, "the catalog") if is_deep else None
 
 
 def table_problem(store: ObjectStore, record: TableRecord, *, is_deep: bool) -> str | None:
-    """Return what is wrong with the content a snapshot names, at its stable key or in the history.
+    """Return the problem of a table file that a snapshot names, at its stable key or in the history; or ``None``.
 
     Args:
         store: The lake.
-        record: What the snapshot says.
-        is_deep: Read every byte.
+        record: The table's entry in the snapshot.
+        is_deep: Read and hash every byte.
     """
     at_key = store.head(record.key)
     if at_key is not None and at_key.sha256 == record.sha256:
@@ -85,21 +83,21 @@ def table_problem(store: ObjectStore, record: TableRecord, *, is_deep: bool) -> 
         return content_problem(store, replaced, record, is_deep=is_deep)
     if at_key is None:
         return "is gone from the lake, and from its history"
-    told = f"SHA-256 {at_key.sha256[:_SHOWN_DIGITS]}…" if at_key.sha256 else "no SHA-256"
+    found = f"SHA-256 {at_key.sha256[:_SHOWN_DIGITS]}…" if at_key.sha256 else "no SHA-256"
     return (
-        f"is another file than the one published ({told}, the snapshot says {record.sha256[:_SHOWN_DIGITS]}…), "
-        "and that one is not in the history"
+        f"differs from the published file ({found}, the snapshot says {record.sha256[:_SHOWN_DIGITS]}…), "
+        "which is not in the history"
     )
 
 
 def content_problem(store: ObjectStore, facts: ObjectInfo | None, record: TableRecord, *, is_deep: bool) -> str | None:
-    """Return what is wrong with one object that should hold a table's content.
+    """Return the problem of one object that should contain a table, or ``None``.
 
     Args:
         store: The lake.
-        facts: What the store tells about the object, ``None`` if it has none.
-        record: What the snapshot says.
-        is_deep: Read every byte.
+        facts: Metadata of the object, ``None`` if it does not exist.
+        record: The table's entry in the snapshot.
+        is_deep: Read and hash every byte.
     """
     if facts is None:
         return "is gone from the lake"
@@ -111,7 +109,7 @@ def content_problem(store: ObjectStore, facts: ObjectInfo | None, record: TableR
 
 
 def schema_problem(store: ObjectStore, record: TableRecord, table: Table) -> str | None:
-    """Return in what a small published table differs from its schema, or from its number of rows."""
+    """Return how a small published table deviates from its schema or its recorded number of rows, or ``None``."""
     content = read_published(store, record)
     problems = table.violations(table.with_missing_columns(content))
     if content.num_rows != record.rows:
@@ -119,14 +117,14 @@ def schema_problem(store: ObjectStore, record: TableRecord, table: Table) -> str
     return "; ".join(problems) or None
 
 
-def in_words(error: Exception) -> str:
-    """Return the problem that an error met in reading an object is.
+def _read_problem(error: Exception) -> str:
+    """Return the problem of an object that could not be read because of ``error``.
 
     Raises:
-        StoreError: It is trouble with the store as a whole, which is no finding about an object.
+        StoreError: The error concerns the store itself, so it is not a finding about an object.
         StoreUnavailableError: Likewise.
     """
-    if isinstance(error, TROUBLE_OF_ALL):
+    if isinstance(error, _STORE_ERRORS):
         raise error
     if isinstance(error, ApexError):
         return error.problem
@@ -155,14 +153,14 @@ def _other_digest(found: str, recorded: str, by: str) -> str:
 
 @dataclass(frozen=True)
 class ObjectFinding:
-    """One object that was looked at.
+    """The result of checking one object.
 
     Attributes:
         key: Its key in the lake.
-        kind: ``raw file``, ``table``, ``catalog``, ``snapshot``, or ``earlier table`` where only an older snapshot
-            names it.
-        session: The session it belongs to, ``track/session``; ``None`` for what belongs to none.
-        problem: What is wrong, ``None`` if it is as it should be.
+        kind: ``raw file``, ``table``, ``catalog``, ``snapshot``, or ``earlier table`` if only an older snapshot names
+            it.
+        session: Its session as ``track/session``; ``None`` if it does not belong to one.
+        problem: Description of the problem; ``None`` if the object is intact.
     """
 
     key: str
@@ -173,12 +171,12 @@ class ObjectFinding:
 
 @dataclass(frozen=True)
 class LakeReport:
-    """What a look at a lake found.
+    """The result of verifying a lake.
 
     Attributes:
-        snapshot: What is published; ``None`` if that cannot be read.
-        findings: Every object looked at.
-        notes: What is no fault and worth knowing: objects that nothing names, and objects without a digest.
+        snapshot: The published snapshot; ``None`` if it cannot be read.
+        findings: One for every object checked.
+        notes: Observations that are not problems: objects that nothing names, and objects without a digest.
     """
 
     snapshot: Snapshot | None
@@ -187,13 +185,13 @@ class LakeReport:
 
     @property
     def wrong(self) -> tuple[ObjectFinding, ...]:
-        """The findings with a problem."""
+        """Findings with a problem."""
         return tuple(finding for finding in self.findings if finding.problem)
 
 
 @dataclass(frozen=True)
 class _ObjectCheck:
-    """An object to look at, and how."""
+    """An object with the function that checks it."""
 
     key: str
     kind: str
@@ -204,43 +202,43 @@ class _ObjectCheck:
         try:
             problem = self.check()
         except READ_ERRORS as error:
-            problem = in_words(error)
+            problem = _read_problem(error)
         return ObjectFinding(self.key, self.kind, self.session, problem)
 
 
 def verify_lake(store: ObjectStore, *, is_deep: bool = False) -> LakeReport:
-    """Look at every raw file, every table and every snapshot.
+    """Check every raw file, every table and every snapshot of a lake.
 
     Args:
         store: The lake.
-        is_deep: Read every byte and compare its digest with the catalog's and the snapshot's. Otherwise sizes and
-            digests are those the store tells.
+        is_deep: Read every object and compare its digest with those in the catalog and the snapshot. Otherwise the
+            sizes and digests that the store reports are compared.
 
     Raises:
-        ObjectMissingError: Nothing is published in this lake, and nothing ever was.
+        ObjectMissingError: Nothing has ever been published in this lake.
         StoreError: The lake cannot be reached.
     """
     keys = [item.key for prefix in PREFIXES for item in store.list(prefix)]
     current, pointer = _current(store, keys)
     snapshots, findings = _snapshots(store, keys)
-    # One that was published meanwhile is not in the listing.
+    # A snapshot published in the meantime is not in the listing.
     snapshots += [current] if current and current not in snapshots else []
-    looks = list(_earlier_tables(store, current, snapshots, is_deep=is_deep))
+    checks = list(_earlier_tables(store, current, snapshots, is_deep=is_deep))
     notes: list[OrphanNote] = []
     if current:
         raw_files = _raw_files(store, current)
-        looks += [*_published_tables(store, current, is_deep=is_deep), *_raw_checks(store, raw_files, is_deep=is_deep)]
+        checks += [*_published_tables(store, current, is_deep=is_deep), *_raw_checks(store, raw_files, is_deep=is_deep)]
         notes = _without_digest(raw_files) + find_orphans(keys, current, snapshots, [row["path"] for row in raw_files])
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-        looked_at = list(pool.map(lambda look: look(), looks))
-    return LakeReport(current, (pointer, *findings, *looked_at), tuple(notes))
+        checked = list(pool.map(lambda check: check(), checks))
+    return LakeReport(current, (pointer, *findings, *checked), tuple(notes))
 
 
 def _current(store: ObjectStore, keys: list[str]) -> tuple[Snapshot | None, ObjectFinding]:
-    """Return what is published, and what is to be said of the pointer to it."""
+    """Return the published snapshot, and the finding for the pointer to it."""
     problem, current = None, None
     if CURRENT_SNAPSHOT_KEY not in keys and list_snapshot_keys(keys):
-        problem = "is gone, though there are snapshots: nobody can tell which one is published"
+        problem = "is missing although there are snapshots, so the published one is unknown"
     else:
         try:
             current = require_snapshot(store)
@@ -250,7 +248,7 @@ def _current(store: ObjectStore, keys: list[str]) -> tuple[Snapshot | None, Obje
 
 
 def _snapshots(store: ObjectStore, keys: list[str]) -> tuple[list[Snapshot], list[ObjectFinding]]:
-    """Return the snapshots that can be read, and a finding for each there is."""
+    """Return the readable snapshots, and a finding for every snapshot."""
     found: list[Snapshot] = []
     findings: list[ObjectFinding] = []
     for key in list_snapshot_keys(keys):
@@ -264,18 +262,18 @@ def _snapshots(store: ObjectStore, keys: list[str]) -> tuple[list[Snapshot], lis
 
 
 def _raw_files(store: ObjectStore, current: Snapshot) -> list[dict[str, Any]]:
-    """Return the rows of ``files`` that lie in the store; none if it cannot be read, which is a finding of its own."""
+    """Return the rows of ``files`` that are in the store; none if it cannot be read, which is a separate finding."""
     try:
         rows = read_published(store, current.catalog[FILES.name]).to_pylist()
     except (*READ_ERRORS, KeyError):
         return []
-    # Files without a store tag were seen in a source folder and never copied.
+    # Files without a store tag were found in a source folder but never copied.
     return [row for row in rows if row["store_tag"] is not None]
 
 
 def _without_digest(raw_files: Iterable[dict[str, Any]]) -> list[OrphanNote]:
-    told = "was put there without a SHA-256: only its size and the store's version mark can be compared"
-    return [OrphanNote(raw_key(row["path"]), told) for row in raw_files if row["sha256"] is None]
+    note = "was stored without a SHA-256: only its size and the store's version tag can be compared"
+    return [OrphanNote(raw_key(row["path"]), note) for row in raw_files if row["sha256"] is None]
 
 
 def _raw_checks(store: ObjectStore, raw_files: Iterable[dict[str, Any]], *, is_deep: bool) -> Iterator[_ObjectCheck]:
@@ -285,18 +283,18 @@ def _raw_checks(store: ObjectStore, raw_files: Iterable[dict[str, Any]], *, is_d
 
 
 def _published_tables(store: ObjectStore, current: Snapshot, *, is_deep: bool) -> Iterator[_ObjectCheck]:
-    """Yield a look at every table there should be: those of the catalog, and those of each session."""
+    """Yield a check for every expected table: those of the catalog, and those of each session."""
     for table in CATALOG_TABLES:
         at = table_key(table.folder, table.name)
         record = current.catalog.get(table.name)
         yield _ObjectCheck(at, "catalog", None, partial(_published_problem, store, record, table, is_deep=is_deep))
-    # A lake may have been made without some tables, as a bundle is: for all of its sessions, then.
-    there = {name for session in current.sessions for name in session.tables}
+    # A lake such as a bundle may lack some tables, but then it lacks them for all of its sessions.
+    published_names = {name for session in current.sessions for name in session.tables}
     for session in current.sessions:
         sources = sources_named(session.sources)
         required = {table.name for source in sources for table in source.required_tables}
         for table in session_tables(sources):
-            is_expected = table.name in required & there
+            is_expected = table.name in required & published_names
             if not is_expected and table.name not in session.tables:
                 continue
             at, record = table_key(table.folder, table.name, str(session.key)), session.tables.get(table.name)
@@ -306,20 +304,22 @@ def _published_tables(store: ObjectStore, current: Snapshot, *, is_deep: bool) -
 
 def _published_problem(store: ObjectStore, record: TableRecord | None, table: Table, *, is_deep: bool) -> str | None:
     if record is None:
-        return "is missing in the published snapshot"
+        return "is missing from the published snapshot"
     problem = table_problem(store, record, is_deep=is_deep)
-    # The schema of telemetry was checked when it was published; reading gigabytes back adds nothing to its digest.
+    # The schema of telemetry was checked when it was published; reading gigabytes again adds nothing to its digest.
     return problem if problem or table is TELEMETRY else schema_problem(store, record, table)
 
 
 def _earlier_tables(
     store: ObjectStore, current: Snapshot | None, snapshots: Iterable[Snapshot], *, is_deep: bool
 ) -> Iterator[_ObjectCheck]:
-    """Yield a look at what only older snapshots name, and at every snapshot's own copies of the catalog."""
+    """Yield checks for tables named by older snapshots only, and for every snapshot's copies of the catalog."""
     seen = {(record.key, record.sha256) for record in (snapshot_tables(current) if current else ())}
     for snapshot in snapshots:
         for key, record in snapshot_copies(snapshot).items():
-            yield _ObjectCheck(key, "snapshot", None, partial(_frozen_problem, store, key, record, is_deep=is_deep))
+            yield _ObjectCheck(
+                key, "snapshot", None, partial(_catalog_copy_problem, store, key, record, is_deep=is_deep)
+            )
         for record in snapshot_tables(snapshot):
             if (record.key, record.sha256) not in seen:
                 seen.add((record.key, record.sha256))
@@ -327,5 +327,5 @@ def _earlier_tables(
                 yield _ObjectCheck(record.key, "earlier table", None, check)
 
 
-def _frozen_problem(store: ObjectStore, key: str, record: TableRecord, *, is_deep: bool) -> str | None:
+def _catalog_copy_problem(store: ObjectStore, key: str, record: TableRecord, *, is_deep: bool) -> str | None:
     return content_problem(store, store.head(key), record, is_deep=is_deep)

@@ -1,6 +1,6 @@
-"""Objects of a lake that its published state does not name: no fault, and worth knowing.
+"""Finds objects of a lake that nothing refers to, and describes them by their prefix; see retention.py for removal.
 
-Here belongs telling them apart by where they lie. What may be removed is ``retention.py``.
+An orphan is not a fault, but worth reporting.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,25 +23,25 @@ from apex_pipeline.storage.layout import (
 )
 from apex_pipeline.tables import CATALOG_TABLES
 
-# By prefix, the longer ones first.
-_MEANINGS = (
-    (RAW_PREFIX, "is not in the catalog: the next sync takes it in"),
-    (TABLES_PREFIX, "is of no published session"),
-    (HISTORY_PREFIX, "no snapshot names it; `apex gc` removes it when it is old"),
-    (SNAPSHOTS_PREFIX, "is of no snapshot; `apex gc` removes it when it is old"),
-    (CATALOG_PREFIX, "is nothing a catalog has"),
-    (QUARANTINE_PREFIX, "gives the reason of a file that is not in quarantine"),
+# Note per prefix; more specific prefixes come first.
+_NOTES = (
+    (RAW_PREFIX, "is not in the catalog: the next sync adds it"),
+    (TABLES_PREFIX, "does not belong to a published session"),
+    (HISTORY_PREFIX, "is not named by any snapshot; `apex gc` removes it when it is old"),
+    (SNAPSHOTS_PREFIX, "does not belong to a snapshot; `apex gc` removes it when it is old"),
+    (CATALOG_PREFIX, "is not part of the catalog"),
+    (QUARANTINE_PREFIX, "is the quarantine reason of a file that is not quarantined"),
 )
-PREFIXES = tuple(prefix for prefix, _ in _MEANINGS if prefix != SNAPSHOTS_PREFIX)
+PREFIXES = tuple(prefix for prefix, _ in _NOTES if prefix != SNAPSHOTS_PREFIX)
 
 
 @dataclass(frozen=True)
 class OrphanNote:
-    """Something worth knowing about an object.
+    """An observation about an object.
 
     Attributes:
         key: Its key.
-        note: What there is to know.
+        note: The observation, phrased to follow the key.
     """
 
     key: str
@@ -51,12 +51,12 @@ class OrphanNote:
 def find_orphans(
     keys: Iterable[str], current: Snapshot, snapshots: Iterable[Snapshot], raw_paths: Iterable[str]
 ) -> list[OrphanNote]:
-    """Return a note for every object that nothing names, by key.
+    """Return a note for every object that nothing refers to, sorted by key.
 
     Args:
         keys: Keys of all objects below :data:`PREFIXES`.
-        current: What is published.
-        snapshots: All snapshots that can be read.
+        current: The published snapshot.
+        snapshots: All readable snapshots.
         raw_paths: Paths of the raw files the catalog lists.
     """
     paths = list(raw_paths)
@@ -65,7 +65,7 @@ def find_orphans(
     known |= {record.key for record in snapshot_tables(current)}
     for snapshot in snapshots:
         known |= set(_named_by(snapshot))
-    return [OrphanNote(key, _meaning(key)) for key in sorted(keys) if key not in known]
+    return [OrphanNote(key, _note(key)) for key in sorted(keys) if key not in known]
 
 
 def _named_by(snapshot: Snapshot) -> Iterator[str]:
@@ -74,5 +74,5 @@ def _named_by(snapshot: Snapshot) -> Iterator[str]:
     yield from (history_key(record.sha256) for record in snapshot_tables(snapshot))
 
 
-def _meaning(key: str) -> str:
-    return next(meaning for prefix, meaning in _MEANINGS if key.startswith(prefix))
+def _note(key: str) -> str:
+    return next(note for prefix, note in _NOTES if key.startswith(prefix))

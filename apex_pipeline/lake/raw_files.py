@@ -1,4 +1,4 @@
-"""Opens the raw files of a lake for the sources, which know paths and no stores."""
+"""Opens the raw files of a lake for the sources, which work with paths and do not depend on a store."""
 
 from contextlib import AbstractContextManager
 from typing import BinaryIO
@@ -9,9 +9,10 @@ from apex_pipeline.storage.layout import raw_key
 
 
 def raw_file_opener(store: ObjectStore) -> FileOpener:
-    """Return a function that opens a raw file where it lies: gigabytes need no copy on this machine's disk.
+    """Return a function that opens a raw file by its path, as a stream without a local copy.
 
-    What crosses a network is verified: reading to the end raises if the bytes are not those recorded.
+    Bytes that cross a network are verified: the read that reaches the end raises if the content differs from the
+    recorded digest.
     """
 
     def open_file(path: str) -> AbstractContextManager[BinaryIO]:

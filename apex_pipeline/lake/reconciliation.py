@@ -1,7 +1,7 @@
-"""The promise about telemetry: what goes in equals what comes out plus what is counted as rejected.
+"""Counts the readings in a telemetry file, to check that readings in equal readings out plus rejected readings.
 
-The conversion counts while it works; here the published file is counted again, from its own statistics, so that a check
-compares two figures that were found in different ways.
+The conversion counts while it runs; this module counts the published file again from its statistics, so that the check
+compares two independent numbers.
 """
 
 import json
@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.tables import TELEMETRY, TELEMETRY_COUNTS
 
-# The columns of the wide table before its channels, hence without readings; lap and counter of the unit follow the key.
+# The columns before the channels contain no readings: the key, the lap number and the lap counter of the device.
 _NOT_CHANNELS = frozenset({"track", "session", "chassis", "lap_number", "unit_lap"} | set(TELEMETRY.key))
 
 
 def count_cells(stream: BinaryIO) -> int:
     """Return the number of readings in a published telemetry file: its channel cells that are not null.
 
-    Only the footer is read: Parquet keeps the number of nulls of every column and row group.
+    Only the footer is read: it contains the number of nulls per column and row group.
     """
     footer = pq.read_metadata(stream)
     cells = 0
@@ -32,6 +32,6 @@ def count_cells(stream: BinaryIO) -> int:
 
 
 def read_counts(stream: BinaryIO) -> dict[str, int] | None:
-    """Return what the conversion counted on its way in, as the published file tells it; ``None`` if it does not."""
+    """Return the input counts that the conversion stored in the file's metadata, or ``None`` if it has none."""
     entry = (pq.read_metadata(stream).metadata or {}).get(TELEMETRY_COUNTS.encode())
     return json.loads(entry) if entry else None

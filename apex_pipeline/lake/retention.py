@@ -1,11 +1,11 @@
-"""What in a lake is nobody's any more, and taking it away.
+"""Finds and deletes expired snapshots, unreferenced table files and incomplete uploads.
 
-Nobody's are: writes that were begun and never finished, snapshots that were replaced longer ago than the retention,
-and replaced table files that no kept snapshot names. Nothing else is ever removed, raw files least of all. What is
-published now stays, and so does everything that was published at any moment within the retention, whole.
+A snapshot expires when it was replaced longer ago than the retention; a replaced table file is unreferenced when no
+kept snapshot names it. Nothing else is ever deleted, least of all raw files. The published state is kept completely,
+and so is every state that was published at any moment within the retention.
 
-A sync may run meanwhile. It makes a new snapshot of what the published one names and of what it has just written, so
-nothing it needs is both unnamed and old.
+A sync may run at the same time. Its new snapshot refers to objects that the published snapshot names or that the sync
+has just written, so nothing it needs is both unreferenced and old.
 
 Why not the vacuum of a table format: the lake uses none; see snapshot.py for the reason.
 """
@@ -28,43 +28,43 @@ from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import HISTORY_PREFIX, SNAPSHOTS_PREFIX, history_key, snapshot_key
 from apex_pipeline.tables import CATALOG_TABLES
 
-# Younger objects may be part of a publication that is going on, and the clocks of two machines may differ.
-YOUNGEST = timedelta(hours=1)
+# Younger objects may belong to a publication in progress, and the clocks of two machines may differ.
+MIN_AGE = timedelta(hours=1)
 
 _HISTORY_FILE = re.compile(rf"{re.escape(HISTORY_PREFIX)}[0-9a-f]{{64}}\.parquet")
-_FROZEN_TABLE = re.compile(
+_CATALOG_COPY = re.compile(
     rf"{re.escape(SNAPSHOTS_PREFIX)}[^/]+/(?:{'|'.join(table.name for table in CATALOG_TABLES)})\.parquet"
 )
 
 
 @dataclass(frozen=True)
 class Retention:
-    """How long what is not in use any more is kept.
+    """How long objects that are no longer in use are kept.
 
     Attributes:
-        snapshots: After a snapshot was replaced by the next one.
-        unfinished: After a write was begun that has not finished.
+        snapshots: For a snapshot, from the moment the next one replaced it.
+        unfinished: For an incomplete upload, from its start.
     """
 
     snapshots: timedelta
     unfinished: timedelta
 
     def __post_init__(self) -> None:
-        if self.snapshots < timedelta(0) or self.unfinished < YOUNGEST:
+        if self.snapshots < timedelta(0) or self.unfinished < MIN_AGE:
             raise ConfigurationError(
-                f"Snapshots cannot be kept for {self.snapshots}, or unfinished writes for {self.unfinished}.",
-                "Keep snapshots for 0 days or more, and writes for 1 hour or more: they may still be going on.",
+                f"Snapshots cannot be kept for {self.snapshots}, or incomplete uploads for {self.unfinished}.",
+                "Keep snapshots for 0 days or more, and uploads for 1 hour or more: they may still be running.",
             )
 
 
 @dataclass(frozen=True)
 class ExpiredObjects:
-    """What may be removed.
+    """Uploads and objects that may be deleted.
 
     Attributes:
-        unfinished: Writes that were begun and never finished.
-        objects: Objects nobody needs, in the order in which they may go: a snapshot before what it names.
-        kept_snapshots: Ids of the snapshots that stay, the oldest first.
+        unfinished: Incomplete uploads.
+        objects: Unreferenced objects in the order of deletion: a snapshot before the objects it names.
+        kept_snapshots: Ids of the snapshots that are kept, the oldest first.
     """
 
     unfinished: tuple[IncompleteUpload, ...]
@@ -73,22 +73,22 @@ class ExpiredObjects:
 
     @property
     def bytes(self) -> int:
-        """What all of it takes, as far as the store tells."""
+        """Total size, as far as the store reports sizes."""
         return sum(write.size or 0 for write in self.unfinished) + sum(item.size for item in self.objects)
 
 
 def find_expired(store: ObjectStore, retention: Retention, now: datetime) -> ExpiredObjects:
-    """Look for what is nobody's; nothing is removed.
+    """Find the uploads and objects that may be deleted; nothing is deleted.
 
-    In a lake where nothing is published only unfinished writes are looked at.
+    If nothing is published in the lake, only incomplete uploads are returned.
 
     Args:
         store: The lake.
-        retention: How long to keep.
-        now: The present time, aware.
+        retention: Retention periods.
+        now: The current time, aware.
 
     Raises:
-        StoreCorruptionError: A snapshot cannot be read, so nobody knows what it needs.
+        StoreCorruptionError: A snapshot cannot be read, so the objects it names are unknown.
     """
     writes = store.incomplete_uploads()
     unfinished = tuple(write for write in writes if now - write.started_utc > retention.unfinished)
@@ -97,17 +97,17 @@ def find_expired(store: ObjectStore, retention: Retention, now: datetime) -> Exp
         return ExpiredObjects(unfinished, (), ())
     listed = _candidates(store)
     snapshots = [read_snapshot(store, key) for key in list_snapshot_keys(item.key for item in listed)]
-    kept = _kept(snapshots, current, now - retention.snapshots)
-    needed = set(_needed(kept))
-    expired = {snapshot_key(snapshot.id) for snapshot in snapshots} - needed
-    longest = max(retention.snapshots, YOUNGEST)
+    kept = _kept_snapshots(snapshots, current, now - retention.snapshots)
+    referenced = set(_referenced_keys(kept))
+    expired = {snapshot_key(snapshot.id) for snapshot in snapshots} - referenced
+    max_age = max(retention.snapshots, MIN_AGE)
 
-    def is_garbage(item: ObjectInfo) -> bool:
+    def is_expired(item: ObjectInfo) -> bool:
         age = now - item.modified_utc
-        # A snapshot goes by the time it was replaced, which was looked at above.
-        return age > YOUNGEST if item.key in expired else _is_managed_key(item.key) and age > longest
+        # For snapshots, the time of replacement was compared above.
+        return age > MIN_AGE if item.key in expired else _is_managed_key(item.key) and age > max_age
 
-    objects = [item for item in listed if item.key not in needed and is_garbage(item)]
+    objects = [item for item in listed if item.key not in referenced and is_expired(item)]
     objects.sort(key=lambda item: (item.key not in expired, item.key))
     return ExpiredObjects(unfinished, tuple(objects), tuple(snapshot.id for snapshot in kept))
 
@@ -116,8 +116,8 @@ def _candidates(store: ObjectStore) -> list[ObjectInfo]:
     return [*store.list(SNAPSHOTS_PREFIX), *store.list(HISTORY_PREFIX)]
 
 
-def _kept(snapshots: list[Snapshot], current: Snapshot, cutoff: datetime) -> list[Snapshot]:
-    """Return the snapshots that were published now, or at some moment after the cutoff."""
+def _kept_snapshots(snapshots: list[Snapshot], current: Snapshot, cutoff: datetime) -> list[Snapshot]:
+    """Return the snapshots that are published now or were published at some moment after the cutoff."""
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.created_utc, snapshot.id))
     replaced = [*(_created(snapshot) for snapshot in ordered[1:]), None]
     return [
@@ -131,7 +131,7 @@ def _created(snapshot: Snapshot) -> datetime:
     return datetime.fromisoformat(snapshot.created_utc)
 
 
-def _needed(kept: Iterable[Snapshot]) -> Iterator[str]:
+def _referenced_keys(kept: Iterable[Snapshot]) -> Iterator[str]:
     for snapshot in kept:
         yield snapshot_key(snapshot.id)
         yield from snapshot_copies(snapshot)
@@ -139,20 +139,20 @@ def _needed(kept: Iterable[Snapshot]) -> Iterator[str]:
 
 
 def _is_managed_key(key: str) -> bool:
-    """Tell whether this project gives such names to what may go; what others put there is theirs."""
-    return bool(_HISTORY_FILE.fullmatch(key) or _FROZEN_TABLE.fullmatch(key))
+    """Return whether the key follows a naming scheme of this project; objects of other programs are not deleted."""
+    return bool(_HISTORY_FILE.fullmatch(key) or _CATALOG_COPY.fullmatch(key))
 
 
-def remove_expired(store: ObjectStore, garbage: ExpiredObjects) -> ExpiredObjects:
-    """Remove what was found, and return what was removed.
+def remove_expired(store: ObjectStore, expired: ExpiredObjects) -> ExpiredObjects:
+    """Delete expired uploads and objects, and return those that were deleted.
 
-    An object that was written again since it was found stays: somebody needs it.
+    An object that was rewritten since it was found is kept, because it is in use again.
     """
-    for write in garbage.unfinished:
+    for write in expired.unfinished:
         store.abort(write)
-    # The present state once more: the same bytes may have been written again, which only their time tells.
+    # List again: the same bytes may have been rewritten, which only the modification time shows.
     present = {(item.key, item.tag, item.modified_utc) for item in _candidates(store)}
-    removed = tuple(item for item in garbage.objects if (item.key, item.tag, item.modified_utc) in present)
+    removed = tuple(item for item in expired.objects if (item.key, item.tag, item.modified_utc) in present)
     for item in removed:
         store.delete(item.key)
-    return ExpiredObjects(garbage.unfinished, removed, garbage.kept_snapshots)
+    return ExpiredObjects(expired.unfinished, removed, expired.kept_snapshots)

@@ -1,10 +1,10 @@
-"""What is published now: ``catalog/current.json`` names a snapshot, the snapshot names every table file by its hash.
+"""Reads and publishes snapshots: ``catalog/current.json`` names a snapshot, which names every table file by its hash.
 
-A snapshot is written whole before the pointer is swapped, so a reader sees the old state or the new one. Table files
-keep a stable path and are replaced whole; each carries in its own footer the version of the inputs it was made from, so
-the snapshot is built from the store and not from what a run believes to have done. A session whose tables were made
-from different inputs (a run failed half-way) keeps the records of the snapshot before: its older files are in
-``history/``.
+A snapshot is written completely before the pointer is replaced, so a reader sees the old state or the new one. Table
+files have stable keys and are replaced atomically. The footer of each contains the version of the inputs it was derived
+from, so the snapshot is built from the store and not from what a run reports. A session whose tables were derived from
+different inputs (because a run failed half-way) keeps its records from the previous snapshot; the older files are
+in ``history/``.
 
 Why not Delta Lake, Iceberg or DuckLake: one pointer here publishes all tables of a sync at once, and ``tables/`` is
 plain hive-partitioned Parquet. Delta is atomic per table only, and a reader that ignores its log, such as
@@ -37,16 +37,16 @@ from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables import CATALOG_TABLES
 from apex_pipeline.tables.session_key import SessionKey
 
-# Written into every snapshot; a reader that finds a higher number says so instead of guessing.
+# Written into every snapshot; a reader raises an error if it finds a higher number.
 FORMAT = 1
 
-# Key in a Parquet file's own metadata: the fingerprint of the raw files it was made from.
+# Key in the metadata of a Parquet file: the version of the raw files it was derived from.
 INPUTS_VERSION = "apex.inputs_version"
 
 
 @dataclass(frozen=True)
 class TableRecord:
-    """One table file as published: where, which content, how large."""
+    """One published table file: its key, content hash and size."""
 
     key: str
     sha256: str
@@ -57,9 +57,9 @@ class TableRecord:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """The table files of one session, by table name, all made from the same inputs.
+    """The table files of one session, by table name, all derived from the same inputs.
 
-    ``sources`` are the names of its sources; none in snapshots written before there were several.
+    ``sources`` are the names of its sources; none in snapshots written before there were several sources.
     """
 
     track: str
@@ -85,7 +85,7 @@ class Snapshot:
     sessions: tuple[SessionRecord, ...]
 
     def session(self, key: SessionKey) -> SessionRecord | None:
-        """Return the record of a session, if it is published."""
+        """Return the record of a session, or ``None`` if it is not published."""
         return next((record for record in self.sessions if record.key == key), None)
 
     def to_json(self) -> bytes:
@@ -94,7 +94,7 @@ class Snapshot:
 
 
 def read_current(store: ObjectStore) -> Snapshot | None:
-    """Return what is published now, or ``None`` in a lake where nothing is.
+    """Return the published snapshot, or ``None`` if nothing is published.
 
     Raises:
         StoreCorruptionError: The pointer or the snapshot it names cannot be read.
@@ -108,16 +108,16 @@ def read_current(store: ObjectStore) -> Snapshot | None:
         return parse_snapshot(store.read_bytes(snapshot_key(name)))
     except (ValueError, KeyError, TypeError, ObjectMissingError) as error:
         raise StoreCorruptionError(
-            f"{store.uri_of(CURRENT_SNAPSHOT_KEY)} names no readable snapshot ({error}).",
-            "Delete that object and run a sync: the catalog is made again from the lake.",
+            f"{store.uri_of(CURRENT_SNAPSHOT_KEY)} does not name a readable snapshot ({error}).",
+            "Delete that object and run a sync: the catalog is rebuilt from the lake.",
         ) from error
 
 
 def parse_snapshot(content: bytes) -> Snapshot:
-    """Read a snapshot from its JSON.
+    """Parse a snapshot from its JSON.
 
     Raises:
-        ValueError: It is not JSON, or of a later format.
+        ValueError: It is not JSON, or has a later format.
         KeyError: An entry is missing.
     """
     document: dict[str, Any] = json.loads(content)
@@ -144,15 +144,15 @@ def parse_snapshot(content: bytes) -> Snapshot:
 def publish(
     store: ObjectStore, sessions: pa.Table, now: datetime, sources: Mapping[SessionKey, Sequence[str]] | None = None
 ) -> Snapshot:
-    """Make what the lake holds at this moment the published state.
+    """Publish the current content of the lake.
 
-    Nothing is written when it already is.
+    Nothing is written if it is already published.
 
     Args:
         store: The lake.
         sessions: The table ``sessions``.
-        now: The present time, aware.
-        sources: Names of each session's sources; a session that is not named belongs to the first source.
+        now: The current time, aware.
+        sources: Names of each session's sources; sessions not listed belong to the first source.
 
     Returns:
         The published snapshot.
@@ -184,16 +184,16 @@ def publish(
 
 
 def write_snapshot(store: ObjectStore, snapshot: Snapshot) -> None:
-    """Write a snapshot of tables that are at their stable keys, and make it the published one in the last step."""
-    frozen = {name: snapshot_table_key(snapshot.id, name) for name in snapshot.catalog}
+    """Write a snapshot of tables that are at their stable keys, and publish it in the last step."""
+    copies = {name: snapshot_table_key(snapshot.id, name) for name in snapshot.catalog}
     for name, record in snapshot.catalog.items():
-        store.copy(record.key, frozen[name])
+        store.copy(record.key, copies[name])
     store.write_bytes(snapshot_key(snapshot.id), snapshot.to_json())
     store.write_bytes(CURRENT_SNAPSHOT_KEY, json.dumps({"snapshot": snapshot.id}).encode())
 
 
 def content_id(catalog: dict[str, TableRecord], sessions: Iterable[SessionRecord]) -> str:
-    """Return the part of a snapshot's id that tells its content: a digest over all digests."""
+    """Return the part of a snapshot's id that identifies its content: a digest of all digests."""
     hashes = [record.sha256 for record in catalog.values()]
     hashes += [table.sha256 for record in sessions for table in record.tables.values()]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:8]
@@ -211,7 +211,7 @@ def _catalog_records(store: ObjectStore, previous: Snapshot | None) -> dict[str,
 def _session_record(
     store: ObjectStore, key: SessionKey, sources: Sequence[Source], previous: Snapshot | None
 ) -> SessionRecord | None:
-    """Return the session's record as the store has it, or the one before where its tables do not belong together."""
+    """Return the session's record from the store, or the previous record if its tables have different inputs."""
     known = previous.session(key) if previous else None
     tables: dict[str, TableRecord] = {}
     required = {table.name for source in sources for table in source.required_tables}
@@ -246,7 +246,7 @@ _SUFFIX = ".json"
 
 
 def list_snapshot_keys(keys: Iterable[str]) -> list[str]:
-    """Return which of these keys are snapshots, the oldest first."""
+    """Return the keys that are snapshots, the oldest first."""
     names = ((key, key.removeprefix(SNAPSHOTS_PREFIX)) for key in keys)
     return sorted(key for key, name in names if key != name and "/" not in name and name.endswith(_SUFFIX))
 
@@ -255,24 +255,24 @@ def read_snapshot(store: ObjectStore, key: str) -> Snapshot:
     """Return a snapshot by its key.
 
     Raises:
-        StoreCorruptionError: It is gone, damaged, or of a later format.
+        StoreCorruptionError: It is missing, damaged, or has a later format.
     """
     try:
         return parse_snapshot(store.read_bytes(key))
     except (ValueError, KeyError, TypeError, AttributeError, ObjectMissingError) as error:
         raise StoreCorruptionError(
-            f"{store.uri_of(key)} is no readable snapshot ({error}).",
-            "If a later apex_pipeline wrote it, update this one; if nobody needs that state any more, delete it.",
+            f"{store.uri_of(key)} is not a readable snapshot ({error}).",
+            "If a later apex_pipeline wrote it, update this one; if that state is no longer needed, delete it.",
         ) from error
 
 
 def snapshot_tables(snapshot: Snapshot) -> Iterator[TableRecord]:
-    """Yield every table file that a snapshot names, those of the catalog first."""
+    """Yield the record of every table file that a snapshot names, those of the catalog first."""
     yield from snapshot.catalog.values()
     for session in snapshot.sessions:
         yield from session.tables.values()
 
 
 def snapshot_copies(snapshot: Snapshot) -> dict[str, TableRecord]:
-    """Return the snapshot's own copies of the catalog tables, by key."""
+    """Return the records of the snapshot's copies of the catalog tables, by key."""
     return {snapshot_table_key(snapshot.id, name): record for name, record in snapshot.catalog.items()}

@@ -1,4 +1,4 @@
-"""Contains reading of tables: the current ones, and those of a published snapshot."""
+"""Reads tables of a lake: the current ones, and those of a published snapshot."""
 
 import hashlib
 from contextlib import suppress
@@ -14,12 +14,12 @@ from apex_pipeline.storage.layout import history_key, table_key
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
-# All tables but telemetry are smaller.
-_READ_AT_ONCE_BYTES = 8 * 1024**2
+# All tables except telemetry are smaller.
+_SINGLE_READ_BYTES = 8 * 1024**2
 
 
 def require_snapshot(store: ObjectStore) -> Snapshot:
-    """Return what is published now.
+    """Return the published snapshot.
 
     Raises:
         ObjectMissingError: Nothing is published in this lake.
@@ -46,27 +46,27 @@ def require_session(snapshot: Snapshot, key: SessionKey) -> SessionRecord:
 
 
 def session_table(store: ObjectStore, session: SessionRecord, table: Table) -> pa.Table:
-    """Return a table of a published session whole.
+    """Return a table of a published session.
 
     Raises:
-        ObjectMissingError: The session was published without it, or its content is gone.
+        ObjectMissingError: The session was published without this table, or its content is missing.
     """
     if table.name not in session.tables:
         raise ObjectMissingError(
             f"The session {session.key} was published without the table {table.name}.",
-            "Run a sync: it makes the session again.",
+            "Run a sync to derive the session again.",
         )
     return read_published(store, session.tables[table.name])
 
 
 def read_published(store: ObjectStore, record: TableRecord) -> pa.Table:
-    """Return a published table whole.
+    """Return a published table.
 
     Raises:
-        ObjectMissingError: The content that was published is gone.
+        ObjectMissingError: The published content is missing.
     """
-    if record.bytes <= _READ_AT_ONCE_BYTES:
-        # One request instead of two: what was read says by itself whether it is what was published.
+    if record.bytes <= _SINGLE_READ_BYTES:
+        # One request instead of two: the digest of the content shows whether it is the published one.
         with suppress(ObjectMissingError, StoreCorruptionError):
             content = store.read_bytes(record.key)
             if hashlib.sha256(content).hexdigest() == record.sha256:
@@ -76,10 +76,10 @@ def read_published(store: ObjectStore, record: TableRecord) -> pa.Table:
 
 
 def published_key(store: ObjectStore, record: TableRecord) -> str:
-    """Return where the content of a published table is: at its stable key, or in the history once replaced.
+    """Return the key of a published table's content: its stable key, or one in the history once it was replaced.
 
     Raises:
-        ObjectMissingError: It is in neither place.
+        ObjectMissingError: The content is under neither key.
     """
     for key in (record.key, history_key(record.sha256)):
         facts = store.head(key)
@@ -87,12 +87,12 @@ def published_key(store: ObjectStore, record: TableRecord) -> str:
             return key
     raise ObjectMissingError(
         f"{store.uri_of(record.key)} is not the file that was published, and that one is not in the history.",
-        "Run a sync: it makes the table again.",
+        "Run a sync to derive the table again.",
     )
 
 
 def read_stored_table(store: ObjectStore, table: Table, key: SessionKey | None = None) -> pa.Table | None:
-    """Return a small table whole, or ``None`` if it is not in the lake."""
+    """Return a small table, or ``None`` if it is not in the lake."""
     at = table_key(table.folder, table.name, str(key) if key else None)
     if store.head(at) is None:
         return None
@@ -102,11 +102,11 @@ def read_stored_table(store: ObjectStore, table: Table, key: SessionKey | None =
 
 
 def input_version(sessions: pa.Table, key: SessionKey) -> str:
-    """Return the fingerprint of a session's inputs from the table ``sessions``; empty for one it does not list."""
+    """Return the version of a session's inputs from the table ``sessions``; empty if it is not listed there."""
     rows: list[dict[str, Any]] = sessions.to_pylist()
     return next((row["inputs_version"] for row in rows if (row["track"], row["session"]) == key), "")
 
 
 def with_input_version(table: pa.Table, version: str) -> pa.Table:
-    """Return the table with the fingerprint of its inputs in its metadata."""
+    """Return the table with the version of its inputs in its metadata."""
     return table.replace_schema_metadata({**(table.schema.metadata or {}), INPUTS_VERSION: version})

@@ -1,1 +1,1 @@
-"""Bytes: the object store behind one contract, verified copying, change detection. Nothing here knows a race."""
+"""Contains the object store and its two backends, verified copying and change detection; no knowledge of races."""

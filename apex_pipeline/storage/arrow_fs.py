@@ -1,6 +1,6 @@
-"""The lake as a file system for Arrow, so that pyarrow reads only the row groups and columns it needs.
+"""Exposes the lake as an Arrow file system, so that pyarrow reads only the row groups and columns it needs.
 
-Read-only on purpose: everything that is written goes through the store's whole-or-nothing writes.
+Read-only on purpose: all writes go through the atomic writes of the store.
 
 Why not ``pyarrow.fs.FSSpecHandler``: it needs an fsspec file system, for S3 s3fs, which pins a botocore release.
 """
@@ -15,12 +15,12 @@ from apex_pipeline.storage.streams import ObjectStream
 
 
 def arrow_filesystem(store: ObjectStore) -> fs.PyFileSystem:
-    """Return the lake as an Arrow file system whose paths are the lake's keys."""
+    """Return a read-only Arrow file system whose paths are the keys of the store."""
     return fs.PyFileSystem(_Handler(store))
 
 
 class _Handler(fs.FileSystemHandler):
-    """Answers Arrow's questions from the store; every change is refused."""
+    """Implements Arrow's read operations on the store; every change is refused."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store

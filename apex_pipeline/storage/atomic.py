@@ -1,6 +1,7 @@
-"""Contains new files and folders that appear complete or not at all; see export/ for what is written into them.
+"""Contains context managers that create a file or folder atomically; export/ uses them for its output.
 
-They are written next to the target under a hidden name and renamed at the end, which is atomic on one file system.
+The content is written next to the target under a hidden name and renamed at the end, which is atomic within one file
+system.
 """
 
 import secrets
@@ -23,13 +24,13 @@ def new_folder(target: Path) -> Generator[Path]:
     """
     _require_free(target)
     unfinished = _unfinished(target)
-    with translating_os_errors(f"Making {target}"):
+    with translating_os_errors(f"Creating {target}"):
         unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        with translating_os_errors(f"Making {target}"):
+        with translating_os_errors(f"Creating {target}"):
             if target.is_dir():
-                target.rmdir()  # an empty one, see above
+                target.rmdir()  # empty, as checked by _require_free
             unfinished.replace(target)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -45,33 +46,34 @@ def new_file(target: Path) -> Generator[Path]:
     """
     _require_free(target)
     unfinished = _unfinished(target)
-    with translating_os_errors(f"Making {target}"):
+    with translating_os_errors(f"Creating {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield unfinished
-        with translating_os_errors(f"Making {target}"):
+        with translating_os_errors(f"Creating {target}"):
             unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def require_apart(target: Path, source: Path) -> None:
-    """Require that neither of two folders lies in the other.
+    """Require that neither of two folders contains the other.
 
     Raises:
-        ConfigurationError: One does: the output would become part of its own input.
+        ConfigurationError: One contains the other, so the output would become part of its own input.
     """
-    ours, theirs = target.resolve(), source.resolve()
-    if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+    resolved_target, resolved_source = target.resolve(), source.resolve()
+    if resolved_target.is_relative_to(resolved_source) or resolved_source.is_relative_to(resolved_target):
         raise ConfigurationError(
-            f"{target} and {source} are the same folder, or one in the other.", "Name a target somewhere else."
+            f"{target} and {source} are the same folder, or one contains the other.",
+            f"Choose a target outside {source}.",
         )
 
 
 def _require_free(target: Path) -> None:
     is_free = not any(target.iterdir()) if target.is_dir() else not target.exists()
     if not is_free:
-        raise ConfigurationError(f"{target} is there already.", "Name a new target, or remove that one first.")
+        raise ConfigurationError(f"{target} already exists.", "Choose a new target, or remove the existing one first.")
 
 
 def _unfinished(target: Path) -> Path:

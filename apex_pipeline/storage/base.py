@@ -1,15 +1,14 @@
-"""The object store every other module talks to: one contract, two backends.
+"""Contains the interface of an object store; see ``local.py`` and ``s3/`` for the two backends.
 
-Here belongs what both backends promise. Not here: how they keep the promise (``local.py``, ``s3/``), which one is
-used (``factory.py``), and what is kept where (``layout.py``).
+``factory.py`` chooses the backend, ``layout.py`` defines the keys.
 
-The promises, tested by one suite over every backend:
+Both backends guarantee the following, and one test suite runs against both:
 
-* A write is whole or not at all: until it has finished, readers see the old object or none.
-* Keys are checked (``keys.py``) before anything is sent, so no key leaves the lake.
-* ``sha256`` of what was written is kept with the object and comes back with :meth:`ObjectStore.head`.
-* Nothing creates a bucket or a lake as a side effect of reading.
-* Every failure is one of the types in :mod:`apex_pipeline.errors`.
+* Writes are atomic: until a write has finished, readers see the old object, or none if there was none.
+* Keys are checked (``keys.py``) before anything is sent, so no key can point outside the lake.
+* The SHA-256 of the content is stored with the object and returned by :meth:`ObjectStore.head`.
+* Reading never creates a bucket or a lake as a side effect.
+* Every failure is raised as one of the types in :mod:`apex_pipeline.errors`.
 """
 
 from abc import ABC, abstractmethod
@@ -26,14 +25,14 @@ from apex_pipeline.storage.request_stats import RequestStats
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What the store says about one object.
+    """Metadata of one object.
 
     Attributes:
         key: Key inside the lake, without bucket and prefix.
         size: Bytes.
         modified_utc: Time of the last write, aware.
-        tag: The store's own version mark (ETag; for files size, time and inode). Changes when the content does.
-        sha256: Hex digest recorded at writing, where known. A listing on S3 does not carry it.
+        tag: The store's version tag (ETag; for files size, time and inode). Changes when the content does.
+        sha256: Hex digest recorded when the object was written, where known. S3 listings do not include it.
     """
 
     key: str
@@ -45,13 +44,13 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class IncompleteUpload:
-    """A write that was begun and neither finished nor taken back: a killed process leaves such things behind.
+    """A write that was started and neither completed nor aborted, such as one left behind by a killed process.
 
     Attributes:
-        key: Where it was to go; ``None`` where the store does not say.
-        started_utc: When it was begun, aware.
-        mark: The store's own name for it (upload id, or name of the temporary file).
-        size: Bytes it takes already; ``None`` where the store does not say.
+        key: Target key; ``None`` if the store does not report it.
+        started_utc: Start time, aware.
+        mark: Identifier within the store (upload id, or name of the temporary file).
+        size: Bytes stored so far; ``None`` if the store does not report it.
     """
 
     key: str | None
@@ -66,7 +65,7 @@ class ObjectStore(ABC):
     @property
     @abstractmethod
     def uri(self) -> str:
-        """Address of the lake, for people and for other readers (``/path/lake`` or ``s3://bucket/prefix``)."""
+        """Address of the lake, for people and for other programs (``/path/lake`` or ``s3://bucket/prefix``)."""
 
     @abstractmethod
     def uri_of(self, key: str) -> str:
@@ -76,16 +75,16 @@ class ObjectStore(ABC):
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield every object whose key starts with ``prefix``, sorted by key; all pages, no folder markers.
 
-        What others put there under a name that is no legal key is left out, with a warning in the log.
+        Objects of other programs whose names are not valid keys are skipped with a warning in the log.
         """
 
     @abstractmethod
     def head(self, key: str) -> ObjectInfo | None:
-        """Return the object's facts, ``sha256`` included where recorded, or ``None`` if there is none."""
+        """Return the object's metadata, including ``sha256`` where recorded, or ``None`` if it does not exist."""
 
     @abstractmethod
     def read_bytes(self, key: str) -> bytes:
-        """Return a small object whole, verified against its recorded digest.
+        """Return the content of a small object, verified against its recorded digest.
 
         Raises:
             ObjectMissingError: No object has this key.
@@ -102,7 +101,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def open_as_file(self, key: str) -> AbstractContextManager[Path]:
-        """Give the object as a local file, for reading only; a download is verified, and removed afterwards.
+        """Provide the object as a read-only local file; a download is verified, and removed afterwards.
 
         Raises:
             ObjectMissingError: No object has this key.
@@ -111,52 +110,52 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def open_stream(self, key: str) -> AbstractContextManager[BinaryIO]:
-        """Give a large object to be read once, front to back, without a copy on this machine.
+        """Open a large object for one sequential read, without a local copy.
 
-        What crosses a network is verified: reading to the end raises if the bytes are not those recorded, so nothing
-        made of them may be used before.
+        Bytes that cross a network are verified: the read that reaches the end raises if the content differs from the
+        recorded digest. Results derived from the content must not be used before.
 
         Raises:
             ObjectMissingError: No object has this key.
-            StoreCorruptionError: In reading the end: the bytes differ from the recorded digest.
-            VanishedFileError: In reading: the object was replaced or deleted in a bucket (a file stays readable).
+            StoreCorruptionError: On reading the end: the bytes differ from the recorded digest.
+            FileChangedError: While reading: the object was replaced or deleted in a bucket (a file stays readable).
         """
 
     @abstractmethod
     def open_seekable(self, key: str) -> AbstractContextManager[BinaryIO]:
-        """Give the object as a seekable stream that fetches only what is read, for Parquet readers.
+        """Open the object as a seekable stream that fetches only the ranges that are read, for Parquet readers.
 
-        What is read is of one version of the object; ranges cannot be verified against its digest.
+        All ranges come from one version of the object; they cannot be verified against its digest.
 
         Raises:
             ObjectMissingError: No object has this key.
-            VanishedFileError: In reading: the object was replaced or deleted in a bucket (a file stays readable).
+            FileChangedError: While reading: the object was replaced or deleted in a bucket (a file stays readable).
         """
 
     @abstractmethod
     def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
-        """Write a small object, replacing any before it."""
+        """Write a small object, replacing any existing one."""
 
     @abstractmethod
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
     ) -> ObjectInfo:
-        """Copy a local file into the store, replacing any object before it.
+        """Copy a local file into the store, replacing any existing object.
 
         Args:
-            key: Where to.
+            key: Target key.
             path: The file; it is only read.
-            sha256: Its digest where the caller knows it. The bytes sent are hashed either way.
-            progress: Told about bytes as they move.
+            sha256: Its digest, if the caller knows it. The bytes sent are hashed either way.
+            progress: Called with the number of bytes as they are copied.
 
         Raises:
-            VanishedFileError: The file is gone, changed while it was read, or is not what ``sha256`` says.
+            FileChangedError: The file is gone, changed while it was read, or does not match ``sha256``.
             SourceError: The file cannot be read.
         """
 
     @abstractmethod
     def copy(self, source: str, target: str) -> ObjectInfo:
-        """Copy an object inside the store without moving its bytes through this process where possible.
+        """Copy an object within the store, if possible without moving its bytes through this process.
 
         Raises:
             ObjectMissingError: No object has the key ``source``.
@@ -164,34 +163,34 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove an object; removing one that is not there is no error."""
+        """Remove an object; removing one that does not exist is not an error."""
 
     @abstractmethod
     def incomplete_uploads(self) -> "list[IncompleteUpload]":
-        """Return every write of this lake that was begun and not finished, those that still go on among them."""
+        """Return every incomplete upload of this lake, including uploads that are still running."""
 
     @abstractmethod
     def abort(self, upload: IncompleteUpload) -> None:
-        """Take an unfinished write back, with the space it takes; one that is gone is no error."""
+        """Abort an incomplete upload and free its space; one that no longer exists is not an error."""
 
     @abstractmethod
     def presigned_url(self, key: str, expires_s: int) -> str:
-        """Return an address under which anyone can read the object for ``expires_s`` seconds; nothing is sent.
+        """Return a URL with which anyone can read the object for ``expires_s`` seconds; no request is sent.
 
         Raises:
-            ConfigurationError: The lake is a folder, which has no such addresses, or the time is not 1 s to 7 days.
+            ConfigurationError: The lake is a folder, which has no such URLs, or the time is not 1 s to 7 days.
         """
 
     @property
     @abstractmethod
     def traffic(self) -> RequestStats:
-        """What this process has asked of the store so far; all zero for a folder."""
+        """Requests of this process to the store so far; all zero for a folder."""
 
     @abstractmethod
     def check_access(self) -> None:
-        """Make sure the lake can be reached with the present configuration.
+        """Check that the lake can be reached with the current configuration.
 
         Raises:
-            StoreError: With what to change.
+            StoreError: It cannot; the error's hint says which setting to change.
             StoreUnavailableError: The store cannot be reached at the moment.
         """

@@ -1,18 +1,18 @@
-"""Contains the store that is read through a disk cache: what is kept, and when; see disk_cache.py for the files.
+"""Contains a store that reads through a disk cache, and the rules for what is cached; see disk_cache.py for the files.
 
 Off by default: see ``APEX_CACHE_DIR``.
 
-Every read asks the store what lies under the key (one HEAD), so nothing out of date is ever given; only the bytes come
-from the disk. What is kept:
+Every read sends one HEAD for the current version of the object, so the cache never returns stale content; only the
+bytes come from the disk. The rules:
 
-* What is read whole (``read_bytes``, ``open_as_file``, ``open_stream``).
-* Of ``open_seekable``, objects of at most 4 MiB, which take no longer whole than in the ranges a Parquet reader asks
-for.
-  A larger one stays in the store while ranges of it are read, until as many bytes as it has were fetched in ranges;
-  then it is fetched whole. So one lap of a race of 50 MB costs its ranges, and many laps at most twice the race.
-* Nothing that is larger than the cache.
+* Objects read completely (``read_bytes``, ``open_as_file``, ``open_stream``) are cached.
+* Objects read by ``open_seekable`` are cached if they have at most 4 MiB: fetching those completely takes no longer
+  than the ranges a Parquet reader requests. A larger object is read in ranges until as many bytes as it has were
+  fetched that way, and is then fetched completely. One lap of a race of 50 MB therefore costs its ranges, and many
+  laps at most twice the race.
+* Objects larger than the cache are not cached.
 
-Of several threads and processes that want the same object at once, one fetches it and the others wait.
+If several threads or processes request the same object at once, one fetches it and the others wait.
 """
 
 import builtins
@@ -37,17 +37,17 @@ from apex_pipeline.storage.streams import ObjectStream
 
 _LOG = logging.getLogger(__name__)
 
-# A request takes 20 to 50 ms before its first byte, as long as 1 to 3 MB take on an ordinary connection.
+# The first byte of a reply takes 20 to 50 ms, as long as 1 to 3 MB take on an ordinary connection.
 _SMALL_BYTES = 4 * 1024 * 1024
 
 
 @runtime_checkable
 class CacheStats(Protocol):
-    """A store that counts how its reads were served."""
+    """A store that counts cache hits and misses."""
 
     @property
     def hits(self) -> int:
-        """Reads that were served from the disk, after waiting for another thread's fetch too."""
+        """Reads served from the disk, including those that waited for another thread's fetch."""
         ...
 
     @property
@@ -57,11 +57,11 @@ class CacheStats(Protocol):
 
 
 class CachedStore(ObjectStore):
-    """A store read through a cache; writes go straight to it.
+    """A store that reads through a cache and writes directly.
 
     Args:
         inner: The store.
-        cache: Where its objects are kept.
+        cache: Holds its objects.
     """
 
     # Objects up to this size are fetched in one reply, larger ones as a stream of blocks.
@@ -79,7 +79,7 @@ class CachedStore(ObjectStore):
 
     @property
     def hits(self) -> int:
-        """Reads that were served from the disk, after waiting for another thread's fetch too."""
+        """Reads served from the disk, including those that waited for another thread's fetch."""
         return self._hits
 
     @property
@@ -89,12 +89,12 @@ class CachedStore(ObjectStore):
 
     @property
     def hit_rate(self) -> float:
-        """Part of the reads that were served from the disk, 0 to 1."""
+        """Fraction of the reads served from the disk, 0 to 1."""
         return self._hits / max(self._hits + self._misses, 1)
 
     def read_bytes(self, key: str) -> bytes:
-        """Return the object whole, from the disk where it is there."""
-        with self._whole(key) as path:
+        """Return the object's content, from the disk if it is cached."""
+        with self._cached_copy(key) as path:
             if path is None:
                 return self._inner.read_bytes(key)
             with translating_os_errors(f"Reading the cached copy of {key}"):
@@ -102,8 +102,8 @@ class CachedStore(ObjectStore):
 
     @contextmanager
     def open_as_file(self, key: str) -> Generator[Path]:
-        """Give the copy on the disk."""
-        with self._whole(key, PurePosixPath(key).name) as path:
+        """Provide the cached copy."""
+        with self._cached_copy(key, PurePosixPath(key).name) as path:
             if path is not None:
                 yield path
             else:
@@ -112,34 +112,34 @@ class CachedStore(ObjectStore):
 
     @contextmanager
     def open_stream(self, key: str) -> Generator[BinaryIO]:
-        """Give the copy on the disk; one that is not there yet is fetched whole, and verified, first."""
+        """Open the cached copy, fetching and verifying the object first if it is not cached yet."""
         with ExitStack() as stack:
-            path = stack.enter_context(self._whole(key))
+            path = stack.enter_context(self._cached_copy(key))
             yield stack.enter_context(path.open("rb") if path is not None else self._inner.open_stream(key))
 
     @contextmanager
     def open_seekable(self, key: str) -> Generator[BinaryIO]:
-        """Give the copy on the disk, or ranges of the object: see the rule above."""
+        """Open the cached copy, or the object in the store if it is read in ranges (see the rules of this module)."""
         with ExitStack() as stack:
-            path, name = self._borrow(stack, key, "object", self._is_worth_fetching)
+            path, name = self._open_copy(stack, key, "object", self._is_worth_fetching)
             if path is not None:
                 yield stack.enter_context(path.open("rb"))
             else:
-                counted = ObjectStream(self._inner.open_seekable(key), partial(self._log_range, name))
+                counted = ObjectStream(self._inner.open_seekable(key), partial(self._count_range, name))
                 yield cast("BinaryIO", stack.enter_context(counted))
 
     @contextmanager
-    def _whole(self, key: str, file_name: str = "object") -> Generator[Path | None]:
-        """Give the copy on the disk, fetched now if need be; ``None`` where the store itself must be read."""
+    def _cached_copy(self, key: str, file_name: str = "object") -> Generator[Path | None]:
+        """Provide the cached copy, fetching it if necessary; ``None`` if the store must be read instead."""
         with ExitStack() as stack:
-            yield self._borrow(stack, key, file_name, lambda _: True)[0]
+            yield self._open_copy(stack, key, file_name, lambda _: True)[0]
 
-    def _borrow(
+    def _open_copy(
         self, stack: ExitStack, key: str, file_name: str, is_worth_fetching: Callable[[ObjectInfo], bool]
     ) -> tuple[Path | None, str]:
-        """Return the copy on the disk, open for as long as ``stack`` is, and the name of this version."""
+        """Return the cached copy, held until ``stack`` is closed, and the cache name of this version."""
         stored = self.head(key)
-        if stored is None:  # the store itself says so best
+        if stored is None:  # let the store raise its own error
             return None, ""
         name = self._name_of(stored)
         try:
@@ -161,7 +161,7 @@ class CachedStore(ObjectStore):
 
         def fetch() -> None:
             nonlocal is_fetched
-            # Other threads wait for this flight, other processes for the lock.
+            # Other threads wait in SingleFlight, other processes for the lock.
             with self._cache.lock(name), self._cache.open(name, stored.size) as path:
                 if path is None:
                     is_fetched = True
@@ -194,13 +194,13 @@ class CachedStore(ObjectStore):
         return digest.hexdigest()
 
     def _name_of(self, stored: ObjectInfo) -> str:
-        """Return what identifies this version: its digest where the store has it, else its address and tag."""
+        """Return the cache name of this version: its digest if the store has it, else its address and tag."""
         return stored.sha256 or f"{self._inner.uri_of(stored.key)}\n{stored.tag}"
 
     def _is_worth_fetching(self, stored: ObjectInfo) -> bool:
         return stored.size <= max(_SMALL_BYTES, self._fetched_in_ranges[self._name_of(stored)])
 
-    def _log_range(self, name: str, length: int) -> None:
+    def _count_range(self, name: str, length: int) -> None:
         with self._lock:
             self._fetched_in_ranges[name] += length
 
@@ -214,7 +214,7 @@ class CachedStore(ObjectStore):
         self._is_warned = True
         _LOG.log(level, "The cache cannot be used (%s): everything is read from the store.", error)
 
-    # What follows is the store's own.
+    # The remaining methods delegate to the store.
 
     @property
     def uri(self) -> str:
@@ -230,11 +230,11 @@ class CachedStore(ObjectStore):
         return self._inner.list(prefix)
 
     def head(self, key: str) -> ObjectInfo | None:
-        """Return the object's facts as the store has them."""
+        """Return the object's metadata from the store."""
         return self._inner.head(key)
 
     def read_head(self, key: str, length: int) -> bytes:
-        """Return the first bytes from the store: asking whether the copy is the right one costs a request too."""
+        """Return the first bytes from the store: checking whether a cached copy is current costs a request as well."""
         return self._inner.read_head(key, length)
 
     def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
@@ -248,30 +248,30 @@ class CachedStore(ObjectStore):
         return self._inner.write_file(key, path, sha256=sha256, progress=progress)
 
     def copy(self, source: str, target: str) -> ObjectInfo:
-        """Copy inside the store."""
+        """Copy within the store."""
         return self._inner.copy(source, target)
 
     def delete(self, key: str) -> None:
-        """Remove the object from the store; a copy on the disk is not found without it, and goes when it is old."""
+        """Remove the object from the store; its cached copy is no longer found and is evicted in due course."""
         self._inner.delete(key)
 
     def incomplete_uploads(self) -> "builtins.list[IncompleteUpload]":
-        """Return the store's unfinished writes."""
+        """Return the incomplete uploads of the store."""
         return self._inner.incomplete_uploads()
 
     def abort(self, upload: IncompleteUpload) -> None:
-        """Take an unfinished write of the store back."""
+        """Abort an incomplete upload of the store."""
         self._inner.abort(upload)
 
     def presigned_url(self, key: str, expires_s: int) -> str:
-        """Return an address of the object in the store."""
+        """Return a presigned URL of the object in the store."""
         return self._inner.presigned_url(key, expires_s)
 
     @property
     def traffic(self) -> RequestStats:
-        """What was asked of the store."""
+        """Requests sent to the store."""
         return self._inner.traffic
 
     def check_access(self) -> None:
-        """Make sure the store can be reached."""
+        """Check that the store can be reached."""
         self._inner.check_access()

@@ -1,7 +1,7 @@
-"""Copies files into a store: only those whose content is not there yet, and all that can be copied.
+"""Copies files into a store, skipping those whose content it already has; one failure does not stop the others.
 
-Contains the thread pool, the decision per file and the report. Which files are copied, and to which keys, is up to the
-callers (``ingest/copy.py``, ``upload/upload.py``); see ``base.py`` for how a store writes one file safely.
+Contains the thread pool, the decision per file and the report. The callers (``ingest/copy.py``, ``upload/upload.py``)
+choose the files and their keys; see ``base.py`` for how a store writes one file safely.
 """
 
 import posixpath
@@ -25,16 +25,16 @@ from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import is_legal_key
 
-# As a stored digest: no object has the key, or the one that does is out of date.
+# Used in place of a stored digest: no object has the key, or the existing one is out of date.
 NOT_STORED: Final = ""
 
-# Every other file would fail the same way.
-_STOPS_ALL = (StoreAuthError, StoreConfigError, StorageFullError, StorePermissionError)
+# With these errors, every other file would fail the same way.
+_FATAL_ERRORS = (StoreAuthError, StoreConfigError, StorageFullError, StorePermissionError)
 # Small files mostly wait for replies; large ones share the connection's upload slots anyway.
 _PARALLEL_FILES = 10
-# One listing covers 1,000 objects that would take a request each, but not where a few files go into a folder of
-# many thousands.
-_WORTH_A_LISTING = 5
+# One listing returns 1,000 objects, which would otherwise take one request each. It does not pay off for a few files
+# that go into a folder of many thousands.
+_MIN_KEYS_FOR_LISTING = 5
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class CopyItem:
     Attributes:
         path: The local file.
         key: Its key in the store.
-        known_sha256: Recorded digest of the stored object where the caller knows it, which saves a request: a digest,
-            :data:`NOT_STORED`, or ``None`` to ask the store.
+        known_sha256: Recorded digest of the stored object, which saves a request if the caller knows it: a digest,
+            :data:`NOT_STORED`, or ``None`` to query the store.
     """
 
     path: Path
@@ -55,14 +55,14 @@ class CopyItem:
 
 @dataclass(frozen=True)
 class CopiedFile:
-    """One file that is in the store now.
+    """One file that is now in the store.
 
     Attributes:
-        item: What was asked for.
+        item: The requested copy.
         size: Bytes stored.
         sha256: Digest of the stored content.
-        tag: The store's version tag, for a file that was written now.
-        is_new: It was written now; otherwise the store had this content already.
+        tag: The store's version tag, if the file was written by this call.
+        is_new: Whether this call wrote the file; otherwise the store already had this content.
     """
 
     item: CopyItem
@@ -74,34 +74,34 @@ class CopiedFile:
 
 @dataclass(frozen=True)
 class CopyFailure:
-    """One file that is not in the store, and why."""
+    """One file that could not be copied, with the error."""
 
     item: CopyItem
     error: ApexError
 
     @property
     def stops_all(self) -> bool:
-        """Every other file would fail the same way: credentials, permission, configuration, a full disk."""
-        return isinstance(self.error, _STOPS_ALL)
+        """Whether every other file would fail the same way: credentials, permission, configuration, a full disk."""
+        return isinstance(self.error, _FATAL_ERRORS)
 
 
-# The outcome of one file; the item itself if it was not tried because an error had stopped the batch.
+# The outcome of one file; the item itself if an error stopped the batch before it was tried.
 CopyResult = CopiedFile | CopyFailure | CopyItem
-# Copies one file, reporting bytes as they move.
+# Copies one file and reports bytes as they are copied.
 CopyOne = Callable[[CopyItem, Progress], CopiedFile]
 
 
 @dataclass(frozen=True)
 class CopyReport:
-    """The outcome of every file; each is in exactly one of the four lists, in the order asked.
+    """The outcome of every file; each file is in exactly one of the four lists, in the requested order.
 
-    True when all are in the store.
+    Truthy if all files are in the store.
 
     Attributes:
-        copied: Written now.
-        unchanged: The store had the same content already.
-        failed: Could not be copied.
-        not_tried: Left out because an error stopped the batch.
+        copied: Files written by this call.
+        unchanged: Files whose content was already in the store.
+        failed: Files that could not be copied.
+        not_tried: Files skipped because an error stopped the batch.
     """
 
     copied: tuple[CopiedFile, ...]
@@ -129,28 +129,28 @@ class CopyReport:
 
 
 def copy_files(
-    store: ObjectStore, items: Iterable[CopyItem], fingerprints: DigestCache, progress: Progress | None = None
+    store: ObjectStore, items: Iterable[CopyItem], digests: DigestCache, progress: Progress | None = None
 ) -> CopyReport:
-    """Copy every file whose content the store does not have under its key.
+    """Copy every file unless the store already has its content under the same key.
 
     Contents are compared by SHA-256, never by time or size. An object without a recorded digest (uploaded by another
-    tool) is written again. A file that fails does not stop the others; an error that all would meet stops the batch.
+    tool) is written again. One failed file does not stop the others; an error that would affect all stops the batch.
 
     Args:
-        store: Where to copy.
+        store: Target store.
         items: The files.
-        fingerprints: Digests of local files.
-        progress: Receives bytes as they move, and the size of an unchanged file at once; called from several threads.
+        digests: Cached digests of local files.
+        progress: Called with bytes as they are copied, and once with the size of an unchanged file; thread-safe.
     """
-    wanted = list(items)
-    not_stored = _not_stored(store, wanted)
+    requested = list(items)
+    not_stored = _not_stored(store, requested)
 
     def copy_one(item: CopyItem, report_bytes: Progress) -> CopiedFile:
         stored_sha256 = NOT_STORED if item.key in not_stored else item.known_sha256
-        return copy_file(store, item, stored_sha256, fingerprints, report_bytes)
+        return copy_file(store, item, stored_sha256, digests, report_bytes)
 
-    order = {item: number for number, item in enumerate(wanted)}
-    results = sorted(iter_copies(wanted, copy_one, progress), key=lambda result: order[_item_of(result)])
+    order = {item: number for number, item in enumerate(requested)}
+    results = sorted(iter_copies(requested, copy_one, progress), key=lambda result: order[_item_of(result)])
     return CopyReport(
         copied=tuple(result for result in results if isinstance(result, CopiedFile) and result.is_new),
         unchanged=tuple(result for result in results if isinstance(result, CopiedFile) and not result.is_new),
@@ -162,15 +162,16 @@ def copy_files(
 def iter_copies(
     items: Iterable[CopyItem], copy_one: CopyOne, progress: Progress | None = None, *, first: CopyItem | None = None
 ) -> Generator[CopyResult]:
-    """Copy files several at a time and yield each outcome as soon as it is known.
+    """Copy files concurrently and yield each outcome as soon as it is known.
 
-    An error that all would meet stops the batch; so does closing the generator: files on their way are abandoned.
+    An error that would affect all files stops the batch, and so does closing the generator; copies in progress are
+    abandoned.
 
     Args:
         items: The files.
         copy_one: Copies one of them, in one of the threads.
-        progress: Receives bytes as they move; called from several threads.
-        first: A file to copy alone before ``items``, so that an error all would meet is met once.
+        progress: Called with bytes as they are copied, from several threads.
+        first: A file to copy before all others, so that an error that would affect all is raised only once.
     """
     batch = _Batch(copy_one, progress)
     with ThreadPoolExecutor(_PARALLEL_FILES, thread_name_prefix="copy") as pool:
@@ -185,24 +186,24 @@ def iter_copies(
 
 
 def copy_file(
-    store: ObjectStore, item: CopyItem, stored_sha256: str | None, fingerprints: DigestCache, progress: Progress
+    store: ObjectStore, item: CopyItem, stored_sha256: str | None, digests: DigestCache, progress: Progress
 ) -> CopiedFile:
-    """Copy one file unless the store has its content.
+    """Copy one file unless the store already has its content.
 
     Args:
-        store: Where to copy.
-        item: The file; its ``known_sha256`` is not looked at.
-        stored_sha256: As :attr:`CopyItem.known_sha256`.
-        fingerprints: Digests of local files.
-        progress: Receives bytes as they move, and the size of an unchanged file at once.
+        store: Target store.
+        item: The file; its ``known_sha256`` is ignored.
+        stored_sha256: Same as :attr:`CopyItem.known_sha256`, which it replaces.
+        digests: Cached digests of local files.
+        progress: Called with bytes as they are copied, and once with the size of an unchanged file.
 
     Raises:
         ApexError: The file cannot be read, or the store refuses it.
     """
-    if stored_sha256 == NOT_STORED:  # it is hashed while it is sent: one read instead of two
+    if stored_sha256 == NOT_STORED:  # hashed while it is sent: one read instead of two
         stored = store.write_file(item.key, item.path, progress=progress)
         return CopiedFile(item, stored.size, stored.sha256 or "", stored.tag)
-    sha256, size, _ = fingerprints.digest_of(item.path)
+    sha256, size, _ = digests.digest_of(item.path)
     if stored_sha256 is None:
         found = store.head(item.key)
         stored_sha256 = None if found is None else found.sha256
@@ -214,11 +215,11 @@ def copy_file(
 
 
 class _StoppedError(TransientError):
-    """This file was on its way when another one stopped the batch."""
+    """The batch was stopped while this file was being copied."""
 
 
 class _Batch:
-    """What the threads of one batch share."""
+    """State shared by the threads of one batch."""
 
     def __init__(self, copy_one: CopyOne, progress: Progress | None) -> None:
         self._copy_one = copy_one
@@ -238,12 +239,12 @@ class _Batch:
                 self.is_stopped.set()
             return failure
 
-    def _report(self, moved: int) -> None:
-        """Pass progress on; in a stopped batch, abandon the file that reports it."""
+    def _report(self, copied: int) -> None:
+        """Forward progress; if the batch was stopped, raise to abandon the file."""
         if self.is_stopped.is_set():
-            raise _StoppedError("The copying was stopped.", "Run it again: it goes on where it was.")
+            raise _StoppedError("The copy was stopped.", "Run it again: it continues where it stopped.")
         if self._progress is not None:
-            self._progress(moved)
+            self._progress(copied)
 
 
 def _item_of(result: CopyResult) -> CopyItem:
@@ -251,14 +252,14 @@ def _item_of(result: CopyResult) -> CopyItem:
 
 
 def _not_stored(store: ObjectStore, items: list[CopyItem]) -> set[str]:
-    """Return the keys known to be missing: by the caller, or by one listing instead of a request per file."""
+    """Return the keys that do not exist, according to the caller or to one listing instead of a request per file."""
     known = {item.key for item in items if item.known_sha256 == NOT_STORED}
-    asked = {item.key for item in items if item.known_sha256 is None and is_legal_key(item.key)}
-    if len(asked) < _WORTH_A_LISTING:
+    unknown = {item.key for item in items if item.known_sha256 is None and is_legal_key(item.key)}
+    if len(unknown) < _MIN_KEYS_FOR_LISTING:
         return known
-    folder = posixpath.commonpath([key.rpartition("/")[0] for key in asked])
+    folder = posixpath.commonpath([key.rpartition("/")[0] for key in unknown])
     try:
-        there = {stored.key for stored in store.list(f"{folder}/" if folder else "")}
-    except ApexError:  # each file will meet it, and has a place for it in the report
+        existing = {stored.key for stored in store.list(f"{folder}/" if folder else "")}
+    except ApexError:  # every copy will raise it again, and the report has a place for it
         return known
-    return known | (asked - there)
+    return known | (unknown - existing)

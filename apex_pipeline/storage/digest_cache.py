@@ -1,8 +1,8 @@
-"""Digests of local files, remembered, so that an unchanged tree need not be read again.
+"""Contains the cache of file digests, so that unchanged files are not read again.
 
-Here belong the cache and the rule when it may be trusted. A file is taken for unchanged while its absolute path, size,
-time of modification in nanoseconds, inode and ctime are the same (an edit whose time was set back has another ctime).
-The cache is a help and never a truth: lost, damaged or not writable, it only costs time.
+A file counts as unchanged while its absolute path, size, modification time in nanoseconds, inode and ctime are the same
+(if the modification time was set back after an edit, the ctime differs). The cache only saves time: if it is lost,
+damaged or not writable, files are hashed again.
 
 Why not joblib or diskcache: they have no rule for when an entry may be trusted. An edit whose modification time was set
 back, or one within the clock resolution of the file system, would go unnoticed.
@@ -26,21 +26,21 @@ from apex_pipeline.storage.file_hashing import BLOCK_BYTES, FileState, HashingRe
 
 _LOG = logging.getLogger(__name__)
 
-# A file system counts time in ticks: 2 s on FAT, 1 s on older ones, a few milliseconds on today's. A second edit of the
-# same size within the tick of the first leaves the mark as it was. A digest taken less than the longest tick after the
-# last edit could therefore stand for other bytes later, and is not remembered.
+# File systems record time in ticks: 2 s on FAT, 1 s on older ones, a few milliseconds on current ones. A second edit
+# within the same tick that keeps the size does not change the file state. A digest taken less than the longest tick
+# after the last edit may therefore be wrong for later content, and is not cached.
 _SETTLED_NS = 2_000_000_000
-# How long one process waits for another that is writing the cache.
+# How long a process waits while another one writes to the cache.
 _BUSY_S = 5.0
 
-# The name has changed with the columns: a cache of an older version is left alone.
+# The table was renamed when its columns changed, so the table of an older version is left untouched.
 _TABLE = """CREATE TABLE IF NOT EXISTS fingerprints_2 (
     path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, ctime_ns INTEGER, sha256 TEXT, sums TEXT)
     WITHOUT ROWID"""
 
 
 class FileDigest(NamedTuple):
-    """Digest, size and block sums of a file's content, of the same moment."""
+    """Digest, size and block checksums of a file, all from the same read."""
 
     sha256: str
     size: int
@@ -50,11 +50,11 @@ class FileDigest(NamedTuple):
 class DigestCache:
     """SHA-256 of local files, cached across runs; may be used by several threads and processes at once.
 
-    Nothing is opened or made before the first use.
+    The database is opened or created on first use.
 
     Args:
-        database: SQLite file of the cache, or ``None`` to remember within this process only.
-        now_ns: The clock, for tests.
+        database: SQLite file of the cache, or ``None`` for a cache in memory.
+        now_ns: Clock, replaceable in tests.
     """
 
     def __init__(self, database: Path | None = None, *, now_ns: Callable[[], int] = time.time_ns) -> None:
@@ -70,67 +70,68 @@ class DigestCache:
         return known or self.digest_of(path, progress).sha256
 
     def digest_of(self, path: Path, progress: Progress | None = None) -> FileDigest:
-        """Return what identifies a file's content, read only if its mark is not known.
+        """Return the digest of a file with its size and block checksums; the file is read only if it is not cached.
 
         Args:
             path: The file.
-            progress: Told about bytes as they are hashed; not called when the digest is known.
+            progress: Called with bytes as they are hashed; not called if the digest is cached.
 
         Raises:
-            VanishedFileError: The file is gone, or changed while it was read.
+            FileChangedError: The file is gone, or changed while it was read.
             SourceError: It cannot be read.
         """
         with HashingReader(path) as reader:
-            mark = reader.state
-            row = self._row(path, mark)
-            sums = None if row is None else parse_sums(row[1], mark.size)
+            state = reader.state
+            row = self._row(path, state)
+            sums = None if row is None else parse_sums(row[1], state.size)
             if row is not None and sums is not None:
-                return FileDigest(row[0], mark.size, sums)
+                return FileDigest(row[0], state.size, sums)
             opened_ns = self._now_ns()
             sums = _sums_of(reader, progress)
-        fingerprint = FileDigest(reader.sha256, mark.size, sums)
-        self.put(path, mark, opened_ns, fingerprint.sha256, fingerprint.sums)
-        return fingerprint
+        digest = FileDigest(reader.sha256, state.size, sums)
+        self.put(path, state, opened_ns, digest.sha256, digest.sums)
+        return digest
 
-    def put(self, path: Path, mark: FileState, opened_ns: int, sha256: str, sums: BlockChecksums | None) -> None:
-        """Remember what somebody found who has read a file whole, unless it was edited too shortly before that.
+    def put(self, path: Path, state: FileState, opened_ns: int, sha256: str, sums: BlockChecksums | None) -> None:
+        """Cache the digest of a file that was read completely, unless it was edited just before.
 
-        What :meth:`put_trusted` was told stays: it holds for a lake's own object whatever its ctime, so damage shows.
+        An entry from :meth:`put_trusted` is kept: it is valid for an object of the lake whatever its ctime, so damage
+        is detected.
 
         Args:
             path: The file.
-            mark: Its state, the same before and after the reading.
-            opened_ns: When the reading began.
+            state: Its state, the same before and after reading.
+            opened_ns: When reading started.
             sha256: Digest of its content.
-            sums: Block sums of its content, where they were made.
+            sums: Block checksums of its content, if they were computed.
         """
-        is_settled = opened_ns - mark.mtime_ns >= _SETTLED_NS
-        row = self._row(path, mark) if is_settled else None
+        is_settled = opened_ns - state.mtime_ns >= _SETTLED_NS
+        row = self._row(path, state) if is_settled else None
         if is_settled and (row is None or (row[1] is None and sums is not None)):
-            self._store(path, mark, sha256, None if sums is None else sums.to_text())
+            self._store(path, state, sha256, None if sums is None else sums.to_text())
 
-    def get(self, path: Path, mark: FileState) -> str | None:
-        """Return the remembered digest of a file in the state ``mark``, without reading it."""
-        row = self._row(path, mark)
+    def get(self, path: Path, state: FileState) -> str | None:
+        """Return the cached digest of a file in this state, without reading it; ``None`` if there is none."""
+        row = self._row(path, state)
         return None if row is None else row[0]
 
-    def put_trusted(self, path: Path, mark: FileState, sha256: str) -> None:
-        """Take the word of the one who has just written ``path``.
+    def put_trusted(self, path: Path, state: FileState, sha256: str) -> None:
+        """Cache the digest of a file that the caller has just written.
 
-        Only for files that are never edited in place: each new content must be a new file put in place of the old one
-        and remembered again, which is why no time to settle is needed. The rename that puts it there changes its
-        ctime, which therefore does not count.
+        Only for files that are never edited in place: new content must be a new file that replaces the old one and is
+        cached again, so the entry is valid immediately. Renaming the file into place changes its ctime, which is
+        therefore not compared.
         """
-        self._store(path, mark._replace(ctime_ns=None), sha256, None)
+        self._store(path, state._replace(ctime_ns=None), sha256, None)
 
-    def _row(self, path: Path, mark: FileState) -> tuple[str, str | None] | None:
+    def _row(self, path: Path, state: FileState) -> tuple[str, str | None] | None:
         query = """SELECT sha256, sums FROM fingerprints_2 WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?
             AND (ctime_ns IS NULL OR ctime_ns = ?)"""
-        row = self._run(query, (_name(path), *_stored(mark)))
+        row = self._run(query, (_name(path), *_stored(state)))
         return None if row is None else (str(row[0]), None if row[1] is None else str(row[1]))
 
-    def _store(self, path: Path, mark: FileState, sha256: str, sums: str | None) -> None:
-        values = (_name(path), *_stored(mark), sha256, sums)
+    def _store(self, path: Path, state: FileState, sha256: str, sums: str | None) -> None:
+        values = (_name(path), *_stored(state), sha256, sums)
         self._run("INSERT OR REPLACE INTO fingerprints_2 VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def _run(self, statement: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
@@ -139,8 +140,8 @@ class DigestCache:
                 self._connection = self._connect()
             try:
                 return self._connection.execute(statement, values).fetchone()
-            except sqlite3.OperationalError as error:  # held by another process, disk full: not remembered, then
-                _LOG.debug("File fingerprints in %s are not available now: %s", self._database, error)
+            except sqlite3.OperationalError as error:  # locked by another process, or the disk is full: not cached
+                _LOG.debug("The digest cache %s is not available: %s", self._database, error)
             except sqlite3.DatabaseError as error:
                 self._connection.close()
                 self._connection = self._connect_again(error)
@@ -153,17 +154,17 @@ class DigestCache:
             return self._connect_again(error)
 
     def _connect_again(self, error: sqlite3.DatabaseError | OSError) -> sqlite3.Connection:
-        """Make the cache new if it is damaged; do without a file where none can be had."""
+        """Recreate a damaged cache; fall back to memory if the file cannot be used."""
         is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
         if is_damaged and self._database is not None:
-            _LOG.warning("The file fingerprints in %s are damaged (%s); they are made new.", self._database, error)
+            _LOG.warning("The digest cache %s is damaged (%s); it is created again.", self._database, error)
             try:
                 _remove(self._database)
                 return self._opened(self._database)
             except (sqlite3.DatabaseError, OSError) as second_error:
                 error = second_error
         _LOG.warning(
-            "File fingerprints cannot be kept in %s (%s); files are read again next time.", self._database, error
+            "The digest cache %s cannot be used (%s); files will be hashed again next time.", self._database, error
         )
         return self._opened(None)
 
@@ -175,23 +176,23 @@ class DigestCache:
 
 
 def _sums_of(reader: HashingReader, progress: Progress | None) -> BlockChecksums:
-    """Read a file to its end and return its sums; a large one's are made beside its digest, in another thread."""
-    summer = BlockChecksumBuilder(reader.state.size)
+    """Read a file to its end and return its checksums; for a large file, they are computed in another thread."""
+    builder = BlockChecksumBuilder(reader.state.size)
     if reader.state.size <= BLOCK_BYTES:
         content = reader.read()
-        summer.update(content)
+        builder.update(content)
         if progress is not None:
             progress(len(content))
-        return summer.sums
+        return builder.sums
     pending: Future[None] | None = None
-    with ThreadPoolExecutor(1, thread_name_prefix="block-sums") as beside:
+    with ThreadPoolExecutor(1, thread_name_prefix="block-sums") as executor:
         while block := reader.read(BLOCK_BYTES):
             if pending is not None:
                 pending.result()
-            pending = beside.submit(summer.update, block)
+            pending = executor.submit(builder.update, block)
             if progress is not None:
                 progress(len(block))
-    return summer.sums
+    return builder.sums
 
 
 def _open(database: Path | None) -> sqlite3.Connection:
@@ -201,8 +202,8 @@ def _open(database: Path | None) -> sqlite3.Connection:
         database.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(database, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
     try:
-        # With a write-ahead log readers do not wait for a writer; after a power cut the last entries may be missing.
-        # SQLite does not wait here while another process turns it on, but then it is turned on already.
+        # With a write-ahead log, readers do not wait for a writer; after a power cut the last entries may be missing.
+        # If another process is enabling it at this moment, SQLite fails instead of waiting, but the mode is set anyway.
         with suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -219,11 +220,11 @@ def _remove(database: Path) -> None:
 
 
 def _name(path: Path) -> bytes:
-    """Return the path as bytes: a file name need not be valid Unicode."""
-    return os.fsencode(os.path.abspath(path))  # noqa: PTH100  -- Path.absolute() keeps "..", resolve() costs a look-up per folder
+    """Return the path as bytes, since a file name need not be valid Unicode."""
+    return os.fsencode(os.path.abspath(path))  # noqa: PTH100  -- Path.absolute() keeps "..", resolve() costs a lookup per folder
 
 
-def _stored(mark: FileState) -> tuple[int, int, int, int | None]:
-    """Return the mark as SQLite can hold it: inodes may use all 64 bits, SQLite's integers have a sign."""
-    inode = mark.inode - (1 << 64) if mark.inode >= 1 << 63 else mark.inode
-    return mark.size, mark.mtime_ns, inode, mark.ctime_ns
+def _stored(state: FileState) -> tuple[int, int, int, int | None]:
+    """Return the state as SQLite can store it: inodes may use all 64 bits, but SQLite's integers are signed."""
+    inode = state.inode - (1 << 64) if state.inode >= 1 << 63 else state.inode
+    return state.size, state.mtime_ns, inode, state.ctime_ns

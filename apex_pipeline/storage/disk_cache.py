@@ -2,9 +2,9 @@
 
 See caching.py for which objects are kept, and when.
 
-A file's name holds the SHA-256 of its content, so damage shows. It is opened as a hard link: a file in use is not
-removed to make room, and would stay readable if it were. The time of last use is the file's time of access, set by
-every ``open``.
+A file's name contains the SHA-256 of its content, so damage is detected. It is opened through a hard link: a file in
+use is not evicted, and would stay readable if it were. The time of last use is the file's access time, set by every
+``open``.
 
 Why not diskcache or the file cache of fsspec: the first stores values instead of files, the second trusts modification
 times. Here the file name is the digest, so every file can be verified and shared by hard link.
@@ -29,26 +29,25 @@ from apex_pipeline.storage.temp_dirs import process_temp_dir
 
 _LOG = logging.getLogger(__name__)
 
-# Objects whose names begin alike share a lock file, which stays: there are never more than 4,096, and two downloads
-# that wait for each other without need are rare.
+# Objects whose ids share these first hex digits share a lock file. Lock files are never removed: there are at most
+# 4,096, and two downloads rarely wait for each other unnecessarily.
 _LOCK_LETTERS = 3
 
 
 class CacheUnavailableError(Exception):
-    """The folder cannot be used: the disk is full, or this user may not write there."""
+    """The cache folder cannot be used: the disk is full, or this user may not write there."""
 
 
 class DiskCache:
-    """A folder of objects; may be used by several threads and processes at once. Nothing is made before the first use.
+    """A folder of objects; may be used by several threads and processes at once. Nothing is created before first use.
 
-    Every method raises :class:`CacheUnavailableError` where the disk does not do what it should; the store can always
-    be read without a cache.
+    Every method raises :class:`CacheUnavailableError` if the disk fails; the store can always be read without a cache.
 
     Args:
-        folder: Where the objects are kept.
-        max_bytes: Most that they, and what is being fetched, may take together.
-        in_use: Existing folder on the same disk for files in use, which this process alone writes to; by default one
-            below ``folder`` that outlives no process.
+        folder: Folder of the cache.
+        max_bytes: Limit for cached objects and downloads in progress together.
+        in_use: Existing folder on the same disk for files in use, to which only this process writes; by default a
+            folder below ``folder`` that is removed when the process ends.
     """
 
     def __init__(self, folder: Path, max_bytes: int, *, in_use: Path | None = None) -> None:
@@ -56,12 +55,12 @@ class DiskCache:
         self._objects = self._folder / "objects"
         self._max_bytes = max_bytes
         self._in_use = in_use
-        # The state in which this process has found each file to be whole.
-        self._whole: dict[str, FileState] = {}
+        # State of each file when this process last verified it.
+        self._verified: dict[str, FileState] = {}
 
     @contextmanager
     def lock(self, name: str) -> Generator[None]:
-        """Let one thread of one process at a time into the block, for objects of this name."""
+        """Hold an exclusive lock, across threads and processes, for the object of this name."""
         locks = self._folder / "locks"
         with _as_unavailable():
             locks.mkdir(parents=True, exist_ok=True)
@@ -74,34 +73,34 @@ class DiskCache:
 
     @contextmanager
     def open(self, name: str, size: int, file_name: str = "object") -> Generator[Path | None]:
-        """Give an object as a file, for reading only, or ``None`` if it is not here whole.
+        """Provide an object as a read-only file, or ``None`` if it is not cached intact.
 
-        A file is hashed when a process opens it for the first time, and again when its size, time of modification or
-        inode have changed; a damaged one is removed.
+        A file is hashed when a process opens it for the first time, and again if its size, modification time or inode
+        has changed; a damaged file is removed.
 
         Args:
-            name: The name it was put under.
-            size: Its bytes.
+            name: Name passed to :meth:`put`.
+            size: Size in bytes.
             file_name: Last part of the path.
         """
-        with self._own_folder() as folder:
+        with self._private_folder() as folder:
             with _as_unavailable():
                 path = self._linked(name, size, folder / file_name)
             yield path
 
     def put(self, name: str, size: int, fetch: Callable[[BinaryIO], str | None]) -> bool:
-        """Add an object, whole or not at all.
+        """Add an object atomically.
 
         Args:
             name: Identifies one version of one object.
-            size: Its bytes.
-            fetch: Writes the content to a file and returns its SHA-256, or ``None`` if it is not of this version. Not
-                called where there is no room for so much. Its errors are not caught.
+            size: Size in bytes.
+            fetch: Writes the content to a file and returns its SHA-256, or ``None`` if the content is of another
+                version. Not called if there is no room for the object. Its errors are not caught.
 
         Returns:
             Whether the object was added.
         """
-        with self._own_folder() as folder, _as_unavailable():
+        with self._private_folder() as folder, _as_unavailable():
             path = folder / "incoming"
             if not self._reserve(path, size):
                 return False
@@ -111,18 +110,18 @@ class DiskCache:
             if sha256 is None:
                 return False
             kept = self._folder_of(name) / f"{_id_of(name)}-{sha256}"
-            self._whole[kept.name] = _file_state_of(path)
+            self._verified[kept.name] = _file_state_of(path)
             kept.parent.mkdir(parents=True, exist_ok=True)
             path.replace(kept)
         return True
 
     def _linked(self, name: str, size: int, path: Path) -> Path | None:
-        for kept in self._entry_path(name):
+        for kept in self._entry_paths(name):
             try:
                 _link_or_copy(kept, path)
-            except FileNotFoundError:  # removed to make room since the folder was read
+            except FileNotFoundError:  # evicted since the folder was listed
                 return None
-            if self._is_whole(kept.name, path, size):
+            if self._is_intact(kept.name, path, size):
                 os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
                 return path
             _LOG.warning("The cached copy %s is damaged; it is fetched again.", kept)
@@ -130,44 +129,46 @@ class DiskCache:
             kept.unlink(missing_ok=True)
         return None
 
-    def _entry_path(self, name: str) -> list[Path]:
+    def _entry_paths(self, name: str) -> list[Path]:
         try:
             return [path for path in self._folder_of(name).iterdir() if path.name.startswith(f"{_id_of(name)}-")]
         except FileNotFoundError:
             return []
 
-    def _is_whole(self, kept_name: str, path: Path, size: int) -> bool:
-        mark = _file_state_of(path)
-        if mark.size != size:
+    def _is_intact(self, kept_name: str, path: Path, size: int) -> bool:
+        state = _file_state_of(path)
+        if state.size != size:
             return False
-        if self._whole.get(kept_name) != mark:
+        if self._verified.get(kept_name) != state:
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != kept_name.rpartition("-")[2]:
                     return False
-            self._whole[kept_name] = mark
+            self._verified[kept_name] = state
         return True
 
     def _reserve(self, path: Path, size: int) -> bool:
-        """Make an empty file of this size, after removing what was not used for longest; tell whether it fits."""
+        """Evict the least recently used files and create an empty file of this size; return whether there is room."""
         with FileLock(self._folder / "room.lock"):
             files = list(_files_below(self._folder))
             excess = sum({status.st_ino: status.st_size for _, status in files}.values()) + size - self._max_bytes
-            # A file with a second link is in use: removing it would free nothing.
-            idle = [(at, status) for at, status in files if at.is_relative_to(self._objects) and status.st_nlink == 1]
+            # A file with a second link is in use: removing it would free no space.
+            idle = [
+                (file, status) for file, status in files if file.is_relative_to(self._objects) and status.st_nlink == 1
+            ]
             if excess > sum(status.st_size for _, status in idle):
                 return False
-            for at, status in sorted(idle, key=lambda entry: entry[1].st_atime_ns):
+            for evicted, status in sorted(idle, key=lambda entry: entry[1].st_atime_ns):
                 if excess <= 0:
                     break
-                at.unlink(missing_ok=True)
+                evicted.unlink(missing_ok=True)
                 excess -= status.st_size
-            with path.open("xb") as file:
-                file.truncate(size)
+            with path.open("xb") as reserved:
+                reserved.truncate(size)
         return True
 
     @contextmanager
-    def _own_folder(self) -> Generator[Path]:
-        """Give a folder on the same disk that nobody else looks into, removed afterwards."""
+    def _private_folder(self) -> Generator[Path]:
+        """Provide a private folder on the same disk, removed afterwards."""
         with _as_unavailable():
             try:
                 scratch = self._in_use or process_temp_dir(self._folder / "in-use")
@@ -213,5 +214,5 @@ def _files_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
             path = Path(parent, name)
             try:
                 yield path, path.stat()
-            except FileNotFoundError:  # closed, or removed by another process
+            except FileNotFoundError:  # closed or removed by another process
                 continue

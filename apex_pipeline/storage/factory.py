@@ -1,7 +1,7 @@
-"""From settings to a store: the only place that looks at ``USE_S3_DATA``.
+"""Opens the store that the settings describe; the only module that reads ``USE_S3_DATA``.
 
-Here belongs the choice of the backend. boto3 is imported only when the choice is S3, because that alone takes a third
-of a second; nothing is sent before the store is used.
+boto3 is imported only for S3, because the import alone takes a third of a second. No request is sent before the store
+is used.
 """
 
 from pathlib import Path
@@ -15,33 +15,33 @@ from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.local import LocalStore
 
-if TYPE_CHECKING:  # it imports boto3
+if TYPE_CHECKING:  # the module imports boto3
     from apex_pipeline.storage.s3.client import S3Connection
 
 _S3_SCHEME = "s3://"
 
 
 def open_digest_cache(settings: Settings) -> DigestCache:
-    """Return this machine's memory of file digests; all stores and copies of a process may share it."""
+    """Open the digest cache of this machine. Safe to share between stores and threads."""
     return DigestCache(digest_cache_path(settings.state_dir))
 
 
 def digest_cache_path(state_dir: Path) -> Path:
-    """Return where this machine's memory of file digests is kept."""
+    """Return the path of the digest cache of this machine."""
     return state_dir.absolute() / "fingerprints.sqlite"
 
 
 def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
-    """Return the lake the settings name.
+    """Return the store of the lake that the settings name.
 
     Args:
-        settings: Where the lake is.
-        for_writing: Make the local folder if it is missing and clean up after interrupted writes; let
-            ``check_access`` create a missing bucket where ``ALLOW_CREATE_BUCKET`` says so.
+        settings: Location of the lake.
+        for_writing: Create the local folder if it is missing and clean up after interrupted writes; let
+            ``check_access`` create a missing bucket if ``ALLOW_CREATE_BUCKET`` is set.
 
     Raises:
         ConfigurationError: Only one half of the credentials is set.
-        StoreError: The local folder cannot be made.
+        StoreError: The local folder cannot be created.
     """
     if settings.use_s3_data:
         store = _open_s3(settings, settings.bucket, settings.lake_prefix, for_writing=for_writing)
@@ -53,14 +53,14 @@ def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
 
 
 def open_store_at(uri: str, settings: Settings) -> ObjectStore:
-    """Return the lake at an address, for reading.
+    """Return the store of the lake at an address, for reading.
 
     Args:
         uri: ``s3://bucket/prefix`` or the path of a folder.
         settings: Credentials, region and endpoint for S3.
 
     Raises:
-        ConfigurationError: The address is neither, or only one half of the credentials is set.
+        ConfigurationError: The address is neither of these, or only one half of the credentials is set.
     """
     if uri.startswith(_S3_SCHEME):
         bucket, _, prefix = uri.removeprefix(_S3_SCHEME).partition("/")
@@ -72,18 +72,18 @@ def open_store_at(uri: str, settings: Settings) -> ObjectStore:
 
 
 def _read_through_cache(store: ObjectStore, settings: Settings) -> ObjectStore:
-    """Return the store, or a view of it that keeps what is read where ``APEX_CACHE_DIR`` says so."""
+    """Return the store, wrapped in a read cache if ``APEX_CACHE_DIR`` is set."""
     if settings.cache_dir is None:
         return store
     return CachedStore(store, DiskCache(settings.cache_dir, settings.cache_size))
 
 
 def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connection":
-    """Return how to reach a bucket; nothing is made, looked up or sent before its first use.
+    """Return the connection to a bucket; no client is created and no request is sent before its first use.
 
     Args:
         settings: Credentials, region and endpoint.
-        bucket: Name of the bucket; the settings' own without it.
+        bucket: Name of the bucket; by default that of the settings.
 
     Raises:
         ConfigurationError: Only one half of the credentials is set.
@@ -102,7 +102,7 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
             settings.aws_access_key_id, secret.get_secret_value(), None if token is None else token.get_secret_value()
         )
     )
-    # A secret that is named wins: keys set beside it are what Secrets Manager is asked with.
+    # If a secret is named, it takes precedence: the keys from the settings then authenticate to Secrets Manager.
     stored = None if settings.secret_id is None else SecretsManagerKey(settings.secret_id, settings.aws_region, own_key)
     return S3Connection(
         bucket=bucket or settings.bucket,
@@ -117,7 +117,7 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
 
 
 def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool) -> ObjectStore:
-    from apex_pipeline.storage.s3.store import S3Store  # noqa: PLC0415  -- see above: boto3 only where it is used
+    from apex_pipeline.storage.s3.store import S3Store  # noqa: PLC0415  -- boto3 only where it is used
 
     return S3Store(
         s3_connection(settings, bucket),

@@ -1,6 +1,6 @@
-"""Reading a file once while hashing it, so that what is stored is what was hashed.
+"""Contains readers that hash a file while it is copied, so that the stored bytes are the hashed bytes.
 
-Here belongs the reader both backends copy from. Not here: remembering digests (``digest_cache.py``).
+Both backends copy from them; see ``digest_cache.py`` for the cache of digests.
 """
 
 import hashlib
@@ -12,18 +12,19 @@ from typing import NamedTuple, Self
 
 from apex_pipeline.errors import ApexError, FileChangedError, SourceError
 
-# Large enough that Python's cost per block does not show (hashing 1 MiB takes about 1 ms), small enough for memory.
+# Large enough that Python's overhead per block is negligible (hashing 1 MiB takes about 1 ms), small enough for memory.
 BLOCK_BYTES = 1024 * 1024
 
 
 class FileState(NamedTuple):
-    """What tells one state of a file from another without reading it.
+    """Size, times and inode of a file, which reveal a change without reading it.
 
     Attributes:
         size: Bytes.
-        mtime_ns: Time of the last edit, which programs may set back.
-        inode: Which file has the name.
-        ctime_ns: Time of the last edit or change of name, rights or times, which nobody can set; ``None``: not known.
+        mtime_ns: Time of the last edit; programs can set it back.
+        inode: Inode number; a file that replaces another one has a different inode.
+        ctime_ns: Time of the last edit or change of name, permissions or times; programs cannot set it. ``None`` if
+            unknown.
     """
 
     size: int
@@ -33,26 +34,26 @@ class FileState(NamedTuple):
 
 
 def file_state_of(status: os.stat_result) -> FileState:
-    """Return the mark of a file from its ``stat``."""
+    """Return the state of a file from its ``stat`` result."""
     return FileState(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
 
 
 class StableReader:
-    """A file, read once from start to end, which is refused if it is touched meanwhile.
+    """Reads a file once from start to end and raises if it changes while being read.
 
     Args:
         path: The file; it is only read.
 
     Raises:
-        VanishedFileError: The file is gone.
-        SourceError: It is no regular file, or this user may not read it.
+        FileChangedError: The file is gone.
+        SourceError: It is not a regular file, or this user may not read it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._bytes_read = 0
         try:
-            # Opening a pipe would wait for its other end for ever.
+            # Opening a pipe would block until another process opens its other end.
             if not stat.S_ISREG(path.stat().st_mode):
                 raise SourceError(f"{path} is not a regular file.", "Take it out of the source folder.")
             self._file = path.open("rb")
@@ -61,31 +62,31 @@ class StableReader:
         self.state = file_state_of(os.fstat(self._file.fileno()))
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return the next ``size`` bytes (all that are left without a size), empty at the end.
+        """Return the next ``size`` bytes (without a size, all that remain); empty at the end.
 
         Raises:
-            VanishedFileError: The file grew; or at the end: it changed while it was read.
+            FileChangedError: The file grew; or, at the end, it changed while it was read.
             SourceError: The disk cannot read it.
         """
-        wanted = -1 if size is None else size
+        requested = -1 if size is None else size
         try:
-            content = self._file.read(wanted)
+            content = self._file.read(requested)
         except OSError as error:
             raise _translate(error, self._path) from error
         self._bytes_read += len(content)
-        if self._bytes_read > self.state.size:  # not at the end: a log that grows as fast as it is read has none
+        if self._bytes_read > self.state.size:  # checked here because a log that grows as fast as it is read never ends
             raise self.changed()
-        if wanted < 0 or (wanted > 0 and not content):
+        if requested < 0 or (requested > 0 and not content):
             self._check_end()
         return content
 
     def _check_end(self) -> None:
-        # Save the ctime: another file put in the place of this one changes it too, and the opened one is read on.
+        # Ignore the ctime: it also changes when another file replaces this one, and the open file is still valid then.
         if file_state_of(os.fstat(self._file.fileno()))._replace(ctime_ns=self.state.ctime_ns) != self.state:
             raise self.changed()
 
     def changed(self) -> FileChangedError:
-        """Return the error for a file that is not what it was."""
+        """Return the error for a file that changed."""
         return FileChangedError(f"{self._path} changed while it was read.", "The next run takes the new content.")
 
     def __enter__(self) -> Self:
@@ -98,19 +99,19 @@ class StableReader:
 
 
 class HashingReader(StableReader):
-    """A file, read once and hashed; its end is refused if the content is not what was announced.
+    """Reads a file once while hashing it, and raises at the end if the digest is not the expected one.
 
-    The refusal comes from :meth:`read` when it meets the end of the file. A writer that makes its object visible only
-    after it has read the end can therefore never publish bytes under a digest that is not theirs, whatever happens to
-    the file in between.
+    The error is raised by the :meth:`read` that reaches the end of the file. A writer that makes its object visible
+    only after reading the end can therefore never publish bytes under a wrong digest, whatever happens to the file in
+    the meantime.
 
     Args:
         path: The file; it is only read.
-        expected: The digest the content must have, or ``None`` to accept any content that holds still.
+        expected: Required digest, or ``None`` to accept any content that does not change while it is read.
 
     Raises:
-        VanishedFileError: The file is gone.
-        SourceError: It is no regular file, or this user may not read it.
+        FileChangedError: The file is gone.
+        SourceError: It is not a regular file, or this user may not read it.
     """
 
     def __init__(self, path: Path, expected: str | None = None) -> None:
@@ -119,10 +120,10 @@ class HashingReader(StableReader):
         self._hash = hashlib.sha256()
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return the next ``size`` bytes (all that are left without a size), empty at the end.
+        """Return the next ``size`` bytes (without a size, all that remain); empty at the end.
 
         Raises:
-            VanishedFileError: The file grew; or at the end: it changed while it was read, or is not what was expected.
+            FileChangedError: The file grew; or, at the end, it changed while it was read or differs from ``expected``.
             SourceError: The disk cannot read it.
         """
         content = super().read(size)
@@ -137,7 +138,7 @@ class HashingReader(StableReader):
 
     @property
     def sha256(self) -> str:
-        """Hex digest of what has been read so far."""
+        """Hex digest of the bytes read so far."""
         return self._hash.hexdigest()
 
 

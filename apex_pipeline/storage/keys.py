@@ -1,32 +1,32 @@
-"""What a key of the lake may look like: one check, used by every backend on every operation.
+"""Contains the check that a key is valid, which every backend applies to every operation.
 
-Here belongs only the rule. Which keys exist is in ``layout.py``; how a key becomes a path or an S3 key, in the
-backends. The rule is the same for both, so a lake can be moved from a folder to a bucket and back.
+See ``layout.py`` for the keys in use; each backend maps them to paths or S3 keys. The check is the same for both, so a
+lake can be moved from a folder to a bucket and back.
 """
 
 from apex_pipeline.errors import StoreError
 
 # S3's own limit, in bytes of UTF-8.
 MAX_KEY_BYTES = 1024
-# First segment under which the local backend keeps unfinished files; taken on both, so that lakes stay exchangeable.
+# First segment for the unfinished files of the local backend; reserved in both, so that lakes can be moved.
 INCOMING = ".incoming"
-_CONTROL = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+_CONTROL_CHARACTERS = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 
 
 class UnsafeKeyError(StoreError):
-    """The key could leave the lake, or not every backend can hold it; nothing was sent."""
+    """The key could point outside the lake, or not every backend can store it; nothing was sent."""
 
 
 def check_key(key: str) -> str:
-    """Return ``key`` if every backend can hold it inside the lake.
+    """Return ``key`` unchanged if it is valid in every backend.
 
-    Unicode, spaces, ``#``, ``%`` and the like are legal and kept as they are.
+    Unicode, spaces, ``#``, ``%`` and similar characters are valid.
 
     Args:
         key: POSIX path relative to the lake.
 
     Raises:
-        HostileKeyError: The key is empty, absolute, too long, or has an empty, ``.`` or ``..`` segment, a backslash
+        UnsafeKeyError: The key is empty, absolute, too long, or has an empty, ``.`` or ``..`` segment, a backslash
             or a control character.
     """
     reason = _reason_against(key)
@@ -36,10 +36,10 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    """Return ``prefix`` if keys may start with it; empty and a trailing slash are legal.
+    """Return ``prefix`` unchanged if valid keys can start with it; it may be empty or end in a slash.
 
     Raises:
-        HostileKeyError: As for :func:`check_key`.
+        UnsafeKeyError: As for :func:`check_key`.
     """
     if prefix:
         check_key(prefix.removesuffix("/"))
@@ -47,7 +47,7 @@ def check_prefix(prefix: str) -> str:
 
 
 def is_legal_key(key: str) -> bool:
-    """Tell whether :func:`check_key` would accept the key."""
+    """Return whether :func:`check_key` accepts the key."""
     return _reason_against(key) is None
 
 
@@ -62,10 +62,10 @@ def _reason_against(key: str) -> str | None:
     elif "." in segments or ".." in segments:
         reason = "it has a '.' or '..' segment"
     elif segments[0] == INCOMING:
-        reason = f"{INCOMING} is where unfinished files are kept"
+        reason = f"{INCOMING} is reserved for unfinished files"
     elif "\\" in key:
         reason = "it has a backslash"
-    elif not _CONTROL.isdisjoint(key):
+    elif not _CONTROL_CHARACTERS.isdisjoint(key):
         reason = "it has a control character"
     else:
         reason = _reason_against_encoding(key)

@@ -1,7 +1,4 @@
-"""Where everything is kept in the lake: one function or constant per place.
-
-Here belong keys only. What is in the objects is said in ``tables``; who may write where is decided by the callers.
-"""
+"""Contains the keys of the lake, one function or constant per kind of object; see ``tables/`` for table schemas."""
 
 from apex_pipeline.storage.keys import check_key
 
@@ -11,46 +8,46 @@ CATALOG_PREFIX = "catalog/"
 SNAPSHOTS_PREFIX = "catalog/snapshots/"
 HISTORY_PREFIX = "history/"
 QUARANTINE_PREFIX = "quarantine/"
-# Names the snapshot that is published now; swapped last.
+# Pointer to the published snapshot; replaced as the last step of publishing.
 CURRENT_SNAPSHOT_KEY = "catalog/current.json"
 
 
 def raw_key(path: str) -> str:
-    """Return where the raw file with this path (POSIX, relative to the source folder) is kept.
+    """Return the key of the raw file with this path (POSIX, relative to the source folder).
 
     Raises:
-        HostileKeyError: The path would leave the lake.
+        UnsafeKeyError: The path would lead outside the lake.
     """
     return check_key(RAW_PREFIX + path)
 
 
 def raw_path(key: str) -> str:
-    """Return the path relative to the source folder that :func:`raw_key` made ``key`` from.
+    """Return the path of a raw file relative to the source folder; the inverse of :func:`raw_key`.
 
     Raises:
-        ValueError: The key is not one of a raw file.
+        ValueError: The key is not that of a raw file.
     """
     path = key.removeprefix(RAW_PREFIX)
     if path == key or not path:
-        raise ValueError(f"{key!r} is not the key of a raw file: those begin with {RAW_PREFIX}")
+        raise ValueError(f"{key!r} is not the key of a raw file: those start with {RAW_PREFIX}")
     return path
 
 
 def table_key(folder: str, name: str, partition: str | None = None) -> str:
-    """Return where a table file is kept.
+    """Return the key of a table file.
 
     Args:
         folder: Group of the table, ``tables`` or ``catalog``.
         name: Name of the table.
-        partition: ``track/session``, or ``None`` for a table that has no partitions.
+        partition: ``track/session``, or ``None`` for a table without partitions.
 
     Returns:
-        For example ``tables/laps/track=sebring/session=R1/laps.parquet`` or ``catalog/files.parquet``. The
-        ``name=value`` segments are what pandas, pyarrow and DuckDB read as columns.
+        For example ``tables/laps/track=sebring/session=R1/laps.parquet`` or ``catalog/files.parquet``. pandas,
+        pyarrow and DuckDB read the ``name=value`` segments as columns.
 
     Raises:
         ValueError: The partition is not ``track/session``.
-        HostileKeyError: A part would leave the lake.
+        UnsafeKeyError: The resulting key would lead outside the lake.
     """
     if partition is None:
         return check_key(f"{folder}/{name}.parquet")
@@ -62,24 +59,24 @@ def table_key(folder: str, name: str, partition: str | None = None) -> str:
 
 
 def history_key(sha256: str) -> str:
-    """Return where a replaced table file with this digest is kept."""
+    """Return the key under which a replaced table file with this digest is kept."""
     return check_key(f"{HISTORY_PREFIX}{sha256}.parquet")
 
 
 def quarantine_reason_key(path: str) -> str:
-    """Return where the reason for setting a raw file aside is kept.
+    """Return the key of the file with the reason why a raw file is quarantined.
 
     Raises:
-        HostileKeyError: The path would leave the lake.
+        UnsafeKeyError: The path would lead outside the lake.
     """
     return check_key(f"{QUARANTINE_PREFIX}{path}.reason.json")
 
 
 def snapshot_key(snapshot_id: str) -> str:
-    """Return where a snapshot's manifest is kept."""
+    """Return the key of a snapshot's manifest."""
     return check_key(f"{SNAPSHOTS_PREFIX}{snapshot_id}.json")
 
 
 def snapshot_table_key(snapshot_id: str, name: str) -> str:
-    """Return where a snapshot's copy of a catalog table is kept."""
+    """Return the key of a snapshot's copy of a catalog table."""
     return check_key(f"{SNAPSHOTS_PREFIX}{snapshot_id}/{name}.parquet")

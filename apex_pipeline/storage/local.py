@@ -1,8 +1,8 @@
-"""The lake as a local folder.
+"""Contains the object store in a local folder; see ``base.py`` for its guarantees.
 
-Here belongs how a folder keeps the promises of ``base.py``. An object is a file under the key's own name, so any
-program can read the lake. A write goes to a file of its own in ``.incoming/`` of the same file system, is forced to the
-disk and then renamed: a reader, or a power cut, meets the old object or the new one.
+An object is a file whose path is the key, so any program can read the lake. A write goes to a temporary file in
+``.incoming/`` on the same file system, is synced to disk and then renamed: readers see the old object or the new one,
+even after a power cut.
 """
 
 import errno
@@ -36,22 +36,22 @@ from apex_pipeline.storage.request_stats import RequestStats
 
 _LOG = logging.getLogger(__name__)
 
-# A write that still goes on touches its file all the time; nothing takes a day.
+# A running write modifies its file continuously, and none takes a day.
 _ABANDONED_AFTER_S = 24 * 3600
 
 
 class LocalStore(ObjectStore):
-    """A lake in a local folder. Making the object touches nothing.
+    """A lake in a local folder. Creating the instance does not access the disk.
 
     Args:
         root: The lake's folder; need not exist.
-        fingerprints: Remembers the digests of the objects.
+        digests: Cache of the digests of the objects.
     """
 
-    def __init__(self, root: Path, fingerprints: DigestCache) -> None:
-        # Resolved once, so that a later chdir does not move the lake.
+    def __init__(self, root: Path, digests: DigestCache) -> None:
+        # Resolved once, so that a later chdir does not change the lake.
         self._root = root.resolve()
-        self._fingerprints = fingerprints
+        self._digests = digests
 
     @property
     def uri(self) -> str:
@@ -63,7 +63,7 @@ class LocalStore(ObjectStore):
         return str(self._path_of(key))
 
     def prepare_for_writing(self) -> None:
-        """Make the lake's folder if it is not there, and remove what interrupted writes left behind.
+        """Create the lake's folder if it does not exist, and remove the leftovers of interrupted writes.
 
         Raises:
             StorePermissionError: This user may not write there.
@@ -71,25 +71,28 @@ class LocalStore(ObjectStore):
         """
         incoming = self._root / INCOMING
         if self._root.exists() and not self._root.is_dir():
-            raise StoreConfigError(f"The lake {self._root} is a file.", "Set APEX_LAKE_DIR to a folder.")
+            raise StoreConfigError(
+                f"The lake path {self._root} is a file, not a folder.", "Set APEX_LAKE_DIR to a folder."
+            )
         with translating_os_errors(f"Preparing the lake {self._root}"):
-            _make_folder(incoming)
+            _create_folder(incoming)
             for leftover in incoming.iterdir():
                 if _is_abandoned(leftover):
-                    _LOG.info("Removing what an interrupted write left: %s", leftover)
+                    _LOG.info("Removing the leftover of an interrupted write: %s", leftover)
                     leftover.unlink(missing_ok=True)
 
     def check_access(self) -> None:
-        """Make sure the folder is there and can be read; whether it can be written, ``prepare_for_writing`` says."""
+        """Check that the folder exists and is readable; :meth:`prepare_for_writing` checks that it is writable."""
         if not self._root.is_dir():
             raise StoreConfigError(
-                f"There is no lake at {self._root}.", "Run `apex sync` to make one, or set APEX_LAKE_DIR to its folder."
+                f"There is no lake at {self._root}.",
+                "Run `apex sync` to create one, or set APEX_LAKE_DIR to its folder.",
             )
         with translating_os_errors(f"Reading the lake {self._root}"):
-            os.listdir(self._root)  # noqa: PTH208  -- iterdir() is lazy before 3.13 and would ask nothing
+            os.listdir(self._root)  # noqa: PTH208  -- iterdir() is lazy before 3.13 and would not access the folder
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects in key order, with the digest where it is remembered (none is computed)."""
+        """Yield the objects in key order, with their cached digests; missing digests are not computed."""
         check_prefix(prefix)
         folder = self._root / prefix[: prefix.rfind("/") + 1]
         with translating_os_errors(f"Listing {folder}"):
@@ -99,22 +102,22 @@ class LocalStore(ObjectStore):
             if not key.startswith(prefix) or key.startswith(f"{INCOMING}/"):
                 continue
             if not is_legal_key(key):
-                _LOG.warning("Left out of the listing, its name cannot be a key: %r", key)
+                _LOG.warning("Skipped in the listing because its name is not a valid key: %r", key)
                 continue
             try:
                 status = path.lstat()
-            except FileNotFoundError:  # removed since the folder was read
+            except FileNotFoundError:  # removed since the folder was listed
                 continue
             if stat.S_ISREG(status.st_mode):
-                yield _describe(key, status, self._fingerprints.get(path, file_state_of(status)))
+                yield _describe(key, status, self._digests.get(path, file_state_of(status)))
 
     def head(self, key: str) -> ObjectInfo | None:
-        """Return the object's facts; a digest that is not remembered is computed, which reads the file."""
+        """Return the object's metadata; a digest that is not cached is computed, which reads the file."""
         path = self._path_of(key)
         try:
             with self._open(key) as file:
                 status = os.fstat(file.fileno())
-            digest = self._fingerprints.sha256_of(path)
+            digest = self._digests.sha256_of(path)
             was_replaced = file_state_of(path.stat()) != file_state_of(status)
         except (ObjectMissingError, FileNotFoundError):
             return None
@@ -125,14 +128,14 @@ class LocalStore(ObjectStore):
         return self.head(key) if was_replaced else _describe(key, status, digest)
 
     def read_bytes(self, key: str) -> bytes:
-        """Return the object whole; a file that differs from what was written, with its old mark, is refused."""
+        """Return the object's content; raise if it changed since it was written but the file state did not."""
         path = self._path_of(key)
         with self._open(key) as file, translating_os_errors(f"Reading {key}"):
             content = file.read()
-            recorded = self._fingerprints.get(path, file_state_of(os.fstat(file.fileno())))
+            recorded = self._digests.get(path, file_state_of(os.fstat(file.fileno())))
         if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
             raise StoreCorruptionError(
-                f"{path} is damaged: it is not what was written.", "Restore it from a copy or make it again."
+                f"{path} is damaged: its content is not what was written.", "Restore it from a copy or create it again."
             )
         return content
 
@@ -143,25 +146,25 @@ class LocalStore(ObjectStore):
 
     @contextmanager
     def open_as_file(self, key: str) -> Generator[Path]:
-        """Give the object's own file, for reading only; nothing is moved, so nothing needs verifying."""
+        """Provide the object's own file, for reading only; nothing is transferred, so nothing is verified."""
         with self._open(key):
-            pass  # only to say so here if it cannot be opened
+            pass  # raises here if the file cannot be opened
         yield self._path_of(key)
 
     @contextmanager
     def open_stream(self, key: str) -> Generator[BinaryIO]:
-        """Give the opened file; nothing is moved, so nothing needs verifying."""
+        """Open the object's file; nothing is transferred, so nothing is verified."""
         with self._open(key) as file:
             yield file
 
     @contextmanager
     def open_seekable(self, key: str) -> Generator[BinaryIO]:
-        """Give the opened file."""
+        """Open the object's file."""
         with self._open(key) as file:
             yield file
 
     def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
-        """Write the object; it is on the disk when this returns."""
+        """Write the object; it is synced to disk when this returns."""
 
         def write(file: BinaryIO) -> str:
             file.write(content)
@@ -172,7 +175,7 @@ class LocalStore(ObjectStore):
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
     ) -> ObjectInfo:
-        """Copy the file, hashing it on the way; it is on the disk when this returns."""
+        """Copy the file while hashing it; the object is synced to disk when this returns."""
 
         def write(file: BinaryIO) -> str:
             opened_ns = time.time_ns()
@@ -181,7 +184,7 @@ class LocalStore(ObjectStore):
                     file.write(block)
                     if progress is not None:
                         progress(len(block))
-            self._fingerprints.put(path, source.state, opened_ns, source.sha256, None)
+            self._digests.put(path, source.state, opened_ns, source.sha256, None)
             return source.sha256
 
         return self._replace(key, write)
@@ -189,7 +192,7 @@ class LocalStore(ObjectStore):
     def copy(self, source: str, target: str) -> ObjectInfo:
         """Copy the object's file."""
         check_key(target)
-        # A hard link would be cheaper, but both names would change with whoever edits one of them in place.
+        # A hard link would be cheaper, but an edit of one name in place would change both.
         with self.open_as_file(source) as path:
             return self.write_file(target, path)
 
@@ -197,12 +200,12 @@ class LocalStore(ObjectStore):
         """Remove the object's file; folders stay."""
         path = self._path_of(key)
         with translating_os_errors(f"Deleting {key}"):
-            if path.is_file():  # a folder is no object
+            if path.is_file():  # a folder is not an object
                 path.unlink(missing_ok=True)
-                _force_to_disk(path.parent)
+                _sync_folder(path.parent)
 
     def incomplete_uploads(self) -> "list[IncompleteUpload]":
-        """Return the files in the folder of unfinished writes."""
+        """Return the unfinished files of this lake."""
         incoming = self._root / INCOMING
         with translating_os_errors(f"Listing {incoming}"):
             found = sorted(incoming.iterdir()) if incoming.is_dir() else []
@@ -215,30 +218,30 @@ class LocalStore(ObjectStore):
             path.unlink(missing_ok=True)
 
     def presigned_url(self, key: str, expires_s: int) -> str:
-        """Refuse: only a bucket has addresses that anyone can read for a time."""
+        """Raise: only objects in a bucket have presigned URLs."""
         del expires_s
         raise ConfigurationError(
-            f"{self.uri_of(key)} is a file on this machine, which has no address to share.",
+            f"{self.uri_of(key)} is a file on this machine, which has no URL to share.",
             "Share the file itself, or keep the lake in S3 (USE_S3_DATA=true).",
         )
 
     @property
     def traffic(self) -> RequestStats:
-        """Nothing is sent anywhere."""
+        """All zero: a folder receives no requests."""
         return RequestStats()
 
     def _path_below_incoming(self, name: str) -> Path:
         if not name or Path(name).name != name:
-            raise UnsafeKeyError(f"{name!r} is no unfinished file.", "Take one that unfinished_writes() returned.")
+            raise UnsafeKeyError(f"{name!r} is not an unfinished file.", "Pass one that incomplete_uploads() returned.")
         return self._root / INCOMING / name
 
     def _replace(self, key: str, write: Callable[[BinaryIO], str]) -> ObjectInfo:
-        """Put what ``upload`` writes (returning its digest) under ``key``, whole or not at all."""
+        """Atomically replace the object with the content that ``write`` writes; ``write`` returns its digest."""
         target = self._path_of(key)
         with translating_os_errors(f"Writing {key} to {self._root}"):
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "there is a folder of this name")
-            _make_folder(self._root / INCOMING)
+            _create_folder(self._root / INCOMING)
             incoming = self._root / INCOMING / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
             try:
                 with incoming.open("xb") as file:
@@ -246,12 +249,12 @@ class LocalStore(ObjectStore):
                     file.flush()
                     os.fsync(file.fileno())
                     status = os.fstat(file.fileno())
-                _make_folder(target.parent)
+                _create_folder(target.parent)
                 incoming.replace(target)
             finally:
                 incoming.unlink(missing_ok=True)
-            _force_to_disk(target.parent)
-        self._fingerprints.put_trusted(target, file_state_of(status), digest)
+            _sync_folder(target.parent)
+        self._digests.put_trusted(target, file_state_of(status), digest)
         return _describe(key, status, digest)
 
     @contextmanager
@@ -270,9 +273,9 @@ class LocalStore(ObjectStore):
 
     def _path_of(self, key: str) -> Path:
         path = self._root / check_key(key)
-        # A symbolic link inside the lake must not lead out of it.
+        # A symbolic link in the lake must not lead outside.
         if not path.resolve().is_relative_to(self._root):
-            raise UnsafeKeyError(f"The key {key!r} leads out of the lake {self._root}.", "Remove the symbolic link.")
+            raise UnsafeKeyError(f"The key {key!r} leads outside the lake {self._root}.", "Remove the symbolic link.")
         return path
 
 
@@ -292,8 +295,8 @@ def _describe_incomplete(path: Path) -> IncompleteUpload:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield everything under ``folder`` that is no folder; links are not followed."""
-    # os.walk leaves out what it cannot read unless told otherwise: half a listing must not pass for a whole one.
+    """Yield everything below ``folder`` except folders; links are not followed."""
+    # By default, os.walk skips folders it cannot read, but an incomplete listing must not look complete.
     for parent, _, names in os.walk(folder, onerror=_raise_unless_gone):
         for name in names:
             yield Path(parent, name)
@@ -304,17 +307,17 @@ def _raise_unless_gone(error: OSError) -> None:
         raise error
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents such that they are still there after a power cut."""
+def _create_folder(folder: Path) -> None:
+    """Create a folder and its parents so that they survive a power cut."""
     if folder.is_dir():
         return
-    _make_folder(folder.parent)
+    _create_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _force_to_disk(folder.parent)
+    _sync_folder(folder.parent)
 
 
-def _force_to_disk(folder: Path) -> None:
-    """Make the folder's entries durable: a renamed file is lost with its folder's last state otherwise."""
+def _sync_folder(folder: Path) -> None:
+    """Sync the folder's entries to disk; without this, a power cut could undo the rename of a file."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -323,19 +326,19 @@ def _force_to_disk(folder: Path) -> None:
 
 
 def _is_abandoned(incoming: Path) -> bool:
-    """Tell whether the process that wrote this unfinished file is gone."""
+    """Return whether the process that wrote this unfinished file has ended."""
     try:
         age_s = time.time() - incoming.stat().st_mtime
     except FileNotFoundError:
         return False
     host, _, rest = incoming.name.rpartition(".")[0].rpartition(".")
-    # Another machine's processes cannot be seen from here, only that nothing is written any more.
+    # Processes of other machines are not visible here; the age of the file shows that it is no longer written to.
     return age_s > _ABANDONED_AFTER_S or (host == socket.gethostname() and rest.isdigit() and not _is_alive(int(rest)))
 
 
 def _is_alive(process_id: int) -> bool:
     try:
-        os.kill(process_id, 0)  # signal 0 asks only whether it could be sent
+        os.kill(process_id, 0)  # signal 0 only checks whether the process exists
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -1,8 +1,8 @@
-"""Contains the one single flight of the project: threads that ask for the same work share one run of it.
+"""Contains ``SingleFlight``: threads that request the same work at the same time share one execution of it.
 
-Nothing is kept once the work is done; see caching.py for what is.
+Results are not kept once the work is done; see caching.py for a cache.
 
-Why not a library: a dictionary of futures and a lock, 50 lines, are all it takes.
+Why not a library: a dictionary of futures and a lock, 50 lines, are enough.
 """
 
 import threading
@@ -14,39 +14,39 @@ _Result = TypeVar("_Result")
 
 
 class SingleFlight:
-    """Runs work once for all threads that ask for it at the same time: the first does it, the others wait."""
+    """Runs work once for all threads that request it at the same time: the first runs it, the others wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._under_way: dict[Hashable, Future[Any]] = {}
+        self._running: dict[Hashable, Future[Any]] = {}
 
     def do(self, name: Hashable, work: Callable[[], _Result]) -> _Result:
-        """Return what ``work`` returns, or what the thread that is already running it gets.
+        """Return the result of ``work``, or that of the thread already running it.
 
-        An error is raised in every waiting thread, and the next one to ask tries again.
+        An error is raised in every waiting thread; the next call runs the work again.
 
         Args:
-            name: What is asked for; work of different names runs in parallel.
-            work: The work.
+            name: Identifies the work; work with different names runs in parallel.
+            work: Called without arguments.
         """
         with self._lock:
-            other = self._under_way.get(name)
-            mine: Future[_Result] = Future()
-            if other is None:
-                self._under_way[name] = mine
-        return other.result() if other is not None else self._lead(name, mine, work)
+            running = self._running.get(name)
+            future: Future[_Result] = Future()
+            if running is None:
+                self._running[name] = future
+        return running.result() if running is not None else self._run(name, future, work)
 
-    def _lead(self, name: Hashable, mine: Future[_Result], work: Callable[[], _Result]) -> _Result:
+    def _run(self, name: Hashable, future: Future[_Result], work: Callable[[], _Result]) -> _Result:
         try:
             result = work()
         except BaseException as error:
-            self._forget(name)
-            mine.set_exception(error)
+            self._remove(name)
+            future.set_exception(error)
             raise
-        self._forget(name)
-        mine.set_result(result)
+        self._remove(name)
+        future.set_result(result)
         return result
 
-    def _forget(self, name: Hashable) -> None:
+    def _remove(self, name: Hashable) -> None:
         with self._lock:
-            del self._under_way[name]
+            del self._running[name]

@@ -1,7 +1,7 @@
-"""Contains the read-only streams of the stores: ranges, one verified pass, opened objects; see s3/reader.py for use.
+"""Contains the read-only streams of the stores: ranges, verified sequential reads and opened objects.
 
-Not here: counting the bytes of a telemetry file (``sources/gr_cup/telemetry/chunks.py``), because sources do not
-import the storage.
+``s3/reader.py`` uses them. See ``sources/gr_cup/telemetry/chunks.py`` for counting the bytes of a telemetry file, which
+is separate because sources do not import the storage.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from typing import BinaryIO
 
 from apex_pipeline.progress import Progress
 
-# 256 KiB take about as long to fetch as 1 byte on an ordinary connection. They are fetched ahead for a reader that
-# continues where it stopped, which saves it many small requests; one that jumps about (Parquet: the end of the file,
-# then a few columns) gets what it asks for and no more.
+# On an ordinary connection, 256 KiB take about as long to fetch as 1 byte. They are fetched ahead for a sequential
+# reader, which saves many small requests; a reader that seeks (Parquet: the end of the file, then a few columns) gets
+# exactly the ranges it requests.
 READ_AHEAD_BYTES = 256 * 1024
-# One block is processed while the next one is on its way. At 100 MB/s a request of 50 ms costs a third of 16 MB, which
-# fetching ahead hides; two such blocks are what this may cost in memory.
+# One block is processed while the next one is fetched. At 100 MB/s a latency of 50 ms is a third of the transfer time
+# of 16 MB, and fetching ahead hides it; the cost is two blocks in memory.
 STREAM_BLOCK_BYTES = 16 * 1024**2
 
 
@@ -31,7 +31,7 @@ class ReadOnlyStream(io.RawIOBase):
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return at most ``size`` bytes, or everything up to the end; nothing only at the end."""
+        """Return at most ``size`` bytes, or everything up to the end; empty only at the end."""
         raise NotImplementedError
 
     def readall(self) -> bytes:
@@ -46,12 +46,12 @@ class ReadOnlyStream(io.RawIOBase):
 
 
 class RangedReader(ReadOnlyStream):
-    """A seekable stream over an object of known size, in as few ranged requests as possible.
+    """A seekable stream over an object of known size, with as few range requests as possible.
 
     Args:
         fetch: Returns exactly ``length`` bytes from ``start``.
         size: Bytes of the object.
-        unit: Every fetch starts and ends at a multiple of this (or at the end): what ``fetch`` can check by itself.
+        unit: Every fetch starts and ends at a multiple of this (or at the end), so that ``fetch`` can verify it.
     """
 
     def __init__(self, fetch: Callable[[int, int], bytes], size: int, unit: int = 1) -> None:
@@ -103,13 +103,13 @@ class RangedReader(ReadOnlyStream):
 
 
 class VerifiedStream(ReadOnlyStream):
-    """One pass over a large object, fetched one block ahead, that ends only if its bytes are those recorded.
+    """A sequential read of a large object, one block ahead, that raises at the end unless the content is verified.
 
     Args:
         fetch: Returns exactly ``length`` bytes from ``start``; called in another thread.
         size: Bytes of the object.
-        unit: Every fetch starts and ends at a multiple of this (or at the end): what ``fetch`` can check by itself.
-        verify: Called with the SHA-256 of everything when its end was read; raises if it is not the recorded one.
+        unit: Every fetch starts and ends at a multiple of this (or at the end), so that ``fetch`` can verify it.
+        verify: Called at the end with the SHA-256 of all bytes; raises if it differs from the recorded one.
     """
 
     def __init__(self, fetch: Callable[[int, int], bytes], size: int, unit: int, verify: Callable[[str], None]) -> None:
@@ -125,11 +125,11 @@ class VerifiedStream(ReadOnlyStream):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return at most ``size`` bytes of the present block, or everything; nothing only after all was verified.
+        """Return at most ``size`` bytes of the current block, or everything; empty only once all bytes are verified.
 
         Raises:
             StoreCorruptionError: The bytes differ from the recorded digest.
-            VanishedFileError: The object was replaced or deleted in the meantime.
+            FileChangedError: The object was replaced or deleted in the meantime.
             StoreUnavailableError: The store can no longer be reached.
         """
         if size is None or size < 0:
@@ -162,10 +162,10 @@ class VerifiedStream(ReadOnlyStream):
 
 
 class ObjectStream(ReadOnlyStream):
-    """An opened object as a seekable stream that reports what is read, and releases the object when it is closed.
+    """An opened object as a seekable stream that reports its reads and releases the object when it is closed.
 
     Args:
-        opened: Gives the object's own stream.
+        opened: Context manager of the underlying stream.
         progress: Called with the length of every read.
     """
 

@@ -1,8 +1,8 @@
-"""Contains temporary folders that belong to one process, and the free space of a disk.
+"""Contains temporary folders that belong to one process, and a function for the free space of a disk.
 
-A process that is killed cannot tidy up after itself. Each one holds a lock on its folder, which the operating system
-takes back when it dies, so the next process sees which folders are abandoned. A process id would not do: ids are used
-again, and differ between machines that share a disk.
+A killed process cannot clean up after itself. Each process holds a lock on its folder, which the operating system
+releases when the process dies, so the next process knows which folders are abandoned. A process id would not do: ids
+are reused, and machines that share a disk may use the same ones.
 """
 
 import atexit
@@ -22,48 +22,48 @@ _PREFIX = "process-"
 _LOCK = "owner.lock"
 
 _guard = threading.Lock()
-# By process as well: a forked child must not write into its parent's folder, which may be removed at any time.
-_own: dict[tuple[int, Path], tuple[Path, FileLock]] = {}
+# Keyed by process id too: a forked child must not write to its parent's folder, which may be removed at any time.
+_folders: dict[tuple[int, Path], tuple[Path, FileLock]] = {}
 
 
 def process_temp_dir(base: Path) -> Path:
-    """Return this process's folder below ``base``, made on first use and removed when the process ends.
+    """Return this process's folder below ``base``, created on first use and removed when the process ends.
 
     Args:
-        base: Where such folders lie; what dead processes left there is removed.
+        base: Parent of such folders; those of dead processes are removed.
 
     Raises:
-        StoreError: The folder cannot be made.
+        StoreError: The folder cannot be created.
     """
     key = (os.getpid(), base.absolute())
     with _guard:
-        if key not in _own or not _own[key][0].is_dir():
-            with translating_os_errors(f"Making the folder for temporary files {base}"):
+        if key not in _folders or not _folders[key][0].is_dir():
+            with translating_os_errors(f"Creating the folder for temporary files {base}"):
                 base.mkdir(parents=True, exist_ok=True)
-                _sweep(base)
+                _remove_abandoned(base)
                 folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base.absolute()))
-            _own[key] = (folder, _hold(folder))
-        return _own[key][0]
+            _folders[key] = (folder, _lock_folder(folder))
+        return _folders[key][0]
 
 
-def _hold(folder: Path) -> FileLock:
-    # Held by the process, and not by the thread that happens to ask first.
+def _lock_folder(folder: Path) -> FileLock:
+    # Held by the process, not by the thread that happens to call first.
     lock = FileLock(folder / _LOCK, thread_local=False)
     lock.acquire()
-    atexit.register(_leave, os.getpid(), folder, lock)
+    atexit.register(_clean_up, os.getpid(), folder, lock)
     return lock
 
 
-def _leave(process: int, folder: Path, lock: FileLock) -> None:
+def _clean_up(process: int, folder: Path, lock: FileLock) -> None:
     if process == os.getpid():
         lock.release(force=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(base: Path) -> None:
-    """Remove the folders whose owner is gone."""
+def _remove_abandoned(base: Path) -> None:
+    """Remove the folders of processes that have ended."""
     for folder in base.glob(f"{_PREFIX}*"):
-        # A folder without lock is just being made, or was left half removed: only its maker knows.
+        # A folder without a lock file is either being created or was only partly removed; the two look the same.
         if not (folder / _LOCK).exists():
             continue
         lock = FileLock(folder / _LOCK, thread_local=False)
@@ -74,11 +74,11 @@ def _sweep(base: Path) -> None:
 
 
 class DiskSpace(NamedTuple):
-    """Room on the disk behind a folder.
+    """Free space on the disk of a folder.
 
     Attributes:
-        folder: The folder that was asked, or its nearest parent that exists.
-        free: Bytes free there.
+        folder: The requested folder, or its nearest existing parent.
+        free: Free bytes.
     """
 
     folder: Path
@@ -86,7 +86,7 @@ class DiskSpace(NamedTuple):
 
 
 def disk_space(folder: Path) -> DiskSpace:
-    """Return the room where ``folder`` is, or would be."""
-    wanted = folder.expanduser().absolute()
-    existing = next(place for place in (wanted, *wanted.parents) if place.is_dir())
+    """Return the free space on the disk where ``folder`` is or would be created."""
+    absolute = folder.expanduser().absolute()
+    existing = next(parent for parent in (absolute, *absolute.parents) if parent.is_dir())
     return DiskSpace(existing, shutil.disk_usage(existing).free)

@@ -84,7 +84,7 @@ def test_a_lake_whose_state_cannot_be_read_fails_without_a_traceback(apex: Apex,
     shutil.rmtree(target) if target.is_dir() else target.unlink()
     said = apex("verify", "--lake", str(damaged))
     assert said.code == 1
-    assert f"catalog/{gone}" in said.out or "names no readable snapshot" in said.out
+    assert f"catalog/{gone}" in said.out or "does not name a readable snapshot" in said.out
     assert "0 sessions loaded" in said.out
     assert json.loads(apex("verify", "--lake", str(damaged), "--json").out)["is_good"] is False
 

@@ -173,7 +173,7 @@ def test_a_track_without_the_session_is_an_error(lake: LocalStore) -> None:
 
 
 def test_a_target_in_the_lake_is_refused(lake: LocalStore) -> None:
-    with pytest.raises(ConfigurationError, match="one in the other"):
+    with pytest.raises(ConfigurationError, match="one contains the other"):
         write_bundle(lake, require_snapshot(lake), _part(lake), Path(lake.uri, "part.zip"))
 
 

@@ -1,4 +1,4 @@
-"""Local lakes for the tests of this folder."""
+"""Fixtures with local lakes, shared with the tests of ingest, export and ops."""
 
 import shutil
 from pathlib import Path
@@ -19,12 +19,12 @@ def store(tmp_path: Path) -> LocalStore:
 
 @pytest.fixture(scope="session")
 def weekend(derived_lake: Path, demo_weekend: tuple[Path, GroundTruth]) -> tuple[Path, GroundTruth]:
-    """A made weekend (folder ``files``), and beside it (folder ``lake``) the lake made from it; for reading only."""
+    """A demo weekend (folder ``files``) and the lake derived from it (folder ``lake``); read-only."""
     return derived_lake, demo_weekend[1]
 
 
 @pytest.fixture
 def lake(derived_lake: Path, tmp_path: Path) -> LocalStore:
-    """A copy of the weekend's lake to damage."""
+    """A copy of the weekend's lake that tests may damage."""
     shutil.copytree(derived_lake / "lake", tmp_path / "lake")
     return open_lake(tmp_path / "lake")

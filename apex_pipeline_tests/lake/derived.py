@@ -1,4 +1,4 @@
-"""A published lake made from raw files without Dagster: laps, cars and official laps; the other tables are empty."""
+"""Derives and publishes a lake without Dagster: laps, cars and official laps; the other tables are empty."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +23,9 @@ _NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 def open_lake(folder: Path) -> LocalStore:
     """Return the lake in a folder, ready for writing."""
-    made = LocalStore(folder, DigestCache())
-    made.prepare_for_writing()
-    return made
+    store = LocalStore(folder, DigestCache())
+    store.prepare_for_writing()
+    return store
 
 
 def publish_folder(store: ObjectStore, folder: Path, scratch: Path, *, with_official: bool = True) -> Snapshot:
@@ -35,7 +35,7 @@ def publish_folder(store: ObjectStore, folder: Path, scratch: Path, *, with_offi
         store: The lake.
         folder: Raw files.
         scratch: Folder for temporary files.
-        with_official: Let official timing into the derivation.
+        with_official: Use official timing in the derivation.
     """
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -45,20 +45,20 @@ def publish_folder(store: ObjectStore, folder: Path, scratch: Path, *, with_offi
     sessions = build_sessions_table(files)
     for row in sessions.to_pylist():
         key = SessionKey(row["track"], row["session"])
-        ours = session_files(files, key)
-        official = derive_official_tables(key, ours, open_file).official_laps
+        raw_files = session_files(files, key)
+        official = derive_official_tables(key, raw_files, open_file).official_laps
         laps = derive_lap_tables(
             key,
-            ours,
+            raw_files,
             open_file,
             official if with_official else None,
             rules.zone_of(key.track),
             Workspace(10**9, scratch),
         )
-        made = {LAPS: laps.laps, CARS: laps.cars, OFFICIAL_LAPS: official}
+        derived = {LAPS: laps.laps, CARS: laps.cars, OFFICIAL_LAPS: official}
         for table in RACE_TABLES:
-            marked = made.get(table, table.empty()).replace_schema_metadata({INPUTS_VERSION: row["inputs_version"]})
-            store.write_bytes(table_key(table.folder, table.name, str(key)), parquet_bytes(marked))
+            content = derived.get(table, table.empty()).replace_schema_metadata({INPUTS_VERSION: row["inputs_version"]})
+            store.write_bytes(table_key(table.folder, table.name, str(key)), parquet_bytes(content))
     for table, content in ((FILES, files), (SESSIONS, sessions), (TRACKS, build_tracks_table(files))):
         store.write_bytes(table_key(table.folder, table.name, None), parquet_bytes(content))
     return publish(store, sessions, _NOON)

@@ -1,4 +1,4 @@
-"""Small published tables for the tests of this folder: one session, all its tables, made from named inputs."""
+"""Writes small tables for tests: all tables of a session, with a given version of their inputs."""
 
 import io
 from collections.abc import Iterable
@@ -37,13 +37,13 @@ def laps_of(key: SessionKey, *, laps: int) -> pa.Table:
 
 
 def put_session(store: ObjectStore, key: SessionKey, version: str, *, laps: int = 1, only: Iterable[str] = ()) -> None:
-    """Write the tables of a session (all, or the named ones) as made from the inputs ``version``."""
-    wanted = set(only) or {table.name for table in RACE_TABLES}
+    """Write the tables of a session (all of them, or ``only`` some), as derived from the inputs ``version``."""
+    names = set(only) or {table.name for table in RACE_TABLES}
     for table in RACE_TABLES:
-        if table.name in wanted:
+        if table.name in names:
             content = laps_of(key, laps=laps) if table.name == "laps" else table.empty()
-            marked = content.replace_schema_metadata({INPUTS_VERSION: version})
-            store.write_bytes(table_key(table.folder, table.name, str(key)), parquet_bytes(marked))
+            versioned = content.replace_schema_metadata({INPUTS_VERSION: version})
+            store.write_bytes(table_key(table.folder, table.name, str(key)), parquet_bytes(versioned))
 
 
 def sessions_table(versions: dict[SessionKey, str]) -> pa.Table:

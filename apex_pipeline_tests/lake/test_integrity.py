@@ -1,4 +1,4 @@
-"""Whether a lake holds what it says: what is missing, swapped or damaged is found, in a folder and in a bucket."""
+"""Tests that verification finds missing, swapped and damaged objects, in a folder and in a bucket."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def _problems(report: LakeReport) -> dict[str, str]:
 
 
 def _flip_a_byte(path: Path) -> None:
-    """Damage a file as a bad disk does: same size, same time."""
+    """Damage a file as a bad disk does, without changing its size or modification time."""
     status = path.stat()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -58,7 +58,7 @@ def _flip_a_byte(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _sound_session(store: ObjectStore) -> Snapshot:
+def _publish_intact_session(store: ObjectStore) -> Snapshot:
     """Publish one session of small tables."""
     put_session(store, _R1, "v1", laps=3)
     sessions = sessions_table({_R1: "v1"})
@@ -67,57 +67,57 @@ def _sound_session(store: ObjectStore) -> Snapshot:
 
 
 @pytest.mark.parametrize("is_deep", [False, True])
-def test_every_object_of_a_sound_lake_is_looked_at_and_good(lake: LocalStore, *, is_deep: bool) -> None:
+def test_every_object_of_an_intact_lake_is_checked_without_a_problem(lake: LocalStore, *, is_deep: bool) -> None:
     report = verify_lake(lake, is_deep=is_deep)
     assert {finding.key for finding in report.findings} == {item.key for item in lake.list()}
     assert len(report.findings) == len({finding.key for finding in report.findings})
     assert (report.wrong, report.notes) == ((), ())
     assert report.snapshot == require_snapshot(lake)
-    of_session = [finding.kind for finding in report.findings if finding.session == str(_R1)]
-    assert (of_session.count("raw file"), of_session.count("table")) == (11, 11)
+    kinds = [finding.kind for finding in report.findings if finding.session == str(_R1)]
+    assert (kinds.count("raw file"), kinds.count("table")) == (11, 11)
 
 
-def test_a_raw_file_that_is_gone_is_found(lake: LocalStore) -> None:
+def test_a_missing_raw_file_is_found(lake: LocalStore) -> None:
     lake.delete(_LAP_FILE)
     assert _problems(verify_lake(lake)) == {_LAP_FILE: "is gone from the lake"}
 
 
-def test_a_raw_file_of_another_size_is_found(lake: LocalStore) -> None:
+def test_a_raw_file_with_another_size_is_found(lake: LocalStore) -> None:
     content = lake.read_bytes(_LAP_FILE)
     lake.write_bytes(_LAP_FILE, content + b"\n")
-    told = f"has {len(content) + 1:,} bytes, the catalog says {len(content):,}"
-    assert _problems(verify_lake(lake)) == {_LAP_FILE: told}
+    expected = f"has {len(content) + 1:,} bytes, the catalog says {len(content):,}"
+    assert _problems(verify_lake(lake)) == {_LAP_FILE: expected}
 
 
-def test_a_raw_file_of_the_same_size_and_another_content_is_found(lake: LocalStore) -> None:
+def test_a_raw_file_with_other_content_of_the_same_size_is_found(lake: LocalStore) -> None:
     lake.write_bytes(_LAP_FILE, lake.read_bytes(_LAP_FILE).replace(b"R1", b"R2", 1))
     assert "the catalog says" in _problems(verify_lake(lake))[_LAP_FILE]
     assert "has SHA-256" in _problems(verify_lake(lake))[_LAP_FILE]
 
 
 @pytest.mark.parametrize("key", [_LAP_FILE, _table("laps"), _table("telemetry"), "catalog/sessions.parquet"])
-def test_a_damaged_byte_under_an_unchanged_time_is_found_by_reading_all(lake: LocalStore, key: str) -> None:
-    assert verify_lake(lake).wrong == ()  # every digest is remembered now
+def test_a_damaged_byte_with_unchanged_times_is_found_by_deep_verification(lake: LocalStore, key: str) -> None:
+    assert verify_lake(lake).wrong == ()  # every digest is cached now
     _flip_a_byte(Path(lake.uri, key))
     assert key in _problems(verify_lake(lake, is_deep=True))
     assert "SHA-256" in _problems(verify_lake(lake, is_deep=True))[key]
 
 
 @pytest.mark.parametrize("table", ["laps", "quality", "telemetry"])
-def test_a_table_that_is_gone_is_found(lake: LocalStore, table: str) -> None:
+def test_a_missing_table_is_found(lake: LocalStore, table: str) -> None:
     lake.delete(_table(table))
     assert _problems(verify_lake(lake)) == {_table(table): "is gone from the lake, and from its history"}
 
 
-def test_a_table_put_in_place_of_another_is_found(lake: LocalStore) -> None:
+def test_a_table_replaced_by_another_is_found(lake: LocalStore) -> None:
     other = table_key("tables", "laps", f"{_TRACK}/R2")
     lake.write_bytes(_table("laps"), lake.read_bytes(other))
     problem = _problems(verify_lake(lake))[_table("laps")]
-    assert problem.startswith("is another file than the one published (SHA-256 ")
-    assert problem.endswith("and that one is not in the history")
+    assert problem.startswith("differs from the published file (SHA-256 ")
+    assert problem.endswith("which is not in the history")
 
 
-def test_a_table_newer_than_the_published_one_is_no_fault_while_that_is_in_the_history(lake: LocalStore) -> None:
+def test_a_newer_table_is_not_a_problem_while_the_published_one_is_in_the_history(lake: LocalStore) -> None:
     published = require_session(require_snapshot(lake), _R1).tables["laps"]
     lake.copy(published.key, history_key(published.sha256))
     lake.write_bytes(published.key, lake.read_bytes(table_key("tables", "laps", f"{_TRACK}/R2")))
@@ -127,7 +127,7 @@ def test_a_table_newer_than_the_published_one_is_no_fault_while_that_is_in_the_h
 
 
 def _publish_changed(store: LocalStore, change: Callable[[SessionRecord], SessionRecord]) -> None:
-    """Publish the lake's snapshot with another record of the session."""
+    """Publish the lake's snapshot again with a changed record of the session."""
     snapshot = require_snapshot(store)
     session = require_session(snapshot, _R1)
     others = tuple(record for record in snapshot.sessions if record.key != _R1)
@@ -138,32 +138,32 @@ def test_a_session_published_without_a_table_that_others_have_is_found(lake: Loc
     _publish_changed(
         lake, lambda old: replace(old, tables={name: table for name, table in old.tables.items() if name != "cars"})
     )
-    assert _problems(verify_lake(lake)) == {_table("cars"): "is missing in the published snapshot"}
+    assert _problems(verify_lake(lake)) == {_table("cars"): "is missing from the published snapshot"}
 
 
-def test_a_table_that_does_not_fit_its_schema_is_found(lake: LocalStore) -> None:
+def test_a_table_that_violates_its_schema_is_found(lake: LocalStore) -> None:
     _publish_changed(lake, lambda old: replace(old, tables={**old.tables, "laps": old.tables["weather"]}))
     problem = _problems(verify_lake(lake))[_table("laps")]
     assert "column vehicle_id is missing" in problem
     assert "column observed_utc is not declared" in problem
 
 
-def test_a_table_of_another_number_of_rows_is_found(lake: LocalStore) -> None:
+def test_a_table_with_another_number_of_rows_is_found(lake: LocalStore) -> None:
     _publish_changed(
         lake, lambda old: replace(old, tables={**old.tables, "laps": replace(old.tables["laps"], rows=1_000)})
     )
     assert _problems(verify_lake(lake)) == {_table("laps"): "has 48 rows, the snapshot says 1,000"}
 
 
-def test_a_table_of_another_size_is_found(lake: LocalStore) -> None:
+def test_a_table_with_another_size_is_found(lake: LocalStore) -> None:
     _publish_changed(
         lake, lambda old: replace(old, tables={**old.tables, "laps": replace(old.tables["laps"], bytes=7)})
     )
     assert _problems(verify_lake(lake))[_table("laps")].endswith("bytes, the snapshot says 7")
 
 
-def test_a_table_file_that_is_no_parquet_is_found(lake: LocalStore) -> None:
-    facts = lake.write_bytes(_table("laps"), b"no parquet")
+def test_a_table_that_is_not_parquet_is_found(lake: LocalStore) -> None:
+    facts = lake.write_bytes(_table("laps"), b"not a file")
     _publish_changed(
         lake,
         lambda old: replace(
@@ -173,57 +173,57 @@ def test_a_table_file_that_is_no_parquet_is_found(lake: LocalStore) -> None:
     assert _problems(verify_lake(lake))[_table("laps")].startswith("cannot be read: ")
 
 
-def test_a_pointer_that_is_gone_is_found(lake: LocalStore) -> None:
+def test_a_missing_pointer_is_found(lake: LocalStore) -> None:
     lake.delete(CURRENT_SNAPSHOT_KEY)
     report = verify_lake(lake)
     assert report.snapshot is None
-    assert "is gone, though there are snapshots" in _problems(report)[CURRENT_SNAPSHOT_KEY]
+    assert "is missing although there are snapshots" in _problems(report)[CURRENT_SNAPSHOT_KEY]
 
 
-def test_a_snapshot_that_is_gone_is_found(lake: LocalStore) -> None:
+def test_a_missing_snapshot_is_found(lake: LocalStore) -> None:
     lake.delete(snapshot_key(require_snapshot(lake).id))
     report = verify_lake(lake)
     assert report.snapshot is None
-    assert "names no readable snapshot" in _problems(report)[CURRENT_SNAPSHOT_KEY]
+    assert "does not name a readable snapshot" in _problems(report)[CURRENT_SNAPSHOT_KEY]
 
 
-def test_a_snapshot_that_is_damaged_is_found(lake: LocalStore) -> None:
+def test_a_damaged_snapshot_is_found(lake: LocalStore) -> None:
     key = snapshot_key(require_snapshot(lake).id)
     lake.write_bytes(key, b"{")
     assert set(_problems(verify_lake(lake))) == {CURRENT_SNAPSHOT_KEY, key}
-    assert "is no readable snapshot" in _problems(verify_lake(lake))[key]
+    assert "is not a readable snapshot" in _problems(verify_lake(lake))[key]
 
 
-def test_a_lake_where_nothing_was_ever_published_is_an_error_and_no_finding(store: LocalStore) -> None:
+def test_a_lake_without_a_published_snapshot_raises(store: LocalStore) -> None:
     with pytest.raises(ObjectMissingError, match="Nothing is published"):
         verify_lake(store)
 
 
-def test_a_catalog_table_that_is_gone_is_found_and_its_copy_stays_good(lake: LocalStore) -> None:
+def test_a_missing_catalog_table_is_found_and_its_copy_is_intact(lake: LocalStore) -> None:
     lake.delete("catalog/files.parquet")
     assert _problems(verify_lake(lake)) == {"catalog/files.parquet": "is gone from the lake, and from its history"}
 
 
-def test_a_snapshot_without_the_table_of_files_is_found(lake: LocalStore) -> None:
+def test_a_snapshot_without_the_files_table_is_found(lake: LocalStore) -> None:
     snapshot = require_snapshot(lake)
     write_snapshot(lake, replace(snapshot, catalog={"tracks": snapshot.catalog["tracks"]}))
     assert set(_problems(verify_lake(lake))) == {"catalog/files.parquet", "catalog/sessions.parquet"}
 
 
 @pytest.mark.parametrize("damage", ["gone", "swapped"])
-def test_a_snapshots_own_copy_of_a_catalog_table_is_looked_at(lake: LocalStore, damage: str) -> None:
-    frozen = snapshot_table_key(require_snapshot(lake).id, "tracks")
+def test_a_snapshots_copy_of_a_catalog_table_is_checked(lake: LocalStore, damage: str) -> None:
+    copy_key = snapshot_table_key(require_snapshot(lake).id, "tracks")
     if damage == "gone":
-        lake.delete(frozen)
+        lake.delete(copy_key)
     else:
-        lake.write_bytes(frozen, b"another")
-    told = {"gone": "is gone from the lake", "swapped": "the snapshot says"}[damage]
-    assert list(_problems(verify_lake(lake))) == [frozen]
-    assert told in _problems(verify_lake(lake))[frozen]
+        lake.write_bytes(copy_key, b"another")
+    expected = {"gone": "is gone from the lake", "swapped": "the snapshot says"}[damage]
+    assert list(_problems(verify_lake(lake))) == [copy_key]
+    assert expected in _problems(verify_lake(lake))[copy_key]
 
 
-def test_what_only_an_older_snapshot_names_is_looked_at_too(store: LocalStore) -> None:
-    first = _sound_session(store)
+def test_tables_named_only_by_an_older_snapshot_are_checked(store: LocalStore) -> None:
+    first = _publish_intact_session(store)
     laps = require_session(first, _R1).tables["laps"]
     for record in require_session(first, _R1).tables.values():
         store.copy(record.key, history_key(record.sha256))
@@ -239,31 +239,31 @@ def test_what_only_an_older_snapshot_names_is_looked_at_too(store: LocalStore) -
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "expected"),
     [
-        ("data/barber/new.csv", "is not in the catalog: the next sync takes it in"),
-        ("tables/laps/track=spa/session=R1/laps.parquet", "is of no published session"),
-        (history_key("0" * 64), "no snapshot names it"),
-        ("catalog/snapshots/20200101T000000Z-00000000/files.parquet", "is of no snapshot"),
-        ("catalog/else.parquet", "is nothing a catalog has"),
-        ("quarantine/else.reason.json", "gives the reason of a file that is not in quarantine"),
+        ("data/barber/new.csv", "is not in the catalog: the next sync adds it"),
+        ("tables/laps/track=spa/session=R1/laps.parquet", "does not belong to a published session"),
+        (history_key("0" * 64), "is not named by any snapshot"),
+        ("catalog/snapshots/20200101T000000Z-00000000/files.parquet", "does not belong to a snapshot"),
+        ("catalog/else.parquet", "is not part of the catalog"),
+        ("quarantine/else.reason.json", "is the quarantine reason of a file that is not quarantined"),
     ],
 )
-def test_an_object_that_nothing_names_is_a_note_and_no_fault(lake: LocalStore, key: str, told: str) -> None:
+def test_an_orphan_is_reported_as_a_note_and_not_as_a_problem(lake: LocalStore, key: str, expected: str) -> None:
     lake.write_bytes(key, b"x")
     report = verify_lake(lake)
     assert report.wrong == ()
     ((note_key, note),) = [(item.key, item.note) for item in report.notes]
     assert note_key == key
-    assert told in note
+    assert expected in note
 
 
-def test_what_others_keep_beside_the_lake_is_none_of_its_business(lake: LocalStore) -> None:
+def test_objects_of_other_programs_are_ignored(lake: LocalStore) -> None:
     lake.write_bytes("xml-events/2026/event.xml", b"<x/>")
     assert verify_lake(lake).notes == ()
 
 
-def test_trouble_with_the_store_as_a_whole_is_an_error_and_no_finding(
+def test_an_unavailable_store_raises_instead_of_producing_findings(
     lake: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: LocalStore, key: str) -> None:
@@ -274,7 +274,7 @@ def test_trouble_with_the_store_as_a_whole_is_an_error_and_no_finding(
         verify_lake(lake)
 
 
-def test_an_object_that_may_not_be_read_is_a_finding(lake: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_that_cannot_be_read_is_a_finding(lake: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: LocalStore, key: str) -> None:
         raise ObjectMissingError(f"{key} went away.", "Try again.")
 
@@ -287,7 +287,7 @@ def test_an_object_that_may_not_be_read_is_a_finding(lake: LocalStore, monkeypat
 
 @pytest.fixture(scope="module")
 def one_session(weekend: tuple[Path, GroundTruth], tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
-    """A lake with one session of the weekend; for reading only."""
+    """A lake with one session of the weekend; read-only."""
     base = tmp_path_factory.mktemp("one-session")
     (base / "files" / _TRACK).mkdir(parents=True)
     for path in (weekend[0] / "files" / _TRACK).glob("*R1*"):
@@ -307,61 +307,63 @@ def bucket_lake(s3_bucket: S3Bucket, one_session: LocalStore) -> ObjectStore:
 
 
 def _damage_in_bucket(bucket: S3Bucket, key: str) -> None:
-    """Flip a byte and keep what the object says of itself."""
-    told = bucket.client.get_object(Bucket=bucket.name, Key=key)
-    content = bytearray(told["Body"].read())
+    """Flip a bit and keep the metadata of the object."""
+    stored = bucket.client.get_object(Bucket=bucket.name, Key=key)
+    content = bytearray(stored["Body"].read())
     content[len(content) // 2] ^= 1
-    bucket.client.put_object(Bucket=bucket.name, Key=key, Body=bytes(content), Metadata=told["Metadata"])
+    bucket.client.put_object(Bucket=bucket.name, Key=key, Body=bytes(content), Metadata=stored["Metadata"])
 
 
 @pytest.mark.parametrize("is_deep", [False, True])
-def test_a_sound_bucket_is_good(bucket_lake: ObjectStore, *, is_deep: bool) -> None:
+def test_an_intact_bucket_has_no_problems(bucket_lake: ObjectStore, *, is_deep: bool) -> None:
     report = verify_lake(bucket_lake, is_deep=is_deep)
     assert (report.wrong, report.notes) == ((), ())
     assert {finding.key for finding in report.findings} == {item.key for item in bucket_lake.list()}
 
 
 @pytest.mark.parametrize("key", [_LAP_FILE, _table("telemetry")])
-def test_a_damaged_byte_in_a_bucket_is_found_by_reading_all(
+def test_a_damaged_byte_in_a_bucket_is_found_by_deep_verification(
     bucket_lake: ObjectStore, s3_bucket: S3Bucket, key: str
 ) -> None:
     _damage_in_bucket(s3_bucket, key)
-    assert verify_lake(bucket_lake).wrong == ()  # size and metadata are as they were
+    assert verify_lake(bucket_lake).wrong == ()  # size and metadata are unchanged
     (wrong,) = verify_lake(bucket_lake, is_deep=True).wrong
     assert wrong.key == key
     assert "is damaged" in str(wrong.problem)
 
 
-def test_an_object_that_lies_about_its_digest_is_found_by_the_catalogs(
+def test_wrong_metadata_of_an_object_is_found_with_the_digest_in_the_catalog(
     bucket_lake: ObjectStore, s3_bucket: S3Bucket
 ) -> None:
     content = bucket_lake.read_bytes(_LAP_FILE).replace(b"R1", b"R2", 1)
-    told = s3_bucket.client.head_object(Bucket=s3_bucket.name, Key=_LAP_FILE)["Metadata"]
+    metadata = s3_bucket.client.head_object(Bucket=s3_bucket.name, Key=_LAP_FILE)["Metadata"]
     bucket_lake.write_bytes(_LAP_FILE, content)
     assert "the catalog says" in _problems(verify_lake(bucket_lake))[_LAP_FILE]
-    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_LAP_FILE, Body=content, Metadata=told)
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_LAP_FILE, Body=content, Metadata=metadata)
     assert list(_problems(verify_lake(bucket_lake, is_deep=True))) == [_LAP_FILE]
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "expected"),
     [
         (_LAP_FILE, "is gone from the lake"),
         (_table("laps"), "is gone from the lake, and from its history"),
-        (CURRENT_SNAPSHOT_KEY, "is gone, though there are snapshots"),
+        (CURRENT_SNAPSHOT_KEY, "is missing although there are snapshots"),
     ],
 )
-def test_an_object_missing_in_a_bucket_is_found(bucket_lake: ObjectStore, key: str, told: str) -> None:
+def test_an_object_missing_in_a_bucket_is_found(bucket_lake: ObjectStore, key: str, expected: str) -> None:
     bucket_lake.delete(key)
-    assert told in _problems(verify_lake(bucket_lake))[key]
+    assert expected in _problems(verify_lake(bucket_lake))[key]
 
 
-def test_a_table_swapped_in_a_bucket_by_somebody_else_is_found(bucket_lake: ObjectStore, s3_bucket: S3Bucket) -> None:
+def test_a_table_replaced_in_a_bucket_by_another_program_is_found(
+    bucket_lake: ObjectStore, s3_bucket: S3Bucket
+) -> None:
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_table("laps"), Body=b"PAR1")
-    assert "is another file than the one published (no SHA-256" in _problems(verify_lake(bucket_lake))[_table("laps")]
+    assert "differs from the published file (no SHA-256" in _problems(verify_lake(bucket_lake))[_table("laps")]
 
 
-def test_a_file_that_others_put_into_the_bucket_is_told_apart_by_its_version(
+def test_changes_of_a_file_without_a_digest_are_detected_by_its_version_tag(
     bucket_lake: ObjectStore, s3_bucket: S3Bucket
 ) -> None:
     content = bucket_lake.read_bytes(_LAP_FILE)
@@ -373,10 +375,10 @@ def test_a_file_that_others_put_into_the_bucket_is_told_apart_by_its_version(
     assert _LAP_FILE not in _problems(report)
     assert [note.key for note in report.notes if "without a SHA-256" in note.note] == [_LAP_FILE]
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_LAP_FILE, Body=content.replace(b"R1", b"R2", 1))
-    assert "was written again since the catalog was made" in _problems(verify_lake(bucket_lake))[_LAP_FILE]
+    assert "was rewritten after the catalog was built" in _problems(verify_lake(bucket_lake))[_LAP_FILE]
 
 
-def test_a_snapshot_of_a_later_format_is_told_with_what_to_do(lake: LocalStore) -> None:
+def test_a_snapshot_of_a_later_format_is_a_finding_with_a_hint(lake: LocalStore) -> None:
     key = snapshot_key("20990101T000000Z-00000000")
     lake.write_bytes(key, json.dumps({"format": 99}).encode())
     assert "update apex_pipeline" in _problems(verify_lake(lake))[key]

@@ -1,4 +1,4 @@
-"""What is nobody's goes, and nothing else: every state of the lake that is kept can still be read whole."""
+"""Tests that only expired objects are deleted, and that every kept state of the lake stays readable."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -45,16 +45,16 @@ def _now() -> datetime:
 
 @lru_cache
 def _tables(laps: int) -> dict[str, bytes]:
-    """Return the table files of a session with so many laps, and of its catalog, by key."""
+    """Return the table files of a session with ``laps`` laps, and those of its catalog, by key."""
     with TemporaryDirectory() as folder:
-        made = open_lake(Path(folder))
-        put_session(made, _R1, f"v{laps}", laps=laps)
-        put_catalog(made, sessions_table({_R1: f"v{laps}"}))
-        return {item.key: made.read_bytes(item.key) for item in made.list()}
+        store = open_lake(Path(folder))
+        put_session(store, _R1, f"v{laps}", laps=laps)
+        put_catalog(store, sessions_table({_R1: f"v{laps}"}))
+        return {item.key: store.read_bytes(item.key) for item in store.list()}
 
 
 def _publish_laps(store: ObjectStore, laps: int, when: datetime) -> Snapshot:
-    """Publish the session anew with so many laps, as a sync does: what is replaced goes to the history."""
+    """Publish the session with ``laps`` laps as a sync does, moving replaced files to the history."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "table.parquet")
         for key, content in _tables(laps).items():
@@ -64,15 +64,15 @@ def _publish_laps(store: ObjectStore, laps: int, when: datetime) -> Snapshot:
 
 
 def _age(store: ObjectStore, by: timedelta) -> None:
-    """Make every object of a folder older."""
+    """Set back the modification time of every object of a local lake."""
     for item in store.list():
         path = Path(store.uri, item.key)
-        moment = (item.modified_utc - by).timestamp()
-        os.utime(path, (moment, moment))
+        modified = (item.modified_utc - by).timestamp()
+        os.utime(path, (modified, modified))
 
 
-def _is_whole(store: ObjectStore, snapshot: Snapshot) -> bool:
-    """Read everything a snapshot names."""
+def _is_readable(store: ObjectStore, snapshot: Snapshot) -> bool:
+    """Read every object that a snapshot names; raises if one is missing."""
     for record in snapshot_tables(snapshot):
         store.read_bytes(published_key(store, record))
     for key in snapshot_copies(snapshot):
@@ -80,8 +80,8 @@ def _is_whole(store: ObjectStore, snapshot: Snapshot) -> bool:
     return True
 
 
-def _only_of(first: Snapshot, second: Snapshot) -> set[str]:
-    """Return what only the first of two snapshots names, where it has been replaced."""
+def _keys_only_in(first: Snapshot, second: Snapshot) -> set[str]:
+    """Return the keys of the objects that only the first of two snapshots names, as they are after the second."""
     replaced = {record.sha256 for record in snapshot_tables(first)} - {
         record.sha256 for record in snapshot_tables(second)
     }
@@ -92,31 +92,31 @@ def _snapshots(store: ObjectStore) -> list[Snapshot]:
     return [read_snapshot(store, key) for key in list_snapshot_keys(item.key for item in store.list())]
 
 
-def test_a_lake_of_one_state_has_no_garbage_however_old(store: LocalStore) -> None:
+def test_a_lake_with_one_state_has_nothing_to_expire_however_old(store: LocalStore) -> None:
     published = _publish_laps(store, 1, _now())
     found = find_expired(store, _NOTHING_KEPT, _now() + 1_000 * _DAY)
     assert found == ExpiredObjects((), (), (published.id,))
     assert found.bytes == 0
 
 
-def test_a_replaced_state_goes_when_it_was_replaced_longer_ago_than_the_retention(store: LocalStore) -> None:
+def test_a_state_expires_when_it_was_replaced_longer_ago_than_the_retention(store: LocalStore) -> None:
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 40 * _DAY)
     _age(store, 35 * _DAY)
     found = find_expired(store, _MONTH, _now())
-    assert [item.key for item in found.objects] == [snapshot_key(first.id), *sorted(_only_of(first, second))]
+    assert [item.key for item in found.objects] == [snapshot_key(first.id), *sorted(_keys_only_in(first, second))]
     assert found.kept_snapshots == (second.id,)
     assert found.bytes == sum(item.size for item in found.objects) > 0
 
 
-def test_a_state_counts_from_when_it_was_replaced_and_not_from_when_it_was_made(store: LocalStore) -> None:
+def test_the_retention_starts_when_a_state_is_replaced_not_when_it_is_created(store: LocalStore) -> None:
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 20 * _DAY)
     _age(store, 60 * _DAY)
     assert find_expired(store, _MONTH, _now()) == ExpiredObjects((), (), (first.id, second.id))
 
 
-def test_nothing_is_removed_by_looking(store: LocalStore) -> None:
+def test_find_expired_deletes_nothing(store: LocalStore) -> None:
     _publish_laps(store, 1, _now() - 90 * _DAY)
     _publish_laps(store, 2, _now() - 60 * _DAY)
     _age(store, 50 * _DAY)
@@ -125,10 +125,10 @@ def test_nothing_is_removed_by_looking(store: LocalStore) -> None:
     assert list(store.list()) == before
 
 
-def test_what_is_younger_than_an_hour_stays_whatever_it_is(store: LocalStore) -> None:
+def test_objects_younger_than_an_hour_never_expire(store: LocalStore) -> None:
     _publish_laps(store, 1, _now() - 90 * _DAY)
     _publish_laps(store, 2, _now() - 60 * _DAY)
-    store.write_bytes(history_key("0" * 64), b"of nobody")
+    store.write_bytes(history_key("0" * 64), b"unreferenced")
     _age(store, timedelta(minutes=50))
     assert find_expired(store, _NOTHING_KEPT, _now()).objects == ()
     _age(store, timedelta(minutes=20))
@@ -148,35 +148,35 @@ def test_what_is_younger_than_an_hour_stays_whatever_it_is(store: LocalStore) ->
         "xml-events/event.xml",
     ],
 )
-def test_what_this_project_does_not_put_into_history_is_never_removed(store: LocalStore, key: str) -> None:
+def test_objects_outside_the_managed_keys_never_expire(store: LocalStore, key: str) -> None:
     _publish_laps(store, 1, _now())
     store.write_bytes(key, b"x")
     assert find_expired(store, _NOTHING_KEPT, _now() + 1_000 * _DAY).objects == ()
 
 
-def test_what_a_killed_publication_left_goes(store: LocalStore) -> None:
+def test_leftovers_of_a_killed_publication_expire(store: LocalStore) -> None:
     _publish_laps(store, 1, _now())
-    left = ["catalog/snapshots/20200101T000000Z-00000000/files.parquet", history_key("0" * 64)]
-    for key in left:
+    leftovers = ["catalog/snapshots/20200101T000000Z-00000000/files.parquet", history_key("0" * 64)]
+    for key in leftovers:
         store.write_bytes(key, b"x")
     found = find_expired(store, _MONTH, _now() + 31 * _DAY)
-    assert [item.key for item in found.objects] == left
+    assert [item.key for item in found.objects] == leftovers
     assert find_expired(store, _MONTH, _now() + 29 * _DAY).objects == ()
 
 
-def test_what_was_written_again_since_it_was_found_stays(store: LocalStore) -> None:
+def test_an_object_rewritten_since_it_was_found_is_kept(store: LocalStore) -> None:
     _publish_laps(store, 1, _now() - 90 * _DAY)
     _publish_laps(store, 2, _now() - 60 * _DAY)
     _age(store, 50 * _DAY)
     found = find_expired(store, _MONTH, _now())
-    again = next(item.key for item in found.objects if item.key.startswith("history/"))
-    store.write_bytes(again, store.read_bytes(again))
+    rewritten = next(item.key for item in found.objects if item.key.startswith("history/"))
+    store.write_bytes(rewritten, store.read_bytes(rewritten))
     removed = remove_expired(store, found)
-    assert {item.key for item in found.objects} - {item.key for item in removed.objects} == {again}
-    assert {item.key for item in store.list("history/")} == {again}
+    assert {item.key for item in found.objects} - {item.key for item in removed.objects} == {rewritten}
+    assert {item.key for item in store.list("history/")} == {rewritten}
 
 
-def test_a_snapshot_goes_before_what_it_names(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_is_deleted_before_the_objects_it_names(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 60 * _DAY)
     _age(store, 50 * _DAY)
@@ -187,24 +187,24 @@ def test_a_snapshot_goes_before_what_it_names(store: LocalStore, monkeypatch: py
     assert snapshot_key(second.id) not in deleted
 
 
-def test_a_snapshot_nobody_can_read_stops_it_all(store: LocalStore) -> None:
+def test_an_unreadable_snapshot_raises_before_anything_expires(store: LocalStore) -> None:
     _publish_laps(store, 1, _now())
     store.write_bytes(snapshot_key("20200101T000000Z-00000000"), b"{}")
-    with pytest.raises(StoreCorruptionError, match=r"no readable snapshot.*delete it"):
+    with pytest.raises(StoreCorruptionError, match=r"not a readable snapshot.*delete it"):
         find_expired(store, _MONTH, _now())
 
 
-def test_a_lake_taken_back_to_an_older_state_keeps_that_one(store: LocalStore) -> None:
+def test_a_lake_rolled_back_to_an_older_state_keeps_that_state(store: LocalStore) -> None:
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     _publish_laps(store, 2, _now() - 60 * _DAY)
     store.write_bytes("catalog/current.json", f'{{"snapshot": "{first.id}"}}'.encode())
     _age(store, 50 * _DAY)
     remove_expired(store, find_expired(store, _MONTH, _now()))
-    assert _is_whole(store, first)
+    assert _is_readable(store, first)
     assert _snapshots(store) == [first]
 
 
-def test_where_nothing_is_published_only_unfinished_writes_are_looked_at(store: LocalStore) -> None:
+def test_without_a_published_snapshot_only_incomplete_uploads_expire(store: LocalStore) -> None:
     store.write_bytes(history_key("0" * 64), b"x")
     incoming = Path(store.uri, ".incoming", "other-host.1.0")
     incoming.write_bytes(b"12345")
@@ -216,13 +216,13 @@ def test_where_nothing_is_published_only_unfinished_writes_are_looked_at(store: 
     assert not incoming.exists()
 
 
-def test_a_write_that_may_still_go_on_is_left_alone(store: LocalStore) -> None:
+def test_an_upload_that_may_still_be_running_does_not_expire(store: LocalStore) -> None:
     Path(store.uri, ".incoming", "other-host.1.0").write_bytes(b"12345")
     assert find_expired(store, _MONTH, _now() + timedelta(hours=23)).unfinished == ()
 
 
 @pytest.mark.parametrize(("snapshots", "unfinished"), [(-_DAY, timedelta(hours=24)), (_DAY, timedelta(minutes=59))])
-def test_a_retention_that_could_hit_a_running_sync_is_refused(snapshots: timedelta, unfinished: timedelta) -> None:
+def test_a_retention_that_could_affect_a_running_sync_is_refused(snapshots: timedelta, unfinished: timedelta) -> None:
     with pytest.raises(ConfigurationError, match="cannot be kept for"):
         Retention(snapshots=snapshots, unfinished=unfinished)
 
@@ -233,10 +233,10 @@ def test_a_retention_that_could_hit_a_running_sync_is_refused(snapshots: timedel
     later_days=st.integers(0, 60),
 )
 @settings(max_examples=12)
-def test_every_state_of_the_time_that_is_kept_still_reads_whole(
+def test_every_state_within_the_retention_stays_readable(
     steps: list[tuple[int, int]], keep_days: int, later_days: int
 ) -> None:
-    """Publish states, some of them again and again, some days apart; look some days after the last one."""
+    """Publish states, some of them repeatedly, days apart; delete expired objects days after the last one."""
     now = _now()
     moment = now - timedelta(days=later_days + sum(days for _, days in steps))
     with TemporaryDirectory() as folder:
@@ -248,24 +248,24 @@ def test_every_state_of_the_time_that_is_kept_still_reads_whole(
             timeline.append((moment, _publish_laps(store, laps, moment)))
         _age(store, timedelta(days=later_days))
         raw = store.write_bytes("data/spa/R1.csv", b"raw")
-        garbage = find_expired(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
-        remove_expired(store, garbage)
+        expired = find_expired(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
+        remove_expired(store, expired)
         remaining = _snapshots(store)
         assert read_current(store) == timeline[-1][1]
-        assert all(_is_whole(store, snapshot) for snapshot in remaining)
+        assert all(_is_readable(store, snapshot) for snapshot in remaining)
         assert store.head(raw.key) is not None
         ends = [*(moment for moment, _ in timeline[1:]), now]
-        in_time = [state for (_, state), end in zip(timeline, ends, strict=True) if (now - end).days < keep_days]
-        assert {state.id for state in in_time} <= {state.id for state in remaining}
+        retained = [state for (_, state), end in zip(timeline, ends, strict=True) if (now - end).days < keep_days]
+        assert {state.id for state in retained} <= {state.id for state in remaining}
         assert verify_lake(store, is_deep=True).wrong == ()
-        again = find_expired(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
-        assert again.objects == ()
+        found = find_expired(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
+        assert found.objects == ()
 
 
 # In a bucket
 
 
-def test_an_upload_that_was_never_finished_is_taken_back_in_a_bucket(s3_bucket: S3Bucket) -> None:
+def test_gc_aborts_an_incomplete_upload_in_a_bucket(s3_bucket: S3Bucket) -> None:
     store = store_of(connect(s3_bucket))
     s3_bucket.client.create_multipart_upload(Bucket=s3_bucket.name, Key="data/large.csv")
     assert find_expired(store, _MONTH, _now()).unfinished == ()
@@ -275,13 +275,13 @@ def test_an_upload_that_was_never_finished_is_taken_back_in_a_bucket(s3_bucket: 
     assert store.incomplete_uploads() == []
 
 
-def test_a_replaced_state_goes_in_a_bucket_and_the_kept_one_reads_whole(s3_bucket: S3Bucket) -> None:
+def test_gc_removes_an_expired_snapshot_from_s3_and_keeps_the_current_one_readable(s3_bucket: S3Bucket) -> None:
     store = store_of(connect(s3_bucket))
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 40 * _DAY)
     assert find_expired(store, _NOTHING_KEPT, _now()).objects == ()  # too young
     removed = remove_expired(store, find_expired(store, _MONTH, _now() + 40 * _DAY))
-    assert {item.key for item in removed.objects} == {snapshot_key(first.id)} | _only_of(first, second)
+    assert {item.key for item in removed.objects} == {snapshot_key(first.id)} | _keys_only_in(first, second)
     assert list(store.list("history/")) == []
     assert _snapshots(store) == [second]
-    assert _is_whole(store, second)
+    assert _is_readable(store, second)

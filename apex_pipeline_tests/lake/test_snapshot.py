@@ -1,4 +1,4 @@
-"""Snapshots: swapped in one step, built from the store, and never of tables that do not belong together."""
+"""Tests of snapshots: published atomically, built from the store, and consistent for each session."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ def _publish(store: LocalStore, versions: dict[SessionKey, str], *, minutes: int
     return publish(store, sessions, _NOON + timedelta(minutes=minutes))
 
 
-def test_a_lake_without_a_snapshot_has_nothing_published(store: LocalStore) -> None:
+def test_an_empty_lake_has_no_published_snapshot(store: LocalStore) -> None:
     assert read_current(store) is None
 
 
@@ -54,41 +54,43 @@ def test_publishing_the_same_state_again_writes_nothing(store: LocalStore) -> No
 def test_a_snapshot_keeps_its_own_copy_of_the_catalog(store: LocalStore) -> None:
     put_session(store, _R1, "v1")
     first = _publish(store, {_R1: "v1"})
-    frozen = snapshot_table_key(first.id, "sessions")
-    before = store.read_bytes(frozen)
+    copy_key = snapshot_table_key(first.id, "sessions")
+    before = store.read_bytes(copy_key)
     put_session(store, _R2, "v1")
     second = _publish(store, {_R1: "v1", _R2: "v1"}, minutes=1)
     assert second.parent == first.id
-    assert store.read_bytes(frozen) == before != store.read_bytes(snapshot_table_key(second.id, "sessions"))
+    assert store.read_bytes(copy_key) == before != store.read_bytes(snapshot_table_key(second.id, "sessions"))
 
 
-@pytest.mark.parametrize("renewed", [["laps"], ["laps", "telemetry", "weather"]])
-def test_a_session_half_made_from_new_inputs_stays_published_as_it_was(store: LocalStore, renewed: list[str]) -> None:
+@pytest.mark.parametrize("replaced", [["laps"], ["laps", "telemetry", "weather"]])
+def test_a_session_partly_derived_from_new_inputs_keeps_its_published_tables(
+    store: LocalStore, replaced: list[str]
+) -> None:
     put_session(store, _R1, "v1", laps=3)
     first = _publish(store, {_R1: "v1"})
-    put_session(store, _R1, "v2", laps=5, only=renewed)
+    put_session(store, _R1, "v2", laps=5, only=replaced)
     second = _publish(store, {_R1: "v2"}, minutes=1)
     assert second.session(_R1) == first.session(_R1)
 
 
-def test_a_session_that_was_never_whole_is_not_published(store: LocalStore) -> None:
+def test_a_session_with_missing_tables_is_not_published(store: LocalStore) -> None:
     put_session(store, _R1, "v1", only=["laps"])
     assert _publish(store, {_R1: "v1"}).sessions == ()
 
 
-def test_a_table_that_does_not_say_its_inputs_is_not_published(store: LocalStore) -> None:
+def test_a_session_without_an_inputs_version_is_not_published(store: LocalStore) -> None:
     put_session(store, _R1, "")
     assert _publish(store, {_R1: "v1"}).sessions == ()
 
 
-def test_a_pointer_to_a_missing_snapshot_is_told_with_what_to_do(store: LocalStore) -> None:
+def test_a_pointer_to_a_missing_snapshot_raises_with_a_hint(store: LocalStore) -> None:
     store.write_bytes(CURRENT_SNAPSHOT_KEY, json.dumps({"snapshot": "gone"}).encode())
-    with pytest.raises(StoreCorruptionError, match=r"current\.json names no readable snapshot.*run a sync"):
+    with pytest.raises(StoreCorruptionError, match=r"current\.json does not name a readable snapshot.*run a sync"):
         read_current(store)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff"])
-def test_a_damaged_pointer_is_told(store: LocalStore, content: bytes) -> None:
+def test_a_damaged_pointer_raises(store: LocalStore, content: bytes) -> None:
     store.write_bytes(CURRENT_SNAPSHOT_KEY, content)
     with pytest.raises(StoreCorruptionError):
         read_current(store)
@@ -102,7 +104,7 @@ def test_a_snapshot_of_a_later_format_is_refused(store: LocalStore) -> None:
         parse_snapshot(json.dumps(later).encode())
 
 
-def test_a_session_whose_table_file_is_gone_stays_published_until_it_is_made_again(store: LocalStore) -> None:
+def test_a_session_with_a_missing_table_file_stays_published(store: LocalStore) -> None:
     put_session(store, _R1, "v1")
     first = _publish(store, {_R1: "v1"})
     store.delete(table_key("tables", "laps", str(_R1)))

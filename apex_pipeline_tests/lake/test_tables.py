@@ -1,4 +1,4 @@
-"""What a snapshot names is what is read, wherever it lies by now."""
+"""Tests that the published tables are read, whether they are still current or in the history."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def _published(store: LocalStore) -> SessionRecord:
     return require_session(require_snapshot(store), _R1)
 
 
-def test_a_published_table_is_read_whole(store: LocalStore) -> None:
+def test_a_published_table_is_read_completely(store: LocalStore) -> None:
     table = session_table(store, _published(store), LAPS)
     assert (table.num_rows, LAPS.violations(table)) == (3, [])
 
@@ -38,7 +38,7 @@ def test_a_replaced_table_is_read_from_the_history(store: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("is_replaced", [True, False])
-def test_a_table_that_is_nowhere_any_more_is_told(store: LocalStore, *, is_replaced: bool) -> None:
+def test_a_table_that_is_no_longer_in_the_lake_raises(store: LocalStore, *, is_replaced: bool) -> None:
     record = _published(store).tables["laps"]
     if is_replaced:
         put_session(store, _R1, "v2", laps=5, only=["laps"])
@@ -48,25 +48,25 @@ def test_a_table_that_is_nowhere_any_more_is_told(store: LocalStore, *, is_repla
         read_published(store, record)
 
 
-def test_a_session_published_before_there_was_such_a_table_is_told(store: LocalStore) -> None:
+def test_a_session_published_without_the_table_raises(store: LocalStore) -> None:
     session = _published(store)
     older = replace(session, tables={name: record for name, record in session.tables.items() if name != "cars"})
     with pytest.raises(ObjectMissingError, match=r"spa/R1 was published without the table cars\. Run a sync"):
         session_table(store, older, CARS)
 
 
-def test_a_lake_with_nothing_in_it_is_told(store: LocalStore) -> None:
+def test_an_empty_lake_raises(store: LocalStore) -> None:
     with pytest.raises(ObjectMissingError, match=r"Nothing is published .*apex sync"):
         require_snapshot(store)
 
 
-def test_a_session_nobody_published_is_told_with_those_that_are(store: LocalStore) -> None:
+def test_the_error_for_an_unpublished_session_lists_the_published_ones(store: LocalStore) -> None:
     _published(store)
     with pytest.raises(ObjectMissingError, match=r"spa/R2 is not published\. Published are: spa/R1"):
         require_session(require_snapshot(store), SessionKey("spa", "R2"))
 
 
-def test_in_a_snapshot_without_sessions_none_is_named(store: LocalStore) -> None:
+def test_the_error_lists_none_if_no_session_is_published(store: LocalStore) -> None:
     put_catalog(store, sessions_table({}))
     snapshot = publish(store, sessions_table({}), datetime(2026, 11, 21, 12, tzinfo=UTC))
     with pytest.raises(ObjectMissingError, match=r"Published are: none"):

@@ -1,4 +1,4 @@
-"""What the tests of the read cache share: what is read, in which ways, and a look at the disk."""
+"""Contains the helpers of the read cache tests: contents, the ways to read them, and the files in the cache."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from apex_pipeline.storage.disk_cache import DiskCache
 
 KEY = "tables/x.parquet"
 SMALL = b"lap,time\n1,97.428\n" * 100
-# Larger than what open_random fetches whole.
+# Larger than the objects that open_seekable fetches completely.
 LARGE = np.random.default_rng(5).bytes(4_500_000)
 
 Requests = list[tuple[str, dict[str, Any]]]
@@ -23,7 +23,7 @@ def read_by_read_bytes(store: ObjectStore, key: str) -> bytes:
     return store.read_bytes(key)
 
 
-def read_by_open_local(store: ObjectStore, key: str) -> bytes:
+def read_by_open_as_file(store: ObjectStore, key: str) -> bytes:
     with store.open_as_file(key) as path:
         return path.read_bytes()
 
@@ -33,16 +33,16 @@ def read_by_open_stream(store: ObjectStore, key: str) -> bytes:
         return stream.read()
 
 
-def read_by_open_random(store: ObjectStore, key: str) -> bytes:
+def read_by_open_seekable(store: ObjectStore, key: str) -> bytes:
     with store.open_seekable(key) as stream:
         return stream.read()
 
 
 READS: list[Callable[[ObjectStore, str], bytes]] = [
     read_by_read_bytes,
-    read_by_open_local,
+    read_by_open_as_file,
     read_by_open_stream,
-    read_by_open_random,
+    read_by_open_seekable,
 ]
 
 
@@ -50,13 +50,13 @@ def cached_store(store: ObjectStore, tmp_path: Path, max_bytes: int = 1_000_000_
     return CachedStore(store, DiskCache(tmp_path / "cache", max_bytes))
 
 
-def names_of(requests: Requests) -> Counter[str]:
+def count_operations(requests: Requests) -> Counter[str]:
     return Counter(name for name, _ in requests)
 
 
-def kept_in(tmp_path: Path) -> list[Path]:
+def cached_files(tmp_path: Path) -> list[Path]:
     return sorted(path for path in (tmp_path / "cache" / "objects").rglob("*") if path.is_file())
 
 
-def size_of(folder: Path) -> int:
+def disk_usage(folder: Path) -> int:
     return sum({path.stat().st_ino: path.stat().st_size for path in folder.rglob("*") if path.is_file()}.values())

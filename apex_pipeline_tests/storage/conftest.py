@@ -1,4 +1,4 @@
-"""Fixtures of the tests of ``apex_pipeline.storage``."""
+"""Fixtures for the tests of ``apex_pipeline.storage``."""
 
 from typing import Any
 
@@ -24,13 +24,13 @@ def store(connection: S3Connection) -> S3Store:
 
 @pytest.fixture
 def requests(connection: S3Connection) -> list[tuple[str, dict[str, Any]]]:
-    """What is sent from now on: operation and headers."""
+    """Requests sent from now on, as pairs of operation and headers."""
     sent: list[tuple[str, dict[str, Any]]] = []
 
-    def note(model: Any, params: dict[str, Any], **_: object) -> None:
+    def record(model: Any, params: dict[str, Any], **_: object) -> None:
         sent.append((model.name, params["headers"]))
 
-    connection.client.meta.events.register("before-call.s3", note)
+    connection.client.meta.events.register("before-call.s3", record)
     return sent
 
 

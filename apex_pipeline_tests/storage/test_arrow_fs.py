@@ -1,4 +1,4 @@
-"""The lake for Arrow: found, read in part, listed; never written."""
+"""Tests of the Arrow file system: lookup, partial reads and listing work, and all writes are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,22 +24,22 @@ def filesystem(tmp_path: Path) -> fs.PyFileSystem:
     return arrow_filesystem(store)
 
 
-def test_a_table_is_read_by_its_key(filesystem: fs.PyFileSystem) -> None:
+def test_reads_selected_columns_of_a_table_by_its_key(filesystem: fs.PyFileSystem) -> None:
     assert pq.read_table("tables/a.parquet", columns=["lap"], filesystem=filesystem)["lap"].to_pylist() == [1, 2]
 
 
-def test_a_folder_is_read_as_one_table(filesystem: fs.PyFileSystem) -> None:
+def test_reads_a_folder_as_one_dataset(filesystem: fs.PyFileSystem) -> None:
     found = filesystem.get_file_info(fs.FileSelector("tables", recursive=True))
     assert [info.path for info in found] == ["tables/a.parquet", "tables/deep/b.parquet"]
     dataset = ds.dataset([info.path for info in found], format="parquet", filesystem=filesystem)
     assert dataset.to_table()["lap"].to_pylist() == [1, 2, 3]
 
 
-def test_a_key_that_is_not_there_is_not_found(filesystem: fs.PyFileSystem) -> None:
+def test_a_missing_key_has_the_file_type_not_found(filesystem: fs.PyFileSystem) -> None:
     assert filesystem.get_file_info("tables/none.parquet").type == fs.FileType.NotFound
 
 
-def test_a_stream_can_be_read_sought_and_closed_twice(filesystem: fs.PyFileSystem) -> None:
+def test_a_stream_supports_read_seek_and_closing_twice(filesystem: fs.PyFileSystem) -> None:
     with filesystem.open_input_file("tables/a.parquet") as stream:
         assert (stream.readable(), stream.seekable(), stream.tell()) == (True, True, 0)
         assert stream.read(4) == b"PAR1"
@@ -64,6 +64,8 @@ def test_a_stream_can_be_read_sought_and_closed_twice(filesystem: fs.PyFileSyste
         lambda f: f.open_append_stream("b"),
     ],
 )
-def test_every_change_is_refused(filesystem: fs.PyFileSystem, change: Callable[[fs.PyFileSystem], object]) -> None:
+def test_every_write_operation_is_refused(
+    filesystem: fs.PyFileSystem, change: Callable[[fs.PyFileSystem], object]
+) -> None:
     with pytest.raises(PermissionError, match="read-only"):
         change(filesystem)

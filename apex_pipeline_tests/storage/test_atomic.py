@@ -1,4 +1,4 @@
-"""New files and folders appear complete or not at all."""
+"""Tests that new files and folders appear complete or not at all."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -52,7 +52,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, fill: Callable[[Path], 
 @pytest.mark.parametrize("make", [new_folder, new_file])
 def test_an_existing_target_is_not_replaced(tmp_path: Path, make: Maker) -> None:
     (tmp_path / "target").write_text("mine")
-    with pytest.raises(ConfigurationError, match="is there already"), make(tmp_path / "target"):
+    with pytest.raises(ConfigurationError, match="already exists"), make(tmp_path / "target"):
         pass
     assert (tmp_path / "target").read_text() == "mine"
 
@@ -60,12 +60,14 @@ def test_an_existing_target_is_not_replaced(tmp_path: Path, make: Maker) -> None
 @pytest.mark.parametrize("make", [new_folder, new_file])
 def test_a_target_that_cannot_be_created_is_an_error(tmp_path: Path, make: Maker) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="Making"), make(tmp_path / "file" / "target"):
+    with pytest.raises(StoreError, match="Creating"), make(tmp_path / "file" / "target"):
         pass
 
 
 @pytest.mark.parametrize(("one", "other", "is_apart"), [("a", "ab", True), ("a", "a/b", False), ("a/b", "a", False)])
-def test_siblings_are_apart_and_nested_folders_are_not(tmp_path: Path, one: str, other: str, *, is_apart: bool) -> None:
-    refusal = nullcontext() if is_apart else pytest.raises(ConfigurationError)
-    with refusal:
+def test_nested_folders_are_refused_and_siblings_are_not(
+    tmp_path: Path, one: str, other: str, *, is_apart: bool
+) -> None:
+    expectation = nullcontext() if is_apart else pytest.raises(ConfigurationError)
+    with expectation:
         require_apart(tmp_path / one, tmp_path / other)

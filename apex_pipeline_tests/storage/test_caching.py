@@ -1,4 +1,4 @@
-"""The read cache: nothing is fetched twice, and nothing that is given is out of date."""
+"""Tests of the read cache: nothing is fetched twice, and stale content is never returned."""
 
 import hashlib
 import os
@@ -29,17 +29,17 @@ from apex_pipeline_tests.storage.cache_harness import (
     READS,
     SMALL,
     Requests,
+    cached_files,
     cached_store,
-    kept_in,
-    names_of,
-    read_by_open_random,
+    count_operations,
+    read_by_open_seekable,
     read_by_open_stream,
 )
 
 
 @pytest.mark.req("A-132", "A-089")
 @pytest.mark.parametrize(("read", "again"), list(zip(READS, [*READS[1:], READS[0]], strict=True)))
-def test_a_second_read_asks_once_and_fetches_nothing(
+def test_a_second_read_sends_one_head_and_fetches_nothing(
     store: S3Store,
     requests: Requests,
     tmp_path: Path,
@@ -51,33 +51,33 @@ def test_a_second_read_asks_once_and_fetches_nothing(
     assert read(cached, KEY) == SMALL
     requests.clear()
     assert again(cached, KEY) == SMALL
-    assert names_of(requests) == {"HeadObject": 1}
+    assert count_operations(requests) == {"HeadObject": 1}
     assert (cached.hits, cached.misses, cached.hit_rate) == (1, 1, 0.5)
 
 
 @pytest.mark.req("A-132")
-def test_a_small_object_is_fetched_by_one_request(store: S3Store, requests: Requests, tmp_path: Path) -> None:
+def test_a_small_object_is_fetched_in_one_request(store: S3Store, requests: Requests, tmp_path: Path) -> None:
     store.write_bytes(KEY, SMALL)
     requests.clear()
-    read_by_open_random(cached_store(store, tmp_path), KEY)
-    assert names_of(requests) == {"HeadObject": 1, "GetObject": 1}
+    read_by_open_seekable(cached_store(store, tmp_path), KEY)
+    assert count_operations(requests) == {"HeadObject": 1, "GetObject": 1}
 
 
 @pytest.mark.req("A-132")
 @pytest.mark.parametrize("read", READS[:3])
-def test_a_large_object_that_is_read_whole_is_kept(
+def test_a_large_object_that_is_read_completely_is_cached(
     store: S3Store, requests: Requests, tmp_path: Path, read: Callable[[ObjectStore, str], bytes]
 ) -> None:
     store.write_bytes(KEY, LARGE)
     cached = cached_store(store, tmp_path)
     assert read(cached, KEY) == LARGE
     requests.clear()
-    assert read(cached, KEY) == read_by_open_random(cached, KEY) == LARGE
-    assert names_of(requests) == {"HeadObject": 2}
+    assert read(cached, KEY) == read_by_open_seekable(cached, KEY) == LARGE
+    assert count_operations(requests) == {"HeadObject": 2}
 
 
 @pytest.mark.req("A-132")
-def test_a_few_ranges_of_a_large_object_do_not_fetch_it_but_as_many_as_it_has_bytes_do(
+def test_a_large_object_is_cached_after_its_full_size_was_read_in_ranges(
     store: S3Store, requests: Requests, tmp_path: Path
 ) -> None:
     store.write_bytes(KEY, LARGE)
@@ -89,18 +89,18 @@ def test_a_few_ranges_of_a_large_object_do_not_fetch_it_but_as_many_as_it_has_by
             buffer = bytearray(1_500_000)
             assert stream.readinto(buffer) == len(buffer)  # type: ignore[attr-defined]  # every raw stream has it
             assert bytes(buffer) == LARGE[start : start + 1_500_000]
-        assert kept_in(tmp_path) == []
-    assert read_by_open_random(cached, KEY) == LARGE
-    assert len(kept_in(tmp_path)) == 1
+        assert cached_files(tmp_path) == []
+    assert read_by_open_seekable(cached, KEY) == LARGE
+    assert len(cached_files(tmp_path)) == 1
     requests.clear()
     with cached.open_seekable(KEY) as stream:
         stream.seek(4_000_000)
         assert stream.read() == LARGE[4_000_000:]
-    assert names_of(requests) == {"HeadObject": 1}
+    assert count_operations(requests) == {"HeadObject": 1}
     assert (cached.hits, cached.misses) == (1, 4)
 
 
-def test_a_parquet_reader_is_served_alike_from_ranges_and_from_the_disk(store: S3Store, tmp_path: Path) -> None:
+def test_parquet_reads_return_the_same_from_ranges_and_from_the_disk(store: S3Store, tmp_path: Path) -> None:
     table = pa.table({"speed": np.random.default_rng(3).random(700_000)})
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=100_000, compression="none", use_dictionary=False)
     store.write_file(KEY, tmp_path / "x.parquet")
@@ -112,20 +112,18 @@ def test_a_parquet_reader_is_served_alike_from_ranges_and_from_the_disk(store: S
     assert cached.hits == 4
 
 
-def test_the_start_of_an_object_is_neither_asked_about_nor_kept(
-    store: S3Store, requests: Requests, tmp_path: Path
-) -> None:
+def test_read_head_sends_a_single_get_and_caches_nothing(store: S3Store, requests: Requests, tmp_path: Path) -> None:
     store.write_bytes(KEY, SMALL)
     requests.clear()
     assert cached_store(store, tmp_path).read_head(KEY, 3) == SMALL[:3]
-    assert names_of(requests) == {"GetObject": 1}
-    assert kept_in(tmp_path) == []
+    assert count_operations(requests) == {"GetObject": 1}
+    assert cached_files(tmp_path) == []
 
 
 @pytest.mark.req("A-132")
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("is_recorded", [True, False])
-def test_a_replaced_object_is_never_given_as_it_was(
+def test_a_replaced_or_deleted_object_is_never_served_from_the_cache(
     store: S3Store,
     s3_bucket: S3Bucket,
     tmp_path: Path,
@@ -141,36 +139,36 @@ def test_a_replaced_object_is_never_given_as_it_was(
             s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=KEY, Body=content)
         assert read(cached, KEY) == content
         assert read(cached, KEY) == content
-    assert cached.hits == 4, "each second read, and the third content, which was there before"
+    assert cached.hits == 4, "each second read, and the third content, which is the first one again"
     cached.delete(KEY)
     with pytest.raises(ObjectMissingError):
         read(cached, KEY)
 
 
 @pytest.mark.req("A-132")
-def test_an_object_without_a_digest_is_kept_by_address_and_tag(
+def test_an_object_without_a_digest_is_cached_by_address_and_tag(
     store: S3Store, s3_bucket: S3Bucket, requests: Requests, tmp_path: Path
 ) -> None:
     for key in ("data/a.csv", "data/b.csv"):
         s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=key, Body=SMALL)
     cached = cached_store(store, tmp_path)
     assert cached.read_bytes("data/a.csv") == cached.read_bytes("data/b.csv") == SMALL
-    assert len(kept_in(tmp_path)) == 2
+    assert len(cached_files(tmp_path)) == 2
     requests.clear()
     assert cached.read_bytes("data/a.csv") == SMALL
-    assert names_of(requests) == {"HeadObject": 1}
+    assert count_operations(requests) == {"HeadObject": 1}
 
 
-def test_one_content_under_several_keys_is_kept_once(store: S3Store, tmp_path: Path) -> None:
+def test_the_same_content_under_several_keys_is_cached_once(store: S3Store, tmp_path: Path) -> None:
     store.write_bytes("data/a.csv", SMALL)
     store.copy("data/a.csv", "data/b.csv")
     cached = cached_store(store, tmp_path)
     assert cached.read_bytes("data/a.csv") == cached.read_bytes("data/b.csv") == SMALL
-    assert (len(kept_in(tmp_path)), cached.hits) == (1, 1)
+    assert (len(cached_files(tmp_path)), cached.hits) == (1, 1)
 
 
 @pytest.mark.req("A-132")
-def test_many_threads_fetch_an_object_once(store: S3Store, requests: Requests, tmp_path: Path) -> None:
+def test_concurrent_threads_fetch_an_object_once(store: S3Store, requests: Requests, tmp_path: Path) -> None:
     store.write_bytes(KEY, LARGE)
     cached = cached_store(store, tmp_path)
     requests.clear()
@@ -184,19 +182,19 @@ def test_many_threads_fetch_an_object_once(store: S3Store, requests: Requests, t
         assert set(pool.map(read, range(32))) == {hashlib.sha256(LARGE).hexdigest()}
     ranges = [headers["Range"] for name, headers in requests if name == "GetObject"]
     assert len(ranges) == len(set(ranges)), "no range was fetched twice"
-    # One for each of the 32, and one by whoever fetched.
-    assert names_of(requests)["HeadObject"] == 33
+    # One for each of the 32 threads, and one for the fetch.
+    assert count_operations(requests)["HeadObject"] == 33
     assert (cached.hits, cached.misses) == (31, 1)
 
 
-def test_a_failed_fetch_fails_for_all_who_wait_and_the_next_read_tries_again(
+def test_a_failed_fetch_fails_all_waiting_reads_and_the_next_read_retries(
     store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write_bytes(KEY, SMALL)
-    cached, tries = cached_store(store, tmp_path), list[str]()
+    cached, attempts = cached_store(store, tmp_path), list[str]()
 
     def fail(key: str) -> bytes:
-        tries.append(key)
+        attempts.append(key)
         time.sleep(1)
         raise StoreCorruptionError("Damaged.", "Write it again.")
 
@@ -207,7 +205,7 @@ def test_a_failed_fetch_fails_for_all_who_wait_and_the_next_read_tries_again(
     with monkeypatch.context() as patched, ThreadPoolExecutor(4) as pool:
         patched.setattr(store, "read_bytes", fail)
         list(pool.map(read, range(4)))
-    assert len(tries) < 4
+    assert len(attempts) < 4
     assert cached.read_bytes(KEY) == SMALL
 
 
@@ -223,7 +221,7 @@ with store.open_as_file("tables/x.parquet") as path:
 
 
 @pytest.mark.req("A-132")
-def test_many_processes_fetch_an_object_once(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
+def test_concurrent_processes_fetch_an_object_once(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
     store.write_bytes(KEY, LARGE)
     environment = {
         **s3_bucket.environment,
@@ -242,14 +240,14 @@ def test_many_processes_fetch_an_object_once(store: S3Store, s3_bucket: S3Bucket
         )
         for _ in range(4)
     ]
-    said = [reader.communicate("go\n", timeout=600)[0].split() for reader in readers]
-    assert [words[0] for words in said] == [str(len(LARGE))] * 4
-    assert sum(int(words[2]) for words in said) == 1
-    assert sum(int(words[1]) for words in said) == 3
+    outputs = [reader.communicate("go\n", timeout=600)[0].split() for reader in readers]
+    assert [size for size, _, _ in outputs] == [str(len(LARGE))] * 4
+    assert sum(int(misses) for _, _, misses in outputs) == 1
+    assert sum(int(hits) for _, hits, _ in outputs) == 3
 
 
 @pytest.mark.parametrize("is_recorded", [True, False])
-def test_an_object_replaced_while_it_is_fetched_is_not_kept_under_its_old_name(
+def test_an_object_replaced_while_it_is_fetched_is_not_cached(
     store: S3Store, s3_bucket: S3Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_recorded: bool
 ) -> None:
     def put(content: bytes) -> None:
@@ -268,16 +266,16 @@ def test_an_object_replaced_while_it_is_fetched_is_not_kept_under_its_old_name(
     cached = cached_store(store, tmp_path)
     monkeypatch.setattr(store, "head", head_then_replace)
     assert cached.read_bytes(KEY) == b"new"
-    assert kept_in(tmp_path) == []
+    assert cached_files(tmp_path) == []
     assert (cached.hits, cached.misses, cached.hit_rate) == (0, 1, 0.0)
 
 
-def test_the_rest_is_the_stores_own(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
+def test_other_operations_are_delegated_to_the_store(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
     cached = cached_store(store, tmp_path)
-    s3_bucket.client.create_multipart_upload(Bucket=s3_bucket.name, Key="data/begun.csv")
-    (begun,) = cached.incomplete_uploads()
-    assert begun.key == "data/begun.csv"
-    cached.abort(begun)
+    s3_bucket.client.create_multipart_upload(Bucket=s3_bucket.name, Key="data/started.csv")
+    (upload,) = cached.incomplete_uploads()
+    assert upload.key == "data/started.csv"
+    cached.abort(upload)
     assert cached.incomplete_uploads() == []
     assert cached.presigned_url("data/x.csv", 60).startswith(s3_bucket.server.endpoint)
     assert cached.traffic == store.traffic
@@ -287,7 +285,7 @@ def test_the_rest_is_the_stores_own(store: S3Store, s3_bucket: S3Bucket, tmp_pat
 
 
 @pytest.mark.req("A-126", "K-30")
-def test_nothing_is_kept_unless_asked_for(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nothing_is_cached_by_default(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in s3_bucket.environment.items():
         monkeypatch.setenv(name, value)
     assert type(open_store(load_settings(), for_writing=False)) is S3Store
@@ -297,7 +295,7 @@ def test_nothing_is_kept_unless_asked_for(s3_bucket: S3Bucket, monkeypatch: pyte
 
 
 @pytest.mark.req("A-132", "K-30")
-def test_the_settings_turn_it_on_for_reading_from_s3_only(
+def test_the_settings_enable_the_cache_for_reads_from_s3_only(
     s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name, value in {**s3_bucket.environment, "APEX_CACHE_DIR": "cache", "APEX_CACHE_SIZE": "1MB"}.items():
@@ -309,5 +307,5 @@ def test_the_settings_turn_it_on_for_reading_from_s3_only(
     for reading in (open_store(settings, for_writing=False), open_store_at(f"s3://{s3_bucket.name}", settings)):
         assert isinstance(reading, CachedStore)
         assert reading.read_bytes(KEY) == SMALL
-    assert len(kept_in(tmp_path)) == 1
+    assert len(cached_files(tmp_path)) == 1
     assert type(open_store_at("lake", settings)) is LocalStore

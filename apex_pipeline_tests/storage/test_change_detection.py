@@ -1,8 +1,8 @@
-"""Tests of which files are copied again: those whose content changed, whatever the clocks say.
+"""Tests that a file is copied again if and only if its content changed, whatever its modification time.
 
-Tools that go by size and time miss edits of the same size under an older or an unchanged time, and send again what was
-only touched. Here belongs the whole table: what happened to the content, how it got there, and the time the file has
-afterwards, into a folder and into a bucket.
+Tools that compare size and time miss edits that keep the size and set an older or unchanged time, and they send files
+again that were only touched. The tests combine every change of the content with the way it was written and the
+modification time afterwards, for a folder and for a bucket.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from apex_pipeline_tests.storage.s3.harness import connect
 
 _BEFORE = b"lap,time\n1,97.428\n"
 _KEY = "data/COTA/Race 1/x.csv"
-# The content afterwards.
+# Name of the change, and the content after it.
 _CONTENTS = {
     "longer": _BEFORE + b"2,98.001\n",
     "shorter": _BEFORE[:-3],
@@ -33,14 +33,14 @@ _CONTENTS = {
     "the same": _BEFORE,
     "empty": b"",
 }
-# The time of modification afterwards, in ns since 1970, from the one before.
+# The modification time after the change in ns since 1970, from the one before.
 _S = 1_000_000_000
 _CLOCKS = {
     "later than the copy": lambda _: time.time_ns() + _S,
     "earlier than the copy": lambda before: before - 3600 * _S,
-    "as it was": lambda before: before,
+    "unchanged": lambda before: before,
     "far in the future": lambda _: 2**32 * _S,
-    "at the beginning of time": lambda _: 0,
+    "at the epoch": lambda _: 0,
 }
 _WAYS = ["in place", "by a new file"]
 
@@ -55,24 +55,24 @@ def connection(s3_server: S3Server) -> Iterator[S3Connection]:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "local":
         return LocalStore(tmp_path / "lake", DigestCache())
-    # One bucket for the table, a lake of its own in it for each test.
+    # One bucket for all tests, with a separate lake for each test.
     return S3Store(request.getfixturevalue("connection"), uuid.uuid4().hex, DigestCache(), state=tmp_path / "state")
 
 
 @pytest.fixture
-def fingerprints(tmp_path: Path) -> DigestCache:
-    """A cache that remembers at once, as if every file had been left alone for a while before it was read."""
+def digests(tmp_path: Path) -> DigestCache:
+    """A cache that stores digests at once, as if every file had been unchanged for a while before it was read."""
     return DigestCache(tmp_path / "fingerprints.sqlite", now_ns=lambda: time.time_ns() + 10 * _S)
 
 
 @pytest.fixture
-def item(tmp_path: Path, store: ObjectStore, fingerprints: DigestCache) -> CopyItem:
-    """A file that has been copied."""
+def item(tmp_path: Path, store: ObjectStore, digests: DigestCache) -> CopyItem:
+    """A file that was already copied."""
     source = tmp_path / "source" / "x.csv"
     source.parent.mkdir()
     source.write_bytes(_BEFORE)
     item = CopyItem(source, _KEY)
-    assert len(copy_files(store, [item], fingerprints).copied) == 1
+    assert len(copy_files(store, [item], digests).copied) == 1
     return item
 
 
@@ -82,9 +82,9 @@ def _write(path: Path, content: bytes, way: str) -> None:
             file.write(content)
             file.truncate()
     else:
-        beside = path.with_name("beside.csv")
-        beside.write_bytes(content)
-        beside.replace(path)
+        new_file = path.with_name("new.csv")
+        new_file.write_bytes(content)
+        new_file.replace(path)
 
 
 @pytest.mark.req("A-049")
@@ -92,12 +92,12 @@ def _write(path: Path, content: bytes, way: str) -> None:
 @pytest.mark.parametrize("clock", _CLOCKS)
 @pytest.mark.parametrize("content", _CONTENTS)
 def test_a_file_is_copied_again_if_and_only_if_its_content_changed(
-    store: ObjectStore, fingerprints: DigestCache, item: CopyItem, content: str, clock: str, way: str
+    store: ObjectStore, digests: DigestCache, item: CopyItem, content: str, clock: str, way: str
 ) -> None:
     before = item.path.stat().st_mtime_ns
     _write(item.path, _CONTENTS[content], way)
     os.utime(item.path, ns=(before, _CLOCKS[clock](before)))
-    report = copy_files(store, [item], fingerprints)
+    report = copy_files(store, [item], digests)
     assert report
     assert len(report.copied) == (_CONTENTS[content] != _BEFORE)
     assert store.read_bytes(_KEY) == _CONTENTS[content]
@@ -109,28 +109,28 @@ def test_a_file_is_copied_again_if_and_only_if_its_content_changed(
 @pytest.mark.req("A-049")
 @pytest.mark.parametrize("clock", _CLOCKS)
 def test_a_file_that_was_only_touched_is_not_copied_again(
-    store: ObjectStore, fingerprints: DigestCache, item: CopyItem, clock: str
+    store: ObjectStore, digests: DigestCache, item: CopyItem, clock: str
 ) -> None:
     before = item.path.stat().st_mtime_ns
     os.utime(item.path, ns=(before, _CLOCKS[clock](before)))
-    report = copy_files(store, [item], fingerprints)
+    report = copy_files(store, [item], digests)
     assert [file.item for file in report.unchanged] == [item]
     assert not report.copied
 
 
 @pytest.mark.req("A-049")
-def test_what_somebody_put_in_the_place_of_an_object_is_overwritten(
-    store: ObjectStore, fingerprints: DigestCache, item: CopyItem
+def test_an_object_replaced_by_another_program_is_overwritten(
+    store: ObjectStore, digests: DigestCache, item: CopyItem
 ) -> None:
     store.write_bytes(_KEY, _CONTENTS["of the same size"])
-    assert len(copy_files(store, [item], fingerprints).copied) == 1
+    assert len(copy_files(store, [item], digests).copied) == 1
     assert store.read_bytes(_KEY) == _BEFORE
 
 
 @pytest.mark.req("A-049")
-def test_what_was_deleted_from_the_store_is_copied_again(
-    store: ObjectStore, fingerprints: DigestCache, item: CopyItem
+def test_an_object_deleted_from_the_store_is_copied_again(
+    store: ObjectStore, digests: DigestCache, item: CopyItem
 ) -> None:
     store.delete(_KEY)
-    assert len(copy_files(store, [item], fingerprints).copied) == 1
+    assert len(copy_files(store, [item], digests).copied) == 1
     assert store.read_bytes(_KEY) == _BEFORE

@@ -1,4 +1,4 @@
-"""Copying many files: what is decided, and what is reported."""
+"""Tests of copying many files: the decision per file and the report."""
 
 import hashlib
 import threading
@@ -32,8 +32,8 @@ from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 
-class NotingStore(LocalStore):
-    """Records what is asked of it, and fails for chosen keys."""
+class RecordingStore(LocalStore):
+    """Records its lookups and writes, and fails for chosen keys."""
 
     def __init__(self, root: Path, failing: dict[str, Exception] | None = None) -> None:
         super().__init__(root, DigestCache())
@@ -63,55 +63,55 @@ def items(tmp_path: Path) -> list[CopyItem]:
     return [CopyItem(folder / f"{number}.csv", f"data/COTA/Race 1/{number}.csv") for number in range(10)]
 
 
-def _fingerprints() -> DigestCache:
+def _digests() -> DigestCache:
     return DigestCache(now_ns=lambda: time.time_ns() + 10**10)
 
 
 @pytest.mark.req("A-040", "A-041")
-def test_every_file_arrives_under_its_key(tmp_path: Path, items: list[CopyItem]) -> None:
-    store = NotingStore(tmp_path / "lake")
-    moved: list[int] = []
-    report = copy_files(store, items, _fingerprints(), moved.append)
+def test_every_file_is_stored_under_its_key(tmp_path: Path, items: list[CopyItem]) -> None:
+    store = RecordingStore(tmp_path / "lake")
+    copied: list[int] = []
+    report = copy_files(store, items, _digests(), copied.append)
     assert report
     assert [file.item for file in report.copied] == items
-    assert report.bytes_copied == sum(moved) == 45
+    assert report.bytes_copied == sum(copied) == 45
     assert all(file.sha256 == hashlib.sha256(b"x" * file.size).hexdigest() for file in report.copied)
     assert [stored.key for stored in store.list()] == [item.key for item in items]
 
 
 @pytest.mark.req("A-049")
 def test_a_second_run_writes_nothing(tmp_path: Path, items: list[CopyItem]) -> None:
-    fingerprints = _fingerprints()
-    copy_files(NotingStore(tmp_path / "lake"), items, fingerprints)
-    store = NotingStore(tmp_path / "lake")
-    moved: list[int] = []
-    report = copy_files(store, items, fingerprints, moved.append)
+    digests = _digests()
+    copy_files(RecordingStore(tmp_path / "lake"), items, digests)
+    store = RecordingStore(tmp_path / "lake")
+    copied: list[int] = []
+    report = copy_files(store, items, digests, copied.append)
     assert report
     assert not store.written
     assert not report.copied
     assert [file.item for file in report.unchanged] == items
-    assert report.bytes_unchanged == sum(moved) == 45
+    assert report.bytes_unchanged == sum(copied) == 45
 
 
-def test_what_the_caller_knows_is_not_asked(tmp_path: Path, items: list[CopyItem]) -> None:
-    store = NotingStore(tmp_path / "lake")
+def test_digests_known_to_the_caller_are_not_looked_up(tmp_path: Path, items: list[CopyItem]) -> None:
+    store = RecordingStore(tmp_path / "lake")
     same = CopyItem(items[1].path, items[1].key, known_sha256=hashlib.sha256(b"x").hexdigest())
     other = CopyItem(items[2].path, items[2].key, known_sha256="0" * 64)
     new = CopyItem(items[3].path, items[3].key, known_sha256=NOT_STORED)
-    report = copy_files(store, [same, other, new], _fingerprints())
+    report = copy_files(store, [same, other, new], _digests())
     assert not store.looked_up
     assert [file.item for file in report.unchanged] == [same]
     assert [file.item for file in report.copied] == [other, new]
 
 
 @pytest.mark.req("A-047")
-def test_a_file_that_fails_does_not_stop_the_others(tmp_path: Path, items: list[CopyItem]) -> None:
+def test_one_failed_file_does_not_stop_the_others(tmp_path: Path, items: list[CopyItem]) -> None:
     failures: dict[str, Exception] = {
         items[2].key: StoreUnavailableError("It timed out.", "Again."),
         items[5].key: StoreError("Too large.", "Split it."),
     }
     items[8].path.unlink()
-    report = copy_files(NotingStore(tmp_path / "lake", failures), items, _fingerprints())
+    report = copy_files(RecordingStore(tmp_path / "lake", failures), items, _digests())
     assert not report
     assert [failure.item for failure in report.failed] == [items[2], items[5], items[8]]
     assert [type(failure.error) for failure in report.failed] == [StoreUnavailableError, StoreError, FileChangedError]
@@ -120,23 +120,21 @@ def test_a_file_that_fails_does_not_stop_the_others(tmp_path: Path, items: list[
     assert report.stopped_by is None
 
 
-def test_a_hostile_key_does_not_stop_the_others(tmp_path: Path, items: list[CopyItem]) -> None:
-    report = copy_files(
-        NotingStore(tmp_path / "lake"), [CopyItem(items[0].path, "../out"), *items[1:]], _fingerprints()
-    )
+def test_an_unsafe_key_does_not_stop_the_others(tmp_path: Path, items: list[CopyItem]) -> None:
+    report = copy_files(RecordingStore(tmp_path / "lake"), [CopyItem(items[0].path, "../out"), *items[1:]], _digests())
     assert len(report.copied) == 9
     assert "'../out'" in str(report.failed[0].error)
 
 
 @pytest.mark.req("A-048")
 @pytest.mark.parametrize("error_type", [StoreAuthError, StoreConfigError, StorageFullError, StorePermissionError])
-def test_what_all_would_meet_stops_the_batch_and_nothing_is_lost_from_the_report(
+def test_a_fatal_error_stops_the_batch_and_the_report_lists_every_file(
     tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch, error_type: type[ApexError]
 ) -> None:
     monkeypatch.setattr(copy, "_PARALLEL_FILES", 1)
     error = error_type("No.", "Ask.")
-    store = NotingStore(tmp_path / "lake", {items[4].key: error})
-    report = copy_files(store, items, _fingerprints())
+    store = RecordingStore(tmp_path / "lake", {items[4].key: error})
+    report = copy_files(store, items, _digests())
     assert not report
     assert [file.item for file in report.copied] == items[:4]
     assert report.stopped_by is error
@@ -145,24 +143,24 @@ def test_what_all_would_meet_stops_the_batch_and_nothing_is_lost_from_the_report
     assert store.written == [item.key for item in items[:4]]
 
 
-def test_an_interruption_ends_the_batch(tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_ends_the_batch(tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copy, "_PARALLEL_FILES", 1)
 
     class Interrupted(BaseException):
         pass
 
-    store = NotingStore(tmp_path / "lake")
+    store = RecordingStore(tmp_path / "lake")
 
     def interrupt(_: int) -> None:
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        copy_files(store, items[1:], _fingerprints(), interrupt)
+        copy_files(store, items[1:], _digests(), interrupt)
     assert len(store.written) < len(items)
     assert not list(store.list())
 
 
-def test_a_file_on_its_way_when_the_batch_is_stopped_goes_no_further(
+def test_a_copy_in_progress_is_abandoned_when_the_batch_stops(
     tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_stopped = threading.Event()
@@ -172,29 +170,29 @@ def test_a_file_on_its_way_when_the_batch_is_stopped_goes_no_further(
             is_stopped.set()
             raise StoreAuthError("The key is unknown.", "Check it.")
         assert is_stopped.wait(60)
-        while True:  # a large file: it goes on until it is told not to
+        while True:  # a large file: it is copied until progress() raises
             progress(1)
             time.sleep(0.01)
 
-    store = NotingStore(tmp_path / "lake")
+    store = RecordingStore(tmp_path / "lake")
     monkeypatch.setattr(store, "write_file", write)
-    report = copy_files(store, items[:2], _fingerprints())
+    report = copy_files(store, items[:2], _digests())
     assert [failure.item for failure in report.failed] == [items[1]]
     assert report.not_tried == (items[0],)
     assert report.stopped_by is report.failed[0].error
 
 
-def test_nothing_to_copy_is_all_copied(tmp_path: Path) -> None:
-    assert copy_files(NotingStore(tmp_path / "lake"), [], _fingerprints())
+def test_a_report_without_files_is_truthy(tmp_path: Path) -> None:
+    assert copy_files(RecordingStore(tmp_path / "lake"), [], _digests())
 
 
 def _copy_one(store: LocalStore) -> Callable[[CopyItem, Progress], CopiedFile]:
     return lambda item, progress: copy_file(store, item, NOT_STORED, DigestCache(), progress)
 
 
-def test_each_outcome_is_yielded_while_others_are_still_on_their_way(tmp_path: Path, items: list[CopyItem]) -> None:
+def test_each_outcome_is_yielded_while_other_copies_are_running(tmp_path: Path, items: list[CopyItem]) -> None:
     is_seen = threading.Event()
-    copy_now = _copy_one(NotingStore(tmp_path / "lake"))
+    copy_now = _copy_one(RecordingStore(tmp_path / "lake"))
 
     def copy_one(item: CopyItem, progress: Progress) -> CopiedFile:
         if item != items[3]:
@@ -207,9 +205,9 @@ def test_each_outcome_is_yielded_while_others_are_still_on_their_way(tmp_path: P
     assert len(list(results)) == 9
 
 
-def test_all_files_share_one_set_of_threads(tmp_path: Path, items: list[CopyItem]) -> None:
+def test_all_files_share_one_thread_pool(tmp_path: Path, items: list[CopyItem]) -> None:
     threads: set[str] = set()
-    copy_now = _copy_one(NotingStore(tmp_path / "lake"))
+    copy_now = _copy_one(RecordingStore(tmp_path / "lake"))
 
     def copy_one(item: CopyItem, progress: Progress) -> CopiedFile:
         threads.add(threading.current_thread().name)
@@ -220,26 +218,26 @@ def test_all_files_share_one_set_of_threads(tmp_path: Path, items: list[CopyItem
     assert len(threads) <= 10
 
 
-def test_the_first_file_goes_alone_and_stops_the_others_before_they_start(
+def test_a_fatal_error_of_the_first_file_stops_the_others_before_they_start(
     tmp_path: Path, items: list[CopyItem]
 ) -> None:
     error = StoreAuthError("No.", "Ask.")
-    store = NotingStore(tmp_path / "lake", {items[0].key: error})
+    store = RecordingStore(tmp_path / "lake", {items[0].key: error})
     results = list(iter_copies(items[1:], _copy_one(store), first=items[0]))
     assert results[0] == CopyFailure(items[0], error)
     assert {item.key for item in results[1:] if isinstance(item, CopyItem)} == {item.key for item in items[1:]}
     assert store.written == []
 
 
-def test_a_caller_that_closes_the_batch_starts_no_further_file(
+def test_closing_the_generator_starts_no_further_copies(
     tmp_path: Path, items: list[CopyItem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copy, "_PARALLEL_FILES", 1)
-    store = NotingStore(tmp_path / "lake")
+    store = RecordingStore(tmp_path / "lake")
     copy_now = _copy_one(store)
 
     def copy_one(item: CopyItem, progress: Progress) -> CopiedFile:
-        while item == items[1]:  # a large file: it goes on until the batch is stopped
+        while item == items[1]:  # a large file: it is copied until the batch is stopped
             progress(0)
             time.sleep(0.01)
         return copy_now(item, progress)
@@ -251,27 +249,29 @@ def test_a_caller_that_closes_the_batch_starts_no_further_file(
 
 
 @pytest.mark.req("A-049")
-def test_a_second_run_into_a_bucket_sends_no_content(s3_bucket: S3Bucket, items: list[CopyItem]) -> None:
+def test_a_second_run_into_a_bucket_uploads_nothing(s3_bucket: S3Bucket, items: list[CopyItem]) -> None:
     server = s3_bucket.server
     connection = S3Connection(
         s3_bucket.name, "us-east-1", server.endpoint, server.access_key_id, server.secret_access_key
     )
-    fingerprints = _fingerprints()
-    store = S3Store(connection, "", fingerprints)
+    digests = _digests()
+    store = S3Store(connection, "", digests)
     sent: list[str] = []
     connection.client.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
-    assert len(copy_files(store, items, fingerprints).copied) == 10
+    assert len(copy_files(store, items, digests).copied) == 10
     assert sorted(sent) == ["ListObjectsV2", *["PutObject"] * 10]
     sent.clear()
-    assert len(copy_files(store, items, fingerprints).unchanged) == 10
+    assert len(copy_files(store, items, digests).unchanged) == 10
     assert sorted(sent) == [*["HeadObject"] * 10, "ListObjectsV2"]
 
 
 @pytest.mark.req("A-048")
-def test_wrong_keys_stop_before_anything_is_written(s3_bucket: S3Bucket, items: list[CopyItem]) -> None:
-    connection = S3Connection(s3_bucket.name, "us-east-1", s3_bucket.server.endpoint, "nobody", "wrong")
-    fingerprints = _fingerprints()
-    report = copy_files(S3Store(connection, "", fingerprints), items, fingerprints)
+def test_wrong_credentials_stop_the_batch_before_anything_is_written(
+    s3_bucket: S3Bucket, items: list[CopyItem]
+) -> None:
+    connection = S3Connection(s3_bucket.name, "us-east-1", s3_bucket.server.endpoint, "unknown", "wrong")
+    digests = _digests()
+    report = copy_files(S3Store(connection, "", digests), items, digests)
     assert isinstance(report.stopped_by, StoreAuthError)
     assert not report.copied
     assert len(report.failed) + len(report.not_tried) == len(items)

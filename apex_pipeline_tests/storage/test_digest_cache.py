@@ -1,4 +1,4 @@
-"""Tests of remembered digests."""
+"""Tests of the cache of file digests."""
 
 import hashlib
 import logging
@@ -20,7 +20,7 @@ from apex_pipeline.storage.file_hashing import FileState, file_state_of
 
 _CONTENT = b"lap\n" * 1000
 _DIGEST = hashlib.sha256(_CONTENT).hexdigest()
-_LATER = 10_000_000_000  # ns; any file is settled by then
+_LATER_NS = 10_000_000_000  # old enough for any digest to be cached
 
 
 @pytest.fixture
@@ -36,27 +36,27 @@ def database(tmp_path: Path) -> Path:
 
 
 def _open(database: Path | None) -> DigestCache:
-    return DigestCache(database, now_ns=lambda: time.time_ns() + _LATER)
+    return DigestCache(database, now_ns=lambda: time.time_ns() + _LATER_NS)
 
 
-def _bytes_hashed(fingerprints: DigestCache, path: Path) -> int:
-    moved: list[int] = []
-    fingerprints.sha256_of(path, progress=moved.append)
-    return sum(moved)
+def _bytes_hashed(digests: DigestCache, path: Path) -> int:
+    hashed: list[int] = []
+    digests.sha256_of(path, progress=hashed.append)
+    return sum(hashed)
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_an_unchanged_file_is_read_once(file: Path, database: Path, *, is_kept: bool) -> None:
-    fingerprints = _open(database if is_kept else None)
-    assert fingerprints.sha256_of(file) == _DIGEST
-    assert _bytes_hashed(fingerprints, file) == 0
+    digests = _open(database if is_kept else None)
+    assert digests.sha256_of(file) == _DIGEST
+    assert _bytes_hashed(digests, file) == 0
     assert _bytes_hashed(_open(database), file) == (0 if is_kept else len(_CONTENT))
 
 
 @pytest.mark.parametrize("change", ["size", "mtime", "replaced"])
 def test_a_changed_file_is_read_again(file: Path, change: str) -> None:
-    fingerprints = _open(None)
-    fingerprints.sha256_of(file)
+    digests = _open(None)
+    digests.sha256_of(file)
     before = file.stat()
     new = b"new\n" * (1000 if change != "size" else 999)
     if change == "replaced":
@@ -64,86 +64,86 @@ def test_a_changed_file_is_read_again(file: Path, change: str) -> None:
     file.write_bytes(new)
     if change != "mtime":
         os.utime(file, ns=(before.st_mtime_ns, before.st_mtime_ns))
-    assert fingerprints.digest_of(file) == (hashlib.sha256(new).hexdigest(), len(new), sums_of(new))
+    assert digests.digest_of(file) == (hashlib.sha256(new).hexdigest(), len(new), sums_of(new))
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_block_sums_are_remembered_with_the_digest(file: Path, database: Path, *, is_kept: bool) -> None:
-    fingerprints = _open(database if is_kept else None)
-    first = fingerprints.digest_of(file)
-    moved: list[int] = []
-    again = (_open(database) if is_kept else fingerprints).digest_of(file, progress=moved.append)
+def test_block_checksums_are_cached_with_the_digest(file: Path, database: Path, *, is_kept: bool) -> None:
+    digests = _open(database if is_kept else None)
+    first = digests.digest_of(file)
+    hashed: list[int] = []
+    again = (_open(database) if is_kept else digests).digest_of(file, progress=hashed.append)
     assert first == again == (_DIGEST, len(_CONTENT), sums_of(_CONTENT))
-    assert not moved
+    assert not hashed
 
 
-def test_block_sums_of_a_file_known_by_its_digest_alone_are_made_when_they_are_asked_for(file: Path) -> None:
-    fingerprints = _open(None)
-    fingerprints.put_trusted(file, file_state_of(file.stat()), "taken on trust")
-    assert fingerprints.sha256_of(file) == "taken on trust"
-    assert fingerprints.digest_of(file) == (_DIGEST, len(_CONTENT), sums_of(_CONTENT))
+def test_missing_block_checksums_are_computed_on_request(file: Path) -> None:
+    digests = _open(None)
+    digests.put_trusted(file, file_state_of(file.stat()), "trusted")
+    assert digests.sha256_of(file) == "trusted"
+    assert digests.digest_of(file) == (_DIGEST, len(_CONTENT), sums_of(_CONTENT))
 
 
 @pytest.mark.parametrize(("age_ns", "is_kept"), [(0, False), (1_999_999_999, False), (2_000_000_000, True)])
-def test_a_file_edited_within_the_last_two_seconds_is_not_remembered(file: Path, age_ns: int, *, is_kept: bool) -> None:
+def test_a_file_edited_within_the_last_two_seconds_is_not_cached(file: Path, age_ns: int, *, is_kept: bool) -> None:
     modified_ns = file.stat().st_mtime_ns
-    fingerprints = DigestCache(now_ns=lambda: modified_ns + age_ns)
-    assert fingerprints.sha256_of(file) == _DIGEST
-    assert (fingerprints.get(file, file_state_of(file.stat())) == _DIGEST) is is_kept
+    digests = DigestCache(now_ns=lambda: modified_ns + age_ns)
+    assert digests.sha256_of(file) == _DIGEST
+    assert (digests.get(file, file_state_of(file.stat())) == _DIGEST) is is_kept
 
 
-def test_the_writer_of_a_file_is_believed(file: Path) -> None:
-    fingerprints = DigestCache()
-    fingerprints.put_trusted(file, file_state_of(file.stat()), _DIGEST)
-    assert _bytes_hashed(fingerprints, file) == 0
+def test_a_trusted_digest_is_returned_without_reading_the_file(file: Path) -> None:
+    digests = DigestCache()
+    digests.put_trusted(file, file_state_of(file.stat()), _DIGEST)
+    assert _bytes_hashed(digests, file) == 0
 
 
-def test_nothing_is_made_before_the_first_use(database: Path) -> None:
+def test_nothing_is_created_before_the_first_use(database: Path) -> None:
     DigestCache(database)
     assert not database.parent.exists()
 
 
-def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_file_raises(tmp_path: Path) -> None:
     with pytest.raises(FileChangedError):
         DigestCache().sha256_of(tmp_path / "none")
 
 
-def test_a_relative_and_an_absolute_path_are_the_same_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fingerprints = _open(None)
-    fingerprints.sha256_of(file)
+def test_relative_and_absolute_paths_share_one_entry(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = _open(None)
+    digests.sha256_of(file)
     monkeypatch.chdir(file.parent)
-    assert _bytes_hashed(fingerprints, Path(file.name)) == 0
+    assert _bytes_hashed(digests, Path(file.name)) == 0
 
 
-def test_a_name_that_is_no_unicode_is_remembered_too(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_valid_unicode_is_cached(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
     path.write_bytes(_CONTENT)
-    fingerprints = _open(None)
-    fingerprints.sha256_of(path)
-    assert _bytes_hashed(fingerprints, path) == 0
+    digests = _open(None)
+    digests.sha256_of(path)
+    assert _bytes_hashed(digests, path) == 0
 
 
-def test_an_inode_of_64_bits_is_remembered(file: Path) -> None:
-    mark = FileState(1, 2, 2**64 - 1)
-    fingerprints = DigestCache()
-    fingerprints.put_trusted(file, mark, _DIGEST)
-    assert fingerprints.get(file, mark) == _DIGEST
-    assert fingerprints.get(file, FileState(1, 2, 2**63)) is None
+def test_a_64_bit_inode_is_cached(file: Path) -> None:
+    state = FileState(1, 2, 2**64 - 1)
+    digests = DigestCache()
+    digests.put_trusted(file, state, _DIGEST)
+    assert digests.get(file, state) == _DIGEST
+    assert digests.get(file, FileState(1, 2, 2**63)) is None
 
 
-def test_a_damaged_cache_is_made_new(file: Path, database: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_cache_is_recreated(file: Path, database: Path, caplog: pytest.LogCaptureFixture) -> None:
     database.parent.mkdir()
-    database.write_bytes(b"this is no database " * 100)
+    database.write_bytes(b"this is not a database " * 100)
     assert _open(database).sha256_of(file) == _DIGEST
-    assert "are damaged" in caplog.text
+    assert "is damaged" in caplog.text
     assert _bytes_hashed(_open(database), file) == 0
 
 
-def test_a_cache_damaged_in_use_is_made_new(
+def test_a_cache_damaged_while_in_use_is_recreated(
     file: Path, database: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fingerprints = _open(database)
-    fingerprints.sha256_of(file)
+    digests = _open(database)
+    digests.sha256_of(file)
 
     class Damaged:
         def execute(self, *_: object) -> None:
@@ -152,61 +152,61 @@ def test_a_cache_damaged_in_use_is_made_new(
         def close(self) -> None:
             pass
 
-    vars(fingerprints)["_connection"].close()
-    monkeypatch.setattr(fingerprints, "_connection", Damaged())
-    database.write_bytes(b"this is no database " * 100)
-    assert fingerprints.sha256_of(file) == _DIGEST
-    assert "are damaged" in caplog.text
-    assert fingerprints.sha256_of(file) == _DIGEST
+    vars(digests)["_connection"].close()
+    monkeypatch.setattr(digests, "_connection", Damaged())
+    database.write_bytes(b"this is not a database " * 100)
+    assert digests.sha256_of(file) == _DIGEST
+    assert "is damaged" in caplog.text
+    assert digests.sha256_of(file) == _DIGEST
     assert _bytes_hashed(_open(database), file) == 0
 
 
-def test_a_cache_that_cannot_be_written_costs_time_only(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    fingerprints = _open(file / "below a file" / "x.sqlite")
-    assert fingerprints.sha256_of(file) == _DIGEST
-    assert "cannot be kept" in caplog.text
-    assert _bytes_hashed(fingerprints, file) == 0
+def test_an_unwritable_cache_only_costs_time(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    digests = _open(file / "below a file" / "x.sqlite")
+    assert digests.sha256_of(file) == _DIGEST
+    assert "cannot be used" in caplog.text
+    assert _bytes_hashed(digests, file) == 0
 
 
-def test_a_damaged_cache_that_cannot_be_removed_costs_time_only(
+def test_a_damaged_cache_that_cannot_be_removed_only_costs_time(
     file: Path, database: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.parent.mkdir()
-    database.write_bytes(b"this is no database " * 100)
+    database.write_bytes(b"this is not a database " * 100)
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "unlink", refuse)
     assert _open(database).sha256_of(file) == _DIGEST
-    assert "cannot be kept" in caplog.text
+    assert "cannot be used" in caplog.text
 
 
-def test_a_cache_another_process_holds_is_gone_without(
+def test_a_cache_locked_by_another_process_is_bypassed(
     file: Path, database: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BUSY_S", 0.0)
-    fingerprints = _open(database)
-    assert fingerprints.get(file, file_state_of(file.stat())) is None
+    digests = _open(database)
+    assert digests.get(file, file_state_of(file.stat())) is None
     holder = sqlite3.connect(database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with caplog.at_level(logging.DEBUG):
-        assert fingerprints.sha256_of(file) == _DIGEST
-    assert "not available now" in caplog.text
+        assert digests.sha256_of(file) == _DIGEST
+    assert "is not available" in caplog.text
     holder.execute("ROLLBACK")
     holder.close()
-    fingerprints.sha256_of(file)
-    assert _bytes_hashed(fingerprints, file) == 0
+    digests.sha256_of(file)
+    assert _bytes_hashed(digests, file) == 0
 
 
 def test_threads_share_one_cache(tmp_path: Path, database: Path) -> None:
     paths = [tmp_path / f"{number}.csv" for number in range(40)]
     for path in paths:
         path.write_bytes(path.name.encode())
-    fingerprints = _open(database)
+    digests = _open(database)
     with ThreadPoolExecutor(8) as pool:
-        digests = list(pool.map(fingerprints.sha256_of, paths))
-    assert digests == [hashlib.sha256(path.name.encode()).hexdigest() for path in paths]
+        found = list(pool.map(digests.sha256_of, paths))
+    assert found == [hashlib.sha256(path.name.encode()).hexdigest() for path in paths]
     assert sum(_bytes_hashed(_open(database), path) for path in paths) == 0
 
 

@@ -1,4 +1,4 @@
-"""The read cache on its disk: damage is noticed, the size is kept, what is in use stays, trouble costs time only."""
+"""Tests of the disk cache: damage is detected, the size is bounded, and failures only cost time."""
 
 import os
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from apex_pipeline_tests.storage.cache_harness import (
     LARGE,
     READS,
     SMALL,
+    cached_files,
     cached_store,
-    kept_in,
+    disk_usage,
     read_by_read_bytes,
-    size_of,
 )
 
 
@@ -31,12 +31,12 @@ from apex_pipeline_tests.storage.cache_harness import (
         *((read_by_read_bytes, damage) for damage in ("a flipped bit", "cut short", "emptied")),
     ],
 )
-def test_a_damaged_copy_is_noticed_and_fetched_again(
+def test_a_damaged_copy_is_detected_and_fetched_again(
     store: S3Store, tmp_path: Path, read: Callable[[ObjectStore, str], bytes], damage: str
 ) -> None:
     store.write_bytes(KEY, SMALL)
     cached_store(store, tmp_path).read_bytes(KEY)
-    (kept,) = kept_in(tmp_path)
+    (kept,) = cached_files(tmp_path)
     before = kept.stat()
     content = bytearray(SMALL)
     content[7] ^= 1
@@ -50,16 +50,16 @@ def test_a_damaged_copy_is_noticed_and_fetched_again(
     assert another_process.hits == 1
 
 
-def test_a_copy_damaged_between_two_reads_of_a_process_is_noticed_by_its_time(store: S3Store, tmp_path: Path) -> None:
+def test_a_copy_damaged_between_two_reads_is_detected_by_its_modification_time(store: S3Store, tmp_path: Path) -> None:
     store.write_bytes(KEY, SMALL)
     cached = cached_store(store, tmp_path)
     cached.read_bytes(KEY)
-    (kept,) = kept_in(tmp_path)
+    (kept,) = cached_files(tmp_path)
     kept.write_bytes(bytes(len(SMALL)))
     assert cached.read_bytes(KEY) == SMALL
 
 
-def test_what_is_damaged_in_the_store_is_not_kept(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
+def test_an_object_damaged_in_the_store_is_not_cached(store: S3Store, s3_bucket: S3Bucket, tmp_path: Path) -> None:
     store.write_bytes(KEY, LARGE)
     metadata = s3_bucket.client.head_object(Bucket=s3_bucket.name, Key=KEY)["Metadata"]
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=KEY, Body=bytes(len(LARGE)), Metadata=metadata)
@@ -67,25 +67,25 @@ def test_what_is_damaged_in_the_store_is_not_kept(store: S3Store, s3_bucket: S3B
     for read in READS[:3]:
         with pytest.raises(StoreCorruptionError, match="damaged"):
             read(cached, KEY)
-    assert kept_in(tmp_path) == []
-    assert size_of(tmp_path / "cache") < 1000, "nothing half fetched is left"
+    assert cached_files(tmp_path) == []
+    assert disk_usage(tmp_path / "cache") < 1000, "no partial download is left"
 
 
 @pytest.mark.req("A-132")
-def test_what_was_not_used_for_longest_goes_first_and_the_size_is_kept(store: S3Store, tmp_path: Path) -> None:
+def test_the_least_recently_used_object_is_evicted_to_stay_within_the_limit(store: S3Store, tmp_path: Path) -> None:
     contents = {name: bytes([number]) * 1000 for number, name in enumerate("abcd")}
     for name, content in contents.items():
         store.write_bytes(name, content)
     cached = cached_store(store, tmp_path, max_bytes=3_500)
     for name in "abcabad":
         cached.read_bytes(name)
-    held = {path.read_bytes() for path in kept_in(tmp_path)}
-    assert held == {contents[name] for name in "abd"}
-    assert size_of(tmp_path / "cache") <= 3_500
+    contents_cached = {path.read_bytes() for path in cached_files(tmp_path)}
+    assert contents_cached == {contents[name] for name in "abd"}
+    assert disk_usage(tmp_path / "cache") <= 3_500
 
 
 @pytest.mark.parametrize("read", READS)
-def test_what_is_larger_than_the_cache_is_read_past_it(
+def test_an_object_larger_than_the_cache_is_read_from_the_store(
     store: S3Store, tmp_path: Path, read: Callable[[ObjectStore, str], bytes]
 ) -> None:
     store.write_bytes("small", b"1" * 500)
@@ -93,35 +93,35 @@ def test_what_is_larger_than_the_cache_is_read_past_it(
     cached = cached_store(store, tmp_path, max_bytes=1000)
     cached.read_bytes("small")
     assert read(cached, KEY) == read(cached, KEY) == SMALL
-    assert len(kept_in(tmp_path)) == 1, "nothing was thrown away for it"
+    assert len(cached_files(tmp_path)) == 1, "nothing was evicted for it"
     assert cached.hits == 0
 
 
-def test_a_copy_in_use_is_not_removed_to_make_room(store: S3Store, tmp_path: Path) -> None:
+def test_a_copy_in_use_is_not_evicted(store: S3Store, tmp_path: Path) -> None:
     for name in "ab":
         store.write_bytes(name, name.encode() * 1000)
     cached = cached_store(store, tmp_path, max_bytes=1_500)
     with cached.open_as_file("a") as path:
         assert cached.read_bytes("b") == b"b" * 1000
         assert path.read_bytes() == b"a" * 1000
-        assert len(kept_in(tmp_path)) == 1
+        assert len(cached_files(tmp_path)) == 1
     assert not path.exists()
     assert cached.read_bytes("b") == b"b" * 1000
-    assert [kept.read_bytes() for kept in kept_in(tmp_path)] == [b"b" * 1000]
+    assert [kept.read_bytes() for kept in cached_files(tmp_path)] == [b"b" * 1000]
 
 
-def test_a_copy_removed_by_hand_stays_readable_for_who_has_it(store: S3Store, tmp_path: Path) -> None:
+def test_a_copy_deleted_by_hand_stays_readable_while_it_is_open(store: S3Store, tmp_path: Path) -> None:
     store.write_bytes(KEY, SMALL)
     cached = cached_store(store, tmp_path)
     with cached.open_as_file(KEY) as path:
-        (kept,) = kept_in(tmp_path)
+        (kept,) = cached_files(tmp_path)
         kept.unlink()
         assert path.read_bytes() == SMALL
     assert cached.read_bytes(KEY) == SMALL
 
 
 @pytest.mark.parametrize("read", READS)
-def test_without_a_usable_disk_everything_is_read_from_the_store(
+def test_without_a_usable_disk_all_reads_go_to_the_store(
     store: S3Store, tmp_path: Path, read: Callable[[ObjectStore, str], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     store.write_bytes(KEY, SMALL)
@@ -133,7 +133,7 @@ def test_without_a_usable_disk_everything_is_read_from_the_store(
 
 
 @pytest.mark.parametrize("read", READS)
-def test_without_hard_links_a_kept_object_is_copied_and_not_fetched_again(
+def test_without_hard_links_a_cached_object_is_copied_and_not_fetched_again(
     store: S3Store, tmp_path: Path, read: Callable[[ObjectStore, str], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -146,27 +146,27 @@ def test_without_hard_links_a_kept_object_is_copied_and_not_fetched_again(
     assert (cached.hits, cached.misses) == (1, 1)
 
 
-def test_a_disk_that_is_full_while_fetching_costs_the_cache_only(
+def test_a_read_succeeds_when_the_cache_disk_is_full(
     store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write_bytes(KEY, SMALL)
-    real = Path.open
+    path_open = Path.open
 
-    def full(path: Path, mode: str = "r", *rest: Any) -> Any:
-        return real(Path("/dev/full"), "wb") if mode == "r+b" else real(path, mode, *rest)
+    def open_full(path: Path, mode: str = "r", *rest: Any) -> Any:
+        return path_open(Path("/dev/full"), "wb") if mode == "r+b" else path_open(path, mode, *rest)
 
-    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(Path, "open", open_full)
     assert cached_store(store, tmp_path).read_bytes(KEY) == SMALL
-    assert kept_in(tmp_path) == []
+    assert cached_files(tmp_path) == []
 
 
-def test_a_copy_removed_at_the_moment_it_is_asked_for_is_fetched_again(
+def test_a_copy_removed_while_it_is_opened_is_fetched_again(
     store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write_bytes(KEY, SMALL)
     cached = cached_store(store, tmp_path)
     cached.read_bytes(KEY)
-    (kept,) = kept_in(tmp_path)
+    (kept,) = cached_files(tmp_path)
 
     def remove_then_link(*_: object) -> None:
         monkeypatch.undo()
@@ -175,18 +175,18 @@ def test_a_copy_removed_at_the_moment_it_is_asked_for_is_fetched_again(
 
     monkeypatch.setattr(os, "link", remove_then_link)
     assert cached.read_bytes(KEY) == SMALL
-    assert (cached.misses, kept_in(tmp_path)) == (2, [kept])
+    assert (cached.misses, cached_files(tmp_path)) == (2, [kept])
 
 
-def test_what_goes_away_while_room_is_made_does_not_matter(
+def test_a_file_that_disappears_during_eviction_is_ignored(
     store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write_bytes(KEY, SMALL)
     walk = os.walk
 
-    def walk_with_a_ghost(folder: Path) -> list[tuple[str, list[str], list[str]]]:
+    def walk_with_missing_file(folder: Path) -> list[tuple[str, list[str], list[str]]]:
         return [*walk(folder), (str(folder), [], ["gone"])]
 
-    monkeypatch.setattr(os, "walk", walk_with_a_ghost)
+    monkeypatch.setattr(os, "walk", walk_with_missing_file)
     assert cached_store(store, tmp_path).read_bytes(KEY) == SMALL
-    assert len(kept_in(tmp_path)) == 1
+    assert len(cached_files(tmp_path)) == 1

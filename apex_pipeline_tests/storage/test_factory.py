@@ -1,4 +1,4 @@
-"""Tests of the choice of the backend."""
+"""Tests of opening stores: the choice of the backend and its settings."""
 
 import os
 import subprocess
@@ -18,20 +18,20 @@ from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 @pytest.mark.req("A-003", "A-004")
 @pytest.mark.parametrize(("switch", "expected"), [(None, LocalStore), ("false", LocalStore), ("true", S3Store)])
-def test_one_switch_decides(monkeypatch: pytest.MonkeyPatch, switch: str | None, expected: type) -> None:
+def test_use_s3_data_selects_the_backend(monkeypatch: pytest.MonkeyPatch, switch: str | None, expected: type) -> None:
     if switch is not None:
         monkeypatch.setenv("USE_S3_DATA", switch)
     assert type(open_store(load_settings(), for_writing=False)) is expected
 
 
 @pytest.mark.parametrize("for_writing", [True, False])
-def test_the_lakes_folder_is_made_for_writing_only(tmp_path: Path, *, for_writing: bool) -> None:
+def test_the_lake_folder_is_created_for_writing_only(tmp_path: Path, *, for_writing: bool) -> None:
     store = open_store(load_settings(), for_writing=for_writing)
     assert store.uri == str(tmp_path / "lake")
     assert (tmp_path / "lake").exists() is for_writing
 
 
-def test_reading_makes_no_file_at_all(tmp_path: Path) -> None:
+def test_reading_creates_no_files(tmp_path: Path) -> None:
     store = open_store(load_settings(), for_writing=False)
     assert store.head("data/x.csv") is None
     assert not list(store.list())
@@ -72,7 +72,7 @@ def test_the_settings_reach_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     ("switch", "host"),
     [("true", "apex-racing-data.s3-accelerate.amazonaws.com"), ("false", "apex-racing-data.s3.amazonaws.com")],
 )
-def test_transfer_acceleration_is_another_host(monkeypatch: pytest.MonkeyPatch, switch: str, host: str) -> None:
+def test_transfer_acceleration_uses_another_host(monkeypatch: pytest.MonkeyPatch, switch: str, host: str) -> None:
     for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "USE_S3_DATA": "true"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("S3_USE_ACCELERATE", switch)
@@ -80,7 +80,7 @@ def test_transfer_acceleration_is_another_host(monkeypatch: pytest.MonkeyPatch, 
     assert address.hostname == host
 
 
-def test_without_keys_boto3_looks_for_some(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_keys_the_credentials_are_left_to_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "left over")
     connection = vars(open_store(load_settings(use_s3_data=True), for_writing=False))["_connection"]
     assert (connection.access_key_id, connection.secret_access_key, connection.session_token) == (None, None, None)
@@ -90,7 +90,9 @@ def test_without_keys_boto3_looks_for_some(monkeypatch: pytest.MonkeyPatch) -> N
     ("given", "missing"),
     [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")],
 )
-def test_half_of_the_credentials_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, given: str, missing: str) -> None:
+def test_a_missing_half_of_the_credentials_is_named_in_the_error(
+    monkeypatch: pytest.MonkeyPatch, given: str, missing: str
+) -> None:
     monkeypatch.setenv(given, "something")
     with pytest.raises(ConfigurationError, match=f"{missing} is not set"):
         open_store(load_settings(use_s3_data=True), for_writing=False)
@@ -105,29 +107,29 @@ def test_half_of_the_credentials_is_refused_by_name(monkeypatch: pytest.MonkeyPa
         ("/data/lake", "/data/lake"),
     ],
 )
-def test_a_lake_is_opened_by_its_address(uri: str, expected: str) -> None:
+def test_a_lake_can_be_opened_by_its_address(uri: str, expected: str) -> None:
     assert open_store_at(uri, load_settings()).uri == expected
 
 
 @pytest.mark.parametrize("uri", ["", "s3://", "s3:///x", "gs://races", "https://races.example/x"])
-def test_an_address_that_is_none_is_refused(uri: str) -> None:
+def test_an_invalid_address_is_refused(uri: str) -> None:
     with pytest.raises(ConfigurationError, match="is not the address of a lake"):
         open_store_at(uri, load_settings())
 
 
 @pytest.mark.req("K-20")
 @pytest.mark.parametrize(
-    ("may_create", "for_writing", "is_made"), [(True, True, True), (True, False, False), (False, True, False)]
+    ("may_create", "for_writing", "is_created"), [(True, True, True), (True, False, False), (False, True, False)]
 )
-def test_a_bucket_is_made_only_for_writing_and_where_allowed(
-    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, *, may_create: bool, for_writing: bool, is_made: bool
+def test_a_bucket_is_created_only_for_writing_and_if_allowed(
+    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, *, may_create: bool, for_writing: bool, is_created: bool
 ) -> None:
     for name, value in s3_bucket.environment.items():
         monkeypatch.setenv(name, value)
     bucket = f"{s3_bucket.name}-new"
     settings = load_settings(bucket=bucket, allow_create_bucket=may_create)
     store = open_store(settings, for_writing=for_writing)
-    if is_made:
+    if is_created:
         store.check_access()
         s3_bucket.client.delete_bucket(Bucket=bucket)
     else:
@@ -136,7 +138,7 @@ def test_a_bucket_is_made_only_for_writing_and_where_allowed(
 
 
 @pytest.mark.req("A-006", "A-005")
-def test_an_s3_lake_round_trip_from_the_environment_alone(
+def test_an_s3_lake_works_with_settings_from_the_environment_alone(
     s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name, value in s3_bucket.environment.items():
@@ -148,7 +150,7 @@ def test_an_s3_lake_round_trip_from_the_environment_alone(
         assert path.is_relative_to(tmp_path / ".apex")
 
 
-def test_fingerprints_are_kept_in_the_state_folder(tmp_path: Path) -> None:
+def test_the_digest_cache_is_in_the_state_folder(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"")
     open_digest_cache(load_settings()).sha256_of(tmp_path / "x.csv")
     assert (tmp_path / ".apex" / "fingerprints.sqlite").exists()

@@ -1,4 +1,4 @@
-"""Tests of reading a file once while hashing it."""
+"""Tests of reading a file while hashing it."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("size", [-1, None, 1, 7, 1000, 4096])
-def test_what_is_read_is_what_is_hashed(file: Path, size: int | None) -> None:
+def test_the_digest_is_that_of_the_bytes_read(file: Path, size: int | None) -> None:
     with HashingReader(file, _DIGEST) as reader:
         content = b""
         while block := reader.read(size):
@@ -32,7 +32,7 @@ def test_what_is_read_is_what_is_hashed(file: Path, size: int | None) -> None:
 
 
 @pytest.mark.parametrize("size", [-1, 300])
-def test_content_other_than_announced_is_refused_at_the_end(file: Path, size: int) -> None:
+def test_content_with_an_unexpected_digest_is_refused_at_the_end(file: Path, size: int) -> None:
     def read_to_the_end(reader: HashingReader) -> None:
         while reader.read(size):
             pass
@@ -44,7 +44,7 @@ def test_content_other_than_announced_is_refused_at_the_end(file: Path, size: in
         read_to_the_end(reader)
 
 
-def test_reading_nothing_is_not_the_end(file: Path) -> None:
+def test_reading_zero_bytes_does_not_count_as_the_end(file: Path) -> None:
     with HashingReader(file, "0" * 64) as reader:
         assert reader.read(0) == b""
 
@@ -63,7 +63,7 @@ def test_a_file_edited_while_it_is_read_is_refused(file: Path, edit: str) -> Non
             reader.read()
 
 
-def test_a_file_replaced_while_it_is_read_is_still_the_one_that_was_opened(file: Path) -> None:
+def test_a_file_replaced_while_it_is_read_returns_the_opened_content(file: Path) -> None:
     with HashingReader(file, _DIGEST) as reader:
         reader.read(10)
         other = file.with_name("other")
@@ -73,20 +73,20 @@ def test_a_file_replaced_while_it_is_read_is_still_the_one_that_was_opened(file:
 
 
 @pytest.mark.parametrize("below_a_file", [False, True])
-def test_a_file_that_is_gone_is_said_so(file: Path, *, below_a_file: bool) -> None:
+def test_a_missing_file_raises(file: Path, *, below_a_file: bool) -> None:
     missing = file / "y" if below_a_file else file.with_name("none.csv")
     with pytest.raises(FileChangedError, match=f"{missing} is gone"):
         HashingReader(missing)
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_blocking(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
     with pytest.raises(SourceError, match="not a regular file"):
         HashingReader(pipe)
 
 
-def test_a_file_that_may_not_be_read_is_a_matter_of_the_source(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_a_source_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -95,7 +95,7 @@ def test_a_file_that_may_not_be_read_is_a_matter_of_the_source(file: Path, monke
         HashingReader(file)
 
 
-def test_a_disk_that_fails_in_the_middle_is_a_matter_of_the_source(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_error_while_reading_is_a_source_error(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class BadSector:
         def read(self, _: int) -> bytes:
             raise OSError(5, "Input/output error")

@@ -1,4 +1,4 @@
-"""Tests of the rule for keys."""
+"""Tests of the validity check for keys."""
 
 import pytest
 from hypothesis import given
@@ -28,7 +28,7 @@ from apex_pipeline.storage.keys import UnsafeKeyError, check_key, check_prefix, 
         ("ü" * 513, "1026 bytes, at most 1024"),
     ],
 )
-def test_a_hostile_key_is_refused_by_name_with_the_reason(key: str, reason: str) -> None:
+def test_an_unsafe_key_is_refused_with_its_name_and_the_reason(key: str, reason: str) -> None:
     with pytest.raises(UnsafeKeyError) as refusal:
         check_key(key)
     assert repr(key) in refusal.value.problem
@@ -40,7 +40,7 @@ def test_a_hostile_key_is_refused_by_name_with_the_reason(key: str, reason: str)
 @pytest.mark.parametrize(
     "key", ["x", "a/b c/d#e%20.csv", "ü/🏁", "...", "a..b", ".hidden", "x" * 1024, "d/.incoming/x"]
 )
-def test_a_legal_key_is_kept_as_it_is(key: str) -> None:
+def test_a_valid_key_is_returned_unchanged(key: str) -> None:
     assert check_key(key) == key
     assert is_legal_key(key)
 
@@ -51,13 +51,13 @@ def test_a_prefix_may_be_empty_or_end_in_a_slash(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/", "data//", "../", "data/../"])
-def test_a_hostile_prefix_is_refused(prefix: str) -> None:
+def test_an_unsafe_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(UnsafeKeyError):
         check_prefix(prefix)
 
 
 @given(st.lists(st.sampled_from(["", ".", "..", "a", "b c", "\\", "/", "\0"]), max_size=6))
-def test_what_is_accepted_stays_inside(parts: list[str]) -> None:
+def test_an_accepted_key_stays_inside_the_lake(parts: list[str]) -> None:
     key = "/".join(parts)
     if is_legal_key(key):
         depth = [1 if part not in {"", ".", ".."} else -1 for part in key.split("/")]

@@ -1,4 +1,4 @@
-"""Tests of where things are kept."""
+"""Tests of the keys of the lake."""
 
 import pytest
 from hypothesis import given
@@ -18,17 +18,17 @@ def test_the_key_of_a_raw_file_keeps_its_path(path: str) -> None:
             layout.raw_key(path)
 
 
-def test_the_seed_example_of_a_raw_file() -> None:
+def test_a_raw_file_has_the_same_key_as_in_the_seed() -> None:
     assert layout.raw_key("sebring/x.csv") == "data/sebring/x.csv"
 
 
 @pytest.mark.parametrize("key", ["tables/x", "data/", "data", "xdata/y"])
-def test_the_key_of_something_else_is_no_raw_file(key: str) -> None:
+def test_other_keys_have_no_raw_path(key: str) -> None:
     with pytest.raises(ValueError, match="not the key of a raw file"):
         layout.raw_path(key)
 
 
-def test_a_table_of_one_session_is_kept_under_its_track_and_session() -> None:
+def test_a_session_table_is_partitioned_by_track_and_session() -> None:
     key = layout.table_key("tables", "laps", "barber_motorsports_park/R1")
     assert key == "tables/laps/track=barber_motorsports_park/session=R1/laps.parquet"
 
@@ -38,12 +38,12 @@ def test_a_table_without_partitions_is_one_file() -> None:
 
 
 @pytest.mark.parametrize("partition", ["", "sebring", "sebring/", "/R1", "sebring/R1/x"])
-def test_a_partition_is_a_track_and_a_session(partition: str) -> None:
+def test_an_invalid_partition_is_refused(partition: str) -> None:
     with pytest.raises(ValueError, match="should be track/session"):
         layout.table_key("tables", "laps", partition)
 
 
-def test_the_other_places() -> None:
+def test_keys_of_history_quarantine_and_snapshots() -> None:
     assert layout.history_key("ab12") == "history/ab12.parquet"
     assert layout.quarantine_reason_key("vir/x.csv") == "quarantine/vir/x.csv.reason.json"
     assert layout.snapshot_key("7") == "catalog/snapshots/7.json"
@@ -52,7 +52,7 @@ def test_the_other_places() -> None:
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", ""])
-def test_a_hostile_path_gets_no_key(path: str) -> None:
+def test_an_unsafe_path_has_no_key(path: str) -> None:
     with pytest.raises(UnsafeKeyError):
         layout.raw_key(path)
     if path:

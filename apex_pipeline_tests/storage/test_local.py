@@ -1,4 +1,4 @@
-"""Tests of the lake in a folder: what the contract suite cannot ask of every store."""
+"""Tests of the local store that go beyond the contract shared by all stores."""
 
 import errno
 import hashlib
@@ -30,7 +30,7 @@ from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.os_errors import from_os_error
 
-_NO_PROCESS = 2**22 + 1  # above the highest process id Linux gives
+_UNUSED_PROCESS_ID = 2**22 + 1  # above the highest process id that Linux assigns
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def _failing(error: OSError) -> Callable[..., None]:
         (None, StoreError),
     ],
 )
-def test_what_the_disk_says_is_translated(number: int | None, expected: type[Exception]) -> None:
+def test_os_errors_are_translated(number: int | None, expected: type[Exception]) -> None:
     error = OSError("odd") if number is None else OSError(number, os.strerror(number))
     translated = from_os_error(error, "Writing data/x.csv")
     assert type(translated) is expected
@@ -79,7 +79,7 @@ def test_what_the_disk_says_is_translated(number: int | None, expected: type[Exc
     [(OSError(errno.ENOSPC, "No space left on device"), StorageFullError),
      (PermissionError(errno.EACCES, "Permission denied"), StorePermissionError)],
 )  # fmt: skip
-def test_a_write_the_disk_refuses_leaves_the_old_object_and_nothing_else(
+def test_a_failed_write_keeps_the_old_object_and_leaves_no_files(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, expected: type[StoreError]
 ) -> None:
     store.write_bytes("data/x.csv", b"old")
@@ -91,24 +91,24 @@ def test_a_write_the_disk_refuses_leaves_the_old_object_and_nothing_else(
     assert [path for path in root.rglob("*") if path.is_file()] == [root / "data" / "x.csv"]
 
 
-def test_an_object_is_on_the_disk_before_it_is_visible(
+def test_an_object_is_synced_to_disk_before_it_is_visible(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     was_visible: list[bool] = []
     fsync = os.fsync
 
-    def watch(handle: int) -> None:
+    def record_visibility(handle: int) -> None:
         was_visible.append((root / "data" / "x.csv").exists())
         fsync(handle)
 
     store.write_bytes("data/y.csv", b"")
-    monkeypatch.setattr(os, "fsync", watch)
+    monkeypatch.setattr(os, "fsync", record_visibility)
     store.write_bytes("data/x.csv", b"new")
-    # First the content, then the rename, then the folder that holds the name.
+    # The content is synced before the rename, and the folder after it.
     assert was_visible == [False, True]
 
 
-def test_a_killed_write_leaves_the_old_object_and_is_cleaned_up_at_the_next_opening(
+def test_a_killed_write_keeps_the_old_object_and_is_cleaned_up_by_the_next_writer(
     store: LocalStore, root: Path, tmp_path: Path
 ) -> None:
     store.write_bytes("data/x.csv", b"old")
@@ -138,17 +138,17 @@ def test_a_killed_write_leaves_the_old_object_and_is_cleaned_up_at_the_next_open
     [
         ("HERE.SELF.ab", 60, True),
         ("HERE.1.ab", 60, True),
-        ("HERE.NOBODY.ab", 0, False),
-        ("another.machine.NOBODY.ab", 60, True),
-        ("another.machine.NOBODY.ab", 25 * 3600, False),
+        ("HERE.ENDED.ab", 0, False),
+        ("another.machine.ENDED.ab", 60, True),
+        ("another.machine.ENDED.ab", 25 * 3600, False),
         ("something else", 60, True),
     ],
 )
-def test_only_what_nobody_writes_any_more_is_cleaned_up(
+def test_only_abandoned_files_are_cleaned_up(
     store: LocalStore, root: Path, name: str, age_s: int, *, is_kept: bool
 ) -> None:
-    for word, value in {"HERE": socket.gethostname(), "SELF": os.getpid(), "NOBODY": _NO_PROCESS}.items():
-        name = name.replace(word, str(value))  # not in the parameter: test processes must agree on those
+    for word, value in {"HERE": socket.gethostname(), "SELF": os.getpid(), "ENDED": _UNUSED_PROCESS_ID}.items():
+        name = name.replace(word, str(value))  # not in the parameter: pytest-xdist workers must agree on it
     leftover = root / ".incoming" / name
     leftover.write_bytes(b"half")
     modified = time.time() - age_s
@@ -157,37 +157,41 @@ def test_only_what_nobody_writes_any_more_is_cleaned_up(
     assert leftover.exists() is is_kept
 
 
-def test_a_process_of_another_user_is_alive(store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leftover = root / ".incoming" / f"{socket.gethostname()}.{_NO_PROCESS}.ab"
+def test_a_running_process_of_another_user_counts_as_alive(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftover = root / ".incoming" / f"{socket.gethostname()}.{_UNUSED_PROCESS_ID}.ab"
     leftover.touch()
     monkeypatch.setattr(os, "kill", _failing(PermissionError()))
     store.prepare_for_writing()
     assert leftover.exists()
 
 
-def test_a_leftover_that_another_process_cleaned_up_first_is_no_error(
+def test_a_leftover_removed_by_another_process_is_not_an_error(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leftover = root / ".incoming" / "gone"
     listed: list[Path] = []
 
-    def list_what_is_gone(folder: Path) -> Iterator[Path]:
+    def list_missing_file(folder: Path) -> Iterator[Path]:
         listed.append(folder)
         return iter([leftover])
 
-    monkeypatch.setattr(Path, "iterdir", list_what_is_gone)
+    monkeypatch.setattr(Path, "iterdir", list_missing_file)
     store.prepare_for_writing()
     assert listed == [root / ".incoming"]
     assert not leftover.exists()
 
 
-def test_a_lake_that_is_a_file_is_said_so(root: Path) -> None:
+def test_a_lake_path_that_is_a_file_raises(root: Path) -> None:
     root.write_bytes(b"")
-    with pytest.raises(StoreConfigError, match="is a file"):
+    with pytest.raises(StoreConfigError, match="is a file, not a folder"):
         LocalStore(root, DigestCache()).prepare_for_writing()
 
 
-def test_the_lake_does_not_move_with_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changing_the_working_directory_does_not_change_the_lake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = LocalStore(Path("lake"), DigestCache())
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -196,7 +200,7 @@ def test_the_lake_does_not_move_with_the_working_folder(tmp_path: Path, monkeypa
     assert store.uri == str(tmp_path / "lake")
 
 
-def test_a_key_that_is_a_folder_and_one_below_a_file_are_refused(store: LocalStore) -> None:
+def test_keys_that_clash_with_a_folder_or_a_file_are_refused(store: LocalStore) -> None:
     store.write_bytes("d/e", b"")
     with pytest.raises(StoreError, match=r"Writing d to .* failed: there is a folder"):
         store.write_bytes("d", b"")
@@ -204,7 +208,7 @@ def test_a_key_that_is_a_folder_and_one_below_a_file_are_refused(store: LocalSto
         store.write_bytes("d/e/f", b"")
 
 
-def test_a_name_too_long_for_the_disk_is_refused_with_the_limit(store: LocalStore) -> None:
+def test_a_file_name_that_is_too_long_is_refused_with_the_limit(store: LocalStore) -> None:
     with pytest.raises(StoreError, match="255 bytes per name"):
         store.write_bytes(f"data/{'x' * 300}", b"")
     with pytest.raises(StoreError, match="255 bytes per name"):
@@ -212,21 +216,23 @@ def test_a_name_too_long_for_the_disk_is_refused_with_the_limit(store: LocalStor
 
 
 @pytest.mark.parametrize("key", ["data/link/x.csv", "data/link"])
-def test_a_link_out_of_the_lake_is_not_followed(store: LocalStore, root: Path, tmp_path: Path, key: str) -> None:
+def test_a_symbolic_link_out_of_the_lake_is_not_followed(
+    store: LocalStore, root: Path, tmp_path: Path, key: str
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "x.csv").write_bytes(b"secret")
     (root / "data").mkdir()
     (root / "data" / "link").symlink_to(outside)
     (root / "data" / "link to file").symlink_to(outside / "x.csv")
-    with pytest.raises(UnsafeKeyError, match="leads out of the lake"):
+    with pytest.raises(UnsafeKeyError, match="leads outside the lake"):
         store.read_bytes(key)
-    with pytest.raises(UnsafeKeyError, match="leads out of the lake"):
+    with pytest.raises(UnsafeKeyError, match="leads outside the lake"):
         store.write_bytes(key, b"")
     assert not list(store.list())
 
 
-def test_names_that_cannot_be_keys_are_left_out_of_the_listing_and_said_so(
+def test_listing_skips_names_that_are_not_valid_keys_with_a_warning(
     store: LocalStore, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.write_bytes("data/x.csv", b"")
@@ -236,14 +242,14 @@ def test_names_that_cannot_be_keys_are_left_out_of_the_listing_and_said_so(
     assert "a\\\\b.csv" in caplog.text
 
 
-def test_half_a_listing_is_an_error(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_listing_is_an_error(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write_bytes("data/x.csv", b"")
     monkeypatch.setattr(os, "scandir", _failing(PermissionError(errno.EACCES, "Permission denied")))
     with pytest.raises(StorePermissionError, match="Listing"):
         list(store.list())
 
 
-def test_a_file_removed_while_it_is_listed_is_left_out(store: LocalStore) -> None:
+def test_a_file_removed_while_listing_is_skipped(store: LocalStore) -> None:
     store.write_bytes("data/a.csv", b"")
     store.write_bytes("data/b.csv", b"")
     listing = store.list()
@@ -252,7 +258,7 @@ def test_a_file_removed_while_it_is_listed_is_left_out(store: LocalStore) -> Non
     assert not list(listing)
 
 
-def test_a_listing_carries_the_digests_that_are_remembered(store: LocalStore, root: Path) -> None:
+def test_a_listing_includes_cached_digests(store: LocalStore, root: Path) -> None:
     written = store.write_bytes("data/a.csv", b"a")
     (root / "data" / "b.csv").write_bytes(b"b")
     assert [(stored.key, stored.sha256) for stored in store.list()] == [
@@ -264,15 +270,15 @@ def test_a_listing_carries_the_digests_that_are_remembered(store: LocalStore, ro
     assert found.sha256 == hashlib.sha256(b"b").hexdigest()
 
 
-def test_an_object_replaced_while_it_is_looked_up_is_described_as_it_is_now(
+def test_head_describes_the_new_object_if_it_is_replaced_during_the_call(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write_bytes("data/x.csv", b"old")
     sha256_of = DigestCache.sha256_of
     replacing = iter([b"new, and longer"])
 
-    def replace_once(fingerprints: DigestCache, path: Path) -> str:
-        digest = sha256_of(fingerprints, path)
+    def replace_once(digests: DigestCache, path: Path) -> str:
+        digest = sha256_of(digests, path)
         for content in replacing:
             store.write_bytes("data/x.csv", content)
         return digest
@@ -284,17 +290,17 @@ def test_an_object_replaced_while_it_is_looked_up_is_described_as_it_is_now(
 
 
 @pytest.mark.parametrize("is_deleted", [True, False])
-def test_an_object_that_does_not_hold_still_is_no_object_or_an_error(
+def test_head_of_a_changing_object_is_none_if_it_was_deleted_and_else_raises(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, *, is_deleted: bool
 ) -> None:
     store.write_bytes("data/x.csv", b"old")
 
-    def vanish(*_: object) -> str:
+    def change(*_: object) -> str:
         if is_deleted:
             store.delete("data/x.csv")
         raise FileChangedError("data/x.csv changed.", "Again.")
 
-    monkeypatch.setattr(DigestCache, "sha256_of", vanish)
+    monkeypatch.setattr(DigestCache, "sha256_of", change)
     if is_deleted:
         assert store.head("data/x.csv") is None
     else:
@@ -302,16 +308,14 @@ def test_an_object_that_does_not_hold_still_is_no_object_or_an_error(
             store.head("data/x.csv")
 
 
-def test_a_file_that_may_not_be_read_is_a_matter_of_permission(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_object_is_a_permission_error(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write_bytes("data/x.csv", b"old")
     monkeypatch.setattr(Path, "open", _failing(PermissionError(errno.EACCES, "Permission denied")))
     with pytest.raises(StorePermissionError, match=r"Reading data/x\.csv"):
         store.read_bytes("data/x.csv")
 
 
-def test_a_source_edited_while_it_is_copied_leaves_the_old_object(store: LocalStore, tmp_path: Path) -> None:
+def test_a_source_edited_while_it_is_copied_keeps_the_old_object(store: LocalStore, tmp_path: Path) -> None:
     store.write_bytes("data/x.csv", b"old")
     source = tmp_path / "source.csv"
     source.write_bytes(b"0" * 2_000_000)
@@ -325,29 +329,29 @@ def test_a_source_edited_while_it_is_copied_leaves_the_old_object(store: LocalSt
     assert store.read_bytes("data/x.csv") == b"old"
 
 
-def test_two_writers_of_one_key_leave_a_digest_that_fits(root: Path, tmp_path: Path) -> None:
-    fingerprints = DigestCache()
-    first, second = LocalStore(root, fingerprints), LocalStore(root, fingerprints)
+def test_concurrent_writers_of_a_key_leave_the_matching_digest(root: Path, tmp_path: Path) -> None:
+    digests = DigestCache()
+    first, second = LocalStore(root, digests), LocalStore(root, digests)
     source = tmp_path / "source.csv"
     source.write_bytes(b"first")
-    # The second writer finishes while the first is still copying, which then replaces it.
+    # The second writer finishes while the first is still copying; the first then replaces its object.
     first.write_file("data/x.csv", source, progress=lambda _: second.write_bytes("data/x.csv", b"second") and None)
     path = root / "data" / "x.csv"
     assert path.read_bytes() == b"first"
-    assert fingerprints.get(path, file_state_of(path.stat())) == hashlib.sha256(b"first").hexdigest()
+    assert digests.get(path, file_state_of(path.stat())) == hashlib.sha256(b"first").hexdigest()
 
 
-def test_missing_objects_say_where_they_were_looked_for(store: LocalStore, root: Path) -> None:
+def test_the_error_for_a_missing_object_names_the_lake(store: LocalStore, root: Path) -> None:
     with pytest.raises(ObjectMissingError, match=f"not in the lake {root}"):
         store.read_bytes("data/none.csv")
 
 
-def test_damage_is_noticed_in_an_object_that_was_copied_before(
+def test_damage_is_detected_in_an_object_that_was_copied_before(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write_bytes("data/x.csv", b"lap 1")
     later = time.time_ns() + 10**10
-    monkeypatch.setattr(time, "time_ns", lambda: later)  # long enough for its digest to be trusted
+    monkeypatch.setattr(time, "time_ns", lambda: later)  # long enough after the write for the digest to be cached
     store.copy("data/x.csv", "history/x.csv")
     path = root / "data" / "x.csv"
     before = path.stat()

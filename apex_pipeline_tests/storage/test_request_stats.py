@@ -1,4 +1,4 @@
-"""What is asked of a bucket is counted: every request, every error."""
+"""Tests that requests to a bucket are counted with their errors and latency."""
 
 import pytest
 
@@ -9,25 +9,25 @@ from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 
 @pytest.mark.req("A-086", "A-087", "A-088")
-def test_requests_errors_and_waiting_are_counted(store: S3Store) -> None:
+def test_requests_errors_and_latency_are_counted(store: S3Store) -> None:
     assert store.traffic == RequestStats()
     store.write_bytes("data/x.csv", b"lap")
     assert store.head("data/x.csv")
     assert store.head("data/none.csv") is None
     list(store.list())
-    traffic = store.traffic
-    # One PUT, two HEADs of which one fails, the look for the bucket that follows it, the listing.
-    assert (traffic.requests, traffic.errors) == (5, 1)
-    assert traffic.error_rate == pytest.approx(0.2)
-    assert 0 < traffic.average_ms < 60_000
-    assert traffic.waited_s == pytest.approx(traffic.average_ms * 5 / 1000)
+    stats = store.traffic
+    # One PUT, two HEADs of which one fails, the check of the bucket that follows it, and the listing.
+    assert (stats.requests, stats.errors) == (5, 1)
+    assert stats.error_rate == pytest.approx(0.2)
+    assert 0 < stats.average_ms < 60_000
+    assert stats.waited_s == pytest.approx(stats.average_ms * 5 / 1000)
 
 
-def test_each_connection_counts_its_own(s3_bucket: S3Bucket) -> None:
+def test_each_connection_counts_its_own_requests(s3_bucket: S3Bucket) -> None:
     one, other = store_of(connect(s3_bucket)), store_of(connect(s3_bucket))
     one.check_access()
     assert (one.traffic.requests, other.traffic.requests) == (1, 0)
 
 
-def test_nothing_asked_is_no_error() -> None:
+def test_rates_are_zero_without_requests() -> None:
     assert RequestStats().error_rate == RequestStats().average_ms == 0

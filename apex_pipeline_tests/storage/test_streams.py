@@ -1,4 +1,4 @@
-"""Tests of the read-only streams: ranged requests, one verified pass, opened objects."""
+"""Tests of the read-only streams: ranges, verified sequential reads and opened objects."""
 
 import hashlib
 import io
@@ -42,7 +42,7 @@ _STEPS = st.one_of(
 
 
 @given(size=st.integers(0, len(_CONTENT)), steps=st.lists(_STEPS, max_size=12))
-def test_it_reads_as_a_file_does(size: int, steps: list[tuple[str, int]]) -> None:
+def test_a_ranged_reader_behaves_like_a_file(size: int, steps: list[tuple[str, int]]) -> None:
     content = _CONTENT[:size]
     file = io.BytesIO(content)
     reader, _ = _reader(content)
@@ -56,20 +56,20 @@ def test_it_reads_as_a_file_does(size: int, steps: list[tuple[str, int]]) -> Non
         assert reader.tell() == file.tell()
 
 
-def test_small_reads_from_the_start_are_one_request() -> None:
+def test_small_sequential_reads_from_the_start_are_one_request() -> None:
     reader, requests = _reader(_CONTENT)
     assert b"".join(reader.read(100) for _ in range(100)) == _CONTENT[:10_000]
     assert requests == [(0, READ_AHEAD_BYTES)]
 
 
-def test_a_reader_that_goes_on_where_it_stopped_is_fetched_ahead() -> None:
+def test_sequential_reads_are_fetched_ahead() -> None:
     reader, requests = _reader(_CONTENT)
     reader.seek(1000)
     assert b"".join(reader.read(100) for _ in range(100)) == _CONTENT[1000:11_000]
     assert requests == [(1000, 100), (1100, READ_AHEAD_BYTES)]
 
 
-def test_a_reader_that_jumps_about_gets_no_more_than_it_asks_for() -> None:
+def test_random_reads_fetch_exactly_the_requested_ranges() -> None:
     reader, requests = _reader(_CONTENT)
     pieces = [(900_000, 20), (500_000, 30_000), (600_000, 10), (10, 20)]
     for start, length in pieces:
@@ -92,7 +92,7 @@ def test_nothing_is_fetched_beyond_the_end() -> None:
     assert requests == [(len(_CONTENT) - 10, 10)]
 
 
-def test_it_fills_a_buffer() -> None:
+def test_readinto_fills_the_buffer() -> None:
     reader, _ = _reader(_CONTENT)
     buffer = bytearray(10)
     reader.seek(5)
@@ -109,7 +109,7 @@ def test_a_position_before_the_start_is_refused() -> None:
         reader.seek(-1)
 
 
-# -- one verified pass -------------------------------------------------------------------------------------------------
+# -- verified sequential reads -----------------------------------------------------------------------------------------
 
 
 def _verified(content: bytes, unit: int = 1) -> tuple[VerifiedStream, list[tuple[int, int]], list[str]]:
@@ -124,7 +124,7 @@ def _verified(content: bytes, unit: int = 1) -> tuple[VerifiedStream, list[tuple
 
 
 @given(content=st.binary(max_size=200), unit=st.integers(1, 20), sizes=st.lists(st.integers(1, 50), max_size=20))
-def test_one_pass_reads_every_byte_in_whole_units_and_verifies_the_digest(
+def test_a_verified_stream_reads_every_byte_in_units_and_verifies_the_digest(
     content: bytes, unit: int, sizes: list[int]
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:
@@ -139,7 +139,7 @@ def test_one_pass_reads_every_byte_in_whole_units_and_verifies_the_digest(
     assert sum(length for _, length in requests) == len(content)
 
 
-def test_nothing_is_verified_before_the_end_was_read() -> None:
+def test_the_digest_is_verified_only_after_the_end_was_read() -> None:
     stream, _, verified = _verified(_CONTENT)
     with stream:
         buffer = bytearray(len(_CONTENT))
@@ -149,7 +149,7 @@ def test_nothing_is_verified_before_the_end_was_read() -> None:
     assert verified == [hashlib.sha256(_CONTENT).hexdigest()]
 
 
-def test_a_pass_whose_digest_is_refused_never_ends() -> None:
+def test_a_stream_with_a_wrong_digest_raises_instead_of_ending() -> None:
     def refuse(_: str) -> None:
         raise StoreCorruptionError("Damaged.", "Write it again.")
 
@@ -180,6 +180,6 @@ def test_an_opened_object_reports_its_reads_and_is_released_once() -> None:
     assert events == [5, 15, "released"]
 
 
-def test_a_stream_that_does_not_say_how_it_is_read_cannot_be_read() -> None:
+def test_a_stream_without_a_read_method_cannot_be_read() -> None:
     with pytest.raises(NotImplementedError):
         ReadOnlyStream().readall()

@@ -1,4 +1,4 @@
-"""Folders for temporary files: one's own, gone with the process, and those of the dead swept away."""
+"""Tests of temporary folders: private, removed with the process, and cleaned up after killed processes."""
 
 import signal
 import subprocess
@@ -21,8 +21,8 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-def another(base: Path, seconds: float) -> tuple[subprocess.Popen[str], Path]:
-    """Start a process with a folder of its own; return it and the folder."""
+def start_process(base: Path, seconds: float) -> tuple[subprocess.Popen[str], Path]:
+    """Start a process with its own folder; return the process and the folder."""
     process = subprocess.Popen([sys.executable, "-c", _PROGRAM, base, str(seconds)], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     return process, Path(process.stdout.readline().strip())
@@ -36,7 +36,7 @@ def test_a_process_has_one_folder_below_each_base(tmp_path: Path) -> None:
     assert process_temp_dir(tmp_path / "b").parent == tmp_path / "b"
 
 
-def test_a_folder_somebody_removed_is_made_anew(tmp_path: Path) -> None:
+def test_a_removed_folder_is_created_again(tmp_path: Path) -> None:
     first = process_temp_dir(tmp_path)
     for entry in first.iterdir():
         entry.unlink()
@@ -45,32 +45,32 @@ def test_a_folder_somebody_removed_is_made_anew(tmp_path: Path) -> None:
     assert process_temp_dir(tmp_path).is_dir()
 
 
-def test_it_is_gone_when_the_process_ends(tmp_path: Path) -> None:
-    process, folder = another(tmp_path, 0)
+def test_the_folder_is_removed_when_the_process_ends(tmp_path: Path) -> None:
+    process, folder = start_process(tmp_path, 0)
     process.communicate()
 
     assert process.returncode == 0
     assert not folder.exists()
 
 
-def test_what_a_killed_process_left_is_removed_and_the_living_are_let_be(tmp_path: Path) -> None:
-    living, kept = another(tmp_path, 60)
-    killed, left = another(tmp_path, 60)
+def test_folders_of_killed_processes_are_removed_and_those_in_use_are_kept(tmp_path: Path) -> None:
+    running, kept = start_process(tmp_path, 60)
+    killed, left = start_process(tmp_path, 60)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert (left / "left.bin").exists()
     try:
-        mine = process_temp_dir(tmp_path)
+        own = process_temp_dir(tmp_path)
 
         assert not left.exists()
         assert (kept / "left.bin").exists()
-        assert mine not in {kept, left}
+        assert own not in {kept, left}
     finally:
-        living.kill()
-        living.communicate()
+        running.kill()
+        running.communicate()
 
 
-def test_a_folder_that_is_just_being_made_is_let_be(tmp_path: Path) -> None:
+def test_a_folder_without_a_lock_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "process-new").mkdir()
 
     process_temp_dir(tmp_path)
@@ -78,7 +78,7 @@ def test_a_folder_that_is_just_being_made_is_let_be(tmp_path: Path) -> None:
     assert (tmp_path / "process-new").is_dir()
 
 
-def test_a_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
+def test_a_base_that_is_a_file_raises(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(StoreError, match="temporary files"):

@@ -317,5 +317,5 @@ def test_a_download_without_room_is_said_so(s3_bucket: S3Bucket, tmp_path: Path)
     (tmp_path / "scratch").write_bytes(b"")
     store = S3Store(connect(s3_bucket), "", DigestCache(), state=tmp_path / "scratch")
     store.write_bytes("data/x.csv", CONTENT)
-    with pytest.raises(StoreError, match="Making the folder for temporary files"):
+    with pytest.raises(StoreError, match="Creating the folder for temporary files"):
         _read_local(store)
