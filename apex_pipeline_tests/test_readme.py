@@ -40,7 +40,7 @@ def test_the_section_on_s3_says_why_and_how_and_leads_to_the_guide() -> None:
 
 @pytest.mark.req("A-115")
 def test_the_readme_draws_the_way_of_the_data() -> None:
-    drawings = re.findall(r"^```\n(.*?)^```$", _section("The way of the data"), re.MULTILINE | re.DOTALL)
+    drawings = re.findall(r"^```\n(.*?)^```$", _section("Data flow"), re.MULTILINE | re.DOTALL)
     assert len(drawings) == 1
     assert all(station in drawings[0] for station in _STATIONS)
 

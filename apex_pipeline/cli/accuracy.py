@@ -21,7 +21,7 @@ _POOLED, _STEADY = "all", "all without field jumps"
 def accuracy_command(lake: Lake = None, as_json: AsJson = False) -> None:
     """Derive every session again without official timing, and compare the laps with it."""
     by_session = _measure(lake)
-    reports = _with_sums(by_session)
+    reports = _with_totals(by_session)
     emit(reports, as_json=as_json, render=lambda: _print_reports(reports, by_session))
     is_right = all(report.is_right for report in by_session.values())
     raise typer.Exit(ExitCode.OK if is_right else ExitCode.SOME_FAILED)
@@ -36,13 +36,13 @@ def _measure(lake: str | None) -> dict[str, AccuracyReport]:
     return {session: report for session, report in found.items() if report is not None}
 
 
-def _with_sums(reports: dict[str, AccuracyReport]) -> dict[str, AccuracyReport]:
-    """Return the reports, all of them pooled, and those pooled whose official clock does not jump."""
+def _with_totals(reports: dict[str, AccuracyReport]) -> dict[str, AccuracyReport]:
+    """Return the reports and two totals: of all sessions, and of the sessions without jumps of the official clock."""
     steady = [report for report in reports.values() if not report.jumping]
-    sums = {_POOLED: pool_reports(list(reports.values()))} if len(reports) > 1 else {}
+    totals = {_POOLED: pool_reports(list(reports.values()))} if len(reports) > 1 else {}
     if 0 < len(steady) < len(reports):
-        sums[_STEADY] = pool_reports(steady)
-    return {**reports, **sums}
+        totals[_STEADY] = pool_reports(steady)
+    return {**reports, **totals}
 
 
 def _print_reports(reports: dict[str, AccuracyReport], by_session: dict[str, AccuracyReport]) -> None:
@@ -55,7 +55,7 @@ def _print_reports(reports: dict[str, AccuracyReport], by_session: dict[str, Acc
 
 
 def _table(rows: list[dict[str, str]]) -> RichTable:
-    title = "Laps derived without official timing, against it"
+    title = "Laps derived without official timing, compared with it"
     table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in rows[0]:
         is_name = name == "session"
@@ -83,5 +83,5 @@ def _row(name: str, report: AccuracyReport) -> dict[str, str]:
         ">1 s": str(report.off_by_1s),
         "jumps": str(report.jumping),
         "invented": str(len(report.invented)),
-        "best: official, hidden, listed": best,
+        "best: official, blind, listed": best,
     }

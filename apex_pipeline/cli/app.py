@@ -1,4 +1,4 @@
-"""Contains the list of commands, and where an error becomes a message and an exit code."""
+"""Contains the list of commands and the entry point, which turns errors into messages and exit codes."""
 
 import os
 import sys
@@ -67,7 +67,7 @@ def main() -> None:
     """Run the command line and exit with a code of :class:`ExitCode`."""
     _set_up_logging()
     try:
-        app(prog_name="apex")  # also under `python -m apex_pipeline`
+        app(prog_name="apex")  # the name in the help, also under `python -m apex_pipeline`
     except ApexError as error:
         if os.environ.get("APEX_DEBUG"):
             raise
@@ -78,5 +78,5 @@ def main() -> None:
 def _set_up_logging() -> None:
     try:
         set_up_logging(load_settings().log_format)
-    except ConfigurationError:  # every command that needs the settings says so by itself
+    except ConfigurationError:  # reported by every command that needs the settings
         set_up_logging("text")

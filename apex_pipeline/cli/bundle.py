@@ -1,4 +1,4 @@
-"""Contains ``apex bundle``; see export/bundle.py for how a bundle is made."""
+"""Contains ``apex bundle``; see export/bundle.py for how a bundle is written."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,43 +13,43 @@ from apex_pipeline.export.bundle import Bundle, Selection, select_sessions, writ
 
 def bundle_command(
     target: Annotated[Path, typer.Argument(help="New folder, or a new file that ends in .zip.")],
-    tracks: Annotated[str | None, typer.Option(help="Only these tracks, as barber_motorsports_park,sebring.")] = None,
-    sessions: Annotated[str | None, typer.Option(help="Only these sessions of them, as R1,R2.")] = None,
-    tables: Annotated[str | None, typer.Option(help="Only these tables, as laps,cars,telemetry.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Their raw files too.")] = False,
+    tracks: Annotated[str | None, typer.Option(help="Only these tracks, e.g. barber_motorsports_park,sebring.")] = None,
+    sessions: Annotated[str | None, typer.Option(help="Only these sessions of the tracks, e.g. R1,R2.")] = None,
+    tables: Annotated[str | None, typer.Option(help="Only these tables, e.g. laps,cars,telemetry.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Include the raw files of the sessions.")] = False,
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy some sessions into a separate lake, which every reader opens like any other."""
     snapshot = open_catalog(lake).snapshot
-    part = select_sessions(
+    selection = select_sessions(
         snapshot,
         tracks=split_names(tracks),
         sessions=split_names(sessions),
         tables=split_names(tables),
         has_raw_files=raw,
     )
-    bundle = write_bundle(store_at(lake), snapshot, part, target)
+    bundle = write_bundle(store_at(lake), snapshot, selection, target)
     facts = {
         "target": bundle.target,
         "snapshot": bundle.snapshot.id,
-        "sessions": [str(key) for key in part.sessions],
-        "tables": part.tables,
-        "has_raw_files": part.has_raw_files,
+        "sessions": [str(key) for key in selection.sessions],
+        "tables": selection.tables,
+        "has_raw_files": selection.has_raw_files,
         "files": bundle.files,
         "bytes": bundle.bytes,
     }
-    emit(facts, as_json=as_json, render=lambda: _print_bundle(bundle, part))
+    emit(facts, as_json=as_json, render=lambda: _print_bundle(bundle, selection))
 
 
-def _print_bundle(bundle: Bundle, part: Selection) -> None:
+def _print_bundle(bundle: Bundle, selection: Selection) -> None:
     target = bundle.target
     for record in bundle.snapshot.sessions:
         rows = sum(table.rows for table in record.tables.values())
         print_line(f"{record.key}: {len(record.tables)} tables, {rows:,} rows")
-    raw = "with the raw files" if part.has_raw_files else "without raw files"
+    raw = "with the raw files" if selection.has_raw_files else "without raw files"
     size = f"{bundle.files} files, {bundle.bytes / 1e6:,.2f} MB"
-    print_line(f"{target}: {len(part.sessions)} sessions {raw}, {size}; every byte read back and right.")
+    print_line(f"{target}: {len(selection.sessions)} sessions {raw}, {size}; every byte was read back and verified.")
     is_zip = target.suffix == ".zip"
-    how = "unpack it, then name its folder with --lake" if is_zip else f"apex tracks --lake {target}"
+    how = "unpack it, then pass its folder with --lake" if is_zip else f"apex tracks --lake {target}"
     print_line(f"To read it: {how}")

@@ -19,7 +19,7 @@ from rich.text import Text
 from apex_pipeline.errors import ApexError
 from apex_pipeline.orchestration.sync import SyncEvent, SyncListener
 
-# Wide enough for one line per file where no terminal says its width.
+# Width of the output without a terminal: enough for one line per file.
 _PIPE_WIDTH = 160
 
 
@@ -36,20 +36,20 @@ def error_console() -> Console:
 def print_error(error: ApexError) -> None:
     """Print an error and its next step to standard error."""
     out = error_console()
-    # As Text: brackets and colons in file names are neither colours nor emoji.
+    # As Text, so that brackets and colons in file names do not become colours and emoji.
     out.print(Text.assemble(("Problem:", "bold red"), " ", error.problem), soft_wrap=True)
     out.print(Text.assemble(("Next step:", "bold"), " ", error.hint), soft_wrap=True)
 
 
 class ProgressReporter:
-    """Shows how far a job is: lines of text and, on a terminal, bars below them; or one JSON object per line.
+    """Reports the progress of a job: lines of text and, on a terminal, bars below them; or one JSON object per line.
 
-    Used as a context manager: the bars are there while it is open. May be called from several threads.
+    Use it as a context manager: the bars are shown while it is open. Safe to call from several threads.
 
     Args:
         stream: Where to write.
-        as_json: Write JSON objects; without bars.
-        is_transient: Remove the bars at the end, and do without their names.
+        as_json: Write JSON objects and no bars.
+        is_transient: Draw the bars without names, and remove them at the end.
     """
 
     def __init__(self, stream: TextIO, *, as_json: bool = False, is_transient: bool = False) -> None:
@@ -80,23 +80,23 @@ class ProgressReporter:
         self._bars.stop()
 
     def start(self, stage: str, total: float | None, unit: str = "") -> None:
-        """Draw the bar of a stage; ``None`` as total until it is known."""
+        """Draw the bar of a stage, or change its total; pass ``None`` while the total is unknown."""
         if stage in self._tasks:
             self._bars.update(self._tasks[stage], total=total)
         else:
             self._tasks[stage] = self._bars.add_task(stage, total=total, amount="", unit=unit)
 
     def has_bar(self, stage: str) -> bool:
-        """Return whether the stage was started."""
+        """Return whether the stage has been started."""
         return stage in self._tasks
 
     def advance(self, stage: str, done: float, amount: str | None = None) -> None:
-        """Move the bar of a stage on.
+        """Advance the bar of a stage.
 
         Args:
             stage: A stage that was started.
             done: Units of work done since the last call.
-            amount: Text behind the bar; without it, how much of the total is done.
+            amount: Text after the bar; by default, how much of the total is done.
         """
         task = self._tasks[stage]
         self._bars.advance(task, done)
@@ -107,7 +107,7 @@ class ProgressReporter:
 
     def write(self, line: str, style: str = "", *, soft_wrap: bool = True) -> None:
         """Write a line of text above the bars."""
-        # File names need not be valid Unicode, and a stream need not be able to write those that are.
+        # A file name may be invalid Unicode, or have characters that the stream cannot encode.
         text = line.encode(self._encoding, "backslashreplace").decode(self._encoding)
         self._bars.console.print(Text(text, style), soft_wrap=soft_wrap)
 
@@ -119,12 +119,12 @@ class ProgressReporter:
 
 @contextmanager
 def progress_listener() -> Generator[SyncListener]:
-    """Give a listener for a sync that draws bars on a terminal and writes one JSON object per line elsewhere."""
+    """Yield a sync listener that draws bars on a terminal, or writes one JSON object per line where there is none."""
     if not sys.stderr.isatty():
         reporter = ProgressReporter(sys.stderr, as_json=True)
         yield lambda event: _report_as_json(reporter, event)
         return
-    # During a run Dagster redirects standard error into the run's log; a second handle stays on the terminal.
+    # During a run Dagster redirects standard error to the run's log; a duplicated handle still writes to the terminal.
     with (
         os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
         ProgressReporter(terminal) as reporter,
@@ -140,7 +140,7 @@ def _report_as_json(reporter: ProgressReporter, event: SyncEvent) -> None:
 
 
 def _report(reporter: ProgressReporter, event: SyncEvent) -> None:
-    """Show a bar for a stage with an amount of work, and lines for the others."""
+    """Draw a bar for a stage whose amount of work is known, and write lines for the others."""
     if event.total:
         reporter.start(event.stage, event.total, event.unit)
     if not reporter.has_bar(event.stage):

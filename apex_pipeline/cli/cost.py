@@ -21,8 +21,8 @@ from apex_pipeline.ops.cost import (
     total_usd,
 )
 
-# Objects per reply to a LIST request.
-_LISTED = 1000
+# Keys per reply to a LIST request.
+_KEYS_PER_LIST = 1000
 
 
 def cost_command(
@@ -51,16 +51,18 @@ def cost_command(
 
 
 def _measure(lake: str | None) -> tuple[dict[str, Any], Usage]:
-    """Return what the lake holds, and a month in which all of it is stored, listed once and read once from outside."""
+    """Return the size of the lake, and the usage of a month in which it is stored, listed once and downloaded once."""
     store = store_at(lake)
     areas: Counter[str] = Counter()
     objects = 0
     for item in store.list():
         areas[item.key.partition("/")[0]] += item.size
         objects += 1
-    whole = sum(areas.values())
-    facts = {"lake": store.uri, "objects": objects, "bytes": whole, "bytes_by_area": dict(sorted(areas.items()))}
-    return facts, Usage(whole / BYTES_PER_GB, puts=1 + objects // _LISTED, gets=objects, egress_gb=whole / BYTES_PER_GB)
+    total = sum(areas.values())
+    facts = {"lake": store.uri, "objects": objects, "bytes": total, "bytes_by_area": dict(sorted(areas.items()))}
+    return facts, Usage(
+        total / BYTES_PER_GB, puts=1 + objects // _KEYS_PER_LIST, gets=objects, egress_gb=total / BYTES_PER_GB
+    )
 
 
 def _print_cost(measured: dict[str, Any], lines: tuple[CostLine, ...]) -> None:
@@ -68,8 +70,8 @@ def _print_cost(measured: dict[str, Any], lines: tuple[CostLine, ...]) -> None:
         print_line(f"Lake      {measured['lake']}: {count(measured['objects'], 'object')}, {size(measured['bytes'])}")
         areas = measured["bytes_by_area"].items()
         print_line("          " + ", ".join(f"{area} {size(number)}" for area, number in areas))
-        print_line("          in S3, and with everything read once a month over the internet:")
-    table = plain_table(["a month of"], ["amount", "costs", "of it free", "costs with free tier"])
+        print_line("          if stored in S3 and read once a month over the internet:")
+    table = plain_table(["per month"], ["amount", "cost", "free", "cost with free tier"])
     table.show_footer = True
     for column, footer in zip(table.columns, _totals(lines), strict=True):
         column.footer = footer
@@ -82,9 +84,9 @@ def _print_cost(measured: dict[str, Any], lines: tuple[CostLine, ...]) -> None:
 
 
 def _totals(lines: tuple[CostLine, ...]) -> tuple[str, ...]:
-    return "together", "", dollars(total_usd(lines)), "", dollars(after_free_usd(lines))
+    return "total", "", dollars(total_usd(lines)), "", dollars(after_free_usd(lines))
 
 
 def _amount(number: float, unit: str) -> str:
-    named = "request" if (number, unit) == (1, "requests") else unit
-    return f"{number:,.3f}".rstrip("0").rstrip(".") + f" {named}"
+    noun = "request" if (number, unit) == (1, "requests") else unit
+    return f"{number:,.3f}".rstrip("0").rstrip(".") + f" {noun}"

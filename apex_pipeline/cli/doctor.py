@@ -20,26 +20,26 @@ _COLOURS = {CheckStatus.OK: "green", CheckStatus.NOTE: "yellow", CheckStatus.PRO
 
 def doctor_command(
     source: Annotated[Path | None, typer.Argument(help="Source folder to check too.", show_default=False)] = None,
-    write: Annotated[bool, typer.Option("--write", help="Put a small object into the lake and remove it.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write a small object to the lake and remove it.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check settings, credentials, bucket, clock, disk, memory and Dagster; name the next step for each problem."""
-    findings: list[CheckResult] = []
-    for finding in _run_checks(source, may_write=write):
-        findings.append(finding)
-        if not as_json:  # as each check ends: some wait for a network
-            _print_finding(finding)
-    is_healthy = all(finding.state is not CheckStatus.PROBLEM for finding in findings)
+    results: list[CheckResult] = []
+    for result in _run_checks(source, may_write=write):
+        results.append(result)
+        if not as_json:  # printed as each check ends, because some wait for the network
+            _print_result(result)
+    is_healthy = all(result.state is not CheckStatus.PROBLEM for result in results)
     emit(
-        {"is_healthy": is_healthy, "checks": [_facts(finding) for finding in findings]},
+        {"is_healthy": is_healthy, "checks": [_facts(result) for result in results]},
         as_json=as_json,
         render=lambda: None,
     )
     raise typer.Exit(ExitCode.OK if is_healthy else ExitCode.BAD_INPUT)
 
 
-def _facts(finding: CheckResult) -> dict[str, str]:
-    return {"check": finding.check, "state": finding.state, "said": finding.message, "remedy": finding.hint}
+def _facts(result: CheckResult) -> dict[str, str]:
+    return {"check": result.check, "state": result.state, "said": result.message, "remedy": result.hint}
 
 
 def _run_checks(source: Path | None, *, may_write: bool) -> Iterator[CheckResult]:
@@ -48,37 +48,37 @@ def _run_checks(source: Path | None, *, may_write: bool) -> Iterator[CheckResult
     except ConfigurationError as error:
         yield failed_check("settings", error)
         return
-    yield _settings(settings)
-    places = list(_place(settings))
-    yield from places
-    # The last check shows whether there is a lake to try anything with.
-    if places[-1].state is CheckStatus.OK:
+    yield _report_settings(settings)
+    lake_location = list(_check_location(settings))
+    yield from lake_location
+    # The last of these results shows whether there is a lake to check.
+    if lake_location[-1].state is CheckStatus.OK:
         yield from check_lake(open_store(settings, for_writing=False), may_write=may_write)
     yield from check_machine(settings)
     yield check_dagster(settings)
 
 
-def _settings(settings: Settings) -> CheckResult:
+def _report_settings(settings: Settings) -> CheckResult:
     where = f"S3 bucket {settings.bucket}" if settings.use_s3_data else f"local folder {settings.lake_dir}"
-    by_place: dict[str, list[str]] = {}
-    for name, place in setting_sources().items():
-        by_place.setdefault(place, []).append(name)
-    origins = "; ".join(f"{place} sets {', '.join(names)}" for place, names in by_place.items())
+    by_origin: dict[str, list[str]] = {}
+    for name, origin in setting_sources().items():
+        by_origin.setdefault(origin, []).append(name)
+    origins = "; ".join(f"{origin} sets {', '.join(names)}" for origin, names in by_origin.items())
     return CheckResult(
-        "settings", CheckStatus.OK, f"the lake is the {where}; {origins or 'nothing is set, all defaults hold'}"
+        "settings", CheckStatus.OK, f"the lake is the {where}; {origins or 'nothing is set, the defaults apply'}"
     )
 
 
-def _place(settings: Settings) -> Iterator[CheckResult]:
+def _check_location(settings: Settings) -> Iterator[CheckResult]:
     if not settings.use_s3_data:
         yield check_folder(settings.lake_dir)
         return
-    from apex_pipeline.ops.doctor_s3 import check_bucket  # noqa: PLC0415  -- boto3 only where it is used
+    from apex_pipeline.ops.doctor_s3 import check_bucket  # noqa: PLC0415  -- boto3 is imported only where it is used
 
     yield from check_bucket(settings, setting_sources())
 
 
-def _print_finding(finding: CheckResult) -> None:
-    joint = " " if finding.message.endswith(".") else ". "
-    print_line(f"{finding.state:<8}", style=_COLOURS[finding.state], end="")
-    print_line(f" {finding.check}: " + joint.join(part for part in (finding.message, finding.hint) if part))
+def _print_result(result: CheckResult) -> None:
+    separator = " " if result.message.endswith(".") else ". "
+    print_line(f"{result.state:<8}", style=_COLOURS[result.state], end="")
+    print_line(f" {result.check}: " + separator.join(part for part in (result.message, result.hint) if part))

@@ -1,4 +1,4 @@
-"""Contains ``apex downsample``; see export/downsample.py for which samples stay."""
+"""Contains ``apex downsample``; see export/downsample.py for which samples are kept."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,18 +17,18 @@ from apex_pipeline.settings import load_settings
 _COLUMNS = ("telemetry", "rows in", "rows out", "samples in", "samples out", "bytes in", "bytes out")
 
 Source = Annotated[Path, typer.Argument(help="Folder of race files.")]
-Target = Annotated[Path, typer.Argument(help="New folder for the small copy.")]
-Every = Annotated[int, typer.Option(help="Of every car each Nth sample stays, with all its channels.", min=1)]
+Target = Annotated[Path, typer.Argument(help="New folder for the downsampled copy.")]
+Every = Annotated[int, typer.Option(help="Keep every Nth sample of each car, with all its channels.", min=1)]
 
 
 def sample_command(source: Source, target: Target, every: Every = 100, as_json: AsJson = False) -> None:
-    """Run `apex downsample`: the former name of the command."""
+    """Run `apex downsample` under its former name."""
     warn_renamed("apex sample", "apex downsample")
     downsample_command(source, target, every, as_json)
 
 
 def downsample_command(source: Source, target: Target, every: Every = 100, as_json: AsJson = False) -> None:
-    """Copy a race folder with every Nth telemetry sample of every car; all other race files are copied whole."""
+    """Copy a race folder with every Nth telemetry sample of every car; all other race files are copied unchanged."""
     folder = scan_folder(source)
     report = downsample_folder(folder, identify(folder, load_settings()), target, every)
     facts = {
@@ -48,20 +48,20 @@ def _facts(file: DownsampledFile) -> dict[str, object]:
 
 
 def _print_report(report: DownsampleReport, target: Path) -> None:
-    thinned = [file for file in report.files if file.thinned]
-    if thinned:
-        console().print(_table(thinned))
+    downsampled = [file for file in report.files if file.thinned]
+    if downsampled:
+        console().print(_table(downsampled))
     for file in report.files:
         if file.note:
             print_line(f"{file.path} was {file.note}")
         if file.thinned and file.thinned.unreadable_rows:
             rows = file.thinned.unreadable_rows
-            print_line(f"{file.path}: {rows:,} rows without a readable car or time stay, all of them.")
+            print_line(f"{file.path}: {rows:,} rows without a readable car or time are all kept.")
     for path, reason in report.left_out:
         print_line(f"left out  {path}: {reason}")
     before = sum(file.bytes_in for file in report.files) / 1e6
     after = sum(file.bytes_out for file in report.files) / 1e6
-    files = f"{len(report.files)} files in {target}, {len(thinned)} of them thinned"
+    files = f"{len(report.files)} files in {target}, {len(downsampled)} of them downsampled"
     print_line(f"{files}: {after:,.1f} MB of {before:,.1f} MB.")
 
 

@@ -1,4 +1,4 @@
-"""Contains how a command prints its result: JSON for programs, tables and lines for people.
+"""Contains the printing of results: JSON for programs, tables and lines for people.
 
 Results go to standard output, so that a pipe gets nothing else; see console.py for progress and errors.
 """
@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 
 from apex_pipeline.cli.console import console, error_console
 
-# Rows people see before the rest is only counted; --json and Parquet have them all.
+# Rows of a table that are shown; the rest is only counted. --json and Parquet have them all.
 _SHOWN_ROWS = 60
 
 
@@ -43,7 +43,7 @@ def _to_json(value: object) -> object:
 
 
 def print_line(line: str, *, style: str = "", end: str = "\n") -> None:
-    """Print a line as it is: brackets are not markup, numbers are not coloured, nothing wraps."""
+    """Print a line verbatim: no markup, no highlighted numbers, no wrapping."""
     console().print(line, style=style, end=end, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -54,7 +54,7 @@ def warn_renamed(old: str, new: str) -> None:
 
 
 def plain_table(left: Iterable[str], right: Iterable[str] = (), *, title: str | None = None) -> RichTable:
-    """Return an empty table without frame lines: left-aligned columns, then right-aligned ones."""
+    """Return an empty table without borders: left-aligned columns, then right-aligned ones."""
     table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in left:
         table.add_column(name, overflow="fold")
@@ -77,12 +77,12 @@ def print_frame(frame: pd.DataFrame, title: str) -> None:
 
 
 def print_rest(total: int, shown: int) -> None:
-    """Print how many of a list were left out, if any were."""
+    """Print how many entries of a list are not shown, if any."""
     if total > shown:
         print_line(f"… and {total - shown:,} more; --json prints them all.")
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401  -- whatever a frame holds
+def _cell(value: Any) -> str:  # noqa: ANN401  -- a cell of any frame
     if isinstance(value, Iterable) and not isinstance(value, str):
         return ", ".join(map(str, value))
     if pd.isna(value):

@@ -11,16 +11,16 @@ from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder, identif
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.explain import explain_identity
 
-# Race files lie one to three folders deep; higher folders give no hint of track or session.
+# Race files are one to three folders deep; the names of higher folders are not hints of track or session.
 _HINT_FOLDERS = 3
 
 
 def explain_command(
-    file: Annotated[Path, typer.Argument(help="A raw file in its place: its folders are evidence too.")],
+    file: Annotated[Path, typer.Argument(help="A raw file in its original folder: folder names are evidence too.")],
 ) -> None:
     """Print how a file is identified: by which rule, on what evidence, and with what confidence."""
     if not file.is_file():
-        raise SourceError(f"{file} is not a file.", "Name a raw file; folders are what `apex sync` takes.")
+        raise SourceError(f"{file} is not a file.", "Give the path of a raw file; `apex sync` takes a folder.")
     settings = load_settings()
     folder = _with_siblings(file.resolve(), settings.source_dir.resolve())
     identities = {item.path: item for item in identify(folder, settings)}
@@ -29,13 +29,13 @@ def explain_command(
 
 
 def _with_siblings(file: Path, source: Path) -> SourceFolder:
-    """Return the file with its siblings and cousins: it may be a copy of another race's file."""
+    """Return the file with its siblings and the files of sibling folders, of which it may be a copy."""
     parents = list(file.parents)
     root = source if file.is_relative_to(source) else parents[min(_HINT_FOLDERS, len(parents) - 1)]
-    around = {file, *file.parent.glob("*")}
+    nearby = {file, *file.parent.glob("*")}
     if file.parent not in (root, Path.home()):
-        around |= set(file.parent.parent.glob("*/*"))
-    files = [_source_file(path, root) for path in sorted(around) if path.is_file()]
+        nearby |= set(file.parent.parent.glob("*/*"))
+    files = [_source_file(path, root) for path in sorted(nearby) if path.is_file()]
     return SourceFolder(root, tuple(files), ())
 
 

@@ -13,8 +13,8 @@ from apex_pipeline.export.tables import ExportedTable, Format, export_tables, se
 
 def export_command(
     target: Annotated[Path, typer.Argument(help="New database file, or new folder for csv.")],
-    to: Annotated[Format, typer.Option(help="Format.")],
-    tables: Annotated[str | None, typer.Option(help="Tables, as laps,cars; without it all but telemetry.")] = None,
+    to: Annotated[Format, typer.Option(help="Format of the export.")],
+    tables: Annotated[str | None, typer.Option(help="Tables, e.g. laps,cars; by default all except telemetry.")] = None,
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:

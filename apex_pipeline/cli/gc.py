@@ -11,10 +11,10 @@ from apex_pipeline.cli.options import AsJson, Lake, store_at
 from apex_pipeline.lake.retention import ExpiredObjects, Retention, find_expired, remove_expired
 from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
 
-# Lines people see before the rest is only counted; --json has them all.
+# Lines that are shown; the rest is only counted. --json has them all.
 _SHOWN = 20
 
-# For uploads that no later gc sees. Seven days: well past the 24 hours gc itself waits.
+# Aborts uploads even if gc is never run again. Seven days is well past the 24 hours that gc itself waits.
 _LIFECYCLE_RULE = {
     "ID": "apex-unfinished-uploads",
     "Status": "Enabled",
@@ -25,68 +25,71 @@ _LIFECYCLE_RULE = {
 
 def gc_command(
     keep_days: Annotated[
-        int, typer.Option(help="Keep every state of the lake that was published within so many days.", min=0)
+        int, typer.Option(help="Keep snapshots that were replaced less than this many days ago.", min=0)
     ] = 30,
     older_than_hours: Annotated[
-        int, typer.Option(help="Abort unfinished writes that were started longer ago than this.", min=1)
+        int, typer.Option(help="Abort incomplete uploads that were started more than this many hours ago.", min=1)
     ] = 24,
-    apply: Annotated[bool, typer.Option("--apply/--dry-run", help="Remove it; without this it is only shown.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply/--dry-run", help="Remove what was found; without --apply it is only listed.")
+    ] = False,
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find unfinished writes, expired snapshots and tables no snapshot refers to. Raw files stay."""
+    """Find incomplete uploads, expired snapshots and tables no snapshot refers to. Raw files are never removed."""
     store, now = store_at(lake), datetime.now(UTC)
     retention = Retention(snapshots=timedelta(days=keep_days), unfinished=timedelta(hours=older_than_hours))
-    garbage = find_expired(store, retention, now)
+    expired = find_expired(store, retention, now)
     if apply:
-        garbage = remove_expired(store, garbage)
+        expired = remove_expired(store, expired)
     rule = _lifecycle_rule(store)
     facts = {
         "lake": store.uri,
         "is_removed": apply,
-        "bytes": garbage.bytes,
+        "bytes": expired.bytes,
         "unfinished_writes": [
-            {"key": write.key, "mark": write.mark, "started_utc": write.started_utc, "bytes": write.size}
-            for write in garbage.unfinished
+            {"key": upload.key, "mark": upload.mark, "started_utc": upload.started_utc, "bytes": upload.size}
+            for upload in expired.unfinished
         ],
         "objects": [
-            {"key": item.key, "bytes": item.size, "modified_utc": item.modified_utc} for item in garbage.objects
+            {"key": item.key, "bytes": item.size, "modified_utc": item.modified_utc} for item in expired.objects
         ],
-        "kept_snapshots": garbage.kept_snapshots,
+        "kept_snapshots": expired.kept_snapshots,
         "lifecycle_rule": rule,
     }
-    emit(facts, as_json=as_json, render=lambda: _print_garbage(garbage, now, rule, is_removed=apply))
+    emit(facts, as_json=as_json, render=lambda: _print_expired(expired, now, rule, is_removed=apply))
 
 
-def _print_garbage(garbage: ExpiredObjects, now: datetime, rule: dict[str, object] | None, *, is_removed: bool) -> None:
+def _print_expired(expired: ExpiredObjects, now: datetime, rule: dict[str, object] | None, *, is_removed: bool) -> None:
     verb = "removed" if is_removed else "would remove"
-    lines = [_of_write(write, now) for write in garbage.unfinished] + [_of_object(item) for item in garbage.objects]
+    lines = [_describe_upload(upload, now) for upload in expired.unfinished]
+    lines += [_describe_object(item) for item in expired.objects]
     for line in lines[:_SHOWN]:
         print_line(f"{verb}  {line}")
     print_rest(len(lines), _SHOWN)
     print_line(
-        f"{verb.capitalize()} {len(garbage.unfinished)} unfinished writes and {len(garbage.objects)} objects, "
-        f"{garbage.bytes:,} bytes; {len(garbage.kept_snapshots)} snapshots stay readable."
+        f"{verb.capitalize()} {len(expired.unfinished)} incomplete uploads and {len(expired.objects)} objects, "
+        f"{expired.bytes:,} bytes; {len(expired.kept_snapshots)} snapshots stay readable."
     )
     if lines and not is_removed:
         print_line("Nothing was removed. Run it again with --apply.")
     if rule:
-        print_line("Let the bucket do the first part by itself; add this to its lifecycle rules:")
+        print_line("To let the bucket abort incomplete uploads, add this to its lifecycle rules:")
         print_line(json.dumps(rule))
 
 
-def _of_write(write: IncompleteUpload, now: datetime) -> str:
-    hours = (now - write.started_utc) / timedelta(hours=1)
-    size = "" if write.size is None else f", {write.size:,} bytes"
-    return f"unfinished write of {write.key or write.mark}, started {hours:,.0f} h ago{size}"
+def _describe_upload(upload: IncompleteUpload, now: datetime) -> str:
+    hours = (now - upload.started_utc) / timedelta(hours=1)
+    size = "" if upload.size is None else f", {upload.size:,} bytes"
+    return f"incomplete upload of {upload.key or upload.mark}, started {hours:,.0f} h ago{size}"
 
 
-def _of_object(item: ObjectInfo) -> str:
+def _describe_object(item: ObjectInfo) -> str:
     return f"{item.key}, {item.size:,} bytes"
 
 
 def _lifecycle_rule(store: ObjectStore) -> dict[str, object] | None:
-    """Return the rule for a lake in a bucket; a folder has none."""
+    """Return the lifecycle rule for a lake in a bucket, or ``None`` for one in a folder."""
     if not store.uri.startswith("s3://"):
         return None
     prefix = store.uri.removeprefix("s3://").partition("/")[2].strip("/")

@@ -1,6 +1,6 @@
-"""Contains a small read of each kind for every session, as a consumer would do it, with a pass or fail for each.
+"""Contains the load check: one small read of each kind per session, as a consumer would do it, with pass or fail.
 
-See lake/integrity.py for whether the objects behind them are intact.
+See lake/integrity.py for the check that the objects themselves are intact.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,11 +21,11 @@ _OFFICIAL_TABLES = ("official_laps", "results", "weather")
 
 @dataclass(frozen=True)
 class LoadResult:
-    """How one read of a session ended.
+    """Result of one read of a session.
 
     Attributes:
-        is_good: It loads; ``None`` where the session has no raw files for it, so that nothing is expected.
-        message: What was found, or what is wrong.
+        is_good: Whether it loads; ``None`` if the session has no raw files for it, so that nothing is expected.
+        message: Counts of what was loaded, or the problem.
     """
 
     is_good: bool | None
@@ -34,14 +34,14 @@ class LoadResult:
 
 @dataclass(frozen=True)
 class LoadCheck:
-    """What loads of a session.
+    """Results of the reads of a session.
 
     Attributes:
         session: ``track/session``.
         laps: Its table of laps.
         telemetry: One row of its telemetry.
         official_timing: Official laps, results and weather.
-        raw_files: Its raw files, as the check of the objects found them.
+        raw_files: Its raw files, from the check of the objects.
     """
 
     session: str
@@ -52,7 +52,7 @@ class LoadCheck:
 
     @property
     def results(self) -> dict[str, LoadResult]:
-        """The results by what was read."""
+        """The results by name."""
         return {
             "laps": self.laps,
             "telemetry": self.telemetry,
@@ -62,16 +62,16 @@ class LoadCheck:
 
     @property
     def is_good(self) -> bool:
-        """Nothing of the session failed."""
+        """Whether no read of the session failed."""
         return all(result.is_good is not False for result in self.results.values())
 
 
 def load_sessions(catalog: Catalog, findings: Iterable[ObjectFinding]) -> list[LoadCheck]:
-    """Load a little of every session the catalog lists.
+    """Read a little of every session in the catalog.
 
     Args:
         catalog: The lake, opened.
-        findings: What the check of its objects found.
+        findings: Results of the check of its objects.
 
     Raises:
         ApexError: The list of sessions itself cannot be read.
@@ -83,7 +83,7 @@ def load_sessions(catalog: Catalog, findings: Iterable[ObjectFinding]) -> list[L
 def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[ObjectFinding]) -> LoadCheck:
     track, session, kinds = str(row["track"]), str(row["session"]), set(row["kinds"])
     name = f"{track}/{session}"
-    # A lake may have been made without some tables, as a bundle is; and other sources have other tables.
+    # A lake may lack some tables, as a bundle does, and other sources have other tables.
     record = catalog.snapshot.session(SessionKey(track, session))
     tables_present = {table for other in catalog.snapshot.sessions for table in (record or other).tables}
 

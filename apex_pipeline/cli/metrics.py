@@ -1,4 +1,4 @@
-"""Contains ``apex metrics``; see ops/metrics.py for the counting and ops/prometheus.py for Prometheus' format."""
+"""Contains ``apex metrics``; see ops/metrics.py for the counting and ops/prometheus.py for the Prometheus format."""
 
 import sys
 from dataclasses import asdict
@@ -18,17 +18,19 @@ _COUNTS = ("laps", "readings in", "= cells out", "+ exact duplicates", "+ reject
 
 
 def metrics_command(
-    prometheus: Annotated[bool, typer.Option("--prometheus", help="Print them as Prometheus reads them.")] = False,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Print them in the text format of Prometheus.")
+    ] = False,
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is published in numbers: sessions, files, bytes, laps, readings, quality."""
+    """Show metrics of the published lake: sessions, files, bytes, laps, readings, quality."""
     if prometheus and as_json:
-        raise ConfigurationError("--prometheus and --json are two formats.", "Choose one of them.")
+        raise ConfigurationError("--prometheus and --json cannot be combined.", "Choose one of them.")
     store = store_at(lake)
     metrics = measure_lake(store, require_snapshot(store))
     if prometheus:
-        # Imported here: prometheus_client brings an HTTP server along, 0.1 s that other commands need not pay.
+        # Imported here: prometheus_client imports an HTTP server, which would cost every command 0.1 s.
         from apex_pipeline.ops.prometheus import prometheus_text  # noqa: PLC0415
 
         sys.stdout.write(prometheus_text(metrics))
@@ -50,7 +52,7 @@ def _print_metrics(metrics: LakeMetrics) -> None:
     traffic = metrics.traffic
     if traffic.requests:
         requests, errors = count(traffic.requests, "request"), count(traffic.errors, "error")
-        print_line(f"This look  {requests}, {errors}, {traffic.average_ms:.0f} ms on average")
+        print_line(f"This run   {requests}, {errors}, {traffic.average_ms:.0f} ms on average")
 
 
 def _cells(one: SessionMetrics) -> list[str]:

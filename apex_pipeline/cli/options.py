@@ -1,4 +1,4 @@
-"""Contains the arguments and options that several commands share, and what they resolve to."""
+"""Contains the arguments and options that several commands share, and the functions that resolve them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +11,11 @@ from apex_pipeline.storage.factory import open_store, open_store_at
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RowsAsJson = Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")]
-Lake = Annotated[str | None, typer.Option("--lake", help="Folder or s3:// address; the settings' lake without it.")]
+Lake = Annotated[
+    str | None, typer.Option("--lake", help="Folder or s3:// URL of the lake; by default the one in the settings.")
+]
 SourceArgument = Annotated[
-    Path | None, typer.Argument(help="Folder of race files; APEX_SOURCE_DIR without it.", show_default=False)
+    Path | None, typer.Argument(help="Folder of race files; by default APEX_SOURCE_DIR.", show_default=False)
 ]
 TrackArgument = Annotated[str, typer.Argument(help="Track slug, as `apex tracks` lists it.")]
 SessionArgument = Annotated[str, typer.Argument(help="Session, as `apex sessions` lists it.")]
@@ -31,5 +33,5 @@ def settings_for(source: Path | None) -> Settings:
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
-    """Split a list like ``laps,cars``; without a text there are no names."""
+    """Split a list like ``laps,cars``; ``None`` gives no names."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())

@@ -27,27 +27,29 @@ _PROJECT = Path(__file__).resolve().parents[2]
 def sync_command(source: SourceArgument = None, as_json: AsJson = False) -> None:
     """Bring the lake up to date: copy, identify, derive, check, publish; only what changed.
 
-    It adds and replaces and never deletes.
+    Files are added and replaced, never deleted.
     """
     raise typer.Exit(_sync(settings_for(source), as_json=as_json))
 
 
 def demo_command(
     megabytes: Annotated[int, typer.Option(help="Rough size of the weekend's raw files.", min=1, max=3000)] = 20,
-    folder: Annotated[Path, typer.Option(help="Where the raw files are made.")] = Path("demo-weekend"),
+    folder: Annotated[Path, typer.Option(help="Where the raw files are written.")] = Path("demo-weekend"),
     as_json: AsJson = False,
 ) -> None:
-    """Make a synthetic race weekend with planted faults and sync it into the local lake."""
+    """Generate a synthetic race weekend with injected faults and sync it into the local lake."""
     settings = load_settings(source_dir=folder, use_s3_data=False)
     _refuse_foreign_lake(settings)
     make_weekend(folder, WeekendOptions(target_bytes=megabytes * 1_000_000))
     if not as_json:
-        print_line(f"A synthetic race weekend is in {folder}, what is wrong in it in {ground_truth_path(folder)}.")
+        print_line(
+            f"A synthetic race weekend is in {folder}; its injected faults are listed in {ground_truth_path(folder)}."
+        )
     raise typer.Exit(_sync(settings, as_json=as_json))
 
 
 def _refuse_foreign_lake(settings: Settings) -> None:
-    """Keep invented races out of a lake that holds real ones."""
+    """Refuse to sync synthetic races into a lake of real ones."""
     snapshot = read_current(open_store(settings, for_writing=False))
     foreign = (
         {record.track for record in snapshot.sessions} - {track.slug for track in TRACKS} if snapshot else set[str]()
@@ -55,7 +57,7 @@ def _refuse_foreign_lake(settings: Settings) -> None:
     if foreign:
         raise ConfigurationError(
             f"The lake {settings.lake_dir} holds other sessions already ({', '.join(sorted(foreign))}).",
-            "Give the demo a lake of its own: APEX_LAKE_DIR=demo-lake apex demo.",
+            "Give the demo a separate lake: APEX_LAKE_DIR=demo-lake apex demo.",
         )
 
 
@@ -74,7 +76,7 @@ def _sync(settings: Settings, *, as_json: bool) -> int:
 def ui_command(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
 ) -> None:
-    """Open the Dagster UI on the same runs and assets that a sync made."""
+    """Open the Dagster UI with the runs and assets of `apex sync`."""
     from apex_pipeline.orchestration.runner import prepare_dagster_home  # noqa: PLC0415  -- importing Dagster takes 2 s
 
     settings = load_settings()
@@ -82,6 +84,6 @@ def ui_command(
     prepare_dagster_home(home)
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", str(_PROJECT / "workspace.yaml")]
     command += ["-h", "127.0.0.1", "-p", str(port)]
-    print_line(f"Dagster UI: http://127.0.0.1:{port} (Ctrl+C ends it)")
+    print_line(f"Dagster UI: http://127.0.0.1:{port} (Ctrl+C to stop)")
     environment = {**os.environ, "DAGSTER_HOME": str(home)}
     raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603  -- our own command

@@ -15,7 +15,7 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.storage.factory import open_digest_cache, open_store
 from apex_pipeline.storage.temp_dirs import DiskSpace, disk_space
 
-# Names people see before the rest is only counted; --json has them all.
+# Names that are shown per list; the rest is only counted. --json has them all.
 _SHOWN = 8
 
 _GROUPS = {
@@ -29,7 +29,7 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class _Plan:
-    """A forecast, and what it was made for."""
+    """An estimate of a sync, with its source and lake."""
 
     settings: Settings
     source: Path
@@ -39,10 +39,10 @@ class _Plan:
 
     @property
     def groups(self) -> dict[str, FileGroup]:
-        """The files by what would become of them."""
-        found = self.estimate
-        files = (found.new, found.changed, found.unchanged, found.missing_from_source, found.ignored)
-        return dict(zip(_GROUPS, files, strict=True))
+        """The files, grouped by what a sync would do with them."""
+        estimate = self.estimate
+        copied, kept = (estimate.new, estimate.changed), (estimate.unchanged, estimate.missing_from_source)
+        return dict(zip(_GROUPS, (*copied, *kept, estimate.ignored), strict=True))
 
     @property
     def disk(self) -> DiskSpace:
@@ -55,36 +55,36 @@ class _Plan:
 
     @property
     def storage_usd(self) -> tuple[float, float]:
-        """Dollars a month for what the lake grows by, and for all of it then."""
+        """Dollars per month for the growth of the lake, and for the whole lake after the sync."""
         before, growth = self.estimate.lake_bytes, self.estimate.growth_bytes
         return _storage_usd(growth), _storage_usd(before + growth)
 
 
 def plan_command(source: SourceArgument = None, as_json: AsJson = False) -> None:
     """Show what `apex sync` would do: files, sessions, requests, dollars. Nothing is sent."""
-    plan = _make_plan(settings_for(source))
-    forecast = plan.estimate
+    plan = _build_plan(settings_for(source))
+    estimate = plan.estimate
     facts: dict[str, Any] = {"source": plan.source, "lake": plan.lake, "lake_exists": plan.lake_exists}
     facts |= {
         name: {"files": files.count, "bytes": files.bytes, "paths": files.paths} for name, files in plan.groups.items()
     }
     facts |= {
-        "refused": [{"path": path, "reason": reason} for path, reason in forecast.refused],
-        "sessions": [str(key) for key in forecast.sessions],
-        "is_catalog_stale": forecast.is_catalog_stale,
-        "bytes_to_copy": forecast.bytes_to_copy,
+        "refused": [{"path": path, "reason": reason} for path, reason in estimate.refused],
+        "sessions": [str(key) for key in estimate.sessions],
+        "is_catalog_stale": estimate.is_catalog_stale,
+        "bytes_to_copy": estimate.bytes_to_copy,
         **(_s3_facts(plan) if plan.settings.use_s3_data else _disk_facts(plan)),
     }
     emit(facts, as_json=as_json, render=lambda: _print_plan(plan))
 
 
-def _make_plan(settings: Settings) -> _Plan:
+def _build_plan(settings: Settings) -> _Plan:
     source = scan_source(settings)
     store = open_store(settings, for_writing=False)
     lake = LakeState.load_if_exists(store)
-    forecast = estimate_sync(source, lake or LakeState.empty(), store, settings, open_digest_cache(settings))
+    estimate = estimate_sync(source, lake or LakeState.empty(), store, settings, open_digest_cache(settings))
     lake_exists = lake is not None and (settings.use_s3_data or settings.lake_dir.is_dir())
-    return _Plan(settings, source.folder.root, store.uri, lake_exists, forecast)
+    return _Plan(settings, source.folder.root, store.uri, lake_exists, estimate)
 
 
 def _storage_usd(number: int) -> float:
@@ -109,7 +109,7 @@ def _disk_facts(plan: _Plan) -> dict[str, Any]:
 
 def _print_plan(plan: _Plan) -> None:
     print_line(f"Source    {plan.source}")
-    print_line(f"Lake      {plan.lake}{_about_lake(plan)}")
+    print_line(f"Lake      {plan.lake}{_lake_note(plan)}")
     table = plain_table(["files"], ["number", "size"])
     for name, files in plan.groups.items():
         table.add_row(_GROUPS[name], f"{files.count:,}", size(files.bytes))
@@ -125,20 +125,20 @@ def _print_plan(plan: _Plan) -> None:
     print_line("Nothing was sent or written. `apex sync` does it.")
 
 
-def _about_lake(plan: _Plan) -> str:
+def _lake_note(plan: _Plan) -> str:
     if plan.lake_exists:
         return f" ({size(plan.estimate.lake_bytes)})" if plan.estimate.lake_bytes else " (empty so far)"
     if plan.settings.allow_create_bucket or not plan.settings.use_s3_data:
-        return " (not there yet; a sync makes it)"
-    return " (there is no such bucket yet; a sync makes it only with ALLOW_CREATE_BUCKET=true)"
+        return " (not there yet; a sync creates it)"
+    return " (there is no such bucket yet; a sync creates it only with ALLOW_CREATE_BUCKET=true)"
 
 
-def _sessions(forecast: SyncEstimate) -> str:
-    if forecast.sessions:
-        named = ", ".join(map(str, forecast.sessions[:_SHOWN]))
-        rest = len(forecast.sessions) - _SHOWN
-        return f"{len(forecast.sessions)} to derive: {named}{f' and {rest} more' if rest > 0 else ''}"
-    return "none to derive" + ("; the catalog is made again" if forecast.is_catalog_stale else "")
+def _sessions(estimate: SyncEstimate) -> str:
+    if estimate.sessions:
+        named = ", ".join(map(str, estimate.sessions[:_SHOWN]))
+        rest = len(estimate.sessions) - _SHOWN
+        return f"{len(estimate.sessions)} to derive: {named}{f' and {rest} more' if rest > 0 else ''}"
+    return "none to derive" + ("; the catalog is rebuilt" if estimate.is_catalog_stale else "")
 
 
 def _print_requests(plan: _Plan) -> None:

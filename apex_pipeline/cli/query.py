@@ -43,7 +43,7 @@ def files_command(
     lake: Lake = None,
     as_json: RowsAsJson = False,
 ) -> None:
-    """List every file seen, and what became of it."""
+    """List every file found, with its identity and status."""
     files = open_catalog(lake).files()
     if status is not None:
         files = files[files["status"] == status]
@@ -67,7 +67,7 @@ def laps_command(
 def cars_command(
     track: TrackArgument, session: SessionArgument, lake: Lake = None, as_json: RowsAsJson = False
 ) -> None:
-    """List every on-board unit and official car of a session, which belong together, and the evidence for it."""
+    """List the on-board devices and official cars of a session, how they are matched, and the evidence."""
     cars = open_catalog(lake).cars(track, session)
     emit(cars, as_json=as_json, render=lambda: print_frame(cars[_CAR_COLUMNS], f"Cars of {track}/{session}"))
 
@@ -77,7 +77,7 @@ def telemetry_command(  # noqa: PLR0913, PLR0917  -- one option each
     session: SessionArgument,
     car: Annotated[
         str | None,
-        typer.Option(help="vehicle_id, chassis or car number; #13 is always a number. Without it every car."),
+        typer.Option(help="vehicle_id, chassis or car number; #13 is always a number. By default every car."),
     ] = None,
     lap: Annotated[int | None, typer.Option(help="lap_number, as `apex laps` lists it.")] = None,
     start: Annotated[str | None, typer.Option(help="From this time on, e.g. 2025-09-06T18:40:00Z.")] = None,
@@ -101,12 +101,12 @@ def telemetry_command(  # noqa: PLR0913, PLR0917  -- one option each
 
 
 def _resolve_vehicle(catalog: Catalog, track: str, session: str, car: str) -> str:
-    """Return the vehicle_id of a car; a unit may have sent telemetry but no lap trigger, or the other way round."""
-    units: dict[str, dict[str, Any]] = {}
+    """Return the vehicle_id of a car. A device may have sent telemetry and no lap triggers, or the reverse."""
+    devices: dict[str, dict[str, Any]] = {}
     for table in ("telemetry_cars", "cars"):
         for row in catalog.table_arrow(table, track, session).to_pylist():
-            units[row["vehicle_id"]] = {"car_number": None, **row}
-    return find_car(list(units.values()), car)
+            devices[row["vehicle_id"]] = {"car_number": None, **row}
+    return find_car(list(devices.values()), car)
 
 
 def _parse_time(text: str | None) -> datetime | None:

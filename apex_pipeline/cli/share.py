@@ -1,4 +1,4 @@
-"""Contains ``apex share``; see export/links.py for how the object is found, and the store for how its URL is signed."""
+"""Contains ``apex share``; see export/links.py for finding the object and storage/s3/store.py for signing its URL."""
 
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,13 +14,15 @@ from apex_pipeline.settings import load_settings
 
 
 def share_command(
-    what: Annotated[str, typer.Argument(help="Key of the lake, path of a raw file, or TRACK/SESSION/TABLE.")],
-    expires: Annotated[int, typer.Option(help="Seconds for which the address works; 7 days at most.")] = 3600,
-    public: Annotated[bool, typer.Option("--public", help="The lasting address at PUBLIC_BASE_URL.")] = False,
+    what: Annotated[str, typer.Argument(help="Key in the lake, path of a raw file, or TRACK/SESSION/TABLE.")],
+    expires: Annotated[int, typer.Option(help="Lifetime of the URL in seconds, at most 7 days.")] = 3600,
+    public: Annotated[
+        bool, typer.Option("--public", help="Print the permanent URL below PUBLIC_BASE_URL instead.")
+    ] = False,
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print an address under which anyone can read one object, for a time."""
+    """Print a URL with which anyone can read one object for a limited time."""
     store = store_at(lake)
     key = find_object(store, what)
     facts: dict[str, Any] = {"key": key, "is_public": public}
@@ -30,7 +32,7 @@ def share_command(
     else:
         end = f"{datetime.now(UTC) + timedelta(seconds=expires):%Y-%m-%dT%H:%M:%SZ}"
         facts |= {"url": store.presigned_url(key, expires), "expires_s": expires, "expires_utc": end}
-        note = f"{key}, until {end}, or until the credentials that signed it end"
+        note = f"{key}, until {end}, or until the credentials that signed it expire"
     emit(facts, as_json=as_json, render=lambda: _print_link(facts["url"], note))
 
 

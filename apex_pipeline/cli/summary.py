@@ -16,7 +16,7 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.tables import LAPS, TELEMETRY
 from apex_pipeline.tables.session_key import SessionKey
 
-# Files and rows set aside that are shown before the rest is only counted; `apex files` and `apex rejects` have all.
+# Entries that are shown per list; the rest is only counted. `apex files` and `apex rejects` list them all.
 _SHOWN = 12
 
 _SESSION_COLUMNS = (
@@ -42,14 +42,14 @@ def print_summary(outcome: SyncOutcome, settings: Settings) -> None:
         _print_notes(catalog)
         _print_set_aside(catalog)
     _print_failures(outcome)
-    print_line("Look    apex laps TRACK SESSION · apex files · runs and assets in Dagster's UI: make ui (or apex ui)")
+    print_line("Next    apex laps TRACK SESSION · apex files · runs and assets in Dagster's UI: make ui (or apex ui)")
 
 
 def _done(outcome: SyncOutcome) -> str:
     if outcome.is_unchanged:
         return "nothing changed, nothing was done"
     copied = f"{outcome.copied} files copied ({outcome.copied_bytes / 1e6:,.1f} MB)"
-    replaced = f", {len(outcome.replaced)} of them replaced another content" if outcome.replaced else ""
+    replaced = f", {len(outcome.replaced)} of them replaced different content" if outcome.replaced else ""
     return f"{copied}{replaced}, {len(outcome.derived)} sessions derived, snapshot {outcome.snapshot or 'unchanged'}"
 
 
@@ -78,7 +78,7 @@ def _session_cells(catalog: Catalog, row: dict[Any, Any]) -> list[str]:
 
 
 def _reading_table(catalog: Catalog) -> RichTable:
-    """Show that no reading was lost: the first count is the sum of the three behind it."""
+    """Return a table which shows that no reading was lost: the first count is the sum of the other three."""
     names = ("readings in", "= cells out", "+ exact duplicates", "+ rejected")
     table = RichTable(title="Telemetry", title_justify="left")
     table.add_column("session")
@@ -91,7 +91,7 @@ def _reading_table(catalog: Catalog) -> RichTable:
 
 
 def best_lap(laps: pd.DataFrame) -> str:
-    """Return the fastest valid lap as ``1:37.428 car 13 lap 5``, with the vehicle_id if the number is not known."""
+    """Return the fastest valid lap as ``1:37.428 car 13 lap 5``, or with the vehicle_id if the number is unknown."""
     valid = laps[laps["is_valid"]]
     if valid.empty:
         return "none"
@@ -133,4 +133,4 @@ def _print_list(title: str, lines: Iterable[str], total: int) -> None:
 def _print_failures(outcome: SyncOutcome) -> None:
     lines = [f"{path}: {reason}" for path, reason in outcome.refused]
     lines += [f"{failure.session or 'all'} ({failure.stage}): {failure.problem}" for failure in outcome.failures]
-    _print_list("Failed; everything else was done, and what was published before stays", lines, len(lines))
+    _print_list("Failed; everything else was done, and tables published earlier stay", lines, len(lines))

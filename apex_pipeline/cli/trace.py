@@ -1,4 +1,4 @@
-"""Contains ``apex trace``; see ops/lineage.py for how a published row is followed back to the raw ones."""
+"""Contains ``apex trace``; see ops/lineage.py for how a published row is traced to its raw rows."""
 
 from datetime import UTC, datetime
 from itertools import groupby
@@ -20,12 +20,12 @@ _HEADINGS = {
 }
 _TIMES = ("official_lap_time_s", "trigger_lap_time_s", "unit_lap_time_s", "telemetry_lap_time_s")
 
-trace_app = typer.Typer(help="From a published row back to the raw rows that made it.", no_args_is_help=True)
+trace_app = typer.Typer(help="Trace a published row back to its raw rows.", no_args_is_help=True)
 
 
 @trace_app.callback()
 def trace_callback() -> None:
-    """Keep `laps` as a subcommand: Typer would run a lone command without its name."""
+    """Keep `laps` a subcommand: Typer would run a single command without its name."""
 
 
 @trace_app.command("laps")
@@ -37,7 +37,7 @@ def trace_laps_command(
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the file, SHA-256 and raw rows that made a lap."""
+    """Print the files, SHA-256 digests and raw rows behind a lap."""
     trace = trace_lap(store_at(lake), session_key(track, session), car, lap)
     facts = {"lap": trace.lap, "evidence": [_facts(evidence) for evidence in trace.evidence]}
     emit(facts, as_json=as_json, render=lambda: _print_trace(trace))

@@ -1,6 +1,6 @@
-"""``apex upload``: a folder into a bucket as it is, without making a lake of it.
+"""Contains ``apex upload``, which copies a folder to a bucket as it is and builds no lake.
 
-Contains the options, the question for a bucket and what is printed; see ``apex_pipeline/upload`` for the work.
+The options, the prompt for a bucket name and the output are here; see ``apex_pipeline/upload`` for the work.
 """
 
 import sys
@@ -39,21 +39,21 @@ _NO_EMOJI = dict.fromkeys(UploadStatus, "")
 
 def upload_command(
     source: Annotated[
-        Path | None, typer.Argument(help="Folder to upload; APEX_SOURCE_DIR without it.", show_default=False)
+        Path | None, typer.Argument(help="Folder to upload; by default APEX_SOURCE_DIR.", show_default=False)
     ] = None,
-    bucket: Annotated[str | None, typer.Option(help="The bucket; S3_BUCKET_NAME without it.")] = None,
-    prefix: Annotated[
-        str | None, typer.Option(help="What keys begin with; without it, data below APEX_LAKE_PREFIX.")
-    ] = None,
+    bucket: Annotated[str | None, typer.Option(help="Bucket; by default S3_BUCKET_NAME.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Key prefix; by default data below APEX_LAKE_PREFIX.")] = None,
     compress: Annotated[Compression | None, typer.Option(help="Compress .csv, .json and .xml on the way.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file, then one sum.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per file, then one with the totals.")
+    ] = False,
     emoji: Annotated[
-        bool | None, typer.Option("--emoji/--no-emoji", help="By itself: on a terminal that writes UTF-8.")
+        bool | None, typer.Option("--emoji/--no-emoji", help="Show emoji; by default only on a UTF-8 terminal.")
     ] = None,
 ) -> None:
-    """Copy every file of a folder into a bucket, unless it is there already; nothing is deleted.
+    """Copy every file of a folder to a bucket, unless it is there already; nothing is deleted.
 
-    Race files and others go alike, under their own paths, verified; what was interrupted goes on where it stopped.
+    Race files and other files keep their paths, and every copy is verified. An interrupted upload is resumed.
     """
     settings = load_settings()
     target = UploadTarget(
@@ -66,7 +66,7 @@ def upload_command(
 
 
 def main() -> None:
-    """Upload ``APEX_SOURCE_DIR`` and end the process: 0 all there, 1 some files failed, 2 configuration."""
+    """Upload ``APEX_SOURCE_DIR`` and exit: 0 for success, 1 if some files failed, 2 for a wrong configuration."""
     try:
         settings = load_settings()
         target = UploadTarget(_choose_bucket(settings), _default_prefix(settings))
@@ -89,16 +89,16 @@ def run_upload(
 
 
 def _choose_bucket(settings: Settings, given: str | None = None) -> str:
-    """Return the bucket given, set, or asked for on a terminal.
+    """Return the bucket from the option, from the settings, or from a prompt on the terminal.
 
     Raises:
-        ConfigurationError: There is none, and no terminal to ask on, or no answer.
+        ConfigurationError: No bucket is set, and there is no terminal to ask on or the answer is empty.
     """
     if given or "bucket" in settings.model_fields_set:
         return given or settings.bucket
     if not sys.stdin.isatty():
         raise ConfigurationError("No bucket is set, and no terminal is there to ask for one.", _HOW_TO_SET)
-    # Not on standard output, which a program may read.
+    # Not to standard output, which a program may read.
     sys.stderr.write("S3_BUCKET_NAME is not set. Name of the bucket to upload to: ")
     sys.stderr.flush()
     answer = sys.stdin.readline().strip()
@@ -108,7 +108,7 @@ def _choose_bucket(settings: Settings, given: str | None = None) -> str:
 
 
 def _default_prefix(settings: Settings) -> str:
-    """Return where the lake of the settings keeps its raw files, without a slash at the end."""
+    """Return the prefix of the raw files in the configured lake, without a trailing slash."""
     return f"{settings.lake_prefix}/data".lstrip("/")
 
 
@@ -116,9 +116,9 @@ class UploadOutput:
     """Prints one line per file and one for the totals, as text or as JSON.
 
     Args:
-        reporter: Where to.
-        emoji: Mark the lines with emoji; ``None``: on a terminal that writes UTF-8. Without, only file names and
-            reasons go beyond ASCII.
+        reporter: Writes the lines and draws the bar.
+        emoji: Whether lines start with emoji; ``None`` means only on a UTF-8 terminal. Without emoji, only file names
+            and reasons may contain characters beyond ASCII.
     """
 
     def __init__(self, reporter: ProgressReporter, *, emoji: bool | None = None) -> None:
@@ -126,15 +126,15 @@ class UploadOutput:
         can_show = reporter.is_utf8 and (reporter.is_terminal if emoji is None else emoji)
         self._signs = _EMOJI if can_show else _NO_EMOJI
         self._moved = 0
-        reporter.start(_STAGE, None)  # the total comes with the first event
+        reporter.start(_STAGE, None)  # the first event brings the total
 
     def on_bytes(self, moved: int) -> None:
-        """Show bytes next to the bar; with several threads the figure may lag by a few."""
+        """Show the bytes moved next to the bar; with several threads the number may lag slightly."""
         self._moved += moved
         self._reporter.advance(_STAGE, 0, f"{self._moved / 1e6:,.1f} MB moved")
 
     def on_event(self, event: UploadEvent) -> None:
-        """Print the start, or a finished file."""
+        """Print the totals at the start, or the line of a finished file."""
         if event.file is None:
             self._reporter.start(_STAGE, event.total_bytes)
             if not self._reporter.as_json:
@@ -146,7 +146,7 @@ class UploadOutput:
 
     def _write_file(self, event: UploadEvent, file: UploadedFile) -> None:
         self._reporter.advance(_STAGE, file.size, f"{self._moved / 1e6:,.1f} MB moved")
-        if file.status is not UploadStatus.NOT_TRIED:  # those are only counted, in the totals
+        if file.status is not UploadStatus.NOT_TRIED:  # untried files appear in the totals only
             problem = f": {file.problem}" if file.problem else ""
             word = f"{self._signs[file.status]}{_WORDS[file.status]}"
             self._reporter.write(
@@ -154,7 +154,7 @@ class UploadOutput:
             )
 
     def show(self, report: UploadReport) -> None:
-        """Print the totals, the names and reasons of what failed, and what stopped the rest."""
+        """Print the totals, the failed files with their reasons, and the error that stopped the upload, if any."""
         if self._reporter.as_json:
             self._reporter.write_json(report.facts())
             return
@@ -182,5 +182,5 @@ def _facts(event: UploadEvent, file: UploadedFile) -> dict[str, object]:
 
 
 def _shown(name: str) -> str:
-    """Return a name as it is, or escaped where it would move the cursor or break the line."""
+    """Return a name unchanged, or escaped if it would move the cursor or break the line."""
     return name if name.isprintable() else repr(name)

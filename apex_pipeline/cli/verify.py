@@ -1,4 +1,4 @@
-"""Contains ``apex verify``; see lake/integrity.py for the check of the objects and load_check.py for the loading."""
+"""Contains ``apex verify``; see lake/integrity.py for the check of the objects and load_check.py for the load check."""
 
 from typing import Annotated
 
@@ -17,23 +17,25 @@ from apex_pipeline.storage.base import ObjectStore
 
 _MARKS = {True: "[green]ok[/] ", False: "[red]fail[/] "}
 
-# Unreferenced objects people see before the rest is only counted; --json has them all.
+# Notes that are shown; the rest is only counted. --json has them all.
 _SHOWN_NOTES = 20
 
 
 def verify_command(
-    deep: Annotated[bool, typer.Option("--deep", help="Read every byte and compare.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every byte and compare it with the recorded digests.")
+    ] = False,
     truth: Annotated[bool, typer.Option("--truth", help="Former name of `apex accuracy`.", hidden=True)] = False,
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every object against the manifest and load every session.
 
-    Without --deep, sizes and digests are those the store reports.
+    Without --deep, the sizes and digests that the store reports are compared.
     """
     if truth:
         warn_renamed("apex verify --truth", "apex accuracy")
-        accuracy_command(lake, as_json)  # which exits
+        accuracy_command(lake, as_json)  # raises typer.Exit
     store = store_at(lake)
     report = verify_lake(store, is_deep=deep)
     checks = _load_sessions(store, report)
@@ -52,7 +54,7 @@ def verify_command(
 
 
 def _load_sessions(store: ObjectStore, report: LakeReport) -> list[LoadCheck]:
-    """Return what loads; nothing if the list of sessions is already known to be unreadable."""
+    """Return the load checks, or none if the list of sessions is known to be unreadable."""
     if report.snapshot is None:
         return []
     try:
@@ -81,7 +83,7 @@ def _print_report(report: LakeReport, checks: list[LoadCheck], *, is_deep: bool)
         print_line(f"note     {note.key}: {note.note}")
     print_rest(len(report.notes), _SHOWN_NOTES)
     failed = sum(not check.is_good for check in checks)
-    how = "read to the last byte" if is_deep else "looked at (sizes and recorded digests; --deep reads every byte)"
+    how = "read to the last byte" if is_deep else "checked (sizes and recorded digests; --deep reads every byte)"
     objects = f"{len(report.findings)} objects {how}, {len(report.wrong)} with a problem"
     print_line(f"{objects}; {len(checks)} sessions loaded, {failed} failed.")
     if report.wrong or failed:

@@ -1,4 +1,4 @@
-"""Running a command as a person would, a lake made by ``apex demo``, and a look at what is sent to a bucket."""
+"""Fixtures: run a command as a user would, the lake of ``apex demo``, and the requests sent to a bucket."""
 
 import json
 import socket
@@ -19,11 +19,11 @@ from apex_pipeline_tests.servers.s3_server import S3Bucket, S3Server
 from apex_pipeline_tests.shared_run import SharedRun
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
-SECRET = "nobody-may-ever-read-this"  # noqa: S105  -- looked for in everything that is printed
+SECRET = "must-never-be-printed"  # noqa: S105  -- tests search the output for it
 
 
-class Said:
-    """What a command printed, and its exit code."""
+class CommandResult:
+    """Output and exit code of a command."""
 
     def __init__(self, code: int, out: str, error: str) -> None:
         self.code = code
@@ -31,33 +31,33 @@ class Said:
         self.error = error
 
 
-Apex = Callable[..., Said]
+Apex = Callable[..., CommandResult]
 
 
 @pytest.fixture
 def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Apex:
-    """Run a command as a person would."""
+    """Run a command as a user would."""
 
-    def run(*words: str) -> Said:
+    def run(*words: str) -> CommandResult:
         monkeypatch.setattr("sys.argv", ["apex", *words])
         with pytest.raises(SystemExit) as ended:
             main()
         printed = capsys.readouterr()
         code = ended.value.code
-        return Said(code if isinstance(code, int) else 0, printed.out, printed.err)
+        return CommandResult(code if isinstance(code, int) else 0, printed.out, printed.err)
 
     return run
 
 
 @pytest.fixture(scope="session")
 def synced(demo_folder: tuple[Path, SyncOutcome]) -> Path:
-    """A folder in which `apex demo` was run once: demo-weekend, lake, .dagster, .apex."""
+    """Folder in which `apex demo` was run once: demo-weekend, lake, .dagster, .apex."""
     return demo_folder[0]
 
 
 @pytest.fixture
-def here(synced: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in the synced folder."""
+def demo_dir(synced: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to the folder of the synced demo."""
     monkeypatch.chdir(synced)
     return synced
 
@@ -66,7 +66,7 @@ def here(synced: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def bucket_lake(
     synced: Path, shared_run: SharedRun, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[S3Bucket]:
-    """The demo's lake in a bucket, which the settings name; for reading only, as all tests of a run share it."""
+    """The demo lake in a bucket, set as the lake of the settings; read-only, because all tests of a run share it."""
     with closing(s3_server.client()) as client:
 
         def build(_: Path) -> str:
@@ -83,47 +83,47 @@ def bucket_lake(
 
 
 def use_bucket(bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make this bucket the lake of the settings."""
+    """Set this bucket as the lake of the settings."""
     for name, value in bucket.environment.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of all operations sent to any bucket from now on."""
+    """Names of all operations sent to any bucket during the test."""
     names: list[str] = []
     send = Endpoint.make_request
 
-    def note(self: Endpoint, model: Any, request: Any) -> Any:
+    def record(self: Endpoint, model: Any, request: Any) -> Any:
         names.append(model.name)
         return send(self, model, request)
 
-    monkeypatch.setattr(Endpoint, "make_request", note)
+    monkeypatch.setattr(Endpoint, "make_request", record)
     return names
 
 
 class Checks(dict[str, dict[str, str]]):
-    """The findings of one examination by name, and its exit code."""
+    """Results of one run of the doctor by check, and its exit code."""
 
     code: int
 
 
 @pytest.fixture
-def examine(apex: Apex) -> Any:
+def run_doctor(apex: Apex) -> Any:
     def run(*words: str) -> Checks:
-        said = apex("doctor", *words, "--json")
-        document = json.loads(said.out)
+        result = apex("doctor", *words, "--json")
+        document = json.loads(result.out)
         found = Checks({check["check"]: check for check in document["checks"]})
-        found.code = said.code
-        assert document["is_healthy"] is (said.code == 0)
+        found.code = result.code
+        assert document["is_healthy"] is (result.code == 0)
         return found
 
     return run
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let the settings name a store at an address, with credentials whose secret is looked for."""
+def use_endpoint(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Point the settings at a store, with credentials whose secret must not be printed."""
 
     def point_to(endpoint: str) -> None:
         values = {"USE_S3_DATA": "true", "S3_BUCKET_NAME": "races", "S3_ENDPOINT_URL": endpoint}
@@ -135,6 +135,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def closed_port() -> Generator[str]:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""The command line: results on standard output, one clear message for what is wrong, exit codes of the design."""
+"""The command line: results on standard output, one clear message per error, and the exit codes."""
 
 import hashlib
 import json
@@ -16,20 +16,20 @@ from apex_pipeline_tests.servers.seaweed import S3Bucket
 _TRACK, _SESSION = "harbor_street_circuit", "R2"
 
 
-def test_a_second_demo_says_that_nothing_changed(here: Path, apex: Apex) -> None:
-    said = apex("demo", "--megabytes", "2")
-    assert said.code == 0
-    assert "nothing changed, nothing was done" in said.out
-    assert "1:36." in said.out
-    assert str(here / "lake") in said.out
+def test_a_second_demo_reports_that_nothing_changed(demo_dir: Path, apex: Apex) -> None:
+    result = apex("demo", "--megabytes", "2")
+    assert result.code == 0
+    assert "nothing changed, nothing was done" in result.out
+    assert "1:36." in result.out
+    assert str(demo_dir / "lake") in result.out
 
 
-def test_progress_is_json_lines_where_there_is_no_terminal(here: Path, apex: Apex) -> None:
+def test_progress_is_json_lines_without_a_terminal(demo_dir: Path, apex: Apex) -> None:
     lines = apex("sync", "demo-weekend").error.splitlines()
     assert [json.loads(line)["stage"] for line in lines] == ["find"]
 
 
-def test_the_outcome_is_one_json_object_on_request(here: Path, apex: Apex) -> None:
+def test_sync_json_is_one_object(demo_dir: Path, apex: Apex) -> None:
     outcome = json.loads(apex("sync", "demo-weekend", "--json").out)
     assert (outcome["exit_code"], outcome["is_unchanged"], outcome["failures"]) == (0, True, [])
 
@@ -47,8 +47,8 @@ def test_the_outcome_is_one_json_object_on_request(here: Path, apex: Apex) -> No
         (("rejects", _TRACK, _SESSION), "source_row"),
     ],
 )
-def test_every_list_is_printed_for_people_and_as_json(
-    here: Path, apex: Apex, command: tuple[str, ...], column: str
+def test_every_list_command_prints_a_table_or_json(
+    demo_dir: Path, apex: Apex, command: tuple[str, ...], column: str
 ) -> None:
     rows = json.loads(apex(*command, "--json").out)
     assert rows
@@ -59,7 +59,7 @@ def test_every_list_is_printed_for_people_and_as_json(
 
 
 @pytest.mark.req("A-001", "A-014")
-def test_a_machine_without_any_race_file_reads_the_lake_in_the_bucket(
+def test_a_machine_without_race_files_reads_the_lake_in_the_bucket(
     bucket_lake: S3Bucket, synced: Path, apex: Apex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not list(tmp_path.iterdir())
@@ -70,25 +70,25 @@ def test_a_machine_without_any_race_file_reads_the_lake_in_the_bucket(
     assert from_bucket["tracks"]
 
 
-def test_one_car_is_chosen_by_id_chassis_or_number(here: Path, apex: Apex) -> None:
+def test_laps_filters_by_vehicle_id_chassis_or_number(demo_dir: Path, apex: Apex) -> None:
     rows = json.loads(apex("laps", _TRACK, _SESSION, "--car", "022", "--json").out)
     assert {row["vehicle_id"] for row in rows} == {"GR86-022-13"}
     assert rows == json.loads(apex("laps", _TRACK, _SESSION, "--car", "GR86-022-13", "--json").out)
     assert rows == json.loads(apex("laps", _TRACK, _SESSION, "--car", "13", "--json").out)
 
 
-@pytest.mark.parametrize("called", ["022", "13", "#13"])
-def test_telemetry_is_chosen_by_car_and_lap_as_laps_are(here: Path, apex: Apex, called: str) -> None:
+@pytest.mark.parametrize("car", ["022", "13", "#13"])
+def test_telemetry_filters_by_car_and_lap(demo_dir: Path, apex: Apex, car: str) -> None:
     laps = json.loads(apex("laps", _TRACK, _SESSION, "--car", "022", "--json").out)
     lap = next(row for row in laps if row["is_valid"])
     words = ("telemetry", _TRACK, _SESSION, "--lap", str(lap["lap_number"]), "--channel", "gear", "--json")
-    samples = json.loads(apex(*words, "--car", called).out)
+    samples = json.loads(apex(*words, "--car", car).out)
     assert samples == json.loads(apex(*words, "--car", "GR86-022-13").out)
     assert {row["lap_number"] for row in samples} == {lap["lap_number"]}
     assert all(lap["lap_start_utc"] <= row["sample_time_utc"] < lap["lap_end_utc"] for row in samples)
 
 
-def test_telemetry_is_chosen_by_time(here: Path, apex: Apex) -> None:
+def test_telemetry_filters_by_time(demo_dir: Path, apex: Apex) -> None:
     words = ("telemetry", _TRACK, _SESSION, "--car", "022", "--channel", "gear", "--json")
     times = [row["sample_time_utc"] for row in json.loads(apex(*words).out)]
     middle, end = times[len(times) // 2], times[-1]
@@ -97,7 +97,7 @@ def test_telemetry_is_chosen_by_time(here: Path, apex: Apex) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--car", "99"), "No car is called '99'"),
         (("--car", "022", "--lap", "999"), "GR86-022-13 has no lap 999"),
@@ -105,60 +105,60 @@ def test_telemetry_is_chosen_by_time(here: Path, apex: Apex) -> None:
         (("--end", "2025-09-06T18:40:00"), "has no zone"),
     ],
 )
-def test_telemetry_that_is_not_there_is_told(here: Path, apex: Apex, words: tuple[str, ...], told: str) -> None:
-    said = apex("telemetry", _TRACK, _SESSION, *words)
-    assert said.code == 2
-    assert told in said.error
+def test_a_telemetry_query_that_matches_nothing_is_an_error(
+    demo_dir: Path, apex: Apex, words: tuple[str, ...], message: str
+) -> None:
+    result = apex("telemetry", _TRACK, _SESSION, *words)
+    assert result.code == 2
+    assert message in result.error
 
 
-def test_times_are_iso_in_utc_and_missing_values_null(here: Path, apex: Apex) -> None:
+def test_json_times_are_iso_in_utc_and_missing_values_null(demo_dir: Path, apex: Apex) -> None:
     row = json.loads(apex("laps", _TRACK, _SESSION, "--json").out)[0]
     assert row["lap_start_utc"].endswith("Z")
     assert row["telemetry_lap_time_s"] is None
 
 
-def test_a_channel_that_is_not_there_is_told(here: Path, apex: Apex) -> None:
-    said = apex("telemetry", _TRACK, _SESSION, "--channel", "boost_bar")
-    assert said.code == 2
-    assert "boost_bar" in said.error
+def test_an_unknown_channel_is_an_error(demo_dir: Path, apex: Apex) -> None:
+    result = apex("telemetry", _TRACK, _SESSION, "--channel", "boost_bar")
+    assert result.code == 2
+    assert "boost_bar" in result.error
 
 
-def test_a_session_that_is_not_there_is_told_with_those_that_are(here: Path, apex: Apex) -> None:
-    said = apex("laps", _TRACK, "R9")
-    assert said.code == 2
-    assert f"{_TRACK}/R9 is not published" in said.error
-    assert f"{_TRACK}/{_SESSION}" in said.error
+def test_an_unknown_session_is_an_error_that_lists_the_published_ones(demo_dir: Path, apex: Apex) -> None:
+    result = apex("laps", _TRACK, "R9")
+    assert result.code == 2
+    assert f"{_TRACK}/R9 is not published" in result.error
+    assert f"{_TRACK}/{_SESSION}" in result.error
 
 
-def test_a_lake_with_nothing_published_says_what_to_do(tmp_path: Path, apex: Apex) -> None:
-    said = apex("tracks")
-    assert said.code == 2
-    assert "Nothing is published" in said.error
-    assert "apex sync" in said.error
+def test_an_empty_lake_is_an_error(tmp_path: Path, apex: Apex) -> None:
+    result = apex("tracks")
+    assert result.code == 2
+    assert "Nothing is published" in result.error
+    assert "apex sync" in result.error
 
 
-def test_explain_prints_the_reasoning_about_a_misplaced_file(here: Path, apex: Apex) -> None:
-    said = apex("explain", "demo-weekend/Mesa Verde Raceway/Race 2/mesa_lap_time_R2.csv")
-    assert "quarantined: meta_session says R1" in said.out
-    assert "byte for byte Mesa Verde Raceway/Race 1/mesa_lap_time_R1.csv" in said.out.replace("demo-weekend/", "")
+def test_explain_prints_why_a_misplaced_file_is_quarantined(demo_dir: Path, apex: Apex) -> None:
+    result = apex("explain", "demo-weekend/Mesa Verde Raceway/Race 2/mesa_lap_time_R2.csv")
+    assert "quarantined: meta_session says R1" in result.out
+    assert "byte for byte Mesa Verde Raceway/Race 1/mesa_lap_time_R1.csv" in result.out.replace("demo-weekend/", "")
 
 
-def test_explain_of_something_that_is_no_file_is_told(apex: Apex) -> None:
+def test_explain_of_a_missing_file_is_an_error(apex: Apex) -> None:
     assert apex("explain", "nowhere.csv").code == 2
 
 
-def test_a_wrong_setting_is_one_message_without_a_traceback(apex: Apex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_is_one_message_without_a_traceback(apex: Apex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USE_S3_DATA", "maybe")
-    said = apex("tracks")
-    assert said.code == 2
-    assert "USE_S3_DATA" in said.error
-    assert "Traceback" not in said.error
+    result = apex("tracks")
+    assert result.code == 2
+    assert "USE_S3_DATA" in result.error
+    assert "Traceback" not in result.error
 
 
-def test_for_those_who_write_code_the_traceback_is_one_variable_away(
-    apex: Apex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from apex_pipeline.errors import ObjectMissingError  # noqa: PLC0415  -- only here
+def test_apex_debug_raises_the_error_with_its_traceback(apex: Apex, monkeypatch: pytest.MonkeyPatch) -> None:
+    from apex_pipeline.errors import ObjectMissingError  # noqa: PLC0415  -- only this test needs it
 
     monkeypatch.setenv("APEX_DEBUG", "1")
     monkeypatch.setattr("sys.argv", ["apex", "tracks"])
@@ -167,59 +167,59 @@ def test_for_those_who_write_code_the_traceback_is_one_variable_away(
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda _: None, "does not exist"),
         (lambda folder: folder.write_text("x"), "is a file"),
         (lambda folder: folder.mkdir(), "is empty"),
     ],
 )
-def test_a_source_that_is_no_folder_of_files_is_told(
-    tmp_path: Path, apex: Apex, make: Callable[[Path], object], told: str
+def test_a_source_that_is_not_a_folder_of_files_is_an_error(
+    tmp_path: Path, apex: Apex, make: Callable[[Path], object], message: str
 ) -> None:
     make(tmp_path / "source")
-    said = apex("sync", "source")
-    assert said.code == 2
-    assert told in said.error
+    result = apex("sync", "source")
+    assert result.code == 2
+    assert message in result.error
     assert not (tmp_path / "lake").exists()
 
 
-def test_a_folder_of_holiday_photos_is_refused_before_anything_is_sent(tmp_path: Path, apex: Apex) -> None:
+def test_a_folder_of_photos_is_refused_before_a_lake_is_created(tmp_path: Path, apex: Apex) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(7):
         (photos / f"beach_{number}.jpg").write_bytes(b"\xff\xd8\xff")
-    said = apex("sync", "photos")
-    assert said.code == 2
-    assert "No race files in photos: beach_0.jpg (picture or film; not race data)" in said.error
-    assert "and 2 more" in said.error
+    result = apex("sync", "photos")
+    assert result.code == 2
+    assert "No race files in photos: beach_0.jpg (picture or film; not race data)" in result.error
+    assert "and 2 more" in result.error
     assert not (tmp_path / "lake").exists()
 
 
-def test_invented_races_stay_out_of_a_lake_with_real_ones(tmp_path: Path, apex: Apex) -> None:
+def test_the_demo_refuses_a_lake_with_real_races(tmp_path: Path, apex: Apex) -> None:
     real = tmp_path / "real" / "spa" / "Race 1"
     make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=2_000_000))
     shutil.copytree(tmp_path / "weekend" / "Mesa Verde Raceway" / "Race 1", real)
     assert apex("sync", "real").code == 0
-    said = apex("demo")
-    assert said.code == 2
-    assert "holds other sessions already (spa)" in said.error
-    assert "APEX_LAKE_DIR" in said.error
+    result = apex("demo")
+    assert result.code == 2
+    assert "holds other sessions already (spa)" in result.error
+    assert "APEX_LAKE_DIR" in result.error
 
 
-def test_the_ui_starts_dagster_on_the_home_a_sync_used(
+def test_the_ui_starts_dagster_with_the_home_that_sync_used(
     tmp_path: Path,
     apex: Apex,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started: list[tuple[list[str], str]] = []
 
-    def remember(command: list[str], env: dict[str, str], check: bool) -> object:  # noqa: FBT001  -- subprocess.run's
+    def record(command: list[str], env: dict[str, str], check: bool) -> object:  # noqa: FBT001  -- subprocess.run's
         started.append((command, env["DAGSTER_HOME"]))
         assert not check
         return type("Ended", (), {"returncode": 0})
 
-    monkeypatch.setattr("apex_pipeline.cli.pipeline.subprocess.run", remember)
+    monkeypatch.setattr("apex_pipeline.cli.pipeline.subprocess.run", record)
     assert apex("ui", "--port", "3999").code == 0
     ((command, home),) = started
     assert command[1:4] == ["dev", "-w", command[3]]
@@ -228,7 +228,7 @@ def test_the_ui_starts_dagster_on_the_home_a_sync_used(
     assert (tmp_path / ".dagster" / "dagster.yaml").is_file()
 
 
-def test_the_cars_are_listed_with_the_evidence_for_their_numbers(here: Path, apex: Apex) -> None:
+def test_cars_lists_the_evidence_for_each_number(demo_dir: Path, apex: Apex) -> None:
     cars = {row["vehicle_id"]: row for row in json.loads(apex("cars", _TRACK, _SESSION, "--json").out)}
     car = cars["GR86-022-13"]
     assert (car["car_number"], car["method"], car["has_started"]) == ("13", "official_crossings", True)
@@ -238,22 +238,22 @@ def test_the_cars_are_listed_with_the_evidence_for_their_numbers(here: Path, ape
     assert car["evidence"].split()[0] in shown
 
 
-def test_a_lap_is_traced_to_file_digest_and_rows(here: Path, apex: Apex) -> None:
-    said = apex("trace", "laps", _TRACK, _SESSION, "--car", "022", "--lap", "5")
-    assert said.code == 0
+def test_trace_prints_the_file_digest_and_rows_of_a_lap(demo_dir: Path, apex: Apex) -> None:
+    result = apex("trace", "laps", _TRACK, _SESSION, "--car", "022", "--lap", "5")
+    assert result.code == 0
     headings = ["GR86-022-13, car 13, lap 5", "Crossing that starts", "Crossing that ends", "Official timing"]
-    places = [said.out.index(heading) for heading in headings]
+    places = [result.out.index(heading) for heading in headings]
     assert places == sorted(places)
     path = f"{_TRACK}/R2_harbor_lap_end.csv"
-    content = (here / "demo-weekend" / path).read_bytes()
-    assert f"{path}  sha256 {hashlib.sha256(content).hexdigest()}" in said.out
-    (line,) = {line for line in said.out.splitlines() if ": 13;1;5;" in line}
-    (sections,) = (here / "demo-weekend" / _TRACK).glob("23_*Race 2*")
+    content = (demo_dir / "demo-weekend" / path).read_bytes()
+    assert f"{path}  sha256 {hashlib.sha256(content).hexdigest()}" in result.out
+    (line,) = {line for line in result.out.splitlines() if ": 13;1;5;" in line}
+    (sections,) = (demo_dir / "demo-weekend" / _TRACK).glob("23_*Race 2*")
     number, _, text = line.strip().removeprefix("line ").partition(": ")
     assert sections.read_text().splitlines()[int(number) - 1] == text
 
 
-def test_the_same_car_by_number_gives_the_same_trace_as_json(here: Path, apex: Apex) -> None:
+def test_trace_as_json_accepts_a_car_number(demo_dir: Path, apex: Apex) -> None:
     trace = json.loads(apex("trace", "laps", _TRACK, _SESSION, "--car", "#13", "--lap", "5", "--json").out)
     assert (trace["lap"]["vehicle_id"], trace["lap"]["lap_number"]) == ("GR86-022-13", 5)
     assert trace["lap"]["lap_end_utc"].endswith("+00:00")
@@ -261,16 +261,16 @@ def test_the_same_car_by_number_gives_the_same_trace_as_json(here: Path, apex: A
     assert all({"file", "sha256", "line", "text"} == set(row) for item in trace["evidence"] for row in item["rows"])
 
 
-def test_what_there_is_to_know_about_a_crossing_is_printed(here: Path, apex: Apex) -> None:
+def test_trace_prints_the_note_on_a_missing_crossing(demo_dir: Path, apex: Apex) -> None:
     laps = json.loads(apex("laps", _TRACK, _SESSION, "--json").out)
     lap = next(lap for lap in laps if "missing_crossing" in lap["flags"])
-    said = apex("trace", "laps", _TRACK, _SESSION, "--car", lap["vehicle_id"], "--lap", str(lap["lap_number"]))
-    assert "No lap file has it." in said.out
-    assert "missing_crossing" in said.out
+    result = apex("trace", "laps", _TRACK, _SESSION, "--car", lap["vehicle_id"], "--lap", str(lap["lap_number"]))
+    assert "No lap file has it." in result.out
+    assert "missing_crossing" in result.out
 
 
-def test_a_car_nobody_has_is_told_with_those_there_are(here: Path, apex: Apex) -> None:
-    said = apex("trace", "laps", _TRACK, _SESSION, "--car", "999", "--lap", "5")
-    assert said.code == 2
-    assert "No car is called '999'" in said.error
-    assert "GR86-022-13 (#13)" in said.error
+def test_an_unknown_car_is_an_error_that_lists_the_known_ones(demo_dir: Path, apex: Apex) -> None:
+    result = apex("trace", "laps", _TRACK, _SESSION, "--car", "999", "--lap", "5")
+    assert result.code == 2
+    assert "No car is called '999'" in result.error
+    assert "GR86-022-13 (#13)" in result.error

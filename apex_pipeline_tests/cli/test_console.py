@@ -1,4 +1,4 @@
-"""Progress: bars on a terminal, and a best lap for every session that has one."""
+"""Progress and errors on and off a terminal, and the best lap of a session."""
 
 import json
 import os
@@ -21,37 +21,37 @@ from apex_pipeline.orchestration.sync import SyncEvent
 
 @dataclass
 class Terminal:
-    """Standard error on a terminal; ``said`` is all that is to be seen there, complete once the line is closed."""
+    """Standard error on a pseudo-terminal; ``text`` is everything shown on it, set once the terminal is closed."""
 
     stream: TextIO
-    said: str = ""
+    text: str = ""
 
 
 @contextmanager
-def a_terminal(monkeypatch: pytest.MonkeyPatch) -> Generator[Terminal]:
-    """Give a terminal, read all the time: a line nobody reads holds 4 kB and then stops its writer."""
-    screen, line = pty.openpty()
+def open_terminal(monkeypatch: pytest.MonkeyPatch) -> Generator[Terminal]:
+    """Yield a terminal that a thread reads: an unread one blocks its writer after 4 kB."""
+    controller, terminal_fd = pty.openpty()
     monkeypatch.setenv("COLUMNS", "160")
     seen: list[bytes] = []
 
     def read() -> None:
-        with suppress(OSError):  # the line was closed
-            while content := os.read(screen, 65_536):
+        with suppress(OSError):  # the terminal was closed
+            while content := os.read(controller, 65_536):
                 seen.append(content)
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    with os.fdopen(line, "w", encoding="utf-8") as stream:
+    with os.fdopen(terminal_fd, "w", encoding="utf-8") as stream:
         monkeypatch.setattr("sys.stderr", stream)
         terminal = Terminal(stream)
         yield terminal
     reader.join(timeout=60)
-    os.close(screen)
-    terminal.said = b"".join(seen).decode()
+    os.close(controller)
+    terminal.text = b"".join(seen).decode()
 
 
-def test_a_terminal_is_shown_bars_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    with a_terminal(monkeypatch) as terminal, progress_listener() as listener:
+def test_a_terminal_shows_bars_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_terminal(monkeypatch) as terminal, progress_listener() as listener:
         listener(SyncEvent("find", "3 files"))
         listener(SyncEvent("copy", "3 files to copy", total=2_000_000, unit="bytes"))
         listener(SyncEvent("copy", "", "spa/R1", done=1_000_000, unit="bytes"))
@@ -59,25 +59,25 @@ def test_a_terminal_is_shown_bars_and_failures(monkeypatch: pytest.MonkeyPatch) 
         listener(SyncEvent("derive", "2 sessions to derive", total=2, unit="sessions"))
         listener(SyncEvent("derive", "derived", "spa/R1", done=1, unit="sessions"))
         listener(SyncEvent("derive", "failed: no header", "spa/R2"))
-    assert "3 files" in terminal.said
-    assert "spa/R2: failed: no header" in terminal.said
-    assert "1 of 2" in terminal.said
-    assert "1.0 of 2.0 MB" in terminal.said
+    assert "3 files" in terminal.text
+    assert "spa/R2: failed: no header" in terminal.text
+    assert "1 of 2" in terminal.text
+    assert "1.0 of 2.0 MB" in terminal.text
 
 
-def test_bars_stay_on_the_terminal_while_a_run_has_taken_standard_error_away(
+def test_bars_stay_on_the_terminal_while_a_run_redirects_stderr(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with a_terminal(monkeypatch) as terminal, progress_listener() as listener:
+    with open_terminal(monkeypatch) as terminal, progress_listener() as listener:
         listener(SyncEvent("derive", "1 session to derive", total=2_000_000, unit="bytes"))
         with (tmp_path / "log").open("w") as log:
             os.dup2(log.fileno(), terminal.stream.fileno())
         listener(SyncEvent("derive", "", "spa/R1", done=1_000_000, unit="bytes"))
-    assert "1.0 of 2.0 MB" in terminal.said
+    assert "1.0 of 2.0 MB" in terminal.text
     assert (tmp_path / "log").read_text() == ""
 
 
-def test_outside_a_terminal_a_sync_writes_one_json_object_per_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_a_sync_writes_one_json_object_per_message(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_listener() as listener:
         listener(SyncEvent("copy", "3 files to copy", total=2_000_000, unit="bytes"))
         listener(SyncEvent("copy", "", "spa/R1", done=1_000_000, unit="bytes"))
@@ -90,7 +90,7 @@ def test_outside_a_terminal_a_sync_writes_one_json_object_per_message(capsys: py
     ]
 
 
-def test_an_error_is_printed_as_it_is_with_its_next_step(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_printed_verbatim_with_its_next_step(capsys: pytest.CaptureFixture[str]) -> None:
     print_error(SourceError("The file [red]a :warning: b.csv is empty.", "Replace [it]. " * 20))
     assert capsys.readouterr().err.splitlines() == [
         "Problem: The file [red]a :warning: b.csv is empty.",

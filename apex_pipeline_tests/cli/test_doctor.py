@@ -1,4 +1,4 @@
-"""``apex doctor``: every trouble has its own message, with where it was met and the next step, and never a secret."""
+"""``apex doctor``: every error has its own message, with its location and the next step, and never a secret."""
 
 import json
 import logging
@@ -18,14 +18,14 @@ from apex_pipeline_tests.servers.seaweed import S3Bucket
 
 @pytest.fixture
 def bucket(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
-    """An empty bucket that the settings name."""
+    """An empty bucket, set as the lake of the settings."""
     use_bucket(s3_bucket, monkeypatch)
     return s3_bucket
 
 
 @pytest.mark.req("A-121")
-def test_a_bucket_is_looked_at_without_writing(bucket: S3Bucket, examine: Any, sent: list[str]) -> None:
-    found = examine()
+def test_a_bucket_is_checked_without_writing(bucket: S3Bucket, run_doctor: Any, sent: list[str]) -> None:
+    found = run_doctor()
     assert found.code == 0
     assert "from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, set in the environment" in found["credentials"]["said"]
     assert bucket.server.endpoint in found["endpoint"]["said"]
@@ -36,28 +36,28 @@ def test_a_bucket_is_looked_at_without_writing(bucket: S3Bucket, examine: Any, s
 
 
 @pytest.mark.req("A-121")
-def test_writing_is_tried_on_request_and_leaves_nothing(bucket: S3Bucket, examine: Any, sent: list[str]) -> None:
-    found = examine("--write")
+def test_the_write_option_tests_writing_and_leaves_nothing(bucket: S3Bucket, run_doctor: Any, sent: list[str]) -> None:
+    found = run_doctor("--write")
     assert (found.code, found["writing"]["state"]) == (0, "ok")
     assert {"PutObject", "DeleteObject"} <= set(sent)
     assert bucket.object_keys() == []
 
 
-def test_an_upload_that_was_never_finished_is_noted(bucket: S3Bucket, examine: Any) -> None:
+def test_an_incomplete_upload_is_reported(bucket: S3Bucket, run_doctor: Any) -> None:
     bucket.client.create_multipart_upload(Bucket=bucket.name, Key="data/a.csv")
-    found = examine("--write")
+    found = run_doctor("--write")
     assert found["unfinished"]["said"] == "writes that were begun and not finished: 1"
     assert found.code == 0
 
 
 @pytest.mark.req("A-121")
-def test_a_key_that_may_only_read_is_told_what_it_may_not(
-    bucket: S3Bucket, examine: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_read_only_key_fails_the_write_check_with_the_missing_permission(
+    bucket: S3Bucket, run_doctor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", str(bucket.server.reader_key_id))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", str(bucket.server.reader_secret))
-    assert examine().code == 0
-    found = examine("--write")
+    assert run_doctor().code == 0
+    found = run_doctor("--write")
     assert (found.code, found["reading"]["state"], found["writing"]["state"]) == (2, "ok", "problem")
     assert "may not do this" in found["writing"]["said"]
     assert "s3:PutObject" in found["writing"]["remedy"]
@@ -66,7 +66,7 @@ def test_a_key_that_may_only_read_is_told_what_it_may_not(
 @pytest.mark.req("A-067")
 @pytest.mark.req("A-071")
 @pytest.mark.parametrize(
-    ("variables", "problem", "remedy"),
+    ("variables", "problem", "hint"),
     [
         ({"AWS_SECRET_ACCESS_KEY": SECRET}, "the secret does not belong to the access key", "AWS_SECRET_ACCESS_KEY"),
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "the store does not know the access key", "AWS_ACCESS_KEY_ID"),
@@ -74,14 +74,14 @@ def test_a_key_that_may_only_read_is_told_what_it_may_not(
     ],
 )
 @pytest.mark.parametrize("command", [("doctor",), ("plan", "season"), ("cost",), ("metrics",), ("share", "a.csv")])
-def test_each_trouble_with_a_bucket_has_its_own_message_and_no_secret(
+def test_each_bucket_error_has_its_own_message_without_secrets(
     bucket: S3Bucket,
     apex: Apex,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     variables: dict[str, str],
     problem: str,
-    remedy: str,
+    hint: str,
     command: tuple[str, ...],
 ) -> None:
     Path("season").mkdir()
@@ -89,56 +89,56 @@ def test_each_trouble_with_a_bucket_has_its_own_message_and_no_secret(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with caplog.at_level(logging.DEBUG):
-        said = apex(*command)
+        result = apex(*command)
     if command[0] == "plan" and "S3_BUCKET_NAME" in variables:
-        assert (said.code, "there is no such bucket yet" in said.out) == (0, True)
+        assert (result.code, "there is no such bucket yet" in result.out) == (0, True)
         return
-    told = said.out + said.error
-    assert said.code == 2
-    assert f"s3://{variables.get('S3_BUCKET_NAME', bucket.name)}" in told
-    assert problem in told
-    assert remedy in told
-    assert "Credentials: from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY." in told
-    assert "Traceback" not in told
+    output = result.out + result.error
+    assert result.code == 2
+    assert f"s3://{variables.get('S3_BUCKET_NAME', bucket.name)}" in output
+    assert problem in output
+    assert hint in output
+    assert "Credentials: from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY." in output
+    assert "Traceback" not in output
     for secret in (SECRET, bucket.server.secret_access_key):
-        assert secret not in told + caplog.text
+        assert secret not in output + caplog.text
 
 
 @pytest.mark.req("A-072")
 @pytest.mark.req("K-20")
-def test_a_missing_bucket_is_a_note_where_a_sync_may_make_it(
-    bucket: S3Bucket, examine: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_bucket_is_a_note_if_a_sync_may_create_it(
+    bucket: S3Bucket, run_doctor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("S3_BUCKET_NAME", f"{bucket.name}-new")
-    found = examine()
+    found = run_doctor()
     assert (found.code, found["bucket"]["state"], "ALLOW_CREATE_BUCKET" in found["bucket"]["remedy"]) == (
         2,
         "problem",
         True,
     )
     monkeypatch.setenv("ALLOW_CREATE_BUCKET", "true")
-    found = examine("--write")
+    found = run_doctor("--write")
     assert (found.code, found["bucket"]["state"], found["bucket"]["remedy"]) == (0, "note", "`apex sync` makes it.")
     assert "writing" not in found
 
 
 @pytest.mark.req("A-067")
-def test_half_of_the_credentials_and_none_at_all_are_told(
-    bucket: S3Bucket, examine: Any, monkeypatch: pytest.MonkeyPatch
+def test_incomplete_and_missing_credentials_are_reported(
+    bucket: S3Bucket, run_doctor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    found = examine()
+    found = run_doctor()
     assert (found.code, found["credentials"]["said"]) == (2, "AWS_SECRET_ACCESS_KEY is not set, but its other half is.")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
-    found = examine()
+    found = run_doctor()
     assert "no credentials were found" in found["credentials"]["said"]
     assert "endpoint" not in found
 
 
-def test_credentials_of_a_profile_are_called_so(
-    bucket: S3Bucket, examine: Any, monkeypatch: pytest.MonkeyPatch
+def test_credentials_from_a_profile_are_reported_as_such(
+    bucket: S3Bucket, run_doctor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("credentials").write_text(
         f"[default]\naws_access_key_id = {bucket.server.access_key_id}\n"
@@ -148,18 +148,18 @@ def test_credentials_of_a_profile_are_called_so(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(Path("credentials").absolute()))
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    found = examine()
+    found = run_doctor()
     assert (found.code, found["credentials"]["said"]) == (0, "found by boto3 (shared-credentials-file)")
 
 
-def test_credentials_of_the_dotenv_file_are_called_so(
-    bucket: S3Bucket, examine: Any, monkeypatch: pytest.MonkeyPatch
+def test_credentials_from_the_dotenv_file_are_reported_as_such(
+    bucket: S3Bucket, run_doctor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     Path(".env").write_text("".join(f"{name}={bucket.environment[name]}\n" for name in names), encoding="utf-8")
     for name in names:
         monkeypatch.delenv(name)
-    found = examine()
+    found = run_doctor()
     place = Path(".env").absolute()
     assert found["credentials"]["said"].endswith(f", set in {place}")
     assert f"{place} sets AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY" in found["settings"]["said"]
@@ -167,19 +167,21 @@ def test_credentials_of_the_dotenv_file_are_called_so(
 
 
 @pytest.mark.req("A-121")
-def test_no_network_is_told_at_once(closed_port: str, examine: Any, elsewhere: Any) -> None:
-    elsewhere(closed_port)
-    found = examine()
+def test_a_refused_connection_is_reported_and_skips_the_bucket_check(
+    closed_port: str, run_doctor: Any, use_endpoint: Any
+) -> None:
+    use_endpoint(closed_port)
+    found = run_doctor()
     assert found.code == 2
-    told = found["endpoint"]["said"]
-    assert told.startswith(f"Connecting to s3://races at {closed_port} failed: Connection refused.")
-    assert "Credentials: from AWS_ACCESS_KEY_ID" in told
+    message = found["endpoint"]["said"]
+    assert message.startswith(f"Connecting to s3://races at {closed_port} failed: Connection refused.")
+    assert "Credentials: from AWS_ACCESS_KEY_ID" in message
     assert "bucket" not in found
     assert found["disk"]["state"] == "ok"
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (socket.gaierror(-2, "no"), "the name store.example is not known"),
         (TimeoutError(), "no answer within 5 s"),
@@ -187,39 +189,39 @@ def test_no_network_is_told_at_once(closed_port: str, examine: Any, elsewhere: A
         (OSError("odd"), "odd"),
     ],
 )
-def test_why_a_store_cannot_be_reached_is_told(
-    examine: Any, elsewhere: Any, monkeypatch: pytest.MonkeyPatch, error: OSError, told: str
+def test_the_reason_a_store_is_unreachable_is_reported(
+    run_doctor: Any, use_endpoint: Any, monkeypatch: pytest.MonkeyPatch, error: OSError, message: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("apex_pipeline.ops.doctor_s3.socket.create_connection", fail)
-    elsewhere("https://store.example")
-    assert f"failed: {told}." in examine()["endpoint"]["said"]
+    use_endpoint("https://store.example")
+    assert f"failed: {message}." in run_doctor()["endpoint"]["said"]
 
 
-def test_behind_a_proxy_the_store_itself_need_not_be_in_reach(
-    bucket: S3Bucket, examine: Any, monkeypatch: pytest.MonkeyPatch
+def test_behind_a_proxy_the_store_need_not_be_directly_reachable(
+    bucket: S3Bucket, run_doctor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise TimeoutError
 
     monkeypatch.setattr("apex_pipeline.ops.doctor_s3.getproxies", lambda: {"http": "http://proxy.example"})
     monkeypatch.setattr("apex_pipeline.ops.doctor_s3.socket.create_connection", fail)
-    assert examine().code == 0
+    assert run_doctor().code == 0
 
 
-def test_an_address_that_is_none_is_told(examine: Any, elsewhere: Any) -> None:
-    elsewhere("not an address")
-    assert "cannot be used" in examine()["credentials"]["said"]
+def test_an_invalid_endpoint_is_reported(run_doctor: Any, use_endpoint: Any) -> None:
+    use_endpoint("not an address")
+    assert "cannot be used" in run_doctor()["credentials"]["said"]
 
 
 @pytest.mark.req("A-121")
-def test_a_bucket_in_another_region_is_told_with_its_region(examine: Any, elsewhere: Any) -> None:
+def test_a_bucket_in_another_region_is_reported_with_its_region(run_doctor: Any, use_endpoint: Any) -> None:
     headers = {"x-amz-bucket-region": "eu-central-1", "Date": format_datetime(datetime.now(UTC), usegmt=True)}
     with answering(301, refusal("PermanentRedirect"), headers) as endpoint:
-        elsewhere(endpoint)
-        found = examine()
+        use_endpoint(endpoint)
+        found = run_doctor()
     assert found.code == 2
     assert found["region"]["said"] == "the bucket races is in eu-central-1, AWS_REGION says us-east-1."
     assert found["region"]["remedy"] == "Set AWS_REGION=eu-central-1."
@@ -227,34 +229,34 @@ def test_a_bucket_in_another_region_is_told_with_its_region(examine: Any, elsewh
     assert SECRET not in json.dumps(found)
 
 
-def test_the_right_region_is_confirmed(examine: Any, elsewhere: Any) -> None:
+def test_the_right_region_is_ok(run_doctor: Any, use_endpoint: Any) -> None:
     body = "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
     with answering(200, body, {"x-amz-bucket-region": "us-east-1"}) as endpoint:
-        elsewhere(endpoint)
-        found = examine()
+        use_endpoint(endpoint)
+        found = run_doctor()
     assert (found["region"]["state"], found["region"]["said"]) == ("ok", "us-east-1")
     assert "clock" not in found
 
 
 @pytest.mark.req("A-121")
 @pytest.mark.parametrize(
-    ("ahead", "state", "told"),
+    ("ahead", "state", "message"),
     [
         (timedelta(seconds=5), "ok", "ahead of the store"),
         (timedelta(minutes=-2), "note", "behind the store"),
         (timedelta(minutes=20), "problem", "ahead of the store; S3 refuses 900 s."),
     ],
 )
-def test_a_clock_that_is_off_is_told_by_how_much(
-    examine: Any, elsewhere: Any, ahead: timedelta, state: str, told: str
+def test_clock_skew_is_reported_in_seconds(
+    run_doctor: Any, use_endpoint: Any, ahead: timedelta, state: str, message: str
 ) -> None:
     status, body = (200, "<ListBucketResult/>") if state != "problem" else (403, refusal("RequestTimeTooSkewed"))
     date = format_datetime(datetime.now(UTC) - ahead, usegmt=True)
     with answering(status, body, {"Date": date}) as endpoint:
-        elsewhere(endpoint)
-        found = examine()
+        use_endpoint(endpoint)
+        found = run_doctor()
     assert found["clock"]["state"] == state
-    assert told in found["clock"]["said"]
+    assert message in found["clock"]["said"]
     (seconds,) = re.findall(r"this machine is ([\d,]+) s ", found["clock"]["said"])
     assert abs(int(seconds.replace(",", "")) - abs(ahead.total_seconds())) < 30
     assert (found["bucket"]["state"], "clocks" in found["bucket"]["said"]) == (

@@ -13,8 +13,8 @@ from apex_pipeline_tests.cli.conftest import Apex
 
 
 @pytest.mark.req("A-121")
-def test_a_synced_folder_is_healthy(here: Path, examine: Any) -> None:
-    found = examine("demo-weekend")
+def test_a_synced_folder_is_healthy(demo_dir: Path, run_doctor: Any) -> None:
+    found = run_doctor("demo-weekend")
     assert found.code == 0
     assert {name: check["state"] for name, check in found.items()} == {
         **dict.fromkeys(("settings", "lake", "reading", "published", "tracks", "source", "disk", "memory"), "ok"),
@@ -23,15 +23,15 @@ def test_a_synced_folder_is_healthy(here: Path, examine: Any) -> None:
     assert "4 sessions in snapshot" in found["published"]["said"]
 
 
-def test_people_see_a_line_per_check(here: Path, apex: Apex) -> None:
-    said = apex("doctor", "demo-weekend")
-    assert said.code == 0
-    assert said.out.count("\nok ") == 7
-    assert "note     writing: not tried. `apex doctor --write` puts a small object and removes it." in said.out
+def test_doctor_prints_one_line_per_check(demo_dir: Path, apex: Apex) -> None:
+    result = apex("doctor", "demo-weekend")
+    assert result.code == 0
+    assert result.out.count("\nok ") == 7
+    assert "note     writing: not tried. `apex doctor --write` puts a small object and removes it." in result.out
 
 
-def test_a_new_machine_is_no_problem(examine: Any) -> None:
-    found = examine()
+def test_a_new_machine_has_no_problems(run_doctor: Any) -> None:
+    found = run_doctor()
     assert found.code == 0
     assert "The first `apex sync` makes it." in found["lake"]["remedy"]
     assert found["source"]["said"] == "no source folder is named"
@@ -39,115 +39,120 @@ def test_a_new_machine_is_no_problem(examine: Any) -> None:
     assert list(Path().iterdir()) == []
 
 
-def test_an_object_that_cannot_be_removed_again_is_named(
-    here: Path, examine: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_test_object_that_cannot_be_removed_is_named(
+    demo_dir: Path, run_doctor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise StorePermissionError("Deleting failed.", "Grant s3:DeleteObject.")
 
     monkeypatch.setattr("apex_pipeline.storage.local.LocalStore.delete", refuse)
-    found = examine("--write")
-    (left,) = (here / "lake").glob("apex-doctor-*")
+    found = run_doctor("--write")
+    (left,) = (demo_dir / "lake").glob("apex-doctor-*")
     left.unlink()
     assert f"{left} was written to try, and stays there" in found["writing"]["said"]
     assert found["writing"]["remedy"] == "Grant s3:DeleteObject."
 
 
-def test_a_wrong_setting_is_a_finding_too(examine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_is_a_check_result(run_doctor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USE_S3_DATA", "maybe")
-    found = examine()
+    found = run_doctor()
     assert (found.code, list(found)) == (2, ["settings"])
     assert "USE_S3_DATA" in found["settings"]["said"]
 
 
-def test_a_source_folder_that_is_not_there_is_a_problem_with_a_fix(apex: Apex) -> None:
-    said = apex("doctor", "nowhere")
-    assert said.code == 2
+def test_a_missing_source_folder_is_a_problem_with_a_next_step(apex: Apex) -> None:
+    result = apex("doctor", "nowhere")
+    assert result.code == 2
     assert "problem  source: The source folder nowhere does not exist. Name the folder that holds the race files." in (
-        said.out
+        result.out
     )
 
 
-def test_files_that_cannot_be_used_are_named(here: Path, examine: Any, tmp_path: Path) -> None:
+def test_unusable_source_files_are_named(demo_dir: Path, run_doctor: Any, tmp_path: Path) -> None:
     (tmp_path / "a.csv").symlink_to("nothing")
-    found = examine(str(tmp_path))
+    found = run_doctor(str(tmp_path))
     assert "1 cannot be used: a.csv: it is a link to nothing." in found["source"]["said"]
 
 
-@pytest.mark.parametrize("bucket_or_folder", ["true", "false"])
+@pytest.mark.parametrize("use_s3", ["true", "false"])
 def test_a_full_disk_is_a_problem(
-    examine: Any, monkeypatch: pytest.MonkeyPatch, elsewhere: Any, closed_port: str, bucket_or_folder: str
+    run_doctor: Any, monkeypatch: pytest.MonkeyPatch, use_endpoint: Any, closed_port: str, use_s3: str
 ) -> None:
-    elsewhere(closed_port)
-    monkeypatch.setenv("USE_S3_DATA", bucket_or_folder)
+    use_endpoint(closed_port)
+    monkeypatch.setenv("USE_S3_DATA", use_s3)
     monkeypatch.setattr("apex_pipeline.ops.doctor.ENOUGH_DISK", 10**18)
-    found = examine()
+    found = run_doctor()
     assert (found.code, found["disk"]["state"]) == (2, "problem")
     assert "APEX_STATE_DIR" in found["disk"]["remedy"]
 
 
 @pytest.mark.parametrize(
-    ("machine", "state"), [(None, "note"), (8 * 10**9, "ok"), (3 * 10**9 // 2, "note"), (9 * 10**8, "problem")]
+    ("memory", "state"), [(None, "note"), (8 * 10**9, "ok"), (3 * 10**9 // 2, "note"), (9 * 10**8, "problem")]
 )
-def test_the_memory_limit_is_held_against_the_machine(
-    examine: Any, monkeypatch: pytest.MonkeyPatch, machine: int | None, state: str
+def test_the_memory_limit_is_compared_with_the_memory_of_the_machine(
+    run_doctor: Any, monkeypatch: pytest.MonkeyPatch, memory: int | None, state: str
 ) -> None:
-    monkeypatch.setattr("apex_pipeline.ops.doctor.machine_memory", lambda: machine)
-    assert examine()["memory"]["state"] == state
+    monkeypatch.setattr("apex_pipeline.ops.doctor.machine_memory", lambda: memory)
+    assert run_doctor()["memory"]["state"] == state
 
 
-@pytest.mark.parametrize(("limit", "counts"), [("1000\n", True), ("max\n", False)])
-def test_in_a_container_its_limit_counts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, *, counts: bool
+@pytest.mark.parametrize(("limit", "applies"), [("1000\n", True), ("max\n", False)])
+def test_the_memory_limit_of_a_container_applies(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, *, applies: bool
 ) -> None:
     (tmp_path / "memory.max").write_text(limit, encoding="ascii")
     monkeypatch.setattr("apex_pipeline.ops.doctor._CONTAINER_LIMIT", tmp_path / "memory.max")
-    assert (machine_memory() == 1000) is counts
+    assert (machine_memory() == 1000) is applies
 
 
-def test_a_lake_that_is_a_file_or_cannot_be_made_is_a_problem(
-    examine: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_lake_that_is_a_file_or_cannot_be_created_is_a_problem(
+    run_doctor: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     Path("lake").write_text("x", encoding="utf-8")
-    assert "is a file" in examine()["lake"]["said"]
+    assert "is a file" in run_doctor()["lake"]["said"]
     Path("lake").unlink()
     monkeypatch.setattr("apex_pipeline.ops.doctor.os.access", lambda *_: False)
-    assert f"may not write in {tmp_path}" in examine()["lake"]["said"]
+    assert f"may not write in {tmp_path}" in run_doctor()["lake"]["said"]
 
 
-def test_a_damaged_catalog_is_a_problem(examine: Any) -> None:
+def test_a_damaged_catalog_is_a_problem(run_doctor: Any) -> None:
     Path("lake", "catalog").mkdir(parents=True)
     Path("lake", "catalog", "current.json").write_text("{}", encoding="utf-8")
-    found = examine()
+    found = run_doctor()
     assert (found.code, found["published"]["state"]) == (2, "problem")
     assert "run a sync" in found["published"]["remedy"]
 
 
-def test_an_empty_lake_has_nothing_published_yet(examine: Any) -> None:
+def test_an_empty_lake_suggests_the_first_sync(run_doctor: Any) -> None:
     Path("lake").mkdir()
-    assert examine()["published"]["remedy"] == "Run `apex sync FOLDER`."
+    assert run_doctor()["published"]["remedy"] == "Run `apex sync FOLDER`."
 
 
 @pytest.mark.parametrize(
-    ("healthy", "state", "told"),
+    ("healthy", "state", "message"),
     [
         ({"SENSOR": True, "SCHEDULER": True}, "ok", "the daemon is alive"),
-        ({"SENSOR": True, "SCHEDULER": False}, "problem", "no heartbeat of SCHEDULER"),
+        ({"SENSOR": True, "SCHEDULER": False}, "problem", "no heartbeat from SCHEDULER"),
         ({"SENSOR": None}, "note", "no daemon is running"),
     ],
 )
-def test_a_daemon_is_known_by_its_heartbeat(
-    here: Path, examine: Any, monkeypatch: pytest.MonkeyPatch, healthy: dict[str, bool | None], state: str, told: str
+def test_the_dagster_check_reads_the_daemon_heartbeats(
+    demo_dir: Path,
+    run_doctor: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    healthy: dict[str, bool | None],
+    state: str,
+    message: str,
 ) -> None:
     statuses = {name: SimpleNamespace(healthy=value) for name, value in healthy.items()}
     monkeypatch.setattr(DagsterInstance, "get_daemon_statuses", lambda _: statuses)
-    found = examine("demo-weekend")
-    assert (found["dagster"]["state"], told in found["dagster"]["said"]) == (state, True)
+    found = run_doctor("demo-weekend")
+    assert (found["dagster"]["state"], message in found["dagster"]["said"]) == (state, True)
 
 
-def test_a_dagster_home_that_cannot_be_opened_is_a_problem(examine: Any) -> None:
+def test_a_dagster_home_that_cannot_be_opened_is_a_problem(run_doctor: Any) -> None:
     Path(".dagster").mkdir()
     Path(".dagster", "dagster.yaml").write_text("storage: nonsense\n", encoding="utf-8")
-    found = examine()
+    found = run_doctor()
     assert (found.code, found["dagster"]["state"]) == (2, "problem")
     assert "dagster.yaml" in found["dagster"]["remedy"]

@@ -1,4 +1,4 @@
-"""Results: JSON for programs, tables for people; long tables are cut, cells readable."""
+"""Results: JSON for programs, tables for people; long tables are truncated, cells formatted."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class _Lap:
     start_utc: datetime
 
 
-def test_a_result_is_one_line_of_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     laps = (_Lap(1, datetime(2025, 9, 6, 18, 40, tzinfo=UTC)),)
     emit({"lake": Path("lake"), "laps": laps, "best": None}, as_json=True, render=lambda: pytest.fail("not for people"))
     (line,) = capsys.readouterr().out.splitlines()
@@ -29,32 +29,32 @@ def test_a_result_is_one_line_of_json_for_programs(capsys: pytest.CaptureFixture
     }
 
 
-def test_a_frame_is_a_list_of_all_its_rows_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_frame_as_json_is_a_list_of_all_its_rows(capsys: pytest.CaptureFixture[str]) -> None:
     frame = pd.DataFrame({"lap": range(75), "time": [pd.Timestamp("2025-09-06T18:40:41.927Z")] * 75})
     emit(frame, as_json=True, render=lambda: pytest.fail("not for people"))
     rows = json.loads(capsys.readouterr().out)
     assert (len(rows), rows[74]) == (75, {"lap": 74, "time": "2025-09-06T18:40:41.927Z"})
 
 
-def test_people_get_no_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_json_only_the_rendered_text_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     emit({"laps": 48}, as_json=False, render=lambda: print_line("48 laps"))
     assert capsys.readouterr().out == "48 laps\n"
 
 
-def test_a_line_is_printed_as_it_is_however_long(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_is_printed_verbatim_however_long_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     line = "[red]not a colour[/] " + "a/long/path " * 40
     print_line(line, style="bold")
     assert capsys.readouterr().out == line + "\n"
 
 
-def test_a_long_table_is_cut_and_says_how_much_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_table_is_truncated_and_the_rest_counted(capsys: pytest.CaptureFixture[str]) -> None:
     print_frame(pd.DataFrame({"lap": range(75)}), "Laps")
-    said = capsys.readouterr().out
-    assert "Laps (75 rows)" in said
-    assert "and 15 more" in said
+    output = capsys.readouterr().out
+    assert "Laps (75 rows)" in output
+    assert "and 15 more" in output
 
 
-def test_cells_are_written_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cells_are_formatted_for_reading(capsys: pytest.CaptureFixture[str]) -> None:
     frame = pd.DataFrame(
         {
             "list": [["a", "b"]],
@@ -66,6 +66,6 @@ def test_cells_are_written_for_people(capsys: pytest.CaptureFixture[str]) -> Non
         }
     )
     print_frame(frame, "Cells")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for cell in ("a, b", "97.5 ", "2025-09-06 18:40:41.927Z", "[red]not a colour"):
-        assert cell in said
+        assert cell in output

@@ -1,4 +1,4 @@
-"""How figures are written for people."""
+"""Formatting of sizes, dollars and counts."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from apex_pipeline.cli.format import count, dollars, size
         (2 * 10**15, "2,000.0 TB"),
     ],
 )
-def test_bytes_are_written_in_the_unit_that_suits_them(number: int, written: str) -> None:
+def test_sizes_are_shown_in_a_suitable_unit(number: int, written: str) -> None:
     assert size(number) == written
 
 
@@ -29,5 +29,5 @@ def test_fractions_of_a_cent_are_shown(usd: float, written: str) -> None:
 
 
 @pytest.mark.parametrize(("number", "written"), [(0, "0 files"), (1, "1 file"), (1200, "1,200 files")])
-def test_one_is_not_many(number: int, written: str) -> None:
+def test_counts_use_the_singular_and_the_plural(number: int, written: str) -> None:
     assert count(number, "file") == written

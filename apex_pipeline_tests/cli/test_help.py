@@ -1,4 +1,4 @@
-"""`--help`: the command is called `apex` however it was started, and its commands stand in four panels."""
+"""`--help`: the program name is `apex` however it was started, and its commands are in four panels."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ def terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
-def test_the_commands_stand_in_four_panels(apex: Apex) -> None:
+def test_commands_are_grouped_in_four_panels(apex: Apex) -> None:
     found: dict[str, list[str]] = {}
     panel = ""
     for line in apex("--help").out.splitlines():
@@ -45,12 +45,12 @@ def test_the_help_of_every_command_fits_80_columns(apex: Apex, command: str) -> 
     assert "…" not in text
 
 
-def test_every_command_stands_in_a_panel_or_is_a_former_name() -> None:
+def test_every_command_is_in_a_panel_or_is_a_former_name() -> None:
     registered = {entry.name for entry in [*app.registered_commands, *app.registered_groups]}
     assert registered - {command for commands in _PANELS.values() for command in commands} == {"sample"}
 
 
-def test_the_module_calls_itself_apex() -> None:
+def test_the_module_shows_apex_as_the_program_name() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "apex_pipeline", "gc", "--help"], capture_output=True, text=True, check=True
     )

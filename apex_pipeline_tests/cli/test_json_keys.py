@@ -1,4 +1,4 @@
-"""What `--json` prints is an interface: its keys outlive the names of our own fields."""
+"""The keys of `--json` output are an interface: they stay when fields in the code are renamed."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ _KEYS: dict[tuple[str, ...], set[str]] = {
     ("trace", "laps", *_LAP): {"lap", "evidence"},
     ("doctor",): {"is_healthy", "checks"},
     ("verify",): {"lake", "snapshot", "is_deep", "is_good", "findings", "notes", "sessions"},
-    ("gc",): {"lake", "is_removed", "bytes", "incomplete_uploads", "objects", "kept_snapshots", "lifecycle_rule"},
+    ("gc",): {"lake", "is_removed", "bytes", "unfinished_writes", "objects", "kept_snapshots", "lifecycle_rule"},
     ("cost",): {
         *("lake", "objects", "bytes", "bytes_by_area", "lines", "total_usd", "after_free_tier_usd", "price_date"),
         *("price_source", "free_tier"),
@@ -61,15 +61,13 @@ _ACCURACY = {
 }
 
 
-def _in(folder: Path, words: tuple[str, ...]) -> list[str]:
+def _with_paths(folder: Path, words: tuple[str, ...]) -> list[str]:
     return [str(folder / word) if word.startswith("new") else word for word in words]
 
 
 @pytest.mark.parametrize("words", _KEYS, ids=lambda words: words[0])
-def test_an_object_has_the_keys_programs_rely_on(
-    here: Path, tmp_path: Path, apex: Apex, words: tuple[str, ...]
-) -> None:
-    facts: dict[str, Any] = json.loads(apex(*_in(tmp_path, words), "--json").out)
+def test_json_objects_have_stable_keys(demo_dir: Path, tmp_path: Path, apex: Apex, words: tuple[str, ...]) -> None:
+    facts: dict[str, Any] = json.loads(apex(*_with_paths(tmp_path, words), "--json").out)
     assert set(facts) == _KEYS[words]
     for name, keys in _NESTED.get(words, {}).items():
         entries = facts[name] if isinstance(facts[name], list) else [facts[name]]
@@ -77,7 +75,7 @@ def test_an_object_has_the_keys_programs_rely_on(
         assert {frozenset(entry) for entry in entries} == {frozenset(keys)}
 
 
-def test_what_loads_of_a_session_has_two_keys(here: Path, apex: Apex) -> None:
+def test_every_load_result_has_two_keys(demo_dir: Path, apex: Apex) -> None:
     (row, *_) = json.loads(apex("verify", "--json").out)["sessions"]
     assert {name: set(value) for name, value in row.items() if isinstance(value, dict)} == {
         "laps": _RESULT,
@@ -87,12 +85,12 @@ def test_what_loads_of_a_session_has_two_keys(here: Path, apex: Apex) -> None:
     }
 
 
-def test_every_accuracy_report_has_the_same_keys(here: Path, apex: Apex) -> None:
+def test_every_accuracy_report_has_the_same_keys(demo_dir: Path, apex: Apex) -> None:
     reports = json.loads(apex("accuracy", "--json").out)
     assert {frozenset(report) for report in reports.values()} == {frozenset(_ACCURACY)}
 
 
-def test_a_downsampled_telemetry_file_counts_rows_and_samples(here: Path, tmp_path: Path, apex: Apex) -> None:
+def test_a_downsampled_telemetry_file_counts_rows_and_samples(demo_dir: Path, tmp_path: Path, apex: Apex) -> None:
     facts = json.loads(apex("downsample", "demo-weekend", str(tmp_path / "small"), "--json").out)
     counts = {frozenset(file["thinned"]) for file in facts["files"] if file["thinned"]}
     assert counts == {frozenset({"rows_in", "rows_out", "unreadable_rows", "samples_in", "samples_out"})}

@@ -1,4 +1,4 @@
-"""``apex metrics``: the published state in numbers, for people, programs and Prometheus."""
+"""``apex metrics``: metrics of the published lake for people, programs and Prometheus."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _LABEL = re.compile(r'([a-z_][a-z0-9_]*)="((?:[^"\\]|\\.)*)"(?:,|$)')
 
 
 def parse(text: str) -> Samples:
-    """Read Prometheus' text format as strictly as its own parser: declared once, then its samples, no line else."""
+    """Parse the Prometheus text format strictly: each metric declared once and followed by its samples only."""
     assert text.endswith("\n")
     samples: Samples = {}
     declared: list[str] = []
@@ -38,7 +38,7 @@ def parse(text: str) -> Samples:
 
 
 @pytest.mark.req("A-090")
-def test_what_prometheus_reads_is_what_json_says(here: Path, apex: Apex) -> None:
+def test_prometheus_and_json_report_the_same_values(demo_dir: Path, apex: Apex) -> None:
     samples = parse(apex("metrics", "--prometheus").out)
     document = json.loads(apex("metrics", "--json").out)
     assert samples["apex_sessions", frozenset()] == len(document["sessions"]) == 4
@@ -54,11 +54,11 @@ def test_what_prometheus_reads_is_what_json_says(here: Path, apex: Apex) -> None
 
 
 @pytest.mark.req("A-090")
-def test_the_numbers_are_those_of_the_lake(here: Path, apex: Apex) -> None:
+def test_metrics_match_the_lake(demo_dir: Path, apex: Apex) -> None:
     document = json.loads(apex("metrics", "--json").out)
-    raw = [path for path in (here / "lake" / "data").rglob("*") if path.is_file()]
+    raw = [path for path in (demo_dir / "lake" / "data").rglob("*") if path.is_file()]
     assert document["raw_bytes"] == sum(path.stat().st_size for path in raw)
-    tables = list((here / "lake" / "tables").rglob("*.parquet"))
+    tables = list((demo_dir / "lake" / "tables").rglob("*.parquet"))
     assert sum(one["table_bytes"] for one in document["sessions"]) == sum(path.stat().st_size for path in tables)
     assert sum(document["files"].values()) == len(raw) + document["files"]["ignored"]
     for one in document["sessions"]:
@@ -71,32 +71,32 @@ def test_the_numbers_are_those_of_the_lake(here: Path, apex: Apex) -> None:
     assert document["traffic"] == {"requests": 0, "errors": 0, "waited_s": 0.0, "average_ms": 0.0}
 
 
-def test_people_see_a_line_per_session_and_when_it_was_published(here: Path, apex: Apex) -> None:
-    said = apex("metrics")
-    assert said.code == 0
-    assert all(name in said.out for name in ("harbor_street_circuit/R1", "mesa_verde_raceway/R2"))
-    assert re.search(r"Published  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ, 4 sessions", said.out)
-    assert "2 quarantined" in said.out
-    assert "This look" not in said.out
+def test_metrics_prints_a_line_per_session_and_the_publication_time(demo_dir: Path, apex: Apex) -> None:
+    result = apex("metrics")
+    assert result.code == 0
+    assert all(name in result.out for name in ("harbor_street_circuit/R1", "mesa_verde_raceway/R2"))
+    assert re.search(r"Published  20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ, 4 sessions", result.out)
+    assert "2 quarantined" in result.out
+    assert "This run" not in result.out
 
 
 @pytest.mark.req("A-090")
-def test_of_a_bucket_the_look_itself_is_counted_too(bucket_lake: S3Bucket, apex: Apex, sent: list[str]) -> None:
+def test_metrics_of_a_bucket_count_their_own_requests(bucket_lake: S3Bucket, apex: Apex, sent: list[str]) -> None:
     document = json.loads(apex("metrics", "--json").out)
     assert document["traffic"]["requests"] == len(sent) > 0
     assert document["traffic"]["errors"] == 0
     assert document["traffic"]["average_ms"] > 0
     assert set(sent) <= {"GetObject", "HeadObject", "ListObjectsV2"}
-    assert re.search(r"This look  \d+ requests, 0 errors, \d+ ms on average", apex("metrics").out)
+    assert re.search(r"This run   \d+ requests, 0 errors, \d+ ms on average", apex("metrics").out)
 
 
 def test_two_formats_at_once_are_refused(apex: Apex) -> None:
-    said = apex("metrics", "--json", "--prometheus")
-    assert said.code == 2
-    assert "Choose one of them." in said.error
+    result = apex("metrics", "--json", "--prometheus")
+    assert result.code == 2
+    assert "Choose one of them." in result.error
 
 
-def test_a_lake_with_nothing_published_is_told(apex: Apex) -> None:
-    said = apex("metrics", "--json")
-    assert (said.code, said.out) == (2, "")
-    assert "Nothing is published" in said.error
+def test_an_empty_lake_is_an_error(apex: Apex) -> None:
+    result = apex("metrics", "--json")
+    assert (result.code, result.out) == (2, "")
+    assert "Nothing is published" in result.error

@@ -1,4 +1,4 @@
-"""What is shown of an upload: emoji only where they can be seen, no name that breaks a line, JSON for programs."""
+"""Output of an upload: emoji only where they can be shown, no names that break a line, JSON for programs."""
 
 import io
 import json
@@ -12,7 +12,7 @@ from apex_pipeline.upload import UploadedFile, UploadEvent, UploadReport, Upload
 
 
 class _Stream(io.TextIOWrapper):
-    """A stream that says it is a terminal, or not."""
+    """A stream that is a terminal or not, as requested."""
 
     def __init__(self, encoding: str, *, is_terminal: bool) -> None:
         super().__init__(io.BytesIO(), encoding=encoding, newline="\n")
@@ -22,7 +22,7 @@ class _Stream(io.TextIOWrapper):
         return self._is_terminal
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         self.flush()
         buffer = self.buffer
         assert isinstance(buffer, io.BytesIO)
@@ -52,11 +52,11 @@ def _show(stream: _Stream, *, as_json: bool = False, emoji: bool | None = None) 
 
 
 @pytest.mark.req("A-043")
-def test_lines_outside_a_terminal_are_plain() -> None:
+def test_output_without_a_terminal_is_plain_text() -> None:
     stream = _Stream("utf-8", is_terminal=False)
     _show(stream)
-    assert stream.said.isascii()
-    assert stream.said.splitlines() == [
+    assert stream.text.isascii()
+    assert stream.text.splitlines() == [
         "4 files, 1,221 bytes",
         "[1/4] uploaded a.csv (1,200 bytes)",
         "[2/4] unchanged b [red].csv (5 bytes)",
@@ -81,20 +81,20 @@ def test_lines_outside_a_terminal_are_plain() -> None:
         ("latin-1", True, None, False),
     ],
 )
-def test_emoji_are_for_terminals_that_can_show_them(
+def test_emoji_appear_only_where_they_can_be_shown(
     encoding: str, *, is_terminal: bool, emoji: bool | None, expected: bool
 ) -> None:
     stream = _Stream(encoding, is_terminal=is_terminal)
     _show(stream, emoji=emoji)
-    assert ("\N{WHITE HEAVY CHECK MARK} uploaded a.csv" in stream.said) is expected
-    assert ("\N{CROSS MARK} FAILED" in stream.said) is expected
+    assert ("\N{WHITE HEAVY CHECK MARK} uploaded a.csv" in stream.text) is expected
+    assert ("\N{CROSS MARK} FAILED" in stream.text) is expected
 
 
-def test_a_bar_on_a_terminal_tells_of_bytes() -> None:
+def test_the_bar_on_a_terminal_shows_bytes() -> None:
     stream = _Stream("utf-8", is_terminal=True)
     _show(stream)
-    assert "MB moved" in stream.said
-    assert "MB moved" not in stream.said.splitlines()[-1]
+    assert "MB moved" in stream.text
+    assert "MB moved" not in stream.text.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("encoding", "shown"), [("ascii", r"\xfc\udcff.csv"), ("utf-8", r"'ü\udcff.csv'")])
@@ -102,14 +102,14 @@ def test_a_name_that_the_stream_cannot_write_is_escaped(encoding: str, shown: st
     stream = _Stream(encoding, is_terminal=False)
     file = UploadedFile("ü\udcff.csv", None, 1, UploadStatus.FAILED, "no")
     UploadOutput(ProgressReporter(stream)).on_event(UploadEvent(1, 1, 1, file))
-    assert shown in stream.said
+    assert shown in stream.text
 
 
 @pytest.mark.req("A-043")
-def test_programs_get_one_object_per_file_and_one_for_the_sum() -> None:
+def test_json_output_has_one_object_per_file_and_one_for_the_totals() -> None:
     stream = _Stream("ascii", is_terminal=False)
     _show(stream, as_json=True)
-    *files, report = [json.loads(line) for line in stream.said.splitlines()]
+    *files, report = [json.loads(line) for line in stream.text.splitlines()]
     assert [(file["number"], file["total"], file["path"], file["bytes"], file["status"]) for file in files] == [
         (1, 4, "a.csv", 1200, "uploaded"),
         (2, 4, "b [red].csv", 5, "unchanged"),

@@ -1,4 +1,4 @@
-"""`apex verify` as people and programs see it: what is wrong, a row per session, and the exit code."""
+"""`apex verify`: problems, a row per session, and the exit code, for people and programs."""
 
 import hashlib
 import json
@@ -22,24 +22,24 @@ _SESSIONS = [f"{_TRACK}/R1", f"{_TRACK}/R2", "mesa_verde_raceway/R1", "mesa_verd
 
 
 @pytest.fixture
-def damaged(here: Path, tmp_path: Path) -> Path:
+def damaged(demo_dir: Path, tmp_path: Path) -> Path:
     """A copy of the lake to damage."""
-    shutil.copytree(here / "lake", tmp_path / "damaged")
+    shutil.copytree(demo_dir / "lake", tmp_path / "damaged")
     return tmp_path / "damaged"
 
 
 @pytest.mark.req("A-157")
-@pytest.mark.parametrize("how", [(), ("--deep",)])
-def test_a_sound_lake_passes_with_a_row_per_session(here: Path, apex: Apex, how: tuple[str, ...]) -> None:
-    said = apex("verify", *how)
-    assert said.code == 0
-    assert "0 with a problem; 4 sessions loaded, 0 failed." in said.out
-    assert all(session in said.out for session in _SESSIONS)
-    assert "fail" not in said.out.replace("0 failed", "")
-    assert ("read to the last byte" in said.out) == bool(how)
+@pytest.mark.parametrize("options", [(), ("--deep",)])
+def test_an_intact_lake_passes_with_a_row_per_session(demo_dir: Path, apex: Apex, options: tuple[str, ...]) -> None:
+    result = apex("verify", *options)
+    assert result.code == 0
+    assert "0 with a problem; 4 sessions loaded, 0 failed." in result.out
+    assert all(session in result.out for session in _SESSIONS)
+    assert "fail" not in result.out.replace("0 failed", "")
+    assert ("read to the last byte" in result.out) == bool(options)
 
 
-def test_everything_is_one_json_document_on_request(here: Path, apex: Apex) -> None:
+def test_verify_json_is_one_document(demo_dir: Path, apex: Apex) -> None:
     report = json.loads(apex("verify", "--deep", "--json").out)
     assert (report["is_good"], report["is_deep"], report["notes"]) == (True, True, [])
     assert report["snapshot"] == open_catalog(report["lake"]).snapshot.id
@@ -50,14 +50,14 @@ def test_everything_is_one_json_document_on_request(here: Path, apex: Apex) -> N
     assert report["sessions"][0]["laps"]["said"] == "48 laps"
 
 
-def test_a_missing_raw_file_is_told_fails_its_session_and_ends_with_one(apex: Apex, damaged: Path) -> None:
+def test_a_missing_raw_file_fails_its_session_with_exit_code_1(apex: Apex, damaged: Path) -> None:
     (damaged / _LAP_FILE).unlink()
-    said = apex("verify", "--lake", str(damaged))
-    assert said.code == 1
-    assert f"{_LAP_FILE}: is gone from the lake" in said.out
-    assert "fail 1 of 11 wrong" in said.out
-    assert "1 with a problem; 4 sessions loaded, 1 failed." in said.out
-    assert "apex sync" in said.out
+    result = apex("verify", "--lake", str(damaged))
+    assert result.code == 1
+    assert f"{_LAP_FILE}: is gone from the lake" in result.out
+    assert "fail 1 of 11 wrong" in result.out
+    assert "1 with a problem; 4 sessions loaded, 1 failed." in result.out
+    assert "apex sync" in result.out
     report = json.loads(apex("verify", "--lake", str(damaged), "--json").out)
     assert [finding["key"] for finding in report["findings"] if finding["problem"]] == [_LAP_FILE]
     assert [row["session"] for row in report["sessions"] if not row["is_good"]] == [f"{_TRACK}/R2"]
@@ -66,7 +66,7 @@ def test_a_missing_raw_file_is_told_fails_its_session_and_ends_with_one(apex: Ap
 @pytest.mark.parametrize(
     ("table", "cell"), [("laps", "laps"), ("telemetry", "telemetry"), ("weather", "official_timing")]
 )
-def test_a_table_that_is_gone_fails_its_cell(apex: Apex, damaged: Path, table: str, cell: str) -> None:
+def test_a_missing_table_fails_its_cell(apex: Apex, damaged: Path, table: str, cell: str) -> None:
     (damaged / "tables" / table / f"track={_TRACK}" / "session=R1" / f"{table}.parquet").unlink()
     report = json.loads(apex("verify", "--lake", str(damaged), "--json").out)
     failed = {
@@ -79,17 +79,17 @@ def test_a_table_that_is_gone_fails_its_cell(apex: Apex, damaged: Path, table: s
 
 
 @pytest.mark.parametrize("gone", ["current.json", "sessions.parquet", "snapshots"])
-def test_a_lake_whose_state_cannot_be_read_fails_without_a_traceback(apex: Apex, damaged: Path, gone: str) -> None:
+def test_an_unreadable_catalog_fails_without_a_traceback(apex: Apex, damaged: Path, gone: str) -> None:
     target = damaged / "catalog" / gone
     shutil.rmtree(target) if target.is_dir() else target.unlink()
-    said = apex("verify", "--lake", str(damaged))
-    assert said.code == 1
-    assert f"catalog/{gone}" in said.out or "does not name a readable snapshot" in said.out
-    assert "0 sessions loaded" in said.out
+    result = apex("verify", "--lake", str(damaged))
+    assert result.code == 1
+    assert f"catalog/{gone}" in result.out or "does not name a readable snapshot" in result.out
+    assert "0 sessions loaded" in result.out
     assert json.loads(apex("verify", "--lake", str(damaged), "--json").out)["is_good"] is False
 
 
-def test_a_session_that_was_never_published_fails(apex: Apex, damaged: Path) -> None:
+def test_an_unpublished_session_fails(apex: Apex, damaged: Path) -> None:
     catalog = open_catalog(damaged)
     catalog.snapshot = replace(catalog.snapshot, sessions=catalog.snapshot.sessions[1:])
     rows = load_sessions(catalog, [ObjectFinding("data/x.csv", "raw file", _SESSIONS[0], None)])
@@ -98,10 +98,10 @@ def test_a_session_that_was_never_published_fails(apex: Apex, damaged: Path) -> 
     assert (rows[0].raw_files.is_good, rows[1].raw_files.is_good) == (True, None)
 
 
-def test_what_a_session_has_no_files_for_is_no_fault_and_no_rows_of_files_is(
-    here: Path, monkeypatch: pytest.MonkeyPatch
+def test_missing_rows_fail_only_if_the_session_has_files_for_them(
+    demo_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catalog = open_catalog(here / "lake")
+    catalog = open_catalog(demo_dir / "lake")
     empty = catalog.laps(_TRACK, "R1").head(0)
     monkeypatch.setattr(catalog, "laps", lambda *_: empty)
     monkeypatch.setattr(catalog, "rows", lambda *_: 0)
@@ -117,17 +117,17 @@ def test_what_a_session_has_no_files_for_is_no_fault_and_no_rows_of_files_is(
     assert first.is_good
 
 
-def test_many_notes_are_counted(apex: Apex, damaged: Path) -> None:
+def test_a_long_list_of_notes_is_truncated(apex: Apex, damaged: Path) -> None:
     for number in range(25):
         (damaged / "data" / f"new_{number:02}.csv").write_text("x")
-    said = apex("verify", "--lake", str(damaged))
-    assert said.code == 0
-    assert said.out.count("is not in the catalog") == 20
-    assert "and 5 more; --json prints them all" in said.out
+    result = apex("verify", "--lake", str(damaged))
+    assert result.code == 0
+    assert result.out.count("is not in the catalog") == 20
+    assert "and 5 more; --json prints them all" in result.out
 
 
-def test_a_session_list_that_cannot_be_read_though_its_objects_are_right_is_an_error(
-    here: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
+def test_an_unreadable_session_list_with_intact_objects_raises(
+    demo_dir: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError("the disk went away")
@@ -138,19 +138,19 @@ def test_a_session_list_that_cannot_be_read_though_its_objects_are_right_is_an_e
         apex("verify")
 
 
-def test_a_lake_with_nothing_published_says_what_to_do(tmp_path: Path, apex: Apex) -> None:
-    said = apex("verify")
-    assert said.code == 2
-    assert "Nothing is published" in said.error
+def test_an_empty_lake_is_an_error(tmp_path: Path, apex: Apex) -> None:
+    result = apex("verify")
+    assert result.code == 2
+    assert "Nothing is published" in result.error
 
 
 @pytest.mark.req("A-120")
-def test_the_same_sessions_load_after_the_switch_is_flipped_to_a_bucket_and_back(
-    here: Path, apex: Apex, s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+def test_the_same_sessions_load_after_moving_to_a_bucket_and_back(
+    demo_dir: Path, apex: Apex, s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = json.loads(apex("verify", "--json").out)["sessions"]
-    for path in (path for path in (here / "lake").rglob("*") if path.is_file() and ".incoming" not in path.parts):
-        key, content = path.relative_to(here / "lake").as_posix(), path.read_bytes()
+    for path in (path for path in (demo_dir / "lake").rglob("*") if path.is_file() and ".incoming" not in path.parts):
+        key, content = path.relative_to(demo_dir / "lake").as_posix(), path.read_bytes()
         digest = {"sha256": hashlib.sha256(content).hexdigest()}
         s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=key, Body=content, Metadata=digest)
     for name, value in s3_bucket.environment.items():
@@ -163,8 +163,8 @@ def test_the_same_sessions_load_after_the_switch_is_flipped_to_a_bucket_and_back
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
-def test_the_former_spelling_prints_the_accuracy_and_one_line_of_warning(
-    here: Path, apex: Apex, words: tuple[str, ...]
+def test_the_former_spelling_prints_the_accuracy_with_a_warning(
+    demo_dir: Path, apex: Apex, words: tuple[str, ...]
 ) -> None:
     old, new = apex("verify", "--truth", *words), apex("accuracy", *words)
     assert (old.code, old.out, new.error) == (new.code, new.out, "")
