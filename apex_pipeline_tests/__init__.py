@@ -1,1 +1,1 @@
-"""Tests of apex_pipeline, mirroring its tree."""
+"""Tests of apex_pipeline; the folders mirror those of the package."""

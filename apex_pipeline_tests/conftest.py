@@ -1,8 +1,8 @@
-"""Fixtures that every test may ask for: the real files, servers, lakes, and settings that read nothing from outside.
+"""Fixtures for all tests: real files, servers, lakes, and an environment without the caller's settings.
 
-Hypothesis works by one of two profiles, on every machine alike: ``default`` is the same examples in every run, and no
-clock decides; ``nightly`` is 1,000 new ones per test. ``APEX_HYPOTHESIS_PROFILE=nightly make test`` chooses, as does
-pytest's own option ``--hypothesis-profile``.
+Hypothesis uses one of two profiles, the same on every machine: ``default`` runs the same examples every time, without
+deadlines; ``nightly`` runs 1,000 new examples per test. Choose one with ``APEX_HYPOTHESIS_PROFILE=nightly make test``
+or with pytest's option ``--hypothesis-profile``.
 """
 
 import os
@@ -23,7 +23,7 @@ from apex_pipeline_tests.servers.seaweed import s3_bucket, s3_server
 from apex_pipeline_tests.shared_lakes import demo_bucket_lake, demo_folder, demo_lake, demo_weekend, derived_lake
 from apex_pipeline_tests.shared_run import close_shared_run, hand_over_shared_run, open_shared_run, shared_run
 
-# Fixtures for all: a test gets them by naming them.
+# Fixtures that are available to all tests.
 __all__ = [
     "demo_bucket_lake",
     "demo_folder",
@@ -38,7 +38,7 @@ __all__ = [
     "shared_run",
 ]
 
-# The time an example takes, or the drawing of one, says how busy the machine is, and nothing of the code.
+# How long it takes to draw or run an example depends on the load of the machine, not on the code.
 settings.register_profile(
     "default",
     max_examples=30,
@@ -58,15 +58,15 @@ def pytest_configure(config: pytest.Config) -> None:
     open_shared_run(config)
 
 
-@pytest.hookimpl(optionalhook=True)  # xdist's
+@pytest.hookimpl(optionalhook=True)  # a hook of xdist
 def pytest_configure_node(node: Any) -> None:
     hand_over_shared_run(node.config, node.workerinput)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first: started last, one would keep a worker busy while the others are done.
+    """Run the slowest files first: started last, one would keep a single worker busy while the others idle.
 
-    The tests of the whole way come next: they make the shared lakes, and no other worker should wait for one.
+    The end-to-end tests come next: they build the shared lakes, so that no other worker waits for one.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "e2e"))
@@ -95,7 +95,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def service_models_read_once() -> Iterator[None]:
-    """Let all sessions of boto3 share what botocore reads from its files: 10 ms instead of 94 for each client."""
+    """Share botocore's service models between all boto3 sessions: a client takes 10 ms instead of 94."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", cache(create_loader))
         yield
@@ -103,14 +103,14 @@ def service_models_read_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Start every test without the caller's settings, in an empty folder of its own."""
+    """Start every test without the caller's settings, in its own empty folder."""
     forget_settings(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses boto3 would make between two tries, none of which is waited for."""
+    """The pauses of boto3 between two attempts, recorded instead of waited for."""
     pauses: list[float] = []
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=pauses.append))
     return pauses

@@ -1,4 +1,4 @@
-"""The environment variables that the project reads, taken away for a test."""
+"""Remove the project's environment variables for a test."""
 
 import os
 
@@ -9,7 +9,7 @@ _OTHERS = {"USE_S3_DATA", "ALLOW_CREATE_BUCKET", "PUBLIC_BASE_URL"}
 
 
 def forget_settings(patch: pytest.MonkeyPatch) -> None:
-    """Take away what the caller, or an earlier test in this process, has set."""
+    """Remove the variables that the caller, or an earlier test in this process, has set."""
     for name in list(os.environ):
         if name.startswith(_PREFIXES) or name in _OTHERS:
             patch.delenv(name)

@@ -1,14 +1,14 @@
-"""How many examples Hypothesis tries where a test needs more than its profile gives; see conftest.py for profiles."""
+"""Hypothesis settings for tests that need more examples than the profile runs; see conftest.py for the profiles."""
 
 from hypothesis import HealthCheck, settings
 
 
 def at_least(examples: int, *suppressed: HealthCheck) -> settings:
-    """Return settings with this many examples, or as many as the profile has where those are more.
+    """Return settings with at least this number of examples, or that of the profile if it is higher.
 
     Args:
         examples: Number of examples.
-        suppressed: Health checks to leave out, next to those the profile leaves out.
+        suppressed: Health checks to suppress in addition to those of the profile.
     """
     profile = settings()
     return settings(

@@ -1,9 +1,9 @@
-"""Lakes that are made once per run of the tests, with what they were made from.
+"""Lakes that are built once per test run, and the source files they are built from.
 
-Contains how they are made and what a process gets of them; see shared_run.py for the lock. A process gets its own
-folder: lake objects as hard links, as the catalog knows a file by its inode too and a copy would count as changed, and
-everything else (SQLite databases among it) as copies. Objects are replaced by renaming and never written in place; a
-test that damages one works on a copy of the lake.
+Contains the builders and the fixtures; see shared_run.py for the lock. Every process gets its own folder. Lake objects
+in it are hard links, because the catalog identifies a file by its inode too and a copy would count as changed. All
+other files, including SQLite databases, are copies. Objects are replaced by renaming and never written in place; a test
+that damages one works on a copy of the lake.
 """
 
 import os
@@ -28,13 +28,13 @@ from apex_pipeline_tests.servers.s3_server import S3Server
 from apex_pipeline_tests.shared_run import SharedRun
 
 _OPTIONS = WeekendOptions(target_bytes=2_000_000)
-# As `apex demo` calls them.
+# The folder names of `apex demo`.
 _SOURCE, _LAKE, _DAGSTER_HOME, _STATE = "demo-weekend", "lake", ".dagster", ".apex"
 
 
 @dataclass(frozen=True)
 class SyncedLake:
-    """A lake that was synced, and how."""
+    """A synced lake, with its settings and the outcome of the sync."""
 
     settings: Settings
     outcome: SyncOutcome
@@ -49,11 +49,11 @@ class SyncedLake:
 
 
 def ignore(_event: SyncEvent) -> None:
-    """Listen to nothing."""
+    """Ignore the event."""
 
 
 def settings_in(folder: Path, source: Path, **overrides: object) -> Settings:
-    """Return settings that keep everything of a sync in one folder."""
+    """Return settings that keep lake, Dagster home and state in one folder."""
     return load_settings(
         source_dir=source,
         lake_dir=folder / _LAKE,
@@ -65,16 +65,16 @@ def settings_in(folder: Path, source: Path, **overrides: object) -> Settings:
 
 @pytest.fixture(scope="session")
 def demo_weekend(shared_run: SharedRun) -> tuple[Path, GroundTruth]:
-    """A synthetic weekend of 2 MB and its answers; for reading only."""
-    folder, sheet = shared_run.once("weekend", lambda folder: make_weekend(folder / _SOURCE, _OPTIONS))
-    return folder / _SOURCE, sheet
+    """A synthetic weekend of 2 MB and its ground truth; read-only."""
+    folder, truth = shared_run.once("weekend", lambda folder: make_weekend(folder / _SOURCE, _OPTIONS))
+    return folder / _SOURCE, truth
 
 
 @pytest.fixture(scope="session")
 def demo_folder(shared_run: SharedRun) -> tuple[Path, SyncOutcome]:
-    """A folder in which `apex demo` was run: demo-weekend, lake, .dagster, .apex; and what the sync found and did."""
-    made, outcome = shared_run.once("demo", _run_demo)
-    return _own_folder(shared_run, made), outcome
+    """A folder after `apex demo` (demo-weekend, lake, .dagster, .apex), and the outcome of its sync."""
+    shared, outcome = shared_run.once("demo", _run_demo)
+    return _process_folder(shared_run, shared), outcome
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def demo_lake(demo_folder: tuple[Path, SyncOutcome]) -> SyncedLake:
 
 @pytest.fixture(scope="session")
 def demo_bucket_lake(shared_run: SharedRun, demo_weekend: tuple[Path, GroundTruth], s3_server: S3Server) -> SyncedLake:
-    """The same weekend, synced into a bucket."""
+    """The same weekend, synced to a bucket."""
 
     def settings(folder: Path, bucket: str) -> Settings:
         return settings_in(
@@ -105,18 +105,18 @@ def demo_bucket_lake(shared_run: SharedRun, demo_weekend: tuple[Path, GroundTrut
         s3_server.client().create_bucket(Bucket=bucket)
         with pytest.MonkeyPatch.context() as patch:
             forget_settings(patch)
-            # Dagster's resources take the key from here: what settings hold as a secret is in no run's configuration.
+            # Dagster's resources read the keys from here, because run configurations never contain a secret.
             patch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
             patch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
             return bucket, sync(settings(folder, bucket), ignore)
 
-    made, (bucket, outcome) = shared_run.once("demo-bucket", build)
-    return SyncedLake(settings(_own_folder(shared_run, made), bucket), outcome)
+    shared, (bucket, outcome) = shared_run.once("demo-bucket", build)
+    return SyncedLake(settings(_process_folder(shared_run, shared), bucket), outcome)
 
 
 @pytest.fixture(scope="session")
 def derived_lake(shared_run: SharedRun, demo_weekend: tuple[Path, GroundTruth]) -> Path:
-    """A folder with the weekend (``files``) and a lake made from it without Dagster (``lake``); for reading only."""
+    """A folder with the weekend (``files``) and a lake derived from it without Dagster (``lake``); read-only."""
 
     def build(folder: Path) -> None:
         shutil.copytree(demo_weekend[0], folder / "files")
@@ -129,25 +129,25 @@ def derived_lake(shared_run: SharedRun, demo_weekend: tuple[Path, GroundTruth]) 
 def _run_demo(folder: Path) -> SyncOutcome:
     outcomes: list[SyncOutcome] = []
 
-    def sync_and_note(*arguments: object) -> SyncOutcome:
-        outcomes.append(sync(*arguments))  # type: ignore[arg-type]  # passed on as they come
+    def sync_and_record(*arguments: object) -> SyncOutcome:
+        outcomes.append(sync(*arguments))  # type: ignore[arg-type]  # forwarded unchanged
         return outcomes[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        forget_settings(patch)  # a fixture of the session is made before the test's own clean environment
+        forget_settings(patch)  # session fixtures are set up before the test's clean environment
         patch.chdir(folder)
         patch.setattr("sys.argv", ["apex", "demo", "--megabytes", "2"])
-        patch.setattr("apex_pipeline.cli.pipeline.sync", sync_and_note)
+        patch.setattr("apex_pipeline.cli.pipeline.sync", sync_and_record)
         with pytest.raises(SystemExit) as ended:
             main()
     assert not ended.value.code
     return outcomes[0]
 
 
-def _own_folder(run: SharedRun, made: Path) -> Path:
-    """Return this process's own form of a folder; below the run's, as hard links need one file system."""
-    own = Path(tempfile.mkdtemp(prefix=f"{made.name}-", dir=run.folder))
-    shutil.copytree(made, own, ignore=lambda folder, _: [_LAKE] if Path(folder) == made else [], dirs_exist_ok=True)
-    if (made / _LAKE).is_dir():
-        shutil.copytree(made / _LAKE, own / _LAKE, copy_function=os.link)
+def _process_folder(run: SharedRun, shared: Path) -> Path:
+    """Copy a shared folder for this process, inside the run's folder because hard links need the same file system."""
+    own = Path(tempfile.mkdtemp(prefix=f"{shared.name}-", dir=run.folder))
+    shutil.copytree(shared, own, ignore=lambda folder, _: [_LAKE] if Path(folder) == shared else [], dirs_exist_ok=True)
+    if (shared / _LAKE).is_dir():
+        shutil.copytree(shared / _LAKE, own / _LAKE, copy_function=os.link)
     return own

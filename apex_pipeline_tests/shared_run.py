@@ -1,6 +1,6 @@
-"""What one run of the tests shares between its worker processes: a folder, and results that are built once in it.
+"""A folder that the worker processes of one test run share, with results that are built once.
 
-Contains the folder's life and the lock; see shared_lakes.py and servers/shared.py for what is kept in it.
+Contains the folder and its locks; see shared_lakes.py and servers/shared.py for the content.
 """
 
 import pickle
@@ -15,14 +15,14 @@ from filelock import FileLock
 
 _Value = TypeVar("_Value")
 _LIFE = "run.lock"
-# How xdist hands the folder to its workers.
+# Key under which xdist passes the folder to its workers.
 _FOLDER = "shared_run"
-# The end of a server takes less than a second; on a loaded machine it may take longer, and nothing depends on it.
-_END_SECONDS = 120
+# Stopping a server takes less than a second, but longer on a loaded machine; nothing depends on the exact time.
+_STOP_TIMEOUT_S = 120
 
 
 class SharedRun:
-    """The folder that all worker processes of one run share.
+    """The folder that all worker processes of one test run share.
 
     Attributes:
         folder: Removed when the run ends.
@@ -32,19 +32,19 @@ class SharedRun:
         self.folder = folder
 
     def once(self, name: str, build: Callable[[Path], _Value]) -> tuple[Path, _Value]:
-        """Return a folder and what ``build`` returned for it; the first process that asks builds, others wait.
+        """Return a folder and the result of ``build`` for it; the first process builds while the others wait.
 
-        The content of the folder is for reading only: other tests, in other processes, read it too. A test that
-        changes something takes a copy.
+        The content of the folder is read-only, because tests in other processes read it too. A test that changes
+        something works on a copy.
 
         Args:
-            name: Names the folder below the run's own.
-            build: Fills the empty folder it is given; what it returns is pickled.
+            name: Name of the folder inside the run's folder.
+            build: Fills the empty folder it is given; its result is pickled.
         """
         folder, result = self.folder / name, self.folder / f"{name}.pickle"
         with FileLock(self.folder / f"{name}.lock"):
             if not result.is_file():
-                shutil.rmtree(folder, ignore_errors=True)  # of a build that failed
+                shutil.rmtree(folder, ignore_errors=True)  # left by a failed build
                 folder.mkdir()
                 built = build(folder)
                 result.write_bytes(pickle.dumps(built))
@@ -64,10 +64,10 @@ _HELD = pytest.StashKey[FileLock]()
 
 
 def open_shared_run(config: pytest.Config) -> None:
-    """Make the folder of this run, or take the one that xdist's controller made."""
-    given: dict[str, Any] | None = getattr(config, "workerinput", None)
-    if given is not None:
-        config.stash[_SHARED] = SharedRun(Path(given[_FOLDER]))
+    """Create the folder of this run, or use the one created by xdist's controller."""
+    workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if workerinput is not None:
+        config.stash[_SHARED] = SharedRun(Path(workerinput[_FOLDER]))
         return
     shared = SharedRun(Path(tempfile.mkdtemp(prefix="apex-tests-")))
     config.stash[_SHARED] = shared
@@ -76,19 +76,19 @@ def open_shared_run(config: pytest.Config) -> None:
 
 
 def hand_over_shared_run(config: pytest.Config, workerinput: dict[str, Any]) -> None:
-    """Name the run's folder to a worker of xdist."""
+    """Pass the run's folder to an xdist worker."""
     workerinput[_FOLDER] = str(config.stash[_SHARED].folder)
 
 
 def close_shared_run(config: pytest.Config) -> None:
-    """End the helper processes of the run and remove its folder; a worker leaves both to the controller."""
+    """Stop the helper processes of the run and remove its folder; does nothing in an xdist worker."""
     held = config.stash.get(_HELD, None)
     if held is None:
         return
     held.release()
     shared = config.stash[_SHARED]
     for path in shared.folder.glob("*.alive"):
-        shared.alive(path.stem).acquire(timeout=_END_SECONDS)
+        shared.alive(path.stem).acquire(timeout=_STOP_TIMEOUT_S)
     shutil.rmtree(shared.folder, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""The map: it loads with nothing set, warns of nothing, and the graph is the way of the data."""
+"""The Dagster definitions: they load without settings or warnings, and the asset graph is the expected one."""
 
 import ast
 import subprocess
@@ -21,8 +21,8 @@ _PROJECT = Path(__file__).resolve().parents[1]
 _TABLES = all_tables()
 _JOBS = build_jobs(session_tables())
 
-# Asset → what it is made from. The way of the data, written down once more so that a change of it is seen.
-_WAY = {
+# Asset → its dependencies, repeated here so that a change of the graph is noticed.
+_GRAPH = {
     "raw/files": set[str](),
     "lake/files": {"raw/files"},
     "lake/unassigned_files": set[str](),
@@ -54,21 +54,21 @@ def definitions() -> dg.Definitions:
 
 
 @pytest.mark.req("P-01", "A-003")
-def test_the_definitions_load_with_nothing_set() -> None:
+def test_the_definitions_load_without_any_setting() -> None:
     dg.Definitions.validate_loadable(defs())
 
 
 @pytest.mark.req("P-02")
-def test_the_graph_is_the_way_of_the_data(definitions: dg.Definitions) -> None:
+def test_the_asset_graph_is_the_expected_one(definitions: dg.Definitions) -> None:
     found = {
         spec.key.to_user_string(): {dep.asset_key.to_user_string() for dep in spec.deps}
         for spec in definitions.resolve_all_asset_specs()
     }
-    assert found == _WAY
+    assert found == _GRAPH
 
 
 @pytest.mark.req("A-115")
-def test_every_asset_has_a_description_a_group_of_its_name_and_a_kind(definitions: dg.Definitions) -> None:
+def test_every_asset_has_a_description_its_group_and_a_kind(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
         assert spec.description
         assert spec.group_name == spec.key.path[0]
@@ -84,7 +84,7 @@ def test_every_resource_and_job_has_a_description(definitions: dg.Definitions) -
     assert [name for name, description in described.items() if not description] == []
 
 
-def test_every_table_tells_its_columns_before_the_first_run(definitions: dg.Definitions) -> None:
+def test_every_table_asset_shows_its_columns_before_the_first_run(definitions: dg.Definitions) -> None:
     specs = {tuple(spec.key.path): spec for spec in definitions.resolve_all_asset_specs()}
     for table in _TABLES.values():
         columns = specs[table.asset_key].metadata["dagster/column_schema"].columns  # type: ignore[union-attr]  -- a table schema
@@ -106,16 +106,16 @@ def test_every_published_table_has_a_blocking_schema_check(definitions: dg.Defin
         assert (spec.partitions_def is not None) == (spec.asset_key.path[0] == "tables")
 
 
-def test_the_jobs_cover_every_asset_that_is_made_here(definitions: dg.Definitions) -> None:
+def test_the_jobs_cover_every_materializable_asset(definitions: dg.Definitions) -> None:
     covered = {
         key.to_user_string()
         for job in _JOBS
         for key in definitions.resolve_job_def(job.name).asset_layer.executable_asset_keys
     }
-    assert covered == set(_WAY) - {"raw/files"}
+    assert covered == set(_GRAPH) - {"raw/files"}
 
 
-def test_tests_and_commands_may_replace_resources() -> None:
+def test_resources_can_be_replaced() -> None:
     lake = LakeResource.from_settings(load_settings(lake_dir=Path("elsewhere")))
     replaced = build_definitions(load_settings(), {"lake": lake}).resources or {}
     assert replaced["lake"] == lake
@@ -123,12 +123,12 @@ def test_tests_and_commands_may_replace_resources() -> None:
 
 @pytest.mark.req("A-006", "P-03")
 def test_no_secret_is_a_field_of_a_resource() -> None:
-    settings = load_settings(aws_access_key_id="AKIA-shown", aws_secret_access_key="hidden-secret")  # noqa: S106  -- made up
+    settings = load_settings(aws_access_key_id="AKIA-shown", aws_secret_access_key="hidden-secret")  # noqa: S106  -- not a real key
     fields = repr(list((build_definitions(settings).resources or {}).values()))
     assert "hidden-secret" not in fields
 
 
-def test_both_ways_to_load_the_location_use_one_name() -> None:
+def test_workspace_and_dg_use_the_same_location_name() -> None:
     pyproject = tomllib.loads((_PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     workspace = yaml.safe_load((_PROJECT / "workspace.yaml").read_text(encoding="utf-8"))
     location = workspace["load_from"][0]["python_module"]
@@ -137,7 +137,7 @@ def test_both_ways_to_load_the_location_use_one_name() -> None:
 
 
 @pytest.mark.req("A-003")
-def test_importing_the_package_needs_no_variable_and_opens_no_connection() -> None:
+def test_importing_the_package_needs_no_variables_and_opens_no_connection() -> None:
     program = (
         "import socket\n"
         "def refuse(*_): raise AssertionError('a connection was opened')\n"
@@ -147,14 +147,14 @@ def test_importing_the_package_needs_no_variable_and_opens_no_connection() -> No
     subprocess.run([sys.executable, "-W", "error", "-c", program], env={"PYTHONPATH": str(_PROJECT)}, check=True)
 
 
-def test_finding_out_that_nothing_changed_does_not_import_dagster() -> None:
+def test_importing_sync_and_cli_does_not_import_dagster() -> None:
     program = "import sys, apex_pipeline.orchestration.sync, apex_pipeline.cli; assert 'dagster' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": str(_PROJECT)}, check=True)
 
 
 @pytest.mark.req("P-03")
-def test_no_asset_asks_where_the_lake_is() -> None:
-    """The switch between backends is looked at in one place, and assets are not it."""
+def test_assets_do_not_depend_on_the_storage_backend() -> None:
+    """The backend is selected in one place, which is not in the assets."""
     for file in sorted((_PROJECT / "apex_pipeline" / "assets").glob("*.py")):
         names = {
             node.id if isinstance(node, ast.Name) else node.attr
@@ -164,7 +164,7 @@ def test_no_asset_asks_where_the_lake_is() -> None:
         assert not names & {"use_s3_data", "S3Store", "LocalStore", "boto3"}, file.name
 
 
-def test_reading_a_lake_needs_neither_dagster_nor_numba_nor_scipy_nor_boto3() -> None:
+def test_importing_the_catalog_loads_no_heavy_dependency() -> None:
     program = (
         "import sys, apex_pipeline.catalog; "
         "assert not {'dagster', 'numba', 'scipy', 'boto3'} & set(sys.modules), sorted(sys.modules)"

@@ -1,4 +1,4 @@
-"""What is shipped for a server loads in the Dagster that is pinned, and its commands start."""
+"""The deployment files load in the pinned Dagster release, and their start commands work."""
 
 import json
 import os
@@ -25,10 +25,12 @@ _DEPLOY = _PROJECT / "deploy"
 _RENDER: dict[str, Any] = yaml.safe_load((_DEPLOY / "render.yaml").read_text())
 _SERVICES: dict[str, dict[str, Any]] = {service["name"]: service for service in _RENDER["services"]}
 _GROUP: list[dict[str, Any]] = _RENDER["envVarGroups"][0]["envVars"]
-_START_SECONDS = 600
+_START_TIMEOUT_S = 600
 
 
-def test_the_server_instance_loads_with_its_two_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_instance_of_the_server_loads_with_its_two_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(_DEPLOY / "dagster.yaml", tmp_path)
     monkeypatch.setenv("APEX_LOG_BUCKET", "logs")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -57,7 +59,7 @@ def test_render_runs_a_code_location_a_daemon_and_a_webserver() -> None:
 
 
 @pytest.mark.req("A-096", "A-113", "K-21")
-def test_render_asks_for_credentials_and_none_is_in_the_file() -> None:
+def test_render_prompts_for_credentials_and_the_file_contains_none() -> None:
     for name, service in _SERVICES.items():
         given = {key: entry for key, entry in _variables(service).items() if re.search("SECRET|TOKEN|KEY_ID", key)}
         assert given.keys() == ({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} if name != "apex-daemon" else set())
@@ -67,7 +69,7 @@ def test_render_asks_for_credentials_and_none_is_in_the_file() -> None:
 
 
 @pytest.mark.parametrize("name", _SERVICES)
-def test_every_variable_of_a_service_is_one_that_something_reads(name: str) -> None:
+def test_every_variable_of_a_service_is_read_and_every_needed_one_is_set(name: str) -> None:
     service = _SERVICES[name]
     instance = (_DEPLOY / "render" / "dagster.yaml").read_text()
     read_by_dagster = set(re.findall(r"env: (\w+)", instance + (_DEPLOY / "render" / "workspace.yaml").read_text()))
@@ -78,10 +80,10 @@ def test_every_variable_of_a_service_is_one_that_something_reads(name: str) -> N
     needed = set(re.findall(r"env: (\w+)", instance)) | set(re.findall(r"\$(\w+)", service["startCommand"]))
     if "-w " in service["startCommand"]:
         needed |= read_by_dagster
-    assert needed - {"PWD", "PORT"} <= given  # PORT is Render's own
+    assert needed - {"PWD", "PORT"} <= given  # PORT is set by Render
 
 
-def test_the_instance_on_render_differs_only_in_storage_and_in_how_many_runs_fit() -> None:
+def test_the_render_instance_differs_only_in_storage_and_concurrent_runs() -> None:
     server: dict[str, Any] = yaml.safe_load((_DEPLOY / "dagster.yaml").read_text())
     render: dict[str, Any] = yaml.safe_load((_DEPLOY / "render" / "dagster.yaml").read_text())
     assert render.pop("storage")["postgres"]["postgres_db"]["scheme"] == "postgresql+psycopg2"
@@ -90,7 +92,7 @@ def test_the_instance_on_render_differs_only_in_storage_and_in_how_many_runs_fit
     assert render == server
 
 
-def test_what_is_installed_on_render_is_of_the_release_line_that_is_pinned() -> None:
+def test_render_installs_dagster_postgres_of_the_pinned_release() -> None:
     pinned = re.search(r'"dagster-aws(>=[^"]+)"', (_PROJECT / "pyproject.toml").read_text())
     assert pinned is not None
     assert {service["buildCommand"] for service in _SERVICES.values()} == {
@@ -100,7 +102,7 @@ def test_what_is_installed_on_render_is_of_the_release_line_that_is_pinned() -> 
 
 @pytest.fixture
 def render_folder(tmp_path: Path) -> Path:
-    """The files a service finds, but for the database: it is SQLite here."""
+    """The files of a service, with SQLite instead of its database."""
     shutil.copytree(_DEPLOY, tmp_path / "deploy")
     path = tmp_path / "deploy" / "render" / "dagster.yaml"
     instance: dict[str, Any] = yaml.safe_load(path.read_text())
@@ -117,7 +119,7 @@ def _free_port() -> int:
 
 @contextmanager
 def _started(name: str, folder: Path, environment: dict[str, str]) -> Generator[subprocess.Popen[bytes]]:
-    """Run a service's start command as Render does."""
+    """Run the start command of a service as Render does."""
     with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
             ["bash", "-c", _SERVICES[name]["startCommand"]],
@@ -137,8 +139,8 @@ def _started(name: str, folder: Path, environment: dict[str, str]) -> Generator[
                 process.wait()
 
 
-def _ask(url: str, query: str | None = None) -> Any:
-    """Return the JSON answer, or nothing while nobody answers."""
+def _fetch_json(url: str, query: str | None = None) -> Any:
+    """Return the JSON reply to a GET, or to a GraphQL query; ``None`` if the server does not respond."""
     body = None if query is None else json.dumps({"query": query}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  -- loopback
     try:
@@ -150,7 +152,7 @@ def _ask(url: str, query: str | None = None) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.req("A-113", "A-116")
-def test_the_three_services_of_render_start_and_find_each_other(render_folder: Path) -> None:
+def test_the_three_render_services_start_and_find_each_other(render_folder: Path) -> None:
     port = _free_port()
     group = {entry["key"]: entry["value"] for entry in _GROUP}
     environment = {
@@ -167,16 +169,16 @@ def test_the_three_services_of_render_start_and_find_each_other(render_folder: P
     entries: Any = None
     with ExitStack() as services:
         processes = [services.enter_context(_started(name, render_folder, environment)) for name in _SERVICES]
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + _START_TIMEOUT_S
         while entries != expected and time.monotonic() < deadline and all(p.poll() is None for p in processes):
             time.sleep(0.5)
-            answer = _ask(f"http://127.0.0.1:{port}/graphql", query)
-            entries = answer and answer["data"]["workspaceOrError"]["locationEntries"]
+            reply = _fetch_json(f"http://127.0.0.1:{port}/graphql", query)
+            entries = reply and reply["data"]["workspaceOrError"]["locationEntries"]
             if entries and entries != expected:
-                # The webserver was faster than the code location and asks for it again only when told to, or later.
+                # The webserver started before the code location, and retries only later or on request.
                 reload = "mutation {reloadWorkspace {__typename}}"
-                _ask(f"http://127.0.0.1:{port}/graphql", reload)
+                _fetch_json(f"http://127.0.0.1:{port}/graphql", reload)
         logs = {name: (render_folder / f"{name}.log").read_text()[-1500:] for name in _SERVICES}
         assert entries == expected, logs
-        assert _ask(f"http://127.0.0.1:{port}/server_info")["dagster_version"] == dg.__version__
+        assert _fetch_json(f"http://127.0.0.1:{port}/server_info")["dagster_version"] == dg.__version__
         assert [process.poll() for process in processes] == [None, None, None], logs

@@ -1,4 +1,4 @@
-"""Docstrings: a file they point to exists."""
+"""Docstrings: every file they name exists."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ _MODULES = sorted(
     path.relative_to(_PROJECT).as_posix() for name in _PACKAGES for path in (_PROJECT / name).rglob("*.py")
 )
 _NAMED_FILE = re.compile(r"(?<![\w{/.*-])((?:[\w.-]+/)*[\w-]+\.(?:py|md|yaml|toml))\b")
-# Names of files that a user has, or that a test makes.
+# Files that a user has or a test creates.
 _ELSEWHERE = {"dagster.yaml", "telemetry.md"}
 
 
@@ -25,7 +25,7 @@ def _docstrings(module: str) -> list[str]:
 
 
 def _exists(name: str, module: str) -> bool:
-    """Return whether the file is next to the module, or below one of the folders where a reader would look for it."""
+    """Return whether the file is next to the module or in one of the folders where a reader would look for it."""
     folders = [
         _PROJECT,
         *(_PROJECT / package for package in _PACKAGES),
@@ -47,6 +47,6 @@ def test_files_named_in_docstrings_exist() -> None:
     assert dangling == set()
 
 
-def test_a_dangling_name_is_found() -> None:
+def test_a_dangling_file_name_is_detected() -> None:
     assert not _exists("no_such_module.py", "apex_pipeline/settings.py")
     assert _exists("tables/laps.py", "apex_pipeline/settings.py")

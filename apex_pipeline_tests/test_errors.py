@@ -1,4 +1,4 @@
-"""Errors: typed by what a rerun can do, readable, and able to cross a process border."""
+"""Errors: permanent or transient, readable, and picklable."""
 
 import pickle
 
@@ -11,13 +11,13 @@ _KINDS = [getattr(errors, name) for name in errors.__all__]
 
 
 @pytest.mark.parametrize("kind", _KINDS)
-def test_every_error_says_the_problem_and_the_next_step(kind: type[ApexError]) -> None:
+def test_every_error_states_the_problem_and_the_next_step(kind: type[ApexError]) -> None:
     error = kind("a.csv has no header.", "Export it again.")
     assert str(error) == "a.csv has no header. Export it again."
 
 
 @pytest.mark.parametrize("kind", _KINDS)
-def test_every_error_survives_the_way_back_from_a_worker_process(kind: type[ApexError]) -> None:
+def test_every_error_can_be_pickled(kind: type[ApexError]) -> None:
     returned = pickle.loads(pickle.dumps(kind("p.", "r.")))  # noqa: S301  -- our own bytes
     assert (type(returned), returned.problem, returned.hint) == (kind, "p.", "r.")
 

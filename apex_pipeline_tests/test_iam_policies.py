@@ -1,7 +1,6 @@
-"""The policies in ``deploy/iam``: well formed, and neither more nor less than what each role really asks of the store.
+"""The policies in ``deploy/iam`` are well formed and allow exactly the operations that each role uses.
 
-Every role does its work on a real server while the names of the operations are noted; what they need in the words of
-IAM is in one table.
+Every role does its work on a real server while the S3 operations are recorded; a table maps operations to IAM actions.
 """
 
 import json
@@ -27,9 +26,9 @@ pytestmark = pytest.mark.req("A-091", "A-092", "A-093", "A-094")
 _PROJECT = Path(__file__).resolve().parents[1]
 _IAM = _PROJECT / "deploy" / "iam"
 _ROLES = ("reader", "uploader", "pipeline")
-_ON_THE_BUCKET = {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
-# What IAM wants for each operation; two of them have no name of their own there.
-_NEEDS: dict[str, set[str]] = {
+_BUCKET_ACTIONS = {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
+# The IAM actions of each operation; several operations share one action.
+_REQUIRED_ACTIONS: dict[str, set[str]] = {
     "ListObjectsV2": {"s3:ListBucket"},
     "HeadObject": {"s3:GetObject"},
     "GetObject": {"s3:GetObject"},
@@ -44,8 +43,8 @@ _NEEDS: dict[str, set[str]] = {
     "UploadPartCopy": {"s3:GetObject", "s3:PutObject"},
     "DeleteObject": {"s3:DeleteObject"},
 }
-# A bucket is made by a person with the guide in hand; ALLOW_CREATE_BUCKET is for servers of one's own.
-_GIVEN_TO_NO_ROLE = {"CreateBucket"}
+# The guide creates the bucket by hand; ALLOW_CREATE_BUCKET is for self-hosted servers.
+_ALLOWED_TO_NO_ROLE = {"CreateBucket"}
 _LARGE = 20 * 1024 * 1024
 
 
@@ -62,17 +61,17 @@ def _allowed(role: str) -> set[str]:
 
 
 @pytest.mark.parametrize("role", _ROLES)
-def test_a_role_may_list_the_bucket_and_do_the_rest_with_its_objects_only(role: str) -> None:
+def test_a_role_may_list_the_bucket_and_otherwise_only_access_its_objects(role: str) -> None:
     for statement in _statements(role):
         assert set(statement) == {"Sid", "Effect", "Action", "Resource"}
         assert statement["Effect"] == "Allow"
-        is_on_the_bucket = set(statement["Action"]) <= _ON_THE_BUCKET
-        assert is_on_the_bucket or not _ON_THE_BUCKET & set(statement["Action"])
-        assert statement["Resource"] == "arn:aws:s3:::BUCKET" + ("" if is_on_the_bucket else "/*")
+        is_for_bucket = set(statement["Action"]) <= _BUCKET_ACTIONS
+        assert is_for_bucket or not _BUCKET_ACTIONS & set(statement["Action"])
+        assert statement["Resource"] == "arn:aws:s3:::BUCKET" + ("" if is_for_bucket else "/*")
 
 
 @pytest.mark.parametrize("path", sorted(_IAM.glob("*.json")), ids=lambda path: path.stem)
-def test_no_file_allows_everything_or_is_unfinished(path: Path) -> None:
+def test_no_policy_allows_everything_or_has_unknown_placeholders(path: Path) -> None:
     text = path.read_text()
     assert "*" not in re.sub(r'"arn:aws:s3:::BUCKET(/public)?/\*"|"Principal": "\*"', "", text)
     assert set(re.findall(r"\b[A-Z]{5,}\b", text)) <= {"BUCKET", "ACCOUNT", "DISTRIBUTION", "REGION", "SECRET"}
@@ -81,13 +80,13 @@ def test_no_file_allows_everything_or_is_unfinished(path: Path) -> None:
     assert content.get("Version", "2012-10-17") == "2012-10-17"
 
 
-def test_a_role_that_writes_may_do_all_that_one_that_reads_may() -> None:
+def test_each_role_includes_the_permissions_of_the_lesser_one() -> None:
     assert _allowed("reader") < _allowed("uploader") < _allowed("pipeline")
     assert _allowed("pipeline") - _allowed("uploader") == {"s3:DeleteObject"}
 
 
 @pytest.mark.req("K-01", "A-101")
-def test_only_what_is_below_public_may_be_read_by_anyone_or_the_content_network() -> None:
+def test_only_objects_under_public_are_readable_by_anyone_or_cloudfront() -> None:
     for name in ("bucket-policy-public", "bucket-policy-cloudfront"):
         (statement,) = _statements(name)
         assert statement["Action"] == ["s3:GetObject"]
@@ -98,7 +97,7 @@ def test_only_what_is_below_public_may_be_read_by_anyone_or_the_content_network(
 
 
 @pytest.mark.req("A-101")
-def test_the_bucket_itself_may_refuse_everybody_elses_writes() -> None:
+def test_the_bucket_policy_denies_writes_of_all_other_users() -> None:
     (statement,) = _statements("bucket-policy-writers")
     assert statement["Effect"] == "Deny"
     assert set(statement["Action"]) == {"s3:PutObject", "s3:DeleteObject"}
@@ -106,7 +105,7 @@ def test_the_bucket_itself_may_refuse_everybody_elses_writes() -> None:
     assert [user.rpartition("/")[2] for user in users] == ["apex-uploader", "apex-pipeline"]
 
 
-def test_a_server_stores_the_lifecycle_rule_and_the_public_policy_as_they_are(s3_bucket: S3Bucket) -> None:
+def test_a_server_accepts_the_lifecycle_rule_and_the_public_policy(s3_bucket: S3Bucket) -> None:
     rules = _policy("bucket-lifecycle")
     assert rules["Rules"][0]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
     s3_bucket.client.put_bucket_lifecycle_configuration(
@@ -121,21 +120,21 @@ def test_a_server_stores_the_lifecycle_rule_and_the_public_policy_as_they_are(s3
 
 @pytest.fixture
 def operations(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> tuple[ObjectStore, set[str]]:
-    """The lake of the environment, and the operations sent to it from now on."""
+    """The configured lake, and the names of the operations sent to it from now on."""
     for name, value in s3_bucket.environment.items():
         monkeypatch.setenv(name, value)
     store = open_store(load_settings(), for_writing=True)
     names: set[str] = set()
 
-    def note(model: Any, **_: object) -> None:
+    def record(model: Any, **_: object) -> None:
         names.add(model.name)
 
-    vars(store)["_connection"].client.meta.events.register("before-call.s3", note)
+    vars(store)["_connection"].client.meta.events.register("before-call.s3", record)
     return store, names
 
 
 def _read(store: ObjectStore) -> None:
-    """What an application does: look up, list, share, and read whole objects and ranges."""
+    """Do the work of an application: look up, list, share, and read objects and ranges."""
     store.check_access()
     catalog = Catalog(store)
     car = str(catalog.cars(TRACK, SESSION)["vehicle_id"].iloc[0])
@@ -143,14 +142,14 @@ def _read(store: ObjectStore) -> None:
     keys = [stored.key for stored in store.list()]
     assert store.head(keys[0]) is not None
     assert store.read_head(keys[0], 4)
-    for opening in (store.open_as_file, store.open_stream, store.open_seekable):
-        with opening(keys[0]):
+    for open_object in (store.open_as_file, store.open_stream, store.open_seekable):
+        with open_object(keys[0]):
             pass
     store.presigned_url(keys[0], 60)
 
 
 def _upload(store: ObjectStore, folder: Path) -> None:
-    """What a copy does: small files, large ones in parts, one that was broken off, and one that is broken off."""
+    """Do the work of a copy: small files, multipart uploads, one that is resumed, and one that is aborted."""
     large = folder / "large.csv"
     large.write_bytes(b"0123456789abcdef" * (_LARGE // 16))
     store.write_bytes("data/small.csv", b"lap")
@@ -160,13 +159,13 @@ def _upload(store: ObjectStore, folder: Path) -> None:
     store.write_file("data/killed.csv", large)
     assert store.read_head("data/killed.csv", 4) == b"0123"
     _upload_until_killed(large)
-    for write in store.incomplete_uploads():
-        store.abort(write)
+    for upload in store.incomplete_uploads():
+        store.abort(upload)
     assert not store.incomplete_uploads()
 
 
 def _upload_until_killed(path: Path) -> None:
-    """Upload a file to ``data/killed.csv`` in another process that dies after some 8 MiB."""
+    """Upload a file to ``data/killed.csv`` in another process that is killed after some 8 MiB."""
     program = (
         "import os, pathlib, sys, time\n"
         "from apex_pipeline.settings import load_settings\n"
@@ -185,7 +184,7 @@ def _upload_until_killed(path: Path) -> None:
 
 
 def _run(store: ObjectStore, folder: Path) -> None:
-    """What a sync and a cleaning do beyond an upload: copy and delete."""
+    """Do the work of a sync and of ``apex gc``: upload, copy and delete."""
     _upload(store, folder)
     store.copy("data/small.csv", "history/small.csv")
     store.delete("history/small.csv")
@@ -200,23 +199,23 @@ def _work(role: str, store: ObjectStore, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("role", _ROLES)
-def test_what_a_role_may_is_what_its_work_asks_for(
+def test_a_role_is_allowed_exactly_what_its_work_requires(
     role: str, operations: tuple[ObjectStore, set[str]], tmp_path: Path
 ) -> None:
     store, names = operations
     publish_race(store, 1_200)
     names.clear()
     _work(role, store, tmp_path)
-    assert set[str]().union(*(_NEEDS[name] for name in names)) == _allowed(role)
+    assert set[str]().union(*(_REQUIRED_ACTIONS[name] for name in names)) == _allowed(role)
 
 
 @pytest.mark.req("K-20")
-def test_the_code_sends_no_operation_that_no_role_may() -> None:
+def test_the_code_uses_only_operations_that_a_role_is_allowed() -> None:
     model = botocore.session.get_session().get_service_model("s3")
     operations = {botocore.xform_name(name): name for name in model.operation_names}
     code = "".join(path.read_text() for path in (_PROJECT / "apex_pipeline").rglob("*.py"))
     called = {operations[word] for word in re.findall(r"\b[a-z0-9_]+\b", code) if word in operations}
-    # Words of botocore that are called through its transfer manager appear in no source of ours.
-    assert called - _GIVEN_TO_NO_ROLE <= set(_NEEDS)
-    assert called & _GIVEN_TO_NO_ROLE == {"CreateBucket"}
+    # Operations that only the transfer manager calls do not appear in this project's code.
+    assert called - _ALLOWED_TO_NO_ROLE <= set(_REQUIRED_ACTIONS)
+    assert called & _ALLOWED_TO_NO_ROLE == {"CreateBucket"}
     assert not {"s3:CreateBucket", "s3:PutObjectAcl"} & _allowed("pipeline")

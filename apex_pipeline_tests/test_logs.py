@@ -1,4 +1,4 @@
-"""Log lines as programs and people read them."""
+"""Log lines in JSON for programs and in text for people."""
 
 import json
 import logging
@@ -27,26 +27,26 @@ def lines(capture: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.req("A-084", "A-085", "A-081", "A-082")
-def test_a_loading_is_told_as_one_json_object_per_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_loading_is_logged_as_one_json_object_per_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     harness = local_harness(tmp_path)
     harness.put({PRACTICE: LAP_TABLE})
     set_up_logging("json", logging.INFO, run_id="run-1")
     harness.loader.load_lap_times("barber_motorsports_park", "practice")
     harness.loader.load_lap_times("barber_motorsports_park", "race")
-    told = lines(capsys)
-    assert all({*FIELDS, "run_id", "time", "level", "message"} <= set(line) for line in told)
-    assert {line["run_id"] for line in told} == {"run-1"}
-    begun, tried, loaded = told[:3]
-    assert begun["message"] == "Loading lap times for barber_motorsports_park/practice"
-    assert (begun["event"], begun["outcome"], begun["key"]) == ("load_lap_times", "begun", None)
+    logged = lines(capsys)
+    assert all({*FIELDS, "run_id", "time", "level", "message"} <= set(line) for line in logged)
+    assert {line["run_id"] for line in logged} == {"run-1"}
+    started, tried, loaded = logged[:3]
+    assert started["message"] == "Loading lap times for barber_motorsports_park/practice"
+    assert (started["event"], started["outcome"], started["key"]) == ("load_lap_times", "begun", None)
     assert (tried["attempt"], tried["outcome"]) == (1, "tried")
     assert (loaded["track"], loaded["session"]) == ("barber_motorsports_park", "practice")
     assert (loaded["key"], loaded["outcome"]) == (PRACTICE, "loaded")
     assert loaded["duration_ms"] > 0
-    assert (told[-1]["level"], told[-1]["outcome"]) == ("WARNING", "not_found")
+    assert (logged[-1]["level"], logged[-1]["outcome"]) == ("WARNING", "not_found")
 
 
-def test_other_records_have_the_same_fields_and_a_traceback_stays_on_the_line(
+def test_other_records_have_the_same_fields_and_tracebacks_stay_on_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     set_up_logging("json")
@@ -62,13 +62,13 @@ def test_other_records_have_the_same_fields_and_a_traceback_stays_on_the_line(
     assert line["time"].endswith("Z")
 
 
-def test_every_run_has_an_id_of_its_own() -> None:
+def test_every_run_has_its_own_id() -> None:
     record = logging.LogRecord("x", logging.INFO, "x.py", 1, "text", None, None)
     one, other = (json.loads(JsonLines().format(record))["run_id"] for _ in range(2))
     assert one != other
 
 
-def test_text_is_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_format_is_one_readable_line(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging("text")
     logging.getLogger("apex").warning("A lap is %s.", "long")
     assert capsys.readouterr().err == "WARNING apex: A lap is long.\n"

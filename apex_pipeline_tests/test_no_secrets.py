@@ -1,4 +1,4 @@
-"""No secret is in the repository, and none that a user sets is shown or kept anywhere."""
+"""The repository contains no secrets, and a user's secrets are never printed, logged or stored."""
 
 import os
 import re
@@ -35,13 +35,13 @@ def _tracked_files() -> list[str]:
 
 
 @pytest.mark.req("A-095")
-def test_no_file_of_the_repository_holds_a_secret() -> None:
+def test_no_file_of_the_repository_contains_a_secret() -> None:
     texts = {name: (_PROJECT / name).read_bytes().decode(errors="replace") for name in _tracked_files()}
     assert len(texts) > 100
     assert {name: kinds for name, text in texts.items() if (kinds := _found_in(text))} == {}
 
 
-# In two pieces each, or the test above would find them here.
+# Each in two pieces, so that the test above does not find them here.
 @pytest.mark.parametrize(
     ("kind", "secret"),
     [
@@ -54,7 +54,7 @@ def test_no_file_of_the_repository_holds_a_secret() -> None:
         ("a value in an environment file", ("AWS_SECRET_ACCESS_KEY", "=short")),
     ],
 )
-def test_each_kind_of_secret_would_be_found(kind: str, secret: tuple[str, str]) -> None:
+def test_each_kind_of_secret_is_detected(kind: str, secret: tuple[str, str]) -> None:
     assert kind in _found_in(f"x = 1\n{''.join(secret)}\n")
 
 
@@ -62,7 +62,7 @@ def test_each_kind_of_secret_would_be_found(kind: str, secret: tuple[str, str]) 
 @pytest.mark.parametrize(
     "name", [".env", "data/x.csv", "deploy_data/x.csv", "lake/x.parquet", "races.zip", ".dagster/x", ".apex/x"]
 )
-def test_what_may_hold_secrets_or_race_data_is_ignored_by_git(name: str) -> None:
+def test_files_that_may_contain_secrets_or_race_data_are_ignored_by_git(name: str) -> None:
     assert subprocess.run(["git", "check-ignore", "-q", name], cwd=_PROJECT, check=False).returncode == 0
 
 
@@ -83,10 +83,10 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 @pytest.mark.req("A-067", "A-095", "K-21")
 @pytest.mark.parametrize("kind", ["wrong", "may not write"])
-def test_a_secret_is_in_no_output_log_or_record_of_a_run(s3_bucket: S3Bucket, tmp_path: Path, kind: str) -> None:
+def test_a_secret_is_not_in_the_output_or_files_of_a_run(s3_bucket: S3Bucket, tmp_path: Path, kind: str) -> None:
     server = s3_bucket.server
     make_weekend(tmp_path / "source", WeekendOptions(target_bytes=1_000_000))
-    shutil.rmtree(tmp_path / "source" / "harbor_street_circuit")  # one track's runs show what any would
+    shutil.rmtree(tmp_path / "source" / "harbor_street_circuit")  # the other track is enough
     secret = "hush-hush-hush" if kind == "wrong" else str(server.reader_secret)
     own = {
         "AWS_ACCESS_KEY_ID": server.access_key_id if kind == "wrong" else str(server.reader_key_id),
@@ -95,7 +95,7 @@ def test_a_secret_is_in_no_output_log_or_record_of_a_run(s3_bucket: S3Bucket, tm
     }
     environment = {**s3_bucket.environment, **own}
     printed: list[bytes] = []
-    # The traceback that developers ask for must not show it either.
+    # The traceback printed with APEX_DEBUG must not contain it either.
     for debug, words in ({}, "doctor source"), ({}, "sync source"), ({"APEX_DEBUG": "1"}, "sync source --json"):
         done = _apex(tmp_path, {**environment, **debug}, *words.split())
         printed += [done.stdout, done.stderr]
@@ -103,6 +103,6 @@ def test_a_secret_is_in_no_output_log_or_record_of_a_run(s3_bucket: S3Bucket, tm
     everything = b"".join(printed) + b"".join(path.read_bytes() for path in _files_below(tmp_path))
     assert b"AWS_ACCESS_KEY_ID" in everything
     assert secret.encode() not in everything
-    # A right that is missing shows only in a run, and what runs record must be among what was searched.
+    # A missing permission is noticed only in a run, and the records of runs must be among the searched files.
     has_runs = any(path.is_relative_to(tmp_path / ".dagster") for path in _files_below(tmp_path))
     assert has_runs is (kind == "may not write")

@@ -1,6 +1,6 @@
-"""What is handed out when the project is installed: code, little of it, and one way to reach S3.
+"""The installed package: small, without race data, and with boto3 as the only S3 client.
 
-The files are those the build takes: everything below the folders named in ``pyproject.toml`` that git does not ignore.
+The checked files are those of the build: all files in the folders named in pyproject.toml that git does not ignore.
 """
 
 import ast
@@ -17,8 +17,8 @@ _PROJECT = Path(__file__).resolve().parents[1]
 _PYPROJECT: dict[str, Any] = tomllib.loads((_PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 _TARGETS: dict[str, Any] = _PYPROJECT["tool"]["hatch"]["build"]["targets"]
 _DATA = {".csv", ".parquet", ".npy", ".deflate", ".gz", ".zst", ".zip"}
-# Who may make a client of AWS; everybody else is handed one.
-_MAKERS = {"storage/s3/client.py", "storage/s3/credentials.py"}
+# The modules that may create an AWS client.
+_CLIENT_MODULES = {"storage/s3/client.py", "storage/s3/credentials.py"}
 
 
 def _files(*below: str) -> list[Path]:
@@ -37,7 +37,7 @@ def _files(*below: str) -> list[Path]:
 @pytest.mark.parametrize(
     "folders", [_TARGETS["wheel"]["packages"], _TARGETS["sdist"]["include"]], ids=["wheel", "sdist"]
 )
-def test_what_is_installed_is_small_and_holds_no_race_data(folders: list[str]) -> None:
+def test_the_package_is_small_and_contains_no_race_data(folders: list[str]) -> None:
     files = _files(*folders)
     assert _PROJECT / "apex_pipeline" / "definitions.py" in files
     assert sum(path.stat().st_size for path in files) < 5_000_000
@@ -45,28 +45,28 @@ def test_what_is_installed_is_small_and_holds_no_race_data(folders: list[str]) -
 
 
 @pytest.mark.req("A-002")
-def test_boto3_is_asked_for_and_no_second_client_of_s3() -> None:
-    least = {
+def test_boto3_is_required_and_no_other_s3_client() -> None:
+    minimum_versions = {
         found[1]: tuple(map(int, found[2].split(".")))
         for line in _PYPROJECT["project"]["dependencies"]
         if (found := re.match(r"([\w-]+)>=([\d.]+)", line))
     }
-    assert least["boto3"] >= (1, 41)
-    assert not {"s3fs", "minio", "aiobotocore", "smart-open"} & set(least)
+    assert minimum_versions["boto3"] >= (1, 41)
+    assert not {"s3fs", "minio", "aiobotocore", "smart-open"} & set(minimum_versions)
 
 
 @pytest.mark.req("A-002", "A-011")
-def test_clients_of_aws_are_made_in_one_place_each() -> None:
-    makers: set[str] = set()
+def test_aws_clients_are_created_only_in_two_modules() -> None:
+    creators: set[str] = set()
     for path in _files("apex_pipeline/*.py"):
         calls = (node.func for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call))
         if any(ast.unparse(call) in {"boto3.Session", "boto3.client", "boto3.resource"} for call in calls):
-            makers.add(path.relative_to(_PROJECT / "apex_pipeline").as_posix())
-    assert makers == _MAKERS
+            creators.add(path.relative_to(_PROJECT / "apex_pipeline").as_posix())
+    assert creators == _CLIENT_MODULES
 
 
 @pytest.mark.req("A-159")
-def test_every_file_of_python_compiles_without_a_warning() -> None:
+def test_every_python_file_compiles_without_warnings() -> None:
     files = _files("*.py")
     assert len(files) > 100
     with warnings.catch_warnings():

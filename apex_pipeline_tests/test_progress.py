@@ -1,10 +1,10 @@
-"""Bytes reported to a receiver outside and in lines to a run's log."""
+"""Byte progress, reported to a callback and logged in lines."""
 
 from apex_pipeline.progress import ByteProgressLog, current_progress, progress_to
 
 
 class Clock:
-    """Time that passes on demand."""
+    """A clock that is advanced by hand."""
 
     now = 100.0
 
@@ -12,7 +12,7 @@ class Clock:
         return self.now
 
 
-def test_a_line_is_logged_every_ten_seconds_with_share_and_speed() -> None:
+def test_a_line_with_percentage_and_speed_is_logged_every_ten_seconds() -> None:
     lines: list[str] = []
     clock = Clock()
     log = ByteProgressLog("read", 400_000_000, lines.append, clock)
@@ -33,7 +33,7 @@ def test_short_work_logs_nothing() -> None:
     assert lines == []
 
 
-def test_nothing_to_do_is_done() -> None:
+def test_zero_bytes_are_complete() -> None:
     lines: list[str] = []
     clock = Clock()
     log = ByteProgressLog("read", 0, lines.append, clock)
@@ -44,7 +44,7 @@ def test_nothing_to_do_is_done() -> None:
     assert lines == ["0 of 0 MB read (100%), 0 MB/s"]
 
 
-def test_the_current_receiver_gets_every_step() -> None:
+def test_the_current_receiver_gets_every_update() -> None:
     received: list[int] = []
     with progress_to(received.append):
         log = ByteProgressLog("read", 10, str)

@@ -1,4 +1,4 @@
-"""The README promises only what is there: its links, its variables, its commands."""
+"""The links, variables and commands in the README exist."""
 
 import re
 from pathlib import Path
@@ -10,18 +10,18 @@ from apex_pipeline.settings import environment_variables
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _README = (_PROJECT / "README.md").read_text(encoding="utf-8")
-_STATIONS = ("data/", "catalog/", "tables/")
+_LAKE_FOLDERS = ("data/", "catalog/", "tables/")
 
 
 def _section(title: str) -> str:
-    """Return what stands between this heading and the next of its rank."""
+    """Return the text between this heading and the next one of the same level."""
     found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", _README, re.MULTILINE | re.DOTALL)
     assert found is not None, title
     return found[1]
 
 
 @pytest.mark.req("A-112")
-def test_the_section_on_s3_says_why_and_how_and_leads_to_the_guide() -> None:
+def test_the_s3_section_explains_why_and_how_and_links_to_the_guide() -> None:
     section = _section("Cloud Deployment with AWS S3")
     assert "**Why.**" in section
     assert len(re.findall(r"^\d\. ", section, re.MULTILINE)) >= 4
@@ -39,13 +39,13 @@ def test_the_section_on_s3_says_why_and_how_and_leads_to_the_guide() -> None:
 
 
 @pytest.mark.req("A-115")
-def test_the_readme_draws_the_way_of_the_data() -> None:
+def test_the_readme_has_a_diagram_of_the_data_flow() -> None:
     drawings = re.findall(r"^```\n(.*?)^```$", _section("Data flow"), re.MULTILINE | re.DOTALL)
     assert len(drawings) == 1
-    assert all(station in drawings[0] for station in _STATIONS)
+    assert all(folder in drawings[0] for folder in _LAKE_FOLDERS)
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_relative_link_has_a_target() -> None:
     links = re.findall(r"\]\(([^)]+)\)", _README)
     assert len(links) > 5
     assert [link for link in links if "://" not in link and not (_PROJECT / link).exists()] == []

@@ -1,8 +1,7 @@
-"""The setup guide: its commands run, its names exist, and its error messages are the ones the program prints.
+"""The setup guide: its commands work, its names exist, and its error messages are the ones the program prints.
 
-Every ``sh`` block runs here, in the order of the guide, against a real S3 server. The ``console`` blocks run too, with
-an ``aws`` in place of the real one that notes how it was called; what it was asked is compared with botocore's own
-description of the services.
+Every ``sh`` block is executed in the order of the guide against a real S3 server. The ``console`` blocks are executed
+too, with a fake ``aws`` that records its arguments; these are compared with botocore's service models.
 """
 
 import json
@@ -47,8 +46,8 @@ _PARTS = (
     "Troubleshooting",
     "Security",
 )
-# Variables of AWS's own programs and libraries, and of Render's file, that no setting of ours stands for.
-_OF_OTHERS = {"AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_DEFAULT_REGION", "APEX_DEBUG", "APEX_LOG_BUCKET"}
+# Variables of AWS programs and libraries, and of Render's file, that are not settings of this project.
+_OTHER_VARIABLES = {"AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_DEFAULT_REGION", "APEX_DEBUG", "APEX_LOG_BUCKET"}
 _EXAMPLE_BUCKET = "apex-racing-data"
 
 
@@ -75,7 +74,7 @@ def test_the_guide_has_a_section_on(topic: str) -> None:
     assert re.search(rf"^##+ {topic}$", _GUIDE, re.MULTILINE)
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     titles = re.findall(r"^##+ (.*)$", _GUIDE, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     links = re.findall(r"\]\(([^)]+)\)", _GUIDE)
@@ -88,7 +87,7 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_every_variable_of_the_guide_is_a_setting() -> None:
     named = set(re.findall(r"\b(?:AWS|APEX|S3|DAGSTER|USE|ALLOW|PUBLIC)_[A-Z0-9_]+\b", _GUIDE))
-    assert named - set(environment_variables()) <= _OF_OTHERS
+    assert named - set(environment_variables()) <= _OTHER_VARIABLES
     in_env_files = {line.partition("=")[0] for block in _blocks("ini") for line in block.splitlines()}
     assert in_env_files <= set(environment_variables())
 
@@ -104,14 +103,14 @@ def test_the_variables_for_render_are_in_its_file_or_optional() -> None:
 
 
 @pytest.mark.req("A-119")
-def test_the_path_takes_45_minutes() -> None:
+def test_the_setup_takes_at_most_45_minutes() -> None:
     rows = re.findall(r"^\| [^|]+ \| (\d+)(?:\u2013\d+)? \| \[", _GUIDE, re.MULTILINE)
     assert len(rows) == 7
     assert sum(map(int, rows)) <= 45
 
 
-class Desk:
-    """A folder in which somebody follows the guide, and the bucket of their environment."""
+class Workspace:
+    """A folder and environment in which the commands of the guide are run."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
@@ -119,7 +118,7 @@ class Desk:
         self.cpu_seconds = 0.0
 
     def run(self, command: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command of the guide as it stands there."""
+        """Run a command of the guide unchanged."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             ["bash", "-euc", command],
@@ -136,7 +135,7 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Desk]:
+def workspace(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Workspace]:
     folder = tmp_path_factory.mktemp("guide")
     programs = folder / "programs"
     programs.mkdir()
@@ -149,30 +148,30 @@ def desk(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Itera
     bucket = S3Bucket(name, s3_server, client)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("APEX_", "AWS_", "DAGSTER_"))}
     environment = {**kept, **bucket.environment, "PYTHONPATH": str(_PROJECT), "HOME": str(folder)}
-    yield Desk(folder, {**environment, "PATH": f"{programs}:{kept['PATH']}"})
+    yield Workspace(folder, {**environment, "PATH": f"{programs}:{kept['PATH']}"})
     client.close()
 
 
 @pytest.mark.slow
 @pytest.mark.req("A-117", "A-119", "A-120", "A-121", "A-099", "A-090", "A-127", "A-157")
 @pytest.mark.parametrize("command", _COMMANDS)
-def test_a_command_of_the_guide_works(desk: Desk, command: str) -> None:
-    done = desk.run(command)
+def test_a_command_of_the_guide_works(workspace: Workspace, command: str) -> None:
+    done = workspace.run(command)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.req("A-119")
-def test_all_that_needs_no_aws_takes_less_than_five_minutes(desk: Desk) -> None:
-    # Of the processor: how long it takes beside other work on this machine says nothing of the guide.
-    assert desk.cpu_seconds < 300
+def test_all_commands_without_aws_take_less_than_five_minutes(workspace: Workspace) -> None:
+    # CPU time, because wall time depends on the other load of the machine.
+    assert workspace.cpu_seconds < 300
 
 
-# Options that the command line calls by another name than the service does.
+# Options with another name on the command line than in the service model.
 _RENAMED = {"--notification-endpoint": "--endpoint"}
-# Notes how it was called; refuses files that are missing, no JSON, or still have a word to be replaced in them.
-_PRETENDED_AWS = """\
+# Records its arguments; fails on files that are missing, not JSON, or still contain a placeholder.
+_FAKE_AWS = """\
 import json, pathlib, re, sys
 with open("calls.jsonl", "a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
@@ -181,18 +180,18 @@ for word in sys.argv[1:]:
         text = pathlib.Path(word.removeprefix("file://")).read_text()
         json.loads(text)
         if left := re.search(r"\\b(BUCKET|ACCOUNT|DISTRIBUTION)\\b", text):
-            sys.exit(f"{word} still says {left[0]}")
+            sys.exit(f"{word} still contains {left[0]}")
 """
 
 
 @pytest.fixture(scope="module")
 def aws_calls(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
-    """How the ``console`` blocks, run one after the other in one shell, call the command line of AWS."""
+    """The arguments of each ``aws`` call in the ``console`` blocks, executed one after the other in one shell."""
     folder = tmp_path_factory.mktemp("aws")
     (folder / "deploy").symlink_to(_PROJECT / "deploy")
     programs = folder / "programs"
     programs.mkdir()
-    for name, program in (("aws", _PRETENDED_AWS), ("make", "")):
+    for name, program in (("aws", _FAKE_AWS), ("make", "")):
         (programs / f"{name}.py").write_text(program)
         (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" "{programs / name}.py" "$@"\n')
         (programs / name).chmod(0o755)
@@ -205,7 +204,7 @@ def aws_calls(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     return [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
 
 
-def test_every_call_of_aws_is_one_it_has_with_options_it_knows(aws_calls: list[list[str]]) -> None:
+def test_every_aws_call_uses_an_existing_command_and_options(aws_calls: list[list[str]]) -> None:
     session = botocore.session.get_session()
     assert len(aws_calls) == sum(line.startswith("aws ") for line in "\n".join(_blocks("console")).splitlines()) > 20
     for service, command, *rest in aws_calls:
@@ -232,7 +231,7 @@ _Apex = Callable[..., str]
 
 @pytest.fixture
 def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], s3_bucket: S3Bucket) -> _Apex:
-    """Run a command with the bucket's environment but for some variables; return its message as the guide has it."""
+    """A function that runs a command with the bucket's environment and returns its error with the guide's names."""
 
     def run(words: str, **changed: str) -> str:
         for name, value in {**s3_bucket.environment, **changed}.items():
@@ -247,8 +246,8 @@ def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], s3
     return run
 
 
-def _words_after_failed(message: str) -> str:
-    """Return what the guide has as a heading: the reason and its code, or the whole sentence where there is none."""
+def _heading_of(message: str) -> str:
+    """Return the guide's heading for a message: the reason and its code, or the entire sentence if it has none."""
     found = re.search(r"failed: (.*?\(\w+\))\.", message)
     return found[1] if found else message.removeprefix("Problem: ").partition("\nNext step:")[0].strip()
 
@@ -262,7 +261,7 @@ _NO_KEYS = {
     "AWS_SHARED_CREDENTIALS_FILE": "none",
 }
 _BY_COMMAND: list[tuple[str, dict[str, str]]] = [
-    ("sessions", {"AWS_ACCESS_KEY_ID": "AKIA-NOBODY"}),
+    ("sessions", {"AWS_ACCESS_KEY_ID": "AKIA-UNKNOWN"}),
     ("sessions", _WRONG),
     ("sessions", _NO_KEYS),
     ("sessions", {**_NO_KEYS, "AWS_PROFILE": "racing"}),
@@ -275,7 +274,7 @@ _BY_COMMAND: list[tuple[str, dict[str, str]]] = [
     ("sync data", {}),
 ]
 _CODES = ("ExpiredToken", "AccessControlListNotSupported", "PermanentRedirect", "RequestTimeTooSkewed", "SlowDown")
-_BY_ANSWER: tuple[Exception, ...] = (
+_BY_ERROR: tuple[Exception, ...] = (
     *(botocore_errors.ClientError({"Error": {"Code": code}}, "ListObjectsV2") for code in _CODES),
     botocore_errors.EndpointConnectionError(endpoint_url="x"),
     botocore_errors.SSLError(endpoint_url="x", error=OSError()),
@@ -289,49 +288,47 @@ def _headings() -> list[str]:
 
 @pytest.mark.req("A-121")
 @pytest.mark.parametrize(("words", "changed"), _BY_COMMAND)
-def test_what_a_command_says_is_in_the_guide_word_by_word(apex: _Apex, words: str, changed: dict[str, str]) -> None:
-    assert _words_after_failed(apex(words, **changed)) in _headings()
+def test_the_error_of_a_command_is_a_heading_of_the_guide(apex: _Apex, words: str, changed: dict[str, str]) -> None:
+    assert _heading_of(apex(words, **changed)) in _headings()
 
 
 @pytest.mark.req("A-121")
-def test_the_example_of_a_message_is_what_is_printed(apex: _Apex) -> None:
+def test_the_example_message_is_the_printed_one(apex: _Apex) -> None:
     assert apex("sessions", **_WRONG).strip() == _blocks("text")[0].strip()
 
 
 @pytest.mark.req("A-121")
-def test_what_a_missing_right_is_called_is_in_the_guide(s3_bucket: S3Bucket) -> None:
+def test_the_error_for_a_missing_permission_is_in_the_guide(s3_bucket: S3Bucket) -> None:
     server = s3_bucket.server
     reader = store_of(connect(s3_bucket, key=server.reader_key_id, secret=server.reader_secret))
-    with pytest.raises(ApexError) as refused:
+    with pytest.raises(ApexError) as raised:
         reader.write_bytes("data/x.csv", b"lap")
-    assert _words_after_failed(refused.value.problem) in _headings()
+    assert _heading_of(raised.value.problem) in _headings()
 
 
 @pytest.mark.req("A-098", "A-121")
-def test_what_a_missing_secret_is_called_is_in_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_secret_is_in_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing:
         def get_secret_value(self, **_: object) -> None:
             raise botocore_errors.ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
 
     monkeypatch.setattr(SecretsManagerKey, "_client", lambda _: Refusing())
-    with pytest.raises(ApexError) as refused:
+    with pytest.raises(ApexError) as raised:
         SecretsManagerKey("apex/lake", "us-east-1").read()
-    assert refused.value.problem in _headings()
+    assert raised.value.problem in _headings()
 
 
-def _answered(error: Exception) -> str:
-    return _words_after_failed(
-        translate(error, ErrorContext(_EXAMPLE_BUCKET, "AWS us-east-1", lambda: ""), "Listing").problem
-    )
-
-
-@pytest.mark.req("A-121")
-@pytest.mark.parametrize("error", _BY_ANSWER, ids=str)
-def test_what_stands_for_an_answer_is_in_the_guide(error: Exception) -> None:
-    assert _answered(error) in _headings()
+def _heading_of_error(error: Exception) -> str:
+    return _heading_of(translate(error, ErrorContext(_EXAMPLE_BUCKET, "AWS us-east-1", lambda: ""), "Listing").problem)
 
 
 @pytest.mark.req("A-121")
-def test_the_guide_explains_no_message_that_nothing_here_produces() -> None:
-    others = 2  # the missing right and the missing secret
-    assert len(_headings()) == len(set(_headings())) == len(_BY_COMMAND) + len(_BY_ANSWER) + others
+@pytest.mark.parametrize("error", _BY_ERROR, ids=str)
+def test_the_message_for_an_error_of_the_store_is_in_the_guide(error: Exception) -> None:
+    assert _heading_of_error(error) in _headings()
+
+
+@pytest.mark.req("A-121")
+def test_every_message_in_the_guide_is_covered_by_these_tests() -> None:
+    others = 2  # the missing permission and the missing secret
+    assert len(_headings()) == len(set(_headings())) == len(_BY_COMMAND) + len(_BY_ERROR) + others

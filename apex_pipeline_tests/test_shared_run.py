@@ -1,4 +1,4 @@
-"""What the processes of one test run share is built once, and ends with the run."""
+"""Shared results are built once per test run, and shared servers stop with it."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def build(folder):
 
 print(SharedRun(Path(sys.argv[1])).once("lake", build)[1])
 """
-# A server that is only a file: there while it runs.
+# A fake server: a file that exists while it runs.
 _KEEPER = """
 import sys
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ def running(binary):
 
 keep_server("toy", running)
 """
-# Stands for the process that was started first, and is killed.
+# The first process of the run, to be killed.
 _CONTROLLER = """
 import sys
 from pathlib import Path
@@ -60,7 +60,7 @@ def _start(program: str, *arguments: object) -> "subprocess.Popen[str]":
     )
 
 
-def test_processes_that_ask_at_the_same_time_get_what_one_of_them_built(tmp_path: Path) -> None:
+def test_concurrent_processes_share_one_build(tmp_path: Path) -> None:
     builders = [_start(_BUILDER, tmp_path) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
         printed = list(pool.map(lambda builder: builder.communicate()[0].strip(), builders))
@@ -68,7 +68,7 @@ def test_processes_that_ask_at_the_same_time_get_what_one_of_them_built(tmp_path
     assert [path.name for path in (tmp_path / "lake").iterdir()] == [f"built-by-{printed[0]}"]
 
 
-def test_a_build_that_failed_is_started_again_in_an_empty_folder(tmp_path: Path) -> None:
+def test_a_failed_build_is_repeated_in_an_empty_folder(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "half").touch()
         raise ValueError("no")
@@ -80,7 +80,7 @@ def test_a_build_that_failed_is_started_again_in_an_empty_folder(tmp_path: Path)
     assert (folder, found) == (tmp_path / "lake", [])
 
 
-def test_a_shared_server_ends_when_the_first_process_of_the_run_is_killed(tmp_path: Path) -> None:
+def test_a_shared_server_stops_when_the_first_process_is_killed(tmp_path: Path) -> None:
     controller = _start(_CONTROLLER, tmp_path)
     assert controller.stdout is not None
     assert controller.stdout.readline() == "alive\n"

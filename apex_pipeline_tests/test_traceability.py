@@ -1,7 +1,7 @@
-"""Every requirement has a test that says so, and every test's marker names a requirement.
+"""Every requirement has a test marked with it, and every marker names a requirement.
 
-``requirements.yaml`` lists the numbers; a test carries ``@pytest.mark.req("A-061", ...)``. The test files are parsed,
-not imported: what a run selects or skips changes nothing here.
+requirements.yaml lists the numbers; tests are marked with ``@pytest.mark.req("A-061", ...)``. The test files are
+parsed, not imported, so the result does not depend on which tests are selected or skipped.
 """
 
 import ast
@@ -19,7 +19,7 @@ _HERE = Path(__file__).resolve().parent
 _LIST = (_HERE / "requirements.yaml").read_text(encoding="utf-8")
 _REQUIREMENTS: dict[str, dict[str, str]] = yaml.safe_load(_LIST)
 _FEATURE = re.compile(r"Feature: aws-s3-data-hosting, Property (\d): ")
-_LEAST_EXAMPLES = 100
+_MIN_EXAMPLES = 100
 
 Tree = ast.Module | ast.ClassDef
 
@@ -30,7 +30,7 @@ def _trees() -> Iterator[tuple[Path, ast.Module]]:
 
 
 def _markers(tree: Tree) -> Iterator[ast.Call]:
-    """Yield the calls of ``pytest.mark.req`` that pytest sees: on tests, on classes of tests, on the whole module."""
+    """Yield the calls of ``pytest.mark.req`` that pytest applies: on tests, test classes and the module."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
             yield from _calls(node.value)
@@ -48,7 +48,7 @@ def _calls(node: ast.AST) -> Iterator[ast.Call]:
 
 
 def _marked() -> dict[str, set[str]]:
-    """Return the numbers that markers name, each with the files it is named in."""
+    """Return the requirement numbers in markers, each with the test files that name it."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path, tree in _trees():
         for call in _markers(tree):
@@ -70,23 +70,23 @@ def _properties() -> list[tuple[Path, str, int]]:
 @pytest.mark.req("K-13")
 def test_every_requirement_has_a_test_and_every_marker_a_requirement() -> None:
     marked = set(_marked())
-    assert sorted(set(_REQUIREMENTS["tested"]) - marked) == [], "no test says that it stands for these"
+    assert sorted(set(_REQUIREMENTS["tested"]) - marked) == [], "no test is marked with these requirements"
     unknown = {number: sorted(files) for number, files in _marked().items() if number not in _REQUIREMENTS["tested"]}
-    assert unknown == {}, "these are no requirements, or have a test although requirements.yaml says they have none"
+    assert unknown == {}, "these are not requirements, or requirements.yaml says that they have no test"
 
 
-def test_every_number_is_listed_once_in_order_and_with_words() -> None:
+def test_every_number_is_listed_once_in_order_with_a_description() -> None:
     numbers = re.findall(r"^  ([A-Z]-\d+): \S+", _LIST, re.MULTILINE)
     assert len(numbers) == len(set(numbers)) == sum(map(len, _REQUIREMENTS.values()))
     assert set(_REQUIREMENTS) == {"tested", "otherwise"}
     for part in _REQUIREMENTS.values():
         assert list(part) == sorted(part)
-    # A reason that points to another number must point to one that exists.
+    # A number mentioned in a reason must exist.
     named = re.findall(r"\b[A-Z]-\d+\b", " ".join(_REQUIREMENTS["otherwise"].values()))
     assert set(named) <= set(numbers)
 
 
-def test_every_file_the_list_names_is_there() -> None:
+def test_every_file_named_in_the_list_exists() -> None:
     named = re.findall(r"\b[\w/]+\.(?:py|md)\b", _LIST)
     assert len(named) >= 5
     roots = (_HERE, _HERE.parent, _HERE.parent / "apex_pipeline")
@@ -94,15 +94,15 @@ def test_every_file_the_list_names_is_there() -> None:
 
 
 @pytest.mark.req("A-155")
-def test_all_eight_properties_are_there() -> None:
+def test_all_eight_properties_have_a_test() -> None:
     assert {number for _, _, number in _properties()} == set(range(1, 9))
 
 
 @pytest.mark.req("A-155")
 @pytest.mark.parametrize(("path", "name"), [(path, name) for path, name, _ in _properties()])
-def test_a_property_is_tried_on_a_hundred_examples_at_least(path: Path, name: str) -> None:
+def test_a_property_is_tested_with_at_least_a_hundred_examples(path: Path, name: str) -> None:
     module = importlib.import_module(".".join(path.relative_to(_HERE.parent).with_suffix("").parts))
     function: Any = getattr(module, name)
     assert function.is_hypothesis_test
-    # Hypothesis keeps what @settings said on the function and offers no other way to ask.
-    assert vars(function)["_hypothesis_internal_use_settings"].max_examples >= _LEAST_EXAMPLES
+    # Hypothesis stores the settings on the function and has no public way to read them.
+    assert vars(function)["_hypothesis_internal_use_settings"].max_examples >= _MIN_EXAMPLES

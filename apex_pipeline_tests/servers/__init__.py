@@ -1,1 +1,1 @@
-"""Real servers the tests talk to, and the fixtures that start them."""
+"""Real servers used by the tests, and the fixtures that start them."""

@@ -1,4 +1,4 @@
-"""A store that gives the same answer to everything: for what a real server cannot be made to say."""
+"""A server with one fixed reply, for replies that a real server cannot be made to send."""
 
 import threading
 from collections.abc import Generator
@@ -10,12 +10,12 @@ _LONG_AGO = "Sat, 06 Sep 2025 18:40:00 GMT"
 
 @contextmanager
 def answering(status: int, body: str, headers: dict[str, str]) -> Generator[str]:
-    """Give the address of a server on loopback that always answers so.
+    """Run a server on loopback that sends the same reply to every request, and yield its address.
 
     Args:
         status: HTTP status.
-        body: What the reply says, as XML.
-        headers: Headers beside the length; ``Date`` replaces the true one.
+        body: XML body of the reply.
+        headers: Headers in addition to the length; ``Date`` replaces the current one.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -33,10 +33,10 @@ def answering(status: int, body: str, headers: dict[str, str]) -> Generator[str]
             if self.command != "HEAD":
                 self.wfile.write(body.encode())
 
-        do_HEAD = do_GET  # noqa: N815  -- the base's own name
+        do_HEAD = do_GET  # noqa: N815  -- named by the base class
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  -- the base's own name
-            """Say nothing."""
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  -- named by the base class
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,8 +1,8 @@
-"""An HTTP proxy in front of an S3 server that spoils chosen requests, in the test's own process.
+"""An HTTP proxy in front of an S3 server that injects faults into chosen requests; runs in the test process.
 
-Here belong listening, passing on, recording and the choice of the request to spoil. Not here: what is done to it
-(``faults.py``). The Host header passes through unchanged, so signatures stay valid. Requests and replies are held in
-memory whole, which is meant for some tens of MB.
+Contains the proxy, the record of requests, and the rules that choose which requests get a fault; see faults.py for the
+faults. The Host header is forwarded unchanged, so signatures stay valid. Requests and replies of up to some tens of MB
+are held in memory.
 """
 
 import http.client
@@ -24,16 +24,16 @@ import pytest
 from apex_pipeline_tests.servers.s3_server import S3Server
 
 FOR_EVER = math.inf
-_STOP_POLL_S = 0.02  # the longest the end of a test waits for the accepting thread
-_SERVER_TIMEOUT_S = 60  # a server that is silent for so long is a failure of the test harness
-# About one connection, so not for passing on. "Expect" is answered here, before the body is asked for.
+_STOP_POLL_S = 0.02  # longest wait for the accepting thread at the end of a test
+_SERVER_TIMEOUT_S = 60  # a server that does not reply for this long is a failure of the test harness
+# Headers of one connection, not forwarded. The proxy itself replies to "Expect", before it reads the body.
 _HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "expect", "content-length"})
 _BODILESS = frozenset({204, 304})
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came in.
+    """One request as received.
 
     Attributes:
         method: ``GET``, ``PUT`` …
@@ -54,19 +54,19 @@ class Request:
 
     @property
     def query(self) -> str:
-        """What follows the question mark."""
+        """The part after the question mark."""
         return self.target.partition("?")[2]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One reply as the server gave it, or as a fault makes one up.
+    """One reply, from the server or from a fault.
 
     Attributes:
         status: For example 200.
-        headers: Names and values in order, without those about the connection.
+        headers: Names and values in order, without those of the connection.
         body: The body, empty for HEAD.
-        length: What ``Content-Length`` says; differs from the body's length for HEAD.
+        length: Value of ``Content-Length``; differs from the body's length for HEAD.
     """
 
     status: int
@@ -85,14 +85,14 @@ class Reply:
 
 
 class Exchange:
-    """One request and what is answered to it: all that a fault may do.
+    """One request and its reply, with the operations that a fault may use.
 
     Args:
-        request: What was asked.
-        body: What was sent with it.
-        connection: To the client.
-        server: Host and port of the server behind.
-        is_stopping: Set when the proxy ends, so that nobody goes on waiting.
+        request: The request, without its body.
+        body: The body of the request.
+        connection: Connection to the client.
+        server: Host and port of the server behind the proxy.
+        is_stopping: Set when the proxy stops, to end all waits.
     """
 
     def __init__(
@@ -111,46 +111,46 @@ class Exchange:
         self._is_stopping = is_stopping
 
     def ask_server(self, body: bytes | None = None) -> Reply:
-        """Pass the request on, with another body if one is given, and return the reply."""
+        """Forward the request, with another body if one is given, and return the reply."""
         content = self.body if body is None else body
         with closing(http.client.HTTPConnection(*self._server, timeout=_SERVER_TIMEOUT_S)) as server:
-            self._ask(server, content, len(content))
-            with server.getresponse() as answer:
-                received = answer.read()
+            self._send_request(server, content, len(content))
+            with server.getresponse() as response:
+                received = response.read()
                 headers = tuple(
-                    (name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_HEADERS
+                    (name, value) for name, value in response.getheaders() if name.lower() not in _HOP_HEADERS
                 )
-                length = int(answer.getheader("Content-Length") or len(received))
-        return Reply(answer.status, headers, received, length)
+                length = int(response.getheader("Content-Length") or len(received))
+        return Reply(response.status, headers, received, length)
 
-    def break_off(self) -> None:
-        """Pass on as much as there is of a body that broke off, and close, as the client did."""
+    def forward_incomplete(self) -> None:
+        """Forward the received part of an incomplete body, and close the connection, as the client did."""
         with closing(http.client.HTTPConnection(*self._server, timeout=_SERVER_TIMEOUT_S)) as server:
-            self._ask(server, self.body, self.request.length)
+            self._send_request(server, self.body, self.request.length)
 
     def send(self, content: bytes) -> None:
         """Send bytes to the client."""
         self._connection.sendall(content)
 
     def reply(self, reply: Reply) -> None:
-        """Send a whole reply to the client."""
+        """Send a complete reply to the client."""
         self.send(reply.head + reply.body)
 
     def wait(self, seconds: float) -> None:
-        """Do nothing for a time, or until the proxy ends."""
+        """Wait for some seconds, or until the proxy stops."""
         self._is_stopping.wait(seconds)
 
     def hang_up(self) -> None:
-        """Close the connection after this exchange, in order."""
+        """Close the connection normally after this exchange."""
         self.is_over = True
 
     def reset(self) -> None:
-        """Close the connection after this exchange by a reset instead of an end."""
+        """Close the connection with a TCP reset after this exchange."""
         self.is_over = True
         lingering_for_0_s = struct.pack("ii", 1, 0)
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingering_for_0_s)
 
-    def _ask(self, server: http.client.HTTPConnection, content: bytes, length: int) -> None:
+    def _send_request(self, server: http.client.HTTPConnection, content: bytes, length: int) -> None:
         server.putrequest(self.request.method, self.request.target, skip_host=True, skip_accept_encoding=True)
         for name, value in self.request.headers.items():
             if name not in _HOP_HEADERS:
@@ -165,15 +165,15 @@ Fault = Callable[[Exchange], None]
 
 @dataclass
 class Rule:
-    """Which requests are spoiled, how, and how often.
+    """Which requests get a fault, and how often.
 
     Attributes:
-        fault: What is done.
-        matches: Tells whether a request is meant.
-        first: Which of the matching requests is the first to be spoiled, from 1.
-        times: How many are spoiled.
+        fault: The fault.
+        matches: Returns whether the rule applies to a request.
+        first: Number of the first matching request that gets the fault, from 1.
+        times: Number of requests that get the fault.
         seen: Matching requests so far.
-        hits: Spoiled requests so far.
+        hits: Requests with the fault so far.
     """
 
     fault: Fault
@@ -183,8 +183,8 @@ class Rule:
     seen: int = 0
     hits: int = 0
 
-    def takes(self, request: Request) -> bool:
-        """Tell whether this request is to be spoiled, and count it."""
+    def applies_to(self, request: Request) -> bool:
+        """Return whether this request gets the fault, and count it."""
         if not self.matches(request):
             return False
         self.seen += 1
@@ -194,7 +194,7 @@ class Rule:
 
 
 class FaultProxy:
-    """Passes requests on to a server and spoils those that rules ask for. Made by :func:`running_proxy`.
+    """Forwards requests to a server and injects faults by rules. Created by :func:`running_proxy`.
 
     Args:
         upstream: Address of the server.
@@ -220,12 +220,12 @@ class FaultProxy:
 
     @property
     def broken(self) -> list[Request]:
-        """Requests whose body broke off: the server got as much of it. They are not among :attr:`requests`."""
+        """Requests with an incomplete body, forwarded as far as received; not contained in :attr:`requests`."""
         with self._lock:
             return list(self._broken)
 
-    def note_broken(self, request: Request) -> None:
-        """Record a request that broke off."""
+    def record_broken(self, request: Request) -> None:
+        """Record a request with an incomplete body."""
         with self._lock:
             self._broken.append(request)
 
@@ -239,15 +239,15 @@ class FaultProxy:
         first: int = 1,
         times: float = 1,
     ) -> Rule:
-        """Spoil requests from now on; of several rules for one request the oldest counts.
+        """Inject a fault from now on; if several rules match a request, the oldest one applies.
 
         Args:
-            fault: What is done to the request.
-            method: Only requests of this method.
-            contains: Only requests with this in path or query, as sent.
-            where: Only requests this accepts.
-            first: Which of them is the first to be spoiled, from 1.
-            times: How many are, :data:`FOR_EVER` for all.
+            fault: The fault.
+            method: Only for requests with this method.
+            contains: Only for requests with this text in the path or query, as sent.
+            where: Only for requests for which this returns true.
+            first: Number of the first matching request that gets the fault, from 1.
+            times: Number of requests that get the fault; :data:`FOR_EVER` for all.
         """
         rule = Rule(fault, _selection(method, contains, where), first, times)
         with self._lock:
@@ -255,30 +255,30 @@ class FaultProxy:
         return rule
 
     def heal(self) -> None:
-        """Forget all rules."""
+        """Remove all rules."""
         with self._lock:
             self._rules.clear()
 
     def count(
         self, method: str | None = None, contains: str = "", where: Callable[[Request], bool] = lambda _: True
     ) -> int:
-        """Return how many requests like these there were."""
-        is_meant = _selection(method, contains, where)
-        return sum(is_meant(request) for request in self.requests)
+        """Return the number of matching requests so far."""
+        matches = _selection(method, contains, where)
+        return sum(matches(request) for request in self.requests)
 
     def fault_for(self, request: Request) -> Fault:
-        """Record a request and return what to do with it."""
+        """Record a request and return its fault."""
         with self._lock:
             self._requests.append(request)
-            rule = next((rule for rule in self._rules if rule.takes(request)), None)
-        return _pass_on if rule is None else rule.fault
+            rule = next((rule for rule in self._rules if rule.applies_to(request)), None)
+        return _forward if rule is None else rule.fault
 
     def serve(self) -> None:
         """Accept connections until :meth:`stop`."""
         self._listener.serve_forever(_STOP_POLL_S)
 
     def stop(self) -> None:
-        """Close every connection, and return when all threads have ended."""
+        """Close every connection and wait for all threads to end."""
         self.is_stopping.set()
         self._listener.shutdown()
         self._listener.hang_up()
@@ -286,12 +286,12 @@ class FaultProxy:
 
 
 class _Listener(socketserver.ThreadingTCPServer):
-    """Accepts connections and gives each a thread."""
+    """Accepts connections, each in its own thread."""
 
     request_queue_size = 128
 
     def __init__(self, proxy: FaultProxy) -> None:
-        super().__init__(("127.0.0.1", 0), _Conversation)
+        super().__init__(("127.0.0.1", 0), _ConnectionHandler)
         self.proxy = proxy
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -302,41 +302,41 @@ class _Listener(socketserver.ThreadingTCPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection; nothing is said before, so that a reset is one."""
+        """Close a connection without a shutdown before, so that a reset stays a reset."""
         with self._lock:
             self._open.discard(request)
             self.close_request(request)
 
     def hang_up(self) -> None:
-        """Wake the threads that wait for their clients."""
+        """Shut all connections down, to wake the threads that wait for their clients."""
         with self._lock:
             for connection in self._open:
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:  # the client was faster
+                except OSError:  # already closed by the client
                     continue
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep for the end of the test what went wrong; a client that lost its patience and went away is no failure."""
+        """Keep the error for the end of the test; a client that timed out and disconnected is not a failure."""
         error = sys.exception()
         if error is not None and not isinstance(error, ConnectionError):
             self.proxy.failures.append(error)
 
 
-class _Conversation(socketserver.BaseRequestHandler):
-    """One client's connection with all its requests, one after the other."""
+class _ConnectionHandler(socketserver.BaseRequestHandler):
+    """Handles the requests of one client connection, one after the other."""
 
     def handle(self) -> None:
         proxy = cast("_Listener", self.server).proxy
         connection = cast("socket.socket", self.request)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with connection.makefile("rb") as received:
-            while (asked := _next_request(received, connection)) is not None:
-                request, body = asked
+            while (incoming := _next_request(received, connection)) is not None:
+                request, body = incoming
                 exchange = Exchange(request, body, connection, proxy.server, proxy.is_stopping)
                 if len(body) < request.length:
-                    proxy.note_broken(request)
-                    exchange.break_off()
+                    proxy.record_broken(request)
+                    exchange.forward_incomplete()
                     return
                 proxy.fault_for(request)(exchange)
                 if exchange.is_over:
@@ -344,13 +344,13 @@ class _Conversation(socketserver.BaseRequestHandler):
 
 
 def _next_request(received: io.BufferedReader, connection: socket.socket) -> tuple[Request, bytes] | None:
-    """Read a request and its body, shorter than announced if the client went away; none if it has closed."""
+    """Return the next request and its body, incomplete if the client disconnected; ``None`` at the end."""
     line = received.readline().decode("latin-1").split()
     if not line:
         return None
     headers = {name.lower(): value for name, value in http.client.parse_headers(received).items()}
     if "transfer-encoding" in headers:
-        raise ValueError("the proxy takes no requests of unknown length")
+        raise ValueError("the proxy does not support requests of unknown length")
     if headers.get("expect", "").lower() == "100-continue":
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     length = int(headers.get("content-length", "0"))
@@ -359,19 +359,19 @@ def _next_request(received: io.BufferedReader, connection: socket.socket) -> tup
 
 
 def _selection(method: str | None, contains: str, where: Callable[[Request], bool]) -> Callable[[Request], bool]:
-    def is_meant(request: Request) -> bool:
+    def matches(request: Request) -> bool:
         return method in {None, request.method} and contains in request.target and where(request)
 
-    return is_meant
+    return matches
 
 
-def _pass_on(exchange: Exchange) -> None:
+def _forward(exchange: Exchange) -> None:
     exchange.reply(exchange.ask_server())
 
 
 @contextmanager
 def running_proxy(server: S3Server) -> Generator[FaultProxy]:
-    """Run a proxy in front of a server; a failure inside the proxy is raised at the end."""
+    """Run a proxy in front of a server; raise a failure inside the proxy at the end."""
     proxy = FaultProxy(server.endpoint)
     thread = threading.Thread(target=proxy.serve, name="fault-proxy")
     thread.start()

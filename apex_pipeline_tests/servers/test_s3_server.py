@@ -1,4 +1,4 @@
-"""Tests of what the servers share: a missing one is never passed over in CI, and a bucket leaves nothing behind."""
+"""The helpers that the servers share: a missing server fails in CI, and a bucket leaves nothing behind."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from apex_pipeline_tests.servers.s3_server import S3Server, do_without, find_bin
         ("true", False, pytest.skip.Exception),
     ],
 )
-def test_a_missing_server_skips_but_not_in_ci_where_it_could_be_there(
+def test_a_missing_server_skips_the_test_but_fails_it_in_ci(
     monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException], *, must_run_in_ci: bool
 ) -> None:
     monkeypatch.setenv("CI", ci)
@@ -21,12 +21,12 @@ def test_a_missing_server_skips_but_not_in_ci_where_it_could_be_there(
         do_without("install it", must_run_in_ci=must_run_in_ci)
 
 
-def test_a_server_that_is_nowhere_is_not_found() -> None:
+def test_a_missing_binary_is_not_found() -> None:
     assert find_binary("no-such-server") is None
 
 
 @pytest.mark.parametrize("server", ["s3_server", "old_server"])
-def test_a_bucket_goes_away_with_all_it_holds(request: pytest.FixtureRequest, server: str) -> None:
+def test_a_bucket_is_removed_with_its_content(request: pytest.FixtureRequest, server: str) -> None:
     running: S3Server = request.getfixturevalue(server)
     with new_bucket(running) as bucket:
         bucket.client.put_object(Bucket=bucket.name, Key="data/x.csv", Body=b"x")

@@ -1,5 +1,5 @@
-"""The lake in a bucket: ``store`` keeps the contract's promises with what the other modules know of S3.
+"""A lake in an S3 bucket.
 
-Here belongs all that knows boto3. Sending is ``transfer/``, reading ``reading``, ``ranges`` and ``stream``; ``client``
-and ``errors`` are what both stand on.
+Contains everything that uses boto3: store.py implements the store, reader.py reads objects and ``upload/`` writes them;
+all of these use client.py and errors.py.
 """

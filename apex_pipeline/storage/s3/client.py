@@ -1,7 +1,7 @@
-"""The one place where a boto3 client is made, with every setting that matters said here.
+"""The connection to a bucket: boto3 client, transfer manager and source of the credentials.
 
-Here belong client, transfer manager and where the credentials come from. Not here: what is done with them
-(``store.py``). Nothing is made, looked up or sent before the first use.
+Contains the only place that creates an S3 client, with every setting that matters; see store.py for what is done with
+it. Nothing is created, looked up or sent before the first use.
 """
 
 import logging
@@ -28,27 +28,27 @@ if TYPE_CHECKING:  # stubs, installed for development only
 
 _LOG = logging.getLogger(__name__)
 
-# 10 requests at a time with 8 MiB each: throughput stops growing there, and 80 MiB of memory is the most it takes.
+# 10 requests at a time of 8 MiB each: more does not raise throughput, and this limits memory to 80 MiB.
 _PARALLEL_REQUESTS = 10
-# "adaptive" stalls a whole client after one slow answer; "standard" gives up after 3 unless told otherwise.
+# "adaptive" stalls the entire client after one slow reply; "standard" gives up after 3 attempts by default.
 _ATTEMPTS = 8
 
 
 @dataclass(eq=False)
 class S3Connection:
-    """How to reach a bucket. May be shared by threads.
+    """How to reach a bucket. Safe to share between threads.
 
     Attributes:
         bucket: Name of the bucket.
         region: Region of the bucket.
-        endpoint_url: Address of an S3-compatible store; ``None`` is AWS.
-        access_key_id: With ``secret_access_key``, the credentials; without, boto3 looks for some.
+        endpoint_url: Address of an S3-compatible store; ``None`` for AWS.
+        access_key_id: Used together with ``secret_access_key``; ``None`` lets boto3 find the credentials.
         secret_access_key: The secret; not shown in ``repr``.
         session_token: For temporary credentials; not shown in ``repr``.
         connect_timeout_s: Longest wait for a connection.
-        read_timeout_s: Longest silence of the store within an answer.
-        use_accelerate: Send through AWS Transfer Acceleration.
-        stored_key: Where the credentials are kept, asked at the first use; wins over those given here.
+        read_timeout_s: Longest pause within a reply of the store.
+        use_accelerate: Whether to send through AWS Transfer Acceleration.
+        stored_key: Secret that holds the credentials, read at the first use; overrides those given here.
     """
 
     bucket: str
@@ -69,17 +69,17 @@ class S3Connection:
         self._client: S3Client | None = None
         self._transfers: TransferManager | None = None
         self._checksum_mode = ChecksumMode.CRC32
-        # What is sent at a time is bounded here for all files together, in requests and in memory.
+        # Limits concurrent requests, and thereby memory, for all files together.
         self.upload_slots = threading.BoundedSemaphore(_PARALLEL_REQUESTS)
 
     @property
     def error_context(self) -> ErrorContext:
-        """The bucket, for messages."""
+        """Bucket, endpoint and credential source, for error messages."""
         return ErrorContext(self.bucket, self.endpoint_url or f"AWS {self.region}", self.credential_source)
 
     @property
     def client(self) -> "S3Client":
-        """The client, made at the first use.
+        """The client, created at the first use.
 
         Raises:
             StoreError: The settings or the credentials cannot be used.
@@ -87,40 +87,40 @@ class S3Connection:
         with self._lock:
             if self._client is None:
                 with s3_errors(self.error_context, "Connecting to"):
-                    self._client = self._make_client()
+                    self._client = self._create_client()
             return self._client
 
     @property
     def transfers(self) -> "TransferManager":
-        """The one transfer manager for copies inside the store that are too large for one request."""
+        """The transfer manager for server-side copies that are too large for one request."""
         client = self.client
         with self._lock:
             if self._transfers is None:
-                # The other client, chosen by itself on some machines, ignores the endpoint and sends to AWS.
+                # The CRT client, the default of boto3 on some machines, ignores the endpoint and sends to AWS.
                 config = TransferConfig(max_concurrency=_PARALLEL_REQUESTS, preferred_transfer_client="classic")
                 self._transfers = create_transfer_manager(client, config)
             return self._transfers
 
     @cached_property
     def upload_pool(self) -> ThreadPoolExecutor:
-        """The threads that send parts of large files, for all files together."""
+        """The threads that send parts of large files; shared by all files."""
         return ThreadPoolExecutor(_PARALLEL_REQUESTS, thread_name_prefix="send-part")
 
     @property
     def checksum_mode(self) -> ChecksumMode:
-        """How this store talks about checksums, as far as is known."""
+        """The checksum mode of the store, as far as it is known."""
         return self._checksum_mode
 
-    def set_checksum_mode(self, dialect: ChecksumMode) -> bool:
-        """Talk about checksums this way from now on; returns whether that is a change."""
+    def set_checksum_mode(self, mode: ChecksumMode) -> bool:
+        """Use this checksum mode from now on, and return whether it is a different one."""
         with self._lock:
-            is_new, self._checksum_mode = dialect is not self._checksum_mode, dialect
+            is_new, self._checksum_mode = mode is not self._checksum_mode, mode
         if is_new:
-            _LOG.info("%s knows no CRC32 checksums; Content-MD5 is used instead.", self.error_context.endpoint)
+            _LOG.info("%s does not support CRC32 checksums; using Content-MD5 instead.", self.error_context.endpoint)
         return is_new
 
     def credential_source(self) -> str:
-        """Say where the credentials come from, never what they are."""
+        """Return where the credentials come from, never their values."""
         if self.stored_key is not None:
             return self.stored_key.source
         if self.access_key_id is not None:
@@ -128,7 +128,7 @@ class S3Connection:
         credentials = None if self._session is None else self._session.get_credentials()
         return "none found" if credentials is None else f"found by boto3 ({credentials.method})"
 
-    def _make_client(self) -> "S3Client":
+    def _create_client(self) -> "S3Client":
         if self.stored_key is not None:
             key = self.stored_key.read()
             self.access_key_id, self.secret_access_key, self.session_token = key.key_id, key.secret, key.token
@@ -144,13 +144,13 @@ class S3Connection:
             connect_timeout=self.connect_timeout_s,
             read_timeout=self.read_timeout_s,
             max_pool_connections=32,
-            # Every upload carries the checksum it needs; old stores refuse the ones that would be added to all else.
+            # Uploads set their own checksums; old stores refuse the ones boto3 would add to all other requests.
             request_checksum_calculation="when_required",
             s3={
-                # botocore finds out by itself for AWS; names such as minio.local have no sub-domain per bucket.
+                # For AWS, botocore chooses the style; names such as minio.local have no subdomain per bucket.
                 "addressing_style": "path" if self.endpoint_url else "auto",
-                # The signature covers each body's checksum. A SHA-256 of the body beside it costs 0.56 s of CPU per GB,
-                # and protects, on lines without TLS, from nobody who could not read and change the replies as well.
+                # The signature covers each body's checksum. Signing a SHA-256 of the body as well costs 0.56 s of CPU
+                # per GB and adds little without TLS, where an attacker can also read and change the replies.
                 "payload_signing_enabled": False,
                 "use_accelerate_endpoint": self.use_accelerate,
             },
@@ -158,7 +158,7 @@ class S3Connection:
         )
         try:
             client = self._session.client("s3", endpoint_url=self.endpoint_url, config=config)
-        except ValueError as error:  # botocore's word for an endpoint that is no URL
+        except ValueError as error:  # botocore raises this for an endpoint that is not a URL
             raise StoreConfigError(
                 f"The store's address {self.endpoint_url!r} cannot be used: {error}.",
                 "Set S3_ENDPOINT_URL to a URL such as http://127.0.0.1:9000.",

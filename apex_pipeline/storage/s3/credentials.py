@@ -1,9 +1,9 @@
-"""The lake's access key out of AWS Secrets Manager, for machines that should not hold it themselves.
+"""Read the lake's access key from AWS Secrets Manager, for machines that should not store it themselves.
 
-Here belongs reading that one secret, and what is said when it cannot be read. Not here: what the key is used for
-(``client.py``) and when a secret is asked for at all (``storage/factory.py``). Nothing is asked before the first use.
+Contains the request for that one secret and its error messages; see client.py for the use of the key and
+storage/factory.py for when it is read from a secret. No request is sent before the first use.
 
-Why not the caching client of AWS: one secret is read, and what matters is that each refusal names its next step.
+Why not the caching client of AWS: only one secret is read, and each error must come with its next step.
 """
 
 import json
@@ -29,16 +29,16 @@ _KEY_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SE
 _ATTEMPTS = 8
 _TIMEOUT_S = 10
 _SHAPE = f'Store it as JSON: {{"{_KEY_ID}": "…", "{_SECRET}": "…"}}, with "{_TOKEN}" for temporary ones.'
-_CHECK_KEYS = "Check the role, profile or keys that this process has by itself: they ask for the secret."
+_CHECK_KEYS = "Check the role, profile or keys of this process: it reads the secret with them."
 
-# By code of the reply; what is not here is the service's own trouble or a wrong setting, told apart by the status.
+# By error code. For any other code, the status decides between a server error and a wrong setting.
 _REFUSALS: dict[str, tuple[type[ApexError], str, str]] = {
     "ResourceNotFoundException": (StoreConfigError, "there is no such secret", "Check APEX_SECRET_ID and AWS_REGION."),
     "InvalidRequestException": (StoreConfigError, "the secret is marked for deletion", "Restore it, or name another."),
     "AccessDeniedException": (
         StorePermissionError,
         "it may not be read with these credentials",
-        "Grant secretsmanager:GetSecretValue on it (and kms:Decrypt, if it has a key of its own).",
+        "Grant secretsmanager:GetSecretValue on it (and kms:Decrypt, if it is encrypted with your own key).",
     ),
     "DecryptionFailure": (StorePermissionError, "it cannot be decrypted", "Grant kms:Decrypt on the secret's key."),
     "UnrecognizedClientException": (StoreAuthError, "the access key is not known", _CHECK_KEYS),
@@ -46,7 +46,7 @@ _REFUSALS: dict[str, tuple[type[ApexError], str, str]] = {
     "ExpiredTokenException": (StoreAuthError, "the credentials have expired", "Log in again, or get new ones."),
     "ThrottlingException": (StoreUnavailableError, "the service asks to slow down", "Run it again later."),
 }
-_SERVER_FAULT = 500  # statuses from here on are the service's own fault
+_SERVER_FAULT = 500  # this status and above are server errors
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class AccessKey:
     """Credentials for the store.
 
     Attributes:
-        key_id: The public half.
-        secret: The secret half; not shown in ``repr``.
-        token: With temporary credentials only; not shown in ``repr``.
+        key_id: Access key ID.
+        secret: Secret access key; not shown in ``repr``.
+        token: Session token of temporary credentials; not shown in ``repr``.
     """
 
     key_id: str
@@ -66,12 +66,12 @@ class AccessKey:
 
 @dataclass(frozen=True)
 class SecretsManagerKey:
-    """An access key that is kept in AWS Secrets Manager.
+    """An access key stored in AWS Secrets Manager.
 
     Attributes:
         name: Name or ARN of the secret.
-        region: Where it is.
-        own_key: What to ask with; ``None`` lets boto3 look for a role or profile.
+        region: AWS region of the secret.
+        own_key: Credentials to read the secret with; ``None`` lets boto3 find a role or profile.
     """
 
     name: str
@@ -80,16 +80,16 @@ class SecretsManagerKey:
 
     @property
     def source(self) -> str:
-        """Where the credentials come from, never what they are."""
+        """Where the credentials come from, without their values."""
         return f"from Secrets Manager secret {self.name}"
 
     def read(self) -> AccessKey:
-        """Ask for the secret and return the key in it.
+        """Read the secret and return the access key in it.
 
         Raises:
-            StoreConfigError: There is no such secret, or it holds no access key.
-            StoreAuthError: The process has no credentials to ask with, or they are not believed.
-            StorePermissionError: They may not read the secret.
+            StoreConfigError: The secret does not exist or does not contain an access key.
+            StoreAuthError: The process has no credentials, or they were not accepted.
+            StorePermissionError: The credentials are not allowed to read the secret.
             StoreUnavailableError: The service cannot be reached or is busy.
         """
         with self._errors(), _unlogged():
@@ -97,7 +97,7 @@ class SecretsManagerKey:
         try:
             content = json.loads(reply.get("SecretString", ""))
         except json.JSONDecodeError:
-            # The cause would carry the text of the secret into every traceback that shows variables.
+            # The cause contains the text of the secret, which would appear in tracebacks that show variables.
             raise self._problem(StoreConfigError, "it is not JSON", _SHAPE) from None
         return self._access_key(content)
 
@@ -108,7 +108,7 @@ class SecretsManagerKey:
                 raise self._problem(StoreConfigError, f"it has no {name}", _SHAPE)
         return AccessKey(fields[_KEY_ID], fields[_SECRET], fields.get(_TOKEN) or None)
 
-    def _client(self) -> Any:  # noqa: ANN401  -- boto3 makes the type at run time; stubs are installed for S3 only
+    def _client(self) -> Any:  # noqa: ANN401  -- boto3 creates the type at run time; stubs are installed for S3 only
         own = self.own_key
         session = boto3.Session(
             aws_access_key_id=None if own is None else own.key_id,
@@ -130,31 +130,31 @@ class SecretsManagerKey:
         except botocore_errors.ClientError as error:
             raise self._refused(error) from error
         except (botocore_errors.NoCredentialsError, botocore_errors.PartialCredentialsError) as error:
-            raise self._problem(StoreAuthError, "there are no credentials to ask for it with", _CHECK_KEYS) from error
+            raise self._problem(StoreAuthError, "there are no credentials to read it with", _CHECK_KEYS) from error
         except (botocore_errors.HTTPClientError, botocore_errors.ConnectionError) as error:
             what = f"Secrets Manager cannot be reached ({type(error).__name__})"
             raise self._problem(StoreUnavailableError, what, "Check the network, then run it again.") from error
         except botocore_errors.BotoCoreError as error:
-            what = f"it cannot be asked for ({error})"
+            what = f"the request cannot be sent ({error})"
             raise self._problem(StoreConfigError, what, "Check APEX_SECRET_ID, AWS_REGION and AWS_PROFILE.") from error
 
     def _refused(self, error: botocore_errors.ClientError) -> ApexError:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in _REFUSALS:
-            kind, what, remedy = _REFUSALS[code]
-            return self._problem(kind, f"{what} ({code})", remedy)
+            kind, what, hint = _REFUSALS[code]
+            return self._problem(kind, f"{what} ({code})", hint)
         if status >= _SERVER_FAULT:
             return self._problem(StoreUnavailableError, f"the service has a problem ({code})", "Run it again later.")
         return self._problem(StoreConfigError, f"the request was refused ({code})", "Check APEX_SECRET_ID.")
 
-    def _problem(self, kind: type[ApexError], what: str, remedy: str) -> ApexError:
-        return kind(f"The secret {self.name} in {self.region} cannot be used: {what}.", remedy)
+    def _problem(self, kind: type[ApexError], what: str, hint: str) -> ApexError:
+        return kind(f"The secret {self.name} in {self.region} cannot be used: {what}.", hint)
 
 
 @contextmanager
 def _unlogged() -> Generator[None]:
-    """Keep botocore from logging the reply: at level DEBUG it writes whole bodies, and this one is the secret."""
+    """Keep botocore from logging the reply: at level DEBUG it logs the body, which contains the secret."""
     logger = logging.getLogger("botocore.parsers")
     was_disabled = logger.disabled
     logger.disabled = True

@@ -1,7 +1,7 @@
-"""What S3 and boto3 say when something fails, as this project's errors: one table of codes, one of exceptions.
+"""Translate the errors of S3 and boto3 into this project's errors.
 
-Here belongs all knowledge of botocore's, boto3's and s3transfer's errors, and of what to do about each. Not here: when
-to try again (``client.py`` sets the repetitions of requests, ``retry.py`` those of interruptions).
+Contains one table of error codes and one of exceptions from botocore, boto3, s3transfer and urllib3, with the next step
+for each; see client.py for retries of requests and retry.py for retries after interruptions.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -30,12 +30,12 @@ from apex_pipeline.errors import (
 
 @dataclass(frozen=True)
 class ErrorRule:
-    """What one code or exception stands for.
+    """The error that a code or an exception is translated into.
 
     Attributes:
         error: The type to raise.
-        what: What is wrong, as the end of a sentence.
-        remedy: The next step.
+        what: The problem, as the end of a sentence.
+        hint: The next step.
     """
 
     error: type[ApexError]
@@ -45,12 +45,12 @@ class ErrorRule:
 
 @dataclass(frozen=True)
 class ErrorContext:
-    """Where the lake is, for messages.
+    """Location of the lake, for error messages.
 
     Attributes:
         bucket: Name of the bucket.
         endpoint: Address of the store, or AWS with its region.
-        credentials: Says where the credentials came from, never what they are; asked only when something failed.
+        credentials: Returns where the credentials came from, never their values; called only after a failure.
     """
 
     bucket: str
@@ -64,7 +64,7 @@ _CHECK_KEYS = (
 _UNKNOWN_KEY = ErrorRule(StoreAuthError, "the store does not know the access key", _CHECK_KEYS)
 _WRONG_SECRET = ErrorRule(StoreAuthError, "the secret does not belong to the access key", _CHECK_KEYS)
 _EXPIRED = ErrorRule(StoreAuthError, "the credentials have expired", "Log in again, or get new temporary credentials.")
-_NOT_BELIEVED = ErrorRule(StoreAuthError, "the store does not accept the credentials", _CHECK_KEYS)
+_NOT_ACCEPTED = ErrorRule(StoreAuthError, "the store does not accept the credentials", _CHECK_KEYS)
 _NO_CREDENTIALS = ErrorRule(
     StoreAuthError,
     "no complete credentials were found",
@@ -92,7 +92,7 @@ _NO_ACLS = ErrorRule(
 _UNSUPPORTED = ErrorRule(
     StoreConfigError,
     "the store does not support this request",
-    "Check that S3_ENDPOINT_URL is an S3 store of today: checksums (CRC32) and multipart uploads are needed.",
+    "Check that S3_ENDPOINT_URL is a current S3 store: CRC32 checksums and multipart uploads are required.",
 )
 _CLOCK = ErrorRule(
     StoreConfigError, "the clocks of this machine and of the store differ too much", "Set this machine's clock."
@@ -100,23 +100,23 @@ _CLOCK = ErrorRule(
 _CERTIFICATE = ErrorRule(
     StoreConfigError, "no secure connection could be made", "Check S3_ENDPOINT_URL (https?) and AWS_CA_BUNDLE."
 )
-_MISSING = ErrorRule(ObjectMissingError, "it is not there", "Run `apex sync`, or check the spelling.")
-_REPLACED = ErrorRule(FileChangedError, "it was replaced meanwhile", "Read it again to get the new content.")
+_MISSING = ErrorRule(ObjectMissingError, "it does not exist", "Run `apex sync`, or check the spelling.")
+_REPLACED = ErrorRule(FileChangedError, "it was replaced in the meantime", "Read it again to get the new content.")
 _TOO_LARGE = ErrorRule(StoreError, "the file is larger than the store allows", "Split the file.")
 _FULL = ErrorRule(StorageFullError, "the store is full", "Free some space or raise the quota, then run it again.")
 _BUSY = ErrorRule(StoreUnavailableError, "the store asks to slow down", "Run it again later; finished files are kept.")
 _BROKEN = ErrorRule(StoreUnavailableError, "the store has an internal problem", "Run it again later.")
 _TIMEOUT = ErrorRule(StoreUnavailableError, "it took too long", "Check the network, then run it again.")
-_DAMAGED_ON_WAY = ErrorRule(StoreInterruptedError, "the bytes were damaged on the way", "Run it again.")
+_DAMAGED_IN_TRANSIT = ErrorRule(StoreInterruptedError, "the bytes were damaged in transit", "Run it again.")
 _DAMAGED = ErrorRule(
-    StoreCorruptionError, "the bytes received are not the bytes recorded", "Write the object again from its source."
+    StoreCorruptionError, "the bytes received differ from the bytes written", "Write the object again from its source."
 )
 _UNREACHABLE = ErrorRule(
     StoreUnavailableError, "the store cannot be reached", "Check S3_ENDPOINT_URL and the network, then run it again."
 )
 _CUT_OFF = ErrorRule(StoreUnavailableError, "the connection broke", "Check the network, then run it again.")
 
-# By code. The bare numbers are all that a HEAD request gives, which has no body to say more.
+# By code. The reply to a HEAD request has no body, so its status number is the only code.
 _CODES: dict[str, ErrorRule] = {
     "InvalidAccessKeyId": _UNKNOWN_KEY,
     "InvalidClientTokenId": _UNKNOWN_KEY,
@@ -125,12 +125,12 @@ _CODES: dict[str, ErrorRule] = {
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
-    "InvalidToken": _NOT_BELIEVED,
-    "InvalidSecurity": _NOT_BELIEVED,
-    "MissingSecurityHeader": _NOT_BELIEVED,
-    "AccountProblem": _NOT_BELIEVED,
-    "NotSignedUp": _NOT_BELIEVED,
-    "401": _NOT_BELIEVED,
+    "InvalidToken": _NOT_ACCEPTED,
+    "InvalidSecurity": _NOT_ACCEPTED,
+    "MissingSecurityHeader": _NOT_ACCEPTED,
+    "AccountProblem": _NOT_ACCEPTED,
+    "NotSignedUp": _NOT_ACCEPTED,
+    "401": _NOT_ACCEPTED,
     "AccessDenied": _FORBIDDEN,
     "AccessDeniedException": _FORBIDDEN,
     "AllAccessDisabled": _FORBIDDEN,
@@ -181,15 +181,15 @@ _CODES: dict[str, ErrorRule] = {
     "504": _BROKEN,
     "RequestTimeout": _TIMEOUT,
     "RequestTimeoutException": _TIMEOUT,
-    "BadDigest": _DAMAGED_ON_WAY,
-    "InvalidDigest": _DAMAGED_ON_WAY,
-    "XAmzContentChecksumMismatch": _DAMAGED_ON_WAY,
-    "XAmzContentSHA256Mismatch": _DAMAGED_ON_WAY,
-    "IncompleteBody": _DAMAGED_ON_WAY,
+    "BadDigest": _DAMAGED_IN_TRANSIT,
+    "InvalidDigest": _DAMAGED_IN_TRANSIT,
+    "XAmzContentChecksumMismatch": _DAMAGED_IN_TRANSIT,
+    "XAmzContentSHA256Mismatch": _DAMAGED_IN_TRANSIT,
+    "IncompleteBody": _DAMAGED_IN_TRANSIT,
 }
-_SERVER_FAULT = 500  # statuses from here on are the server's own fault
+_SERVER_FAULT = 500  # this status and above are server errors
 
-# The body of a reply broke off or stalled after a good start. botocore does not try these again.
+# The body of a reply broke off or stalled after the headers had arrived. botocore does not retry these.
 _CUT_OFF_ERRORS: tuple[type[Exception], ...] = (
     botocore_errors.ResponseStreamingError,
     botocore_errors.IncompleteReadError,
@@ -200,7 +200,7 @@ _CUT_OFF_ERRORS: tuple[type[Exception], ...] = (
     ConnectionError,
 )
 
-# By type; the first that fits counts, so special ones come before their bases.
+# By type. The first match wins, so subclasses come before their base classes.
 _EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], ErrorRule], ...] = (
     (
         (
@@ -212,7 +212,7 @@ _EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], ErrorRule], ...] = (
         _NO_CREDENTIALS,
     ),
     ((botocore_errors.TokenRetrievalError, botocore_errors.SSOError, botocore_errors.LoginError), _EXPIRED),
-    # botocore follows a redirect that does not say where to, until its stack is full.
+    # botocore follows a redirect without a location until the recursion limit.
     ((RecursionError,), _WRONG_REGION),
     ((botocore_errors.FlexibleChecksumError,), _DAMAGED),
     ((botocore_errors.SSLError,), _CERTIFICATE),
@@ -246,59 +246,59 @@ _TRANSLATED = (
 
 
 def error_code(error: BaseException) -> str | None:
-    """Return the code the store answered with, found anywhere in the chain of causes."""
+    """Return the error code of the store's reply, searched in the chain of causes; ``None`` if there was no reply."""
     for link in _chain(error):
         if isinstance(link, botocore_errors.ClientError):
             return str(link.response.get("Error", {}).get("Code", ""))
     return None
 
 
-def translate(error: BaseException, place: ErrorContext, operation: str, key: str | None = None) -> ApexError:
+def translate(error: BaseException, context: ErrorContext, operation: str, key: str | None = None) -> ApexError:
     """Return the error to raise instead of ``error``.
 
     Args:
-        error: What boto3 raised; its causes are searched too, because uploads wrap the real one.
-        place: Where the lake is.
-        operation: What was tried, for example ``"Reading"``.
-        key: Full key of the object, ``None`` where it is about the bucket.
+        error: The exception of boto3; its causes are searched too, because uploads wrap the original one.
+        context: Location of the lake.
+        operation: The failed operation, for example ``"Reading"``.
+        key: Full key of the object; ``None`` for an operation on the bucket.
     """
-    meaning, detail = _rule_of(error)
-    address = f"s3://{place.bucket}" + (f"/{key}" if key else "")
-    problem = f"{operation} {address} at {place.endpoint} failed: {meaning.what} ({detail})."
-    if issubclass(meaning.error, StoreError) and meaning.error is not ObjectMissingError:
-        problem += f" Credentials: {place.credentials()}."
-    return meaning.error(problem, meaning.hint)
+    rule, detail = _rule_of(error)
+    address = f"s3://{context.bucket}" + (f"/{key}" if key else "")
+    problem = f"{operation} {address} at {context.endpoint} failed: {rule.what} ({detail})."
+    if issubclass(rule.error, StoreError) and rule.error is not ObjectMissingError:
+        problem += f" Credentials: {context.credentials()}."
+    return rule.error(problem, rule.hint)
 
 
 @contextmanager
-def s3_errors(place: ErrorContext, operation: str, key: str | None = None) -> Generator[None]:
-    """Raise this project's error for every one of boto3's in the block.
+def s3_errors(context: ErrorContext, operation: str, key: str | None = None) -> Generator[None]:
+    """Translate boto3's errors in the block into this project's errors.
 
     Args:
-        place: Where the lake is.
-        operation: What the block does.
-        key: Full key of the object, ``None`` where it is about the bucket.
+        context: Location of the lake.
+        operation: What the block does, for example ``"Reading"``.
+        key: Full key of the object; ``None`` for an operation on the bucket.
     """
     try:
         yield
     except _TRANSLATED as error:
-        raise translate(error, place, operation, key) from error
+        raise translate(error, context, operation, key) from error
 
 
 @contextmanager
-def body_errors(place: ErrorContext, key: str) -> Generator[None]:
-    """Raise ``StoreInterruptedError`` where the body of a reply breaks off or stalls in the block.
+def body_errors(context: ErrorContext, key: str) -> Generator[None]:
+    """Raise ``StoreInterruptedError`` if the body of a reply breaks off or stalls in the block.
 
     Args:
-        place: Where the lake is.
+        context: Location of the lake.
         key: Full key of the object.
     """
     try:
         yield
     except botocore_errors.FlexibleChecksumError as error:
-        raise translate(error, place, "Reading", key) from error
+        raise translate(error, context, "Reading", key) from error
     except _CUT_OFF_ERRORS as error:
-        failure = translate(error, place, "Reading", key)
+        failure = translate(error, context, "Reading", key)
         raise StoreInterruptedError(failure.problem, failure.hint) from error
 
 
@@ -312,16 +312,16 @@ def _rule_of(error: BaseException) -> tuple[ErrorRule, str]:
     for link in _chain(error):
         if isinstance(link, botocore_errors.ClientError):
             return _rule_of_reply(link)
-        for types, meaning in _EXCEPTIONS:
+        for types, rule in _EXCEPTIONS:
             if isinstance(link, types):
-                return meaning, type(link).__name__
-    return ErrorRule(StoreError, str(error), "Look at the log for the whole story."), type(error).__name__
+                return rule, type(link).__name__
+    return ErrorRule(StoreError, str(error), "See the log for details."), type(error).__name__
 
 
-def _not_repeated(meaning: ErrorRule, error: botocore_errors.ClientError) -> ErrorRule:
-    """Take a refusal for an interruption where botocore did not try again: its quota of repetitions was used up."""
+def _with_retry_quota(rule: ErrorRule, error: botocore_errors.ClientError) -> ErrorRule:
+    """Treat a server error as an interruption if botocore did not retry it because its retry quota was used up."""
     is_spent = "RetryQuotaReached" in error.response.get("ResponseMetadata", {})
-    return replace(meaning, error=StoreInterruptedError) if is_spent and meaning in {_BUSY, _BROKEN} else meaning
+    return replace(rule, error=StoreInterruptedError) if is_spent and rule in {_BUSY, _BROKEN} else rule
 
 
 def _rule_of_reply(error: botocore_errors.ClientError) -> tuple[ErrorRule, str]:
@@ -329,8 +329,8 @@ def _rule_of_reply(error: botocore_errors.ClientError) -> tuple[ErrorRule, str]:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     known = _CODES.get(code)
     if known is not None:
-        return _not_repeated(known, error), code
+        return _with_retry_quota(known, error), code
     if status >= _SERVER_FAULT:
-        return _not_repeated(_BROKEN, error), f"{code}, status {status}"
+        return _with_retry_quota(_BROKEN, error), f"{code}, status {status}"
     message = error.response.get("Error", {}).get("Message", "no reason given")
     return ErrorRule(StoreError, message.rstrip("."), "See the documentation of the store for this code."), code

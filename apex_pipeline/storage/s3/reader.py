@@ -1,10 +1,10 @@
-"""Reading objects of a bucket such that nothing damaged is ever returned.
+"""Read objects of a bucket and verify every byte that is returned.
 
-A whole object is compared with its digest, a part of it with the sums of the blocks it lies in; both were recorded when
-it was written (``transfer/``). What breaks off, stalls or is damaged on the way is asked for again. Here belong all
-requests that read; what is read for whom is told in ``store.py``.
+Contains all read requests; see store.py for the operations that use them. A complete object is verified against its
+SHA-256, a range against the CRC32s of its blocks; ``upload/`` records both. Replies that break off, stall or arrive
+damaged are requested again.
 
-Why not fsspec or obstore: neither checks the bytes of a ranged read against a recorded checksum.
+Why not fsspec or obstore: neither verifies the bytes of a ranged read against a recorded checksum.
 """
 
 import hashlib
@@ -41,37 +41,37 @@ if TYPE_CHECKING:  # stubs, installed for development only
 
 _Result = TypeVar("_Result")
 
-# A larger object is fetched in pieces, each checked and asked for again by itself, instead of in one reply.
+# A larger object is fetched in ranges, each verified and retried separately, instead of in one reply.
 _LARGE_BYTES: Final = 32 * 1024**2
 
 
 @dataclass(frozen=True)
 class RemoteObject:
-    """An object as a reply shows it.
+    """An object as described by a reply of the store.
 
     Attributes:
-        stored: Its facts.
-        sums: Sums of its blocks; ``None`` for an object of somebody else.
-        metadata: All that is kept with it.
+        info: Key, size, time, ETag and digest.
+        sums: CRC32s of its blocks; ``None`` for an object written by another tool.
+        metadata: The object's user metadata.
     """
 
-    stored: ObjectInfo
+    info: ObjectInfo
     sums: BlockChecksums | None
     metadata: Mapping[str, str]
 
     @property
-    def unit(self) -> int:
-        """What begins and ends at multiples of this can be checked by itself."""
+    def block_bytes(self) -> int:
+        """Size of the blocks that can be verified separately; 1 if no checksums are recorded."""
         return 1 if self.sums is None else self.sums.block_bytes
 
 
 class S3Reader:
-    """Reads objects of one bucket; may be shared by threads.
+    """Reads objects of one bucket. Safe to share between threads.
 
     Args:
         connection: How to reach the bucket.
-        full_key: Gives the key in the bucket of a key in the lake.
-        sleep: Waits between two tries.
+        full_key: Maps a key in the lake to the key in the bucket.
+        sleep: Waits between two attempts.
     """
 
     def __init__(
@@ -82,61 +82,61 @@ class S3Reader:
         self._sleep = sleep
 
     def find(self, key: str) -> RemoteObject:
-        """Return an object's facts in one request.
+        """Return an object's description in one request.
 
         Raises:
-            ObjectMissingError: There is none, or no such bucket: the reply has no body to tell.
-            StorePermissionError: It may not be looked up, or the secret is wrong: as above.
+            ObjectMissingError: The object or the bucket does not exist; the reply has no body to distinguish them.
+            StorePermissionError: Access is denied or the secret is wrong; the reply does not distinguish them either.
         """
         full = self._full_key(key)
         with s3_errors(self._connection.error_context, "Looking up", full):
             return _found(key, self._connection.client.head_object(Bucket=self._connection.bucket, Key=full))
 
     def read(self, key: str) -> bytes:
-        """Return an object, verified."""
-        return self._get(key, self._receive_whole)
+        """Return the content of an object, verified."""
+        return self._get(key, self._receive_all)
 
     def read_head(self, key: str, length: int) -> bytes:
-        """Return at most the first :data:`START_BYTES`, which have a sum of their own, in one request."""
+        """Return at most the first :data:`START_BYTES`, which have their own checksum, in one request."""
 
         def receive(found: RemoteObject, body: StreamingBody) -> bytes:
             content = body.read()
             if found.sums is not None and zlib.crc32(content) != found.sums.start:
-                raise self._damaged(key, "its first bytes have another CRC32 than was recorded")
+                raise self._damaged(key, "the CRC32 of its first bytes differs from the recorded one")
             return content[:length]
 
         try:
             return self._get(key, receive, Range=f"bytes=0-{START_BYTES - 1}")
         except ApexError as error:
-            if error_code(error) == "InvalidRange":  # an empty object has no first byte
+            if error_code(error) == "InvalidRange":  # an empty object has no valid range
                 return b""
             raise
 
     def read_range(self, found: RemoteObject, start: int, length: int) -> bytes:
-        """Return a part of this version of an object, checked if it begins with a block.
+        """Return a range of this version of an object, verified if it starts at a block.
 
         Raises:
-            VanishedFileError: The object was replaced or deleted meanwhile.
+            FileChangedError: The object was replaced or deleted in the meantime.
         """
-        stored = found.stored
+        info = found.info
 
         def receive(_: RemoteObject, body: StreamingBody) -> bytes:
             content = body.read()
-            self._check_part(found, start, length, content)
+            self._check_range(found, start, length, content)
             return content
 
-        wanted = {"Range": f"bytes={start}-{start + length - 1}", "IfMatch": f'"{stored.tag}"'}
+        condition = {"Range": f"bytes={start}-{start + length - 1}", "IfMatch": f'"{info.tag}"'}
         try:
-            return self._get(stored.key, receive, **wanted)
+            return self._get(info.key, receive, **condition)
         except ObjectMissingError as error:
-            address = self._address(stored.key)
-            raise FileChangedError(f"{address} was deleted while it was read.", "Look it up again.") from error
+            address = self._address(info.key)
+            raise FileChangedError(f"{address} was deleted while being read.", "Look it up again.") from error
 
     def save(self, key: str, path: Path) -> None:
-        """Write an object to a file, verified; a large one in pieces that are asked for one by one."""
+        """Write an object to a file, verified; a large one is fetched in ranges, one after the other."""
 
         def receive(found: RemoteObject, body: StreamingBody) -> RemoteObject | bytes:
-            return found if found.stored.size > _LARGE_BYTES else self._receive_whole(found, body)
+            return found if found.info.size > _LARGE_BYTES else self._receive_all(found, body)
 
         received = self._get(key, receive)
         if isinstance(received, bytes):
@@ -147,23 +147,23 @@ class S3Reader:
 
     @contextmanager
     def stream(self, found: RemoteObject) -> Generator[BinaryIO]:
-        """Give a stream that fetches pieces one after the other and verifies each, and the whole at its end."""
-        stored = found.stored
+        """Yield a stream that fetches and verifies one range after the other, and the SHA-256 at its end."""
+        info = found.info
 
         def verify(digest: str) -> None:
-            self._verify(stored, digest)
+            self._verify(info, digest)
 
-        with VerifiedStream(partial(self.read_range, found), stored.size, found.unit, verify) as stream:
+        with VerifiedStream(partial(self.read_range, found), info.size, found.block_bytes, verify) as stream:
             yield cast("BinaryIO", stream)
 
     @contextmanager
     def seekable(self, found: RemoteObject) -> Generator[BinaryIO]:
-        """Give a stream that fetches what is read, with the rest of the blocks it lies in."""
-        with RangedReader(partial(self.read_range, found), found.stored.size, found.unit) as reader:
+        """Yield a seekable stream that fetches the requested bytes, extended to complete blocks."""
+        with RangedReader(partial(self.read_range, found), found.info.size, found.block_bytes) as reader:
             yield cast("BinaryIO", reader)
 
     def _get(self, key: str, receive: Callable[[RemoteObject, StreamingBody], _Result], **options: str) -> _Result:
-        """Return what ``receive`` makes of a reply; ask again if it breaks off or is damaged."""
+        """Request an object and return the result of ``receive``; retry if the reply breaks off or is damaged."""
         full, connection = self._full_key(key), self._connection
 
         def attempt() -> _Result:
@@ -176,25 +176,25 @@ class S3Reader:
 
         return retry(attempt, self._sleep)
 
-    def _receive_whole(self, found: RemoteObject, body: StreamingBody) -> bytes:
+    def _receive_all(self, found: RemoteObject, body: StreamingBody) -> bytes:
         content = body.read()
-        self._verify(found.stored, hashlib.sha256(content).hexdigest())
+        self._verify(found.info, hashlib.sha256(content).hexdigest())
         return content
 
-    def _check_part(self, found: RemoteObject, start: int, length: int, content: bytes) -> None:
-        stored = found.stored
+    def _check_range(self, found: RemoteObject, start: int, length: int, content: bytes) -> None:
+        info = found.info
         if len(content) != length:
-            problem = f"{self._address(stored.key)} gave {len(content)} of {length} bytes."
+            problem = f"{self._address(info.key)} returned {len(content)} of {length} bytes."
             raise StoreInterruptedError(problem, "Run it again.")
-        if found.sums is None or start % found.unit:
+        if found.sums is None or start % found.block_bytes:
             return
-        at = found.sums.damaged_block(start, content, stored.size)
-        if at is not None:
-            raise self._damaged(stored.key, f"the block at byte {at:,} has another CRC32 than was recorded")
+        position = found.sums.damaged_block(start, content, info.size)
+        if position is not None:
+            raise self._damaged(info.key, f"the CRC32 of the block at byte {position:,} differs from the recorded one")
 
-    def _verify(self, stored: ObjectInfo, digest: str) -> None:
-        if stored.sha256 is not None and digest != stored.sha256:
-            raise self._damaged(stored.key, f"SHA-256 {stored.sha256[:12]}… was recorded, {digest[:12]}… received")
+    def _verify(self, info: ObjectInfo, digest: str) -> None:
+        if info.sha256 is not None and digest != info.sha256:
+            raise self._damaged(info.key, f"expected SHA-256 {info.sha256[:12]}…, received {digest[:12]}…")
 
     def _damaged(self, key: str, how: str) -> StoreCorruptionError:
         return StoreCorruptionError(f"{self._address(key)} is damaged: {how}.", "Write it again from its source.")
@@ -204,23 +204,23 @@ class S3Reader:
 
 
 def describe(key: str, size: int, reply: Mapping[str, Any], sha256: str | None = None) -> ObjectInfo:
-    """Return an object's facts from a reply, or from an entry of a listing."""
+    """Return an object's description from a reply or from an entry of a listing."""
     return ObjectInfo(key, size, reply["LastModified"].astimezone(UTC), reply["ETag"].strip('"'), sha256)
 
 
 def _found(key: str, reply: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef") -> RemoteObject:
     metadata = reply["Metadata"]
-    # The reply to a ranged request tells the size of the whole behind the slash.
+    # The reply to a ranged request has the size of the object after the slash.
     size = int(reply.get("ContentRange", "").rpartition("/")[2] or reply["ContentLength"])
-    stored = describe(key, size, reply, recorded_digest(metadata))
-    return RemoteObject(stored, recorded_sums(metadata, size), metadata)
+    info = describe(key, size, reply, recorded_digest(metadata))
+    return RemoteObject(info, recorded_sums(metadata, size), metadata)
 
 
 def _write(path: Path, blocks: Iterable[bytes]) -> None:
-    doing = f"Writing a download to {path}"
-    with translating_os_errors(doing):
+    operation = f"Writing a download to {path}"
+    with translating_os_errors(operation):
         file = path.open("wb")
     with file:
         for block in blocks:
-            with translating_os_errors(doing):
+            with translating_os_errors(operation):
                 file.write(block)

@@ -1,8 +1,8 @@
-"""What is worth another try at once, and how long to wait before it.
+"""Retry interrupted and damaged transfers after short pauses.
 
-A request that got no good answer is repeated by botocore (``client.py``: 8 attempts). It does not repeat a reply
-that breaks off or stalls after a good start, nor one that shows the bytes were damaged on the way. Those are repeated
-here. Errors that a repetition would meet again are not.
+botocore retries requests that fail (8 attempts, see client.py). It does not retry a reply that breaks off or stalls
+after the headers have arrived, or one whose checksum shows damage in transit: those are retried here. Permanent errors
+are not retried.
 
 Why not tenacity: three pauses in one function are less code than its configuration.
 """
@@ -16,26 +16,26 @@ from apex_pipeline.errors import ApexError, StoreCorruptionError, StoreInterrupt
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-# A line that is cut is back after seconds or after minutes; minutes are for the next run, which goes on from there.
+# A lost connection returns within seconds or after minutes. Minutes are left to the next run, which resumes.
 PAUSES_S = (0.5, 1.0, 2.0)
-# Bytes that differ from those recorded may have been damaged on the way, which the next reading shows.
-_WORTH_ANOTHER_TRY = (StoreInterruptedError, StoreCorruptionError)
+# A wrong checksum may be damage in transit or at rest: reading again shows which.
+_RETRYABLE = (StoreInterruptedError, StoreCorruptionError)
 
 
 def retry(attempt: Callable[[], _Result], sleep: Callable[[float], None]) -> _Result:
-    """Return what ``attempt`` returns; after an interruption or damaged bytes it is tried again, after each pause.
+    """Return the result of ``attempt``, retrying after interruptions and damaged bytes with growing pauses.
 
     Args:
-        attempt: May be called several times; each call does the whole again.
-        sleep: Waits for seconds.
+        attempt: The operation; it starts over on every call.
+        sleep: Waits for a number of seconds.
 
     Raises:
-        ApexError: What the last attempt raised, or the first that another try would not help.
+        ApexError: The error of the last attempt, or the first one that is not retryable.
     """
     for pause_s in PAUSES_S:
         try:
             return attempt()
-        except _WORTH_ANOTHER_TRY as error:
+        except _RETRYABLE as error:
             _log_retry(error, pause_s)
             sleep(pause_s)
     return attempt()

@@ -1,8 +1,7 @@
-"""The lake in an S3 bucket, of AWS or compatible.
+"""A lake in an S3 bucket, on AWS or a compatible store.
 
-Here belongs how a bucket keeps the promises of ``storage/base.py``. A PUT and a completed multipart upload are whole or
-nothing by themselves. Not here: how bytes are sent (``transfer/``) and read (``reader.py``) such that no damage
-passes, how the client is set up (``client.py``), what errors mean (``errors.py``).
+Contains the implementation of storage/base.py for a bucket. S3 guarantees that a PUT or a completed multipart upload is
+atomic. See ``upload/`` and reader.py for verified transfers, client.py for the client and errors.py for the errors.
 """
 
 import builtins
@@ -40,9 +39,9 @@ if TYPE_CHECKING:  # stubs, installed for development only
 
 _LOG = logging.getLogger(__name__)
 
-# More than this S3 does not copy in one request.
+# S3's size limit for copying in one request.
 _COPY_IN_ONE_BYTES = 5 * 1024**3
-# S3's limit for presigned addresses: 7 days.
+# S3's limit for presigned URLs: 7 days.
 _LONGEST_SHARE_S = 7 * 24 * 3600
 _CONTENT_TYPES = {
     ".csv": "text/csv",
@@ -57,17 +56,17 @@ _CONTENT_TYPES = {
 
 
 class S3Store(ObjectStore):
-    """A lake in a bucket. Making the object sends nothing.
+    """A lake in a bucket. Creating an instance sends no request.
 
     Args:
         connection: How to reach the bucket.
-        prefix: What the lake's keys begin with inside the bucket, without slashes at the ends; may be empty.
-        fingerprints: Gives the digest of local files to be written.
-        state: Folder of this machine for downloads that are opened as files and for notes on uploads; made when needed.
-        acl: Canned access list for what is written; ``None`` sends none.
-        may_create_bucket: Let :meth:`check_access` create a missing bucket.
-        takes_back: Let :meth:`check_access` abort uploads of this machine that nobody will go on with.
-        sleep: Waits between two tries, for tests.
+        prefix: Prefix of the lake's keys in the bucket, without leading or trailing slashes; may be empty.
+        fingerprints: Digest cache for local files to be written.
+        state: Local folder for the upload journal and for downloads opened as files; created when needed.
+        acl: Canned ACL for written objects; ``None`` sends none.
+        may_create_bucket: Whether :meth:`check_access` may create a missing bucket.
+        takes_back: Whether :meth:`check_access` aborts abandoned uploads of this machine.
+        sleep: Waits between two attempts; replaced in tests.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class S3Store(ObjectStore):
         self._downloads = state.absolute() / "downloads"
         self._acl = acl
         self._may_create_bucket = may_create_bucket
-        self._takes_back = takes_back
+        self._aborts_abandoned = takes_back
         self._reader = S3Reader(connection, self._full, sleep)
         self._uploader = Uploader(connection, fingerprints, UploadJournal(state.absolute() / "uploads"), sleep)
         self._is_bucket_seen = False
@@ -103,10 +102,10 @@ class S3Store(ObjectStore):
         return f"s3://{self._bucket}/{self._full(key)}"
 
     def check_access(self) -> None:
-        """Make sure the bucket can be listed; create it if it is missing and that is allowed."""
+        """Check that the bucket can be listed; create it if it is missing and that is allowed."""
         try:
             self._probe()
-            if self._takes_back:
+            if self._aborts_abandoned:
                 self._uploader.abort_abandoned()
         except StoreConfigError as error:
             if not self._may_create_bucket or error_code(error) != "NoSuchBucket":
@@ -114,7 +113,7 @@ class S3Store(ObjectStore):
             self._create_bucket()
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects in key order, without digests; the whole listing is fetched first to be sorted."""
+        """Yield the objects in key order, without digests; the entire listing is fetched first to be sorted."""
         start = self._prefix + check_prefix(prefix)
         found: list[ObjectInfo] = []
         with self._errors("Listing", start):
@@ -123,26 +122,26 @@ class S3Store(ObjectStore):
                 for entry in cast("list[dict[str, Any]]", page.get("Contents", [])):
                     key = entry["Key"].removeprefix(self._prefix)
                     found.append(describe(key, entry["Size"], entry))
-        # AWS sorts by bytes, SeaweedFS by folder.
+        # AWS lists keys in byte order, SeaweedFS by folder.
         for stored in sorted(found, key=lambda stored: stored.key):
-            if stored.key.endswith("/"):  # a folder marker made by a web console
+            if stored.key.endswith("/"):  # a folder marker created by a web console
                 continue
             if is_legal_key(stored.key):
                 yield stored
             else:
-                _LOG.warning("Left out of the listing, its name cannot be a key: %r", stored.key)
+                _LOG.warning("Left out of the listing because it is not a valid key: %r", stored.key)
 
     def head(self, key: str) -> ObjectInfo | None:
-        """Return the object's facts in one request."""
+        """Return the object's description in one request."""
         found = self._find(key)
-        return None if found is None else found.stored
+        return None if found is None else found.info
 
     def read_bytes(self, key: str) -> bytes:
-        """Return the object whole, verified."""
+        """Return the entire object, verified."""
         return self._reader.read(key)
 
     def read_head(self, key: str, length: int) -> bytes:
-        """Return the first bytes, checked; up to 64 KiB in one request, more in two."""
+        """Return the first bytes, verified; up to 64 KiB in one request, more in two."""
         if length <= START_BYTES:
             return self._reader.read_head(key, length)
         with self.open_seekable(key) as stream:
@@ -150,7 +149,7 @@ class S3Store(ObjectStore):
 
     @contextmanager
     def open_as_file(self, key: str) -> Generator[Path]:
-        """Give a verified download, removed afterwards."""
+        """Yield the path of a verified download, which is removed afterwards."""
         with TemporaryDirectory(prefix="download-", dir=process_temp_dir(self._downloads)) as folder:
             path = Path(folder, PurePosixPath(key).name)
             self._reader.save(key, path)
@@ -158,47 +157,47 @@ class S3Store(ObjectStore):
 
     @contextmanager
     def open_stream(self, key: str) -> Generator[BinaryIO]:
-        """Give a stream that fetches ranges one after the other and verifies each, and the whole."""
+        """Yield a stream that fetches and verifies one range after the other, and the SHA-256 at its end."""
         with self._reader.stream(self._look_up(key)) as stream:
             yield stream
 
     @contextmanager
     def open_seekable(self, key: str) -> Generator[BinaryIO]:
-        """Give a stream that fetches ranges; an object replaced meanwhile raises ``FileChangedError``."""
+        """Yield a stream that fetches ranges; an object replaced in the meantime raises ``FileChangedError``."""
         with self._reader.seekable(self._look_up(key)) as stream:
             yield stream
 
     def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
         """Write the object in one request."""
-        return _stored(key, self._uploader.send(self._target(key), content))
+        return _info_of(key, self._uploader.send(self._target(key), content))
 
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
     ) -> ObjectInfo:
-        """Upload the file, in parts if it is large, going on with what an interrupted upload left in the store."""
-        return _stored(key, self._uploader.send_file(self._target(key), path, sha256, progress))
+        """Upload the file, in parts if it is large; resume an interrupted upload of the same content."""
+        return _info_of(key, self._uploader.send_file(self._target(key), path, sha256, progress))
 
     def copy(self, source: str, target: str) -> ObjectInfo:
-        """Copy on the server, with metadata; what is copied is the object as it was looked up."""
+        """Copy on the server, with metadata; fail if the source is replaced after it was looked up."""
         full = self._full(target)
         origin: CopySourceTypeDef = {"Bucket": self._bucket, "Key": self._full(source)}
         found = self._look_up(source)
-        stored = found.stored
+        info = found.info
         with self._errors("Copying to", full):
-            if stored.size <= _COPY_IN_ONE_BYTES:
+            if info.size <= _COPY_IN_ONE_BYTES:
                 self._connection.client.copy_object(
-                    Bucket=self._bucket, Key=full, CopySource=origin, CopySourceIfMatch=f'"{stored.tag}"'
+                    Bucket=self._bucket, Key=full, CopySource=origin, CopySourceIfMatch=f'"{info.tag}"'
                 )
             else:
-                # A copy in parts is a new upload to the store, which takes nothing over by itself.
+                # A multipart copy is a new upload: S3 does not copy type and metadata.
                 options: dict[str, Any] = {
                     "ContentType": _content_type(target),
-                    "CopySourceIfMatch": f'"{stored.tag}"',
+                    "CopySourceIfMatch": f'"{info.tag}"',
                     "MetadataDirective": "REPLACE",
                     "Metadata": dict(found.metadata),
                 }
                 self._connection.transfers.copy(origin, self._bucket, full, extra_args=options).result()
-        return self._look_up(target).stored
+        return self._look_up(target).info
 
     def delete(self, key: str) -> None:
         """Remove the object."""
@@ -207,8 +206,8 @@ class S3Store(ObjectStore):
             self._connection.client.delete_object(Bucket=self._bucket, Key=full)
 
     def incomplete_uploads(self) -> "builtins.list[IncompleteUpload]":
-        """Return the uploads in parts that were begun below the lake's prefix."""
-        with self._errors("Listing the unfinished uploads of"):
+        """Return the incomplete multipart uploads under the lake's prefix."""
+        with self._errors("Listing the incomplete uploads of"):
             pages = self._connection.client.get_paginator("list_multipart_uploads")
             found = [
                 IncompleteUpload(
@@ -217,23 +216,23 @@ class S3Store(ObjectStore):
                 for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix)
                 for upload in cast("list[dict[str, Any]]", page.get("Uploads", []))
             ]
-        return sorted(found, key=lambda write: (str(write.key), write.mark))
+        return sorted(found, key=lambda upload: (str(upload.key), upload.mark))
 
     def abort(self, upload: IncompleteUpload) -> None:
         """Abort the upload."""
         full = self._full(str(upload.key))
         try:
-            with self._errors("Aborting an unfinished upload of", full):
+            with self._errors("Aborting an incomplete upload of", full):
                 self._connection.client.abort_multipart_upload(Bucket=self._bucket, Key=full, UploadId=upload.mark)
         except ApexError as error:
             if error_code(error) != "NoSuchUpload":
                 raise
 
     def presigned_url(self, key: str, expires_s: int) -> str:
-        """Return a presigned address (Signature V4)."""
+        """Return a presigned URL (Signature V4)."""
         if not 0 < expires_s <= _LONGEST_SHARE_S:
             raise ConfigurationError(
-                f"An address cannot be shared for {expires_s} s.", "Choose 1 s to 7 days (604800 s), S3's own limit."
+                f"A URL cannot be shared for {expires_s} s.", "Choose 1 s to 7 days (604800 s), the limit of S3."
             )
         with self._errors("Sharing", self._full(key)):
             return self._connection.client.generate_presigned_url(
@@ -242,7 +241,7 @@ class S3Store(ObjectStore):
 
     @property
     def traffic(self) -> RequestStats:
-        """What this store's connection has sent."""
+        """Request stats of this store's connection."""
         return self._connection.meter.traffic
 
     def _full(self, key: str) -> str:
@@ -252,7 +251,7 @@ class S3Store(ObjectStore):
         return s3_errors(self._connection.error_context, operation, full_key)
 
     def _probe(self) -> None:
-        """Ask for one entry of the listing: the cheapest request whose reply says what is wrong."""
+        """List one entry: the cheapest request whose reply has an error code."""
         with self._errors("Listing"):
             self._connection.client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
         self._is_bucket_seen = True
@@ -260,7 +259,7 @@ class S3Store(ObjectStore):
     def _create_bucket(self) -> None:
         region = self._connection.region
         _LOG.info("Creating the bucket %s in %s", self._bucket, region)
-        # us-east-1 is the place without a name: naming it is an error.
+        # S3 rejects us-east-1 as a location constraint: it is the default.
         options: dict[str, Any] = {}
         if region != "us-east-1":
             options["CreateBucketConfiguration"] = {"LocationConstraint": region}
@@ -268,7 +267,7 @@ class S3Store(ObjectStore):
             with self._errors("Creating the bucket"):
                 self._connection.client.create_bucket(Bucket=self._bucket, **options)
         except ApexError as error:
-            if error_code(error) != "BucketAlreadyOwnedByYou":  # somebody else of ours was faster
+            if error_code(error) != "BucketAlreadyOwnedByYou":  # another process of the same account was faster
                 raise
 
     def _target(self, key: str) -> Target:
@@ -278,7 +277,7 @@ class S3Store(ObjectStore):
         try:
             return self._reader.find(key)
         except (ObjectMissingError, StorePermissionError) as error:
-            # A HEAD has no body: "404" may be a missing bucket and "403" a wrong secret. A listing says which.
+            # A HEAD reply has no body: "404" may be a missing bucket, "403" a wrong secret. A listing shows which.
             if not self._is_bucket_seen:
                 self._probe()
             if isinstance(error, StorePermissionError):
@@ -288,12 +287,12 @@ class S3Store(ObjectStore):
     def _look_up(self, key: str) -> RemoteObject:
         found = self._find(key)
         if found is None:
-            raise ObjectMissingError(f"{self.uri_of(key)} is not there.", "Run `apex sync`, or check the spelling.")
+            raise ObjectMissingError(f"{self.uri_of(key)} does not exist.", "Run `apex sync`, or check the spelling.")
         return found
 
 
-def _stored(key: str, receipt: UploadResult) -> ObjectInfo:
-    return ObjectInfo(key, receipt.size, receipt.written_utc, receipt.tag, receipt.sha256)
+def _info_of(key: str, result: UploadResult) -> ObjectInfo:
+    return ObjectInfo(key, result.size, result.written_utc, result.tag, result.sha256)
 
 
 def _content_type(key: str) -> str:

@@ -1,6 +1,6 @@
-"""What the tests of faults share: a store behind the fault proxy, and names for the requests it makes.
+"""A store behind the fault proxy, and predicates for the requests it sends.
 
-Not here: the faults themselves (``servers/faults.py``) and what is expected of the store (``test_faults_*.py``).
+See servers/faults.py for the faults and ``test_faults_*.py`` for the expected behaviour of the store.
 """
 
 from collections.abc import Callable
@@ -17,80 +17,80 @@ from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 KEY = "data/COTA/Race 1/x.csv"
 CONTENT = np.random.default_rng(11).bytes(3_000_003)
-# Two parts of an upload in parts, the last one not full.
+# Two parts of a multipart upload, the last one not full.
 IN_PARTS = np.random.default_rng(12).bytes(9_000_003)
-# Three parts of an upload, and more than one block of a stream.
+# Three parts of a multipart upload, and more than one block of a stream.
 LARGE_KEY = "data/COTA/Race 1/large.csv"
 LARGE = np.random.default_rng(13).bytes(20_000_000)
-# How long a store behind an impatient harness waits, and a fault that lasts longer. Loopback answers in milliseconds.
-PATIENCE_S = 0.5
+# The timeout of the impatient store, and a delay that exceeds it. Loopback replies within milliseconds.
+TIMEOUT_S = 0.5
 TOO_LONG_S = 0.9
-# After so many tries of one request a store gives up: more would keep people waiting for what does not come.
-MOST_TRIES = 8
+# Most attempts of one request before a store gives up.
+MAX_ATTEMPTS = 8
 
 Selection = Callable[[Request], bool]
 
 
 def is_put(request: Request) -> bool:
-    """Tell whether an object is written in one request."""
+    """Return whether the request is a PUT of an entire object."""
     return request.method == "PUT" and "uploadId=" not in request.query and "x-amz-copy-source" not in request.headers
 
 
 def is_create(request: Request) -> bool:
-    """Tell whether an upload in parts is begun."""
+    """Return whether the request starts a multipart upload."""
     return request.method == "POST" and request.query.startswith("uploads")
 
 
 def is_part(request: Request) -> bool:
-    """Tell whether a part is written."""
+    """Return whether the request uploads a part."""
     return request.method == "PUT" and "partNumber=" in request.query
 
 
 def is_second_part(request: Request) -> bool:
-    """Tell whether the second part is written."""
+    """Return whether the request uploads the second part."""
     return is_part(request) and "partNumber=2" in request.query
 
 
 def is_complete(request: Request) -> bool:
-    """Tell whether an upload in parts is completed."""
+    """Return whether the request completes a multipart upload."""
     return request.method == "POST" and "uploadId=" in request.query
 
 
 def is_copy(request: Request) -> bool:
-    """Tell whether an object is copied inside the store."""
+    """Return whether the request copies an object on the server."""
     return request.method == "PUT" and "x-amz-copy-source" in request.headers
 
 
 def is_get(request: Request) -> bool:
-    """Tell whether an object, or a range of one, is read."""
+    """Return whether the request reads an object or a range of one."""
     return request.method == "GET" and request.path.endswith(".csv")
 
 
 def carries_checksum(request: Request) -> bool:
-    """Tell whether stores of the old kind refuse a request."""
+    """Return whether the request has a checksum that old stores refuse."""
     prefixes = ("x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer")
     return any(name.startswith(prefixes) for name in request.headers)
 
 
 @dataclass(frozen=True)
 class FaultHarness:
-    """A store that reaches its bucket through a proxy, and the bucket itself beside it."""
+    """A bucket and a store that reaches it through the fault proxy."""
 
     proxy: FaultProxy
     bucket: S3Bucket
 
     @cached_property
     def store(self) -> S3Store:
-        """The store, which does not wait between two tries."""
+        """The store, which does not wait between two attempts."""
         return self._store(read_timeout_s=60)
 
     @cached_property
     def impatient_store(self) -> S3Store:
-        """A store that takes a silence of :data:`PATIENCE_S` for a fault."""
-        return self._store(read_timeout_s=PATIENCE_S)
+        """A store with a read timeout of :data:`TIMEOUT_S`."""
+        return self._store(read_timeout_s=TIMEOUT_S)
 
-    def store_with_patience(self, seconds: float) -> S3Store:
-        """Return a store that takes a silence of so many seconds for a fault."""
+    def store_with_timeout(self, seconds: float) -> S3Store:
+        """Return a store with this read timeout."""
         return self._store(read_timeout_s=seconds)
 
     def _store(self, read_timeout_s: float) -> S3Store:
@@ -106,6 +106,6 @@ class FaultHarness:
         return S3Store(connection, "", DigestCache(), sleep=lambda _: None)
 
     def content(self, key: str = KEY) -> bytes:
-        """Return what the bucket holds, read without the proxy."""
+        """Return the content of an object, read without the proxy."""
         with self.bucket.client.get_object(Bucket=self.bucket.name, Key=key)["Body"] as body:
             return body.read()

@@ -1,4 +1,4 @@
-"""What the tests of the S3 store share: ways to make one, and a look at what it sends."""
+"""Helpers for the tests of the S3 store: connections, stores and source files."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ CONTENT = b"lap,time\n1,97.428\n"
 def connect(
     bucket: S3Bucket, *, name: str | None = None, key: str | None = None, secret: str | None = None
 ) -> S3Connection:
-    """Return a connection to the bucket (or one of another name), with all rights unless other keys are given."""
+    """Return a connection to the bucket, or to one of another name, with full access unless other keys are given."""
     server = bucket.server
     return S3Connection(
         name or bucket.name,
@@ -25,12 +25,12 @@ def connect(
 
 
 def store_of(connection: S3Connection, *, may_create_bucket: bool = False) -> S3Store:
-    """Return a store that does not wait between two tries."""
+    """Return a store that does not wait between two attempts."""
     return S3Store(connection, "", DigestCache(), may_create_bucket=may_create_bucket, sleep=lambda _: None)
 
 
 def write_source(folder: Path, content: bytes) -> Path:
-    """Return a new file with this content."""
+    """Write a file with this content and return its path."""
     path = folder / "source.csv"
     path.write_bytes(content)
     return path

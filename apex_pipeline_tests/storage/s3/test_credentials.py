@@ -1,4 +1,4 @@
-"""The access key out of Secrets Manager: asked for late and once, typed errors, and never shown anywhere."""
+"""The access key from Secrets Manager: read once at the first use, with typed errors, and never shown."""
 
 import json
 import logging
@@ -31,9 +31,9 @@ _KEY = {"AWS_ACCESS_KEY_ID": "lake-key", "AWS_SECRET_ACCESS_KEY": _HIDDEN}
 
 
 @pytest.fixture
-def keep() -> Iterator[Callable[[str], None]]:
-    """Put a text into the secret ``apex/lake`` of a pretended AWS account."""
-    with mock_aws():  # which sets credentials of its own
+def store_secret() -> Iterator[Callable[[str], None]]:
+    """A function that stores a text as the secret ``apex/lake`` in a mocked AWS account."""
+    with mock_aws():  # which sets its own credentials
         client: Any = boto3.client("secretsmanager", region_name=_REGION)
 
         def put(text: str) -> None:
@@ -55,36 +55,38 @@ def _credentials_of(connection: S3Connection) -> tuple[str | None, ...]:
 
 
 @pytest.mark.parametrize("token", [None, "temporary"])
-def test_the_lake_is_opened_with_the_key_of_the_secret(keep: Callable[[str], None], token: str | None) -> None:
-    keep(json.dumps({**_KEY, "AWS_SESSION_TOKEN": token or ""}))
+def test_the_lake_is_opened_with_the_key_from_the_secret(
+    store_secret: Callable[[str], None], token: str | None
+) -> None:
+    store_secret(json.dumps({**_KEY, "AWS_SESSION_TOKEN": token or ""}))
     assert _credentials_of(_connection()) == ("lake-key", _HIDDEN, token)
 
 
-def test_the_secret_is_asked_for_at_the_first_use_and_once(
-    keep: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_the_secret_is_read_once_at_the_first_use(
+    store_secret: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep(json.dumps(_KEY))
-    asked: list[str] = []
+    store_secret(json.dumps(_KEY))
+    names: list[str] = []
     read = SecretsManagerKey.read
-    monkeypatch.setattr(SecretsManagerKey, "read", lambda stored: (asked.append(stored.name), read(stored))[1])
+    monkeypatch.setattr(SecretsManagerKey, "read", lambda stored: (names.append(stored.name), read(stored))[1])
     connection = _connection()
-    assert asked == []
+    assert names == []
     assert connection.client is connection.client
-    assert asked == ["apex/lake"]
+    assert names == ["apex/lake"]
 
 
-def test_keys_of_the_settings_are_what_the_secret_is_asked_for_with(
-    keep: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+def test_the_secret_is_read_with_the_keys_from_the_settings(
+    store_secret: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep(json.dumps(_KEY))
+    store_secret(json.dumps(_KEY))
     sessions: list[dict[str, Any]] = []
-    make = boto3.Session
+    create = boto3.Session
 
-    def note(**options: Any) -> boto3.Session:
+    def record(**options: Any) -> boto3.Session:
         sessions.append(options)
-        return make(**options)
+        return create(**options)
 
-    monkeypatch.setattr(boto3, "Session", note)
+    monkeypatch.setattr(boto3, "Session", record)
     own = {"aws_access_key_id": "own-key", "aws_secret_access_key": "own-secret", "aws_session_token": "own-token"}
     assert _connection(**own).client
     assert [tuple(options.values()) for options in sessions] == [
@@ -93,14 +95,14 @@ def test_keys_of_the_settings_are_what_the_secret_is_asked_for_with(
     ]
 
 
-def test_without_a_secret_nothing_is_asked() -> None:
+def test_without_a_secret_id_no_secret_is_read() -> None:
     assert vars(open_store(load_settings(use_s3_data=True), for_writing=False))["_connection"].stored_key is None
 
 
-def test_the_source_is_named_and_the_secret_is_in_no_text_or_log(
-    keep: Callable[[str], None], caplog: pytest.LogCaptureFixture
+def test_the_source_is_reported_and_the_secret_never_printed_or_logged(
+    store_secret: Callable[[str], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    keep(json.dumps(_KEY))
+    store_secret(json.dumps(_KEY))
     caplog.set_level(logging.DEBUG)
     connection = _connection()
     assert connection.client.meta.region_name == _REGION
@@ -121,10 +123,10 @@ def test_the_source_is_named_and_the_secret_is_in_no_text_or_log(
         (json.dumps({"AWS_ACCESS_KEY_ID": _HIDDEN, "AWS_SECRET_ACCESS_KEY": 7}), "it has no AWS_SECRET_ACCESS_KEY"),
     ],
 )
-def test_a_secret_that_holds_no_key_is_said_so_without_showing_it(
-    keep: Callable[[str], None], text: str, problem: str
+def test_a_secret_without_a_key_is_reported_but_not_shown(
+    store_secret: Callable[[str], None], text: str, problem: str
 ) -> None:
-    keep(text)
+    store_secret(text)
     with pytest.raises(StoreConfigError, match=problem) as raised:
         assert _connection().client
     assert "apex/lake" in raised.value.problem
@@ -133,7 +135,7 @@ def test_a_secret_that_holds_no_key_is_said_so_without_showing_it(
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
 
-def test_a_missing_secret_is_said_so(keep: Callable[[str], None]) -> None:
+def test_a_missing_secret_is_reported(store_secret: Callable[[str], None]) -> None:
     with pytest.raises(StoreConfigError, match="no such secret") as raised:
         assert _connection().client
     assert raised.value.hint == "Check APEX_SECRET_ID and AWS_REGION."
@@ -162,7 +164,7 @@ def _refusal(code: str, status: int = 400) -> ClientError:
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else str(value)[:60],
 )
-def test_each_failure_has_its_type_and_names_the_secret(
+def test_each_failure_has_a_type_and_names_the_secret(
     failure: Exception, expected: type[ApexError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Refusing:

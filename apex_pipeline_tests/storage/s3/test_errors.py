@@ -1,4 +1,4 @@
-"""Tests of the table of S3's errors, code by code."""
+"""Translation of S3's error codes and boto3's exceptions."""
 
 import pickle
 from typing import Any
@@ -24,7 +24,7 @@ from apex_pipeline.errors import (
 )
 from apex_pipeline.storage.s3.errors import ErrorContext, error_code, s3_errors, translate
 
-_PLACE = ErrorContext("races", "http://127.0.0.1:9000", lambda: "from a test")
+_CONTEXT = ErrorContext("races", "http://127.0.0.1:9000", lambda: "from a test")
 
 
 def _reply(code: str, status: int = 400, message: str = "No.") -> ClientError:
@@ -34,7 +34,7 @@ def _reply(code: str, status: int = 400, message: str = "No.") -> ClientError:
 
 @pytest.mark.req("K-24", "A-071", "A-072", "A-073", "A-074", "A-042")
 @pytest.mark.parametrize(
-    ("code", "expected", "remedy"),
+    ("code", "expected", "hint"),
     [
         ("InvalidAccessKeyId", StoreAuthError, "AWS_ACCESS_KEY_ID"),
         ("SignatureDoesNotMatch", StoreAuthError, "AWS_SECRET_ACCESS_KEY"),
@@ -68,12 +68,12 @@ def _reply(code: str, status: int = 400, message: str = "No.") -> ClientError:
         ("BadDigest", StoreInterruptedError, "again"),
     ],
 )
-def test_each_code_has_its_type_and_remedy(code: str, expected: type[ApexError], remedy: str) -> None:
-    error = translate(_reply(code), _PLACE, "Writing", "data/x.csv")
+def test_each_code_has_a_type_and_a_hint(code: str, expected: type[ApexError], hint: str) -> None:
+    error = translate(_reply(code), _CONTEXT, "Writing", "data/x.csv")
     assert type(error) is expected
     assert error.problem.startswith("Writing s3://races/data/x.csv at http://127.0.0.1:9000 failed: ")
     assert code in error.problem
-    assert remedy in error.hint
+    assert hint in error.hint
     names_credentials = issubclass(expected, StoreError) and expected is not ObjectMissingError
     assert ("Credentials: from a test." in error.problem) is names_credentials
 
@@ -105,8 +105,8 @@ def test_each_code_has_its_type_and_remedy(code: str, expected: type[ApexError],
         (botocore_errors.DataNotFoundError(data_path="x"), StoreError),
     ],
 )
-def test_each_exception_has_its_type(error: Exception, expected: type[ApexError]) -> None:
-    with pytest.raises(expected) as raised, s3_errors(_PLACE, "Listing"):
+def test_each_exception_is_translated_to_its_type(error: Exception, expected: type[ApexError]) -> None:
+    with pytest.raises(expected) as raised, s3_errors(_CONTEXT, "Listing"):
         raise error
     assert type(raised.value) is expected
     assert raised.value.problem.startswith("Listing s3://races at ")
@@ -114,55 +114,55 @@ def test_each_exception_has_its_type(error: Exception, expected: type[ApexError]
 
 
 @pytest.mark.parametrize(("status", "expected"), [(400, StoreError), (500, StoreUnavailableError)])
-def test_an_unknown_code_is_judged_by_its_status(status: int, expected: type[ApexError]) -> None:
-    error = translate(_reply("Novel", status, "We made this up."), _PLACE, "Writing")
+def test_the_status_decides_the_type_of_an_unknown_code(status: int, expected: type[ApexError]) -> None:
+    error = translate(_reply("Novel", status, "We made this up."), _CONTEXT, "Writing")
     assert type(error) is expected
     assert "Novel" in error.problem
     assert ("We made this up (Novel)" in error.problem) is (status == 400)
 
 
-@pytest.mark.parametrize("is_chained_by_hand", [True, False])
-def test_the_real_error_is_found_behind_the_wrapper(*, is_chained_by_hand: bool) -> None:
+@pytest.mark.parametrize("is_explicit", [True, False])
+def test_the_original_error_is_found_behind_a_wrapper(*, is_explicit: bool) -> None:
     def fail() -> None:
         cause = _reply("SignatureDoesNotMatch")
         try:
             raise cause
         except ClientError as error:
             wrapper = S3UploadFailedError("Failed to upload")
-            if is_chained_by_hand:
+            if is_explicit:
                 raise wrapper from error
-            raise wrapper  # noqa: B904  -- this is how it looks without
+            raise wrapper  # noqa: B904  -- implicit chaining is under test
 
-    with pytest.raises(StoreAuthError) as raised, s3_errors(_PLACE, "Writing", "x"):
+    with pytest.raises(StoreAuthError) as raised, s3_errors(_CONTEXT, "Writing", "x"):
         fail()
     assert error_code(raised.value) == "SignatureDoesNotMatch"
 
 
-def test_no_code_where_no_answer_came() -> None:
+def test_there_is_no_code_without_a_reply() -> None:
     assert error_code(botocore_errors.NoCredentialsError()) is None
 
 
-def test_other_errors_pass() -> None:
-    with pytest.raises(ZeroDivisionError), s3_errors(_PLACE, "Listing"):
+def test_other_errors_are_not_translated() -> None:
+    with pytest.raises(ZeroDivisionError), s3_errors(_CONTEXT, "Listing"):
         _ = 1 / 0
-    with pytest.raises(FileChangedError, match="x is gone"), s3_errors(_PLACE, "Writing"):
+    with pytest.raises(FileChangedError, match="x is gone"), s3_errors(_CONTEXT, "Writing"):
         raise FileChangedError("x is gone.", "Again.")
 
 
-def test_a_translated_error_reaches_another_process() -> None:
-    error = translate(_reply("NoSuchBucket"), _PLACE, "Writing")
+def test_a_translated_error_can_be_pickled() -> None:
+    error = translate(_reply("NoSuchBucket"), _CONTEXT, "Writing")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301  -- our own bytes
 
 
-@pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("InternalError", 500), ("Unheard", 503)])
-def test_what_was_not_repeated_because_too_much_was_is_worth_another_try(code: str, status: int) -> None:
+@pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("InternalError", 500), ("Unknown", 503)])
+def test_an_error_after_a_spent_retry_quota_is_an_interruption(code: str, status: int) -> None:
     reply = ClientError(
-        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status, "RetryQuotaReached": True}},  # type: ignore[typeddict-item, typeddict-unknown-key]  # as botocore marks it
+        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status, "RetryQuotaReached": True}},  # type: ignore[typeddict-item, typeddict-unknown-key]  # set by botocore
         "PutObject",
     )
-    assert type(translate(reply, _PLACE, "Writing", "data/x.csv")) is StoreInterruptedError
+    assert type(translate(reply, _CONTEXT, "Writing", "data/x.csv")) is StoreInterruptedError
 
 
-def test_a_redirect_that_does_not_say_where_to_is_a_matter_of_the_region() -> None:
-    with pytest.raises(StoreConfigError, match="another region"), s3_errors(_PLACE, "Listing"):
+def test_a_redirect_without_a_location_is_reported_as_a_wrong_region() -> None:
+    with pytest.raises(StoreConfigError, match="another region"), s3_errors(_CONTEXT, "Listing"):
         raise RecursionError

@@ -1,7 +1,7 @@
-"""Tests of reading from a bucket while replies are refused, cut, stalled, delayed or damaged on their way.
+"""Reads from a bucket while replies are refused, truncated, stalled, delayed or damaged in transit.
 
-A fault that goes away is survived with the right bytes, one that stays ends in an error of the right type, and no bytes
-are ever wrong in silence. The table of faults is that of every store of files, whatever the way it is read.
+After a temporary fault the right bytes are returned, a permanent one raises an error of the right type, and wrong bytes
+are never returned. Every way of reading is tested with the same faults.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from apex_pipeline_tests.storage.s3.fault_harness import (
     KEY,
     LARGE,
     LARGE_KEY,
-    MOST_TRIES,
+    MAX_ATTEMPTS,
     TOO_LONG_S,
     FaultHarness,
     is_get,
@@ -30,7 +30,7 @@ from apex_pipeline_tests.storage.s3.harness import connect, write_source
 pytestmark = pytest.mark.req("A-074", "A-131")
 
 
-def _read_local(store: S3Store) -> bytes:
+def _read_file(store: S3Store) -> bytes:
     with store.open_as_file(KEY) as path:
         return path.read_bytes()
 
@@ -40,7 +40,7 @@ def _read_stream(store: S3Store) -> bytes:
         return stream.read()
 
 
-def _read_random(store: S3Store) -> bytes:
+def _read_seekable(store: S3Store) -> bytes:
     with store.open_seekable(KEY) as file:
         file.seek(1_000_001)
         return file.read(300_000)
@@ -48,10 +48,10 @@ def _read_random(store: S3Store) -> bytes:
 
 _READS: dict[str, tuple[Callable[[S3Store], bytes], bytes]] = {
     "read_bytes": (lambda store: store.read_bytes(KEY), CONTENT),
-    "open_as_file": (_read_local, CONTENT),
+    "open_as_file": (_read_file, CONTENT),
     "open_stream": (_read_stream, CONTENT),
-    "open_seekable": (_read_random, CONTENT[1_000_001:1_300_001]),
-    "read_start": (lambda store: store.read_head(KEY, 100_000), CONTENT[:100_000]),
+    "open_seekable": (_read_seekable, CONTENT[1_000_001:1_300_001]),
+    "read_head": (lambda store: store.read_head(KEY, 100_000), CONTENT[:100_000]),
 }
 _FAULTS: dict[str, Fault] = {
     "500": faults.INTERNAL_ERROR,
@@ -66,7 +66,7 @@ _LATE: dict[str, Fault] = {"stalls": faults.stall_reply(TOO_LONG_S), "delayed": 
 
 @pytest.fixture(scope="module")
 def filled_bucket(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Bucket]:
-    """A bucket with two objects, which no test of this module changes."""
+    """A bucket with two objects, which the tests of this module do not change."""
     folder = tmp_path_factory.mktemp("source")
     with new_bucket(s3_server) as bucket:
         store = S3Store(connect(bucket), "", DigestCache(), state=folder)
@@ -77,16 +77,14 @@ def filled_bucket(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def harness(fault_proxy: FaultProxy, filled_bucket: S3Bucket, no_pauses: list[float]) -> FaultHarness:
-    # A new store for each test: after 100 tries in vain a boto3 client makes no second ones any more.
+    # A new store for each test: after 100 failed attempts a boto3 client stops retrying.
     return FaultHarness(fault_proxy, filled_bucket)
 
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("fault", _FAULTS)
 @pytest.mark.parametrize("read", _READS)
-def test_a_fault_that_goes_away_is_survived_by_one_more_request_each(
-    harness: FaultHarness, read: str, fault: str, times: int
-) -> None:
+def test_each_temporary_fault_costs_one_more_request(harness: FaultHarness, read: str, fault: str, times: int) -> None:
     how, expected = _READS[read]
     store = harness.store
     assert how(store) == expected
@@ -99,7 +97,7 @@ def test_a_fault_that_goes_away_is_survived_by_one_more_request_each(
 
 @pytest.mark.parametrize("fault", _FAULTS)
 @pytest.mark.parametrize("read", _READS)
-def test_a_fault_that_stays_is_an_error_and_what_is_read_afterwards_is_right(
+def test_a_permanent_fault_raises_an_error_and_later_reads_succeed(
     harness: FaultHarness, read: str, fault: str
 ) -> None:
     how, expected = _READS[read]
@@ -107,16 +105,14 @@ def test_a_fault_that_stays_is_an_error_and_what_is_read_afterwards_is_right(
     rule = harness.proxy.inject(_FAULTS[fault], where=is_get, times=FOR_EVER)
     with pytest.raises(StoreCorruptionError if fault == "bit flipped" else StoreUnavailableError):
         how(store)
-    assert rule.hits <= MOST_TRIES
+    assert rule.hits <= MAX_ATTEMPTS
     harness.proxy.heal()
     assert how(store) == expected
 
 
 @pytest.mark.parametrize("fault", _LATE)
 @pytest.mark.parametrize(("read", "times"), [*((read, 1) for read in _READS), ("read_bytes", 3), ("open_seekable", 3)])
-def test_a_reply_that_comes_too_late_is_asked_for_again(
-    harness: FaultHarness, read: str, fault: str, times: int
-) -> None:
+def test_a_request_is_repeated_after_a_timeout(harness: FaultHarness, read: str, fault: str, times: int) -> None:
     how, expected = _READS[read]
     rule = harness.proxy.inject(_LATE[fault], where=is_get, times=times)
     assert how(harness.impatient_store) == expected
@@ -124,33 +120,33 @@ def test_a_reply_that_comes_too_late_is_asked_for_again(
 
 
 @pytest.mark.parametrize(
-    ("read", "fault"), [("read_bytes", "stalls"), ("open_seekable", "stalls"), ("read_start", "delayed")]
+    ("read", "fault"), [("read_bytes", "stalls"), ("open_seekable", "stalls"), ("read_head", "delayed")]
 )
-def test_a_reply_that_always_comes_too_late_is_given_up(harness: FaultHarness, read: str, fault: str) -> None:
+def test_repeated_timeouts_raise_an_error(harness: FaultHarness, read: str, fault: str) -> None:
     how, expected = _READS[read]
     store = harness.impatient_store
     rule = harness.proxy.inject(_LATE[fault], where=is_get, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
         how(store)
-    assert rule.hits <= MOST_TRIES
+    assert rule.hits <= MAX_ATTEMPTS
     harness.proxy.heal()
     assert how(store) == expected
 
 
 @pytest.mark.parametrize("read", _READS)
-def test_a_slow_reply_is_waited_for(harness: FaultHarness, read: str) -> None:
+def test_a_slow_reply_does_not_time_out(harness: FaultHarness, read: str) -> None:
     how, expected = _READS[read]
-    # Less than the reply takes, and eight times the pause between its pieces: a busy machine adds to that.
-    store = harness.store_with_patience(2)
+    # Shorter than the reply, and eight times the pause between its pieces, to leave room for a busy machine.
+    store = harness.store_with_timeout(2)
     rule = harness.proxy.inject(faults.slow_reply(2.5), where=is_get)
     assert how(store) == expected
     assert rule.hits == 1
     ranges = [request.headers.get("range") for request in harness.proxy.requests if is_get(request)]
-    assert len(ranges) == len(set(ranges))  # none was asked for twice
+    assert len(ranges) == len(set(ranges))  # no range was requested twice
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
-def test_a_fault_in_the_middle_of_a_stream_is_survived(harness: FaultHarness, fault: str) -> None:
+def test_a_stream_survives_a_fault_in_the_middle(harness: FaultHarness, fault: str) -> None:
     rule = harness.proxy.inject(_FAULTS[fault], where=is_get, first=2)
     with harness.store.open_stream(LARGE_KEY) as stream:
         assert stream.read() == LARGE
@@ -158,7 +154,7 @@ def test_a_fault_in_the_middle_of_a_stream_is_survived(harness: FaultHarness, fa
 
 
 def _flip_bit_of_byte(position: int) -> Fault:
-    """Flip a bit of one byte of the object in every ranged reply that carries it."""
+    """Return a fault that flips a bit of this byte of the object in every ranged reply that contains it."""
 
     def act(exchange: Exchange) -> None:
         first, last = exchange.request.headers["range"].removeprefix("bytes=").split("-")
@@ -181,7 +177,7 @@ def _flip_bit_of_byte(position: int) -> Fault:
         pytest.param(1_000_003, 3_000_000, 2_500_000, id="in the middle of many"),
     ],
 )
-def test_a_flipped_bit_is_noticed_wherever_it_is_in_a_range(
+def test_a_flipped_bit_anywhere_in_a_range_is_detected(
     harness: FaultHarness, start: int, length: int, damaged: int
 ) -> None:
     harness.proxy.inject(_flip_bit_of_byte(damaged), where=is_get, times=FOR_EVER)
@@ -195,7 +191,7 @@ def test_a_flipped_bit_is_noticed_wherever_it_is_in_a_range(
 
 
 @pytest.mark.parametrize("length", [1, 10, 100_000])
-def test_a_flipped_bit_is_noticed_in_the_start(harness: FaultHarness, length: int) -> None:
+def test_a_flipped_bit_in_the_head_is_detected(harness: FaultHarness, length: int) -> None:
     store = harness.store
     harness.proxy.inject(_flip_bit_of_byte(length - 1), where=is_get, times=FOR_EVER)
     with pytest.raises(StoreCorruptionError, match=r"x\.csv is damaged"):
@@ -208,9 +204,7 @@ def test_a_flipped_bit_is_noticed_in_the_start(harness: FaultHarness, length: in
     ("code", "error"), [("AccessDenied", StorePermissionError), ("SignatureDoesNotMatch", StoreAuthError)]
 )
 @pytest.mark.parametrize("read", _READS)
-def test_what_another_try_cannot_mend_is_not_tried_again(
-    harness: FaultHarness, read: str, code: str, error: type[Exception]
-) -> None:
+def test_permanent_errors_are_not_retried(harness: FaultHarness, read: str, code: str, error: type[Exception]) -> None:
     rule = harness.proxy.inject(faults.refuse(403, code), where=is_get, times=FOR_EVER)
     with pytest.raises(error):
         _READS[read][0](harness.store)
@@ -219,17 +213,17 @@ def test_what_another_try_cannot_mend_is_not_tried_again(
 
 @pytest.mark.parametrize("fault", ["500", "503", "reset", "lost reply"])
 @pytest.mark.parametrize("read", ["open_stream", "open_seekable"])
-def test_the_look_up_before_reading_survives_faults_too(harness: FaultHarness, read: str, fault: str) -> None:
+def test_the_head_request_before_a_read_survives_faults(harness: FaultHarness, read: str, fault: str) -> None:
     how, expected = _READS[read]
     rule = harness.proxy.inject(_FAULTS[fault], method="HEAD", times=3)
     assert how(harness.store) == expected
     assert rule.hits == 3
 
 
-def test_no_download_stays_on_disk_after_a_failure(harness: FaultHarness, tmp_path: Path) -> None:
+def test_a_failed_download_leaves_no_file_on_disk(harness: FaultHarness, tmp_path: Path) -> None:
     with harness.store.open_as_file(KEY) as path:
         assert path in tmp_path.rglob("x.csv")
     harness.proxy.inject(faults.truncate_reply, where=is_get, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
-        _read_local(harness.store)
+        _read_file(harness.store)
     assert not list(tmp_path.rglob("x.csv"))

@@ -1,7 +1,7 @@
-"""Tests of writing to a bucket while requests are refused, cut, delayed or damaged on their way, and answers lost.
+"""Writes to a bucket while requests are refused, cut off, delayed or damaged in transit, or their replies lost.
 
-A fault that goes away is survived. One that stays ends in an error of the right type, with the object as it was before
-or as it was to be, and the next write mends all. Nothing is left behind that the store does not tell of.
+A temporary fault is survived. A permanent one raises an error of the right type and leaves either the old object or the
+new one, and the next write succeeds. All uploads left behind are reported by ``incomplete_uploads``.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from apex_pipeline_tests.storage.s3.fault_harness import (
     IN_PARTS,
     KEY,
     LARGE,
-    MOST_TRIES,
+    MAX_ATTEMPTS,
     TOO_LONG_S,
     FaultHarness,
     Selection,
@@ -42,7 +42,7 @@ from apex_pipeline_tests.storage.s3.harness import write_source
 
 pytestmark = pytest.mark.req("A-074", "A-131")
 
-_OLD = b"what was there before"
+_OLD = b"the old content"
 
 
 def _write_small(store: S3Store, folder: Path) -> bytes:
@@ -56,7 +56,7 @@ def _write_in_parts(store: S3Store, folder: Path) -> bytes:
     return IN_PARTS
 
 
-# What is written, and which of its requests meets the fault.
+# The write, and which of its requests gets the fault.
 _STEPS: dict[str, tuple[Callable[[S3Store, Path], bytes], Selection]] = {
     "put": (_write_small, is_put),
     "create": (_write_in_parts, is_create),
@@ -80,68 +80,66 @@ _CASES = [
 ]
 
 
-def _discard_what_nobody_knows_of(harness: FaultHarness, step: str, fault: str) -> None:
-    """Take uploads back whose beginning was never heard of; anything else that is left fails the test."""
+def _abort_unknown_uploads(harness: FaultHarness, step: str, fault: str) -> None:
+    """Abort uploads whose ID was lost with the reply; any other incomplete upload fails the test."""
     if (step, fault) == ("create", "lost reply"):
-        for write in harness.store.incomplete_uploads():
-            harness.store.abort(write)
+        for upload in harness.store.incomplete_uploads():
+            harness.store.abort(upload)
     assert harness.bucket.uploads() == []
 
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize(("step", "fault"), _CASES)
-def test_a_fault_that_goes_away_is_survived(
+def test_a_temporary_fault_is_survived(
     fault_harness: FaultHarness, tmp_path: Path, step: str, fault: str, times: int
 ) -> None:
-    write, is_meant = _STEPS[step]
-    rule = fault_harness.proxy.inject(_FAULTS[fault], where=is_meant, times=times)
+    write, matches = _STEPS[step]
+    rule = fault_harness.proxy.inject(_FAULTS[fault], where=matches, times=times)
     expected = write(fault_harness.store, tmp_path)
     assert rule.hits == times
     assert fault_harness.content() == expected
-    _discard_what_nobody_knows_of(fault_harness, step, fault)
+    _abort_unknown_uploads(fault_harness, step, fault)
 
 
 @pytest.mark.parametrize(("step", "fault"), _CASES)
-def test_a_fault_that_stays_is_an_error_and_the_next_write_mends_all(
+def test_a_permanent_fault_raises_an_error_and_the_next_write_succeeds(
     fault_harness: FaultHarness, tmp_path: Path, step: str, fault: str
 ) -> None:
-    write, is_meant = _STEPS[step]
+    write, matches = _STEPS[step]
     fault_harness.store.write_bytes(KEY, _OLD)
-    rule = fault_harness.proxy.inject(_FAULTS[fault], where=is_meant, times=FOR_EVER)
+    rule = fault_harness.proxy.inject(_FAULTS[fault], where=matches, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
         write(fault_harness.store, tmp_path)
-    assert rule.hits <= MOST_TRIES
+    assert rule.hits <= MAX_ATTEMPTS
     fault_harness.proxy.heal()
     assert fault_harness.content() in ([_OLD] if fault != "lost reply" else [_OLD, CONTENT, IN_PARTS])
-    told = sorted((str(unfinished.key), unfinished.mark) for unfinished in fault_harness.store.incomplete_uploads())
-    assert told == fault_harness.bucket.uploads()
+    listed = sorted((str(upload.key), upload.mark) for upload in fault_harness.store.incomplete_uploads())
+    assert listed == fault_harness.bucket.uploads()
     expected = write(fault_harness.store, tmp_path)
     assert fault_harness.content() == expected
-    _discard_what_nobody_knows_of(fault_harness, step, fault)
+    _abort_unknown_uploads(fault_harness, step, fault)
 
 
-@pytest.mark.parametrize("is_meant", [is_create, is_second_part, is_complete])
-def test_only_the_request_that_failed_is_sent_again(
-    fault_harness: FaultHarness, tmp_path: Path, is_meant: Selection
-) -> None:
-    fault_harness.proxy.inject(faults.SLOW_DOWN, where=is_meant, times=2)
+@pytest.mark.parametrize("matches", [is_create, is_second_part, is_complete])
+def test_only_the_failed_request_is_repeated(fault_harness: FaultHarness, tmp_path: Path, matches: Selection) -> None:
+    fault_harness.proxy.inject(faults.SLOW_DOWN, where=matches, times=2)
     fault_harness.store.write_file(KEY, write_source(tmp_path, LARGE))
     sent = [fault_harness.proxy.count(where=selection) for selection in (is_put, is_create, is_part, is_complete)]
     assert sum(sent) == sum([0, 1, 3, 1]) + 2
-    assert fault_harness.proxy.count(where=is_meant) == 3
+    assert fault_harness.proxy.count(where=matches) == 3
     assert fault_harness.content() == LARGE
 
 
 @pytest.mark.parametrize("step", ["put", "part 2"])
-def test_a_damaged_request_is_sent_once_more(fault_harness: FaultHarness, tmp_path: Path, step: str) -> None:
-    write, is_meant = _STEPS[step]
-    fault_harness.proxy.inject(faults.corrupt_request, where=is_meant)
+def test_a_damaged_request_is_repeated_once(fault_harness: FaultHarness, tmp_path: Path, step: str) -> None:
+    write, matches = _STEPS[step]
+    fault_harness.proxy.inject(faults.corrupt_request, where=matches)
     write(fault_harness.store, tmp_path)
-    assert fault_harness.proxy.count(where=is_meant) == 2
+    assert fault_harness.proxy.count(where=matches) == 2
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_damaged_completion_never_makes_a_wrong_object(
+def test_a_damaged_complete_request_never_creates_a_wrong_object(
     fault_harness: FaultHarness, tmp_path: Path, times: int
 ) -> None:
     fault_harness.store.write_bytes(KEY, _OLD)
@@ -155,27 +153,23 @@ def test_a_damaged_completion_never_makes_a_wrong_object(
 
 
 @pytest.mark.parametrize("step", _STEPS)
-def test_an_answer_that_comes_too_late_is_not_waited_for(
-    fault_harness: FaultHarness, tmp_path: Path, step: str
-) -> None:
-    write, is_meant = _STEPS[step]
-    rule = fault_harness.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_meant)
+def test_a_write_is_repeated_after_a_timeout(fault_harness: FaultHarness, tmp_path: Path, step: str) -> None:
+    write, matches = _STEPS[step]
+    rule = fault_harness.proxy.inject(faults.delay_reply(TOO_LONG_S), where=matches)
     expected = write(fault_harness.impatient_store, tmp_path)
     assert rule.hits == 1
     assert fault_harness.content() == expected
-    _discard_what_nobody_knows_of(fault_harness, step, "lost reply")
+    _abort_unknown_uploads(fault_harness, step, "lost reply")
 
 
-def test_answers_that_always_come_too_late_are_given_up(fault_harness: FaultHarness) -> None:
+def test_repeated_timeouts_raise_an_error(fault_harness: FaultHarness) -> None:
     rule = fault_harness.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_put, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
         fault_harness.impatient_store.write_bytes(KEY, CONTENT)
-    assert rule.hits <= MOST_TRIES
+    assert rule.hits <= MAX_ATTEMPTS
 
 
-def test_an_upload_that_was_given_up_is_gone_on_with_where_it_stopped(
-    fault_harness: FaultHarness, tmp_path: Path
-) -> None:
+def test_a_failed_upload_is_resumed_where_it_stopped(fault_harness: FaultHarness, tmp_path: Path) -> None:
     source = write_source(tmp_path, LARGE)
     fault_harness.proxy.inject(faults.SLOW_DOWN, where=is_second_part, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
@@ -185,7 +179,7 @@ def test_an_upload_that_was_given_up_is_gone_on_with_where_it_stopped(
     sent_before = [fault_harness.proxy.count(where=selection) for selection in (is_create, is_second_part, is_part)]
     fault_harness.store.write_file(KEY, source)
     sent = [fault_harness.proxy.count(where=selection) for selection in (is_create, is_second_part, is_part)]
-    # The third part may have been given up before it was sent.
+    # The third part may not have been sent before the upload failed.
     assert sent[:2] == [sent_before[0], sent_before[1] + 1]
     assert sent[2] <= sent_before[2] + 2
     assert fault_harness.content() == LARGE
@@ -203,25 +197,25 @@ def test_an_upload_that_was_given_up_is_gone_on_with_where_it_stopped(
         ("part 2", 400, "InvalidRequest", StoreError),
     ],
 )
-def test_what_another_try_cannot_mend_is_not_tried_again_and_leaves_nothing(
+def test_permanent_errors_are_not_retried_and_leave_nothing_behind(
     fault_harness: FaultHarness, tmp_path: Path, step: str, status: int, code: str, error: type[ApexError]
 ) -> None:
-    write, is_meant = _STEPS[step]
+    write, matches = _STEPS[step]
     fault_harness.store.write_bytes(KEY, _OLD)
-    sent_before = fault_harness.proxy.count(where=is_meant)
-    fault_harness.proxy.inject(faults.refuse(status, code), where=is_meant, times=FOR_EVER)
+    sent_before = fault_harness.proxy.count(where=matches)
+    fault_harness.proxy.inject(faults.refuse(status, code), where=matches, times=FOR_EVER)
     with pytest.raises(error, match=code) as raised:
         write(fault_harness.store, tmp_path)
     assert type(raised.value) is error
-    assert fault_harness.proxy.count(where=is_meant) == sent_before + 1
+    assert fault_harness.proxy.count(where=matches) == sent_before + 1
     assert fault_harness.content() == _OLD
     assert fault_harness.bucket.uploads() == []
 
 
 @pytest.mark.parametrize("step", ["create", "complete"])
-def test_no_upload_stays_behind_that_may_not_be_made(fault_harness: FaultHarness, tmp_path: Path, step: str) -> None:
-    write, is_meant = _STEPS[step]
-    rule = fault_harness.proxy.inject(faults.refuse(403, "AccessDenied"), where=is_meant, times=FOR_EVER)
+def test_a_forbidden_upload_leaves_nothing_behind(fault_harness: FaultHarness, tmp_path: Path, step: str) -> None:
+    write, matches = _STEPS[step]
+    rule = fault_harness.proxy.inject(faults.refuse(403, "AccessDenied"), where=matches, times=FOR_EVER)
     with pytest.raises(StorePermissionError):
         write(fault_harness.store, tmp_path)
     assert rule.hits == 1
@@ -234,7 +228,7 @@ def test_no_upload_stays_behind_that_may_not_be_made(fault_harness: FaultHarness
     ids=["411", "NotImplemented", "MissingContentMD5"],
 )
 @pytest.mark.parametrize("first", [_write_small, _write_in_parts], ids=["small first", "in parts first"])
-def test_a_store_that_refuses_checksums_is_asked_for_them_once_and_gets_content_md5(
+def test_a_store_that_refuses_crc32_once_gets_content_md5_from_then_on(
     fault_harness: FaultHarness, tmp_path: Path, refusal: Fault, first: Callable[[S3Store, Path], bytes]
 ) -> None:
     rule = fault_harness.proxy.inject(refusal, where=carries_checksum, times=FOR_EVER)
@@ -247,7 +241,7 @@ def test_a_store_that_refuses_checksums_is_asked_for_them_once_and_gets_content_
 
 
 @pytest.mark.parametrize("write", [_write_small, _write_in_parts], ids=["small", "in parts"])
-def test_a_store_without_checksums_still_notices_a_flipped_bit(
+def test_a_store_without_crc32_still_detects_a_flipped_bit(
     fault_harness: FaultHarness, tmp_path: Path, write: Callable[[S3Store, Path], bytes]
 ) -> None:
     fault_harness.proxy.inject(faults.NOT_IMPLEMENTED, where=carries_checksum, times=FOR_EVER)
@@ -257,14 +251,14 @@ def test_a_store_without_checksums_still_notices_a_flipped_bit(
     assert rule.hits == 1
 
 
-def test_a_store_that_refuses_everything_is_said_so_at_once(fault_harness: FaultHarness) -> None:
+def test_a_store_that_refuses_every_checksum_is_reported_at_once(fault_harness: FaultHarness) -> None:
     rule = fault_harness.proxy.inject(faults.NOT_IMPLEMENTED, where=is_put, times=FOR_EVER)
     with pytest.raises(StoreConfigError, match="does not support"):
         fault_harness.store.write_bytes(KEY, CONTENT)
     assert rule.hits <= 2
 
 
-# -- requests beside the content ------------------------------------------------------------------------------------
+# -- other requests -------------------------------------------------------------------------------------------------
 
 
 def _list(store: ObjectStore) -> object:
@@ -289,7 +283,7 @@ _OTHERS: dict[str, tuple[Callable[[ObjectStore], object], Selection, object]] = 
     "look up": (_look_up, lambda request: request.method == "HEAD", (KEY, len(_OLD))),
     "copy": (_copy, is_copy, len(_OLD)),
     "delete": (_delete, lambda request: request.method == "DELETE", None),
-    "unfinished": (lambda store: store.incomplete_uploads(), lambda request: "uploads" in request.query, []),
+    "incomplete": (lambda store: store.incomplete_uploads(), lambda request: "uploads" in request.query, []),
 }
 _OTHER_CASES = [
     *((operation, fault) for operation in _OTHERS for fault in ("503", "reset", "lost reply")),
@@ -299,21 +293,21 @@ _OTHER_CASES = [
 
 
 @pytest.mark.parametrize(("operation", "fault"), _OTHER_CASES)
-def test_other_requests_survive_faults_that_go_away(fault_harness: FaultHarness, operation: str, fault: str) -> None:
-    run, is_meant, expected = _OTHERS[operation]
+def test_other_requests_survive_temporary_faults(fault_harness: FaultHarness, operation: str, fault: str) -> None:
+    run, matches, expected = _OTHERS[operation]
     fault_harness.store.write_bytes(KEY, _OLD)
-    rule = fault_harness.proxy.inject(_FAULTS[fault], where=is_meant, times=3)
+    rule = fault_harness.proxy.inject(_FAULTS[fault], where=matches, times=3)
     assert run(fault_harness.store) == expected
     assert rule.hits == 3
 
 
 @pytest.mark.parametrize(("operation", "fault"), _OTHER_CASES)
-def test_other_requests_end_in_an_error_where_a_fault_stays(
+def test_other_requests_raise_an_error_on_permanent_faults(
     fault_harness: FaultHarness, operation: str, fault: str
 ) -> None:
-    run, is_meant, expected = _OTHERS[operation]
+    run, matches, expected = _OTHERS[operation]
     fault_harness.store.write_bytes(KEY, _OLD)
-    fault_harness.proxy.inject(_FAULTS[fault], where=is_meant, times=FOR_EVER)
+    fault_harness.proxy.inject(_FAULTS[fault], where=matches, times=FOR_EVER)
     with pytest.raises(StoreUnavailableError):
         run(fault_harness.store)
     fault_harness.proxy.heal()

@@ -1,4 +1,4 @@
-"""What is tried again at once: interruptions and damage, and nothing else."""
+"""Retries after interruptions and damaged bytes, and after nothing else."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from apex_pipeline.storage.s3.retry import PAUSES_S, retry
 
 
 class _Failing:
-    """Fails so many times, then answers."""
+    """Fails a number of times, then succeeds."""
 
     def __init__(self, error: type[ApexError], times: int) -> None:
         self._error, self._times = error, times
@@ -27,13 +27,13 @@ class _Failing:
 
 @pytest.mark.req("A-131", "A-074", "K-05")
 @pytest.mark.parametrize("error", [StoreInterruptedError, StoreCorruptionError])
-def test_what_breaks_off_or_is_damaged_is_tried_again_after_longer_and_longer_pauses(error: type[ApexError]) -> None:
+def test_interruptions_and_damage_are_retried_with_growing_pauses(error: type[ApexError]) -> None:
     waited: list[float] = []
     assert retry(_Failing(error, 3), waited.append) == "lap"
     assert tuple(waited) == PAUSES_S == tuple(sorted(PAUSES_S))
 
 
-def test_what_never_works_is_given_up() -> None:
+def test_the_last_error_is_raised_after_all_retries() -> None:
     waited: list[float] = []
     with pytest.raises(StoreInterruptedError):
         retry(_Failing(StoreInterruptedError, 4), waited.append)
@@ -41,6 +41,6 @@ def test_what_never_works_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("error", [StorePermissionError, StoreUnavailableError])
-def test_what_would_fail_again_or_was_tried_often_enough_is_told_at_once(error: type[ApexError]) -> None:
+def test_other_errors_are_raised_at_once(error: type[ApexError]) -> None:
     with pytest.raises(error):
-        retry(_Failing(error, 1), lambda _: pytest.fail("nothing is to be waited for"))
+        retry(_Failing(error, 1), lambda _: pytest.fail("there must be no pause"))

@@ -1,4 +1,4 @@
-"""Tests of the lake in a bucket, against a real server: what the contract suite cannot ask of every store."""
+"""A lake in a bucket on a real server: the behaviour that the contract suite cannot test on every store."""
 
 import hashlib
 import io
@@ -37,7 +37,7 @@ _LARGE = np.random.default_rng(7).bytes(17_000_003)
 
 
 @pytest.mark.parametrize("content", [CONTENT, _LARGE], ids=["in one request", "in parts"])
-def test_an_upload_carries_checksum_digest_and_type_and_no_access_list(
+def test_an_upload_has_checksum_digest_and_content_type_and_no_acl(
     store: S3Store, s3_bucket: S3Bucket, requests: list[tuple[str, dict[str, Any]]], tmp_path: Path, content: bytes
 ) -> None:
     store.write_file("data/x.csv", write_source(tmp_path, content))
@@ -62,19 +62,21 @@ def test_an_upload_carries_checksum_digest_and_type_and_no_access_list(
         ("data/noname", "application/octet-stream"),
     ],
 )
-def test_the_content_type_follows_the_name(store: S3Store, s3_bucket: S3Bucket, key: str, expected: str) -> None:
+def test_the_content_type_follows_the_suffix(store: S3Store, s3_bucket: S3Bucket, key: str, expected: str) -> None:
     store.write_bytes(key, b"")
     assert s3_bucket.client.head_object(Bucket=s3_bucket.name, Key=key)["ContentType"] == expected
 
 
-def test_a_refused_upload_in_parts_leaves_no_parts_behind(
+def test_a_failed_multipart_upload_leaves_no_parts_behind(
     store: S3Store,
     connection: S3Connection,
     s3_bucket: S3Bucket,
     requests: list[tuple[str, dict[str, Any]]],
     tmp_path: Path,
 ) -> None:
-    connection.upload_slots = threading.BoundedSemaphore(1)  # the file is edited before its end has been read
+    connection.upload_slots = threading.BoundedSemaphore(
+        1
+    )  # so that the file is edited before it has been read to its end
     source = write_source(tmp_path, _LARGE)
 
     def edit(_: int) -> None:
@@ -89,7 +91,7 @@ def test_a_refused_upload_in_parts_leaves_no_parts_behind(
     assert not s3_bucket.client.list_multipart_uploads(Bucket=s3_bucket.name).get("Uploads")
 
 
-def test_a_listing_has_more_than_one_page_and_no_folder_markers(
+def test_a_listing_covers_several_pages_and_skips_folder_markers(
     store: S3Store, s3_bucket: S3Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = [f"data/{number:04}.csv" for number in range(1003)]
@@ -100,7 +102,7 @@ def test_a_listing_has_more_than_one_page_and_no_folder_markers(
     assert not caplog.text
 
 
-def test_keys_of_others_that_are_not_legal_are_left_out_and_said_so(
+def test_invalid_keys_of_other_tools_are_skipped_with_a_warning(
     store: S3Store, s3_bucket: S3Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="data/a\x7fb.csv", Body=b"")
@@ -110,7 +112,7 @@ def test_keys_of_others_that_are_not_legal_are_left_out_and_said_so(
     assert "a\\x7fb.csv" in caplog.text
 
 
-def test_an_object_of_somebody_else_has_no_digest_and_can_be_read(store: S3Store, s3_bucket: S3Bucket) -> None:
+def test_an_object_of_another_tool_has_no_digest_and_can_be_read(store: S3Store, s3_bucket: S3Bucket) -> None:
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="data/x.csv", Body=CONTENT)
     found = store.head("data/x.csv")
     assert found is not None
@@ -120,7 +122,7 @@ def test_an_object_of_somebody_else_has_no_digest_and_can_be_read(store: S3Store
         assert path.read_bytes() == CONTENT
 
 
-def test_a_lake_under_a_prefix_sees_only_itself(s3_bucket: S3Bucket) -> None:
+def test_a_lake_under_a_prefix_lists_only_its_own_objects(s3_bucket: S3Bucket) -> None:
     one = S3Store(connect(s3_bucket), "lakes/one", DigestCache())
     other = S3Store(connect(s3_bucket), "lakes/one_more", DigestCache())
     one.write_bytes("data/x.csv", b"")
@@ -129,7 +131,7 @@ def test_a_lake_under_a_prefix_sees_only_itself(s3_bucket: S3Bucket) -> None:
     assert s3_bucket.object_keys() == ["lakes/one/data/x.csv"]
 
 
-def test_a_large_copy_is_made_in_parts_and_keeps_its_digest(
+def test_a_large_copy_is_multipart_and_keeps_the_digest(
     store: S3Store, requests: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(s3, "_COPY_IN_ONE_BYTES", 1_000_000)
@@ -140,7 +142,7 @@ def test_a_large_copy_is_made_in_parts_and_keeps_its_digest(
     assert [operation for operation, _ in requests].count("UploadPartCopy") == 3
 
 
-def test_a_large_copy_of_an_object_without_digest_gets_none(
+def test_a_large_copy_of_an_object_without_a_digest_has_none(
     store: S3Store, s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "_COPY_IN_ONE_BYTES", 1_000_000)
@@ -149,20 +151,20 @@ def test_a_large_copy_of_an_object_without_digest_gets_none(
     assert (copied.sha256, copied.size) == (None, len(_LARGE))
 
 
-def test_an_object_replaced_while_it_is_copied_is_noticed(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_replaced_during_a_copy_is_detected(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write_bytes("data/x.csv", b"old")
     reader: S3Reader = vars(store)["_reader"]
     seen = reader.find("data/x.csv")
     store.write_bytes("data/x.csv", b"new")
     monkeypatch.setattr(reader, "find", lambda _: seen)
-    with pytest.raises(FileChangedError, match="replaced meanwhile"):
+    with pytest.raises(FileChangedError, match="replaced in the meantime"):
         store.copy("data/x.csv", "data/y.csv")
 
 
 # -- reading ranges ---------------------------------------------------------------------------------------------------
 
 
-def test_one_row_group_is_read_with_few_requests_and_few_bytes(
+def test_reading_one_row_group_takes_few_requests_and_bytes(
     store: S3Store, requests: list[tuple[str, dict[str, Any]]], tmp_path: Path
 ) -> None:
     table = pa.table({name: np.random.default_rng(1).random(400_000) for name in "ab"})
@@ -178,7 +180,7 @@ def test_one_row_group_is_read_with_few_requests_and_few_bytes(
 
 
 @pytest.mark.parametrize("is_deleted", [True, False])
-def test_an_object_that_changes_while_it_is_read_is_noticed(store: S3Store, *, is_deleted: bool) -> None:
+def test_an_object_changed_during_a_read_is_detected(store: S3Store, *, is_deleted: bool) -> None:
     store.write_bytes("data/x.csv", b"old")
     with store.open_seekable("data/x.csv") as file:
         if is_deleted:
@@ -192,18 +194,18 @@ def test_an_object_that_changes_while_it_is_read_is_noticed(store: S3Store, *, i
 # -- replies that break off -------------------------------------------------------------------------------------------
 
 
-class _Breaking:
+class _BreakingClient:
     """A client whose first replies have a broken body."""
 
-    def __init__(self, client: Any, breaks: list[Exception | bytes]) -> None:
+    def __init__(self, client: Any, faults: list[Exception | bytes]) -> None:
         self._client = client
-        self._breaks = breaks
+        self._faults = faults
 
     def get_object(self, **options: Any) -> dict[str, Any]:
         reply = self._client.get_object(**options)
-        if self._breaks:
+        if self._faults:
             reply["Body"].close()
-            reply["Body"] = _BrokenBody(self._breaks.pop(0))
+            reply["Body"] = _BrokenBody(self._faults.pop(0))
         return reply
 
     def __getattr__(self, name: str) -> Any:
@@ -222,12 +224,12 @@ class _BrokenBody(io.RawIOBase):
         return content
 
 
-def _read_local(store: S3Store) -> bytes:
+def _read_file(store: S3Store) -> bytes:
     with store.open_as_file("data/x.csv") as path:
         return path.read_bytes()
 
 
-def _read_random(store: S3Store) -> bytes:
+def _read_seekable(store: S3Store) -> bytes:
     with store.open_seekable("data/x.csv") as file:
         return file.read()
 
@@ -239,17 +241,17 @@ def _read_stream(store: S3Store) -> bytes:
 
 _READS: dict[str, Callable[[S3Store], bytes]] = {
     "read_bytes": lambda store: store.read_bytes("data/x.csv"),
-    "read_start": lambda store: store.read_head("data/x.csv", 100),
-    "open_as_file": _read_local,
-    "open_seekable": _read_random,
+    "read_head": lambda store: store.read_head("data/x.csv", 100),
+    "open_as_file": _read_file,
+    "open_seekable": _read_seekable,
     "open_stream": _read_stream,
 }
 
 
-def _breaking_store(s3_bucket: S3Bucket, breaks: list[Exception | bytes], pauses: list[float]) -> S3Store:
+def _breaking_store(s3_bucket: S3Bucket, faults: list[Exception | bytes], pauses: list[float]) -> S3Store:
     connection = connect(s3_bucket)
     store_of(connection).write_bytes("data/x.csv", CONTENT)
-    vars(connection)["_client"] = _Breaking(connection.client, breaks)
+    vars(connection)["_client"] = _BreakingClient(connection.client, faults)
     return S3Store(connection, "", DigestCache(), sleep=pauses.append)
 
 
@@ -261,7 +263,7 @@ _FAULTS = [
 
 
 @pytest.mark.parametrize("read", _READS)
-def test_a_reply_that_breaks_off_is_asked_for_again(s3_bucket: S3Bucket, read: str) -> None:
+def test_a_request_is_repeated_when_its_reply_breaks_off(s3_bucket: S3Bucket, read: str) -> None:
     pauses: list[float] = []
     store = _breaking_store(s3_bucket, list(_FAULTS), pauses)
     assert _READS[read](store) == CONTENT
@@ -269,7 +271,7 @@ def test_a_reply_that_breaks_off_is_asked_for_again(s3_bucket: S3Bucket, read: s
 
 
 @pytest.mark.parametrize("read", _READS)
-def test_a_reply_that_always_breaks_off_is_given_up(s3_bucket: S3Bucket, read: str) -> None:
+def test_replies_that_always_break_off_raise_an_error(s3_bucket: S3Bucket, read: str) -> None:
     store = _breaking_store(s3_bucket, [*_FAULTS, *_FAULTS], [])
     with pytest.raises(StoreUnavailableError, match="the connection broke"):
         _READS[read](store)
@@ -277,13 +279,13 @@ def test_a_reply_that_always_breaks_off_is_given_up(s3_bucket: S3Bucket, read: s
 
 @pytest.mark.parametrize("read", ["read_bytes", "open_as_file"])
 @pytest.mark.parametrize("fault", [b"lap,time\n1,97.429\n", FlexibleChecksumError(error_msg="x")])
-def test_bytes_damaged_on_the_way_are_asked_for_again(s3_bucket: S3Bucket, read: str, fault: Exception | bytes) -> None:
+def test_bytes_damaged_in_transit_are_requested_again(s3_bucket: S3Bucket, read: str, fault: Exception | bytes) -> None:
     assert _READS[read](_breaking_store(s3_bucket, [fault], [])) == CONTENT
     with pytest.raises(StoreCorruptionError):
         _READS[read](_breaking_store(s3_bucket, [fault] * 4, []))
 
 
-def test_a_stream_ends_only_if_its_bytes_are_those_recorded(s3_bucket: S3Bucket) -> None:
+def test_a_stream_ends_without_error_only_if_its_bytes_are_intact(s3_bucket: S3Bucket) -> None:
     damaged = CONTENT.replace(b"1", b"7", 1)
     assert len(damaged) == len(CONTENT)
     assert _read_stream(_breaking_store(s3_bucket, [damaged], [])) == CONTENT
@@ -291,13 +293,13 @@ def test_a_stream_ends_only_if_its_bytes_are_those_recorded(s3_bucket: S3Bucket)
         _read_stream(_breaking_store(s3_bucket, [damaged] * 4, []))
 
 
-def test_a_stream_of_several_blocks_is_whole(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_of_several_blocks_is_complete(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "STREAM_BLOCK_BYTES", 7)
     store.write_bytes("data/x.csv", CONTENT)
     assert _read_stream(store) == CONTENT
 
 
-def test_a_stream_of_an_object_replaced_meanwhile_is_an_error(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_of_a_replaced_object_raises_an_error(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "STREAM_BLOCK_BYTES", 4)  # the object's own blocks are 16 KiB
     content = _LARGE[:300_000]
     store.write_bytes("data/x.csv", content)
@@ -308,14 +310,14 @@ def test_a_stream_of_an_object_replaced_meanwhile_is_an_error(store: S3Store, mo
             stream.read()
 
 
-def test_a_range_that_comes_short_is_not_taken_for_whole(s3_bucket: S3Bucket) -> None:
+def test_a_truncated_range_raises_an_error(s3_bucket: S3Bucket) -> None:
     with pytest.raises(StoreUnavailableError, match=f"3 of {len(CONTENT)} bytes"):
-        _read_random(_breaking_store(s3_bucket, [b"lap"] * 4, []))
+        _read_seekable(_breaking_store(s3_bucket, [b"lap"] * 4, []))
 
 
-def test_a_download_without_room_is_said_so(s3_bucket: S3Bucket, tmp_path: Path) -> None:
+def test_an_unusable_download_folder_is_reported(s3_bucket: S3Bucket, tmp_path: Path) -> None:
     (tmp_path / "scratch").write_bytes(b"")
     store = S3Store(connect(s3_bucket), "", DigestCache(), state=tmp_path / "scratch")
     store.write_bytes("data/x.csv", CONTENT)
     with pytest.raises(StoreError, match="Creating the folder for temporary files"):
-        _read_local(store)
+        _read_file(store)

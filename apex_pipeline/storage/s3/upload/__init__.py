@@ -1,8 +1,7 @@
-"""Bytes on their way into a bucket: checked on both ends, tried again where that helps, gone on with where they broke.
+"""Upload objects to a bucket, with verified checksums, retries, and resumption of interrupted uploads.
 
-``upload`` sends one object: in one request, or in parts (``multipart``) that are noted on disk (``journal``) so that a
-later process can go on. ``requests`` are what both are made of, ``receipts`` is how a store confirms what it got,
-``retries`` says what is worth another try. Every object carries the sums of its blocks (``storage/block_checksums.py``)
-in its ``metadata``, so that any range of it can be checked by who reads it. Not here: which objects there are
-(``store.py``), and which files are sent (``storage/copy.py``).
+Contains uploader.py, which sends one object, in one request or in parts (multipart.py). journal.py records multipart
+uploads on disk so that a later process can resume them, requests.py sends the requests, and checksums.py verifies what
+the store acknowledges. Every object carries the checksums of its blocks (storage/block_checksums.py) in its metadata,
+so that readers can verify any range. See store.py for the keys and storage/copy.py for which files are sent.
 """

@@ -1,8 +1,8 @@
-"""How a store is told what the bytes should be, and how it confirms what it got.
+"""Checksums sent with uploads, the checksums a store acknowledges, and those kept in an object's metadata.
 
-Stores of today check a CRC32 sent along and return it: one for each part, and one for the whole object. Stores of the
-old kind (MinIO's front end of before 2022, radosgw) know none, refuse requests with one, or pass over it silently; they
-check a Content-MD5 and answer with an ETag that is the MD5. Which kind a store is, shows at the first write.
+Current stores verify a CRC32 sent with the request and return it: one for each part and one for the entire object. Old
+stores (MinIO's front end before 2022, radosgw) do not support CRC32 and refuse or ignore it; they verify a Content-MD5
+and reply with an ETag that is the MD5. The first write shows which checksum mode a store supports.
 """
 
 import base64
@@ -16,12 +16,12 @@ from typing import Any
 from apex_pipeline.errors import StoreInterruptedError
 from apex_pipeline.storage.block_checksums import BlockChecksums, parse_sums
 
-# What stores answer that do not know the request's checksums (411: they want no checksum after the body).
+# Error codes of stores that do not support the request's checksums (411: no checksum after the body).
 REFUSALS_OF_CHECKSUMS = frozenset({"NotImplemented", "MissingContentLength", "MissingContentMD5", "411"})
 
 
 class ChecksumMode(Enum):
-    """How a store talks about checksums."""
+    """Which checksum a store verifies and returns."""
 
     CRC32 = "crc32"
     CONTENT_MD5 = "md5"
@@ -41,43 +41,43 @@ class RequestBody:
 
     @property
     def crc32(self) -> str:
-        """CRC32 as S3 writes it: base64 of four bytes."""
+        """CRC32 in the format of S3: base64 of four bytes."""
         return encode_crc32(self.sum)
 
     @cached_property
     def md5(self) -> bytes:
-        """MD5 digest; old stores know nothing better."""
+        """MD5 digest, for stores without CRC32 support."""
         return hashlib.md5(self.content, usedforsecurity=False).digest()
 
-    def checksum_headers(self, dialect: ChecksumMode) -> dict[str, Any]:
-        """Return what is sent along, for the store to check."""
-        if dialect is ChecksumMode.CRC32:
+    def checksum_headers(self, mode: ChecksumMode) -> dict[str, Any]:
+        """Return the boto3 arguments with the checksum that the store verifies."""
+        if mode is ChecksumMode.CRC32:
             return {"ChecksumCRC32": self.crc32}
         return {"ContentMD5": base64.b64encode(self.md5).decode()}
 
     def check(self, reply: Mapping[str, Any], address: str) -> ChecksumMode:
-        """Make sure that the store got these bytes, and return how it says so.
+        """Check that the store received these bytes, and return the checksum mode of its reply.
 
         Args:
-            reply: Its answer to a PUT of an object or a part.
-            address: Of the object, for the error.
+            reply: Reply to the PUT of an object or a part.
+            address: Address of the object, for the error message.
 
         Raises:
-            StoreInterruptedError: It confirms other bytes.
+            StoreInterruptedError: The acknowledged checksum differs.
         """
-        confirmed = reply.get("ChecksumCRC32")
-        if confirmed is not None:
-            dialect, is_same = ChecksumMode.CRC32, confirmed == self.crc32
+        acknowledged = reply.get("ChecksumCRC32")
+        if acknowledged is not None:
+            mode, is_same = ChecksumMode.CRC32, acknowledged == self.crc32
         else:
-            dialect, is_same = ChecksumMode.CONTENT_MD5, str(reply["ETag"]).strip('"') == self.md5.hex()
+            mode, is_same = ChecksumMode.CONTENT_MD5, str(reply["ETag"]).strip('"') == self.md5.hex()
         if not is_same:
             raise StoreInterruptedError(
-                f"{address} was damaged on the way: the store confirms other bytes than were sent.", "Run it again."
+                f"{address} was damaged in transit: the store received other bytes than were sent.", "Run it again."
             )
-        return dialect
+        return mode
 
     def matches_part(self, part: Mapping[str, Any]) -> bool:
-        """Tell whether a part that the store lists holds these bytes."""
+        """Return whether a part listed by the store contains these bytes."""
         if part["Size"] != len(self.content):
             return False
         listed = part.get("ChecksumCRC32")
@@ -85,7 +85,7 @@ class RequestBody:
 
 
 def encode_crc32(crc32: int) -> str:
-    """Return a CRC32 as S3 writes it."""
+    """Return a CRC32 in the format of S3: base64 of four bytes, big-endian."""
     return base64.b64encode(crc32.to_bytes(4, "big")).decode()
 
 
@@ -94,15 +94,15 @@ _SUMS = "crc32-blocks"
 
 
 def to_metadata(sha256: str, sums: BlockChecksums) -> dict[str, str]:
-    """Return the metadata of an object."""
+    """Return the metadata to store with an object."""
     return {_DIGEST: sha256, _SUMS: sums.to_text()}
 
 
 def recorded_digest(metadata: Mapping[str, str]) -> str | None:
-    """Return the SHA-256 an object was written with; ``None`` for an object of somebody else."""
+    """Return the SHA-256 recorded with an object; ``None`` for an object written by another tool."""
     return metadata.get(_DIGEST)
 
 
 def recorded_sums(metadata: Mapping[str, str], size: int) -> BlockChecksums | None:
-    """Return the sums of an object's blocks; ``None`` for an object of somebody else."""
+    """Return the recorded CRC32s of an object's blocks; ``None`` for an object written by another tool."""
     return parse_sums(metadata.get(_SUMS), size)

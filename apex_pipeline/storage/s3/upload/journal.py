@@ -1,8 +1,8 @@
-"""Which uploads in parts were begun, noted on this machine's disk so that a later process can go on with them.
+"""Journal of the multipart uploads of this machine, from which a later process resumes them.
 
-An upload is noted before it is begun, so that none is ever forgotten, and struck out when the object is there or the
-upload is taken back. Each note is held under a lock while somebody works on it: two processes never go on with the same
-upload. Here belong the notes. Going on with an upload is ``uploader.py``.
+Contains the entries and their locks; see multipart.py for how uploads are resumed. An entry is written before its
+upload is started, so that no upload is lost, and removed when the upload is completed or aborted. An entry is locked
+while a process works on it: two processes never resume the same upload.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from apex_pipeline.storage.os_errors import translating_os_errors
 
 _LOG = logging.getLogger(__name__)
 
-# Buckets are told to drop unfinished uploads after 7 days (deploy/iam/bucket-lifecycle.json): no use in older notes.
-_KEPT_S = 7 * 24 * 3600
+# Buckets drop incomplete uploads after 7 days (deploy/iam/bucket-lifecycle.json): older entries cannot be resumed.
+_RETENTION_S = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
 class ObjectAddress:
-    """Where an object goes: which store, bucket and key."""
+    """Address of an object: store, bucket and key."""
 
     endpoint: str
     bucket: str
@@ -37,23 +37,23 @@ class ObjectAddress:
 
     @property
     def name(self) -> str:
-        """A file name for it."""
+        """File name of its journal entry, without the suffix."""
         return hashlib.sha256(f"{self.endpoint}\n{self.bucket}\n{self.key}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """One upload in parts.
+    """One multipart upload. The names of the fields are the keys of the JSON file.
 
     Attributes:
-        place: Where the object goes.
-        path: The file that is sent.
+        place: Address of the object.
+        path: The file being sent.
         mark: The state of that file.
         sha256: Its digest.
-        part_bytes: Size of the parts.
-        dialect: How checksums are said in this upload.
-        upload_id: The store's name for the upload; ``None`` while it is being begun.
-        begun_s: When, in seconds since 1970.
+        part_bytes: Size of the parts in bytes.
+        dialect: Value of the checksum mode of this upload.
+        upload_id: The store's ID of the upload; ``None`` until the store has returned it.
+        begun_s: Start time in seconds since 1970.
     """
 
     place: ObjectAddress
@@ -67,36 +67,36 @@ class JournalEntry:
 
 
 class LockedEntry:
-    """The note on one upload, held by this process: read, written, struck out."""
+    """The journal entry of one upload, locked by this process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> JournalEntry | None:
-        """Return what was noted; ``None`` if nothing was, or nothing that can be read."""
+        """Return the entry; ``None`` if it does not exist or cannot be read."""
         return _read(self._path)
 
-    def write(self, note: JournalEntry) -> None:
-        """Note it; on the disk when this returns."""
+    def write(self, entry: JournalEntry) -> None:
+        """Write the entry; it is synced to disk when this returns."""
         draft = self._path.with_suffix(".new")
-        with translating_os_errors(f"Noting an upload in {self._path}"):
+        with translating_os_errors(f"Writing the upload journal entry {self._path}"):
             with draft.open("w", encoding="utf-8") as file:
-                json.dump(asdict(note), file)
+                json.dump(asdict(entry), file)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)
 
     def remove(self) -> None:
-        """Forget it."""
+        """Remove the entry, if it exists."""
         self._path.unlink(missing_ok=True)
 
 
 class UploadJournal:
-    """The notes of this machine on uploads in parts; may be shared by threads and processes.
+    """The multipart uploads of this machine. Safe to share between threads and processes.
 
     Args:
-        folder: Where they are; made when the first is written.
-        now_s: The clock, for tests.
+        folder: Folder of the entries; created with the first one.
+        now_s: The clock, in seconds since 1970; replaced in tests.
     """
 
     def __init__(self, folder: Path, *, now_s: Callable[[], float] = time.time) -> None:
@@ -104,23 +104,23 @@ class UploadJournal:
         self.now_s = now_s
 
     @contextmanager
-    def hold(self, place: ObjectAddress) -> Generator[LockedEntry]:
-        """Give the note on an upload to this place; waits while another process holds it."""
-        with translating_os_errors(f"Making the folder for notes on uploads {self._folder}"):
+    def lock(self, address: ObjectAddress) -> Generator[LockedEntry]:
+        """Lock the entry of an upload to this address; wait while another process holds the lock."""
+        with translating_os_errors(f"Creating the upload journal {self._folder}"):
             self._folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._folder / f"{place.name}.lock"):
-            yield LockedEntry(self._folder / f"{place.name}.json")
+        with FileLock(self._folder / f"{address.name}.lock"):
+            yield LockedEntry(self._folder / f"{address.name}.json")
 
     def abandoned(self, endpoint: str, bucket: str) -> Iterator[tuple[JournalEntry, LockedEntry]]:
-        """Yield the notes nobody will go on with, each held: their file is gone or another one now, or they are old."""
+        """Yield and lock the entries that cannot be resumed: their file was deleted or changed, or they are too old."""
         for path in sorted(self._folder.glob("*.json")):
-            note = _read(path)
-            if note is None or (note.place.endpoint, note.place.bucket) != (endpoint, bucket):
+            entry = _read(path)
+            if entry is None or (entry.place.endpoint, entry.place.bucket) != (endpoint, bucket):
                 continue
-            if _is_unchanged(note) and self.now_s() - note.begun_s < _KEPT_S:
+            if _is_unchanged(entry) and self.now_s() - entry.begun_s < _RETENTION_S:
                 continue
             with suppress(Timeout), FileLock(path.with_suffix(".lock"), timeout=0):
-                yield note, LockedEntry(path)
+                yield entry, LockedEntry(path)
 
 
 def _read(path: Path) -> JournalEntry | None:
@@ -131,12 +131,12 @@ def _read(path: Path) -> JournalEntry | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, OSError) as error:
-        _LOG.warning("The note on an upload %s cannot be read (%s); the upload is begun again.", path, error)
+        _LOG.warning("The upload journal entry %s cannot be read (%s); the upload is started again.", path, error)
         return None
 
 
-def _is_unchanged(note: JournalEntry) -> bool:
+def _is_unchanged(entry: JournalEntry) -> bool:
     try:
-        return file_state_of(Path(note.path).stat()) == note.mark
+        return file_state_of(Path(entry.path).stat()) == entry.mark
     except OSError:
         return False

@@ -1,18 +1,19 @@
-"""How large the parts of an upload are.
+"""Part sizes of multipart uploads.
 
-Here belong S3's limits and our choice within them; whoever foresees the requests of an upload needs no client for it.
+Contains S3's limits and the sizes chosen within them, without a client, so that the requests of an upload can be
+estimated without one.
 """
 
 from typing import Final
 
 _MIB: Final = 1024 * 1024
-# What boto3 takes too: larger parts are sent no faster, and as many as there are connections are held in memory. What
-# is not larger than one part is sent in one request.
+# The default of boto3 too. Larger parts are not sent any faster, and one part per connection is held in memory. A file
+# that is not larger than one part is sent in one request.
 PART_BYTES: Final = 8 * _MIB
-# S3's limit. Files over 80 GB get larger parts.
+# S3's limit. Files over 80 GB use larger parts.
 MOST_PARTS: Final = 10_000
 
 
 def part_bytes_of(size: int) -> int:
-    """Return how large the parts of a file of this size are: whole MiB, and not more of them than S3 takes."""
+    """Return the part size for a file of this size, in bytes: full MiB, with no more parts than S3 allows."""
     return max(PART_BYTES, -(-size // MOST_PARTS // _MIB) * _MIB)

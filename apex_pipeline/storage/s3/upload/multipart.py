@@ -1,12 +1,12 @@
-"""An upload in parts that any later process can go on with.
+"""Multipart uploads that any later process on this machine can resume.
 
-Before it begins it is noted on this machine (``journal.py``). Whoever sends the same content to the same key afterwards
-asks the store which parts it has, compares each with the bytes at hand, and sends the rest. Nothing is visible before
-the last part is there and what was read is found to be what was announced: the file has not been touched since it was
-hashed, and the CRC32 of its parts, joined, is that of the whole. A second SHA-256 would cost 0.55 s of CPU per GB.
+An upload is recorded in the journal (journal.py) before it starts. The next upload of the same content to the same key
+lists the parts in the store, compares each with the file, and sends only the missing ones. The object becomes visible
+only after all parts have arrived and the content read is the content that was hashed: the file has not changed since,
+and the combined CRC32 of its parts is that of the file. A second SHA-256 would cost 0.55 s of CPU per GB.
 
 Why not s3transfer or obstore: neither resumes an upload from the parts that the store lists, nor compares the checksums
-that the store returns. In speed the code here is level with boto3.
+that the store returns. This code is as fast as boto3.
 """
 
 import logging
@@ -35,13 +35,13 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LargeFile:
-    """What is to be sent.
+    """A file to be uploaded in parts.
 
     Attributes:
         path: The file.
-        content: What its content must be.
+        content: Expected size, digest and checksums of its content.
         key: Full key in the bucket.
-        options: Type, metadata and access list, as boto3 calls them.
+        options: Content type, metadata and ACL as arguments for boto3.
     """
 
     path: Path
@@ -51,12 +51,12 @@ class LargeFile:
 
 
 class MultipartUploader:
-    """Sends large files into one bucket; may be shared by threads.
+    """Uploads large files to one bucket. Safe to share between threads.
 
     Args:
         connection: How to reach the bucket.
-        requests: Sends to it.
-        journal: Where uploads are noted.
+        requests: Sends the requests.
+        journal: Records the uploads.
     """
 
     def __init__(self, connection: S3Connection, requests: UploadRequests, journal: UploadJournal) -> None:
@@ -65,120 +65,121 @@ class MultipartUploader:
         self._journal = journal
 
     def send(self, file: LargeFile, progress: Progress | None) -> Reply:
-        """Send a file, going on with what an earlier process sent of it; returns what the store said of the object.
+        """Upload a file, resuming an interrupted upload of it, and return the store's reply.
 
         Raises:
-            VanishedFileError: The file is gone, or is not what was announced; the object is as it was.
+            FileChangedError: The file is gone or its content is not the expected one; the object is unchanged.
             StoreError: The store refuses it.
-            StoreUnavailableError: It could not be sent now; what the store has of it is not sent again next time.
+            StoreUnavailableError: It cannot be sent now; the next attempt resumes from the parts in the store.
         """
-        place = ObjectAddress(self._connection.error_context.endpoint, self._connection.bucket, file.key)
-        with self._journal.hold(place) as held:
-            note, stored = self._resume(held, file) or (self._begin(held, place, file), {})
+        address = ObjectAddress(self._connection.error_context.endpoint, self._connection.bucket, file.key)
+        with self._journal.lock(address) as locked:
+            entry, stored = self._resume(locked, file) or (self._start(locked, address, file), {})
             try:
-                whole = file.content.sums.whole
-                parts = _Parts(self._connection, self._requests, note, stored, whole, progress).send(file.path)
-                reply = self._complete(note, parts, file)
+                expected_crc32 = file.content.sums.whole
+                sender = _PartSender(self._connection, self._requests, entry, stored, expected_crc32, progress)
+                reply = self._complete(entry, sender.send(file.path), file)
             except ApexError as error:
-                # What may go on next time is kept: a file that changed meanwhile is no such case.
+                # The upload is kept if the next run can resume it, which is impossible after the file has changed.
                 if error.is_permanent or isinstance(error, FileChangedError):
-                    self._abort(note, held)
+                    self._abort(entry, locked)
                 raise
-            held.remove()
+            locked.remove()
             return reply
 
     def abort_abandoned(self) -> None:
-        """Abort the uploads noted on this machine that nobody will go on with."""
+        """Abort the uploads in this machine's journal that cannot be resumed."""
         connection = self._connection
-        for note, held in self._journal.abandoned(connection.error_context.endpoint, connection.bucket):
-            _LOG.info("Aborting an upload of %s: %s is not the file any more it began with.", note.place.key, note.path)
-            self._abort(note, held)
+        for entry, locked in self._journal.abandoned(connection.error_context.endpoint, connection.bucket):
+            _LOG.info("Aborting the abandoned upload of %s from %s.", entry.place.key, entry.path)
+            self._abort(entry, locked)
 
-    def _resume(self, held: LockedEntry, file: LargeFile) -> tuple[JournalEntry, Mapping[int, Reply]] | None:
-        """Return the noted upload and the parts the store has of it, if it is one of this content."""
-        note = held.read()
-        if note is None:
+    def _resume(self, locked: LockedEntry, file: LargeFile) -> tuple[JournalEntry, Mapping[int, Reply]] | None:
+        """Return the journal entry and the parts in the store, or ``None`` if there is no upload of this content."""
+        entry = locked.read()
+        if entry is None:
             return None
-        if note.sha256 != file.content.sha256 or note.upload_id is None:
-            self._abort(note, held)
+        if entry.sha256 != file.content.sha256 or entry.upload_id is None:
+            self._abort(entry, locked)
             return None
-        stored = self._requests.parts(file.key, note.upload_id)
+        stored = self._requests.list_parts(file.key, entry.upload_id)
         if stored is None:
-            held.remove()
+            locked.remove()
             return None
-        _LOG.info("Going on with the upload of %s: the store has %d parts of it.", file.key, len(stored))
-        return note, stored
+        _LOG.info("Resuming the upload of %s: the store has %d parts.", file.key, len(stored))
+        return entry, stored
 
-    def _begin(self, held: LockedEntry, place: ObjectAddress, file: LargeFile) -> JournalEntry:
+    def _start(self, locked: LockedEntry, address: ObjectAddress, file: LargeFile) -> JournalEntry:
         with StableReader(file.path) as source:
-            mark = source.state
-        note = JournalEntry(
-            place,
+            state = source.state
+        entry = JournalEntry(
+            address,
             path=str(file.path.absolute()),
-            mark=mark,
+            mark=state,
             sha256=file.content.sha256,
             part_bytes=part_bytes_of(file.content.size),
             dialect=self._connection.checksum_mode.value,
             upload_id=None,
             begun_s=self._journal.now_s(),
         )
-        held.write(note)
-        note = replace(note, upload_id=self._requests.begin(file.key, file.options, ChecksumMode(note.dialect)))
-        held.write(note)
-        return note
+        locked.write(entry)
+        upload_id = self._requests.start_upload(file.key, file.options, ChecksumMode(entry.dialect))
+        entry = replace(entry, upload_id=upload_id)
+        locked.write(entry)
+        return entry
 
-    def _complete(self, note: JournalEntry, parts: list[dict[str, Any]], file: LargeFile) -> Reply:
-        claims: dict[str, Any] = {}
-        if note.dialect == ChecksumMode.CRC32.value:
-            claims = {"ChecksumCRC32": encode_crc32(file.content.sums.whole), "ChecksumType": "FULL_OBJECT"}
+    def _complete(self, entry: JournalEntry, parts: list[dict[str, Any]], file: LargeFile) -> Reply:
+        checksum: dict[str, Any] = {}
+        if entry.dialect == ChecksumMode.CRC32.value:
+            checksum = {"ChecksumCRC32": encode_crc32(file.content.sums.whole), "ChecksumType": "FULL_OBJECT"}
         try:
-            return self._requests.complete(file.key, str(note.upload_id), parts, claims)
+            return self._requests.complete(file.key, str(entry.upload_id), parts, checksum)
         except ApexError as error:
-            # The answer to the request before may have been lost: then there is no such upload, but the object.
+            # If the previous reply was lost, the upload is already complete: look for the object instead.
             if error_code(error) != "NoSuchUpload":
                 raise
-            facts = self._requests.facts(file.key)
-            if recorded_digest(facts["Metadata"]) == file.content.sha256:
-                return facts
-            raise StoreInterruptedError(f"Somebody else aborted the upload of {file.key}.", "Run it again.") from error
+            reply = self._requests.head(file.key)
+            if recorded_digest(reply["Metadata"]) == file.content.sha256:
+                return reply
+            raise StoreInterruptedError(f"Another client aborted the upload of {file.key}.", "Run it again.") from error
 
-    def _abort(self, note: JournalEntry, held: LockedEntry) -> None:
-        """Abort an upload and strike out its note; if that cannot be done now, the note stays for another time."""
+    def _abort(self, entry: JournalEntry, locked: LockedEntry) -> None:
+        """Abort an upload and remove its entry; if that fails now, the entry stays for the next attempt."""
         with suppress(ApexError):
-            # Without a name it was begun, perhaps, without our hearing the answer.
-            names = [note.upload_id] if note.upload_id else self._requests.uploads_to(note.place.key)
-            for name in names:
-                self._requests.abort(note.place.key, name)
-            held.remove()
+            # Without an ID, the upload may have been started and the reply lost.
+            upload_ids = [entry.upload_id] if entry.upload_id else self._requests.list_uploads(entry.place.key)
+            for upload_id in upload_ids:
+                self._requests.abort(entry.place.key, upload_id)
+            locked.remove()
 
 
-class _Parts:
-    """Sends the parts of one file that the store has not, several at a time."""
+class _PartSender:
+    """Sends the parts of one file that the store does not have, several at a time."""
 
     def __init__(
         self,
         connection: S3Connection,
         requests: UploadRequests,
-        note: JournalEntry,
+        entry: JournalEntry,
         stored: Mapping[int, Reply],
-        announced: int,
+        expected_crc32: int,
         progress: Progress | None,
     ) -> None:
         self._connection = connection
         self._requests = requests
-        self._note = note
+        self._entry = entry
         self._stored = stored
-        self._announced = announced
+        self._expected_crc32 = expected_crc32
         self._progress = progress
-        self._sum = 0
+        self._crc32 = 0
         self._errors: list[BaseException] = []
 
     def send(self, path: Path) -> list[dict[str, Any]]:
-        """Return what completes the upload; when this ends, with an error too, nothing is on its way any more."""
+        """Return the parts list that completes the upload; no request is pending when this returns or raises."""
         pending: list[Future[dict[str, Any]]] = []
         try:
             with StableReader(path) as source:
-                while not self._errors and (part := self._next(source, len(pending) + 1)):
+                while not self._errors and (part := self._send_next(source, len(pending) + 1)):
                     pending.append(part)
         except BaseException as error:
             self._errors.append(error)
@@ -187,19 +188,19 @@ class _Parts:
             wait(pending)
         if self._errors:
             raise self._errors[0]
-        if self._sum != self._announced:
+        if self._crc32 != self._expected_crc32:
             raise source.changed()
         return [part.result() for part in pending]
 
-    def _next(self, source: StableReader, number: int) -> "Future[dict[str, Any]] | None":
-        """Read the next part and have it sent; waits while as much is in memory as may be."""
+    def _send_next(self, source: StableReader, number: int) -> "Future[dict[str, Any]] | None":
+        """Read the next part and submit it; block while the limit of parts in memory is reached."""
         slots = self._connection.upload_slots
         slots.acquire()
         part: Future[dict[str, Any]] | None = None
         try:
-            if content := source.read(self._note.part_bytes):
+            if content := source.read(self._entry.part_bytes):
                 body = RequestBody(content, zlib.crc32(content))
-                self._sum = combine_crc32(self._sum, body.sum, len(content))
+                self._crc32 = combine_crc32(self._crc32, body.sum, len(content))
                 part = self._connection.upload_pool.submit(self._send, number, body)
                 part.add_done_callback(lambda _: slots.release())
             return part
@@ -208,14 +209,14 @@ class _Parts:
                 slots.release()
 
     def _send(self, number: int, body: RequestBody) -> dict[str, Any]:
-        if self._errors:  # the first one is told; this part need not be sent any more
+        if self._errors:  # the upload has failed: this part need not be sent
             return {}
         try:
             stored = self._stored.get(number)
             if stored is None or not body.matches_part(stored):
-                note = self._note
-                stored = self._requests.part(
-                    note.place.key, str(note.upload_id), number, body, ChecksumMode(note.dialect)
+                entry = self._entry
+                stored = self._requests.upload_part(
+                    entry.place.key, str(entry.upload_id), number, body, ChecksumMode(entry.dialect)
                 )
             if self._progress is not None:
                 self._progress(len(body.content))
@@ -223,4 +224,4 @@ class _Parts:
             self._errors.append(error)
             raise
         part = {"PartNumber": number, "ETag": stored["ETag"]}
-        return part | ({"ChecksumCRC32": body.crc32} if self._note.dialect == ChecksumMode.CRC32.value else {})
+        return part | ({"ChecksumCRC32": body.crc32} if self._entry.dialect == ChecksumMode.CRC32.value else {})

@@ -1,7 +1,7 @@
-"""The requests uploads are made of, each with its checksum, its receipt compared, and tried again where that helps.
+"""The requests of uploads: sent with a checksum, compared with the acknowledged one, and retried after interruptions.
 
-Here belongs all that is sent to a bucket while something is written. In which order is told in ``uploader.py`` and
-``multipart.py``.
+Contains every request that is sent to a bucket while an object is written; see uploader.py and multipart.py for their
+order.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,13 +19,14 @@ Reply = Mapping[str, Any]
 
 
 class UploadRequests:
-    """Sends the requests of uploads into one bucket; may be shared by threads.
+    """Sends the requests of uploads to one bucket. Safe to share between threads.
 
-    Every method raises ``StoreError`` if the store refuses, ``StoreUnavailableError`` if it cannot be reached now.
+    Every method raises ``StoreError`` if the store refuses the request and ``StoreUnavailableError`` if it cannot be
+    reached now.
 
     Args:
         connection: How to reach the bucket.
-        sleep: Waits between two tries.
+        sleep: Waits between two attempts.
     """
 
     def __init__(self, connection: S3Connection, sleep: Callable[[float], None]) -> None:
@@ -36,71 +37,71 @@ class UploadRequests:
         """Write an object in one request."""
 
         def request() -> Reply:
-            claims = body.checksum_headers(self._connection.checksum_mode)
+            checksum = body.checksum_headers(self._connection.checksum_mode)
             reply = self._connection.client.put_object(
-                Bucket=self._connection.bucket, Key=key, Body=body.content, **options, **claims
+                Bucket=self._connection.bucket, Key=key, Body=body.content, **options, **checksum
             )
             return self._checked(body, key, reply)
 
-        return self._ask("Writing", key, request)
+        return self._send("Writing", key, request)
 
-    def begin(self, key: str, options: dict[str, Any], dialect: ChecksumMode) -> str:
-        """Begin an upload in parts and return the store's name for it."""
-        if dialect is ChecksumMode.CRC32:
-            # One sum over the whole object, which a reader can check, and not one over the parts' sums.
+    def start_upload(self, key: str, options: dict[str, Any], mode: ChecksumMode) -> str:
+        """Start a multipart upload and return its ID."""
+        if mode is ChecksumMode.CRC32:
+            # One checksum of the entire object, which readers can verify, and not one of the parts' checksums.
             options = {**options, "ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
 
         def request() -> Reply:
             return self._connection.client.create_multipart_upload(Bucket=self._connection.bucket, Key=key, **options)
 
-        reply = self._ask("Beginning to write", key, request)
-        name = str(reply["UploadId"])
-        if reply["ResponseMetadata"].get("RetryAttempts"):  # an earlier try may have begun one whose name was lost
-            for other in self.uploads_to(key):
-                if other != name:
+        reply = self._send("Starting the upload of", key, request)
+        upload_id = str(reply["UploadId"])
+        if reply["ResponseMetadata"].get("RetryAttempts"):  # an earlier attempt may have started one and lost its ID
+            for other in self.list_uploads(key):
+                if other != upload_id:
                     self.abort(key, other)
-        return name
+        return upload_id
 
-    def part(self, key: str, upload_id: str, number: int, body: RequestBody, dialect: ChecksumMode) -> Reply:
+    def upload_part(self, key: str, upload_id: str, number: int, body: RequestBody, mode: ChecksumMode) -> Reply:
         """Write one part."""
-        where = self._upload(key, upload_id)
+        upload = self._upload_arguments(key, upload_id)
 
         def request() -> Reply:
-            claims = body.checksum_headers(dialect)
-            reply = self._connection.client.upload_part(**where, PartNumber=number, Body=body.content, **claims)
+            checksum = body.checksum_headers(mode)
+            reply = self._connection.client.upload_part(**upload, PartNumber=number, Body=body.content, **checksum)
             return self._checked(body, key, reply)
 
-        return self._ask(f"Writing part {number} of", key, request)
+        return self._send(f"Writing part {number} of", key, request)
 
-    def complete(self, key: str, upload_id: str, parts: list[dict[str, Any]], claims: dict[str, Any]) -> Reply:
-        """Make an object of the parts."""
-        where = self._upload(key, upload_id)
+    def complete(self, key: str, upload_id: str, parts: list[dict[str, Any]], checksum: dict[str, Any]) -> Reply:
+        """Complete the upload: combine the parts into an object."""
+        upload = self._upload_arguments(key, upload_id)
 
         def request() -> Reply:
             return self._connection.client.complete_multipart_upload(
-                **where, MultipartUpload=cast("Any", {"Parts": parts}), **claims
+                **upload, MultipartUpload=cast("Any", {"Parts": parts}), **checksum
             )
 
-        return self._ask("Finishing", key, request)
+        return self._send("Completing the upload of", key, request)
 
-    def parts(self, key: str, upload_id: str) -> dict[int, Reply] | None:
-        """Return the parts the store has, by number; ``None`` if it knows no such upload."""
-        where = self._upload(key, upload_id)
+    def list_parts(self, key: str, upload_id: str) -> dict[int, Reply] | None:
+        """Return the parts in the store by number; ``None`` if the upload does not exist."""
+        upload = self._upload_arguments(key, upload_id)
 
         def request() -> dict[int, Reply]:
-            pages = self._connection.client.get_paginator("list_parts").paginate(**where)
+            pages = self._connection.client.get_paginator("list_parts").paginate(**upload)
             found: list[Any] = [part for page in pages for part in page.get("Parts", [])]
             return {part["PartNumber"]: part for part in found}
 
         try:
-            return self._ask("Looking for the parts of", key, request)
+            return self._send("Listing the parts of", key, request)
         except ApexError as error:
             if error_code(error) != "NoSuchUpload":
                 raise
             return None
 
-    def uploads_to(self, key: str) -> list[str]:
-        """Return the names of all uploads in parts to this very key."""
+    def list_uploads(self, key: str) -> list[str]:
+        """Return the IDs of all incomplete multipart uploads to exactly this key."""
 
         def request() -> list[str]:
             pages = self._connection.client.get_paginator("list_multipart_uploads")
@@ -111,33 +112,33 @@ class UploadRequests:
             ]
             return [upload["UploadId"] for upload in found if upload["Key"] == key]
 
-        return self._ask("Looking for uploads of", key, request)
+        return self._send("Listing the uploads of", key, request)
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Take an upload in parts back; one that is gone is no error."""
-        where = self._upload(key, upload_id)
+        """Abort a multipart upload; do nothing if it does not exist."""
+        upload = self._upload_arguments(key, upload_id)
         try:
-            self._ask("Aborting an upload of", key, lambda: self._connection.client.abort_multipart_upload(**where))
+            self._send("Aborting the upload of", key, lambda: self._connection.client.abort_multipart_upload(**upload))
         except ApexError as error:
             if error_code(error) != "NoSuchUpload":
                 raise
 
-    def facts(self, key: str) -> Reply:
-        """Look an object up."""
-        return self._ask(
+    def head(self, key: str) -> Reply:
+        """Return the reply to a HEAD request for an object."""
+        return self._send(
             "Looking up", key, lambda: self._connection.client.head_object(Bucket=self._connection.bucket, Key=key)
         )
 
-    def _upload(self, key: str, upload_id: str) -> Any:  # noqa: ANN401  -- taken apart into named arguments
+    def _upload_arguments(self, key: str, upload_id: str) -> Any:  # noqa: ANN401  -- keyword arguments for boto3
         return {"Bucket": self._connection.bucket, "Key": key, "UploadId": upload_id}
 
     def _checked(self, body: RequestBody, key: str, reply: Reply) -> Reply:
-        spoken = body.check(reply, f"s3://{self._connection.bucket}/{key}")
-        if spoken is ChecksumMode.CONTENT_MD5:
-            self._connection.set_checksum_mode(spoken)
+        mode = body.check(reply, f"s3://{self._connection.bucket}/{key}")
+        if mode is ChecksumMode.CONTENT_MD5:
+            self._connection.set_checksum_mode(mode)
         return reply
 
-    def _ask(self, operation: str, key: str, request: Callable[[], Any]) -> Any:  # noqa: ANN401  -- boto3's replies
+    def _send(self, operation: str, key: str, request: Callable[[], Any]) -> Any:  # noqa: ANN401  -- boto3's replies
         def attempt() -> Any:  # noqa: ANN401  -- as above
             with s3_errors(self._connection.error_context, operation, key):
                 return request()
@@ -145,12 +146,12 @@ class UploadRequests:
         return retry(attempt, self._sleep)
 
 
-def tag_of(reply: Reply) -> str:
-    """Return the version mark a store answered with."""
+def etag_of(reply: Reply) -> str:
+    """Return the ETag of a reply, without quotes."""
     return str(reply["ETag"]).strip('"')
 
 
-def answered_utc(reply: Reply) -> datetime:
-    """Return the store's clock when it answered, aware; this machine's where it tells none."""
+def reply_time_utc(reply: Reply) -> datetime:
+    """Return the time of a reply, aware, by the store's clock, or by this machine's if the reply has no date."""
     date = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
     return parsedate_to_datetime(date).astimezone(UTC) if date else datetime.now(UTC)

@@ -1,8 +1,8 @@
-"""One object on its way into a bucket, in one request or in parts.
+"""Upload one object, in one request or in parts.
 
-What is stored under a digest has that digest: what is in memory is hashed there, and a file that is sent in parts is
-read through a reader that refuses its end if the content is not the one announced. A file edited at any moment
-therefore leaves the object as it was. Not here: which files are sent (``storage/copy.py``).
+The recorded digest always matches the stored content: content in memory is hashed directly, and a file sent in parts is
+completed only if its content is the one that was hashed. A file edited during its upload therefore leaves the object
+unchanged. See storage/copy.py for which files are sent.
 """
 
 import time
@@ -25,17 +25,17 @@ from apex_pipeline.storage.s3.upload.checksums import REFUSALS_OF_CHECKSUMS, Che
 from apex_pipeline.storage.s3.upload.journal import UploadJournal
 from apex_pipeline.storage.s3.upload.limits import PART_BYTES
 from apex_pipeline.storage.s3.upload.multipart import LargeFile, MultipartUploader
-from apex_pipeline.storage.s3.upload.requests import Reply, UploadRequests, answered_utc, tag_of
+from apex_pipeline.storage.s3.upload.requests import Reply, UploadRequests, etag_of, reply_time_utc
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where an object goes, and as what.
+    """Key and settings of an object to be written.
 
     Attributes:
         key: Full key in the bucket.
         content_type: Its MIME type.
-        acl: Canned access list; ``None`` sends none, which every bucket accepts.
+        acl: Canned ACL; ``None`` sends none, which every bucket accepts.
     """
 
     key: str
@@ -43,20 +43,20 @@ class Target:
     acl: str | None = None
 
     def options(self, digest: str, sums: BlockChecksums) -> dict[str, Any]:
-        """Return what is sent with an object of this content, as boto3 calls it."""
+        """Return content type, metadata and ACL for an object with this content, as arguments for boto3."""
         options: dict[str, Any] = {"ContentType": self.content_type, "Metadata": to_metadata(digest, sums)}
         return options if self.acl is None else options | {"ACL": self.acl}
 
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What is known of an object the store has now.
+    """A written object.
 
     Attributes:
-        tag: Its version mark.
-        written_utc: The store's clock when it answered.
+        tag: Its ETag.
+        written_utc: Time of the store's reply.
         sha256: Digest of the content.
-        size: Bytes.
+        size: Size in bytes.
     """
 
     tag: str
@@ -66,13 +66,13 @@ class UploadResult:
 
 
 class Uploader:
-    """Sends objects into one bucket; may be shared by threads.
+    """Uploads objects to one bucket. Safe to share between threads.
 
     Args:
         connection: How to reach the bucket.
-        fingerprints: Digests and sums of local files.
-        journal: Where uploads in parts are noted.
-        sleep: Waits between two tries.
+        fingerprints: Cache of the digests and checksums of local files.
+        journal: Records multipart uploads.
+        sleep: Waits between two attempts.
     """
 
     def __init__(
@@ -88,42 +88,42 @@ class Uploader:
         self._parts = MultipartUploader(connection, self._requests, journal)
 
     def send(self, target: Target, content: bytes) -> UploadResult:
-        """Send an object that is in memory, in one request.
+        """Upload content from memory in one request.
 
         Raises:
             StoreError: The store refuses it.
-            StoreUnavailableError: It could not be sent; the object is as it was.
+            StoreUnavailableError: It cannot be sent now; the object is unchanged.
         """
         return self._put(target, content, sha256(content).hexdigest(), sums_of(content))
 
     def send_file(self, target: Target, path: Path, expected: str | None, progress: Progress | None) -> UploadResult:
-        """Send a file; one of more than 8 MiB in parts.
+        """Upload a file; in parts if it is larger than 8 MiB.
 
         Args:
-            target: Where to.
+            target: The object to write.
             path: The file.
-            expected: Digest its content must have; ``None`` takes any that holds still.
-            progress: Told about bytes when the store has them.
+            expected: Required SHA-256 of its content; ``None`` accepts any content that stays the same while read.
+            progress: Called with the number of bytes that the store has acknowledged.
 
         Raises:
-            VanishedFileError: The file is gone, or is not what was expected; the object is as it was.
-            SourceError: It cannot be read.
+            FileChangedError: The file is gone or its content is not the expected one; the object is unchanged.
+            SourceError: The file cannot be read.
             StoreError: The store refuses it.
-            StoreUnavailableError: It could not be sent now; what the store has of it is not sent again next time.
+            StoreUnavailableError: It cannot be sent now; the next attempt resumes from the parts in the store.
         """
         with HashingReader(path, expected) as source:
             if source.state.size <= PART_BYTES:
                 with self._connection.upload_slots:
-                    receipt = self._send_small(target, source, path)
+                    result = self._send_small(target, source, path)
                 if progress is not None:
-                    progress(receipt.size)
-                return receipt
+                    progress(result.size)
+                return result
         content = self._fingerprints.digest_of(path)
         if expected not in {None, content.sha256}:
             raise FileChangedError(f"{path} changed since it was hashed.", "The next run takes the new content.")
         file = LargeFile(path, content, target.key, target.options(content.sha256, content.sums))
         reply = self._with_checksum_mode(partial(self._parts.send, file, progress))
-        return UploadResult(tag_of(reply), answered_utc(reply), content.sha256, content.size)
+        return UploadResult(etag_of(reply), reply_time_utc(reply), content.sha256, content.size)
 
     def _send_small(self, target: Target, source: HashingReader, path: Path) -> UploadResult:
         opened_ns, content = time.time_ns(), source.read()
@@ -132,16 +132,16 @@ class Uploader:
         return self._put(target, content, source.sha256, sums)
 
     def abort_abandoned(self) -> None:
-        """Abort the uploads in parts noted on this machine that nobody will go on with."""
+        """Abort the multipart uploads in this machine's journal that cannot be resumed."""
         self._parts.abort_abandoned()
 
     def _put(self, target: Target, content: bytes, digest: str, sums: BlockChecksums) -> UploadResult:
         put = partial(self._requests.put, target.key, RequestBody(content, sums.whole), target.options(digest, sums))
         reply = self._with_checksum_mode(put)
-        return UploadResult(tag_of(reply), answered_utc(reply), digest, len(content))
+        return UploadResult(etag_of(reply), reply_time_utc(reply), digest, len(content))
 
     def _with_checksum_mode(self, send: Callable[[], Reply]) -> Reply:
-        """Send once more as old stores want it, if the store turns out to be one."""
+        """Send, and once more with Content-MD5 if the store refuses CRC32 checksums."""
         try:
             return send()
         except ApexError as error:

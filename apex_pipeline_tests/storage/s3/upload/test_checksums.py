@@ -1,4 +1,4 @@
-"""What a store confirms, compared with what was sent."""
+"""Checksums sent with uploads, compared with those the store acknowledges."""
 
 from base64 import b64encode
 from hashlib import md5
@@ -15,26 +15,26 @@ _CRC = b64encode(crc32(_BODY.content).to_bytes(4, "big")).decode()
 _MD5 = md5(_BODY.content, usedforsecurity=False)
 
 
-def test_each_dialect_sends_the_sum_that_is_its_own() -> None:
+def test_each_checksum_mode_sends_its_own_checksum() -> None:
     assert _BODY.checksum_headers(ChecksumMode.CRC32) == {"ChecksumCRC32": _CRC}
     assert _BODY.checksum_headers(ChecksumMode.CONTENT_MD5) == {"ContentMD5": b64encode(_MD5.digest()).decode()}
     assert encode_crc32(crc32(_BODY.content)) == _CRC
 
 
 @pytest.mark.parametrize(
-    ("reply", "dialect"),
+    ("reply", "mode"),
     [
         ({"ChecksumCRC32": _CRC, "ETag": '"of an encrypted object"'}, ChecksumMode.CRC32),
         ({"ETag": f'"{_MD5.hexdigest()}"'}, ChecksumMode.CONTENT_MD5),
     ],
 )
-def test_the_answer_shows_how_the_store_speaks(reply: dict[str, Any], dialect: ChecksumMode) -> None:
-    assert _BODY.check(reply, "s3://races/x") is dialect
+def test_the_reply_shows_the_checksum_mode_of_the_store(reply: dict[str, Any], mode: ChecksumMode) -> None:
+    assert _BODY.check(reply, "s3://races/x") is mode
 
 
 @pytest.mark.parametrize("reply", [{"ChecksumCRC32": "AAAAAA=="}, {"ETag": '"0123"'}])
-def test_other_bytes_than_were_sent_are_worth_another_try(reply: dict[str, Any]) -> None:
-    with pytest.raises(StoreInterruptedError, match=r"s3://races/x was damaged on the way"):
+def test_a_different_acknowledged_checksum_is_an_interruption(reply: dict[str, Any]) -> None:
+    with pytest.raises(StoreInterruptedError, match=r"s3://races/x was damaged in transit"):
         _BODY.check({"ETag": '"x"', **reply}, "s3://races/x")
 
 
@@ -48,5 +48,5 @@ def test_other_bytes_than_were_sent_are_worth_another_try(reply: dict[str, Any])
         ({"Size": 8, "ETag": f'"{_MD5.hexdigest()}"'}, False),
     ],
 )
-def test_a_listed_part_is_taken_for_sent_only_if_it_holds_these_bytes(part: dict[str, Any], *, is_same: bool) -> None:
+def test_a_listed_part_matches_only_the_same_bytes(part: dict[str, Any], *, is_same: bool) -> None:
     assert _BODY.matches_part(part) is is_same

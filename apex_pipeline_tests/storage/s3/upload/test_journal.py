@@ -1,4 +1,4 @@
-"""Notes on uploads: kept on disk, one holder at a time, and those nobody will go on with are found."""
+"""The upload journal: entries persist on disk, are locked by one process at a time, and abandoned ones are found."""
 
 import logging
 import threading
@@ -10,7 +10,7 @@ import pytest
 from apex_pipeline.storage.file_hashing import file_state_of
 from apex_pipeline.storage.s3.upload.journal import JournalEntry, ObjectAddress, UploadJournal
 
-_PLACE = ObjectAddress("http://127.0.0.1:9000", "races", "data/sebring/telemetry.csv")
+_ADDRESS = ObjectAddress("http://127.0.0.1:9000", "races", "data/sebring/telemetry.csv")
 
 
 @pytest.fixture
@@ -25,76 +25,76 @@ def journal(tmp_path: Path) -> UploadJournal:
     return UploadJournal(tmp_path / "uploads", now_s=lambda: 1000.0)
 
 
-def _note(source: Path, begun_s: float = 1000.0) -> JournalEntry:
-    return JournalEntry(_PLACE, str(source), file_state_of(source.stat()), "abc", 8, "crc32", "upload-1", begun_s)
+def _entry(source: Path, begun_s: float = 1000.0) -> JournalEntry:
+    return JournalEntry(_ADDRESS, str(source), file_state_of(source.stat()), "abc", 8, "crc32", "upload-1", begun_s)
 
 
-def test_a_note_is_read_back_by_a_later_process(journal: UploadJournal, source: Path, tmp_path: Path) -> None:
-    with journal.hold(_PLACE) as held:
-        assert held.read() is None
-        held.write(_note(source))
-    with UploadJournal(tmp_path / "uploads").hold(_PLACE) as held:
-        assert held.read() == _note(source)
-        held.remove()
-        held.remove()
-        assert held.read() is None
+def test_a_later_process_reads_the_entry(journal: UploadJournal, source: Path, tmp_path: Path) -> None:
+    with journal.lock(_ADDRESS) as locked:
+        assert locked.read() is None
+        locked.write(_entry(source))
+    with UploadJournal(tmp_path / "uploads").lock(_ADDRESS) as locked:
+        assert locked.read() == _entry(source)
+        locked.remove()
+        locked.remove()
+        assert locked.read() is None
 
 
-def test_another_place_has_another_note(journal: UploadJournal, source: Path) -> None:
-    with journal.hold(_PLACE) as held:
-        held.write(_note(source))
-    for other in (replace(_PLACE, key="data/x"), replace(_PLACE, bucket="b"), replace(_PLACE, endpoint="AWS")):
-        with journal.hold(other) as held:
-            assert held.read() is None
+def test_each_address_has_a_separate_entry(journal: UploadJournal, source: Path) -> None:
+    with journal.lock(_ADDRESS) as locked:
+        locked.write(_entry(source))
+    for other in (replace(_ADDRESS, key="data/x"), replace(_ADDRESS, bucket="b"), replace(_ADDRESS, endpoint="AWS")):
+        with journal.lock(other) as locked:
+            assert locked.read() is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"place": {}}', b"\xff"])
-def test_a_damaged_note_is_no_note(
+def test_a_corrupt_journal_entry_is_ignored(
     journal: UploadJournal, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with journal.hold(_PLACE) as held, caplog.at_level(logging.WARNING):
-        (tmp_path / "uploads" / f"{_PLACE.name}.json").write_bytes(content)
-        assert held.read() is None
-    assert "begun again" in caplog.text
+    with journal.lock(_ADDRESS) as locked, caplog.at_level(logging.WARNING):
+        (tmp_path / "uploads" / f"{_ADDRESS.name}.json").write_bytes(content)
+        assert locked.read() is None
+    assert "started again" in caplog.text
 
 
-def test_two_never_hold_the_same_note(journal: UploadJournal) -> None:
-    is_held, holders = threading.Event(), list[str]()
+def test_an_entry_is_locked_by_one_holder_at_a_time(journal: UploadJournal) -> None:
+    has_started, holders = threading.Event(), list[str]()
 
     def second() -> None:
-        is_held.set()
-        with journal.hold(_PLACE):
+        has_started.set()
+        with journal.lock(_ADDRESS):
             holders.append("second")
 
     thread = threading.Thread(target=second)
-    with journal.hold(_PLACE):
+    with journal.lock(_ADDRESS):
         thread.start()
-        assert is_held.wait(10)
+        assert has_started.wait(10)
         holders.append("first")
     thread.join(10)
     assert holders == ["first", "second"]
 
 
 @pytest.mark.parametrize("change", ["edited", "gone", "old"])
-def test_a_note_nobody_will_go_on_with_is_found(journal: UploadJournal, source: Path, change: str) -> None:
-    with journal.hold(_PLACE) as held:
-        held.write(_note(source, begun_s=1000.0 - (7 * 24 * 3600 if change == "old" else 0)))
+def test_an_abandoned_entry_is_found(journal: UploadJournal, source: Path, change: str) -> None:
+    with journal.lock(_ADDRESS) as locked:
+        locked.write(_entry(source, begun_s=1000.0 - (7 * 24 * 3600 if change == "old" else 0)))
     if change == "edited":
         source.write_bytes(b"another lap")
     elif change == "gone":
         source.unlink()
-    found = list(journal.abandoned(_PLACE.endpoint, _PLACE.bucket))
-    assert [note.upload_id for note, _ in found] == ["upload-1"]
-    assert not list(journal.abandoned(_PLACE.endpoint, "other"))
+    found = list(journal.abandoned(_ADDRESS.endpoint, _ADDRESS.bucket))
+    assert [entry.upload_id for entry, _ in found] == ["upload-1"]
+    assert not list(journal.abandoned(_ADDRESS.endpoint, "other"))
 
 
-def test_a_note_that_may_be_gone_on_with_or_is_held_is_left_alone(journal: UploadJournal, source: Path) -> None:
-    with journal.hold(_PLACE) as held:
-        held.write(_note(source))
-        assert not list(journal.abandoned(_PLACE.endpoint, _PLACE.bucket))
+def test_a_resumable_or_locked_entry_is_not_abandoned(journal: UploadJournal, source: Path) -> None:
+    with journal.lock(_ADDRESS) as locked:
+        locked.write(_entry(source))
+        assert not list(journal.abandoned(_ADDRESS.endpoint, _ADDRESS.bucket))
         source.unlink()
-        assert not list(journal.abandoned(_PLACE.endpoint, _PLACE.bucket))
+        assert not list(journal.abandoned(_ADDRESS.endpoint, _ADDRESS.bucket))
 
 
-def test_without_a_folder_there_are_no_notes(tmp_path: Path) -> None:
+def test_without_a_folder_there_are_no_entries(tmp_path: Path) -> None:
     assert not list(UploadJournal(tmp_path / "none").abandoned("x", "y"))

@@ -1,4 +1,4 @@
-"""Uploads in parts to a real server: interrupted anywhere, gone on with, nothing half-visible, nothing left behind."""
+"""Multipart uploads to a real server: interrupted and resumed, never partly visible, and nothing left behind."""
 
 import logging
 import threading
@@ -29,12 +29,12 @@ Requests = list[tuple[str, dict[str, Any]]]
 
 @pytest.fixture(autouse=True)
 def one_part_at_a_time(connection: S3Connection) -> None:
-    """How far an upload came is then known, and what happens to its file in between."""
+    """Send parts one after the other, so that a test knows how far an upload has come."""
     connection.upload_slots = threading.BoundedSemaphore(1)
 
 
 class _KilledError(BaseException):
-    """Stands for the end of the process: no handler of errors may touch it."""
+    """Stands for a kill of the process: not an ``Exception``, so that no error handler catches it."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def _kill_after(parts: int) -> Callable[[int], None]:
-    """Return a progress that ends the process when so many parts were sent."""
+    """Return a progress callback that raises ``_KilledError`` after this number of parts."""
     seen: list[int] = []
 
     def progress(moved: int) -> None:
@@ -63,7 +63,7 @@ def _sent(requests: Requests, operation: str) -> int:
 
 
 @pytest.mark.parametrize("parts", [0, 3])
-def test_an_interrupted_upload_is_gone_on_with_and_no_part_the_store_has_is_sent_again(
+def test_resume_sends_only_the_missing_parts(
     s3_bucket: S3Bucket, store: S3Store, requests: Requests, source: Path, parts: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(_KilledError):
@@ -84,7 +84,7 @@ def test_an_interrupted_upload_is_gone_on_with_and_no_part_the_store_has_is_sent
     assert _uploads(s3_bucket) == []
 
 
-def test_many_parts_at_a_time_make_the_same_object(
+def test_parts_sent_concurrently_make_the_same_object(
     s3_bucket: S3Bucket, connection: S3Connection, store: S3Store, source: Path
 ) -> None:
     connection.upload_slots = threading.BoundedSemaphore(10)
@@ -93,7 +93,7 @@ def test_many_parts_at_a_time_make_the_same_object(
     assert _uploads(s3_bucket) == []
 
 
-def test_parts_of_other_bytes_are_sent_again(s3_bucket: S3Bucket, store: S3Store, source: Path) -> None:
+def test_stored_parts_with_other_bytes_are_sent_again(s3_bucket: S3Bucket, store: S3Store, source: Path) -> None:
     with pytest.raises(_KilledError):
         store.write_file(_KEY, source, progress=_kill_after(2))
     (upload,) = _uploads(s3_bucket)
@@ -109,7 +109,7 @@ def test_parts_of_other_bytes_are_sent_again(s3_bucket: S3Bucket, store: S3Store
     assert store.read_bytes(_KEY) == _CONTENT
 
 
-def test_an_upload_of_content_that_changed_since_is_aborted_and_begun_again(
+def test_an_upload_of_changed_content_is_aborted_and_restarted(
     s3_bucket: S3Bucket, store: S3Store, requests: Requests, source: Path
 ) -> None:
     with pytest.raises(_KilledError):
@@ -121,18 +121,18 @@ def test_an_upload_of_content_that_changed_since_is_aborted_and_begun_again(
     assert _sent(requests, "AbortMultipartUpload") == 1
 
 
-def test_an_upload_the_store_has_dropped_is_begun_again(s3_bucket: S3Bucket, store: S3Store, source: Path) -> None:
+def test_an_upload_that_the_store_has_dropped_is_restarted(s3_bucket: S3Bucket, store: S3Store, source: Path) -> None:
     with pytest.raises(_KilledError):
         store.write_file(_KEY, source, progress=_kill_after(2))
-    for write in store.incomplete_uploads():
-        store.abort(write)
-        store.abort(write)
+    for upload in store.incomplete_uploads():
+        store.abort(upload)
+        store.abort(upload)
     assert store.incomplete_uploads() == []
     store.write_file(_KEY, source)
     assert store.read_bytes(_KEY) == _CONTENT
 
 
-def test_an_upload_that_was_begun_without_our_hearing_its_name_is_not_left_behind(
+def test_an_upload_whose_id_was_lost_is_not_left_behind(
     s3_bucket: S3Bucket,
     store: S3Store,
     source: Path,
@@ -150,28 +150,28 @@ def test_an_upload_that_was_begun_without_our_hearing_its_name_is_not_left_behin
     with pytest.raises(_KilledError):
         store.write_file(_KEY, source)
     monkeypatch.undo()
-    # Another upload below a key that begins alike is somebody else's.
+    # An upload to another key with the same prefix must not be aborted.
     other = s3_bucket.client.create_multipart_upload(Bucket=s3_bucket.name, Key=f"{_KEY}.bak")["UploadId"]
     assert len(_uploads(s3_bucket)) == 2
     store.write_file(_KEY, source)
     assert [upload["UploadId"] for upload in _uploads(s3_bucket)] == [other]
 
 
-def test_a_finished_upload_whose_answer_is_lost_is_found_finished(
+def test_a_completed_upload_is_recognized_after_a_lost_reply(
     store: S3Store, source: Path, connection: S3Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete = connection.client.complete_multipart_upload
 
-    def lose_the_answer(**options: Any) -> Any:
+    def lose_reply(**options: Any) -> Any:
         complete(**options)
-        return complete(**options)  # what the next try does: by then there is no such upload any more
+        return complete(**options)  # as the next attempt does, when the upload no longer exists
 
-    monkeypatch.setattr(connection.client, "complete_multipart_upload", lose_the_answer)
+    monkeypatch.setattr(connection.client, "complete_multipart_upload", lose_reply)
     assert store.write_file(_KEY, source).size == len(_CONTENT)
     assert store.read_bytes(_KEY) == _CONTENT
 
 
-def test_an_upload_somebody_else_aborts_is_no_success(
+def test_an_upload_aborted_by_another_client_fails(
     store: S3Store, source: Path, connection: S3Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write_bytes(_KEY, b"old")
@@ -182,7 +182,7 @@ def test_an_upload_somebody_else_aborts_is_no_success(
         return complete(**options)
 
     monkeypatch.setattr(connection.client, "complete_multipart_upload", too_late)
-    with pytest.raises(StoreUnavailableError, match="Somebody else aborted"):
+    with pytest.raises(StoreUnavailableError, match="Another client aborted"):
         store.write_file(_KEY, source)
     assert store.read_bytes(_KEY) == b"old"
     monkeypatch.undo()
@@ -193,11 +193,11 @@ def test_an_upload_somebody_else_aborts_is_no_success(
 @pytest.mark.parametrize(
     ("error", "is_kept"), [(StoreUnavailableError, True), (StorePermissionError, False), (StoreConfigError, False)]
 )
-def test_an_upload_is_kept_for_the_next_run_only_if_that_may_go_on(
+def test_a_failed_upload_is_kept_only_if_the_next_run_can_resume_it(
     s3_bucket: S3Bucket, store: S3Store, source: Path, error: type[Exception], *, is_kept: bool
 ) -> None:
     def fail(_: int) -> None:
-        raise error("The line is dead.", "Run it again.")
+        raise error("The connection is lost.", "Run it again.")
 
     with pytest.raises(error):
         store.write_file(_KEY, source, progress=fail)
@@ -205,7 +205,7 @@ def test_an_upload_is_kept_for_the_next_run_only_if_that_may_go_on(
     assert s3_bucket.object_keys() == []
 
 
-def test_a_file_edited_while_it_is_sent_leaves_the_old_object_and_no_parts(
+def test_a_file_edited_during_its_upload_keeps_the_old_object_and_leaves_no_parts(
     s3_bucket: S3Bucket, store: S3Store, source: Path
 ) -> None:
     store.write_bytes(_KEY, b"old")
@@ -221,7 +221,7 @@ def test_a_file_edited_while_it_is_sent_leaves_the_old_object_and_no_parts(
 
 
 @pytest.mark.parametrize("is_writer", [True, False])
-def test_uploads_nobody_will_go_on_with_are_taken_back_by_the_next_writer(
+def test_abandoned_uploads_are_aborted_by_the_next_writer(
     s3_bucket: S3Bucket, connection: S3Connection, store: S3Store, source: Path, *, is_writer: bool
 ) -> None:
     with pytest.raises(_KilledError):
@@ -231,7 +231,7 @@ def test_uploads_nobody_will_go_on_with_are_taken_back_by_the_next_writer(
     assert len(_uploads(s3_bucket)) == (0 if is_writer else 1)
 
 
-def test_an_upload_that_cannot_be_taken_back_now_stays_noted(
+def test_an_upload_that_cannot_be_aborted_now_stays_in_the_journal(
     s3_bucket: S3Bucket, connection: S3Connection, store: S3Store, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(_KilledError):
@@ -248,7 +248,7 @@ def test_an_upload_that_cannot_be_taken_back_now_stays_noted(
     assert _uploads(s3_bucket) == []
 
 
-def test_a_file_of_more_parts_than_s3_allows_gets_larger_ones(
+def test_a_file_of_too_many_parts_gets_larger_parts(
     store: S3Store, requests: Requests, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MOST_PARTS", 4)
@@ -257,7 +257,7 @@ def test_a_file_of_more_parts_than_s3_allows_gets_larger_ones(
     assert store.read_bytes(_KEY) == _CONTENT
 
 
-def test_a_second_store_on_the_same_machine_goes_on_too(
+def test_another_store_on_the_same_machine_resumes_the_upload(
     s3_bucket: S3Bucket, connection: S3Connection, store: S3Store, requests: Requests, source: Path
 ) -> None:
     with pytest.raises(_KilledError):
