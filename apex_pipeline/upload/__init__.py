@@ -1,7 +1,7 @@
-"""Uploads a folder to a bucket as it is: for people who want their files hosted and nothing else.
+"""Uploads a folder to a bucket as it is, for users who only want to host their files.
 
-Every regular file is stored under its own path, race file or not; nothing is identified, derived or published. See
-``orchestration/sync.py`` for the lake, which copies race files only and derives tables from them.
+Every regular file is stored under its path, whether it is a race file or not; nothing is identified, derived or
+published. See ``orchestration/sync.py`` for the lake, which copies race files only and derives tables from them.
 
 >>> from apex_pipeline.upload import upload_directory_to_s3  # doctest: +SKIP
 >>> upload_directory_to_s3("race-files", "apex-racing-data", "data").summary  # doctest: +SKIP
@@ -18,9 +18,9 @@ from apex_pipeline.upload.upload import (
 
 
 def main() -> None:
-    """Upload ``APEX_SOURCE_DIR`` and end the process: 0 all there, 1 some files failed, 2 configuration."""
-    # The one import against the layers (pyproject.toml): the call stays here, and prints like ``apex upload``.
-    from apex_pipeline.cli.upload import main as run_command  # noqa: PLC0415  -- only for those who want a program
+    """Upload ``APEX_SOURCE_DIR`` and exit: 0 all files are in the bucket, 1 some failed, 2 wrong settings."""
+    # The only exception to the layer rules in pyproject.toml: this entry point is kept and prints like ``apex upload``.
+    from apex_pipeline.cli.upload import main as run_command  # noqa: PLC0415  -- callers of the library need no CLI
 
     run_command()
 

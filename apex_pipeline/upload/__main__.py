@@ -1,4 +1,4 @@
-"""``python -m apex_pipeline.upload``: the folder of the settings into the bucket of the settings."""
+"""Runs ``python -m apex_pipeline.upload``, which uploads the folder in the settings to the bucket in the settings."""
 
 from apex_pipeline.upload import main
 

@@ -1,6 +1,6 @@
-"""Uploads a folder to a bucket as it is: which files, under which keys, and the outcome of each.
+"""Uploads a folder to a bucket as it is, and reports the outcome of each file.
 
-Contains the call :func:`upload_directory_to_s3` and its report; see ``compression.py`` for what is compressed,
+Contains :func:`upload_directory_to_s3` and its report; see ``compression.py`` for the compression of text files,
 ``storage/copy.py`` for the copying itself and ``cli/upload.py`` for the command line.
 """
 
@@ -58,7 +58,7 @@ class UploadedFile:
 
     Attributes:
         path: POSIX path relative to the folder.
-        key: Its key in the bucket, uploaded or not; ``None`` for what cannot be uploaded.
+        key: Its key in the bucket, uploaded or not; ``None`` if it cannot be uploaded.
         size: Bytes of the local file.
         status: The outcome.
         problem: Why it failed, with the next step.
@@ -73,15 +73,15 @@ class UploadedFile:
 
 @dataclass(frozen=True)
 class UploadReport:
-    """The outcome of every file of the folder; each is listed once. True when all are in the bucket.
+    """The outcome of every file of the folder, each listed once. True if all files are in the bucket.
 
     Attributes:
-        address: Where the files are, for people.
+        address: URI of the uploaded files, for people.
         files: Every file, sorted by path.
-        bytes_sent: Bytes that crossed the network (of compressed files, compressed).
-        stopped_by: The error that every other file would have met, if there was one.
-        other_forms: Keys that hold one of these files in another form (compressed, or not): left by earlier uploads,
-            and never deleted here.
+        bytes_sent: Bytes sent over the network; of compressed files, the compressed bytes.
+        stopped_by: The error that stopped the upload because every other file would have failed too, if any.
+        other_forms: Keys under which one of these files is also stored in the other form, compressed or not; left by
+            earlier uploads and never deleted here.
     """
 
     address: str
@@ -99,7 +99,7 @@ class UploadReport:
 
     @property
     def exit_code(self) -> int:
-        """0 when all files are in the bucket; 1 when some are not; 2 when credentials or settings are wrong."""
+        """0 if all files are in the bucket, 1 if some are not, 2 if credentials or settings are wrong."""
         if isinstance(self.stopped_by, StoreAuthError | StoreConfigError | StorePermissionError):
             return 2
         return 0 if self else 1
@@ -116,7 +116,7 @@ class UploadReport:
         )
 
     def facts(self) -> dict[str, Any]:
-        """Return the totals for programs."""
+        """Return the totals in machine-readable form, for ``--json``."""
         return {
             "address": self.address,
             **{status.value: len(self.of(status)) for status in UploadStatus},
@@ -129,13 +129,13 @@ class UploadReport:
 
 @dataclass(frozen=True)
 class UploadEvent:
-    """An upload has started (without ``file``), or a file is finished, the ``number``-th of ``total``.
+    """The start of an upload (without ``file``), or the end of one file, the ``number``-th of ``total``.
 
     Attributes:
-        total: Files to upload.
-        total_bytes: Their size.
-        number: Files finished.
-        file: The one that was finished now.
+        total: Number of files to upload.
+        total_bytes: Their total size in bytes.
+        number: Number of files finished so far.
+        file: The file that has just finished.
     """
 
     total: int
@@ -149,11 +149,11 @@ UploadListener = Callable[[UploadEvent], None]
 
 @dataclass(frozen=True)
 class UploadTarget:
-    """Where to upload, and how.
+    """The target of an upload.
 
     Attributes:
-        bucket: The bucket.
-        prefix: What the keys start with.
+        bucket: Name of the bucket.
+        prefix: Prefix of all keys.
         compression: How text files are compressed; ``None`` leaves them as they are.
     """
 
@@ -165,16 +165,16 @@ class UploadTarget:
 def upload_directory_to_s3(local_directory: str | Path, bucket_name: str, s3_prefix: str) -> UploadReport:
     """Upload every file of a folder, recursively, keeping the paths.
 
-    Credentials, region and endpoint are those of the environment. Each file is logged by name, failures as errors. A
-    second call with nothing changed writes nothing.
+    Credentials, region and endpoint come from the environment. Each file is logged by name, failures as errors. A
+    second call without changes writes nothing.
 
     Args:
         local_directory: The folder.
-        bucket_name: The bucket; it is created only where ``ALLOW_CREATE_BUCKET`` allows it.
-        s3_prefix: What the keys start with, ``data`` for a lake's raw files.
+        bucket_name: The bucket; it is created only if ``ALLOW_CREATE_BUCKET`` allows it.
+        s3_prefix: Prefix of all keys; ``data`` for a lake's raw files.
 
     Returns:
-        The outcome of every file; true when all are in the bucket.
+        The outcome of every file; true if all files are in the bucket.
 
     Raises:
         SourceError: The folder is missing, cannot be read or is empty.
@@ -235,16 +235,16 @@ def upload_folder(
 ) -> UploadReport:
     """Copy every regular file of a folder into a store, unless its content is there already.
 
-    Nothing is deleted. A file that fails does not stop the others; an error all would meet does, and because the
-    smallest new file goes alone before all others, such an error is met once. One listing shows what is there; the
-    digest of an object with the file's size is asked for once and then cached.
+    Nothing is deleted. A file that fails does not stop the others, but an error that every file would run into does;
+    as the smallest new file is sent alone before all others, such an error occurs only once. One listing shows the
+    objects that exist; the digest of an object of the same size as the file is requested once and then cached.
 
     Args:
-        folder: The folder; it is only read. Links out of it and links to folders are refused by name.
-        store: Where to upload.
-        prefix: What the keys start with, before the path relative to the folder; may be empty.
-        fingerprints: Digests of local files.
-        compressor: Compresses text files on the way; their keys get its ending.
+        folder: The folder; it is only read. Links out of it and links to folders are refused, each by name.
+        store: The target store.
+        prefix: Prefix of the keys, before the path relative to the folder; may be empty.
+        fingerprints: Cache of the digests of local files.
+        compressor: Compresses text files on the way; its suffix is added to their keys.
         listener: Receives the start and each file as it is finished.
         progress: Receives bytes as they move; called from several threads.
 
@@ -252,7 +252,7 @@ def upload_folder(
         SourceError: The folder is missing, cannot be read or is empty.
         ConfigurationError: No key can start with the prefix.
         StoreError: The store cannot be listed; nothing was sent.
-        StoreUnavailableError: As before, and it may work on the next try.
+        StoreUnavailableError: The store cannot be reached at the moment; nothing was sent.
     """
     start = _checked_prefix(prefix)
     found = scan_folder(folder)
@@ -278,7 +278,7 @@ def upload_folder(
 
 
 class _Upload:
-    """One upload: its files by key, and what the bucket held before."""
+    """One upload: its files by key, and the objects that were in the bucket before."""
 
     def __init__(
         self,
@@ -321,7 +321,7 @@ class _Upload:
         return UploadedFile(self._files[key].path, key, self._files[key].size, status, problem)
 
     def _copy(self, item: CopyItem, progress: Progress) -> CopiedFile:
-        """Copy one file; called in several threads."""
+        """Copy one file; called from several threads."""
         stored = self._stored.get(item.key)
         if self._compressor is not None and is_compressible(item.path.name):
             return self._copy_compressed(item, self._compressor, stored, progress)
@@ -346,28 +346,28 @@ class _Upload:
         return copied
 
     def _recorded_digest(self, stored: ObjectInfo | None) -> str:
-        """Return the digest recorded with an object, asked for once per version; ``NOT_STORED`` if there is none."""
+        """Return the digest recorded with an object, requested once per version; ``NOT_STORED`` if it has none."""
         if stored is None:
             return NOT_STORED
-        version, mark = self._version(stored.key, stored.tag), FileState(stored.size, 0, 0)
-        known = stored.sha256 or self._fingerprints.get(version, mark)
+        version, state = self._version(stored.key, stored.tag), FileState(stored.size, 0, 0)
+        known = stored.sha256 or self._fingerprints.get(version, state)
         if known is not None:
             return known
         found = self._store.head(stored.key)
         if found is None or found.sha256 is None or found.tag != stored.tag:
             return NOT_STORED
-        self._fingerprints.put_trusted(version, mark, found.sha256)
+        self._fingerprints.put_trusted(version, state, found.sha256)
         return found.sha256
 
     def _version(self, key: str, tag: str) -> Path:
-        """Return the name of a version of an object in the cache of file digests: a path that no file has."""
+        """Return the path of an object's version in the digest cache; no local file can have it."""
         return Path(f"/{self._store.uri_of(key)}#{tag}")
 
 
 def _plan(
     files: tuple[SourceFile, ...], start: str, compressor: Compressor | None
 ) -> tuple[dict[str, SourceFile], list[UploadedFile]]:
-    """Return the files by the key each gets, and the outcome of those that cannot have one."""
+    """Return the files by key, and the outcome of those without a valid key."""
     paths = frozenset(file.path for file in files)
     by_key: dict[str, SourceFile] = {}
     refused: list[UploadedFile] = []
@@ -377,7 +377,7 @@ def _plan(
         try:
             if is_compressed and target in paths:
                 raise SourceError(
-                    f"Compressed it would take the place of {target} beside it.", "Take one of them away."
+                    f"If compressed, it would overwrite {target} in the same folder.", "Remove one of the two files."
                 )
             by_key[check_key(start + target)] = file
         except ApexError as error:
@@ -386,23 +386,23 @@ def _plan(
 
 
 def _checked_prefix(prefix: str) -> str:
-    """Return what keys start with: nothing, or the prefix with one slash after it."""
+    """Return the start of every key: the prefix with exactly one slash after it, or nothing."""
     start = prefix.strip("/")
     try:
         return f"{check_prefix(start)}/" if start else ""
     except UnsafeKeyError as error:
         raise ConfigurationError(
-            f"No key can begin with {prefix!r}: {error.problem}", "Choose a prefix such as data or races/2025."
+            f"No key can start with {prefix!r}: {error.problem}", "Choose a prefix such as data or races/2025."
         ) from error
 
 
 def _refused(path: str, reason: str) -> UploadedFile:
-    remedy = "Put the file itself there, give the right to read it, or take it away."
-    return UploadedFile(path, None, 0, UploadStatus.FAILED, f"Not uploaded: {reason}. {remedy}")
+    hint = "Put the file itself in its place, grant permission to read it, or remove it."
+    return UploadedFile(path, None, 0, UploadStatus.FAILED, f"Not uploaded: {reason}. {hint}")
 
 
 def _other_forms(files: dict[str, SourceFile], start: str) -> set[str]:
-    """Return the keys that would hold one of these files in another form, compressed or not."""
+    """Return the keys these files would have in their other forms, compressed or not."""
     plain = [start + file.path for file in files.values() if is_compressible(file.path)]
     endings = ("", *(compression.ending for compression in Compression))
     return {key + ending for key in plain for ending in endings} - files.keys()

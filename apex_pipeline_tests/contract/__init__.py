@@ -1,1 +1,1 @@
-"""One suite of promises, run over every backend that makes them."""
+"""The contract of object stores and data loaders, tested on every backend."""

@@ -1,4 +1,4 @@
-"""Fixtures of the contract suite: every promise is tested over each of these stores."""
+"""Fixtures of the contract suite: every test runs on each of these stores."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def store(harness: StoreHarness) -> ObjectStore:
 
 
 @pytest.fixture(params=["s3", "old-s3"])
-def store_in_bucket(request: pytest.FixtureRequest) -> ObjectStore:
+def s3_store(request: pytest.FixtureRequest) -> ObjectStore:
     return request.getfixturevalue({"s3": "new_s3_harness", "old-s3": "old_s3_harness"}[request.param]).store
 
 
@@ -41,8 +41,8 @@ def old_s3_harness(old_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
 
 
 @pytest.fixture(params=["local", "s3"])
-def untouched(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    """A store for refusals that come before anything is sent: neither the folder nor the server exists."""
+def unreachable(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    """A store whose folder or server does not exist, for refusals that must happen before any request."""
     write_source(tmp_path)
     if request.param == "local":
         return LocalStore(tmp_path / "none", DigestCache())

@@ -1,6 +1,6 @@
-"""The stores under test, each with ways past it: into a folder, or into a bucket of any server.
+"""Contains the stores under test, each with direct access to its folder or bucket.
 
-Here belongs what differs between the stores. The promises are in ``test_*.py``.
+All differences between the stores are here; the contract itself is in the test modules of this folder.
 """
 
 import os
@@ -19,21 +19,21 @@ from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 CONTENT = b"lap,time\n1,97.428\n"
-# Larger than one part of an upload in parts, and no multiple of it.
+# Larger than one part of a multipart upload, and not a multiple of it.
 LARGE = np.random.default_rng(7).bytes(17_000_003)
 
 
 @dataclass(frozen=True)
 class StoreHarness:
-    """A store under test, with ways past it to what it holds.
+    """A store under test, with direct access to its contents.
 
     Attributes:
         store: The store.
-        damage: Changes a byte of an object behind the store's back.
-        visible: Returns what anybody sees.
-        abandon: Leaves behind what a process does that is killed while it writes an object.
-        names_are_files: Whether ``d`` and ``d/e`` exclude each other: on a disk, and on the old server, where names
-            are kept as on a disk.
+        damage: Changes one byte of an object, bypassing the store.
+        visible: Returns the keys that any other client sees.
+        abandon: Leaves the same state as a process that is killed while it writes an object.
+        names_are_files: Whether ``d`` and ``d/e`` exclude each other, as on a disk and on the old server, which stores
+            objects under their names on a disk.
     """
 
     store: ObjectStore
@@ -89,7 +89,7 @@ def s3_harness(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> St
 
 
 def write_source(folder: Path, content: bytes = CONTENT) -> Path:
-    """Return a new file with this content."""
+    """Write a new file with this content and return its path."""
     path = folder / "source.csv"
     path.write_bytes(content)
     return path

@@ -1,4 +1,4 @@
-"""What every object store promises, promised by a bucket that is read through a cache: the same suite once more."""
+"""Runs the contract suite of object stores on a bucket that is read through a cache."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from apex_pipeline_tests.contract.harnesses import StoreHarness
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
-# Taken as they are: the fixtures they ask for are those below.
+# The tests are taken over unchanged; they use the fixtures below.
 globals().update({name: test for name, test in vars(suite).items() if name.startswith("test_")})
 
 
@@ -36,7 +36,7 @@ def store(harness: StoreHarness) -> ObjectStore:
 
 
 @pytest.fixture
-def untouched(tmp_path: Path) -> ObjectStore:
+def unreachable(tmp_path: Path) -> ObjectStore:
     (tmp_path / "source.csv").write_bytes(b"lap")
-    unreachable = S3Store(S3Connection("bucket", "us-east-1", "http://127.0.0.1:1", "k", "s"), "", DigestCache())
-    return CachedStore(unreachable, DiskCache(tmp_path / "cache", 1_000_000_000))
+    store = S3Store(S3Connection("bucket", "us-east-1", "http://127.0.0.1:1", "k", "s"), "", DigestCache())
+    return CachedStore(store, DiskCache(tmp_path / "cache", 1_000_000_000))

@@ -1,7 +1,7 @@
-"""The correctness properties 2 to 8 of the data hosting, each over a folder and over a real S3 server.
+"""Correctness properties 2 to 8 of the data hosting, tested on a local folder and on a real S3 server.
 
-Property 1, which is about uploading, is in ``test_upload_property.py``. Every example works in a lake of its own: a
-folder, or a prefix of one bucket.
+Property 1, about uploading, is in ``test_upload_property.py``. Every example uses a separate lake: a folder, or a
+prefix of one bucket.
 """
 
 import itertools
@@ -44,7 +44,7 @@ from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect
 
-# Lakes are made anew for each example; the fixtures only say where.
+# Each example creates its own lake, so function-scoped fixtures are safe: they only set the location.
 EXAMPLES = at_least(100, HealthCheck.function_scoped_fixture)
 RULES = load_rules()
 NewHarness = Callable[[], LoaderHarness]
@@ -57,7 +57,7 @@ KINDS = st.sampled_from(["lap_start", "telemetry_data"])
 
 @pytest.fixture(params=["local", "s3"])
 def new_harness(request: pytest.FixtureRequest, tmp_path: Path) -> NewHarness:
-    """Return a function that makes an empty lake with its loader."""
+    """Return a function that creates an empty lake with its loader."""
     numbers = itertools.count()
     if request.param == "local":
         return lambda: local_harness(tmp_path / str(next(numbers)))
@@ -70,16 +70,16 @@ def load(loader: DataLoader, data_type: str, track: str, session: str) -> pd.Dat
     return loader.load_lap_times(track, session) if is_laps else loader.load_telemetry(track, session)
 
 
-def table(data_type: str, mark: int) -> bytes:
-    """Return a small table that tells which file it is."""
-    return b"LapNumber,LapTime\n%d,97.5\n" % mark if data_type == "lap_start" else b"Time,Speed\n%d,101.5\n" % mark
+def table(data_type: str, number: int) -> bytes:
+    """Return a small table that contains the number of its file."""
+    return b"LapNumber,LapTime\n%d,97.5\n" % number if data_type == "lap_start" else b"Time,Speed\n%d,101.5\n" % number
 
 
 # -- 2 -----------------------------------------------------------------------------------------------------------------
 
 
-def spied(monkeypatch: pytest.MonkeyPatch, used: list[str]) -> None:
-    """Note which backend is asked, and answer for it."""
+def record_backends(monkeypatch: pytest.MonkeyPatch, used: list[str]) -> None:
+    """Record which backend is listed, and return an empty listing in its place."""
 
     def spy(backend: str) -> Callable[..., Iterator[ObjectInfo]]:
         def listing(*_: object) -> Iterator[ObjectInfo]:
@@ -101,11 +101,11 @@ _SPELLINGS = st.sampled_from([str.lower, str.upper, str.title, lambda word: f" {
 @pytest.mark.req("A-062", "A-004", "A-009", "A-153")
 @EXAMPLES
 @given(st.one_of(st.none(), st.just(""), _YES, _NO), _SPELLINGS)
-def test_configuration_determines_the_source(value: str | None, spell: Callable[[str], str]) -> None:
+def test_the_setting_determines_the_backend(value: str | None, spell: Callable[[str], str]) -> None:
     """Feature: aws-s3-data-hosting, Property 2: S3 configuration determines data source."""
     used: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
-        spied(patched, used)
+        record_backends(patched, used)
         patched.delenv("USE_S3_DATA", raising=False)
         if value is not None:
             patched.setenv("USE_S3_DATA", spell(value))
@@ -120,7 +120,7 @@ def test_configuration_determines_the_source(value: str | None, spell: Callable[
 @pytest.mark.req("A-062", "A-004")
 @EXAMPLES
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=6))
-def test_any_other_word_is_refused(value: str) -> None:
+def test_any_other_value_is_refused(value: str) -> None:
     """Feature: aws-s3-data-hosting, Property 2: S3 configuration determines data source."""
     assume(value.lower() not in {"true", "1", "yes", "on", "false", "0", "no", "off"})
     with pytest.MonkeyPatch.context() as patched:
@@ -137,7 +137,7 @@ _ANY_NAME = st.text(max_size=12)
 @pytest.mark.req("A-063")
 @EXAMPLES
 @given(key=st.text(max_size=20), track=_ANY_NAME, session=_ANY_NAME, data_type=KINDS)
-def test_what_is_not_there_is_none(
+def test_a_missing_file_or_session_gives_none(
     filled_harness: LoaderHarness, key: str, track: str, session: str, data_type: str
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 3: File not found returns None."""
@@ -147,8 +147,8 @@ def test_what_is_not_there_is_none(
         assert download(loader, name) is None
         assert loader.last_failure
         assert loader.last_failure.reason is (Reason.NOT_FOUND if is_legal_key(name) else Reason.FAILED)
-    for asked in (track, "sebring"):
-        assert load(loader, data_type, asked, session) is None
+    for requested in (track, "sebring"):
+        assert load(loader, data_type, requested, session) is None
         assert loader.last_failure
         assert loader.last_failure.reason is Reason.NOT_FOUND
 
@@ -166,7 +166,7 @@ def filled_harness(new_harness: NewHarness) -> LoaderHarness:
 @pytest.mark.req("A-064", "A-024", "A-025")
 @EXAMPLES
 @given(track=TRACKS, session=SESSIONS, data_type=KINDS, present=st.sets(st.integers(0, 2)))
-def test_all_patterns_are_tried_in_order_before_none(
+def test_all_filename_patterns_are_tried_in_order_before_none(
     new_harness: NewHarness, track: str, session: str, data_type: str, present: set[int]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 4: Multiple filename patterns are attempted."""
@@ -178,14 +178,14 @@ def test_all_patterns_are_tried_in_order_before_none(
     harness = new_harness()
     put_quickly(harness, {f"data/{track}/{names[index]}": table(data_type, index) for index in present})
     put_quickly(harness, {f"data/{track}/another_{track}_results.csv": b"x"})
-    there = {names[index] for index in present}
-    first = next((index for index, name in enumerate(names) if name in there), None)
+    existing = {names[index] for index in present}
+    first = next((index for index, name in enumerate(names) if name in existing), None)
     with log_of() as records:
         frame = load(harness.loader, data_type, track, session)
     assert attempts(records) == names[: 3 if first is None else first + 1]
     assert (frame is None) is (first is None)
     if frame is not None and first is not None:
-        # Names of a track without underscore coincide: the file is the one that was written last.
+        # For a track without underscore two names are equal: the file has the content that was written last.
         assert names[int(frame.iloc[:, 0].tolist()[0])] == names[first]
 
 
@@ -199,7 +199,9 @@ INSIDE = st.lists(st.sampled_from(["readme.txt", "R1_lap_start.csv", "Race 1/x.c
 @pytest.mark.req("A-065", "A-030")
 @EXAMPLES
 @given(layout=st.dictionaries(FOLDERS, INSIDE, max_size=5), stray=st.sets(st.sampled_from(["x.csv", ".DS_Store"])))
-def test_every_folder_is_a_track(new_harness: NewHarness, layout: dict[str, list[str]], stray: set[str]) -> None:
+def test_every_folder_with_files_is_a_track(
+    new_harness: NewHarness, layout: dict[str, list[str]], stray: set[str]
+) -> None:
     """Feature: aws-s3-data-hosting, Property 5: Track discovery lists all subdirectories."""
     assume(all(is_legal_key(f"data/{folder}") and not folder.startswith(".") for folder in layout))
     files = {f"data/{folder}/{name}": b"x" for folder, names in layout.items() for name in names}
@@ -226,7 +228,7 @@ def ends_in_a_track(session: str) -> bool:
     others=st.lists(SESSIONS, max_size=3),
     stray=st.sets(st.sampled_from(["readme.txt", ".DS_Store", "notes_lap_start.txt", "x_telemetry_data.csv"])),
 )
-def test_sessions_are_the_prefixes_and_each_can_be_loaded(
+def test_sessions_are_the_filename_prefixes_and_each_can_be_loaded(
     new_harness: NewHarness, track: str, files: dict[str, int], others: list[str], stray: set[str]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 6: Session discovery extracts from filenames."""
@@ -234,20 +236,20 @@ def test_sessions_are_the_prefixes_and_each_can_be_loaded(
     forms = [f"_{track}", f"_{track.replace('_', '-')}", ""]
     names = [f"{session}{forms[form]}_lap_start.csv" for session, form in files.items()]
     harness = new_harness()
-    put_quickly(harness, {f"data/{track}/{name}": table("lap_start", mark) for mark, name in enumerate(names)})
+    put_quickly(harness, {f"data/{track}/{name}": table("lap_start", number) for number, name in enumerate(names)})
     put_quickly(harness, {f"data/{track}/{name}": b"x,y\n1,2\n" for name in stray})
 
     assert harness.loader.get_available_sessions(track) == sorted(files)
-    for mark, session in enumerate(files):
+    for number, session in enumerate(files):
         frame = harness.loader.load_lap_times(track, session)
         assert frame is not None
-        assert frame["LapNumber"].tolist() == [mark]
+        assert frame["LapNumber"].tolist() == [number]
     for session in others:
-        # race_1, Race-1 and R1 are names of one session.
-        is_there = canonical_session(session) in {canonical_session(known) for known in files}
-        spelled_twice = sum(canonical_session(known) == canonical_session(session) for known in files) > 1
-        if not spelled_twice:
-            assert (harness.loader.load_lap_times(track, session) is not None) is is_there
+        # race_1, Race-1 and R1 name the same session.
+        exists = canonical_session(session) in {canonical_session(known) for known in files}
+        is_ambiguous = sum(canonical_session(known) == canonical_session(session) for known in files) > 1
+        if not is_ambiguous:
+            assert (harness.loader.load_lap_times(track, session) is not None) is exists
 
 
 # -- 7 -----------------------------------------------------------------------------------------------------------------
@@ -264,24 +266,24 @@ _CALLS: list[Callable[[DataLoader], object]] = [
 
 
 @pytest.fixture
-def quick_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all clients share the descriptions of AWS's services: reading them again takes most of the time."""
+def shared_service_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all clients share botocore's service descriptions, as reading them again takes most of the time."""
     descriptions = BotocoreSession().get_component("data_loader")
-    make = boto3.Session
+    real_session = boto3.Session
 
     def session(**options: Any) -> boto3.Session:
         core = BotocoreSession()
         core.register_component("data_loader", descriptions)
-        return make(botocore_session=core, **options)
+        return real_session(botocore_session=core, **options)
 
     monkeypatch.setattr("boto3.Session", session)
 
 
 @pytest.mark.req("A-067", "A-071", "A-083")
-@pytest.mark.usefixtures("quick_clients")
+@pytest.mark.usefixtures("shared_service_descriptions")
 @EXAMPLES
 @given(key_id=st.one_of(st.none(), _KEY_ID), secret=_SECRET, call=st.sampled_from(_CALLS))
-def test_invalid_credentials_give_a_clear_error_and_no_secret(
+def test_invalid_credentials_give_a_clear_error_without_the_secret(
     s3_bucket: S3Bucket, tmp_path: Path, key_id: str | None, secret: str, call: Callable[[DataLoader], object]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 7: Invalid credentials produce clear errors."""
@@ -301,7 +303,7 @@ def test_invalid_credentials_give_a_clear_error_and_no_secret(
     assert not any(secret in str(vars(record)) for record in records)
 
 
-# Every code that means credentials are not believed; the server has only some of them.
+# Every error code for rejected credentials; the test server returns only some of them.
 _CODES = [
     *("InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"),
     *("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "InvalidSecurity"),
@@ -310,10 +312,10 @@ _CODES = [
 
 
 @pytest.mark.req("A-067", "K-24")
-@pytest.mark.usefixtures("quick_clients")
+@pytest.mark.usefixtures("shared_service_descriptions")
 @EXAMPLES
 @given(code=st.sampled_from(_CODES), secret=_SECRET, call=st.sampled_from(_CALLS))
-def test_every_code_for_invalid_credentials_is_told(
+def test_every_code_for_invalid_credentials_is_reported(
     tmp_path: Path, code: str, secret: str, call: Callable[[DataLoader], object]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 7: Invalid credentials produce clear errors."""
@@ -344,7 +346,7 @@ def _refuse_with(code: str) -> Callable[..., object]:
 
 
 @pytest.fixture
-def both_places(tmp_path: Path, s3_bucket: S3Bucket) -> Callable[[], tuple[LoaderHarness, LoaderHarness]]:
+def both_backends(tmp_path: Path, s3_bucket: S3Bucket) -> Callable[[], tuple[LoaderHarness, LoaderHarness]]:
     numbers = itertools.count()
     connection = connect(s3_bucket)
 
@@ -358,15 +360,15 @@ def both_places(tmp_path: Path, s3_bucket: S3Bucket) -> Callable[[], tuple[Loade
 @pytest.mark.req("A-068", "A-017", "A-012")
 @EXAMPLES
 @given(written=written_laps())
-def test_both_places_give_the_same_frame(
-    both_places: Callable[[], tuple[LoaderHarness, LoaderHarness]], written: tuple[pd.DataFrame, str, bytes]
+def test_local_and_s3_give_the_same_frame(
+    both_backends: Callable[[], tuple[LoaderHarness, LoaderHarness]], written: tuple[pd.DataFrame, str, bytes]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 8: Data format consistency across sources."""
     laps, ending, content = written
     key = f"data/sebring/race_sebring_lap_start.csv{ending}"
     frames: list[pd.DataFrame] = []
     plain: list[pd.DataFrame] = []
-    for harness in both_places():
+    for harness in both_backends():
         put_quickly(harness, {key: content})
         frame, other = harness.loader.load_lap_times("sebring", "race"), download(harness.loader, key)
         assert frame is not None

@@ -1,7 +1,7 @@
-"""What every object store promises, tested over a local folder, a real S3 server, and an S3 server of the old kind.
+"""The contract of object stores: reading and writing, tested on a local folder, a real S3 server and an old S3 server.
 
-Here belong promises that every store keeps; what one kind of server is known not to be able to do is a field of its
-bench. Not here: how a store behaves while the network fails (``storage/test_faults_*.py``).
+The contract holds for every store; known limits of one kind of server are fields of its harness. See the fault tests in
+``apex_pipeline_tests/storage/s3`` for the behaviour of a store during network failures.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.contract.harnesses import CONTENT, LARGE, StoreHarness, write_source
 
 _DIGEST = hashlib.sha256(CONTENT).hexdigest()
-_HOSTILE = [
+_UNSAFE_KEYS = [
     "",
     "/etc/passwd",
     "../out",
@@ -47,7 +47,7 @@ _HOSTILE = [
 _OPERATIONS: dict[str, Callable[[ObjectStore, str], object]] = {
     "head": lambda store, key: store.head(key),
     "read_bytes": lambda store, key: store.read_bytes(key),
-    "read_start": lambda store, key: store.read_head(key, 1),
+    "read_head": lambda store, key: store.read_head(key, 1),
     "open_as_file": lambda store, key: store.open_as_file(key).__enter__(),
     "open_stream": lambda store, key: store.open_stream(key).__enter__(),
     "open_seekable": lambda store, key: store.open_seekable(key).__enter__(),
@@ -59,7 +59,7 @@ _OPERATIONS: dict[str, Callable[[ObjectStore, str], object]] = {
     "presigned_url": lambda store, key: store.presigned_url(key, 60),
     "uri_of": lambda store, key: store.uri_of(key),
 }
-_ODD_BUT_LEGAL = [
+_UNUSUAL_KEYS = [
     "data/COTA/Race 1/a b.csv",
     "data/ü/🏁 день.csv",
     "data/100%#1?&=+.csv",
@@ -72,7 +72,7 @@ _ODD_BUT_LEGAL = [
 ]
 
 
-def test_what_was_written_is_read_back(store: ObjectStore) -> None:
+def test_a_written_object_is_read_back(store: ObjectStore) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
     written = store.write_bytes("data/x.csv", CONTENT)
     assert store.read_bytes("data/x.csv") == CONTENT
@@ -81,7 +81,7 @@ def test_what_was_written_is_read_back(store: ObjectStore) -> None:
     assert store.head("data/x.csv") == written
 
 
-def test_an_empty_object_is_an_object(store: ObjectStore, tmp_path: Path) -> None:
+def test_empty_objects_can_be_written_and_read(store: ObjectStore, tmp_path: Path) -> None:
     store.write_bytes("data/empty.csv", b"")
     written = store.write_file("data/empty_file.csv", write_source(tmp_path, b""))
     assert written.sha256 == hashlib.sha256(b"").hexdigest()
@@ -92,7 +92,7 @@ def test_an_empty_object_is_an_object(store: ObjectStore, tmp_path: Path) -> Non
         assert stream.read() == b""
 
 
-def test_a_file_is_copied_in_with_its_digest(store: ObjectStore, tmp_path: Path) -> None:
+def test_a_file_is_written_with_its_digest(store: ObjectStore, tmp_path: Path) -> None:
     moved: list[int] = []
     written = store.write_file("data/large.bin", write_source(tmp_path, LARGE), progress=moved.append)
     assert written.sha256 == hashlib.sha256(LARGE).hexdigest()
@@ -102,24 +102,24 @@ def test_a_file_is_copied_in_with_its_digest(store: ObjectStore, tmp_path: Path)
         assert path.name == "large.bin"
 
 
-def test_a_large_object_is_read_front_to_back(store: ObjectStore, tmp_path: Path) -> None:
+def test_a_large_object_is_read_as_a_stream(store: ObjectStore, tmp_path: Path) -> None:
     store.write_file("data/large.bin", write_source(tmp_path, LARGE))
     buffer = bytearray(5_000_000)
     read = bytearray()
     with store.open_stream("data/large.bin") as stream:
-        while got := stream.readinto(buffer):  # type: ignore[attr-defined]  # every binary stream has it
-            read += memoryview(buffer)[:got]
+        while count := stream.readinto(buffer):  # type: ignore[attr-defined]  # every binary stream has it
+            read += memoryview(buffer)[:count]
     assert bytes(read) == LARGE
 
 
-def test_a_download_is_removed_afterwards(store: ObjectStore, tmp_path: Path) -> None:
+def test_a_downloaded_file_is_removed_after_use(store: ObjectStore, tmp_path: Path) -> None:
     store.write_bytes("data/x.csv", CONTENT)
     with store.open_as_file("data/x.csv") as path:
         assert path.read_bytes() == CONTENT
     assert isinstance(store, LocalStore) or not path.exists()
 
 
-def test_a_write_replaces_what_was_there(store: ObjectStore) -> None:
+def test_a_write_replaces_the_object_and_its_tag(store: ObjectStore) -> None:
     first = store.write_bytes("data/x.csv", b"old")
     second = store.write_bytes("data/x.csv", CONTENT)
     assert store.read_bytes("data/x.csv") == CONTENT
@@ -127,7 +127,7 @@ def test_a_write_replaces_what_was_there(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("size", [100, len(LARGE)])
-def test_a_file_that_is_not_what_was_announced_leaves_the_old_object(
+def test_a_file_with_another_digest_does_not_replace_the_object(
     harness: StoreHarness, tmp_path: Path, size: int
 ) -> None:
     harness.store.write_bytes("data/x.csv", b"old")
@@ -137,18 +137,18 @@ def test_a_file_that_is_not_what_was_announced_leaves_the_old_object(
     assert harness.visible() == ["data/x.csv"]
 
 
-def test_a_file_that_is_gone_is_said_so(store: ObjectStore, tmp_path: Path) -> None:
+def test_writing_a_missing_file_is_an_error(store: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(FileChangedError, match=r"nowhere\.csv is gone"):
         store.write_file("data/x.csv", tmp_path / "nowhere.csv")
     assert store.head("data/x.csv") is None
 
 
-def test_a_folder_is_no_file(store: ObjectStore, tmp_path: Path) -> None:
+def test_writing_a_folder_is_an_error(store: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not a regular file"):
         store.write_file("data/x.csv", tmp_path)
 
 
-def test_a_missing_object_is_said_so(store: ObjectStore) -> None:
+def test_a_missing_object_is_an_error_for_every_read(store: ObjectStore) -> None:
     assert store.head("data/none.csv") is None
     with pytest.raises(ObjectMissingError, match=r"data/none\.csv"):
         store.read_bytes("data/none.csv")
@@ -164,7 +164,7 @@ def test_a_missing_object_is_said_so(store: ObjectStore) -> None:
         store.copy("data/none.csv", "data/copy.csv")
 
 
-def test_a_folder_is_no_object(store: ObjectStore) -> None:
+def test_a_folder_is_not_an_object(store: ObjectStore) -> None:
     store.write_bytes("data/sebring/x.csv", CONTENT)
     assert store.head("data/sebring") is None
     assert store.head("data/sebring/x.csv/below") is None
@@ -174,7 +174,7 @@ def test_a_folder_is_no_object(store: ObjectStore) -> None:
     assert store.read_bytes("data/sebring/x.csv") == CONTENT
 
 
-def test_an_object_below_another_one_s_name_is_kept_or_refused_and_takes_nothing_away(
+def test_writing_below_an_existing_key_works_or_fails_without_damage(
     harness: StoreHarness, no_pauses: list[float]
 ) -> None:
     harness.store.write_bytes("data/d", b"first")
@@ -187,7 +187,7 @@ def test_an_object_below_another_one_s_name_is_kept_or_refused_and_takes_nothing
     assert harness.store.read_bytes("data/d") == b"first"
 
 
-def test_damage_is_noticed(harness: StoreHarness) -> None:
+def test_damage_is_detected(harness: StoreHarness) -> None:
     harness.store.write_bytes("data/x.csv", CONTENT)
     harness.damage("data/x.csv")
     with pytest.raises(StoreCorruptionError, match=r"data/x\.csv is damaged"):
@@ -195,8 +195,8 @@ def test_damage_is_noticed(harness: StoreHarness) -> None:
 
 
 @pytest.mark.parametrize("operation", _OPERATIONS)
-def test_a_hostile_key_is_refused_by_every_operation(untouched: ObjectStore, operation: str) -> None:
-    assert [key for key in _HOSTILE if not _is_refused(_OPERATIONS[operation], untouched, key)] == []
+def test_an_unsafe_key_is_refused_by_every_operation(unreachable: ObjectStore, operation: str) -> None:
+    assert [key for key in _UNSAFE_KEYS if not _is_refused(_OPERATIONS[operation], unreachable, key)] == []
 
 
 def _is_refused(operation: Callable[[ObjectStore, str], object], store: ObjectStore, key: str) -> bool:
@@ -208,13 +208,13 @@ def _is_refused(operation: Callable[[ObjectStore, str], object], store: ObjectSt
 
 
 @pytest.mark.parametrize("prefix", ["/", "../", "data//x", "data/.."])
-def test_a_hostile_prefix_is_not_listed(untouched: ObjectStore, prefix: str) -> None:
+def test_an_unsafe_prefix_is_not_listed(unreachable: ObjectStore, prefix: str) -> None:
     with pytest.raises(UnsafeKeyError):
-        list(untouched.list(prefix))
+        list(unreachable.list(prefix))
 
 
-@pytest.mark.parametrize("key", _ODD_BUT_LEGAL)
-def test_an_odd_but_legal_key_is_kept_as_it_is(harness: StoreHarness, key: str) -> None:
+@pytest.mark.parametrize("key", _UNUSUAL_KEYS)
+def test_an_unusual_but_legal_key_is_kept_unchanged(harness: StoreHarness, key: str) -> None:
     harness.store.write_bytes(key, CONTENT)
     harness.store.copy(key, f"copy/{key}")
     assert [stored.key for stored in harness.store.list()] == sorted([f"copy/{key}", key])
@@ -244,7 +244,7 @@ def test_a_copy_carries_content_and_digest(store: ObjectStore) -> None:
     assert store.read_bytes("history/x.parquet") == store.read_bytes("tables/x.parquet") == CONTENT
 
 
-def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(store: ObjectStore) -> None:
+def test_deleting_an_object_twice_is_not_an_error(store: ObjectStore) -> None:
     store.write_bytes("data/x.csv", CONTENT)
     store.delete("data/x.csv")
     store.delete("data/x.csv")
@@ -252,13 +252,13 @@ def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(store: ObjectSt
     assert not list(store.list())
 
 
-def test_the_start_is_read_alone(store: ObjectStore) -> None:
+def test_read_head_returns_the_first_bytes(store: ObjectStore) -> None:
     store.write_bytes("data/x.csv", CONTENT)
     assert store.read_head("data/x.csv", 3) == CONTENT[:3]
     assert store.read_head("data/x.csv", 1000) == CONTENT
 
 
-def test_a_parquet_reader_takes_one_row_group(store: ObjectStore, tmp_path: Path) -> None:
+def test_a_parquet_reader_can_read_a_single_row_group(store: ObjectStore, tmp_path: Path) -> None:
     table = pa.table({"speed": np.random.default_rng(3).random(300_000)})
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=100_000, compression="none", use_dictionary=False)
     store.write_file("tables/x.parquet", tmp_path / "x.parquet")
@@ -268,14 +268,14 @@ def test_a_parquet_reader_takes_one_row_group(store: ObjectStore, tmp_path: Path
         assert reader.read_row_group(1).equals(table.slice(100_000, 100_000))
 
 
-def test_a_lake_that_is_there_passes_the_check_and_is_left_as_it_was(harness: StoreHarness) -> None:
+def test_check_access_changes_nothing_in_an_existing_lake(harness: StoreHarness) -> None:
     harness.store.write_bytes("data/x.csv", CONTENT)
     before = harness.visible()
     harness.store.check_access()
     assert harness.visible() == before == ["data/x.csv"]
 
 
-def test_a_missing_lake_is_said_so_and_not_made(tmp_path: Path) -> None:
+def test_a_missing_lake_is_reported_and_not_created(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "none", DigestCache())
     with pytest.raises(StoreConfigError, match=r"There is no lake at .*none"):
         store.check_access()
@@ -284,5 +284,5 @@ def test_a_missing_lake_is_said_so_and_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_addresses_name_the_object(store: ObjectStore) -> None:
+def test_uri_of_appends_the_key_to_the_store_uri(store: ObjectStore) -> None:
     assert store.uri_of("data/x.csv") == f"{store.uri}/data/x.csv"

@@ -1,6 +1,6 @@
-"""What every object store tells about itself: writes begun and not finished, addresses to share, traffic.
+"""The contract of object stores: incomplete uploads, presigned URLs and request statistics.
 
-Here belong the promises beside reading and writing, which are in ``test_store_contract.py``.
+Reading and writing are tested in ``test_store_contract.py``.
 """
 
 import urllib.error
@@ -17,10 +17,10 @@ from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.contract.harnesses import CONTENT, LARGE, StoreHarness, local_harness, write_source
 from apex_pipeline_tests.servers.presigning import signed_ago
 
-# -- unfinished writes ------------------------------------------------------------------------------------------------
+# -- incomplete uploads -----------------------------------------------------------------------------------------------
 
 
-def test_what_was_finished_is_not_unfinished(store: ObjectStore, tmp_path: Path) -> None:
+def test_completed_and_failed_writes_leave_no_incomplete_upload(store: ObjectStore, tmp_path: Path) -> None:
     store.write_bytes("data/x.csv", CONTENT)
     store.write_file("data/large.bin", write_source(tmp_path, LARGE))
     with pytest.raises(FileChangedError):
@@ -28,45 +28,45 @@ def test_what_was_finished_is_not_unfinished(store: ObjectStore, tmp_path: Path)
     assert store.incomplete_uploads() == []
 
 
-def test_a_write_that_was_killed_is_told_and_seen_by_no_reader(harness: StoreHarness) -> None:
+def test_a_killed_write_is_listed_as_incomplete_and_not_visible_to_readers(harness: StoreHarness) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
     harness.abandon("data/x.csv")
-    (unfinished,) = harness.store.incomplete_uploads()
-    assert unfinished.key in {None, "data/x.csv"}
-    assert before <= unfinished.started_utc <= datetime.now(UTC) + timedelta(seconds=2)
-    assert unfinished.size in {None, len(CONTENT)}
+    (upload,) = harness.store.incomplete_uploads()
+    assert upload.key in {None, "data/x.csv"}
+    assert before <= upload.started_utc <= datetime.now(UTC) + timedelta(seconds=2)
+    assert upload.size in {None, len(CONTENT)}
     assert harness.store.head("data/x.csv") is None
     assert list(harness.store.list()) == []
 
 
-def test_an_unfinished_write_is_taken_back_alone_and_again_is_no_error(harness: StoreHarness) -> None:
+def test_aborting_an_incomplete_upload_twice_works_and_leaves_other_objects(harness: StoreHarness) -> None:
     harness.store.write_bytes("data/x.csv", CONTENT)
     harness.abandon("data/x.csv")
-    (unfinished,) = harness.store.incomplete_uploads()
-    harness.store.abort(unfinished)
-    harness.store.abort(unfinished)
+    (upload,) = harness.store.incomplete_uploads()
+    harness.store.abort(upload)
+    harness.store.abort(upload)
     assert harness.store.incomplete_uploads() == []
     assert harness.visible() == ["data/x.csv"]
     assert harness.store.read_bytes("data/x.csv") == CONTENT
 
 
-def test_an_object_can_be_written_while_another_write_of_it_is_unfinished(harness: StoreHarness) -> None:
+def test_an_object_can_be_written_during_an_incomplete_upload_of_its_key(harness: StoreHarness) -> None:
     harness.abandon("data/x.csv")
     harness.store.write_bytes("data/x.csv", CONTENT)
     assert harness.store.read_bytes("data/x.csv") == CONTENT
     assert len(harness.store.incomplete_uploads()) == 1
 
 
-def test_no_unfinished_write_means_none_where_there_is_no_lake(tmp_path: Path) -> None:
+def test_a_missing_lake_has_no_incomplete_uploads(tmp_path: Path) -> None:
     assert LocalStore(tmp_path / "none", DigestCache()).incomplete_uploads() == []
 
 
-# -- shared addresses and traffic -------------------------------------------------------------------------------------
+# -- presigned URLs and request stats ---------------------------------------------------------------------------------
 
 
-def _fetch(address: str) -> tuple[int, bytes]:
+def _fetch(url: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(address, timeout=60) as reply:  # noqa: S310  -- the address is the test server's
+        with urllib.request.urlopen(url, timeout=60) as reply:  # noqa: S310  -- the URL of a test server
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -74,52 +74,52 @@ def _fetch(address: str) -> tuple[int, bytes]:
 
 
 @pytest.mark.req("A-099")
-def test_a_shared_address_gives_the_object_to_anybody_and_making_it_sends_nothing(store_in_bucket: ObjectStore) -> None:
+def test_a_presigned_url_gives_access_and_is_created_without_a_request(s3_store: ObjectStore) -> None:
     key = "data/COTA/Race 1/ä.csv"
-    store_in_bucket.write_bytes(key, CONTENT)
-    before = store_in_bucket.traffic
-    address = store_in_bucket.presigned_url(key, 60)
-    assert store_in_bucket.traffic == before
-    assert _fetch(address) == (200, CONTENT)
-    assert _fetch(address.replace("X-Amz-Expires=60", "X-Amz-Expires=61"))[0] == 403
-    assert _fetch(address.partition("?")[0])[0] == 403
+    s3_store.write_bytes(key, CONTENT)
+    before = s3_store.traffic
+    url = s3_store.presigned_url(key, 60)
+    assert s3_store.traffic == before
+    assert _fetch(url) == (200, CONTENT)
+    assert _fetch(url.replace("X-Amz-Expires=60", "X-Amz-Expires=61"))[0] == 403
+    assert _fetch(url.partition("?")[0])[0] == 403
 
 
 @pytest.mark.req("A-099")
-def test_a_shared_address_expires(store_in_bucket: ObjectStore) -> None:
-    store_in_bucket.write_bytes("data/x.csv", CONTENT)
+def test_a_presigned_url_expires(s3_store: ObjectStore) -> None:
+    s3_store.write_bytes("data/x.csv", CONTENT)
     with signed_ago(timedelta(seconds=58)):
-        assert _fetch(store_in_bucket.presigned_url("data/x.csv", 3600)) == (200, CONTENT)
-    with signed_ago(timedelta(seconds=62)):  # servers count in whole seconds
-        assert _fetch(store_in_bucket.presigned_url("data/x.csv", 60))[0] == 403
+        assert _fetch(s3_store.presigned_url("data/x.csv", 3600)) == (200, CONTENT)
+    with signed_ago(timedelta(seconds=62)):  # servers compare in full seconds
+        assert _fetch(s3_store.presigned_url("data/x.csv", 60))[0] == 403
 
 
 @pytest.mark.req("A-099")
-def test_a_file_has_no_address_to_share(tmp_path: Path) -> None:
+def test_a_local_store_has_no_presigned_urls(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no address to share"):
         local_harness(tmp_path).store.presigned_url("data/x.csv", 60)
 
 
 @pytest.mark.req("A-099")
 @pytest.mark.parametrize("expires_s", [0, -1, 604_801])
-def test_an_address_is_shared_for_a_second_to_a_week(untouched: ObjectStore, expires_s: int) -> None:
+def test_a_presigned_url_is_valid_for_one_second_to_one_week(unreachable: ObjectStore, expires_s: int) -> None:
     with pytest.raises(ConfigurationError):
-        untouched.presigned_url("data/x.csv", expires_s)
+        unreachable.presigned_url("data/x.csv", expires_s)
 
 
 @pytest.mark.req("A-086", "A-087", "A-088")
-def test_traffic_counts_what_is_asked_of_a_bucket(store_in_bucket: ObjectStore) -> None:
-    assert (store_in_bucket.traffic.requests, store_in_bucket.traffic.errors) == (0, 0)
-    store_in_bucket.write_bytes("data/x.csv", CONTENT)
-    written = store_in_bucket.traffic
+def test_request_stats_count_requests_and_errors(s3_store: ObjectStore) -> None:
+    assert (s3_store.traffic.requests, s3_store.traffic.errors) == (0, 0)
+    s3_store.write_bytes("data/x.csv", CONTENT)
+    written = s3_store.traffic
     assert written.requests > 0
     assert written.waited_s > 0
-    store_in_bucket.head("data/none.csv")
-    assert store_in_bucket.traffic.requests > written.requests
-    assert store_in_bucket.traffic.errors == written.errors + 1
+    s3_store.head("data/none.csv")
+    assert s3_store.traffic.requests > written.requests
+    assert s3_store.traffic.errors == written.errors + 1
 
 
-def test_a_folder_has_no_traffic(tmp_path: Path) -> None:
+def test_a_local_store_has_no_request_stats(tmp_path: Path) -> None:
     store = local_harness(tmp_path).store
     store.write_bytes("data/x.csv", CONTENT)
     assert store.traffic.requests == 0

@@ -1,4 +1,4 @@
-"""Property 1, over a local folder and over a real S3 server: what is uploaded is there as it was."""
+"""Correctness property 1, on a local folder and on a real S3 server: an upload keeps paths and content."""
 
 import shutil
 import tempfile
@@ -19,7 +19,7 @@ from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
-# Names as they come, and what a key may not have: backslashes and control characters, all legal on a disk.
+# Typical file names, and names that are legal on a disk but not in a key: with backslashes or control characters.
 _NAMES = st.one_of(
     st.sampled_from(
         ["Race 1", "R1_barber_lap_time.csv", "ü", "e\u0301", "\u00e9", "🏁", "100%#1?&=+", "%20", "...", "-"]
@@ -31,10 +31,10 @@ _TREES = st.dictionaries(_PATHS, st.binary(max_size=40), min_size=1, max_size=5)
 
 
 @contextmanager
-def _written(tree: dict[str, bytes]) -> Generator[tuple[Path, dict[str, bytes]]]:
-    """Give a folder with these files, and the files without those whose name the others take for a folder."""
+def _written_tree(tree: dict[str, bytes]) -> Generator[tuple[Path, dict[str, bytes]]]:
+    """Yield a folder with these files, and the files written; a path that is also a folder of another is skipped."""
     root = Path(tempfile.mkdtemp(prefix="tree-"))
-    made: dict[str, bytes] = {}
+    written: dict[str, bytes] = {}
     try:
         for path, content in tree.items():
             try:
@@ -42,15 +42,15 @@ def _written(tree: dict[str, bytes]) -> Generator[tuple[Path, dict[str, bytes]]]
                 (root / path).write_bytes(content)
             except (FileExistsError, NotADirectoryError, IsADirectoryError):
                 continue
-            made[path] = content
-        yield root, made
+            written[path] = content
+        yield root, written
     finally:
         shutil.rmtree(root)
 
 
 @pytest.fixture(scope="module")
 def numbers() -> Iterator[int]:
-    """Numbers that no two examples share: each has a lake of its own in one bucket or folder."""
+    """Unique numbers, one per example, so that each uses a separate lake in the same bucket or folder."""
     return iter(range(1_000_000))
 
 
@@ -65,10 +65,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 @pytest.mark.req("A-041", "A-061", "A-155")
 @given(tree=_TREES)
 @at_least(100, HealthCheck.function_scoped_fixture)
-def test_an_upload_preserves_the_structure(store: ObjectStore, numbers: Iterator[int], tree: dict[str, bytes]) -> None:
+def test_an_upload_preserves_paths_and_content(
+    store: ObjectStore, numbers: Iterator[int], tree: dict[str, bytes]
+) -> None:
     """Feature: aws-s3-data-hosting, Property 1: Upload preserves structure."""
     prefix = f"{next(numbers)}/data"
-    with _written(tree) as (root, files):
+    with _written_tree(tree) as (root, files):
         report = upload_folder(root, store, prefix, fingerprints=DigestCache())
     legal = {path: content for path, content in files.items() if is_legal_key(f"{prefix}/{path}")}
     assert {file.path for file in report.of(UploadStatus.UPLOADED)} == set(legal)

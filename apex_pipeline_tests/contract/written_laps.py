@@ -1,4 +1,4 @@
-"""Tables of laps in the ways people write CSV files, for Hypothesis."""
+"""Hypothesis strategies for lap tables, written as CSV in various formats."""
 
 import gzip
 
@@ -13,7 +13,7 @@ _NUMBERS = st.sampled_from(["3", "03", "003", "88", "1e3"])
 
 @st.composite
 def written_laps(draw: st.DrawFn) -> tuple[pd.DataFrame, str, bytes]:
-    """Return laps, the ending of their file's name, and its bytes in one of the ways people write CSV."""
+    """Return laps, the suffix of their file name and its content, in various encodings, separators and compressions."""
     encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "latin-1"]))
     rows = draw(st.integers(1, 4))
     laps = pd.DataFrame(
@@ -29,8 +29,10 @@ def written_laps(draw: st.DrawFn) -> tuple[pd.DataFrame, str, bytes]:
     separator, end = draw(st.sampled_from([",", ";", "\t"])), draw(st.sampled_from(["\n", "\r\n"]))
     content = laps.to_csv(index=False, sep=separator, lineterminator=end).encode(encoding)
     ending = draw(st.sampled_from(["", ".gz", ".zst"]))
-    packed = {"": content, ".gz": gzip.compress(content), ".zst": pa.compress(content, "zstd", asbytes=True)}[ending]
-    return laps, ending, packed
+    compressed = {"": content, ".gz": gzip.compress(content), ".zst": pa.compress(content, "zstd", asbytes=True)}[
+        ending
+    ]
+    return laps, ending, compressed
 
 
 def _column(values: st.SearchStrategy[object], rows: int) -> st.SearchStrategy[list[object]]:

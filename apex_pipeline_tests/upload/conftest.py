@@ -1,4 +1,4 @@
-"""Fixtures of the tests of ``apex_pipeline.upload``: a bucket in the environment, and a note of what is sent to it."""
+"""Fixtures of the upload tests: a bucket configured in the environment, and a recorder of the requests sent to it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +12,8 @@ from apex_pipeline.storage.request_stats import RequestCounter
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 
 
-class Sent:
-    """What was sent to the server, and a way to have it refused."""
+class RequestRecorder:
+    """Records the requests sent to the server, and can answer them with errors."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, Any]]] = []
@@ -34,15 +34,15 @@ class Sent:
 
     @property
     def writes(self) -> int:
-        """Number of objects, or parts, that were sent."""
+        """Number of requests that write objects or parts."""
         return sum(name in {"PutObject", "UploadPart", "CreateMultipartUpload"} for name, _ in self.requests)
 
     @property
-    def look_ups(self) -> int:
-        """Number of single objects that were asked about."""
+    def head_requests(self) -> int:
+        """Number of HEAD requests for single objects."""
         return len(self.headers_of("HeadObject"))
 
-    def note(self, model: Any, params: dict[str, Any], **_: object) -> None:
+    def record(self, model: Any, params: dict[str, Any], **_: object) -> None:
         self.requests.append((model.name, params["headers"]))
 
     def answer(self, request: AWSRequest, event_name: str, **_: object) -> AWSResponse | None:
@@ -57,7 +57,7 @@ class Sent:
 
 
 class _Body:
-    """The body of an answer that came from nowhere."""
+    """The body of a response that no server sent."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -67,23 +67,23 @@ class _Body:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """What every client made from now on sends."""
-    noted = Sent()
+def recorder(monkeypatch: pytest.MonkeyPatch) -> RequestRecorder:
+    """The requests of every client created from now on."""
+    new = RequestRecorder()
     attach = RequestCounter.attach
 
-    def attach_and_note(meter: RequestCounter, events: Any) -> None:
-        attach(meter, events)
-        events.register("before-call.s3", noted.note)
-        events.register("before-send.s3", noted.answer)
+    def attach_and_record(counter: RequestCounter, events: Any) -> None:
+        attach(counter, events)
+        events.register("before-call.s3", new.record)
+        events.register("before-send.s3", new.answer)
 
-    monkeypatch.setattr(RequestCounter, "attach", attach_and_note)
-    return noted
+    monkeypatch.setattr(RequestCounter, "attach", attach_and_record)
+    return new
 
 
 @pytest.fixture
 def bucket(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
-    """An empty bucket, with everything but its name in the environment."""
+    """An empty bucket; everything but its name is set in the environment."""
     for name, value in s3_bucket.environment.items():
         if name not in {"S3_BUCKET_NAME", "USE_S3_DATA"}:
             monkeypatch.setenv(name, value)
@@ -92,13 +92,13 @@ def bucket(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Bucket:
 
 @pytest.fixture
 def content_of(bucket: S3Bucket) -> Callable[[str], bytes]:
-    """Read an object by another client."""
+    """Return a function that reads an object with another client."""
     return lambda key: bucket.client.get_object(Bucket=bucket.name, Key=key)["Body"].read()
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of race files and others."""
+    """A folder with race files and other files."""
     root = tmp_path / "race files"
     for path, content in {
         "COTA/Race 1/R1_cota_lap_time.csv": b"lap,value\n1,97428\n" * 40,

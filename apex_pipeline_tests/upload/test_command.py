@@ -1,4 +1,4 @@
-"""``apex upload`` and ``main()`` as people and scheduled jobs meet them: the bucket, the exit codes, never a hang."""
+"""``apex upload`` and ``main()`` for people and scheduled jobs: choice of the bucket, exit codes, and no hanging."""
 
 import io
 import json
@@ -16,14 +16,14 @@ import pytest
 from apex_pipeline import upload
 from apex_pipeline.cli import main as apex_main
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.upload.conftest import Sent
+from apex_pipeline_tests.upload.conftest import RequestRecorder
 
 _PROJECT = Path(__file__).resolve().parents[2]
-Run = Callable[..., "Said"]
+Run = Callable[..., "Output"]
 
 
-class Said:
-    """What a command printed, and its exit code."""
+class Output:
+    """The output of a command, and its exit code."""
 
     def __init__(self, code: object, out: str, error: str) -> None:
         self.code = code
@@ -33,30 +33,30 @@ class Said:
 
 @pytest.fixture
 def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command as a person would."""
+    """Return a function that runs a command like a user would."""
 
-    def run(*words: str, program: Callable[[], None] = apex_main) -> Said:
-        monkeypatch.setattr("sys.argv", ["apex", *words])
+    def run(*arguments: str, program: Callable[[], None] = apex_main) -> Output:
+        monkeypatch.setattr("sys.argv", ["apex", *arguments])
         with pytest.raises(SystemExit) as ended:
             program()
-        printed = capsys.readouterr()
-        return Said(ended.value.code or 0, printed.out, printed.err)
+        captured = capsys.readouterr()
+        return Output(ended.value.code or 0, captured.out, captured.err)
 
     return run
 
 
 @pytest.mark.req("A-040", "A-043", "A-049")
-def test_each_file_has_a_line_and_a_second_run_changes_nothing(bucket: S3Bucket, folder: Path, apex: Run) -> None:
-    said = apex("upload", str(folder), "--bucket", bucket.name)
-    assert said.code == 0
-    assert [f"[{number}/5] uploaded" in said.out for number in range(1, 6)] == [True] * 5
-    assert "photo.jpg (3 bytes)" in said.out
-    assert f"s3://{bucket.name}/data: 5 succeeded, 0 failed" in said.out
+def test_each_file_is_printed_and_a_second_run_uploads_nothing(bucket: S3Bucket, folder: Path, apex: Run) -> None:
+    output = apex("upload", str(folder), "--bucket", bucket.name)
+    assert output.code == 0
+    assert [f"[{number}/5] uploaded" in output.out for number in range(1, 6)] == [True] * 5
+    assert "photo.jpg (3 bytes)" in output.out
+    assert f"s3://{bucket.name}/data: 5 succeeded, 0 failed" in output.out
     assert "0 uploaded, 5 unchanged" in apex("upload", str(folder), "--bucket", bucket.name).out
 
 
 @pytest.mark.req("A-043")
-def test_json_is_one_object_per_line(bucket: S3Bucket, folder: Path, apex: Run) -> None:
+def test_json_output_is_one_object_per_line(bucket: S3Bucket, folder: Path, apex: Run) -> None:
     lines = apex("upload", str(folder), "--bucket", bucket.name, "--prefix", "raw", "--json").out.splitlines()
     *files, report = map(json.loads, lines)
     assert {file["key"] for file in files} == set(bucket.object_keys())
@@ -65,35 +65,36 @@ def test_json_is_one_object_per_line(bucket: S3Bucket, folder: Path, apex: Run) 
 
 
 @pytest.mark.req("A-047", "A-152")
-def test_a_failure_is_named_with_its_reason_and_ends_with_1(
-    bucket: S3Bucket, folder: Path, apex: Run, sent: Sent
+def test_a_failed_file_is_printed_with_its_reason_and_exits_with_1(
+    bucket: S3Bucket, folder: Path, apex: Run, recorder: RequestRecorder
 ) -> None:
-    sent.refuse("PutObject", 413, "EntityTooLarge", "/photo.jpg")
-    said = apex("upload", str(folder), "--bucket", bucket.name)
-    assert said.code == 1
-    assert "4 succeeded, 1 failed" in said.out
-    assert said.out.splitlines()[-1].startswith("photo.jpg: Writing s3://")
-    assert "Split the file." in said.out.splitlines()[-1]
+    recorder.refuse("PutObject", 413, "EntityTooLarge", "/photo.jpg")
+    output = apex("upload", str(folder), "--bucket", bucket.name)
+    assert output.code == 1
+    assert "4 succeeded, 1 failed" in output.out
+    assert output.out.splitlines()[-1].startswith("photo.jpg: Writing s3://")
+    assert "Split the file." in output.out.splitlines()[-1]
 
 
 @pytest.mark.req("A-042", "K-01")
-def test_a_bucket_without_access_lists_is_said_once_with_the_alternative(
-    bucket: S3Bucket, folder: Path, apex: Run, sent: Sent, monkeypatch: pytest.MonkeyPatch
+def test_a_bucket_without_acls_is_reported_once_with_the_alternative(
+    bucket: S3Bucket, folder: Path, apex: Run, recorder: RequestRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("S3_OBJECT_ACL", "public-read")
-    sent.refuse("PutObject", 400, "AccessControlListNotSupported")
-    said = apex("upload", str(folder), "--bucket", bucket.name)
-    assert said.code == 2
-    assert sent.writes == 1
-    assert said.out.count("FAILED") == 1
+    recorder.refuse("PutObject", 400, "AccessControlListNotSupported")
+    output = apex("upload", str(folder), "--bucket", bucket.name)
+    assert output.code == 2
+    assert recorder.writes == 1
+    assert output.out.count("FAILED") == 1
     assert (
-        "Stopped, because every other file would have failed the same way. Make objects public by a bucket" in said.out
+        "Stopped, because every other file would have failed the same way. Make objects public by a bucket"
+        in output.out
     )
 
 
 @pytest.mark.req("A-045")
 @pytest.mark.parametrize("set_in", ["environment", ".env"])
-def test_the_bucket_of_the_settings_is_used(
+def test_the_bucket_in_the_settings_is_used(
     bucket: S3Bucket, folder: Path, apex: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, set_in: str
 ) -> None:
     if set_in == "environment":
@@ -109,9 +110,7 @@ def test_the_bucket_of_the_settings_is_used(
 
 @pytest.mark.req("A-045", "A-077")
 @pytest.mark.parametrize("program", [apex_main, upload.main])
-def test_without_a_bucket_and_without_a_terminal_it_ends_with_instructions(
-    folder: Path, program: Callable[[], None]
-) -> None:
+def test_without_a_bucket_and_a_terminal_it_exits_with_instructions(folder: Path, program: Callable[[], None]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"from {program.__module__} import main; main()", "upload", str(folder)],
         check=False,
@@ -127,34 +126,34 @@ def test_without_a_bucket_and_without_a_terminal_it_ends_with_instructions(
         assert words in done.stderr
 
 
-def _on_a_terminal(answer: bytes, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Run a command on a terminal of its own, type an answer, and return its exit code and all it showed."""
-    screen, line = pty.openpty()
-    process = subprocess.Popen(command, stdin=line, stdout=line, stderr=line, env=environment)
-    os.close(line)
+def _run_on_terminal(answer: bytes, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command on a pseudo-terminal, type an answer, and return its exit code and its output."""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
     shown: list[bytes] = []
 
     def read() -> None:
         with suppress(OSError):  # the other end was closed
-            while content := os.read(screen, 65_536):
+            while content := os.read(controller, 65_536):
                 shown.append(content)
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
-        os.write(screen, answer)
+        os.write(controller, answer)
         code = process.wait(timeout=600)
     finally:
         process.kill()
         process.wait()
         reader.join(timeout=60)
-        os.close(screen)
+        os.close(controller)
     return code, b"".join(shown).decode()
 
 
 @pytest.mark.req("A-043", "A-045", "A-077")
 @pytest.mark.parametrize("program", ["apex_pipeline", "apex_pipeline.upload"])
-def test_on_a_terminal_the_bucket_is_asked_for(bucket: S3Bucket, folder: Path, program: str) -> None:
+def test_the_bucket_is_prompted_for_on_a_terminal(bucket: S3Bucket, folder: Path, program: str) -> None:
     names = ("S3_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     environment = {name: bucket.environment[name] for name in names} | {
         "PYTHONPATH": str(_PROJECT),
@@ -164,8 +163,10 @@ def test_on_a_terminal_the_bucket_is_asked_for(bucket: S3Bucket, folder: Path, p
         "TERM": "xterm",
         "PYTHONUTF8": "1",
     }
-    words = ["upload"] if program == "apex_pipeline" else []
-    code, shown = _on_a_terminal(f"{bucket.name}\n".encode(), [sys.executable, "-m", program, *words], environment)
+    arguments = ["upload"] if program == "apex_pipeline" else []
+    code, shown = _run_on_terminal(
+        f"{bucket.name}\n".encode(), [sys.executable, "-m", program, *arguments], environment
+    )
     assert code == 0, shown
     assert "Name of the bucket to upload to: " in shown
     assert "\N{WHITE HEAVY CHECK MARK} uploaded photo.jpg" in shown
@@ -173,17 +174,17 @@ def test_on_a_terminal_the_bucket_is_asked_for(bucket: S3Bucket, folder: Path, p
 
 
 @pytest.mark.req("A-045")
-def test_no_answer_on_a_terminal_ends_with_instructions(folder: Path) -> None:
+def test_an_empty_answer_on_a_terminal_exits_with_instructions(folder: Path) -> None:
     environment = {"PYTHONPATH": str(_PROJECT), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-m", "apex_pipeline", "upload", str(folder)]
-    code, shown = _on_a_terminal(b"\n", command, environment)
+    code, shown = _run_on_terminal(b"\n", command, environment)
     assert code == 2
     assert "No bucket was named." in shown
     assert "Traceback" not in shown
 
 
 class _Terminal(io.StringIO):
-    """Standard input of a person who types this."""
+    """Standard input that is a terminal, with this text typed."""
 
     def isatty(self) -> bool:
         return True
@@ -192,7 +193,7 @@ class _Terminal(io.StringIO):
 @pytest.mark.req("A-045")
 @pytest.mark.parametrize("program", [apex_main, upload.main])
 @pytest.mark.parametrize("has_answer", [True, False])
-def test_the_answer_of_a_person_is_the_bucket(
+def test_the_typed_answer_is_the_bucket(
     bucket: S3Bucket,
     folder: Path,
     apex: Run,
@@ -203,41 +204,41 @@ def test_the_answer_of_a_person_is_the_bucket(
 ) -> None:
     monkeypatch.setenv("APEX_SOURCE_DIR", str(folder))
     monkeypatch.setattr("sys.stdin", _Terminal(f"  {bucket.name} \n" if has_answer else ""))
-    said = apex("upload", program=program)
-    assert "Name of the bucket to upload to: " in said.error
-    assert "Name of the bucket" not in said.out
-    assert (said.code, len(bucket.object_keys())) == ((0, 5) if has_answer else (2, 0))
+    output = apex("upload", program=program)
+    assert "Name of the bucket to upload to: " in output.error
+    assert "Name of the bucket" not in output.out
+    assert (output.code, len(bucket.object_keys())) == ((0, 5) if has_answer else (2, 0))
 
 
 @pytest.mark.req("A-046")
 def test_without_credentials_nothing_is_sent_and_the_variables_are_listed(
-    bucket: S3Bucket, folder: Path, apex: Run, sent: Sent, monkeypatch: pytest.MonkeyPatch
+    bucket: S3Bucket, folder: Path, apex: Run, recorder: RequestRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    said = apex("upload", str(folder), "--bucket", bucket.name)
-    assert said.code == 2
+    output = apex("upload", str(folder), "--bucket", bucket.name)
+    assert output.code == 2
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_BUCKET_NAME", "AWS_REGION"):
-        assert name in said.error
-    assert "Traceback" not in said.error
-    assert sent.writes == 0
+        assert name in output.error
+    assert "Traceback" not in output.error
+    assert recorder.writes == 0
 
 
 @pytest.mark.req("A-048")
-def test_a_wrong_secret_ends_with_2_and_writes_nothing(
-    bucket: S3Bucket, folder: Path, apex: Run, sent: Sent, monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_secret_exits_with_2_and_writes_nothing(
+    bucket: S3Bucket, folder: Path, apex: Run, recorder: RequestRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
-    said = apex("upload", str(folder), "--bucket", bucket.name)
-    assert said.code == 2
-    assert "the secret does not belong to the access key" in said.error
-    assert "not-the-secret" not in said.error + said.out
-    assert sent.writes == 0
+    output = apex("upload", str(folder), "--bucket", bucket.name)
+    assert output.code == 2
+    assert "the secret does not belong to the access key" in output.error
+    assert "not-the-secret" not in output.error + output.out
+    assert recorder.writes == 0
 
 
-def test_an_upload_never_imports_dagster() -> None:
+def test_upload_does_not_import_dagster() -> None:
     program = "import sys, apex_pipeline.upload, apex_pipeline.cli.upload; sys.exit('dagster' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(_PROJECT)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0

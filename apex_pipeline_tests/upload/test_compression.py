@@ -1,4 +1,4 @@
-"""Compressing on the way: the same bytes every time, compressed once, never in place of another file."""
+"""Compression during an upload: reproducible bytes, each file compressed once, and no other file overwritten."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ from apex_pipeline.upload import UploadReport, UploadStatus
 from apex_pipeline.upload.compression import Compression, Compressor, is_compressible
 from apex_pipeline.upload.upload import UploadTarget, upload_to
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.upload.conftest import Sent
+from apex_pipeline_tests.upload.conftest import RequestRecorder
 
 _ENDINGS = {Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
 
@@ -34,12 +34,12 @@ def compression(request: pytest.FixtureRequest) -> Compression:
     ("path", "expected"),
     [("a.csv", True), ("A.CSV", True), ("a.json", True), ("a.xml", True), ("a.csv.gz", False), ("csv", False)],
 )
-def test_text_is_compressed_and_nothing_else(path: str, *, expected: bool) -> None:
+def test_only_text_files_are_compressible(path: str, *, expected: bool) -> None:
     assert is_compressible(path) is expected
 
 
 @pytest.mark.req("A-134")
-def test_text_files_are_compressed_and_hold_what_they_held(
+def test_text_files_are_compressed_and_keep_their_content(
     bucket: S3Bucket, folder: Path, content_of: Callable[[str], bytes], compression: Compression
 ) -> None:
     report = _upload(bucket, folder, compression)
@@ -55,60 +55,72 @@ def test_text_files_are_compressed_and_hold_what_they_held(
 
 @pytest.mark.req("A-049", "A-134")
 def test_an_unchanged_file_is_neither_sent_nor_compressed_again(
-    bucket: S3Bucket, folder: Path, sent: Sent, compression: Compression, monkeypatch: pytest.MonkeyPatch
+    bucket: S3Bucket,
+    folder: Path,
+    recorder: RequestRecorder,
+    compression: Compression,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _upload(bucket, folder, compression)
-    sent.requests.clear()
+    recorder.requests.clear()
     monkeypatch.delattr(Compressor, "compressed")
     report = _upload(bucket, folder, compression)
     assert report.summary == "5 succeeded, 0 failed (0 uploaded, 5 unchanged, 0 bytes sent)"
-    assert sent.writes == 0
+    assert recorder.writes == 0
 
 
 @pytest.mark.req("A-049", "A-134")
-def test_another_machine_compresses_to_the_same_bytes_and_sends_none(
-    bucket: S3Bucket, folder: Path, sent: Sent, compression: Compression, monkeypatch: pytest.MonkeyPatch
+def test_another_machine_compresses_to_the_same_bytes_and_sends_nothing(
+    bucket: S3Bucket,
+    folder: Path,
+    recorder: RequestRecorder,
+    compression: Compression,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _upload(bucket, folder, compression)
-    sent.requests.clear()
+    recorder.requests.clear()
     monkeypatch.setenv("APEX_STATE_DIR", "other-machine")
     assert "5 unchanged" in _upload(bucket, folder, compression).summary
-    assert sent.writes == 0
+    assert recorder.writes == 0
 
 
 @pytest.mark.req("A-049", "A-134")
-def test_a_changed_file_is_compressed_and_sent_alone(
-    bucket: S3Bucket, folder: Path, sent: Sent, compression: Compression, content_of: Callable[[str], bytes]
+def test_only_the_changed_file_is_compressed_and_sent(
+    bucket: S3Bucket,
+    folder: Path,
+    recorder: RequestRecorder,
+    compression: Compression,
+    content_of: Callable[[str], bytes],
 ) -> None:
     _upload(bucket, folder, compression)
-    sent.requests.clear()
+    recorder.requests.clear()
     (folder / "barber/empty.csv").write_bytes(b"time;rain\n")
     report = _upload(bucket, folder, compression)
     assert [file.path for file in report.of(UploadStatus.UPLOADED)] == ["barber/empty.csv"]
-    assert sent.writes == 1
+    assert recorder.writes == 1
     key = f"data/barber/empty.csv{_ENDINGS[compression]}"
     assert decompress(content_of(key), key) == b"time;rain\n"
 
 
-def test_a_compressed_file_never_takes_the_place_of_another(
+def test_a_compressed_file_never_overwrites_another_file(
     bucket: S3Bucket, folder: Path, content_of: Callable[[str], bytes]
 ) -> None:
     (folder / "a.csv").write_bytes(b"new")
     (folder / "a.csv.gz").write_bytes(gzip.compress(b"old"))
     report = _upload(bucket, folder, Compression.GZIP)
     assert [file.path for file in report.of(UploadStatus.FAILED)] == ["a.csv"]
-    assert "take the place of a.csv.gz" in str(report.of(UploadStatus.FAILED)[0].problem)
+    assert "would overwrite a.csv.gz" in str(report.of(UploadStatus.FAILED)[0].problem)
     assert gzip.decompress(content_of("data/a.csv.gz")) == b"old"
 
 
-def test_forms_left_by_earlier_uploads_are_named(bucket: S3Bucket, folder: Path) -> None:
+def test_other_forms_left_by_earlier_uploads_are_reported(bucket: S3Bucket, folder: Path) -> None:
     assert _upload(bucket, folder, None).other_forms == ()
     names = ["COTA/Race 1/R1_cota_lap_time.csv", "barber/R1_barber_weather.csv", "barber/empty.csv"]
     assert _upload(bucket, folder, Compression.GZIP).other_forms == tuple(f"data/{name}" for name in names)
     assert _upload(bucket, folder, None).other_forms == tuple(f"data/{name}.gz" for name in names)
 
 
-def test_no_name_and_no_time_is_in_the_compressed_bytes(tmp_path: Path) -> None:
+def test_the_compressed_bytes_contain_neither_name_nor_time(tmp_path: Path) -> None:
     compressor = Compressor(Compression.GZIP, DigestCache(), tmp_path)
     (tmp_path / "secret-name.csv").write_bytes(b"lap")
     source = DigestCache().digest_of(tmp_path / "secret-name.csv")
@@ -119,7 +131,7 @@ def test_no_name_and_no_time_is_in_the_compressed_bytes(tmp_path: Path) -> None:
     assert not compressed.exists()
 
 
-def test_a_file_that_changes_before_it_is_compressed_is_refused(tmp_path: Path, compression: Compression) -> None:
+def test_a_file_that_changed_before_compression_is_refused(tmp_path: Path, compression: Compression) -> None:
     (tmp_path / "a.csv").write_bytes(b"lap")
     fingerprints = open_digest_cache(load_settings())
     source = fingerprints.digest_of(tmp_path / "a.csv")
@@ -130,7 +142,7 @@ def test_a_file_that_changes_before_it_is_compressed_is_refused(tmp_path: Path, 
     assert compressor.known_digest(source) is None
 
 
-def test_a_full_disk_is_said_so(tmp_path: Path, compression: Compression) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, compression: Compression) -> None:
     (tmp_path / "a.csv").write_bytes(b"lap" * 1_000_000)
     source = DigestCache().digest_of(tmp_path / "a.csv")
     compressor = Compressor(compression, DigestCache(), tmp_path / "scratch")
@@ -141,5 +153,5 @@ def test_a_full_disk_is_said_so(tmp_path: Path, compression: Compression) -> Non
 
 
 def _full_disk(real: Callable[..., io.IOBase]) -> Callable[..., io.IOBase]:
-    """Open what is written on a device that has no room."""
+    """Return a ``Path.open`` that opens new files on a full device."""
     return lambda path, mode="r", *rest: real(Path("/dev/full"), "wb") if "x" in mode else real(path, mode, *rest)

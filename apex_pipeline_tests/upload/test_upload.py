@@ -1,4 +1,4 @@
-"""The upload as a call: every file under its own path, only what changed, one failure never more than one."""
+"""The upload function: every file keeps its path, only changes are sent, and a failed file does not stop others."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.upload import UploadEvent, UploadReport, UploadStatus, upload_directory_to_s3, upload_folder
 from apex_pipeline_tests.servers.seaweed import S3Bucket
-from apex_pipeline_tests.upload.conftest import Sent
+from apex_pipeline_tests.upload.conftest import RequestRecorder
 
 
 def _paths(folder: Path) -> list[str]:
@@ -32,7 +32,7 @@ def _failures(report: UploadReport) -> dict[str, str]:
 
 
 @pytest.mark.req("A-040", "A-041", "A-044", "K-22", "A-152")
-def test_a_nested_folder_is_uploaded_as_it_is(
+def test_a_nested_folder_keeps_its_paths_and_content(
     bucket: S3Bucket, tmp_path: Path, content_of: Callable[[str], bytes]
 ) -> None:
     root = tmp_path / "tree"
@@ -50,7 +50,7 @@ def test_a_nested_folder_is_uploaded_as_it_is(
 
 
 @pytest.mark.req("A-040")
-def test_files_that_are_no_race_files_go_too(bucket: S3Bucket, folder: Path) -> None:
+def test_files_other_than_race_files_are_uploaded_too(bucket: S3Bucket, folder: Path) -> None:
     assert upload_directory_to_s3(folder, bucket.name, "data")
     assert bucket.object_keys() == [f"data/{path}" for path in _paths(folder)]
 
@@ -62,41 +62,43 @@ def test_slashes_around_the_prefix_make_no_difference(bucket: S3Bucket, folder: 
 
 
 @pytest.mark.parametrize("prefix", ["../out", "data//x", "a\\b", "x" * 1025])
-def test_a_prefix_that_no_key_can_have_is_refused_before_anything_is_sent(
-    bucket: S3Bucket, folder: Path, sent: Sent, prefix: str
+def test_an_invalid_prefix_is_refused_before_anything_is_sent(
+    bucket: S3Bucket, folder: Path, recorder: RequestRecorder, prefix: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="No key can begin with"):
+    with pytest.raises(ConfigurationError, match="No key can start with"):
         upload_directory_to_s3(folder, bucket.name, prefix)
-    assert sent.writes == 0
+    assert recorder.writes == 0
 
 
 @pytest.mark.req("A-049")
-def test_a_second_upload_writes_nothing(bucket: S3Bucket, folder: Path, sent: Sent) -> None:
+def test_a_second_upload_writes_nothing(bucket: S3Bucket, folder: Path, recorder: RequestRecorder) -> None:
     assert upload_directory_to_s3(folder, bucket.name, "data")
-    assert sent.look_ups == 0, "the listing shows that all are new"
-    sent.requests.clear()
+    assert recorder.head_requests == 0, "the listing shows that all files are new"
+    recorder.requests.clear()
     os.utime(folder / "photo.jpg")
     report = upload_directory_to_s3(folder, bucket.name, "data")
     assert report
     assert report.summary == "5 succeeded, 0 failed (0 uploaded, 5 unchanged, 0 bytes sent)"
-    # The bucket is probed, then listed; what is recorded with the objects was learnt when they were written.
-    assert [name for name, _ in sent.requests] == ["ListObjectsV2"] * 2
+    # The bucket is probed, then listed; the digests of the objects were cached when they were written.
+    assert [name for name, _ in recorder.requests] == ["ListObjectsV2"] * 2
 
 
 @pytest.mark.req("A-049")
-def test_what_another_machine_uploaded_is_looked_up_once(bucket: S3Bucket, folder: Path, sent: Sent) -> None:
+def test_objects_uploaded_by_another_machine_are_checked_once(
+    bucket: S3Bucket, folder: Path, recorder: RequestRecorder
+) -> None:
     assert upload_directory_to_s3(folder, bucket.name, "data")
     shutil.rmtree(".apex")
-    sent.requests.clear()
+    recorder.requests.clear()
     assert upload_directory_to_s3(folder, bucket.name, "data")
-    assert (sent.writes, sent.look_ups) == (0, 5)
-    sent.requests.clear()
+    assert (recorder.writes, recorder.head_requests) == (0, 5)
+    recorder.requests.clear()
     assert upload_directory_to_s3(folder, bucket.name, "data")
-    assert (sent.writes, sent.look_ups) == (0, 0)
+    assert (recorder.writes, recorder.head_requests) == (0, 0)
 
 
 @pytest.mark.req("A-049")
-def test_an_object_somebody_replaced_by_another_of_its_size_is_put_right(
+def test_an_object_replaced_by_one_of_the_same_size_is_uploaded_again(
     bucket: S3Bucket, folder: Path, content_of: Callable[[str], bytes]
 ) -> None:
     for _ in range(2):
@@ -107,17 +109,17 @@ def test_an_object_somebody_replaced_by_another_of_its_size_is_put_right(
 
 
 @pytest.mark.req("A-048")
-def test_credentials_that_expire_while_objects_are_looked_up_stop_everything(
-    bucket: S3Bucket, folder: Path, sent: Sent
+def test_credentials_that_expire_during_head_requests_stop_the_upload(
+    bucket: S3Bucket, folder: Path, recorder: RequestRecorder
 ) -> None:
     upload_directory_to_s3(folder, bucket.name, "data")
-    shutil.rmtree(".apex")  # what was learnt in writing
-    sent.requests.clear()
-    sent.refuse("HeadObject", 403, "ExpiredToken")
+    shutil.rmtree(".apex")  # the digests cached when the objects were written
+    recorder.requests.clear()
+    recorder.refuse("HeadObject", 403, "ExpiredToken")
     report = upload_directory_to_s3(folder, bucket.name, "data")
     assert report.exit_code == 2
     assert report.stopped_by is not None
-    assert sent.writes == 0
+    assert recorder.writes == 0
 
 
 class _Interrupting:
@@ -125,13 +127,13 @@ class _Interrupting:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._moves = 0
+        self._chunks = 0
         self._is_interrupted = threading.Event()
 
     def on_bytes(self, count: int) -> None:
         with self._lock:
-            self._moves += count > 0
-            must_wait = self._moves > 2
+            self._chunks += count > 0
+            must_wait = self._chunks > 2
         if must_wait:
             self._is_interrupted.wait(30)
 
@@ -141,7 +143,7 @@ class _Interrupting:
             raise KeyboardInterrupt(f"{event.number} of {event.total}")
 
 
-def test_an_interruption_lets_no_further_file_start(tmp_path: Path) -> None:
+def test_no_further_file_starts_after_an_interruption(tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     for number in range(300):
         (tmp_path / "many" / f"{number}.csv").write_bytes(b"x")
@@ -162,21 +164,21 @@ def test_an_interruption_lets_no_further_file_start(tmp_path: Path) -> None:
 @pytest.mark.req("A-049")
 @pytest.mark.parametrize("content", [b"\xff\xd8\xfe", b"\xff\xd8\xff\xff"], ids=["same size", "other size"])
 def test_a_changed_file_is_the_only_one_written(
-    bucket: S3Bucket, folder: Path, sent: Sent, content_of: Callable[[str], bytes], content: bytes
+    bucket: S3Bucket, folder: Path, recorder: RequestRecorder, content_of: Callable[[str], bytes], content: bytes
 ) -> None:
     upload_directory_to_s3(folder, bucket.name, "data")
-    sent.requests.clear()
+    recorder.requests.clear()
     before = (folder / "photo.jpg").stat()
     (folder / "photo.jpg").write_bytes(content)
     os.utime(folder / "photo.jpg", ns=(before.st_atime_ns, before.st_mtime_ns - 86_400_000_000_000))
     report = upload_directory_to_s3(folder, bucket.name, "data")
-    assert sent.writes == 1
+    assert recorder.writes == 1
     assert [file.path for file in report.of(UploadStatus.UPLOADED)] == ["photo.jpg"]
     assert content_of("data/photo.jpg") == content
 
 
 @pytest.mark.req("A-049")
-def test_what_another_tool_put_there_is_not_taken_for_ours_by_its_size(
+def test_an_object_of_another_tool_with_the_same_size_is_replaced(
     bucket: S3Bucket, folder: Path, content_of: Callable[[str], bytes]
 ) -> None:
     bucket.client.put_object(Bucket=bucket.name, Key="data/photo.jpg", Body=b"abc")
@@ -186,13 +188,13 @@ def test_what_another_tool_put_there_is_not_taken_for_ours_by_its_size(
 
 @pytest.mark.req("A-047", "A-078")
 def test_a_file_that_fails_does_not_stop_the_others(
-    bucket: S3Bucket, tmp_path: Path, sent: Sent, caplog: pytest.LogCaptureFixture
+    bucket: S3Bucket, tmp_path: Path, recorder: RequestRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = tmp_path / "ten"
     root.mkdir()
     for number in range(10):
         (root / f"{number}.csv").write_bytes(b"x")
-    sent.refuse("PutObject", 413, "EntityTooLarge", "/3.csv", "/7.csv")
+    recorder.refuse("PutObject", 413, "EntityTooLarge", "/3.csv", "/7.csv")
     with caplog.at_level(logging.INFO, logger="apex_pipeline.upload"):
         report = upload_directory_to_s3(root, bucket.name, "data")
     assert not report
@@ -206,10 +208,10 @@ def test_a_file_that_fails_does_not_stop_the_others(
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert [next(name for name in ("3.csv", "7.csv") if name in error) for error in sorted(errors)]
     assert len(errors) == 2
-    sent.refuse_nothing()
-    sent.requests.clear()
+    recorder.refuse_nothing()
+    recorder.requests.clear()
     assert upload_directory_to_s3(root, bucket.name, "data")
-    assert sent.writes == 2
+    assert recorder.writes == 2
 
 
 @pytest.mark.req("A-047", "A-061")
@@ -221,7 +223,7 @@ def test_a_file_that_fails_does_not_stop_the_others(
         ("\udcff.csv", "\\udcff.csv", "Unicode"),
     ],
 )
-def test_a_hostile_name_is_refused_by_name_and_the_others_go_on(
+def test_a_file_with_an_unsafe_name_is_refused_and_the_others_are_uploaded(
     bucket: S3Bucket, folder: Path, name: str, shown: str, reason: str
 ) -> None:
     good = _paths(folder)
@@ -232,7 +234,7 @@ def test_a_hostile_name_is_refused_by_name_and_the_others_go_on(
     assert bucket.object_keys() == [f"data/{path}" for path in good]
 
 
-def test_what_is_no_file_of_the_folder_is_reported_and_never_followed(
+def test_links_out_of_the_folder_and_special_files_are_reported_and_not_read(
     bucket: S3Bucket, folder: Path, tmp_path: Path
 ) -> None:
     good = _paths(folder)
@@ -254,14 +256,14 @@ def test_what_is_no_file_of_the_folder_is_reported_and_never_followed(
 
 
 def test_an_unreadable_file_is_reported(bucket: S3Bucket, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "photo.jpg")  # root may read all
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "photo.jpg")  # root can read every file
     report = upload_directory_to_s3(folder, bucket.name, "data")
     assert [*_failures(report)] == ["photo.jpg"]
     assert "no permission" in _failures(report)["photo.jpg"]
 
 
 @pytest.mark.parametrize("make", [lambda _: None, Path.mkdir, Path.touch])
-def test_a_folder_that_is_none_or_empty_is_said_so(
+def test_a_missing_or_empty_folder_or_a_file_is_an_error(
     bucket: S3Bucket, tmp_path: Path, make: Callable[[Path], object]
 ) -> None:
     make(tmp_path / "source")
@@ -271,18 +273,18 @@ def test_a_folder_that_is_none_or_empty_is_said_so(
 
 @pytest.mark.req("A-048")
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
-def test_wrong_credentials_stop_everything_before_the_first_write(
-    bucket: S3Bucket, folder: Path, sent: Sent, monkeypatch: pytest.MonkeyPatch, name: str
+def test_wrong_credentials_stop_the_upload_before_the_first_write(
+    bucket: S3Bucket, folder: Path, recorder: RequestRecorder, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "unknown")
     with pytest.raises(StoreAuthError):
         upload_directory_to_s3(folder, bucket.name, "data")
-    assert sent.writes == 0
+    assert recorder.writes == 0
 
 
 @pytest.mark.req("K-20")
 @pytest.mark.parametrize("may_create", ["false", "true"])
-def test_a_missing_bucket_is_made_only_where_that_is_allowed(
+def test_a_missing_bucket_is_created_only_if_allowed(
     bucket: S3Bucket, folder: Path, monkeypatch: pytest.MonkeyPatch, may_create: str
 ) -> None:
     monkeypatch.setenv("ALLOW_CREATE_BUCKET", may_create)
@@ -306,23 +308,23 @@ def test_a_missing_bucket_is_made_only_where_that_is_allowed(
         (403, "ExpiredToken", StoreAuthError),
     ],
 )
-def test_a_refusal_that_all_would_meet_is_met_once(
-    bucket: S3Bucket, folder: Path, sent: Sent, status: int, code: str, error: type[Exception]
+def test_an_error_that_affects_every_file_occurs_only_once(
+    bucket: S3Bucket, folder: Path, recorder: RequestRecorder, status: int, code: str, error: type[Exception]
 ) -> None:
-    sent.refuse("PutObject", status, code)
+    recorder.refuse("PutObject", status, code)
     report = upload_directory_to_s3(folder, bucket.name, "data")
     assert isinstance(report.stopped_by, error)
     assert report.exit_code == 2
-    assert len(sent.headers_of("PutObject")) == 1
+    assert len(recorder.headers_of("PutObject")) == 1
     assert report.summary.startswith("0 succeeded, 1 failed, 4 not tried")
 
 
 @pytest.mark.req("A-042", "K-01")
 @pytest.mark.parametrize("acl", [None, "public-read"])
-def test_an_access_list_is_sent_only_where_one_is_set(
-    bucket: S3Bucket, folder: Path, sent: Sent, monkeypatch: pytest.MonkeyPatch, acl: str | None
+def test_an_acl_is_sent_only_if_one_is_set(
+    bucket: S3Bucket, folder: Path, recorder: RequestRecorder, monkeypatch: pytest.MonkeyPatch, acl: str | None
 ) -> None:
     if acl:
         monkeypatch.setenv("S3_OBJECT_ACL", acl)
     assert upload_directory_to_s3(folder, bucket.name, "data")
-    assert [headers.get("x-amz-acl") for headers in sent.headers_of("PutObject")] == [acl] * len(_paths(folder))
+    assert [headers.get("x-amz-acl") for headers in recorder.headers_of("PutObject")] == [acl] * len(_paths(folder))

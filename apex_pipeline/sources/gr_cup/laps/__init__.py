@@ -1,9 +1,10 @@
-"""Lap truth: from crossings of the line to laps with who, when, how long, and how sure.
+"""Derives laps from finish-line crossings, with their cars, times, flags and confidence.
 
-The way, a module each. ``lap`` is what lies between two crossings; ``outings`` keeps the days apart; ``pace`` knows
-what is usual; ``splits``, ``judging`` and ``late_crossings`` find what the triggers tell wrong; ``witnesses`` asks
-telemetry; ``phases`` tells racing from rolling; ``own_laps`` does these in order, from the cars' own data alone. Then
-official timing comes in: ``official_cars`` reads it, ``official_clock`` aligns its clock, ``crossing_evidence`` and
-``identity`` find who is who, ``alignment`` pairs the crossings of a car, ``confirming`` puts both sides together.
-``derivation`` is the door, ``rows`` the way to the tables.
+The entry point is ``derivation.py``. From the cars' own data: ``triggers.py`` reads the lap files, ``crossings.py``
+groups triggers into crossings, ``lap.py`` contains the lap between two crossings, ``pace.py`` the typical lap times,
+``lap_flags.py`` the rules that flag laps, ``late_crossings.py`` the repair of late timestamps and
+``telemetry_evidence.py`` the use of telemetry; ``car_laps.py`` runs these steps in order. From official timing:
+``official_cars.py`` reads it, ``official_clock.py`` aligns its clock, ``crossing_match.py`` and ``identity.py`` match
+devices to official cars, ``alignment.py`` pairs the crossings of a car with its official laps, and
+``official_merge.py`` merges both. ``rows.py`` converts the results to table rows.
 """

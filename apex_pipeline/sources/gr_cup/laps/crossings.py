@@ -1,7 +1,7 @@
-"""Crossings of the finish line: the triggers that belong to one passing, taken together.
+"""Contains crossings of the finish line, and groups the triggers that belong to one crossing.
 
-Passing the line once can emit three rows of one file within 50 ms, and a lap_start and a lap_end each. Here belongs
-finding the passings of each car; what lies between two of them is ``orchestration/assets/gr_cup.py``.
+One crossing can emit three rows in a file within 50 ms, in lap_start and lap_end files alike. See ``lap.py`` for the
+lap between two crossings.
 """
 
 from collections import defaultdict
@@ -17,14 +17,15 @@ Source = Literal["distance", "gps"]
 
 @dataclass(frozen=True)
 class TelemetryCrossing:
-    """A car passed the finish line.
+    """A finish-line crossing detected in telemetry.
 
     Attributes:
         vehicle_id: The car.
-        utc_ms: When, UTC milliseconds: the car's clock repaired, or the receive time where that stood still.
-        car_ms: When by the car's own clock, between two samples: differences are lap times. ``None`` where the clock
-            stood still.
-        source: What showed it: the lap distance that began anew, or the position alone.
+        utc_ms: Time of the crossing, UTC milliseconds since 1970: the repaired car clock, or the receive time if that
+            clock stood still.
+        car_ms: Time of the crossing by the car's own clock, interpolated between two samples, so that differences are
+            lap times. ``None`` if the clock stood still.
+        source: How it was detected: by the lap distance starting again, or by position alone.
         file: Raw file of the car's samples, the first if there are several.
     """
 
@@ -35,26 +36,28 @@ class TelemetryCrossing:
     file: str
 
 
-# Triggers of a car closer together than this are one passing. In nine real sessions neighbours within a passing are at
-# most 0.54 s apart and no two passings are closer than 5 s; no car laps any circuit in 5 s.
+# Triggers of a car closer together than this belong to one crossing. In nine real sessions consecutive triggers of a
+# crossing are at most 0.54 s apart and no two crossings are closer than 5 s; no car laps any circuit in 5 s.
 SAME_CROSSING_MS = 5_000
 
-# A bounce is the unit's next sample, 43 ms later by its own watch. Where its three rows are stamped closer together
-# than half of that they were stamped in a row, after a stall: the crossing was at least the difference earlier. In nine
-# real sessions such stamps are 62 to 215 ms late (median by spread), the others with bounces are not late at all.
+# A bounce is the device's next sample, 43 ms later by its own lap timer. If the three rows of a bounce are stamped
+# within half of that, they were stamped one after another after a stall, and the crossing was earlier by at least the
+# rest of the 43 ms. In nine real sessions such timestamps are 62 to 215 ms late (medians by spread); those of other
+# bounces are not late at all.
 _SAMPLE_MS = 43
 _STALLED_MS = _SAMPLE_MS // 2
-_ROWS_OF_A_BOUNCE = 3
+_ROWS_PER_BOUNCE = 3
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """One passing of the line by one car.
+    """One crossing of the finish line by one car.
 
     Attributes:
         vehicle_id: The car.
-        utc_ms: When, milliseconds since 1970: the first trigger, or what it must have been where that is stamped late.
-        triggers: The messages it rests on, in time.
+        utc_ms: Time of the crossing, milliseconds since 1970: that of the first trigger, corrected if it was stamped
+            late.
+        triggers: The messages about it, in chronological order.
     """
 
     vehicle_id: str
@@ -63,32 +66,32 @@ class Crossing:
 
     @property
     def bounces(self) -> int:
-        """Messages beyond the first of each kind."""
+        """Number of messages beyond the first of each kind."""
         return len(self.triggers) - len({trigger.kind for trigger in self.triggers})
 
     @property
     def ended_unit_lap(self) -> int | None:
-        """The unit's counter for the lap that ends here: the lowest it sent, as a bounce counts ahead."""
+        """The device's counter for the lap that ends here: the lowest value sent, as a bounce increments it."""
         return min(self._counters(FileKind.LAP_END, FileKind.LAP_TIME), default=None)
 
     @property
     def has_lost_counter(self) -> bool:
-        """The unit had lost count of the lap that ends here."""
+        """Whether the device had lost count of the lap that ends here."""
         endings = [item for item in self.triggers if item.kind is not FileKind.LAP_START]
         return bool(endings) and all(item.unit_lap is None for item in endings)
 
     @property
     def unit_lap_time_ms(self) -> int | None:
-        """The time the unit gives for the lap that ends here, not checked against anything.
+        """The device's time of the lap that ends here, in milliseconds, as sent.
 
-        It is the largest value, as a bounce restarts the unit's watch: a value that would itself lie within one
-        crossing (0, 43 …) counts from a bounce and says nothing about the lap.
+        It is the largest value sent, as a bounce restarts the device's lap timer: a value shorter than a crossing
+        (0, 43 …) counts from a bounce and is not a lap time.
         """
         return max((value for value in self._values if value >= SAME_CROSSING_MS), default=None)
 
     @property
-    def watch_restarts_ms(self) -> int:
-        """How long after the car the unit's watch began the next lap: it restarts at every bounce."""
+    def timer_delay_ms(self) -> int:
+        """Milliseconds from the crossing to the start of the device's lap timer, which restarts at every bounce."""
         return sum(value for value in self._values if value < SAME_CROSSING_MS)
 
     @property
@@ -97,7 +100,7 @@ class Crossing:
 
     @property
     def evidence(self) -> SimulatedTrigger:
-        """The message a lap is traced back to: the first one about the lap that ends, else the first."""
+        """The message a lap is traced back to: the first about the lap that ends here, or else the first of all."""
         endings = [item for item in self.triggers if item.kind is not FileKind.LAP_START]
         return (endings or list(self.triggers))[0]
 
@@ -106,10 +109,10 @@ class Crossing:
 
 
 def find_crossings(triggers: Iterable[SimulatedTrigger]) -> dict[str, list[Crossing]]:
-    """Return each car's crossings in time.
+    """Return each car's crossings in chronological order.
 
-    Every trigger belongs to one crossing, except that a message written twice is counted once. The time of a crossing
-    is the earliest event time among its triggers, as a bounce only ever comes later.
+    Every trigger belongs to exactly one crossing; a message that was written twice is counted once. The time of a
+    crossing is the earliest event time among its triggers, as a bounce always comes later.
 
     Args:
         triggers: Triggers of one session, in any order.
@@ -118,20 +121,20 @@ def find_crossings(triggers: Iterable[SimulatedTrigger]) -> dict[str, list[Cross
         Crossings by ``vehicle_id``, cars sorted.
     """
     by_car: defaultdict[str, list[SimulatedTrigger]] = defaultdict(list)
-    for trigger in _without_repeats(triggers):
+    for trigger in _deduplicated(triggers):
         by_car[trigger.vehicle_id].append(trigger)
-    return {car: [_crossing(car, group) for group in _groups(by_car[car])] for car in sorted(by_car)}
+    return {car: [_crossing(car, group) for group in _group_by_crossing(by_car[car])] for car in sorted(by_car)}
 
 
-def _without_repeats(triggers: Iterable[SimulatedTrigger]) -> list[SimulatedTrigger]:
-    """Return the triggers in time, a message that was written twice once; the order handed in changes nothing."""
-    said: dict[SimulatedTrigger, SimulatedTrigger] = {}
+def _deduplicated(triggers: Iterable[SimulatedTrigger]) -> list[SimulatedTrigger]:
+    """Return the triggers in chronological order without repeated messages, whatever order they come in."""
+    by_message: dict[SimulatedTrigger, SimulatedTrigger] = {}
     for trigger in sorted(triggers, key=lambda t: (t.trigger_utc_ms, t.received_utc_ms, t.kind.value, t.file, t.line)):
-        said.setdefault(replace(trigger, file="", line=0), trigger)
-    return list(said.values())
+        by_message.setdefault(replace(trigger, file="", line=0), trigger)
+    return list(by_message.values())
 
 
-def _groups(triggers: list[SimulatedTrigger]) -> list[list[SimulatedTrigger]]:
+def _group_by_crossing(triggers: list[SimulatedTrigger]) -> list[list[SimulatedTrigger]]:
     groups: list[list[SimulatedTrigger]] = []
     for trigger in triggers:
         if groups and trigger.trigger_utc_ms - groups[-1][-1].trigger_utc_ms < SAME_CROSSING_MS:
@@ -146,8 +149,8 @@ def _crossing(car: str, group: list[SimulatedTrigger]) -> Crossing:
 
 
 def _stalled_ms(group: list[SimulatedTrigger]) -> int:
-    """Return how late the first trigger is at least, as the stamps of a bounce tell."""
+    """Return the minimum delay of the first trigger, in ms, derived from the timestamps of a bounce."""
     stamps = [item.trigger_utc_ms for item in group if item.kind is FileKind.LAP_END]
-    if len(stamps) < _ROWS_OF_A_BOUNCE or stamps[-1] - stamps[0] >= _STALLED_MS:
+    if len(stamps) < _ROWS_PER_BOUNCE or stamps[-1] - stamps[0] >= _STALLED_MS:
         return 0
     return _SAMPLE_MS - (stamps[-1] - stamps[0])

@@ -1,6 +1,7 @@
-"""The door to lap truth: triggers and official timing of one session in, its laps and its cars out.
+"""Derives the tables ``laps`` and ``cars`` of a session from its triggers, telemetry crossings and official timing.
 
-Here belongs the order of the steps; each is a module beside this one. The rules in words: docs/laps.md.
+This is the entry point of the package. Contains the order of the steps, each of which is a module in this folder;
+docs/laps.md describes the rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,20 +28,20 @@ Pairs = dict[str, list[Crossing | None]]
 
 @dataclass(frozen=True)
 class LapReport:
-    """Counts behind the laps of a session.
+    """Counts of a session's derivation.
 
     Attributes:
-        triggers: Triggers handed in.
+        triggers: Triggers read.
         repeated_triggers: Of these, messages that were written twice.
-        bounced_triggers: Of these, reports of a crossing beyond the first of each kind.
-        crossings: Crossings the triggers are taken together to.
+        bounced_triggers: Of these, messages about a crossing beyond the first of each kind.
+        crossings: Crossings the triggers were grouped into.
         laps: Laps in the table.
-        valid_laps: Of these, laps nothing speaks against.
-        official_laps: Of these, laps that official timing lists.
+        valid_laps: Of these, valid laps.
+        official_laps: Of these, laps listed by official timing.
         cars: Cars with at least one trigger.
         cars_without_laps: Of these, cars without any lap.
-        cars_resolved: Of these, cars whose number official crossings confirm.
-        official_clock_behind_s: How far the official clock is behind UTC; ``None`` if it could not be aligned.
+        cars_resolved: Of these, cars whose number is confirmed by official crossings.
+        official_clock_behind_s: Seconds the official clock is behind UTC; ``None`` if it could not be aligned.
     """
 
     triggers: int
@@ -58,7 +59,7 @@ class LapReport:
 
 @dataclass(frozen=True)
 class SessionLaps:
-    """The tables ``laps`` and ``cars`` of a session and the counts behind them."""
+    """The tables ``laps`` and ``cars`` of a session, and the counts of their derivation."""
 
     laps: pa.Table
     cars: pa.Table
@@ -71,24 +72,24 @@ def derive_laps(
     triggers: Sequence[SimulatedTrigger],
     official_laps: pa.Table | None = None,
     zone: str | None = None,
-    passings: Sequence[TelemetryCrossing] = (),
+    telemetry_crossings: Sequence[TelemetryCrossing] = (),
 ) -> SessionLaps:
-    """Derive the laps of a session and who drove them.
+    """Derive the laps of a session and identify its cars.
 
     Args:
         track: Track slug.
-        session: Session.
+        session: Session name.
         triggers: The triggers of all its lap files, in any order.
         official_laps: Its table ``official_laps``; ``None`` or empty if there is no official timing.
         zone: IANA zone of the track's official clock, ``None`` if not known.
-        passings: Passings of the line that telemetry shows.
+        telemetry_crossings: Finish-line crossings detected in telemetry.
     """
     crossings = find_crossings(triggers)
-    by_car = laps_by_car(crossings, passings)
+    by_car = laps_by_car(crossings, telemetry_crossings)
     cars = read_official_cars(official_laps)
     identities, clock = resolve_identities(crossings, cars, _clock(crossings, cars, zone))
     if clock is not None and any(identity.official and identity.vehicle_id for identity in identities):
-        clock = _confirm(by_car, crossings, identities, clock)
+        clock = _merge_official(by_car, crossings, identities, clock)
     report = _report(triggers, crossings, by_car, identities, clock)
     return SessionLaps(
         LAPS.from_rows(_lap_rows(track, session, by_car, identities)),
@@ -100,57 +101,57 @@ def derive_laps(
 def _clock(
     crossings: Mapping[str, Sequence[Crossing]], cars: Sequence[OfficialCar], zone: str | None
 ) -> OfficialClock | None:
-    own_ms = [crossing.utc_ms for passings in crossings.values() for crossing in passings]
+    own_ms = [crossing.utc_ms for of_car in crossings.values() for crossing in of_car]
     local_ms = [lap.local_ms for car in cars for lap in car.timed if lap.local_ms is not None]
     return find_official_clock(own_ms, local_ms, zone)
 
 
-def _confirm(
+def _merge_official(
     by_car: dict[str, list[Lap]],
     crossings: Mapping[str, Sequence[Crossing]],
     identities: Sequence[Identity],
     clock: OfficialClock,
 ) -> OfficialClock:
-    """Put official timing to the laps of every car; return the clock as all pairs together show it."""
+    """Merge official timing into the laps of every car; return the clock measured on the crossings of all cars."""
     known = {item.vehicle_id: item.official for item in identities if item.vehicle_id and item.official}
-    pairs = {unit: match_crossings(crossings[unit], car.laps, clock) for unit, car in known.items()}
+    pairs = {vehicle_id: match_crossings(crossings[vehicle_id], car.laps, clock) for vehicle_id, car in known.items()}
     clock = _fit_clock_drift(clock, known, pairs)
     race = _race_times([item.official for item in identities if item.official], crossings, clock)
     for identity in identities:
-        unit = identity.vehicle_id
-        if unit is None:
+        vehicle_id = identity.vehicle_id
+        if vehicle_id is None:
             continue
         if identity.official:
-            car = identity.official
-            by_car[unit] = merge_official(by_car[unit], crossings[unit], car, pairs[unit], clock, race)
+            car, own = identity.official, crossings[vehicle_id]
+            by_car[vehicle_id] = merge_official(by_car[vehicle_id], own, car, pairs[vehicle_id], clock, race)
         else:
-            flag_unmatched(by_car[unit], race, is_undecided=bool(identity.candidates))
+            flag_unmatched(by_car[vehicle_id], race, is_undecided=bool(identity.candidates))
     return clock
 
 
 def _fit_clock_drift(clock: OfficialClock, known: Mapping[str, OfficialCar], pairs: Pairs) -> OfficialClock:
-    """Return the clock with its drift and its jumps, as the pairs of all cars show them."""
+    """Return the clock with its drift and jumps, measured on the pairs of all cars."""
     both = [
         (float(lap.local_ms), float(crossing.utc_ms))
-        for unit, car in known.items()
-        for lap, crossing in zip(car.laps, pairs[unit], strict=True)
+        for vehicle_id, car in known.items()
+        for lap, crossing in zip(car.laps, pairs[vehicle_id], strict=True)
         if crossing is not None and lap.local_ms is not None
     ]
-    return clock.following(np.array([local for local, _ in both]), np.array([utc for _, utc in both]))
+    return clock.with_drift(np.array([local for local, _ in both]), np.array([utc for _, utc in both]))
 
 
 def _race_times(
     cars: Sequence[OfficialCar], crossings: Mapping[str, Sequence[Crossing]], clock: OfficialClock
 ) -> RaceTimes:
-    """Return when the race was: the middle begin of first laps, the first crossing under the chequered flag."""
+    """Return when the race was: from the median start of first laps to the first crossing under the chequered flag."""
     firsts = [car.timed[0] for car in cars if car.timed and car.timed[0].number == 1]
     lasts = [car.timed[-1] for car in cars if car.timed]
     finished = [lap for lap in lasts if lap.row["flag_at_finish"] == "FF"]
-    own_ms = [crossing.utc_ms for passings in crossings.values() for crossing in passings]
-    begins_ms = [_utc_ms(clock, lap.local_ms) - 1000 * lap.time_s for lap in firsts or lasts]
+    own_ms = [crossing.utc_ms for of_car in crossings.values() for crossing in of_car]
+    starts_ms = [_utc_ms(clock, lap.local_ms) - 1000 * lap.time_s for lap in firsts or lasts]
     longest = max(lap.number for lap in lasts)
     ends_ms = [_utc_ms(clock, lap.local_ms) for lap in finished or lasts if finished or lap.number == longest]
-    return RaceTimes(round(median(begins_ms)), round(min(ends_ms)), min(own_ms), max(own_ms))
+    return RaceTimes(round(median(starts_ms)), round(min(ends_ms)), min(own_ms), max(own_ms))
 
 
 def _utc_ms(clock: OfficialClock, local_ms: int | None) -> float:
@@ -162,11 +163,11 @@ def _lap_rows(
 ) -> list[dict[str, object]]:
     known = {identity.vehicle_id: identity for identity in identities}
     rows: list[dict[str, object]] = []
-    for unit in sorted(by_car):
-        pitted: bool | None = None
-        for lap in by_car[unit]:
-            row = lap_row(track, session, lap, known[unit], begins_in_pits=pitted if lap.official else None)
-            pitted = row["is_in_lap"]
+    for vehicle_id in sorted(by_car):
+        was_in_lap: bool | None = None
+        for lap in by_car[vehicle_id]:
+            row = lap_row(track, session, lap, known[vehicle_id], is_out_lap=was_in_lap if lap.official else None)
+            was_in_lap = row["is_in_lap"]
             rows.append(row)
     return rows
 
@@ -197,12 +198,12 @@ def _report(
     clock: OfficialClock | None,
 ) -> LapReport:
     laps = [lap for car in by_car.values() for lap in car]
-    passings = [crossing for car in crossings.values() for crossing in car]
+    all_crossings = [crossing for car in crossings.values() for crossing in car]
     return LapReport(
         triggers=len(triggers),
-        repeated_triggers=len(triggers) - sum(len(crossing.triggers) for crossing in passings),
-        bounced_triggers=sum(crossing.bounces for crossing in passings),
-        crossings=len(passings),
+        repeated_triggers=len(triggers) - sum(len(crossing.triggers) for crossing in all_crossings),
+        bounced_triggers=sum(crossing.bounces for crossing in all_crossings),
+        crossings=len(all_crossings),
         laps=len(laps),
         valid_laps=sum(lap.is_valid for lap in laps),
         official_laps=sum(lap.official is not None for lap in laps),

@@ -1,7 +1,6 @@
-"""One lap of one car: what lies between two crossings of the line, and what is known about it.
+"""Contains the lap of one car between two crossings, its flags, and the rule for its confidence.
 
-Here belong the lap, the words its flags use and the rule for its confidence. Finding laps and judging them is done by
-the modules beside this one.
+See ``car_laps.py`` for finding laps and ``lap_flags.py`` for setting the flags.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialLap
 
 
 class Flag(StrEnum):
-    """Reasons to look at a lap twice; docs/laps.md explains each."""
+    """Reasons why a lap needs attention; docs/laps.md explains each."""
 
     BOUNCED_TRIGGER = "bounced_trigger"
     UNIT_LAP_LOST = "unit_lap_lost"
@@ -33,7 +32,7 @@ class Flag(StrEnum):
     UNDECIDED_CAR = "undecided_car"
 
 
-# With one of these a lap is not for best laps, unless official timing lists it.
+# A lap with one of these flags is not valid, unless official timing lists it.
 _DOUBTFUL = frozenset(
     {
         Flag.LONG_LAP,
@@ -43,19 +42,19 @@ _DOUBTFUL = frozenset(
         Flag.EXTRA_CROSSING,
     }
 )
-# These are no racing laps, or nobody's, whatever their time is worth.
+# A lap with one of these flags was not raced, or its car is unknown; it is not valid even if its time is right.
 _NOT_RACED = frozenset(
     {Flag.FORMATION_LAP, Flag.POST_RACE_LAP, Flag.UNOFFICIAL_LAP, Flag.OTHER_DAY, Flag.UNDECIDED_CAR}
 )
 
-# Confidence of a lap time. Official timing is the referee; two sources that agree are better than one, one that is
-# contradicted is worse; a time that was worked out rather than measured is a guess with a reason.
+# Confidence of a lap time. Official timing is the reference; two sources that agree are better than one, a source that
+# another contradicts is worse, and a repaired time is an estimate, not a measurement.
 _OFFICIAL = 1.0
 _TWO_AGREE = 0.95
 _ONE_SOURCE = 0.9
 _CONTRADICTED = 0.5
-_WORKED_OUT = 0.4
-_SPOKEN_AGAINST = 0.1
+_REPAIRED = 0.4
+_DOUBTED = 0.1
 
 
 @dataclass
@@ -64,19 +63,19 @@ class Lap:
 
     Attributes:
         vehicle_id: The car.
-        start: Crossing that begins it; ``None`` where only official timing saw it.
-        end: Crossing that ends it.
-        start_ms: When it began, milliseconds since 1970; ``None`` if nobody saw it.
-        end_ms: When it ended.
-        flags: What there is to say about it.
-        trigger_s: Difference of the two crossings as stamped.
-        unit_s: Lap time of the unit's own watch.
-        telemetry_s: Time between two passings of the line in telemetry.
-        time_s: Our best estimate without official timing.
-        method: Where that comes from.
+        start: Crossing that starts the lap; ``None`` if no lap file has it.
+        end: Crossing that ends the lap; ``None`` if no lap file has it.
+        start_ms: Start time, milliseconds since 1970; ``None`` if no source has it.
+        end_ms: End time, likewise.
+        flags: The lap's flags.
+        trigger_s: Difference between the timestamps of the two crossings, seconds.
+        unit_s: Lap time from the device's lap timer, seconds.
+        telemetry_s: Time between two telemetry crossings, seconds.
+        time_s: Best estimate without official timing, seconds.
+        method: Source of ``time_s``.
         number: Lap number.
         official: The same lap in official timing.
-        passing: Passing of the line in telemetry that stands for a crossing no lap file has.
+        telemetry_crossing: Telemetry crossing used in place of one that is missing from the lap files.
     """
 
     vehicle_id: str
@@ -96,40 +95,40 @@ class Lap:
 
     @property
     def duration_s(self) -> float:
-        """From begin to end of a lap that has both."""
+        """Seconds from start to end; 0 if either is unknown."""
         if self.start_ms is None or self.end_ms is None:
             return 0.0
         return (self.end_ms - self.start_ms) / 1000
 
     @property
     def is_valid(self) -> bool:
-        """Good for best laps: raced, and listed by official timing or nothing speaks against its time."""
+        """Whether the lap counts for best laps: it was raced, and is official or has no doubtful flag."""
         if not _NOT_RACED.isdisjoint(self.flags):
             return False
-        return self.official is not None or self._has_no_doubt
+        return self.official is not None or self._is_plausible
 
     @property
     def confidence(self) -> float:
-        """How sure the time is, by the rule of docs/laps.md."""
+        """Confidence of the lap time, 0 to 1; docs/laps.md has the rule."""
         if self.official is not None:
             return _OFFICIAL
         if self.method == "repaired":
-            return _WORKED_OUT
-        if not self._has_no_doubt:
-            return _SPOKEN_AGAINST
+            return _REPAIRED
+        if not self._is_plausible:
+            return _DOUBTED
         if Flag.UNIT_VALUE_DISAGREES in self.flags:
             return _CONTRADICTED
         return _ONE_SOURCE if self.unit_s is None and self.telemetry_s is None else _TWO_AGREE
 
     @property
-    def _has_no_doubt(self) -> bool:
-        """Nothing speaks against the time; a missing crossing that telemetry shows is not missing any more."""
+    def _is_plausible(self) -> bool:
+        """Whether the lap has no doubtful flag; a missing crossing does not count if telemetry has it."""
         cleared = {Flag.MISSING_CROSSING} if self.telemetry_crossing is not None else set[Flag]()
         return (_DOUBTFUL - cleared).isdisjoint(self.flags)
 
 
 def lap_between(start: Crossing, end: Crossing) -> Lap:
-    """Return the lap between two crossings of a car, with what the triggers and the unit's watch say."""
+    """Return the lap between two crossings of a car, timed by its triggers and the device's lap timer."""
     duration_s = (end.utc_ms - start.utc_ms) / 1000
     unit_ms = end.unit_lap_time_ms
     return Lap(
@@ -139,8 +138,8 @@ def lap_between(start: Crossing, end: Crossing) -> Lap:
         start_ms=start.utc_ms,
         end_ms=end.utc_ms,
         trigger_s=duration_s,
-        # The watch began the lap again at each bounce of the crossing before.
-        unit_s=None if unit_ms is None else (unit_ms + start.watch_restarts_ms) / 1000,
+        # Each bounce of the crossing before restarted the device's lap timer.
+        unit_s=None if unit_ms is None else (unit_ms + start.timer_delay_ms) / 1000,
         time_s=duration_s,
         method="trigger",
     )

@@ -1,7 +1,7 @@
-"""A crossing stamped late: one lap is too long, the next too short by as much.
+"""Finds and repairs crossings stamped late: one lap is too long and the next too short by the same amount.
 
-Found by how little a car's laps differ from each other, repaired by moving the crossing between the two, flagged on
-both; the stamped difference stays in ``trigger_lap_time_s``. Here belong finding and repairing; nothing else moves a
+They stand out because a car's laps differ little from each other. The repair moves the crossing between the two laps
+and flags both; ``trigger_lap_time_s`` keeps the difference of the original timestamps. No other module moves a
 crossing.
 """
 
@@ -11,19 +11,19 @@ from statistics import median
 from apex_pipeline.sources.gr_cup.laps.lap import Flag, Lap
 from apex_pipeline.sources.gr_cup.laps.pace import Pace
 
-# Found cases of a radio that dropped out are 15 to 50 s late. Less than 5 % of a lap is also a driver's mistake before
-# a good lap; and the two laps together miss two usual ones by less than 3 % of one.
+# Real timestamps are 15 to 50 s late after a radio dropout. A difference below 5 % of a lap can also be a driver's
+# mistake before a good lap. The two laps together differ from two typical ones by less than 3 % of one.
 _PAIR_LEAST_SHARE = 0.05
 _PAIR_AGREES_SHARE = 0.03
-# Stamps about a second late are common too (1 in 200 real crossings). A lap has a floor the car does not get through:
-# faster than every other lap of the car by a quarter of a second, right after a lap too long by about the same.
-_UNDER_FLOOR_S = 0.25
-_LAPS_FOR_A_FLOOR = 8
+# Timestamps about a second late are common too (1 in 200 real crossings). The sign is a lap that is faster than every
+# other lap of the car by a quarter of a second, right after a lap that is too long by about the same amount.
+_MIN_UNDERCUT_S = 0.25
+_MIN_BRISK_LAPS = 8
 _BRISK_SHARE = 1.05
 _SAME_AMOUNT = (0.5, 2.0)
-# The watch does not know of late stamps: where it agrees with them within this, they are not late by a second.
+# The device's lap timer is not affected by late timestamps: if both agree within this, they are not a second late.
 _CONFIRMED_S = 0.2
-# The unit's watch and the stamps tell the same time for both laps together.
+# Largest difference between the lap timer and the timestamps over both laps together.
 _UNIT_AGREES_S = 1.0
 
 
@@ -31,61 +31,62 @@ def repair_late_crossings(laps: list[Lap], pace: Pace) -> None:
     """Find and repair the pairs of laps of one car that share a crossing stamped late.
 
     Args:
-        laps: The car's laps in order; changed in place.
-        pace: What is usual in the session.
+        laps: The car's laps in chronological order; changed in place.
+        pace: Typical lap times of the session.
     """
     for long, short in pairwise(laps):
         if Flag.LATE_TRIGGER_PAIR not in long.flags and (
-            _is_far_off(long, short, pace) or _is_under_the_floor(long, short, laps, pace)
+            _is_seconds_late(long, short, pace) or _is_one_second_late(long, short, laps, pace)
         ):
             _repair(long, short, pace)
 
 
-def _is_far_off(long: Lap, short: Lap, pace: Pace) -> bool:
-    """Tell whether the crossing between two laps was stamped many seconds late."""
+def _is_seconds_late(long: Lap, short: Lap, pace: Pace) -> bool:
+    """Return whether the crossing between two laps was stamped many seconds late."""
     typical_s = pace.typical_s[long.vehicle_id]
     least_s = _PAIR_LEAST_SHARE * typical_s
     is_long = long.duration_s - typical_s > least_s and not pace.was_field_slow(long)
-    # Short for the field too: where a car gets faster from lap to lap, its middle lap lies between any two.
+    # It must be short for the field too: if a car gets faster with every lap, some of its laps are slower than its
+    # median lap and the next ones faster, without any late timestamp.
     is_short = typical_s - short.duration_s > least_s and pace.is_short(short.duration_s)
     together_s = long.duration_s + short.duration_s
     return is_long and is_short and abs(together_s - 2 * typical_s) < _PAIR_AGREES_SHARE * typical_s
 
 
-def _is_under_the_floor(long: Lap, short: Lap, laps: list[Lap], pace: Pace) -> bool:
-    """Tell whether the crossing between two laps was stamped about a second late."""
+def _is_one_second_late(long: Lap, short: Lap, laps: list[Lap], pace: Pace) -> bool:
+    """Return whether the crossing between two laps was stamped about a second late."""
     if _is_confirmed(long) and _is_confirmed(short):
         return False
     others_s = [lap.duration_s for lap in laps if lap not in (long, short) and not pace.is_short(lap.duration_s)]
     brisk_s = sorted(time_s for time_s in others_s if time_s <= _BRISK_SHARE * min(others_s))
-    if len(brisk_s) < _LAPS_FOR_A_FLOOR:
+    if len(brisk_s) < _MIN_BRISK_LAPS:
         return False
     typical_s = median(brisk_s)
     too_long_s, too_short_s = long.duration_s - typical_s, typical_s - short.duration_s
-    is_under = short.duration_s < brisk_s[0] - _UNDER_FLOOR_S and too_short_s < _PAIR_LEAST_SHARE * typical_s
-    return is_under and _SAME_AMOUNT[0] < too_long_s / too_short_s < _SAME_AMOUNT[1]
+    is_fastest = short.duration_s < brisk_s[0] - _MIN_UNDERCUT_S and too_short_s < _PAIR_LEAST_SHARE * typical_s
+    return is_fastest and _SAME_AMOUNT[0] < too_long_s / too_short_s < _SAME_AMOUNT[1]
 
 
 def _is_confirmed(lap: Lap) -> bool:
-    """Tell whether the unit's watch says what the stamps say."""
+    """Return whether the device's lap timer confirms the timestamps of a lap."""
     return lap.unit_s is not None and abs(lap.unit_s - lap.duration_s) < _CONFIRMED_S
 
 
 def _repair(long: Lap, short: Lap, pace: Pace) -> None:
-    """Move the crossing between two laps to where the unit's watch has it, else to the middle of the two."""
+    """Move the crossing between two laps to the time of the device's lap timer, or else to the middle."""
     if long.start_ms is None or short.end_ms is None:
-        raise ValueError("late crossings are repaired where both neighbours are known")
+        raise ValueError("a late crossing can only be repaired if the start and end of its two laps are known")
     together_s = (short.end_ms - long.start_ms) / 1000
-    told_s = _told_by_the_watch(long, short, together_s, pace)
-    first_s, method = (together_s / 2, "repaired") if told_s is None else (told_s, "unit_value")
+    timer_s = _lap_timer_s(long, short, together_s, pace)
+    first_s, method = (together_s / 2, "repaired") if timer_s is None else (timer_s, "unit_value")
     long.end_ms = short.start_ms = long.start_ms + round(first_s * 1000)
     for lap in (long, short):
         lap.time_s, lap.method = lap.duration_s, method
         lap.flags.add(Flag.LATE_TRIGGER_PAIR)
 
 
-def _told_by_the_watch(long: Lap, short: Lap, together_s: float, pace: Pace) -> float | None:
-    """Return the time of the first lap by the unit's watch, if the watch makes sense of both laps."""
+def _lap_timer_s(long: Lap, short: Lap, together_s: float, pace: Pace) -> float | None:
+    """Return the first lap's time by the device's lap timer; ``None`` if the timer is not plausible for both laps."""
     if long.unit_s is None or short.unit_s is None:
         return None
     is_same = abs(long.unit_s + short.unit_s - together_s) < _UNIT_AGREES_S

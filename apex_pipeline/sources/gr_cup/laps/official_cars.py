@@ -1,6 +1,6 @@
-"""Official laps by car: the table ``official_laps`` read into cars, cars that are printed alike told apart.
+"""Reads the table ``official_laps`` into cars, and separates cars that are printed with the same number.
 
-Here belongs what official timing says and nothing of the cars' own data.
+The cars' own data is not used here; see ``identity.py`` for matching devices to these cars.
 """
 
 from collections import defaultdict
@@ -22,8 +22,9 @@ class OfficialLap:
     Attributes:
         number: Lap number.
         time_s: Lap time, seconds.
-        local_ms: Crossing that ends it, milliseconds since local midnight of the first lap's day; ``None`` if not told.
-        row: The whole row of ``official_laps``.
+        local_ms: Crossing that ends it, milliseconds since local midnight of the first lap's day; ``None`` if official
+            timing does not have it.
+        row: Its row of ``official_laps``.
     """
 
     number: int
@@ -38,9 +39,9 @@ class OfficialCar:
 
     Attributes:
         printed: Number as printed.
-        entry: 1, 2 … where several cars are printed alike.
-        number: The number it truly has: 03 where anonymising made 3 of it.
-        laps: Its laps by number.
+        entry: 1, 2 … if several cars are printed with the same number.
+        number: Its real number: 03 if anonymisation turned it into 3.
+        laps: Its laps, sorted by number.
     """
 
     printed: str
@@ -55,18 +56,18 @@ class OfficialCar:
 
 
 def read_official_cars(official_laps: pa.Table | None) -> list[OfficialCar]:
-    """Return the cars of the table ``official_laps``, by number and entry; none without a table."""
+    """Return the cars of the table ``official_laps``, sorted by number and entry; empty without a table."""
     rows: defaultdict[tuple[str, int], list[dict[str, object]]] = defaultdict(list)
     for row in official_laps.to_pylist() if official_laps is not None else []:
         rows[row["car_number"], row["entry"]].append(row)
     first_rows = {key: min(int(str(row["source_row"])) for row in of_car) for key, of_car in rows.items()}
-    numbers = _true_numbers(sorted(rows, key=lambda key: first_rows[key]))
+    numbers = _real_numbers(sorted(rows, key=lambda key: first_rows[key]))
     return [OfficialCar(*key, number=numbers[key], laps=_laps(rows[key])) for key in sorted(rows)]
 
 
 def _laps(rows: Sequence[Mapping[str, object]]) -> tuple[OfficialLap, ...]:
     ordered = sorted(rows, key=lambda row: int(str(row["lap_number"])))
-    local_ms = _past_midnight([_milliseconds(row["crossing_local_time"]) for row in ordered])
+    local_ms = _unwrap_midnight([_milliseconds(row["crossing_local_time"]) for row in ordered])
     return tuple(
         OfficialLap(int(str(row["lap_number"])), float(str(row["lap_time_s"])), crossing_ms, row)
         for row, crossing_ms in zip(ordered, local_ms, strict=True)
@@ -79,27 +80,27 @@ def _milliseconds(value: object) -> int | None:
     return ((value.hour * 60 + value.minute) * 60 + value.second) * 1000 + value.microsecond // 1000
 
 
-def _past_midnight(times_ms: Sequence[int | None]) -> list[int | None]:
-    """Add a day to the crossings after midnight, where the time of day falls back by more than half a day."""
-    told = [value for value in times_ms if value is not None]
-    days = accumulate([0, *(int(before - after > _HALF_DAY_MS) for before, after in pairwise(told))])
-    shifted = iter([value + day * _DAY_MS for value, day in zip(told, days, strict=False)])
+def _unwrap_midnight(times_ms: Sequence[int | None]) -> list[int | None]:
+    """Return the times with a day added after midnight, which is where they decrease by more than half a day."""
+    known = [value for value in times_ms if value is not None]
+    days = accumulate([0, *(int(before - after > _HALF_DAY_MS) for before, after in pairwise(known))])
+    shifted = iter([value + day * _DAY_MS for value, day in zip(known, days, strict=False)])
     return [None if value is None else next(shifted) for value in times_ms]
 
 
-def _true_numbers(in_file_order: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
-    """Tell the cars printed alike apart by where they stand.
+def _real_numbers(in_file_order: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """Return the real numbers of all entries, inferred from their order in the file.
 
-    The file is sorted by the number as text, as it was before anonymising turned 03 into 3: the car at the place of 03
-    is 03. So of two entries of one number the first has one zero more. If that does not put the whole file in order,
-    nothing can be told and every car keeps its printed number.
+    The file is sorted by the original number as text, as it was before anonymisation turned 03 into 3. So of two
+    entries with the same printed number, the first has one leading zero more. If the numbers restored this way are not
+    in order, every car keeps its printed number.
     """
     entries = {
         printed: max(entry for other, entry in in_file_order if other == printed) for printed, _ in in_file_order
     }
-    guessed = {
+    restored = {
         (printed, entry): printed.rjust(len(printed) + entries[printed] - entry, "0")
         for printed, entry in in_file_order
     }
-    is_in_order = all(guessed[before] <= guessed[after] for before, after in pairwise(in_file_order))
-    return guessed if is_in_order else {key: key[0] for key in in_file_order}
+    is_in_order = all(restored[before] <= restored[after] for before, after in pairwise(in_file_order))
+    return restored if is_in_order else {key: key[0] for key in in_file_order}

@@ -1,9 +1,10 @@
-"""The official clock against UTC: a time of day, on a day nobody wrote down, by a clock that may be wrong and drift.
+"""Aligns the official clock with UTC: official times have no date, and their clock may be off and drift.
 
-The cars' crossings and the official ones are the same events, so the difference that most pairs of them have in common
-is the clock's: 0.2 to 0.45 s in seven races. At one track it is 7.4 s, and 12 to 14 s while the field is slow: there
-the two sides do not measure at the same line, and slow cars take longer from one to the other. Here belong finding that
-difference and following it through the session. Which car is which is not needed for it.
+The cars' crossings and the official ones are the same events, so the most common difference between them is the clock's
+offset: 0.2 to 0.45 s in seven races. At one track it is 7.4 s, and 12 to 14 s while the field is slow: there the two
+systems do not measure at the same line, and slow cars take longer from one line to the other.
+
+Contains the search for that offset and its drift through the session; neither needs to know which car is which.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,41 +16,41 @@ import numpy as np
 import numpy.typing as npt
 
 Milliseconds = npt.NDArray[np.float64]
-Whole = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 
 # A clock set by hand is off by seconds, rarely by minutes.
 _NEAR_MS = 60_000
 _FAR_MS = 900_000
-# Where the zone is not known it is one of those in use, 12 h behind to 14 h ahead of UTC in steps of a quarter hour.
+# An unknown zone is one of those in use: 12 h behind to 14 h ahead of UTC, in steps of a quarter hour.
 _ZONE_STEP_MS = 900_000
 _ZONES = range(-14 * 4, 12 * 4 + 1)
-# Coincidences are counted in steps of a quarter of a second, two neighbours together, as a difference may lie on the
-# border. Crossings that truly belong together differ by less than 0.1 s mostly.
+# Differences are counted in bins of a quarter of a second, two adjacent bins together, as a difference may fall on the
+# edge of a bin. Crossings that belong together mostly differ by less than 0.1 s from the offset.
 _STEP_MS = 250
-# The share of possible coincidences a difference needs to be believed. True ones have 60 to 100 %; a shift by whole
-# laps reaches 45 % in a race of equal laps, but is more than a minute off.
+# Share of crossings that must have the same difference for it to be accepted. The right offset reaches 60 to 100 %; a
+# shift by one or more laps reaches 45 % in a race of equal laps, but is more than a minute off.
 _NEEDED_NEAR = 0.2
 _NEEDED_FAR = 0.5
 _LEAST_COINCIDENCES = 5
-# Drift is followed by the middle one of this many crossings before and after each: about one passing of the field.
-_NEIGHBOURS = 12
-# A stamp more than a second off is not when the car crossed the line (scatter is 0.05 s); where the two sides measure
-# at lines some way apart, slow cars scatter by seconds, and a stamp must stand out from that.
+# The drift is a running median over this many crossings before and after each: about one lap of the field.
+_HALF_WINDOW = 12
+# A timestamp more than a second off is not the moment of the crossing (scatter is 0.05 s). If the two systems measure
+# at different lines, slow cars scatter by seconds, and a late timestamp must exceed a multiple of that scatter.
 _LATE_MS = 1_000.0
 _LATE_SCATTERS = 8.0
 
 
 @dataclass(frozen=True)
 class OfficialClock:
-    """How official times of day become UTC.
+    """Converts official times of day to UTC.
 
     Attributes:
-        midnight_utc_ms: Local midnight of the race day.
-        offset_s: Seconds the official clock is behind UTC (cars' crossings minus official ones, the middle one).
-        coincidences: Share of crossings that confirm the difference.
+        midnight_utc_ms: Local midnight of the race day, UTC milliseconds since 1970.
+        offset_s: Seconds the official clock is behind UTC: the median of the cars' crossings minus official ones.
+        coincidences: Share of crossings that confirm the offset, 0 to 1.
         knots_ms: Official times at which the drift is known, milliseconds since midnight.
-        drift_ms: What to add to ``offset_s`` there.
-        scatter_ms: How far crossings lie from that, the middle one of those around.
+        drift_ms: Drift at these times, to be added to ``offset_s``, milliseconds.
+        scatter_ms: Median deviation of the nearby crossings from offset and drift, milliseconds.
     """
 
     midnight_utc_ms: int
@@ -67,13 +68,13 @@ class OfficialClock:
         return shifted + np.interp(local_ms, self.knots_ms, self.drift_ms)
 
     def is_late(self, utc_ms: float, local_ms: float) -> bool:
-        """Tell whether a crossing lies too far from the official one to be its moment."""
+        """Return whether a crossing is too far from the official one for its timestamp to be right."""
         expected_ms = float(self.utc_ms(np.array([local_ms]))[0])
         scatter_ms = float(np.interp(local_ms, self.knots_ms, self.scatter_ms)) if self.knots_ms else 0.0
         return abs(utc_ms - expected_ms) > max(_LATE_MS, _LATE_SCATTERS * scatter_ms)
 
-    def following(self, local_ms: Milliseconds, utc_ms: Milliseconds) -> "OfficialClock":
-        """Return the clock with its drift measured on pairs of official and own crossings."""
+    def with_drift(self, local_ms: Milliseconds, utc_ms: Milliseconds) -> "OfficialClock":
+        """Return the clock with its drift, measured on pairs of official and own crossings."""
         if not len(local_ms):
             return self
         order = np.argsort(local_ms, kind="stable")
@@ -92,12 +93,12 @@ class OfficialClock:
 
 
 def _running_median(values: Milliseconds) -> Milliseconds:
-    around = [values[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS + 1] for place in range(len(values))]
-    return np.array([np.median(some) for some in around])
+    windows = [values[max(0, index - _HALF_WINDOW) : index + _HALF_WINDOW + 1] for index in range(len(values))]
+    return np.array([np.median(window) for window in windows])
 
 
 def find_official_clock(crossings_ms: Sequence[int], local_ms: Sequence[int], zone: str | None) -> OfficialClock | None:
-    """Find the difference most pairs of own and official crossings have in common.
+    """Find the most common difference between own and official crossings.
 
     Args:
         crossings_ms: Crossings of all cars, UTC milliseconds since 1970.
@@ -105,7 +106,7 @@ def find_official_clock(crossings_ms: Sequence[int], local_ms: Sequence[int], zo
         zone: IANA zone of the track, ``None`` if not known.
 
     Returns:
-        The clock without drift; ``None`` if no difference stands out, so the two are not of the same session.
+        The clock without drift; ``None`` if no difference stands out, as when the two are of different sessions.
     """
     if not crossings_ms or not local_ms:
         return None
@@ -115,7 +116,7 @@ def find_official_clock(crossings_ms: Sequence[int], local_ms: Sequence[int], zo
     else:
         midnights = [_midnight_ms(day, UTC) + step * _ZONE_STEP_MS for day in days for step in _ZONES]
     for reach_ms, needed in ((_NEAR_MS, _NEEDED_NEAR), (_FAR_MS, _NEEDED_FAR)):
-        found = [_most_common(crossings_ms, local_ms, midnight_ms, reach_ms) for midnight_ms in midnights]
+        found = [_align(crossings_ms, local_ms, midnight_ms, reach_ms) for midnight_ms in midnights]
         best = max(found, key=lambda clock: clock.coincidences)
         enough = _LEAST_COINCIDENCES / min(len(crossings_ms), len(local_ms))
         if best.coincidences >= max(needed, enough):
@@ -124,7 +125,7 @@ def find_official_clock(crossings_ms: Sequence[int], local_ms: Sequence[int], zo
 
 
 def _days(crossings_ms: Iterable[int], zone: str | None) -> list[date]:
-    """Return the local days the crossings lie on; with an unknown zone also the days beside."""
+    """Return the local days of the crossings; if the zone is unknown, also the days before and after."""
     utc = (datetime.fromtimestamp(utc_ms / 1000, UTC) for utc_ms in crossings_ms)
     if zone:
         return sorted({moment.astimezone(ZoneInfo(zone)).date() for moment in utc})
@@ -135,24 +136,22 @@ def _midnight_ms(day: date, zone: tzinfo) -> int:
     return round(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
 
 
-def _most_common(
-    crossings_ms: Sequence[int], local_ms: Sequence[int], midnight_ms: int, reach_ms: int
-) -> OfficialClock:
+def _align(crossings_ms: Sequence[int], local_ms: Sequence[int], midnight_ms: int, reach_ms: int) -> OfficialClock:
     late = _differences(
         np.array(crossings_ms, dtype=np.int64), np.array(local_ms, dtype=np.int64) + midnight_ms, reach_ms
     )
     counts = np.bincount((late + reach_ms) // _STEP_MS, minlength=2 * reach_ms // _STEP_MS + 2)
     pairs = counts[:-1] + counts[1:]
-    place = int(np.argmax(pairs))
-    offset_ms = (place + 1) * _STEP_MS - reach_ms
+    highest = int(np.argmax(pairs))
+    offset_ms = (highest + 1) * _STEP_MS - reach_ms
     near = late[np.abs(late - offset_ms) <= 2 * _STEP_MS]
-    middle_ms = float(np.median(near)) if len(near) else float(offset_ms)
-    share = int(pairs[place]) / min(len(crossings_ms), len(local_ms))
-    return OfficialClock(midnight_ms, middle_ms / 1000, min(share, 1.0))
+    median_ms = float(np.median(near)) if len(near) else float(offset_ms)
+    share = int(pairs[highest]) / min(len(crossings_ms), len(local_ms))
+    return OfficialClock(midnight_ms, median_ms / 1000, min(share, 1.0))
 
 
-def _differences(own_ms: Whole, official_ms: Whole, reach_ms: int) -> Whole:
-    """Return own minus official crossing for all pairs within reach, without making the others."""
+def _differences(own_ms: Integers, official_ms: Integers, reach_ms: int) -> Integers:
+    """Return own minus official crossing, in ms, for all pairs within reach, without computing the other pairs."""
     official = np.sort(official_ms)
     first = np.searchsorted(official, own_ms - reach_ms, side="left")
     pairs = np.searchsorted(official, own_ms + reach_ms, side="right") - first

@@ -1,7 +1,4 @@
-"""Laps and identities as rows of the tables ``laps`` and ``cars``.
-
-Here belongs the way from our objects to columns, and nothing is decided.
-"""
+"""Converts laps and identities to rows of the tables ``laps`` and ``cars``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,23 +9,23 @@ from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 
 Row = dict[str, Any]
 
-# What official timing alone knows about a lap, by the same name in both tables.
+# Columns that only official timing provides, with the same names in both tables.
 _OFFICIAL_COLUMNS = ("flag_at_finish", "s1_s", "s2_s", "s3_s", "top_speed_kph")
 
 
-def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, begins_in_pits: bool | None) -> Row:
+def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_lap: bool | None) -> Row:
     """Return the row of a lap.
 
     Args:
         track: Track slug.
-        session: Session.
+        session: Session name.
         lap: The lap.
-        identity: Who its car is.
-        begins_in_pits: The lap before ended in the pits; ``None`` if official timing does not tell.
+        identity: Identity of its car.
+        is_out_lap: Whether the lap before ended in the pits; ``None`` if official timing does not have it.
     """
     chassis, _ = split_vehicle_id(lap.vehicle_id)
     official = lap.official
-    told: Mapping[str, Any] = official.row if official else {}
+    official_row: Mapping[str, Any] = official.row if official else {}
     file, line = _source(lap)
     return {
         "track": track,
@@ -51,25 +48,25 @@ def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, begins_in
         "official_lap_time_s": official.time_s if official else None,
         "delta_to_official_s": _delta_s(lap),
         "confidence": lap.confidence,
-        "is_out_lap": begins_in_pits,
-        "is_in_lap": told.get("is_finish_in_pit"),
+        "is_out_lap": is_out_lap,
+        "is_in_lap": official_row.get("is_finish_in_pit"),
         "is_valid": lap.is_valid,
         "flags": sorted(lap.flags),
         "source_file": file,
         "source_row": line,
-        **{name: told.get(name) for name in _OFFICIAL_COLUMNS},
+        **{name: official_row.get(name) for name in _OFFICIAL_COLUMNS},
     }
 
 
 def _delta_s(lap: Lap) -> float | None:
-    """Return own minus official time; not for lap 1, which official timing counts from the green flag."""
+    """Return own minus official lap time, in seconds; ``None`` for lap 1, which officially starts at the green flag."""
     if lap.official is None or lap.official.number == 1 or lap.time_s is None:
         return None
     return round(lap.time_s - lap.official.time_s, 3)
 
 
 def _source(lap: Lap) -> tuple[str, int | None]:
-    """Return file and line the lap is traced back to: its end, else the official row, telemetry, or its begin."""
+    """Return the file and line a lap is traced back to: those of its end, or else official row, telemetry or start."""
     if lap.end is not None:
         return lap.end.evidence.file, lap.end.evidence.line
     if lap.official is not None:
@@ -78,7 +75,7 @@ def _source(lap: Lap) -> tuple[str, int | None]:
         return lap.telemetry_crossing.file, None
     if lap.start is not None:
         return lap.start.evidence.file, lap.start.evidence.line
-    raise ValueError("a lap rests on a crossing or on official timing")
+    raise ValueError("a lap needs a crossing or an official lap")
 
 
 def car_row(track: str, session: str, identity: Identity, *, has_laps: bool) -> Row:
@@ -86,16 +83,16 @@ def car_row(track: str, session: str, identity: Identity, *, has_laps: bool) -> 
 
     Args:
         track: Track slug.
-        session: Session.
-        identity: Who it is.
-        has_laps: It drove at least one lap that counts.
+        session: Session name.
+        identity: Its identity.
+        has_laps: Whether it drove at least one lap that counts.
     """
-    unit, official = identity.vehicle_id, identity.official
-    chassis, suffix = split_vehicle_id(unit) if unit else (None, None)
+    vehicle_id, official = identity.vehicle_id, identity.official
+    chassis, suffix = split_vehicle_id(vehicle_id) if vehicle_id else (None, None)
     return {
         "track": track,
         "session": session,
-        "vehicle_id": unit,
+        "vehicle_id": vehicle_id,
         "chassis": chassis,
         "suffix": suffix,
         "car_number": identity.number,

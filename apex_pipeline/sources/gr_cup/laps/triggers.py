@@ -1,6 +1,6 @@
-"""Lap triggers: one row of a lap_start, lap_end or lap_time file, typed.
+"""Reads lap_start, lap_end and lap_time files row by row into typed triggers.
 
-Here belongs reading the three files row by row. Which triggers are one crossing of the line is ``crossings.py``.
+See ``crossings.py`` for grouping triggers into crossings.
 """
 
 import re
@@ -12,7 +12,7 @@ from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
-# What the car's unit sends when it has lost count.
+# Lap number that the device sends when it has lost count.
 LOST_LAP = 32768
 
 _REQUIRED = ("vehicle_id", "lap", "timestamp", "meta_time")
@@ -21,18 +21,18 @@ _RACE = re.compile(r"R(\d+)")
 
 @dataclass(frozen=True, order=True)
 class SimulatedTrigger:
-    """A message of a car's unit about the finish line.
+    """A message of a car's device about a crossing of the finish line.
 
     Attributes:
-        vehicle_id: ``GR86-<chassis>-<car>``, as written.
-        trigger_utc_ms: When it happened, true UTC, milliseconds since 1970.
-        kind: lap_end and lap_time tell of the lap that ends, lap_start of the one that begins.
-        unit_lap: The unit's lap counter; ``None`` where it had lost count.
-        received_utc_ms: When the message was received.
-        unit_value_ms: Milliseconds since the car's last trigger, as the unit says; only in lap_time files of some
-            tracks (elsewhere the column is missing or repeats the time stamp).
+        vehicle_id: ``GR86-<chassis>-<car>``, as in the file.
+        trigger_utc_ms: Time of the event, true UTC, milliseconds since 1970.
+        kind: Kind of its file: lap_end and lap_time refer to the lap that ends, lap_start to the lap that starts.
+        unit_lap: The device's lap counter; ``None`` if it had lost count.
+        received_utc_ms: Time the message was received, UTC milliseconds since 1970.
+        unit_value_ms: Milliseconds since the car's previous trigger by the device's lap timer; only in the lap_time
+            files of some tracks (elsewhere the column is missing or repeats the timestamp).
         file: Path of the raw file.
-        line: Line in it.
+        line: Line in that file.
     """
 
     vehicle_id: str
@@ -49,14 +49,14 @@ def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Simula
     """Read one lap file.
 
     Args:
-        stream: The file, open for reading bytes.
-        identity: What the file is.
+        stream: The file, open in binary mode.
+        identity: Identity of the file.
 
     Returns:
-        The triggers in file order, and the rows that are none. Together they are all data rows.
+        The triggers in file order, and the rejected rows. Together they are all data rows.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or lacks a column it cannot do without.
+        MalformedFileError: The file is empty, binary, or lacks a required column.
     """
     rows, rejects = read_rows(stream, identity.path, identity.kind, _REQUIRED)
     triggers: list[SimulatedTrigger] = []
@@ -96,10 +96,10 @@ def _read(row: CsvRow, identity: FileIdentity) -> SimulatedTrigger | Reject:
 
 
 def is_wrong_session(inside: str, session: str | None) -> bool:
-    """Tell whether a row names another race than its file: R1 in the file of R2. Other words cannot be compared."""
-    said = _RACE.fullmatch(inside)
+    """Return whether a row names another race than its file, such as R1 in a file of R2; other names never differ."""
+    found = _RACE.fullmatch(inside)
     expected = _RACE.fullmatch((session or "").rpartition("_")[2])
-    return bool(said and expected and int(said[1]) != int(expected[1]))
+    return bool(found and expected and int(found[1]) != int(expected[1]))
 
 
 def _reject(row: CsvRow, identity: FileIdentity, reason: str, column: str) -> Reject:

@@ -1,6 +1,7 @@
-"""How good a session's data is: scores in numbers (``scores``), the session note in words (``note``), as one table.
+"""Rates the data quality of a session from its published tables, as scores and as a session note.
 
-Here belongs what can be said from the published tables of a session. docs/quality.md has the rules and their reasons.
+Contains the scores (``scores.py``), the session note (``summary.py``) and the table ``quality`` with both
+(``table.py``); docs/quality.md has the rules and their reasons.
 """
 
 from apex_pipeline.sources.gr_cup.quality.table import score_session, session_note_of, worst_scores

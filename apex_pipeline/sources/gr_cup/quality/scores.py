@@ -1,6 +1,6 @@
-"""The six scores of one car, 0 to 100 with a sentence each; of a session, from those of its cars.
+"""Computes the six scores of a car, 0 to 100 with a sentence each, and those of a session from its cars.
 
-Here belongs what a score is worth. Which rows it is made from is ``table.py``, the session in words ``summary.py``.
+See ``table.py`` for the rows the scores are computed from, and ``summary.py`` for the session note.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,28 +11,28 @@ from typing import Any
 
 from apex_pipeline.sources.gr_cup.quality.summary import counted
 
-# A score calls for a look below 75 and for action below 40, whatever it measures; what is worth 0 differs.
+# For every measure, a score below 75 needs a check and one below 40 needs action; which value scores 0 differs.
 _OK_FROM, _WARN_FROM = 75.0, 40.0
-# Shares that are worth 0. Real telemetry repeats 0.7 to 4.7 % of its readings (16 % at the worst told); with holes of a
-# fifth of the session, or half of the laps more than half a second off, it is no usable data. One lap off calls for no
-# action even where a car retired after five: with a fifth it would.
+# Shares that score 0. Real telemetry repeats 0.7 to 4.7 % of its readings (16 % in the worst case). Data with gaps of a
+# fifth of the session, or with half of the laps more than half a second off, is not usable. The limit for laps is not
+# a fifth, or a car that retired after five laps would need action because of a single one.
 _WORST_DUPLICATES = 0.2
-_WORST_HOLES = 0.2
+_WORST_GAPS = 0.2
 _WORST_MISMATCH = 0.5
-# Contradictions of clock and receive time are rare: none in ten real files.
+# Contradictions between clock and receive time are rare: none in ten real files.
 _WORST_BACKWARD = 0.001
-# A stopped clock costs the order within a message, not the readings: worth a look.
+# With a stopped clock the order of readings within a message is lost, but not the readings: needs a check.
 _FROZEN_SCORE = 60.0
-# A car nobody can tell apart has good laps that belong to nobody: worth a look.
+# The laps of an undecided car are good but cannot be assigned to a car number: needs a check.
 _UNDECIDED_SCORE = 60.0
 _AGREES_S = 0.5
-# A hole is at least this long: the definition of ``telemetry_cars.gaps``.
-_HOLE_S = 2.0
-# Laps whose time telemetry need not cover: the unit may be switched on on the way to the grid.
+# Shortest gap, as in the definition of ``telemetry_cars.gaps``.
+_MIN_GAP_S = 2.0
+# Laps that telemetry need not cover: the device may be switched on on the way to the grid.
 _NOT_RACED = frozenset({"formation_lap", "post_race_lap", "other_day"})
 _PERFECT = 100.0
 _LAP_MEASURES = ("lap_coverage", "official_mismatch")
-# Official laps with one of these are not in the lap files as a whole.
+# At least one crossing of an official lap with one of these flags is missing from the lap files.
 _UNSEEN = frozenset({"truncated_export", "missing_crossing"})
 
 Row = dict[str, Any]
@@ -43,9 +43,9 @@ class Score:
     """One score.
 
     Attributes:
-        measure: What is scored.
-        score: 0 to 100, ``None`` where there is nothing to score.
-        sentence: The finding.
+        measure: Name of the measure.
+        score: 0 to 100, ``None`` if there is nothing to score.
+        sentence: The finding, in one sentence.
     """
 
     measure: str
@@ -64,9 +64,9 @@ def telemetry_scores(name: str, car: Row | None, laps: Sequence[Row]) -> list[Sc
     """Return the four scores of a car's telemetry.
 
     Args:
-        name: The car in words.
+        name: Name of the car for the sentences.
         car: Its row of ``telemetry_cars``, ``None`` if it has none.
-        laps: Its rows of ``laps``: the time telemetry should cover.
+        laps: Its rows of ``laps``, which define the period that telemetry should cover.
     """
     if car is None or not car["readings"]:
         measures = ("duplicates", "backward_time", "gaps", "missing_channels")
@@ -102,56 +102,56 @@ def _backward_time(name: str, car: Row) -> Score:
 def _gaps(name: str, car: Row, laps: Sequence[Row]) -> Score:
     longest_s, gaps = car["longest_gap_s"] or 0.0, car["gaps"] or 0
     first, last = car["first_sample_utc"], car["last_sample_utc"]
-    begin, end = _raced_time(laps) or (first, last)
-    outside_s = max(0.0, (first - begin).total_seconds()) + max(0.0, (end - last).total_seconds())
-    # Only the longest hole is known by its length; each other one costs the least it can have.
-    lost_s = longest_s + _HOLE_S * max(0, gaps - 1) + outside_s
-    span_s = (max(last, end) - min(first, begin)).total_seconds()
-    score = _share_score(lost_s / span_s, _WORST_HOLES) if span_s else 100.0
+    start, end = _racing_period(laps) or (first, last)
+    outside_s = max(0.0, (first - start).total_seconds()) + max(0.0, (end - last).total_seconds())
+    # Only the length of the longest gap is known; every other gap counts with the shortest length possible.
+    lost_s = longest_s + _MIN_GAP_S * max(0, gaps - 1) + outside_s
+    span_s = (max(last, end) - min(first, start)).total_seconds()
+    score = _share_score(lost_s / span_s, _WORST_GAPS) if span_s else 100.0
     longest = f", the longest {longest_s:.0f} s" if gaps else ""
     outside = f"; {outside_s:.0f} s of its laps are before or after it" if outside_s else ""
     return Score("gaps", score, f"{name}: {counted(gaps, 'hole')} of more than 2 s in telemetry{longest}{outside}.")
 
 
-def _raced_time(laps: Sequence[Row]) -> tuple[datetime, datetime] | None:
-    """Return when the car raced by its own crossings; ``None`` if it did not."""
+def _racing_period(laps: Sequence[Row]) -> tuple[datetime, datetime] | None:
+    """Return start and end of the car's racing laps by its own crossings; ``None`` if it did not race."""
     raced = [lap for lap in laps if lap["trigger_lap_time_s"] is not None and _NOT_RACED.isdisjoint(lap["flags"])]
-    begins = [lap["lap_start_utc"] for lap in raced if lap["lap_start_utc"] is not None]
+    starts = [lap["lap_start_utc"] for lap in raced if lap["lap_start_utc"] is not None]
     ends = [lap["lap_end_utc"] for lap in raced if lap["lap_end_utc"] is not None]
-    return (min(begins), max(ends)) if begins and ends else None
+    return (min(starts), max(ends)) if starts and ends else None
 
 
 def _missing_channels(name: str, car: Row) -> Score:
     missing = car["missing_channels"]
     score = round(100 * len(car["channels"]) / max(1, len(car["channels"]) + len(missing)), 1)
-    told = f"lacks {', '.join(missing)}" if missing else "has every channel the others have"
-    return Score("missing_channels", score, f"{name} {told}.")
+    finding = f"lacks {', '.join(missing)}" if missing else "has every channel the others have"
+    return Score("missing_channels", score, f"{name} {finding}.")
 
 
 def lap_scores(name: str, laps: Sequence[Row], listed: int, *, is_undecided: bool) -> list[Score]:
     """Return the two scores of a car's laps against official timing.
 
     Args:
-        name: The car in words.
+        name: Name of the car for the sentences.
         laps: Its rows of ``laps``.
         listed: Number of laps official timing lists for it.
-        is_undecided: It may be one of several official cars.
+        is_undecided: Whether it may be one of several official cars.
     """
     official = [lap for lap in laps if lap["official_lap_number"] is not None]
     if is_undecided:
-        doubt = f"{name} could be one of several official cars: its laps cannot be compared."
-        return [Score("lap_coverage", None, doubt), Score("official_mismatch", _UNDECIDED_SCORE, doubt)]
+        undecided = f"{name} could be one of several official cars: its laps cannot be compared."
+        return [Score("lap_coverage", None, undecided), Score("official_mismatch", _UNDECIDED_SCORE, undecided)]
     if not official and not listed:
-        nothing = f"{name} has no official laps to compare with."
-        return [Score(measure, None, nothing) for measure in _LAP_MEASURES]
+        no_laps = f"{name} has no official laps to compare with."
+        return [Score(measure, None, no_laps) for measure in _LAP_MEASURES]
     return [_coverage(name, official, listed), _mismatch(name, official)]
 
 
 def _coverage(name: str, official: Sequence[Row], listed: int) -> Score:
     seen = sum(_UNSEEN.isdisjoint(lap["flags"]) for lap in official)
-    wanted = max(len(official), listed)
-    sentence = f"{name}: the lap files hold the crossings of {seen} of {wanted} official laps."
-    return Score("lap_coverage", round(100 * seen / wanted, 1), sentence)
+    expected = max(len(official), listed)
+    sentence = f"{name}: the lap files hold the crossings of {seen} of {expected} official laps."
+    return Score("lap_coverage", round(100 * seen / expected, 1), sentence)
 
 
 def _mismatch(name: str, official: Sequence[Row]) -> Score:
@@ -159,21 +159,21 @@ def _mismatch(name: str, official: Sequence[Row]) -> Score:
     steady = [lap for lap in compared if "field_wide_jump" not in lap["flags"]]
     off = sum(abs(lap["delta_to_official_s"]) > _AGREES_S for lap in steady)
     jumps = len(compared) - len(steady)
-    aside = f"; laps with a jump of the whole field, left out: {jumps}" if jumps else ""
-    sentence = f"{name}: {off} of {len(steady)} own lap times are more than 0.5 s off official timing{aside}."
+    left_out = f"; laps with a jump of the whole field, left out: {jumps}" if jumps else ""
+    sentence = f"{name}: {off} of {len(steady)} own lap times are more than 0.5 s off official timing{left_out}."
     score = _share_score(off / len(steady), _WORST_MISMATCH) if steady else None
     return Score("official_mismatch", score, sentence)
 
 
 def session_score(measure: str, scores: Iterable[Score]) -> Score:
-    """Return the score of a session: the mean of its cars', with the worst one told."""
+    """Return the score of a session: the mean of its cars' scores, with the sentence of the lowest one."""
     known = [(score.score, score.sentence) for score in scores if score.score is not None]
     if not known:
         wanted = "official laps to compare with" if measure in _LAP_MEASURES else "telemetry"
         return Score(measure, None, f"No car has {wanted}.")
     mean = round(fmean(value for value, _ in known), 1)
-    lowest, told = min(known)
+    lowest, finding = min(known)
     cars, below = counted(len(known), "car"), sum(value < _OK_FROM for value, _ in known)
     if lowest == _PERFECT:
         return Score(measure, mean, f"{cars} scored, all {_PERFECT:.0f}.")
-    return Score(measure, mean, f"{cars} scored, {below} below {_OK_FROM:.0f}. The lowest: {told}")
+    return Score(measure, mean, f"{cars} scored, {below} below {_OK_FROM:.0f}. The lowest: {finding}")

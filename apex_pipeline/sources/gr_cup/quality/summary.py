@@ -1,6 +1,6 @@
-"""The session note: what somebody should know before using a session, in a few plain sentences.
+"""Writes the session note: what to know before using a session, in a few plain sentences.
 
-Here belong the sentences. Every one is told only if it applies; without anything to tell the data is as it should be.
+Each sentence is included only if it applies; a session without problems gets counts alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,8 +9,8 @@ from datetime import datetime, time
 from statistics import median
 from typing import Any
 
-# Names told one by one; a note is read, not searched.
-_TOLD = 6
+# Number of names listed in full, to keep the note readable.
+_MAX_NAMES = 6
 
 
 def counted(number: int, noun: str) -> str:
@@ -19,14 +19,14 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the first six names, and how many more there are."""
+    """Return the first six names and the number of further ones: ``a, b, c, d, e, f and 3 more``."""
     found = list(names)
-    more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-    return ", ".join(found[:_TOLD]) + more
+    more = f" and {len(found) - _MAX_NAMES} more" if len(found) > _MAX_NAMES else ""
+    return ", ".join(found[:_MAX_NAMES]) + more
 
 
 def by_number(car_number: str) -> tuple[int, str]:
-    """Return what start numbers are sorted by: 03 and 3 before 12, what is no number last."""
+    """Return the sort key of a car number: 03 and 3 come before 12, anything that is not a number comes last."""
     return (int(car_number) if car_number.isdecimal() else 10**9, car_number)
 
 
@@ -38,9 +38,9 @@ def minutes(seconds: float) -> str:
 
 Row = dict[str, Any]
 
-# Below this the official clock is as right as the triggers, which come up to half a second late.
-_CLOCK_TOLD_S = 1.0
-# Zones are whole quarter hours: what is left of a difference is the clock's own error.
+# Below this the official clock is as accurate as the triggers, which come up to half a second late.
+_MIN_CLOCK_ERROR_S = 1.0
+# Zones differ by full quarter hours, so the remainder of a difference is the error of the clock.
 _QUARTER_HOUR_S = 900
 
 
@@ -75,7 +75,7 @@ def _who(tables: SessionTables) -> Iterator[str]:
     others = [car["car_number"] for car in tables.cars if car["vehicle_id"] is None and car["has_started"]]
     sent = {car["vehicle_id"] for car in tables.telemetry_cars}
     telemetry = f"{len(sent)} with telemetry" if sent else "none with telemetry"
-    # An undecided car may be one of those: they are not said to be further cars.
+    # An undecided car may be one of these, so the note does not call them further cars.
     unmatched = f"; official cars matched with none of them: {listed(sorted(others, key=by_number))}" if others else ""
     yield f"{counted(len(units), 'car')} with lap triggers, {telemetry}{unmatched}."
     if not tables.official_laps:
@@ -86,8 +86,8 @@ def _laps(laps: Sequence[Row]) -> Iterator[str]:
     official = [lap for lap in laps if lap["official_lap_number"] is not None]
     seen = sum(lap["trigger_lap_time_s"] is not None for lap in official)
     if official:
-        told = f"{len(official)} of them official, {seen} of these timed by the car itself too"
-        yield f"{counted(len(laps), 'lap')}, {told}."
+        counts = f"{len(official)} of them official, {seen} of these timed by the car itself too"
+        yield f"{counted(len(laps), 'lap')}, {counts}."
     elif laps:
         yield f"{counted(len(laps), 'lap')}."
 
@@ -99,9 +99,9 @@ def _doubts(laps: Sequence[Row]) -> Iterator[str]:
         "with a crossing never sent": sum("missing_crossing" in found for found in flags),
         "of another day than the session (not valid)": sum("other_day" in found for found in flags),
     }
-    told = [f"{number} {what}" for what, number in counts.items() if number]
-    if told:
-        yield f"Laps to look at: {', '.join(told)}."
+    parts = [f"{number} {problem}" for problem, number in counts.items() if number]
+    if parts:
+        yield f"Laps to look at: {', '.join(parts)}."
 
 
 def _export(laps: Sequence[Row]) -> Iterator[str]:
@@ -131,10 +131,10 @@ def _identities(cars: Sequence[Row]) -> Iterator[str]:
     known = [car for car in cars if car["method"] == "official_crossings"]
     renamed = [car for car in known if (car["suffix"] or "").lstrip("0") != car["car_number"].lstrip("0")]
     swapped = [car for car in known if car not in renamed and car["suffix"] != car["car_number"]]
-    told = [*renamed, *(car for car in swapped if _is_taken(car["suffix"], known))]
+    listed_cars = [*renamed, *(car for car in swapped if _is_taken(car["suffix"], known))]
     names = [
         *(f"{car['vehicle_id']} could be {_either(car['candidates'])}" for car in cars if car["candidates"]),
-        *(f"{car['vehicle_id']} is car {car['car_number']}" for car in told),
+        *(f"{car['vehicle_id']} is car {car['car_number']}" for car in listed_cars),
     ]
     if names:
         yield f"By their crossings {listed(names)}."
@@ -157,13 +157,13 @@ def _official_clock(tables: SessionTables) -> Iterator[str]:
         key = (car["official_number"], car["official_entry"], lap["official_lap_number"]) if car else None
         if key in local and lap["trigger_lap_time_s"] is not None and lap["lap_end_utc"] is not None:
             late_s.append(_late_s(lap["lap_end_utc"], local[key]["crossing_local_time"]))
-    told = [*_behind([late for late in late_s if late is not None]), *_jumps(tables.laps)]
-    if told:
-        yield f"The official clock {' and '.join(told)}."
+    parts = [*_behind([late for late in late_s if late is not None]), *_jumps(tables.laps)]
+    if parts:
+        yield f"The official clock {' and '.join(parts)}."
 
 
 def _behind(late_s: Sequence[float]) -> Iterator[str]:
-    if late_s and abs(median(late_s)) > _CLOCK_TOLD_S:
+    if late_s and abs(median(late_s)) > _MIN_CLOCK_ERROR_S:
         side = "behind" if median(late_s) > 0 else "ahead of"
         yield f"runs {abs(median(late_s)):.1f} s {side} the cars' crossings"
 
@@ -177,7 +177,7 @@ def _jumps(laps: Sequence[Row]) -> Iterator[str]:
 
 
 def _late_s(utc: datetime, local: time | None) -> float | None:
-    """Return how much later a crossing is than the official one, whole quarter hours of the zone taken off."""
+    """Return how much later a crossing is than the official one, in seconds, without the quarter hours of the zone."""
     if local is None:
         return None
     own_s = utc.hour * 3600 + utc.minute * 60 + utc.second + utc.microsecond / 1e6
@@ -188,9 +188,9 @@ def _late_s(utc: datetime, local: time | None) -> float | None:
 def _absent(tables: SessionTables) -> Iterator[str]:
     absent = {row["car_number"] for row in tables.results if row["is_final"] and "not" in (row["status"] or "").lower()}
     idle = [car["vehicle_id"] for car in tables.cars if car["vehicle_id"] is not None and not car["has_started"]]
-    told = [
+    parts = [
         *([f"did not start: {listed(sorted(absent, key=by_number))}"] if absent else []),
         *([f"crossed the line without racing: {listed(idle)}"] if idle else []),
     ]
-    if told:
-        yield f"Cars that {'; '.join(told)}."
+    if parts:
+        yield f"Cars that {'; '.join(parts)}."

@@ -1,6 +1,6 @@
-"""From the tables of a session to the table ``quality``: every car's scores, the session's, and its note.
+"""Builds the table ``quality`` from the tables of a session: scores of its cars and of the session, and its note.
 
-Here belongs the putting together; what a score is worth is ``scores.py``, the note ``summary.py``.
+See ``scores.py`` for the scores and ``summary.py`` for the note.
 """
 
 from collections import Counter, defaultdict
@@ -13,8 +13,8 @@ from apex_pipeline.sources.gr_cup.quality.summary import SessionTables, session_
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, RESULTS, TELEMETRY_CARS, Table
 
 _MEASURES = [measure for measure in QUALITY_MEASURES if measure != "overall"]
-# Findings told at once; the table has them all.
-_WORST_SHOWN = 10
+# Number of findings returned at once; the table has them all.
+_MAX_FINDINGS = 10
 
 
 def score_session(
@@ -30,8 +30,8 @@ def score_session(
 
     Args:
         track: Track slug.
-        session: Session.
-        laps: Its table ``laps``; like all of them in any order, and empty where there is none.
+        session: Session name.
+        laps: Its table ``laps``. The rows of all tables may be in any order; a missing table is passed as an empty one.
         cars: Its table ``cars``.
         official_laps: Its table ``official_laps``.
         results: Its table ``results``.
@@ -49,15 +49,15 @@ def score_session(
     )
     by_car = _scores_by_car(tables)
     rows = [_row(None, score) for score in _with_overall(_session_scores(by_car.values()), session_summary(tables))]
-    for unit in sorted(by_car):
-        worst = min(by_car[unit], key=lambda score: (score.score is None, score.score))
-        rows += [_row(unit, score) for score in _with_overall(by_car[unit], worst.sentence)]
-    keyed = sorted(rows, key=lambda row: (row["scope"], row["vehicle_id"] or "", row["measure"]))
-    return QUALITY.from_rows([{"track": track, "session": session, **row} for row in keyed])
+    for vehicle_id in sorted(by_car):
+        worst = min(by_car[vehicle_id], key=lambda score: (score.score is None, score.score))
+        rows += [_row(vehicle_id, score) for score in _with_overall(by_car[vehicle_id], worst.sentence)]
+    ordered = sorted(rows, key=lambda row: (row["scope"], row["vehicle_id"] or "", row["measure"]))
+    return QUALITY.from_rows([{"track": track, "session": session, **row} for row in ordered])
 
 
 def _rows(table: pa.Table, schema: Table) -> list[Row]:
-    """Return the rows in an order of their own, so that the one they came in says nothing."""
+    """Return the rows sorted by key, so that the result does not depend on their order in the table."""
     return sorted(table.to_pylist(), key=lambda row: [str(row[name]) for name in schema.key])
 
 
@@ -69,12 +69,12 @@ def _scores_by_car(tables: SessionTables) -> dict[str, list[Score]]:
     telemetry = {car["vehicle_id"]: car for car in tables.telemetry_cars}
     listed = Counter((lap["car_number"], lap["entry"]) for lap in tables.official_laps)
     scores: dict[str, list[Score]] = {}
-    for unit in {*cars, *telemetry, *laps}:
-        driven, car = laps.get(unit, []), cars.get(unit, {})
+    for vehicle_id in {*cars, *telemetry, *laps}:
+        own_laps, car = laps.get(vehicle_id, []), cars.get(vehicle_id, {})
         official = listed[car.get("official_number"), car.get("official_entry")]
-        scores[unit] = [
-            *telemetry_scores(unit, telemetry.get(unit), driven),
-            *lap_scores(unit, driven, official, is_undecided=bool(car.get("candidates"))),
+        scores[vehicle_id] = [
+            *telemetry_scores(vehicle_id, telemetry.get(vehicle_id), own_laps),
+            *lap_scores(vehicle_id, own_laps, official, is_undecided=bool(car.get("candidates"))),
         ]
     return scores
 
@@ -85,15 +85,15 @@ def _session_scores(by_car: Iterable[Sequence[Score]]) -> list[Score]:
 
 
 def _with_overall(scores: Sequence[Score], sentence: str) -> list[Score]:
-    """Return the scores and the lowest of them as ``overall``."""
+    """Return the scores with the lowest of them added as ``overall``."""
     known = [score.score for score in scores if score.score is not None]
     return [*scores, Score("overall", min(known, default=None), sentence)]
 
 
-def _row(unit: str | None, score: Score) -> Row:
+def _row(vehicle_id: str | None, score: Score) -> Row:
     return {
-        "scope": "session" if unit is None else "car",
-        "vehicle_id": unit,
+        "scope": "session" if vehicle_id is None else "car",
+        "vehicle_id": vehicle_id,
         "measure": score.measure,
         "score": score.score,
         "level": score.level,
@@ -102,20 +102,20 @@ def _row(unit: str | None, score: Score) -> Row:
 
 
 def session_note_of(quality: pa.Table) -> str:
-    """Return the session note out of the table ``quality``."""
+    """Return the session note in the table ``quality``; empty if it has none."""
     rows = (row for row in quality.to_pylist() if row["scope"] == "session" and row["measure"] == "overall")
     return next((str(row["sentence"]) for row in rows), "")
 
 
 def worst_scores(quality: pa.Table) -> list[str]:
-    """Return what calls for a look or for action, the worst first, at most ten sentences.
+    """Return the sentences of the worst car scores that need a check or action, worst first, at most ten.
 
-    Those of the cars: a session's score is below the line only where a car's is, and tells the same car.
+    Session scores are left out: one is below a limit only if a car's is, and its sentence names that car.
 
     Args:
         quality: The table ``quality``, or some rows of it.
     """
-    told = [row for row in quality.to_pylist() if row["scope"] == "car" and row["measure"] != "overall"]
-    wanting = [row for row in told if row["level"] != "ok"]
-    wanting.sort(key=lambda row: (row["score"], row["vehicle_id"], row["measure"]))
-    return [row["sentence"] for row in wanting[:_WORST_SHOWN]]
+    car_rows = [row for row in quality.to_pylist() if row["scope"] == "car" and row["measure"] != "overall"]
+    findings = [row for row in car_rows if row["level"] != "ok"]
+    findings.sort(key=lambda row: (row["score"], row["vehicle_id"], row["measure"]))
+    return [row["sentence"] for row in findings[:_MAX_FINDINGS]]

@@ -1,4 +1,4 @@
-"""A synthetic race for the tests of this folder: cars, their crossings, and official timing that saw the same."""
+"""Builds a synthetic race for the tests in this folder: cars, their crossings, and the matching official timing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,10 +24,10 @@ class RaceCar:
     """A car of the race.
 
     Attributes:
-        unit: What its unit calls itself.
-        number: Its true number, and as printed.
-        crossings_s: Seconds after the green flag at which it crosses the line: the start, then the end of every lap.
-        official: Laps official timing lists: all, unless told otherwise.
+        unit: Vehicle id of its device.
+        number: Its real number, as official timing prints it.
+        crossings_s: Seconds after the green flag at which it crosses the line: first the start, then each lap's end.
+        official: Number of laps official timing lists; -1 for all.
     """
 
     unit: str
@@ -35,18 +35,18 @@ class RaceCar:
     crossings_s: list[float]
     official: int = field(default=-1)
 
-    def triggers(self, *, with_watch: bool = True) -> list[SimulatedTrigger]:
-        """Return what its unit sends: three rows for every crossing."""
-        made: list[SimulatedTrigger] = []
+    def triggers(self, *, with_lap_timer: bool = True) -> list[SimulatedTrigger]:
+        """Return the triggers its device sends: up to three rows per crossing."""
+        triggers: list[SimulatedTrigger] = []
         for lap, second in enumerate(self.crossings_s):
-            watch_s = second - self.crossings_s[lap - 1] if with_watch and lap else None
-            made += crossing_rows(self.unit, second, lap, watch_s)
-        return made
+            timer_s = second - self.crossings_s[lap - 1] if with_lap_timer and lap else None
+            triggers += crossing_rows(self.unit, second, lap, timer_s)
+        return triggers
 
     def official_rows(
         self, *, behind_s: float = 0.0, entry: int = 1, printed: str | None = None
     ) -> list[dict[str, object]]:
-        """Return its official laps, timed by a clock that is ``behind_s`` behind."""
+        """Return its official laps, timed by a clock that is ``behind_s`` seconds slow."""
         ends_s = self.crossings_s[1:]
         rows: list[dict[str, object]] = []
         before_s = 0.0
@@ -71,8 +71,8 @@ class RaceCar:
         return rows
 
 
-def crossing_rows(unit: str, second: float, lap: int, watch_s: float | None) -> list[SimulatedTrigger]:
-    """Return the rows of one crossing: lap ``lap`` ends, the next begins."""
+def crossing_rows(unit: str, second: float, lap: int, timer_s: float | None) -> list[SimulatedTrigger]:
+    """Return the rows of one crossing, at which lap ``lap`` ends and the next one starts."""
     at_ms = round(GREEN.timestamp() * 1000 + second * 1000)
     return [
         SimulatedTrigger(
@@ -81,34 +81,34 @@ def crossing_rows(unit: str, second: float, lap: int, watch_s: float | None) -> 
             kind=kind,
             unit_lap=lap + (kind is FileKind.LAP_START),
             received_utc_ms=at_ms + 1_200,
-            unit_value_ms=round(watch_s * 1000) if watch_s is not None and kind is FileKind.LAP_TIME else None,
+            unit_value_ms=round(timer_s * 1000) if timer_s is not None and kind is FileKind.LAP_TIME else None,
             file=f"spa/R1_spa_{kind}.csv",
             line=2 + lap,
         )
         for kind in _KINDS
-        if kind is not FileKind.LAP_TIME or watch_s is not None
+        if kind is not FileKind.LAP_TIME or timer_s is not None
     ]
 
 
 def race(cars: int = 6, laps: int = 10, seed: int = 1) -> list[RaceCar]:
-    """Return a race: cars a second apart at the start, laps of 98 to 100 s."""
+    """Return the cars of a race: 1.7 s apart at the start, with laps of 97 to 101 s."""
     rng = np.random.default_rng(seed)
-    made: list[RaceCar] = []
+    field_of_cars: list[RaceCar] = []
     for place in range(cars):
-        driven = np.round(98 + 0.3 * place + rng.normal(0, 0.3, laps).clip(-0.8, 0.8), 3)
+        lap_times_s = np.round(98 + 0.3 * place + rng.normal(0, 0.3, laps).clip(-0.8, 0.8), 3)
         start_s = 1.0 + 1.7 * place
-        crossings = [start_s, *(start_s + np.cumsum(driven)).round(3).tolist()]
-        made.append(RaceCar(f"GR86-{100 + place}-{10 + place}", f"{10 + place}", crossings))
-    return made
+        crossings = [start_s, *(start_s + np.cumsum(lap_times_s)).round(3).tolist()]
+        field_of_cars.append(RaceCar(f"GR86-{100 + place}-{10 + place}", f"{10 + place}", crossings))
+    return field_of_cars
 
 
-def triggers_of(cars: Sequence[RaceCar], *, with_watch: bool = True) -> list[SimulatedTrigger]:
+def triggers_of(cars: Sequence[RaceCar], *, with_lap_timer: bool = True) -> list[SimulatedTrigger]:
     """Return the triggers of all cars."""
-    return [trigger for car in cars for trigger in car.triggers(with_watch=with_watch)]
+    return [trigger for car in cars for trigger in car.triggers(with_lap_timer=with_lap_timer)]
 
 
 def official_table(cars: Sequence[RaceCar], *, behind_s: float = 0.0) -> pa.Table:
-    """Return official timing of all cars, in the order of their numbers as text, as the files are."""
+    """Return official timing of all cars, sorted by number as text, like the real files."""
     rows = [row for car in sorted(cars, key=lambda car: car.number) for row in car.official_rows(behind_s=behind_s)]
     return OFFICIAL_LAPS.from_rows([{**row, "source_row": line} for line, row in enumerate(rows, start=2)])
 
@@ -117,9 +117,9 @@ def derive(
     triggers: Sequence[SimulatedTrigger],
     official: pa.Table | None = None,
     zone: str | None = ZONE,
-    passings: Sequence[TelemetryCrossing] = (),
+    telemetry_crossings: Sequence[TelemetryCrossing] = (),
 ) -> SessionLaps:
-    """Derive, and check what comes out against the schemas."""
-    derived = derive_laps("spa", "R1", triggers, official, zone, passings)
+    """Derive the laps of a session, and check the tables against their schemas."""
+    derived = derive_laps("spa", "R1", triggers, official, zone, telemetry_crossings)
     assert (LAPS.violations(derived.laps), CARS.violations(derived.cars)) == ([], [])
     return derived

@@ -1,4 +1,4 @@
-"""Properties of the whole derivation, with official timing and without."""
+"""Properties of the complete derivation, with and without official timing."""
 
 import random
 from collections import Counter
@@ -44,9 +44,9 @@ def _of(derived: SessionLaps, unit: str) -> list[Row]:
 
 @with_official
 @given(seed=seeds)
-def test_lap_times_sum_to_the_time_between_first_and_last_crossing(seed: int, has_official: bool) -> None:  # noqa: FBT001 -- a parameter of the test
+def test_lap_times_add_up_to_the_time_from_first_to_last_crossing(seed: int, has_official: bool) -> None:  # noqa: FBT001 -- a parameter of the test
     cars = race(seed=seed)
-    derived = derive(triggers_of(cars, with_watch=False), _official(cars, has_official=has_official))
+    derived = derive(triggers_of(cars, with_lap_timer=False), _official(cars, has_official=has_official))
     for car in cars:
         laps = _of(derived, car.unit)
         assert sum(lap["trigger_lap_time_s"] for lap in laps) == pytest.approx(car.crossings_s[-1] - car.crossings_s[0])
@@ -55,7 +55,7 @@ def test_lap_times_sum_to_the_time_between_first_and_last_crossing(seed: int, ha
 
 @with_official
 @given(seed=seeds, chance=st.randoms(use_true_random=False))
-def test_shuffled_rows_change_nothing(seed: int, chance: random.Random, has_official: bool) -> None:  # noqa: FBT001 -- a parameter of the test
+def test_row_order_does_not_matter(seed: int, chance: random.Random, has_official: bool) -> None:  # noqa: FBT001 -- a parameter of the test
     cars = race(seed=seed)
     triggers, official = triggers_of(cars), _official(cars, has_official=has_official)
     shuffled = list(triggers)
@@ -64,7 +64,7 @@ def test_shuffled_rows_change_nothing(seed: int, chance: random.Random, has_offi
 
 
 @given(seed=seeds, data=st.data())
-def test_a_number_follows_the_crossings_whatever_the_units_call_themselves(seed: int, data: st.DataObject) -> None:
+def test_car_numbers_follow_the_crossings_and_not_the_vehicle_ids(seed: int, data: st.DataObject) -> None:
     cars = race(seed=seed)
     suffixes = data.draw(st.permutations([car.number for car in cars]))
     renamed = [replace(car, unit=f"{car.unit[:9]}{suffix}") for car, suffix in zip(cars, suffixes, strict=True)]
@@ -88,7 +88,7 @@ def test_a_repeated_row_changes_nothing(seed: int, data: st.DataObject, has_offi
 
 @with_official
 @given(seed=seeds, place=st.integers(0, 5), lap=st.integers(1, 9), spread_ms=st.integers(31, 208))
-def test_a_bounce_as_the_units_send_it_changes_no_time_number_or_validity(
+def test_a_realistic_bounce_changes_no_time_number_or_validity(
     seed: int,
     place: int,
     lap: int,
@@ -102,7 +102,7 @@ def test_a_bounce_as_the_units_send_it_changes_no_time_number_or_validity(
 
 
 def _with_bounce(triggers: list[SimulatedTrigger], car: RaceCar, lap: int, spread_ms: int) -> list[SimulatedTrigger]:
-    """Return the triggers with lap n, n + 1, n at one crossing; the watch begins the next lap at the last of them."""
+    """Return the triggers with a bounce (lap n, n + 1, n), the last of which restarts the device's lap timer."""
     second, ms = car.crossings_s[lap], spread_ms / 1000
     extra = crossing_rows(car.unit, second + 0.001, lap + 1, 0.0) + crossing_rows(car.unit, second + ms, lap, ms)
     shortened = [
@@ -115,7 +115,7 @@ def _with_bounce(triggers: list[SimulatedTrigger], car: RaceCar, lap: int, sprea
 
 
 @given(seed=seeds, place=st.integers(0, 5), lap=st.integers(1, 9))
-def test_a_crossing_that_was_never_sent_is_one_flagged_gap(seed: int, place: int, lap: int) -> None:
+def test_a_crossing_that_was_never_sent_gives_one_flagged_double_lap(seed: int, place: int, lap: int) -> None:
     cars = race(seed=seed)
     unit, missing_ms = cars[place].unit, round((GREEN.timestamp() + cars[place].crossings_s[lap]) * 1000)
     triggers = [item for item in triggers_of(cars) if (item.vehicle_id, item.trigger_utc_ms) != (unit, missing_ms)]
@@ -126,7 +126,7 @@ def test_a_crossing_that_was_never_sent_is_one_flagged_gap(seed: int, place: int
 
 
 @given(seed=seeds, place=st.integers(0, 5), lap=st.integers(1, 9))
-def test_official_timing_fills_the_gap_with_both_laps_and_flags_them(seed: int, place: int, lap: int) -> None:
+def test_official_timing_splits_a_double_lap_and_flags_both_parts(seed: int, place: int, lap: int) -> None:
     cars = race(seed=seed)
     unit, missing_ms = cars[place].unit, round((GREEN.timestamp() + cars[place].crossings_s[lap]) * 1000)
     triggers = [item for item in triggers_of(cars) if (item.vehicle_id, item.trigger_utc_ms) != (unit, missing_ms)]
@@ -137,7 +137,7 @@ def test_official_timing_fills_the_gap_with_both_laps_and_flags_them(seed: int, 
 
 
 @given(seed=seeds, behind_s=st.floats(-50, 50), zone=st.sampled_from(["America/Chicago", None]))
-def test_every_official_lap_is_there_once_whatever_the_clock_and_the_zone(
+def test_every_official_lap_appears_once_for_any_clock_offset_and_zone(
     seed: int, behind_s: float, zone: str | None
 ) -> None:
     cars = race(seed=seed)
@@ -150,16 +150,16 @@ def test_every_official_lap_is_there_once_whatever_the_clock_and_the_zone(
     assert derived.report.official_clock_behind_s == pytest.approx(behind_s, abs=0.01)
 
 
-def test_official_timing_of_another_session_is_not_believed() -> None:
+def test_official_timing_of_another_session_is_not_used() -> None:
     cars, others = race(seed=1), race(cars=5, laps=7, seed=99)
-    elsewhere = [replace(car, crossings_s=[second * 1.37 + 4_000 for second in car.crossings_s]) for car in others]
-    derived = derive(triggers_of(cars), official_table(elsewhere))
+    unrelated = [replace(car, crossings_s=[second * 1.37 + 4_000 for second in car.crossings_s]) for car in others]
+    derived = derive(triggers_of(cars), official_table(unrelated))
     assert derived.report.official_laps == 0
     assert {row["method"] for row in derived.cars.to_pylist()} == {"suffix", "official_only"}
     assert all(row["lap_time_method"] != "official" for row in derived.laps.to_pylist())
 
 
-def test_the_days_of_a_weekend_under_one_label_are_kept_apart() -> None:
+def test_laps_of_another_day_are_flagged_and_not_valid() -> None:
     cars = race()
     saturday = [replace(item, trigger_utc_ms=item.trigger_utc_ms - 22 * 3_600_000) for item in triggers_of(cars[:2])]
     derived = derive([*saturday, *triggers_of(cars)], official_table(cars))
@@ -169,14 +169,14 @@ def test_the_days_of_a_weekend_under_one_label_are_kept_apart() -> None:
     assert derived.report.official_laps == 60
 
 
-def test_a_stamp_of_another_year_makes_no_lap_of_years() -> None:
+def test_a_timestamp_of_another_year_does_not_give_a_lap_of_a_year() -> None:
     cars = race()
     stray = crossing_rows(cars[0].unit, -400 * 86_400, 0, None)
     laps = derive([*stray, *triggers_of(cars)]).laps.to_pylist()
     assert max(row["lap_time_s"] for row in laps) < 110
 
 
-def test_an_export_that_ends_early_leaves_the_rest_to_official_timing() -> None:
+def test_official_timing_completes_an_export_that_ends_early() -> None:
     cars = race()
     end_ms = round((GREEN.timestamp() + cars[0].crossings_s[6] + 5) * 1000)
     triggers = [item for item in triggers_of(cars) if item.trigger_utc_ms <= end_ms]
@@ -188,11 +188,11 @@ def test_an_export_that_ends_early_leaves_the_rest_to_official_timing() -> None:
     assert all(row["is_valid"] for row in laps)
 
 
-def test_laps_before_the_green_flag_count_backwards_and_those_after_the_race_on() -> None:
+def test_laps_before_and_after_the_race_continue_the_lap_numbers() -> None:
     cars = race()
-    rolling = [row for car in cars for row in crossing_rows(car.unit, car.crossings_s[0] - 200, 0, None)]
-    home = [row for car in cars[:3] for row in crossing_rows(car.unit, car.crossings_s[-1] + 190, 11, None)]
-    laps = derive([*rolling, *triggers_of(cars), *home], official_table(cars)).laps.to_pylist()
+    formation = [row for car in cars for row in crossing_rows(car.unit, car.crossings_s[0] - 200, 0, None)]
+    cool_down = [row for car in cars[:3] for row in crossing_rows(car.unit, car.crossings_s[-1] + 190, 11, None)]
+    laps = derive([*formation, *triggers_of(cars), *cool_down], official_table(cars)).laps.to_pylist()
     numbers = {row["lap_number"]: row["flags"] for row in laps if row["vehicle_id"] == cars[0].unit}
     assert sorted(numbers) == list(range(12))
     assert "formation_lap" in numbers[0]
@@ -200,7 +200,7 @@ def test_laps_before_the_green_flag_count_backwards_and_those_after_the_race_on(
     assert sum(row["is_valid"] for row in laps) == 60
 
 
-def test_two_cars_printed_alike_are_told_apart_by_the_order_of_the_file() -> None:
+def test_cars_printed_with_the_same_number_are_separated_by_file_order() -> None:
     cars = race()
     cars[1].number, cars[4].number = "03", "3"
     rows: list[Row] = []
@@ -215,7 +215,7 @@ def test_two_cars_printed_alike_are_told_apart_by_the_order_of_the_file() -> Non
     assert found[cars[4].unit] == "3"
 
 
-def test_a_race_over_midnight_is_one_race() -> None:
+def test_a_race_across_midnight_is_one_race() -> None:
     cars = race()
     hours_ms = 10 * 3_600_000 + 10 * 60_000  # the green flag falls at 23:52 local time
     triggers = [replace(item, trigger_utc_ms=item.trigger_utc_ms + hours_ms) for item in triggers_of(cars)]
@@ -229,7 +229,7 @@ def test_a_race_over_midnight_is_one_race() -> None:
     assert not any(row["flags"] for row in derived.laps.to_pylist())
 
 
-def test_a_trigger_file_kind_alone_is_enough() -> None:
+def test_triggers_of_a_single_file_kind_are_enough() -> None:
     cars = race()
     ends = [item for item in triggers_of(cars) if item.kind is FileKind.LAP_END]
     assert derive(ends, official_table(cars)).report.official_laps == 60

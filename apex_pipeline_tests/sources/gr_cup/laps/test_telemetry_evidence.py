@@ -1,4 +1,4 @@
-"""Telemetry as a witness: it shows missing crossings, times laps by the car's clock, and proves nothing alone."""
+"""Telemetry in the derivation of laps: missing crossings, lap times by the car's clock, and what is not used."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from apex_pipeline_tests.sources.gr_cup.laps.race_builder import (
 
 _GREEN_MS = round(GREEN.timestamp() * 1000)
 _CLOCK_BEHIND_MS = 90_000_000
-_LATE_MS = 1_150  # telemetry's times are receive times less the car's usual delay
+_LATE_MS = 1_150  # telemetry times are receive times less the car's usual delay
 
 
-def passings_of(car: RaceCar, *, is_frozen: bool = False) -> list[TelemetryCrossing]:
-    """Return the passings telemetry shows: a bit more than a second late in UTC, exact by the car's own clock."""
+def telemetry_crossings(car: RaceCar, *, is_frozen: bool = False) -> list[TelemetryCrossing]:
+    """Return a car's telemetry crossings: 1.15 s late in UTC, exact by the car's own clock."""
     return [
         TelemetryCrossing(
             vehicle_id=car.unit,
@@ -38,21 +38,21 @@ def without_crossing(cars: list[RaceCar], car: RaceCar, lap: int) -> list[Simula
     missing_ms = _GREEN_MS + round(car.crossings_s[lap] * 1000)
     return [
         item
-        for item in triggers_of(cars, with_watch=False)
+        for item in triggers_of(cars, with_lap_timer=False)
         if (item.vehicle_id, item.trigger_utc_ms) != (car.unit, missing_ms)
     ]
 
 
-def laps_of(car: RaceCar, triggers: list[SimulatedTrigger], passings: list[TelemetryCrossing]) -> list[dict[str, Any]]:
-    laps = derive(triggers, passings=passings).laps.to_pylist()
+def laps_of(car: RaceCar, triggers: list[SimulatedTrigger], found: list[TelemetryCrossing]) -> list[dict[str, Any]]:
+    laps = derive(triggers, telemetry_crossings=found).laps.to_pylist()
     return [row for row in laps if row["vehicle_id"] == car.unit]
 
 
 @pytest.mark.parametrize("is_frozen", [False, True])
-def test_a_crossing_that_only_telemetry_shows_makes_two_laps_of_the_double_one(*, is_frozen: bool) -> None:
+def test_a_crossing_found_only_in_telemetry_splits_a_double_lap(*, is_frozen: bool) -> None:
     cars = race()
     car = cars[2]
-    laps = laps_of(car, without_crossing(cars, car, 4), passings_of(car, is_frozen=is_frozen))
+    laps = laps_of(car, without_crossing(cars, car, 4), telemetry_crossings(car, is_frozen=is_frozen))
     true_s = [after - before for before, after in zip(car.crossings_s, car.crossings_s[1:], strict=False)]
     assert [lap["lap_time_s"] for lap in laps] == pytest.approx(true_s, abs=0.002)
     assert [lap["lap_number"] for lap in laps] == list(range(1, 11))
@@ -64,67 +64,67 @@ def test_a_crossing_that_only_telemetry_shows_makes_two_laps_of_the_double_one(*
     assert (split[0]["source_file"], split[0]["source_row"]) == ("spa/R1_spa_telemetry_data.csv", None)
 
 
-def test_the_cars_clock_times_the_laps_a_stamp_is_half_a_second_late_for() -> None:
+def test_the_cars_clock_corrects_a_timestamp_half_a_second_late() -> None:
     cars = race()
     car, late_s = cars[2], 0.5
     stamped = [second + (late_s if lap == 4 else 0) for lap, second in enumerate(car.crossings_s)]
     late = RaceCar(car.unit, car.number, stamped)
-    triggers = triggers_of([late if other is car else other for other in cars], with_watch=False)
-    laps = laps_of(car, triggers, passings_of(car))
+    triggers = triggers_of([late if other is car else other for other in cars], with_lap_timer=False)
+    laps = laps_of(car, triggers, telemetry_crossings(car))
     true_s = [after - before for before, after in zip(car.crossings_s, car.crossings_s[1:], strict=False)]
     assert [lap["lap_time_s"] for lap in laps] == pytest.approx(true_s, abs=0.002)
     assert {lap["lap_time_method"] for lap in laps} == {"telemetry"}
     assert laps[3]["trigger_lap_time_s"] == pytest.approx(true_s[3] + late_s, abs=0.002)
 
 
-def test_a_lap_thought_late_is_cleared_where_the_cars_clock_says_what_the_stamps_say() -> None:
-    """A slow lap and then the car's best by far look like a crossing stamped late."""
+def test_a_late_trigger_flag_is_cleared_if_the_cars_clock_confirms_the_timestamps() -> None:
+    """A slow lap followed by the car's best lap by far looks like a crossing stamped late."""
     cars = race()
     car = cars[2]
     moved = [second + (0.9 if lap == 4 else 0) for lap, second in enumerate(car.crossings_s)]
     driven = RaceCar(car.unit, car.number, moved)
-    triggers = triggers_of([driven if other is car else other for other in cars], with_watch=False)
-    alone, heard = laps_of(car, triggers, []), laps_of(car, triggers, passings_of(driven))
-    assert [lap["lap_number"] for lap in alone if "late_trigger_pair" in lap["flags"]] == [4, 5]
-    assert not any(lap["flags"] for lap in heard)
-    assert all(lap["is_valid"] for lap in heard)
+    triggers = triggers_of([driven if other is car else other for other in cars], with_lap_timer=False)
+    without, with_telemetry = laps_of(car, triggers, []), laps_of(car, triggers, telemetry_crossings(driven))
+    assert [lap["lap_number"] for lap in without if "late_trigger_pair" in lap["flags"]] == [4, 5]
+    assert not any(lap["flags"] for lap in with_telemetry)
+    assert all(lap["is_valid"] for lap in with_telemetry)
 
 
-def test_a_passing_alone_is_no_crossing() -> None:
+def test_a_telemetry_crossing_alone_adds_no_lap() -> None:
     cars = race()
     car = cars[2]
-    extra = passings_of(RaceCar(car.unit, car.number, [car.crossings_s[4] + 40]))
-    laps = laps_of(car, triggers_of(cars, with_watch=False), [*passings_of(car), *extra])
+    extra = telemetry_crossings(RaceCar(car.unit, car.number, [car.crossings_s[4] + 40]))
+    laps = laps_of(car, triggers_of(cars, with_lap_timer=False), [*telemetry_crossings(car), *extra])
     assert len(laps) == 10
 
 
-def test_two_passings_in_the_middle_of_a_double_lap_prove_nothing() -> None:
+def test_two_telemetry_crossings_within_a_double_lap_do_not_split_it() -> None:
     cars = race()
     car = cars[2]
-    extra = passings_of(RaceCar(car.unit, car.number, [car.crossings_s[4] + 10]))
-    laps = laps_of(car, without_crossing(cars, car, 4), [*passings_of(car), *extra])
+    extra = telemetry_crossings(RaceCar(car.unit, car.number, [car.crossings_s[4] + 10]))
+    laps = laps_of(car, without_crossing(cars, car, 4), [*telemetry_crossings(car), *extra])
     assert len(laps) == 9
 
 
-def test_the_watch_is_believed_before_telemetry_and_both_are_told() -> None:
+def test_the_lap_timer_takes_precedence_over_telemetry_and_both_are_recorded() -> None:
     cars = race()
-    laps = derive(triggers_of(cars), passings=passings_of(cars[2])).laps.to_pylist()
-    told = [row for row in laps if row["vehicle_id"] == cars[2].unit]
-    assert {row["lap_time_method"] for row in told} == {"unit_value"}
-    assert all(row["telemetry_lap_time_s"] == pytest.approx(row["unit_lap_time_s"], abs=0.002) for row in told)
+    laps = derive(triggers_of(cars), telemetry_crossings=telemetry_crossings(cars[2])).laps.to_pylist()
+    own = [row for row in laps if row["vehicle_id"] == cars[2].unit]
+    assert {row["lap_time_method"] for row in own} == {"unit_value"}
+    assert all(row["telemetry_lap_time_s"] == pytest.approx(row["unit_lap_time_s"], abs=0.002) for row in own)
 
 
-def test_passings_of_a_car_without_triggers_say_nothing() -> None:
+def test_telemetry_crossings_of_a_car_without_triggers_change_nothing() -> None:
     cars = race()
-    stranger = RaceCar("GR86-999-9", "9", cars[0].crossings_s)
+    other = RaceCar("GR86-999-9", "9", cars[0].crossings_s)
     triggers = triggers_of(cars)
-    assert derive(triggers, passings=passings_of(stranger)).laps.equals(derive(triggers).laps)
+    assert derive(triggers, telemetry_crossings=telemetry_crossings(other)).laps.equals(derive(triggers).laps)
 
 
-def test_official_timing_takes_the_place_of_what_telemetry_shows() -> None:
+def test_official_timing_takes_precedence_over_telemetry() -> None:
     cars = race()
     car = cars[2]
-    derived = derive(without_crossing(cars, car, 4), official_table(cars), passings=passings_of(car))
+    derived = derive(without_crossing(cars, car, 4), official_table(cars), telemetry_crossings=telemetry_crossings(car))
     laps = [row for row in derived.laps.to_pylist() if row["vehicle_id"] == car.unit]
     assert [row["lap_number"] for row in laps] == list(range(1, 11))
     assert {row["lap_time_method"] for row in laps} == {"official"}

@@ -1,4 +1,4 @@
-"""Reading lap files row by row: every data row becomes a trigger or a reject that says why."""
+"""Reading lap files row by row: every data row becomes a trigger or a reject with its reason."""
 
 import io
 from dataclasses import replace
@@ -32,7 +32,7 @@ def read(
     return read_triggers(io.BytesIO("\n".join(lines).encode()), file)
 
 
-def test_a_row_is_read_with_where_it_stands() -> None:
+def test_a_row_is_read_with_its_file_and_line() -> None:
     triggers, rejects = read(GOOD)
     assert rejects == []
     assert triggers == [
@@ -49,17 +49,17 @@ def test_a_row_is_read_with_where_it_stands() -> None:
     ]
 
 
-def test_a_time_with_another_offset_is_converted() -> None:
+def test_a_time_with_a_utc_offset_is_converted() -> None:
     (converted,), _ = read(GOOD | {"timestamp": "2025-09-06T13:40:02.123-05:00"})
     assert converted.trigger_utc_ms == 1_757_184_002_123
 
 
-def test_the_count_32768_is_unknown_and_the_row_stays() -> None:
+def test_the_lap_counter_32768_is_unknown_and_its_row_is_kept() -> None:
     triggers, rejects = read(GOOD | {"lap": "32768"})
     assert ([item.unit_lap for item in triggers], rejects) == ([None], [])
 
 
-def test_lap_0_is_a_count_like_any_other() -> None:
+def test_lap_0_is_a_valid_lap_counter() -> None:
     assert read(GOOD | {"lap": "0"})[0][0].unit_lap == 0
 
 
@@ -73,13 +73,11 @@ def test_lap_0_is_a_count_like_any_other() -> None:
         (FileKind.LAP_START, "2025-09-06T18:40:02.123Z", None),
     ],
 )
-def test_only_a_number_in_a_lap_time_file_is_the_units_own_time(
-    kind: FileKind, value: str, expected: int | None
-) -> None:
+def test_only_a_number_in_a_lap_time_file_is_a_device_time(kind: FileKind, value: str, expected: int | None) -> None:
     assert read(GOOD | {"value": value}, kind=kind)[0][0].unit_value_ms == expected
 
 
-def test_a_lap_time_file_without_a_value_column_has_no_unit_times() -> None:
+def test_a_lap_time_file_without_a_value_column_has_no_device_times() -> None:
     bare = {name: value for name, value in GOOD.items() if name not in {"value", "meta_session"}}
     triggers, rejects = read(bare)
     assert ([item.unit_value_ms for item in triggers], rejects) == ([None], [])
@@ -101,26 +99,26 @@ def test_a_lap_time_file_without_a_value_column_has_no_unit_times() -> None:
         ({"meta_session": "R2"}, "wrong_session"),
     ],
 )
-def test_a_bad_row_is_rejected_with_column_and_value_and_the_rest_goes_on(change: dict[str, str], reason: str) -> None:
+def test_a_bad_row_is_rejected_with_column_and_value_and_the_rest_is_read(change: dict[str, str], reason: str) -> None:
     triggers, rejects = read(GOOD, GOOD | change, GOOD)
     ((column, value),) = change.items()
     assert [item.line for item in triggers] == [2, 4]
     assert rejects == [Reject(PATH, 3, FileKind.LAP_TIME, reason, f"{column}={value!r}")]
 
 
-def test_a_long_value_is_shortened_in_its_reject() -> None:
+def test_a_long_value_is_truncated_in_its_reject() -> None:
     _, (reject,) = read(GOOD | {"lap": "7" * 500})
     assert len(reject.detail) == 200
 
 
-def test_a_line_that_is_cut_off_is_rejected_too() -> None:
+def test_a_truncated_line_is_rejected() -> None:
     content = ",".join(GOOD) + "\n" + ",".join(GOOD.values()) + "\nGR86-036-98,8,2025"
     triggers, rejects = read_triggers(io.BytesIO(content.encode()), identity(FileKind.LAP_TIME))
     assert (len(triggers), [(item.line, item.reason) for item in rejects]) == (1, [(3, "too_few_columns")])
 
 
 @pytest.mark.parametrize("column", ["vehicle_id", "lap", "timestamp", "meta_time"])
-def test_a_file_without_a_column_it_needs_is_refused_by_name(column: str) -> None:
+def test_a_missing_required_column_is_named_in_the_error(column: str) -> None:
     with pytest.raises(MalformedFileError, match=column):
         read({name: value for name, value in GOOD.items() if name != column})
 
@@ -139,7 +137,7 @@ def test_a_file_without_a_column_it_needs_is_refused_by_name(column: str) -> Non
         ("R1", None, False),
     ],
 )
-def test_another_race_is_told_only_where_both_sides_number_their_races(
+def test_a_wrong_session_is_detected_only_if_both_names_have_a_race_number(
     inside: str, session: str | None, *, expected: bool
 ) -> None:
     assert is_wrong_session(inside, session) is expected

@@ -1,4 +1,4 @@
-"""Small tables of one session for the tests of this folder: a good car, and changes to it."""
+"""Builds small tables of one session for the tests in this folder: a car without problems, and variations of it."""
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -55,7 +55,7 @@ def official_lap(number: int, car: str = "13", behind_s: float = 0.0) -> Row:
 
 
 def car(unit: str | None = UNIT, number: str | None = "13", **changes: Any) -> Row:
-    """Return a car whose number its crossings confirm."""
+    """Return a car whose number is confirmed by its crossings."""
     return {
         "track": "spa",
         "session": "R1",
@@ -74,7 +74,7 @@ def car(unit: str | None = UNIT, number: str | None = "13", **changes: Any) -> R
 
 
 def telemetry_car(unit: str = UNIT, **changes: Any) -> Row:
-    """Return a car with an hour of telemetry and nothing wrong."""
+    """Return a car with an hour of telemetry without problems."""
     return {
         "track": "spa",
         "session": "R1",
@@ -100,15 +100,15 @@ def telemetry_car(unit: str = UNIT, **changes: Any) -> Row:
 def score(**tables: list[Row]) -> pa.Table:
     """Return the table ``quality`` of a session with these rows, checked against its schema."""
     schemas = {"laps": LAPS, "cars": CARS, "official_laps": OFFICIAL_LAPS, "results": RESULTS}
-    made = {name: schema.from_rows(tables.get(name, [])) for name, schema in schemas.items()}
+    built = {name: schema.from_rows(tables.get(name, [])) for name, schema in schemas.items()}
     telemetry = TELEMETRY_CARS.from_rows(tables.get("telemetry_cars", []))
-    quality = score_session("spa", "R1", **made, telemetry_cars=telemetry)
+    quality = score_session("spa", "R1", **built, telemetry_cars=telemetry)
     assert QUALITY.violations(quality) == []
     return quality
 
 
 def good_session(**changes: list[Row]) -> dict[str, list[Row]]:
-    """Return the tables of a session with one car and nothing wrong."""
+    """Return the tables of a session with one car and no problems."""
     return {
         "laps": [lap(number) for number in range(1, 11)],
         "cars": [car()],

@@ -1,4 +1,4 @@
-"""Scores and notes of the nine real races: what was found in them by hand is said, in eight sentences at most."""
+"""Scores and notes of the nine real races: the notes contain all known problems in at most eight sentences."""
 
 import pyarrow as pa
 import pytest
@@ -15,22 +15,24 @@ ALL = [(track, session) for track in (BARBER, COTA, SEBRING, VIR) for session in
 
 @pytest.fixture(scope="module")
 def qualities(races: Races) -> dict[tuple[str, str], pa.Table]:
-    made: dict[tuple[str, str], pa.Table] = {}
+    tables: dict[tuple[str, str], pa.Table] = {}
     for key in ALL:
         derived, official = races[key].derived(), races[key].official_table()
         results, _ = results_table(*key, races[key].parsed[FileKind.RESULTS])
-        made[key] = score_session(*key, derived.laps, derived.cars, official, results, TELEMETRY_CARS.empty())
-    return made
+        tables[key] = score_session(*key, derived.laps, derived.cars, official, results, TELEMETRY_CARS.empty())
+    return tables
 
 
 @pytest.mark.parametrize("key", ALL)
-def test_the_table_fits_and_the_note_is_short(qualities: dict[tuple[str, str], pa.Table], key: tuple[str, str]) -> None:
+def test_the_table_matches_its_schema_and_the_note_is_short(
+    qualities: dict[tuple[str, str], pa.Table], key: tuple[str, str]
+) -> None:
     assert QUALITY.violations(qualities[key]) == []
     assert 2 <= session_note_of(qualities[key]).count(". ") + 1 <= 8
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "expected"),
     [
         ((BARBER, "R1"), "20 cars with lap triggers, none with telemetry"),
         ((BARBER, "R1"), "official cars matched with none of them: 41, 51."),
@@ -44,13 +46,13 @@ def test_the_table_fits_and_the_note_is_short(qualities: dict[tuple[str, str], p
         ((VIR, "R2"), "did not start: 78; crossed the line without racing: GR86-015-31, GR86-047-21."),
     ],
 )
-def test_what_was_found_by_hand_is_said(
-    qualities: dict[tuple[str, str], pa.Table], key: tuple[str, str], said: str
+def test_the_note_contains_the_known_problems(
+    qualities: dict[tuple[str, str], pa.Table], key: tuple[str, str], expected: str
 ) -> None:
-    assert said in session_note_of(qualities[key])
+    assert expected in session_note_of(qualities[key])
 
 
 @pytest.mark.parametrize("key", ALL)
-def test_only_the_race_cut_in_half_lacks_laps(qualities: dict[tuple[str, str], pa.Table], key: tuple[str, str]) -> None:
+def test_only_the_truncated_race_lacks_laps(qualities: dict[tuple[str, str], pa.Table], key: tuple[str, str]) -> None:
     level = row_of(qualities[key], "lap_coverage", None)["level"]
     assert level == ("warn" if key == (ROAD_AMERICA, "R1") else "ok")

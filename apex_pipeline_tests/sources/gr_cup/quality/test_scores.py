@@ -1,4 +1,4 @@
-"""Scores: what is good has 100, what is wanting less, and a sentence says why."""
+"""Scores: good data scores 100, problems score less, and a sentence gives the reason."""
 
 import random
 from datetime import timedelta
@@ -28,7 +28,7 @@ OTHER = "GR86-030-18"
 
 @pytest.mark.parametrize("measure", QUALITY_MEASURES)
 @pytest.mark.parametrize("unit", [UNIT, None])
-def test_a_good_car_and_its_session_have_full_marks(measure: str, unit: str | None) -> None:
+def test_a_good_car_and_its_session_score_100(measure: str, unit: str | None) -> None:
     row = row_of(score(**good_session()), measure, unit)
     assert (row["score"], row["level"]) == (100.0, "ok")
 
@@ -46,7 +46,7 @@ def test_a_good_car_and_its_session_have_full_marks(measure: str, unit: str | No
         ("missing_channels", {"missing_channels": ["speed_kph", "lap_distance_m"]}, 50.0, "warn", "lap_distance_m"),
     ],
 )
-def test_what_is_wrong_with_telemetry_costs_and_is_said(
+def test_telemetry_problems_lower_the_score_and_are_described(
     measure: str, change: dict[str, Any], expected: float, level: str, words: str
 ) -> None:
     row = row_of(score(**good_session(telemetry_cars=[telemetry_car(**change)])), measure)
@@ -55,60 +55,60 @@ def test_what_is_wrong_with_telemetry_costs_and_is_said(
     assert row["sentence"].startswith(UNIT)
 
 
-def test_a_car_that_sent_a_single_sample_has_no_gap() -> None:
+def test_a_car_with_a_single_sample_has_no_gap() -> None:
     single = telemetry_car(readings=1, first_sample_utc=GREEN, last_sample_utc=GREEN)
     assert row_of(score(telemetry_cars=[single]), "gaps")["score"] == 100.0
 
 
 @pytest.mark.parametrize(
-    ("begin_s", "end_s", "words"),
+    ("start_s", "end_s", "words"),
     [(98, 980, "; 98 s of its laps"), (0, 882, "; 98 s of its laps"), (-60, 980, "0 holes of more than 2 s in telem")],
 )
-def test_telemetry_that_begins_late_or_ends_early_lacks_that_time(begin_s: int, end_s: int, words: str) -> None:
-    first, last = GREEN + timedelta(seconds=begin_s), GREEN + timedelta(seconds=end_s)
-    part = telemetry_car(first_sample_utc=first, last_sample_utc=last)
-    row = row_of(score(**good_session(telemetry_cars=[part])), "gaps")
+def test_telemetry_that_starts_late_or_ends_early_counts_as_a_gap(start_s: int, end_s: int, words: str) -> None:
+    first, last = GREEN + timedelta(seconds=start_s), GREEN + timedelta(seconds=end_s)
+    partial = telemetry_car(first_sample_utc=first, last_sample_utc=last)
+    row = row_of(score(**good_session(telemetry_cars=[partial])), "gaps")
     assert row["score"] == (50.0 if "laps" in words else 100.0)
     assert words in row["sentence"]
 
 
 @pytest.mark.parametrize("flag", ["formation_lap", "post_race_lap", "other_day"])
 def test_laps_that_were_not_raced_need_no_telemetry(flag: str) -> None:
-    away = lap(0, official_lap_number=None, flags=[flag], lap_start_utc=GREEN - timedelta(hours=20))
-    assert row_of(score(laps=[away, lap(1)], telemetry_cars=[telemetry_car()]), "gaps")["score"] == 100.0
+    not_raced = lap(0, official_lap_number=None, flags=[flag], lap_start_utc=GREEN - timedelta(hours=20))
+    assert row_of(score(laps=[not_raced, lap(1)], telemetry_cars=[telemetry_car()]), "gaps")["score"] == 100.0
 
 
-def test_every_hole_costs_at_least_its_two_seconds() -> None:
-    holes = telemetry_car(gaps=181, longest_gap_s=3.0)
-    assert row_of(score(telemetry_cars=[holes]), "gaps")["score"] == pytest.approx(100 * (1 - 363 / 720), abs=0.1)
+def test_every_gap_counts_with_at_least_two_seconds() -> None:
+    many_gaps = telemetry_car(gaps=181, longest_gap_s=3.0)
+    assert row_of(score(telemetry_cars=[many_gaps]), "gaps")["score"] == pytest.approx(100 * (1 - 363 / 720), abs=0.1)
 
 
-def test_an_official_lap_that_is_not_in_the_table_of_laps_costs_coverage() -> None:
+def test_an_official_lap_missing_from_the_table_of_laps_lowers_coverage() -> None:
     row = row_of(score(**good_session(laps=[lap(number) for number in range(1, 6)])), "lap_coverage")
     assert (row["score"], row["sentence"][-len("5 of 10 official laps.") :]) == (50.0, "5 of 10 official laps.")
 
 
-def test_a_car_none_of_whose_official_laps_is_there_has_no_coverage() -> None:
+def test_coverage_is_zero_if_all_official_laps_of_a_car_are_missing() -> None:
     quality = score(**good_session(laps=[]))
     assert (row_of(quality, "lap_coverage")["score"], row_of(quality, "official_mismatch")["score"]) == (0.0, None)
 
 
-def test_cars_printed_alike_are_counted_apart() -> None:
+def test_cars_printed_with_the_same_number_are_counted_separately() -> None:
     second = [official_lap(number) | {"entry": 2} for number in range(1, 31)]
     quality = score(**good_session(official_laps=[*good_session()["official_laps"], *second]))
     assert row_of(quality, "lap_coverage")["score"] == 100.0
 
 
-def test_a_car_known_by_its_laps_alone_is_scored() -> None:
+def test_a_car_that_is_only_in_laps_is_scored() -> None:
     assert row_of(score(laps=[lap(1), lap(2)]), "lap_coverage")["score"] == 100.0
 
 
-def test_one_lap_off_of_five_calls_for_a_look_and_no_action() -> None:
+def test_one_wrong_lap_in_five_is_a_warning_and_not_an_error() -> None:
     laps = [*(lap(number) for number in range(2, 6)), lap(6, delta_to_official_s=30.0)]
     assert row_of(score(laps=laps), "official_mismatch")["level"] == "warn"
 
 
-def test_laps_the_export_does_not_cover_cost_coverage() -> None:
+def test_laps_outside_the_export_lower_coverage() -> None:
     cut: Row = {"flags": ["truncated_export"], "trigger_lap_time_s": None, "delta_to_official_s": None}
     laps = [lap(number, **(cut if number > 5 else {})) for number in range(1, 11)]
     row = row_of(score(**good_session(laps=laps)), "lap_coverage")
@@ -116,7 +116,7 @@ def test_laps_the_export_does_not_cover_cost_coverage() -> None:
     assert "5 of 10" in row["sentence"]
 
 
-def test_laps_off_official_timing_cost_and_those_with_a_jump_of_the_field_do_not() -> None:
+def test_laps_off_official_timing_lower_the_score_but_field_wide_jumps_do_not() -> None:
     off: dict[int, Row] = {
         3: {"delta_to_official_s": 0.9},
         4: {"delta_to_official_s": 8.8, "flags": ["field_wide_jump"]},
@@ -129,13 +129,13 @@ def test_laps_off_official_timing_cost_and_those_with_a_jump_of_the_field_do_not
     assert "laps with a jump of the whole field, left out: 1" in row["sentence"]
 
 
-def test_a_car_with_nothing_but_jumps_has_no_mismatch_to_score() -> None:
+def test_a_car_with_only_field_wide_jumps_has_no_mismatch_score() -> None:
     jumps: Row = {"delta_to_official_s": 8.8, "flags": ["field_wide_jump"]}
     laps = [lap(number, **(jumps if number > 1 else {})) for number in range(1, 4)]
     assert row_of(score(**good_session(laps=laps)), "official_mismatch")["score"] is None
 
 
-def test_an_undecided_car_is_worth_a_look_and_nothing_of_it_is_compared() -> None:
+def test_an_undecided_car_is_a_warning_and_is_not_compared() -> None:
     undecided = car(number=None, method="undecided", candidates=["41", "58"], official_entry=None)
     laps = [lap(number, official_lap_number=None, official_lap_time_s=None, is_valid=False) for number in (1, 2)]
     quality = score(**good_session(cars=[undecided], laps=laps))
@@ -143,7 +143,7 @@ def test_an_undecided_car_is_worth_a_look_and_nothing_of_it_is_compared() -> Non
     assert row_of(quality, "lap_coverage")["score"] is None
 
 
-def test_what_is_not_there_is_not_scored() -> None:
+def test_missing_data_is_not_scored() -> None:
     quality = score(cars=[car(method="suffix", official_entry=None)], laps=[lap(1, official_lap_number=None)])
     assert {row["score"] for row in quality.to_pylist()} == {None}
     assert {row["level"] for row in quality.to_pylist()} == {"ok"}
@@ -156,14 +156,14 @@ def test_overall_is_the_lowest_score_with_its_sentence() -> None:
 
 
 def test_the_session_names_its_worst_car() -> None:
-    wanting = telemetry_car(OTHER, exact_duplicates=10_000)
-    quality = score(**good_session(cars=[car(), car(OTHER, "18")], telemetry_cars=[telemetry_car(), wanting]))
+    worst = telemetry_car(OTHER, exact_duplicates=10_000)
+    quality = score(**good_session(cars=[car(), car(OTHER, "18")], telemetry_cars=[telemetry_car(), worst]))
     row = row_of(quality, "duplicates", None)
     assert row["score"] == 75.0
     assert row["sentence"].startswith(f"2 cars scored, 1 below 75. The lowest: {OTHER}")
 
 
-def test_findings_are_those_of_the_cars_worst_first_and_ten_at_most() -> None:
+def test_findings_are_the_ten_worst_of_the_cars_in_order() -> None:
     units = [f"GR86-{place:03}-{place}" for place in range(12)]
     cars = [telemetry_car(unit, exact_duplicates=10_000 + 100 * place) for place, unit in enumerate(units)]
     found = worst_scores(score(telemetry_cars=cars))
@@ -194,13 +194,13 @@ def _drawn_laps(draw: st.DrawFn, unit: str) -> list[Row]:
 
 @st.composite
 def sessions(draw: st.DrawFn) -> dict[str, list[Row]]:
-    """Return the tables of a session in which anything may be wrong with any car."""
+    """Return the tables of a session in which every car may have any of the problems."""
     tables: dict[str, list[Row]] = {"laps": [], "cars": [], "official_laps": [], "telemetry_cars": []}
     for place in range(draw(st.integers(0, 4))):
         unit, is_undecided = f"GR86-{place:03}-{place}", draw(st.booleans())
         number = None if is_undecided else f"{draw(st.integers(10, 12)) * 10 + place}"
-        who: Row = {"method": "undecided", "candidates": ["41"]} if is_undecided else {}
-        tables["cars"].append(car(unit, number, has_started=draw(st.booleans()), **who))
+        undecided: Row = {"method": "undecided", "candidates": ["41"]} if is_undecided else {}
+        tables["cars"].append(car(unit, number, has_started=draw(st.booleans()), **undecided))
         tables["laps"] += _drawn_laps(draw, unit)
         tables["official_laps"] += [official_lap(lap, number) for lap in range(1, draw(st.integers(0, 3))) if number]
         tables["telemetry_cars"].append(
@@ -220,8 +220,8 @@ def sessions(draw: st.DrawFn) -> dict[str, list[Row]]:
 
 
 @given(sessions())
-def test_scores_lie_within_bounds_and_overall_is_the_lowest(tables: dict[str, list[Row]]) -> None:
-    quality = score(**tables)  # checked against the schema: 0 to 100, no row twice
+def test_scores_are_within_bounds_and_overall_is_the_lowest(tables: dict[str, list[Row]]) -> None:
+    quality = score(**tables)  # also checks the schema: scores from 0 to 100, no duplicate rows
     for unit in {row["vehicle_id"] for row in quality.to_pylist()}:
         scores = [row_of(quality, measure, unit)["score"] for measure in QUALITY_MEASURES if measure != "overall"]
         known = [value for value in scores if value is not None]
@@ -229,7 +229,7 @@ def test_scores_lie_within_bounds_and_overall_is_the_lowest(tables: dict[str, li
 
 
 @given(sessions())
-def test_a_perfect_car_never_lowers_a_sessions_score(tables: dict[str, list[Row]]) -> None:
+def test_adding_a_perfect_car_never_lowers_a_session_score(tables: dict[str, list[Row]]) -> None:
     unit = "GR86-999-9"
     perfect = {
         "laps": [lap(number, unit) for number in (1, 2)],
@@ -240,16 +240,16 @@ def test_a_perfect_car_never_lowers_a_sessions_score(tables: dict[str, list[Row]
     before, after = score(**tables), score(**{name: [*rows, *perfect[name]] for name, rows in tables.items()})
     for measure in set(QUALITY_MEASURES) - {"overall"}:
         assert row_of(after, measure, unit)["score"] == 100.0
-        was = row_of(before, measure, None)["score"]
-        assert was is None or row_of(after, measure, None)["score"] >= was
+        score_before = row_of(before, measure, None)["score"]
+        assert score_before is None or row_of(after, measure, None)["score"] >= score_before
 
 
 @given(sessions(), st.randoms(use_true_random=False))
-def test_the_order_of_rows_says_nothing(tables: dict[str, list[Row]], chance: random.Random) -> None:
+def test_row_order_does_not_matter(tables: dict[str, list[Row]], chance: random.Random) -> None:
     shuffled = {name: chance.sample(rows, len(rows)) for name, rows in tables.items()}
     assert score(**shuffled).equals(score(**tables))
 
 
-def test_official_laps_alone_make_no_score() -> None:
+def test_official_laps_alone_give_no_car_scores() -> None:
     quality = score(official_laps=[official_lap(1)])
     assert {row["vehicle_id"] for row in quality.to_pylist()} == {None}

@@ -1,4 +1,4 @@
-"""The session note: what applies is said in plain words, what does not is not."""
+"""The session note: each problem has a plain sentence, and only problems that exist are mentioned."""
 
 from datetime import timedelta
 
@@ -22,40 +22,40 @@ def note(**tables: list[Row]) -> str:
     return session_note_of(score(**tables))
 
 
-def test_a_good_session_is_counted_and_nothing_else_is_said() -> None:
+def test_the_note_of_a_good_session_has_counts_only() -> None:
     assert note(**good_session()) == (
         "1 car with lap triggers, 1 with telemetry. "
         "10 laps, 10 of them official, 10 of these timed by the car itself too."
     )
 
 
-def test_an_empty_session_says_so() -> None:
+def test_the_note_of_an_empty_session() -> None:
     assert note() == (
         "0 cars with lap triggers, none with telemetry. "
         "There is no official timing: car numbers are what the ids say, lap times are the cars' own."
     )
 
 
-def test_the_end_of_the_export_is_told_with_the_laps_it_costs() -> None:
+def test_an_export_that_ends_early_is_mentioned_with_the_missing_laps() -> None:
     cut: Row = {"flags": ["truncated_export"], "trigger_lap_time_s": None, "delta_to_official_s": None}
     laps = [lap(number, **(cut if number > 8 else {})) for number in range(1, 11)]
-    told = "The export ends 3 min 16 s before the last official crossing of its cars: "
-    assert f"{told}2 laps of official timing are not in it as a whole." in note(**good_session(laps=laps))
+    start = "The export ends 3 min 16 s before the last official crossing of its cars: "
+    assert f"{start}2 laps of official timing are not in it as a whole." in note(**good_session(laps=laps))
 
 
-def test_an_export_that_begins_late_is_told_too() -> None:
+def test_an_export_that_starts_late_is_mentioned() -> None:
     cut: Row = {"flags": ["truncated_export"], "trigger_lap_time_s": None, "delta_to_official_s": None}
     laps = [lap(number, **(cut if number < 3 else {})) for number in range(1, 11)]
-    said = "The export does not cover the whole race: 2 laps of official timing are not in it as a whole."
-    assert said in note(**good_session(laps=laps))
+    expected = "The export does not cover the whole race: 2 laps of official timing are not in it as a whole."
+    assert expected in note(**good_session(laps=laps))
 
 
-def test_a_lap_of_another_day_does_not_hide_that_the_export_ends_early() -> None:
+def test_an_early_end_of_the_export_is_found_despite_a_lap_of_another_day() -> None:
     cut: Row = {"flags": ["truncated_export"], "trigger_lap_time_s": None, "delta_to_official_s": None}
     tomorrow: Row = {"flags": ["other_day"], "official_lap_number": None, "lap_end_utc": GREEN + timedelta(days=1)}
     laps = [*(lap(number, **(cut if number == 5 else {})) for number in range(1, 6)), lap(6, **tomorrow)]
-    told = "The export ends 1 min 38 s before the last official crossing of its cars: "
-    assert f"{told}1 lap of official timing is not in it as a whole." in note(**good_session(laps=laps))
+    start = "The export ends 1 min 38 s before the last official crossing of its cars: "
+    assert f"{start}1 lap of official timing is not in it as a whole." in note(**good_session(laps=laps))
 
 
 @pytest.mark.parametrize(
@@ -70,52 +70,52 @@ def test_stopped_clocks_are_named(units: list[str], words: str) -> None:
     assert words in note(**good_session(telemetry_cars=frozen))
 
 
-def test_cars_whose_id_names_another_are_named() -> None:
+def test_cars_whose_id_has_another_cars_number_are_named() -> None:
     cars = [car("GR86-060-2", "111"), car("GR86-002-000", "2"), car("GR86-037-03", "3"), car("GR86-040-3", "03")]
-    said = note(**good_session(cars=cars))
-    assert "GR86-060-2 is car 111" in said
-    assert "GR86-037-03 is car 3" in said
-    assert "GR86-040-3 is car 03" in said
+    text = note(**good_session(cars=cars))
+    assert "GR86-060-2 is car 111" in text
+    assert "GR86-037-03 is car 3" in text
+    assert "GR86-040-3 is car 03" in text
 
 
-def test_a_leading_zero_alone_is_no_other_car() -> None:
+def test_a_leading_zero_alone_is_not_another_number() -> None:
     assert "is car" not in note(**good_session(cars=[car("GR86-062-012", "12")]))
 
 
-def test_many_names_are_counted_rather_than_listed() -> None:
+def test_only_six_names_are_listed_and_the_rest_counted() -> None:
     cars = [car(f"GR86-{100 + place}-{place}", f"{900 + place}", official_entry=1) for place in range(9)]
     assert "and 3 more" in note(**good_session(cars=cars))
 
 
-def test_an_undecided_car_is_told_with_its_candidates() -> None:
+def test_an_undecided_car_is_listed_with_its_candidates() -> None:
     undecided = car("GR86-004-78", None, method="undecided", candidates=["58", "41"], official_entry=None)
     assert "GR86-004-78 could be 41 or 58." in note(**good_session(cars=[car(), undecided]))
 
 
 @pytest.mark.parametrize(("behind_s", "words"), [(7.3, "7.3 s behind"), (-2.0, "2.0 s ahead of")])
-def test_an_official_clock_that_is_off_is_told_whatever_the_zone(behind_s: float, words: str) -> None:
+def test_a_wrong_official_clock_is_mentioned_in_any_zone(behind_s: float, words: str) -> None:
     official = [official_lap(number, behind_s=behind_s) for number in range(1, 11)]
     assert f"The official clock runs {words} the cars' crossings." in note(**good_session(official_laps=official))
 
 
-def test_an_official_clock_without_times_of_day_says_nothing() -> None:
+def test_the_official_clock_is_not_mentioned_without_times_of_day() -> None:
     official = [official_lap(number) | {"crossing_local_time": None} for number in range(1, 11)]
     assert "official clock" not in note(**good_session(official_laps=official))
 
 
-def test_jumps_of_the_field_are_told_with_their_laps() -> None:
+def test_field_wide_jumps_are_mentioned_with_their_laps() -> None:
     laps = [lap(number, flags=["field_wide_jump"] if number in {2, 12} else []) for number in (1, 2, 12)]
-    said = "The official clock moved against the crossings of the whole field in laps 2, 12 (the two may"
-    assert said in note(**good_session(laps=laps))
+    expected = "The official clock moved against the crossings of the whole field in laps 2, 12 (the two may"
+    assert expected in note(**good_session(laps=laps))
 
 
-def test_late_and_missing_crossings_and_other_days_are_told() -> None:
+def test_late_and_missing_crossings_and_other_days_are_mentioned() -> None:
     flags = {2: ["late_trigger_pair"], 3: ["late_trigger_pair"], 4: ["missing_crossing"], 5: ["other_day"]}
-    said = note(**good_session(laps=[lap(number, flags=flags.get(number, [])) for number in range(1, 11)]))
-    assert "2 with a crossing stamped late, 1 with a crossing never sent, 1 of another day" in said
+    text = note(**good_session(laps=[lap(number, flags=flags.get(number, [])) for number in range(1, 11)]))
+    assert "2 with a crossing stamped late, 1 with a crossing never sent, 1 of another day" in text
 
 
-def test_those_who_did_not_start_and_those_without_a_unit_are_named() -> None:
+def test_non_starters_and_official_cars_without_a_device_are_named() -> None:
     absent: Row = {
         "track": "spa",
         "session": "R1",
@@ -126,9 +126,9 @@ def test_those_who_did_not_start_and_those_without_a_unit_are_named() -> None:
         "source_file": "spa/03.CSV",
     }
     cars = [car(), car("GR86-028-89", "89", has_started=False), car(None, "61", method="official_only")]
-    said = note(**good_session(cars=cars, results=[absent]))
-    assert "2 cars with lap triggers, 1 with telemetry; official cars matched with none of them: 61." in said
-    assert "Cars that did not start: 78; crossed the line without racing: GR86-028-89." in said
+    text = note(**good_session(cars=cars, results=[absent]))
+    assert "2 cars with lap triggers, 1 with telemetry; official cars matched with none of them: 61." in text
+    assert "Cars that did not start: 78; crossed the line without racing: GR86-028-89." in text
 
 
 def test_laps_without_official_timing_are_only_counted() -> None:
@@ -136,23 +136,23 @@ def test_laps_without_official_timing_are_only_counted() -> None:
     assert note(cars=[car()], laps=laps).endswith(" 1 lap.")
 
 
-def test_an_official_car_that_did_not_start_is_not_said_to_be_without_a_unit() -> None:
-    said = note(**good_session(cars=[car(), car(None, "78", method="official_only", has_started=False)]))
-    assert "matched with none" not in said
+def test_a_non_starter_is_not_listed_as_an_unmatched_official_car() -> None:
+    text = note(**good_session(cars=[car(), car(None, "78", method="official_only", has_started=False)]))
+    assert "matched with none" not in text
 
 
-def test_start_numbers_are_listed_by_their_value() -> None:
+def test_car_numbers_are_sorted_by_value() -> None:
     others = [car(None, number, method="official_only") for number in ("111", "61", "7")]
     assert "matched with none of them: 7, 61, 111." in note(**good_session(cars=[car(), *others]))
 
 
-def test_an_undecided_car_is_told_however_many_others_have_another_number() -> None:
+def test_an_undecided_car_is_listed_before_many_renamed_ones() -> None:
     others = [car(f"GR86-{100 + place}-{place}", f"{900 + place}") for place in range(9)]
     undecided = car("GR86-999-78", None, method="undecided", candidates=["41"], official_number=None)
     assert "GR86-999-78 could be 41" in note(**good_session(cars=[*others, undecided]))
 
 
-def test_a_provisional_non_starter_that_the_final_result_lists_is_not_told() -> None:
+def test_a_non_starter_in_provisional_results_only_is_not_mentioned() -> None:
     row: Row = {
         "track": "spa",
         "session": "R1",
@@ -165,15 +165,15 @@ def test_a_provisional_non_starter_that_the_final_result_lists_is_not_told() -> 
     assert "did not start" not in note(**good_session(results=[row]))
 
 
-def test_with_everything_wrong_at_once_the_note_still_has_eight_sentences() -> None:
+def test_with_all_problems_at_once_the_note_has_eight_sentences() -> None:
     flags = ["late_trigger", "missing_crossing", "other_day", "truncated_export", "field_wide_jump"]
     undecided = car("GR86-004-78", None, method="undecided", candidates=["58", "41"], official_number=None)
     idle, other = car("GR86-028-89", "89", has_started=False), car(None, "61", method="official_only")
-    said = note(
+    text = note(
         laps=[*(lap(number) for number in range(1, 5)), lap(5, flags=flags, trigger_lap_time_s=None)],
         cars=[car(number="111"), undecided, idle, other],
         official_laps=[official_lap(number, car="111", behind_s=7.3) for number in range(1, 6)],
         telemetry_cars=[telemetry_car(is_clock_frozen=True)],
     )
-    assert said.count(". ") + 1 == 8
-    assert "7.3 s behind" in said
+    assert text.count(". ") + 1 == 8
+    assert "7.3 s behind" in text
