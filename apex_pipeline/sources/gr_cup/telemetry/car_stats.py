@@ -15,7 +15,8 @@ from apex_pipeline.sources.gr_cup.telemetry.pivot import PivotedRows
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock, CarStats, TelemetryReport
 from apex_pipeline.tables import TELEMETRY_CARS
 
-# The slow channels come every 216 ms and real messages carry a quarter of a second, so ten slow samples are missing.
+# The slow channels come every 216 ms and a real message covers a quarter of a second, so a gap of this length means
+# that ten slow samples are missing.
 _GAP_MS = 2_000
 # Messages of the real cars come up to 52 s later than the median; a larger step back is not a late delivery.
 _LATEST_DELIVERY_MS = 60_000

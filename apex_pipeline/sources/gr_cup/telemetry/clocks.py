@@ -1,8 +1,8 @@
 """Measures the clock correction of each car: its own clock is days off and sometimes frozen; the receive time is right.
 
-A car's clock runs evenly while the car is on, so the median of receive time minus car time brings it to UTC, about a
-second late (the delivery time of a message). A clock that hardly advances while messages arrive is frozen; for such a
-car only the receive time is usable.
+A car's clock runs evenly while the car is on, so adding the median of receive time minus car time converts it to UTC,
+about a second late (the delivery time of a message). A clock that hardly advances while messages arrive is frozen; for
+such a car only the receive time is usable.
 
 Every reading has the same weight. Memory grows with the number of distinct times, not with that of readings.
 """

@@ -14,7 +14,7 @@ import numpy as np
 from apex_pipeline.sources.gr_cup.telemetry.lap_distance import Distance, Numbers
 
 _METRES_PER_DEGREE = 111_320.0
-# The first metres of a lap, which at most tracks are straight.
+# The first metres of a lap, which are straight on most tracks.
 _FIRST_METRES = 30.0
 # Heading is measured over this time before and after a sample; a car slower than the speed below has no heading.
 _AROUND_MS = 300.0
@@ -37,8 +37,8 @@ class Positions(NamedTuple):
 
     Attributes:
         time_ms: Time of each sample, ascending, without duplicates. Shape (samples,).
-        latitude_deg: Shape (samples,).
-        longitude_deg: Shape (samples,).
+        latitude_deg: Latitude of each sample. Shape (samples,).
+        longitude_deg: Longitude of each sample. Shape (samples,).
     """
 
     time_ms: Numbers

@@ -52,7 +52,7 @@ class Header:
 
 
 def parse_header(file: TelemetryFile) -> Header:
-    """Read the header.
+    """Read and check the header of a telemetry file.
 
     Raises:
         FileChangedError: The file no longer exists.

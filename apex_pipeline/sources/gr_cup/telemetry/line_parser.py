@@ -37,7 +37,7 @@ class Line:
     """Content of one line.
 
     Attributes:
-        vehicle_id: The car.
+        vehicle_id: Vehicle id of the car.
         car_ms: Car time in milliseconds since 1970.
         received_ms: Receive time in milliseconds since 1970.
         unit_lap: Lap of the device, :data:`NO_LAP` or :data:`UNREADABLE_LAP`.

@@ -85,7 +85,7 @@ def read_file(
     progress: Progress | None = None,
     only_channels: Collection[str] | None = None,
 ) -> ParseStats:
-    """Read a telemetry file.
+    """Parse a telemetry file and store its readings.
 
     Args:
         file: The file.

@@ -43,7 +43,7 @@ class CarClock:
     """Clock correction of a car.
 
     Attributes:
-        vehicle_id: The car.
+        vehicle_id: Vehicle id of the car.
         offset_s: Seconds to add to the car's time: the median of receive time minus car time.
         spread_s: Width of the middle 90 % of that difference.
         is_frozen: The clock did not advance; sample times are receive times.

@@ -38,7 +38,7 @@ ORDINARY, _END, UNEXPECTED = 0, 1, 2
 _TIME_LENGTH = 24
 # Nine digits fit a 32-bit integer, nineteen an unsigned 64-bit integer.
 _LONGEST_LAP, _LONGEST_MANTISSA = 9, 19
-# Whole numbers up to 2**53 and powers of ten up to 22 are exact as doubles, so their quotient is rounded once.
+# Integers up to 2**53 and powers of ten up to 22 are exact as doubles, so their quotient is rounded once.
 _LARGEST_EXACT = np.uint64(2**53)
 _POWERS_OF_TEN = 10.0 ** np.arange(23)
 EXACT, TOO_LONG, NOT_DECIMAL = 0, 1, 2
