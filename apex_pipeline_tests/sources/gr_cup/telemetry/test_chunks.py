@@ -1,4 +1,4 @@
-"""Chunks of complete lines, whatever amount of bytes the stream returns per read."""
+"""Chunks of complete lines, independent of how many bytes the stream returns per read."""
 
 import gzip
 import io

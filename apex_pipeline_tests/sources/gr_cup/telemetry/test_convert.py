@@ -158,7 +158,7 @@ class TestClocks:
         assert [clock_time(row) for row in converted.rows] == [moment(second + 0.2) for second in range(5)]
         assert [clock_time(row, "car_time") for row in converted.rows] == [car_moment(second) for second in range(5)]
 
-    def test_the_offset_of_an_even_number_of_readings_is_the_mean_of_the_middle(self, tmp_path: Path) -> None:
+    def test_the_offset_of_two_readings_is_the_mean_of_their_delays(self, tmp_path: Path) -> None:
         rows = [reading(0, meta_time=moment(1)), reading(1, meta_time=moment(4))]
 
         assert convert_rows(tmp_path, rows).report.clocks[0].offset_s == 2 * 86_400 + 3 + 2
@@ -436,7 +436,7 @@ def race(cars: int, seconds: float) -> list[Row]:
 
 class TestMemory:
     @pytest.mark.req("A-123")
-    def test_a_car_too_large_for_the_memory_is_split_into_equal_rows_in_row_groups(self, tmp_path: Path) -> None:
+    def test_splitting_a_large_car_into_row_groups_does_not_change_its_rows(self, tmp_path: Path) -> None:
         file = write_file(tmp_path, csv_bytes(race(2, 20)))
 
         in_one_part = convert(tmp_path, file)

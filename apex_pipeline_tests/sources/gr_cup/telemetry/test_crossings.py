@@ -207,7 +207,7 @@ class TestBadFiles:
         assert find(tmp_path, bad) == []
         assert len(find(tmp_path, bad, good)) == len(CROSSINGS_S)
 
-    def test_a_file_that_is_gone_shows_nothing(self, tmp_path: Path) -> None:
+    def test_a_missing_file_has_no_crossings(self, tmp_path: Path) -> None:
         file = write_file(tmp_path, csv_bytes(three_laps()))
         (tmp_path / NAME).unlink()
 

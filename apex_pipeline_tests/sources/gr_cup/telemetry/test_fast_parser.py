@@ -209,13 +209,13 @@ class TestParsedLines:
         ],
         ids=["reversed", "no session", "value apart from its channel", "both first"],
     )
-    def test_columns_in_any_order(self, columns: list[str]) -> None:
+    def test_columns_are_parsed_in_any_order(self, columns: list[str]) -> None:
         rows = [reading(second, channel, str(second)) for second in (0, 1) for channel in ("speed", "gear", "nmot")]
         text = csv_bytes(rows, columns).split(b"\n", 1)[1]
 
         assert assert_agree(text, make_header(columns)) == (6, 0)
 
-    def test_every_cell_in_quotes(self) -> None:
+    def test_lines_with_all_cells_in_quotes_are_parsed(self) -> None:
         cells = LINE.rstrip(b"\n").split(b",")
         text = (b",".join(b'"' + cell + b'"' for cell in cells) + b"\n") * 3
 
@@ -226,7 +226,7 @@ class TestParsedLines:
 
         assert assert_agree(text, make_header(is_quoted=True)) == (2, 0)
 
-    def test_a_delimiter_at_the_end_of_every_line(self) -> None:
+    def test_lines_with_a_trailing_delimiter_are_parsed(self) -> None:
         text = LINE.rstrip(b"\n") + b",\n" + LINE.rstrip(b"\n") + b",\r\n"
 
         assert assert_agree(text, make_header()) == (2, 0)
@@ -241,7 +241,7 @@ class TestParsedLines:
         assert not aside
 
     @pytest.mark.parametrize("value", ["-0", "-0.0", "-0.00000000000000000000"])
-    def test_a_zero_has_no_sign(self, value: str) -> None:
+    def test_a_negative_zero_loses_its_sign(self, value: str) -> None:
         readings, _, _ = parse_fast(line(telemetry_value=value), make_header())
 
         assert not np.signbit(readings[0][3])
@@ -254,7 +254,7 @@ class TestParsedLines:
             ' [ { "name" : "speed" , "value" : 0.34600000000000003 } ] '.strip(),
         ],
     )
-    def test_lists_of_readings(self, value: str) -> None:
+    def test_lists_of_readings_are_parsed(self, value: str) -> None:
         text = csv_bytes([listed(0, value), listed(1, value)], LISTED_COLUMNS).split(b"\n", 1)[1]
 
         readings, aside, _ = parse_fast(text, LISTS)
@@ -288,14 +288,14 @@ class TestLinesSetAside:
         ],
         ids=str,
     )
-    def test_unusual_formats(self, changes: dict[str, str]) -> None:
+    def test_lines_in_unusual_formats_are_set_aside(self, changes: dict[str, str]) -> None:
         assert assert_agree(LINE + line(**changes) + LINE, make_header()) == (2, 1)
 
     @pytest.mark.parametrize("odd", [b'"' + LINE, LINE[:-1] + b'"\n', LINE.replace(b"kafka", b'ka"fka')])
-    def test_quotes_that_do_not_enclose_a_cell(self, odd: bytes) -> None:
+    def test_quotes_that_do_not_enclose_a_cell_are_set_aside(self, odd: bytes) -> None:
         assert assert_agree(odd, make_header(is_quoted=True)) == (0, 1)
 
-    def test_lines_without_a_list_in_a_file_of_lists(self) -> None:
+    def test_lines_without_a_list_in_a_file_of_lists_are_set_aside(self) -> None:
         text = b"one\n\ntwo\r\n\r\n"
 
         parsed = FastParser().parse_chunk(bytearray(b"xx" + text), 2, len(text) + 2, ALL, LISTS)

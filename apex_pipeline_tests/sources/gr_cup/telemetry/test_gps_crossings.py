@@ -122,7 +122,7 @@ class TestGpsCrossings:
         assert not len(gps_crossings(Positions(*(column[:count] for column in race_positions())), line))
 
 
-def test_a_time_is_at_the_line_unless_the_car_is_known_to_be_elsewhere(line: FinishLine) -> None:
+def test_a_time_counts_as_at_the_line_if_the_position_is_unknown(line: FinishLine) -> None:
     asked = np.array([30_000.0, 80_000.0, 999_999.0])
 
     assert is_at_line(asked, race_positions(), line).tolist() == [True, False, True]

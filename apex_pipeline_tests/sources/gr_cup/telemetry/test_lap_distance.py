@@ -154,22 +154,22 @@ def test_the_order_of_the_samples_does_not_matter(seed: int) -> None:
 
 
 class TestLapLength:
-    def test_is_where_the_distance_usually_falls_to_zero(self) -> None:
+    def test_lap_length_is_where_the_distance_usually_falls_to_zero(self) -> None:
         assert lap_length([race(), race(step_ms=190.0)]) == pytest.approx(LENGTH_M, abs=10)
 
-    def test_is_not_moved_by_outliers_or_resets_in_the_pits(self) -> None:
+    def test_lap_length_ignores_outliers_and_resets_in_the_pits(self) -> None:
         pits = Distance(times(60), np.floor(times(60) / 40) % 900)
         outlier = with_value(race(), 70_000, 65_535.0)
 
         assert lap_length([outlier, pits, race()]) == pytest.approx(LENGTH_M, abs=10)
 
     @pytest.mark.parametrize("seconds", [0, 0.2, 60])
-    def test_is_unknown_where_the_distance_never_falls(self, seconds: float) -> None:
+    def test_lap_length_is_unknown_if_the_distance_never_falls(self, seconds: float) -> None:
         time_ms = times(seconds)
 
         assert lap_length([distance_of(time_ms, driven_m(time_ms, 0.0))]) is None
 
-    def test_is_unknown_without_cars(self) -> None:
+    def test_lap_length_is_unknown_without_cars(self) -> None:
         assert lap_length([]) is None
 
 

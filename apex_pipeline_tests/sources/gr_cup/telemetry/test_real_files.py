@@ -77,7 +77,7 @@ def test_a_barber_car_with_a_frozen_clock_gets_the_receive_time(tmp_path: Path, 
     assert (car["sample_time_utc"] == car["received_time_utc"]).all()
 
 
-def test_a_running_clock_is_corrected_to_within_seconds_of_the_receive_time(tmp_path: Path, real_data: Path) -> None:
+def test_a_running_clock_is_corrected_to_within_a_second_of_receive_times(tmp_path: Path, real_data: Path) -> None:
     wide = convert_real(tmp_path, real_data / BARBER).table.to_pandas().query("vehicle_id != @FROZEN")
 
     late_s = (wide["received_time_utc"] - wide["sample_time_utc"]).dt.total_seconds()
