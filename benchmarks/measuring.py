@@ -90,7 +90,7 @@ def _process_tree(pid: int) -> Iterator[int]:
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
     except FileNotFoundError:
-        return  # it has just ended
+        return  # the process has just ended
     for task in tasks:
         for child in _text(task / "children").split():
             yield from _process_tree(int(child))
@@ -107,4 +107,4 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
-        return ""  # it has just ended
+        return ""  # the process has just ended

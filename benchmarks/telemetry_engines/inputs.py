@@ -164,7 +164,7 @@ def _curve(lap: np.ndarray, number: int) -> np.ndarray:
 
 def _steps(values: np.ndarray, resolution: float) -> np.ndarray:
     """Return the multiples that a device sends; the product turns 346 into 0.34600000000000003."""
-    return np.round(values / resolution) * resolution + 0.0  # no minus zero
+    return np.round(values / resolution) * resolution + 0.0  # avoids minus zero
 
 
 def _single_precision(values: np.ndarray) -> np.ndarray:
