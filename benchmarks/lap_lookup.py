@@ -1,12 +1,12 @@
-"""One car's lap out of a published race against pandas on the raw CSV, both in this process, everything warm.
+"""Compares the lookup of one car's lap in a published race with pandas on the raw CSV, in one process, caches warm.
 
     .venv/bin/python benchmarks/lap_lookup.py --megabytes 1000
 
-Makes a seeded telemetry file of twenty cars and lap files to it, syncs them into a lake of their own, and asks the
-catalog for one lap after the other, a car at a time. The rival is what people write: ``read_csv`` of the whole file, a
-filter by car, lap and channel, a pivot; once with all columns, once with only those it needs. At the end a lap is
-computed from the CSV in another way, and must be the same. Bytes are those the kernel says were read, so Linux only;
-pandas maps the CSV into memory where it can, so its bytes are not counted: it reads the whole file.
+Generates a seeded telemetry file of twenty cars with matching lap files, syncs them to a new lake, and reads one lap
+after the other from the catalog, in turn for each car. The baseline is the usual code: ``read_csv`` of the complete
+file, a filter by car, lap and channel, and a pivot; once with all columns, once with only the needed ones. Finally one
+lap is computed from the CSV in a different way and must be equal. The bytes read are those counted by the kernel, so
+this runs on Linux only. They are not counted for pandas, which may map the CSV into memory and reads all of it.
 """
 
 import argparse
@@ -37,19 +37,19 @@ _FOUR = {
     "VBOX_Lat_Min": "latitude_deg",
     "VBOX_Long_Minutes": "longitude_deg",
 }
-_RIVAL_COLUMNS = ["vehicle_id", "lap", "timestamp", "telemetry_name", "telemetry_value"]
+_BASELINE_COLUMNS = ["vehicle_id", "lap", "timestamp", "telemetry_name", "telemetry_value"]
 
-# The inputs begin at this moment; laps are driven until after the end of the largest.
+# Start of the inputs; the laps continue beyond the end of the largest input.
 _START = datetime(2025, 9, 6, 18, 0, tzinfo=UTC)
 _FIRST_CROSSING_S, _LAP_S, _CROSSINGS = 10, 97, 100
 
 
 class Measured(NamedTuple):
-    """What one way to look up a lap took.
+    """Measurements of one way to look up a lap.
 
     Attributes:
-        milliseconds: Of each call.
-        bytes_read: Of each call.
+        milliseconds: Time of each call.
+        bytes_read: Bytes read by each call.
     """
 
     milliseconds: list[float]
@@ -61,31 +61,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=1000, help="size of the CSV, roughly; at least 100")
     parser.add_argument("--lookups", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of the rival")
-    asked = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=3, help="runs of the baseline")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="apex-benchmark-") as folder:
-        source = _write_race(Path(folder, "source", _FOLDER), asked.megabytes)
+        source = _write_race(Path(folder, "source", _FOLDER), arguments.megabytes)
         catalog = open_catalog(settings=sync_into(Path(folder)))
-        _compare(catalog, source, asked.lookups, asked.rounds)
+        _compare(catalog, source, arguments.lookups, arguments.rounds)
 
 
 def _write_race(folder: Path, megabytes: int) -> Path:
-    """Write telemetry of about this size and the lap files to it; return the telemetry file."""
+    """Write telemetry of about this size and the matching lap files; return the telemetry file."""
     folder.mkdir(parents=True)
     source = folder / f"R1_{_FOLDER}_telemetry_data.csv"
     write_input(source, megabytes, seed=7, is_shuffled=False)
-    units = pd.read_csv(source, usecols=["vehicle_id"])["vehicle_id"].unique()
+    vehicle_ids = pd.read_csv(source, usecols=["vehicle_id"])["vehicle_id"].unique()
     for kind, lap_of_first in (("lap_end", 0), ("lap_start", 1)):
         with (folder / f"R1_{_FOLDER}_{kind}.csv").open("w", encoding="utf-8", newline="") as file:
             names = [name for name in FILE_COLUMNS if not name.startswith("telemetry_")]
             writer = csv.DictWriter(file, names)
             writer.writeheader()
-            writer.writerows(_crossings(units, lap_of_first))
+            writer.writerows(_crossings(vehicle_ids, lap_of_first))
     return source
 
 
-def _crossings(units: Iterable[str], lap_of_first: int) -> Iterable[dict[str, object]]:
-    for unit, number in itertools.product(units, range(_CROSSINGS)):
+def _crossings(vehicle_ids: Iterable[str], lap_of_first: int) -> Iterable[dict[str, object]]:
+    for vehicle_id, number in itertools.product(vehicle_ids, range(_CROSSINGS)):
         moment = _START + timedelta(seconds=_FIRST_CROSSING_S + number * _LAP_S)
         text = moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
         yield {
@@ -94,23 +94,23 @@ def _crossings(units: Iterable[str], lap_of_first: int) -> Iterable[dict[str, ob
             "meta_session": _SESSION,
             "meta_source": "kafka:gr-raw",
             "meta_time": text,
-            "original_vehicle_id": unit,
+            "original_vehicle_id": vehicle_id,
             "outing": 0,
             "timestamp": text,
-            "vehicle_id": unit,
-            "vehicle_number": unit.split("-")[2],
+            "vehicle_id": vehicle_id,
+            "vehicle_number": vehicle_id.split("-")[2],
         }
 
 
 def _compare(catalog: Catalog, source: Path, lookups: int, rounds: int) -> None:
     laps = _laps_with_samples(catalog)
     if not laps:
-        raise SystemExit("The race is shorter than two laps; 200 MB are enough for some.")
-    turns = itertools.cycle(laps)
+        raise SystemExit("The race is shorter than two laps; use at least 200 MB.")
+    lap_cycle = itertools.cycle(laps)
     four = list(_FOUR.values())
 
     def lap(read: Callable[..., object], channels: Sequence[str] | None) -> Callable[[], object]:
-        return lambda: read(_TRACK, _SESSION, **next(turns), channels=channels)
+        return lambda: read(_TRACK, _SESSION, **next(lap_cycle), channels=channels)
 
     record = next(iter(catalog.snapshot.sessions)).tables["telemetry"]
     csv_bytes = source.stat().st_size
@@ -120,30 +120,30 @@ def _compare(catalog: Catalog, source: Path, lookups: int, rounds: int) -> None:
     print(
         "| one lap of one car | median ms | worst ms | bytes read | of the file |\n| --- | ---: | ---: | ---: | ---: |"
     )
-    _print_line("the first of all, four channels", _measured(lap(catalog.telemetry, four), 1), record.bytes)
+    _print_line("first lookup, four channels", _measured(lap(catalog.telemetry, four), 1), record.bytes)
     ours = _measured(lap(catalog.telemetry, four), lookups)
     _print_line("four channels, pandas", ours, record.bytes)
     _print_line("four channels, Arrow", _measured(lap(catalog.telemetry_arrow, four), lookups), record.bytes)
     _print_line("all channels, pandas", _measured(lap(catalog.telemetry, None), lookups), record.bytes)
     ratios: list[str] = []
-    for name, columns in (("", None), (", five columns", _RIVAL_COLUMNS)):
-        rival = _measured(partial(_rival, source, columns, str(laps[-1]["vehicle_id"])), rounds)
-        _print_line(f"rival: pandas on the CSV{name}", rival._replace(bytes_read=[csv_bytes]), csv_bytes)
-        ratios.append(f"{statistics.median(rival.milliseconds) / statistics.median(ours.milliseconds):,.0f} x{name}")
-    print(f"\nfour channels, pandas, against the rival: {'; '.join(ratios)}")
+    for name, columns in (("", None), (", five columns", _BASELINE_COLUMNS)):
+        baseline = _measured(partial(_baseline, source, columns, str(laps[-1]["vehicle_id"])), rounds)
+        _print_line(f"baseline: pandas on the CSV{name}", baseline._replace(bytes_read=[csv_bytes]), csv_bytes)
+        ratios.append(f"{statistics.median(baseline.milliseconds) / statistics.median(ours.milliseconds):,.0f} x{name}")
+    print(f"\nfour channels, pandas, against the baseline: {'; '.join(ratios)}")
     _require_same(catalog, source, laps[-1])
 
 
 def _laps_with_samples(catalog: Catalog) -> list[dict[str, Any]]:
-    """Return car and number of the laps that telemetry covers, a car at a time."""
+    """Return car and number of the laps that telemetry covers, alternating between the cars."""
     laps = catalog.laps(_TRACK, _SESSION).merge(catalog.telemetry_cars(_TRACK, _SESSION), on="vehicle_id")
     covered = laps[
         (laps["lap_start_utc"] >= laps["first_sample_utc"]) & (laps["lap_end_utc"] <= laps["last_sample_utc"])
     ]
-    in_turn = covered.sort_values(["lap_number", "vehicle_id"])
+    alternating = covered.sort_values(["lap_number", "vehicle_id"])
     return [
-        {"vehicle_id": unit, "lap_number": number}
-        for unit, number in zip(in_turn["vehicle_id"], in_turn["lap_number"], strict=True)
+        {"vehicle_id": vehicle_id, "lap_number": number}
+        for vehicle_id, number in zip(alternating["vehicle_id"], alternating["lap_number"], strict=True)
     ]
 
 
@@ -158,34 +158,34 @@ def _measured(look_up: Callable[[], object], times: int) -> Measured:
 
 
 def _bytes_read() -> int:
-    """Return the bytes this process has read so far, from wherever."""
+    """Return the bytes this process has read so far, from any source."""
     first, *_ = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
     return int(first.removeprefix("rchar:"))
 
 
-def _rival(source: Path, columns: list[str] | None, unit: str) -> pd.DataFrame:
-    """Return a lap as people look it up, by the unit's counter."""
+def _baseline(source: Path, columns: list[str] | None, vehicle_id: str) -> pd.DataFrame:
+    """Return a lap with the usual pandas code, by the lap counter of the device."""
     readings = pd.read_csv(source, usecols=columns)
-    is_car, is_channel = readings["vehicle_id"] == unit, readings["telemetry_name"].isin(_FOUR)
+    is_car, is_channel = readings["vehicle_id"] == vehicle_id, readings["telemetry_name"].isin(_FOUR)
     lap = readings[is_car & (readings["lap"] == 1) & is_channel]
     return lap.pivot_table(index="timestamp", columns="telemetry_name", values="telemetry_value")
 
 
 def _require_same(catalog: Catalog, source: Path, lap: dict[str, Any]) -> None:
-    """Compare a lap with the readings of the CSV between its begin and end: number and sum, channel by channel."""
+    """Compare count and sum of each channel of a lap with the CSV readings between its start and end."""
     laps, clocks = catalog.laps(_TRACK, _SESSION), catalog.telemetry_cars(_TRACK, _SESSION)
     row = laps[(laps["vehicle_id"] == lap["vehicle_id"]) & (laps["lap_number"] == lap["lap_number"])].iloc[0]
     (offset_s,) = clocks[clocks["vehicle_id"] == lap["vehicle_id"]]["clock_offset_s"]
-    readings = pd.read_csv(source, usecols=[*_RIVAL_COLUMNS, "meta_time"])
+    readings = pd.read_csv(source, usecols=[*_BASELINE_COLUMNS, "meta_time"])
     readings = readings[readings["vehicle_id"] == lap["vehicle_id"]].drop_duplicates()
-    taken = pd.to_datetime(readings["timestamp"], utc=True) + pd.Timedelta(seconds=offset_s)
-    readings = readings[(taken >= row["lap_start_utc"]) & (taken < row["lap_end_utc"])]
+    sample_times = pd.to_datetime(readings["timestamp"], utc=True) + pd.Timedelta(seconds=offset_s)
+    readings = readings[(sample_times >= row["lap_start_utc"]) & (sample_times < row["lap_end_utc"])]
     found = catalog.telemetry(_TRACK, _SESSION, **lap, channels=list(_FOUR.values()))
     for channel, column in _FOUR.items():
         wanted = readings[readings["telemetry_name"] == channel]["telemetry_value"]
         if found[column].count() != len(wanted) or abs(found[column].sum() - wanted.sum()) > 1e-6 * abs(wanted.sum()):
             raise SystemExit(f"{column} of {lap} differs from the CSV")
-    print(f"\n{lap} holds the readings of the CSV between its begin and end: {len(found):,} rows")
+    print(f"\n{lap} has the CSV readings between its start and end: {len(found):,} rows")
 
 
 def _print_line(name: str, measured: Measured, size: int) -> None:

@@ -1,10 +1,10 @@
-"""Lap derivation of all sessions of a folder against the naive merge, paired and alternating.
+"""Compares the lap derivation of all sessions of a folder with a naive merge, in alternating runs.
 
     .venv/bin/python benchmarks/laps.py /path/to/race/files --rounds 5
 
-Ours reads the lap files and official timing of every session, finds crossings, resolves the cars and joins official
-timing. The rival is what people write: ``pandas.merge`` of lap_start and lap_end on car and lap, and a filter of 60 to
-300 s. It is quicker and its best laps are false; both are printed.
+Ours reads the lap files and official timing of every session, finds crossings, resolves the cars and merges official
+timing. The baseline is the usual code: ``pandas.merge`` of lap_start and lap_end on car and lap, and a filter of 60 to
+300 s. It is faster, but its best laps are wrong; both results are printed.
 """
 
 import argparse
@@ -30,27 +30,27 @@ from apex_pipeline.sources.gr_cup.official_timing import official_laps_table, re
 
 _LAP_KINDS = (FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME)
 
-# What the naive merge takes for a lap time.
+# Limits of a lap time in the naive merge.
 _SHORTEST_S, _LONGEST_S = 60, 300
 
 Sessions = dict[tuple[str, str], list[FileIdentity]]
 
 
 def main() -> None:
-    """Run the benchmark, or one engine when called for one."""
+    """Run the benchmark, or only one engine with ``--engine``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engine", choices=["ours", "naive"], help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.engine:
-        print(json.dumps(_run(asked.engine, asked.source)))
+    arguments = parser.parse_args()
+    if arguments.engine:
+        print(json.dumps(_run(arguments.engine, arguments.source)))
         return
     measured: dict[str, list[dict[str, float]]] = {"ours": [], "naive": []}
-    for _ in range(asked.rounds):
-        for engine, figures in measured.items():
-            command = [sys.executable, __file__, str(asked.source), "--engine", engine]
-            figures.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    for _ in range(arguments.rounds):
+        for engine, results in measured.items():
+            command = [sys.executable, __file__, str(arguments.source), "--engine", engine]
+            results.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     _report(measured)
 
 
@@ -100,8 +100,8 @@ def _naive(source: Path, _: tuple[str, str], files: list[FileIdentity]) -> float
 
 def _report(measured: dict[str, list[dict[str, float]]]) -> None:
     print("| engine | wall s | CPU s | peak MB |\n| --- | ---: | ---: | ---: |")
-    for engine, figures in measured.items():
-        cells = [f"{median(figure[name] for figure in figures):.2f}" for name in ("wall_s", "cpu_s", "peak_mb")]
+    for engine, results in measured.items():
+        cells = [f"{median(result[name] for result in results):.2f}" for name in ("wall_s", "cpu_s", "peak_mb")]
         print(f"| {engine} | {' | '.join(cells)} |")
     print("\n| session | best lap, ours | naive |\n| --- | ---: | ---: |")
     ours, naive = measured["ours"][0]["best_s"], measured["naive"][0]["best_s"]

@@ -1,10 +1,10 @@
-"""What a table costs an application: from a folder, from a bucket, by many threads, and from the cache on the disk.
+"""Measures how long an application waits for a table: from a folder, a bucket, many threads, and the disk cache.
 
     USE_S3_DATA=true ... .venv/bin/python benchmarks/loading.py --megabytes 5 --rounds 15
 
-The bucket is the one of the settings; a prefix of its own in it is emptied afterwards. The telemetry table is loaded
-by ``load_telemetry`` of the loaders, folder and bucket in turns, everything warm. The dollars are those of AWS,
-whatever the store; the distance to a bucket far away comes on top, once per request.
+The bucket is the one in the settings; a new prefix in it is used and emptied afterwards. The telemetry table is loaded
+with ``load_telemetry`` of the loaders, alternating between folder and bucket, with warm caches. Costs are AWS prices,
+whatever the store; for a remote bucket, the network latency of each request has to be added.
 """
 
 import argparse
@@ -37,17 +37,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=15)
-    asked = parser.parse_args()
-    content = table(asked.megabytes)
+    arguments = parser.parse_args()
+    content = table(arguments.megabytes)
     with _filled_lakes(content) as settings:
-        print(f"{len(content) / 1e6:.1f} MB of CSV, {asked.rounds} rounds, medians [min-max]\n")
-        print("| what | ms | requests each |\n| --- | ---: | ---: |")
-        _one_after_the_other(settings, asked.rounds)
-        _all_at_once(settings, asked.rounds)
+        print(f"{len(content) / 1e6:.1f} MB of CSV, {arguments.rounds} rounds, medians [min-max]\n")
+        print("| source | ms | requests each |\n| --- | ---: | ---: |")
+        _measure_sequential(settings, arguments.rounds)
+        _measure_concurrent(settings, arguments.rounds)
 
 
 def table(megabytes: float) -> bytes:
-    """Return a table of telemetry in the columns the loaders know, of about this size."""
+    """Return a telemetry table of about this size, with the columns that the loaders expect."""
     random = np.random.default_rng(7)
     rows = int(megabytes * 1e6 / _ROW_BYTES)
     columns = {
@@ -63,7 +63,7 @@ def table(megabytes: float) -> bytes:
 
 @contextmanager
 def _filled_lakes(content: bytes) -> Generator[Settings]:
-    """Put the same tables into a folder and into the bucket; the switch of the settings tells them apart."""
+    """Write the same tables to a folder and to the bucket; ``use_s3_data`` in the settings selects one of them."""
     with tempfile.TemporaryDirectory(prefix="apex-benchmark-") as folder:
         base = load_settings(
             lake_dir=Path(folder, "lake"),
@@ -82,12 +82,12 @@ def _filled_lakes(content: bytes) -> Generator[Settings]:
                 stores[1].delete(item.key)
 
 
-def _one_after_the_other(settings: Settings, rounds: int) -> None:
+def _measure_sequential(settings: Settings, rounds: int) -> None:
     cached = settings.model_copy(update={"cache_dir": settings.state_dir / "cache"})
     loaders: dict[str, DataLoader] = {
         "from a folder": LocalDataLoader(settings),
         "from the bucket": S3DataLoader(settings),
-        "from the bucket, kept on the disk": S3DataLoader(cached),
+        "from the bucket, cached on disk": S3DataLoader(cached),
     }
     timed: dict[str, list[float]] = {name: [] for name in loaders}
     for loader in loaders.values():
@@ -98,14 +98,14 @@ def _one_after_the_other(settings: Settings, rounds: int) -> None:
             timed[name].append(_load(loader, _SESSIONS[0]))
     for name, loader in loaders.items():
         _print(name, timed[name], (loader.metrics()["requests"] - before[name]) / rounds)
-    hit_rate = loaders["from the bucket, kept on the disk"].metrics()["cache_hit_rate"]
+    hit_rate = loaders["from the bucket, cached on disk"].metrics()["cache_hit_rate"]
     print(f"\nHit rate of the cache: {hit_rate:.0%}. ", end="")
     # A listing costs as much as a PUT.
     usd = total_usd(monthly_cost(Usage(gets=_LOADS_A_MONTH, puts=_LOADS_A_MONTH)))
     print(f"{_LOADS_A_MONTH:,} loads of a listing and a GET each: ${usd:.3f} (prices of {PRICE_DATE}).\n")
 
 
-def _all_at_once(settings: Settings, rounds: int) -> None:
+def _measure_concurrent(settings: Settings, rounds: int) -> None:
     print(f"| {_THREADS} tables at once | ms each | requests each |\n| --- | ---: | ---: |")
     for name, loader in (("from a folder", LocalDataLoader(settings)), ("from the bucket", S3DataLoader(settings))):
         _load(loader, _SESSIONS[0])
@@ -119,7 +119,7 @@ def _all_at_once(settings: Settings, rounds: int) -> None:
 
 
 def _load(loader: DataLoader, session: str) -> float:
-    """Load a table; returns the milliseconds it took."""
+    """Load a table and return the milliseconds it took."""
     started = time.perf_counter()
     if loader.load_telemetry(_TRACK, session) is None:
         raise SystemExit(str(loader.last_failure))

@@ -1,6 +1,7 @@
-"""One process measured from outside: CPU, wall, peak memory, anonymous memory. Linux only; standard library only.
+"""Measures a process from outside: CPU, wall time, peak memory, anonymous memory. Linux and standard library only.
 
-A child's peak begins at what its parent held at the fork, so whoever calls this must be small: no Arrow, no numbers.
+The peak of a child process starts at the memory of its parent at the fork, so the caller must be small: no Arrow, no
+NumPy.
 """
 
 import os
@@ -18,13 +19,13 @@ _SHOWN_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run used, its own child processes included.
+    """Resources used by one run, including its child processes.
 
     Attributes:
-        cpu_s: Seconds of CPU, user and system.
+        cpu_s: Seconds of CPU time, user and system.
         wall_s: Seconds from start to end.
-        peak_mb: Largest resident memory, pages of mapped files included, in 1,000,000 bytes.
-        anonymous_mb: Largest anonymous memory seen, looked at every 50 ms: what no file backs.
+        peak_mb: Largest resident memory, including pages of mapped files, in 1,000,000 bytes.
+        anonymous_mb: Largest anonymous memory (not backed by a file), sampled every 50 ms.
     """
 
     cpu_s: float
@@ -34,18 +35,18 @@ class Measurement:
 
 
 class EngineFailedError(Exception):
-    """An engine ended with an error; the message is the last line it said."""
+    """An engine failed; the message is the last line of its error output."""
 
 
 def measure(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[Measurement, str]:
-    """Run a command in a folder and return what it used and what it printed.
+    """Run a command in a folder and return its measurement and its output.
 
     Raises:
-        EngineFailedError: It ended with an error.
+        EngineFailedError: The command failed.
     """
-    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complaint:
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, env=os.environ | environment, stdout=said, stderr=complaint)
+        process = subprocess.Popen(command, cwd=folder, env=os.environ | environment, stdout=output, stderr=errors)
         sampler = _Sampler(process.pid)
         sampler.start()
         _, status, usage = os.wait4(process.pid, 0)
@@ -53,46 +54,46 @@ def measure(command: list[str], folder: Path, environment: dict[str, str]) -> tu
         anonymous_mb = sampler.stop() / 1e6
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            complaint.seek(0)
-            lines = complaint.read().strip().splitlines() or [f"exit code {process.returncode}"]
+            errors.seek(0)
+            lines = errors.read().strip().splitlines() or [f"exit code {process.returncode}"]
             raise EngineFailedError(lines[-1][:_SHOWN_CHARACTERS])
-        said.seek(0)
-        printed = said.read()
+        output.seek(0)
+        printed = output.read()
     # Linux counts ru_maxrss in KiB.
     peak_mb = usage.ru_maxrss * 1024 / 1e6
     return Measurement(usage.ru_utime + usage.ru_stime, wall_s, peak_mb, anonymous_mb), printed
 
 
 class _Sampler(threading.Thread):
-    """Looks at the anonymous memory of a process and its descendants until it is stopped."""
+    """Samples the anonymous memory of a process and its descendants until it is stopped."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._pid = pid
         self._largest = 0
-        self._is_over = threading.Event()
+        self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Look, and look again."""
-        while not self._is_over.wait(_SAMPLE_S):
-            self._largest = max(self._largest, sum(map(_anonymous_bytes, _family(self._pid))))
+        """Sample until stopped."""
+        while not self._stopped.wait(_SAMPLE_S):
+            self._largest = max(self._largest, sum(map(_anonymous_bytes, _process_tree(self._pid))))
 
     def stop(self) -> int:
-        """End the watch and return the largest sum seen, in bytes."""
-        self._is_over.set()
+        """Stop sampling and return the largest sum, in bytes."""
+        self._stopped.set()
         self.join()
         return self._largest
 
 
-def _family(pid: int) -> Iterator[int]:
+def _process_tree(pid: int) -> Iterator[int]:
     yield pid
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
     except FileNotFoundError:
-        return  # it has just ended
+        return  # the process has just ended
     for task in tasks:
         for child in _text(task / "children").split():
-            yield from _family(int(child))
+            yield from _process_tree(int(child))
 
 
 def _anonymous_bytes(pid: int) -> int:
@@ -106,4 +107,4 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
-        return ""  # it has just ended
+        return ""  # the process has just ended

@@ -1,11 +1,11 @@
-"""What Dagster adds to a materialization of telemetry: the same work as an asset of a run, and as plain functions.
+"""Measures the overhead of Dagster for a materialization of telemetry: the same work in a run and as plain functions.
 
     .venv/bin/python benchmarks/orchestration.py --megabytes 3000 --rounds 5
 
-Makes one telemetry file, syncs it into a lake of its own, then takes turns: the asset ``telemetry`` of the job
-``derive_session`` on a Dagster instance on disk, as ``apex sync`` runs it, and the functions it calls (read the inputs,
-convert, check against the schema, publish three tables, check what was published). Both in this process, which has
-imported everything.
+Generates one telemetry file, syncs it to a new lake, then alternates between the asset ``telemetry`` of the job
+``derive_session`` on a Dagster instance on disk, as ``apex sync`` runs it, and the functions that the asset calls (read
+the inputs, convert, check against the schema, publish three tables, check the published tables). Both run in this
+process, which has imported everything.
 """
 
 import argparse
@@ -52,17 +52,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=5)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     measured: dict[str, list[Timed]] = {"plain": [], "dagster": []}
     with tempfile.TemporaryDirectory(prefix="apex-benchmark-") as folder:
-        settings = _prepare(Path(folder), asked.megabytes)
+        settings = _prepare(Path(folder), arguments.megabytes)
         job = build_definitions(settings).resolve_job_def("derive_session")
         with open_runner(settings), dg.DagsterInstance.get() as instance:
-            for number in range(asked.rounds):
+            for number in range(arguments.rounds):
                 for name in sorted(measured, reverse=bool(number % 2)):
-                    work = partial(_plainly, settings) if name == "plain" else partial(_by_dagster, job, instance)
+                    work = partial(_run_plain, settings) if name == "plain" else partial(_run_in_dagster, job, instance)
                     measured[name].append(_timed(work))
-    _report(measured, asked.megabytes)
+    _report(measured, arguments.megabytes)
 
 
 def _prepare(folder: Path, megabytes: int) -> Settings:
@@ -72,7 +72,7 @@ def _prepare(folder: Path, megabytes: int) -> Settings:
     return sync_into(folder)
 
 
-def _by_dagster(job: dg.JobDefinition, instance: dg.DagsterInstance) -> None:
+def _run_in_dagster(job: dg.JobDefinition, instance: dg.DagsterInstance) -> None:
     result = job.execute_in_process(
         instance=instance,
         partition_key=str(_KEY),
@@ -83,7 +83,7 @@ def _by_dagster(job: dg.JobDefinition, instance: dg.DagsterInstance) -> None:
         raise SystemExit("the run failed")
 
 
-def _plainly(settings: Settings) -> None:
+def _run_plain(settings: Settings) -> None:
     store = open_store(settings, for_writing=True)
     with tempfile.TemporaryDirectory(dir=settings.state_dir) as scratch:
         staged = Path(scratch, "telemetry.parquet")
@@ -102,12 +102,12 @@ def _plainly(settings: Settings) -> None:
         for table, path in paths.items():
             check_file(path, table)
             publish_file(store, _key_of(table), path)
-            # The run's own check looks at what was published.
+            # The run checks the published file, too.
             with store.open_as_file(_key_of(table)) as published:
                 check_file(published, table)
         with store.open_seekable(_key_of(TELEMETRY)) as stream:
             if count_cells(stream) != report.counts.cells_out:
-                raise SystemExit("the published file has other cells than were written")
+                raise SystemExit("the published file has a different number of cells than were written")
 
 
 def _key_of(table: Table) -> str:
@@ -126,13 +126,13 @@ def _timed(work: Callable[[], None]) -> Timed:
 
 def _report(measured: dict[str, list[Timed]], megabytes: int) -> None:
     print(f"{megabytes:,} MB, {len(measured['plain'])} rounds, medians [min-max]\n")
-    print("| way | CPU s | wall s |\n| --- | --- | --- |")
+    print("| run | CPU s | wall s |\n| --- | --- | --- |")
     for name, timed in measured.items():
         print(f"| {name} | {_range([cpu for cpu, _ in timed])} | {_range([wall for _, wall in timed])} |")
     pairs = list(zip(measured["dagster"], measured["plain"], strict=True))
-    for index, unit in enumerate(("CPU", "wall")):
+    for index, quantity in enumerate(("CPU", "wall")):
         shares = [100 * (dagster[index] / plain[index] - 1) for dagster, plain in pairs]
-        print(f"\n{unit}, what Dagster adds, pair by pair, in per cent: {_range(shares)}")
+        print(f"\n{quantity}, overhead of Dagster per pair, in per cent: {_range(shares)}")
 
 
 def _range(values: list[float]) -> str:

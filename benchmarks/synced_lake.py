@@ -1,4 +1,4 @@
-"""A lake made by a real sync, for the benchmarks that measure what comes after it."""
+"""Creates a lake with a real sync, for the benchmarks of later steps."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,10 @@ from apex_pipeline.settings import Settings, load_settings
 
 
 def sync_into(folder: Path) -> Settings:
-    """Sync the race files below ``folder/source`` into a lake of their own beside it.
+    """Sync the race files below ``folder/source`` to a new lake next to it.
 
     Returns:
-        The settings that lead to this lake.
+        The settings of this lake.
     """
     home = folder / "dagster"
     os.environ["DAGSTER_HOME"] = str(home)

@@ -1,4 +1,4 @@
-"""What a measured process is said to have used is what it used."""
+"""Measurements of a process: they must match the resources it used."""
 
 import importlib
 import sys
@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-_HOLD_90_MB = "import time; held = b'x' * 90_000_000; time.sleep(1); print(len(held))"
+_ALLOCATE_90_MB = "import time; held = b'x' * 90_000_000; time.sleep(1); print(len(held))"
 
 
 @pytest.fixture
@@ -16,17 +16,15 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("measuring")
 
 
-def test_memory_and_time_of_a_process_are_measured_and_what_it_printed_is_returned(
-    measuring: ModuleType, tmp_path: Path
-) -> None:
-    measured, printed = measuring.measure([sys.executable, "-c", _HOLD_90_MB], tmp_path, {})
+def test_measure_returns_memory_time_and_output_of_a_process(measuring: ModuleType, tmp_path: Path) -> None:
+    measured, printed = measuring.measure([sys.executable, "-c", _ALLOCATE_90_MB], tmp_path, {})
     assert printed == "90000000\n"
     assert measured.wall_s >= 1
     assert measured.peak_mb > 90
     assert 90 < measured.anonymous_mb <= measured.peak_mb
 
 
-def test_a_process_that_fails_is_told_with_the_last_line_it_said(measuring: ModuleType, tmp_path: Path) -> None:
+def test_a_failed_process_is_reported_with_its_last_line_of_output(measuring: ModuleType, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit('first\\nno space left')"]
     with pytest.raises(measuring.EngineFailedError, match=r"^no space left$"):
         measuring.measure(command, tmp_path, {})

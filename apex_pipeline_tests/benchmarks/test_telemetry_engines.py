@@ -1,4 +1,4 @@
-"""The pure parts of the telemetry benchmark: a benchmark that compares wrongly would praise a wrong engine."""
+"""Inputs, digests and reference of the telemetry benchmark: errors in them could hide a wrong result."""
 
 import importlib
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def wide(**columns: list[object]) -> pa.Table:
     return pa.table({**keys, **{name: pa.array(values, pa.float64()) for name, values in columns.items()}})
 
 
-def test_the_reference_drops_equal_readings_and_numbers_the_others_by_receive_time(load: Load, tmp_path: Path) -> None:
+def test_the_reference_drops_duplicates_and_numbers_repeats_by_receive_time(load: Load, tmp_path: Path) -> None:
     lines = [
         line("speed", "80", received_s=7),
         line("speed", "90", received_s=6, lap=32768),
@@ -61,10 +61,10 @@ def test_the_reference_drops_equal_readings_and_numbers_the_others_by_receive_ti
     [
         pytest.param(wide(gear=[3, 2, None]), id="two cells swapped"),
         pytest.param(wide(gear=[2, None, 3]), id="a cell moved to another time"),
-        pytest.param(wide(gear=[2, 3 + 2**-51, None]), id="the last bit of a cell"),
+        pytest.param(wide(gear=[2, 3 + 2**-51, None]), id="a change in the last bit of a cell"),
     ],
 )
-def test_the_hash_sees_what_counts_and_sums_do_not(load: Load, other: pa.Table) -> None:
+def test_the_hash_detects_changes_that_counts_and_sums_do_not_show(load: Load, other: pa.Table) -> None:
     digests = load("digests")
     one, two = (digests.digest(table, ["gear"]) for table in (wide(gear=[2, 3, None]), other))
 
@@ -73,18 +73,18 @@ def test_the_hash_sees_what_counts_and_sums_do_not(load: Load, other: pa.Table) 
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "message"),
     [
         (wide(gear=[2, 3]), "3 rows against 2"),
         (wide(gear=[2, None, None]), "gear: 2 cells against 1"),
         (wide(gear=[2, 4, None]), "gear: sum 5.0 against 6.0"),
     ],
 )
-def test_other_rows_cells_and_sums_are_told(load: Load, other: pa.Table, said: str) -> None:
+def test_differences_in_rows_cells_and_sums_are_reported(load: Load, other: pa.Table, message: str) -> None:
     digests = load("digests")
     one, two = (digests.digest(table, ["gear"]) for table in (wide(gear=[2, 3, None]), other))
 
-    assert digests.coarse_differences(one, two) == [said]
+    assert digests.coarse_differences(one, two) == [message]
 
 
 def test_the_digest_does_not_depend_on_the_order_of_rows(load: Load) -> None:
@@ -94,22 +94,22 @@ def test_the_digest_does_not_depend_on_the_order_of_rows(load: Load) -> None:
     assert digest(table.take([2, 0, 1]), ["gear", "speed_kph"]) == digest(table, ["gear", "speed_kph"])
 
 
-def test_repeats_are_reduced_to_the_largest_of_each_time(load: Load) -> None:
+def test_repeats_are_reduced_to_the_largest_value_of_each_time(load: Load) -> None:
     once = wide(gear=[2, 3])
     twice = pa.concat_tables([once, wide(gear=[1, None])])
 
     assert load("digests").reduced(twice, ["gear"]).select(once.column_names).equals(once)
 
 
-def test_a_made_file_has_the_size_and_the_faults_of_the_real_ones(load: Load, tmp_path: Path) -> None:
-    path, again = tmp_path / "one.csv", tmp_path / "two.csv"
-    for made in (path, again):
-        load("inputs").write_input(made, 2, 7, is_shuffled=False)
+def test_a_generated_file_has_the_size_and_the_defects_of_real_files(load: Load, tmp_path: Path) -> None:
+    path, second_path = tmp_path / "one.csv", tmp_path / "two.csv"
+    for output in (path, second_path):
+        load("inputs").write_input(output, 2, 7, is_shuffled=False)
 
     readings = pa_csv.read_csv(path).drop_columns(["expire_at"]).to_pandas()
     frame_and_channel = ["vehicle_id", "timestamp", "telemetry_name"]
     distinct = readings.drop_duplicates()
-    assert path.read_bytes() == again.read_bytes()
+    assert path.read_bytes() == second_path.read_bytes()
     assert path.stat().st_size == pytest.approx(2e6, rel=0.03)
     assert list(readings["vehicle_id"].unique()) == sorted(set(readings["vehicle_id"]))
     assert len(set(readings["vehicle_id"])) == 20

@@ -1,4 +1,4 @@
-"""The judging parts of the benchmark of transfers: one that judges wrongly would praise a slow engine."""
+"""Targets, cases and engines of the transfer benchmark: errors in them could hide a slow result."""
 
 import importlib
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 def case_runs(
     load: Load, case: str, seconds: dict[str, list[float]], *, peak_mb: float = 150, note: str | None = None
 ) -> Any:
-    """Return a case in which each engine took these seconds, and ours so much memory."""
+    """Return a case in which the engines took these times and this peak memory."""
     report, measured = load("transfer_engines.report"), load("measuring").Measurement
     engines = {
         name: report.EngineRuns([measured(1.0, wall_s, peak_mb, peak_mb) for wall_s in walls], note)
@@ -34,7 +34,7 @@ def case_runs(
     [
         ("large", {"ours": [1.1, 1.1], "boto3": [1.0, 1.0]}, 150, []),
         ("large", {"ours": [1.2, 1.2], "boto3": [1.0, 1.0]}, 150, ["our throughput is 0.83 of boto3's"]),
-        # Round by round: the median of the ratios counts, one slow round does not.
+        # The median of the ratios per round is compared, so one slow round does not matter.
         ("large", {"ours": [1.0, 2.0, 9.0], "boto3": [1.0, 2.0, 3.0]}, 150, []),
         ("large", {"ours": [1.0], "boto3": [1.0]}, 201, ["our peak is 201 MB"]),
         ("large", {"ours": [2.0], "rclone": [1.0]}, 150, []),
@@ -44,7 +44,7 @@ def case_runs(
         ("large", {"ours": [1.0]}, 150, []),
     ],
 )
-def test_a_case_is_judged_by_the_bars_that_are_for_it(
+def test_a_case_is_checked_against_its_own_targets(
     load: Load, case: str, seconds: dict[str, list[float]], peak_mb: float, expected: list[str]
 ) -> None:
     found = load("transfer_engines.report").problems(case_runs(load, case, seconds, peak_mb=peak_mb))
@@ -52,7 +52,7 @@ def test_a_case_is_judged_by_the_bars_that_are_for_it(
     assert all(text in problem for text, problem in zip(expected, found, strict=True))
 
 
-def test_an_engine_that_failed_is_a_problem_and_is_not_compared(load: Load) -> None:
+def test_a_failed_engine_is_a_problem_and_is_not_compared(load: Load) -> None:
     runs = case_runs(load, "large", {"ours": [1.0], "boto3": [0.1]}, note="failed: no space")
     found = load("transfer_engines.report").problems(runs)
     assert [problem.partition(": ")[2] for problem in found] == ["ours failed: no space", "boto3 failed: no space"]
@@ -62,24 +62,24 @@ def test_an_engine_that_failed_is_a_problem_and_is_not_compared(load: Load) -> N
     ("requests", "wall_s", "expected"),
     [
         ({"listing": 1, "HEAD": 3, "further page of a listing": 1}, 1.9, []),
-        ({"listing": 1, "PUT": 1, "POST": 1}, 1.0, ["2 requests that write"]),
+        ({"listing": 1, "PUT": 1, "POST": 1}, 1.0, ["2 write requests"]),
         ({"listing": 2}, 1.0, ["2 listings instead of one"]),
         ({"listing": 1}, 2.5, ["2.50 s instead of 2"]),
     ],
 )
-def test_an_unchanged_sync_is_judged_by_what_it_asks_for_and_by_its_time(
+def test_an_unchanged_sync_is_checked_by_its_requests_and_time(
     load: Load, requests: dict[str, int], wall_s: float, expected: list[str]
 ) -> None:
     found = load("transfer_engines.report").sync_problems({"rounds": [{"requests": requests, "wall_s": wall_s}] * 2})
     assert found == [f"unchanged sync: {problem}" for problem in expected]
 
 
-def test_the_report_tells_medians_ratios_and_what_is_not_good_enough(load: Load) -> None:
+def test_the_report_has_medians_ratios_and_missed_targets(load: Load) -> None:
     runs = case_runs(load, "large", {"ours": [4.0, 2.0, 6.0], "boto3": [2.0, 2.0, 2.0]})
     sync = {"files": 1_000, "bytes": 10**7, "first_s": 50.0, "rounds": [{"wall_s": 1.5, "requests": {"listing": 1}}]}
     text = load("transfer_engines.report").markdown([runs], sync, {"rclone": "v1.75.2", "s5cmd": None})
     assert "| ours | 3 | 4.00 [2.00-6.00] | 250.0 |" in text
-    assert "Ours / boto3, round by round: wall **2.00 [1.00-3.00]**" in text
+    assert "Ours / boto3 per round: wall **2.00 [1.00-3.00]**" in text
     assert "our throughput is 0.50 of boto3's" in text
     assert "measured with 10." in text
     assert "rclone v1.75.2" in text
@@ -99,14 +99,14 @@ def test_the_report_tells_medians_ratios_and_what_is_not_good_enough(load: Load)
         ("medium", 1, "1 x 3 MB"),
     ],
 )
-def test_a_smaller_case_has_fewer_files_or_a_smaller_one(
+def test_a_reduced_case_has_fewer_files_or_a_smaller_file(
     load: Load, name: str, megabytes: int | None, title: str
 ) -> None:
     cases = load("transfer_engines.cases")
     assert cases.scaled(cases.CASES[name], megabytes).title == title
 
 
-def test_the_files_of_a_case_are_the_same_each_time_and_differ_from_each_other(load: Load, tmp_path: Path) -> None:
+def test_files_of_a_case_are_reproducible_and_differ_from_each_other(load: Load, tmp_path: Path) -> None:
     cases = load("transfer_engines.cases")
     for name in ("one", "two"):
         cases.make_files(tmp_path / name, cases.Case(3, 2_000_000))
@@ -116,26 +116,28 @@ def test_the_files_of_a_case_are_the_same_each_time_and_differ_from_each_other(l
     assert len(set(contents)) == 3
 
 
-def test_tools_are_found_in_the_folder_given_and_what_is_missing_is_left_out(
+def test_tools_are_found_in_the_given_folder_and_missing_ones_left_out(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
     (tmp_path / "s5cmd").write_text("#!/bin/sh\necho v2.3.0-991c9fb\n")
     (tmp_path / "s5cmd").chmod(0o700)
     engines = load("transfer_engines.engines").Engines(tmp_path)
-    assert engines.why_not("s5cmd", is_second_run=False) is None
+    assert engines.exclusion_reason("s5cmd", is_second_run=False) is None
     assert engines.version("s5cmd") == "v2.3.0"
-    assert "would send everything again" in engines.why_not("boto3", is_second_run=True)
-    place = load("transfer_engines.engines").Place("http://127.0.0.1:9", "races", "a-key", "a-secret")
-    command = engines.command("s5cmd", place, Path("/files"), Path("/state"), 4)
+    assert "would send everything again" in engines.exclusion_reason("boto3", is_second_run=True)
+    target = load("transfer_engines.engines").Target("http://127.0.0.1:9", "races", "a-key", "a-secret")
+    command = engines.command("s5cmd", target, Path("/files"), Path("/state"), 4)
     assert command[0] == str(tmp_path / "s5cmd")
     assert "a-secret" not in " ".join(command)
 
 
-def test_our_engine_and_boto3_are_run_by_this_python_with_what_they_are_told(load: Load) -> None:
+def test_commands_of_our_engine_and_boto3_use_this_python(load: Load) -> None:
     module = load("transfer_engines.engines")
-    place = module.Place("http://127.0.0.1:9", "races", "a-key", "a-secret")
-    commands = [module.Engines().command(name, place, Path("/files"), Path("/state"), 16) for name in ("ours", "boto3")]
+    target = module.Target("http://127.0.0.1:9", "races", "a-key", "a-secret")
+    commands = [
+        module.Engines().command(name, target, Path("/files"), Path("/state"), 16) for name in ("ours", "boto3")
+    ]
     assert [command[3:] for command in commands] == [
         ["http://127.0.0.1:9", "races", "/files", "/state"],
         ["http://127.0.0.1:9", "races", "/files", "16"],

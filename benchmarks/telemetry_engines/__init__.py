@@ -1,1 +1,1 @@
-"""What the telemetry benchmark runs: inputs, our engine and its rivals, the measuring and the comparing."""
+"""Contains the parts of the telemetry benchmark: inputs, engines, runs, comparison and report."""

@@ -1,8 +1,8 @@
-"""What every engine reads and writes, told once and without the package under test.
+"""Defines the input and output of every engine, independently of the package under test.
 
-Output of a rival: one row per ``vehicle_id`` and ``car_time``, sorted by both; ``received_time_utc`` and ``unit_lap``
-are the largest of the row (a lost lap is none), a channel's column the largest of its readings, null where none came.
-Ours has more rows, one for each of several readings at one time, and more columns.
+Output of the other engines: one row per ``vehicle_id`` and ``car_time``, sorted by both; ``received_time_utc`` and
+``unit_lap`` are the largest of the row (lost laps are ignored), the column of a channel is the largest of its readings,
+null without a reading. Our output has more rows, one for each of several readings at one time, and more columns.
 """
 
 # Raw channel to column: 13, of which a track sends 8, 9 or 12.
@@ -22,7 +22,7 @@ CHANNELS = {
     "Laptrigger_lapdist_dls": "lap_distance_m",
 }
 
-# The columns of a published telemetry file, in its order. DuckDB binds by position, so the order is checked.
+# The columns of a published telemetry file, in order. DuckDB assigns columns by position, so the order is checked.
 FILE_COLUMNS = (
     "expire_at",
     "lap",
@@ -39,8 +39,8 @@ FILE_COLUMNS = (
     "vehicle_number",
 )
 
-# What the unit sends when it has lost count of the laps.
+# Sent by a device that has lost count of the laps.
 LOST_LAP = 32768
 
-# Every engine that can be told gets as many; two are what the smallest machine has.
+# Threads of every engine that lets them be set; the smallest machine has two cores.
 THREADS = 2

@@ -1,7 +1,7 @@
-"""What is compared of a wide table: rows, and per column how many cells, their sum, and a hash of every cell.
+"""Computes digests of wide tables: the number of rows and, per column, the number, sum and hash of its cells.
 
-The hash of a column is the sum of one 64-bit hash per cell, made of car, car time, repeat, column and the value's bits:
-the order of the rows plays no part, and one changed, moved or missing cell changes it.
+The hash of a column is the sum of one 64-bit hash per cell, computed from car, car time, repeat, column and the bits of
+the value: it does not depend on the order of the rows, and one changed, moved or missing cell changes it.
 """
 
 import hashlib
@@ -12,17 +12,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Sums run in another order in every engine; relative to the sum of the values without their sign.
+# Every engine sums in a different order. Relative to the sum of the absolute values.
 _TOLERANCE = 1e-9
 _UTC_MS = pa.timestamp("ms", "UTC")
 
 
 @dataclass(frozen=True)
 class ColumnDigest:
-    """One column.
+    """Digest of one column.
 
     Attributes:
-        cells: Cells that are not null.
+        cells: Number of cells that are not null.
         total: Their sum.
         size: The sum of their absolute values.
         hash: The sum of the cells' hashes, modulo 2**64.
@@ -36,11 +36,11 @@ class ColumnDigest:
 
 @dataclass(frozen=True)
 class Digest:
-    """A wide table.
+    """Digest of a wide table.
 
     Attributes:
-        rows: Its rows.
-        columns: Its columns by name.
+        rows: Number of rows.
+        columns: Digest of each column by name.
     """
 
     rows: int
@@ -48,25 +48,25 @@ class Digest:
 
     @property
     def cells(self) -> int:
-        """Cells of all columns that are not null."""
+        """Number of cells of all columns that are not null."""
         return sum(column.cells for column in self.columns.values())
 
     @property
     def hash(self) -> int:
-        """One hash for the cells of all columns."""
+        """Combined hash of the cells of all columns."""
         return sum(column.hash for column in self.columns.values()) % 2**64
 
 
-def digest(table: pa.Table, columns: Iterable[str], left_out: Collection[str] = ()) -> Digest:
-    """Digest the given columns of a wide table.
+def digest(table: pa.Table, columns: Iterable[str], excluded: Collection[str] = ()) -> Digest:
+    """Compute the digest of the given columns of a wide table.
 
     Args:
         table: Has ``vehicle_id``, ``car_time`` (any unit), the columns, and ``repeat`` unless it is always 0.
         columns: Names of columns with numbers or times.
-        left_out: Cars that are passed over.
+        excluded: Cars that are not included.
     """
     table = _with_plain_cars(table)
-    table = table.filter(pc.invert(pc.is_in(table["vehicle_id"], pa.array(list(left_out), pa.string()))))
+    table = table.filter(pc.invert(pc.is_in(table["vehicle_id"], pa.array(list(excluded), pa.string()))))
     rows = _row_hashes(table)
     return Digest(table.num_rows, {name: _column_digest(table[name], name, rows) for name in columns})
 
@@ -80,33 +80,33 @@ def reduced(table: pa.Table, columns: Collection[str]) -> pa.Table:
 
 
 def coarse_differences(one: Digest, other: Digest) -> list[str]:
-    """Tell where rows, non-null counts or sums differ, a phrase each."""
+    """Return a phrase for each difference in rows, non-null counts or sums."""
     found = [] if one.rows == other.rows else [f"{one.rows:,} rows against {other.rows:,}"]
     for name, column in one.columns.items():
-        against = other.columns[name]
-        if column.cells != against.cells:
-            found.append(f"{name}: {column.cells:,} cells against {against.cells:,}")
-        elif abs(column.total - against.total) > _TOLERANCE * column.size:
-            found.append(f"{name}: sum {column.total} against {against.total}")
+        other_column = other.columns[name]
+        if column.cells != other_column.cells:
+            found.append(f"{name}: {column.cells:,} cells against {other_column.cells:,}")
+        elif abs(column.total - other_column.total) > _TOLERANCE * column.size:
+            found.append(f"{name}: sum {column.total} against {other_column.total}")
     return found
 
 
 def columns_with_other_cells(one: Digest, other: Digest) -> list[str]:
-    """Name the columns whose cells are not the same bit for bit."""
+    """Return the names of the columns whose cells are not equal bit for bit."""
     return [name for name, column in one.columns.items() if column.hash != other.columns[name].hash]
 
 
 def _with_plain_cars(table: pa.Table) -> pa.Table:
-    """Return the table with cars as plain text, whatever dictionary or wide string an engine wrote."""
+    """Return the table with cars as plain strings, whatever dictionary or large string type an engine wrote."""
     cars = table["vehicle_id"].cast(pa.string())
     return table.set_column(table.schema.get_field_index("vehicle_id"), "vehicle_id", cars)
 
 
 def _column_digest(column: pa.ChunkedArray, name: str, rows: np.ndarray) -> ColumnDigest:
-    whole = column.cast(_UTC_MS).cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
-    is_there = whole.is_valid().to_numpy()
-    values = whole.drop_null().cast(pa.float64()).to_numpy() + 0.0  # minus zero is zero
-    hashes = _mixed(_mixed(rows[is_there] ^ _text_hash(name)) ^ values.view(np.uint64))
+    numbers = column.cast(_UTC_MS).cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+    is_valid = numbers.is_valid().to_numpy()
+    values = numbers.drop_null().cast(pa.float64()).to_numpy() + 0.0  # turns minus zero into zero
+    hashes = _mixed(_mixed(rows[is_valid] ^ _text_hash(name)) ^ values.view(np.uint64))
     return ColumnDigest(len(values), float(values.sum()), float(np.abs(values).sum()), int(hashes.sum(dtype=np.uint64)))
 
 
@@ -125,7 +125,7 @@ def _text_hash(text: str) -> np.uint64:
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
-    """Return the finaliser of SplitMix64: each bit in changes each bit out half of the time."""
+    """Apply the finalizer of SplitMix64, in which each input bit changes each output bit with probability 1/2."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

@@ -1,6 +1,6 @@
-"""Our engine as a session of the lake runs it: checks, counts and the repair of clocks included, laps left out.
+"""Runs our engine as for a session of the lake, including checks, counts and clock corrections, but without laps.
 
-Run as ``python -m telemetry_engines.ours SOURCE OUTPUT``; what the comparison must know of the file is printed as JSON.
+Run as ``python -m telemetry_engines.ours SOURCE OUTPUT``; the counts needed for the comparison are printed as JSON.
 """
 
 import csv
@@ -16,7 +16,7 @@ from apex_pipeline.sources.gr_cup.telemetry.convert import convert_telemetry
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.tables.session_key import SessionKey
 
-# What APEX_MEMORY_LIMIT is when nobody sets it.
+# The default of APEX_MEMORY_LIMIT.
 _MEMORY_LIMIT = 1_000_000_000
 _TRACK = "benchmark"
 
@@ -25,7 +25,7 @@ def convert(source: Path, output: Path) -> dict[str, object]:
     """Write the wide Parquet of a telemetry file.
 
     Returns:
-        The counts, and which cars' clocks stood still (their rows have receive times, which no rival knows of).
+        The counts, and the cars with frozen clocks (their rows have receive times, unlike in the other engines).
     """
     identity = _identity(source)
     key = SessionKey(_TRACK, str(identity.session))
@@ -42,7 +42,7 @@ def convert(source: Path, output: Path) -> dict[str, object]:
 
 
 def _identity(source: Path) -> FileIdentity:
-    """Say what the file is; its session is the one its first reading names."""
+    """Return the identity of the file, with the session of its first reading."""
     with source.open(encoding="utf-8", newline="") as stream:
         first = next(csv.DictReader(stream))
     return FileIdentity(

@@ -1,4 +1,4 @@
-"""The rival pandas: what most people write, with types declared and unused columns left out.
+"""Converts with pandas: the usual code, with declared types and without unused columns.
 
 Run as ``python -m telemetry_engines.pandas_pivot SOURCE OUTPUT``.
 """
@@ -15,7 +15,7 @@ _FRAME = ["vehicle_id", "timestamp"]
 
 
 def convert(source: str, output: str) -> None:
-    """Write the wide Parquet of a telemetry file; all readings are in memory, in more bytes than the CSV has."""
+    """Write the wide Parquet of a telemetry file; holds all readings in memory, in more bytes than the CSV."""
     readings = pd.read_csv(
         source, usecols=[*_TYPES, *_TIMES], dtype=_TYPES, parse_dates=_TIMES, date_format="ISO8601", engine="c"
     )
@@ -24,7 +24,7 @@ def convert(source: str, output: str) -> None:
     cells = readings.pivot_table(
         index=_FRAME, columns="telemetry_name", values="telemetry_value", aggfunc="max", observed=True
     )
-    cells.columns = cells.columns.astype(str)  # a categorical index takes no new column
+    cells.columns = cells.columns.astype(str)  # a categorical index accepts no new column
     cells = cells.reindex(columns=list(CHANNELS)).rename(columns=CHANNELS)
     names = {"timestamp": "car_time", "meta_time": "received_time_utc", "lap": "unit_lap"}
     rows.join(cells).reset_index().rename(columns=names).to_parquet(output, compression="zstd", index=False)

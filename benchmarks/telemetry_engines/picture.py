@@ -1,10 +1,10 @@
-"""The plot of the results: CPU seconds and peak memory of every engine, one row of bars per input."""
+"""Plots the results: CPU seconds and peak memory of every engine, one row of bars per input."""
 
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-import matplotlib as mpl  # pyright: ignore[reportMissingImports]  -- of the group "bench", not of the project
+import matplotlib as mpl  # pyright: ignore[reportMissingImports]  -- in the group "bench", not in the project
 from matplotlib import pyplot as plt  # pyright: ignore[reportMissingImports]  -- as above
 from measuring import Measurement
 
@@ -18,11 +18,11 @@ def draw(inputs: list[InputRuns], titles: dict[str, str], path: Path) -> None:
     """Write the plot as PNG.
 
     Args:
-        inputs: What was measured; engines that were left out have no bar.
-        titles: How each engine is called.
-        path: Where it goes.
+        inputs: The measured inputs; engines that were left out have no bar.
+        titles: Name of each engine in the plot.
+        path: Path of the PNG file.
     """
-    mpl.use("Agg")  # no window is needed
+    mpl.use("Agg")  # needs no display
     heights = [_ROW + _BAR * len(runs.engines) for runs in inputs]
     figure, axes = plt.subplots(
         len(inputs),
@@ -38,7 +38,7 @@ def draw(inputs: list[InputRuns], titles: dict[str, str], path: Path) -> None:
         cpu.set_title(f"{runs.name}: CPU seconds", loc="left", fontweight="bold")
         memory.set_title(f"{runs.name}: peak memory, MB", loc="left", fontweight="bold")
         memory.set_yticklabels([])
-    figure.suptitle("Telemetry, long CSV to wide Parquet. Bars: medians; whiskers: least to most. Less is better.")
+    figure.suptitle("Telemetry, long CSV to wide Parquet. Bars: medians; whiskers: minimum to maximum. Less is better.")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -48,11 +48,11 @@ def _bars(
 ) -> None:
     measured = {name: [figure(run) for run in engine.runs] for name, engine in runs.engines.items() if not engine.note}
     for position, (name, found) in enumerate(measured.items()):
-        middle, most = median(found), max(found)
-        whiskers = ([middle - min(found)], [most - middle])
+        middle, largest = median(found), max(found)
+        whiskers = ([middle - min(found)], [largest - middle])
         color = _OURS if name == "ours" else _OTHERS
         axis.barh(position, middle, 0.7, color=color, xerr=whiskers, ecolor=_WHISKERS, capsize=3)
-        axis.annotate(label.format(middle), (most, position), xytext=(6, 0), textcoords="offset points", va="center")
+        axis.annotate(label.format(middle), (largest, position), xytext=(6, 0), textcoords="offset points", va="center")
     axis.set_yticks(range(len(measured)), [titles[name] for name in measured])
     axis.invert_yaxis()
     axis.margins(x=0.2)

@@ -1,4 +1,4 @@
-"""The rival by which we judge: one DuckDB statement, every column declared, nothing checked.
+"""Converts with DuckDB, the main baseline: one statement, all columns declared, nothing checked.
 
 Run as ``python -m telemetry_engines.plain_duckdb SOURCE OUTPUT``.
 """
@@ -9,7 +9,7 @@ import duckdb
 
 from telemetry_engines.contract import CHANNELS, FILE_COLUMNS, LOST_LAP, THREADS
 
-# TIMESTAMPTZ: a plain TIMESTAMP drops the offset of a time without a word, and its Parquet has no UTC.
+# TIMESTAMPTZ, because a plain TIMESTAMP silently drops the offset of a time, and its Parquet type has no UTC.
 _TYPES = {"timestamp": "TIMESTAMPTZ", "meta_time": "TIMESTAMPTZ", "telemetry_value": "DOUBLE", "lap": "INTEGER"}
 
 

@@ -1,13 +1,13 @@
-"""The rival polars: a lazy scan and a grouping by its streaming engine.
+"""Converts with polars: a lazy scan and a group-by in its streaming engine.
 
-``max(when(name == c).then(value))`` rather than ``filter(name == c).max()``: the same result for a good third less CPU.
+``max(when(name == c).then(value))`` instead of ``filter(name == c).max()``: the same result for a third less CPU.
 
 Run as ``python -m telemetry_engines.polars_streaming SOURCE OUTPUT``; threads come from ``POLARS_MAX_THREADS``.
 """
 
 import sys
 
-import polars as pl  # pyright: ignore[reportMissingImports]  -- of the group "bench", not of the project
+import polars as pl  # pyright: ignore[reportMissingImports]  -- in the group "bench", not in the project
 
 from telemetry_engines.contract import CHANNELS, FILE_COLUMNS, LOST_LAP
 

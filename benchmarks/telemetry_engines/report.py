@@ -1,6 +1,6 @@
-"""The results: what was measured of each input, and the Markdown that tells it. Standard library only.
+"""Contains the results of each input and the Markdown report of them. Standard library only.
 
-Not here: the measuring (``measuring``), the verdicts on the outputs (``comparing``), the plot (``picture``).
+See ``measuring`` for the measurements, ``comparing`` for the verdicts on the outputs, and ``picture`` for the plot.
 """
 
 import os
@@ -18,35 +18,35 @@ from measuring import Measurement
 from telemetry_engines.contract import THREADS
 
 _PACKAGES = ("numpy", "numba", "pyarrow", "duckdb", "polars", "pandas")
-_OURS, _RIVAL = "ours", "duckdb"
+_OURS, _BASELINE = "ours", "duckdb"
 
 _METHOD = f"""\
 ## How it was measured
 
-`python benchmarks/telemetry.py` repeats it; `--help` tells which sizes, engines and real files it takes. Each run is \
-a process of its own, interpreter and imports included. The engines take turns, and another one begins each round. \
-Before the first round every engine runs once on a small file, which does not count: byte code and compiled loops are \
-made then. The input is in the page cache. Figures are medians [least-most]; MB are 1,000,000 bytes. Peak memory \
-counts mapped files too; anonymous memory, sampled every 50 ms, does not.
+`python benchmarks/telemetry.py` repeats it; `--help` lists the options for sizes, engines and real files. Each run \
+is a separate process, including the start of the interpreter and imports. The engines alternate, and each round \
+starts with a different one. Before the first round every engine runs once on a small file to create byte code and \
+compiled loops; this run is not measured. The input is in the page cache. Numbers are medians [minimum-maximum]; MB \
+are 1,000,000 bytes. Peak memory includes mapped files; anonymous memory, sampled every 50 ms, does not.
 
-DuckDB, polars and ours use {THREADS} threads. The rivals keep the largest of several readings with one time, check \
-nothing and count nothing. Ours keeps them all, rejects what cannot be meant, repairs the clocks, counts, and writes \
-more columns.
+DuckDB, polars and ours use {THREADS} threads. The other engines keep the largest of several readings with the same \
+time, check nothing and count nothing. Ours keeps all readings, rejects invalid ones, corrects the clocks, counts, and \
+writes more columns.
 
-Equality with a rival: our rows, reduced to one per car and time as the rivals have them, agree in rows, non-null \
-counts, sums (to 1e-9), and in a hash of every cell. With the slow reference, plain Python without our code: the same, \
-of our whole output with repeats, receive times and laps.
+Equality with another engine: our rows, reduced to one per car and time as in the other engines, agree in the number \
+of rows, non-null counts, sums (to 1e-9), and a hash of every cell. Equality with the slow reference, plain Python \
+without our code: the same for our complete output with repeats, receive times and laps.
 """
 
 
 @dataclass
 class EngineRuns:
-    """One engine on one input.
+    """Runs of one engine on one input.
 
     Attributes:
         runs: One measurement per round.
         parquet_mb: Size of its output.
-        note: Why it was left out or failed; ``None`` if it was measured.
+        note: Reason why it was left out or failed; ``None`` if it was measured.
     """
 
     runs: list[Measurement] = field(default_factory=list)
@@ -56,15 +56,15 @@ class EngineRuns:
 
 @dataclass
 class InputRuns:
-    """One input and what every engine made of it.
+    """One input with the runs of every engine.
 
     Attributes:
-        name: What it is, for example ``200 MB shuffled``.
-        megabytes: Its size.
-        engines: Every engine asked for, in the order asked.
-        facts: What our engine counted in it.
-        verdicts: What ``comparing`` said; ``None`` without an output of ours.
-        load: Load of the machine before the first run, average of a minute.
+        name: Name of the input, for example ``200 MB shuffled``.
+        megabytes: Size of the input.
+        engines: Requested engines, in the requested order.
+        facts: Counts of our engine.
+        verdicts: Verdicts of ``comparing``; ``None`` without an output of our engine.
+        load: Load average of the machine over the minute before the first run.
     """
 
     name: str
@@ -76,27 +76,27 @@ class InputRuns:
 
 
 def ratios(runs: InputRuns, figure: Callable[[Measurement], float]) -> list[float]:
-    """Return ours over plain DuckDB, round by round; empty if one of them was not measured."""
-    ours, rival = runs.engines.get(_OURS), runs.engines.get(_RIVAL)
-    if ours is None or rival is None or ours.note or rival.note:
+    """Return the ratio of ours to plain DuckDB per round; empty if one of them was not measured."""
+    ours, baseline = runs.engines.get(_OURS), runs.engines.get(_BASELINE)
+    if ours is None or baseline is None or ours.note or baseline.note:
         return []
-    return [figure(one) / figure(other) for one, other in zip(ours.runs, rival.runs, strict=True)]
+    return [figure(one) / figure(other) for one, other in zip(ours.runs, baseline.runs, strict=True)]
 
 
-def is_right(runs: InputRuns) -> bool:
-    """Tell whether our output is the reference's and the rivals', as far as they were there to tell."""
+def is_correct(runs: InputRuns) -> bool:
+    """Return whether our output equals those of the reference and the other engines that were run."""
     if runs.verdicts is None:
         return _OURS not in runs.engines
-    return not any(said["differences"] or said["other_cells"] for said in runs.verdicts.values())
+    return not any(verdict["differences"] or verdict["other_cells"] for verdict in runs.verdicts.values())
 
 
 def markdown(inputs: Iterable[InputRuns], titles: dict[str, str], picture: str | None) -> str:
-    """Return the whole report.
+    """Return the report as Markdown.
 
     Args:
-        inputs: The inputs measured.
-        titles: How each engine is called.
-        picture: File name of the plot beside the report, if there is one.
+        inputs: The measured inputs.
+        titles: Name of each engine in the report.
+        picture: File name of the plot next to the report, if there is one.
     """
     parts = ["# Telemetry: long CSV to wide Parquet", _machine()]
     if picture:
@@ -125,15 +125,15 @@ def _version(package: str) -> str | None:
 
 def _input(runs: InputRuns, titles: dict[str, str]) -> str:
     facts = runs.facts
-    told = f"{runs.megabytes:,.1f} MB of CSV; load of the machine before the first run {runs.load:.1f}."
+    summary = f"{runs.megabytes:,.1f} MB of CSV; machine load before the first run {runs.load:.1f}."
     if facts:
-        told += (
+        summary += (
             f" {facts['readings']:,} readings, of which {facts['exact_duplicates']:,} exact duplicates and "
-            f"{facts['rejected']:,} rejected; {facts['repeat_rows']:,} rows hold further readings of a time."
+            f"{facts['rejected']:,} rejected; {facts['repeat_rows']:,} rows hold further readings of the same time."
         )
     notes = [f"- {titles[name]}: {engine.note}" for name, engine in runs.engines.items() if engine.note]
     lines = [*_ratio_lines(runs), *_equality_lines(runs, titles), *notes]
-    return "\n\n".join([f"## {runs.name}", told, _table(runs, titles), "\n".join(lines)])
+    return "\n\n".join([f"## {runs.name}", summary, _table(runs, titles), "\n".join(lines)])
 
 
 def _table(runs: InputRuns, titles: dict[str, str]) -> str:
@@ -159,31 +159,31 @@ def _ratio_lines(runs: InputRuns) -> list[str]:
     cpu, wall = ratios(runs, lambda run: run.cpu_s), ratios(runs, lambda run: run.wall_s)
     if not cpu:
         return []
-    return [f"- Ours / DuckDB, round by round: CPU **{_span(cpu, 2)}**, wall **{_span(wall, 2)}**"]
+    return [f"- Ours / DuckDB per round: CPU **{_span(cpu, 2)}**, wall **{_span(wall, 2)}**"]
 
 
 def _equality_lines(runs: InputRuns, titles: dict[str, str]) -> list[str]:
     lines: list[str] = []
-    for name, said in (runs.verdicts or {}).items():
+    for name, verdict in (runs.verdicts or {}).items():
         against = "the slow reference" if name == "reference" else titles[name]
-        size = f"{said['rows']:,} rows, {said['cells']:,} cells"
-        lines.append(f"- Against {against}: {size}; {_verdict(said)}")
+        size = f"{verdict['rows']:,} rows, {verdict['cells']:,} cells"
+        lines.append(f"- Against {against}: {size}; {_verdict(verdict)}")
     if runs.verdicts is not None and "reference" not in runs.verdicts:
-        lines.append("- The slow reference was not made of a file of this size.")
+        lines.append("- The slow reference was not run on a file of this size.")
     frozen = runs.facts.get("frozen_cars")
     if isinstance(frozen, list) and frozen:
-        lines.append(f"- Not compared, the car's clock stood still: {', '.join(map(str, frozen))}")
+        lines.append(f"- Not compared because of a frozen clock: {', '.join(map(str, frozen))}")
     return lines
 
 
-def _verdict(said: dict[str, object]) -> str:
-    differences, other = said["differences"], said["other_cells"]
+def _verdict(verdict: dict[str, object]) -> str:
+    differences, other = verdict["differences"], verdict["other_cells"]
     if isinstance(differences, list) and differences:
         return "**differs**: " + "; ".join(map(str, differences))
     if isinstance(other, list) and other:
         return f"counts and sums are equal, **cells differ** in {', '.join(map(str, other))}"
-    unreadable = f"; {said['unreadable']:,} lines hold no reading" if said.get("unreadable") else ""
-    return f"equal bit for bit, hash of all cells {said['hash']}{unreadable}"
+    unreadable = f"; {verdict['unreadable']:,} lines hold no valid reading" if verdict.get("unreadable") else ""
+    return f"equal bit for bit, hash of all cells {verdict['hash']}{unreadable}"
 
 
 def _span(values: list[float], digits: int) -> str:

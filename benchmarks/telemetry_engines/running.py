@@ -1,7 +1,6 @@
-"""One input, every engine, round by round; then the comparison. Standard library only (see ``measuring``).
+"""Runs every engine on one input, round by round, and then the comparison. Standard library only (see ``measuring``).
 
-Not here: what is asked for (``orchestration/assets/gr_cup.py``), and how the results are told (``report``,
-``picture``).
+See ``benchmarks/telemetry.py`` for the options, and ``report`` and ``picture`` for the output of the results.
 """
 
 import json
@@ -29,9 +28,9 @@ class Engine:
     """An engine of the comparison.
 
     Attributes:
-        title: How the report calls it.
-        module: Runs as ``python -m MODULE SOURCE OUTPUT``.
-        needs: The package without which it is left out.
+        title: Name in the report.
+        module: Module that runs as ``python -m MODULE SOURCE OUTPUT``.
+        needs: Required package; without it the engine is left out.
     """
 
     title: str
@@ -49,7 +48,7 @@ ENGINES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What the slow ones are spared.
+    """Maximum file sizes of the slow engines.
 
     Attributes:
         pandas_mb: Largest file for pandas, which holds all of it in memory.
@@ -61,55 +60,55 @@ class Limits:
 
 
 def make_input(folder: Path, megabytes: int, order: str) -> Path:
-    """Return a seeded telemetry file, made unless the folder has it already.
+    """Return a seeded telemetry file; generate it unless the folder already has it.
 
     Args:
-        folder: Where it is or goes.
-        megabytes: Its size, to about 1 %.
+        folder: Folder of the file.
+        megabytes: Size, to about 1 %.
         order: ``published`` or ``shuffled``.
     """
     path = folder.resolve() / f"telemetry_{megabytes}_mb_{order}.csv"
     if not path.exists():
-        _tell(f"making {path.name}")
+        _log(f"generating {path.name}")
         _run("telemetry_engines.inputs", str(path), str(megabytes), str(_SEED), order)
     return path
 
 
 def require_published_columns(path: Path) -> None:
-    """Refuse a file whose columns are not the published ones in their order.
+    """Refuse a file whose columns are not the published ones in order.
 
     Raises:
-        SystemExit: With the reason.
+        SystemExit: The columns are different.
     """
     with path.open(encoding="utf-8") as stream:
         found = tuple(stream.readline().strip().split(","))
     if found != FILE_COLUMNS:
-        raise SystemExit(f"{path.name} is no plain CSV with the columns {', '.join(FILE_COLUMNS)}.")
+        raise SystemExit(f"{path.name} is not a plain CSV file with the columns {', '.join(FILE_COLUMNS)}.")
 
 
 def warm_up(source: Path, folder: Path, engines: Sequence[str]) -> None:
-    """Run every engine once without counting it: byte code and compiled loops are made on the first run."""
+    """Run every engine once unmeasured, because the first run creates byte code and compiled loops."""
     for name in engines:
         if not _missing(ENGINES[name]):
             try:
                 _run(ENGINES[name].module, str(source), str(folder / "warm_up.parquet"))
             except EngineFailedError as error:
-                _tell(f"{name} fails: {error}")
+                _log(f"{name} failed: {error}")
 
 
 def run_input(name: str, source: Path, folder: Path, engines: Sequence[str], rounds: int, limits: Limits) -> InputRuns:
     """Measure the engines on one input and compare their outputs.
 
     Args:
-        name: How the report calls the input.
-        source: The CSV.
-        folder: For outputs.
-        engines: Names out of :data:`ENGINES`.
-        rounds: How often each engine runs.
-        limits: What is spared.
+        name: Name of the input in the report.
+        source: The CSV file.
+        folder: Folder for outputs.
+        engines: Names from :data:`ENGINES`.
+        rounds: Runs of each engine.
+        limits: Maximum file sizes of the slow engines.
     """
     megabytes = source.stat().st_size / 1e6
-    results = {engine: EngineRuns(note=_why_not(engine, megabytes, limits)) for engine in engines}
+    results = {engine: EngineRuns(note=_exclusion_reason(engine, megabytes, limits)) for engine in engines}
     runs = InputRuns(name, megabytes, results, load=os.getloadavg()[0])
     _read_once(source)
     for number in range(rounds):
@@ -117,9 +116,9 @@ def run_input(name: str, source: Path, folder: Path, engines: Sequence[str], rou
         for engine in (*engines[shift:], *engines[:shift]):
             if results[engine].note is None:
                 _run_engine(engine, source, folder, runs)
-                _tell(f"{name}, round {number + 1} of {rounds}, {engine}: {_last(results[engine])}")
+                _log(f"{name}, round {number + 1} of {rounds}, {engine}: {_last_run(results[engine])}")
     if "ours" in results and results["ours"].note is None:
-        _tell(f"{name}: comparing")
+        _log(f"{name}: comparing")
         runs.verdicts = _compare(source, folder, runs, limits)
     return runs
 
@@ -140,19 +139,19 @@ def _run_engine(engine: str, source: Path, folder: Path, runs: InputRuns) -> Non
 
 
 def _compare(source: Path, folder: Path, runs: InputRuns, limits: Limits) -> dict[str, dict[str, object]]:
-    rivals = [name for name, result in runs.engines.items() if name != "ours" and result.note is None]
+    others = [name for name, result in runs.engines.items() if name != "ours" and result.note is None]
     with_reference = "yes" if runs.megabytes <= limits.reference_mb else "no"
-    printed = _run("telemetry_engines.comparing", str(source), str(folder), ",".join(rivals), with_reference)
+    printed = _run("telemetry_engines.comparing", str(source), str(folder), ",".join(others), with_reference)
     return json.loads(printed)
 
 
-def _why_not(engine: str, megabytes: float, limits: Limits) -> str | None:
+def _exclusion_reason(engine: str, megabytes: float, limits: Limits) -> str | None:
     missing = _missing(ENGINES[engine])
     if missing:
         return missing
     if engine == "pandas" and megabytes > limits.pandas_mb:
         return (
-            f"left out above {limits.pandas_mb:,} MB, for it holds the whole file in memory; "
+            f"left out above {limits.pandas_mb:,} MB because it holds the whole file in memory; "
             "`--pandas-up-to` with a larger number includes it."
         )
     return None
@@ -163,7 +162,7 @@ def _missing(engine: Engine) -> str | None:
 
 
 def _read_once(source: Path) -> None:
-    """Bring the file into the page cache, so that the first engine does not pay for the disk."""
+    """Read the file into the page cache, so that the first engine is not slowed down by the disk."""
     with source.open("rb") as stream:
         while stream.read(_BLOCK_BYTES):
             pass
@@ -177,12 +176,12 @@ def _command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def _last(result: EngineRuns) -> str:
+def _last_run(result: EngineRuns) -> str:
     if result.note:
         return result.note
     run = result.runs[-1]
     return f"{run.cpu_s:.2f} CPU s, {run.wall_s:.2f} s, {run.peak_mb:,.0f} MB"
 
 
-def _tell(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -1,8 +1,9 @@
-"""The wide table made slowly, line by line and without any of our code: what a cell must be.
+"""Builds the wide table slowly, line by line and without our code, as the reference for every cell.
 
 Exact duplicates (equal in car, channel, value, both times and lap) are dropped. Several readings of a channel at one
-car time are sorted by receive time, value and lap, a lost lap last, and numbered 0, 1 … in ``repeat``. A row's receive
-time is the earliest of its readings, its lap the largest that is not lost. Takes several times the file in memory.
+car time are sorted by receive time, value and lap (a lost lap last) and numbered 0, 1 … in ``repeat``. The receive time
+of a row is the earliest of its readings, its lap the largest that is not lost. Needs several times the file size in
+memory.
 """
 
 import csv
@@ -21,21 +22,21 @@ REFERENCE_COLUMNS = (*CHANNELS.values(), "received_time_utc", "unit_lap")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Received at, value, lap; and what they belong to: car, car time, column.
+# A reading: receive time, value, lap. Its cell: car, car time, column.
 _Reading = tuple[int, float, int]
-_Place = tuple[str, int, str]
+_Cell = tuple[str, int, str]
 
 
 def reference_table(source: Path) -> tuple[pa.Table, int]:
-    """Make the wide table of a telemetry file.
+    """Build the wide table of a telemetry file.
 
     Returns:
-        The table in no order, with ``vehicle_id``, ``car_time``, ``repeat`` and :data:`REFERENCE_COLUMNS`; and how many
-        lines hold no reading.
+        The unsorted table, with ``vehicle_id``, ``car_time``, ``repeat`` and :data:`REFERENCE_COLUMNS`, and the number
+        of lines without a valid reading.
     """
-    places, unreadable = _places(source)
+    by_cell, unreadable = _readings_by_cell(source)
     rows: defaultdict[tuple[str, int, int], dict[str, float]] = defaultdict(dict)
-    for (car, car_ms, column), readings in places.items():
+    for (car, car_ms, column), readings in by_cell.items():
         for repeat, (received_ms, value, lap) in enumerate(sorted(set(readings))):
             row = rows[car, car_ms, repeat]
             row[column] = value
@@ -45,20 +46,20 @@ def reference_table(source: Path) -> tuple[pa.Table, int]:
     return _table(rows), unreadable
 
 
-def _places(source: Path) -> tuple[dict[_Place, list[_Reading]], int]:
-    places: defaultdict[_Place, list[_Reading]] = defaultdict(list)
+def _readings_by_cell(source: Path) -> tuple[dict[_Cell, list[_Reading]], int]:
+    by_cell: defaultdict[_Cell, list[_Reading]] = defaultdict(list)
     lines: Counter[bool] = Counter()
     with source.open(encoding="utf-8", newline="") as stream:
         for line in csv.DictReader(stream):
             reading = _reading(line)
             lines[reading is None] += 1
             if reading is not None:
-                place, read = reading
-                places[place].append(read)
-    return places, lines[True]
+                cell, values = reading
+                by_cell[cell].append(values)
+    return by_cell, lines[True]
 
 
-def _reading(line: dict[str, str]) -> tuple[_Place, _Reading] | None:
+def _reading(line: dict[str, str]) -> tuple[_Cell, _Reading] | None:
     try:
         value, lap = float(line["telemetry_value"]), int(line["lap"])
         car_ms, received_ms = _milliseconds(line["timestamp"]), _milliseconds(line["meta_time"])

@@ -1,1 +1,1 @@
-"""What the benchmark of transfers runs: our engine and its rivals, the server, the measuring and the report."""
+"""Contains the parts of the transfer benchmark: cases, engines, server, runs and report."""

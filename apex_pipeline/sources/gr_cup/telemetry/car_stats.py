@@ -1,7 +1,7 @@
-"""What each car's readings are like: one row per car of the table ``telemetry_cars``.
+"""Counts readings, gaps and channels per car, for the table ``telemetry_cars``.
 
-Here belongs what can be counted on the wide rows of one car while they are in memory anyway, and the table made of it.
-Not here: the clock's repair (``clocks``) and what the counts are worth (the scores of ``quality``).
+Contains the counts that are taken from the pivoted rows of one car while they are in memory, and the table of them. See
+``clocks`` for the clock correction, and ``quality/scores.py`` for the scores derived from the counts.
 """
 
 from collections import Counter
@@ -15,17 +15,18 @@ from apex_pipeline.sources.gr_cup.telemetry.pivot import PivotedRows
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock, CarStats, TelemetryReport
 from apex_pipeline.tables import TELEMETRY_CARS
 
-# The slow channels come every 216 ms and real messages carry a quarter of a second, so ten slow samples are missing.
-_HOLE_MS = 2_000
-# Messages of the real cars come up to 52 s later than the median; a step back beyond that is no late delivery.
+# The slow channels come every 216 ms and a real message covers a quarter of a second, so a gap of this length means
+# that ten slow samples are missing.
+_GAP_MS = 2_000
+# Messages of the real cars come up to 52 s later than the median; a larger step back is not a late delivery.
 _LATEST_DELIVERY_MS = 60_000
 
 
 class CarStatsBuilder:
-    """Counts what one car's wide rows tell, part after part.
+    """Collects the stats of one car from its pivoted rows, part by part.
 
     Args:
-        clock: The car and its clock.
+        clock: The car's clock correction.
         channels: Channel columns of the session.
     """
 
@@ -36,29 +37,29 @@ class CarStatsBuilder:
         self._counts: Counter[str] = Counter()
         self._longest_ms = 0
         self._first_ms: int | None = None
-        # Of the last row so far, for the step to the next part: sample and receive time. Shape (1,) each.
+        # Sample and receive time of the last row, for the step to the next part. Shape (1,) each.
         self._last = (np.empty(0, np.int64), np.empty(0, np.int64))
 
     def add(self, part: PivotedRows) -> None:
-        """Count a part; parts come in order of time."""
+        """Add a part; parts come in chronological order."""
         sample_ms = np.append(self._last[0], _milliseconds(part.rows, "sample_time_utc"))
         received_ms = np.append(self._last[1], _milliseconds(part.rows, "received_time_utc"))
         self._last = (sample_ms[-1:], received_ms[-1:])
         self._first_ms = int(sample_ms[0]) if self._first_ms is None else self._first_ms
         steps_ms = np.diff(sample_ms)
-        holes_ms = steps_ms[steps_ms > _HOLE_MS]
-        self._longest_ms = int(holes_ms.max(initial=self._longest_ms))
+        gaps_ms = steps_ms[steps_ms > _GAP_MS]
+        self._longest_ms = int(gaps_ms.max(initial=self._longest_ms))
         self._counts.update(
             readings=part.readings,
             exact_duplicates=part.readings - part.distinct,
             repeat_rows=int(np.count_nonzero(part.rows["repeat"].to_numpy())),
             backward_steps=int((np.diff(received_ms) < -_LATEST_DELIVERY_MS).sum()),
-            gaps=len(holes_ms),
+            gaps=len(gaps_ms),
         )
         self._sent.update(name for name in self._channels if part.rows[name].null_count < part.rows.num_rows)
 
     def stats(self) -> CarStats:
-        """Return what was counted; there was at least one row."""
+        """Return the stats; at least one row must have been added."""
         counts = self._counts
         return CarStats(
             clock=self._clock,

@@ -1,12 +1,12 @@
-"""The names of channels: what the cars send and what we publish."""
+"""Maps the channel names that the cars send to the published columns."""
 
 import re
 from collections.abc import Iterable
 
 from apex_pipeline.tables import TELEMETRY
 
-# Raw channel to published column. Two raw names carry "minutes" although the values are degrees; the organisers' notes
-# write Speed and Gear, the data speed and gear.
+# Raw channel to published column. Two raw names say "minutes" although the values are degrees; the organisers' notes
+# spell Speed and Gear, the data speed and gear.
 PUBLISHED_NAMES = {
     "speed": "speed_kph",
     "nmot": "engine_rpm",
@@ -24,35 +24,39 @@ PUBLISHED_NAMES = {
 }
 
 
-# Columns that are no channel: the published ones, and those the widening works with.
-_TAKEN = frozenset(TELEMETRY.schema.names) - frozenset(PUBLISHED_NAMES.values()) | {"frame_ms", "car_ms", "received_ms"}
+# Names that a channel cannot have: the other published columns, and the internal names of the pivot.
+_RESERVED = frozenset(TELEMETRY.schema.names) - frozenset(PUBLISHED_NAMES.values()) | {
+    "frame_ms",
+    "car_ms",
+    "received_ms",
+}
 
 
 def column_of(channel: str) -> str:
-    """Return the column of a raw channel; an unknown one keeps its name, made fit for a column."""
+    """Return the column of a raw channel; an unknown channel keeps its name, converted to a valid column name."""
     known = PUBLISHED_NAMES.get(channel.lower())
     name = known or re.sub(r"[^A-Za-z0-9_]+", "_", channel).strip("_") or "unnamed"
-    return f"channel_{name}" if name.lower() in _TAKEN else name
+    return f"channel_{name}" if name.lower() in _RESERVED else name
 
 
 def columns_of(channels: Iterable[str]) -> dict[str, str]:
     """Return the column of each raw channel of a session.
 
-    Two spellings of a described channel share its column. Two unknown ones whose names differ only in what a column
-    cannot carry do not: nothing says that they measure the same, so the later one in sort order is numbered.
+    Two spellings of a known channel share its column. Two unknown channels whose names differ only in characters that
+    are invalid in a column do not: they may measure different quantities, so the later one in sort order gets a number.
     """
     columns: dict[str, str] = {}
-    taken: set[str] = set()
+    used: set[str] = set()
     for channel in sorted(channels):
         column = name = column_of(channel)
         number = 2
-        while not is_known(channel) and column.lower() in taken:
+        while not is_known(channel) and column.lower() in used:
             column, number = f"{name}_{number}", number + 1
-        taken.add(column.lower())
+        used.add(column.lower())
         columns[channel] = column
     return columns
 
 
 def is_known(channel: str) -> bool:
-    """Tell whether a raw channel has a description."""
+    """Return whether a raw channel has a description."""
     return channel.lower() in PUBLISHED_NAMES

@@ -1,7 +1,6 @@
-"""A raw telemetry file as bytes: where it lies, how it is packed, and its lines in pieces that fit the memory.
+"""Opens and decompresses raw telemetry files, and cuts their text into chunks of complete lines that fit the memory.
 
-Here belongs everything before the meaning of a line: opening, unpacking, cutting. Not here: columns (``layout``) and
-cells (``reading``).
+See ``header`` for the columns and ``parse`` for the lines.
 """
 
 import io
@@ -20,10 +19,10 @@ from apex_pipeline.progress import Progress
 from apex_pipeline.sources.base import FileIdentity
 from apex_pipeline.sources.compression import open_decompressed
 
-# A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything longer is no line.
+# A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything longer is not a line.
 LONGEST_LINE_BYTES = 1_000_000
-# Large enough that the calls cost nothing (750 for 3 GB), small enough for two of them to stay in a processor's cache:
-# 4 MB are parsed 6 % quicker than 8, and 1 MB needs more than twice the time.
+# Large enough that the calls cost nothing (750 for 3 GB), small enough that two chunks stay in the CPU cache: parsing
+# with 4 MB is 6 % faster than with 8 MB, and with 1 MB it takes more than twice as long.
 CHUNK_BYTES = 4_000_000
 _LINE_FEED = 10
 
@@ -33,8 +32,8 @@ class TelemetryFile:
     """A telemetry file, on this machine or in a store.
 
     Attributes:
-        identity: What it is; ``identity.path`` tells by its ending whether it is compressed.
-        open_raw: Gives its bytes, front to back; every call from the beginning.
+        identity: Identity of the file; the suffix of ``identity.path`` shows whether it is compressed.
+        open_raw: Opens its bytes as a sequential stream; every call starts at the first byte.
     """
 
     identity: FileIdentity
@@ -42,19 +41,19 @@ class TelemetryFile:
 
     @classmethod
     def from_path(cls, path: Path, identity: FileIdentity) -> "TelemetryFile":
-        """Return a file of this machine, which may have any name."""
+        """Return a local file, whatever its name."""
         return cls(identity, lambda: path.open("rb", buffering=0))
 
     @contextmanager
     def open_text(self, progress: Progress | None = None) -> Generator[BinaryIO]:
-        """Give the file's uncompressed bytes.
+        """Open the file's uncompressed bytes as a stream.
 
         Args:
-            progress: Told about the file's own bytes as they are read, compressed or not.
+            progress: Called with the number of bytes read from the file itself, compressed or not.
 
         Raises:
-            VanishedFileError: The file is gone.
-            MalformedFileError: It cannot be unpacked.
+            FileChangedError: The file no longer exists.
+            MalformedFileError: It cannot be decompressed.
         """
         try:
             with self.open_raw() as raw:
@@ -67,7 +66,7 @@ class TelemetryFile:
             ) from None
         except (EOFError, OSError, zlib.error) as error:
             if getattr(error, "errno", None) is not None:
-                raise  # the machine's trouble, not the file's
+                raise  # an error of the machine, not of the file
             raise MalformedFileError(f"{self.identity.path} cannot be read: {error}.", "Export it again.") from error
 
 
@@ -91,10 +90,10 @@ class ProgressStream(io.RawIOBase):
 
 
 class Chunk(NamedTuple):
-    """Whole lines at the beginning of a buffer.
+    """Complete lines at the start of a buffer.
 
     Attributes:
-        size: Bytes, the last one a line feed.
+        size: Number of bytes; the last one is a line feed.
         first_line: Number of the first line in the file; the header is line 1.
         lines: Number of lines, counted by their line feeds.
     """
@@ -105,9 +104,9 @@ class Chunk(NamedTuple):
 
 
 class ChunkReader:
-    """Cuts a stream into pieces of whole lines, for several threads that take them in turn.
+    """Cuts a stream into chunks of complete lines, for several threads that take turns.
 
-    A line that is too long is cut off, just enough of it kept to tell that it is.
+    A line that is too long is truncated to one byte more than the limit, so that the parser rejects it.
 
     Args:
         stream: Uncompressed bytes.
@@ -122,18 +121,18 @@ class ChunkReader:
         self._is_stopped = False
 
     def next_into(self, buffer: bytearray) -> Chunk | None:
-        """Fill a buffer of :data:`CHUNK_BYTES` and one byte with the next lines; ``None`` at the end."""
+        """Fill a buffer of :data:`CHUNK_BYTES` + 1 bytes with the next lines; return ``None`` at the end."""
         with self._lock:
             size = 0 if self._is_stopped else self._fill(buffer)
             if not size:
                 return None
             text = np.frombuffer(buffer, np.uint8, size)
-            piece = Chunk(size, self._next_line, int(np.count_nonzero(text == _LINE_FEED)))
-            self._next_line += piece.lines
-            return piece
+            chunk = Chunk(size, self._next_line, int(np.count_nonzero(text == _LINE_FEED)))
+            self._next_line += chunk.lines
+            return chunk
 
     def stop(self) -> None:
-        """Give no more pieces: something went wrong."""
+        """Return no more chunks, because a thread failed."""
         self._is_stopped = True
 
     def _fill(self, buffer: bytearray) -> int:
@@ -142,26 +141,26 @@ class ChunkReader:
             self._is_in_long_line = (cut := buffer.find(b"\n", 0, end)) < 0
             self._rest = b"" if self._is_in_long_line else bytes(memoryview(buffer)[cut + 1 : end])
             end, is_last = self._read_after_rest(buffer)
-        whole = buffer.rfind(b"\n", 0, end) + 1
-        tail = end - whole
+        complete = buffer.rfind(b"\n", 0, end) + 1
+        tail = end - complete
         self._rest = b""
         if is_last or tail > LONGEST_LINE_BYTES:
             self._is_in_long_line = not is_last
             kept = min(tail, LONGEST_LINE_BYTES + 1)
             if kept:
-                buffer[whole + kept] = _LINE_FEED
-            return whole + kept + bool(kept)
-        self._rest = bytes(memoryview(buffer)[whole:end])
-        return whole
+                buffer[complete + kept] = _LINE_FEED
+            return complete + kept + bool(kept)
+        self._rest = bytes(memoryview(buffer)[complete:end])
+        return complete
 
     def _read_after_rest(self, buffer: bytearray) -> tuple[int, bool]:
-        """Read until the buffer is full but for one byte; return its end and whether the stream ended."""
+        """Fill the buffer except for its last byte; return the end of the text and whether the stream ended."""
         view = memoryview(buffer)
         end = len(self._rest)
         view[:end] = self._rest
         while end < CHUNK_BYTES:
-            got = self._stream.readinto(view[end:CHUNK_BYTES])  # type: ignore[attr-defined]  # binary streams have it
-            if not got:
+            count = self._stream.readinto(view[end:CHUNK_BYTES])  # type: ignore[attr-defined]  # binary streams have it
+            if not count:
                 return end, True
-            end += got
+            end += count
         return end, False

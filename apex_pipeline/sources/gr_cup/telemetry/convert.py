@@ -1,7 +1,7 @@
-"""The whole conversion: raw telemetry files of a session in, one Parquet file out, every reading accounted for.
+"""Converts the raw telemetry files of a session to one Parquet file, with every reading accounted for.
 
-Here belongs the order of the steps and the file that is written. The readings lie on disk by car; the wide rows exist
-for one car at a time, or for a range of its times.
+Contains the order of the steps and the writing of the file. The readings are on disk by car; only the pivoted rows of
+one car, or of a time range of one car, are in memory.
 """
 
 import json
@@ -36,13 +36,13 @@ from apex_pipeline.tables.session_key import SessionKey
 
 _Item = TypeVar("_Item")
 
-# What packs best, measured on all real files at the length of a race (45,000 rows): times rise slowly, so their
-# differences are small (a fifth of the size of dictionaries); whole numbers and coordinates share bytes (25 to 45 %
-# smaller); speed hardly repeats a value (19 % smaller bare). The others repeat theirs, and are up to four times as
-# large when split by bytes.
-_DELTA = ("sample_time_utc", "car_time", "received_time_utc")
-_BYTE_SPLIT = ("latitude_deg", "longitude_deg", "engine_rpm", "lap_distance_m")
-_BARE = ("speed_kph",)
+# Encodings that compress best, measured on all real files at the length of a race (45,000 rows): times rise slowly, so
+# their differences are small (a fifth of the size of dictionaries); integers and coordinates share bytes (25 to 45 %
+# smaller); speed hardly repeats a value (19 % smaller with plain encoding). The other channels repeat their values, and
+# are up to four times as large with byte-stream split.
+_DELTA_ENCODED = ("sample_time_utc", "car_time", "received_time_utc")
+_BYTE_STREAM_SPLIT = ("latitude_deg", "longitude_deg", "engine_rpm", "lap_distance_m")
+_PLAIN = ("speed_kph",)
 _ORDER = (("vehicle_id", "ascending"), ("sample_time_utc", "ascending"), ("repeat", "ascending"))
 
 
@@ -54,33 +54,33 @@ def convert_telemetry(
     workspace: Workspace,
     metadata: Mapping[str, str] | None = None,
 ) -> TelemetryReport:
-    """Write the wide telemetry of a session.
+    """Write the table ``telemetry`` of a session.
 
     Args:
         key: The session.
-        files: Its telemetry files; none gives an empty table.
+        files: Its telemetry files; without any, the table is empty.
         laps: Its table ``laps``, for the lap of each sample; without it the lap is null.
-        output: Where the Parquet file goes; it is there whole or not at all.
-        workspace: Memory and scratch.
-        metadata: Entries for the Parquet file's own metadata; the counts are added to them.
+        output: Path of the Parquet file, which is written completely or not at all.
+        workspace: Memory limit and scratch folder.
+        metadata: Entries for the Parquet file's metadata; the counts are added to them.
 
     Returns:
         The counts, the cars with their clocks, and the rejects.
 
     Raises:
-        MalformedFileError: A file is empty, binary, or lacks a column it cannot do without.
-        VanishedFileError: A file is gone.
-        ConservationError: Readings in do not equal cells out plus duplicates plus rejects.
-        StoreFullError: Memory or the disk of the scratch folder do not suffice.
+        MalformedFileError: A file is empty, binary, or lacks a required column.
+        FileChangedError: A file no longer exists.
+        ReconciliationError: Readings in do not equal cells out plus duplicates plus rejects.
+        StorageFullError: The memory or the disk of the scratch folder is full.
     """
     partial = output.with_name(output.name + ".partial")
     try:
         with scratch_folder(workspace) as folder, ReadingSpill(folder) as readings:
-            tallies = [read_file(file, readings, workspace.progress) for file in files]
+            all_stats = [read_file(file, readings, workspace.progress) for file in files]
             schema = published_schema(readings.channels)
             schema = schema.with_metadata({**(schema.metadata or {}), **(metadata or {})})
-            widener = Pivoter(readings, schema, laps, workspace.bytes_for_one_car)
-            report = _write(key, readings, widener, tallies, schema, partial)
+            pivoter = Pivoter(readings, schema, laps, workspace.bytes_for_one_car)
+            report = _write(key, readings, pivoter, all_stats, schema, partial)
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
@@ -90,16 +90,16 @@ def convert_telemetry(
 def _write(
     key: SessionKey,
     readings: ReadingSpill,
-    widener: Pivoter,
-    tallies: Sequence[ParseStats],
+    pivoter: Pivoter,
+    all_stats: Sequence[ParseStats],
     schema: pa.Schema,
     output: Path,
 ) -> TelemetryReport:
-    reasons = sum((tally.reasons for tally in tallies), Counter[str]())
+    reasons = sum((stats.reasons for stats in all_stats), Counter[str]())
     with _writer(output, schema) as writer:
-        cars, written = _write_cars(writer, key, readings, widener)
+        cars, written = _write_cars(writer, key, readings, pivoter)
         counts = TelemetryFileCounts(
-            readings_in=sum(tally.readings_in for tally in tallies),
+            readings_in=sum(stats.readings_in for stats in all_stats),
             rejected=reasons.total(),
             cars=len(cars),
             exact_duplicates=sum(car.exact_duplicates for car in cars),
@@ -107,15 +107,15 @@ def _write(
             **written,
         )
         _require_reconciled(key, counts)
-        # The footer is written when the writer closes, so what is known last still gets in.
+        # The footer is written when the writer closes, so the counts can still be added here.
         writer.add_key_value_metadata({TELEMETRY_COUNTS: json.dumps(asdict(counts))})
     return TelemetryReport(
         counts=counts,
-        rejects=tuple(reject for tally in tallies for reject in tally.samples),
+        rejects=tuple(reject for stats in all_stats for reject in stats.samples),
         rejects_by_reason=dict(sorted(reasons.items())),
         cars=tuple(cars),
         unknown_channels=tuple(channel for channel in sorted(readings.channels) if not is_known(channel)),
-        unreadable_laps=sum(tally.unreadable_laps for tally in tallies),
+        unreadable_laps=sum(stats.unreadable_laps for stats in all_stats),
     )
 
 
@@ -129,35 +129,35 @@ def _require_reconciled(key: SessionKey, counts: TelemetryFileCounts) -> None:
 
 
 def _write_cars(
-    writer: pq.ParquetWriter, key: SessionKey, readings: ReadingSpill, widener: Pivoter
+    writer: pq.ParquetWriter, key: SessionKey, readings: ReadingSpill, pivoter: Pivoter
 ) -> tuple[list[CarStats], dict[str, int]]:
-    """Write car by car, one row group each; return what each car is like, and how many cells and rows were written."""
+    """Write each part of a car as one row group; return the stats of each car and the cells and rows written."""
     schema = writer.schema
     written: Counter[str] = Counter(cells_out=0, rows_out=0)
     channel_columns = schema.names[schema.get_field_index("unit_lap") + 1 :]
-    facts: dict[str, CarStatsBuilder] = {}
-    for clock, part in _prefetch(_parts(readings, widener)):
+    builders: dict[str, CarStatsBuilder] = {}
+    for clock, part in _prefetch(_parts(readings, pivoter)):
         rows = _with_session(part.rows, key, schema)
         writer.write_table(rows, row_group_size=rows.num_rows)
         written["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
         written["rows_out"] += rows.num_rows
-        facts.setdefault(clock.vehicle_id, CarStatsBuilder(clock, channel_columns)).add(part)
-    return [car.stats() for car in facts.values()], dict(written)
+        builders.setdefault(clock.vehicle_id, CarStatsBuilder(clock, channel_columns)).add(part)
+    return [builder.stats() for builder in builders.values()], dict(written)
 
 
-def _parts(readings: ReadingSpill, widener: Pivoter) -> Iterator[tuple[CarClock, PivotedRows]]:
+def _parts(readings: ReadingSpill, pivoter: Pivoter) -> Iterator[tuple[CarClock, PivotedRows]]:
     for car in readings.cars:
         clock = measure_clock(car, readings.blocks_of(car))
-        for part in widener.pivot(clock):
+        for part in pivoter.pivot(clock):
             yield clock, part
 
 
 def _prefetch(items: Iterator[_Item]) -> Iterator[_Item]:
-    """Make the next item in another thread while this one is written, which takes as long."""
-    with ThreadPoolExecutor(1, thread_name_prefix="widening") as thread:
-        following = thread.submit(next, items, None)
-        while (item := following.result()) is not None:
-            following = thread.submit(next, items, None)
+    """Compute the next item in another thread while this one is written; both take equally long."""
+    with ThreadPoolExecutor(1, thread_name_prefix="pivot") as thread:
+        next_item = thread.submit(next, items, None)
+        while (item := next_item.result()) is not None:
+            next_item = thread.submit(next, items, None)
             yield item
 
 
@@ -169,16 +169,18 @@ def _with_session(rows: pa.Table, key: SessionKey, schema: pa.Schema) -> pa.Tabl
 
 
 def _writer(output: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    special = dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED") | dict.fromkeys(_BYTE_SPLIT, "BYTE_STREAM_SPLIT")
+    encodings = dict.fromkeys(_DELTA_ENCODED, "DELTA_BINARY_PACKED") | dict.fromkeys(
+        _BYTE_STREAM_SPLIT, "BYTE_STREAM_SPLIT"
+    )
     return pq.ParquetWriter(
         output,
         schema,
         compression="zstd",
         compression_level=ZSTD_LEVEL,
-        use_dictionary=[name for name in schema.names if name not in special and name not in _BARE],
-        column_encoding=special,
+        use_dictionary=[name for name in schema.names if name not in encodings and name not in _PLAIN],
+        column_encoding=encodings,
         sorting_columns=pq.SortingColumn.from_ordering(schema, list(_ORDER)),
-        # Readers fetch single pages over a network, where no digest of the whole helps: 0.1 % larger, and a flipped bit
-        # is noticed.
+        # Readers fetch single pages over a network, where a digest of the file does not help. The checksums make the
+        # file 0.1 % larger and reveal a flipped bit.
         write_page_checksum=True,
     )

@@ -1,10 +1,10 @@
-"""A raw telemetry file made smaller: every Nth sample of every car, its lines copied byte for byte.
+"""Downsamples a raw telemetry file: keeps every Nth sample of every car and copies its lines byte for byte.
 
-Thinned is by sample and never by row: a long file has one row per channel, and every Nth row of it would tear the
-channels of a moment apart. A sample is one time of a car's clock; of a car whose clock stands still, one message. Any
-layout will do that has a car and a time on each line: one reading, a list of readings, or a column per channel.
+Downsampling is by sample and never by row: a long file has one row per channel, and every Nth row would separate the
+channels of a sample. A sample is one time of a car's clock, or one message if that clock is frozen. Any format with a
+car and a time on each line is supported: one reading, a list of readings, or a column per channel.
 
-Here belongs which lines stay. Not here: what their readings mean (``careful``), and folders (``export/downsample.py``).
+Contains the selection of lines; see ``line_parser`` for their meaning and ``export/downsample.py`` for folders.
 """
 
 import csv
@@ -26,11 +26,11 @@ from apex_pipeline.sources.parsing import parse_utc_ms
 
 _CAR, _TIME, _RECEIVED = "vehicle_id", "timestamp", "meta_time"
 
-# As in ``clocks``: a clock that shows fewer than one time in ten messages stands still.
+# As in ``clocks``: a clock that shows fewer than one time per ten messages is frozen.
 _MESSAGES_PER_TIME = 10
-# Times held back before they are merged with those known: 0.4 MB per car, and at least as many as are known, which
-# keeps the merging linear.
-_WAITING = 10_000
+# Times buffered before they are merged into the distinct ones: 0.4 MB per car, and at least as many as there are
+# distinct times, which keeps the merging linear.
+_MAX_BUFFERED = 10_000
 
 
 class _SampleKey(NamedTuple):
@@ -43,7 +43,7 @@ class _SampleKey(NamedTuple):
 
 @dataclass(frozen=True)
 class _HeaderColumns:
-    """Where car and times stand in a line."""
+    """Column positions of the car and the times."""
 
     delimiter: bytes
     width: int
@@ -53,36 +53,36 @@ class _HeaderColumns:
 
 
 class _TimeList:
-    """The different ones of many times; what is kept grows with their number only."""
+    """Collects distinct times; its memory grows with the number of distinct times only."""
 
     def __init__(self) -> None:
-        self._waiting: list[int] = []
-        self._known: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._buffered: list[int] = []
+        self._distinct: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def add(self, time_ms: int) -> None:
-        # The channels of a sample mostly follow each other.
-        if not self._waiting or self._waiting[-1] != time_ms:
-            self._waiting.append(time_ms)
-            if len(self._waiting) > _WAITING + len(self._known):
+        # The channels of a sample are mostly on consecutive lines.
+        if not self._buffered or self._buffered[-1] != time_ms:
+            self._buffered.append(time_ms)
+            if len(self._buffered) > _MAX_BUFFERED + len(self._distinct):
                 self.ascending()
 
     def ascending(self) -> npt.NDArray[np.int64]:
-        """Return each time once."""
-        self._known = np.union1d(self._known, np.array(self._waiting, np.int64))
-        self._waiting.clear()
-        return self._known
+        """Return the distinct times in ascending order."""
+        self._distinct = np.union1d(self._distinct, np.array(self._buffered, np.int64))
+        self._buffered.clear()
+        return self._distinct
 
 
 @dataclass(frozen=True)
 class _Selected:
-    """Which samples of a car stay."""
+    """The samples of a car that are kept."""
 
     is_by_message: bool
     times_ms: frozenset[int]
     samples: int
 
-    def holds(self, place: _SampleKey) -> bool:
-        return (place.received_ms if self.is_by_message else place.time_ms) in self.times_ms
+    def includes(self, key: _SampleKey) -> bool:
+        return (key.received_ms if self.is_by_message else key.time_ms) in self.times_ms
 
 
 def downsample(
@@ -93,18 +93,18 @@ def downsample(
 ) -> DownsampleStats:
     """Copy every Nth sample of every car, in the file's own order.
 
-    The file is read twice: rows of a car may stand in any order, so its samples are numbered by time first. Memory
-    holds the different times, for a while up to 50 bytes each (100 MB for the largest race).
+    The file is read twice: the rows of a car may be in any order, so its samples are first numbered by time. Memory
+    holds the distinct times, temporarily up to 50 bytes each (100 MB for the largest race).
 
     Args:
-        open_text: Gives the uncompressed file from its beginning; called twice. If it changes in between, the result
-            is wrong: the caller has to look.
-        path: For messages.
-        every: N; the first sample of a car, and each Nth after it, stay.
-        write: Takes the lines that stay.
+        open_text: Opens the uncompressed file at its start; called twice. If the file changes in between, the result is
+            wrong: the caller has to check.
+        path: Path for messages.
+        every: N; the first sample of a car and each Nth after it are kept.
+        write: Receives the lines that are kept.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or its header names no car or no time.
+        MalformedFileError: The file is empty, binary, or its header lacks the car or the time.
     """
     with open_text() as stream:
         kept = _choose(stream, path, every)
@@ -122,11 +122,11 @@ def downsample(
 def _choose(stream: BinaryIO, path: str, every: int) -> dict[bytes, _Selected]:
     shown: defaultdict[bytes, _TimeList] = defaultdict(_TimeList)
     received: defaultdict[bytes, _TimeList] = defaultdict(_TimeList)
-    for _, place in _sample_keys(stream, path):
-        if isinstance(place, _SampleKey):
-            shown[place.car].add(place.time_ms)
-            if place.received_ms is not None:
-                received[place.car].add(place.received_ms)
+    for _, key in _sample_keys(stream, path):
+        if isinstance(key, _SampleKey):
+            shown[key.car].add(key.time_ms)
+            if key.received_ms is not None:
+                received[key.car].add(key.received_ms)
     return {car: _selected(times.ascending(), received[car].ascending(), every) for car, times in shown.items()}
 
 
@@ -139,41 +139,41 @@ def _selected(shown: npt.NDArray[np.int64], received: npt.NDArray[np.int64], eve
 def _copy(
     stream: BinaryIO, path: str, kept: dict[bytes, _Selected], write: Callable[[bytes], object]
 ) -> tuple[int, int, int]:
-    """Write the lines that stay; return the number of rows, of those that stay, and of those nobody can read."""
+    """Write the lines that are kept; return the number of rows, of kept rows, and of unreadable rows."""
     rows_in = rows_out = unreadable = 0
-    for line, place in _sample_keys(stream, path):
-        if isinstance(place, _SampleKey):
+    for line, key in _sample_keys(stream, path):
+        if isinstance(key, _SampleKey):
             rows_in += 1
-            if place.car not in kept or not kept[place.car].holds(place):
+            if key.car not in kept or not kept[key.car].includes(key):
                 continue
             rows_out += 1
-        elif place == "row":
+        elif key == "row":
             rows_in, rows_out, unreadable = rows_in + 1, rows_out + 1, unreadable + 1
         write(line)
     return rows_in, rows_out, unreadable
 
 
 def _sample_keys(stream: BinaryIO, path: str) -> Iterator[tuple[bytes, _SampleKey | str]]:
-    """Yield every line with its place, or what it is instead: ``header``, ``blank``, a ``row`` without place.
+    """Yield every line with its sample key, or else with its type: ``header``, ``blank``, or ``row`` if it has no key.
 
-    A line too long for memory comes in parts: a ``row`` and then, belonging to it, ``blank`` ones.
+    A line too long for memory comes in parts: first a ``row``, then ``blank`` ones for the rest of the same line.
     """
     first = stream.readline(LONGEST_LINE_BYTES)
     header = _first_header(first, path)
     yield first, "header"
-    is_begun = not first.endswith(b"\n")
+    is_open = not first.endswith(b"\n")
     while line := stream.readline(LONGEST_LINE_BYTES):
-        is_rest, is_begun = is_begun, not line.endswith(b"\n") and len(line) >= LONGEST_LINE_BYTES
+        is_rest, is_open = is_open, not line.endswith(b"\n") and len(line) >= LONGEST_LINE_BYTES
         if is_rest or not line.strip():
             yield line, "blank"
             continue
-        cells = [] if is_begun else _cells_of(line, header.delimiter)
-        place = _sample_key_of(cells, header)
-        if place is None and (further := _header_of(cells, header.delimiter)):
+        cells = [] if is_open else _cells_of(line, header.delimiter)
+        key = _sample_key_of(cells, header)
+        if key is None and (further := _header_of(cells, header.delimiter)):
             header = further
             yield line, "header"
         else:
-            yield line, place or "row"
+            yield line, key or "row"
 
 
 def _first_header(line: bytes, path: str) -> _HeaderColumns:
@@ -188,7 +188,7 @@ def _first_header(line: bytes, path: str) -> _HeaderColumns:
 
 
 def _header_of(cells: Sequence[bytes], delimiter: bytes) -> _HeaderColumns | None:
-    """Return what a header says; ``None`` if these cells are none."""
+    """Return the columns of a header; ``None`` if these cells are not a header."""
     names = [cell.strip(b"\xef\xbb\xbf \t\r\n").decode("latin-1") for cell in cells]
     while names and not names[-1]:
         names.pop()
@@ -199,11 +199,11 @@ def _header_of(cells: Sequence[bytes], delimiter: bytes) -> _HeaderColumns | Non
 
 
 def _cells_of(line: bytes, delimiter: bytes) -> list[bytes]:
-    """Return the cells; none if the quotes do not close."""
+    """Return the cells, or an empty list if a quote is not closed."""
     if b'"' not in line:
         return line.split(delimiter)
     try:
-        # Latin-1 gives every byte a character and back.
+        # Latin-1 maps every byte to a character and back.
         text = line.rstrip(b"\r\n").decode("latin-1")
         cells = next(csv.reader([text], delimiter=delimiter.decode(), strict=True), [])
     except csv.Error:
@@ -221,7 +221,7 @@ def _sample_key_of(cells: Sequence[bytes], header: _HeaderColumns) -> _SampleKey
     return _SampleKey(car, time_ms, received_ms)
 
 
-# The channels of a sample share its times, and so do neighbouring samples the time of their message.
+# The channels of a sample share its times, and consecutive samples share the time of their message.
 @lru_cache(maxsize=1024)
 def _instant_ms(cell: bytes) -> int | None:
     return parse_utc_ms(cell.strip().decode("latin-1"))

@@ -1,6 +1,6 @@
-"""Which column is which: the header of a telemetry file, bound by name and never by position.
+"""Contains the header of a telemetry file, whose columns are found by name and never by position.
 
-Not here: what the cells under it mean (``careful`` and ``compiled.lines``).
+See ``line_parser`` and ``kernels.rows`` for the meaning of the cells below it.
 """
 
 from collections import Counter
@@ -20,13 +20,13 @@ _LISTED = ("value",)
 
 @dataclass(frozen=True)
 class Header:
-    """How the lines of a telemetry file are laid out.
+    """Format of the lines of a telemetry file.
 
     Attributes:
         dialect: Delimiter, encoding and columns.
-        is_listed: A line holds a list of readings instead of one.
-        is_quoted: Cells may be in quotes. Where none is at the beginning of the file, a quote further on is damage, and
-            taken for one it would swallow what follows it.
+        is_listed: Each line holds a list of readings instead of one.
+        is_quoted: Cells may be in quotes. If the start of the file has no quotes, a later one is damage; read as an
+            opening quote, it would swallow the text after it.
     """
 
     dialect: CsvDialect
@@ -35,16 +35,16 @@ class Header:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names in the header's order."""
+        """Column names in the header's order."""
         return self.dialect.columns
 
-    def under(self, cells: Sequence[str]) -> "Header | None":
-        """Return the layout of the lines under a further header; ``None`` if these cells are no header.
+    def next_header(self, cells: Sequence[str]) -> "Header | None":
+        """Return the header that these cells of a later line form; ``None`` if they are not a header.
 
-        Files put one after the other leave headers inside, and not always with the columns in the same order.
+        Concatenated files have headers in the middle, and not always with the columns in the same order.
         """
         names = [cell.strip("\ufeff \t") for cell in cells]
-        if not set(_needed(self.is_listed)) <= set(names) or len(set(names)) < len(names):
+        if not set(_required(self.is_listed)) <= set(names) or len(set(names)) < len(names):
             return None
         columns = tuple(names)
         dialect = CsvDialect(self.dialect.delimiter, self.dialect.encoding, self.dialect.has_bom, columns)
@@ -52,18 +52,18 @@ class Header:
 
 
 def parse_header(file: TelemetryFile) -> Header:
-    """Read the header.
+    """Read and check the header of a telemetry file.
 
     Raises:
-        VanishedFileError: The file is gone.
-        MalformedFileError: The file is empty, binary, without header, or lacks a column it cannot do without.
+        FileChangedError: The file no longer exists.
+        MalformedFileError: The file is empty, binary, has no header, or lacks a required column.
     """
     with file.open_text() as stream:
         start = stream.read(_HEADER_BYTES)
     dialect = _dialect_of(start, file.identity.path)
     columns = set(dialect.columns)
     is_listed = not set(_LONG) <= columns and set(_LISTED) <= columns
-    missing = [name for name in _needed(is_listed) if name not in columns]
+    missing = [name for name in _required(is_listed) if name not in columns]
     if missing:
         raise MalformedFileError(
             f"{file.identity.path} lacks the column {', '.join(missing)}; it has {', '.join(dialect.columns)}.",
@@ -72,7 +72,7 @@ def parse_header(file: TelemetryFile) -> Header:
     return Header(dialect, is_listed, is_quoted=is_listed or b'"' in start)
 
 
-def _needed(is_listed: bool) -> tuple[str, ...]:  # noqa: FBT001  -- the one thing it depends on
+def _required(is_listed: bool) -> tuple[str, ...]:  # noqa: FBT001  -- its only argument
     return (*_COMMON, *(_LISTED if is_listed else _LONG))
 
 
@@ -80,9 +80,9 @@ def _dialect_of(start: bytes, path: str) -> CsvDialect:
     if b"\r" in start.partition(b"\n")[0].removesuffix(b"\r"):
         raise MalformedFileError(f"{path} has lines that end in CR alone.", "Export it with LF or CRLF.")
     dialect = detect_dialect(start, path)
-    # People and spreadsheets do not tell names apart by case, so which one is meant cannot be known.
-    alike = Counter(name.casefold() for name in dialect.columns)
-    repeated = [name for name in dialect.columns if alike[name.casefold()] > 1]
+    # People and spreadsheets ignore case in names, so it is unclear which of the columns is meant.
+    spellings = Counter(name.casefold() for name in dialect.columns)
+    repeated = [name for name in dialect.columns if spellings[name.casefold()] > 1]
     if repeated:
         raise MalformedFileError(
             f"{path} has columns that differ only in case: {', '.join(repeated)}.", "Export it with one of each name."

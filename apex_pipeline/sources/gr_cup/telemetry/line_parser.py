@@ -1,8 +1,8 @@
-"""One line read carefully, in plain Python: what it says, or what is wrong with it.
+"""The reference parser: parses one line in plain Python and returns its readings or the reasons to reject it.
 
-This is the reference for what a line means. The quick reader (``compiled.lines``) takes lines written in the usual way,
-about all of them, and hands over every other one; a line both can read they read alike. Here belong the rules of
-rejection and their order; not here: what becomes of readings (``reading``).
+It defines the meaning of a line. The fast parser (``kernels.rows``) handles lines in the usual format, nearly all of
+them, and sets all others aside for this one; both give the same result for a line that both can parse. Contains the
+reject reasons and their order; see ``parse`` for the storage of the readings.
 """
 
 import json
@@ -19,13 +19,13 @@ from apex_pipeline.sources.gr_cup.telemetry.chunks import LONGEST_LINE_BYTES
 from apex_pipeline.sources.gr_cup.telemetry.header import Header
 from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
-# What stands for a unit lap that is lost (null in the table) and for one that cannot be read. Lower than any lap, so
-# that the highest lap of a row's readings is the one to publish.
+# Codes for a lap that the device lost (null in the table) and for an unreadable one. Lower than any lap, so that the
+# highest lap of a row's readings is the one to publish.
 NO_LAP = -(2**31)
 UNREADABLE_LAP = -1
 _LARGEST_LAP = 2**31 - 1
 
-# The times that name an instant: date, time, and Z or an offset. Python takes more forms, among them a date alone.
+# Times that define an instant: date, time, and Z or an offset. Python accepts more formats, such as a date alone.
 _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)", re.ASCII
 )
@@ -34,16 +34,16 @@ _QUOTED = re.compile(rb'"[^"]*+"')
 
 @dataclass
 class Line:
-    """What one line says.
+    """Content of one line.
 
     Attributes:
-        vehicle_id: The car.
-        car_ms: The car's time, milliseconds since 1970.
-        received_ms: The receive time.
-        unit_lap: The unit's lap, :data:`NO_LAP` or :data:`UNREADABLE_LAP`.
+        vehicle_id: Vehicle id of the car.
+        car_ms: Car time in milliseconds since 1970.
+        received_ms: Receive time in milliseconds since 1970.
+        unit_lap: Lap of the device, :data:`NO_LAP` or :data:`UNREADABLE_LAP`.
         readings: Channel and value of each usable reading.
-        problems: Reason and detail of each reading that cannot be used, or of the whole line.
-        header: The layout of the lines below, where this line is a further header.
+        problems: Reason and detail of each unusable reading, or of an unusable line.
+        header: Header of the lines below, if this line is a further header.
     """
 
     vehicle_id: str = ""
@@ -55,88 +55,88 @@ class Line:
     header: Header | None = None
 
 
-def read_line(line: bytes, layout: Header, session: str | None) -> Line:
-    """Read a line that is not blank.
+def read_line(line: bytes, header: Header, session: str | None) -> Line:
+    """Parse a line that is not blank.
 
     Args:
-        line: Without its line feed.
-        layout: Of the lines at this place of the file.
-        session: The file's session, for rows of another race.
+        line: The line without its line feed.
+        header: The header that applies to the line.
+        session: The file's session, to reject rows of another race.
     """
     text = line.removesuffix(b"\r")
-    broken = _broken(text, layout)
-    if broken:
-        return _rejected(broken, text[:SHOWN_CHARACTERS].decode(layout.dialect.encoding, errors="replace"))
+    problem = _format_problem(text, header)
+    if problem:
+        return _rejected(problem, text[:SHOWN_CHARACTERS].decode(header.dialect.encoding, errors="replace"))
     try:
-        decoded = text.decode(layout.dialect.encoding)
+        decoded = text.decode(header.dialect.encoding)
     except UnicodeDecodeError:
         return _rejected("bad_encoding", text[:SHOWN_CHARACTERS].decode(errors="replace"))
-    cells = _cells_of(decoded, layout)
-    header = layout.under(cells)
-    if header:
-        return Line(problems=[("repeated_header", decoded[:SHOWN_CHARACTERS])], header=header)
-    return _meaning(dict(zip(layout.columns, cells, strict=False)), layout, session)
+    cells = _cells_of(decoded, header)
+    further_header = header.next_header(cells)
+    if further_header:
+        return Line(problems=[("repeated_header", decoded[:SHOWN_CHARACTERS])], header=further_header)
+    return _parse_values(dict(zip(header.columns, cells, strict=False)), header, session)
 
 
 def _rejected(reason: str, detail: str) -> Line:
     return Line(problems=[(reason, detail)])
 
 
-def _broken(line: bytes, layout: Header) -> str | None:
-    """Return why a line has no cells that could mean anything."""
+def _format_problem(line: bytes, header: Header) -> str | None:
+    """Return the reason why a line cannot be split into cells, or ``None``."""
     if len(line) > LONGEST_LINE_BYTES:
         return "line_too_long"
     if b"\0" in line:
         return "nul_byte"
     if b"\r" in line:
         return "stray_carriage_return"
-    if layout.is_quoted and b'"' in line:
-        if not _whole_cells(layout.dialect.delimiter).fullmatch(line):
+    if header.is_quoted and b'"' in line:
+        if not _line_pattern(header.dialect.delimiter).fullmatch(line):
             return "broken_quotes"
         line = _QUOTED.sub(b"", line)
-    width, delimiter = len(layout.columns), layout.dialect.delimiter.encode()
+    width, delimiter = len(header.columns), header.dialect.delimiter.encode()
     cells = line.count(delimiter) + 1
     if cells < width:
         return "too_few_columns"
-    # One empty cell more is what a delimiter at the end of every line leaves.
+    # A delimiter at the end of every line adds one empty cell.
     return "too_many_columns" if cells > width + line.endswith(delimiter) else None
 
 
 @lru_cache
-def _whole_cells(delimiter: str) -> re.Pattern[bytes]:
-    """Return the pattern of a line whose cells are each either in quotes or without any."""
+def _line_pattern(delimiter: str) -> re.Pattern[bytes]:
+    """Return the pattern of a line in which each cell is either quoted or free of quotes."""
     cell = rf'(?:"[^"]*+(?:""[^"]*+)*+"|[^"{delimiter}]*+)'
     return re.compile(rf"{cell}(?:{delimiter}{cell})*+".encode())
 
 
 @lru_cache
-def _one_cell(delimiter: str) -> re.Pattern[str]:
+def _cell_pattern(delimiter: str) -> re.Pattern[str]:
     return re.compile(rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^{delimiter}]*+))(?:{delimiter}|$)')
 
 
-def _cells_of(text: str, layout: Header) -> list[str]:
-    delimiter = layout.dialect.delimiter
-    if not (layout.is_quoted and '"' in text):
+def _cells_of(text: str, header: Header) -> list[str]:
+    delimiter = header.dialect.delimiter
+    if not (header.is_quoted and '"' in text):
         return [cell.strip() for cell in text.split(delimiter)]
-    cells = _one_cell(delimiter).findall(text + delimiter)
+    cells = _cell_pattern(delimiter).findall(text + delimiter)
     return [(quoted.replace('""', '"') or bare).strip() for quoted, bare in cells]
 
 
-def _meaning(values: dict[str, str], layout: Header, session: str | None) -> Line:
+def _parse_values(values: dict[str, str], header: Header, session: str | None) -> Line:
     car_ms, received_ms = _instant_ms(values["timestamp"]), _instant_ms(values["meta_time"])
     line = Line(values["vehicle_id"], car_ms or 0, received_ms or 0, _unit_lap(values["lap"]))
-    of_line = _problem_of_line(values, session, car_ms, received_ms)
-    for channel, value in _readings(values, layout):
-        problem = _problem(values, channel, value, of_line)
+    line_problem = _line_problem(values, session, car_ms, received_ms)
+    for channel, value in _readings(values, header):
+        problem = _problem(values, channel, value, line_problem)
         if problem:
             line.problems.append((problem[0], problem[1][:SHOWN_CHARACTERS]))
         else:
-            # A zero without sign, so that two zeros are equal in every way.
+            # Adding 0.0 removes the sign of a zero, so that all zeros have equal bits.
             line.readings.append((str(channel), float(value or 0) + 0.0))
     return line
 
 
-def _problem_of_line(
+def _line_problem(
     values: dict[str, str], session: str | None, car_ms: int | None, received_ms: int | None
 ) -> tuple[str, str] | None:
     if car_ms is None:
@@ -149,9 +149,9 @@ def _problem_of_line(
 
 
 def _problem(
-    values: dict[str, str], channel: str | None, value: float | str | None, of_line: tuple[str, str] | None
+    values: dict[str, str], channel: str | None, value: float | str | None, line_problem: tuple[str, str] | None
 ) -> tuple[str, str] | None:
-    """Return what is wrong with a reading, the most telling first."""
+    """Return the reject reason of a reading, the most informative one first."""
     if not values["vehicle_id"]:
         return "no_vehicle", "vehicle_id=''"
     if channel is None:
@@ -162,12 +162,12 @@ def _problem(
         return "bad_number", f"{channel}={value!r}"
     if not math.isfinite(value):
         return "not_a_number", f"{channel}={value}"
-    return of_line
+    return line_problem
 
 
-def _readings(values: dict[str, str], layout: Header) -> Iterator[tuple[str | None, float | str | None]]:
-    """Yield channel and value of each reading; the text of a value that is no number, no channel for a bad list."""
-    if not layout.is_listed:
+def _readings(values: dict[str, str], header: Header) -> Iterator[tuple[str | None, float | str | None]]:
+    """Yield channel and value of each reading: text if the value is not a number, ``None`` as channel of a bad list."""
+    if not header.is_listed:
         yield values["telemetry_name"], _number(values["telemetry_value"])
         return
     elements = _elements(values["value"])
@@ -189,13 +189,13 @@ def _elements(text: str) -> list[Any]:
 
 
 def _text(value: object) -> str:
-    # json makes 1e400 of a number to infinity; repr keeps what a float holds. True is no number.
+    # json turns the number 1e400 into infinity; repr keeps every digit of a float. True is not a number.
     return value if isinstance(value, str) else repr(value)
 
 
 def _number(text: str) -> float | str:
     try:
-        # float() would take 1_000 and digits of other scripts.
+        # float() would accept 1_000 and digits of other scripts.
         return float(text) if text.isascii() and "_" not in text else text
     except ValueError:
         return text

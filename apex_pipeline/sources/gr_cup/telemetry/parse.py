@@ -1,8 +1,8 @@
-"""From the lines of telemetry files to readings by car, on all processors, every line accounted for.
+"""Parses the lines of telemetry files into readings by car, in several threads, with every line accounted for.
 
-Here belongs the work on one piece of text: the quick reader takes it, careful Python what is left, and the readings go
-to their cars. Not here: what a line means (``compiled.lines``, ``careful``) and where readings are kept
-(``car_readings``).
+Contains the work on one chunk of text: the fast parser reads it, the reference parser reads the lines that the fast one
+set aside, and the readings are stored by car. See ``kernels.rows`` and ``line_parser`` for the meaning of a line, and
+``spill`` for the storage of readings.
 """
 
 from collections import Counter
@@ -26,23 +26,23 @@ from apex_pipeline.sources.gr_cup.telemetry.line_parser import UNREADABLE_LAP, L
 from apex_pipeline.sources.gr_cup.telemetry.report import REPORTED_REJECTS
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, ReadingSpill
 
-# More threads need more memory each, and two are what the smallest machine has.
+# Each thread needs its own memory, and the smallest machine has two cores.
 THREADS = 2
 _END_OF_FILE = 2**62
-# Each one means reading the file once more. A file put together by hand has a few.
-_MOST_HEADERS = 20
+# Each further header means reading the file again. A file concatenated by hand has a few.
+_MAX_HEADERS = 20
 
 
 @dataclass
 class ParseStats:
-    """What became of the lines of one file.
+    """Counts of the readings and rejects of one file.
 
     Attributes:
-        readings_in: Readings in the file: lines by their line feeds, blank ones and the header left out, and where a
-            line holds a list, its elements.
-        unreadable_laps: Usable readings whose lap is no lap.
+        readings_in: Readings in the file: lines by their line feeds, without blank lines and the header; the elements
+            of the lists if lines hold lists.
+        unreadable_laps: Usable readings whose lap is not a valid lap number.
         reasons: Rejected readings by reason.
-        told: Rejects one by one, more than are needed.
+        samples: The first rejects; may hold more than are reported.
     """
 
     readings_in: int = 0
@@ -51,32 +51,32 @@ class ParseStats:
     samples: list[Reject] = field(default_factory=list[Reject])
 
     def reject(self, path: str, line: int, reason: str, detail: str) -> None:
-        """Count one reading that cannot be used, and tell it if it may be among the first."""
+        """Count one unusable reading, and keep it as a sample if it may be among the first."""
         self.reasons[reason] += 1
         self.samples.append(Reject(path, line, FileKind.TELEMETRY, reason, detail))
-        # A file of nothing but bad lines must not fill the memory.
+        # A file of bad lines only must not fill the memory.
         if len(self.samples) > 4 * REPORTED_REJECTS:
             self.samples = self.first_samples()
 
     def first_samples(self) -> list[Reject]:
-        """Return the first rejects of the file, in its order."""
+        """Return the first rejects of the file, in file order."""
         return sorted(self.samples, key=lambda reject: reject.line or 0)[:REPORTED_REJECTS]
 
     def add(self, other: "ParseStats") -> None:
-        """Add what another thread counted."""
+        """Add the counts of another thread."""
         self.readings_in += other.readings_in
         self.unreadable_laps += other.unreadable_laps
         self.reasons.update(other.reasons)
         self.samples += other.samples
 
 
-class _HeaderChanged(Exception):  # noqa: N818  -- no error: the file goes on in another way
-    """A further header with other columns was met."""
+class _HeaderChanged(Exception):  # noqa: N818  -- not an error: the file is read again with both headers
+    """A further header with different columns was found."""
 
-    def __init__(self, line: int, layout: Header) -> None:
+    def __init__(self, line: int, header: Header) -> None:
         super().__init__(line)
         self.line = line
-        self.layout = layout
+        self.header = header
 
 
 def read_file(
@@ -85,130 +85,130 @@ def read_file(
     progress: Progress | None = None,
     only_channels: Collection[str] | None = None,
 ) -> ParseStats:
-    """Read a telemetry file.
+    """Parse a telemetry file and store its readings.
 
     Args:
         file: The file.
-        readings: Where its readings go.
-        progress: Told about the file's bytes as they are read.
-        only_channels: Raw names in lower case; other readings are passed over.
+        readings: Receives its readings.
+        progress: Called with the number of bytes as the file is read.
+        only_channels: Raw channel names in lower case; readings of other channels are skipped.
 
     Returns:
-        What became of its lines.
+        Counts of its readings and rejects.
 
     Raises:
-        VanishedFileError: The file is gone.
-        MalformedFileError: It is empty, binary, cannot be unpacked, or lacks a column it cannot do without.
+        FileChangedError: The file no longer exists.
+        MalformedFileError: It is empty, binary, cannot be decompressed, or lacks a required column.
     """
-    layouts = {1: parse_header(file)}
-    mark = readings.mark()
+    headers = {1: parse_header(file)}
+    checkpoint = readings.checkpoint()
     while True:
         try:
-            return _read_lines(file, layouts, readings, progress, only_channels)
+            return _read_lines(file, headers, readings, progress, only_channels)
         except _HeaderChanged as found:
-            # Threads have read further by then, with the columns of the first header. Rare, so begin again.
-            layouts[found.line] = found.layout
-            if len(layouts) > _MOST_HEADERS:
+            # By now the threads have read further with the old columns. This is rare, so the file is read again.
+            headers[found.line] = found.header
+            if len(headers) > _MAX_HEADERS:
                 raise MalformedFileError(
-                    f"{file.identity.path} has more than {_MOST_HEADERS} headers with other columns than before.",
-                    "Export it again, or take it apart at its headers.",
+                    f"{file.identity.path} has more than {_MAX_HEADERS} headers with different columns.",
+                    "Export it again, or split it at its headers.",
                 ) from None
-            readings.rewind(mark)
+            readings.rewind(checkpoint)
             progress = None
 
 
 def _read_lines(
     file: TelemetryFile,
-    layouts: dict[int, Header],
+    headers: dict[int, Header],
     readings: ReadingSpill,
     progress: Progress | None,
     only_channels: Collection[str] | None,
 ) -> ParseStats:
     total = ParseStats()
     with file.open_text(progress) as stream, ThreadPoolExecutor(THREADS) as threads:
-        pieces = ChunkReader(stream)
-        workers = [_ChunkParser(file, layouts, readings, only_channels) for _ in range(THREADS)]
+        chunks = ChunkReader(stream)
+        workers = [_ChunkParser(file, headers, readings, only_channels) for _ in range(THREADS)]
         try:
-            for done in [threads.submit(worker.read_all, pieces) for worker in workers]:
+            for done in [threads.submit(worker.parse_all, chunks) for worker in workers]:
                 total.add(done.result())
         finally:
-            pieces.stop()
+            chunks.stop()
     total.samples = total.first_samples()
     return total
 
 
 class _ChunkParser:
-    """Reads pieces of a file, one thread's share of it."""
+    """Parses chunks of a file in one thread."""
 
     def __init__(
         self,
         file: TelemetryFile,
-        layouts: dict[int, Header],
+        headers: dict[int, Header],
         readings: ReadingSpill,
         only_channels: Collection[str] | None,
     ) -> None:
         self._path = file.identity.path
         self._session = file.identity.session
-        self._layouts = layouts
+        self._headers = headers
         self._readings = readings
-        self._only = only_channels
-        self._tally = ParseStats()
+        self._only_channels = only_channels
+        self._stats = ParseStats()
 
-    def read_all(self, pieces: ChunkReader) -> ParseStats:
-        """Read pieces until there are none left."""
+    def parse_all(self, chunks: ChunkReader) -> ParseStats:
+        """Parse chunks until none are left."""
         buffer = bytearray(CHUNK_BYTES + 1)
-        quick = FastParser()
+        fast_parser = FastParser()
         try:
-            while piece := pieces.next_into(buffer):
-                self._read(buffer, piece, quick)
+            while chunk := chunks.next_into(buffer):
+                self._parse_chunk(buffer, chunk, fast_parser)
         except BaseException:
-            pieces.stop()
+            chunks.stop()
             raise
-        return self._tally
+        return self._stats
 
-    def _read(self, buffer: bytearray, piece: Chunk, quick: FastParser) -> None:
-        at, line, blank = 0, piece.first_line, 0
-        while at < piece.size:
-            layout, lines = self._header_at(line)
-            taken = quick.parse_chunk(buffer, at, piece.size, lines, layout)
-            self._keep(taken, line, layout)
-            self._read_carefully(buffer, taken, line, layout)
-            if layout.is_listed:
-                self._tally.readings_in += _elements(buffer, at, taken) - _lines_taken(taken)
-            at, line, blank = taken.end, line + taken.lines, blank + taken.blank
-        # The lines were counted by their line feeds, by other code than that which reads them.
-        self._tally.readings_in += piece.lines - blank - (piece.first_line == 1)
+    def _parse_chunk(self, buffer: bytearray, chunk: Chunk, fast_parser: FastParser) -> None:
+        at, line, blank = 0, chunk.first_line, 0
+        while at < chunk.size:
+            header, lines = self._header_at(line)
+            parsed = fast_parser.parse_chunk(buffer, at, chunk.size, lines, header)
+            self._add_parsed(parsed, line, header)
+            self._parse_set_aside(buffer, parsed, line, header)
+            if header.is_listed:
+                self._stats.readings_in += _elements(buffer, at, parsed) - _parsed_lines(parsed)
+            at, line, blank = parsed.end, line + parsed.lines, blank + parsed.blank
+        # Lines are counted by their line feeds, so the count does not depend on the code that parses them.
+        self._stats.readings_in += chunk.lines - blank - (chunk.first_line == 1)
 
     def _header_at(self, line: int) -> tuple[Header, int]:
-        """Return the layout of a line and how many lines have it."""
-        begins = max(begin for begin in self._layouts if begin <= line)
-        following = [begin for begin in self._layouts if begin > line]
-        return self._layouts[begins], min(following, default=_END_OF_FILE) - line
+        """Return the header that applies to a line, and for how many lines from there."""
+        current = max(first for first in self._headers if first <= line)
+        following = [first for first in self._headers if first > line]
+        return self._headers[current], min(following, default=_END_OF_FILE) - line
 
-    def _keep(self, taken: ParsedChunk, line: int, layout: Header) -> None:
-        """Give what the quick reader took to the cars."""
-        refused = [is_wrong_session(text, self._session) for text in taken.sessions]
-        frames, vehicle, channels = taken.frames, taken.vehicle, taken.channels
-        if any(refused):
-            is_refused = np.array([*refused, False])[taken.session]  # the last is for frames that tell no session
-            self._refuse(taken, is_refused, line, layout)
-            frames, vehicle = frames.only(~is_refused), vehicle[~is_refused]
+    def _add_parsed(self, parsed: ParsedChunk, line: int, header: Header) -> None:
+        """Store the readings of the fast parser by car."""
+        is_wrong = [is_wrong_session(text, self._session) for text in parsed.sessions]
+        frames, vehicle, channels = parsed.frames, parsed.vehicle, parsed.channels
+        if any(is_wrong):
+            is_rejected = np.array([*is_wrong, False])[parsed.session]  # the last one is for frames without a session
+            self._reject_frames(parsed, is_rejected, line, header)
+            frames, vehicle = frames.filter(~is_rejected), vehicle[~is_rejected]
         frames = self._with_codes(frames, channels)
-        self._tally.unreadable_laps += int(frames.readings[frames.unit_lap == UNREADABLE_LAP].sum())
-        for code, of_car in frames.by(vehicle):
-            self._add(taken.vehicles[code], of_car)
+        self._stats.unreadable_laps += int(frames.readings[frames.unit_lap == UNREADABLE_LAP].sum())
+        for code, of_car in frames.group_by(vehicle):
+            self._add(parsed.vehicles[code], of_car)
 
     def _add(self, vehicle: str, frames: Frames) -> None:
-        """Give frames to a car, without those of which no reading is wanted."""
-        if self._only is not None:
-            frames = frames.only(frames.readings > 0)
+        """Store frames of a car, without those that have no reading of a wanted channel."""
+        if self._only_channels is not None:
+            frames = frames.filter(frames.readings > 0)
         if len(frames.value):
             self._readings.add(vehicle, frames)
 
     def _with_codes(self, frames: Frames, channels: Sequence[str]) -> Frames:
         codes = np.array([self._code_of(channel) for channel in channels] or [0])
         channel = codes[frames.channel]
-        if self._only is None:
+        if self._only_channels is None:
             return frames._replace(channel=channel.astype(np.uint16))
         wanted = channel >= 0
         ends = np.cumsum(frames.readings)
@@ -217,49 +217,49 @@ class _ChunkParser:
         return frames._replace(readings=kept, channel=channel[wanted].astype(np.uint16), value=frames.value[wanted])
 
     def _code_of(self, channel: str) -> int:
-        """Return the session's code of a channel, -1 if it is not wanted."""
-        if self._only is not None and channel.lower() not in self._only:
+        """Return the code of a channel in this session, -1 if the channel is not wanted."""
+        if self._only_channels is not None and channel.lower() not in self._only_channels:
             return -1
         return self._readings.channel_code(channel)
 
-    def _refuse(self, taken: ParsedChunk, is_refused: np.ndarray, line: int, layout: Header) -> None:
-        """Reject the frames of another race; each is on one line, or has a line per reading, one after the other."""
-        readings = int(taken.frames.readings[is_refused].sum())
-        # More than are told are only counted, or a file of the wrong race would take minutes.
-        told = 0
-        for frame in np.flatnonzero(is_refused):
-            first = line + int(taken.line[frame])
-            detail = f"meta_session={taken.sessions[taken.session[frame]]!r}"[:SHOWN_CHARACTERS]
-            for index in range(int(taken.frames.readings[frame])):
-                number = first if layout.is_listed else first + index
-                self._tally.reject(self._path, number, "wrong_session", detail)
-                told += 1
-            if told >= REPORTED_REJECTS:
+    def _reject_frames(self, parsed: ParsedChunk, is_rejected: np.ndarray, line: int, header: Header) -> None:
+        """Reject the frames of another race; a frame is one line, or consecutive lines with one reading each."""
+        readings = int(parsed.frames.readings[is_rejected].sum())
+        # Beyond the reported samples, rejects are only counted: listing every row of a wrong file takes minutes.
+        reported = 0
+        for frame in np.flatnonzero(is_rejected):
+            first = line + int(parsed.line[frame])
+            detail = f"meta_session={parsed.sessions[parsed.session[frame]]!r}"[:SHOWN_CHARACTERS]
+            for index in range(int(parsed.frames.readings[frame])):
+                number = first if header.is_listed else first + index
+                self._stats.reject(self._path, number, "wrong_session", detail)
+                reported += 1
+            if reported >= REPORTED_REJECTS:
                 break
-        self._tally.reasons["wrong_session"] += readings - told
+        self._stats.reasons["wrong_session"] += readings - reported
 
-    def _read_carefully(self, buffer: bytearray, taken: ParsedChunk, line: int, layout: Header) -> None:
+    def _parse_set_aside(self, buffer: bytearray, parsed: ParsedChunk, line: int, header: Header) -> None:
         found: dict[str, list[Line]] = {}
-        for after, begin, end in taken.aside:
-            number = line + after
+        for offset, start, end in parsed.aside:
+            number = line + offset
             if number == 1:
                 continue  # the header
-            said = line_parser.read_line(bytes(memoryview(buffer)[begin:end]), layout, self._session)
-            if said.header and said.header != layout and number not in self._layouts:
-                raise _HeaderChanged(number, said.header)
-            for reason, detail in said.problems:
-                self._tally.reject(self._path, number, reason, detail)
-            # A line is one reading, counted by its line feed; of a list, the further elements are added.
-            self._tally.readings_in += len(said.readings) + len(said.problems) - 1
-            if said.readings:
-                found.setdefault(said.vehicle_id, []).append(said)
+            result = line_parser.read_line(bytes(memoryview(buffer)[start:end]), header, self._session)
+            if result.header and result.header != header and number not in self._headers:
+                raise _HeaderChanged(number, result.header)
+            for reason, detail in result.problems:
+                self._stats.reject(self._path, number, reason, detail)
+            # A line counts as one reading by its line feed; the further elements of a list are added here.
+            self._stats.readings_in += len(result.readings) + len(result.problems) - 1
+            if result.readings:
+                found.setdefault(result.vehicle_id, []).append(result)
         for vehicle, lines in found.items():
             self._add_lines(vehicle, lines)
 
     def _add_lines(self, vehicle: str, lines: list[Line]) -> None:
         pairs = [pair for line in lines for pair in line.readings]
         names = sorted({channel for channel, _ in pairs})
-        place = {name: index for index, name in enumerate(names)}
+        code_of_name = {name: index for index, name in enumerate(names)}
         frames = Frames(
             *(
                 np.array(column, np.int64)
@@ -268,20 +268,20 @@ class _ChunkParser:
                     strict=True,
                 )
             ),
-            channel=np.array([place[channel] for channel, _ in pairs], np.uint16),
+            channel=np.array([code_of_name[channel] for channel, _ in pairs], np.uint16),
             value=np.array([value for _, value in pairs], np.float64),
         )
         frames = self._with_codes(frames, names)
-        self._tally.unreadable_laps += int(frames.readings[frames.unit_lap == UNREADABLE_LAP].sum())
+        self._stats.unreadable_laps += int(frames.readings[frames.unit_lap == UNREADABLE_LAP].sum())
         self._add(vehicle, frames)
 
 
-def _elements(buffer: bytearray, begin: int, taken: ParsedChunk) -> int:
-    """Count the elements of the lists that were taken, by their braces and not by the code that read them."""
-    text = np.frombuffer(buffer, np.uint8, taken.end - begin, begin)
+def _elements(buffer: bytearray, start: int, parsed: ParsedChunk) -> int:
+    """Count the elements of the parsed lists by their braces, independently of the code that parsed them."""
+    text = np.frombuffer(buffer, np.uint8, parsed.end - start, start)
     braces = int(np.count_nonzero(text == ord("{")))
-    return braces - sum(buffer.count(b"{", first, end) for _, first, end in taken.aside)
+    return braces - sum(buffer.count(b"{", first, end) for _, first, end in parsed.aside)
 
 
-def _lines_taken(taken: ParsedChunk) -> int:
-    return taken.lines - taken.blank - len(taken.aside)
+def _parsed_lines(parsed: ParsedChunk) -> int:
+    return parsed.lines - parsed.blank - len(parsed.aside)

@@ -1,8 +1,8 @@
-"""One car's readings, widened: one row per sample time, one column per channel.
+"""Pivots one car's readings from long to wide: one row per sample time, one column per channel.
 
 Exact duplicates are dropped and counted. Separate readings of a channel with the same car time (messages sent in a
-burst) are told apart by ``repeat``: 0, 1 … in the order they were received. The order of the rows in the file plays no
-part, so a shuffled file gives the same table.
+burst) are numbered by ``repeat``: 0, 1 … in the order they were received. The result does not depend on the order of
+the rows in the file, so a shuffled file gives the same table.
 """
 
 import math
@@ -21,38 +21,39 @@ from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, ReadingSpill, join
 from apex_pipeline.tables import TELEMETRY
 
-Whole = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 _Number = TypeVar("_Number", np.int64, np.float64)
 
 
-def unique(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Whole]:
-    """Return the different values, ascending, and the place of each element among them. Shapes (different,), (n,)."""
+def unique(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Ints]:
+    """Return the distinct values, ascending, and the index of each element among them. Shapes (distinct,), (n,)."""
     order = np.argsort(values, kind="stable")
     ascending = values[order]
     is_new = np.ones(len(values), dtype=bool)
     np.not_equal(ascending[1:], ascending[:-1], out=is_new[1:])
-    place = np.empty(len(values), np.int64)
-    place[order] = np.cumsum(is_new) - 1
-    return ascending[is_new], place
+    index = np.empty(len(values), np.int64)
+    index[order] = np.cumsum(is_new) - 1
+    return ascending[is_new], index
 
 
-Small = npt.NDArray[np.int32]
+SmallInts = npt.NDArray[np.int32]
 
 _UTC_MS = pa.timestamp("ms", tz="UTC")
 _LATEST_MS = np.iinfo(np.int64).max
 _LOWEST_LAP = np.iinfo(np.int64).min
-# What a car takes in memory, measured: per reading (10 bytes, read and joined, and its place), per frame (32 bytes, the
-# same), and per cell of a row, of which there are hardly more than frames.
+# Measured memory of a car: per reading (its 10 bytes, read and joined, and its row), per frame (its 32 bytes, the
+# same), and per cell; there are hardly more rows than frames.
 _BYTES_PER_READING, _BYTES_PER_FRAME, _BYTES_PER_CELL = 50, 110, 20
-# Ranges of time hold about as many frames each; some more of them, because bursts are uneven.
-_MORE_RANGES = 1.2
-# Frames looked at to find these ranges.
+# Time ranges hold about the same number of frames each. There are 20 % more of them than needed, because bursts are
+# uneven.
+_RANGE_FACTOR = 1.2
+# Frames sampled to find these ranges.
 _SAMPLED_FRAMES = 100_000
 
 
 @dataclass(frozen=True)
 class PivotedRows:
-    """Wide rows of one car and the readings behind them; a car of very many readings comes in several, by time."""
+    """Rows of one car and the number of readings in them; a car with many readings is split into time ranges."""
 
     rows: pa.Table
     readings: int
@@ -60,90 +61,92 @@ class PivotedRows:
 
 
 class Pivoter:
-    """Widens cars of one session.
+    """Pivots the readings of a session, car by car.
 
     Args:
-        readings: The session's readings, all read.
-        schema: Of the published table, unknown channels included.
+        readings: All readings of the session.
+        schema: Schema of the published table, including unknown channels.
         laps: The session's table ``laps``, for the lap of each sample.
-        most_bytes: Of a car that takes more memory, a range of times is held at a time.
+        max_bytes: Memory limit of one car; a car that needs more is split into time ranges.
     """
 
-    def __init__(self, readings: ReadingSpill, schema: pa.Schema, laps: pa.Table | None, most_bytes: int) -> None:
+    def __init__(self, readings: ReadingSpill, schema: pa.Schema, laps: pa.Table | None, max_bytes: int) -> None:
         self._readings = readings
         self._schema = schema
         self._laps = laps
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         by_channel = columns_of(readings.channels)
         self._columns = sorted(set(by_channel.values()))
         self._column_of = np.array([self._columns.index(by_channel[name]) for name in readings.channels], np.uint16)
 
     def pivot(self, clock: CarClock) -> Iterator[PivotedRows]:
         """Yield a car's rows, sorted by sample time and repeat; track and session are filled in later."""
-        for begin_ms, end_ms in self._ranges(clock):
+        for start_ms, end_ms in self._ranges(clock):
             blocks = self._readings.blocks_of(clock.vehicle_id)
-            if begin_ms is None and end_ms is None:
+            if start_ms is None and end_ms is None:
                 yield self._rows(clock, join(list(blocks)))
                 continue
-            within = (frames.only(_is_within(_sample_ms(frames, clock), begin_ms, end_ms)) for frames in blocks)
+            within = (frames.filter(_is_within(_row_times(frames, clock), start_ms, end_ms)) for frames in blocks)
             yield self._rows(clock, join(list(within)))
 
     def _ranges(self, clock: CarClock) -> Iterator[tuple[int | None, int | None]]:
-        """Yield ranges of time (in the clock that counts) with about as many readings as may be held."""
+        """Yield time ranges, in the clock that is used for the car, each with as many readings as fit the memory."""
         size = self._readings.size_of(clock.vehicle_id)
         needed = size.readings * _BYTES_PER_READING + size.frames * (
             _BYTES_PER_FRAME + len(self._columns) * _BYTES_PER_CELL
         )
-        count = math.ceil(needed * _MORE_RANGES / self._most_bytes) if needed > self._most_bytes else 1
+        count = math.ceil(needed * _RANGE_FACTOR / self._max_bytes) if needed > self._max_bytes else 1
         cuts: list[int | None] = []
         if count > 1:
             step = max(size.frames // _SAMPLED_FRAMES, 1)
             blocks = self._readings.blocks_of(clock.vehicle_id)
-            sampled = np.concatenate([_sample_ms(frames, clock)[::step] for frames in blocks])
+            sampled = np.concatenate([_row_times(frames, clock)[::step] for frames in blocks])
             shares = np.linspace(0, 1, count + 1)[1:-1]
-            # A cut at the first time of all would leave nothing before it.
+            # A cut at the very first time would leave an empty range before it.
             cuts = [int(cut) for cut in np.unique(np.quantile(sampled, shares, method="lower")) if cut > sampled.min()]
         yield from zip([None, *cuts], [*cuts, None], strict=True)
 
     def _rows(self, clock: CarClock, frames: Frames) -> PivotedRows:
-        from apex_pipeline.sources.gr_cup.telemetry.kernels import pivot as cells  # noqa: PLC0415 -- see ``compiled``
+        from apex_pipeline.sources.gr_cup.telemetry.kernels import pivot as kernel  # noqa: PLC0415 -- see ``kernels``
 
-        sample_ms, place = unique(_sample_ms(frames, clock))
-        row = place.astype(np.int32)
+        sample_ms, index = unique(_row_times(frames, clock))
+        row = index.astype(np.int32)
         of_frame = (frames.car_ms, frames.received_ms, frames.unit_lap)
         of_reading = (self._column_of, frames.channel, frames.value)
         grid = np.zeros((len(sample_ms), len(self._columns)), np.int32)
         frame_of, repeat = np.empty((2, len(frames.value)), np.int32)
-        clashing = cells.assign_cells(row, frames.readings, *of_frame, *of_reading, grid, frame_of, repeat)
-        most = (
+        conflicts = kernel.assign_cells(row, frames.readings, *of_frame, *of_reading, grid, frame_of, repeat)
+        max_repeat = (
             self._assign_repeats(frames, row, frame_of, repeat, len(sample_ms))
-            if clashing
+            if conflicts
             else np.zeros_like(sample_ms)
         )
-        first_row = np.arange(len(sample_ms)) + np.cumsum(most) - most
-        rows = len(sample_ms) + int(most.sum())
+        first_row = np.arange(len(sample_ms)) + np.cumsum(max_repeat) - max_repeat
+        rows = len(sample_ms) + int(max_repeat.sum())
         values, is_filled = np.empty((len(self._columns), rows)), np.zeros((len(self._columns), rows), np.uint8)
         car_ms, received_ms = np.full((2, rows), _LATEST_MS)
         laps = np.full(rows, _LOWEST_LAP)
         of_row = (values, is_filled, car_ms, received_ms, laps)
-        cells.fill_cells(first_row.astype(np.int32), row, *of_frame, *of_reading, frame_of, repeat, *of_row)
+        kernel.fill_cells(first_row.astype(np.int32), row, *of_frame, *of_reading, frame_of, repeat, *of_row)
         columns: dict[str, object] = {
             name: _cells(values[column], is_filled[column]) for column, name in enumerate(self._columns)
         }
         columns |= {
-            "repeat": np.arange(rows) - np.repeat(first_row, most + 1),
+            "repeat": np.arange(rows) - np.repeat(first_row, max_repeat + 1),
             "car_time": pa.array(car_ms).cast(_UTC_MS),
             "received_time_utc": pa.array(received_ms).cast(_UTC_MS),
             "unit_lap": pa.array(laps, mask=laps < 0),
         }
-        table = self._table(clock, np.repeat(sample_ms, most + 1), columns)
-        return PivotedRows(table, len(repeat), int(np.count_nonzero(repeat != cells.DUPLICATE)))
+        table = self._table(clock, np.repeat(sample_ms, max_repeat + 1), columns)
+        return PivotedRows(table, len(repeat), int(np.count_nonzero(repeat != kernel.DUPLICATE)))
 
-    def _assign_repeats(self, frames: Frames, row: Small, frame_of: Small, repeat: Small, rows: int) -> Whole:
-        """Number the readings that claim the same cell; return the highest number of each sample time."""
-        from apex_pipeline.sources.gr_cup.telemetry.kernels import pivot as cells  # noqa: PLC0415 -- see ``compiled``
+    def _assign_repeats(
+        self, frames: Frames, row: SmallInts, frame_of: SmallInts, repeat: SmallInts, rows: int
+    ) -> Ints:
+        """Number the readings that fall into the same cell; return the highest number of each sample time."""
+        from apex_pipeline.sources.gr_cup.telemetry.kernels import pivot as kernel  # noqa: PLC0415 -- see ``kernels``
 
-        at = np.flatnonzero(repeat == cells.CLASHING)
+        at = np.flatnonzero(repeat == kernel.CONFLICT)
         frame = frame_of[at]
         cell = row[frame].astype(np.int64) * len(self._columns) + self._column_of[frames.channel[at]]
         keys = (frames.unit_lap[frame], frames.value[at], frames.car_ms[frame], frames.received_ms[frame], cell)
@@ -152,15 +155,15 @@ class Pivoter:
         is_new_cell = np.append(True, np.diff(in_order[-1]) != 0)
         is_new = np.append(True, np.any([key[1:] != key[:-1] for key in in_order], axis=0))
         number = np.cumsum(is_new) - 1
-        # Counted from the first of its cell.
+        # Numbers restart at the first reading of each cell.
         number -= np.repeat(number[is_new_cell], np.diff(np.append(np.flatnonzero(is_new_cell), len(order))))
-        repeat[at[order]] = np.where(is_new, number, cells.DUPLICATE)
-        most = np.zeros(rows, np.int64)
-        np.maximum.at(most, row[frame[order]], number)
-        return most
+        repeat[at[order]] = np.where(is_new, number, kernel.DUPLICATE)
+        max_repeat = np.zeros(rows, np.int64)
+        np.maximum.at(max_repeat, row[frame[order]], number)
+        return max_repeat
 
-    def _table(self, clock: CarClock, sample_ms: Whole, columns: dict[str, object]) -> pa.Table:
-        """Add who and when, and put the columns in published order; a channel this car never sent is null."""
+    def _table(self, clock: CarClock, sample_ms: Ints, columns: dict[str, object]) -> pa.Table:
+        """Add the columns of car, time and lap, in published order; a channel that this car never sent is null."""
         offset_ms = 0 if clock.is_frozen else round(clock.offset_s * 1000)
         chassis, _ = split_vehicle_id(clock.vehicle_id)
         utc_ms = sample_ms + offset_ms
@@ -174,22 +177,22 @@ class Pivoter:
         return pa.Table.from_arrays([pa.array(array) for array in arrays], names=self._schema.names)
 
 
-def _sample_ms(frames: Frames, clock: CarClock) -> Whole:
-    """Return the times that make the rows, not yet brought to UTC."""
+def _row_times(frames: Frames, clock: CarClock) -> Ints:
+    """Return the times that define the rows, before their correction to UTC."""
     return frames.received_ms if clock.is_frozen else frames.car_ms
 
 
-def _is_within(times: Whole, begin: int | None, end: int | None) -> npt.NDArray[np.bool_]:
+def _is_within(times: Ints, start: int | None, end: int | None) -> npt.NDArray[np.bool_]:
     is_within = np.ones(len(times), dtype=bool)
-    if begin is not None:
-        is_within &= times >= begin
+    if start is not None:
+        is_within &= times >= start
     if end is not None:
         is_within &= times < end
     return is_within
 
 
 def _cells(values: npt.NDArray[np.float64], is_filled: npt.NDArray[np.uint8]) -> pa.Array:
-    """Return a column of cells without copying the values."""
+    """Return the cells of a column without copying the values."""
     bits = np.packbits(is_filled, bitorder="little")
     return pa.Array.from_buffers(pa.float64(), len(values), [pa.py_buffer(bits), pa.py_buffer(values)])
 
@@ -198,25 +201,25 @@ def _label(text: str, rows: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype=np.int32)), pa.array([text]))
 
 
-def _lap_numbers(sample_ms: Whole, vehicle_id: str, laps: pa.Table | None) -> pa.Array:
-    """Find the lap of each sample by time: the unit's own counter may be lost, ahead or behind."""
+def _lap_numbers(sample_ms: Ints, vehicle_id: str, laps: pa.Table | None) -> pa.Array:
+    """Find the lap of each sample by time, since the device's own lap counter may be lost, ahead or behind."""
     if laps is None or not laps.num_rows:
         return pa.nulls(len(sample_ms), pa.int64())
-    own = laps.filter(pc.equal(laps["vehicle_id"].cast(pa.string()), vehicle_id))
-    # A lap that only official timing has, without a time of day, has neither begin nor end.
-    timed = pc.and_(pc.is_valid(own["lap_start_utc"]), pc.is_valid(own["lap_end_utc"]))
-    own = own.filter(timed).sort_by("lap_start_utc")
-    starts, ends = (own[name].cast(pa.int64()).to_numpy() for name in ("lap_start_utc", "lap_end_utc"))
+    of_car = laps.filter(pc.equal(laps["vehicle_id"].cast(pa.string()), vehicle_id))
+    # A lap from official timing only, without a time of day, has no start and no end.
+    timed = pc.and_(pc.is_valid(of_car["lap_start_utc"]), pc.is_valid(of_car["lap_end_utc"]))
+    of_car = of_car.filter(timed).sort_by("lap_start_utc")
+    starts, ends = (of_car[name].cast(pa.int64()).to_numpy() for name in ("lap_start_utc", "lap_end_utc"))
     if not len(starts):
         return pa.nulls(len(sample_ms), pa.int64())
     index = np.searchsorted(starts, sample_ms, side="right") - 1
     is_in_lap = (index >= 0) & (sample_ms < ends[np.maximum(index, 0)])
-    numbers = own["lap_number"].to_numpy()[np.maximum(index, 0)]
+    numbers = of_car["lap_number"].to_numpy()[np.maximum(index, 0)]
     return pa.array(numbers, mask=~is_in_lap)
 
 
 def published_schema(channels: Sequence[str]) -> pa.Schema:
-    """Return the schema of the wide table for these raw channels: the declared columns, then unknown ones by name."""
+    """Return the published schema for these raw channels: the declared columns, then unknown channels by name."""
     declared = set(TELEMETRY.schema.names)
     extra = sorted(set(columns_of(channels).values()) - declared)
     return TELEMETRY.schema_with(extra)

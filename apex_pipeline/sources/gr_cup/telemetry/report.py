@@ -1,27 +1,27 @@
-"""What a conversion tells about itself: counts that must add up, cars with their clocks, channels, rejects."""
+"""Contains the report of a conversion: counts that must add up, cars with their clocks, channels and rejects."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from apex_pipeline.sources.base import Reject
 
-# Rejects told one by one per file; all are counted. A file of 20 million bad rows must not fill the memory.
+# Rejects listed per file; all are counted. A file of 20 million bad rows must not fill the memory.
 REPORTED_REJECTS = 1_000
 
 
 @dataclass(frozen=True)
 class TelemetryFileCounts:
-    """Readings in and what became of each.
+    """Counts of the readings in, the cells and rows out, and the readings left out.
 
     Attributes:
-        readings_in: Readings in the raw files, counted without the engine that converts them: data lines, or list
-            elements where a line holds a list.
+        readings_in: Readings in the raw files, counted independently of the parser: data lines, or list elements if
+            lines hold lists.
         cells_out: Channel cells that are not null.
         exact_duplicates: Readings equal in car, channel, value, both times and lap to another one, which is kept.
         rejected: Readings that cannot be used.
-        rows_out: Rows of the wide table.
-        repeat_rows: Rows that exist because one car time carries several readings of a channel.
-        cars: Cars.
+        rows_out: Rows of the table ``telemetry``.
+        repeat_rows: Rows added because several readings of a channel have the same car time.
+        cars: Number of cars.
     """
 
     readings_in: int
@@ -34,19 +34,19 @@ class TelemetryFileCounts:
 
     @property
     def reconciles(self) -> bool:
-        """What went in is what came out plus what was counted as left out."""
+        """Whether readings in equal cells out plus exact duplicates plus rejects."""
         return self.cells_out + self.exact_duplicates + self.rejected == self.readings_in
 
 
 @dataclass(frozen=True)
 class CarClock:
-    """How a car's clock was repaired.
+    """Clock correction of a car.
 
     Attributes:
-        vehicle_id: The car.
+        vehicle_id: Vehicle id of the car.
         offset_s: Seconds to add to the car's time: the median of receive time minus car time.
         spread_s: Width of the middle 90 % of that difference.
-        is_frozen: The clock stood still; sample times are receive times.
+        is_frozen: The clock did not advance; sample times are receive times.
     """
 
     vehicle_id: str
@@ -62,19 +62,19 @@ class CarClock:
 
 @dataclass(frozen=True)
 class CarStats:
-    """What one car's readings are like.
+    """Stats of one car's readings.
 
     Attributes:
-        clock: The car and how its clock was repaired.
-        readings: Usable readings, exact duplicates included.
-        exact_duplicates: Those equal in everything to another one, which is kept.
-        repeat_rows: Rows beyond the first of one sample time.
-        backward_steps: Steps along the sample times at which the receive time falls by more than any late delivery
+        clock: The car's clock correction.
+        readings: Usable readings, including exact duplicates.
+        exact_duplicates: Readings equal in every field to another one, which is kept.
+        repeat_rows: Rows beyond the first of a sample time.
+        backward_steps: Steps between consecutive samples at which the receive time falls by more than a late delivery
             explains; ``None`` for a frozen clock, whose sample times are the receive times.
-        gaps: Holes of more than 2 s between samples.
-        longest_gap_s: The longest of them.
-        first_sample_ms: First sample, milliseconds UTC.
-        last_sample_ms: Last sample, milliseconds UTC.
+        gaps: Gaps of more than 2 s between samples.
+        longest_gap_s: The longest of these gaps.
+        first_sample_ms: Time of the first sample, milliseconds UTC.
+        last_sample_ms: Time of the last sample, milliseconds UTC.
         channels: Channel columns with at least one reading.
     """
 
@@ -92,15 +92,15 @@ class CarStats:
 
 @dataclass(frozen=True)
 class TelemetryReport:
-    """Everything a conversion tells.
+    """Report of a conversion.
 
     Attributes:
         counts: Readings in and out.
         rejects: The first ``REPORTED_REJECTS`` of each file, in file order.
-        rejects_by_reason: All rejects, counted.
-        cars: What each car's readings are like, its clock included.
-        unknown_channels: Raw channels that no description is known for, kept under their own name.
-        unreadable_laps: Readings whose lap is no lap; they are kept, their ``unit_lap`` is null.
+        rejects_by_reason: Number of all rejects by reason.
+        cars: Stats of each car, including its clock correction.
+        unknown_channels: Raw channels without a description, published under their own name.
+        unreadable_laps: Readings whose lap is not a valid number; they are kept, with ``unit_lap`` null.
     """
 
     counts: TelemetryFileCounts
@@ -111,7 +111,7 @@ class TelemetryReport:
     unreadable_laps: int
 
     def facts(self) -> dict[str, Any]:
-        """Return the counts as flat figures for a materialization."""
+        """Return the counts as flat metadata for a materialization."""
         return {
             **asdict(self.counts),
             "rejected_by_reason": self.rejects_by_reason,
@@ -122,5 +122,5 @@ class TelemetryReport:
 
     @property
     def clocks(self) -> tuple[CarClock, ...]:
-        """How each car's clock was repaired."""
+        """Clock correction of each car."""
         return tuple(car.clock for car in self.cars)

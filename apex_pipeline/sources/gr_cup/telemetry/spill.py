@@ -1,8 +1,8 @@
-"""All readings of a session by car, on disk: written as they come, read back one car at a time.
+"""Stores all readings of a session on disk by car: written as they arrive, read back one car at a time.
 
-A reading takes 10 bytes, and what it shares with the others of its frame 32 bytes once, a tenth of the raw text. The
-file has no name, so it is gone with the process however that ends. Not here: how readings are found (``reading``) and
-what is made of them (``widening``).
+A reading takes 10 bytes, and the fields shared by the readings of a frame take 32 bytes once: a tenth of the raw text.
+The file has no name, so it disappears with the process, even after a crash. See ``parse`` for the source of the
+readings and ``pivot`` for their use.
 """
 
 import itertools
@@ -20,33 +20,33 @@ import numpy.typing as npt
 
 from apex_pipeline.errors import MalformedFileError
 
-Whole = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 
-# A channel is told by 16 bits. The real cars send twelve.
-_MOST_CHANNELS = 2**16
+# A channel code has 16 bits. The real cars send twelve channels.
+_MAX_CHANNELS = 2**16
 
 
 class Frames(NamedTuple):
-    """Readings of one car that were sent together: what they share, and what each says.
+    """Readings of one car, grouped into frames of readings that were sent together.
 
     Attributes:
-        car_ms: The car's time in milliseconds since 1970. Shape (frames,).
-        received_ms: The receive time. Shape (frames,).
-        unit_lap: The unit's lap, or ``careful.NO_LAP``, ``careful.UNREADABLE_LAP``. Shape (frames,).
+        car_ms: Car time in milliseconds since 1970. Shape (frames,).
+        received_ms: Receive time in milliseconds since 1970. Shape (frames,).
+        unit_lap: Lap of the device, or ``line_parser.NO_LAP``, ``line_parser.UNREADABLE_LAP``. Shape (frames,).
         readings: Number of readings of each frame. Shape (frames,).
         channel: Code of each reading's channel, frame after frame. Shape (readings,), 16 bits.
-        value: Shape (readings,).
+        value: Value of each reading. Shape (readings,).
     """
 
-    car_ms: Whole
-    received_ms: Whole
-    unit_lap: Whole
-    readings: Whole
+    car_ms: Ints
+    received_ms: Ints
+    unit_lap: Ints
+    readings: Ints
     channel: npt.NDArray[np.uint16]
     value: npt.NDArray[np.float64]
 
-    def only(self, wanted: npt.NDArray[np.bool_]) -> "Frames":
-        """Return some of the frames."""
+    def filter(self, wanted: npt.NDArray[np.bool_]) -> "Frames":
+        """Return the wanted frames with their readings. Shape of ``wanted``: (frames,)."""
         kept = np.repeat(wanted, self.readings)
         return Frames(
             self.car_ms[wanted],
@@ -57,8 +57,8 @@ class Frames(NamedTuple):
             self.value[kept],
         )
 
-    def by(self, label: npt.NDArray[np.int64]) -> "Iterator[tuple[int, Frames]]":
-        """Yield the frames of each label. Shape (frames,)."""
+    def group_by(self, label: npt.NDArray[np.int64]) -> "Iterator[tuple[int, Frames]]":
+        """Yield each label with its frames. Shape of ``label``: (frames,)."""
         if not len(label) or (label == label[0]).all():
             yield from [(int(label[0]), self)] if len(label) else []
             return
@@ -68,16 +68,16 @@ class Frames(NamedTuple):
         reading = np.repeat(starts[order] - (ends - of_frame[-1]), of_frame[-1]) + np.arange(ends[-1])
         channel, value = self.channel[reading], self.value[reading]
         cuts = [0, *(np.flatnonzero(np.diff(label[order])) + 1).tolist(), len(order)]
-        for begin, end in itertools.pairwise(cuts):
-            some = slice(int(ends[begin - 1]) if begin else 0, int(ends[end - 1]))
+        for start, end in itertools.pairwise(cuts):
+            of_label = slice(int(ends[start - 1]) if start else 0, int(ends[end - 1]))
             yield (
-                int(label[order[begin]]),
-                Frames(*(column[begin:end] for column in of_frame), channel=channel[some], value=value[some]),
+                int(label[order[start]]),
+                Frames(*(column[start:end] for column in of_frame), channel=channel[of_label], value=value[of_label]),
             )
 
 
 class _Block(NamedTuple):
-    """Frames of one car in the file."""
+    """Position and size of some frames of one car in the file."""
 
     offset: int
     frames: int
@@ -86,7 +86,7 @@ class _Block(NamedTuple):
 
 @dataclass
 class CarSize:
-    """How much there is of one car."""
+    """Number of frames and readings of one car."""
 
     frames: int = 0
     readings: int = 0
@@ -102,10 +102,10 @@ class _SpilledCar:
 
 
 class ReadingSpill:
-    """The readings of a session, for several threads that add to them.
+    """The readings of a session on disk; several threads may add to them.
 
     Args:
-        folder: Where the file goes.
+        folder: Folder of the temporary file.
 
     Raises:
         OSError: The disk is full.
@@ -127,35 +127,35 @@ class ReadingSpill:
     @property
     def cars(self) -> list[str]:
         """Vehicle ids, sorted."""
-        return sorted(car for car, held in self._cars.items() if held.blocks)
+        return sorted(car for car, spilled in self._cars.items() if spilled.blocks)
 
     @property
     def channels(self) -> list[str]:
-        """Raw channels; a reading's code is the place of its channel here."""
+        """Raw channels; the code of a channel is its index in this list."""
         return list(self._channels)
 
     def size_of(self, car: str) -> CarSize:
-        """Return how much there is of a car."""
+        """Return the number of frames and readings of a car."""
         return self._cars[car].size
 
     def channel_code(self, channel: str) -> int:
-        """Return the code of a channel, a new one for one not met before.
+        """Return the code of a channel, assigning one to a new channel.
 
         Raises:
-            MalformedFileError: There are more different channels than any file of readings has.
+            MalformedFileError: There are more different channels than codes.
         """
         with self._lock:
             code = self._channels.setdefault(channel, len(self._channels))
-        if code >= _MOST_CHANNELS:
+        if code >= _MAX_CHANNELS:
             raise MalformedFileError(
-                f"The telemetry names more than {_MOST_CHANNELS:,} different channels.",
+                f"The telemetry names more than {_MAX_CHANNELS:,} different channels.",
                 "Check that telemetry_name holds names.",
             )
         return code
 
     def add(self, car: str, frames: Frames) -> None:
         """Append frames of a car."""
-        # Fewer and larger writes are quicker; joining the parts costs a copy in the processor's cache.
+        # Fewer and larger writes are faster; joining the columns costs only a copy within the CPU cache.
         content = b"".join(np.ascontiguousarray(column).tobytes() for column in frames)
         with self._lock:
             offset = self._end
@@ -166,17 +166,17 @@ class ReadingSpill:
             while view:
                 view = view[self._file.write(view) :]
 
-    def mark(self) -> dict[str, int]:
-        """Return what there is now, for :meth:`rewind`."""
-        return {car: len(held.blocks) for car, held in self._cars.items()}
+    def checkpoint(self) -> dict[str, int]:
+        """Return the current state for :meth:`rewind`: the number of blocks of each car."""
+        return {car: len(spilled.blocks) for car, spilled in self._cars.items()}
 
-    def rewind(self, mark: dict[str, int]) -> None:
-        """Forget what was added since the mark."""
-        for car, held in self._cars.items():
-            del held.blocks[mark.get(car, 0) :]
+    def rewind(self, checkpoint: dict[str, int]) -> None:
+        """Drop everything that was added since the checkpoint."""
+        for car, spilled in self._cars.items():
+            del spilled.blocks[checkpoint.get(car, 0) :]
 
     def blocks_of(self, car: str) -> Iterator[Frames]:
-        """Yield a car's frames in the order they were added, some ten thousand readings at a time."""
+        """Yield a car's frames in the order they were added, in blocks of some ten thousand readings."""
         for block in self._cars[car].blocks:
             yield self._read(block)
 
@@ -187,15 +187,15 @@ class ReadingSpill:
         with self._lock:
             self._file.seek(block.offset)
             while view:
-                view = view[self._file.readinto(view) :]  # type: ignore[attr-defined]  # an unbuffered file has it
-        whole = np.frombuffer(content, np.int64, 4 * frames).reshape(4, frames)
+                view = view[self._file.readinto(view) :]  # type: ignore[attr-defined]  # unbuffered files have it
+        of_frame = np.frombuffer(content, np.int64, 4 * frames).reshape(4, frames)
         channel = np.frombuffer(content, np.uint16, readings, 32 * frames)
         value = np.frombuffer(content, np.float64, readings, 32 * frames + 2 * readings)
-        return Frames(*whole, channel=channel, value=value)
+        return Frames(*of_frame, channel=channel, value=value)
 
 
 def join(parts: list[Frames]) -> Frames:
-    """Put frames one after the other."""
+    """Concatenate frames."""
     return Frames(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if parts else _NO_FRAMES
 
 

@@ -1,1 +1,1 @@
-"""Tests of the conversion of telemetry."""
+"""Tests of the telemetry conversion."""

@@ -1,6 +1,6 @@
-"""A car that drives round a circle, as its lap distance and its receiver would tell; no test.
+"""Simulates the lap distance and the GPS positions of a car that drives in a circle; contains no tests.
 
-The line lies at the circle's easternmost point and is passed going north.
+The finish line is at the circle's easternmost point and is crossed going north.
 """
 
 import math
@@ -21,22 +21,22 @@ _RADIUS_M = LENGTH_M / (2 * math.pi)
 
 
 def times(seconds: float, step_ms: float = SAMPLE_MS, start_ms: float = 0.0) -> Numbers:
-    """Return sample times of a stretch."""
+    """Return the sample times of a period, in milliseconds."""
     return np.arange(start_ms, start_ms + seconds * 1000, step_ms)
 
 
-def driven_m(time_ms: Numbers, first_passing_ms: float = 30_000.0) -> Numbers:
-    """Return the way driven since the first passing at an even 30 m/s, in metres; negative before it."""
-    return (time_ms - first_passing_ms) / LAP_MS * LENGTH_M
+def driven_m(time_ms: Numbers, first_crossing_ms: float = 30_000.0) -> Numbers:
+    """Return the distance driven since the first crossing at a constant 30 m/s, in metres; negative before it."""
+    return (time_ms - first_crossing_ms) / LAP_MS * LENGTH_M
 
 
 def distance_of(time_ms: Numbers, driven: Numbers) -> Distance:
-    """Return what the lap distance says: whole metres since the line."""
+    """Return the lap distance as the car sends it: integer metres since the line."""
     return Distance(time_ms, np.round(driven % LENGTH_M))
 
 
 def positions_of(time_ms: Numbers, driven: Numbers) -> Positions:
-    """Return what the receiver says."""
+    """Return the positions as the GPS receiver sends them."""
     angle = driven / _RADIUS_M
     per_degree_east = _METRES_PER_DEGREE * math.cos(math.radians(CENTRE[0]))
     return Positions(

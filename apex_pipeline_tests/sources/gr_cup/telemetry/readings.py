@@ -1,7 +1,4 @@
-"""Telemetry files written by hand, and their conversion in one call.
-
-Here belongs what several test modules need to write a raw file and to look at what became of it; no test.
-"""
+"""Helpers of several test modules: they write raw telemetry files and convert them in one call."""
 
 import csv
 import io
@@ -65,17 +62,17 @@ Row = dict[str, str]
 
 
 def moment(second: float) -> str:
-    """Return the time so many seconds into the race, as the files write it."""
+    """Return the time this many seconds into the race, as formatted in the files."""
     return (RACE_START + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def car_moment(second: float) -> str:
-    """Return what a car's clock says at that time."""
+    """Return the time that a car's clock shows at that moment."""
     return (RACE_START - CLOCK_BEHIND + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def reading(second: float = 0, channel: str = "speed", value: str = "100.5", **changes: str) -> Row:
-    """Return one reading as a row; ``changes`` replaces single columns."""
+    """Return one reading as a row; ``changes`` replaces individual columns."""
     return {
         "lap": "3",
         "meta_event": "I_R06_2025-09-07",
@@ -96,7 +93,7 @@ def listed(second: float, value: str, **changes: str) -> Row:
 
 
 def csv_bytes(rows: Iterable[Row], columns: Sequence[str] = COLUMNS, delimiter: str = ",", end: str = "\n") -> bytes:
-    """Write rows as CSV with a header; a column a row does not have is left empty."""
+    """Return rows as CSV with a header; columns missing from a row are left empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", delimiter=delimiter, lineterminator=end)
     writer.writeheader()
@@ -104,10 +101,10 @@ def csv_bytes(rows: Iterable[Row], columns: Sequence[str] = COLUMNS, delimiter: 
     return text.getvalue().encode()
 
 
-def telemetry_file(path: Path, session: str | None = "R1", known_as: str | None = None) -> TelemetryFile:
-    """Return a file of this machine as the conversion takes it."""
+def telemetry_file(path: Path, session: str | None = "R1", source_path: str | None = None) -> TelemetryFile:
+    """Return a local file in the form that the conversion takes."""
     identity = FileIdentity(
-        path=known_as or path.name,
+        path=source_path or path.name,
         size=path.stat().st_size,
         kind=FileKind.TELEMETRY,
         track=KEY.track,
@@ -133,7 +130,7 @@ def write_file(folder: Path, content: bytes, name: str = NAME, session: str | No
 
 
 def laps_table(*laps: tuple[str, int, float, float]) -> pa.Table:
-    """Return a table ``laps`` of car, lap number, and the seconds into the race at which it begins and ends."""
+    """Return a table ``laps`` from car, lap number, and the start and end of each lap in seconds into the race."""
     rows = [
         {
             "track": KEY.track,
@@ -153,7 +150,7 @@ def laps_table(*laps: tuple[str, int, float, float]) -> pa.Table:
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion made."""
+    """Report and output of a conversion."""
 
     report: TelemetryReport
     path: Path
@@ -165,7 +162,7 @@ class Converted:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The written rows without the channels that are null in them."""
+        """The written rows, without null values."""
         return [{name: value for name, value in row.items() if value is not None} for row in self.table.to_pylist()]
 
     @property

@@ -1,4 +1,4 @@
-"""The table telemetry_cars: the correction of each car's clock, and what its readings are like."""
+"""The table telemetry_cars: clock correction and reading counts of each car."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def car_of(folder: Path, rows: list[Row]) -> dict[str, Any]:
     return car
 
 
-def test_the_clock_is_told_with_offset_spread_and_method(tmp_path: Path) -> None:
+def test_a_clock_correction_has_offset_spread_and_method(tmp_path: Path) -> None:
     car = car_of(tmp_path, [reading(at, meta_time=moment(at + late)) for at, late in enumerate([1, 1, 1, 1, 3])])
 
     assert (car["track"], car["session"], car["vehicle_id"], car["chassis"]) == ("test_track", "R1", CAR, "002")
@@ -47,7 +47,7 @@ def test_the_clock_is_told_with_offset_spread_and_method(tmp_path: Path) -> None
     assert (car["clock_method"], car["is_clock_frozen"]) == ("offset", False)
 
 
-def test_a_frozen_clock_is_told_and_says_nothing_about_steps_back(tmp_path: Path) -> None:
+def test_a_car_with_a_frozen_clock_has_no_backward_steps(tmp_path: Path) -> None:
     car = car_of(tmp_path, [reading(at, timestamp=car_moment(0)) for at in range(60)])
 
     assert (car["clock_method"], car["is_clock_frozen"]) == ("received", True)
@@ -68,29 +68,29 @@ def test_rejected_readings_are_not_counted(tmp_path: Path) -> None:
     assert car_of(tmp_path, [reading(0), reading(1, value="N/A")])["readings"] == 1
 
 
-def test_holes_of_more_than_two_seconds_are_gaps(tmp_path: Path) -> None:
+def test_more_than_two_seconds_between_samples_are_a_gap(tmp_path: Path) -> None:
     car = car_of(tmp_path, [reading(at) for at in (0, 2, 4.5, 5, 15.25)])
 
     assert (car["gaps"], car["longest_gap_s"]) == (2, 10.25)
     assert (car["last_sample_utc"] - car["first_sample_utc"]).total_seconds() == 15.25
 
 
-def test_without_a_gap_none_is_the_longest(tmp_path: Path) -> None:
+def test_without_gaps_the_longest_gap_is_null(tmp_path: Path) -> None:
     car = car_of(tmp_path, [reading(0), reading(1)])
 
     assert (car["gaps"], car["longest_gap_s"]) == (0, None)
 
 
 class TestBackwardSteps:
-    def test_the_order_of_the_lines_is_no_step_back(self, tmp_path: Path) -> None:
+    def test_the_order_of_the_lines_gives_no_backward_steps(self, tmp_path: Path) -> None:
         assert car_of(tmp_path, [reading(at) for at in range(200, 0, -1)])["backward_steps"] == 0
 
-    def test_a_message_that_comes_almost_a_minute_late_is_no_step_back(self, tmp_path: Path) -> None:
+    def test_a_message_almost_a_minute_late_is_not_a_backward_step(self, tmp_path: Path) -> None:
         rows = [reading(at, meta_time=moment(at + (52 if at == 50 else 1))) for at in range(100)]
 
         assert car_of(tmp_path, rows)["backward_steps"] == 0
 
-    def test_a_clock_that_was_set_back_is_told_at_each_meeting_of_its_two_times(self, tmp_path: Path) -> None:
+    def test_a_clock_that_was_set_back_gives_a_backward_step_per_repeated_time(self, tmp_path: Path) -> None:
         before = [reading(at) for at in range(100)]
         # At 100 s the clock is set back by 95.5 s: it shows 4.5 s again, and so on for five seconds.
         after = [reading(at, timestamp=car_moment(at - 95.5)) for at in range(100, 105)]
@@ -98,7 +98,7 @@ class TestBackwardSteps:
         assert car_of(tmp_path, before + after)["backward_steps"] == len(after)
 
 
-def test_channels_and_what_others_sent_are_told_by_column(tmp_path: Path) -> None:
+def test_sent_and_missing_channels_are_listed_by_column(tmp_path: Path) -> None:
     rows = [reading(0), reading(0, "gear", "3"), reading(0, "nmot", "9", vehicle_id=OTHER_CAR)]
 
     first, second = cars_of(tmp_path, rows)
@@ -107,7 +107,7 @@ def test_channels_and_what_others_sent_are_told_by_column(tmp_path: Path) -> Non
     assert (second["channels"], second["missing_channels"]) == (["engine_rpm"], ["gear", "speed_kph"])
 
 
-def test_no_telemetry_is_an_empty_table(tmp_path: Path) -> None:
+def test_a_session_without_telemetry_gives_an_empty_table(tmp_path: Path) -> None:
     assert not cars_of(tmp_path, [])
     assert telemetry_cars_table("a", "R1", convert(tmp_path).report).num_rows == 0
 
@@ -126,15 +126,15 @@ def test_sample_times_never_go_back_and_the_counts_add_up(
     folder = tmp_path_factory.mktemp("cars")
     rows = [reading(at, value=value, meta_time=moment(received), vehicle_id=car) for at, received, car, value in sent]
 
-    made = convert(folder, write_file(folder, csv_bytes(rows)))
+    converted = convert(folder, write_file(folder, csv_bytes(rows)))
 
-    cars = telemetry_cars_table(KEY.track, KEY.session, made.report).to_pylist()
+    cars = telemetry_cars_table(KEY.track, KEY.session, converted.report).to_pylist()
     assert sum(car["readings"] for car in cars) == len(rows)
-    assert sum(car["exact_duplicates"] for car in cars) == made.report.counts.exact_duplicates
+    assert sum(car["exact_duplicates"] for car in cars) == converted.report.counts.exact_duplicates
     for car in cars:
-        own = made.table.filter(pc.equal(made.table["vehicle_id"].cast("string"), car["vehicle_id"]))
-        at = own["sample_time_utc"].to_pylist()
+        of_car = converted.table.filter(pc.equal(converted.table["vehicle_id"].cast("string"), car["vehicle_id"]))
+        at = of_car["sample_time_utc"].to_pylist()
         assert at == sorted(at)
         assert (at[0], at[-1]) == (car["first_sample_utc"], car["last_sample_utc"])
-        offsets = {sample - own_time for sample, own_time in zip(at, own["car_time"].to_pylist(), strict=True)}
+        offsets = {sample - car_time for sample, car_time in zip(at, of_car["car_time"].to_pylist(), strict=True)}
         assert car["is_clock_frozen"] or {offset.total_seconds() for offset in offsets} == {car["clock_offset_s"]}

@@ -1,4 +1,4 @@
-"""Bytes of a telemetry file in pieces of whole lines, whatever the stream gives at a time."""
+"""Chunks of complete lines, independent of how many bytes the stream returns per read."""
 
 import gzip
 import io
@@ -13,37 +13,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.sources.gr_cup.telemetry import chunks as raw_file
+from apex_pipeline.sources.gr_cup.telemetry import chunks as chunks_module
 from apex_pipeline.sources.gr_cup.telemetry.chunks import CHUNK_BYTES, Chunk, ChunkReader, TelemetryFile
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import COLUMNS, convert, csv_bytes, reading, write_file
 
-# Small, so that a few bytes are many pieces; a line may be half a piece long.
-PIECE, LONGEST = 24, 11
+# Small, so that a few bytes make many chunks; the longest line is about half a chunk.
+CHUNK, LONGEST = 24, 11
 
 
 @pytest.fixture(autouse=True)
-def small_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "small" in request.keywords:
-        monkeypatch.setattr(raw_file, "CHUNK_BYTES", PIECE)
-        monkeypatch.setattr(raw_file, "LONGEST_LINE_BYTES", LONGEST)
+        monkeypatch.setattr(chunks_module, "CHUNK_BYTES", CHUNK)
+        monkeypatch.setattr(chunks_module, "LONGEST_LINE_BYTES", LONGEST)
 
 
-class Stingy(io.RawIOBase):
-    """Gives a few bytes at a time, as a network does."""
+class SlowStream(io.RawIOBase):
+    """Returns only a few bytes per read, like a network stream."""
 
-    def __init__(self, content: bytes, most: int) -> None:
+    def __init__(self, content: bytes, max_bytes: int) -> None:
         super().__init__()
         self._stream = io.BytesIO(content)
-        self._most = most
+        self._max_bytes = max_bytes
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]  # the stub's Buffer is 3.12's
-        content = self._stream.read(min(self._most, len(buffer)))
+        content = self._stream.read(min(self._max_bytes, len(buffer)))
         buffer[: len(content)] = content
         return len(content)
 
 
-class Chunks(io.RawIOBase):
-    """Gives what is made only when it is read."""
+class GeneratedStream(io.RawIOBase):
+    """Generates its content while it is read."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         super().__init__()
@@ -61,44 +61,48 @@ class Chunks(io.RawIOBase):
         return bytes(buffer[: self.readinto(buffer)])
 
 
-def cut(content: bytes, most: int = 1_000_000) -> Iterator[tuple[Chunk, bytes]]:
-    pieces = ChunkReader(cast("BinaryIO", Stingy(content, most)))
-    buffer = bytearray(raw_file.CHUNK_BYTES + 1)
-    while piece := pieces.next_into(buffer):
-        yield piece, bytes(buffer[: piece.size])
+def cut(content: bytes, max_bytes: int = 1_000_000) -> Iterator[tuple[Chunk, bytes]]:
+    reader = ChunkReader(cast("BinaryIO", SlowStream(content, max_bytes)))
+    buffer = bytearray(chunks_module.CHUNK_BYTES + 1)
+    while chunk := reader.next_into(buffer):
+        yield chunk, bytes(buffer[: chunk.size])
 
 
 @pytest.mark.small
 @given(st.lists(st.text("ab,", max_size=60).map(str.encode), max_size=30), st.integers(1, 40), st.booleans())
-def test_the_pieces_are_the_file_but_for_the_ends_of_long_lines(lines: list[bytes], most: int, ends: bool) -> None:  # noqa: FBT001  -- Hypothesis passes it by place
-    content = b"\n".join(lines) + (b"\n" if ends else b"")
+def test_chunks_hold_the_complete_file_except_the_ends_of_long_lines(
+    lines: list[bytes],
+    max_bytes: int,
+    ends_with_line_feed: bool,  # noqa: FBT001  -- Hypothesis passes it by position
+) -> None:
+    content = b"\n".join(lines) + (b"\n" if ends_with_line_feed else b"")
 
-    found = list(cut(content, most))
+    found = list(cut(content, max_bytes))
 
     expected = content.split(b"\n")
     if not expected[-1]:
         expected.pop()
-    got = b"".join(text for _, text in found).split(b"\n")[:-1]
-    assert len(got) == len(expected)
-    for line, whole in zip(got, expected, strict=True):
-        # Of a line that is too long at least so much is given that it can be seen.
-        assert line == whole or (len(line) > LONGEST and whole.startswith(line))
+    found_lines = b"".join(text for _, text in found).split(b"\n")[:-1]
+    assert len(found_lines) == len(expected)
+    for line, full_line in zip(found_lines, expected, strict=True):
+        # A line that is too long keeps at least enough bytes to be recognized as such.
+        assert line == full_line or (len(line) > LONGEST and full_line.startswith(line))
     first = 1
-    for piece, text in found:
-        assert (piece.first_line, piece.lines) == (first, text.count(b"\n"))
+    for chunk, text in found:
+        assert (chunk.first_line, chunk.lines) == (first, text.count(b"\n"))
         assert text.endswith(b"\n")
-        first += piece.lines
+        first += chunk.lines
 
 
 @pytest.mark.small
-def test_after_a_stop_there_is_nothing_more() -> None:
-    pieces = ChunkReader(io.BytesIO(b"line\n" * 100))
-    buffer = bytearray(PIECE + 1)
-    assert pieces.next_into(buffer)
+def test_a_stopped_reader_returns_no_more_chunks() -> None:
+    reader = ChunkReader(io.BytesIO(b"line\n" * 100))
+    buffer = bytearray(CHUNK + 1)
+    assert reader.next_into(buffer)
 
-    pieces.stop()
+    reader.stop()
 
-    assert pieces.next_into(buffer) is None
+    assert reader.next_into(buffer) is None
 
 
 @pytest.mark.req("A-123")
@@ -107,10 +111,10 @@ def test_a_line_of_a_hundred_megabytes_is_read_in_bounded_memory(tmp_path: Path)
 
     def opened() -> AbstractContextManager[BinaryIO]:
         chunks = itertools.chain([header], itertools.repeat(b"7" * 1_000_000, 100), [b"\n" + line])
-        return nullcontext(cast("BinaryIO", Chunks(chunks)))
+        return nullcontext(cast("BinaryIO", GeneratedStream(chunks)))
 
     file = TelemetryFile(write_file(tmp_path, header).identity, opened)
-    convert(tmp_path, write_file(tmp_path, csv_bytes([reading(0)])))  # everything is loaded and compiled
+    convert(tmp_path, write_file(tmp_path, csv_bytes([reading(0)])))  # loads and compiles everything first
     tracemalloc.start()
     made = convert(tmp_path, file)
     _, peak = tracemalloc.get_traced_memory()
@@ -121,12 +125,12 @@ def test_a_line_of_a_hundred_megabytes_is_read_in_bounded_memory(tmp_path: Path)
     assert peak < 20 * CHUNK_BYTES
 
 
-def test_the_whole_of_a_compressed_file_is_told_in_its_own_bytes(tmp_path: Path) -> None:
-    packed = gzip.compress(csv_bytes([reading(second) for second in range(3_000)]), mtime=0)
-    told: list[int] = []
+def test_progress_of_a_compressed_file_counts_its_compressed_bytes(tmp_path: Path) -> None:
+    compressed = gzip.compress(csv_bytes([reading(second) for second in range(3_000)]), mtime=0)
+    progress: list[int] = []
 
-    with write_file(tmp_path, packed, "a.csv.gz").open_text(told.append) as stream:
+    with write_file(tmp_path, compressed, "a.csv.gz").open_text(progress.append) as stream:
         assert stream.read(3) == COLUMNS[0][:3].encode()
         stream.read()
 
-    assert sum(told) == len(packed)
+    assert sum(progress) == len(compressed)

@@ -1,4 +1,4 @@
-"""The clock of a car out of many small blocks: the same figures as from all readings at once."""
+"""Clock corrections: many small blocks give the same numbers as all readings at once."""
 
 from statistics import median
 
@@ -22,13 +22,13 @@ def frames_of(rows: list[tuple[int, int, int]]) -> Frames:
     return Frames(car, car + late, np.zeros_like(car), readings, np.zeros(count, np.uint16), np.zeros(count))
 
 
-@pytest.mark.parametrize("waiting", [0, 100_000], ids=["merged at every block", "merged once"])
+@pytest.mark.parametrize("max_buffered", [0, 100_000], ids=["merged after every block", "merged once"])
 @given(blocks=st.lists(st.lists(FRAME, min_size=1, max_size=8), min_size=1, max_size=6))
-def test_blocks_give_the_median_and_spread_of_every_reading(
-    waiting: int, blocks: list[list[tuple[int, int, int]]]
+def test_median_and_spread_over_blocks_are_those_of_all_readings(
+    max_buffered: int, blocks: list[list[tuple[int, int, int]]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clocks, "_WAITING", waiting)
+        patch.setattr(clocks, "_MAX_BUFFERED", max_buffered)
         clock = measure_clock("car", [frames_of(block) for block in blocks])
 
     late = sorted(lateness for block in blocks for _, lateness, readings in block for _ in range(readings))
@@ -47,11 +47,11 @@ def test_blocks_give_the_median_and_spread_of_every_reading(
         (2, 2, 20_000, False),
     ],
 )
-def test_a_clock_that_shows_one_time_in_ten_messages_over_ten_seconds_stands_still(
+def test_a_clock_with_one_time_per_ten_messages_over_ten_seconds_is_frozen(
     car_times: int,
     messages: int,
     span_ms: int,
-    is_frozen: bool,  # noqa: FBT001  -- a parameter of the test
+    is_frozen: bool,  # noqa: FBT001  -- a test parameter
 ) -> None:
     received = np.linspace(0, span_ms, messages).astype(np.int64)
     rows = [(number % car_times, int(at) - number % car_times, 1) for number, at in enumerate(received)]
@@ -60,11 +60,11 @@ def test_a_clock_that_shows_one_time_in_ten_messages_over_ten_seconds_stands_sti
 
 
 @given(st.lists(st.integers(-(2**62), 2**62), max_size=40))
-def test_distinct_values_and_places_are_those_of_numpy(numbers: list[int]) -> None:
+def test_unique_values_and_indices_equal_those_of_numpy(numbers: list[int]) -> None:
     values = np.array(numbers, np.int64)
 
-    different, place = unique(values)
+    distinct, index = unique(values)
 
     expected, inverse = np.unique(values, return_inverse=True)
-    assert different.tolist() == expected.tolist()
-    assert place.tolist() == inverse.tolist()
+    assert distinct.tolist() == expected.tolist()
+    assert index.tolist() == inverse.tolist()

@@ -1,4 +1,4 @@
-"""Passings of the line out of raw telemetry files: channels, clocks, damage, and the synthetic weekend."""
+"""Telemetry crossings from raw files: channels, clocks, damaged files, and the synthetic weekend."""
 
 import errno
 import random
@@ -11,7 +11,7 @@ import pytest
 
 from apex_pipeline.demo import GroundTruth, SessionTruth, WeekendOptions, make_weekend
 from apex_pipeline.errors import StorageFullError
-from apex_pipeline.sources.gr_cup.telemetry import parse as reading_module
+from apex_pipeline.sources.gr_cup.telemetry import parse
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.crossings import TelemetryCrossing, find_telemetry_crossings
 from apex_pipeline.sources.gr_cup.telemetry.spill import ReadingSpill
@@ -41,10 +41,10 @@ from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
 )
 
 OTHER_CAR = "GR86-003-3"
-# Messages arrive this long after they were sent, every one.
+# Every message arrives this long after it was sent.
 LATE_S = 1.0
 START_MS = RACE_START.timestamp() * 1000
-PASSINGS_S = [30.0, 130.0, 230.0]
+CROSSINGS_S = [30.0, 130.0, 230.0]
 
 
 def row(at_ms: float, channel: str, value: float, **changes: str) -> Row:
@@ -73,7 +73,7 @@ def three_laps(**changes: str) -> list[Row]:
     return distance_rows(distance_of(time_ms, driven_m(time_ms)), **changes)
 
 
-def three_laps_located(**changes: str) -> list[Row]:
+def three_laps_positions(**changes: str) -> list[Row]:
     time_ms = times(250, SAMPLE_MS)
     return position_rows(time_ms, driven_m(time_ms), **changes)
 
@@ -87,27 +87,27 @@ def find_in(folder: Path, rows: Iterable[Row]) -> list[TelemetryCrossing]:
 
 
 def seconds(found: Iterable[TelemetryCrossing]) -> list[float]:
-    return [(passing.utc_ms - START_MS) / 1000 for passing in found]
+    return [(crossing.utc_ms - START_MS) / 1000 for crossing in found]
 
 
-def test_a_passing_is_told_in_utc_and_in_the_cars_own_clock(tmp_path: Path) -> None:
+def test_a_crossing_has_its_time_in_utc_and_in_the_clock_of_the_car(tmp_path: Path) -> None:
     found = find_in(tmp_path, three_laps())
 
-    # The repaired clock is as late as the messages.
-    assert seconds(found) == pytest.approx([at + LATE_S for at in PASSINGS_S], abs=0.03)
-    own_s = [((passing.car_ms or 0) - START_MS) / 1000 + CLOCK_BEHIND.total_seconds() for passing in found]
-    assert own_s == pytest.approx(PASSINGS_S, abs=0.03)
-    assert {(passing.vehicle_id, passing.source, passing.file) for passing in found} == {(CAR, "distance", NAME)}
+    # The corrected clock is as late as the messages.
+    assert seconds(found) == pytest.approx([at + LATE_S for at in CROSSINGS_S], abs=0.03)
+    car_s = [((crossing.car_ms or 0) - START_MS) / 1000 + CLOCK_BEHIND.total_seconds() for crossing in found]
+    assert car_s == pytest.approx(CROSSINGS_S, abs=0.03)
+    assert {(crossing.vehicle_id, crossing.source, crossing.file) for crossing in found} == {(CAR, "distance", NAME)}
 
 
-def test_a_frozen_clock_gives_way_to_the_receive_time(tmp_path: Path) -> None:
+def test_a_frozen_clock_is_replaced_by_the_receive_time(tmp_path: Path) -> None:
     found = find_in(tmp_path, three_laps(timestamp="2025-09-04T18:25:34.971Z"))
 
-    assert seconds(found) == pytest.approx([at + LATE_S for at in PASSINGS_S], abs=0.03)
-    assert [passing.car_ms for passing in found] == [None, None, None]
+    assert seconds(found) == pytest.approx([at + LATE_S for at in CROSSINGS_S], abs=0.03)
+    assert [crossing.car_ms for crossing in found] == [None, None, None]
 
 
-def test_readings_of_one_message_under_a_frozen_clock_are_put_in_driven_order(tmp_path: Path) -> None:
+def test_readings_of_one_message_with_a_frozen_clock_are_sorted_as_driven(tmp_path: Path) -> None:
     time_ms = times(250)
     car = distance_of(time_ms, driven_m(time_ms))
     rows = [
@@ -115,10 +115,10 @@ def test_readings_of_one_message_under_a_frozen_clock_are_put_in_driven_order(tm
         for at, metres in zip(car.time_ms.tolist(), car.metres.tolist(), strict=True)
     ]
 
-    assert seconds(find_in(tmp_path, rows)) == pytest.approx(PASSINGS_S, abs=1.0)
+    assert seconds(find_in(tmp_path, rows)) == pytest.approx(CROSSINGS_S, abs=1.0)
 
 
-def test_the_order_of_the_lines_and_repeated_lines_mean_nothing(tmp_path: Path) -> None:
+def test_the_order_of_the_lines_and_duplicate_lines_do_not_matter(tmp_path: Path) -> None:
     rows = three_laps() + three_laps(vehicle_id=OTHER_CAR)
     plain = find_in(tmp_path, rows)
     shuffled = rows + rows[::7]
@@ -126,50 +126,50 @@ def test_the_order_of_the_lines_and_repeated_lines_mean_nothing(tmp_path: Path) 
 
     assert find_in(tmp_path, shuffled) == plain
     assert find_in(tmp_path, rows[::-1]) == plain
-    assert [passing.vehicle_id for passing in plain] == [CAR] * 3 + [OTHER_CAR] * 3
+    assert [crossing.vehicle_id for crossing in plain] == [CAR] * 3 + [OTHER_CAR] * 3
 
 
-def test_a_car_without_lap_distance_is_seen_by_its_position(tmp_path: Path) -> None:
-    others = three_laps() + three_laps_located()
+def test_crossings_of_a_car_without_lap_distance_are_found_by_position(tmp_path: Path) -> None:
+    others = three_laps() + three_laps_positions()
 
-    found = find_in(tmp_path, others + three_laps_located(vehicle_id=OTHER_CAR))
+    found = find_in(tmp_path, others + three_laps_positions(vehicle_id=OTHER_CAR))
 
-    assert [(passing.vehicle_id, passing.source) for passing in found] == [(CAR, "distance")] * 3 + [
+    assert [(crossing.vehicle_id, crossing.source) for crossing in found] == [(CAR, "distance")] * 3 + [
         (OTHER_CAR, "gps")
     ] * 3
     assert seconds(found[3:]) == pytest.approx(seconds(found[:3]), abs=0.05)
 
 
-def test_a_distance_that_begins_anew_away_from_the_line_is_no_passing(tmp_path: Path) -> None:
+def test_a_distance_reset_away_from_the_line_is_not_a_crossing(tmp_path: Path) -> None:
     time_ms = times(250)
     driven = driven_m(time_ms)
-    # As after a restart of the unit the distance counts from elsewhere: it falls to zero at 183 s, in mid-lap.
+    # As after a restart of the device, the distance counts from elsewhere: it falls to zero at 183 s, in mid-lap.
     shifted = np.where(
         (time_ms > 150_000) & (time_ms < 230_000), driven + LENGTH_M - driven_m(np.array([183e3])), driven
     )
     rows = distance_rows(distance_of(time_ms, shifted))
 
     without_positions = find_in(tmp_path, rows)
-    with_positions = find_in(tmp_path, rows + three_laps_located() + three_laps(vehicle_id=OTHER_CAR))
+    with_positions = find_in(tmp_path, rows + three_laps_positions() + three_laps(vehicle_id=OTHER_CAR))
 
     assert 183 + LATE_S in [pytest.approx(at, abs=0.05) for at in seconds(without_positions)]
-    of_car = [passing for passing in with_positions if passing.vehicle_id == CAR]
-    assert seconds(of_car) == pytest.approx([at + LATE_S for at in PASSINGS_S], abs=0.1)
+    of_car = [crossing for crossing in with_positions if crossing.vehicle_id == CAR]
+    assert seconds(of_car) == pytest.approx([at + LATE_S for at in CROSSINGS_S], abs=0.1)
 
 
-def test_positions_alone_do_not_tell_where_the_line_is(tmp_path: Path) -> None:
-    assert find_in(tmp_path, three_laps_located()) == []
+def test_the_line_is_not_located_by_positions_alone(tmp_path: Path) -> None:
+    assert find_in(tmp_path, three_laps_positions()) == []
 
 
-def test_a_track_whose_cars_send_neither_channel_shows_nothing(tmp_path: Path) -> None:
+def test_cars_that_send_neither_channel_have_no_crossings(tmp_path: Path) -> None:
     assert find_in(tmp_path, [reading(at) for at in range(100)]) == []
 
 
-def test_no_file_shows_nothing(tmp_path: Path) -> None:
+def test_a_session_without_files_has_no_crossings(tmp_path: Path) -> None:
     assert find(tmp_path) == []
 
 
-def test_a_session_in_two_files_is_one(tmp_path: Path) -> None:
+def test_two_files_of_a_session_are_read_as_one(tmp_path: Path) -> None:
     rows = three_laps()
     halves = [
         write_file(tmp_path, csv_bytes(half), f"{name}.csv")
@@ -178,11 +178,11 @@ def test_a_session_in_two_files_is_one(tmp_path: Path) -> None:
 
     found = find(tmp_path, *halves)
 
-    assert seconds(found) == pytest.approx([at + LATE_S for at in PASSINGS_S], abs=0.03)
-    assert {passing.file for passing in found} == {"second.csv"}
+    assert seconds(found) == pytest.approx([at + LATE_S for at in CROSSINGS_S], abs=0.03)
+    assert {crossing.file for crossing in found} == {"second.csv"}
 
 
-def test_lists_of_readings_are_read_as_well(tmp_path: Path) -> None:
+def test_crossings_are_found_in_lists_of_readings(tmp_path: Path) -> None:
     rows = [
         listed(at, f'[{{"name": "Laptrigger_lapdist_dls", "value": {metres}}}, {{"name": "speed", "value": 3}}]')
         for at, metres in ((number / 5, (number * 6 - 900) % 3_000) for number in range(1_250))
@@ -199,41 +199,41 @@ class TestBadFiles:
         [b"", b"PK\x03\x04 zip", b"a,b,c\n1,2,3\n", csv_bytes([])],
         ids=["empty", "zip", "columns missing", "header only"],
     )
-    def test_a_file_that_is_no_telemetry_shows_nothing_and_spoils_no_other(
+    def test_a_file_that_is_not_telemetry_is_skipped_without_harm_to_others(
         self, tmp_path: Path, content: bytes
     ) -> None:
         bad, good = write_file(tmp_path, content, "bad.csv"), write_file(tmp_path, csv_bytes(three_laps()))
 
         assert find(tmp_path, bad) == []
-        assert len(find(tmp_path, bad, good)) == len(PASSINGS_S)
+        assert len(find(tmp_path, bad, good)) == len(CROSSINGS_S)
 
-    def test_a_file_that_is_gone_shows_nothing(self, tmp_path: Path) -> None:
+    def test_a_missing_file_has_no_crossings(self, tmp_path: Path) -> None:
         file = write_file(tmp_path, csv_bytes(three_laps()))
         (tmp_path / NAME).unlink()
 
         assert find(tmp_path, file) == []
 
-    def test_a_file_that_goes_while_it_is_read_shows_nothing(
+    def test_a_file_deleted_while_it_is_read_has_no_crossings(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = write_file(tmp_path, csv_bytes(three_laps()))
-        look = reading_module.parse_header
+        parse_header = parse.parse_header
 
-        def layout_of(asked: TelemetryFile) -> object:
-            layout = look(asked)
+        def parse_and_delete(telemetry: TelemetryFile) -> object:
+            header = parse_header(telemetry)
             (tmp_path / NAME).unlink()
-            return layout
+            return header
 
-        monkeypatch.setattr(reading_module, "layout_of", layout_of)
+        monkeypatch.setattr(parse, "parse_header", parse_and_delete)
 
         assert find(tmp_path, file) == []
 
     @pytest.mark.parametrize(
         "line",
         [b"1,2,3\n", b'"' * 3 + b",\n", b"\0" * 50 + b"\n", b"\xff\xfe,,\n", b",".join([b"x"] * 40) + b"\n"],
-        ids=["too short", "open quotes", "nul bytes", "no text", "too long"],
+        ids=["too short", "open quotes", "nul bytes", "not text", "too long"],
     )
-    def test_a_broken_line_costs_itself_alone(self, tmp_path: Path, line: bytes) -> None:
+    def test_a_bad_line_does_not_affect_other_lines(self, tmp_path: Path, line: bytes) -> None:
         header, *lines = csv_bytes(three_laps()).splitlines(keepends=True)
         middle = len(lines) // 2
         plain = find_in(tmp_path, three_laps())
@@ -245,12 +245,12 @@ class TestBadFiles:
     @pytest.mark.parametrize(
         "changes",
         [{"meta_session": "R2"}, {"telemetry_value": "N/A"}, {"meta_time": "yesterday"}, {"vehicle_id": ""}],
-        ids=["another race", "no number", "no time", "no car"],
+        ids=["another race", "not a number", "not a time", "no vehicle"],
     )
-    def test_readings_the_conversion_rejects_show_nothing(self, tmp_path: Path, changes: dict[str, str]) -> None:
+    def test_rejected_readings_give_no_crossings(self, tmp_path: Path, changes: dict[str, str]) -> None:
         assert find_in(tmp_path, [row | changes for row in three_laps()]) == []
 
-    def test_a_full_disk_is_said_to_be(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -262,39 +262,39 @@ class TestBadFiles:
 
 @pytest.fixture(scope="module")
 def weekend(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GroundTruth]:
-    """Give a weekend whose samples are dense enough to time anything (3.5 a second)."""
+    """Return a weekend whose samples are dense enough to time crossings (3.5 per second)."""
     folder = tmp_path_factory.mktemp("weekend")
     return folder, make_weekend(folder, WeekendOptions(target_bytes=100_000_000))
 
 
-def crossings_of(answer: SessionTruth, vehicle_id: str) -> set[float]:
-    laps = [lap for lap in answer.laps if lap.vehicle_id == vehicle_id]
+def true_crossings(expected: SessionTruth, vehicle_id: str) -> set[float]:
+    laps = [lap for lap in expected.laps if lap.vehicle_id == vehicle_id]
     return {at.timestamp() for lap in laps for at in (lap.start_utc, lap.end_utc)}
 
 
 @pytest.mark.parametrize("session", ["R1", "R2"])
-def test_every_true_crossing_within_the_synthetic_telemetry_is_found_and_no_other(
+def test_exactly_the_true_crossings_of_the_synthetic_telemetry_are_found(
     tmp_path: Path, weekend: tuple[Path, GroundTruth], session: str
 ) -> None:
-    folder, sheet = weekend
-    answer = sheet.session("harbor_street_circuit", session)
+    folder, truth = weekend
+    expected = truth.session("harbor_street_circuit", session)
 
-    found = find(tmp_path, telemetry_file(folder / answer.telemetry.file, session))
+    found = find(tmp_path, telemetry_file(folder / expected.telemetry.file, session))
 
-    for car in answer.cars:
-        crossings = sorted(crossings_of(answer, car.vehicle_id))
-        own = [passing for passing in found if passing.vehicle_id == car.vehicle_id]
-        late = [min((passing.utc_ms / 1000 - at for at in crossings), key=abs) for passing in own]
-        # One lateness for all: that of the messages. Where the clock stands still it is that of each message.
-        assert np.ptp(late) < 0.1, car
-        assert 0 < median(late) < 1.5, car
-        # Passings before the first and after the last sample are not in the file; the export may end early.
-        assert len(own) >= len(crossings) - 3, car
-        assert len({round(passing.utc_ms / 10_000) for passing in own}) == len(own)
+    for car in expected.cars:
+        crossings = sorted(true_crossings(expected, car.vehicle_id))
+        of_car = [crossing for crossing in found if crossing.vehicle_id == car.vehicle_id]
+        late_s = [min((crossing.utc_ms / 1000 - at for at in crossings), key=abs) for crossing in of_car]
+        # All crossings are late by the message delay; with a frozen clock, each by the delay of its own message.
+        assert np.ptp(late_s) < 0.1, car
+        assert 0 < median(late_s) < 1.5, car
+        # Crossings before the first and after the last sample are not in the file; the export may end early.
+        assert len(of_car) >= len(crossings) - 3, car
+        assert len({round(crossing.utc_ms / 10_000) for crossing in of_car}) == len(of_car)
 
 
-def test_a_track_without_these_channels_shows_nothing(tmp_path: Path, weekend: tuple[Path, GroundTruth]) -> None:
-    folder, sheet = weekend
-    answer = sheet.session("mesa_verde_raceway", "R1")
+def test_a_track_without_these_channels_has_no_crossings(tmp_path: Path, weekend: tuple[Path, GroundTruth]) -> None:
+    folder, truth = weekend
+    expected = truth.session("mesa_verde_raceway", "R1")
 
-    assert find(tmp_path, telemetry_file(folder / answer.telemetry.file)) == []
+    assert find(tmp_path, telemetry_file(folder / expected.telemetry.file)) == []

@@ -1,4 +1,4 @@
-"""Where the finish line lies, and who drove over it when, by positions alone."""
+"""Location of the finish line, and crossings of it by position alone."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from apex_pipeline.sources.gr_cup.telemetry.gps_crossings import (
     Positions,
     gps_crossings,
     is_at_line,
-    learn_line,
-    pair_up,
+    locate_line,
+    pair_coordinates,
 )
 from apex_pipeline.sources.gr_cup.telemetry.lap_distance import Distance
 from apex_pipeline_tests.sources.gr_cup.telemetry.laps_driven import (
@@ -20,9 +20,9 @@ from apex_pipeline_tests.sources.gr_cup.telemetry.laps_driven import (
     times,
 )
 
-NOTHING = Distance(np.empty(0), np.empty(0))
-NOWHERE = Positions(np.empty(0), np.empty(0), np.empty(0))
-PASSINGS = [30_000.0, 130_000.0, 230_000.0, 330_000.0]
+NO_DISTANCE = Distance(np.empty(0), np.empty(0))
+NO_POSITIONS = Positions(np.empty(0), np.empty(0), np.empty(0))
+CROSSINGS = [30_000.0, 130_000.0, 230_000.0, 330_000.0]
 
 
 def race_positions(seconds: float = 350) -> Positions:
@@ -37,51 +37,51 @@ def race_distance(seconds: float = 350) -> Distance:
 
 @pytest.fixture
 def line() -> FinishLine:
-    found = learn_line([(race_distance(), race_positions())])
+    found = locate_line([(race_distance(), race_positions())])
     assert found is not None
     return found
 
 
-class TestLearning:
-    def test_the_line_lies_where_the_laps_begin_and_points_where_the_cars_go(self, line: FinishLine) -> None:
+class TestLocateLine:
+    def test_the_line_is_where_laps_start_and_faces_the_driving_direction(self, line: FinishLine) -> None:
         at_zero = positions_of(np.zeros(1), np.zeros(1))
 
         along, across = line.along_and_across(at_zero.latitude_deg, at_zero.longitude_deg)
         assert np.hypot(along, across)[0] < 2.0
         assert (line.east, line.north) == pytest.approx((0.0, 1.0), abs=0.05)
 
-    def test_a_lap_distance_reset_in_the_pits_does_not_move_it(self, line: FinishLine) -> None:
+    def test_a_lap_distance_reset_in_the_pits_does_not_move_the_line(self, line: FinishLine) -> None:
         time_ms = times(60, 200.0, start_ms=60_000.0)
         standing = Distance(time_ms, np.zeros(len(time_ms)))
         pit = positions_of(time_ms, np.full(len(time_ms), 700.0))
 
-        assert learn_line([(race_distance(), race_positions()), (standing, pit)]) == line
+        assert locate_line([(race_distance(), race_positions()), (standing, pit)]) == line
 
     @pytest.mark.parametrize(
         "cars",
         [
             [],
-            [(NOTHING, race_positions())],
-            [(race_distance(), NOWHERE)],
+            [(NO_DISTANCE, race_positions())],
+            [(race_distance(), NO_POSITIONS)],
             [(Distance(times(60), times(60) + 900), race_positions())],
         ],
-        ids=["no car", "no distance", "no position", "never near zero"],
+        ids=["no cars", "no distance", "no positions", "never near zero"],
     )
-    def test_nothing_is_learnt_from_too_little(self, cars: list[tuple[Distance, Positions]]) -> None:
-        assert learn_line(cars) is None
+    def test_no_line_is_located_from_too_little_data(self, cars: list[tuple[Distance, Positions]]) -> None:
+        assert locate_line(cars) is None
 
-    def test_nothing_is_learnt_where_the_laps_begin_all_over_the_track(self) -> None:
+    def test_no_line_is_located_if_lap_starts_are_scattered(self) -> None:
         time_ms = times(350)
-        anywhere = Distance(time_ms, np.floor(driven_m(time_ms) % 310.0))
+        scattered = Distance(time_ms, np.floor(driven_m(time_ms) % 310.0))
 
-        assert learn_line([(anywhere, race_positions())]) is None
+        assert locate_line([(scattered, race_positions())]) is None
 
 
-class TestPassings:
-    def test_are_timed_between_the_positions(self, line: FinishLine) -> None:
-        assert gps_crossings(race_positions(), line).tolist() == pytest.approx(PASSINGS, abs=30)
+class TestGpsCrossings:
+    def test_crossings_are_timed_between_the_positions(self, line: FinishLine) -> None:
+        assert gps_crossings(race_positions(), line).tolist() == pytest.approx(CROSSINGS, abs=30)
 
-    def test_a_position_sent_again_has_the_time_of_its_first(self, line: FinishLine) -> None:
+    def test_a_repeated_position_has_the_time_of_its_first_reading(self, line: FinishLine) -> None:
         sent = race_positions()
         twice = Positions(
             np.sort(np.concatenate([sent.time_ms, sent.time_ms + 43])),
@@ -91,7 +91,7 @@ class TestPassings:
 
         assert gps_crossings(twice, line).tolist() == pytest.approx(gps_crossings(sent, line).tolist())
 
-    def test_a_car_that_stands_on_the_line_passes_once(self, line: FinishLine) -> None:
+    def test_a_car_that_stands_on_the_line_crosses_once(self, line: FinishLine) -> None:
         time_ms = times(120, FIX_MS)
         wobble = np.where(np.arange(len(time_ms)) % 2, 2.0, -2.0)
 
@@ -99,17 +99,17 @@ class TestPassings:
 
         assert found.tolist() == pytest.approx([30_000], abs=200)
 
-    def test_the_other_direction_is_no_passing(self, line: FinishLine) -> None:
+    def test_driving_in_the_other_direction_is_not_a_crossing(self, line: FinishLine) -> None:
         time_ms = times(350, FIX_MS)
 
         assert not len(gps_crossings(positions_of(time_ms, -driven_m(time_ms)), line))
 
-    def test_a_road_beside_the_track_is_no_line(self, line: FinishLine) -> None:
+    def test_driving_on_a_road_next_to_the_track_is_not_a_crossing(self, line: FinishLine) -> None:
         sent = race_positions()
 
         assert not len(gps_crossings(Positions(sent.time_ms, sent.latitude_deg, sent.longitude_deg + 0.001), line))
 
-    def test_a_hole_at_the_line_hides_the_passing(self, line: FinishLine) -> None:
+    def test_a_gap_at_the_line_hides_the_crossing(self, line: FinishLine) -> None:
         sent = race_positions()
         kept = np.abs(sent.time_ms - 130_000) > 1_500
 
@@ -118,30 +118,32 @@ class TestPassings:
         )
 
     @pytest.mark.parametrize("count", [0, 1])
-    def test_hardly_any_position_shows_none(self, line: FinishLine, count: int) -> None:
+    def test_fewer_than_two_positions_give_no_crossings(self, line: FinishLine, count: int) -> None:
         assert not len(gps_crossings(Positions(*(column[:count] for column in race_positions())), line))
 
 
-def test_a_time_is_at_the_line_unless_the_car_is_known_to_be_elsewhere(line: FinishLine) -> None:
+def test_a_time_counts_as_at_the_line_if_the_position_is_unknown(line: FinishLine) -> None:
     asked = np.array([30_000.0, 80_000.0, 999_999.0])
 
     assert is_at_line(asked, race_positions(), line).tolist() == [True, False, True]
-    assert is_at_line(asked, NOWHERE, line).tolist() == [True, True, True]
+    assert is_at_line(asked, NO_POSITIONS, line).tolist() == [True, True, True]
 
 
-class TestPairing:
-    def test_coordinates_of_one_time_stay_together(self) -> None:
-        paired = pair_up((np.array([0.0, 5_000]), np.array([1.0, 2])), (np.array([0.0, 5_000]), np.array([8.0, 9])))
+class TestPairCoordinates:
+    def test_coordinates_with_equal_times_are_paired(self) -> None:
+        paired = pair_coordinates(
+            (np.array([0.0, 5_000]), np.array([1.0, 2])), (np.array([0.0, 5_000]), np.array([8.0, 9]))
+        )
 
         assert np.array(paired).tolist() == [[0, 5_000], [1, 2], [8, 9]]
 
-    def test_coordinates_sent_in_turn_meet_at_the_latitude(self) -> None:
-        paired = pair_up(
+    def test_alternating_coordinates_are_paired_at_the_latitude_times(self) -> None:
+        paired = pair_coordinates(
             (np.array([0.0, 100, 900]), np.array([1.0, 2, 3])), (np.array([50.0, 150]), np.array([7.0, 9]))
         )
 
         assert np.array(paired).tolist() == [[100], [2], [8]]
 
-    def test_one_coordinate_alone_is_no_position(self) -> None:
-        assert not len(pair_up((np.array([0.0]), np.array([1.0])), (np.empty(0), np.empty(0))).time_ms)
-        assert not len(pair_up((np.empty(0), np.empty(0)), (np.array([0.0]), np.array([1.0]))).time_ms)
+    def test_one_coordinate_alone_is_not_a_position(self) -> None:
+        assert not len(pair_coordinates((np.array([0.0]), np.array([1.0])), (np.empty(0), np.empty(0))).time_ms)
+        assert not len(pair_coordinates((np.empty(0), np.empty(0)), (np.array([0.0]), np.array([1.0]))).time_ms)

@@ -1,4 +1,4 @@
-"""When a car passed the line, by its lap distance alone."""
+"""Crossings of the finish line by lap distance alone."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from apex_pipeline.sources.gr_cup.telemetry.lap_distance import (
     Distance,
     Numbers,
     distance_crossings,
-    in_driven_order,
     lap_length,
+    sort_as_driven,
 )
 from apex_pipeline_tests.sources.gr_cup.telemetry.laps_driven import (
     LAP_MS,
@@ -22,8 +22,8 @@ from apex_pipeline_tests.sources.gr_cup.telemetry.laps_driven import (
 )
 
 THREE_LAPS_S = 350
-PASSINGS = [30_000.0, 130_000.0, 230_000.0, 330_000.0]
-# The distance is sent in whole metres: at 30 m/s a metre is 33 ms, over three samples half of it.
+CROSSINGS = [30_000.0, 130_000.0, 230_000.0, 330_000.0]
+# The distance is sent in integer metres: at 30 m/s a metre takes 33 ms, and half of that over three samples.
 EXACT_MS = 20.0
 
 
@@ -43,16 +43,16 @@ def without(car: Distance, start_ms: float, end_ms: float) -> Distance:
     return Distance(car.time_ms[kept], car.metres[kept])
 
 
-def assert_passed(found: Numbers, expected: list[float]) -> None:
+def assert_crossings(found: Numbers, expected: list[float]) -> None:
     assert found.tolist() == pytest.approx(expected, abs=EXACT_MS)
 
 
-def test_a_passing_is_timed_between_the_samples() -> None:
-    assert_passed(distance_crossings(race(), LENGTH_M), PASSINGS)
+def test_a_crossing_is_timed_between_the_samples() -> None:
+    assert_crossings(distance_crossings(race(), LENGTH_M), CROSSINGS)
 
 
 @given(first_ms=st.floats(20_000, 40_000), step_ms=st.floats(150, 400), pace=st.floats(0.7, 1.5))
-def test_any_even_drive_is_timed_to_the_metre(first_ms: float, step_ms: float, pace: float) -> None:
+def test_crossings_at_any_constant_speed_are_timed_to_the_metre(first_ms: float, step_ms: float, pace: float) -> None:
     time_ms = times(THREE_LAPS_S, step_ms)
     car = distance_of(time_ms, driven_m(time_ms, first_ms) * pace)
     expected = np.arange(first_ms, time_ms[-1] - 2_000, LAP_MS / pace)
@@ -63,7 +63,7 @@ def test_any_even_drive_is_timed_to_the_metre(first_ms: float, step_ms: float, p
     assert len(found) - len(expected) in (0, 1)
 
 
-def test_a_car_that_pulls_away_over_the_line_is_timed_to_a_twentieth_of_a_second() -> None:
+def test_a_car_that_accelerates_over_the_line_is_timed_to_50_ms() -> None:
     time_ms = times(40)
     since_s = (time_ms - 20_050) / 1000
     car = distance_of(time_ms, 30 * since_s + 2.5 * np.clip(since_s, -4, 4) ** 2)
@@ -72,23 +72,23 @@ def test_a_car_that_pulls_away_over_the_line_is_timed_to_a_twentieth_of_a_second
 
 
 @pytest.mark.parametrize("at_ms", [60_000.0, 129_900.0, 130_200.0, 131_000.0, 229_000.0])
-@pytest.mark.parametrize("wild", [0.0, 5.0, 1_500.0, 2_990.0, 65_535.0])
-def test_a_wild_value_is_no_passing_and_hides_none(at_ms: float, wild: float) -> None:
-    found = distance_crossings(with_value(race(), at_ms, wild), LENGTH_M)
+@pytest.mark.parametrize("outlier", [0.0, 5.0, 1_500.0, 2_990.0, 65_535.0])
+def test_an_outlier_neither_adds_nor_hides_a_crossing(at_ms: float, outlier: float) -> None:
+    found = distance_crossings(with_value(race(), at_ms, outlier), LENGTH_M)
 
-    assert found.tolist() == pytest.approx(PASSINGS, abs=SAMPLE_MS)
+    assert found.tolist() == pytest.approx(CROSSINGS, abs=SAMPLE_MS)
 
 
-def test_a_distance_that_begins_anew_in_the_middle_of_a_lap_is_no_passing() -> None:
+def test_a_distance_reset_in_mid_lap_is_not_a_crossing() -> None:
     time_ms = times(THREE_LAPS_S)
     driven = driven_m(time_ms)
     since_reset = np.where((time_ms > 180_000) & (time_ms < 230_000), driven - driven_m(np.array([180_000.0])), driven)
 
-    # The lap that follows is shown as half a lap only, so its end is no passing either.
-    assert_passed(distance_crossings(distance_of(time_ms, since_reset), LENGTH_M), [30_000, 130_000, 330_000])
+    # The next lap appears as half a lap only, so its end is not a crossing either.
+    assert_crossings(distance_crossings(distance_of(time_ms, since_reset), LENGTH_M), [30_000, 130_000, 330_000])
 
 
-def test_a_car_that_stands_in_its_pit_with_a_distance_of_zero_passes_once() -> None:
+def test_a_car_parked_in_the_pits_at_distance_zero_crosses_once() -> None:
     time_ms = times(200)
     driven = np.minimum(driven_m(time_ms), 0.0)
 
@@ -97,83 +97,83 @@ def test_a_car_that_stands_in_its_pit_with_a_distance_of_zero_passes_once() -> N
     assert found.tolist() == pytest.approx([30_000], abs=SAMPLE_MS)
 
 
-def test_a_missed_line_shows_as_two_laps_and_its_end_is_a_passing() -> None:
+def test_a_distance_of_two_laps_after_a_missed_line_ends_in_a_crossing() -> None:
     time_ms = times(THREE_LAPS_S)
     car = Distance(time_ms, np.floor(driven_m(time_ms) % (2 * LENGTH_M)))
 
-    assert_passed(distance_crossings(car, LENGTH_M), [30_000, 230_000])
+    assert_crossings(distance_crossings(car, LENGTH_M), [30_000, 230_000])
 
 
 @pytest.mark.parametrize(
-    ("hole", "expected"),
+    ("gap", "expected"),
     [
-        ((125_000, 130_400), PASSINGS),
+        ((125_000, 130_400), CROSSINGS),
         ((129_000, 136_000), [30_000, 230_000, 330_000]),
-        ((90_000, 120_000), PASSINGS),
+        ((90_000, 120_000), CROSSINGS),
         ((90_000, 200_000), [30_000, 230_000, 330_000]),
     ],
     ids=["ends just after the line", "ends far after the line", "within a lap", "more than a lap"],
 )
-def test_a_passing_in_a_hole_is_told_only_where_the_next_sample_is_close(
-    hole: tuple[float, float], expected: list[float]
+def test_a_crossing_in_a_gap_is_found_only_if_the_next_sample_is_close(
+    gap: tuple[float, float], expected: list[float]
 ) -> None:
-    found = distance_crossings(without(race(), *hole), LENGTH_M)
+    found = distance_crossings(without(race(), *gap), LENGTH_M)
 
     assert found.tolist() == pytest.approx(expected, abs=60)
 
 
-def test_samples_too_far_apart_to_time_anything_show_no_passing() -> None:
+def test_samples_too_far_apart_give_no_crossings() -> None:
     assert not len(distance_crossings(race(step_ms=5_000.0), LENGTH_M))
 
 
-def test_no_second_passing_within_less_than_a_lap() -> None:
+def test_a_second_crossing_within_less_than_a_lap_is_dropped() -> None:
     time_ms = times(THREE_LAPS_S)
     driven = driven_m(time_ms)
-    # For five seconds the distance says that the line is passed at 142.5 s, twelve seconds after the true passing.
-    soon = (time_ms > 140_000) & (time_ms < 145_000)
-    again = np.where(soon, driven - driven_m(np.array([142_500.0])), driven)
+    # For five seconds the distance suggests a crossing at 142.5 s, twelve seconds after the true one.
+    is_shifted = (time_ms > 140_000) & (time_ms < 145_000)
+    shifted = np.where(is_shifted, driven - driven_m(np.array([142_500.0])), driven)
 
-    assert_passed(distance_crossings(distance_of(time_ms, again), LENGTH_M), PASSINGS)
+    assert_crossings(distance_crossings(distance_of(time_ms, shifted), LENGTH_M), CROSSINGS)
 
 
-def test_samples_of_one_time_are_put_in_the_order_they_were_driven() -> None:
-    car = in_driven_order(np.array([2.0, 1, 1, 1, 1, 0]), np.array([30.0, 7, 2_993, 14, 2_999, 2_980]))
+def test_samples_of_the_same_time_are_sorted_as_driven() -> None:
+    car = sort_as_driven(np.array([2.0, 1, 1, 1, 1, 0]), np.array([30.0, 7, 2_993, 14, 2_999, 2_980]))
 
     assert car.time_ms.tolist() == [0, 1, 1, 1, 1, 2]
     assert car.metres.tolist() == [2_980, 2_993, 2_999, 7, 14, 30]
 
 
 @given(st.integers(0, 1_000))
-def test_the_order_of_the_samples_means_nothing(seed: int) -> None:
+def test_the_order_of_the_samples_does_not_matter(seed: int) -> None:
     car = race()
     order = np.random.default_rng(seed).permutation(len(car.time_ms))
 
-    shuffled = in_driven_order(car.time_ms[order], car.metres[order])
+    shuffled = sort_as_driven(car.time_ms[order], car.metres[order])
 
     assert distance_crossings(shuffled, LENGTH_M).tolist() == distance_crossings(car, LENGTH_M).tolist()
 
 
 class TestLapLength:
-    def test_is_where_the_distance_usually_falls_to_zero(self) -> None:
+    def test_lap_length_is_where_the_distance_usually_falls_to_zero(self) -> None:
         assert lap_length([race(), race(step_ms=190.0)]) == pytest.approx(LENGTH_M, abs=10)
 
-    def test_is_not_moved_by_wild_values_or_resets_in_the_pits(self) -> None:
+    def test_lap_length_ignores_outliers_and_resets_in_the_pits(self) -> None:
         pits = Distance(times(60), np.floor(times(60) / 40) % 900)
-        wild = with_value(race(), 70_000, 65_535.0)
+        outlier = with_value(race(), 70_000, 65_535.0)
 
-        assert lap_length([wild, pits, race()]) == pytest.approx(LENGTH_M, abs=10)
+        assert lap_length([outlier, pits, race()]) == pytest.approx(LENGTH_M, abs=10)
 
     @pytest.mark.parametrize("seconds", [0, 0.2, 60])
-    def test_is_unknown_where_the_distance_never_falls(self, seconds: float) -> None:
+    def test_lap_length_is_unknown_if_the_distance_never_falls(self, seconds: float) -> None:
         time_ms = times(seconds)
 
         assert lap_length([distance_of(time_ms, driven_m(time_ms, 0.0))]) is None
 
-    def test_is_unknown_without_cars(self) -> None:
+    def test_lap_length_is_unknown_without_cars(self) -> None:
         assert lap_length([]) is None
 
 
-def test_a_car_without_samples_passes_nowhere() -> None:
-    empty = in_driven_order(np.empty(0), np.empty(0))
+def test_a_car_without_samples_has_no_crossings() -> None:
+    empty = sort_as_driven(np.empty(0), np.empty(0))
 
     assert not len(distance_crossings(empty, LENGTH_M))

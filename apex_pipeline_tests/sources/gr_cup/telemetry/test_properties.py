@@ -1,4 +1,4 @@
-"""What must hold for any readings: nothing lost or invented, the order of the lines without meaning."""
+"""Properties of any conversion: no reading is lost or invented, and the order of the lines does not matter."""
 
 import tempfile
 from pathlib import Path
@@ -19,7 +19,7 @@ from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
     write_file,
 )
 
-# Few different values, so that duplicates, repeats and clashes are common; each list has good and bad ones.
+# Few different values, so that duplicates and repeats are common; each list has valid and invalid ones.
 TIMES = ("never", "", *(car_moment(second) for second in (0, 0.043, 60)))
 READINGS = st.builds(
     lambda second, **columns: reading(second) | columns,
@@ -31,7 +31,7 @@ READINGS = st.builds(
     vehicle_id=st.sampled_from(["GR86-002-2", "GR86-013-80", ""]),
     meta_session=st.sampled_from(["R1", "R2"]),
 )
-# A line as a file may hold it: a reading, or what is left of one.
+# Lines as a file may hold them: complete readings and damaged ones.
 LINES = st.one_of(
     READINGS.map(lambda row: csv_bytes([row]).splitlines()[1]),
     st.sampled_from([b"", b" ", b"cut,off", b'"open', b"NUL\0", b"a\rb", b"," * (len(COLUMNS) + 1)]),
@@ -41,41 +41,41 @@ LINES = st.one_of(
 def convert_lines(lines: list[bytes]) -> tuple[Converted, pa.Table]:
     with tempfile.TemporaryDirectory() as folder:
         header = csv_bytes([]).rstrip(b"\n")
-        made = convert(Path(folder), write_file(Path(folder), b"\n".join([header, *lines])))
-        return made, made.table
+        converted = convert(Path(folder), write_file(Path(folder), b"\n".join([header, *lines])))
+        return converted, converted.table
 
 
 @settings(max_examples=40)
 @given(st.lists(LINES, max_size=25))
-def test_every_line_is_a_cell_a_duplicate_or_a_reject_told_by_its_number(lines: list[bytes]) -> None:
-    made, table = convert_lines(lines)
+def test_every_line_is_a_cell_a_duplicate_or_a_reject_with_its_line_number(lines: list[bytes]) -> None:
+    converted, table = convert_lines(lines)
 
-    counts = made.report.counts
+    counts = converted.report.counts
     assert counts.readings_in == sum(1 for line in lines if line)
     assert counts.cells_out + counts.exact_duplicates + counts.rejected == counts.readings_in
     first_channel = table.schema.get_field_index("unit_lap") + 1
     assert counts.cells_out == sum(len(column) - column.null_count for column in table.columns[first_channel:])
-    numbers = [line for line, _ in made.samples]
+    numbers = [line for line, _ in converted.samples]
     assert len(numbers) == len(set(numbers)) == counts.rejected
     assert all(lines[number - 2] for number in numbers if number)
 
 
 @settings(max_examples=25)
 @given(st.lists(READINGS, max_size=25), st.randoms(use_true_random=False))
-def test_the_order_of_the_lines_and_a_second_copy_change_no_row(rows: list[Row], shuffler: object) -> None:
+def test_the_order_of_the_lines_and_a_second_copy_do_not_change_the_rows(rows: list[Row], shuffler: object) -> None:
     lines = csv_bytes(rows).splitlines()[1:]
-    again = [*lines, *lines]
-    shuffler.shuffle(again)  # type: ignore[attr-defined]  # a Random
+    shuffled = [*lines, *lines]
+    shuffler.shuffle(shuffled)  # type: ignore[attr-defined]  # a Random
 
-    made, table = convert_lines(lines)
-    twice, same = convert_lines(again)
+    converted, table = convert_lines(lines)
+    twice, table_of_shuffled = convert_lines(shuffled)
 
-    assert same.equals(table)
-    assert twice.report.counts.cells_out == made.report.counts.cells_out
-    assert twice.report.counts.rejected == 2 * made.report.counts.rejected
+    assert table_of_shuffled.equals(table)
+    assert twice.report.counts.cells_out == converted.report.counts.cells_out
+    assert twice.report.counts.rejected == 2 * converted.report.counts.rejected
 
 
-def test_a_receive_time_alone_orders_readings_of_a_frozen_clock() -> None:
+def test_readings_with_a_frozen_clock_are_ordered_by_receive_time() -> None:
     rows = [reading(0, meta_time=moment(second), timestamp=car_moment(0)) for second in range(12)]
 
     _, table = convert_lines(csv_bytes(rows).splitlines()[1:])

@@ -1,4 +1,4 @@
-"""Real telemetry against a straightforward computation in pandas that shares no code with the conversion."""
+"""Compares conversions of real telemetry with a simple computation in pandas that shares no code with them."""
 
 import csv
 import random
@@ -28,7 +28,7 @@ FILES = (
 BARBER = "grcup_rebuilt/barber/R1_barber_telemetry_data.csv"
 FROZEN = "GR86-013-80"
 LAP_S = 97.0
-EXPECTED_PASSINGS = {"R1": {(FROZEN, "gps"), ("GR86-049-88", "gps")}, "R2": {("GR86-022-13", "distance")}}
+EXPECTED_CROSSINGS = {"R1": {(FROZEN, "gps"), ("GR86-049-88", "gps")}, "R2": {("GR86-022-13", "distance")}}
 
 
 def convert_real(folder: Path, path: Path) -> Converted:
@@ -43,14 +43,14 @@ def test_every_reading_is_a_cell_or_an_exact_duplicate(tmp_path: Path, real_data
     raw = pd.read_csv(path, dtype={"vehicle_id": str, "original_vehicle_id": str})
     distinct = raw.drop_duplicates(["vehicle_id", "lap", "timestamp", "meta_time", "telemetry_name", "telemetry_value"])
 
-    made = convert_real(tmp_path, path)
+    converted = convert_real(tmp_path, path)
 
-    counts = made.report.counts
+    counts = converted.report.counts
     assert counts.readings_in == lines
     assert counts.exact_duplicates == lines - len(distinct)
     assert counts.cells_out == len(distinct)
     sums = distinct.groupby(["vehicle_id", "telemetry_name"])["telemetry_value"].agg(["sum", "count"])
-    wide = made.table.to_pandas()
+    wide = converted.table.to_pandas()
     for expected in sums.reset_index().to_dict("records"):
         column = wide.loc[
             wide["vehicle_id"] == expected["vehicle_id"], PUBLISHED_NAMES[expected["telemetry_name"].lower()]
@@ -59,7 +59,7 @@ def test_every_reading_is_a_cell_or_an_exact_duplicate(tmp_path: Path, real_data
         assert column.sum() == pytest.approx(expected["sum"], rel=1e-12), expected
 
 
-def test_the_order_of_the_lines_means_nothing(tmp_path: Path, real_data: Path) -> None:
+def test_the_order_of_the_lines_does_not_matter(tmp_path: Path, real_data: Path) -> None:
     header, *lines = (real_data / BARBER).read_bytes().splitlines(keepends=True)
     random.Random(7).shuffle(lines)  # noqa: S311  -- the same order every time
 
@@ -68,41 +68,41 @@ def test_the_order_of_the_lines_means_nothing(tmp_path: Path, real_data: Path) -
     assert shuffled.equals(convert_real(tmp_path, real_data / BARBER).table)
 
 
-def test_the_frozen_clock_of_a_barber_car_gives_way_to_the_receive_time(tmp_path: Path, real_data: Path) -> None:
-    made = convert_real(tmp_path, real_data / BARBER)
+def test_a_barber_car_with_a_frozen_clock_gets_the_receive_time(tmp_path: Path, real_data: Path) -> None:
+    converted = convert_real(tmp_path, real_data / BARBER)
 
-    assert [clock.vehicle_id for clock in made.report.clocks if clock.is_frozen] == [FROZEN]
-    car = made.table.to_pandas().query("vehicle_id == @FROZEN")
+    assert [clock.vehicle_id for clock in converted.report.clocks if clock.is_frozen] == [FROZEN]
+    car = converted.table.to_pandas().query("vehicle_id == @FROZEN")
     assert len(set(car["car_time"])) == 1
     assert (car["sample_time_utc"] == car["received_time_utc"]).all()
 
 
-def test_a_running_clock_is_brought_within_seconds_of_the_receive_time(tmp_path: Path, real_data: Path) -> None:
+def test_a_running_clock_is_corrected_to_within_a_second_of_receive_times(tmp_path: Path, real_data: Path) -> None:
     wide = convert_real(tmp_path, real_data / BARBER).table.to_pandas().query("vehicle_id != @FROZEN")
 
-    late = (wide["received_time_utc"] - wide["sample_time_utc"]).dt.total_seconds()
-    assert late.abs().median() < 1.0
+    late_s = (wide["received_time_utc"] - wide["sample_time_utc"]).dt.total_seconds()
+    assert late_s.abs().median() < 1.0
     assert (wide["sample_time_utc"] - wide["car_time"]).groupby(wide["vehicle_id"]).nunique().eq(1).all()
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_sample_times_never_go_back_within_a_car_and_the_originals_are_kept(
+def test_sample_times_of_a_car_never_go_back_and_original_times_are_kept(
     tmp_path: Path, real_data: Path, name: str
 ) -> None:
-    made = convert_real(tmp_path, real_data / name)
+    converted = convert_real(tmp_path, real_data / name)
     raw = pd.read_csv(real_data / name, dtype={"vehicle_id": str}, parse_dates=["timestamp", "meta_time"])
 
-    wide = made.table.to_pandas()
+    wide = converted.table.to_pandas()
 
     for car, rows in wide.groupby("vehicle_id", observed=True):
         assert rows["sample_time_utc"].is_monotonic_increasing, car
         sent = raw[raw["vehicle_id"] == car]
         assert set(rows["car_time"]) == set(sent["timestamp"])
         assert set(rows["received_time_utc"]) <= set(sent["meta_time"])
-    assert [car.backward_steps or 0 for car in made.report.cars] == [0] * made.report.counts.cars
+    assert [car.backward_steps or 0 for car in converted.report.cars] == [0] * converted.report.counts.cars
 
 
-def passings_in(folder: Path, path: Path, session: str) -> list[TelemetryCrossing]:
+def crossings_in(folder: Path, path: Path, session: str) -> list[TelemetryCrossing]:
     return find_telemetry_crossings([telemetry_file(path, session)], Workspace(500_000_000, folder))
 
 
@@ -112,34 +112,34 @@ def triggers_of(real_data: Path, session: str, car: str) -> list[float]:
 
 
 @pytest.mark.parametrize("session", ["R1", "R2"])
-def test_passings_follow_the_cars_own_triggers_by_the_way_of_the_message(
+def test_crossings_follow_the_triggers_of_the_car_by_the_message_delay(
     tmp_path: Path, real_data: Path, session: str
 ) -> None:
     path = real_data / "grcup_rebuilt" / "barber" / f"{session}_barber_telemetry_data.csv"
 
-    found = passings_in(tmp_path, path, session)
+    found = crossings_in(tmp_path, path, session)
 
-    assert {(passing.vehicle_id, passing.source) for passing in found} == EXPECTED_PASSINGS[session]
-    for passing in found:
-        at = passing.utc_ms / 1000
-        late = min((at - trigger for trigger in triggers_of(real_data, session, passing.vehicle_id)), key=abs)
-        # A repaired clock is about a second late; under a frozen one each message is late by its own delivery. The one
-        # passing far from any trigger is car 88's in the pit lane.
-        longest = 10.0 if passing.vehicle_id == FROZEN else 1.6
-        assert 0 < late < longest or late > LAP_S, passing
+    assert {(crossing.vehicle_id, crossing.source) for crossing in found} == EXPECTED_CROSSINGS[session]
+    for crossing in found:
+        at = crossing.utc_ms / 1000
+        late_s = min((at - trigger for trigger in triggers_of(real_data, session, crossing.vehicle_id)), key=abs)
+        # A corrected clock is about a second late; with a frozen one, each message is late by its own delivery time.
+        # The one crossing far from any trigger is that of car 88 in the pit lane.
+        max_late_s = 10.0 if crossing.vehicle_id == FROZEN else 1.6
+        assert 0 < late_s < max_late_s or late_s > LAP_S, crossing
 
 
-def test_lap_times_between_passings_are_the_official_ones(tmp_path: Path, real_data: Path) -> None:
-    found = passings_in(tmp_path, real_data / BARBER, "R1")
+def test_lap_times_between_crossings_are_the_official_ones(tmp_path: Path, real_data: Path) -> None:
+    found = crossings_in(tmp_path, real_data / BARBER, "R1")
 
-    own = [passing.car_ms for passing in found if passing.vehicle_id == "GR86-049-88"]
-    laps = [(end - start) / 1000 for start, end in pairwise(own) if start and end]
-    # Car 88's laps 12 and 13. The second ends at 40 km/h in the pit lane, where its unit sent no trigger.
+    car_ms = [crossing.car_ms for crossing in found if crossing.vehicle_id == "GR86-049-88"]
+    laps = [(end - start) / 1000 for start, end in pairwise(car_ms) if start and end]
+    # Laps 12 and 13 of car 88. The second ends at 40 km/h in the pit lane, where its device sent no trigger.
     assert laps == [pytest.approx(99.941, abs=0.05), pytest.approx(341.969, abs=0.5)]
 
 
 @pytest.mark.parametrize("session", ["R1", "R2"])
-def test_a_slice_in_which_nobody_passes_the_line_shows_no_passing(
+def test_a_slice_in_which_no_car_crosses_the_line_has_no_crossings(
     tmp_path: Path, real_data: Path, session: str
 ) -> None:
-    assert not passings_in(tmp_path, real_data / f"grcup/barber/{session}_barber_telemetry_data.csv", session)
+    assert not crossings_in(tmp_path, real_data / f"grcup/barber/{session}_barber_telemetry_data.csv", session)

@@ -1,4 +1,4 @@
-"""Readings by car on disk: what is read back is what was added, and no more than asked for."""
+"""Readings by car on disk: exactly the added frames are read back, and only those requested."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +15,7 @@ COUNTS = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 
 
 def frames_of(counts: list[int], first: int = 0) -> Frames:
-    """Return frames with so many readings each, every number in them another one."""
+    """Return frames with the given numbers of readings; all values in them are different."""
     car_ms = np.arange(len(counts), dtype=np.int64) + first
     readings = sum(counts)
     return Frames(
@@ -32,7 +32,7 @@ def same(one: Frames, other: Frames) -> bool:
     return all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(one, other, strict=True))
 
 
-def test_what_is_added_is_read_back_block_by_block(tmp_path: Path) -> None:
+def test_added_frames_are_read_back_block_by_block(tmp_path: Path) -> None:
     with ReadingSpill(tmp_path) as readings:
         blocks = [frames_of([1, 2, 0]), frames_of([3], first=7)]
         for block in blocks:
@@ -44,27 +44,27 @@ def test_what_is_added_is_read_back_block_by_block(tmp_path: Path) -> None:
         assert all(map(same, readings.blocks_of("b"), blocks))
 
 
-def test_the_file_has_no_name_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_unnamed_file_leaves_nothing_on_disk(tmp_path: Path) -> None:
     with ReadingSpill(tmp_path) as readings:
         readings.add("a", frames_of([5]))
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_came_after_a_mark_can_be_forgotten(tmp_path: Path) -> None:
+def test_rewind_drops_frames_added_after_the_checkpoint(tmp_path: Path) -> None:
     with ReadingSpill(tmp_path) as readings:
         readings.add("a", frames_of([1]))
-        mark = readings.mark()
+        checkpoint = readings.checkpoint()
         readings.add("a", frames_of([2], first=5))
         readings.add("b", frames_of([1]))
 
-        readings.rewind(mark)
+        readings.rewind(checkpoint)
 
         assert readings.cars == ["a"]
         assert same(join(list(readings.blocks_of("a"))), frames_of([1]))
 
 
-def test_threads_do_not_mix_what_they_add(tmp_path: Path) -> None:
+def test_frames_added_by_several_threads_are_not_mixed(tmp_path: Path) -> None:
     with ReadingSpill(tmp_path) as readings, ThreadPoolExecutor(4) as threads:
         added = [(f"car {number % 3}", frames_of([number % 4, 1], first=100 * number)) for number in range(60)]
         list(threads.map(lambda item: readings.add(*item), added))
@@ -75,7 +75,7 @@ def test_threads_do_not_mix_what_they_add(tmp_path: Path) -> None:
             assert same(found, expected)
 
 
-def test_more_channels_than_a_code_can_tell_are_refused(tmp_path: Path) -> None:
+def test_more_channels_than_16_bit_codes_are_refused(tmp_path: Path) -> None:
     with ReadingSpill(tmp_path) as readings:
         codes = [readings.channel_code(f"channel {number}") for number in range(2**16)]
         assert codes == list(range(2**16))
@@ -85,11 +85,11 @@ def test_more_channels_than_a_code_can_tell_are_refused(tmp_path: Path) -> None:
 
 
 @given(COUNTS, st.data())
-def test_some_frames_are_those_asked_for_with_their_readings(counts: list[int], data: st.DataObject) -> None:
+def test_filter_keeps_the_wanted_frames_with_their_readings(counts: list[int], data: st.DataObject) -> None:
     wanted = data.draw(st.lists(st.booleans(), min_size=len(counts), max_size=len(counts)))
     frames = frames_of(counts)
 
-    kept = frames.only(np.array(wanted))
+    kept = frames.filter(np.array(wanted))
 
     owner = np.repeat(np.arange(len(counts)), counts)
     assert kept.car_ms.tolist() == [index for index, is_wanted in enumerate(wanted) if is_wanted]
@@ -97,16 +97,16 @@ def test_some_frames_are_those_asked_for_with_their_readings(counts: list[int], 
 
 
 @given(COUNTS, st.data())
-def test_frames_by_label_are_all_the_frames_in_their_order(counts: list[int], data: st.DataObject) -> None:
+def test_group_by_yields_all_frames_of_each_label_in_order(counts: list[int], data: st.DataObject) -> None:
     label = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(counts), max_size=len(counts))))
     frames = frames_of(counts)
 
-    found = dict(frames.by(label))
+    found = dict(frames.group_by(label))
 
     assert set(found) == set(label.tolist())
     for code, part in found.items():
-        assert same(part, frames.only(label == code))
+        assert same(part, frames.filter(label == code))
 
 
-def test_no_frames_have_no_label() -> None:
-    assert list(join([]).by(np.empty(0, np.int64))) == []
+def test_group_by_of_no_frames_yields_nothing() -> None:
+    assert list(join([]).group_by(np.empty(0, np.int64))) == []

@@ -1,18 +1,18 @@
-"""The inner loops of the conversion, compiled: ``lines``, ``lists`` (text to readings), ``cells`` (readings to rows).
+"""Compiled inner loops of the conversion: ``rows`` and ``json_lists`` (text to readings), ``pivot`` (readings to rows).
 
-Here belongs what runs once per byte or once per reading, on plain arrays, and knows nothing of files, tables or errors.
-Whatever is out of the ordinary is set aside for careful Python (``careful``), which says what it means.
+Contains code that runs once per byte or once per reading, on plain arrays, without files, tables or errors. Lines in an
+unusual format are set aside for the reference parser in ``line_parser``.
 
-Numba compiles a function when it is first called with certain types (6 s in all, once per installation) and keeps the
-result in a folder that is named after the sources here, all of them: left alone, it would notice a change of the file
-of the function that is called, and not of the files of those that one calls. Importing numba takes 0.2 s and 40 MB, so
-these modules are imported by the functions that need them. Rules for what is written here:
+Numba compiles a function when it is first called with given types (6 s in total, once per installation). The result is
+cached in a folder named after a hash of all sources here, because numba itself notices changes only in the file of the
+called function, not in the files of the functions it calls. Importing numba takes 0.2 s and 40 MB, so these modules are
+imported by the functions that need them. Rules for the code here:
 
-* Positions index through ``np.uint64``: a signed index is checked for being negative on every access, which stops the
-  compiler from using wide registers (115 ns against 4 ns for comparing 77 bytes).
-* Inner functions take their arrays one by one: a tuple of arrays costs a count of references for each of them on every
+* Positions index through ``np.uint64``: a signed index is checked for negative values on every access, which keeps the
+  compiler from vectorizing (115 ns against 4 ns for comparing 77 bytes).
+* Inner functions take their arrays one by one: a tuple of arrays costs reference counting for each of them on every
   call, ten times the work itself.
-* Nothing checks bounds at run time. The tests run everything here with ``NUMBA_BOUNDSCHECK`` as well.
+* Bounds are not checked at run time. The tests also run everything here with ``NUMBA_BOUNDSCHECK``.
 """
 
 import hashlib
@@ -32,22 +32,22 @@ _HERE = Path(__file__).parent
 
 
 def compiled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Compile a function on its first call, without the interpreter's lock; ``.py_func`` is the plain one."""
-    with _cache_folder() as is_kept:
-        made = numba.njit(cache=is_kept, nogil=True, forceinline=True)(function)
-    return cast("Callable[_Parameters, _Result]", made)
+    """Compile a function on its first call, to run without the GIL; ``.py_func`` is the original function."""
+    with _cache_folder() as is_cached:
+        dispatcher = numba.njit(cache=is_cached, nogil=True, forceinline=True)(function)
+    return cast("Callable[_Parameters, _Result]", dispatcher)
 
 
 @contextmanager
 def _cache_folder() -> Generator[bool]:
-    """Let numba keep what it compiles in a folder for exactly these sources; say whether there is one to be had."""
-    settings = vars(numba)["config"]  # documented, and read at the moment of decoration; its stubs do not know it
+    """Point numba's cache to a folder for exactly these sources; yield whether one is writable."""
+    settings = vars(numba)["config"]  # documented, and read at decoration; missing from the stubs
     before = settings.CACHE_DIR
     bases = [Path(before)] if before else [_HERE / "__pycache__", *_user_cache()]
-    folder = next((base / f"compiled-{fingerprint()}" for base in bases if is_writable(base)), None)
+    folder = next((base / f"compiled-{source_hash()}" for base in bases if is_writable(base)), None)
     settings.CACHE_DIR = str(folder or before)
     try:
-        # In a container that can write nowhere, every process compiles for itself.
+        # In a container without a writable folder, every process compiles the functions again.
         yield folder is not None
     finally:
         settings.CACHE_DIR = before
@@ -56,13 +56,13 @@ def _cache_folder() -> Generator[bool]:
 def _user_cache() -> list[Path]:
     try:
         return [Path.home() / ".cache" / "apex_pipeline"]
-    except RuntimeError:  # a container may run as a user that has no home
+    except RuntimeError:  # a container may run as a user without a home folder
         return []
 
 
 @lru_cache(maxsize=1)
-def fingerprint() -> str:
-    """Return a fingerprint of all sources in this folder."""
+def source_hash() -> str:
+    """Return a hash of all sources in this folder."""
     sources = hashlib.sha256()
     for path in sorted(_HERE.glob("*.py")):
         sources.update(path.read_bytes())
@@ -71,7 +71,7 @@ def fingerprint() -> str:
 
 @lru_cache
 def is_writable(folder: Path) -> bool:
-    """Say whether files can be made in a folder, which is made if need be."""
+    """Return whether files can be created in a folder; create the folder if it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -80,4 +80,4 @@ def is_writable(folder: Path) -> bool:
         return False
 
 
-__all__ = ["compiled", "fingerprint", "is_writable"]
+__all__ = ["compiled", "is_writable", "source_hash"]

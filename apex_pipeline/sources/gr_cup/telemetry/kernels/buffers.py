@@ -1,6 +1,6 @@
-"""What both readers of lines are given, and where they put readings: plain arrays, filled in and used again.
+"""Defines the inputs and outputs of both line parsers: plain arrays that are filled and reused.
 
-Here belong the shapes and what stands where in them; not here: the meaning of text (``text``).
+Contains their shapes and the meaning of their positions; see ``scan`` for the parsing of text.
 """
 
 from typing import NamedTuple
@@ -12,33 +12,33 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
 
 Bytes = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.uint16]
-Whole = npt.NDArray[np.int64]
-Real = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
-# What a column holds. Others are only passed over.
+# Roles of columns. Columns of role NOTHING are skipped.
 NOTHING, VEHICLE, CAR_TIME, RECEIVED_TIME, LAP, SESSION, CHANNEL, VALUE = range(8)
 
 # Rows of ``Buffers.frames``.
 FRAME_VEHICLE, FRAME_SESSION, FRAME_CAR_MS, FRAME_RECEIVED_MS, FRAME_LAP, FRAME_LINE, FRAME_READINGS = range(7)
 FRAME_ROWS = 7
 
-# The texts that are told apart, by their place in ``Buffers.texts`` and, after the others, in ``Buffers.counts``.
+# Kinds of interned text: their index in ``Buffers.texts`` and in ``Buffers.counts``. The other counts follow them.
 VEHICLES, SESSIONS, CHANNELS = range(3)
 LINES, BLANK, FRAMES, READINGS, ASIDE, LONG_NUMBERS = range(3, 9)
 COUNTS = 9
 
-# Bytes a reading cannot do without, on a line of its own (two times of 24 characters and more) or in a list
-# (``{""name"":""a"",""value"":1},``). Text of so many bytes holds at most one reading.
+# Minimum bytes of a reading, on a separate line (two times of 24 characters and more) or in a list
+# (``{""name"":""a"",""value"":1},``). A text of this length holds at most one reading.
 SHORTEST_READING = 29
 
 
 class LapCodes(NamedTuple):
-    """Laps that are none.
+    """Codes of missing laps.
 
     Attributes:
-        lost: What a unit sends when it lost count.
-        none: What stands for that in the result.
-        unreadable: What stands for an empty lap.
+        lost: Sent by a device that lost count.
+        none: Code of a lost lap in the result.
+        unreadable: Code of an empty lap in the result.
     """
 
     lost: int
@@ -47,52 +47,52 @@ class LapCodes(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """Where the readings go; arrays are larger than what they hold, ``counts`` says how much that is.
+    """Output arrays of a parser, larger than their content; ``counts`` holds how much of each is filled.
 
-    Readings on lines that follow each other, with the same car, times, lap and session, are a frame.
+    Readings on consecutive lines with the same car, times, lap and session form a frame.
 
     Attributes:
-        frames: Per frame the index of vehicle and session in ``texts`` (session -1: none), car time and receive time
-            in milliseconds, unit lap, line of the first reading counted from 0, number of readings.
+        frames: Per frame the indices of vehicle and session in ``texts`` (session -1: none), car time and receive time
+            in milliseconds, device lap, line of the first reading counted from 0, number of readings.
             Shape (FRAME_ROWS, frames).
         channel: Index of each reading's channel in ``texts``. Shape (readings,).
-        value: Shape (readings,).
+        value: Value of each reading. Shape (readings,).
         aside: Line from 0, first byte and end of each line set aside. Shape (lines set aside, 3).
-        long_numbers: Reading, first byte and length of each number with more digits than are exact here; its value is
-            to be filled in. Shape (long numbers, 3).
-        texts: First byte and length of the vehicles, sessions and channels met. Shape (3, texts, 2).
-        counts: What is filled in. Shape (COUNTS,).
+        long_numbers: Reading, first byte and length of each number with too many digits for exact arithmetic; its
+            value is filled in later. Shape (long numbers, 3).
+        texts: First byte and length of each distinct vehicle, session and channel. Shape (3, texts, 2).
+        counts: Number of filled entries. Shape (COUNTS,).
     """
 
-    frames: Whole
+    frames: Ints
     channel: Codes
-    value: Real
-    aside: Whole
-    long_numbers: Whole
-    texts: Whole
-    counts: Whole
+    value: Floats
+    aside: Ints
+    long_numbers: Ints
+    texts: Ints
+    counts: Ints
 
 
-# What a layout says in numbers, by its place in the array ``rules``, and the columns of channel and value.
+# Positions in the array ``rules``: the format of the lines in numbers, and the columns of channel and value.
 DELIMITER, IS_QUOTED, LONGEST, LOST_LAP, NO_LAP, UNREADABLE_LAP, CHANNEL_COLUMN, VALUE_COLUMN = range(8)
 
 
-def rules_of(roles: Bytes, delimiter: str, *, is_quoted: bool, longest: int, laps: LapCodes) -> Whole:
-    """Return how lines are written, as the numbers that the readers of lines are given.
+def rules_of(roles: Bytes, delimiter: str, *, is_quoted: bool, longest: int, laps: LapCodes) -> Ints:
+    """Return the format of the lines as the array of numbers that the parsers take.
 
     Args:
-        roles: What each column holds. Shape (columns,).
+        roles: Role of each column. Shape (columns,).
         delimiter: Character between cells.
         is_quoted: A cell may be in double quotes.
-        longest: Bytes of the longest line that is one.
-        laps: How laps are told that are none.
+        longest: Maximum length of a line in bytes.
+        laps: Codes of missing laps.
     """
     columns = [int(np.append(np.flatnonzero(roles == role), -1)[0]) for role in (CHANNEL, VALUE)]
     return np.array([ord(delimiter), is_quoted, longest, *laps, *columns], np.int64)
 
 
 @compiled
-def has_room(readings: int, value: Real, set_aside: int, aside: Whole, texts: Whole, counts: Whole) -> bool:
-    """Say whether one more line fits."""
-    most = max(counts[VEHICLES], counts[SESSIONS], counts[CHANNELS])
-    return readings < len(value) and set_aside < len(aside) and most < texts.shape[1]
+def has_room(readings: int, value: Floats, set_aside: int, aside: Ints, texts: Ints, counts: Ints) -> bool:
+    """Return whether another line fits."""
+    max_texts = max(counts[VEHICLES], counts[SESSIONS], counts[CHANNELS])
+    return readings < len(value) and set_aside < len(aside) and max_texts < texts.shape[1]

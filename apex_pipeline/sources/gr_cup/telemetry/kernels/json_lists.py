@@ -1,7 +1,7 @@
-"""Lines that hold a list of readings, as one race is reported to be published (DATA_DICTIONARY, Sebring race 2).
+"""Parses lines that hold a list of readings, the reported format of one race (DATA_DICTIONARY, Sebring race 2).
 
-The cell ``value`` is JSON in quotes: ``"[{""name"": ""speed"", ""value"": 90.5}, …]"``. A list with anything else in it
-is set aside as a whole.
+The cell ``value`` is JSON in quotes: ``"[{""name"": ""speed"", ""value"": 90.5}, …]"``. A line whose list holds
+anything else is set aside.
 """
 
 import numpy as np
@@ -21,17 +21,17 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
     VALUE_COLUMN,
     Bytes,
     Codes,
-    Real,
-    Whole,
+    Floats,
+    Ints,
     has_room,
 )
 from apex_pipeline.sources.gr_cup.telemetry.kernels.scan import (
     MINUS,
-    NOT_PLAIN,
+    NOT_DECIMAL,
     ORDINARY,
     QUOTE,
-    STRANGE,
     TOO_LONG,
+    UNEXPECTED,
     ZERO,
     classes_of,
     cut_cell,
@@ -54,67 +54,67 @@ _NOWHERE = -1
 def parse_lists(
     text: Bytes,
     start: int,
-    most_lines: int,
+    max_lines: int,
     roles: Bytes,
-    rules: Whole,
-    frames: Whole,
+    rules: Ints,
+    frames: Ints,
     channel: Codes,
-    value: Real,
-    aside: Whole,
-    long_numbers: Whole,
-    texts: Whole,
-    counts: Whole,
+    value: Floats,
+    aside: Ints,
+    long_numbers: Ints,
+    texts: Ints,
+    counts: Ints,
 ) -> int:
-    """Parse whole lines until the text, the lines asked for, or the space ends.
+    """Parse complete lines until the end of the text, the maximum number of lines, or a full buffer.
 
     Args:
         text: Lines, each with its line feed.
-        start: Where to begin.
-        most_lines: Stop after so many.
-        roles: What each column holds. Shape (columns,).
-        rules: How the lines are written, by ``space.rules_of``.
-        frames: See ``space.Buffers``, as the arrays after it; a frame is a line.
+        start: Position of the first line.
+        max_lines: Maximum number of lines.
+        roles: Role of each column. Shape (columns,).
+        rules: Format of the lines, from ``buffers.rules_of``.
+        frames: See ``buffers.Buffers``, also for the following arrays; a frame is one line.
         channel: The same.
         value: The same.
         aside: The same.
         long_numbers: The same.
         texts: The same.
-        counts: The same; set anew.
+        counts: The same; overwritten.
 
     Returns:
-        Where the next line begins.
+        Position of the next line.
     """
     counts[:] = 0
     classes = classes_of(rules)
-    # Readings are counted by these braces elsewhere, so one that begins no reading is left to others.
-    classes[_OBJECT] = STRANGE
+    # ``parse`` counts readings by these braces, so a line with a brace that does not open a reading is set aside.
+    classes[_OBJECT] = UNEXPECTED
     cells = np.zeros((len(roles) + 1, 3), np.int64)
     at = start
     while (
         at < len(text)
-        and counts[LINES] < most_lines
+        and counts[LINES] < max_lines
         and has_room(counts[READINGS], value, counts[ASIDE], aside, texts, counts)
     ):
-        line, begin = counts[LINES], at
+        line, line_start = counts[LINES], at
         readings, long = counts[READINGS], counts[LONG_NUMBERS]
         counts[LINES] += 1
-        end = _cut_cells(text, begin, roles, rules, classes, cells)
+        end = _cut_cells(text, line_start, roles, rules, classes, cells)
         if end > 0:
-            begin_list, end_list = cells[rules[VALUE_COLUMN], 1], cells[rules[VALUE_COLUMN], 2]
+            list_start, list_end = cells[rules[VALUE_COLUMN], 1], cells[rules[VALUE_COLUMN], 2]
             is_clean = read_frame(text, line, roles, rules, cells, frames, counts[FRAMES], texts, counts)
             if not is_clean or not _add_list(
-                text, begin_list, end_list, classes, channel, value, long_numbers, texts, counts
+                text, list_start, list_end, classes, channel, value, long_numbers, texts, counts
             ):
                 end = _NOWHERE
         if end < 0:
-            # What was taken of the list before its fault is forgotten: it is read again, and told, as a whole.
+            # Readings before the error in a list are dropped: the reference parser reads the complete line again.
             counts[READINGS], counts[LONG_NUMBERS] = readings, long
-            end = line_feed(text, begin) + 1
-            if is_blank(text, begin, end):
+            end = line_feed(text, line_start) + 1
+            if is_blank(text, line_start, end):
                 counts[BLANK] += 1
             else:
                 at = counts[ASIDE]
-                aside[at, 0], aside[at, 1], aside[at, 2] = line, begin, end - 1
+                aside[at, 0], aside[at, 1], aside[at, 2] = line, line_start, end - 1
                 counts[ASIDE] += 1
         else:
             frames[FRAME_READINGS, counts[FRAMES]] = counts[READINGS] - readings
@@ -124,8 +124,8 @@ def parse_lists(
 
 
 @compiled
-def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Whole, classes: Bytes, cells: Whole) -> int:
-    """Find the cells of a line; return where the next line begins, -1 where the line is not as it should be."""
+def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Ints, classes: Bytes, cells: Ints) -> int:
+    """Find the cells of a line; return the position of the next line, -1 if the format of this one is unusual."""
     at, delimiter, last = start, rules[DELIMITER], len(roles) - 1
     for column in range(last + 1):
         cells[column, 0] = at
@@ -137,20 +137,20 @@ def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Whole, classes: Byt
             return _NOWHERE
         at += 1
     at -= 1
-    # A delimiter at the end of every line makes one empty cell more.
+    # A delimiter at the end of every line adds one empty cell.
     end = next_line(text, at + (text[np.uint64(at)] == delimiter))
     return end if end - start <= rules[LONGEST] else _NOWHERE
 
 
 @compiled
 def _cut_list(text: Bytes, start: int) -> tuple[int, int, int]:
-    """Return where a quoted list begins and ends, and what is behind its closing quote; -1 if it is none."""
+    """Return start and end of a quoted list and the position after its closing quote; -1 if it is not a list."""
     at = np.uint64(start)
     one, two = np.uint64(1), np.uint64(2)
     if text[at] != QUOTE or text[at + one] != _LIST:
         return start, start, _NOWHERE
     at += one
-    # Quotes inside are doubled; a line feed ends the line, list or no list.
+    # Quotes inside are doubled; a line feed ends the line, even within a list.
     while text[at] >= _SPACE and text[at] <= _OBJECT_END and (text[at] != QUOTE or text[at + one] == QUOTE):
         at += two if text[at] == QUOTE else one
     if text[at] != QUOTE:
@@ -165,15 +165,15 @@ def _add_list(
     end: int,
     classes: Bytes,
     channel: Codes,
-    value: Real,
-    long_numbers: Whole,
-    texts: Whole,
-    counts: Whole,
+    value: Floats,
+    long_numbers: Ints,
+    texts: Ints,
+    counts: Ints,
 ) -> bool:
-    """Append the readings of a list; say whether all of it was understood, and there is one."""
+    """Append the readings of a list; return whether all of it was parsed and it has at least one reading."""
     at = _skip(text, start + 1)
     while text[np.uint64(at)] == _OBJECT:
-        code, number, kind, first, length = -1, 0.0, NOT_PLAIN, 0, 0
+        code, number, kind, first, length = -1, 0.0, NOT_DECIMAL, 0, 0
         at = _skip(text, at + 1)
         for position in range(2):
             is_name = _is_key(text, at, _NAME)
@@ -183,23 +183,23 @@ def _add_list(
             if text[np.uint64(at)] != _COLON:
                 return False
             at = _skip(text, at + 1)
-            content, content_end, behind = _scalar(text, at, classes)
-            if behind < 0:
+            content, content_end, following = _scalar(text, at, classes)
+            if following < 0:
                 return False
             if is_name:
                 code = intern_text(text, content, content_end, texts, counts, CHANNELS) if content > at else -1
             else:
                 number, kind = decimal(text, content, content_end)
                 first, length = content, content_end - content
-                # JSON knows no 007, unless as text.
+                # JSON has no number 007; only a text may have leading zeros.
                 if content == at and _has_leading_zero(text, content, content_end):
                     return False
-            at = _skip(text, behind)
+            at = _skip(text, following)
             if position == 0:
                 if text[np.uint64(at)] != _COMMA:
                     return False
                 at = _skip(text, at + 1)
-        if text[np.uint64(at)] != _OBJECT_END or code < 0 or kind == NOT_PLAIN:
+        if text[np.uint64(at)] != _OBJECT_END or code < 0 or kind == NOT_DECIMAL:
             return False
         reading = counts[READINGS]
         channel[np.uint64(reading)], value[np.uint64(reading)] = code, number
@@ -219,7 +219,7 @@ def _add_list(
 
 @compiled
 def _skip(text: Bytes, at: int) -> int:
-    """Return the next byte that is no space."""
+    """Return the position of the next byte that is not a space."""
     while text[np.uint64(at)] == _SPACE:
         at += 1
     return at
@@ -227,19 +227,19 @@ def _skip(text: Bytes, at: int) -> int:
 
 @compiled
 def _is_key(text: Bytes, at: int, key: Bytes) -> bool:
-    """Say whether a key in doubled quotes begins here."""
+    """Return whether a key in doubled quotes starts here."""
     if text[np.uint64(at)] != QUOTE or text[np.uint64(at + 1)] != QUOTE:
         return False
     for index in range(len(key)):
         if text[np.uint64(at + 2 + index)] != key[index]:
             return False
-    behind = at + 2 + len(key)
-    return text[np.uint64(behind)] == QUOTE and text[np.uint64(behind + 1)] == QUOTE
+    following = at + 2 + len(key)
+    return text[np.uint64(following)] == QUOTE and text[np.uint64(following + 1)] == QUOTE
 
 
 @compiled
 def _scalar(text: Bytes, start: int, classes: Bytes) -> tuple[int, int, int]:
-    """Return content, end, and what is behind a text in doubled quotes or a bare word; -1 if it is neither."""
+    """Return start, end and following position of a text in doubled quotes or a bare word; -1 if it is neither."""
     is_text = text[np.uint64(start)] == QUOTE and text[np.uint64(start + 1)] == QUOTE
     content = start + 2 if is_text else start
     at = content

@@ -1,7 +1,7 @@
-"""One car's readings to the cells of its rows: which row, which column, and which reading where several claim a cell.
+"""Assigns one car's readings to cells: row, column, and the reading that gets a cell if several fall into it.
 
-A row is a sample time; readings of one channel that share it are told apart by ``repeat``. Not here: which time a
-sample has (``clocks``) and in which order clashing readings come (``widening``).
+A row is a sample time; readings of one channel that share it are numbered by ``repeat``. See ``clocks`` for the sample
+times and the module ``pivot`` one level up for the order of conflicting readings.
 """
 
 import numpy as np
@@ -9,61 +9,61 @@ import numpy.typing as npt
 
 from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
 
-Small = npt.NDArray[np.int32]
+SmallInts = npt.NDArray[np.int32]
 Codes = npt.NDArray[np.uint16]
 Flags = npt.NDArray[np.uint8]
-Whole = npt.NDArray[np.int64]
-Real = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
-# What ``repeat`` holds for a reading that is equal in everything to one that is kept, and for one still to be placed.
-DUPLICATE, CLASHING = -1, -2
+# Values of ``repeat`` for a reading equal in every field to a kept one, and for one that is still to be numbered.
+DUPLICATE, CONFLICT = -1, -2
 
 
 @compiled
 def assign_cells(
-    row: Small,
-    readings: Whole,
-    car_ms: Whole,
-    received_ms: Whole,
-    unit_lap: Whole,
+    row: SmallInts,
+    readings: Ints,
+    car_ms: Ints,
+    received_ms: Ints,
+    unit_lap: Ints,
     column_of: Codes,
     channel: Codes,
-    value: Real,
-    grid: Small,
-    frame_of: Small,
-    repeat: Small,
+    value: Floats,
+    grid: SmallInts,
+    frame_of: SmallInts,
+    repeat: SmallInts,
 ) -> int:
-    """Give each cell to the first reading that claims it.
+    """Assign each cell to the first reading that falls into it.
 
     Args:
         row: Row of each frame. Shape (frames,).
         readings: Number of readings of each frame. Shape (frames,).
-        car_ms: Shape (frames,).
-        received_ms: Shape (frames,).
-        unit_lap: Shape (frames,).
+        car_ms: Car time of each frame. Shape (frames,).
+        received_ms: Receive time of each frame. Shape (frames,).
+        unit_lap: Device lap of each frame. Shape (frames,).
         column_of: Column of each channel. Shape (channels,).
-        channel: Shape (readings,).
-        value: Shape (readings,).
-        grid: Zeros; becomes 1 + the reading a cell was given to. Shape (rows, columns).
-        frame_of: Becomes the frame of each reading. Shape (readings,).
-        repeat: Becomes 0, :data:`DUPLICATE` of the one before it, or :data:`CLASHING`; a reading whose cell is claimed
-            by a different one is clashing, and so is that one. Shape (readings,).
+        channel: Channel code of each reading. Shape (readings,).
+        value: Value of each reading. Shape (readings,).
+        grid: Zeros; set to 1 + the reading that each cell is assigned to. Shape (rows, columns).
+        frame_of: Set to the frame of each reading. Shape (readings,).
+        repeat: Set to 0, :data:`DUPLICATE` for a copy of the reading in the cell, or :data:`CONFLICT` for different
+            readings of the same cell, including the first. Shape (readings,).
 
     Returns:
-        Number of clashing readings.
+        Number of conflicting readings.
     """
-    reading, clashing = 0, 0
+    reading, conflicts = 0, 0
     for frame in range(len(row)):
         for _ in range(readings[frame]):
             at = np.uint64(reading)
             frame_of[at] = frame
-            line, column = np.uint64(row[frame]), np.uint64(column_of[np.uint64(channel[at])])
-            holder = grid[line, column] - 1
+            row_index, column = np.uint64(row[frame]), np.uint64(column_of[np.uint64(channel[at])])
+            assigned = grid[row_index, column] - 1
             repeat[at] = 0
-            if holder < 0:
-                grid[line, column] = reading + 1
+            if assigned < 0:
+                grid[row_index, column] = reading + 1
             else:
-                first = np.uint64(holder)
+                first = np.uint64(assigned)
                 other = frame_of[first]
                 is_equal = (
                     value[at] == value[first]
@@ -71,61 +71,61 @@ def assign_cells(
                     and received_ms[other] == received_ms[frame]
                     and unit_lap[other] == unit_lap[frame]
                 )
-                repeat[at] = DUPLICATE if is_equal else CLASHING
-                clashing += not is_equal
-                if not is_equal and repeat[first] != CLASHING:
-                    repeat[first] = CLASHING
-                    clashing += 1
+                repeat[at] = DUPLICATE if is_equal else CONFLICT
+                conflicts += not is_equal
+                if not is_equal and repeat[first] != CONFLICT:
+                    repeat[first] = CONFLICT
+                    conflicts += 1
             reading += 1
-    return clashing
+    return conflicts
 
 
 @compiled
 def fill_cells(
-    first_row: Small,
-    row: Small,
-    car_ms: Whole,
-    received_ms: Whole,
-    unit_lap: Whole,
+    first_row: SmallInts,
+    row: SmallInts,
+    car_ms: Ints,
+    received_ms: Ints,
+    unit_lap: Ints,
     column_of: Codes,
     channel: Codes,
-    value: Real,
-    frame_of: Small,
-    repeat: Small,
-    cells: Real,
+    value: Floats,
+    frame_of: SmallInts,
+    repeat: SmallInts,
+    cells: Floats,
     is_filled: Flags,
-    row_car_ms: Whole,
-    row_received_ms: Whole,
-    row_lap: Whole,
+    row_car_ms: Ints,
+    row_received_ms: Ints,
+    row_lap: Ints,
 ) -> None:
-    """Put readings into their cells, and find earliest times and highest lap of each row.
+    """Write readings to their cells, and find the earliest times and the highest lap of each row.
 
     Args:
         first_row: Published row of each sample time's ``repeat`` 0. Shape (sample times,).
         row: Sample time of each frame. Shape (frames,).
-        car_ms: Shape (frames,).
-        received_ms: Shape (frames,).
-        unit_lap: Shape (frames,).
+        car_ms: Car time of each frame. Shape (frames,).
+        received_ms: Receive time of each frame. Shape (frames,).
+        unit_lap: Device lap of each frame. Shape (frames,).
         column_of: Column of each channel. Shape (channels,).
-        channel: Shape (readings,).
-        value: Shape (readings,).
-        frame_of: Shape (readings,).
-        repeat: Place among the readings of one cell; :data:`DUPLICATE` goes nowhere. Shape (readings,).
-        cells: Becomes the values. Shape (columns, rows).
-        is_filled: Zeros; becomes 1 where there is a value. Shape (columns, rows).
-        row_car_ms: The latest possible time; becomes the earliest of the row's readings. Shape (rows,).
-        row_received_ms: The same.
-        row_lap: The lowest possible lap; becomes the highest. Shape (rows,).
+        channel: Channel code of each reading. Shape (readings,).
+        value: Value of each reading. Shape (readings,).
+        frame_of: Frame of each reading. Shape (readings,).
+        repeat: Number of each reading among those of its cell; :data:`DUPLICATE` is skipped. Shape (readings,).
+        cells: Set to the values. Shape (columns, rows).
+        is_filled: Zeros; set to 1 where there is a value. Shape (columns, rows).
+        row_car_ms: The latest possible time; set to the earliest of the row's readings. Shape (rows,).
+        row_received_ms: The same for receive times.
+        row_lap: The lowest possible lap; set to the highest of the row's readings. Shape (rows,).
     """
     for reading in range(len(value)):
         at = np.uint64(reading)
         if repeat[at] == DUPLICATE:
             continue
         frame = np.uint64(frame_of[at])
-        line = np.uint64(first_row[np.uint64(row[frame])] + repeat[at])
+        row_index = np.uint64(first_row[np.uint64(row[frame])] + repeat[at])
         column = np.uint64(column_of[np.uint64(channel[at])])
-        cells[column, line] = value[at]
-        is_filled[column, line] = 1
-        row_car_ms[line] = min(row_car_ms[line], car_ms[frame])
-        row_received_ms[line] = min(row_received_ms[line], received_ms[frame])
-        row_lap[line] = max(row_lap[line], unit_lap[frame])
+        cells[column, row_index] = value[at]
+        is_filled[column, row_index] = 1
+        row_car_ms[row_index] = min(row_car_ms[row_index], car_ms[frame])
+        row_received_ms[row_index] = min(row_received_ms[row_index], received_ms[frame])
+        row_lap[row_index] = max(row_lap[row_index], unit_lap[frame])

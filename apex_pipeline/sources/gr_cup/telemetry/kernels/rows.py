@@ -1,7 +1,7 @@
-"""Lines that hold one reading each, as nearly all files have them.
+"""Parses lines that hold one reading each, the format of nearly all files.
 
-A line is mostly equal to the one before (readings sent together differ in channel and value only), and what is equal is
-not parsed again: 70 ns a line instead of 290. Whatever is out of the ordinary is set aside.
+Most of a line equals the line before (readings sent together differ only in channel and value), and equal parts are not
+parsed again: 70 ns per line instead of 290. Lines in an unusual format are set aside.
 """
 
 import numpy as np
@@ -23,12 +23,12 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
     VALUE_COLUMN,
     Bytes,
     Codes,
-    Real,
-    Whole,
+    Floats,
+    Ints,
     has_room,
 )
 from apex_pipeline.sources.gr_cup.telemetry.kernels.scan import (
-    NOT_PLAIN,
+    NOT_DECIMAL,
     TOO_LONG,
     classes_of,
     cut_cell,
@@ -45,77 +45,78 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.scan import (
 def parse_lines(
     text: Bytes,
     start: int,
-    most_lines: int,
+    max_lines: int,
     roles: Bytes,
-    rules: Whole,
-    frames: Whole,
+    rules: Ints,
+    frames: Ints,
     channel: Codes,
-    value: Real,
-    aside: Whole,
-    long_numbers: Whole,
-    texts: Whole,
-    counts: Whole,
+    value: Floats,
+    aside: Ints,
+    long_numbers: Ints,
+    texts: Ints,
+    counts: Ints,
 ) -> int:
-    """Parse whole lines until the text, the lines asked for, or the space ends.
+    """Parse complete lines until the end of the text, the maximum number of lines, or a full buffer.
 
     Args:
         text: Lines, each with its line feed.
-        start: Where to begin.
-        most_lines: Stop after so many.
-        roles: What each column holds. Shape (columns,).
-        rules: How the lines are written, by ``space.rules_of``.
-        frames: See ``space.Buffers``, as the arrays after it.
+        start: Position of the first line.
+        max_lines: Maximum number of lines.
+        roles: Role of each column. Shape (columns,).
+        rules: Format of the lines, from ``buffers.rules_of``.
+        frames: See ``buffers.Buffers``, also for the following arrays.
         channel: The same.
         value: The same.
         aside: The same.
         long_numbers: The same.
         texts: The same.
-        counts: The same; set anew.
+        counts: The same; overwritten.
 
     Returns:
-        Where the next line begins.
+        Position of the next line.
     """
     counts[:] = 0
     classes = classes_of(rules)
     cells = np.zeros((len(roles) + 1, 3), np.int64)
     delimiter, is_quoted, size = rules[DELIMITER], rules[IS_QUOTED] != 0, len(text)
     first, second = min(rules[CHANNEL_COLUMN], rules[VALUE_COLUMN]), max(rules[CHANNEL_COLUMN], rules[VALUE_COLUMN])
-    is_channel_first, are_neighbours = first == rules[CHANNEL_COLUMN], second == first + 1
+    is_channel_first, are_adjacent = first == rules[CHANNEL_COLUMN], second == first + 1
     lines, blank, readings, set_aside, long, frame = 0, 0, 0, 0, 0, -1
-    # The line before: its first byte (-1: none to compare with), the bytes before channel and value, the first byte
-    # behind these, and the bytes from there to the next line. In variables: kept in an array, they cost 80 ns a line.
-    before, length, behind, rest = -1, 0, 0, 0
-    # Begin and end of the two cells.
+    # The previous line: its first byte (-1: nothing to compare with), the number of bytes before channel and value, the
+    # first byte after these, and the number of bytes from there to the next line. Kept in variables, because an array
+    # costs 80 ns per line.
+    before, length, tail, tail_length = -1, 0, 0, 0
+    # Start and end of the two cells.
     a, a_end, b, b_end = 0, 0, 0, 0
     at = start
-    while at < size and lines < most_lines and has_room(readings, value, set_aside, aside, texts, counts):
-        line, begin, end, is_new = lines, at, -1, True
+    while at < size and lines < max_lines and has_room(readings, value, set_aside, aside, texts, counts):
+        line, line_start, end, is_new = lines, at, -1, True
         lines += 1
-        if before >= 0 and begin + length < size and _is_same(text, begin, before, length):
-            a, a_end, at = cut_cell(text, begin + length, classes, delimiter, is_quoted)
+        if before >= 0 and line_start + length < size and _is_same(text, line_start, before, length):
+            a, a_end, at = cut_cell(text, line_start + length, classes, delimiter, is_quoted)
             if at >= 0 and text[np.uint64(at)] == delimiter:
                 b, b_end, at = cut_cell(text, at + 1, classes, delimiter, is_quoted)
-                if at >= 0 and at + rest <= size and _is_same(text, at, behind, rest):
-                    end, is_new = at + rest, False
+                if at >= 0 and at + tail_length <= size and _is_same(text, at, tail, tail_length):
+                    end, is_new = at + tail_length, False
         if is_new:
-            end = _cut_cells(text, begin, roles, rules, classes, cells)
+            end = _cut_cells(text, line_start, roles, rules, classes, cells)
             if end >= 0 and not read_frame(text, line, roles, rules, cells, frames, frame + 1, texts, counts):
                 end = -1
             a, a_end, b, b_end = cells[first, 1], cells[first, 2], cells[second, 1], cells[second, 2]
-        code, kind = -1, NOT_PLAIN
+        code, kind = -1, NOT_DECIMAL
         if end >= 0:
             if not is_channel_first:
                 a, a_end, b, b_end = b, b_end, a, a_end
             code = intern_text(text, a, a_end, texts, counts, CHANNELS)
             value[np.uint64(readings)], kind = decimal(text, b, b_end)
-        if code < 0 or kind == NOT_PLAIN:
-            # The next frame begins after it, so that the lines of a frame follow each other.
+        if code < 0 or kind == NOT_DECIMAL:
+            # The next frame starts after this line, so that the lines of a frame are consecutive.
             before = -1
-            at = line_feed(text, begin) + 1
-            if is_blank(text, begin, at):
+            at = line_feed(text, line_start) + 1
+            if is_blank(text, line_start, at):
                 blank += 1
             else:
-                aside[set_aside, 0], aside[set_aside, 1], aside[set_aside, 2] = line, begin, at - 1
+                aside[set_aside, 0], aside[set_aside, 1], aside[set_aside, 2] = line, line_start, at - 1
                 set_aside += 1
             continue
         if kind == TOO_LONG:
@@ -123,9 +124,9 @@ def parse_lines(
             long += 1
         if is_new:
             frame += 1
-            if are_neighbours:
-                before, length, behind = begin, cells[first, 0] - begin, cells[second + 1, 0] - 1
-                rest = end - behind
+            if are_adjacent:
+                before, length, tail = line_start, cells[first, 0] - line_start, cells[second + 1, 0] - 1
+                tail_length = end - tail
         channel[np.uint64(readings)] = code
         frames[FRAME_READINGS, frame] += 1
         readings += 1
@@ -137,7 +138,7 @@ def parse_lines(
 
 @compiled
 def _is_same(text: Bytes, one: int, other: int, length: int) -> bool:
-    # All bytes are compared, without a way out at the first difference: so 32 of them are compared at once.
+    # All bytes are compared, without an early exit, so that the compiler can compare 32 of them at once.
     a, b = text[one : one + length], text[other : other + length]
     differences = np.uint8(0)
     for index in range(length):
@@ -146,10 +147,10 @@ def _is_same(text: Bytes, one: int, other: int, length: int) -> bool:
 
 
 @compiled
-def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Whole, classes: Bytes, cells: Whole) -> int:
-    """Find the cells of a line; return where the next line begins, -1 where the line is not as it should be.
+def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Ints, classes: Bytes, cells: Ints) -> int:
+    """Find the cells of a line; return the position of the next line, -1 if the format of this one is unusual.
 
-    A row of ``cells`` is the cell's first byte (quotes included), its content, the end of that.
+    A row of ``cells`` holds the cell's first byte (including quotes), the start and the end of its content.
     """
     at, delimiter, is_quoted, last = start, rules[DELIMITER], rules[IS_QUOTED] != 0, len(roles) - 1
     for column in range(last + 1):
@@ -160,6 +161,6 @@ def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Whole, classes: Byt
         at += 1
     cells[last + 1, 0] = at
     at -= 1
-    # A delimiter at the end of every line makes one empty cell more.
+    # A delimiter at the end of every line adds one empty cell.
     end = next_line(text, at + (text[np.uint64(at)] == delimiter))
     return end if end - start <= rules[LONGEST] else -1
