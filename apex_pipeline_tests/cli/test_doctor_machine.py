@@ -27,14 +27,14 @@ def test_people_see_a_line_per_check(here: Path, apex: Apex) -> None:
     said = apex("doctor", "demo-weekend")
     assert said.code == 0
     assert said.out.count("\nok ") == 7
-    assert "note     writing: not tried. `apex doctor --write` puts a small object and removes it." in said.out
+    assert "note     writing: not tried. `apex doctor --write` writes a small object and removes it." in said.out
 
 
 def test_a_new_machine_is_no_problem(examine: Any) -> None:
     found = examine()
     assert found.code == 0
-    assert "The first `apex sync` makes it." in found["lake"]["remedy"]
-    assert found["source"]["said"] == "no source folder is named"
+    assert "The first `apex sync` creates it." in found["lake"]["remedy"]
+    assert found["source"]["said"] == "no source folder is given"
     assert "reading" not in found
     assert list(Path().iterdir()) == []
 
@@ -49,7 +49,7 @@ def test_an_object_that_cannot_be_removed_again_is_named(
     found = examine("--write")
     (left,) = (here / "lake").glob("apex-doctor-*")
     left.unlink()
-    assert f"{left} was written to try, and stays there" in found["writing"]["said"]
+    assert f"{left} was written as a test and is still there" in found["writing"]["said"]
     assert found["writing"]["remedy"] == "Grant s3:DeleteObject."
 
 
@@ -112,7 +112,7 @@ def test_a_lake_that_is_a_file_or_cannot_be_made_is_a_problem(
     assert "is a file" in examine()["lake"]["said"]
     Path("lake").unlink()
     monkeypatch.setattr("apex_pipeline.ops.doctor.os.access", lambda *_: False)
-    assert f"may not write in {tmp_path}" in examine()["lake"]["said"]
+    assert f"may not write to {tmp_path}" in examine()["lake"]["said"]
 
 
 def test_a_damaged_catalog_is_a_problem(examine: Any) -> None:
