@@ -14,7 +14,7 @@ import numpy.typing as npt
 from apex_pipeline.demo.tracks import TRACKS, DemoTrack
 
 Numbers = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 _POINTS = 4096  # one point per metre or 24 ms
 _GRAVITY = 9.81
@@ -47,7 +47,7 @@ class Scale:
         values = [(first + step) / self.per_unit for step in range(self.steps)]
         return [str(int(value)) if value.is_integer() else repr(value) for value in values]
 
-    def places(self, values: Numbers) -> Places:
+    def indices(self, values: Numbers) -> Indices:
         """Return the index of each value in :meth:`texts`; values out of range are clipped."""
         steps = np.rint((values - self.lowest) * self.per_unit)
         return steps.clip(0, self.steps - 1).astype(np.int64)
@@ -156,7 +156,7 @@ class Signals:
         channels: In file order, fast ones first.
         texts: Every possible ``channel,value``, channel after channel.
         is_number: Whether a channel has a scale, so that the next index is the next value; shape (channels,).
-        last_place: Index of each channel's last text; shape (channels,).
+        last_index: Index of each channel's last text; shape (channels,).
     """
 
     def __init__(self, track: DemoTrack) -> None:
@@ -170,7 +170,7 @@ class Signals:
             self.texts += [f"{channel},{value}" for value in self._values(channel)]
         self._first = np.array(first)
         self.is_number = np.array([channel in _SCALES for channel in self.channels])
-        self.last_place = np.append(self._first[1:], len(self.texts)) - 1
+        self.last_index = np.append(self._first[1:], len(self.texts)) - 1
 
     def _values(self, channel: str) -> list[str]:
         if channel in _SCALES:
@@ -179,7 +179,7 @@ class Signals:
         # Real receivers send single precision, printed as double: 33.532588958740234.
         return [repr(float(value)) for value in position.astype(np.float32)]
 
-    def places(self, share: Numbers, lap_ms: int, rng: np.random.Generator) -> Places:
+    def indices(self, share: Numbers, lap_ms: int, rng: np.random.Generator) -> Indices:
         """Return the index of each reading in :attr:`texts`.
 
         Args:
@@ -194,12 +194,12 @@ class Signals:
         pace = self._lap_ms / lap_ms
         readings = _readings(self._outline, at, pace, rng)
         columns = [
-            _SCALES[channel].places(readings[channel]) if channel in _SCALES else at for channel in self.channels
+            _SCALES[channel].indices(readings[channel]) if channel in _SCALES else at for channel in self.channels
         ]
         return np.column_stack(columns) + self._first
 
 
-def _readings(lap: Outline, at: Places, pace: float, rng: np.random.Generator) -> dict[str, Numbers]:
+def _readings(lap: Outline, at: Indices, pace: float, rng: np.random.Generator) -> dict[str, Numbers]:
     """Return every scaled channel at the given points of a lap."""
     kph = lap.speed_ms[at] * 3.6 * pace
     along_g = lap.along_g[at] * pace**2 + rng.normal(0, _NOISE_G, len(at))

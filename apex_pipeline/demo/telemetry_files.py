@@ -15,7 +15,7 @@ from apex_pipeline.demo.faults import FaultKind, InjectedFault, InjectedReject
 from apex_pipeline.demo.formatting import utc_texts
 from apex_pipeline.demo.lap_files import radio_holes_ms
 from apex_pipeline.demo.options import SLOW_RATE_HZ
-from apex_pipeline.demo.signals import Places, signals_of
+from apex_pipeline.demo.signals import Indices, signals_of
 from apex_pipeline.demo.simulation import CarRace, DrivenLap, Race
 
 _HEADER = (
@@ -165,29 +165,31 @@ class TelemetryWriter:
         """Return the rows of one time span, newest first."""
         signals = self._signals
         duration_ms = span.lap.end_ms - span.lap.start_ms
-        places = signals.places((frames.true_ms - span.lap.start_ms) / duration_ms, duration_ms, self._rng)
-        is_sent = np.ones(places.shape, dtype=bool)
+        indices = signals.indices((frames.true_ms - span.lap.start_ms) / duration_ms, duration_ms, self._rng)
+        is_sent = np.ones(indices.shape, dtype=bool)
         is_sent[~frames.is_slow, len(self._race.track.fast_channels) :] = False
         frame, channel = np.nonzero(is_sent[::-1])
-        frame = len(places) - 1 - frame
-        place = places[frame, channel]
+        frame = len(indices) - 1 - frame
+        index = indices[frame, channel]
         if self._race.plan.has_repeated_rows:
-            frame, place = self._with_repeats(frame, channel, place, is_frozen=entry.frozen_at_ms is not None)
+            frame, index = self._with_repeats(frame, channel, index, is_frozen=entry.frozen_at_ms is not None)
         self._rows += len(frame)
         befores, afters = _row_texts(self._race, entry, span.unit_lap, frames)
-        rows = zip(frame.tolist(), place.tolist(), strict=True)
+        rows = zip(frame.tolist(), index.tolist(), strict=True)
         return "".join([f"{befores[at]}{signals.texts[value]}{afters[at]}" for at, value in rows])
 
-    def _with_repeats(self, frame: Places, channel: Places, place: Places, *, is_frozen: bool) -> tuple[Places, Places]:
+    def _with_repeats(
+        self, frame: Indices, channel: Indices, index: Indices, *, is_frozen: bool
+    ) -> tuple[Indices, Indices]:
         """Return frame and text index of every row, with some rows repeated; half of the repeats differ by one step."""
-        draw = self._rng.random(len(place))
+        draw = self._rng.random(len(index))
         is_exact = draw < _REPEATED_SHARE
         is_conflict = ~is_exact & (draw < 2 * _REPEATED_SHARE) & self._signals.is_number[channel]
-        other = np.where(place < self._signals.last_place[channel], place + 1, place - 1)
+        other = np.where(index < self._signals.last_index[channel], index + 1, index - 1)
         times = 1 + is_exact + is_conflict
         is_copy = np.ones(int(times.sum()), dtype=bool)
         is_copy[np.cumsum(times) - times] = False
-        values = np.where(is_copy & np.repeat(is_conflict, times), np.repeat(other, times), np.repeat(place, times))
+        values = np.where(is_copy & np.repeat(is_conflict, times), np.repeat(other, times), np.repeat(index, times))
         self._exact_duplicates += int(is_exact.sum())
         self._conflicts += 0 if is_frozen else int(is_conflict.sum())
         return np.repeat(frame, times), values
@@ -244,8 +246,8 @@ def frame_bytes(race: Race) -> tuple[float, float]:
     entry = race.entries[0]
     lap = entry.laps[0]
     share = np.linspace(0, 1, 200, endpoint=False)
-    places = signals.places(share, race.track.lap_ms, np.random.default_rng(0))
-    lengths = np.array([[len(signals.texts[place]) for place in row] for row in places.tolist()]).mean(axis=0)
+    indices = signals.indices(share, race.track.lap_ms, np.random.default_rng(0))
+    lengths = np.array([[len(signals.texts[index]) for index in row] for row in indices.tolist()]).mean(axis=0)
     instant = np.array([lap.start_ms])
     befores, afters = _row_texts(race, entry, lap.unit_lap, _FrameTimes(instant, instant, instant, instant > 0))
     growth = 1 + 2 * _REPEATED_SHARE if race.plan.has_repeated_rows else 1

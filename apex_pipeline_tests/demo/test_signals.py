@@ -50,8 +50,8 @@ def test_a_slow_lap_is_driven_at_lower_speed_everywhere(track: DemoTrack) -> Non
     share = np.linspace(0, 1, 50, endpoint=False)
 
     def speeds(lap_ms: int) -> list[float]:
-        places = signals.places(share, lap_ms, np.random.default_rng(0))[:, column]
-        return [float(signals.texts[place].removeprefix("speed,")) for place in places]
+        indices = signals.indices(share, lap_ms, np.random.default_rng(0))[:, column]
+        return [float(signals.texts[index].removeprefix("speed,")) for index in indices]
 
     fast, slow = speeds(track.lap_ms), speeds(2 * track.lap_ms)
     assert slow == pytest.approx([speed / 2 for speed in fast], abs=0.01)
@@ -60,4 +60,4 @@ def test_a_slow_lap_is_driven_at_lower_speed_everywhere(track: DemoTrack) -> Non
 def test_a_scale_formats_integers_without_a_point_and_clips_at_its_bounds() -> None:
     scale = Scale(-1, 1, 2)
     assert scale.texts() == ["-1", "-0.5", "0", "0.5", "1"]
-    assert scale.places(np.array([-7.0, -0.4, 0.1, 9.0])).tolist() == [0, 1, 2, 4]
+    assert scale.indices(np.array([-7.0, -0.4, 0.1, 9.0])).tolist() == [0, 1, 2, 4]
