@@ -1,11 +1,11 @@
-"""For consumers: open a lake and read tables with pandas and pyarrow; no Dagster needed.
+"""Contains the API for consumers: open a lake and read its tables with pandas and pyarrow, without Dagster.
 
 >>> from apex_pipeline.catalog import get_loader, open_catalog  # doctest: +SKIP
 >>> open_catalog("lake").laps("barber_motorsports_park", "R1")  # doctest: +SKIP
 >>> get_loader().load_lap_times("barber_motorsports_park", "R1")  # doctest: +SKIP
 
-The catalog gives the published tables and raises; the loaders give frames under the names applications know, for files
-that nobody has published yet too, and never raise because of the store.
+The catalog returns published tables and raises errors. The loaders return frames with the column names that
+applications expect, also for files that are not published yet, and never raise because of the store.
 """
 
 from apex_pipeline.catalog.loaders.failures import LoadFailure, Reason

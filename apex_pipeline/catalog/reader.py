@@ -1,7 +1,7 @@
-"""Open a lake and read what is published, with pandas and pyarrow only.
+"""Contains the catalog: opens a lake and reads its published tables, with pandas and pyarrow only.
 
-Everything read is the state of one snapshot: the files named there are checked by hash, and one that a later sync has
-replaced is taken from ``history/``. Here belongs reading; nothing in this package writes or knows Dagster.
+All reads are from one snapshot: files are checked against its hashes, and a file that a later sync has replaced is read
+from ``history/``. Nothing in this package writes, or imports Dagster.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,12 +24,12 @@ from apex_pipeline.storage.factory import open_store, open_store_at
 from apex_pipeline.tables import REJECTS, is_rejects_table
 from apex_pipeline.tables.session_key import SessionKey, session_key
 
-# Columns every answer about telemetry starts with: which car and when.
+# The first columns of every telemetry result: car and time.
 _SAMPLE_COLUMNS = ("vehicle_id", "sample_time_utc", "repeat", "lap_number")
 
-# A published file never changes, so what was read of it holds. Kept are the tables, lap times and footers of the last
-# few sessions: tables of up to 1 MB as stored (a race's laps are 60 kB), and footers of about 60 kB.
-_KEPT = 32
+# A published file never changes, so cached reads stay valid. The cache holds the tables, lap times and footers of the
+# last few sessions: tables of up to 1 MB as stored (a race's laps are 60 kB), and footers of about 60 kB.
+_CACHE_ENTRIES = 32
 _SMALL_BYTES = 1_000_000
 
 
@@ -37,12 +37,12 @@ def open_catalog(uri: str | Path | None = None, settings: Settings | None = None
     """Open a lake for reading.
 
     Args:
-        uri: ``s3://bucket/prefix`` or a folder; without it the lake the settings name.
-        settings: Credentials and endpoint; read from the environment when not given.
+        uri: ``s3://bucket/prefix`` or a folder; by default the lake in the settings.
+        settings: Credentials and endpoint; read from the environment by default.
 
     Raises:
         ObjectMissingError: Nothing is published in this lake.
-        StoreError: The lake cannot be reached with the present configuration.
+        StoreError: The lake cannot be reached with this configuration.
     """
     settings = settings or load_settings()
     store = open_store_at(str(uri), settings) if uri else open_store(settings, for_writing=False)
@@ -50,17 +50,17 @@ def open_catalog(uri: str | Path | None = None, settings: Settings | None = None
 
 
 class Catalog:
-    """A lake as published at one moment; several threads may read from it.
+    """A lake as published at one moment; safe to share between threads.
 
-    Small tables, and where things are in the telemetry files, are read once and kept.
+    Small tables, lap times and the footers of telemetry files are cached.
     """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self.snapshot: Snapshot = require_snapshot(store)
-        self._small_table: Callable[[TableRecord], pa.Table] = lru_cache(_KEPT)(partial(read_published, store))
-        self._footer: Callable[[TableRecord], Footer] = lru_cache(_KEPT)(partial(read_footer, store))
-        self._lap_times: Callable[[TableRecord], LapTimes] = lru_cache(_KEPT)(
+        self._small_table: Callable[[TableRecord], pa.Table] = lru_cache(_CACHE_ENTRIES)(partial(read_published, store))
+        self._footer: Callable[[TableRecord], Footer] = lru_cache(_CACHE_ENTRIES)(partial(read_footer, store))
+        self._lap_times: Callable[[TableRecord], LapTimes] = lru_cache(_CACHE_ENTRIES)(
             lambda record: lap_times(read_published(store, record))
         )
 
@@ -82,23 +82,23 @@ class Catalog:
         return self._catalog_table("files")
 
     def laps(self, track: str, session: str) -> pd.DataFrame:
-        """Return the laps of a session, all cars, invalid ones marked by ``is_valid``."""
+        """Return the laps of a session for all cars, including invalid ones (see ``is_valid``)."""
         return self.table("laps", track, session)
 
     def cars(self, track: str, session: str) -> pd.DataFrame:
-        """Return who is who: every unit and official car of the session, with the evidence."""
+        """Return every device and official car of the session and how they match, with the evidence."""
         return self.table("cars", track, session)
 
     def quality(self, track: str, session: str) -> pd.DataFrame:
-        """Return the scores of the session and its cars, 0 to 100 with a sentence each."""
+        """Return the quality scores of the session and its cars, 0 to 100, each with an explanation."""
         return self.table("quality", track, session)
 
     def telemetry_cars(self, track: str, session: str) -> pd.DataFrame:
-        """Return the clock corrections and what each car's readings are like."""
+        """Return the clock correction and the telemetry statistics of each car."""
         return self.table("telemetry_cars", track, session)
 
     def session_note(self, track: str, session: str) -> str:
-        """Return what there is to know about a session, in a few plain sentences; empty if its source writes none."""
+        """Return a summary of the session in a few sentences; empty if its source writes none."""
         if "quality" not in require_session(self.snapshot, session_key(track, session)).tables:
             return ""
         quality = self.quality(track, session)
@@ -110,7 +110,7 @@ class Catalog:
         return self.table("official_laps", track, session)
 
     def results(self, track: str, session: str) -> pd.DataFrame:
-        """Return the classification; ``is_final`` marks the rows to use."""
+        """Return the classification; use the rows where ``is_final`` is true."""
         return self.table("results", track, session)
 
     def weather(self, track: str, session: str) -> pd.DataFrame:
@@ -126,7 +126,7 @@ class Catalog:
         ).to_pandas()
 
     def rejected_rows(self, track: str, session: str) -> int:
-        """Return the number of rejected rows of the session's raw files without reading them."""
+        """Return the number of rejected rows of the session's raw files, without reading any table."""
         record = require_session(self.snapshot, session_key(track, session))
         return sum(table.rows for name, table in record.tables.items() if is_rejects_table(name))
 
@@ -135,12 +135,12 @@ class Catalog:
 
         Raises:
             ObjectMissingError: The session is not published.
-            ConfigurationError: Track or session are no valid names.
+            ConfigurationError: Track or session is not a valid name.
         """
         return self.table_arrow(name, track, session).to_pandas()
 
     def table_arrow(self, name: str, track: str, session: str) -> pa.Table:
-        """Return one table of a session by name as Arrow table; errors as for :meth:`table`."""
+        """Return one table of a session by name as an Arrow table; errors as for :meth:`table`."""
         return self._arrow(self._record(name, track, session))
 
     def rows(self, name: str, track: str, session: str) -> int:
@@ -148,9 +148,9 @@ class Catalog:
         return self._record(name, track, session).rows
 
     def telemetry_counts(self, track: str, session: str) -> dict[str, int]:
-        """Return what became of the session's readings.
+        """Return the reconciliation of the session's readings; empty if the file does not record it.
 
-        ``readings_in`` is ``cells_out`` + ``exact_duplicates`` + ``rejected``, always.
+        ``readings_in`` always equals ``cells_out`` + ``exact_duplicates`` + ``rejected``.
         """
         with self._store.open_seekable(published_key(self._store, self._record("telemetry", track, session))) as stream:
             return read_counts(stream) or {}
@@ -167,26 +167,26 @@ class Catalog:
         end_utc: datetime | None = None,
         channels: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """Return telemetry by car and time, reading only the row groups and columns asked for.
+        """Return telemetry sorted by car and time, reading only the row groups and columns that are needed.
 
         Args:
             track: Track slug.
             session: Session.
-            vehicle_id: One car, by its unit; all cars without it.
+            vehicle_id: One car, by the vehicle_id of its device; by default all cars.
             car_number: One car, by its number in ``cars``, as text: 03 is not 3.
-            lap_number: One lap, as numbered in ``laps``; without a car that lap of every car. It is found by its begin
-                (within) and end (not within) there, not by the unit's counter.
-            start_utc: Only samples from this moment on; aware.
-            end_utc: Only samples before this moment; aware.
-            channels: Columns to read beside car, time, repeat and lap; all without it.
+            lap_number: One lap, as numbered in ``laps``; without a car, that lap of every car. It is selected by its
+                start (inclusive) and end (exclusive) there, not by the device's lap counter.
+            start_utc: Only samples at or after this time; timezone-aware.
+            end_utc: Only samples before this time; timezone-aware.
+            channels: Columns to read in addition to car, time, repeat and lap; by default all.
 
         Returns:
-            The samples by car and time; none where the car sent nothing then.
+            The samples sorted by car and time; no rows if the car sent nothing in that time.
 
         Raises:
             ObjectMissingError: The session is not published.
-            ConfigurationError: There is no such car, lap or channel (the message tells which there are), several cars
-                have the number, the lap has no begin or end in UTC, or a moment has no zone.
+            ConfigurationError: There is no such car, lap or channel (the message lists the existing ones), several cars
+                have the number, the lap has no start or end in UTC, or a time has no time zone.
             StoreCorruptionError: The file is damaged.
         """
         return self.telemetry_arrow(
@@ -212,7 +212,7 @@ class Catalog:
         end_utc: datetime | None = None,
         channels: Sequence[str] | None = None,
     ) -> pa.Table:
-        """Return telemetry as Arrow table; arguments and errors as for :meth:`telemetry`."""
+        """Return telemetry as an Arrow table; arguments and errors as for :meth:`telemetry`."""
         record = self._record("telemetry", track, session)
         footer = self._footer(record)
         _require_columns(channels or (), footer.columns)
@@ -228,11 +228,11 @@ class Catalog:
     ) -> str:
         if car_number is None and vehicle_id in footer.cars:
             return str(vehicle_id)
-        # A unit may have sent telemetry and no lap trigger, or the other way round.
+        # A device may have sent telemetry but no lap triggers, or the other way round.
         numbers: dict[str, str | None] = dict.fromkeys(footer.cars)
         cars = self.table_arrow("cars", track, session)
         pairs = zip(cars["vehicle_id"].to_pylist(), cars["car_number"].to_pylist(), strict=True)
-        numbers |= {unit: number for unit, number in pairs if unit is not None}
+        numbers |= {vehicle: number for vehicle, number in pairs if vehicle is not None}
         return resolve_vehicle(numbers, f"{track}/{session}", vehicle_id=vehicle_id, car_number=car_number)
 
     def _lap_windows(self, track: str, session: str, car: str | None, lap_number: int | None) -> list[Window]:
@@ -249,7 +249,7 @@ class Catalog:
         record = require_session(self.snapshot, key)
         if name not in record.tables:
             raise ObjectMissingError(
-                f"The session {key} was published without the table {name}.", "Run a sync: it makes the session again."
+                f"The session {key} was published without the table {name}.", "Run a sync to derive the session again."
             )
         return record.tables[name]
 

@@ -1,7 +1,6 @@
-"""Which car and which time are meant: from a number, a lap or two moments to windows of a telemetry file.
+"""Resolves a car number, a lap or a time range to windows of a telemetry file; see telemetry_file.py for reading them.
 
-Here belongs what people call things, and what they are told when there is no such thing. Reading the rows is
-``telemetry_file.py``.
+Errors list the cars or laps that exist.
 """
 
 from collections import defaultdict
@@ -16,21 +15,21 @@ from apex_pipeline.errors import ConfigurationError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Begin and end of a lap in milliseconds since 1970 UTC; the end is not within. ``None``: not both are known.
+# Start (inclusive) and end (exclusive) of a lap in milliseconds since 1970 UTC; ``None`` unless both are known.
 _Span = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
 class LapTimes:
-    """When the laps of a session were driven: by vehicle_id and lap_number."""
+    """Start and end of the laps of a session, by vehicle_id and lap_number."""
 
     spans: Mapping[str, Mapping[int, _Span]]
 
     def lap_span(self, vehicle_id: str, lap_number: int) -> tuple[int, int]:
-        """Return begin and end of a lap.
+        """Return start and end of a lap.
 
         Raises:
-            ConfigurationError: The car has no such lap, or its begin or end is not known in UTC.
+            ConfigurationError: The car has no such lap, or its start or end is not known in UTC.
         """
         laps = self.spans.get(vehicle_id, {})
         if lap_number not in laps:
@@ -41,33 +40,33 @@ class LapTimes:
         span = laps[lap_number]
         if span is None:
             raise ConfigurationError(
-                f"Lap {lap_number} of {vehicle_id} has no begin or no end in UTC: nobody knows its samples.",
-                "Choose a lap that has lap_start_utc and lap_end_utc in `laps`, or give a time.",
+                f"Lap {lap_number} of {vehicle_id} has no start or no end in UTC, so its samples are not known.",
+                "Choose a lap that has lap_start_utc and lap_end_utc in `laps`, or give a time range.",
             )
         return span
 
     def lap_windows(self, lap_number: int) -> list[Window]:
-        """Return the lap of every car that has it; of one without begin or end in UTC there is no window.
+        """Return a window per car that has this lap with start and end in UTC.
 
         Raises:
-            ConfigurationError: There is no such lap, or none with begin and end.
+            ConfigurationError: No car has this lap with start and end in UTC.
         """
         spans = {car: laps.get(lap_number) for car, laps in self.spans.items()}
         windows = [Window(car, *span) for car, span in sorted(spans.items()) if span is not None]
         if not windows:
             known = sorted({number for laps in self.spans.values() for number, span in laps.items() if span})
             raise ConfigurationError(
-                f"No car has a lap {lap_number} with begin and end in UTC.",
+                f"No car has a lap {lap_number} with start and end in UTC.",
                 f"The session has: {', '.join(map(str, known)) or 'none'}.",
             )
         return windows
 
 
 def lap_times(laps: pa.Table) -> LapTimes:
-    """Read the times of all laps of a session out of its table ``laps``.
+    """Return the start and end of all laps in a session's table ``laps``.
 
-    Where two laps of a car overlap, the earlier one ends where the later one begins: a sample is of one lap, as in the
-    column ``lap_number`` of the telemetry.
+    Where two laps of a car overlap, the earlier one ends where the later one starts: each sample belongs to one lap, as
+    in the column ``lap_number`` of the telemetry.
     """
     columns = [laps[name] for name in ("vehicle_id", "lap_number", "lap_start_utc", "lap_end_utc")]
     cars, numbers = (column.to_pylist() for column in columns[:2])
@@ -79,9 +78,9 @@ def lap_times(laps: pa.Table) -> LapTimes:
         if start is not None and end is not None:
             timed[car].append((number, start, end))
     for car, known in timed.items():
-        in_time = sorted(known, key=lambda lap: lap[1])
-        next_starts = [start for _, start, _ in in_time[1:]]
-        for (number, start, end), next_start in zip(in_time, [*next_starts, in_time[-1][2]], strict=True):
+        in_order = sorted(known, key=lambda lap: lap[1])
+        next_starts = [start for _, start, _ in in_order[1:]]
+        for (number, start, end), next_start in zip(in_order, [*next_starts, in_order[-1][2]], strict=True):
             spans[car][number] = (start, min(end, next_start))
     return LapTimes(spans)
 
@@ -89,41 +88,45 @@ def lap_times(laps: pa.Table) -> LapTimes:
 def resolve_vehicle(
     numbers: Mapping[str, str | None], session: str, *, vehicle_id: str | None = None, car_number: str | None = None
 ) -> str:
-    """Return the one car that is meant.
+    """Return the vehicle_id of the only car that matches.
 
     Args:
-        numbers: Every car of the session by vehicle_id, with its number where that is known.
-        session: What to call the session in an error.
-        vehicle_id: The car's unit, if given.
-        car_number: Its number as text, if given.
+        numbers: Every car of the session by vehicle_id, with its number if known.
+        session: Name of the session in errors.
+        vehicle_id: The vehicle_id of the car's device, if given.
+        car_number: The car number as text, if given.
 
     Raises:
-        ConfigurationError: No car or several fit.
+        ConfigurationError: No car matches, or several do.
     """
-    fitting = {
-        unit: number for unit, number in numbers.items() if vehicle_id in {None, unit} and car_number in {None, number}
+    matching = {
+        vehicle: number
+        for vehicle, number in numbers.items()
+        if vehicle_id in {None, vehicle} and car_number in {None, number}
     }
-    if len(fitting) == 1:
-        return next(iter(fitting))
-    called = " and ".join(
+    if len(matching) == 1:
+        return next(iter(matching))
+    wanted = " and ".join(
         f"{name} {value!r}"
         for name, value in (("vehicle_id", vehicle_id), ("car_number", car_number))
         if value is not None
     )
-    if fitting:
-        raise ConfigurationError(f"{called} may be any of {_listed(fitting)}.", "Give the vehicle_id.")
-    raise ConfigurationError(f"{session} has no car with {called}.", f"Its cars are: {_listed(numbers) or 'none'}.")
+    if matching:
+        raise ConfigurationError(f"{wanted} may be any of {_format_cars(matching)}.", "Give the vehicle_id.")
+    raise ConfigurationError(
+        f"{session} has no car with {wanted}.", f"Its cars are: {_format_cars(numbers) or 'none'}."
+    )
 
 
-def _listed(numbers: Mapping[str, str | None]) -> str:
-    return ", ".join(f"{unit} (#{number})" if number else unit for unit, number in sorted(numbers.items()))
+def _format_cars(numbers: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{vehicle} (#{number})" if number else vehicle for vehicle, number in sorted(numbers.items()))
 
 
 def clip(window: Window, start_utc: datetime | None, end_utc: datetime | None) -> Window:
-    """Return the part of a window from ``start_utc`` (within) to ``end_utc`` (not within).
+    """Return the part of a window from ``start_utc`` (inclusive) to ``end_utc`` (exclusive).
 
     Raises:
-        ConfigurationError: A moment has no zone, or the first is not before the second.
+        ConfigurationError: A time has no time zone, or the start is not before the end.
     """
     if start_utc is not None and end_utc is not None and _whole_ms(start_utc) >= _whole_ms(end_utc):
         raise ConfigurationError(
@@ -139,7 +142,9 @@ def clip(window: Window, start_utc: datetime | None, end_utc: datetime | None) -
 
 
 def _whole_ms(moment: datetime) -> int:
-    """Return the first whole millisecond that is not before a moment: samples have whole ones."""
+    """Return a time rounded up to milliseconds, the resolution of sample times."""
     if moment.tzinfo is None:
-        raise ConfigurationError(f"The time {moment} has no zone.", "Give it in UTC, for example 2025-09-06T18:40:00Z.")
+        raise ConfigurationError(
+            f"The time {moment} has no time zone.", "Give it in UTC, for example 2025-09-06T18:40:00Z."
+        )
     return -((_EPOCH - moment) // timedelta(milliseconds=1))

@@ -1,7 +1,7 @@
-"""A published telemetry file, read in part: the row groups that may hold what is asked for, and the columns named.
+"""Reads parts of a published telemetry file: only the row groups that may contain a window, and the requested columns.
 
-Here belongs how few bytes an answer needs, and that they are of the file the snapshot names. Which car and which time
-are meant is ``selection.py``; what people get is ``reader.py``.
+The content is always that of the snapshot, even while a sync replaces the file. See selection.py for how a car or lap
+becomes a window, reader.py for the public methods.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -26,12 +26,12 @@ _CAR, _TIME = "vehicle_id", "sample_time_utc"
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of time of one car, or of all.
+    """A time range of one car, or of all cars.
 
     Attributes:
         vehicle_id: The car; ``None`` for every car.
-        start_ms: First moment, milliseconds since 1970 UTC; ``None`` without a limit.
-        end_ms: First moment that is not within any more; ``None`` without a limit.
+        start_ms: Start (inclusive), milliseconds since 1970 UTC; ``None`` without a limit.
+        end_ms: End (exclusive), milliseconds since 1970 UTC; ``None`` without a limit.
     """
 
     vehicle_id: str | None = None
@@ -41,12 +41,12 @@ class Window:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """What the footer tells about a row group.
+    """The footer's statistics of a row group.
 
     Attributes:
-        number: Its place in the file.
-        cars: First and last vehicle_id in it; ``None`` if the footer does not say.
-        span_ms: First and last sample time, milliseconds since 1970 UTC; ``None`` if the footer does not say.
+        number: Index of the row group in the file.
+        cars: First and last vehicle_id in it; ``None`` without statistics.
+        span_ms: First and last sample time, milliseconds since 1970 UTC; ``None`` without statistics.
     """
 
     number: int
@@ -54,7 +54,7 @@ class RowGroup:
     span_ms: tuple[int, int] | None
 
     def may_hold(self, window: Window) -> bool:
-        """Tell whether rows of the window may be in it."""
+        """Return whether the row group may contain rows of the window."""
         if self.cars is not None and window.vehicle_id is not None:
             first_car, last_car = self.cars
             if not first_car <= window.vehicle_id <= last_car:
@@ -72,7 +72,7 @@ class Footer:
     """The footer of a telemetry file, read once.
 
     Attributes:
-        metadata: As Arrow has it; spares reading it again.
+        metadata: The footer as parsed by Arrow, so that it is not read again.
         columns: Names of the columns.
         groups: The row groups.
     """
@@ -83,16 +83,16 @@ class Footer:
 
     @property
     def cars(self) -> list[str]:
-        """The cars that begin or end a row group, sorted; all of them where a row group has one car."""
+        """The first and last cars of the row groups, sorted; all cars if each row group has one car."""
         return sorted({car for group in self.groups for car in group.cars or ()})
 
 
 def read_footer(store: ObjectStore, record: TableRecord) -> Footer:
-    """Read what a telemetry file tells about itself.
+    """Read the footer of a telemetry file.
 
     Raises:
-        ObjectMissingError: The content that was published is gone.
-        StoreCorruptionError: It is no Parquet file any more.
+        ObjectMissingError: The published content is no longer in the lake.
+        StoreCorruptionError: It is no longer a Parquet file.
     """
     metadata = _read(store, record, pq.read_metadata)
     columns = tuple(metadata.schema.names)
@@ -103,17 +103,17 @@ def read_footer(store: ObjectStore, record: TableRecord) -> Footer:
 def read_windows(
     store: ObjectStore, record: TableRecord, footer: Footer, windows: Sequence[Window], columns: Sequence[str] | None
 ) -> pa.Table:
-    """Read the rows of some windows, one window after the other.
+    """Read the rows of several windows, in their order.
 
     Args:
         store: The lake.
         record: The telemetry file.
         footer: Its footer.
         windows: At least one.
-        columns: Columns to read, car and time among them; ``None`` for all.
+        columns: Columns to read, including car and time; ``None`` for all.
 
     Raises:
-        ObjectMissingError: The content that was published is gone.
+        ObjectMissingError: The published content is no longer in the lake.
         StoreCorruptionError: A page differs from its checksum (where the file has checksums) or cannot be decoded.
     """
 
@@ -130,10 +130,10 @@ def _read_window(file: pq.ParquetFile, footer: Footer, window: Window, columns: 
 
 
 def _read(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO], _Result]) -> _Result:
-    """Return what ``read`` makes of the content that was published."""
+    """Call ``read`` with the published content and return its result."""
     try:
         return _read_once(store, record, read)
-    except FileChangedError:  # a sync has replaced it in the bucket since it was opened: it is in the history now
+    except FileChangedError:  # a sync replaced it in the bucket after it was opened, so it is in the history now
         return _read_once(store, record, read)
 
 
@@ -144,23 +144,23 @@ def _read_once(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO
         except (OSError, pa.ArrowInvalid) as error:
             raise StoreCorruptionError(
                 f"{store.uri_of(record.key)} cannot be read as it was published ({error}).",
-                "Restore it from a copy, or delete it and run a sync: the table is made again.",
+                "Restore it from a copy, or delete it and run a sync, which derives the table again.",
             ) from error
 
 
 @contextmanager
 def _open_published(store: ObjectStore, record: TableRecord) -> Generator[BinaryIO]:
-    """Give the content that was published as a stream, even while a sync replaces it at its stable key."""
+    """Open the published content as a stream, even while a sync replaces it at its stable key."""
     with ExitStack() as opened:
         stream: BinaryIO | None
         try:
             stream = opened.enter_context(store.open_seekable(record.key))
         except ObjectMissingError:
             stream = None
-        # Asked after opening: what still lies there as published is what was opened a moment ago.
+        # Checked after opening: if the object is still the published one, so is the stream opened before.
         key = published_key(store, record)
         if stream is None or key != record.key:
-            # In the history an object is named by its content and never replaced.
+            # In the history an object is named by its hash and never replaced.
             stream = opened.enter_context(store.open_seekable(key))
         yield stream
 
@@ -171,7 +171,7 @@ def _row_group(metadata: pq.FileMetaData, number: int, columns: tuple[str, ...])
     return RowGroup(
         number,
         (cars.min, cars.max) if _has_bounds(cars) else None,
-        # Raw, a time is the milliseconds it is published in.
+        # The raw value of a time is its milliseconds since 1970.
         (times.min_raw, times.max_raw) if _has_bounds(times) else None,
     )
 
@@ -181,7 +181,7 @@ def _has_bounds(statistics: Any) -> bool:  # noqa: ANN401  -- pyarrow's Statisti
 
 
 def _within(rows: pa.Table, window: Window) -> pa.Table:
-    """Return the rows of the window: a row group may hold more."""
+    """Return the rows within the window; a row group may contain others."""
     time_ms = rows[_TIME].cast(pa.int64())
     conditions: list[Any] = []
     if window.vehicle_id is not None:

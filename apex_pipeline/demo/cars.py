@@ -49,9 +49,9 @@ _MESA_CARS = (
     DemoCar("030", "72", "72"),
     DemoCar("033", "21", "21"),  # sorts between 03 and 3 as text, so the two blocks printed 3 are not adjacent
 )
-# At the track and seen by the triggers, but not in the race.
+# Has triggers at the track, but does not take part in the race.
 SPECTATOR = DemoCar("028", "89", "89")
-# In one race only; half of its crossings match another car.
+# A guest in one race; half of its crossings match another car.
 UNDECIDED = DemoCar("004", "78", "58")
 
 

@@ -1,7 +1,7 @@
 """Contains the kinds of faults, the plan of which race gets which, and the record of an injected one.
 
-The plan is plain values: chassis from ``cars.py`` and official lap numbers. How a fault looks is decided in the module
-that writes the file. Laps 3 to 6 carry the faults of single laps and lap 4 of the first car is the best lap, so eight
+The plan only has values: chassis from ``cars.py`` and official lap numbers. The module that writes a file decides how
+its faults look. Laps 3 to 6 have the faults of single laps and lap 4 of the first car is the best lap, so eight
 laps are enough even where the export loses the last two.
 """
 
@@ -60,7 +60,7 @@ class InjectedFault:
         vehicle_id: The car, ``None`` if the fault does not belong to one car.
         lap_number: Official lap number, ``None`` if the fault does not belong to one lap. For triggers, the lap that
             the crossing ends; for an extra crossing, the lap it falls into.
-        detail: One sentence with the numbers.
+        detail: One sentence that describes the fault, with numbers.
     """
 
     kind: FaultKind
@@ -102,18 +102,18 @@ class FaultPlan:
 
     Attributes:
         has_clock_offsets: Car clocks are days behind.
-        frozen_chassis: The car whose clock stands still.
+        frozen_chassis: The car whose clock is frozen.
         has_formation_lap: The export starts with the formation lap, whose start the devices call lap 32768.
         has_spectator: A car crosses the line twice before the race and never starts.
         has_repeated_rows: Telemetry has exact and conflicting duplicates.
         bounces: Crossings that send three rows within 50 ms.
-        late_trigger: The crossing that ends this lap is stamped 30 s late.
-        second_late: The crossing that ends this lap is stamped 1.2 s late; the device's own timer is right.
+        late_trigger: The crossing that ends this lap has a timestamp 30 s late.
+        second_late: The crossing that ends this lap has a timestamp 1.2 s late; the device's own timer is correct.
         missing_crossing: The crossing that ends this lap is in no lap file, and the device does not count it; lap
             distance in telemetry is reset there all the same.
         extra_crossing: The device sends and counts a crossing in the middle of this lap; lap distance runs on.
-        shadowed_chassis: A guest drives right ahead of this car for half the race. The guest's crossings of that half
-            are stamped when this car crosses, in a radio hole, so that they match this car and the rest another one.
+        shadowed_chassis: A guest drives just ahead of this car for half the race. Radio holes delay the timestamps of
+            its crossings in that half to those of this car, so that they match this car, and the others another car.
         post_race_chassis: Cars that drive a slow lap after the flag and cross the line again.
         lost_counter: The device calls this lap 32768, in triggers and telemetry.
         pit_lap: This lap ends in the pits.

@@ -1,4 +1,4 @@
-"""Contains the text forms of instants and durations, which are whole milliseconds everywhere in this package."""
+"""Formats times and durations, which are integer milliseconds everywhere in this package."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,12 +7,12 @@ MINUTE_MS = 60_000
 
 
 def utc_texts(instants_ms: npt.NDArray[np.int64]) -> list[str]:
-    """Return instants as the cars write them, ``2025-06-14T18:40:41.776Z``; shape (n,)."""
+    """Return times in the format of the cars, ``2025-06-14T18:40:41.776Z``; shape (n,)."""
     return np.datetime_as_string(instants_ms.astype("datetime64[ms]"), timezone="UTC").tolist()
 
 
 def utc_text(instant_ms: int) -> str:
-    """Return one instant as the cars write it."""
+    """Return one time in the format of the cars."""
     return utc_texts(np.array([instant_ms]))[0]
 
 
@@ -28,5 +28,5 @@ def seconds(duration_ms: int) -> str:
 
 
 def mixed(duration_ms: int) -> str:
-    """Return seconds below one minute and ``m:ss.fff`` from there on, as sector columns do."""
+    """Return seconds below one minute and ``m:ss.fff`` from one minute on, as in sector columns."""
     return seconds(duration_ms) if duration_ms < MINUTE_MS else minutes(duration_ms)

@@ -21,12 +21,12 @@ class CarTruth:
         chassis: Key of the car within the session.
         car_number: True official number as text (``03`` is not ``3``).
         printed_number: The number as official files print it (both become ``3``).
-        printed_entry: Which block of this printed number in the sections file is the car's: 1, or 2 where another car
-            with the same printed number sorts before it.
-        candidates: Printed numbers that the car's crossings match; two where the files do not decide between them.
+        printed_entry: Position of the car's block among those with this printed number in the sections file: 1, or 2 if
+            another car with the same printed number sorts before it.
+        candidates: Printed numbers that the car's crossings match; two if the files do not distinguish them.
         clock_offset_s: True UTC minus the car's telemetry clock; ``None`` for a frozen clock.
-        is_clock_frozen: All telemetry has the same car time.
-        has_started: The car drove in the race.
+        is_clock_frozen: Whether all telemetry has the same car time.
+        has_started: Whether the car drove in the race.
     """
 
     vehicle_id: str
@@ -48,13 +48,13 @@ class LapTruth:
         vehicle_id: The car.
         lap_number: Official number from 1. Two laps are not in official timing: 0 is the formation lap, and the number
             after the car's last official one is its slow lap to the pits after the flag.
-        unit_lap: The lap count of the car's device when the lap ends; 32768 where it had lost count.
+        unit_lap: The lap count of the car's device when the lap ends; 32768 if it lost count.
         start_utc: The car's crossing that starts the lap.
         end_utc: The crossing that ends it.
         lap_time_s: Official time, ``None`` for formation and post-race laps. From lap 2 on it is ``end_utc -
             start_utc``; lap 1 counts from the green flag, which is shown before the car crosses the line.
         flag: ``GF``, ``FCY`` or ``FF`` as in official timing, ``None`` for laps that are not in it.
-        is_in_export: The lap ended before the end of the exported lap files, whether they contain it or not.
+        is_in_export: Whether the lap ended before the end of the exported lap files, even if they lack its triggers.
     """
 
     vehicle_id: str
@@ -69,7 +69,7 @@ class LapTruth:
 
 @dataclass(frozen=True)
 class BestLap:
-    """The fastest lap of a session; it lies within the export and its triggers are clean.
+    """The fastest lap of a session; it is within the export and its triggers are clean.
 
     Attributes:
         vehicle_id: The car.
@@ -170,7 +170,7 @@ class GroundTruth:
 
     @staticmethod
     def from_json(text: str) -> "GroundTruth":
-        """Read what :meth:`to_json` wrote.
+        """Return the ground truth from the output of :meth:`to_json`.
 
         Raises:
             ValueError: The text is not the ground truth of a weekend.

@@ -20,8 +20,8 @@ LapFile = Literal["lap_start", "lap_end", "lap_time"]
 _LAP_FILES: tuple[LapFile, ...] = ("lap_start", "lap_end", "lap_time")
 _LATE_MS = 30_000
 _SECOND_LATE_MS = 1_200
-_HOLE_BEFORE_MS, _HOLE_AFTER_MS = 4_000, 2_000  # before the true crossing and after its late stamp
-_BOUNCE_MS = (1, 44)  # second and third row after the first; real values after a bounce are 43 to 44 ms short
+_HOLE_BEFORE_MS, _HOLE_AFTER_MS = 4_000, 2_000  # before the true crossing and after its late timestamp
+_BOUNCE_MS = (1, 44)  # delays of the second and third row; real values after a bounce are 43 to 44 ms short
 _BEFORE_FORMATION_MS = 2_048_484  # a device's first lap time: the time since it was switched on
 _SHORT_ROW_COLUMNS, _SHORT_ROW_LINE = 5, 5
 _BARE_COLUMNS = (
@@ -52,11 +52,11 @@ class _TriggerRow:
 
     Attributes:
         car: The car.
-        lap: The device's lap count: of the lap that ends, or of the one that starts.
-        event_ms: ``timestamp``.
-        received_ms: ``meta_time``.
-        timer_ms: The same event by the device's own timer, which a late stamp does not affect.
-        value_ms: ``value`` of the lap time file.
+        lap: The device's lap count, for the lap that ends or the one that starts.
+        event_ms: Column ``timestamp``.
+        received_ms: Column ``meta_time``.
+        timer_ms: Time of the event on the device's own timer, which a late timestamp does not affect.
+        value_ms: Column ``value`` of the lap time file.
     """
 
     car: DemoCar
@@ -69,7 +69,7 @@ class _TriggerRow:
 
 @dataclass(frozen=True)
 class _CountedCrossing:
-    """A moment at which a device sends its rows."""
+    """A crossing at which a device sends rows."""
 
     true_ms: int
     lap: int | None  # official number of the lap it ends; None for a car's first and for a spurious one
@@ -100,7 +100,7 @@ def make_lap_files(race: Race, seed: int) -> LapFiles:
 def _trigger_rows(
     race: Race, entry: CarRace, bounced: set[LapRef], rng: np.random.Generator
 ) -> tuple[list[_TriggerRow], list[_TriggerRow]]:
-    """Return the rows that a car sends as laps start and as laps end, oldest first."""
+    """Return the rows that a car sends for lap starts and for lap ends, oldest first."""
     starts: list[_TriggerRow] = []
     ends: list[_TriggerRow] = []
     for crossing in _crossings(race, entry):
@@ -108,7 +108,7 @@ def _trigger_rows(
         stamp_ms = timer_ms + _late_ms(race, entry, crossing.lap)
         received_ms = stamp_ms + int(rng.integers(100, 2_000))
         end = _TriggerRow(entry.car, crossing.ended, stamp_ms, received_ms, timer_ms)
-        # The start of a lap is stamped a millisecond after the end of the previous one.
+        # The start of a lap has a timestamp one millisecond after the end of the previous lap.
         start = _TriggerRow(entry.car, crossing.started, stamp_ms + 1, received_ms, timer_ms)
         if (entry.car.chassis, crossing.lap) in bounced:
             ends += _bounced(end, crossing.ended + 1)
@@ -122,7 +122,7 @@ def _trigger_rows(
 def _crossings(race: Race, entry: CarRace) -> list[_CountedCrossing]:
     """Return the crossings that a car's device counts within the export.
 
-    They are the start of its first lap and the end of every lap, without the missing one, with the spurious one.
+    They are the start of its first lap and the end of every lap, except the missing crossing, plus the spurious one.
     """
     laps = entry.laps
     before = LOST_COUNT if laps[0].number == 0 else laps[0].unit_lap - 1
@@ -137,7 +137,7 @@ def _crossings(race: Race, entry: CarRace) -> list[_CountedCrossing]:
 
 
 def _choose_bounces(race: Race, rng: np.random.Generator) -> set[LapRef]:
-    """Choose crossings to bounce, away from the best lap and from laps that carry another fault."""
+    """Choose crossings to bounce, but none of the best lap or next to a lap with another fault."""
     plan = race.plan
     taken = {LapRef(race.entries[0].car.chassis, BEST_LAP + step) for step in (-1, 0)}
     others = (plan.late_trigger, plan.second_late, plan.missing_crossing, plan.extra_crossing, plan.lost_counter)
@@ -166,7 +166,7 @@ def radio_holes_ms(race: Race, entry: CarRace) -> list[tuple[int, int]]:
 
 
 def _radio_late_ms(race: Race, entry: CarRace) -> dict[int, int]:
-    """Return how late crossings are stamped because of radio silence, by the number of the lap they end."""
+    """Return the delay of timestamps caused by radio silence, by the number of the lap that the crossing ends."""
     if entry.car == UNDECIDED and race.plan.shadowed_chassis:
         other = race.entry(race.plan.shadowed_chassis)
         pairs = [pair for pair in zip(entry.laps, other.laps, strict=False) if pair[0].number <= race.shared_laps]
@@ -192,7 +192,7 @@ def _bounced(first: _TriggerRow, other_lap: int) -> list[_TriggerRow]:
 
 
 def _with_values(ends: list[_TriggerRow]) -> list[_TriggerRow]:
-    """Fill in the time since the car's previous trigger by the device's timer, whatever that trigger was."""
+    """Fill in the time since the car's previous trigger of any kind, measured by the device's timer."""
     earlier_ms = [ends[0].timer_ms - _BEFORE_FORMATION_MS, *(end.timer_ms for end in ends[:-1])]
     return [replace(end, value_ms=end.timer_ms - before_ms) for end, before_ms in zip(ends, earlier_ms, strict=True)]
 
@@ -208,7 +208,7 @@ def _content(race: Race, file: LapFile, rows: Iterable[_TriggerRow]) -> bytes:
 
 
 def _bare(race: Race, rows: Iterable[_TriggerRow]) -> list[str]:
-    """Return rows as in Barber's files: by car, then lap, newest first within a lap; no value."""
+    """Return rows as in Barber's files: sorted by car and lap, newest first within a lap, without a value."""
     return [
         f",{row.lap},{race.track.event_code},{race.session},kafka:gr-raw,{utc_text(row.received_ms)},"
         f"{row.car.vehicle_id},0,{utc_text(row.event_ms)},{row.car.vehicle_id},{int(row.car.suffix)}"
@@ -217,7 +217,7 @@ def _bare(race: Race, rows: Iterable[_TriggerRow]) -> list[str]:
 
 
 def _quoted(race: Race, file: LapFile, rows: Iterable[_TriggerRow]) -> tuple[str, list[str]]:
-    """Return header and rows as in COTA's files: by car, newest first; lap times end in an empty column."""
+    """Return header and rows as in COTA's files: by car, newest first; rows of lap times end with an empty column."""
     last = "value,expire_at" if file == "lap_time" else "expire_at,value"
     header = ",".join(f'"{name}"' for name in f"{_QUOTED_COLUMNS},{last}".split(","))
     lines: list[str] = []

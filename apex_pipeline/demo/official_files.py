@@ -21,11 +21,11 @@ _RESULTS = (
     "VEHICLE;TIRES;ECM Participant Id;ECM Team Id;ECM Category Id;ECM Car Id;ECM Brand Id;ECM Country Id;*Extra 7;"
     "*Extra 8;*Extra 9;Sort Key;DRIVER_*Extra 3;DRIVER_*Extra 4;DRIVER_*Extra 5"
 )
-_EMPTY_RESULT_COLUMNS = 14  # from TIRES on
+_EMPTY_RESULT_COLUMNS = 14  # TIRES and the columns after it
 _BY_CLASS = (
     "CLASS_TYPE;POS;PIC;NUMBER;VEHICLE;LAPS;ELAPSED;GAP_FIRST;GAP_PREVIOUS;BEST_LAP_NUM;BEST_LAP_TIME;BEST_LAP_KPH"
 )
-# The leading blanks are real: 14 column names of every sections file have one.
+# The leading spaces are real: in every sections file, 14 column names have one.
 _SECTIONS = (
     "NUMBER; DRIVER_NUMBER; LAP_NUMBER; LAP_TIME; LAP_IMPROVEMENT; CROSSING_FINISH_LINE_IN_PIT; S1; S1_IMPROVEMENT; S2;"
     " S2_IMPROVEMENT; S3; S3_IMPROVEMENT; KPH; ELAPSED; HOUR;S1_LARGE;S2_LARGE;S3_LARGE;TOP_SPEED;PIT_TIME;CLASS;GROUP;"
@@ -113,7 +113,7 @@ def _by_class(race: Race, results: list[_Classification]) -> Iterator[list[str]]
 
 
 def _gaps(results: list[_Classification], leader: str, one_lap: str) -> Iterable[tuple[_Classification, str, str]]:
-    """Yield every car's line with its gaps to the first and to the previous car."""
+    """Yield the line of every car with its gaps to the first and to the previous car."""
     for place, line in enumerate(results):
         if place == 0:
             yield line, leader, leader
@@ -187,7 +187,7 @@ def _points(sectors: tuple[int, int, int]) -> Iterable[str]:
 
 
 def _weather(race: Race, seed: int) -> Iterator[list[str]]:
-    """Yield about a reading per minute from the green flag to the chequered flag."""
+    """Yield about one reading per minute from the green flag to the chequered flag."""
     rng = np.random.default_rng([seed, race.track.index, race.number, 3])
     for instant in range(race.green_ms // 1000 + 20, race.flag_ms // 1000, _WEATHER_EVERY_S):
         utc = datetime.fromtimestamp(instant, UTC)
@@ -212,7 +212,7 @@ def _best_laps_header() -> str:
 
 
 def _best_laps(race: Race) -> Iterator[list[str]]:
-    """Yield a row per started car with its ten best laps; missing ones are empty with lap number 0."""
+    """Yield a row per car that started, with its ten best laps; missing laps are empty with lap number 0."""
     for entry in sorted(race.entries, key=lambda entry: entry.car.number):
         if not entry.race_laps:
             continue
@@ -225,7 +225,7 @@ def _best_laps(race: Race) -> Iterator[list[str]]:
 
 
 def official_faults(race: Race) -> Iterator[InjectedFault]:
-    """Yield racing incidents and faults that the official files show."""
+    """Yield the incidents and faults in the official files."""
     plan = race.plan
     if plan.yellow_lap:
         detail = "The whole field drives this lap under full-course yellow."

@@ -1,8 +1,8 @@
 """Contains the sensor signals of a lap: the track as a closed curve, and every channel along it.
 
 A track is a circle with a few waves. Corner speed follows from curvature, everything else from speed and curvature,
-so distance, position, speed and accelerations are consistent. Every channel is a table over the share of the lap time
-that has passed, and every value it can have is formatted once, which makes writing gigabytes fast.
+so distance, position, speed and accelerations are consistent. Every channel is a table over the elapsed share of the
+lap time, and every value it can have is formatted once, which makes writing gigabytes fast.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ import numpy.typing as npt
 from apex_pipeline.demo.tracks import TRACKS, DemoTrack
 
 Numbers = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
-_POINTS = 4096  # a point every metre, 24 ms apart
+_POINTS = 4096  # one point per metre or 24 ms
 _GRAVITY = 9.81
 _METRES_PER_DEGREE = 111_320.0
-_CORNER_GRIP_G = 0.5  # before scaling to the lap time: sets how much slower corners are than straights
+_CORNER_GRIP_G = 0.5  # before scaling to the lap time; determines how much slower corners are than straights
 _TOP_SPEED_MS = 58.0
 _SMOOTHING_POINTS = 161  # cars brake and accelerate over about 150 m
 _NOISE_G = 0.02
@@ -42,13 +42,13 @@ class Scale:
         return round((self.highest - self.lowest) * self.per_unit) + 1
 
     def texts(self) -> list[str]:
-        """Return every value as in the files: whole numbers without a point, others in their shortest form."""
+        """Return every value as in the files: integers without a decimal point, others in their shortest form."""
         first = round(self.lowest * self.per_unit)
         values = [(first + step) / self.per_unit for step in range(self.steps)]
         return [str(int(value)) if value.is_integer() else repr(value) for value in values]
 
-    def places(self, values: Numbers) -> Places:
-        """Return the place of each value in :meth:`texts`; values out of range are clipped."""
+    def indices(self, values: Numbers) -> Indices:
+        """Return the index of each value in :meth:`texts`; values out of range are clipped."""
         steps = np.rint((values - self.lowest) * self.per_unit)
         return steps.clip(0, self.steps - 1).astype(np.int64)
 
@@ -71,7 +71,7 @@ _POSITIONS = ("VBOX_Lat_Min", "VBOX_Long_Minutes")
 
 @dataclass(frozen=True)
 class Outline:
-    """A nominal lap in equal steps of time; every array has shape (4096,).
+    """A nominal lap at equal time steps; every array has shape (4096,).
 
     Attributes:
         distance_m: Distance from the finish line.
@@ -102,7 +102,7 @@ def outline(track: DemoTrack) -> Outline:
     speed *= spent_s[-1] / (track.lap_ms / 1000)
     along_g = speed * _slope(speed, step_m) / _GRAVITY
     across_g = speed**2 * curvature / _GRAVITY
-    # From equal steps of distance to equal steps of time.
+    # Resample from equal distance steps to equal time steps.
     at_step = np.linspace(0, spent_s[-1], _POINTS, endpoint=False)
     distance = np.interp(at_step, spent_s, np.arange(_POINTS + 1) * step_m)
 
@@ -143,7 +143,7 @@ def _slope(values: Numbers, step: float) -> Numbers:
 
 
 def _smoothed(values: Numbers) -> Numbers:
-    """Return the running mean around a closed curve."""
+    """Return the moving average along a closed curve."""
     half = _SMOOTHING_POINTS // 2
     around = np.concatenate([values[-half:], values, values[:half]])
     return np.convolve(around, np.full(_SMOOTHING_POINTS, 1 / _SMOOTHING_POINTS), mode="valid")
@@ -155,8 +155,8 @@ class Signals:
     Attributes:
         channels: In file order, fast ones first.
         texts: Every possible ``channel,value``, channel after channel.
-        is_number: Whether a channel has a scale, so that the next place is another value; shape (channels,).
-        last_place: Place of each channel's last text; shape (channels,).
+        is_number: Whether a channel has a scale, so that the next index is the next value; shape (channels,).
+        last_index: Index of each channel's last text; shape (channels,).
     """
 
     def __init__(self, track: DemoTrack) -> None:
@@ -170,7 +170,7 @@ class Signals:
             self.texts += [f"{channel},{value}" for value in self._values(channel)]
         self._first = np.array(first)
         self.is_number = np.array([channel in _SCALES for channel in self.channels])
-        self.last_place = np.append(self._first[1:], len(self.texts)) - 1
+        self.last_index = np.append(self._first[1:], len(self.texts)) - 1
 
     def _values(self, channel: str) -> list[str]:
         if channel in _SCALES:
@@ -179,11 +179,11 @@ class Signals:
         # Real receivers send single precision, printed as double: 33.532588958740234.
         return [repr(float(value)) for value in position.astype(np.float32)]
 
-    def places(self, share: Numbers, lap_ms: int, rng: np.random.Generator) -> Places:
-        """Return the place of each reading in :attr:`texts`.
+    def indices(self, share: Numbers, lap_ms: int, rng: np.random.Generator) -> Indices:
+        """Return the index of each reading in :attr:`texts`.
 
         Args:
-            share: Share of the lap time that has passed at each frame, 0 to 1; shape (frames,).
+            share: Elapsed share of the lap time at each frame, 0 to 1; shape (frames,).
             lap_ms: The lap time; a slow lap is driven at lower speed everywhere.
             rng: Generator for sensor noise.
 
@@ -194,12 +194,12 @@ class Signals:
         pace = self._lap_ms / lap_ms
         readings = _readings(self._outline, at, pace, rng)
         columns = [
-            _SCALES[channel].places(readings[channel]) if channel in _SCALES else at for channel in self.channels
+            _SCALES[channel].indices(readings[channel]) if channel in _SCALES else at for channel in self.channels
         ]
         return np.column_stack(columns) + self._first
 
 
-def _readings(lap: Outline, at: Places, pace: float, rng: np.random.Generator) -> dict[str, Numbers]:
+def _readings(lap: Outline, at: Indices, pace: float, rng: np.random.Generator) -> dict[str, Numbers]:
     """Return every scaled channel at the given points of a lap."""
     kph = lap.speed_ms[at] * 3.6 * pace
     along_g = lap.along_g[at] * pace**2 + rng.normal(0, _NOISE_G, len(at))
@@ -210,7 +210,7 @@ def _readings(lap: Outline, at: Places, pace: float, rng: np.random.Generator) -
         "accx_can": along_g,
         "accy_can": lap.across_g[at] * pace**2 + rng.normal(0, _NOISE_G, len(at)),
         "aps": pedal,
-        "ath": pedal.clip(2.5),  # a throttle blade never closes completely
+        "ath": pedal.clip(2.5),  # the throttle blade never closes completely
         "pbrake_f": brake,
         "pbrake_r": brake * 0.62,
         "gear": gear.astype(np.float64),

@@ -1,6 +1,6 @@
-"""Contains the simulated race: every car, lap and crossing before a file distorts them; see lap_files.py for triggers.
+"""Simulates a race: the true cars, laps and crossings, without file faults; see lap_files.py for triggers.
 
-All times are whole milliseconds; instants are UTC since 1970.
+All times are integer milliseconds; points in time are UTC since 1970.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from apex_pipeline.demo.options import WeekendOptions
 from apex_pipeline.demo.tracks import DemoTrack, FileName
 
 LOST_COUNT = 32768
-BEST_MARGIN_MS = 250  # the best lap beats every other one by at least this much
+BEST_MARGIN_MS = 250  # the best lap is at least this much faster than every other
 _HOUR_MS = 3_600_000
 _SECTOR_SHARES = (0.28, 0.43)
 _STANDING_START_MS = 7_000
@@ -27,9 +27,9 @@ _YELLOW_FACTOR = 1.45
 _SPURIOUS_SHARE = 0.4  # share of the lap before a spurious crossing
 _FORMATION_FACTOR, _POST_RACE_FACTOR = 1.8, 1.6  # of the fastest lap time
 _AHEAD_MS = (2_600, 2_200)  # lead of the undecided car over the shadowed one: at the start, and after half the race
-# Time the two lose in the next lap; with less, a stamped lap would be too fast.
+# Time that the two cars lose in the next lap; with less, a lap between late timestamps would be too fast.
 _SEPARATION_MS = (4_000, 12_000)
-_OFFICIAL_BEHIND_MS = (7_300, 8_800)  # at the green flag and at the chequered one, as at COTA
+_OFFICIAL_BEHIND_MS = (7_300, 8_800)  # at the green and at the chequered flag, as at COTA
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class DrivenLap:
         official_ms: Official lap time; lap 1 counts from the green flag.
         sectors_ms: Three sectors, summing to ``official_ms``.
         flag: ``GF``, ``FCY`` or ``FF``.
-        is_in_pit: The crossing that ends it is in the pit lane.
+        is_in_pit: Whether the crossing that ends it is in the pit lane.
         pit_ms: Time in the pits, attributed to the lap after the crossing.
-        is_timed: The lap is in official timing, unlike formation and post-race laps.
-        spurious_ms: When the device counts a spurious crossing, ``None`` for nearly every lap.
+        is_timed: Whether the lap is in official timing, unlike formation and post-race laps.
+        spurious_ms: Time at which the device counts a spurious crossing, ``None`` for nearly every lap.
     """
 
     number: int
@@ -74,9 +74,9 @@ class CarRace:
 
     Attributes:
         car: The car.
-        laps: Laps driven, in order, formation and post-race laps included.
+        laps: Laps driven, in order, including formation and post-race laps.
         clock_offset_ms: True UTC minus the car's clock.
-        frozen_at_ms: The only time a frozen clock shows, otherwise ``None``.
+        frozen_at_ms: The time at which the clock is frozen, otherwise ``None``.
     """
 
     car: DemoCar
@@ -95,12 +95,12 @@ class Race:
     """A race.
 
     Attributes:
-        track: Where.
+        track: The track.
         number: 1 on Saturday, 2 on Sunday.
         plan: The faults to inject.
-        green_ms: Green flag.
-        flag_ms: Chequered flag: the winner's last crossing.
-        export_end_ms: Crossings and readings after this instant are not in the exported files.
+        green_ms: Time of the green flag.
+        flag_ms: Time of the chequered flag: the winner's last crossing.
+        export_end_ms: Crossings and readings after this time are not in the exported files.
         shared_laps: Laps that the undecided car drives right ahead of the shadowed one.
         entries: Cars in the order of the entry list.
     """
@@ -124,7 +124,7 @@ class Race:
         return next(entry for entry in self.entries if entry.car.chassis == chassis)
 
     def official_behind_ms(self, instant_ms: int) -> int:
-        """Return how far official time of day is behind true UTC at an instant."""
+        """Return the delay of the official time of day relative to true UTC at a given time."""
         if not self.plan.is_official_clock_behind:
             return 0
         at_green, at_flag = _OFFICIAL_BEHIND_MS
@@ -133,7 +133,7 @@ class Race:
 
     @property
     def official_clock_behind_s(self) -> tuple[float, float]:
-        """How far official time of day is behind true UTC at the green and at the chequered flag."""
+        """Delay of the official time of day relative to true UTC at the green and at the chequered flag, in seconds."""
         return self.official_behind_ms(self.green_ms) / 1000, self.official_behind_ms(self.flag_ms) / 1000
 
     def best(self) -> tuple[CarRace, DrivenLap]:
@@ -145,7 +145,7 @@ class Race:
     def fault(
         self, kind: FaultKind, file: FileName, detail: str, chassis: str | None = None, lap: int | None = None
     ) -> InjectedFault:
-        """Return the record of a fault in one of the race's files, of one car and one lap where they are given."""
+        """Return the record of a fault in one of the race's files, optionally of one car and one lap."""
         return InjectedFault(
             kind=kind,
             track=self.track.slug,
@@ -190,7 +190,7 @@ def make_race(track: DemoTrack, number: int, options: WeekendOptions) -> Race:
 def _driven_ms(
     track: DemoTrack, plan: FaultPlan, cars: tuple[DemoCar, ...], laps: int, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Return every car's time for every lap, crossing to crossing; shape (cars, laps)."""
+    """Return the time of every lap of every car, from crossing to crossing; shape (cars, laps)."""
     pace = track.lap_ms * (1.002 + 0.002 * np.arange(len(cars)) + rng.uniform(0, 0.002, len(cars)))
     driven = pace[:, None] + rng.normal(0, 350, (len(cars), laps)).clip(-900, 900)
     driven[:, 0] += _STANDING_START_MS
@@ -207,7 +207,7 @@ def _driven_ms(
 
 
 def _drive_ahead(guest: npt.NDArray[np.int64], other: npt.NDArray[np.int64], shared: int) -> None:
-    """Move the guest's crossings right before the other car's for the shared laps, and far from them afterwards."""
+    """Move the guest's crossings to just before the other car's in the shared laps, and far from them afterwards."""
     after = np.arange(len(other)) > shared
     own_ms = guest[shared + 1 :] - guest[shared]
     # The guest loses its lead slowly: its laps must not be faster than the other car's.
@@ -251,7 +251,7 @@ def _laps(
 
 
 def _unit_lap(track: DemoTrack, plan: FaultPlan, lap: LapRef) -> int:
-    """Return a device's lap count when a lap ends: it counts spurious crossings too, but not missing ones."""
+    """Return a device's lap count at the end of a lap; it includes spurious crossings but not missing ones."""
     if lap == plan.lost_counter:
         return LOST_COUNT
     missing, extra = plan.missing_crossing, plan.extra_crossing
@@ -295,7 +295,7 @@ def _clocks(
     Real clocks stop while the car is switched off: on Sunday they are 16 to 20 h further behind than on Saturday.
     """
     rng = np.random.default_rng([options.seed, track.index])  # not seeded by race: the clocks are the same on both days
-    places = options.car_count + 1  # drawn for a guest in both races, so that the guest changes no other clock
+    places = options.car_count + 1  # includes a guest in both races, so that the guest does not change the other clocks
     saturday = rng.uniform(23 * _HOUR_MS, 48 * _HOUR_MS, places)
     overnight = rng.uniform(16 * _HOUR_MS, 20 * _HOUR_MS, places)
     offsets = (saturday + (number - 1) * overnight) * plan.has_clock_offsets
@@ -307,7 +307,7 @@ def _clocks(
 
 
 def car_faults(race: Race) -> Iterator[InjectedFault]:
-    """Yield the faults in car numbers and clocks, and the cars that never start."""
+    """Yield the faults in car numbers and clocks, and those of cars that never start."""
     if race.plan.shadowed_chassis:
         detail = (
             f"The unit says {UNDECIDED.suffix}, which is no official car. Its crossings up to lap {race.shared_laps} "

@@ -1,7 +1,7 @@
 """Contains the telemetry file: one row per reading, written block by block; see signals.py for the values.
 
-A block is one lap of one car, newest frame first as in the real files: 3 MB at the full rate, whatever the size of the
-file. Each row is joined from texts that are formatted once per value and once per frame.
+A block is one lap of one car, newest frame first as in the real files: 3 MB at the full rate, regardless of the size of
+the file. Rows are concatenated from strings that are formatted once per value and once per frame.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,15 +15,17 @@ from apex_pipeline.demo.faults import FaultKind, InjectedFault, InjectedReject
 from apex_pipeline.demo.formatting import utc_texts
 from apex_pipeline.demo.lap_files import radio_holes_ms
 from apex_pipeline.demo.options import SLOW_RATE_HZ
-from apex_pipeline.demo.signals import Places, signals_of
+from apex_pipeline.demo.signals import Indices, signals_of
 from apex_pipeline.demo.simulation import CarRace, DrivenLap, Race
 
 _HEADER = (
     "expire_at,lap,meta_event,meta_session,meta_source,meta_time,original_vehicle_id,outing,telemetry_name,"
     "telemetry_value,timestamp,vehicle_id,vehicle_number"
 )
-_REPEATED_SHARE = 0.01  # of rows, for exact and for conflicting duplicates each: real files have 0.7 to 4.7 % of both
-_MESSAGE_MS = 220  # readings of this period share a message, hence a receive time
+_REPEATED_SHARE = (
+    0.01  # of all rows, for exact and for conflicting duplicates each; real files have 0.7 to 4.7 % of both
+)
+_MESSAGE_MS = 220  # readings within this period are sent in one message and share its receive time
 _LATENCY_MS = 950
 _SHORT_ROW_COLUMNS = 4
 _BAD_VALUE = "#ERR"
@@ -37,8 +39,8 @@ class TelemetryTruth:
         file: Path relative to the weekend's folder.
         rows: Data rows without the header, including rows that cannot be parsed.
         exact_duplicate_rows: Rows equal in every column to an earlier row.
-        conflicting_rows: Rows with car, car time and channel of an earlier row but another value. Cars with a frozen
-            clock are not counted: all their rows share one car time.
+        conflicting_rows: Rows with the car, car time and channel of an earlier row but another value. Cars with a
+            frozen clock are not counted: all their rows share one car time.
         rejected_rows: Rows that cannot be parsed; each is among the ground truth's rejects.
     """
 
@@ -51,7 +53,7 @@ class TelemetryTruth:
 
 @dataclass(frozen=True)
 class _TimeSpan:
-    """The part of a lap, nearly always all of it, in which the device's lap count is the same."""
+    """The part of a lap with the same lap count of the device; nearly always the entire lap."""
 
     lap: DrivenLap
     unit_lap: int
@@ -70,19 +72,19 @@ class _FrameTimes:
 
 
 class TelemetryWriter:
-    """Writes the telemetry file of one race, and counts and lists what it injects.
+    """Writes the telemetry file of one race, and records the faults and rejects it injects.
 
     Attributes:
         rejects: Rows written that cannot be parsed.
     """
 
     def __init__(self, race: Race, rate_hz: float, seed: int) -> None:
-        """Prepare to write.
+        """Create a writer.
 
         Args:
             race: The race.
-            rate_hz: Rate of the fast channels; the slow ones follow at 4.6 Hz or less.
-            seed: Seed of noise and repeats.
+            rate_hz: Rate of the fast channels; the slow ones have at most 4.6 Hz.
+            seed: Seed for noise and repeated rows.
         """
         self._race = race
         self._rate_hz = rate_hz
@@ -124,7 +126,7 @@ class TelemetryWriter:
     def _blocks(self) -> Iterator[str]:
         yield _HEADER + self._race.track.eol
         for entry in sorted(self._race.entries, key=lambda entry: entry.car.vehicle_id):
-            # Cars in text order, laps by the device's count, so that 32768 comes last, newest first within a count.
+            # Cars are sorted as text and laps by the device's count (32768 comes last), newest first within a count.
             spans = [span for lap in entry.laps for span in _time_spans(lap)]
             for span in sorted(spans, key=lambda span: (span.unit_lap, -span.start_ms)):
                 frames = self._frames(entry, span)
@@ -153,7 +155,7 @@ class TelemetryWriter:
         return _FrameTimes(true_ms, car_ms, received_ms, number % slow_every == 0)
 
     def _received_ms(self, true_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return when each frame's message arrives; every message has one delay, drawn for its first frame."""
+        """Return the receive time of each frame; all frames of a message share the delay drawn for its first frame."""
         message = true_ms // _MESSAGE_MS
         delay_ms = _LATENCY_MS + self._rng.integers(0, 150, len(message))
         _, first_of, message_of = np.unique(message, return_index=True, return_inverse=True)
@@ -163,35 +165,37 @@ class TelemetryWriter:
         """Return the rows of one time span, newest first."""
         signals = self._signals
         duration_ms = span.lap.end_ms - span.lap.start_ms
-        places = signals.places((frames.true_ms - span.lap.start_ms) / duration_ms, duration_ms, self._rng)
-        is_sent = np.ones(places.shape, dtype=bool)
+        indices = signals.indices((frames.true_ms - span.lap.start_ms) / duration_ms, duration_ms, self._rng)
+        is_sent = np.ones(indices.shape, dtype=bool)
         is_sent[~frames.is_slow, len(self._race.track.fast_channels) :] = False
         frame, channel = np.nonzero(is_sent[::-1])
-        frame = len(places) - 1 - frame
-        place = places[frame, channel]
+        frame = len(indices) - 1 - frame
+        index = indices[frame, channel]
         if self._race.plan.has_repeated_rows:
-            frame, place = self._with_repeats(frame, channel, place, is_frozen=entry.frozen_at_ms is not None)
+            frame, index = self._with_repeats(frame, channel, index, is_frozen=entry.frozen_at_ms is not None)
         self._rows += len(frame)
         befores, afters = _row_texts(self._race, entry, span.unit_lap, frames)
-        rows = zip(frame.tolist(), place.tolist(), strict=True)
+        rows = zip(frame.tolist(), index.tolist(), strict=True)
         return "".join([f"{befores[at]}{signals.texts[value]}{afters[at]}" for at, value in rows])
 
-    def _with_repeats(self, frame: Places, channel: Places, place: Places, *, is_frozen: bool) -> tuple[Places, Places]:
-        """Return frame and place of every row with some rows repeated, half of the repeats one step off in value."""
-        draw = self._rng.random(len(place))
+    def _with_repeats(
+        self, frame: Indices, channel: Indices, index: Indices, *, is_frozen: bool
+    ) -> tuple[Indices, Indices]:
+        """Return frame and text index of every row, with some rows repeated; half of the repeats differ by one step."""
+        draw = self._rng.random(len(index))
         is_exact = draw < _REPEATED_SHARE
         is_conflict = ~is_exact & (draw < 2 * _REPEATED_SHARE) & self._signals.is_number[channel]
-        other = np.where(place < self._signals.last_place[channel], place + 1, place - 1)
+        other = np.where(index < self._signals.last_index[channel], index + 1, index - 1)
         times = 1 + is_exact + is_conflict
         is_copy = np.ones(int(times.sum()), dtype=bool)
         is_copy[np.cumsum(times) - times] = False
-        values = np.where(is_copy & np.repeat(is_conflict, times), np.repeat(other, times), np.repeat(place, times))
+        values = np.where(is_copy & np.repeat(is_conflict, times), np.repeat(other, times), np.repeat(index, times))
         self._exact_duplicates += int(is_exact.sum())
         self._conflicts += 0 if is_frozen else int(is_conflict.sum())
         return np.repeat(frame, times), values
 
     def _unusable_row(self, entry: CarRace, unit_lap: int, frames: _FrameTimes) -> str:
-        """Return the planned row that cannot be parsed, once, after the first block; otherwise nothing."""
+        """Return the row that cannot be parsed if the plan has one; it is written once, after the first block."""
         race = self._race
         is_short = race.plan.short_row_in == "telemetry"
         if self.rejects or not (is_short or race.plan.has_unparsable_value):
@@ -208,7 +212,7 @@ class TelemetryWriter:
 
 
 def _time_spans(lap: DrivenLap) -> list[_TimeSpan]:
-    """Return a lap as the device counts it: in two parts where it counted a spurious crossing."""
+    """Return the time spans of a lap by the device's lap count: two if it counted a spurious crossing."""
     if lap.spurious_ms is None:
         return [_TimeSpan(lap, lap.unit_lap, lap.start_ms, lap.end_ms)]
     return [
@@ -229,7 +233,7 @@ def _row_texts(race: Race, entry: CarRace, unit_lap: int, frames: _FrameTimes) -
 
 
 def telemetry_seconds(race: Race) -> float:
-    """Return the car-seconds of telemetry within the export."""
+    """Return the duration of telemetry within the export, summed over all cars, in seconds."""
     milliseconds = sum(
         max(0, min(lap.end_ms, race.export_end_ms) - lap.start_ms) for entry in race.entries for lap in entry.laps
     )
@@ -237,13 +241,13 @@ def telemetry_seconds(race: Race) -> float:
 
 
 def frame_bytes(race: Race) -> tuple[float, float]:
-    """Return the mean size of a frame's fast rows and of its slow rows, from one nominal lap of the first car."""
+    """Return the mean size in bytes of a frame's fast and slow rows, from one nominal lap of the first car."""
     signals = signals_of(race.track.slug)
     entry = race.entries[0]
     lap = entry.laps[0]
     share = np.linspace(0, 1, 200, endpoint=False)
-    places = signals.places(share, race.track.lap_ms, np.random.default_rng(0))
-    lengths = np.array([[len(signals.texts[place]) for place in row] for row in places.tolist()]).mean(axis=0)
+    indices = signals.indices(share, race.track.lap_ms, np.random.default_rng(0))
+    lengths = np.array([[len(signals.texts[index]) for index in row] for row in indices.tolist()]).mean(axis=0)
     instant = np.array([lap.start_ms])
     befores, afters = _row_texts(race, entry, lap.unit_lap, _FrameTimes(instant, instant, instant, instant > 0))
     growth = 1 + 2 * _REPEATED_SHARE if race.plan.has_repeated_rows else 1

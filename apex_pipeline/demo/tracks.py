@@ -31,23 +31,23 @@ class DemoTrack:
     """An invented track.
 
     Attributes:
-        index: 0 or 1; keeps the tracks' random numbers apart.
-        slug: Expected from ``folder``.
+        index: 0 or 1; part of the random seed, so that the tracks differ.
+        slug: The slug expected for ``folder``.
         name: Display name.
         folder: Folder of the track's files.
         zone: Time zone.
         sunday: Midnight at the start of race 2's day, naive local time.
-        event_code: ``meta_event``.
+        event_code: Column ``meta_event``.
         lap_ms: Lap time of the fastest car.
         length_m: Lap length.
         latitude_deg: Centre of the track.
         longitude_deg: Centre of the track.
-        lobes: The outline is a circle with these waves: count around the circle, depth as a share of the radius.
-        is_quoted: Lap files are quoted, end lines with LF, lack a final newline and have a ``value`` column.
+        lobes: Waves added to a circle to get the outline: number of waves, and depth as a share of the radius.
+        is_quoted: Whether lap files are quoted, end lines with LF, lack a final newline and have a ``value`` column.
         eol: Line ending of telemetry.
         first_unit_lap: Lap count of the cars' devices in official lap 1.
         fast_channels: Telemetry channels in every frame, in file order.
-        slow_channels: Telemetry channels in every fifth frame at the full rate, in file order, after the fast ones.
+        slow_channels: Telemetry channels in every fifth frame at the full rate, in file order after the fast ones.
         files: Path of each file, relative to the weekend's folder, with ``{race}`` for the race number.
         track_temperature_c: Reading of the sensor; 0 where there is no sensor.
     """
@@ -77,13 +77,13 @@ class DemoTrack:
         return self.files[file].format(race=race)
 
     def green_ms(self, race: int) -> int:
-        """Return the instant of the green flag in UTC milliseconds since 1970."""
+        """Return the time of the green flag in milliseconds since 1970 UTC."""
         day = self.sunday - timedelta(days=2 - race)
         start = datetime.combine(day, _START_OF_RACE[race], tzinfo=ZoneInfo(self.zone))
         return int(start.timestamp()) * 1000
 
     def local_time(self, utc_ms: int) -> datetime:
-        """Return an instant in the track's time zone."""
+        """Return a time in the track's time zone."""
         instant = datetime.fromtimestamp(utc_ms // 1000, UTC) + timedelta(milliseconds=utc_ms % 1000)
         return instant.astimezone(ZoneInfo(self.zone))
 
@@ -158,7 +158,7 @@ MESA = DemoTrack(
         "lap_end": f"{_MESA}/mesa_lap_end_time_R{{race}}.csv",
         "lap_time": f"{_MESA}/mesa_lap_time_R{{race}}.csv",
         "telemetry": f"{_MESA}/R{{race}}_mesa_telemetry_data.csv",
-        # The blank after the underscore is real: all five files of COTA race 2 have it.
+        # The space after the underscore is real: all five files of COTA race 2 have it.
         "provisional_results": f"{_MESA}/03_Provisional Results_ Race {{race}}_Anonymized.CSV",
         "official_results": f"{_MESA}/00_Results GR Cup Race {{race}} Official_Anonymized.CSV",
         "provisional_by_class": f"{_MESA}/05_Provisional Results by Class_ Race {{race}}_Anonymized.CSV",

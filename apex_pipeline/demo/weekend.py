@@ -1,4 +1,4 @@
-"""Contains the generation of a weekend: the folder, the order of work, and the sample rate for the wanted size."""
+"""Generates a weekend in a folder, with the sample rate that gives the requested size."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,31 +19,31 @@ Progress = Callable[[int], None]
 
 _DEFAULT = WeekendOptions()
 _SLOWEST_RATE_HZ = 1 / 60
-# The first bytes are those of the real file types, so that nothing mistakes the content for CSV.
+# The content starts like the real file types, so that it is not mistaken for CSV.
 _JUNK = {".DS_Store": b"\x00\x00\x00\x01Bud1\x00\x00\x10\x00", ".pdf": b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n%%EOF\n"}
 
 
 def ground_truth_path(folder: Path) -> Path:
-    """Return the path of a weekend's ground truth: next to its folder, so that it is not part of the data."""
+    """Return the path of a weekend's ground truth, next to its folder so that it is not part of the data."""
     return folder.with_name(f"{folder.name}.answers.json")
 
 
 def make_weekend(folder: Path, options: WeekendOptions = _DEFAULT, progress: Progress | None = None) -> GroundTruth:
     """Generate a weekend of 2 tracks with 2 races each, completely or not at all.
 
-    A folder that already holds the same weekend, by file names and sizes, is left unchanged; one that holds another
-    generated weekend is replaced.
+    A folder that already contains the same weekend, by file names and sizes, is left unchanged; another generated
+    weekend is replaced.
 
     Args:
         folder: Target folder; created if missing. The ground truth goes to :func:`ground_truth_path` next to it.
         options: Seed and size.
-        progress: Called with the number of bytes after each write.
+        progress: Called after each write with the number of bytes written.
 
     Returns:
         The ground truth.
 
     Raises:
-        ConfigurationError: The folder holds other files, or the size cannot be met with these cars and laps.
+        ConfigurationError: The folder contains other files, or the size cannot be met with these cars and laps.
     """
     folder = folder.absolute()
     existing = _check_folder(folder)
@@ -69,17 +69,17 @@ def _ignore(_written: int) -> None:
 
 
 def _check_folder(folder: Path) -> GroundTruth | None:
-    """Check that the folder may be written, and return the ground truth of the complete weekend in it, if any."""
+    """Check that the folder may be replaced, and return the ground truth if it contains a complete weekend."""
     if folder.exists() and not folder.is_dir():
-        raise ConfigurationError(f"{folder} is a file.", "Name a new or empty folder for the weekend.")
+        raise ConfigurationError(f"{folder} is a file.", "Choose a new or empty folder for the weekend.")
     found = {file.path: file.size for file in _list_files(folder)}
     truth = _read_ground_truth(ground_truth_path(folder))
     expected = {file.path: file.size for file in truth.files} if truth else {}
-    foreign = sorted(set(found) - set(expected))
-    if foreign:
+    unexpected = sorted(set(found) - set(expected))
+    if unexpected:
         raise ConfigurationError(
-            f"{folder} holds files that are not of a synthetic weekend, {foreign[0]} for one.",
-            "Name a new or empty folder for the weekend.",
+            f"{folder} contains files that are not part of a synthetic weekend, such as {unexpected[0]}.",
+            "Choose a new or empty folder for the weekend.",
         )
     return truth if found == expected else None
 
@@ -155,9 +155,9 @@ def _file_faults(race: Race) -> Iterator[InjectedFault]:
 
 
 def _sample_rate(races: list[Race], options: WeekendOptions, used: int) -> float:
-    """Return the rate of the fast channels at which telemetry fills the rest of the wanted size.
+    """Return the rate of the fast channels at which telemetry fills the rest of the requested size.
 
-    Up to 4.6 Hz every frame has all channels; above it the slow ones stay at 4.6 Hz.
+    Up to 4.6 Hz every frame has all channels; above that, the slow ones stay at 4.6 Hz.
     """
     wanted = options.target_bytes - used
     costs = [(telemetry_seconds(race), *frame_bytes(race)) for race in races]

@@ -1,7 +1,7 @@
-"""Contains bundles: selected sessions and tables of a lake, copied into a lake that needs no other.
+"""Contains bundles: selected sessions and tables of a lake, copied into a self-contained lake.
 
-A bundle has its own catalog and snapshot, and every reader opens it like any lake. As a zip file it is byte for byte
-the same whenever its content is the same. See tables.py for formats other than Parquet.
+A bundle has its own catalog and snapshot, and every reader opens it like any lake. Zip files of equal content are
+identical byte for byte. See tables.py for formats other than Parquet.
 """
 
 import shutil
@@ -34,7 +34,7 @@ from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
 _ZIP = ".zip"
-# The earliest time a zip can hold, for every file: equal content gives equal bytes.
+# The earliest time a zip can store, used for every file: equal content gives equal bytes.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _READABLE_FILE = 0o100644 << 16
@@ -63,7 +63,7 @@ class Bundle:
         target: The folder or zip file.
         snapshot: The snapshot it publishes.
         files: Number of files in it.
-        bytes: Size on disk.
+        bytes: Size on disk, in bytes.
     """
 
     target: Path
@@ -103,16 +103,16 @@ def select_sessions(
     return Selection(chosen, tuple(name for name in known if not tables or name in tables), has_raw_files)
 
 
-def _require_known(what: str, wanted: Collection[str], known: Collection[str]) -> None:
+def _require_known(kind: str, wanted: Collection[str], known: Collection[str]) -> None:
     unknown = sorted(set(wanted) - set(known))
     if unknown:
         raise ConfigurationError(
-            f"The lake has no {what} {', '.join(unknown)}.", f"It has: {', '.join(sorted(known)) or 'none'}."
+            f"The lake has no {kind} {', '.join(unknown)}.", f"It has: {', '.join(sorted(known)) or 'none'}."
         )
 
 
 def write_bundle(store: ObjectStore, snapshot: Snapshot, selection: Selection, target: Path) -> Bundle:
-    """Write selected sessions and tables as a separate lake, and read back every byte of it.
+    """Write selected sessions and tables as a separate lake, and verify every byte of it.
 
     Args:
         store: The lake.
@@ -121,7 +121,7 @@ def write_bundle(store: ObjectStore, snapshot: Snapshot, selection: Selection, t
         target: The new folder; a zip file if it ends in ``.zip``. It appears only when it is complete.
 
     Raises:
-        ConfigurationError: The target exists, or lies in the lake.
+        ConfigurationError: The target exists, or is inside the lake.
         ObjectMissingError: A published object is missing from the lake.
         StoreCorruptionError: An object of the lake differs from what was published.
         StoreError: The disk refused the target.
@@ -130,15 +130,15 @@ def write_bundle(store: ObjectStore, snapshot: Snapshot, selection: Selection, t
         require_apart(target, Path(store.uri))
     if target.suffix.lower() != _ZIP:
         with new_folder(target) as folder:
-            made = _fill(store, snapshot, selection, folder)
+            written = _fill(store, snapshot, selection, folder)
             sizes = [path.stat().st_size for path in _files_in(folder)]
-        return Bundle(target, made, len(sizes), sum(sizes))
+        return Bundle(target, written, len(sizes), sum(sizes))
     with new_file(target) as file, TemporaryDirectory(dir=target.parent, prefix=".bundle-") as scratch:
         folder = Path(scratch)
-        made = _fill(store, snapshot, selection, folder)
+        written = _fill(store, snapshot, selection, folder)
         with translating_os_errors(f"Writing {target}"):
-            packed = _pack(folder, file)
-    return Bundle(target, made, packed, target.stat().st_size)
+            count = _zip_folder(folder, file)
+    return Bundle(target, written, count, target.stat().st_size)
 
 
 def _fill(store: ObjectStore, snapshot: Snapshot, selection: Selection, folder: Path) -> Snapshot:
@@ -151,18 +151,18 @@ def _fill(store: ObjectStore, snapshot: Snapshot, selection: Selection, folder: 
     sessions = _rows_of(read_published(store, snapshot.catalog[SESSIONS.name]), selection.sessions)
     tables = ((FILES, files), (TRACKS, build_tracks_table(files)), (SESSIONS, sessions))
     catalog = {table.name: _write_table(bundle, table, content) for table, content in tables}
-    made = replace(
+    written = replace(
         snapshot,
         id=f"{snapshot.id.partition('-')[0]}-{content_id(catalog, records)}",
         parent=None,
         catalog=catalog,
         sessions=tuple(records),
     )
-    write_snapshot(bundle, made)
-    _require_sound(bundle)
-    with translating_os_errors(f"Making {folder}"):
+    write_snapshot(bundle, written)
+    _verify(bundle)
+    with translating_os_errors(f"Creating {folder}"):
         (folder / INCOMING).rmdir()
-    return made
+    return written
 
 
 def _copy_session(
@@ -182,26 +182,26 @@ def _copy(store: ObjectStore, source: str, bundle: ObjectStore, target: str, sha
         except FileChangedError as error:
             raise StoreCorruptionError(
                 f"{store.uri_of(source)} is not what was published: {error.problem}",
-                "Run `apex verify --deep` to see what else is damaged, then `apex sync` to make it again.",
+                "Run `apex verify --deep` to see what else is damaged, then `apex sync` to derive it again.",
             ) from error
 
 
 def _copy_raw(store: ObjectStore, bundle: ObjectStore, files: pa.Table, *, is_wanted: bool) -> pa.Table:
-    """Copy the raw files, if wanted, and return the table ``files`` as it holds for the bundle.
+    """Copy the raw files, if wanted, and return the table ``files`` of the bundle.
 
-    The object tag of one lake means nothing in another: the digest takes its place.
+    An object tag is valid only in its own lake, so the digest replaces it.
     """
     rows = files.to_pylist()
     for row in rows:
-        is_there = is_wanted and row["store_tag"] is not None
-        if is_there:
+        is_copied = is_wanted and row["store_tag"] is not None
+        if is_copied:
             key = raw_key(row["path"])
             row["sha256"] = _copy(store, key, bundle, key, row["sha256"])
-        row["store_tag"] = row["sha256"] if is_there else None
-    made = FILES.from_rows(rows).replace_schema_metadata(files.schema.metadata)
+        row["store_tag"] = row["sha256"] if is_copied else None
+    table = FILES.from_rows(rows).replace_schema_metadata(files.schema.metadata)
     if is_wanted:
-        sync_quarantine(bundle, made)
-    return made
+        sync_quarantine(bundle, table)
+    return table
 
 
 def _rows_of(table: pa.Table, sessions: Collection[SessionKey]) -> pa.Table:
@@ -217,16 +217,16 @@ def _write_table(bundle: ObjectStore, table: Table, content: pa.Table) -> TableR
     return TableRecord(stored.key, str(stored.sha256), stored.size, content.num_rows, None)
 
 
-def _require_sound(bundle: ObjectStore) -> None:
-    """Read back every byte that was written."""
+def _verify(bundle: ObjectStore) -> None:
+    """Read back every byte that was written, and raise if any object is damaged."""
     wrong = verify_lake(bundle, is_deep=True).wrong
     if wrong:
         raise StoreCorruptionError(
-            f"The bundle is damaged: {wrong[0].key} {wrong[0].problem}.", "Check the disk, and make the bundle again."
+            f"The bundle is damaged: {wrong[0].key} {wrong[0].problem}.", "Check the disk, and create the bundle again."
         )
 
 
-def _pack(folder: Path, target: Path) -> int:
+def _zip_folder(folder: Path, target: Path) -> int:
     """Write everything in a folder into a zip file, and return the number of files."""
     paths = _files_in(folder)
     with zipfile.ZipFile(target, "w") as archive:

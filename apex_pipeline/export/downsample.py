@@ -1,7 +1,7 @@
 """Contains downsampled copies of race folders: fewer telemetry samples, every other race file unchanged.
 
-Lap triggers are copied whole, so the copy gives the same laps as the original. A source decides which lines of its
-telemetry are kept; see ``gr_cup/telemetry/downsample.py``.
+Lap triggers are copied completely, so the copy gives the same laps as the original. Each source selects the telemetry
+lines to keep; see ``gr_cup/telemetry/downsample.py``.
 """
 
 import gzip
@@ -34,8 +34,8 @@ class DownsampledFile:
         path: POSIX path relative to the folder, the same in both.
         bytes_in: Size in the source.
         bytes_out: Size in the copy.
-        thinned: Rows and samples before and after; ``None`` for a file that was copied whole.
-        note: Why telemetry was copied whole, else ``None``.
+        thinned: Rows and samples before and after downsampling; ``None`` for a file that was copied unchanged.
+        note: Why telemetry was copied unchanged, else ``None``.
     """
 
     path: str
@@ -70,8 +70,8 @@ def downsample_folder(
         every: Keep every Nth sample of each car.
 
     Raises:
-        ConfigurationError: The target exists, or one folder lies in the other.
-        VanishedFileError: A source file was changed or removed during the copy.
+        ConfigurationError: The target exists, or one folder contains the other.
+        FileChangedError: A source file was changed or removed during the copy.
         SourceError: A file of the source cannot be read.
         StoreError: The disk refused the target.
     """
@@ -92,14 +92,14 @@ def downsample_folder(
 def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampledFile:
     with translating_os_errors(f"Writing {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
-    thinned, note = None, None
+    stats, note = None, None
     try:
-        thinned = _downsample(file, identity, target, every)
+        stats = _downsample(file, identity, target, every)
     except MalformedFileError as error:
         note = f"copied whole: {error.problem}"
-    if thinned is None:
+    if stats is None:
         _copy(file, target)
-    return DownsampledFile(file.path, file.size, target.stat().st_size, thinned, note)
+    return DownsampledFile(file.path, file.size, target.stat().st_size, stats, note)
 
 
 def _downsample(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampleStats | None:
@@ -110,21 +110,23 @@ def _downsample(file: SourceFile, identity: FileIdentity, target: Path, every: i
         )
     status = file.local_path.stat()
     if stats and (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
-        raise FileChangedError(f"{file.path} changed while it was read.", "Run it again once copying has ended.")
+        raise FileChangedError(
+            f"{file.path} changed while it was read.", "Run it again when nothing writes to the folder any longer."
+        )
     return stats
 
 
 @contextmanager
 def _compressed(target: Path, compression: str | None) -> Generator[BinaryIO]:
-    """Open a file for writing, compressed as its name says; equal content gives equal bytes."""
+    """Open a file for writing, compressed according to its name; equal content gives equal bytes."""
     with target.open("wb") as raw:
         if compression == "gzip":
-            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
-                yield cast("BinaryIO", packed)
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as compressed:
+                yield cast("BinaryIO", compressed)
         elif compression == "zstd":
             sink = pa.CompressedOutputStream(pa.PythonFile(raw, "w"), "zstd")
-            with io.BufferedWriter(sink, BLOCK_BYTES) as packed:
-                yield cast("BinaryIO", packed)
+            with io.BufferedWriter(sink, BLOCK_BYTES) as compressed:
+                yield cast("BinaryIO", compressed)
         else:
             yield raw
 

@@ -1,8 +1,8 @@
 """Contains the writers of the three export formats: SQLite, DuckDB and CSV; see tables.py for what is exported.
 
-SQLite and CSV have no times and no lists. There a time is ISO text in UTC to the millisecond, a list is JSON, and a
-boolean is 1 or 0. Rows arrive as record batches and are written one batch at a time, so that telemetry of gigabytes
-takes the memory of one batch.
+SQLite and CSV have no types for times and lists: a time is written as ISO text in UTC with milliseconds, a list as
+JSON, and a boolean as 1 or 0. Rows are written one record batch at a time, so that gigabytes of telemetry need the
+memory of one batch only.
 """
 
 import csv
@@ -25,11 +25,11 @@ class TableWriter(Protocol):
     """Writes tables to an export, one after the other."""
 
     def create(self, name: str, schema: pa.Schema) -> None:
-        """Create an empty table with these columns; the rows that follow belong to it."""
+        """Create an empty table with these columns; the following calls of :meth:`write` append to it."""
         ...
 
     def write(self, rows: pa.RecordBatch) -> None:
-        """Append rows; a column of the table that they lack is null in them."""
+        """Append rows; columns of the table that the rows lack become null."""
         ...
 
     def count(self) -> int:
@@ -81,11 +81,11 @@ class _SqliteWriter:
         self._append(_text_frame(_aligned(rows, self._schema)))
 
     def count(self) -> int:
-        query = f"SELECT count(*) FROM {_quoted(self._name)}"  # noqa: S608  -- our own table's name, quoted
+        query = f"SELECT count(*) FROM {_quoted(self._name)}"  # noqa: S608  -- the name of a known table, quoted
         return int(self._connection.execute(query).fetchone()[0])
 
     def _append(self, frame: pd.DataFrame) -> None:
-        # The types are given because pandas would take a column without any value for text.
+        # Explicit types, because pandas would create a column without values as text.
         types = {field.name: _sqlite_type(field.type) for field in self._schema}
         frame.to_sql(self._name, self._connection, if_exists="append", index=False, dtype=types)
 
@@ -97,7 +97,7 @@ class _DuckDbWriter:
         self._schema = pa.schema([])
 
     def create(self, name: str, schema: pa.Schema) -> None:
-        # Without dictionaries: another session has other labels, and they must fit too.
+        # Without dictionary types, because the next session has other labels.
         self._name, self._schema = name, pa.schema([pa.field(field.name, _value_type(field.type)) for field in schema])
         self._run("CREATE TABLE {} AS SELECT * FROM added", self._schema.empty_table())
 
@@ -110,7 +110,7 @@ class _DuckDbWriter:
 
     def _run(self, statement: str, rows: pa.Table) -> None:
         self._connection.register("added", rows)
-        # Fetched to the end: until then the connection accepts no other statement.
+        # Fetch all results: until then the connection accepts no other statement.
         self._connection.execute(statement.format(_quoted(self._name))).fetchall()
         self._connection.unregister("added")
 
@@ -146,7 +146,7 @@ def _aligned(rows: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
 
 
 def _text_frame(rows: pa.Table) -> pd.DataFrame:
-    """Return rows as numbers and text, with null, not NaN, where there is no value: an integer stays one."""
+    """Return rows as numbers and text, with null instead of NaN, so that integers with missing values stay integers."""
     columns = [_number_or_text(column) for column in rows.columns]
     return pa.Table.from_arrays(columns, names=rows.schema.names).to_pandas(types_mapper=pd.ArrowDtype)
 

@@ -1,6 +1,6 @@
-"""Contains links: which object a name refers to, and its address on a public server.
+"""Finds the object for a name, and returns its address on a public server.
 
-Presigned addresses are made by the store, see storage/base.py.
+See storage/base.py for presigned addresses, which the store creates.
 """
 
 from urllib.parse import quote
@@ -26,8 +26,8 @@ def find_object(store: ObjectStore, name: str) -> str:
             published table of a session as ``track/session/table``.
 
     Raises:
-        ObjectMissingError: No object is found under any of these readings of the name.
-        HostileKeyError: The name points outside the lake.
+        ObjectMissingError: The name matches no object in any of these forms.
+        UnsafeKeyError: The name points outside the lake.
     """
     for key in (name, raw_key(name)):
         if store.head(key) is not None:
@@ -54,13 +54,13 @@ def public_address(store: ObjectStore, key: str, base_url: str | None) -> str:
     """
     if base_url is None:
         raise ConfigurationError(
-            "PUBLIC_BASE_URL is not set: nothing of this lake is known to be public.",
+            "PUBLIC_BASE_URL is not set, so this lake has no known public address.",
             "Set it to the address under which the bucket is served, or leave --public out for a link that expires.",
         )
     address = store.uri_of(key)
     if not address.startswith(_S3_SCHEME):
         raise ConfigurationError(
-            f"{address} is a file on this machine, which no server hands out.",
+            f"{address} is a file on this machine and not served to the public.",
             "Keep the lake in S3 (USE_S3_DATA=true) to share parts of it.",
         )
     _, _, in_bucket = address.removeprefix(_S3_SCHEME).partition("/")

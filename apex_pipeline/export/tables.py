@@ -38,7 +38,7 @@ class ExportedTable:
 
 
 def select_tables(wanted: Collection[str]) -> tuple[str, ...]:
-    """Return the names of the tables to export: by default all but telemetry, which is gigabytes.
+    """Return the names of the tables to export: by default all but telemetry, which can be gigabytes.
 
     Raises:
         ConfigurationError: There is no such table.
@@ -57,15 +57,15 @@ def export_tables(
 
     Args:
         store: The lake.
-        snapshot: What is published there.
-        names: Which tables.
+        snapshot: The published snapshot.
+        names: Names of the tables.
         kind: ``duckdb`` or ``sqlite`` for a database file, ``csv`` for a folder.
         target: The new file or folder; it appears only when it is complete.
 
     Raises:
         ConfigurationError: The target exists, or the format needs a library that is not installed.
         ObjectMissingError: A published table is missing from the lake.
-        ConservationError: The export and the lake differ in their number of rows: a defect of the export.
+        ReconciliationError: The export and the lake have different numbers of rows, which is a bug in the export.
     """
     if kind == "csv":
         with new_folder(target) as folder, csv_folder(folder) as writer:
@@ -86,7 +86,7 @@ def _export(store: ObjectStore, snapshot: Snapshot, name: str, writer: TableWrit
     if found != expected:
         raise ReconciliationError(
             f"The export of {name} has {found:,} rows, the lake {expected:,}.",
-            "This is a defect of the export; please report it.",
+            "This is a bug in the export; please report it.",
         )
     return ExportedTable(name, found)
 
@@ -100,7 +100,7 @@ def _records(snapshot: Snapshot, name: str) -> Iterator[TableRecord]:
 
 
 def _extra_columns(store: ObjectStore, records: list[TableRecord], name: str) -> list[str]:
-    """Return the channels that sessions have beyond the declared columns, each once."""
+    """Return the channels of these sessions that are not declared columns, without duplicates."""
     table = all_tables()[name]
     if not table.allows_extra_columns:
         return []

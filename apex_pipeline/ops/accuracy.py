@@ -1,4 +1,4 @@
-"""Measures how right the laps of a published session are, by its source's own comparison with official timing."""
+"""Measures the accuracy of a published session's laps, using its source's comparison with official timing."""
 
 from apex_pipeline.ingest.catalog import session_files
 from apex_pipeline.lake.raw_files import raw_file_opener
@@ -16,13 +16,13 @@ from apex_pipeline.tables import OFFICIAL_LAPS
 def measure_session(
     store: ObjectStore, snapshot: Snapshot, session: SessionRecord, settings: Settings, workspace: Workspace
 ) -> AccuracyReport | None:
-    """Derive a session's laps with official timing and without, and compare.
+    """Derive a session's laps with and without official timing, and compare them.
 
     Args:
         store: The lake.
-        snapshot: What is published.
-        session: The session, of that snapshot.
-        settings: For the user's own rules: the time zone of a track may come from them.
+        snapshot: The published snapshot.
+        session: A session of that snapshot.
+        settings: Names the file with the user's own rules, which may set the time zone of a track.
         workspace: Memory and temporary disk space for reading telemetry.
 
     Returns:

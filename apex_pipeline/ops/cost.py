@@ -1,7 +1,7 @@
 """Contains the S3 price table and the cost of a month of use; see estimate.py for the requests of a sync.
 
-Why not the price API of AWS: `apex plan` and `apex cost` must work without network, and a lake uses a handful of
-prices. The table is maintained by hand and dated: ``PRICE_DATE`` is part of every output of prices.
+It does not use the price API of AWS: `apex plan` and `apex cost` must work without a network, and a lake needs only a
+few prices. The table is maintained by hand and dated: ``PRICE_DATE`` is part of every output of prices.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ class CostLine:
 
 def monthly_cost(usage: Usage) -> tuple[CostLine, ...]:
     """Return the bill of a month, line by line."""
-    # The first 100 GB of transfer are free for every account and without end: they are in the price table.
+    # The first 100 GB of transfer per month are permanently free for every account, so they are in the price table.
     return (
         _line("storage", usage.storage_gb, "GB", _STORAGE_USD, free=5),
         _line("PUT, COPY, POST, LIST", usage.puts, "requests", _PUT_USD, free=2_000),
@@ -80,7 +80,7 @@ def total_usd(lines: Sequence[CostLine]) -> float:
 
 
 def after_free_usd(lines: Sequence[CostLine]) -> float:
-    """Return the total of a bill for an account whose free tier is used for nothing else."""
+    """Return the total of a bill if nothing else uses the free tier of the account."""
     return sum(line.after_free_usd for line in lines)
 
 

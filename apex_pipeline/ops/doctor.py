@@ -21,7 +21,7 @@ from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY
 from apex_pipeline.storage.temp_dirs import disk_space
 
-# Telemetry of a 3 GB race spills about as much to disk; less than this is too little for the smallest real race.
+# Converting 3 GB of telemetry spills about 3 GB to disk; with less free space, the smallest real race may not fit.
 ENOUGH_DISK = 5_000_000_000
 # Number of files a message lists.
 _NAMED_FILES = 3
@@ -44,8 +44,8 @@ class CheckResult:
     Attributes:
         check: Name of the check.
         state: Outcome.
-        said: Message, without secrets.
-        remedy: Next step; empty if there is nothing to do.
+        message: What was found, without secrets.
+        hint: Next step; empty if there is nothing to do.
     """
 
     check: str
@@ -81,12 +81,14 @@ def check_folder(lake: Path) -> CheckResult:
     if lake.is_dir():
         return CheckResult("lake", CheckStatus.OK, f"the folder {lake.absolute()}")
     if lake.exists():
-        return CheckResult("lake", CheckStatus.PROBLEM, f"the lake {lake} is a file.", "Set APEX_LAKE_DIR to a folder.")
+        return CheckResult(
+            "lake", CheckStatus.PROBLEM, f"the lake path {lake} is a file.", "Set APEX_LAKE_DIR to a folder."
+        )
     if not os.access(folder, os.W_OK):
-        said = f"the lake {lake} cannot be made: this user may not write in {folder}."
-        return CheckResult("lake", CheckStatus.PROBLEM, said, "Set APEX_LAKE_DIR to a folder of yours.")
+        message = f"the lake {lake} cannot be created: this user may not write to {folder}."
+        return CheckResult("lake", CheckStatus.PROBLEM, message, "Set APEX_LAKE_DIR to a folder that you may write to.")
     return CheckResult(
-        "lake", CheckStatus.NOTE, f"{lake.absolute()} is not there yet", "The first `apex sync` makes it."
+        "lake", CheckStatus.NOTE, f"{lake.absolute()} does not exist yet", "The first `apex sync` creates it."
     )
 
 
@@ -95,7 +97,7 @@ def check_lake(store: ObjectStore, *, may_write: bool) -> Iterator[CheckResult]:
 
     Args:
         store: The lake.
-        may_write: Also write a small object and remove it again.
+        may_write: Whether to write a small object as a test, and remove it again.
     """
     yield run_check("reading", lambda: _reading(store))
     if may_write:
@@ -103,7 +105,7 @@ def check_lake(store: ObjectStore, *, may_write: bool) -> Iterator[CheckResult]:
         yield run_check("unfinished", lambda: _unfinished(store))
     else:
         yield CheckResult(
-            "writing", CheckStatus.NOTE, "not tried", "`apex doctor --write` puts a small object and removes it."
+            "writing", CheckStatus.NOTE, "not tried", "`apex doctor --write` writes a small object and removes it."
         )
     yield run_check("published", lambda: _published(store))
 
@@ -112,23 +114,25 @@ def _tracks(settings: Settings) -> CheckResult:
     for source in all_sources():
         source.load_rules(settings)
     return CheckResult(
-        "tracks", CheckStatus.OK, f"names are understood with {settings.tracks_file or 'the built-in rules'}"
+        "tracks", CheckStatus.OK, f"names are parsed with {settings.tracks_file or 'the built-in rules'}"
     )
 
 
 def _source(settings: Settings) -> CheckResult:
     if "source_dir" not in settings.model_fields_set and not settings.source_dir.is_dir():
-        return CheckResult("source", CheckStatus.NOTE, "no source folder is named", "Name it: apex doctor FOLDER.")
+        return CheckResult(
+            "source", CheckStatus.NOTE, "no source folder is given", "Give it as an argument: apex doctor FOLDER."
+        )
     folder = scan_folder(settings.source_dir)
-    said = f"{len(folder.files)} files, {folder.bytes / 1e6:,.1f} MB in {folder.root}"
+    message = f"{len(folder.files)} files, {folder.bytes / 1e6:,.1f} MB in {folder.root}"
     if not folder.refused:
-        return CheckResult("source", CheckStatus.OK, said)
+        return CheckResult("source", CheckStatus.OK, message)
     named = "; ".join(f"{path}: {reason}" for path, reason in folder.refused[:_NAMED_FILES])
     return CheckResult(
         "source",
         CheckStatus.PROBLEM,
-        f"{said}; {len(folder.refused)} cannot be used: {named}.",
-        "Give this user the right to read them, or take them out; a sync leaves them out and says so.",
+        f"{message}; {len(folder.refused)} cannot be used: {named}.",
+        "Give this user the right to read them, or remove them; a sync skips them and reports it.",
     )
 
 
@@ -155,21 +159,23 @@ def machine_memory() -> int | None:
 
 
 def _memory(limit: int, machine: int | None) -> CheckResult:
-    said = f"a conversion may take {limit / 1e9:.1f} GB"
+    message = f"a conversion may use {limit / 1e9:.1f} GB"
     if machine is None:
-        return CheckResult("memory", CheckStatus.NOTE, f"{said}; how much this machine has is not known")
-    said += f" of this machine's {machine / 1e9:.1f} GB"
+        return CheckResult("memory", CheckStatus.NOTE, f"{message}; the memory of this machine is not known")
+    message += f" of this machine's {machine / 1e9:.1f} GB"
     if limit > machine:
         return CheckResult(
-            "memory", CheckStatus.PROBLEM, f"{said}.", "Set APEX_MEMORY_LIMIT to at most half of the machine's."
+            "memory", CheckStatus.PROBLEM, f"{message}.", "Set APEX_MEMORY_LIMIT to at most half of the machine's."
         )
     if limit > machine / 2:
-        return CheckResult("memory", CheckStatus.NOTE, said, "APEX_MEMORY_LIMIT sets it; leave half to the system.")
-    return CheckResult("memory", CheckStatus.OK, said)
+        return CheckResult(
+            "memory", CheckStatus.NOTE, message, "Lower APEX_MEMORY_LIMIT to leave half of the memory to the system."
+        )
+    return CheckResult("memory", CheckStatus.OK, message)
 
 
 def _reading(store: ObjectStore) -> CheckResult:
-    # List one object and read one that may be missing: two requests that show a refusal as well as larger ones.
+    # List one object and read one that may be missing: two small requests that are refused if larger ones would be.
     list(store.list(CURRENT_SNAPSHOT_KEY))
     with suppress(ObjectMissingError):
         store.read_head(CURRENT_SNAPSHOT_KEY, 1)
@@ -182,22 +188,22 @@ def _writing(store: ObjectStore) -> CheckResult:
     try:
         store.delete(key)
     except ApexError as error:
-        said = f"{error.problem} {store.uri_of(key)} was written to try, and stays there."
-        return CheckResult("writing", CheckStatus.PROBLEM, said, error.hint)
+        message = f"{error.problem} {store.uri_of(key)} was written as a test and is still there."
+        return CheckResult("writing", CheckStatus.PROBLEM, message, error.hint)
     return CheckResult("writing", CheckStatus.OK, "a small object was written and removed again")
 
 
 def _unfinished(store: ObjectStore) -> CheckResult:
     try:
-        writes = store.incomplete_uploads()
-    except StorePermissionError as error:  # read-only users do not need this
+        uploads = store.incomplete_uploads()
+    except StorePermissionError as error:  # read-only users do not need this right
         return CheckResult(
-            "unfinished", CheckStatus.NOTE, error.problem, "Ask with the rights of deploy/iam/pipeline.json."
+            "unfinished", CheckStatus.NOTE, error.problem, "Run this check with the rights in deploy/iam/pipeline.json."
         )
-    if writes:
-        said = f"writes that were begun and not finished: {len(writes)}"
-        return CheckResult("unfinished", CheckStatus.NOTE, said, "`apex gc` removes them.")
-    return CheckResult("unfinished", CheckStatus.OK, "no unfinished writes")
+    if uploads:
+        message = f"incomplete uploads: {len(uploads)}"
+        return CheckResult("unfinished", CheckStatus.NOTE, message, "`apex gc` removes them.")
+    return CheckResult("unfinished", CheckStatus.OK, "no incomplete uploads")
 
 
 def _published(store: ObjectStore) -> CheckResult:

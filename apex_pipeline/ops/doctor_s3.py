@@ -1,4 +1,4 @@
-"""Contains the doctor's checks of a bucket: credentials, endpoint, region, clock, existence.
+"""Contains the doctor's checks of a bucket: credentials, endpoint, clock, region and existence of the bucket.
 
 See doctor.py for the checks of any lake, and storage/s3/errors.py for the meaning of a store's errors.
 """
@@ -19,10 +19,10 @@ from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code, s3_errors
 
 # S3 refuses requests whose timestamp is off by 15 minutes.
-_CLOCK_WRONG = timedelta(minutes=5)
-_CLOCK_DRIFTS = timedelta(minutes=1)
-# Without a connection within this time the store counts as unreachable; the client would retry for minutes.
-_PATIENCE_S = 5.0
+_CLOCK_PROBLEM = timedelta(minutes=5)
+_CLOCK_NOTE = timedelta(minutes=1)
+# A store without a connection within this time is reported as unreachable; the client would retry for minutes.
+_CONNECT_TIMEOUT_S = 5.0
 
 
 def check_bucket(settings: Settings, where_set: Mapping[str, str]) -> Iterator[CheckResult]:
@@ -30,7 +30,7 @@ def check_bucket(settings: Settings, where_set: Mapping[str, str]) -> Iterator[C
 
     Args:
         settings: Location of the lake.
-        where_set: Origin of each variable, from :func:`apex_pipeline.settings.where_set`.
+        where_set: Origin of each variable, from :func:`apex_pipeline.settings.setting_sources`.
     """
     try:
         connection = s3_connection(settings)
@@ -52,7 +52,7 @@ def check_bucket(settings: Settings, where_set: Mapping[str, str]) -> Iterator[C
         )
         return
     yield CheckResult("endpoint", CheckStatus.OK, f"{address} can be reached")
-    yield from _ask(connection, settings)
+    yield from _check_listing(connection, settings)
 
 
 def _credentials(source: str, where_set: Mapping[str, str]) -> CheckResult:
@@ -61,35 +61,37 @@ def _credentials(source: str, where_set: Mapping[str, str]) -> CheckResult:
             "credentials",
             CheckStatus.PROBLEM,
             "no credentials were found, neither in the settings nor by boto3 (profile, role).",
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in .env, or a profile or role; `aws configure` makes one.",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in .env, or use a role or a profile (`aws configure`).",
         )
-    place = where_set.get("AWS_ACCESS_KEY_ID")
-    is_ours = "AWS_ACCESS_KEY_ID" in source and place is not None
-    return CheckResult("credentials", CheckStatus.OK, f"{source}, set in {_place(place)}" if is_ours else source)
+    origin = where_set.get("AWS_ACCESS_KEY_ID")
+    is_from_settings = "AWS_ACCESS_KEY_ID" in source and origin is not None
+    return CheckResult(
+        "credentials", CheckStatus.OK, f"{source}, set in {_origin_name(origin)}" if is_from_settings else source
+    )
 
 
-def _place(place: str | None) -> str:
-    return "the environment" if place == "environment" else str(place)
+def _origin_name(origin: str | None) -> str:
+    return "the environment" if origin == "environment" else str(origin)
 
 
 def _why_unreachable(address: str) -> str | None:
-    """Return why the endpoint cannot be reached, ``None`` if it can. Not tried behind a proxy, as it proves nothing."""
+    """Return why the endpoint cannot be reached, ``None`` if it can or if a proxy makes the attempt meaningless."""
     url = urlsplit(address)
     if url.hostname is None or url.scheme in getproxies():
         return None
     port = url.port or {"https": 443, "http": 80}[url.scheme]
     try:
-        with socket.create_connection((url.hostname, port), timeout=_PATIENCE_S):
+        with socket.create_connection((url.hostname, port), timeout=_CONNECT_TIMEOUT_S):
             return None
     except socket.gaierror:
         return f"the name {url.hostname} is not known"
     except TimeoutError:
-        return f"no answer within {_PATIENCE_S:.0f} s"
+        return f"no answer within {_CONNECT_TIMEOUT_S:.0f} s"
     except OSError as error:
         return f"{error.strerror or error}"
 
 
-def _ask(connection: S3Connection, settings: Settings) -> Iterator[CheckResult]:
+def _check_listing(connection: S3Connection, settings: Settings) -> Iterator[CheckResult]:
     """Send one listing: its reply carries the store's clock and the bucket's region."""
     failure: ApexError | None = None
     try:
@@ -108,31 +110,36 @@ def _ask(connection: S3Connection, settings: Settings) -> Iterator[CheckResult]:
 
 def _clock(ahead: timedelta) -> CheckResult:
     seconds = abs(ahead.total_seconds())
-    said = f"this machine is {seconds:,.0f} s {'ahead of' if ahead > timedelta() else 'behind'} the store"
-    if abs(ahead) > _CLOCK_WRONG:
+    message = f"this machine is {seconds:,.0f} s {'ahead of' if ahead > timedelta() else 'behind'} the store"
+    if abs(ahead) > _CLOCK_PROBLEM:
         return CheckResult(
-            "clock", CheckStatus.PROBLEM, f"{said}; S3 refuses 900 s.", "Set this machine's clock, or turn on NTP."
+            "clock",
+            CheckStatus.PROBLEM,
+            f"{message}; S3 refuses requests that are off by 900 s.",
+            "Set this machine's clock, or turn on NTP.",
         )
-    if abs(ahead) > _CLOCK_DRIFTS:
-        return CheckResult("clock", CheckStatus.NOTE, said, "Set this machine's clock, or turn on NTP.")
-    return CheckResult("clock", CheckStatus.OK, said)
+    if abs(ahead) > _CLOCK_NOTE:
+        return CheckResult("clock", CheckStatus.NOTE, message, "Set this machine's clock, or turn on NTP.")
+    return CheckResult("clock", CheckStatus.OK, message)
 
 
 def _region(settings: Settings, actual: str | None) -> CheckResult:
-    ours = settings.aws_region
+    configured = settings.aws_region
     if actual is None:
-        return CheckResult("region", CheckStatus.OK, f"{ours}; the store does not say where the bucket is")
-    if actual != ours:
-        said = f"the bucket {settings.bucket} is in {actual}, AWS_REGION says {ours}."
-        return CheckResult("region", CheckStatus.PROBLEM, said, f"Set AWS_REGION={actual}.")
-    return CheckResult("region", CheckStatus.OK, ours)
+        return CheckResult(
+            "region", CheckStatus.OK, f"{configured}; the store does not report the region of the bucket"
+        )
+    if actual != configured:
+        message = f"the bucket {settings.bucket} is in {actual}, but AWS_REGION is {configured}."
+        return CheckResult("region", CheckStatus.PROBLEM, message, f"Set AWS_REGION={actual}.")
+    return CheckResult("region", CheckStatus.OK, configured)
 
 
 def _bucket(connection: S3Connection, settings: Settings, failure: ApexError | None) -> CheckResult:
     if failure is None:
-        return CheckResult("bucket", CheckStatus.OK, f"s3://{connection.bucket} is there")
+        return CheckResult("bucket", CheckStatus.OK, f"s3://{connection.bucket} exists")
     if error_code(failure) == "NoSuchBucket" and settings.allow_create_bucket:
         return CheckResult(
-            "bucket", CheckStatus.NOTE, f"there is no bucket {connection.bucket} yet", "`apex sync` makes it."
+            "bucket", CheckStatus.NOTE, f"the bucket {connection.bucket} does not exist yet", "`apex sync` creates it."
         )
     return failed_check("bucket", failure)

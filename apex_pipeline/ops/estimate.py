@@ -1,7 +1,7 @@
 """Contains the estimate of a sync: what it would copy and derive now, and how many requests that takes.
 
-Nothing is sent but listings and reads of the catalog. The comparison of source and lake is the sync's own, see
-ingest/diff.py; the rows of the catalog are built by ingest/catalog.py, dollars are computed in cost.py.
+It only sends listings and reads of the catalog. See ingest/diff.py for the comparison of source and lake, which a sync
+uses too, ingest/catalog.py for the rows of the catalog, and cost.py for dollars.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +21,7 @@ from apex_pipeline.storage.s3.upload.limits import PART_BYTES, part_bytes_of
 from apex_pipeline.tables import CATALOG_TABLES, FILES
 from apex_pipeline.tables.session_key import SessionKey
 
-# An object larger than one part takes a request to create the upload and one to complete it, besides its parts.
+# Besides its parts, an object larger than one part takes a request to create the upload and one to complete it.
 _CREATE_AND_COMPLETE = 2
 
 # Measured on a real server, first sync of the synthetic weekend (44 files, 4 sessions): 877 GET and HEAD, 33 LIST.
@@ -35,11 +35,11 @@ _READ_BYTES = 16 * 1024**2
 
 @dataclass(frozen=True)
 class FileGroup:
-    """Files that a sync would treat alike.
+    """Files that a sync would treat the same way.
 
     Attributes:
         paths: Their paths, sorted.
-        bytes: Their total size.
+        bytes: Their total size in bytes.
     """
 
     paths: tuple[str, ...]
@@ -72,13 +72,13 @@ _IDLE = RequestEstimate(puts=0, lists=1, gets=4)
 
 @dataclass(frozen=True)
 class SyncEstimate:
-    """What a sync would do now.
+    """The work of a sync if it ran now.
 
     Attributes:
         new: Files that are not in the lake.
         changed: Files whose content in the lake differs, or is not recorded.
         unchanged: Files that are in the lake already.
-        gone: Raw files of the lake that are missing from the source folder; a sync never deletes them.
+        missing_from_source: Raw files of the lake that are missing from the source folder; a sync never deletes them.
         ignored: Files that are never copied.
         refused: Path and reason of files that cannot be read.
         sessions: Sessions that would be derived.
@@ -113,10 +113,10 @@ def estimate_sync(
 
     Args:
         source: The source folder.
-        lake: What the lake holds.
-        store: The lake; raw files that another tool put there, so that the catalog does not list them, are read.
-        settings: They name the user's own tracks.
-        fingerprints: Digests of local files.
+        lake: State of the lake.
+        store: The lake; raw files that another tool put there are read, because the catalog does not list them.
+        settings: Names the file with the user's own tracks.
+        fingerprints: Digest cache of local files.
     """
     comparison = compare(source, lake, settings, fingerprints)
     sizes = {file.path: file.size for file in source.folder.files}
@@ -159,7 +159,7 @@ def _expected_files(
     settings: Settings,
     fingerprints: DigestCache,
 ) -> list[Row]:
-    """Return the rows of the table ``files`` as a sync would leave them, as far as they are known before it."""
+    """Return the rows of the table ``files`` after a sync, as far as they are known in advance."""
     known: dict[str, Row] = {row["path"]: row for row in lake.files.to_pylist()} if lake.files is not None else {}
     if not comparison.is_catalog_stale:
         return list(known.values())
@@ -173,10 +173,10 @@ def _expected_files(
         if path not in to_copy:
             rows.append(file_row(identity, known[path]["store_tag"], known[path]["sha256"]))
         elif path in known:
-            # An earlier sync may have seen this very content, and its tables may still be current.
+            # An earlier sync may have read the same content, and its tables may still be current.
             rows.append(file_row(identity, None, fingerprints.sha256_of(on_disk[path])))
         else:
-            # A new path changes its session's inputs whatever it holds: hashing gigabytes would add nothing.
+            # A new path always changes the inputs of its session, so hashing gigabytes would not change the estimate.
             rows.append(file_row(identity, "new", None))
     return rows + _lake_only_rows(source, lake, known, store, settings)
 
@@ -190,7 +190,7 @@ def _lake_only_rows(
 ) -> list[Row]:
     """Return the rows of raw files that are in the lake only, as the catalog builds them.
 
-    Rows stay as they are where the object and the rules have not changed since: only the other files are read.
+    Rows are reused if the object and the rules have not changed; only the other files are read.
     """
     on_disk = {file.path for file in source.folder.files}
     others = {path: item for path, item in _raw_objects(lake).items() if path not in on_disk}

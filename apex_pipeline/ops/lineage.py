@@ -1,6 +1,6 @@
-"""Contains the way from a published lap back to its raw rows: file, content, line and text.
+"""Traces a published lap back to its raw rows: file, digest, line and text.
 
-The evidence is found by the session's source, from what the derivation recorded. See cli/trace.py for the output.
+The session's source finds the evidence, using the records of the derivation. See cli/trace.py for the output.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 class RawFiles:
     """The raw files of a lake that a table ``files`` lists.
 
-    Only small files are read (lap triggers, official timing). They stay in memory as long as this object.
+    Only small files are read (lap triggers, official timing). They stay in memory for the lifetime of this object.
     """
 
     def __init__(self, store: ObjectStore, files: pa.Table) -> None:
@@ -43,7 +43,7 @@ class RawFiles:
         return self._kind.get(path)
 
     def whole(self, path: str) -> RawRow:
-        """Return a file as a source without a line."""
+        """Return a reference to a file as a whole, without line and text."""
         return RawRow(path, self._sha256.get(path), None, None)
 
     def row(self, path: str, line: int) -> RawRow:
@@ -51,10 +51,10 @@ class RawFiles:
 
         Raises:
             ObjectMissingError: The file is not in the lake.
-            StoreCorruptionError: It is not the content the catalog lists.
-            MalformedFileError: It cannot be unpacked.
+            StoreCorruptionError: Its content is not the one listed in the catalog.
+            MalformedFileError: It cannot be decompressed.
         """
-        # Of bytes, splitlines() knows the same three line ends as the reader of these files and no others.
+        # For bytes, splitlines() splits at the same three line endings as the CSV reader, and at no others.
         lines = decompress(self.content(path), path).splitlines()
         return RawRow(path, self._sha256.get(path), line, _text(lines[line - 1]))
 
@@ -63,19 +63,19 @@ class RawFiles:
         return tuple(self.row(path, line) for path, line in places)
 
     def content(self, path: str) -> bytes:
-        """Return a file as it is stored.
+        """Return the stored bytes of a file.
 
         Raises:
             ObjectMissingError: The file is not in the lake.
-            StoreCorruptionError: It is not the content the catalog lists.
+            StoreCorruptionError: Its content is not the one listed in the catalog.
         """
         if path not in self._contents:
             content = self._store.read_bytes(raw_key(path))
             expected = self._sha256.get(path)
             if expected and hashlib.sha256(content).hexdigest() != expected:
                 raise StoreCorruptionError(
-                    f"{self._store.uri_of(raw_key(path))} is not the file the published tables were made from.",
-                    "Run a sync: it makes the tables again from the file that is there now.",
+                    f"{self._store.uri_of(raw_key(path))} is not the file the published tables were derived from.",
+                    "Run a sync to derive the tables again from the present file.",
                 )
             self._contents[path] = content
         return self._contents[path]
@@ -90,7 +90,7 @@ def _text(line: bytes) -> str:
 
 @dataclass(frozen=True)
 class LapTrace:
-    """A lap and its evidence.
+    """A lap and the raw rows behind it.
 
     Attributes:
         lap: Its row of ``laps``, with start and end also as ``start_ms`` and ``end_ms``.
@@ -102,12 +102,12 @@ class LapTrace:
 
 
 def trace_lap(store: ObjectStore, key: SessionKey, car: str, lap_number: int) -> LapTrace:
-    """Find the raw rows that made a published lap.
+    """Find the raw rows that a published lap was derived from.
 
     Args:
         store: The lake.
         key: The session.
-        car: Whole vehicle_id, chassis, or car number, with or without ``#``.
+        car: Complete vehicle_id, chassis, or car number with or without ``#``.
         lap_number: The lap, as numbered in ``laps``.
 
     Raises:
@@ -118,9 +118,9 @@ def trace_lap(store: ObjectStore, key: SessionKey, car: str, lap_number: int) ->
     snapshot = require_snapshot(store)
     session = require_session(snapshot, key)
     cars = session_table(store, session, CARS).to_pylist()
-    unit = find_car(cars, car)
-    laps = [lap for lap in _with_milliseconds(session_table(store, session, LAPS)) if lap["vehicle_id"] == unit]
-    lap = _lap_numbered(laps, unit, lap_number)
+    vehicle_id = find_car(cars, car)
+    laps = [lap for lap in _with_milliseconds(session_table(store, session, LAPS)) if lap["vehicle_id"] == vehicle_id]
+    lap = _require_lap(laps, vehicle_id, lap_number)
     files = read_published(store, snapshot.catalog["files"])
     official_laps = session_table(store, session, OFFICIAL_LAPS).to_pylist()
     source = next(source for source in sources_named(session.sources) if LAPS in tables_of(source))
@@ -135,33 +135,33 @@ def find_car(cars: Sequence[Row], called: str) -> str:
 
     Args:
         cars: Rows of the table ``cars`` of a session.
-        called: Whole vehicle_id, chassis, or car number; with ``#`` in front a car number only.
+        called: Complete vehicle_id, chassis, or car number; with a leading ``#`` only a car number.
 
     Raises:
         ConfigurationError: No car or more than one matches.
     """
-    units = [row for row in cars if row["vehicle_id"] is not None]
+    devices = [row for row in cars if row["vehicle_id"] is not None]
     number = called.removeprefix("#")
     names = ("car_number",) if called.startswith("#") else ("vehicle_id", "chassis", "car_number")
-    found = [row for row in units if number in {row[name] for name in names}]
+    found = [row for row in devices if number in {row[name] for name in names}]
     if len(found) == 1:
         return str(found[0]["vehicle_id"])
     if not found:
-        raise ConfigurationError(f"No car is called {called!r}.", f"The session has: {_listed(units)}.")
-    raise ConfigurationError(f"{called!r} may be any of {_listed(found)}.", "Give the whole vehicle_id.")
+        raise ConfigurationError(f"No car is called {called!r}.", f"The session has: {_format_cars(devices)}.")
+    raise ConfigurationError(f"{called!r} may be any of {_format_cars(found)}.", "Give the complete vehicle_id.")
 
 
-def _listed(cars: Sequence[Row]) -> str:
-    words = [f"{row['vehicle_id']} (#{row['car_number']})" if row["car_number"] else row["vehicle_id"] for row in cars]
-    return ", ".join(words) or "no car with lap triggers"
+def _format_cars(cars: Sequence[Row]) -> str:
+    names = [f"{row['vehicle_id']} (#{row['car_number']})" if row["car_number"] else row["vehicle_id"] for row in cars]
+    return ", ".join(names) or "no car with lap triggers"
 
 
-def _lap_numbered(laps: Sequence[Row], unit: str, number: int) -> Row:
+def _require_lap(laps: Sequence[Row], vehicle_id: str, number: int) -> Row:
     for lap in laps:
         if lap["lap_number"] == number:
             return lap
     known = f"It has {laps[0]['lap_number']} to {laps[-1]['lap_number']}" if laps else "It has none"
-    raise ConfigurationError(f"{unit} has no lap {number}.", f"{known}; `apex laps` lists them.")
+    raise ConfigurationError(f"{vehicle_id} has no lap {number}.", f"{known}; `apex laps` lists them.")
 
 
 def _with_milliseconds(laps: pa.Table) -> list[Row]:

@@ -1,6 +1,6 @@
 """Contains the metrics of a published snapshot, for people and for monitoring; see prometheus.py for the text format.
 
-They are counted from the snapshot, the catalog and file metadata; no telemetry is read.
+They are computed from the snapshot, the catalog and file metadata; no telemetry is read.
 """
 
 from collections import Counter
@@ -18,13 +18,13 @@ from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.tables import LAPS, QUALITY, TELEMETRY, is_rejects_table
 from apex_pipeline.tables.model import Table
 
-# As in catalog_tables: hides the latency of a store, and is far below the client's 32 connections.
+# Hides the latency of a store, and is far below the client's 32 connections.
 _PARALLEL_LOOKUPS = 8
 
 
 @dataclass(frozen=True)
 class Readings:
-    """Reconciliation of a session's telemetry readings; the first is the sum of the other three."""
+    """Reconciliation of a session's telemetry readings; ``readings_in`` is the sum of the other three."""
 
     readings_in: int
     cells_out: int
@@ -43,7 +43,7 @@ class SessionMetrics:
         telemetry_rows: Rows of the table ``telemetry``.
         readings: Readings in and out; ``None`` where the file does not record them.
         rejected_rows: Rows listed in the tables of rejects.
-        table_bytes: Size of its tables.
+        table_bytes: Size of its tables in bytes.
         quality: Overall score, 0 to 100; ``None`` without one.
     """
 
@@ -66,9 +66,9 @@ class LakeMetrics:
         snapshot: Id of the published snapshot.
         published_utc: Time of publication, timezone-aware.
         files: Number of raw files by status.
-        raw_bytes: Size of the raw files in the lake.
+        raw_bytes: Size of the raw files in the lake, in bytes.
         sessions: The published sessions.
-        traffic: Requests sent to measure this.
+        traffic: Requests sent to compute these metrics.
     """
 
     lake: str
@@ -81,7 +81,7 @@ class LakeMetrics:
 
 
 def measure_lake(store: ObjectStore, snapshot: Snapshot) -> LakeMetrics:
-    """Measure a published snapshot.
+    """Compute the metrics of a published snapshot.
 
     Raises:
         ObjectMissingError: A published table is missing from the lake.
@@ -114,7 +114,7 @@ def _measure_session(store: ObjectStore, record: SessionRecord) -> SessionMetric
 
 
 def _rows(record: SessionRecord, table: Table) -> int:
-    """Return the rows of a table, 0 for a session of a source that has no such table."""
+    """Return the number of rows of a table, 0 if the session's source has no such table."""
     return record.tables[table.name].rows if table.name in record.tables else 0
 
 

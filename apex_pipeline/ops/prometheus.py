@@ -1,8 +1,7 @@
 """Contains a lake's metrics in Prometheus' text format; see metrics.py for how they are measured.
 
 The names and labels are an interface: dashboards and alerts rely on them. Every metric is a gauge, because the next
-sync may lower it. The format is written by ``prometheus_client``; no server is started and its own process metrics are
-left out.
+sync may lower it. ``prometheus_client`` writes the format; no server is started and its process metrics are omitted.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ def prometheus_text(lake: LakeMetrics) -> str:
 
 
 class _LakeCollector(Collector):
-    """Yields the metrics that were measured before, without measuring again."""
+    """Yields metrics that were computed before."""
 
     def __init__(self, lake: LakeMetrics) -> None:
         self._lake = lake
@@ -55,7 +54,7 @@ class _LakeCollector(Collector):
         return family
 
     def _per_session(self, name: str, help_text: str, value_of: Callable[[SessionMetrics], float | None]) -> Metric:
-        """Return a metric with one value per session; a session without a value is left out."""
+        """Return a metric with one value per session; sessions without a value are omitted."""
         family = GaugeMetricFamily(name, help_text, labels=_SESSION_LABELS)
         for one in self._lake.sessions:
             value = value_of(one)

@@ -1,4 +1,4 @@
-"""A small published race for the tests of this folder, and an empty lake with its loader."""
+"""Contains the fixtures of this folder: a small published race, and an empty lake with its loader."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from apex_pipeline_tests.storage.s3.harness import connect
 
 @pytest.fixture(scope="package")
 def race(tmp_path_factory: pytest.TempPathFactory) -> Race:
-    """Twenty cars, 3,000 samples and three laps each; for reading only."""
+    """Return a race of twenty cars with 3,000 samples and three laps each; tests only read it."""
     return publish_race(local_store(tmp_path_factory.mktemp("race")), 3_000)
 
 
@@ -23,7 +23,7 @@ def catalog(race: Race) -> Catalog:
 
 @pytest.fixture(params=["local", "s3"])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> LoaderHarness:
-    """An empty lake in a folder, and one in a bucket."""
+    """Return an empty lake, once in a folder and once in a bucket."""
     if request.param == "local":
         return local_harness(tmp_path)
     return s3_harness(connect(request.getfixturevalue("s3_bucket")), tmp_path)

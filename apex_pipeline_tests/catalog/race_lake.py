@@ -1,7 +1,7 @@
-"""A published race with telemetry of a realistic shape, for the tests of this folder; no test.
+"""Contains a published race with telemetry of realistic shape, for the tests of this folder.
 
-Twenty cars sample every 43 ms; each drives laps of 40 s, the first of which begins 5 s after its first sample. One row
-group per car, and two for the third one, as for a car of very many rows.
+Twenty cars sample every 43 ms and drive laps of 40 s, the first of which starts 5 s after the first sample. The file
+has one row group per car and two for the third car, as for a car with very many rows.
 """
 
 import io
@@ -26,8 +26,8 @@ from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_sess
 
 TRACK, SESSION = "test_track", "R1"
 KEY = SessionKey(TRACK, SESSION)
-UNITS = tuple(f"GR86-{number:03d}-{number}" for number in range(1, 21))
-CAR, IN_TWO_GROUPS = UNITS[6], UNITS[2]
+VEHICLES = tuple(f"GR86-{number:03d}-{number}" for number in range(1, 21))
+CAR, IN_TWO_GROUPS = VEHICLES[6], VEHICLES[2]
 FOUR_CHANNELS = ("speed_kph", "latitude_deg", "longitude_deg", "brake_front_bar")
 
 START = datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
@@ -39,13 +39,13 @@ _NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def lap_start_ms(lap_number: int) -> int:
-    """Return when a lap begins; every car drives the same laps."""
+    """Return the start of a lap, milliseconds since 1970 UTC; every car drives the same laps."""
     return START_MS + BEFORE_FIRST_LAP_MS + (lap_number - 1) * LAP_MS
 
 
-def car_rows(unit: str, rows: int, seed: int = 0) -> pa.Table:
-    """Return the telemetry of one car: noisy waves, as precise as the units send them, speed on every fifth row."""
-    rng = np.random.default_rng([seed, *unit.encode()])
+def car_rows(vehicle: str, rows: int, seed: int = 0) -> pa.Table:
+    """Return the telemetry of one car: noisy waves with the precision of real devices, speed in every fifth row."""
+    rng = np.random.default_rng([seed, *vehicle.encode()])
     time_ms = START_MS + STEP_MS * np.arange(rows)
     phase = np.arange(rows) / 300
     lap = (time_ms - lap_start_ms(1)) // LAP_MS + 1
@@ -54,14 +54,14 @@ def car_rows(unit: str, rows: int, seed: int = 0) -> pa.Table:
     columns: dict[str, object] = {
         "track": [TRACK] * rows,
         "session": [SESSION] * rows,
-        "vehicle_id": [unit] * rows,
-        "chassis": [unit.split("-")[1]] * rows,
+        "vehicle_id": [vehicle] * rows,
+        "chassis": [vehicle.split("-")[1]] * rows,
         "sample_time_utc": time_ms,
         "car_time": time_ms - 172_803_000,
         "received_time_utc": (time_ms // 300 + 4) * 300,
         "repeat": np.zeros(rows, np.int64),
         "lap_number": pa.array(lap, mask=(lap < 1) | (lap > laps_within(rows))),
-        # The unit's own counter has lost count: it must play no part.
+        # The device's counter has lost count and must not be used.
         "unit_lap": np.full(rows, 77),
     }
     for number, name in enumerate(channels):
@@ -72,12 +72,12 @@ def car_rows(unit: str, rows: int, seed: int = 0) -> pa.Table:
 
 
 def laps_within(rows: int) -> int:
-    """Return how many whole laps a car drives in so many rows."""
+    """Return the number of complete laps that a car drives in this number of rows."""
     return int((rows * STEP_MS - BEFORE_FIRST_LAP_MS) // LAP_MS)
 
 
 def telemetry_bytes(cars: Iterable[pa.Table], *, is_checked: bool = True) -> bytes:
-    """Return cars as a Parquet file, a row group each, as the conversion writes it."""
+    """Return cars as a Parquet file with a row group per car, encoded as by the conversion."""
     sink = io.BytesIO()
     special = dict.fromkeys(("sample_time_utc", "car_time", "received_time_utc"), "DELTA_BINARY_PACKED")
     special |= dict.fromkeys(("latitude_deg", "longitude_deg"), "BYTE_STREAM_SPLIT")
@@ -94,28 +94,28 @@ def telemetry_bytes(cars: Iterable[pa.Table], *, is_checked: bool = True) -> byt
     return sink.getvalue()
 
 
-def race_bytes(rows: int, units: Sequence[str] = UNITS, *, is_checked: bool = True) -> bytes:
+def race_bytes(rows: int, vehicles: Sequence[str] = VEHICLES, *, is_checked: bool = True) -> bytes:
     """Return the telemetry of a race as a Parquet file."""
     groups: list[pa.Table] = []
-    for unit in units:
-        car = car_rows(unit, rows)
-        groups += [car.slice(0, rows // 2), car.slice(rows // 2)] if unit == IN_TWO_GROUPS else [car]
+    for vehicle in vehicles:
+        car = car_rows(vehicle, rows)
+        groups += [car.slice(0, rows // 2), car.slice(rows // 2)] if vehicle == IN_TWO_GROUPS else [car]
     return telemetry_bytes(groups, is_checked=is_checked)
 
 
-def race_laps(rows: int, units: Sequence[str] = UNITS) -> pa.Table:
-    """Return the laps of a race: the whole ones, and a lap 99 without begin that official timing alone has."""
-    made: list[dict[str, object]] = []
-    for unit in units:
+def race_laps(rows: int, vehicles: Sequence[str] = VEHICLES) -> pa.Table:
+    """Return the laps of a race: complete ones, and per car a lap 99 without times, as from official timing only."""
+    laps: list[dict[str, object]] = []
+    for vehicle in vehicles:
         timed = [(number, lap_start_ms(number)) for number in range(1, laps_within(rows) + 1)]
         for number, start_ms in [*timed, (99, None)]:
-            made.append(
+            laps.append(
                 {
                     "track": TRACK,
                     "session": SESSION,
-                    "vehicle_id": unit,
-                    "chassis": unit.split("-")[1],
-                    "car_number": number_of(unit),
+                    "vehicle_id": vehicle,
+                    "chassis": vehicle.split("-")[1],
+                    "car_number": number_of(vehicle),
                     "lap_number": number,
                     "unit_lap": 77,
                     "lap_start_utc": start_ms,
@@ -125,31 +125,31 @@ def race_laps(rows: int, units: Sequence[str] = UNITS) -> pa.Table:
                     "source_file": "laps.csv",
                 }
             )
-    return LAPS.from_rows(made)
+    return LAPS.from_rows(laps)
 
 
-def number_of(unit: str) -> str:
-    """Return the official number of a car, which is not the one in its unit's name."""
-    return f"1{unit.split('-')[1]}"
+def number_of(vehicle: str) -> str:
+    """Return the official number of a car, which differs from the one in its vehicle_id."""
+    return f"1{vehicle.split('-')[1]}"
 
 
-def race_cars(units: Sequence[str] = UNITS) -> pa.Table:
-    """Return who is who, with a car that official timing alone knows."""
-    named: list[tuple[str | None, str]] = [(unit, number_of(unit)) for unit in units]
+def race_cars(vehicles: Sequence[str] = VEHICLES) -> pa.Table:
+    """Return the table ``cars``, including a car that only official timing lists."""
+    named: list[tuple[str | None, str]] = [(vehicle, number_of(vehicle)) for vehicle in vehicles]
     return CARS.from_rows(
         [
             {
                 "track": TRACK,
                 "session": SESSION,
-                "vehicle_id": unit,
+                "vehicle_id": vehicle,
                 "car_number": number,
                 "method": "official_crossings",
                 "confidence": 1.0,
                 "has_started": True,
                 "candidates": [],
-                "evidence": "It was seen.",
+                "evidence": "Its crossings match.",
             }
-            for unit, number in [*named, (None, "51")]
+            for vehicle, number in [*named, (None, "51")]
         ]
     )
 
@@ -159,8 +159,8 @@ class Race:
     """A published race.
 
     Attributes:
-        store: Its lake.
-        telemetry: The telemetry file as it was published.
+        store: The lake.
+        telemetry: Content of the published telemetry file.
         rows: Rows per car.
     """
 
@@ -170,12 +170,12 @@ class Race:
 
     @property
     def catalog(self) -> Catalog:
-        """The lake, opened anew: nothing is read yet."""
+        """A newly opened catalog, with nothing cached."""
         return Catalog(self.store)
 
     @property
     def telemetry_key(self) -> str:
-        """Where the telemetry file is."""
+        """Key of the telemetry file."""
         return _TELEMETRY_KEY
 
 
@@ -187,13 +187,13 @@ def publish_race(
     laps: pa.Table | None = None,
     cars: pa.Table | None = None,
 ) -> Race:
-    """Publish a race of so many rows per car; any of its tables may be given instead."""
+    """Publish a race with this number of rows per car; given tables replace the default ones."""
     put_session(store, KEY, "v1")
     content = race_bytes(rows) if telemetry is None else telemetry
     store.write_bytes(_TELEMETRY_KEY, content)
     for name, table in (("laps", laps or race_laps(rows)), ("cars", cars or race_cars())):
-        marked = table.replace_schema_metadata({INPUTS_VERSION: "v1"})
-        store.write_bytes(table_key("tables", name, str(KEY)), parquet_bytes(marked))
+        versioned = table.replace_schema_metadata({INPUTS_VERSION: "v1"})
+        store.write_bytes(table_key("tables", name, str(KEY)), parquet_bytes(versioned))
     sessions = sessions_table({KEY: "v1"})
     put_catalog(store, sessions)
     publish(store, sessions, _NOON)

@@ -1,4 +1,4 @@
-"""How little is read for one lap of one car: counted where the bytes leave the disk or the wire."""
+"""How few bytes are read for one lap of one car, counted at the file or the S3 response."""
 
 import io
 from collections.abc import Generator
@@ -18,12 +18,12 @@ from apex_pipeline_tests.catalog.race_lake import CAR, FOUR_CHANNELS, SESSION, T
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
-# An eighth of a race's; the file is 5 MB. The larger it is, the smaller the share of the footer.
+# An eighth of a real race; the file has 5 MB. In a larger file, the share of the footer is smaller.
 _ROWS = 5_000
 
 
 class _CountedFile(io.FileIO):
-    """An unbuffered file that adds up what is read of it."""
+    """An unbuffered file that records the size of every read."""
 
     def __init__(self, path: str, counted: list[int]) -> None:
         super().__init__(path, "rb")
@@ -36,7 +36,7 @@ class _CountedFile(io.FileIO):
 
 
 class _CountingStore(LocalStore):
-    """A local lake that notes every read of an opened object."""
+    """A local lake that records the size of every read of an opened object."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, DigestCache())
@@ -60,16 +60,16 @@ def s3(s3_bucket: S3Bucket) -> tuple[Race, list[int]]:
     connection = connect(s3_bucket)
     counted: list[int] = []
 
-    def note(parsed: dict[str, Any], **_: object) -> None:
+    def count(parsed: dict[str, Any], **_: object) -> None:
         counted.append(parsed.get("ContentLength", 0))
 
-    connection.client.meta.events.register("after-call.s3.GetObject", note)
+    connection.client.meta.events.register("after-call.s3.GetObject", count)
     return publish_race(store_of(connection), _ROWS), counted
 
 
 @pytest.fixture(params=["local", "s3"])
 def counted_race(request: pytest.FixtureRequest) -> tuple[Race, list[int]]:
-    """A race in each kind of lake, and what is read of it from now on."""
+    """Return a race in each kind of lake, and the sizes of all reads from it."""
     return request.getfixturevalue(request.param)
 
 
@@ -79,7 +79,7 @@ def _lap(catalog: Catalog, lap_number: int = 2) -> int:
 
 
 @pytest.mark.req("A-136", "K-15")
-def test_one_lap_and_four_channels_are_less_than_a_twentieth_of_the_file(
+def test_one_lap_of_four_channels_reads_less_than_a_twentieth_of_the_file(
     counted_race: tuple[Race, list[int]],
 ) -> None:
     race, counted = counted_race
@@ -87,7 +87,7 @@ def test_one_lap_and_four_channels_are_less_than_a_twentieth_of_the_file(
     catalog.laps(TRACK, SESSION)
     counted.clear()
     assert _lap(catalog) > 900
-    # The first time with the footer, and in a bucket the small table of laps.
+    # The first read includes the footer, and in a bucket the small table of laps.
     assert sum(counted) < 0.05 * len(race.telemetry)
     counted.clear()
     assert _lap(catalog, lap_number=3) > 900
@@ -96,7 +96,7 @@ def test_one_lap_and_four_channels_are_less_than_a_twentieth_of_the_file(
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_an_object_replaced_while_it_is_read_is_looked_for_in_the_history(
+def test_an_object_replaced_while_it_is_read_is_read_from_the_history(
     s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch, *, is_kept: bool
 ) -> None:
     store = store_of(connect(s3_bucket))
@@ -104,20 +104,20 @@ def test_an_object_replaced_while_it_is_read_is_looked_for_in_the_history(
     catalog = race.catalog
     before = _lap(catalog)
     record = catalog.snapshot.sessions[0].tables["telemetry"]
-    look_up, looked_up = store.head, list[str]()
+    head, looked_up = store.head, list[str]()
 
-    def replace_after_the_look(key: str) -> ObjectInfo | None:
-        # When it is open already, it is looked up to make sure that it is what was published.
-        found = look_up(key)
+    def replace_after_head(key: str) -> ObjectInfo | None:
+        # The object is already open; this call checks that it is the published one.
+        found = head(key)
         looked_up.append(key)
         if key == record.key:
-            monkeypatch.setattr(store, "head", look_up)
+            monkeypatch.setattr(store, "head", head)
             if is_kept:
                 store.copy(record.key, history_key(record.sha256))
             store.write_bytes(record.key, race_bytes(100))
         return found
 
-    monkeypatch.setattr(store, "head", replace_after_the_look)
+    monkeypatch.setattr(store, "head", replace_after_head)
     if is_kept:
         assert _lap(catalog) == before
     else:

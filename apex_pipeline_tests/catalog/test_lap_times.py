@@ -1,4 +1,4 @@
-"""When a lap is: its times in ``laps``, which is where the column ``lap_number`` of telemetry comes from too."""
+"""Laps are selected by their times in ``laps``, like the column ``lap_number`` of telemetry."""
 
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
 
 _OTHER_CAR = "GR86-004-78"
 
-# Car, lap, begin and end in seconds into the race: laps that touch, that overlap, one within another, two that begin
-# together, a hole, and one after the last sample.
+# Car, lap, start and end in seconds after the start of the race: adjacent laps, overlapping laps, one within another,
+# two with the same start, a gap, and one after the last sample.
 _LAPS = (
     (CAR, 1, 2.0, 10.0),
     (CAR, 2, 10.0, 20.0),
@@ -37,10 +37,10 @@ _LAPS = (
 )
 
 
-def test_a_lap_asked_for_by_time_is_what_its_samples_are_marked_with(tmp_path: Path) -> None:
+def test_a_lap_selects_exactly_the_samples_with_its_lap_number(tmp_path: Path) -> None:
     assert RACE_START == START
     laps = _laps(*(_lap(number, round(1000 * start), round(1000 * end), car) for car, number, start, end in _LAPS))
-    # The unit's counter says lap 3 all the time.
+    # The device's counter is at lap 3 in every row.
     rows = [
         reading(step / 10, channel, str(step), vehicle_id=car)
         for car in (CAR, _OTHER_CAR)
@@ -53,14 +53,14 @@ def test_a_lap_asked_for_by_time_is_what_its_samples_are_marked_with(tmp_path: P
     assert set(everything["unit_lap"]) == {3}
     for car, number, _, _ in _LAPS:
         lap = catalog.telemetry(TRACK, SESSION, vehicle_id=car, lap_number=number)
-        marked = everything[(everything["vehicle_id"] == car) & (everything["lap_number"] == number)]
-        assert list(lap["sample_time_utc"]) == list(marked["sample_time_utc"]), (car, number)
+        numbered = everything[(everything["vehicle_id"] == car) & (everything["lap_number"] == number)]
+        assert list(lap["sample_time_utc"]) == list(numbered["sample_time_utc"]), (car, number)
     filled = {number for car, number, _, _ in _LAPS if car == CAR} - {5, 8}
     assert set(everything[everything["vehicle_id"] == CAR]["lap_number"].dropna()) == filled
 
 
 def _lap(number: int, start: int | None, end: int | None, car: str = CAR) -> dict[str, object]:
-    """Return a row of ``laps`` with begin and end in milliseconds into the race."""
+    """Return a row of ``laps`` with start and end in milliseconds after the start of the race."""
     return {
         "track": TRACK,
         "session": SESSION,
@@ -79,19 +79,19 @@ def _laps(*rows: dict[str, object]) -> pa.Table:
     return LAPS.from_rows(list(rows))
 
 
-def test_the_order_of_the_rows_plays_no_part() -> None:
+def test_lap_times_do_not_depend_on_the_order_of_rows() -> None:
     rows = [_lap(1, 0, 50), _lap(2, 40, 90), _lap(3, None, None), _lap(4, 90, 95)]
     assert lap_times(_laps(*rows)) == lap_times(_laps(*reversed(rows)))
     assert lap_times(_laps(*rows)).lap_span(CAR, 1) == (START_MS, START_MS + 40)
 
 
 @pytest.mark.parametrize(("start", "end"), [(None, 5), (5, None), (None, None)])
-def test_one_end_alone_is_no_time(start: int | None, end: int | None) -> None:
-    with pytest.raises(ConfigurationError, match="has no begin or no end in UTC"):
+def test_a_lap_with_only_a_start_or_only_an_end_has_no_span(start: int | None, end: int | None) -> None:
+    with pytest.raises(ConfigurationError, match="has no start or no end in UTC"):
         lap_times(_laps(_lap(3, start, end))).lap_span(CAR, 3)
 
 
-def test_a_session_without_laps_says_so() -> None:
+def test_errors_of_a_session_without_laps_say_that_it_has_none() -> None:
     laps = lap_times(LAPS.empty())
     with pytest.raises(ConfigurationError, match=r"No car has a lap 1 .*\. The session has: none\."):
         laps.lap_windows(1)
@@ -99,6 +99,6 @@ def test_a_session_without_laps_says_so() -> None:
         laps.lap_span(CAR, 1)
 
 
-def test_of_every_car_only_those_with_times_have_a_window() -> None:
+def test_only_cars_with_lap_times_get_a_window() -> None:
     windows = lap_times(_laps(_lap(1, None, 9), _lap(1, 0, 50, _OTHER_CAR))).lap_windows(1)
     assert [window.vehicle_id for window in windows] == [_OTHER_CAR]

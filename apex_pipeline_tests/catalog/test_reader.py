@@ -1,4 +1,4 @@
-"""The catalog: every table by name, what is read once and kept, what is told when there is nothing."""
+"""The catalog: every table by name, the cache, and the errors for sessions and tables that do not exist."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,44 +12,44 @@ from apex_pipeline.catalog import Catalog, open_catalog, reader
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline_tests.catalog.race_lake import CAR, SESSION, TRACK, UNITS, Race, local_store, publish_race
+from apex_pipeline_tests.catalog.race_lake import CAR, SESSION, TRACK, VEHICLES, Race, local_store, publish_race
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keys of the objects that are opened whole or in part from now on."""
+    """Return the names of the objects opened from now on, completely or in part."""
     keys: list[str] = []
     for name in ("open_as_file", "open_seekable"):
-        monkeypatch.setattr(LocalStore, name, _noting(getattr(LocalStore, name), keys))
+        monkeypatch.setattr(LocalStore, name, _recording(getattr(LocalStore, name), keys))
     read_bytes = LocalStore.read_bytes
 
-    def noting_read(store: LocalStore, key: str) -> bytes:
+    def recording_read(store: LocalStore, key: str) -> bytes:
         keys.append(key.rpartition("/")[2])
         return read_bytes(store, key)
 
-    monkeypatch.setattr(LocalStore, "read_bytes", noting_read)
+    monkeypatch.setattr(LocalStore, "read_bytes", recording_read)
     return keys
 
 
-def _noting(opening: Callable[..., object], keys: list[str]) -> Callable[..., object]:
+def _recording(opening: Callable[..., object], keys: list[str]) -> Callable[..., object]:
     @contextmanager
-    def noting(store: LocalStore, key: str) -> Generator[object]:
+    def recording(store: LocalStore, key: str) -> Generator[object]:
         keys.append(key.rpartition("/")[2])
         with opening(store, key) as given:  # type: ignore[attr-defined]  -- a context manager
             yield given
 
-    return noting
+    return recording
 
 
 @pytest.mark.parametrize("name", ["tracks", "sessions", "files"])
-def test_the_tables_about_everything_are_there(catalog: Catalog, name: str) -> None:
+def test_the_catalog_tables_are_readable(catalog: Catalog, name: str) -> None:
     assert isinstance(getattr(catalog, name)(), pd.DataFrame)
 
 
 @pytest.mark.parametrize(
     "name", ["laps", "cars", "quality", "telemetry_cars", "official_laps", "results", "weather", "rejects"]
 )
-def test_the_tables_of_a_session_are_there(catalog: Catalog, name: str) -> None:
+def test_the_session_tables_are_readable(catalog: Catalog, name: str) -> None:
     frame = getattr(catalog, name)(TRACK, SESSION)
     assert {"track", "session"} <= set(frame.columns)
     if name != "rejects":
@@ -58,16 +58,16 @@ def test_the_tables_of_a_session_are_there(catalog: Catalog, name: str) -> None:
         pd.testing.assert_frame_equal(arrow.to_pandas(), frame)
 
 
-def test_a_table_tells_its_rows_without_being_read(catalog: Catalog, race: Race, opened: list[str]) -> None:
-    assert catalog.rows("telemetry", TRACK, SESSION) == race.rows * len(UNITS)
+def test_rows_are_counted_without_reading_the_table(catalog: Catalog, race: Race, opened: list[str]) -> None:
+    assert catalog.rows("telemetry", TRACK, SESSION) == race.rows * len(VEHICLES)
     assert opened == []
 
 
-def test_telemetry_that_was_not_counted_has_no_counts(catalog: Catalog) -> None:
+def test_telemetry_counts_are_empty_if_the_file_records_none(catalog: Catalog) -> None:
     assert catalog.telemetry_counts(TRACK, SESSION) == {}
 
 
-def test_a_session_without_scores_has_no_note(catalog: Catalog) -> None:
+def test_a_session_without_scores_has_an_empty_note(catalog: Catalog) -> None:
     assert catalog.session_note(TRACK, SESSION) == ""
 
 
@@ -75,24 +75,24 @@ def test_small_tables_lap_times_and_footers_are_read_once(catalog: Catalog, open
     for lap_number in (1, 2):
         catalog.telemetry(TRACK, SESSION, car_number="1007", lap_number=lap_number, channels=["gear"])
     reads = {name: opened.count(name) for name in set(opened)}
-    # Of telemetry, the footer once and each of the two laps.
+    # Telemetry is opened once for the footer and once for each of the two laps.
     assert reads == {"telemetry.parquet": 3, "cars.parquet": 1, "laps.parquet": 1}
     catalog.laps(TRACK, SESSION)
     catalog.laps(TRACK, SESSION)
     assert opened.count("laps.parquet") == 2
 
 
-def test_a_large_table_is_not_kept(catalog: Catalog, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_table_is_not_cached(catalog: Catalog, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_SMALL_BYTES", 1_000)
     for _ in range(2):
         catalog.laps(TRACK, SESSION)
     assert opened == ["laps.parquet", "laps.parquet"]
 
 
-def test_changing_a_frame_changes_nobody_elses(catalog: Catalog) -> None:
-    mine = catalog.laps(TRACK, SESSION)
-    mine["lap_number"] = 0
-    mine.loc[0, "car_number"] = "77"
+def test_changing_a_frame_does_not_change_later_results(catalog: Catalog) -> None:
+    frame = catalog.laps(TRACK, SESSION)
+    frame["lap_number"] = 0
+    frame.loc[0, "car_number"] = "77"
     assert set(catalog.laps(TRACK, SESSION)["lap_number"]) == {1, 2, 3, 99}
     assert "77" not in set(catalog.laps(TRACK, SESSION)["car_number"])
 
@@ -105,7 +105,7 @@ def test_a_lake_is_opened_by_its_folder_or_by_the_settings(tmp_path: Path) -> No
         assert len(catalog.telemetry(TRACK, SESSION, vehicle_id=CAR)) == 300
 
 
-def test_a_session_or_table_that_is_not_published_is_told(catalog: Catalog) -> None:
+def test_an_unpublished_session_or_table_is_an_error(catalog: Catalog) -> None:
     with pytest.raises(ObjectMissingError, match=r"test_track/R2 is not published\. Published are: test_track/R1"):
         catalog.telemetry(TRACK, "R2")
     with pytest.raises(ObjectMissingError, match=r"test_track/R1 was published without the table dreams\. Run a sync"):

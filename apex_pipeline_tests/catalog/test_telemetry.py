@@ -1,4 +1,4 @@
-"""One car, one lap, chosen channels: the right rows, whoever asks and however it is called."""
+"""Telemetry by car, lap, time and channel: the right rows, however they are selected and stored."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ from apex_pipeline_tests.catalog.race_lake import (
     START,
     STEP_MS,
     TRACK,
-    UNITS,
+    VEHICLES,
     Race,
     car_rows,
     lap_start_ms,
@@ -45,65 +45,68 @@ def times_ms(samples: pa.Table) -> list[int]:
     return samples["sample_time_utc"].cast(pa.int64()).to_pylist()
 
 
-def expected(unit: str, rows: int, lap_number: int) -> pa.Table:
-    """Return a lap as it was made, found by counting."""
+def expected(vehicle: str, rows: int, lap_number: int) -> pa.Table:
+    """Return the samples of a lap, selected from the generated rows by time."""
     start, end = lap_start_ms(lap_number), lap_start_ms(lap_number) + LAP_MS
-    made = car_rows(unit, rows)
-    return made.filter(pa.array([start <= time < end for time in times_ms(made)]))
+    samples = car_rows(vehicle, rows)
+    return samples.filter(pa.array([start <= time < end for time in times_ms(samples)]))
 
 
 class TestLaps:
-    @pytest.mark.parametrize("unit", [CAR, IN_TWO_GROUPS, UNITS[0], UNITS[-1]])
+    @pytest.mark.parametrize("vehicle", [CAR, IN_TWO_GROUPS, VEHICLES[0], VEHICLES[-1]])
     @pytest.mark.parametrize("lap_number", [1, 2, 3])
-    def test_a_lap_is_the_samples_from_its_begin_to_before_its_end(
-        self, race: Race, catalog: Catalog, unit: str, lap_number: int
+    def test_a_lap_includes_its_start_and_excludes_its_end(
+        self, race: Race, catalog: Catalog, vehicle: str, lap_number: int
     ) -> None:
         samples = catalog.telemetry_arrow(
-            TRACK, SESSION, vehicle_id=unit, lap_number=lap_number, channels=FOUR_CHANNELS
+            TRACK, SESSION, vehicle_id=vehicle, lap_number=lap_number, channels=FOUR_CHANNELS
         )
-        wanted = expected(unit, race.rows, lap_number).select([*_SAMPLE_COLUMNS, *FOUR_CHANNELS])
+        wanted = expected(vehicle, race.rows, lap_number).select([*_SAMPLE_COLUMNS, *FOUR_CHANNELS])
         assert samples.num_rows == pytest.approx(LAP_MS / STEP_MS, abs=1)
         assert samples.to_pylist() == wanted.to_pylist()
         assert set(samples["lap_number"].to_pylist()) == {lap_number}
 
-    def test_without_a_car_it_is_that_lap_of_every_car(self, catalog: Catalog) -> None:
+    def test_a_lap_number_without_a_car_selects_that_lap_of_every_car(self, catalog: Catalog) -> None:
         samples = catalog.telemetry_arrow(TRACK, SESSION, lap_number=2, channels=["gear"])
         per_car = [
-            catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=unit, lap_number=2, channels=["gear"]) for unit in UNITS
+            catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=vehicle, lap_number=2, channels=["gear"])
+            for vehicle in VEHICLES
         ]
         assert samples.to_pylist() == pa.concat_tables(per_car).to_pylist()
 
-    def test_a_lap_the_car_does_not_have_is_told_with_those_it_has(self, catalog: Catalog) -> None:
+    def test_an_unknown_lap_is_an_error_that_lists_the_laps_of_the_car(self, catalog: Catalog) -> None:
         with pytest.raises(ConfigurationError, match=r"GR86-007-7 has no lap 4\. Its laps are: 1, 2, 3, 99\."):
             catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=4)
 
-    def test_a_lap_without_begin_in_utc_says_so(self, catalog: Catalog) -> None:
-        with pytest.raises(ConfigurationError, match=r"Lap 99 of GR86-007-7 has no begin or no end in UTC"):
+    def test_a_lap_without_a_start_in_utc_is_an_error(self, catalog: Catalog) -> None:
+        with pytest.raises(ConfigurationError, match=r"Lap 99 of GR86-007-7 has no start or no end in UTC"):
             catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=99)
 
     @pytest.mark.parametrize("lap_number", [4, 99])
-    def test_a_lap_no_car_has_with_times_is_told_with_those_there_are(self, catalog: Catalog, lap_number: int) -> None:
+    def test_a_lap_that_no_car_has_with_times_is_an_error_that_lists_the_others(
+        self, catalog: Catalog, lap_number: int
+    ) -> None:
         with pytest.raises(
             ConfigurationError,
-            match=rf"No car has a lap {lap_number} with begin and end in UTC\. The session has: 1, 2, 3\.",
+            match=rf"No car has a lap {lap_number} with start and end in UTC\. The session has: 1, 2, 3\.",
         ):
             catalog.telemetry(TRACK, SESSION, lap_number=lap_number)
 
 
 class TestCars:
-    def test_a_car_is_found_by_its_number_too(self, catalog: Catalog) -> None:
-        by_unit = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, channels=["gear"])
+    def test_a_car_is_found_by_its_number(self, catalog: Catalog) -> None:
+        by_vehicle_id = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, channels=["gear"])
         by_number = catalog.telemetry_arrow(TRACK, SESSION, car_number=number_of(CAR), channels=["gear"])
-        assert by_number.equals(by_unit)
-        assert set(by_unit["vehicle_id"].to_pylist()) == {CAR}
+        assert by_number.equals(by_vehicle_id)
+        assert set(by_vehicle_id["vehicle_id"].to_pylist()) == {CAR}
 
-    def test_without_a_car_it_is_all_of_them(self, race: Race, catalog: Catalog) -> None:
+    def test_without_a_car_all_cars_are_returned(self, race: Race, catalog: Catalog) -> None:
         samples = catalog.telemetry(TRACK, SESSION, channels=["gear"])
-        assert len(samples) == len(UNITS) * race.rows
-        assert list(samples["vehicle_id"].unique()) == list(UNITS)
+        assert len(samples) == len(VEHICLES) * race.rows
+        assert list(samples["vehicle_id"].unique()) == list(VEHICLES)
 
     @pytest.mark.parametrize(
-        ("asked", "called"),
+        ("selection", "called"),
         [
             ({"vehicle_id": "GR86-007-8"}, r"vehicle_id 'GR86-007-8'"),
             ({"car_number": "7"}, r"car_number '7'"),
@@ -111,33 +114,33 @@ class TestCars:
             ({"vehicle_id": CAR, "car_number": "1008"}, r"vehicle_id 'GR86-007-7' and car_number '1008'"),
         ],
     )
-    def test_a_car_that_is_not_there_is_told_with_those_that_are(
-        self, catalog: Catalog, asked: Mapping[str, Any], called: str
+    def test_an_unknown_car_is_an_error_that_lists_the_cars(
+        self, catalog: Catalog, selection: Mapping[str, Any], called: str
     ) -> None:
         with pytest.raises(
             ConfigurationError,
             match=rf"test_track/R1 has no car with {called}\. Its cars are: GR86-001-1 \(#1001\), .*GR86-020-20",
         ):
-            catalog.telemetry(TRACK, SESSION, **asked)
+            catalog.telemetry(TRACK, SESSION, **selection)
 
-    def test_a_number_two_cars_have_names_both(self, tmp_path: Path) -> None:
-        cars = race_cars(UNITS[:3])
+    def test_a_number_shared_by_two_cars_is_an_error_that_names_both(self, tmp_path: Path) -> None:
+        cars = race_cars(VEHICLES[:3])
         same = cars.set_column(cars.schema.get_field_index("car_number"), "car_number", pa.array(["5", "5", "6", "51"]))
         catalog = publish_race(local_store(tmp_path), 300, cars=same).catalog
         with pytest.raises(ConfigurationError, match=r"car_number '5' may be any of GR86-001-1 \(#5\), GR86-002-2"):
             catalog.telemetry(TRACK, SESSION, car_number="5")
 
-    def test_a_car_that_sent_nothing_has_no_rows(self, tmp_path: Path) -> None:
-        sent = race_bytes(3_000, UNITS[:2])
+    def test_a_car_without_telemetry_has_no_rows(self, tmp_path: Path) -> None:
+        sent = race_bytes(3_000, VEHICLES[:2])
         catalog = publish_race(local_store(tmp_path), 3_000, telemetry=sent).catalog
         both: list[dict[str, Any]] = [{"vehicle_id": CAR}, {"car_number": number_of(CAR), "lap_number": 2}]
-        for asked in both:
-            samples = catalog.telemetry(TRACK, SESSION, channels=["gear"], **asked)
+        for selection in both:
+            samples = catalog.telemetry(TRACK, SESSION, channels=["gear"], **selection)
             assert samples.empty
             assert list(samples.columns) == [*_SAMPLE_COLUMNS, "gear"]
 
-    def test_a_car_that_has_no_lap_trigger_is_there_all_the_same(self, tmp_path: Path) -> None:
-        few = UNITS[:2]
+    def test_a_car_without_lap_triggers_still_has_telemetry(self, tmp_path: Path) -> None:
+        few = VEHICLES[:2]
         catalog = publish_race(local_store(tmp_path), 300, laps=race_laps(300, few), cars=race_cars(few)).catalog
         assert len(catalog.telemetry(TRACK, SESSION, vehicle_id=CAR)) == 300
         with pytest.raises(ConfigurationError, match=r"GR86-007-7 has no lap 1\. It has no laps\."):
@@ -147,7 +150,7 @@ class TestCars:
 
 
 class TestTimes:
-    def test_a_time_is_from_its_start_to_before_its_end(self, catalog: Catalog) -> None:
+    def test_a_time_range_includes_its_start_and_excludes_its_end(self, catalog: Catalog) -> None:
         samples = catalog.telemetry_arrow(
             *(TRACK, SESSION),
             vehicle_id=CAR,
@@ -157,7 +160,7 @@ class TestTimes:
         first = int(START.timestamp() * 1000)
         assert times_ms(samples) == [first + step * STEP_MS for step in (2, 3, 4)]
 
-    def test_a_moment_between_two_milliseconds_leaves_out_what_is_before_it(self, catalog: Catalog) -> None:
+    def test_a_time_between_two_milliseconds_is_rounded_up(self, catalog: Catalog) -> None:
         within: dict[str, Any] = {
             "start_utc": START + timedelta(milliseconds=STEP_MS, microseconds=1),
             "end_utc": START + timedelta(milliseconds=2 * STEP_MS, microseconds=1),
@@ -165,7 +168,7 @@ class TestTimes:
         (only,) = times_ms(catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, **within))
         assert only == START.timestamp() * 1000 + 2 * STEP_MS
 
-    def test_any_zone_and_pandas_timestamps_are_understood(self, catalog: Catalog) -> None:
+    def test_any_time_zone_and_pandas_timestamps_are_accepted(self, catalog: Catalog) -> None:
         start, end = START + timedelta(seconds=10), START + timedelta(seconds=20)
         chicago = timezone(timedelta(hours=-5))
         plain = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, start_utc=start, end_utc=end)
@@ -176,11 +179,11 @@ class TestTimes:
         ):
             assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, start_utc=one, end_utc=other).equals(plain)
 
-    def test_a_time_without_a_car_is_of_every_car(self, catalog: Catalog) -> None:
+    def test_a_time_range_without_a_car_selects_all_cars(self, catalog: Catalog) -> None:
         samples = catalog.telemetry(TRACK, SESSION, end_utc=START + timedelta(milliseconds=1), channels=["gear"])
-        assert list(samples["vehicle_id"]) == list(UNITS)
+        assert list(samples["vehicle_id"]) == list(VEHICLES)
 
-    def test_a_time_and_a_lap_are_what_they_have_in_common(self, catalog: Catalog) -> None:
+    def test_a_time_range_and_a_lap_are_intersected(self, catalog: Catalog) -> None:
         middle = datetime.fromtimestamp(lap_start_ms(2) / 1000 + 20, START.tzinfo)
         lap = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2)
         parts = [
@@ -192,35 +195,35 @@ class TestTimes:
 
     @pytest.mark.parametrize("moment", [datetime(2025, 9, 6, 18, 40), pd.NaT])  # noqa: DTZ001  -- without a zone
     @pytest.mark.parametrize("name", ["start_utc", "end_utc"])
-    def test_a_moment_without_a_zone_is_refused(self, catalog: Catalog, name: str, moment: datetime) -> None:
-        with pytest.raises(ConfigurationError, match=r"has no zone\. Give it in UTC"):
+    def test_a_time_without_a_time_zone_is_refused(self, catalog: Catalog, name: str, moment: datetime) -> None:
+        with pytest.raises(ConfigurationError, match=r"has no time zone\. Give it in UTC"):
             catalog.telemetry(TRACK, SESSION, **cast("dict[str, Any]", {name: moment}))
 
     @pytest.mark.parametrize("seconds", [0, -1])
-    def test_a_time_that_ends_before_it_begins_is_refused(self, catalog: Catalog, seconds: int) -> None:
+    def test_a_time_range_that_ends_before_it_starts_is_refused(self, catalog: Catalog, seconds: int) -> None:
         with pytest.raises(ConfigurationError, match=r"start_utc 2025-09-06T18:40:00\+00:00 is not before end_utc"):
             catalog.telemetry(TRACK, SESSION, start_utc=START, end_utc=START + timedelta(seconds=seconds))
 
 
 class TestColumns:
-    def test_without_channels_it_is_all_of_them(self, race: Race, catalog: Catalog) -> None:
+    def test_without_channels_all_columns_are_read(self, race: Race, catalog: Catalog) -> None:
         samples = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=1)
         assert samples.to_pylist() == expected(CAR, race.rows, 1).to_pylist()
 
-    def test_a_channel_may_be_a_column_that_is_there_anyway(self, catalog: Catalog) -> None:
+    def test_a_default_column_may_be_requested_as_a_channel(self, catalog: Catalog) -> None:
         samples = catalog.telemetry(
             TRACK, SESSION, vehicle_id=CAR, lap_number=1, channels=["unit_lap", "sample_time_utc"]
         )
         assert list(samples.columns) == [*_SAMPLE_COLUMNS, "unit_lap"]
 
-    def test_a_channel_that_is_not_there_is_told_with_those_that_are(self, catalog: Catalog) -> None:
+    def test_an_unknown_channel_is_an_error_that_lists_the_channels(self, catalog: Catalog) -> None:
         with pytest.raises(ConfigurationError, match=r"no channel boost_bar, nmot\. It has: track, .*speed_kph"):
             catalog.telemetry(TRACK, SESSION, channels=["boost_bar", "gear", "nmot"])
 
-    def test_pandas_gets_the_same_as_arrow(self, catalog: Catalog) -> None:
-        asked: dict[str, Any] = {"vehicle_id": CAR, "lap_number": 1, "channels": FOUR_CHANNELS}
-        frame = catalog.telemetry(TRACK, SESSION, **asked)
-        arrow = catalog.telemetry_arrow(TRACK, SESSION, **asked)
+    def test_the_pandas_frame_equals_the_arrow_table(self, catalog: Catalog) -> None:
+        selection: dict[str, Any] = {"vehicle_id": CAR, "lap_number": 1, "channels": FOUR_CHANNELS}
+        frame = catalog.telemetry(TRACK, SESSION, **selection)
+        arrow = catalog.telemetry_arrow(TRACK, SESSION, **selection)
         pd.testing.assert_frame_equal(frame, arrow.to_pandas())
         assert str(frame["sample_time_utc"].dtype) == "datetime64[ms, UTC]"
         assert frame["speed_kph"].isna().mean() == pytest.approx(0.8, abs=0.01)
@@ -234,55 +237,55 @@ class TestFiles:
 
     def test_a_file_without_statistics_gives_the_same_rows(self, race: Race, tmp_path: Path) -> None:
         path = tmp_path / "plain.parquet"
-        marked = pq.read_table(pa.BufferReader(race.telemetry))
-        pq.write_table(marked, path, row_group_size=10_000, write_statistics=False)
+        table = pq.read_table(pa.BufferReader(race.telemetry))
+        pq.write_table(table, path, row_group_size=10_000, write_statistics=False)
         plain = publish_race(local_store(tmp_path), race.rows, telemetry=path.read_bytes()).catalog
         samples = plain.telemetry_arrow(TRACK, SESSION, car_number=number_of(CAR), lap_number=2)
         assert samples.to_pylist() == expected(CAR, race.rows, 2).to_pylist()
 
     def test_a_file_with_several_cars_in_a_row_group_gives_the_same_rows(self, race: Race, tmp_path: Path) -> None:
-        marked = pq.read_table(pa.BufferReader(race.telemetry))
-        pq.write_table(marked, tmp_path / "mixed.parquet", row_group_size=10_000)
+        table = pq.read_table(pa.BufferReader(race.telemetry))
+        pq.write_table(table, tmp_path / "mixed.parquet", row_group_size=10_000)
         mixed = publish_race(
             local_store(tmp_path), race.rows, telemetry=(tmp_path / "mixed.parquet").read_bytes()
         ).catalog
-        for unit in UNITS[:8]:
-            samples = mixed.telemetry_arrow(TRACK, SESSION, vehicle_id=unit, lap_number=2)
-            assert samples.to_pylist() == expected(unit, race.rows, 2).to_pylist()
+        for vehicle in VEHICLES[:8]:
+            samples = mixed.telemetry_arrow(TRACK, SESSION, vehicle_id=vehicle, lap_number=2)
+            assert samples.to_pylist() == expected(vehicle, race.rows, 2).to_pylist()
 
-    def test_a_file_a_later_sync_replaced_is_read_from_the_history(self, tmp_path: Path) -> None:
+    def test_a_file_replaced_by_a_later_sync_is_read_from_the_history(self, tmp_path: Path) -> None:
         race = publish_race(local_store(tmp_path), 3_000)
         catalog = race.catalog
         before = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2)
         record = catalog.snapshot.sessions[0].tables["telemetry"]
         race.store.copy(record.key, history_key(record.sha256))
-        # As long as the one before, so that an old footer would fit it.
-        race.store.write_bytes(record.key, telemetry_bytes(car_rows(unit, 3_000, seed=1) for unit in UNITS))
+        # It has the same size as the old one, so that an old footer would match it.
+        race.store.write_bytes(record.key, telemetry_bytes(car_rows(vehicle, 3_000, seed=1) for vehicle in VEHICLES))
         assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
         race.store.delete(record.key)
         assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
 
-    @pytest.mark.parametrize("is_seen", [True, False])
-    def test_a_file_replaced_while_it_is_opened_is_not_mistaken_for_the_published_one(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_seen: bool
+    @pytest.mark.parametrize("is_noticed", [True, False])
+    def test_a_file_replaced_while_it_is_opened_is_read_as_published(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_noticed: bool
     ) -> None:
         race = publish_race(local_store(tmp_path), 3_000)
         catalog, store = race.catalog, race.store
         before = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2)
         record = catalog.snapshot.sessions[0].tables["telemetry"]
-        look_up = store.head
+        head = store.head
 
-        def replace_at_the_look(key: str) -> ObjectInfo | None:
-            monkeypatch.setattr(store, "head", look_up)
-            found = look_up(key)
+        def replace_during_head(key: str) -> ObjectInfo | None:
+            monkeypatch.setattr(store, "head", head)
+            found = head(key)
             store.copy(record.key, history_key(record.sha256))
-            store.write_bytes(record.key, telemetry_bytes(car_rows(unit, 3_000, seed=1) for unit in UNITS))
-            return look_up(key) if is_seen else found
+            store.write_bytes(record.key, telemetry_bytes(car_rows(vehicle, 3_000, seed=1) for vehicle in VEHICLES))
+            return head(key) if is_noticed else found
 
-        monkeypatch.setattr(store, "head", replace_at_the_look)
+        monkeypatch.setattr(store, "head", replace_during_head)
         assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
 
-    def test_a_file_that_is_nowhere_any_more_is_told(self, tmp_path: Path) -> None:
+    def test_a_deleted_file_is_an_error(self, tmp_path: Path) -> None:
         race = publish_race(local_store(tmp_path), 300)
         catalog = race.catalog
         race.store.delete(race.telemetry_key)
@@ -290,7 +293,7 @@ class TestFiles:
             catalog.telemetry(TRACK, SESSION)
 
     @pytest.mark.parametrize("page", ["dictionary", "data"])
-    def test_a_damaged_page_is_told_where_the_file_has_checksums(
+    def test_a_damaged_page_is_an_error_if_the_file_has_checksums(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
     ) -> None:
         race = publish_race(local_store(tmp_path), 3_000)
@@ -303,22 +306,22 @@ class TestFiles:
         pages["data"] = (column.data_page_offset, ends)
         damaged[sum(pages[page]) // 2] ^= 1
         path = Path(race.store.uri_of(race.telemetry_key))
-        facts = race.store.head(race.telemetry_key)
+        info = race.store.head(race.telemetry_key)
         path.write_bytes(damaged)
-        # A bit that flips on the disk or on the way leaves every mark of the file as it was.
-        look_up = race.store.head
-        monkeypatch.setattr(race.store, "head", lambda key: facts if key == race.telemetry_key else look_up(key))
+        # A bit that flips on the disk or in transit leaves size, times and inode of the file unchanged.
+        head = race.store.head
+        monkeypatch.setattr(race.store, "head", lambda key: info if key == race.telemetry_key else head(key))
         assert not catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=2, channels=["gear"]).empty
         with pytest.raises(StoreCorruptionError, match=r"telemetry\.parquet cannot be read as it was published"):
             catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=2, channels=["speed_kph"])
 
-    def test_threads_get_what_one_reader_gets(self, race: Race) -> None:
-        def lap_of(unit: str, catalog: Catalog) -> pa.Table:
-            return catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=unit, lap_number=2, channels=FOUR_CHANNELS)
+    def test_threads_sharing_a_catalog_get_the_same_rows_as_one_reader(self, race: Race) -> None:
+        def lap_of(vehicle: str, catalog: Catalog) -> pa.Table:
+            return catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=vehicle, lap_number=2, channels=FOUR_CHANNELS)
 
         together, alone = race.catalog, race.catalog
-        asked = [*UNITS, *UNITS]
+        selection = [*VEHICLES, *VEHICLES]
         with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda unit: lap_of(unit, together), asked))
-        assert all(samples.equals(lap_of(unit, alone)) for unit, samples in zip(asked, found, strict=True))
+            found = list(pool.map(lambda vehicle: lap_of(vehicle, together), selection))
+        assert all(samples.equals(lap_of(vehicle, alone)) for vehicle, samples in zip(selection, found, strict=True))
         assert all(pc.all(pc.is_valid(samples["latitude_deg"])).as_py() for samples in found)

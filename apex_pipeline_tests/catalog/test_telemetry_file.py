@@ -1,4 +1,4 @@
-"""Which row groups are read: those that may hold the window, by what the footer tells."""
+"""Only row groups that may contain the window, according to the footer, are read."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 
 from apex_pipeline.catalog.telemetry_file import RowGroup, Window, read_footer
 from apex_pipeline.tables import TELEMETRY
-from apex_pipeline_tests.catalog.race_lake import IN_TWO_GROUPS, START_MS, STEP_MS, UNITS, Race
+from apex_pipeline_tests.catalog.race_lake import IN_TWO_GROUPS, START_MS, STEP_MS, VEHICLES, Race
 
 _GROUP = RowGroup(0, ("GR86-002-2", "GR86-004-4"), (1_000, 2_000))
 
@@ -33,16 +33,16 @@ def test_a_row_group_is_read_if_it_may_hold_the_window(window: Window, *, is_hel
     assert _GROUP.may_hold(window) is is_held
 
 
-def test_where_the_footer_does_not_say_it_may_hold_anything() -> None:
+def test_a_row_group_without_statistics_may_hold_any_window() -> None:
     elsewhere = Window("GR86-001-1", 5_000, 6_000)
     assert not replace(_GROUP, cars=None).may_hold(elsewhere)
     assert not replace(_GROUP, span_ms=None).may_hold(elsewhere)
     assert replace(_GROUP, cars=None, span_ms=None).may_hold(elsewhere)
 
 
-def test_the_footer_tells_cars_times_and_columns(race: Race) -> None:
+def test_the_footer_has_cars_times_and_columns(race: Race) -> None:
     footer = read_footer(race.store, race.catalog.snapshot.sessions[0].tables["telemetry"])
-    assert footer.cars == list(UNITS)
+    assert footer.cars == list(VEHICLES)
     assert footer.columns == tuple(TELEMETRY.schema.names)
     spans = [group.span_ms for group in footer.groups if group.may_hold(Window(IN_TWO_GROUPS))]
     half = race.rows // 2

@@ -102,7 +102,7 @@ def test_telemetry_filters_by_time(demo_dir: Path, apex: Apex) -> None:
         (("--car", "99"), "No car is called '99'"),
         (("--car", "022", "--lap", "999"), "GR86-022-13 has no lap 999"),
         (("--start", "noon"), "'noon' is not a time"),
-        (("--end", "2025-09-06T18:40:00"), "has no zone"),
+        (("--end", "2025-09-06T18:40:00"), "has no time zone"),
     ],
 )
 def test_a_telemetry_query_that_matches_nothing_is_an_error(

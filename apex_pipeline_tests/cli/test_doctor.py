@@ -29,7 +29,7 @@ def test_a_bucket_is_checked_without_writing(bucket: S3Bucket, run_doctor: Any, 
     assert found.code == 0
     assert "from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, set in the environment" in found["credentials"]["said"]
     assert bucket.server.endpoint in found["endpoint"]["said"]
-    assert found["bucket"]["said"] == f"s3://{bucket.name} is there"
+    assert found["bucket"]["said"] == f"s3://{bucket.name} exists"
     assert found["clock"]["state"] == "ok"
     assert found["writing"]["state"] == "note"
     assert set(sent) <= {"ListObjectsV2", "GetObject", "HeadObject"}
@@ -46,7 +46,7 @@ def test_the_write_option_tests_writing_and_leaves_nothing(bucket: S3Bucket, run
 def test_an_incomplete_upload_is_reported(bucket: S3Bucket, run_doctor: Any) -> None:
     bucket.client.create_multipart_upload(Bucket=bucket.name, Key="data/a.csv")
     found = run_doctor("--write")
-    assert found["unfinished"]["said"] == "writes that were begun and not finished: 1"
+    assert found["unfinished"]["said"] == "incomplete uploads: 1"
     assert found.code == 0
 
 
@@ -118,7 +118,7 @@ def test_a_missing_bucket_is_a_note_if_a_sync_may_create_it(
     )
     monkeypatch.setenv("ALLOW_CREATE_BUCKET", "true")
     found = run_doctor("--write")
-    assert (found.code, found["bucket"]["state"], found["bucket"]["remedy"]) == (0, "note", "`apex sync` makes it.")
+    assert (found.code, found["bucket"]["state"], found["bucket"]["remedy"]) == (0, "note", "`apex sync` creates it.")
     assert "writing" not in found
 
 
@@ -223,7 +223,7 @@ def test_a_bucket_in_another_region_is_reported_with_its_region(run_doctor: Any,
         use_endpoint(endpoint)
         found = run_doctor()
     assert found.code == 2
-    assert found["region"]["said"] == "the bucket races is in eu-central-1, AWS_REGION says us-east-1."
+    assert found["region"]["said"] == "the bucket races is in eu-central-1, but AWS_REGION is us-east-1."
     assert found["region"]["remedy"] == "Set AWS_REGION=eu-central-1."
     assert "the bucket is in another region" in found["bucket"]["said"]
     assert SECRET not in json.dumps(found)
@@ -244,7 +244,7 @@ def test_the_right_region_is_ok(run_doctor: Any, use_endpoint: Any) -> None:
     [
         (timedelta(seconds=5), "ok", "ahead of the store"),
         (timedelta(minutes=-2), "note", "behind the store"),
-        (timedelta(minutes=20), "problem", "ahead of the store; S3 refuses 900 s."),
+        (timedelta(minutes=20), "problem", "ahead of the store; S3 refuses requests that are off by 900 s."),
     ],
 )
 def test_clock_skew_is_reported_in_seconds(

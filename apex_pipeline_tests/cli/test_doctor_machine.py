@@ -27,14 +27,14 @@ def test_doctor_prints_one_line_per_check(demo_dir: Path, apex: Apex) -> None:
     result = apex("doctor", "demo-weekend")
     assert result.code == 0
     assert result.out.count("\nok ") == 7
-    assert "note     writing: not tried. `apex doctor --write` puts a small object and removes it." in result.out
+    assert "note     writing: not tried. `apex doctor --write` writes a small object and removes it." in result.out
 
 
 def test_a_new_machine_has_no_problems(run_doctor: Any) -> None:
     found = run_doctor()
     assert found.code == 0
-    assert "The first `apex sync` makes it." in found["lake"]["remedy"]
-    assert found["source"]["said"] == "no source folder is named"
+    assert "The first `apex sync` creates it." in found["lake"]["remedy"]
+    assert found["source"]["said"] == "no source folder is given"
     assert "reading" not in found
     assert list(Path().iterdir()) == []
 
@@ -49,7 +49,7 @@ def test_a_test_object_that_cannot_be_removed_is_named(
     found = run_doctor("--write")
     (left,) = (demo_dir / "lake").glob("apex-doctor-*")
     left.unlink()
-    assert f"{left} was written to try, and stays there" in found["writing"]["said"]
+    assert f"{left} was written as a test and is still there" in found["writing"]["said"]
     assert found["writing"]["remedy"] == "Grant s3:DeleteObject."
 
 
@@ -112,7 +112,7 @@ def test_a_lake_that_is_a_file_or_cannot_be_created_is_a_problem(
     assert "is a file" in run_doctor()["lake"]["said"]
     Path("lake").unlink()
     monkeypatch.setattr("apex_pipeline.ops.doctor.os.access", lambda *_: False)
-    assert f"may not write in {tmp_path}" in run_doctor()["lake"]["said"]
+    assert f"may not write to {tmp_path}" in run_doctor()["lake"]["said"]
 
 
 def test_a_damaged_catalog_is_a_problem(run_doctor: Any) -> None:

@@ -1,4 +1,4 @@
-"""Contains readers of a generated weekend; standard library only, so that the tests share no code with the package."""
+"""Contains readers of a generated weekend, which use only the standard library to share no code with the package."""
 
 import csv
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ each_session = pytest.mark.parametrize(
 
 
 def instant(text: str) -> datetime:
-    """Return a car's time stamp."""
+    """Parse a timestamp of a car."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
@@ -33,7 +33,7 @@ class Weekend:
     truth: GroundTruth
 
     def rows(self, path: str) -> list[dict[str, str]]:
-        """Return a file's rows as the standard library reads them, names stripped."""
+        """Return a file's rows as parsed by the standard library, with stripped column names."""
         delimiter = ";" if path.endswith(".CSV") else ","
         with (self.folder / path).open(newline="", encoding="ascii") as file:
             reader = csv.DictReader(file, delimiter=delimiter, restval="")
@@ -63,12 +63,12 @@ class Weekend:
         """Return the path of a session's ``lap_start``, ``lap_end`` or ``lap_time`` file."""
         if track == "harbor_street_circuit":
             return f"{track}/{session}_harbor_{kind}.csv"
-        # As at COTA, lap_end_time is the time stamp of a lap's end and lap_time the time a lap took.
+        # As at COTA, lap_end_time is the timestamp of a lap's end and lap_time the duration of a lap.
         name = kind if kind == "lap_time" else f"{kind}_time"
         return f"Mesa Verde Raceway/Race {session[1]}/mesa_{name}_{session}.csv"
 
     def triggers(self, fault: InjectedFault, kind: str = "lap_end") -> list[tuple[datetime, dict[str, str]]]:
-        """Return the rows of the fault's car in a lap file of its session with their time stamps, oldest first."""
+        """Return the rows of the fault's car in a lap file of its session with their timestamps, oldest first."""
         rows = self.rows(self.lap_file(fault.track, fault.session, kind))
         own = [(instant(row["timestamp"]), row) for row in rows if row["vehicle_id"] == fault.vehicle_id]
         return sorted(own, key=lambda trigger: trigger[0])

@@ -1,4 +1,4 @@
-"""Lap files contain the true crossings, distorted exactly as the ground truth lists."""
+"""Lap files contain the true crossings, distorted exactly as listed in the ground truth."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -18,20 +18,20 @@ def test_every_exported_lap_ends_with_a_trigger_within_two_milliseconds(
     weekend: Weekend, track: str, session: str
 ) -> None:
     rows = weekend.rows(weekend.lap_file(track, session, "lap_end"))
-    hidden = weekend.faults_in(
+    distorted = weekend.faults_in(
         track, session, FaultKind.LATE_TRIGGER_PAIR, FaultKind.LATE_BY_A_SECOND, FaultKind.MISSING_CROSSING
     )
-    not_at_its_time = {(fault.vehicle_id, fault.lap_number) for fault in hidden}
+    without_clean_trigger = {(fault.vehicle_id, fault.lap_number) for fault in distorted}
     undecided = {fault.vehicle_id for fault in weekend.faults_in(track, session, FaultKind.UNDECIDED_CAR)}
     seen: dict[tuple[str, int], list[datetime]] = {}
     for row in rows:
         seen.setdefault((row["vehicle_id"], int(row["lap"])), []).append(instant(row["timestamp"]))
     for lap in weekend.truth.session(track, session).laps:
         if lap.vehicle_id in undecided:
-            continue  # half of its crossings are late by design; tested separately below
+            continue  # half of its crossings are late by design and tested below
         delays = [at - lap.end_utc for at in seen.get((lap.vehicle_id, lap.unit_lap), [])]
         is_clean = any(timedelta(0) <= delay <= timedelta(milliseconds=2) for delay in delays)
-        assert is_clean == (lap.is_in_export and (lap.vehicle_id, lap.lap_number) not in not_at_its_time)
+        assert is_clean == (lap.is_in_export and (lap.vehicle_id, lap.lap_number) not in without_clean_trigger)
 
 
 @each_session
@@ -74,7 +74,7 @@ def test_every_trigger_is_a_crossing_an_injected_bounce_or_an_injected_extra_cro
     assert len(rows) == first_crossings + len(exported) + 2 * bounces + extra - missing
 
 
-def test_a_lost_count_is_32768_in_lap_files_and_telemetry(weekend: Weekend) -> None:
+def test_a_lost_lap_count_is_32768_in_lap_files_and_telemetry(weekend: Weekend) -> None:
     lost = [fault for fault in weekend.truth.faults_of(FaultKind.LAP_COUNTER_LOST) if fault.lap_number]
     assert len(lost) == 2
     for fault in lost:
@@ -98,7 +98,7 @@ def test_a_lost_count_is_32768_in_lap_files_and_telemetry(weekend: Weekend) -> N
         assert [row["lap"] for row in ends].count("32768") == 2
 
 
-def test_the_crossing_that_starts_a_formation_lap_is_32768(weekend: Weekend) -> None:
+def test_the_crossing_that_starts_a_formation_lap_has_lap_count_32768(weekend: Weekend) -> None:
     formation = [fault for fault in weekend.truth.faults_of(FaultKind.LAP_COUNTER_LOST) if fault.lap_number == 0]
     assert len(formation) == 14
     for fault in formation:
@@ -109,12 +109,12 @@ def test_the_crossing_that_starts_a_formation_lap_is_32768(weekend: Weekend) -> 
 
 
 def _naive_laps(weekend: Weekend, fault: InjectedFault) -> pd.DataFrame:
-    """Do what most readers of these files do: join start and end on car and lap, keep 60 to 300 s."""
+    """Join starts and ends on car and lap and keep laps of 60 to 300 s, as most readers of these files do."""
     ends = pd.DataFrame(weekend.rows(fault.file))
     starts = pd.DataFrame(weekend.rows(weekend.sibling(fault, "lap_end", "lap_start")))
     laps = starts.merge(ends, on=["vehicle_id", "lap"], suffixes=("_start", "_end"))
-    spent = pd.to_datetime(laps["timestamp_end"]) - pd.to_datetime(laps["timestamp_start"])
-    laps["lap_time_s"] = spent.dt.total_seconds()
+    durations = pd.to_datetime(laps["timestamp_end"]) - pd.to_datetime(laps["timestamp_start"])
+    laps["lap_time_s"] = durations.dt.total_seconds()
     return laps[laps["lap_time_s"].between(60, 300)]
 
 
@@ -170,7 +170,7 @@ def test_the_device_reports_the_time_since_its_previous_trigger(weekend: Weekend
             int(row["value"]) - (newer - older) // timedelta(milliseconds=1)
             for row, newer, older in zip(car_rows, stamps, stamps[1:], strict=False)
         ]
-        # The late stamp makes its lap 1.2 s too long and the next one too short; the values are right.
+        # The late timestamp makes its lap 1.2 s too long and the next one too short; the values are correct.
         assert [ms for ms in off if ms] == ([1_200, -1_200] if vehicle_id == late else [])
 
 
@@ -189,7 +189,7 @@ def test_the_car_that_never_starts_crosses_the_line_twice(weekend: Weekend) -> N
     assert [car.vehicle_id for car in answer.cars if not car.has_started] == [fault.vehicle_id]
 
 
-def test_the_two_byte_formats_are_those_of_barber_and_cota(weekend: Weekend) -> None:
+def test_the_two_file_formats_are_those_of_barber_and_cota(weekend: Weekend) -> None:
     bare = (weekend.folder / "harbor_street_circuit/R2_harbor_lap_time.csv").read_bytes()
     quoted = (weekend.folder / "Mesa Verde Raceway/Race 1/mesa_lap_time_R1.csv").read_bytes()
     assert bare.count(b"\r\n") == bare.count(b"\n")
@@ -202,7 +202,7 @@ def test_the_two_byte_formats_are_those_of_barber_and_cota(weekend: Weekend) -> 
     assert all(line.endswith(b",") for line in quoted.split(b"\n")[1:])
 
 
-def test_every_listed_reject_is_at_its_line_and_there_are_no_others(weekend: Weekend) -> None:
+def test_every_unparsable_row_is_listed_with_its_line_and_no_others_are(weekend: Weekend) -> None:
     found: dict[str, list[int]] = {}
     for path in (file.path for file in weekend.truth.files if file.path.endswith(".csv")):
         header, *lines = (weekend.folder / path).read_text(encoding="ascii").splitlines()
@@ -236,7 +236,7 @@ def _is_at(stamp: datetime, crossing: datetime) -> bool:
     return timedelta(0) <= stamp - crossing <= timedelta(milliseconds=2)
 
 
-def test_a_crossing_late_by_a_second_has_the_right_value(weekend: Weekend) -> None:
+def test_a_crossing_late_by_a_second_has_the_correct_value(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.LATE_BY_A_SECOND)
     lap = weekend.lap(fault)
     near = [trigger for trigger in weekend.triggers(fault, "lap_time") if abs(trigger[0] - lap.end_utc) < _NEAR]
@@ -266,7 +266,7 @@ def test_the_value_after_a_missing_crossing_is_two_laps_long(weekend: Weekend) -
     assert value == pytest.approx(1000 * ((lap.lap_time_s or 0) + (after.lap_time_s or 0)), abs=2)
 
 
-def test_an_extra_crossing_makes_two_impossible_laps_that_are_one(weekend: Weekend) -> None:
+def test_an_extra_crossing_splits_a_lap_into_two_impossible_ones(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.EXTRA_CROSSING)
     before, lap, after = (weekend.lap(fault, (fault.lap_number or 0) + step) for step in (-1, 0, 1))
     for kind, counted in (("lap_end", lap.unit_lap - 1), ("lap_time", lap.unit_lap - 1), ("lap_start", lap.unit_lap)):
@@ -292,32 +292,32 @@ def test_a_post_race_lap_has_both_triggers_and_no_official_time(weekend: Weekend
         assert (end - start).total_seconds() > 1.5 * best_s
 
 
-def test_half_of_the_undecided_cars_crossings_match_a_car_that_has_another_device(weekend: Weekend) -> None:
+def test_half_of_the_undecided_cars_crossings_match_a_car_with_another_device(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.UNDECIDED_CAR)
     answer = weekend.truth.session(fault.track, fault.session)
     undecided = next(car for car in answer.cars if car.vehicle_id == fault.vehicle_id)
-    units = {car.printed_number: car.vehicle_id for car in answer.cars}
+    vehicle_ids = {car.printed_number: car.vehicle_id for car in answer.cars}
     stamps = [at for at, _ in weekend.triggers(fault)]
-    agreeing = {
+    matching = {
         number: [
             lap.lap_number
             for lap in answer.laps
-            if lap.vehicle_id == units[number] and lap.lap_time_s
-            # Where they do not agree, they are 2.2 s or more apart.
+            if lap.vehicle_id == vehicle_ids[number] and lap.lap_time_s
+            # Crossings that do not match are at least 2.2 s apart.
             if any(abs(at - lap.end_utc) < timedelta(seconds=2) for at in stamps)
         ]
         for number in undecided.candidates
     }
-    assert agreeing == {"21": [1, 2, 3, 4], "58": [5, 6, 7, 8]}
+    assert matching == {"21": [1, 2, 3, 4], "58": [5, 6, 7, 8]}
     assert undecided.car_number == "58"
     assert all(car.candidates == (car.printed_number,) for car in answer.cars if car != undecided)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_stamped_lap_of_the_undecided_car_is_faster_than_the_best(tmp_path: Path, seed: int) -> None:
+def test_no_lap_between_timestamps_of_the_undecided_car_beats_the_best_lap(tmp_path: Path, seed: int) -> None:
     truth = make_weekend(tmp_path / "weekend", WeekendOptions(seed=seed, target_bytes=700_000))
-    made = Weekend(tmp_path / "weekend", truth)
-    fault = made.only(FaultKind.UNDECIDED_CAR)
-    stamps = [at for at, _ in made.triggers(fault)]
+    weekend = Weekend(tmp_path / "weekend", truth)
+    fault = weekend.only(FaultKind.UNDECIDED_CAR)
+    stamps = [at for at, _ in weekend.triggers(fault)]
     fastest = min(after - before for before, after in pairwise(stamps))
     assert fastest.total_seconds() > truth.session(fault.track, fault.session).best_lap.lap_time_s

@@ -1,4 +1,4 @@
-"""Official files print what the ground truth records."""
+"""Official files match the ground truth."""
 
 from datetime import datetime, time, timedelta
 from itertools import groupby, pairwise
@@ -49,9 +49,7 @@ def test_one_official_clock_is_behind_and_drifts(weekend: Weekend) -> None:
 
 
 @each_session
-def test_the_printed_number_and_its_block_find_the_laps_of_every_car(
-    weekend: Weekend, track: str, session: str
-) -> None:
+def test_printed_number_and_block_identify_the_laps_of_every_car(weekend: Weekend, track: str, session: str) -> None:
     answer = weekend.truth.session(track, session)
     blocks: dict[tuple[str, int], list[float]] = {}
     entry: dict[str, int] = {}
@@ -84,7 +82,7 @@ def test_sections_list_every_true_lap_with_its_time_and_local_crossing(
     printed = [
         (
             _seconds(row["LAP_TIME"]),
-            datetime.strptime(row["HOUR"], "%H:%M:%S.%f").time(),  # noqa: DTZ007 - a time of day, the zone is known
+            datetime.strptime(row["HOUR"], "%H:%M:%S.%f").time(),  # noqa: DTZ007 - only a time of day
             row["FLAG_AT_FL"],
         )
         for row in _sections(weekend, track, session)
@@ -93,7 +91,9 @@ def test_sections_list_every_true_lap_with_its_time_and_local_crossing(
 
 
 @each_session
-def test_sectors_sum_to_the_lap_and_laps_to_elapsed(weekend: Weekend, track: str, session: str) -> None:
+def test_sectors_add_up_to_the_lap_time_and_laps_to_the_elapsed_time(
+    weekend: Weekend, track: str, session: str
+) -> None:
     elapsed = 0.0
     for row in _sections(weekend, track, session):
         lap_s = _seconds(row["LAP_TIME"])
@@ -120,7 +120,7 @@ def test_laps_after_the_first_run_from_crossing_to_crossing(weekend: Weekend, tr
 
 
 @each_session
-def test_the_best_lap_is_the_fastest_of_all(weekend: Weekend, track: str, session: str) -> None:
+def test_the_best_lap_is_the_fastest_of_all_laps(weekend: Weekend, track: str, session: str) -> None:
     answer = weekend.truth.session(track, session)
     times = sorted(lap.lap_time_s for lap in answer.laps if lap.lap_time_s is not None)
     assert answer.best_lap.lap_time_s == times[0] <= times[1] - 0.2
@@ -137,7 +137,7 @@ def test_zero_padded_numbers_are_two_blocks_of_one_printed_number(weekend: Weeke
         assert sum(after < before for before, after in pairwise(numbers)) == 1
 
 
-def test_wrong_and_missing_numbers_hide_other_official_numbers(weekend: Weekend) -> None:
+def test_cars_with_wrong_or_missing_numbers_have_other_official_numbers(weekend: Weekend) -> None:
     wrong = {fault.vehicle_id for fault in weekend.truth.faults_of(FaultKind.WRONG_CAR_NUMBER)}
     missing = {fault.vehicle_id for fault in weekend.truth.faults_of(FaultKind.NO_CAR_NUMBER)}
     cars = {car.vehicle_id: car for car in weekend.truth.session("harbor_street_circuit", "R1").cars}
@@ -177,7 +177,7 @@ def test_other_classifications_do_not_change(weekend: Weekend) -> None:
         assert [row["NUMBER"] for row in by_class] == [row["NUMBER"] for row in official]
 
 
-def test_racing_incidents_are_printed(weekend: Weekend) -> None:
+def test_racing_incidents_are_in_the_official_files(weekend: Weekend) -> None:
     yellow, pit, long = (
         weekend.only(kind) for kind in (FaultKind.FULL_COURSE_YELLOW, FaultKind.PIT_LAP, FaultKind.LONG_LAP)
     )
@@ -196,7 +196,7 @@ def test_a_car_that_loses_minutes_is_laps_down(weekend: Weekend) -> None:
     assert [(row["NUMBER"], row["GAP_FIRST"]) for row in rows][-1] == ("72", "2 Laps")
 
 
-def test_weather_prints_the_same_instant_in_both_time_columns(weekend: Weekend) -> None:
+def test_weather_has_the_same_time_in_both_time_columns(weekend: Weekend) -> None:
     rows = weekend.rows("Mesa Verde Raceway/Race 2/26_Weather_ Race 2_Anonymized.CSV")
     assert len(rows) > 10
     for row in rows:

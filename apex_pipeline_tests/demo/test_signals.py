@@ -1,4 +1,4 @@
-"""The signals of a lap are consistent with each other."""
+"""The channels of a simulated lap are consistent with each other."""
 
 import numpy as np
 import pytest
@@ -10,14 +10,14 @@ _each_track = pytest.mark.parametrize("track", TRACKS, ids=lambda track: track.s
 
 
 @_each_track
-def test_speed_summed_over_the_lap_is_its_length(track: DemoTrack) -> None:
+def test_speed_integrated_over_the_lap_is_its_length(track: DemoTrack) -> None:
     lap = outline(track)
     assert lap.speed_ms.mean() * track.lap_ms / 1000 == pytest.approx(track.length_m, rel=0.01)
     assert np.all(np.diff(lap.distance_m) > 0)
 
 
 @_each_track
-def test_the_lap_is_a_closed_curve_of_its_length(track: DemoTrack) -> None:
+def test_the_outline_is_a_closed_curve_of_the_lap_length(track: DemoTrack) -> None:
     lap = outline(track)
     north_m = lap.latitude_deg * 111_320
     east_m = lap.longitude_deg * 111_320 * np.cos(np.radians(track.latitude_deg))
@@ -27,7 +27,7 @@ def test_the_lap_is_a_closed_curve_of_its_length(track: DemoTrack) -> None:
 
 
 @_each_track
-def test_a_racing_car_could_drive_it(track: DemoTrack) -> None:
+def test_speeds_and_accelerations_are_those_of_a_racing_car(track: DemoTrack) -> None:
     lap = outline(track)
     assert 15 < lap.speed_ms.min() < 30
     assert 50 < lap.speed_ms.max() < 62
@@ -50,14 +50,14 @@ def test_a_slow_lap_is_driven_at_lower_speed_everywhere(track: DemoTrack) -> Non
     share = np.linspace(0, 1, 50, endpoint=False)
 
     def speeds(lap_ms: int) -> list[float]:
-        places = signals.places(share, lap_ms, np.random.default_rng(0))[:, column]
-        return [float(signals.texts[place].removeprefix("speed,")) for place in places]
+        indices = signals.indices(share, lap_ms, np.random.default_rng(0))[:, column]
+        return [float(signals.texts[index].removeprefix("speed,")) for index in indices]
 
     fast, slow = speeds(track.lap_ms), speeds(2 * track.lap_ms)
     assert slow == pytest.approx([speed / 2 for speed in fast], abs=0.01)
 
 
-def test_a_scale_writes_whole_numbers_without_a_point_and_clips_at_its_ends() -> None:
+def test_a_scale_formats_integers_without_a_point_and_clips_at_its_bounds() -> None:
     scale = Scale(-1, 1, 2)
     assert scale.texts() == ["-1", "-0.5", "0", "0.5", "1"]
-    assert scale.places(np.array([-7.0, -0.4, 0.1, 9.0])).tolist() == [0, 1, 2, 4]
+    assert scale.indices(np.array([-7.0, -0.4, 0.1, 9.0])).tolist() == [0, 1, 2, 4]

@@ -1,4 +1,4 @@
-"""Telemetry files match the counts of the ground truth, counted here with the standard library alone."""
+"""Telemetry files match the counts of the ground truth, which are verified with the standard library only."""
 
 from collections import Counter
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ def _good_rows(weekend: Weekend, path: str) -> list[dict[str, str]]:
 
 
 @each_session
-def test_the_counts_of_the_ground_truth_are_those_of_the_file(weekend: Weekend, track: str, session: str) -> None:
+def test_the_counts_of_the_ground_truth_match_the_file(weekend: Weekend, track: str, session: str) -> None:
     answer = weekend.truth.session(track, session)
     rows = weekend.rows(answer.telemetry.file)
     good = _good_rows(weekend, answer.telemetry.file)
@@ -43,7 +43,7 @@ def test_the_tracks_send_different_channels(weekend: Weekend, track: str, channe
     assert ("ath" in names) == (channels == 9)
 
 
-def test_rows_run_by_car_and_lap_newest_first(weekend: Weekend) -> None:
+def test_rows_are_sorted_by_car_and_lap_newest_first(weekend: Weekend) -> None:
     faults = weekend.truth.faults_of(FaultKind.NEWEST_FIRST_ROWS)
     assert len(faults) == 4
     for fault in faults:
@@ -69,7 +69,7 @@ def test_car_clocks_are_behind_by_the_offsets_of_the_ground_truth(weekend: Weeke
         ]
         assert offset_s is not None
         assert 23 * 3600 <= offset_s <= 68 * 3600
-        # Readings arrive about a second after they are taken.
+        # Readings arrive about a second after they are measured.
         assert 0.9 < median(behind) - offset_s < 1.4
 
 
@@ -90,17 +90,17 @@ def test_the_radio_is_silent_around_the_late_trigger(weekend: Weekend) -> None:
     answer = weekend.truth.session(fault.track, fault.session)
     car = next(car for car in answer.cars if car.vehicle_id == fault.vehicle_id)
     lap = next(lap for lap in answer.laps if (lap.vehicle_id, lap.lap_number) == (fault.vehicle_id, fault.lap_number))
-    taken = sorted(
+    times = sorted(
         instant(row["timestamp"]) + timedelta(seconds=car.clock_offset_s or 0)
         for row in _good_rows(weekend, fault.file)
         if row["vehicle_id"] == fault.vehicle_id
     )
-    hole = [(before, after) for before, after in pairwise(taken) if before < lap.end_utc < after]
+    hole = [(before, after) for before, after in pairwise(times) if before < lap.end_utc < after]
     assert (hole[0][1] - hole[0][0]).total_seconds() >= 36
 
 
 def _distances(weekend: Weekend, fault: InjectedFault) -> list[tuple[datetime, int, float]]:
-    """Return time, the unit's lap and metres of the fault's car, oldest first."""
+    """Return time, the device's lap count and lap distance in metres of the fault's car, oldest first."""
     answer = weekend.truth.session(fault.track, fault.session)
     offset_s = next(car.clock_offset_s for car in answer.cars if car.vehicle_id == fault.vehicle_id) or 0
     return sorted(
@@ -110,17 +110,17 @@ def _distances(weekend: Weekend, fault: InjectedFault) -> list[tuple[datetime, i
     )
 
 
-def test_lap_distance_is_reset_at_a_missing_crossing_and_the_lap_count_is_not(weekend: Weekend) -> None:
+def test_a_missing_crossing_resets_lap_distance_but_does_not_increment_the_lap_count(weekend: Weekend) -> None:
     (fault,) = weekend.faults_in("harbor_street_circuit", "R2", FaultKind.MISSING_CROSSING)
     lap, after = weekend.lap(fault), weekend.lap(fault, (fault.lap_number or 0) + 1)
-    double = [reading for reading in _distances(weekend, fault) if lap.start_utc < reading[0] < after.end_utc]
-    resets = [(one[0], two[0]) for one, two in pairwise(double) if two[2] < one[2] - 1_000]
-    assert {unit_lap for _, unit_lap, _ in double} == {lap.unit_lap}
+    two_laps = [reading for reading in _distances(weekend, fault) if lap.start_utc < reading[0] < after.end_utc]
+    resets = [(one[0], two[0]) for one, two in pairwise(two_laps) if two[2] < one[2] - 1_000]
+    assert {unit_lap for _, unit_lap, _ in two_laps} == {lap.unit_lap}
     assert len(resets) == 1
     assert resets[0][0] <= lap.end_utc <= resets[0][1]
 
 
-def test_lap_distance_runs_on_through_an_extra_crossing_and_the_lap_count_goes_up(weekend: Weekend) -> None:
+def test_an_extra_crossing_increments_the_lap_count_but_does_not_reset_lap_distance(weekend: Weekend) -> None:
     fault = weekend.only(FaultKind.EXTRA_CROSSING)
     lap = weekend.lap(fault)
     inside = [reading for reading in _distances(weekend, fault) if lap.start_utc < reading[0] < lap.end_utc]
@@ -133,13 +133,13 @@ def test_lap_distance_runs_on_through_an_extra_crossing_and_the_lap_count_goes_u
 
 
 def test_the_radio_is_silent_at_every_late_crossing_of_the_undecided_car(tmp_path: Path) -> None:
-    # 15 MB: frequent enough readings to distinguish an 8 s hole from the gap between two readings.
+    # 15 MB give a sample rate at which an 8 s gap differs from the time between two readings.
     truth = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=15_000_000))
     weekend = Weekend(tmp_path / "weekend", truth)
     fault = weekend.only(FaultKind.UNDECIDED_CAR)
     answer = weekend.truth.session(fault.track, fault.session)
     car = next(car for car in answer.cars if car.vehicle_id == fault.vehicle_id)
-    taken = [
+    times = [
         instant(row["timestamp"]) + timedelta(seconds=car.clock_offset_s or 0)
         for row in _good_rows(weekend, answer.telemetry.file)
         if row["vehicle_id"] == fault.vehicle_id
@@ -148,7 +148,7 @@ def test_the_radio_is_silent_at_every_late_crossing_of_the_undecided_car(tmp_pat
         lap.lap_number
         for lap in answer.laps
         if lap.vehicle_id == fault.vehicle_id
-        and not any(timedelta(seconds=-4) < at - lap.end_utc < timedelta(seconds=4) for at in taken)
+        and not any(timedelta(seconds=-4) < at - lap.end_utc < timedelta(seconds=4) for at in times)
     ]
     assert silent == [0, 1, 2, 3, 4]
 

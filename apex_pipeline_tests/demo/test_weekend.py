@@ -1,4 +1,4 @@
-"""A weekend is reproducible, has the wanted size, and never replaces files that were not generated."""
+"""A weekend is reproducible, has the requested size, and never replaces files that were not generated."""
 
 import json
 import tracemalloc
@@ -43,7 +43,7 @@ def test_the_size_is_met_within_fifteen_percent(tmp_path: Path, target_bytes: in
     assert sum(file.size for file in truth.files) == pytest.approx(target_bytes, rel=0.15)
 
 
-def test_more_cars_and_laps_are_driven_when_asked_for(tmp_path: Path) -> None:
+def test_cars_and_laps_are_as_many_as_requested(tmp_path: Path) -> None:
     options = WeekendOptions(cars=9, laps=11, target_bytes=2_000_000)
     truth = make_weekend(tmp_path / "weekend", options)
     answer = truth.session("harbor_street_circuit", "R2")
@@ -59,8 +59,8 @@ def test_memory_stays_bounded_while_the_files_grow(tmp_path: Path) -> None:
         tracemalloc.stop()
         return used
 
-    peak(1_000_000)  # the signals' texts are built once and kept
-    # 24 MB more of files; a block of 0.1 MB passes through memory a few times over.
+    peak(1_000_000)  # the texts of the channels are built once and cached
+    # The files grow by 24 MB, but only a few copies of a 0.1 MB block are in memory at once.
     assert peak(25_000_000) - peak(1_000_000) < 4_000_000
 
 
@@ -72,7 +72,7 @@ def test_progress_counts_every_byte(tmp_path: Path) -> None:
     assert len(reported) > 100
 
 
-def test_the_ground_truth_next_to_the_folder_reads_back_as_it_was_returned(weekend: Weekend) -> None:
+def test_the_ground_truth_file_equals_the_returned_ground_truth(weekend: Weekend) -> None:
     text = ground_truth_path(weekend.folder).read_text(encoding="utf-8")
     assert GroundTruth.from_json(text) == weekend.truth
     assert {file.path: file.size for file in weekend.truth.files} == {
@@ -133,7 +133,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> 
     assert _contents(tmp_path) == {"photos/holiday.jpg": b"photo"}
 
 
-def test_a_foreign_file_in_a_generated_weekend_is_never_deleted(tmp_path: Path) -> None:
+def test_an_additional_file_in_a_generated_weekend_is_never_deleted(tmp_path: Path) -> None:
     folder = tmp_path / "weekend"
     make_weekend(folder, _SMALL)
     (folder / "notes.txt").write_text("mine")
@@ -146,7 +146,7 @@ def test_an_unreadable_ground_truth_protects_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "weekend"
     make_weekend(folder, _SMALL)
     ground_truth_path(folder).write_text("{}")
-    with pytest.raises(ConfigurationError, match="not of a synthetic weekend"):
+    with pytest.raises(ConfigurationError, match="not part of a synthetic weekend"):
         make_weekend(folder, _SMALL)
 
 
@@ -165,7 +165,7 @@ def test_an_empty_folder_is_accepted_and_a_file_is_refused(tmp_path: Path) -> No
         (WeekendOptions(cars=6, laps=8, target_bytes=2_000_000_000), "more cars or laps, or at most"),
     ],
 )
-def test_a_size_that_cannot_be_met_is_refused_with_the_bound(
+def test_a_size_that_cannot_be_met_is_refused_with_the_limit(
     tmp_path: Path, options: WeekendOptions, hint: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=hint):

@@ -15,7 +15,7 @@ from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome, sync
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.gr_cup import derive
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger, read_triggers
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
 from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables.session_key import SessionKey
@@ -59,7 +59,7 @@ def test_a_session_that_fails_keeps_its_good_tables_and_the_others_are_done(
     before = read_current(open_store(settings, for_writing=False))
     assert before is not None
 
-    def fail(stream: BinaryIO, identity: FileIdentity) -> tuple[list[SimulatedTrigger], list[Reject]]:
+    def fail(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
         if identity.session == "R1":
             raise PermanentError(f"{identity.path} line 7 makes no sense.", "Export it again.")
         return read_triggers(stream, identity)

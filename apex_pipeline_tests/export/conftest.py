@@ -1,4 +1,4 @@
-"""The lakes of ``lake/conftest.py``, for the tests of this folder."""
+"""Makes the fixtures of ``lake/conftest.py`` available to the tests of this folder."""
 
 from apex_pipeline_tests.lake.conftest import lake, store, weekend
 

@@ -35,28 +35,28 @@ _R1 = SessionKey(_HARBOR, "R1")
 _ALL_TABLES = tuple(table.name for table in RACE_TABLES)
 
 
-def _part(store: ObjectStore, **chosen: object) -> Selection:
-    return select_sessions(require_snapshot(store), **chosen)  # type: ignore[arg-type]  # names of its own arguments
+def _select(store: ObjectStore, **chosen: object) -> Selection:
+    return select_sessions(require_snapshot(store), **chosen)  # type: ignore[arg-type]  # its keyword arguments
 
 
 def test_a_bundle_reads_like_its_lake(lake: LocalStore, tmp_path: Path) -> None:
-    made = write_bundle(lake, require_snapshot(lake), _part(lake, tracks=[_HARBOR]), tmp_path / "part")
-    ours, theirs = open_catalog(tmp_path / "part"), open_catalog(lake.uri)
-    assert [str(record.key) for record in ours.snapshot.sessions] == [f"{_HARBOR}/R1", f"{_HARBOR}/R2"]
-    assert list(ours.tracks()["track"]) == [_HARBOR]
-    assert len(ours.sessions()) == 2
+    bundle = write_bundle(lake, require_snapshot(lake), _select(lake, tracks=[_HARBOR]), tmp_path / "part")
+    copied, original = open_catalog(tmp_path / "part"), open_catalog(lake.uri)
+    assert [str(record.key) for record in copied.snapshot.sessions] == [f"{_HARBOR}/R1", f"{_HARBOR}/R2"]
+    assert list(copied.tracks()["track"]) == [_HARBOR]
+    assert len(copied.sessions()) == 2
     for name in _ALL_TABLES:
-        assert ours.table_arrow(name, _HARBOR, "R2").equals(theirs.table_arrow(name, _HARBOR, "R2"))
-    expected = theirs.files()[theirs.files()["track"] == _HARBOR]
-    assert list(ours.files()["path"]) == list(expected["path"])
-    assert made.snapshot == ours.snapshot
-    assert made.bytes == sum(path.stat().st_size for path in (tmp_path / "part").rglob("*") if path.is_file())
+        assert copied.table_arrow(name, _HARBOR, "R2").equals(original.table_arrow(name, _HARBOR, "R2"))
+    expected = original.files()[original.files()["track"] == _HARBOR]
+    assert list(copied.files()["path"]) == list(expected["path"])
+    assert bundle.snapshot == copied.snapshot
+    assert bundle.bytes == sum(path.stat().st_size for path in (tmp_path / "part").rglob("*") if path.is_file())
     assert not (tmp_path / "part" / ".incoming").exists()
 
 
 @pytest.mark.parametrize("has_raw_files", [False, True])
 def test_a_bundle_has_no_orphaned_or_damaged_object(lake: LocalStore, tmp_path: Path, *, has_raw_files: bool) -> None:
-    part = _part(lake, tracks=[_MESA], sessions=["R2"], has_raw_files=has_raw_files)
+    part = _select(lake, tracks=[_MESA], sessions=["R2"], has_raw_files=has_raw_files)
     write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     store = open_lake(tmp_path / "part")
     report = verify_lake(store, is_deep=True)
@@ -69,14 +69,14 @@ def test_a_bundle_has_no_orphaned_or_damaged_object(lake: LocalStore, tmp_path: 
 
 
 def test_quarantined_raw_files_are_bundled_with_their_reasons(lake: LocalStore, tmp_path: Path) -> None:
-    part = _part(lake, tracks=[_MESA], has_raw_files=True)
+    part = _select(lake, tracks=[_MESA], has_raw_files=True)
     write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     (reason,) = (tmp_path / "part" / "quarantine").rglob("*.json")
     assert reason.name == "mesa_lap_time_R2.csv.reason.json"
 
 
 def test_only_selected_tables_are_bundled(lake: LocalStore, tmp_path: Path) -> None:
-    write_bundle(lake, require_snapshot(lake), _part(lake, tables=["cars", "laps"]), tmp_path / "part")
+    write_bundle(lake, require_snapshot(lake), _select(lake, tables=["cars", "laps"]), tmp_path / "part")
     catalog = open_catalog(tmp_path / "part")
     assert len(catalog.laps(_HARBOR, "R1")) == len(open_catalog(lake.uri).laps(_HARBOR, "R1"))
     with pytest.raises(ObjectMissingError, match="without the table telemetry"):
@@ -85,33 +85,33 @@ def test_only_selected_tables_are_bundled(lake: LocalStore, tmp_path: Path) -> N
 
 
 def test_bundling_the_same_content_twice_gives_identical_zips(lake: LocalStore, tmp_path: Path) -> None:
-    part = _part(lake, tracks=[_HARBOR], has_raw_files=True)
-    made = write_bundle(lake, require_snapshot(lake), part, tmp_path / "one.zip")
-    for item in lake.list("data/"):  # another copy of the lake: other times, other inodes
+    part = _select(lake, tracks=[_HARBOR], has_raw_files=True)
+    bundle = write_bundle(lake, require_snapshot(lake), part, tmp_path / "one.zip")
+    for item in lake.list("data/"):  # like another copy of the lake: other times, other inodes
         content = lake.read_bytes(item.key)
         lake.write_bytes(item.key, content)
         os.utime(Path(lake.uri, item.key), (1_000_000_000, 1_000_000_000))
     write_bundle(lake, require_snapshot(lake), part, tmp_path / "two.zip")
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
-    assert made.bytes == (tmp_path / "one.zip").stat().st_size
+    assert bundle.bytes == (tmp_path / "one.zip").stat().st_size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "one.zip", "two.zip"]
 
 
 def test_an_extracted_zip_equals_the_folder_bundle(lake: LocalStore, tmp_path: Path) -> None:
-    part = _part(lake, tracks=[_HARBOR], sessions=["R1"], has_raw_files=True)
+    part = _select(lake, tracks=[_HARBOR], sessions=["R1"], has_raw_files=True)
     write_bundle(lake, require_snapshot(lake), part, tmp_path / "part.zip")
     write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     with zipfile.ZipFile(tmp_path / "part.zip") as archive:
         names = archive.namelist()
         assert names == sorted(names)
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-        archive.extractall(tmp_path / "unpacked")
+        archive.extractall(tmp_path / "extracted")
     for path in (path for path in (tmp_path / "part").rglob("*") if path.is_file()):
         name = path.relative_to(tmp_path / "part")
-        assert (tmp_path / "unpacked" / name).read_bytes() == path.read_bytes()
+        assert (tmp_path / "extracted" / name).read_bytes() == path.read_bytes()
         names.remove(name.as_posix())
     assert names == []
-    assert len(open_catalog(tmp_path / "unpacked").laps(_HARBOR, "R1")) == 48
+    assert len(open_catalog(tmp_path / "extracted").laps(_HARBOR, "R1")) == 48
 
 
 def test_the_published_version_is_bundled_even_after_it_was_replaced(lake: LocalStore, tmp_path: Path) -> None:
@@ -119,19 +119,19 @@ def test_the_published_version_is_bundled_even_after_it_was_replaced(lake: Local
     published = next(record for record in snapshot.sessions if record.key == _R1).tables["laps"]
     before = lake.read_bytes(published.key)
     lake.copy(published.key, history_key(published.sha256))
-    lake.write_bytes(published.key, b"of a run that failed half-way")
-    write_bundle(lake, snapshot, _part(lake, tracks=[_HARBOR]), tmp_path / "part")
+    lake.write_bytes(published.key, b"from a run that failed half-way")
+    write_bundle(lake, snapshot, _select(lake, tracks=[_HARBOR]), tmp_path / "part")
     assert (tmp_path / "part" / published.key).read_bytes() == before
 
 
 @pytest.mark.parametrize("key", ["tables/laps/track=harbor_street_circuit/session=R1/laps.parquet", "data"])
 def test_a_damaged_object_stops_the_bundle(lake: LocalStore, tmp_path: Path, key: str) -> None:
-    assert verify_lake(lake).wrong == ()  # every digest is remembered now
+    assert verify_lake(lake).wrong == ()  # every digest is cached now
     path = Path(lake.uri, raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv") if key == "data" else key)
     status = path.stat()
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    part = _part(lake, tracks=[_HARBOR], has_raw_files=True)
+    part = _select(lake, tracks=[_HARBOR], has_raw_files=True)
     with pytest.raises((StoreCorruptionError, ObjectMissingError), match="was published"):
         write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     assert not (tmp_path / "part").exists()
@@ -146,35 +146,37 @@ def test_a_bundle_that_fails_verification_is_discarded(
 
     monkeypatch.setattr(bundling, "verify_lake", damage)
     with pytest.raises(StoreCorruptionError, match=r"The bundle is damaged: catalog/tracks\.parquet"):
-        write_bundle(lake, require_snapshot(lake), _part(lake), tmp_path / "part")
+        write_bundle(lake, require_snapshot(lake), _select(lake), tmp_path / "part")
     assert not (tmp_path / "part").exists()
 
 
 @pytest.mark.parametrize(
-    ("chosen", "told"),
+    ("chosen", "message"),
     [
         ({"tracks": ["spa"]}, r"has no track spa\. It has: harbor_street_circuit, mesa_verde_raceway"),
         ({"sessions": ["R9"]}, r"has no session R9\. It has: R1, R2"),
         ({"tables": ["lap"]}, r"has no table lap\. It has: cars"),
     ],
 )
-def test_unknown_names_are_reported_with_the_known_ones(lake: LocalStore, chosen: dict[str, object], told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
-        _part(lake, **chosen)
+def test_unknown_names_are_reported_with_the_known_ones(
+    lake: LocalStore, chosen: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        _select(lake, **chosen)
 
 
-def test_a_track_without_the_session_is_an_error(lake: LocalStore) -> None:
+def test_a_session_that_the_selected_track_lacks_is_an_error(lake: LocalStore) -> None:
     snapshot = require_snapshot(lake)
-    fewer = replace(snapshot, sessions=snapshot.sessions[:-1])
+    without_last = replace(snapshot, sessions=snapshot.sessions[:-1])
     last = snapshot.sessions[-1]
     assert last.key == SessionKey(_MESA, "R2")
     with pytest.raises(ConfigurationError, match=r"No published session is one of R2 at mesa_verde_raceway\."):
-        select_sessions(fewer, tracks=[_MESA], sessions=["R2"])
+        select_sessions(without_last, tracks=[_MESA], sessions=["R2"])
 
 
 def test_a_target_in_the_lake_is_refused(lake: LocalStore) -> None:
     with pytest.raises(ConfigurationError, match="one contains the other"):
-        write_bundle(lake, require_snapshot(lake), _part(lake), Path(lake.uri, "part.zip"))
+        write_bundle(lake, require_snapshot(lake), _select(lake), Path(lake.uri, "part.zip"))
 
 
 def test_a_bundle_of_a_bucket_includes_files_uploaded_by_other_tools(
@@ -186,13 +188,13 @@ def test_a_bundle_of_a_bucket_includes_files_uploaded_by_other_tools(
     for item in lake.list(f"data/{_HARBOR}/R1"):
         (files / Path(item.key).name).write_bytes(lake.read_bytes(item.key))
     publish_folder(store, tmp_path / "files", tmp_path / "scratch")
-    foreign = raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv")
-    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=foreign, Body=store.read_bytes(foreign))
+    uploaded = raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv")
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=uploaded, Body=store.read_bytes(uploaded))
     catalog = build_files_table(store, load_settings(), None)
     store.write_bytes("catalog/files.parquet", parquet_bytes(catalog))
     publish(store, build_sessions_table(catalog), datetime.now(UTC))
-    part = _part(store, has_raw_files=True)
+    part = _select(store, has_raw_files=True)
     write_bundle(store, require_snapshot(store), part, tmp_path / "part")
     assert verify_lake(open_lake(tmp_path / "part"), is_deep=True).wrong == ()
-    assert (tmp_path / "part" / foreign).read_bytes() == lake.read_bytes(foreign)
+    assert (tmp_path / "part" / uploaded).read_bytes() == lake.read_bytes(uploaded)
     assert open_catalog(tmp_path / "part").files()["sha256"].notna().all()

@@ -1,4 +1,4 @@
-"""The names of an object in a lake, and its public address."""
+"""The names by which an object is found in a lake, and its public address."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Published tables in a database file or CSV files: every row and every value is exported."""
+"""Published tables are exported to a database file or CSV files with every row and value."""
 
 import csv
 import json
@@ -34,14 +34,14 @@ _OPENERS = {"sqlite": sqlite_file, "duckdb": duckdb_file, "csv": csv_folder}
 
 
 def _rows(kind: Format, target: Path, table: str) -> list[dict[str, Any]]:
-    """Return the rows of an exported table, as the format has them."""
+    """Return the rows of an exported table, with the values of the format."""
     if kind == "csv":
         with (target / f"{table}.csv").open(newline="", encoding="utf-8") as file:
             return [*csv.DictReader(file)]
     if kind == "sqlite":
         with closing(sqlite3.connect(target)) as connection:
             connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(f'SELECT * FROM "{table}"')]  # noqa: S608  -- a test's own name
+            return [dict(row) for row in connection.execute(f'SELECT * FROM "{table}"')]  # noqa: S608  -- a table name of these tests
     with closing(duckdb.connect(str(target), read_only=True)) as connection:
         return connection.sql(f'SELECT * FROM "{table}"').to_arrow_table().to_pylist()  # noqa: S608  -- as above
 
@@ -74,33 +74,33 @@ def test_values_are_those_of_the_lake_with_times_as_iso_text_in_utc(
 ) -> None:
     snapshot = require_snapshot(lake)
     export_tables(lake, snapshot, ("laps", "official_laps"), kind, tmp_path / "out")
-    ours, theirs = _rows(kind, tmp_path / "out", "laps"), []
+    exported, published = _rows(kind, tmp_path / "out", "laps"), []
     for record in snapshot.sessions:
-        theirs += read_published(lake, record.tables["laps"]).to_pylist()
-    for mine, original in zip(ours, theirs, strict=True):
+        published += read_published(lake, record.tables["laps"]).to_pylist()
+    for row, original in zip(exported, published, strict=True):
         end = original["lap_end_utc"]
         stamp = "" if end is None else end.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        assert (mine["lap_end_utc"] or "") == stamp
-        assert (mine["track"], mine["vehicle_id"]) == (original["track"], original["vehicle_id"])
-        assert json.loads(mine["flags"]) == original["flags"]
-        assert str(mine["is_valid"]) == str(int(original["is_valid"]))
-        assert (mine["lap_time_s"] in {None, ""}) == (original["lap_time_s"] is None)
-        assert float(mine["lap_time_s"] or 0) == (original["lap_time_s"] or 0)
+        assert (row["lap_end_utc"] or "") == stamp
+        assert (row["track"], row["vehicle_id"]) == (original["track"], original["vehicle_id"])
+        assert json.loads(row["flags"]) == original["flags"]
+        assert str(row["is_valid"]) == str(int(original["is_valid"]))
+        assert (row["lap_time_s"] in {None, ""}) == (original["lap_time_s"] is None)
+        assert float(row["lap_time_s"] or 0) == (original["lap_time_s"] or 0)
     clock = _rows(kind, tmp_path / "out", "official_laps")[0]["crossing_local_time"]
     first = read_published(lake, snapshot.sessions[0].tables["official_laps"])["crossing_local_time"][0].as_py()
     assert clock == first.isoformat(timespec="milliseconds")
 
 
-def test_duckdb_keeps_times_lists_and_booleans_as_such(lake: LocalStore, tmp_path: Path) -> None:
+def test_duckdb_keeps_the_types_of_times_lists_and_booleans(lake: LocalStore, tmp_path: Path) -> None:
     snapshot = require_snapshot(lake)
     export_tables(lake, snapshot, ("laps",), "duckdb", tmp_path / "out")
-    ours, theirs = _rows("duckdb", tmp_path / "out", "laps"), []
+    exported, published = _rows("duckdb", tmp_path / "out", "laps"), []
     for record in snapshot.sessions:
-        theirs += read_published(lake, record.tables["laps"]).to_pylist()
-    assert [(row["flags"], row["is_valid"], row["lap_time_s"], row["track"]) for row in ours] == [
-        (row["flags"], row["is_valid"], row["lap_time_s"], row["track"]) for row in theirs
+        published += read_published(lake, record.tables["laps"]).to_pylist()
+    assert [(row["flags"], row["is_valid"], row["lap_time_s"], row["track"]) for row in exported] == [
+        (row["flags"], row["is_valid"], row["lap_time_s"], row["track"]) for row in published
     ]
-    assert [row["lap_end_utc"] for row in ours] == [row["lap_end_utc"] for row in theirs]
+    assert [row["lap_end_utc"] for row in exported] == [row["lap_end_utc"] for row in published]
 
 
 @pytest.mark.parametrize("kind", _FORMATS)
@@ -114,8 +114,8 @@ def test_channels_that_only_one_session_has_are_null_in_the_others(
         if number:
             rows = rows.append_column('odd "channel"', pa.array([1.5] * 5)).drop_columns(["gear"])
             rows = rows.append_column("gear", pa.array([3.0] * 5))
-        marked = rows.replace_schema_metadata({INPUTS_VERSION: "v1"})
-        store.write_bytes(table_key("tables", "telemetry", str(key)), parquet_bytes(marked))
+        versioned = rows.replace_schema_metadata({INPUTS_VERSION: "v1"})
+        store.write_bytes(table_key("tables", "telemetry", str(key)), parquet_bytes(versioned))
     sessions = sessions_table(dict.fromkeys(keys, "v1"))
     put_catalog(store, sessions)
     exported = export_tables(store, publish(store, sessions, NOON), ("telemetry",), kind, tmp_path / "out")
@@ -126,7 +126,7 @@ def test_channels_that_only_one_session_has_are_null_in_the_others(
     assert gears[5:] == [3.0] * 5
 
 
-def test_telemetry_of_several_batches_is_exported_whole(store: LocalStore, tmp_path: Path) -> None:
+def test_telemetry_of_several_batches_is_exported_completely(store: LocalStore, tmp_path: Path) -> None:
     race = publish_race(store, 200)
     exported = export_tables(race.store, race.catalog.snapshot, ("telemetry",), "sqlite", tmp_path / "out.db")
     assert exported == [ExportedTable("telemetry", 4_000)]
@@ -139,9 +139,9 @@ def test_telemetry_of_several_batches_is_exported_whole(store: LocalStore, tmp_p
 def test_an_export_with_rows_missing_is_refused(lake: LocalStore, tmp_path: Path, kind: Format) -> None:
     snapshot = require_snapshot(lake)
     tracks = replace(snapshot.catalog["tracks"], rows=3)
-    told = replace(snapshot, catalog={**snapshot.catalog, "tracks": tracks})
+    altered = replace(snapshot, catalog={**snapshot.catalog, "tracks": tracks})
     with pytest.raises(ReconciliationError, match="has 2 rows, the lake 3"):
-        export_tables(lake, told, ("tracks",), kind, tmp_path / "out")
+        export_tables(lake, altered, ("tracks",), kind, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["lake"]
 
 
@@ -168,7 +168,7 @@ def _fill(writer: TableWriter, table: pa.Table) -> None:
     assert writer.count() == table.num_rows
 
 
-def test_sqlite_columns_have_the_types_of_the_schema_whether_or_not_there_are_values(tmp_path: Path) -> None:
+def test_sqlite_columns_have_the_types_of_the_schema_with_or_without_values(tmp_path: Path) -> None:
     schema = pa.schema([("whole", pa.int64()), ("real", pa.float64()), ("flag", pa.bool_()), ("text", pa.string())])
     with sqlite_file(tmp_path / "out") as writer:
         _fill(writer, schema.empty_table())
@@ -183,7 +183,7 @@ def test_sqlite_columns_have_the_types_of_the_schema_whether_or_not_there_are_va
     assert [type(value) for value in first] == [int, float, int, str]
 
 
-def test_csv_writes_numbers_as_python_does_and_null_as_nothing(tmp_path: Path) -> None:
+def test_csv_writes_numbers_as_python_does_and_null_as_an_empty_cell(tmp_path: Path) -> None:
     table = pa.table({"whole": pa.array([7, None]), "real": pa.array([3.0, 1e-7]), "text": pa.array([None, "03"])})
     with csv_folder(tmp_path) as writer:
         _fill(writer, table)

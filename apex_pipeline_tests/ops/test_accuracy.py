@@ -19,7 +19,7 @@ from apex_pipeline_tests.lake.derived import publish_folder
 _R1 = SessionKey("harbor_street_circuit", "R1")
 
 
-def _truth(store: LocalStore, key: SessionKey, scratch: Path) -> AccuracyReport | None:
+def _measure(store: LocalStore, key: SessionKey, scratch: Path) -> AccuracyReport | None:
     snapshot = require_snapshot(store)
     workspace = Workspace(500_000_000, scratch)
     return measure_session(store, snapshot, require_session(snapshot, key), load_settings(), workspace)
@@ -29,7 +29,7 @@ def test_laps_of_the_synthetic_weekend_match_its_ground_truth(
     weekend: tuple[Path, GroundTruth], lake: LocalStore, tmp_path: Path
 ) -> None:
     for session in weekend[1].sessions:
-        report = _truth(lake, SessionKey(session.track, session.session), tmp_path)
+        report = _measure(lake, SessionKey(session.track, session.session), tmp_path)
         assert report is not None
         assert (report.is_right, report.missed, report.invented) == (True, 0, ())
         assert report.best_listed_s == pytest.approx(session.best_lap.lap_time_s)
@@ -46,13 +46,13 @@ def test_a_session_without_lap_files_or_official_laps_has_no_report(
             path.unlink()
     store = open_lake(tmp_path / "one-sided")
     publish_folder(store, tmp_path / "files", tmp_path / "scratch")
-    assert _truth(store, _R1, tmp_path) is None
+    assert _measure(store, _R1, tmp_path) is None
 
 
-def test_real_races_are_right_and_their_blind_laps_close(real_data: Path, tmp_path: Path) -> None:
+def test_real_races_are_correct_and_their_blind_laps_are_accurate(real_data: Path, tmp_path: Path) -> None:
     store = open_lake(tmp_path / "lake")
     snapshot = publish_folder(store, real_data / "grcup" / "sebring", tmp_path / "scratch")
-    reports = [_truth(store, record.key, tmp_path) for record in snapshot.sessions]
+    reports = [_measure(store, record.key, tmp_path) for record in snapshot.sessions]
     both = pool_reports([report for report in reports if report is not None])
     assert (both.official, both.comparable, both.missed) == (401 + 332, 657, 0)
     assert both.is_right

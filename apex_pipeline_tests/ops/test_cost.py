@@ -1,4 +1,4 @@
-"""The bill of a month: dated prices times amounts."""
+"""The monthly bill: amounts multiplied by dated prices."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ def _usd(usage: Usage) -> float:
 
 @pytest.mark.req("A-127", "A-158", "K-14")
 def test_the_first_estimate_of_the_project_is_reproduced_from_its_inputs() -> None:
-    # 3 GB and 10,000 requests: about $0.07 and, if all of them only read, $0.004; if 1,000 of them write, under $0.01.
+    # 3 GB cost about $0.07; 10,000 requests cost $0.004 if all of them read, and under $0.01 if 1,000 of them write.
     assert _usd(Usage(storage_gb=3)) == pytest.approx(0.069)
     assert _usd(Usage(gets=10_000)) == pytest.approx(0.004)
     assert _usd(Usage(gets=9_000, puts=1_000)) == pytest.approx(0.0086)
@@ -23,10 +23,10 @@ def test_the_first_estimate_of_the_project_is_reproduced_from_its_inputs() -> No
 
 
 @pytest.mark.req("A-127")
-def test_only_use_beyond_the_free_tier_costs() -> None:
-    whole = Usage(storage_gb=5, gets=20_000, puts=2_000)
-    assert after_free_usd(monthly_cost(whole)) == 0
-    assert _usd(whole) == pytest.approx(0.115 + 0.008 + 0.010)
+def test_only_usage_beyond_the_free_tier_is_charged() -> None:
+    free = Usage(storage_gb=5, gets=20_000, puts=2_000)
+    assert after_free_usd(monthly_cost(free)) == 0
+    assert _usd(free) == pytest.approx(0.115 + 0.008 + 0.010)
     more = Usage(storage_gb=6, gets=21_000, puts=3_000)
     assert after_free_usd(monthly_cost(more)) == pytest.approx(0.023 + 0.0004 + 0.005)
 

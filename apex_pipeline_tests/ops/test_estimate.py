@@ -1,4 +1,4 @@
-"""The estimate of a sync, and that a sync then does what was estimated."""
+"""The estimate of a sync, and whether a sync then does what was estimated."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Harness:
         return (self.root / path).write_text(content, encoding="utf-8")
 
     def sync(self) -> None:
-        """Make the lake what a sync makes of the source folder."""
+        """Bring the lake to the state after a sync of the source folder."""
         publish_folder(self.store, self.root, self._base / "scratch")
         files = with_rules_version(read_stored_table(self.store, FILES), rules_version(load_settings()))
         self.store.write_bytes(table_key(FILES.folder, FILES.name), parquet_bytes(files))
@@ -59,11 +59,11 @@ class Harness:
 
 @pytest.fixture
 def harness(tmp_path: Path, store: LocalStore) -> Harness:
-    made = Harness(tmp_path, store)
+    harness = Harness(tmp_path, store)
     for race in ("R1", "R2"):
-        made.write(f"spa/{race}_spa_lap_start.csv", _lap_file(race))
-        made.write(f"spa/{race}_spa_lap_end.csv", _lap_file(race, laps=2))
-    return made
+        harness.write(f"spa/{race}_spa_lap_start.csv", _lap_file(race))
+        harness.write(f"spa/{race}_spa_lap_end.csv", _lap_file(race, laps=2))
+    return harness
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_everything_but_junk_is_copied_to_a_new_lake(harness: Harness) -> None:
 
 
 @pytest.mark.req("A-050")
-def test_an_unchanged_folder_costs_the_scan_only(synced: Harness) -> None:
+def test_an_unchanged_folder_costs_only_the_scan(synced: Harness) -> None:
     found = synced.estimate()
     assert (found.unchanged.count, found.new.count, found.changed.count) == (4, 0, 0)
     assert (found.sessions, found.is_catalog_stale) == ((), False)
@@ -101,7 +101,7 @@ def test_a_changed_file_affects_its_session_only(synced: Harness) -> None:
     assert (found.changed.paths, found.new.paths) == ((_END,), ())
     assert (found.bytes_to_copy, found.growth_bytes) == (after, after - before)
     assert found.sessions == (_R1,)
-    # The file, its session's tables with a copy of each for the history, and the catalog.
+    # One for the file, two for each table of its session (with the copy to the history), and eight for the catalog.
     assert found.requests.puts == 1 + 2 * len(RACE_TABLES) + 8
 
 
@@ -189,18 +189,18 @@ def test_an_upload_sends_as_many_requests_as_estimated(s3_bucket: S3Bucket, tmp_
     assert len(writing) == put_requests_for(size)
 
 
-def test_a_missing_bucket_is_a_missing_lake(s3_bucket: S3Bucket) -> None:
-    assert LakeState.load_if_exists(store_of(connect(s3_bucket, name="nobody-has-this-bucket"))) is None
+def test_a_missing_bucket_has_no_lake_state(s3_bucket: S3Bucket) -> None:
+    assert LakeState.load_if_exists(store_of(connect(s3_bucket, name="no-such-bucket-of-anyone"))) is None
     assert LakeState.load_if_exists(store_of(connect(s3_bucket))) == LakeState.empty()
 
 
 def test_wrong_credentials_are_an_error(s3_bucket: S3Bucket) -> None:
     with pytest.raises(StoreAuthError, match="secret does not belong"):
-        LakeState.load_if_exists(store_of(connect(s3_bucket, secret="wrong")))  # noqa: S106  -- no secret of anybody
+        LakeState.load_if_exists(store_of(connect(s3_bucket, secret="wrong")))  # noqa: S106  -- not a real secret
 
 
 def test_a_bucket_in_another_region_is_an_error() -> None:
     with answering(301, refusal("PermanentRedirect"), {"x-amz-bucket-region": "eu-west-1"}) as endpoint:
-        store = store_of(S3Connection("races", "us-east-1", endpoint, "key", "of nobody"))
+        store = store_of(S3Connection("races", "us-east-1", endpoint, "key", "invalid"))
         with pytest.raises(StoreConfigError, match="in another region"):
             LakeState.load_if_exists(store)

@@ -1,4 +1,4 @@
-"""From a lap back to its raw rows, on a weekend with known faults."""
+"""Tracing laps back to their raw rows, on a weekend with known faults."""
 
 import hashlib
 import shutil
@@ -26,10 +26,10 @@ _HARBOR = SessionKey("harbor_street_circuit", "R2")
 
 @dataclass(frozen=True)
 class Harness:
-    """A made weekend and the lake made from it."""
+    """A synthetic weekend and the lake with its published tables."""
 
     folder: Path
-    sheet: GroundTruth
+    truth: GroundTruth
     store: LocalStore
     snapshot: Snapshot
 
@@ -39,8 +39,8 @@ class Harness:
         return session_table(self.store, session, LAPS).to_pylist()
 
     def traces_of(self, kind: FaultKind) -> Iterator[LapTrace]:
-        """Trace the laps with a planted fault."""
-        faults = self.sheet.faults_of(kind)
+        """Trace the laps with an injected fault of this kind."""
+        faults = self.truth.faults_of(kind)
         assert faults
         for fault in faults:
             assert fault.vehicle_id is not None
@@ -50,13 +50,13 @@ class Harness:
 
 @pytest.fixture(scope="module")
 def harness(weekend: tuple[Path, GroundTruth]) -> Harness:
-    base, sheet = weekend
+    base, truth = weekend
     store = LocalStore(base / "lake", DigestCache())
-    return Harness(base / "files", sheet, store, require_snapshot(store))
+    return Harness(base / "files", truth, store, require_snapshot(store))
 
 
-def _told(trace: LapTrace, tells: str) -> Evidence:
-    (evidence,) = (evidence for evidence in trace.evidence if evidence.role == tells)
+def _evidence(trace: LapTrace, role: str) -> Evidence:
+    (evidence,) = (evidence for evidence in trace.evidence if evidence.role == role)
     return evidence
 
 
@@ -73,9 +73,9 @@ def test_every_row_has_the_text_of_its_line_and_the_digest_of_its_file(harness: 
 def test_a_lap_starts_and_ends_with_messages_of_its_own_car(harness: Harness) -> None:
     trace = trace_lap(harness.store, _HARBOR, "022", 5)
     assert [item.role for item in trace.evidence] == ["begin", "end", "official"]
-    for tells, column in (("begin", "lap_start_utc"), ("end", "lap_end_utc")):
-        evidence, moment = _told(trace, tells), trace.lap[column]
-        stamp = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    for role, column in (("begin", "lap_start_utc"), ("end", "lap_end_utc")):
+        evidence, time = _evidence(trace, role), trace.lap[column]
+        stamp = f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"
         assert (evidence.note, evidence.stamped_utc_ms) == ("", evidence.used_utc_ms)
         assert all("GR86-022-13" in (row.text or "") for row in evidence.rows)
         assert any(stamp in (row.text or "") for row in evidence.rows)
@@ -84,7 +84,7 @@ def test_a_lap_starts_and_ends_with_messages_of_its_own_car(harness: Harness) ->
 
 def test_the_official_row_belongs_to_the_car_and_lap(harness: Harness) -> None:
     trace = trace_lap(harness.store, _HARBOR, "022", 5)
-    (row,) = _told(trace, "official").rows
+    (row,) = _evidence(trace, "official").rows
     minutes, seconds = divmod(trace.lap["official_lap_time_s"], 60)
     assert (row.text or "").startswith("13;1;5;")
     assert f"{minutes:.0f}:{seconds:06.3f}" in (row.text or "")
@@ -96,15 +96,15 @@ def test_the_timestamps_of_every_lap_differ_by_its_trigger_time(harness: Harness
     assert len(laps) > 30
     for lap in laps:
         trace = trace_lap(harness.store, key, lap["vehicle_id"], lap["lap_number"])
-        begin, end = _told(trace, "begin").stamped_utc_ms, _told(trace, "end").stamped_utc_ms
-        assert begin is not None
+        start, end = _evidence(trace, "begin").stamped_utc_ms, _evidence(trace, "end").stamped_utc_ms
+        assert start is not None
         assert end is not None
-        assert (end - begin) / 1000 == pytest.approx(lap["trigger_lap_time_s"], abs=0.043)
+        assert (end - start) / 1000 == pytest.approx(lap["trigger_lap_time_s"], abs=0.043)
 
 
 def test_a_late_timestamp_is_reported_with_its_delay_and_repair(harness: Harness) -> None:
     for trace in harness.traces_of(FaultKind.LATE_TRIGGER_PAIR):
-        end = _told(trace, "end")
+        end = _evidence(trace, "end")
         assert end.note.startswith("Stamped ")
         assert end.note.endswith("s late and repaired (late_trigger_pair).")
         assert (end.stamped_utc_ms or 0) - (end.used_utc_ms or 0) > 10_000
@@ -112,23 +112,23 @@ def test_a_late_timestamp_is_reported_with_its_delay_and_repair(harness: Harness
 
 def test_a_missing_crossing_is_reported_and_not_replaced_by_another(harness: Harness) -> None:
     for trace in harness.traces_of(FaultKind.MISSING_CROSSING):
-        end = _told(trace, "end")
+        end = _evidence(trace, "end")
         assert (end.stamped_utc_ms, end.rows, end.note) == (None, (), "No lap file has it.")
-        assert _told(trace, "begin").rows
-        assert _told(trace, "official").rows
+        assert _evidence(trace, "begin").rows
+        assert _evidence(trace, "official").rows
 
 
 def test_a_lap_beyond_the_export_is_reported_as_such(harness: Harness) -> None:
-    (fault,) = harness.sheet.faults_of(FaultKind.TRUNCATED_EXPORT)
+    (fault,) = harness.truth.faults_of(FaultKind.TRUNCATED_EXPORT)
     key = SessionKey(fault.track, fault.session)
     lap = next(lap for lap in reversed(harness.laps(key)) if "truncated_export" in lap["flags"])
-    end = _told(trace_lap(harness.store, key, lap["vehicle_id"], lap["lap_number"]), "end")
+    end = _evidence(trace_lap(harness.store, key, lap["vehicle_id"], lap["lap_number"]), "end")
     assert (end.rows, end.note) == ((), "No lap file has it. It lies outside the time they cover.")
 
 
 def test_an_extra_crossing_is_shown_as_ignored(harness: Harness) -> None:
     for trace in harness.traces_of(FaultKind.EXTRA_CROSSING):
-        between = _told(trace, "between")
+        between = _evidence(trace, "between")
         assert between.rows
         assert between.used_utc_ms is None
         assert trace.evidence[0].stamped_utc_ms < between.stamped_utc_ms  # type: ignore[operator]
@@ -136,7 +136,7 @@ def test_an_extra_crossing_is_shown_as_ignored(harness: Harness) -> None:
 
 def test_all_rows_of_a_bounce_are_shown(harness: Harness) -> None:
     for trace in harness.traces_of(FaultKind.BOUNCED_TRIGGER):
-        assert max(len(_told(trace, tells).rows) for tells in ("begin", "end")) >= 6
+        assert max(len(_evidence(trace, role).rows) for role in ("begin", "end")) >= 6
 
 
 def test_a_lap_missing_from_official_timing_has_no_official_row(harness: Harness) -> None:
@@ -145,10 +145,10 @@ def test_a_lap_missing_from_official_timing_has_no_official_row(harness: Harness
     assert {item.role for item in trace.evidence} <= {"begin", "between", "end"}
 
 
-def test_a_crossing_seen_in_telemetry_only_leads_to_the_telemetry_file(tmp_path: Path) -> None:
-    # Passings of the line are seen in telemetry of 10 samples a second; a weekend of 2 MB has fewer.
-    sheet = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=40_000_000))
-    fault = next(item for item in sheet.faults_of(FaultKind.MISSING_CROSSING) if item.track == _HARBOR.track)
+def test_a_crossing_seen_only_in_telemetry_is_traced_to_the_telemetry_file(tmp_path: Path) -> None:
+    # Detecting crossings takes 10 samples per second; the telemetry of a 2 MB weekend has fewer.
+    truth = make_weekend(tmp_path / "weekend", WeekendOptions(target_bytes=40_000_000))
+    fault = next(item for item in truth.faults_of(FaultKind.MISSING_CROSSING) if item.track == _HARBOR.track)
     track_folder = Path(fault.file).parts[0]
     shutil.move(tmp_path / "weekend" / track_folder, tmp_path / "files" / track_folder)
     store = LocalStore(tmp_path / "lake", DigestCache())
@@ -160,7 +160,7 @@ def test_a_crossing_seen_in_telemetry_only_leads_to_the_telemetry_file(tmp_path:
     split = next(lap for lap in laps if lap["vehicle_id"] == fault.vehicle_id and lap["source_row"] is None)
     first = trace_lap(store, session.key, split["vehicle_id"], split["lap_number"])
     second = trace_lap(store, session.key, split["vehicle_id"], split["lap_number"] + 1)
-    for evidence in (_told(first, "end"), _told(second, "begin")):
+    for evidence in (_evidence(first, "end"), _evidence(second, "begin")):
         (row,) = evidence.rows
         assert "telemetry" in row.file
         assert (row.line, row.text, evidence.note) == (None, None, "Only telemetry shows it.")
@@ -170,9 +170,9 @@ def test_a_crossing_seen_in_telemetry_only_leads_to_the_telemetry_file(tmp_path:
 def test_a_raw_file_replaced_after_the_derivation_is_an_error(tmp_path: Path, harness: Harness) -> None:
     shutil.copytree(harness.store.uri, tmp_path / "lake")
     store = LocalStore(tmp_path / "lake", DigestCache())
-    (row, *_) = _told(trace_lap(store, _HARBOR, "022", 5), "end").rows
+    (row, *_) = _evidence(trace_lap(store, _HARBOR, "022", 5), "end").rows
     store.write_bytes(raw_key(row.file), store.read_bytes(raw_key(row.file)) + b"\n")
-    with pytest.raises(StoreCorruptionError, match=r"not the file the published tables were made from.*Run a sync"):
+    with pytest.raises(StoreCorruptionError, match=r"not the file the published tables were derived from.*Run a sync"):
         trace_lap(store, _HARBOR, "022", 5)
 
 
@@ -186,8 +186,8 @@ def test_an_unknown_lap_is_an_error_that_lists_the_known_ones(harness: Harness) 
         trace_lap(harness.store, _HARBOR, "022", 99)
 
 
-def _car(unit: str | None, chassis: str, number: str | None) -> dict[str, Any]:
-    return {"vehicle_id": unit, "chassis": chassis, "car_number": number}
+def _car(vehicle_id: str | None, chassis: str, number: str | None) -> dict[str, Any]:
+    return {"vehicle_id": vehicle_id, "chassis": chassis, "car_number": number}
 
 
 _CARS = [
@@ -201,7 +201,7 @@ _CARS = [
 
 
 @pytest.mark.parametrize(
-    ("called", "unit"),
+    ("called", "vehicle_id"),
     [
         ("022", "GR86-022-13"),
         ("GR86-022-13", "GR86-022-13"),
@@ -212,11 +212,11 @@ _CARS = [
         ("004", "GR86-004-78"),
     ],
 )
-def test_a_car_is_found_by_id_chassis_or_resolved_number(called: str, unit: str) -> None:
-    assert find_car(_CARS, called) == unit
+def test_a_car_is_found_by_id_chassis_or_resolved_number(called: str, vehicle_id: str) -> None:
+    assert find_car(_CARS, called) == vehicle_id
 
 
-def test_a_name_that_is_a_chassis_and_a_number_lists_both_cars() -> None:
+def test_a_chassis_that_is_also_a_car_number_is_an_error_that_lists_both_cars() -> None:
     with pytest.raises(ConfigurationError, match=r"'111' may be any of GR86-060-2 \(#111\), GR86-111-7 \(#7\)"):
         find_car(_CARS, "111")
 
@@ -234,10 +234,10 @@ def test_a_session_without_cars_is_reported_as_such() -> None:
 
 @pytest.fixture(scope="module")
 def barber(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, Snapshot]:
-    """The lap files and official timing of both Barber races in a lake."""
+    """Return a lake with the lap files and official timing of both Barber races."""
     base = tmp_path_factory.mktemp("barber")
-    kept = shutil.ignore_patterns("*telemetry*")
-    shutil.copytree(real_data / "grcup" / "barber", base / "files" / "barber", ignore=kept)
+    without_telemetry = shutil.ignore_patterns("*telemetry*")
+    shutil.copytree(real_data / "grcup" / "barber", base / "files" / "barber", ignore=without_telemetry)
     store = LocalStore(base / "lake", DigestCache())
     store.prepare_for_writing()
     return store, publish_folder(store, base / "files", base / "scratch")
@@ -247,12 +247,12 @@ _BARBER = SessionKey("barber_motorsports_park", "R1")
 
 
 def test_the_late_timestamp_behind_the_false_best_lap_of_barber_is_shown(barber: tuple[LocalStore, Snapshot]) -> None:
-    """GR86-036-98: stamped 35 s late, which makes 63.6 s of the lap that follows."""
+    """The trigger of GR86-036-98 is stamped 35 s late, so the following lap appears to take 63.6 s."""
     trace = trace_lap(barber[0], _BARBER, "036", 20)
     assert (trace.lap["lap_time_s"], trace.lap["trigger_lap_time_s"]) == (98.496, 63.606)
-    begin = _told(trace, "begin")
-    assert begin.note == "Stamped 34.781 s late and repaired (late_trigger_pair)."
-    assert any("2025-09-06T19:13:36.859Z" in (row.text or "") for row in begin.rows)
+    start = _evidence(trace, "begin")
+    assert start.note == "Stamped 34.781 s late and repaired (late_trigger_pair)."
+    assert any("2025-09-06T19:13:36.859Z" in (row.text or "") for row in start.rows)
 
 
 def test_a_timestamp_corrected_by_its_bounce_is_reported_as_such(barber: tuple[LocalStore, Snapshot]) -> None:
@@ -261,7 +261,7 @@ def test_a_timestamp_corrected_by_its_bounce_is_reported_as_such(barber: tuple[L
     laps = session_table(barber[0], session, LAPS).to_pylist()
     bounced = [lap for lap in laps if "bounced_trigger" in lap["flags"]]
     traces = [trace_lap(barber[0], _BARBER, lap["vehicle_id"], lap["lap_number"]) for lap in bounced[:20]]
-    notes = {_told(trace, tells).note for trace in traces for tells in ("begin", "end")}
-    put_back = [note for note in notes if note.endswith(" s late, as the rows of its bounce show.")]
-    assert put_back
-    assert all(0.021 < float(note.split()[1]) <= 0.043 for note in put_back)
+    notes = {_evidence(trace, role).note for trace in traces for role in ("begin", "end")}
+    corrected = [note for note in notes if note.endswith(" s late, as the rows of its bounce show.")]
+    assert corrected
+    assert all(0.021 < float(note.split()[1]) <= 0.043 for note in corrected)

@@ -1,4 +1,4 @@
-"""Metrics of a snapshot where something is missing."""
+"""Metrics of a snapshot with missing tables."""
 
 from datetime import UTC, datetime
 
@@ -20,8 +20,8 @@ def test_a_session_without_counts_or_scores_has_its_other_metrics(store: LocalSt
     sessions = sessions_table({key: "v1"})
     put_catalog(store, sessions)
     lake = measure_lake(store, publish(store, sessions, _NOON))
-    (one,) = lake.sessions
-    assert (one.laps, one.telemetry_rows, one.rejected_rows) == (3, 0, 0)
-    assert (one.readings, one.quality) == (None, None)
-    assert one.table_bytes == sum(item.size for item in store.list("tables/"))
+    (session,) = lake.sessions
+    assert (session.laps, session.telemetry_rows, session.rejected_rows) == (3, 0, 0)
+    assert (session.readings, session.quality) == (None, None)
+    assert session.table_bytes == sum(item.size for item in store.list("tables/"))
     assert (lake.published_utc, lake.lake) == (_NOON, store.uri)

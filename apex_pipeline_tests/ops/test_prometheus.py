@@ -1,4 +1,4 @@
-"""Prometheus' text format, read back with the library's own parser."""
+"""Metrics in Prometheus' text format, parsed with the client library."""
 
 from datetime import UTC, datetime
 
@@ -39,7 +39,7 @@ def _samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples}
 
 
-def test_unknown_values_are_left_out_and_odd_names_are_escaped() -> None:
+def test_unknown_values_are_omitted_and_special_characters_are_escaped() -> None:
     text = _text(SessionMetrics(_ODD, "R1", 2, 0, None, 0, 10, None))
     assert 'apex_laps{session="R1",track="a\\"b\\\\c\\nd"} 2.0\n' in text
     assert _samples(text)["apex_laps", frozenset({("track", _ODD), ("session", "R1")})] == 2
@@ -59,7 +59,7 @@ def test_large_numbers_keep_every_digit() -> None:
     assert samples["apex_readings", frozenset({*where, ("outcome", "rejected")})] == 2
 
 
-def test_the_names_are_those_dashboards_rely_on_and_each_is_a_gauge() -> None:
+def test_metric_names_are_stable_and_every_metric_is_a_gauge() -> None:
     text = _text(SessionMetrics("spa", "R1", 2, 0, None, 0, 10, None))
     assert [line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE")] == [
         [name, "gauge"] for name in _NAMES

@@ -27,18 +27,18 @@ def _raw(store: LocalStore, content: bytes, *, sha256: str | None = None) -> Raw
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_lines_are_counted_as_the_reader_of_raw_files_counts_them(store: LocalStore, line_end: str) -> None:
-    """Other characters that Python's text takes for line ends (form feed, U+2028) end no line of a raw file."""
+def test_lines_are_numbered_as_by_the_reader_of_raw_files(store: LocalStore, line_end: str) -> None:
+    """Characters that end a line in Python strings only (form feed, U+2028) do not end a line of a raw file."""
     content = line_end.join(["\ufeffa,b", "1,\x0c2\u2028", "", "3,4"]).encode()
     raw = _raw(store, content)
     assert [raw.row("spa/a.csv", line).text for line in (1, 2, 4)] == ["a,b", "1,\x0c2\u2028", "3,4"]
 
 
-def test_a_row_in_latin_1_is_shown_too(store: LocalStore) -> None:
+def test_a_row_in_latin_1_is_decoded(store: LocalStore) -> None:
     assert _raw(store, b"a,b\n1,N\xfcrburg\n").row("spa/a.csv", 2).text == "1,Nürburg"
 
 
-def test_the_digest_is_the_catalogs(store: LocalStore) -> None:
+def test_the_digest_is_the_one_in_the_catalog(store: LocalStore) -> None:
     digest = hashlib.sha256(b"a,b\n1,2\n").hexdigest()
     raw = _raw(store, b"a,b\n1,2\n", sha256=digest)
     assert raw.row("spa/a.csv", 2).sha256 == raw.whole("spa/a.csv").sha256 == digest

@@ -1,5 +1,5 @@
-"""Contains the loaders that applications call: tracks, sessions, laps and telemetry as frames, never an exception.
+"""Contains the loaders that applications call: tracks, sessions, laps and telemetry as frames, without exceptions.
 
-``loader`` has the calls. ``lookup``, ``raw_index`` and ``filenames`` find the file of a session; ``fetch``, ``derive``
-and ``frames`` turn it into a frame; ``failures`` has the reasons when that cannot be done.
+``loader`` contains the calls. ``lookup``, ``raw_index`` and ``filenames`` find the file of a session; ``fetch``,
+``derive`` and ``frames`` turn it into a frame; ``failures`` lists the reasons why a call returns nothing.
 """

@@ -1,6 +1,7 @@
-"""Contains how a session's file becomes its frame: read as it is, taken from the published tables, or derived here.
+"""Turns a session's file into a frame: reads it as it is, takes the published tables, or derives the tables.
 
-Derives with the same code as the assets. See raw_index.py for which file is meant, frames.py for the columns.
+The derivation is the same code as that of the assets. See raw_index.py for the choice of the file, frames.py for the
+columns.
 """
 
 import logging
@@ -36,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Session:
-    """The files in use of one session, as of one listing."""
+    """The files used for one session, as of one listing."""
 
     index: RawIndex
     key: SessionKey
@@ -57,11 +58,11 @@ class _Session:
 
 
 class SessionReader:
-    """Makes the frames of sessions.
+    """Builds the frames of sessions.
 
     Args:
         reader: Reads the lake.
-        settings: Memory limit and scratch folder.
+        settings: Memory limit and folder for temporary files.
     """
 
     def __init__(self, reader: ObjectReader, settings: Settings) -> None:
@@ -75,12 +76,12 @@ class SessionReader:
 
         Args:
             index: The lake's raw files.
-            paths: The session's lap or telemetry file; several are merged, if they are as the cars sent them.
+            paths: The session's lap or telemetry file. Several raw files of the cars are merged.
             kind: ``LAP_START`` or ``TELEMETRY``.
-            asked_for: Track and session as the application calls them.
+            asked_for: Track and session as named by the application.
 
         Raises:
-            MalformedFileError: The file is no table, or contradicts what its path says.
+            MalformedFileError: The file is not a table, or contradicts its path.
             ApexError: A file cannot be read.
         """
         path = paths[0]
@@ -98,7 +99,7 @@ class SessionReader:
         return laps_frame(table) if name == "laps" else telemetry_frame(table)
 
     def _table(self, index: RawIndex, path: str, kind: LoadKind) -> pd.DataFrame:
-        """Read a file that is a table already."""
+        """Read a file that already is a table."""
         key = raw_key(path)
         content = index.known_contents().get(key)
         text = decompressed(self._reader.read(key) if content is None else content, path)
@@ -120,14 +121,14 @@ class SessionReader:
         if not isinstance(telemetry.content, Path):
             return telemetry.content
         try:
-            # ParquetFile and not read_table: the latter would add folders of the path as columns.
+            # ParquetFile instead of read_table, which would add the folders of the path as columns.
             with pq.ParquetFile(telemetry.content) as file:
                 return file.read()
         finally:
             telemetry.content.unlink(missing_ok=True)
 
     def _derive(self, session: _Session, store: ObjectStore, *wanted: Table) -> dict[str, DerivedTable]:
-        """Derive a session's tables until those wanted are there; the rest is not derived."""
+        """Derive a session's tables until the wanted ones are complete, and skip the rest."""
         source, _ = loadable_source()
         files = session.of_kind(*kinds_feeding(LAPS.name, TELEMETRY.name, OFFICIAL_LAPS.name))
         rules = source.load_rules(self._settings)
@@ -154,32 +155,33 @@ def _require_one(paths: Sequence[str], asked_for: SessionKey) -> None:
     if len(paths) > 1:
         raise MalformedFileError(
             f"{len(paths)} files claim to be those of {asked_for}: {', '.join(paths)}.",
-            "Take one away, or rename it so that its name says another session.",
+            "Remove one, or rename it so that its name gives another session.",
         )
 
 
 def _session_of(index: RawIndex, path: str, kind: LoadKind, asked_for: SessionKey) -> _Session:
-    """Return the session that a file belongs to, with all its files in use.
+    """Return the session that a file belongs to, with all files used for it.
 
-    A file that only its asker can place stands for itself: nothing says what else would belong to it.
+    A file whose session is known only from the call is a session without other files: nothing links others to it.
     """
     identities = index.identities(asked_for.track)
     own = next((item for item in identities if item.path == path), None)
     if own is not None and own.status is FileStatus.QUARANTINED:
         raise MalformedFileError(
-            f"{raw_key(path)} is set aside: {own.reason}.", f"`apex explain {path}` tells more; correct or rename it."
+            f"{raw_key(path)} is set aside: {own.reason}.",
+            f"`apex explain {path}` shows the details; correct or rename it.",
         )
     if own is None or own.status is FileStatus.UNRESOLVED or not own.track or not own.session:
-        return _Session(index, asked_for, (_alone(index, path, kind, asked_for),))
+        return _Session(index, asked_for, (_identity_from_call(index, path, kind, asked_for),))
     key = SessionKey(own.track, own.session)
     used = tuple(item for item in identities if (item.track, item.session) == key and item.status is FileStatus.READY)
-    rivals = [item.path for item in used if item.kind == own.kind]
-    if len(rivals) > 1:
-        _LOG.warning("%s has %d files of the kind %s, merged: %s", key, len(rivals), own.kind, ", ".join(rivals))
+    same_kind = [item.path for item in used if item.kind == own.kind]
+    if len(same_kind) > 1:
+        _LOG.warning("%s has %d files of the kind %s, merged: %s", key, len(same_kind), own.kind, ", ".join(same_kind))
     return _Session(index, key, used)
 
 
-def _alone(index: RawIndex, path: str, kind: LoadKind, key: SessionKey) -> FileIdentity:
+def _identity_from_call(index: RawIndex, path: str, kind: LoadKind, key: SessionKey) -> FileIdentity:
     return FileIdentity(
         path=path,
         size=index.objects[path].size,

@@ -1,7 +1,7 @@
-"""What a loader answers ``None`` for: the typed reason, and how loudly it is logged.
+"""Contains the reasons why a loader returns ``None``, and the level at which each is logged.
 
-Here belongs the table from this project's errors to the few words an application can act on. What went wrong in the
-store is told by ``storage/s3/errors.py``.
+A table maps this project's errors to the few reasons an application can act on; see storage/s3/errors.py for the errors
+of a store.
 """
 
 import logging
@@ -22,7 +22,7 @@ from apex_pipeline.errors import (
 
 
 class Reason(StrEnum):
-    """Why there is no answer."""
+    """Why a call returned nothing."""
 
     NOT_FOUND = "not_found"
     NOT_FOUND_OR_FORBIDDEN = "not_found_or_forbidden"
@@ -36,10 +36,10 @@ class Reason(StrEnum):
 
 
 class MissingOrForbiddenError(ObjectMissingError):
-    """S3 answers 403 for a missing object to those who may not list the bucket: nobody can tell the two apart."""
+    """S3 replies 403, as to a forbidden object, for a missing one if the caller may not list the bucket."""
 
 
-# The first type that fits counts, so special ones come before their bases.
+# The first matching type counts, so subclasses come before their base classes.
 _REASONS: tuple[tuple[type[ApexError], Reason], ...] = (
     (MissingOrForbiddenError, Reason.NOT_FOUND_OR_FORBIDDEN),
     (ObjectMissingError, Reason.NOT_FOUND),
@@ -55,11 +55,11 @@ _REASONS: tuple[tuple[type[ApexError], Reason], ...] = (
 
 @dataclass(frozen=True)
 class LoadFailure:
-    """Why a call gave ``None`` or an empty list.
+    """Why a call returned ``None`` or an empty list.
 
     Attributes:
-        reason: One of a few words, for programs.
-        error: The whole story: problem and next step.
+        reason: The reason, for programs.
+        error: The problem and its next step, for people.
     """
 
     reason: Reason
@@ -67,13 +67,13 @@ class LoadFailure:
 
     @property
     def level(self) -> int:
-        """Level to log it at: what is not there is expected while names are tried, all else is an error."""
+        """Log level: a missing file is a warning, because applications try names; anything else is an error."""
         is_missing = self.reason in {Reason.NOT_FOUND, Reason.NOT_FOUND_OR_FORBIDDEN}
         return logging.WARNING if is_missing else logging.ERROR
 
 
 def failure_of(error: ApexError) -> LoadFailure:
-    """Return the failure that an error stands for."""
+    """Return the failure for an error."""
     for type_, reason in _REASONS:
         if isinstance(error, type_):
             return LoadFailure(reason, error)

@@ -1,4 +1,4 @@
-"""Contains how loaders fetch objects: each one once, however many calls need it; see frames.py for what they become."""
+"""Fetches objects for the loaders, each one once however many calls need it; see frames.py for the frames."""
 
 import hashlib
 import sys
@@ -14,7 +14,7 @@ from apex_pipeline.storage.caching import CachedStore
 from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.local import LocalStore
 
-# Real lap and timing files are below 150 kB: a file whose start is needed is fetched whole, and once.
+# Real lap and timing files are below 150 kB: if only their start is needed, the entire file is fetched anyway, once.
 SMALL_BYTES = 1_000_000
 
 
@@ -28,30 +28,30 @@ class ObjectReader:
 
     @property
     def downloads(self) -> int:
-        """Objects read whole so far."""
+        """Number of objects read completely so far."""
         return self._downloads
 
     def read(self, key: str) -> bytes:
-        """Return an object whole; errors as of :meth:`ObjectStore.read_bytes`."""
+        """Return the content of an object; errors as for :meth:`ObjectStore.read_bytes`."""
         content = self.store.read_bytes(key)
         self.count_download()
         return content
 
     def count_download(self) -> None:
-        """Count an object that was read whole."""
+        """Count an object that was read completely."""
         with self._lock:
             self._downloads += 1
 
 
 class StagedStore(CachedStore):
-    """A bucket whose listed objects are downloaded when first read, and kept until the work on them is done.
+    """A bucket whose listed objects are downloaded on first read and kept as long as they are in use.
 
     Args:
         reader: Reads the bucket.
-        folder: Where the objects are kept; the caller removes it.
+        folder: Folder for the downloaded objects; the caller removes it.
     """
 
-    # As in S3Store.open_local: one GET up to here, instead of a HEAD and one GET per 16 MB, for the same memory.
+    # As in S3Store.open_as_file: up to this size one GET, instead of a HEAD and one GET per 16 MB, in the same memory.
     _whole_bytes: ClassVar[int] = 32 * 1024**2
 
     def __init__(self, reader: ObjectReader, folder: "TemporaryDirectory[str]") -> None:
@@ -64,12 +64,12 @@ class StagedStore(CachedStore):
         self._contents: dict[str, bytes] = {}
 
     def add(self, listed: Iterable[ObjectInfo], contents: Mapping[str, bytes]) -> None:
-        """Add objects as they were listed, and the contents of those that were read whole already, by key."""
+        """Add objects as listed, and by key the contents of those that were already read completely."""
         self._listed |= {item.key: item for item in listed}
         self._contents |= {key: contents[key] for key in self._listed.keys() & contents.keys()}
 
     def head(self, key: str) -> ObjectInfo | None:
-        """Return an object as it was listed: to look it up once more would cost a request."""
+        """Return an object as listed, which saves a request."""
         return self._listed.get(key) or super().head(key)
 
     def _fetch(self, stored: ObjectInfo, file: BinaryIO) -> str | None:
@@ -101,12 +101,12 @@ class StagingArea:
     def open(
         self, version: Hashable, listed: Iterable[ObjectInfo], contents: Mapping[str, bytes]
     ) -> Generator[ObjectStore]:
-        """Give a store that holds the objects; calls that have the same version open share it.
+        """Open a store that holds the objects; concurrent calls with the same version share it.
 
         Args:
             version: Identifies the session and the versions of its objects.
             listed: The objects.
-            contents: Those that were read whole already, by key.
+            contents: Contents of the objects that were already read completely, by key.
         """
         if isinstance(self._reader.store, LocalStore):
             yield self._reader.store

@@ -1,7 +1,6 @@
-"""Contains the file name patterns of applications, and how a session is parsed from a name; reads no files.
+"""Contains the file name patterns of applications, and parses a session from a file name; reads no files.
 
-See ``docs/naming.md`` for names of other schemes (``COTA_lap_start_time_R1.csv`` and the user's own
-patterns).
+See ``docs/naming.md`` for other naming schemes (``COTA_lap_start_time_R1.csv`` and the user's own patterns).
 """
 
 import re
@@ -14,7 +13,7 @@ from apex_pipeline.storage.layout import RAW_PREFIX
 
 
 class LoadKind(StrEnum):
-    """What an application asks for, by the kind of raw file that carries it."""
+    """The data an application requests, by the kind of raw file that contains it."""
 
     LAP_START = "lap_start"
     TELEMETRY = "telemetry"
@@ -33,9 +32,9 @@ _SEASON = re.compile(r"(?P<season>\d{4})_(?P<session>.+)")
 
 
 def raw_key_of(track: str, filename: str) -> str:
-    """Return ``data/{track}/{filename}``, always with single forward slashes and none in front.
+    """Return ``data/{track}/{filename}``, with single forward slashes and no leading one.
 
-    Whether such a key can be in a lake is checked by the store, before anything is sent.
+    The store checks whether the key is valid in a lake, before any request.
     """
     parts = f"{track}/{filename}".replace("\\", "/").split("/")
     return RAW_PREFIX + "/".join(part for part in parts if part)
@@ -52,36 +51,36 @@ def file_names(kind: LoadKind, track: str, session: str) -> list[str]:
 
 
 def kind_from_name(filename: str) -> LoadKind | None:
-    """Return the kind that a name of one of the patterns ends in."""
+    """Return the kind that the ending of a file name stands for, ``None`` for a name of another scheme."""
     return next((kind for kind, data_type in DATA_TYPES.items() if f"{data_type}.csv" in filename.lower()), None)
 
 
 def session_in(
     filename: str, kind: LoadKind, is_track: Callable[[str], bool], is_short_form: Callable[[str], bool]
 ) -> str | None:
-    """Return the session that a name of one of the patterns says, as it is written there.
+    """Return the session in a file name that follows one of the patterns, as spelled there.
 
     Args:
         filename: Name without folders; it may end in ``.gz`` or ``.zst``.
         kind: ``LAP_START`` or ``TELEMETRY``.
-        is_track: Tells whether a text is a form of the track's name.
-        is_short_form: Tells whether a text may be short for it; believed after a usual session only (``R1_harbor``).
+        is_track: Returns whether a text is a form of the track's name.
+        is_short_form: Returns whether a text may be short for it; used only after a standard session (``R1_harbor``).
 
     Returns:
-        ``None`` if the name is of another scheme, or says the track only.
+        ``None`` if the name follows another scheme, or contains only the track.
     """
     match = re.fullmatch(rf"(?P<before>.+)_{DATA_TYPES[kind]}\.csv(\.gz|\.zst)?", filename, re.IGNORECASE)
     if match is None or is_track(match["before"]):
         return None
     before = match["before"]
-    # From the left, so that the longest form of the track is taken off: practice_|barber_motorsports_park.
+    # Split from the left, so that the longest form of the track is removed: practice_|barber_motorsports_park.
     parts = [(before[: found.start()], before[found.end() :]) for found in _SEPARATOR.finditer(before) if found.start()]
     named = (session for session, track in parts if is_track(track))
-    shortened = (session for session, track in parts if is_short_form(track) and _is_usual(session))
+    shortened = (session for session, track in parts if is_short_form(track) and _is_standard_session(session))
     return next(named, None) or next(shortened, before)
 
 
-def _is_usual(text: str) -> bool:
+def _is_standard_session(text: str) -> bool:
     found = find_session(normalize_name(text))
     return found is not None and not found.rest
 

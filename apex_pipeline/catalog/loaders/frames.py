@@ -1,9 +1,8 @@
-"""The frames that applications get: their column names, and CSV text made into them.
+"""Contains the frames that applications receive, built from published tables or from CSV text.
 
-Here belongs the last step from a table, or from the bytes of a CSV file, to pandas. Units of the six telemetry columns:
-``Time`` seconds since the session's first sample, ``Speed`` km/h, ``Throttle`` %, ``Brake`` bar (front),
-``Latitude`` and ``Longitude`` degrees. ``LapTime`` is in seconds. The other columns keep the names and units of
-``docs/tables.md``.
+Units of the six telemetry columns: ``Time`` seconds since the session's first sample, ``Speed`` km/h, ``Throttle`` %,
+``Brake`` bar (front), ``Latitude`` and ``Longitude`` degrees. ``LapTime`` is in seconds. The other columns keep the
+names and units of ``docs/tables.md``.
 """
 
 import codecs
@@ -40,7 +39,7 @@ _FIRST_DATA_LINE = 2
 
 
 def laps_frame(laps: pa.Table) -> pd.DataFrame:
-    """Return the table ``laps`` under the names applications know; ``Driver`` is the car's ``vehicle_id``."""
+    """Return the table ``laps`` with the column names of applications; ``Driver`` is the car's ``vehicle_id``."""
     frame = _plain_frame(laps)
     named = pd.DataFrame(
         {
@@ -54,15 +53,15 @@ def laps_frame(laps: pa.Table) -> pd.DataFrame:
 
 
 def telemetry_frame(telemetry: pa.Table) -> pd.DataFrame:
-    """Return the table ``telemetry`` under the names applications know.
+    """Return the table ``telemetry`` with the column names of applications.
 
-    ``Throttle`` is the blade, and at tracks whose cars sent no blade position the pedal.
+    ``Throttle`` is the position of the throttle blade, or of the pedal where the cars did not send the blade's.
     """
     frame = _plain_frame(telemetry)
-    moments = frame["sample_time_utc"]
+    times = frame["sample_time_utc"]
     named = pd.DataFrame(
         {
-            "Time": (moments - moments.min()).dt.total_seconds(),
+            "Time": (times - times.min()).dt.total_seconds(),
             "Speed": frame.pop("speed_kph"),
             "Throttle": frame["throttle_blade_pct"].fillna(frame["accelerator_pedal_pct"]),
             "Brake": frame["brake_front_bar"],
@@ -74,12 +73,12 @@ def telemetry_frame(telemetry: pa.Table) -> pd.DataFrame:
 
 
 def empty_frame(kind: LoadKind) -> pd.DataFrame:
-    """Return the frame of a session in which nothing was recorded."""
+    """Return the frame of a session without any rows."""
     return telemetry_frame(TELEMETRY.empty()) if kind is LoadKind.TELEMETRY else laps_frame(LAPS.empty())
 
 
 def _plain_frame(table: pa.Table) -> pd.DataFrame:
-    """Decode repeated labels, so that the types do not depend on which labels occur."""
+    """Convert to pandas without categories, so that the types do not depend on which labels occur."""
     fields = [
         pa.field(field.name, field.type.value_type) if pa.types.is_dictionary(field.type) else field
         for field in table.schema
@@ -88,15 +87,15 @@ def _plain_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def has_known_columns(kind: LoadKind, columns: tuple[str, ...]) -> bool:
-    """Return whether a header has columns that applications know."""
+    """Return whether a header contains any column that applications use."""
     return not set(COLUMNS[kind]).isdisjoint(columns)
 
 
 def decompressed(content: bytes, name: str) -> bytes:
-    """Return the text of a file whose name may end in ``.gz`` or ``.zst``.
+    """Return the content of a file, decompressed if its name ends in ``.gz`` or ``.zst``.
 
     Raises:
-        MalformedFileError: It is not compressed as its name says.
+        MalformedFileError: The content is not in the format of the file name's ending.
     """
     try:
         if name.lower().endswith(".gz"):
@@ -105,24 +104,24 @@ def decompressed(content: bytes, name: str) -> bytes:
             return pa.CompressedInputStream(pa.BufferReader(content), "zstd").read() if content else b""
     except (EOFError, OSError, zlib.error) as error:
         raise MalformedFileError(
-            f"{name} is not compressed as its name says ({error}).", "Compress it again, or rename it."
+            f"{name} is not compressed as its name indicates ({error}).", "Compress it again, or rename it."
         ) from error
     return content
 
 
 def csv_frame(content: bytes, name: str, types: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Read CSV text as pandas does, after making it plain: UTF-8 (else latin-1), no byte order mark, one separator.
+    """Read CSV with pandas, after detecting encoding (UTF-8, else latin-1), byte order mark and separator.
 
     Args:
         content: Uncompressed bytes.
         name: Key of the file, for messages.
-        types: Types of columns that must not be guessed.
+        types: Types of the columns that pandas must not infer.
 
     Returns:
-        A frame with a RangeIndex; without columns for a file that holds nothing.
+        A frame with a RangeIndex; without columns for an empty file.
 
     Raises:
-        MalformedFileError: It is no table; with the line where pandas tells it.
+        MalformedFileError: It is not a table; the message has the line number if pandas reports it.
     """
     text = _as_text(content, name)
     if not text.strip():
@@ -135,20 +134,22 @@ def csv_frame(content: bytes, name: str, types: Mapping[str, str] | None = None)
         line = _LINE.search(str(error))
         place = f" in line {line[1]}" if line else ""
         raise MalformedFileError(
-            f"{name} is no table{place}: {error}.", "Correct that line, or export it again."
+            f"{name} is not a table{place}: {error}.", "Correct that line, or export it again."
         ) from error
 
 
 def _require_named_cells(text: str, separator: str, name: str) -> None:
-    """Refuse a first row with more cells than names: pandas would take its first cell for an index and shift the rest.
+    """Refuse a first row with more cells than the header: pandas would use its first cell as index and shift the rest.
 
-    In the rows after it pandas finds that out by itself.
+    In later rows pandas detects this itself.
     """
     rows = csv.reader(io.StringIO(text), delimiter=separator)
     try:
         names, first = next(filter(None, rows)), next(filter(None, rows), [])
     except csv.Error as error:
-        raise MalformedFileError(f"{name} is no table in line {rows.line_num}: {error}.", "Export it again.") from error
+        raise MalformedFileError(
+            f"{name} is not a table in line {rows.line_num}: {error}.", "Export it again."
+        ) from error
     if len(first) > len(names):
         raise MalformedFileError(
             f"{name} has more cells ({len(first)}) in line {rows.line_num} than names in its header ({len(names)}).",
@@ -171,7 +172,7 @@ def _separator_of(header: str) -> str:
 
 
 def wide_frame(content: bytes, name: str, kind: LoadKind) -> tuple[pd.DataFrame, list[str]]:
-    """Read a file that is a table already, and see to the types of the columns applications know.
+    """Read a file that already is a table, and convert the columns of applications to their types.
 
     Args:
         content: Uncompressed bytes.
@@ -179,10 +180,10 @@ def wide_frame(content: bytes, name: str, kind: LoadKind) -> tuple[pd.DataFrame,
         kind: ``LAP_START`` or ``TELEMETRY``.
 
     Returns:
-        The frame, and the names of the columns that the file lacks: those are there and hold nothing.
+        The frame, and the names of the columns that the file lacks; they are in the frame, without values.
 
     Raises:
-        MalformedFileError: It is no table, or a cell of one of these columns cannot be read.
+        MalformedFileError: It is not a table, or a cell of one of these columns cannot be parsed.
     """
     types = COLUMNS[kind]
     frame = csv_frame(content, name, {column: "str" for column, type_ in types.items() if type_ == "str"})
@@ -206,7 +207,7 @@ def _typed(values: "pd.Series[Any]", type_: str, name: str) -> "pd.Series[Any]":
 
 
 def _durations(values: "pd.Series[Any]", name: str) -> "pd.Series[Any]":
-    """Read lap times such as 1:37.428, and moments such as 2025-09-06T18:40:00Z (since 1970), as seconds."""
+    """Parse lap times such as 1:37.428 as seconds, and times such as 2025-09-06T18:40:00Z as seconds since 1970."""
     seconds = values.map(_seconds_in, na_action="ignore").astype("float64")
     _require(values.isna() | seconds.notna(), values, "no number", name)
     return seconds
@@ -218,9 +219,9 @@ def _seconds_in(cell: object) -> float | None:
     return parse_duration_s(text) if utc_ms is None else utc_ms / 1000
 
 
-def _require(is_right: "pd.Series[Any]", values: "pd.Series[Any]", problem: str, name: str) -> None:
-    if not is_right.all():
-        row = int(is_right.to_numpy().argmin())
+def _require(is_valid: "pd.Series[Any]", values: "pd.Series[Any]", problem: str, name: str) -> None:
+    if not is_valid.all():
+        row = int(is_valid.to_numpy().argmin())
         raise MalformedFileError(
             f"{name} has {problem} in {values.name} of line {row + _FIRST_DATA_LINE}: '{values.iloc[row]}'.",
             "Correct that cell, or export the file again.",

@@ -1,10 +1,10 @@
-"""The loaders that applications call: pandas frames of laps and telemetry, from a bucket or a folder, never a crash.
+"""Contains the loaders that applications call: laps and telemetry as pandas frames, from a bucket or a folder.
 
 >>> from apex_pipeline.catalog import get_loader  # doctest: +SKIP
 >>> get_loader().load_lap_times("barber_motorsports_park", "R1")  # doctest: +SKIP
 
-Here belongs what an application sees: the methods, the log lines, and that trouble is ``None`` (or an empty list) with
-its reason in :attr:`DataLoader.last_failure`. The work is done by the other modules of this package.
+A call that fails logs the reason, keeps it in :attr:`DataLoader.last_failure` and returns ``None`` or an empty list.
+See lookup.py for finding the file of a session and derive.py for building its frame.
 """
 
 import logging
@@ -35,22 +35,22 @@ from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline.tables.session_key import SessionKey
 
 _LOG = logging.getLogger(__name__)
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 class DataLoader:
-    """What both loaders do; applications take :class:`S3DataLoader`, :class:`LocalDataLoader` or :func:`get_loader`.
+    """Base class; applications use :class:`S3DataLoader`, :class:`LocalDataLoader` or :func:`get_loader`.
 
-    Making one sends nothing. It may be shared by threads: what several ask for at the same time is read once, and
-    nothing is kept afterwards. No call raises because of the store or the files; what went wrong is logged and told by
-    :attr:`last_failure`.
+    Creating a loader sends no request. Threads may share one: concurrent calls for the same session read it once, and
+    nothing is cached afterwards. No call raises because of the store or the files: the error is logged and available
+    as :attr:`last_failure`.
 
     Args:
-        settings: Where the lake is; read from the environment when not given.
-        store: The lake itself, instead of the one the settings name.
+        settings: Location of the lake; read from the environment by default.
+        store: The lake, instead of the one in the settings.
 
     Raises:
-        ConfigurationError: A variable of the environment cannot be read.
+        ConfigurationError: An environment variable is invalid.
     """
 
     _is_in_s3: ClassVar[bool]
@@ -68,12 +68,12 @@ class DataLoader:
         """Return the laps of a session, one row per car and lap.
 
         Args:
-            track_name: Track as ``get_available_tracks`` lists it, or any other name of it.
-            session: Session as ``get_available_sessions`` lists it.
+            track_name: Track as listed by ``get_available_tracks``, or any other name of it.
+            session: Session as listed by ``get_available_sessions``.
 
         Returns:
             ``LapNumber`` (int64), ``LapTime`` (float64, seconds), ``Driver`` and ``CarNumber`` (text), then further
-            columns; ``None`` if there is none or it cannot be read.
+            columns; ``None`` if the session has no lap file or it cannot be read.
         """
         return self._load(LoadKind.LAP_START, track_name, session)
 
@@ -87,40 +87,40 @@ class DataLoader:
         Returns:
             ``Time`` (seconds since the first sample), ``Speed`` (km/h), ``Throttle`` (%), ``Brake`` (bar),
             ``Latitude``, ``Longitude`` (degrees), all float64, then further columns; missing where a channel was not
-            sampled. ``None`` if there is none or it cannot be read.
+            sampled. ``None`` if the session has no telemetry file or it cannot be read.
         """
         return self._load(LoadKind.TELEMETRY, track_name, session)
 
     def get_available_tracks(self) -> list[str]:
         """Return the tracks that have files, sorted: slugs of known tracks, else the names of the folders."""
-        return self._answer("get_available_tracks", lambda: self._index().tracks()) or []
+        return self._try("get_available_tracks", lambda: self._index().tracks()) or []
 
     def get_available_sessions(self, track_name: str) -> list[str]:
-        """Return the sessions of a track for which lap files are there, sorted."""
+        """Return the sessions of a track that have lap files, sorted."""
         find = partial(self._sessions_of, track_name)
-        return self._answer("get_available_sessions", find, track=track_name) or []
+        return self._try("get_available_sessions", find, track=track_name) or []
 
     @property
     def last_failure(self) -> LoadFailure | None:
-        """Why this thread's last call gave ``None`` or an empty list; ``None`` if nothing went wrong."""
+        """Why this thread's last call returned ``None`` or an empty list; ``None`` if it succeeded."""
         return getattr(self._call, "failure", None)
 
     def metrics(self) -> dict[str, float]:
-        """Return what this loader has asked of its store so far.
+        """Return this loader's request and cache statistics so far.
 
-        ``requests``, ``errors``, ``error_rate`` and ``avg_ms`` (to the beginning of the answer) count every request of
-        the store's connection; ``downloads`` counts the objects read whole; ``cache_hits``, ``cache_misses`` and
-        ``cache_hit_rate`` are of the store's cache, zero without one.
+        ``requests``, ``errors``, ``error_rate`` and ``avg_ms`` (mean time to the first byte) cover every request of the
+        store's connection; ``downloads`` is the number of objects read completely; ``cache_hits``, ``cache_misses`` and
+        ``cache_hit_rate`` are those of the store's cache, zero without one.
         """
         opened = self._opened
         store = opened[0].store if opened else None
-        traffic = store.traffic if store else RequestStats()
+        stats = store.traffic if store else RequestStats()
         hits, misses = (store.hits, store.misses) if isinstance(store, CacheStats) else (0, 0)
         return {
-            "requests": traffic.requests,
-            "errors": traffic.errors,
-            "error_rate": traffic.error_rate,
-            "avg_ms": traffic.average_ms,
+            "requests": stats.requests,
+            "errors": stats.errors,
+            "error_rate": stats.error_rate,
+            "avg_ms": stats.average_ms,
             "downloads": opened[0].downloads if opened else 0,
             "cache_hits": hits,
             "cache_misses": misses,
@@ -131,19 +131,19 @@ class DataLoader:
         return raw_key_of(track_name, filename)
 
     def _download_csv_from_s3(self, s3_key: str) -> pd.DataFrame | None:
-        """Return any CSV file of the lake as pandas reads it."""
+        """Return any CSV file of the lake as read by pandas."""
         started_s = time.perf_counter()
         download = partial(self._flights.do, ("download", s3_key), partial(self._download, s3_key))
-        frame = self._answer("download", download, key=s3_key)
-        return None if frame is None else self._loaded("download", s3_key, frame, started_s)
+        frame = self._try("download", download, key=s3_key)
+        return None if frame is None else self._log_loaded("download", s3_key, frame, started_s)
 
     def _load(self, kind: LoadKind, track: str, session: str) -> pd.DataFrame | None:
         started_s = time.perf_counter()
         event, names = event_of(kind), {"track": track, "session": session}
         _report(logging.INFO, f"Loading {WHAT[kind]} for {track}/{session}", event=event, outcome="begun", **names)
         read = partial(self._flights.do, (kind, track, session), partial(self._read, kind, SessionKey(track, session)))
-        answer = self._answer(event, read, **names)
-        return None if answer is None else self._loaded(event, *answer, started_s, **names)
+        found = self._try(event, read, **names)
+        return None if found is None else self._log_loaded(event, *found, started_s, **names)
 
     def _read(self, kind: LoadKind, asked_for: SessionKey) -> tuple[str, pd.DataFrame]:
         """Return the key and the frame of a session."""
@@ -170,12 +170,12 @@ class DataLoader:
         return empty_frame(kind) if frame.columns.empty and kind else frame
 
     def _raise_if_unlisted(self, key: str, refusal: StorePermissionError) -> None:
-        """Raise another error where a refusal may stand for a missing object: to those who may not list, it does."""
+        """Raise a different error if the refusal may mean a missing object, which it does without the right to list."""
         try:
             next(iter(self._open()[0].store.list(key)), None)
         except StorePermissionError:
             raise MissingOrForbiddenError(
-                f"{refusal.problem} Without s3:ListBucket S3 says the same of an object that is not there.",
+                f"{refusal.problem} Without s3:ListBucket, S3 gives the same reply for a missing object.",
                 refusal.hint,
             ) from refusal
 
@@ -195,8 +195,8 @@ class DataLoader:
                 self._opened = reader, SessionReader(reader, self._settings)
             return self._opened
 
-    def _answer(self, event: str, work: Callable[[], _Answer], **names: str) -> _Answer | None:
-        """Return what the work returns; where it fails, log why, keep the reason, and return ``None``."""
+    def _try(self, event: str, work: Callable[[], _Result], **names: str) -> _Result | None:
+        """Do the work and return its result; on an error log it, keep the reason and return ``None``."""
         self._call.failure = None
         started_s = time.perf_counter()
         try:
@@ -208,8 +208,8 @@ class DataLoader:
             _report(failure.level, str(error), **fields, **names)
             return None
 
-    def _loaded(self, event: str, key: str, frame: pd.DataFrame, started_s: float, **names: str) -> pd.DataFrame:
-        """Tell that a file was loaded, and return a frame that is the caller's own."""
+    def _log_loaded(self, event: str, key: str, frame: pd.DataFrame, started_s: float, **names: str) -> pd.DataFrame:
+        """Log that a file was loaded, and return a copy of the frame for the caller."""
         fields = {"event": event, "key": key, "duration_ms": _ms_since(started_s)}
         if frame.empty:
             _report(
@@ -221,32 +221,32 @@ class DataLoader:
             )
         else:
             _report(logging.INFO, f"Successfully loaded from {self._place}: {key}", outcome="loaded", **fields, **names)
-        # Others may have got the same frame. pandas copies the values when one of them writes to it, not before.
+        # Concurrent callers share the frame. pandas copies the values only when one of them writes to it.
         return frame.copy(deep=False)
 
 
 class S3DataLoader(DataLoader):
-    """Loads from the bucket that ``S3_BUCKET_NAME`` names, whatever ``USE_S3_DATA`` says."""
+    """Loads from the bucket ``S3_BUCKET_NAME``, whatever the value of ``USE_S3_DATA``."""
 
     _is_in_s3 = True
     _place = "S3"
 
 
 class LocalDataLoader(DataLoader):
-    """Loads from the folder that ``APEX_LAKE_DIR`` names; the keys are the paths below it. Needs no credentials."""
+    """Loads from the folder ``APEX_LAKE_DIR``; the keys are the paths below it. Needs no credentials."""
 
     _is_in_s3 = False
     _place = "disk"
 
 
 def get_loader(settings: Settings | None = None) -> S3DataLoader | LocalDataLoader:
-    """Return the loader that ``USE_S3_DATA`` chooses.
+    """Return the loader that ``USE_S3_DATA`` selects.
 
     Args:
-        settings: Read from the environment when not given.
+        settings: Read from the environment by default.
 
     Raises:
-        ConfigurationError: A variable of the environment cannot be read.
+        ConfigurationError: An environment variable is invalid.
     """
     settings = settings or load_settings()
     return S3DataLoader(settings) if settings.use_s3_data else LocalDataLoader(settings)

@@ -1,6 +1,7 @@
-"""Contains the lookup of a session's file: the patterns in order, then the naming rules, each attempt logged.
+"""Finds the file of a session: tries the patterns in order, then the naming rules, and logs each attempt.
 
-Also covers a bucket that may be read but not listed. See filenames.py for the patterns, raw_index.py for the lake.
+Also works with a bucket that may be read but not listed. See filenames.py for the patterns, raw_index.py for the index
+of the lake.
 """
 
 import logging
@@ -17,22 +18,22 @@ from apex_pipeline.tables.session_key import SessionKey
 
 _LOG = logging.getLogger(__name__)
 
-# How a session's file is called in messages.
+# Name of a session's file in messages.
 WHAT = {LoadKind.LAP_START: "lap times", LoadKind.TELEMETRY: "telemetry"}
 
 
 def event_of(kind: LoadKind) -> str:
-    """Return the name of a loading in structured log lines."""
+    """Return the event name of a call in structured log lines."""
     return f"load_{'lap_times' if kind is LoadKind.LAP_START else 'telemetry'}"
 
 
 class FileLookup:
-    """The lookup of one file of one session.
+    """The search for one file of one session.
 
     Args:
         kind: ``LAP_START`` or ``TELEMETRY``.
-        asked_for: Track and session as the application calls them.
-        key_of: Returns the key of a file name in the track's folder.
+        asked_for: Track and session as named by the application.
+        key_of: Returns the key for a track and a file name.
     """
 
     def __init__(self, kind: LoadKind, asked_for: SessionKey, key_of: Callable[[str, str], str]) -> None:
@@ -42,10 +43,10 @@ class FileLookup:
         self._attempts: list[str] = []
 
     def in_index(self, index: RawIndex) -> list[str]:
-        """Return the path of the session's file; several where files of one kind share the session.
+        """Return the path of the session's file, or several paths if the session has several files of the kind.
 
         Raises:
-            ObjectMissingError: There is none.
+            ObjectMissingError: There is no such file.
         """
         for key in self._keys():
             if raw_path(key) in index.objects:
@@ -57,7 +58,7 @@ class FileLookup:
             known = ", ".join(index.sessions(self.asked_for.track)) or "none"
             raise ObjectMissingError(
                 f"There is no file with the {WHAT[self.kind]} of {self.asked_for}; tried {', '.join(self._attempts)} "
-                "and every name that the naming rules understand.",
+                "and every name that the naming rules recognize.",
                 f"Check track, session and file names; {self.asked_for.track} has lap files of: {known}.",
             )
         return paths
@@ -70,7 +71,7 @@ class FileLookup:
         Args:
             reader: Reads the lake.
             tracks_file: The user's own tracks and patterns.
-            refusal: How the store refused the listing.
+            refusal: The error of the refused listing.
 
         Raises:
             MissingOrForbiddenError: No key of the patterns can be read.
@@ -84,7 +85,7 @@ class FileLookup:
                 return RawIndex(reader, tracks_file, [found]), raw_path(key)
         raise MissingOrForbiddenError(
             f"No file with the {WHAT[self.kind]} of {self.asked_for} can be read; tried {', '.join(self._attempts)}. "
-            f"They are missing or forbidden, which S3 does not tell apart without s3:ListBucket. {refusal.problem}",
+            f"They are missing or forbidden, which S3 does not distinguish without s3:ListBucket. {refusal.problem}",
             refusal.hint,
         ) from refusal
 

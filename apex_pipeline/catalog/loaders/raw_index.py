@@ -1,7 +1,7 @@
-"""Contains the index of a lake's raw files: tracks, sessions, and the files of one session; see frames.py for tables.
+"""Contains the index of a lake's raw files: tracks, sessions and files of a session; see frames.py for their content.
 
-It is built from one listing. What a file is comes from the published table ``files`` where that describes just these
-objects, else from the sources.
+It is built from one listing. The identities of the files are read from the published table ``files`` if it matches the
+listing; otherwise the sources identify the files again.
 """
 
 import logging
@@ -33,25 +33,25 @@ from apex_pipeline.tables.session_key import SessionKey
 
 _LOG = logging.getLogger(__name__)
 
-# As in lake/catalog_tables: hides a store's latency, far below the client's connections.
-_PARALLEL_LOOKS = 8
-# One or two letters begin too many words to mean a track.
+# As in ops/metrics.py: hides the latency of a store, and is far below the client's 32 connections.
+_PARALLEL_READS = 8
+# Too many words start with the same one or two letters for these to identify a track.
 _SHORTEST_NAME = 3
-_LEFT_BY_SYSTEM = (".", "__MACOSX")
+_SYSTEM_FOLDERS = (".", "__MACOSX")
 _TABLES = {LoadKind.LAP_START: "laps", LoadKind.TELEMETRY: "telemetry"}
 
 
 class RawIndex:
-    """Everything below ``data/`` at one moment; several threads may ask.
+    """Everything below ``data/`` at one moment; safe to share between threads.
 
     Args:
         reader: Reads the lake.
         tracks_file: The user's own tracks and patterns.
-        objects: What was found below ``data/``.
+        objects: The objects listed below ``data/``.
 
     Raises:
-        StoreConfigError: There is no lake at all.
-        ConfigurationError: The user's file cannot be read.
+        StoreConfigError: The lake does not exist.
+        ConfigurationError: The file of tracks and patterns is invalid.
         ApexError: The lake cannot be listed.
     """
 
@@ -62,7 +62,7 @@ class RawIndex:
         self._rules = source.load_rules(self._settings)
         self.objects: dict[str, ObjectInfo] = {raw_path(item.key): item for item in objects}
         if not self.objects:
-            # Nothing there at all may be an empty lake, or none: the second one is a wrong setting.
+            # No objects: the lake is empty, or it does not exist because of a wrong setting.
             reader.store.check_access()
         self._starts: dict[str, bytes] = {}
         self._identities: dict[str, list[FileIdentity]] = {}
@@ -71,26 +71,26 @@ class RawIndex:
     # -- tracks --------------------------------------------------------------------------------------------------------
 
     def tracks(self) -> list[str]:
-        """Return the tracks, sorted: each folder stands for the known tracks that it names, or files in it, or itself.
+        """Return the tracks, sorted. Each folder counts as the known track it names, else as those its files name.
 
-        ``COTA`` stands for ``circuit_of_the_americas``, ``2026`` with ``2026/barber/`` in it for
-        ``barber_motorsports_park``, and a folder of a track nobody listed for itself.
+        ``COTA`` counts as ``circuit_of_the_americas``, and ``2026`` with ``2026/barber/`` in it as
+        ``barber_motorsports_park``. A folder without any known track counts as a track under its own name.
         """
         return sorted({track for folder in self._folders for track in self._folders[folder]})
 
     @cached_property
     def _folders(self) -> dict[str, list[str]]:
-        """Every folder directly below ``data/`` with the tracks it stands for."""
-        said: defaultdict[str, set[str]] = defaultdict(set)
+        """Every folder directly below ``data/`` with its tracks."""
+        named: defaultdict[str, set[str]] = defaultdict(set)
         for path in self.objects:
             folder, slash, _ = path.partition("/")
-            if slash and not folder.startswith(_LEFT_BY_SYSTEM):
-                said[folder] |= {track.slug for track in self._tracks_in.get(path, ()) if track.is_known}
-        return {folder: self._tracks_of(folder, slugs) for folder, slugs in said.items()}
+            if slash and not folder.startswith(_SYSTEM_FOLDERS):
+                named[folder] |= {track.slug for track in self._tracks_in.get(path, ()) if track.is_known}
+        return {folder: self._tracks_of(folder, slugs) for folder, slugs in named.items()}
 
-    def _tracks_of(self, folder: str, said_inside: set[str]) -> list[str]:
+    def _tracks_of(self, folder: str, named_inside: set[str]) -> list[str]:
         known = self._known_slug(folder)
-        return [known] if known else sorted(said_inside) or [folder]
+        return [known] if known else sorted(named_inside) or [folder]
 
     def _known_slug(self, name: str) -> str | None:
         return self._access.track_slug(name, self._rules)
@@ -102,15 +102,15 @@ class RawIndex:
         return {path: tracks for path, tracks in named.items() if tracks is not None}
 
     def slug_of(self, track: str) -> str:
-        """Return the slug that files of a track carry, under whatever name it is asked for."""
+        """Return the slug of a track in the catalog, for any name of the track."""
         return self._known_slug(track) or normalize_name(track)
 
     def _is_form_of(self, track: str, text: str) -> bool:
-        """Tell whether a text is the track's name as it stands in file names."""
+        """Return whether a text is a form of the track's name that file names use."""
         return text in {track, track.replace("_", "-")} or self._known_slug(text) == self.slug_of(track)
 
     def _is_short_for(self, folder: str, text: str) -> bool:
-        """Tell whether a text may be the short name of a track that the rules do not list; those they list say all."""
+        """Return whether a text may be short for a track the rules do not list; a listed track has all its aliases."""
         is_long_enough = len(text) >= _SHORTEST_NAME
         return (
             self._known_slug(folder) is None
@@ -122,12 +122,10 @@ class RawIndex:
         return [folder for folder in self._folders if self._is_form_of(track, folder)]
 
     def _paths_of(self, track: str) -> list[str]:
-        """Return the paths in every folder that has to do with a track."""
+        """Return the paths in every folder of a track."""
         slug = self.slug_of(track)
         folders = {
-            folder
-            for folder, stands_for in self._folders.items()
-            if slug in {*stands_for, *map(normalize_name, stands_for)}
+            folder for folder, tracks in self._folders.items() if slug in {*tracks, *map(normalize_name, tracks)}
         }
         return [path for path in self.objects if self._belongs(path, folders, slug)]
 
@@ -140,21 +138,21 @@ class RawIndex:
     # -- sessions ------------------------------------------------------------------------------------------------------
 
     def sessions(self, track: str) -> list[str]:
-        """Return the sessions with laps, sorted: those that names say by the patterns, and those of other names."""
+        """Return the sessions with laps, sorted: from file names that follow the patterns, and from identities."""
         named = dict(self._named(track, LoadKind.LAP_START))
-        said = set(named.values())
-        known = {canonical_session(session) for session in said}
+        from_names = set(named.values())
+        known = {canonical_session(session) for session in from_names}
         found = {
             str(item.session)
             for item in self._usable(track, LoadKind.LAP_START)
             if item.path not in named and canonical_session(str(item.session)) not in known
         }
-        return sorted(said | found)
+        return sorted(from_names | found)
 
     def _named(self, track: str, kind: LoadKind) -> list[tuple[str, str]]:
-        """Return path and session of the files whose names follow the patterns, in the track's own folders.
+        """Return path and session of the files in the track's folders whose names follow the patterns.
 
-        Of several in one folder with the same session the longest name comes first: it says the track, too.
+        Of several with the same session in one folder the longest name comes first: it includes the track.
         """
         named: list[tuple[str, str]] = []
         for folder in self._own_folders(track):
@@ -167,12 +165,12 @@ class RawIndex:
         return sorted(named, key=lambda entry: (-len(entry[0]), entry[0]))
 
     def files_called(self, track: str, session: str, kind: LoadKind) -> list[str]:
-        """Return the paths of a session's files of one kind, whatever they are called.
+        """Return the paths of a session's files of one kind, whatever their names.
 
-        Several only where nothing tells which of them is meant.
+        Several paths are returned only if nothing distinguishes the files.
         """
         named = dict(self._named(track, kind))
-        exact = [path for path, said in named.items() if said == session]
+        exact = [path for path, written in named.items() if written == session]
         if exact:
             return list({path.partition("/")[0]: path for path in reversed(exact)}.values())
         wanted = canonical_session(session)
@@ -181,12 +179,12 @@ class RawIndex:
             for item in self._usable(track, kind)
             if canonical_session(named.get(item.path, str(item.session))) == wanted
         ]
-        # A session without a file of lap starts has its laps from the lap ends.
+        # Without a file of lap starts, the laps are derived from the lap ends.
         of_kind = [item.path for item in found if item.kind == kind]
         return of_kind or [item.path for item in found]
 
     def _usable(self, track: str, kind: LoadKind) -> list[FileIdentity]:
-        """Return the files of a track that can be loaded: those in use, and tables that need no deriving."""
+        """Return the loadable files of a track: those that are ready, and files that already are tables."""
         slug = self.slug_of(track)
         return [
             item
@@ -198,7 +196,7 @@ class RawIndex:
         ]
 
     def _is_table(self, item: FileIdentity, kind: LoadKind) -> bool:
-        # Such a file is set aside by the catalog: its header is not that of what its name says.
+        # The catalog quarantines such a file: its header is not that of the kind in its name.
         if item.status is not FileStatus.QUARANTINED or item.kind != kind:
             return False
         header = self.header(item.path)
@@ -209,17 +207,17 @@ class RawIndex:
         return self._access.read_header(self.read_head(path, self._access.head_bytes), path)
 
     def is_raw(self, kind: LoadKind, header: FileHeader) -> bool:
-        """Return whether a file is as the cars sent it: one row per trigger or reading."""
+        """Return whether a file has the raw format of the cars: one row per trigger or reading."""
         return self._access.is_raw(kind, header.columns)
 
     def name_patterns(self, kind: LoadKind) -> Sequence[str]:
-        """Return the patterns of whole file names that the rules list."""
+        """Return the patterns for complete file names in the rules."""
         return self._access.name_patterns(kind, self._rules)
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def identities(self, track: str) -> list[FileIdentity]:
-        """Return what the files of a track are: from the published catalog where it knows them all, else looked at."""
+        """Return the identities of a track's files: from the published catalog if current, else from the sources."""
         slug = self.slug_of(track)
         with self._locks[f"identities of {slug}"]:
             if slug not in self._identities:
@@ -235,25 +233,25 @@ class RawIndex:
         tops = {path.partition("/")[0] for path in paths}
         part = files.filter(pa.array([row["path"].partition("/")[0] in tops for row in files.to_pylist()], pa.bool_()))
         listing = {self.objects[path].key: self.objects[path] for path in paths}
-        # Car files that are not in use may be tables, or copies under the name that is asked for.
-        has_odd_ones = any(
+        # Lap and telemetry files that are not ready may be tables, or copies under the requested name.
+        has_unused_files = any(
             row["status"] != FileStatus.READY and row["kind"] in kinds_feeding("laps", "telemetry")
             for row in part.to_pylist()
         )
-        if has_odd_ones or is_catalog_stale(listing, part, (), rules_version(self._settings)):
+        if has_unused_files or is_catalog_stale(listing, part, (), rules_version(self._settings)):
             return None
         sessions = [SessionKey(row["track"], row["session"]) for row in build_sessions_table(part).to_pylist()]
         return [item for key in sessions if key.track == slug for item in session_files(part, key)]
 
     def _scan(self, paths: list[str]) -> list[FileIdentity]:
-        looked_at = [path for path in paths if path in self._tracks_in]
-        with ThreadPoolExecutor(_PARALLEL_LOOKS) as pool:
-            list(pool.map(partial(self.read_head, length=self._access.head_bytes), looked_at))
+        race_files = [path for path in paths if path in self._tracks_in]
+        with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+            list(pool.map(partial(self.read_head, length=self._access.head_bytes), race_files))
         found = [FoundFile(path, self.objects[path].size, partial(self.read_head, path)) for path in paths]
         return identify_files(found, self._settings)
 
     def read_head(self, path: str, length: int) -> bytes:
-        """Return the beginning of a file; a small one is read whole, and each one only once."""
+        """Return the first bytes of a file, read once; a small file is read completely."""
         with self._locks[path]:
             known = self._starts.get(path, b"")
             size = self.objects[path].size
@@ -264,14 +262,14 @@ class RawIndex:
             return known[:length]
 
     def known_contents(self) -> dict[str, bytes]:
-        """Return by key the files that were read whole so far."""
+        """Return the contents of the files that were read completely so far, by key."""
         starts = dict(self._starts)
         return {raw_key(path): text for path, text in starts.items() if len(text) == self.objects[path].size}
 
-    # -- what is published ---------------------------------------------------------------------------------------------
+    # -- published tables ----------------------------------------------------------------------------------------------
 
     def published(self, key: SessionKey, files: Iterable[FileIdentity]) -> SessionRecord | None:
-        """Return the published tables of a session, if they were made from just these files as they are now."""
+        """Return the published tables of a session if they were derived from exactly these files as they are now."""
         snapshot, table = self._snapshot, self._published_files
         record = snapshot.session(key) if snapshot else None
         if record is None or table is None:
@@ -279,16 +277,16 @@ class RawIndex:
         used = session_files(table, key)
         versions = [source.derivation_version for source in sources_named(record.sources)]
         rows = [row for row in table.to_pylist() if row["path"] in {item.path for item in used}]
-        made_from = {(row["path"], row["kind"], row["version"], row["bytes"], row["store_tag"]) for row in rows}
+        derived_from = {(row["path"], row["kind"], row["version"], row["bytes"], row["store_tag"]) for row in rows}
         present = {(item.path, str(item.kind), item.version, item.size, self.objects[item.path].tag) for item in files}
-        return record if made_from == present and record.inputs_version == inputs_version(rows, versions) else None
+        return record if derived_from == present and record.inputs_version == inputs_version(rows, versions) else None
 
     @cached_property
     def _snapshot(self) -> Snapshot | None:
         try:
             return read_current(self._reader.store)
-        except StoreError as error:  # the raw files tell the same, only more slowly
-            _LOG.warning("What is published is left out: %s", error)
+        except StoreError as error:  # the raw files give the same result, only more slowly
+            _LOG.warning("The published snapshot is left out: %s", error)
             return None
 
     @cached_property
@@ -299,5 +297,5 @@ class RawIndex:
         try:
             return read_published(self._reader.store, record)
         except StoreError as error:  # as above
-            _LOG.warning("The published list of files is left out: %s", error)
+            _LOG.warning("The published table of files is left out: %s", error)
             return None

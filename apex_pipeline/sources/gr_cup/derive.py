@@ -16,7 +16,7 @@ from apex_pipeline.sources.base import FileIdentity, FileOpener, Reject
 from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger, read_triggers
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
 from apex_pipeline.sources.gr_cup.official_timing import (
     ParsedFile,
     official_laps_table,
@@ -93,9 +93,7 @@ def derive_lap_tables(
     return LapTables(derived.laps, derived.cars, rejects_table(key.track, key.session, rejects), derived.report)
 
 
-def read_session_triggers(
-    files: Sequence[FileIdentity], open_file: FileOpener
-) -> tuple[list[SimulatedTrigger], list[Reject]]:
+def read_session_triggers(files: Sequence[FileIdentity], open_file: FileOpener) -> tuple[list[Trigger], list[Reject]]:
     """Read the lap files of a session.
 
     Returns:
@@ -104,7 +102,7 @@ def read_session_triggers(
     Raises:
         MalformedFileError: A lap file lacks a required column.
     """
-    triggers: list[SimulatedTrigger] = []
+    triggers: list[Trigger] = []
     rejects: list[Reject] = []
     for identity in (item for item in files if item.kind in LAP_KINDS):
         with open_file(identity.path) as stream:

@@ -1,7 +1,4 @@
-"""Lakes for the tests of the loaders, in a folder and in a bucket, and the few files they hold.
-
-Here belongs what several test modules need to fill a lake and to listen to a loader; no test.
-"""
+"""Contains lakes for the tests of the loaders, in a folder and in a bucket, and helpers for files and log records."""
 
 import logging
 import operator
@@ -34,7 +31,7 @@ _TRIGGER_COLUMNS = ("lap", "meta_event", "meta_session", "meta_time", "timestamp
 
 
 def raw_laps(laps: int = 4, session: str = "R1", cars: tuple[str, ...] = (CAR,)) -> bytes:
-    """Return a file of lap starts as the cars' units send them: a lap of 90 s after the other."""
+    """Return a file of lap starts in the raw format of the devices: consecutive laps of 90 s."""
     rows: list[Row] = [
         {
             "lap": str(lap),
@@ -51,7 +48,7 @@ def raw_laps(laps: int = 4, session: str = "R1", cars: tuple[str, ...] = (CAR,))
 
 
 def raw_telemetry(samples: int = 100, session: str = "R1") -> bytes:
-    """Return a file of readings as the cars send them: speed and front brake at 25 Hz."""
+    """Return a file of readings in the raw format of the devices: speed, front brake and pedal at 25 Hz."""
     rows = [
         reading(100 + sample / 25, channel, str(sample), meta_session=session)
         for sample in range(samples)
@@ -61,12 +58,12 @@ def raw_telemetry(samples: int = 100, session: str = "R1") -> bytes:
 
 
 def settings_for(folder: Path, **overrides: object) -> Settings:
-    """Return settings that keep what a loader writes in this folder."""
+    """Return settings with the lake and all local state in this folder."""
     return load_settings(lake_dir=folder / "lake", state_dir=folder / "state", **overrides)
 
 
 def settings_of(home: S3Bucket, folder: Path, **overrides: object) -> Settings:
-    """Return settings of a lake in a bucket."""
+    """Return settings for a lake in a bucket."""
     server = home.server
     return settings_for(
         folder,
@@ -82,12 +79,12 @@ def settings_of(home: S3Bucket, folder: Path, **overrides: object) -> Settings:
 
 @dataclass(frozen=True)
 class LoaderHarness:
-    """A loader with its lake.
+    """A loader and its lake.
 
     Attributes:
         loader: The loader.
-        store: Its lake, for putting files there.
-        place: What the loader's log lines call it.
+        store: The lake, for writing files to it.
+        place: Name of the lake's location in the loader's log lines.
     """
 
     loader: LocalDataLoader | S3DataLoader
@@ -95,27 +92,27 @@ class LoaderHarness:
     place: str
 
     def put(self, files: Mapping[str, bytes]) -> None:
-        """Put files into the lake, by key."""
+        """Write files to the lake, by key."""
         for key, content in files.items():
             self.store.write_bytes(key, content)
 
 
 def local_harness(folder: Path, **overrides: object) -> LoaderHarness:
-    """Return a loader of an empty lake in a folder."""
+    """Return a loader for an empty lake in a folder."""
     store = LocalStore(folder / "lake", DigestCache())
     store.prepare_for_writing()
     return LoaderHarness(LocalDataLoader(settings_for(folder, **overrides), store), store, "disk")
 
 
 def s3_harness(connection: S3Connection, folder: Path, prefix: str = "", **overrides: object) -> LoaderHarness:
-    """Return a loader of a lake in a bucket; lakes of other prefixes may share the connection."""
+    """Return a loader for a lake in a bucket; lakes with other prefixes may share the connection."""
     store = S3Store(connection, prefix, DigestCache(), state=folder / "state", sleep=lambda _: None)
     return LoaderHarness(S3DataLoader(settings_for(folder, **overrides), store), store, "S3")
 
 
 @contextmanager
 def log_of(level: int = logging.INFO) -> Generator[list[logging.LogRecord]]:
-    """Collect what the package logs; unlike pytest's own fixture also for each example of a property."""
+    """Collect the log records of the package; unlike caplog, separately for each example of a Hypothesis test."""
     records: list[logging.LogRecord] = []
 
     class _Collect(logging.Handler):
@@ -134,34 +131,34 @@ def log_of(level: int = logging.INFO) -> Generator[list[logging.LogRecord]]:
 
 
 def messages(records: list[logging.LogRecord], level: int | None = None) -> list[str]:
-    """Return the messages, of one level only if one is given."""
+    """Return the messages, optionally of one level only."""
     return [record.getMessage() for record in records if level in {None, record.levelno}]
 
 
 def attempts(records: list[logging.LogRecord]) -> list[str]:
     """Return the patterns that were tried, in order."""
-    start = "Attempting pattern: "
-    return [text.removeprefix(start) for text in messages(records) if text.startswith(start)]
+    prefix = "Attempting pattern: "
+    return [text.removeprefix(prefix) for text in messages(records) if text.startswith(prefix)]
 
 
 def fields(records: list[logging.LogRecord], message: str) -> dict[str, Any]:
-    """Return what the record with this message carries."""
+    """Return the fields of the record with this message."""
     return vars(next(record for record in records if record.getMessage() == message))
 
 
 def download(loader: DataLoader, key: str) -> pd.DataFrame | None:
-    """Call the loader's ``_download_csv_from_s3``, which is part of what applications call."""
+    """Call the loader's ``_download_csv_from_s3``, which applications call despite its name."""
     return operator.methodcaller("_download_csv_from_s3", key)(loader)
 
 
 def loaded(frame: pd.DataFrame | None) -> pd.DataFrame:
-    """Return a frame that must be there."""
+    """Assert that a frame was loaded, and return it."""
     assert frame is not None
     return frame
 
 
 def put_quickly(harness: LoaderHarness, files: Mapping[str, bytes]) -> None:
-    """Put files into a lake without the looks and the disk's care of a real write."""
+    """Write files to a lake without the checks and disk syncs of a real write."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(partial(_put_quickly, harness.store), files, files.values()))
 

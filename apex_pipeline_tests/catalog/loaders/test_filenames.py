@@ -1,4 +1,4 @@
-"""File names of sessions: how they are made, and how a session is read out of one."""
+"""File names of sessions: how they are built, and how a session is parsed from one."""
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ from apex_pipeline.catalog.loaders.filenames import (
 @pytest.mark.parametrize(
     ("kind", "ending"), [(LoadKind.LAP_START, "lap_start"), (LoadKind.TELEMETRY, "telemetry_data")]
 )
-def test_the_three_patterns_come_in_their_order(kind: LoadKind, ending: str) -> None:
+def test_the_three_patterns_are_tried_in_order(kind: LoadKind, ending: str) -> None:
     assert file_names(kind, "road_america", "R1") == [
         f"R1_road_america_{ending}.csv",
         f"R1_road-america_{ending}.csv",
@@ -55,7 +55,7 @@ def test_a_key_has_no_empty_part_and_no_backslash(track: str, filename: str) -> 
         ("R1_lap_start.txt", None),
     ],
 )
-def test_the_session_is_what_stands_before_the_track(filename: str, session: str | None) -> None:
+def test_the_session_is_the_part_before_the_track(filename: str, session: str | None) -> None:
     forms = {"barber", "barber_motorsports_park", "barber-motorsports-park"}
     assert session_in(filename, LoadKind.LAP_START, forms.__contains__, {"park"}.__contains__) == session
     assert session_in(filename, LoadKind.TELEMETRY, forms.__contains__, {"park"}.__contains__) is None

@@ -1,4 +1,4 @@
-"""The loaders as an application sees them, over a folder and over a real S3 server."""
+"""The loaders as an application uses them, with a local folder and with a real S3 server."""
 
 import gzip
 import inspect
@@ -64,9 +64,9 @@ def test_both_loaders_have_the_same_methods(name: str) -> None:
 
 
 @pytest.mark.req("A-010", "A-011")
-def test_a_loader_needs_no_argument_and_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_creating_a_loader_needs_no_argument_and_sends_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        pytest.fail("something was sent")
+        pytest.fail("a request was sent")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
     assert S3DataLoader().metrics()["requests"] == 0
@@ -83,12 +83,14 @@ def test_a_loader_needs_no_argument_and_sends_nothing(monkeypatch: pytest.Monkey
         ("/sebring/", "//x.csv", "data/sebring/x.csv"),
     ],
 )
-def test_a_key_is_data_track_and_file_name(track: str, filename: str, key: str) -> None:
+def test_a_key_consists_of_data_track_and_file_name(track: str, filename: str, key: str) -> None:
     assert methodcaller("_get_s3_key", track, filename)(LocalDataLoader()) == key
 
 
 @pytest.mark.req("A-011", "A-016")
-def test_the_environment_names_the_bucket(monkeypatch: pytest.MonkeyPatch, s3_bucket: S3Bucket, tmp_path: Path) -> None:
+def test_the_bucket_is_read_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, s3_bucket: S3Bucket, tmp_path: Path
+) -> None:
     for name, value in s3_bucket.environment.items():
         monkeypatch.setenv(name, value)
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="data/sebring/race_telemetry_data.csv", Body=TELEMETRY_TABLE)
@@ -99,7 +101,7 @@ def test_the_environment_names_the_bucket(monkeypatch: pytest.MonkeyPatch, s3_bu
     assert not (tmp_path / "lake").exists()
 
 
-def test_a_switch_that_is_neither_yes_nor_no_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_use_s3_data_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USE_S3_DATA", "maybe")
     with pytest.raises(ConfigurationError, match="USE_S3_DATA"):
         get_loader()
@@ -123,7 +125,7 @@ def test_a_loader_works_without_dagster(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("A-012", "A-015", "A-021", "A-027", "A-085", "A-151")
-def test_lap_times_are_loaded_and_the_log_tells_how(harness: LoaderHarness) -> None:
+def test_lap_times_are_loaded_and_each_step_is_logged(harness: LoaderHarness) -> None:
     harness.put({PRACTICE: LAP_TABLE})
     with log_of() as records:
         laps = loaded(harness.loader.load_lap_times("barber_motorsports_park", "practice"))
@@ -145,7 +147,7 @@ def test_lap_times_are_loaded_and_the_log_tells_how(harness: LoaderHarness) -> N
 
 
 @pytest.mark.req("A-016", "A-021", "A-025", "A-028")
-def test_telemetry_is_loaded_too(harness: LoaderHarness) -> None:
+def test_telemetry_is_loaded_and_each_step_is_logged(harness: LoaderHarness) -> None:
     key = "data/circuit_of_the_americas/race_circuit_of_the_americas_telemetry_data.csv"
     harness.put({key: TELEMETRY_TABLE})
     with log_of() as records:
@@ -158,7 +160,7 @@ def test_telemetry_is_loaded_too(harness: LoaderHarness) -> None:
 
 
 @pytest.mark.req("A-027", "A-029", "K-10")
-def test_what_the_cars_sent_becomes_laps_with_times(harness: LoaderHarness) -> None:
+def test_raw_triggers_become_laps_with_times(harness: LoaderHarness) -> None:
     harness.put({"data/barber/R1_barber_lap_start.csv": raw_laps(4)})
     laps = loaded(harness.loader.load_lap_times("barber", "R1"))
     assert laps["LapNumber"].tolist() == [1, 2, 3, 4]
@@ -172,7 +174,7 @@ def test_what_the_cars_sent_becomes_laps_with_times(harness: LoaderHarness) -> N
 
 
 @pytest.mark.req("A-028", "K-11", "K-10")
-def test_what_the_cars_sent_becomes_wide_telemetry(harness: LoaderHarness) -> None:
+def test_raw_readings_become_telemetry_with_a_column_per_channel(harness: LoaderHarness) -> None:
     harness.put(
         {
             "data/barber/R1_barber_lap_start.csv": raw_laps(4),
@@ -188,7 +190,7 @@ def test_what_the_cars_sent_becomes_wide_telemetry(harness: LoaderHarness) -> No
 
 
 @pytest.mark.req("A-068")
-def test_raw_files_give_equal_frames_from_both_places(tmp_path: Path, s3_bucket: S3Bucket) -> None:
+def test_raw_files_give_equal_frames_from_a_folder_and_from_s3(tmp_path: Path, s3_bucket: S3Bucket) -> None:
     files = {
         "data/VIR/Race 2/vir_lap_start_R2.csv": raw_laps(5, "R2"),
         "data/VIR/Race 2/R2_vir_telemetry_data.csv": raw_telemetry(60, "R2"),
@@ -204,7 +206,7 @@ def test_raw_files_give_equal_frames_from_both_places(tmp_path: Path, s3_bucket:
 
 
 def publish(harness: LoaderHarness, folder: Path, files: dict[str, bytes]) -> None:
-    """Fill a lake with raw files and publish the tables made of them, as a sync does."""
+    """Write raw files to a lake and publish the tables derived from them, as a sync does."""
     for name, content in files.items():
         path = folder / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,12 +215,12 @@ def publish(harness: LoaderHarness, folder: Path, files: dict[str, bytes]) -> No
     files_table, sessions = (read_stored_table(harness.store, table) for table in (FILES, SESSIONS))
     assert files_table is not None
     assert sessions is not None
-    marked = parquet_bytes(with_rules_version(files_table, rules_version(load_settings())))
-    harness.store.write_bytes(table_key("catalog", "files"), marked)
+    versioned = parquet_bytes(with_rules_version(files_table, rules_version(load_settings())))
+    harness.store.write_bytes(table_key("catalog", "files"), versioned)
     publish_lake(harness.store, sessions, datetime(2026, 11, 21, 13, tzinfo=UTC))
 
 
-def test_published_tables_are_used_while_they_are_those_of_the_present_files(
+def test_published_tables_are_used_until_a_raw_file_changes(
     harness: LoaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(harness, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
@@ -233,7 +235,7 @@ def test_published_tables_are_used_while_they_are_those_of_the_present_files(
     pd.testing.assert_frame_equal(derived.dtypes.to_frame(), published.dtypes.to_frame())
 
 
-def test_in_a_published_lake_only_the_file_that_was_found_is_looked_at(harness: LoaderHarness, tmp_path: Path) -> None:
+def test_only_the_requested_file_is_read_from_a_published_lake(harness: LoaderHarness, tmp_path: Path) -> None:
     names = [f"COTA/Race {race}/COTA_lap_{part}_time_R{race}.csv" for race in (1, 2) for part in ("start", "end")]
     publish(harness, tmp_path, {name: raw_laps(4, f"R{name[-5]}") for name in names})
     assert harness.loader.get_available_sessions("COTA") == ["R1", "R2"]
@@ -242,17 +244,17 @@ def test_in_a_published_lake_only_the_file_that_was_found_is_looked_at(harness: 
     assert harness.loader.metrics()["downloads"] == 1
 
 
-def test_a_copy_under_the_name_that_is_asked_for_stands_for_its_session(harness: LoaderHarness, tmp_path: Path) -> None:
-    asked_for, original = "sebring/R1_sebring_lap_start.csv", "sebring/Copy/sebring_lap_start_R1.csv"
+def test_requesting_a_duplicate_file_loads_its_entire_session(harness: LoaderHarness, tmp_path: Path) -> None:
+    duplicate, original = "sebring/R1_sebring_lap_start.csv", "sebring/Copy/sebring_lap_start_R1.csv"
     publish(
         harness,
         tmp_path,
-        {asked_for: raw_laps(4), original: raw_laps(4), "sebring/R1_sebring_lap_end.csv": raw_laps(6)},
+        {duplicate: raw_laps(4), original: raw_laps(4), "sebring/R1_sebring_lap_end.csv": raw_laps(6)},
     )
     assert len(loaded(harness.loader.load_lap_times("sebring", "R1"))) == 6
 
 
-def test_a_file_that_came_after_publishing_is_not_overlooked(harness: LoaderHarness, tmp_path: Path) -> None:
+def test_a_file_added_after_publishing_is_found(harness: LoaderHarness, tmp_path: Path) -> None:
     publish(harness, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
     harness.put({"data/sebring/Race 2/sebring_lap_start_time_R2.csv": raw_laps(3, "R2")})
     assert harness.loader.get_available_sessions("sebring") == ["R2", "race"]
@@ -264,15 +266,15 @@ def test_a_damaged_catalog_does_not_hide_the_raw_files(tmp_path: Path, key: str)
     harness = local_harness(tmp_path)
     publish(harness, tmp_path, {"sebring/race_sebring_lap_start.csv": raw_laps(4)})
     harness.put({key: b"{}"})
-    for frozen in (tmp_path / "lake" / "catalog" / "snapshots").glob("*/files.parquet"):
-        frozen.unlink()
+    for copy in (tmp_path / "lake" / "catalog" / "snapshots").glob("*/files.parquet"):
+        copy.unlink()
     with log_of(logging.WARNING) as records:
         assert len(loaded(harness.loader.load_lap_times("sebring", "race"))) == 4
     assert "is left out" in messages(records)[0]
 
 
 @pytest.mark.req("A-027", "A-028")
-def test_times_written_with_colons_are_seconds(harness: LoaderHarness) -> None:
+def test_times_with_colons_are_converted_to_seconds(harness: LoaderHarness) -> None:
     telemetry = b"Time,Speed\n2025-09-06T18:40:00.250Z,100\n2025-09-06T18:40:01Z,\n"
     harness.put(
         {
@@ -287,8 +289,8 @@ def test_times_written_with_colons_are_seconds(harness: LoaderHarness) -> None:
 
 @pytest.mark.req("A-134")
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
-def test_a_compressed_table_is_found_and_unpacked(harness: LoaderHarness, ending: str) -> None:
-    packed = gzip.compress(LAP_TABLE) if ending == ".gz" else pa.compress(LAP_TABLE, "zstd", asbytes=True)
-    harness.put({f"data/sebring/race_sebring_lap_start.csv{ending}": packed})
+def test_a_compressed_table_is_found_and_decompressed(harness: LoaderHarness, ending: str) -> None:
+    compressed = gzip.compress(LAP_TABLE) if ending == ".gz" else pa.compress(LAP_TABLE, "zstd", asbytes=True)
+    harness.put({f"data/sebring/race_sebring_lap_start.csv{ending}": compressed})
     assert harness.loader.get_available_sessions("sebring") == ["race"]
     assert len(loaded(harness.loader.load_lap_times("sebring", "race"))) == 2

@@ -1,4 +1,4 @@
-"""Which tracks and sessions the loaders list, and under what names their files are found."""
+"""The tracks and sessions that the loaders list, and the names under which they find files."""
 
 import logging
 from pathlib import Path
@@ -22,7 +22,7 @@ from apex_pipeline_tests.servers.seaweed import S3Bucket
 
 
 @pytest.mark.req("A-022", "A-030", "A-034", "A-014")
-def test_tracks_are_the_folders_below_data_under_the_names_of_the_catalog(harness: LoaderHarness) -> None:
+def test_tracks_are_the_folders_below_data_with_their_catalog_names(harness: LoaderHarness) -> None:
     harness.put(
         dict.fromkeys(
             [
@@ -66,7 +66,7 @@ def test_more_than_a_thousand_tracks_are_listed(harness: LoaderHarness) -> None:
 
 
 @pytest.mark.req("A-031", "K-09", "A-023")
-def test_sessions_are_what_stands_before_the_track(harness: LoaderHarness) -> None:
+def test_sessions_are_the_part_of_file_names_before_the_track(harness: LoaderHarness) -> None:
     names = (
         "practice_barber_motorsports_park",
         "qualifying_barber-motorsports-park",
@@ -83,9 +83,7 @@ def test_sessions_are_what_stands_before_the_track(harness: LoaderHarness) -> No
 
 @pytest.mark.req("A-026", "A-066")
 @pytest.mark.parametrize("content", [LAP_TABLE, raw_laps(2)], ids=["table", "raw"])
-def test_files_under_their_real_names_are_found_by_any_name_of_track_and_session(
-    harness: LoaderHarness, content: bytes
-) -> None:
+def test_real_file_names_are_found_by_any_name_of_track_and_session(harness: LoaderHarness, content: bytes) -> None:
     harness.put({"data/COTA/Race 1/COTA_lap_start_time_R1.csv": content})
     with log_of() as records:
         assert len(loaded(harness.loader.load_lap_times("circuit_of_the_americas", "R1"))) == 2
@@ -98,7 +96,7 @@ def test_files_under_their_real_names_are_found_by_any_name_of_track_and_session
     assert len(loaded(harness.loader.load_lap_times("cota", "race 1"))) == 2
 
 
-_PUBLISHED_NAMES = {
+_ORIGINAL_PATHS = {
     "barber_motorsports_park": "barber/R1_barber_lap_start.csv",
     "circuit_of_the_americas": "COTA/Race 1/COTA_lap_start_time_R1.csv",
     "indianapolis": "indianapolis/R1_indianapolis_motor_speedway_lap_start.csv",
@@ -110,24 +108,24 @@ _PUBLISHED_NAMES = {
 
 
 @pytest.mark.req("A-022", "A-158")
-def test_all_seven_tracks_load_under_the_names_they_were_published_with(harness: LoaderHarness) -> None:
-    harness.put({f"data/{path}": raw_laps(2) for path in _PUBLISHED_NAMES.values()})
-    assert harness.loader.get_available_tracks() == sorted(_PUBLISHED_NAMES)
-    for track in _PUBLISHED_NAMES:
+def test_all_seven_tracks_load_with_their_original_file_names(harness: LoaderHarness) -> None:
+    harness.put({f"data/{path}": raw_laps(2) for path in _ORIGINAL_PATHS.values()})
+    assert harness.loader.get_available_tracks() == sorted(_ORIGINAL_PATHS)
+    for track in _ORIGINAL_PATHS:
         assert harness.loader.get_available_sessions(track) == ["R1"]
         assert len(loaded(harness.loader.load_lap_times(track, "R1"))) == 2, track
 
 
 @pytest.mark.req("K-09")
 @pytest.mark.parametrize("content", [LAP_TABLE, raw_laps(2)], ids=["table", "raw"])
-def test_a_track_nobody_listed_may_be_shortened_in_file_names(harness: LoaderHarness, content: bytes) -> None:
+def test_an_unlisted_track_may_be_shortened_in_file_names(harness: LoaderHarness, content: bytes) -> None:
     folder = "data/harbor_street_circuit"
     harness.put({f"{folder}/R1_harbor_lap_start.csv": content, f"{folder}/R1_harbor_lap_end.csv": raw_laps(2)})
     assert harness.loader.get_available_sessions("harbor_street_circuit") == ["R1"]
     assert len(loaded(harness.loader.load_lap_times("harbor_street_circuit", "R1"))) == 2
 
 
-def test_a_season_folder_is_part_of_the_session(harness: LoaderHarness) -> None:
+def test_a_season_folder_becomes_part_of_the_session(harness: LoaderHarness) -> None:
     harness.put({"data/2026/barber/R1_barber_lap_start.csv": raw_laps(2)})
     assert harness.loader.get_available_tracks() == ["barber_motorsports_park"]
     assert harness.loader.get_available_sessions("barber_motorsports_park") == ["2026_R1"]
@@ -135,13 +133,13 @@ def test_a_season_folder_is_part_of_the_session(harness: LoaderHarness) -> None:
     assert harness.loader.load_lap_times("barber_motorsports_park", "R1") is None
 
 
-def test_a_file_without_folder_belongs_to_the_track_its_name_says(harness: LoaderHarness) -> None:
+def test_a_file_without_a_folder_belongs_to_the_track_in_its_name(harness: LoaderHarness) -> None:
     harness.put({"data/R1_vir_lap_start.csv": raw_laps(2), "data/R2_barber_lap_start.csv": raw_laps(3, "R2")})
     assert harness.loader.get_available_tracks() == []
     assert len(loaded(harness.loader.load_lap_times("vir", "R1"))) == 2
 
 
-def test_laps_come_from_lap_ends_where_there_are_no_starts(harness: LoaderHarness) -> None:
+def test_laps_are_derived_from_lap_ends_if_there_are_no_lap_starts(harness: LoaderHarness) -> None:
     harness.put({"data/barber/R1_barber_lap_end.csv": raw_laps(3)})
     assert harness.loader.get_available_sessions("barber") == ["R1"]
     assert len(loaded(harness.loader.load_lap_times("barber", "R1"))) == 3
@@ -174,7 +172,7 @@ def test_two_tables_for_one_session_are_reported_and_none_is_picked(harness: Loa
 
 
 @pytest.mark.req("A-026")
-def test_two_raw_files_of_one_session_are_merged_and_told(harness: LoaderHarness) -> None:
+def test_two_raw_files_of_one_session_are_merged_with_a_warning(harness: LoaderHarness) -> None:
     harness.put(
         {
             "data/sonoma/Race 1/a/sonoma_lap_start_time_R1.csv": raw_laps(2, cars=("GR86-001-1",)),
@@ -187,7 +185,7 @@ def test_two_raw_files_of_one_session_are_merged_and_told(harness: LoaderHarness
     assert "2 files of the kind lap_start, merged" in messages(records)[0]
 
 
-def test_a_raw_file_that_only_its_asker_can_place_is_loaded_alone(harness: LoaderHarness) -> None:
+def test_an_unidentified_raw_file_is_loaded_as_the_requested_session(harness: LoaderHarness) -> None:
     harness.put({"data/24/x_24_lap_start.csv": raw_laps(3)})
     assert len(loaded(harness.loader.load_lap_times("24", "x"))) == 3
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 
 _START_MS = 1_757_184_000_000  # 2025-09-06 18:40 UTC, chosen arbitrarily
 
@@ -29,10 +29,10 @@ def identity(kind: FileKind, session: str = "R1", version: str | None = None) ->
     )
 
 
-def trigger(car: str, second: float, kind: FileKind, lap: int | None, value_s: float | None = None) -> SimulatedTrigger:
+def trigger(car: str, second: float, kind: FileKind, lap: int | None, value_s: float | None = None) -> Trigger:
     """Return one trigger of a car, ``second`` seconds after the start."""
     utc_ms = _START_MS + round(second * 1000)
-    return SimulatedTrigger(
+    return Trigger(
         vehicle_id=car,
         trigger_utc_ms=utc_ms,
         kind=kind,
@@ -44,9 +44,9 @@ def trigger(car: str, second: float, kind: FileKind, lap: int | None, value_s: f
     )
 
 
-def crossings_of(car: str, seconds: Sequence[float], *, with_unit_time: bool = False) -> list[SimulatedTrigger]:
+def crossings_of(car: str, seconds: Sequence[float], *, with_unit_time: bool = False) -> list[Trigger]:
     """Return a lap_end and a lap_start for every crossing, and the device's own lap time if requested."""
-    triggers: list[SimulatedTrigger] = []
+    triggers: list[Trigger] = []
     for lap, second in enumerate(seconds):
         triggers.append(trigger(car, second, FileKind.LAP_END, lap))
         triggers.append(trigger(car, second, FileKind.LAP_START, lap + 1))

@@ -13,7 +13,7 @@ from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger, read_triggers
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
 from apex_pipeline.sources.gr_cup.official_timing import (
     ParsedFile,
     official_laps_table,
@@ -39,7 +39,7 @@ class Race:
     """Triggers and official timing of one race, as read from its files."""
 
     track: str = ""
-    triggers: list[SimulatedTrigger] = field(default_factory=list[SimulatedTrigger])
+    triggers: list[Trigger] = field(default_factory=list[Trigger])
     parsed: defaultdict[FileKind, list[ParsedFile]] = field(default_factory=lambda: defaultdict(list))
 
     def official_laps(self) -> pd.DataFrame:

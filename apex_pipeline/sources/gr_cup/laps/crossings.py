@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 
 Source = Literal["distance", "gps"]
 
@@ -62,7 +62,7 @@ class Crossing:
 
     vehicle_id: str
     utc_ms: int
-    triggers: tuple[SimulatedTrigger, ...]
+    triggers: tuple[Trigger, ...]
 
     @property
     def bounces(self) -> int:
@@ -99,7 +99,7 @@ class Crossing:
         return [item.unit_value_ms for item in self.triggers if item.unit_value_ms is not None]
 
     @property
-    def evidence(self) -> SimulatedTrigger:
+    def evidence(self) -> Trigger:
         """The message a lap is traced back to: the first about the lap that ends here, or else the first of all."""
         endings = [item for item in self.triggers if item.kind is not FileKind.LAP_START]
         return (endings or list(self.triggers))[0]
@@ -108,7 +108,7 @@ class Crossing:
         return [item.unit_lap for item in self.triggers if item.kind in kinds and item.unit_lap is not None]
 
 
-def find_crossings(triggers: Iterable[SimulatedTrigger]) -> dict[str, list[Crossing]]:
+def find_crossings(triggers: Iterable[Trigger]) -> dict[str, list[Crossing]]:
     """Return each car's crossings in chronological order.
 
     Every trigger belongs to exactly one crossing; a message that was written twice is counted once. The time of a
@@ -120,22 +120,22 @@ def find_crossings(triggers: Iterable[SimulatedTrigger]) -> dict[str, list[Cross
     Returns:
         Crossings by ``vehicle_id``, cars sorted.
     """
-    by_car: defaultdict[str, list[SimulatedTrigger]] = defaultdict(list)
+    by_car: defaultdict[str, list[Trigger]] = defaultdict(list)
     for trigger in _deduplicated(triggers):
         by_car[trigger.vehicle_id].append(trigger)
     return {car: [_crossing(car, group) for group in _group_by_crossing(by_car[car])] for car in sorted(by_car)}
 
 
-def _deduplicated(triggers: Iterable[SimulatedTrigger]) -> list[SimulatedTrigger]:
+def _deduplicated(triggers: Iterable[Trigger]) -> list[Trigger]:
     """Return the triggers in chronological order without repeated messages, whatever order they come in."""
-    by_message: dict[SimulatedTrigger, SimulatedTrigger] = {}
+    by_message: dict[Trigger, Trigger] = {}
     for trigger in sorted(triggers, key=lambda t: (t.trigger_utc_ms, t.received_utc_ms, t.kind.value, t.file, t.line)):
         by_message.setdefault(replace(trigger, file="", line=0), trigger)
     return list(by_message.values())
 
 
-def _group_by_crossing(triggers: list[SimulatedTrigger]) -> list[list[SimulatedTrigger]]:
-    groups: list[list[SimulatedTrigger]] = []
+def _group_by_crossing(triggers: list[Trigger]) -> list[list[Trigger]]:
+    groups: list[list[Trigger]] = []
     for trigger in triggers:
         if groups and trigger.trigger_utc_ms - groups[-1][-1].trigger_utc_ms < SAME_CROSSING_MS:
             groups[-1].append(trigger)
@@ -144,11 +144,11 @@ def _group_by_crossing(triggers: list[SimulatedTrigger]) -> list[list[SimulatedT
     return groups
 
 
-def _crossing(car: str, group: list[SimulatedTrigger]) -> Crossing:
+def _crossing(car: str, group: list[Trigger]) -> Crossing:
     return Crossing(car, group[0].trigger_utc_ms - _stalled_ms(group), tuple(group))
 
 
-def _stalled_ms(group: list[SimulatedTrigger]) -> int:
+def _stalled_ms(group: list[Trigger]) -> int:
     """Return the minimum delay of the first trigger, in ms, derived from the timestamps of a bounce."""
     stamps = [item.trigger_utc_ms for item in group if item.kind is FileKind.LAP_END]
     if len(stamps) < _ROWS_PER_BOUNCE or stamps[-1] - stamps[0] >= _STALLED_MS:

@@ -20,7 +20,7 @@ from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar, read_of
 from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock, find_official_clock
 from apex_pipeline.sources.gr_cup.laps.official_merge import RaceTimes, flag_unmatched, merge_official
 from apex_pipeline.sources.gr_cup.laps.rows import car_row, lap_row
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 from apex_pipeline.tables import CARS, LAPS
 
 Pairs = dict[str, list[Crossing | None]]
@@ -69,7 +69,7 @@ class SessionLaps:
 def derive_laps(
     track: str,
     session: str,
-    triggers: Sequence[SimulatedTrigger],
+    triggers: Sequence[Trigger],
     official_laps: pa.Table | None = None,
     zone: str | None = None,
     telemetry_crossings: Sequence[TelemetryCrossing] = (),
@@ -191,7 +191,7 @@ def _has_started(identity: Identity, by_car: Mapping[str, Sequence[Lap]]) -> boo
 
 
 def _report(
-    triggers: Sequence[SimulatedTrigger],
+    triggers: Sequence[Trigger],
     crossings: Mapping[str, Sequence[Crossing]],
     by_car: Mapping[str, Sequence[Lap]],
     identities: Sequence[Identity],

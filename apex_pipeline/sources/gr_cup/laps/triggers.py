@@ -20,7 +20,7 @@ _RACE = re.compile(r"R(\d+)")
 
 
 @dataclass(frozen=True, order=True)
-class SimulatedTrigger:
+class Trigger:
     """A message of a car's device about a crossing of the finish line.
 
     Attributes:
@@ -45,7 +45,7 @@ class SimulatedTrigger:
     line: int
 
 
-def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[SimulatedTrigger], list[Reject]]:
+def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
     """Read one lap file.
 
     Args:
@@ -59,7 +59,7 @@ def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Simula
         MalformedFileError: The file is empty, binary, or lacks a required column.
     """
     rows, rejects = read_rows(stream, identity.path, identity.kind, _REQUIRED)
-    triggers: list[SimulatedTrigger] = []
+    triggers: list[Trigger] = []
     for row in rows:
         read = _read(row, identity)
         if isinstance(read, Reject):
@@ -69,7 +69,7 @@ def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Simula
     return triggers, rejects
 
 
-def _read(row: CsvRow, identity: FileIdentity) -> SimulatedTrigger | Reject:
+def _read(row: CsvRow, identity: FileIdentity) -> Trigger | Reject:
     values = row.values
     trigger_ms, received_ms = parse_utc_ms(values["timestamp"]), parse_utc_ms(values["meta_time"])
     lap = parse_integer(values["lap"])
@@ -83,7 +83,7 @@ def _read(row: CsvRow, identity: FileIdentity) -> SimulatedTrigger | Reject:
         return _reject(row, identity, "bad_lap", "lap")
     if is_wrong_session(values.get("meta_session", ""), identity.session):
         return _reject(row, identity, "wrong_session", "meta_session")
-    return SimulatedTrigger(
+    return Trigger(
         vehicle_id=values["vehicle_id"],
         trigger_utc_ms=trigger_ms,
         kind=FileKind(identity.kind),

@@ -11,7 +11,7 @@ import pyarrow as pa
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS
 
 ZONE = "America/Chicago"
@@ -35,9 +35,9 @@ class RaceCar:
     crossings_s: list[float]
     official: int = field(default=-1)
 
-    def triggers(self, *, with_lap_timer: bool = True) -> list[SimulatedTrigger]:
+    def triggers(self, *, with_lap_timer: bool = True) -> list[Trigger]:
         """Return the triggers its device sends: up to three rows per crossing."""
-        triggers: list[SimulatedTrigger] = []
+        triggers: list[Trigger] = []
         for lap, second in enumerate(self.crossings_s):
             timer_s = second - self.crossings_s[lap - 1] if with_lap_timer and lap else None
             triggers += crossing_rows(self.unit, second, lap, timer_s)
@@ -71,11 +71,11 @@ class RaceCar:
         return rows
 
 
-def crossing_rows(unit: str, second: float, lap: int, timer_s: float | None) -> list[SimulatedTrigger]:
+def crossing_rows(unit: str, second: float, lap: int, timer_s: float | None) -> list[Trigger]:
     """Return the rows of one crossing, at which lap ``lap`` ends and the next one starts."""
     at_ms = round(GREEN.timestamp() * 1000 + second * 1000)
     return [
-        SimulatedTrigger(
+        Trigger(
             vehicle_id=unit,
             trigger_utc_ms=at_ms,
             kind=kind,
@@ -102,7 +102,7 @@ def race(cars: int = 6, laps: int = 10, seed: int = 1) -> list[RaceCar]:
     return field_of_cars
 
 
-def triggers_of(cars: Sequence[RaceCar], *, with_lap_timer: bool = True) -> list[SimulatedTrigger]:
+def triggers_of(cars: Sequence[RaceCar], *, with_lap_timer: bool = True) -> list[Trigger]:
     """Return the triggers of all cars."""
     return [trigger for car in cars for trigger in car.triggers(with_lap_timer=with_lap_timer)]
 
@@ -114,7 +114,7 @@ def official_table(cars: Sequence[RaceCar], *, behind_s: float = 0.0) -> pa.Tabl
 
 
 def derive(
-    triggers: Sequence[SimulatedTrigger],
+    triggers: Sequence[Trigger],
     official: pa.Table | None = None,
     zone: str | None = ZONE,
     telemetry_crossings: Sequence[TelemetryCrossing] = (),

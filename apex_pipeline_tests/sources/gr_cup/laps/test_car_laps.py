@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import find_crossings
 from apex_pipeline.sources.gr_cup.laps.derivation import derive_laps
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 from apex_pipeline.tables import LAPS
 from apex_pipeline_tests.sources.gr_cup.lap_builder import at_pace, crossings_of, trigger
 
@@ -21,13 +21,13 @@ _PACE = [99.0, 98.6, 98.9, 99.1, 98.7, 99.3, 98.8, 99.0]
 lap_times = st.lists(st.integers(60_000, 400_000).map(lambda ms: ms / 1000), min_size=1, max_size=12)
 
 
-def _laps(triggers: list[SimulatedTrigger]) -> list[dict[str, Any]]:
+def _laps(triggers: list[Trigger]) -> list[dict[str, Any]]:
     table = derive_laps("spa", "R1", triggers).laps
     assert LAPS.violations(table) == []
     return table.to_pylist()
 
 
-def _field(cars: int = 6) -> list[SimulatedTrigger]:
+def _field(cars: int = 6) -> list[Trigger]:
     """Return the triggers of other cars at an even pace, so that the session has typical lap times."""
     return [item for n in range(cars) for item in crossings_of(f"GR86-1{n:02}-{n}", at_pace(_PACE))]
 

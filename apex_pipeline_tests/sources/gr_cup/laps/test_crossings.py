@@ -7,7 +7,7 @@ import pytest
 
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import SAME_CROSSING_MS, Crossing, find_crossings
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 from apex_pipeline_tests.sources.gr_cup.lap_builder import trigger
 
 END, START, TIME = FileKind.LAP_END, FileKind.LAP_START, FileKind.LAP_TIME
@@ -16,12 +16,12 @@ CAR = "GR86-002-2"
 
 def sent(
     second: float, kind: FileKind = END, *, lap: int | None = 1, value_ms: int | None = None, line: int = 2
-) -> SimulatedTrigger:
+) -> Trigger:
     """Return a message of the car."""
     return replace(trigger(CAR, second, kind, lap), unit_value_ms=value_ms, line=line)
 
 
-def only(*triggers: SimulatedTrigger) -> Crossing:
+def only(*triggers: Trigger) -> Crossing:
     """Return the only crossing that these triggers give."""
     ((crossing,),) = find_crossings(triggers).values()
     return crossing

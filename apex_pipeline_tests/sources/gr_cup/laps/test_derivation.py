@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 from apex_pipeline_tests.sources.gr_cup.laps.race_builder import (
     GREEN,
     RaceCar,
@@ -101,7 +101,7 @@ def test_a_realistic_bounce_changes_no_time_number_or_validity(
     assert _facts(derive(bounced, official)) == _facts(derive(triggers, official))
 
 
-def _with_bounce(triggers: list[SimulatedTrigger], car: RaceCar, lap: int, spread_ms: int) -> list[SimulatedTrigger]:
+def _with_bounce(triggers: list[Trigger], car: RaceCar, lap: int, spread_ms: int) -> list[Trigger]:
     """Return the triggers with a bounce (lap n, n + 1, n), the last of which restarts the device's lap timer."""
     second, ms = car.crossings_s[lap], spread_ms / 1000
     extra = crossing_rows(car.unit, second + 0.001, lap + 1, 0.0) + crossing_rows(car.unit, second + ms, lap, ms)

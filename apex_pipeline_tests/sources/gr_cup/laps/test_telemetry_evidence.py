@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 from apex_pipeline_tests.sources.gr_cup.laps.race_builder import (
     GREEN,
     RaceCar,
@@ -34,7 +34,7 @@ def telemetry_crossings(car: RaceCar, *, is_frozen: bool = False) -> list[Teleme
     ]
 
 
-def without_crossing(cars: list[RaceCar], car: RaceCar, lap: int) -> list[SimulatedTrigger]:
+def without_crossing(cars: list[RaceCar], car: RaceCar, lap: int) -> list[Trigger]:
     missing_ms = _GREEN_MS + round(car.crossings_s[lap] * 1000)
     return [
         item
@@ -43,7 +43,7 @@ def without_crossing(cars: list[RaceCar], car: RaceCar, lap: int) -> list[Simula
     ]
 
 
-def laps_of(car: RaceCar, triggers: list[SimulatedTrigger], found: list[TelemetryCrossing]) -> list[dict[str, Any]]:
+def laps_of(car: RaceCar, triggers: list[Trigger], found: list[TelemetryCrossing]) -> list[dict[str, Any]]:
     laps = derive(triggers, telemetry_crossings=found).laps.to_pylist()
     return [row for row in laps if row["vehicle_id"] == car.unit]
 

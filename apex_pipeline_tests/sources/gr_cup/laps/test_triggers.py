@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.laps.triggers import SimulatedTrigger, is_wrong_session, read_triggers
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, is_wrong_session, read_triggers
 from apex_pipeline_tests.sources.gr_cup.lap_builder import identity
 
 PATH = identity(FileKind.LAP_TIME).path
@@ -26,7 +26,7 @@ GOOD = {
 
 def read(
     *rows: dict[str, str], kind: FileKind = FileKind.LAP_TIME, session: str | None = "R1"
-) -> tuple[list[SimulatedTrigger], list[Reject]]:
+) -> tuple[list[Trigger], list[Reject]]:
     lines = [",".join(rows[0])] + [",".join(row.values()) for row in rows]
     file = replace(identity(kind), session=session)
     return read_triggers(io.BytesIO("\n".join(lines).encode()), file)
@@ -36,7 +36,7 @@ def test_a_row_is_read_with_its_file_and_line() -> None:
     triggers, rejects = read(GOOD)
     assert rejects == []
     assert triggers == [
-        SimulatedTrigger(
+        Trigger(
             vehicle_id="GR86-036-98",
             trigger_utc_ms=1_757_184_002_123,
             kind=FileKind.LAP_TIME,

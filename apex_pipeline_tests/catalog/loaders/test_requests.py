@@ -1,4 +1,4 @@
-"""What loaders send, and how often: each object once for all who ask at the same time, and nothing twice by itself."""
+"""Requests of the loaders: concurrent callers share one download of each object, and no call fetches one twice."""
 
 import os
 import sys
@@ -34,37 +34,37 @@ from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect
 
 THREADS = 32
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
-def all_at_once(calls: list[Callable[[], _Answer]]) -> list[_Answer]:
-    """Start every call in a thread of its own at the same moment."""
+def all_at_once(calls: list[Callable[[], _Result]]) -> list[_Result]:
+    """Start every call at the same moment, each in a separate thread."""
     barrier = threading.Barrier(len(calls))
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(lambda call: _run(barrier, call), calls))
 
 
-def _run(barrier: threading.Barrier, call: Callable[[], _Answer]) -> _Answer:
+def _run(barrier: threading.Barrier, call: Callable[[], _Result]) -> _Result:
     barrier.wait()
     return call()
 
 
-def let_all_ask() -> None:
-    """Return when no thread of :func:`all_at_once` works any more: each is here as well, or waits for another."""
+def wait_for_all_callers() -> None:
+    """Block until no thread of :func:`all_at_once` is busy: each is in this function too, or waits for another one."""
     end = time.monotonic() + 60
-    frames = sys._current_frames  # pyright: ignore[reportPrivateUsage]  -- documented, in spite of its name
-    while any(map(_works, frames().values())) and time.monotonic() < end:
+    frames = sys._current_frames  # pyright: ignore[reportPrivateUsage]  -- documented despite its name
+    while any(map(_is_busy, frames().values())) and time.monotonic() < end:
         time.sleep(0.01)
 
 
-def _works(frame: FrameType | None) -> bool:
+def _is_busy(frame: FrameType | None) -> bool:
     is_waiting = frame is not None and frame.f_code is threading.Condition.wait.__code__
     codes: set[CodeType] = set()
     while frame is not None:
         codes.add(frame.f_code)
         frame = frame.f_back
-    has_asked = let_all_ask.__code__ in codes or (is_waiting and SingleFlight.do.__code__ in codes)
-    return _run.__code__ in codes and not has_asked
+    is_idle = wait_for_all_callers.__code__ in codes or (is_waiting and SingleFlight.do.__code__ in codes)
+    return _run.__code__ in codes and not is_idle
 
 
 @pytest.fixture
@@ -73,22 +73,22 @@ def connection(s3_bucket: S3Bucket) -> S3Connection:
 
 
 def requests_of(connection: S3Connection) -> Counter[str]:
-    """Count by operation and key what is sent from now on; listings take until every thread has asked."""
+    """Count requests by operation and key from now on; a listing blocks until every thread has made its call."""
     sent: Counter[str] = Counter()
     lock = threading.Lock()
 
-    def note(model: Any, params: dict[str, Any], **_: object) -> None:
+    def count(model: Any, params: dict[str, Any], **_: object) -> None:
         with lock:
             sent[f"{model.name} {params['url_path'].partition('/data/')[2]}".strip()] += 1
         if model.name == "ListObjectsV2":
-            let_all_ask()
+            wait_for_all_callers()
 
-    connection.client.meta.events.register("before-call.s3", note)
+    connection.client.meta.events.register("before-call.s3", count)
     return sent
 
 
 @pytest.mark.req("A-125", "A-126")
-def test_many_threads_that_load_one_session_cause_one_download(connection: S3Connection, tmp_path: Path) -> None:
+def test_threads_loading_the_same_session_share_one_download(connection: S3Connection, tmp_path: Path) -> None:
     harness = s3_harness(connection, tmp_path)
     harness.put({PRACTICE: LAP_TABLE})
     sent = requests_of(connection)
@@ -102,7 +102,7 @@ def test_many_threads_that_load_one_session_cause_one_download(connection: S3Con
 
 
 @pytest.mark.req("A-125")
-def test_laps_and_telemetry_of_one_session_share_its_files(connection: S3Connection, tmp_path: Path) -> None:
+def test_laps_and_telemetry_of_one_session_share_its_downloads(connection: S3Connection, tmp_path: Path) -> None:
     harness = s3_harness(connection, tmp_path)
     names = {
         "COTA/Race 1/COTA_lap_start_time_R1.csv": raw_laps(4),
@@ -124,7 +124,7 @@ def test_laps_and_telemetry_of_one_session_share_its_files(connection: S3Connect
     assert harness.loader.metrics()["downloads"] == 3
 
 
-def test_a_large_raw_file_is_fetched_once_beside_the_look_at_its_beginning(
+def test_a_large_raw_file_takes_one_request_for_its_header_and_one_download(
     connection: S3Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apex_pipeline.catalog.loaders.raw_index.SMALL_BYTES", 1_000)
@@ -133,13 +133,13 @@ def test_a_large_raw_file_is_fetched_once_beside_the_look_at_its_beginning(
     sent = requests_of(connection)
     assert len(harness.loader.load_telemetry("sebring", "R1")) == 1_000  # type: ignore[arg-type]
     assert harness.loader.metrics()["downloads"] == 1
-    # The start, and the whole; the third one is for the published state, of which there is none.
+    # Two for the header and the complete file; the third one is for the current snapshot, which does not exist.
     assert sent == {"ListObjectsV2": 1, "GetObject sebring/R1_sebring_telemetry_data.csv": 2, "GetObject": 1}
     assert list(tmp_path.rglob("*.csv")) == []
     assert [path for path in (tmp_path / "state").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
-def test_staged_files_go_with_the_last_call_that_uses_them(connection: S3Connection, tmp_path: Path) -> None:
+def test_staged_files_are_removed_after_the_last_call_that_uses_them(connection: S3Connection, tmp_path: Path) -> None:
     harness = s3_harness(connection, tmp_path)
     listed = [harness.store.write_bytes("data/a.csv", b"a" * 100), harness.store.write_bytes("data/b.csv", b"b" * 100)]
     reader = ObjectReader(harness.store)
@@ -162,7 +162,7 @@ def test_staged_files_go_with_the_last_call_that_uses_them(connection: S3Connect
 @pytest.mark.parametrize(
     ("megabytes", "requests"), [(5, {"GetObject a.csv": 1}), (35, {"HeadObject a.csv": 1, "GetObject a.csv": 3})]
 )
-def test_a_staged_file_is_fetched_by_one_request_or_one_for_each_16_mb(
+def test_a_small_staged_file_takes_one_request_and_a_large_one_a_request_per_16_mb(
     connection: S3Connection, tmp_path: Path, megabytes: int, requests: dict[str, int]
 ) -> None:
     harness = s3_harness(connection, tmp_path)
@@ -177,7 +177,9 @@ def test_a_staged_file_is_fetched_by_one_request_or_one_for_each_16_mb(
     assert reader.downloads == 1
 
 
-def test_an_object_replaced_after_the_listing_is_read_as_it_is_now(connection: S3Connection, tmp_path: Path) -> None:
+def test_an_object_replaced_after_the_listing_is_read_in_its_new_version(
+    connection: S3Connection, tmp_path: Path
+) -> None:
     harness = s3_harness(connection, tmp_path)
     listed = harness.store.write_bytes("data/a.csv", b"old")
     harness.store.write_bytes("data/a.csv", b"new and longer")
@@ -201,7 +203,7 @@ def test_a_staged_file_that_cannot_be_linked_is_copied(
     assert harness.loader.metrics()["downloads"] == 1
 
 
-def test_a_frame_is_its_callers_own(connection: S3Connection, tmp_path: Path) -> None:
+def test_changing_a_frame_does_not_affect_concurrent_callers(connection: S3Connection, tmp_path: Path) -> None:
     harness = s3_harness(connection, tmp_path)
     harness.put({PRACTICE: LAP_TABLE})
     requests_of(connection)
@@ -213,31 +215,31 @@ def test_a_frame_is_its_callers_own(connection: S3Connection, tmp_path: Path) ->
 
 
 @pytest.mark.req("A-125")
-def test_a_failure_is_told_to_all_who_wait_and_not_remembered() -> None:
+def test_a_failure_is_raised_in_all_waiting_threads_and_not_cached() -> None:
     flights = SingleFlight()
     tries: list[int] = []
 
     def fail() -> None:
         tries.append(1)
-        let_all_ask()
+        wait_for_all_callers()
         raise ValueError("no")
 
     def attempt() -> str:
         with pytest.raises(ValueError, match="no"):
             flights.do("x", fail)
-        return "told"
+        return "raised"
 
-    assert all_at_once([attempt] * 8) == ["told"] * 8
+    assert all_at_once([attempt] * 8) == ["raised"] * 8
     assert len(tries) == 1
     assert flights.do("x", lambda: 7) == 7
 
 
-def test_work_of_other_names_does_not_wait() -> None:
+def test_work_under_another_key_does_not_wait() -> None:
     flights = SingleFlight()
     assert flights.do("x", lambda: flights.do("y", lambda: 1)) == 1
 
 
-def test_the_reason_is_that_of_the_calling_thread(tmp_path: Path) -> None:
+def test_the_last_failure_is_that_of_the_calling_thread(tmp_path: Path) -> None:
     (tmp_path / "lake").mkdir()
     loader = LocalDataLoader(settings_for(tmp_path))
     assert loader.load_lap_times("x", "y") is None
@@ -274,7 +276,7 @@ def test_metrics_count_every_request_and_every_error(s3_bucket: S3Bucket, tmp_pa
 
 
 @pytest.mark.req("A-089")
-def test_metrics_tell_of_the_stores_cache(tmp_path: Path) -> None:
+def test_metrics_include_the_hit_rate_of_the_stores_cache(tmp_path: Path) -> None:
     class Cached(LocalStore):
         hits, misses = 3, 1
 
@@ -285,7 +287,7 @@ def test_metrics_tell_of_the_stores_cache(tmp_path: Path) -> None:
     assert harness.loader.metrics()["cache_hit_rate"] == 0.75
 
 
-def test_a_large_table_is_equal_to_what_pandas_reads(connection: S3Connection, tmp_path: Path) -> None:
+def test_a_large_table_equals_the_frame_read_by_pandas(connection: S3Connection, tmp_path: Path) -> None:
     content = b"Time,Speed\n" + b"".join(b"%d,%d.5\n" % (row, row) for row in range(150_000))
     assert len(content) > 1_000_000
     harness = s3_harness(connection, tmp_path)

@@ -1,4 +1,4 @@
-"""What the loaders answer when something is wrong: nothing raised, the right level, the reason, and no secret."""
+"""Loaders on errors: nothing is raised, and the log has the right level, the reason and no secret."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -48,7 +48,7 @@ CALLS: dict[str, Callable[[DataLoader], object]] = {
 
 
 class RefusingStore(LocalStore):
-    """A lake some of whose operations fail."""
+    """A local lake in which the given operations fail."""
 
     def __init__(self, folder: Path, error: ApexError, operations: tuple[str, ...]) -> None:
         super().__init__(folder, DigestCache())
@@ -73,7 +73,7 @@ class RefusingStore(LocalStore):
 
 
 def refusing(folder: Path, error: ApexError, *operations: str) -> S3DataLoader:
-    """Return a loader of a lake with one lap file, whose named operations fail."""
+    """Return a loader for a lake with one lap file, in which the given operations fail."""
     local_harness(folder).put({PRACTICE: LAP_TABLE})
     return S3DataLoader(settings_for(folder), RefusingStore(folder / "lake", error, operations))
 
@@ -95,7 +95,7 @@ def refusing(folder: Path, error: ApexError, *operations: str) -> S3DataLoader:
         (ConfigurationError, Reason.CONFIGURATION),
     ],
 )
-def test_every_error_of_the_store_is_none_or_nothing_with_its_reason(
+def test_every_store_error_gives_no_result_and_its_reason(
     tmp_path: Path, call: str, type_: type[ApexError], reason: Reason
 ) -> None:
     loader = refusing(tmp_path, type_("Listing s3://bucket failed.", "Do this next."), "list", "read")
@@ -111,7 +111,7 @@ def test_every_error_of_the_store_is_none_or_nothing_with_its_reason(
 @pytest.mark.req("A-071", "A-083", "A-067")
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
-    ("wrong", "reason", "told"),
+    ("wrong", "reason", "expected"),
     [
         ({"aws_secret_access_key": "not-the-secret"}, Reason.CREDENTIALS, "the secret does not belong to the access"),
         ({"aws_access_key_id": "nobody"}, Reason.CREDENTIALS, "does not know the access key"),
@@ -119,27 +119,27 @@ def test_every_error_of_the_store_is_none_or_nothing_with_its_reason(
         ({"aws_secret_access_key": None}, Reason.CONFIGURATION, "AWS_SECRET_ACCESS_KEY is not set"),
     ],
 )
-def test_a_real_store_that_refuses_is_told_with_bucket_source_and_next_step(
-    s3_bucket: S3Bucket, tmp_path: Path, call: str, wrong: dict[str, object], reason: Reason, told: str
+def test_a_refusal_by_a_real_store_is_logged_with_bucket_source_and_next_step(
+    s3_bucket: S3Bucket, tmp_path: Path, call: str, wrong: dict[str, object], reason: Reason, expected: str
 ) -> None:
     loader = S3DataLoader(settings_of(s3_bucket, tmp_path, **wrong))
     with log_of(logging.WARNING) as records:
         assert not CALLS[call](loader)
     assert [record.levelno for record in records] == [logging.ERROR]
     message = messages(records)[0]
-    assert told in message
+    assert expected in message
     assert loader.last_failure
     assert loader.last_failure.reason is reason
     assert s3_bucket.server.secret_access_key not in message
     assert "not-the-secret" not in message
-    if "is not set" not in told:
+    if "is not set" not in expected:
         assert str(wrong.get("bucket", s3_bucket.name)) in message
         assert "Credentials: from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
         assert "Check " in message
 
 
 @pytest.mark.req("A-074")
-def test_a_store_that_cannot_be_reached_is_told_with_the_advice_to_try_again(
+def test_an_unreachable_store_is_logged_with_the_hint_to_run_it_again(
     s3_bucket: S3Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apex_pipeline.storage.s3.client._ATTEMPTS", 1)
@@ -163,7 +163,7 @@ def test_without_the_right_to_list_a_missing_file_is_missing_or_forbidden(tmp_pa
 
 @pytest.mark.req("A-063")
 @pytest.mark.parametrize("content", [LAP_TABLE, raw_laps(2)], ids=["table", "raw"])
-def test_without_the_right_to_list_a_file_that_is_there_is_loaded(tmp_path: Path, content: bytes) -> None:
+def test_without_the_right_to_list_an_existing_file_is_loaded(tmp_path: Path, content: bytes) -> None:
     forbidden = StorePermissionError("Listing failed.", "Grant it.")
     local_harness(tmp_path).put({"data/sebring/race_lap_start.csv": content})
     loader = S3DataLoader(settings_for(tmp_path), RefusingStore(tmp_path / "lake", forbidden, ("list",)))
@@ -172,7 +172,7 @@ def test_without_the_right_to_list_a_file_that_is_there_is_loaded(tmp_path: Path
     assert len(laps) == 2
 
 
-def test_a_file_that_may_be_listed_and_not_read_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_may_be_listed_but_not_read_is_an_error(tmp_path: Path) -> None:
     forbidden = StorePermissionError("Reading failed.", "Grant it.")
     loader = refusing(tmp_path, forbidden, "read")
     for call in ("laps", "download"):
@@ -183,7 +183,7 @@ def test_a_file_that_may_be_listed_and_not_read_is_an_error(tmp_path: Path) -> N
         assert loader.last_failure.reason is Reason.PERMISSION
 
 
-def test_a_missing_lake_is_a_wrong_setting_and_an_empty_one_is_empty(tmp_path: Path) -> None:
+def test_a_missing_lake_is_an_error_and_an_empty_lake_is_not(tmp_path: Path) -> None:
     loader = LocalDataLoader(settings_for(tmp_path))
     with log_of() as records:
         assert loader.get_available_tracks() == []
@@ -194,7 +194,7 @@ def test_a_missing_lake_is_a_wrong_setting_and_an_empty_one_is_empty(tmp_path: P
     assert records == []
 
 
-def test_a_hostile_name_is_refused_and_not_raised(tmp_path: Path) -> None:
+def test_an_unsafe_key_is_refused_without_raising(tmp_path: Path) -> None:
     loader = local_harness(tmp_path).loader
     (tmp_path / "secret.csv").write_bytes(LAP_TABLE)
     for name in ("data/../../secret.csv", "/etc/passwd", ""):
@@ -208,7 +208,7 @@ def test_a_hostile_name_is_refused_and_not_raised(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("A-073")
-def test_what_is_not_there_is_a_warning_that_says_what_was_tried_and_what_there_is(harness: LoaderHarness) -> None:
+def test_a_missing_file_is_a_warning_with_tried_names_and_existing_sessions(harness: LoaderHarness) -> None:
     harness.put({PRACTICE: LAP_TABLE})
     with log_of(logging.WARNING) as records:
         assert harness.loader.load_lap_times(BARBER, "race") is None
@@ -222,7 +222,7 @@ def test_what_is_not_there_is_a_warning_that_says_what_was_tried_and_what_there_
 
 @pytest.mark.req("A-075")
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"LapNumber,LapTime\n1,97.4\n2,96.5,9,9,9\n", "line 3"),
         (b"LapNumber,LapTime\n1,97.4\n2,fast\n", "LapTime of line 3: 'fast'"),
@@ -233,13 +233,15 @@ def test_what_is_not_there_is_a_warning_that_says_what_was_tried_and_what_there_
         (raw_laps(2, "R2"), "is set aside: meta_session says R2"),
     ],
 )
-def test_a_malformed_file_is_told_with_its_name_and_place(harness: LoaderHarness, content: bytes, told: str) -> None:
+def test_a_malformed_file_is_logged_with_its_name_and_position(
+    harness: LoaderHarness, content: bytes, expected: str
+) -> None:
     key = "data/barber/R1_barber_lap_start.csv"
     harness.put({key: content})
     with log_of(logging.WARNING) as records:
         assert harness.loader.load_lap_times("barber", "R1") is None
     assert [record.levelno for record in records] == [logging.ERROR]
-    assert told in messages(records)[0]
+    assert expected in messages(records)[0]
     assert "R1_barber_lap_start.csv" in messages(records)[0]
     assert harness.loader.last_failure
     assert harness.loader.last_failure.reason is Reason.MALFORMED
@@ -247,7 +249,7 @@ def test_a_malformed_file_is_told_with_its_name_and_place(harness: LoaderHarness
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
-def test_a_file_that_is_not_compressed_as_it_says_is_malformed(tmp_path: Path, ending: str) -> None:
+def test_a_file_that_is_not_compressed_as_its_name_indicates_is_malformed(tmp_path: Path, ending: str) -> None:
     harness = local_harness(tmp_path)
     harness.put({f"{PRACTICE}{ending}": LAP_TABLE})
     assert harness.loader.load_lap_times(BARBER, "practice") is None
@@ -257,7 +259,7 @@ def test_a_file_that_is_not_compressed_as_it_says_is_malformed(tmp_path: Path, e
 
 @pytest.mark.req("A-076", "K-03")
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\r\n", raw_laps(0).split(b"\n")[0] + b"\n"])
-def test_an_empty_file_is_an_empty_frame_with_the_usual_columns_and_a_warning(
+def test_an_empty_file_gives_an_empty_frame_with_all_columns_and_a_warning(
     harness: LoaderHarness, content: bytes
 ) -> None:
     harness.put({PRACTICE: content})
@@ -272,7 +274,7 @@ def test_an_empty_file_is_an_empty_frame_with_the_usual_columns_and_a_warning(
 
 
 @pytest.mark.req("A-076", "K-03")
-def test_an_empty_telemetry_file_and_an_empty_download_are_empty_frames_too(harness: LoaderHarness) -> None:
+def test_an_empty_telemetry_file_and_an_empty_download_give_empty_frames(harness: LoaderHarness) -> None:
     harness.put(dict.fromkeys(["data/sebring/race_telemetry_data.csv", "data/sebring/x.csv"], b""))
     samples = harness.loader.load_telemetry("sebring", "race")
     other = download(harness.loader, "data/sebring/x.csv")
@@ -286,7 +288,7 @@ def test_an_empty_telemetry_file_and_an_empty_download_are_empty_frames_too(harn
     assert list(again.columns) == list(samples.columns)
 
 
-def test_columns_a_table_lacks_are_there_and_told(harness: LoaderHarness) -> None:
+def test_missing_columns_are_added_without_values_and_logged(harness: LoaderHarness) -> None:
     harness.put({PRACTICE: b"LapNumber,Sector\n1,3\n"})
     with log_of(logging.WARNING) as records:
         laps = harness.loader.load_lap_times(BARBER, "practice")
@@ -295,12 +297,12 @@ def test_columns_a_table_lacks_are_there_and_told(harness: LoaderHarness) -> Non
     assert messages(records) == [f"{PRACTICE} has no LapTime, Driver, CarNumber: these columns hold nothing."]
 
 
-def test_rows_that_cannot_be_used_are_counted(harness: LoaderHarness) -> None:
+def test_unusable_rows_are_counted_in_the_log(harness: LoaderHarness) -> None:
     broken = raw_laps(3) + b"x,I_R06_2025-09-07,R1,2025-09-06T19:00:00.000Z,2025-09-06T19:00:00.000Z,GR86-002-2\n"
     telemetry = b"lap,meta_time,telemetry_name,telemetry_value,timestamp,vehicle_id\n1,noon,speed,1,noon,GR86-002-2\n"
     harness.put({"data/barber/R1_barber_lap_start.csv": broken, "data/barber/R1_barber_telemetry_data.csv": telemetry})
     with log_of(logging.WARNING) as records:
         assert harness.loader.load_telemetry("barber", "R1") is not None
-    told = messages(records)
-    assert "barber_motorsports_park/R1: 1 rows of its lap files cannot be used." in told
-    assert "barber_motorsports_park/R1: 1 readings cannot be used." in told
+    logged = messages(records)
+    assert "barber_motorsports_park/R1: 1 rows of its lap files cannot be used." in logged
+    assert "barber_motorsports_park/R1: 1 readings cannot be used." in logged
