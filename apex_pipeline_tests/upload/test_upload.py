@@ -248,7 +248,7 @@ def test_what_is_no_file_of_the_folder_is_reported_and_never_followed(
         "broken.csv": "Not uploaded: it is a link to nothing",
         "linked": "Not uploaded: it is a link to a folder",
         "out.csv": "Not uploaded: it is a link that leads out of the source folder",
-        "pipe.csv": "Not uploaded: it is no regular file",
+        "pipe.csv": "Not uploaded: it is not a regular file",
     }
     assert bucket.object_keys() == [f"data/{path}" for path in good]
 
