@@ -1,6 +1,6 @@
-"""``docs/tables.md``, the data dictionary, made from the schemas so that it cannot say anything else.
+"""Generates the data dictionary ``docs/tables.md`` from the schemas, so that the two always agree.
 
-``make docs`` writes it; a test compares it.
+``make docs`` writes the page, and a test compares it with the schemas.
 """
 
 import sys
@@ -54,8 +54,8 @@ def _bounds(column: Column) -> str:
         f"at most {column.maximum:g}" if column.maximum is not None else "",
         f"one of {', '.join(column.allowed)}" if column.allowed else "",
     )
-    said = "; ".join(limit for limit in limits if limit)
-    return f" ({said})" if said else ""
+    text = "; ".join(limit for limit in limits if limit)
+    return f" ({text})" if text else ""
 
 
 if __name__ == "__main__":
