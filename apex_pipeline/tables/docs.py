@@ -11,11 +11,11 @@ from apex_pipeline.tables.model import Column, Table
 
 _OPENING = """# Tables
 
-Made from `apex_pipeline/tables/` by `make docs`; change it there.
+Generated from `apex_pipeline/tables/` by `make docs`; change it there.
 
 A table of a session is at `tables/{table}/track={track}/session={session}/{table}.parquet`, a table of the catalog at \
-`catalog/{table}.parquet`. Times are UTC with milliseconds. A column that may be null is null where the fact is not \
-known: never 0, never an empty text."""
+`catalog/{table}.parquet`. Times are UTC with milliseconds. A nullable column is null where the value is not known: \
+never 0, never an empty string."""
 
 
 def data_dictionary() -> str:
@@ -35,7 +35,7 @@ def _section(table: Table) -> str:
         *(_row(column) for column in table.columns),
     ]
     if table.allows_extra_columns:
-        lines += ["", "Channels not listed here follow under the name the car gave them."]
+        lines += ["", "Channels not listed here follow as extra columns, under the name the car gave them."]
     return "\n".join(lines)
 
 

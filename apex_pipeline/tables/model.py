@@ -76,7 +76,7 @@ class Table:
     Attributes:
         name: Table name; with ``folder``, the asset key and the path in the store.
         folder: ``tables`` for tables of one session, ``catalog`` for the tables that list files, tracks and sessions.
-        description: One sentence for the data dictionary, usually on what one row is.
+        description: One sentence for the data dictionary, which says what a row is.
         columns: The columns in published order.
         key: Columns whose values together are unique per row.
         sort_by: Columns by which the rows are sorted.
