@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=".env",
         env_file_encoding="utf-8",
-        # A variable set to the empty string is a line left empty in .env, so the default applies.
+        # The default applies to an empty variable, because .env may contain lines without a value.
         env_ignore_empty=True,
         extra="ignore",
         populate_by_name=True,

@@ -23,7 +23,7 @@ from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import FILES
 from apex_pipeline.tables.session_key import SessionKey
 
-# Number of files that a message names; it only counts the rest.
+# Number of files that a message lists by name; the rest are only counted.
 _NAMED_FILES = 5
 
 

@@ -1,7 +1,7 @@
 """Plans a sync: compares the source folder with the lake, and the lake with the published snapshot.
 
-Contains pure comparisons: both sides are arguments and nothing is sent. They are level-triggered: the plan depends
-only on the current state, not on what interrupted runs or manual changes led to it.
+Contains pure comparisons: both sides are arguments and nothing is sent. They are level-triggered: the plan depends only
+on the current state, and not on the interrupted runs or manual changes that led to it.
 """
 
 from collections.abc import Iterable, Mapping

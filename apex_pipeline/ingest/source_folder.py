@@ -1,6 +1,7 @@
 """Scans the user's folder of race files and identifies them.
 
-See ``storage/copy.py`` for copying, ``plan.py`` for what changed, and ``sources/__init__.py`` for identification.
+See ``sources/__init__.py`` for the identification of files, ``plan.py`` for detecting changes, and ``storage/copy.py``
+for copying.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Translates the errors of ``errors.py`` into Dagster failures.
 
-Dagster retries transient errors only, and the run's page shows problem and next step of every error.
+Dagster retries only transient errors; the page of the run shows the problem and the next step.
 """
 
 from collections.abc import Generator

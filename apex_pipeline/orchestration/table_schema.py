@@ -31,5 +31,5 @@ def _column(field: pa.Field) -> dg.TableColumn:
 
 
 def _type_name(kind: pa.DataType) -> str:
-    """Return the readable name of the type; the value type stands for dictionary-encoded labels."""
+    """Return the name of the type for people; for dictionary-encoded labels, that of the value type."""
     return str(kind.value_type) if isinstance(kind, pa.DictionaryType) else str(kind)

@@ -1,4 +1,4 @@
-"""Contains what the assets of all published tables share: key, description, column schema, IO manager."""
+"""Contains the helpers that give the assets of all tables their key, description, column schema and IO manager."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -19,7 +19,7 @@ from apex_pipeline.sources.gr_cup.quality import worst_scores
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, TELEMETRY
 
-# Most laps of a race are valid; a session with a lower share should be checked by a person.
+# Most laps of a race are valid; a session with a lower share needs a manual check.
 _LOWEST_VALID_SHARE = 0.5
 
 # Number of findings listed in the UI; all are counted.
