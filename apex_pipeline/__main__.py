@@ -1,4 +1,4 @@
-"""``python -m apex_pipeline`` is the same as the command ``apex``."""
+"""Runs the command ``apex`` as ``python -m apex_pipeline``."""
 
 from apex_pipeline.cli import main
 

@@ -1,4 +1,4 @@
-"""The Dagster entry point; see orchestration/build.py for what is in it."""
+"""Contains the Dagster entry point; see orchestration/build.py for the definitions."""
 
 import dagster as dg
 
@@ -7,5 +7,5 @@ from apex_pipeline.orchestration.build import build_definitions
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The code location ``apex_pipeline``."""
+    """Return the definitions of the code location ``apex_pipeline``."""
     return build_definitions()

@@ -1,11 +1,29 @@
-"""What can go wrong, typed by what a rerun can do about it.
+"""Contains the exceptions that cross module boundaries, grouped by whether a rerun can succeed.
 
-Here belong the exceptions that cross a module border. Every one names the file, row, key or setting it is about and
-gives the next step; none ever holds a secret. Not here: the translation of a library's own errors, which lives beside
-the call (``storage/s3/errors.py`` for boto3), and messages for people, which the command line prints from these.
+    ApexError
+    ├── PermanentError
+    │   ├── ConfigurationError
+    │   ├── SourceError
+    │   ├── MalformedFileError
+    │   ├── ReconciliationError
+    │   ├── SchemaViolationError
+    │   └── StoreError
+    │       ├── StoreAuthError
+    │       ├── StorePermissionError
+    │       ├── StoreConfigError
+    │       ├── ObjectMissingError
+    │       ├── StoreCorruptionError
+    │       └── StorageFullError
+    └── TransientError
+        ├── FileChangedError
+        └── StoreUnavailableError
+            └── StoreInterruptedError
 
-A *permanent* error comes back on every rerun until somebody changes the input, a setting or the code. A *transient*
-one may be gone on the next try. Dagster retries the second kind only.
+A *permanent* error returns on every rerun until the input, a setting or the code changes. A *transient* error may be
+gone on the next try; Dagster retries only these.
+
+Every message names the file, row, key or setting it is about and gives the next step; none contains a secret. Errors of
+libraries are translated where the library is called: see ``storage/s3/errors.py`` for boto3.
 """
 
 
@@ -13,8 +31,8 @@ class ApexError(Exception):
     """Base of every error this project raises on purpose.
 
     Args:
-        problem: What is wrong, with the name of the file, row, key or setting.
-        remedy: The next step for the person who reads it.
+        problem: What went wrong, naming the file, row, key or setting.
+        hint: The reader's next step.
     """
 
     is_permanent = True
@@ -28,58 +46,58 @@ class ApexError(Exception):
         return f"{self.problem} {self.hint}"
 
     def __reduce__(self) -> tuple[type["ApexError"], tuple[str, str]]:
-        """Pickle by the two sentences: worker processes send errors back to their parent."""
+        """Pickle as (problem, hint), because worker processes send errors back to their parent."""
         return (type(self), (self.problem, self.hint))
 
 
 class PermanentError(ApexError):
-    """A rerun fails the same way until something is changed."""
+    """A rerun fails in the same way until something is changed."""
 
 
 class TransientError(ApexError):
-    """A rerun may succeed with nothing changed."""
+    """A rerun may succeed without any change."""
 
     is_permanent = False
 
 
 class ConfigurationError(PermanentError):
-    """A setting is missing, misspelled or contradicts another one (exit code 2)."""
+    """A setting is missing, misspelled or in conflict with another one (exit code 2)."""
 
 
 class SourceError(PermanentError):
-    """The source folder is missing, unreadable or holds no race files (exit code 2)."""
+    """The source folder is missing, unreadable or contains no race files (exit code 2)."""
 
 
 class FileChangedError(TransientError):
-    """A file that was listed is gone or changed while it was read; the next sync sees the new state."""
+    """A listed file was deleted or changed while it was being read; the next sync sees its new state."""
 
 
 class MalformedFileError(PermanentError):
-    """A file cannot be read as what it should be: empty, binary, no header, a column missing."""
+    """A file cannot be parsed as its kind: it is empty, binary, or lacks a header or a column."""
 
 
 class ReconciliationError(PermanentError):
-    """Readings in do not equal cells out plus counted rejects: a defect of ours, never published."""
+    """Readings in do not equal cells out plus rejects: a bug in the conversion. The table is not published."""
 
 
 class SchemaViolationError(PermanentError):
-    """A table does not fit its declared schema; it is not published."""
+    """A table does not match its declared schema; it is not published."""
 
 
 class StoreError(PermanentError):
-    """The object store refused an operation for good."""
+    """The object store refused an operation, and retrying will not help."""
 
 
 class StoreAuthError(StoreError):
-    """The store does not know or does not believe the credentials."""
+    """The store does not recognise the credentials, or they are wrong."""
 
 
 class StorePermissionError(StoreError):
-    """The credentials are good but the operation is not allowed."""
+    """The credentials are valid, but the operation is not allowed."""
 
 
 class StoreConfigError(StoreError):
-    """Bucket, region or endpoint are wrong."""
+    """The bucket, region or endpoint is wrong."""
 
 
 class ObjectMissingError(StoreError):
@@ -87,7 +105,7 @@ class ObjectMissingError(StoreError):
 
 
 class StoreCorruptionError(StoreError):
-    """Bytes read differ from the bytes recorded."""
+    """The bytes read do not match the recorded checksum."""
 
 
 class StorageFullError(StoreError):
@@ -95,11 +113,11 @@ class StorageFullError(StoreError):
 
 
 class StoreUnavailableError(TransientError):
-    """Throttled, timed out or unreachable: worth another try."""
+    """The store throttled the request, timed out or could not be reached; a retry may succeed."""
 
 
 class StoreInterruptedError(StoreUnavailableError):
-    """Bytes broke off, stalled or were damaged on their way: worth another try at once."""
+    """A transfer was cut off, stalled or damaged in transit; it can be retried at once."""
 
 
 __all__ = [

@@ -4,11 +4,11 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ends.
+    """The exit code of a command.
 
     Attributes:
-        OK: Everything was done.
-        SOME_FAILED: Some sessions, files or objects failed; the rest was done.
+        OK: Everything succeeded.
+        SOME_FAILED: Some sessions, files or objects failed; the others succeeded.
         BAD_INPUT: A setting or an argument is wrong; the message names the fix.
     """
 

@@ -1,9 +1,8 @@
-"""How log lines are written: as text for people, or one JSON object per line for programs.
+"""Contains the log formats: text for people, or one JSON object per line for programs.
 
-Here belongs the form only. What is told is said where it happens; a module that has more to say than a sentence passes
-the :data:`FIELDS` as ``extra``.
+A module that logs more than a message passes the :data:`FIELDS` as ``extra``.
 
-Why not python-json-logger: the fields are a fixed interface, and writing them takes less code than configuring it.
+python-json-logger is not used: the fields are a fixed interface, and writing them takes less code than configuring it.
 """
 
 import json
@@ -12,17 +11,17 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-# What a line can carry beside its message.
+# Fields a log line may have in addition to its message.
 FIELDS = ("event", "track", "session", "key", "attempt", "outcome", "duration_ms")
 
 _TEXT = "%(levelname)s %(name)s: %(message)s"
 
 
 class JsonLines(logging.Formatter):
-    """Writes each record as one JSON object, with all :data:`FIELDS` (null where a record has none) and the run.
+    """Formats each record as one JSON object with all :data:`FIELDS` (null if the record lacks one) and the run id.
 
     Args:
-        run_id: What all lines of this run carry; by default a new one.
+        run_id: Id in every line of this run; by default a new one.
     """
 
     def __init__(self, run_id: str | None = None) -> None:
@@ -30,10 +29,10 @@ class JsonLines(logging.Formatter):
         self._run_id = run_id or uuid.uuid4().hex
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON; a traceback is in ``error``."""
-        moment = datetime.fromtimestamp(record.created, UTC)
+        """Return the record as one line of JSON, with any traceback in ``error``."""
+        created = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, Any] = {
-            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -48,11 +47,11 @@ class JsonLines(logging.Formatter):
 def set_up_logging(
     log_format: Literal["text", "json"], level: int = logging.WARNING, run_id: str | None = None
 ) -> None:
-    """Write the log of this process to standard error.
+    """Send this process's log to standard error.
 
     Args:
-        log_format: ``text`` or ``json``, as ``APEX_LOG_FORMAT`` says.
-        level: Least level that is written.
+        log_format: ``text`` or ``json``, from ``APEX_LOG_FORMAT``.
+        level: Lowest level that is written.
         run_id: As for :class:`JsonLines`.
     """
     handler = logging.StreamHandler()

@@ -1,7 +1,7 @@
-"""Contains how work reports bytes: to a receiver set for the length of a run, and in lines to the run's own log.
+"""Contains progress reporting in bytes: to a receiver set for the duration of a run, and as lines in the run's log.
 
-A sync sets the receiver, so that not every function between it and the work has to pass it on. Runs that Dagster starts
-have none; what people see there is the log. See ``cli/console.py`` for the bars.
+A sync sets the receiver in a context variable, so that the functions in between need not pass it along. Runs started
+from Dagster have no receiver; their progress is visible in the log. See ``cli/console.py`` for the progress bars.
 """
 
 import time
@@ -9,19 +9,19 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-# Called with the number of bytes just moved or read. May be negative when a retry rewinds.
+# Called with the number of bytes just copied or read; negative when a retry rewinds.
 Progress = Callable[[int], None]
 
 _receiver: ContextVar[Progress | None] = ContextVar("apex_progress", default=None)
 
-# A line of a run's log is an entry in Dagster's database: one per ten seconds is enough to follow a long job, and a
-# short one needs none.
+# Each line of a run's log is a row in Dagster's database: one every ten seconds is enough to follow a long job, and a
+# short job needs none.
 _SECONDS_PER_LINE = 10.0
 
 
 @contextmanager
 def progress_to(receiver: Progress) -> Generator[None]:
-    """Send the progress of everything inside to ``receiver``."""
+    """Send all progress reported inside the block to ``receiver``."""
     token = _receiver.set(receiver)
     try:
         yield
@@ -30,18 +30,18 @@ def progress_to(receiver: Progress) -> Generator[None]:
 
 
 def current_progress() -> Progress | None:
-    """Return the receiver set by :func:`progress_to`, if there is one."""
+    """Return the receiver set by :func:`progress_to`, or ``None``."""
     return _receiver.get()
 
 
 class ByteProgressLog:
-    """Logs how far work on a known number of bytes is, and passes every step on to the current receiver.
+    """Logs the progress of work on a known number of bytes and forwards each step to the current receiver.
 
     Args:
-        doing: What is done, in one word: ``read``.
-        total: Bytes there are.
-        log: Takes a line.
-        clock: Seconds from any start, for tests.
+        doing: Past participle for the log line, for example ``read``.
+        total: Total number of bytes.
+        log: Called with each log line.
+        clock: Monotonic clock in seconds; tests pass their own.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ByteProgressLog:
         self.done = 0
 
     def __call__(self, moved: int) -> None:
-        """Count bytes; may be called from any thread, but from one at a time."""
+        """Count bytes. Callable from any thread, but not from several at once."""
         self.done += moved
         if self._receiver:
             self._receiver(moved)
@@ -68,7 +68,7 @@ class ByteProgressLog:
             self._log(f"{amount} {self._doing} ({share:.0%}), {self._rate():,.0f} MB/s")
 
     def facts(self) -> dict[str, float | int]:
-        """Return bytes, seconds and speed as metadata of the run."""
+        """Return bytes, seconds and MB/s as metadata of the run."""
         seconds = self._clock() - self._started
         return {"raw_bytes": self.done, "conversion_s": round(seconds, 3), "raw_mb_per_s": round(self._rate(), 1)}
 

@@ -1,7 +1,7 @@
-"""Every environment variable the project reads, once: name, type, default, help.
+"""Contains every environment variable the project reads: name, type, default, help and validation.
 
-Here belongs nothing but that list and its validation. Modules take a :class:`Settings` as argument; none of them reads
-the environment by itself. ``.env`` in the working directory is read too, and the environment wins over it.
+Other modules take a :class:`Settings` as an argument and never read the environment themselves. ``.env`` in the working
+directory is read too; the environment takes precedence over it.
 """
 
 import re
@@ -19,7 +19,7 @@ _SIZE_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1
 
 
 def _parse_switch(value: object) -> object:
-    """Accept the usual words for yes and no in any case; refuse all others by listing them."""
+    """Parse the usual words for yes and no, ignoring case; reject others with a list of what is accepted."""
     if isinstance(value, str):
         word = value.strip().lower()
         if word in _TRUE_WORDS:
@@ -32,7 +32,7 @@ def _parse_switch(value: object) -> object:
 
 
 def _parse_size(value: object) -> object:
-    """Read ``512MB``, ``1GB``, ``1GiB`` or plain bytes."""
+    """Parse ``512MB``, ``1GB``, ``1GiB`` or a number of bytes."""
     if isinstance(value, str):
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?)B?\s*", value.upper())
         if match is None or match[2] not in _SIZE_UNITS:
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=".env",
         env_file_encoding="utf-8",
-        # A variable that is set to nothing is a line of .env left empty: the default holds.
+        # The default applies to an empty variable, because .env may contain lines without a value.
         env_ignore_empty=True,
         extra="ignore",
         populate_by_name=True,
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     )
 
     use_s3_data: Switch = Field(
-        False, alias="USE_S3_DATA", description="The one switch: true keeps the lake in S3, false in a local folder."
+        False, alias="USE_S3_DATA", description="Where the lake is: true for S3, false for a local folder."
     )
     source_dir: Path = Field(
         Path("data"), alias="APEX_SOURCE_DIR", description="Folder of raw race files that a sync reads."
@@ -80,35 +80,35 @@ class Settings(BaseSettings):
         None, alias="AWS_ACCESS_KEY_ID", description="Access key; unset uses boto3's other sources (profile, role)."
     )
     aws_secret_access_key: SecretStr | None = Field(
-        None, alias="AWS_SECRET_ACCESS_KEY", description="Secret of that key. Never logged."
+        None, alias="AWS_SECRET_ACCESS_KEY", description="Secret access key. Never logged."
     )
     aws_session_token: SecretStr | None = Field(
         None, alias="AWS_SESSION_TOKEN", description="Only with temporary credentials. Never logged."
     )
-    # boto3 itself reads AWS_DEFAULT_REGION only; both are accepted here and passed on explicitly.
+    # boto3 itself reads only AWS_DEFAULT_REGION; both are accepted here and passed to it explicitly.
     aws_region: str = Field(
         "us-east-1",
         validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION", "aws_region"),
         description="Region of the bucket (AWS_DEFAULT_REGION is read too).",
     )
     s3_endpoint_url: str | None = Field(
-        None, alias="S3_ENDPOINT_URL", description="Address of an S3-compatible store; unset means AWS."
+        None, alias="S3_ENDPOINT_URL", description="URL of an S3-compatible store; unset: AWS."
     )
     s3_object_acl: str | None = Field(
         None,
         alias="S3_OBJECT_ACL",
-        description="Access list for objects copied in, such as public-read; most buckets refuse any. Unset: private.",
+        description="ACL of copied objects, for example public-read; most buckets do not allow ACLs. Unset: private.",
     )
     s3_use_accelerate: Switch = Field(
-        False, alias="S3_USE_ACCELERATE", description="Send through AWS Transfer Acceleration, if the bucket has it."
+        False, alias="S3_USE_ACCELERATE", description="Use S3 Transfer Acceleration; the bucket must have it enabled."
     )
     secret_id: str | None = Field(
         None,
         alias="APEX_SECRET_ID",
-        description="Name of an AWS Secrets Manager secret that holds the access key and its secret.",
+        description="Name of the AWS Secrets Manager secret that contains the access key and its secret.",
     )
     public_base_url: str | None = Field(
-        None, alias="PUBLIC_BASE_URL", description="Address under which the public part of the bucket is served (CDN)."
+        None, alias="PUBLIC_BASE_URL", description="Base URL that serves the public part of the bucket (CDN)."
     )
     allow_create_bucket: Switch = Field(
         False, alias="ALLOW_CREATE_BUCKET", description="Let a sync create a missing bucket. Never done silently."
@@ -116,35 +116,35 @@ class Settings(BaseSettings):
     dagster_home: Path = Field(
         Path(".dagster"),
         alias="DAGSTER_HOME",
-        description="Where Dagster keeps its runs: an absolute path here; left empty, .dagster in this folder.",
+        description="Folder of Dagster's runs, as an absolute path; if empty, .dagster in the working directory.",
     )
     state_dir: Path = Field(
         Path(".apex"),
         alias="APEX_STATE_DIR",
-        description="Scratch of this machine: file fingerprints and temporary files. Safe to delete.",
+        description="Local state of this machine: digest cache and temporary files. Safe to delete.",
     )
     cache_dir: Path | None = Field(
         None,
         alias="APEX_CACHE_DIR",
-        description="Keep what is read from S3 in this folder too; unset: nothing is kept.",
+        description="Folder in which objects read from S3 are cached; unset: no cache.",
     )
     cache_size: ByteSize = Field(
         5_000_000_000,
         alias="APEX_CACHE_SIZE",
-        description="Most the cache may hold; the longest unused goes first.",
+        description="Maximum size of the cache; the least recently used objects are removed first.",
         ge=0,
     )
     log_format: Literal["text", "json"] = Field(
-        "text", alias="APEX_LOG_FORMAT", description="How log lines are written: text, or json (one object per line)."
+        "text", alias="APEX_LOG_FORMAT", description="Format of log lines: text, or json (one object per line)."
     )
     tracks_file: Path | None = Field(
-        None, alias="APEX_TRACKS_FILE", description="YAML with further tracks, aliases and file-name patterns."
+        None, alias="APEX_TRACKS_FILE", description="YAML file with additional tracks, aliases and file-name patterns."
     )
-    # 1 GB leaves room for the system on an 8 GB laptop with a browser open; 430 MB are gone before the first reading.
+    # 1 GB leaves room for the system on an 8 GB laptop with a browser open; 430 MB are in use before the first reading.
     memory_limit: ByteSize = Field(
         1_000_000_000,
         alias="APEX_MEMORY_LIMIT",
-        description="Memory a process that converts telemetry may use.",
+        description="Memory limit of a process that converts telemetry.",
         ge=500_000_000,
     )
 
@@ -153,10 +153,10 @@ def load_settings(**overrides: object) -> Settings:
     """Return the settings of this process.
 
     Args:
-        **overrides: Field values that win over the environment, by field name.
+        **overrides: Field values that take precedence over the environment, by field name.
 
     Raises:
-        ConfigurationError: One message that names every variable that cannot be read, with what is accepted.
+        ConfigurationError: A variable is invalid; the message names every such variable and what it accepts.
     """
     try:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType]  -- pydantic validates them
@@ -169,7 +169,7 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def environment_variables() -> dict[str, tuple[str, str]]:
-    """Return each variable's default (as text) and help, in the order of declaration."""
+    """Return the default (as text) and help of each variable, in the order of declaration."""
     variables: dict[str, tuple[str, str]] = {}
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else str(field.default)
@@ -178,14 +178,14 @@ def environment_variables() -> dict[str, tuple[str, str]]:
 
 
 def setting_sources() -> dict[str, str]:
-    """Return the variables that are set, each with the place that counts: ``environment``, or the path of ``.env``."""
+    """Return the variables that are set, each with its source: ``environment``, or the path of ``.env``."""
     in_file = DotEnvSettingsSource(Settings).env_vars
     in_environment = EnvSettingsSource(Settings).env_vars
-    place = str(Path(str(Settings.model_config.get("env_file"))).absolute())
+    env_file = str(Path(str(Settings.model_config.get("env_file"))).absolute())
     names = {name.lower(): name for name in [*environment_variables(), "AWS_DEFAULT_REGION"]}
-    found = {name: place for name, value in in_file.items() if value}
+    found = {name: env_file for name, value in in_file.items() if value}
     found |= {name: "environment" for name, value in in_environment.items() if value}
-    return {names[name]: where for name, where in sorted(found.items()) if name in names}
+    return {names[name]: source for name, source in sorted(found.items()) if name in names}
 
 
 def _variable_of(location: tuple[int | str, ...]) -> str:

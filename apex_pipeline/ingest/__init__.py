@@ -1,1 +1,1 @@
-"""From a source folder to the lake: scan, plan, copy, catalog, quarantine."""
+"""Contains the steps from a source folder to the lake: scan, plan, copy, catalog, quarantine."""

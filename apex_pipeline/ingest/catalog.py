@@ -1,8 +1,7 @@
-"""The tables ``files``, ``tracks`` and ``sessions``, made from the store's own listing.
+"""Builds the tables ``files``, ``tracks`` and ``sessions`` from the store's listing and the files' identities.
 
-The listing decides, not what some run believes to have copied: a bucket that somebody else filled gives the same
-catalog. Here belongs turning the listing and the files' identities into tables. Not here: recognising files
-(``sources``) and keeping tables (``resources``).
+The listing decides, not the records of earlier runs: a bucket filled by another tool gives the same catalog. See
+``sources/__init__.py`` for identifying files and ``orchestration/io_manager.py`` for storing the tables.
 """
 
 import hashlib
@@ -24,7 +23,8 @@ from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables import FILES, SESSIONS, TRACKS
 from apex_pipeline.tables.session_key import SessionKey
 
-# Key in the metadata of the table ``files``: the rules it was made with. New rules may read old names differently.
+# Metadata key of the table ``files`` for the version of the rules it was built with. New rules may identify old names
+# differently.
 RULES_VERSION = "apex.rules_version"
 
 
@@ -36,9 +36,9 @@ def build_files_table(store: ObjectStore, settings: Settings, previous: pa.Table
 
     Args:
         store: The lake.
-        settings: For the user's own rules, by which files are recognised.
-        previous: The table as it was; digests of objects that have not changed are taken from it, and so are the
-            ignored files that were seen in a source folder and never copied.
+        settings: The settings, with the user's own identification rules.
+        previous: The previous table. It supplies the digests of unchanged objects, and the ignored files that were
+            found in a source folder and never copied.
     """
     stored = {raw_path(item.key): item for item in store.list(RAW_PREFIX)}
     before = {row["path"]: row for row in previous.to_pylist()} if previous is not None else {}
@@ -55,8 +55,8 @@ def file_rows(
     Args:
         store: The lake.
         objects: The objects by path.
-        before: Earlier rows by path; the digest of an object that has not changed is taken from them.
-        settings: For the user's own rules, by which files are recognised.
+        before: Earlier rows by path, which supply the digests of unchanged objects.
+        settings: The settings, with the user's own identification rules.
     """
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         digests = dict(zip(objects, pool.map(partial(_digest, store, before), objects.items()), strict=True))
@@ -68,12 +68,12 @@ def file_rows(
 
 
 def with_rules_version(files: pa.Table, version: str) -> pa.Table:
-    """Return the table ``files`` with the fingerprint of the rules it was made with in its metadata."""
+    """Return the table ``files`` with the version of the rules it was built with in its metadata."""
     return files.replace_schema_metadata({**(files.schema.metadata or {}), RULES_VERSION: version})
 
 
 def add_ignored(files: pa.Table, identities: Iterable[FileIdentity]) -> pa.Table:
-    """Return ``files`` with the ignored files of a source folder, which are never copied, listed too."""
+    """Return ``files`` with the ignored files of a source folder added; these are never copied."""
     ignored = {item.path: item for item in identities if item.status is FileStatus.IGNORED}
     rows = [row for row in files.to_pylist() if row["path"] not in ignored or row["store_tag"] is not None]
     present = {row["path"] for row in rows}
@@ -82,7 +82,7 @@ def add_ignored(files: pa.Table, identities: Iterable[FileIdentity]) -> pa.Table
 
 
 def _digest(store: ObjectStore, before: Mapping[str, Row], entry: tuple[str, ObjectInfo]) -> str | None:
-    """Take an object's digest from the last catalog while its tag and size are the same, else ask the store."""
+    """Return an object's digest from the previous catalog if its tag and size are unchanged, else from the store."""
     path, item = entry
     known = before.get(path)
     if known and known["sha256"] and known["store_tag"] == item.tag and known["bytes"] == item.size:
@@ -95,9 +95,9 @@ def file_row(identity: FileIdentity, tag: str | None, sha256: str | None) -> Row
     """Return the row of the table ``files`` for one file.
 
     Args:
-        identity: What it is.
-        tag: The store's version mark of it; ``None`` for a file that is not in the store.
-        sha256: Its digest, where known.
+        identity: Its identity.
+        tag: The store's version tag of the object; ``None`` for a file that is not in the store.
+        sha256: Its digest, if known.
     """
     return {
         "path": identity.path,
@@ -122,7 +122,7 @@ def file_row(identity: FileIdentity, tag: str | None, sha256: str | None) -> Row
 
 
 def session_files(files: pa.Table, key: SessionKey, source: str | None = None) -> list[FileIdentity]:
-    """Return the files in use of one session, sorted by path; only those of one source, where it is named."""
+    """Return the files in use of one session, sorted by path; of one source only if ``source`` is given."""
     rows = [row for row in _in_use(files) if (row["track"], row["session"]) == key]
     return [_identity(row) for row in rows if source in {None, _source_of(row)}]
 
@@ -143,7 +143,7 @@ def _identity(row: Row) -> FileIdentity:
 
 
 def _source_of(row: Row) -> str:
-    """Return the source of a file in use; catalogs written before there were several do not name it."""
+    """Return the source of a file in use; catalogs written before there were several sources do not name it."""
     return row.get("source") or all_sources()[0].name
 
 
@@ -216,6 +216,6 @@ def _session_row(key: SessionKey, sources: Sequence[Source], files: list[Row], q
 
 
 def inputs_version(files: Iterable[Row], derivation_versions: Iterable[str]) -> str:
-    """Return a fingerprint of a session's files: contents, kinds and the version of the code that reads them."""
+    """Return a hash of a session's files: contents, kinds and the versions of the derivations."""
     lines = sorted(f"{row['path']}\t{row['kind']}\t{row['version']}\t{row['content_version']}" for row in files)
     return hashlib.sha256("\n".join([*derivation_versions, *lines]).encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
 """Copies the files of one session, or those without a session, from the source folder into the lake.
 
-Contains choosing the files and judging the outcome; see ``storage/copy.py`` for the copying itself.
+Contains the choice of files and the error raised for failed copies; see ``storage/copy.py`` for the copying itself.
 """
 
 import hashlib
@@ -23,38 +23,38 @@ def copy_session(
     store: ObjectStore,
     folder: SourceFolder | None,
     identify: Callable[[SourceFolder], list[FileIdentity]],
-    fingerprints: DigestCache,
+    digest_cache: DigestCache,
     progress: Progress | None = None,
 ) -> CopyReport:
-    """Copy what the lake does not hold yet of a session's files.
+    """Copy the files of a session that are not in the lake yet.
 
     Args:
         key: The session; ``None`` for the files without one.
         store: The lake.
-        folder: The source folder; ``None`` where there is none and the files are expected to be in the lake already.
-        identify: Returns what the folder's files are.
-        fingerprints: Digests of local files.
-        progress: Receives bytes as they move.
+        folder: The source folder; ``None`` if there is none and the files are expected to be in the lake already.
+        identify: Returns the identities of the folder's files.
+        digest_cache: Digests of local files.
+        progress: Called with the number of bytes just copied.
 
     Raises:
-        TransientError: Files were not copied, all others were; each of these may be copied on the next try.
-        PermanentError: As before, but at least one needs a change first.
+        TransientError: Some files were not copied, and a retry may copy all of them; the other files were copied.
+        PermanentError: Some files were not copied, and at least one needs a change first; the others were copied.
     """
     chosen = _select(key, folder, identify) if folder else []
     items = [CopyItem(path=file.local_path, key=raw_key(file.path)) for file in chosen]
-    report = copy_files(store, items, fingerprints, progress=progress)
+    report = copy_files(store, items, digest_cache, progress=progress)
     if not report:
         _raise_failures(report, items)
     return report
 
 
-def content_version(files: Iterable[SourceFile], fingerprints: DigestCache, progress: Progress | None = None) -> str:
-    """Return a digest of paths and contents; ``progress`` receives bytes that have to be read for it."""
-    return _version_of((file.path, fingerprints.sha256_of(file.local_path, progress)) for file in files)
+def content_version(files: Iterable[SourceFile], digest_cache: DigestCache, progress: Progress | None = None) -> str:
+    """Return a hash of paths and contents; ``progress`` is called with the bytes read for it."""
+    return _version_of((file.path, digest_cache.sha256_of(file.local_path, progress)) for file in files)
 
 
 def copied_version(report: CopyReport) -> str:
-    """Return the :func:`content_version` of what the lake holds after a copy."""
+    """Return the :func:`content_version` of the files that are in the lake after a copy."""
     return _version_of((raw_path(file.item.key), file.sha256) for file in report.copied + report.unchanged)
 
 
@@ -64,11 +64,11 @@ def _version_of(files: Iterable[tuple[str, str]]) -> str:
 
 
 def _raise_failures(report: CopyReport, items: list[CopyItem]) -> None:
-    """Raise one error that names every file that is not in the lake, in the order of ``items``."""
+    """Raise one error that names every file that was not copied, in the order of ``items``."""
     errors = {failure.item: failure.error for failure in report.failed}
-    # A file that was not tried has the error that stopped the batch.
-    stop = report.stopped_by or PermanentError("Copying was stopped.", "Run the sync again.")
-    errors |= dict.fromkeys(report.not_tried, stop)
+    # A file that was not tried gets the error that stopped the batch.
+    stopped_by = report.stopped_by or PermanentError("Copying was stopped.", "Run the sync again.")
+    errors |= dict.fromkeys(report.not_tried, stopped_by)
     failed = [(raw_path(item.key), errors[item]) for item in items if item in errors]
     problem = "; ".join(f"{path}: {error.problem}" for path, error in failed)
     kind = PermanentError if any(error.is_permanent for _, error in failed) else TransientError

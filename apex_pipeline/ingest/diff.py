@@ -1,7 +1,7 @@
-"""The source folder and the lake side by side: looked at once, in the same way by a sync and by ``apex plan``.
+"""Scans the source folder and the lake, once each, and compares them; used by both ``apex sync`` and ``apex plan``.
 
-Here belong the looks (listing, catalog, what is published) and the comparison of what they found. The rules of the
-comparison are ``plan.py``; what would be done about it, and what that costs, is ``ops/estimate.py``.
+Contains the states of both sides (listing, catalog, snapshot) and their difference. See ``plan.py`` for the rules of
+the comparison and ``ops/estimate.py`` for the work and cost that follow from it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,13 +23,13 @@ from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import FILES
 from apex_pipeline.tables.session_key import SessionKey
 
-# How many files a message names before it says how many more there are.
+# Number of files that a message lists by name; the rest are only counted.
 _NAMED_FILES = 5
 
 
 @dataclass(frozen=True)
 class IdentifiedFolder:
-    """A source folder and what its files are."""
+    """A source folder and the identities of its files."""
 
     folder: SourceFolder
     identities: tuple[FileIdentity, ...]
@@ -37,12 +37,12 @@ class IdentifiedFolder:
 
 @dataclass(frozen=True)
 class LakeState:
-    """What a lake holds.
+    """The contents of a lake.
 
     Attributes:
         listing: Its objects by key.
-        files: The table ``files``, ``None`` before the first sync.
-        snapshot: What is published, ``None`` before the first sync.
+        files: The table ``files``; ``None`` before the first sync.
+        snapshot: The published snapshot; ``None`` before the first sync.
     """
 
     listing: Mapping[str, ObjectInfo]
@@ -55,24 +55,24 @@ class LakeState:
         return cls({}, None, None)
 
     def sessions_to_derive(self) -> list[SessionKey]:
-        """Return the sessions whose tables do not fit the catalog as it is."""
+        """Return the sessions whose tables do not match the catalog."""
         return [] if self.files is None else sessions_to_derive(self.files, self.snapshot, self.listing)
 
     @classmethod
     def load(cls, store: ObjectStore) -> "LakeState":
-        """Return what the lake holds: one listing and the catalog; an empty lake is one too.
+        """Return the contents of the lake, which may be empty, from one listing and the catalog.
 
         Raises:
-            StoreError: The lake cannot be reached with the present configuration.
+            StoreError: The lake cannot be reached with the current configuration.
         """
         listing = {item.key: item for item in store.list()}
-        at = table_key(FILES.folder, FILES.name)
-        files = read_stored_table(store, FILES) if at in listing else None
+        files_key = table_key(FILES.folder, FILES.name)
+        files = read_stored_table(store, FILES) if files_key in listing else None
         return cls(listing, files, read_current(store))
 
     @classmethod
     def load_if_exists(cls, store: ObjectStore) -> "LakeState | None":
-        """Return what the lake holds, ``None`` where there is no such bucket yet.
+        """Return the contents of the lake, or ``None`` if its bucket does not exist yet.
 
         Raises:
             StoreError: The lake cannot be reached for any other reason.
@@ -80,7 +80,7 @@ class LakeState:
         try:
             return cls.load(store)
         except StoreConfigError as error:
-            from apex_pipeline.storage.s3.errors import error_code  # noqa: PLC0415  -- boto3 only where it is used
+            from apex_pipeline.storage.s3.errors import error_code  # noqa: PLC0415  -- imports boto3 only if S3 is used
 
             if error_code(error) != "NoSuchBucket":
                 raise
@@ -89,11 +89,11 @@ class LakeState:
 
 @dataclass(frozen=True)
 class Diff:
-    """How a source folder and a lake differ.
+    """The difference between a source folder and a lake.
 
     Attributes:
-        copies: What has to be copied.
-        is_catalog_stale: The catalog has to be made again; always so when something is copied.
+        copies: Files to copy.
+        is_catalog_stale: The catalog has to be rebuilt, as it always has when a file is copied.
     """
 
     copies: CopyPlan
@@ -101,10 +101,10 @@ class Diff:
 
 
 def scan_source(settings: Settings) -> IdentifiedFolder:
-    """Return the source folder the settings name, with what each file is.
+    """Scan the configured source folder and identify its files.
 
     Raises:
-        SourceError: The folder is missing or empty, or nothing in it is race data.
+        SourceError: The folder is missing or empty, or contains no race data.
         ConfigurationError: The user's file of tracks cannot be read.
     """
     folder = scan_folder(settings.source_dir)
@@ -113,15 +113,15 @@ def scan_source(settings: Settings) -> IdentifiedFolder:
     return IdentifiedFolder(folder, tuple(identities))
 
 
-def compare(source: IdentifiedFolder, lake: LakeState, settings: Settings, fingerprints: DigestCache) -> Diff:
-    """Compare the source folder with the lake, by content; nothing is sent."""
-    copies = plan_copies(source.folder, source.identities, lake.listing, lake.files, fingerprints)
+def compare(source: IdentifiedFolder, lake: LakeState, settings: Settings, digest_cache: DigestCache) -> Diff:
+    """Compare the source folder with the lake by content, without sending anything."""
+    copies = plan_copies(source.folder, source.identities, lake.listing, lake.files, digest_cache)
     rules = rules_version(settings)
     return Diff(copies, copies.file_count > 0 or is_catalog_stale(lake.listing, lake.files, source.identities, rules))
 
 
 def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]) -> None:
-    """Refuse a folder in which nothing is race data, before anything is sent."""
+    """Raise if the folder contains no race data, before anything is sent."""
     identities = list(identities)
     if any(item.kind not in {IGNORED_KIND, UNKNOWN_KIND} for item in identities):
         return
@@ -131,5 +131,5 @@ def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]
     more = f" and {rest} more" if rest > 0 else ""
     raise SourceError(
         f"No race files in {folder.root}: {'; '.join(named[:_NAMED_FILES])}{more}.",
-        "Name the folder that holds lap, telemetry or timing CSV files; `apex explain FILE` says why one is not taken.",
+        "Name the folder with lap, telemetry or timing CSV files; `apex explain FILE` shows why a file is not used.",
     )

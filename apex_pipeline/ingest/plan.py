@@ -1,7 +1,7 @@
-"""What a sync has to do: the source folder compared with the lake, and the lake with what is published.
+"""Plans a sync: compares the source folder with the lake, and the lake with the published snapshot.
 
-Here belongs the comparison only: nothing is sent, and both sides are handed in. It is level-triggered: whatever
-happened before, interrupted or by hand, the answer depends on what is there now.
+Contains pure comparisons: both sides are arguments and nothing is sent. They are level-triggered: the plan depends only
+on the current state, and not on the interrupted runs or manual changes that led to it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,13 +23,13 @@ from apex_pipeline.tables.session_key import SessionKey
 
 @dataclass(frozen=True)
 class CopyPlan:
-    """Which source files have to be copied.
+    """The source files that have to be copied.
 
     Attributes:
-        by_session: Files to copy of each session.
+        by_session: Files to copy, by session.
         without_session: Files to copy that belong to no session.
         unchanged: Number of files whose content is in the lake already.
-        replaced: Paths to copy whose key holds another content now.
+        replaced: Paths of files to copy whose key has different content in the lake.
     """
 
     by_session: dict[SessionKey, tuple[SourceFile, ...]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class CopyPlan:
 
 
 def session_key_of(identity: FileIdentity) -> SessionKey | None:
-    """Return the session a file belongs to; quarantined files count with the session their path names."""
+    """Return the session a file belongs to, if any; a quarantined file belongs to the session in its path."""
     if identity.track and identity.session and identity.status is not FileStatus.IGNORED:
         return SessionKey(identity.track, identity.session)
     return None
@@ -65,19 +65,19 @@ def plan_copies(
     identities: Iterable[FileIdentity],
     listing: Mapping[str, ObjectInfo],
     files: pa.Table | None,
-    fingerprints: DigestCache,
+    digest_cache: DigestCache,
 ) -> CopyPlan:
-    """Compare the source folder with the lake, by content.
+    """Compare the source folder with the lake by content.
 
     Args:
         folder: The source folder.
-        identities: What its files are.
+        identities: Identities of its files.
         listing: The lake's objects by key.
-        files: The published table ``files``, which knows the digests.
-        fingerprints: Digests of local files, cached.
+        files: The published table ``files``, which lists the digests of the lake's objects.
+        digest_cache: Digests of local files.
 
     Returns:
-        The files whose content is not in the lake; ignored files are never among them.
+        The files whose content is not in the lake, except ignored files.
     """
     known = {row["path"]: row for row in files.to_pylist()} if files is not None else {}
     by_path = {file.path: file for file in folder.files}
@@ -89,7 +89,7 @@ def plan_copies(
             continue
         file = by_path[identity.path]
         stored = listing.get(raw_key(file.path))
-        if stored and _is_same(file, stored, known.get(file.path), fingerprints):
+        if stored and _is_same(file, stored, known.get(file.path), digest_cache):
             unchanged += 1
             continue
         if stored:
@@ -101,28 +101,28 @@ def plan_copies(
     )
 
 
-def _is_same(file: SourceFile, stored: ObjectInfo, known: Mapping[str, Any] | None, fingerprints: DigestCache) -> bool:
-    """Tell whether the lake has this content: the catalog's digest counts only while the object's tag is the same."""
+def _is_same(file: SourceFile, stored: ObjectInfo, known: Mapping[str, Any] | None, digest_cache: DigestCache) -> bool:
+    """Return whether the lake has this content; the catalog's digest is valid only if the object's tag is unchanged."""
     if known is None or known["sha256"] is None or known["store_tag"] != stored.tag or stored.size != file.size:
         return False
-    return known["sha256"] == fingerprints.sha256_of(file.local_path)
+    return known["sha256"] == digest_cache.sha256_of(file.local_path)
 
 
 def is_catalog_stale(
     listing: Mapping[str, ObjectInfo], files: pa.Table | None, identities: Iterable[FileIdentity], rules: str
 ) -> bool:
-    """Tell whether the table ``files`` no longer says what the lake and the source folder hold.
+    """Return whether the table ``files`` no longer matches the lake and the source folder.
 
     Args:
         listing: The lake's objects by key.
         files: The published table ``files``.
-        identities: What the source folder's files are.
-        rules: Fingerprint of the rules by which files are recognised today.
+        identities: Identities of the source folder's files.
+        rules: Version of the current identification rules.
     """
     if files is None or (files.schema.metadata or {}).get(RULES_VERSION.encode()) != rules.encode():
         return True
     if FILES.schema.names != files.schema.names:
-        return True  # written by an earlier version, which recorded less about a file
+        return True  # written by an earlier version with fewer columns
     rows = files.to_pylist()
     recorded = {(row["path"], row["bytes"], row["store_tag"]) for row in rows if row["store_tag"] is not None}
     present = {(raw_path(key), item.size, item.tag) for key, item in listing.items() if key.startswith(RAW_PREFIX)}
@@ -133,7 +133,7 @@ def is_catalog_stale(
 def sessions_to_derive(
     files: pa.Table, snapshot: Snapshot | None, listing: Mapping[str, ObjectInfo]
 ) -> list[SessionKey]:
-    """Return the sessions whose tables are missing, changed by hand, or made from other inputs than today's."""
+    """Return the sessions whose tables are missing, were changed by hand, or were derived from other inputs."""
     wanted = {SessionKey(row["track"], row["session"]): row["inputs_version"] for row in _sessions(files)}
     return [
         key

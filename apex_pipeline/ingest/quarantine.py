@@ -1,7 +1,7 @@
-"""``quarantine/``: for every raw file that contradicts itself, one small object that says why.
+"""Keeps ``quarantine/`` in sync with the table ``files``: one small object with the reason for each quarantined file.
 
-The bytes stay where they are in ``data/``, which is never changed; the reason object points to them. Here belongs
-keeping those objects equal to the table ``files``, both ways.
+A raw file is quarantined if it contradicts itself. Its bytes stay unchanged in ``data/``; the reason object points to
+them.
 """
 
 import json
@@ -14,7 +14,7 @@ from apex_pipeline.storage.layout import QUARANTINE_PREFIX, quarantine_reason_ke
 
 
 def sync_quarantine(store: ObjectStore, files: pa.Table) -> int:
-    """Write the reason of every quarantined file and remove those of files that are no longer quarantined.
+    """Write the reason for each quarantined file, and delete the reasons of files no longer quarantined.
 
     Args:
         store: The lake.
@@ -38,5 +38,5 @@ def sync_quarantine(store: ObjectStore, files: pa.Table) -> int:
 
 
 def _reason(row: dict[str, object]) -> bytes:
-    said = {name: row[name] for name in ("path", "sha256", "kind", "track", "session", "reason", "evidence", "rule")}
-    return json.dumps({"object": raw_key(str(row["path"])), **said}, indent=1, ensure_ascii=False).encode()
+    facts = {name: row[name] for name in ("path", "sha256", "kind", "track", "session", "reason", "evidence", "rule")}
+    return json.dumps({"object": raw_key(str(row["path"])), **facts}, indent=1, ensure_ascii=False).encode()

@@ -1,7 +1,7 @@
-"""The user's folder of race files: which files are there, and what each one is.
+"""Scans the user's folder of race files and identifies them.
 
-Here belongs looking at a folder on disk. Not here: copying it (``storage/copy.py``), deciding what changed
-(``plan.py``), or the meaning of names (``sources``).
+See ``sources/__init__.py`` for the identification of files, ``plan.py`` for detecting changes, and ``storage/copy.py``
+for copying.
 """
 
 import os
@@ -24,9 +24,9 @@ class SourceFile:
 
     Attributes:
         path: POSIX path relative to the folder.
-        on_disk: Where it is.
-        size: Bytes.
-        mtime_ns: Time of the last change, to notice one.
+        local_path: Path on this machine.
+        size: Size in bytes.
+        mtime_ns: Time of the last modification, to notice changes.
     """
 
     path: str
@@ -37,13 +37,13 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class SourceFolder:
-    """What a look at the source folder found.
+    """The result of scanning the source folder.
 
     Attributes:
         root: The folder.
         files: Readable files, sorted by path.
-        refused: Path (made printable) and reason of what is not read: no permission, a link that leads out of the
-            folder or to another one, a name the lake cannot hold.
+        refused: Path (escaped to be printable) and reason of each entry that is not read: no permission, a link out of
+            the folder or to another folder, or a name that cannot be an object key.
     """
 
     root: Path
@@ -52,7 +52,7 @@ class SourceFolder:
 
     @property
     def bytes(self) -> int:
-        """Size of all files together."""
+        """Total size of all files in bytes."""
         return sum(file.size for file in self.files)
 
 
@@ -60,7 +60,7 @@ def scan_folder(root: Path) -> SourceFolder:
     """List the source folder.
 
     Raises:
-        SourceError: The folder is missing, is no folder, cannot be read or is empty.
+        SourceError: The folder is missing, is not a folder, cannot be read or is empty.
     """
     root = root.expanduser()
     if not root.is_dir():
@@ -83,36 +83,36 @@ def _walk(root: Path, refused: list[tuple[str, str]]) -> Iterator[SourceFile]:
         links = (Path(folder, name) for name in folders if Path(folder, name).is_symlink())
         refused.extend((_printable(_relative(link, root)), "it is a link to a folder") for link in links)
         for name in names:
-            on_disk = Path(folder, name)
-            path = _relative(on_disk, root)
-            reason = _reason_to_refuse(on_disk, root)
+            local_path = Path(folder, name)
+            path = _relative(local_path, root)
+            reason = _reason_to_refuse(local_path, root)
             if reason:
                 refused.append((_printable(path), reason))
                 continue
-            status = on_disk.stat()
-            yield SourceFile(path, on_disk, status.st_size, status.st_mtime_ns)
+            status = local_path.stat()
+            yield SourceFile(path, local_path, status.st_size, status.st_mtime_ns)
 
 
-def _reason_to_refuse(on_disk: Path, root: Path) -> str | None:
-    # A link out of the folder could publish any file of the machine under the name of a race file.
-    if on_disk.is_symlink() and not on_disk.resolve().is_relative_to(root):
+def _reason_to_refuse(local_path: Path, root: Path) -> str | None:
+    # A link out of the folder could publish any file of this machine under the name of a race file.
+    if local_path.is_symlink() and not local_path.resolve().is_relative_to(root):
         return "it is a link that leads out of the source folder"
-    if not on_disk.exists():
+    if not local_path.exists():
         return "it is a link to nothing"
-    if not on_disk.is_file():
-        return "it is no regular file"
-    if not os.access(on_disk, os.R_OK):
+    if not local_path.is_file():
+        return "it is not a regular file"
+    if not os.access(local_path, os.R_OK):
         return "it cannot be read (no permission)"
-    # One such name must stop neither the others nor the catalog, which holds the names of all files.
+    # One unsafe name must not stop the other files, nor the catalog, which lists the names of all files.
     try:
-        raw_key(_relative(on_disk, root))
+        raw_key(_relative(local_path, root))
     except UnsafeKeyError as error:
         return error.problem
     return None
 
 
 def _printable(path: str) -> str:
-    """Show bytes that are no text and characters that move a terminal's cursor by their numbers."""
+    """Return the path with undecodable bytes and terminal control characters escaped."""
     return path if path.isprintable() else repr(path)[1:-1]
 
 
@@ -121,14 +121,15 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def identify(folder: SourceFolder, settings: Settings) -> list[FileIdentity]:
-    """Return what each file of the folder is, sorted by path.
+    """Return the identity of each file in the folder, sorted by path.
 
-    The answer is kept for the last folder asked about: every session's run asks again, and reading the start of
-    4,000 files for each of 400 sessions would take minutes.
+    The result for the last folder is cached: the run of every session needs it again, and reading the start of 4,000
+    files for each of 400 sessions would take minutes.
 
     Raises:
         ConfigurationError: The user's file of tracks cannot be read.
-        VanishedFileError: A file went away while it was looked at.
+        FileChangedError: A file was deleted after the folder was scanned.
+        SourceError: A file cannot be read.
     """
     return list(_identify_once(folder, settings))  # pyright: ignore[reportArgumentType]  -- frozen, so pydantic hashes it
 
@@ -149,7 +150,7 @@ class _reader:  # noqa: N801  -- used as a function; a class so that it can be c
                 return stream.read(length)
         except FileNotFoundError:
             raise FileChangedError(
-                f"{self._file.path} was there a moment ago and is gone.", "Run the sync again once copying has ended."
+                f"{self._file.path} was deleted during the scan.", "Run the sync again once the folder is complete."
             ) from None
         except OSError as error:
             raise SourceError(

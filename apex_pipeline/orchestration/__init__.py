@@ -1,1 +1,1 @@
-"""Everything Dagster: assets, checks, jobs, partitions, resources, the IO manager and the runner."""
+"""Contains all Dagster code: assets, checks, jobs, partitions, resources, the IO manager and the runner."""

@@ -1,7 +1,7 @@
-"""The map: every asset, check, job and resource, put together by one function.
+"""Builds the Dagster definitions: every asset, check, job and resource.
 
-The entry point calls :func:`build_definitions` bare; tests and commands pass their own settings or resources. Nothing
-is assembled anywhere else, and loading this module contacts nothing.
+The entry point calls :func:`build_definitions` without arguments; tests and commands pass their own settings or
+resources. Definitions are assembled nowhere else, and importing this module opens no connection.
 """
 
 from collections.abc import Mapping
@@ -24,25 +24,25 @@ from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
 
-# The assets before and after those of the sources, in the order of the data flow.
+# The assets upstream of those of the sources, in the order of the data flow.
 _BEFORE_DERIVATION = [raw_files, stored_files, other_stored_files, catalog_files, catalog_tracks, catalog_sessions]
 
 
 def build_definitions(
     settings: Settings | None = None, resources: Mapping[str, object] | None = None
 ) -> dg.Definitions:
-    """Put the pipeline together.
+    """Return the definitions of the pipeline.
 
     Args:
-        settings: The configuration; read from the environment and ``.env`` when not given.
-        resources: Resources that replace the ones made from the settings, by name.
+        settings: The configuration; by default read from the environment and ``.env``.
+        resources: Resources by name that replace those created from the settings.
 
     Raises:
-        ConfigurationError: The environment cannot be read as settings.
+        ConfigurationError: A variable in the environment or ``.env`` is invalid.
     """
     settings = settings or load_settings()
     lake = LakeResource.from_settings(settings)
-    made: dict[str, object] = {
+    default_resources: dict[str, object] = {
         "lake": lake,
         "source": SourceResource.from_settings(settings),
         "parquet_io": ParquetIOManager(lake=lake),
@@ -56,7 +56,7 @@ def build_definitions(
             *(check for source in all_sources() for check in checks_of(source)),
         ],
         jobs=build_jobs(tables),
-        resources={**made, **(resources or {})},
-        # One session is one run; a process per step would cost four CPU seconds each and gain nothing.
+        resources={**default_resources, **(resources or {})},
+        # Each session is one run; a process per step would cost four CPU seconds each without any benefit.
         executor=dg.in_process_executor,
     )

@@ -1,8 +1,7 @@
-"""Asset checks that every source shares: every published table fits its schema.
+"""Contains the asset checks that all sources share: every published table matches its schema.
 
-The schema checks are made from ``tables``, one per table, so a new table has one without anybody writing it. They
-look at the published file and not at what the run believes to have written. Here belong checks only; rules about single
-tables are in ``tables/model.py``.
+The schema checks are generated from ``tables``, one per table, so that a new table has one automatically. They read
+the published file, not the data that the run holds in memory. See ``tables/model.py`` for the rules of a table.
 See https://docs.dagster.io/guides/test/asset-checks
 """
 
@@ -24,10 +23,10 @@ CheckFunction = Callable[..., dg.AssetCheckResult]
 
 
 def partitioned_check(table: Table, name: str, description: str, *, is_blocking: bool) -> Any:  # noqa: ANN401
-    """Decorate a check so that it runs for one session and its result carries that session.
+    """Decorate a check so that it runs for one session and its result is recorded for that session.
 
-    ``partitions_def`` on a check is a preview of Dagster 1.13: without it a check on a partitioned asset has no
-    partition and would have to load every session. This is the one place that uses it, and the one warning ignored.
+    ``partitions_def`` on a check is a preview feature of Dagster 1.13: without it, a check on a partitioned asset has
+    no partition and would have to load every session. It is used only here, and this is the only warning ignored.
     """
 
     def decorate(function: CheckFunction) -> dg.AssetChecksDefinition:

@@ -1,6 +1,6 @@
-"""Our errors in Dagster's words: a permanent one is not retried, and both tell the next step on the run's page.
+"""Translates the errors of ``errors.py`` into Dagster failures.
 
-Here belongs the translation only; the errors themselves are in ``errors.py``.
+Dagster retries only transient errors; the page of the run shows the problem and the next step.
 """
 
 from collections.abc import Generator
@@ -13,11 +13,11 @@ from apex_pipeline.errors import ApexError
 
 @contextmanager
 def dagster_failure() -> Generator[None]:
-    """Turn an :class:`~apex_pipeline.errors.ApexError` into the failure Dagster understands.
+    """Translate exceptions raised inside the block into a :class:`dagster.Failure`.
 
     Raises:
-        dagster.Failure: With problem and remedy; retries are allowed for transient errors only, and not for errors
-            that nobody foresaw.
+        dagster.Failure: With the problem and the next step. It allows retries only for transient errors, and not for
+            exceptions other than :class:`~apex_pipeline.errors.ApexError`.
     """
     try:
         yield
@@ -30,7 +30,7 @@ def dagster_failure() -> Generator[None]:
     except (dg.Failure, dg.DagsterError):
         raise
     except Exception as error:
-        # Nothing we foresaw: a defect. Trying it again twice would only cost time.
+        # An unexpected exception is a bug: retrying it twice would only cost time.
         problem = f"{type(error).__name__}: {error}"
         raise dg.Failure(
             description=problem,
@@ -39,5 +39,5 @@ def dagster_failure() -> Generator[None]:
         ) from error
 
 
-# Two more tries after 5 and 10 s outlast a throttled store or a restarted one; permanent errors are never retried.
+# Two retries after 5 and 10 s are enough to wait out a throttled or restarting store.
 RETRY_TRANSIENT = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)

@@ -1,13 +1,12 @@
-"""The Parquet IO manager: one class for a local lake and for S3.
+"""Contains the Parquet IO manager, one class for local lakes and for S3.
 
-It takes pandas frames, Arrow tables, record-batch readers and files already staged on disk, and gives back what the
-input's annotation asks for: ``pandas.DataFrame``, ``pyarrow.Table`` or ``pyarrow.dataset.Dataset``. Before a table file
-replaces another it is checked against its declared schema, and the one before it is kept in ``history/``: a run that
-fails leaves the published file as it was. Not here: what a table looks like (``tables``) and where it goes
-(``storage/layout.py``).
+It stores pandas frames, Arrow tables, record-batch readers and files staged on disk, and loads the type that the input
+is annotated with: ``pandas.DataFrame``, ``pyarrow.Table`` or ``pyarrow.dataset.Dataset``. A table file is checked
+against its declared schema before it replaces the current one, which is kept in ``history/``: a failed run leaves the
+published file unchanged. See ``tables/model.py`` for schemas and ``storage/layout.py`` for keys.
 
-Written on ``ConfigurableIOManager``, not on ``UPathIOManager``: that one creates a mistyped bucket, lets ``..`` in a
-partition key leave the asset's folder, and needs an S3 client beside ours.
+Based on ``ConfigurableIOManager`` rather than ``UPathIOManager``, which creates a mistyped bucket, lets ``..`` in a
+partition key leave the asset's folder, and needs a second S3 client next to ours.
 See https://docs.dagster.io/guides/build/io-managers
 """
 
@@ -39,7 +38,7 @@ from apex_pipeline.tables.session_key import parse_session_key
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A Parquet file ready on this machine's disk; the IO manager publishes it and then removes it."""
+    """A Parquet file on the local disk, which the IO manager publishes and then deletes."""
 
     path: Path
 
@@ -48,15 +47,16 @@ Storable = pd.DataFrame | pa.Table | pa.RecordBatchReader | StagedFile
 
 
 class ParquetIOManager(dg.ConfigurableIOManager):
-    """Keeps assets as Parquet in the lake, at ``{folder}/{table}/track=…/session=…/{table}.parquet``."""
+    """Stores assets as Parquet in the lake, at ``{folder}/{table}/track=…/session=…/{table}.parquet``."""
 
     lake: dg.ResourceDependency[LakeResource]
 
     def handle_output(self, context: dg.OutputContext, obj: Storable) -> None:
-        """Check the table, publish it and attach its facts to the materialization.
+        """Check the table, publish it and add its URI, schema, row count, size and hash to the materialization.
 
         Raises:
-            dagster.Failure: The table does not fit its schema, or the lake refused it; what was published before stays.
+            dagster.Failure: The table does not match its schema, or the lake refused it. The table published before
+                stays in place.
         """
         table = all_tables()[context.asset_key.path[-1]]
         with dagster_failure(), _staged(obj, table, self.lake.temp_dir) as path:
@@ -74,12 +74,12 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             }
         )
 
-    def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401  -- what the input's annotation says
-        """Return the table, as the kind of object the input is annotated with.
+    def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401  -- the type of the input's annotation
+        """Return the table as the type the input is annotated with.
 
         Raises:
             dagster.Failure: The table file is not in the lake.
-            TypeError: The annotation is none of the kinds this manager gives.
+            TypeError: The annotation is not a type that this manager loads.
         """
         wanted = context.dagster_type.typing_type
         with dagster_failure():
@@ -101,19 +101,20 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         folder, name = context.asset_key.path
         if all_tables()[name].folder == "catalog":
             return [table_key(folder, name, None)]
-        # Dagster checks these keys nowhere: one added by hand may be anything.
+        # Dagster does not validate dynamic partition keys: one added by hand may be any text.
         keys = [parse_session_key(partition) for partition in context.asset_partition_keys]
         return [table_key(folder, name, str(key)) for key in keys]
 
 
 def check_file(path: Path, table: Table) -> int:
-    """Check a Parquet file against its schema, row group by row group, and return its number of rows.
+    """Check a Parquet file against its schema, one row group at a time, and return its number of rows.
 
-    A key never spans row groups: telemetry has one per vehicle, or per range of a vehicle's times, and both are part of
-    its key; every other table is small enough for one.
+    Rows with equal keys are never in different row groups, so checking each group alone finds repeated keys. Telemetry
+    has one group per vehicle, or per time range of a vehicle, and both are part of its key; every other table fits into
+    one group.
 
     Raises:
-        SchemaViolationError: With every violation found.
+        SchemaViolationError: The file violates the schema; the message lists up to ten violations.
     """
     with pq.ParquetFile(path) as file:
         groups = range(file.num_row_groups)
@@ -130,7 +131,7 @@ def check_file(path: Path, table: Table) -> int:
 
 
 def publish_file(store: ObjectStore, key: str, path: Path) -> ObjectInfo:
-    """Put a Parquet file at its stable key; keep the one before it in ``history/``; skip what has not changed."""
+    """Put a Parquet file at its stable key and keep the previous file in ``history/``; skip an unchanged file."""
     with HashingReader(path) as reader:
         while reader.read(BLOCK_BYTES):
             pass
@@ -144,15 +145,15 @@ def publish_file(store: ObjectStore, key: str, path: Path) -> ObjectInfo:
 
 
 @contextmanager
-def _staged(obj: Storable, table: Table, scratch: Path) -> Generator[Path]:
-    """Give the object as a Parquet file on disk and remove that afterwards."""
+def _staged(obj: Storable, table: Table, temp_dir: Path) -> Generator[Path]:
+    """Provide the object as a Parquet file on disk, which is deleted afterwards."""
     if isinstance(obj, StagedFile):
         try:
             yield obj.path
         finally:
             obj.path.unlink(missing_ok=True)
         return
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(dir=temp_dir) as folder:
         path = Path(folder, "table.parquet")
         _write(obj, table, path)
         yield path
@@ -160,7 +161,7 @@ def _staged(obj: Storable, table: Table, scratch: Path) -> Generator[Path]:
 
 def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, table: Table, path: Path) -> None:
     if isinstance(obj, pd.DataFrame):
-        # A frame has no exact types of its own (text is large_string, labels are categories): the schema decides.
+        # The types of a frame are not exact (text is large_string, labels are categories), so the schema decides.
         declared = set(table.schema.names)
         schema = table.schema_with(name for name in obj.columns if name not in declared)
         obj = pa.Table.from_pandas(obj, schema=schema, preserve_index=False)
@@ -173,5 +174,5 @@ def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, table: Table, pa
                 writer.write_batch(batch)
         return
     raise TypeError(
-        f"{type(obj).__name__} cannot be kept as Parquet; return a pandas or pyarrow table or a StagedFile."
+        f"{type(obj).__name__} cannot be stored as Parquet; return a pandas or pyarrow table or a StagedFile."
     )

@@ -1,7 +1,7 @@
-"""Jobs: the stretches of the way that are run together.
+"""Contains the jobs, which select the assets that are materialized together.
 
 A sync runs them in this order: copy each session that changed, refresh the catalog once, derive each session whose
-inputs changed, publish once. Here belongs what is run together, and nothing about how a station works.
+inputs changed, publish once.
 See https://docs.dagster.io/guides/build/jobs
 """
 
@@ -20,24 +20,24 @@ def _assets(*keys: tuple[str, str]) -> dg.AssetSelection:
 
 
 def build_jobs(session_tables: Iterable[Table]) -> list[Any]:
-    """Return the jobs, in the order in which a sync runs them; their type is not part of Dagster's public names."""
+    """Return the jobs in the order in which a sync runs them; Dagster does not export their type."""
     return [
         dg.define_asset_job(
-            COPY_JOB, selection=_assets(("lake", "files")), description="Bring one session's raw files into the lake."
+            COPY_JOB, selection=_assets(("lake", "files")), description="Copy one session's raw files into the lake."
         ),
         dg.define_asset_job(
             CATALOG_JOB,
             selection=_assets(("lake", "unassigned_files"), *(table.asset_key for table in CATALOG_TABLES)),
-            description="List what is in the lake: files, tracks, sessions.",
+            description="Rebuild the catalog of the lake: files, tracks and sessions.",
         ),
         dg.define_asset_job(
             DERIVE_JOB,
             selection=_assets(*(table.asset_key for table in session_tables)),
-            description="Make one session's tables from its raw files, and check them.",
+            description="Derive one session's tables from its raw files, and check them.",
         ),
         dg.define_asset_job(
             PUBLISH_JOB,
             selection=_assets(("catalog", "manifest")),
-            description="Say what is published now, in one step.",
+            description="Publish a snapshot of all tables in one step.",
         ),
     ]

@@ -1,7 +1,7 @@
-"""The dynamic partitions: one per session of a track, added when a session is discovered.
+"""Contains the dynamic partitions: one per session of a track, added when the session is discovered.
 
-Partitions are sessions and never laps or cars: Dagster's pages slow down long before its ceiling of 100,000 per asset.
-The rule for the keys is in ``tables/session_key.py``; nothing else may make one.
+A partition is a session and never a lap or a car: Dagster's pages slow down long before its limit of 100,000 partitions
+per asset. Partition keys are created and validated only by ``tables/session_key.py``.
 See https://docs.dagster.io/guides/build/partitions-and-backfills
 """
 
@@ -15,7 +15,7 @@ sessions = dg.DynamicPartitionsDefinition(name="sessions")
 
 
 def add_sessions(instance: dg.DagsterInstance, keys: Iterable[SessionKey]) -> list[str]:
-    """Add the sessions Dagster does not know yet and return their keys, sorted."""
+    """Add the sessions that are not partitions yet and return their keys, sorted."""
     known = set(instance.get_dynamic_partitions("sessions"))
     new = sorted({str(key) for key in keys} - known)
     if new:
@@ -27,6 +27,6 @@ def session_key_from(context: dg.AssetExecutionContext | dg.AssetCheckExecutionC
     """Return the session a step works on.
 
     Raises:
-        ConfigurationError: The partition key was added by hand and is no session key.
+        ConfigurationError: The partition key was added by hand and is not a session key.
     """
     return parse_session_key(context.partition_key)

@@ -1,8 +1,7 @@
-"""The lake and the source folder as Dagster resources.
+"""Contains the lake and the source folder as Dagster resources.
 
-The fields are what an operator wants to see in the UI: where the lake is. Credentials are no fields; they are read
-from the environment when a run starts, so they reach neither the UI nor the run's record. Here belongs nothing but the
-bridge from configuration to :class:`~apex_pipeline.storage.base.ObjectStore`.
+Their fields appear in the UI and show the operator where the lake is. Credentials are not fields: they are read from
+the environment when a run starts, so they appear neither in the UI nor in the record of the run.
 See https://docs.dagster.io/guides/build/external-resources
 """
 
@@ -22,7 +21,7 @@ from apex_pipeline.storage.temp_dirs import process_temp_dir
 
 
 class LakeResource(dg.ConfigurableResource["LakeResource"]):
-    """The lake: an object store in a local folder or in S3, by one switch."""
+    """The lake: an object store in a local folder or in S3, depending on ``use_s3_data``."""
 
     use_s3_data: bool
     lake_dir: str
@@ -50,39 +49,39 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
         )
 
     def open(self) -> ObjectStore:
-        """Return the store, opened for writing once per run.
+        """Return the store, which is opened for writing once per run.
 
         Raises:
-            StoreError: The lake cannot be reached with the present configuration.
+            StoreError: The lake cannot be reached with the current configuration.
         """
         if self._store is None:
             self._store = open_store(load_settings(**self.model_dump()), for_writing=True)
         return self._store
 
-    def traffic_facts(self) -> dict[str, float | int]:
-        """Return what this run has asked of the bucket so far, as metadata; nothing where the lake is a folder."""
-        traffic = self.open().traffic
-        if not traffic.requests:
+    def request_metadata(self) -> dict[str, float | int]:
+        """Return this run's request stats so far as metadata; empty for a local lake."""
+        stats = self.open().traffic
+        if not stats.requests:
             return {}
         return {
-            "s3/requests": traffic.requests,
-            "s3/errors": traffic.errors,
-            "s3/avg_ms": round(traffic.average_ms, 1),
+            "s3/requests": stats.requests,
+            "s3/errors": stats.errors,
+            "s3/avg_ms": round(stats.average_ms, 1),
         }
 
     @property
     def digest_cache(self) -> DigestCache:
-        """This machine's memory of file digests."""
+        """The digest cache of this machine."""
         return DigestCache(digest_cache_path(Path(self.state_dir)))
 
     @property
     def temp_dir(self) -> Path:
-        """Folder for temporary files of this process, made on first use."""
+        """Folder for temporary files of this process, created on first use."""
         return process_temp_dir(Path(self.state_dir, "scratch"))
 
 
 class SourceResource(dg.ConfigurableResource["SourceResource"]):
-    """The folder of raw race files, and how its names are understood."""
+    """The folder of raw race files, with the rules for identifying them."""
 
     folder: str
     tracks_file: str | None
@@ -99,22 +98,22 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
 
     @property
     def settings(self) -> Settings:
-        """The settings of this run, with the folder and rules of this resource."""
+        """The settings of this run, with this resource's folder, tracks file and state folder."""
         return load_settings(
             source_dir=Path(self.folder), tracks_file=self._tracks_file, state_dir=Path(self.state_dir)
         )
 
     @property
     def rules_version(self) -> str:
-        """Fingerprint of the rules by which files are recognised, the user's own included."""
+        """Version of the identification rules, including the user's own."""
         return rules_version(self.settings)
 
     def scan(self) -> SourceFolder | None:
-        """Return what the folder holds; ``None`` where this machine has no such folder and only the lake is used."""
+        """Return the contents of the folder; ``None`` if it does not exist here and only the lake is used."""
         return scan_folder(Path(self.folder)) if Path(self.folder).is_dir() else None
 
     def identify(self, folder: SourceFolder) -> list[FileIdentity]:
-        """Return what each file of the folder is."""
+        """Return the identity of each file in the folder."""
         return identify(folder, self.settings)
 
     @property

@@ -1,7 +1,7 @@
-"""Running the jobs in this process, as runs that people see in the Dagster UI.
+"""Executes the jobs in this process, as runs that are visible in the Dagster UI.
 
-Here belongs Dagster's instance and the execution of one job. What is run, and when, is decided in ``sync.py``, which
-imports this module only when there is work: importing Dagster takes 2 s, finding out that nothing changed does not.
+Contains the Dagster instance and the execution of one job; ``sync.py`` decides which jobs run. It imports this module
+only when there is work to do, because importing Dagster takes 2 s, longer than finding that nothing has changed.
 """
 
 import os
@@ -18,9 +18,10 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
-# Written on first use. No telemetry to anybody, no greeting dialog, and runs that died are noticed after five minutes.
+# Written on first use: usage statistics and the welcome dialog are disabled, and a run whose process died is noticed
+# after five minutes.
 _INSTANCE_CONFIGURATION = """\
-# Made by apex on first use; yours to change. See https://docs.dagster.io/deployment/oss/dagster-yaml
+# Created by apex on first use; change it as needed. See https://docs.dagster.io/deployment/oss/dagster-yaml
 telemetry:
   enabled: false
 nux:
@@ -30,23 +31,23 @@ run_monitoring:
   start_timeout_seconds: 300
 concurrency:
   pools:
-    # One writer at a time for the pool "catalog"; a slot of a cancelled run is given back.
+    # One writer at a time for the pool "catalog"; a cancelled run releases its slot.
     default_limit: 1
     granularity: op
 """
 
-# Dagster logs every event to the console; the command line prints its own lines, the UI keeps all events.
+# Dagster would log every event to the console, where the command prints its own lines; the UI shows all events.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class RunFailure:
-    """Why a run failed.
+    """The reason for a failed run.
 
     Attributes:
         run_id: Dagster's id of the run.
-        step: The step that failed first.
-        problem: What went wrong.
+        step: The first step that failed.
+        problem: Description of the failure.
     """
 
     run_id: str
@@ -55,14 +56,14 @@ class RunFailure:
 
 
 class Runner:
-    """Executes the project's jobs on the user's Dagster instance."""
+    """Executes the jobs of the pipeline on the user's Dagster instance."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self._definitions = build_definitions(settings)
         self._instance = instance
 
     def report_source(self, key: SessionKey, content_version: str, facts: Mapping[str, int]) -> None:
-        """Record that the raw files of a session were seen with this content."""
+        """Record an observation of a session's raw files with this content version."""
         self._instance.report_runless_asset_event(
             dg.AssetObservation(
                 asset_key=dg.AssetKey(["raw", "files"]),
@@ -73,16 +74,16 @@ class Runner:
         )
 
     def add_sessions(self, keys: Iterable[SessionKey]) -> list[str]:
-        """Make the sessions known to Dagster as partitions and return the new ones."""
+        """Add the sessions to Dagster as partitions and return the keys of new ones."""
         return add_sessions(self._instance, keys)
 
     def run(self, job: str, key: SessionKey | None = None, tables: Iterable[Table] = ()) -> RunFailure | None:
-        """Execute one job, for one session or for none, and return why it failed, if it did.
+        """Execute one job and return the reason if it failed.
 
         Args:
-            job: Its name.
-            key: The session.
-            tables: Only the assets of these tables; all of the job's where none is named.
+            job: Name of the job.
+            key: The session; ``None`` for a job without partitions.
+            tables: Tables whose assets are materialized; by default all assets of the job.
         """
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
@@ -97,17 +98,17 @@ class Runner:
 
 @contextmanager
 def open_runner(settings: Settings) -> Generator[Runner]:
-    """Give a runner on the instance in ``DAGSTER_HOME``, which is made on first use."""
+    """Open a runner on the instance in ``DAGSTER_HOME``, which is created on first use."""
     home = settings.dagster_home.expanduser().resolve()
     prepare_dagster_home(home)
-    # Dagster takes its home from the environment only, and wants it absolute.
+    # Dagster reads its home from the environment only, and requires an absolute path.
     os.environ["DAGSTER_HOME"] = str(home)
     with dg.DagsterInstance.get() as instance:
         yield Runner(settings, instance)
 
 
 def prepare_dagster_home(home: Path) -> None:
-    """Make the folder and its configuration if they are not there."""
+    """Create the folder and its configuration if they do not exist."""
     home.mkdir(parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
     if not configuration.exists():
@@ -118,8 +119,8 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> RunFailure:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
-            said = data.user_failure_data.description if data.user_failure_data else None
-            problem = said or _root_cause(data.error)
+            description = data.user_failure_data.description if data.user_failure_data else None
+            problem = description or _root_cause(data.error)
             return RunFailure(result.run_id, event.step_key or "", problem)
         if event.is_failure and event.message:
             return RunFailure(result.run_id, event.step_key or "", event.message)
@@ -130,5 +131,5 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> RunFailure:
 def _root_cause(error: object) -> str:
     cause = error
     while getattr(cause, "cause", None) is not None:
-        cause = cause.cause  # type: ignore[union-attr]  -- Dagster's serialised error, a chain by "cause"
+        cause = cause.cause  # type: ignore[union-attr]  -- Dagster's serialised errors are chained by "cause"
     return str(getattr(cause, "message", cause)).strip()

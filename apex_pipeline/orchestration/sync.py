@@ -1,7 +1,7 @@
-"""The main job: find, copy, identify, derive, check, publish. Only what changed.
+"""Syncs a source folder into the lake: find, copy, identify, derive, check and publish what changed.
 
-Here belongs the order of things and what is told about them. The comparison is ``ingest/diff.py``, the work is done
-by the Dagster jobs of ``jobs.py``, executed by ``runner.py``. A sync adds and replaces; it never deletes.
+Contains the order of the steps and their progress events. See ``ingest/diff.py`` for the comparison, ``jobs.py`` for
+the Dagster jobs and ``runner.py`` for their execution. A sync adds and replaces objects; it never deletes one.
 """
 
 from collections import Counter
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SyncEvent:
-    """Something a sync tells about while it works.
+    """A progress event of a sync.
 
     Attributes:
-        stage: find, hash, copy, identify, derive or publish.
-        message: One line for people.
-        session: The session it is about.
-        total: Units of work of the stage, given when it begins.
-        done: Units finished since the last event.
-        unit: What the units are: bytes.
+        stage: One of find, hash, copy, identify, derive and publish.
+        message: One line for people; empty if the event only reports ``done``.
+        session: The session it belongs to, if any.
+        total: Amount of work of the stage, given when the stage starts.
+        done: Amount finished since the last event.
+        unit: Unit of ``total`` and ``done``: bytes.
     """
 
     stage: str
@@ -60,7 +60,7 @@ SyncListener = Callable[[SyncEvent], None]
 
 @dataclass(frozen=True)
 class Failure:
-    """A session, or the work for all of them, that failed."""
+    """A failed stage of one session, or of all sessions if ``session`` is ``None``."""
 
     stage: str
     session: str | None
@@ -70,18 +70,19 @@ class Failure:
 
 @dataclass
 class SyncOutcome:
-    """What a sync found and did.
+    """The outcome of a sync.
 
     Attributes:
         source: The source folder.
-        lake: Address of the lake.
-        statuses: Number of files found per status.
-        refused: Path and reason of files that could not even be read.
-        copied: Number of files copied, and their bytes.
-        replaced: Paths whose content in the lake was another one before.
-        derived: Sessions whose tables were made.
-        failures: What failed; everything else was done all the same.
-        snapshot: Id of what is published now.
+        lake: URI of the lake.
+        statuses: Number of files found, by status.
+        refused: Path and reason of each file that could not be read.
+        copied: Number of files copied.
+        copied_bytes: Their total size.
+        replaced: Paths of copied files that had different content in the lake.
+        derived: Sessions whose tables were derived.
+        failures: Failed sessions and stages; the others were completed.
+        snapshot: Id of the snapshot published by this sync, if any.
     """
 
     source: Path
@@ -97,12 +98,12 @@ class SyncOutcome:
 
     @property
     def is_unchanged(self) -> bool:
-        """Nothing was copied, derived or published."""
+        """Whether nothing was copied, derived or published."""
         return not (self.copied or self.derived or self.failures) and self.snapshot is None
 
     @property
     def exit_code(self) -> int:
-        """0 when all is well, 1 when something failed and the rest was done."""
+        """0 if everything succeeded, 1 if something failed and the rest was completed."""
         return ExitCode.SOME_FAILED if self.failures or self.refused else ExitCode.OK
 
 
@@ -110,14 +111,14 @@ def sync(settings: Settings, listener: SyncListener) -> SyncOutcome:
     """Bring the lake up to date with the source folder.
 
     Raises:
-        SourceError: There is nothing to work on.
+        SourceError: The source folder is missing or empty, or contains no race data.
         ConfigurationError: A setting is wrong.
-        StoreError: The lake cannot be reached with the present configuration.
+        StoreError: The lake cannot be reached with the current configuration.
     """
     source = scan_source(settings)
     store = open_store(settings, for_writing=True)
     store.check_access()
-    return _SyncRun(settings, source, store, open_digest_cache(settings), listener).do()
+    return _SyncRun(settings, source, store, open_digest_cache(settings), listener).run()
 
 
 class _SyncRun:
@@ -128,13 +129,13 @@ class _SyncRun:
         settings: Settings,
         source: IdentifiedFolder,
         store: ObjectStore,
-        fingerprints: DigestCache,
+        digest_cache: DigestCache,
         listener: SyncListener,
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
-        self._fingerprints = fingerprints
+        self._digest_cache = digest_cache
         self._report = listener
         self._outcome = SyncOutcome(
             source.folder.root,
@@ -143,17 +144,17 @@ class _SyncRun:
             refused=source.folder.refused,
         )
 
-    def do(self) -> SyncOutcome:
-        """Compare, and where there is something to do, do it in Dagster runs."""
+    def run(self) -> SyncOutcome:
+        """Compare the source folder with the lake and, if there is work to do, execute it as Dagster runs."""
         self._report(SyncEvent("find", f"{len(self._source.folder.files)} files in {self._source.folder.root}"))
         lake = LakeState.load(self._store)
-        found = compare(self._source, lake, self._settings, self._fingerprints)
-        if not found.is_catalog_stale and not lake.sessions_to_derive():
+        diff = compare(self._source, lake, self._settings, self._digest_cache)
+        if not diff.is_catalog_stale and not lake.sessions_to_derive():
             return self._outcome
-        from apex_pipeline.orchestration.runner import open_runner  # noqa: PLC0415  -- costs 2 s, and only where there is work
+        from apex_pipeline.orchestration.runner import open_runner  # noqa: PLC0415  -- takes 2 s: only if there is work
 
         with open_runner(self._settings) as runner:
-            self._copy(runner, found.copies)
+            self._copy(runner, diff.copies)
             if not self._refresh_catalog(runner):
                 return self._outcome
             self._derive(runner)
@@ -166,16 +167,14 @@ class _SyncRun:
             return
         self._outcome.replaced = plan.replaced
         self._report(
-            SyncEvent(
-                "hash", f"{plan.file_count} files to hash, where they are new here", total=plan.bytes, unit="bytes"
-            )
+            SyncEvent("hash", f"{plan.file_count} files to hash, unless cached", total=plan.bytes, unit="bytes")
         )
         self._report(SyncEvent("copy", f"{plan.file_count} files to copy", total=plan.bytes, unit="bytes"))
         for key, chosen in sorted(plan.by_session.items()):
             size = sum(file.size for file in chosen)
             runner.report_source(key, self._hash(key, size), {"files": len(chosen), "bytes": size})
             with progress_to(
-                lambda moved, at=key: self._report(SyncEvent("copy", "", str(at), done=moved, unit="bytes"))
+                lambda moved, key=key: self._report(SyncEvent("copy", "", str(key), done=moved, unit="bytes"))
             ):
                 failure = runner.run(COPY_JOB, key)
             if failure:
@@ -188,17 +187,17 @@ class _SyncRun:
         self._outcome.copied_bytes += sum(file.size for file in plan.without_session)
 
     def _hash(self, key: SessionKey, size: int) -> str:
-        """Return the version of a session's content; files hashed before count as hashed at once."""
-        told = 0
+        """Return the content version of a session; files in the digest cache are reported as hashed at the end."""
+        reported = 0
 
         def report(moved: int) -> None:
-            nonlocal told
-            moved = min(moved, size - told)  # a session may have files that need no copying
-            told += moved
+            nonlocal reported
+            moved = min(moved, size - reported)  # a session may also have files that need no copying
+            reported += moved
             self._report(SyncEvent("hash", "", str(key), done=moved, unit="bytes"))
 
-        version = content_version(self._files_of(key), self._fingerprints, report)
-        report(size - told)
+        version = content_version(self._files_of(key), self._digest_cache, report)
+        report(size - reported)
         return version
 
     def _files_of(self, key: SessionKey) -> list[SourceFile]:
@@ -206,7 +205,7 @@ class _SyncRun:
         return [file for file in self._source.folder.files if file.path in paths]
 
     def _refresh_catalog(self, runner: "Runner") -> bool:
-        self._report(SyncEvent("identify", "the catalog is made from what lies in the lake"))
+        self._report(SyncEvent("identify", "rebuilding the catalog from the files in the lake"))
         failure = runner.run(CATALOG_JOB)
         if failure:
             self._fail("identify", None, failure.problem, failure.run_id)
@@ -216,7 +215,8 @@ class _SyncRun:
         lake = LakeState.load(self._store)
         due = lake.sessions_to_derive()
         runner.add_sessions(due)
-        # A session's work is its telemetry, so its bytes tell best how far it is; one more stands for the rest.
+        # Most of the work of a session is its telemetry, so progress is measured in its bytes. One more byte stands for
+        # the rest, so that a session without telemetry counts too.
         sources = {key: sources_named(names) for key, names in session_sources(lake.files).items()} if due else {}
         sizes = {key: _work_bytes(lake.files, key, sources[key]) + 1 for key in due}
         total = sum(sizes.values())
@@ -225,11 +225,11 @@ class _SyncRun:
             self._derive_one(runner, key, session_tables(sources[key]), size)
 
     def _derive_one(self, runner: "Runner", key: SessionKey, tables: Sequence[Table], size: int) -> None:
-        told = 0
+        reported = 0
 
         def report(moved: int) -> None:
-            nonlocal told
-            told += moved
+            nonlocal reported
+            reported += moved
             self._report(SyncEvent("derive", "", str(key), done=moved, unit="bytes"))
 
         with progress_to(report):
@@ -238,9 +238,9 @@ class _SyncRun:
             self._fail("derive", key, failure.problem, failure.run_id)
         else:
             self._outcome.derived.append(key)
-        # What was read once more, or not at all, must not leave the bar behind.
+        # Some bytes may have been read twice or not at all: the last event corrects the progress bar.
         message = "failed" if failure else "derived"
-        self._report(SyncEvent("derive", message, str(key), done=size - told, unit="bytes"))
+        self._report(SyncEvent("derive", message, str(key), done=size - reported, unit="bytes"))
 
     def _publish(self, runner: "Runner") -> None:
         failure = runner.run(PUBLISH_JOB)

@@ -1,6 +1,6 @@
-"""A table's schema in Dagster's words, for the catalog pages of the UI.
+"""Translates a table's schema into a Dagster column schema, for the catalog pages of the UI.
 
-Here belongs the translation and nothing else; the schemas themselves are in ``tables``.
+See ``tables/__init__.py`` for the schemas themselves.
 """
 
 import dagster as dg
@@ -15,21 +15,21 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
 
 
 def table_metadata(table: Table) -> dict[str, object]:
-    """Return the metadata an asset's definition carries, so that its page tells the columns before the first run."""
+    """Return the metadata of an asset's definition, so that its page lists the columns before the first run."""
     return {"dagster/column_schema": column_schema(table.schema), "dagster/table_name": table.name}
 
 
 def _column(field: pa.Field) -> dg.TableColumn:
-    facts = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    unit = facts.get("unit")
+    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    unit = metadata.get("unit")
     return dg.TableColumn(
         name=field.name,
         type=_type_name(field.type),
         constraints=dg.TableColumnConstraints(nullable=field.nullable),
-        description=f"{facts.get('description', '')} [{unit}]" if unit else facts.get("description"),
+        description=f"{metadata.get('description', '')} [{unit}]" if unit else metadata.get("description"),
     )
 
 
 def _type_name(kind: pa.DataType) -> str:
-    """Return the type as people read it; that labels are dictionary-encoded is a matter of storage."""
+    """Return the name of the type for people; for dictionary-encoded labels, that of the value type."""
     return str(kind.value_type) if isinstance(kind, pa.DictionaryType) else str(kind)

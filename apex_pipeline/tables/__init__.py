@@ -1,8 +1,8 @@
-"""The published tables, each described once: columns, types, units, meaning, keys, order, bounds.
+"""Contains the published tables: columns, types, units, descriptions, keys, sort order and bounds.
 
-One :class:`~apex_pipeline.tables.model.Table` object feeds the Arrow schema of the Parquet files, Dagster's column
-schema, the blocking checks and ``docs/tables.md``. Not here: how a table is made (``sources``), where it is kept
-(``storage``), or anything of Dagster's.
+One :class:`~apex_pipeline.tables.model.Table` object defines the Arrow schema of the Parquet files, Dagster's column
+schema, the blocking checks and ``docs/tables.md``. See ``sources/base.py`` for deriving tables and
+``storage/layout.py`` for their keys in the lake.
 """
 
 from apex_pipeline.tables.catalog import FILES, SESSIONS, TRACKS
@@ -19,11 +19,11 @@ from apex_pipeline.tables.quality import (
 from apex_pipeline.tables.telemetry import TELEMETRY, TELEMETRY_CARS
 from apex_pipeline.tables.timing import OFFICIAL_LAPS, RESULTS, WEATHER
 
-# Entry of a telemetry file's own metadata: its counts of readings as JSON, so that every published file can be
-# reconciled with what went in.
+# Metadata key of a telemetry file: its counts of readings as JSON, so that every published file can be reconciled with
+# its raw files.
 TELEMETRY_COUNTS = "apex.telemetry_counts"
 
-# Tables of a race session, in the order of the data dictionary. Which of them a session has is up to its source.
+# Tables of a race session, in the order of the data dictionary. The source decides which of them a session has.
 RACE_TABLES = (
     LAPS,
     CARS,
@@ -42,7 +42,7 @@ CATALOG_TABLES = (FILES, TRACKS, SESSIONS)
 
 
 def is_rejects_table(name: str) -> bool:
-    """Return whether a table lists rejected rows: every source names such a table ``…_rejects``."""
+    """Return whether a table lists rejects; every source names such a table ``…_rejects``."""
     return name.endswith(REJECTS.name)
 
 

@@ -1,6 +1,6 @@
-"""``docs/tables.md``, the data dictionary, made from the schemas so that it cannot say anything else.
+"""Generates the data dictionary ``docs/tables.md`` from the schemas, so that the two always agree.
 
-``make docs`` writes it; a test compares it.
+``make docs`` writes the page, and a test compares it with the schemas.
 """
 
 import sys
@@ -11,11 +11,11 @@ from apex_pipeline.tables.model import Column, Table
 
 _OPENING = """# Tables
 
-Made from `apex_pipeline/tables/` by `make docs`; change it there.
+Generated from `apex_pipeline/tables/` by `make docs`; change it there.
 
 A table of a session is at `tables/{table}/track={track}/session={session}/{table}.parquet`, a table of the catalog at \
-`catalog/{table}.parquet`. Times are UTC with milliseconds. A column that may be null is null where the fact is not \
-known: never 0, never an empty text."""
+`catalog/{table}.parquet`. Times are UTC with milliseconds. A nullable column is null where the value is not known: \
+never 0, never an empty string."""
 
 
 def data_dictionary() -> str:
@@ -35,7 +35,7 @@ def _section(table: Table) -> str:
         *(_row(column) for column in table.columns),
     ]
     if table.allows_extra_columns:
-        lines += ["", "Channels not listed here follow under the name the car gave them."]
+        lines += ["", "Channels not listed here follow as extra columns, under the name the car gave them."]
     return "\n".join(lines)
 
 
@@ -54,8 +54,8 @@ def _bounds(column: Column) -> str:
         f"at most {column.maximum:g}" if column.maximum is not None else "",
         f"one of {', '.join(column.allowed)}" if column.allowed else "",
     )
-    said = "; ".join(limit for limit in limits if limit)
-    return f" ({said})" if said else ""
+    text = "; ".join(limit for limit in limits if limit)
+    return f" ({text})" if text else ""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What a published table is made of: columns with type, unit, meaning and bounds, a key and an order.
+"""Contains the classes that describe a published table: columns with type, unit and bounds, a key and a sort order.
 
-Here belongs the vocabulary and the rules that can be told from a single table. Which tables there are is said in
-``__init__.py``. Nothing of Dagster's, of storage or of racing is known here.
+Includes the rules that can be checked on a single table. See ``__init__.py`` for the tables themselves; this module
+depends on nothing specific to Dagster, storage or racing.
 """
 
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ from typing import Final, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Of every published Parquet file.
+# Compression level of every published Parquet file.
 ZSTD_LEVEL: Final = 3
 
 Kind = Literal["string", "category", "integer", "float", "boolean", "timestamp_utc", "time_of_day", "string_list"]
 
-# ``label`` is for values that repeat on every row. It is dictionary-encoded with 32-bit indices because that is the
-# type pandas and pyarrow give a hive partition column: with any other, reading a folder of files that also carry the
+# ``category`` is for values that repeat on many rows. It is dictionary-encoded with 32-bit indices because pandas and
+# pyarrow give this type to a hive partition column: with any other, reading a folder of files that also contain the
 # column fails ("Unable to merge: Field track has incompatible types").
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -36,14 +36,14 @@ class Column:
     """One column of a published table.
 
     Attributes:
-        name: Column name; a quantity carries its unit as suffix (``_s``, ``_kph``, ``_utc``).
-        kind: What it holds; decides the Arrow type.
-        meaning: One sentence for the data dictionary.
-        unit: Unit in words where it has one.
-        is_required: Null is not allowed.
-        at_least: Smallest allowed value.
-        at_most: Largest allowed value.
-        one_of: Closed list of allowed values.
+        name: Column name; a quantity has its unit as a suffix (``_s``, ``_kph``, ``_utc``).
+        kind: Kind of its values, which determines the Arrow type.
+        description: One sentence for the data dictionary.
+        unit: Unit in words, if it has one.
+        required: Null is not allowed.
+        minimum: Smallest allowed value.
+        maximum: Largest allowed value.
+        allowed: Closed list of allowed values.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Column:
 
     @property
     def arrow_field(self) -> pa.Field:
-        """The Arrow field, with meaning and unit in its metadata."""
+        """The Arrow field, with description and unit in its metadata."""
         metadata = {"description": self.description}
         if self.unit:
             metadata["unit"] = self.unit
@@ -74,13 +74,13 @@ class Table:
     """One published table.
 
     Attributes:
-        name: Table name; with ``folder`` it is the asset key and the path in the store.
-        folder: ``tables`` for data per session, ``catalog`` for what describes them.
-        meaning: What one row is.
-        columns: In published order.
-        key: Columns that together name a row; no two rows agree in all of them.
-        order: Columns the rows are sorted by.
-        takes_more_columns: Unknown channels may follow the declared columns (as ``number``).
+        name: Table name; with ``folder``, the asset key and the path in the store.
+        folder: ``tables`` for tables of one session, ``catalog`` for the tables that list files, tracks and sessions.
+        description: One sentence for the data dictionary, which says what a row is.
+        columns: The columns in published order.
+        key: Columns whose values together are unique per row.
+        sort_by: Columns by which the rows are sorted.
+        allows_extra_columns: Columns for unknown channels may follow the declared ones, with kind ``float``.
     """
 
     name: str
@@ -102,18 +102,18 @@ class Table:
         return pa.schema([column.arrow_field for column in self.columns], metadata={"description": self.description})
 
     def schema_with(self, extra: Iterable[str] = ()) -> pa.Schema:
-        """Return the schema with further nullable number columns, for tables that take them."""
+        """Return the schema with further nullable float columns, for tables that allow extra columns."""
         schema = self.schema
         for name in extra:
             schema = schema.append(_extra_column(name).arrow_field)
         return schema
 
     def empty(self) -> pa.Table:
-        """Return the table with no rows."""
+        """Return an empty table of this schema."""
         return self.schema.empty_table()
 
     def from_columns(self, values: dict[str, object]) -> pa.Table:
-        """Build a table of this schema from columns given by name; a column not given is null on every row."""
+        """Build a table of this schema from columns by name; a missing column is null on every row."""
         length = max((len(column) for column in values.values()), default=0)  # type: ignore[arg-type]
         arrays = [
             pa.array(values[column.name], type=column.arrow_type)
@@ -124,24 +124,24 @@ class Table:
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
     def from_rows(self, rows: list[dict[str, object]]) -> pa.Table:
-        """Build a table of this schema from rows given as dictionaries; a missing entry is null."""
+        """Build a table of this schema from rows as dictionaries; a missing entry is null."""
         return self.from_columns({column.name: [row.get(column.name) for row in rows] for column in self.columns})
 
     def with_missing_columns(self, table: pa.Table) -> pa.Table:
-        """Return a table written before a nullable column was declared, with that column empty on every row."""
-        for place, column in enumerate(self.columns):
+        """Return ``table`` with each nullable column it lacks added as nulls, as in files of earlier versions."""
+        for position, column in enumerate(self.columns):
             if not column.required and column.name not in table.schema.names:
-                table = table.add_column(place, column.arrow_field, pa.nulls(table.num_rows, column.arrow_type))
+                table = table.add_column(position, column.arrow_field, pa.nulls(table.num_rows, column.arrow_type))
         return table
 
     def violations(self, table: pa.Table) -> list[str]:
-        """Return what is wrong with ``table``, one sentence each; an empty list means it may be published."""
-        shape = self._shape_violations(table.schema)
-        if shape:
-            return shape
+        """Return every violation of the schema by ``table``, as one sentence each; if empty, it may be published."""
+        problems = self._schema_violations(table.schema)
+        if problems:
+            return problems
         return [*self._value_violations(table), *self._key_violations(table)]
 
-    def _shape_violations(self, found: pa.Schema) -> list[str]:
+    def _schema_violations(self, found: pa.Schema) -> list[str]:
         problems: list[str] = []
         for column in self.columns:
             index = found.get_field_index(column.name)

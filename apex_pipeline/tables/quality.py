@@ -5,7 +5,8 @@ from dataclasses import replace
 from apex_pipeline.tables.columns import SESSION, SOURCE_FILE, TRACK, VEHICLE_ID
 from apex_pipeline.tables.model import Column, Table
 
-# What is scored, one row of ``quality`` each; ``overall`` is the lowest of the six and, for a session, its note.
+# The measures, one row of ``quality`` each. ``overall`` is the lowest of the other six scores; for a session, its
+# sentence is the session note.
 QUALITY_MEASURES = (
     "duplicates",
     "backward_time",

@@ -1,7 +1,7 @@
-"""The one rule for the name of a session: ``track/session``, for example ``barber_motorsports_park/R1``.
+"""Contains the key of a session, ``track/session``, for example ``barber_motorsports_park/R1``.
 
-It is Dagster's partition key, the hive path in the store and what people type. Dagster itself checks dynamic partition
-keys nowhere (``..``, commas and the empty string are accepted there), so all that makes or takes a key comes here.
+It is Dagster's partition key, the hive path in the store, and an argument that people type. Dagster does not validate
+dynamic partition keys (it accepts ``..``, commas and the empty string), so every key is created and parsed here.
 """
 
 import re
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from apex_pipeline.errors import ConfigurationError
 
-# A letter is required in both parts: readers of hive paths take an all-digit folder value for a number.
+# A letter is required in both parts, because readers of hive paths parse an all-digit folder value as a number.
 _TRACK = re.compile(r"(?=.*[a-z])[a-z0-9_]{1,80}")
 _SESSION = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_]{1,40}")
 
 
 class SessionKey(NamedTuple):
-    """A session of a track."""
+    """The key of a session of a track."""
 
     track: str
     session: str
@@ -25,10 +25,11 @@ class SessionKey(NamedTuple):
 
 
 def session_key(track: str, session: str) -> SessionKey:
-    """Return the checked key of a session.
+    """Return the validated key of a session.
 
     Raises:
-        ConfigurationError: The track is no slug (``[a-z0-9_]`` with a letter) or the session no plain word.
+        ConfigurationError: The track is not a slug (``[a-z0-9_]`` with a letter), or the session contains anything but
+            letters, digits and underscores, or no letter.
     """
     if not _TRACK.fullmatch(track):
         raise ConfigurationError(
@@ -42,12 +43,12 @@ def session_key(track: str, session: str) -> SessionKey:
 
 
 def parse_session_key(text: str) -> SessionKey:
-    """Read ``track/session``.
+    """Parse ``track/session``.
 
     Raises:
-        ConfigurationError: The text is not of that form.
+        ConfigurationError: The text does not have that form.
     """
     parts = text.split("/")
     if len(parts) != 2:  # noqa: PLR2004  -- a track and a session
-        raise ConfigurationError(f"{text!r} is no session key.", "Write it like barber_motorsports_park/R1.")
+        raise ConfigurationError(f"{text!r} is not a session key.", "Write it like barber_motorsports_park/R1.")
     return session_key(parts[0], parts[1])

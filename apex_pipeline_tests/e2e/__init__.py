@@ -1,1 +1,1 @@
-"""The whole way, from a folder of files to published tables."""
+"""Contains the end-to-end tests, from a folder of raw files to published tables."""

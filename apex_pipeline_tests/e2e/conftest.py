@@ -1,4 +1,4 @@
-"""A synthetic weekend, synced once into a local lake and once into S3, for all tests of this folder."""
+"""Contains the fixtures of this folder: a synthetic weekend, synced once into a local lake and once into S3."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def weekend(demo_weekend: tuple[Path, GroundTruth]) -> tuple[Path, GroundTruth]:
 
 
 @pytest.fixture(scope="session")
-def answers(demo_weekend: tuple[Path, GroundTruth]) -> GroundTruth:
+def ground_truth(demo_weekend: tuple[Path, GroundTruth]) -> GroundTruth:
     return demo_weekend[1]
 
 

@@ -1,8 +1,8 @@
-"""A copying that is killed again and again, and what is looked at after every kill.
+"""Kills a copy process repeatedly and checks the bucket after each kill.
 
-Here belong the files, the killing and the looking; what is expected is told in ``SoakResult.failures``. The test
-``test_kills.py`` does it small, ``benchmarks/kill_soak.py`` in full. The child sends through the fault proxy, which
-spoils nothing here but knows what reached the server; the bucket is looked at without it.
+Contains the generated files, the kills and the checks; ``SoakResult.failures`` lists every broken promise. The test
+``test_kills.py`` runs it small, ``benchmarks/kill_soak.py`` in full. The child sends through the fault proxy, which
+injects no fault here but counts the requests that reached the server; the bucket is checked without the proxy.
 """
 
 import hashlib
@@ -23,32 +23,33 @@ from urllib.parse import parse_qs, unquote
 from apex_pipeline_tests.servers.fault_proxy import FOR_EVER, Exchange, FaultProxy, Request, running_proxy
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
-# As many requests as the store has on their way at a time: a kill may interrupt all of them.
+# The number of requests that the store has in flight at a time: a kill may interrupt all of them.
 MOST_SENT_AGAIN = 10
 _SMALLEST_BYTES = 1_000
-# One file has a fifth of all bytes: 200 MB of 1 GB.
-_LARGEST_PART = 5
+# The largest file has a fifth of all bytes: 200 MB of 1 GB.
+_LARGEST_DIVISOR = 5
 _BLOCK_BYTES = 1 << 20
-# The longest time between the byte that is waited for and the kill, so that it hits any moment of a request.
+# The longest delay between reaching the byte count and the kill, so that kills hit every phase of a request.
 _LONGEST_DELAY_S = 0.05
-# Nothing has come in for so long, and nothing is being answered: what the killed process sent is through.
+# After this long without a request in or a reply pending, everything the killed process sent has arrived.
 _QUIET_S = 0.1
-_LOOK_S = 0.002
-# A file of 1 GB takes 20 s; who takes so long does not get on.
-_PATIENCE_S = 300
+_POLL_S = 0.002
+# Copying 1 GB takes 20 s; a run that takes this long hangs.
+_TIMEOUT_S = 300
 
-Piece = tuple[str, int]
+# Key and part number; part 0 is a whole object.
+PartKey = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class SoakPlan:
-    """What is copied, and how often it is killed.
+    """The size of a soak test.
 
     Attributes:
         files: Number of files.
-        total_bytes: Size of all together; one of them has a fifth, the smallest at least 1 KB.
-        kills: How often the copying is killed.
-        seed: Of the files and of the moments.
+        total_bytes: Total size of the files; the largest has a fifth of it, the smallest at least 1 KB.
+        kills: Number of times the copy process is killed.
+        seed: Seed of the files and of the times of the kills.
     """
 
     files: int
@@ -58,16 +59,16 @@ class SoakPlan:
 
 
 @dataclass(frozen=True)
-class Killed:
-    """What a kill left, and what the run after it did about it.
+class KillRecord:
+    """The state of the bucket after a kill, and what the next run sent again.
 
     Attributes:
-        after_bytes: Different bytes that had reached the server.
-        visible: Objects in the bucket.
-        uploads: Uploads in parts that were not finished.
-        stored_parts: Parts of these that the server listed.
-        sent_again: Parts the next run sent although they had reached the server before.
-        stored_sent_again: Those among them that the server had listed.
+        after_bytes: Distinct bytes that had reached the server.
+        visible: Number of objects in the bucket.
+        uploads: Number of incomplete multipart uploads.
+        stored_parts: Number of their parts that the server listed.
+        sent_again: Number of parts that the next run sent although they had reached the server before.
+        stored_sent_again: Number of these that the server had listed.
     """
 
     after_bytes: int
@@ -80,214 +81,215 @@ class Killed:
 
 @dataclass
 class SoakResult:
-    """What became of it.
+    """The result of a soak test.
 
     Attributes:
-        source_bytes: Bytes of all files.
-        sent_bytes: Bytes of all bodies that reached the server whole.
-        broken: Bodies that broke off in a kill.
-        kills: One entry for each kill.
-        failures: What is not as promised; empty if all is well.
-        wall_s: Seconds all runs took together.
+        source_bytes: Total size of the files.
+        sent_bytes: Total size of the request bodies that reached the server in full.
+        broken: Number of request bodies cut off by a kill.
+        kills: One record for each kill.
+        failures: Broken promises; empty if the test passed.
+        wall_s: Total duration of all runs in seconds.
     """
 
     source_bytes: int
     sent_bytes: int = 0
     broken: int = 0
-    kills: list[Killed] = field(default_factory=list[Killed])
+    kills: list[KillRecord] = field(default_factory=list[KillRecord])
     failures: list[str] = field(default_factory=list[str])
     wall_s: float = 0.0
 
 
-def soak(bucket: S3Bucket, folder: Path, plan: SoakPlan, tell: Callable[[str], None]) -> SoakResult:
-    """Copy made files into an empty bucket by processes that are killed, until one may finish.
+def soak(bucket: S3Bucket, folder: Path, plan: SoakPlan, report: Callable[[str], None]) -> SoakResult:
+    """Copy generated files into a bucket in processes that are killed; the last one may finish.
 
     Args:
         bucket: An empty bucket.
         folder: An empty folder for files and state.
-        plan: How much and how often.
-        tell: Told one line for each kill.
+        plan: Number and size of the files, and number of kills.
+        report: Called with one line for each kill.
     """
-    digests = make_files(folder / "source", plan)
+    digests = write_files(folder / "source", plan)
     with running_proxy(bucket.server) as proxy:
-        return _Soak(bucket, folder, proxy, digests).run(plan, tell)
+        return _Soak(bucket, folder, proxy, digests).run(plan, report)
 
 
-def make_files(folder: Path, plan: SoakPlan) -> dict[str, str]:
+def write_files(folder: Path, plan: SoakPlan) -> dict[str, str]:
     """Write the files of a plan and return the SHA-256 of each by its name."""
-    chance = random.Random(plan.seed)  # noqa: S311  -- files, no secrets
-    largest = plan.total_bytes // _LARGEST_PART
-    wishes = [largest ** chance.random() for _ in range(plan.files - 1)]
-    scale = (plan.total_bytes - largest) / sum(wishes)
-    sizes = [largest, *(max(_SMALLEST_BYTES, int(wish * scale)) for wish in wishes)]
-    chance.shuffle(sizes)
+    rng = random.Random(plan.seed)  # noqa: S311  -- test data, not secrets
+    largest = plan.total_bytes // _LARGEST_DIVISOR
+    weights = [largest ** rng.random() for _ in range(plan.files - 1)]
+    scale = (plan.total_bytes - largest) / sum(weights)
+    sizes = [largest, *(max(_SMALLEST_BYTES, int(weight * scale)) for weight in weights)]
+    rng.shuffle(sizes)
     folder.mkdir(parents=True)
-    return {
-        f"f{number:04d}.csv": _write(folder / f"f{number:04d}.csv", size, chance) for number, size in enumerate(sizes)
-    }
+    return {f"f{number:04d}.csv": _write(folder / f"f{number:04d}.csv", size, rng) for number, size in enumerate(sizes)}
 
 
-def _write(path: Path, size: int, chance: random.Random) -> str:
+def _write(path: Path, size: int, rng: random.Random) -> str:
     digest = hashlib.sha256()
     with path.open("wb") as file:
         for start in range(0, size, _BLOCK_BYTES):
-            block = chance.randbytes(min(_BLOCK_BYTES, size - start))
+            block = rng.randbytes(min(_BLOCK_BYTES, size - start))
             digest.update(block)
             file.write(block)
     return digest.hexdigest()
 
 
-class _Watch:
-    """What reached the server, and whether it is still answering."""
+class _RequestMonitor:
+    """Counts the requests that reach the server, and knows whether any is still in flight."""
 
     def __init__(self, proxy: FaultProxy) -> None:
         self._lock = threading.Lock()
-        self._answering = 0
+        self._in_flight = 0
         self._last_s = 0.0
-        self._sizes: dict[Piece, int] = {}
-        self.parts = Counter[Piece]()
+        self._sizes: dict[PartKey, int] = {}
+        self.parts = Counter[PartKey]()
         self.requests = 0
         self.sent_bytes = 0
-        proxy.inject(self._pass_on, times=FOR_EVER)
+        proxy.inject(self._forward, times=FOR_EVER)
 
     @property
-    def different_bytes(self) -> int:
+    def distinct_bytes(self) -> int:
         """Bytes of objects and parts, each counted once."""
         with self._lock:
             return sum(self._sizes.values())
 
     def wait_until_quiet(self) -> None:
-        """Return when nothing comes in and nothing is being answered."""
-        while self._answering or time.monotonic() - self._last_s < _QUIET_S:
+        """Wait until no request arrives and none is in flight."""
+        while self._in_flight or time.monotonic() - self._last_s < _QUIET_S:
             time.sleep(_QUIET_S / 10)
 
-    def _pass_on(self, exchange: Exchange) -> None:
+    def _forward(self, exchange: Exchange) -> None:
         with self._lock:
-            self._answering += 1
-            self._note(exchange.request)
+            self._in_flight += 1
+            self._count(exchange.request)
         try:
             exchange.reply(exchange.ask_server())
         finally:
             with self._lock:
-                self._answering -= 1
+                self._in_flight -= 1
                 self._last_s = time.monotonic()
 
-    def _note(self, request: Request) -> None:
+    def _count(self, request: Request) -> None:
         self._last_s = time.monotonic()
         self.requests += 1
         if request.method == "PUT":
             number = int(parse_qs(request.query).get("partNumber", ["0"])[0])
-            piece = (unquote(request.path.rpartition("/")[2]), number)
-            self._sizes[piece] = request.length
+            part = (unquote(request.path.rpartition("/")[2]), number)
+            self._sizes[part] = request.length
             self.sent_bytes += request.length
             if number:
-                self.parts[piece] += 1
+                self.parts[part] += 1
 
 
 @dataclass(frozen=True)
-class _Left:
-    """What was there after a kill: names of objects, unfinished uploads, parts listed, and how often each was sent."""
+class _BucketState:
+    """The bucket after a kill: numbers of objects and incomplete uploads, the listed parts, and sends per part."""
 
     after_bytes: int
     visible: int
     uploads: int
-    listed: frozenset[Piece]
-    sent: Counter[Piece]
+    listed: frozenset[PartKey]
+    sent: Counter[PartKey]
 
 
 class _Soak:
-    """One soak: starting, killing, looking, judging."""
+    """One soak test: starts and kills the copy process, and checks the bucket in between."""
 
     def __init__(self, bucket: S3Bucket, folder: Path, proxy: FaultProxy, digests: dict[str, str]) -> None:
         self._bucket = bucket
         self._folder = folder
         self._proxy = proxy
         self._digests = digests
-        self._watch = _Watch(proxy)
+        self._monitor = _RequestMonitor(proxy)
         self._result = SoakResult(sum(path.stat().st_size for path in (folder / "source").iterdir()))
 
-    def run(self, plan: SoakPlan, tell: Callable[[str], None]) -> SoakResult:
-        """Start and kill as often as planned, then let it finish; look at everything in between."""
-        left: _Left | None = None
-        for after_bytes, delay_s in _moments(plan, self._result.source_bytes):
+    def run(self, plan: SoakPlan, report: Callable[[str], None]) -> SoakResult:
+        """Start and kill the copy process as planned, then let it finish; check the bucket after each run."""
+        state: _BucketState | None = None
+        for after_bytes, delay_s in _kill_times(plan, self._result.source_bytes):
             self._run_child(after_bytes, delay_s)
-            self._judge(left)
-            left = self._look()
-            tell(f"kill {len(self._result.kills) + 1} after {left.after_bytes:,} bytes: {left.visible} objects there")
+            self._record_kill(state)
+            state = self._check_bucket()
+            number = len(self._result.kills) + 1
+            report(f"kill {number} after {state.after_bytes:,} bytes: {state.visible} objects in the bucket")
         self._run_child(None, 0)
-        self._judge(left)
-        self._look()
-        self._look_at_the_end()
-        self._result.sent_bytes, self._result.broken = self._watch.sent_bytes, len(self._proxy.broken)
+        self._record_kill(state)
+        self._check_bucket()
+        self._check_end_state()
+        self._result.sent_bytes, self._result.broken = self._monitor.sent_bytes, len(self._proxy.broken)
         return self._result
 
     def _run_child(self, after_bytes: int | None, delay_s: float) -> None:
-        """Run the copying; kill it when so many different bytes, and something of this run, have come in."""
+        """Run the copy process; kill it once ``after_bytes`` distinct bytes and a request of this run have arrived."""
         state = self._folder / "state"
         state.mkdir(exist_ok=True)
-        requests, started_s = self._watch.requests, time.monotonic()
+        requests, started_s = self._monitor.requests, time.monotonic()
         module = "apex_pipeline_tests.e2e.copying_child"
-        place = [self._proxy.endpoint, self._bucket.name, str(self._folder / "source"), str(state)]
-        with (self._folder / "said").open("w+") as said:
-            child = subprocess.Popen([sys.executable, "-m", module, *place], env=self._environment(), stderr=said)
-            while after_bytes is not None and child.poll() is None and time.monotonic() - started_s < _PATIENCE_S:
-                if self._watch.requests > requests and self._watch.different_bytes >= after_bytes:
+        arguments = [self._proxy.endpoint, self._bucket.name, str(self._folder / "source"), str(state)]
+        with (self._folder / "stderr").open("w+") as stderr:
+            child = subprocess.Popen([sys.executable, "-m", module, *arguments], env=self._environment(), stderr=stderr)
+            while after_bytes is not None and child.poll() is None and time.monotonic() - started_s < _TIMEOUT_S:
+                if self._monitor.requests > requests and self._monitor.distinct_bytes >= after_bytes:
                     time.sleep(delay_s)
                     child.kill()
                     after_bytes = None
-                time.sleep(_LOOK_S)
-            code = child.wait(_PATIENCE_S)
+                time.sleep(_POLL_S)
+            code = child.wait(_TIMEOUT_S)
             self._result.wall_s += time.monotonic() - started_s
-            self._watch.wait_until_quiet()
-            said.seek(0)
-            self._expect_end(code, said.read(), is_to_finish=not delay_s)
+            self._monitor.wait_until_quiet()
+            stderr.seek(0)
+            self._check_exit_code(code, stderr.read(), is_to_finish=not delay_s)
 
-    def _expect_end(self, code: int, said: str, *, is_to_finish: bool) -> None:
+    def _check_exit_code(self, code: int, stderr: str, *, is_to_finish: bool) -> None:
         expected = 0 if is_to_finish else -signal.SIGKILL
         if code != expected:
-            self._fail(f"a run ended with exit code {code} instead of {expected}: {said.strip() or 'it said nothing'}")
+            self._fail(f"a run ended with exit code {code} instead of {expected}: {stderr.strip() or 'no output'}")
 
     def _environment(self) -> dict[str, str]:
         server = self._bucket.server
         keys = {"AWS_ACCESS_KEY_ID": server.access_key_id, "AWS_SECRET_ACCESS_KEY": server.secret_access_key}
         return os.environ | keys
 
-    def _look(self) -> _Left:
-        """Compare every object that is visible with its source."""
+    def _check_bucket(self) -> _BucketState:
+        """Compare every visible object with its source, and return the state of the bucket."""
         visible = self._bucket.object_keys()
         for key in visible:
             if self._stored_digest(key) != self._digests.get(key):
-                self._fail(f"{key} was visible and not what the source is, {len(self._result.kills) + 1} kills on")
+                self._fail(f"{key} was visible but differed from its source after {len(self._result.kills) + 1} kills")
         uploads = self._bucket.uploads()
-        listed = frozenset(piece for key, upload in uploads for piece in self._parts_of(key, upload))
-        return _Left(self._watch.different_bytes, len(visible), len(uploads), listed, self._watch.parts.copy())
+        listed = frozenset(part for key, upload in uploads for part in self._parts_of(key, upload))
+        return _BucketState(
+            self._monitor.distinct_bytes, len(visible), len(uploads), listed, self._monitor.parts.copy()
+        )
 
-    def _parts_of(self, key: str, upload: str) -> list[Piece]:
+    def _parts_of(self, key: str, upload: str) -> list[PartKey]:
         pages = self._bucket.client.get_paginator("list_parts")
         found = pages.paginate(Bucket=self._bucket.name, Key=key, UploadId=upload)
         return [(key, part.get("PartNumber", 0)) for page in found for part in page.get("Parts", [])]
 
-    def _judge(self, left: _Left | None) -> None:
-        """Note what the run after a kill sent once more."""
-        if left is None:
+    def _record_kill(self, state: _BucketState | None) -> None:
+        """Record a kill with the parts that the run after it sent again; ``state`` is the bucket after the kill."""
+        if state is None:
             return
-        again = {piece for piece in left.sent if self._watch.parts[piece] > left.sent[piece]}
-        killed = Killed(
-            left.after_bytes, left.visible, left.uploads, len(left.listed), len(again), len(again & left.listed)
+        again = {part for part in state.sent if self._monitor.parts[part] > state.sent[part]}
+        record = KillRecord(
+            state.after_bytes, state.visible, state.uploads, len(state.listed), len(again), len(again & state.listed)
         )
-        self._result.kills.append(killed)
+        self._result.kills.append(record)
         number = len(self._result.kills)
-        if killed.sent_again > MOST_SENT_AGAIN:
-            self._fail(f"after kill {number} {killed.sent_again} parts were sent again, more than were on their way")
-        if killed.stored_sent_again:
-            self._fail(f"after kill {number} {killed.stored_sent_again} parts were sent again that the server had")
+        if record.sent_again > MOST_SENT_AGAIN:
+            self._fail(f"after kill {number}, {record.sent_again} parts were sent again, more than were in flight")
+        if record.stored_sent_again:
+            self._fail(f"after kill {number}, {record.stored_sent_again} parts stored by the server were sent again")
 
-    def _look_at_the_end(self) -> None:
+    def _check_end_state(self) -> None:
         missing = sorted(set(self._digests) - set(self._bucket.object_keys()))
         if missing:
             self._fail(f"{len(missing)} files are not in the bucket: {', '.join(missing[:5])}")
         if uploads := self._bucket.uploads():
-            self._fail(f"{len(uploads)} uploads in parts were left behind")
+            self._fail(f"{len(uploads)} incomplete uploads were left behind")
 
     def _stored_digest(self, key: str) -> str:
         digest = hashlib.sha256()
@@ -300,11 +302,10 @@ class _Soak:
         self._result.failures.append(problem)
 
 
-def _moments(plan: SoakPlan, total_bytes: int) -> list[tuple[int, float]]:
-    """Return after how many different bytes, and how much later, each kill comes: one at random in each equal share."""
-    chance = random.Random(plan.seed + 1)  # noqa: S311  -- moments, no secrets
+def _kill_times(plan: SoakPlan, total_bytes: int) -> list[tuple[int, float]]:
+    """Return the time of each kill as distinct bytes and a delay in seconds: a random one in each equal share."""
+    rng = random.Random(plan.seed + 1)  # noqa: S311  -- times of kills, not secrets
     share = total_bytes / (plan.kills + 1)
     return [
-        (int(share * (number + chance.random())), chance.uniform(0.001, _LONGEST_DELAY_S))
-        for number in range(plan.kills)
+        (int(share * (number + rng.random())), rng.uniform(0.001, _LONGEST_DELAY_S)) for number in range(plan.kills)
     ]

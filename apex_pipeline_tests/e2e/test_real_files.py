@@ -1,4 +1,4 @@
-"""The whole way on the real race files: nine sessions, seven naming schemes, one file of the wrong race."""
+"""Syncs the real race files: nine sessions, seven naming schemes, and one file of the wrong race."""
 
 from pathlib import Path
 
@@ -36,49 +36,47 @@ def lake_with_telemetry(lake: SyncedLake, real_data: Path) -> SyncedLake:
 
 
 @pytest.mark.req("A-158")
-def test_nine_sessions_of_five_tracks_are_found_and_no_other(lake: SyncedLake) -> None:
+def test_exactly_nine_sessions_of_five_tracks_are_found(lake: SyncedLake) -> None:
     assert lake.outcome.exit_code == 0
     assert list(lake.catalog.tracks()["track"]) == _TRACKS
     assert len(lake.catalog.sessions()) == 9
     assert len(lake.catalog.snapshot.sessions) == 9
 
 
-def test_every_file_has_one_row_and_only_the_file_of_the_wrong_race_is_quarantined(
-    lake: SyncedLake, real_data: Path
-) -> None:
+def test_every_file_has_one_row_and_only_the_wrong_race_file_is_quarantined(lake: SyncedLake, real_data: Path) -> None:
     files = lake.catalog.files()
     on_disk = {
         path.relative_to(real_data / "grcup").as_posix() for path in (real_data / "grcup").rglob("*") if path.is_file()
     }
     assert set(files["path"]) == on_disk
     assert files["path"].is_unique
-    aside = files[~files["status"].isin(["ready", "ignored"])].to_dict("records")
-    assert [row["path"] for row in aside] == [_WRONG_RACE]
-    assert "meta_session says R1 (483 of 483 rows" in aside[0]["reason"]
-    assert "byte for byte virginia-international-raceway/VIR/Race 1/vir_lap_time_R1.csv" in aside[0]["reason"]
+    unused = files[~files["status"].isin(["ready", "ignored"])].to_dict("records")
+    assert [row["path"] for row in unused] == [_WRONG_RACE]
+    assert "meta_session says R1 (483 of 483 rows" in unused[0]["reason"]
+    assert "byte for byte virginia-international-raceway/VIR/Race 1/vir_lap_time_R1.csv" in unused[0]["reason"]
 
 
-def test_the_best_valid_lap_of_a_session_is_the_official_one(lake: SyncedLake) -> None:
+def test_the_best_valid_lap_equals_the_official_best_lap(lake: SyncedLake) -> None:
     for record in lake.catalog.snapshot.sessions:
         laps = lake.catalog.laps(record.track, record.session)
         official = lake.catalog.official_laps(record.track, record.session)["lap_time_s"].min()
         assert laps[laps["is_valid"]]["lap_time_s"].min() == official, record.key
 
 
-def test_adding_telemetry_fills_eight_sessions_and_loses_no_reading(lake_with_telemetry: SyncedLake) -> None:
+def test_adding_telemetry_to_eight_sessions_loses_no_reading(lake_with_telemetry: SyncedLake) -> None:
     catalog = lake_with_telemetry.catalog
     assert lake_with_telemetry.outcome.exit_code == 0
     assert len(lake_with_telemetry.outcome.derived) == 8
-    filled = 0
+    with_readings = 0
     for record in catalog.snapshot.sessions:
         counts = catalog.telemetry_counts(record.track, record.session)
         assert counts["cells_out"] + counts["exact_duplicates"] + counts["rejected"] == counts["readings_in"]
         assert catalog.rows("telemetry", record.track, record.session) == counts["rows_out"]
-        filled += counts["readings_in"] > 0
-    assert filled == 8
+        with_readings += counts["readings_in"] > 0
+    assert with_readings == 8
 
 
-def test_a_lap_of_telemetry_lies_within_its_lap(lake_with_telemetry: SyncedLake) -> None:
+def test_samples_of_a_lap_are_within_its_start_and_end(lake_with_telemetry: SyncedLake) -> None:
     catalog = lake_with_telemetry.catalog
     samples = catalog.telemetry("barber_motorsports_park", "R1", vehicle_id="GR86-022-13")
     laps = catalog.laps("barber_motorsports_park", "R1")
@@ -86,19 +84,19 @@ def test_a_lap_of_telemetry_lies_within_its_lap(lake_with_telemetry: SyncedLake)
     assert len(numbers) >= 1
     for number in numbers:
         lap = laps[(laps["vehicle_id"] == "GR86-022-13") & (laps["lap_number"] == number)].to_dict("records")[0]
-        inside = samples[samples["lap_number"] == number]["sample_time_utc"]
-        assert inside.between(lap["lap_start_utc"], lap["lap_end_utc"]).all()
+        times = samples[samples["lap_number"] == number]["sample_time_utc"]
+        assert times.between(lap["lap_start_utc"], lap["lap_end_utc"]).all()
 
 
 @pytest.mark.req("A-068", "A-120")
-def test_the_same_files_through_s3_give_the_same_tables(
+def test_local_and_s3_lakes_have_equal_tables(
     lake_with_telemetry: SyncedLake,
     real_data: Path,
     tmp_path: Path,
     s3_server: S3Server,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One track's two races: every station and both backends, in a fraction of the time of all nine."""
+    """Sync the two races of one track: it covers every asset on both backends and is much faster than all nine."""
     bucket = "real-files"
     s3_server.client().create_bucket(Bucket=bucket)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
@@ -114,8 +112,8 @@ def test_the_same_files_through_s3_give_the_same_tables(
     for session in ("R1", "R2"):
         for table in RACE_TABLES:
             key = table_key(table.folder, table.name, f"circuit_of_the_americas/{session}")
-            with local.open_as_file(key) as one, remote.open_as_file(key) as other:
-                left, right = pq.ParquetFile(one), pq.ParquetFile(other)
+            with local.open_as_file(key) as local_path, remote.open_as_file(key) as remote_path:
+                left, right = pq.ParquetFile(local_path), pq.ParquetFile(remote_path)
                 assert left.schema_arrow.equals(right.schema_arrow, check_metadata=False), key
                 assert left.read().equals(right.read()), key
     assert len(open_catalog(settings=settings).sessions()) == 2

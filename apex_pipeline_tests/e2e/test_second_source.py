@@ -1,4 +1,4 @@
-"""A source that the package does not know goes the whole way, next to one that it does."""
+"""Syncs a source registered from outside the package together with a built-in one, and verifies the lake."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ class StagedPitStops(PitStops):
 
 
 @pytest.fixture(autouse=True)
-def toy(monkeypatch: pytest.MonkeyPatch) -> PitStops:
+def toy_source(monkeypatch: pytest.MonkeyPatch) -> PitStops:
     monkeypatch.setattr(sources, "_registered", [])
     source = PitStops()
     sources.register(source)
@@ -80,7 +80,7 @@ def synced(weekend: tuple[Path, GroundTruth], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def settings(synced: Settings, tmp_path: Path) -> Settings:
-    """Return the settings of a lake of two sources that a test may change."""
+    """Return the settings of a lake with two sources, copied so that a test may change it."""
     shutil.copytree(synced.source_dir.parent, tmp_path / "copy")
     return settings_in(tmp_path / "copy", tmp_path / "copy" / "source")
 
@@ -91,14 +91,14 @@ def _write_stops(source: Path, content: str) -> None:
     file.write_text(content, encoding="utf-8")
 
 
-def test_its_table_is_published_and_read_like_any_other(settings: Settings) -> None:
+def test_the_table_of_a_registered_source_is_published_and_readable(settings: Settings) -> None:
     catalog = open_catalog(settings=settings)
     stops = catalog.table("pit_stops", *_TOY)
     assert stops[["car_number", "lap_number", "stop_s"]].to_numpy().tolist() == [["7", 3, 31.5], ["13", 4, 28.25]]
     assert len(pd.read_parquet(settings.lake_dir / "tables" / "pit_stops")) == 2
 
 
-def test_every_file_says_which_source_reads_it(settings: Settings) -> None:
+def test_the_files_table_names_the_source_of_each_file(settings: Settings) -> None:
     files = open_catalog(settings=settings).files()
     assert dict(zip(files["kind"], files["source"], strict=True)) == {
         "lap_start": "gr_cup",
@@ -108,7 +108,7 @@ def test_every_file_says_which_source_reads_it(settings: Settings) -> None:
     }
 
 
-def test_a_session_has_the_tables_of_its_source_and_no_others(settings: Settings) -> None:
+def test_a_session_has_only_the_tables_of_its_source(settings: Settings) -> None:
     snapshot = open_catalog(settings=settings).snapshot
     toy_record, race_record = snapshot.session(_TOY), snapshot.session(_RACE)
     assert toy_record is not None
@@ -166,13 +166,13 @@ def test_a_second_sync_does_nothing(synced: Settings) -> None:
     assert sync(synced, ignore).is_unchanged
 
 
-def test_a_changed_file_derives_its_session_only(settings: Settings) -> None:
+def test_a_changed_file_rederives_only_its_session(settings: Settings) -> None:
     _write_stops(settings.source_dir, _CSV + "13,9,30\n")
     assert sync(settings, ignore).derived == [_TOY]
     assert len(open_catalog(settings=settings).table("pit_stops", *_TOY)) == 3
 
 
-def test_raising_the_version_of_a_source_derives_its_sessions_only(
+def test_raising_a_derivation_version_rederives_only_the_sessions_of_that_source(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PitStops, "derivation_version", "2")
@@ -180,14 +180,14 @@ def test_raising_the_version_of_a_source_derives_its_sessions_only(
     assert sync(settings, ignore).is_unchanged
 
 
-def test_a_file_of_its_kind_that_cannot_be_read_leaves_the_other_sources_alone(settings: Settings) -> None:
+def test_an_unreadable_file_of_one_source_does_not_affect_the_other(settings: Settings) -> None:
     _write_stops(settings.source_dir, "car,lap,stop_s\n7,third,31.5\n")
     outcome = sync(settings, ignore)
     assert [(failure.stage, failure.session) for failure in outcome.failures] == [("derive", str(_TOY))]
     assert len(open_catalog(settings=settings).table("pit_stops", *_TOY)) == 2
 
 
-def test_it_is_verified(settings: Settings) -> None:
+def test_verify_covers_the_tables_of_a_registered_source(settings: Settings) -> None:
     store = open_store(settings, for_writing=False)
     report = verify_lake(store, is_deep=True)
     assert report.wrong == ()
@@ -195,7 +195,7 @@ def test_it_is_verified(settings: Settings) -> None:
     assert all(row.is_good for row in load_sessions(open_catalog(settings=settings), report.findings))
 
 
-def test_what_it_no_longer_needs_is_removed(settings: Settings) -> None:
+def test_gc_removes_replaced_tables_of_a_registered_source(settings: Settings) -> None:
     _write_stops(settings.source_dir, _CSV + "13,9,30\n")
     sync(settings, ignore)
     store = open_store(settings, for_writing=True)
@@ -206,10 +206,10 @@ def test_what_it_no_longer_needs_is_removed(settings: Settings) -> None:
     assert len(open_catalog(settings=settings).table("pit_stops", *_TOY)) == 3
 
 
-def test_a_bundle_of_its_session_is_a_lake(settings: Settings, tmp_path: Path) -> None:
+def test_a_bundle_with_a_registered_source_is_a_readable_lake(settings: Settings, tmp_path: Path) -> None:
     store = open_store(settings, for_writing=False)
     snapshot = open_catalog(settings=settings).snapshot
-    part = select_sessions(snapshot, tracks=["spa"], tables=["pit_stops"], has_raw_files=True)
-    bundle = write_bundle(store, snapshot, part, tmp_path / "bundle")
+    selection = select_sessions(snapshot, tracks=["spa"], tables=["pit_stops"], has_raw_files=True)
+    bundle = write_bundle(store, snapshot, selection, tmp_path / "bundle")
     assert [record.key for record in bundle.snapshot.sessions] == [_TOY]
     assert len(open_catalog(tmp_path / "bundle").table("pit_stops", *_TOY)) == 2

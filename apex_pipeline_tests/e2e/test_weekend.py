@@ -1,4 +1,4 @@
-"""The whole way on a weekend whose answers are known: everything found, nothing invented, nothing lost."""
+"""Tests the synced weekend against its ground truth: everything is found, and nothing is invented or lost."""
 
 import subprocess
 import sys
@@ -18,50 +18,50 @@ from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore
 
 @pytest.fixture(params=["local_lake", "s3_lake"])
 def lake(request: pytest.FixtureRequest) -> SyncedLake:
-    """The same tests on both backends."""
+    """The synced lake on each backend."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.mark.req("A-035", "P-02")
-def test_a_sync_of_the_weekend_is_all_good(lake: SyncedLake, answers: GroundTruth) -> None:
+def test_a_sync_of_the_weekend_succeeds(lake: SyncedLake, ground_truth: GroundTruth) -> None:
     assert lake.outcome.exit_code == 0
     assert lake.outcome.failures == []
-    assert [str(key) for key in lake.outcome.derived] == sorted(f"{s.track}/{s.session}" for s in answers.sessions)
+    assert [str(key) for key in lake.outcome.derived] == sorted(f"{s.track}/{s.session}" for s in ground_truth.sessions)
 
 
-def test_exactly_the_tracks_and_sessions_that_were_made_are_found(lake: SyncedLake, answers: GroundTruth) -> None:
+def test_exactly_the_generated_tracks_and_sessions_are_found(lake: SyncedLake, ground_truth: GroundTruth) -> None:
     tracks, sessions = lake.catalog.tracks(), lake.catalog.sessions()
     assert dict(zip(tracks["track"], tracks["track_name"], strict=True)) == {
-        s.track: s.track_name for s in answers.sessions
+        s.track: s.track_name for s in ground_truth.sessions
     }
     assert list(zip(sessions["track"], sessions["session"], strict=True)) == sorted(
-        (s.track, s.session) for s in answers.sessions
+        (s.track, s.session) for s in ground_truth.sessions
     )
 
 
-def test_every_file_is_accounted_for(lake: SyncedLake, answers: GroundTruth) -> None:
+def test_the_files_table_lists_every_file(lake: SyncedLake, ground_truth: GroundTruth) -> None:
     files = lake.catalog.files()
-    assert list(files["path"]) == sorted(file.path for file in answers.files)
+    assert list(files["path"]) == sorted(file.path for file in ground_truth.files)
     assert list(files.sort_values("path")["bytes"]) == [
-        file.size for file in sorted(answers.files, key=lambda file: file.path)
+        file.size for file in sorted(ground_truth.files, key=lambda file: file.path)
     ]
     assert set(files[files["status"] != "ignored"]["sha256"].str.len()) == {64}
 
 
-def test_the_file_of_the_wrong_race_and_the_empty_file_are_quarantined_with_their_reason(
-    lake: SyncedLake, answers: GroundTruth
+def test_the_wrong_race_file_and_the_empty_file_are_quarantined_with_a_reason(
+    lake: SyncedLake, ground_truth: GroundTruth
 ) -> None:
     files = lake.catalog.files()
-    aside = files[files["status"] == "quarantined"]
-    planted = {fault.file for fault in answers.faults if fault.kind in {"wrong_race_file", "empty_file"}}
-    assert set(aside["path"]) == planted
-    assert aside["reason"].str.contains("meta_session says R1|is empty").all()
+    quarantined = files[files["status"] == "quarantined"]
+    injected = {fault.file for fault in ground_truth.faults if fault.kind in {"wrong_race_file", "empty_file"}}
+    assert set(quarantined["path"]) == injected
+    assert quarantined["reason"].str.contains("meta_session says R1|is empty").all()
     reasons = {item.key for item in lake.store.list(QUARANTINE_PREFIX)}
-    assert reasons == {f"{QUARANTINE_PREFIX}{path}.reason.json" for path in planted}
+    assert reasons == {f"{QUARANTINE_PREFIX}{path}.reason.json" for path in injected}
 
 
 @pytest.mark.req("A-061", "K-07")
-def test_the_raw_bytes_lie_in_the_lake_under_their_relative_path(
+def test_raw_files_are_stored_unchanged_under_their_relative_path(
     lake: SyncedLake, weekend: tuple[Path, GroundTruth]
 ) -> None:
     stored = {item.key.removeprefix(RAW_PREFIX) for item in lake.store.list(RAW_PREFIX)}
@@ -71,8 +71,8 @@ def test_the_raw_bytes_lie_in_the_lake_under_their_relative_path(
         assert lake.store.read_bytes(RAW_PREFIX + path) == (weekend[0] / path).read_bytes()
 
 
-def test_the_best_lap_of_every_session_is_the_planted_one_within_5_ms(lake: SyncedLake, answers: GroundTruth) -> None:
-    for session in answers.sessions:
+def test_the_best_lap_of_every_session_is_right_within_5_ms(lake: SyncedLake, ground_truth: GroundTruth) -> None:
+    for session in ground_truth.sessions:
         laps = lake.catalog.laps(session.track, session.session)
         best = laps[laps["is_valid"]].nsmallest(1, "lap_time_s").to_dict("records")[0]
         assert best["vehicle_id"] == session.best_lap.vehicle_id, session
@@ -80,10 +80,8 @@ def test_the_best_lap_of_every_session_is_the_planted_one_within_5_ms(lake: Sync
 
 
 @pytest.mark.req("P-07")
-def test_readings_in_are_cells_out_plus_duplicates_plus_rejected_and_equal_what_was_written(
-    lake: SyncedLake, answers: GroundTruth
-) -> None:
-    for session in answers.sessions:
+def test_telemetry_counts_reconcile_and_match_the_ground_truth(lake: SyncedLake, ground_truth: GroundTruth) -> None:
+    for session in ground_truth.sessions:
         counts = lake.catalog.telemetry_counts(session.track, session.session)
         assert counts["readings_in"] == session.telemetry.rows
         assert counts["exact_duplicates"] == session.telemetry.exact_duplicate_rows
@@ -91,18 +89,18 @@ def test_readings_in_are_cells_out_plus_duplicates_plus_rejected_and_equal_what_
         assert counts["cells_out"] + counts["exact_duplicates"] + counts["rejected"] == counts["readings_in"]
 
 
-def test_every_planted_malformed_row_is_rejected_with_its_line_and_no_other(
-    lake: SyncedLake, answers: GroundTruth
+def test_exactly_the_malformed_rows_are_rejected_with_file_and_line(
+    lake: SyncedLake, ground_truth: GroundTruth
 ) -> None:
     found = Counter(
         (row.source_file, row.source_row)
-        for session in answers.sessions
+        for session in ground_truth.sessions
         for row in lake.catalog.rejects(session.track, session.session).itertuples()
     )
-    assert found == Counter((reject.file, reject.line) for reject in answers.rejects)
+    assert found == Counter((reject.file, reject.line) for reject in ground_truth.rejects)
 
 
-def test_a_second_sync_finds_nothing_changed_and_writes_nothing(lake: SyncedLake) -> None:
+def test_a_second_sync_writes_nothing(lake: SyncedLake) -> None:
     before = {item.key: item.tag for item in lake.store.list()}
     again = sync(lake.settings, ignore)
     assert again.is_unchanged
@@ -111,23 +109,23 @@ def test_a_second_sync_finds_nothing_changed_and_writes_nothing(lake: SyncedLake
 
 
 @pytest.mark.req("A-068", "P-03", "A-153")
-def test_both_backends_hold_the_same_tables_schema_for_schema_and_row_for_row(
-    local_lake: SyncedLake, s3_lake: SyncedLake, answers: GroundTruth
+def test_tables_and_schemas_are_equal_on_both_backends(
+    local_lake: SyncedLake, s3_lake: SyncedLake, ground_truth: GroundTruth
 ) -> None:
     local, remote = local_lake.store, s3_lake.store
-    for session in answers.sessions:
+    for session in ground_truth.sessions:
         for table in RACE_TABLES:
             key = table_key(table.folder, table.name, f"{session.track}/{session.session}")
-            with local.open_as_file(key) as one, remote.open_as_file(key) as other:
-                left, right = pq.ParquetFile(one), pq.ParquetFile(other)
+            with local.open_as_file(key) as local_path, remote.open_as_file(key) as remote_path:
+                left, right = pq.ParquetFile(local_path), pq.ParquetFile(remote_path)
                 assert left.schema_arrow.equals(right.schema_arrow, check_metadata=True), key
                 assert left.read().equals(right.read()), key
 
 
-def test_one_car_and_one_lap_are_read_from_telemetry_with_the_channels_asked_for(
-    lake: SyncedLake, answers: GroundTruth
+def test_telemetry_of_one_car_and_lap_has_only_the_requested_channels(
+    lake: SyncedLake, ground_truth: GroundTruth
 ) -> None:
-    session = answers.sessions[0]
+    session = ground_truth.sessions[0]
     laps = lake.catalog.laps(session.track, session.session)
     lap = laps[laps["is_valid"]].to_dict("records")[0]
     samples = lake.catalog.telemetry(
@@ -144,30 +142,32 @@ def test_one_car_and_one_lap_are_read_from_telemetry_with_the_channels_asked_for
 
 
 @pytest.mark.req("A-143")
-def test_telemetry_takes_a_fifth_of_the_bytes_of_its_csv_at_most(lake: SyncedLake) -> None:
-    # A weekend of 2 MB takes 12 %, for each file has a footer; one of gigabytes takes 1 %.
+def test_telemetry_takes_less_than_a_fifth_of_the_bytes_of_its_csv(lake: SyncedLake) -> None:
+    # The weekend of 2 MB takes 12 %, because each file has a footer; gigabytes take 1 %.
     files = lake.catalog.files()
     raw = files[(files["kind"] == "telemetry") & (files["status"] == "ready")]["bytes"].sum()
     assert sum(item.size for item in lake.store.list("tables/telemetry/")) < raw / 5
 
 
 @pytest.mark.req("P-06")
-def test_pandas_alone_reads_all_laps_of_the_lake(local_lake: SyncedLake, answers: GroundTruth) -> None:
+def test_pandas_reads_all_laps_without_this_package(local_lake: SyncedLake, ground_truth: GroundTruth) -> None:
     program = (
         "import sys; sys.modules['dagster'] = sys.modules['apex_pipeline'] = None; import pandas; "
         f"laps = pandas.read_parquet({str(local_lake.settings.lake_dir / 'tables' / 'laps')!r}); "
         "print(len(laps), *sorted(set(laps['track'])))"
     )
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
     ).stdout.split()
-    rows = sum(len(local_lake.catalog.laps(s.track, s.session)) for s in answers.sessions)
-    assert said == [str(rows), *sorted({s.track for s in answers.sessions})]
+    rows = sum(len(local_lake.catalog.laps(s.track, s.session)) for s in ground_truth.sessions)
+    assert output == [str(rows), *sorted({s.track for s in ground_truth.sessions})]
 
 
 @pytest.mark.req("A-100")
-def test_the_official_tables_hold_every_printed_lap_and_no_name(lake: SyncedLake, answers: GroundTruth) -> None:
-    for session in answers.sessions:
+def test_official_tables_have_laps_with_sectors_final_results_and_weather(
+    lake: SyncedLake, ground_truth: GroundTruth
+) -> None:
+    for session in ground_truth.sessions:
         official = lake.catalog.official_laps(session.track, session.session)
         assert len(official) > 0
         sectors = official[["s1_s", "s2_s", "s3_s"]].sum(axis=1)

@@ -1,4 +1,4 @@
-"""The fixtures of this folder, shared with others."""
+"""Contains the fixtures of this folder, which are shared with the tests of the lake."""
 
 from apex_pipeline_tests.lake.conftest import store
 

@@ -1,4 +1,4 @@
-"""Copying a session: the others go on, the failure names the file and says whether a rerun can help."""
+"""Tests copying a session: a failure names the file, says whether a rerun can help, and does not stop other files."""
 
 from pathlib import Path
 
@@ -37,46 +37,44 @@ def source(tmp_path: Path) -> Path:
 
 
 class FailingStore(LocalStore):
-    """A local lake that refuses certain files."""
+    """A local lake that refuses to write certain keys."""
 
-    def __init__(self, root: Path, refusals: dict[str, ApexError]) -> None:
+    def __init__(self, root: Path, errors: dict[str, ApexError]) -> None:
         super().__init__(root, DigestCache())
-        self._refusals = refusals
+        self._errors = errors
 
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
     ) -> ObjectInfo:
-        if key in self._refusals:
-            raise self._refusals[key]
+        if key in self._errors:
+            raise self._errors[key]
         return super().write_file(key, path, sha256=sha256, progress=progress)
 
 
-def _copy(source: Path, lake: Path, refusals: dict[str, ApexError]) -> CopyReport:
-    store = FailingStore(lake, refusals)
+def _copy(source: Path, lake: Path, errors: dict[str, ApexError]) -> CopyReport:
+    store = FailingStore(lake, errors)
     store.prepare_for_writing()
     return copy_session(_KEY, store, scan_folder(source), lambda f: identify(f, load_settings()), DigestCache())
 
 
-def _copied(lake: Path) -> list[str]:
+def _raw_keys(lake: Path) -> list[str]:
     return [stored.key for stored in LocalStore(lake, DigestCache()).list("data/")]
 
 
-def test_all_is_well_when_nothing_failed(source: Path, tmp_path: Path) -> None:
+def test_all_files_of_a_session_are_copied(source: Path, tmp_path: Path) -> None:
     report = _copy(source, tmp_path / "lake", {})
     assert (len(report.copied), len(report.unchanged), report.bytes_copied) == (3, 0, 3 * len(_TEXT))
-    assert len(_copied(tmp_path / "lake")) == 3
+    assert len(_raw_keys(tmp_path / "lake")) == 3
 
 
-def test_the_version_of_a_copy_is_that_of_its_source_whether_written_now_or_before(
-    source: Path, tmp_path: Path
-) -> None:
+def test_copied_and_unchanged_files_have_the_content_version_of_their_source(source: Path, tmp_path: Path) -> None:
     expected = content_version(scan_folder(source).files, DigestCache())
     written, unchanged = (_copy(source, tmp_path / "lake", {}) for _ in range(2))
     assert (len(written.copied), len(unchanged.unchanged)) == (3, 3)
     assert copied_version(written) == copied_version(unchanged) == expected
 
 
-def test_where_there_is_no_source_folder_the_files_are_expected_in_the_lake(tmp_path: Path) -> None:
+def test_without_a_source_folder_nothing_is_copied(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "lake", DigestCache())
     report = copy_session(_KEY, store, None, lambda f: identify(f, load_settings()), DigestCache())
     assert report
@@ -98,16 +96,14 @@ def test_one_failed_file_does_not_stop_the_others(
     with pytest.raises(kind, match=r"1 of 3 files were not copied\. spa/R1_spa_lap_end\.csv: ") as raised:
         _copy(source, tmp_path / "lake", {raw_key("spa/R1_spa_lap_end.csv"): error})
     assert type(raised.value) is kind
-    assert _copied(tmp_path / "lake") == [raw_key(f"spa/R1_spa_lap_{name}.csv") for name in ("start", "time")]
+    assert _raw_keys(tmp_path / "lake") == [raw_key(f"spa/R1_spa_lap_{name}.csv") for name in ("start", "time")]
 
 
 @pytest.mark.req("A-048")
-def test_refused_credentials_stop_the_batch_and_every_file_is_accounted_for(source: Path, tmp_path: Path) -> None:
-    refused = StoreAuthError("the key is unknown", "Check AWS_ACCESS_KEY_ID.")
-    refusals: dict[str, ApexError] = {
-        raw_key(f"spa/R1_spa_lap_{kind}.csv"): refused for kind in ("start", "end", "time")
-    }
+def test_rejected_credentials_stop_the_batch_and_the_error_counts_every_file(source: Path, tmp_path: Path) -> None:
+    error = StoreAuthError("the key is unknown", "Check AWS_ACCESS_KEY_ID.")
+    errors: dict[str, ApexError] = {raw_key(f"spa/R1_spa_lap_{kind}.csv"): error for kind in ("start", "end", "time")}
     with pytest.raises(PermanentError, match=r"3 of 3 .* Check AWS_ACCESS_KEY_ID") as raised:
-        _copy(source, tmp_path / "lake", refusals)
+        _copy(source, tmp_path / "lake", errors)
     assert raised.value.problem.count("the key is unknown") == 3
-    assert _copied(tmp_path / "lake") == []
+    assert _raw_keys(tmp_path / "lake") == []

@@ -1,4 +1,4 @@
-"""The plan: by content, level-triggered, and nothing it does not have to do."""
+"""Tests the plan of a sync: it compares by content, depends on the current state only, and plans no needless work."""
 
 import os
 from pathlib import Path
@@ -30,12 +30,12 @@ _R1, _R2 = SessionKey("spa", "R1"), SessionKey("spa", "R2")
 
 
 class PlanHarness:
-    """A source folder and a lake, and the steps of a sync one by one."""
+    """A source folder and a lake, with the steps of a sync as separate methods."""
 
     def __init__(self, folder: Path, store: LocalStore) -> None:
         self.root = folder
         self.store = store
-        self.fingerprints = DigestCache()
+        self.digest_cache = DigestCache()
         self.files: pa.Table | None = None
         self.tracks_file: Path | None = None
 
@@ -49,7 +49,7 @@ class PlanHarness:
 
     def plan(self) -> CopyPlan:
         listing = {item.key: item for item in self.store.list()}
-        return plan_copies(self.folder, identify(self.folder, load_settings()), listing, self.files, self.fingerprints)
+        return plan_copies(self.folder, identify(self.folder, load_settings()), listing, self.files, self.digest_cache)
 
     def is_stale(self) -> bool:
         listing = {item.key: item for item in self.store.list()}
@@ -62,7 +62,7 @@ class PlanHarness:
 
     def sync(self) -> None:
         for key in {session_key_of(item) for item in identify(self.folder, load_settings())} | {None}:
-            copy_session(key, self.store, self.folder, lambda f: identify(f, load_settings()), self.fingerprints)
+            copy_session(key, self.store, self.folder, lambda f: identify(f, load_settings()), self.digest_cache)
         files = add_ignored(
             build_files_table(self.store, load_settings(), self.files), identify(self.folder, load_settings())
         )
@@ -71,13 +71,13 @@ class PlanHarness:
 
 @pytest.fixture
 def harness(tmp_path: Path, store: LocalStore) -> PlanHarness:
-    made = PlanHarness(tmp_path / "source", store)
+    harness = PlanHarness(tmp_path / "source", store)
     for race in ("R1", "R2"):
-        made.write(f"spa/{race}_spa_lap_start.csv", _HEADER + _ROW.format(session=race))
-        made.write(f"spa/{race}_spa_lap_end.csv", _HEADER + _ROW.format(session=race) * 2)
-    made.write("spa/.DS_Store", "x")
-    made.write("spa/Drivers Championship.csv", "Pos,Name\n1,A\n")
-    return made
+        harness.write(f"spa/{race}_spa_lap_start.csv", _HEADER + _ROW.format(session=race))
+        harness.write(f"spa/{race}_spa_lap_end.csv", _HEADER + _ROW.format(session=race) * 2)
+    harness.write("spa/.DS_Store", "x")
+    harness.write("spa/Drivers Championship.csv", "Pos,Name\n1,A\n")
+    return harness
 
 
 def _paths(plan: CopyPlan) -> set[str]:
@@ -85,7 +85,7 @@ def _paths(plan: CopyPlan) -> set[str]:
     return {file.path for file in chosen}
 
 
-def test_a_new_folder_is_copied_session_by_session_without_the_junk(harness: PlanHarness) -> None:
+def test_a_new_folder_is_copied_by_session_without_ignored_files(harness: PlanHarness) -> None:
     plan = harness.plan()
     assert {key: len(files) for key, files in plan.by_session.items()} == {_R1: 2, _R2: 2}
     assert [file.path for file in plan.without_session] == ["spa/Drivers Championship.csv"]
@@ -94,7 +94,7 @@ def test_a_new_folder_is_copied_session_by_session_without_the_junk(harness: Pla
 
 
 @pytest.mark.req("A-049")
-def test_after_a_sync_nothing_is_left_to_copy_and_the_catalog_is_fresh(harness: PlanHarness) -> None:
+def test_after_a_sync_there_is_nothing_to_copy_and_the_catalog_is_not_stale(harness: PlanHarness) -> None:
     harness.sync()
     assert (harness.plan().file_count, harness.plan().unchanged) == (0, 5)
     assert not harness.is_stale()
@@ -109,32 +109,32 @@ def test_a_touched_file_is_not_copied_again(harness: PlanHarness) -> None:
 
 @pytest.mark.req("A-049")
 @pytest.mark.parametrize("mtime", [1_000_000_000, 2_000_000_000, None])
-def test_one_changed_byte_is_one_copy_whatever_the_clock_says(harness: PlanHarness, mtime: int | None) -> None:
+def test_a_file_with_one_changed_byte_is_copied_whatever_its_mtime(harness: PlanHarness, mtime: int | None) -> None:
     harness.sync()
     path = harness.root / "spa/R1_spa_lap_end.csv"
     before = path.stat()
     path.write_text(path.read_text(encoding="utf-8").replace("GR86-002-0", "GR86-002-1"), encoding="utf-8")
-    kept = (before.st_atime_ns, before.st_mtime_ns)
-    os.utime(path, ns=kept if mtime is None else (mtime * 10**9, mtime * 10**9))
-    harness.fingerprints = DigestCache()
+    unchanged = (before.st_atime_ns, before.st_mtime_ns)
+    os.utime(path, ns=unchanged if mtime is None else (mtime * 10**9, mtime * 10**9))
+    harness.digest_cache = DigestCache()
     assert _paths(harness.plan()) == {"spa/R1_spa_lap_end.csv"}
     assert harness.plan().replaced == ("spa/R1_spa_lap_end.csv",)
 
 
-def test_an_object_that_somebody_changed_in_the_lake_is_copied_again(harness: PlanHarness) -> None:
+def test_an_object_overwritten_in_the_lake_is_copied_again(harness: PlanHarness) -> None:
     harness.sync()
     harness.store.write_bytes(raw_key("spa/R2_spa_lap_end.csv"), b"other")
     assert _paths(harness.plan()) == {"spa/R2_spa_lap_end.csv"}
     assert harness.is_stale()
 
 
-def test_an_object_that_somebody_removed_from_the_lake_is_copied_again(harness: PlanHarness) -> None:
+def test_an_object_deleted_from_the_lake_is_copied_again(harness: PlanHarness) -> None:
     harness.sync()
     harness.store.delete(raw_key("spa/R2_spa_lap_end.csv"))
     assert _paths(harness.plan()) == {"spa/R2_spa_lap_end.csv"}
 
 
-def test_a_changed_rule_makes_the_catalog_stale(harness: PlanHarness, tmp_path: Path) -> None:
+def test_a_changed_identification_rule_makes_the_catalog_stale(harness: PlanHarness, tmp_path: Path) -> None:
     harness.sync()
     harness.tracks_file = tmp_path / "tracks.yaml"
     assert not harness.is_stale()
@@ -149,27 +149,27 @@ def test_a_new_ignored_file_makes_the_catalog_stale_and_copies_nothing(harness: 
     assert harness.is_stale()
 
 
-def test_a_bucket_that_somebody_else_filled_gives_the_same_catalog(harness: PlanHarness, tmp_path: Path) -> None:
+def test_a_lake_filled_by_another_tool_gives_the_same_catalog(harness: PlanHarness, tmp_path: Path) -> None:
     harness.sync()
     assert harness.files is not None
     other = LocalStore(tmp_path / "other", DigestCache())
     other.prepare_for_writing()
     for item in harness.store.list("data/"):
         other.write_bytes(item.key, harness.store.read_bytes(item.key))
-    theirs = build_files_table(other, load_settings(), None).drop_columns(["store_tag"])
-    ours = harness.files.filter(pa.compute.is_valid(harness.files["store_tag"])).drop_columns(["store_tag"])
-    assert theirs.to_pylist() == ours.to_pylist()
+    rebuilt = build_files_table(other, load_settings(), None).drop_columns(["store_tag"])
+    synced = harness.files.filter(pa.compute.is_valid(harness.files["store_tag"])).drop_columns(["store_tag"])
+    assert rebuilt.to_pylist() == synced.to_pylist()
 
 
-def test_digests_of_unchanged_objects_are_not_asked_for_again(
+def test_digests_of_unchanged_objects_are_not_requested_again(
     harness: PlanHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.sync()
-    monkeypatch.setattr(harness.store, "head", lambda key: pytest.fail(f"asked for {key}"))
+    monkeypatch.setattr(harness.store, "head", lambda key: pytest.fail(f"HEAD of {key}"))
     assert build_files_table(harness.store, load_settings(), harness.files).num_rows == 6
 
 
-def test_tracks_and_sessions_count_what_is_in_use(harness: PlanHarness) -> None:
+def test_tracks_and_sessions_count_only_files_in_use(harness: PlanHarness) -> None:
     harness.write("spa/R1_spa_lap_time.csv", _HEADER + _ROW.format(session="R2"))
     harness.sync()
     (track,) = build_tracks_table(harness.files).to_pylist()
@@ -187,19 +187,19 @@ def test_a_session_is_derived_again_only_when_its_own_files_change(harness: Plan
     harness.sync()
     before = {row["session"]: row["inputs_version"] for row in build_sessions_table(harness.files).to_pylist()}
     harness.write("spa/R2_spa_lap_end.csv", _HEADER + _ROW.format(session="R2") * 3)
-    harness.fingerprints = DigestCache()
+    harness.digest_cache = DigestCache()
     harness.sync()
     after = {row["session"]: row["inputs_version"] for row in build_sessions_table(harness.files).to_pylist()}
     assert after["R1"] == before["R1"]
     assert after["R2"] != before["R2"]
 
 
-def test_every_session_is_due_where_nothing_is_published(harness: PlanHarness) -> None:
+def test_every_session_is_derived_when_nothing_is_published(harness: PlanHarness) -> None:
     harness.sync()
     assert sessions_to_derive(harness.files, None, {}) == [_R1, _R2]
 
 
-def test_the_reason_of_a_quarantined_file_is_written_once_and_removed_when_it_is_healed(harness: PlanHarness) -> None:
+def test_a_quarantine_reason_is_written_once_and_removed_when_the_file_is_fixed(harness: PlanHarness) -> None:
     harness.write("spa/R1_spa_lap_time.csv", _HEADER + _ROW.format(session="R2"))
     harness.sync()
     assert sync_quarantine(harness.store, harness.files) == 1
@@ -209,7 +209,7 @@ def test_the_reason_of_a_quarantined_file_is_written_once_and_removed_when_it_is
     sync_quarantine(harness.store, harness.files)
     assert [item.tag for item in harness.store.list(QUARANTINE_PREFIX)] == [reason.tag]
     harness.write("spa/R1_spa_lap_time.csv", _HEADER + _ROW.format(session="R1"))
-    harness.fingerprints = DigestCache()
+    harness.digest_cache = DigestCache()
     harness.sync()
     assert sync_quarantine(harness.store, harness.files) == 0
     assert list(harness.store.list(QUARANTINE_PREFIX)) == []

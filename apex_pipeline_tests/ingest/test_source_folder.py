@@ -1,4 +1,4 @@
-"""The source folder: what is listed, what is refused, what vanishes."""
+"""Tests scanning the source folder: listed files, refused files, and files deleted during the scan."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from apex_pipeline.ingest.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings
 
 
-def test_files_are_listed_by_relative_path_in_order(tmp_path: Path) -> None:
+def test_files_are_listed_by_relative_path_and_sorted(tmp_path: Path) -> None:
     for name in ("b/Race 1/x.csv", "a.csv", "b/Race 1/ü.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -19,7 +19,7 @@ def test_files_are_listed_by_relative_path_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "empty"])
-def test_what_is_no_folder_of_files_is_told(tmp_path: Path, kind: str) -> None:
+def test_a_missing_or_empty_folder_or_a_file_raises(tmp_path: Path, kind: str) -> None:
     source = tmp_path / "source"
     if kind == "file":
         source.write_text("x")
@@ -47,7 +47,7 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(tmp_path
 
 def test_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
-    assert dict(scan_folder(tmp_path).refused) == {"pipe.csv": "it is no regular file"}
+    assert dict(scan_folder(tmp_path).refused) == {"pipe.csv": "it is not a regular file"}
 
 
 def test_a_file_without_permission_is_refused_and_the_others_are_listed(
@@ -55,7 +55,7 @@ def test_a_file_without_permission_is_refused_and_the_others_are_listed(
 ) -> None:
     for name in ("closed.csv", "open.csv"):
         (tmp_path / name).write_text("x")
-    # The superuser may read everything, so the answer of the system is made up here.
+    # Root may read every file, so the result of the permission check is faked.
     monkeypatch.setattr(os, "access", lambda path, _mode: not str(path).endswith("closed.csv"))
     folder = scan_folder(tmp_path)
     assert [file.path for file in folder.files] == ["open.csv"]
@@ -76,15 +76,15 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path, monkeypatch: 
     assert dict(scan_folder(tmp_path).refused) == {"closed": "the folder cannot be read (Permission denied)"}
 
 
-def test_a_file_that_vanishes_between_listing_and_reading_is_told(tmp_path: Path) -> None:
+def test_a_file_deleted_between_listing_and_reading_raises(tmp_path: Path) -> None:
     (tmp_path / "R1_spa_lap_start.csv").write_text("lap,vehicle_id\n")
     folder = scan_folder(tmp_path)
     (tmp_path / "R1_spa_lap_start.csv").unlink()
-    with pytest.raises(FileChangedError, match=r"R1_spa_lap_start\.csv was there a moment ago"):
+    with pytest.raises(FileChangedError, match=r"R1_spa_lap_start\.csv was deleted during the scan"):
         identify(folder, load_settings())
 
 
-def test_a_file_the_disk_cannot_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_io_error_of_the_disk_raises_with_the_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "R1_spa_lap_start.csv").write_text("lap,vehicle_id\n")
     folder = scan_folder(tmp_path)
 

@@ -1,4 +1,7 @@
-"""Names and links that would leave the folder, break a terminal or spoil the others: refused by name, or kept as is."""
+"""Tests unsafe file names and links: each is refused, naming the file, or stored unchanged.
+
+Unsafe are names and links that leave the folder, control a terminal, or would stop other files from being copied.
+"""
 
 import os
 import unicodedata
@@ -21,9 +24,9 @@ from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 pytestmark = pytest.mark.req("A-040", "A-061", "A-047")
 
-# Folders, and a name that fills the key to the last byte.
+# Nested folders and a name that together give a key of exactly the maximum length.
 _LONGEST = ("d" * 92 + "/") * 10 + "x" * (MAX_KEY_BYTES - len(RAW_PREFIX) - 930)
-_ODD = [
+_UNUSUAL = [
     _LONGEST,
     unicodedata.normalize("NFC", "Nürburgring/é.csv"),
     unicodedata.normalize("NFD", "Nürburgring/é.csv"),
@@ -42,7 +45,7 @@ _ODD = [
 
 
 def _put(root: Path, name: bytes, content: bytes = b"lap") -> None:
-    path = os.path.join(os.fsencode(root), name)  # noqa: PTH118  -- Path takes no bytes, and some are no text
+    path = os.path.join(os.fsencode(root), name)  # noqa: PTH118  -- Path does not take bytes, and some names are not valid text
     os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120  -- as above
     with open(path, "wb") as file:  # noqa: PTH123  -- as above
         file.write(content)
@@ -59,17 +62,17 @@ def _put(root: Path, name: bytes, content: bytes = b"lap") -> None:
         (_LONGEST.encode() + b"y", _LONGEST + "y", "1025 bytes, at most 1024"),
     ],
 )
-def test_a_name_the_lake_cannot_hold_is_refused_and_the_others_are_listed(
+def test_a_name_that_cannot_be_a_key_is_refused_and_the_others_are_listed(
     tmp_path: Path, name: bytes, shown: str, reason: str
 ) -> None:
     _put(tmp_path, name)
     _put(tmp_path, b"R1_spa_lap_start.csv")
     folder = scan_folder(tmp_path)
     assert [file.path for file in folder.files] == ["R1_spa_lap_start.csv"]
-    ((path, why),) = folder.refused
+    ((path, given_reason),) = folder.refused
     assert path == shown
     assert path.isprintable()
-    assert reason in why
+    assert reason in given_reason
 
 
 @pytest.mark.parametrize("target", ["outside", "source/inside", "source", "nowhere"])
@@ -92,26 +95,26 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     return store
 
 
-def test_odd_names_arrive_as_they_are_and_none_replaces_another(lake: ObjectStore, tmp_path: Path) -> None:
+def test_unusual_names_are_stored_unchanged_and_do_not_collide(lake: ObjectStore, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for name in _ODD:
+    for name in _UNUSUAL:
         _put(source, name.encode(), name.encode())
     folder = scan_folder(source)
     assert folder.refused == ()
     report = copy_files(lake, [CopyItem(file.local_path, raw_key(file.path)) for file in folder.files], DigestCache())
     assert report
-    assert [stored.key for stored in lake.list()] == sorted(RAW_PREFIX + name for name in _ODD)
-    assert [lake.read_bytes(RAW_PREFIX + name) for name in _ODD] == [name.encode() for name in _ODD]
+    assert [stored.key for stored in lake.list()] == sorted(RAW_PREFIX + name for name in _UNUSUAL)
+    assert [lake.read_bytes(RAW_PREFIX + name) for name in _UNUSUAL] == [name.encode() for name in _UNUSUAL]
 
 
 @pytest.mark.parametrize("path", ["../x.csv", "/etc/passwd", "a/../../x.csv", "a//b.csv", ""])
-def test_a_path_that_leaves_the_folder_of_raw_files_has_no_key(path: str) -> None:
+def test_a_path_outside_the_raw_files_folder_has_no_key(path: str) -> None:
     with pytest.raises(UnsafeKeyError):
         raw_key(path)
 
 
 @pytest.mark.parametrize("prefix", ["../other", "a/../../b", "a//b", "a\\b", "line\nbreak"])
-def test_a_lake_prefix_that_leads_elsewhere_is_refused(s3_bucket: S3Bucket, prefix: str) -> None:
+def test_an_unsafe_lake_prefix_is_refused(s3_bucket: S3Bucket, prefix: str) -> None:
     with pytest.raises(ApexError, match="is refused"):
         open_store(load_settings(use_s3_data=True, lake_prefix=prefix), for_writing=True).check_access()
     assert s3_bucket.object_keys() == []

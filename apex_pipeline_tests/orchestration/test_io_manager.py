@@ -1,6 +1,6 @@
-"""The IO manager: every kind of object in, the annotated kind out, on both backends; a bad table replaces nothing.
+"""Tests the IO manager on both backends: it stores every supported type, loads the annotated type, and checks schemas.
 
-This is also the recipe for testing an IO manager without a run: contexts built by hand, an ephemeral instance for the
+Also shows how to test an IO manager without a run: with contexts built by hand, and an ephemeral instance for the
 dynamic partitions.
 """
 
@@ -29,9 +29,9 @@ _R2 = SessionKey("spa", "R2")
 
 @pytest.fixture
 def instance() -> dg.DagsterInstance:
-    made = dg.DagsterInstance.ephemeral()
-    made.add_dynamic_partitions("sessions", [str(_R1), str(_R2)])
-    return made
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("sessions", [str(_R1), str(_R2)])
+    return instance
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -79,7 +79,7 @@ def _staged(table: pa.Table, folder: Path) -> StagedFile:
 
 @pytest.mark.req("P-03", "A-068")
 @pytest.mark.parametrize("kind", ["arrow", "pandas", "batches", "staged"])
-def test_a_table_of_every_kind_comes_back_as_it_was(
+def test_a_table_of_every_supported_type_round_trips(
     manager: ParquetIOManager, instance: dg.DagsterInstance, tmp_path: Path, kind: str
 ) -> None:
     table = TRACKS.from_rows([{"track": "spa", "track_name": "Spa", "sessions": 2, "files": 8, "bytes": 100}])
@@ -90,12 +90,12 @@ def test_a_table_of_every_kind_comes_back_as_it_was(
         "staged": _staged(table, tmp_path),
     }[kind]
     manager.handle_output(_output(instance, None, TRACKS.asset_key), given)
-    back = manager.load_input(_input(instance, (), pa.Table, TRACKS.asset_key))
-    assert back.to_pylist() == table.to_pylist()
+    loaded = manager.load_input(_input(instance, (), pa.Table, TRACKS.asset_key))
+    assert loaded.to_pylist() == table.to_pylist()
     assert not (tmp_path / "staged.parquet").exists() or kind != "staged"
 
 
-def test_the_annotation_decides_what_is_given_back(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
+def test_an_input_is_loaded_as_its_annotated_type(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
     manager.handle_output(_output(instance, _R1, LAPS.asset_key), laps_of(_R1, laps=3))
     frame = manager.load_input(_input(instance, (_R1,), pd.DataFrame, LAPS.asset_key))
     assert isinstance(frame, pd.DataFrame)
@@ -107,7 +107,7 @@ def test_the_annotation_decides_what_is_given_back(manager: ParquetIOManager, in
         manager.load_input(_input(instance, (_R1,), int, LAPS.asset_key))
 
 
-def test_several_sessions_are_read_as_one_table(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
+def test_several_sessions_are_loaded_as_one_table(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
     for key, laps in ((_R1, 2), (_R2, 3)):
         manager.handle_output(_output(instance, key, LAPS.asset_key), laps_of(key, laps=laps))
     table = manager.load_input(_input(instance, (_R1, _R2), pa.Table, LAPS.asset_key))
@@ -115,24 +115,24 @@ def test_several_sessions_are_read_as_one_table(manager: ParquetIOManager, insta
 
 
 @pytest.mark.req("P-07")
-def test_the_facts_of_a_table_are_attached(
+def test_the_materialization_carries_rows_uri_size_hash_and_columns(
     manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     context = _output(instance, _R1, LAPS.asset_key)
     manager.handle_output(context, laps_of(_R1, laps=3))
-    facts = context.get_logged_metadata()
+    metadata = context.get_logged_metadata()
     key = table_key("tables", "laps", str(_R1))
     stored = lake.open().head(key)
     assert stored is not None
-    assert facts["dagster/partition_row_count"].value == 3
-    assert facts["dagster/uri"].value == lake.open().uri_of(key)
-    assert (facts["bytes"].value, facts["sha256"].value) == (stored.size, stored.sha256)
-    columns = facts["dagster/column_schema"].value.columns  # type: ignore[union-attr]  -- a table schema
-    described = {column.name: column.description for column in columns}
-    assert described["lap_time_s"] == "Best estimate of the lap time. [seconds]"
+    assert metadata["dagster/partition_row_count"].value == 3
+    assert metadata["dagster/uri"].value == lake.open().uri_of(key)
+    assert (metadata["bytes"].value, metadata["sha256"].value) == (stored.size, stored.sha256)
+    columns = metadata["dagster/column_schema"].value.columns  # type: ignore[union-attr]  -- a table schema
+    descriptions = {column.name: column.description for column in columns}
+    assert descriptions["lap_time_s"] == "Best estimate of the lap time. [seconds]"
 
 
-def test_an_unpartitioned_table_tells_its_rows_as_the_total(
+def test_an_unpartitioned_table_reports_its_total_row_count(
     manager: ParquetIOManager, instance: dg.DagsterInstance
 ) -> None:
     context = _output(instance, None, TRACKS.asset_key)
@@ -140,19 +140,19 @@ def test_an_unpartitioned_table_tells_its_rows_as_the_total(
     assert context.get_logged_metadata()["dagster/row_count"].value == 0
 
 
-def test_a_table_that_breaks_its_schema_replaces_nothing(
+def test_a_table_that_violates_its_schema_is_not_published(
     manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     manager.handle_output(_output(instance, _R1, LAPS.asset_key), laps_of(_R1, laps=3))
     before = lake.open().head(table_key("tables", "laps", str(_R1)))
-    twice = pa.concat_tables([laps_of(_R1, laps=1)] * 2)
+    repeated = pa.concat_tables([laps_of(_R1, laps=1)] * 2)
     with pytest.raises(dg.Failure, match=r"laps is not published: 1 rows repeat the key") as failed:
-        manager.handle_output(_output(instance, _R1, LAPS.asset_key), twice)
+        manager.handle_output(_output(instance, _R1, LAPS.asset_key), repeated)
     assert not failed.value.allow_retries
     assert lake.open().head(table_key("tables", "laps", str(_R1))) == before
 
 
-def test_a_replaced_table_is_kept_in_the_history_and_an_equal_one_is_not_written_again(
+def test_a_replaced_table_goes_to_history_and_an_equal_one_is_not_rewritten(
     manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     store, key = lake.open(), table_key("tables", "laps", str(_R1))
@@ -167,29 +167,27 @@ def test_a_replaced_table_is_kept_in_the_history_and_an_equal_one_is_not_written
     assert store.read_bytes(history_key(first.sha256)) == content
 
 
-def test_what_is_no_table_is_refused(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
-    with pytest.raises(dg.Failure, match="int cannot be kept as Parquet"):
+def test_a_value_that_is_not_a_table_fails(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
+    with pytest.raises(dg.Failure, match="int cannot be stored as Parquet"):
         manager.handle_output(_output(instance, None, TRACKS.asset_key), 3)  # type: ignore[arg-type]
 
 
 @pytest.mark.req("A-073")
-def test_a_table_that_is_not_there_is_a_failure_that_names_it(
-    manager: ParquetIOManager, instance: dg.DagsterInstance
-) -> None:
+def test_loading_a_missing_table_fails_with_its_name(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
     with pytest.raises(dg.Failure, match=r"tracks\.parquet"):
         manager.load_input(_input(instance, (), pa.Table, TRACKS.asset_key))
 
 
-@pytest.mark.parametrize("hostile", ["../evil", "a...b", "/abs", "", "spa", "spa/R1/x"])
-def test_a_hostile_partition_key_never_leaves_the_asset_folder(lake: LakeResource, hostile: str) -> None:
+@pytest.mark.parametrize("partition", ["../evil", "a...b", "/abs", "", "spa", "spa/R1/x"])
+def test_an_invalid_partition_key_writes_nothing(lake: LakeResource, partition: str) -> None:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions("sessions", [hostile])
+    instance.add_dynamic_partitions("sessions", [partition])
     context = dg.build_output_context(
         asset_key=dg.AssetKey(LAPS.asset_key),
-        partition_key=hostile,
+        partition_key=partition,
         asset_partitions_def=sessions,
         instance=instance,
     )
-    with pytest.raises(dg.Failure, match=r"no track slug|no session|not correspond to a partitioned asset"):
+    with pytest.raises(dg.Failure, match=r"no track slug|not a session key|not correspond to a partitioned asset"):
         ParquetIOManager(lake=lake).handle_output(context, laps_of(_R1, laps=1))
     assert list(lake.open().list()) == []

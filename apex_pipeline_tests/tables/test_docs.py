@@ -1,4 +1,4 @@
-"""The data dictionary says what the schemas say."""
+"""Tests that the data dictionary matches the schemas."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from apex_pipeline.tables.docs import data_dictionary
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
 
 
-def test_the_committed_page_is_the_one_the_schemas_give() -> None:
+def test_the_committed_page_matches_the_schemas() -> None:
     assert _PAGE.read_text(encoding="utf-8") == data_dictionary() + "\n", "run `make docs`"
 
 

@@ -1,4 +1,4 @@
-"""Tables: what fits a schema, what does not, and that each violation is told."""
+"""Tests the table model: building tables, and reporting every violation of a schema."""
 
 from datetime import UTC, datetime
 
@@ -32,22 +32,22 @@ def _notes(**changes: list[object]) -> pa.Table:
     return _NOTES.from_columns(values)
 
 
-def test_a_table_that_fits_has_no_violations() -> None:
+def test_a_table_that_matches_its_schema_has_no_violations() -> None:
     assert _NOTES.violations(_notes()) == []
 
 
-def test_a_column_not_given_is_null_on_every_row() -> None:
+def test_a_missing_column_is_null_on_every_row() -> None:
     assert _notes().column("speed_kph").null_count == 2
 
 
-def test_rows_become_columns_and_a_missing_entry_is_null() -> None:
+def test_a_missing_entry_of_a_row_is_null() -> None:
     at = datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
     table = _NOTES.from_rows([{"car": "a", "lap": 1, "seen_utc": at}, {"car": "b", "lap": 2}])
     assert table.column("seen_utc").to_pylist() == [at, None]
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "violation"),
     [
         ({"car": ["a", None]}, "column car is null on 1 rows"),
         ({"lap": [0, 2]}, "column lap is outside its bounds on 1 rows"),
@@ -56,11 +56,11 @@ def test_rows_become_columns_and_a_missing_entry_is_null() -> None:
         ({"car": ["a", "a"], "lap": [1, 1]}, "1 rows repeat the key (car, lap)"),
     ],
 )
-def test_every_broken_rule_is_told(changes: dict[str, list[object]], told: str) -> None:
-    assert told in _NOTES.violations(_notes(**changes))
+def test_every_violation_is_reported(changes: dict[str, list[object]], violation: str) -> None:
+    assert violation in _NOTES.violations(_notes(**changes))
 
 
-def test_a_missing_a_foreign_and_a_mistyped_column_are_told() -> None:
+def test_missing_undeclared_and_mistyped_columns_are_reported() -> None:
     table = _notes().drop_columns(["mood"]).append_column("extra", pa.array([1, 2]))
     table = table.set_column(1, "lap", pa.array(["1", "2"]))
     assert _NOTES.violations(table) == [
@@ -70,13 +70,13 @@ def test_a_missing_a_foreign_and_a_mistyped_column_are_told() -> None:
     ]
 
 
-def test_a_table_that_takes_more_columns_allows_them() -> None:
+def test_extra_columns_are_accepted_where_a_table_allows_them() -> None:
     schema = TELEMETRY.schema_with(["turbo_bar"])
     assert schema.field("turbo_bar").type == pa.float64()
     assert TELEMETRY.violations(schema.empty_table()) == []
 
 
-def test_unit_and_meaning_travel_with_the_column() -> None:
+def test_a_field_has_description_and_unit_in_its_metadata() -> None:
     assert LAPS.schema.field("lap_time_s").metadata == {
         b"description": b"Best estimate of the lap time.",
         b"unit": b"seconds",
@@ -93,7 +93,7 @@ def test_every_published_table_is_consistent(table: Table) -> None:
 
 
 @pytest.mark.parametrize("table", _TABLES.values(), ids=_TABLES.keys())
-def test_every_column_has_a_meaning_and_flags_are_named_as_such(table: Table) -> None:
+def test_every_column_has_a_description_and_only_booleans_start_with_is_or_has(table: Table) -> None:
     for column in table.columns:
         assert column.description.endswith(".") or "(" in column.description or column.description.endswith("…"), (
             column.name

@@ -1,6 +1,6 @@
-"""Contains the assets, one file per stage: each takes its inputs, calls one pure function and returns value and facts.
+"""Contains the assets, one file per stage: each loads its inputs, calls one pure function, returns value and metadata.
 
-Every source gets its assets and checks here: its own where it has some, else one asset that runs its derivation.
+Maps each source to its assets and checks. A source without assets of its own gets one asset that runs its derivation.
 """
 
 import dagster as dg

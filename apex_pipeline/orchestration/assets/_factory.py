@@ -1,4 +1,4 @@
-"""What every asset of a published table has in common: key, description, column schema, IO manager."""
+"""Contains the helpers that give the assets of all tables their key, description, column schema and IO manager."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from apex_pipeline.tables.model import Table
 
 
 def table_output(table: Table, *, is_required: bool = True) -> dg.AssetOut:
-    """Return the output of a multi-asset that publishes ``table``; one that is not required may be left out."""
+    """Return the output of a multi-asset for ``table``; an output that is not required may be skipped."""
     return dg.AssetOut(
         is_required=is_required,
         key=table.asset_key,
@@ -24,7 +24,7 @@ def table_output(table: Table, *, is_required: bool = True) -> dg.AssetOut:
 def materialize_table(
     table: Table, value: object, version: str, facts: Mapping[str, Any] | None = None
 ) -> dg.MaterializeResult[Any]:
-    """Return the materialization of ``table``: value, version of the inputs it was made from, facts about it."""
+    """Return the materialization of ``table``: its value, the version of its inputs, and metadata."""
     return dg.MaterializeResult(
         asset_key=dg.AssetKey(table.asset_key),
         value=value,

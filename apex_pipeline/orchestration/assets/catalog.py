@@ -1,9 +1,8 @@
-"""Station 3: what is in the lake; and the last station, the manifest: what is published now.
+"""Contains the assets of the catalog: the tables ``files``, ``tracks`` and ``sessions``, and the manifest.
 
-The catalog is made from the store's own listing, so a bucket that somebody else filled gives the same one.
-
-Here belong the four catalog assets, thin. The tables are made in ``ingest/catalog.py``, the snapshot in
-``lake/snapshot.py``. All of them run in one pool of one slot: two writers would overwrite each other's state.
+The catalog is built from the store's listing, so a bucket filled by another tool gives the same catalog. See
+``ingest/catalog.py`` for building the tables and ``lake/snapshot.py`` for the snapshot. All four assets run in a pool
+with one slot, because two concurrent writers would overwrite each other's state.
 """
 
 from collections.abc import Iterable
@@ -45,7 +44,7 @@ CATALOG_POOL = "catalog"
     io_manager_key="parquet_io",
 )
 def catalog_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[pa.Table]:
-    """List the lake, recognise every file, write down why the quarantined ones are."""
+    """List the lake, identify every file, and write the reasons for quarantined files."""
     with dagster_failure():
         store = lake.open()
         files = build_files_table(store, source.settings, read_stored_table(store, FILES))
@@ -53,8 +52,8 @@ def catalog_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeR
         if folder:
             files = add_ignored(files, source.identify(folder))
         quarantined = sync_quarantine(store, files)
-        marked = with_rules_version(files, source.rules_version)
-        return dg.MaterializeResult(value=marked, metadata={"quarantined": quarantined})
+        table = with_rules_version(files, source.rules_version)
+        return dg.MaterializeResult(value=table, metadata={"quarantined": quarantined})
 
 
 @dg.asset(
@@ -83,12 +82,12 @@ def catalog_tracks(files: pa.Table) -> pa.Table:
     io_manager_key="parquet_io",
 )
 def catalog_sessions(files: pa.Table) -> pa.Table:
-    """List the sessions with the kinds of file they have and miss."""
+    """List the sessions with their present and missing kinds of file."""
     return build_sessions_table(files)
 
 
 def build_manifest_asset(session_tables: Iterable[Table]) -> dg.AssetsDefinition:
-    """Return the last asset of all: it publishes the tables that the lake holds."""
+    """Return the last asset of the pipeline, which publishes the tables in the lake."""
 
     @dg.asset(
         key=["catalog", "manifest"],
@@ -96,12 +95,12 @@ def build_manifest_asset(session_tables: Iterable[Table]) -> dg.AssetsDefinition
         ins={"session_list": dg.AssetIn(key=SESSIONS.asset_key), "files": dg.AssetIn(key=FILES.asset_key)},
         group_name="catalog",
         kinds={"json"},
-        description="What is published now: every table file by its hash, swapped in one step.",
+        description="The published snapshot: every table file by its hash, replaced in one step.",
         pool=CATALOG_POOL,
         retry_policy=RETRY_TRANSIENT,
     )
     def catalog_manifest(lake: LakeResource, session_list: pa.Table, files: pa.Table) -> dg.MaterializeResult[Any]:
-        """Publish what the lake holds at this moment."""
+        """Publish the current tables of the lake."""
         with dagster_failure():
             snapshot = publish(lake.open(), session_list, datetime.now(UTC), session_sources(files))
             return dg.MaterializeResult(

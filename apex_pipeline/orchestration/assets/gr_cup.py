@@ -1,6 +1,6 @@
-"""The assets of a GR Cup session: official timing, laps, telemetry, quality.
+"""Contains the assets of a GR Cup session: official timing, laps, telemetry, quality.
 
-Each is thin: it takes its inputs, calls the derivation in ``sources/gr_cup`` and returns tables with facts about them.
+Each loads its inputs, calls a derivation in ``sources/gr_cup`` and returns the tables with metadata.
 """
 
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ from apex_pipeline.tables import (
 def official_timing(
     context: dg.AssetExecutionContext, lake: LakeResource, files: pa.Table, session_list: pa.Table
 ) -> Iterator[dg.MaterializeResult[pa.Table]]:
-    """Read the session's official timing files."""
+    """Parse the session's official timing files."""
     with dagster_failure():
         key = session_key_from(context)
         tables = derive_official_tables(key, session_files(files, key, GrCup.name), raw_file_opener(lake.open()))
@@ -97,7 +97,7 @@ def laps(
     session_list: pa.Table,
     official_laps: pa.Table,
 ) -> Iterator[dg.MaterializeResult[pa.Table]]:
-    """Derive the session's laps from its lap triggers, with official timing as the referee."""
+    """Derive the session's laps from its lap triggers; official timing takes precedence."""
     with dagster_failure():
         key = session_key_from(context)
         zone = GrCup().load_rules(source.settings).zone_of(key.track)
@@ -125,7 +125,7 @@ def laps(
 def telemetry(
     context: dg.AssetExecutionContext, lake: LakeResource, files: pa.Table, session_list: pa.Table, laps: pa.Table
 ) -> Iterator[dg.MaterializeResult[StagedFile | pa.Table]]:
-    """Convert the session's telemetry and count what went in and came out."""
+    """Convert the session's telemetry, counting readings in and cells out."""
     staged = Path(lake.temp_dir, f"telemetry-{uuid4().hex}.parquet")
     with dagster_failure():
         key = session_key_from(context)
@@ -134,7 +134,7 @@ def telemetry(
         workspace = Workspace(lake.memory_limit, lake.temp_dir, log, {INPUTS_VERSION: version})
         report = derive_telemetry(key, chosen, raw_file_opener(lake.open()), laps, staged, workspace)
     for channel in report.unknown_channels:
-        context.log.warning("The channel %s is not known; its readings are in a column of its own name.", channel)
+        context.log.warning("The channel %s is not known; its readings are in a column of the same name.", channel)
     yield materialize_table(TELEMETRY, StagedFile(staged), version, report.facts() | log.facts())
     cars = telemetry_cars_table(key.track, key.session, report)
     yield materialize_table(TELEMETRY_CARS, with_input_version(cars, version), version)
@@ -168,7 +168,7 @@ def quality(
     results: pa.Table,
     telemetry_cars: pa.Table,
 ) -> dg.MaterializeResult[pa.Table]:
-    """Score the session and write its note."""
+    """Score the quality of the session and write its note."""
     with dagster_failure():
         key = session_key_from(context)
         scores = score_session(key.track, key.session, laps, cars, official_laps, results, telemetry_cars)

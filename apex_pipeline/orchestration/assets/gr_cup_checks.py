@@ -1,6 +1,6 @@
-"""The checks of GR Cup tables: no reading is lost, the laps are possible, and the quality is good enough.
+"""Contains the checks of GR Cup tables: no reading is lost, laps are plausible, and the quality is good enough.
 
-They look at the published file and not at what the run believes to have written.
+They read the published file, not the data that the run holds in memory.
 """
 
 from itertools import pairwise
@@ -19,10 +19,10 @@ from apex_pipeline.sources.gr_cup.quality import worst_scores
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, TELEMETRY
 
-# A race has more laps that count than laps that do not; below this share the session deserves a look.
-_FEW_VALID_LAPS = 0.5
+# Most laps of a race are valid; a session with a lower share needs a manual check.
+_LOWEST_VALID_SHARE = 0.5
 
-# Findings told one by one in the UI; all are counted.
+# Number of findings listed in the UI; all are counted.
 _SHOWN = 10
 
 
@@ -33,12 +33,12 @@ _SHOWN = 10
     is_blocking=True,
 )
 def readings_reconcile(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-    """Count the cells of the published file and compare with what the conversion counted on its way in."""
+    """Compare the number of cells in the published file with the readings counted by the conversion."""
     key = table_key(TELEMETRY.folder, TELEMETRY.name, str(session_key_from(context)))
     with lake.open().open_seekable(key) as stream:
         cells, counted = count_cells(stream), read_counts(stream)
     if counted is None:
-        return dg.AssetCheckResult(passed=False, metadata={"problem": "the file does not tell what went in"})
+        return dg.AssetCheckResult(passed=False, metadata={"problem": "the file does not record its readings"})
     total = cells + counted["exact_duplicates"] + counted["rejected"]
     return dg.AssetCheckResult(passed=total == counted["readings_in"], metadata={"cells_in_file": cells, **counted})
 
@@ -46,26 +46,24 @@ def readings_reconcile(context: dg.AssetCheckExecutionContext, lake: LakeResourc
 @partitioned_check(
     LAPS,
     "laps_do_not_overlap",
-    "No two laps of a car overlap and none ends before it begins.",
+    "No two laps of a car overlap, and no lap ends before it starts.",
     is_blocking=True,
 )
 def laps_do_not_overlap(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-    """Compare each lap's start with the end of the lap before it."""
+    """Compare each lap's start with the end of the previous lap."""
     laps = read_stored_table(lake.open(), LAPS, session_key_from(context))
     overlapping = count_overlaps(laps) if laps is not None else 0
     return dg.AssetCheckResult(passed=overlapping == 0, metadata={"overlapping_laps": overlapping})
 
 
-@partitioned_check(
-    LAPS, "most_laps_are_valid", "At least half of the laps have nothing that speaks against them.", is_blocking=False
-)
+@partitioned_check(LAPS, "most_laps_are_valid", "At least half of the laps are valid.", is_blocking=False)
 def most_laps_are_valid(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-    """Count the valid laps; a low share points to a broken export."""
+    """Count the valid laps; a low share suggests a broken export."""
     laps = read_stored_table(lake.open(), LAPS, session_key_from(context))
     total = laps.num_rows if laps is not None else 0
     valid = pc.sum(laps.column("is_valid")).as_py() if laps is not None and total else 0
     return dg.AssetCheckResult(
-        passed=total == 0 or valid >= _FEW_VALID_LAPS * total,
+        passed=total == 0 or valid >= _LOWEST_VALID_SHARE * total,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"laps": total, "valid_laps": valid or 0},
     )
@@ -74,11 +72,11 @@ def most_laps_are_valid(context: dg.AssetCheckExecutionContext, lake: LakeResour
 @partitioned_check(
     LAPS,
     "official_laps_complete",
-    "Every official lap of a car whose number is known is among its laps, once, with the official time.",
+    "Every official lap of a car with a known number is among its laps exactly once, with the official time.",
     is_blocking=True,
 )
 def official_laps_complete(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-    """Compare the published laps with the published official ones, car by car."""
+    """Compare the published laps of each car with its published official laps."""
     store, key = lake.open(), session_key_from(context)
     tables = [read_stored_table(store, table, key) for table in (LAPS, CARS, OFFICIAL_LAPS)]
     missing = missing_official_laps(*(table.to_pylist() if table is not None else [] for table in tables))
@@ -94,26 +92,26 @@ def _quality_check(measure: str) -> dg.AssetChecksDefinition:
         quality = stored if stored is not None else QUALITY.empty()
         scored = quality.filter(pc.equal(quality["measure"].cast(pa.string()), measure))
         levels = scored["level"].cast(pa.string()).to_pylist()
-        told = "\n".join(f"- {sentence}" for sentence in worst_scores(scored))
+        findings = "\n".join(f"- {sentence}" for sentence in worst_scores(scored))
         return dg.AssetCheckResult(
             passed=set(levels) <= {"ok"},
             severity=dg.AssetCheckSeverity.ERROR if "error" in levels else dg.AssetCheckSeverity.WARN,
-            metadata={"wanting": len(levels) - levels.count("ok"), "findings": dg.MetadataValue.md(told or "none")},
+            metadata={"wanting": len(levels) - levels.count("ok"), "findings": dg.MetadataValue.md(findings or "none")},
         )
 
     return scores_well
 
 
 def count_overlaps(laps: pa.Table) -> int:
-    """Return how many laps begin before the car's lap before has ended, or end before they begin."""
+    """Return the number of laps that start before the car's previous lap ends, or end before they start."""
     rows = sorted(laps.to_pylist(), key=lambda row: (row["vehicle_id"], row["lap_number"]))
     wrong = sum(
         row["lap_end_utc"] < row["lap_start_utc"] for row in rows if row["lap_start_utc"] and row["lap_end_utc"]
     )
-    for before, after in pairwise(rows):
-        same_car = before["vehicle_id"] == after["vehicle_id"]
-        if same_car and before["lap_end_utc"] and after["lap_start_utc"]:
-            wrong += after["lap_start_utc"] < before["lap_end_utc"]
+    for previous, lap in pairwise(rows):
+        same_car = previous["vehicle_id"] == lap["vehicle_id"]
+        if same_car and previous["lap_end_utc"] and lap["lap_start_utc"]:
+            wrong += lap["lap_start_utc"] < previous["lap_end_utc"]
     return wrong
 
 

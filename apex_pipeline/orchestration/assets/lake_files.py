@@ -1,7 +1,6 @@
-"""Station 2: the raw bytes in the lake, copied or found there.
+"""Contains the assets of the raw files in the lake, copied by a run or already there.
 
-Here belongs asking for copies. How a copy is made and verified is ``storage/copy.py``; which files are a session's
-is ``ingest/plan.py``.
+See ``storage/copy.py`` for copying and verifying, and ``ingest/plan.py`` for which files belong to a session.
 """
 
 from collections.abc import Iterable
@@ -29,7 +28,7 @@ from apex_pipeline.tables.session_key import SessionKey
 def stored_files(
     context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource
 ) -> dg.MaterializeResult[Any]:
-    """Copy what the lake does not hold yet of the session's files."""
+    """Copy the session's files that are not in the lake yet."""
     with dagster_failure():
         return _copy(session_key_from(context), lake, source)
 
@@ -38,10 +37,10 @@ def stored_files(
     key=["lake", "unassigned_files"],
     group_name="lake",
     kinds={"csv"},
-    description="Files that belong to no session: the season's points table, and files nobody could make out.",
+    description="Files without a session: season standings and files that could not be identified.",
 )
 def other_stored_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[Any]:
-    """Copy what the lake does not hold yet of the files without a session."""
+    """Copy the files without a session that are not in the lake yet."""
     with dagster_failure():
         return _copy(None, lake, source)
 
@@ -55,7 +54,7 @@ def _copy(key: SessionKey | None, lake: LakeResource, source: SourceResource) ->
             "unchanged": len(report.unchanged),
             "bytes": report.bytes_copied,
             "files": dg.MetadataValue.md(_as_list(paths)),
-            **lake.traffic_facts(),
+            **lake.request_metadata(),
         },
         data_version=dg.DataVersion(copied_version(report)),
     )

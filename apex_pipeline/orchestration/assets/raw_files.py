@@ -1,7 +1,7 @@
-"""Station 1: the race files as they lie in the source folder. Observed, never made here.
+"""Contains the asset of the race files in the source folder, which Dagster observes and never materializes.
 
-The data version of a session is the fingerprint of its files' contents, reported by a sync before it copies. Here
-belongs the description of the asset only; looking at the folder is ``ingest/source_folder.py``.
+The data version of a session is a hash of the contents of its files, reported by a sync before it copies them. See
+``ingest/source_folder.py`` for scanning the folder.
 """
 
 import dagster as dg

@@ -1,4 +1,4 @@
-"""The tables of a source as one Dagster asset that runs its derivation; for sources without finer assets."""
+"""Builds one Dagster asset that derives all tables of a source, for sources without assets of their own."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Tests of ``apex_pipeline.orchestration.assets``."""
+"""Contains the tests of ``apex_pipeline.orchestration.assets``."""

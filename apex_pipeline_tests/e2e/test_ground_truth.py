@@ -1,4 +1,4 @@
-"""Lap truth on the weekend whose answers are known: every planted fault is found and named, every true lap once."""
+"""Compares the derived tables of the synthetic weekend with its ground truth: faults, laps, times and cars."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +12,9 @@ from apex_pipeline_tests.e2e.conftest import SyncedLake
 
 def _lap(lake: SyncedLake, fault: InjectedFault, step: int = 0) -> pd.Series:
     laps = lake.catalog.laps(fault.track, fault.session)
-    chosen = laps[(laps["vehicle_id"] == fault.vehicle_id) & (laps["lap_number"] == (fault.lap_number or 0) + step)]
-    assert len(chosen) == 1, fault
-    return chosen.iloc[0]
+    found = laps[(laps["vehicle_id"] == fault.vehicle_id) & (laps["lap_number"] == (fault.lap_number or 0) + step)]
+    assert len(found) == 1, fault
+    return found.iloc[0]
 
 
 def _car(lake: SyncedLake, fault: InjectedFault) -> pd.Series:
@@ -35,7 +35,7 @@ def _resolved(lake: SyncedLake, fault: InjectedFault) -> bool:
     return car["method"] == "official_crossings" and str(car["car_number"]) in fault.detail
 
 
-def _set_aside(lake: SyncedLake, fault: InjectedFault) -> bool:
+def _not_in_use(lake: SyncedLake, fault: InjectedFault) -> bool:
     files = lake.catalog.files().set_index("path")
     return files.loc[fault.file]["status"] in {"quarantined", "ignored", "unresolved"}
 
@@ -64,7 +64,7 @@ def _is_yellow(lake: SyncedLake, fault: InjectedFault) -> bool:
     return set(laps[laps["lap_number"] == fault.lap_number]["flag_at_finish"]) == {"FCY"}
 
 
-_FOUND: dict[FaultKind, Callable[[SyncedLake, InjectedFault], bool]] = {
+_IS_DETECTED: dict[FaultKind, Callable[[SyncedLake, InjectedFault], bool]] = {
     FaultKind.BOUNCED_TRIGGER: _flagged("bounced_trigger"),
     FaultKind.LAP_COUNTER_LOST: _flagged("unit_lap_lost"),
     FaultKind.LATE_TRIGGER_PAIR: _flagged("late_trigger_pair"),
@@ -91,34 +91,34 @@ _FOUND: dict[FaultKind, Callable[[SyncedLake, InjectedFault], bool]] = {
     FaultKind.PIT_LAP: lambda lake, fault: _lap(lake, fault)["is_in_lap"] and _lap(lake, fault, 1)["is_out_lap"],
     FaultKind.OFFICIAL_CLOCK_BEHIND: lambda lake, fault: "official clock" in _note(lake, fault).lower(),
     FaultKind.PENALTY: _is_penalised,
-    FaultKind.WRONG_RACE_FILE: _set_aside,
-    FaultKind.EMPTY_FILE: _set_aside,
-    FaultKind.JUNK_FILE: _set_aside,
+    FaultKind.WRONG_RACE_FILE: _not_in_use,
+    FaultKind.EMPTY_FILE: _not_in_use,
+    FaultKind.JUNK_FILE: _not_in_use,
     FaultKind.MALFORMED_ROW: _rejected,
     FaultKind.UNPARSABLE_VALUE: _rejected,
 }
 
 
 @pytest.mark.parametrize("kind", list(FaultKind))
-def test_every_planted_fault_is_found_and_named(local_lake: SyncedLake, answers: GroundTruth, kind: FaultKind) -> None:
-    planted = answers.faults_of(kind)
-    assert planted
-    assert [fault for fault in planted if not _FOUND[kind](local_lake, fault)] == []
+def test_every_injected_fault_is_detected(local_lake: SyncedLake, ground_truth: GroundTruth, kind: FaultKind) -> None:
+    injected = ground_truth.faults_of(kind)
+    assert injected
+    assert [fault for fault in injected if not _IS_DETECTED[kind](local_lake, fault)] == []
 
 
 def _undecided(session: SessionTruth) -> set[str]:
     return {car.vehicle_id for car in session.cars if len(car.candidates) > 1}
 
 
-def test_every_true_lap_is_there_once_and_none_is_invented(local_lake: SyncedLake, answers: GroundTruth) -> None:
-    for session in answers.sessions:
+def test_every_true_lap_is_derived_exactly_once_and_no_other(local_lake: SyncedLake, ground_truth: GroundTruth) -> None:
+    for session in ground_truth.sessions:
         laps = local_lake.catalog.laps(session.track, session.session)
         found = sorted(zip(laps["vehicle_id"], laps["lap_number"], strict=True))
         assert found == sorted((lap.vehicle_id, lap.lap_number) for lap in session.laps)
 
 
-def test_every_official_time_is_the_true_one(local_lake: SyncedLake, answers: GroundTruth) -> None:
-    for session in answers.sessions:
+def test_lap_times_match_the_ground_truth(local_lake: SyncedLake, ground_truth: GroundTruth) -> None:
+    for session in ground_truth.sessions:
         laps = local_lake.catalog.laps(session.track, session.session)
         times = dict(zip(zip(laps["vehicle_id"], laps["lap_number"], strict=True), laps["lap_time_s"], strict=True))
         for lap in session.laps:
@@ -126,8 +126,8 @@ def test_every_official_time_is_the_true_one(local_lake: SyncedLake, answers: Gr
                 assert times[lap.vehicle_id, lap.lap_number] == pytest.approx(lap.lap_time_s)
 
 
-def test_every_car_is_who_it_is(local_lake: SyncedLake, answers: GroundTruth) -> None:
-    for session in answers.sessions:
+def test_every_car_is_matched_to_its_official_entry(local_lake: SyncedLake, ground_truth: GroundTruth) -> None:
+    for session in ground_truth.sessions:
         cars = local_lake.catalog.cars(session.track, session.session).dropna(subset=["vehicle_id"])
         found = {
             row.vehicle_id: (row.car_number, row.official_number, row.official_entry)
@@ -139,17 +139,17 @@ def test_every_car_is_who_it_is(local_lake: SyncedLake, answers: GroundTruth) ->
             if car.has_started and car.vehicle_id not in _undecided(session)
         }
         undecided = cars[cars["method"] == "undecided"]
-        named = zip(undecided["vehicle_id"], undecided["candidates"], strict=True)
-        assert {unit: set(candidates) for unit, candidates in named} == {
+        candidates_by_car = zip(undecided["vehicle_id"], undecided["candidates"], strict=True)
+        assert {vehicle_id: set(candidates) for vehicle_id, candidates in candidates_by_car} == {
             car.vehicle_id: set(car.candidates) for car in session.cars if len(car.candidates) > 1
         }
 
 
-def test_the_best_lap_is_the_planted_one_and_the_naive_merge_shows_a_false_one(
-    local_lake: SyncedLake, answers: GroundTruth, weekend: tuple[Path, GroundTruth]
+def test_the_best_lap_is_true_where_a_naive_merge_gives_a_false_one(
+    local_lake: SyncedLake, ground_truth: GroundTruth, weekend: tuple[Path, GroundTruth]
 ) -> None:
     is_false: list[bool] = []
-    for session in answers.sessions:
+    for session in ground_truth.sessions:
         laps = local_lake.catalog.laps(session.track, session.session)
         best_s = laps[laps["is_valid"]]["lap_time_s"].min()
         assert best_s == pytest.approx(session.best_lap.lap_time_s, abs=0.005)
@@ -158,11 +158,11 @@ def test_the_best_lap_is_the_planted_one_and_the_naive_merge_shows_a_false_one(
 
 
 def _naive_best_s(folder: Path, lake: SyncedLake, session: SessionTruth) -> float:
-    """Return what merging start and end on car and lap gives, with the usual filter of 60 to 300 s."""
+    """Return the best lap after merging starts and ends on car and lap, with the usual filter of 60 to 300 s."""
     files = lake.catalog.files()
-    ours = files[(files["track"] == session.track) & (files["session"] == session.session)].set_index("kind")["path"]
+    paths = files[(files["track"] == session.track) & (files["session"] == session.session)].set_index("kind")["path"]
     start, end = (
-        pd.read_csv(folder / ours[kind], parse_dates=["timestamp"], on_bad_lines="skip")
+        pd.read_csv(folder / paths[kind], parse_dates=["timestamp"], on_bad_lines="skip")
         for kind in ("lap_start", "lap_end")
     )
     merged = start.merge(end, on=["vehicle_id", "lap"], suffixes=("_start", "_end"))
