@@ -1,7 +1,7 @@
 """Contains progress reporting in bytes: to a receiver set for the duration of a run, and as lines in the run's log.
 
 A sync sets the receiver in a context variable, so that the functions in between need not pass it along. Runs started
-from Dagster have no receiver; their progress is visible in the log. See ``cli/console.py`` for the progress bars.
+from Dagster have no receiver; their progress is visible in the log. See ``console.py`` for the progress bars.
 """
 
 import time

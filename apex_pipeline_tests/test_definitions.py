@@ -155,7 +155,7 @@ def test_importing_sync_and_cli_does_not_import_dagster() -> None:
 @pytest.mark.req("P-03")
 def test_assets_do_not_depend_on_the_storage_backend() -> None:
     """The backend is selected in one place, which is not in the assets."""
-    for file in sorted((_PROJECT / "apex_pipeline" / "assets").glob("*.py")):
+    for file in sorted((_PROJECT / "apex_pipeline" / "orchestration" / "assets").glob("*.py")):
         names = {
             node.id if isinstance(node, ast.Name) else node.attr
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))

@@ -5,9 +5,9 @@ from rich import box
 from rich.table import Table as RichTable
 
 from apex_pipeline.catalog import open_catalog
-from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, Lake, store_at
+from apex_pipeline.console import console
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ops.accuracy import measure_session
 from apex_pipeline.settings import load_settings

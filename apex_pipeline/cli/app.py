@@ -8,7 +8,6 @@ import typer
 
 from apex_pipeline.cli.accuracy import accuracy_command
 from apex_pipeline.cli.bundle import bundle_command
-from apex_pipeline.cli.console import print_error
 from apex_pipeline.cli.cost import cost_command
 from apex_pipeline.cli.doctor import doctor_command
 from apex_pipeline.cli.downsample import downsample_command, sample_command
@@ -29,12 +28,13 @@ from apex_pipeline.cli.query import (
 )
 from apex_pipeline.cli.share import share_command
 from apex_pipeline.cli.trace import trace_app
-from apex_pipeline.cli.upload import upload_command
 from apex_pipeline.cli.verify import verify_command
+from apex_pipeline.console import print_error
 from apex_pipeline.errors import ApexError, ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.logs import set_up_logging
 from apex_pipeline.settings import load_settings
+from apex_pipeline.upload.command import upload_command
 
 # The panels of `apex --help` and their commands in order; a function `sync_command` is the command `sync`.
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {

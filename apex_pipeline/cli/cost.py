@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, plain_table, print_line
 from apex_pipeline.cli.format import count, dollars, size
 from apex_pipeline.cli.options import AsJson, Lake, store_at
+from apex_pipeline.console import console
 from apex_pipeline.ops.cost import (
     BYTES_PER_GB,
     FREE_TIER,

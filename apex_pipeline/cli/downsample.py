@@ -7,9 +7,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, print_line, warn_renamed
 from apex_pipeline.cli.options import AsJson
+from apex_pipeline.console import console
 from apex_pipeline.export.downsample import DownsampledFile, DownsampleReport, downsample_folder
 from apex_pipeline.ingest.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings

@@ -14,7 +14,7 @@ import pandas as pd
 from rich import box
 from rich.table import Table as RichTable
 
-from apex_pipeline.cli.console import console, error_console
+from apex_pipeline.console import console, error_console
 
 # Rows of a table that are shown; the rest is only counted. --json and Parquet have them all.
 _SHOWN_ROWS = 60

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, plain_table, print_line
 from apex_pipeline.cli.format import count, size
 from apex_pipeline.cli.options import AsJson, Lake, store_at
+from apex_pipeline.console import console
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.ops.metrics import LakeMetrics, SessionMetrics, measure_lake

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.cli.console import progress_listener
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
 from apex_pipeline.cli.summary import print_summary
+from apex_pipeline.cli.sync_progress import progress_listener
 from apex_pipeline.demo.options import WeekendOptions
 from apex_pipeline.demo.tracks import TRACKS
 from apex_pipeline.demo.weekend import ground_truth_path, make_weekend

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, plain_table, print_line
 from apex_pipeline.cli.format import count, dollars, size
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
+from apex_pipeline.console import console
 from apex_pipeline.ingest.diff import LakeState, scan_source
 from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
 from apex_pipeline.ops.estimate import FileGroup, SyncEstimate, estimate_sync

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from apex_pipeline.cli.console import error_console
 from apex_pipeline.cli.emit import emit
 from apex_pipeline.cli.options import AsJson, Lake, store_at
+from apex_pipeline.console import error_console
 from apex_pipeline.export.links import find_object, public_address
 from apex_pipeline.settings import load_settings
 

@@ -8,8 +8,8 @@ import pandas as pd
 from rich.table import Table as RichTable
 
 from apex_pipeline.catalog import Catalog, open_catalog
-from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import print_line
+from apex_pipeline.console import console
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.orchestration.sync import SyncOutcome
 from apex_pipeline.settings import Settings

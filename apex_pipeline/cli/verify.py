@@ -7,10 +7,10 @@ from rich.markup import escape
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.cli.accuracy import accuracy_command
-from apex_pipeline.cli.console import console
 from apex_pipeline.cli.emit import emit, plain_table, print_line, print_rest, warn_renamed
 from apex_pipeline.cli.load_check import LoadCheck, LoadResult, load_sessions
 from apex_pipeline.cli.options import AsJson, Lake, store_at
+from apex_pipeline.console import console
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.lake.integrity import READ_ERRORS, LakeReport, verify_lake
 from apex_pipeline.storage.base import ObjectStore

@@ -15,7 +15,7 @@ from apex_pipeline.orchestration.assets.catalog import (
     catalog_sessions,
     catalog_tracks,
 )
-from apex_pipeline.orchestration.assets.lake_files import other_stored_files, stored_files
+from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned_files
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.checks import build_schema_checks
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
@@ -25,7 +25,7 @@ from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
 
 # The assets upstream of those of the sources, in the order of the data flow.
-_BEFORE_DERIVATION = [raw_files, stored_files, other_stored_files, catalog_files, catalog_tracks, catalog_sessions]
+_BEFORE_DERIVATION = [raw_files, lake_files, unassigned_files, catalog_files, catalog_tracks, catalog_sessions]
 
 
 def build_definitions(

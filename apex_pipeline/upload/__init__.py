@@ -19,8 +19,7 @@ from apex_pipeline.upload.upload import (
 
 def main() -> None:
     """Upload ``APEX_SOURCE_DIR`` and exit: 0 all files are in the bucket, 1 some failed, 2 wrong settings."""
-    # The only exception to the layer rules in pyproject.toml: this entry point is kept and prints like ``apex upload``.
-    from apex_pipeline.cli.upload import main as run_command  # noqa: PLC0415  -- callers of the library need no CLI
+    from apex_pipeline.upload.command import main as run_command  # noqa: PLC0415  -- the library needs no command line
 
     run_command()
 

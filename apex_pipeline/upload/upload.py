@@ -1,7 +1,7 @@
 """Uploads a folder to a bucket as it is, and reports the outcome of each file.
 
 Contains :func:`upload_directory_to_s3` and its report; see ``compression.py`` for the compression of text files,
-``storage/copy.py`` for the copying itself and ``cli/upload.py`` for the command line.
+``storage/copy.py`` for the copying itself and ``upload/command.py`` for the command line.
 """
 
 import logging

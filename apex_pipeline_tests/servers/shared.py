@@ -22,8 +22,6 @@ from apex_pipeline_tests.shared_run import SharedRun
 
 _PROJECT = Path(__file__).resolve().parents[2]
 Running = Callable[[Path], AbstractContextManager[S3Server]]
-# Kept, because they end after the run: a deleted Popen object would warn that its process is still running.
-_keepers: list["subprocess.Popen[bytes]"] = []
 
 
 def shared_server(run: SharedRun, module: str, binary: Path) -> S3Server:
@@ -66,10 +64,11 @@ def _start(run: SharedRun, module: str, binary: Path, folder: Path) -> S3Server:
             stderr=log,
             start_new_session=True,
         )
-    _keepers.append(keeper)
     while not (folder / "address").is_file():
         # The process ends with a message after several failed attempts to start the server.
         if keeper.poll() is not None:
             pytest.fail((folder / "log").read_text(errors="replace")[-4000:])
         time.sleep(0.05)
+    # It outlives this process, and a deleted Popen object would warn that its process is still running.
+    keeper.returncode = 0
     return S3Server(**json.loads((folder / "address").read_text()))

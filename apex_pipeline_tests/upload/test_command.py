@@ -239,6 +239,6 @@ def test_a_wrong_secret_exits_with_2_and_writes_nothing(
 
 
 def test_upload_does_not_import_dagster() -> None:
-    program = "import sys, apex_pipeline.upload, apex_pipeline.cli.upload; sys.exit('dagster' in sys.modules)"
+    program = "import sys, apex_pipeline.upload, apex_pipeline.upload.command; sys.exit('dagster' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(_PROJECT)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0

@@ -25,7 +25,7 @@ from apex_pipeline.tables.session_key import SessionKey
     kinds={"csv"},
     description="The session's raw files in the lake, byte for byte, under data/ with their relative path.",
 )
-def stored_files(
+def lake_files(
     context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource
 ) -> dg.MaterializeResult[Any]:
     """Copy the session's files that are not in the lake yet."""
@@ -39,7 +39,7 @@ def stored_files(
     kinds={"csv"},
     description="Files without a session: season standings and files that could not be identified.",
 )
-def other_stored_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[Any]:
+def unassigned_files(lake: LakeResource, source: SourceResource) -> dg.MaterializeResult[Any]:
     """Copy the files without a session that are not in the lake yet."""
     with dagster_failure():
         return _copy(None, lake, source)

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from apex_pipeline.cli.console import ProgressReporter
-from apex_pipeline.cli.upload import UploadOutput
+from apex_pipeline.console import ProgressReporter
 from apex_pipeline.errors import StoreAuthError
 from apex_pipeline.upload import UploadedFile, UploadEvent, UploadReport, UploadStatus
+from apex_pipeline.upload.command import UploadOutput
 
 
 class _Stream(io.TextIOWrapper):

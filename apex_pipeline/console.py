@@ -1,14 +1,12 @@
-"""Contains the consoles, error messages and progress: bars on a terminal, JSON lines elsewhere.
+"""Contains the consoles, error messages and the progress reporter: bars on a terminal, JSON lines elsewhere.
 
-Results go to standard output; progress and errors go to standard error, so a pipe gets results only. See emit.py for
-results, summary.py for the end of a sync and upload.py for the lines of an upload.
+Results go to standard output; progress and errors go to standard error, so a pipe gets results only. See
+``cli/emit.py`` for results, ``cli/sync_progress.py`` and ``upload/command.py`` for who reports.
 """
 
 import json
-import os
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -17,7 +15,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from apex_pipeline.errors import ApexError
-from apex_pipeline.orchestration.sync import SyncEvent, SyncListener
 
 # Width of the output without a terminal: enough for one line per file.
 _PIPE_WIDTH = 160
@@ -115,40 +112,6 @@ class ProgressReporter:
         """Write one JSON object, in ASCII."""
         self._stream.write(json.dumps(facts) + "\n")
         self._stream.flush()
-
-
-@contextmanager
-def progress_listener() -> Generator[SyncListener]:
-    """Yield a sync listener that draws bars on a terminal, or writes one JSON object per line where there is none."""
-    if not sys.stderr.isatty():
-        reporter = ProgressReporter(sys.stderr, as_json=True)
-        yield lambda event: _report_as_json(reporter, event)
-        return
-    # During a run Dagster redirects standard error to the run's log; a duplicated handle still writes to the terminal.
-    with (
-        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
-        ProgressReporter(terminal) as reporter,
-    ):
-        yield lambda event: _report(reporter, event)
-
-
-def _report_as_json(reporter: ProgressReporter, event: SyncEvent) -> None:
-    if not event.message:
-        return
-    facts = {"stage": event.stage, "message": event.message, "session": event.session, "total": event.total}
-    reporter.write_json({name: value for name, value in facts.items() if value is not None})
-
-
-def _report(reporter: ProgressReporter, event: SyncEvent) -> None:
-    """Draw a bar for a stage whose amount of work is known, and write lines for the others."""
-    if event.total:
-        reporter.start(event.stage, event.total, event.unit)
-    if not reporter.has_bar(event.stage):
-        reporter.write(f"{event.stage:<10} {event.message}", soft_wrap=False)
-        return
-    reporter.advance(event.stage, event.done)
-    if event.message.startswith("failed"):
-        reporter.write(f"{event.stage:<10} {event.session}: {event.message}", "red", soft_wrap=False)
 
 
 def _amount(done: float, total: float, unit: str) -> str:

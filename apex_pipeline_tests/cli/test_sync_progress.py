@@ -1,4 +1,4 @@
-"""Progress and errors on and off a terminal, and the best lap of a session."""
+"""Progress of a sync: bars on a terminal, JSON lines without one."""
 
 import json
 import os
@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-import pandas as pd
 import pytest
 
-from apex_pipeline.cli.console import print_error, progress_listener
-from apex_pipeline.cli.summary import best_lap
-from apex_pipeline.errors import SourceError
+from apex_pipeline.cli.sync_progress import progress_listener
 from apex_pipeline.orchestration.sync import SyncEvent
 
 
@@ -88,16 +85,3 @@ def test_without_a_terminal_a_sync_writes_one_json_object_per_message(capsys: py
         {"stage": "copy", "message": "3 files to copy", "total": 2_000_000},
         {"stage": "copy", "message": "2 files, 1,000,000 bytes", "session": "spa/R1"},
     ]
-
-
-def test_an_error_is_printed_verbatim_with_its_next_step(capsys: pytest.CaptureFixture[str]) -> None:
-    print_error(SourceError("The file [red]a :warning: b.csv is empty.", "Replace [it]. " * 20))
-    assert capsys.readouterr().err.splitlines() == [
-        "Problem: The file [red]a :warning: b.csv is empty.",
-        f"Next step: {'Replace [it]. ' * 20}",
-    ]
-
-
-def test_a_session_without_a_valid_lap_has_no_best_lap() -> None:
-    laps = pd.DataFrame({"is_valid": [False], "lap_time_s": [63.6], "vehicle_id": ["GR86-036-98"], "lap_number": [21]})
-    assert best_lap(laps) == "none"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.cli.console import ProgressReporter, print_error
+from apex_pipeline.console import ProgressReporter, print_error
 from apex_pipeline.errors import ApexError, ConfigurationError
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.upload import UploadedFile, UploadEvent, UploadReport, UploadStatus

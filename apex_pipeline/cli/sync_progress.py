@@ -1,0 +1,43 @@
+"""Contains how a sync reports its progress; see ``console.py`` for the reporter."""
+
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from apex_pipeline.console import ProgressReporter
+from apex_pipeline.orchestration.sync import SyncEvent, SyncListener
+
+
+@contextmanager
+def progress_listener() -> Generator[SyncListener]:
+    """Yield a sync listener that draws bars on a terminal, or writes one JSON object per line where there is none."""
+    if not sys.stderr.isatty():
+        reporter = ProgressReporter(sys.stderr, as_json=True)
+        yield lambda event: _report_as_json(reporter, event)
+        return
+    # During a run Dagster redirects standard error to the run's log; a duplicated handle still writes to the terminal.
+    with (
+        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
+        ProgressReporter(terminal) as reporter,
+    ):
+        yield lambda event: _report(reporter, event)
+
+
+def _report_as_json(reporter: ProgressReporter, event: SyncEvent) -> None:
+    if not event.message:
+        return
+    facts = {"stage": event.stage, "message": event.message, "session": event.session, "total": event.total}
+    reporter.write_json({name: value for name, value in facts.items() if value is not None})
+
+
+def _report(reporter: ProgressReporter, event: SyncEvent) -> None:
+    """Draw a bar for a stage whose amount of work is known, and write lines for the others."""
+    if event.total:
+        reporter.start(event.stage, event.total, event.unit)
+    if not reporter.has_bar(event.stage):
+        reporter.write(f"{event.stage:<10} {event.message}", soft_wrap=False)
+        return
+    reporter.advance(event.stage, event.done)
+    if event.message.startswith("failed"):
+        reporter.write(f"{event.stage:<10} {event.session}: {event.message}", "red", soft_wrap=False)
