@@ -82,7 +82,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 @pytest.mark.req("A-067", "A-095", "K-21")
-@pytest.mark.parametrize("kind", ["wrong", "may not write"])
+@pytest.mark.parametrize("kind", ["wrong", pytest.param("may not write", marks=pytest.mark.slow)])
 def test_a_secret_is_not_in_the_output_or_files_of_a_run(s3_bucket: S3Bucket, tmp_path: Path, kind: str) -> None:
     server = s3_bucket.server
     make_weekend(tmp_path / "source", WeekendOptions(target_bytes=1_000_000))

@@ -55,7 +55,7 @@ TRACKS = st.sampled_from(["sebring", "barber_motorsports_park", "circuit_of_the_
 KINDS = st.sampled_from(["lap_start", "telemetry_data"])
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
 def new_harness(request: pytest.FixtureRequest, tmp_path: Path) -> NewHarness:
     """Return a function that creates an empty lake with its loader."""
     numbers = itertools.count()

@@ -96,7 +96,7 @@ def test_a_presigned_url_expires(s3_store: ObjectStore) -> None:
 
 @pytest.mark.req("A-099")
 def test_a_local_store_has_no_presigned_urls(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no address to share"):
+    with pytest.raises(ConfigurationError, match="no URL to share"):
         local_harness(tmp_path).store.presigned_url("data/x.csv", 60)
 
 

@@ -63,6 +63,7 @@ def test_the_best_valid_lap_equals_the_official_best_lap(lake: SyncedLake) -> No
         assert laps[laps["is_valid"]]["lap_time_s"].min() == official, record.key
 
 
+@pytest.mark.slow
 def test_adding_telemetry_to_eight_sessions_loses_no_reading(lake_with_telemetry: SyncedLake) -> None:
     catalog = lake_with_telemetry.catalog
     assert lake_with_telemetry.outcome.exit_code == 0
@@ -76,6 +77,7 @@ def test_adding_telemetry_to_eight_sessions_loses_no_reading(lake_with_telemetry
     assert with_readings == 8
 
 
+@pytest.mark.slow
 def test_samples_of_a_lap_are_within_its_start_and_end(lake_with_telemetry: SyncedLake) -> None:
     catalog = lake_with_telemetry.catalog
     samples = catalog.telemetry("barber_motorsports_park", "R1", vehicle_id="GR86-022-13")
@@ -88,6 +90,7 @@ def test_samples_of_a_lap_are_within_its_start_and_end(lake_with_telemetry: Sync
         assert times.between(lap["lap_start_utc"], lap["lap_end_utc"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.req("A-068", "A-120")
 def test_local_and_s3_lakes_have_equal_tables(
     lake_with_telemetry: SyncedLake,

@@ -158,6 +158,7 @@ def test_a_file_deleted_during_the_copy_fails_and_the_next_sync_succeeds(
     assert read_current(open_store(settings, for_writing=False)) is not None
 
 
+@pytest.mark.slow
 def test_progress_adds_up_to_the_announced_total(settings: Settings) -> None:
     events: list[SyncEvent] = []
     sync(settings, events.append)
@@ -166,6 +167,7 @@ def test_progress_adds_up_to_the_announced_total(settings: Settings) -> None:
         assert [sum(event.done for event in events if event.stage == stage)] == totals
 
 
+@pytest.mark.slow
 def test_a_track_alias_added_by_the_user_applies_at_the_next_sync(settings: Settings, tmp_path: Path) -> None:
     assert [str(key) for key in sync(settings, ignore).derived] == [str(_R1)]
     tracks = tmp_path / "tracks.yaml"
@@ -175,6 +177,7 @@ def test_a_track_alias_added_by_the_user_applies_at_the_next_sync(settings: Sett
     assert sync(with_alias, ignore).is_unchanged
 
 
+@pytest.mark.slow
 def test_deleted_tables_are_derived_again(settings: Settings) -> None:
     assert sync(settings, ignore).exit_code == 0
     store = open_store(settings, for_writing=True)

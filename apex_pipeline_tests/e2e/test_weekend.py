@@ -16,7 +16,7 @@ from apex_pipeline.tables import RACE_TABLES
 from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore
 
 
-@pytest.fixture(params=["local_lake", "s3_lake"])
+@pytest.fixture(params=["local_lake", pytest.param("s3_lake", marks=pytest.mark.slow)])
 def lake(request: pytest.FixtureRequest) -> SyncedLake:
     """The synced lake on each backend."""
     return request.getfixturevalue(request.param)
@@ -108,6 +108,7 @@ def test_a_second_sync_writes_nothing(lake: SyncedLake) -> None:
     assert {item.key: item.tag for item in lake.store.list()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.req("A-068", "P-03", "A-153")
 def test_tables_and_schemas_are_equal_on_both_backends(
     local_lake: SyncedLake, s3_lake: SyncedLake, ground_truth: GroundTruth

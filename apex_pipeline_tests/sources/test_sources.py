@@ -32,7 +32,7 @@ def identify(*paths: str) -> list[FileIdentity]:
 
 
 def test_an_unknown_source_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"no source 'f1'; there are: gr_cup"):
+    with pytest.raises(ConfigurationError, match=r"no source 'f1'; the sources are: gr_cup"):
         sources.source_named("f1")
 
 
