@@ -23,6 +23,10 @@ _TRACKS = [
 _WRONG_RACE = "virginia-international-raceway/VIR/Race 2/vir_lap_time_R2.csv"
 
 
+# The nine syncs take half a minute; test_real_accuracy.py derives the laps of the same files in every run.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def lake(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> SyncedLake:
     settings = settings_in(tmp_path_factory.mktemp("real"), real_data / "grcup")
@@ -63,7 +67,6 @@ def test_the_best_valid_lap_equals_the_official_best_lap(lake: SyncedLake) -> No
         assert laps[laps["is_valid"]]["lap_time_s"].min() == official, record.key
 
 
-@pytest.mark.slow
 def test_adding_telemetry_to_eight_sessions_loses_no_reading(lake_with_telemetry: SyncedLake) -> None:
     catalog = lake_with_telemetry.catalog
     assert lake_with_telemetry.outcome.exit_code == 0
@@ -77,7 +80,6 @@ def test_adding_telemetry_to_eight_sessions_loses_no_reading(lake_with_telemetry
     assert with_readings == 8
 
 
-@pytest.mark.slow
 def test_samples_of_a_lap_are_within_its_start_and_end(lake_with_telemetry: SyncedLake) -> None:
     catalog = lake_with_telemetry.catalog
     samples = catalog.telemetry("barber_motorsports_park", "R1", vehicle_id="GR86-022-13")
@@ -90,7 +92,6 @@ def test_samples_of_a_lap_are_within_its_start_and_end(lake_with_telemetry: Sync
         assert times.between(lap["lap_start_utc"], lap["lap_end_utc"]).all()
 
 
-@pytest.mark.slow
 @pytest.mark.req("A-068", "A-120")
 def test_local_and_s3_lakes_have_equal_tables(
     lake_with_telemetry: SyncedLake,
