@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 # Written last, so an interrupted installation is repeated and a complete one is skipped.
 READY := $(VENV)/.ready
 
+# Where this is set, every process compiles all it imports again: 10 s for each of the four workers of the tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help run ui test lint types imports unit lock docs clean
 
