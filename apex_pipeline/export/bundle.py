@@ -30,7 +30,7 @@ from apex_pipeline.storage.layout import raw_key, table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.os_errors import translating_os_errors
 from apex_pipeline.tables import FILES, SESSIONS, TRACKS
-from apex_pipeline.tables.model import Table
+from apex_pipeline.tables.model import ZSTD_LEVEL, Table
 from apex_pipeline.tables.session_key import SessionKey
 
 _ZIP = ".zip"
@@ -212,7 +212,7 @@ def _rows_of(table: pa.Table, sessions: Collection[SessionKey]) -> pa.Table:
 
 def _write_table(bundle: ObjectStore, table: Table, content: pa.Table) -> TableRecord:
     sink = pa.BufferOutputStream()
-    pq.write_table(content, sink, compression="zstd", compression_level=3)
+    pq.write_table(content, sink, compression="zstd", compression_level=ZSTD_LEVEL)
     stored = bundle.write_bytes(table_key(table.folder, table.name), sink.getvalue().to_pybytes())
     return TableRecord(stored.key, str(stored.sha256), stored.size, content.num_rows, None)
 

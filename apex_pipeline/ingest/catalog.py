@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
@@ -21,14 +20,12 @@ from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_path
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables import FILES, SESSIONS, TRACKS
+from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
 
 # Metadata key of the table ``files`` for the version of the rules it was built with. New rules may identify old names
 # differently.
 RULES_VERSION = "apex.rules_version"
-
-
-Row = dict[str, Any]
 
 
 def build_files_table(store: ObjectStore, settings: Settings, previous: pa.Table | None) -> pa.Table:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from apex_pipeline.ingest.catalog import RULES_VERSION, Row, file_row, file_rows, session_sources
+from apex_pipeline.ingest.catalog import RULES_VERSION, file_row, file_rows, session_sources
 from apex_pipeline.ingest.diff import Diff, IdentifiedFolder, LakeState, compare
 from apex_pipeline.ingest.plan import sessions_to_derive
 from apex_pipeline.settings import Settings
@@ -19,6 +19,7 @@ from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import RAW_PREFIX, quarantine_reason_key, raw_path
 from apex_pipeline.storage.s3.upload.limits import PART_BYTES, part_bytes_of
 from apex_pipeline.tables import CATALOG_TABLES, FILES
+from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
 
 # Besides its parts, an object larger than one part takes a request to create the upload and one to complete it.

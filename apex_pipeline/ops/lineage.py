@@ -6,7 +6,6 @@ The session's source finds the evidence, using the records of the derivation. Se
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -20,9 +19,8 @@ from apex_pipeline.sources.lineage import Evidence, RawRow
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS
+from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
-
-Row = dict[str, Any]
 
 
 class RawFiles:

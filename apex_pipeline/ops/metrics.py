@@ -14,12 +14,10 @@ from apex_pipeline.lake.reconciliation import read_counts
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
 from apex_pipeline.lake.tables import published_key, read_published, session_table
 from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.tables import LAPS, QUALITY, TELEMETRY, is_rejects_table
 from apex_pipeline.tables.model import Table
-
-# Hides the latency of a store, and is far below the client's 32 connections.
-_PARALLEL_LOOKUPS = 8
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def measure_lake(store: ObjectStore, snapshot: Snapshot) -> LakeMetrics:
         ObjectMissingError: A published table is missing from the lake.
     """
     files: list[dict[str, Any]] = read_published(store, snapshot.catalog["files"]).to_pylist()
-    with ThreadPoolExecutor(_PARALLEL_LOOKUPS) as pool:
+    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         sessions = tuple(pool.map(partial(_measure_session, store), snapshot.sessions))
     return LakeMetrics(
         lake=store.uri,

@@ -18,7 +18,7 @@ from apex_pipeline.sources.lineage import Evidence, RawRows
 from apex_pipeline.sources.raw_access import RawFileAccess
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.tables import RACE_TABLES
-from apex_pipeline.tables.model import Table
+from apex_pipeline.tables.model import Row, Table
 from apex_pipeline.tables.session_key import SessionKey
 
 # Kinds that every source may return: a file that is not race data, and one that could not be identified.
@@ -246,10 +246,10 @@ class Source(Protocol):
 
     def find_lap_evidence(
         self,
-        lap: Mapping[str, Any],
-        laps: Sequence[Mapping[str, Any]],
-        cars: Sequence[Mapping[str, Any]],
-        official_laps: Sequence[Mapping[str, Any]],
+        lap: Row,
+        laps: Sequence[Row],
+        cars: Sequence[Row],
+        official_laps: Sequence[Row],
         files: Sequence[FileIdentity],
         raw: RawRows,
     ) -> list[Evidence]:

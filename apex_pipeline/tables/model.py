@@ -6,13 +6,16 @@ depends on nothing specific to Dagster, storage or racing.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 # Compression level of every published Parquet file.
 ZSTD_LEVEL: Final = 3
+
+# A row of a table by column name.
+Row = dict[str, Any]
 
 Kind = Literal["string", "category", "integer", "float", "boolean", "timestamp_utc", "time_of_day", "string_list"]
 

@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Any
 
 import pyarrow as pa
 
 from apex_pipeline.sources.accuracy import AccuracyReport
+from apex_pipeline.tables.model import Row
 
 # Two laps are the same if their overlap is more than this share of the time that they span together: a double lap
 # shares half with each of the two laps it merges, a lap whose crossing is stamped 35 s late shares 64 %.
@@ -19,8 +19,6 @@ _CLOSE_S, _NEAR_S, _FAIR_S = 0.05, 0.1, 0.5
 _NOT_RACED = frozenset({"formation_lap", "post_race_lap"})
 _JUMP = "field_wide_jump"
 _UNDECIDED = "undecided_car"
-
-Row = dict[str, Any]
 
 
 def measure_accuracy(blind: pa.Table, derived: pa.Table, cars: pa.Table, official_laps: pa.Table) -> AccuracyReport:

@@ -6,8 +6,8 @@ the derivation did not record.
 """
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from apex_pipeline.sources.base import FileIdentity
 from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
@@ -15,8 +15,7 @@ from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, find_crossings
 from apex_pipeline.sources.gr_cup.laps.lap import Flag
 from apex_pipeline.sources.gr_cup.laps.triggers import read_triggers
 from apex_pipeline.sources.lineage import Evidence, RawRows
-
-Row = Mapping[str, Any]
+from apex_pipeline.tables.model import Row
 
 
 def find_lap_evidence(

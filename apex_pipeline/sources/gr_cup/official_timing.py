@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -26,12 +26,10 @@ from apex_pipeline.sources.parsing import (
     parse_number,
 )
 from apex_pipeline.tables import OFFICIAL_LAPS, RESULTS, WEATHER
-from apex_pipeline.tables.model import Column, Table
+from apex_pipeline.tables.model import Column, Row, Table
 
 # The origin of a row is not part of its content: two files may hold the same row.
 _PROVENANCE = frozenset({"source_file", "source_row"})
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

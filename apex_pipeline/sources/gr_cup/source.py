@@ -1,11 +1,11 @@
 """Contains the GR Cup source: lap triggers and telemetry from the cars, official timing from the race series."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from uuid import uuid4
 
 import pyarrow as pa
@@ -33,6 +33,7 @@ from apex_pipeline.tables import (
     TELEMETRY_REJECTS,
     WEATHER,
 )
+from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
 
 _RULE_FILES = ("tracks.yaml", "patterns.yaml")
@@ -142,10 +143,10 @@ class GrCup(Source):
 
     def find_lap_evidence(
         self,
-        lap: Mapping[str, Any],
-        laps: Sequence[Mapping[str, Any]],
-        cars: Sequence[Mapping[str, Any]],
-        official_laps: Sequence[Mapping[str, Any]],
+        lap: Row,
+        laps: Sequence[Row],
+        cars: Sequence[Row],
+        official_laps: Sequence[Row],
         files: Sequence[FileIdentity],
         raw: RawRows,
     ) -> list[Evidence]:

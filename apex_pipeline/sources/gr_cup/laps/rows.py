@@ -6,8 +6,7 @@ from typing import Any
 from apex_pipeline.sources.gr_cup.laps.identity import Identity
 from apex_pipeline.sources.gr_cup.laps.lap import Lap
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
-
-Row = dict[str, Any]
+from apex_pipeline.tables.model import Row
 
 # Columns that only official timing provides, with the same names in both tables.
 _OFFICIAL_COLUMNS = ("flag_at_finish", "s1_s", "s2_s", "s3_s", "top_speed_kph")

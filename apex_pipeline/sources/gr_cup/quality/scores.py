@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
-from typing import Any
 
 from apex_pipeline.sources.gr_cup.quality.summary import counted
+from apex_pipeline.tables.model import Row
 
 # For every measure, a score below 75 needs a check and one below 40 needs action; which value scores 0 differs.
 _OK_FROM, _WARN_FROM = 75.0, 40.0
@@ -34,8 +34,6 @@ _PERFECT = 100.0
 _LAP_MEASURES = ("lap_coverage", "official_mismatch")
 # At least one crossing of an official lap with one of these flags is missing from the lap files.
 _UNSEEN = frozenset({"truncated_export", "missing_crossing"})
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

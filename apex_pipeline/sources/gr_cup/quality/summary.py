@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from statistics import median
-from typing import Any
+
+from apex_pipeline.tables.model import Row
 
 # Number of names listed in full, to keep the note readable.
 _MAX_NAMES = 6
@@ -35,8 +36,6 @@ def minutes(seconds: float) -> str:
     whole, rest = divmod(round(seconds), 60)
     return f"{whole} min {rest} s" if whole else f"{rest} s"
 
-
-Row = dict[str, Any]
 
 # Below this the official clock is as accurate as the triggers, which come up to half a second late.
 _MIN_CLOCK_ERROR_S = 1.0
