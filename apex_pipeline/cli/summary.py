@@ -103,9 +103,11 @@ def best_lap(laps: pd.DataFrame) -> str:
 
 def _print_notes(catalog: Catalog) -> None:
     """Print the quality note of every session, a few sentences each."""
-    records = catalog.snapshot.sessions
-    notes = (f"{record.key}: {catalog.session_note(record.track, record.session)}" for record in records)
-    _print_list("What to know", notes, len(records))
+    by_session = {
+        record.key: catalog.session_note(record.track, record.session) for record in catalog.snapshot.sessions
+    }
+    notes = [f"{key}: {note}" for key, note in by_session.items() if note]
+    _print_list("What to know", notes, len(notes))
 
 
 def _print_set_aside(catalog: Catalog) -> None:

@@ -117,7 +117,13 @@ def compare(source: IdentifiedFolder, lake: LakeState, settings: Settings, diges
     """Compare the source folder with the lake by content, without sending anything."""
     copies = plan_copies(source.folder, source.identities, lake.listing, lake.files, digest_cache)
     rules = rules_version(settings)
-    return Diff(copies, copies.file_count > 0 or is_catalog_stale(lake.listing, lake.files, source.identities, rules))
+    # A catalog that an earlier version wrote has fewer columns; it stays readable, and the next sync rebuilds it.
+    is_stale = (
+        copies.file_count > 0
+        or is_catalog_stale(lake.listing, lake.files, source.identities, rules)
+        or (lake.files is not None and lake.files.schema.names != FILES.schema.names)
+    )
+    return Diff(copies, is_stale)
 
 
 def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]) -> None:

@@ -17,7 +17,6 @@ from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import RAW_PREFIX, raw_key, raw_path
-from apex_pipeline.tables import FILES
 from apex_pipeline.tables.session_key import SessionKey
 
 
@@ -121,8 +120,6 @@ def is_catalog_stale(
     """
     if files is None or (files.schema.metadata or {}).get(RULES_VERSION.encode()) != rules.encode():
         return True
-    if FILES.schema.names != files.schema.names:
-        return True  # written by an earlier version with fewer columns
     rows = files.to_pylist()
     recorded = {(row["path"], row["bytes"], row["store_tag"]) for row in rows if row["store_tag"] is not None}
     present = {(raw_path(key), item.size, item.tag) for key, item in listing.items() if key.startswith(RAW_PREFIX)}

@@ -21,6 +21,7 @@ from apex_pipeline.errors import (
 )
 from apex_pipeline.lake.orphans import PREFIXES, OrphanNote, find_orphans
 from apex_pipeline.lake.snapshot import (
+    SessionRecord,
     Snapshot,
     TableRecord,
     list_snapshot_keys,
@@ -29,7 +30,7 @@ from apex_pipeline.lake.snapshot import (
     snapshot_tables,
 )
 from apex_pipeline.lake.tables import read_published, require_snapshot
-from apex_pipeline.sources import session_tables, sources_named
+from apex_pipeline.sources import are_installed, session_tables, sources_named
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, history_key, raw_key, table_key
@@ -291,6 +292,9 @@ def _published_tables(store: ObjectStore, current: Snapshot, *, is_deep: bool) -
     # A lake such as a bundle may lack some tables, but then it lacks them for all of its sessions.
     published_names = {name for session in current.sessions for name in session.tables}
     for session in current.sessions:
+        if not are_installed(session.sources):
+            yield from _recorded_tables(store, session, is_deep=is_deep)
+            continue
         sources = sources_named(session.sources)
         required = {table.name for source in sources for table in source.required_tables}
         for table in session_tables(sources):
@@ -300,6 +304,13 @@ def _published_tables(store: ObjectStore, current: Snapshot, *, is_deep: bool) -
             at, record = table_key(table.folder, table.name, str(session.key)), session.tables.get(table.name)
             check = partial(_published_problem, store, record, table, is_deep=is_deep)
             yield _ObjectCheck(at, "table", str(session.key), check)
+
+
+def _recorded_tables(store: ObjectStore, session: SessionRecord, *, is_deep: bool) -> Iterator[_ObjectCheck]:
+    """Yield a check for every table of a session whose source is not installed: its schema is not known here."""
+    for record in session.tables.values():
+        check = partial(table_problem, store, record, is_deep=is_deep)
+        yield _ObjectCheck(record.key, "table", str(session.key), check)
 
 
 def _published_problem(store: ObjectStore, record: TableRecord | None, table: Table, *, is_deep: bool) -> str | None:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
-from apex_pipeline.sources import session_tables, sources_named
+from apex_pipeline.sources import are_installed, session_tables, sources_named
 from apex_pipeline.sources.base import Source
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import (
@@ -162,12 +162,12 @@ def publish(
     """
     previous = read_current(store)
     names = sources or {}
-    keys = [SessionKey(row["track"], row["session"]) for row in sessions.to_pylist()]
+    # A sync without the package of a source cannot read its files, and must not unpublish its sessions.
+    kept = [record for record in (previous.sessions if previous else ()) if not are_installed(record.sources)]
+    keys = {SessionKey(row["track"], row["session"]) for row in sessions.to_pylist()} - {record.key for record in kept}
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-        records = list(
-            pool.map(lambda key: _session_record(store, key, sources_named(names.get(key, ())), previous), keys)
-        )
-    kept = [record for record in records if record is not None]
+        records = pool.map(lambda key: _session_record(store, key, sources_named(names.get(key, ())), previous), keys)
+        kept = sorted([*kept, *(record for record in records if record)], key=lambda record: record.key)
     catalog = _catalog_records(store, previous)
     if previous and content_id(catalog, kept) == previous.id.rpartition("-")[2]:
         return previous
@@ -213,19 +213,17 @@ def _session_record(
 ) -> SessionRecord | None:
     """Return the session's record from the store, or the previous record if its tables have different inputs."""
     known = previous.session(key) if previous else None
-    tables: dict[str, TableRecord] = {}
-    required = {table.name for source in sources for table in source.required_tables}
-    for table in session_tables(sources):
-        at = table_key(table.folder, table.name, str(key))
-        before = known.tables.get(table.name) if known else None
-        record = _table_record(store, at, before)
-        if record is not None:
-            tables[table.name] = record
-        elif table.name in required or before is not None:
-            return known
-    versions = {record.inputs_version for record in tables.values()}
-    version = versions.pop()
-    if versions or version is None:
+    before = known.tables if known else {}
+    keys = {table.name: table_key(table.folder, table.name, str(key)) for table in session_tables(sources)}
+    found = {name: _table_record(store, at, before.get(name)) for name, at in keys.items()}
+    required = [found[table.name] for source in sources for table in source.required_tables]
+    versions = {record.inputs_version if record else None for record in required}
+    version = versions.pop() if len(versions) == 1 else None
+    if version is None:
+        return known
+    # An optional table with other inputs is left from an earlier derivation that had it.
+    tables = {name: record for name, record in found.items() if record and record.inputs_version == version}
+    if known and known.inputs_version == version and before.keys() - tables.keys():
         return known
     return SessionRecord(key.track, key.session, version, tables, tuple(source.name for source in sources))
 

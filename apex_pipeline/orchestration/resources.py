@@ -87,6 +87,8 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
     tracks_file: str | None
     state_dir: str
 
+    _settings: Settings | None = PrivateAttr(default=None)
+
     @classmethod
     def from_settings(cls, settings: Settings) -> "SourceResource":
         """Return the resource for these settings."""
@@ -99,9 +101,12 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
     @property
     def settings(self) -> Settings:
         """The settings of this run, with this resource's folder, tracks file and state folder."""
-        return load_settings(
-            source_dir=Path(self.folder), tracks_file=self._tracks_file, state_dir=Path(self.state_dir)
-        )
+        if self._settings is None:
+            tracks_file = Path(self.tracks_file) if self.tracks_file else None
+            self._settings = load_settings(
+                source_dir=Path(self.folder), tracks_file=tracks_file, state_dir=Path(self.state_dir)
+            )
+        return self._settings
 
     @property
     def rules_version(self) -> str:
@@ -115,7 +120,3 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
     def identify(self, folder: SourceFolder) -> list[FileIdentity]:
         """Return the identity of each file in the folder."""
         return identify(folder, self.settings)
-
-    @property
-    def _tracks_file(self) -> Path | None:
-        return Path(self.tracks_file) if self.tracks_file else None

@@ -5,17 +5,21 @@ demo, a source is named only in this list.
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.errors import ApexError, ConfigurationError, PermanentError
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import UNKNOWN_KIND, FileIdentity, FileStatus, FoundFile, Source, tables_of
 from apex_pipeline.sources.raw_access import RawFileAccess
 from apex_pipeline.tables import CATALOG_TABLES
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import session_key
+
+# Dagster makes names of assets and operations from these.
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _registered: list[Source] = []
 
@@ -33,8 +37,13 @@ def register(source: Source) -> None:
     Raises:
         ConfigurationError: Its name, or the name of one of its tables, is taken.
     """
-    tables = {table.name for table in tables_of(source)}
-    taken = tables & all_tables().keys() | {source.name} & {known.name for known in all_sources()}
+    names = [source.name, *{table.name for table in tables_of(source)} - {source.name}]
+    if not all(_NAME.fullmatch(name) for name in names) or len(tables_of(source)) > len(set(tables_of(source))):
+        raise ConfigurationError(
+            f"The source {source.name!r} cannot be registered: a name is invalid or a table is listed twice.",
+            "Use lower-case letters, digits and underscores, and list every table once.",
+        )
+    taken = set(names) & (all_tables().keys() | {known.name for known in all_sources()})
     if taken:
         raise ConfigurationError(
             f"The source {source.name} cannot be registered: {', '.join(sorted(taken))} exists already.",
@@ -69,6 +78,11 @@ def sources_named(names: Collection[str]) -> tuple[Source, ...]:
         ConfigurationError: This installation lacks one of them.
     """
     return tuple(source_named(name) for name in names) or all_sources()[:1]
+
+
+def are_installed(names: Iterable[str]) -> bool:
+    """Return whether this installation has all sources with these names."""
+    return set(names) <= {source.name for source in all_sources()}
 
 
 def loadable_source() -> tuple[Source, RawFileAccess]:
@@ -110,9 +124,22 @@ def identify_files(files: Iterable[FoundFile], settings: Settings) -> list[FileI
     found = sorted(files, key=lambda file: file.path)
     identities: defaultdict[str, list[FileIdentity]] = defaultdict(list)
     for source in all_sources():
-        for identity in source.identify(found, source.load_rules(settings)):
-            identities[identity.path].append(identity)
+        # Of one source, the last identity of a path counts.
+        for path, identity in {item.path: item for item in _identified_by(source, found, settings)}.items():
+            identities[path].append(identity)
     return [_with_valid_key(_choose(file, identities[file.path])) for file in found]
+
+
+def _identified_by(source: Source, found: Sequence[FoundFile], settings: Settings) -> list[FileIdentity]:
+    try:
+        return source.identify(found, source.load_rules(settings))
+    except ApexError:
+        raise
+    except Exception as error:
+        raise PermanentError(
+            f"The source {source.name} failed to identify files: {type(error).__name__}: {error}.",
+            "This is a defect of the source; report it, or run without that source.",
+        ) from error
 
 
 def _choose(file: FoundFile, identities: Sequence[FileIdentity]) -> FileIdentity:
@@ -127,10 +154,10 @@ def _choose(file: FoundFile, identities: Sequence[FileIdentity]) -> FileIdentity
 
 def _with_valid_key(identity: FileIdentity) -> FileIdentity:
     """Return the identity; a file whose track or session cannot be part of a key is not used."""
-    if identity.track is None or identity.session is None or identity.status is not FileStatus.READY:
+    if identity.session is None or identity.status is not FileStatus.READY:
         return identity
     try:
-        session_key(identity.track, identity.session)
+        session_key(identity.track or "", identity.session)
     except ConfigurationError as error:
         return replace(identity, session=None, status=FileStatus.UNRESOLVED, reason=error.problem)
     return identity

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -213,3 +214,32 @@ def test_a_bundle_with_a_registered_source_is_a_readable_lake(settings: Settings
     bundle = write_bundle(store, snapshot, selection, tmp_path / "bundle")
     assert [record.key for record in bundle.snapshot.sessions] == [_TOY]
     assert len(open_catalog(tmp_path / "bundle").table("pit_stops", *_TOY)) == 2
+
+
+def test_sessions_of_a_source_that_is_not_installed_stay_published_and_are_verified(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_registered", [])
+    assert sync(settings, ignore).exit_code == 0
+    catalog = open_catalog(settings=settings)
+    assert [record.key for record in catalog.snapshot.sessions] == [_RACE, _TOY]
+    assert len(catalog.table("pit_stops", *_TOY)) == 2
+    assert verify_lake(open_store(settings, for_writing=False), is_deep=True).wrong == ()
+    assert sync(settings, ignore).is_unchanged
+
+
+def test_a_catalog_without_the_column_source_is_rebuilt_and_nothing_is_derived(settings: Settings) -> None:
+    sync(settings, ignore)
+    file = settings.lake_dir / "catalog" / "files.parquet"
+    content = pq.ParquetFile(file).read().drop_columns(["source"])
+    open_store(settings, for_writing=True).write_bytes("catalog/files.parquet", _parquet(content))
+    outcome = sync(settings, ignore)
+    assert (outcome.exit_code, outcome.derived, outcome.copied) == (0, [], 0)
+    assert "source" in pq.read_schema(file).names
+    assert sync(settings, ignore).is_unchanged
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()

@@ -133,3 +133,13 @@ def test_a_snapshot_without_the_names_of_sources_is_read(store: LocalStore) -> N
     for record in document["sessions"]:
         del record["sources"]
     assert [record.sources for record in parse_snapshot(json.dumps(document).encode()).sessions] == [()]
+
+
+def test_an_optional_table_left_from_other_inputs_is_not_published(store: LocalStore) -> None:
+    put_session(store, _R1, "v1")
+    _publish(store, {_R1: "v1"})
+    put_session(store, _R1, "v2", only=[table.name for table in RACE_TABLES if table.name != "weather"])
+    record = _publish(store, {_R1: "v2"}, minutes=1).session(_R1)
+    assert record is not None
+    assert record.inputs_version == "v2"
+    assert set(record.tables) == {table.name for table in RACE_TABLES} - {"weather"}

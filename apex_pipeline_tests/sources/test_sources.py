@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from apex_pipeline import sources
-from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.errors import ConfigurationError, PermanentError
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
 from apex_pipeline_tests.sources.toy import PitStops
@@ -88,3 +88,52 @@ def test_a_file_whose_session_is_not_a_valid_key_is_not_used(
     registered.append(Careless())
     (identity,) = identify(_PATH)
     assert (identity.status, identity.session) == (FileStatus.UNRESOLVED, None)
+
+
+def test_an_exception_in_a_source_names_the_source(registered: list[PitStops], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> list[FileIdentity]:
+        raise KeyError("x")
+
+    monkeypatch.setattr(PitStops, "identify", fail)
+    registered.append(PitStops())
+    with pytest.raises(PermanentError, match="source pit_stops failed to identify files: KeyError: 'x'"):
+        identify(_PATH)
+
+
+def test_an_error_of_the_rules_is_reported_as_it_is(
+    registered: list[PitStops], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ConfigurationError("The rules are invalid.", "Correct them.")
+
+    monkeypatch.setattr(PitStops, "load_rules", fail)
+    registered.append(PitStops())
+    with pytest.raises(ConfigurationError, match="The rules are invalid"):
+        identify(_PATH)
+
+
+@pytest.mark.parametrize("missing", ["track", "session"])
+def test_a_ready_file_needs_a_track_for_its_session(
+    registered: list[PitStops], missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Careless(PitStops):
+        def identify(self, files: object, rules: object) -> list[FileIdentity]:
+            return [replace(item, **{missing: None}) for item in super().identify(files, None)]  # type: ignore[arg-type]
+
+    registered.append(Careless())
+    (identity,) = identify(_PATH)
+    assert identity.status is (FileStatus.UNRESOLVED if missing == "track" else FileStatus.READY)
+    assert identity.session is None
+
+
+@pytest.mark.parametrize("name", ["pit stops", "Pit", "laps", ""])
+def test_a_name_that_dagster_cannot_use_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PitStops, "name", name)
+    with pytest.raises(ConfigurationError, match="cannot be registered"):
+        sources.register(PitStops())
+
+
+def test_a_table_that_is_listed_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PitStops, "required_tables", PitStops.required_tables * 2)
+    with pytest.raises(ConfigurationError, match="a table is listed twice"):
+        sources.register(PitStops())

@@ -152,7 +152,7 @@ class DataLoader:
         try:
             index = self._index()
         except StorePermissionError as refusal:
-            index, path = lookup.without_listing(reader, self._settings.tracks_file, refusal)
+            index, path = lookup.without_listing(reader, self._settings, refusal)
             paths = [path]
         else:
             paths = lookup.in_index(index)
@@ -184,9 +184,7 @@ class DataLoader:
 
     def _index(self) -> RawIndex:
         reader, _ = self._open()
-        return self._flights.do(
-            "index", lambda: RawIndex(reader, self._settings.tracks_file, reader.store.list(RAW_PREFIX))
-        )
+        return self._flights.do("index", lambda: RawIndex(reader, self._settings, reader.store.list(RAW_PREFIX)))
 
     def _open(self) -> tuple[ObjectReader, SessionReader]:
         with self._lock:

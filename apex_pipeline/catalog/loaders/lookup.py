@@ -6,13 +6,13 @@ of the lake.
 
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from apex_pipeline.catalog.loaders.failures import MissingOrForbiddenError
 from apex_pipeline.catalog.loaders.fetch import ObjectReader
 from apex_pipeline.catalog.loaders.filenames import LoadKind, file_names
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ObjectMissingError, StorePermissionError
+from apex_pipeline.settings import Settings
 from apex_pipeline.storage.layout import raw_path
 from apex_pipeline.tables.session_key import SessionKey
 
@@ -64,13 +64,13 @@ class FileLookup:
         return paths
 
     def without_listing(
-        self, reader: ObjectReader, tracks_file: Path | None, refusal: StorePermissionError
+        self, reader: ObjectReader, settings: Settings, refusal: StorePermissionError
     ) -> tuple[RawIndex, str]:
         """Return the path of the session's file, and an index of it alone, from a lake that may not be listed.
 
         Args:
             reader: Reads the lake.
-            tracks_file: The user's own tracks and patterns.
+            settings: For the user's own tracks and patterns.
             refusal: The error of the refused listing.
 
         Raises:
@@ -82,7 +82,7 @@ class FileLookup:
             except StorePermissionError:
                 continue
             if found is not None:
-                return RawIndex(reader, tracks_file, [found]), raw_path(key)
+                return RawIndex(reader, settings, [found]), raw_path(key)
         raise MissingOrForbiddenError(
             f"No file with the {WHAT[self.kind]} of {self.asked_for} can be read; tried {', '.join(self._attempts)}. "
             f"They are missing or forbidden, which S3 does not distinguish without s3:ListBucket. {refusal.problem}",

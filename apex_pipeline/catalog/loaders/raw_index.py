@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -22,7 +21,7 @@ from apex_pipeline.ingest.catalog import build_sessions_table, inputs_version, s
 from apex_pipeline.ingest.plan import is_catalog_stale
 from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, read_current
 from apex_pipeline.lake.tables import read_published
-from apex_pipeline.settings import load_settings
+from apex_pipeline.settings import Settings
 from apex_pipeline.sources import identify_files, kinds_feeding, loadable_source, rules_version, sources_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
 from apex_pipeline.sources.normalize import names_match, normalize_name
@@ -46,7 +45,7 @@ class RawIndex:
 
     Args:
         reader: Reads the lake.
-        tracks_file: The user's own tracks and patterns.
+        settings: For the user's own tracks and patterns.
         objects: The objects listed below ``data/``.
 
     Raises:
@@ -55,9 +54,9 @@ class RawIndex:
         ApexError: The lake cannot be listed.
     """
 
-    def __init__(self, reader: ObjectReader, tracks_file: Path | None, objects: Iterable[ObjectInfo]) -> None:
+    def __init__(self, reader: ObjectReader, settings: Settings, objects: Iterable[ObjectInfo]) -> None:
         self._reader = reader
-        self._settings = load_settings(tracks_file=tracks_file)
+        self._settings = settings
         source, self._access = loadable_source()
         self._rules = source.load_rules(self._settings)
         self.objects: dict[str, ObjectInfo] = {raw_path(item.key): item for item in objects}

@@ -133,8 +133,8 @@ def telemetry(
         log = ByteProgressLog("read", telemetry_bytes(chosen), context.log.info)
         workspace = Workspace(lake.memory_limit, lake.temp_dir, log, {INPUTS_VERSION: version})
         report = derive_telemetry(key, chosen, raw_file_opener(lake.open()), laps, staged, workspace)
-    for channel in report.unknown_channels:
-        context.log.warning("The channel %s is not known; its readings are in a column of the same name.", channel)
+    for warning in report.warnings():
+        context.log.warning(warning)
     yield materialize_table(TELEMETRY, StagedFile(staged), version, report.facts() | log.facts())
     cars = telemetry_cars_table(key.track, key.session, report)
     yield materialize_table(TELEMETRY_CARS, with_input_version(cars, version), version)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import BinaryIO
@@ -103,12 +104,12 @@ class GrCup(Source):
         yield DerivedTable(OFFICIAL_REJECTS, official.rejects)
         zone = rules.zone_of(key.track)
         laps = derive.derive_lap_tables(key, files, open_file, official.official_laps, zone, workspace)
-        yield DerivedTable(LAPS, laps.laps)
+        yield DerivedTable(LAPS, laps.laps, asdict(laps.report))
         yield DerivedTable(CARS, laps.cars)
         yield DerivedTable(LAP_REJECTS, laps.rejects)
         staged = Path(workspace.scratch, f"telemetry-{uuid4().hex}.parquet")
         report = derive.derive_telemetry(key, files, open_file, laps.laps, staged, workspace)
-        yield DerivedTable(TELEMETRY, staged, report.facts())
+        yield DerivedTable(TELEMETRY, staged, report.facts(), report.warnings())
         telemetry_cars = telemetry_cars_table(key.track, key.session, report)
         yield DerivedTable(TELEMETRY_CARS, telemetry_cars)
         yield DerivedTable(TELEMETRY_REJECTS, rejects_table(key.track, key.session, report.rejects))

@@ -120,6 +120,13 @@ class TelemetryReport:
             "unknown_channels": ", ".join(self.unknown_channels) or "none",
         }
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should check, a sentence each."""
+        return tuple(
+            f"The channel {name} is not known; its readings are in a column of the same name."
+            for name in self.unknown_channels
+        )
+
     @property
     def clocks(self) -> tuple[CarClock, ...]:
         """Clock correction of each car."""
