@@ -123,7 +123,7 @@ def test_a_lap_beyond_the_export_is_reported_as_such(harness: Harness) -> None:
     key = SessionKey(fault.track, fault.session)
     lap = next(lap for lap in reversed(harness.laps(key)) if "truncated_export" in lap["flags"])
     end = _evidence(trace_lap(harness.store, key, lap["vehicle_id"], lap["lap_number"]), "end")
-    assert (end.rows, end.note) == ((), "No lap file has it. It lies outside the time they cover.")
+    assert (end.rows, end.note) == ((), "No lap file has it. It is outside the period they cover.")
 
 
 def test_an_extra_crossing_is_shown_as_ignored(harness: Harness) -> None:

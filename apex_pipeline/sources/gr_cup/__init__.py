@@ -1,1 +1,1 @@
-"""Contains the source for GR Cup race files: file identification, laps, telemetry and official timing."""
+"""Reads GR Cup race files: identifies them, and derives laps, telemetry and official timing."""

@@ -1,4 +1,4 @@
-"""Contains the comparison of a session's blind laps with official timing; see ``derive.py`` for deriving the laps."""
+"""Compares a session's blind laps with official timing; see ``derive.py`` for deriving the laps."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ import pyarrow as pa
 from apex_pipeline.sources.accuracy import AccuracyReport
 from apex_pipeline.tables.model import Row
 
-# Two laps are the same if their overlap is more than this share of the time that they span together: a double lap
-# shares half with each of the two laps it merges, a lap whose crossing is stamped 35 s late shares 64 %.
+# Two laps are the same if they overlap by more than this share of their combined span: a double lap shares half with
+# each of the two laps it merges, a lap whose crossing is stamped 35 s late shares 64 %.
 _SAME_LAP_SHARE = 0.6
-# A lap that ends with an official lap is supported by it even if it started elsewhere (a stop between two lines). A lap
-# faster than every official lap is never accepted this way: it is a part of a lap, and a false best.
+# A lap that ends together with an official lap counts as confirmed even if it started elsewhere (a stop between two
+# lines). A lap faster than every official lap never does: it is only part of a lap, and would be a false best.
 _SAME_END_S = 20.0
 # Tolerances in seconds: a trigger is accurate to 0.05 s, a lap time between two triggers to 0.1 s.
 _CLOSE_S, _NEAR_S, _FAIR_S = 0.05, 0.1, 0.5
@@ -66,7 +66,7 @@ def measure_accuracy(blind: pa.Table, derived: pa.Table, cars: pa.Table, officia
 
 
 def missing_official_laps(laps: Iterable[Row], cars: Iterable[Row], official_laps: Iterable[Row]) -> list[str]:
-    """Describe each official lap of a car with a known device that is not listed exactly once among the laps.
+    """Describe each official lap that is missing or duplicated in ``laps``, for cars with a known device.
 
     Args:
         laps: Rows of ``laps``.
@@ -102,7 +102,7 @@ def _best_s(laps: Iterable[Row]) -> float | None:
 
 
 def _match(blind_laps: list[Row], raced: list[Row]) -> tuple[list[tuple[Row, Row]], list[Row]]:
-    """Return the pairs of blind and official laps that are the same lap, and the blind laps without an official one."""
+    """Match blind laps with official laps; return the pairs, and the unmatched blind laps."""
     of_car: defaultdict[str, list[Row]] = defaultdict(list)
     for lap in raced:
         of_car[lap["vehicle_id"]].append(lap)
@@ -130,7 +130,7 @@ def _counts_as_raced(lap: Row, undecided: set[str]) -> bool:
 
 
 def _overlap(one: Row, other: Row) -> float:
-    """Return the overlap of two laps as a share of the time that they span together."""
+    """Return the overlap of two laps as a share of their combined span."""
     ends = (one["lap_start_utc"], one["lap_end_utc"], other["lap_start_utc"], other["lap_end_utc"])
     if None in ends:
         return 0.0

@@ -1,4 +1,4 @@
-"""Contains the derivation of one session's tables from its raw files, one function per family of tables.
+"""Derives the tables of one session from its raw files, with one function per family of tables.
 
 ``source.py`` runs them one after the other; Dagster runs each as a separate asset. The algorithms are in
 ``laps/``, ``telemetry/``, ``official_timing.py`` and ``quality/``.
@@ -37,7 +37,7 @@ from apex_pipeline.tables.session_key import SessionKey
 
 @dataclass(frozen=True)
 class LapTables:
-    """Tables ``laps`` and ``cars`` of one session, with the rejects and the counts of the derivation."""
+    """Tables ``laps`` and ``cars`` of one session, with rejects and derivation counts."""
 
     laps: pa.Table
     cars: pa.Table
@@ -54,7 +54,7 @@ class OfficialTables:
         results: Table ``results``.
         weather: Table ``weather``.
         rejects: Table of rejects.
-        dropped_columns: Columns of the files that are not published, including names of persons.
+        dropped_columns: Columns left unpublished, including personal names.
     """
 
     official_laps: pa.Table
@@ -76,7 +76,7 @@ def derive_lap_tables(
 
     Args:
         key: The session.
-        files: Its files in use.
+        files: The files to use.
         open_file: Opens one of the files.
         official_laps: Its table ``official_laps``; ``None`` derives the laps blind, without official timing.
         zone: IANA time zone of the track's official clock; ``None`` if not known.
@@ -87,7 +87,7 @@ def derive_lap_tables(
     """
     triggers, rejects = read_session_triggers(files, open_file)
     has_official = official_laps is not None and official_laps.num_rows > 0
-    # Official timing lists every crossing. Only without it are the telemetry files read again to find crossings.
+    # Official timing lists every crossing, so telemetry is searched for crossings only if there is none.
     telemetry_crossings = [] if has_official else _find_crossings(files, open_file, workspace)
     derived = derive_laps(key.track, key.session, triggers, official_laps, zone, telemetry_crossings)
     return LapTables(derived.laps, derived.cars, rejects_table(key.track, key.session, rejects), derived.report)
@@ -163,13 +163,13 @@ def derive_telemetry(
 
     Raises:
         MalformedFileError: A file lacks a required column.
-        ReconciliationError: Readings in do not equal cells out plus duplicates plus rejects.
+        ReconciliationError: The number of readings differs from cells written plus duplicates plus rejects.
     """
     return convert_telemetry(key, _telemetry_files(files, open_file), laps, output, workspace, workspace.file_metadata)
 
 
 def telemetry_bytes(files: Iterable[FileIdentity]) -> int:
-    """Return the total size of the telemetry files among these files, in bytes."""
+    """Return the total size of the telemetry files in bytes."""
     return sum(identity.size for identity in _of_kind(files, FileKind.TELEMETRY))
 
 

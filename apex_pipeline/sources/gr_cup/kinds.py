@@ -1,4 +1,4 @@
-"""Contains the kinds of GR Cup files; how a file is recognised is in ``discovery/identify.py``."""
+"""Contains the kinds of GR Cup files; see ``discovery/identify.py`` for recognising them."""
 
 from enum import StrEnum
 

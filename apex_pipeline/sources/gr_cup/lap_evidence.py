@@ -1,8 +1,7 @@
-"""Contains the search for the raw rows behind a GR Cup lap: its crossings and its row of official timing.
+"""Finds the raw rows behind a GR Cup lap: its crossings and its row of official timing.
 
-A lap names the message that ended it (``source_file``, ``source_row``). The message belongs to a crossing, and the
-difference of the timestamps (``trigger_lap_time_s``) leads to the previous crossing. So nothing is inferred here that
-the derivation did not record.
+A lap names the message that ended it (``source_file``, ``source_row``), which identifies its end crossing; subtracting
+``trigger_lap_time_s`` from the timestamp leads to the previous crossing. Only what the derivation recorded is used.
 """
 
 import io
@@ -26,7 +25,7 @@ def find_lap_evidence(
     files: Sequence[FileIdentity],
     raw: RawRows,
 ) -> list[Evidence]:
-    """Return the evidence behind a lap: its start, crossings in between, its end, official timing.
+    """Return the evidence for a lap: its start, crossings in between, its end, and official timing.
 
     Args:
         lap: Its row of ``laps``, with start and end also given as ``start_ms`` and ``end_ms``.
@@ -59,12 +58,12 @@ class _Ends:
         return self._ending_at.get(lap["start_ms"])
 
     def end_of(self, lap: Row) -> Crossing | None:
-        """Return the crossing that ends a lap: the one of the message named by the lap, unless it starts the lap."""
+        """Return the crossing of the message that the lap names, unless that crossing starts the lap."""
         named = self._by_message.get((lap["source_file"], lap["source_row"]))
         return None if named is None or named.utc_ms == lap["start_ms"] else named
 
     def start_of(self, lap: Row) -> Crossing | None:
-        """Return the crossing that starts a lap: by the difference of timestamps, else the end of the previous lap."""
+        """Return the crossing that starts a lap: by its trigger lap time, or else the end of the previous lap."""
         end = self.end_of(lap)
         if end is not None and lap["trigger_lap_time_s"] is not None:
             return self._by_time.get(end.utc_ms - round(lap["trigger_lap_time_s"] * 1000))
@@ -73,14 +72,12 @@ class _Ends:
 
 
 def _own_evidence(lap: Row, ends: _Ends, raw: RawRows) -> list[Evidence]:
-    """Return the evidence in the car's own data: start, crossings in between, end."""
+    """Return the evidence from the car's own data: start, crossings in between, end."""
     start, end, before = ends.start_of(lap), ends.end_of(lap), ends.before(lap)
     start_ms = start.utc_ms if start else lap["start_ms"]
     end_ms = end.utc_ms if end else lap["end_ms"]
     between = [
-        Evidence(
-            "between", _stamped_ms(crossing), None, "It is not counted as a crossing.", raw.rows(_locations(crossing))
-        )
+        Evidence("between", _stamped_ms(crossing), None, "Not counted as a crossing.", raw.rows(_locations(crossing)))
         for crossing in ends.crossings
         if start_ms is not None and end_ms is not None and start_ms < crossing.utc_ms < end_ms
     ]
@@ -94,7 +91,7 @@ def _own_evidence(lap: Row, ends: _Ends, raw: RawRows) -> list[Evidence]:
 def _at_line(
     role: Literal["begin", "end"], crossing: Crossing | None, lap: Row, ending: Row | None, raw: RawRows
 ) -> Evidence:
-    """Return the evidence of the crossing at one end of a lap.
+    """Return the evidence for the crossing at one end of a lap.
 
     Args:
         role: Which end of the lap.
@@ -109,7 +106,7 @@ def _at_line(
         return Evidence(role, _stamped_ms(crossing), used_ms, note, raw.rows(_locations(crossing)))
     if ending is not None and raw.kind_of(ending["source_file"]) == FileKind.TELEMETRY:
         return Evidence(role, None, used_ms, "Only telemetry shows it.", (raw.whole(ending["source_file"]),))
-    reason = " It lies outside the time they cover." if Flag.TRUNCATED_EXPORT in lap["flags"] else ""
+    reason = " It is outside the period they cover." if Flag.TRUNCATED_EXPORT in lap["flags"] else ""
     return Evidence(role, None, used_ms, f"No lap file has it.{reason}", ())
 
 
@@ -118,7 +115,7 @@ def _stamped_ms(crossing: Crossing) -> int:
 
 
 def _note(crossing: Crossing, used_ms: int | None, flags: Sequence[str]) -> str:
-    """Describe how the time used by the lap differs from the timestamp, and why."""
+    """Explain any difference between the time used for the lap and the timestamp."""
     if used_ms is None or used_ms == _stamped_ms(crossing):
         return ""
     difference_s = (_stamped_ms(crossing) - used_ms) / 1000
@@ -130,7 +127,7 @@ def _note(crossing: Crossing, used_ms: int | None, flags: Sequence[str]) -> str:
 
 
 def _official_evidence(lap: Row, cars: Sequence[Row], official_laps: Sequence[Row], raw: RawRows) -> list[Evidence]:
-    """Return the official row of a lap, if official timing lists it."""
+    """Return the official timing row of a lap, if there is one."""
     entries = {
         (row["official_number"], row["official_entry"]) for row in cars if row["vehicle_id"] == lap["vehicle_id"]
     }

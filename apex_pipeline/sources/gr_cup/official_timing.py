@@ -1,8 +1,8 @@
-"""Contains the readers of official timing (sectors, classification, weather); see ``csv_reader.py`` for the CSV format.
+"""Reads official timing (sectors, classification, weather); see ``csv_reader.py`` for the CSV format.
 
-Only known columns are read, by name: all others, including names of persons, are not published and are listed as
-dropped. A row is rejected if a cell cannot be parsed or its key (car, lap or time) is missing. A number outside the
-bounds of its column is a placeholder: it is published as null and reported as ``out_of_range``, and its row is kept.
+Only known columns are read, by name; all others, including personal names, are listed as dropped and never published. A
+row is rejected if a cell cannot be parsed or its key (car, lap or time) is missing. A number outside the bounds of its
+column is a placeholder: it is published as null and reported as ``out_of_range``, and its row is kept.
 """
 
 from collections import Counter
@@ -28,20 +28,20 @@ from apex_pipeline.sources.parsing import (
 from apex_pipeline.tables import OFFICIAL_LAPS, RESULTS, WEATHER
 from apex_pipeline.tables.model import Column, Row, Table
 
-# The origin of a row is not part of its content: two files may hold the same row.
+# Ignored when comparing rows: two files may hold the same row.
 _PROVENANCE = frozenset({"source_file", "source_row"})
 
 
 @dataclass(frozen=True)
 class ParsedFile:
-    """Rows and rejects of one file, or of all files of a kind together.
+    """Rows and rejects of one file, or of all files of one kind.
 
-    The files have ``rows`` + ``repeated_rows`` + rejects other than ``out_of_range`` rows in total.
+    The number of rows read is ``rows`` + ``repeated_rows`` + rejects, not counting ``out_of_range`` rejects.
 
     Attributes:
         rows: Rows by published column name.
-        rejects: Rows that could not be used, and placeholders in rows that could.
-        dropped_columns: Columns of the files that are not published.
+        rejects: Unusable rows, and placeholder values in usable rows.
+        dropped_columns: Columns left unpublished.
         repeated_rows: Rows identical to an earlier row.
         blanked_cells: Zeros published as null because the track has no such sensor.
     """
@@ -146,8 +146,8 @@ def read_sections(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
 def _number_entries(rows: list[Row]) -> None:
     """Set ``entry`` to 1, 2 … for the cars that share a printed number (03 and 3 are anonymised to the same number).
 
-    Their laps are in consecutive blocks: if lap numbers repeat within a number, the next car starts wherever the lap
-    number does not increase. A number whose laps do not repeat is one car, whatever the order of its rows.
+    Their laps are in consecutive blocks: if lap numbers repeat under one car number, a new car starts wherever the lap
+    number does not increase. A car number without repeated laps is one car, whatever the order of its rows.
     """
     laps = Counter((row["car_number"], row["lap_number"]) for row in rows)
     shared = {number for (number, _), rows_of_lap in laps.items() if rows_of_lap > 1}
@@ -190,7 +190,7 @@ def read_weather(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
         MalformedFileError: The file is empty, binary, or lacks the column for the time.
     """
     parsed = _read(stream, identity, WEATHER, _WEATHER)
-    # A track without a sensor reports 0 throughout; asphalt is not at exactly 0 °C for an entire race.
+    # A track without a sensor reports 0 throughout; real asphalt does not stay at exactly 0 °C for a race.
     if any(row["track_temp_c"] != 0 for row in parsed.rows):
         return parsed
     for row in parsed.rows:
@@ -199,12 +199,12 @@ def read_weather(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
 
 
 def _read(stream: BinaryIO, identity: FileIdentity, table: Table, fields: Sequence[_Field]) -> ParsedFile:
-    """Read the known columns of a file; the required ones must be in its header."""
+    """Read the known columns of a file, whose header must have the required ones."""
     required = [item.names[0] for item in fields if item.required]
     source_rows, rejects = read_rows(stream, identity.path, identity.kind, required)
     rejects = [_without_text(reject) for reject in rejects]
     bounds = {column.name: column for column in table.columns}
-    # Consecutive identical rows are one row; rows that differ in any cell are not identical.
+    # Consecutive rows count as one if every cell is equal.
     distinct = [next(group) for _, group in groupby(source_rows, key=lambda source: source.values)]
     rows: list[Row] = []
     for source in distinct:
@@ -219,14 +219,14 @@ def _read(stream: BinaryIO, identity: FileIdentity, table: Table, fields: Sequen
 
 
 def _without_text(reject: Reject) -> Reject:
-    """Return the reject without the text of its line: rejects are published, and the line may hold names of persons."""
+    """Return the reject without the line's text: rejects are published, and the line may hold personal names."""
     return replace(reject, detail=f"{len(reject.detail)} characters, not shown: the line may name persons")
 
 
 def _parse_row(
     source: CsvRow, fields: Sequence[_Field], bounds: dict[str, Column], identity: FileIdentity
 ) -> tuple[Row | None, list[Reject]]:
-    """Return the row, or ``None`` if a value cannot be parsed or a required one is missing, and the rejects."""
+    """Return the row and its rejects; the row is ``None`` if a value is invalid or a required one is missing."""
     row: Row = {"source_file": identity.path, "source_row": source.line}
     placeholders: list[Reject] = []
     for item in fields:
@@ -256,14 +256,14 @@ def _reject(row: Row, kind: str, reason: str, detail: str) -> Reject:
 
 
 def official_laps_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
-    """Return the table ``official_laps`` of a session and the merged rows and rejects behind it."""
+    """Return the table ``official_laps`` of a session, and its merged rows and rejects."""
     merged = _merge(parsed, OFFICIAL_LAPS.key, FileKind.SECTIONS)
     return _table(OFFICIAL_LAPS, track, session, merged), merged
 
 
 def results_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
-    """Return the table ``results`` of a session, its best version marked final, and the rows and rejects behind it."""
-    # A car number may occur twice in a classification (03 and 3 are anonymised to the same); the position differs.
+    """Return the table ``results`` of a session, best version marked final, and its merged rows and rejects."""
+    # A car number may occur twice in a classification (03 and 3 are anonymised to the same), with different positions.
     merged = _merge(parsed, ("version", "car_number", "position"), FileKind.RESULTS)
     present = {row["version"] for row in merged.rows}
     final = next((version for version in ("official", "unstated", "provisional") if version in present), None)
@@ -273,7 +273,7 @@ def results_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tup
 
 
 def weather_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
-    """Return the table ``weather`` of a session, one row per time, and the merged rows and rejects behind it."""
+    """Return the table ``weather`` of a session, one row per time, and its merged rows and rejects."""
     merged = _merge(parsed, ("observed_utc",), FileKind.WEATHER)
     return _table(WEATHER, track, session, merged), merged
 
@@ -281,8 +281,8 @@ def weather_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tup
 def _merge(parsed: Sequence[ParsedFile], key: Sequence[str], kind: FileKind) -> ParsedFile:
     """Merge the files of one kind.
 
-    A row that occurs identically in two files is kept once and counted as repeated. If two rows with the same key
-    differ, the first is kept and the other rejected, so that no row is lost without a record.
+    Identical rows of several files are kept once and counted as repeated. If two rows with the same key differ, the
+    first is kept and the other is rejected, so no row disappears silently.
     """
     by_key: dict[tuple[object, ...], Row] = {}
     rejects = [reject for part in parsed for reject in part.rejects]

@@ -1,4 +1,4 @@
-"""Contains the parser of vehicle ids; see ``sources/parsing.py`` for times and numbers."""
+"""Parses vehicle ids; see ``sources/parsing.py`` for times and numbers."""
 
 import re
 
@@ -9,8 +9,8 @@ _UNASSIGNED = "000"
 def split_vehicle_id(vehicle_id: str) -> tuple[str, str | None]:
     """Split ``GR86-<chassis>-<car>`` into chassis and car number, as written.
 
-    ``000`` means that no number is assigned yet; 0 and 00 are numbers. An id in any other form is returned as the
-    chassis, without a number.
+    ``000`` means that no number is assigned yet; 0 and 00 are numbers. Any other id is returned in full as the chassis,
+    without a number.
     """
     match = _VEHICLE_ID.fullmatch(vehicle_id)
     if match is None:

@@ -1,4 +1,4 @@
-"""Contains the access of loaders to GR Cup files by name; see ``sources/raw_access.py`` for the protocol."""
+"""Gives loaders access to GR Cup files by name; see ``sources/raw_access.py`` for the protocol."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class GrCupFileAccess(RawFileAccess):
 
     @property
     def head_bytes(self) -> int:
-        """Number of bytes needed for the header and the first rows."""
+        """Number of bytes to read for the header and the first rows."""
         return SNIFFED_BYTES
 
     def tracks_in(self, path: str, rules: NamingRules) -> Sequence[TrackName] | None:

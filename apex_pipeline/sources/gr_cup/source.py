@@ -1,4 +1,4 @@
-"""Contains the GR Cup source: lap triggers and telemetry from the cars, official timing from the race series."""
+"""Contains the GR Cup source: lap triggers and telemetry from the cars, and official timing from the series."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,7 +68,7 @@ class GrCup(Source):
     raw_access = GrCupFileAccess()
 
     def load_rules(self, settings: Settings) -> NamingRules:
-        """Return tracks, aliases and file-name patterns, including those of ``APEX_TRACKS_FILE``."""
+        """Return tracks, aliases and file-name patterns, including those from ``APEX_TRACKS_FILE``."""
         return load_rules(settings.tracks_file)
 
     def rules_version(self, settings: Settings) -> str:
@@ -131,7 +131,7 @@ class GrCup(Source):
         workspace: Workspace,
         rules: NamingRules,
     ) -> AccuracyReport | None:
-        """Derive the laps blind and with official timing, and compare both with official timing."""
+        """Derive the laps both blind and with official timing, and compare them with official timing."""
         if not official_laps.num_rows or not any(file.kind in LAP_KINDS for file in files):
             return None
         from apex_pipeline.sources.gr_cup.accuracy import measure_accuracy  # noqa: PLC0415

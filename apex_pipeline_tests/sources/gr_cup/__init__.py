@@ -1,1 +1,1 @@
-"""Tests of the GR Cup files: recognising, reading and deriving."""
+"""Tests of the GR Cup source: identifying, reading and deriving."""

@@ -36,7 +36,7 @@ _READERS = {FileKind.SECTIONS: read_sections, FileKind.RESULTS: read_results, Fi
 
 @dataclass
 class Race:
-    """Triggers and official timing of one race, as read from its files."""
+    """Triggers and official timing of one real race, read from its files."""
 
     track: str = ""
     triggers: list[Trigger] = field(default_factory=list[Trigger])

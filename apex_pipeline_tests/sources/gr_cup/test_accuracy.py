@@ -1,4 +1,4 @@
-"""The comparison of laps with official timing: every count, on laps built by hand."""
+"""Comparing laps with official timing: every count, on hand-built laps."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -102,7 +102,7 @@ def _report(blind: list[Row], derived: list[Row], official: list[Row], cars: lis
 
 
 def _compare(blind: list[Row], derived: list[Row]) -> AccuracyReport:
-    """Compare laps of one car; its official laps are taken from the derived ones."""
+    """Compare the laps of one car, taking its official laps from the derived ones."""
     return _report(blind, derived, _official([lap for lap in derived if lap.get("official_lap_number")]))
 
 
@@ -183,7 +183,7 @@ def test_laps_of_an_undecided_car_are_not_invented() -> None:
     assert (report.official, report.of_known_cars, report.invented, report.is_right) == (4, 0, (), True)
 
 
-def test_a_partial_lap_that_ends_with_an_official_lap_is_still_invented() -> None:
+def test_a_partial_lap_that_ends_with_an_official_lap_still_counts_as_invented() -> None:
     """An extra crossing after 40 % of a lap: the rest ends with the official lap and would be a false best."""
     blind = _blind_laps()
     parts = [_lap(3, 198.0, 39.0), _lap(4, 237.0, 58.5)]
@@ -191,8 +191,8 @@ def test_a_partial_lap_that_ends_with_an_official_lap_is_still_invented() -> Non
     assert report.invented == ("GR86-022-13 lap 3 (39.000 s)", "GR86-022-13 lap 4 (58.500 s)")
 
 
-def test_a_lap_after_a_stop_is_supported_by_the_official_lap_it_ends_with() -> None:
-    """COTA race 1, car 31: the lap with the stop takes 742 s officially, the device lap that ends with it 162 s."""
+def test_a_lap_after_a_stop_is_confirmed_by_the_official_lap_with_the_same_end() -> None:
+    """COTA race 1, car 31: the lap with the stop is 742 s in official timing, and 162 s by the device."""
     official = _merged(_blind_laps((100.0, 163.4, 742.0, 98.0)))
     blind = _blind_laps((100.0, 743.3, 162.1, 98.0))
     blind[1] |= {"is_valid": False, "flags": ["long_lap"]}
@@ -293,7 +293,7 @@ def test_counts_are_nested_and_independent_of_row_order(times_s: list[float], er
 
 
 def test_dictionary_encoded_and_plain_columns_can_be_mixed() -> None:
-    """Categories are dictionary-encoded in published tables, and possibly in only one of the compared tables."""
+    """Published tables have dictionary-encoded categories; of two compared tables, perhaps only one is encoded."""
     blind, laps = LAPS.from_rows(_blind_laps()), LAPS.from_rows(_merged(_blind_laps()))
     plain = laps.set_column(
         laps.schema.get_field_index("vehicle_id"), "vehicle_id", laps["vehicle_id"].cast(pa.string())

@@ -1,4 +1,4 @@
-"""Telemetry of a session is converted directly from a local store or a bucket, compressed or not."""
+"""A session's telemetry is converted directly from a local store or a bucket, compressed or not."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Official timing: known columns are published under their names, and names of persons never are."""
+"""Official timing: only known columns are published, and personal names never are."""
 
 import io
 from datetime import UTC, datetime, time
@@ -63,7 +63,7 @@ def test_cars_sharing_a_number_are_split_where_the_lap_number_decreases() -> Non
     assert [row["entry"] for row in rows] == [1, 1, 1, 2, 2]
 
 
-def test_an_unreadable_cell_rejects_only_its_row() -> None:
+def test_an_invalid_cell_rejects_only_its_row() -> None:
     parsed = _sections(
         "13;1;1:37.428;;;;;;GF;", "13;2;fast;;;;;;GF;", "13;3;1:37.9;;25:00:00.0;;;;GF;", ";4;1:37.9;;;;;;GF;"
     )
@@ -108,7 +108,7 @@ def test_the_best_available_version_of_the_results_is_final(versions: list[str |
 
 
 @pytest.mark.req("A-100")
-def test_names_of_persons_are_never_published_even_from_an_official_file() -> None:
+def test_personal_names_are_never_published_even_from_an_official_file() -> None:
     """Indianapolis files have a byte order mark, CRLF, an extra delimiter on every line, and the drivers' names."""
     header = _RESULTS + ";TEAM;DRIVER_FIRSTNAME;DRIVER_SECONDNAME;DRIVER_COUNTRY;"
     row = "1;46;Classified;17;45:57.575;-;8;2:28.630;132.5;Am;;Toyota GR86;Fast Team;Ada;Lovelace;UK;"
@@ -130,7 +130,7 @@ def test_a_track_without_a_sensor_has_no_track_temperature() -> None:
     assert WEATHER.violations(weather_table("spa", "R1", [one_zero])[0]) == []
 
 
-def test_a_file_without_a_required_column_is_refused() -> None:
+def test_a_file_without_a_required_column_raises() -> None:
     with pytest.raises(MalformedFileError, match="lacks the column TIME_UTC_SECONDS"):
         read_weather(_stream("AIR_TEMP;RAIN", "1;0"), identity(FileKind.WEATHER))
 
@@ -197,7 +197,7 @@ def test_missing_columns_are_null_and_unknown_columns_are_listed() -> None:
     assert merged.dropped_columns == ("INT-1_time", "INT-2_time")
 
 
-def test_a_number_out_of_range_is_nulled_and_reported_and_its_row_kept() -> None:
+def test_an_out_of_range_number_becomes_null_and_is_reported() -> None:
     parsed = _weather("1745700936;x;28;40;-999;993;23;720;0", "1745700996;x;28;40;61;993;23;141;0")
     table, merged = weather_table("spa", "R1", [parsed])
     assert WEATHER.violations(table) == []
@@ -222,7 +222,7 @@ def test_a_lap_without_a_valid_number_is_rejected(lap: str) -> None:
         ("1;;Classified;17;45:57.575;-;8;2:28.630;132.5;Am;;Toyota GR86", "NUMBER=''"),
     ],
 )
-def test_an_unreadable_result_is_rejected_entirely(row: str, detail: str) -> None:
+def test_a_result_with_an_invalid_cell_is_rejected(row: str, detail: str) -> None:
     parsed = _results(row)
     assert (parsed.rows, [(reject.reason, reject.detail) for reject in parsed.rejects]) == ([], [("bad_value", detail)])
 
@@ -239,7 +239,7 @@ def test_two_cars_with_the_same_number_both_keep_their_results() -> None:
 
 
 @pytest.mark.req("A-100")
-def test_a_reject_omits_the_line_text_because_it_may_name_a_person() -> None:
+def test_rejects_omit_the_line_text_which_may_contain_names() -> None:
     parsed = read_results(
         _stream(_RESULTS + ";DRIVER_SECONDNAME", "1;46;Classified;Lovelace"), identity(FileKind.RESULTS)
     )
@@ -259,7 +259,7 @@ def test_rain_is_a_boolean(rain: str) -> None:
     assert row["is_raining"] is (rain == "1")
 
 
-def test_weather_rows_of_one_time_are_merged_or_rejected_if_different() -> None:
+def test_weather_rows_with_equal_times_are_merged_or_rejected_if_different() -> None:
     first = _weather("1745700936;x;28;40;61;993;23;141;0")
     same = _weather("1745700936;x;28;40;61;993;23;141;0", "1745700996;x;28;40;61;993;23;141;1")
     other = _weather("1745700936;x;29;40;61;993;23;141;0")

@@ -1,4 +1,4 @@
-"""Accuracy on the nine real races: cars are identified, every official lap is listed once, blind laps are close."""
+"""Accuracy on the nine real races: cars are identified, official laps are listed once, blind laps are accurate."""
 
 import pandas as pd
 import pytest
@@ -170,6 +170,6 @@ def test_blind_derivation_invents_no_lap_and_no_false_best(races: Races, track: 
 
 
 @pytest.mark.parametrize(("track", "session"), [key for key in SESSIONS if key[0] not in {BARBER, ROAD_AMERICA}])
-def test_most_official_laps_are_matched_if_the_export_covers_the_race(races: Races, track: str, session: str) -> None:
+def test_most_official_laps_are_matched_when_the_export_covers_the_race(races: Races, track: str, session: str) -> None:
     official = races[track, session].official_laps()
     assert _report(races, (track, session)).matched / (official["lap_number"] > 1).sum() >= 0.88

@@ -46,7 +46,7 @@ def test_official_timing_is_complete_and_consistent(
 def test_results_agree_with_lap_counts_and_best_laps_of_every_car(races: Races, track: str, session: str) -> None:
     laps, results = races[track, session].official_laps(), races[track, session].results()
     timed = results[results["is_final"]].dropna(subset=["best_lap_time_s"]).set_index("car_number")
-    # The first lap starts away from the line and does not count as a best lap: at VIR it was the shortest of car 98.
+    # The first lap starts away from the line and cannot be a best lap: at VIR it was the shortest lap of car 98.
     last_lap, best_s = (
         laps.groupby("car_number")["lap_number"].max(),
         laps[laps["lap_number"] > 1].groupby("car_number"),
@@ -98,7 +98,7 @@ def test_the_best_blind_lap_is_at_most_half_a_second_below_the_official_best(
     assert official_s - 0.5 < best_s < limit_s
 
 
-def test_no_two_triggers_are_ambiguously_far_apart(races: Races) -> None:
+def test_gaps_between_triggers_are_never_ambiguous(races: Races) -> None:
     for race in races.values():
         times: defaultdict[str, list[int]] = defaultdict(list)
         for trigger in race.triggers:

@@ -18,5 +18,5 @@ from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
         ("car7", "car7", None),
     ],
 )
-def test_the_number_stays_text_and_000_means_none(vehicle_id: str, chassis: str, number: str | None) -> None:
+def test_the_car_number_stays_text_and_000_means_none(vehicle_id: str, chassis: str, number: str | None) -> None:
     assert split_vehicle_id(vehicle_id) == (chassis, number)

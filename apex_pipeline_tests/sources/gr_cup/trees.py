@@ -59,7 +59,7 @@ class _Scheme:
 
 
 def _cars(laps: str, telemetry: str) -> tuple[tuple[FileKind, str], ...]:
-    """Return the names of the car files; in ``laps``, ``<>`` stands for ``start``, ``end`` or ``time``."""
+    """Return the names of the car files; ``<>`` in ``laps`` is a placeholder for ``start``, ``end`` or ``time``."""
     return (
         (FileKind.LAP_START, laps.replace("<>", "start")),
         (FileKind.LAP_END, laps.replace("<>", "end")),
@@ -141,7 +141,7 @@ _SCHEMES = (
 def content(kind: FileKind, filler: str = "x", *, session: str | None = None, event: str = "I_R06_2025-09-07") -> bytes:
     """Return a header and two rows of a kind; ``filler`` makes the bytes differ from those of other files.
 
-    Without ``session`` the rows have neither session nor event.
+    Without ``session``, the rows name no session or event.
     """
     header = HEADERS[kind]
     delimiter = ";" if b";" in header else ","
@@ -176,7 +176,7 @@ class _reader:  # noqa: N801  -- used as a function
 
 
 def identify(files: dict[str, bytes]) -> dict[str, FileIdentity]:
-    """Identify a tree by the built-in rules; return the identities by path."""
+    """Identify a tree with the built-in rules; return the identities by path."""
     identities = identify_tree([found(path, content) for path, content in files.items()], load_rules())
     return {item.path: item for item in identities}
 

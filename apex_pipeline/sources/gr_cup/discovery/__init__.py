@@ -1,1 +1,1 @@
-"""Contains the identification of GR Cup raw files, by path, content and sibling files."""
+"""Identifies GR Cup raw files by path, content and sibling files."""

@@ -1,4 +1,4 @@
-"""Contains the checks that compare files with each other: copies, conflicts, and files of another event.
+"""Compares files with each other to find copies, conflicts and files of another event.
 
 See ``identify.py`` for the identification of a single file.
 """
@@ -15,9 +15,9 @@ from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, FileKind
 # compared by size and by this many of their first bytes, which suggests a copy but does not prove it.
 _COMPARED_BYTES = 4_000_000
 
-_CONFLICT = 0.7  # another file with different content is for the same slot
+_CONFLICT = 0.7  # another file with different content has the same slot
 _SAME_BYTES_ELSEWHERE = 0.5  # another session has an identical file: one of the two is misplaced
-_EVENT_UNCLEAR = 0.5  # files of one session have different events, without a clear majority
+_EVENT_UNCLEAR = 0.5  # the files of a session name different events, without a clear majority
 
 _Slot = tuple[str | None, str | None, str, str | None]
 
@@ -33,7 +33,7 @@ def cross_check(identities: list[FileIdentity], found: Mapping[str, FoundFile]) 
 
 
 def _check_events(identities: list[FileIdentity]) -> list[FileIdentity]:
-    """Quarantine a car file if a clear majority of its session's car files has another event."""
+    """Quarantine a car file if a clear majority of its session's car files name another event."""
     events: defaultdict[tuple[str | None, str | None], Counter[str]] = defaultdict(Counter)
     for item in identities:
         if item.status is FileStatus.READY and item.kind in CAR_KINDS and item.event_code:
@@ -75,7 +75,7 @@ def _check_copies(identities: list[FileIdentity], found: Mapping[str, FoundFile]
 
 
 def _digests(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> dict[str, str]:
-    """Hash the files that share size and kind with another file; only these can be copies."""
+    """Hash the files that have the same size and kind as another file; only these can be copies."""
     sizes = Counter((item.size, item.kind) for item in identities)
     return {
         item.path: hashlib.sha256(found[item.path].read_head(_COMPARED_BYTES)).hexdigest()
@@ -99,7 +99,7 @@ def _check_copy(item: FileIdentity, original: FileIdentity) -> FileIdentity:
 
 
 def _add_conflicts(identities: list[FileIdentity]) -> list[FileIdentity]:
-    """Add evidence to files of the same slot with different content; readers merge them."""
+    """Add evidence to files with the same slot and different content; readers merge them."""
     paths_by_slot: defaultdict[_Slot, list[str]] = defaultdict(list)
     for item in identities:
         if item.status is FileStatus.READY and item.session:

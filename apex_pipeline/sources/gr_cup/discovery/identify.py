@@ -1,10 +1,10 @@
-"""Contains the identification of files: the track, session and kind of each one.
+"""Identifies files: the track, session and kind of each one.
 
-The file name takes precedence over the folders; the content checks both and fills in what they lack. Each file of a
-tree gets exactly one identity, with the rule that identified it, the evidence and a confidence. A file whose name,
-folders and content contradict each other is quarantined; a file that cannot be assigned is unresolved; nothing is
-guessed. See ``path_hints.py`` for paths and sibling files, ``sniff.py`` for content, ``cross_checks.py`` for comparing
-files with each other, and ``rules.py`` for the rules, which are data.
+The file name takes precedence over the folders; both are checked against the content, which also fills in missing
+parts. Each file of a tree gets exactly one identity, with the rule that identified it, the evidence and a confidence. A
+file whose name, folders and content contradict each other is quarantined; a file that cannot be assigned is unresolved;
+nothing is guessed. See ``path_hints.py`` for paths and sibling files, ``sniff.py`` for content, ``cross_checks.py`` for
+comparing files with each other, and ``rules.py`` for the rules, which are data.
 """
 
 from collections.abc import Iterable
@@ -40,13 +40,13 @@ _CONTENT_ONLY = 0.6  # the path names no session or kind
 _CUSTOM_SESSION = 0.6  # sprint_sebring_lap_start.csv
 _NO_ROWS = 0.5  # a header without data rows
 
-# Files read in parallel: in a bucket each read is a request, which is mostly waiting.
+# Number of files read in parallel: in a bucket each read is a request, and mostly waits.
 _PARALLEL_READS = 8
 
 
 @dataclass
 class _IdentityBuilder:
-    """Builds an identity, collecting evidence and lowering the confidence as the hints are evaluated."""
+    """Builds an identity by evaluating hints, which add evidence and may lower the confidence."""
 
     file: FoundFile
     kind: FileKind
@@ -91,7 +91,7 @@ def identify_tree(files: Iterable[FoundFile], rules: NamingRules) -> list[FileId
     """Return one identity per file, sorted by path.
 
     Args:
-        files: The files of one source folder, or of one lake.
+        files: All files of a source folder or a lake.
         rules: Rules for interpreting names.
     """
     found = {file.path: file for file in sorted(files, key=lambda file: file.path)}
@@ -134,7 +134,7 @@ def _identify(file: FoundFile, hints: PathHints, siblings: FolderSiblings) -> Fi
 
 
 def _finish(builder: _IdentityBuilder, contents: FileContents, contradiction: str | None) -> FileIdentity:
-    """Decide the status of a file that can be read."""
+    """Determine the status of a readable file."""
     if builder.kind is FileKind.UNKNOWN:
         return builder.build(FileStatus.UNRESOLVED, _unknown_kind_reason(contents))
     if builder.kind is FileKind.CHAMPIONSHIP:
@@ -183,11 +183,11 @@ def _unknown_kind_reason(contents: FileContents) -> str:
 
 
 def _header_contradiction(builder: _IdentityBuilder, contents: FileContents) -> str | None:
-    """Return how the header contradicts the name; ``None`` if it does not."""
+    """Describe how the header contradicts the name; ``None`` if it does not."""
     if builder.kind in contents.kinds:
         return None
     if not contents.kinds and (builder.track is None or builder.session is None):
-        return None  # any results.csv: nothing suggests that it is race data
+        return None  # a results.csv like any other: nothing suggests that it is race data
     shown = ", ".join(contents.columns[:8])
     if contents.kinds:
         return f"its name says {builder.kind}, its header ({shown}) is that of {_one_of(contents.kinds)}"
@@ -203,7 +203,7 @@ def _one_of(kinds: Iterable[FileKind]) -> str:
 
 
 def _resolve_track(builder: _IdentityBuilder, hints: PathHints, siblings: FolderSiblings) -> None:
-    """Take a track that the rules list, else the one named by a folder or the file, else by sibling files."""
+    """Set the track: one the rules list, else one named by a folder or the file, else one named by siblings."""
     known = next((hint for hint in hints.tracks if hint.is_known), None)
     unlisted = siblings.track_folder(hints) or hints.named_track
     sibling_track = siblings.siblings_of(hints).single_track
@@ -233,7 +233,7 @@ def _track_contradiction(hints: PathHints) -> str | None:
 
 
 def _resolve_session(builder: _IdentityBuilder, hints: PathHints, contents: FileContents) -> None:
-    """Take the session from the path, else from the content, else from an unknown word in a car file's name."""
+    """Set the session from the path, else the content, else an unknown word in a car file's name."""
     content_session = _content_session(contents)
     if hints.sessions:
         chosen = _most_specific(hints.sessions)
@@ -253,7 +253,7 @@ def _resolve_session(builder: _IdentityBuilder, hints: PathHints, contents: File
 
 
 def _most_specific(hints: tuple[SessionHint, ...]) -> SessionHint:
-    """Return the first hint, or one that adds a number to it (``race`` in the folder ``Race 2``)."""
+    """Return the first hint, or a later one that adds a number to it (``race`` in the folder ``Race 2``)."""
     first = hints[0]
     if number_of(first.session) is not None:
         return first
@@ -291,7 +291,7 @@ def _count(contents: FileContents) -> str:
 
 
 def _session_contradiction(hints: tuple[SessionHint, ...]) -> str | None:
-    """Return how name and folders contradict each other: R1 in ``Race 2``, or ``practice`` in ``Race 1``."""
+    """Describe how name and folders contradict each other: R1 in ``Race 2``, or ``practice`` in ``Race 1``."""
     for hint in hints[1:]:
         first, types = hints[0], {session_type(hints[0].session), session_type(hint.session)}
         is_other_type = len(types) > 1 and "other" not in types and not hint.is_vague
@@ -301,7 +301,7 @@ def _session_contradiction(hints: tuple[SessionHint, ...]) -> str | None:
 
 
 def _content_contradiction(builder: _IdentityBuilder, contents: FileContents) -> str | None:
-    """Return how the content contradicts the path.
+    """Describe how the content contradicts the path; ``None`` if it does not.
 
     Only names of the same type are compared: ``practice`` and R1 may be two names of one session.
     """

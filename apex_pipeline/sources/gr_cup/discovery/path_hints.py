@@ -1,6 +1,6 @@
-"""Contains the hints that a path gives about a file: kind, track, session and season. No file is read here.
+"""Extracts hints about a file from its path: kind, track, session and season. No file is read here.
 
-The file name takes precedence over the folders, and inner folders over outer ones. Any of them may give no hint or a
+The file name takes precedence over the folders, and inner folders over outer ones. Each of them may give no hint or a
 wrong one: ``identify.py`` checks the hints against the content and the other files of the tree.
 """
 
@@ -30,7 +30,7 @@ _IN_THE_NAME = "the name"
 
 @dataclass(frozen=True)
 class SessionHint:
-    """A session named by one part of the path; ``is_loose`` if the part has more than the session (``Race 1b``)."""
+    """A session named by one part of the path; ``is_loose`` if that part has extra text (``Race 1b``)."""
 
     session: str
     found_in: str
@@ -38,7 +38,7 @@ class SessionHint:
 
     @property
     def is_vague(self) -> bool:
-        """Whether it is a folder called ``race``, which may hold all sessions of a weekend."""
+        """Whether the hint is from a folder called ``race``, which may hold all sessions of a weekend."""
         return self.session == "race" and self.found_in != _IN_THE_NAME
 
 
@@ -51,7 +51,7 @@ class TrackHint:
         name: Display name.
         found_in: Description of the part, for messages.
         is_known: Whether the rules list the track.
-        is_loose: Whether the part has more than the track (``barber2``).
+        is_loose: Whether the part has extra text (``barber2``).
     """
 
     slug: str
@@ -81,8 +81,8 @@ class PathHints:
         version: ``official`` or ``provisional``, for classifications.
         sessions: Sessions, the file name's first, then those of the folders, innermost first.
         named_track: Track in the file name.
-        custom_session: Words in the name of a file in a track folder that are not kind, usual session or track: a
-            session name chosen by the user (``sprint_sebring_lap_start.csv``).
+        custom_session: A session name chosen by the user: the words of a file name in a track folder that are not a
+            kind, a usual session or a track (``sprint_sebring_lap_start.csv``).
         folders: Hints from the folders, innermost first.
     """
 
@@ -117,7 +117,7 @@ class PathHints:
 
 
 def ignore_reason(path: str) -> str | None:
-    """Return why a file is not race data, judging by its path, or ``None`` if it may be."""
+    """Return why the path rules a file out as race data, or ``None`` if it does not."""
     parts = [part.lower() for part in PurePosixPath(path).parts]
     if _SYSTEM_FILES & set(parts) or any(part.startswith(".") for part in parts):
         return "hidden, or left by the operating system"
@@ -151,7 +151,7 @@ def parse_path(path: str, rules: NamingRules) -> PathHints:
 
 
 def _kind_of(path: str, stem: str, rules: NamingRules) -> tuple[FileKind, str, dict[str, str]]:
-    """Return the kind that a name gives, the expression that matched, and the groups of a pattern."""
+    """Return the kind of a file by its name, the expression that matched, and its named groups."""
     for kind, pattern in rules.patterns:
         match = pattern.fullmatch(path)
         if match:
@@ -163,7 +163,7 @@ def _kind_of(path: str, stem: str, rules: NamingRules) -> tuple[FileKind, str, d
 
 
 def _without_kind(stem: str, kind: FileKind, rules: NamingRules) -> str:
-    """Return a name without the words for the kind, which leaves track and session."""
+    """Return the name with the words for the kind removed, leaving track and session."""
     for found, expression in rules.kinds:
         if found is kind:
             stem = expression.sub("_", stem)
@@ -181,7 +181,7 @@ def _sessions_in_name(text: str, groups: dict[str, str]) -> tuple[list[SessionHi
 
 
 def _session_of(text: str) -> str:
-    """Return the canonical name of a session matched by a pattern, whatever the word."""
+    """Return the canonical name of a session matched by a pattern, even if the word is unusual."""
     found = find_session(normalize_name(text))
     return found.session if found else normalize_name(text)
 
@@ -217,7 +217,7 @@ def _folder_hints(parts: tuple[str, ...], rules: NamingRules) -> FolderHints:
     folder, path = parts[-1], "/".join(parts)
     found_in = f"the folder {folder!r}"
     found = find_session(normalize_name(folder))
-    # Words such as "race" occur in many names: they mean a session only if alone, or anywhere with a number.
+    # Words such as "race" occur in many names: they mean a session only if they are alone or have a number.
     session, rest = None, normalize_name(folder)
     if found and (not found.rest or re.fullmatch(r"R\d+", found.session)):
         session = SessionHint(found.session, found_in, found.is_loose or not _is_track(found.rest, rules))
@@ -232,12 +232,12 @@ def _folder_hints(parts: tuple[str, ...], rules: NamingRules) -> FolderHints:
 
 
 def _is_track(text: str, rules: NamingRules) -> bool:
-    """Return whether the rest of a session folder is empty or a track (``Barber Race 1``)."""
+    """Return whether the rest of a session folder's name is empty or a track (``Barber Race 1``)."""
     return not text or _known_track(text, "", rules) is not None
 
 
 def _without_year(text: str) -> tuple[str | None, str]:
-    """Return the only year in a folder name, and the rest; the year of a date is not a season."""
+    """Return the only year in a folder name, and the rest; the year of a full date is ignored."""
     numbers = [word for word in text.split("_") if word.isdigit()]
     if len(numbers) != 1 or not _YEAR.fullmatch(numbers[0]):
         return None, text
@@ -264,7 +264,7 @@ def _known_track(text: str, found_in: str, rules: NamingRules) -> TrackHint | No
 
 
 def _spans(length: int) -> list[tuple[int, int]]:
-    """Return start and end of every run of consecutive words, the longest first."""
+    """Return the start and end of every run of consecutive words, longest first."""
     spans = [(start, end) for start in range(length) for end in range(start + 1, length + 1)]
     return sorted(spans, key=lambda span: (span[0] - span[1], span[0]))
 
@@ -285,13 +285,13 @@ def _version(stem: str, kind: FileKind) -> str | None:
 
 @dataclass
 class SiblingTracks:
-    """Tracks in the names of the files in and below one folder, by slug."""
+    """Tracks named by the files in and below one folder, by slug."""
 
     tracks: dict[str, TrackHint] = field(default_factory=dict[str, TrackHint])
 
     @property
     def single_track(self) -> TrackHint | None:
-        """The track, if all names have the same one."""
+        """The track, if all file names agree on one."""
         return next(iter(self.tracks.values())) if len(self.tracks) == 1 else None
 
     def confirm(self, folder: TrackHint) -> bool:
@@ -300,7 +300,7 @@ class SiblingTracks:
 
     @property
     def names_other_tracks(self) -> bool:
-        """Whether the names have several tracks or a listed one: an unconfirmed folder around them is not a track."""
+        """Whether the names have several tracks or a listed one; then an unconfirmed parent folder is not a track."""
         return len(self.tracks) > 1 or any(hint.is_known for hint in self.tracks.values())
 
 
@@ -319,7 +319,7 @@ class FolderSiblings:
                     self._by_path[path].tracks.setdefault(file_hints.named_track.slug, file_hints.named_track)
 
     def siblings_of(self, hints: PathHints) -> SiblingTracks:
-        """Return the tracks named by files in the same track folder, or outside any track folder if it has none."""
+        """Return the tracks named by files in the same track folder, or by files outside any if there is none."""
         return self._by_path[hints.home.path if hints.home else ""]
 
     def track_folder(self, hints: PathHints) -> TrackHint | None:

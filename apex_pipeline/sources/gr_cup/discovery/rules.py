@@ -1,4 +1,4 @@
-"""Contains the loading of the naming rules: tracks with their aliases, and file-name patterns with their kinds.
+"""Loads the naming rules: tracks with their aliases, and file-name patterns with their kinds.
 
 The rules are data (``tracks.yaml``, ``patterns.yaml`` and the user's own file); this module reads and validates them.
 See ``path_hints.py`` for applying them to a path.
@@ -48,8 +48,8 @@ class NamingRules:
 
     Attributes:
         tracks: Tracks by compact alias; slug and name are aliases too.
-        kinds: Kinds and the expressions for normalised names, in the order they are tried.
-        patterns: Kinds and the expressions for complete file names, tried first.
+        kinds: Kinds with expressions for normalised names, in the order they are tried.
+        patterns: Kinds with expressions for complete file names, tried before ``kinds``.
         plain_words: Generic words, which do not name a track.
         season_words: Words that may accompany the year in the name of a season folder.
     """
@@ -72,7 +72,9 @@ class NamingRules:
 
 def _check_slug(slug: str) -> str:
     if not _SLUG.fullmatch(slug):
-        raise ValueError(f"the slug {slug!r} must be lower-case letters, digits and underscores, with a letter in it")
+        raise ValueError(
+            f"the slug {slug!r} must be lower-case letters, digits and underscores, with at least one letter"
+        )
     return slug
 
 
@@ -80,24 +82,26 @@ def _check_zone(zone: str) -> str:
     try:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"the zone {zone!r} is not known; write it like America/Chicago") from error
+        raise ValueError(f"the zone {zone!r} is unknown; use an IANA name such as America/Chicago") from error
     return zone
 
 
 def _check_kind(kind: FileKind) -> FileKind:
     if kind not in CAR_KINDS | OFFICIAL_KINDS | {FileKind.CHAMPIONSHIP}:
-        raise ValueError(f"{kind} is not a kind that a name can have")
+        raise ValueError(f"a name pattern cannot assign the kind {kind}")
     return kind
 
 
 def _compile_pattern(name: object) -> re.Pattern[str]:
-    """Compile a file name with placeholders to an expression for the end of a path."""
+    """Compile a file name with placeholders to an expression that matches the end of a path."""
     if not isinstance(name, str):
-        raise ValueError(f"the name {name!r} must be text")  # noqa: TRY004  -- pydantic passes a TypeError through
+        raise ValueError(f"the name {name!r} must be a string")  # noqa: TRY004  -- pydantic passes a TypeError through
     parts = re.split(r"(\{[^}]*\})", name)
     placeholders = [part.lower() for part in parts[1::2]]
     if not placeholders or len(set(placeholders)) < len(placeholders) or not set(placeholders) <= set(_PLACEHOLDERS):
-        raise ValueError(f"the name {name!r} must contain some of {', '.join(_PLACEHOLDERS)}, each at most once")
+        raise ValueError(
+            f"the name {name!r} must contain at least one of {', '.join(_PLACEHOLDERS)}, each at most once"
+        )
     expression = "".join(_PLACEHOLDERS.get(part.lower()) or re.escape(part) for part in parts)
     return re.compile(rf"(?:.*/)?{expression}", re.IGNORECASE)
 
@@ -130,13 +134,13 @@ class _Document(_Entry):
 
 
 def load_rules(extra: Path | None = None) -> NamingRules:
-    """Return the built-in rules extended by the user's own, which take precedence.
+    """Return the built-in rules plus the user's own, which take precedence.
 
     Args:
         extra: The user's YAML file. An entry for a known track adds aliases to it, or changes its name or zone.
 
     Raises:
-        ConfigurationError: The file is missing, or an entry in it is invalid; the message names the entry.
+        ConfigurationError: The file is missing or has an invalid entry, which the message names.
     """
     documents = list(_built_in())
     if extra is not None:
@@ -163,11 +167,11 @@ def _read_user_file(path: Path) -> _Document:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"The tracks file {path} cannot be read: {error}.", "Correct APEX_TRACKS_FILE or the file."
+            f"The tracks file {path} cannot be read: {error}.", "Fix the file or the path in APEX_TRACKS_FILE."
         ) from error
     if not isinstance(content, dict):
         raise ConfigurationError(
-            f"The tracks file {path} has no entries.", "It needs `tracks:` or `patterns:`, as in tracks.yaml."
+            f"The tracks file {path} has no entries.", "Add `tracks:` or `patterns:`, as in tracks.yaml."
         )
     try:
         document = _Document.model_validate(content)

@@ -1,6 +1,6 @@
-"""Contains the check of a file's first bytes: the kinds that its header fits, and the sessions that its rows name.
+"""Checks the first bytes of a file: which kinds the header fits, and which sessions the rows name.
 
-The content overrules names and folders. Only the first 64 KiB are read: all rows of most lap files, and 500 rows of
+Content overrides names and folders. Only the first 64 KiB are read: all rows of most lap files, and 500 rows of
 telemetry.
 """
 
@@ -18,8 +18,8 @@ from apex_pipeline.sources.gr_cup.kinds import FileKind
 
 SNIFFED_BYTES = 65_536
 
-# Columns that identify a kind, the most specific kinds first. The three kinds of lap file share one header, and so does
-# telemetry with ten columns, whose ``value`` holds a list of readings.
+# Columns that identify a kind, the most specific kinds first. The three kinds of lap file share one header with
+# ten-column telemetry, whose ``value`` holds a list of readings.
 _TRIGGER_COLUMNS = frozenset({"vehicle_id", "lap", "timestamp"})
 _KEY_COLUMNS: tuple[tuple[FileKind, frozenset[str]], ...] = (
     (FileKind.TELEMETRY, frozenset({"vehicle_id", "timestamp", "telemetry_name", "telemetry_value"})),
@@ -43,7 +43,7 @@ class FileContents:
         events: Number of rows per ``meta_event``.
         first_day: Day of the earliest receive time, for messages.
         rows: Number of rows read.
-        problem: Why the file cannot be read as CSV; the fields above are empty then.
+        problem: Why the file cannot be read as CSV; if set, the fields above are empty.
         is_text: Whether it is text; an empty or binary file is not.
     """
 
@@ -58,7 +58,7 @@ class FileContents:
 
 
 def sniff(head: bytes, path: str) -> FileContents:
-    """Return the kinds, sessions and events that the first bytes of a file show.
+    """Return the kinds, sessions and events found in the first bytes of a file.
 
     Args:
         head: The first :data:`SNIFFED_BYTES` bytes, as stored.
@@ -86,10 +86,10 @@ def sniff(head: bytes, path: str) -> FileContents:
 
 
 def _decompress(head: bytes, path: str) -> bytes:
-    """Decompress the first bytes of a file; the missing end is not an error.
+    """Decompress the first bytes of a file; truncated data is not an error.
 
     Raises:
-        MalformedFileError: The bytes are not compressed as the name says.
+        MalformedFileError: The bytes are not in the compression format of the file extension.
     """
     try:
         if path.lower().endswith(".gz"):
@@ -112,7 +112,7 @@ def _rows_of(text: bytes, dialect: CsvDialect, *, is_cut: bool) -> list[list[str
 
 
 def _column(rows: list[list[str]], dialect: CsvDialect, name: str) -> list[str]:
-    """Return the values of a column, without empty ones and without headers left in by concatenating files."""
+    """Return the values of a column, except empty ones and headers repeated by concatenating files."""
     if name not in dialect.columns:
         return []
     index = dialect.columns.index(name)

@@ -1,8 +1,8 @@
 """Pairs the crossings of a car with its official laps.
 
 Both are in chronological order, so pairs never cross. Dynamic programming finds the best of all pairings, which
-tolerates missing crossings, extra crossings and late timestamps on either side. See ``official_merge.py`` for the laps
-that are built from the pairs.
+tolerates missing crossings, extra crossings and late timestamps on either side. See ``official_merge.py`` for building
+laps from the pairs.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Scores = npt.NDArray[np.float64]
 _EARLIEST_MS = -15_000.0
 _LATEST_MS = 60_000.0
 _MAX_LAP_SHARE = 0.4
-# A pair without any difference scores 1, a pair that is a second apart half of that; any pair is better than none.
+# An exact pair scores 1, a pair one second apart scores half of that; any pair is better than none.
 _HALF_SCORE_MS = 1_000.0
 _MIN_PAIR_SCORE = 0.05
 
@@ -59,7 +59,7 @@ def _late_ms(own: Sequence[Crossing], official: Sequence[OfficialLap], clock: Of
 
 
 def _trace_back(best: Scores, crossings: int, laps: int) -> list[int | None]:
-    """Return the index of each lap's crossing in the best pairing, traced back from the last cell."""
+    """Trace the best pairing back from the last cell; return the index of each lap's crossing."""
     pairs: list[int | None] = [None] * laps
     row, column = crossings, laps
     while row and column:
@@ -74,10 +74,10 @@ def _trace_back(best: Scores, crossings: int, laps: int) -> list[int | None]:
 
 
 def _fill_in_order(pairs: Sequence[int | None], own: Sequence[Crossing]) -> list[Crossing | None]:
-    """Return the crossing of each lap, with gaps between two pairs filled in order.
+    """Return the crossing of each lap, filling gaps between two pairs in order where possible.
 
-    A gap with as many crossings as laps is filled however late the crossings are: a car that stops in its pit between
-    the two timing lines crosses the second one minutes late.
+    A gap with as many crossings as laps is filled, however late the crossings are: a car that stops in its pit between
+    the two timing lines reaches the second one minutes later.
     """
     filled = list(pairs)
     known = [index for index, pair in enumerate(pairs) if pair is not None]

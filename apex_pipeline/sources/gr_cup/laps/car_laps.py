@@ -1,7 +1,7 @@
 """Derives laps from the cars' own data: finds, flags, repairs and times them.
 
-Contains the order of these steps and the choice between the sources of a lap time. Official timing is not used here,
-so it can serve as an independent reference; docs/laps.md has the comparison.
+Runs these steps in order and chooses the source of each lap time. Official timing is not used here, so it can serve as
+an independent reference; see docs/laps.md for the comparison.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ from apex_pipeline.sources.gr_cup.laps.late_crossings import repair_late_crossin
 from apex_pipeline.sources.gr_cup.laps.pace import Pace
 from apex_pipeline.sources.gr_cup.laps.telemetry_evidence import apply_telemetry
 
-# If the device's lap timer and the timestamps differ by less, the timer is used (88 % of such laps are within 0.1 s of
-# official timing, against 40 % by the timestamps). If they differ by more, the timer missed or invented a crossing.
+# The device's lap timer is used if it differs from the timestamps by less than this (88 % of such laps are within 0.1 s
+# of official timing, against 40 % by the timestamps). If they differ by more, the timer missed or invented a crossing.
 _TIMER_TOLERANCE_S = 1.0
 
 
@@ -77,6 +77,6 @@ def _flag_other_days(by_car: Mapping[str, Sequence[Lap]], crossings: Mapping[str
 
 
 def _choose_time(lap: Lap) -> None:
-    """Use the device's lap timer if the timestamps confirm it: it does not depend on when the message was stamped."""
+    """Use the device's lap timer, which is immune to late timestamps, if the timestamps confirm it."""
     if lap.method == "trigger" and lap.unit_s is not None and abs(lap.unit_s - lap.duration_s) < _TIMER_TOLERANCE_S:
         lap.time_s, lap.method = lap.unit_s, "unit_value"

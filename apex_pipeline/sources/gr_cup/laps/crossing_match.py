@@ -1,6 +1,6 @@
 """Compares the cars' crossings with official ones, for every device and every official car at once.
 
-Contains residuals, scores and counts of agreeing crossings; see ``identity.py`` for the decision based on them.
+Computes residuals, scores and counts of agreeing crossings; see ``identity.py`` for the decision based on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Indices = npt.NDArray[np.int64]
 # With the clocks aligned, a crossing this close to an official one agrees with it. In nine races 95 % are within
 # 0.15 s, and late timestamps are seldom later than this.
 AGREES_MS = 500.0
-# A crossing at either end of the export may be missing because it fell just outside.
+# The first or last crossing may be missing because it was just outside the export.
 _EDGE_MS = 5_000
 
 
@@ -45,7 +45,7 @@ class CrossingMatch:
         self._covered = np.array([covered for _, _, covered in nearest])
 
     def scores(self, reach_ms: float) -> Matrix:
-        """Return how well each device fits each car: the sum over crossings, 1 for an exact one, 0 out of reach."""
+        """Return the match score of each device and car: summed over crossings, 1 for exact, 0 if out of reach."""
         return self._per_car(np.clip(1 - (self.late_ms / reach_ms) ** 2, 0, None))
 
     def agreeing(self) -> Matrix:
@@ -53,7 +53,7 @@ class CrossingMatch:
         return self._per_car((np.abs(self.late_ms) <= AGREES_MS).astype(np.float64))
 
     def compared(self) -> Matrix:
-        """Return how many official crossings of each car fall within the period each device reported."""
+        """Return how many official crossings of each car are within each device's reporting period."""
         return self._per_car(self._covered.astype(np.float64))
 
     def shared(self, device: int) -> dict[int, set[int]]:
@@ -82,9 +82,9 @@ class CrossingMatch:
 
 
 def _nearest(own_ms: Matrix, official_ms: Matrix) -> tuple[Matrix, Indices, npt.NDArray[np.bool_]]:
-    """Return, for each official crossing, the lateness and index of the nearest own one and whether it is covered.
+    """Return lateness and index of the own crossing nearest to each official one, and whether that is covered.
 
-    An official crossing is covered if it falls within the period the device reported.
+    An official crossing is covered if it is within the device's reporting period.
     """
     late = own_ms[:, None] - official_ms[None, :]
     own = np.abs(late).argmin(axis=0)

@@ -1,4 +1,4 @@
-"""Contains crossings of the finish line, and groups the triggers that belong to one crossing.
+"""Groups triggers into crossings of the finish line.
 
 One crossing can emit three rows in a file within 50 ms, in lap_start and lap_end files alike. See ``lap.py`` for the
 lap between two crossings.
@@ -25,7 +25,7 @@ class TelemetryCrossing:
             clock stood still.
         car_ms: Time of the crossing by the car's own clock, interpolated between two samples, so that differences are
             lap times. ``None`` if the clock stood still.
-        source: How it was detected: by the lap distance starting again, or by position alone.
+        source: How it was detected: by the lap distance resetting, or by position alone.
         file: Raw file of the car's samples, the first if there are several.
     """
 
@@ -41,9 +41,9 @@ class TelemetryCrossing:
 SAME_CROSSING_MS = 5_000
 
 # A bounce is the device's next sample, 43 ms later by its own lap timer. If the three rows of a bounce are stamped
-# within half of that, they were stamped one after another after a stall, and the crossing was earlier by at least the
-# rest of the 43 ms. In nine real sessions such timestamps are 62 to 215 ms late (medians by spread); those of other
-# bounces are not late at all.
+# within half of that, they were stamped in a burst after a stall, so the crossing was earlier by at least the rest of
+# the 43 ms. In nine real sessions such timestamps are 62 to 215 ms late (medians by spread); those of other bounces are
+# not late at all.
 _SAMPLE_MS = 43
 _STALLED_MS = _SAMPLE_MS // 2
 _ROWS_PER_BOUNCE = 3
@@ -66,7 +66,7 @@ class Crossing:
 
     @property
     def bounces(self) -> int:
-        """Number of messages beyond the first of each kind."""
+        """Number of extra messages, after the first of each kind."""
         return len(self.triggers) - len({trigger.kind for trigger in self.triggers})
 
     @property
@@ -82,10 +82,10 @@ class Crossing:
 
     @property
     def unit_lap_time_ms(self) -> int | None:
-        """The device's time of the lap that ends here, in milliseconds, as sent.
+        """The device's time for the lap that ends here, in milliseconds, as sent.
 
-        It is the largest value sent, as a bounce restarts the device's lap timer: a value shorter than a crossing
-        (0, 43 …) counts from a bounce and is not a lap time.
+        The largest value is used because a bounce restarts the device's lap timer: a value too short for a lap, such as
+        0 or 43, counts from a bounce and is not a lap time.
         """
         return max((value for value in self._values if value >= SAME_CROSSING_MS), default=None)
 
@@ -100,7 +100,7 @@ class Crossing:
 
     @property
     def evidence(self) -> Trigger:
-        """The message a lap is traced back to: the first about the lap that ends here, or else the first of all."""
+        """The source message of the lap that ends here: the first about that lap, or else the first of all."""
         endings = [item for item in self.triggers if item.kind is not FileKind.LAP_START]
         return (endings or list(self.triggers))[0]
 
@@ -111,8 +111,8 @@ class Crossing:
 def find_crossings(triggers: Iterable[Trigger]) -> dict[str, list[Crossing]]:
     """Return each car's crossings in chronological order.
 
-    Every trigger belongs to exactly one crossing; a message that was written twice is counted once. The time of a
-    crossing is the earliest event time among its triggers, as a bounce always comes later.
+    Every trigger belongs to exactly one crossing; a duplicated message is counted once. The time of a crossing is the
+    earliest event time among its triggers, as a bounce always comes later.
 
     Args:
         triggers: Triggers of one session, in any order.
@@ -127,7 +127,7 @@ def find_crossings(triggers: Iterable[Trigger]) -> dict[str, list[Crossing]]:
 
 
 def _deduplicated(triggers: Iterable[Trigger]) -> list[Trigger]:
-    """Return the triggers in chronological order without repeated messages, whatever order they come in."""
+    """Return the triggers in chronological order without repeated messages, independent of their input order."""
     by_message: dict[Trigger, Trigger] = {}
     for trigger in sorted(triggers, key=lambda t: (t.trigger_utc_ms, t.received_utc_ms, t.kind.value, t.file, t.line)):
         by_message.setdefault(replace(trigger, file="", line=0), trigger)

@@ -1,7 +1,7 @@
 """Derives the tables ``laps`` and ``cars`` of a session from its triggers, telemetry crossings and official timing.
 
-This is the entry point of the package. Contains the order of the steps, each of which is a module in this folder;
-docs/laps.md describes the rules.
+This is the entry point of the package. It runs the steps in order, each a module in this folder; see docs/laps.md for
+the rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,8 @@ class LapReport:
 
     Attributes:
         triggers: Triggers read.
-        repeated_triggers: Of these, messages that were written twice.
-        bounced_triggers: Of these, messages about a crossing beyond the first of each kind.
+        repeated_triggers: Of these, duplicated messages.
+        bounced_triggers: Of these, extra messages about a crossing, after the first of each kind.
         crossings: Crossings the triggers were grouped into.
         laps: Laps in the table.
         valid_laps: Of these, valid laps.
@@ -143,7 +143,7 @@ def _fit_clock_drift(clock: OfficialClock, known: Mapping[str, OfficialCar], pai
 def _race_times(
     cars: Sequence[OfficialCar], crossings: Mapping[str, Sequence[Crossing]], clock: OfficialClock
 ) -> RaceTimes:
-    """Return when the race was: from the median start of first laps to the first crossing under the chequered flag."""
+    """Return the race period: from the median start of first laps to the first crossing under the chequered flag."""
     firsts = [car.timed[0] for car in cars if car.timed and car.timed[0].number == 1]
     lasts = [car.timed[-1] for car in cars if car.timed]
     finished = [lap for lap in lasts if lap.row["flag_at_finish"] == "FF"]

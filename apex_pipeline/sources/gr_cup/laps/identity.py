@@ -1,9 +1,9 @@
 """Matches on-board devices to official cars by comparing crossing times.
 
 The number in a vehicle id is typed in by hand, and is wrong for one car in fifteen. A device and an official car that
-cross the line together for an entire race are the same car. All devices are matched at once, as one assignment, so
-each device gets at most one car and each car at most one device. A device that the crossings leave ambiguous stays
-undecided, with the numbers it may have.
+cross the line together for an entire race are the same car. All devices are matched at once, as one assignment, so each
+device gets at most one car and each car at most one device. If the crossings are ambiguous, a device stays undecided,
+with the numbers it may have.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 
 # The clocks are first aligned by one offset, then along their drift; each round uses a smaller tolerance.
 _ROUNDS_MS = (3_000.0, 1_500.0, 800.0)
-# A number is accepted above this: more than half of the crossings agree, and a single one is not enough.
+# A number is accepted above this confidence: more than half of the crossings must agree, and one is not enough.
 _NEEDED_CONFIDENCE = 0.5
 # A device stays undecided if an unassigned car fits nearly as well: less than one crossing worse.
 _CLEAR_MARGIN = 1.0
@@ -27,8 +27,8 @@ _CLEAR_MARGIN = 1.0
 _SUFFIX_WEIGHT = 0.01
 # A car is a candidate if it explains at least two crossings that the previous candidates do not.
 _MIN_CROSSINGS_PER_CANDIDATE = 2
-# The suffix was typed into the device by hand and nothing confirms it: in nine real sessions it names the wrong car for
-# 14 of 213 devices and is not a number for two, and a wrong suffix looks just like a right one.
+# The suffix was typed into the device by hand and is unconfirmed: in nine real sessions it names the wrong car for 14
+# of 213 devices and is not a number for two, and a wrong suffix looks like a right one.
 SUFFIX_CONFIDENCE = 0.3
 
 
@@ -45,7 +45,7 @@ class Identity:
             plus one.
         crossings: Number of crossings of the device.
         evidence: The reason, in one sentence.
-        compared: Number of official crossings of that car within the period the device reported.
+        compared: Number of official crossings of that car within the device's reporting period.
         agreeing: Number of these that agree with a crossing of the device.
         median_late_s: Median of own minus official crossings, with the clocks aligned.
         runner_up: Number of the official car with the second-best match.
@@ -79,7 +79,7 @@ def resolve_identities(
         clock: The clock of official timing; ``None`` if it could not be aligned.
 
     Returns:
-        One identity per device, then one per official car without a device; and the clock with its drift.
+        The identities, one per device and then one per official car without a device; and the clock with its drift.
     """
     timed = [car for car in cars if car.timed]
     if clock is None or not timed:
@@ -144,7 +144,7 @@ class _IdentityResolver:
         return all(score - self._scores[device, other] - self._suffix_score(device, other) >= margin for other in free)
 
     def _suffix_score(self, device: int, car: int) -> float:
-        """Return how much the number in the vehicle id adds to the evidence for a car."""
+        """Return how much a matching number in the vehicle id adds to the evidence for a car."""
         return SUFFIX_CONFIDENCE if _suffix_matches(self._vehicle_ids[device], self._cars[car]) else 0.0
 
     def _confidence(self, device: int, car: int) -> float:

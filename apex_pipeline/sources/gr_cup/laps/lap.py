@@ -1,4 +1,4 @@
-"""Contains the lap of one car between two crossings, its flags, and the rule for its confidence.
+"""Defines the lap of one car between two crossings, its flags and its confidence.
 
 See ``car_laps.py`` for finding laps and ``lap_flags.py`` for setting the flags.
 """
@@ -11,7 +11,7 @@ from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialLap
 
 
 class Flag(StrEnum):
-    """Reasons why a lap needs attention; docs/laps.md explains each."""
+    """Reasons why a lap needs attention; see docs/laps.md for each."""
 
     BOUNCED_TRIGGER = "bounced_trigger"
     UNIT_LAP_LOST = "unit_lap_lost"
@@ -47,8 +47,8 @@ _NOT_RACED = frozenset(
     {Flag.FORMATION_LAP, Flag.POST_RACE_LAP, Flag.UNOFFICIAL_LAP, Flag.OTHER_DAY, Flag.UNDECIDED_CAR}
 )
 
-# Confidence of a lap time. Official timing is the reference; two sources that agree are better than one, a source that
-# another contradicts is worse, and a repaired time is an estimate, not a measurement.
+# Confidence of a lap time. Official timing is the reference; two agreeing sources are better than one, contradicting
+# sources are worse, and a repaired time is an estimate, not a measurement.
 _OFFICIAL = 1.0
 _TWO_AGREE = 0.95
 _ONE_SOURCE = 0.9
@@ -66,7 +66,7 @@ class Lap:
         start: Crossing that starts the lap; ``None`` if no lap file has it.
         end: Crossing that ends the lap; ``None`` if no lap file has it.
         start_ms: Start time, milliseconds since 1970; ``None`` if no source has it.
-        end_ms: End time, likewise.
+        end_ms: End time, milliseconds since 1970; ``None`` if no source has it.
         flags: The lap's flags.
         trigger_s: Difference between the timestamps of the two crossings, seconds.
         unit_s: Lap time from the device's lap timer, seconds.
@@ -109,7 +109,7 @@ class Lap:
 
     @property
     def confidence(self) -> float:
-        """Confidence of the lap time, 0 to 1; docs/laps.md has the rule."""
+        """Confidence of the lap time, 0 to 1; see docs/laps.md."""
         if self.official is not None:
             return _OFFICIAL
         if self.method == "repaired":
@@ -138,7 +138,7 @@ def lap_between(start: Crossing, end: Crossing) -> Lap:
         start_ms=start.utc_ms,
         end_ms=end.utc_ms,
         trigger_s=duration_s,
-        # Each bounce of the crossing before restarted the device's lap timer.
+        # Each bounce of the previous crossing restarted the device's lap timer.
         unit_s=None if unit_ms is None else (unit_ms + start.timer_delay_ms) / 1000,
         time_s=duration_s,
         method="trigger",

@@ -1,4 +1,4 @@
-"""Contains the rules that flag laps: length, bounces, split laps, and laps outside the race or on another day."""
+"""Flags laps by length, bounces, split laps, and laps outside the race or on another day."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, takewhile
@@ -16,7 +16,7 @@ _DOUBLE = (1.8, 2.2)
 
 
 def flag_lap(lap: Lap, pace: Pace) -> None:
-    """Flag a lap by its messages and by how its time compares with all lap times."""
+    """Flag a lap by its messages, and by its time relative to all lap times."""
     conditions = {
         Flag.BOUNCED_TRIGGER: _has_bounce(lap),
         Flag.UNIT_LAP_LOST: lap.end is not None and lap.end.has_lost_counter,
@@ -86,7 +86,7 @@ def _is_split_lap(first: Lap, second: Lap, pace: Pace) -> bool:
 
 def _merge(first: Lap, second: Lap) -> Lap:
     if first.start is None or second.end is None:
-        raise ValueError("a part of a split lap needs both of its crossings")
+        raise ValueError("both crossings of a part of a split lap must be known")
     lap = lap_between(first.start, second.end)
     # The device restarted its lap timer at the crossing in between.
     lap.unit_s = first.unit_s + second.unit_s if first.unit_s is not None and second.unit_s is not None else None
@@ -111,7 +111,7 @@ def split_days(crossings: Sequence[Crossing]) -> list[list[Crossing]]:
 
 
 def main_day_ms(crossings: Mapping[str, Sequence[Crossing]]) -> tuple[int, int]:
-    """Return first and last crossing of the day with most of the session's crossings, in ms since 1970.
+    """Return the first and last crossing of the session's main day, the one with the most crossings, in ms since 1970.
 
     Args:
         crossings: Crossings by car, in chronological order; at least one.
@@ -170,6 +170,6 @@ def _flag_ms(cars: Sequence[Sequence[Lap]], pace: Pace) -> int | None:
 
 
 def _is_racing_after(moment_ms: int, cars: Sequence[Sequence[Lap]], pace: Pace) -> bool:
-    """Return whether more than a few laps at racing pace start after a moment, so that it cannot be the race's end."""
+    """Return whether too many laps at racing pace start after this time for it to be the end of the race."""
     brisk = [lap for laps in cars for lap in laps if not pace.is_slow(lap) and lap.start_ms is not None]
     return sum(lap.start_ms is not None and lap.start_ms > moment_ms for lap in brisk) > _FEW_SHARE * len(brisk)

@@ -1,8 +1,7 @@
 """Finds and repairs crossings stamped late: one lap is too long and the next too short by the same amount.
 
-They stand out because a car's laps differ little from each other. The repair moves the crossing between the two laps
-and flags both; ``trigger_lap_time_s`` keeps the difference of the original timestamps. No other module moves a
-crossing.
+They stand out because the laps of a car are nearly equal. The repair moves the crossing between the two laps and flags
+both; ``trigger_lap_time_s`` keeps the difference of the original timestamps. No other module moves a crossing.
 """
 
 from itertools import pairwise
@@ -12,16 +11,16 @@ from apex_pipeline.sources.gr_cup.laps.lap import Flag, Lap
 from apex_pipeline.sources.gr_cup.laps.pace import Pace
 
 # Real timestamps are 15 to 50 s late after a radio dropout. A difference below 5 % of a lap can also be a driver's
-# mistake before a good lap. The two laps together differ from two typical ones by less than 3 % of one.
+# mistake before a good lap. The sum of the two laps differs from two typical laps by less than 3 % of one lap.
 _PAIR_LEAST_SHARE = 0.05
 _PAIR_AGREES_SHARE = 0.03
-# Timestamps about a second late are common too (1 in 200 real crossings). The sign is a lap that is faster than every
-# other lap of the car by a quarter of a second, right after a lap that is too long by about the same amount.
+# Timestamps about a second late are common too (1 in 200 real crossings). They show as a lap that is a quarter of a
+# second faster than every other lap of the car, right after a lap that is too long by about the same amount.
 _MIN_UNDERCUT_S = 0.25
 _MIN_BRISK_LAPS = 8
 _BRISK_SHARE = 1.05
 _SAME_AMOUNT = (0.5, 2.0)
-# The device's lap timer is not affected by late timestamps: if both agree within this, they are not a second late.
+# Late timestamps do not affect the device's lap timer, so timestamps within this of it are not late.
 _CONFIRMED_S = 0.2
 # Largest difference between the lap timer and the timestamps over both laps together.
 _UNIT_AGREES_S = 1.0

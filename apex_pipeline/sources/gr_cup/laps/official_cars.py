@@ -1,4 +1,4 @@
-"""Reads the table ``official_laps`` into cars, and separates cars that are printed with the same number.
+"""Reads the cars from the table ``official_laps``, and separates cars that are printed with the same number.
 
 The cars' own data is not used here; see ``identity.py`` for matching devices to these cars.
 """
@@ -81,7 +81,7 @@ def _milliseconds(value: object) -> int | None:
 
 
 def _unwrap_midnight(times_ms: Sequence[int | None]) -> list[int | None]:
-    """Return the times with a day added after midnight, which is where they decrease by more than half a day."""
+    """Return the times with a day added after midnight, detected as a decrease of more than half a day."""
     known = [value for value in times_ms if value is not None]
     days = accumulate([0, *(int(before - after > _HALF_DAY_MS) for before, after in pairwise(known))])
     shifted = iter([value + day * _DAY_MS for value, day in zip(known, days, strict=False)])
@@ -91,9 +91,9 @@ def _unwrap_midnight(times_ms: Sequence[int | None]) -> list[int | None]:
 def _real_numbers(in_file_order: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
     """Return the real numbers of all entries, inferred from their order in the file.
 
-    The file is sorted by the original number as text, as it was before anonymisation turned 03 into 3. So of two
-    entries with the same printed number, the first has one leading zero more. If the numbers restored this way are not
-    in order, every car keeps its printed number.
+    The file is sorted as text by the original number, before anonymisation turned 03 into 3. So of two entries with the
+    same printed number, the first has an extra leading zero. If the numbers restored this way are not in order, every
+    car keeps its printed number.
     """
     entries = {
         printed: max(entry for other, entry in in_file_order if other == printed) for printed, _ in in_file_order

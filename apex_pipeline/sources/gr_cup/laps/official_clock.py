@@ -1,10 +1,10 @@
-"""Aligns the official clock with UTC: official times have no date, and their clock may be off and drift.
+"""Aligns the official clock with UTC: official times have no date, and the clock may be wrong and drift.
 
 The cars' crossings and the official ones are the same events, so the most common difference between them is the clock's
 offset: 0.2 to 0.45 s in seven races. At one track it is 7.4 s, and 12 to 14 s while the field is slow: there the two
 systems do not measure at the same line, and slow cars take longer from one line to the other.
 
-Contains the search for that offset and its drift through the session; neither needs to know which car is which.
+Offset and drift are found without knowing which official car belongs to which device.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,11 +21,11 @@ Integers = npt.NDArray[np.int64]
 # A clock set by hand is off by seconds, rarely by minutes.
 _NEAR_MS = 60_000
 _FAR_MS = 900_000
-# An unknown zone is one of those in use: 12 h behind to 14 h ahead of UTC, in steps of a quarter hour.
+# If the zone is unknown, all zones in use are tried: 12 h behind to 14 h ahead of UTC, in steps of a quarter hour.
 _ZONE_STEP_MS = 900_000
 _ZONES = range(-14 * 4, 12 * 4 + 1)
-# Differences are counted in bins of a quarter of a second, two adjacent bins together, as a difference may fall on the
-# edge of a bin. Crossings that belong together mostly differ by less than 0.1 s from the offset.
+# Differences are counted in bins of a quarter of a second, adding two adjacent bins, as a difference may be on the edge
+# of a bin. The difference of matching crossings is mostly within 0.1 s of the offset.
 _STEP_MS = 250
 # Share of crossings that must have the same difference for it to be accepted. The right offset reaches 60 to 100 %; a
 # shift by one or more laps reaches 45 % in a race of equal laps, but is more than a minute off.
@@ -106,7 +106,8 @@ def find_official_clock(crossings_ms: Sequence[int], local_ms: Sequence[int], zo
         zone: IANA zone of the track, ``None`` if not known.
 
     Returns:
-        The clock without drift; ``None`` if no difference stands out, as when the two are of different sessions.
+        The clock without drift; ``None`` if no difference stands out, for example if the two are from different
+        sessions.
     """
     if not crossings_ms or not local_ms:
         return None
@@ -151,7 +152,7 @@ def _align(crossings_ms: Sequence[int], local_ms: Sequence[int], midnight_ms: in
 
 
 def _differences(own_ms: Integers, official_ms: Integers, reach_ms: int) -> Integers:
-    """Return own minus official crossing, in ms, for all pairs within reach, without computing the other pairs."""
+    """Return own minus official crossing, in ms, for the pairs within reach; the others are never computed."""
     official = np.sort(official_ms)
     first = np.searchsorted(official, own_ms - reach_ms, side="left")
     pairs = np.searchsorted(official, own_ms + reach_ms, side="right") - first

@@ -109,7 +109,7 @@ def _raced_lap(
     end: Crossing | None,
     by_crossings: dict[tuple[int, int], Lap],
 ) -> Lap:
-    """Return the car's own lap for an official lap; without times if one of its crossings is missing."""
+    """Return the car's own lap for an official lap, without times if one of its crossings is missing."""
     if start is None or end is None:
         lap = Lap(vehicle_id, start, end, None, None)
     elif (id(start), id(end)) in by_crossings:
@@ -121,7 +121,7 @@ def _raced_lap(
 
 
 def _set_times(raced: Sequence[Lap], clock: OfficialClock, race: RaceTimes) -> None:
-    """Set start and end of every lap: the car's own crossing, or the official one if that is missing or late."""
+    """Set start and end of every lap to own crossings, or to official ones where those are missing or late."""
     first = raced[0]
     start_ms = first.start.utc_ms if first.start else _official_start_ms(_official(first), clock)
     # A race may start away from the line, so lap 1 needs no crossing at its start. It is incomplete only if the export
@@ -153,7 +153,7 @@ def _local_ms(lap: Lap) -> float:
 
 def _official(lap: Lap) -> OfficialLap:
     if lap.official is None:
-        raise ValueError("a raced lap needs its official lap")
+        raise ValueError("a raced lap must have an official lap")
     return lap.official
 
 
@@ -219,7 +219,7 @@ def _laps_after(own: Sequence[Lap], last: Lap, race: RaceTimes) -> list[Lap]:
 
 
 def _clear_times(lap: Lap) -> None:
-    """Remove the times of a lap that is cut at the start or end of the race, as they cover the uncut lap."""
+    """Clear the times of a lap that is cut at the start or end of the race: they were measured over the full lap."""
     lap.trigger_s = lap.unit_s = lap.telemetry_s = lap.time_s = lap.method = None
 
 

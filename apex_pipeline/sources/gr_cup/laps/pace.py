@@ -1,7 +1,7 @@
-"""Contains the typical lap times of a session, for the field and for each car.
+"""Computes the typical lap times of a session, for the field and for each car.
 
-All limits come from the session's own laps, so they hold on unknown tracks and need neither track length nor lap
-record. See ``lap_flags.py`` and ``late_crossings.py`` for the rules that use them.
+All limits are derived from the session's own laps, so they work on unknown tracks, without track length or lap record.
+See ``lap_flags.py`` and ``late_crossings.py`` for the rules that use them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from apex_pipeline.sources.gr_cup.laps.lap import Lap
 
 # The first quartile of a session's lap times is the time of a brisk lap. A lap below 80 % of it is impossible. A lap
 # below 95 % is implausible unless at least two other laps are within 3 % of it: few laps of a practice are fast, but a
-# real fast lap is never the only one, while the false ones in real files were.
+# real fast lap is never the only one, unlike the false ones in real files.
 _IMPOSSIBLE_SHARE = 0.8
 _SHORT_SHARE = 0.95
 _NEAR_SHARE = 1.03
 _LAPS_NEARBY = 2
 _SLOW_SHARE = 1.3
-# From five laps on, the median lap was driven at the car's pace; of fewer, most may be formation or in-laps.
+# Minimum number of laps for a car's own median; of fewer laps, most may be formation or in-laps.
 _MIN_LAPS_FOR_PACE = 5
 
 
@@ -49,11 +49,11 @@ class Pace:
         self._is_slow = np.array([self.is_slow(lap) for lap in laps], dtype=np.bool_)
 
     def is_impossible(self, time_s: float) -> bool:
-        """Return whether no car can do a lap in this time, even if other laps are as short."""
+        """Return whether the time is too short for any car, even if other laps are as short."""
         return time_s < _IMPOSSIBLE_SHARE * self.brisk_s
 
     def is_short(self, time_s: float) -> bool:
-        """Return whether the time is shorter than racing laps of this session."""
+        """Return whether the time is shorter than a racing lap of this session."""
         return time_s < _SHORT_SHARE * self.brisk_s
 
     def is_implausibly_short(self, time_s: float) -> bool:
@@ -74,12 +74,12 @@ class Pace:
         return 2 * int(is_slow.sum()) > len(is_slow)
 
     def field_lap_s(self, lap: Lap) -> float | None:
-        """Return the median time of the laps other cars drove during this one, in seconds; ``None`` without any."""
+        """Return the median time of other cars' laps during this one, in seconds; ``None`` if there are none."""
         durations_s = self._durations_s[self._others_during(lap)]
         return float(np.median(durations_s)) if len(durations_s) else None
 
     def _others_during(self, lap: Lap) -> npt.NDArray[np.bool_]:
-        """Return the mask of the laps that other cars were on halfway through this one."""
+        """Return a mask of the other cars' laps in progress halfway through this one."""
         middle_ms = ((lap.start_ms or 0) + (lap.end_ms or 0)) // 2
         is_during = (self._starts_ms <= middle_ms) & (middle_ms < self._ends_ms)
         return is_during & (self._cars != lap.vehicle_id)

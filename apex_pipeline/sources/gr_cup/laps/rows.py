@@ -20,7 +20,7 @@ def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_la
         session: Session name.
         lap: The lap.
         identity: Identity of its car.
-        is_out_lap: Whether the lap before ended in the pits; ``None`` if official timing does not have it.
+        is_out_lap: Whether the previous lap ended in the pits; ``None`` if official timing does not have it.
     """
     chassis, _ = split_vehicle_id(lap.vehicle_id)
     official = lap.official
@@ -65,7 +65,7 @@ def _delta_s(lap: Lap) -> float | None:
 
 
 def _source(lap: Lap) -> tuple[str, int | None]:
-    """Return the file and line a lap is traced back to: those of its end, or else official row, telemetry or start."""
+    """Return the source file and line of a lap: those of its end, or else of its official row, telemetry or start."""
     if lap.end is not None:
         return lap.end.evidence.file, lap.end.evidence.line
     if lap.official is not None:
@@ -74,7 +74,7 @@ def _source(lap: Lap) -> tuple[str, int | None]:
         return lap.telemetry_crossing.file, None
     if lap.start is not None:
         return lap.start.evidence.file, lap.start.evidence.line
-    raise ValueError("a lap needs a crossing or an official lap")
+    raise ValueError("a lap must have a crossing or an official lap")
 
 
 def car_row(track: str, session: str, identity: Identity, *, has_laps: bool) -> Row:

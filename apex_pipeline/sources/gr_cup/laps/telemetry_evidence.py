@@ -1,8 +1,8 @@
 """Adds telemetry to the laps: crossings missing from the lap files, and lap times by the car's own clock.
 
-A telemetry crossing alone does not start a new lap. It is used if a lap is twice as long as it should be and the car
-crossed the line in the middle of it, or if it confirms a crossing that is in the lap files too. See
-``telemetry/crossings.py`` for the detection of these crossings.
+A telemetry crossing alone does not start a new lap. It is used to split a lap that is twice as long as it should be, or
+to time laps if it confirms a crossing in the lap files. See ``telemetry/crossings.py`` for the detection of these
+crossings.
 """
 
 from collections import defaultdict
@@ -12,9 +12,9 @@ from statistics import median
 from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.lap import Flag, Lap
 
-# Telemetry times are receive times less the car's usual delay: about a second late, constant over a session.
+# Telemetry times are receive times minus the car's usual delay: about a second late, constant over a session.
 _SAME_CROSSING_MS = 3_000
-# The middle part of a double lap, with a wide margin: a lap under a yellow flag takes 1.5 times as long.
+# Middle part of a double lap, with a wide margin: a lap under a yellow flag takes 1.5 times as long.
 _MIDDLE = (0.3, 0.7)
 # A timestamp can be a second late; the car's clock is not.
 _MAX_DIFFERENCE_S = 1.5
@@ -23,7 +23,7 @@ _CONFIRMED_S = 0.2
 
 
 def apply_telemetry(by_car: Mapping[str, list[Lap]], crossings: Iterable[TelemetryCrossing]) -> None:
-    """Split double laps at the crossing telemetry shows in the middle, and time laps by the car's own clock.
+    """Split double laps at the telemetry crossing in the middle, and time laps by the car's own clock.
 
     Args:
         by_car: Flagged laps by car, in chronological order; changed in place.
@@ -50,7 +50,7 @@ def _median_lateness_ms(laps: Iterable[Lap], crossings: Iterable[TelemetryCrossi
 
 
 def _split(lap: Lap, crossings: Iterable[TelemetryCrossing], late_ms: float) -> list[Lap]:
-    """Return the two halves of a double lap if telemetry shows exactly one crossing in its middle, else the lap."""
+    """Return the two halves of a double lap if exactly one telemetry crossing is in its middle, else the lap."""
     if Flag.MISSING_CROSSING not in lap.flags or lap.start_ms is None or lap.end_ms is None:
         return [lap]
     first_ms, last_ms = (lap.start_ms + share * (lap.end_ms - lap.start_ms) for share in _MIDDLE)

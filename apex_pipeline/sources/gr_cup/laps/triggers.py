@@ -12,7 +12,7 @@ from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
-# Lap number that the device sends when it has lost count.
+# Lap number sent by a device that has lost count.
 LOST_LAP = 32768
 
 _REQUIRED = ("vehicle_id", "lap", "timestamp", "meta_time")
@@ -21,12 +21,12 @@ _RACE = re.compile(r"R(\d+)")
 
 @dataclass(frozen=True, order=True)
 class Trigger:
-    """A message of a car's device about a crossing of the finish line.
+    """A message from a car's device about a crossing of the finish line.
 
     Attributes:
         vehicle_id: ``GR86-<chassis>-<car>``, as in the file.
         trigger_utc_ms: Time of the event, true UTC, milliseconds since 1970.
-        kind: Kind of its file: lap_end and lap_time refer to the lap that ends, lap_start to the lap that starts.
+        kind: Kind of the file: lap_end and lap_time refer to the lap that ends, lap_start to the lap that starts.
         unit_lap: The device's lap counter; ``None`` if it had lost count.
         received_utc_ms: Time the message was received, UTC milliseconds since 1970.
         unit_value_ms: Milliseconds since the car's previous trigger by the device's lap timer; only in the lap_time
@@ -53,7 +53,7 @@ def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigge
         identity: Identity of the file.
 
     Returns:
-        The triggers in file order, and the rejected rows. Together they are all data rows.
+        The triggers in file order, and the rejected rows; every data row is one or the other.
 
     Raises:
         MalformedFileError: The file is empty, binary, or lacks a required column.
@@ -96,7 +96,7 @@ def _read(row: CsvRow, identity: FileIdentity) -> Trigger | Reject:
 
 
 def is_wrong_session(inside: str, session: str | None) -> bool:
-    """Return whether a row names another race than its file, such as R1 in a file of R2; other names never differ."""
+    """Return whether row and file name different races, such as R1 in a file of R2; other names are not compared."""
     found = _RACE.fullmatch(inside)
     expected = _RACE.fullmatch((session or "").rpartition("_")[2])
     return bool(found and expected and int(found[1]) != int(expected[1]))

@@ -11,28 +11,28 @@ from statistics import fmean
 from apex_pipeline.sources.gr_cup.quality.summary import counted
 from apex_pipeline.tables.model import Row
 
-# For every measure, a score below 75 needs a check and one below 40 needs action; which value scores 0 differs.
+# For every measure, a score below 75 needs a check and one below 40 needs action; the value that scores 0 differs.
 _OK_FROM, _WARN_FROM = 75.0, 40.0
-# Shares that score 0. Real telemetry repeats 0.7 to 4.7 % of its readings (16 % in the worst case). Data with gaps of a
-# fifth of the session, or with half of the laps more than half a second off, is not usable. The limit for laps is not
-# a fifth, or a car that retired after five laps would need action because of a single one.
+# Shares at which the score is 0. Real telemetry repeats 0.7 to 4.7 % of its readings (16 % in the worst case). Data
+# with gaps of a fifth of the session, or with half of the laps more than half a second off, is not usable. The limit
+# for laps is not a fifth, or a car that retired after five laps would need action because of a single one.
 _WORST_DUPLICATES = 0.2
 _WORST_GAPS = 0.2
 _WORST_MISMATCH = 0.5
 # Contradictions between clock and receive time are rare: none in ten real files.
 _WORST_BACKWARD = 0.001
-# With a stopped clock the order of readings within a message is lost, but not the readings: needs a check.
+# A stopped clock loses the order of readings within a message, but not the readings: needs a check.
 _FROZEN_SCORE = 60.0
 # The laps of an undecided car are good but cannot be assigned to a car number: needs a check.
 _UNDECIDED_SCORE = 60.0
 _AGREES_S = 0.5
 # Shortest gap, as in the definition of ``telemetry_cars.gaps``.
 _MIN_GAP_S = 2.0
-# Laps that telemetry need not cover: the device may be switched on on the way to the grid.
+# Laps that telemetry need not cover: the device may only be switched on during the drive to the grid.
 _NOT_RACED = frozenset({"formation_lap", "post_race_lap", "other_day"})
 _PERFECT = 100.0
 _LAP_MEASURES = ("lap_coverage", "official_mismatch")
-# At least one crossing of an official lap with one of these flags is missing from the lap files.
+# An official lap with one of these flags lacks at least one crossing in the lap files.
 _UNSEEN = frozenset({"truncated_export", "missing_crossing"})
 
 
@@ -102,7 +102,7 @@ def _gaps(name: str, car: Row, laps: Sequence[Row]) -> Score:
     first, last = car["first_sample_utc"], car["last_sample_utc"]
     start, end = _racing_period(laps) or (first, last)
     outside_s = max(0.0, (first - start).total_seconds()) + max(0.0, (end - last).total_seconds())
-    # Only the length of the longest gap is known; every other gap counts with the shortest length possible.
+    # Only the longest gap has a known length; every other gap counts with the shortest length possible.
     lost_s = longest_s + _MIN_GAP_S * max(0, gaps - 1) + outside_s
     span_s = (max(last, end) - min(first, start)).total_seconds()
     score = _share_score(lost_s / span_s, _WORST_GAPS) if span_s else 100.0
@@ -112,7 +112,7 @@ def _gaps(name: str, car: Row, laps: Sequence[Row]) -> Score:
 
 
 def _racing_period(laps: Sequence[Row]) -> tuple[datetime, datetime] | None:
-    """Return start and end of the car's racing laps by its own crossings; ``None`` if it did not race."""
+    """Return the start and end of the car's racing laps by its own crossings; ``None`` if it did not race."""
     raced = [lap for lap in laps if lap["trigger_lap_time_s"] is not None and _NOT_RACED.isdisjoint(lap["flags"])]
     starts = [lap["lap_start_utc"] for lap in raced if lap["lap_start_utc"] is not None]
     ends = [lap["lap_end_utc"] for lap in raced if lap["lap_end_utc"] is not None]
@@ -127,7 +127,7 @@ def _missing_channels(name: str, car: Row) -> Score:
 
 
 def lap_scores(name: str, laps: Sequence[Row], listed: int, *, is_undecided: bool) -> list[Score]:
-    """Return the two scores of a car's laps against official timing.
+    """Return the two scores that compare a car's laps with official timing.
 
     Args:
         name: Name of the car for the sentences.

@@ -1,6 +1,6 @@
-"""Writes the session note: what to know before using a session, in a few plain sentences.
+"""Writes the session note: a few plain sentences to read before using a session.
 
-Each sentence is included only if it applies; a session without problems gets counts alone.
+Each sentence is included only if it applies; the note of a session without problems has only counts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from statistics import median
 
 from apex_pipeline.tables.model import Row
 
-# Number of names listed in full, to keep the note readable.
+# Maximum names listed, to keep the note readable; the rest are only counted.
 _MAX_NAMES = 6
 
 
@@ -20,7 +20,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the first six names and the number of further ones: ``a, b, c, d, e, f and 3 more``."""
+    """Return the first six names and the number of the rest: ``a, b, c, d, e, f and 3 more``."""
     found = list(names)
     more = f" and {len(found) - _MAX_NAMES} more" if len(found) > _MAX_NAMES else ""
     return ", ".join(found[:_MAX_NAMES]) + more
@@ -37,9 +37,9 @@ def minutes(seconds: float) -> str:
     return f"{whole} min {rest} s" if whole else f"{rest} s"
 
 
-# Below this the official clock is as accurate as the triggers, which come up to half a second late.
+# Below this the official clock is as accurate as the triggers, which are up to half a second late.
 _MIN_CLOCK_ERROR_S = 1.0
-# Zones differ by full quarter hours, so the remainder of a difference is the error of the clock.
+# Zone offsets are multiples of a quarter hour, so the remainder of a difference is the clock error.
 _QUARTER_HOUR_S = 900
 
 
@@ -74,7 +74,7 @@ def _who(tables: SessionTables) -> Iterator[str]:
     others = [car["car_number"] for car in tables.cars if car["vehicle_id"] is None and car["has_started"]]
     sent = {car["vehicle_id"] for car in tables.telemetry_cars}
     telemetry = f"{len(sent)} with telemetry" if sent else "none with telemetry"
-    # An undecided car may be one of these, so the note does not call them further cars.
+    # An undecided car may be one of these, so the note does not count them as additional cars.
     unmatched = f"; official cars matched with none of them: {listed(sorted(others, key=by_number))}" if others else ""
     yield f"{counted(len(units), 'car')} with lap triggers, {telemetry}{unmatched}."
     if not tables.official_laps:
@@ -176,7 +176,7 @@ def _jumps(laps: Sequence[Row]) -> Iterator[str]:
 
 
 def _late_s(utc: datetime, local: time | None) -> float | None:
-    """Return how much later a crossing is than the official one, in seconds, without the quarter hours of the zone."""
+    """Return crossing minus official crossing, in seconds, with the zone's quarter hours removed."""
     if local is None:
         return None
     own_s = utc.hour * 3600 + utc.minute * 60 + utc.second + utc.microsecond / 1e6

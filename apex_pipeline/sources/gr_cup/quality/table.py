@@ -13,7 +13,7 @@ from apex_pipeline.sources.gr_cup.quality.summary import SessionTables, session_
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, RESULTS, TELEMETRY_CARS, Table
 
 _MEASURES = [measure for measure in QUALITY_MEASURES if measure != "overall"]
-# Number of findings returned at once; the table has them all.
+# Maximum findings returned; the table has them all.
 _MAX_FINDINGS = 10
 
 
@@ -26,7 +26,7 @@ def score_session(
     results: pa.Table,
     telemetry_cars: pa.Table,
 ) -> pa.Table:
-    """Score a session and every car of it.
+    """Score a session and each of its cars.
 
     Args:
         track: Track slug.
@@ -57,7 +57,7 @@ def score_session(
 
 
 def _rows(table: pa.Table, schema: Table) -> list[Row]:
-    """Return the rows sorted by key, so that the result does not depend on their order in the table."""
+    """Return the rows sorted by key, which makes the result independent of their order in the table."""
     return sorted(table.to_pylist(), key=lambda row: [str(row[name]) for name in schema.key])
 
 
@@ -85,7 +85,7 @@ def _session_scores(by_car: Iterable[Sequence[Score]]) -> list[Score]:
 
 
 def _with_overall(scores: Sequence[Score], sentence: str) -> list[Score]:
-    """Return the scores with the lowest of them added as ``overall``."""
+    """Return the scores plus the lowest one as ``overall``."""
     known = [score.score for score in scores if score.score is not None]
     return [*scores, Score("overall", min(known, default=None), sentence)]
 
@@ -102,7 +102,7 @@ def _row(vehicle_id: str | None, score: Score) -> Row:
 
 
 def session_note_of(quality: pa.Table) -> str:
-    """Return the session note in the table ``quality``; empty if it has none."""
+    """Return the session note from the table ``quality``; empty if it has none."""
     rows = (row for row in quality.to_pylist() if row["scope"] == "session" and row["measure"] == "overall")
     return next((str(row["sentence"]) for row in rows), "")
 

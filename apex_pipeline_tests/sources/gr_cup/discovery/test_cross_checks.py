@@ -107,13 +107,13 @@ def test_a_file_that_contradicts_itself_is_quarantined_with_a_reason(path: str, 
     assert (got.status, got.reason) == (QUARANTINED, reason)
 
 
-def test_a_content_session_of_another_type_is_only_evidence() -> None:
+def test_a_session_of_another_type_in_the_rows_is_only_evidence() -> None:
     got = identify_one("barber/practice_barber_lap_start.csv", content(LAP, session="R1"))
     assert (got.session, got.status, got.confidence) == ("practice", READY, 0.9)
     assert "meta_session says R1 (2 of 2 rows looked at)." in got.evidence
 
 
-def test_an_unrecognisable_content_session_is_not_compared() -> None:
+def test_an_unrecognised_session_in_the_rows_is_not_compared() -> None:
     got = identify_one("barber/R1_barber_lap_start.csv", content(LAP, session="7 of 9"))
     assert (got.session, got.status, got.confidence) == ("R1", READY, 0.9)
 
@@ -160,7 +160,7 @@ def test_an_unusual_session_word_does_not_contradict_the_folder() -> None:
         (f"barber/{'x' * 60}_barber_lap_start.csv", content(LAP), f"'{'x' * 60}' is no session name."),
     ],
 )
-def test_an_unresolved_file_has_the_missing_part_as_its_reason(path: str, body: bytes, reason: str) -> None:
+def test_the_reason_of_an_unresolved_file_names_the_missing_part(path: str, body: bytes, reason: str) -> None:
     got = identify_one(path, body)
     assert (got.status, got.reason) == (UNRESOLVED, reason)
 
@@ -250,7 +250,7 @@ def test_a_second_copy_is_ignored() -> None:
     )
 
 
-def test_a_misplaced_file_is_reported_as_the_copy_in_any_order() -> None:
+def test_the_misplaced_file_is_reported_as_the_copy_in_any_order() -> None:
     body = content(FileKind.LAP_TIME, session="R2")
     got = identify({"VIR/Race 1/vir_lap_time_R1.csv": body, "VIR/Race 2/vir_lap_time_R2.csv": body})
     misplaced, right = got.values()
@@ -258,7 +258,7 @@ def test_a_misplaced_file_is_reported_as_the_copy_in_any_order() -> None:
     assert (right.status, right.confidence) == (READY, 1.0)
 
 
-def test_equal_official_and_provisional_results_are_both_used() -> None:
+def test_identical_official_and_provisional_results_are_both_used() -> None:
     body = content(FileKind.RESULTS)
     got = identify({"barber/03_Provisional Results_Race 1.CSV": body, "barber/03_Race 1 Official Results.CSV": body})
     assert [(item.status, item.version, item.confidence) for item in got.values()] == [
@@ -318,7 +318,7 @@ def test_a_file_whose_event_differs_from_the_majority_is_quarantined() -> None:
     assert got["lap_start"].confidence == 1.0
 
 
-def test_two_events_with_one_file_each_lower_both_confidences() -> None:
+def test_two_events_with_one_file_each_lower_the_confidence_of_both() -> None:
     got = _car_files(lap_start="I_R06", lap_end="I_R04")
     assert [(item.status, item.confidence) for item in got.values()] == [(READY, 0.5), (READY, 0.5)]
     assert got["lap_end"].evidence[-1] == "meta_event says I_R04; other files of the session say I_R06."

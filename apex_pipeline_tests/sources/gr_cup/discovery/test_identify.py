@@ -1,4 +1,4 @@
-"""Track, session and kind from all file names that occur: published ones, the seed's, and variations of both."""
+"""Track, session and kind from published file names, the seed's names, and variations of both."""
 
 import re
 import threading
@@ -165,7 +165,7 @@ def test_a_custom_session_is_read_from_the_name(word: str, track: str, form: str
         ("2026-07-19/barber/R1_barber_lap_start.csv", "R1", None),
     ],
 )
-def test_the_season_of_a_folder_prefixes_the_session(path: str, session: str, season: str | None) -> None:
+def test_the_season_in_a_folder_name_prefixes_the_session(path: str, session: str, season: str | None) -> None:
     got = identify_one(path, content(LAP))
     assert (got.track, got.session, got.season) == ("barber_motorsports_park", session, season)
 
@@ -321,7 +321,7 @@ def test_an_explanation_shows_identity_and_evidence() -> None:
 
 @pytest.mark.req("A-124")
 def test_several_files_are_read_in_parallel() -> None:
-    # The barrier needs four readers at once: reading one file after the other would time out.
+    # The barrier needs four simultaneous readers: reading files one at a time would time out.
     barrier = threading.Barrier(4)
 
     def read_head(_length: int) -> bytes:

@@ -130,7 +130,7 @@ def test_a_number_after_a_track_makes_the_hint_loose(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["Race 1b", "R1_b_side"])
-def test_extra_text_after_a_race_makes_the_hint_loose(folder: str) -> None:
+def test_extra_text_after_a_session_makes_the_hint_loose(folder: str) -> None:
     (hint,) = hints_of(f"cota/{folder}/lap_start.csv").sessions
     assert (hint.session, hint.is_loose) == ("R1", True)
 

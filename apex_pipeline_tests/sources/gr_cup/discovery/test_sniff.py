@@ -1,4 +1,4 @@
-"""The first bytes of a file: kinds from the header, session from the rows, and files that cannot be read."""
+"""The first bytes of a file: kinds from the header, session from the rows, and unreadable files."""
 
 import codecs
 import gzip

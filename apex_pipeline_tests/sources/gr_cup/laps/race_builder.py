@@ -1,4 +1,4 @@
-"""Builds a synthetic race for the tests in this folder: cars, their crossings, and the matching official timing."""
+"""Builds a synthetic race for the tests in this folder: cars, their crossings and matching official timing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,7 +72,7 @@ class RaceCar:
 
 
 def crossing_rows(unit: str, second: float, lap: int, timer_s: float | None) -> list[Trigger]:
-    """Return the rows of one crossing, at which lap ``lap`` ends and the next one starts."""
+    """Return the rows of the crossing that ends lap ``lap`` and starts the next one."""
     at_ms = round(GREEN.timestamp() * 1000 + second * 1000)
     return [
         Trigger(

@@ -1,4 +1,4 @@
-"""Laps from the cars' own data: every driven lap once, no spurious ones, and doubtful laps flagged."""
+"""Laps from the cars' own data: every lap once, no spurious laps, and doubtful laps flagged."""
 
 import random
 from dataclasses import replace
@@ -36,7 +36,7 @@ def _own(laps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [lap for lap in laps if lap["vehicle_id"] == _CAR]
 
 
-def test_no_triggers_give_no_laps() -> None:
+def test_without_triggers_there_are_no_laps() -> None:
     derived = derive_laps("spa", "R1", [])
     assert (derived.laps.num_rows, derived.report.laps, derived.report.cars) == (0, 0, 0)
 
@@ -102,7 +102,7 @@ def test_triggers_five_seconds_apart_are_two_crossings() -> None:
 
 
 def test_a_late_timestamp_flags_and_invalidates_both_laps() -> None:
-    """Barber race 1, GR86-036-98: stamped 35 s late, 98.4 s twice became 133.2 s and 63.6 s."""
+    """Barber race 1, GR86-036-98: a timestamp 35 s late turned two laps of 98.4 s into 133.2 s and 63.6 s."""
     laps = _own(_laps(_field() + crossings_of(_CAR, at_pace([98.4, 98.5, 133.2, 63.6, 98.4, 98.6]))))
     assert ["late_trigger_pair" in lap["flags"] for lap in laps] == [False, False, True, True, False, False]
     assert [lap["is_valid"] for lap in laps] == [True, True, False, False, True, True]
@@ -172,7 +172,7 @@ def test_a_car_that_gets_faster_with_every_lap_has_no_late_timestamp() -> None:
 
 
 def test_a_slow_lap_of_the_field_before_a_pit_crossing_is_not_a_late_timestamp() -> None:
-    """Sebring race 2, GR86-063-113: the last lap was slow for all, then the line was crossed again after 40 s."""
+    """Sebring race 2, GR86-063-113: the last lap was slow for all, and the car crossed the line again 40 s later."""
     slow_end = [*_PACE, 160.0]
     others = [item for n in range(5) for item in crossings_of(f"GR86-1{n:02}-{n}", at_pace(slow_end))]
     laps = _own(_laps(others + crossings_of(_CAR, at_pace([*slow_end, 38.0]))))
@@ -216,7 +216,7 @@ def test_official_columns_are_null_without_official_timing() -> None:
     assert (lap["lap_time_method"], lap["trigger_lap_time_s"]) == ("trigger", lap["lap_time_s"])
 
 
-def test_every_trigger_counts_in_one_crossing_or_as_a_repeat() -> None:
+def test_every_trigger_belongs_to_one_crossing_or_is_a_repeat() -> None:
     triggers = crossings_of(_CAR, at_pace(_PACE)) + crossings_of("GR86-099-9", [0.0])
     bounce = trigger(_CAR, 0.05, FileKind.LAP_END, 1)
     report = derive_laps("spa", "R1", [*triggers, bounce, replace(triggers[0], line=900)]).report

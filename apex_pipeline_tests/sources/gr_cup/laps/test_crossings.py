@@ -22,12 +22,12 @@ def sent(
 
 
 def only(*triggers: Trigger) -> Crossing:
-    """Return the only crossing that these triggers give."""
+    """Return the single crossing formed by these triggers."""
     ((crossing,),) = find_crossings(triggers).values()
     return crossing
 
 
-def test_no_triggers_give_no_crossings() -> None:
+def test_without_triggers_there_are_no_crossings() -> None:
     assert find_crossings([]) == {}
 
 
@@ -51,7 +51,7 @@ def test_cars_are_kept_separate_and_sorted() -> None:
 
 
 def test_a_bounce_is_counted_and_changes_neither_time_nor_lap() -> None:
-    # As in real files: lap n, lap n + 1 with value 0, then lap n again with the milliseconds since.
+    # As in real files: lap n, lap n + 1 with value 0, then lap n again with the milliseconds since then.
     first = sent(0.0, TIME, lap=21, value_ms=129_228)
     crossing = only(first, sent(0.001, TIME, lap=22, value_ms=0), sent(0.031, TIME, lap=21, value_ms=43))
     assert crossing.bounces == 2
@@ -65,7 +65,7 @@ def test_a_value_shorter_than_a_crossing_is_not_a_lap_time(value_ms: int | None)
     assert only(sent(0, TIME, value_ms=value_ms)).unit_lap_time_ms is None
 
 
-def test_a_message_written_twice_is_not_a_bounce() -> None:
+def test_a_duplicated_message_is_not_a_bounce() -> None:
     crossing = only(sent(0, line=9), sent(0, line=3))
     assert crossing.bounces == 0
     assert [item.line for item in crossing.triggers] == [3]
@@ -89,7 +89,7 @@ def test_the_counter_is_lost_if_no_message_about_the_ended_lap_has_it(
     assert (crossing.ended_unit_lap, crossing.has_lost_counter) == expected
 
 
-def test_a_lap_is_traced_back_to_the_first_message_about_its_end() -> None:
+def test_the_source_of_a_lap_is_the_first_message_about_its_end() -> None:
     crossing = only(sent(0, START, line=5), sent(0.1, END, line=6), sent(0.2, TIME, line=7))
     assert (crossing.evidence.kind, crossing.evidence.line) == (END, 6)
 

@@ -1,4 +1,4 @@
-"""Properties of the complete derivation, with and without official timing."""
+"""Properties of the full derivation, with and without official timing."""
 
 import random
 from collections import Counter
@@ -169,7 +169,7 @@ def test_laps_of_another_day_are_flagged_and_not_valid() -> None:
     assert derived.report.official_laps == 60
 
 
-def test_a_timestamp_of_another_year_does_not_give_a_lap_of_a_year() -> None:
+def test_a_timestamp_from_another_year_does_not_create_a_year_long_lap() -> None:
     cars = race()
     stray = crossing_rows(cars[0].unit, -400 * 86_400, 0, None)
     laps = derive([*stray, *triggers_of(cars)]).laps.to_pylist()
@@ -217,7 +217,7 @@ def test_cars_printed_with_the_same_number_are_separated_by_file_order() -> None
 
 def test_a_race_across_midnight_is_one_race() -> None:
     cars = race()
-    hours_ms = 10 * 3_600_000 + 10 * 60_000  # the green flag falls at 23:52 local time
+    hours_ms = 10 * 3_600_000 + 10 * 60_000  # the green flag is at 23:52 local time
     triggers = [replace(item, trigger_utc_ms=item.trigger_utc_ms + hours_ms) for item in triggers_of(cars)]
     late = [replace(car, crossings_s=[second + hours_ms / 1000 for second in car.crossings_s]) for car in cars]
     rows = official_table(late).to_pylist()

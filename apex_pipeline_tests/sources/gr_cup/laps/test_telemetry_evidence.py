@@ -1,4 +1,4 @@
-"""Telemetry in the derivation of laps: missing crossings, lap times by the car's clock, and what is not used."""
+"""Telemetry evidence for laps: missing crossings, lap times by the car's clock, and evidence that is not used."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from apex_pipeline_tests.sources.gr_cup.laps.race_builder import (
 
 _GREEN_MS = round(GREEN.timestamp() * 1000)
 _CLOCK_BEHIND_MS = 90_000_000
-_LATE_MS = 1_150  # telemetry times are receive times less the car's usual delay
+_LATE_MS = 1_150  # telemetry times are receive times minus the car's usual delay
 
 
 def telemetry_crossings(car: RaceCar, *, is_frozen: bool = False) -> list[TelemetryCrossing]:

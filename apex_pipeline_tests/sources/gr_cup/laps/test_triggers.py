@@ -54,7 +54,7 @@ def test_a_time_with_a_utc_offset_is_converted() -> None:
     assert converted.trigger_utc_ms == 1_757_184_002_123
 
 
-def test_the_lap_counter_32768_is_unknown_and_its_row_is_kept() -> None:
+def test_lap_counter_32768_means_unknown_and_the_row_is_kept() -> None:
     triggers, rejects = read(GOOD | {"lap": "32768"})
     assert ([item.unit_lap for item in triggers], rejects) == ([None], [])
 
@@ -73,7 +73,7 @@ def test_lap_0_is_a_valid_lap_counter() -> None:
         (FileKind.LAP_START, "2025-09-06T18:40:02.123Z", None),
     ],
 )
-def test_only_a_number_in_a_lap_time_file_is_a_device_time(kind: FileKind, value: str, expected: int | None) -> None:
+def test_only_numbers_in_lap_time_files_are_device_times(kind: FileKind, value: str, expected: int | None) -> None:
     assert read(GOOD | {"value": value}, kind=kind)[0][0].unit_value_ms == expected
 
 

@@ -11,7 +11,7 @@ from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, RESULTS, TE
 Row = dict[str, Any]
 
 UNIT = "GR86-022-13"
-GREEN = datetime(2025, 9, 6, 18, 42, tzinfo=UTC)  # 13:42 local time, five hours behind
+GREEN = datetime(2025, 9, 6, 18, 42, tzinfo=UTC)  # 13:42 local time, five hours behind UTC
 _LAP_S = 98.0
 
 
@@ -39,7 +39,7 @@ def lap(number: int, unit: str = UNIT, **changes: Any) -> Row:
 
 
 def official_lap(number: int, car: str = "13", behind_s: float = 0.0) -> Row:
-    """Return the official row of the same lap."""
+    """Return the official timing row of the same lap."""
     at = GREEN + timedelta(seconds=_LAP_S * number - behind_s, hours=-5)
     return {
         "track": "spa",

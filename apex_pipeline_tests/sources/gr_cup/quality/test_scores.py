@@ -46,7 +46,7 @@ def test_a_good_car_and_its_session_score_100(measure: str, unit: str | None) ->
         ("missing_channels", {"missing_channels": ["speed_kph", "lap_distance_m"]}, 50.0, "warn", "lap_distance_m"),
     ],
 )
-def test_telemetry_problems_lower_the_score_and_are_described(
+def test_telemetry_problems_lower_the_score_with_a_reason(
     measure: str, change: dict[str, Any], expected: float, level: str, words: str
 ) -> None:
     row = row_of(score(**good_session(telemetry_cars=[telemetry_car(**change)])), measure)
@@ -99,7 +99,7 @@ def test_cars_printed_with_the_same_number_are_counted_separately() -> None:
     assert row_of(quality, "lap_coverage")["score"] == 100.0
 
 
-def test_a_car_that_is_only_in_laps_is_scored() -> None:
+def test_a_car_found_only_in_the_table_of_laps_is_scored() -> None:
     assert row_of(score(laps=[lap(1), lap(2)]), "lap_coverage")["score"] == 100.0
 
 
@@ -194,7 +194,7 @@ def _drawn_laps(draw: st.DrawFn, unit: str) -> list[Row]:
 
 @st.composite
 def sessions(draw: st.DrawFn) -> dict[str, list[Row]]:
-    """Return the tables of a session in which every car may have any of the problems."""
+    """Draw the tables of a session whose cars have any combination of problems."""
     tables: dict[str, list[Row]] = {"laps": [], "cars": [], "official_laps": [], "telemetry_cars": []}
     for place in range(draw(st.integers(0, 4))):
         unit, is_undecided = f"GR86-{place:03}-{place}", draw(st.booleans())

@@ -1,4 +1,4 @@
-"""The session note: each problem has a plain sentence, and only problems that exist are mentioned."""
+"""The session note: a plain sentence for each problem, and no mention of absent ones."""
 
 from datetime import timedelta
 
@@ -50,7 +50,7 @@ def test_an_export_that_starts_late_is_mentioned() -> None:
     assert expected in note(**good_session(laps=laps))
 
 
-def test_an_early_end_of_the_export_is_found_despite_a_lap_of_another_day() -> None:
+def test_an_export_that_ends_early_is_found_despite_a_lap_of_another_day() -> None:
     cut: Row = {"flags": ["truncated_export"], "trigger_lap_time_s": None, "delta_to_official_s": None}
     tomorrow: Row = {"flags": ["other_day"], "official_lap_number": None, "lap_end_utc": GREEN + timedelta(days=1)}
     laps = [*(lap(number, **(cut if number == 5 else {})) for number in range(1, 6)), lap(6, **tomorrow)]
@@ -70,7 +70,7 @@ def test_stopped_clocks_are_named(units: list[str], words: str) -> None:
     assert words in note(**good_session(telemetry_cars=frozen))
 
 
-def test_cars_whose_id_has_another_cars_number_are_named() -> None:
+def test_cars_with_the_wrong_number_in_their_id_are_named() -> None:
     cars = [car("GR86-060-2", "111"), car("GR86-002-000", "2"), car("GR86-037-03", "3"), car("GR86-040-3", "03")]
     text = note(**good_session(cars=cars))
     assert "GR86-060-2 is car 111" in text
@@ -78,11 +78,11 @@ def test_cars_whose_id_has_another_cars_number_are_named() -> None:
     assert "GR86-040-3 is car 03" in text
 
 
-def test_a_leading_zero_alone_is_not_another_number() -> None:
+def test_a_leading_zero_does_not_make_the_number_wrong() -> None:
     assert "is car" not in note(**good_session(cars=[car("GR86-062-012", "12")]))
 
 
-def test_only_six_names_are_listed_and_the_rest_counted() -> None:
+def test_only_six_names_are_listed_and_the_rest_are_counted() -> None:
     cars = [car(f"GR86-{100 + place}-{place}", f"{900 + place}", official_entry=1) for place in range(9)]
     assert "and 3 more" in note(**good_session(cars=cars))
 
