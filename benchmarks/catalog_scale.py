@@ -83,7 +83,7 @@ def fill(store: ObjectStore, tracks: int, sessions: int) -> None:
 
 def _season(tracks: int, sessions: int) -> Iterator[tuple[str, str]]:
     # Every session has a different number of rows: files of the same size are compared as possible duplicates, which is
-    # rare for real files.
+    # rare among real files.
     all_sessions = itertools.product(range(tracks), range(1, sessions + 1))
     for rows, (number, n) in enumerate(all_sessions, 1):
         track = f"circuit_{number:03d}"

@@ -5,11 +5,11 @@
 copies 200 files, 1 GB in total, to a real S3 server (SeaweedFS from its wheel), kills the copy process with SIGKILL at
 20 random moments, restarts it each time, and finally lets it finish. After every kill each visible object is read and
 compared with its source, and the server is asked for the parts of incomplete uploads. The fault proxy between them
-records what was sent twice. The results go to ``benchmarks/results/kill_soak.md``; a run takes two minutes and 3 GB of
-disk.
+records everything that was sent twice. The results go to ``benchmarks/results/kill_soak.md``; a run takes two minutes
+and 3 GB of disk.
 
 The exit code is 1 if a check fails: an object differs from its source, a part that the server had listed was sent
-again, more than 10 parts were sent again after one kill, or an incomplete upload was left.
+again, more than 10 parts were sent again after one kill, or an incomplete upload remains.
 
     --kills 5 --files 40 --megabytes 200 --seed 7   a smaller run with different moments
 """

@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/lap_lookup.py --megabytes 1000
 
-Generates a seeded telemetry file of twenty cars with matching lap files, syncs them to a new lake, and reads one lap
-after the other from the catalog, in turn for each car. The baseline is the usual code: ``read_csv`` of the complete
+Generates a seeded telemetry file of twenty cars with matching lap files, syncs them to a new lake, and reads laps
+one by one from the catalog, taking the cars in turn. The baseline is the usual code: ``read_csv`` of the complete
 file, a filter by car, lap and channel, and a pivot; once with all columns, once with only the needed ones. Finally one
-lap is computed from the CSV in a different way and must be equal. The bytes read are those counted by the kernel, so
+lap is computed from the CSV independently and must be equal. The bytes read are those counted by the kernel, so
 this runs on Linux only. They are not counted for pandas, which may map the CSV into memory and reads all of it.
 """
 
@@ -59,7 +59,7 @@ class Measured(NamedTuple):
 def main() -> None:
     """Run the benchmark and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=1000, help="size of the CSV, roughly; at least 100")
+    parser.add_argument("--megabytes", type=int, default=1000, help="approximate size of the CSV; at least 100")
     parser.add_argument("--lookups", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3, help="runs of the baseline")
     arguments = parser.parse_args()
@@ -164,7 +164,7 @@ def _bytes_read() -> int:
 
 
 def _baseline(source: Path, columns: list[str] | None, vehicle_id: str) -> pd.DataFrame:
-    """Return a lap with the usual pandas code, by the lap counter of the device."""
+    """Return a lap with the usual pandas code, selected by the device's lap counter."""
     readings = pd.read_csv(source, usecols=columns)
     is_car, is_channel = readings["vehicle_id"] == vehicle_id, readings["telemetry_name"].isin(_FOUR)
     lap = readings[is_car & (readings["lap"] == 1) & is_channel]

@@ -1,4 +1,4 @@
-"""Compares the lap derivation of all sessions of a folder with a naive merge, in alternating runs.
+"""Compares lap derivation with a naive merge on all sessions of a folder, in alternating runs.
 
     .venv/bin/python benchmarks/laps.py /path/to/race/files --rounds 5
 

@@ -3,8 +3,8 @@
     USE_S3_DATA=true ... .venv/bin/python benchmarks/loading.py --megabytes 5 --rounds 15
 
 The bucket is the one in the settings; a new prefix in it is used and emptied afterwards. The telemetry table is loaded
-with ``load_telemetry`` of the loaders, alternating between folder and bucket, with warm caches. Costs are AWS prices,
-whatever the store; for a remote bucket, the network latency of each request has to be added.
+with ``load_telemetry`` of the loaders, alternating between folder and bucket, with warm caches. Costs use AWS prices,
+whichever store is used; for a remote bucket, the network latency of each request has to be added.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Measures a process from outside: CPU, wall time, peak memory, anonymous memory. Linux and standard library only.
 
-The peak of a child process starts at the memory of its parent at the fork, so the caller must be small: no Arrow, no
+The peak memory of a child process starts at that of its parent at the fork, so the caller must be small: no Arrow, no
 NumPy.
 """
 

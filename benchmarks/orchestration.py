@@ -1,4 +1,4 @@
-"""Measures the overhead of Dagster for a materialization of telemetry: the same work in a run and as plain functions.
+"""Measures the overhead of Dagster when it materializes telemetry: the same work in a run and as plain functions.
 
     .venv/bin/python benchmarks/orchestration.py --megabytes 3000 --rounds 5
 
@@ -107,7 +107,7 @@ def _run_plain(settings: Settings) -> None:
                 check_file(published, table)
         with store.open_seekable(_key_of(TELEMETRY)) as stream:
             if count_cells(stream) != report.counts.cells_out:
-                raise SystemExit("the published file has a different number of cells than were written")
+                raise SystemExit("the published file does not have the number of cells that were written")
 
 
 def _key_of(table: Table) -> str:

@@ -1,4 +1,4 @@
-"""Creates a lake with a real sync, for the benchmarks of later steps."""
+"""Creates a lake with a real sync, for benchmarks that need published data."""
 
 import os
 from pathlib import Path

@@ -57,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=int, nargs="*", help="sizes of generated inputs; default 200 1000 3000")
     parser.add_argument("--shuffled-megabytes", type=int, nargs="*", help="sizes of shuffled inputs; default 200")
     parser.add_argument(
-        "--file", type=Path, nargs="+", default=[], help="real files; then inputs are generated only on request"
+        "--file", type=Path, nargs="+", default=[], help="real files; inputs are then generated only on request"
     )
     parser.add_argument("--rounds", type=int, default=5, help="runs of each engine on each input; default 5")
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))

@@ -9,7 +9,7 @@ and needs Linux, 4 GB of disk and half an hour. Other options:
     --case small --server seaweedfs --rounds 2   a short run of one case on one server
     --megabytes 100                              no case larger than this
     --tools /opt/tools/bin                       folder of s5cmd and rclone, if not next to this Python or on PATH
-    --no-sync                                    without the unchanged sync of 1,000 files
+    --no-sync                                    skips the unchanged sync of 1,000 files
 
 s5cmd and rclone are in the dependency group ``bench``; missing tools are left out. The exit code is 1 if our throughput
 is below 0.9 of boto3's, our peak memory above 200 MB, ours slower than rclone on 1,000 small files, or the unchanged
@@ -64,7 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--engines", nargs="+", choices=NAMES, default=list(NAMES), help="default: all")
     parser.add_argument("--megabytes", type=int, help="maximum size of a case; default: its full size")
     parser.add_argument("--tools", type=Path, help="folder with s5cmd and rclone")
-    parser.add_argument("--no-sync", action="store_true", help="leave the unchanged sync out")
+    parser.add_argument("--no-sync", action="store_true", help="skip the unchanged sync")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder for the table")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Contains the report on how accurate the laps of a session are, and how reports of several sessions are added up.
+"""Reports how accurate the laps of a session are, and adds up the reports of several sessions.
 
 A source fills it by comparing its derived laps with official timing; see ``gr_cup/accuracy.py``.
 """

@@ -1,4 +1,4 @@
-"""Contains the decompression of raw files (``.csv.gz`` and ``.csv.zst``), chosen by file extension.
+"""Decompresses raw files (``.csv.gz`` and ``.csv.zst``), chosen by file extension.
 
 See ``upload/compression.py`` for compression, and ``gr_cup/discovery/sniff.py`` for decompressing only the first bytes
 of a file.
@@ -34,7 +34,7 @@ def open_decompressed(raw: BinaryIO, path: str) -> Generator[BinaryIO]:
         path: Its path; the extension determines the compression.
 
     Raises:
-        OSError: While reading: the bytes are not compressed as the name says.
+        OSError: While reading: the bytes are not in the format that the extension implies.
         EOFError: While reading: the end of a gzip file is missing.
         zlib.error: While reading: a gzip file is damaged.
     """
@@ -57,10 +57,12 @@ def decompress(content: bytes, path: str) -> bytes:
         path: Its path; the extension determines the compression.
 
     Raises:
-        MalformedFileError: The bytes are damaged or not compressed as the name says.
+        MalformedFileError: The bytes are damaged or not in the format that the extension implies.
     """
     try:
         with open_decompressed(io.BytesIO(content), path) as stream:
             return stream.read()
     except (EOFError, OSError, zlib.error) as error:
-        raise MalformedFileError(f"{path} cannot be unpacked: {error}.", "Compress it again, or rename it.") from error
+        raise MalformedFileError(
+            f"{path} cannot be decompressed: {error}.", "Compress it again, or rename it."
+        ) from error

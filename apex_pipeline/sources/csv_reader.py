@@ -1,11 +1,11 @@
-"""Contains the reader for small CSV files: any delimiter, quoted or not, with or without a byte order mark.
+"""Reads small CSV files: any delimiter, quoted or not, with or without a byte order mark.
 
 The dialect is detected from the content, never from the file name. Rows are returned as text with their line numbers;
 the callers interpret the values. Files are read into memory at once, so this reader is only for lap triggers and
 official timing (tens of kilobytes); telemetry has its own parser, see ``gr_cup/telemetry/parse.py``.
 
-Why not pandas or clevercsv: every row that cannot be used is reported with its line number. The csv module of the
-standard library splits the cells.
+Why not pandas or clevercsv: every unusable row must be reported with its line number. The standard library's ``csv``
+splits the cells.
 """
 
 import codecs
@@ -85,11 +85,11 @@ def require_text(head: bytes, file: str) -> None:
         MalformedFileError: The file is empty, binary or in another known format.
     """
     if not head:
-        raise MalformedFileError(f"{file} is empty (0 bytes).", "Export it again, or take it away.")
+        raise MalformedFileError(f"{file} is empty (0 bytes).", "Export it again, or remove it.")
     for magic, format_name in _OTHER_FORMATS.items():
         if head.startswith(magic):
             raise MalformedFileError(f"{file} is {format_name}, not a CSV file.", "Unpack, fetch or export it as CSV.")
-    # Only the header is checked: a damaged row further down is rejected on its own.
+    # Only the header is checked: a damaged row further down is rejected individually.
     if _CONTROL_CHARACTERS.search(re.split(rb"[\r\n]", head, maxsplit=1)[0]):
         raise MalformedFileError(f"{file} is binary, not a CSV file.", "Export it as CSV.")
 
@@ -116,7 +116,7 @@ def detect_dialect(head: bytes, file: str) -> CsvDialect:
 
 
 def _encoding_of(body: bytes) -> str:
-    """Return UTF-8 unless the bytes are invalid as such; the last character may be cut off."""
+    """Return UTF-8 if the bytes are valid UTF-8, else Latin-1; the last character may be cut off."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(body)
     except UnicodeDecodeError:
@@ -147,7 +147,7 @@ def _require_header(columns: tuple[str, ...], header: str, file: str) -> None:
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
         raise MalformedFileError(
-            f"{file} names the column {repeated[0]!r} twice.", "Export it again with one column of each name."
+            f"{file} has two columns named {repeated[0]!r}.", "Export it again with unique column names."
         )
 
 
@@ -155,8 +155,8 @@ def read_rows(stream: BinaryIO, file: str, kind: str, required: Sequence[str]) -
     """Read a small CSV file into rows.
 
     Every line that is not blank becomes a row or a reject, and each line is parsed on its own: an unclosed quote
-    damages one row and not the rest of the file. Rows are never padded: a line with too few cells was cut off, and
-    there is no way to know where. A line that holds only delimiters counts as blank.
+    damages one row and not the rest of the file. Rows are never padded: a line with too few cells was truncated at
+    an unknown place. A line that holds only delimiters counts as blank.
 
     Args:
         stream: The file, open for reading bytes.
@@ -186,7 +186,7 @@ def read_rows(stream: BinaryIO, file: str, kind: str, required: Sequence[str]) -
         elif any(cells):
             rows.append(CsvRow(line, dict(zip(columns, cells, strict=False))))
         if reason == "repeated_header":
-            columns = _names_in(cells)  # a file appended after the first may have another column order
+            columns = _names_in(cells)  # an appended file may have its columns in a different order
     return rows, rejects
 
 
@@ -195,7 +195,7 @@ def _require_columns(required: Sequence[str], columns: tuple[str, ...], file: st
     if missing:
         raise MalformedFileError(
             f"{file} lacks the column {', '.join(missing)}; it has {', '.join(columns)}.",
-            "Check that it is the kind of file its name says.",
+            "Check that the content matches the file name.",
         )
 
 

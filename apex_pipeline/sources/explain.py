@@ -1,4 +1,4 @@
-"""Contains the readable explanation of how a file was identified."""
+"""Explains in readable text how a file was identified."""
 
 from apex_pipeline.sources.base import FileIdentity
 
@@ -9,9 +9,9 @@ def explain_identity(identity: FileIdentity) -> str:
         identity.path,
         f"  status      {identity.status}" + (f": {identity.reason}" if identity.reason else ""),
         f"  kind        {identity.kind}" + (f" ({identity.version})" if identity.version else ""),
-        f"  track       {identity.track or 'not known'}" + (f" ({identity.track_name})" if identity.track_name else ""),
+        f"  track       {identity.track or 'unknown'}" + (f" ({identity.track_name})" if identity.track_name else ""),
         f"  session     {identity.session or 'none'}",
-        f"  event       {identity.event_code or 'not said'}",
+        f"  event       {identity.event_code or 'unknown'}",
         f"  rule        {identity.rule}",
         f"  confidence  {identity.confidence:.2f}",
         "  evidence",

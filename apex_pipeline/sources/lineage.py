@@ -1,4 +1,4 @@
-"""Contains the lineage types that sources and operations share: raw rows, and the evidence behind a published lap."""
+"""Defines the lineage types that sources and operations share: raw rows, and the evidence behind a published lap."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Contains the normalisation of names (case, accents, separators) and the test whether two can mean the same track."""
+"""Normalises names (case, accents, separators) and checks whether two can mean the same track."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ def normalize_name(text: str) -> str:
 
 
 def compact_name(text: str) -> str:
-    """Return :func:`normalize_name` text without underscores, for names that differ only in their word breaks."""
+    """Return :func:`normalize_name` text without underscores, to compare names that differ only in word breaks."""
     return normalize_name(text).replace("_", "")
 
 

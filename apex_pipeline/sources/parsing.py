@@ -1,4 +1,4 @@
-"""Contains the parsers of single cells: times, durations, gaps and numbers.
+"""Parses single cells: times, durations, gaps and numbers.
 
 Every function returns ``None`` for text it cannot parse; the caller knows the file and row and reports it.
 """
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time, timedelta
 _DURATION = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)", re.ASCII)
 _CLOCK = re.compile(r"(\d{1,2}):([0-5]\d):([0-5]\d)(?:\.(\d{1,6}))?", re.ASCII)
 _LAPS_BEHIND = re.compile(r"(\d+) +laps?", re.IGNORECASE | re.ASCII)
-# float() alone would also take 1_000, nan and inf.
+# float() alone would also accept 1_000, nan and inf.
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

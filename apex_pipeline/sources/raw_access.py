@@ -1,4 +1,4 @@
-"""Contains the protocol by which loaders find and read a source's raw files by name, without a catalog.
+"""Defines the protocol by which loaders find and read a source's raw files by name, without a catalog.
 
 It is optional: only a source whose raw files are loaded by name implements it; see ``catalog/loaders``.
 """
@@ -43,7 +43,7 @@ class RawFileAccess(Protocol):
         ...
 
     def tracks_in(self, path: str, rules: Any) -> Sequence[TrackName] | None:  # noqa: ANN401
-        """Return the tracks named in a path, the file name's first; ``None`` for a file that is not race data."""
+        """Return the tracks named in a path, the file name's tracks first; ``None`` if the file is not race data."""
         ...
 
     def track_slug(self, name: str, rules: Any) -> str | None:  # noqa: ANN401

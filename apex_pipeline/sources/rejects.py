@@ -1,4 +1,4 @@
-"""Contains the conversion of rejects to a table; the reasons are set by the readers that reject the rows."""
+"""Converts rejects to a table; the reasons come from the readers that reject the rows."""
 
 from collections import Counter
 from collections.abc import Iterable

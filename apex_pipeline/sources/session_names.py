@@ -1,10 +1,10 @@
-"""Contains the parsing and comparison of session names; see ``gr_cup/discovery/path_hints.py`` for names in paths."""
+"""Parses and compares session names; see ``gr_cup/discovery/path_hints.py`` for names in paths."""
 
 import re
 from typing import NamedTuple
 
-# A race with its number: R1, Race 1, race_01. A letter after it (Race 1b) was added by a user. Two digits at most:
-# race_2025 is a race of that year.
+# A race with its number: R1, Race 1, race_01. A letter after it (Race 1b) was added by a user. At most two digits:
+# race_2025 is a race in that year.
 _NUMBERED_RACE = re.compile(r"(?:^|_)(?:r|race)_?(?P<number>\d{1,2})(?P<letter>[a-z]?)(?=_|$)")
 _SESSION_WORD = re.compile(
     r"(?:^|_)(?P<word>practice|qualifying|race|warmup|test|fp|q)(?:_?(?P<number>\d{1,2}))?(?=_|$)"
@@ -77,6 +77,6 @@ def number_of(session: str) -> int | None:
 
 
 def are_numbered_apart(one: str, other: str) -> bool:
-    """Return whether two names have the same type but different numbers (R1 and R2), so cannot be the same session."""
+    """Return whether two names of one type have different numbers (R1 and R2), so they cannot be the same session."""
     numbers = {number_of(one), number_of(other)} - {None}
     return session_type(one) == session_type(other) and len(numbers) > 1

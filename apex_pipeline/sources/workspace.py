@@ -1,4 +1,4 @@
-"""Contains the limits for processing telemetry on this machine: memory and a scratch folder."""
+"""Sets the limits for processing telemetry on this machine: memory and a scratch folder."""
 
 import errno
 import shutil
@@ -26,7 +26,7 @@ class Workspace:
     Attributes:
         memory_limit: Bytes the whole process may use.
         scratch: Folder for temporary files, which take a tenth to a third of the size of the raw files.
-        progress: Called with the number of raw bytes of each read.
+        progress: Called after each read with the number of raw bytes read.
         file_metadata: Entries to write into the metadata of every staged Parquet file.
     """
 
@@ -65,6 +65,6 @@ def scratch_folder(workspace: Workspace) -> Generator[Path]:
 
 def _out_of_space(workspace: Workspace, cause: str) -> StorageFullError:
     return StorageFullError(
-        f"Reading telemetry ran out of memory or disk in {workspace.scratch}: {cause}.",
-        "Raise APEX_MEMORY_LIMIT, free disk space there, or point APEX_STATE_DIR to a larger disk.",
+        f"Processing telemetry ran out of memory or disk space in {workspace.scratch}: {cause}.",
+        "Raise APEX_MEMORY_LIMIT, free disk space there, or point APEX_STATE_DIR at a larger disk.",
     )

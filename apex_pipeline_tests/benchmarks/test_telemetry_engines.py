@@ -118,7 +118,7 @@ def test_a_generated_file_has_the_size_and_the_defects_of_real_files(load: Load,
     assert np.count_nonzero(readings["lap"] == 32768) > 0
 
 
-def test_a_shuffled_file_holds_the_same_lines_in_another_order(load: Load, tmp_path: Path) -> None:
+def test_a_shuffled_file_holds_the_same_lines_in_a_different_order(load: Load, tmp_path: Path) -> None:
     published, shuffled = tmp_path / "published.csv", tmp_path / "shuffled.csv"
     load("inputs").write_input(published, 0.5, 7, is_shuffled=False)
     load("inputs").write_input(shuffled, 0.5, 7, is_shuffled=True)

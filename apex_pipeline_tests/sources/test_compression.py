@@ -78,7 +78,7 @@ def test_lineage_shows_rows_of_a_compressed_file_as_text(ending: str, lake: Loca
 def test_a_damaged_compressed_file_raises_malformed_file_error(ending: str, damage: str) -> None:
     compressed = _COMPRESSORS[ending](_CONTENT * 100)
     content = compressed[:-10] if damage == "cut" else _CONTENT
-    with pytest.raises(MalformedFileError, match=rf"x\.csv\.{ending} cannot be unpacked"):
+    with pytest.raises(MalformedFileError, match=rf"x\.csv\.{ending} cannot be decompressed"):
         decompress(content, f"x.csv.{ending}")
 
 

@@ -84,7 +84,7 @@ def test_a_character_cut_off_at_the_end_does_not_change_the_encoding() -> None:
         (b'"lap,vehicle_id\n', "no header"),
         (b"x" * 200_000, "no header"),
         (b"lap,,vehicle_id\n", "no name for column 2"),
-        (b"lap,vehicle_id,lap\n", "'lap' twice"),
+        (b"lap,vehicle_id,lap\n", "two columns named 'lap'"),
     ],
 )
 def test_a_file_that_is_not_a_table_is_refused_with_the_reason(head: bytes, message: str) -> None:

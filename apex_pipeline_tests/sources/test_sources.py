@@ -31,7 +31,7 @@ def identify(*paths: str) -> list[FileIdentity]:
     return sources.identify_files(files, load_settings())
 
 
-def test_an_unknown_source_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_source_is_refused_and_the_known_ones_are_listed() -> None:
     with pytest.raises(ConfigurationError, match=r"no source 'f1'; the sources are: gr_cup"):
         sources.source_named("f1")
 

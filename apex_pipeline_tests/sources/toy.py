@@ -24,7 +24,7 @@ PIT_STOPS = Table(
 
 
 class PitStops(Source):
-    """Files called ``{track}/{session}/pit_stops.csv``."""
+    """Recognises files named ``{track}/{session}/pit_stops.csv``."""
 
     name = "pit_stops"
     derivation_version = "1"

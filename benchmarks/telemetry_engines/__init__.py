@@ -1,1 +1,1 @@
-"""Contains the parts of the telemetry benchmark: inputs, engines, runs, comparison and report."""
+"""Parts of the telemetry benchmark: inputs, engines, runs, comparison and report."""

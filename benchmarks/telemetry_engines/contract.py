@@ -39,7 +39,7 @@ FILE_COLUMNS = (
     "vehicle_number",
 )
 
-# Sent by a device that has lost count of the laps.
+# Sent by a device that has lost count of laps.
 LOST_LAP = 32768
 
 # Threads of every engine that lets them be set; the smallest machine has two cores.

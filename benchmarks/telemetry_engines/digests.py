@@ -63,7 +63,7 @@ def digest(table: pa.Table, columns: Iterable[str], excluded: Collection[str] = 
     Args:
         table: Has ``vehicle_id``, ``car_time`` (any unit), the columns, and ``repeat`` unless it is always 0.
         columns: Names of columns with numbers or times.
-        excluded: Cars that are not included.
+        excluded: Cars to leave out.
     """
     table = _with_plain_cars(table)
     table = table.filter(pc.invert(pc.is_in(table["vehicle_id"], pa.array(list(excluded), pa.string()))))

@@ -1,4 +1,4 @@
-"""Contains the results of each input and the Markdown report of them. Standard library only.
+"""Holds the results of each input and writes them as a Markdown report. Standard library only.
 
 See ``measuring`` for the measurements, ``comparing`` for the verdicts on the outputs, and ``picture`` for the plot.
 """

@@ -1,1 +1,1 @@
-"""Contains the parts of the transfer benchmark: cases, engines, server, runs and report."""
+"""Parts of the transfer benchmark: cases, engines, server, runs and report."""

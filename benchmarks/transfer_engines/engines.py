@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# Concurrent requests of the engines that are not tried with several numbers.
+# Concurrent requests of the engines for which only one number is tried.
 _CONCURRENCY = "10"
 _PART_MIB = "8"
 CONCURRENCIES = (4, 8, 10, 16)
@@ -52,7 +52,7 @@ class Engines:
     tools: Path | None = None
 
     def exclusion_reason(self, name: str, *, is_second_run: bool) -> str | None:
-        """Return the reason why an engine is left out, ``None`` if it is not."""
+        """Return why an engine is left out, or ``None`` if it runs."""
         if name == "boto3" and is_second_run:
             return "left out, it does not compare with existing objects and would send everything again."
         if name in {"s5cmd", "rclone"} and self._binary(name) is None:

@@ -1,4 +1,4 @@
-"""Contains the results of each case, the missed targets, and the Markdown report of both. Standard library only.
+"""Holds the results of each case, finds missed targets, and writes both as a Markdown report. Standard library only.
 
 See ``measuring`` and ``running`` for the measurements.
 """

@@ -67,7 +67,7 @@ def running_server(name: str) -> Generator[Server]:
     command = [sys.executable, "-m", "transfer_engines.server_process", name]
     with subprocess.Popen(command, cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdin is None or process.stdout is None:
-            raise SystemExit("The process of the server has no pipes.")
+            raise SystemExit("The server process has no pipes.")
         facts = json.loads(process.stdout.readline() or "null")
         if facts is None:
             raise SystemExit(f"The server {name} did not start.")

@@ -31,7 +31,7 @@ def serve(name: str) -> None:
     tool, running = _SERVERS[name]
     binary = find_binary(tool)
     if binary is None:
-        raise SystemExit(f"{tool} is not installed; it is in the lock file of this project.")
+        raise SystemExit(f"{tool} is not installed; it is in this project's lock file.")
     with running(binary) as server, closing(server.client()) as client:
         _reply({"endpoint": server.endpoint, "key_id": server.access_key_id, "secret": server.secret_access_key})
         for line in sys.stdin:

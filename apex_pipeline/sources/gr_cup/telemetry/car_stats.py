@@ -1,7 +1,7 @@
 """Counts readings, gaps and channels per car, for the table ``telemetry_cars``.
 
-Contains the counts that are taken from the pivoted rows of one car while they are in memory, and the table of them. See
-``clocks`` for the clock correction, and ``quality/scores.py`` for the scores derived from the counts.
+The counts are taken while the pivoted rows of a car are in memory. See ``clocks`` for the clock correction and
+``quality/scores.py`` for the scores derived from the counts.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from apex_pipeline.tables import TELEMETRY_CARS
 # The slow channels come every 216 ms and a real message covers a quarter of a second, so a gap of this length means
 # that ten slow samples are missing.
 _GAP_MS = 2_000
-# Messages of the real cars come up to 52 s later than the median; a larger step back is not a late delivery.
+# In real files messages are up to 52 s later than the median; a larger backward step is not a late delivery.
 _LATEST_DELIVERY_MS = 60_000
 
 

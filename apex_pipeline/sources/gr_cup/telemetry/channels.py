@@ -24,7 +24,7 @@ PUBLISHED_NAMES = {
 }
 
 
-# Names that a channel cannot have: the other published columns, and the internal names of the pivot.
+# Names that a channel cannot use: the other published columns, and the internal names of the pivot.
 _RESERVED = frozenset(TELEMETRY.schema.names) - frozenset(PUBLISHED_NAMES.values()) | {
     "frame_ms",
     "car_ms",
@@ -43,7 +43,8 @@ def columns_of(channels: Iterable[str]) -> dict[str, str]:
     """Return the column of each raw channel of a session.
 
     Two spellings of a known channel share its column. Two unknown channels whose names differ only in characters that
-    are invalid in a column do not: they may measure different quantities, so the later one in sort order gets a number.
+    are invalid in a column name do not: they may measure different quantities, so the later one in sort order gets a
+    number.
     """
     columns: dict[str, str] = {}
     used: set[str] = set()

@@ -1,4 +1,4 @@
-"""Opens and decompresses raw telemetry files, and cuts their text into chunks of complete lines that fit the memory.
+"""Opens and decompresses raw telemetry files, and cuts their text into chunks of complete lines that fit in memory.
 
 See ``header`` for the columns and ``parse`` for the lines.
 """
@@ -21,7 +21,7 @@ from apex_pipeline.sources.compression import open_decompressed
 
 # A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything longer is not a line.
 LONGEST_LINE_BYTES = 1_000_000
-# Large enough that the calls cost nothing (750 for 3 GB), small enough that two chunks stay in the CPU cache: parsing
+# Large enough that the calls are cheap (750 for 3 GB), small enough that two chunks stay in the CPU cache: parsing
 # with 4 MB is 6 % faster than with 8 MB, and with 1 MB it takes more than twice as long.
 CHUNK_BYTES = 4_000_000
 _LINE_FEED = 10
@@ -41,7 +41,7 @@ class TelemetryFile:
 
     @classmethod
     def from_path(cls, path: Path, identity: FileIdentity) -> "TelemetryFile":
-        """Return a local file, whatever its name."""
+        """Return a local file; its name may contain any characters."""
         return cls(identity, lambda: path.open("rb", buffering=0))
 
     @contextmanager
@@ -62,11 +62,11 @@ class TelemetryFile:
                     yield stream
         except FileNotFoundError:
             raise FileChangedError(
-                f"{self.identity.path} was there a moment ago and is gone.", "Run the sync again."
+                f"{self.identity.path} was deleted during the sync.", "Run the sync again."
             ) from None
         except (EOFError, OSError, zlib.error) as error:
             if getattr(error, "errno", None) is not None:
-                raise  # an error of the machine, not of the file
+                raise  # a fault of the machine, not of the file
             raise MalformedFileError(f"{self.identity.path} cannot be read: {error}.", "Export it again.") from error
 
 
@@ -132,7 +132,7 @@ class ChunkReader:
             return chunk
 
     def stop(self) -> None:
-        """Return no more chunks, because a thread failed."""
+        """Stop returning chunks, because a thread failed."""
         self._is_stopped = True
 
     def _fill(self, buffer: bytearray) -> int:

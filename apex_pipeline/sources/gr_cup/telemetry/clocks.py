@@ -1,10 +1,10 @@
-"""Measures the clock correction of each car: its own clock is days off and sometimes frozen; the receive time is right.
+"""Measures the clock correction of each car: car clocks are days off and sometimes frozen; receive times are right.
 
-A car's clock runs evenly while the car is on, so adding the median of receive time minus car time converts it to UTC,
-about a second late (the delivery time of a message). A clock that hardly advances while messages arrive is frozen; for
-such a car only the receive time is usable.
+A car's clock runs at the right rate while the car is on, so adding the median of receive time minus car time converts
+it to UTC, about a second late (the delivery time of a message). A clock that hardly advances while messages arrive is
+frozen; for such a car only the receive time is usable.
 
-Every reading has the same weight. Memory grows with the number of distinct times, not with that of readings.
+Every reading has the same weight. Memory grows with the number of distinct times, not of readings.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ _MESSAGES_PER_TIME = 10
 # Values buffered before they are merged into the counts.
 _MAX_BUFFERED = 100_000
 # Values within this many milliseconds (a minute and a half) are counted with bincount, four times as fast as by
-# sorting. Messages come at most a minute late.
+# sorting. Messages are at most a minute late.
 _NARROW_SPAN_MS = 100_000
 # A shorter span cannot show that a clock is frozen: one message holds up to a second of readings.
 _SHORTEST_SPAN_MS = 10_000
@@ -115,7 +115,7 @@ class _Counts:
 
 
 def _sum_counts(values: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """Return the distinct values, ascending, and the sum of each one's counts."""
+    """Return the distinct values, ascending, and the total count of each."""
     first, span = values.min(), int(np.ptp(values)) + 1
     if span <= _NARROW_SPAN_MS:
         sums = np.bincount(values - first, weights=counts, minlength=span).astype(np.int64)

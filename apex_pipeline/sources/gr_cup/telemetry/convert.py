@@ -1,7 +1,7 @@
 """Converts the raw telemetry files of a session to one Parquet file, with every reading accounted for.
 
-Contains the order of the steps and the writing of the file. The readings are on disk by car; only the pivoted rows of
-one car, or of a time range of one car, are in memory.
+Runs the steps in order and writes the file. The readings are on disk, grouped by car; only the pivoted rows of one car,
+or of one time range of it, are in memory.
 """
 
 import json
@@ -124,7 +124,7 @@ def _require_reconciled(key: SessionKey, counts: TelemetryFileCounts) -> None:
         raise ReconciliationError(
             f"The telemetry of {key} is not published: {counts.readings_in:,} readings went in, {counts.cells_out:,} "
             f"cells, {counts.exact_duplicates:,} duplicates and {counts.rejected:,} rejects came out.",
-            "This is a defect of the conversion; please report it with the file.",
+            "This is a bug in the conversion; please report it and attach the file.",
         )
 
 
@@ -153,7 +153,7 @@ def _parts(readings: ReadingSpill, pivoter: Pivoter) -> Iterator[tuple[CarClock,
 
 
 def _prefetch(items: Iterator[_Item]) -> Iterator[_Item]:
-    """Compute the next item in another thread while this one is written; both take equally long."""
+    """Compute the next item in another thread while this one is written; both take about the same time."""
     with ThreadPoolExecutor(1, thread_name_prefix="pivot") as thread:
         next_item = thread.submit(next, items, None)
         while (item := next_item.result()) is not None:
@@ -180,7 +180,7 @@ def _writer(output: Path, schema: pa.Schema) -> pq.ParquetWriter:
         use_dictionary=[name for name in schema.names if name not in encodings and name not in _PLAIN],
         column_encoding=encodings,
         sorting_columns=pq.SortingColumn.from_ordering(schema, list(_ORDER)),
-        # Readers fetch single pages over a network, where a digest of the file does not help. The checksums make the
+        # Readers fetch single pages over a network, where a digest of the file is no use. The checksums make the
         # file 0.1 % larger and reveal a flipped bit.
         write_page_checksum=True,
     )

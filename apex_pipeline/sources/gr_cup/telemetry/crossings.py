@@ -1,6 +1,6 @@
 """Finds telemetry crossings of the finish line in the raw files, without converting them.
 
-Contains the reading of the three channels needed and the merging of their crossings; see ``lap_distance`` and
+Reads the three channels needed and merges the crossings found from them; see ``lap_distance`` and
 ``gps_crossings`` for the arithmetic. Bad files are skipped here and reported by the conversion.
 """
 
@@ -36,7 +36,7 @@ from apex_pipeline.sources.workspace import Workspace, scratch_folder
 
 _DISTANCE, _LATITUDE, _LONGITUDE = "laptrigger_lapdist_dls", "vbox_lat_min", "vbox_long_minutes"
 
-# Distance and position put the same crossing within a second of each other; two crossings are a lap apart.
+# Distance and position time the same crossing within a second of each other; two crossings are a lap apart.
 _SAME_CROSSING_MS = 5_000
 
 
@@ -105,7 +105,7 @@ def _signals_of(readings: ReadingSpill, car: str, file: str) -> _CarSignals:
 
 
 def _mean_by_time(time_ms: Numbers, value: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the distinct times with the mean of each one's values, which is close to where the car was."""
+    """Return the distinct times with the mean of the values at each, which is close to where the car was."""
     times, index = unique(time_ms)
     return times, np.bincount(index, weights=value, minlength=len(times)) / np.bincount(index, minlength=len(times))
 

@@ -4,7 +4,7 @@ Downsampling is by sample and never by row: a long file has one row per channel,
 channels of a sample. A sample is one time of a car's clock, or one message if that clock is frozen. Any format with a
 car and a time on each line is supported: one reading, a list of readings, or a column per channel.
 
-Contains the selection of lines; see ``line_parser`` for their meaning and ``export/downsample.py`` for folders.
+Selects the lines; see ``line_parser`` for their meaning and ``export/downsample.py`` for folders.
 """
 
 import csv
@@ -28,8 +28,8 @@ _CAR, _TIME, _RECEIVED = "vehicle_id", "timestamp", "meta_time"
 
 # As in ``clocks``: a clock that shows fewer than one time per ten messages is frozen.
 _MESSAGES_PER_TIME = 10
-# Times buffered before they are merged into the distinct ones: 0.4 MB per car, and at least as many as there are
-# distinct times, which keeps the merging linear.
+# Times buffered before they are merged into the distinct ones: 0.4 MB per car, and at least as many as the
+# distinct times so far, which keeps the merging linear.
 _MAX_BUFFERED = 10_000
 
 
@@ -75,7 +75,7 @@ class _TimeList:
 
 @dataclass(frozen=True)
 class _Selected:
-    """The samples of a car that are kept."""
+    """Samples to keep of one car."""
 
     is_by_message: bool
     times_ms: frozenset[int]
@@ -98,10 +98,10 @@ def downsample(
 
     Args:
         open_text: Opens the uncompressed file at its start; called twice. If the file changes in between, the result is
-            wrong: the caller has to check.
-        path: Path for messages.
+            wrong; the caller must check for that.
+        path: Path used in messages.
         every: N; the first sample of a car and each Nth after it are kept.
-        write: Receives the lines that are kept.
+        write: Called with each kept line.
 
     Raises:
         MalformedFileError: The file is empty, binary, or its header lacks the car or the time.
@@ -139,7 +139,7 @@ def _selected(shown: npt.NDArray[np.int64], received: npt.NDArray[np.int64], eve
 def _copy(
     stream: BinaryIO, path: str, kept: dict[bytes, _Selected], write: Callable[[bytes], object]
 ) -> tuple[int, int, int]:
-    """Write the lines that are kept; return the number of rows, of kept rows, and of unreadable rows."""
+    """Write the kept lines; return the numbers of all rows, kept rows and unreadable rows."""
     rows_in = rows_out = unreadable = 0
     for line, key in _sample_keys(stream, path):
         if isinstance(key, _SampleKey):
@@ -181,7 +181,7 @@ def _first_header(line: bytes, path: str) -> _HeaderColumns:
     header = _header_of([name.encode() for name in dialect.columns], dialect.delimiter.encode())
     if header is None:
         raise MalformedFileError(
-            f"{path} has no column {_CAR} or no column {_TIME}; it has {', '.join(dialect.columns)}.",
+            f"{path} has no column {_CAR} or {_TIME}; it has {', '.join(dialect.columns)}.",
             "Check that it is a telemetry file.",
         )
     return header

@@ -1,4 +1,4 @@
-"""Contains the fast parser of one thread: its buffers, and the readings of a chunk of text as arrays and names.
+"""Runs the fast parser in one thread: owns its buffers and returns the readings of a chunk as arrays and names.
 
 This is the interface between Python and ``kernels``. The buffers are reused for every chunk: allocating them again
 costs more than parsing (6 CPU seconds for 3 GB against 1.6).
@@ -16,9 +16,9 @@ from apex_pipeline.sources.gr_cup.telemetry.header import Header
 from apex_pipeline.sources.gr_cup.telemetry.line_parser import NO_LAP, UNREADABLE_LAP
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, join
 
-# Maximum of different cars, sessions or channels per call; a chunk with more is parsed in several calls.
+# Maximum number of distinct cars, sessions or channels per call; a chunk with more is parsed in several calls.
 _TEXTS = 1_000
-# Maximum of lines set aside per call.
+# Maximum number of lines set aside per call.
 _ASIDE = 10_000
 _BLANK = (b"", b"\r")
 
@@ -182,7 +182,7 @@ def _rules_of(header: Header) -> tuple[np.ndarray, np.ndarray]:
         "value" if header.is_listed else "telemetry_value": buffers.VALUE,
     }
     if header.is_listed:
-        # A list names its channels itself, so a column of that name is ignored.
+        # A list names its channels itself, so a channel column is ignored.
         del roles["telemetry_name"]
     columns = np.array([roles.get(name, buffers.NOTHING) for name in header.columns], np.uint8)
     laps = buffers.LapCodes(LOST_LAP, NO_LAP, UNREADABLE_LAP)

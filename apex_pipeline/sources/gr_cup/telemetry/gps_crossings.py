@@ -1,7 +1,7 @@
-"""Locates the finish line on the ground and finds when a car drove over it, by GPS positions.
+"""Locates the finish line on the ground from GPS positions and finds when a car drove over it.
 
-The line is located from the cars themselves: it is where they are when their lap distance starts from zero. Contains
-the geometry; see ``crossings`` for the origin of the samples.
+The cars themselves locate the line: it is where they are when their lap distance restarts from zero. This module does
+the geometry; see ``crossings`` for reading the samples.
 """
 
 import math
@@ -27,7 +27,7 @@ _MAX_SCATTER_M = 30.0
 _HALF_WIDTH_M = 40.0
 # Positions come every 0.1 s. Across a longer gap the path between two of them is unknown.
 _MAX_STEP_MS = 2_000.0
-# Between two crossings a car must have been this far away: GPS noise of a car that stands on the line is not a lap.
+# Between two crossings a car must have been this far away: GPS noise while it is parked on the line is not a lap.
 # Metres.
 _AWAY_M = 200.0
 
@@ -94,7 +94,7 @@ def _metres(latitude_deg: Numbers, longitude_deg: Numbers, origin: tuple[float, 
 
 
 def locate_line(cars: Iterable[tuple[Distance, Positions]]) -> FinishLine | None:
-    """Locate the finish line by where the cars are in the first metres of a lap.
+    """Locate the finish line from the positions of the cars in the first metres of a lap.
 
     Returns:
         The line; ``None`` if no car sends both distance and position, or if the lap starts are scattered.
@@ -149,7 +149,8 @@ def _is_covered(time_ms: Numbers, sampled_ms: Numbers) -> np.ndarray:
 
 def gps_crossings(positions: Positions, line: FinishLine) -> Numbers:
     """Return when a car drove over the line, in milliseconds, ascending. Shape (crossings,)."""
-    # A receiver gives ten new positions a second, and the car repeats the last one; only its first reading is on time.
+    # A receiver gives ten new positions a second, and the car resends the last one in between; only the first reading
+    # of each has the right time.
     is_new = np.append(True, (np.diff(positions.latitude_deg) != 0) | (np.diff(positions.longitude_deg) != 0))[
         : len(positions.time_ms)
     ]
@@ -165,7 +166,7 @@ def gps_crossings(positions: Positions, line: FinishLine) -> Numbers:
 
 
 def is_at_line(times: Sequence[float] | Numbers, positions: Positions, line: FinishLine) -> np.ndarray:
-    """Return at which times a car is near the line, or may be because its position is unknown. Shape (times,)."""
+    """Return at which times a car is, or with unknown position may be, near the line. Shape (times,)."""
     time_ms = np.asarray(times, dtype=np.float64)
     if len(positions.time_ms) < 2:  # noqa: PLR2004  -- a position between two others
         return np.ones(len(time_ms), dtype=bool)

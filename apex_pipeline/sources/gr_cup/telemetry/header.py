@@ -1,6 +1,6 @@
-"""Contains the header of a telemetry file, whose columns are found by name and never by position.
+"""Reads the header of a telemetry file; columns are found by name, never by position.
 
-See ``line_parser`` and ``kernels.rows`` for the meaning of the cells below it.
+See ``line_parser`` and ``kernels.rows`` for the meaning of the cells.
 """
 
 from collections import Counter
@@ -35,13 +35,13 @@ class Header:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Column names in the header's order."""
+        """Column names in header order."""
         return self.dialect.columns
 
     def next_header(self, cells: Sequence[str]) -> "Header | None":
-        """Return the header that these cells of a later line form; ``None`` if they are not a header.
+        """Parse the cells of a later line as a header; return ``None`` if they are not one.
 
-        Concatenated files have headers in the middle, and not always with the columns in the same order.
+        Concatenated files have headers in the middle, sometimes with the columns in a different order.
         """
         names = [cell.strip("\ufeff \t") for cell in cells]
         if not set(_required(self.is_listed)) <= set(names) or len(set(names)) < len(names):
@@ -78,13 +78,14 @@ def _required(is_listed: bool) -> tuple[str, ...]:  # noqa: FBT001  -- its only 
 
 def _dialect_of(start: bytes, path: str) -> CsvDialect:
     if b"\r" in start.partition(b"\n")[0].removesuffix(b"\r"):
-        raise MalformedFileError(f"{path} has lines that end in CR alone.", "Export it with LF or CRLF.")
+        raise MalformedFileError(f"{path} has line endings of CR alone.", "Export it with LF or CRLF.")
     dialect = detect_dialect(start, path)
-    # People and spreadsheets ignore case in names, so it is unclear which of the columns is meant.
+    # People and spreadsheets ignore case in names, so it is unclear which column is meant.
     spellings = Counter(name.casefold() for name in dialect.columns)
     repeated = [name for name in dialect.columns if spellings[name.casefold()] > 1]
     if repeated:
         raise MalformedFileError(
-            f"{path} has columns that differ only in case: {', '.join(repeated)}.", "Export it with one of each name."
+            f"{path} has columns that differ only in case: {', '.join(repeated)}.",
+            "Export it with unique column names.",
         )
     return dialect

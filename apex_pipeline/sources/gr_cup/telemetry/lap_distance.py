@@ -1,6 +1,6 @@
-"""Finds crossings of the finish line by a car's own lap distance, which grows to the lap length and falls to zero.
+"""Finds finish-line crossings from a car's own lap distance, which grows to the lap length and falls back to zero.
 
-Contains the arithmetic on one car's samples, all in one clock; see ``crossings`` for the origin of the samples.
+Works on the samples of one car, all in one clock; see ``crossings`` for reading them.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Numbers = npt.NDArray[np.float64]
 
-# No car of the cup is faster than 60 m/s (216 km/h); a step that would need more than this was not driven.
+# No car of the cup is faster than 60 m/s (216 km/h); a step that needs a higher speed was not driven.
 TOP_SPEED_M_PER_S = 70.0
 # Cars of one race disagree on the lap length by 1 to 2 % (tyres, line); a fall from below this share is not a full lap.
 _FULL_LAP = 0.95
@@ -42,7 +42,7 @@ class Distance(NamedTuple):
 
 
 def sort_as_driven(time_ms: Numbers, metres: Numbers) -> Distance:
-    """Sort samples by time, and those of the same time (one message, a burst) in the order they were driven."""
+    """Sort samples by time; sort samples with equal times (one message, a burst) in the order they were driven."""
     is_new_lap = metres < (_scale([metres]) or 0.0) / 2
     order = np.lexsort((metres, is_new_lap, time_ms))
     return Distance(time_ms[order], metres[order])
@@ -51,7 +51,7 @@ def sort_as_driven(time_ms: Numbers, metres: Numbers) -> Distance:
 def lap_length(cars: Iterable[Distance]) -> float | None:
     """Return the distance at which the lap distance usually falls to zero, in metres; ``None`` if it never does.
 
-    This is the median over all cars of a session, which a reset in the pits, a missed line or an outlier does not move.
+    The median over all cars of a session is robust to resets in the pits, missed lines and outliers.
     """
     traces = list(cars)
     scale = _scale([car.metres for car in traces])
@@ -64,13 +64,13 @@ def lap_length(cars: Iterable[Distance]) -> float | None:
 
 
 def _scale(metres: list[Numbers]) -> float | None:
-    """Return approximately the largest distance: the 99.5th percentile, because of outliers."""
+    """Return the 99.5th percentile of the distances, a maximum robust to outliers."""
     pooled = np.concatenate(metres) if metres else np.empty(0)
     return float(np.percentile(pooled, 99.5)) if len(pooled) else None
 
 
 def distance_crossings(car: Distance, length_m: float) -> Numbers:
-    """Return when a car crossed the line, by its lap distance.
+    """Return the times at which a car crossed the line, according to its lap distance.
 
     A crossing is a fall from a full lap to a distance that the car can have driven since. A reset elsewhere, an
     outlier, and a fall that cannot be timed (a gap of several seconds) are not crossings.
@@ -80,7 +80,7 @@ def distance_crossings(car: Distance, length_m: float) -> Numbers:
         length_m: Lap length in metres.
 
     Returns:
-        Times in milliseconds, ascending; interpolated between samples, so with a fraction. Shape (crossings,).
+        Times in milliseconds, ascending; fractional, because they are interpolated between samples. Shape (crossings,).
     """
     car = _without_outliers(car, length_m)
     gap_s = np.diff(car.time_ms) / 1000
@@ -105,7 +105,7 @@ def _without_outliers(car: Distance, length_m: float) -> Distance:
 
 
 def _track_gap(one: Numbers, other: Numbers, length_m: float) -> Numbers:
-    """Return the distance between two points of the track, the shorter way round."""
+    """Return the distance between two points on the track, the shorter way round."""
     gap_m = np.abs(one - other) % length_m
     return np.minimum(gap_m, length_m - gap_m)
 

@@ -1,8 +1,8 @@
 """The reference parser: parses one line in plain Python and returns its readings or the reasons to reject it.
 
 It defines the meaning of a line. The fast parser (``kernels.rows``) handles lines in the usual format, nearly all of
-them, and sets all others aside for this one; both give the same result for a line that both can parse. Contains the
-reject reasons and their order; see ``parse`` for the storage of the readings.
+them, and sets all others aside for this one; both give the same result for a line that both can parse. The reject
+reasons and their order are defined here; see ``parse`` for storing the readings.
 """
 
 import json
@@ -43,7 +43,7 @@ class Line:
         unit_lap: Lap of the device, :data:`NO_LAP` or :data:`UNREADABLE_LAP`.
         readings: Channel and value of each usable reading.
         problems: Reason and detail of each unusable reading, or of an unusable line.
-        header: Header of the lines below, if this line is a further header.
+        header: Header of the following lines, if this line is another header.
     """
 
     vehicle_id: str = ""

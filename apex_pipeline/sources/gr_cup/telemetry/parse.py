@@ -1,8 +1,8 @@
 """Parses the lines of telemetry files into readings by car, in several threads, with every line accounted for.
 
-Contains the work on one chunk of text: the fast parser reads it, the reference parser reads the lines that the fast one
-set aside, and the readings are stored by car. See ``kernels.rows`` and ``line_parser`` for the meaning of a line, and
-``spill`` for the storage of readings.
+For each chunk of text, the fast parser reads it, the reference parser reads the lines that the fast one set aside, and
+the readings are stored by car. See ``kernels.rows`` and ``line_parser`` for the meaning of a line, and
+``spill`` for the storage.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, ReadingSpill
 # Each thread needs its own memory, and the smallest machine has two cores.
 THREADS = 2
 _END_OF_FILE = 2**62
-# Each further header means reading the file again. A file concatenated by hand has a few.
+# Every extra header costs another pass over the file. A file concatenated by hand has a few.
 _MAX_HEADERS = 20
 
 
@@ -38,8 +38,7 @@ class ParseStats:
     """Counts of the readings and rejects of one file.
 
     Attributes:
-        readings_in: Readings in the file: lines by their line feeds, without blank lines and the header; the elements
-            of the lists if lines hold lists.
+        readings_in: Readings in the file: non-blank lines except the header, or the list elements if lines hold lists.
         unreadable_laps: Usable readings whose lap is not a valid lap number.
         reasons: Rejected readings by reason.
         samples: The first rejects; may hold more than are reported.
@@ -54,7 +53,7 @@ class ParseStats:
         """Count one unusable reading, and keep it as a sample if it may be among the first."""
         self.reasons[reason] += 1
         self.samples.append(Reject(path, line, FileKind.TELEMETRY, reason, detail))
-        # A file of bad lines only must not fill the memory.
+        # A file of nothing but bad lines must not fill the memory.
         if len(self.samples) > 4 * REPORTED_REJECTS:
             self.samples = self.first_samples()
 
@@ -71,7 +70,7 @@ class ParseStats:
 
 
 class _HeaderChanged(Exception):  # noqa: N818  -- not an error: the file is read again with both headers
-    """A further header with different columns was found."""
+    """Raised at another header with different columns."""
 
     def __init__(self, line: int, header: Header) -> None:
         super().__init__(line)
@@ -106,7 +105,7 @@ def read_file(
         try:
             return _read_lines(file, headers, readings, progress, only_channels)
         except _HeaderChanged as found:
-            # By now the threads have read further with the old columns. This is rare, so the file is read again.
+            # By now the threads have parsed later lines with the old columns. This is rare, so the file is read again.
             headers[found.line] = found.header
             if len(headers) > _MAX_HEADERS:
                 raise MalformedFileError(
@@ -180,7 +179,7 @@ class _ChunkParser:
         self._stats.readings_in += chunk.lines - blank - (chunk.first_line == 1)
 
     def _header_at(self, line: int) -> tuple[Header, int]:
-        """Return the header that applies to a line, and for how many lines from there."""
+        """Return the header that applies to a line, and the number of lines it applies to from there."""
         current = max(first for first in self._headers if first <= line)
         following = [first for first in self._headers if first > line]
         return self._headers[current], min(following, default=_END_OF_FILE) - line
@@ -199,7 +198,7 @@ class _ChunkParser:
             self._add(parsed.vehicles[code], of_car)
 
     def _add(self, vehicle: str, frames: Frames) -> None:
-        """Store frames of a car, without those that have no reading of a wanted channel."""
+        """Store the frames of a car that have a reading of a wanted channel."""
         if self._only_channels is not None:
             frames = frames.filter(frames.readings > 0)
         if len(frames.value):
@@ -249,7 +248,7 @@ class _ChunkParser:
                 raise _HeaderChanged(number, result.header)
             for reason, detail in result.problems:
                 self._stats.reject(self._path, number, reason, detail)
-            # A line counts as one reading by its line feed; the further elements of a list are added here.
+            # Each line feed was already counted as one reading; add the list's remaining elements.
             self._stats.readings_in += len(result.readings) + len(result.problems) - 1
             if result.readings:
                 found.setdefault(result.vehicle_id, []).append(result)
@@ -277,7 +276,7 @@ class _ChunkParser:
 
 
 def _elements(buffer: bytearray, start: int, parsed: ParsedChunk) -> int:
-    """Count the elements of the parsed lists by their braces, independently of the code that parsed them."""
+    """Count the list elements by their braces, independently of the code that parsed them."""
     text = np.frombuffer(buffer, np.uint8, parsed.end - start, start)
     braces = int(np.count_nonzero(text == ord("{")))
     return braces - sum(buffer.count(b"{", first, end) for _, first, end in parsed.aside)

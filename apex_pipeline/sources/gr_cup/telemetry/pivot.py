@@ -41,10 +41,10 @@ SmallInts = npt.NDArray[np.int32]
 _UTC_MS = pa.timestamp("ms", tz="UTC")
 _LATEST_MS = np.iinfo(np.int64).max
 _LOWEST_LAP = np.iinfo(np.int64).min
-# Measured memory of a car: per reading (its 10 bytes, read and joined, and its row), per frame (its 32 bytes, the
-# same), and per cell; there are hardly more rows than frames.
+# Measured memory of a car: per reading (its 10 bytes twice, read and joined, and its row), per frame (its 32 bytes
+# likewise), and per cell; there are hardly more rows than frames.
 _BYTES_PER_READING, _BYTES_PER_FRAME, _BYTES_PER_CELL = 50, 110, 20
-# Time ranges hold about the same number of frames each. There are 20 % more of them than needed, because bursts are
+# Time ranges hold about the same number of frames each. 20 % more ranges than needed are used, because bursts are
 # uneven.
 _RANGE_FACTOR = 1.2
 # Frames sampled to find these ranges.
@@ -53,7 +53,7 @@ _SAMPLED_FRAMES = 100_000
 
 @dataclass(frozen=True)
 class PivotedRows:
-    """Rows of one car and the number of readings in them; a car with many readings is split into time ranges."""
+    """Rows of one car and their number of readings; a car with many readings is split into time ranges."""
 
     rows: pa.Table
     readings: int
@@ -90,7 +90,7 @@ class Pivoter:
             yield self._rows(clock, join(list(within)))
 
     def _ranges(self, clock: CarClock) -> Iterator[tuple[int | None, int | None]]:
-        """Yield time ranges, in the clock that is used for the car, each with as many readings as fit the memory."""
+        """Yield time ranges, in the clock that is used for the car, each with as many readings as fit in memory."""
         size = self._readings.size_of(clock.vehicle_id)
         needed = size.readings * _BYTES_PER_READING + size.frames * (
             _BYTES_PER_FRAME + len(self._columns) * _BYTES_PER_CELL

@@ -1,4 +1,4 @@
-"""Contains the report of a conversion: counts that must add up, cars with their clocks, channels and rejects."""
+"""Defines the report of a conversion: counts that must add up, cars with their clocks, channels and rejects."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -69,7 +69,7 @@ class CarStats:
         readings: Usable readings, including exact duplicates.
         exact_duplicates: Readings equal in every field to another one, which is kept.
         repeat_rows: Rows beyond the first of a sample time.
-        backward_steps: Steps between consecutive samples at which the receive time falls by more than a late delivery
+        backward_steps: Steps between consecutive samples at which the receive time falls by more than late delivery
             explains; ``None`` for a frozen clock, whose sample times are the receive times.
         gaps: Gaps of more than 2 s between samples.
         longest_gap_s: The longest of these gaps.

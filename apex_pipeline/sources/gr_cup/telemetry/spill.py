@@ -1,8 +1,8 @@
 """Stores all readings of a session on disk by car: written as they arrive, read back one car at a time.
 
 A reading takes 10 bytes, and the fields shared by the readings of a frame take 32 bytes once: a tenth of the raw text.
-The file has no name, so it disappears with the process, even after a crash. See ``parse`` for the source of the
-readings and ``pivot`` for their use.
+The file has no name, so it disappears with the process, even after a crash. ``parse`` writes the
+readings and ``pivot`` reads them back.
 """
 
 import itertools
@@ -77,7 +77,7 @@ class Frames(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Position and size of some frames of one car in the file."""
+    """Position and size of a block of one car's frames in the file."""
 
     offset: int
     frames: int
@@ -148,8 +148,8 @@ class ReadingSpill:
             code = self._channels.setdefault(channel, len(self._channels))
         if code >= _MAX_CHANNELS:
             raise MalformedFileError(
-                f"The telemetry names more than {_MAX_CHANNELS:,} different channels.",
-                "Check that telemetry_name holds names.",
+                f"The telemetry has more than {_MAX_CHANNELS:,} distinct channels.",
+                "Check that the column telemetry_name holds channel names.",
             )
         return code
 
@@ -176,7 +176,7 @@ class ReadingSpill:
             del spilled.blocks[checkpoint.get(car, 0) :]
 
     def blocks_of(self, car: str) -> Iterator[Frames]:
-        """Yield a car's frames in the order they were added, in blocks of some ten thousand readings."""
+        """Yield a car's frames in the order they were added, in blocks of roughly ten thousand readings."""
         for block in self._cars[car].blocks:
             yield self._read(block)
 

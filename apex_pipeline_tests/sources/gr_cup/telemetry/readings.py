@@ -1,4 +1,4 @@
-"""Helpers of several test modules: they write raw telemetry files and convert them in one call."""
+"""Writes raw telemetry files and converts them in one call, for several test modules."""
 
 import csv
 import io
@@ -102,7 +102,7 @@ def csv_bytes(rows: Iterable[Row], columns: Sequence[str] = COLUMNS, delimiter: 
 
 
 def telemetry_file(path: Path, session: str | None = "R1", source_path: str | None = None) -> TelemetryFile:
-    """Return a local file in the form that the conversion takes."""
+    """Wrap a local file for the conversion."""
     identity = FileIdentity(
         path=source_path or path.name,
         size=path.stat().st_size,

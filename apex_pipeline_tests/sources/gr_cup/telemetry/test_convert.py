@@ -86,7 +86,9 @@ class TestColumns:
         assert converted.report.unknown_channels == ("Oil Temp [C]",)
 
     @pytest.mark.parametrize("channel", ["repeat", "Unit_Lap", "vehicle_id", "car_ms", "value", 'a"b', "a'b", "!!"])
-    def test_a_channel_with_a_conflicting_name_harms_no_other_column(self, tmp_path: Path, channel: str) -> None:
+    def test_a_channel_with_a_conflicting_name_does_not_affect_other_columns(
+        self, tmp_path: Path, channel: str
+    ) -> None:
         converted = convert_rows(tmp_path, [reading(0), reading(0, channel, "7")])
 
         (row,) = converted.rows
@@ -207,7 +209,7 @@ class TestLaps:
         assert field(convert_rows(tmp_path, rows, laps).rows, "lap_number") == [None, 1, 1, 2, 2, None]
 
     @pytest.mark.parametrize("laps", [None, laps_table(), laps_table(("GR86-999-9", 1, 0, 9))])
-    def test_the_lap_is_null_without_laps_of_the_car(self, tmp_path: Path, laps: pa.Table | None) -> None:
+    def test_the_lap_is_null_if_the_car_has_no_laps(self, tmp_path: Path, laps: pa.Table | None) -> None:
         assert field(convert_rows(tmp_path, [reading(0)], laps).rows, "lap_number") == [None]
 
     @pytest.mark.parametrize(

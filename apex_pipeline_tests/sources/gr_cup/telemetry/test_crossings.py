@@ -93,7 +93,7 @@ def seconds(found: Iterable[TelemetryCrossing]) -> list[float]:
 def test_a_crossing_has_its_time_in_utc_and_in_the_clock_of_the_car(tmp_path: Path) -> None:
     found = find_in(tmp_path, three_laps())
 
-    # The corrected clock is as late as the messages.
+    # The corrected clock is late by the delay of the messages.
     assert seconds(found) == pytest.approx([at + LATE_S for at in CROSSINGS_S], abs=0.03)
     car_s = [((crossing.car_ms or 0) - START_MS) / 1000 + CLOCK_BEHIND.total_seconds() for crossing in found]
     assert car_s == pytest.approx(CROSSINGS_S, abs=0.03)
@@ -199,9 +199,7 @@ class TestBadFiles:
         [b"", b"PK\x03\x04 zip", b"a,b,c\n1,2,3\n", csv_bytes([])],
         ids=["empty", "zip", "columns missing", "header only"],
     )
-    def test_a_file_that_is_not_telemetry_is_skipped_without_harm_to_others(
-        self, tmp_path: Path, content: bytes
-    ) -> None:
+    def test_a_file_that_is_not_telemetry_is_skipped_and_others_are_read(self, tmp_path: Path, content: bytes) -> None:
         bad, good = write_file(tmp_path, content, "bad.csv"), write_file(tmp_path, csv_bytes(three_laps()))
 
         assert find(tmp_path, bad) == []

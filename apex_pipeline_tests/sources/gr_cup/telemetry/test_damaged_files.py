@@ -231,7 +231,7 @@ def test_all_rejects_are_counted_and_the_first_thousand_listed(tmp_path: Path) -
         (bytes(range(256)) * 20, "binary|no header"),
         (GOOD.replace(b"\n", b"\r"), "CR alone"),
         (GOOD.replace(b"vehicle_number", b"Vehicle_ID"), "differ only in case: vehicle_id, Vehicle_ID"),
-        (GOOD.replace(b"vehicle_number", b"vehicle_id"), "'vehicle_id' twice"),
+        (GOOD.replace(b"vehicle_number", b"vehicle_id"), "two columns named 'vehicle_id'"),
     ],
 )
 def test_a_file_that_is_not_telemetry_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -309,7 +309,7 @@ class TestSecondHeader:
     def concatenated(first: list[Row], second: list[Row]) -> bytes:
         return csv_bytes(first) + csv_bytes(second, columns=tuple(reversed(COLUMNS)))
 
-    def test_lines_below_a_further_header_are_parsed_with_it(self, tmp_path: Path) -> None:
+    def test_lines_below_another_header_are_parsed_with_it(self, tmp_path: Path) -> None:
         content = self.concatenated([reading(0)], [reading(1, value="7"), reading(2, value="N/A")])
 
         converted = convert(tmp_path, write_file(tmp_path, content))
@@ -319,7 +319,7 @@ class TestSecondHeader:
         assert converted.samples == [(3, "repeated_header"), (5, "bad_number")]
         assert converted.report.counts.readings_in == 4
 
-    def test_several_further_headers_far_into_the_file_are_followed(self, tmp_path: Path) -> None:
+    def test_several_later_headers_far_into_the_file_are_applied(self, tmp_path: Path) -> None:
         rows = [reading(second / 25, value=str(second)) for second in range(40_000)]
         content = self.concatenated(rows, rows[:10]) + self.concatenated(rows[:1], [reading(5_000, value="8")])
 
@@ -336,7 +336,7 @@ class TestSecondHeader:
         with pytest.raises(MalformedFileError, match="more than 20 headers"):
             convert(tmp_path, write_file(tmp_path, content))
 
-    def test_a_further_header_without_a_required_column_is_a_bad_line(self, tmp_path: Path) -> None:
+    def test_a_later_header_without_a_required_column_is_a_bad_line(self, tmp_path: Path) -> None:
         header = ",".join(name for name in COLUMNS if name != "lap").encode() + b"\n"
 
         converted = convert(tmp_path, write_file(tmp_path, with_line(header)))

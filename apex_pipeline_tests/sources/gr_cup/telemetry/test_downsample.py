@@ -112,7 +112,7 @@ def test_blank_lines_are_kept_and_not_counted_as_rows() -> None:
     assert counts.rows_in == 1
 
 
-def test_a_further_header_with_reordered_columns_is_kept_and_followed() -> None:
+def test_a_later_header_with_reordered_columns_is_kept_and_applied() -> None:
     further = "vehicle_id,timestamp,meta_time,telemetry_name,telemetry_value,\n"
     rows = [f"{_CARS[0]},{_time(n)},{_time(n)},speed,1,\n" for n in range(3)]
     kept, counts = _downsample(_LONG + _row(_CARS[0], 0) + further + "".join(rows), 2)
@@ -148,7 +148,7 @@ def test_buffered_times_are_merged_while_reading(monkeypatch: pytest.MonkeyPatch
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"vehicle_id,speed\nGR86-002-000,3\n", "has no column vehicle_id or no column timestamp"),
+        (b"vehicle_id,speed\nGR86-002-000,3\n", "has no column vehicle_id or timestamp"),
         (b"PK\x03\x04", "zip archive"),
     ],
 )

@@ -128,7 +128,7 @@ def test_both_parsers_agree_on_every_line(
 @given(
     st.lists(st.one_of(st.binary(max_size=60), st.sampled_from(csv_bytes([reading(0)]).splitlines()[1:])), max_size=8)
 )
-def test_lines_of_any_bytes_are_parsed_alike_or_set_aside(lines: list[bytes]) -> None:
+def test_arbitrary_bytes_are_parsed_equally_or_set_aside(lines: list[bytes]) -> None:
     clean_lines = [line.replace(b"\n", b"") for line in lines]
     parsed, aside = assert_agree(b"".join(line + b"\n" for line in clean_lines), make_header())
     assert parsed + aside == sum(line not in (b"", b"\r") for line in clean_lines)
@@ -162,7 +162,7 @@ def test_both_parsers_agree_on_every_list(lists: list[tuple[list[object], tuple[
 
 @at_least(200)
 @given(st.data())
-def test_a_damaged_list_is_parsed_alike_or_set_aside(data: st.DataObject) -> None:
+def test_a_damaged_list_is_parsed_equally_or_set_aside(data: st.DataObject) -> None:
     row = listed(0, '[{"name": "speed", "value": -1.5}, {"name": "gear", "value": 3}]')
     text = bytearray(csv_bytes([row], LISTED_COLUMNS).split(b"\n", 1)[1])
     for _ in range(data.draw(st.integers(1, 3))):
@@ -317,7 +317,7 @@ class TestLimits:
         assert calls == 3
         assert names == {f"channel_{number}" for number in range(2_500)}
 
-    def test_no_more_lines_are_parsed_than_requested(self) -> None:
+    def test_parsing_stops_at_the_requested_number_of_lines(self) -> None:
         text = LINE * 10
 
         parsed = FastParser().parse_chunk(bytearray(text), 0, len(text), 3, make_header())

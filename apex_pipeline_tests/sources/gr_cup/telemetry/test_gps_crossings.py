@@ -91,7 +91,7 @@ class TestGpsCrossings:
 
         assert gps_crossings(twice, line).tolist() == pytest.approx(gps_crossings(sent, line).tolist())
 
-    def test_a_car_that_stands_on_the_line_crosses_once(self, line: FinishLine) -> None:
+    def test_a_car_parked_on_the_line_crosses_once(self, line: FinishLine) -> None:
         time_ms = times(120, FIX_MS)
         wobble = np.where(np.arange(len(time_ms)) % 2, 2.0, -2.0)
 
@@ -122,7 +122,7 @@ class TestGpsCrossings:
         assert not len(gps_crossings(Positions(*(column[:count] for column in race_positions())), line))
 
 
-def test_a_time_counts_as_at_the_line_if_the_position_is_unknown(line: FinishLine) -> None:
+def test_a_time_with_unknown_position_counts_as_near_the_line(line: FinishLine) -> None:
     asked = np.array([30_000.0, 80_000.0, 999_999.0])
 
     assert is_at_line(asked, race_positions(), line).tolist() == [True, False, True]

@@ -126,7 +126,7 @@ def test_samples_too_far_apart_give_no_crossings() -> None:
     assert not len(distance_crossings(race(step_ms=5_000.0), LENGTH_M))
 
 
-def test_a_second_crossing_within_less_than_a_lap_is_dropped() -> None:
+def test_a_second_crossing_less_than_a_lap_later_is_dropped() -> None:
     time_ms = times(THREE_LAPS_S)
     driven = driven_m(time_ms)
     # For five seconds the distance suggests a crossing at 142.5 s, twelve seconds after the true one.

@@ -15,7 +15,7 @@ COUNTS = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 
 
 def frames_of(counts: list[int], first: int = 0) -> Frames:
-    """Return frames with the given numbers of readings; all values in them are different."""
+    """Return frames with the given numbers of readings, all with distinct values."""
     car_ms = np.arange(len(counts), dtype=np.int64) + first
     readings = sum(counts)
     return Frames(
@@ -80,7 +80,7 @@ def test_more_channels_than_16_bit_codes_are_refused(tmp_path: Path) -> None:
         codes = [readings.channel_code(f"channel {number}") for number in range(2**16)]
         assert codes == list(range(2**16))
         assert readings.channel_code("channel 3") == 3
-        with pytest.raises(MalformedFileError, match="65,536 different channels"):
+        with pytest.raises(MalformedFileError, match="65,536 distinct channels"):
             readings.channel_code("one more")
 
 

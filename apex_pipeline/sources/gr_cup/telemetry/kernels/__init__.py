@@ -1,7 +1,7 @@
 """Compiled inner loops of the conversion: ``rows`` and ``json_lists`` (text to readings), ``pivot`` (readings to rows).
 
-Contains code that runs once per byte or once per reading, on plain arrays, without files, tables or errors. Lines in an
-unusual format are set aside for the reference parser in ``line_parser``.
+The code here runs once per byte or once per reading, on plain arrays, and handles no files, tables or errors. Lines in
+an unusual format are set aside for the reference parser in ``line_parser``.
 
 Numba compiles a function when it is first called with given types (6 s in total, once per installation). The result is
 cached in a folder named after a hash of all sources here, because numba itself notices changes only in the file of the

@@ -1,6 +1,6 @@
 """Defines the inputs and outputs of both line parsers: plain arrays that are filled and reused.
 
-Contains their shapes and the meaning of their positions; see ``scan`` for the parsing of text.
+Documents their shapes and the meaning of their positions; see ``scan`` for the parsing of text.
 """
 
 from typing import NamedTuple
@@ -93,6 +93,6 @@ def rules_of(roles: Bytes, delimiter: str, *, is_quoted: bool, longest: int, lap
 
 @compiled
 def has_room(readings: int, value: Floats, set_aside: int, aside: Ints, texts: Ints, counts: Ints) -> bool:
-    """Return whether another line fits."""
+    """Return whether the buffers have room for another line."""
     max_texts = max(counts[VEHICLES], counts[SESSIONS], counts[CHANNELS])
     return readings < len(value) and set_aside < len(aside) and max_texts < texts.shape[1]

@@ -1,4 +1,4 @@
-"""Parses lines that hold a list of readings, the reported format of one race (DATA_DICTIONARY, Sebring race 2).
+"""Parses lines that hold a list of readings, the format reported for one race (DATA_DICTIONARY, Sebring race 2).
 
 The cell ``value`` is JSON in quotes: ``"[{""name"": ""speed"", ""value"": 90.5}, …]"``. A line whose list holds
 anything else is set aside.
@@ -125,7 +125,7 @@ def parse_lists(
 
 @compiled
 def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Ints, classes: Bytes, cells: Ints) -> int:
-    """Find the cells of a line; return the position of the next line, -1 if the format of this one is unusual."""
+    """Find the cells of a line; return the position of the next line, -1 if this one is in an unusual format."""
     at, delimiter, last = start, rules[DELIMITER], len(roles) - 1
     for column in range(last + 1):
         cells[column, 0] = at

@@ -1,4 +1,4 @@
-"""Assigns one car's readings to cells: row, column, and the reading that gets a cell if several fall into it.
+"""Assigns one car's readings to cells: row, column, and which reading fills a cell if several fall into it.
 
 A row is a sample time; readings of one channel that share it are numbered by ``repeat``. See ``clocks`` for the sample
 times and the module ``pivot`` one level up for the order of conflicting readings.
@@ -15,7 +15,7 @@ Flags = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# Values of ``repeat`` for a reading equal in every field to a kept one, and for one that is still to be numbered.
+# Values of ``repeat`` for a reading equal in every field to a kept one, and for one not yet numbered.
 DUPLICATE, CONFLICT = -1, -2
 
 

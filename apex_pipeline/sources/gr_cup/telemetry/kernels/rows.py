@@ -148,7 +148,7 @@ def _is_same(text: Bytes, one: int, other: int, length: int) -> bool:
 
 @compiled
 def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Ints, classes: Bytes, cells: Ints) -> int:
-    """Find the cells of a line; return the position of the next line, -1 if the format of this one is unusual.
+    """Find the cells of a line; return the position of the next line, -1 if this one is in an unusual format.
 
     A row of ``cells`` holds the cell's first byte (including quotes), the start and the end of its content.
     """

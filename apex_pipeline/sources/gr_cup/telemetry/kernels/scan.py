@@ -1,4 +1,4 @@
-"""Contains the scanning shared by both line parsers: ends of lines and cells, and the parsing of a single cell.
+"""Scans text for both line parsers: finds the ends of lines and cells, and parses single cells.
 
 Only the usual format is accepted: two times like ``2025-05-17T18:24:42.672Z``, a decimal number, complete cells, ASCII.
 See ``rows`` for lines with one reading and ``json_lists`` for lines with a list.
@@ -154,7 +154,7 @@ def _lap_of(text: Bytes, start: int, end: int, rules: Ints) -> int:
 
 @compiled
 def _digits(text: Bytes, start: int, length: int) -> int:
-    """Return the number written in these digits, -1 if a character is not a digit."""
+    """Return the integer value of these digits, -1 if a character is not a digit."""
     number = 0
     for index in range(length):
         digit = int(text[np.uint64(start + index)]) - ZERO
