@@ -23,7 +23,7 @@ from apex_pipeline_tests.servers.seaweed import s3_bucket, s3_server
 from apex_pipeline_tests.shared_lakes import demo_bucket_lake, demo_folder, demo_lake, demo_weekend, derived_lake
 from apex_pipeline_tests.shared_run import close_shared_run, hand_over_shared_run, open_shared_run, shared_run
 
-# Fixtures that are available to all tests.
+# Fixtures available to all tests.
 __all__ = [
     "demo_bucket_lake",
     "demo_folder",
@@ -110,7 +110,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses of boto3 between two attempts, recorded instead of waited for."""
+    """boto3's pauses between attempts, recorded instead of slept."""
     pauses: list[float] = []
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=pauses.append))
     return pauses

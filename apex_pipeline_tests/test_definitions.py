@@ -21,7 +21,7 @@ _PROJECT = Path(__file__).resolve().parents[1]
 _TABLES = all_tables()
 _JOBS = build_jobs(session_tables())
 
-# Asset → its dependencies, repeated here so that a change of the graph is noticed.
+# Asset → its dependencies, repeated here to catch unintended changes of the graph.
 _GRAPH = {
     "raw/files": set[str](),
     "lake/files": {"raw/files"},

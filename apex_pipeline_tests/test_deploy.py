@@ -28,9 +28,7 @@ _GROUP: list[dict[str, Any]] = _RENDER["envVarGroups"][0]["envVars"]
 _START_TIMEOUT_S = 600
 
 
-def test_the_instance_of_the_server_loads_with_its_two_variables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_instance_loads_with_its_two_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(_DEPLOY / "dagster.yaml", tmp_path)
     monkeypatch.setenv("APEX_LOG_BUCKET", "logs")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -69,7 +67,7 @@ def test_render_prompts_for_credentials_and_the_file_contains_none() -> None:
 
 
 @pytest.mark.parametrize("name", _SERVICES)
-def test_every_variable_of_a_service_is_read_and_every_needed_one_is_set(name: str) -> None:
+def test_every_variable_of_a_service_is_read_and_every_required_one_is_set(name: str) -> None:
     service = _SERVICES[name]
     instance = (_DEPLOY / "render" / "dagster.yaml").read_text()
     read_by_dagster = set(re.findall(r"env: (\w+)", instance + (_DEPLOY / "render" / "workspace.yaml").read_text()))

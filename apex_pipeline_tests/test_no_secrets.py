@@ -18,9 +18,9 @@ _SECRETS: dict[str, re.Pattern[str]] = {
     "an AWS key id": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     "an AWS secret": re.compile(r"(?i)secret\w*[\"']?\s*[:=]\s*[\"']?[a-z0-9/+]{40}(?![a-z0-9/+])"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "a token of a code host": re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-)\w{20,}"),
-    "a token of a chat": re.compile(r"\bxox[abprs]-[\w-]{10,}"),
-    "a password in an address": re.compile(r"\b\w+://[^\s/:@{}$]+:[^\s/@{}$]+@"),
+    "a code host token": re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-)\w{20,}"),
+    "a chat token": re.compile(r"\bxox[abprs]-[\w-]{10,}"),
+    "a password in a URL": re.compile(r"\b\w+://[^\s/:@{}$]+:[^\s/@{}$]+@"),
     "a value in an environment file": re.compile(r"(?m)^(?:AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN)=\S+$"),
 }
 
@@ -48,9 +48,9 @@ def test_no_file_of_the_repository_contains_a_secret() -> None:
         ("an AWS key id", ("AK", "IA" + "Q" * 16)),
         ("an AWS secret", ("aws_secret_access_key = ", "'" + "aB3/" * 10 + "'")),
         ("a private key", ("-----BEGIN ", "RSA PRIVATE KEY-----")),
-        ("a token of a code host", ("ghp", "_" + "a" * 36)),
-        ("a token of a chat", ("xox", "b-1234567890")),
-        ("a password in an address", ("postgresql://racer:", "hunter2@db/races")),
+        ("a code host token", ("ghp", "_" + "a" * 36)),
+        ("a chat token", ("xox", "b-1234567890")),
+        ("a password in a URL", ("postgresql://racer:", "hunter2@db/races")),
         ("a value in an environment file", ("AWS_SECRET_ACCESS_KEY", "=short")),
     ],
 )
@@ -103,6 +103,6 @@ def test_a_secret_is_not_in_the_output_or_files_of_a_run(s3_bucket: S3Bucket, tm
     everything = b"".join(printed) + b"".join(path.read_bytes() for path in _files_below(tmp_path))
     assert b"AWS_ACCESS_KEY_ID" in everything
     assert secret.encode() not in everything
-    # A missing permission is noticed only in a run, and the records of runs must be among the searched files.
+    # Only a run reveals a missing permission, and the run's records must be among the searched files.
     has_runs = any(path.is_relative_to(tmp_path / ".dagster") for path in _files_below(tmp_path))
     assert has_runs is (kind == "may not write")

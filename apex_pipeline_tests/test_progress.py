@@ -1,4 +1,4 @@
-"""Byte progress, reported to a callback and logged in lines."""
+"""Byte progress, reported to a callback and logged."""
 
 from apex_pipeline.progress import ByteProgressLog, current_progress, progress_to
 
@@ -33,7 +33,7 @@ def test_short_work_logs_nothing() -> None:
     assert lines == []
 
 
-def test_zero_bytes_are_complete() -> None:
+def test_zero_bytes_count_as_complete() -> None:
     lines: list[str] = []
     clock = Clock()
     log = ByteProgressLog("read", 0, lines.append, clock)

@@ -46,7 +46,7 @@ _PARTS = (
     "Troubleshooting",
     "Security",
 )
-# Variables of AWS programs and libraries, and of Render's file, that are not settings of this project.
+# Variables of AWS tools and of Render's file that are not settings of this project.
 _OTHER_VARIABLES = {"AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_DEFAULT_REGION", "APEX_DEBUG", "APEX_LOG_BUCKET"}
 _EXAMPLE_BUCKET = "apex-racing-data"
 
@@ -164,11 +164,11 @@ def test_a_command_of_the_guide_works(workspace: Workspace, command: str) -> Non
 @pytest.mark.slow
 @pytest.mark.req("A-119")
 def test_all_commands_without_aws_take_less_than_five_minutes(workspace: Workspace) -> None:
-    # CPU time, because wall time depends on the other load of the machine.
+    # CPU time, because wall time depends on the machine's load.
     assert workspace.cpu_seconds < 300
 
 
-# Options with another name on the command line than in the service model.
+# Options whose name on the command line differs from the service model.
 _RENAMED = {"--notification-endpoint": "--endpoint"}
 # Records its arguments; fails on files that are missing, not JSON, or still contain a placeholder.
 _FAKE_AWS = """\

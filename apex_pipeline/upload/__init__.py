@@ -1,6 +1,6 @@
-"""Uploads a folder to a bucket as it is, for users who only want to host their files.
+"""Uploads a folder to a bucket unchanged, for users who only want to host their files.
 
-Every regular file is stored under its path, whether it is a race file or not; nothing is identified, derived or
+Every regular file is stored under its path, race file or not; nothing is identified, derived or
 published. See ``orchestration/sync.py`` for the lake, which copies race files only and derives tables from them.
 
 >>> from apex_pipeline.upload import upload_directory_to_s3  # doctest: +SKIP
@@ -18,7 +18,7 @@ from apex_pipeline.upload.upload import (
 
 
 def main() -> None:
-    """Upload ``APEX_SOURCE_DIR`` and exit: 0 all files are in the bucket, 1 some failed, 2 wrong settings."""
+    """Upload ``APEX_SOURCE_DIR`` and exit: 0 if all files are in the bucket, 1 if some failed, 2 for wrong settings."""
     from apex_pipeline.upload.command import main as run_command  # noqa: PLC0415  -- the library needs no command line
 
     run_command()

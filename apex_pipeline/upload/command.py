@@ -1,4 +1,4 @@
-"""Contains ``apex upload``, which copies a folder to a bucket as it is and builds no lake.
+"""Runs ``apex upload``, which copies a folder to a bucket unchanged and builds no lake.
 
 The options, the prompt for a bucket name and the output are here; see ``apex_pipeline/upload`` for the work.
 """
@@ -20,7 +20,7 @@ _STAGE = "upload"
 _BAD_CONFIGURATION = 2
 _HOW_TO_SET = (
     "Set S3_BUCKET_NAME (and AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile) in the environment "
-    "or in .env, or give --bucket."
+    "or in .env, or pass --bucket."
 )
 _WORDS = {
     UploadStatus.UPLOADED: "uploaded",
@@ -42,8 +42,8 @@ def upload_command(
         Path | None, typer.Argument(help="Folder to upload; by default APEX_SOURCE_DIR.", show_default=False)
     ] = None,
     bucket: Annotated[str | None, typer.Option(help="Bucket; by default S3_BUCKET_NAME.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Key prefix; by default data below APEX_LAKE_PREFIX.")] = None,
-    compress: Annotated[Compression | None, typer.Option(help="Compress .csv, .json and .xml on the way.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Key prefix; by default APEX_LAKE_PREFIX/data.")] = None,
+    compress: Annotated[Compression | None, typer.Option(help="Compress .csv, .json and .xml before upload.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per file, then one with the totals.")
     ] = False,
@@ -51,7 +51,7 @@ def upload_command(
         bool | None, typer.Option("--emoji/--no-emoji", help="Show emoji; by default only on a UTF-8 terminal.")
     ] = None,
 ) -> None:
-    """Copy every file of a folder to a bucket, unless it is there already; nothing is deleted.
+    """Copy every file of a folder to a bucket, skipping those already there; nothing is deleted.
 
     Race files and other files keep their paths, and every copy is verified. An interrupted upload is resumed.
     """
@@ -92,18 +92,18 @@ def _choose_bucket(settings: Settings, given: str | None = None) -> str:
     """Return the bucket from the option, from the settings, or from a prompt on the terminal.
 
     Raises:
-        ConfigurationError: No bucket is set, and there is no terminal to ask on or the answer is empty.
+        ConfigurationError: No bucket is set, and there is no terminal to prompt on, or the answer is empty.
     """
     if given or "bucket" in settings.model_fields_set:
         return given or settings.bucket
     if not sys.stdin.isatty():
-        raise ConfigurationError("No bucket is set, and no terminal is there to ask for one.", _HOW_TO_SET)
-    # Not to standard output, which a program may read.
+        raise ConfigurationError("No bucket is set, and there is no terminal to prompt for one.", _HOW_TO_SET)
+    # Prompt on stderr: a program may be reading stdout.
     sys.stderr.write("S3_BUCKET_NAME is not set. Name of the bucket to upload to: ")
     sys.stderr.flush()
     answer = sys.stdin.readline().strip()
     if not answer:
-        raise ConfigurationError("No bucket was named.", _HOW_TO_SET)
+        raise ConfigurationError("No bucket name was entered.", _HOW_TO_SET)
     return answer
 
 
@@ -126,7 +126,7 @@ class UploadOutput:
         can_show = reporter.is_utf8 and (reporter.is_terminal if emoji is None else emoji)
         self._signs = _EMOJI if can_show else _NO_EMOJI
         self._moved = 0
-        reporter.start(_STAGE, None)  # the first event brings the total
+        reporter.start(_STAGE, None)  # the first event has the total
 
     def on_bytes(self, moved: int) -> None:
         """Show the bytes moved next to the bar; with several threads the number may lag slightly."""
@@ -166,7 +166,7 @@ class UploadOutput:
             write(f"Stopped, because every other file would have failed the same way. {report.stopped_by.hint}")
         if report.other_forms:
             keys = ", ".join(map(_shown, report.other_forms))
-            write(f"These files are there a second time, compressed otherwise, and can be deleted: {keys}")
+            write(f"These older copies of the same files, in another format, can be deleted: {keys}")
 
 
 def _facts(event: UploadEvent, file: UploadedFile) -> dict[str, object]:

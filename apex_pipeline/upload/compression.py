@@ -1,6 +1,6 @@
 """Compresses text files on their way into the bucket; see ``sources/compression.py`` for decompression.
 
-The same file always gives the same bytes: the gzip header, which can contain a name and a time, contains neither. The
+The same file always compresses to the same bytes: the gzip header contains neither a name nor a time. The
 digest of the compressed file is cached under the digest of its content, so an unchanged file is compressed only once.
 """
 
@@ -40,7 +40,7 @@ class Compression(StrEnum):
 
 
 def is_compressible(path: str) -> bool:
-    """Return whether a file of this name is compressed."""
+    """Return whether a file with this name gets compressed."""
     return PurePosixPath(path).suffix.lower() in _TEXT_ENDINGS
 
 
@@ -76,7 +76,7 @@ class Compressor:
             source: Its digest and size.
 
         Raises:
-            FileChangedError: The file is gone, or its content is not that of ``source``.
+            FileChangedError: The file is gone, or its content does not match ``source``.
             SourceError: It cannot be read.
             StoreError: The temporary file cannot be written.
         """
@@ -104,5 +104,5 @@ class Compressor:
                 yield cast("BinaryIO", stream)
 
     def _cache_name(self, source: FileDigest) -> Path:
-        """Return the path under which the digest is cached: named after the content, the file need not exist."""
+        """Return the path under which the digest is cached: named after the content; no such file exists."""
         return self._scratch / "packed" / f"{source.sha256}{self.ending}"

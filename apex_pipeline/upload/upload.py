@@ -1,4 +1,4 @@
-"""Uploads a folder to a bucket as it is, and reports the outcome of each file.
+"""Uploads a folder to a bucket unchanged, and reports the outcome of each file.
 
 Contains :func:`upload_directory_to_s3` and its report; see ``compression.py`` for the compression of text files,
 ``storage/copy.py`` for the copying itself and ``upload/command.py`` for the command line.
@@ -129,7 +129,7 @@ class UploadReport:
 
 @dataclass(frozen=True)
 class UploadEvent:
-    """The start of an upload (without ``file``), or the end of one file, the ``number``-th of ``total``.
+    """The start of an upload (``file`` is ``None``), or one finished file.
 
     Attributes:
         total: Number of files to upload.
@@ -154,7 +154,7 @@ class UploadTarget:
     Attributes:
         bucket: Name of the bucket.
         prefix: Prefix of all keys.
-        compression: How text files are compressed; ``None`` leaves them as they are.
+        compression: How text files are compressed; ``None`` sends them uncompressed.
     """
 
     bucket: str
@@ -235,22 +235,22 @@ def upload_folder(
 ) -> UploadReport:
     """Copy every regular file of a folder into a store, unless its content is there already.
 
-    Nothing is deleted. A file that fails does not stop the others, but an error that every file would run into does;
-    as the smallest new file is sent alone before all others, such an error occurs only once. One listing shows the
-    objects that exist; the digest of an object of the same size as the file is requested once and then cached.
+    Nothing is deleted. A file that fails does not stop the others, but an error that would affect every file does. The
+    smallest new file is sent alone first, so such an error occurs only once. One listing finds the existing objects;
+    the digest of an object of the same size as the file is requested once and then cached.
 
     Args:
-        folder: The folder; it is only read. Links out of it and links to folders are refused, each by name.
+        folder: The folder, only read. Links that leave it and links to folders are refused, each reported by name.
         store: The target store.
         prefix: Prefix of the keys, before the path relative to the folder; may be empty.
         fingerprints: Cache of the digests of local files.
-        compressor: Compresses text files on the way; its suffix is added to their keys.
-        listener: Receives the start and each file as it is finished.
-        progress: Receives bytes as they move; called from several threads.
+        compressor: Compresses text files before upload; its suffix is added to their keys.
+        listener: Called at the start and for each finished file.
+        progress: Called with the number of bytes moved, from several threads.
 
     Raises:
         SourceError: The folder is missing, cannot be read or is empty.
-        ConfigurationError: No key can start with the prefix.
+        ConfigurationError: The prefix is not valid in a key.
         StoreError: The store cannot be listed; nothing was sent.
         StoreUnavailableError: The store cannot be reached at the moment; nothing was sent.
     """
@@ -278,7 +278,7 @@ def upload_folder(
 
 
 class _Upload:
-    """One upload: its files by key, and the objects that were in the bucket before."""
+    """One upload: its files by key, and the objects already in the bucket."""
 
     def __init__(
         self,
@@ -386,18 +386,18 @@ def _plan(
 
 
 def _checked_prefix(prefix: str) -> str:
-    """Return the start of every key: the prefix with exactly one slash after it, or nothing."""
+    """Return the start of every key: the prefix with one trailing slash, or an empty string."""
     start = prefix.strip("/")
     try:
         return f"{check_prefix(start)}/" if start else ""
     except UnsafeKeyError as error:
         raise ConfigurationError(
-            f"No key can start with {prefix!r}: {error.problem}", "Choose a prefix such as data or races/2025."
+            f"{prefix!r} is not a valid key prefix: {error.problem}", "Choose a prefix such as data or races/2025."
         ) from error
 
 
 def _refused(path: str, reason: str) -> UploadedFile:
-    hint = "Put the file itself in its place, grant permission to read it, or remove it."
+    hint = "Replace it with the file itself, grant read permission, or remove it."
     return UploadedFile(path, None, 0, UploadStatus.FAILED, f"Not uploaded: {reason}. {hint}")
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
-from apex_pipeline_tests.servers.fault_proxy import FOR_EVER, Exchange, FaultProxy, Request, running_proxy
+from apex_pipeline_tests.servers.fault_proxy import FOREVER, Exchange, FaultProxy, Request, running_proxy
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 # The number of requests that the store has in flight at a time: a kill may interrupt all of them.
@@ -147,7 +147,7 @@ class _RequestMonitor:
         self.parts = Counter[PartKey]()
         self.requests = 0
         self.sent_bytes = 0
-        proxy.inject(self._forward, times=FOR_EVER)
+        proxy.inject(self._forward, times=FOREVER)
 
     @property
     def distinct_bytes(self) -> int:

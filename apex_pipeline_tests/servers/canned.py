@@ -1,4 +1,4 @@
-"""A server with one fixed reply, for replies that a real server cannot be made to send."""
+"""A server with one fixed reply, for replies that a real server never sends on request."""
 
 import threading
 from collections.abc import Generator
@@ -15,7 +15,7 @@ def answering(status: int, body: str, headers: dict[str, str]) -> Generator[str]
     Args:
         status: HTTP status.
         body: XML body of the reply.
-        headers: Headers in addition to the length; ``Date`` replaces the current one.
+        headers: Extra headers besides the length; ``Date`` overrides the current date.
     """
 
     class Handler(BaseHTTPRequestHandler):

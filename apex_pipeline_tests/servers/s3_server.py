@@ -1,4 +1,4 @@
-"""Helpers for every S3 server of the tests: address and keys, a bucket per test, binary, ports, start and stop.
+"""Helpers shared by the tests' S3 servers: address and keys, a bucket per test, binary, ports, start and stop.
 
 See seaweed.py and juicefs.py for how a particular server is started, and fault_proxy.py for the proxy in front of it.
 """
@@ -155,7 +155,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return free ports for which the port 10,000 above is free too."""
+    """Return free ports whose port plus 10,000 is free too."""
     candidates = list(_PORTS)
     random.shuffle(candidates)
     free: list[int] = []

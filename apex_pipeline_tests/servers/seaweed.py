@@ -89,7 +89,7 @@ def _start(binary: Path, folder: Path, ports: dict[str, int]) -> tuple[subproces
     command = [
         *(str(binary), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={folder}/s3.json"),
         *(f"-{part}.port={port}" for part, port in ports.items()),
-        # The defaults report home and, unlike AWS, create missing buckets and delete non-empty ones.
+        # By default it sends usage statistics and, unlike AWS, creates missing buckets and deletes non-empty ones.
         *("-master.telemetry=false", "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"),
         *("-webdav=false", "-admin.ui=false", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
     ]

@@ -1,4 +1,4 @@
-"""The fault proxy itself, seen by a client that never retries."""
+"""The fault proxy itself, tested with a client that never retries."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from apex_pipeline_tests.servers import faults
-from apex_pipeline_tests.servers.fault_proxy import FOR_EVER, Fault, FaultProxy, running_proxy
+from apex_pipeline_tests.servers.fault_proxy import FOREVER, Fault, FaultProxy, running_proxy
 from apex_pipeline_tests.servers.s3_server import S3Bucket, S3Server
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def test_a_rule_applies_to_matching_requests_and_a_limited_number_of_times(
 
 
 def test_a_permanent_rule_ends_with_heal(connection: HTTPConnection, target: str, fault_proxy: FaultProxy) -> None:
-    fault_proxy.inject(faults.SLOW_DOWN, where=lambda request: request.length == 0, times=FOR_EVER)
+    fault_proxy.inject(faults.SLOW_DOWN, where=lambda request: request.length == 0, times=FOREVER)
     assert {_get(connection, target)[0] for _ in range(5)} == {503}
     fault_proxy.heal()
     assert _get(connection, target)[0] == 200

@@ -1,4 +1,4 @@
-"""``apex upload`` and ``main()`` for people and scheduled jobs: choice of the bucket, exit codes, and no hanging."""
+"""``apex upload`` and ``main()`` for people and scheduled jobs: choice of the bucket, exit codes, and no hangs."""
 
 import io
 import json
@@ -33,7 +33,7 @@ class Output:
 
 @pytest.fixture
 def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs a command like a user would."""
+    """Return a function that runs a command as a user would."""
 
     def run(*arguments: str, program: Callable[[], None] = apex_main) -> Output:
         monkeypatch.setattr("sys.argv", ["apex", *arguments])
@@ -87,7 +87,7 @@ def test_a_bucket_without_acls_is_reported_once_with_the_alternative(
     assert recorder.writes == 1
     assert output.out.count("FAILED") == 1
     assert (
-        "Stopped, because every other file would have failed the same way. Make objects public by a bucket"
+        "Stopped, because every other file would have failed the same way. Make objects public with a bucket"
         in output.out
     )
 
@@ -179,7 +179,7 @@ def test_an_empty_answer_on_a_terminal_exits_with_instructions(folder: Path) -> 
     command = [sys.executable, "-m", "apex_pipeline", "upload", str(folder)]
     code, shown = _run_on_terminal(b"\n", command, environment)
     assert code == 2
-    assert "No bucket was named." in shown
+    assert "No bucket name was entered." in shown
     assert "Traceback" not in shown
 
 

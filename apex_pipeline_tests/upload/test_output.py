@@ -12,7 +12,7 @@ from apex_pipeline.upload.command import UploadOutput
 
 
 class _Stream(io.TextIOWrapper):
-    """A stream that is a terminal or not, as requested."""
+    """A stream that can pose as a terminal."""
 
     def __init__(self, encoding: str, *, is_terminal: bool) -> None:
         super().__init__(io.BytesIO(), encoding=encoding, newline="\n")
@@ -64,7 +64,7 @@ def test_output_without_a_terminal_is_plain_text() -> None:
         "s3://races/data: 2 succeeded, 1 failed, 1 not tried (1 uploaded, 1 unchanged, 1,200 bytes sent)",
         "'line\\nbreak.csv': It has a control character. Rename it.",
         "Stopped, because every other file would have failed the same way. Check the keys.",
-        "These files are there a second time, compressed otherwise, and can be deleted: data/a.csv.gz",
+        "These older copies of the same files, in another format, can be deleted: data/a.csv.gz",
     ]
 
 

@@ -65,7 +65,7 @@ def test_slashes_around_the_prefix_make_no_difference(bucket: S3Bucket, folder: 
 def test_an_invalid_prefix_is_refused_before_anything_is_sent(
     bucket: S3Bucket, folder: Path, recorder: RequestRecorder, prefix: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="No key can start with"):
+    with pytest.raises(ConfigurationError, match="is not a valid key prefix"):
         upload_directory_to_s3(folder, bucket.name, prefix)
     assert recorder.writes == 0
 
@@ -79,7 +79,7 @@ def test_a_second_upload_writes_nothing(bucket: S3Bucket, folder: Path, recorder
     report = upload_directory_to_s3(folder, bucket.name, "data")
     assert report
     assert report.summary == "5 succeeded, 0 failed (0 uploaded, 5 unchanged, 0 bytes sent)"
-    # The bucket is probed, then listed; the digests of the objects were cached when they were written.
+    # One request checks the bucket, one lists it; the digests were cached when the objects were written.
     assert [name for name, _ in recorder.requests] == ["ListObjectsV2"] * 2
 
 
@@ -143,7 +143,7 @@ class _Interrupting:
             raise KeyboardInterrupt(f"{event.number} of {event.total}")
 
 
-def test_no_further_file_starts_after_an_interruption(tmp_path: Path) -> None:
+def test_no_new_file_starts_after_an_interruption(tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     for number in range(300):
         (tmp_path / "many" / f"{number}.csv").write_bytes(b"x")
@@ -178,7 +178,7 @@ def test_a_changed_file_is_the_only_one_written(
 
 
 @pytest.mark.req("A-049")
-def test_an_object_of_another_tool_with_the_same_size_is_replaced(
+def test_an_object_of_the_same_size_from_another_tool_is_replaced(
     bucket: S3Bucket, folder: Path, content_of: Callable[[str], bytes]
 ) -> None:
     bucket.client.put_object(Bucket=bucket.name, Key="data/photo.jpg", Body=b"abc")

@@ -1,7 +1,7 @@
-"""The connection to a bucket: boto3 client, transfer manager and source of the credentials.
+"""The connection to a bucket: boto3 client, transfer manager and credential source.
 
-Contains the only place that creates an S3 client, with every setting that matters; see store.py for what is done with
-it. Nothing is created, looked up or sent before the first use.
+The only module that creates an S3 client, with every setting that matters; see store.py for its use. Nothing is
+created, looked up or sent before the first use.
 """
 
 import logging
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # stubs, installed for development only
 
 _LOG = logging.getLogger(__name__)
 
-# 10 requests at a time of 8 MiB each: more does not raise throughput, and this limits memory to 80 MiB.
+# 10 concurrent requests of 8 MiB each: more do not raise throughput, and this caps memory at 80 MiB.
 _PARALLEL_REQUESTS = 10
 # "adaptive" stalls the entire client after one slow reply; "standard" gives up after 3 attempts by default.
 _ATTEMPTS = 8
@@ -46,7 +46,7 @@ class S3Connection:
         secret_access_key: The secret; not shown in ``repr``.
         session_token: For temporary credentials; not shown in ``repr``.
         connect_timeout_s: Longest wait for a connection.
-        read_timeout_s: Longest pause within a reply of the store.
+        read_timeout_s: Longest pause within a reply.
         use_accelerate: Whether to send through AWS Transfer Acceleration.
         stored_key: Secret that holds the credentials, read at the first use; overrides those given here.
     """
@@ -69,7 +69,7 @@ class S3Connection:
         self._client: S3Client | None = None
         self._transfers: TransferManager | None = None
         self._checksum_mode = ChecksumMode.CRC32
-        # Limits concurrent requests, and thereby memory, for all files together.
+        # Limits concurrent requests, and so memory, across all files.
         self.upload_slots = threading.BoundedSemaphore(_PARALLEL_REQUESTS)
 
     @property
@@ -108,11 +108,11 @@ class S3Connection:
 
     @property
     def checksum_mode(self) -> ChecksumMode:
-        """The checksum mode of the store, as far as it is known."""
+        """The store's checksum mode; CRC32 until a reply shows otherwise."""
         return self._checksum_mode
 
     def set_checksum_mode(self, mode: ChecksumMode) -> bool:
-        """Use this checksum mode from now on, and return whether it is a different one."""
+        """Switch to this checksum mode, and return whether that is a change."""
         with self._lock:
             is_new, self._checksum_mode = mode is not self._checksum_mode, mode
         if is_new:

@@ -1,9 +1,9 @@
 """Read the lake's access key from AWS Secrets Manager, for machines that should not store it themselves.
 
-Contains the request for that one secret and its error messages; see client.py for the use of the key and
+Requests that one secret and explains each failure; see client.py for the use of the key and
 storage/factory.py for when it is read from a secret. No request is sent before the first use.
 
-Why not the caching client of AWS: only one secret is read, and each error must come with its next step.
+Why not AWS's caching client: only one secret is read, and every error needs a next step.
 """
 
 import json
@@ -28,8 +28,8 @@ from apex_pipeline.errors import (
 _KEY_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _ATTEMPTS = 8
 _TIMEOUT_S = 10
-_SHAPE = f'Store it as JSON: {{"{_KEY_ID}": "…", "{_SECRET}": "…"}}, with "{_TOKEN}" for temporary ones.'
-_CHECK_KEYS = "Check the role, profile or keys of this process: it reads the secret with them."
+_SHAPE = f'Store it as JSON: {{"{_KEY_ID}": "…", "{_SECRET}": "…"}}, plus "{_TOKEN}" for temporary keys.'
+_CHECK_KEYS = "Check this process's role, profile or keys, which are used to read the secret."
 
 # By error code. For any other code, the status decides between a server error and a wrong setting.
 _REFUSALS: dict[str, tuple[type[ApexError], str, str]] = {
@@ -37,14 +37,14 @@ _REFUSALS: dict[str, tuple[type[ApexError], str, str]] = {
     "InvalidRequestException": (StoreConfigError, "the secret is marked for deletion", "Restore it, or name another."),
     "AccessDeniedException": (
         StorePermissionError,
-        "it may not be read with these credentials",
+        "these credentials may not read it",
         "Grant secretsmanager:GetSecretValue on it (and kms:Decrypt, if it is encrypted with your own key).",
     ),
     "DecryptionFailure": (StorePermissionError, "it cannot be decrypted", "Grant kms:Decrypt on the secret's key."),
-    "UnrecognizedClientException": (StoreAuthError, "the access key is not known", _CHECK_KEYS),
+    "UnrecognizedClientException": (StoreAuthError, "the access key is unknown", _CHECK_KEYS),
     "InvalidSignatureException": (StoreAuthError, "the secret key does not belong to the access key", _CHECK_KEYS),
     "ExpiredTokenException": (StoreAuthError, "the credentials have expired", "Log in again, or get new ones."),
-    "ThrottlingException": (StoreUnavailableError, "the service asks to slow down", "Run it again later."),
+    "ThrottlingException": (StoreUnavailableError, "the service is throttling requests", "Run it again later."),
 }
 _SERVER_FAULT = 500  # this status and above are server errors
 
@@ -130,7 +130,7 @@ class SecretsManagerKey:
         except botocore_errors.ClientError as error:
             raise self._refused(error) from error
         except (botocore_errors.NoCredentialsError, botocore_errors.PartialCredentialsError) as error:
-            raise self._problem(StoreAuthError, "there are no credentials to read it with", _CHECK_KEYS) from error
+            raise self._problem(StoreAuthError, "no credentials were found to read it with", _CHECK_KEYS) from error
         except (botocore_errors.HTTPClientError, botocore_errors.ConnectionError) as error:
             what = f"Secrets Manager cannot be reached ({type(error).__name__})"
             raise self._problem(StoreUnavailableError, what, "Check the network, then run it again.") from error
@@ -145,7 +145,7 @@ class SecretsManagerKey:
             kind, what, hint = _REFUSALS[code]
             return self._problem(kind, f"{what} ({code})", hint)
         if status >= _SERVER_FAULT:
-            return self._problem(StoreUnavailableError, f"the service has a problem ({code})", "Run it again later.")
+            return self._problem(StoreUnavailableError, f"the service failed ({code})", "Run it again later.")
         return self._problem(StoreConfigError, f"the request was refused ({code})", "Check APEX_SECRET_ID.")
 
     def _problem(self, kind: type[ApexError], what: str, hint: str) -> ApexError:

@@ -1,7 +1,7 @@
 """Translate the errors of S3 and boto3 into this project's errors.
 
-Contains one table of error codes and one of exceptions from botocore, boto3, s3transfer and urllib3, with the next step
-for each; see client.py for retries of requests and retry.py for retries after interruptions.
+Maps error codes, and the exceptions of botocore, boto3, s3transfer and urllib3, to an error with its next step; see
+client.py for retries of requests and retry.py for retries after interruptions.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -59,7 +59,7 @@ class ErrorContext:
 
 
 _CHECK_KEYS = (
-    "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN with temporary ones), or your profile."
+    "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN for temporary keys), or your profile."
 )
 _UNKNOWN_KEY = ErrorRule(StoreAuthError, "the store does not know the access key", _CHECK_KEYS)
 _WRONG_SECRET = ErrorRule(StoreAuthError, "the secret does not belong to the access key", _CHECK_KEYS)
@@ -68,7 +68,7 @@ _NOT_ACCEPTED = ErrorRule(StoreAuthError, "the store does not accept the credent
 _NO_CREDENTIALS = ErrorRule(
     StoreAuthError,
     "no complete credentials were found",
-    "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role; S3_BUCKET_NAME and AWS_REGION say where.",
+    "Set S3_BUCKET_NAME, AWS_REGION, and either AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role.",
 )
 _FORBIDDEN = ErrorRule(
     StorePermissionError,
@@ -84,10 +84,12 @@ _WRONG_REGION = ErrorRule(
     StoreConfigError, "the bucket is in another region", "Set AWS_REGION to the region of the bucket."
 )
 _BAD_SETTING = ErrorRule(
-    StoreConfigError, "a setting is not usable", "Check S3_BUCKET_NAME, AWS_REGION, S3_ENDPOINT_URL and AWS_PROFILE."
+    StoreConfigError, "a setting is invalid", "Check S3_BUCKET_NAME, AWS_REGION, S3_ENDPOINT_URL and AWS_PROFILE."
 )
 _NO_ACLS = ErrorRule(
-    StoreConfigError, "the bucket does not allow access lists (ACLs)", "Make objects public by a bucket policy instead."
+    StoreConfigError,
+    "the bucket does not allow access control lists (ACLs)",
+    "Make objects public with a bucket policy instead.",
 )
 _UNSUPPORTED = ErrorRule(
     StoreConfigError,
@@ -98,15 +100,19 @@ _CLOCK = ErrorRule(
     StoreConfigError, "the clocks of this machine and of the store differ too much", "Set this machine's clock."
 )
 _CERTIFICATE = ErrorRule(
-    StoreConfigError, "no secure connection could be made", "Check S3_ENDPOINT_URL (https?) and AWS_CA_BUNDLE."
+    StoreConfigError,
+    "a secure connection could not be established",
+    "Check S3_ENDPOINT_URL (https?) and AWS_CA_BUNDLE.",
 )
 _MISSING = ErrorRule(ObjectMissingError, "it does not exist", "Run `apex sync`, or check the spelling.")
 _REPLACED = ErrorRule(FileChangedError, "it was replaced in the meantime", "Read it again to get the new content.")
 _TOO_LARGE = ErrorRule(StoreError, "the file is larger than the store allows", "Split the file.")
 _FULL = ErrorRule(StorageFullError, "the store is full", "Free some space or raise the quota, then run it again.")
-_BUSY = ErrorRule(StoreUnavailableError, "the store asks to slow down", "Run it again later; finished files are kept.")
-_BROKEN = ErrorRule(StoreUnavailableError, "the store has an internal problem", "Run it again later.")
-_TIMEOUT = ErrorRule(StoreUnavailableError, "it took too long", "Check the network, then run it again.")
+_BUSY = ErrorRule(
+    StoreUnavailableError, "the store is throttling requests", "Run it again later; finished files are kept."
+)
+_BROKEN = ErrorRule(StoreUnavailableError, "the store had an internal error", "Run it again later.")
+_TIMEOUT = ErrorRule(StoreUnavailableError, "the request timed out", "Check the network, then run it again.")
 _DAMAGED_IN_TRANSIT = ErrorRule(StoreInterruptedError, "the bytes were damaged in transit", "Run it again.")
 _DAMAGED = ErrorRule(
     StoreCorruptionError, "the bytes received differ from the bytes written", "Write the object again from its source."
@@ -246,7 +252,7 @@ _TRANSLATED = (
 
 
 def error_code(error: BaseException) -> str | None:
-    """Return the error code of the store's reply, searched in the chain of causes; ``None`` if there was no reply."""
+    """Return the store's error code, searching the chain of causes; ``None`` if there was no reply."""
     for link in _chain(error):
         if isinstance(link, botocore_errors.ClientError):
             return str(link.response.get("Error", {}).get("Code", ""))
@@ -257,7 +263,7 @@ def translate(error: BaseException, context: ErrorContext, operation: str, key: 
     """Return the error to raise instead of ``error``.
 
     Args:
-        error: The exception of boto3; its causes are searched too, because uploads wrap the original one.
+        error: The exception from boto3; its causes are searched too, because uploads wrap the original one.
         context: Location of the lake.
         operation: The failed operation, for example ``"Reading"``.
         key: Full key of the object; ``None`` for an operation on the bucket.
@@ -333,4 +339,4 @@ def _rule_of_reply(error: botocore_errors.ClientError) -> tuple[ErrorRule, str]:
     if status >= _SERVER_FAULT:
         return _with_retry_quota(_BROKEN, error), f"{code}, status {status}"
     message = error.response.get("Error", {}).get("Message", "no reason given")
-    return ErrorRule(StoreError, message.rstrip("."), "See the documentation of the store for this code."), code
+    return ErrorRule(StoreError, message.rstrip("."), "Look up this code in the store's documentation."), code

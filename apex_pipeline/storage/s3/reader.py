@@ -1,4 +1,4 @@
-"""Read objects of a bucket and verify every byte that is returned.
+"""Read objects from a bucket and verify every byte that is returned.
 
 Contains all read requests; see store.py for the operations that use them. A complete object is verified against its
 SHA-256, a range against the CRC32s of its blocks; ``upload/`` records both. Replies that break off, stall or arrive
@@ -41,13 +41,13 @@ if TYPE_CHECKING:  # stubs, installed for development only
 
 _Result = TypeVar("_Result")
 
-# A larger object is fetched in ranges, each verified and retried separately, instead of in one reply.
+# Objects above this size are fetched in ranges, each verified and retried separately.
 _LARGE_BYTES: Final = 32 * 1024**2
 
 
 @dataclass(frozen=True)
 class RemoteObject:
-    """An object as described by a reply of the store.
+    """An object as described by a reply from the store.
 
     Attributes:
         info: Key, size, time, ETag and digest.
@@ -66,12 +66,12 @@ class RemoteObject:
 
 
 class S3Reader:
-    """Reads objects of one bucket. Safe to share between threads.
+    """Reads objects from one bucket. Safe to share between threads.
 
     Args:
         connection: How to reach the bucket.
         full_key: Maps a key in the lake to the key in the bucket.
-        sleep: Waits between two attempts.
+        sleep: Waits between attempts.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class S3Reader:
             raise
 
     def read_range(self, found: RemoteObject, start: int, length: int) -> bytes:
-        """Return a range of this version of an object, verified if it starts at a block.
+        """Return a range of this version of an object, verified if it starts at a block boundary.
 
         Raises:
             FileChangedError: The object was replaced or deleted in the meantime.
@@ -133,7 +133,7 @@ class S3Reader:
             raise FileChangedError(f"{address} was deleted while being read.", "Look it up again.") from error
 
     def save(self, key: str, path: Path) -> None:
-        """Write an object to a file, verified; a large one is fetched in ranges, one after the other."""
+        """Download an object to a file and verify it; a large one is fetched range by range."""
 
         def receive(found: RemoteObject, body: StreamingBody) -> RemoteObject | bytes:
             return found if found.info.size > _LARGE_BYTES else self._receive_all(found, body)
@@ -147,7 +147,7 @@ class S3Reader:
 
     @contextmanager
     def stream(self, found: RemoteObject) -> Generator[BinaryIO]:
-        """Yield a stream that fetches and verifies one range after the other, and the SHA-256 at its end."""
+        """Yield a stream that fetches and verifies one range at a time, and the SHA-256 at the end."""
         info = found.info
 
         def verify(digest: str) -> None:
@@ -210,7 +210,7 @@ def describe(key: str, size: int, reply: Mapping[str, Any], sha256: str | None =
 
 def _found(key: str, reply: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef") -> RemoteObject:
     metadata = reply["Metadata"]
-    # The reply to a ranged request has the size of the object after the slash.
+    # In the reply to a ranged request, the object's size follows the slash.
     size = int(reply.get("ContentRange", "").rpartition("/")[2] or reply["ContentLength"])
     info = describe(key, size, reply, recorded_digest(metadata))
     return RemoteObject(info, recorded_sums(metadata, size), metadata)

@@ -16,7 +16,7 @@ from apex_pipeline.errors import ApexError, StoreCorruptionError, StoreInterrupt
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-# A lost connection returns within seconds or after minutes. Minutes are left to the next run, which resumes.
+# A lost connection comes back within seconds, or after minutes: those outages are left to the next run, which resumes.
 PAUSES_S = (0.5, 1.0, 2.0)
 # A wrong checksum may be damage in transit or at rest: reading again shows which.
 _RETRYABLE = (StoreInterruptedError, StoreCorruptionError)

@@ -66,7 +66,7 @@ class S3Store(ObjectStore):
         acl: Canned ACL for written objects; ``None`` sends none.
         may_create_bucket: Whether :meth:`check_access` may create a missing bucket.
         takes_back: Whether :meth:`check_access` aborts abandoned uploads of this machine.
-        sleep: Waits between two attempts; replaced in tests.
+        sleep: Waits between attempts; replaced in tests.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class S3Store(ObjectStore):
         return f"s3://{self._bucket}/{self._full(key)}"
 
     def check_access(self) -> None:
-        """Check that the bucket can be listed; create it if it is missing and that is allowed."""
+        """Check that the bucket can be listed; create it if it is missing and creation is allowed."""
         try:
             self._probe()
             if self._aborts_abandoned:
@@ -113,7 +113,7 @@ class S3Store(ObjectStore):
             self._create_bucket()
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects in key order, without digests; the entire listing is fetched first to be sorted."""
+        """Yield the objects in key order, without digests; the entire listing is fetched first and sorted."""
         start = self._prefix + check_prefix(prefix)
         found: list[ObjectInfo] = []
         with self._errors("Listing", start):
@@ -129,7 +129,7 @@ class S3Store(ObjectStore):
             if is_legal_key(stored.key):
                 yield stored
             else:
-                _LOG.warning("Left out of the listing because it is not a valid key: %r", stored.key)
+                _LOG.warning("Skipping %r in the listing: it is not a valid key.", stored.key)
 
     def head(self, key: str) -> ObjectInfo | None:
         """Return the object's description in one request."""
@@ -157,7 +157,7 @@ class S3Store(ObjectStore):
 
     @contextmanager
     def open_stream(self, key: str) -> Generator[BinaryIO]:
-        """Yield a stream that fetches and verifies one range after the other, and the SHA-256 at its end."""
+        """Yield a stream that fetches and verifies one range at a time, and the SHA-256 at the end."""
         with self._reader.stream(self._look_up(key)) as stream:
             yield stream
 
@@ -178,7 +178,7 @@ class S3Store(ObjectStore):
         return _info_of(key, self._uploader.send_file(self._target(key), path, sha256, progress))
 
     def copy(self, source: str, target: str) -> ObjectInfo:
-        """Copy on the server, with metadata; fail if the source is replaced after it was looked up."""
+        """Copy on the server, with metadata; fail if the source is replaced after the lookup."""
         full = self._full(target)
         origin: CopySourceTypeDef = {"Bucket": self._bucket, "Key": self._full(source)}
         found = self._look_up(source)
@@ -232,7 +232,7 @@ class S3Store(ObjectStore):
         """Return a presigned URL (Signature V4)."""
         if not 0 < expires_s <= _LONGEST_SHARE_S:
             raise ConfigurationError(
-                f"A URL cannot be shared for {expires_s} s.", "Choose 1 s to 7 days (604800 s), the limit of S3."
+                f"A URL cannot be shared for {expires_s} s.", "Choose 1 s to 7 days (604800 s), S3's limit."
             )
         with self._errors("Sharing", self._full(key)):
             return self._connection.client.generate_presigned_url(
@@ -267,7 +267,7 @@ class S3Store(ObjectStore):
             with self._errors("Creating the bucket"):
                 self._connection.client.create_bucket(Bucket=self._bucket, **options)
         except ApexError as error:
-            if error_code(error) != "BucketAlreadyOwnedByYou":  # another process of the same account was faster
+            if error_code(error) != "BucketAlreadyOwnedByYou":  # by another process of the same account
                 raise
 
     def _target(self, key: str) -> Target:

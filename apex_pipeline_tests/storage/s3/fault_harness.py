@@ -17,7 +17,7 @@ from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 KEY = "data/COTA/Race 1/x.csv"
 CONTENT = np.random.default_rng(11).bytes(3_000_003)
-# Two parts of a multipart upload, the last one not full.
+# Two parts of a multipart upload, the last one incomplete.
 IN_PARTS = np.random.default_rng(12).bytes(9_000_003)
 # Three parts of a multipart upload, and more than one block of a stream.
 LARGE_KEY = "data/COTA/Race 1/large.csv"
@@ -25,7 +25,7 @@ LARGE = np.random.default_rng(13).bytes(20_000_000)
 # The timeout of the impatient store, and a delay that exceeds it. Loopback replies within milliseconds.
 TIMEOUT_S = 0.5
 TOO_LONG_S = 0.9
-# Most attempts of one request before a store gives up.
+# Maximum attempts per request before a store gives up.
 MAX_ATTEMPTS = 8
 
 Selection = Callable[[Request], bool]
@@ -81,7 +81,7 @@ class FaultHarness:
 
     @cached_property
     def store(self) -> S3Store:
-        """The store, which does not wait between two attempts."""
+        """The store, which does not wait between attempts."""
         return self._store(read_timeout_s=60)
 
     @cached_property

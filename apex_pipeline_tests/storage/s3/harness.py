@@ -13,7 +13,7 @@ CONTENT = b"lap,time\n1,97.428\n"
 def connect(
     bucket: S3Bucket, *, name: str | None = None, key: str | None = None, secret: str | None = None
 ) -> S3Connection:
-    """Return a connection to the bucket, or to one of another name, with full access unless other keys are given."""
+    """Return a connection to this bucket or the named one, with full access unless other keys are given."""
     server = bucket.server
     return S3Connection(
         name or bucket.name,
@@ -25,7 +25,7 @@ def connect(
 
 
 def store_of(connection: S3Connection, *, may_create_bucket: bool = False) -> S3Store:
-    """Return a store that does not wait between two attempts."""
+    """Return a store that does not wait between attempts."""
     return S3Store(connection, "", DigestCache(), may_create_bucket=may_create_bucket, sleep=lambda _: None)
 
 

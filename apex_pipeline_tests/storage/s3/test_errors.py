@@ -138,7 +138,7 @@ def test_the_original_error_is_found_behind_a_wrapper(*, is_explicit: bool) -> N
     assert error_code(raised.value) == "SignatureDoesNotMatch"
 
 
-def test_there_is_no_code_without_a_reply() -> None:
+def test_an_error_without_a_reply_has_no_code() -> None:
     assert error_code(botocore_errors.NoCredentialsError()) is None
 
 

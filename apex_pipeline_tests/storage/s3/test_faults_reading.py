@@ -1,7 +1,7 @@
 """Reads from a bucket while replies are refused, truncated, stalled, delayed or damaged in transit.
 
-After a temporary fault the right bytes are returned, a permanent one raises an error of the right type, and wrong bytes
-are never returned. Every way of reading is tested with the same faults.
+After a temporary fault the correct bytes are returned, a permanent one raises an error of the right type, and wrong
+bytes are never returned. Every read method is tested with the same faults.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from apex_pipeline.errors import StoreAuthError, StoreCorruptionError, StorePerm
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers import faults
-from apex_pipeline_tests.servers.fault_proxy import FOR_EVER, Exchange, Fault, FaultProxy
+from apex_pipeline_tests.servers.fault_proxy import FOREVER, Exchange, Fault, FaultProxy
 from apex_pipeline_tests.servers.s3_server import S3Bucket, S3Server, new_bucket
 from apex_pipeline_tests.storage.s3.fault_harness import (
     CONTENT,
@@ -102,7 +102,7 @@ def test_a_permanent_fault_raises_an_error_and_later_reads_succeed(
 ) -> None:
     how, expected = _READS[read]
     store = harness.store
-    rule = harness.proxy.inject(_FAULTS[fault], where=is_get, times=FOR_EVER)
+    rule = harness.proxy.inject(_FAULTS[fault], where=is_get, times=FOREVER)
     with pytest.raises(StoreCorruptionError if fault == "bit flipped" else StoreUnavailableError):
         how(store)
     assert rule.hits <= MAX_ATTEMPTS
@@ -125,7 +125,7 @@ def test_a_request_is_repeated_after_a_timeout(harness: FaultHarness, read: str,
 def test_repeated_timeouts_raise_an_error(harness: FaultHarness, read: str, fault: str) -> None:
     how, expected = _READS[read]
     store = harness.impatient_store
-    rule = harness.proxy.inject(_LATE[fault], where=is_get, times=FOR_EVER)
+    rule = harness.proxy.inject(_LATE[fault], where=is_get, times=FOREVER)
     with pytest.raises(StoreUnavailableError):
         how(store)
     assert rule.hits <= MAX_ATTEMPTS
@@ -180,7 +180,7 @@ def _flip_bit_of_byte(position: int) -> Fault:
 def test_a_flipped_bit_anywhere_in_a_range_is_detected(
     harness: FaultHarness, start: int, length: int, damaged: int
 ) -> None:
-    harness.proxy.inject(_flip_bit_of_byte(damaged), where=is_get, times=FOR_EVER)
+    harness.proxy.inject(_flip_bit_of_byte(damaged), where=is_get, times=FOREVER)
     with harness.store.open_seekable(LARGE_KEY) as file:
         file.seek(start)
         with pytest.raises(StoreCorruptionError, match=r"large\.csv is damaged"):
@@ -193,7 +193,7 @@ def test_a_flipped_bit_anywhere_in_a_range_is_detected(
 @pytest.mark.parametrize("length", [1, 10, 100_000])
 def test_a_flipped_bit_in_the_head_is_detected(harness: FaultHarness, length: int) -> None:
     store = harness.store
-    harness.proxy.inject(_flip_bit_of_byte(length - 1), where=is_get, times=FOR_EVER)
+    harness.proxy.inject(_flip_bit_of_byte(length - 1), where=is_get, times=FOREVER)
     with pytest.raises(StoreCorruptionError, match=r"x\.csv is damaged"):
         store.read_head(KEY, length)
     harness.proxy.heal()
@@ -205,7 +205,7 @@ def test_a_flipped_bit_in_the_head_is_detected(harness: FaultHarness, length: in
 )
 @pytest.mark.parametrize("read", _READS)
 def test_permanent_errors_are_not_retried(harness: FaultHarness, read: str, code: str, error: type[Exception]) -> None:
-    rule = harness.proxy.inject(faults.refuse(403, code), where=is_get, times=FOR_EVER)
+    rule = harness.proxy.inject(faults.refuse(403, code), where=is_get, times=FOREVER)
     with pytest.raises(error):
         _READS[read][0](harness.store)
     assert rule.hits == 1
@@ -223,7 +223,7 @@ def test_the_head_request_before_a_read_survives_faults(harness: FaultHarness, r
 def test_a_failed_download_leaves_no_file_on_disk(harness: FaultHarness, tmp_path: Path) -> None:
     with harness.store.open_as_file(KEY) as path:
         assert path in tmp_path.rglob("x.csv")
-    harness.proxy.inject(faults.truncate_reply, where=is_get, times=FOR_EVER)
+    harness.proxy.inject(faults.truncate_reply, where=is_get, times=FOREVER)
     with pytest.raises(StoreUnavailableError):
         _read_file(harness.store)
     assert not list(tmp_path.rglob("x.csv"))

@@ -20,7 +20,7 @@ from apex_pipeline.errors import (
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers import faults
-from apex_pipeline_tests.servers.fault_proxy import FOR_EVER, Fault
+from apex_pipeline_tests.servers.fault_proxy import FOREVER, Fault
 from apex_pipeline_tests.storage.s3.fault_harness import (
     CONTENT,
     IN_PARTS,
@@ -107,7 +107,7 @@ def test_a_permanent_fault_raises_an_error_and_the_next_write_succeeds(
 ) -> None:
     write, matches = _STEPS[step]
     fault_harness.store.write_bytes(KEY, _OLD)
-    rule = fault_harness.proxy.inject(_FAULTS[fault], where=matches, times=FOR_EVER)
+    rule = fault_harness.proxy.inject(_FAULTS[fault], where=matches, times=FOREVER)
     with pytest.raises(StoreUnavailableError):
         write(fault_harness.store, tmp_path)
     assert rule.hits <= MAX_ATTEMPTS
@@ -163,7 +163,7 @@ def test_a_write_is_repeated_after_a_timeout(fault_harness: FaultHarness, tmp_pa
 
 
 def test_repeated_timeouts_raise_an_error(fault_harness: FaultHarness) -> None:
-    rule = fault_harness.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_put, times=FOR_EVER)
+    rule = fault_harness.proxy.inject(faults.delay_reply(TOO_LONG_S), where=is_put, times=FOREVER)
     with pytest.raises(StoreUnavailableError):
         fault_harness.impatient_store.write_bytes(KEY, CONTENT)
     assert rule.hits <= MAX_ATTEMPTS
@@ -171,7 +171,7 @@ def test_repeated_timeouts_raise_an_error(fault_harness: FaultHarness) -> None:
 
 def test_a_failed_upload_is_resumed_where_it_stopped(fault_harness: FaultHarness, tmp_path: Path) -> None:
     source = write_source(tmp_path, LARGE)
-    fault_harness.proxy.inject(faults.SLOW_DOWN, where=is_second_part, times=FOR_EVER)
+    fault_harness.proxy.inject(faults.SLOW_DOWN, where=is_second_part, times=FOREVER)
     with pytest.raises(StoreUnavailableError):
         fault_harness.store.write_file(KEY, source)
     assert len(fault_harness.bucket.uploads()) == 1
@@ -203,7 +203,7 @@ def test_permanent_errors_are_not_retried_and_leave_nothing_behind(
     write, matches = _STEPS[step]
     fault_harness.store.write_bytes(KEY, _OLD)
     sent_before = fault_harness.proxy.count(where=matches)
-    fault_harness.proxy.inject(faults.refuse(status, code), where=matches, times=FOR_EVER)
+    fault_harness.proxy.inject(faults.refuse(status, code), where=matches, times=FOREVER)
     with pytest.raises(error, match=code) as raised:
         write(fault_harness.store, tmp_path)
     assert type(raised.value) is error
@@ -215,7 +215,7 @@ def test_permanent_errors_are_not_retried_and_leave_nothing_behind(
 @pytest.mark.parametrize("step", ["create", "complete"])
 def test_a_forbidden_upload_leaves_nothing_behind(fault_harness: FaultHarness, tmp_path: Path, step: str) -> None:
     write, matches = _STEPS[step]
-    rule = fault_harness.proxy.inject(faults.refuse(403, "AccessDenied"), where=matches, times=FOR_EVER)
+    rule = fault_harness.proxy.inject(faults.refuse(403, "AccessDenied"), where=matches, times=FOREVER)
     with pytest.raises(StorePermissionError):
         write(fault_harness.store, tmp_path)
     assert rule.hits == 1
@@ -231,7 +231,7 @@ def test_a_forbidden_upload_leaves_nothing_behind(fault_harness: FaultHarness, t
 def test_a_store_that_refuses_crc32_once_gets_content_md5_from_then_on(
     fault_harness: FaultHarness, tmp_path: Path, refusal: Fault, first: Callable[[S3Store, Path], bytes]
 ) -> None:
-    rule = fault_harness.proxy.inject(refusal, where=carries_checksum, times=FOR_EVER)
+    rule = fault_harness.proxy.inject(refusal, where=carries_checksum, times=FOREVER)
     for write in (first, _write_small, _write_in_parts):
         expected = write(fault_harness.store, tmp_path)
         assert fault_harness.content() == expected
@@ -244,7 +244,7 @@ def test_a_store_that_refuses_crc32_once_gets_content_md5_from_then_on(
 def test_a_store_without_crc32_still_detects_a_flipped_bit(
     fault_harness: FaultHarness, tmp_path: Path, write: Callable[[S3Store, Path], bytes]
 ) -> None:
-    fault_harness.proxy.inject(faults.NOT_IMPLEMENTED, where=carries_checksum, times=FOR_EVER)
+    fault_harness.proxy.inject(faults.NOT_IMPLEMENTED, where=carries_checksum, times=FOREVER)
     fault_harness.store.write_bytes("data/first.csv", b"")
     rule = fault_harness.proxy.inject(faults.corrupt_request, where=lambda request: request.method == "PUT")
     assert write(fault_harness.store, tmp_path) == fault_harness.content()
@@ -252,7 +252,7 @@ def test_a_store_without_crc32_still_detects_a_flipped_bit(
 
 
 def test_a_store_that_refuses_every_checksum_is_reported_at_once(fault_harness: FaultHarness) -> None:
-    rule = fault_harness.proxy.inject(faults.NOT_IMPLEMENTED, where=is_put, times=FOR_EVER)
+    rule = fault_harness.proxy.inject(faults.NOT_IMPLEMENTED, where=is_put, times=FOREVER)
     with pytest.raises(StoreConfigError, match="does not support"):
         fault_harness.store.write_bytes(KEY, CONTENT)
     assert rule.hits <= 2
@@ -307,7 +307,7 @@ def test_other_requests_raise_an_error_on_permanent_faults(
 ) -> None:
     run, matches, expected = _OTHERS[operation]
     fault_harness.store.write_bytes(KEY, _OLD)
-    fault_harness.proxy.inject(_FAULTS[fault], where=matches, times=FOR_EVER)
+    fault_harness.proxy.inject(_FAULTS[fault], where=matches, times=FOREVER)
     with pytest.raises(StoreUnavailableError):
         run(fault_harness.store)
     fault_harness.proxy.heal()

@@ -1,4 +1,4 @@
-"""Retries after interruptions and damaged bytes, and after nothing else."""
+"""Retries: only after interruptions and damaged bytes."""
 
 import pytest
 
@@ -43,4 +43,4 @@ def test_the_last_error_is_raised_after_all_retries() -> None:
 @pytest.mark.parametrize("error", [StorePermissionError, StoreUnavailableError])
 def test_other_errors_are_raised_at_once(error: type[ApexError]) -> None:
     with pytest.raises(error):
-        retry(_Failing(error, 1), lambda _: pytest.fail("there must be no pause"))
+        retry(_Failing(error, 1), lambda _: pytest.fail("it must not pause"))

@@ -74,9 +74,7 @@ def test_a_failed_multipart_upload_leaves_no_parts_behind(
     requests: list[tuple[str, dict[str, Any]]],
     tmp_path: Path,
 ) -> None:
-    connection.upload_slots = threading.BoundedSemaphore(
-        1
-    )  # so that the file is edited before it has been read to its end
+    connection.upload_slots = threading.BoundedSemaphore(1)  # the file must be edited before it is read completely
     source = write_source(tmp_path, _LARGE)
 
     def edit(_: int) -> None:
@@ -102,7 +100,7 @@ def test_a_listing_covers_several_pages_and_skips_folder_markers(
     assert not caplog.text
 
 
-def test_invalid_keys_of_other_tools_are_skipped_with_a_warning(
+def test_invalid_keys_from_other_tools_are_skipped_with_a_warning(
     store: S3Store, s3_bucket: S3Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="data/a\x7fb.csv", Body=b"")
@@ -112,7 +110,7 @@ def test_invalid_keys_of_other_tools_are_skipped_with_a_warning(
     assert "a\\x7fb.csv" in caplog.text
 
 
-def test_an_object_of_another_tool_has_no_digest_and_can_be_read(store: S3Store, s3_bucket: S3Bucket) -> None:
+def test_an_object_from_another_tool_has_no_digest_and_can_be_read(store: S3Store, s3_bucket: S3Bucket) -> None:
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="data/x.csv", Body=CONTENT)
     found = store.head("data/x.csv")
     assert found is not None

@@ -1,4 +1,4 @@
-"""Checksums sent with uploads, the checksums a store acknowledges, and those kept in an object's metadata.
+"""Checksums sent with uploads, acknowledged by the store, and kept in an object's metadata.
 
 Current stores verify a CRC32 sent with the request and return it: one for each part and one for the entire object. Old
 stores (MinIO's front end before 2022, radosgw) do not support CRC32 and refuse or ignore it; they verify a Content-MD5
@@ -72,7 +72,7 @@ class RequestBody:
             mode, is_same = ChecksumMode.CONTENT_MD5, str(reply["ETag"]).strip('"') == self.md5.hex()
         if not is_same:
             raise StoreInterruptedError(
-                f"{address} was damaged in transit: the store received other bytes than were sent.", "Run it again."
+                f"{address} was damaged in transit: the store received different bytes.", "Run it again."
             )
         return mode
 

@@ -1,8 +1,8 @@
-"""Journal of the multipart uploads of this machine, from which a later process resumes them.
+"""Journal of this machine's multipart uploads, which lets a later process resume them.
 
 Contains the entries and their locks; see multipart.py for how uploads are resumed. An entry is written before its
-upload is started, so that no upload is lost, and removed when the upload is completed or aborted. An entry is locked
-while a process works on it: two processes never resume the same upload.
+upload starts, so no upload is lost, and removed when the upload is completed or aborted. An entry is locked while a
+process works on it: two processes never resume the same upload.
 """
 
 import hashlib
@@ -95,7 +95,7 @@ class UploadJournal:
     """The multipart uploads of this machine. Safe to share between threads and processes.
 
     Args:
-        folder: Folder of the entries; created with the first one.
+        folder: Folder of the entries; created with the first entry.
         now_s: The clock, in seconds since 1970; replaced in tests.
     """
 
@@ -131,7 +131,7 @@ def _read(path: Path) -> JournalEntry | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, OSError) as error:
-        _LOG.warning("The upload journal entry %s cannot be read (%s); the upload is started again.", path, error)
+        _LOG.warning("The upload journal entry %s cannot be read (%s); restarting the upload.", path, error)
         return None
 
 

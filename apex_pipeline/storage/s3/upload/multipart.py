@@ -68,7 +68,7 @@ class MultipartUploader:
         """Upload a file, resuming an interrupted upload of it, and return the store's reply.
 
         Raises:
-            FileChangedError: The file is gone or its content is not the expected one; the object is unchanged.
+            FileChangedError: The file is gone or its content is not as expected; the object is unchanged.
             StoreError: The store refuses it.
             StoreUnavailableError: It cannot be sent now; the next attempt resumes from the parts in the store.
         """
@@ -209,7 +209,7 @@ class _PartSender:
                 slots.release()
 
     def _send(self, number: int, body: RequestBody) -> dict[str, Any]:
-        if self._errors:  # the upload has failed: this part need not be sent
+        if self._errors:  # the upload has failed: skip this part
             return {}
         try:
             stored = self._stored.get(number)

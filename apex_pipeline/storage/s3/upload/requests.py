@@ -1,7 +1,6 @@
-"""The requests of uploads: sent with a checksum, compared with the acknowledged one, and retried after interruptions.
+"""Sends the requests of uploads: with a checksum, verified against the reply, and retried after interruptions.
 
-Contains every request that is sent to a bucket while an object is written; see uploader.py and multipart.py for their
-order.
+Contains every request sent while writing an object; see uploader.py and multipart.py for their order.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ class UploadRequests:
 
     Args:
         connection: How to reach the bucket.
-        sleep: Waits between two attempts.
+        sleep: Waits between attempts.
     """
 
     def __init__(self, connection: S3Connection, sleep: Callable[[float], None]) -> None:
@@ -48,7 +47,7 @@ class UploadRequests:
     def start_upload(self, key: str, options: dict[str, Any], mode: ChecksumMode) -> str:
         """Start a multipart upload and return its ID."""
         if mode is ChecksumMode.CRC32:
-            # One checksum of the entire object, which readers can verify, and not one of the parts' checksums.
+            # A checksum of the entire object, which readers can verify, instead of one of the parts' checksums.
             options = {**options, "ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
 
         def request() -> Reply:
@@ -152,6 +151,6 @@ def etag_of(reply: Reply) -> str:
 
 
 def reply_time_utc(reply: Reply) -> datetime:
-    """Return the time of a reply, aware, by the store's clock, or by this machine's if the reply has no date."""
+    """Return a reply's time (aware) by the store's clock, or by this machine's if the reply has no date."""
     date = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
     return parsedate_to_datetime(date).astimezone(UTC) if date else datetime.now(UTC)

@@ -72,7 +72,7 @@ class Uploader:
         connection: How to reach the bucket.
         fingerprints: Cache of the digests and checksums of local files.
         journal: Records multipart uploads.
-        sleep: Waits between two attempts.
+        sleep: Waits between attempts.
     """
 
     def __init__(
@@ -102,11 +102,11 @@ class Uploader:
         Args:
             target: The object to write.
             path: The file.
-            expected: Required SHA-256 of its content; ``None`` accepts any content that stays the same while read.
+            expected: Required SHA-256 of its content; ``None`` accepts any content that does not change while read.
             progress: Called with the number of bytes that the store has acknowledged.
 
         Raises:
-            FileChangedError: The file is gone or its content is not the expected one; the object is unchanged.
+            FileChangedError: The file is gone or its content is not as expected; the object is unchanged.
             SourceError: The file cannot be read.
             StoreError: The store refuses it.
             StoreUnavailableError: It cannot be sent now; the next attempt resumes from the parts in the store.
@@ -120,7 +120,7 @@ class Uploader:
                 return result
         content = self._fingerprints.digest_of(path)
         if expected not in {None, content.sha256}:
-            raise FileChangedError(f"{path} changed since it was hashed.", "The next run takes the new content.")
+            raise FileChangedError(f"{path} changed since it was hashed.", "The next run will upload the new content.")
         file = LargeFile(path, content, target.key, target.options(content.sha256, content.sums))
         reply = self._with_checksum_mode(partial(self._parts.send, file, progress))
         return UploadResult(etag_of(reply), reply_time_utc(reply), content.sha256, content.size)
@@ -141,7 +141,7 @@ class Uploader:
         return UploadResult(etag_of(reply), reply_time_utc(reply), digest, len(content))
 
     def _with_checksum_mode(self, send: Callable[[], Reply]) -> Reply:
-        """Send, and once more with Content-MD5 if the store refuses CRC32 checksums."""
+        """Send; if the store refuses CRC32 checksums, send again with Content-MD5."""
         try:
             return send()
         except ApexError as error:

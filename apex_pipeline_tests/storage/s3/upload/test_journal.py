@@ -55,7 +55,7 @@ def test_a_corrupt_journal_entry_is_ignored(
     with journal.lock(_ADDRESS) as locked, caplog.at_level(logging.WARNING):
         (tmp_path / "uploads" / f"{_ADDRESS.name}.json").write_bytes(content)
         assert locked.read() is None
-    assert "started again" in caplog.text
+    assert "restarting the upload" in caplog.text
 
 
 def test_an_entry_is_locked_by_one_holder_at_a_time(journal: UploadJournal) -> None:

@@ -29,12 +29,12 @@ Requests = list[tuple[str, dict[str, Any]]]
 
 @pytest.fixture(autouse=True)
 def one_part_at_a_time(connection: S3Connection) -> None:
-    """Send parts one after the other, so that a test knows how far an upload has come."""
+    """Send parts one at a time, so a test knows how many have been sent."""
     connection.upload_slots = threading.BoundedSemaphore(1)
 
 
 class _KilledError(BaseException):
-    """Stands for a kill of the process: not an ``Exception``, so that no error handler catches it."""
+    """Simulates a killed process: not an ``Exception``, so no error handler catches it."""
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_resume_sends_only_the_missing_parts(
     assert _uploads(s3_bucket) == []
 
 
-def test_parts_sent_concurrently_make_the_same_object(
+def test_parts_sent_concurrently_form_the_same_object(
     s3_bucket: S3Bucket, connection: S3Connection, store: S3Store, source: Path
 ) -> None:
     connection.upload_slots = threading.BoundedSemaphore(10)
@@ -164,7 +164,7 @@ def test_a_completed_upload_is_recognized_after_a_lost_reply(
 
     def lose_reply(**options: Any) -> Any:
         complete(**options)
-        return complete(**options)  # as the next attempt does, when the upload no longer exists
+        return complete(**options)  # like a retry, after the upload is gone
 
     monkeypatch.setattr(connection.client, "complete_multipart_upload", lose_reply)
     assert store.write_file(_KEY, source).size == len(_CONTENT)
@@ -248,7 +248,7 @@ def test_an_upload_that_cannot_be_aborted_now_stays_in_the_journal(
     assert _uploads(s3_bucket) == []
 
 
-def test_a_file_of_too_many_parts_gets_larger_parts(
+def test_a_file_with_too_many_parts_gets_larger_parts(
     store: S3Store, requests: Requests, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MOST_PARTS", 4)
