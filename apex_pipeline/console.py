@@ -1,7 +1,7 @@
-"""Contains the consoles, error messages and the progress reporter: bars on a terminal, JSON lines elsewhere.
+"""Prints errors and progress: bars on a terminal, JSON lines elsewhere.
 
 Results go to standard output; progress and errors go to standard error, so a pipe gets results only. See
-``cli/emit.py`` for results, ``cli/sync_progress.py`` and ``upload/command.py`` for who reports.
+``cli/emit.py`` for results, ``cli/sync_progress.py`` and ``upload/command.py`` for the commands that report progress.
 """
 
 import json
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from apex_pipeline.errors import ApexError
 
-# Width of the output without a terminal: enough for one line per file.
+# Output width without a terminal: wide enough to keep each file on one line.
 _PIPE_WIDTH = 160
 
 
@@ -33,7 +33,7 @@ def error_console() -> Console:
 def print_error(error: ApexError) -> None:
     """Print an error and its next step to standard error."""
     out = error_console()
-    # As Text, so that brackets and colons in file names do not become colours and emoji.
+    # Text is not parsed as markup: brackets and colons in file names must not become colours and emoji.
     out.print(Text.assemble(("Problem:", "bold red"), " ", error.problem), soft_wrap=True)
     out.print(Text.assemble(("Next step:", "bold"), " ", error.hint), soft_wrap=True)
 
@@ -46,7 +46,7 @@ class ProgressReporter:
     Args:
         stream: Where to write.
         as_json: Write JSON objects and no bars.
-        is_transient: Draw the bars without names, and remove them at the end.
+        is_transient: Draw the bars without names and remove them when done.
     """
 
     def __init__(self, stream: TextIO, *, as_json: bool = False, is_transient: bool = False) -> None:
@@ -77,7 +77,7 @@ class ProgressReporter:
         self._bars.stop()
 
     def start(self, stage: str, total: float | None, unit: str = "") -> None:
-        """Draw the bar of a stage, or change its total; pass ``None`` while the total is unknown."""
+        """Add a stage's progress bar, or update its total; pass ``None`` while the total is unknown."""
         if stage in self._tasks:
             self._bars.update(self._tasks[stage], total=total)
         else:
@@ -88,10 +88,10 @@ class ProgressReporter:
         return stage in self._tasks
 
     def advance(self, stage: str, done: float, amount: str | None = None) -> None:
-        """Advance the bar of a stage.
+        """Advance a stage's progress bar.
 
         Args:
-            stage: A stage that was started.
+            stage: The name of a started stage.
             done: Units of work done since the last call.
             amount: Text after the bar; by default, how much of the total is done.
         """

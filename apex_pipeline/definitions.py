@@ -1,4 +1,4 @@
-"""Contains the Dagster entry point; see orchestration/build.py for the definitions."""
+"""Defines the Dagster entry point; see orchestration/build.py for the definitions."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""Contains the exceptions that cross module boundaries, grouped by whether a rerun can succeed.
+"""Defines the exceptions that cross module boundaries, grouped by whether a rerun can succeed.
 
     ApexError
     ├── PermanentError
@@ -19,11 +19,11 @@
         └── StoreUnavailableError
             └── StoreInterruptedError
 
-A *permanent* error returns on every rerun until the input, a setting or the code changes. A *transient* error may be
-gone on the next try; Dagster retries only these.
+A *permanent* error recurs on every rerun until the input, a setting or the code changes. A *transient* error may not
+recur on the next attempt; Dagster retries only these.
 
-Every message names the file, row, key or setting it is about and gives the next step; none contains a secret. Errors of
-libraries are translated where the library is called: see ``storage/s3/errors.py`` for boto3.
+Every message names the file, row, key or setting it concerns and gives the next step; messages never contain secrets.
+Library errors are translated at the call site: see ``storage/s3/errors.py`` for boto3.
 """
 
 
@@ -51,11 +51,11 @@ class ApexError(Exception):
 
 
 class PermanentError(ApexError):
-    """A rerun fails in the same way until something is changed."""
+    """A rerun will fail the same way until something changes."""
 
 
 class TransientError(ApexError):
-    """A rerun may succeed without any change."""
+    """A rerun may succeed without changes."""
 
     is_permanent = False
 
@@ -77,7 +77,7 @@ class MalformedFileError(PermanentError):
 
 
 class ReconciliationError(PermanentError):
-    """Readings in do not equal cells out plus rejects: a bug in the conversion. The table is not published."""
+    """Input readings do not equal output cells plus rejects: a bug in the conversion. The table is not published."""
 
 
 class SchemaViolationError(PermanentError):
@@ -89,7 +89,7 @@ class StoreError(PermanentError):
 
 
 class StoreAuthError(StoreError):
-    """The store does not recognise the credentials, or they are wrong."""
+    """The store rejected the credentials as unknown or invalid."""
 
 
 class StorePermissionError(StoreError):

@@ -1,10 +1,10 @@
-"""Contains the exit codes of every command, as the README documents them."""
+"""Defines the exit codes shared by all commands, as documented in the README."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit code of a command.
+    """A command's exit code.
 
     Attributes:
         OK: Everything succeeded.

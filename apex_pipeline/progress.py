@@ -1,6 +1,6 @@
-"""Contains progress reporting in bytes: to a receiver set for the duration of a run, and as lines in the run's log.
+"""Reports progress in bytes: to a receiver set for the duration of a run, and as lines in the run's log.
 
-A sync sets the receiver in a context variable, so that the functions in between need not pass it along. Runs started
+A sync sets the receiver in a context variable, so the functions in between do not have to pass it along. Runs started
 from Dagster have no receiver; their progress is visible in the log. See ``console.py`` for the progress bars.
 """
 
@@ -14,8 +14,8 @@ Progress = Callable[[int], None]
 
 _receiver: ContextVar[Progress | None] = ContextVar("apex_progress", default=None)
 
-# Each line of a run's log is a row in Dagster's database: one every ten seconds is enough to follow a long job, and a
-# short job needs none.
+# Each line of a run's log is a row in Dagster's database: one every ten seconds is enough for a long job, and a short
+# job needs none.
 _SECONDS_PER_LINE = 10.0
 
 
@@ -38,7 +38,7 @@ class ByteProgressLog:
     """Logs the progress of work on a known number of bytes and forwards each step to the current receiver.
 
     Args:
-        doing: Past participle for the log line, for example ``read``.
+        doing: Verb for the log line, as a past participle such as ``read``.
         total: Total number of bytes.
         log: Called with each log line.
         clock: Monotonic clock in seconds; tests pass their own.
@@ -56,7 +56,7 @@ class ByteProgressLog:
         self.done = 0
 
     def __call__(self, moved: int) -> None:
-        """Count bytes. Callable from any thread, but not from several at once."""
+        """Count bytes. May be called from any thread, but not concurrently."""
         self.done += moved
         if self._receiver:
             self._receiver(moved)

@@ -1,4 +1,4 @@
-"""Contains every environment variable the project reads: name, type, default, help and validation.
+"""Defines every environment variable the project reads: name, type, default, help and validation.
 
 Other modules take a :class:`Settings` as an argument and never read the environment themselves. ``.env`` in the working
 directory is read too; the environment takes precedence over it.
@@ -19,7 +19,7 @@ _SIZE_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1
 
 
 def _parse_switch(value: object) -> object:
-    """Parse the usual words for yes and no, ignoring case; reject others with a list of what is accepted."""
+    """Parse the usual words for yes and no, ignoring case; the error for other words lists the accepted ones."""
     if isinstance(value, str):
         word = value.strip().lower()
         if word in _TRUE_WORDS:
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=".env",
         env_file_encoding="utf-8",
-        # The default applies to an empty variable, because .env may contain lines without a value.
+        # An empty variable gets the default, because .env may contain lines without a value.
         env_ignore_empty=True,
         extra="ignore",
         populate_by_name=True,
@@ -140,7 +140,8 @@ class Settings(BaseSettings):
     tracks_file: Path | None = Field(
         None, alias="APEX_TRACKS_FILE", description="YAML file with additional tracks, aliases and file-name patterns."
     )
-    # 1 GB leaves room for the system on an 8 GB laptop with a browser open; 430 MB are in use before the first reading.
+    # 1 GB leaves room for the system on an 8 GB laptop with a browser open; the process uses 430 MB before the first
+    # reading.
     memory_limit: ByteSize = Field(
         1_000_000_000,
         alias="APEX_MEMORY_LIMIT",
@@ -156,7 +157,7 @@ def load_settings(**overrides: object) -> Settings:
         **overrides: Field values that take precedence over the environment, by field name.
 
     Raises:
-        ConfigurationError: A variable is invalid; the message names every such variable and what it accepts.
+        ConfigurationError: A variable is invalid; the message lists every invalid variable and its accepted values.
     """
     try:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType]  -- pydantic validates them
@@ -169,7 +170,7 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def environment_variables() -> dict[str, tuple[str, str]]:
-    """Return the default (as text) and help of each variable, in the order of declaration."""
+    """Return the default (as text) and help of each variable, in declaration order."""
     variables: dict[str, tuple[str, str]] = {}
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else str(field.default)

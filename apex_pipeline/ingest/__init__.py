@@ -1,1 +1,1 @@
-"""Contains the steps from a source folder to the lake: scan, plan, copy, catalog, quarantine."""
+"""Brings files from a source folder into the lake: scan, plan, copy, catalog, quarantine."""

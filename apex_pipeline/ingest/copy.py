@@ -1,6 +1,6 @@
-"""Copies the files of one session, or those without a session, from the source folder into the lake.
+"""Copies the files of one session, or those that belong to no session, from the source folder into the lake.
 
-Contains the choice of files and the error raised for failed copies; see ``storage/copy.py`` for the copying itself.
+Selects the files and reports failed copies; see ``storage/copy.py`` for the copying itself.
 """
 
 import hashlib
@@ -29,16 +29,17 @@ def copy_session(
     """Copy the files of a session that are not in the lake yet.
 
     Args:
-        key: The session; ``None`` for the files without one.
+        key: The session; ``None`` for the files that belong to no session.
         store: The lake.
-        folder: The source folder; ``None`` if there is none and the files are expected to be in the lake already.
+        folder: The source folder; ``None`` if there is no folder and the files should already be in the lake.
         identify: Returns the identities of the folder's files.
         digest_cache: Digests of local files.
         progress: Called with the number of bytes just copied.
 
     Raises:
-        TransientError: Some files were not copied, and a retry may copy all of them; the other files were copied.
-        PermanentError: Some files were not copied, and at least one needs a change first; the others were copied.
+        TransientError: Some files were not copied, but a retry may copy all of them; the others were copied.
+        PermanentError: Some files were not copied, and at least one will fail again unless something changes; the
+            others were copied.
     """
     chosen = _select(key, folder, identify) if folder else []
     items = [CopyItem(path=file.local_path, key=raw_key(file.path)) for file in chosen]
@@ -49,12 +50,12 @@ def copy_session(
 
 
 def content_version(files: Iterable[SourceFile], digest_cache: DigestCache, progress: Progress | None = None) -> str:
-    """Return a hash of paths and contents; ``progress`` is called with the bytes read for it."""
+    """Return a hash of the paths and contents; ``progress`` is called with the number of bytes read."""
     return _version_of((file.path, digest_cache.sha256_of(file.local_path, progress)) for file in files)
 
 
 def copied_version(report: CopyReport) -> str:
-    """Return the :func:`content_version` of the files that are in the lake after a copy."""
+    """Return the :func:`content_version` of the files in the lake after a copy."""
     return _version_of((raw_path(file.item.key), file.sha256) for file in report.copied + report.unchanged)
 
 
@@ -66,7 +67,7 @@ def _version_of(files: Iterable[tuple[str, str]]) -> str:
 def _raise_failures(report: CopyReport, items: list[CopyItem]) -> None:
     """Raise one error that names every file that was not copied, in the order of ``items``."""
     errors = {failure.item: failure.error for failure in report.failed}
-    # A file that was not tried gets the error that stopped the batch.
+    # Files that were not attempted get the error that stopped the batch.
     stopped_by = report.stopped_by or PermanentError("Copying was stopped.", "Run the sync again.")
     errors |= dict.fromkeys(report.not_tried, stopped_by)
     failed = [(raw_path(item.key), errors[item]) for item in items if item in errors]

@@ -1,7 +1,7 @@
 """Scans the source folder and the lake, once each, and compares them; used by both ``apex sync`` and ``apex plan``.
 
-Contains the states of both sides (listing, catalog, snapshot) and their difference. See ``plan.py`` for the rules of
-the comparison and ``ops/estimate.py`` for the work and cost that follow from it.
+Reads the state of both sides (listing, catalog, snapshot) and computes their difference. See ``plan.py`` for the rules
+of the comparison and ``ops/estimate.py`` for the work and cost that follow from it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import FILES
 from apex_pipeline.tables.session_key import SessionKey
 
-# Number of files that a message lists by name; the rest are only counted.
+# Maximum files listed by name in a message; the rest are only counted.
 _NAMED_FILES = 5
 
 
@@ -75,7 +75,7 @@ class LakeState:
         """Return the contents of the lake, or ``None`` if its bucket does not exist yet.
 
         Raises:
-            StoreError: The lake cannot be reached for any other reason.
+            StoreError: The lake cannot be reached, for any reason other than a missing bucket.
         """
         try:
             return cls.load(store)
@@ -93,7 +93,7 @@ class Diff:
 
     Attributes:
         copies: Files to copy.
-        is_catalog_stale: The catalog has to be rebuilt, as it always has when a file is copied.
+        is_catalog_stale: The catalog must be rebuilt; always true if a file is copied.
     """
 
     copies: CopyPlan
@@ -114,7 +114,7 @@ def scan_source(settings: Settings) -> IdentifiedFolder:
 
 
 def compare(source: IdentifiedFolder, lake: LakeState, settings: Settings, digest_cache: DigestCache) -> Diff:
-    """Compare the source folder with the lake by content, without sending anything."""
+    """Compare the source folder with the lake by content, without uploading anything."""
     copies = plan_copies(source.folder, source.identities, lake.listing, lake.files, digest_cache)
     rules = rules_version(settings)
     # A catalog that an earlier version wrote has fewer columns; it stays readable, and the next sync rebuilds it.
@@ -127,7 +127,7 @@ def compare(source: IdentifiedFolder, lake: LakeState, settings: Settings, diges
 
 
 def _require_race_files(folder: SourceFolder, identities: Iterable[FileIdentity]) -> None:
-    """Raise if the folder contains no race data, before anything is sent."""
+    """Raise if the folder contains no race data, before anything is uploaded."""
     identities = list(identities)
     if any(item.kind not in {IGNORED_KIND, UNKNOWN_KIND} for item in identities):
         return

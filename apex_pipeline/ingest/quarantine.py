@@ -14,7 +14,7 @@ from apex_pipeline.storage.layout import QUARANTINE_PREFIX, quarantine_reason_ke
 
 
 def sync_quarantine(store: ObjectStore, files: pa.Table) -> int:
-    """Write the reason for each quarantined file, and delete the reasons of files no longer quarantined.
+    """Write the reason for each quarantined file, and delete the reasons of files that are no longer quarantined.
 
     Args:
         store: The lake.

@@ -26,7 +26,7 @@ class SourceFile:
         path: POSIX path relative to the folder.
         local_path: Path on this machine.
         size: Size in bytes.
-        mtime_ns: Time of the last modification, to notice changes.
+        mtime_ns: Modification time in nanoseconds, used to detect changes.
     """
 
     path: str
@@ -42,8 +42,8 @@ class SourceFolder:
     Attributes:
         root: The folder.
         files: Readable files, sorted by path.
-        refused: Path (escaped to be printable) and reason of each entry that is not read: no permission, a link out of
-            the folder or to another folder, or a name that cannot be an object key.
+        refused: Path (escaped for printing) and reason of each entry that is skipped: no permission, a link that points
+            outside the folder or to another folder, or a name that cannot be an object key.
     """
 
     root: Path
@@ -65,11 +65,11 @@ def scan_folder(root: Path) -> SourceFolder:
     root = root.expanduser()
     if not root.is_dir():
         state = "is a file" if root.is_file() else "does not exist"
-        raise SourceError(f"The source folder {root} {state}.", "Name the folder that holds the race files.")
+        raise SourceError(f"The source folder {root} {state}.", "Specify the folder that contains the race files.")
     refused: list[tuple[str, str]] = []
     files = sorted(_walk(root.resolve(), refused), key=lambda file: file.path)
     if not files and not refused:
-        raise SourceError(f"The source folder {root} is empty.", "Put the race files there, or name another folder.")
+        raise SourceError(f"The source folder {root} is empty.", "Add the race files, or specify another folder.")
     return SourceFolder(root, tuple(files), tuple(sorted(refused)))
 
 
@@ -94,16 +94,16 @@ def _walk(root: Path, refused: list[tuple[str, str]]) -> Iterator[SourceFile]:
 
 
 def _reason_to_refuse(local_path: Path, root: Path) -> str | None:
-    # A link out of the folder could publish any file of this machine under the name of a race file.
+    # A link that points outside the folder could publish any file on this machine under a race file's name.
     if local_path.is_symlink() and not local_path.resolve().is_relative_to(root):
-        return "it is a link that leads out of the source folder"
+        return "it is a link that points outside the source folder"
     if not local_path.exists():
-        return "it is a link to nothing"
+        return "it is a broken link"
     if not local_path.is_file():
         return "it is not a regular file"
     if not os.access(local_path, os.R_OK):
         return "it cannot be read (no permission)"
-    # One unsafe name must not stop the other files, nor the catalog, which lists the names of all files.
+    # One unsafe name must not block the other files or the catalog, which lists every file name.
     try:
         raw_key(_relative(local_path, root))
     except UnsafeKeyError as error:
@@ -123,7 +123,7 @@ def _relative(path: Path, root: Path) -> str:
 def identify(folder: SourceFolder, settings: Settings) -> list[FileIdentity]:
     """Return the identity of each file in the folder, sorted by path.
 
-    The result for the last folder is cached: the run of every session needs it again, and reading the start of 4,000
+    The result for the last folder is cached: each session's run needs it again, and reading the start of 4,000
     files for each of 400 sessions would take minutes.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Contains the published state of a lake: snapshots, tables, verification and retention; does not depend on Dagster."""
+"""Manages the published state of a lake: snapshots, tables, verification and retention; independent of Dagster."""

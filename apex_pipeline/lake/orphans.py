@@ -1,6 +1,6 @@
-"""Finds objects of a lake that nothing refers to, and describes them by their prefix; see retention.py for removal.
+"""Finds unreferenced objects in a lake and describes each according to its prefix; see retention.py for removal.
 
-An orphan is not a fault, but worth reporting.
+An orphan is not an error, but worth reporting.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,8 +27,8 @@ from apex_pipeline.tables import CATALOG_TABLES
 _NOTES = (
     (RAW_PREFIX, "is not in the catalog: the next sync adds it"),
     (TABLES_PREFIX, "does not belong to a published session"),
-    (HISTORY_PREFIX, "is not named by any snapshot; `apex gc` removes it when it is old"),
-    (SNAPSHOTS_PREFIX, "does not belong to a snapshot; `apex gc` removes it when it is old"),
+    (HISTORY_PREFIX, "is not referenced by any snapshot; `apex gc` removes it once it expires"),
+    (SNAPSHOTS_PREFIX, "does not belong to a snapshot; `apex gc` removes it once it expires"),
     (CATALOG_PREFIX, "is not part of the catalog"),
     (QUARANTINE_PREFIX, "is the quarantine reason of a file that is not quarantined"),
 )
@@ -40,7 +40,7 @@ class OrphanNote:
     """An observation about an object.
 
     Attributes:
-        key: Its key.
+        key: The object's key.
         note: The observation, phrased to follow the key.
     """
 
@@ -51,7 +51,7 @@ class OrphanNote:
 def find_orphans(
     keys: Iterable[str], current: Snapshot, snapshots: Iterable[Snapshot], raw_paths: Iterable[str]
 ) -> list[OrphanNote]:
-    """Return a note for every object that nothing refers to, sorted by key.
+    """Return a note for every unreferenced object, sorted by key.
 
     Args:
         keys: Keys of all objects below :data:`PREFIXES`.

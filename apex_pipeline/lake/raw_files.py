@@ -1,4 +1,4 @@
-"""Opens the raw files of a lake for the sources, which work with paths and do not depend on a store."""
+"""Opens a lake's raw files by path, so that the sources do not depend on a store."""
 
 from contextlib import AbstractContextManager
 from typing import BinaryIO
@@ -11,7 +11,7 @@ from apex_pipeline.storage.layout import raw_key
 def raw_file_opener(store: ObjectStore) -> FileOpener:
     """Return a function that opens a raw file by its path, as a stream without a local copy.
 
-    Bytes that cross a network are verified: the read that reaches the end raises if the content differs from the
+    Content read over a network is verified: the read that reaches the end raises if the content does not match the
     recorded digest.
     """
 

@@ -1,6 +1,6 @@
 """Counts the readings in a telemetry file, to check that readings in equal readings out plus rejected readings.
 
-The conversion counts while it runs; this module counts the published file again from its statistics, so that the check
+The conversion counts while it runs; this module counts again from the statistics of the published file, so the check
 compares two independent numbers.
 """
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.tables import TELEMETRY, TELEMETRY_COUNTS
 
-# The columns before the channels contain no readings: the key, the lap number and the lap counter of the device.
+# The columns before the channels are not readings: the key, the lap number and the lap counter of the device.
 _NOT_CHANNELS = frozenset({"track", "session", "chassis", "lap_number", "unit_lap"} | set(TELEMETRY.key))
 
 

@@ -1,13 +1,13 @@
 """Finds and deletes expired snapshots, unreferenced table files and incomplete uploads.
 
 A snapshot expires when it was replaced longer ago than the retention; a replaced table file is unreferenced when no
-kept snapshot names it. Nothing else is ever deleted, least of all raw files. The published state is kept completely,
-and so is every state that was published at any moment within the retention.
+kept snapshot refers to it. Nothing else is ever deleted, and raw files never are. The published state is kept in full,
+as is every state that was published at any time within the retention period.
 
-A sync may run at the same time. Its new snapshot refers to objects that the published snapshot names or that the sync
-has just written, so nothing it needs is both unreferenced and old.
+A sync may run at the same time. Its new snapshot refers only to objects in the published snapshot and to objects that
+the sync has just written, so nothing it needs is both unreferenced and old.
 
-Why not the vacuum of a table format: the lake uses none; see snapshot.py for the reason.
+There is no table format whose vacuum could do this; see snapshot.py for the reason.
 """
 
 import re
@@ -28,7 +28,7 @@ from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import HISTORY_PREFIX, SNAPSHOTS_PREFIX, history_key, snapshot_key
 from apex_pipeline.tables import CATALOG_TABLES
 
-# Younger objects may belong to a publication in progress, and the clocks of two machines may differ.
+# Newer objects may belong to a publication in progress, and clocks of different machines may disagree.
 MIN_AGE = timedelta(hours=1)
 
 _HISTORY_FILE = re.compile(rf"{re.escape(HISTORY_PREFIX)}[0-9a-f]{{64}}\.parquet")
@@ -39,11 +39,11 @@ _CATALOG_COPY = re.compile(
 
 @dataclass(frozen=True)
 class Retention:
-    """How long objects that are no longer in use are kept.
+    """How long unused objects are kept.
 
     Attributes:
-        snapshots: For a snapshot, from the moment the next one replaced it.
-        unfinished: For an incomplete upload, from its start.
+        snapshots: Retention of a snapshot, counted from when the next one replaced it.
+        unfinished: Retention of an incomplete upload, counted from its start.
     """
 
     snapshots: timedelta
@@ -53,7 +53,7 @@ class Retention:
         if self.snapshots < timedelta(0) or self.unfinished < MIN_AGE:
             raise ConfigurationError(
                 f"Snapshots cannot be kept for {self.snapshots}, or incomplete uploads for {self.unfinished}.",
-                "Keep snapshots for 0 days or more, and uploads for 1 hour or more: they may still be running.",
+                "Keep snapshots for at least 0 days, and uploads, which may still be running, for at least 1 hour.",
             )
 
 
@@ -63,8 +63,8 @@ class ExpiredObjects:
 
     Attributes:
         unfinished: Incomplete uploads.
-        objects: Unreferenced objects in the order of deletion: a snapshot before the objects it names.
-        kept_snapshots: Ids of the snapshots that are kept, the oldest first.
+        objects: Unreferenced objects in deletion order: each snapshot before the objects it refers to.
+        kept_snapshots: Ids of the snapshots to keep, oldest first.
     """
 
     unfinished: tuple[IncompleteUpload, ...]
@@ -73,7 +73,7 @@ class ExpiredObjects:
 
     @property
     def bytes(self) -> int:
-        """Total size, as far as the store reports sizes."""
+        """Total size of the objects whose size the store reports."""
         return sum(write.size or 0 for write in self.unfinished) + sum(item.size for item in self.objects)
 
 
@@ -85,10 +85,10 @@ def find_expired(store: ObjectStore, retention: Retention, now: datetime) -> Exp
     Args:
         store: The lake.
         retention: Retention periods.
-        now: The current time, aware.
+        now: The current time, timezone-aware.
 
     Raises:
-        StoreCorruptionError: A snapshot cannot be read, so the objects it names are unknown.
+        StoreCorruptionError: A snapshot cannot be read, so the objects it refers to are unknown.
     """
     writes = store.incomplete_uploads()
     unfinished = tuple(write for write in writes if now - write.started_utc > retention.unfinished)
@@ -104,7 +104,7 @@ def find_expired(store: ObjectStore, retention: Retention, now: datetime) -> Exp
 
     def is_expired(item: ObjectInfo) -> bool:
         age = now - item.modified_utc
-        # For snapshots, the time of replacement was compared above.
+        # Snapshots were already filtered above, by the time they were replaced.
         return age > MIN_AGE if item.key in expired else _is_managed_key(item.key) and age > max_age
 
     objects = [item for item in listed if item.key not in referenced and is_expired(item)]
@@ -117,7 +117,7 @@ def _candidates(store: ObjectStore) -> list[ObjectInfo]:
 
 
 def _kept_snapshots(snapshots: list[Snapshot], current: Snapshot, cutoff: datetime) -> list[Snapshot]:
-    """Return the snapshots that are published now or were published at some moment after the cutoff."""
+    """Return the snapshots that are published now or were at any time after the cutoff."""
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.created_utc, snapshot.id))
     replaced = [*(_created(snapshot) for snapshot in ordered[1:]), None]
     return [
@@ -139,7 +139,7 @@ def _referenced_keys(kept: Iterable[Snapshot]) -> Iterator[str]:
 
 
 def _is_managed_key(key: str) -> bool:
-    """Return whether the key follows a naming scheme of this project; objects of other programs are not deleted."""
+    """Return whether the key follows this project's naming; other programs' objects are not deleted."""
     return bool(_HISTORY_FILE.fullmatch(key) or _CATALOG_COPY.fullmatch(key))
 
 
@@ -150,7 +150,7 @@ def remove_expired(store: ObjectStore, expired: ExpiredObjects) -> ExpiredObject
     """
     for write in expired.unfinished:
         store.abort(write)
-    # List again: the same bytes may have been rewritten, which only the modification time shows.
+    # List again: if the same bytes were rewritten, only the modification time has changed.
     present = {(item.key, item.tag, item.modified_utc) for item in _candidates(store)}
     removed = tuple(item for item in expired.objects if (item.key, item.tag, item.modified_utc) in present)
     for item in removed:

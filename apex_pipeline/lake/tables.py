@@ -1,4 +1,4 @@
-"""Reads tables of a lake: the current ones, and those of a published snapshot."""
+"""Reads a lake's tables: the current ones, and those in a published snapshot."""
 
 import hashlib
 from contextlib import suppress
@@ -14,7 +14,7 @@ from apex_pipeline.storage.layout import history_key, table_key
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
-# All tables except telemetry are smaller.
+# Every table except telemetry is smaller than this.
 _SINGLE_READ_BYTES = 8 * 1024**2
 
 
@@ -27,13 +27,13 @@ def require_snapshot(store: ObjectStore) -> Snapshot:
     snapshot = read_current(store)
     if snapshot is None:
         raise ObjectMissingError(
-            f"Nothing is published in the lake {store.uri}.", "Run `apex sync FOLDER` first, or name another lake."
+            f"Nothing is published in the lake {store.uri}.", "Run `apex sync FOLDER` first, or specify another lake."
         )
     return snapshot
 
 
 def require_session(snapshot: Snapshot, key: SessionKey) -> SessionRecord:
-    """Return the record of a session.
+    """Return a session's record in a snapshot.
 
     Raises:
         ObjectMissingError: The session is not published.
@@ -41,7 +41,7 @@ def require_session(snapshot: Snapshot, key: SessionKey) -> SessionRecord:
     session = snapshot.session(key)
     if session is None:
         known = ", ".join(str(record.key) for record in snapshot.sessions) or "none"
-        raise ObjectMissingError(f"The session {key} is not published.", f"Published are: {known}.")
+        raise ObjectMissingError(f"The session {key} is not published.", f"Published sessions: {known}.")
     return session
 
 
@@ -66,7 +66,7 @@ def read_published(store: ObjectStore, record: TableRecord) -> pa.Table:
         ObjectMissingError: The published content is missing.
     """
     if record.bytes <= _SINGLE_READ_BYTES:
-        # One request instead of two: the digest of the content shows whether it is the published one.
+        # This takes one request instead of two: the digest shows whether the content is the published one.
         with suppress(ObjectMissingError, StoreCorruptionError):
             content = store.read_bytes(record.key)
             if hashlib.sha256(content).hexdigest() == record.sha256:
@@ -76,17 +76,17 @@ def read_published(store: ObjectStore, record: TableRecord) -> pa.Table:
 
 
 def published_key(store: ObjectStore, record: TableRecord) -> str:
-    """Return the key of a published table's content: its stable key, or one in the history once it was replaced.
+    """Return the key of a published table's content: the stable key, or a history key if the table was replaced since.
 
     Raises:
-        ObjectMissingError: The content is under neither key.
+        ObjectMissingError: The content is at neither key.
     """
     for key in (record.key, history_key(record.sha256)):
         facts = store.head(key)
         if facts and facts.sha256 == record.sha256:
             return key
     raise ObjectMissingError(
-        f"{store.uri_of(record.key)} is not the file that was published, and that one is not in the history.",
+        f"{store.uri_of(record.key)} is not the published file, and the published file is not in the history.",
         "Run a sync to derive the table again.",
     )
 
@@ -97,16 +97,16 @@ def read_stored_table(store: ObjectStore, table: Table, key: SessionKey | None =
     if store.head(at) is None:
         return None
     with store.open_as_file(at) as path:
-        # ParquetFile and not read_table: the latter would add the hive folders of the path as columns.
+        # ParquetFile instead of read_table, which would add the path's hive folders as columns.
         return pq.ParquetFile(path).read()
 
 
 def input_version(sessions: pa.Table, key: SessionKey) -> str:
-    """Return the version of a session's inputs from the table ``sessions``; empty if it is not listed there."""
+    """Return a session's input version from the table ``sessions``; empty if it is not listed there."""
     rows: list[dict[str, Any]] = sessions.to_pylist()
     return next((row["inputs_version"] for row in rows if (row["track"], row["session"]) == key), "")
 
 
 def with_input_version(table: pa.Table, version: str) -> pa.Table:
-    """Return the table with the version of its inputs in its metadata."""
+    """Return the table with its input version added to the metadata."""
     return table.replace_schema_metadata({**(table.schema.metadata or {}), INPUTS_VERSION: version})

@@ -1,7 +1,7 @@
 """Builds the Dagster definitions: every asset, check, job and resource.
 
 The entry point calls :func:`build_definitions` without arguments; tests and commands pass their own settings or
-resources. Definitions are assembled nowhere else, and importing this module opens no connection.
+resources. This is the only place that assembles definitions, and importing it opens no connection.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
 
-# The assets upstream of those of the sources, in the order of the data flow.
+# The assets upstream of the source-specific ones, in data-flow order.
 _BEFORE_DERIVATION = [raw_files, lake_files, unassigned_files, catalog_files, catalog_tracks, catalog_sessions]
 
 
 def build_definitions(
     settings: Settings | None = None, resources: Mapping[str, object] | None = None
 ) -> dg.Definitions:
-    """Return the definitions of the pipeline.
+    """Return the pipeline's definitions.
 
     Args:
         settings: The configuration; by default read from the environment and ``.env``.
@@ -57,6 +57,6 @@ def build_definitions(
         ],
         jobs=build_jobs(tables),
         resources={**default_resources, **(resources or {})},
-        # Each session is one run; a process per step would cost four CPU seconds each without any benefit.
+        # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
         executor=dg.in_process_executor,
     )

@@ -1,8 +1,8 @@
-"""Contains the asset checks that all sources share: every published table matches its schema.
+"""Defines the asset checks shared by all sources: each checks that a published table matches its schema.
 
-The schema checks are generated from ``tables``, one per table, so that a new table has one automatically. They read
-the published file, not the data that the run holds in memory. See ``tables/model.py`` for the rules of a table.
-See https://docs.dagster.io/guides/test/asset-checks
+The schema checks are generated from ``tables``, one per table, so new tables are covered automatically. They read the
+published file, not the data in memory. See ``tables/model.py`` for the schema rules and
+https://docs.dagster.io/guides/test/asset-checks
 """
 
 import warnings
@@ -23,7 +23,7 @@ CheckFunction = Callable[..., dg.AssetCheckResult]
 
 
 def partitioned_check(table: Table, name: str, description: str, *, is_blocking: bool) -> Any:  # noqa: ANN401
-    """Decorate a check so that it runs for one session and its result is recorded for that session.
+    """Decorate a check so that it runs on one session and its result is recorded for that session.
 
     ``partitions_def`` on a check is a preview feature of Dagster 1.13: without it, a check on a partitioned asset has
     no partition and would have to load every session. It is used only here, and this is the only warning ignored.

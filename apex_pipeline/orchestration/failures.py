@@ -1,6 +1,6 @@
-"""Translates the errors of ``errors.py`` into Dagster failures.
+"""Translates the errors defined in ``errors.py`` into Dagster failures.
 
-Dagster retries only transient errors; the page of the run shows the problem and the next step.
+Dagster retries only transient errors; the run's page shows the problem and the next step.
 """
 
 from collections.abc import Generator
@@ -16,7 +16,7 @@ def dagster_failure() -> Generator[None]:
     """Translate exceptions raised inside the block into a :class:`dagster.Failure`.
 
     Raises:
-        dagster.Failure: With the problem and the next step. It allows retries only for transient errors, and not for
+        dagster.Failure: With the problem and the next step. Retries are allowed only for transient errors, never for
             exceptions other than :class:`~apex_pipeline.errors.ApexError`.
     """
     try:
@@ -30,14 +30,14 @@ def dagster_failure() -> Generator[None]:
     except (dg.Failure, dg.DagsterError):
         raise
     except Exception as error:
-        # An unexpected exception is a bug: retrying it twice would only cost time.
+        # An unexpected exception is a bug: retries would only waste time.
         problem = f"{type(error).__name__}: {error}"
         raise dg.Failure(
             description=problem,
-            metadata={"problem": problem, "remedy": "This is a defect; please report it with the run's log."},
+            metadata={"problem": problem, "remedy": "This is a bug; please report it and attach the run's log."},
             allow_retries=False,
         ) from error
 
 
-# Two retries after 5 and 10 s are enough to wait out a throttled or restarting store.
+# Two retries, after 5 and 10 s, are enough to ride out throttling or a store restart.
 RETRY_TRANSIENT = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)

@@ -1,9 +1,9 @@
-"""Contains the Parquet IO manager, one class for local lakes and for S3.
+"""Stores and loads assets as Parquet, with one IO manager for local lakes and S3.
 
-It stores pandas frames, Arrow tables, record-batch readers and files staged on disk, and loads the type that the input
-is annotated with: ``pandas.DataFrame``, ``pyarrow.Table`` or ``pyarrow.dataset.Dataset``. A table file is checked
-against its declared schema before it replaces the current one, which is kept in ``history/``: a failed run leaves the
-published file unchanged. See ``tables/model.py`` for schemas and ``storage/layout.py`` for keys.
+It stores pandas frames, Arrow tables, record-batch readers and files staged on disk, and loads the input's annotated
+type: ``pandas.DataFrame``, ``pyarrow.Table`` or ``pyarrow.dataset.Dataset``. A table file is checked against its
+declared schema before it replaces the current one, which is kept in ``history/``: a failed run leaves the published
+file unchanged. See ``tables/model.py`` for schemas and ``storage/layout.py`` for keys.
 
 Based on ``ConfigurableIOManager`` rather than ``UPathIOManager``, which creates a mistyped bucket, lets ``..`` in a
 partition key leave the asset's folder, and needs a second S3 client next to ours.
@@ -55,8 +55,8 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         """Check the table, publish it and add its URI, schema, row count, size and hash to the materialization.
 
         Raises:
-            dagster.Failure: The table does not match its schema, or the lake refused it. The table published before
-                stays in place.
+            dagster.Failure: The table does not match its schema, or the store refused it. The previously published
+                table stays in place.
         """
         table = all_tables()[context.asset_key.path[-1]]
         with dagster_failure(), _staged(obj, table, self.lake.temp_dir) as path:
@@ -75,11 +75,11 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         )
 
     def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401  -- the type of the input's annotation
-        """Return the table as the type the input is annotated with.
+        """Return the table as the input's annotated type.
 
         Raises:
             dagster.Failure: The table file is not in the lake.
-            TypeError: The annotation is not a type that this manager loads.
+            TypeError: The annotated type is not supported.
         """
         wanted = context.dagster_type.typing_type
         with dagster_failure():
@@ -101,7 +101,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
         folder, name = context.asset_key.path
         if all_tables()[name].folder == "catalog":
             return [table_key(folder, name, None)]
-        # Dagster does not validate dynamic partition keys: one added by hand may be any text.
+        # Dagster does not validate dynamic partition keys: one added by hand can be any text.
         keys = [parse_session_key(partition) for partition in context.asset_partition_keys]
         return [table_key(folder, name, str(key)) for key in keys]
 
@@ -109,9 +109,9 @@ class ParquetIOManager(dg.ConfigurableIOManager):
 def check_file(path: Path, table: Table) -> int:
     """Check a Parquet file against its schema, one row group at a time, and return its number of rows.
 
-    Rows with equal keys are never in different row groups, so checking each group alone finds repeated keys. Telemetry
-    has one group per vehicle, or per time range of a vehicle, and both are part of its key; every other table fits into
-    one group.
+    Rows with equal keys are always in the same row group, so checking each group separately finds repeated keys.
+    Telemetry has one group per vehicle, or per time range of a vehicle, and both are part of its key; every other table
+    fits into one group.
 
     Raises:
         SchemaViolationError: The file violates the schema; the message lists up to ten violations.
@@ -125,7 +125,7 @@ def check_file(path: Path, table: Table) -> int:
     if problems:
         raise SchemaViolationError(
             f"The table {table.name} is not published: {'; '.join(problems[:10])}.",
-            "This is a defect of the derivation; the table published before stays. Please report it with the file.",
+            "This is a bug in the derivation; the previously published table stays. Please report it with the file.",
         )
     return int(rows)
 
@@ -146,7 +146,7 @@ def publish_file(store: ObjectStore, key: str, path: Path) -> ObjectInfo:
 
 @contextmanager
 def _staged(obj: Storable, table: Table, temp_dir: Path) -> Generator[Path]:
-    """Provide the object as a Parquet file on disk, which is deleted afterwards."""
+    """Yield the object as a Parquet file on disk, and delete the file afterwards."""
     if isinstance(obj, StagedFile):
         try:
             yield obj.path
@@ -161,7 +161,7 @@ def _staged(obj: Storable, table: Table, temp_dir: Path) -> Generator[Path]:
 
 def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, table: Table, path: Path) -> None:
     if isinstance(obj, pd.DataFrame):
-        # The types of a frame are not exact (text is large_string, labels are categories), so the schema decides.
+        # A frame's types are not exact (text is large_string, labels are categories), so use those of the schema.
         declared = set(table.schema.names)
         schema = table.schema_with(name for name in obj.columns if name not in declared)
         obj = pa.Table.from_pandas(obj, schema=schema, preserve_index=False)

@@ -1,4 +1,4 @@
-"""Contains the names of the jobs, for code that must not import Dagster; see jobs.py for the jobs themselves."""
+"""Defines the job names, for code that must not import Dagster; see jobs.py for the jobs themselves."""
 
 COPY_JOB = "copy_session"
 CATALOG_JOB = "refresh_catalog"

@@ -1,4 +1,4 @@
-"""Contains the jobs, which select the assets that are materialized together.
+"""Defines the jobs: which assets are materialized together.
 
 A sync runs them in this order: copy each session that changed, refresh the catalog once, derive each session whose
 inputs changed, publish once.

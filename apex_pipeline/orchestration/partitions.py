@@ -1,8 +1,8 @@
-"""Contains the dynamic partitions: one per session of a track, added when the session is discovered.
+"""Manages the dynamic partitions: one per session of a track, added when the session is discovered.
 
-A partition is a session and never a lap or a car: Dagster's pages slow down long before its limit of 100,000 partitions
-per asset. Partition keys are created and validated only by ``tables/session_key.py``.
-See https://docs.dagster.io/guides/build/partitions-and-backfills
+A partition is a session, never a lap or a car: Dagster's UI slows down long before its limit of 100,000 partitions per
+asset. Partition keys are created and validated only by ``tables/session_key.py``. See
+https://docs.dagster.io/guides/build/partitions-and-backfills
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ sessions = dg.DynamicPartitionsDefinition(name="sessions")
 
 
 def add_sessions(instance: dg.DagsterInstance, keys: Iterable[SessionKey]) -> list[str]:
-    """Add the sessions that are not partitions yet and return their keys, sorted."""
+    """Add the sessions that are not partitions yet, and return their sorted keys."""
     known = set(instance.get_dynamic_partitions("sessions"))
     new = sorted({str(key) for key in keys} - known)
     if new:
@@ -24,7 +24,7 @@ def add_sessions(instance: dg.DagsterInstance, keys: Iterable[SessionKey]) -> li
 
 
 def session_key_from(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> SessionKey:
-    """Return the session a step works on.
+    """Return the session of a step's partition.
 
     Raises:
         ConfigurationError: The partition key was added by hand and is not a session key.

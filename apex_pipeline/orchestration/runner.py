@@ -1,6 +1,6 @@
 """Executes the jobs in this process, as runs that are visible in the Dagster UI.
 
-Contains the Dagster instance and the execution of one job; ``sync.py`` decides which jobs run. It imports this module
+Opens the Dagster instance and executes one job at a time; ``sync.py`` decides which jobs run. It imports this module
 only when there is work to do, because importing Dagster takes 2 s, longer than finding that nothing has changed.
 """
 
@@ -18,8 +18,8 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
-# Written on first use: usage statistics and the welcome dialog are disabled, and a run whose process died is noticed
-# after five minutes.
+# Written on first use: disables usage statistics and the welcome dialog, and detects after five minutes
+# that a run's process died.
 _INSTANCE_CONFIGURATION = """\
 # Created by apex on first use; change it as needed. See https://docs.dagster.io/deployment/oss/dagster-yaml
 telemetry:
@@ -45,7 +45,7 @@ class RunFailure:
     """The reason for a failed run.
 
     Attributes:
-        run_id: Dagster's id of the run.
+        run_id: Dagster's run id.
         step: The first step that failed.
         problem: Description of the failure.
     """
@@ -63,7 +63,7 @@ class Runner:
         self._instance = instance
 
     def report_source(self, key: SessionKey, content_version: str, facts: Mapping[str, int]) -> None:
-        """Record an observation of a session's raw files with this content version."""
+        """Record this content version as an observation of a session's raw files."""
         self._instance.report_runless_asset_event(
             dg.AssetObservation(
                 asset_key=dg.AssetKey(["raw", "files"]),
@@ -74,7 +74,7 @@ class Runner:
         )
 
     def add_sessions(self, keys: Iterable[SessionKey]) -> list[str]:
-        """Add the sessions to Dagster as partitions and return the keys of new ones."""
+        """Add the sessions to Dagster as partitions and return the keys of the new ones."""
         return add_sessions(self._instance, keys)
 
     def run(self, job: str, key: SessionKey | None = None, tables: Iterable[Table] = ()) -> RunFailure | None:

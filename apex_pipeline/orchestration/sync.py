@@ -1,7 +1,7 @@
 """Syncs a source folder into the lake: find, copy, identify, derive, check and publish what changed.
 
-Contains the order of the steps and their progress events. See ``ingest/diff.py`` for the comparison, ``jobs.py`` for
-the Dagster jobs and ``runner.py`` for their execution. A sync adds and replaces objects; it never deletes one.
+Defines the order of the steps and their progress events. See ``ingest/diff.py`` for the comparison, ``jobs.py`` for
+the Dagster jobs and ``runner.py`` for their execution. A sync adds and replaces objects; it never deletes any.
 """
 
 from collections import Counter
@@ -42,8 +42,8 @@ class SyncEvent:
         stage: One of find, hash, copy, identify, derive and publish.
         message: One line for people; empty if the event only reports ``done``.
         session: The session it belongs to, if any.
-        total: Amount of work of the stage, given when the stage starts.
-        done: Amount finished since the last event.
+        total: Total work in the stage, given when the stage starts.
+        done: Work completed since the last event.
         unit: Unit of ``total`` and ``done``: bytes.
     """
 
@@ -79,7 +79,7 @@ class SyncOutcome:
         refused: Path and reason of each file that could not be read.
         copied: Number of files copied.
         copied_bytes: Their total size.
-        replaced: Paths of copied files that had different content in the lake.
+        replaced: Paths of copied files that replaced different content in the lake.
         derived: Sessions whose tables were derived.
         failures: Failed sessions and stages; the others were completed.
         snapshot: Id of the snapshot published by this sync, if any.
@@ -103,7 +103,7 @@ class SyncOutcome:
 
     @property
     def exit_code(self) -> int:
-        """0 if everything succeeded, 1 if something failed and the rest was completed."""
+        """0 if everything succeeded, 1 if something failed and the rest completed."""
         return ExitCode.SOME_FAILED if self.failures or self.refused else ExitCode.OK
 
 
@@ -187,12 +187,12 @@ class _SyncRun:
         self._outcome.copied_bytes += sum(file.size for file in plan.without_session)
 
     def _hash(self, key: SessionKey, size: int) -> str:
-        """Return the content version of a session; files in the digest cache are reported as hashed at the end."""
+        """Return the content version of a session; progress for files in the digest cache is reported at the end."""
         reported = 0
 
         def report(moved: int) -> None:
             nonlocal reported
-            moved = min(moved, size - reported)  # a session may also have files that need no copying
+            moved = min(moved, size - reported)  # a session may also include files that need no copying
             reported += moved
             self._report(SyncEvent("hash", "", str(key), done=moved, unit="bytes"))
 
@@ -215,8 +215,8 @@ class _SyncRun:
         lake = LakeState.load(self._store)
         due = lake.sessions_to_derive()
         runner.add_sessions(due)
-        # Most of the work of a session is its telemetry, so progress is measured in its bytes. One more byte stands for
-        # the rest, so that a session without telemetry counts too.
+        # Telemetry is most of a session's work, so progress is measured in bytes of telemetry. One extra byte
+        # represents the rest, so a session without telemetry also counts.
         sources = {key: sources_named(names) for key, names in session_sources(lake.files).items()} if due else {}
         sizes = {key: _work_bytes(lake.files, key, sources[key]) + 1 for key in due}
         total = sum(sizes.values())

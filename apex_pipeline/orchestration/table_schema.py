@@ -15,7 +15,7 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
 
 
 def table_metadata(table: Table) -> dict[str, object]:
-    """Return the metadata of an asset's definition, so that its page lists the columns before the first run."""
+    """Return the metadata for an asset's definition, so its page lists the columns before the first run."""
     return {"dagster/column_schema": column_schema(table.schema), "dagster/table_name": table.name}
 
 
@@ -31,5 +31,5 @@ def _column(field: pa.Field) -> dg.TableColumn:
 
 
 def _type_name(kind: pa.DataType) -> str:
-    """Return the name of the type for people; for dictionary-encoded labels, that of the value type."""
+    """Return a readable type name; for dictionary-encoded labels, that of the value type."""
     return str(kind.value_type) if isinstance(kind, pa.DictionaryType) else str(kind)

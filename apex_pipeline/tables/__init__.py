@@ -1,4 +1,4 @@
-"""Contains the published tables: columns, types, units, descriptions, keys, sort order and bounds.
+"""Defines the published tables: columns, types, units, descriptions, keys, sort order and bounds.
 
 One :class:`~apex_pipeline.tables.model.Table` object defines the Arrow schema of the Parquet files, Dagster's column
 schema, the blocking checks and ``docs/tables.md``. See ``sources/base.py`` for deriving tables and
@@ -19,11 +19,10 @@ from apex_pipeline.tables.quality import (
 from apex_pipeline.tables.telemetry import TELEMETRY, TELEMETRY_CARS
 from apex_pipeline.tables.timing import OFFICIAL_LAPS, RESULTS, WEATHER
 
-# Metadata key of a telemetry file: its counts of readings as JSON, so that every published file can be reconciled with
-# its raw files.
+# Metadata key of a telemetry file's reading counts as JSON, used to reconcile each published file with its raw files.
 TELEMETRY_COUNTS = "apex.telemetry_counts"
 
-# Tables of a race session, in the order of the data dictionary. The source decides which of them a session has.
+# Tables of a race session, in data-dictionary order. The source decides which of them a session has.
 RACE_TABLES = (
     LAPS,
     CARS,

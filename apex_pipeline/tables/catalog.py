@@ -1,4 +1,4 @@
-"""Contains the tables of the catalog: files, tracks, sessions."""
+"""Defines the catalog tables: files, tracks, sessions."""
 
 from dataclasses import replace
 

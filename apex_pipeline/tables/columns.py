@@ -1,4 +1,4 @@
-"""Contains the columns that several tables share, so that a quantity has the same name and meaning everywhere."""
+"""Defines the columns shared by several tables, so a quantity has the same name and meaning everywhere."""
 
 from apex_pipeline.tables.model import Column
 

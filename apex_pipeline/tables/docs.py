@@ -1,4 +1,4 @@
-"""Generates the data dictionary ``docs/tables.md`` from the schemas, so that the two always agree.
+"""Generates the data dictionary ``docs/tables.md`` from the schemas, so the two always agree.
 
 ``make docs`` writes the page, and a test compares it with the schemas.
 """

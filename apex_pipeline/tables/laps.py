@@ -1,11 +1,11 @@
-"""Contains the tables of laps and cars."""
+"""Defines the tables of laps and cars."""
 
 from dataclasses import replace
 
 from apex_pipeline.tables.columns import CAR_NUMBER, CHASSIS, SESSION, SOURCE_FILE, SOURCE_ROW, TRACK, VEHICLE_ID
 from apex_pipeline.tables.model import Column, Table
 
-# How the number of a car was found, best first. ``official_only``: the car is in official timing only.
+# How a car's number was determined, best method first. ``official_only``: the car is in official timing only.
 CAR_NUMBER_METHODS = ("official_crossings", "suffix", "undecided", "official_only")
 
 LAPS = Table(

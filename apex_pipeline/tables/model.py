@@ -1,4 +1,4 @@
-"""Contains the classes that describe a published table: columns with type, unit and bounds, a key and a sort order.
+"""Defines the classes that describe a published table: columns with type, unit and bounds, a key and a sort order.
 
 Includes the rules that can be checked on a single table. See ``__init__.py`` for the tables themselves; this module
 depends on nothing specific to Dagster, storage or racing.
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 Kind = Literal["string", "category", "integer", "float", "boolean", "timestamp_utc", "time_of_day", "string_list"]
 
 # ``category`` is for values that repeat on many rows. It is dictionary-encoded with 32-bit indices because pandas and
-# pyarrow give this type to a hive partition column: with any other, reading a folder of files that also contain the
+# pyarrow give this type to a hive partition column: with any other type, reading a folder whose files also contain the
 # column fails ("Unable to merge: Field track has incompatible types").
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -40,13 +40,13 @@ class Column:
 
     Attributes:
         name: Column name; a quantity has its unit as a suffix (``_s``, ``_kph``, ``_utc``).
-        kind: Kind of its values, which determines the Arrow type.
+        kind: Kind of the values; determines the Arrow type.
         description: One sentence for the data dictionary.
         unit: Unit in words, if it has one.
         required: Null is not allowed.
         minimum: Smallest allowed value.
         maximum: Largest allowed value.
-        allowed: Closed list of allowed values.
+        allowed: The only allowed values.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Table:
     Attributes:
         name: Table name; with ``folder``, the asset key and the path in the store.
         folder: ``tables`` for tables of one session, ``catalog`` for the tables that list files, tracks and sessions.
-        description: One sentence for the data dictionary, which says what a row is.
+        description: One sentence for the data dictionary, defining what a row represents.
         columns: The columns in published order.
         key: Columns whose values together are unique per row.
         sort_by: Columns by which the rows are sorted.
@@ -105,7 +105,7 @@ class Table:
         return pa.schema([column.arrow_field for column in self.columns], metadata={"description": self.description})
 
     def schema_with(self, extra: Iterable[str] = ()) -> pa.Schema:
-        """Return the schema with further nullable float columns, for tables that allow extra columns."""
+        """Return the schema with additional nullable float columns, for tables that allow extra columns."""
         schema = self.schema
         for name in extra:
             schema = schema.append(_extra_column(name).arrow_field)
@@ -131,14 +131,14 @@ class Table:
         return self.from_columns({column.name: [row.get(column.name) for row in rows] for column in self.columns})
 
     def with_missing_columns(self, table: pa.Table) -> pa.Table:
-        """Return ``table`` with each nullable column it lacks added as nulls, as in files of earlier versions."""
+        """Return ``table`` with missing nullable columns added as nulls; files from earlier versions may lack some."""
         for position, column in enumerate(self.columns):
             if not column.required and column.name not in table.schema.names:
                 table = table.add_column(position, column.arrow_field, pa.nulls(table.num_rows, column.arrow_type))
         return table
 
     def violations(self, table: pa.Table) -> list[str]:
-        """Return every violation of the schema by ``table``, as one sentence each; if empty, it may be published."""
+        """Return every schema violation in ``table``, one sentence each; without any, it may be published."""
         problems = self._schema_violations(table.schema)
         if problems:
             return problems

@@ -1,4 +1,4 @@
-"""Contains the tables of quality scores and rejected rows."""
+"""Defines the tables of quality scores and rejected rows."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Contains the key of a session, ``track/session``, for example ``barber_motorsports_park/R1``.
+"""Defines a session's key, ``track/session``, for example ``barber_motorsports_park/R1``.
 
 It is Dagster's partition key, the hive path in the store, and an argument that people type. Dagster does not validate
 dynamic partition keys (it accepts ``..``, commas and the empty string), so every key is created and parsed here.
@@ -15,7 +15,7 @@ _SESSION = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_]{1,40}")
 
 
 class SessionKey(NamedTuple):
-    """The key of a session of a track."""
+    """A session's key: its track and its name."""
 
     track: str
     session: str
@@ -28,8 +28,8 @@ def session_key(track: str, session: str) -> SessionKey:
     """Return the validated key of a session.
 
     Raises:
-        ConfigurationError: The track is not a slug (``[a-z0-9_]`` with a letter), or the session contains anything but
-            letters, digits and underscores, or no letter.
+        ConfigurationError: The track is not a slug (``[a-z0-9_]`` with a letter), or the session contains characters
+            other than letters, digits and underscores, or has no letter.
     """
     if not _TRACK.fullmatch(track):
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Contains the tables of telemetry and of each car's clock."""
+"""Defines the tables of telemetry and of each car's clock."""
 
 from apex_pipeline.tables.columns import CHASSIS, SESSION, TRACK, VEHICLE_ID
 from apex_pipeline.tables.model import Column, Table

@@ -1,4 +1,4 @@
-"""Contains the tables of official timing: laps, results, weather."""
+"""Defines the tables of official timing: laps, results, weather."""
 
 from dataclasses import replace
 

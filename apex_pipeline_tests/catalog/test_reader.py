@@ -106,7 +106,7 @@ def test_a_lake_is_opened_by_its_folder_or_by_the_settings(tmp_path: Path) -> No
 
 
 def test_an_unpublished_session_or_table_is_an_error(catalog: Catalog) -> None:
-    with pytest.raises(ObjectMissingError, match=r"test_track/R2 is not published\. Published are: test_track/R1"):
+    with pytest.raises(ObjectMissingError, match=r"test_track/R2 is not published\. Published sessions: test_track/R1"):
         catalog.telemetry(TRACK, "R2")
     with pytest.raises(ObjectMissingError, match=r"test_track/R1 was published without the table dreams\. Run a sync"):
         catalog.table("dreams", TRACK, SESSION)

@@ -63,15 +63,16 @@ def test_an_invalid_setting_is_a_check_result(run_doctor: Any, monkeypatch: pyte
 def test_a_missing_source_folder_is_a_problem_with_a_next_step(apex: Apex) -> None:
     result = apex("doctor", "nowhere")
     assert result.code == 2
-    assert "problem  source: The source folder nowhere does not exist. Name the folder that holds the race files." in (
-        result.out
+    assert (
+        "problem  source: The source folder nowhere does not exist. Specify the folder that contains the race files."
+        in (result.out)
     )
 
 
 def test_unusable_source_files_are_named(demo_dir: Path, run_doctor: Any, tmp_path: Path) -> None:
     (tmp_path / "a.csv").symlink_to("nothing")
     found = run_doctor(str(tmp_path))
-    assert "1 cannot be used: a.csv: it is a link to nothing." in found["source"]["said"]
+    assert "1 cannot be used: a.csv: it is a broken link." in found["source"]["said"]
 
 
 @pytest.mark.parametrize("use_s3", ["true", "false"])

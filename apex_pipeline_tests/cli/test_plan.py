@@ -149,10 +149,10 @@ def test_changed_missing_and_unreadable_files_are_named(
     assert "Changed: 1 file\n  harbor_street_circuit/26_Weather_Race 1_Anonymized.CSV" in result.out
     assert "Not in the source, kept in the lake: 18 files" in result.out
     assert "… and 10 more; --json names them all" in result.out
-    assert "Cannot be read: 1 file\n  link.csv: it is a link to nothing" in result.out
+    assert "Cannot be read: 1 file\n  link.csv: it is a broken link" in result.out
     assert "Sessions  1 to derive: harbor_street_circuit/R1" in result.out
     plan = _plan(apex, str(season))
-    assert plan["refused"] == [{"path": "link.csv", "reason": "it is a link to nothing"}]
+    assert plan["refused"] == [{"path": "link.csv", "reason": "it is a broken link"}]
     assert len(plan["gone"]["paths"]) == 18
 
 

@@ -1,8 +1,8 @@
 """Kills a copy process repeatedly and checks the bucket after each kill.
 
-Contains the generated files, the kills and the checks; ``SoakResult.failures`` lists every broken promise. The test
-``test_kills.py`` runs it small, ``benchmarks/kill_soak.py`` in full. The child sends through the fault proxy, which
-injects no fault here but counts the requests that reached the server; the bucket is checked without the proxy.
+``SoakResult.failures`` lists every violated guarantee. ``test_kills.py`` runs a small soak test,
+``benchmarks/kill_soak.py`` a full one. The child sends through the fault proxy, which injects no fault here but counts
+the requests that reached the server; the bucket is checked without the proxy.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ from urllib.parse import parse_qs, unquote
 from apex_pipeline_tests.servers.fault_proxy import FOREVER, Exchange, FaultProxy, Request, running_proxy
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
-# The number of requests that the store has in flight at a time: a kill may interrupt all of them.
+# Maximum requests in flight: a kill may interrupt all of them.
 MOST_SENT_AGAIN = 10
 _SMALLEST_BYTES = 1_000
-# The largest file has a fifth of all bytes: 200 MB of 1 GB.
+# The largest file contains a fifth of all bytes: 200 MB of 1 GB.
 _LARGEST_DIVISOR = 5
 _BLOCK_BYTES = 1 << 20
-# The longest delay between reaching the byte count and the kill, so that kills hit every phase of a request.
+# Maximum delay between reaching the byte count and the kill, so that kills hit every phase of a request.
 _LONGEST_DELAY_S = 0.05
-# After this long without a request in or a reply pending, everything the killed process sent has arrived.
+# After this long with no new or pending requests, everything the killed process sent has arrived.
 _QUIET_S = 0.1
 _POLL_S = 0.002
-# Copying 1 GB takes 20 s; a run that takes this long hangs.
+# Copying 1 GB takes 20 s; a run that takes this long is hung.
 _TIMEOUT_S = 300
 
 # Key and part number; part 0 is a whole object.
@@ -47,9 +47,9 @@ class SoakPlan:
 
     Attributes:
         files: Number of files.
-        total_bytes: Total size of the files; the largest has a fifth of it, the smallest at least 1 KB.
-        kills: Number of times the copy process is killed.
-        seed: Seed of the files and of the times of the kills.
+        total_bytes: Total size of the files; the largest file gets a fifth of it, the smallest at least 1 KB.
+        kills: Number of times to kill the copy process.
+        seed: Random seed for the files and the kill times.
     """
 
     files: int
@@ -60,15 +60,15 @@ class SoakPlan:
 
 @dataclass(frozen=True)
 class KillRecord:
-    """The state of the bucket after a kill, and what the next run sent again.
+    """The state of the bucket after a kill, and the parts that the next run resent.
 
     Attributes:
         after_bytes: Distinct bytes that had reached the server.
         visible: Number of objects in the bucket.
         uploads: Number of incomplete multipart uploads.
-        stored_parts: Number of their parts that the server listed.
-        sent_again: Number of parts that the next run sent although they had reached the server before.
-        stored_sent_again: Number of these that the server had listed.
+        stored_parts: Number of uploaded parts that the server listed for them.
+        sent_again: Number of parts that the next run resent although they had already reached the server.
+        stored_sent_again: Number of resent parts that the server had listed.
     """
 
     after_bytes: int
@@ -88,7 +88,7 @@ class SoakResult:
         sent_bytes: Total size of the request bodies that reached the server in full.
         broken: Number of request bodies cut off by a kill.
         kills: One record for each kill.
-        failures: Broken promises; empty if the test passed.
+        failures: Violated guarantees; empty if the test passed.
         wall_s: Total duration of all runs in seconds.
     """
 
@@ -101,7 +101,7 @@ class SoakResult:
 
 
 def soak(bucket: S3Bucket, folder: Path, plan: SoakPlan, report: Callable[[str], None]) -> SoakResult:
-    """Copy generated files into a bucket in processes that are killed; the last one may finish.
+    """Copy generated files into a bucket in processes that are killed; only the last one runs to completion.
 
     Args:
         bucket: An empty bucket.
@@ -115,7 +115,7 @@ def soak(bucket: S3Bucket, folder: Path, plan: SoakPlan, report: Callable[[str],
 
 
 def write_files(folder: Path, plan: SoakPlan) -> dict[str, str]:
-    """Write the files of a plan and return the SHA-256 of each by its name."""
+    """Write the files of a plan and return their SHA-256 digests by file name."""
     rng = random.Random(plan.seed)  # noqa: S311  -- test data, not secrets
     largest = plan.total_bytes // _LARGEST_DIVISOR
     weights = [largest ** rng.random() for _ in range(plan.files - 1)]
@@ -137,7 +137,7 @@ def _write(path: Path, size: int, rng: random.Random) -> str:
 
 
 class _RequestMonitor:
-    """Counts the requests that reach the server, and knows whether any is still in flight."""
+    """Counts the requests that reach the server and tracks those still in flight."""
 
     def __init__(self, proxy: FaultProxy) -> None:
         self._lock = threading.Lock()
@@ -151,7 +151,7 @@ class _RequestMonitor:
 
     @property
     def distinct_bytes(self) -> int:
-        """Bytes of objects and parts, each counted once."""
+        """Bytes of distinct objects and parts: resent ones count once."""
         with self._lock:
             return sum(self._sizes.values())
 
@@ -185,7 +185,7 @@ class _RequestMonitor:
 
 @dataclass(frozen=True)
 class _BucketState:
-    """The bucket after a kill: numbers of objects and incomplete uploads, the listed parts, and sends per part."""
+    """The bucket after a kill: object count, incomplete-upload count, listed parts, and number of sends per part."""
 
     after_bytes: int
     visible: int
@@ -270,7 +270,7 @@ class _Soak:
         return [(key, part.get("PartNumber", 0)) for page in found for part in page.get("Parts", [])]
 
     def _record_kill(self, state: _BucketState | None) -> None:
-        """Record a kill with the parts that the run after it sent again; ``state`` is the bucket after the kill."""
+        """Record a kill and the parts resent by the run after it; ``state`` is the bucket after the kill."""
         if state is None:
             return
         again = {part for part in state.sent if self._monitor.parts[part] > state.sent[part]}
@@ -303,8 +303,8 @@ class _Soak:
 
 
 def _kill_times(plan: SoakPlan, total_bytes: int) -> list[tuple[int, float]]:
-    """Return the time of each kill as distinct bytes and a delay in seconds: a random one in each equal share."""
-    rng = random.Random(plan.seed + 1)  # noqa: S311  -- times of kills, not secrets
+    """Return when to kill, as distinct bytes sent plus a delay in seconds: one random point in each equal share."""
+    rng = random.Random(plan.seed + 1)  # noqa: S311  -- kill times, not secrets
     share = total_bytes / (plan.kills + 1)
     return [
         (int(share * (number + rng.random())), rng.uniform(0.001, _LONGEST_DELAY_S)) for number in range(plan.kills)

@@ -110,7 +110,7 @@ def _undecided(session: SessionTruth) -> set[str]:
     return {car.vehicle_id for car in session.cars if len(car.candidates) > 1}
 
 
-def test_every_true_lap_is_derived_exactly_once_and_no_other(local_lake: SyncedLake, ground_truth: GroundTruth) -> None:
+def test_exactly_the_true_laps_are_derived_once_each(local_lake: SyncedLake, ground_truth: GroundTruth) -> None:
     for session in ground_truth.sessions:
         laps = local_lake.catalog.laps(session.track, session.session)
         found = sorted(zip(laps["vehicle_id"], laps["lap_number"], strict=True))
@@ -145,7 +145,7 @@ def test_every_car_is_matched_to_its_official_entry(local_lake: SyncedLake, grou
         }
 
 
-def test_the_best_lap_is_true_where_a_naive_merge_gives_a_false_one(
+def test_the_best_lap_is_correct_where_a_naive_merge_is_wrong(
     local_lake: SyncedLake, ground_truth: GroundTruth, weekend: tuple[Path, GroundTruth]
 ) -> None:
     is_false: list[bool] = []
@@ -158,7 +158,7 @@ def test_the_best_lap_is_true_where_a_naive_merge_gives_a_false_one(
 
 
 def _naive_best_s(folder: Path, lake: SyncedLake, session: SessionTruth) -> float:
-    """Return the best lap after merging starts and ends on car and lap, with the usual filter of 60 to 300 s."""
+    """Return the best lap after merging lap starts and ends by car and lap, with the usual 60 to 300 s filter."""
     files = lake.catalog.files()
     paths = files[(files["track"] == session.track) & (files["session"] == session.session)].set_index("kind")["path"]
     start, end = (

@@ -67,7 +67,7 @@ def test_the_best_valid_lap_equals_the_official_best_lap(lake: SyncedLake) -> No
         assert laps[laps["is_valid"]]["lap_time_s"].min() == official, record.key
 
 
-def test_adding_telemetry_to_eight_sessions_loses_no_reading(lake_with_telemetry: SyncedLake) -> None:
+def test_no_reading_is_lost_when_telemetry_is_added_to_eight_sessions(lake_with_telemetry: SyncedLake) -> None:
     catalog = lake_with_telemetry.catalog
     assert lake_with_telemetry.outcome.exit_code == 0
     assert len(lake_with_telemetry.outcome.derived) == 8
@@ -80,7 +80,7 @@ def test_adding_telemetry_to_eight_sessions_loses_no_reading(lake_with_telemetry
     assert with_readings == 8
 
 
-def test_samples_of_a_lap_are_within_its_start_and_end(lake_with_telemetry: SyncedLake) -> None:
+def test_samples_of_a_lap_are_between_its_start_and_end(lake_with_telemetry: SyncedLake) -> None:
     catalog = lake_with_telemetry.catalog
     samples = catalog.telemetry("barber_motorsports_park", "R1", vehicle_id="GR86-022-13")
     laps = catalog.laps("barber_motorsports_park", "R1")
@@ -100,7 +100,7 @@ def test_local_and_s3_lakes_have_equal_tables(
     s3_server: S3Server,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Sync the two races of one track: it covers every asset on both backends and is much faster than all nine."""
+    """Sync the two races of one track: this covers every asset on both backends, much faster than all nine."""
     bucket = "real-files"
     s3_server.client().create_bucket(Bucket=bucket)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)

@@ -71,7 +71,7 @@ def test_raw_files_are_stored_unchanged_under_their_relative_path(
         assert lake.store.read_bytes(RAW_PREFIX + path) == (weekend[0] / path).read_bytes()
 
 
-def test_the_best_lap_of_every_session_is_right_within_5_ms(lake: SyncedLake, ground_truth: GroundTruth) -> None:
+def test_the_best_lap_of_every_session_is_within_5_ms_of_the_truth(lake: SyncedLake, ground_truth: GroundTruth) -> None:
     for session in ground_truth.sessions:
         laps = lake.catalog.laps(session.track, session.session)
         best = laps[laps["is_valid"]].nsmallest(1, "lap_time_s").to_dict("records")[0]
@@ -143,8 +143,8 @@ def test_telemetry_of_one_car_and_lap_has_only_the_requested_channels(
 
 
 @pytest.mark.req("A-143")
-def test_telemetry_takes_less_than_a_fifth_of_the_bytes_of_its_csv(lake: SyncedLake) -> None:
-    # The weekend of 2 MB takes 12 %, because each file has a footer; gigabytes take 1 %.
+def test_telemetry_takes_less_than_a_fifth_of_its_csv_size(lake: SyncedLake) -> None:
+    # The 2 MB weekend takes 12 %, because each file has a footer; for gigabytes it is 1 %.
     files = lake.catalog.files()
     raw = files[(files["kind"] == "telemetry") & (files["status"] == "ready")]["bytes"].sum()
     assert sum(item.size for item in lake.store.list("tables/telemetry/")) < raw / 5

@@ -1,4 +1,4 @@
-"""Tests copying a session: a failure names the file, says whether a rerun can help, and does not stop other files."""
+"""Tests copying a session: a failure names the file, says whether a rerun can help, and does not block others."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tests the plan of a sync: it compares by content, depends on the current state only, and plans no needless work."""
+"""Tests the plan of a sync: it compares by content, depends only on the current state, and avoids needless work."""
 
 import os
 from pathlib import Path
@@ -109,7 +109,9 @@ def test_a_touched_file_is_not_copied_again(harness: PlanHarness) -> None:
 
 @pytest.mark.req("A-049")
 @pytest.mark.parametrize("mtime", [1_000_000_000, 2_000_000_000, None])
-def test_a_file_with_one_changed_byte_is_copied_whatever_its_mtime(harness: PlanHarness, mtime: int | None) -> None:
+def test_a_file_with_one_changed_byte_is_copied_regardless_of_its_mtime(
+    harness: PlanHarness, mtime: int | None
+) -> None:
     harness.sync()
     path = harness.root / "spa/R1_spa_lap_end.csv"
     before = path.stat()
@@ -149,7 +151,7 @@ def test_a_new_ignored_file_makes_the_catalog_stale_and_copies_nothing(harness: 
     assert harness.is_stale()
 
 
-def test_a_lake_filled_by_another_tool_gives_the_same_catalog(harness: PlanHarness, tmp_path: Path) -> None:
+def test_a_lake_written_by_another_tool_has_the_same_catalog(harness: PlanHarness, tmp_path: Path) -> None:
     harness.sync()
     assert harness.files is not None
     other = LocalStore(tmp_path / "other", DigestCache())

@@ -19,7 +19,7 @@ def test_files_are_listed_by_relative_path_and_sorted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "file", "empty"])
-def test_a_missing_or_empty_folder_or_a_file_raises(tmp_path: Path, kind: str) -> None:
+def test_a_missing_folder_an_empty_folder_and_a_file_raise(tmp_path: Path, kind: str) -> None:
     source = tmp_path / "source"
     if kind == "file":
         source.write_text("x")
@@ -29,7 +29,7 @@ def test_a_missing_or_empty_folder_or_a_file_raises(tmp_path: Path, kind: str) -
         scan_folder(source)
 
 
-def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(tmp_path: Path) -> None:
+def test_a_link_outside_the_folder_is_refused_and_one_inside_is_followed(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (tmp_path / "secret.csv").write_text("x")
@@ -40,8 +40,8 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(tmp_path
     folder = scan_folder(source)
     assert [file.path for file in folder.files] == ["in.csv", "real.csv"]
     assert dict(folder.refused) == {
-        "out.csv": "it is a link that leads out of the source folder",
-        "dangling.csv": "it is a link to nothing",
+        "out.csv": "it is a link that points outside the source folder",
+        "dangling.csv": "it is a broken link",
     }
 
 
@@ -55,7 +55,7 @@ def test_a_file_without_permission_is_refused_and_the_others_are_listed(
 ) -> None:
     for name in ("closed.csv", "open.csv"):
         (tmp_path / name).write_text("x")
-    # Root may read every file, so the result of the permission check is faked.
+    # Root can read every file, so the permission check is faked.
     monkeypatch.setattr(os, "access", lambda path, _mode: not str(path).endswith("closed.csv"))
     folder = scan_folder(tmp_path)
     assert [file.path for file in folder.files] == ["open.csv"]
@@ -84,7 +84,7 @@ def test_a_file_deleted_between_listing_and_reading_raises(tmp_path: Path) -> No
         identify(folder, load_settings())
 
 
-def test_an_io_error_of_the_disk_raises_with_the_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_io_error_raises_with_the_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "R1_spa_lap_start.csv").write_text("lap,vehicle_id\n")
     folder = scan_folder(tmp_path)
 

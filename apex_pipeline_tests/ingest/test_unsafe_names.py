@@ -1,6 +1,6 @@
 """Tests unsafe file names and links: each is refused, naming the file, or stored unchanged.
 
-Unsafe are names and links that leave the folder, control a terminal, or would stop other files from being copied.
+Unsafe names and links escape the folder, control a terminal, or would prevent other files from being copied.
 """
 
 import os
@@ -24,7 +24,7 @@ from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 pytestmark = pytest.mark.req("A-040", "A-061", "A-047")
 
-# Nested folders and a name that together give a key of exactly the maximum length.
+# Nested folders and a file name whose combined key has exactly the maximum length.
 _LONGEST = ("d" * 92 + "/") * 10 + "x" * (MAX_KEY_BYTES - len(RAW_PREFIX) - 930)
 _UNUSUAL = [
     _LONGEST,

@@ -22,7 +22,7 @@ _NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def open_lake(folder: Path) -> LocalStore:
-    """Return the lake in a folder, ready for writing."""
+    """Open the lake in a folder for writing."""
     store = LocalStore(folder, DigestCache())
     store.prepare_for_writing()
     return store

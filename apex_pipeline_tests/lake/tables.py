@@ -1,4 +1,4 @@
-"""Writes small tables for tests: all tables of a session, with a given version of their inputs."""
+"""Writes small tables for tests: all tables of a session, with a given input version."""
 
 import io
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ def laps_of(key: SessionKey, *, laps: int) -> pa.Table:
 
 
 def put_session(store: ObjectStore, key: SessionKey, version: str, *, laps: int = 1, only: Iterable[str] = ()) -> None:
-    """Write the tables of a session (all of them, or ``only`` some), as derived from the inputs ``version``."""
+    """Write the tables of a session (all of them, or ``only`` some), as derived from the input version ``version``."""
     names = set(only) or {table.name for table in RACE_TABLES}
     for table in RACE_TABLES:
         if table.name in names:

@@ -49,7 +49,7 @@ def _problems(report: LakeReport) -> dict[str, str]:
 
 
 def _flip_a_byte(path: Path) -> None:
-    """Damage a file as a bad disk does, without changing its size or modification time."""
+    """Corrupt a file like a bad disk would, without changing its size or modification time."""
     status = path.stat()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -82,14 +82,14 @@ def test_a_missing_raw_file_is_found(lake: LocalStore) -> None:
     assert _problems(verify_lake(lake)) == {_LAP_FILE: "is gone from the lake"}
 
 
-def test_a_raw_file_with_another_size_is_found(lake: LocalStore) -> None:
+def test_a_raw_file_with_the_wrong_size_is_reported(lake: LocalStore) -> None:
     content = lake.read_bytes(_LAP_FILE)
     lake.write_bytes(_LAP_FILE, content + b"\n")
     expected = f"has {len(content) + 1:,} bytes, the catalog says {len(content):,}"
     assert _problems(verify_lake(lake)) == {_LAP_FILE: expected}
 
 
-def test_a_raw_file_with_other_content_of_the_same_size_is_found(lake: LocalStore) -> None:
+def test_a_raw_file_with_different_content_of_the_same_size_is_reported(lake: LocalStore) -> None:
     lake.write_bytes(_LAP_FILE, lake.read_bytes(_LAP_FILE).replace(b"R1", b"R2", 1))
     assert "the catalog says" in _problems(verify_lake(lake))[_LAP_FILE]
     assert "has SHA-256" in _problems(verify_lake(lake))[_LAP_FILE]
@@ -97,7 +97,7 @@ def test_a_raw_file_with_other_content_of_the_same_size_is_found(lake: LocalStor
 
 @pytest.mark.parametrize("key", [_LAP_FILE, _table("laps"), _table("telemetry"), "catalog/sessions.parquet"])
 def test_a_damaged_byte_with_unchanged_times_is_found_by_deep_verification(lake: LocalStore, key: str) -> None:
-    assert verify_lake(lake).wrong == ()  # every digest is cached now
+    assert verify_lake(lake).wrong == ()  # every digest is now cached
     _flip_a_byte(Path(lake.uri, key))
     assert key in _problems(verify_lake(lake, is_deep=True))
     assert "SHA-256" in _problems(verify_lake(lake, is_deep=True))[key]
@@ -127,7 +127,7 @@ def test_a_newer_table_is_not_a_problem_while_the_published_one_is_in_the_histor
 
 
 def _publish_changed(store: LocalStore, change: Callable[[SessionRecord], SessionRecord]) -> None:
-    """Publish the lake's snapshot again with a changed record of the session."""
+    """Republish the lake's snapshot with a modified session record."""
     snapshot = require_snapshot(store)
     session = require_session(snapshot, _R1)
     others = tuple(record for record in snapshot.sessions if record.key != _R1)
@@ -148,14 +148,14 @@ def test_a_table_that_violates_its_schema_is_found(lake: LocalStore) -> None:
     assert "column observed_utc is not declared" in problem
 
 
-def test_a_table_with_another_number_of_rows_is_found(lake: LocalStore) -> None:
+def test_a_table_with_the_wrong_row_count_is_reported(lake: LocalStore) -> None:
     _publish_changed(
         lake, lambda old: replace(old, tables={**old.tables, "laps": replace(old.tables["laps"], rows=1_000)})
     )
     assert _problems(verify_lake(lake)) == {_table("laps"): "has 48 rows, the snapshot says 1,000"}
 
 
-def test_a_table_with_another_size_is_found(lake: LocalStore) -> None:
+def test_a_table_with_the_wrong_size_is_reported(lake: LocalStore) -> None:
     _publish_changed(
         lake, lambda old: replace(old, tables={**old.tables, "laps": replace(old.tables["laps"], bytes=7)})
     )
@@ -222,7 +222,7 @@ def test_a_snapshots_copy_of_a_catalog_table_is_checked(lake: LocalStore, damage
     assert expected in _problems(verify_lake(lake))[copy_key]
 
 
-def test_tables_named_only_by_an_older_snapshot_are_checked(store: LocalStore) -> None:
+def test_tables_referenced_only_by_an_older_snapshot_are_checked(store: LocalStore) -> None:
     first = _publish_intact_session(store)
     laps = require_session(first, _R1).tables["laps"]
     for record in require_session(first, _R1).tables.values():
@@ -243,7 +243,7 @@ def test_tables_named_only_by_an_older_snapshot_are_checked(store: LocalStore) -
     [
         ("data/barber/new.csv", "is not in the catalog: the next sync adds it"),
         ("tables/laps/track=spa/session=R1/laps.parquet", "does not belong to a published session"),
-        (history_key("0" * 64), "is not named by any snapshot"),
+        (history_key("0" * 64), "is not referenced by any snapshot"),
         ("catalog/snapshots/20200101T000000Z-00000000/files.parquet", "does not belong to a snapshot"),
         ("catalog/else.parquet", "is not part of the catalog"),
         ("quarantine/else.reason.json", "is the quarantine reason of a file that is not quarantined"),
@@ -363,7 +363,7 @@ def test_a_table_replaced_in_a_bucket_by_another_program_is_found(
     assert "differs from the published file (no SHA-256" in _problems(verify_lake(bucket_lake))[_table("laps")]
 
 
-def test_changes_of_a_file_without_a_digest_are_detected_by_its_version_tag(
+def test_a_changed_file_without_a_digest_is_detected_by_its_version_tag(
     bucket_lake: ObjectStore, s3_bucket: S3Bucket
 ) -> None:
     content = bucket_lake.read_bytes(_LAP_FILE)
@@ -378,7 +378,7 @@ def test_changes_of_a_file_without_a_digest_are_detected_by_its_version_tag(
     assert "was rewritten after the catalog was built" in _problems(verify_lake(bucket_lake))[_LAP_FILE]
 
 
-def test_a_snapshot_of_a_later_format_is_a_finding_with_a_hint(lake: LocalStore) -> None:
+def test_a_snapshot_in_a_newer_format_is_a_finding_with_a_hint(lake: LocalStore) -> None:
     key = snapshot_key("20990101T000000Z-00000000")
     lake.write_bytes(key, json.dumps({"format": 99}).encode())
     assert "update apex_pipeline" in _problems(verify_lake(lake))[key]

@@ -45,7 +45,7 @@ def _now() -> datetime:
 
 @lru_cache
 def _tables(laps: int) -> dict[str, bytes]:
-    """Return the table files of a session with ``laps`` laps, and those of its catalog, by key."""
+    """Return the table files of a session with ``laps`` laps and of its catalog, by key."""
     with TemporaryDirectory() as folder:
         store = open_lake(Path(folder))
         put_session(store, _R1, f"v{laps}", laps=laps)
@@ -64,7 +64,7 @@ def _publish_laps(store: ObjectStore, laps: int, when: datetime) -> Snapshot:
 
 
 def _age(store: ObjectStore, by: timedelta) -> None:
-    """Set back the modification time of every object of a local lake."""
+    """Backdate every object in a local lake."""
     for item in store.list():
         path = Path(store.uri, item.key)
         modified = (item.modified_utc - by).timestamp()
@@ -72,7 +72,7 @@ def _age(store: ObjectStore, by: timedelta) -> None:
 
 
 def _is_readable(store: ObjectStore, snapshot: Snapshot) -> bool:
-    """Read every object that a snapshot names; raises if one is missing."""
+    """Read every object that a snapshot refers to; raise if any is missing."""
     for record in snapshot_tables(snapshot):
         store.read_bytes(published_key(store, record))
     for key in snapshot_copies(snapshot):
@@ -81,7 +81,7 @@ def _is_readable(store: ObjectStore, snapshot: Snapshot) -> bool:
 
 
 def _keys_only_in(first: Snapshot, second: Snapshot) -> set[str]:
-    """Return the keys of the objects that only the first of two snapshots names, as they are after the second."""
+    """Return the keys of the objects that only the first of two snapshots refers to, after the second is published."""
     replaced = {record.sha256 for record in snapshot_tables(first)} - {
         record.sha256 for record in snapshot_tables(second)
     }
@@ -92,14 +92,14 @@ def _snapshots(store: ObjectStore) -> list[Snapshot]:
     return [read_snapshot(store, key) for key in list_snapshot_keys(item.key for item in store.list())]
 
 
-def test_a_lake_with_one_state_has_nothing_to_expire_however_old(store: LocalStore) -> None:
+def test_nothing_expires_in_a_lake_with_a_single_state_however_old(store: LocalStore) -> None:
     published = _publish_laps(store, 1, _now())
     found = find_expired(store, _NOTHING_KEPT, _now() + 1_000 * _DAY)
     assert found == ExpiredObjects((), (), (published.id,))
     assert found.bytes == 0
 
 
-def test_a_state_expires_when_it_was_replaced_longer_ago_than_the_retention(store: LocalStore) -> None:
+def test_a_state_replaced_longer_ago_than_the_retention_expires(store: LocalStore) -> None:
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 40 * _DAY)
     _age(store, 35 * _DAY)
@@ -176,7 +176,9 @@ def test_an_object_rewritten_since_it_was_found_is_kept(store: LocalStore) -> No
     assert {item.key for item in store.list("history/")} == {rewritten}
 
 
-def test_a_snapshot_is_deleted_before_the_objects_it_names(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_is_deleted_before_the_objects_it_refers_to(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 60 * _DAY)
     _age(store, 50 * _DAY)
@@ -236,7 +238,7 @@ def test_a_retention_that_could_affect_a_running_sync_is_refused(snapshots: time
 def test_every_state_within_the_retention_stays_readable(
     steps: list[tuple[int, int]], keep_days: int, later_days: int
 ) -> None:
-    """Publish states, some of them repeatedly, days apart; delete expired objects days after the last one."""
+    """Publish states days apart, some repeatedly; then delete expired objects days after the last one."""
     now = _now()
     moment = now - timedelta(days=later_days + sum(days for _, days in steps))
     with TemporaryDirectory() as folder:

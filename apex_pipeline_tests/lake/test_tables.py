@@ -1,4 +1,4 @@
-"""Tests that the published tables are read, whether they are still current or in the history."""
+"""Tests that published tables are readable, whether still current or in the history."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ def test_a_table_that_is_no_longer_in_the_lake_raises(store: LocalStore, *, is_r
         put_session(store, _R1, "v2", laps=5, only=["laps"])
     else:
         store.delete(record.key)
-    with pytest.raises(ObjectMissingError, match=r"laps\.parquet is not the file that was published.*Run a sync"):
+    with pytest.raises(ObjectMissingError, match=r"laps\.parquet is not the published file.*Run a sync"):
         read_published(store, record)
 
 
@@ -62,12 +62,12 @@ def test_an_empty_lake_raises(store: LocalStore) -> None:
 
 def test_the_error_for_an_unpublished_session_lists_the_published_ones(store: LocalStore) -> None:
     _published(store)
-    with pytest.raises(ObjectMissingError, match=r"spa/R2 is not published\. Published are: spa/R1"):
+    with pytest.raises(ObjectMissingError, match=r"spa/R2 is not published\. Published sessions: spa/R1"):
         require_session(require_snapshot(store), SessionKey("spa", "R2"))
 
 
 def test_the_error_lists_none_if_no_session_is_published(store: LocalStore) -> None:
     put_catalog(store, sessions_table({}))
     snapshot = publish(store, sessions_table({}), datetime(2026, 11, 21, 12, tzinfo=UTC))
-    with pytest.raises(ObjectMissingError, match=r"Published are: none"):
+    with pytest.raises(ObjectMissingError, match=r"Published sessions: none"):
         require_session(snapshot, _R1)

@@ -124,7 +124,7 @@ def test_a_refused_file_is_not_listed_as_missing(synced: Harness, tmp_path: Path
     (synced.root / _END).unlink()
     (synced.root / _END).symlink_to(tmp_path / "elsewhere.csv")
     found = synced.estimate()
-    assert found.refused == ((_END, "it is a link that leads out of the source folder"),)
+    assert found.refused == ((_END, "it is a link that points outside the source folder"),)
     assert found.missing_from_source.paths == ()
 
 

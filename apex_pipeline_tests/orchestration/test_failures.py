@@ -15,7 +15,7 @@ from apex_pipeline.orchestration.failures import dagster_failure
         (ZeroDivisionError("division by zero"), False),
     ],
 )
-def test_only_a_transient_error_is_retried(error: Exception, is_retried: bool) -> None:  # noqa: FBT001  -- a parameter of the test
+def test_only_a_transient_error_is_retried(error: Exception, is_retried: bool) -> None:  # noqa: FBT001  -- a test parameter
     with pytest.raises(dg.Failure) as failed, dagster_failure():
         raise error
     assert failed.value.allow_retries is is_retried

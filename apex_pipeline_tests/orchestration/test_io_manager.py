@@ -1,7 +1,7 @@
 """Tests the IO manager on both backends: it stores every supported type, loads the annotated type, and checks schemas.
 
-Also shows how to test an IO manager without a run: with contexts built by hand, and an ephemeral instance for the
-dynamic partitions.
+Also shows how to test an IO manager without a run: with hand-built contexts, and an ephemeral instance for the dynamic
+partitions.
 """
 
 from pathlib import Path

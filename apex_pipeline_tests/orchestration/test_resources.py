@@ -1,4 +1,4 @@
-"""Tests the request stats of the lake resource."""
+"""Tests the lake resource's request statistics."""
 
 from pathlib import Path
 

@@ -40,7 +40,7 @@ def test_a_missing_column_is_null_on_every_row() -> None:
     assert _notes().column("speed_kph").null_count == 2
 
 
-def test_a_missing_entry_of_a_row_is_null() -> None:
+def test_a_key_missing_from_a_row_is_null() -> None:
     at = datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
     table = _NOTES.from_rows([{"car": "a", "lap": 1, "seen_utc": at}, {"car": "b", "lap": 2}])
     assert table.column("seen_utc").to_pylist() == [at, None]

@@ -27,6 +27,6 @@ def test_invalid_text_is_not_a_key(text: str) -> None:
 
 
 @pytest.mark.parametrize(("track", "session"), [("24", "R1"), ("spa", "2026")])
-def test_a_part_of_digits_only_is_rejected_because_readers_parse_it_as_a_number(track: str, session: str) -> None:
+def test_an_all_digit_part_is_rejected_because_readers_parse_it_as_a_number(track: str, session: str) -> None:
     with pytest.raises(ConfigurationError):
         session_key(track, session)

@@ -247,9 +247,9 @@ def test_links_out_of_the_folder_and_special_files_are_reported_and_not_read(
     report = upload_directory_to_s3(folder, bucket.name, "data")
     assert report.exit_code == 1
     assert {path: problem.split(". ")[0] for path, problem in _failures(report).items()} == {
-        "broken.csv": "Not uploaded: it is a link to nothing",
+        "broken.csv": "Not uploaded: it is a broken link",
         "linked": "Not uploaded: it is a link to a folder",
-        "out.csv": "Not uploaded: it is a link that leads out of the source folder",
+        "out.csv": "Not uploaded: it is a link that points outside the source folder",
         "pipe.csv": "Not uploaded: it is not a regular file",
     }
     assert bucket.object_keys() == [f"data/{path}" for path in good]
