@@ -108,7 +108,7 @@ class SyncEstimate:
 
 
 def estimate_sync(
-    source: IdentifiedFolder, lake: LakeState, store: ObjectStore, settings: Settings, fingerprints: DigestCache
+    source: IdentifiedFolder, lake: LakeState, store: ObjectStore, settings: Settings, digests: DigestCache
 ) -> SyncEstimate:
     """Estimate what a sync of this source folder into this lake would do now.
 
@@ -117,16 +117,16 @@ def estimate_sync(
         lake: State of the lake.
         store: The lake; raw files that another tool put there are read, because the catalog does not list them.
         settings: Names the file with the user's own tracks.
-        fingerprints: Digest cache of local files.
+        digests: Digest cache of local files.
     """
-    comparison = compare(source, lake, settings, fingerprints)
+    comparison = compare(source, lake, settings, digests)
     sizes = {file.path: file.size for file in source.folder.files}
     ignored = {item.path for item in source.identities if item.status is FileStatus.IGNORED}
     to_copy = {file.path: file.size for file in comparison.copies.files}
     changed = set(comparison.copies.replaced)
     refused = {path for path, _ in source.folder.refused}
     raw = {path: item.size for path, item in _raw_objects(lake).items()}
-    files = _expected_files(comparison, source, lake, store, settings, fingerprints)
+    files = _expected_files(comparison, source, lake, store, settings, digests)
     sessions = tuple(sessions_to_derive(FILES.from_rows(files), lake.snapshot, lake.listing))
     return SyncEstimate(
         new=_file_group(sizes, to_copy.keys() - changed),
@@ -158,7 +158,7 @@ def _expected_files(
     lake: LakeState,
     store: ObjectStore,
     settings: Settings,
-    fingerprints: DigestCache,
+    digests: DigestCache,
 ) -> list[Row]:
     """Return the rows of the table ``files`` after a sync, as far as they are known in advance."""
     known: dict[str, Row] = {row["path"]: row for row in lake.files.to_pylist()} if lake.files is not None else {}
@@ -175,7 +175,7 @@ def _expected_files(
             rows.append(file_row(identity, known[path]["store_tag"], known[path]["sha256"]))
         elif path in known:
             # An earlier sync may have read the same content, and its tables may still be current.
-            rows.append(file_row(identity, None, fingerprints.sha256_of(on_disk[path])))
+            rows.append(file_row(identity, None, digests.sha256_of(on_disk[path])))
         else:
             # A new path always changes the inputs of its session, so hashing gigabytes would not change the estimate.
             rows.append(file_row(identity, "new", None))

@@ -94,7 +94,7 @@ def measure_lake(store: ObjectStore, snapshot: Snapshot) -> LakeMetrics:
         files=dict(sorted(Counter(row["status"] for row in files).items())),
         raw_bytes=sum(row["bytes"] for row in files if row["store_tag"] is not None),
         sessions=sessions,
-        traffic=store.traffic,
+        traffic=store.request_stats,
     )
 
 

@@ -60,7 +60,7 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
 
     def request_metadata(self) -> dict[str, float | int]:
         """Return this run's request stats so far as metadata; empty for a local lake."""
-        stats = self.open().traffic
+        stats = self.open().request_stats
         if not stats.requests:
             return {}
         return {

@@ -1,1 +1,1 @@
-"""Contains the object store and its two backends, verified copying and change detection; no knowledge of races."""
+"""Contains the object store and its two backends, verified copying and change detection; nothing specific to racing."""

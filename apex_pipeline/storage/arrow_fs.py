@@ -46,10 +46,10 @@ class _Handler(fs.FileSystemHandler):
         return pa.PythonFile(ObjectStream(self._store.open_seekable(path)), mode="r")
 
     def _info(self, path: str) -> fs.FileInfo:
-        facts = self._store.head(path)
-        if facts is None:
+        stored = self._store.head(path)
+        if stored is None:
             return fs.FileInfo(path, fs.FileType.NotFound)
-        return fs.FileInfo(path, fs.FileType.File, size=facts.size)
+        return fs.FileInfo(path, fs.FileType.File, size=stored.size)
 
     def create_dir(self, path: str, recursive: bool) -> None:  # noqa: FBT001  -- Arrow's signature
         self._refuse(path, recursive)

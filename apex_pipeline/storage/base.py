@@ -29,9 +29,9 @@ class ObjectInfo:
 
     Attributes:
         key: Key inside the lake, without bucket and prefix.
-        size: Bytes.
-        modified_utc: Time of the last write, aware.
-        tag: The store's version tag (ETag; for files size, time and inode). Changes when the content does.
+        size: Size in bytes.
+        modified_utc: Time of the last write (timezone-aware).
+        tag: The store's version tag (ETag; for local files: size, time and inode). Changes when the content does.
         sha256: Hex digest recorded when the object was written, where known. S3 listings do not include it.
     """
 
@@ -48,7 +48,7 @@ class IncompleteUpload:
 
     Attributes:
         key: Target key; ``None`` if the store does not report it.
-        started_utc: Start time, aware.
+        started_utc: Start time (timezone-aware).
         mark: Identifier within the store (upload id, or name of the temporary file).
         size: Bytes stored so far; ``None`` if the store does not report it.
     """
@@ -65,17 +65,17 @@ class ObjectStore(ABC):
     @property
     @abstractmethod
     def uri(self) -> str:
-        """Address of the lake, for people and for other programs (``/path/lake`` or ``s3://bucket/prefix``)."""
+        """URI of the lake, for people and other programs (``/path/lake`` or ``s3://bucket/prefix``)."""
 
     @abstractmethod
     def uri_of(self, key: str) -> str:
-        """Return the full address of an object."""
+        """Return the full URI of an object."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield every object whose key starts with ``prefix``, sorted by key; all pages, no folder markers.
 
-        Objects of other programs whose names are not valid keys are skipped with a warning in the log.
+        Objects from other programs whose names are not valid keys are skipped with a logged warning.
         """
 
     @abstractmethod
@@ -113,7 +113,7 @@ class ObjectStore(ABC):
         """Open a large object for one sequential read, without a local copy.
 
         Bytes that cross a network are verified: the read that reaches the end raises if the content differs from the
-        recorded digest. Results derived from the content must not be used before.
+        recorded digest. Do not use results derived from the content before then.
 
         Raises:
             ObjectMissingError: No object has this key.
@@ -144,9 +144,9 @@ class ObjectStore(ABC):
 
         Args:
             key: Target key.
-            path: The file; it is only read.
+            path: The local file; it is never modified.
             sha256: Its digest, if the caller knows it. The bytes sent are hashed either way.
-            progress: Called with the number of bytes as they are copied.
+            progress: Called with the number of bytes of each copied block.
 
         Raises:
             FileChangedError: The file is gone, changed while it was read, or does not match ``sha256``.
@@ -175,22 +175,22 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def presigned_url(self, key: str, expires_s: int) -> str:
-        """Return a URL with which anyone can read the object for ``expires_s`` seconds; no request is sent.
+        """Return a URL that lets anyone read the object for ``expires_s`` seconds; no request is sent.
 
         Raises:
-            ConfigurationError: The lake is a folder, which has no such URLs, or the time is not 1 s to 7 days.
+            ConfigurationError: The lake is a folder, which has no such URLs, or ``expires_s`` is not 1 s to 7 days.
         """
 
     @property
     @abstractmethod
-    def traffic(self) -> RequestStats:
-        """Requests of this process to the store so far; all zero for a folder."""
+    def request_stats(self) -> RequestStats:
+        """Requests this process has sent to the store so far; all zero for a folder."""
 
     @abstractmethod
     def check_access(self) -> None:
         """Check that the lake can be reached with the current configuration.
 
         Raises:
-            StoreError: It cannot; the error's hint says which setting to change.
-            StoreUnavailableError: The store cannot be reached at the moment.
+            StoreError: It cannot; the error's hint names the setting to change.
+            StoreUnavailableError: The store is temporarily unreachable.
         """

@@ -1,7 +1,7 @@
-"""Contains checksums per block of an object, stored in its metadata, so that any range of it can be verified.
+"""Contains per-block checksums, stored in an object's metadata so that any range of it can be verified.
 
-A store verifies what it receives, and a reader of a complete object can compare its digest. The bytes of a *range*
-are verified by neither: a bit that flips in such a reply would go unnoticed.
+A store verifies what it receives, and a reader of a complete object can compare its digest. Neither verifies the bytes
+of a *range*: a flipped bit in such a reply would go unnoticed.
 
 Why not a library: S3 keeps checksums of complete objects and of parts only, and zlib in Python 3.11 cannot combine two
 CRC32 values, which takes 40 lines here.
@@ -16,11 +16,11 @@ from functools import cache, lru_cache
 
 # S3 allows 2 KB of metadata per object; 258 checksums of 4 bytes are 1,376 characters in base64.
 _MAX_BLOCKS = 256
-# Takes about as long to transfer as 1 byte; smaller blocks would not make reading faster.
+# Transferring 16 KiB takes about as long as 1 byte; smaller blocks would not make reading faster.
 SMALLEST_BLOCK_BYTES = 16 * 1024
 # The page size of memory and of most disks; block sizes are multiples of it.
 _PAGE_BYTES = 4096
-# The head has its own checksum, because files are identified by their first bytes alone.
+# The head has a separate checksum, because files are identified by their first bytes alone.
 START_BYTES = 64 * 1024
 # The polynomial of CRC32 (ISO 3309), lowest power in the most significant bit.
 _POLYNOMIAL = 0xEDB88320
@@ -53,7 +53,7 @@ class BlockChecksums:
         Args:
             start: Offset of ``content`` in the object; a multiple of the block size.
             content: Bytes from there; an incomplete block at the end is not checked.
-            size: Bytes of the object, whose last block may be shorter.
+            size: Object size in bytes; the last block may be shorter.
         """
         view = memoryview(content)
         for offset in range(0, len(content), self.block_bytes):
@@ -73,7 +73,7 @@ class BlockChecksumBuilder:
     """Computes the checksums of an object from its bytes in order, in pieces of any size.
 
     Args:
-        size: Bytes of the object.
+        size: Object size in bytes.
     """
 
     def __init__(self, size: int) -> None:
@@ -173,7 +173,7 @@ def parse_sums(text: str | None, size: int) -> BlockChecksums | None:
 
     Args:
         text: Output of :meth:`BlockChecksums.to_text`; ``None`` if the metadata has none.
-        size: Bytes of the object.
+        size: Object size in bytes.
 
     Returns:
         The checksums; ``None`` if there are none, or if they do not fit an object of this size.

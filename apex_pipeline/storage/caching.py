@@ -6,10 +6,10 @@ Every read sends one HEAD for the current version of the object, so the cache ne
 bytes come from the disk. The rules:
 
 * Objects read completely (``read_bytes``, ``open_as_file``, ``open_stream``) are cached.
-* Objects read by ``open_seekable`` are cached if they have at most 4 MiB: fetching those completely takes no longer
-  than the ranges a Parquet reader requests. A larger object is read in ranges until as many bytes as it has were
-  fetched that way, and is then fetched completely. One lap of a race of 50 MB therefore costs its ranges, and many
-  laps at most twice the race.
+* Objects read by ``open_seekable`` are cached if they are at most 4 MiB: fetching them completely takes no longer than
+  fetching the ranges a Parquet reader requests. A larger object is read in ranges; once these add up to its size, it
+  is fetched completely. Reading one lap of a 50 MB race therefore fetches only its ranges, and reading many laps
+  fetches at most twice the file.
 * Objects larger than the cache are not cached.
 
 If several threads or processes request the same object at once, one fetches it and the others wait.
@@ -37,7 +37,7 @@ from apex_pipeline.storage.streams import ObjectStream
 
 _LOG = logging.getLogger(__name__)
 
-# The first byte of a reply takes 20 to 50 ms, as long as 1 to 3 MB take on an ordinary connection.
+# The first byte of a reply takes 20 to 50 ms; an ordinary connection transfers 1 to 3 MB in that time.
 _SMALL_BYTES = 4 * 1024 * 1024
 
 
@@ -60,8 +60,8 @@ class CachedStore(ObjectStore):
     """A store that reads through a cache and writes directly.
 
     Args:
-        inner: The store.
-        cache: Holds its objects.
+        inner: The store to cache.
+        cache: Disk cache for its objects.
     """
 
     # Objects up to this size are fetched in one reply, larger ones as a stream of blocks.
@@ -161,7 +161,7 @@ class CachedStore(ObjectStore):
 
         def fetch() -> None:
             nonlocal is_fetched
-            # Other threads wait in SingleFlight, other processes for the lock.
+            # Other threads wait in SingleFlight, other processes wait for the lock.
             with self._cache.lock(name), self._cache.open(name, stored.size) as path:
                 if path is None:
                     is_fetched = True
@@ -194,7 +194,7 @@ class CachedStore(ObjectStore):
         return digest.hexdigest()
 
     def _name_of(self, stored: ObjectInfo) -> str:
-        """Return the cache name of this version: its digest if the store has it, else its address and tag."""
+        """Return the cache name of this version: its digest if the store has it, else its URI and tag."""
         return stored.sha256 or f"{self._inner.uri_of(stored.key)}\n{stored.tag}"
 
     def _is_worth_fetching(self, stored: ObjectInfo) -> bool:
@@ -212,17 +212,17 @@ class CachedStore(ObjectStore):
     def _warn(self, error: CacheUnavailableError) -> None:
         level = logging.DEBUG if self._is_warned else logging.WARNING
         self._is_warned = True
-        _LOG.log(level, "The cache cannot be used (%s): everything is read from the store.", error)
+        _LOG.log(level, "The cache cannot be used (%s); reading everything from the store.", error)
 
     # The remaining methods delegate to the store.
 
     @property
     def uri(self) -> str:
-        """Address of the lake."""
+        """URI of the lake."""
         return self._inner.uri
 
     def uri_of(self, key: str) -> str:
-        """Return the full address of an object."""
+        """Return the full URI of an object."""
         return self._inner.uri_of(key)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -234,7 +234,7 @@ class CachedStore(ObjectStore):
         return self._inner.head(key)
 
     def read_head(self, key: str, length: int) -> bytes:
-        """Return the first bytes from the store: checking whether a cached copy is current costs a request as well."""
+        """Return the first bytes, always from the store: validating a cached copy would also cost a request."""
         return self._inner.read_head(key, length)
 
     def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
@@ -268,9 +268,9 @@ class CachedStore(ObjectStore):
         return self._inner.presigned_url(key, expires_s)
 
     @property
-    def traffic(self) -> RequestStats:
+    def request_stats(self) -> RequestStats:
         """Requests sent to the store."""
-        return self._inner.traffic
+        return self._inner.request_stats
 
     def check_access(self) -> None:
         """Check that the store can be reached."""

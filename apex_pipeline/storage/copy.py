@@ -32,8 +32,8 @@ NOT_STORED: Final = ""
 _FATAL_ERRORS = (StoreAuthError, StoreConfigError, StorageFullError, StorePermissionError)
 # Small files mostly wait for replies; large ones share the connection's upload slots anyway.
 _PARALLEL_FILES = 10
-# One listing returns 1,000 objects, which would otherwise take one request each. It does not pay off for a few files
-# that go into a folder of many thousands.
+# One listing returns 1,000 objects, which would otherwise take one request each. Not worth it for a few files in a
+# folder of many thousands.
 _MIN_KEYS_FOR_LISTING = 5
 
 
@@ -44,8 +44,8 @@ class CopyItem:
     Attributes:
         path: The local file.
         key: Its key in the store.
-        known_sha256: Recorded digest of the stored object, which saves a request if the caller knows it: a digest,
-            :data:`NOT_STORED`, or ``None`` to query the store.
+        known_sha256: Digest of the stored object, if the caller knows it, which saves a request; :data:`NOT_STORED` if
+            the file must be written; or ``None`` to query the store.
     """
 
     path: Path
@@ -140,7 +140,7 @@ def copy_files(
         store: Target store.
         items: The files.
         digests: Cached digests of local files.
-        progress: Called with bytes as they are copied, and once with the size of an unchanged file; thread-safe.
+        progress: Called with the size of each copied block and of each unchanged file, from several threads.
     """
     requested = list(items)
     not_stored = _not_stored(store, requested)
@@ -170,8 +170,8 @@ def iter_copies(
     Args:
         items: The files.
         copy_one: Copies one of them, in one of the threads.
-        progress: Called with bytes as they are copied, from several threads.
-        first: A file to copy before all others, so that an error that would affect all is raised only once.
+        progress: Called with the size of each copied block, from several threads.
+        first: A file to copy before all others, so that an error that would affect all occurs only once.
     """
     batch = _Batch(copy_one, progress)
     with ThreadPoolExecutor(_PARALLEL_FILES, thread_name_prefix="copy") as pool:
@@ -195,7 +195,7 @@ def copy_file(
         item: The file; its ``known_sha256`` is ignored.
         stored_sha256: Same as :attr:`CopyItem.known_sha256`, which it replaces.
         digests: Cached digests of local files.
-        progress: Called with bytes as they are copied, and once with the size of an unchanged file.
+        progress: Called with the size of each copied block, or once with the size of an unchanged file.
 
     Raises:
         ApexError: The file cannot be read, or the store refuses it.
@@ -242,7 +242,7 @@ class _Batch:
     def _report(self, copied: int) -> None:
         """Forward progress; if the batch was stopped, raise to abandon the file."""
         if self.is_stopped.is_set():
-            raise _StoppedError("The copy was stopped.", "Run it again: it continues where it stopped.")
+            raise _StoppedError("The copy was stopped.", "Run it again; it will resume where it stopped.")
         if self._progress is not None:
             self._progress(copied)
 
@@ -252,7 +252,7 @@ def _item_of(result: CopyResult) -> CopyItem:
 
 
 def _not_stored(store: ObjectStore, items: list[CopyItem]) -> set[str]:
-    """Return the keys that do not exist, according to the caller or to one listing instead of a request per file."""
+    """Return the keys that do not exist: those the caller reported, and those missing from a single listing."""
     known = {item.key for item in items if item.known_sha256 == NOT_STORED}
     unknown = {item.key for item in items if item.known_sha256 is None and is_legal_key(item.key)}
     if len(unknown) < _MIN_KEYS_FOR_LISTING:
@@ -260,6 +260,6 @@ def _not_stored(store: ObjectStore, items: list[CopyItem]) -> set[str]:
     folder = posixpath.commonpath([key.rpartition("/")[0] for key in unknown])
     try:
         existing = {stored.key for stored in store.list(f"{folder}/" if folder else "")}
-    except ApexError:  # every copy will raise it again, and the report has a place for it
+    except ApexError:  # every copy will raise it again, and the report will list it
         return known
     return known | (unknown - existing)

@@ -70,11 +70,11 @@ class DigestCache:
         return known or self.digest_of(path, progress).sha256
 
     def digest_of(self, path: Path, progress: Progress | None = None) -> FileDigest:
-        """Return the digest of a file with its size and block checksums; the file is read only if it is not cached.
+        """Return the digest, size and block checksums of a file; the file is not read if they are cached.
 
         Args:
             path: The file.
-            progress: Called with bytes as they are hashed; not called if the digest is cached.
+            progress: Called with the size of each hashed block; not called if the digest is cached.
 
         Raises:
             FileChangedError: The file is gone, or changed while it was read.
@@ -95,13 +95,13 @@ class DigestCache:
     def put(self, path: Path, state: FileState, opened_ns: int, sha256: str, sums: BlockChecksums | None) -> None:
         """Cache the digest of a file that was read completely, unless it was edited just before.
 
-        An entry from :meth:`put_trusted` is kept: it is valid for an object of the lake whatever its ctime, so damage
-        is detected.
+        An entry from :meth:`put_trusted` is kept: it does not depend on the ctime, so damage to an object of the lake
+        is still detected.
 
         Args:
             path: The file.
-            state: Its state, the same before and after reading.
-            opened_ns: When reading started.
+            state: Its state, unchanged during the read.
+            opened_ns: Time at which reading started.
             sha256: Digest of its content.
             sums: Block checksums of its content, if they were computed.
         """
@@ -111,16 +111,16 @@ class DigestCache:
             self._store(path, state, sha256, None if sums is None else sums.to_text())
 
     def get(self, path: Path, state: FileState) -> str | None:
-        """Return the cached digest of a file in this state, without reading it; ``None`` if there is none."""
+        """Return the cached digest of a file in this state, without reading it; ``None`` if it is not cached."""
         row = self._row(path, state)
         return None if row is None else row[0]
 
     def put_trusted(self, path: Path, state: FileState, sha256: str) -> None:
         """Cache the digest of a file that the caller has just written.
 
-        Only for files that are never edited in place: new content must be a new file that replaces the old one and is
-        cached again, so the entry is valid immediately. Renaming the file into place changes its ctime, which is
-        therefore not compared.
+        Only for files that are never edited in place: new content is written to a new file, which replaces the old one
+        and is cached again. The entry is therefore valid immediately. The ctime is not compared, because renaming the
+        file into place changes it.
         """
         self._store(path, state._replace(ctime_ns=None), sha256, None)
 
@@ -157,7 +157,7 @@ class DigestCache:
         """Recreate a damaged cache; fall back to memory if the file cannot be used."""
         is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
         if is_damaged and self._database is not None:
-            _LOG.warning("The digest cache %s is damaged (%s); it is created again.", self._database, error)
+            _LOG.warning("The digest cache %s is damaged (%s); recreating it.", self._database, error)
             try:
                 _remove(self._database)
                 return self._opened(self._database)
@@ -170,7 +170,7 @@ class DigestCache:
 
     def _opened(self, database: Path | None) -> sqlite3.Connection:
         connection = _open(database)
-        # Closed with this object: SQLite would complain about a connection left open.
+        # Closed with this object, because sqlite3 complains about connections left open.
         weakref.finalize(self, connection.close)
         return connection
 

@@ -29,8 +29,8 @@ from apex_pipeline.storage.temp_dirs import process_temp_dir
 
 _LOG = logging.getLogger(__name__)
 
-# Objects whose ids share these first hex digits share a lock file. Lock files are never removed: there are at most
-# 4,096, and two downloads rarely wait for each other unnecessarily.
+# Number of leading hex digits of an object's id that select its lock file. Lock files are never removed: there are at
+# most 4,096, and two downloads rarely wait for each other unnecessarily.
 _LOCK_LETTERS = 3
 
 
@@ -45,7 +45,7 @@ class DiskCache:
 
     Args:
         folder: Folder of the cache.
-        max_bytes: Limit for cached objects and downloads in progress together.
+        max_bytes: Limit on the total size of cached objects and downloads in progress.
         in_use: Existing folder on the same disk for files in use, to which only this process writes; by default a
             folder below ``folder`` that is removed when the process ends.
     """
@@ -73,7 +73,7 @@ class DiskCache:
 
     @contextmanager
     def open(self, name: str, size: int, file_name: str = "object") -> Generator[Path | None]:
-        """Provide an object as a read-only file, or ``None`` if it is not cached intact.
+        """Provide an object as a read-only file, or ``None`` if no intact copy is cached.
 
         A file is hashed when a process opens it for the first time, and again if its size, modification time or inode
         has changed; a damaged file is removed.
@@ -94,7 +94,7 @@ class DiskCache:
         Args:
             name: Identifies one version of one object.
             size: Size in bytes.
-            fetch: Writes the content to a file and returns its SHA-256, or ``None`` if the content is of another
+            fetch: Writes the content to a file and returns its SHA-256, or ``None`` if it fetched a different
                 version. Not called if there is no room for the object. Its errors are not caught.
 
         Returns:
@@ -124,7 +124,7 @@ class DiskCache:
             if self._is_intact(kept.name, path, size):
                 os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
                 return path
-            _LOG.warning("The cached copy %s is damaged; it is fetched again.", kept)
+            _LOG.warning("The cached copy %s is damaged; fetching it again.", kept)
             path.unlink()
             kept.unlink(missing_ok=True)
         return None

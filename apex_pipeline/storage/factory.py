@@ -32,7 +32,7 @@ def digest_cache_path(state_dir: Path) -> Path:
 
 
 def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
-    """Return the store of the lake that the settings name.
+    """Return the store of the configured lake.
 
     Args:
         settings: Location of the lake.
@@ -40,7 +40,7 @@ def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
             ``check_access`` create a missing bucket if ``ALLOW_CREATE_BUCKET`` is set.
 
     Raises:
-        ConfigurationError: Only one half of the credentials is set.
+        ConfigurationError: Only one of the two AWS keys is set.
         StoreError: The local folder cannot be created.
     """
     if settings.use_s3_data:
@@ -53,14 +53,14 @@ def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
 
 
 def open_store_at(uri: str, settings: Settings) -> ObjectStore:
-    """Return the store of the lake at an address, for reading.
+    """Return the store of the lake at a URI, for reading.
 
     Args:
         uri: ``s3://bucket/prefix`` or the path of a folder.
         settings: Credentials, region and endpoint for S3.
 
     Raises:
-        ConfigurationError: The address is neither of these, or only one half of the credentials is set.
+        ConfigurationError: ``uri`` is neither of these, or only one of the two AWS keys is set.
     """
     if uri.startswith(_S3_SCHEME):
         bucket, _, prefix = uri.removeprefix(_S3_SCHEME).partition("/")
@@ -68,7 +68,7 @@ def open_store_at(uri: str, settings: Settings) -> ObjectStore:
             return _read_through_cache(_open_s3(settings, bucket, prefix.strip("/"), for_writing=False), settings)
     elif uri and "://" not in uri:
         return LocalStore(Path(uri), open_digest_cache(settings))
-    raise ConfigurationError(f"{uri!r} is not the address of a lake.", "Give s3://bucket/prefix or a folder.")
+    raise ConfigurationError(f"{uri!r} is not a lake location.", "Use s3://bucket/prefix or a folder path.")
 
 
 def _read_through_cache(store: ObjectStore, settings: Settings) -> ObjectStore:
@@ -83,18 +83,19 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
 
     Args:
         settings: Credentials, region and endpoint.
-        bucket: Name of the bucket; by default that of the settings.
+        bucket: Bucket name; defaults to the one in the settings.
 
     Raises:
-        ConfigurationError: Only one half of the credentials is set.
+        ConfigurationError: Only one of the two AWS keys is set.
     """
     from apex_pipeline.storage.s3.client import S3Connection  # noqa: PLC0415  -- boto3 only where it is used
     from apex_pipeline.storage.s3.credentials import AccessKey, SecretsManagerKey  # noqa: PLC0415  -- as above
 
     secret, token = settings.aws_secret_access_key, settings.aws_session_token
     if (settings.aws_access_key_id is None) != (secret is None):
-        missing = "AWS_SECRET_ACCESS_KEY" if secret is None else "AWS_ACCESS_KEY_ID"
-        raise ConfigurationError(f"{missing} is not set, but its other half is.", "Set both, or neither.")
+        names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+        present, missing = names if secret is None else reversed(names)
+        raise ConfigurationError(f"{missing} is not set, but {present} is.", "Set both or neither.")
     own_key = (
         None
         if settings.aws_access_key_id is None or secret is None
@@ -102,7 +103,7 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
             settings.aws_access_key_id, secret.get_secret_value(), None if token is None else token.get_secret_value()
         )
     )
-    # If a secret is named, it takes precedence: the keys from the settings then authenticate to Secrets Manager.
+    # A configured secret takes precedence; the keys from the settings then authenticate to Secrets Manager.
     stored = None if settings.secret_id is None else SecretsManagerKey(settings.secret_id, settings.aws_region, own_key)
     return S3Connection(
         bucket=bucket or settings.bucket,
@@ -126,5 +127,5 @@ def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool)
         state=settings.state_dir.absolute(),
         acl=settings.s3_object_acl,
         may_create_bucket=for_writing and settings.allow_create_bucket,
-        takes_back=for_writing,
+        aborts_abandoned=for_writing,
     )

@@ -1,6 +1,6 @@
-"""Contains readers that hash a file while it is copied, so that the stored bytes are the hashed bytes.
+"""Contains readers that hash a file while it is copied, so the stored bytes are exactly the hashed bytes.
 
-Both backends copy from them; see ``digest_cache.py`` for the cache of digests.
+Both backends copy through them; see ``digest_cache.py`` for the cache of digests.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ BLOCK_BYTES = 1024 * 1024
 
 
 class FileState(NamedTuple):
-    """Size, times and inode of a file, which reveal a change without reading it.
+    """Size, times and inode of a file, to detect a change without reading it.
 
     Attributes:
-        size: Bytes.
+        size: Size in bytes.
         mtime_ns: Time of the last edit; programs can set it back.
         inode: Inode number; a file that replaces another one has a different inode.
         ctime_ns: Time of the last edit or change of name, permissions or times; programs cannot set it. ``None`` if
@@ -42,7 +42,7 @@ class StableReader:
     """Reads a file once from start to end and raises if it changes while being read.
 
     Args:
-        path: The file; it is only read.
+        path: The file to read.
 
     Raises:
         FileChangedError: The file is gone.
@@ -55,7 +55,7 @@ class StableReader:
         try:
             # Opening a pipe would block until another process opens its other end.
             if not stat.S_ISREG(path.stat().st_mode):
-                raise SourceError(f"{path} is not a regular file.", "Take it out of the source folder.")
+                raise SourceError(f"{path} is not a regular file.", "Remove it from the source folder.")
             self._file = path.open("rb")
         except OSError as error:
             raise _translate(error, path) from error
@@ -66,7 +66,7 @@ class StableReader:
 
         Raises:
             FileChangedError: The file grew; or, at the end, it changed while it was read.
-            SourceError: The disk cannot read it.
+            SourceError: The disk failed to read it.
         """
         requested = -1 if size is None else size
         try:
@@ -74,7 +74,7 @@ class StableReader:
         except OSError as error:
             raise _translate(error, self._path) from error
         self._bytes_read += len(content)
-        if self._bytes_read > self.state.size:  # checked here because a log that grows as fast as it is read never ends
+        if self._bytes_read > self.state.size:  # checked here: a log that grows as fast as it is read has no end
             raise self.changed()
         if requested < 0 or (requested > 0 and not content):
             self._check_end()
@@ -87,7 +87,7 @@ class StableReader:
 
     def changed(self) -> FileChangedError:
         """Return the error for a file that changed."""
-        return FileChangedError(f"{self._path} changed while it was read.", "The next run takes the new content.")
+        return FileChangedError(f"{self._path} changed while it was read.", "The next run will copy the new content.")
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +106,7 @@ class HashingReader(StableReader):
     the meantime.
 
     Args:
-        path: The file; it is only read.
+        path: The file to read.
         expected: Required digest, or ``None`` to accept any content that does not change while it is read.
 
     Raises:
@@ -124,7 +124,7 @@ class HashingReader(StableReader):
 
         Raises:
             FileChangedError: The file grew; or, at the end, it changed while it was read or differs from ``expected``.
-            SourceError: The disk cannot read it.
+            SourceError: The disk failed to read it.
         """
         content = super().read(size)
         self._hash.update(content)
@@ -132,7 +132,7 @@ class HashingReader(StableReader):
         if is_end and self._expected is not None and self.sha256 != self._expected:
             raise FileChangedError(
                 f"{self._path} changed: its SHA-256 was {self._expected[:12]}… and is {self.sha256[:12]}….",
-                "The next run takes the new content.",
+                "The next run will copy the new content.",
             )
         return content
 
@@ -144,5 +144,5 @@ class HashingReader(StableReader):
 
 def _translate(error: OSError, path: Path) -> ApexError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return FileChangedError(f"{path} is gone.", "If it was moved on purpose, the next run finds it there.")
-    return SourceError(f"{path} cannot be read: {error.strerror}.", "Give this user the right to read it.")
+        return FileChangedError(f"{path} is gone.", "If it was moved on purpose, the next run will find it.")
+    return SourceError(f"{path} cannot be read: {error.strerror}.", "Grant this user read permission.")

@@ -1,4 +1,4 @@
-"""Contains the check that a key is valid, which every backend applies to every operation.
+"""Checks that keys are valid; every backend does so in every operation.
 
 See ``layout.py`` for the keys in use; each backend maps them to paths or S3 keys. The check is the same for both, so a
 lake can be moved from a folder to a bucket and back.
@@ -14,7 +14,7 @@ _CONTROL_CHARACTERS = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 
 
 class UnsafeKeyError(StoreError):
-    """The key could point outside the lake, or not every backend can store it; nothing was sent."""
+    """The key could point outside the lake, or cannot be stored in every backend; nothing was sent."""
 
 
 def check_key(key: str) -> str:
@@ -31,7 +31,7 @@ def check_key(key: str) -> str:
     """
     reason = _reason_against(key)
     if reason is not None:
-        raise UnsafeKeyError(f"The key {key!r} is refused: {reason}.", "Rename the file or folder it comes from.")
+        raise UnsafeKeyError(f"The key {key!r} is not allowed: {reason}.", "Rename the file or folder it comes from.")
     return key
 
 
@@ -58,15 +58,15 @@ def _reason_against(key: str) -> str | None:
     elif not segments[0]:
         reason = "it is absolute"
     elif "" in segments:
-        reason = "it has an empty segment"
+        reason = "it contains an empty segment"
     elif "." in segments or ".." in segments:
-        reason = "it has a '.' or '..' segment"
+        reason = "it contains a '.' or '..' segment"
     elif segments[0] == INCOMING:
         reason = f"{INCOMING} is reserved for unfinished files"
     elif "\\" in key:
-        reason = "it has a backslash"
+        reason = "it contains a backslash"
     elif not _CONTROL_CHARACTERS.isdisjoint(key):
-        reason = "it has a control character"
+        reason = "it contains a control character"
     else:
         reason = _reason_against_encoding(key)
     return reason

@@ -1,4 +1,4 @@
-"""Contains the keys of the lake, one function or constant per kind of object; see ``tables/`` for table schemas."""
+"""Defines the keys of the lake, one function or constant per kind of object; see ``tables/`` for table schemas."""
 
 from apex_pipeline.storage.keys import check_key
 
@@ -29,7 +29,7 @@ def raw_path(key: str) -> str:
     """
     path = key.removeprefix(RAW_PREFIX)
     if path == key or not path:
-        raise ValueError(f"{key!r} is not the key of a raw file: those start with {RAW_PREFIX}")
+        raise ValueError(f"{key!r} is not the key of a raw file, which would start with {RAW_PREFIX}")
     return path
 
 
@@ -64,7 +64,7 @@ def history_key(sha256: str) -> str:
 
 
 def quarantine_reason_key(path: str) -> str:
-    """Return the key of the file with the reason why a raw file is quarantined.
+    """Return the key of the file that records why a raw file is quarantined.
 
     Raises:
         UnsafeKeyError: The path would lead outside the lake.

@@ -1,6 +1,6 @@
-"""Contains limits for all readers of a store; see ``s3/client.py`` for those of a connection."""
+"""Contains limits that apply to all readers of a store; see ``s3/client.py`` for connection limits."""
 
 from typing import Final
 
-# Enough to hide a latency of tens of milliseconds, and far below the client's 32 connections.
+# Hides latencies of tens of milliseconds, and stays far below the client's 32 connections.
 PARALLEL_LOOKUPS: Final = 8

@@ -1,4 +1,4 @@
-"""Contains the object store in a local folder; see ``base.py`` for its guarantees.
+"""Contains the object store that keeps a lake in a local folder; see ``base.py`` for its guarantees.
 
 An object is a file whose path is the key, so any program can read the lake. A write goes to a temporary file in
 ``.incoming/`` on the same file system, is synced to disk and then renamed: readers see the old object or the new one,
@@ -96,13 +96,13 @@ class LocalStore(ObjectStore):
         check_prefix(prefix)
         folder = self._root / prefix[: prefix.rfind("/") + 1]
         with translating_os_errors(f"Listing {folder}"):
-            # Files and folders interleave in key order ("a-b" is before "a/b"), hence one sort over all.
+            # Files and folders interleave in key order ("a-b" is before "a/b"), so sort all paths together.
             paths = sorted((path.relative_to(self._root).as_posix(), path) for path in _files_below(folder))
         for key, path in paths:
             if not key.startswith(prefix) or key.startswith(f"{INCOMING}/"):
                 continue
             if not is_legal_key(key):
-                _LOG.warning("Skipped in the listing because its name is not a valid key: %r", key)
+                _LOG.warning("Not listed because its name is not a valid key: %r", key)
                 continue
             try:
                 status = path.lstat()
@@ -128,14 +128,15 @@ class LocalStore(ObjectStore):
         return self.head(key) if was_replaced else _describe(key, status, digest)
 
     def read_bytes(self, key: str) -> bytes:
-        """Return the object's content; raise if it changed since it was written but the file state did not."""
+        """Return the object's content; raise if it is damaged but the file state is unchanged."""
         path = self._path_of(key)
         with self._open(key) as file, translating_os_errors(f"Reading {key}"):
             content = file.read()
             recorded = self._digests.get(path, file_state_of(os.fstat(file.fileno())))
         if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
             raise StoreCorruptionError(
-                f"{path} is damaged: its content is not what was written.", "Restore it from a copy or create it again."
+                f"{path} is damaged: its content differs from what was written.",
+                "Restore it from a backup or recreate it.",
             )
         return content
 
@@ -226,13 +227,13 @@ class LocalStore(ObjectStore):
         )
 
     @property
-    def traffic(self) -> RequestStats:
+    def request_stats(self) -> RequestStats:
         """All zero: a folder receives no requests."""
         return RequestStats()
 
     def _path_below_incoming(self, name: str) -> Path:
         if not name or Path(name).name != name:
-            raise UnsafeKeyError(f"{name!r} is not an unfinished file.", "Pass one that incomplete_uploads() returned.")
+            raise UnsafeKeyError(f"{name!r} is not an unfinished file.", "Pass one returned by incomplete_uploads().")
         return self._root / INCOMING / name
 
     def _replace(self, key: str, write: Callable[[BinaryIO], str]) -> ObjectInfo:
@@ -240,7 +241,7 @@ class LocalStore(ObjectStore):
         target = self._path_of(key)
         with translating_os_errors(f"Writing {key} to {self._root}"):
             if target.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "there is a folder of this name")
+                raise IsADirectoryError(errno.EISDIR, "there is a folder with this name")
             _create_folder(self._root / INCOMING)
             incoming = self._root / INCOMING / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
             try:
@@ -332,7 +333,7 @@ def _is_abandoned(incoming: Path) -> bool:
     except FileNotFoundError:
         return False
     host, _, rest = incoming.name.rpartition(".")[0].rpartition(".")
-    # Processes of other machines are not visible here; the age of the file shows that it is no longer written to.
+    # Processes on other machines are not visible here, so their files count as abandoned once they are old enough.
     return age_s > _ABANDONED_AFTER_S or (host == socket.gethostname() and rest.isdigit() and not _is_alive(int(rest)))
 
 

@@ -1,6 +1,6 @@
-"""Contains the translation of ``OSError`` into this project's errors, for the lake and for temporary files.
+"""Translates ``OSError`` into this project's errors, for the lake and for temporary files.
 
-See ``file_hashing.py`` for errors of the files to copy into the lake, and ``s3/errors.py`` for errors of S3.
+See ``file_hashing.py`` for errors in source files and ``s3/errors.py`` for S3 errors.
 """
 
 import errno
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from apex_pipeline.errors import ApexError, StorageFullError, StoreError, StorePermissionError, StoreUnavailableError
 
-_FULL = (StorageFullError, "Free some space (or raise the quota), then run it again; finished files are kept.")
-_REFUSED = (StorePermissionError, "Give this user the right to write there, or choose another folder.")
+_FULL = (StorageFullError, "Free some space or raise the quota, then run it again; finished files are kept.")
+_REFUSED = (StorePermissionError, "Grant this user write permission, or choose another folder.")
 _NAME_CLASH = (StoreError, "A folder and a file cannot have the same name on a disk: rename one of them.")
 _UNAVAILABLE = (StoreUnavailableError, "Check that the disk or network share is connected, then run it again.")
 
@@ -28,7 +28,7 @@ _KNOWN: dict[int, tuple[type[ApexError], str]] = {
     errno.ETIMEDOUT: _UNAVAILABLE,
     errno.EHOSTDOWN: _UNAVAILABLE,
 }
-_UNKNOWN = (StoreError, "Check the disk with the tools of the operating system.")
+_UNKNOWN = (StoreError, "Check the disk with your operating system's tools.")
 
 
 def from_os_error(error: OSError, doing: str) -> ApexError:

@@ -1,4 +1,4 @@
-"""Counts the requests of a process to a bucket, with their errors and latency.
+"""Counts the requests a process sends to a bucket, with their errors and latency.
 
 The counts come from botocore's events, so retries and the pages of listings are included.
 """
@@ -52,12 +52,12 @@ class RequestCounter:
         self._sent = threading.local()
 
     @property
-    def traffic(self) -> RequestStats:
+    def stats(self) -> RequestStats:
         """Counts so far."""
         return self._stats
 
     def attach(self, events: Events) -> None:
-        """Count the requests of the client with these events from now on."""
+        """Count the requests of the client that emits these events from now on."""
         events.register("before-send.s3", self._on_send)
         events.register("response-received.s3", self._on_response)
 

@@ -1,7 +1,7 @@
 """Contains the read-only streams of the stores: ranges, verified sequential reads and opened objects.
 
 ``s3/reader.py`` uses them. See ``sources/gr_cup/telemetry/chunks.py`` for counting the bytes of a telemetry file, which
-is separate because sources do not import the storage.
+is separate because sources must not import ``storage``.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from apex_pipeline.progress import Progress
 
-# On an ordinary connection, 256 KiB take about as long to fetch as 1 byte. They are fetched ahead for a sequential
-# reader, which saves many small requests; a reader that seeks (Parquet: the end of the file, then a few columns) gets
+# On an ordinary connection, fetching 256 KiB takes about as long as fetching 1 byte. Sequential reads fetch this much
+# ahead, which saves many small requests; a reader that seeks (Parquet: the end of the file, then a few columns) gets
 # exactly the ranges it requests.
 READ_AHEAD_BYTES = 256 * 1024
 # One block is processed while the next one is fetched. At 100 MB/s a latency of 50 ms is a third of the transfer time
@@ -50,8 +50,8 @@ class RangedReader(ReadOnlyStream):
 
     Args:
         fetch: Returns exactly ``length`` bytes from ``start``.
-        size: Bytes of the object.
-        unit: Every fetch starts and ends at a multiple of this (or at the end), so that ``fetch`` can verify it.
+        size: Object size in bytes.
+        unit: Alignment in bytes: every fetch starts and ends at a multiple (or at the end), so it can be verified.
     """
 
     def __init__(self, fetch: Callable[[int, int], bytes], size: int, unit: int = 1) -> None:
@@ -103,12 +103,12 @@ class RangedReader(ReadOnlyStream):
 
 
 class VerifiedStream(ReadOnlyStream):
-    """A sequential read of a large object, one block ahead, that raises at the end unless the content is verified.
+    """A sequential stream over a large object that fetches one block ahead and verifies the digest at the end.
 
     Args:
         fetch: Returns exactly ``length`` bytes from ``start``; called in another thread.
-        size: Bytes of the object.
-        unit: Every fetch starts and ends at a multiple of this (or at the end), so that ``fetch`` can verify it.
+        size: Object size in bytes.
+        unit: Alignment in bytes: every fetch starts and ends at a multiple (or at the end), so it can be verified.
         verify: Called at the end with the SHA-256 of all bytes; raises if it differs from the recorded one.
     """
 

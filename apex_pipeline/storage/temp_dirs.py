@@ -1,8 +1,8 @@
-"""Contains temporary folders that belong to one process, and a function for the free space of a disk.
+"""Contains temporary folders that belong to one process, and a function that returns free disk space.
 
 A killed process cannot clean up after itself. Each process holds a lock on its folder, which the operating system
-releases when the process dies, so the next process knows which folders are abandoned. A process id would not do: ids
-are reused, and machines that share a disk may use the same ones.
+releases when the process dies, so the next process knows which folders are abandoned. A process id is not enough:
+ids are reused, and machines that share a disk may use the same ones.
 """
 
 import atexit
@@ -30,7 +30,7 @@ def process_temp_dir(base: Path) -> Path:
     """Return this process's folder below ``base``, created on first use and removed when the process ends.
 
     Args:
-        base: Parent of such folders; those of dead processes are removed.
+        base: Parent of these folders; folders of dead processes are removed.
 
     Raises:
         StoreError: The folder cannot be created.

@@ -49,13 +49,13 @@ class Compressor:
 
     Args:
         compression: The format.
-        fingerprints: Caches the digests of compressed files.
+        digests: Caches the digests of compressed files.
         scratch: Folder for temporary files.
     """
 
-    def __init__(self, compression: Compression, fingerprints: DigestCache, scratch: Path) -> None:
+    def __init__(self, compression: Compression, digests: DigestCache, scratch: Path) -> None:
         self._compression = compression
-        self._fingerprints = fingerprints
+        self._digests = digests
         self._scratch = scratch
         self.ending = compression.ending
 
@@ -65,7 +65,7 @@ class Compressor:
         Args:
             source: Digest and size of the uncompressed content.
         """
-        return self._fingerprints.get(self._cache_name(source), FileState(source.size, 0, 0))
+        return self._digests.get(self._cache_name(source), FileState(source.size, 0, 0))
 
     @contextmanager
     def compressed(self, path: Path, source: FileDigest) -> Generator[Path]:
@@ -84,7 +84,7 @@ class Compressor:
             target = Path(folder, f"packed{self.ending}")
             with translating_os_errors(f"Compressing {path} into {folder}"):
                 digest = self._compress(path, source.sha256, target)
-            self._fingerprints.put_trusted(self._cache_name(source), FileState(source.size, 0, 0), digest)
+            self._digests.put_trusted(self._cache_name(source), FileState(source.size, 0, 0), digest)
             yield target
 
     def _compress(self, path: Path, sha256: str, target: Path) -> str:

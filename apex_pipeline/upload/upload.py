@@ -206,17 +206,17 @@ def upload_to(
 ) -> UploadReport:
     """Upload a folder with the credentials of the settings; see :func:`upload_directory_to_s3` for the errors."""
     chosen = settings.model_copy(update={"use_s3_data": True, "bucket": target.bucket, "lake_prefix": ""})
-    fingerprints = open_digest_cache(settings)
+    digests = open_digest_cache(settings)
     compressor = None
     if target.compression is not None:
-        compressor = Compressor(target.compression, fingerprints, settings.state_dir.absolute() / "scratch")
+        compressor = Compressor(target.compression, digests, settings.state_dir.absolute() / "scratch")
     store = open_store(chosen, for_writing=True)
     store.check_access()
     return upload_folder(
         folder,
         store,
         target.prefix,
-        fingerprints=fingerprints,
+        digests=digests,
         compressor=compressor,
         listener=listener,
         progress=progress,
@@ -228,38 +228,38 @@ def upload_folder(
     store: ObjectStore,
     prefix: str,
     *,
-    fingerprints: DigestCache,
+    digests: DigestCache,
     compressor: Compressor | None = None,
     listener: UploadListener | None = None,
     progress: Progress | None = None,
 ) -> UploadReport:
     """Copy every regular file of a folder into a store, unless its content is there already.
 
-    Nothing is deleted. A file that fails does not stop the others, but an error that would affect every file does. The
-    smallest new file is sent alone first, so such an error occurs only once. One listing finds the existing objects;
-    the digest of an object of the same size as the file is requested once and then cached.
+        Nothing is deleted. A file that fails does not stop the others, but an error that would affect every file does. The
+        smallest new file is sent alone first, so such an error occurs only once. One listing finds the existing objects;
+        the digest of an object of the same size as the file is requested once and then cached.
 
-    Args:
-        folder: The folder, only read. Links that leave it and links to folders are refused, each reported by name.
-        store: The target store.
-        prefix: Prefix of the keys, before the path relative to the folder; may be empty.
-        fingerprints: Cache of the digests of local files.
-        compressor: Compresses text files before upload; its suffix is added to their keys.
-        listener: Called at the start and for each finished file.
-        progress: Called with the number of bytes moved, from several threads.
-
-    Raises:
-        SourceError: The folder is missing, cannot be read or is empty.
-        ConfigurationError: The prefix is not valid in a key.
-        StoreError: The store cannot be listed; nothing was sent.
-        StoreUnavailableError: The store cannot be reached at the moment; nothing was sent.
+        Args:
+            folder: The folder, only read. Links that leave it and links to folders are refused, each reported by name.
+            store: The target store.
+            prefix: Prefix of the keys, before the path relative to the folder; may be empty.
+                digests: Cache of the digests of local files.
+            compressor: Compresses text files before upload; its suffix is added to their keys.
+            listener: Called at the start and for each finished file.
+            progress: Called with the number of bytes moved, from several threads.
+    
+        Raises:
+            SourceError: The folder is missing, cannot be read or is empty.
+            ConfigurationError: The prefix is not valid in a key.
+            StoreError: The store cannot be listed; nothing was sent.
+            StoreUnavailableError: The store cannot be reached at the moment; nothing was sent.
     """
     start = _checked_prefix(prefix)
     found = scan_folder(folder)
     stored = {item.key: item for item in store.list(start)}
     files, refused = _plan(found.files, start, compressor)
     refused = [_refused(path, reason) for path, reason in found.refused] + refused
-    upload = _Upload(store, fingerprints, compressor, stored, files)
+    upload = _Upload(store, digests, compressor, stored, files)
     event = UploadEvent(len(refused) + len(files), found.bytes)
     report_event = listener or (lambda _: None)
     report_event(event)
@@ -283,13 +283,13 @@ class _Upload:
     def __init__(
         self,
         store: ObjectStore,
-        fingerprints: DigestCache,
+        digests: DigestCache,
         compressor: Compressor | None,
         stored: dict[str, ObjectInfo],
         files: dict[str, SourceFile],
     ) -> None:
         self._store = store
-        self._fingerprints = fingerprints
+        self._digests = digests
         self._compressor = compressor
         self._stored = stored
         self._files = files
@@ -331,7 +331,7 @@ class _Upload:
     def _copy_compressed(
         self, item: CopyItem, compressor: Compressor, stored: ObjectInfo | None, progress: Progress
     ) -> CopiedFile:
-        source = self._fingerprints.digest_of(item.path)
+        source = self._digests.digest_of(item.path)
         recorded = self._recorded_digest(stored)
         if stored is not None and recorded == compressor.known_digest(source):
             return CopiedFile(item, stored.size, recorded, is_new=False)
@@ -339,10 +339,10 @@ class _Upload:
             return replace(self._send(replace(item, path=path), recorded, progress), item=item)
 
     def _send(self, item: CopyItem, recorded: str, progress: Progress) -> CopiedFile:
-        copied = copy_file(self._store, item, recorded, self._fingerprints, progress)
+        copied = copy_file(self._store, item, recorded, self._digests, progress)
         if copied.is_new:
             version = self._version(item.key, str(copied.tag))
-            self._fingerprints.put_trusted(version, FileState(copied.size, 0, 0), copied.sha256)
+            self._digests.put_trusted(version, FileState(copied.size, 0, 0), copied.sha256)
         return copied
 
     def _recorded_digest(self, stored: ObjectInfo | None) -> str:
@@ -350,13 +350,13 @@ class _Upload:
         if stored is None:
             return NOT_STORED
         version, state = self._version(stored.key, stored.tag), FileState(stored.size, 0, 0)
-        known = stored.sha256 or self._fingerprints.get(version, state)
+        known = stored.sha256 or self._digests.get(version, state)
         if known is not None:
             return known
         found = self._store.head(stored.key)
         if found is None or found.sha256 is None or found.tag != stored.tag:
             return NOT_STORED
-        self._fingerprints.put_trusted(version, state, found.sha256)
+        self._digests.put_trusted(version, state, found.sha256)
         return found.sha256
 
     def _version(self, key: str, tag: str) -> Path:

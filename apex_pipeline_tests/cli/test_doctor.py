@@ -128,7 +128,8 @@ def test_incomplete_and_missing_credentials_are_reported(
 ) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     found = run_doctor()
-    assert (found.code, found["credentials"]["said"]) == (2, "AWS_SECRET_ACCESS_KEY is not set, but its other half is.")
+    message = "AWS_SECRET_ACCESS_KEY is not set, but AWS_ACCESS_KEY_ID is."
+    assert (found.code, found["credentials"]["said"]) == (2, message)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")

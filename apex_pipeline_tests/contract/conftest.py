@@ -42,7 +42,7 @@ def old_s3_harness(old_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
 
 @pytest.fixture(params=["local", "s3"])
 def unreachable(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    """A store whose folder or server does not exist, for refusals that must happen before any request."""
+    """A store whose folder or server does not exist, for errors that must be raised before any request."""
     write_source(tmp_path)
     if request.param == "local":
         return LocalStore(tmp_path / "none", DigestCache())

@@ -30,10 +30,10 @@ class StoreHarness:
     Attributes:
         store: The store.
         damage: Changes one byte of an object, bypassing the store.
-        visible: Returns the keys that any other client sees.
-        abandon: Leaves the same state as a process that is killed while it writes an object.
-        names_are_files: Whether ``d`` and ``d/e`` exclude each other, as on a disk and on the old server, which stores
-            objects under their names on a disk.
+        visible: Returns the keys that other clients see.
+        abandon: Leaves the store as if a process was killed while writing an object.
+        names_are_files: Whether ``d`` and ``d/e`` cannot both exist, as on a disk and on the old server, which stores
+            each object as a file of the same name.
     """
 
     store: ObjectStore

@@ -15,7 +15,7 @@ from apex_pipeline_tests.contract.harnesses import StoreHarness
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
-# The tests are taken over unchanged; they use the fixtures below.
+# Run the suite's tests unchanged, with the fixtures below.
 globals().update({name: test for name, test in vars(suite).items() if name.startswith("test_")})
 
 

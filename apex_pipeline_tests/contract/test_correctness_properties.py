@@ -137,7 +137,7 @@ _ANY_NAME = st.text(max_size=12)
 @pytest.mark.req("A-063")
 @EXAMPLES
 @given(key=st.text(max_size=20), track=_ANY_NAME, session=_ANY_NAME, data_type=KINDS)
-def test_a_missing_file_or_session_gives_none(
+def test_a_missing_file_or_session_returns_none(
     filled_harness: LoaderHarness, key: str, track: str, session: str, data_type: str
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 3: File not found returns None."""
@@ -185,7 +185,7 @@ def test_all_filename_patterns_are_tried_in_order_before_none(
     assert attempts(records) == names[: 3 if first is None else first + 1]
     assert (frame is None) is (first is None)
     if frame is not None and first is not None:
-        # For a track without underscore two names are equal: the file has the content that was written last.
+        # For a track without an underscore, two names are equal, and the file has the content written last.
         assert names[int(frame.iloc[:, 0].tolist()[0])] == names[first]
 
 
@@ -267,7 +267,7 @@ _CALLS: list[Callable[[DataLoader], object]] = [
 
 @pytest.fixture
 def shared_service_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all clients share botocore's service descriptions, as reading them again takes most of the time."""
+    """Let all clients share botocore's service descriptions, because rereading them takes most of the time."""
     descriptions = BotocoreSession().get_component("data_loader")
     real_session = boto3.Session
 
@@ -283,7 +283,7 @@ def shared_service_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("shared_service_descriptions")
 @EXAMPLES
 @given(key_id=st.one_of(st.none(), _KEY_ID), secret=_SECRET, call=st.sampled_from(_CALLS))
-def test_invalid_credentials_give_a_clear_error_without_the_secret(
+def test_invalid_credentials_log_a_clear_error_without_the_secret(
     s3_bucket: S3Bucket, tmp_path: Path, key_id: str | None, secret: str, call: Callable[[DataLoader], object]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 7: Invalid credentials produce clear errors."""
@@ -360,7 +360,7 @@ def both_backends(tmp_path: Path, s3_bucket: S3Bucket) -> Callable[[], tuple[Loa
 @pytest.mark.req("A-068", "A-017", "A-012")
 @EXAMPLES
 @given(written=written_laps())
-def test_local_and_s3_give_the_same_frame(
+def test_local_and_s3_load_identical_frames(
     both_backends: Callable[[], tuple[LoaderHarness, LoaderHarness]], written: tuple[pd.DataFrame, str, bytes]
 ) -> None:
     """Feature: aws-s3-data-hosting, Property 8: Data format consistency across sources."""

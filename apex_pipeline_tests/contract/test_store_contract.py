@@ -1,6 +1,6 @@
 """The contract of object stores: reading and writing, tested on a local folder, a real S3 server and an old S3 server.
 
-The contract holds for every store; known limits of one kind of server are fields of its harness. See the fault tests in
+The contract holds for every store; known limitations of a server are fields of its harness. See the fault tests in
 ``apex_pipeline_tests/storage/s3`` for the behaviour of a store during network failures.
 """
 
@@ -127,7 +127,7 @@ def test_a_write_replaces_the_object_and_its_tag(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("size", [100, len(LARGE)])
-def test_a_file_with_another_digest_does_not_replace_the_object(
+def test_a_file_with_the_wrong_digest_does_not_replace_the_object(
     harness: StoreHarness, tmp_path: Path, size: int
 ) -> None:
     harness.store.write_bytes("data/x.csv", b"old")
@@ -137,18 +137,18 @@ def test_a_file_with_another_digest_does_not_replace_the_object(
     assert harness.visible() == ["data/x.csv"]
 
 
-def test_writing_a_missing_file_is_an_error(store: ObjectStore, tmp_path: Path) -> None:
+def test_writing_a_missing_file_raises(store: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(FileChangedError, match=r"nowhere\.csv is gone"):
         store.write_file("data/x.csv", tmp_path / "nowhere.csv")
     assert store.head("data/x.csv") is None
 
 
-def test_writing_a_folder_is_an_error(store: ObjectStore, tmp_path: Path) -> None:
+def test_writing_a_folder_raises(store: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not a regular file"):
         store.write_file("data/x.csv", tmp_path)
 
 
-def test_a_missing_object_is_an_error_for_every_read(store: ObjectStore) -> None:
+def test_every_read_of_a_missing_object_raises(store: ObjectStore) -> None:
     assert store.head("data/none.csv") is None
     with pytest.raises(ObjectMissingError, match=r"data/none\.csv"):
         store.read_bytes("data/none.csv")
@@ -203,7 +203,7 @@ def _is_refused(operation: Callable[[ObjectStore, str], object], store: ObjectSt
     try:
         operation(store, key)
     except UnsafeKeyError as error:
-        return "refused" in str(error)
+        return "not allowed" in str(error)
     return False
 
 
@@ -237,7 +237,7 @@ def test_a_listing_is_complete_and_sorted_by_key(store: ObjectStore) -> None:
         assert (stored.size, stored.tag) == (described.size, described.tag)
 
 
-def test_a_copy_carries_content_and_digest(store: ObjectStore) -> None:
+def test_a_copy_keeps_content_and_digest(store: ObjectStore) -> None:
     store.write_bytes("tables/x.parquet", CONTENT)
     copied = store.copy("tables/x.parquet", "history/x.parquet")
     assert copied.sha256 == _DIGEST

@@ -28,7 +28,7 @@ def test_completed_and_failed_writes_leave_no_incomplete_upload(store: ObjectSto
     assert store.incomplete_uploads() == []
 
 
-def test_a_killed_write_is_listed_as_incomplete_and_not_visible_to_readers(harness: StoreHarness) -> None:
+def test_a_killed_write_is_listed_as_incomplete_and_hidden_from_readers(harness: StoreHarness) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
     harness.abandon("data/x.csv")
     (upload,) = harness.store.incomplete_uploads()
@@ -39,7 +39,7 @@ def test_a_killed_write_is_listed_as_incomplete_and_not_visible_to_readers(harne
     assert list(harness.store.list()) == []
 
 
-def test_aborting_an_incomplete_upload_twice_works_and_leaves_other_objects(harness: StoreHarness) -> None:
+def test_aborting_an_upload_twice_is_harmless_and_keeps_other_objects(harness: StoreHarness) -> None:
     harness.store.write_bytes("data/x.csv", CONTENT)
     harness.abandon("data/x.csv")
     (upload,) = harness.store.incomplete_uploads()
@@ -74,12 +74,12 @@ def _fetch(url: str) -> tuple[int, bytes]:
 
 
 @pytest.mark.req("A-099")
-def test_a_presigned_url_gives_access_and_is_created_without_a_request(s3_store: ObjectStore) -> None:
+def test_a_presigned_url_grants_access_and_is_created_without_a_request(s3_store: ObjectStore) -> None:
     key = "data/COTA/Race 1/ä.csv"
     s3_store.write_bytes(key, CONTENT)
-    before = s3_store.traffic
+    before = s3_store.request_stats
     url = s3_store.presigned_url(key, 60)
-    assert s3_store.traffic == before
+    assert s3_store.request_stats == before
     assert _fetch(url) == (200, CONTENT)
     assert _fetch(url.replace("X-Amz-Expires=60", "X-Amz-Expires=61"))[0] == 403
     assert _fetch(url.partition("?")[0])[0] == 403
@@ -90,7 +90,7 @@ def test_a_presigned_url_expires(s3_store: ObjectStore) -> None:
     s3_store.write_bytes("data/x.csv", CONTENT)
     with signed_ago(timedelta(seconds=58)):
         assert _fetch(s3_store.presigned_url("data/x.csv", 3600)) == (200, CONTENT)
-    with signed_ago(timedelta(seconds=62)):  # servers compare in full seconds
+    with signed_ago(timedelta(seconds=62)):  # servers compare whole seconds
         assert _fetch(s3_store.presigned_url("data/x.csv", 60))[0] == 403
 
 
@@ -102,24 +102,24 @@ def test_a_local_store_has_no_presigned_urls(tmp_path: Path) -> None:
 
 @pytest.mark.req("A-099")
 @pytest.mark.parametrize("expires_s", [0, -1, 604_801])
-def test_a_presigned_url_is_valid_for_one_second_to_one_week(unreachable: ObjectStore, expires_s: int) -> None:
+def test_presigned_urls_must_expire_within_one_second_to_one_week(unreachable: ObjectStore, expires_s: int) -> None:
     with pytest.raises(ConfigurationError):
         unreachable.presigned_url("data/x.csv", expires_s)
 
 
 @pytest.mark.req("A-086", "A-087", "A-088")
 def test_request_stats_count_requests_and_errors(s3_store: ObjectStore) -> None:
-    assert (s3_store.traffic.requests, s3_store.traffic.errors) == (0, 0)
+    assert (s3_store.request_stats.requests, s3_store.request_stats.errors) == (0, 0)
     s3_store.write_bytes("data/x.csv", CONTENT)
-    written = s3_store.traffic
+    written = s3_store.request_stats
     assert written.requests > 0
     assert written.waited_s > 0
     s3_store.head("data/none.csv")
-    assert s3_store.traffic.requests > written.requests
-    assert s3_store.traffic.errors == written.errors + 1
+    assert s3_store.request_stats.requests > written.requests
+    assert s3_store.request_stats.errors == written.errors + 1
 
 
 def test_a_local_store_has_no_request_stats(tmp_path: Path) -> None:
     store = local_harness(tmp_path).store
     store.write_bytes("data/x.csv", CONTENT)
-    assert store.traffic.requests == 0
+    assert store.request_stats.requests == 0

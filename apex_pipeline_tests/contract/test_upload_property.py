@@ -71,7 +71,7 @@ def test_an_upload_preserves_paths_and_content(
     """Feature: aws-s3-data-hosting, Property 1: Upload preserves structure."""
     prefix = f"{next(numbers)}/data"
     with _written_tree(tree) as (root, files):
-        report = upload_folder(root, store, prefix, fingerprints=DigestCache())
+        report = upload_folder(root, store, prefix, digests=DigestCache())
     legal = {path: content for path, content in files.items() if is_legal_key(f"{prefix}/{path}")}
     assert {file.path for file in report.of(UploadStatus.UPLOADED)} == set(legal)
     assert {file.path for file in report.of(UploadStatus.FAILED)} == {

@@ -39,7 +39,7 @@ class Harness:
 
     def __init__(self, base: Path, store: LocalStore) -> None:
         self.root, self.store, self._base = base / "source", store, base
-        self.fingerprints = DigestCache()
+        self.digests = DigestCache()
 
     def write(self, path: str, content: str) -> int:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ class Harness:
     def estimate(self, tracks_file: Path | None = None) -> SyncEstimate:
         settings = load_settings(source_dir=self.root, tracks_file=tracks_file)
         lake = LakeState.load(self.store)
-        return estimate_sync(scan_source(settings), lake, self.store, settings, self.fingerprints)
+        return estimate_sync(scan_source(settings), lake, self.store, settings, self.digests)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Contains the helpers of the read cache tests: contents, the ways to read them, and the files in the cache."""
+"""Contains helpers for the read cache tests: sample contents, every read method, and the cached files."""
 
 from collections import Counter
 from collections.abc import Callable

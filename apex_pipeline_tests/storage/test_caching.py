@@ -100,7 +100,7 @@ def test_a_large_object_is_cached_after_its_full_size_was_read_in_ranges(
     assert (cached.hits, cached.misses) == (1, 4)
 
 
-def test_parquet_reads_return_the_same_from_ranges_and_from_the_disk(store: S3Store, tmp_path: Path) -> None:
+def test_parquet_reads_from_ranges_and_from_disk_are_identical(store: S3Store, tmp_path: Path) -> None:
     table = pa.table({"speed": np.random.default_rng(3).random(700_000)})
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=100_000, compression="none", use_dictionary=False)
     store.write_file(KEY, tmp_path / "x.parquet")
@@ -139,7 +139,9 @@ def test_a_replaced_or_deleted_object_is_never_served_from_the_cache(
             s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=KEY, Body=content)
         assert read(cached, KEY) == content
         assert read(cached, KEY) == content
-    assert cached.hits == 4, "each second read, and the third content, which is the first one again"
+    assert cached.hits == 4, (
+        "every second read, and the first read of the third version, which repeats the first content"
+    )
     cached.delete(KEY)
     with pytest.raises(ObjectMissingError):
         read(cached, KEY)
@@ -278,8 +280,8 @@ def test_other_operations_are_delegated_to_the_store(store: S3Store, s3_bucket: 
     cached.abort(upload)
     assert cached.incomplete_uploads() == []
     assert cached.presigned_url("data/x.csv", 60).startswith(s3_bucket.server.endpoint)
-    assert cached.traffic == store.traffic
-    assert cached.traffic.requests > 0
+    assert cached.request_stats == store.request_stats
+    assert cached.request_stats.requests > 0
     with cached.open_seekable(cached.write_bytes(KEY, LARGE).key) as stream:
         assert stream.readable()
 

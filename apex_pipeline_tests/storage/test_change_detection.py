@@ -1,8 +1,8 @@
 """Tests that a file is copied again if and only if its content changed, whatever its modification time.
 
-Tools that compare size and time miss edits that keep the size and set an older or unchanged time, and they send files
-again that were only touched. The tests combine every change of the content with the way it was written and the
-modification time afterwards, for a folder and for a bucket.
+Tools that compare size and time miss edits that keep the size and leave an older or unchanged time, and they resend
+files that were only touched. The tests combine every kind of content change, way of writing it and resulting
+modification time, for a folder and for a bucket.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _CONTENTS = {
     "the same": _BEFORE,
     "empty": b"",
 }
-# The modification time after the change in ns since 1970, from the one before.
+# Each function maps the modification time before the change to the one after it, in ns since 1970.
 _S = 1_000_000_000
 _CLOCKS = {
     "later than the copy": lambda _: time.time_ns() + _S,
@@ -61,7 +61,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 
 @pytest.fixture
 def digests(tmp_path: Path) -> DigestCache:
-    """A cache that stores digests at once, as if every file had been unchanged for a while before it was read."""
+    """A cache that stores digests immediately, as if no file had been edited recently."""
     return DigestCache(tmp_path / "fingerprints.sqlite", now_ns=lambda: time.time_ns() + 10 * _S)
 
 

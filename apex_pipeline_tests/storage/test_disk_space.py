@@ -1,4 +1,4 @@
-"""Tests of the free disk space, including that of a folder that does not exist yet."""
+"""Tests of the free disk space, also for a folder that does not exist yet."""
 
 from pathlib import Path
 

@@ -39,7 +39,7 @@ def test_reading_creates_no_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.req("A-003")
-def test_a_local_lake_needs_no_boto3() -> None:
+def test_a_local_lake_does_not_import_boto3() -> None:
     program = (
         "import sys; from apex_pipeline.settings import load_settings\n"
         "from apex_pipeline.storage.factory import open_store\n"
@@ -90,9 +90,7 @@ def test_without_keys_the_credentials_are_left_to_boto3(monkeypatch: pytest.Monk
     ("given", "missing"),
     [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")],
 )
-def test_a_missing_half_of_the_credentials_is_named_in_the_error(
-    monkeypatch: pytest.MonkeyPatch, given: str, missing: str
-) -> None:
+def test_the_error_names_the_missing_credential(monkeypatch: pytest.MonkeyPatch, given: str, missing: str) -> None:
     monkeypatch.setenv(given, "something")
     with pytest.raises(ConfigurationError, match=f"{missing} is not set"):
         open_store(load_settings(use_s3_data=True), for_writing=False)
@@ -107,13 +105,13 @@ def test_a_missing_half_of_the_credentials_is_named_in_the_error(
         ("/data/lake", "/data/lake"),
     ],
 )
-def test_a_lake_can_be_opened_by_its_address(uri: str, expected: str) -> None:
+def test_a_lake_can_be_opened_by_its_uri(uri: str, expected: str) -> None:
     assert open_store_at(uri, load_settings()).uri == expected
 
 
 @pytest.mark.parametrize("uri", ["", "s3://", "s3:///x", "gs://races", "https://races.example/x"])
-def test_an_invalid_address_is_refused(uri: str) -> None:
-    with pytest.raises(ConfigurationError, match="is not the address of a lake"):
+def test_an_invalid_lake_location_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not a lake location"):
         open_store_at(uri, load_settings())
 
 

@@ -208,7 +208,7 @@ def test_keys_that_clash_with_a_folder_or_a_file_are_refused(store: LocalStore) 
         store.write_bytes("d/e/f", b"")
 
 
-def test_a_file_name_that_is_too_long_is_refused_with_the_limit(store: LocalStore) -> None:
+def test_the_error_for_a_long_file_name_states_the_limit(store: LocalStore) -> None:
     with pytest.raises(StoreError, match="255 bytes per name"):
         store.write_bytes(f"data/{'x' * 300}", b"")
     with pytest.raises(StoreError, match="255 bytes per name"):
@@ -290,7 +290,7 @@ def test_head_describes_the_new_object_if_it_is_replaced_during_the_call(
 
 
 @pytest.mark.parametrize("is_deleted", [True, False])
-def test_head_of_a_changing_object_is_none_if_it_was_deleted_and_else_raises(
+def test_head_of_a_changing_object_returns_none_if_deleted_and_otherwise_raises(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, *, is_deleted: bool
 ) -> None:
     store.write_bytes("data/x.csv", b"old")
@@ -329,7 +329,7 @@ def test_a_source_edited_while_it_is_copied_keeps_the_old_object(store: LocalSto
     assert store.read_bytes("data/x.csv") == b"old"
 
 
-def test_concurrent_writers_of_a_key_leave_the_matching_digest(root: Path, tmp_path: Path) -> None:
+def test_concurrent_writers_of_a_key_keep_content_and_digest_consistent(root: Path, tmp_path: Path) -> None:
     digests = DigestCache()
     first, second = LocalStore(root, digests), LocalStore(root, digests)
     source = tmp_path / "source.csv"

@@ -10,13 +10,13 @@ from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 @pytest.mark.req("A-086", "A-087", "A-088")
 def test_requests_errors_and_latency_are_counted(store: S3Store) -> None:
-    assert store.traffic == RequestStats()
+    assert store.request_stats == RequestStats()
     store.write_bytes("data/x.csv", b"lap")
     assert store.head("data/x.csv")
     assert store.head("data/none.csv") is None
     list(store.list())
-    stats = store.traffic
-    # One PUT, two HEADs of which one fails, the check of the bucket that follows it, and the listing.
+    stats = store.request_stats
+    # One PUT, two HEADs (one fails), the bucket check after the failure, and the listing.
     assert (stats.requests, stats.errors) == (5, 1)
     assert stats.error_rate == pytest.approx(0.2)
     assert 0 < stats.average_ms < 60_000
@@ -26,7 +26,7 @@ def test_requests_errors_and_latency_are_counted(store: S3Store) -> None:
 def test_each_connection_counts_its_own_requests(s3_bucket: S3Bucket) -> None:
     one, other = store_of(connect(s3_bucket)), store_of(connect(s3_bucket))
     one.check_access()
-    assert (one.traffic.requests, other.traffic.requests) == (1, 0)
+    assert (one.request_stats.requests, other.request_stats.requests) == (1, 0)
 
 
 def test_rates_are_zero_without_requests() -> None:

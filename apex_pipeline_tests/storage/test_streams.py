@@ -56,7 +56,7 @@ def test_a_ranged_reader_behaves_like_a_file(size: int, steps: list[tuple[str, i
         assert reader.tell() == file.tell()
 
 
-def test_small_sequential_reads_from_the_start_are_one_request() -> None:
+def test_small_sequential_reads_from_the_start_take_one_request() -> None:
     reader, requests = _reader(_CONTENT)
     assert b"".join(reader.read(100) for _ in range(100)) == _CONTENT[:10_000]
     assert requests == [(0, READ_AHEAD_BYTES)]
@@ -78,7 +78,7 @@ def test_random_reads_fetch_exactly_the_requested_ranges() -> None:
     assert requests == pieces
 
 
-def test_a_large_read_is_one_request() -> None:
+def test_a_large_read_takes_one_request() -> None:
     reader, requests = _reader(_CONTENT)
     assert reader.readall() == _CONTENT
     assert requests == [(0, len(_CONTENT))]
@@ -124,7 +124,7 @@ def _verified(content: bytes, unit: int = 1) -> tuple[VerifiedStream, list[tuple
 
 
 @given(content=st.binary(max_size=200), unit=st.integers(1, 20), sizes=st.lists(st.integers(1, 50), max_size=20))
-def test_a_verified_stream_reads_every_byte_in_units_and_verifies_the_digest(
+def test_a_verified_stream_fetches_aligned_ranges_and_verifies_the_digest(
     content: bytes, unit: int, sizes: list[int]
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:

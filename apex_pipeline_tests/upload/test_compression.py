@@ -133,10 +133,10 @@ def test_the_compressed_bytes_contain_neither_name_nor_time(tmp_path: Path) -> N
 
 def test_a_file_that_changed_before_compression_is_refused(tmp_path: Path, compression: Compression) -> None:
     (tmp_path / "a.csv").write_bytes(b"lap")
-    fingerprints = open_digest_cache(load_settings())
-    source = fingerprints.digest_of(tmp_path / "a.csv")
+    digests = open_digest_cache(load_settings())
+    source = digests.digest_of(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_bytes(b"pal")
-    compressor = Compressor(compression, fingerprints, tmp_path / "scratch")
+    compressor = Compressor(compression, digests, tmp_path / "scratch")
     with pytest.raises(FileChangedError, match="changed"), compressor.compressed(tmp_path / "a.csv", source):
         pass
     assert compressor.known_digest(source) is None

@@ -154,7 +154,7 @@ def test_no_new_file_starts_after_an_interruption(tmp_path: Path) -> None:
             tmp_path / "many",
             store,
             "data",
-            fingerprints=DigestCache(),
+            digests=DigestCache(),
             listener=interrupting.on_event,
             progress=interrupting.on_bytes,
         )

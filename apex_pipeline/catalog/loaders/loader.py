@@ -114,7 +114,7 @@ class DataLoader:
         """
         opened = self._opened
         store = opened[0].store if opened else None
-        stats = store.traffic if store else RequestStats()
+        stats = store.request_stats if store else RequestStats()
         hits, misses = (store.hits, store.misses) if isinstance(store, CacheStats) else (0, 0)
         return {
             "requests": stats.requests,

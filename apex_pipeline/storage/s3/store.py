@@ -58,27 +58,27 @@ _CONTENT_TYPES = {
 class S3Store(ObjectStore):
     """A lake in a bucket. Creating an instance sends no request.
 
-    Args:
-        connection: How to reach the bucket.
-        prefix: Prefix of the lake's keys in the bucket, without leading or trailing slashes; may be empty.
-        fingerprints: Digest cache for local files to be written.
-        state: Local folder for the upload journal and for downloads opened as files; created when needed.
-        acl: Canned ACL for written objects; ``None`` sends none.
-        may_create_bucket: Whether :meth:`check_access` may create a missing bucket.
-        takes_back: Whether :meth:`check_access` aborts abandoned uploads of this machine.
-        sleep: Waits between attempts; replaced in tests.
-    """
+        Args:
+            connection: How to reach the bucket.
+            prefix: Prefix of the lake's keys in the bucket, without leading or trailing slashes; may be empty.
+            digests: Digest cache for local files to be written.
+            state: Local folder for the upload journal and for downloads opened as files; created when needed.
+            acl: Canned ACL for written objects; ``None`` sends none.
+            may_create_bucket: Whether :meth:`check_access` may create a missing bucket.
+                aborts_abandoned: Whether :meth:`check_access` aborts abandoned uploads of this machine.
+            sleep: Waits between attempts; replaced in tests.
+        """
 
     def __init__(
         self,
         connection: S3Connection,
         prefix: str,
-        fingerprints: DigestCache,
+        digests: DigestCache,
         *,
         state: Path = Path(".apex"),
         acl: str | None = None,
         may_create_bucket: bool = False,
-        takes_back: bool = False,
+        aborts_abandoned: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._connection = connection
@@ -87,9 +87,9 @@ class S3Store(ObjectStore):
         self._downloads = state.absolute() / "downloads"
         self._acl = acl
         self._may_create_bucket = may_create_bucket
-        self._aborts_abandoned = takes_back
+        self._aborts_abandoned = aborts_abandoned
         self._reader = S3Reader(connection, self._full, sleep)
-        self._uploader = Uploader(connection, fingerprints, UploadJournal(state.absolute() / "uploads"), sleep)
+        self._uploader = Uploader(connection, digests, UploadJournal(state.absolute() / "uploads"), sleep)
         self._is_bucket_seen = False
 
     @property
@@ -240,9 +240,9 @@ class S3Store(ObjectStore):
             )
 
     @property
-    def traffic(self) -> RequestStats:
+    def request_stats(self) -> RequestStats:
         """Request stats of this store's connection."""
-        return self._connection.meter.traffic
+        return self._connection.meter.stats
 
     def _full(self, key: str) -> str:
         return check_key(self._prefix + check_key(key))

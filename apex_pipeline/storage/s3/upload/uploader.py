@@ -70,7 +70,7 @@ class Uploader:
 
     Args:
         connection: How to reach the bucket.
-        fingerprints: Cache of the digests and checksums of local files.
+        digests: Cache of the digests and checksums of local files.
         journal: Records multipart uploads.
         sleep: Waits between attempts.
     """
@@ -78,12 +78,12 @@ class Uploader:
     def __init__(
         self,
         connection: S3Connection,
-        fingerprints: DigestCache,
+        digests: DigestCache,
         journal: UploadJournal,
         sleep: Callable[[float], None],
     ) -> None:
         self._connection = connection
-        self._fingerprints = fingerprints
+        self._digests = digests
         self._requests = UploadRequests(connection, sleep)
         self._parts = MultipartUploader(connection, self._requests, journal)
 
@@ -118,7 +118,7 @@ class Uploader:
                 if progress is not None:
                     progress(result.size)
                 return result
-        content = self._fingerprints.digest_of(path)
+        content = self._digests.digest_of(path)
         if expected not in {None, content.sha256}:
             raise FileChangedError(f"{path} changed since it was hashed.", "The next run will upload the new content.")
         file = LargeFile(path, content, target.key, target.options(content.sha256, content.sums))
@@ -128,7 +128,7 @@ class Uploader:
     def _send_small(self, target: Target, source: HashingReader, path: Path) -> UploadResult:
         opened_ns, content = time.time_ns(), source.read()
         sums = sums_of(content)
-        self._fingerprints.put(path, source.state, opened_ns, source.sha256, sums)
+        self._digests.put(path, source.state, opened_ns, source.sha256, sums)
         return self._put(target, content, source.sha256, sums)
 
     def abort_abandoned(self) -> None:

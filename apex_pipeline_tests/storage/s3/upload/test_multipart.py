@@ -227,7 +227,7 @@ def test_abandoned_uploads_are_aborted_by_the_next_writer(
     with pytest.raises(_KilledError):
         store.write_file(_KEY, source, progress=_kill_after(2))
     source.unlink()
-    S3Store(connection, "", DigestCache(), takes_back=is_writer).check_access()
+    S3Store(connection, "", DigestCache(), aborts_abandoned=is_writer).check_access()
     assert len(_uploads(s3_bucket)) == (0 if is_writer else 1)
 
 
@@ -240,7 +240,7 @@ def test_an_upload_that_cannot_be_aborted_now_stays_in_the_journal(
     abort = connection.client.abort_multipart_upload
     elsewhere = partial(abort, Bucket="no-such-bucket", Key=_KEY, UploadId="none")
     monkeypatch.setattr(connection.client, "abort_multipart_upload", lambda **_: elsewhere())
-    writer = S3Store(connection, "", DigestCache(), takes_back=True)
+    writer = S3Store(connection, "", DigestCache(), aborts_abandoned=True)
     writer.check_access()
     assert len(_uploads(s3_bucket)) == 1
     monkeypatch.undo()
