@@ -1,5 +1,5 @@
 # A fresh machine needs only python3 (>= 3.11) and make.
-# `make run` syncs race files, `make test` runs all checks; `make help` lists the other targets.
+# `make run` syncs race files, `make test` runs the fast checks; `make help` lists the other targets.
 # `make test FULL=1` also runs the slow tests and enforces the coverage floor; .ci/run runs it.
 
 PYTHON ?= python3

@@ -1,4 +1,4 @@
-"""Contains the API for consumers: open a lake and read its tables with pandas and pyarrow, without Dagster.
+"""The API for consumers: open a lake and read its tables with pandas and pyarrow, without Dagster.
 
 >>> from apex_pipeline.catalog import get_loader, open_catalog  # doctest: +SKIP
 >>> open_catalog("lake").laps("barber_motorsports_park", "R1")  # doctest: +SKIP

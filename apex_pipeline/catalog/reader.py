@@ -1,7 +1,7 @@
-"""Contains the catalog: opens a lake and reads its published tables, with pandas and pyarrow only.
+"""The catalog: opens a lake and reads its published tables, with pandas and pyarrow only.
 
 All reads are from one snapshot: files are checked against its hashes, and a file that a later sync has replaced is read
-from ``history/``. Nothing in this package writes, or imports Dagster.
+from ``history/``. This package never writes to the lake or imports Dagster.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from apex_pipeline.tables.session_key import SessionKey, session_key
 _SAMPLE_COLUMNS = ("vehicle_id", "sample_time_utc", "repeat", "lap_number")
 
 # A published file never changes, so cached reads stay valid. The cache holds the tables, lap times and footers of the
-# last few sessions: tables of up to 1 MB as stored (a race's laps are 60 kB), and footers of about 60 kB.
+# last few sessions: tables of up to 1 MB on disk (60 kB for the laps of a race), and footers of about 60 kB.
 _CACHE_ENTRIES = 32
 _SMALL_BYTES = 1_000_000
 
@@ -86,7 +86,7 @@ class Catalog:
         return self.table("laps", track, session)
 
     def cars(self, track: str, session: str) -> pd.DataFrame:
-        """Return every device and official car of the session and how they match, with the evidence."""
+        """Return every device and every official car of the session, which of them match, and the evidence."""
         return self.table("cars", track, session)
 
     def quality(self, track: str, session: str) -> pd.DataFrame:
@@ -181,7 +181,7 @@ class Catalog:
             channels: Columns to read in addition to car, time, repeat and lap; by default all.
 
         Returns:
-            The samples sorted by car and time; no rows if the car sent nothing in that time.
+            The samples sorted by car and time; no rows if the car sent nothing during that time.
 
         Raises:
             ObjectMissingError: The session is not published.

@@ -21,7 +21,7 @@ _Span = tuple[int, int] | None
 
 @dataclass(frozen=True)
 class LapTimes:
-    """Start and end of the laps of a session, by vehicle_id and lap_number."""
+    """Start and end of each lap of a session, by vehicle_id and lap_number."""
 
     spans: Mapping[str, Mapping[int, _Span]]
 
@@ -29,7 +29,7 @@ class LapTimes:
         """Return start and end of a lap.
 
         Raises:
-            ConfigurationError: The car has no such lap, or its start or end is not known in UTC.
+            ConfigurationError: The car has no such lap, or its UTC start or end is unknown.
         """
         laps = self.spans.get(vehicle_id, {})
         if lap_number not in laps:
@@ -40,23 +40,23 @@ class LapTimes:
         span = laps[lap_number]
         if span is None:
             raise ConfigurationError(
-                f"Lap {lap_number} of {vehicle_id} has no start or no end in UTC, so its samples are not known.",
+                f"Lap {lap_number} of {vehicle_id} has no UTC start or end, so its samples cannot be located.",
                 "Choose a lap that has lap_start_utc and lap_end_utc in `laps`, or give a time range.",
             )
         return span
 
     def lap_windows(self, lap_number: int) -> list[Window]:
-        """Return a window per car that has this lap with start and end in UTC.
+        """Return one window for each car whose lap of this number has a UTC start and end.
 
         Raises:
-            ConfigurationError: No car has this lap with start and end in UTC.
+            ConfigurationError: No car has this lap with a UTC start and end.
         """
         spans = {car: laps.get(lap_number) for car, laps in self.spans.items()}
         windows = [Window(car, *span) for car, span in sorted(spans.items()) if span is not None]
         if not windows:
             known = sorted({number for laps in self.spans.values() for number, span in laps.items() if span})
             raise ConfigurationError(
-                f"No car has a lap {lap_number} with start and end in UTC.",
+                f"No car has a lap {lap_number} with a UTC start and end.",
                 f"The session has: {', '.join(map(str, known)) or 'none'}.",
             )
         return windows
@@ -92,7 +92,7 @@ def resolve_vehicle(
 
     Args:
         numbers: Every car of the session by vehicle_id, with its number if known.
-        session: Name of the session in errors.
+        session: Name of the session, for error messages.
         vehicle_id: The vehicle_id of the car's device, if given.
         car_number: The car number as text, if given.
 

@@ -1,7 +1,7 @@
 """Reads parts of a published telemetry file: only the row groups that may contain a window, and the requested columns.
 
 The content is always that of the snapshot, even while a sync replaces the file. See selection.py for how a car or lap
-becomes a window, reader.py for the public methods.
+is converted to a window, reader.py for the public methods.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -41,7 +41,7 @@ class Window:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """The footer's statistics of a row group.
+    """Footer statistics of one row group.
 
     Attributes:
         number: Index of the row group in the file.
@@ -72,7 +72,7 @@ class Footer:
     """The footer of a telemetry file, read once.
 
     Attributes:
-        metadata: The footer as parsed by Arrow, so that it is not read again.
+        metadata: The footer as parsed by Arrow; passed on to avoid reading it again.
         columns: Names of the columns.
         groups: The row groups.
     """
@@ -91,8 +91,8 @@ def read_footer(store: ObjectStore, record: TableRecord) -> Footer:
     """Read the footer of a telemetry file.
 
     Raises:
-        ObjectMissingError: The published content is no longer in the lake.
-        StoreCorruptionError: It is no longer a Parquet file.
+        ObjectMissingError: The published content has been removed from the lake.
+        StoreCorruptionError: The file is damaged and cannot be parsed as Parquet.
     """
     metadata = _read(store, record, pq.read_metadata)
     columns = tuple(metadata.schema.names)
@@ -103,7 +103,7 @@ def read_footer(store: ObjectStore, record: TableRecord) -> Footer:
 def read_windows(
     store: ObjectStore, record: TableRecord, footer: Footer, windows: Sequence[Window], columns: Sequence[str] | None
 ) -> pa.Table:
-    """Read the rows of several windows, in their order.
+    """Read the rows of several windows, in the order given.
 
     Args:
         store: The lake.
@@ -133,7 +133,9 @@ def _read(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO], _R
     """Call ``read`` with the published content and return its result."""
     try:
         return _read_once(store, record, read)
-    except FileChangedError:  # a sync replaced it in the bucket after it was opened, so it is in the history now
+    except (
+        FileChangedError
+    ):  # A sync replaced the object after it was opened; the published content is now in the history.
         return _read_once(store, record, read)
 
 
@@ -143,7 +145,7 @@ def _read_once(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO
             return read(stream)
         except (OSError, pa.ArrowInvalid) as error:
             raise StoreCorruptionError(
-                f"{store.uri_of(record.key)} cannot be read as it was published ({error}).",
+                f"The published content of {store.uri_of(record.key)} cannot be read ({error}).",
                 "Restore it from a copy, or delete it and run a sync, which derives the table again.",
             ) from error
 
@@ -157,7 +159,7 @@ def _open_published(store: ObjectStore, record: TableRecord) -> Generator[Binary
             stream = opened.enter_context(store.open_seekable(record.key))
         except ObjectMissingError:
             stream = None
-        # Checked after opening: if the object is still the published one, so is the stream opened before.
+        # Check after opening: if the object is still the published one now, the stream opened before is valid too.
         key = published_key(store, record)
         if stream is None or key != record.key:
             # In the history an object is named by its hash and never replaced.
@@ -171,7 +173,7 @@ def _row_group(metadata: pq.FileMetaData, number: int, columns: tuple[str, ...])
     return RowGroup(
         number,
         (cars.min, cars.max) if _has_bounds(cars) else None,
-        # The raw value of a time is its milliseconds since 1970.
+        # The raw value of a time is in milliseconds since 1970.
         (times.min_raw, times.max_raw) if _has_bounds(times) else None,
     )
 
@@ -181,7 +183,7 @@ def _has_bounds(statistics: Any) -> bool:  # noqa: ANN401  -- pyarrow's Statisti
 
 
 def _within(rows: pa.Table, window: Window) -> pa.Table:
-    """Return the rows within the window; a row group may contain others."""
+    """Return the rows within the window; a row group may also contain rows outside it."""
     time_ms = rows[_TIME].cast(pa.int64())
     conditions: list[Any] = []
     if window.vehicle_id is not None:

@@ -1,4 +1,4 @@
-"""Contains the command line ``apex``, for people and for scheduled jobs.
+"""The command line ``apex``, for people and for scheduled jobs.
 
 There is one module per command or group of related commands, with its options and its output; the work is done by the
 modules it imports. Exit codes are in ``exit_codes.py``.

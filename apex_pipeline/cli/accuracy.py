@@ -1,4 +1,4 @@
-"""Contains ``apex accuracy``; see ops/accuracy.py for how laps are compared with official timing."""
+"""Implements ``apex accuracy``; see ops/accuracy.py for how laps are compared with official timing."""
 
 import typer
 from rich import box
@@ -47,7 +47,7 @@ def _with_totals(reports: dict[str, AccuracyReport]) -> dict[str, AccuracyReport
 
 def _print_reports(reports: dict[str, AccuracyReport], by_session: dict[str, AccuracyReport]) -> None:
     if not reports:
-        print_line("No session has official laps to compare with.")
+        print_line("No session has official laps for comparison.")
         return
     console().print(_table([_row(name, report) for name, report in reports.items()]))
     for lap in (lap for report in by_session.values() for lap in report.invented):

@@ -1,4 +1,4 @@
-"""Contains the list of commands and the entry point, which turns errors into messages and exit codes."""
+"""Lists the commands and defines the entry point, which turns errors into messages and exit codes."""
 
 import os
 import sys
@@ -51,7 +51,7 @@ app = typer.Typer(
     name="apex",
     help="Race-data lake: raw race files in, correct lap and telemetry tables out.",
     no_args_is_help=True,
-    # Users get a message with the next step, never a traceback; APEX_DEBUG=1 brings it back for developers.
+    # Users get a message with the next step, never a traceback; APEX_DEBUG=1 shows it for developers.
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -64,10 +64,10 @@ app.command("sample", hidden=True)(sample_command)  # the former name, for one r
 
 
 def main() -> None:
-    """Run the command line and exit with a code of :class:`ExitCode`."""
+    """Run the command line and exit with one of the codes in :class:`ExitCode`."""
     _set_up_logging()
     try:
-        app(prog_name="apex")  # the name in the help, also under `python -m apex_pipeline`
+        app(prog_name="apex")  # shown in the help, even when started as `python -m apex_pipeline`
     except ApexError as error:
         if os.environ.get("APEX_DEBUG"):
             raise

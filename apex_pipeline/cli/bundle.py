@@ -1,4 +1,4 @@
-"""Contains ``apex bundle``; see export/bundle.py for how a bundle is written."""
+"""Implements ``apex bundle``; see export/bundle.py for how a bundle is written."""
 
 from pathlib import Path
 from typing import Annotated

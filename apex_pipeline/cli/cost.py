@@ -1,4 +1,4 @@
-"""Contains ``apex cost``; see ops/cost.py for the prices and the arithmetic."""
+"""Implements ``apex cost``; see ops/cost.py for the prices and the arithmetic."""
 
 from collections import Counter
 from typing import Annotated, Any
@@ -51,7 +51,7 @@ def cost_command(
 
 
 def _measure(lake: str | None) -> tuple[dict[str, Any], Usage]:
-    """Return the size of the lake, and the usage of a month in which it is stored, listed once and downloaded once."""
+    """Return the size of the lake, and the monthly usage if it is stored, listed once and downloaded once."""
     store = store_at(lake)
     areas: Counter[str] = Counter()
     objects = 0

@@ -1,4 +1,4 @@
-"""Contains ``apex doctor``; see ops/doctor.py and ops/doctor_s3.py for the checks, in the order they run here."""
+"""Implements ``apex doctor``; see ops/doctor.py and ops/doctor_s3.py for the checks, in the order they run here."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +51,7 @@ def _run_checks(source: Path | None, *, may_write: bool) -> Iterator[CheckResult
     yield _report_settings(settings)
     lake_location = list(_check_location(settings))
     yield from lake_location
-    # The last of these results shows whether there is a lake to check.
+    # The last result shows whether the lake can be checked.
     if lake_location[-1].state is CheckStatus.OK:
         yield from check_lake(open_store(settings, for_writing=False), may_write=may_write)
     yield from check_machine(settings)
@@ -65,7 +65,7 @@ def _report_settings(settings: Settings) -> CheckResult:
         by_origin.setdefault(origin, []).append(name)
     origins = "; ".join(f"{origin} sets {', '.join(names)}" for origin, names in by_origin.items())
     return CheckResult(
-        "settings", CheckStatus.OK, f"the lake is the {where}; {origins or 'nothing is set, the defaults apply'}"
+        "settings", CheckStatus.OK, f"the lake is the {where}; {origins or 'no variables are set, the defaults apply'}"
     )
 
 

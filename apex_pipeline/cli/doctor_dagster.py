@@ -1,4 +1,4 @@
-"""Contains the doctor's check of Dagster: its home, its database, and whether a daemon is alive.
+"""Implements the doctor's check of Dagster: its home, its database, and whether a daemon is alive.
 
 Only this check imports Dagster, and only if a home exists, because the import alone takes 2 s. See ops/doctor.py for
 the other checks.

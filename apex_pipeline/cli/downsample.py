@@ -1,4 +1,4 @@
-"""Contains ``apex downsample``; see export/downsample.py for which samples are kept."""
+"""Implements ``apex downsample``; see export/downsample.py for which samples are kept."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ Every = Annotated[int, typer.Option(help="Keep every Nth sample of each car, wit
 
 
 def sample_command(source: Source, target: Target, every: Every = 100, as_json: AsJson = False) -> None:
-    """Run `apex downsample` under its former name."""
+    """Run `apex downsample` under its old name."""
     warn_renamed("apex sample", "apex downsample")
     downsample_command(source, target, every, as_json)
 

@@ -1,6 +1,6 @@
-"""Contains the printing of results: JSON for programs, tables and lines for people.
+"""Prints results: JSON for programs, tables and lines for people.
 
-Results go to standard output, so that a pipe gets nothing else; see console.py for progress and errors.
+Only results go to standard output, so they can be piped; see console.py for progress and errors.
 """
 
 import json
@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 
 from apex_pipeline.console import console, error_console
 
-# Rows of a table that are shown; the rest is only counted. --json and Parquet have them all.
+# Maximum rows shown per table; the rest are only counted. --json and Parquet include all rows.
 _SHOWN_ROWS = 60
 
 
@@ -64,7 +64,7 @@ def plain_table(left: Iterable[str], right: Iterable[str] = (), *, title: str | 
 
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:
-    """Print the first 60 rows of a frame as a table, and how many there are."""
+    """Print the first 60 rows of a frame as a table, with the total row count."""
     out = console()
     out.print(f"[bold]{title}[/] ({len(frame):,} rows)", highlight=False)
     table = RichTable()
@@ -77,7 +77,7 @@ def print_frame(frame: pd.DataFrame, title: str) -> None:
 
 
 def print_rest(total: int, shown: int) -> None:
-    """Print how many entries of a list are not shown, if any."""
+    """Print how many entries of a list were omitted, if any."""
     if total > shown:
         print_line(f"… and {total - shown:,} more; --json prints them all.")
 

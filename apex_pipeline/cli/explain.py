@@ -1,4 +1,4 @@
-"""Contains ``apex explain``; see sources/gr_cup/discovery/identify.py for the rules it reports."""
+"""Implements ``apex explain``; see sources/gr_cup/discovery/identify.py for the rules it reports."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +11,14 @@ from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder, identif
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.explain import explain_identity
 
-# Race files are one to three folders deep; the names of higher folders are not hints of track or session.
+# Race files are one to three folders deep; names of folders above that do not indicate a track or session.
 _HINT_FOLDERS = 3
 
 
 def explain_command(
     file: Annotated[Path, typer.Argument(help="A raw file in its original folder: folder names are evidence too.")],
 ) -> None:
-    """Print how a file is identified: by which rule, on what evidence, and with what confidence."""
+    """Print how a file is identified: the rule, the evidence and the confidence."""
     if not file.is_file():
         raise SourceError(f"{file} is not a file.", "Give the path of a raw file; `apex sync` takes a folder.")
     settings = load_settings()
@@ -29,7 +29,7 @@ def explain_command(
 
 
 def _with_siblings(file: Path, source: Path) -> SourceFolder:
-    """Return the file with its siblings and the files of sibling folders, of which it may be a copy."""
+    """Return the file, its siblings and the files in sibling folders; it may be a copy of one of them."""
     parents = list(file.parents)
     root = source if file.is_relative_to(source) else parents[min(_HINT_FOLDERS, len(parents) - 1)]
     nearby = {file, *file.parent.glob("*")}

@@ -1,4 +1,4 @@
-"""Contains ``apex export``; see export/tables.py for how tables are written in other formats."""
+"""Implements ``apex export``; see export/tables.py for how tables are written in other formats."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Contains the formatting of sizes, dollars and counts for people; ``--json`` prints plain numbers."""
+"""Formats sizes, dollars and counts for people; ``--json`` prints plain numbers."""
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000

@@ -1,4 +1,4 @@
-"""Contains ``apex gc``; see lake/retention.py for what has expired."""
+"""Implements ``apex gc``; see lake/retention.py for what has expired."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -11,10 +11,10 @@ from apex_pipeline.cli.options import AsJson, Lake, store_at
 from apex_pipeline.lake.retention import ExpiredObjects, Retention, find_expired, remove_expired
 from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
 
-# Lines that are shown; the rest is only counted. --json has them all.
+# Maximum lines shown; the rest are only counted. --json lists all.
 _SHOWN = 20
 
-# Aborts uploads even if gc is never run again. Seven days is well past the 24 hours that gc itself waits.
+# Aborts incomplete uploads even if gc never runs again. Seven days is well beyond the 24 hours that gc waits.
 _LIFECYCLE_RULE = {
     "ID": "apex-unfinished-uploads",
     "Status": "Enabled",

@@ -1,4 +1,4 @@
-"""Contains the load check: one small read of each kind per session, as a consumer would do it, with pass or fail.
+"""Checks that every session loads: one small read of each kind, as a consumer would do it, with pass or fail.
 
 See lake/integrity.py for the check that the objects themselves are intact.
 """
@@ -24,7 +24,7 @@ class LoadResult:
     """Result of one read of a session.
 
     Attributes:
-        is_good: Whether it loads; ``None`` if the session has no raw files for it, so that nothing is expected.
+        is_good: Whether it loads; ``None`` if the session has no raw files for it, so nothing is expected.
         message: Counts of what was loaded, or the problem.
     """
 
@@ -67,7 +67,7 @@ class LoadCheck:
 
 
 def load_sessions(catalog: Catalog, findings: Iterable[ObjectFinding]) -> list[LoadCheck]:
-    """Read a little of every session in the catalog.
+    """Load a small part of every session in the catalog.
 
     Args:
         catalog: The lake, opened.
@@ -83,7 +83,7 @@ def load_sessions(catalog: Catalog, findings: Iterable[ObjectFinding]) -> list[L
 def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[ObjectFinding]) -> LoadCheck:
     track, session, kinds = str(row["track"]), str(row["session"]), set(row["kinds"])
     name = f"{track}/{session}"
-    # A lake may lack some tables, as a bundle does, and other sources have other tables.
+    # A lake may lack some tables: bundles omit some, and other sources publish different ones.
     record = catalog.snapshot.session(SessionKey(track, session))
     tables_present = {table for other in catalog.snapshot.sessions for table in (record or other).tables}
 

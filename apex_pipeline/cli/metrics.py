@@ -1,4 +1,4 @@
-"""Contains ``apex metrics``; see ops/metrics.py for the counting and ops/prometheus.py for the Prometheus format."""
+"""Implements ``apex metrics``; see ops/metrics.py for how they are computed, ops/prometheus.py for the format."""
 
 import sys
 from dataclasses import asdict

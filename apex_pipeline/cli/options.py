@@ -1,4 +1,4 @@
-"""Contains the arguments and options that several commands share, and the functions that resolve them."""
+"""Defines the arguments and options shared by several commands, and the functions that resolve them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,10 +28,10 @@ def store_at(lake: str | None) -> ObjectStore:
 
 
 def settings_for(source: Path | None) -> Settings:
-    """Load the settings, with the source folder given on the command line in place of ``APEX_SOURCE_DIR``."""
+    """Load the settings, with a source folder given on the command line overriding ``APEX_SOURCE_DIR``."""
     return load_settings(**({"source_dir": source} if source else {}))
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
-    """Split a list like ``laps,cars``; ``None`` gives no names."""
+    """Split a list like ``laps,cars``; return no names for ``None``."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())

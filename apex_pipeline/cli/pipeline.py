@@ -1,4 +1,4 @@
-"""Contains ``apex sync`` and ``apex demo``, which change the lake, and ``apex ui``; see plan.py for a dry run."""
+"""Implements ``apex sync`` and ``apex demo``, which write to the lake, and ``apex ui``; see plan.py for a dry run."""
 
 import os
 import subprocess
@@ -56,7 +56,7 @@ def _refuse_foreign_lake(settings: Settings) -> None:
     )
     if foreign:
         raise ConfigurationError(
-            f"The lake {settings.lake_dir} holds other sessions already ({', '.join(sorted(foreign))}).",
+            f"The lake {settings.lake_dir} already contains other sessions ({', '.join(sorted(foreign))}).",
             "Give the demo a separate lake: APEX_LAKE_DIR=demo-lake apex demo.",
         )
 

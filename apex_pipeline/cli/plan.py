@@ -1,4 +1,4 @@
-"""Contains ``apex plan``; see ops/estimate.py for what a sync would do and ops/cost.py for the prices."""
+"""Implements ``apex plan``; see ops/estimate.py for what a sync would do and ops/cost.py for the prices."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.storage.factory import open_digest_cache, open_store
 from apex_pipeline.storage.temp_dirs import DiskSpace, disk_space
 
-# Names that are shown per list; the rest is only counted. --json has them all.
+# Maximum names shown per list; the rest are only counted. --json lists all.
 _SHOWN = 8
 
 _GROUPS = {
@@ -129,8 +129,8 @@ def _lake_note(plan: _Plan) -> str:
     if plan.lake_exists:
         return f" ({size(plan.estimate.lake_bytes)})" if plan.estimate.lake_bytes else " (empty so far)"
     if plan.settings.allow_create_bucket or not plan.settings.use_s3_data:
-        return " (not there yet; a sync creates it)"
-    return " (there is no such bucket yet; a sync creates it only with ALLOW_CREATE_BUCKET=true)"
+        return " (does not exist yet; a sync creates it)"
+    return " (the bucket does not exist yet; a sync creates it only with ALLOW_CREATE_BUCKET=true)"
 
 
 def _sessions(estimate: SyncEstimate) -> str:
@@ -157,7 +157,7 @@ def _print_requests(plan: _Plan) -> None:
 
 def _print_disk(plan: _Plan) -> None:
     disk, needed = plan.disk, plan.estimate.bytes_to_copy
-    enough = "" if needed < disk.free else ": that is not enough"
+    enough = "" if needed < disk.free else ", which is not enough"
     print_line(f"Disk      {size(needed)} to copy, {size(disk.free)} free in {disk.folder}{enough}")
 
 
@@ -168,4 +168,4 @@ def _print_paths(title: str, paths: list[str]) -> None:
     for path in paths[:_SHOWN]:
         print_line(f"  {path}")
     if len(paths) > _SHOWN:
-        print_line(f"  … and {len(paths) - _SHOWN:,} more; --json names them all")
+        print_line(f"  … and {len(paths) - _SHOWN:,} more; --json lists them all")

@@ -1,4 +1,4 @@
-"""Contains the commands that read published tables: tracks, sessions, files, laps, cars, telemetry, rejects."""
+"""Implements the commands that read published tables: tracks, sessions, files, laps, cars, telemetry, rejects."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -101,7 +101,7 @@ def telemetry_command(  # noqa: PLR0913, PLR0917  -- one option each
 
 
 def _resolve_vehicle(catalog: Catalog, track: str, session: str, car: str) -> str:
-    """Return the vehicle_id of a car. A device may have sent telemetry and no lap triggers, or the reverse."""
+    """Return the vehicle_id of a car. A device may have sent only telemetry or only lap triggers."""
     devices: dict[str, dict[str, Any]] = {}
     for table in ("telemetry_cars", "cars"):
         for row in catalog.table_arrow(table, track, session).to_pylist():

@@ -1,4 +1,4 @@
-"""Contains ``apex share``; see export/links.py for finding the object and storage/s3/store.py for signing its URL."""
+"""Implements ``apex share``; export/links.py finds the object, storage/s3/store.py signs its URL."""
 
 import sys
 from datetime import UTC, datetime, timedelta

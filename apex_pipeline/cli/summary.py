@@ -1,4 +1,4 @@
-"""Contains what `apex sync` prints at the end: files found, sessions, rejects, failures; see pipeline.py."""
+"""Prints the result of `apex sync`: files found, sessions, rejects, failures; see pipeline.py."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -16,7 +16,7 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.tables import LAPS, TELEMETRY
 from apex_pipeline.tables.session_key import SessionKey
 
-# Entries that are shown per list; the rest is only counted. `apex files` and `apex rejects` list them all.
+# Maximum entries shown per list; the rest are only counted. `apex files` and `apex rejects` list all.
 _SHOWN = 12
 
 _SESSION_COLUMNS = (
@@ -78,7 +78,7 @@ def _session_cells(catalog: Catalog, row: dict[Any, Any]) -> list[str]:
 
 
 def _reading_table(catalog: Catalog) -> RichTable:
-    """Return a table which shows that no reading was lost: the first count is the sum of the other three."""
+    """Return a table that shows that no reading was lost: the first count is the sum of the other three."""
     names = ("readings in", "= cells out", "+ exact duplicates", "+ rejected")
     table = RichTable(title="Telemetry", title_justify="left")
     table.add_column("session")
@@ -135,4 +135,4 @@ def _print_list(title: str, lines: Iterable[str], total: int) -> None:
 def _print_failures(outcome: SyncOutcome) -> None:
     lines = [f"{path}: {reason}" for path, reason in outcome.refused]
     lines += [f"{failure.session or 'all'} ({failure.stage}): {failure.problem}" for failure in outcome.failures]
-    _print_list("Failed; everything else was done, and tables published earlier stay", lines, len(lines))
+    _print_list("Failed; all other work is done, and previously published tables are kept", lines, len(lines))

@@ -1,4 +1,4 @@
-"""Contains how a sync reports its progress; see ``console.py`` for the reporter."""
+"""Reports the progress of a sync; see ``console.py`` for the reporter."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from apex_pipeline.orchestration.sync import SyncEvent, SyncListener
 
 @contextmanager
 def progress_listener() -> Generator[SyncListener]:
-    """Yield a sync listener that draws bars on a terminal, or writes one JSON object per line where there is none."""
+    """Yield a sync listener that draws bars on a terminal, or writes one JSON object per line without a terminal."""
     if not sys.stderr.isatty():
         reporter = ProgressReporter(sys.stderr, as_json=True)
         yield lambda event: _report_as_json(reporter, event)
@@ -32,7 +32,7 @@ def _report_as_json(reporter: ProgressReporter, event: SyncEvent) -> None:
 
 
 def _report(reporter: ProgressReporter, event: SyncEvent) -> None:
-    """Draw a bar for a stage whose amount of work is known, and write lines for the others."""
+    """Draw bars for stages with a known amount of work, and print lines for the others."""
     if event.total:
         reporter.start(event.stage, event.total, event.unit)
     if not reporter.has_bar(event.stage):

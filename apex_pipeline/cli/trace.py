@@ -1,4 +1,4 @@
-"""Contains ``apex trace``; see ops/lineage.py for how a published row is traced to its raw rows."""
+"""Implements ``apex trace``; see ops/lineage.py for how a published row is traced to its raw rows."""
 
 from datetime import UTC, datetime
 from itertools import groupby
@@ -25,7 +25,7 @@ trace_app = typer.Typer(help="Trace a published row back to its raw rows.", no_a
 
 @trace_app.callback()
 def trace_callback() -> None:
-    """Keep `laps` a subcommand: Typer would run a single command without its name."""
+    """Keep `laps` a subcommand: without this callback, Typer would drop the name of an only command."""
 
 
 @trace_app.command("laps")
@@ -73,7 +73,7 @@ def _print_evidence(evidence: Evidence) -> None:
         print_line(f"  {evidence.note}")
     by_file = sorted(evidence.rows, key=lambda row: row.file)
     for (file, sha256), rows in groupby(by_file, key=lambda row: (row.file, row.sha256)):
-        print_line(f"  {file}  sha256 {sha256 or 'not known'}")
+        print_line(f"  {file}  sha256 {sha256 or 'unknown'}")
         for row in rows:
             if row.line is not None:
                 print_line(f"    line {row.line}: {row.text}")

@@ -1,4 +1,4 @@
-"""Contains ``apex verify``; see lake/integrity.py for the check of the objects and load_check.py for the load check."""
+"""Implements ``apex verify``; see lake/integrity.py and load_check.py for the checks of objects and of loading."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from apex_pipeline.storage.base import ObjectStore
 
 _MARKS = {True: "[green]ok[/] ", False: "[red]fail[/] "}
 
-# Notes that are shown; the rest is only counted. --json has them all.
+# Maximum notes shown; the rest are only counted. --json lists all.
 _SHOWN_NOTES = 20
 
 
@@ -29,7 +29,7 @@ def verify_command(
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check every object against the manifest and load every session.
+    """Check every object against the snapshot and load every session.
 
     Without --deep, the sizes and digests that the store reports are compared.
     """
@@ -54,7 +54,7 @@ def verify_command(
 
 
 def _load_sessions(store: ObjectStore, report: LakeReport) -> list[LoadCheck]:
-    """Return the load checks, or none if the list of sessions is known to be unreadable."""
+    """Return the load checks; empty if the list of sessions is already reported as unreadable."""
     if report.snapshot is None:
         return []
     try:
@@ -88,7 +88,7 @@ def _print_report(report: LakeReport, checks: list[LoadCheck], *, is_deep: bool)
     print_line(f"{objects}; {len(checks)} sessions loaded, {failed} failed.")
     if report.wrong or failed:
         print_line("Run `apex sync` on the source again: it copies and derives what is missing.")
-        print_line("Delete damaged objects first: a sync trusts the digests that were recorded.")
+        print_line("Delete damaged objects first: a sync trusts the recorded digests.")
 
 
 def _cell(result: LoadResult) -> str:

@@ -1,4 +1,4 @@
-"""Contains the entry lists: chassis, the number stored in the car's device, and the true car number.
+"""The entry lists: chassis, the number stored in the car's device, and the true car number.
 
 Six cars per track and one guest each carry a fault; the others are ordinary.
 """
@@ -29,7 +29,7 @@ class DemoCar:
 
     @property
     def printed_number(self) -> str:
-        """The number as the anonymised official files print it: ``03`` becomes ``3``."""
+        """The number as printed in the anonymised official files: ``03`` becomes ``3``."""
         return str(int(self.number))
 
 

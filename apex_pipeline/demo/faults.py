@@ -1,7 +1,7 @@
-"""Contains the kinds of faults, the plan of which race gets which, and the record of an injected one.
+"""Defines the kinds of faults, which race gets which, and the record of an injected fault.
 
-The plan only has values: chassis from ``cars.py`` and official lap numbers. The module that writes a file decides how
-its faults look. Laps 3 to 6 have the faults of single laps and lap 4 of the first car is the best lap, so eight
+The plan contains only values: chassis from ``cars.py`` and official lap numbers. The module that writes a file decides
+how its faults look. Laps 3 to 6 have the faults of single laps and lap 4 of the first car is the best lap, so eight
 laps are enough even where the export loses the last two.
 """
 
@@ -98,7 +98,7 @@ class LapRef(NamedTuple):
 class FaultPlan:
     """The faults of one race. The defaults inject nothing.
 
-    Telemetry is sorted newest first within car and lap in every weekend, as it is in the real files.
+    Telemetry is sorted newest first within car and lap in every weekend, as in the real files.
 
     Attributes:
         has_clock_offsets: Car clocks are days behind.
@@ -110,8 +110,8 @@ class FaultPlan:
         late_trigger: The crossing that ends this lap has a timestamp 30 s late.
         second_late: The crossing that ends this lap has a timestamp 1.2 s late; the device's own timer is correct.
         missing_crossing: The crossing that ends this lap is in no lap file, and the device does not count it; lap
-            distance in telemetry is reset there all the same.
-        extra_crossing: The device sends and counts a crossing in the middle of this lap; lap distance runs on.
+            distance in telemetry is still reset there.
+        extra_crossing: The device sends and counts a crossing in the middle of this lap; lap distance is not reset.
         shadowed_chassis: A guest drives just ahead of this car for half the race. Radio holes delay the timestamps of
             its crossings in that half to those of this car, so that they match this car, and the others another car.
         post_race_chassis: Cars that drive a slow lap after the flag and cross the line again.
@@ -208,5 +208,5 @@ _PLANS = {
 
 
 def fault_plan(track: DemoTrack, race: int, *, inject_faults: bool) -> FaultPlan:
-    """Return what is injected into a race."""
+    """Return the faults to inject into a race."""
     return _PLANS[track.slug, race] if inject_faults else FaultPlan()

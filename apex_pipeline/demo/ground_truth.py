@@ -1,4 +1,4 @@
-"""Contains the ground truth of a weekend, built from the simulation, and its JSON; see faults.py for the faults."""
+"""Builds the ground truth of a weekend from the simulation; also its JSON format. See faults.py for the faults."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

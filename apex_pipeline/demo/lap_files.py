@@ -1,4 +1,4 @@
-"""Contains the lap files, one row per finish-line trigger; see simulation.py for the true crossings.
+"""Builds the lap files, one row per finish-line trigger; see simulation.py for the true crossings.
 
 The module distorts the crossings as the cars' devices do (bounces, late stamps, lost counts) and writes the two byte
 formats.
@@ -137,7 +137,7 @@ def _crossings(race: Race, entry: CarRace) -> list[_CountedCrossing]:
 
 
 def _choose_bounces(race: Race, rng: np.random.Generator) -> set[LapRef]:
-    """Choose crossings to bounce, but none of the best lap or next to a lap with another fault."""
+    """Choose crossings to bounce; skip those of the best lap and of laps next to one with another fault."""
     plan = race.plan
     taken = {LapRef(race.entries[0].car.chassis, BEST_LAP + step) for step in (-1, 0)}
     others = (plan.late_trigger, plan.second_late, plan.missing_crossing, plan.extra_crossing, plan.lost_counter)
@@ -241,7 +241,7 @@ def _trigger_faults(race: Race, bounced: Iterable[LapRef]) -> Iterator[InjectedF
         detail = f"The crossing that ends the lap sent three rows within {_BOUNCE_MS[-1]} ms to each lap file."
         yield race.fault(FaultKind.BOUNCED_TRIGGER, "lap_end", detail, *lap)
     for entry in race.entries if plan.has_formation_lap else ():
-        detail = f"The row of the crossing that begins the formation lap says lap {LOST_COUNT}."
+        detail = f"The crossing that starts the formation lap is recorded as lap {LOST_COUNT}."
         yield race.fault(FaultKind.LAP_COUNTER_LOST, "lap_end", detail, entry.car.chassis, 0)
     if plan.lost_counter:
         detail = f"Triggers and telemetry call the lap {LOST_COUNT}."
@@ -260,15 +260,15 @@ def _trigger_faults(race: Race, bounced: Iterable[LapRef]) -> Iterator[InjectedF
 def _crossing_faults(race: Race) -> Iterator[InjectedFault]:
     plan = race.plan
     if plan.second_late:
-        detail = f"The crossing is stamped {_SECOND_LATE_MS / 1000:g} s late; the unit's own times are right."
+        detail = f"The crossing is stamped {_SECOND_LATE_MS / 1000:g} s late; the device's timer values are correct."
         yield race.fault(FaultKind.LATE_BY_A_SECOND, "lap_end", detail, *plan.second_late)
     if plan.missing_crossing:
-        detail = "The crossing that ends the lap is in no lap file; the unit counts this lap and the next as one."
+        detail = "The crossing that ends the lap is in no lap file; the device counts this lap and the next as one."
         yield race.fault(FaultKind.MISSING_CROSSING, "lap_end", detail, *plan.missing_crossing)
     if plan.extra_crossing:
         laps = race.entry(plan.extra_crossing.chassis).laps
         at = utc_text(next(lap.spurious_ms for lap in laps if lap.spurious_ms is not None))
-        detail = f"Every lap file has a crossing at {at}, in the middle of the lap; the unit counts it."
+        detail = f"Every lap file has a crossing at {at}, in the middle of the lap; the device counts it."
         yield race.fault(FaultKind.EXTRA_CROSSING, "lap_end", detail, *plan.extra_crossing)
     for chassis in plan.post_race_chassis:
         last = race.entry(chassis).laps[-1].number

@@ -1,4 +1,4 @@
-"""Contains the options of a synthetic weekend and the resulting field size; see faults.py for the faults."""
+"""Defines the options of a synthetic weekend and the resulting field size; see faults.py for the faults."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Contains the sensor signals of a lap: the track as a closed curve, and every channel along it.
+"""Simulates the sensor signals of a lap: the track as a closed curve, and every channel along it.
 
 A track is a circle with a few waves. Corner speed follows from curvature, everything else from speed and curvature,
 so distance, position, speed and accelerations are consistent. Every channel is a table over the elapsed share of the

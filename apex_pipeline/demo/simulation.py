@@ -145,7 +145,7 @@ class Race:
     def fault(
         self, kind: FaultKind, file: FileName, detail: str, chassis: str | None = None, lap: int | None = None
     ) -> InjectedFault:
-        """Return the record of a fault in one of the race's files, optionally of one car and one lap."""
+        """Return the record of a fault in a file of the race, optionally for one car and one lap."""
         return InjectedFault(
             kind=kind,
             track=self.track.slug,
@@ -207,7 +207,7 @@ def _driven_ms(
 
 
 def _drive_ahead(guest: npt.NDArray[np.int64], other: npt.NDArray[np.int64], shared: int) -> None:
-    """Move the guest's crossings to just before the other car's in the shared laps, and far from them afterwards."""
+    """Put the guest just ahead of the other car at each crossing of the shared laps, and far away afterwards."""
     after = np.arange(len(other)) > shared
     own_ms = guest[shared + 1 :] - guest[shared]
     # The guest loses its lead slowly: its laps must not be faster than the other car's.
@@ -290,7 +290,7 @@ def _sectors(lap_ms: int, rng: np.random.Generator) -> tuple[int, int, int]:
 def _clocks(
     track: DemoTrack, number: int, plan: FaultPlan, cars: tuple[DemoCar, ...], options: WeekendOptions
 ) -> list[tuple[int, int | None]]:
-    """Return offset and frozen time of every car's clock.
+    """Return the offset and the frozen time of each car's clock.
 
     Real clocks stop while the car is switched off: on Sunday they are 16 to 20 h further behind than on Saturday.
     """
@@ -310,9 +310,9 @@ def car_faults(race: Race) -> Iterator[InjectedFault]:
     """Yield the faults in car numbers and clocks, and those of cars that never start."""
     if race.plan.shadowed_chassis:
         detail = (
-            f"The unit says {UNDECIDED.suffix}, which is no official car. Its crossings up to lap {race.shared_laps} "
-            f"are those of car {race.entry(race.plan.shadowed_chassis).car.number}, which has a unit of its own; the "
-            f"later ones are those of {UNDECIDED.number}, its own."
+            f"The device says {UNDECIDED.suffix}, which is not an official car. Its crossings up to lap "
+            f"{race.shared_laps} are those of car {race.entry(race.plan.shadowed_chassis).car.number}, "
+            f"which has its own device; the later ones are those of {UNDECIDED.number}, its own."
         )
         yield race.fault(FaultKind.UNDECIDED_CAR, "sections", detail, UNDECIDED.chassis)
     for entry in race.entries:
@@ -331,11 +331,11 @@ def car_faults(race: Race) -> Iterator[InjectedFault]:
 
 def _number_faults(race: Race, car: DemoCar) -> Iterator[InjectedFault]:
     if car.suffix == "000":
-        detail = f"The unit has no number; the car is {car.number}."
+        detail = f"The device has no number; the car is {car.number}."
         yield race.fault(FaultKind.NO_CAR_NUMBER, "sections", detail, car.chassis)
     elif car.suffix != car.number and car != UNDECIDED:
-        detail = f"The unit says {car.suffix}, which is another car; this one is {car.number}."
+        detail = f"The device says {car.suffix}, which is another car; this one is {car.number}."
         yield race.fault(FaultKind.WRONG_CAR_NUMBER, "sections", detail, car.chassis)
     if sum(entry.car.printed_number == car.printed_number for entry in race.entries) > 1:
-        detail = f"Car {car.number} is printed as {car.printed_number}, like another one: two blocks of laps."
+        detail = f"Car {car.number} is printed as {car.printed_number}, the same as another car: two blocks of laps."
         yield race.fault(FaultKind.ZERO_PADDED_NUMBER, "sections", detail, car.chassis)

@@ -1,4 +1,4 @@
-"""Contains the telemetry file: one row per reading, written block by block; see signals.py for the values.
+"""Writes the telemetry file: one row per reading, block by block; see signals.py for the values.
 
 A block is one lap of one car, newest frame first as in the real files: 3 MB at the full rate, regardless of the size of
 the file. Rows are concatenated from strings that are formatted once per value and once per frame.
@@ -53,7 +53,7 @@ class TelemetryTruth:
 
 @dataclass(frozen=True)
 class _TimeSpan:
-    """The part of a lap with the same lap count of the device; nearly always the entire lap."""
+    """The part of a lap during which the device's lap count stays the same; nearly always the entire lap."""
 
     lap: DrivenLap
     unit_lap: int
@@ -114,7 +114,7 @@ class TelemetryWriter:
             yield race.fault(FaultKind.EXACT_DUPLICATES, "telemetry", exact)
             yield race.fault(FaultKind.CONFLICTING_DUPLICATES, "telemetry", conflicts)
         if race.plan.has_unparsable_value:
-            detail = f"Line {self.rejects[0].line} has a value that is no number."
+            detail = f"Line {self.rejects[0].line} has a value that is not a number."
             yield race.fault(FaultKind.UNPARSABLE_VALUE, "telemetry", detail)
 
     def write(self, path: Path, progress: Callable[[int], None]) -> None:
@@ -195,7 +195,7 @@ class TelemetryWriter:
         return np.repeat(frame, times), values
 
     def _unusable_row(self, entry: CarRace, unit_lap: int, frames: _FrameTimes) -> str:
-        """Return the row that cannot be parsed if the plan has one; it is written once, after the first block."""
+        """Return the unparsable row if the plan has one; it is written once, after the first block."""
         race = self._race
         is_short = race.plan.short_row_in == "telemetry"
         if self.rejects or not (is_short or race.plan.has_unparsable_value):

@@ -1,4 +1,4 @@
-"""Contains the two invented tracks: location, race times, file names; see signals.py for the track as a curve.
+"""The two invented tracks: location, race times, file names; see signals.py for the track as a curve.
 
 The naming schemes are those of real tracks: Harbor has one flat folder and unquoted files like Barber, Mesa Verde has
 nested folders and quoted files like COTA.

@@ -1,4 +1,4 @@
-"""Contains bundles: selected sessions and tables of a lake, copied into a self-contained lake.
+"""Writes bundles: selected sessions and tables of a lake, copied into a self-contained lake.
 
 A bundle has its own catalog and snapshot, and every reader opens it like any lake. Zip files of equal content are
 identical byte for byte. See tables.py for formats other than Parquet.
@@ -97,8 +97,8 @@ def select_sessions(
     )
     if not chosen:
         raise ConfigurationError(
-            f"No published session is one of {', '.join(sorted(sessions))} at {', '.join(sorted(tracks))}.",
-            f"Published are: {', '.join(str(record.key) for record in records) or 'none'}.",
+            f"No session is published for {', '.join(sorted(sessions))} at {', '.join(sorted(tracks))}.",
+            f"Available: {', '.join(str(record.key) for record in records) or 'none'}.",
         )
     return Selection(chosen, tuple(name for name in known if not tables or name in tables), has_raw_files)
 
@@ -181,15 +181,15 @@ def _copy(store: ObjectStore, source: str, bundle: ObjectStore, target: str, sha
             return str(bundle.write_file(target, path, sha256=sha256).sha256)
         except FileChangedError as error:
             raise StoreCorruptionError(
-                f"{store.uri_of(source)} is not what was published: {error.problem}",
+                f"{store.uri_of(source)} differs from what was published: {error.problem}",
                 "Run `apex verify --deep` to see what else is damaged, then `apex sync` to derive it again.",
             ) from error
 
 
 def _copy_raw(store: ObjectStore, bundle: ObjectStore, files: pa.Table, *, is_wanted: bool) -> pa.Table:
-    """Copy the raw files, if wanted, and return the table ``files`` of the bundle.
+    """Copy the raw files, if requested, and return the table ``files`` of the bundle.
 
-    An object tag is valid only in its own lake, so the digest replaces it.
+    An object tag is valid only in its original lake, so the digest replaces it.
     """
     rows = files.to_pylist()
     for row in rows:
@@ -205,7 +205,7 @@ def _copy_raw(store: ObjectStore, bundle: ObjectStore, files: pa.Table, *, is_wa
 
 
 def _rows_of(table: pa.Table, sessions: Collection[SessionKey]) -> pa.Table:
-    """Return the rows of these sessions, in unchanged order."""
+    """Return the rows of these sessions in their original order."""
     pairs = zip(table["track"].to_pylist(), table["session"].to_pylist(), strict=True)
     return table.filter(pa.array([pair in sessions for pair in pairs], pa.bool_()))
 
@@ -222,7 +222,8 @@ def _verify(bundle: ObjectStore) -> None:
     wrong = verify_lake(bundle, is_deep=True).wrong
     if wrong:
         raise StoreCorruptionError(
-            f"The bundle is damaged: {wrong[0].key} {wrong[0].problem}.", "Check the disk, and create the bundle again."
+            f"The bundle is damaged: {wrong[0].key} {wrong[0].problem}.",
+            "Check the disk, then create the bundle again.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Contains downsampled copies of race folders: fewer telemetry samples, every other race file unchanged.
+"""Writes downsampled copies of race folders: fewer telemetry samples, every other race file unchanged.
 
 Lap triggers are copied completely, so the copy gives the same laps as the original. Each source selects the telemetry
 lines to keep; see ``gr_cup/telemetry/downsample.py``.
@@ -96,7 +96,7 @@ def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -
     try:
         stats = _downsample(file, identity, target, every)
     except MalformedFileError as error:
-        note = f"copied whole: {error.problem}"
+        note = f"copied unchanged: {error.problem}"
     if stats is None:
         _copy(file, target)
     return DownsampledFile(file.path, file.size, target.stat().st_size, stats, note)
@@ -111,7 +111,7 @@ def _downsample(file: SourceFile, identity: FileIdentity, target: Path, every: i
     status = file.local_path.stat()
     if stats and (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
         raise FileChangedError(
-            f"{file.path} changed while it was read.", "Run it again when nothing writes to the folder any longer."
+            f"{file.path} changed while it was read.", "Run it again once no other program writes to the folder."
         )
     return stats
 

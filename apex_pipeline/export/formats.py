@@ -1,8 +1,8 @@
-"""Contains the writers of the three export formats: SQLite, DuckDB and CSV; see tables.py for what is exported.
+"""Writes the three export formats: SQLite, DuckDB and CSV; see tables.py for what is exported.
 
 SQLite and CSV have no types for times and lists: a time is written as ISO text in UTC with milliseconds, a list as
-JSON, and a boolean as 1 or 0. Rows are written one record batch at a time, so that gigabytes of telemetry need the
-memory of one batch only.
+JSON, and a boolean as 1 or 0. Rows are written one record batch at a time, so gigabytes of telemetry need
+the memory of only one batch.
 """
 
 import csv
@@ -29,7 +29,7 @@ class TableWriter(Protocol):
         ...
 
     def write(self, rows: pa.RecordBatch) -> None:
-        """Append rows; columns of the table that the rows lack become null."""
+        """Append rows; columns missing from the rows become null."""
         ...
 
     def count(self) -> int:
@@ -85,7 +85,7 @@ class _SqliteWriter:
         return int(self._connection.execute(query).fetchone()[0])
 
     def _append(self, frame: pd.DataFrame) -> None:
-        # Explicit types, because pandas would create a column without values as text.
+        # Explicit types: pandas would create an empty column as text.
         types = {field.name: _sqlite_type(field.type) for field in self._schema}
         frame.to_sql(self._name, self._connection, if_exists="append", index=False, dtype=types)
 
@@ -97,7 +97,7 @@ class _DuckDbWriter:
         self._schema = pa.schema([])
 
     def create(self, name: str, schema: pa.Schema) -> None:
-        # Without dictionary types, because the next session has other labels.
+        # Without dictionary types, because the labels differ between sessions.
         self._name, self._schema = name, pa.schema([pa.field(field.name, _value_type(field.type)) for field in schema])
         self._run("CREATE TABLE {} AS SELECT * FROM added", self._schema.empty_table())
 
@@ -164,7 +164,7 @@ def _number_or_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a dictionary's values; any other type as it is."""
+    """Return the value type of a dictionary type; return any other type unchanged."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 

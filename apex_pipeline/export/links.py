@@ -36,7 +36,7 @@ def find_object(store: ObjectStore, name: str) -> str:
     if table is not None:
         return table
     raise ObjectMissingError(
-        f"{store.uri} has no object {name}, no raw file of this path and no such table of a session.",
+        f"{store.uri} has no object {name}, no raw file with this path and no such session table.",
         "`apex files` lists the raw files; a table is TRACK/SESSION/TABLE, such as sebring/R1/laps.",
     )
 
@@ -55,7 +55,7 @@ def public_address(store: ObjectStore, key: str, base_url: str | None) -> str:
     if base_url is None:
         raise ConfigurationError(
             "PUBLIC_BASE_URL is not set, so this lake has no known public address.",
-            "Set it to the address under which the bucket is served, or leave --public out for a link that expires.",
+            "Set it to the address under which the bucket is served, or omit --public to get a link that expires.",
         )
     address = store.uri_of(key)
     if not address.startswith(_S3_SCHEME):

@@ -1,4 +1,4 @@
-"""Contains the export of published tables to a database file or a folder of CSV files; see formats.py for the writers.
+"""Exports published tables to a database file or a folder of CSV files; see formats.py for the writers.
 
 Each published table becomes one table of the export; its columns ``track`` and ``session`` name the session of a row.
 The rows written are counted and compared with the snapshot.
@@ -41,12 +41,12 @@ def select_tables(wanted: Collection[str]) -> tuple[str, ...]:
     """Return the names of the tables to export: by default all but telemetry, which can be gigabytes.
 
     Raises:
-        ConfigurationError: There is no such table.
+        ConfigurationError: A table does not exist.
     """
     known = all_tables()
     unknown = sorted(set(wanted) - set(known))
     if unknown:
-        raise ConfigurationError(f"There is no table {', '.join(unknown)}.", f"There are: {', '.join(known)}.")
+        raise ConfigurationError(f"Unknown tables: {', '.join(unknown)}.", f"Available: {', '.join(known)}.")
     return tuple(name for name in known if (name in wanted if wanted else name != TELEMETRY.name))
 
 
@@ -100,7 +100,7 @@ def _records(snapshot: Snapshot, name: str) -> Iterator[TableRecord]:
 
 
 def _extra_columns(store: ObjectStore, records: list[TableRecord], name: str) -> list[str]:
-    """Return the channels of these sessions that are not declared columns, without duplicates."""
+    """Return the distinct channels of these sessions that are not declared as columns."""
     table = all_tables()[name]
     if not table.allows_extra_columns:
         return []

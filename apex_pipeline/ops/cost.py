@@ -1,13 +1,13 @@
-"""Contains the S3 price table and the cost of a month of use; see estimate.py for the requests of a sync.
+"""Computes the monthly cost of S3 from a price table; see estimate.py for the requests of a sync.
 
-It does not use the price API of AWS: `apex plan` and `apex cost` must work without a network, and a lake needs only a
+It does not use the AWS price API: `apex plan` and `apex cost` must work without a network, and a lake needs only a
 few prices. The table is maintained by hand and dated: ``PRICE_DATE`` is part of every output of prices.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Change the date with the prices. They are list prices without tax; other regions cost up to twice as much.
+# Update the date together with the prices. They are list prices without tax; other regions cost up to twice as much.
 PRICE_DATE = "2026-06"
 PRICE_SOURCE = "aws.amazon.com/s3/pricing, S3 Standard, US East (N. Virginia)"
 FREE_TIER = "first 12 months of AWS accounts opened before 2025-07-15; later ones have credits instead"

@@ -1,4 +1,4 @@
-"""Contains the doctor's checks of this machine and of any lake: names, source folder, disk, memory, access.
+"""Checks this machine and any lake for `apex doctor`: names, source folder, disk, memory, access.
 
 See doctor_s3.py for credentials, region and clock of a bucket. The check of Dagster is in cli/doctor_dagster.py: only
 commands may import Dagster.
@@ -68,7 +68,7 @@ def failed_check(check: str, error: ApexError) -> CheckResult:
 
 
 def check_machine(settings: Settings) -> Iterator[CheckResult]:
-    """Check what a sync needs of this machine: track names, source folder, disk, memory."""
+    """Check whether this machine is ready for a sync: track names, source folder, disk, memory."""
     yield run_check("tracks", lambda: _tracks(settings))
     yield run_check("source", lambda: _source(settings))
     yield _disk(settings)
@@ -161,7 +161,7 @@ def machine_memory() -> int | None:
 def _memory(limit: int, machine: int | None) -> CheckResult:
     message = f"a conversion may use {limit / 1e9:.1f} GB"
     if machine is None:
-        return CheckResult("memory", CheckStatus.NOTE, f"{message}; the memory of this machine is not known")
+        return CheckResult("memory", CheckStatus.NOTE, f"{message}; the memory of this machine is unknown")
     message += f" of this machine's {machine / 1e9:.1f} GB"
     if limit > machine:
         return CheckResult(
@@ -175,7 +175,7 @@ def _memory(limit: int, machine: int | None) -> CheckResult:
 
 
 def _reading(store: ObjectStore) -> CheckResult:
-    # List one object and read one that may be missing: two small requests that are refused if larger ones would be.
+    # List one object and try to read one: two small requests that fail if the rights to list or read are missing.
     list(store.list(CURRENT_SNAPSHOT_KEY))
     with suppress(ObjectMissingError):
         store.read_head(CURRENT_SNAPSHOT_KEY, 1)

@@ -1,4 +1,4 @@
-"""Contains the doctor's checks of a bucket: credentials, endpoint, clock, region and existence of the bucket.
+"""Checks a bucket for `apex doctor`: credentials, endpoint, clock, region and existence of the bucket.
 
 See doctor.py for the checks of any lake, and storage/s3/errors.py for the meaning of a store's errors.
 """
@@ -75,7 +75,7 @@ def _origin_name(origin: str | None) -> str:
 
 
 def _why_unreachable(address: str) -> str | None:
-    """Return why the endpoint cannot be reached, ``None`` if it can or if a proxy makes the attempt meaningless."""
+    """Return why the endpoint is unreachable; ``None`` if it is reachable, or if a proxy makes the test meaningless."""
     url = urlsplit(address)
     if url.hostname is None or url.scheme in getproxies():
         return None

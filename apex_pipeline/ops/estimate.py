@@ -1,6 +1,6 @@
-"""Contains the estimate of a sync: what it would copy and derive now, and how many requests that takes.
+"""Estimates a sync: what it would copy and derive now, and how many requests that takes.
 
-It only sends listings and reads of the catalog. See ingest/diff.py for the comparison of source and lake, which a sync
+It only lists the lake and reads its catalog. See ingest/diff.py for the comparison of source and lake, which a sync
 uses too, ingest/catalog.py for the rows of the catalog, and cost.py for dollars.
 """
 
@@ -22,7 +22,7 @@ from apex_pipeline.tables import CATALOG_TABLES, FILES
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
 
-# Besides its parts, an object larger than one part takes a request to create the upload and one to complete it.
+# In addition to its parts, a multipart upload takes one request to create it and one to complete it.
 _CREATE_AND_COMPLETE = 2
 
 # Measured on a real server, first sync of the synthetic weekend (44 files, 4 sessions): 877 GET and HEAD, 33 LIST.
@@ -30,7 +30,7 @@ _CREATE_AND_COMPLETE = 2
 _GETS_PER_FILE = 6
 _GETS_PER_SESSION = 150
 _LISTS_PER_SESSION = 8
-# Telemetry is read in ranges of this size, and a second time where no official timing lists the crossings.
+# Telemetry is read in ranges of this size, and read twice if no official timing lists the crossings.
 _READ_BYTES = 16 * 1024**2
 
 
@@ -115,7 +115,7 @@ def estimate_sync(
     Args:
         source: The source folder.
         lake: State of the lake.
-        store: The lake; raw files that another tool put there are read, because the catalog does not list them.
+        store: The lake; raw files written by other tools are read, because the catalog does not list them.
         settings: Names the file with the user's own tracks.
         digests: Digest cache of local files.
     """
@@ -160,7 +160,7 @@ def _expected_files(
     settings: Settings,
     digests: DigestCache,
 ) -> list[Row]:
-    """Return the rows of the table ``files`` after a sync, as far as they are known in advance."""
+    """Predict the rows of the table ``files`` after a sync, as far as possible."""
     known: dict[str, Row] = {row["path"]: row for row in lake.files.to_pylist()} if lake.files is not None else {}
     if not comparison.is_catalog_stale:
         return list(known.values())
@@ -189,7 +189,7 @@ def _raw_objects(lake: LakeState) -> dict[str, ObjectInfo]:
 def _lake_only_rows(
     source: IdentifiedFolder, lake: LakeState, known: Mapping[str, Row], store: ObjectStore, settings: Settings
 ) -> list[Row]:
-    """Return the rows of raw files that are in the lake only, as the catalog builds them.
+    """Return the catalog rows of raw files that exist only in the lake.
 
     Rows are reused if the object and the rules have not changed; only the other files are read.
     """
@@ -228,7 +228,7 @@ def _requests(
     read = sum(row["bytes"] for row in files if (row["track"], row["session"]) in sessions)
     reasons = {quarantine_reason_key(row["path"]) for row in files if row["status"] == FileStatus.QUARANTINED}
     tables_of_session = _tables_per_session(files)
-    # A table that replaces another is copied to the history first, inside the store.
+    # A table that replaces another is first copied to the history, within the store.
     tables = sum(tables_of_session[key] for key in (*sessions, *replaced))
     # Each catalog table is written and copied into the snapshot; then the snapshot and the pointer to it are written.
     catalog = 2 * len(CATALOG_TABLES) + 2

@@ -24,7 +24,7 @@ from apex_pipeline.tables.session_key import SessionKey
 
 
 class RawFiles:
-    """The raw files of a lake that a table ``files`` lists.
+    """The raw files of a lake, as listed in a table ``files``.
 
     Only small files are read (lap triggers, official timing). They stay in memory for the lifetime of this object.
     """
@@ -41,7 +41,7 @@ class RawFiles:
         return self._kind.get(path)
 
     def whole(self, path: str) -> RawRow:
-        """Return a reference to a file as a whole, without line and text."""
+        """Return a reference to an entire file, without line and text."""
         return RawRow(path, self._sha256.get(path), None, None)
 
     def row(self, path: str, line: int) -> RawRow:
@@ -52,7 +52,7 @@ class RawFiles:
             StoreCorruptionError: Its content is not the one listed in the catalog.
             MalformedFileError: It cannot be decompressed.
         """
-        # For bytes, splitlines() splits at the same three line endings as the CSV reader, and at no others.
+        # bytes.splitlines() splits at the same three line endings as the CSV reader, and at no others.
         lines = decompress(self.content(path), path).splitlines()
         return RawRow(path, self._sha256.get(path), line, _text(lines[line - 1]))
 
@@ -72,8 +72,8 @@ class RawFiles:
             expected = self._sha256.get(path)
             if expected and hashlib.sha256(content).hexdigest() != expected:
                 raise StoreCorruptionError(
-                    f"{self._store.uri_of(raw_key(path))} is not the file the published tables were derived from.",
-                    "Run a sync to derive the tables again from the present file.",
+                    f"{self._store.uri_of(raw_key(path))} has changed since the published tables were derived.",
+                    "Run a sync to derive the tables again from the current file.",
                 )
             self._contents[path] = content
         return self._contents[path]

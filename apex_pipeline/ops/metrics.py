@@ -1,6 +1,6 @@
-"""Contains the metrics of a published snapshot, for people and for monitoring; see prometheus.py for the text format.
+"""Computes the metrics of a published snapshot, for people and for monitoring; see prometheus.py for the text format.
 
-They are computed from the snapshot, the catalog and file metadata; no telemetry is read.
+They come from the snapshot, the catalog and file metadata; no telemetry is read.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Contains a lake's metrics in Prometheus' text format; see metrics.py for how they are measured.
+"""Formats a lake's metrics as Prometheus text; see metrics.py for how they are computed.
 
 The names and labels are an interface: dashboards and alerts rely on them. Every metric is a gauge, because the next
 sync may lower it. ``prometheus_client`` writes the format; no server is started and its process metrics are omitted.

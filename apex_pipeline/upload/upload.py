@@ -235,24 +235,24 @@ def upload_folder(
 ) -> UploadReport:
     """Copy every regular file of a folder into a store, unless its content is there already.
 
-        Nothing is deleted. A file that fails does not stop the others, but an error that would affect every file does. The
-        smallest new file is sent alone first, so such an error occurs only once. One listing finds the existing objects;
-        the digest of an object of the same size as the file is requested once and then cached.
+    Nothing is deleted. A file that fails does not stop the others, but an error that would affect every file does. The
+    smallest new file is sent alone first, so such an error occurs only once. One listing finds the existing objects;
+    the digest of an object of the same size as the file is requested once and then cached.
 
-        Args:
-            folder: The folder, only read. Links that leave it and links to folders are refused, each reported by name.
-            store: The target store.
-            prefix: Prefix of the keys, before the path relative to the folder; may be empty.
-                digests: Cache of the digests of local files.
-            compressor: Compresses text files before upload; its suffix is added to their keys.
-            listener: Called at the start and for each finished file.
-            progress: Called with the number of bytes moved, from several threads.
-    
-        Raises:
-            SourceError: The folder is missing, cannot be read or is empty.
-            ConfigurationError: The prefix is not valid in a key.
-            StoreError: The store cannot be listed; nothing was sent.
-            StoreUnavailableError: The store cannot be reached at the moment; nothing was sent.
+    Args:
+        folder: The folder, only read. Links that leave it and links to folders are refused, each reported by name.
+        store: The target store.
+        prefix: Prefix of the keys, before the path relative to the folder; may be empty.
+            digests: Cache of the digests of local files.
+        compressor: Compresses text files before upload; its suffix is added to their keys.
+        listener: Called at the start and for each finished file.
+        progress: Called with the number of bytes moved, from several threads.
+
+    Raises:
+        SourceError: The folder is missing, cannot be read or is empty.
+        ConfigurationError: The prefix is not valid in a key.
+        StoreError: The store cannot be listed; nothing was sent.
+        StoreUnavailableError: The store cannot be reached at the moment; nothing was sent.
     """
     start = _checked_prefix(prefix)
     found = scan_folder(folder)

@@ -1,4 +1,4 @@
-"""Contains the fixtures of this folder: a small published race, and an empty lake with its loader."""
+"""Fixtures of this folder: a small published race, and an empty lake with its loader."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""Contains a published race with telemetry of realistic shape, for the tests of this folder.
+"""Publishes a race with telemetry of realistic shape, for the tests of this folder.
 
 Twenty cars sample every 43 ms and drive laps of 40 s, the first of which starts 5 s after the first sample. The file
-has one row group per car and two for the third car, as for a car with very many rows.
+has one row group per car and two for the third car, as if it had very many rows.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""How few bytes are read for one lap of one car, counted at the file or the S3 response."""
+"""Reading one lap of one car takes few bytes, counted at the file or the S3 response."""
 
 import io
 from collections.abc import Generator
@@ -18,7 +18,7 @@ from apex_pipeline_tests.catalog.race_lake import CAR, FOUR_CHANNELS, SESSION, T
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
-# An eighth of a real race; the file has 5 MB. In a larger file, the share of the footer is smaller.
+# An eighth of a real race; the file has 5 MB. In larger files the footer takes a smaller share.
 _ROWS = 5_000
 
 

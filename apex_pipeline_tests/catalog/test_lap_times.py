@@ -86,12 +86,12 @@ def test_lap_times_do_not_depend_on_the_order_of_rows() -> None:
 
 
 @pytest.mark.parametrize(("start", "end"), [(None, 5), (5, None), (None, None)])
-def test_a_lap_with_only_a_start_or_only_an_end_has_no_span(start: int | None, end: int | None) -> None:
-    with pytest.raises(ConfigurationError, match="has no start or no end in UTC"):
+def test_a_lap_without_both_start_and_end_has_no_window(start: int | None, end: int | None) -> None:
+    with pytest.raises(ConfigurationError, match="has no UTC start or end"):
         lap_times(_laps(_lap(3, start, end))).lap_span(CAR, 3)
 
 
-def test_errors_of_a_session_without_laps_say_that_it_has_none() -> None:
+def test_the_error_for_a_session_without_laps_says_so() -> None:
     laps = lap_times(LAPS.empty())
     with pytest.raises(ConfigurationError, match=r"No car has a lap 1 .*\. The session has: none\."):
         laps.lap_windows(1)

@@ -29,11 +29,11 @@ _GROUP = RowGroup(0, ("GR86-002-2", "GR86-004-4"), (1_000, 2_000))
         (Window("GR86-003-3", 500, 900), False),
     ],
 )
-def test_a_row_group_is_read_if_it_may_hold_the_window(window: Window, *, is_held: bool) -> None:
+def test_a_row_group_is_read_if_it_may_contain_the_window(window: Window, *, is_held: bool) -> None:
     assert _GROUP.may_hold(window) is is_held
 
 
-def test_a_row_group_without_statistics_may_hold_any_window() -> None:
+def test_a_row_group_without_statistics_is_always_read() -> None:
     elsewhere = Window("GR86-001-1", 5_000, 6_000)
     assert not replace(_GROUP, cars=None).may_hold(elsewhere)
     assert not replace(_GROUP, span_ms=None).may_hold(elsewhere)

@@ -28,7 +28,7 @@ def test_a_lake_without_official_laps_has_no_accuracy(
 ) -> None:
     monkeypatch.setattr("apex_pipeline.cli.accuracy.measure_session", lambda *_: None)
     result = apex("accuracy")
-    assert (result.code, result.out.strip()) == (0, "No session has official laps to compare with.")
+    assert (result.code, result.out.strip()) == (0, "No session has official laps for comparison.")
 
 
 def test_an_invented_lap_is_listed_and_sets_exit_code_1(

@@ -203,7 +203,7 @@ def test_the_demo_refuses_a_lake_with_real_races(tmp_path: Path, apex: Apex) -> 
     assert apex("sync", "real").code == 0
     result = apex("demo")
     assert result.code == 2
-    assert "holds other sessions already (spa)" in result.error
+    assert "already contains other sessions (spa)" in result.error
     assert "APEX_LAKE_DIR" in result.error
 
 

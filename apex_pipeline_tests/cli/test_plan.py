@@ -115,7 +115,7 @@ def test_a_plan_for_a_local_lake_shows_disk_space_instead_of_costs(season: Path,
     assert (plan["lake_exists"], plan["disk_is_enough"]) == (False, True)
     assert "requests" not in plan
     result = apex("plan", str(season))
-    assert "(not there yet; a sync creates it)" in result.out
+    assert "(does not exist yet; a sync creates it)" in result.out
     assert f"free in {Path.cwd()}" in result.out
     assert "$" not in result.out
     assert not Path("lake").exists()
@@ -123,7 +123,7 @@ def test_a_plan_for_a_local_lake_shows_disk_space_instead_of_costs(season: Path,
 
 def test_insufficient_disk_space_is_reported(season: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apex_pipeline.cli.plan.disk_space", lambda _: DiskSpace(Path("/mnt"), 1000))
-    assert "1.0 kB free in /mnt: that is not enough" in apex("plan", str(season)).out
+    assert "1.0 kB free in /mnt, which is not enough" in apex("plan", str(season)).out
     assert _plan(apex, str(season))["disk_is_enough"] is False
 
 
@@ -148,7 +148,7 @@ def test_changed_missing_and_unreadable_files_are_named(
     result = apex("plan", str(season))
     assert "Changed: 1 file\n  harbor_street_circuit/26_Weather_Race 1_Anonymized.CSV" in result.out
     assert "Not in the source, kept in the lake: 18 files" in result.out
-    assert "… and 10 more; --json names them all" in result.out
+    assert "… and 10 more; --json lists them all" in result.out
     assert "Cannot be read: 1 file\n  link.csv: it is a broken link" in result.out
     assert "Sessions  1 to derive: harbor_street_circuit/R1" in result.out
     plan = _plan(apex, str(season))

@@ -1,4 +1,4 @@
-"""``apex share``: a URL that anyone can read until it expires."""
+"""``apex share``: a link anyone can open until it expires."""
 
 import json
 import urllib.error

@@ -26,7 +26,7 @@ class Terminal:
 
 @contextmanager
 def open_terminal(monkeypatch: pytest.MonkeyPatch) -> Generator[Terminal]:
-    """Yield a terminal that a thread reads: an unread one blocks its writer after 4 kB."""
+    """Yield a terminal whose output a thread reads; otherwise its writer would block after 4 kB."""
     controller, terminal_fd = pty.openpty()
     monkeypatch.setenv("COLUMNS", "160")
     seen: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Contains one weekend with faults and one without, generated once; the tests only read them."""
+"""Generates one weekend with faults and one without, once for all tests, which only read them."""
 
 import pytest
 

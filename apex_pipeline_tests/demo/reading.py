@@ -1,4 +1,4 @@
-"""Contains readers of a generated weekend, which use only the standard library to share no code with the package."""
+"""Reads a generated weekend with the standard library only, to share no code with the package."""
 
 import csv
 from dataclasses import dataclass

@@ -202,7 +202,7 @@ def test_the_two_file_formats_are_those_of_barber_and_cota(weekend: Weekend) -> 
     assert all(line.endswith(b",") for line in quoted.split(b"\n")[1:])
 
 
-def test_every_unparsable_row_is_listed_with_its_line_and_no_others_are(weekend: Weekend) -> None:
+def test_exactly_the_unparsable_rows_are_listed_with_their_lines(weekend: Weekend) -> None:
     found: dict[str, list[int]] = {}
     for path in (file.path for file in weekend.truth.files if file.path.endswith(".csv")):
         header, *lines = (weekend.folder / path).read_text(encoding="ascii").splitlines()

@@ -179,7 +179,7 @@ def test_a_size_that_cannot_be_met_is_refused_with_the_limit(
 )
 def test_options_below_what_the_faults_need_are_refused(values: dict[str, int], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
-        WeekendOptions(**values)  # pyright: ignore[reportArgumentType] - the keys are spelt out above
+        WeekendOptions(**values)  # pyright: ignore[reportArgumentType] - the keys are listed above
 
 
 @pytest.mark.parametrize("target_bytes", [6_000_000, 1_000_000_000, 3_000_000_000, 6_000_000_000])

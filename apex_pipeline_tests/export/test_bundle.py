@@ -87,7 +87,7 @@ def test_only_selected_tables_are_bundled(lake: LocalStore, tmp_path: Path) -> N
 def test_bundling_the_same_content_twice_gives_identical_zips(lake: LocalStore, tmp_path: Path) -> None:
     part = _select(lake, tracks=[_HARBOR], has_raw_files=True)
     bundle = write_bundle(lake, require_snapshot(lake), part, tmp_path / "one.zip")
-    for item in lake.list("data/"):  # like another copy of the lake: other times, other inodes
+    for item in lake.list("data/"):  # as in another copy of the lake, times and inodes differ
         content = lake.read_bytes(item.key)
         lake.write_bytes(item.key, content)
         os.utime(Path(lake.uri, item.key), (1_000_000_000, 1_000_000_000))
@@ -126,7 +126,7 @@ def test_the_published_version_is_bundled_even_after_it_was_replaced(lake: Local
 
 @pytest.mark.parametrize("key", ["tables/laps/track=harbor_street_circuit/session=R1/laps.parquet", "data"])
 def test_a_damaged_object_stops_the_bundle(lake: LocalStore, tmp_path: Path, key: str) -> None:
-    assert verify_lake(lake).wrong == ()  # every digest is cached now
+    assert verify_lake(lake).wrong == ()  # all digests are cached now
     path = Path(lake.uri, raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv") if key == "data" else key)
     status = path.stat()
     path.write_bytes(path.read_bytes()[:-1] + b"?")
@@ -170,7 +170,7 @@ def test_a_session_that_the_selected_track_lacks_is_an_error(lake: LocalStore) -
     without_last = replace(snapshot, sessions=snapshot.sessions[:-1])
     last = snapshot.sessions[-1]
     assert last.key == SessionKey(_MESA, "R2")
-    with pytest.raises(ConfigurationError, match=r"No published session is one of R2 at mesa_verde_raceway\."):
+    with pytest.raises(ConfigurationError, match=r"No session is published for R2 at mesa_verde_raceway\."):
         select_sessions(without_last, tracks=[_MESA], sessions=["R2"])
 
 

@@ -117,7 +117,7 @@ def test_telemetry_that_cannot_be_downsampled_is_copied_with_a_note(tmp_path: Pa
     source = _race_folder(tmp_path, "R1_barber_telemetry_data.csv", b"speed,gear\n1,2\n")
     (file,) = _downsample(source, tmp_path / "small").files
     assert file.thinned is None
-    assert "copied whole" in str(file.note)
+    assert "copied unchanged" in str(file.note)
     assert "has no column vehicle_id" in str(file.note)
     assert (tmp_path / "small" / file.path).read_bytes() == b"speed,gear\n1,2\n"
 

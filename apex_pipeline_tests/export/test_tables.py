@@ -52,7 +52,7 @@ def test_all_tables_but_telemetry_are_exported_by_default() -> None:
 
 
 def test_an_unknown_table_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"no table lap\. There are: laps"):
+    with pytest.raises(ConfigurationError, match=r"Unknown tables: lap\. Available: laps"):
         select_tables(["lap"])
 
 
@@ -136,7 +136,7 @@ def test_telemetry_of_several_batches_is_exported_completely(store: LocalStore, 
 
 
 @pytest.mark.parametrize("kind", _FORMATS)
-def test_an_export_with_rows_missing_is_refused(lake: LocalStore, tmp_path: Path, kind: Format) -> None:
+def test_an_export_with_missing_rows_is_refused(lake: LocalStore, tmp_path: Path, kind: Format) -> None:
     snapshot = require_snapshot(lake)
     tracks = replace(snapshot.catalog["tracks"], rows=3)
     altered = replace(snapshot, catalog={**snapshot.catalog, "tracks": tracks})

@@ -1,4 +1,4 @@
-"""Contains the reasons why a loader returns ``None``, and the level at which each is logged.
+"""Defines why a loader returns ``None``, and the level at which each is logged.
 
 A table maps this project's errors to the few reasons an application can act on; see storage/s3/errors.py for the errors
 of a store.
@@ -36,7 +36,7 @@ class Reason(StrEnum):
 
 
 class MissingOrForbiddenError(ObjectMissingError):
-    """S3 replies 403, as to a forbidden object, for a missing one if the caller may not list the bucket."""
+    """Missing or forbidden: S3 replies 403 to both if the caller may not list the bucket."""
 
 
 # The first matching type counts, so subclasses come before their base classes.

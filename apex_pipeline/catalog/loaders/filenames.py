@@ -1,4 +1,4 @@
-"""Contains the file name patterns of applications, and parses a session from a file name; reads no files.
+"""Builds the file names that applications use, and parses a session from a file name; reads no files.
 
 See ``docs/naming.md`` for other naming schemes (``COTA_lap_start_time_R1.csv`` and the user's own patterns).
 """
@@ -51,20 +51,20 @@ def file_names(kind: LoadKind, track: str, session: str) -> list[str]:
 
 
 def kind_from_name(filename: str) -> LoadKind | None:
-    """Return the kind that the ending of a file name stands for, ``None`` for a name of another scheme."""
+    """Return the kind of file that the end of its name indicates; ``None`` for any other naming scheme."""
     return next((kind for kind, data_type in DATA_TYPES.items() if f"{data_type}.csv" in filename.lower()), None)
 
 
 def session_in(
     filename: str, kind: LoadKind, is_track: Callable[[str], bool], is_short_form: Callable[[str], bool]
 ) -> str | None:
-    """Return the session in a file name that follows one of the patterns, as spelled there.
+    """Parse the session from a file name that matches one of the patterns; its spelling is kept.
 
     Args:
         filename: Name without folders; it may end in ``.gz`` or ``.zst``.
         kind: ``LAP_START`` or ``TELEMETRY``.
-        is_track: Returns whether a text is a form of the track's name.
-        is_short_form: Returns whether a text may be short for it; used only after a standard session (``R1_harbor``).
+        is_track: Returns whether a text is a name of the track.
+        is_short_form: Returns whether a text may abbreviate it; used only after a standard session (``R1_harbor``).
 
     Returns:
         ``None`` if the name follows another scheme, or contains only the track.
@@ -73,7 +73,7 @@ def session_in(
     if match is None or is_track(match["before"]):
         return None
     before = match["before"]
-    # Split from the left, so that the longest form of the track is removed: practice_|barber_motorsports_park.
+    # Split from the left to remove the longest form of the track: practice_|barber_motorsports_park.
     parts = [(before[: found.start()], before[found.end() :]) for found in _SEPARATOR.finditer(before) if found.start()]
     named = (session for session, track in parts if is_track(track))
     shortened = (session for session, track in parts if is_short_form(track) and _is_standard_session(session))

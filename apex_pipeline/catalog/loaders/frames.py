@@ -1,4 +1,4 @@
-"""Contains the frames that applications receive, built from published tables or from CSV text.
+"""Builds the frames that applications receive from published tables or from CSV text.
 
 Units of the six telemetry columns: ``Time`` seconds since the session's first sample, ``Speed`` km/h, ``Throttle`` %,
 ``Brake`` bar (front), ``Latitude`` and ``Longitude`` degrees. ``LapTime`` is in seconds. The other columns keep the
@@ -55,7 +55,7 @@ def laps_frame(laps: pa.Table) -> pd.DataFrame:
 def telemetry_frame(telemetry: pa.Table) -> pd.DataFrame:
     """Return the table ``telemetry`` with the column names of applications.
 
-    ``Throttle`` is the position of the throttle blade, or of the pedal where the cars did not send the blade's.
+    ``Throttle`` is the position of the throttle blade, or of the pedal if the cars did not send the blade position.
     """
     frame = _plain_frame(telemetry)
     times = frame["sample_time_utc"]
@@ -78,7 +78,7 @@ def empty_frame(kind: LoadKind) -> pd.DataFrame:
 
 
 def _plain_frame(table: pa.Table) -> pd.DataFrame:
-    """Convert to pandas without categories, so that the types do not depend on which labels occur."""
+    """Convert to pandas without categories; otherwise the types would depend on which labels occur."""
     fields = [
         pa.field(field.name, field.type.value_type) if pa.types.is_dictionary(field.type) else field
         for field in table.schema
@@ -121,7 +121,7 @@ def csv_frame(content: bytes, name: str, types: Mapping[str, str] | None = None)
         A frame with a RangeIndex; without columns for an empty file.
 
     Raises:
-        MalformedFileError: It is not a table; the message has the line number if pandas reports it.
+        MalformedFileError: The content is not a table; the message has the line number if pandas reports it.
     """
     text = _as_text(content, name)
     if not text.strip():
@@ -139,7 +139,7 @@ def csv_frame(content: bytes, name: str, types: Mapping[str, str] | None = None)
 
 
 def _require_named_cells(text: str, separator: str, name: str) -> None:
-    """Refuse a first row with more cells than the header: pandas would use its first cell as index and shift the rest.
+    """Reject a first row with more cells than the header: pandas would use its first cell as index and shift the rest.
 
     In later rows pandas detects this itself.
     """
@@ -172,7 +172,7 @@ def _separator_of(header: str) -> str:
 
 
 def wide_frame(content: bytes, name: str, kind: LoadKind) -> tuple[pd.DataFrame, list[str]]:
-    """Read a file that already is a table, and convert the columns of applications to their types.
+    """Read a file that is already a table, and convert the columns that applications use to their types.
 
     Args:
         content: Uncompressed bytes.
@@ -180,7 +180,7 @@ def wide_frame(content: bytes, name: str, kind: LoadKind) -> tuple[pd.DataFrame,
         kind: ``LAP_START`` or ``TELEMETRY``.
 
     Returns:
-        The frame, and the names of the columns that the file lacks; they are in the frame, without values.
+        The frame, and the names of the columns missing from the file; in the frame these are empty.
 
     Raises:
         MalformedFileError: It is not a table, or a cell of one of these columns cannot be parsed.

@@ -1,4 +1,4 @@
-"""Contains the loaders that applications call: laps and telemetry as pandas frames, from a bucket or a folder.
+"""The loaders that applications call: laps and telemetry as pandas frames, from a bucket or a folder.
 
 >>> from apex_pipeline.catalog import get_loader  # doctest: +SKIP
 >>> get_loader().load_lap_times("barber_motorsports_park", "R1")  # doctest: +SKIP
@@ -170,7 +170,7 @@ class DataLoader:
         return empty_frame(kind) if frame.columns.empty and kind else frame
 
     def _raise_if_unlisted(self, key: str, refusal: StorePermissionError) -> None:
-        """Raise a different error if the refusal may mean a missing object, which it does without the right to list."""
+        """Raise a different error if the refused object may be missing: without the right to list, S3 hides that."""
         try:
             next(iter(self._open()[0].store.list(key)), None)
         except StorePermissionError:
@@ -194,7 +194,7 @@ class DataLoader:
             return self._opened
 
     def _try(self, event: str, work: Callable[[], _Result], **names: str) -> _Result | None:
-        """Do the work and return its result; on an error log it, keep the reason and return ``None``."""
+        """Do the work and return its result; if it fails, log the error, keep the reason and return ``None``."""
         self._call.failure = None
         started_s = time.perf_counter()
         try:

@@ -1,7 +1,7 @@
 """Finds the file of a session: tries the patterns in order, then the naming rules, and logs each attempt.
 
-Also works with a bucket that may be read but not listed. See filenames.py for the patterns, raw_index.py for the index
-of the lake.
+Works even if the credentials may read the bucket but not list it. See filenames.py for the patterns, raw_index.py for
+the index of the lake.
 """
 
 import logging
@@ -32,7 +32,7 @@ class FileLookup:
 
     Args:
         kind: ``LAP_START`` or ``TELEMETRY``.
-        asked_for: Track and session as named by the application.
+        asked_for: Track and session as requested by the application.
         key_of: Returns the key for a track and a file name.
     """
 
@@ -66,7 +66,7 @@ class FileLookup:
     def without_listing(
         self, reader: ObjectReader, settings: Settings, refusal: StorePermissionError
     ) -> tuple[RawIndex, str]:
-        """Return the path of the session's file, and an index of it alone, from a lake that may not be listed.
+        """Return the path of the session's file, and an index of only this file, if listing the lake is forbidden.
 
         Args:
             reader: Reads the lake.
@@ -74,7 +74,7 @@ class FileLookup:
             refusal: The error of the refused listing.
 
         Raises:
-            MissingOrForbiddenError: No key of the patterns can be read.
+            MissingOrForbiddenError: None of the keys built from the patterns can be read.
         """
         for key in self._keys():
             try:

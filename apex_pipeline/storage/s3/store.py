@@ -58,16 +58,16 @@ _CONTENT_TYPES = {
 class S3Store(ObjectStore):
     """A lake in a bucket. Creating an instance sends no request.
 
-        Args:
-            connection: How to reach the bucket.
-            prefix: Prefix of the lake's keys in the bucket, without leading or trailing slashes; may be empty.
-            digests: Digest cache for local files to be written.
-            state: Local folder for the upload journal and for downloads opened as files; created when needed.
-            acl: Canned ACL for written objects; ``None`` sends none.
-            may_create_bucket: Whether :meth:`check_access` may create a missing bucket.
-                aborts_abandoned: Whether :meth:`check_access` aborts abandoned uploads of this machine.
-            sleep: Waits between attempts; replaced in tests.
-        """
+    Args:
+        connection: How to reach the bucket.
+        prefix: Prefix of the lake's keys in the bucket, without leading or trailing slashes; may be empty.
+        digests: Digest cache for local files to be written.
+        state: Local folder for the upload journal and for downloads opened as files; created when needed.
+        acl: Canned ACL for written objects; ``None`` sends none.
+        may_create_bucket: Whether :meth:`check_access` may create a missing bucket.
+            aborts_abandoned: Whether :meth:`check_access` aborts abandoned uploads of this machine.
+        sleep: Waits between attempts; replaced in tests.
+    """
 
     def __init__(
         self,

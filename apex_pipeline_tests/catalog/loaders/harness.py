@@ -1,4 +1,4 @@
-"""Contains lakes for the tests of the loaders, in a folder and in a bucket, and helpers for files and log records."""
+"""Provides lakes for the tests of the loaders, in a folder and in a bucket, and helpers for files and log records."""
 
 import logging
 import operator
@@ -112,7 +112,7 @@ def s3_harness(connection: S3Connection, folder: Path, prefix: str = "", **overr
 
 @contextmanager
 def log_of(level: int = logging.INFO) -> Generator[list[logging.LogRecord]]:
-    """Collect the log records of the package; unlike caplog, separately for each example of a Hypothesis test."""
+    """Collect the log records of the package, separately for each example of a Hypothesis test (unlike caplog)."""
     records: list[logging.LogRecord] = []
 
     class _Collect(logging.Handler):

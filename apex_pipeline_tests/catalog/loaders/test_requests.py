@@ -38,7 +38,7 @@ _Result = TypeVar("_Result")
 
 
 def all_at_once(calls: list[Callable[[], _Result]]) -> list[_Result]:
-    """Start every call at the same moment, each in a separate thread."""
+    """Start all calls at the same moment, each in a separate thread."""
     barrier = threading.Barrier(len(calls))
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(lambda call: _run(barrier, call), calls))
@@ -50,7 +50,7 @@ def _run(barrier: threading.Barrier, call: Callable[[], _Result]) -> _Result:
 
 
 def wait_for_all_callers() -> None:
-    """Block until no thread of :func:`all_at_once` is busy: each is in this function too, or waits for another one."""
+    """Block until every thread of :func:`all_at_once` is either in this function or waiting for another thread."""
     end = time.monotonic() + 60
     frames = sys._current_frames  # pyright: ignore[reportPrivateUsage]  -- documented despite its name
     while any(map(_is_busy, frames().values())) and time.monotonic() < end:
