@@ -91,7 +91,7 @@ def test_each_bucket_error_has_its_own_message_without_secrets(
     with caplog.at_level(logging.DEBUG):
         result = apex(*command)
     if command[0] == "plan" and "S3_BUCKET_NAME" in variables:
-        assert (result.code, "there is no such bucket yet" in result.out) == (0, True)
+        assert (result.code, "the bucket does not exist yet" in result.out) == (0, True)
         return
     output = result.out + result.error
     assert result.code == 2
