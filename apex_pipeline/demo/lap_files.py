@@ -241,7 +241,7 @@ def _trigger_faults(race: Race, bounced: Iterable[LapRef]) -> Iterator[InjectedF
         detail = f"The crossing that ends the lap sent three rows within {_BOUNCE_MS[-1]} ms to each lap file."
         yield race.fault(FaultKind.BOUNCED_TRIGGER, "lap_end", detail, *lap)
     for entry in race.entries if plan.has_formation_lap else ():
-        detail = f"The crossing that starts the formation lap is recorded as lap {LOST_COUNT}."
+        detail = f"The row of the crossing that begins the formation lap says lap {LOST_COUNT}."
         yield race.fault(FaultKind.LAP_COUNTER_LOST, "lap_end", detail, entry.car.chassis, 0)
     if plan.lost_counter:
         detail = f"Triggers and telemetry call the lap {LOST_COUNT}."
@@ -260,15 +260,15 @@ def _trigger_faults(race: Race, bounced: Iterable[LapRef]) -> Iterator[InjectedF
 def _crossing_faults(race: Race) -> Iterator[InjectedFault]:
     plan = race.plan
     if plan.second_late:
-        detail = f"The crossing is stamped {_SECOND_LATE_MS / 1000:g} s late; the device's timer values are correct."
+        detail = f"The crossing is stamped {_SECOND_LATE_MS / 1000:g} s late; the unit's own times are right."
         yield race.fault(FaultKind.LATE_BY_A_SECOND, "lap_end", detail, *plan.second_late)
     if plan.missing_crossing:
-        detail = "The crossing that ends the lap is in no lap file; the device counts this lap and the next as one."
+        detail = "The crossing that ends the lap is in no lap file; the unit counts this lap and the next as one."
         yield race.fault(FaultKind.MISSING_CROSSING, "lap_end", detail, *plan.missing_crossing)
     if plan.extra_crossing:
         laps = race.entry(plan.extra_crossing.chassis).laps
         at = utc_text(next(lap.spurious_ms for lap in laps if lap.spurious_ms is not None))
-        detail = f"Every lap file has a crossing at {at}, in the middle of the lap; the device counts it."
+        detail = f"Every lap file has a crossing at {at}, in the middle of the lap; the unit counts it."
         yield race.fault(FaultKind.EXTRA_CROSSING, "lap_end", detail, *plan.extra_crossing)
     for chassis in plan.post_race_chassis:
         last = race.entry(chassis).laps[-1].number

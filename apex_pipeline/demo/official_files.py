@@ -231,12 +231,12 @@ def official_faults(race: Race) -> Iterator[InjectedFault]:
         detail = "The whole field drives this lap under full-course yellow."
         yield race.fault(FaultKind.FULL_COURSE_YELLOW, "sections", detail, lap=plan.yellow_lap)
     if plan.pit_lap:
-        detail = "The lap ends in the pits, and the next one starts there."
+        detail = "The lap ends in the pits, the next one begins there."
         yield race.fault(FaultKind.PIT_LAP, "sections", detail, *plan.pit_lap)
     if plan.long_lap:
         chassis, number = plan.long_lap
         duration_ms = next(lap.official_ms for lap in race.entry(chassis).laps if lap.number == number)
-        detail = f"The lap actually takes {minutes(duration_ms)}."
+        detail = f"The lap really takes {minutes(duration_ms)}."
         yield race.fault(FaultKind.LONG_LAP, "sections", detail, chassis, number)
     if plan.penalised_chassis:
         detail = f"Official results add {_PENALTY_MS / 1000:g} s to the provisional ones."

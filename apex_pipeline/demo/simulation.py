@@ -331,11 +331,11 @@ def car_faults(race: Race) -> Iterator[InjectedFault]:
 
 def _number_faults(race: Race, car: DemoCar) -> Iterator[InjectedFault]:
     if car.suffix == "000":
-        detail = f"The device has no number; the car is {car.number}."
+        detail = f"The unit has no number; the car is {car.number}."
         yield race.fault(FaultKind.NO_CAR_NUMBER, "sections", detail, car.chassis)
     elif car.suffix != car.number and car != UNDECIDED:
-        detail = f"The device says {car.suffix}, which is another car; this one is {car.number}."
+        detail = f"The unit says {car.suffix}, which is another car; this one is {car.number}."
         yield race.fault(FaultKind.WRONG_CAR_NUMBER, "sections", detail, car.chassis)
     if sum(entry.car.printed_number == car.printed_number for entry in race.entries) > 1:
-        detail = f"Car {car.number} is printed as {car.printed_number}, the same as another car: two blocks of laps."
+        detail = f"Car {car.number} is printed as {car.printed_number}, like another one: two blocks of laps."
         yield race.fault(FaultKind.ZERO_PADDED_NUMBER, "sections", detail, car.chassis)

@@ -143,12 +143,12 @@ def _write_small_files(root: Path, race: Race, seed: int, progress: Progress) ->
 def _file_faults(race: Race) -> Iterator[InjectedFault]:
     plan = race.plan
     if plan.short_row_in:
-        detail = "One row is cut short; its line is listed in the rejects."
+        detail = "One row is cut short; the sheet's rejects have its line."
         yield race.fault(FaultKind.MALFORMED_ROW, plan.short_row_in, detail)
     if plan.empty_file:
         yield race.fault(FaultKind.EMPTY_FILE, plan.empty_file, "The file has 0 bytes.")
     if plan.has_wrong_lap_time:
-        detail = "The file is a byte-for-byte copy of race 1's: its rows say R1 and the day before."
+        detail = "The file is a byte for byte copy of race 1's: its rows say R1 and the day before."
         yield race.fault(FaultKind.WRONG_RACE_FILE, "lap_time", detail)
     if plan.has_junk:
         yield race.fault(FaultKind.JUNK_FILE, "junk", "No race data.")

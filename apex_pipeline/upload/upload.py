@@ -243,7 +243,7 @@ def upload_folder(
         folder: The folder, only read. Links that leave it and links to folders are refused, each reported by name.
         store: The target store.
         prefix: Prefix of the keys, before the path relative to the folder; may be empty.
-            digests: Cache of the digests of local files.
+        digests: Cache of the digests of local files.
         compressor: Compresses text files before upload; its suffix is added to their keys.
         listener: Called at the start and for each finished file.
         progress: Called with the number of bytes moved, from several threads.
