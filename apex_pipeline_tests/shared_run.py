@@ -47,7 +47,9 @@ class SharedRun:
                 shutil.rmtree(folder, ignore_errors=True)  # left by a failed build
                 folder.mkdir()
                 built = build(folder)
-                result.write_bytes(pickle.dumps(built))
+                partial = result.with_suffix(".partial")  # a killed process leaves no torn result
+                partial.write_bytes(pickle.dumps(built))
+                partial.replace(result)
         return folder, pickle.loads(result.read_bytes())  # noqa: S301  -- written by this run
 
     def life(self) -> FileLock:
