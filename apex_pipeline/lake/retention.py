@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.snapshot import (
@@ -119,11 +120,14 @@ def _candidates(store: ObjectStore) -> list[ObjectInfo]:
 def _kept_snapshots(snapshots: list[Snapshot], current: Snapshot, cutoff: datetime) -> list[Snapshot]:
     """Return the snapshots that are published now or were at any time after the cutoff."""
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.created_utc, snapshot.id))
-    replaced = [*(_created(snapshot) for snapshot in ordered[1:]), None]
+    # By its successor, not by order: two snapshots of one second are in any order. The next one stands in for a
+    # successor that was deleted.
+    replaced = {before.id: _created(after) for before, after in pairwise(ordered)}
+    replaced |= {str(snapshot.parent): _created(snapshot) for snapshot in ordered if snapshot.parent}
     return [
         snapshot
-        for snapshot, end in zip(ordered, replaced, strict=True)
-        if snapshot.id == current.id or (end or _created(snapshot)) >= cutoff
+        for snapshot in ordered
+        if snapshot.id == current.id or replaced.get(snapshot.id, _created(snapshot)) >= cutoff
     ]
 
 

@@ -121,6 +121,6 @@ def test_an_object_replaced_while_it_is_read_is_read_from_the_history(
     if is_kept:
         assert _lap(catalog) == before
     else:
-        with pytest.raises(ObjectMissingError, match="is not the file that was published"):
+        with pytest.raises(ObjectMissingError, match="is not the published file"):
             _lap(catalog)
     assert looked_up.count(record.key) == 1

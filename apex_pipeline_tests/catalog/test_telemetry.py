@@ -289,7 +289,7 @@ class TestFiles:
         race = publish_race(local_store(tmp_path), 300)
         catalog = race.catalog
         race.store.delete(race.telemetry_key)
-        with pytest.raises(ObjectMissingError, match=r"telemetry\.parquet is not the file that was published"):
+        with pytest.raises(ObjectMissingError, match=r"telemetry\.parquet is not the published file"):
             catalog.telemetry(TRACK, SESSION)
 
     @pytest.mark.parametrize("page", ["dictionary", "data"])

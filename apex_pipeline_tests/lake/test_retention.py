@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
@@ -229,6 +229,8 @@ def test_a_retention_that_could_affect_a_running_sync_is_refused(snapshots: time
         Retention(snapshots=snapshots, unfinished=unfinished)
 
 
+@example(steps=[(1, 0), (4, 0), (1, 1)], keep_days=1, later_days=0)
+@example(steps=[(2, 0), (3, 0), (2, 1)], keep_days=1, later_days=0)
 @given(
     steps=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 40)), min_size=1, max_size=5),
     keep_days=st.integers(0, 60),
