@@ -130,6 +130,9 @@ class Exchange:
 
     def send(self, content: bytes) -> None:
         """Send bytes to the client."""
+        if self._is_stopping.is_set():  # a wait that the stop ended must not be followed by its reply
+            self.is_over = True
+            return
         self._connection.sendall(content)
 
     def reply(self, reply: Reply) -> None:
