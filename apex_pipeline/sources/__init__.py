@@ -1,7 +1,7 @@
 """Contains the list of sources: the kinds of race data this project understands.
 
-A source is a package with one object that implements ``sources/base.py``. Outside its own package, its assets and the
-demo, a source is named only in this list.
+A source is a package with one object that implements ``sources/base.py``. Outside its own package and its assets, a
+source is named only in this list.
 """
 
 import hashlib
