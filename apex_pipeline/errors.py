@@ -5,17 +5,21 @@
     │   ├── ConfigurationError
     │   ├── SourceError
     │   ├── MalformedFileError
+    │   │   └── LimitExceededError
     │   ├── ReconciliationError
     │   ├── SchemaViolationError
     │   └── StoreError
     │       ├── StoreAuthError
     │       ├── StorePermissionError
     │       ├── StoreConfigError
+    │       ├── ObjectArchivedError
     │       ├── ObjectMissingError
     │       ├── StoreCorruptionError
     │       └── StorageFullError
     └── TransientError
         ├── FileChangedError
+        ├── LeaseLostError
+        ├── StoreLockedError
         └── StoreUnavailableError
             └── StoreInterruptedError
 
@@ -76,6 +80,10 @@ class MalformedFileError(PermanentError):
     """A file cannot be parsed as its kind: it is empty, binary, or lacks a header or a column."""
 
 
+class LimitExceededError(MalformedFileError):
+    """A file exceeds a limit on its size, lines, cells or columns, and is not read; see ``sources/limits.py``."""
+
+
 class ReconciliationError(PermanentError):
     """Input readings do not equal output cells plus rejects: a bug in the conversion. The table is not published."""
 
@@ -100,6 +108,10 @@ class StoreConfigError(StoreError):
     """The bucket, region or endpoint is wrong."""
 
 
+class ObjectArchivedError(StoreError):
+    """The object is in an archive class of the bucket and must be restored before it can be read."""
+
+
 class ObjectMissingError(StoreError):
     """The key is not in the store."""
 
@@ -110,6 +122,14 @@ class StoreCorruptionError(StoreError):
 
 class StorageFullError(StoreError):
     """The disk or quota behind the store is full."""
+
+
+class LeaseLostError(TransientError):
+    """This process was stopped or cut off for so long that another one took over its work; nothing more is written."""
+
+
+class StoreLockedError(TransientError):
+    """Another process holds a lock or a lease of the lake, and did not release it while this one waited."""
 
 
 class StoreUnavailableError(TransientError):
@@ -124,7 +144,10 @@ __all__ = [
     "ApexError",
     "ConfigurationError",
     "FileChangedError",
+    "LeaseLostError",
+    "LimitExceededError",
     "MalformedFileError",
+    "ObjectArchivedError",
     "ObjectMissingError",
     "PermanentError",
     "ReconciliationError",
@@ -136,6 +159,7 @@ __all__ = [
     "StoreCorruptionError",
     "StoreError",
     "StoreInterruptedError",
+    "StoreLockedError",
     "StorePermissionError",
     "StoreUnavailableError",
     "TransientError",

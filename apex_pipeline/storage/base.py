@@ -12,7 +12,7 @@ Both backends guarantee the following, and one test suite runs against both:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +57,10 @@ class IncompleteUpload:
     started_utc: datetime
     mark: str
     size: int | None = None
+
+
+# Looks at an object's metadata, and raises an error if it is not the expected object.
+Inspect = Callable[[ObjectInfo], None]
 
 
 class ObjectStore(ABC):
@@ -109,11 +113,16 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def open_stream(self, key: str) -> AbstractContextManager[BinaryIO]:
+    def open_stream(self, key: str, inspect: Inspect | None = None) -> AbstractContextManager[BinaryIO]:
         """Open a large object for one sequential read, without a local copy.
 
         Bytes that cross a network are verified: the read that reaches the end raises if the content differs from the
         recorded digest. Do not use results derived from the content before then.
+
+        Args:
+            key: The object's key.
+            inspect: Called with the metadata of the version that is read before its first byte is, and, for a file
+                that may be edited in place, once more when it has been read. A file's digest is not computed for it.
 
         Raises:
             ObjectMissingError: No object has this key.
@@ -137,6 +146,78 @@ class ObjectStore(ABC):
         """Write a small object, replacing any existing one."""
 
     @abstractmethod
+    def read_with_tag(self, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
+        """Return the content of a small object and its tag, both from one read; ``None`` if it does not exist.
+
+        The pair is what :meth:`write_if` needs. The content is verified as by :meth:`read_bytes`, and never comes from
+        a cache.
+
+        Args:
+            key: The object's key.
+            limit: Largest accepted size in bytes; ``None`` accepts any.
+
+        Raises:
+            StoreCorruptionError: The object is larger than ``limit``, and was not read; or its bytes differ from the
+                recorded digest.
+            FileChangedError: The file was edited in place while it was read, several times in a row.
+        """
+
+    @abstractmethod
+    def write_if(self, key: str, content: bytes, expected_tag: str | None) -> ObjectInfo | None:
+        """Write a small object only if nobody else has written it since the caller read it (compare-and-swap).
+
+        Of any number of simultaneous calls with the same ``expected_tag``, in any process on any machine, one writes.
+        Every writer of the key must use this method: :meth:`write_bytes` overwrites without asking.
+
+        In a bucket the tag of a small object depends on its content alone. Content that must not be mistaken for an
+        earlier version needs something unique in it, such as a counter or a random number.
+
+        A store without conditional writes (see :attr:`has_conditional_writes`) compares and writes in two requests.
+        There, a lease must keep others from writing in between.
+
+        Args:
+            key: The object's key.
+            content: The new content.
+            expected_tag: Tag of the object to be replaced; ``None`` writes only if there is no object.
+
+        Returns:
+            The new object's metadata, or ``None`` if the object has another tag, exists, or does not exist any more:
+            nothing was written. After a lost reply, ``None`` may also mean that it was written and replaced since.
+
+        Raises:
+            StoreUnavailableError: The store cannot be reached; whether the object was written is unknown.
+            TransientError: Another process has held the lock of a local lake for too long.
+        """
+
+    @abstractmethod
+    def delete_if(self, key: str, expected_tag: str) -> bool:
+        """Remove an object if it has this tag, and return whether it was removed.
+
+        Atomic in a local lake. Not in a bucket, where most stores have no conditional delete: the tag is compared in a
+        request of its own, and an object written between the two requests is lost.
+        """
+
+    @abstractmethod
+    def version_age_s(self, key: str, tag: str) -> float | None:
+        """Return how long ago the object was written, by the store's own clock, if it still has this tag.
+
+        This machine's clock is not involved, so machines whose clocks differ get the same answer.
+
+        Returns:
+            Seconds, in steps of up to 2 s; ``None`` if the object has another tag or is gone, or if the store does not
+            report its time.
+        """
+
+    @property
+    @abstractmethod
+    def has_conditional_writes(self) -> bool:
+        """Whether :meth:`write_if` is atomic. A bucket is tested with three small writes, once per instance.
+
+        Raises:
+            StoreError: The test object could not be written.
+        """
+
+    @abstractmethod
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
     ) -> ObjectInfo:
@@ -154,11 +235,23 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def copy(self, source: str, target: str) -> ObjectInfo:
-        """Copy an object within the store, if possible without moving its bytes through this process.
+    def copy(self, source: str, target: str, *, source_info: ObjectInfo | None = None) -> ObjectInfo:
+        """Copy an object within the store, without moving its bytes through this process where the store can.
+
+        A folder on a file system with reflinks shares the blocks; elsewhere the bytes are copied, and compared with the
+        source's digest if it is known, so that a copy never spreads damage. A bucket copies on the server, with the
+        source's recorded digest, against which every read of the copy is verified.
+
+        Args:
+            source: Key of the object.
+            target: Key of the copy.
+            source_info: The source's metadata, if the caller knows it: it is not looked up again. Without its digest,
+                the result may lack it, too.
 
         Raises:
             ObjectMissingError: No object has the key ``source``.
+            FileChangedError: The source is not the version in ``source_info``, or was replaced meanwhile.
+            StoreCorruptionError: The source's bytes differ from its recorded digest.
         """
 
     @abstractmethod

@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, ClassVar, Protocol, cast, runtime_checkable
 
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
+from apex_pipeline.storage.base import IncompleteUpload, Inspect, ObjectInfo, ObjectStore
 from apex_pipeline.storage.disk_cache import CacheUnavailableError, DiskCache
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
 from apex_pipeline.storage.os_errors import translating_os_errors
@@ -111,8 +111,11 @@ class CachedStore(ObjectStore):
                     yield downloaded
 
     @contextmanager
-    def open_stream(self, key: str) -> Generator[BinaryIO]:
+    def open_stream(self, key: str, inspect: Inspect | None = None) -> Generator[BinaryIO]:
         """Open the cached copy, fetching and verifying the object first if it is not cached yet."""
+        found = self.head(key) if inspect is not None else None
+        if inspect is not None and found is not None:
+            inspect(found)
         with ExitStack() as stack:
             path = stack.enter_context(self._cached_copy(key))
             yield stack.enter_context(path.open("rb") if path is not None else self._inner.open_stream(key))
@@ -241,15 +244,36 @@ class CachedStore(ObjectStore):
         """Write to the store."""
         return self._inner.write_bytes(key, content)
 
+    def read_with_tag(self, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
+        """Return content and tag from the store: a cached copy has no tag."""
+        return self._inner.read_with_tag(key, limit)
+
+    def write_if(self, key: str, content: bytes, expected_tag: str | None) -> ObjectInfo | None:
+        """Write to the store if the object has this tag."""
+        return self._inner.write_if(key, content, expected_tag)
+
+    def delete_if(self, key: str, expected_tag: str) -> bool:
+        """Remove the object from the store if it has this tag."""
+        return self._inner.delete_if(key, expected_tag)
+
+    def version_age_s(self, key: str, tag: str) -> float | None:
+        """Return the age of the object by the clock of the store."""
+        return self._inner.version_age_s(key, tag)
+
+    @property
+    def has_conditional_writes(self) -> bool:
+        """Whether conditional writes of the store are atomic."""
+        return self._inner.has_conditional_writes
+
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
     ) -> ObjectInfo:
         """Write to the store."""
         return self._inner.write_file(key, path, sha256=sha256, progress=progress)
 
-    def copy(self, source: str, target: str) -> ObjectInfo:
+    def copy(self, source: str, target: str, *, source_info: ObjectInfo | None = None) -> ObjectInfo:
         """Copy within the store."""
-        return self._inner.copy(source, target)
+        return self._inner.copy(source, target, source_info=source_info)
 
     def delete(self, key: str) -> None:
         """Remove the object from the store; its cached copy is no longer found and is evicted in due course."""

@@ -2,7 +2,8 @@
 
 A file counts as unchanged while its absolute path, size, modification time in nanoseconds, inode and ctime are the same
 (if the modification time was set back after an edit, the ctime differs). The cache only saves time: if it is lost,
-damaged or not writable, files are hashed again.
+damaged, locked or not writable, files are hashed again. Every entry has a checksum of its own, because a wrong digest
+would make an intact file look damaged, and SQLite does not notice a flipped bit.
 
 Why not joblib or diskcache: they have no rule for when an entry may be trusted. An edit whose modification time was set
 back, or one within the clock resolution of the file system, would go unnoticed.
@@ -14,11 +15,13 @@ import sqlite3
 import threading
 import time
 import weakref
+import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage.block_checksums import BlockChecksumBuilder, BlockChecksums, parse_sums
@@ -32,11 +35,36 @@ _LOG = logging.getLogger(__name__)
 _SETTLED_NS = 2_000_000_000
 # How long a process waits while another one writes to the cache.
 _BUSY_S = 5.0
+# How long the cache is left alone after it could not be used: with one wait per file, 1,000 files would take an hour.
+_BYPASS_S = 60.0
 
-# The table was renamed when its columns changed, so the table of an older version is left untouched.
-_TABLE = """CREATE TABLE IF NOT EXISTS fingerprints_2 (
-    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, ctime_ns INTEGER, sha256 TEXT, sums TEXT)
-    WITHOUT ROWID"""
+# The table was renamed when its columns changed; entries of the last version are taken over.
+_TABLE = """CREATE TABLE IF NOT EXISTS fingerprints_3 (
+    path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER, ctime_ns INTEGER, sha256 TEXT, sums TEXT,
+    crc INTEGER) WITHOUT ROWID"""
+_EXISTS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+_TAKE_OVER = """INSERT OR IGNORE INTO fingerprints_3
+    SELECT path, size, mtime_ns, inode, ctime_ns, sha256, sums,
+        crc_of(path, size, mtime_ns, inode, ctime_ns, sha256, sums)
+    FROM fingerprints_2 WHERE length(sha256) = 64"""
+_SELECT = """SELECT path, size, mtime_ns, inode, ctime_ns, sha256, sums, crc FROM fingerprints_3
+    WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ? AND (ctime_ns IS NULL OR ctime_ns = ?)"""
+_INSERT = "INSERT OR REPLACE INTO fingerprints_3 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+# The primary codes of SQLite's errors that are no damage: the file is locked, or the disk is full, read-only or gone.
+_NOT_AVAILABLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
 
 
 class FileDigest(NamedTuple):
@@ -62,6 +90,8 @@ class DigestCache:
         self._now_ns = now_ns
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        # By kind of statement: a process that is stopped while it writes blocks the others' writes, not their reads.
+        self._bypassed_until_s = {"read": 0.0, "write": 0.0}
 
     def sha256_of(self, path: Path, progress: Progress | None = None) -> str:
         """Return the digest of a file; arguments and errors as for :meth:`digest_of`."""
@@ -125,47 +155,50 @@ class DigestCache:
         self._store(path, state._replace(ctime_ns=None), sha256, None)
 
     def _row(self, path: Path, state: FileState) -> tuple[str, str | None] | None:
-        query = """SELECT sha256, sums FROM fingerprints_2 WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ?
-            AND (ctime_ns IS NULL OR ctime_ns = ?)"""
-        row = self._run(query, (_name(path), *_stored(state)))
-        return None if row is None else (str(row[0]), None if row[1] is None else str(row[1]))
+        row = self._run("read", _SELECT, (_name(path), *_stored(state)))
+        if row is None or row[-1] != _crc_of(*row[:-1]):  # not cached, or damaged
+            return None
+        return str(row[5]), None if row[6] is None else str(row[6])
 
     def _store(self, path: Path, state: FileState, sha256: str, sums: str | None) -> None:
         values = (_name(path), *_stored(state), sha256, sums)
-        self._run("INSERT OR REPLACE INTO fingerprints_2 VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        self._run("write", _INSERT, (*values, _crc_of(*values)))
 
-    def _run(self, statement: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
+    def _run(
+        self, kind: Literal["read", "write"], statement: str, values: tuple[object, ...]
+    ) -> tuple[object, ...] | None:
         with self._lock:
+            if time.monotonic() < self._bypassed_until_s[kind]:
+                return None
             if self._connection is None:
                 self._connection = self._connect()
             try:
                 return self._connection.execute(statement, values).fetchone()
-            except sqlite3.OperationalError as error:  # locked by another process, or the disk is full: not cached
-                _LOG.debug("The digest cache %s is not available: %s", self._database, error)
-            except sqlite3.DatabaseError as error:
-                self._connection.close()
-                self._connection = self._connect_again(error)
+            except (sqlite3.Error, UnicodeError) as error:
+                if _is_damage(error):
+                    self._connection.close()
+                    self._connection = self._connect_again(error)
+                else:
+                    self._bypassed_until_s[kind] = time.monotonic() + _BYPASS_S
+                    self._warn(f"cannot be used for {_BYPASS_S:.0f} s", error)
             return None
 
     def _connect(self) -> sqlite3.Connection:
         try:
             return self._opened(self._database)
-        except (sqlite3.DatabaseError, OSError) as error:
+        except (sqlite3.Error, UnicodeError, OSError) as error:
             return self._connect_again(error)
 
-    def _connect_again(self, error: sqlite3.DatabaseError | OSError) -> sqlite3.Connection:
+    def _connect_again(self, error: Exception) -> sqlite3.Connection:
         """Recreate a damaged cache; fall back to memory if the file cannot be used."""
-        is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-        if is_damaged and self._database is not None:
+        if _is_damage(error) and self._database is not None:
             _LOG.warning("The digest cache %s is damaged (%s); recreating it.", self._database, error)
             try:
                 _remove(self._database)
                 return self._opened(self._database)
-            except (sqlite3.DatabaseError, OSError) as second_error:
+            except (sqlite3.Error, UnicodeError, OSError) as second_error:
                 error = second_error
-        _LOG.warning(
-            "The digest cache %s cannot be used (%s); files will be hashed again next time.", self._database, error
-        )
+        self._warn("cannot be used", error)
         return self._opened(None)
 
     def _opened(self, database: Path | None) -> sqlite3.Connection:
@@ -173,6 +206,27 @@ class DigestCache:
         # Closed with this object, because sqlite3 complains about connections left open.
         weakref.finalize(self, connection.close)
         return connection
+
+    def _warn(self, what: str, error: Exception) -> None:
+        _LOG.warning(
+            "The digest cache %s %s (%s); files may be hashed again next time. Check the folder APEX_STATE_DIR.",
+            self._database,
+            what,
+            error,
+        )
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether the database must be made anew: it is no database, was damaged, or has another schema."""
+    if isinstance(error, OSError):
+        return False
+    # The lowest byte is the primary code; Python sets none if a text of the database cannot be decoded.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_AVAILABLE
+
+
+def _crc_of(*values: object) -> int:
+    """Return the checksum of an entry's other columns."""
+    return zlib.crc32(repr(values).encode(errors="replace"))
 
 
 def _sums_of(reader: HashingReader, progress: Progress | None) -> BlockChecksums:
@@ -207,11 +261,21 @@ def _open(database: Path | None) -> sqlite3.Connection:
         with suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(_TABLE)
-    except sqlite3.DatabaseError:
+        # A damaged text fails the comparison of its checksum, and is not an error.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        _create_table(connection)
+    except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _create_table(connection: sqlite3.Connection) -> None:
+    is_new = connection.execute(_EXISTS, ("fingerprints_3",)).fetchone() is None
+    connection.execute(_TABLE)
+    if is_new and connection.execute(_EXISTS, ("fingerprints_2",)).fetchone() is not None:
+        connection.create_function("crc_of", 7, _crc_of)
+        connection.execute(_TAKE_OVER)
 
 
 def _remove(database: Path) -> None:

@@ -32,6 +32,8 @@ _LOG = logging.getLogger(__name__)
 # Number of leading hex digits of an object's id that select its lock file. Lock files are never removed: there are at
 # most 4,096, and two downloads rarely wait for each other unnecessarily.
 _LOCK_LETTERS = 3
+# Another process may take so long to fetch an object that reading it from the store is faster; or it is stopped.
+_PATIENCE_S = 60.0
 
 
 class CacheUnavailableError(Exception):
@@ -65,7 +67,7 @@ class DiskCache:
         with _as_unavailable():
             locks.mkdir(parents=True, exist_ok=True)
             lock = FileLock(locks / _id_of(name)[:_LOCK_LETTERS])
-            lock.acquire()
+            lock.acquire(timeout=_PATIENCE_S)
         try:
             yield
         finally:
@@ -148,7 +150,7 @@ class DiskCache:
 
     def _reserve(self, path: Path, size: int) -> bool:
         """Evict the least recently used files and create an empty file of this size; return whether there is room."""
-        with FileLock(self._folder / "room.lock"):
+        with FileLock(self._folder / "room.lock", timeout=_PATIENCE_S):
             files = list(_files_below(self._folder))
             excess = sum({status.st_ino: status.st_size for _, status in files}.values()) + size - self._max_bytes
             # A file with a second link is in use: removing it would free no space.
@@ -186,7 +188,7 @@ class DiskCache:
 def _as_unavailable() -> Generator[None]:
     try:
         yield
-    except OSError as error:
+    except OSError as error:  # including the lock's Timeout
         raise CacheUnavailableError(str(error)) from error
 
 

@@ -14,6 +14,7 @@ from apex_pipeline.storage.caching import CachedStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.storage.s3.setting_checks import check_bucket_settings, check_lake_prefix
 
 if TYPE_CHECKING:  # the module imports boto3
     from apex_pipeline.storage.s3.client import S3Connection
@@ -86,10 +87,12 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
         bucket: Bucket name; defaults to the one in the settings.
 
     Raises:
-        ConfigurationError: Only one of the two AWS keys is set.
+        ConfigurationError: Only one of the two AWS keys is set, or a setting is invalid.
     """
     from apex_pipeline.storage.s3.client import S3Connection  # noqa: PLC0415  -- boto3 only where it is used
     from apex_pipeline.storage.s3.credentials import AccessKey, SecretsManagerKey  # noqa: PLC0415  -- as above
+
+    check_bucket_settings(settings, bucket or settings.bucket)
 
     secret, token = settings.aws_secret_access_key, settings.aws_session_token
     if (settings.aws_access_key_id is None) != (secret is None):
@@ -120,6 +123,7 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
 def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool) -> ObjectStore:
     from apex_pipeline.storage.s3.store import S3Store  # noqa: PLC0415  -- boto3 only where it is used
 
+    check_lake_prefix(prefix)
     return S3Store(
         s3_connection(settings, bucket),
         prefix,

@@ -6,10 +6,24 @@ RAW_PREFIX = "data/"
 TABLES_PREFIX = "tables/"
 CATALOG_PREFIX = "catalog/"
 SNAPSHOTS_PREFIX = "catalog/snapshots/"
+# Documents of snapshots are named after the time of publication and start with the year. The folders next to them, with
+# most of the objects, start with a letter.
+SNAPSHOT_IDS_PREFIX = "catalog/snapshots/2"
 HISTORY_PREFIX = "history/"
 QUARANTINE_PREFIX = "quarantine/"
+RECORDS_PREFIX = "catalog/records/"
+DERIVED_PREFIX = "catalog/derived/"
+SHARDS_PREFIX = "catalog/snapshots/shards/"
+PUBLISHED_PREFIX = "catalog/snapshots/sessions/"
+OBJECTS_PREFIX = "objects/"
+# Bookkeeping of running processes, not data: leases, and the objects that test what a store supports.
+INTERNAL_PREFIX = ".apex/"
 # Pointer to the published snapshot; replaced as the last step of publishing.
 CURRENT_SNAPSHOT_KEY = "catalog/current.json"
+# Record of the files that belong to no session. One level above the sessions' records, so it cannot be one of them.
+UNASSIGNED_RECORD_KEY = "catalog/records/unassigned.json"
+# Files taken out of the lake.
+FORGOTTEN_KEY = "catalog/forgotten.json"
 
 
 def raw_key(path: str) -> str:
@@ -58,9 +72,34 @@ def table_key(folder: str, name: str, partition: str | None = None) -> str:
     return check_key(f"{folder}/{name}/track={track}/session={session}/{name}.parquet")
 
 
+def object_key(sha256: str) -> str:
+    """Return the key of the table file with this digest, which never changes once it is written."""
+    return check_key(f"{OBJECTS_PREFIX}{sha256}.parquet")
+
+
 def history_key(sha256: str) -> str:
-    """Return the key under which a replaced table file with this digest is kept."""
+    """Return the key at which lakes of format 1 keep a replaced table file."""
     return check_key(f"{HISTORY_PREFIX}{sha256}.parquet")
+
+
+def record_key(session: str) -> str:
+    """Return the key of a session's record, given ``track/session``."""
+    return check_key(f"{RECORDS_PREFIX}{session}.json")
+
+
+def derived_key(session: str) -> str:
+    """Return the key of the list of a session's derived and unpublished tables, given ``track/session``."""
+    return check_key(f"{DERIVED_PREFIX}{session}.json")
+
+
+def shard_key(sha256: str) -> str:
+    """Return the key of the part of a snapshot with this digest."""
+    return check_key(f"{SHARDS_PREFIX}{sha256}.json")
+
+
+def published_session_key(sha256: str) -> str:
+    """Return the key of the published session with this digest."""
+    return check_key(f"{PUBLISHED_PREFIX}{sha256}.json")
 
 
 def quarantine_reason_key(path: str) -> str:
@@ -72,11 +111,20 @@ def quarantine_reason_key(path: str) -> str:
     return check_key(f"{QUARANTINE_PREFIX}{path}.reason.json")
 
 
+def lease_key(name: str) -> str:
+    """Return the key of the lease with this name, for example ``sebring/R1``.
+
+    Raises:
+        UnsafeKeyError: The key would lead outside the lake.
+    """
+    return check_key(f"{INTERNAL_PREFIX}leases/{name}.json")
+
+
 def snapshot_key(snapshot_id: str) -> str:
     """Return the key of a snapshot's manifest."""
     return check_key(f"{SNAPSHOTS_PREFIX}{snapshot_id}.json")
 
 
 def snapshot_table_key(snapshot_id: str, name: str) -> str:
-    """Return the key of a snapshot's copy of a catalog table."""
+    """Return the key of a copy of a catalog table that belongs to a snapshot of format 1."""
     return check_key(f"{SNAPSHOTS_PREFIX}{snapshot_id}/{name}.parquet")

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import os
 import secrets
-import socket
 import stat
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -27,17 +26,23 @@ from apex_pipeline.errors import (
     StoreCorruptionError,
 )
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
+from apex_pipeline.storage.base import IncompleteUpload, Inspect, ObjectInfo, ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader, file_state_of
 from apex_pipeline.storage.keys import INCOMING, UnsafeKeyError, check_key, check_prefix, is_legal_key
+from apex_pipeline.storage.lake_lock import LOCK_NAME, LakeLock, advance_mtime
+from apex_pipeline.storage.limits import too_large
 from apex_pipeline.storage.os_errors import from_os_error, translating_os_errors
+from apex_pipeline.storage.processes import is_alive, process_scope
+from apex_pipeline.storage.reflink import share_blocks
 from apex_pipeline.storage.request_stats import RequestStats
 
 _LOG = logging.getLogger(__name__)
 
 # A running write modifies its file continuously, and none takes a day.
 _ABANDONED_AFTER_S = 24 * 3600
+# Nobody edits the same small object again and again within microseconds.
+_READ_ATTEMPTS = 3
 
 
 class LocalStore(ObjectStore):
@@ -52,6 +57,7 @@ class LocalStore(ObjectStore):
         # Resolved once, so that a later chdir does not change the lake.
         self._root = root.resolve()
         self._digests = digests
+        self._lock = LakeLock(self._root / INCOMING / LOCK_NAME)
 
     @property
     def uri(self) -> str:
@@ -76,7 +82,7 @@ class LocalStore(ObjectStore):
             )
         with translating_os_errors(f"Preparing the lake {self._root}"):
             _create_folder(incoming)
-            for leftover in incoming.iterdir():
+            for leftover in _unfinished_files(incoming):
                 if _is_abandoned(leftover):
                     _LOG.info("Removing the leftover of an interrupted write: %s", leftover)
                     leftover.unlink(missing_ok=True)
@@ -132,12 +138,7 @@ class LocalStore(ObjectStore):
         path = self._path_of(key)
         with self._open(key) as file, translating_os_errors(f"Reading {key}"):
             content = file.read()
-            recorded = self._digests.get(path, file_state_of(os.fstat(file.fileno())))
-        if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
-            raise StoreCorruptionError(
-                f"{path} is damaged: its content differs from what was written.",
-                "Restore it from a backup or recreate it.",
-            )
+            self._require_undamaged(path, os.fstat(file.fileno()), content)
         return content
 
     def read_head(self, key: str, length: int) -> bytes:
@@ -153,10 +154,16 @@ class LocalStore(ObjectStore):
         yield self._path_of(key)
 
     @contextmanager
-    def open_stream(self, key: str) -> Generator[BinaryIO]:
+    def open_stream(self, key: str, inspect: Inspect | None = None) -> Generator[BinaryIO]:
         """Open the object's file; nothing is transferred, so nothing is verified."""
         with self._open(key) as file:
-            yield file
+            if inspect is None:
+                yield file
+                return
+            with _kept_open(file) as descriptor:
+                inspect(_describe(key, os.fstat(descriptor), None))
+                yield file
+                inspect(_describe(key, os.fstat(descriptor), None))
 
     @contextmanager
     def open_seekable(self, key: str) -> Generator[BinaryIO]:
@@ -172,6 +179,74 @@ class LocalStore(ObjectStore):
             return hashlib.sha256(content).hexdigest()
 
         return self._replace(key, write)
+
+    def read_with_tag(self, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
+        """Return the content and the tag of the same open file."""
+        for _ in range(_READ_ATTEMPTS):
+            try:
+                with self._open(key) as file, translating_os_errors(f"Reading {key}"):
+                    before = os.fstat(file.fileno())
+                    if limit is not None and before.st_size > limit:
+                        raise too_large(self.uri_of(key), before.st_size, limit)
+                    content = file.read(before.st_size + 1)
+                    after = os.fstat(file.fileno())
+            except ObjectMissingError:
+                return None
+            if len(content) == before.st_size and _tag(before) == _tag(after):
+                self._require_undamaged(self._path_of(key), after, content)
+                return content, _tag(after)
+        raise _replaced(self.uri_of(key))
+
+    def write_if(self, key: str, content: bytes, expected_tag: str | None) -> ObjectInfo | None:
+        """Write the object under the lake's lock; it is synced to disk when this returns."""
+        target = self._path_of(key)
+        with self._unfinished(key) as incoming:
+            with incoming.open("xb") as file:
+                file.write(content)
+                _sync(file)
+            with self._lock.hold() as lock:
+                present = _status_of(target)
+                if (None if present is None else _tag(present)) != expected_tag:
+                    return None
+                status = lock.advance_mtime(incoming, present)
+                _create_folder(target.parent)
+                incoming.replace(target)
+            _sync_folder(target.parent)
+        digest = hashlib.sha256(content).hexdigest()
+        self._digests.put_trusted(target, file_state_of(status), digest)
+        return _describe(key, status, digest)
+
+    def delete_if(self, key: str, expected_tag: str) -> bool:
+        """Compare and remove the object's file under the lake's lock."""
+        path = self._path_of(key)
+        with translating_os_errors(f"Deleting {key}"):
+            if not path.is_file():  # also in a lake that does not exist, where no lock can be created
+                return False
+            with self._lock.hold():
+                present = _status_of(path)
+                if present is None or _tag(present) != expected_tag:
+                    return False
+                path.unlink()
+            _sync_folder(path.parent)
+        return True
+
+    def version_age_s(self, key: str, tag: str) -> float | None:
+        """Compare the object's time with that of a new file: on a network share, both are by the server's clock."""
+        path = self._path_of(key)
+        if _status_of(path) is None:  # also in a lake that does not exist
+            return None
+        with self._unfinished(key) as incoming:
+            incoming.touch()
+            now = incoming.stat()
+            present = _status_of(path)
+        if present is None or _tag(present) != tag:
+            return None
+        return (now.st_mtime_ns - present.st_mtime_ns) / 1e9
+
+    @property
+    def has_conditional_writes(self) -> bool:
+        """Always: writes are serialized by a lock."""
+        return True
 
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
@@ -190,12 +265,27 @@ class LocalStore(ObjectStore):
 
         return self._replace(key, write)
 
-    def copy(self, source: str, target: str) -> ObjectInfo:
-        """Copy the object's file."""
+    def copy(self, source: str, target: str, *, source_info: ObjectInfo | None = None) -> ObjectInfo:
+        """Share the blocks of the object's file, or copy and verify them; synced to disk when this returns."""
         check_key(target)
         # A hard link would be cheaper, but an edit of one name in place would change both.
-        with self.open_as_file(source) as path:
-            return self.write_file(target, path)
+        with self._open(source) as file:
+            before = os.fstat(file.fileno())
+            if source_info is not None and _tag(before) != source_info.tag:
+                raise _replaced(self.uri_of(source))
+            recorded = self._digests.get(self._path_of(source), file_state_of(before))
+            if recorded is None and source_info is not None:
+                recorded = source_info.sha256
+
+            def write(new: BinaryIO) -> str:
+                digest = _copy_content(file, new, recorded)
+                if _tag(os.fstat(file.fileno())) != _tag(before):
+                    raise _replaced(self.uri_of(source))
+                if digest != (recorded or digest):
+                    raise _damaged(self.uri_of(source))
+                return digest
+
+            return self._replace(target, write)
 
     def delete(self, key: str) -> None:
         """Remove the object's file; folders stay."""
@@ -209,7 +299,7 @@ class LocalStore(ObjectStore):
         """Return the unfinished files of this lake."""
         incoming = self._root / INCOMING
         with translating_os_errors(f"Listing {incoming}"):
-            found = sorted(incoming.iterdir()) if incoming.is_dir() else []
+            found = sorted(_unfinished_files(incoming)) if incoming.is_dir() else []
             return [_describe_incomplete(path) for path in found if path.is_file()]
 
     def abort(self, upload: IncompleteUpload) -> None:
@@ -239,24 +329,35 @@ class LocalStore(ObjectStore):
     def _replace(self, key: str, write: Callable[[BinaryIO], str]) -> ObjectInfo:
         """Atomically replace the object with the content that ``write`` writes; ``write`` returns its digest."""
         target = self._path_of(key)
-        with translating_os_errors(f"Writing {key} to {self._root}"):
-            if target.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "there is a folder with this name")
-            _create_folder(self._root / INCOMING)
-            incoming = self._root / INCOMING / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
-            try:
-                with incoming.open("xb") as file:
-                    digest = write(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    status = os.fstat(file.fileno())
-                _create_folder(target.parent)
-                incoming.replace(target)
-            finally:
-                incoming.unlink(missing_ok=True)
+        with self._unfinished(key) as incoming:
+            with incoming.open("xb") as file:
+                digest = write(file)
+                _sync(file)
+            present = _status_of(target)
+            status = advance_mtime(incoming, 0 if present is None else present.st_mtime_ns)
+            _create_folder(target.parent)
+            incoming.replace(target)
             _sync_folder(target.parent)
         self._digests.put_trusted(target, file_state_of(status), digest)
         return _describe(key, status, digest)
+
+    @contextmanager
+    def _unfinished(self, key: str) -> Generator[Path]:
+        """Yield the path of a new file to become the object; removed at the end if it is still there."""
+        with translating_os_errors(f"Writing {key} to {self._root}"):
+            if self._path_of(key).is_dir():
+                raise IsADirectoryError(errno.EISDIR, "there is a folder with this name")
+            _create_folder(self._root / INCOMING)
+            incoming = self._root / INCOMING / f"{process_scope()}.{os.getpid()}.{secrets.token_hex(8)}"
+            try:
+                yield incoming
+            finally:
+                incoming.unlink(missing_ok=True)
+
+    def _require_undamaged(self, path: Path, status: os.stat_result, content: bytes) -> None:
+        recorded = self._digests.get(path, file_state_of(status))
+        if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
+            raise _damaged(path)
 
     @contextmanager
     def _open(self, key: str) -> Generator[BinaryIO]:
@@ -285,9 +386,55 @@ def _describe(key: str, status: os.stat_result, sha256: str | None) -> ObjectInf
         key=key,
         size=status.st_size,
         modified_utc=datetime.fromtimestamp(status.st_mtime, UTC),
-        tag=f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}",
+        tag=_tag(status),
         sha256=sha256,
     )
+
+
+def _damaged(path: Path | str) -> StoreCorruptionError:
+    return StoreCorruptionError(
+        f"{path} is damaged: its content differs from what was written.", "Restore it from a backup or recreate it."
+    )
+
+
+def _replaced(path: Path | str) -> FileChangedError:
+    return FileChangedError(f"{path} was changed or replaced meanwhile.", "Run it again to get the new content.")
+
+
+def _copy_content(source: BinaryIO, new: BinaryIO, recorded: str | None) -> str:
+    """Copy a file's content and return its digest; shared blocks are the same by definition, and are not read."""
+    is_shared = share_blocks(source.fileno(), new.fileno())
+    if is_shared and recorded is not None:
+        return recorded
+    digest = hashlib.sha256()
+    while block := source.read(BLOCK_BYTES):
+        digest.update(block)
+        if not is_shared:
+            new.write(block)
+    return digest.hexdigest()
+
+
+def _tag(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+
+
+def _status_of(path: Path) -> os.stat_result | None:
+    """Return the status of an object's file; ``None`` if there is none."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+@contextmanager
+def _kept_open(file: BinaryIO) -> Generator[int]:
+    """Provide a descriptor of an open file that stays valid if its reader closes the file."""
+    descriptor = os.dup(file.fileno())
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _describe_incomplete(path: Path) -> IncompleteUpload:
@@ -317,6 +464,11 @@ def _create_folder(folder: Path) -> None:
     _sync_folder(folder.parent)
 
 
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
 def _sync_folder(folder: Path) -> None:
     """Sync the folder's entries to disk; without this, a power cut could undo the rename of a file."""
     handle = os.open(folder, os.O_RDONLY)
@@ -326,22 +478,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _unfinished_files(incoming: Path) -> Iterator[Path]:
+    return (path for path in incoming.iterdir() if path.name != LOCK_NAME)
+
+
 def _is_abandoned(incoming: Path) -> bool:
     """Return whether the process that wrote this unfinished file has ended."""
     try:
         age_s = time.time() - incoming.stat().st_mtime
     except FileNotFoundError:
         return False
-    host, _, rest = incoming.name.rpartition(".")[0].rpartition(".")
-    # Processes on other machines are not visible here, so their files count as abandoned once they are old enough.
-    return age_s > _ABANDONED_AFTER_S or (host == socket.gethostname() and rest.isdigit() and not _is_alive(int(rest)))
-
-
-def _is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)  # signal 0 only checks whether the process exists
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    owner, _, pid = incoming.name.rpartition(".")[0].rpartition(".")
+    # Processes on other machines and in other containers are not visible here, so their files count as abandoned once
+    # they are old enough.
+    has_owner_ended = owner == process_scope() and pid.isascii() and pid.isdigit() and not is_alive(int(pid))
+    return age_s > _ABANDONED_AFTER_S or has_owner_ended

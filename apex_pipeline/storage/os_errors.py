@@ -31,25 +31,39 @@ _KNOWN: dict[int, tuple[type[ApexError], str]] = {
 _UNKNOWN = (StoreError, "Check the disk with your operating system's tools.")
 
 
-def from_os_error(error: OSError, doing: str) -> ApexError:
+def from_os_error(error: OSError, doing: str, setting: str | None = None) -> ApexError:
     """Return the error to raise instead of ``error``.
 
     Args:
         error: The error from the operating system.
         doing: The failed operation with its key or path, such as ``"Writing data/x.csv to /lake"``.
+        setting: The variable that names the folder, if it is not the lake; added to the hint.
     """
     error_type, hint = _KNOWN.get(error.errno or 0, _UNKNOWN)
-    return error_type(f"{doing} failed: {error.strerror or error}.", hint)
+    where = "" if setting is None else f" {setting} can name a folder elsewhere."
+    return error_type(f"{doing} failed: {error.strerror or error}.", hint + where)
 
 
 @contextmanager
-def translating_os_errors(doing: str) -> Generator[None]:
+def translating_os_errors(doing: str, setting: str | None = None) -> Generator[None]:
     """Raise this project's error for every ``OSError`` in the block.
 
     Args:
         doing: The operation in the block, with its key or path.
+        setting: As for :func:`from_os_error`.
     """
     try:
         yield
     except OSError as error:
-        raise from_os_error(error, doing) from error
+        raise from_os_error(error, doing, setting) from error
+
+
+@contextmanager
+def translating_state_errors(doing: str) -> Generator[None]:
+    """As :func:`translating_os_errors`, for files below the folder of local state.
+
+    Args:
+        doing: The operation in the block, with its path.
+    """
+    with translating_os_errors(doing, "APEX_STATE_DIR"):
+        yield

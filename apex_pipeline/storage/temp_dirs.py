@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from apex_pipeline.storage.os_errors import translating_os_errors
+from apex_pipeline.storage.os_errors import translating_state_errors
 
 _PREFIX = "process-"
 _LOCK = "owner.lock"
@@ -38,11 +38,11 @@ def process_temp_dir(base: Path) -> Path:
     key = (os.getpid(), base.absolute())
     with _guard:
         if key not in _folders or not _folders[key][0].is_dir():
-            with translating_os_errors(f"Creating the folder for temporary files {base}"):
+            with translating_state_errors(f"Creating the folder for temporary files {base}"):
                 base.mkdir(parents=True, exist_ok=True)
                 _remove_abandoned(base)
                 folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base.absolute()))
-            _folders[key] = (folder, _lock_folder(folder))
+                _folders[key] = (folder, _lock_folder(folder))
         return _folders[key][0]
 
 

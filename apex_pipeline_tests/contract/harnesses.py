@@ -4,8 +4,8 @@ All differences between the stores are here; the contract itself is in the test 
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import INCOMING
+from apex_pipeline.storage.lake_lock import LOCK_NAME
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
@@ -34,6 +35,8 @@ class StoreHarness:
         abandon: Leaves the store as if a process was killed while writing an object.
         names_are_files: Whether ``d`` and ``d/e`` cannot both exist, as on a disk and on the old server, which stores
             each object as a file of the same name.
+        environment: Variables with which another process opens the same store.
+        has_conditions: Whether conditional writes are atomic; the old server ignores the condition.
     """
 
     store: ObjectStore
@@ -41,6 +44,8 @@ class StoreHarness:
     visible: Callable[[], list[str]]
     abandon: Callable[[str], None]
     names_are_files: bool
+    environment: Mapping[str, str] = field(default_factory=dict)
+    has_conditions: bool = True
 
 
 def local_harness(tmp_path: Path) -> StoreHarness:
@@ -57,12 +62,14 @@ def local_harness(tmp_path: Path) -> StoreHarness:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     def visible() -> list[str]:
-        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        found = (path for path in root.rglob("*") if path.is_file() and path.name != LOCK_NAME)
+        return sorted(path.relative_to(root).as_posix() for path in found)
 
     def abandon(_: str) -> None:
         (root / INCOMING / "some-host.1.0123456789abcdef").write_bytes(CONTENT)
 
-    return StoreHarness(store, damage, visible, abandon, names_are_files=True)
+    environment = {"APEX_LAKE_DIR": str(root), "APEX_STATE_DIR": str(tmp_path / "state")}
+    return StoreHarness(store, damage, visible, abandon, names_are_files=True, environment=environment)
 
 
 def s3_harness(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> StoreHarness:
@@ -85,7 +92,10 @@ def s3_harness(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> St
     def visible() -> list[str]:
         return [key.removeprefix("lakes/one/") for key in bucket.object_keys()]
 
-    return StoreHarness(store, damage, visible, abandon, names_are_files)
+    environment = {**bucket.environment, "APEX_LAKE_PREFIX": "lakes/one", "APEX_STATE_DIR": str(tmp_path / "state")}
+    return StoreHarness(
+        store, damage, visible, abandon, names_are_files, environment, has_conditions=not names_are_files
+    )
 
 
 def write_source(folder: Path, content: bytes = CONTENT) -> Path:

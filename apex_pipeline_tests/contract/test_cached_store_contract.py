@@ -10,13 +10,14 @@ from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
-from apex_pipeline_tests.contract import test_store_contract as suite
+from apex_pipeline_tests.contract import test_conditional_writes, test_store_contract, test_store_copy
 from apex_pipeline_tests.contract.harnesses import StoreHarness
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
-# Run the suite's tests unchanged, with the fixtures below.
-globals().update({name: test for name, test in vars(suite).items() if name.startswith("test_")})
+# Run the tests of these suites unchanged, with the fixtures below.
+for _suite in (test_store_contract, test_conditional_writes, test_store_copy):
+    globals().update({name: test for name, test in vars(_suite).items() if name.startswith("test_")})
 
 
 @pytest.fixture

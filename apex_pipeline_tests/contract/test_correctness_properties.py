@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
 from apex_pipeline.catalog import DataLoader, LocalDataLoader, Reason, S3DataLoader, get_loader
-from apex_pipeline.catalog.loaders.filenames import canonical_session
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
+from apex_pipeline.sources.session_names import canonical_session
 from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.keys import is_legal_key
 from apex_pipeline.storage.local import LocalStore
@@ -272,9 +272,9 @@ def shared_service_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
     real_session = boto3.Session
 
     def session(**options: Any) -> boto3.Session:
-        core = BotocoreSession()
+        core: BotocoreSession = options.setdefault("botocore_session", BotocoreSession())
         core.register_component("data_loader", descriptions)
-        return real_session(botocore_session=core, **options)
+        return real_session(**options)
 
     monkeypatch.setattr("boto3.Session", session)
 

@@ -22,7 +22,7 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StoreCorruptionError,
 )
-from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.local import LocalStore
@@ -52,6 +52,9 @@ _OPERATIONS: dict[str, Callable[[ObjectStore, str], object]] = {
     "open_stream": lambda store, key: store.open_stream(key).__enter__(),
     "open_seekable": lambda store, key: store.open_seekable(key).__enter__(),
     "write_bytes": lambda store, key: store.write_bytes(key, b""),
+    "read_with_tag": lambda store, key: store.read_with_tag(key),
+    "write_if": lambda store, key: store.write_if(key, b"", None),
+    "delete_if": lambda store, key: store.delete_if(key, "tag"),
     "write_file": lambda store, key: store.write_file(key, Path("source.csv")),
     "copy from": lambda store, key: store.copy(key, "data/x.csv"),
     "copy to": lambda store, key: store.copy("data/x.csv", key),
@@ -110,6 +113,20 @@ def test_a_large_object_is_read_as_a_stream(store: ObjectStore, tmp_path: Path) 
         while count := stream.readinto(buffer):  # type: ignore[attr-defined]  # every binary stream has it
             read += memoryview(buffer)[:count]
     assert bytes(read) == LARGE
+
+
+def test_a_stream_shows_the_version_that_is_read_before_its_first_byte(store: ObjectStore) -> None:
+    written = store.write_bytes("data/x.csv", CONTENT)
+    seen: list[ObjectInfo] = []
+    with store.open_stream("data/x.csv", seen.append) as stream:
+        assert [(info.key, info.size, info.tag) for info in seen] == [("data/x.csv", len(CONTENT), written.tag)]
+        assert stream.read() == CONTENT
+
+    def refuse(_: ObjectInfo) -> None:
+        raise ValueError("another version")
+
+    with pytest.raises(ValueError, match="another version"), store.open_stream("data/x.csv", refuse):
+        pytest.fail("the stream was opened")
 
 
 def test_a_downloaded_file_is_removed_after_use(store: ObjectStore, tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
 """Tests of the cache of file digests."""
 
 import hashlib
-import logging
 import os
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from apex_pipeline.errors import FileChangedError
@@ -186,17 +187,130 @@ def test_a_cache_locked_by_another_process_is_bypassed(
     file: Path, database: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BUSY_S", 0.0)
+    monkeypatch.setattr(module, "_BYPASS_S", 0.5)
     digests = _open(database)
     assert digests.get(file, file_state_of(file.stat())) is None
     holder = sqlite3.connect(database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with caplog.at_level(logging.DEBUG):
+    for _ in range(20):
         assert digests.sha256_of(file) == _DIGEST
-    assert "is not available" in caplog.text
+    assert caplog.text.count("cannot be used for 0 s (database is locked)") == 1
     holder.execute("ROLLBACK")
     holder.close()
+    time.sleep(0.6)
     digests.sha256_of(file)
     assert _bytes_hashed(digests, file) == 0
+
+
+def test_a_process_stopped_while_it_writes_blocks_no_reads(
+    file: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BUSY_S", 0.0)
+    digests = _open(database)
+    digests.sha256_of(file)
+    holder = sqlite3.connect(database, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    digests.put_trusted(file.with_name("other"), FileState(1, 2, 3), _DIGEST)
+    assert _bytes_hashed(digests, file) == 0
+    holder.execute("ROLLBACK")
+    holder.close()
+
+
+def _truncate(database: Path, size: int) -> None:
+    with database.open("r+b") as file:
+        file.truncate(size)
+
+
+_HARM: dict[str, Callable[[Path], object]] = {
+    "empty": lambda database: database.write_bytes(b""),
+    "zeros": lambda database: database.write_bytes(bytes(8192)),
+    "garbage": lambda database: database.write_bytes(b"\xff\x00" * 4096),
+    "cut at 16": lambda database: _truncate(database, 16),
+    "cut at 100": lambda database: _truncate(database, 100),
+    "cut at 4096": lambda database: _truncate(database, 4096),
+    "cut at 6000": lambda database: _truncate(database, 6000),
+    "a folder": lambda database: (database.unlink(), database.mkdir()),
+    "a folder as log": lambda database: Path(f"{database}-wal").mkdir(),
+    "another table": lambda database: _execute(
+        database, "DROP TABLE fingerprints_3", "CREATE TABLE fingerprints_3 (a)"
+    ),
+    "a view": lambda database: _execute(
+        database, "DROP TABLE fingerprints_3", "CREATE VIEW fingerprints_3 AS SELECT 1 AS path"
+    ),
+    "no digest": lambda database: _execute(database, "UPDATE fingerprints_3 SET sha256 = NULL"),
+    "bytes as digest": lambda database: _execute(database, "UPDATE fingerprints_3 SET sha256 = x'00ff', sums = 1.5"),
+    "another digest": lambda database: _execute(database, "UPDATE fingerprints_3 SET sha256 = hex(zeroblob(32))"),
+}
+
+
+def _execute(database: Path, *statements: str) -> None:
+    connection = sqlite3.connect(database, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize("harm", _HARM)
+def test_a_damaged_cache_never_gives_a_wrong_digest_or_an_error(file: Path, database: Path, harm: str) -> None:
+    _open(database).sha256_of(file)
+    _HARM[harm](database)
+    digests = _open(database)
+    assert digests.sha256_of(file) == digests.digest_of(file).sha256 == _DIGEST
+    assert _bytes_hashed(digests, file) == 0
+    digests.put_trusted(file, file_state_of(file.stat()), _DIGEST)
+
+
+def test_flipped_bits_never_give_a_wrong_digest_or_an_error(file: Path, database: Path) -> None:
+    _open(database).sha256_of(file)
+    intact = database.read_bytes()
+    random = np.random.default_rng(5)
+    for count in [1, 1, 1, 5, 50] * 20:
+        damaged = bytearray(intact)
+        for position in random.integers(0, len(damaged), count):
+            damaged[position] ^= 1 << int(random.integers(8))
+        for suffix in ("-wal", "-shm"):
+            Path(f"{database}{suffix}").unlink(missing_ok=True)
+        database.write_bytes(damaged)
+        digests = _open(database)
+        assert digests.sha256_of(file) == digests.digest_of(file).sha256 == _DIGEST
+
+
+def test_the_entries_of_the_previous_version_are_taken_over(file: Path, database: Path) -> None:
+    _open(database).sha256_of(file)
+    _execute(
+        database,
+        "CREATE TABLE fingerprints_2 (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, inode INTEGER,"
+        " ctime_ns INTEGER, sha256 TEXT, sums TEXT) WITHOUT ROWID",
+        "INSERT INTO fingerprints_2 SELECT path, size, mtime_ns, inode, ctime_ns, sha256, sums FROM fingerprints_3",
+        "DROP TABLE fingerprints_3",
+    )
+    assert _bytes_hashed(_open(database), file) == 0
+
+
+@pytest.mark.parametrize(
+    "code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR | 3 << 8, sqlite3.SQLITE_CANTOPEN]
+)
+def test_a_disk_that_is_full_or_read_only_is_logged_with_the_setting_and_only_costs_time(
+    file: Path, database: Path, code: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = _open(database)
+    digests.sha256_of(file)
+    error = sqlite3.OperationalError("no more")
+    error.sqlite_errorcode = code
+
+    class Refusing:
+        def execute(self, *_: object) -> None:
+            raise error
+
+        def close(self) -> None:
+            raise AssertionError("the cache is intact")
+
+    vars(digests)["_connection"].close()
+    monkeypatch.setattr(digests, "_connection", Refusing())
+    for _ in range(3):
+        assert digests.sha256_of(file) == _DIGEST
+    assert caplog.text.count("cannot be used for 60 s (no more)") == 2  # once for reads and once for writes
+    assert "APEX_STATE_DIR" in caplog.text
 
 
 def test_threads_share_one_cache(tmp_path: Path, database: Path) -> None:

@@ -1,5 +1,6 @@
 """Tests of the disk cache: damage is detected, the size is bounded, and failures only cost time."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from apex_pipeline.errors import StoreCorruptionError
 from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.cache_harness import (
@@ -190,3 +192,15 @@ def test_a_file_that_disappears_during_eviction_is_ignored(
     monkeypatch.setattr(os, "walk", walk_with_missing_file)
     assert cached_store(store, tmp_path).read_bytes(KEY) == SMALL
     assert len(cached_files(tmp_path)) == 1
+
+
+def test_a_process_that_is_stopped_while_it_fetches_does_not_stop_the_others(
+    store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apex_pipeline.storage.disk_cache._PATIENCE_S", 0.1)
+    store.write_bytes(KEY, SMALL)
+    cached = cached_store(store, tmp_path)
+    with DiskCache(tmp_path / "cache", 1).lock(hashlib.sha256(SMALL).hexdigest()):
+        assert cached.read_bytes(KEY) == SMALL
+    assert (cached.hits, cached.misses) == (0, 1)
+    assert cached.read_bytes(KEY) == SMALL

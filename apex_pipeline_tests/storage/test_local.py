@@ -29,6 +29,7 @@ from apex_pipeline.storage.file_hashing import file_state_of
 from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.os_errors import from_os_error
+from apex_pipeline.storage.processes import process_scope
 
 _UNUSED_PROCESS_ID = 2**22 + 1  # above the highest process id that Linux assigns
 
@@ -139,6 +140,9 @@ def test_a_killed_write_keeps_the_old_object_and_is_cleaned_up_by_the_next_write
         ("HERE.SELF.ab", 60, True),
         ("HERE.1.ab", 60, True),
         ("HERE.ENDED.ab", 0, False),
+        ("HOST.another-container.ENDED.ab", 60, True),
+        ("HOST.another-container.ENDED.ab", 25 * 3600, False),
+        ("HOST.ENDED.ab", 60, True),
         ("another.machine.ENDED.ab", 60, True),
         ("another.machine.ENDED.ab", 25 * 3600, False),
         ("something else", 60, True),
@@ -147,7 +151,12 @@ def test_a_killed_write_keeps_the_old_object_and_is_cleaned_up_by_the_next_write
 def test_only_abandoned_files_are_cleaned_up(
     store: LocalStore, root: Path, name: str, age_s: int, *, is_kept: bool
 ) -> None:
-    for word, value in {"HERE": socket.gethostname(), "SELF": os.getpid(), "ENDED": _UNUSED_PROCESS_ID}.items():
+    for word, value in {
+        "HERE": process_scope(),
+        "HOST": socket.gethostname(),
+        "SELF": os.getpid(),
+        "ENDED": _UNUSED_PROCESS_ID,
+    }.items():
         name = name.replace(word, str(value))  # not in the parameter: pytest-xdist workers must agree on it
     leftover = root / ".incoming" / name
     leftover.write_bytes(b"half")
@@ -160,7 +169,7 @@ def test_only_abandoned_files_are_cleaned_up(
 def test_a_running_process_of_another_user_counts_as_alive(
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leftover = root / ".incoming" / f"{socket.gethostname()}.{_UNUSED_PROCESS_ID}.ab"
+    leftover = root / ".incoming" / f"{process_scope()}.{_UNUSED_PROCESS_ID}.ab"
     leftover.touch()
     monkeypatch.setattr(os, "kill", _failing(PermissionError()))
     store.prepare_for_writing()

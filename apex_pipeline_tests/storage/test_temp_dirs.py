@@ -1,5 +1,7 @@
 """Tests of temporary folders: private, removed with the process, and cleaned up after killed processes."""
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.errors import StoreError
+from apex_pipeline.errors import ApexError, StorageFullError, StoreError, StorePermissionError
 from apex_pipeline.storage.temp_dirs import process_temp_dir
 
 _PROGRAM = """
@@ -83,3 +85,21 @@ def test_a_base_that_is_a_file_raises(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="temporary files"):
         process_temp_dir(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(errno.ENOSPC, StorageFullError), (errno.EROFS, StorePermissionError)],
+    ids=["full", "read-only"],
+)
+@pytest.mark.parametrize("operation", ["pathlib.Path.mkdir", "tempfile.mkdtemp", "filelock.FileLock.acquire"])
+def test_a_folder_that_is_full_or_read_only_is_reported_with_its_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[ApexError], operation: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(operation, refuse)
+    with pytest.raises(error, match="folder for temporary files") as raised:
+        process_temp_dir(tmp_path / "downloads")
+    assert "APEX_STATE_DIR" in raised.value.hint

@@ -18,8 +18,10 @@ from botocore.config import Config
 from apex_pipeline import __version__
 from apex_pipeline.errors import StoreConfigError
 from apex_pipeline.storage.request_stats import RequestCounter
+from apex_pipeline.storage.s3 import reply_checks
 from apex_pipeline.storage.s3.credentials import SecretsManagerKey
 from apex_pipeline.storage.s3.errors import ErrorContext, s3_errors
+from apex_pipeline.storage.s3.sessions import load_credentials, new_session
 from apex_pipeline.storage.s3.upload.checksums import ChecksumMode
 
 if TYPE_CHECKING:  # stubs, installed for development only
@@ -65,7 +67,8 @@ class S3Connection:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self.meter = RequestCounter()
-        self._session: boto3.Session | None = None
+        # boto3's name of what provided the credentials, if they were not given.
+        self._provider: str | None = None
         self._client: S3Client | None = None
         self._transfers: TransferManager | None = None
         self._checksum_mode = ChecksumMode.CRC32
@@ -111,13 +114,12 @@ class S3Connection:
         """The store's checksum mode; CRC32 until a reply shows otherwise."""
         return self._checksum_mode
 
-    def set_checksum_mode(self, mode: ChecksumMode) -> bool:
-        """Switch to this checksum mode, and return whether that is a change."""
+    def set_checksum_mode(self, mode: ChecksumMode) -> None:
+        """Switch to this checksum mode."""
         with self._lock:
             is_new, self._checksum_mode = mode is not self._checksum_mode, mode
         if is_new:
             _LOG.info("%s does not support CRC32 checksums; using Content-MD5 instead.", self.error_context.endpoint)
-        return is_new
 
     def credential_source(self) -> str:
         """Return where the credentials come from, never their values."""
@@ -125,19 +127,13 @@ class S3Connection:
             return self.stored_key.source
         if self.access_key_id is not None:
             return "from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        credentials = None if self._session is None else self._session.get_credentials()
-        return "none found" if credentials is None else f"found by boto3 ({credentials.method})"
+        return "none found" if self._provider is None else f"found by boto3 ({self._provider})"
 
     def _create_client(self) -> "S3Client":
         if self.stored_key is not None:
             key = self.stored_key.read()
             self.access_key_id, self.secret_access_key, self.session_token = key.key_id, key.secret, key.token
-        self._session = boto3.Session(
-            aws_access_key_id=self.access_key_id,
-            aws_secret_access_key=self.secret_access_key,
-            aws_session_token=self.session_token,
-            region_name=self.region,
-        )
+        session = self._open_session()
         config = Config(
             signature_version="s3v4",
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
@@ -157,11 +153,19 @@ class S3Connection:
             user_agent_extra=f"apex-pipeline/{__version__}",
         )
         try:
-            client = self._session.client("s3", endpoint_url=self.endpoint_url, config=config)
+            client = session.client("s3", endpoint_url=self.endpoint_url, config=config)
         except ValueError as error:  # botocore raises this for an endpoint that is not a URL
             raise StoreConfigError(
                 f"The store's address {self.endpoint_url!r} cannot be used: {error}.",
                 "Set S3_ENDPOINT_URL to a URL such as http://127.0.0.1:9000.",
             ) from error
         self.meter.attach(client.meta.events)
+        reply_checks.attach(client.meta.events)
         return client
+
+    def _open_session(self) -> boto3.Session:
+        with s3_errors(self.error_context, "Loading the credentials for"):
+            session = new_session(self.access_key_id, self.secret_access_key, self.session_token, self.region)
+            if self.access_key_id is None:
+                self._provider = load_credentials(session)
+        return session

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 import botocore.exceptions as botocore_errors
 from botocore.config import Config
 
@@ -24,6 +23,8 @@ from apex_pipeline.errors import (
     StorePermissionError,
     StoreUnavailableError,
 )
+from apex_pipeline.storage.s3.sessions import load_credentials, new_session
+from apex_pipeline.storage.s3.setting_checks import why_not_key
 
 _KEY_ID, _SECRET, _TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 _ATTEMPTS = 8
@@ -96,7 +97,7 @@ class SecretsManagerKey:
             reply = self._client().get_secret_value(SecretId=self.name)
         try:
             content = json.loads(reply.get("SecretString", ""))
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             # The cause contains the text of the secret, which would appear in tracebacks that show variables.
             raise self._problem(StoreConfigError, "it is not JSON", _SHAPE) from None
         return self._access_key(content)
@@ -106,16 +107,19 @@ class SecretsManagerKey:
         for name in (_KEY_ID, _SECRET):
             if not isinstance(fields.get(name), str) or not fields[name]:
                 raise self._problem(StoreConfigError, f"it has no {name}", _SHAPE)
-        return AccessKey(fields[_KEY_ID], fields[_SECRET], fields.get(_TOKEN) or None)
+        token = fields.get(_TOKEN) or None
+        for name, value in ((_KEY_ID, fields[_KEY_ID]), (_SECRET, fields[_SECRET]), (_TOKEN, token)):
+            reason = why_not_key(None if value is None else str(value))
+            if reason is not None:
+                raise self._problem(StoreConfigError, f"its {name} is invalid: {reason}", _SHAPE)
+        return AccessKey(fields[_KEY_ID], fields[_SECRET], None if token is None else str(token))
 
     def _client(self) -> Any:  # noqa: ANN401  -- boto3 creates the type at run time; stubs are installed for S3 only
         own = self.own_key
-        session = boto3.Session(
-            aws_access_key_id=None if own is None else own.key_id,
-            aws_secret_access_key=None if own is None else own.secret,
-            aws_session_token=None if own is None else own.token,
-            region_name=self.region,
-        )
+        key = (None, None, None) if own is None else (own.key_id, own.secret, own.token)
+        session = new_session(*key, self.region)
+        if own is None:
+            load_credentials(session)
         config = Config(
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             connect_timeout=_TIMEOUT_S,
@@ -137,6 +141,9 @@ class SecretsManagerKey:
         except botocore_errors.BotoCoreError as error:
             what = f"the request cannot be sent ({error})"
             raise self._problem(StoreConfigError, what, "Check APEX_SECRET_ID, AWS_REGION and AWS_PROFILE.") from error
+        except (OSError, ValueError) as error:  # a file with credentials, or what a credential process prints
+            what = f"the credentials to read it with cannot be loaded ({type(error).__name__})"
+            raise self._problem(StoreAuthError, what, _CHECK_KEYS) from error
 
     def _refused(self, error: botocore_errors.ClientError) -> ApexError:
         code = str(error.response.get("Error", {}).get("Code", ""))

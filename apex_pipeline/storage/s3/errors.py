@@ -4,6 +4,7 @@ Maps error codes, and the exceptions of botocore, boto3, s3transfer and urllib3,
 client.py for retries of requests and retry.py for retries after interruptions.
 """
 
+import json
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,10 +13,12 @@ import boto3.exceptions as boto3_errors
 import botocore.exceptions as botocore_errors
 import s3transfer.exceptions as s3transfer_errors
 import urllib3.exceptions as urllib3_errors
+from botocore.parsers import ResponseParserError
 
 from apex_pipeline.errors import (
     ApexError,
     FileChangedError,
+    ObjectArchivedError,
     ObjectMissingError,
     StorageFullError,
     StoreAuthError,
@@ -28,6 +31,10 @@ from apex_pipeline.errors import (
 )
 
 
+class UnexpectedReplyError(Exception):
+    """A reply is not one of an S3 store; see reply_checks.py."""
+
+
 @dataclass(frozen=True)
 class ErrorRule:
     """The error that a code or an exception is translated into.
@@ -36,11 +43,13 @@ class ErrorRule:
         error: The type to raise.
         what: The problem, as the end of a sentence.
         hint: The next step.
+        names_credentials: Whether the message says where the credentials came from, for errors of the store.
     """
 
     error: type[ApexError]
     what: str
     hint: str
+    names_credentials: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,25 @@ _NO_CREDENTIALS = ErrorRule(
     StoreAuthError,
     "no complete credentials were found",
     "Set S3_BUCKET_NAME, AWS_REGION, and either AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role.",
+)
+_NO_PROFILE = ErrorRule(
+    StoreConfigError,
+    "there is no such profile",
+    "Set AWS_PROFILE to a profile in ~/.aws/config, or unset it.",
+    names_credentials=False,
+)
+_BAD_CONFIG_FILE = ErrorRule(
+    StoreConfigError,
+    "the configuration of AWS cannot be read",
+    "Correct that file, or remove it.",
+    names_credentials=False,
+)
+_NOT_LOADED = ErrorRule(
+    StoreAuthError,
+    "they cannot be loaded",
+    "Check AWS_PROFILE and what it names in ~/.aws/config (source profile, credential process, token file), or set "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    names_credentials=False,
 )
 _FORBIDDEN = ErrorRule(
     StorePermissionError,
@@ -104,14 +132,41 @@ _CERTIFICATE = ErrorRule(
     "a secure connection could not be established",
     "Check S3_ENDPOINT_URL (https?) and AWS_CA_BUNDLE.",
 )
-_MISSING = ErrorRule(ObjectMissingError, "it does not exist", "Run `apex sync`, or check the spelling.")
+_NOT_S3 = ErrorRule(
+    StoreConfigError,
+    "the server does not reply as an S3 store does",
+    "Check S3_ENDPOINT_URL: it may be a web server, a proxy's login page or another service.",
+)
+_CIRCLE = ErrorRule(
+    StoreConfigError,
+    "the server redirects in a circle",
+    "Check S3_ENDPOINT_URL; on AWS, set AWS_REGION to the region of the bucket.",
+)
+_NO_REASON = ErrorRule(
+    StoreError,
+    "the server refuses the request without a reason",
+    "Check S3_ENDPOINT_URL, AWS_REGION and whether the credentials have expired.",
+)
+_ARCHIVED = ErrorRule(
+    ObjectArchivedError,
+    "the object is archived (storage class GLACIER or DEEP_ARCHIVE) and cannot be read",
+    "Restore it (in the S3 console, or with `aws s3api restore-object`), then run it again.",
+    names_credentials=False,
+)
+_MISSING = ErrorRule(
+    ObjectMissingError, "it does not exist", "Run `apex sync`, or check the spelling.", names_credentials=False
+)
 _REPLACED = ErrorRule(FileChangedError, "it was replaced in the meantime", "Read it again to get the new content.")
 _TOO_LARGE = ErrorRule(StoreError, "the file is larger than the store allows", "Split the file.")
 _FULL = ErrorRule(StorageFullError, "the store is full", "Free some space or raise the quota, then run it again.")
 _BUSY = ErrorRule(
     StoreUnavailableError, "the store is throttling requests", "Run it again later; finished files are kept."
 )
-_BROKEN = ErrorRule(StoreUnavailableError, "the store had an internal error", "Run it again later.")
+_BROKEN = ErrorRule(
+    StoreUnavailableError,
+    "the store had an internal error",
+    "Run it again later; if it persists, check S3_ENDPOINT_URL.",
+)
 _TIMEOUT = ErrorRule(StoreUnavailableError, "the request timed out", "Check the network, then run it again.")
 _DAMAGED_IN_TRANSIT = ErrorRule(StoreInterruptedError, "the bytes were damaged in transit", "Run it again.")
 _DAMAGED = ErrorRule(
@@ -151,6 +206,13 @@ _CODES: dict[str, ErrorRule] = {
     "BucketAlreadyExists": ErrorRule(StoreConfigError, "the bucket belongs to someone else", "Choose another name."),
     "AccessControlListNotSupported": _NO_ACLS,
     "NotImplemented": _UNSUPPORTED,
+    "InvalidObjectState": _ARCHIVED,
+    "": _NOT_S3,
+    "400": _NO_REASON,
+    "405": _NO_REASON,
+    "302": _CIRCLE,
+    "307": _CIRCLE,
+    "308": _CIRCLE,
     "MissingContentLength": _UNSUPPORTED,
     "MissingContentMD5": _UNSUPPORTED,
     "411": _UNSUPPORTED,
@@ -161,6 +223,7 @@ _CODES: dict[str, ErrorRule] = {
     "404": _MISSING,
     "PreconditionFailed": _REPLACED,
     "412": _REPLACED,
+    "ConditionalRequestConflict": _REPLACED,
     "EntityTooLarge": _TOO_LARGE,
     "413": _TOO_LARGE,
     "QuotaExceeded": _FULL,
@@ -193,6 +256,11 @@ _CODES: dict[str, ErrorRule] = {
     "XAmzContentSHA256Mismatch": _DAMAGED_IN_TRANSIT,
     "IncompleteBody": _DAMAGED_IN_TRANSIT,
 }
+# Codes of stores that do not support the request's checksums (411: no checksum after the body).
+_REFUSALS_OF_CHECKSUMS = frozenset({"NotImplemented", "MissingContentLength", "MissingContentMD5", "411"})
+# Codes with many causes; the message says whether it is the checksum. Backblaze: "Unsupported header
+# 'x-amz-checksum-crc32' received for this API call."
+_BAD_REQUESTS = frozenset({"InvalidArgument", "InvalidRequest", "BadRequest", "UnsupportedHeader", "MalformedXML"})
 _SERVER_FAULT = 500  # this status and above are server errors
 
 # The body of a reply broke off or stalled after the headers had arrived. botocore does not retry these.
@@ -209,17 +277,23 @@ _CUT_OFF_ERRORS: tuple[type[Exception], ...] = (
 # By type. The first match wins, so subclasses come before their base classes.
 _EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], ErrorRule], ...] = (
     (
-        (
-            botocore_errors.NoCredentialsError,
-            botocore_errors.PartialCredentialsError,
-            botocore_errors.CredentialRetrievalError,
-            botocore_errors.NoAuthTokenError,
-        ),
+        (botocore_errors.NoCredentialsError, botocore_errors.NoAuthTokenError),
         _NO_CREDENTIALS,
     ),
+    ((botocore_errors.ConfigParseError, botocore_errors.ConfigNotFound), _BAD_CONFIG_FILE),
     ((botocore_errors.TokenRetrievalError, botocore_errors.SSOError, botocore_errors.LoginError), _EXPIRED),
-    # botocore follows a redirect without a location until the recursion limit.
-    ((RecursionError,), _WRONG_REGION),
+    (
+        (
+            botocore_errors.PartialCredentialsError,
+            botocore_errors.CredentialRetrievalError,
+            botocore_errors.InvalidConfigError,
+            botocore_errors.UnknownCredentialError,
+            botocore_errors.MetadataRetrievalError,
+            botocore_errors.MissingDependencyException,
+        ),
+        _NOT_LOADED,
+    ),
+    ((UnexpectedReplyError, ResponseParserError, botocore_errors.PaginationError), _NOT_S3),
     ((botocore_errors.FlexibleChecksumError,), _DAMAGED),
     ((botocore_errors.SSLError,), _CERTIFICATE),
     ((botocore_errors.ConnectTimeoutError, botocore_errors.ReadTimeoutError), _TIMEOUT),
@@ -227,9 +301,6 @@ _EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], ErrorRule], ...] = (
     ((*_CUT_OFF_ERRORS, botocore_errors.HTTPClientError, s3transfer_errors.RetriesExceededError), _CUT_OFF),
     (
         (
-            botocore_errors.ProfileNotFound,
-            botocore_errors.ConfigParseError,
-            botocore_errors.InvalidConfigError,
             botocore_errors.ParamValidationError,
             botocore_errors.ValidationError,
             botocore_errors.BaseEndpointResolverError,
@@ -248,6 +319,24 @@ _TRANSLATED = (
     urllib3_errors.HTTPError,
     ConnectionError,
     RecursionError,
+    ResponseParserError,
+    UnexpectedReplyError,
+    OSError,
+    ValueError,
+)
+# Exceptions whose text helps and contains no secret. That of a failed credential process contains what it printed.
+_SHOWN = (
+    UnexpectedReplyError,
+    botocore_errors.ConfigParseError,
+    botocore_errors.ConfigNotFound,
+    botocore_errors.PartialCredentialsError,
+    botocore_errors.InvalidConfigError,
+    botocore_errors.UnknownCredentialError,
+    botocore_errors.MissingDependencyException,
+)
+# Requests that provide credentials.
+_CREDENTIAL_OPERATIONS = frozenset(
+    {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "GetRoleCredentials", "CreateToken"}
 )
 
 
@@ -257,6 +346,16 @@ def error_code(error: BaseException) -> str | None:
         if isinstance(link, botocore_errors.ClientError):
             return str(link.response.get("Error", {}).get("Code", ""))
     return None
+
+
+def is_refusal_of_checksums(error: BaseException) -> bool:
+    """Return whether a store refused a request because of its checksum headers."""
+    for link in _chain(error):
+        if isinstance(link, botocore_errors.ClientError):
+            reply = link.response.get("Error", {})
+            code, message = str(reply.get("Code", "")), str(reply.get("Message", "")).lower()
+            return code in _REFUSALS_OF_CHECKSUMS or (code in _BAD_REQUESTS and "checksum" in message)
+    return False
 
 
 def translate(error: BaseException, context: ErrorContext, operation: str, key: str | None = None) -> ApexError:
@@ -271,7 +370,7 @@ def translate(error: BaseException, context: ErrorContext, operation: str, key: 
     rule, detail = _rule_of(error)
     address = f"s3://{context.bucket}" + (f"/{key}" if key else "")
     problem = f"{operation} {address} at {context.endpoint} failed: {rule.what} ({detail})."
-    if issubclass(rule.error, StoreError) and rule.error is not ObjectMissingError:
+    if issubclass(rule.error, StoreError) and rule.names_credentials:
         problem += f" Credentials: {context.credentials()}."
     return rule.error(problem, rule.hint)
 
@@ -315,13 +414,49 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _rule_of(error: BaseException) -> tuple[ErrorRule, str]:
-    for link in _chain(error):
-        if isinstance(link, botocore_errors.ClientError):
-            return _rule_of_reply(link)
-        for types, rule in _EXCEPTIONS:
-            if isinstance(link, types):
-                return rule, type(link).__name__
-    return ErrorRule(StoreError, str(error), "See the log for details."), type(error).__name__
+    links = list(_chain(error))
+    return (
+        _rule_of_cause(error, links)
+        or next((found for link in links if (found := _rule_of_link(link)) is not None), None)
+        or (ErrorRule(StoreError, str(error), "See the log for details."), type(error).__name__)
+    )
+
+
+def _rule_of_cause(error: BaseException, links: list[BaseException]) -> tuple[ErrorRule, str] | None:
+    """Return the rule for a cause that botocore has wrapped in an error of the connection."""
+    # botocore follows redirects until the recursion limit.
+    if any(isinstance(link, RecursionError) for link in links):
+        return _CIRCLE, "RecursionError"
+    if isinstance(error, botocore_errors.HTTPClientError):
+        for link in links:
+            if isinstance(link, FileNotFoundError | PermissionError):  # no other file is opened for a request
+                return _CERTIFICATE, _describe_os_error(link)
+    return None
+
+
+def _rule_of_link(link: BaseException) -> tuple[ErrorRule, str] | None:
+    if isinstance(link, botocore_errors.ClientError):
+        return _rule_of_reply(link)
+    if isinstance(link, botocore_errors.ProfileNotFound):
+        return replace(_NO_PROFILE, what=f"there is no profile {link.kwargs.get('profile')!r}"), type(link).__name__
+    for types, rule in _EXCEPTIONS:
+        if isinstance(link, types):
+            return rule, _describe(link)
+    if isinstance(link, ValueError):
+        return _rule_of_value(link)
+    if isinstance(link, OSError):  # of a file with credentials
+        return _NOT_LOADED, _describe_os_error(link)
+    return None
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, botocore_errors.CredentialRetrievalError):
+        return f"the provider {error.kwargs.get('provider')} failed"
+    return str(error) if isinstance(error, _SHOWN) else type(error).__name__
+
+
+def _describe_os_error(error: OSError) -> str:
+    return f"{error.strerror or type(error).__name__}: {error.filename}"
 
 
 def _with_retry_quota(rule: ErrorRule, error: botocore_errors.ClientError) -> ErrorRule:
@@ -330,12 +465,23 @@ def _with_retry_quota(rule: ErrorRule, error: botocore_errors.ClientError) -> Er
     return replace(rule, error=StoreInterruptedError) if is_spent and rule in {_BUSY, _BROKEN} else rule
 
 
+def _rule_of_value(error: ValueError) -> tuple[ErrorRule, str]:
+    """Return the rule for a value that boto3 could not read from a reply, or not write into a request."""
+    if isinstance(error, json.JSONDecodeError):  # S3 does not use JSON
+        return _NOT_LOADED, "what provides them does not print JSON"
+    is_of_request = isinstance(error, UnicodeError) or str(error).startswith("Invalid header value")
+    # Without the text of the error: it may contain the header with the credentials.
+    return (_BAD_SETTING, "it cannot be sent in a header") if is_of_request else (_NOT_S3, "a malformed reply")
+
+
 def _rule_of_reply(error: botocore_errors.ClientError) -> tuple[ErrorRule, str]:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if error.operation_name in _CREDENTIAL_OPERATIONS and status < _SERVER_FAULT:
+        return _NOT_LOADED, f"{error.operation_name}: {code}"
     known = _CODES.get(code)
-    if known is not None:
-        return _with_retry_quota(known, error), code
+    if known is not None and (code or status < _SERVER_FAULT):
+        return _with_retry_quota(known, error), code or f"status {status}"
     if status >= _SERVER_FAULT:
         return _with_retry_quota(_BROKEN, error), f"{code}, status {status}"
     message = error.response.get("Error", {}).get("Message", "no reason given")

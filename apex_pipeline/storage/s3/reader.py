@@ -12,7 +12,8 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, cast
@@ -29,9 +30,10 @@ from apex_pipeline.errors import (
 from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.block_checksums import START_BYTES, BlockChecksums
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
-from apex_pipeline.storage.os_errors import translating_os_errors
+from apex_pipeline.storage.limits import too_large
+from apex_pipeline.storage.os_errors import translating_state_errors
 from apex_pipeline.storage.s3.client import S3Connection
-from apex_pipeline.storage.s3.errors import body_errors, error_code, s3_errors
+from apex_pipeline.storage.s3.errors import UnexpectedReplyError, body_errors, error_code, s3_errors
 from apex_pipeline.storage.s3.retry import retry
 from apex_pipeline.storage.s3.upload.checksums import recorded_digest, recorded_sums
 from apex_pipeline.storage.streams import RangedReader, VerifiedStream
@@ -88,13 +90,38 @@ class S3Reader:
             ObjectMissingError: The object or the bucket does not exist; the reply has no body to distinguish them.
             StorePermissionError: Access is denied or the secret is wrong; the reply does not distinguish them either.
         """
+        return self.find_with_time(key)[0]
+
+    def find_with_time(self, key: str) -> tuple[RemoteObject, datetime | None]:
+        """Return an object's description and the time of the reply by the store's clock, if it reports one.
+
+        Errors as for :meth:`find`.
+        """
         full = self._full_key(key)
         with s3_errors(self._connection.error_context, "Looking up", full):
-            return _found(key, self._connection.client.head_object(Bucket=self._connection.bucket, Key=full))
+            reply = self._connection.client.head_object(Bucket=self._connection.bucket, Key=full)
+        return _found(key, reply), store_time_utc(reply)
 
     def read(self, key: str) -> bytes:
         """Return the content of an object, verified."""
         return self._get(key, self._receive_all)
+
+    def read_whole(self, key: str, limit: int | None = None) -> tuple[RemoteObject, bytes]:
+        """Return an object's description and content, verified, from one request.
+
+        Raises:
+            ObjectMissingError: No object has this key.
+            StoreCorruptionError: The object is larger than ``limit`` bytes, and was not read; or it is damaged.
+        """
+
+        def receive(found: RemoteObject, body: StreamingBody) -> tuple[RemoteObject, bytes | None]:
+            is_accepted = limit is None or found.info.size <= limit
+            return found, self._receive_all(found, body) if is_accepted else None
+
+        found, content = self._get(key, receive)
+        if content is None:  # raised here because a damaged object is requested again
+            raise too_large(self._address(key), found.info.size, limit)
+        return found, content
 
     def read_head(self, key: str, length: int) -> bytes:
         """Return at most the first :data:`START_BYTES`, which have their own checksum, in one request."""
@@ -204,8 +231,24 @@ class S3Reader:
 
 
 def describe(key: str, size: int, reply: Mapping[str, Any], sha256: str | None = None) -> ObjectInfo:
-    """Return an object's description from a reply or from an entry of a listing."""
-    return ObjectInfo(key, size, reply["LastModified"].astimezone(UTC), reply["ETag"].strip('"'), sha256)
+    """Return an object's description from a reply or from an entry of a listing.
+
+    Raises:
+        UnexpectedReplyError: A field is missing.
+    """
+    try:
+        return ObjectInfo(key, size, reply["LastModified"].astimezone(UTC), reply["ETag"].strip('"'), sha256)
+    except KeyError as error:
+        raise UnexpectedReplyError(f"an entry without {error}") from error
+
+
+def store_time_utc(reply: Mapping[str, Any]) -> datetime | None:
+    """Return a reply's time (aware) by the store's clock; ``None`` if the reply has no readable date."""
+    date = reply["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _found(key: str, reply: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef") -> RemoteObject:
@@ -218,9 +261,9 @@ def _found(key: str, reply: "HeadObjectOutputTypeDef | GetObjectOutputTypeDef") 
 
 def _write(path: Path, blocks: Iterable[bytes]) -> None:
     operation = f"Writing a download to {path}"
-    with translating_os_errors(operation):
+    with translating_state_errors(operation):
         file = path.open("wb")
     with file:
         for block in blocks:
-            with translating_os_errors(operation):
+            with translating_state_errors(operation):
                 file.write(block)

@@ -6,13 +6,13 @@ atomic. See ``upload/`` and reader.py for verified transfers, client.py for the 
 
 import builtins
 import logging
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from uuid import uuid4
 
 from apex_pipeline.errors import (
     ApexError,
@@ -21,16 +21,21 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StorePermissionError,
 )
+from apex_pipeline.process.interrupts import pause
 from apex_pipeline.progress import Progress
-from apex_pipeline.storage.base import IncompleteUpload, ObjectInfo, ObjectStore
+from apex_pipeline.storage.base import IncompleteUpload, Inspect, ObjectInfo, ObjectStore
 from apex_pipeline.storage.block_checksums import START_BYTES
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import check_key, check_prefix, is_legal_key
+from apex_pipeline.storage.layout import INTERNAL_PREFIX
+from apex_pipeline.storage.os_errors import translating_state_errors
 from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.storage.s3.client import S3Connection
-from apex_pipeline.storage.s3.errors import error_code, s3_errors
+from apex_pipeline.storage.s3.conditional import ConditionalWriter
+from apex_pipeline.storage.s3.errors import UnexpectedReplyError, error_code, s3_errors
 from apex_pipeline.storage.s3.reader import RemoteObject, S3Reader, describe
 from apex_pipeline.storage.s3.upload.journal import UploadJournal
+from apex_pipeline.storage.s3.upload.requests import etag_of, reply_time_utc
 from apex_pipeline.storage.s3.upload.uploader import Target, Uploader, UploadResult
 from apex_pipeline.storage.temp_dirs import process_temp_dir
 
@@ -79,7 +84,7 @@ class S3Store(ObjectStore):
         acl: str | None = None,
         may_create_bucket: bool = False,
         aborts_abandoned: bool = False,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
     ) -> None:
         self._connection = connection
         self._bucket = connection.bucket
@@ -90,6 +95,7 @@ class S3Store(ObjectStore):
         self._aborts_abandoned = aborts_abandoned
         self._reader = S3Reader(connection, self._full, sleep)
         self._uploader = Uploader(connection, digests, UploadJournal(state.absolute() / "uploads"), sleep)
+        self._conditional = ConditionalWriter(connection, self._reader, self._uploader, self._probe_target, sleep)
         self._is_bucket_seen = False
 
     @property
@@ -119,9 +125,7 @@ class S3Store(ObjectStore):
         with self._errors("Listing", start):
             pages = self._connection.client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=start):
-                for entry in cast("list[dict[str, Any]]", page.get("Contents", [])):
-                    key = entry["Key"].removeprefix(self._prefix)
-                    found.append(describe(key, entry["Size"], entry))
+                found += (self._describe_entry(entry) for entry in cast("list[Any]", page.get("Contents", [])))
         # AWS lists keys in byte order, SeaweedFS by folder.
         for stored in sorted(found, key=lambda stored: stored.key):
             if stored.key.endswith("/"):  # a folder marker created by a web console
@@ -150,15 +154,21 @@ class S3Store(ObjectStore):
     @contextmanager
     def open_as_file(self, key: str) -> Generator[Path]:
         """Yield the path of a verified download, which is removed afterwards."""
-        with TemporaryDirectory(prefix="download-", dir=process_temp_dir(self._downloads)) as folder:
-            path = Path(folder, PurePosixPath(key).name)
+        parent = process_temp_dir(self._downloads)
+        with translating_state_errors(f"Creating a folder for a download in {parent}"):
+            folder = TemporaryDirectory(prefix="download-", dir=parent)
+        with folder:
+            path = Path(folder.name, PurePosixPath(key).name)
             self._reader.save(key, path)
             yield path
 
     @contextmanager
-    def open_stream(self, key: str) -> Generator[BinaryIO]:
+    def open_stream(self, key: str, inspect: Inspect | None = None) -> Generator[BinaryIO]:
         """Yield a stream that fetches and verifies one range at a time, and the SHA-256 at the end."""
-        with self._reader.stream(self._look_up(key)) as stream:
+        found = self._look_up(key)
+        if inspect is not None:
+            inspect(found.info)
+        with self._reader.stream(found) as stream:
             yield stream
 
     @contextmanager
@@ -171,33 +181,95 @@ class S3Store(ObjectStore):
         """Write the object in one request."""
         return _info_of(key, self._uploader.send(self._target(key), content))
 
+    def read_with_tag(self, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
+        """Return the content and the ETag of the same reply."""
+        try:
+            found, content = self._reader.read_whole(key, limit)
+        except ObjectMissingError:
+            return None
+        return content, found.info.tag
+
+    def write_if(self, key: str, content: bytes, expected_tag: str | None) -> ObjectInfo | None:
+        """Write the object in one conditional request; on a store without these, after a lookup."""
+        written = self._conditional.write_if(key, self._target(key), content, expected_tag)
+        return _info_of(key, written) if isinstance(written, UploadResult) else written
+
+    def delete_if(self, key: str, expected_tag: str) -> bool:
+        """Look the object up, compare, and remove it; not atomic."""
+        found = self._find(key)
+        if found is None or found.info.tag != expected_tag:
+            return False
+        self.delete(key)
+        return True
+
+    def version_age_s(self, key: str, tag: str) -> float | None:
+        """Compare the two times in the reply to one lookup."""
+        try:
+            found, now_utc = self._reader.find_with_time(key)
+        except ObjectMissingError:
+            return None
+        if found.info.tag != tag or now_utc is None:
+            return None
+        return (now_utc - found.info.modified_utc).total_seconds()
+
+    @property
+    def has_conditional_writes(self) -> bool:
+        """Whether the store compares and writes in one request."""
+        return self._conditional.is_supported
+
     def write_file(
         self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
     ) -> ObjectInfo:
         """Upload the file, in parts if it is large; resume an interrupted upload of the same content."""
         return _info_of(key, self._uploader.send_file(self._target(key), path, sha256, progress))
 
-    def copy(self, source: str, target: str) -> ObjectInfo:
-        """Copy on the server, with metadata; fail if the source is replaced after the lookup."""
+    def copy(self, source: str, target: str, *, source_info: ObjectInfo | None = None) -> ObjectInfo:
+        """Copy on the server, with metadata: in one request if the source is described, else in two."""
+        check_key(target)
+        info = self._look_up(source).info if source_info is None else source_info
+        try:
+            if info.size > _COPY_IN_ONE_BYTES:
+                return self._copy_in_parts(source, target, info.tag)
+            return self._copy_in_one(source, target, info)
+        except ObjectMissingError as error:  # it was there when it was described
+            raise self._missing(source) from error
+
+    def _copy_in_one(self, source: str, target: str, info: ObjectInfo) -> ObjectInfo:
         full = self._full(target)
-        origin: CopySourceTypeDef = {"Bucket": self._bucket, "Key": self._full(source)}
-        found = self._look_up(source)
-        info = found.info
+        options: dict[str, Any] = {} if self._acl is None else {"ACL": self._acl}
         with self._errors("Copying to", full):
-            if info.size <= _COPY_IN_ONE_BYTES:
-                self._connection.client.copy_object(
-                    Bucket=self._bucket, Key=full, CopySource=origin, CopySourceIfMatch=f'"{info.tag}"'
-                )
-            else:
-                # A multipart copy is a new upload: S3 does not copy type and metadata.
-                options: dict[str, Any] = {
-                    "ContentType": _content_type(target),
-                    "CopySourceIfMatch": f'"{info.tag}"',
-                    "MetadataDirective": "REPLACE",
-                    "Metadata": dict(found.metadata),
-                }
-                self._connection.transfers.copy(origin, self._bucket, full, extra_args=options).result()
+            reply = self._connection.client.copy_object(
+                Bucket=self._bucket,
+                Key=full,
+                CopySource=self._origin(source),
+                CopySourceIfMatch=f'"{info.tag}"',
+                **options,
+            )
+        copied: Mapping[str, Any] = reply["CopyObjectResult"]
+        return ObjectInfo(
+            target,
+            info.size,
+            copied["LastModified"].astimezone(UTC) if "LastModified" in copied else reply_time_utc(reply),
+            etag_of(copied),
+            info.sha256,
+        )
+
+    def _copy_in_parts(self, source: str, target: str, tag: str) -> ObjectInfo:
+        full = self._full(target)
+        # A multipart copy is a new upload: S3 does not copy type and metadata.
+        options: dict[str, Any] = {
+            "ContentType": _content_type(target),
+            "CopySourceIfMatch": f'"{tag}"',
+            "MetadataDirective": "REPLACE",
+            "Metadata": dict(self._look_up(source).metadata),
+            **({} if self._acl is None else {"ACL": self._acl}),
+        }
+        with self._errors("Copying to", full):
+            self._connection.transfers.copy(self._origin(source), self._bucket, full, extra_args=options).result()
         return self._look_up(target).info
+
+    def _origin(self, source: str) -> "CopySourceTypeDef":
+        return {"Bucket": self._bucket, "Key": self._full(source)}
 
     def delete(self, key: str) -> None:
         """Remove the object."""
@@ -256,6 +328,13 @@ class S3Store(ObjectStore):
             self._connection.client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
         self._is_bucket_seen = True
 
+    def _describe_entry(self, entry: Mapping[str, Any]) -> ObjectInfo:
+        try:
+            key, size = str(entry["Key"]), int(entry["Size"])
+        except KeyError as error:
+            raise UnexpectedReplyError(f"an entry without {error}") from error
+        return describe(key.removeprefix(self._prefix), size, entry)
+
     def _create_bucket(self) -> None:
         region = self._connection.region
         _LOG.info("Creating the bucket %s in %s", self._bucket, region)
@@ -273,6 +352,9 @@ class S3Store(ObjectStore):
     def _target(self, key: str) -> Target:
         return Target(self._full(key), _content_type(key), self._acl)
 
+    def _probe_target(self) -> Target:
+        return self._target(f"{INTERNAL_PREFIX}probe-{uuid4().hex}")
+
     def _find(self, key: str) -> RemoteObject | None:
         try:
             return self._reader.find(key)
@@ -287,8 +369,11 @@ class S3Store(ObjectStore):
     def _look_up(self, key: str) -> RemoteObject:
         found = self._find(key)
         if found is None:
-            raise ObjectMissingError(f"{self.uri_of(key)} does not exist.", "Run `apex sync`, or check the spelling.")
+            raise self._missing(key)
         return found
+
+    def _missing(self, key: str) -> ObjectMissingError:
+        return ObjectMissingError(f"{self.uri_of(key)} does not exist.", "Run `apex sync`, or check the spelling.")
 
 
 def _info_of(key: str, result: UploadResult) -> ObjectInfo:

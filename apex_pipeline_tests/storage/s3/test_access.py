@@ -8,7 +8,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from apex_pipeline.errors import (
-    ApexError,
     StoreAuthError,
     StoreConfigError,
     StorePermissionError,
@@ -173,9 +172,9 @@ def test_an_unknown_profile_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_PROFILE", "racing")
-    with pytest.raises(StoreConfigError, match="ProfileNotFound") as raised:
+    with pytest.raises(StoreConfigError, match=r"there is no profile 'racing' \(ProfileNotFound\)") as raised:
         store_of(S3Connection("races", "us-east-1")).check_access()
-    assert isinstance(raised.value, ApexError)
+    assert "AWS_PROFILE" in raised.value.hint
 
 
 def test_client_settings(s3_bucket: S3Bucket, connection: S3Connection) -> None:

@@ -89,7 +89,7 @@ def test_the_secret_is_read_with_the_keys_from_the_settings(
     monkeypatch.setattr(boto3, "Session", record)
     own = {"aws_access_key_id": "own-key", "aws_secret_access_key": "own-secret", "aws_session_token": "own-token"}
     assert _connection(**own).client
-    assert [tuple(options.values()) for options in sessions] == [
+    assert [tuple(options.values())[:4] for options in sessions] == [
         ("own-key", "own-secret", "own-token", _REGION),
         ("lake-key", _HIDDEN, None, _REGION),
     ]
@@ -133,6 +133,23 @@ def test_a_secret_without_a_key_is_reported_but_not_shown(
     assert '"AWS_SECRET_ACCESS_KEY"' in raised.value.hint
     assert _HIDDEN not in str(raised.value)
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("AWS_ACCESS_KEY_ID", "lake-key\r", "ends with a carriage return"),
+        ("AWS_SECRET_ACCESS_KEY", f" {_HIDDEN}", "starts with a blank"),
+        ("AWS_SESSION_TOKEN", f"{_HIDDEN}\n", "ends with a line break"),
+    ],
+)
+def test_a_secret_with_an_invalid_key_is_reported_but_not_shown(
+    store_secret: Callable[[str], None], name: str, value: str, reason: str
+) -> None:
+    store_secret(json.dumps({**_KEY, name: value}))
+    with pytest.raises(StoreConfigError, match=f"its {name} is invalid: it {reason}") as raised:
+        assert _connection().client
+    assert _HIDDEN not in str(raised.value)
 
 
 def test_a_missing_secret_is_reported(store_secret: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ import botocore.exceptions as botocore_errors
 import pytest
 import urllib3.exceptions as urllib3_errors
 from boto3.exceptions import S3UploadFailedError
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from apex_pipeline.errors import (
     ApexError,
@@ -163,6 +163,21 @@ def test_an_error_after_a_spent_retry_quota_is_an_interruption(code: str, status
     assert type(translate(reply, _CONTEXT, "Writing", "data/x.csv")) is StoreInterruptedError
 
 
-def test_a_redirect_without_a_location_is_reported_as_a_wrong_region() -> None:
-    with pytest.raises(StoreConfigError, match="another region"), s3_errors(_CONTEXT, "Listing"):
+def test_a_redirect_in_a_circle_is_reported_however_deep_it_lies() -> None:
+    hint = r"in a circle.* Check S3_ENDPOINT_URL; on AWS, set AWS_REGION"
+    with pytest.raises(StoreConfigError, match=hint), s3_errors(_CONTEXT, "Listing"):
         raise RecursionError
+    with pytest.raises(StoreConfigError, match="in a circle"), s3_errors(_CONTEXT, "Listing"):
+        raise HTTPClientError(error="maximum recursion depth exceeded") from RecursionError()
+
+
+def test_a_value_that_cannot_be_read_or_sent_is_reported_without_the_value() -> None:
+    with (
+        pytest.raises(StoreConfigError, match="does not reply as an S3 store") as raised,
+        s3_errors(_CONTEXT, "Listing"),
+    ):
+        raise ValueError('Invalid timestamp "yesterday"')
+    assert "yesterday" not in str(raised.value)
+    with pytest.raises(StoreConfigError, match="a setting is invalid") as raised, s3_errors(_CONTEXT, "Listing"):
+        raise ValueError("Invalid header value b'AWS4-HMAC-SHA256 Credential=AKIA\\r/secret'")
+    assert "AKIA" not in str(raised.value)

@@ -5,6 +5,7 @@ new one, and the next write succeeds. All uploads left behind are reported by ``
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from apex_pipeline.errors import (
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.servers import faults
-from apex_pipeline_tests.servers.fault_proxy import FOREVER, Fault
+from apex_pipeline_tests.servers.fault_proxy import FOREVER, Fault, Request
 from apex_pipeline_tests.storage.s3.fault_harness import (
     CONTENT,
     IN_PARTS,
@@ -224,8 +225,8 @@ def test_a_forbidden_upload_leaves_nothing_behind(fault_harness: FaultHarness, t
 
 @pytest.mark.parametrize(
     "refusal",
-    [faults.MISSING_LENGTH, faults.NOT_IMPLEMENTED, faults.MISSING_MD5],
-    ids=["411", "NotImplemented", "MissingContentMD5"],
+    [faults.MISSING_LENGTH, faults.NOT_IMPLEMENTED, faults.MISSING_MD5, faults.UNSUPPORTED_HEADER],
+    ids=["411", "NotImplemented", "MissingContentMD5", "InvalidArgument"],
 )
 @pytest.mark.parametrize("first", [_write_small, _write_in_parts], ids=["small first", "in parts first"])
 def test_a_store_that_refuses_crc32_once_gets_content_md5_from_then_on(
@@ -238,6 +239,54 @@ def test_a_store_that_refuses_crc32_once_gets_content_md5_from_then_on(
     assert rule.hits == 1
     sent = [request for request in fault_harness.proxy.requests if is_put(request) or is_part(request)]
     assert all("content-md5" in request.headers for request in sent if not carries_checksum(request))
+
+
+@pytest.mark.parametrize(
+    "code", ["InvalidPart", "InvalidRequest", "InvalidArgument", "MalformedXML", "BadDigest", "NotImplemented"]
+)
+def test_a_store_that_refuses_to_complete_with_crc32_gets_the_file_again_with_content_md5(
+    fault_harness: FaultHarness, tmp_path: Path, code: str
+) -> None:
+    def is_complete_with_crc32(request: Request) -> bool:
+        return is_complete(request) and "x-amz-checksum-type" in request.headers
+
+    fault_harness.proxy.inject(faults.refuse(400, code), where=is_complete_with_crc32, times=FOREVER)
+    for write in (_write_in_parts, _write_small, _write_in_parts):
+        expected = write(fault_harness.store, tmp_path)
+        assert fault_harness.content() == expected
+    assert fault_harness.bucket.uploads() == []
+    # Only the first file was sent twice.
+    assert fault_harness.proxy.count(where=is_create) == 3
+
+
+def test_an_upload_that_another_process_started_with_crc32_is_completed_too(
+    fault_harness: FaultHarness, tmp_path: Path
+) -> None:
+    fault_harness.proxy.inject(faults.SLOW_DOWN, where=is_complete, times=FOREVER)
+    with pytest.raises(StoreUnavailableError):
+        _write_in_parts(fault_harness.store, tmp_path)
+    fault_harness.proxy.heal()
+    fault_harness.proxy.inject(faults.refuse(400, "InvalidPart"), where=is_complete)
+    fault_harness.proxy.inject(faults.NOT_IMPLEMENTED, where=carries_checksum, times=FOREVER)
+    later = fault_harness.store_with_timeout(60)
+    later.write_bytes("data/first.csv", b"finds out that the store refuses CRC32")
+    assert _write_in_parts(later, tmp_path) == fault_harness.content()
+    assert fault_harness.bucket.uploads() == []
+
+
+def test_files_sent_at_once_all_arrive_in_a_store_that_refuses_crc32(fault_harness: FaultHarness) -> None:
+    fault_harness.proxy.inject(faults.UNSUPPORTED_HEADER, where=carries_checksum, times=FOREVER)
+    keys = [f"data/{number}.csv" for number in range(16)]
+    with ThreadPoolExecutor(16) as executor:
+        list(executor.map(lambda key: fault_harness.store.write_bytes(key, key.encode()), keys))
+    assert [fault_harness.content(key) for key in keys] == [key.encode() for key in keys]
+
+
+def test_a_refusal_for_another_reason_is_not_taken_for_one_of_the_checksum(fault_harness: FaultHarness) -> None:
+    rule = fault_harness.proxy.inject(faults.refuse(400, "InvalidArgument"), where=is_put, times=FOREVER)
+    with pytest.raises(StoreError, match="InvalidArgument"):
+        fault_harness.store.write_bytes(KEY, CONTENT)
+    assert rule.hits == 1
 
 
 @pytest.mark.parametrize("write", [_write_small, _write_in_parts], ids=["small", "in parts"])

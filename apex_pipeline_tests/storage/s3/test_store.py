@@ -319,3 +319,15 @@ def test_an_unusable_download_folder_is_reported(s3_bucket: S3Bucket, tmp_path: 
     store.write_bytes("data/x.csv", CONTENT)
     with pytest.raises(StoreError, match="Creating the folder for temporary files"):
         _read_file(store)
+
+
+def test_a_copy_gets_the_access_control_list_of_the_store(
+    connection: S3Connection, requests: list[tuple[str, dict[str, Any]]]
+) -> None:
+    store = S3Store(connection, "", DigestCache(), acl="public-read")
+    source = store.write_bytes("objects/x.parquet", b"1")
+    store.copy("objects/x.parquet", "tables/x.parquet", source_info=source)
+    assert [(name, headers["x-amz-acl"]) for name, headers in requests] == [
+        ("PutObject", "public-read"),
+        ("CopyObject", "public-read"),
+    ]

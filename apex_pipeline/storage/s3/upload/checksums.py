@@ -1,8 +1,9 @@
 """Checksums sent with uploads, acknowledged by the store, and kept in an object's metadata.
 
 Current stores verify a CRC32 sent with the request and return it: one for each part and one for the entire object. Old
-stores (MinIO's front end before 2022, radosgw) do not support CRC32 and refuse or ignore it; they verify a Content-MD5
-and reply with an ETag that is the MD5. The first write shows which checksum mode a store supports.
+stores (MinIO's front end before 2022, radosgw) do not support CRC32 and refuse or ignore it, some of them only when an
+upload is completed; they verify a Content-MD5 and reply with an ETag that is the MD5. The first write shows which
+checksum mode a store supports.
 """
 
 import base64
@@ -13,11 +14,12 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from apex_pipeline.errors import StoreInterruptedError
+from apex_pipeline.errors import StoreError, StoreInterruptedError
 from apex_pipeline.storage.block_checksums import BlockChecksums, parse_sums
 
-# Error codes of stores that do not support the request's checksums (411: no checksum after the body).
-REFUSALS_OF_CHECKSUMS = frozenset({"NotImplemented", "MissingContentLength", "MissingContentMD5", "411"})
+
+class ChecksumsRefusedError(StoreError):
+    """The store accepted the checksums of an upload's parts, but cannot complete the upload with them."""
 
 
 class ChecksumMode(Enum):
@@ -91,6 +93,7 @@ def encode_crc32(crc32: int) -> str:
 
 _DIGEST = "sha256"
 _SUMS = "crc32-blocks"
+_WRITE_ID = "write-id"
 
 
 def to_metadata(sha256: str, sums: BlockChecksums) -> dict[str, str]:
@@ -106,3 +109,13 @@ def recorded_digest(metadata: Mapping[str, str]) -> str | None:
 def recorded_sums(metadata: Mapping[str, str], size: int) -> BlockChecksums | None:
     """Return the recorded CRC32s of an object's blocks; ``None`` for an object written by another tool."""
     return parse_sums(metadata.get(_SUMS), size)
+
+
+def write_id_metadata(write_id: str) -> dict[str, str]:
+    """Return the metadata that identifies one write, so that its writer recognizes the object after a lost reply."""
+    return {_WRITE_ID: write_id}
+
+
+def recorded_write_id(metadata: Mapping[str, str]) -> str | None:
+    """Return the identifier of the write that made an object; ``None`` if it was not a conditional write."""
+    return metadata.get(_WRITE_ID)

@@ -11,20 +11,24 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from apex_pipeline.storage.file_hashing import FileState, file_state_of
-from apex_pipeline.storage.os_errors import translating_os_errors
+from apex_pipeline.storage.os_errors import translating_state_errors
+from apex_pipeline.storage.s3.upload.checksums import ChecksumMode
 
 _LOG = logging.getLogger(__name__)
 
 # Buckets drop incomplete uploads after 7 days (deploy/iam/bucket-lifecycle.json): older entries cannot be resumed.
 _RETENTION_S = 7 * 24 * 3600
+# Uploading a file of the usual size takes a few seconds.
+_PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class LockedEntry:
     def write(self, entry: JournalEntry) -> None:
         """Write the entry; it is synced to disk when this returns."""
         draft = self._path.with_suffix(".new")
-        with translating_os_errors(f"Writing the upload journal entry {self._path}"):
+        with translating_state_errors(f"Writing the upload journal entry {self._path}"):
             with draft.open("w", encoding="utf-8") as file:
                 json.dump(asdict(entry), file)
                 file.flush()
@@ -88,7 +92,8 @@ class LockedEntry:
 
     def remove(self) -> None:
         """Remove the entry, if it exists."""
-        self._path.unlink(missing_ok=True)
+        with translating_state_errors(f"Removing the upload journal entry {self._path}"):
+            self._path.unlink(missing_ok=True)
 
 
 class UploadJournal:
@@ -105,11 +110,31 @@ class UploadJournal:
 
     @contextmanager
     def lock(self, address: ObjectAddress) -> Generator[LockedEntry]:
-        """Lock the entry of an upload to this address; wait while another process holds the lock."""
-        with translating_os_errors(f"Creating the upload journal {self._folder}"):
+        """Lock the entry of an upload to this address.
+
+        While another process uploads to it, this one waits for a short time, in case that is nearly done. Then it uses
+        an entry of its own: it must not wait for a process that is stopped, and of two uploads of the same content, it
+        does not matter which one is completed last.
+        """
+        with translating_state_errors(f"Creating the upload journal {self._folder}"):
             self._folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._folder / f"{address.name}.lock"):
-            yield LockedEntry(self._folder / f"{address.name}.json")
+            lock, name = self._acquire(address.name)
+        try:
+            yield LockedEntry(self._folder / f"{name}.json")
+        finally:
+            lock.release()
+
+    def _acquire(self, name: str) -> tuple[FileLock, str]:
+        """Return an acquired lock and the name of its entry."""
+        lock = FileLock(self._folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=_PATIENCE_S)
+        except Timeout:
+            _LOG.warning("Another process has been uploading the same object for %g s; uploading it too.", _PATIENCE_S)
+            name = f"{name}-{uuid4().hex[:8]}"
+            lock = FileLock(self._folder / f"{name}.lock")
+            lock.acquire()
+        return lock, name
 
     def abandoned(self, endpoint: str, bucket: str) -> Iterator[tuple[JournalEntry, LockedEntry]]:
         """Yield and lock the entries that cannot be resumed: their file was deleted or changed, or they are too old."""
@@ -119,20 +144,46 @@ class UploadJournal:
                 continue
             if _is_unchanged(entry) and self.now_s() - entry.begun_s < _RETENTION_S:
                 continue
-            with suppress(Timeout), FileLock(path.with_suffix(".lock"), timeout=0):
-                yield entry, LockedEntry(path)
+            lock = FileLock(path.with_suffix(".lock"))
+            with translating_state_errors(f"Locking the upload journal entry {path}"):
+                is_locked = _try_acquire(lock)
+            if is_locked:
+                try:
+                    yield entry, LockedEntry(path)
+                finally:
+                    lock.release()
+
+
+def _try_acquire(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
 
 
 def _read(path: Path) -> JournalEntry | None:
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         document["place"], document["mark"] = ObjectAddress(**document["place"]), FileState(*document["mark"])
-        return JournalEntry(**document)
+        entry = JournalEntry(**document)
+        _check_types(entry)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
         _LOG.warning("The upload journal entry %s cannot be read (%s); restarting the upload.", path, error)
         return None
+    return entry
+
+
+def _check_types(entry: JournalEntry) -> None:
+    place, upload_id = entry.place, "" if entry.upload_id is None else entry.upload_id
+    texts: list[object] = [entry.path, entry.sha256, place.endpoint, place.bucket, place.key, upload_id]
+    numbers: list[object] = [entry.begun_s, entry.part_bytes, *entry.mark[:-1]]
+    are_texts = all(isinstance(text, str) for text in texts)
+    if not are_texts or not all(isinstance(number, int | float) for number in numbers) or entry.part_bytes <= 0:
+        raise ValueError("a field has the wrong type")
+    ChecksumMode(entry.dialect)
 
 
 def _is_unchanged(entry: JournalEntry) -> bool:

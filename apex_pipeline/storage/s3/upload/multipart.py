@@ -25,12 +25,24 @@ from apex_pipeline.storage.digest_cache import FileDigest
 from apex_pipeline.storage.file_hashing import StableReader
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code
-from apex_pipeline.storage.s3.upload.checksums import ChecksumMode, RequestBody, encode_crc32, recorded_digest
+from apex_pipeline.storage.s3.upload.checksums import (
+    ChecksumMode,
+    ChecksumsRefusedError,
+    RequestBody,
+    encode_crc32,
+    recorded_digest,
+)
 from apex_pipeline.storage.s3.upload.journal import JournalEntry, LockedEntry, ObjectAddress, UploadJournal
 from apex_pipeline.storage.s3.upload.limits import part_bytes_of
 from apex_pipeline.storage.s3.upload.requests import Reply, UploadRequests
 
 _LOG = logging.getLogger(__name__)
+
+# Replies of stores that accept the checksums of parts, but do not know one of the entire object: they find no parts
+# with these checksums, compute another kind of checksum, or do not understand the request.
+_REFUSALS_TO_COMPLETE = frozenset(
+    {"InvalidPart", "InvalidRequest", "InvalidArgument", "MalformedXML", "BadDigest", "NotImplemented"}
+)
 
 
 @dataclass(frozen=True)
@@ -135,8 +147,11 @@ class MultipartUploader:
         try:
             return self._requests.complete(file.key, str(entry.upload_id), parts, checksum)
         except ApexError as error:
+            code = error_code(error)
+            if checksum and code in _REFUSALS_TO_COMPLETE:
+                raise ChecksumsRefusedError(error.problem, error.hint) from error
             # If the previous reply was lost, the upload is already complete: look for the object instead.
-            if error_code(error) != "NoSuchUpload":
+            if code != "NoSuchUpload":
                 raise
             reply = self._requests.head(file.key)
             if recorded_digest(reply["Metadata"]) == file.content.sha256:

@@ -5,12 +5,12 @@ Contains every request sent while writing an object; see uploader.py and multipa
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from apex_pipeline.errors import ApexError
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code, s3_errors
+from apex_pipeline.storage.s3.reader import store_time_utc
 from apex_pipeline.storage.s3.retry import retry
 from apex_pipeline.storage.s3.upload.checksums import ChecksumMode, RequestBody
 
@@ -151,6 +151,5 @@ def etag_of(reply: Reply) -> str:
 
 
 def reply_time_utc(reply: Reply) -> datetime:
-    """Return a reply's time (aware) by the store's clock, or by this machine's if the reply has no date."""
-    date = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
-    return parsedate_to_datetime(date).astimezone(UTC) if date else datetime.now(UTC)
+    """Return a reply's time (aware) by the store's clock, or by this machine's if the reply has no readable date."""
+    return store_time_utc(reply) or datetime.now(UTC)

@@ -6,7 +6,7 @@ unchanged. See storage/copy.py for which files are sent.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -20,8 +20,14 @@ from apex_pipeline.storage.block_checksums import BlockChecksums, sums_of
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.file_hashing import HashingReader
 from apex_pipeline.storage.s3.client import S3Connection
-from apex_pipeline.storage.s3.errors import error_code
-from apex_pipeline.storage.s3.upload.checksums import REFUSALS_OF_CHECKSUMS, ChecksumMode, RequestBody, to_metadata
+from apex_pipeline.storage.s3.errors import is_refusal_of_checksums
+from apex_pipeline.storage.s3.upload.checksums import (
+    ChecksumMode,
+    ChecksumsRefusedError,
+    RequestBody,
+    to_metadata,
+    write_id_metadata,
+)
 from apex_pipeline.storage.s3.upload.journal import UploadJournal
 from apex_pipeline.storage.s3.upload.limits import PART_BYTES
 from apex_pipeline.storage.s3.upload.multipart import LargeFile, MultipartUploader
@@ -96,6 +102,29 @@ class Uploader:
         """
         return self._put(target, content, sha256(content).hexdigest(), sums_of(content))
 
+    def send_if(self, target: Target, content: bytes, write_id: str, condition: Mapping[str, str]) -> UploadResult:
+        """Upload content from memory in one request that the store refuses unless the condition holds.
+
+        The checksum mode must be known: :meth:`send` tries it out, but here a refusal is the caller's to interpret.
+
+        Args:
+            target: The object to write.
+            content: Its content.
+            write_id: Recorded in the metadata, so that the caller recognizes its own write after a lost reply.
+            condition: ``IfMatch`` or ``IfNoneMatch``, as for boto3.
+
+        Raises:
+            FileChangedError: The condition does not hold.
+            ObjectMissingError: As above, on AWS: the object to be replaced does not exist.
+            StoreError: The store refuses it.
+            StoreUnavailableError: It cannot be sent now; whether it was written is unknown.
+        """
+        digest, sums = sha256(content).hexdigest(), sums_of(content)
+        options: dict[str, Any] = {**target.options(digest, sums), **condition}
+        options["Metadata"] |= write_id_metadata(write_id)
+        reply = self._requests.put(target.key, RequestBody(content, sums.whole), options)
+        return UploadResult(etag_of(reply), reply_time_utc(reply), digest, len(content))
+
     def send_file(self, target: Target, path: Path, expected: str | None, progress: Progress | None) -> UploadResult:
         """Upload a file; in parts if it is larger than 8 MiB.
 
@@ -142,10 +171,13 @@ class Uploader:
 
     def _with_checksum_mode(self, send: Callable[[], Reply]) -> Reply:
         """Send; if the store refuses CRC32 checksums, send again with Content-MD5."""
+        is_crc32 = self._connection.checksum_mode is ChecksumMode.CRC32  # another thread may be switching it
         try:
             return send()
+        except ChecksumsRefusedError:  # of an upload that may have been started by an earlier process
+            pass
         except ApexError as error:
-            is_refused = error_code(error) in REFUSALS_OF_CHECKSUMS
-            if not is_refused or not self._connection.set_checksum_mode(ChecksumMode.CONTENT_MD5):
+            if not is_crc32 or not is_refusal_of_checksums(error):
                 raise
+        self._connection.set_checksum_mode(ChecksumMode.CONTENT_MD5)
         return send()

@@ -1,12 +1,16 @@
 """The upload journal: entries persist on disk, are locked by one process at a time, and abandoned ones are found."""
 
+import errno
+import json
 import logging
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from apex_pipeline.errors import ApexError, StorageFullError, StorePermissionError
 from apex_pipeline.storage.file_hashing import file_state_of
 from apex_pipeline.storage.s3.upload.journal import JournalEntry, ObjectAddress, UploadJournal
 
@@ -48,7 +52,7 @@ def test_each_address_has_a_separate_entry(journal: UploadJournal, source: Path)
             assert locked.read() is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"place": {}}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"place": {}}', b"\xff", b"[" * 100_000])
 def test_a_corrupt_journal_entry_is_ignored(
     journal: UploadJournal, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,3 +102,75 @@ def test_a_resumable_or_locked_entry_is_not_abandoned(journal: UploadJournal, so
 
 def test_without_a_folder_there_are_no_entries(tmp_path: Path) -> None:
     assert not list(UploadJournal(tmp_path / "none").abandoned("x", "y"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"part_bytes": "8"},
+        {"part_bytes": 0},
+        {"upload_id": 7},
+        {"begun_s": "yesterday"},
+        {"sha256": None},
+        {"path": 1},
+        {"dialect": "crc64"},
+        {"mark": ["a", "b", "c"]},
+        {"mark": [1]},
+        {"place": {"endpoint": 1, "bucket": 2, "key": 3}},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_an_entry_with_a_wrong_field_is_ignored(
+    journal: UploadJournal, source: Path, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    with journal.lock(_ADDRESS) as locked:
+        locked.write(_entry(source))
+        path = tmp_path / "uploads" / f"{_ADDRESS.name}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+        assert locked.read() is None
+    assert list(journal.abandoned(_ADDRESS.endpoint, _ADDRESS.bucket)) == []
+
+
+def test_a_process_that_is_stopped_while_it_uploads_does_not_stop_the_others(
+    journal: UploadJournal, source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("apex_pipeline.storage.s3.upload.journal._PATIENCE_S", 0.1)
+    with journal.lock(_ADDRESS) as first, journal.lock(_ADDRESS) as second:
+        first.write(_entry(source))
+        assert second.read() is None
+        second.write(replace(_entry(source), upload_id="upload-2"))
+        assert first.read() == _entry(source)
+        second.remove()
+    assert "uploading it too" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(errno.ENOSPC, StorageFullError), (errno.EROFS, StorePermissionError)],
+    ids=["full", "read-only"],
+)
+@pytest.mark.parametrize("operation", ["mkdir", "open", "unlink"])
+def test_a_folder_that_is_full_or_read_only_is_reported_with_its_setting(
+    journal: UploadJournal,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    error: type[ApexError],
+    operation: str,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    def use() -> None:
+        with journal.lock(_ADDRESS) as locked:
+            locked.write(_entry(source))
+            locked.remove()
+
+    if operation != "mkdir":
+        with journal.lock(_ADDRESS):
+            pass
+    monkeypatch.setattr(Path, operation, refuse)
+    with pytest.raises(error, match="upload journal") as raised:
+        use()
+    assert "APEX_STATE_DIR" in raised.value.hint
