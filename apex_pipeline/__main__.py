@@ -1,6 +1,23 @@
-"""Runs the command ``apex`` as ``python -m apex_pipeline``."""
+"""Runs the command ``apex``, also as ``python -m apex_pipeline``."""
 
-from apex_pipeline.cli import main
+from apex_pipeline.process.exit import end_process
+from apex_pipeline.process.interrupts import report_interruption, watch_signals
+from apex_pipeline.process.standard_streams import make_streams_safe
+
+
+def main() -> None:
+    """Watch the signals, then import the commands, which takes a second, and run one."""
+    make_streams_safe()  # first, because it needs the numbers of closed streams to be free
+    watch_signals()
+    try:
+        from apex_pipeline.cli import main as run  # noqa: PLC0415  -- a signal during the import needs no traceback
+
+        run()
+    except KeyboardInterrupt as interrupted:
+        end_process(report_interruption(interrupted))
+    except SystemExit as ended:
+        end_process(ended.code)
+
 
 if __name__ == "__main__":
     main()
