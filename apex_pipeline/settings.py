@@ -145,8 +145,61 @@ class Settings(BaseSettings):
     memory_limit: ByteSize = Field(
         1_000_000_000,
         alias="APEX_MEMORY_LIMIT",
-        description="Memory limit of a process that converts telemetry.",
+        description="Memory limit of a process that derives tables from raw files.",
         ge=500_000_000,
+    )
+    # Limits on raw files; sources/limits.py has the reason for each default.
+    max_unpacked_size: ByteSize = Field(
+        100_000_000_000,
+        alias="APEX_MAX_UNPACKED_SIZE",
+        description="Largest telemetry file, decompressed; a larger one is set aside.",
+        ge=1,
+    )
+    max_lap_file_size: ByteSize = Field(
+        1_000_000_000,
+        alias="APEX_MAX_LAP_FILE_SIZE",
+        description="Largest lap or official timing file, decompressed; a larger one is set aside.",
+        ge=1,
+    )
+    max_compression_ratio: int = Field(
+        200,
+        alias="APEX_MAX_COMPRESSION_RATIO",
+        description="Most that a file may grow when it is decompressed, as a multiple of its size.",
+        ge=2,
+    )
+    max_line_length: ByteSize = Field(
+        1_000_000,
+        alias="APEX_MAX_LINE_LENGTH",
+        description="Longest line of a raw file, at most 2MB.",
+        ge=1,
+        le=2_000_000,
+    )
+    max_cell_length: ByteSize = Field(
+        10_000,
+        alias="APEX_MAX_CELL_LENGTH",
+        description="Longest cell of a raw file in characters, at most 100000; a list of readings may be longer.",
+        ge=100,
+        le=100_000,
+    )
+    max_columns: int = Field(
+        1_000,
+        alias="APEX_MAX_COLUMNS",
+        description="Most columns of a raw file, and most channels of a session's telemetry.",
+        ge=2,
+        le=65_536,
+    )
+    max_cars: int = Field(
+        1_000,
+        alias="APEX_MAX_CARS",
+        description="Most different cars in one session.",
+        ge=1,
+    )
+    max_nesting: int = Field(
+        20,
+        alias="APEX_MAX_NESTING",
+        description="Deepest nesting of lists and objects in JSON.",
+        ge=2,
+        le=200,
     )
 
 

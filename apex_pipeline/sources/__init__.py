@@ -105,6 +105,20 @@ def kinds_feeding(*tables: str) -> frozenset[str]:
     return frozenset(kind for source in all_sources() for name in tables for kind in source.table_inputs.get(name, ()))
 
 
+def exclusive_kinds() -> frozenset[str]:
+    """Return the kinds of raw file, of all sources, of which a session has only one."""
+    return frozenset(str(kind) for source in all_sources() for kind in source.exclusive_kinds)
+
+
+def scopes_of(folders: Collection[str], settings: Settings) -> set[str]:
+    """Return the folders whose files have to be identified together with those of one of these folders."""
+    scopes: set[str] = set()
+    for source in all_sources() if folders else ():
+        rules = source.load_rules(settings)
+        scopes |= {source.scope_of(folder, rules) for folder in folders}
+    return scopes
+
+
 def rules_version(settings: Settings) -> str:
     """Return a hash of the rules by which all sources recognise their files."""
     versions = [source.rules_version(settings) for source in all_sources()]
@@ -131,8 +145,15 @@ def identify_files(files: Iterable[FoundFile], settings: Settings) -> list[FileI
 
 
 def _identified_by(source: Source, found: Sequence[FoundFile], settings: Settings) -> list[FileIdentity]:
+    # A source gets back only what it noted itself.
+    note = f"{source.name}:"
+    own = [
+        replace(file, observation=file.observation.removeprefix(note) if file.observation.startswith(note) else "")
+        for file in found
+    ]
     try:
-        return source.identify(found, source.load_rules(settings))
+        identities = source.identify(own, source.load_rules(settings))
+        return [replace(item, observation=note + item.observation if item.observation else "") for item in identities]
     except ApexError:
         raise
     except Exception as error:
@@ -153,12 +174,14 @@ def _choose(file: FoundFile, identities: Sequence[FileIdentity]) -> FileIdentity
 
 
 def _with_valid_key(identity: FileIdentity) -> FileIdentity:
-    """Return the identity; a file whose track or session cannot be part of a key is not used."""
-    if identity.session is None or identity.status is not FileStatus.READY:
+    """Return the identity; a file whose track or session cannot be part of a key belongs to no session."""
+    if identity.session is None:
         return identity
     try:
         session_key(identity.track or "", identity.session)
     except ConfigurationError as error:
+        if identity.status is not FileStatus.READY:
+            return replace(identity, session=None)
         return replace(identity, session=None, status=FileStatus.UNRESOLVED, reason=error.problem)
     return identity
 

@@ -16,6 +16,7 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.sources.accuracy import AccuracyReport
 from apex_pipeline.sources.lineage import Evidence, RawRows
 from apex_pipeline.sources.raw_access import RawFileAccess
+from apex_pipeline.sources.unreadable import UnreadableFile
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.tables import RACE_TABLES
 from apex_pipeline.tables.model import Row, Table
@@ -41,6 +42,11 @@ class FileStatus(StrEnum):
     IGNORED = "ignored"
 
 
+def was_ready(status: FileStatus, kind: str) -> bool:
+    """Return whether a file could be used before it was compared with others, which may have set it aside."""
+    return status is FileStatus.READY or (status is FileStatus.IGNORED and kind != IGNORED_KIND)
+
+
 @dataclass(frozen=True)
 class FoundFile:
     """A file found in a folder or a bucket and not yet identified.
@@ -49,11 +55,18 @@ class FoundFile:
         path: POSIX path relative to the source folder (or to ``data/`` in the lake).
         size: Bytes.
         read_head: Returns at most the first n bytes; not called for files that are ignored.
+        observation: What the source noted when it last identified the file, if the file has not changed since.
+        sha256: Digest of the content; known for every file that has the size of another one.
+        twins: Identities of files elsewhere with the same content that come next before it, in order of path: the
+            last that could be used, and the last of the others. They are not to be identified.
     """
 
     path: str
     size: int
     read_head: Callable[[int], bytes]
+    observation: str = ""
+    sha256: str | None = None
+    twins: "tuple[FileIdentity, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,8 @@ class FileIdentity:
         status: Whether and how it is used.
         reason: Why it is not used; ``None`` if it is ready.
         source: Name of the source that reads it; empty if none does.
+        observation: What the source read from the first bytes, in a form of its own; it gets this back as
+            :attr:`FoundFile.observation` while the file is unchanged.
     """
 
     path: str
@@ -93,6 +108,7 @@ class FileIdentity:
     status: FileStatus
     reason: str | None
     source: str = ""
+    observation: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,13 +138,15 @@ class DerivedTable:
         table: Definition of the published table.
         content: The rows, or a local Parquet file that holds them; the receiver deletes the file.
         facts: Statistics of the derivation, for the operator.
-        warnings: Problems an operator should check, one sentence each.
+        warnings: Problems an operator should check, one sentence each; includes the files that were left out.
+        unreadable: Files that feed this table and were left out.
     """
 
     table: Table
     content: pa.Table | Path
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     warnings: tuple[str, ...] = ()
+    unreadable: tuple[UnreadableFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,6 +181,7 @@ class Source(Protocol):
         required_tables: Tables without which a session is not published.
         optional_tables: Further tables that a session may have.
         expected_kinds: Kinds of file in a complete session.
+        exclusive_kinds: Kinds of which a session has only one file; two with different content contradict each other.
         table_inputs: Kinds of file that contribute rows to a table, by table name.
         raw_access: Access for applications that load raw files by name; ``None`` if that is not supported.
     """
@@ -172,6 +191,7 @@ class Source(Protocol):
     required_tables: ClassVar[tuple[Table, ...]]
     optional_tables: ClassVar[tuple[Table, ...]] = ()
     expected_kinds: ClassVar[tuple[str, ...]] = ()
+    exclusive_kinds: ClassVar[Collection[str]] = ()
     table_inputs: ClassVar[Mapping[str, Collection[str]]] = {}
     raw_access: ClassVar[RawFileAccess | None] = None
 
@@ -188,11 +208,21 @@ class Source(Protocol):
         del settings
         return self.derivation_version
 
+    def scope_of(self, folder: str, rules: Any) -> str:  # noqa: ANN401
+        """Return the folder whose files have to be identified together with those of this one; empty for all files.
+
+        Args:
+            folder: Path of the folder; empty for the source folder itself.
+            rules: What :meth:`load_rules` returned.
+        """
+        del folder, rules
+        return ""
+
     def identify(self, files: Sequence[FoundFile], rules: Any) -> list[FileIdentity]:  # noqa: ANN401
         """Return the identity of each file that may belong to this source; other files may be left out.
 
         Args:
-            files: All files of one source folder, or of one lake.
+            files: All files of at least one scope, and all files of every session that has a file among them.
             rules: What :meth:`load_rules` returned.
         """
         ...

@@ -1,8 +1,9 @@
 """Reads small CSV files: any delimiter, quoted or not, with or without a byte order mark.
 
 The dialect is detected from the content, never from the file name. Rows are returned as text with their line numbers;
-the callers interpret the values. Files are read into memory at once, so this reader is only for lap triggers and
-official timing (tens of kilobytes); telemetry has its own parser, see ``gr_cup/telemetry/parse.py``.
+the callers interpret the values. Files are read in blocks of lines, and the rows that the callers keep are limited by a
+:class:`~apex_pipeline.sources.limits.RowBudget`; lap triggers and official timing are tens of kilobytes. Telemetry has
+its own parser, see ``gr_cup/telemetry/parse.py``.
 
 Why not pandas or clevercsv: every unusable row must be reported with its line number. The standard library's ``csv``
 splits the cells.
@@ -14,11 +15,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import Reject
-from apex_pipeline.sources.compression import decompress
+from apex_pipeline.sources.compression import open_decompressed
+from apex_pipeline.sources.limits import Limits, RowBudget, format_bytes, limit_exceeded
 
 _DELIMITERS = (",", ";", "\t")
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -42,6 +45,11 @@ _CONTROL_CHARACTERS = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
 # A reject shows only the start of a row: a complete line could be megabytes.
 SHOWN_CHARACTERS = 200
+# Maximum number of column names in a message, and of characters of each.
+_SHOWN_COLUMNS, _SHOWN_NAME = 20, 40
+
+# Text read at a time. Every real lap and timing file is one block.
+_BLOCK_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def detect_dialect(head: bytes, file: str) -> CsvDialect:
     has_bom = head.startswith(codecs.BOM_UTF8)
     body = head.removeprefix(codecs.BOM_UTF8)
     encoding = _encoding_of(body)
-    header = _LINE_END.split(body.decode(encoding, errors="replace"), maxsplit=1)[0]
+    header = re.split(rb"[\r\n]", body, maxsplit=1)[0].decode(encoding, errors="replace")
     delimiter = max(_DELIMITERS, key=header.count)
     columns = _names_in(_cells_of(header, delimiter))
     _require_header(columns, header, file)
@@ -141,69 +149,201 @@ def _require_header(columns: tuple[str, ...], header: str, file: str) -> None:
         )
     if not all(columns):
         raise MalformedFileError(
-            f"{file} has no name for column {columns.index('') + 1}; it has {', '.join(columns)}.",
+            f"{file} has no name for column {columns.index('') + 1}; it has {list_columns(columns)}.",
             "Name the column, or export the file without it.",
         )
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
         raise MalformedFileError(
-            f"{file} has two columns named {repeated[0]!r}.", "Export it again with unique column names."
+            f"{file} has two columns named {repeated[0][:SHOWN_CHARACTERS]!r}.",
+            "Export it again with unique column names.",
         )
 
 
-def read_rows(stream: BinaryIO, file: str, kind: str, required: Sequence[str]) -> tuple[list[CsvRow], list[Reject]]:
-    """Read a small CSV file into rows.
+def list_columns(columns: Sequence[str]) -> str:
+    """Return the names of columns for a message: the first twenty, shortened, and the number of the rest."""
+    shown = ", ".join(name[:_SHOWN_NAME] for name in columns[:_SHOWN_COLUMNS])
+    more = len(columns) - _SHOWN_COLUMNS
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def read_rows(
+    stream: BinaryIO, file: str, kind: str, required: Sequence[str], budget: RowBudget | None = None
+) -> tuple[list[CsvRow], list[Reject]]:
+    """Read a small CSV file into lists of rows and rejects, both in file order; see :func:`iter_rows`."""
+    rows: list[CsvRow] = []
+    rejects: list[Reject] = []
+    for item in iter_rows(stream, file, kind, required, budget):
+        if isinstance(item, CsvRow):
+            rows.append(item)
+        else:
+            rejects.append(item)
+    return rows, rejects
+
+
+def iter_rows(
+    stream: BinaryIO, file: str, kind: str, required: Sequence[str], budget: RowBudget | None = None
+) -> Iterator[CsvRow | Reject]:
+    """Yield the rows and rejects of a small CSV file as it is read.
 
     Every line that is not blank becomes a row or a reject, and each line is parsed on its own: an unclosed quote
     damages one row and not the rest of the file. Rows are never padded: a line with too few cells was truncated at
     an unknown place. A line that holds only delimiters counts as blank.
+
+    A file that cannot be read to its end raises after some of its rows were yielded; the caller drops those, because
+    how much is missing is not known.
 
     Args:
         stream: The file, open for reading bytes.
         file: Path, for messages and rejects; its extension determines the compression.
         kind: Kind of the file, for rejects.
         required: Columns that the header must contain.
+        budget: Limits on the file, and memory for the rows that are kept.
 
-    Returns:
-        The rows and the rejects, both in file order.
+    Yields:
+        Each row or reject, in file order.
 
     Raises:
         MalformedFileError: The file is empty or binary, has no header, lacks a required column or cannot be
             decompressed.
+        LimitExceededError: The file, a line or the header is too large, or there are too many rows.
     """
-    content = decompress(stream.read(), file)
-    dialect = detect_dialect(content, file)
-    columns = dialect.columns
-    _require_columns(required, columns, file)
-    rows: list[CsvRow] = []
-    rejects: list[Reject] = []
-    for line, text in _lines_after_header(content, dialect):
-        cells = _cells_of(text, dialect.delimiter)
-        reason = _reason_to_reject(cells, columns) if cells else "malformed_line"
-        if reason:
-            detail = text.replace("\0", r"\0")[:SHOWN_CHARACTERS]
-            rejects.append(Reject(file, line, kind, reason, detail))
-        elif any(cells):
-            rows.append(CsvRow(line, dict(zip(columns, cells, strict=False))))
-        if reason == "repeated_header":
-            columns = _names_in(cells)  # an appended file may have its columns in a different order
-    return rows, rejects
+    budget = budget or RowBudget()
+    limits = budget.limits
+    with open_decompressed(stream, file, limits.for_lap_file()) as text:
+        blocks = blocks_of_lines(text, limits.line_bytes)
+        first = next(blocks, b"")
+        _check_length(_first_line(first), 1, file, limits)
+        dialect = detect_dialect(first, file)
+        limits.check_columns(file, len(dialect.columns))
+        _require_columns(required, dialect.columns, file)
+        parser = _RowParser(file, kind, dialect, limits.cell_characters)
+        blocks = chain([first.removeprefix(codecs.BOM_UTF8)], blocks)
+        for number, line in _numbered_lines(blocks, dialect.encoding, file, budget):
+            item = parser.parse(number, line)
+            if item is not None:
+                yield item
 
 
 def _require_columns(required: Sequence[str], columns: tuple[str, ...], file: str) -> None:
     missing = [name for name in required if name not in columns]
     if missing:
         raise MalformedFileError(
-            f"{file} lacks the column {', '.join(missing)}; it has {', '.join(columns)}.",
+            f"{file} lacks the column {', '.join(missing)}; it has {list_columns(columns)}.",
             "Check that the content matches the file name.",
         )
 
 
-def _lines_after_header(content: bytes, dialect: CsvDialect) -> Iterator[tuple[int, str]]:
-    text = content.removeprefix(codecs.BOM_UTF8).decode(dialect.encoding, errors="replace")
-    for index, line in enumerate(_LINE_END.split(text)):
-        if index > 0 and line.strip():
-            yield index + 1, line
+def blocks_of_lines(text: BinaryIO, longest: int) -> Iterator[bytes]:
+    """Yield a text in blocks of complete lines; the last block may end within a line.
+
+    Args:
+        text: Uncompressed bytes.
+        longest: Maximum length of a line in bytes. A longer one ends the text; it is in the last block as far as it was
+            read.
+    """
+    rest = b""
+    while len(rest) <= longest:
+        content = text.read(_BLOCK_BYTES)
+        block = rest + content
+        if len(content) < _BLOCK_BYTES:  # the end of the text
+            rest = block
+            break
+        # A CR at the very end is not a line end yet, because an LF may follow.
+        end = max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1)) + 1
+        rest = block[end:]
+        if end:
+            yield block[:end]
+    if rest:
+        yield rest
+
+
+def _first_line(block: bytes) -> bytes:
+    return re.split(rb"[\r\n]", block, maxsplit=1)[0]
+
+
+def _check_length(line: bytes, number: int, file: str, limits: Limits) -> None:
+    if len(line) > limits.line_bytes:
+        problem = f"has more than {format_bytes(limits.line_bytes)} in line {number:,}"
+        raise limit_exceeded(file, problem, "APEX_MAX_LINE_LENGTH")
+
+
+def _numbered_lines(blocks: Iterable[bytes], encoding: str, file: str, budget: RowBudget) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of every line after the header that is not blank."""
+    number = 1
+    for block in blocks:
+        decoded, encoding = _decode(block, encoding)
+        if len(block) <= budget.limits.line_bytes and not decoded.strip():
+            number += decoded.count("\n") + decoded.count("\r") - decoded.count("\r\n")
+            continue
+        lines = _LINE_END.split(decoded)
+        if block.endswith((b"\r", b"\n")):
+            lines.pop()  # what follows the last line end is in the next block
+        # No character takes more than four bytes, so lines are rarely encoded to measure them.
+        if 4 * max(map(len, lines), default=0) > budget.limits.line_bytes:
+            for position, line in enumerate(lines, number):
+                _check_length(line.encode(errors="replace"), position, file, budget.limits)
+        used = [(position, line) for position, line in enumerate(lines, number) if position > 1 and line.strip()]
+        budget.take(file, len(used), sum(len(line) for _, line in used))
+        yield from used
+        number += len(lines)
+
+
+def _decode(block: bytes, encoding: str) -> tuple[str, str]:
+    """Return the text of a block, and the encoding from there on: Latin-1 as soon as a block is not UTF-8."""
+    try:
+        return block.decode(encoding), encoding
+    except UnicodeDecodeError:
+        encoding = _encoding_of(block)
+        return block.decode(encoding, errors="replace"), encoding
+
+
+class _RowParser:
+    """Parses the lines of a file.
+
+    Args:
+        file: Path, for rejects.
+        kind: Kind of the file, for rejects.
+        dialect: Format of the file.
+        longest_cell: Maximum number of characters of a cell.
+    """
+
+    def __init__(self, file: str, kind: str, dialect: CsvDialect, longest_cell: int) -> None:
+        self._file = file
+        self._kind = kind
+        self._delimiter = dialect.delimiter
+        self._columns = dialect.columns
+        self._longest_cell = longest_cell
+
+    def parse(self, number: int, line: str) -> CsvRow | Reject | None:
+        """Return the row or reject of a line that is not blank; ``None`` if it holds only delimiters."""
+        cells = _cells_of(line, self._delimiter)
+        columns = self._columns
+        reason = self._reason_to_reject(line, cells)
+        if reason == "repeated_header":
+            self._columns = _names_in(cells)  # an appended file may have its columns in a different order
+        if reason:
+            detail = line[:SHOWN_CHARACTERS].replace("\0", r"\0")[:SHOWN_CHARACTERS]
+            return Reject(self._file, number, self._kind, reason, detail)
+        return CsvRow(number, dict(zip(columns, cells, strict=False))) if any(cells) else None
+
+    def _reason_to_reject(self, line: str, cells: list[str]) -> str | None:
+        columns = self._columns
+        reason: str | None = None
+        if not cells:
+            longest = max(map(len, line.split(self._delimiter)))
+            reason = "cell_too_long" if longest > self._longest_cell else "malformed_line"
+        elif "\0" in line:
+            reason = "nul_byte"
+        elif len(line) > self._longest_cell and max(map(len, cells)) > self._longest_cell:
+            reason = "cell_too_long"
+        elif cells[0].strip("\ufeff \t") in columns and sorted(_names_in(cells)) == sorted(columns):
+            reason = "repeated_header"
+        elif len(cells) < len(columns) and any(cells):
+            reason = "too_few_columns"
+        elif len(cells) > len(columns) and any(cells[len(columns) :]):
+            reason = "too_many_columns"
+        return reason
 
 
 def _cells_of(line: str, delimiter: str) -> list[str]:
@@ -213,17 +353,3 @@ def _cells_of(line: str, delimiter: str) -> list[str]:
     except csv.Error:
         return []
     return [cell.strip() for cell in cells]
-
-
-def _reason_to_reject(cells: list[str], columns: tuple[str, ...]) -> str | None:
-    if any("\0" in cell for cell in cells):
-        return "nul_byte"
-    if sorted(_names_in(cells)) == sorted(columns):
-        return "repeated_header"
-    if not any(cells):
-        return None
-    if len(cells) < len(columns):
-        return "too_few_columns"
-    if any(cells[len(columns) :]):
-        return "too_many_columns"
-    return None

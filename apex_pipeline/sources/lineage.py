@@ -1,8 +1,11 @@
 """Defines the lineage types that sources and operations share: raw rows, and the evidence behind a published lap."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
+
+from apex_pipeline.sources.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,17 @@ class Evidence:
 class RawRows(Protocol):
     """Access to the raw files behind a published session, as the catalog lists them."""
 
+    @property
+    def limits(self) -> Limits:
+        """Limits within which the files are read."""
+        ...
+
     def kind_of(self, path: str) -> str | None:
         """Return the kind of a file; ``None`` if it is not listed."""
         ...
 
-    def content(self, path: str) -> bytes:
-        """Return the bytes of a small file as stored."""
+    def open(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Open a file as stored, for one sequential read, after checking that it is the one the tables are from."""
         ...
 
     def whole(self, path: str) -> RawRow:

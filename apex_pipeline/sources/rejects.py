@@ -6,7 +6,32 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from apex_pipeline.sources.base import Reject
+from apex_pipeline.sources.unreadable import UnreadableFile
 from apex_pipeline.tables import REJECTS
+from apex_pipeline.tables.model import Row
+
+# Reason of the row that stands for all rows of a file.
+UNREADABLE_FILE = "unreadable_file"
+
+# A problem with its next step is longer than the value of a cell.
+_SHOWN_CHARACTERS = 400
+
+
+def file_rejects(files: Iterable[UnreadableFile]) -> list[Reject]:
+    """Return one reject per file that was left out, which stands for all its rows."""
+    return [
+        Reject(file.path, None, file.kind, UNREADABLE_FILE, file.public_reason[:_SHOWN_CHARACTERS]) for file in files
+    ]
+
+
+def unreadable_files(rejects: Iterable[pa.Table]) -> list[tuple[str, str]]:
+    """Return path and reason of each file that was left out, sorted by path.
+
+    Args:
+        rejects: Rejects tables of a session.
+    """
+    rows: list[Row] = [row for table in rejects for row in table.to_pylist()]
+    return sorted((row["source_file"], row["detail"]) for row in rows if row["reason"] == UNREADABLE_FILE)
 
 
 def rejects_table(track: str, session: str, rejects: Iterable[Reject]) -> pa.Table:

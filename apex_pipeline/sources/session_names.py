@@ -3,12 +3,15 @@
 import re
 from typing import NamedTuple
 
+from apex_pipeline.sources.normalize import normalize_name
+
 # A race with its number: R1, Race 1, race_01. A letter after it (Race 1b) was added by a user. At most two digits:
 # race_2025 is a race in that year.
 _NUMBERED_RACE = re.compile(r"(?:^|_)(?:r|race)_?(?P<number>\d{1,2})(?P<letter>[a-z]?)(?=_|$)")
 _SESSION_WORD = re.compile(
     r"(?:^|_)(?P<word>practice|qualifying|race|warmup|test|fp|q)(?:_?(?P<number>\d{1,2}))?(?=_|$)"
 )
+_SEASON = re.compile(r"(?P<season>\d{4})_(?P<session>.+)")
 _NAME = re.compile(r"(?:\d{4}_)?(?P<word>[a-z]+)_?(?P<number>\d*)")
 
 _TYPES = {
@@ -62,6 +65,15 @@ def session_name(word: str, number: str | None = None) -> str:
     if word in {"r", "fp", "q"}:
         return f"{word.upper()}{number or ''}"
     return f"{word}_{number}" if number else word
+
+
+def canonical_session(text: str) -> str:
+    """Return a session as the catalog writes it: ``R1`` for ``race_1`` and ``r1``, ``2026_R1`` for ``2026_race_1``."""
+    match = _SEASON.fullmatch(text)
+    name = normalize_name(match["session"] if match else text)
+    found = find_session(name)
+    session = found.session if found and not found.rest else name
+    return f"{match['season']}_{session}" if match else session
 
 
 def session_type(session: str) -> str:

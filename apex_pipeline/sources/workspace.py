@@ -1,4 +1,4 @@
-"""Sets the limits for processing telemetry on this machine: memory and a scratch folder."""
+"""Sets the limits for deriving tables on this machine: memory, a scratch folder, and the limits on raw files."""
 
 import errno
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from apex_pipeline.errors import StorageFullError
 from apex_pipeline.progress import Progress
+from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits, RowBudget
 
 # A Dagster run with Arrow, the compiled kernels and the chunks in flight takes 430 MB before the first car.
 _BASELINE_BYTES = 450_000_000
@@ -17,29 +18,48 @@ _BASELINE_BYTES = 450_000_000
 _SHARE_PER_CAR = 0.4
 # If that leaves nothing, a car is processed in many small time ranges: slow, but it works.
 _MIN_SHARE = 0.05
+# The rows of lap and official timing files are kept in memory, and are all that is there besides the tables. With the
+# smallest limit, a race of 24 hours does not fit.
+_SHARE_OF_ROWS, _MIN_SHARE_OF_ROWS = 0.8, 0.2
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Limits for processing telemetry on this machine.
+    """Limits for deriving the tables of a session on this machine.
 
     Attributes:
         memory_limit: Bytes the whole process may use.
         scratch: Folder for temporary files, which take a tenth to a third of the size of the raw files.
         progress: Called after each read with the number of raw bytes read.
         file_metadata: Entries to write into the metadata of every staged Parquet file.
+        limits: Limits on raw files; a file that exceeds one is left out.
     """
 
     memory_limit: int
     scratch: Path
     progress: Progress | None = None
     file_metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def bytes_for_one_car(self) -> int:
         """Bytes that the readings and rows of one car may take up at a time."""
         available = (self.memory_limit - _BASELINE_BYTES) * _SHARE_PER_CAR
         return int(max(available, self.memory_limit * _MIN_SHARE))
+
+    @property
+    def bytes_for_rows(self) -> int:
+        """Bytes that the rows of all cars may take up, where they are needed together."""
+        available = (self.memory_limit - _BASELINE_BYTES) * _SHARE_OF_ROWS
+        return int(max(available, self.memory_limit * _MIN_SHARE_OF_ROWS))
+
+    def row_budget(self, bytes_per_row: int) -> RowBudget:
+        """Return the memory for the rows of the lap files, or of the official timing, of a session.
+
+        Args:
+            bytes_per_row: Memory of one row with what is derived from it, in addition to its text.
+        """
+        return RowBudget(self.limits, self.bytes_for_rows, bytes_per_row)
 
 
 @contextmanager

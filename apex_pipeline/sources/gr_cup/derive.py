@@ -2,16 +2,21 @@
 
 ``source.py`` runs them one after the other; Dagster runs each as a separate asset. The algorithms are in
 ``laps/``, ``telemetry/``, ``official_timing.py`` and ``quality/``.
+
+A file that cannot be read is left out as a whole and reported; the tables are derived from the other files. If there
+are no others, its error stops the derivation, and what was published before stays. See ``sources/unreadable.py`` for
+which errors count as such, and ``sources/limits.py`` for the limits on files.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
+from apex_pipeline.errors import ApexError, StoreError
 from apex_pipeline.sources.base import FileIdentity, FileOpener, Reject
 from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
@@ -30,19 +35,44 @@ from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.convert import convert_telemetry
 from apex_pipeline.sources.gr_cup.telemetry.crossings import find_telemetry_crossings
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
-from apex_pipeline.sources.rejects import rejects_table
+from apex_pipeline.sources.limits import BYTES_PER_OFFICIAL_ROW, BYTES_PER_TRIGGER, RowBudget
+from apex_pipeline.sources.rejects import file_rejects, rejects_table
+from apex_pipeline.sources.unreadable import UnreadableFile, is_unreadable
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.tables.session_key import SessionKey
+
+_Parsed = TypeVar("_Parsed")
+
+# Kinds of file that tables are derived from.
+_READ_KINDS = LAP_KINDS | {FileKind.TELEMETRY, FileKind.SECTIONS, FileKind.RESULTS, FileKind.WEATHER}
 
 
 @dataclass(frozen=True)
 class LapTables:
-    """Tables ``laps`` and ``cars`` of one session, with rejects and derivation counts."""
+    """Tables ``laps`` and ``cars`` of one session.
+
+    Attributes:
+        laps: Table ``laps``.
+        cars: Table ``cars``.
+        rejects: Table of rejects; a file that was left out has one row.
+        report: Counts of the derivation.
+        unreadable: Lap files that were left out.
+    """
 
     laps: pa.Table
     cars: pa.Table
     rejects: pa.Table
     report: LapReport
+    unreadable: tuple[UnreadableFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class SessionTriggers:
+    """Triggers and rejects of the lap files of a session, and the files that were left out."""
+
+    triggers: list[Trigger]
+    rejects: list[Reject]
+    unreadable: tuple[UnreadableFile, ...]
 
 
 @dataclass(frozen=True)
@@ -53,8 +83,9 @@ class OfficialTables:
         official_laps: Table ``official_laps``.
         results: Table ``results``.
         weather: Table ``weather``.
-        rejects: Table of rejects.
+        rejects: Table of rejects; a file that was left out has one row.
         dropped_columns: Columns left unpublished, including personal names.
+        unreadable: Files that were left out.
     """
 
     official_laps: pa.Table
@@ -62,6 +93,7 @@ class OfficialTables:
     weather: pa.Table
     rejects: pa.Table
     dropped_columns: tuple[str, ...]
+    unreadable: tuple[UnreadableFile, ...] = ()
 
 
 def derive_lap_tables(
@@ -80,67 +112,111 @@ def derive_lap_tables(
         open_file: Opens one of the files.
         official_laps: Its table ``official_laps``; ``None`` derives the laps blind, without official timing.
         zone: IANA time zone of the track's official clock; ``None`` if not known.
-        workspace: Memory and temporary disk space for reading telemetry.
+        workspace: Memory, limits on the files, and temporary disk space for reading telemetry.
 
     Raises:
-        MalformedFileError: A lap file lacks a required column.
+        MalformedFileError: The session has only lap files, and none of them can be read.
+        ObjectMissingError: A file is no longer in the lake.
+        TransientError: A file cannot be read at the moment.
     """
-    triggers, rejects = read_session_triggers(files, open_file)
+    read = read_session_triggers(files, open_file, workspace)
+    _require_any_readable(files, read.unreadable)
     has_official = official_laps is not None and official_laps.num_rows > 0
     # Official timing lists every crossing, so telemetry is searched for crossings only if there is none.
     telemetry_crossings = [] if has_official else _find_crossings(files, open_file, workspace)
-    derived = derive_laps(key.track, key.session, triggers, official_laps, zone, telemetry_crossings)
-    return LapTables(derived.laps, derived.cars, rejects_table(key.track, key.session, rejects), derived.report)
+    derived = derive_laps(key.track, key.session, read.triggers, official_laps, zone, telemetry_crossings)
+    rejects = rejects_table(key.track, key.session, [*read.rejects, *file_rejects(read.unreadable)])
+    return LapTables(derived.laps, derived.cars, rejects, derived.report, read.unreadable)
 
 
-def read_session_triggers(files: Sequence[FileIdentity], open_file: FileOpener) -> tuple[list[Trigger], list[Reject]]:
+def read_session_triggers(
+    files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace
+) -> SessionTriggers:
     """Read the lap files of a session.
 
-    Returns:
-        The triggers and the rejected rows.
+    Args:
+        files: The files to use.
+        open_file: Opens one of the files.
+        workspace: Memory for the rows, and limits on the files.
 
     Raises:
-        MalformedFileError: A lap file lacks a required column.
+        ObjectMissingError: A file is no longer in the lake.
+        TransientError: A file cannot be read at the moment.
     """
-    triggers: list[Trigger] = []
-    rejects: list[Reject] = []
-    for identity in (item for item in files if item.kind in LAP_KINDS):
-        with open_file(identity.path) as stream:
-            read, rejected = read_triggers(stream, identity)
-        triggers += read
-        rejects += rejected
-    return triggers, rejects
+    budget = workspace.row_budget(BYTES_PER_TRIGGER)
+    cars: set[str] = set()
+
+    def read(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
+        triggers, rejects = read_triggers(stream, identity, budget)
+        found = cars.union(trigger.vehicle_id for trigger in triggers)
+        budget.limits.check_cars(identity.path, len(found))
+        cars.update(found)
+        return triggers, rejects
+
+    parsed, unreadable = _read_files(files, LAP_KINDS, open_file, read, budget)
+    return SessionTriggers(
+        [trigger for triggers, _ in parsed for trigger in triggers],
+        [reject for _, rejects in parsed for reject in rejects],
+        unreadable,
+    )
 
 
 def _find_crossings(
     files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace
 ) -> list[TelemetryCrossing]:
-    return find_telemetry_crossings(_telemetry_files(files, open_file), workspace)
+    return find_telemetry_crossings(_telemetry_files(files, open_file, workspace), workspace)
 
 
-def derive_official_tables(key: SessionKey, files: Sequence[FileIdentity], open_file: FileOpener) -> OfficialTables:
+def derive_official_tables(
+    key: SessionKey, files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace | None = None
+) -> OfficialTables:
     """Read the official timing of a session: laps with sectors, classification, weather.
 
+    Args:
+        key: The session.
+        files: The files to use.
+        open_file: Opens one of the files.
+        workspace: Memory for the rows, and limits on the files; by default a gigabyte and the default limits.
+
     Raises:
-        MalformedFileError: A file lacks a required column.
+        MalformedFileError: The session has only official timing, and none of it can be read.
+        ObjectMissingError: A file is no longer in the lake.
+        TransientError: A file cannot be read at the moment.
     """
-    built = [
-        to_table(key.track, key.session, _parse(_of_kind(files, kind), open_file, read))
-        for kind, read, to_table in (
-            (FileKind.SECTIONS, read_sections, official_laps_table),
-            (FileKind.RESULTS, read_results, results_table),
-            (FileKind.WEATHER, read_weather, weather_table),
-        )
-    ]
-    (official_laps, _), (results, _), (weather, _) = built
-    rejects = [reject for _, merged in built for reject in merged.rejects]
+    budget = RowBudget() if workspace is None else workspace.row_budget(BYTES_PER_OFFICIAL_ROW)
+    merged: list[ParsedFile] = []
+    tables: list[pa.Table] = []
+    unreadable: list[UnreadableFile] = []
+    for kind, read, to_table in (
+        (FileKind.SECTIONS, read_sections, official_laps_table),
+        (FileKind.RESULTS, read_results, results_table),
+        (FileKind.WEATHER, read_weather, weather_table),
+    ):
+        parsed, left_out = _read_files(files, {kind}, open_file, partial(_read_official, read, budget), budget)
+        table, rows = to_table(key.track, key.session, parsed)
+        tables.append(table)
+        merged.append(rows)
+        unreadable += left_out
+    _require_any_readable(files, unreadable)
+    rejects = [reject for rows in merged for reject in rows.rejects]
     return OfficialTables(
-        official_laps=official_laps,
-        results=results,
-        weather=weather,
-        rejects=rejects_table(key.track, key.session, rejects),
-        dropped_columns=tuple(sorted({name for _, merged in built for name in merged.dropped_columns})),
+        *tables,
+        rejects=rejects_table(key.track, key.session, [*rejects, *file_rejects(unreadable)]),
+        dropped_columns=tuple(sorted({name for rows in merged for name in rows.dropped_columns})),
+        unreadable=tuple(unreadable),
     )
+
+
+def _read_official(
+    read: Callable[[BinaryIO, FileIdentity, RowBudget], ParsedFile],
+    budget: RowBudget,
+    stream: BinaryIO,
+    identity: FileIdentity,
+) -> ParsedFile:
+    parsed = read(stream, identity, budget)
+    cars = {row.get("car_number") for row in parsed.rows}
+    budget.limits.check_cars(identity.path, len(cars))
+    return parsed
 
 
 def derive_telemetry(
@@ -162,10 +238,22 @@ def derive_telemetry(
         workspace: Memory and temporary disk space the conversion may use.
 
     Raises:
-        MalformedFileError: A file lacks a required column.
+        MalformedFileError: The session has only telemetry, and none of it can be read.
+        ObjectMissingError: A file is no longer in the lake.
+        TransientError: A file cannot be read at the moment.
         ReconciliationError: The number of readings differs from cells written plus duplicates plus rejects.
     """
-    return convert_telemetry(key, _telemetry_files(files, open_file), laps, output, workspace, workspace.file_metadata)
+    report = convert_telemetry(
+        key,
+        _telemetry_files(files, open_file, workspace),
+        laps,
+        output,
+        workspace,
+        workspace.file_metadata,
+        partial(_is_of_one_file, files, open_file),
+    )
+    _require_any_readable(files, report.unreadable)
+    return report
 
 
 def telemetry_bytes(files: Iterable[FileIdentity]) -> int:
@@ -173,9 +261,10 @@ def telemetry_bytes(files: Iterable[FileIdentity]) -> int:
     return sum(identity.size for identity in _of_kind(files, FileKind.TELEMETRY))
 
 
-def _telemetry_files(files: Sequence[FileIdentity], open_file: FileOpener) -> list[TelemetryFile]:
+def _telemetry_files(files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace) -> list[TelemetryFile]:
     return [
-        TelemetryFile(identity, partial(open_file, identity.path)) for identity in _of_kind(files, FileKind.TELEMETRY)
+        TelemetryFile(identity, partial(open_file, identity.path), workspace.limits)
+        for identity in _of_kind(files, FileKind.TELEMETRY)
     ]
 
 
@@ -183,11 +272,50 @@ def _of_kind(files: Iterable[FileIdentity], kind: FileKind) -> list[FileIdentity
     return [identity for identity in files if identity.kind == kind]
 
 
-def _parse(
-    files: Iterable[FileIdentity], open_file: FileOpener, read: Callable[[BinaryIO, FileIdentity], ParsedFile]
-) -> list[ParsedFile]:
-    parsed: list[ParsedFile] = []
-    for identity in files:
-        with open_file(identity.path) as stream:
-            parsed.append(read(stream, identity))
-    return parsed
+def _read_files(
+    files: Sequence[FileIdentity],
+    kinds: Collection[FileKind],
+    open_file: FileOpener,
+    read: Callable[[BinaryIO, FileIdentity], _Parsed],
+    budget: RowBudget,
+) -> tuple[list[_Parsed], tuple[UnreadableFile, ...]]:
+    """Return the content of every file of these kinds that can be read, and the files that cannot."""
+    parsed: list[_Parsed] = []
+    unreadable: list[UnreadableFile] = []
+    for identity in (item for item in files if item.kind in kinds):
+        checkpoint = budget.checkpoint()
+        try:
+            with open_file(identity.path) as stream:
+                parsed.append(read(stream, identity))
+        except ApexError as error:
+            if not _is_of_one_file(files, open_file, error, identity.path):
+                raise
+            budget.rewind(checkpoint)
+            unreadable.append(UnreadableFile(identity.path, identity.kind, error))
+    return parsed, tuple(unreadable)
+
+
+def _is_of_one_file(files: Iterable[FileIdentity], open_file: FileOpener, error: ApexError, path: str) -> bool:
+    """Return whether an error concerns only this file of the session.
+
+    If the store refuses one file, it may refuse all of them, for example after a change of permissions. Empty tables
+    must not replace those published before, so another file of the session is tried.
+    """
+    if not isinstance(error, StoreError):
+        return is_unreadable(error)
+    return is_unreadable(error) and any(_can_open(item.path, open_file) for item in files if item.path != path)
+
+
+def _can_open(path: str, open_file: FileOpener) -> bool:
+    try:
+        with open_file(path) as stream:
+            return bool(stream.read(1))
+    except ApexError:
+        return False
+
+
+def _require_any_readable(files: Iterable[FileIdentity], unreadable: Sequence[UnreadableFile]) -> None:
+    """Raise the error of the first file that was left out if the session has no other file to derive tables from."""
+    left_out = {file.path for file in unreadable}
+    if left_out and all(item.path in left_out for item in files if item.kind in _READ_KINDS):
+        raise unreadable[0].error

@@ -4,16 +4,18 @@ A lap names the message that ended it (``source_file``, ``source_row``), which i
 ``trigger_lap_time_s`` from the timestamp leads to the previous crossing. Only what the derivation recorded is used.
 """
 
-import io
 from collections.abc import Sequence
 from typing import Literal
 
+from apex_pipeline.errors import ApexError
 from apex_pipeline.sources.base import FileIdentity
 from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, find_crossings
 from apex_pipeline.sources.gr_cup.laps.lap import Flag
-from apex_pipeline.sources.gr_cup.laps.triggers import read_triggers
+from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
+from apex_pipeline.sources.limits import BYTES_PER_TRIGGER, RowBudget
 from apex_pipeline.sources.lineage import Evidence, RawRows
+from apex_pipeline.sources.unreadable import is_unreadable
 from apex_pipeline.tables.model import Row
 
 
@@ -36,12 +38,23 @@ def find_lap_evidence(
         raw: Access to the rows of these files.
 
     Raises:
-        MalformedFileError: A lap file lacks a required column.
+        ObjectMissingError: A lap file is no longer in the lake.
+        StoreCorruptionError: A lap file is not the one the tables are from.
     """
-    lap_files = [file for file in files if file.kind in LAP_KINDS]
-    triggers = [item for file in lap_files for item in read_triggers(io.BytesIO(raw.content(file.path)), file)[0]]
+    triggers = [item for file in files if file.kind in LAP_KINDS for item in _triggers_of(file, raw)]
     ends = _Ends(laps, find_crossings(triggers).get(lap["vehicle_id"], []))
     return [*_own_evidence(lap, ends, raw), *_official_evidence(lap, cars, official_laps, raw)]
+
+
+def _triggers_of(file: FileIdentity, raw: RawRows) -> list[Trigger]:
+    """Return the triggers of a lap file; none if it cannot be read, because then the derivation left it out, too."""
+    try:
+        with raw.open(file.path) as stream:
+            return read_triggers(stream, file, RowBudget(raw.limits, bytes_per_row=BYTES_PER_TRIGGER))[0]
+    except ApexError as error:
+        if not is_unreadable(error):
+            raise
+        return []
 
 
 class _Ends:

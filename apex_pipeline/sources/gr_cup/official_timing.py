@@ -8,14 +8,14 @@ column is a placeholder: it is published as null and reported as ``out_of_range`
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from apex_pipeline.sources.base import FileIdentity, Reject
-from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, read_rows
+from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, iter_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.limits import RowBudget
 from apex_pipeline.sources.parsing import (
     parse_clock,
     parse_duration_s,
@@ -126,17 +126,19 @@ _WEATHER = (
 )
 
 
-def read_sections(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
+def read_sections(stream: BinaryIO, identity: FileIdentity, budget: RowBudget | None = None) -> ParsedFile:
     """Read the official laps of one ``23_`` file.
 
     Args:
         stream: The file, open for reading bytes.
         identity: Identity of the file.
+        budget: Limits on the file, and memory for its rows.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or lacks the columns for number, lap or lap time.
+        LimitExceededError: The file exceeds a limit.
+        MalformedFileError: It is empty, binary, damaged, or lacks the columns for number, lap or lap time.
     """
-    parsed = _read(stream, identity, OFFICIAL_LAPS, _SECTIONS)
+    parsed = _read(stream, identity, budget, OFFICIAL_LAPS, _SECTIONS)
     for row in parsed.rows:
         row["is_finish_in_pit"] = bool(row["is_finish_in_pit"])
     _number_entries(parsed.rows)
@@ -161,17 +163,19 @@ def _number_entries(rows: list[Row]) -> None:
         row["entry"] = entry[number]
 
 
-def read_results(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
+def read_results(stream: BinaryIO, identity: FileIdentity, budget: RowBudget | None = None) -> ParsedFile:
     """Read one classification (``00_`` or ``03_`` file).
 
     Args:
         stream: The file, open for reading bytes.
         identity: Identity of the file.
+        budget: Limits on the file, and memory for its rows.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or lacks the column for the number.
+        LimitExceededError: The file exceeds a limit.
+        MalformedFileError: It is empty, binary, damaged, or lacks the column for the number.
     """
-    parsed = _read(stream, identity, RESULTS, _RESULTS)
+    parsed = _read(stream, identity, budget, RESULTS, _RESULTS)
     for row in parsed.rows:
         row["gap_to_first_s"], row["gap_to_first_laps"] = row.pop("gap") or (None, None)
         row["best_lap_number"] = row["best_lap_number"] or None  # 0 means that the car has no timed lap
@@ -179,17 +183,19 @@ def read_results(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
     return parsed
 
 
-def read_weather(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
+def read_weather(stream: BinaryIO, identity: FileIdentity, budget: RowBudget | None = None) -> ParsedFile:
     """Read the weather readings of one ``26_`` file.
 
     Args:
         stream: The file, open for reading bytes.
         identity: Identity of the file.
+        budget: Limits on the file, and memory for its rows.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or lacks the column for the time.
+        LimitExceededError: The file exceeds a limit.
+        MalformedFileError: It is empty, binary, damaged, or lacks the column for the time.
     """
-    parsed = _read(stream, identity, WEATHER, _WEATHER)
+    parsed = _read(stream, identity, budget, WEATHER, _WEATHER)
     # A track without a sensor reports 0 throughout; real asphalt does not stay at exactly 0 °C for a race.
     if any(row["track_temp_c"] != 0 for row in parsed.rows):
         return parsed
@@ -198,24 +204,31 @@ def read_weather(stream: BinaryIO, identity: FileIdentity) -> ParsedFile:
     return replace(parsed, blanked_cells=len(parsed.rows))
 
 
-def _read(stream: BinaryIO, identity: FileIdentity, table: Table, fields: Sequence[_Field]) -> ParsedFile:
+def _read(
+    stream: BinaryIO, identity: FileIdentity, budget: RowBudget | None, table: Table, fields: Sequence[_Field]
+) -> ParsedFile:
     """Read the known columns of a file, whose header must have the required ones."""
     required = [item.names[0] for item in fields if item.required]
-    source_rows, rejects = read_rows(stream, identity.path, identity.kind, required)
-    rejects = [_without_text(reject) for reject in rejects]
     bounds = {column.name: column for column in table.columns}
-    # Consecutive rows count as one if every cell is equal.
-    distinct = [next(group) for _, group in groupby(source_rows, key=lambda source: source.values)]
     rows: list[Row] = []
-    for source in distinct:
+    rejects: list[Reject] = []
+    repeated, header, previous = 0, (), None
+    for source in iter_rows(stream, identity.path, identity.kind, required, budget):
+        if isinstance(source, Reject):
+            rejects.append(_without_text(source))
+            continue
+        # Consecutive rows count as one if every cell is equal.
+        if source.values == previous:
+            repeated += 1
+            continue
+        header, previous = header or tuple(source.values), source.values
         row, rejected = _parse_row(source, fields, bounds, identity)
         rejects += rejected
         if row is not None:
             rows.append(row)
     known = {name for item in fields for name in item.names}
-    header = source_rows[0].values if source_rows else {}
     dropped = tuple(name for name in header if name not in known)
-    return ParsedFile(rows, rejects, dropped, repeated_rows=len(source_rows) - len(distinct))
+    return ParsedFile(rows, rejects, dropped, repeated)
 
 
 def _without_text(reject: Reject) -> Reject:

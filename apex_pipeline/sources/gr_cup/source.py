@@ -14,12 +14,13 @@ import pyarrow as pa
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.accuracy import AccuracyReport
 from apex_pipeline.sources.base import DerivedTable, DownsampleStats, FileIdentity, FileOpener, FoundFile, Source, Write
-from apex_pipeline.sources.gr_cup.discovery.identify import identify_tree
+from apex_pipeline.sources.gr_cup.discovery.identify import identify_tree, scope_of
 from apex_pipeline.sources.gr_cup.discovery.rules import NamingRules, load_rules
-from apex_pipeline.sources.gr_cup.kinds import EXPECTED_KINDS, LAP_KINDS, SOURCE_NAME, FileKind
+from apex_pipeline.sources.gr_cup.kinds import EXPECTED_KINDS, LAP_KINDS, OFFICIAL_KINDS, SOURCE_NAME, FileKind
 from apex_pipeline.sources.gr_cup.raw_access import GrCupFileAccess
 from apex_pipeline.sources.lineage import Evidence, RawRows
 from apex_pipeline.sources.rejects import rejects_table
+from apex_pipeline.sources.unreadable import warnings_of
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.tables import (
     CARS,
@@ -58,6 +59,7 @@ class GrCup(Source):
     )
     optional_tables = (RESULTS, WEATHER)
     expected_kinds = EXPECTED_KINDS
+    exclusive_kinds = OFFICIAL_KINDS
     table_inputs = {  # noqa: RUF012  -- read only, as the protocol declares it
         LAPS.name: LAP_KINDS,
         TELEMETRY.name: (FileKind.TELEMETRY,),
@@ -79,6 +81,10 @@ class GrCup(Source):
             texts.append(settings.tracks_file.read_bytes())
         return hashlib.sha256(b"\0".join([self.derivation_version.encode(), *texts])).hexdigest()[:16]
 
+    def scope_of(self, folder: str, rules: NamingRules) -> str:
+        """Return the outermost folder that names a track, whose files show each other's track; else all files."""
+        return scope_of(folder, rules)
+
     def identify(self, files: Sequence[FoundFile], rules: NamingRules) -> list[FileIdentity]:
         """Return the identity of every file, including those that are not race data."""
         return identify_tree(files, rules)
@@ -97,26 +103,28 @@ class GrCup(Source):
         from apex_pipeline.sources.gr_cup.quality import score_session  # noqa: PLC0415
         from apex_pipeline.sources.gr_cup.telemetry.car_stats import telemetry_cars_table  # noqa: PLC0415
 
-        official = derive.derive_official_tables(key, files, open_file)
-        yield DerivedTable(OFFICIAL_LAPS, official.official_laps)
+        official = derive.derive_official_tables(key, files, open_file, workspace)
+        yield DerivedTable(
+            OFFICIAL_LAPS, official.official_laps, {}, warnings_of(official.unreadable), official.unreadable
+        )
         yield DerivedTable(RESULTS, official.results)
         yield DerivedTable(WEATHER, official.weather)
         yield DerivedTable(OFFICIAL_REJECTS, official.rejects)
         zone = rules.zone_of(key.track)
         laps = derive.derive_lap_tables(key, files, open_file, official.official_laps, zone, workspace)
-        yield DerivedTable(LAPS, laps.laps, asdict(laps.report))
+        yield DerivedTable(LAPS, laps.laps, asdict(laps.report), warnings_of(laps.unreadable), laps.unreadable)
         yield DerivedTable(CARS, laps.cars)
         yield DerivedTable(LAP_REJECTS, laps.rejects)
         staged = Path(workspace.scratch, f"telemetry-{uuid4().hex}.parquet")
         report = derive.derive_telemetry(key, files, open_file, laps.laps, staged, workspace)
-        yield DerivedTable(TELEMETRY, staged, report.facts(), report.warnings())
+        yield DerivedTable(TELEMETRY, staged, report.facts(), report.warnings(), report.unreadable)
         telemetry_cars = telemetry_cars_table(key.track, key.session, report)
         yield DerivedTable(TELEMETRY_CARS, telemetry_cars)
-        yield DerivedTable(TELEMETRY_REJECTS, rejects_table(key.track, key.session, report.rejects))
-        scores = score_session(
-            key.track, key.session, laps.laps, laps.cars, official.official_laps, official.results, telemetry_cars
-        )
-        yield DerivedTable(QUALITY, scores)
+        telemetry_rejects = rejects_table(key.track, key.session, report.rejects)
+        yield DerivedTable(TELEMETRY_REJECTS, telemetry_rejects)
+        tables = (laps.laps, laps.cars, official.official_laps, official.results, telemetry_cars)
+        rejects = (official.rejects, laps.rejects, telemetry_rejects)
+        yield DerivedTable(QUALITY, score_session(key.track, key.session, *tables, rejects=rejects))
 
     def work_bytes(self, files: Iterable[FileIdentity]) -> int:
         """Return the size of the telemetry files in bytes; the time for other files is negligible."""

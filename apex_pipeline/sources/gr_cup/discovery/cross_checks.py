@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
-from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
+from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile, was_ready
 from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, FileKind
 
-# Files up to this size are compared in full; real lap and timing files are below 150 kB. Larger files (telemetry) are
-# compared by size and by this many of their first bytes, which suggests a copy but does not prove it.
+# Files without a digest are compared by size and by this many of their first bytes: in full up to this size (real lap
+# and timing files are below 150 kB), while a larger file (telemetry) may be a copy.
 _COMPARED_BYTES = 4_000_000
 
 _CONFLICT = 0.7  # another file with different content has the same slot
@@ -60,41 +60,74 @@ def _check_event(item: FileIdentity, own: str, counts: Counter[str]) -> FileIden
 
 
 def _check_copies(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> list[FileIdentity]:
-    """Compare files of the same kind and size: ignore second copies and add evidence for other identical files."""
-    originals: dict[tuple[str, str], FileIdentity] = {}
+    """Compare files of the same kind and size: ignore second copies and add evidence for other identical files.
+
+    A second copy names the first file of its slot. Any other copy names the one before it in the order of
+    :func:`copy_order`, so that a file that changes concerns only the next one of a hundred copies.
+    """
     digests = _digests(identities, found)
-    # Ready files come first, so that the misplaced file is reported as the copy.
-    for item in sorted(identities, key=lambda item: (item.status is not FileStatus.READY, item.path)):
-        if item.path in digests:
-            originals.setdefault((digests[item.path], item.kind), item)
-    checked: list[FileIdentity] = []
+    copies: defaultdict[tuple[str, str], dict[str, FileIdentity]] = defaultdict(dict)
     for item in identities:
-        original = originals.get((digests.get(item.path, ""), item.kind), item)
-        checked.append(item if original is item else _check_copy(item, original))
-    return checked
+        if item.path in digests:
+            group = copies[digests[item.path], item.kind]
+            group[item.path] = item
+            for twin in found[item.path].twins:
+                if twin.kind == item.kind and twin.path not in found:
+                    group.setdefault(twin.path, twin)
+    return [
+        _check_copy(item, sorted(copies[digests[item.path], item.kind].values(), key=copy_order), found)
+        if item.path in digests
+        else item
+        for item in identities
+    ]
+
+
+def copy_order(item: FileIdentity) -> tuple[bool, str]:
+    """Return the sort key of copies: ready files come first, so that the misplaced file is reported as the copy."""
+    return not was_ready(item.status, item.kind), item.path
 
 
 def _digests(identities: list[FileIdentity], found: Mapping[str, FoundFile]) -> dict[str, str]:
-    """Hash the files that have the same size and kind as another file; only these can be copies."""
+    """Return the digests of the files that have the same size and kind as another file; only these can be copies.
+
+    Without a digest of the whole content, the size and the first bytes stand in for it.
+    """
     sizes = Counter((item.size, item.kind) for item in identities)
     return {
-        item.path: hashlib.sha256(found[item.path].read_head(_COMPARED_BYTES)).hexdigest()
+        item.path: found[item.path].sha256 or _digest_of_head(item, found[item.path])
         for item in identities
-        if sizes[item.size, item.kind] > 1 and item.size > 0 and item.kind != FileKind.IGNORED
+        if item.size > 0
+        and item.kind != FileKind.IGNORED
+        and (sizes[item.size, item.kind] > 1 or found[item.path].twins)
     }
 
 
-def _check_copy(item: FileIdentity, original: FileIdentity) -> FileIdentity:
-    if item.size > _COMPARED_BYTES:
-        return _with_evidence(item, f"Its size and its first 4 MB are those of {original.path}; it may be a copy.", 1.0)
-    if item.status is FileStatus.QUARANTINED:
-        return replace(item, reason=f"{item.reason}; it is byte for byte {original.path}")
-    if item.status is not FileStatus.READY:
+def _digest_of_head(item: FileIdentity, file: FoundFile) -> str:
+    return f"{item.size}-{hashlib.sha256(file.read_head(_COMPARED_BYTES)).hexdigest()}"
+
+
+def _check_copy(item: FileIdentity, copies: list[FileIdentity], found: Mapping[str, FoundFile]) -> FileIdentity:
+    """Judge one file among its copies, which are in order."""
+    before = copies[: next(index for index, copy in enumerate(copies) if copy.path == item.path)]
+    if not before:
         return item
-    if _slot(item) == _slot(original):
+    if found[item.path].sha256 is None and item.size > _COMPARED_BYTES:
+        return _with_evidence(
+            item, f"Its size and its first 4 MB are those of {before[-1].path}; it may be a copy.", 1.0
+        )
+    if item.status is FileStatus.QUARANTINED:
+        return replace(item, reason=f"{item.reason}; it is byte for byte {before[-1].path}")
+    return _check_ready_copy(item, before) if item.status is FileStatus.READY else item
+
+
+def _check_ready_copy(item: FileIdentity, before: list[FileIdentity]) -> FileIdentity:
+    original = next((copy for copy in before if _slot(copy) == _slot(item)), None)
+    if original:
         return replace(item, status=FileStatus.IGNORED, reason=f"a second copy of {original.path}, byte for byte")
-    if (item.track, item.session) != (original.track, original.session):
-        return _with_evidence(item, f"It is byte for byte {original.path}, of another session.", _SAME_BYTES_ELSEWHERE)
+    others = [copy for copy in before if (copy.track, copy.session) != (item.track, item.session)]
+    if others:
+        sentence = f"It is byte for byte {others[-1].path}, of another session."
+        return _with_evidence(item, sentence, _SAME_BYTES_ELSEWHERE)
     return item
 
 

@@ -56,6 +56,7 @@ class _IdentityBuilder:
     track: TrackHint | None = None
     session: str | None = None
     event_code: str | None = None
+    observation: str = ""
     evidence: list[str] = field(default_factory=list[str])
     confidence: float = _CERTAIN
 
@@ -84,6 +85,7 @@ class _IdentityBuilder:
             status=status,
             reason=reason,
             source="" if self.kind in {FileKind.IGNORED, FileKind.UNKNOWN} else SOURCE_NAME,
+            observation=self.observation,
         )
 
 
@@ -116,7 +118,8 @@ def _ignored(file: FoundFile) -> FileIdentity:
 def _identify(file: FoundFile, hints: PathHints, siblings: FolderSiblings) -> FileIdentity:
     """Identify one file by its path, content and siblings."""
     builder = _IdentityBuilder(file, hints.kind, f"name matches {hints.kind_found_in}", hints.season, hints.version)
-    contents = sniff(file.read_head(SNIFFED_BYTES), file.path)
+    contents = _contents_of(file)
+    builder.observation = contents.to_json()
     builder.event_code = contents.events.most_common(1)[0][0] if contents.events else None
     _resolve_kind(builder, contents)
     _resolve_track(builder, hints, siblings)
@@ -131,6 +134,18 @@ def _identify(file: FoundFile, hints: PathHints, siblings: FolderSiblings) -> Fi
         or _content_contradiction(builder, contents)
     )
     return _finish(builder, contents, contradiction)
+
+
+def _contents_of(file: FoundFile) -> FileContents:
+    """Return what the first bytes of a file say, as noted when it was last identified or by reading them."""
+    noted = FileContents.from_json(file.observation) if file.observation else None
+    return noted or sniff(file.read_head(SNIFFED_BYTES), file.path)
+
+
+def scope_of(folder: str, rules: NamingRules) -> str:
+    """Return the outermost folder of a path that names a track; empty if none does."""
+    folders = [hints.path for hints in parse_path(f"{folder}/file.csv", rules).folders if hints.track]
+    return min(folders, key=len, default="")
 
 
 def _finish(builder: _IdentityBuilder, contents: FileContents, contradiction: str | None) -> FileIdentity:

@@ -5,6 +5,7 @@ telemetry.
 """
 
 import csv
+import json
 import re
 import zlib
 from collections import Counter
@@ -56,6 +57,39 @@ class FileContents:
     problem: str | None = None
     is_text: bool = True
 
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(
+            {
+                "kinds": sorted(self.kinds),
+                "columns": self.columns,
+                "sessions": self.sessions,
+                "events": self.events,
+                "first_day": self.first_day,
+                "rows": self.rows,
+                "problem": self.problem,
+                "is_text": self.is_text,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "FileContents | None":
+        """Return the contents from their JSON, or ``None`` if it is not theirs."""
+        try:
+            values = json.loads(text)
+            return cls(
+                kinds=frozenset(FileKind(kind) for kind in values["kinds"]),
+                columns=tuple(map(str, values["columns"])),
+                sessions=Counter(values["sessions"]),
+                events=Counter(values["events"]),
+                first_day=values["first_day"],
+                rows=int(values["rows"]),
+                problem=values["problem"],
+                is_text=bool(values["is_text"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+
 
 def sniff(head: bytes, path: str) -> FileContents:
     """Return the kinds, sessions and events found in the first bytes of a file.
@@ -69,6 +103,8 @@ def sniff(head: bytes, path: str) -> FileContents:
         require_text(text, path)
     except MalformedFileError as error:
         return FileContents(problem=error.problem, is_text=False)
+    if len(text) >= SNIFFED_BYTES and not re.search(rb"[\r\n]", text):
+        return FileContents(problem=f"{path} has a first line of more than {SNIFFED_BYTES:,} bytes; it is no header.")
     try:
         dialect = detect_dialect(text, path)
     except MalformedFileError as error:
@@ -86,21 +122,34 @@ def sniff(head: bytes, path: str) -> FileContents:
 
 
 def _decompress(head: bytes, path: str) -> bytes:
-    """Decompress the first bytes of a file; truncated data is not an error.
+    """Decompress the first bytes of a file, at most :data:`SNIFFED_BYTES`; truncated data is not an error.
 
     Raises:
         MalformedFileError: The bytes are not in the compression format of the file extension.
     """
     try:
         if path.lower().endswith(".gz"):
-            return zlib.decompressobj(wbits=31).decompress(head, SNIFFED_BYTES)
+            return _decompress_gzip(head)
         if path.lower().endswith(".zst") and head:
             return pa.CompressedInputStream(pa.BufferReader(head), "zstd").read(SNIFFED_BYTES)
     except (zlib.error, OSError) as error:
+        if "too much memory" in str(error):
+            problem = f"{path} needs too much memory to decompress; it was compressed with zstd --long."
+            raise MalformedFileError(problem, "Compress it again without --long, or with gzip.") from error
         raise MalformedFileError(
             f"{path} is not compressed as its name says ({error}).", "Compress it again, or rename it."
         ) from error
     return head
+
+
+def _decompress_gzip(head: bytes) -> bytes:
+    """Decompress one gzip member after the other: some tools write small ones, the first with only the header."""
+    text, rest = b"", head
+    while rest and len(text) < SNIFFED_BYTES:
+        member = zlib.decompressobj(wbits=31)
+        text += member.decompress(rest, SNIFFED_BYTES - len(text))
+        rest = member.unused_data.lstrip(b"\0") if member.eof else b""
+    return text
 
 
 def _rows_of(text: bytes, dialect: CsvDialect, *, is_cut: bool) -> list[list[str]]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from apex_pipeline.sources.base import FileIdentity, Reject
-from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, read_rows
+from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, iter_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.limits import RowBudget
 from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
 # Lap number sent by a device that has lost count.
@@ -45,23 +46,27 @@ class Trigger:
     line: int
 
 
-def read_triggers(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
+def read_triggers(
+    stream: BinaryIO, identity: FileIdentity, budget: RowBudget | None = None
+) -> tuple[list[Trigger], list[Reject]]:
     """Read one lap file.
 
     Args:
         stream: The file, open in binary mode.
         identity: Identity of the file.
+        budget: Limits on the file, and memory for its rows.
 
     Returns:
-        The triggers in file order, and the rejected rows; every data row is one or the other.
+        The triggers and the rejected rows, both in file order; every data row is one or the other.
 
     Raises:
-        MalformedFileError: The file is empty, binary, or lacks a required column.
+        MalformedFileError: The file is empty, binary, damaged, or lacks a required column.
+        LimitExceededError: It exceeds a limit.
     """
-    rows, rejects = read_rows(stream, identity.path, identity.kind, _REQUIRED)
     triggers: list[Trigger] = []
-    for row in rows:
-        read = _read(row, identity)
+    rejects: list[Reject] = []
+    for row in iter_rows(stream, identity.path, identity.kind, _REQUIRED, budget):
+        read = _read(row, identity) if isinstance(row, CsvRow) else row
         if isinstance(read, Reject):
             rejects.append(read)
         else:

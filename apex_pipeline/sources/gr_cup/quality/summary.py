@@ -45,18 +45,20 @@ _QUARTER_HOUR_S = 900
 
 @dataclass(frozen=True)
 class SessionTables:
-    """Rows of the published tables of one session."""
+    """Rows of the published tables of one session, and path and reason of each file that could not be read."""
 
     laps: Sequence[Row]
     cars: Sequence[Row]
     official_laps: Sequence[Row]
     results: Sequence[Row]
     telemetry_cars: Sequence[Row]
+    unreadable: Sequence[tuple[str, str]] = ()
 
 
 def session_summary(tables: SessionTables) -> str:
-    """Return the note of a session, one paragraph of two to eight sentences."""
+    """Return the note of a session, one paragraph of two to eight sentences, more if files could not be read."""
     sentences = [
+        *_unreadable(tables.unreadable),
         *_who(tables),
         *_laps(tables.laps),
         *_doubts(tables.laps),
@@ -67,6 +69,13 @@ def session_summary(tables: SessionTables) -> str:
         *_absent(tables),
     ]
     return " ".join(sentences)
+
+
+def _unreadable(files: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for path, reason in files[:_MAX_NAMES]:
+        yield f"Nothing is from {path}, which {reason}"
+    if len(files) > _MAX_NAMES:
+        yield f"{counted(len(files) - _MAX_NAMES, 'more file')} could not be read."
 
 
 def _who(tables: SessionTables) -> Iterator[str]:

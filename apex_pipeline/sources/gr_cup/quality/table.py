@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.quality.scores import Row, Score, lap_scores, session_score, telemetry_scores
 from apex_pipeline.sources.gr_cup.quality.summary import SessionTables, session_summary
+from apex_pipeline.sources.rejects import unreadable_files
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, RESULTS, TELEMETRY_CARS, Table
 
 _MEASURES = [measure for measure in QUALITY_MEASURES if measure != "overall"]
@@ -25,6 +26,7 @@ def score_session(
     official_laps: pa.Table,
     results: pa.Table,
     telemetry_cars: pa.Table,
+    rejects: Iterable[pa.Table] = (),
 ) -> pa.Table:
     """Score a session and each of its cars.
 
@@ -36,6 +38,7 @@ def score_session(
         official_laps: Its table ``official_laps``.
         results: Its table ``results``.
         telemetry_cars: Its table ``telemetry_cars``.
+        rejects: Its rejects tables, which name the files that could not be read.
 
     Returns:
         The table ``quality``.
@@ -46,6 +49,7 @@ def score_session(
         official_laps=_rows(official_laps, OFFICIAL_LAPS),
         results=_rows(results, RESULTS),
         telemetry_cars=_rows(telemetry_cars, TELEMETRY_CARS),
+        unreadable=unreadable_files(rejects),
     )
     by_car = _scores_by_car(tables)
     rows = [_row(None, score) for score in _with_overall(_session_scores(by_car.values()), session_summary(tables))]

@@ -5,7 +5,6 @@ See ``header`` for the columns and ``parse`` for the lines.
 
 import io
 import threading
-import zlib
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,13 +13,12 @@ from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from apex_pipeline.errors import FileChangedError, MalformedFileError
+from apex_pipeline.errors import FileChangedError
 from apex_pipeline.progress import Progress
 from apex_pipeline.sources.base import FileIdentity
 from apex_pipeline.sources.compression import open_decompressed
+from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 
-# A line of telemetry has 135 characters, one with a list of readings a few kilobytes; anything longer is not a line.
-LONGEST_LINE_BYTES = 1_000_000
 # Large enough that the calls are cheap (750 for 3 GB), small enough that two chunks stay in the CPU cache: parsing
 # with 4 MB is 6 % faster than with 8 MB, and with 1 MB it takes more than twice as long.
 CHUNK_BYTES = 4_000_000
@@ -34,10 +32,17 @@ class TelemetryFile:
     Attributes:
         identity: Identity of the file; the suffix of ``identity.path`` shows whether it is compressed.
         open_raw: Opens its bytes as a sequential stream; every call starts at the first byte.
+        limits: Limits on its size, lines, cells, columns and nesting.
     """
 
     identity: FileIdentity
     open_raw: Callable[[], AbstractContextManager[BinaryIO]]
+    limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def path(self) -> str:
+        """Path relative to the source folder."""
+        return self.identity.path
 
     @classmethod
     def from_path(cls, path: Path, identity: FileIdentity) -> "TelemetryFile":
@@ -54,20 +59,17 @@ class TelemetryFile:
         Raises:
             FileChangedError: The file no longer exists.
             MalformedFileError: It cannot be decompressed.
+            LimitExceededError: It is too large, or grows too much when it is decompressed.
         """
         try:
             with self.open_raw() as raw:
                 counted = cast("BinaryIO", ProgressStream(raw, progress)) if progress else raw
-                with open_decompressed(counted, self.identity.path) as stream:
+                with open_decompressed(counted, self.identity.path, self.limits) as stream:
                     yield stream
         except FileNotFoundError:
             raise FileChangedError(
                 f"{self.identity.path} was deleted during the sync.", "Run the sync again."
             ) from None
-        except (EOFError, OSError, zlib.error) as error:
-            if getattr(error, "errno", None) is not None:
-                raise  # a fault of the machine, not of the file
-            raise MalformedFileError(f"{self.identity.path} cannot be read: {error}.", "Export it again.") from error
 
 
 class ProgressStream(io.RawIOBase):
@@ -110,10 +112,12 @@ class ChunkReader:
 
     Args:
         stream: Uncompressed bytes.
+        longest_line: Maximum length of a line in bytes, at most half of :data:`CHUNK_BYTES`.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, longest_line: int = DEFAULT_LIMITS.line_bytes) -> None:
         self._stream = stream
+        self._longest_line = longest_line
         self._lock = threading.Lock()
         self._rest = b""
         self._next_line = 1
@@ -144,9 +148,9 @@ class ChunkReader:
         complete = buffer.rfind(b"\n", 0, end) + 1
         tail = end - complete
         self._rest = b""
-        if is_last or tail > LONGEST_LINE_BYTES:
+        if is_last or tail > self._longest_line:
             self._is_in_long_line = not is_last
-            kept = min(tail, LONGEST_LINE_BYTES + 1)
+            kept = min(tail, self._longest_line + 1)
             if kept:
                 buffer[complete + kept] = _LINE_FEED
             return complete + kept + bool(kept)

@@ -4,7 +4,8 @@ A car's clock runs at the right rate while the car is on, so adding the median o
 it to UTC, about a second late (the delivery time of a message). A clock that hardly advances while messages arrive is
 frozen; for such a car only the receive time is usable.
 
-Every reading has the same weight. Memory grows with the number of distinct times, not of readings.
+Every reading has the same weight. Memory grows with the number of distinct times, not of readings, up to a bound far
+beyond the times of a race.
 """
 
 from collections.abc import Iterable
@@ -24,6 +25,12 @@ Ints = npt.NDArray[np.int64]
 _MESSAGES_PER_TIME = 10
 # Values buffered before they are merged into the counts.
 _MAX_BUFFERED = 100_000
+# Messages that are told apart, and as many times of the clock as show that it runs; a day has 300,000 messages.
+_MAX_MESSAGES = 5_000_000
+_MAX_TIMES = _MAX_MESSAGES // _MESSAGES_PER_TIME + 1
+# Different delays that are told apart. Messages are at most a minute late and times have milliseconds, so only a clock
+# without any order has more; its delays are rounded.
+_MAX_DELAYS = 1_000_000
 # Values within this many milliseconds (a minute and a half) are counted with bincount, four times as fast as by
 # sorting. Messages are at most a minute late.
 _NARROW_SPAN_MS = 100_000
@@ -38,41 +45,57 @@ def measure_clock(car: str, blocks: Iterable[Frames]) -> CarClock:
         car: Vehicle id.
         blocks: Its frames, at least one block.
     """
-    delays, car_times, messages = _Counts(), _DistinctTimes(), _DistinctTimes()
+    delays, car_times, messages = _Counts(), _DistinctTimes(_MAX_TIMES), _DistinctTimes(_MAX_MESSAGES)
     for frames in blocks:
         delays.add(frames.received_ms - frames.car_ms, frames.readings)
         car_times.add(frames.car_ms)
         messages.add(frames.received_ms)
-    shown, arrived = car_times.values, messages.values
-    is_standing = len(shown) <= max(len(arrived) / _MESSAGES_PER_TIME, 1)
+    is_standing = car_times.count <= max(messages.count / _MESSAGES_PER_TIME, 1)
     return CarClock(
         vehicle_id=car,
         # For an even number of readings: the mean of the two middle ones, rounded up.
         offset_s=(delays.at_share(0.5) + delays.beyond_share(0.5) + 1) // 2 / 1000,
         spread_s=(delays.at_share(0.95) - delays.at_share(0.05)) / 1000,
-        is_frozen=bool(arrived[-1] - arrived[0] > _SHORTEST_SPAN_MS and is_standing),
+        is_frozen=messages.span_ms > _SHORTEST_SPAN_MS and is_standing,
     )
 
 
 class _DistinctTimes:
-    """Collects the distinct values of many times."""
+    """Counts the distinct values of many times, up to a maximum.
 
-    def __init__(self) -> None:
+    Args:
+        most: Maximum count; further times change only the span.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._buffered: list[Ints] = []
         self._times = np.empty(0, np.int64)
+        self._first, self._last = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 
     def add(self, times: Ints) -> None:
         """Add times."""
-        self._buffered.append(times)
+        if not len(times):
+            return
+        self._first, self._last = min(self._first, int(times.min())), max(self._last, int(times.max()))
+        if len(self._times) >= self._most:
+            return
+        # Copied, because the times are a part of a block with all its readings, which would stay in memory.
+        self._buffered.append(times.copy())
         # Rare merges keep the work linear; a buffer no larger than the merged times bounds the memory.
         if sum(map(len, self._buffered)) > _MAX_BUFFERED + len(self._times):
             self._merge()
 
     @property
-    def values(self) -> Ints:
-        """Distinct times, ascending."""
+    def count(self) -> int:
+        """Number of distinct times."""
         self._merge()
-        return self._times
+        return min(len(self._times), self._most)
+
+    @property
+    def span_ms(self) -> int:
+        """Time from the first to the last."""
+        return self._last - self._first
 
     def _merge(self) -> None:
         ascending = np.sort(np.concatenate([self._times, *self._buffered]))
@@ -87,10 +110,11 @@ class _Counts:
         self._buffered: list[tuple[Ints, Ints]] = []
         self._values = np.empty(0, np.int64)
         self._counts = np.empty(0, np.int64)
+        self._unit = 1
 
     def add(self, values: Ints, counts: Ints) -> None:
         """Add values with their counts."""
-        self._buffered.append((values, counts))
+        self._buffered.append((values, counts.copy()))
         if sum(len(values) for values, _ in self._buffered) > _MAX_BUFFERED + len(self._values):
             self._merge()
 
@@ -110,8 +134,16 @@ class _Counts:
     def _merge(self) -> None:
         if self._buffered:
             parts = [(self._values, self._counts), *self._buffered]
-            self._values, self._counts = _sum_counts(*(np.concatenate(column) for column in zip(*parts, strict=True)))
             self._buffered = []
+            values, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+            self._values, self._counts = _sum_counts(_rounded(values, self._unit), counts)
+            while len(self._values) > _MAX_DELAYS:
+                self._unit *= 10
+                self._values, self._counts = _sum_counts(_rounded(self._values, self._unit), self._counts)
+
+
+def _rounded(values: Ints, unit: int) -> Ints:
+    return values if unit == 1 else values // unit * unit
 
 
 def _sum_counts(values: Ints, counts: Ints) -> tuple[Ints, Ints]:

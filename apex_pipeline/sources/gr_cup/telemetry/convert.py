@@ -6,22 +6,22 @@ or of one time range of it, are in memory.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import ReconciliationError
+from apex_pipeline.errors import ApexError, ReconciliationError
 from apex_pipeline.sources.gr_cup.telemetry.car_stats import CarStatsBuilder
 from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
 from apex_pipeline.sources.gr_cup.telemetry.parse import ParseStats, read_file
-from apex_pipeline.sources.gr_cup.telemetry.pivot import PivotedRows, Pivoter, published_schema
+from apex_pipeline.sources.gr_cup.telemetry.pivot import PivotedRows, Pivoter, SampleTooLargeError, published_schema
 from apex_pipeline.sources.gr_cup.telemetry.report import (
     CarClock,
     CarStats,
@@ -29,6 +29,9 @@ from apex_pipeline.sources.gr_cup.telemetry.report import (
     TelemetryReport,
 )
 from apex_pipeline.sources.gr_cup.telemetry.spill import ReadingSpill
+from apex_pipeline.sources.limits import limit_exceeded
+from apex_pipeline.sources.rejects import file_rejects
+from apex_pipeline.sources.unreadable import UnreadableFile, is_unreadable
 from apex_pipeline.sources.workspace import Workspace, scratch_folder
 from apex_pipeline.tables import TELEMETRY_COUNTS
 from apex_pipeline.tables.model import ZSTD_LEVEL
@@ -53,38 +56,91 @@ def convert_telemetry(
     output: Path,
     workspace: Workspace,
     metadata: Mapping[str, str] | None = None,
+    is_left_out: Callable[[ApexError, str], bool] | None = None,
 ) -> TelemetryReport:
     """Write the table ``telemetry`` of a session.
 
     Args:
         key: The session.
-        files: Its telemetry files; without any, the table is empty.
+        files: Its telemetry files; without any that can be read, the table is empty.
         laps: Its table ``laps``, for the lap of each sample; without it the lap is null.
         output: Path of the Parquet file, which is written completely or not at all.
         workspace: Memory limit and scratch folder.
         metadata: Entries for the Parquet file's metadata; the counts are added to them.
+        is_left_out: Returns whether an error while a file is read only leaves out the file with this path; by default
+            decided by the error alone.
 
     Returns:
-        The counts, the cars with their clocks, and the rejects.
+        The counts, the cars with their clocks, the rejects, and the files that were left out.
 
     Raises:
-        MalformedFileError: A file is empty, binary, or lacks a required column.
         FileChangedError: A file no longer exists.
+        TransientError: A file cannot be read at the moment.
         ReconciliationError: Readings in do not equal cells out plus duplicates plus rejects.
         StorageFullError: The memory or the disk of the scratch folder is full.
     """
     partial = output.with_name(output.name + ".partial")
+    is_left_out = is_left_out or (lambda error, _: is_unreadable(error))
     try:
-        with scratch_folder(workspace) as folder, ReadingSpill(folder) as readings:
-            all_stats = [read_file(file, readings, workspace.progress) for file in files]
-            schema = published_schema(readings.channels)
-            schema = schema.with_metadata({**(schema.metadata or {}), **(metadata or {})})
-            pivoter = Pivoter(readings, schema, laps, workspace.bytes_for_one_car)
-            report = _write(key, readings, pivoter, all_stats, schema, partial)
+        try:
+            report = _convert(key, files, laps, partial, workspace, metadata or {}, is_left_out)
+        except SampleTooLargeError as error:
+            problem = f"has more readings of {error.vehicle_id} at one time than fit in memory"
+            unreadable = [_left_out(file, limit_exceeded(file.path, problem, "APEX_MEMORY_LIMIT")) for file in files]
+            report = _with_unreadable(
+                _convert(key, [], laps, partial, workspace, metadata or {}, is_left_out), unreadable
+            )
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
     return report
+
+
+def _convert(
+    key: SessionKey,
+    files: Sequence[TelemetryFile],
+    laps: pa.Table | None,
+    output: Path,
+    workspace: Workspace,
+    metadata: Mapping[str, str],
+    is_left_out: Callable[[ApexError, str], bool],
+) -> TelemetryReport:
+    with scratch_folder(workspace) as folder, ReadingSpill(folder, workspace.limits) as readings:
+        all_stats, unreadable = _read_files(files, readings, workspace, is_left_out)
+        schema = published_schema(readings.channels)
+        schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
+        pivoter = Pivoter(readings, schema, laps, workspace.bytes_for_one_car)
+        report = _write(key, readings, pivoter, all_stats, schema, output)
+    return _with_unreadable(report, unreadable)
+
+
+def _with_unreadable(report: TelemetryReport, files: Sequence[UnreadableFile]) -> TelemetryReport:
+    return replace(report, rejects=(*report.rejects, *file_rejects(files)), unreadable=tuple(files))
+
+
+def _left_out(file: TelemetryFile, error: ApexError) -> UnreadableFile:
+    return UnreadableFile(file.path, file.identity.kind, error)
+
+
+def _read_files(
+    files: Sequence[TelemetryFile],
+    readings: ReadingSpill,
+    workspace: Workspace,
+    is_left_out: Callable[[ApexError, str], bool],
+) -> tuple[list[ParseStats], list[UnreadableFile]]:
+    """Parse the files; a file that cannot be read to its end is left out as a whole."""
+    all_stats: list[ParseStats] = []
+    unreadable: list[UnreadableFile] = []
+    for file in files:
+        checkpoint = readings.checkpoint()
+        try:
+            all_stats.append(read_file(file, readings, workspace.progress))
+        except ApexError as error:
+            if not is_left_out(error, file.path):
+                raise
+            readings.rewind(checkpoint)
+            unreadable.append(_left_out(file, error))
+    return all_stats, unreadable
 
 
 def _write(

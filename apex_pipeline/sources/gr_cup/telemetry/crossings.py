@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apex_pipeline.errors import FileChangedError, MalformedFileError
+from apex_pipeline.errors import ApexError, FileChangedError
 from apex_pipeline.sources.gr_cup.laps.crossings import Source, TelemetryCrossing
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
@@ -32,9 +32,13 @@ from apex_pipeline.sources.gr_cup.telemetry.parse import read_file
 from apex_pipeline.sources.gr_cup.telemetry.pivot import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.telemetry.spill import ReadingSpill, join
+from apex_pipeline.sources.unreadable import is_unreadable
 from apex_pipeline.sources.workspace import Workspace, scratch_folder
 
 _DISTANCE, _LATITUDE, _LONGITUDE = "laptrigger_lapdist_dls", "vbox_lat_min", "vbox_long_minutes"
+
+# Measured memory of a reading: in the samples of all cars, and while those of its car are sorted.
+_BYTES_PER_READING, _BYTES_PER_READING_OF_ONE_CAR = 14, 80
 
 # Distance and position time the same crossing within a second of each other; two crossings are a lap apart.
 _SAME_CROSSING_MS = 5_000
@@ -58,18 +62,22 @@ def find_telemetry_crossings(files: Sequence[TelemetryFile], workspace: Workspac
         workspace: Memory limit and scratch folder, for the samples of three channels.
 
     Returns:
-        Crossings by car and time; none if the cars send neither lap distance nor position. A crossing within a gap in
-        the data is not found.
+        Crossings by car and time; none if the cars send neither lap distance nor position, or more readings than fit in
+        memory (with the default limit, telemetry of 20 GB). A crossing within a gap in the data is not found.
 
     Raises:
         StorageFullError: The memory or the disk of the scratch folder is full.
     """
     found_in: dict[str, str] = {}
-    with scratch_folder(workspace) as folder, ReadingSpill(folder) as readings:
+    with scratch_folder(workspace) as folder, ReadingSpill(folder, workspace.limits) as readings:
         for file in files:
             _read(file, readings)
             for car in readings.cars:
                 found_in.setdefault(car, file.identity.path)
+        sizes = [readings.size_of(car).readings for car in readings.cars]
+        needed = sum(sizes) * _BYTES_PER_READING + max(sizes, default=0) * _BYTES_PER_READING_OF_ONE_CAR
+        if needed > workspace.bytes_for_rows:
+            return []
         cars = [_signals_of(readings, car, found_in[car]) for car in readings.cars]
     length_m = lap_length(car.distance for car in cars)
     line = locate_line((car.distance, car.positions) for car in cars)
@@ -80,7 +88,9 @@ def _read(file: TelemetryFile, readings: ReadingSpill) -> None:
     checkpoint = readings.checkpoint()
     try:
         read_file(file, readings, only_channels=(_DISTANCE, _LATITUDE, _LONGITUDE))
-    except (MalformedFileError, FileChangedError):
+    except ApexError as error:
+        if not is_unreadable(error) and not isinstance(error, FileChangedError):
+            raise
         readings.rewind(checkpoint)
 
 
@@ -88,11 +98,11 @@ def _signals_of(readings: ReadingSpill, car: str, file: str) -> _CarSignals:
     clock = measure_clock(car, readings.blocks_of(car))
     frames = join(list(readings.blocks_of(car)))
     time_ms = np.repeat(frames.received_ms if clock.is_frozen else frames.car_ms, frames.readings).astype(np.float64)
-    names = np.array([name.lower() for name in readings.channels])[frames.channel]
+    names = np.array([name.lower() for name in readings.channels])
 
     def samples(channel: str) -> tuple[Numbers, Numbers]:
         """Return the distinct pairs of time and value."""
-        is_wanted = names == channel
+        is_wanted = (names == channel)[frames.channel]
         pairs = np.unique(np.stack([time_ms[is_wanted], frames.value[is_wanted]]), axis=1)
         return pairs[0], pairs[1]
 

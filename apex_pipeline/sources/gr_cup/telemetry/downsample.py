@@ -21,8 +21,10 @@ import numpy.typing as npt
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import DownsampleStats
 from apex_pipeline.sources.csv_reader import detect_dialect
-from apex_pipeline.sources.gr_cup.telemetry.chunks import LONGEST_LINE_BYTES
+from apex_pipeline.sources.limits import DEFAULT_LIMITS
 from apex_pipeline.sources.parsing import parse_utc_ms
+
+_LONGEST_LINE, _LONGEST_CELL = DEFAULT_LIMITS.line_bytes, DEFAULT_LIMITS.cell_characters
 
 _CAR, _TIME, _RECEIVED = "vehicle_id", "timestamp", "meta_time"
 
@@ -105,6 +107,7 @@ def downsample(
 
     Raises:
         MalformedFileError: The file is empty, binary, or its header lacks the car or the time.
+        LimitExceededError: It exceeds a limit; the defaults apply.
     """
     with open_text() as stream:
         kept = _choose(stream, path, every)
@@ -125,6 +128,7 @@ def _choose(stream: BinaryIO, path: str, every: int) -> dict[bytes, _Selected]:
     for _, key in _sample_keys(stream, path):
         if isinstance(key, _SampleKey):
             shown[key.car].add(key.time_ms)
+            DEFAULT_LIMITS.check_cars(path, len(shown))
             if key.received_ms is not None:
                 received[key.car].add(key.received_ms)
     return {car: _selected(times.ascending(), received[car].ascending(), every) for car, times in shown.items()}
@@ -158,12 +162,12 @@ def _sample_keys(stream: BinaryIO, path: str) -> Iterator[tuple[bytes, _SampleKe
 
     A line too long for memory comes in parts: first a ``row``, then ``blank`` ones for the rest of the same line.
     """
-    first = stream.readline(LONGEST_LINE_BYTES)
+    first = stream.readline(_LONGEST_LINE)
     header = _first_header(first, path)
     yield first, "header"
     is_open = not first.endswith(b"\n")
-    while line := stream.readline(LONGEST_LINE_BYTES):
-        is_rest, is_open = is_open, not line.endswith(b"\n") and len(line) >= LONGEST_LINE_BYTES
+    while line := stream.readline(_LONGEST_LINE):
+        is_rest, is_open = is_open, not line.endswith(b"\n") and len(line) >= _LONGEST_LINE
         if is_rest or not line.strip():
             yield line, "blank"
             continue
@@ -212,10 +216,10 @@ def _cells_of(line: bytes, delimiter: bytes) -> list[bytes]:
 
 
 def _sample_key_of(cells: Sequence[bytes], header: _HeaderColumns) -> _SampleKey | None:
-    if len(cells) < header.width:
+    if len(cells) < header.width or max(len(cells[header.car]), len(cells[header.time])) > _LONGEST_CELL:
         return None
     car, time_ms = cells[header.car].strip(), _instant_ms(cells[header.time])
-    received_ms = None if header.received is None else _instant_ms(cells[header.received])
+    received_ms = None if header.received is None else _instant_ms(cells[header.received][:_LONGEST_CELL])
     if not car or time_ms is None or (header.received is not None and received_ms is None):
         return None
     return _SampleKey(car, time_ms, received_ms)

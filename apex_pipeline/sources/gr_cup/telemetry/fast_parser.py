@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.laps.triggers import LOST_LAP
-from apex_pipeline.sources.gr_cup.telemetry.chunks import CHUNK_BYTES, LONGEST_LINE_BYTES
+from apex_pipeline.sources.gr_cup.telemetry.chunks import CHUNK_BYTES
 from apex_pipeline.sources.gr_cup.telemetry.header import Header
 from apex_pipeline.sources.gr_cup.telemetry.line_parser import NO_LAP, UNREADABLE_LAP
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, join
@@ -96,8 +96,11 @@ class FastParser:
         end = parse(text, start, max_lines, *_rules_of(header), *self._buffers)
         self._fill_in_long_numbers(text)
         parsed = self._parsed_chunk(text, end)
-        is_stripped = all(text == text.strip() for text in (*parsed.vehicles, *parsed.channels))
-        return parsed if is_stripped else self._set_all_aside(buffer, start, end, parsed.lines)
+        longest = header.limits.cell_characters
+        is_clean = all(text == text.strip() for text in (*parsed.vehicles, *parsed.channels)) and all(
+            len(text) <= longest for text in (*parsed.vehicles, *parsed.sessions, *parsed.channels)
+        )
+        return parsed if is_clean else self._set_all_aside(buffer, start, end, parsed.lines)
 
     def _parsed_chunk(self, text: np.ndarray, end: int) -> ParsedChunk:
         kinds, buffers = self._kinds, self._buffers
@@ -186,5 +189,5 @@ def _rules_of(header: Header) -> tuple[np.ndarray, np.ndarray]:
         del roles["telemetry_name"]
     columns = np.array([roles.get(name, buffers.NOTHING) for name in header.columns], np.uint8)
     laps = buffers.LapCodes(LOST_LAP, NO_LAP, UNREADABLE_LAP)
-    delimiter, is_quoted = header.dialect.delimiter, header.is_quoted
-    return columns, buffers.rules_of(columns, delimiter, is_quoted=is_quoted, longest=LONGEST_LINE_BYTES, laps=laps)
+    delimiter, is_quoted, longest = header.dialect.delimiter, header.is_quoted, header.limits.line_bytes
+    return columns, buffers.rules_of(columns, delimiter, is_quoted=is_quoted, longest=longest, laps=laps)

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apex_pipeline.errors import MalformedFileError
-from apex_pipeline.sources.csv_reader import CsvDialect, detect_dialect
+from apex_pipeline.errors import LimitExceededError, MalformedFileError
+from apex_pipeline.sources.csv_reader import CsvDialect, detect_dialect, list_columns
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
+from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 
+# Also the longest header that discovery accepts, see ``discovery/sniff.py``. Real ones have 200 bytes.
 _HEADER_BYTES = 65_536
 
 _COMMON = ("vehicle_id", "timestamp", "meta_time", "lap")
@@ -27,11 +29,13 @@ class Header:
         is_listed: Each line holds a list of readings instead of one.
         is_quoted: Cells may be in quotes. If the start of the file has no quotes, a later one is damage; read as an
             opening quote, it would swallow the text after it.
+        limits: Limits on the lines, cells and nesting.
     """
 
     dialect: CsvDialect
     is_listed: bool
     is_quoted: bool
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -48,7 +52,7 @@ class Header:
             return None
         columns = tuple(names)
         dialect = CsvDialect(self.dialect.delimiter, self.dialect.encoding, self.dialect.has_bom, columns)
-        return Header(dialect, self.is_listed, self.is_quoted)
+        return Header(dialect, self.is_listed, self.is_quoted, self.limits)
 
 
 def parse_header(file: TelemetryFile) -> Header:
@@ -57,19 +61,26 @@ def parse_header(file: TelemetryFile) -> Header:
     Raises:
         FileChangedError: The file no longer exists.
         MalformedFileError: The file is empty, binary, has no header, or lacks a required column.
+        LimitExceededError: The header is too long or has too many columns.
     """
     with file.open_text() as stream:
         start = stream.read(_HEADER_BYTES)
+    if len(start) == _HEADER_BYTES and b"\n" not in start:
+        raise LimitExceededError(
+            f"{file.identity.path} has a first line of more than {_HEADER_BYTES:,} bytes.",
+            "The first line must name the columns; export it again.",
+        )
     dialect = _dialect_of(start, file.identity.path)
+    file.limits.check_columns(file.identity.path, len(dialect.columns))
     columns = set(dialect.columns)
     is_listed = not set(_LONG) <= columns and set(_LISTED) <= columns
     missing = [name for name in _required(is_listed) if name not in columns]
     if missing:
         raise MalformedFileError(
-            f"{file.identity.path} lacks the column {', '.join(missing)}; it has {', '.join(dialect.columns)}.",
+            f"{file.identity.path} lacks the column {', '.join(missing)}; it has {list_columns(dialect.columns)}.",
             "Check that it is a telemetry file.",
         )
-    return Header(dialect, is_listed, is_quoted=is_listed or b'"' in start)
+    return Header(dialect, is_listed, is_quoted=is_listed or b'"' in start, limits=file.limits)
 
 
 def _required(is_listed: bool) -> tuple[str, ...]:  # noqa: FBT001  -- its only argument
@@ -85,7 +96,7 @@ def _dialect_of(start: bytes, path: str) -> CsvDialect:
     repeated = [name for name in dialect.columns if spellings[name.casefold()] > 1]
     if repeated:
         raise MalformedFileError(
-            f"{path} has columns that differ only in case: {', '.join(repeated)}.",
+            f"{path} has columns that differ only in case: {list_columns(repeated)}.",
             "Export it with unique column names.",
         )
     return dialect

@@ -15,7 +15,6 @@ from typing import Any
 
 from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS
 from apex_pipeline.sources.gr_cup.laps.triggers import LOST_LAP, is_wrong_session
-from apex_pipeline.sources.gr_cup.telemetry.chunks import LONGEST_LINE_BYTES
 from apex_pipeline.sources.gr_cup.telemetry.header import Header
 from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
@@ -30,6 +29,10 @@ _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)", re.ASCII
 )
 _QUOTED = re.compile(rb'"[^"]*+"')
+_BRACKETS = re.compile(r"[\[\]{}]")
+# Columns whose cells are short in every usable line. The value is not one of them: it may be a list, and an unusable
+# number is rejected anyway.
+_SHORT_COLUMNS = ("vehicle_id", "timestamp", "meta_time", "lap", "meta_session")
 
 
 @dataclass
@@ -75,7 +78,18 @@ def read_line(line: bytes, header: Header, session: str | None) -> Line:
     further_header = header.next_header(cells)
     if further_header:
         return Line(problems=[("repeated_header", decoded[:SHOWN_CHARACTERS])], header=further_header)
-    return _parse_values(dict(zip(header.columns, cells, strict=False)), header, session)
+    values = dict(zip(header.columns, cells, strict=False))
+    long = _long_column(values, header)
+    if long:
+        return _rejected("cell_too_long", f"{long}={values[long][:SHOWN_CHARACTERS]!r}"[:SHOWN_CHARACTERS])
+    return _parse_values(values, header, session)
+
+
+def _long_column(values: dict[str, str], header: Header) -> str | None:
+    """Return the column of a cell that is too long, which must not get into caches and names; ``None`` if all fit."""
+    columns = _SHORT_COLUMNS if header.is_listed else (*_SHORT_COLUMNS, "telemetry_name")
+    longest = header.limits.cell_characters
+    return next((name for name in columns if len(values.get(name, "")) > longest), None)
 
 
 def _rejected(reason: str, detail: str) -> Line:
@@ -84,7 +98,7 @@ def _rejected(reason: str, detail: str) -> Line:
 
 def _format_problem(line: bytes, header: Header) -> str | None:
     """Return the reason why a line cannot be split into cells, or ``None``."""
-    if len(line) > LONGEST_LINE_BYTES:
+    if len(line) > header.limits.line_bytes:
         return "line_too_long"
     if b"\0" in line:
         return "nul_byte"
@@ -128,6 +142,8 @@ def _parse_values(values: dict[str, str], header: Header, session: str | None) -
     line_problem = _line_problem(values, session, car_ms, received_ms)
     for channel, value in _readings(values, header):
         problem = _problem(values, channel, value, line_problem)
+        if channel is not None and len(channel) > header.limits.cell_characters:
+            problem = "cell_too_long", f"name={channel[:SHOWN_CHARACTERS]!r}"
         if problem:
             line.problems.append((problem[0], problem[1][:SHOWN_CHARACTERS]))
         else:
@@ -170,7 +186,7 @@ def _readings(values: dict[str, str], header: Header) -> Iterator[tuple[str | No
     if not header.is_listed:
         yield values["telemetry_name"], _number(values["telemetry_value"])
         return
-    elements = _elements(values["value"])
+    elements = _elements(values["value"], header.limits.nesting)
     if not elements:
         yield None, None
     for item in elements:
@@ -180,12 +196,27 @@ def _readings(values: dict[str, str], header: Header) -> Iterator[tuple[str | No
             yield "", None
 
 
-def _elements(text: str) -> list[Any]:
+def _elements(text: str, nesting: int) -> list[Any]:
+    """Return the elements of a list in JSON; none if it is damaged, empty or nested too deeply."""
+    if _is_nested_deeper(text, nesting):
+        return []
     try:
         elements = json.loads(text)
     except (ValueError, RecursionError):
         return []
     return elements if isinstance(elements, list) else []
+
+
+def _is_nested_deeper(text: str, nesting: int) -> bool:
+    """Return whether brackets are nested too deeply; brackets in strings count too, and no real name has any."""
+    if text.count("[") + text.count("{") <= nesting:
+        return False
+    depth = 0
+    for bracket in _BRACKETS.finditer(text):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > nesting:
+            return True
+    return False
 
 
 def _text(value: object) -> str:

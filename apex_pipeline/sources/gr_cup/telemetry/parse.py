@@ -98,7 +98,9 @@ def read_file(
     Raises:
         FileChangedError: The file no longer exists.
         MalformedFileError: It is empty, binary, cannot be decompressed, or lacks a required column.
+        LimitExceededError: It exceeds a limit.
     """
+    readings.file = file.identity.path
     headers = {1: parse_header(file)}
     checkpoint = readings.checkpoint()
     while True:
@@ -125,7 +127,7 @@ def _read_lines(
 ) -> ParseStats:
     total = ParseStats()
     with file.open_text(progress) as stream, ThreadPoolExecutor(THREADS) as threads:
-        chunks = ChunkReader(stream)
+        chunks = ChunkReader(stream, file.limits.line_bytes)
         workers = [_ChunkParser(file, headers, readings, only_channels) for _ in range(THREADS)]
         try:
             for done in [threads.submit(worker.parse_all, chunks) for worker in workers]:

@@ -7,7 +7,7 @@ the rows in the file, so a shuffled file gives the same table.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -49,6 +49,27 @@ _BYTES_PER_READING, _BYTES_PER_FRAME, _BYTES_PER_CELL = 50, 110, 20
 _RANGE_FACTOR = 1.2
 # Frames sampled to find these ranges.
 _SAMPLED_FRAMES = 100_000
+# All this is an estimate: times may be uneven, and a time with many repeats takes a row for each. A range that turns
+# out larger than the limit by this factor is split again.
+_TOLERANCE = 1.5
+# Measured memory of a reading that shares its cell with another one.
+_BYTES_PER_CONFLICT = 100
+
+
+class SampleTooLargeError(Exception):
+    """Raised if the readings of one sample time do not fit in memory; ``convert`` names the files."""
+
+    def __init__(self, vehicle_id: str) -> None:
+        super().__init__(vehicle_id)
+        self.vehicle_id = vehicle_id
+
+
+class _RangeTooLarge(Exception):  # noqa: N818  -- not an error: the range is split
+    """Raised for a time range that does not fit in memory, with the time to split it at."""
+
+    def __init__(self, cut_ms: int) -> None:
+        super().__init__(cut_ms)
+        self.cut_ms = cut_ms
 
 
 @dataclass(frozen=True)
@@ -80,14 +101,43 @@ class Pivoter:
         self._column_of = np.array([self._columns.index(by_channel[name]) for name in readings.channels], np.uint16)
 
     def pivot(self, clock: CarClock) -> Iterator[PivotedRows]:
-        """Yield a car's rows, sorted by sample time and repeat; track and session are filled in later."""
-        for start_ms, end_ms in self._ranges(clock):
-            blocks = self._readings.blocks_of(clock.vehicle_id)
-            if start_ms is None and end_ms is None:
-                yield self._rows(clock, join(list(blocks)))
+        """Yield a car's rows, sorted by sample time and repeat; track and session are filled in later.
+
+        Raises:
+            SampleTooLargeError: The readings of one sample time do not fit in memory.
+        """
+        ranges = list(self._ranges(clock))[::-1]
+        while ranges:
+            start_ms, end_ms = ranges.pop()
+            try:
+                frames, duplicates = self._collect(clock, start_ms, end_ms)
+                rows = self._rows(clock, frames)
+            except _RangeTooLarge as large:
+                ranges += [(large.cut_ms, end_ms), (start_ms, large.cut_ms)]
+            else:
+                yield replace(rows, readings=rows.readings + duplicates)
+
+    def _collect(self, clock: CarClock, start_ms: int | None, end_ms: int | None) -> tuple[Frames, int]:
+        """Return the frames of a time range, and how many exact duplicates were dropped to make them fit."""
+        parts: list[Frames] = []
+        size, duplicates, is_reduced = 0, 0, False
+        for block in self._readings.blocks_of(clock.vehicle_id):
+            is_all = start_ms is None and end_ms is None
+            frames = block if is_all else block.filter(_is_within(_row_times(block, clock), start_ms, end_ms))
+            found, frames = frames, frames.without_duplicates() if is_reduced else frames
+            duplicates += len(found.value) - len(frames.value)
+            parts.append(frames)
+            size += _size_of(frames)
+            if size <= self._max_bytes * _TOLERANCE:
                 continue
-            within = (frames.filter(_is_within(_row_times(frames, clock), start_ms, end_ms)) for frames in blocks)
-            yield self._rows(clock, join(list(within)))
+            _split(np.unique(np.concatenate([_row_times(part, clock) for part in parts])))
+            if is_reduced:
+                raise SampleTooLargeError(clock.vehicle_id)
+            # One time cannot be split, but so many readings of it are mostly copies of each other.
+            reduced = [part.without_duplicates() for part in parts]
+            duplicates += sum(len(part.value) for part in parts) - sum(len(part.value) for part in reduced)
+            parts, size, is_reduced = reduced, sum(map(_size_of, reduced)), True
+        return join(parts), duplicates
 
     def _ranges(self, clock: CarClock) -> Iterator[tuple[int | None, int | None]]:
         """Yield time ranges, in the clock that is used for the car, each with as many readings as fit in memory."""
@@ -100,7 +150,8 @@ class Pivoter:
         if count > 1:
             step = max(size.frames // _SAMPLED_FRAMES, 1)
             blocks = self._readings.blocks_of(clock.vehicle_id)
-            sampled = np.concatenate([_row_times(frames, clock)[::step] for frames in blocks])
+            # Copied, because a part of a block would keep all of it in memory.
+            sampled = np.concatenate([_row_times(frames, clock)[::step].copy() for frames in blocks])
             shares = np.linspace(0, 1, count + 1)[1:-1]
             # A cut at the very first time would leave an empty range before it.
             cuts = [int(cut) for cut in np.unique(np.quantile(sampled, shares, method="lower")) if cut > sampled.min()]
@@ -116,6 +167,7 @@ class Pivoter:
         grid = np.zeros((len(sample_ms), len(self._columns)), np.int32)
         frame_of, repeat = np.empty((2, len(frames.value)), np.int32)
         conflicts = kernel.assign_cells(row, frames.readings, *of_frame, *of_reading, grid, frame_of, repeat)
+        self._require_fitting(conflicts * _BYTES_PER_CONFLICT, sample_ms, clock)
         max_repeat = (
             self._assign_repeats(frames, row, frame_of, repeat, len(sample_ms))
             if conflicts
@@ -123,6 +175,7 @@ class Pivoter:
         )
         first_row = np.arange(len(sample_ms)) + np.cumsum(max_repeat) - max_repeat
         rows = len(sample_ms) + int(max_repeat.sum())
+        self._require_fitting(rows * len(self._columns) * _BYTES_PER_CELL, sample_ms, clock)
         values, is_filled = np.empty((len(self._columns), rows)), np.zeros((len(self._columns), rows), np.uint8)
         car_ms, received_ms = np.full((2, rows), _LATEST_MS)
         laps = np.full(rows, _LOWEST_LAP)
@@ -139,6 +192,17 @@ class Pivoter:
         }
         table = self._table(clock, np.repeat(sample_ms, max_repeat + 1), columns)
         return PivotedRows(table, len(repeat), int(np.count_nonzero(repeat != kernel.DUPLICATE)))
+
+    def _require_fitting(self, size: int, sample_ms: Ints, clock: CarClock) -> None:
+        """Check the memory that a range needs, now that it is known.
+
+        Raises:
+            _RangeTooLarge: It does not fit and is to be split.
+            SampleTooLargeError: It does not fit and has only one sample time.
+        """
+        if size > self._max_bytes * _TOLERANCE:
+            _split(sample_ms)
+            raise SampleTooLargeError(clock.vehicle_id)
 
     def _assign_repeats(
         self, frames: Frames, row: SmallInts, frame_of: SmallInts, repeat: SmallInts, rows: int
@@ -175,6 +239,16 @@ class Pivoter:
         }
         arrays = [columns.get(field.name, pa.nulls(len(utc_ms), field.type)) for field in self._schema]
         return pa.Table.from_arrays([pa.array(array) for array in arrays], names=self._schema.names)
+
+
+def _size_of(frames: Frames) -> int:
+    return len(frames.value) * _BYTES_PER_READING + len(frames.car_ms) * _BYTES_PER_FRAME
+
+
+def _split(times: Ints) -> None:
+    """Raise :class:`_RangeTooLarge` if there are at least two of these distinct, ascending times."""
+    if len(times) > 1:
+        raise _RangeTooLarge(int(times[len(times) // 2]))
 
 
 def _row_times(frames: Frames, clock: CarClock) -> Ints:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from apex_pipeline.sources.base import Reject
+from apex_pipeline.sources.unreadable import UnreadableFile, warnings_of
 
 # Rejects listed per file; all are counted. A file of 20 million bad rows must not fill the memory.
 REPORTED_REJECTS = 1_000
@@ -96,11 +97,13 @@ class TelemetryReport:
 
     Attributes:
         counts: Readings in and out.
-        rejects: The first ``REPORTED_REJECTS`` of each file, in file order.
+        rejects: The first ``REPORTED_REJECTS`` of each file, in file order; a file that was left out has one, which is
+            not counted.
         rejects_by_reason: Number of all rejects by reason.
         cars: Stats of each car, including its clock correction.
         unknown_channels: Raw channels without a description, published under their own name.
         unreadable_laps: Readings whose lap is not a valid number; they are kept, with ``unit_lap`` null.
+        unreadable: Files that were left out; the counts do not include them.
     """
 
     counts: TelemetryFileCounts
@@ -109,6 +112,7 @@ class TelemetryReport:
     cars: tuple[CarStats, ...]
     unknown_channels: tuple[str, ...]
     unreadable_laps: int
+    unreadable: tuple[UnreadableFile, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """Return the counts as flat metadata for a materialization."""
@@ -122,9 +126,12 @@ class TelemetryReport:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should check, a sentence each."""
-        return tuple(
-            f"The channel {name} is not known; its readings are in a column of the same name."
-            for name in self.unknown_channels
+        return (
+            *warnings_of(self.unreadable),
+            *(
+                f"The channel {name} is not known; its readings are in a column of the same name."
+                for name in self.unknown_channels
+            ),
         )
 
     @property

@@ -8,7 +8,7 @@ readings and ``pivot`` reads them back.
 import itertools
 import tempfile
 import threading
-from collections import defaultdict
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +18,9 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits, limit_exceeded
 
 Ints = npt.NDArray[np.int64]
-
-# A channel code has 16 bits. The real cars send twelve channels.
-_MAX_CHANNELS = 2**16
 
 
 class Frames(NamedTuple):
@@ -57,6 +54,26 @@ class Frames(NamedTuple):
             self.value[kept],
         )
 
+    def without_duplicates(self) -> "Frames":
+        """Return the frames without readings that equal an earlier one in all fields."""
+        frame = np.repeat(np.arange(len(self.readings)), self.readings)
+        keys = (self.value, self.channel, self.unit_lap[frame], self.received_ms[frame], self.car_ms[frame])
+        order = np.lexsort(keys)
+        is_new = np.arange(len(order)) == 0
+        for key in (key[order] for key in keys):
+            is_new[1:] |= key[1:] != key[:-1]
+        kept = np.sort(order[is_new])
+        readings = np.bincount(frame[kept], minlength=len(self.readings))
+        is_used = readings > 0
+        return Frames(
+            self.car_ms[is_used],
+            self.received_ms[is_used],
+            self.unit_lap[is_used],
+            readings[is_used],
+            self.channel[kept],
+            self.value[kept],
+        )
+
     def group_by(self, label: npt.NDArray[np.int64]) -> "Iterator[tuple[int, Frames]]":
         """Yield each label with its frames. Shape of ``label``: (frames,)."""
         if not len(label) or (label == label[0]).all():
@@ -76,14 +93,6 @@ class Frames(NamedTuple):
             )
 
 
-class _Block(NamedTuple):
-    """Position and size of a block of one car's frames in the file."""
-
-    offset: int
-    frames: int
-    readings: int
-
-
 @dataclass
 class CarSize:
     """Number of frames and readings of one car."""
@@ -92,13 +101,41 @@ class CarSize:
     readings: int = 0
 
 
+def _integers() -> "array[int]":
+    return array("q")
+
+
 @dataclass
 class _SpilledCar:
-    blocks: list[_Block] = field(default_factory=list[_Block])
+    """Blocks of one car's frames: position in the file, number of frames, number of readings.
+
+    Plain integers, because the rows of many cars in random order give hundreds of thousands of blocks.
+    """
+
+    offsets: "array[int]" = field(default_factory=_integers)
+    frames: "array[int]" = field(default_factory=_integers)
+    readings: "array[int]" = field(default_factory=_integers)
 
     @property
     def size(self) -> CarSize:
-        return CarSize(sum(block.frames for block in self.blocks), sum(block.readings for block in self.blocks))
+        return CarSize(sum(self.frames), sum(self.readings))
+
+    def add(self, offset: int, frames: int, readings: int) -> None:
+        self.offsets.append(offset)
+        self.frames.append(frames)
+        self.readings.append(readings)
+
+    def truncate(self, blocks: int) -> None:
+        for column in (self.offsets, self.frames, self.readings):
+            del column[blocks:]
+
+
+class SpillCheckpoint(NamedTuple):
+    """State of the readings at one moment: bytes in the file, blocks of each car, number of channels."""
+
+    end: int
+    blocks: dict[str, int]
+    channels: int
 
 
 class ReadingSpill:
@@ -106,16 +143,22 @@ class ReadingSpill:
 
     Args:
         folder: Folder of the temporary file.
+        limits: Limits on cars and channels.
+
+    Attributes:
+        file: Path of the file whose readings are being added, for messages.
 
     Raises:
         OSError: The disk is full.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.file = "The telemetry"
+        self._limits = limits
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  -- closed by __exit__
         self._lock = threading.Lock()
         self._end = 0
-        self._cars: defaultdict[str, _SpilledCar] = defaultdict(_SpilledCar)
+        self._cars: dict[str, _SpilledCar] = {}
         self._channels: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -127,7 +170,7 @@ class ReadingSpill:
     @property
     def cars(self) -> list[str]:
         """Vehicle ids, sorted."""
-        return sorted(car for car, spilled in self._cars.items() if spilled.blocks)
+        return sorted(car for car, spilled in self._cars.items() if spilled.offsets)
 
     @property
     def channels(self) -> list[str]:
@@ -142,50 +185,58 @@ class ReadingSpill:
         """Return the code of a channel, assigning one to a new channel.
 
         Raises:
-            MalformedFileError: There are more different channels than codes.
+            LimitExceededError: There are too many different channels.
         """
         with self._lock:
             code = self._channels.setdefault(channel, len(self._channels))
-        if code >= _MAX_CHANNELS:
-            raise MalformedFileError(
-                f"The telemetry has more than {_MAX_CHANNELS:,} distinct channels.",
-                "Check that the column telemetry_name holds channel names.",
-            )
+        if code >= self._limits.columns:
+            problem = f"has more than {self._limits.columns:,} different channels"
+            raise limit_exceeded(self.file, problem, "APEX_MAX_COLUMNS")
         return code
 
     def add(self, car: str, frames: Frames) -> None:
-        """Append frames of a car."""
+        """Append frames of a car.
+
+        Raises:
+            LimitExceededError: There are too many different cars.
+        """
         # Fewer and larger writes are faster; joining the columns costs only a copy within the CPU cache.
         content = b"".join(np.ascontiguousarray(column).tobytes() for column in frames)
         with self._lock:
             offset = self._end
             self._end += len(content)
-            self._cars[car].blocks.append(_Block(offset, len(frames.car_ms), len(frames.value)))
+            spilled = self._cars.setdefault(car, _SpilledCar())
+            self._limits.check_cars(self.file, len(self._cars))
+            spilled.add(offset, len(frames.car_ms), len(frames.value))
             self._file.seek(offset)
             view = memoryview(content)
             while view:
                 view = view[self._file.write(view) :]
 
-    def checkpoint(self) -> dict[str, int]:
-        """Return the current state for :meth:`rewind`: the number of blocks of each car."""
-        return {car: len(spilled.blocks) for car, spilled in self._cars.items()}
+    def checkpoint(self) -> SpillCheckpoint:
+        """Return the current state for :meth:`rewind`."""
+        blocks = {car: len(spilled.offsets) for car, spilled in self._cars.items()}
+        return SpillCheckpoint(self._end, blocks, len(self._channels))
 
-    def rewind(self, checkpoint: dict[str, int]) -> None:
-        """Drop everything that was added since the checkpoint."""
-        for car, spilled in self._cars.items():
-            del spilled.blocks[checkpoint.get(car, 0) :]
+    def rewind(self, checkpoint: SpillCheckpoint) -> None:
+        """Drop everything that was added since the checkpoint, including cars and channels."""
+        self._end = checkpoint.end
+        self._cars = {car: self._cars[car] for car in checkpoint.blocks}
+        for car, blocks in checkpoint.blocks.items():
+            self._cars[car].truncate(blocks)
+        self._channels = dict(itertools.islice(self._channels.items(), checkpoint.channels))
 
     def blocks_of(self, car: str) -> Iterator[Frames]:
         """Yield a car's frames in the order they were added, in blocks of roughly ten thousand readings."""
-        for block in self._cars[car].blocks:
-            yield self._read(block)
+        spilled = self._cars[car]
+        for block in zip(spilled.offsets, spilled.frames, spilled.readings, strict=True):
+            yield self._read(*block)
 
-    def _read(self, block: _Block) -> Frames:
-        frames, readings = block.frames, block.readings
+    def _read(self, offset: int, frames: int, readings: int) -> Frames:
         content = bytearray(32 * frames + 10 * readings)
         view = memoryview(content)
         with self._lock:
-            self._file.seek(block.offset)
+            self._file.seek(offset)
             while view:
                 view = view[self._file.readinto(view) :]  # type: ignore[attr-defined]  # unbuffered files have it
         of_frame = np.frombuffer(content, np.int64, 4 * frames).reshape(4, frames)

@@ -8,6 +8,7 @@ import pytest
 
 from apex_pipeline.sources.gr_cup.discovery.sniff import SNIFFED_BYTES, missing_columns, sniff
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline_tests.sources.bombs import zstd_frame_with_window
 
 TRIGGER_KINDS = {FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME}
 TELEMETRY_ROW = b"R1,I_R06_2025-09-07,2025-09-06T18:40:41.775Z,GR86-002-000,2025-09-04T18:25:00.000Z,speed,90.1\n"
@@ -81,6 +82,14 @@ def test_truncated_gzip_telemetry_is_read(name: str) -> None:
     assert contents.rows > 0
 
 
+def test_all_members_of_a_gzip_file_are_read() -> None:
+    header, rows = TELEMETRY.split(b"\n", 1)
+    members = [header + b"\n", b"", *(rows[start : start + 5_000] for start in range(0, 60_000, 5_000))]
+    contents = sniff(b"".join(gzip.compress(member, mtime=0) for member in members)[:SNIFFED_BYTES], "x.csv.gz")
+    assert contents.kinds == {FileKind.TELEMETRY}
+    assert contents.rows > 500
+
+
 def test_zstd_telemetry_is_read() -> None:
     contents = sniff(_zst(TELEMETRY), "x.csv.zst")
     assert contents.kinds == {FileKind.TELEMETRY}
@@ -99,6 +108,8 @@ def test_zstd_telemetry_is_read() -> None:
         (gzip.compress(b"lap,vehicle_id\n", mtime=0), "x.csv", "gzip-compressed"),
         (b"PK\x03\x04....", "x.csv", "zip archive"),
         (b"a\x00b,c\n", "x.csv", "binary"),
+        (gzip.compress(b"lap,vehicle_id\n", mtime=0) + b"more", "x.csv.gz", "not compressed as its name says"),
+        (zstd_frame_with_window(31, b"a,b\n1,2\n"), "x.csv.zst", "compressed with zstd --long"),
     ],
 )
 def test_a_file_that_is_not_text_is_reported_with_its_path(head: bytes, path: str, message: str) -> None:
@@ -107,6 +118,15 @@ def test_a_file_that_is_not_text_is_reported_with_its_path(head: bytes, path: st
     assert path in (contents.problem or "")
     assert not contents.is_text
     assert contents.kinds == frozenset()
+
+
+@pytest.mark.parametrize("column", [b"a", b"a," * 500_000])
+def test_a_first_line_longer_than_the_sniffed_bytes_is_not_a_header(column: bytes) -> None:
+    content = column * (1 + 50_000_000 // len(column))
+    for head, path in ((content[:SNIFFED_BYTES], "x.csv"), (gzip.compress(content[:1_000_000], mtime=0), "x.csv.gz")):
+        contents = sniff(head, path)
+        assert contents.problem == f"{path} has a first line of more than 65,536 bytes; it is no header."
+        assert contents.is_text
 
 
 def test_text_without_a_header_is_reported_but_counts_as_text() -> None:

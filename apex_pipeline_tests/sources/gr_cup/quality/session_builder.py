@@ -1,11 +1,14 @@
 """Builds small tables of one session for the tests in this folder: a car without problems, and variations of it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pyarrow as pa
 
+from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.quality import score_session
+from apex_pipeline.sources.rejects import rejects_table
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, RESULTS, TELEMETRY_CARS
 
 Row = dict[str, Any]
@@ -97,12 +100,13 @@ def telemetry_car(unit: str = UNIT, **changes: Any) -> Row:
     }
 
 
-def score(**tables: list[Row]) -> pa.Table:
+def score(rejects: Sequence[Reject] = (), /, **tables: list[Row]) -> pa.Table:
     """Return the table ``quality`` of a session with these rows, checked against its schema."""
     schemas = {"laps": LAPS, "cars": CARS, "official_laps": OFFICIAL_LAPS, "results": RESULTS}
     built = {name: schema.from_rows(tables.get(name, [])) for name, schema in schemas.items()}
     telemetry = TELEMETRY_CARS.from_rows(tables.get("telemetry_cars", []))
-    quality = score_session("spa", "R1", **built, telemetry_cars=telemetry)
+    rejected = rejects_table("spa", "R1", rejects)
+    quality = score_session("spa", "R1", **built, telemetry_cars=telemetry, rejects=[rejected])
     assert QUALITY.violations(quality) == []
     return quality
 

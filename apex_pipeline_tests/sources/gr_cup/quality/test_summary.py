@@ -4,7 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.quality import session_note_of
+from apex_pipeline.sources.rejects import file_rejects
+from apex_pipeline.sources.unreadable import UnreadableFile
 from apex_pipeline_tests.sources.gr_cup.quality.session_builder import (
     GREEN,
     UNIT,
@@ -34,6 +38,27 @@ def test_the_note_of_an_empty_session() -> None:
         "0 cars with lap triggers, none with telemetry. "
         "There is no official timing: car numbers are what the ids say, lap times are the cars' own."
     )
+
+
+def unreadable(path: str) -> Reject:
+    error = MalformedFileError(f"{path} cannot be decompressed: its end is missing.", "Compress it again.")
+    return file_rejects([UnreadableFile(path, "lap_end", error)])[0]
+
+
+def test_a_file_that_could_not_be_read_comes_first_with_its_next_step() -> None:
+    rejected = [Reject("spa/b.csv", 3, "lap_end", "bad_time", "timestamp='x'"), unreadable("spa/a.csv.gz")]
+    quality = score(rejected, **good_session())
+    assert session_note_of(quality) == (
+        "Nothing is from spa/a.csv.gz, which cannot be decompressed: its end is missing. Compress it again. "
+        + note(**good_session())
+    )
+
+
+def test_of_many_files_that_could_not_be_read_six_are_named() -> None:
+    text = session_note_of(score([unreadable(f"spa/{number}.csv.gz") for number in range(9)], **good_session()))
+    assert text.count("Nothing is from") == 6
+    assert "Nothing is from spa/5.csv.gz" in text
+    assert "3 more files could not be read." in text
 
 
 def test_an_export_that_ends_early_is_mentioned_with_the_missing_laps() -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.convert import convert_telemetry
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
+from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.tables import LAPS
 from apex_pipeline.tables.session_key import SessionKey
@@ -101,7 +102,9 @@ def csv_bytes(rows: Iterable[Row], columns: Sequence[str] = COLUMNS, delimiter: 
     return text.getvalue().encode()
 
 
-def telemetry_file(path: Path, session: str | None = "R1", source_path: str | None = None) -> TelemetryFile:
+def telemetry_file(
+    path: Path, session: str | None = "R1", source_path: str | None = None, limits: Limits = DEFAULT_LIMITS
+) -> TelemetryFile:
     """Wrap a local file for the conversion."""
     identity = FileIdentity(
         path=source_path or path.name,
@@ -119,14 +122,16 @@ def telemetry_file(path: Path, session: str | None = "R1", source_path: str | No
         status=FileStatus.READY,
         reason=None,
     )
-    return TelemetryFile.from_path(path, identity)
+    return replace(TelemetryFile.from_path(path, identity), limits=limits)
 
 
-def write_file(folder: Path, content: bytes, name: str = NAME, session: str | None = "R1") -> TelemetryFile:
+def write_file(
+    folder: Path, content: bytes, name: str = NAME, session: str | None = "R1", limits: Limits = DEFAULT_LIMITS
+) -> TelemetryFile:
     """Write a raw telemetry file."""
     path = folder / name
     path.write_bytes(content)
-    return telemetry_file(path, session)
+    return telemetry_file(path, session, limits=limits)
 
 
 def laps_table(*laps: tuple[str, int, float, float]) -> pa.Table:
@@ -166,6 +171,11 @@ class Converted:
         return [{name: value for name, value in row.items() if value is not None} for row in self.table.to_pylist()]
 
     @property
+    def refused(self) -> list[str]:
+        """What is wrong with each file that was left out."""
+        return [file.problem for file in self.report.unreadable]
+
+    @property
     def samples(self) -> list[tuple[int | None, str]]:
         """Line and reason of every reject."""
         return [(reject.line, reject.reason) for reject in self.report.rejects]
@@ -177,10 +187,11 @@ def convert(
     laps: pa.Table | None = None,
     metadata: Mapping[str, str] | None = None,
     memory_limit: int = 1_000_000_000,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Converted:
     """Convert files to ``out.parquet`` in the folder."""
     output = folder / "out.parquet"
-    workspace = Workspace(memory_limit, folder / "scratch")
+    workspace = Workspace(memory_limit, folder / "scratch", limits=limits)
     return Converted(convert_telemetry(KEY, files, laps, output, workspace, metadata), output)
 
 

@@ -25,7 +25,6 @@ CHUNK, LONGEST = 24, 11
 def small_chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "small" in request.keywords:
         monkeypatch.setattr(chunks_module, "CHUNK_BYTES", CHUNK)
-        monkeypatch.setattr(chunks_module, "LONGEST_LINE_BYTES", LONGEST)
 
 
 class SlowStream(io.RawIOBase):
@@ -62,7 +61,7 @@ class GeneratedStream(io.RawIOBase):
 
 
 def cut(content: bytes, max_bytes: int = 1_000_000) -> Iterator[tuple[Chunk, bytes]]:
-    reader = ChunkReader(cast("BinaryIO", SlowStream(content, max_bytes)))
+    reader = ChunkReader(cast("BinaryIO", SlowStream(content, max_bytes)), LONGEST)
     buffer = bytearray(chunks_module.CHUNK_BYTES + 1)
     while chunk := reader.next_into(buffer):
         yield chunk, bytes(buffer[: chunk.size])
@@ -96,7 +95,7 @@ def test_chunks_hold_the_complete_file_except_the_ends_of_long_lines(
 
 @pytest.mark.small
 def test_a_stopped_reader_returns_no_more_chunks() -> None:
-    reader = ChunkReader(io.BytesIO(b"line\n" * 100))
+    reader = ChunkReader(io.BytesIO(b"line\n" * 100), LONGEST)
     buffer = bytearray(CHUNK + 1)
     assert reader.next_into(buffer)
 

@@ -1,5 +1,7 @@
 """Clock corrections: many small blocks give the same numbers as all readings at once."""
 
+import tracemalloc
+from collections.abc import Iterator
 from statistics import median
 
 import numpy as np
@@ -68,3 +70,50 @@ def test_unique_values_and_indices_equal_those_of_numpy(numbers: list[int]) -> N
     expected, inverse = np.unique(values, return_inverse=True)
     assert distinct.tolist() == expected.tolist()
     assert index.tolist() == inverse.tolist()
+
+
+@pytest.mark.parametrize(("car_times", "is_frozen"), [(90, False), (11, False), (3, True), (1, True)])
+def test_a_clock_is_frozen_or_not_whatever_the_number_of_times_told_apart(
+    car_times: int,
+    is_frozen: bool,  # noqa: FBT001  -- a test parameter
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clocks, "_MAX_MESSAGES", 40)
+    monkeypatch.setattr(clocks, "_MAX_TIMES", 5)
+    received = np.arange(90) * 1_000
+    blocks = [frames_of([(number % car_times, int(received[number]), 1)]) for number in range(90)]
+
+    assert measure_clock("car", blocks).is_frozen == is_frozen
+
+
+@given(st.lists(st.integers(-(10**9), 10**9), min_size=21, max_size=60, unique=True))
+def test_more_delays_than_are_told_apart_are_rounded(late: list[int]) -> None:
+    blocks = [frames_of([(0, delay, 1)]) for delay in late]
+    exact = measure_clock("car", blocks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clocks, "_MAX_BUFFERED", 0)
+        patch.setattr(clocks, "_MAX_DELAYS", 20)
+        rounded = measure_clock("car", blocks)
+
+    # Twenty values remain, so the rounding is at most to a tenth of the range of the delays.
+    unit_s = 10 * (max(late) - min(late)) / 20 / 1000
+    assert abs(rounded.offset_s - exact.offset_s) <= unit_s
+    assert abs(rounded.spread_s - exact.spread_s) <= 2 * unit_s
+
+
+def test_a_block_is_not_kept_in_memory_for_its_times() -> None:
+    readings = 100_000
+
+    def blocks() -> Iterator[Frames]:
+        for number in range(100):
+            content = np.zeros(4 + readings, np.int64)
+            content[:4] = number, number + 1_000, 0, readings
+            times = content[:4].reshape(4, 1)
+            yield Frames(*times, channel=np.zeros(readings, np.uint16), value=content[4:].view(np.float64))
+
+    tracemalloc.start()
+    clock = measure_clock("car", blocks())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert clock.offset_s == 1.0
+    assert peak < 10_000_000

@@ -465,8 +465,42 @@ class TestMemory:
         file = write_file(tmp_path, csv_bytes(rows))
 
         expected = convert(tmp_path, file).table
+        in_parts = convert(tmp_path, file, memory_limit=1_210_000)
 
-        assert convert(tmp_path, file, memory_limit=100_000).table.equals(expected)
+        assert pq.ParquetFile(in_parts.path).num_row_groups == 2
+        assert in_parts.table.equals(expected)
+
+    def test_a_range_that_holds_more_than_estimated_is_split_again(self, tmp_path: Path) -> None:
+        # The repeats at every tenth of a second take a row each; the estimate is one row per time.
+        rows = [reading(at / 10, value=str(number)) for at in range(30) for number in range(100)]
+        file = write_file(tmp_path, csv_bytes(rows))
+
+        expected = convert(tmp_path, file)
+        in_parts = convert(tmp_path, file, memory_limit=2_000_000)
+
+        assert pq.ParquetFile(in_parts.path).num_row_groups > 2
+        assert in_parts.table.equals(expected.table)
+        assert in_parts.report.counts == expected.report.counts
+        assert in_parts.report.cars == expected.report.cars
+
+    def test_any_number_of_copies_of_a_line_is_counted_in_bounded_memory(self, tmp_path: Path) -> None:
+        header, line = csv_bytes([reading(0)]).splitlines(keepends=True)
+        file = write_file(tmp_path, header + line * 100_000 + csv_bytes([reading(9)]).splitlines()[1])
+
+        converted = convert(tmp_path, file, memory_limit=1_000_000)
+
+        assert converted.report.counts.exact_duplicates == 99_999
+        assert [row["speed_kph"] for row in converted.rows] == [100.5, 100.5]
+
+    def test_more_readings_at_one_time_than_fit_in_memory_leave_the_files_out(self, tmp_path: Path) -> None:
+        rows = [reading(0, value=str(number)) for number in range(9_000)]
+        files = [write_file(tmp_path, csv_bytes(rows), "a.csv"), write_file(tmp_path, csv_bytes([reading(1)]), "b.csv")]
+
+        converted = convert(tmp_path, *files, memory_limit=1_000_000)
+
+        problem = "has more readings of GR86-002-2 at one time than fit in memory (limit APEX_MEMORY_LIMIT)."
+        assert converted.refused == [f"a.csv {problem}", f"b.csv {problem}"]
+        assert (converted.table.num_rows, converted.report.counts.readings_in) == (0, 0)
 
     def test_nothing_is_left_in_the_scratch_folder(self, tmp_path: Path) -> None:
         convert_rows(tmp_path, race(1, 1))

@@ -11,6 +11,7 @@ import pytest
 
 from apex_pipeline.demo import GroundTruth, SessionTruth, WeekendOptions, make_weekend
 from apex_pipeline.errors import StorageFullError
+from apex_pipeline.sources.gr_cup.telemetry import crossings as crossings_module
 from apex_pipeline.sources.gr_cup.telemetry import parse
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.crossings import TelemetryCrossing, find_telemetry_crossings
@@ -204,6 +205,14 @@ class TestBadFiles:
 
         assert find(tmp_path, bad) == []
         assert len(find(tmp_path, bad, good)) == len(CROSSINGS_S)
+
+    def test_telemetry_that_does_not_fit_in_memory_has_no_crossings(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = write_file(tmp_path, csv_bytes(three_laps()))
+        assert find(tmp_path, file)
+        monkeypatch.setattr(crossings_module, "_BYTES_PER_READING", 10**9)
+        assert find(tmp_path, file) == []
 
     def test_a_missing_file_has_no_crossings(self, tmp_path: Path) -> None:
         file = write_file(tmp_path, csv_bytes(three_laps()))

@@ -128,7 +128,7 @@ def test_a_byte_order_mark_and_a_missing_last_line_feed_are_kept() -> None:
 
 
 def test_a_line_too_long_for_memory_is_kept_and_counts_as_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downsample_module, "LONGEST_LINE_BYTES", 200)
+    monkeypatch.setattr(downsample_module, "_LONGEST_LINE", 200)
     long_line = "x" * 450 + _row(_CARS[0], 3)
     rows = [_row(_CARS[0], sample) for sample in range(3)]
     kept, counts = _downsample(_LONG + rows[0] + rows[1] + long_line + rows[2], 2)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from apex_pipeline.sources.csv_reader import CsvDialect
 from apex_pipeline.sources.gr_cup.telemetry import line_parser
 from apex_pipeline.sources.gr_cup.telemetry.fast_parser import FastParser
 from apex_pipeline.sources.gr_cup.telemetry.header import Header
+from apex_pipeline.sources.limits import Limits
 from apex_pipeline_tests.examples import at_least
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import COLUMNS, LISTED_COLUMNS, csv_bytes, listed, reading
 
@@ -302,6 +304,36 @@ class TestLinesSetAside:
 
         assert parsed.aside == [(0, 2, 5), (2, 7, 11)]
         assert (parsed.lines, parsed.blank, parsed.end) == (4, 2, len(text) + 2)
+
+
+LONG_CELLS = st.dictionaries(
+    st.sampled_from(["vehicle_id", "meta_session", "telemetry_name", "telemetry_value", "lap", "meta_source"]),
+    st.integers(20, 40).map(lambda length: "7" * length),
+    max_size=1,
+)
+
+
+@at_least(150)
+@given(
+    st.lists(st.tuples(ROWS, LONG_CELLS).map(lambda parts: parts[0] | parts[1]), min_size=1, max_size=6),
+    st.integers(24, 34),  # a time has 24 characters; the setting is at least 100
+    st.integers(100, 200),
+)
+def test_both_parsers_agree_whatever_the_limits_are(
+    rows: list[dict[str, str]], cell_characters: int, line_bytes: int
+) -> None:
+    header = replace(make_header(), limits=Limits(cell_characters=cell_characters, line_bytes=line_bytes))
+    parsed, aside = assert_agree(csv_bytes(rows).split(b"\n", 1)[1], header)
+    assert parsed + aside == len(rows)
+
+
+@given(st.lists(st.tuples(st.integers(20, 40), LONG_CELLS), max_size=5), st.integers(24, 34))
+def test_both_parsers_agree_on_lists_whatever_the_limits_are(
+    lines: list[tuple[int, dict[str, str]]], cell_characters: int
+) -> None:
+    header = replace(LISTS, limits=Limits(cell_characters=cell_characters))
+    rows = [listed(0, json.dumps([{"name": "x" * length, "value": 1}]), **cells) for length, cells in lines]
+    assert_agree(csv_bytes(rows, LISTED_COLUMNS).split(b"\n", 1)[1], header)
 
 
 class TestLimits:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.errors import LimitExceededError
 from apex_pipeline.sources.gr_cup.telemetry.spill import CarSize, Frames, ReadingSpill, join
+from apex_pipeline.sources.limits import Limits
 
 COUNTS = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 
@@ -51,17 +52,23 @@ def test_the_unnamed_file_leaves_nothing_on_disk(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_rewind_drops_frames_added_after_the_checkpoint(tmp_path: Path) -> None:
+def test_rewind_drops_frames_and_channels_added_after_the_checkpoint(tmp_path: Path) -> None:
     with ReadingSpill(tmp_path) as readings:
         readings.add("a", frames_of([1]))
+        readings.channel_code("speed")
         checkpoint = readings.checkpoint()
+        readings.channel_code("junk")
         readings.add("a", frames_of([2], first=5))
         readings.add("b", frames_of([1]))
 
         readings.rewind(checkpoint)
 
         assert readings.cars == ["a"]
+        assert readings.channels == ["speed"]
         assert same(join(list(readings.blocks_of("a"))), frames_of([1]))
+
+        readings.add("b", frames_of([3], first=9))
+        assert [same(found, frames_of([3], first=9)) for found in readings.blocks_of("b")] == [True]
 
 
 def test_frames_added_by_several_threads_are_not_mixed(tmp_path: Path) -> None:
@@ -75,13 +82,23 @@ def test_frames_added_by_several_threads_are_not_mixed(tmp_path: Path) -> None:
             assert same(found, expected)
 
 
-def test_more_channels_than_16_bit_codes_are_refused(tmp_path: Path) -> None:
-    with ReadingSpill(tmp_path) as readings:
-        codes = [readings.channel_code(f"channel {number}") for number in range(2**16)]
-        assert codes == list(range(2**16))
+def test_more_channels_than_the_limit_are_refused_with_file_and_setting(tmp_path: Path) -> None:
+    with ReadingSpill(tmp_path, Limits(columns=10)) as readings:
+        readings.file = "spa/a.csv"
+        codes = [readings.channel_code(f"channel {number}") for number in range(10)]
+        assert codes == list(range(10))
         assert readings.channel_code("channel 3") == 3
-        with pytest.raises(MalformedFileError, match="65,536 distinct channels"):
+        with pytest.raises(LimitExceededError, match=r"spa/a\.csv .* 10 different channels .*APEX_MAX_COLUMNS"):
             readings.channel_code("one more")
+
+
+def test_more_cars_than_the_limit_are_refused_with_file_and_setting(tmp_path: Path) -> None:
+    with ReadingSpill(tmp_path, Limits(cars=2)) as readings:
+        readings.file = "spa/a.csv"
+        for car in ("a", "b", "a"):
+            readings.add(car, frames_of([1]))
+        with pytest.raises(LimitExceededError, match=r"spa/a\.csv .* 2 different cars .*APEX_MAX_CARS"):
+            readings.add("c", frames_of([1]))
 
 
 @given(COUNTS, st.data())
