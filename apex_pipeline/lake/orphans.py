@@ -1,38 +1,44 @@
-"""Finds unreferenced objects in a lake and describes each according to its prefix; see retention.py for removal.
+"""Describes the objects of a lake that nothing names, according to their prefix; see retention.py for removal.
 
 An orphan is not an error, but worth reporting.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from apex_pipeline.lake.snapshot import Snapshot, snapshot_copies, snapshot_tables
+from apex_pipeline.lake.forgotten import Forgotten
 from apex_pipeline.storage.layout import (
     CATALOG_PREFIX,
-    CURRENT_SNAPSHOT_KEY,
+    DERIVED_PREFIX,
     HISTORY_PREFIX,
+    OBJECTS_PREFIX,
+    PUBLISHED_PREFIX,
     QUARANTINE_PREFIX,
     RAW_PREFIX,
+    RECORDS_PREFIX,
+    SHARDS_PREFIX,
     SNAPSHOTS_PREFIX,
     TABLES_PREFIX,
-    history_key,
-    quarantine_reason_key,
-    raw_key,
-    snapshot_key,
-    table_key,
+    raw_path,
 )
-from apex_pipeline.tables import CATALOG_TABLES
 
+_UNREFERENCED = "is not referenced by any snapshot; `apex gc` removes it once it expires"
 # Note per prefix; more specific prefixes come first.
 _NOTES = (
-    (RAW_PREFIX, "is not in the catalog: the next sync adds it"),
+    (RAW_PREFIX, "is not in any record: the next sync adds it"),
     (TABLES_PREFIX, "does not belong to a published session"),
-    (HISTORY_PREFIX, "is not referenced by any snapshot; `apex gc` removes it once it expires"),
+    (OBJECTS_PREFIX, _UNREFERENCED),
+    (HISTORY_PREFIX, _UNREFERENCED),
+    (SHARDS_PREFIX, _UNREFERENCED),
+    (PUBLISHED_PREFIX, _UNREFERENCED),
     (SNAPSHOTS_PREFIX, "does not belong to a snapshot; `apex gc` removes it once it expires"),
+    (RECORDS_PREFIX, "is not the record of a session"),
+    (DERIVED_PREFIX, "is not the list of a session's derived tables"),
     (CATALOG_PREFIX, "is not part of the catalog"),
     (QUARANTINE_PREFIX, "is the quarantine reason of a file that is not quarantined"),
 )
-PREFIXES = tuple(prefix for prefix, _ in _NOTES if prefix != SNAPSHOTS_PREFIX)
+# Everything that a lake consists of. Objects below other prefixes belong to other programs, or say what is being done.
+PREFIXES = (RAW_PREFIX, TABLES_PREFIX, OBJECTS_PREFIX, HISTORY_PREFIX, CATALOG_PREFIX, QUARANTINE_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -48,31 +54,17 @@ class OrphanNote:
     note: str
 
 
-def find_orphans(
-    keys: Iterable[str], current: Snapshot, snapshots: Iterable[Snapshot], raw_paths: Iterable[str]
-) -> list[OrphanNote]:
+def find_orphans(keys: Iterable[str], forgotten: Forgotten) -> list[OrphanNote]:
     """Return a note for every unreferenced object, sorted by key.
 
     Args:
-        keys: Keys of all objects below :data:`PREFIXES`.
-        current: The published snapshot.
-        snapshots: All readable snapshots.
-        raw_paths: Paths of the raw files the catalog lists.
+        keys: Keys below :data:`PREFIXES` that nothing names.
+        forgotten: The files that were taken out.
     """
-    paths = list(raw_paths)
-    known = {raw_key(path) for path in paths} | {quarantine_reason_key(path) for path in paths}
-    known |= {CURRENT_SNAPSHOT_KEY} | {table_key(table.folder, table.name) for table in CATALOG_TABLES}
-    known |= {record.key for record in snapshot_tables(current)}
-    for snapshot in snapshots:
-        known |= set(_named_by(snapshot))
-    return [OrphanNote(key, _note(key)) for key in sorted(keys) if key not in known]
+    return [OrphanNote(key, _note(key, forgotten)) for key in sorted(keys)]
 
 
-def _named_by(snapshot: Snapshot) -> Iterator[str]:
-    yield snapshot_key(snapshot.id)
-    yield from snapshot_copies(snapshot)
-    yield from (history_key(record.sha256) for record in snapshot_tables(snapshot))
-
-
-def _note(key: str) -> str:
+def _note(key: str, forgotten: Forgotten) -> str:
+    if key.startswith(RAW_PREFIX) and forgotten.knows(raw_path(key)):
+        return "was taken out with `apex forget`; `apex gc` removes it once it expires"
     return next(note for prefix, note in _NOTES if key.startswith(prefix))

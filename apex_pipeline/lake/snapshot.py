@@ -1,72 +1,98 @@
-"""Reads and publishes snapshots: ``catalog/current.json`` names a snapshot, which names every table file by its hash.
+"""Snapshots: what is published, from the pointer down to the table files.
 
-A snapshot is written completely before the pointer is replaced, so a reader sees the old state or the new one. Table
-files have stable keys and are replaced atomically. The footer of each contains the version of the inputs it was derived
-from, so the snapshot is built from the store and not from what a run reports. A session whose tables were derived from
-different inputs (because a run failed half-way) keeps its records from the previous snapshot; the older files are
-in ``history/``.
+``catalog/current.json`` names a snapshot. A snapshot names its shards by digest, a shard names the published record of
+each of its sessions by digest, and a record names the session's table files by digest. All of them but the pointer are
+immutable, so a reader sees one state however many syncs run, and unchanged parts are shared between snapshots:
+changing one session among 1,600 writes one record, one shard of eight, one snapshot and the pointer. Parts are read
+when they are needed. See ``publication.py`` for the writing side.
 
-Why not Delta Lake, Iceberg or DuckLake: one pointer here publishes all tables of a sync at once, and ``tables/`` is
+Snapshots of format 1 are one document with all sessions, whose tables are at their stable names or in ``history/``.
+They stay readable; the next sync publishes their content in format 2.
+
+Why not Delta Lake, Iceberg or DuckLake: one pointer here publishes all tables of a session at once, and ``tables/`` is
 plain hive-partitioned Parquet. Delta is atomic per table only, and a reader that ignores its log, such as
 ``pandas.read_parquet``, would read replaced files too.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import Field
 
-from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
-from apex_pipeline.sources import are_installed, session_tables, sources_named
-from apex_pipeline.sources.base import Source
+from apex_pipeline.errors import StoreCorruptionError
+from apex_pipeline.lake.documents import (
+    MAX_DOCUMENT_BYTES,
+    Digest,
+    NameText,
+    PathText,
+    SessionText,
+    parse_document,
+    read_digested,
+)
+from apex_pipeline.lake.records import RecordedFile
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import (
     CURRENT_SNAPSHOT_KEY,
     SNAPSHOTS_PREFIX,
+    object_key,
+    published_session_key,
+    shard_key,
     snapshot_key,
     snapshot_table_key,
     table_key,
 )
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
-from apex_pipeline.tables import CATALOG_TABLES
-from apex_pipeline.tables.session_key import SessionKey
+from apex_pipeline.tables.session_key import SessionKey, parse_session_key
+
+# Digits of a digest by which an entry names a table file.
+SHOWN_DIGITS = 12
 
 # Written into every snapshot; a reader raises an error if it finds a higher number.
-FORMAT = 1
+FORMAT = 2
 
-# Key in the metadata of a Parquet file: the version of the raw files it was derived from.
-INPUTS_VERSION = "apex.inputs_version"
+Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class TableRecord:
-    """One published table file: its key, content hash and size."""
+    """One published table file.
 
-    key: str
-    sha256: str
-    bytes: int
-    rows: int
-    inputs_version: str | None
+    Attributes:
+        key: Its stable name.
+        sha256: Digest of the content, which names the object that holds it.
+        bytes: Size.
+        rows: Number of rows.
+    """
+
+    key: PathText
+    sha256: Digest
+    bytes: Count
+    rows: Count
 
 
 @dataclass(frozen=True)
-class SessionRecord:
-    """The table files of one session, by table name, all derived from the same inputs.
+class PublishedSession:
+    """The tables of one session, all derived from the same files.
 
-    ``sources`` are the names of its sources; none in snapshots written before there were several sources.
+    Attributes:
+        track: Track slug.
+        session: Session.
+        inputs_version: Version of the files in use.
+        sources: Names of its sources; none in snapshots written before there were several sources.
+        tables: The tables by name.
+        files: The session's raw files as recorded when it was derived; none in snapshots of format 1.
     """
 
     track: str
     session: str
     inputs_version: str
-    tables: dict[str, TableRecord]
-    sources: tuple[str, ...] = ()
+    sources: tuple[NameText, ...]
+    tables: dict[NameText, TableRecord]
+    files: tuple[RecordedFile, ...] = ()
 
     @property
     def key(self) -> SessionKey:
@@ -75,22 +101,229 @@ class SessionRecord:
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """Everything published at one moment."""
+class SessionEntry:
+    """A session's entry in a shard.
 
+    Attributes:
+        record: Digest of its published record.
+        inputs_version: Version of the files its tables were derived from.
+        objects: The first 12 digits of the digest of each of its table files, in the order of the names of the tables,
+            to notice damaged and missing ones in a listing.
+        rows: Rows of all its tables, so that counting those of a lake reads no session's record.
+        rolled_back_from: Version of the files whose tables a rollback replaced; a sync does not publish these again.
+    """
+
+    record: Digest
+    inputs_version: str
+    objects: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")], ...] = ()
+    rows: Count = 0
+    rolled_back_from: str | None = None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The entries of some of a snapshot's sessions, by ``track/session``."""
+
+    sessions: dict[SessionText, SessionEntry]
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """The content of ``catalog/current.json``: the id of the published snapshot."""
+
+    snapshot: PathText
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A snapshot as stored."""
+
+    format: int
     id: str
     created_utc: str
     parent: str | None
-    catalog: dict[str, TableRecord]
-    sessions: tuple[SessionRecord, ...]
+    shards: tuple[Digest, ...]
+    note: str = ""
 
-    def session(self, key: SessionKey) -> SessionRecord | None:
-        """Return the record of a session, or ``None`` if it is not published."""
-        return next((record for record in self.sessions if record.key == key), None)
 
-    def to_json(self) -> bytes:
-        """Return the snapshot as UTF-8 JSON with sorted keys."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True).encode()
+@dataclass(frozen=True)
+class _OldTable:
+    key: PathText
+    sha256: Digest
+    bytes: Count
+    rows: Count
+    inputs_version: str | None
+
+
+@dataclass(frozen=True)
+class _OldSession:
+    track: str
+    session: str
+    inputs_version: str
+    tables: dict[NameText, _OldTable]
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _OldDocument:
+    """A snapshot of format 1 as stored."""
+
+    format: int
+    id: str
+    created_utc: str
+    parent: str | None
+    catalog: dict[NameText, _OldTable]
+    sessions: tuple[_OldSession, ...]
+
+
+@dataclass(frozen=True)
+class _Format:
+    """The only field that is read before the format is known."""
+
+    format: int
+
+
+class LaterFormatError(StoreCorruptionError):
+    """A snapshot was written by a later version of this project."""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Everything published at one moment. Its parts are read from the store when they are needed, and kept.
+
+    Attributes:
+        id: Its id, which starts with the time of publication.
+        created_utc: Time of publication.
+        parent: Id of the snapshot it replaced, if any.
+        shards: Digests of its shards; the session's key decides in which it is.
+        note: Why it was published, if not by a sync.
+        format: 1 or 2.
+        catalog: Tables of the catalog that belong to a snapshot of format 1.
+    """
+
+    store: ObjectStore = field(repr=False)
+    id: str
+    created_utc: str
+    parent: str | None
+    shards: tuple[str, ...]
+    note: str = ""
+    format: int = FORMAT
+    catalog: Mapping[str, TableRecord] = field(default_factory=dict[str, TableRecord])
+    _entries: dict[str, dict[SessionKey, SessionEntry]] = field(
+        default_factory=dict[str, dict[SessionKey, SessionEntry]], repr=False
+    )
+    _records: dict[str, PublishedSession] = field(default_factory=dict[str, PublishedSession], repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Snapshot) and (self.id, self.shards) == (other.id, other.shards)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def entries(self) -> dict[SessionKey, SessionEntry]:
+        """The entry of every session, by key in order; reads all shards.
+
+        Raises:
+            StoreCorruptionError: A shard is missing or damaged.
+        """
+        return self.entries_in(self.shards)
+
+    def entries_in(self, shards: Iterable[str]) -> dict[SessionKey, SessionEntry]:
+        """Return the entries in some of its shards, by key in order.
+
+        Raises:
+            StoreCorruptionError: A shard is missing or damaged.
+        """
+        with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+            found = list(pool.map(self._shard, shards))
+        return dict(sorted((key, entry) for shard in found for key, entry in shard.items()))
+
+    @property
+    def keys(self) -> tuple[SessionKey, ...]:
+        """The published sessions, sorted."""
+        return tuple(self.entries)
+
+    def entry(self, key: SessionKey) -> SessionEntry | None:
+        """Return a session's entry, or ``None`` if it is not published; reads one shard."""
+        if not self.shards:
+            return None
+        return self._shard(self.shards[shard_number(key, len(self.shards))]).get(key)
+
+    def session(self, key: SessionKey) -> PublishedSession | None:
+        """Return the published record of a session, or ``None`` if it is not published.
+
+        Raises:
+            StoreCorruptionError: The record or its shard is missing or damaged.
+        """
+        entry = self.entry(key)
+        return None if entry is None else self._record(key, entry)
+
+    @property
+    def sessions(self) -> tuple[PublishedSession, ...]:
+        """The published record of every session, sorted; reads all of them."""
+        with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+            return tuple(pool.map(lambda item: self._record(*item), self.entries.items()))
+
+    def _shard(self, sha256: str) -> dict[SessionKey, SessionEntry]:
+        if sha256 not in self._entries:
+            shard = read_digested(self.store, shard_key(sha256), sha256, Shard)
+            self._entries[sha256] = {parse_session_key(text): entry for text, entry in shard.sessions.items()}
+        return self._entries[sha256]
+
+    def _record(self, key: SessionKey, entry: SessionEntry) -> PublishedSession:
+        if entry.record not in self._records:
+            self._records[entry.record] = read_published_session(self.store, entry.record, str(key))
+        return self._records[entry.record]
+
+
+def read_published_session(store: ObjectStore, sha256: str, session: str) -> PublishedSession:
+    """Return a published record by its digest.
+
+    Args:
+        store: The lake.
+        sha256: Its digest.
+        session: The session it should be of, as ``track/session``.
+
+    Raises:
+        StoreCorruptionError: It is missing, damaged, or of another session.
+    """
+    at = published_session_key(sha256)
+    record = read_digested(store, at, sha256, PublishedSession)
+    if str(record.key) != session:
+        raise StoreCorruptionError(
+            f"{store.uri_of(at)} is the record of {record.key}, not of {session}.",
+            "Run `apex sync`, which makes it again.",
+        )
+    return record
+
+
+# Up to this many sessions, a snapshot has this many shards. A shard of 256 sessions has 80 kB, and all eight of a lake
+# of 1,600 sessions are read with eight requests.
+_SHARDS = ((64, 1), (2_048, 8), (16_384, 64))
+_MOST_SHARDS = 512
+
+
+def shard_count(sessions: int) -> int:
+    """Return the number of shards of a snapshot with this number of sessions."""
+    return next((shards for most, shards in _SHARDS if sessions <= most), _MOST_SHARDS)
+
+
+def shard_number(key: SessionKey, shards: int) -> int:
+    """Return in which of the shards a session is."""
+    return int.from_bytes(hashlib.sha256(str(key).encode()).digest()[:4]) % shards
+
+
+def read_pointer(store: ObjectStore) -> tuple[str, str] | None:
+    """Return the id of the published snapshot and the pointer's tag, or ``None`` if nothing is published.
+
+    Raises:
+        StoreCorruptionError: The pointer is damaged.
+    """
+    found = store.read_with_tag(CURRENT_SNAPSHOT_KEY, MAX_DOCUMENT_BYTES)
+    if found is None:
+        return None
+    return parse_document(Pointer, found[0], store.uri_of(CURRENT_SNAPSHOT_KEY)).snapshot, found[1]
 
 
 def read_current(store: ObjectStore) -> Snapshot | None:
@@ -99,145 +332,109 @@ def read_current(store: ObjectStore) -> Snapshot | None:
     Raises:
         StoreCorruptionError: The pointer or the snapshot it names cannot be read.
     """
-    try:
-        pointer = store.read_bytes(CURRENT_SNAPSHOT_KEY)
-    except ObjectMissingError:
-        return None
-    try:
-        name = str(json.loads(pointer)["snapshot"])
-        return parse_snapshot(store.read_bytes(snapshot_key(name)))
-    except (ValueError, KeyError, TypeError, ObjectMissingError) as error:
+    pointer = read_pointer(store)
+    return None if pointer is None else read_snapshot(store, snapshot_key(pointer[0]))
+
+
+def read_snapshot(store: ObjectStore, key: str) -> Snapshot:
+    """Return a snapshot by its key.
+
+    Raises:
+        StoreCorruptionError: It is missing, damaged, another one, or has a later format.
+    """
+    found = store.read_with_tag(key, MAX_DOCUMENT_BYTES)
+    if found is None:
         raise StoreCorruptionError(
-            f"{store.uri_of(CURRENT_SNAPSHOT_KEY)} does not name a readable snapshot ({error}).",
-            "Delete that object and run a sync: the catalog is rebuilt from the lake.",
-        ) from error
-
-
-def parse_snapshot(content: bytes) -> Snapshot:
-    """Parse a snapshot from its JSON.
-
-    Raises:
-        ValueError: It is not JSON, or has a later format.
-        KeyError: An entry is missing.
-    """
-    document: dict[str, Any] = json.loads(content)
-    if document.pop("format") > FORMAT:
-        raise ValueError(f"the snapshot has a later format than {FORMAT}; update apex_pipeline")
-    return Snapshot(
-        id=document["id"],
-        created_utc=document["created_utc"],
-        parent=document["parent"],
-        catalog={name: TableRecord(**record) for name, record in document["catalog"].items()},
-        sessions=tuple(
-            SessionRecord(
-                track=record["track"],
-                session=record["session"],
-                inputs_version=record["inputs_version"],
-                tables={name: TableRecord(**table) for name, table in record["tables"].items()},
-                sources=tuple(record.get("sources", ())),
-            )
-            for record in document["sessions"]
-        ),
-    )
-
-
-def publish(
-    store: ObjectStore, sessions: pa.Table, now: datetime, sources: Mapping[SessionKey, Sequence[str]] | None = None
-) -> Snapshot:
-    """Publish the current content of the lake.
-
-    Nothing is written if it is already published.
-
-    Args:
-        store: The lake.
-        sessions: The table ``sessions``.
-        now: The current time, aware.
-        sources: Names of each session's sources; sessions not listed belong to the first source.
-
-    Returns:
-        The published snapshot.
-
-    Raises:
-        ConfigurationError: A source is not installed here.
-    """
-    previous = read_current(store)
-    names = sources or {}
-    # A sync without the package of a source cannot read its files, and must not unpublish its sessions.
-    kept = [record for record in (previous.sessions if previous else ()) if not are_installed(record.sources)]
-    keys = {SessionKey(row["track"], row["session"]) for row in sessions.to_pylist()} - {record.key for record in kept}
-    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-        records = pool.map(lambda key: _session_record(store, key, sources_named(names.get(key, ())), previous), keys)
-        kept = sorted([*kept, *(record for record in records if record)], key=lambda record: record.key)
-    catalog = _catalog_records(store, previous)
-    if previous and content_id(catalog, kept) == previous.id.rpartition("-")[2]:
-        return previous
-    stamp = now.astimezone(UTC)
-    snapshot = Snapshot(
-        id=f"{stamp:%Y%m%dT%H%M%SZ}-{content_id(catalog, kept)}",
-        created_utc=stamp.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        parent=previous.id if previous else None,
-        catalog=catalog,
-        sessions=tuple(kept),
-    )
-    write_snapshot(store, snapshot)
+            f"{store.uri_of(key)} is missing, although it is named as a snapshot.",
+            "Run `apex sync`, which publishes the lake again; `apex history` lists the snapshots that are there.",
+        )
+    snapshot = parse_snapshot(store, found[0], store.uri_of(key))
+    if snapshot_key(snapshot.id) != key:
+        raise StoreCorruptionError(
+            f"{store.uri_of(key)} holds another snapshot, {snapshot.id}.",
+            "Run `apex sync`, which publishes the lake again.",
+        )
     return snapshot
 
 
-def write_snapshot(store: ObjectStore, snapshot: Snapshot) -> None:
-    """Write a snapshot of tables that are at their stable keys, and publish it in the last step."""
-    copies = {name: snapshot_table_key(snapshot.id, name) for name in snapshot.catalog}
-    for name, record in snapshot.catalog.items():
-        store.copy(record.key, copies[name])
-    store.write_bytes(snapshot_key(snapshot.id), snapshot.to_json())
-    store.write_bytes(CURRENT_SNAPSHOT_KEY, json.dumps({"snapshot": snapshot.id}).encode())
+def parse_snapshot(store: ObjectStore, content: bytes, name: str) -> Snapshot:
+    """Parse a snapshot.
+
+    Args:
+        store: The lake, from which its parts are read.
+        content: Its JSON.
+        name: Where it comes from, for messages.
+
+    Raises:
+        StoreCorruptionError: It is damaged, or has a later format (:class:`LaterFormatError`).
+    """
+    number = parse_document(_Format, content, name).format
+    if number > FORMAT:
+        raise LaterFormatError(
+            f"{name} has format {number}, and this version reads up to {FORMAT}.", "Update apex_pipeline."
+        )
+    if number < FORMAT:
+        return _snapshot_of_format_1(store, parse_document(_OldDocument, content, name))
+    document = parse_document(_Document, content, name)
+    expected = snapshot_id(document.created_utc, document.parent, document.shards, document.note)
+    if document.id != expected:
+        raise StoreCorruptionError(
+            f"{name} is damaged (its id is not that of its content).",
+            "Run `apex sync`, which publishes the lake again.",
+        )
+    return Snapshot(
+        store, document.id, document.created_utc, document.parent, document.shards, document.note, document.format
+    )
 
 
-def content_id(catalog: dict[str, TableRecord], sessions: Iterable[SessionRecord]) -> str:
-    """Return the part of a snapshot's id that identifies its content: a digest of all digests."""
-    hashes = [record.sha256 for record in catalog.values()]
-    hashes += [table.sha256 for record in sessions for table in record.tables.values()]
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:8]
+def snapshot_id(created_utc: str, parent: str | None, shards: Iterable[str], note: str) -> str:
+    """Return the id of a snapshot: its time of publication to the second, and a hash of what it says."""
+    stamp = re.sub(r"[-:]", "", created_utc)
+    digest = hashlib.sha256(" ".join([created_utc, str(parent), note, *shards]).encode()).hexdigest()
+    return f"{stamp}-{digest[:8]}"
 
 
-def _catalog_records(store: ObjectStore, previous: Snapshot | None) -> dict[str, TableRecord]:
-    known = previous.catalog if previous else {}
-    found = {
-        table.name: _table_record(store, table_key(table.folder, table.name, None), known.get(table.name))
-        for table in CATALOG_TABLES
-    }
-    return {name: record for name, record in found.items() if record is not None}
+def snapshot_document(snapshot: Snapshot) -> object:
+    """Return a snapshot as it is stored."""
+    return _Document(
+        snapshot.format, snapshot.id, snapshot.created_utc, snapshot.parent, snapshot.shards, snapshot.note
+    )
 
 
-def _session_record(
-    store: ObjectStore, key: SessionKey, sources: Sequence[Source], previous: Snapshot | None
-) -> SessionRecord | None:
-    """Return the session's record from the store, or the previous record if its tables have different inputs."""
-    known = previous.session(key) if previous else None
-    before = known.tables if known else {}
-    keys = {table.name: table_key(table.folder, table.name, str(key)) for table in session_tables(sources)}
-    found = {name: _table_record(store, at, before.get(name)) for name, at in keys.items()}
-    required = [found[table.name] for source in sources for table in source.required_tables]
-    versions = {record.inputs_version if record else None for record in required}
-    version = versions.pop() if len(versions) == 1 else None
-    if version is None:
-        return known
-    # An optional table with other inputs is left from an earlier derivation that had it.
-    tables = {name: record for name, record in found.items() if record and record.inputs_version == version}
-    if known and known.inputs_version == version and before.keys() - tables.keys():
-        return known
-    return SessionRecord(key.track, key.session, version, tables, tuple(source.name for source in sources))
+def session_entry(record: PublishedSession, sha256: str, rolled_back_from: str | None = None) -> SessionEntry:
+    """Return the entry of a published record with this digest."""
+    objects = [table.sha256[:SHOWN_DIGITS] for _, table in sorted(record.tables.items())]
+    rows = sum(table.rows for table in record.tables.values())
+    return SessionEntry(sha256, record.inputs_version, tuple(objects), rows, rolled_back_from)
 
 
-def _table_record(store: ObjectStore, key: str, known: TableRecord | None) -> TableRecord | None:
-    facts = store.head(key)
-    if facts is None or facts.sha256 is None:
-        return None
-    if known and known.sha256 == facts.sha256:
-        return known
-    with store.open_seekable(key) as stream:
-        footer = pq.read_metadata(stream)
-    version = (footer.metadata or {}).get(INPUTS_VERSION.encode())
-    return TableRecord(key, facts.sha256, facts.size, footer.num_rows, version.decode() if version else None)
+def _snapshot_of_format_1(store: ObjectStore, document: _OldDocument) -> Snapshot:
+    """Return a snapshot of format 1 as if it had one shard, which is already read."""
+    entries: dict[SessionKey, SessionEntry] = {}
+    records: dict[str, PublishedSession] = {}
+    for old in document.sessions:
+        key = parse_session_key(f"{old.track}/{old.session}")
+        tables = {name: _table_record(table) for name, table in old.tables.items()}
+        record = PublishedSession(old.track, old.session, old.inputs_version, old.sources, tables)
+        # The key stands in for the digest of a record that no object holds.
+        entries[key] = session_entry(record, str(key))
+        records[str(key)] = record
+    catalog = {name: _table_record(table) for name, table in document.catalog.items()}
+    return Snapshot(
+        store,
+        document.id,
+        document.created_utc,
+        document.parent,
+        (document.id,),
+        format=document.format,
+        catalog=catalog,
+        _entries={document.id: entries},
+        _records=records,
+    )
+
+
+def _table_record(old: _OldTable) -> TableRecord:
+    return TableRecord(old.key, old.sha256, old.bytes, old.rows)
 
 
 _SUFFIX = ".json"
@@ -249,21 +446,6 @@ def list_snapshot_keys(keys: Iterable[str]) -> list[str]:
     return sorted(key for key, name in names if key != name and "/" not in name and name.endswith(_SUFFIX))
 
 
-def read_snapshot(store: ObjectStore, key: str) -> Snapshot:
-    """Return a snapshot by its key.
-
-    Raises:
-        StoreCorruptionError: It is missing, damaged, or has a later format.
-    """
-    try:
-        return parse_snapshot(store.read_bytes(key))
-    except (ValueError, KeyError, TypeError, AttributeError, ObjectMissingError) as error:
-        raise StoreCorruptionError(
-            f"{store.uri_of(key)} is not a readable snapshot ({error}).",
-            "If a later apex_pipeline wrote it, update this one; if that state is no longer needed, delete it.",
-        ) from error
-
-
 def snapshot_tables(snapshot: Snapshot) -> Iterator[TableRecord]:
     """Yield the record of every table file that a snapshot names, those of the catalog first."""
     yield from snapshot.catalog.values()
@@ -272,5 +454,20 @@ def snapshot_tables(snapshot: Snapshot) -> Iterator[TableRecord]:
 
 
 def snapshot_copies(snapshot: Snapshot) -> dict[str, TableRecord]:
-    """Return the records of the snapshot's copies of the catalog tables, by key."""
+    """Return the copies of the catalog tables that belong to a snapshot of format 1, by key."""
     return {snapshot_table_key(snapshot.id, name): record for name, record in snapshot.catalog.items()}
+
+
+def snapshot_parts(snapshot: Snapshot) -> Iterator[str]:
+    """Yield the key of every document and table object of a snapshot, except itself."""
+    if snapshot.format < FORMAT:
+        yield from snapshot_copies(snapshot)
+    else:
+        yield from map(shard_key, snapshot.shards)
+        yield from (published_session_key(entry.record) for entry in snapshot.entries.values())
+    yield from (object_key(table.sha256) for table in snapshot_tables(snapshot))
+
+
+def stable_key(table: str, key: SessionKey) -> str:
+    """Return the stable name of a session's table."""
+    return table_key("tables", table, str(key))

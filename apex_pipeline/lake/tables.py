@@ -1,21 +1,17 @@
-"""Reads a lake's tables: the current ones, and those in a published snapshot."""
+"""Reads a lake's tables: those of a published snapshot, and those that a derivation in progress has made."""
 
-import hashlib
-from contextlib import suppress
-from typing import Any
+from functools import cached_property
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
-from apex_pipeline.lake.snapshot import INPUTS_VERSION, SessionRecord, Snapshot, TableRecord, read_current
+from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.lake.derived import read_derived
+from apex_pipeline.lake.objects import read_table_file
+from apex_pipeline.lake.records import SessionRecord, require_record
+from apex_pipeline.lake.snapshot import PublishedSession, Snapshot, TableRecord, read_current
 from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.layout import history_key, table_key
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
-
-# Every table except telemetry is smaller than this.
-_SINGLE_READ_BYTES = 8 * 1024**2
 
 
 def require_snapshot(store: ObjectStore) -> Snapshot:
@@ -32,7 +28,7 @@ def require_snapshot(store: ObjectStore) -> Snapshot:
     return snapshot
 
 
-def require_session(snapshot: Snapshot, key: SessionKey) -> SessionRecord:
+def require_session(snapshot: Snapshot, key: SessionKey) -> PublishedSession:
     """Return a session's record in a snapshot.
 
     Raises:
@@ -40,12 +36,12 @@ def require_session(snapshot: Snapshot, key: SessionKey) -> SessionRecord:
     """
     session = snapshot.session(key)
     if session is None:
-        known = ", ".join(str(record.key) for record in snapshot.sessions) or "none"
+        known = ", ".join(map(str, snapshot.keys)) or "none"
         raise ObjectMissingError(f"The session {key} is not published.", f"Published sessions: {known}.")
     return session
 
 
-def session_table(store: ObjectStore, session: SessionRecord, table: Table) -> pa.Table:
+def session_table(store: ObjectStore, session: PublishedSession, table: Table) -> pa.Table:
     """Return a table of a published session.
 
     Raises:
@@ -56,57 +52,60 @@ def session_table(store: ObjectStore, session: SessionRecord, table: Table) -> p
             f"The session {session.key} was published without the table {table.name}.",
             "Run a sync to derive the session again.",
         )
-    return read_published(store, session.tables[table.name])
+    return read_table_file(store, session.tables[table.name])
 
 
-def read_published(store: ObjectStore, record: TableRecord) -> pa.Table:
-    """Return a published table.
+class PresentTables:
+    """The tables made from a session's present files, published or not; what names them is read once, when needed.
+
+    Args:
+        store: The lake.
+        record: The session's record.
+    """
+
+    def __init__(self, store: ObjectStore, record: SessionRecord) -> None:
+        self._store = store
+        self._record = record
+
+    def find(self, table: Table) -> TableRecord:
+        """Return the file of a table.
+
+        Raises:
+            ObjectMissingError: The table was not derived from the session's present files.
+        """
+        found = self._derived.get(table.name) or self._published.get(table.name)
+        if found is None:
+            key = self._record.key
+            raise ObjectMissingError(
+                f"The table {table.name} of the session {key} has not been derived from the session's present files.",
+                f"Materialize the asset tables/{table.name} of the partition {key} first.",
+            )
+        return found
+
+    def read(self, table: Table) -> pa.Table:
+        """Return a table.
+
+        Raises:
+            ObjectMissingError: The table was not derived from the session's present files, or its file is missing.
+        """
+        return read_table_file(self._store, self.find(table))
+
+    @cached_property
+    def _derived(self) -> dict[str, TableRecord]:
+        return read_derived(self._store, self._record.session_key, self._record.inputs_version)
+
+    @cached_property
+    def _published(self) -> dict[str, TableRecord]:
+        snapshot = read_current(self._store)
+        published = snapshot.session(self._record.session_key) if snapshot else None
+        is_present = published is not None and published.inputs_version == self._record.inputs_version
+        return published.tables if published is not None and is_present else {}
+
+
+def derived_table(store: ObjectStore, table: Table, key: SessionKey) -> TableRecord:
+    """Return the file of a session's table that was derived from the session's present files, published or not.
 
     Raises:
-        ObjectMissingError: The published content is missing.
+        ObjectMissingError: The session has no record, or the table was not derived from its present files.
     """
-    if record.bytes <= _SINGLE_READ_BYTES:
-        # This takes one request instead of two: the digest shows whether the content is the published one.
-        with suppress(ObjectMissingError, StoreCorruptionError):
-            content = store.read_bytes(record.key)
-            if hashlib.sha256(content).hexdigest() == record.sha256:
-                return pq.ParquetFile(pa.BufferReader(content)).read()
-    with store.open_as_file(published_key(store, record)) as path, pq.ParquetFile(path) as file:
-        return file.read()
-
-
-def published_key(store: ObjectStore, record: TableRecord) -> str:
-    """Return the key of a published table's content: the stable key, or a history key if the table was replaced since.
-
-    Raises:
-        ObjectMissingError: The content is at neither key.
-    """
-    for key in (record.key, history_key(record.sha256)):
-        facts = store.head(key)
-        if facts and facts.sha256 == record.sha256:
-            return key
-    raise ObjectMissingError(
-        f"{store.uri_of(record.key)} is not the published file, and the published file is not in the history.",
-        "Run a sync to derive the table again.",
-    )
-
-
-def read_stored_table(store: ObjectStore, table: Table, key: SessionKey | None = None) -> pa.Table | None:
-    """Return a small table, or ``None`` if it is not in the lake."""
-    at = table_key(table.folder, table.name, str(key) if key else None)
-    if store.head(at) is None:
-        return None
-    with store.open_as_file(at) as path:
-        # ParquetFile instead of read_table, which would add the path's hive folders as columns.
-        return pq.ParquetFile(path).read()
-
-
-def input_version(sessions: pa.Table, key: SessionKey) -> str:
-    """Return a session's input version from the table ``sessions``; empty if it is not listed there."""
-    rows: list[dict[str, Any]] = sessions.to_pylist()
-    return next((row["inputs_version"] for row in rows if (row["track"], row["session"]) == key), "")
-
-
-def with_input_version(table: pa.Table, version: str) -> pa.Table:
-    """Return the table with its input version added to the metadata."""
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), INPUTS_VERSION: version})
+    return PresentTables(store, require_record(store, key)).find(table)

@@ -11,24 +11,27 @@ import pytest
 
 from apex_pipeline.demo import GroundTruth
 from apex_pipeline.errors import ObjectMissingError, StoreUnavailableError
-from apex_pipeline.ingest.catalog import build_files_table, build_sessions_table
+from apex_pipeline.lake.forgotten import ForgottenFile, change_forgotten
 from apex_pipeline.lake.integrity import LakeReport, verify_lake
-from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, publish, write_snapshot
+from apex_pipeline.lake.publication import Change, publish
+from apex_pipeline.lake.snapshot import PublishedSession, Snapshot
 from apex_pipeline.lake.tables import require_session, require_snapshot
-from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import (
     CURRENT_SNAPSHOT_KEY,
     history_key,
+    object_key,
+    published_session_key,
     raw_key,
+    record_key,
+    shard_key,
     snapshot_key,
-    snapshot_table_key,
     table_key,
 )
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.derived import open_lake, publish_folder
-from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_session, sessions_table
+from apex_pipeline_tests.lake.tables import NOON, derive_tables, publish_tables
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
@@ -37,11 +40,14 @@ pytestmark = pytest.mark.req("A-117")
 _TRACK = "harbor_street_circuit"
 _R1 = SessionKey(_TRACK, "R1")
 _LAP_FILE = raw_key(f"{_TRACK}/R1_harbor_lap_end.csv")
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-def _table(name: str) -> str:
-    return table_key("tables", name, str(_R1))
+def _stable_name(table: str) -> str:
+    return table_key("tables", table, str(_R1))
+
+
+def _object(store: ObjectStore, table: str, key: SessionKey = _R1) -> str:
+    return object_key(require_session(require_snapshot(store), key).tables[table].sha256)
 
 
 def _problems(report: LakeReport) -> dict[str, str]:
@@ -58,12 +64,10 @@ def _flip_a_byte(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _publish_intact_session(store: ObjectStore) -> Snapshot:
-    """Publish one session of small tables."""
-    put_session(store, _R1, "v1", laps=3)
-    sessions = sessions_table({_R1: "v1"})
-    put_catalog(store, sessions)
-    return publish(store, sessions, NOON)
+def _publish_changed(store: ObjectStore, change: Callable[[PublishedSession], PublishedSession]) -> Snapshot:
+    """Publish a modified record of a session."""
+    session = require_session(require_snapshot(store), _R1)
+    return publish(store, {_R1: Change(change(session))}, NOON + timedelta(hours=1))
 
 
 @pytest.mark.parametrize("is_deep", [False, True])
@@ -74,103 +78,98 @@ def test_every_object_of_an_intact_lake_is_checked_without_a_problem(lake: Local
     assert (report.wrong, report.notes) == ((), ())
     assert report.snapshot == require_snapshot(lake)
     kinds = [finding.kind for finding in report.findings if finding.session == str(_R1)]
-    assert (kinds.count("raw file"), kinds.count("table")) == (11, 11)
+    assert (kinds.count("raw file"), kinds.count("stable name"), kinds.count("record")) == (11, 11, 1)
+
+
+def test_a_table_file_that_sessions_share_is_checked_once(lake: LocalStore) -> None:
+    tables = [table for session in require_snapshot(lake).sessions for table in session.tables.values()]
+    checked = [finding.key for finding in verify_lake(lake).findings if finding.kind == "table"]
+    assert sorted(checked) == sorted({object_key(table.sha256) for table in tables})
+    assert len(checked) < len(tables)
 
 
 def test_a_missing_raw_file_is_found(lake: LocalStore) -> None:
     lake.delete(_LAP_FILE)
-    assert _problems(verify_lake(lake)) == {_LAP_FILE: "is gone from the lake"}
+    (problem,) = _problems(verify_lake(lake)).items()
+    assert problem[0] == _LAP_FILE
+    assert problem[1].startswith("is gone from the lake: put it back into the source folder and sync")
 
 
 def test_a_raw_file_with_the_wrong_size_is_reported(lake: LocalStore) -> None:
     content = lake.read_bytes(_LAP_FILE)
     lake.write_bytes(_LAP_FILE, content + b"\n")
-    expected = f"has {len(content) + 1:,} bytes, the catalog says {len(content):,}"
+    expected = f"has {len(content) + 1:,} bytes, its record says {len(content):,}"
     assert _problems(verify_lake(lake)) == {_LAP_FILE: expected}
 
 
 def test_a_raw_file_with_different_content_of_the_same_size_is_reported(lake: LocalStore) -> None:
     lake.write_bytes(_LAP_FILE, lake.read_bytes(_LAP_FILE).replace(b"R1", b"R2", 1))
-    assert "the catalog says" in _problems(verify_lake(lake))[_LAP_FILE]
+    assert "its record says" in _problems(verify_lake(lake))[_LAP_FILE]
     assert "has SHA-256" in _problems(verify_lake(lake))[_LAP_FILE]
 
 
-@pytest.mark.parametrize("key", [_LAP_FILE, _table("laps"), _table("telemetry"), "catalog/sessions.parquet"])
-def test_a_damaged_byte_with_unchanged_times_is_found_by_deep_verification(lake: LocalStore, key: str) -> None:
+@pytest.mark.parametrize("what", ["raw file", "laps", "telemetry"])
+def test_a_damaged_byte_with_unchanged_times_is_found_by_deep_verification(lake: LocalStore, what: str) -> None:
+    key = _LAP_FILE if what == "raw file" else _object(lake, what)
     assert verify_lake(lake).wrong == ()  # every digest is now cached
     _flip_a_byte(Path(lake.uri, key))
-    assert key in _problems(verify_lake(lake, is_deep=True))
+    assert list(_problems(verify_lake(lake, is_deep=True))) == [key]
     assert "SHA-256" in _problems(verify_lake(lake, is_deep=True))[key]
 
 
-@pytest.mark.parametrize("table", ["laps", "quality", "telemetry"])
-def test_a_missing_table_is_found(lake: LocalStore, table: str) -> None:
-    lake.delete(_table(table))
-    assert _problems(verify_lake(lake)) == {_table(table): "is gone from the lake, and from its history"}
+@pytest.mark.parametrize("table", ["laps", "telemetry"])
+def test_a_missing_table_file_is_found(lake: LocalStore, table: str) -> None:
+    key = _object(lake, table)
+    lake.delete(key)
+    assert _problems(verify_lake(lake)) == {key: "is gone from the lake; `apex sync` makes it again"}
 
 
-def test_a_table_replaced_by_another_is_found(lake: LocalStore) -> None:
-    other = table_key("tables", "laps", f"{_TRACK}/R2")
-    lake.write_bytes(_table("laps"), lake.read_bytes(other))
-    problem = _problems(verify_lake(lake))[_table("laps")]
-    assert problem.startswith("differs from the published file (SHA-256 ")
-    assert problem.endswith("which is not in the history")
+def test_a_table_file_replaced_by_another_is_found(lake: LocalStore) -> None:
+    key = _object(lake, "laps")
+    lake.write_bytes(key, lake.read_bytes(_object(lake, "laps", SessionKey(_TRACK, "R2"))))
+    assert _problems(verify_lake(lake))[key].startswith("is damaged: has SHA-256 ")
 
 
-def test_a_newer_table_is_not_a_problem_while_the_published_one_is_in_the_history(lake: LocalStore) -> None:
-    published = require_session(require_snapshot(lake), _R1).tables["laps"]
-    lake.copy(published.key, history_key(published.sha256))
-    lake.write_bytes(published.key, lake.read_bytes(table_key("tables", "laps", f"{_TRACK}/R2")))
-    assert verify_lake(lake, is_deep=True).wrong == ()
-    _flip_a_byte(Path(lake.uri, history_key(published.sha256)))
-    assert "is damaged" in _problems(verify_lake(lake, is_deep=True))[published.key]
-
-
-def _publish_changed(store: LocalStore, change: Callable[[SessionRecord], SessionRecord]) -> None:
-    """Republish the lake's snapshot with a modified session record."""
-    snapshot = require_snapshot(store)
-    session = require_session(snapshot, _R1)
-    others = tuple(record for record in snapshot.sessions if record.key != _R1)
-    write_snapshot(store, replace(snapshot, sessions=(change(session), *others)))
+@pytest.mark.parametrize("damage", ["missing", "foreign"])
+def test_a_stable_name_that_is_not_the_published_table_is_found(lake: LocalStore, damage: str) -> None:
+    key = _stable_name("laps")
+    if damage == "missing":
+        lake.delete(key)
+    else:
+        lake.write_bytes(key, lake.read_bytes(_stable_name("cars")))
+    (found,) = verify_lake(lake).wrong
+    assert (found.key, found.kind, found.session) == (key, "stable name", str(_R1))
+    assert str(found.problem).endswith("`apex sync` copies the published table here")
 
 
 def test_a_session_published_without_a_table_that_others_have_is_found(lake: LocalStore) -> None:
     _publish_changed(
         lake, lambda old: replace(old, tables={name: table for name, table in old.tables.items() if name != "cars"})
     )
-    assert _problems(verify_lake(lake)) == {_table("cars"): "is missing from the published snapshot"}
+    problem = "is missing from the published snapshot; a sync derives the session again"
+    assert _problems(verify_lake(lake)) == {_stable_name("cars"): problem}
 
 
 def test_a_table_that_violates_its_schema_is_found(lake: LocalStore) -> None:
-    _publish_changed(lake, lambda old: replace(old, tables={**old.tables, "laps": old.tables["weather"]}))
-    problem = _problems(verify_lake(lake))[_table("laps")]
-    assert "column vehicle_id is missing" in problem
-    assert "column observed_utc is not declared" in problem
+    _publish_changed(lake, lambda old: replace(old, tables={**old.tables, "laps": old.tables["cars"]}))
+    problems = " ".join(_problems(verify_lake(lake)).values())
+    assert "column vehicle_id is missing" not in problems
+    assert "column lap_number is missing" in problems
+    assert "is not declared" in problems
 
 
 def test_a_table_with_the_wrong_row_count_is_reported(lake: LocalStore) -> None:
     _publish_changed(
         lake, lambda old: replace(old, tables={**old.tables, "laps": replace(old.tables["laps"], rows=1_000)})
     )
-    assert _problems(verify_lake(lake)) == {_table("laps"): "has 48 rows, the snapshot says 1,000"}
+    assert _problems(verify_lake(lake)) == {_object(lake, "laps"): "has 48 rows, the snapshot says 1,000"}
 
 
 def test_a_table_with_the_wrong_size_is_reported(lake: LocalStore) -> None:
     _publish_changed(
         lake, lambda old: replace(old, tables={**old.tables, "laps": replace(old.tables["laps"], bytes=7)})
     )
-    assert _problems(verify_lake(lake))[_table("laps")].endswith("bytes, the snapshot says 7")
-
-
-def test_a_table_that_is_not_parquet_is_found(lake: LocalStore) -> None:
-    facts = lake.write_bytes(_table("laps"), b"not a file")
-    _publish_changed(
-        lake,
-        lambda old: replace(
-            old, tables={**old.tables, "laps": replace(old.tables["laps"], sha256=str(facts.sha256), bytes=10)}
-        ),
-    )
-    assert _problems(verify_lake(lake))[_table("laps")].startswith("cannot be read: ")
+    assert "bytes, the snapshot says 7" in _problems(verify_lake(lake))[_object(lake, "laps")]
 
 
 def test_a_missing_pointer_is_found(lake: LocalStore) -> None:
@@ -178,20 +177,34 @@ def test_a_missing_pointer_is_found(lake: LocalStore) -> None:
     report = verify_lake(lake)
     assert report.snapshot is None
     assert "is missing although there are snapshots" in _problems(report)[CURRENT_SNAPSHOT_KEY]
+    assert len(report.findings) > 50
 
 
 def test_a_missing_snapshot_is_found(lake: LocalStore) -> None:
     lake.delete(snapshot_key(require_snapshot(lake).id))
     report = verify_lake(lake)
     assert report.snapshot is None
-    assert "does not name a readable snapshot" in _problems(report)[CURRENT_SNAPSHOT_KEY]
+    assert "is missing, although it is named as a snapshot" in _problems(report)[CURRENT_SNAPSHOT_KEY]
 
 
 def test_a_damaged_snapshot_is_found(lake: LocalStore) -> None:
     key = snapshot_key(require_snapshot(lake).id)
     lake.write_bytes(key, b"{")
     assert set(_problems(verify_lake(lake))) == {CURRENT_SNAPSHOT_KEY, key}
-    assert "is not a readable snapshot" in _problems(verify_lake(lake))[key]
+    assert "is damaged" in _problems(verify_lake(lake))[key]
+
+
+def test_a_damaged_part_hides_only_what_it_leads_to(lake: LocalStore) -> None:
+    snapshot = require_snapshot(lake)
+    entry = snapshot.entry(_R1)
+    assert entry is not None
+    record = published_session_key(entry.record)
+    lake.write_bytes(record, b"{}")
+    lake.delete(_LAP_FILE)
+    report = verify_lake(lake)
+    assert set(_problems(report)) == {record, _LAP_FILE}
+    lake.write_bytes(shard_key(snapshot.shards[0]), b"{}")
+    assert set(_problems(verify_lake(lake))) == {shard_key(snapshot.shards[0]), record, _LAP_FILE}
 
 
 def test_a_lake_without_a_published_snapshot_raises(store: LocalStore) -> None:
@@ -199,52 +212,77 @@ def test_a_lake_without_a_published_snapshot_raises(store: LocalStore) -> None:
         verify_lake(store)
 
 
-def test_a_missing_catalog_table_is_found_and_its_copy_is_intact(lake: LocalStore) -> None:
-    lake.delete("catalog/files.parquet")
-    assert _problems(verify_lake(lake)) == {"catalog/files.parquet": "is gone from the lake, and from its history"}
-
-
-def test_a_snapshot_without_the_files_table_is_found(lake: LocalStore) -> None:
-    snapshot = require_snapshot(lake)
-    write_snapshot(lake, replace(snapshot, catalog={"tracks": snapshot.catalog["tracks"]}))
-    assert set(_problems(verify_lake(lake))) == {"catalog/files.parquet", "catalog/sessions.parquet"}
-
-
-@pytest.mark.parametrize("damage", ["gone", "swapped"])
-def test_a_snapshots_copy_of_a_catalog_table_is_checked(lake: LocalStore, damage: str) -> None:
-    copy_key = snapshot_table_key(require_snapshot(lake).id, "tracks")
-    if damage == "gone":
-        lake.delete(copy_key)
+@pytest.mark.parametrize("table", ["files", "tracks", "sessions"])
+@pytest.mark.parametrize("damage", ["missing", "garbage", "other table"])
+def test_a_damaged_roll_up_is_found(lake: LocalStore, table: str, damage: str) -> None:
+    key = f"catalog/{table}.parquet"
+    if damage == "missing":
+        lake.delete(key)
+    elif damage == "garbage":
+        lake.write_bytes(key, b"PAR1 not parquet")
     else:
-        lake.write_bytes(copy_key, b"another")
-    expected = {"gone": "is gone from the lake", "swapped": "the snapshot says"}[damage]
-    assert list(_problems(verify_lake(lake))) == [copy_key]
-    assert expected in _problems(verify_lake(lake))[copy_key]
+        lake.write_bytes(key, lake.read_bytes(_object(lake, "laps")))
+    (found,) = verify_lake(lake).wrong
+    assert (found.key, found.kind) == (key, "catalog")
+    assert str(found.problem).endswith("`apex sync` makes it again from the session records")
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "another session", "other files"])
+def test_a_damaged_record_is_found_and_its_raw_files_are_still_checked(lake: LocalStore, damage: str) -> None:
+    key = record_key(str(_R1))
+    if damage == "missing":
+        lake.delete(key)
+    elif damage == "garbage":
+        lake.write_bytes(key, b"[" * 10_000)
+    elif damage == "another session":
+        lake.copy(record_key(f"{_TRACK}/R2"), key)
+    else:
+        document = json.loads(lake.read_bytes(key))
+        document["files"] = document["files"][1:]
+        lake.write_bytes(key, json.dumps(document).encode())
+    lake.delete(_LAP_FILE)
+    found = {finding.key: finding for finding in verify_lake(lake).wrong}
+    assert set(found) == {key, _LAP_FILE}
+    assert found[key].kind == "record"
+
+
+@pytest.mark.parametrize("damage", ["garbage", "lost table"])
+def test_a_damaged_list_of_derived_tables_is_found(store: LocalStore, damage: str) -> None:
+    publish_tables(store, _R1)
+    derive_tables(store, _R1, "v2", laps=7, only=["laps"])
+    key = f"catalog/derived/{_R1}.json"
+    assert verify_lake(store).wrong == ()
+    if damage == "garbage":
+        store.write_bytes(key, b"{}")
+    else:
+        sha256 = json.loads(store.read_bytes(key))["tables"]["laps"]["sha256"]
+        store.delete(object_key(sha256))
+    (found,) = verify_lake(store).wrong
+    assert (found.key, found.kind, found.session) == (key, "derived tables", str(_R1))
 
 
 def test_tables_referenced_only_by_an_older_snapshot_are_checked(store: LocalStore) -> None:
-    first = _publish_intact_session(store)
-    laps = require_session(first, _R1).tables["laps"]
-    for record in require_session(first, _R1).tables.values():
-        store.copy(record.key, history_key(record.sha256))
-    store.copy(first.catalog["sessions"].key, history_key(first.catalog["sessions"].sha256))
-    put_session(store, _R1, "v2", laps=5)
-    sessions = sessions_table({_R1: "v2"})
-    put_catalog(store, sessions)
-    publish(store, sessions, NOON + timedelta(hours=1))
+    laps = require_session(publish_tables(store, _R1, laps=2), _R1).tables["laps"]
+    publish_tables(store, _R1, "v2", laps=5, now=NOON + timedelta(hours=1))
     assert verify_lake(store, is_deep=True).wrong == ()
-    store.delete(history_key(laps.sha256))
+    store.delete(object_key(laps.sha256))
     (wrong,) = verify_lake(store).wrong
-    assert (wrong.key, wrong.kind, wrong.session) == (laps.key, "earlier table", None)
+    assert (wrong.key, wrong.kind, wrong.session) == (object_key(laps.sha256), "earlier table", None)
 
 
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        ("data/barber/new.csv", "is not in the catalog: the next sync adds it"),
+        ("data/barber/new.csv", "is not in any record: the next sync adds it"),
         ("tables/laps/track=spa/session=R1/laps.parquet", "does not belong to a published session"),
+        (object_key("0" * 64), "is not referenced by any snapshot"),
         (history_key("0" * 64), "is not referenced by any snapshot"),
+        (shard_key("0" * 64), "is not referenced by any snapshot"),
+        (published_session_key("0" * 64), "is not referenced by any snapshot"),
         ("catalog/snapshots/20200101T000000Z-00000000/files.parquet", "does not belong to a snapshot"),
+        ("catalog/records/readme.txt", "is not the record of a session"),
+        ("catalog/records/Spa/R1.json", "is not the record of a session"),
+        ("catalog/derived/notes.json", "is not the list of a session's derived tables"),
         ("catalog/else.parquet", "is not part of the catalog"),
         ("quarantine/else.reason.json", "is the quarantine reason of a file that is not quarantined"),
     ],
@@ -258,8 +296,36 @@ def test_an_orphan_is_reported_as_a_note_and_not_as_a_problem(lake: LocalStore, 
     assert expected in note
 
 
-def test_objects_of_other_programs_are_ignored(lake: LocalStore) -> None:
+def test_a_file_that_was_taken_out_is_a_note_until_its_bytes_are_removed(lake: LocalStore) -> None:
+    change_forgotten(lake, [("barber/new.csv", ForgottenFile(None, datetime.now(UTC)))])
+    lake.write_bytes("data/barber/new.csv", b"x")
+    report = verify_lake(lake)
+    assert report.wrong == ()
+    assert [(note.key, note.note) for note in report.notes] == [
+        ("data/barber/new.csv", "was taken out with `apex forget`; `apex gc` removes it once it expires")
+    ]
+
+
+def test_a_damaged_list_of_files_taken_out_is_found(lake: LocalStore) -> None:
+    lake.write_bytes("catalog/forgotten.json", b'{"files": 7}')
+    (found,) = verify_lake(lake).wrong
+    assert (found.key, found.kind) == ("catalog/forgotten.json", "forgotten files")
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "other file"])
+def test_a_damaged_quarantine_reason_is_found(lake: LocalStore, damage: str) -> None:
+    key = next(item.key for item in lake.list("quarantine/"))
+    if damage == "missing":
+        lake.delete(key)
+    else:
+        lake.write_bytes(key, b"[" * 10_000 if damage == "garbage" else b'{"object": "data/x.csv"}')
+    (found,) = verify_lake(lake).wrong
+    assert (found.key, found.kind) == (key, "quarantine reason")
+
+
+def test_leases_and_objects_of_other_programs_are_ignored(lake: LocalStore) -> None:
     lake.write_bytes("xml-events/2026/event.xml", b"<x/>")
+    lake.write_bytes(".apex/leases/gc.json", b"x")
     assert verify_lake(lake).notes == ()
 
 
@@ -280,6 +346,22 @@ def test_an_object_that_cannot_be_read_is_a_finding(lake: LocalStore, monkeypatc
 
     monkeypatch.setattr(LocalStore, "open_stream", fail)
     assert _problems(verify_lake(lake, is_deep=True))[_LAP_FILE] == f"{_LAP_FILE} went away."
+
+
+def test_what_a_sync_replaces_meanwhile_is_no_problem(lake: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync publishes a session between the listing and the look at its stable names."""
+    head, key = LocalStore.head, _stable_name("laps")
+
+    def publish_before(self: LocalStore, wanted: str) -> ObjectInfo | None:
+        if wanted == key:
+            monkeypatch.setattr(LocalStore, "head", head)
+            publish_tables(lake, _R1, "later", laps=9, now=NOON + timedelta(hours=2))
+        return head(self, wanted)
+
+    monkeypatch.setattr(LocalStore, "head", publish_before)
+    report = verify_lake(lake)
+    assert [finding for finding in report.wrong if finding.kind != "raw file"] == []
+    assert report.snapshot == require_snapshot(lake)
 
 
 # In a bucket
@@ -321,10 +403,11 @@ def test_an_intact_bucket_has_no_problems(bucket_lake: ObjectStore, *, is_deep: 
     assert {finding.key for finding in report.findings} == {item.key for item in bucket_lake.list()}
 
 
-@pytest.mark.parametrize("key", [_LAP_FILE, _table("telemetry")])
+@pytest.mark.parametrize("what", ["raw file", "telemetry"])
 def test_a_damaged_byte_in_a_bucket_is_found_by_deep_verification(
-    bucket_lake: ObjectStore, s3_bucket: S3Bucket, key: str
+    bucket_lake: ObjectStore, s3_bucket: S3Bucket, what: str
 ) -> None:
+    key = _LAP_FILE if what == "raw file" else _object(bucket_lake, what)
     _damage_in_bucket(s3_bucket, key)
     assert verify_lake(bucket_lake).wrong == ()  # size and metadata are unchanged
     (wrong,) = verify_lake(bucket_lake, is_deep=True).wrong
@@ -332,13 +415,13 @@ def test_a_damaged_byte_in_a_bucket_is_found_by_deep_verification(
     assert "is damaged" in str(wrong.problem)
 
 
-def test_wrong_metadata_of_an_object_is_found_with_the_digest_in_the_catalog(
+def test_wrong_metadata_of_an_object_is_found_with_the_digest_in_the_record(
     bucket_lake: ObjectStore, s3_bucket: S3Bucket
 ) -> None:
     content = bucket_lake.read_bytes(_LAP_FILE).replace(b"R1", b"R2", 1)
     metadata = s3_bucket.client.head_object(Bucket=s3_bucket.name, Key=_LAP_FILE)["Metadata"]
     bucket_lake.write_bytes(_LAP_FILE, content)
-    assert "the catalog says" in _problems(verify_lake(bucket_lake))[_LAP_FILE]
+    assert "its record says" in _problems(verify_lake(bucket_lake))[_LAP_FILE]
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_LAP_FILE, Body=content, Metadata=metadata)
     assert list(_problems(verify_lake(bucket_lake, is_deep=True))) == [_LAP_FILE]
 
@@ -347,7 +430,7 @@ def test_wrong_metadata_of_an_object_is_found_with_the_digest_in_the_catalog(
     ("key", "expected"),
     [
         (_LAP_FILE, "is gone from the lake"),
-        (_table("laps"), "is gone from the lake, and from its history"),
+        (_stable_name("laps"), "is gone from the lake; `apex sync` copies the published table here"),
         (CURRENT_SNAPSHOT_KEY, "is missing although there are snapshots"),
     ],
 )
@@ -359,26 +442,25 @@ def test_an_object_missing_in_a_bucket_is_found(bucket_lake: ObjectStore, key: s
 def test_a_table_replaced_in_a_bucket_by_another_program_is_found(
     bucket_lake: ObjectStore, s3_bucket: S3Bucket
 ) -> None:
-    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_table("laps"), Body=b"PAR1")
-    assert "differs from the published file (no SHA-256" in _problems(verify_lake(bucket_lake))[_table("laps")]
+    key = _object(bucket_lake, "laps")
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=key, Body=b"PAR1")
+    assert "is damaged: has no SHA-256, the snapshot says" in _problems(verify_lake(bucket_lake))[key]
 
 
 def test_a_changed_file_without_a_digest_is_detected_by_its_version_tag(
-    bucket_lake: ObjectStore, s3_bucket: S3Bucket
+    bucket_lake: ObjectStore, s3_bucket: S3Bucket, tmp_path: Path
 ) -> None:
-    content = bucket_lake.read_bytes(_LAP_FILE)
+    content = bucket_lake.read_bytes(_LAP_FILE) + b"\n"
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_LAP_FILE, Body=content)
-    files = build_files_table(bucket_lake, load_settings(), None)
-    bucket_lake.write_bytes("catalog/files.parquet", parquet_bytes(files))
-    publish(bucket_lake, build_sessions_table(files), NOON + timedelta(hours=1))
+    publish_folder(bucket_lake, None, tmp_path, now=NOON + timedelta(hours=1))
     report = verify_lake(bucket_lake, is_deep=True)
     assert _LAP_FILE not in _problems(report)
     assert [note.key for note in report.notes if "without a SHA-256" in note.note] == [_LAP_FILE]
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=_LAP_FILE, Body=content.replace(b"R1", b"R2", 1))
-    assert "was rewritten after the catalog was built" in _problems(verify_lake(bucket_lake))[_LAP_FILE]
+    assert "was rewritten after it was recorded" in _problems(verify_lake(bucket_lake))[_LAP_FILE]
 
 
 def test_a_snapshot_in_a_newer_format_is_a_finding_with_a_hint(lake: LocalStore) -> None:
     key = snapshot_key("20990101T000000Z-00000000")
     lake.write_bytes(key, json.dumps({"format": 99}).encode())
-    assert "update apex_pipeline" in _problems(verify_lake(lake))[key]
+    assert "this version reads up to 2" in _problems(verify_lake(lake))[key]

@@ -1,6 +1,8 @@
 """Tests that only expired objects are deleted, and that every kept state of the lake stays readable."""
 
+import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -11,29 +13,37 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
+from apex_pipeline.lake.forgotten import ForgottenFile, change_forgotten
 from apex_pipeline.lake.integrity import verify_lake
+from apex_pipeline.lake.publication import Change, publish, swap_pointer
 from apex_pipeline.lake.retention import ExpiredObjects, Retention, find_expired, remove_expired
 from apex_pipeline.lake.snapshot import (
+    LaterFormatError,
     Snapshot,
     list_snapshot_keys,
-    publish,
     read_current,
+    read_pointer,
     read_snapshot,
-    snapshot_copies,
-    snapshot_tables,
+    snapshot_parts,
 )
-from apex_pipeline.lake.tables import published_key
-from apex_pipeline.orchestration.io_manager import publish_file
-from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.layout import history_key, snapshot_key
+from apex_pipeline.lake.tables import require_snapshot
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
+from apex_pipeline.storage.layout import (
+    history_key,
+    object_key,
+    published_session_key,
+    shard_key,
+    snapshot_key,
+)
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.conftest import open_lake
-from apex_pipeline_tests.lake.tables import put_catalog, put_session, sessions_table
+from apex_pipeline_tests.lake.tables import derive_tables, publish_tables, session_contents
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 _R1 = SessionKey("spa", "R1")
+_R2 = SessionKey("spa", "R2")
 _MONTH = Retention(snapshots=timedelta(days=30), unfinished=timedelta(hours=24))
 _NOTHING_KEPT = Retention(snapshots=timedelta(0), unfinished=timedelta(hours=1))
 _DAY = timedelta(days=1)
@@ -44,23 +54,13 @@ def _now() -> datetime:
 
 
 @lru_cache
-def _tables(laps: int) -> dict[str, bytes]:
-    """Return the table files of a session with ``laps`` laps and of its catalog, by key."""
-    with TemporaryDirectory() as folder:
-        store = open_lake(Path(folder))
-        put_session(store, _R1, f"v{laps}", laps=laps)
-        put_catalog(store, sessions_table({_R1: f"v{laps}"}))
-        return {item.key: store.read_bytes(item.key) for item in store.list()}
+def _contents(laps: int) -> dict[str, bytes]:
+    return session_contents(_R1, laps=laps)
 
 
 def _publish_laps(store: ObjectStore, laps: int, when: datetime) -> Snapshot:
-    """Publish the session with ``laps`` laps as a sync does, moving replaced files to the history."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "table.parquet")
-        for key, content in _tables(laps).items():
-            path.write_bytes(content)
-            publish_file(store, key, path)
-    return publish(store, sessions_table({_R1: f"v{laps}"}), when)
+    """Publish the session with ``laps`` laps as a sync does."""
+    return publish_tables(store, _R1, f"v{laps}", contents=_contents(laps), now=when)
 
 
 def _age(store: ObjectStore, by: timedelta) -> None:
@@ -71,21 +71,20 @@ def _age(store: ObjectStore, by: timedelta) -> None:
         os.utime(path, (modified, modified))
 
 
+def _gc(store: ObjectStore, retention: Retention, now: datetime) -> ExpiredObjects:
+    return remove_expired(store, find_expired(store, retention, now), retention, now)
+
+
 def _is_readable(store: ObjectStore, snapshot: Snapshot) -> bool:
     """Read every object that a snapshot refers to; raise if any is missing."""
-    for record in snapshot_tables(snapshot):
-        store.read_bytes(published_key(store, record))
-    for key in snapshot_copies(snapshot):
+    for key in snapshot_parts(read_snapshot(store, snapshot_key(snapshot.id))):
         store.read_bytes(key)
     return True
 
 
-def _keys_only_in(first: Snapshot, second: Snapshot) -> set[str]:
-    """Return the keys of the objects that only the first of two snapshots refers to, after the second is published."""
-    replaced = {record.sha256 for record in snapshot_tables(first)} - {
-        record.sha256 for record in snapshot_tables(second)
-    }
-    return {history_key(sha256) for sha256 in replaced} | set(snapshot_copies(first))
+def _keys_only_in(first: Snapshot, *others: Snapshot) -> set[str]:
+    """Return the keys of the objects that only the first of these snapshots refers to."""
+    return set(snapshot_parts(first)) - {key for other in others for key in snapshot_parts(other)}
 
 
 def _snapshots(store: ObjectStore) -> list[Snapshot]:
@@ -103,8 +102,10 @@ def test_a_state_replaced_longer_ago_than_the_retention_expires(store: LocalStor
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 40 * _DAY)
     _age(store, 35 * _DAY)
+    only_first = _keys_only_in(first, second)
     found = find_expired(store, _MONTH, _now())
-    assert [item.key for item in found.objects] == [snapshot_key(first.id), *sorted(_keys_only_in(first, second))]
+    assert [item.key for item in found.objects] == [snapshot_key(first.id), *sorted(only_first)]
+    assert {key.partition("/")[0] for key in only_first} == {"catalog", "objects"}
     assert found.kept_snapshots == (second.id,)
     assert found.bytes == sum(item.size for item in found.objects) > 0
 
@@ -114,6 +115,37 @@ def test_the_retention_starts_when_a_state_is_replaced_not_when_it_is_created(st
     second = _publish_laps(store, 2, _now() - 20 * _DAY)
     _age(store, 60 * _DAY)
     assert find_expired(store, _MONTH, _now()) == ExpiredObjects((), (), (first.id, second.id))
+
+
+def test_what_a_kept_snapshot_shares_with_an_expired_one_is_kept(store: LocalStore) -> None:
+    _publish_laps(store, 1, _now() - 90 * _DAY)
+    other = publish_tables(store, _R2, now=_now() - 40 * _DAY)
+    _age(store, 35 * _DAY)
+    _gc(store, _MONTH, _now())
+    assert _snapshots(store) == [other]
+    assert _is_readable(store, other)
+
+
+def test_each_shard_is_read_once_however_many_snapshots_share_it(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = _publish_laps(store, 1, _now()).session(_R1)
+    assert session is not None
+    for number in range(6):
+        publish(store, {SessionKey("spa", f"P{number}"): Change(None)}, _now() + timedelta(hours=number))
+        publish_tables(store, SessionKey("spa", f"P{number}"), now=_now() + timedelta(hours=number))
+    read: list[str] = []
+    read_with_tag = LocalStore.read_with_tag
+
+    def record(self: LocalStore, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
+        read.append(key)
+        return read_with_tag(self, key, limit)
+
+    monkeypatch.setattr(LocalStore, "read_with_tag", record)
+    find_expired(store, _MONTH, _now())
+    shards = [key for key in read if key.startswith("catalog/snapshots/shards/")]
+    assert len(shards) == len(set(shards)) == 7
+    assert not [key for key in read if key.startswith("catalog/snapshots/sessions/")]
 
 
 def test_find_expired_deletes_nothing(store: LocalStore) -> None:
@@ -126,13 +158,14 @@ def test_find_expired_deletes_nothing(store: LocalStore) -> None:
 
 
 def test_objects_younger_than_an_hour_never_expire(store: LocalStore) -> None:
-    _publish_laps(store, 1, _now() - 90 * _DAY)
-    _publish_laps(store, 2, _now() - 60 * _DAY)
-    store.write_bytes(history_key("0" * 64), b"unreferenced")
+    first = _publish_laps(store, 1, _now() - 90 * _DAY)
+    second = _publish_laps(store, 2, _now() - 60 * _DAY)
+    store.write_bytes(object_key("0" * 64), b"unreferenced")
     _age(store, timedelta(minutes=50))
     assert find_expired(store, _NOTHING_KEPT, _now()).objects == ()
     _age(store, timedelta(minutes=20))
-    assert len(find_expired(store, _NOTHING_KEPT, _now()).objects) == 15
+    expected = {snapshot_key(first.id), object_key("0" * 64)} | _keys_only_in(first, second)
+    assert {item.key for item in find_expired(store, _NOTHING_KEPT, _now()).objects} == expected
 
 
 @pytest.mark.parametrize(
@@ -141,10 +174,15 @@ def test_objects_younger_than_an_hour_never_expire(store: LocalStore) -> None:
         "data/spa/R1_lap_end.csv",
         "quarantine/spa/R1_lap_end.csv.reason.json",
         "tables/laps/track=monza/session=R1/laps.parquet",
+        "objects/notes.txt",
+        "objects/0000.parquet",
+        f"objects/{'0' * 64}.csv",
         "history/notes.txt",
         "history/0000.parquet",
         "catalog/snapshots/readme/notes.parquet",
+        "catalog/snapshots/shards/notes.json",
         "catalog/snapshots/readme.txt",
+        "catalog/records/spa/R9.json",
         "xml-events/event.xml",
     ],
 )
@@ -154,14 +192,30 @@ def test_objects_outside_the_managed_keys_never_expire(store: LocalStore, key: s
     assert find_expired(store, _NOTHING_KEPT, _now() + 1_000 * _DAY).objects == ()
 
 
-def test_leftovers_of_a_killed_publication_expire(store: LocalStore) -> None:
+@pytest.mark.parametrize(
+    "key",
+    [
+        "catalog/snapshots/20200101T000000Z-00000000/files.parquet",
+        history_key("0" * 64),
+        object_key("0" * 64),
+        shard_key("0" * 64),
+        published_session_key("0" * 64),
+    ],
+)
+def test_leftovers_of_a_killed_publication_expire(store: LocalStore, key: str) -> None:
     _publish_laps(store, 1, _now())
-    leftovers = ["catalog/snapshots/20200101T000000Z-00000000/files.parquet", history_key("0" * 64)]
-    for key in leftovers:
-        store.write_bytes(key, b"x")
-    found = find_expired(store, _MONTH, _now() + 31 * _DAY)
-    assert [item.key for item in found.objects] == leftovers
+    store.write_bytes(key, b"x")
+    assert [item.key for item in find_expired(store, _MONTH, _now() + 31 * _DAY).objects] == [key]
     assert find_expired(store, _MONTH, _now() + 29 * _DAY).objects == ()
+
+
+def test_tables_that_are_derived_and_not_published_yet_are_kept(store: LocalStore) -> None:
+    _publish_laps(store, 1, _now() - 90 * _DAY)
+    derive_tables(store, _R1, "v2", laps=2)
+    (derived,) = store.list("catalog/derived/")
+    objects = {table["sha256"] for table in json.loads(store.read_bytes(derived.key))["tables"].values()}
+    _gc(store, _NOTHING_KEPT, _now() + 1_000 * _DAY)
+    assert all(store.head(object_key(sha256)) for sha256 in objects)
 
 
 def test_an_object_rewritten_since_it_was_found_is_kept(store: LocalStore) -> None:
@@ -169,11 +223,11 @@ def test_an_object_rewritten_since_it_was_found_is_kept(store: LocalStore) -> No
     _publish_laps(store, 2, _now() - 60 * _DAY)
     _age(store, 50 * _DAY)
     found = find_expired(store, _MONTH, _now())
-    rewritten = next(item.key for item in found.objects if item.key.startswith("history/"))
+    rewritten = next(item.key for item in found.objects if item.key.startswith("objects/"))
     store.write_bytes(rewritten, store.read_bytes(rewritten))
-    removed = remove_expired(store, found)
+    removed = remove_expired(store, found, _MONTH, _now())
     assert {item.key for item in found.objects} - {item.key for item in removed.objects} == {rewritten}
-    assert {item.key for item in store.list("history/")} == {rewritten}
+    assert store.head(rewritten) is not None
 
 
 def test_a_snapshot_is_deleted_before_the_objects_it_refers_to(
@@ -183,38 +237,69 @@ def test_a_snapshot_is_deleted_before_the_objects_it_refers_to(
     second = _publish_laps(store, 2, _now() - 60 * _DAY)
     _age(store, 50 * _DAY)
     deleted: list[str] = []
-    monkeypatch.setattr(LocalStore, "delete", lambda _, key: deleted.append(key))
-    remove_expired(store, find_expired(store, _MONTH, _now()))
+    monkeypatch.setattr(LocalStore, "delete_if", lambda _, key, tag: deleted.append(key) or bool(tag))
+    _gc(store, _MONTH, _now())
     assert deleted[0] == snapshot_key(first.id)
     assert snapshot_key(second.id) not in deleted
 
 
-def test_an_unreadable_snapshot_raises_before_anything_expires(store: LocalStore) -> None:
+def test_a_damaged_snapshot_of_the_past_expires_like_an_object(store: LocalStore) -> None:
+    current = _publish_laps(store, 1, _now())
+    key = snapshot_key("20200101T000000Z-00000000")
+    store.write_bytes(key, b"{}")
+    assert find_expired(store, _MONTH, _now() + 29 * _DAY).objects == ()
+    assert [item.key for item in find_expired(store, _MONTH, _now() + 31 * _DAY).objects] == [key]
+    assert find_expired(store, _MONTH, _now() + 31 * _DAY).kept_snapshots == (current.id,)
+
+
+def test_a_damaged_shard_of_the_past_protects_nothing_and_stops_nothing(store: LocalStore) -> None:
+    first = _publish_laps(store, 1, _now() - 20 * _DAY)
+    second = _publish_laps(store, 2, _now() - 10 * _DAY)
+    Path(store.uri_of(shard_key(first.shards[0]))).write_bytes(b"{}")
+    _age(store, 35 * _DAY)
+    _gc(store, _MONTH, _now())
+    assert _is_readable(store, second)
+    assert [snapshot.id for snapshot in _snapshots(store)] == [first.id, second.id]
+
+
+@pytest.mark.parametrize("part", ["snapshot", "shard"])
+def test_if_the_published_state_is_damaged_nothing_expires(store: LocalStore, part: str) -> None:
+    _publish_laps(store, 1, _now() - 90 * _DAY)
+    current = _publish_laps(store, 2, _now() - 60 * _DAY)
+    key = snapshot_key(current.id) if part == "snapshot" else shard_key(current.shards[0])
+    Path(store.uri_of(key)).write_bytes(b"{}")
+    with pytest.raises(StoreCorruptionError, match="apex sync"):
+        find_expired(store, _NOTHING_KEPT, _now() + 90 * _DAY)
+
+
+def test_a_snapshot_of_a_later_version_stops_everything(store: LocalStore) -> None:
     _publish_laps(store, 1, _now())
-    store.write_bytes(snapshot_key("20200101T000000Z-00000000"), b"{}")
-    with pytest.raises(StoreCorruptionError, match=r"not a readable snapshot.*delete it"):
-        find_expired(store, _MONTH, _now())
+    store.write_bytes(snapshot_key("20990101T000000Z-00000000"), b'{"format": 3}')
+    with pytest.raises(LaterFormatError, match="Update apex_pipeline"):
+        find_expired(store, _MONTH, _now() + 90 * _DAY)
 
 
-def test_a_lake_rolled_back_to_an_older_state_keeps_that_state(store: LocalStore) -> None:
+def test_a_lake_whose_pointer_names_an_older_state_keeps_that_state(store: LocalStore) -> None:
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     _publish_laps(store, 2, _now() - 60 * _DAY)
-    store.write_bytes("catalog/current.json", f'{{"snapshot": "{first.id}"}}'.encode())
+    pointer = read_pointer(store)
+    assert pointer is not None
+    assert swap_pointer(store, first.id, pointer[1])
     _age(store, 50 * _DAY)
-    remove_expired(store, find_expired(store, _MONTH, _now()))
+    _gc(store, _MONTH, _now())
     assert _is_readable(store, first)
     assert _snapshots(store) == [first]
 
 
 def test_without_a_published_snapshot_only_incomplete_uploads_expire(store: LocalStore) -> None:
-    store.write_bytes(history_key("0" * 64), b"x")
+    store.write_bytes(object_key("0" * 64), b"x")
     incoming = Path(store.uri, ".incoming", "other-host.1.0")
     incoming.write_bytes(b"12345")
     found = find_expired(store, _MONTH, _now() + 2 * _DAY)
     assert (found.objects, found.kept_snapshots) == ((), ())
     assert [(write.mark, write.size) for write in found.unfinished] == [("other-host.1.0", 5)]
     assert found.bytes == 5
-    remove_expired(store, found)
+    remove_expired(store, found, _MONTH, _now())
     assert not incoming.exists()
 
 
@@ -227,6 +312,103 @@ def test_an_upload_that_may_still_be_running_does_not_expire(store: LocalStore) 
 def test_a_retention_that_could_affect_a_running_sync_is_refused(snapshots: timedelta, unfinished: timedelta) -> None:
     with pytest.raises(ConfigurationError, match="cannot be kept for"):
         Retention(snapshots=snapshots, unfinished=unfinished)
+
+
+# Files that were taken out
+
+
+@pytest.mark.parametrize("is_digest_known", [True, False])
+def test_the_bytes_of_a_file_that_was_taken_out_are_removed_after_the_retention(
+    store: LocalStore, *, is_digest_known: bool
+) -> None:
+    _publish_laps(store, 1, _now())
+    raw = store.write_bytes("data/spa/private.csv", b"a name")
+    sha256 = raw.sha256 if is_digest_known else None
+    change_forgotten(store, [("spa/private.csv", ForgottenFile(sha256, _now()))])
+    assert find_expired(store, _MONTH, _now() + 29 * _DAY).objects == ()
+    removed = _gc(store, _MONTH, _now() + 31 * _DAY)
+    assert [item.key for item in removed.objects] == [raw.key]
+    assert store.head(raw.key) is None
+    assert find_expired(store, _MONTH, _now() + 31 * _DAY).objects == ()
+
+
+def test_other_content_under_the_path_of_a_file_that_was_taken_out_is_kept(store: LocalStore) -> None:
+    _publish_laps(store, 1, _now())
+    raw = store.write_bytes("data/spa/private.csv", b"a name")
+    change_forgotten(store, [("spa/private.csv", ForgottenFile(raw.sha256, _now()))])
+    store.write_bytes("data/spa/private.csv", b"no name")
+    assert find_expired(store, _MONTH, _now() + 31 * _DAY).objects == ()
+
+
+# Next to a running sync
+
+
+def _hold_before_removal(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
+    """Let something happen at the last moment before the first object is removed: after gc has looked at it again."""
+    delete_if = LocalStore.delete_if
+
+    def act_first(self: LocalStore, key: str, expected_tag: str) -> bool:
+        if key.startswith("objects/"):
+            monkeypatch.setattr(LocalStore, "delete_if", delete_if)
+            do()
+        return delete_if(self, key, expected_tag)
+
+    monkeypatch.setattr(LocalStore, "delete_if", act_first)
+
+
+def _lake_with_an_expired_state(store: LocalStore) -> Snapshot:
+    first = _publish_laps(store, 1, _now() - 90 * _DAY)
+    _publish_laps(store, 2, _now() - 60 * _DAY)
+    _age(store, 50 * _DAY)
+    return first
+
+
+def test_a_sync_that_derives_expired_content_again_while_gc_is_about_to_remove_it_publishes_it_whole(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _lake_with_an_expired_state(store)
+    found = find_expired(store, _MONTH, _now())
+    _hold_before_removal(monkeypatch, lambda: _publish_laps(store, 1, _now()))
+    remove_expired(store, found, _MONTH, _now())
+    assert _is_readable(store, require_snapshot(store))
+    assert verify_lake(store, is_deep=True).wrong == ()
+
+
+def test_a_sync_between_the_search_and_the_removal_keeps_its_tables(store: LocalStore) -> None:
+    _lake_with_an_expired_state(store)
+    found = find_expired(store, _MONTH, _now())
+    published = _publish_laps(store, 1, _now())
+    removed = remove_expired(store, found, _MONTH, _now())
+    assert not {item.key for item in removed.objects} & set(snapshot_parts(published))
+    assert _is_readable(store, published)
+
+
+def test_tables_derived_before_the_removal_and_published_after_it_are_kept(store: LocalStore) -> None:
+    _lake_with_an_expired_state(store)
+    derive_tables(store, _R1, "v1", contents=_contents(1))
+    _gc(store, _MONTH, _now())
+    published = _publish_laps(store, 1, _now())
+    assert _is_readable(store, published)
+
+
+def test_an_object_that_a_store_removes_although_it_was_just_published_is_put_back(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket cannot compare and remove in one step; a process may be stopped in between."""
+    _lake_with_an_expired_state(store)
+    found = find_expired(store, _MONTH, _now())
+
+    def remove_whatever_is_there(self: LocalStore, key: str, expected_tag: str) -> bool:
+        assert expected_tag
+        if key.startswith("objects/") and read_current(self) and not published:
+            published.append(_publish_laps(store, 1, _now()))
+        self.delete(key)
+        return True
+
+    published: list[Snapshot] = []
+    monkeypatch.setattr(LocalStore, "delete_if", remove_whatever_is_there)
+    remove_expired(store, found, _MONTH, _now())
+    assert _is_readable(store, published[0])
 
 
 @example(steps=[(1, 0), (4, 0), (1, 1)], keep_days=1, later_days=0)
@@ -252,8 +434,8 @@ def test_every_state_within_the_retention_stays_readable(
             timeline.append((moment, _publish_laps(store, laps, moment)))
         _age(store, timedelta(days=later_days))
         raw = store.write_bytes("data/spa/R1.csv", b"raw")
-        expired = find_expired(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
-        remove_expired(store, expired)
+        retention = Retention(timedelta(days=keep_days), timedelta(hours=1))
+        _gc(store, retention, now)
         remaining = _snapshots(store)
         assert read_current(store) == timeline[-1][1]
         assert all(_is_readable(store, snapshot) for snapshot in remaining)
@@ -262,8 +444,7 @@ def test_every_state_within_the_retention_stays_readable(
         retained = [state for (_, state), end in zip(timeline, ends, strict=True) if (now - end).days < keep_days]
         assert {state.id for state in retained} <= {state.id for state in remaining}
         assert verify_lake(store, is_deep=True).wrong == ()
-        found = find_expired(store, Retention(timedelta(days=keep_days), timedelta(hours=1)), now)
-        assert found.objects == ()
+        assert find_expired(store, retention, now).objects == ()
 
 
 # In a bucket
@@ -275,7 +456,7 @@ def test_gc_aborts_an_incomplete_upload_in_a_bucket(s3_bucket: S3Bucket) -> None
     assert find_expired(store, _MONTH, _now()).unfinished == ()
     found = find_expired(store, _MONTH, _now() + 2 * _DAY)
     assert [write.key for write in found.unfinished] == ["data/large.csv"]
-    remove_expired(store, found)
+    remove_expired(store, found, _MONTH, _now())
     assert store.incomplete_uploads() == []
 
 
@@ -283,9 +464,32 @@ def test_gc_removes_an_expired_snapshot_from_s3_and_keeps_the_current_one_readab
     store = store_of(connect(s3_bucket))
     first = _publish_laps(store, 1, _now() - 90 * _DAY)
     second = _publish_laps(store, 2, _now() - 40 * _DAY)
+    only_first = _keys_only_in(first, second)
     assert find_expired(store, _NOTHING_KEPT, _now()).objects == ()  # too young
-    removed = remove_expired(store, find_expired(store, _MONTH, _now() + 40 * _DAY))
-    assert {item.key for item in removed.objects} == {snapshot_key(first.id)} | _keys_only_in(first, second)
-    assert list(store.list("history/")) == []
+    removed = _gc(store, _MONTH, _now() + 40 * _DAY)
+    assert {item.key for item in removed.objects} == {snapshot_key(first.id)} | only_first
     assert _snapshots(store) == [second]
     assert _is_readable(store, second)
+
+
+def test_in_a_bucket_an_object_written_again_with_equal_content_is_kept(
+    s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ETag is the same, so only the time tells that it is in use again."""
+    store = store_of(connect(s3_bucket))
+    _publish_laps(store, 1, _now() - 90 * _DAY)
+    _publish_laps(store, 2, _now() - 60 * _DAY)
+    later = _now() + 40 * _DAY
+    found = find_expired(store, _MONTH, later)
+    key = next(item.key for item in found.objects if item.key.startswith("objects/"))
+    head = store.head
+
+    def as_if_written_now(wanted: str) -> ObjectInfo | None:
+        facts = head(wanted)
+        if facts is None or wanted != key:
+            return facts
+        return ObjectInfo(facts.key, facts.size, facts.modified_utc + timedelta(seconds=2), facts.tag, facts.sha256)
+
+    monkeypatch.setattr(store, "head", as_if_written_now)
+    removed = remove_expired(store, found, _MONTH, later)
+    assert {item.key for item in found.objects} - {item.key for item in removed.objects} == {key}

@@ -1,0 +1,364 @@
+"""Roll-ups: the tables ``files``, ``tracks`` and ``sessions``, made from the session records for people and pandas.
+
+Nothing is derived from a roll-up. It saves reading every record: a roll-up says up to which time the records are in it,
+so only the later ones are read. A damaged roll-up is made again from all records.
+"""
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
+from apex_pipeline.lake.records import RecordedFile, SessionRecord, UnassignedRecord, read_record, read_unassigned
+from apex_pipeline.sources import all_sources
+from apex_pipeline.sources.base import FileStatus
+from apex_pipeline.sources.session_names import session_type
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
+from apex_pipeline.storage.layout import RECORDS_PREFIX, UNASSIGNED_RECORD_KEY, record_key, table_key
+from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
+from apex_pipeline.tables import FILES, SESSIONS, TRACKS
+from apex_pipeline.tables.model import ZSTD_LEVEL, Row, Table
+from apex_pipeline.tables.session_key import SessionKey, parse_session_key
+
+_LOG = logging.getLogger(__name__)
+
+# Metadata keys of the roll-up ``files``: the version of the rules by which its files were identified, and the time up
+# to which records are in it.
+RULES_VERSION = "apex.rules_version"
+RECORDS_UNTIL = "apex.records_until"
+
+# A record gets its time when it is written and appears when it is renamed, up to a few seconds later on a busy disk.
+_MARGIN = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class RollUps:
+    """The three roll-ups, and what has to be known to renew them.
+
+    Attributes:
+        files: Table ``files``.
+        sessions: Table ``sessions``.
+        rules_version: Version of the rules by which the files were identified; empty if not known.
+        is_stale: Whether the stored roll-ups are missing, damaged, or do not have all records.
+    """
+
+    files: pa.Table
+    sessions: pa.Table
+    rules_version: str = ""
+    is_stale: bool = False
+
+    @property
+    def tracks(self) -> pa.Table:
+        """Table ``tracks``."""
+        return tracks_table(self.files)
+
+
+def read_roll_up(store: ObjectStore, table: Table) -> pa.Table | None:
+    """Return a roll-up, or ``None`` if it is missing, damaged or another table."""
+    key = table_key(table.folder, table.name)
+    try:
+        return parse_roll_up(store.read_bytes(key), table)
+    except ObjectMissingError:
+        return None
+    except (StoreCorruptionError, pa.ArrowException, ValueError, OSError) as error:
+        _LOG.warning("%s is damaged (%s) and is made again.", store.uri_of(key), error)
+        return None
+
+
+def parse_roll_up(content: bytes, table: Table) -> pa.Table:
+    """Return a roll-up from its Parquet file.
+
+    Raises:
+        ValueError: It violates the schema of the table; ``pa.ArrowException`` or ``OSError``: it is damaged.
+    """
+    # The checksums of its pages show a changed byte that would decode to another value.
+    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    found = table.with_missing_columns(file.read())
+    problems = table.violations(found)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return found.select(table.schema.names)
+
+
+def load_roll_ups(store: ObjectStore, records: Mapping[str, ObjectInfo]) -> RollUps:
+    """Return the roll-ups of the records in a lake, reading only the records that they do not have yet.
+
+    Args:
+        store: The lake.
+        records: The objects below ``catalog/records/``, by key.
+    """
+    stored = _stored_roll_ups(store)
+    files, until = stored.files, _until(stored.files, stored.sessions)
+    listed = {session_of(key): item for key, item in records.items() if is_session_record(key)}
+    known = set(_keys_of(stored.sessions)) | set(_keys_of(files))
+    later = {key for key, item in listed.items() if until is None or key not in known or item.modified_utc >= until}
+    unassigned = records.get(UNASSIGNED_RECORD_KEY)
+    is_later = unassigned is not None and (until is None or unassigned.modified_utc >= until)
+    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+        read = [record for record in pool.map(partial(_read_or_none, store), sorted(later)) if record]
+    free = _read_unassigned(store).files if is_later else None
+    replaced = later | (known - listed.keys())
+    if not stored.is_stale and _has_all(stored, read, replaced, free):
+        return stored
+    return replace(updated(stored, read, replaced, free), is_stale=True)
+
+
+def _stored_roll_ups(store: ObjectStore) -> RollUps:
+    """Return the stored roll-ups, which are empty if one of them is missing, damaged or of format 1."""
+    files, sessions = read_roll_up(store, FILES), read_roll_up(store, SESSIONS)
+    if files is None or sessions is None or _until(files, sessions) is None:
+        return RollUps(FILES.empty(), SESSIONS.empty(), is_stale=True)
+    return RollUps(files, sessions, (files.schema.metadata or {}).get(RULES_VERSION.encode(), b"").decode())
+
+
+def _until(*tables: pa.Table) -> datetime | None:
+    """Return up to which time the records are in all of these roll-ups; ``None`` if one of them does not say.
+
+    Two syncs that write their roll-ups at once may leave one file of each.
+    """
+    times = [_time((table.schema.metadata or {}).get(RECORDS_UNTIL.encode())) for table in tables]
+    known = [time for time in times if time is not None]
+    return min(known) if len(known) == len(times) else None
+
+
+def _has_all(
+    stored: RollUps, records: Iterable[SessionRecord], keys: set[SessionKey], free: Sequence[RecordedFile] | None
+) -> bool:
+    """Return whether the roll-ups have exactly these rows of these sessions, and of the files without one."""
+    records = list(records)
+    rows = sorted((file.row() for record in records for file in record.files), key=lambda row: str(row["path"]))
+    sessions = [row for record in records if (row := session_row(record))]
+    if _of(stored.files, keys).to_pylist() != rows or _of(stored.sessions, keys).to_pylist() != sessions:
+        return False
+    return free is None or _unassigned_rows(stored.files).to_pylist() == [file.row() for file in free]
+
+
+def updated(
+    roll_ups: RollUps,
+    records: Iterable[SessionRecord],
+    replaced: Iterable[SessionKey] = (),
+    unassigned: Sequence[RecordedFile] | None = None,
+) -> RollUps:
+    """Return the roll-ups with these records in place of the former ones.
+
+    Args:
+        roll_ups: The former roll-ups.
+        records: Records of sessions that changed.
+        replaced: Sessions whose former rows are dropped even if they have no record.
+        unassigned: The files that belong to no session; ``None`` if they did not change.
+    """
+    records = list(records)
+    keys = {record.session_key for record in records} | set(replaced)
+    if not keys and unassigned is None:
+        return roll_ups
+    new_files = [file.row() for record in records for file in record.files]
+    kept_files = _without(roll_ups.files, keys)
+    if unassigned is not None:
+        new_files += [file.row() for file in unassigned]
+        kept_files = _only_assigned(kept_files)
+    new_sessions = [row for record in records if (row := session_row(record))]
+    return RollUps(
+        _merge(FILES, kept_files, new_files),
+        _merge(SESSIONS, _without(roll_ups.sessions, keys), new_sessions),
+        roll_ups.rules_version,
+    )
+
+
+def write_roll_ups(
+    store: ObjectStore, roll_ups: RollUps, rules_version: str, records: Mapping[str, ObjectInfo]
+) -> None:
+    """Write the roll-ups that differ from those in the lake.
+
+    Args:
+        store: The lake.
+        roll_ups: The roll-ups.
+        rules_version: Version of the rules by which the files were identified.
+        records: The objects below ``catalog/records/`` that are in them, by key.
+    """
+    for table, content in roll_up_tables(roll_ups, rules_version, records):
+        write_roll_up(store, table, content)
+
+
+def write_roll_up(store: ObjectStore, table: Table, content: pa.Table) -> ObjectInfo:
+    """Write a roll-up unless the lake has it already, and return its object."""
+    key, data = table_key(table.folder, table.name), roll_up_bytes(content)
+    found = store.head(key)
+    if found is None or found.sha256 != hashlib.sha256(data).hexdigest():
+        return store.write_bytes(key, data)
+    return found
+
+
+def roll_up_tables(
+    roll_ups: RollUps, rules_version: str, records: Mapping[str, ObjectInfo]
+) -> list[tuple[Table, pa.Table]]:
+    """Return the three roll-ups with their contents, as stored; arguments as for :func:`write_roll_ups`."""
+    latest = max((item.modified_utc for item in records.values()), default=datetime.fromtimestamp(0, UTC))
+    until = {RECORDS_UNTIL: (latest - _MARGIN).isoformat()}
+    files = _with_metadata(roll_ups.files, FILES, until | {RULES_VERSION: rules_version})
+    sessions = _with_metadata(roll_ups.sessions, SESSIONS, until)
+    return [(FILES, files), (TRACKS, roll_ups.tracks), (SESSIONS, sessions)]
+
+
+def _with_metadata(content: pa.Table, table: Table, added: Mapping[str, str]) -> pa.Table:
+    return content.replace_schema_metadata({**(table.schema.metadata or {}), **added})
+
+
+def list_records(store: ObjectStore) -> dict[str, ObjectInfo]:
+    """Return the objects below ``catalog/records/``, by key."""
+    return {item.key: item for item in store.list(RECORDS_PREFIX)}
+
+
+def is_session_record(key: str) -> bool:
+    """Return whether a key below ``catalog/records/`` is that of a session's record; others may write there too."""
+    try:
+        return record_key(str(session_of(key))) == key
+    except ConfigurationError:
+        return False
+
+
+def session_of(key: str) -> SessionKey:
+    """Return the session of a record's key."""
+    return parse_session_key(key.removeprefix(RECORDS_PREFIX).removesuffix(".json"))
+
+
+def tracks_table(files: pa.Table) -> pa.Table:
+    """Return one row per track that has at least one session with a file in use."""
+    columns = files.select(["track", "track_name", "session", "bytes", "status"]).to_pylist()
+    by_track: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in columns:
+        if row["status"] == FileStatus.READY and row["session"]:
+            by_track[row["track"]].append(row)
+    return TRACKS.from_rows(
+        [
+            {
+                "track": track,
+                "track_name": rows[0]["track_name"],
+                "sessions": len({row["session"] for row in rows}),
+                "files": len(rows),
+                "bytes": sum(row["bytes"] for row in rows),
+            }
+            for track, rows in sorted(by_track.items())
+        ]
+    )
+
+
+def session_row(record: SessionRecord) -> Row | None:
+    """Return the row of the table ``sessions``, or ``None`` if no file of the session is in use."""
+    used, key = record.files_in_use, record.session_key
+    if not used:
+        return None
+    sources = [source for source in all_sources() if source.name in record.sources]
+    kinds = {file.kind for file in used}
+    return {
+        "track": key.track,
+        "session": key.session,
+        "session_type": session_type(key.session),
+        "season": next((file.season for file in used if file.season), None),
+        "event_code": next((file.event_code for file in used if file.event_code), None),
+        "kinds": sorted(kinds),
+        "missing_kinds": [str(kind) for source in sources for kind in source.expected_kinds if kind not in kinds],
+        "files": len(used),
+        "quarantined_files": sum(file.status is FileStatus.QUARANTINED for file in record.files),
+        "bytes": sum(file.bytes for file in used),
+        "inputs_version": record.inputs_version,
+    }
+
+
+def _keys_of(table: pa.Table) -> Iterable[SessionKey]:
+    pairs = table.select(["track", "session"]).group_by(["track", "session"]).aggregate([]).to_pylist()
+    return (SessionKey(row["track"], row["session"]) for row in pairs if row["track"] and row["session"])
+
+
+def _without(table: pa.Table, keys: Iterable[SessionKey]) -> pa.Table:
+    """Return the rows of other sessions, and those of none."""
+    unwanted = pa.array([str(key) for key in keys], pa.string())
+    return table.filter(pc.invert(pc.is_in(_session_texts(table), value_set=unwanted))) if len(unwanted) else table
+
+
+def _of(table: pa.Table, keys: Iterable[SessionKey]) -> pa.Table:
+    wanted = pa.array([str(key) for key in keys], pa.string())
+    return table.filter(pc.is_in(_session_texts(table), value_set=wanted))
+
+
+def _unassigned_rows(table: pa.Table) -> pa.Table:
+    return table.filter(pc.is_null(_session_texts(table)))
+
+
+def _only_assigned(table: pa.Table) -> pa.Table:
+    return table.filter(pc.is_valid(_session_texts(table)))
+
+
+def _session_texts(table: pa.Table) -> pa.ChunkedArray:
+    """Return ``track/session`` of each row; null where one of them is."""
+    track, session = (table[name].cast(pa.string()) for name in ("track", "session"))
+    return pc.binary_join_element_wise(track, session, "/")
+
+
+def _merge(table: Table, kept: pa.Table, new: list[Row]) -> pa.Table:
+    """Return both in the table's order, encoded as if it had been made from its rows at once."""
+    added = table.from_rows(new)
+    columns = {
+        column.name: pa.chunked_array(
+            [*kept[column.name].cast(_plain(column.arrow_type)).chunks, *_plain_chunks(added, column.name)],
+            _plain(column.arrow_type),
+        )
+        for column in table.columns
+    }
+    merged = pa.table(columns).sort_by([(name, "ascending") for name in table.sort_by])
+    return pa.Table.from_arrays(
+        [_encoded(merged[column.name].combine_chunks(), column.arrow_type) for column in table.columns],
+        schema=table.schema,
+    )
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if isinstance(kind, pa.DictionaryType) else kind
+
+
+def _plain_chunks(table: pa.Table, name: str) -> list[pa.Array]:
+    return table[name].cast(_plain(table.schema.field(name).type)).chunks
+
+
+def _encoded(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return values.dictionary_encode().cast(kind) if isinstance(kind, pa.DictionaryType) else values
+
+
+def _time(text: bytes | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text.decode()) if text else None
+    except ValueError:
+        return None
+
+
+def _read_or_none(store: ObjectStore, key: SessionKey) -> SessionRecord | None:
+    """Return a session's record; ``None`` if it is gone or damaged, so the discovery makes it again."""
+    try:
+        return read_record(store, key)
+    except StoreCorruptionError as error:
+        _LOG.warning("%s", error.problem)
+        return None
+
+
+def _read_unassigned(store: ObjectStore) -> UnassignedRecord:
+    try:
+        return read_unassigned(store)
+    except StoreCorruptionError as error:
+        _LOG.warning("%s", error.problem)
+        return UnassignedRecord(())
+
+
+def roll_up_bytes(table: pa.Table) -> bytes:
+    """Return a roll-up as Parquet; equal tables give equal bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", compression_level=ZSTD_LEVEL, write_page_checksum=True)
+    return sink.getvalue().to_pybytes()
