@@ -1,62 +1,65 @@
-"""Copies the files of one session, or those that belong to no session, from the source folder into the lake.
+"""Copies files from the source folder into the lake, and reports those that could not be copied.
 
-Selects the files and reports failed copies; see ``storage/copy.py`` for the copying itself.
+See ``discover.py`` for which files, and ``storage/copy.py`` for the copying itself.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
-from apex_pipeline.errors import PermanentError, TransientError
-from apex_pipeline.ingest.plan import session_key_of
-from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
+from apex_pipeline.errors import FileChangedError, PermanentError, TransientError
+from apex_pipeline.ingest.source_folder import SourceFile
+from apex_pipeline.lake.records import RecordedFile
 from apex_pipeline.progress import Progress
-from apex_pipeline.sources.base import FileIdentity, FileStatus
-from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.copy import CopyItem, CopyReport, copy_files
+from apex_pipeline.storage.base import ObjectInfo, ObjectStore
+from apex_pipeline.storage.copy import CopiedFile, CopyItem, CopyReport, copy_files
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import raw_key, raw_path
-from apex_pipeline.tables.session_key import SessionKey
 
 
-def copy_session(
-    key: SessionKey | None,
+def copy_source_files(
     store: ObjectStore,
-    folder: SourceFolder | None,
-    identify: Callable[[SourceFolder], list[FileIdentity]],
+    files: Sequence[SourceFile],
     digest_cache: DigestCache,
     progress: Progress | None = None,
+    stored: dict[str, ObjectInfo] | None = None,
 ) -> CopyReport:
-    """Copy the files of a session that are not in the lake yet.
+    """Copy files of the source folder into the lake, unless it has their content already.
 
     Args:
-        key: The session; ``None`` for the files that belong to no session.
         store: The lake.
-        folder: The source folder; ``None`` if there is no folder and the files should already be in the lake.
-        identify: Returns the identities of the folder's files.
+        files: The files.
         digest_cache: Digests of local files.
         progress: Called with the number of bytes just copied.
+        stored: Receives, by path, each object that is now in the lake.
 
     Raises:
         TransientError: Some files were not copied, but a retry may copy all of them; the others were copied.
         PermanentError: Some files were not copied, and at least one will fail again unless something changes; the
             others were copied.
     """
-    chosen = _select(key, folder, identify) if folder else []
-    items = [CopyItem(path=file.local_path, key=raw_key(file.path)) for file in chosen]
+    items = [CopyItem(path=file.local_path, key=raw_key(file.path)) for file in files]
     report = copy_files(store, items, digest_cache, progress=progress)
+    if stored is not None:
+        stored.update({raw_path(file.item.key): _object_of(store, file) for file in report.copied + report.unchanged})
     if not report:
         _raise_failures(report, items)
     return report
 
 
-def content_version(files: Iterable[SourceFile], digest_cache: DigestCache, progress: Progress | None = None) -> str:
-    """Return a hash of the paths and contents; ``progress`` is called with the number of bytes read."""
-    return _version_of((file.path, digest_cache.sha256_of(file.local_path, progress)) for file in files)
+def _object_of(store: ObjectStore, file: CopiedFile) -> ObjectInfo:
+    """Return the object of a copied file; one that was there already is looked up."""
+    if file.tag is not None:
+        return ObjectInfo(file.item.key, file.size, datetime.now(UTC), file.tag, file.sha256)
+    found = store.head(file.item.key)
+    if found is None:
+        raise FileChangedError(f"{file.item.key} was removed while it was copied.", "Run the sync again.")
+    return found
 
 
-def copied_version(report: CopyReport) -> str:
-    """Return the :func:`content_version` of the files in the lake after a copy."""
-    return _version_of((raw_path(file.item.key), file.sha256) for file in report.copied + report.unchanged)
+def recorded_version(files: Iterable[RecordedFile]) -> str:
+    """Return a hash of the paths and contents of recorded files."""
+    return _version_of((file.path, file.content_version or "") for file in files)
 
 
 def _version_of(files: Iterable[tuple[str, str]]) -> str:
@@ -74,12 +77,3 @@ def _raise_failures(report: CopyReport, items: list[CopyItem]) -> None:
     problem = "; ".join(f"{path}: {error.problem}" for path, error in failed)
     kind = PermanentError if any(error.is_permanent for _, error in failed) else TransientError
     raise kind(f"{len(failed)} of {len(items)} files were not copied. {problem}", failed[0][1].hint)
-
-
-def _select(
-    key: SessionKey | None, folder: SourceFolder, identify: Callable[[SourceFolder], list[FileIdentity]]
-) -> list[SourceFile]:
-    wanted = {
-        item.path for item in identify(folder) if item.status is not FileStatus.IGNORED and session_key_of(item) == key
-    }
-    return [file for file in folder.files if file.path in wanted]

@@ -1,4 +1,4 @@
-"""Tests copying a session: a failure names the file, says whether a rerun can help, and does not block others."""
+"""Tests copying source files: a failure names the file, says whether a rerun can help, and does not block others."""
 
 from pathlib import Path
 
@@ -12,18 +12,15 @@ from apex_pipeline.errors import (
     StoreUnavailableError,
     TransientError,
 )
-from apex_pipeline.ingest.copy import content_version, copied_version, copy_session
-from apex_pipeline.ingest.source_folder import identify, scan_folder
+from apex_pipeline.ingest.copy import copy_source_files
+from apex_pipeline.ingest.source_folder import scan_folder
 from apex_pipeline.progress import Progress
-from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.copy import CopyReport
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline.tables.session_key import SessionKey
 
-_KEY = SessionKey("spa", "R1")
 _TEXT = "lap,vehicle_id,timestamp,meta_time,meta_session\n"
 
 
@@ -54,7 +51,7 @@ class FailingStore(LocalStore):
 def _copy(source: Path, lake: Path, errors: dict[str, ApexError]) -> CopyReport:
     store = FailingStore(lake, errors)
     store.prepare_for_writing()
-    return copy_session(_KEY, store, scan_folder(source), lambda f: identify(f, load_settings()), DigestCache())
+    return copy_source_files(store, scan_folder(source).files, DigestCache())
 
 
 def _raw_keys(lake: Path) -> list[str]:
@@ -67,18 +64,26 @@ def test_all_files_of_a_session_are_copied(source: Path, tmp_path: Path) -> None
     assert len(_raw_keys(tmp_path / "lake")) == 3
 
 
-def test_copied_and_unchanged_files_have_the_content_version_of_their_source(source: Path, tmp_path: Path) -> None:
-    expected = content_version(scan_folder(source).files, DigestCache())
-    written, unchanged = (_copy(source, tmp_path / "lake", {}) for _ in range(2))
-    assert (len(written.copied), len(unchanged.unchanged)) == (3, 3)
-    assert copied_version(written) == copied_version(unchanged) == expected
+def test_what_a_copy_wrote_or_found_is_noted_with_its_tag(source: Path, tmp_path: Path) -> None:
+    store = FailingStore(tmp_path / "lake", {})
+    store.prepare_for_writing()
+    files = scan_folder(source).files
+    for _ in range(2):
+        stored: dict[str, ObjectInfo] = {}
+        copy_source_files(store, files, DigestCache(), None, stored)
+        assert {path: item.tag for path, item in stored.items()} == {
+            item.key.removeprefix("data/"): item.tag for item in store.list("data/")
+        }
 
 
-def test_without_a_source_folder_nothing_is_copied(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "lake", DigestCache())
-    report = copy_session(_KEY, store, None, lambda f: identify(f, load_settings()), DigestCache())
-    assert report
-    assert (report.copied, report.unchanged) == ((), ())
+def test_what_was_written_before_a_failure_is_noted(source: Path, tmp_path: Path) -> None:
+    error = PermanentError("too long a name", "Rename it.")
+    store = FailingStore(tmp_path / "lake", {raw_key("spa/R1_spa_lap_end.csv"): error})
+    store.prepare_for_writing()
+    stored: dict[str, ObjectInfo] = {}
+    with pytest.raises(PermanentError):
+        copy_source_files(store, scan_folder(source).files, DigestCache(), None, stored)
+    assert sorted(stored) == ["spa/R1_spa_lap_start.csv", "spa/R1_spa_lap_time.csv"]
 
 
 @pytest.mark.req("A-047", "A-078")
