@@ -12,40 +12,51 @@ import yaml
 
 from apex_pipeline.definitions import defs
 from apex_pipeline.orchestration.build import build_definitions
+from apex_pipeline.orchestration.job_names import SESSION_JOB
 from apex_pipeline.orchestration.jobs import build_jobs
 from apex_pipeline.orchestration.resources import LakeResource
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources import all_tables, session_tables
+from apex_pipeline.sources.gr_cup.source import GrCup
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _TABLES = all_tables()
 _JOBS = build_jobs(session_tables())
 
+_REJECTS = ("official_rejects", "lap_rejects", "telemetry_rejects")
+_RECORD = {"lake/session"}
+_SESSION_TABLES = {f"tables/{name}" for name, table in _TABLES.items() if table.folder == "tables"}
+
 # Asset → its dependencies, repeated here to catch unintended changes of the graph.
 _GRAPH = {
     "raw/files": set[str](),
     "lake/files": {"raw/files"},
+    "lake/session": {"lake/files"},
+    "tables/laps": _RECORD | {"tables/official_laps"},
+    "tables/cars": _RECORD | {"tables/official_laps"},
+    "tables/lap_rejects": _RECORD | {"tables/official_laps"},
+    "tables/telemetry": _RECORD | {"tables/laps"},
+    "tables/telemetry_cars": _RECORD | {"tables/laps"},
+    "tables/telemetry_rejects": _RECORD | {"tables/laps"},
+    "tables/quality": _RECORD
+    | {f"tables/{name}" for name in (*("laps", "cars", "official_laps", "results", "telemetry_cars"), *_REJECTS)},
+    "tables/official_laps": _RECORD,
+    "tables/results": _RECORD,
+    "tables/weather": _RECORD,
+    "tables/official_rejects": _RECORD,
+    "lake/published": _RECORD | _SESSION_TABLES,
     "lake/unassigned_files": set[str](),
-    "catalog/files": {"lake/files", "lake/unassigned_files"},
-    "catalog/tracks": {"catalog/files"},
-    "catalog/sessions": {"catalog/files"},
-    "tables/laps": {"catalog/files", "catalog/sessions", "tables/official_laps"},
-    "tables/cars": {"catalog/files", "catalog/sessions", "tables/official_laps"},
-    "tables/lap_rejects": {"catalog/files", "catalog/sessions", "tables/official_laps"},
-    "tables/telemetry": {"catalog/files", "catalog/sessions", "tables/laps"},
-    "tables/telemetry_cars": {"catalog/files", "catalog/sessions", "tables/laps"},
-    "tables/telemetry_rejects": {"catalog/files", "catalog/sessions", "tables/laps"},
-    "tables/quality": {
-        "catalog/sessions",
-        *(f"tables/{name}" for name in ("laps", "cars", "official_laps", "results", "telemetry_cars")),
-    },
-    "tables/official_laps": {"catalog/files", "catalog/sessions"},
-    "tables/results": {"catalog/files", "catalog/sessions"},
-    "tables/weather": {"catalog/files", "catalog/sessions"},
-    "tables/official_rejects": {"catalog/files", "catalog/sessions"},
-    "catalog/manifest": {f"tables/{name}" for name, table in _TABLES.items() if table.folder == "tables"}
-    | {"catalog/files", "catalog/tracks", "catalog/sessions"},
+    "catalog/files": _RECORD | {"lake/unassigned_files"},
+    "catalog/tracks": _RECORD,
+    "catalog/sessions": _RECORD,
+    "catalog/manifest": {"lake/published"},
 }
+
+# What speaks of all sessions.
+_UNPARTITIONED = {"lake/unassigned_files", *(asset for asset in _GRAPH if asset.startswith("catalog/"))}
+
+# The groups in the order of the data flow.
+_GROUPS = ("raw", "lake", "tables", "published", "catalog")
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +82,33 @@ def test_the_asset_graph_is_the_expected_one(definitions: dg.Definitions) -> Non
 def test_every_asset_has_a_description_its_group_and_a_kind(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
         assert spec.description
-        assert spec.group_name == spec.key.path[0]
+        assert spec.group_name == ("published" if spec.key.path[-1] == "published" else spec.key.path[0])
         assert spec.kinds
+
+
+def test_the_groups_follow_each_other_in_the_direction_of_the_data(definitions: dg.Definitions) -> None:
+    group_of = {spec.key: spec.group_name for spec in definitions.resolve_all_asset_specs()}
+    assert set(group_of.values()) == set(_GROUPS)
+    for spec in definitions.resolve_all_asset_specs():
+        for dep in spec.deps:
+            assert _GROUPS.index(str(group_of[dep.asset_key])) <= _GROUPS.index(str(spec.group_name))
+
+
+def test_no_partitioned_asset_depends_on_an_unpartitioned_one(definitions: dg.Definitions) -> None:
+    """Otherwise a backfill over named partitions would leave out everything behind the unpartitioned one."""
+    for asset in _GRAPH.keys() - _UNPARTITIONED:
+        assert not _GRAPH[asset] & _UNPARTITIONED
+    graph = definitions.get_repository_def().asset_graph
+    for asset in _GRAPH.keys() - _UNPARTITIONED:
+        node = graph.get(dg.AssetKey(asset.split("/")))
+        for mapping in node.partition_mappings.values():
+            assert isinstance(mapping, dg.IdentityPartitionMapping)
+
+
+def test_every_step_has_a_code_version(definitions: dg.Definitions) -> None:
+    versions = {spec.key.to_user_string(): spec.code_version for spec in definitions.resolve_all_asset_specs()}
+    assert {asset for asset, version in versions.items() if not version} == {"raw/files"}
+    assert versions["tables/laps"] == GrCup.derivation_version
 
 
 @pytest.mark.req("A-115")
@@ -94,16 +130,41 @@ def test_every_table_asset_shows_its_columns_before_the_first_run(definitions: d
 @pytest.mark.req("P-09")
 def test_sessions_are_the_only_partitions(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
-        is_of_a_session = spec.key.path[0] in {"tables", "raw"} or spec.key.path == ["lake", "files"]
+        is_of_a_session = spec.key.to_user_string() not in _UNPARTITIONED
         assert (spec.partitions_def is not None) == is_of_a_session
 
 
 def test_every_published_table_has_a_blocking_schema_check(definitions: dg.Definitions) -> None:
-    checks = [spec for check in definitions.asset_checks or [] for spec in check.check_specs]  # type: ignore[union-attr]
+    checks = [
+        spec
+        for asset in definitions.assets or []
+        if isinstance(asset, dg.AssetsDefinition)
+        for spec in asset.check_specs
+    ]
     blocking = {tuple(spec.asset_key.path) for spec in checks if spec.name == "matches_schema" and spec.blocking}
     assert blocking == {table.asset_key for table in _TABLES.values()}
     for spec in checks:
         assert (spec.partitions_def is not None) == (spec.asset_key.path[0] == "tables")
+    is_blocking = {f"{spec.asset_key.path[-1]}.{spec.name}": spec.blocking for spec in checks}
+    assert is_blocking["laps.laps_do_not_overlap"]
+    assert is_blocking["laps.official_laps_complete"]
+    assert is_blocking["telemetry.readings_reconcile"]
+    assert not is_blocking["laps.most_laps_are_valid"]
+    assert not is_blocking["laps.has_rows"]
+    assert not is_blocking["quality.gaps"]
+
+
+def test_the_checks_of_a_session_are_part_of_the_steps_that_make_its_tables(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def(SESSION_JOB)
+    assert {node.name for node in job.nodes} == {
+        "lake__files",
+        "lake__session",
+        "official_timing",
+        "laps",
+        "telemetry",
+        "quality",
+        "lake__published",
+    }
 
 
 def test_the_jobs_cover_every_materializable_asset(definitions: dg.Definitions) -> None:

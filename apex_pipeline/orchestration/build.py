@@ -1,4 +1,4 @@
-"""Builds the Dagster definitions: every asset, check, job and resource.
+"""Builds the Dagster definitions: every asset, job and resource.
 
 The entry point calls :func:`build_definitions` without arguments; tests and commands pass their own settings or
 resources. This is the only place that assembles definitions, and importing it opens no connection.
@@ -8,24 +8,17 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from apex_pipeline.orchestration.assets import assets_of, checks_of
-from apex_pipeline.orchestration.assets.catalog import (
-    build_manifest_asset,
-    catalog_files,
-    catalog_sessions,
-    catalog_tracks,
-)
+from apex_pipeline.orchestration.assets import assets_of
+from apex_pipeline.orchestration.assets.catalog import manifest, roll_ups
 from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned_files
+from apex_pipeline.orchestration.assets.published import build_published_asset
 from apex_pipeline.orchestration.assets.raw_files import raw_files
-from apex_pipeline.orchestration.checks import build_schema_checks
+from apex_pipeline.orchestration.assets.session_record import build_record_asset
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
-
-# The assets upstream of the source-specific ones, in data-flow order.
-_BEFORE_DERIVATION = [raw_files, lake_files, unassigned_files, catalog_files, catalog_tracks, catalog_sessions]
 
 
 def build_definitions(
@@ -50,10 +43,16 @@ def build_definitions(
     tables = session_tables()
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
     return dg.Definitions(
-        assets=[*_BEFORE_DERIVATION, *derivations, build_manifest_asset(tables)],
-        asset_checks=[
-            *build_schema_checks(tables),
-            *(check for source in all_sources() for check in checks_of(source)),
+        # In the order of the data flow; the last two speak of all sessions, and nothing depends on them.
+        assets=[
+            raw_files,
+            lake_files,
+            unassigned_files,
+            build_record_asset(),
+            *derivations,
+            build_published_asset(tables),
+            roll_ups,
+            manifest,
         ],
         jobs=build_jobs(tables),
         resources={**default_resources, **(resources or {})},

@@ -1,43 +1,97 @@
 """Translates the errors defined in ``errors.py`` into Dagster failures.
 
-Dagster retries only transient errors; the run's page shows the problem and the next step.
+Dagster retries only transient errors; the run's page shows the problem and the next step. Where an error's hint is a
+command, the failure names the job to launch instead, because whoever reads it is looking at Dagster's UI.
 """
 
+import re
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import dagster as dg
 
-from apex_pipeline.errors import ApexError
+from apex_pipeline.errors import ApexError, FileChangedError, LeaseLostError
+from apex_pipeline.library_errors import translate_library_error
+from apex_pipeline.orchestration.job_names import CATALOG_JOB, SESSION_JOB
+from apex_pipeline.process.interrupts import raise_if_interrupted
+
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
+
+_SENTENCE_END = re.compile(r"(?<=[.;])\s+")
+_COMMAND = re.compile(r"`apex |\b(?:[Rr]un|[Rr]erun) (?:the|a) (?:sync|command)\b")
+
+_INTERRUPTED = "The run was stopped before this step ended. The next run continues from here."
+# Set when a step was interrupted: the other steps of its run, in this process, do not start.
+_is_stopping = threading.Event()
 
 
 @contextmanager
-def dagster_failure() -> Generator[None]:
+def dagster_failure(context: Context | None = None) -> Generator[None]:
     """Translate exceptions raised inside the block into a :class:`dagster.Failure`.
+
+    Args:
+        context: The step, whose partition the failure names.
 
     Raises:
         dagster.Failure: With the problem and the next step. Retries are allowed only for transient errors, never for
-            exceptions other than :class:`~apex_pipeline.errors.ApexError`.
+            exceptions other than :class:`~apex_pipeline.errors.ApexError` and never after an interruption.
     """
     try:
+        _raise_if_stopping()
         yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interruption:
+        # Under a retry policy Dagster would start the step again after a pause, as if it had failed.
+        _is_stopping.set()
+        raise dg.Failure(description=_INTERRUPTED, allow_retries=False) from interruption
     except ApexError as error:
+        remedy = hint_in_dagster(error.hint, _partition_of(context))
         raise dg.Failure(
-            description=str(error),
-            metadata={"problem": error.problem, "remedy": error.hint, "error": type(error).__name__},
-            allow_retries=not error.is_permanent,
+            description=f"{error.problem} {remedy}",
+            metadata={"problem": error.problem, "remedy": remedy, "error": type(error).__name__},
+            # A file that is not what was recorded or listed stays so, and a lease stays lost: it takes another run.
+            allow_retries=not (error.is_permanent or isinstance(error, FileChangedError | LeaseLostError)),
         ) from error
     except (dg.Failure, dg.DagsterError):
         raise
     except Exception as error:
-        # An unexpected exception is a bug: retries would only waste time.
-        problem = f"{type(error).__name__}: {error}"
-        raise dg.Failure(
-            description=problem,
-            metadata={"problem": problem, "remedy": "This is a bug; please report it and attach the run's log."},
-            allow_retries=False,
-        ) from error
+        raise _unexpected(error) from error
+
+
+def _unexpected(error: Exception) -> dg.Failure:
+    """Return the failure for an error that nobody has translated; retries would only waste time."""
+    known = translate_library_error(error)
+    problem = known.problem if known else f"{type(error).__name__}: {error}"
+    remedy = known.hint if known else "This is a bug; please report it and attach the run's log."
+    description = f"{problem} {remedy}" if known else problem
+    return dg.Failure(description, metadata={"problem": problem, "remedy": remedy}, allow_retries=False)
+
+
+def hint_in_dagster(hint: str, partition: str | None) -> str:
+    """Return a hint with the job to launch in place of a command.
+
+    Args:
+        hint: An error's hint.
+        partition: Partition of the step, if it has one.
+    """
+    job = f"{SESSION_JOB} for the partition {partition}" if partition else CATALOG_JOB
+    instead = f"Launch the job {job}."
+    sentences = [instead if _COMMAND.search(sentence) else sentence for sentence in _SENTENCE_END.split(hint)]
+    return " ".join(dict.fromkeys(sentences))
+
+
+def _partition_of(context: Context | None) -> str | None:
+    return context.partition_key if context is not None and context.has_partition_key else None
+
+
+def _raise_if_stopping() -> None:
+    raise_if_interrupted()
+    if _is_stopping.is_set():
+        raise dg.Failure(description=_INTERRUPTED, allow_retries=False)
 
 
 # Two retries, after 5 and 10 s, are enough to ride out throttling or a store restart.
-RETRY_TRANSIENT = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+MOST_RETRIES = 2
+RETRY_TRANSIENT = dg.RetryPolicy(
+    max_retries=MOST_RETRIES, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)

@@ -1,9 +1,12 @@
-"""Stores and loads assets as Parquet, with one IO manager for local lakes and S3.
+"""Stores the roll-ups as Parquet and loads published tables, with one IO manager for local lakes and S3.
 
 It stores pandas frames, Arrow tables, record-batch readers and files staged on disk, and loads the input's annotated
-type: ``pandas.DataFrame``, ``pyarrow.Table`` or ``pyarrow.dataset.Dataset``. A table file is checked against its
-declared schema before it replaces the current one, which is kept in ``history/``: a failed run leaves the published
-file unchanged. See ``tables/model.py`` for schemas and ``storage/layout.py`` for keys.
+type: ``pandas.DataFrame``, ``pyarrow.Table`` or ``pyarrow.dataset.Dataset``. A file is checked against its declared
+schema before it replaces the current one. See ``tables/model.py`` for schemas and ``storage/layout.py`` for keys.
+
+Assets of other code locations use it to load our tables: those of a session from the published snapshot, never one
+that is still being derived, so they should depend on ``lake/published`` too. Steps of our own read what was derived
+from the session's present files instead, see ``assets/_derivation.py``, which also writes these tables.
 
 Based on ``ConfigurableIOManager`` rather than ``UPathIOManager``, which creates a mistyped bucket, lets ``..`` in a
 partition key leave the asset's folder, and needs a second S3 client next to ours.
@@ -12,6 +15,7 @@ See https://docs.dagster.io/guides/build/io-managers
 
 import tempfile
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,125 +27,166 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import SchemaViolationError
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.lake.objects import table_file_key
+from apex_pipeline.lake.snapshot import TableRecord
+from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.orchestration.failures import dagster_failure
 from apex_pipeline.orchestration.resources import LakeResource
-from apex_pipeline.orchestration.table_schema import column_schema
+from apex_pipeline.orchestration.table_files import check_file
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.arrow_fs import arrow_filesystem
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
-from apex_pipeline.storage.layout import history_key, table_key
+from apex_pipeline.storage.layout import table_key
+from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables.model import ZSTD_LEVEL, Table
-from apex_pipeline.tables.session_key import parse_session_key
+from apex_pipeline.tables.session_key import SessionKey, parse_session_key
+
+# Sessions named in a message; the others are counted.
+_NAMED_SESSIONS = 10
 
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A Parquet file on the local disk, which the IO manager publishes and then deletes."""
+    """A Parquet file on the local disk, which the IO manager stores and then deletes.
+
+    Attributes:
+        path: The file.
+        is_checked: Whether it has been checked against its schema already.
+    """
 
     path: Path
+    is_checked: bool = False
 
 
 Storable = pd.DataFrame | pa.Table | pa.RecordBatchReader | StagedFile
 
 
 class ParquetIOManager(dg.ConfigurableIOManager):
-    """Stores assets as Parquet in the lake, at ``{folder}/{table}/track=…/session=…/{table}.parquet``."""
+    """Stores roll-ups at ``catalog/{table}.parquet`` and loads any published table."""
 
     lake: dg.ResourceDependency[LakeResource]
 
     def handle_output(self, context: dg.OutputContext, obj: Storable) -> None:
-        """Check the table, publish it and add its URI, schema, row count, size and hash to the materialization.
+        """Check the roll-up, store it and add its URI, row count, size and hash to the materialization.
 
         Raises:
-            dagster.Failure: The table does not match its schema, or the store refused it. The previously published
-                table stays in place.
+            dagster.Failure: The asset is not a roll-up, the table does not match its schema, or the store refused it.
+                The previous table stays in place.
         """
-        table = all_tables()[context.asset_key.path[-1]]
-        with dagster_failure(), _staged(obj, table, self.lake.temp_dir) as path:
-            (key,) = self._keys(context)
-            rows = check_file(path, table)
-            stored = publish_file(self.lake.open(), key, path)
-            schema = pq.read_schema(path)
+        with dagster_failure():
+            table = _roll_up_of(context.asset_key)
+            key, store = table_key(table.folder, table.name), self.lake.open()
+            with _staged(obj, table, self.lake.temp_dir) as path:
+                is_checked = isinstance(obj, StagedFile) and obj.is_checked
+                rows = pq.read_metadata(path).num_rows if is_checked else check_file(path, table)
+                stored = _store(store, key, path)
         context.add_output_metadata(
             {
-                "dagster/uri": self.lake.open().uri_of(key),
-                "dagster/column_schema": column_schema(schema),
-                "dagster/partition_row_count" if context.has_partition_key else "dagster/row_count": rows,
+                "dagster/uri": store.uri_of(key),
+                "dagster/row_count": rows,
                 "bytes": stored.size,
                 "sha256": stored.sha256 or "",
             }
         )
 
     def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401  -- the type of the input's annotation
-        """Return the table as the input's annotated type.
+        """Return the table as the input's annotated type; of several sessions, all rows.
+
+        A session without the table fails the input, unless its metadata has ``allow_missing_partitions``.
 
         Raises:
-            dagster.Failure: The table file is not in the lake.
+            dagster.Failure: The asset is not a table of the lake, or a table is not published.
             TypeError: The annotated type is not supported.
         """
         wanted = context.dagster_type.typing_type
+        if wanted not in {ds.Dataset, pd.DataFrame, pa.Table}:
+            raise TypeError(
+                f"The input from {context.asset_key.to_user_string()} is annotated {wanted}; use pandas.DataFrame, "
+                "pyarrow.Table or pyarrow.dataset.Dataset."
+            )
         with dagster_failure():
-            filesystem = arrow_filesystem(self.lake.open())
-            dataset = ds.dataset(self._keys(context), format="parquet", filesystem=filesystem)
-        if wanted is ds.Dataset:
-            return dataset
-        if wanted is pd.DataFrame:
-            return dataset.to_table().to_pandas()
-        if wanted is pa.Table:
-            return dataset.to_table()
-        raise TypeError(
-            f"The input from {context.asset_key.to_user_string()} is annotated {wanted}; use pandas.DataFrame, "
-            "pyarrow.Table or pyarrow.dataset.Dataset."
-        )
-
-    @staticmethod
-    def _keys(context: dg.OutputContext | dg.InputContext) -> list[str]:
-        folder, name = context.asset_key.path
-        if all_tables()[name].folder == "catalog":
-            return [table_key(folder, name, None)]
-        # Dagster does not validate dynamic partition keys: one added by hand can be any text.
-        keys = [parse_session_key(partition) for partition in context.asset_partition_keys]
-        return [table_key(folder, name, str(key)) for key in keys]
+            table, store = _table_of(context.asset_key), self.lake.open()
+            keys = [table_key(table.folder, table.name)]
+            if table.folder == "tables":
+                # Dagster does not validate dynamic partition keys: one added by hand can be any text.
+                sessions = [parse_session_key(partition) for partition in context.asset_partition_keys]
+                is_lenient = bool((context.definition_metadata or {}).get("allow_missing_partitions"))
+                keys = _published_keys(store, table, sessions, allow_missing=is_lenient)
+            schema = None if keys else table.schema
+            dataset = ds.dataset(keys, schema=schema, format="parquet", filesystem=arrow_filesystem(store))
+            if wanted is ds.Dataset:
+                return dataset
+            loaded = dataset.to_table()
+        return loaded if wanted is pa.Table else loaded.to_pandas()
 
 
-def check_file(path: Path, table: Table) -> int:
-    """Check a Parquet file against its schema, one row group at a time, and return its number of rows.
-
-    Rows with equal keys are always in the same row group, so checking each group separately finds repeated keys.
-    Telemetry has one group per vehicle, or per time range of a vehicle, and both are part of its key; every other table
-    fits into one group.
+def _table_of(key: dg.AssetKey) -> Table:
+    """Return the table of an asset.
 
     Raises:
-        SchemaViolationError: The file violates the schema; the message lists up to ten violations.
+        ConfigurationError: It is not one of this lake.
     """
-    with pq.ParquetFile(path) as file:
-        groups = range(file.num_row_groups)
-        problems = [line for group in groups for line in table.violations(file.read_row_group(group))]
-        if not groups:
-            problems = table.violations(file.schema_arrow.empty_table())
-        rows = file.metadata.num_rows
-    if problems:
-        raise SchemaViolationError(
-            f"The table {table.name} is not published: {'; '.join(problems[:10])}.",
-            "This is a bug in the derivation; the previously published table stays. Please report it with the file.",
+    table = all_tables().get(key.path[-1])
+    if table is None or tuple(key.path) != table.asset_key:
+        raise ConfigurationError(
+            f"The asset {key.to_user_string()} is not a table of this lake.",
+            "The IO manager of this lake stores no assets of your own: set another io_manager_key for this asset.",
         )
-    return int(rows)
+    return table
 
 
-def publish_file(store: ObjectStore, key: str, path: Path) -> ObjectInfo:
-    """Put a Parquet file at its stable key and keep the previous file in ``history/``; skip an unchanged file."""
+def _roll_up_of(key: dg.AssetKey) -> Table:
+    """Return the roll-up of an asset.
+
+    Raises:
+        ConfigurationError: It is not a roll-up.
+    """
+    table = _table_of(key)
+    if table.folder != "catalog":
+        raise ConfigurationError(
+            f"The asset {key.to_user_string()} is a session's table, which only its own step writes.",
+            "Materialize that asset instead, and take it as an input.",
+        )
+    return table
+
+
+def _published_keys(store: ObjectStore, table: Table, sessions: list[SessionKey], *, allow_missing: bool) -> list[str]:
+    """Return the keys of the objects with a table of these sessions.
+
+    Raises:
+        ObjectMissingError: Some of them have no such table published.
+    """
+    snapshot = require_snapshot(store)
+    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+        published = list(pool.map(snapshot.session, sessions))
+    records: dict[SessionKey, TableRecord | None] = {
+        key: session.tables.get(table.name) if session else None
+        for key, session in zip(sessions, published, strict=True)
+    }
+    missing = [str(key) for key, record in records.items() if record is None]
+    if missing and not allow_missing:
+        rest = len(missing) - _NAMED_SESSIONS
+        named = ", ".join(missing[:_NAMED_SESSIONS]) + (f" and {rest} more" if rest > 0 else "")
+        raise ObjectMissingError(
+            f"The table {table.name} is not published for {len(missing)} of {len(records)} sessions: {named}.",
+            f"Materialize {'/'.join(table.asset_key)} and lake/published of these partitions, or set "
+            "allow_missing_partitions in the metadata of the input.",
+        )
+    found = [record for record in records.values() if record is not None]
+    with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+        return list(pool.map(lambda record: table_file_key(store, record), found))
+
+
+def _store(store: ObjectStore, key: str, path: Path) -> ObjectInfo:
+    """Put a file at its key, unless the same content is there."""
     with HashingReader(path) as reader:
         while reader.read(BLOCK_BYTES):
             pass
         digest = reader.sha256
     before = store.head(key)
-    if before and before.sha256 == digest:
-        return before
-    if before and before.sha256:
-        store.copy(key, history_key(before.sha256))
-    return store.write_file(key, path, sha256=digest)
+    return before if before and before.sha256 == digest else store.write_file(key, path, sha256=digest)
 
 
 @contextmanager

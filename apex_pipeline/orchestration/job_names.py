@@ -1,6 +1,6 @@
 """Defines the job names, for code that must not import Dagster; see jobs.py for the jobs themselves."""
 
-COPY_JOB = "copy_session"
-CATALOG_JOB = "refresh_catalog"
+SESSION_JOB = "sync_session"
 DERIVE_JOB = "derive_session"
-PUBLISH_JOB = "publish"
+CATALOG_JOB = "refresh_catalog"
+FIND_JOB = "find_sessions"

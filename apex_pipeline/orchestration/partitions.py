@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.orchestration.job_names import FIND_JOB
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
 
 sessions = dg.DynamicPartitionsDefinition(name="sessions")
@@ -23,10 +25,25 @@ def add_sessions(instance: dg.DagsterInstance, keys: Iterable[SessionKey]) -> li
     return new
 
 
-def session_key_from(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> SessionKey:
+def session_key_from(context: dg.AssetExecutionContext) -> SessionKey:
     """Return the session of a step's partition.
 
     Raises:
-        ConfigurationError: The partition key was added by hand and is not a session key.
+        ConfigurationError: The run has no partition, one that was added by hand and is not a session key, or one that
+            is not known: Dagster could not record what the step has done.
     """
-    return parse_session_key(context.partition_key)
+    if not context.has_partition_key:
+        raise ConfigurationError(
+            "This step works on one session, and the run has no partition.", "Launch it for a partition."
+        )
+    partition = context.partition_key
+    try:
+        key = parse_session_key(partition)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"The partition {partition!r} is not a session: {error.problem}", error.hint) from None
+    if not context.instance.has_dynamic_partition("sessions", partition):
+        raise ConfigurationError(
+            f"The session {key} is not a partition.",
+            f"Launch the job {FIND_JOB}, which adds every session it finds, and then this run again.",
+        )
+    return key

@@ -10,10 +10,11 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
-from apex_pipeline.ingest.source_folder import SourceFolder, identify, scan_folder
+from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import rules_version
-from apex_pipeline.sources.base import FileIdentity
+from apex_pipeline.sources.limits import Limits
+from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.factory import digest_cache_path, open_store
@@ -31,6 +32,14 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
     s3_endpoint_url: str | None
     state_dir: str
     memory_limit: int
+    max_unpacked_size: int
+    max_lap_file_size: int
+    max_compression_ratio: int
+    max_line_length: int
+    max_cell_length: int
+    max_columns: int
+    max_cars: int
+    max_nesting: int
 
     _store: ObjectStore | None = PrivateAttr(default=None)
 
@@ -46,6 +55,14 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
             s3_endpoint_url=settings.s3_endpoint_url,
             state_dir=str(settings.state_dir),
             memory_limit=settings.memory_limit,
+            max_unpacked_size=settings.max_unpacked_size,
+            max_lap_file_size=settings.max_lap_file_size,
+            max_compression_ratio=settings.max_compression_ratio,
+            max_line_length=settings.max_line_length,
+            max_cell_length=settings.max_cell_length,
+            max_columns=settings.max_columns,
+            max_cars=settings.max_cars,
+            max_nesting=settings.max_nesting,
         )
 
     def open(self) -> ObjectStore:
@@ -57,6 +74,12 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
         if self._store is None:
             self._store = open_store(load_settings(**self.model_dump()), for_writing=True)
         return self._store
+
+    @property
+    def workspace(self) -> Workspace:
+        """Memory, disk and limits within which a derivation reads the raw files."""
+        limits = Limits.from_settings(load_settings(**self.model_dump()))
+        return Workspace(self.memory_limit, self.temp_dir, limits=limits)
 
     def request_metadata(self) -> dict[str, float | int]:
         """Return this run's request stats so far as metadata; empty for a local lake."""
@@ -113,10 +136,11 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
         """Version of the identification rules, including the user's own."""
         return rules_version(self.settings)
 
+    @property
+    def exists(self) -> bool:
+        """Whether the folder exists on this machine."""
+        return Path(self.folder).expanduser().is_dir()
+
     def scan(self) -> SourceFolder | None:
         """Return the contents of the folder; ``None`` if it does not exist here and only the lake is used."""
-        return scan_folder(Path(self.folder)) if Path(self.folder).is_dir() else None
-
-    def identify(self, folder: SourceFolder) -> list[FileIdentity]:
-        """Return the identity of each file in the folder."""
-        return identify(folder, self.settings)
+        return scan_source(self.settings) if self.exists else None

@@ -1,40 +1,29 @@
 """Executes the jobs in this process, as runs that are visible in the Dagster UI.
 
-Opens the Dagster instance and executes one job at a time; ``sync.py`` decides which jobs run. It imports this module
-only when there is work to do, because importing Dagster takes 2 s, longer than finding that nothing has changed.
+Executes one job at a time; ``sync.py`` decides which jobs run, and ``instance.py`` opens the Dagster instance.
+``sync.py`` imports this module only when there is work to do, because importing Dagster takes 2 s, longer than finding
+that nothing has changed.
 """
 
-import os
+import io
+import logging
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 
 from apex_pipeline.orchestration.build import build_definitions
+from apex_pipeline.orchestration.instance import close_run, open_instance, process_tags
 from apex_pipeline.orchestration.partitions import add_sessions
+from apex_pipeline.process.interrupts import before_abort, interruption, raise_if_interrupted
 from apex_pipeline.settings import Settings
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
-# Written on first use: disables usage statistics and the welcome dialog, and detects after five minutes
-# that a run's process died.
-_INSTANCE_CONFIGURATION = """\
-# Created by apex on first use; change it as needed. See https://docs.dagster.io/deployment/oss/dagster-yaml
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-run_monitoring:
-  enabled: true
-  start_timeout_seconds: 300
-concurrency:
-  pools:
-    # One writer at a time for the pool "catalog"; a cancelled run releases its slot.
-    default_limit: 1
-    granularity: op
-"""
+_LOG = logging.getLogger(__name__)
+_STDERR = 2
 
 # Dagster would log every event to the console, where the command prints its own lines; the UI shows all events.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -83,49 +72,95 @@ class Runner:
         Args:
             job: Name of the job.
             key: The session; ``None`` for a job without partitions.
-            tables: Tables whose assets are materialized; by default all assets of the job.
+            tables: Session tables that are materialized, beside the job's other assets; by default all of them.
         """
-        result = self._definitions.resolve_job_def(job).execute_in_process(
-            instance=self._instance,
-            partition_key=str(key) if key else None,
-            asset_selection=[dg.AssetKey(table.asset_key) for table in tables] or None,
-            raise_on_error=False,
-            run_config=_QUIET,
-            tags={"apex/command": "sync"},
-        )
+        run_id = str(uuid4())
+        definition = self._definitions.resolve_job_def(job)
+        with self._closing(run_id), _logging_stderr():
+            result = definition.execute_in_process(
+                instance=self._instance,
+                partition_key=str(key) if key else None,
+                asset_selection=_selection(definition, [dg.AssetKey(table.asset_key) for table in tables]),
+                raise_on_error=False,
+                run_config=_QUIET,
+                run_id=run_id,
+                tags=process_tags(),
+            )
+            # Dagster turns an interruption into a failed run, or drops it when it comes at the end of one.
+            raise_if_interrupted()
         return None if result.success else _failure_of(result)
+
+    @contextmanager
+    def _closing(self, run_id: str) -> Generator[None]:
+        """Make sure that the run is not left unfinished, however the block ends."""
+        with before_abort(lambda: self._close(run_id)):
+            try:
+                yield
+            except BaseException:
+                with suppress(Exception):  # on a full disk the next sync closes it
+                    self._close(run_id)
+                raise
+
+    def _close(self, run_id: str) -> None:
+        run = self._instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            close_run(self._instance, run, f"The sync was stopped: {interruption() or 'it failed'}.")
 
 
 @contextmanager
 def open_runner(settings: Settings) -> Generator[Runner]:
     """Open a runner on the instance in ``DAGSTER_HOME``, which is created on first use."""
-    home = settings.dagster_home.expanduser().resolve()
-    prepare_dagster_home(home)
-    # Dagster reads its home from the environment only, and requires an absolute path.
-    os.environ["DAGSTER_HOME"] = str(home)
-    with dg.DagsterInstance.get() as instance:
+    with open_instance(settings.dagster_home) as instance:
         yield Runner(settings, instance)
 
 
-def prepare_dagster_home(home: Path) -> None:
-    """Create the folder and its configuration if they do not exist."""
-    home.mkdir(parents=True, exist_ok=True)
-    configuration = home / "dagster.yaml"
-    if not configuration.exists():
-        configuration.write_text(_INSTANCE_CONFIGURATION, encoding="utf-8")
+class _Unprinted(io.StringIO):
+    """Standard error for code that prints, with the file descriptor of the real one for code that redirects it."""
+
+    def fileno(self) -> int:
+        return _STDERR
+
+
+@contextmanager
+def _logging_stderr() -> Generator[None]:
+    """Log what Dagster prints on standard error: SQL and tracebacks for what becomes one message at the end."""
+    printed = _Unprinted()
+    try:
+        with redirect_stderr(printed):
+            yield
+    finally:
+        if printed.getvalue():
+            _LOG.debug("Printed during a run: %s", printed.getvalue())
+
+
+def _selection(job: dg.JobDefinition, tables: list[dg.AssetKey]) -> list[dg.AssetKey] | None:
+    """Return the assets of a job with only these of its session tables; ``None`` for all."""
+    if not tables:
+        return None
+    assets = job.asset_layer.executable_asset_keys
+    return sorted({key for key in assets if key.path[0] != "tables"} | (set(tables) & set(assets)))
 
 
 def _failure_of(result: dg.ExecuteInProcessResult) -> RunFailure:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
-            description = data.user_failure_data.description if data.user_failure_data else None
-            problem = description or _root_cause(data.error)
-            return RunFailure(result.run_id, event.step_key or "", problem)
+            typed = data.user_failure_data
+            problem = (_original(typed, data.error) or typed.description) if typed else None
+            return RunFailure(result.run_id, event.step_key or "", problem or _root_cause(data.error))
         if event.is_failure and event.message:
             return RunFailure(result.run_id, event.step_key or "", event.message)
     failed_checks = [check.check_name for check in result.get_asset_check_evaluations() if not check.passed]
     return RunFailure(result.run_id, "", f"failed: {', '.join(failed_checks)}" if failed_checks else "see the run")
+
+
+def _original(typed: object, error: object) -> str | None:
+    """Return the message of the project's error that a failure translates, whose hint is for the command line."""
+    name = getattr(typed, "metadata", {}).get("error")
+    _, found, message = str(getattr(getattr(error, "cause", None), "message", "")).partition(
+        f".{name and name.value}: "
+    )
+    return message.strip() if found else None
 
 
 def _root_cause(error: object) -> str:

@@ -1,37 +1,48 @@
 """Syncs a source folder into the lake: find, copy, identify, derive, check and publish what changed.
 
-Defines the order of the steps and their progress events. See ``ingest/diff.py`` for the comparison, ``jobs.py`` for
-the Dagster jobs and ``runner.py`` for their execution. A sync adds and replaces objects; it never deletes any.
+Defines the order of the steps and their progress events. Every session is worked on by itself, under its lease, and
+published as soon as it is finished; the roll-ups come last. See ``ingest/sync_plan.py`` for the decision what is due,
+``jobs.py`` for the Dagster jobs and ``runner.py`` for their execution. A sync adds and replaces; it never deletes.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
+from apex_pipeline.errors import ApexError, StoreLockedError
 from apex_pipeline.exit_codes import ExitCode
-from apex_pipeline.ingest.catalog import session_files, session_sources
-from apex_pipeline.ingest.copy import content_version
-from apex_pipeline.ingest.diff import IdentifiedFolder, LakeState, compare, scan_source
-from apex_pipeline.ingest.plan import CopyPlan, session_key_of
-from apex_pipeline.ingest.source_folder import SourceFile
-from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.orchestration.job_names import CATALOG_JOB, COPY_JOB, DERIVE_JOB, PUBLISH_JOB
+from apex_pipeline.ingest.session_work import (
+    SessionWork,
+    prepared,
+    session_lease,
+    source_version,
+    unassigned_work_of,
+)
+from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
+from apex_pipeline.ingest.sync_plan import SyncPlan, empty_lake, list_lake, plan_sync
+from apex_pipeline.lake.healing import heal_from_copies
+from apex_pipeline.lake.publication import publish
+from apex_pipeline.lake.records import replace_record
+from apex_pipeline.lake.repair import repair_publication
+from apex_pipeline.lake.snapshot import FORMAT, read_current
+from apex_pipeline.orchestration.job_names import CATALOG_JOB, SESSION_JOB
 from apex_pipeline.progress import progress_to
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import session_tables, sources_named
-from apex_pipeline.sources.base import Source
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.factory import open_digest_cache, open_store
-from apex_pipeline.tables.model import Table
+from apex_pipeline.storage.layout import record_key
+from apex_pipeline.storage.leases import Holder
 from apex_pipeline.tables.session_key import SessionKey
 
 if TYPE_CHECKING:
     from apex_pipeline.orchestration.runner import Runner
+
+# Waiting longer would hide that the other process makes no progress; a session of 3.6 GB takes less than a minute.
+_LONGEST_WAIT_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -75,25 +86,27 @@ class SyncOutcome:
     Attributes:
         source: The source folder.
         lake: URI of the lake.
-        statuses: Number of files found, by status.
+        statuses: Number of files, by status.
         refused: Path and reason of each file that could not be read.
         copied: Number of files copied.
         copied_bytes: Their total size.
         replaced: Paths of copied files that replaced different content in the lake.
-        derived: Sessions whose tables were derived.
+        derived: Sessions that were derived and published.
         failures: Failed sessions and stages; the others were completed.
-        snapshot: Id of the snapshot published by this sync, if any.
+        notes: What else happened, a sentence each: repairs, waits for another sync, files that left the source folder.
+        snapshot: Id of the published snapshot, if this sync published.
     """
 
     source: Path
     lake: str
-    statuses: Counter[str] = field(default_factory=Counter[str])
+    statuses: Mapping[str, int] = field(default_factory=dict[str, int])
     refused: tuple[tuple[str, str], ...] = ()
     copied: int = 0
     copied_bytes: int = 0
     replaced: tuple[str, ...] = ()
     derived: list[SessionKey] = field(default_factory=list[SessionKey])
     failures: list[Failure] = field(default_factory=list[Failure])
+    notes: list[str] = field(default_factory=list[str])
     snapshot: str | None = None
 
     @property
@@ -115,10 +128,13 @@ def sync(settings: Settings, listener: SyncListener) -> SyncOutcome:
         ConfigurationError: A setting is wrong.
         StoreError: The lake cannot be reached with the current configuration.
     """
-    source = scan_source(settings)
+    folder = scan_source(settings)
+    if not settings.use_s3_data and not settings.lake_dir.exists():
+        # A folder without race files is refused before a lake is created.
+        plan_sync(empty_lake(settings), settings, folder, open_digest_cache(settings), {})
     store = open_store(settings, for_writing=True)
     store.check_access()
-    return _SyncRun(settings, source, store, open_digest_cache(settings), listener).run()
+    return _SyncRun(settings, folder, store, open_digest_cache(settings), listener).run()
 
 
 class _SyncRun:
@@ -127,134 +143,220 @@ class _SyncRun:
     def __init__(
         self,
         settings: Settings,
-        source: IdentifiedFolder,
+        folder: SourceFolder,
         store: ObjectStore,
         digest_cache: DigestCache,
         listener: SyncListener,
     ) -> None:
         self._settings = settings
-        self._source = source
+        self._folder = folder
         self._store = store
         self._digest_cache = digest_cache
         self._report = listener
-        self._outcome = SyncOutcome(
-            source.folder.root,
-            store.uri,
-            statuses=Counter(item.status.value for item in source.identities),
-            refused=source.folder.refused,
-        )
+        self._outcome = SyncOutcome(folder.root, store.uri, refused=folder.refused)
+        # Who was working on a session when this sync came to it.
+        self._holders: dict[SessionKey, Holder] = {}
 
     def run(self) -> SyncOutcome:
         """Compare the source folder with the lake and, if there is work to do, execute it as Dagster runs."""
-        self._report(SyncEvent("find", f"{len(self._source.folder.files)} files in {self._source.folder.root}"))
-        lake = LakeState.load(self._store)
-        diff = compare(self._source, lake, self._settings, self._digest_cache)
-        if not diff.is_catalog_stale and not lake.sessions_to_derive():
+        self._report(SyncEvent("find", f"{len(self._folder.files)} files in {self._folder.root}"))
+        self._note(f"{path} in the source folder is left out: {reason}." for path, reason in self._folder.skipped)
+        self._note(repair_publication(self._store))
+        self._take_over_format_1()
+        plan = self._healed(self._plan())
+        self._outcome.statuses = plan.statuses
+        self._note(f"{path} left the source folder and is not used any more." for path in plan.found.vanished)
+        self._note(
+            f"{key} stays as it is: one of its sources is not installed here." for key in sorted(plan.found.foreign)
+        )
+        for key, problem in plan.blocked.items():
+            self._fail("find", key, problem)
+        if plan.is_idle:
             return self._outcome
+        self._write_records(plan)
         from apex_pipeline.orchestration.runner import open_runner  # noqa: PLC0415  -- takes 2 s: only if there is work
 
         with open_runner(self._settings) as runner:
-            self._copy(runner, diff.copies)
-            if not self._refresh_catalog(runner):
-                return self._outcome
-            self._derive(runner)
-            self._publish(runner)
+            runner.add_sessions({*plan.found.sessions, *plan.due})
+            self._start_bars(plan)
+            self._work_on_all(runner, plan)
+            self._refresh_roll_ups(runner, plan)
         return self._outcome
 
-    def _copy(self, runner: "Runner", plan: CopyPlan) -> None:
-        runner.add_sessions(key for key in map(session_key_of, self._source.identities) if key)
-        if not plan.file_count:
-            return
-        self._outcome.replaced = plan.replaced
-        self._report(
-            SyncEvent("hash", f"{plan.file_count} files to hash, unless cached", total=plan.bytes, unit="bytes")
-        )
-        self._report(SyncEvent("copy", f"{plan.file_count} files to copy", total=plan.bytes, unit="bytes"))
-        for key, chosen in sorted(plan.by_session.items()):
-            size = sum(file.size for file in chosen)
-            runner.report_source(key, self._hash(key, size), {"files": len(chosen), "bytes": size})
-            with progress_to(
-                lambda moved, key=key: self._report(SyncEvent("copy", "", str(key), done=moved, unit="bytes"))
-            ):
-                failure = runner.run(COPY_JOB, key)
-            if failure:
-                self._fail("copy", key, failure.problem, failure.run_id)
-                continue
-            self._outcome.copied += len(chosen)
-            self._outcome.copied_bytes += size
-            self._report(SyncEvent("copy", f"{len(chosen)} files, {size:,} bytes", str(key)))
-        self._outcome.copied += len(plan.without_session)
-        self._outcome.copied_bytes += sum(file.size for file in plan.without_session)
+    def _work_on_all(self, runner: "Runner", plan: SyncPlan) -> None:
+        """Work on every session that is due; those that another process works on come last, so that none waits for it.
 
-    def _hash(self, key: SessionKey, size: int) -> str:
-        """Return the content version of a session; progress for files in the digest cache is reported at the end."""
-        reported = 0
+        One without a file in the source folder is left to that process: it is due only because that has not finished.
+        """
+        waiting = [key for key in plan.due if not self._work_on(runner, key, plan, timeout_s=0)]
+        present = {file.path for file in self._folder.files}
+        for key in waiting:
+            if present.isdisjoint(file.path for file in plan.found.files_of(key)):
+                self._note([f"{key} is left to {self._holders[key]}: none of its files are in {self._folder.root}."])
+            else:
+                self._work_on(runner, key, plan)
 
-        def report(moved: int) -> None:
-            nonlocal reported
-            moved = min(moved, size - reported)  # a session may also include files that need no copying
-            reported += moved
-            self._report(SyncEvent("hash", "", str(key), done=moved, unit="bytes"))
+    def _write_records(self, plan: SyncPlan) -> None:
+        """Write the records on which no table depends; one that another process has replaced since stays."""
+        for record in plan.records:
+            known = plan.listing.get(record_key(record.key))
+            replace_record(self._store, record, known.tag if known else None)
 
-        version = content_version(self._files_of(key), self._digest_cache, report)
-        report(size - reported)
-        return version
-
-    def _files_of(self, key: SessionKey) -> list[SourceFile]:
-        paths = {item.path for item in self._source.identities if session_key_of(item) == key}
-        return [file for file in self._source.folder.files if file.path in paths]
-
-    def _refresh_catalog(self, runner: "Runner") -> bool:
-        self._report(SyncEvent("identify", "rebuilding the catalog from the files in the lake"))
-        failure = runner.run(CATALOG_JOB)
-        if failure:
-            self._fail("identify", None, failure.problem, failure.run_id)
-        return failure is None
-
-    def _derive(self, runner: "Runner") -> None:
-        lake = LakeState.load(self._store)
-        due = lake.sessions_to_derive()
-        runner.add_sessions(due)
-        # Telemetry is most of a session's work, so progress is measured in bytes of telemetry. One extra byte
-        # represents the rest, so a session without telemetry also counts.
-        sources = {key: sources_named(names) for key, names in session_sources(lake.files).items()} if due else {}
-        sizes = {key: _work_bytes(lake.files, key, sources[key]) + 1 for key in due}
-        total = sum(sizes.values())
-        self._report(SyncEvent("derive", f"{len(due)} sessions to derive", total=total, unit="bytes"))
-        for key, size in sizes.items():
-            self._derive_one(runner, key, session_tables(sources[key]), size)
-
-    def _derive_one(self, runner: "Runner", key: SessionKey, tables: Sequence[Table], size: int) -> None:
-        reported = 0
-
-        def report(moved: int) -> None:
-            nonlocal reported
-            reported += moved
-            self._report(SyncEvent("derive", "", str(key), done=moved, unit="bytes"))
-
-        with progress_to(report):
-            failure = runner.run(DERIVE_JOB, key, tables)
-        if failure:
-            self._fail("derive", key, failure.problem, failure.run_id)
-        else:
-            self._outcome.derived.append(key)
-        # Some bytes may have been read twice or not at all: the last event corrects the progress bar.
-        message = "failed" if failure else "derived"
-        self._report(SyncEvent("derive", message, str(key), done=size - reported, unit="bytes"))
-
-    def _publish(self, runner: "Runner") -> None:
-        failure = runner.run(PUBLISH_JOB)
-        if failure:
-            self._fail("publish", None, failure.problem, failure.run_id)
-            return
+    def _take_over_format_1(self) -> None:
         snapshot = read_current(self._store)
-        self._outcome.snapshot = snapshot.id if snapshot else None
-        self._report(SyncEvent("publish", f"snapshot {self._outcome.snapshot}"))
+        if snapshot is not None and snapshot.format < FORMAT:
+            self._outcome.snapshot = publish(self._store, {}, datetime.now(UTC), "taken over from format 1").id
+            self._note([f"The lake was taken over from format 1: {len(snapshot.keys)} sessions, none derived again."])
 
-    def _fail(self, stage: str, key: SessionKey | None, problem: str, run_id: str) -> None:
+    def _plan(self) -> SyncPlan:
+        listing = list_lake(self._store)
+        return plan_sync(self._store, self._settings, self._folder, self._digest_cache, listing)
+
+    def _healed(self, plan: SyncPlan) -> SyncPlan:
+        """Restore damaged tables from their copies, and return the plan of what is left to do."""
+        if plan.snapshot is None or not plan.damage:
+            return plan
+        self._note(heal_from_copies(self._store, plan.snapshot, plan.damage).done)
+        return self._plan()
+
+    def _start_bars(self, plan: SyncPlan) -> None:
+        copies = plan.found.copies
+        self._outcome.replaced = copies.replaced
+        if copies.file_count:
+            count, size = copies.file_count, copies.bytes
+            self._report(SyncEvent("hash", f"{count} files to hash, unless cached", total=size, unit="bytes"))
+            self._report(SyncEvent("copy", f"{count} files to copy", total=size, unit="bytes"))
+        total = sum(_work_bytes(plan.work(key)) for key in plan.due)
+        self._report(SyncEvent("derive", f"{len(plan.due)} sessions to derive", total=total, unit="bytes"))
+
+    def _work_on(self, runner: "Runner", key: SessionKey, plan: SyncPlan, timeout_s: float = _LONGEST_WAIT_S) -> bool:
+        """Copy, derive and publish one session under its lease, and return whether it was free within the time."""
+        try:
+            with session_lease(self._store, key, "sync", self._tell_wait(key, is_waiting=timeout_s > 0), timeout_s):
+                work = self._current_work(key, plan)
+                if work is not None:
+                    self._run_session(runner, work)
+        except StoreLockedError as error:
+            if timeout_s:
+                self._fail("wait", key, str(error))
+            return False
+        except ApexError as error:
+            self._fail("wait", key, str(error))
+        return True
+
+    def _current_work(self, key: SessionKey, plan: SyncPlan) -> SessionWork | None:
+        """Return the work on a session; ``None`` if another process has changed its record and done the work since."""
+        known = plan.listing.get(record_key(str(key)))
+        found = self._store.head(record_key(str(key)))
+        if (found.tag if found else None) == (known.tag if known else None):
+            return plan.work(key)
+        fresh = self._plan()
+        if key in fresh.due:
+            return fresh.work(key)
+        self._outcome.notes.append(f"{key} was brought up to date by another process meanwhile.")
+        return None
+
+    def _run_session(self, runner: "Runner", work: SessionWork) -> None:
+        key, copied = str(work.key), sum(file.size for file in work.copies)
+        if work.copies:
+            version = source_version(work, self._digest_cache, self._moved("hash", key, copied))
+            runner.report_source(work.key, version, {"files": len(work.files), "bytes": _bytes_of(work)})
+        work.progress = self._moved("copy", key, copied)
+        derived = self._moved("derive", key, _work_bytes(work))
+        with prepared(work), progress_to(derived):
+            failure = runner.run(SESSION_JOB, work.key, session_tables(sources_named(_sources(work))))
+        copies = sum(file.path in work.stored for file in work.copies)
+        self._outcome.copied += copies
+        self._outcome.copied_bytes += sum(file.size for file in work.copies if file.path in work.stored)
+        if copies:
+            self._report(SyncEvent("copy", f"{copies} files, {copied:,} bytes", key))
+        derived.finish()
+        if failure:
+            self._fail(_stage_of(failure.step), work.key, failure.problem, failure.run_id)
+            return
+        self._outcome.derived.append(work.key)
+        self._report(SyncEvent("derive", "derived and published", key))
+
+    def _refresh_roll_ups(self, runner: "Runner", plan: SyncPlan) -> None:
+        self._report(SyncEvent("publish", "rebuilding the tables of files, tracks and sessions"))
+        work = unassigned_work_of(plan.found)
+        with prepared(work):
+            failure = runner.run(CATALOG_JOB)
+        snapshot = read_current(self._store)
+        # Without a published session there is no manifest, which the sessions' own failures explain.
+        if failure and (snapshot or not self._outcome.failures):
+            self._fail("publish", None, failure.problem, failure.run_id)
+        for file in work.copies:
+            if file.path not in work.stored:
+                self._fail(
+                    "copy", None, f"{file.path} was not copied; the check all_copied of lake/unassigned_files says why."
+                )
+        self._outcome.copied += len(work.stored)
+        self._outcome.copied_bytes += sum(item.size for item in work.stored.values())
+        if snapshot and (plan.snapshot is None or snapshot.id != plan.snapshot.id):
+            self._outcome.snapshot = snapshot.id
+            self._report(SyncEvent("publish", f"snapshot {snapshot.id}"))
+
+    def _moved(self, stage: str, key: str, size: int) -> "_Bar":
+        return _Bar(lambda done: self._report(SyncEvent(stage, "", key, done=done, unit="bytes")), size)
+
+    def _tell_wait(self, key: SessionKey, *, is_waiting: bool) -> Callable[[Holder], None]:
+        def tell(holder: Holder) -> None:
+            self._holders[key] = holder
+            if is_waiting:
+                sentence = f"{key} is being worked on by {holder}; waiting for it."
+                self._outcome.notes.append(sentence)
+                self._report(SyncEvent("wait", sentence, str(key)))
+
+        return tell
+
+    def _note(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            self._outcome.notes.append(sentence)
+            self._report(SyncEvent("find", sentence))
+
+    def _fail(self, stage: str, key: SessionKey | None, problem: str, run_id: str | None = None) -> None:
         self._outcome.failures.append(Failure(stage, str(key) if key else None, problem, run_id))
         self._report(SyncEvent(stage, f"failed: {problem}", str(key) if key else None))
 
 
-def _work_bytes(files: pa.Table, key: SessionKey, sources: Iterable[Source]) -> int:
-    return sum(source.work_bytes(session_files(files, key, source.name)) for source in sources)
+class _Bar:
+    """Reports progress of at most a known size, because files may be read twice or not at all.
+
+    Args:
+        report: Called with the number of bytes just done.
+        size: Bytes in total.
+    """
+
+    def __init__(self, report: Callable[[int], None], size: int) -> None:
+        self._report = report
+        self._left = size
+
+    def __call__(self, moved: int) -> None:
+        """Report bytes, up to the size."""
+        moved = min(moved, self._left)
+        self._left -= moved
+        self._report(moved)
+
+    def finish(self) -> None:
+        """Report the rest."""
+        self(self._left)
+
+
+def _bytes_of(work: SessionWork) -> int:
+    return sum(file.bytes for file in work.files)
+
+
+def _sources(work: SessionWork) -> tuple[str, ...]:
+    return tuple(sorted({file.identity.source for file in work.files if file.is_in_use}))
+
+
+def _work_bytes(work: SessionWork) -> int:
+    """Return the bytes that a derivation reports; one extra byte makes a session without telemetry count."""
+    used = [file.identity for file in work.files if file.is_in_use]
+    sources = sources_named(_sources(work))
+    return 1 + sum(source.work_bytes([file for file in used if file.source == source.name]) for source in sources)
+
+
+def _stage_of(step: str) -> str:
+    return {"lake__files": "copy", "lake__session": "identify", "lake__published": "publish"}.get(step, "derive")

@@ -1,10 +1,12 @@
-"""Tests the IO manager on both backends: it stores every supported type, loads the annotated type, and checks schemas.
+"""Tests the IO manager on both backends: it stores roll-ups of every type and loads published tables as annotated.
 
 Also shows how to test an IO manager without a run: with hand-built contexts, and an ephemeral instance for the dynamic
 partitions.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -17,21 +19,24 @@ from apex_pipeline.orchestration.io_manager import ParquetIOManager, StagedFile
 from apex_pipeline.orchestration.partitions import sessions
 from apex_pipeline.orchestration.resources import LakeResource
 from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.layout import history_key, table_key
+from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import LAPS, TRACKS
 from apex_pipeline.tables.session_key import SessionKey
-from apex_pipeline_tests.lake.tables import laps_of
+from apex_pipeline_tests.lake.tables import derive_tables, laps_of, publish_tables
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 _R1 = SessionKey("spa", "R1")
 _R2 = SessionKey("spa", "R2")
 
 
+_TRACKS = TRACKS.from_rows([{"track": "spa", "track_name": "Spa", "sessions": 2, "files": 8, "bytes": 100}])
+
+
 @pytest.fixture
-def instance() -> dg.DagsterInstance:
-    instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions("sessions", [str(_R1), str(_R2)])
-    return instance
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("sessions", [str(_R1), str(_R2)])
+        yield instance
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -59,7 +64,11 @@ def _output(instance: dg.DagsterInstance, key: SessionKey | None, asset: tuple[s
 
 
 def _input(
-    instance: dg.DagsterInstance, keys: tuple[SessionKey, ...], wanted: object, asset: tuple[str, str]
+    instance: dg.DagsterInstance,
+    keys: tuple[SessionKey, ...],
+    wanted: object,
+    asset: tuple[str, str],
+    metadata: Mapping[str, Any] | None = None,
 ) -> dg.InputContext:
     return dg.build_input_context(
         asset_key=dg.AssetKey(asset),
@@ -67,6 +76,7 @@ def _input(
         asset_partition_key_range=dg.PartitionKeyRange(str(keys[0]), str(keys[-1])) if len(keys) > 1 else None,
         asset_partitions_def=sessions if keys else None,
         dagster_type=dg.PythonObjectDagsterType(wanted),  # type: ignore[arg-type]
+        definition_metadata=metadata,
         instance=instance,
     )
 
@@ -82,7 +92,7 @@ def _staged(table: pa.Table, folder: Path) -> StagedFile:
 def test_a_table_of_every_supported_type_round_trips(
     manager: ParquetIOManager, instance: dg.DagsterInstance, tmp_path: Path, kind: str
 ) -> None:
-    table = TRACKS.from_rows([{"track": "spa", "track_name": "Spa", "sessions": 2, "files": 8, "bytes": 100}])
+    table = _TRACKS
     given = {
         "arrow": table,
         "pandas": table.to_pandas(),
@@ -95,8 +105,10 @@ def test_a_table_of_every_supported_type_round_trips(
     assert not (tmp_path / "staged.parquet").exists() or kind != "staged"
 
 
-def test_an_input_is_loaded_as_its_annotated_type(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
-    manager.handle_output(_output(instance, _R1, LAPS.asset_key), laps_of(_R1, laps=3))
+def test_an_input_is_loaded_as_its_annotated_type(
+    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+) -> None:
+    publish_tables(lake.open(), _R1, laps=3)
     frame = manager.load_input(_input(instance, (_R1,), pd.DataFrame, LAPS.asset_key))
     assert isinstance(frame, pd.DataFrame)
     assert list(frame["lap_number"]) == [1, 2, 3]
@@ -107,64 +119,104 @@ def test_an_input_is_loaded_as_its_annotated_type(manager: ParquetIOManager, ins
         manager.load_input(_input(instance, (_R1,), int, LAPS.asset_key))
 
 
-def test_several_sessions_are_loaded_as_one_table(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
+def test_several_sessions_are_loaded_as_one_table(
+    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+) -> None:
     for key, laps in ((_R1, 2), (_R2, 3)):
-        manager.handle_output(_output(instance, key, LAPS.asset_key), laps_of(key, laps=laps))
+        publish_tables(lake.open(), key, laps=laps)
     table = manager.load_input(_input(instance, (_R1, _R2), pa.Table, LAPS.asset_key))
     assert sorted(table["session"].to_pylist()) == ["R1", "R1", "R2", "R2", "R2"]
 
 
-@pytest.mark.req("P-07")
-def test_the_materialization_carries_rows_uri_size_hash_and_columns(
+def test_a_session_is_loaded_as_published_and_never_as_it_is_being_derived(
     manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
 ) -> None:
-    context = _output(instance, _R1, LAPS.asset_key)
-    manager.handle_output(context, laps_of(_R1, laps=3))
-    metadata = context.get_logged_metadata()
-    key = table_key("tables", "laps", str(_R1))
-    stored = lake.open().head(key)
-    assert stored is not None
-    assert metadata["dagster/partition_row_count"].value == 3
-    assert metadata["dagster/uri"].value == lake.open().uri_of(key)
-    assert (metadata["bytes"].value, metadata["sha256"].value) == (stored.size, stored.sha256)
-    columns = metadata["dagster/column_schema"].value.columns  # type: ignore[union-attr]  -- a table schema
-    descriptions = {column.name: column.description for column in columns}
-    assert descriptions["lap_time_s"] == "Best estimate of the lap time. [seconds]"
+    publish_tables(lake.open(), _R1, laps=2)
+    derive_tables(lake.open(), _R1, "v2", laps=5)
+    lake.open().write_bytes(table_key("tables", "laps", str(_R1)), b"somebody else's")
+    assert manager.load_input(_input(instance, (_R1,), pa.Table, LAPS.asset_key)).num_rows == 2
 
 
-def test_an_unpartitioned_table_reports_its_total_row_count(
-    manager: ParquetIOManager, instance: dg.DagsterInstance
+def test_a_session_that_is_not_published_fails_the_input_by_name(
+    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+) -> None:
+    publish_tables(lake.open(), _R1, laps=2)
+    both = _input(instance, (_R1, _R2), pa.Table, LAPS.asset_key)
+    with pytest.raises(dg.Failure, match="laps is not published for 1 of 2 sessions: spa/R2") as failed:
+        manager.load_input(both)
+    assert "Materialize tables/laps and lake/published" in str(failed.value.metadata["remedy"].value)
+    assert not failed.value.allow_retries
+
+
+def test_a_lenient_input_leaves_out_sessions_that_are_not_published(
+    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+) -> None:
+    publish_tables(lake.open(), _R1, laps=2)
+    lenient = {"allow_missing_partitions": True}
+    both = _input(instance, (_R1, _R2), pa.Table, LAPS.asset_key, lenient)
+    assert manager.load_input(both).num_rows == 2
+    none = manager.load_input(_input(instance, (_R2,), pa.Table, LAPS.asset_key, lenient))
+    assert (none.num_rows, none.schema.names) == (0, LAPS.schema.names)
+
+
+def test_nothing_published_fails_the_input(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
+    with pytest.raises(dg.Failure, match="Nothing is published"):
+        manager.load_input(_input(instance, (_R1,), pa.Table, LAPS.asset_key))
+
+
+@pytest.mark.req("P-07")
+def test_the_materialization_carries_rows_uri_size_and_hash(
+    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     context = _output(instance, None, TRACKS.asset_key)
-    manager.handle_output(context, TRACKS.empty())
-    assert context.get_logged_metadata()["dagster/row_count"].value == 0
+    manager.handle_output(context, _TRACKS)
+    metadata = context.get_logged_metadata()
+    stored = lake.open().head(table_key("catalog", "tracks"))
+    assert stored is not None
+    assert metadata["dagster/row_count"].value == 1
+    assert metadata["dagster/uri"].value == lake.open().uri_of(table_key("catalog", "tracks"))
+    assert (metadata["bytes"].value, metadata["sha256"].value) == (stored.size, stored.sha256)
+    assert "dagster/column_schema" not in metadata
 
 
-def test_a_table_that_violates_its_schema_is_not_published(
+def test_a_table_that_violates_its_schema_is_not_stored(
     manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
 ) -> None:
-    manager.handle_output(_output(instance, _R1, LAPS.asset_key), laps_of(_R1, laps=3))
-    before = lake.open().head(table_key("tables", "laps", str(_R1)))
-    repeated = pa.concat_tables([laps_of(_R1, laps=1)] * 2)
-    with pytest.raises(dg.Failure, match=r"laps is not published: 1 rows repeat the key") as failed:
-        manager.handle_output(_output(instance, _R1, LAPS.asset_key), repeated)
+    manager.handle_output(_output(instance, None, TRACKS.asset_key), _TRACKS)
+    before = lake.open().head(table_key("catalog", "tracks"))
+    with pytest.raises(dg.Failure, match=r"tracks is not published: 1 rows repeat the key") as failed:
+        manager.handle_output(_output(instance, None, TRACKS.asset_key), pa.concat_tables([_TRACKS, _TRACKS]))
     assert not failed.value.allow_retries
-    assert lake.open().head(table_key("tables", "laps", str(_R1))) == before
+    assert lake.open().head(table_key("catalog", "tracks")) == before
 
 
-def test_a_replaced_table_goes_to_history_and_an_equal_one_is_not_rewritten(
+def test_an_equal_table_is_not_written_again(
     manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
 ) -> None:
-    store, key = lake.open(), table_key("tables", "laps", str(_R1))
-    manager.handle_output(_output(instance, _R1, LAPS.asset_key), laps_of(_R1, laps=3))
-    first = store.head(key)
-    manager.handle_output(_output(instance, _R1, LAPS.asset_key), laps_of(_R1, laps=3))
-    assert store.head(key) == first
-    assert first is not None
-    assert first.sha256 is not None
-    content = store.read_bytes(key)
-    manager.handle_output(_output(instance, _R1, LAPS.asset_key), laps_of(_R1, laps=4))
-    assert store.read_bytes(history_key(first.sha256)) == content
+    manager.handle_output(_output(instance, None, TRACKS.asset_key), _TRACKS)
+    before = lake.open().head(table_key("catalog", "tracks"))
+    manager.handle_output(_output(instance, None, TRACKS.asset_key), _TRACKS)
+    assert lake.open().head(table_key("catalog", "tracks")) == before
+
+
+def test_a_table_of_a_session_is_written_by_its_own_step_only(
+    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+) -> None:
+    with pytest.raises(dg.Failure, match=r"tables/laps is a session's table, which only its own step writes"):
+        manager.handle_output(_output(instance, _R1, LAPS.asset_key), laps_of(_R1, laps=3))
+    assert list(lake.open().list()) == []
+
+
+@pytest.mark.parametrize("asset", [("tables", "my_laps"), ("mine", "laps"), ("laps", "laps")])
+def test_an_asset_that_is_no_table_of_the_lake_fails_by_name(
+    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance, asset: tuple[str, str]
+) -> None:
+    with pytest.raises(dg.Failure, match=f"{'/'.join(asset)} is not a table of this lake") as failed:
+        manager.handle_output(_output(instance, None, asset), _TRACKS)
+    assert "io_manager_key" in str(failed.value.metadata["remedy"].value)
+    with pytest.raises(dg.Failure, match="is not a table of this lake"):
+        manager.load_input(_input(instance, (), pa.Table, asset))
+    assert list(lake.open().list()) == []
 
 
 def test_a_value_that_is_not_a_table_fails(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
@@ -178,16 +230,65 @@ def test_loading_a_missing_table_fails_with_its_name(manager: ParquetIOManager, 
         manager.load_input(_input(instance, (), pa.Table, TRACKS.asset_key))
 
 
-@pytest.mark.parametrize("partition", ["../evil", "a...b", "/abs", "", "spa", "spa/R1/x"])
-def test_an_invalid_partition_key_writes_nothing(lake: LakeResource, partition: str) -> None:
-    instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions("sessions", [partition])
-    context = dg.build_output_context(
-        asset_key=dg.AssetKey(LAPS.asset_key),
-        partition_key=partition,
-        asset_partitions_def=sessions,
-        instance=instance,
-    )
-    with pytest.raises(dg.Failure, match=r"no track slug|not a session key|not correspond to a partitioned asset"):
-        ParquetIOManager(lake=lake).handle_output(context, laps_of(_R1, laps=1))
+@pytest.mark.parametrize("partition", ["../evil", "a...b", "/abs", "spa", "spa/R1/x"])
+def test_an_invalid_partition_key_reads_nothing(lake: LakeResource, partition: str) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("sessions", [partition])
+        context = dg.build_input_context(
+            asset_key=dg.AssetKey(LAPS.asset_key),
+            partition_key=partition,
+            asset_partitions_def=sessions,
+            dagster_type=dg.PythonObjectDagsterType(pa.Table),
+            instance=instance,
+        )
+        with pytest.raises(dg.Failure, match=r"no track slug|not a session key"):
+            ParquetIOManager(lake=lake).load_input(context)
     assert list(lake.open().list()) == []
+
+
+def test_assets_of_another_code_location_load_our_tables(lake: LakeResource) -> None:
+    publish_tables(lake.open(), _R1, laps=2)
+    publish_tables(lake.open(), _R2, laps=3)
+    laps = dg.AssetSpec(LAPS.asset_key, partitions_def=sessions).with_io_manager_key("parquet_io")
+
+    @dg.asset(ins={"laps": dg.AssetIn(LAPS.asset_key)}, partitions_def=sessions)
+    def of_one_session(laps: pd.DataFrame) -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(metadata={"laps": len(laps)})
+
+    @dg.asset(ins={"laps": dg.AssetIn(LAPS.asset_key)})
+    def of_all_sessions(laps: ds.Dataset) -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(metadata={"laps": laps.count_rows()})
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("sessions", [str(_R1), str(_R2)])
+        resources = {"parquet_io": ParquetIOManager(lake=lake)}
+        found = {
+            asset.key.to_user_string(): dg.materialize(
+                [laps, asset], selection=[asset], partition_key=key, instance=instance, resources=resources
+            ).asset_materializations_for_node(asset.key.path[-1])
+            for asset, key in ((of_one_session, str(_R2)), (of_all_sessions, None))
+        }
+    counts = {name: events[0].metadata["laps"].value for name, events in found.items()}
+    assert counts == {"of_one_session": 3, "of_all_sessions": 5}
+
+
+def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
+    """Its settings are the default ones, so the lake is in this test's folder."""
+    text = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text(encoding="utf-8")
+    example = text.split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(example, "docs/dagster.md", "exec"), names)  # noqa: S102  -- the project's own documentation
+    publish_tables(names["lake"].open(), _R1, laps=2)
+    definitions: dg.Definitions = names["defs"]
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("sessions", [str(_R1)])
+        result = dg.materialize(
+            [names["laps"], names["long_laps"]],
+            selection=[names["long_laps"]],
+            partition_key=str(_R1),
+            instance=instance,
+            resources=definitions.resources,
+        )
+    (event,) = result.asset_materializations_for_node("long_laps")
+    assert event.metadata["laps"].value == 0
+    assert (tmp_path / "lake").is_dir()

@@ -1,180 +1,149 @@
 """Contains the assets of a GR Cup session: official timing, laps, telemetry, quality.
 
-Each loads its inputs, calls a derivation in ``sources/gr_cup`` and returns the tables with metadata.
+Each calls a derivation in ``sources/gr_cup`` and hands its tables to the step, which writes and checks them. A single
+table can be selected: the step derives what belongs to it and writes the selected table only.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
-import pyarrow as pa
 
-from apex_pipeline.ingest.catalog import session_files
-from apex_pipeline.lake.raw_files import raw_file_opener
-from apex_pipeline.lake.snapshot import INPUTS_VERSION
-from apex_pipeline.lake.tables import input_version, with_input_version
-from apex_pipeline.orchestration.assets._factory import materialize_table, table_output
-from apex_pipeline.orchestration.failures import RETRY_TRANSIENT, dagster_failure
-from apex_pipeline.orchestration.io_manager import StagedFile
-from apex_pipeline.orchestration.partitions import session_key_from, sessions
+from apex_pipeline.orchestration.assets._derivation import StepEvents, StepInputs, derive_tables, table_specs
+from apex_pipeline.orchestration.assets.gr_cup_checks import GR_CUP_CHECKS
+from apex_pipeline.orchestration.checks import TableCheck, check_specs, shared_checks
+from apex_pipeline.orchestration.failures import RETRY_TRANSIENT
+from apex_pipeline.orchestration.partitions import sessions
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
-from apex_pipeline.orchestration.table_schema import table_metadata
-from apex_pipeline.progress import ByteProgressLog
-from apex_pipeline.sources.gr_cup.derive import (
-    derive_lap_tables,
-    derive_official_tables,
-    derive_telemetry,
-    telemetry_bytes,
-)
+from apex_pipeline.sources.base import DerivedTable
+from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_official_tables, derive_telemetry
 from apex_pipeline.sources.gr_cup.quality import score_session, session_note_of
 from apex_pipeline.sources.gr_cup.source import GrCup
 from apex_pipeline.sources.gr_cup.telemetry.car_stats import telemetry_cars_table
 from apex_pipeline.sources.rejects import rejects_table
-from apex_pipeline.sources.workspace import Workspace
+from apex_pipeline.sources.unreadable import warnings_of
 from apex_pipeline.tables import (
     CARS,
-    FILES,
     LAP_REJECTS,
     LAPS,
     OFFICIAL_LAPS,
     OFFICIAL_REJECTS,
     QUALITY,
     RESULTS,
-    SESSIONS,
     TELEMETRY,
     TELEMETRY_CARS,
     TELEMETRY_REJECTS,
     WEATHER,
 )
+from apex_pipeline.tables.model import Table
+
+_SOURCE = GrCup()
+
+_OFFICIAL_TABLES = (OFFICIAL_LAPS, RESULTS, WEATHER, OFFICIAL_REJECTS)
+_LAP_TABLES = (LAPS, CARS, LAP_REJECTS)
+_TELEMETRY_TABLES = (TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS)
+_SCORED_TABLES = (LAPS, CARS, OFFICIAL_LAPS, RESULTS, TELEMETRY_CARS)
+_REJECTS_TABLES = (OFFICIAL_REJECTS, LAP_REJECTS, TELEMETRY_REJECTS)
+
+
+def _checks_of(tables: tuple[Table, ...]) -> list[TableCheck]:
+    return [*shared_checks(_SOURCE, tables), *(check for check in GR_CUP_CHECKS if check.table in tables)]
+
+
+_OFFICIAL_CHECKS = _checks_of(_OFFICIAL_TABLES)
+_LAP_CHECKS = _checks_of(_LAP_TABLES)
+_TELEMETRY_CHECKS = _checks_of(_TELEMETRY_TABLES)
+_QUALITY_CHECKS = _checks_of((QUALITY,))
 
 
 @dg.multi_asset(
     name="official_timing",
-    outs={table.name: table_output(table) for table in (OFFICIAL_LAPS, RESULTS, WEATHER, OFFICIAL_REJECTS)},
-    ins={"files": dg.AssetIn(key=FILES.asset_key), "session_list": dg.AssetIn(key=SESSIONS.asset_key)},
+    specs=table_specs(_SOURCE, _OFFICIAL_TABLES),
+    check_specs=check_specs(_OFFICIAL_CHECKS),
     partitions_def=sessions,
-    group_name="tables",
+    can_subset=True,
     retry_policy=RETRY_TRANSIENT,
 )
-def official_timing(
-    context: dg.AssetExecutionContext, lake: LakeResource, files: pa.Table, session_list: pa.Table
-) -> Iterator[dg.MaterializeResult[pa.Table]]:
+def official_timing(context: dg.AssetExecutionContext, lake: LakeResource) -> StepEvents:
     """Parse the session's official timing files."""
-    with dagster_failure():
-        key = session_key_from(context)
-        tables = derive_official_tables(key, session_files(files, key, GrCup.name), raw_file_opener(lake.open()))
-        version = input_version(session_list, key)
-    dropped = {"dropped_columns": ", ".join(tables.dropped_columns) or "none"}
-    published = (
-        (OFFICIAL_LAPS, tables.official_laps),
-        (RESULTS, tables.results),
-        (WEATHER, tables.weather),
-        (OFFICIAL_REJECTS, tables.rejects),
-    )
-    for table, rows in published:
-        yield materialize_table(table, with_input_version(rows, version), version, dropped)
+    yield from derive_tables(context, lake, _SOURCE, _OFFICIAL_CHECKS, _official_tables)
+
+
+def _official_tables(step: StepInputs) -> Iterator[DerivedTable]:
+    tables = derive_official_tables(step.key, step.files, step.open_file, step.workspace)
+    facts = {"dropped_columns": ", ".join(tables.dropped_columns) or "none"}
+    yield DerivedTable(OFFICIAL_LAPS, tables.official_laps, facts, warnings_of(tables.unreadable), tables.unreadable)
+    yield DerivedTable(RESULTS, tables.results, facts)
+    yield DerivedTable(WEATHER, tables.weather, facts)
+    yield DerivedTable(OFFICIAL_REJECTS, tables.rejects, facts)
 
 
 @dg.multi_asset(
     name="laps",
-    outs={table.name: table_output(table) for table in (LAPS, CARS, LAP_REJECTS)},
-    ins={
-        "files": dg.AssetIn(key=FILES.asset_key),
-        "session_list": dg.AssetIn(key=SESSIONS.asset_key),
-        "official_laps": dg.AssetIn(key=OFFICIAL_LAPS.asset_key),
-    },
+    specs=table_specs(_SOURCE, _LAP_TABLES, [OFFICIAL_LAPS]),
+    check_specs=check_specs(_LAP_CHECKS),
     partitions_def=sessions,
-    group_name="tables",
+    can_subset=True,
     retry_policy=RETRY_TRANSIENT,
 )
-def laps(
-    context: dg.AssetExecutionContext,
-    lake: LakeResource,
-    source: SourceResource,
-    files: pa.Table,
-    session_list: pa.Table,
-    official_laps: pa.Table,
-) -> Iterator[dg.MaterializeResult[pa.Table]]:
+def laps(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> StepEvents:
     """Derive the session's laps from its lap triggers; official timing takes precedence."""
-    with dagster_failure():
-        key = session_key_from(context)
-        zone = GrCup().load_rules(source.settings).zone_of(key.track)
-        used, open_file = session_files(files, key, GrCup.name), raw_file_opener(lake.open())
-        workspace = Workspace(lake.memory_limit, lake.temp_dir)
-        tables = derive_lap_tables(key, used, open_file, official_laps, zone, workspace)
-        version = input_version(session_list, key)
-    facts = asdict(tables.report)
-    for table, rows in ((LAPS, tables.laps), (CARS, tables.cars), (LAP_REJECTS, tables.rejects)):
-        yield materialize_table(table, with_input_version(rows, version), version, facts if table is LAPS else None)
+    yield from derive_tables(context, lake, _SOURCE, _LAP_CHECKS, partial(_lap_tables, source))
+
+
+def _lap_tables(source: SourceResource, step: StepInputs) -> Iterator[DerivedTable]:
+    zone = _SOURCE.load_rules(source.settings).zone_of(step.key.track)
+    official = step.present.read(OFFICIAL_LAPS)
+    tables = derive_lap_tables(step.key, step.files, step.open_file, official, zone, step.workspace)
+    yield DerivedTable(LAPS, tables.laps, asdict(tables.report), warnings_of(tables.unreadable), tables.unreadable)
+    yield DerivedTable(CARS, tables.cars)
+    yield DerivedTable(LAP_REJECTS, tables.rejects)
 
 
 @dg.multi_asset(
     name="telemetry",
-    outs={table.name: table_output(table) for table in (TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS)},
-    ins={
-        "files": dg.AssetIn(key=FILES.asset_key),
-        "session_list": dg.AssetIn(key=SESSIONS.asset_key),
-        "laps": dg.AssetIn(key=LAPS.asset_key),
-    },
+    specs=table_specs(_SOURCE, _TELEMETRY_TABLES, [LAPS]),
+    check_specs=check_specs(_TELEMETRY_CHECKS),
     partitions_def=sessions,
-    group_name="tables",
+    can_subset=True,
     retry_policy=RETRY_TRANSIENT,
 )
-def telemetry(
-    context: dg.AssetExecutionContext, lake: LakeResource, files: pa.Table, session_list: pa.Table, laps: pa.Table
-) -> Iterator[dg.MaterializeResult[StagedFile | pa.Table]]:
+def telemetry(context: dg.AssetExecutionContext, lake: LakeResource) -> StepEvents:
     """Convert the session's telemetry, counting readings in and cells out."""
-    staged = Path(lake.temp_dir, f"telemetry-{uuid4().hex}.parquet")
-    with dagster_failure():
-        key = session_key_from(context)
-        version, chosen = input_version(session_list, key), session_files(files, key, GrCup.name)
-        log = ByteProgressLog("read", telemetry_bytes(chosen), context.log.info)
-        workspace = Workspace(lake.memory_limit, lake.temp_dir, log, {INPUTS_VERSION: version})
-        report = derive_telemetry(key, chosen, raw_file_opener(lake.open()), laps, staged, workspace)
-    for warning in report.warnings():
-        context.log.warning(warning)
-    yield materialize_table(TELEMETRY, StagedFile(staged), version, report.facts() | log.facts())
-    cars = telemetry_cars_table(key.track, key.session, report)
-    yield materialize_table(TELEMETRY_CARS, with_input_version(cars, version), version)
-    rejects = rejects_table(key.track, key.session, report.rejects)
-    yield materialize_table(TELEMETRY_REJECTS, with_input_version(rejects, version), version)
+    yield from derive_tables(context, lake, _SOURCE, _TELEMETRY_CHECKS, _telemetry_tables)
 
 
-@dg.asset(
-    key=QUALITY.asset_key,
-    ins={
-        "session_list": dg.AssetIn(key=SESSIONS.asset_key),
-        **{
-            table.name: dg.AssetIn(key=table.asset_key)
-            for table in (LAPS, CARS, OFFICIAL_LAPS, RESULTS, TELEMETRY_CARS)
-        },
-    },
+def _telemetry_tables(step: StepInputs) -> Iterator[DerivedTable]:
+    staged = Path(step.workspace.scratch, f"telemetry-{uuid4().hex}.parquet")
+    workspace = replace(step.workspace, progress=step.log)
+    report = derive_telemetry(step.key, step.files, step.open_file, step.present.read(LAPS), staged, workspace)
+    facts = report.facts() | step.log.facts()
+    yield DerivedTable(TELEMETRY, staged, facts, tuple(report.warnings()), report.unreadable)
+    yield DerivedTable(TELEMETRY_CARS, telemetry_cars_table(step.key.track, step.key.session, report))
+    yield DerivedTable(TELEMETRY_REJECTS, rejects_table(step.key.track, step.key.session, report.rejects))
+
+
+@dg.multi_asset(
+    name="quality",
+    specs=table_specs(_SOURCE, [QUALITY], [*_SCORED_TABLES, *_REJECTS_TABLES]),
+    check_specs=check_specs(_QUALITY_CHECKS),
     partitions_def=sessions,
-    group_name="tables",
-    kinds={"parquet"},
-    description=QUALITY.description,
-    metadata=table_metadata(QUALITY),
+    can_subset=True,
     retry_policy=RETRY_TRANSIENT,
-    io_manager_key="parquet_io",
 )
-def quality(
-    context: dg.AssetExecutionContext,
-    session_list: pa.Table,
-    laps: pa.Table,
-    cars: pa.Table,
-    official_laps: pa.Table,
-    results: pa.Table,
-    telemetry_cars: pa.Table,
-) -> dg.MaterializeResult[pa.Table]:
+def quality(context: dg.AssetExecutionContext, lake: LakeResource) -> StepEvents:
     """Score the quality of the session and write its note."""
-    with dagster_failure():
-        key = session_key_from(context)
-        scores = score_session(key.track, key.session, laps, cars, official_laps, results, telemetry_cars)
-        version = input_version(session_list, key)
-        note = dg.MetadataValue.md(session_note_of(scores))
-        return materialize_table(QUALITY, with_input_version(scores, version), version, {"session_note": note})
+    yield from derive_tables(context, lake, _SOURCE, _QUALITY_CHECKS, _quality_tables)
+
+
+def _quality_tables(step: StepInputs) -> Iterator[DerivedTable]:
+    scored = tuple(map(step.present.read, _SCORED_TABLES))
+    rejects = tuple(map(step.present.read, _REJECTS_TABLES))
+    scores = score_session(step.key.track, step.key.session, *scored, rejects=rejects)
+    yield DerivedTable(QUALITY, scores, {"session_note": dg.MetadataValue.md(session_note_of(scores))})
 
 
 GR_CUP_ASSETS = [official_timing, laps, telemetry, quality]

@@ -1,7 +1,4 @@
-"""Contains the checks of GR Cup tables: no reading is lost, laps are plausible, and the quality is good enough.
-
-They read the published file, not the data that the run holds in memory.
-"""
+"""Contains the checks of GR Cup tables: no reading is lost, laps are plausible, and the quality is good enough."""
 
 from itertools import pairwise
 
@@ -10,13 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apex_pipeline.lake.reconciliation import count_cells, read_counts
-from apex_pipeline.lake.tables import read_stored_table
-from apex_pipeline.orchestration.checks import partitioned_check
-from apex_pipeline.orchestration.partitions import session_key_from
-from apex_pipeline.orchestration.resources import LakeResource
+from apex_pipeline.orchestration.checks import SessionTables, TableCheck
 from apex_pipeline.sources.gr_cup.accuracy import missing_official_laps
 from apex_pipeline.sources.gr_cup.quality import worst_scores
-from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, TELEMETRY
 
 # Most laps of a race are valid; a session with a lower share needs a manual check.
@@ -26,80 +19,74 @@ _LOWEST_VALID_SHARE = 0.5
 _SHOWN = 10
 
 
-@partitioned_check(
-    TELEMETRY,
-    "readings_reconcile",
-    "Readings in the raw files equal cells in the table plus exact duplicates plus rejected readings.",
-    is_blocking=True,
-)
-def readings_reconcile(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-    """Compare the number of cells in the published file with the readings counted by the conversion."""
-    key = table_key(TELEMETRY.folder, TELEMETRY.name, str(session_key_from(context)))
-    with lake.open().open_seekable(key) as stream:
+def _readings_reconcile(tables: SessionTables) -> dg.AssetCheckResult:
+    """Compare the number of cells in the file with the readings counted by the conversion."""
+    with tables.open(TELEMETRY) as path, path.open("rb") as stream:
         cells, counted = count_cells(stream), read_counts(stream)
     if counted is None:
         return dg.AssetCheckResult(passed=False, metadata={"problem": "the file does not record its readings"})
     total = cells + counted["exact_duplicates"] + counted["rejected"]
+    if not total and not counted["readings_in"]:
+        return tables.without_rows(TELEMETRY)
     return dg.AssetCheckResult(passed=total == counted["readings_in"], metadata={"cells_in_file": cells, **counted})
 
 
-@partitioned_check(
-    LAPS,
-    "laps_do_not_overlap",
-    "No two laps of a car overlap, and no lap ends before it starts.",
-    is_blocking=True,
-)
-def laps_do_not_overlap(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+def _laps_do_not_overlap(tables: SessionTables) -> dg.AssetCheckResult:
     """Compare each lap's start with the end of the previous lap."""
-    laps = read_stored_table(lake.open(), LAPS, session_key_from(context))
-    overlapping = count_overlaps(laps) if laps is not None else 0
-    return dg.AssetCheckResult(passed=overlapping == 0, metadata={"overlapping_laps": overlapping})
+    laps = tables.read(LAPS)
+    if not laps.num_rows:
+        return tables.without_rows(LAPS)
+    overlapping = count_overlaps(laps)
+    return dg.AssetCheckResult(
+        passed=overlapping == 0, metadata={"laps": laps.num_rows, "overlapping_laps": overlapping}
+    )
 
 
-@partitioned_check(LAPS, "most_laps_are_valid", "At least half of the laps are valid.", is_blocking=False)
-def most_laps_are_valid(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+def _most_laps_are_valid(tables: SessionTables) -> dg.AssetCheckResult:
     """Count the valid laps; a low share suggests a broken export."""
-    laps = read_stored_table(lake.open(), LAPS, session_key_from(context))
-    total = laps.num_rows if laps is not None else 0
-    valid = pc.sum(laps.column("is_valid")).as_py() if laps is not None and total else 0
+    laps = tables.read(LAPS)
+    if not laps.num_rows:
+        return tables.without_rows(LAPS)
+    valid = pc.sum(laps.column("is_valid")).as_py() or 0
     return dg.AssetCheckResult(
-        passed=total == 0 or valid >= _LOWEST_VALID_SHARE * total,
+        passed=valid >= _LOWEST_VALID_SHARE * laps.num_rows,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"laps": total, "valid_laps": valid or 0},
+        metadata={"laps": laps.num_rows, "valid_laps": valid},
     )
 
 
-@partitioned_check(
-    LAPS,
-    "official_laps_complete",
-    "Every official lap of a car with a known number is among its laps exactly once, with the official time.",
-    is_blocking=True,
-)
-def official_laps_complete(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-    """Compare the published laps of each car with its published official laps."""
-    store, key = lake.open(), session_key_from(context)
-    tables = [read_stored_table(store, table, key) for table in (LAPS, CARS, OFFICIAL_LAPS)]
-    missing = missing_official_laps(*(table.to_pylist() if table is not None else [] for table in tables))
+def _official_laps_complete(tables: SessionTables) -> dg.AssetCheckResult:
+    """Compare the laps of each car with its official laps."""
+    official = tables.read(OFFICIAL_LAPS)
+    if not official.num_rows:
+        return tables.without_rows(OFFICIAL_LAPS)
+    missing = missing_official_laps(tables.read(LAPS).to_pylist(), tables.read(CARS).to_pylist(), official.to_pylist())
     return dg.AssetCheckResult(
-        passed=not missing, metadata={"missing_or_repeated": len(missing), "first": "; ".join(missing[:_SHOWN])}
+        passed=not missing,
+        metadata={
+            "official_laps": official.num_rows,
+            "missing_or_repeated": len(missing),
+            "first": "; ".join(missing[:_SHOWN]),
+        },
     )
 
 
-def _quality_check(measure: str) -> dg.AssetChecksDefinition:
-    @partitioned_check(QUALITY, measure, f"The session and every car score well in {measure}.", is_blocking=False)
-    def scores_well(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-        stored = read_stored_table(lake.open(), QUALITY, session_key_from(context))
-        quality = stored if stored is not None else QUALITY.empty()
+def _quality_check(measure: str) -> TableCheck:
+    def evaluate(tables: SessionTables) -> dg.AssetCheckResult:
+        quality = tables.read(QUALITY)
         scored = quality.filter(pc.equal(quality["measure"].cast(pa.string()), measure))
         levels = scored["level"].cast(pa.string()).to_pylist()
         findings = "\n".join(f"- {sentence}" for sentence in worst_scores(scored))
         return dg.AssetCheckResult(
-            passed=set(levels) <= {"ok"},
+            passed=set(levels) == {"ok"},
             severity=dg.AssetCheckSeverity.ERROR if "error" in levels else dg.AssetCheckSeverity.WARN,
             metadata={"wanting": len(levels) - levels.count("ok"), "findings": dg.MetadataValue.md(findings or "none")},
+            description=None if levels else f"Not checked: nothing was scored for {measure}.",
         )
 
-    return scores_well
+    return TableCheck(
+        QUALITY, measure, f"The session and every car score well in {measure}.", is_blocking=False, evaluate=evaluate
+    )
 
 
 def count_overlaps(laps: pa.Table) -> int:
@@ -116,9 +103,33 @@ def count_overlaps(laps: pa.Table) -> int:
 
 
 GR_CUP_CHECKS = [
-    readings_reconcile,
-    laps_do_not_overlap,
-    most_laps_are_valid,
-    official_laps_complete,
+    TableCheck(
+        TELEMETRY,
+        "readings_reconcile",
+        "Readings in the raw files equal cells in the table plus exact duplicates plus rejected readings.",
+        is_blocking=True,
+        evaluate=_readings_reconcile,
+    ),
+    TableCheck(
+        LAPS,
+        "laps_do_not_overlap",
+        "No two laps of a car overlap, and no lap ends before it starts.",
+        is_blocking=True,
+        evaluate=_laps_do_not_overlap,
+    ),
+    TableCheck(
+        LAPS,
+        "most_laps_are_valid",
+        "At least half of the laps are valid.",
+        is_blocking=False,
+        evaluate=_most_laps_are_valid,
+    ),
+    TableCheck(
+        LAPS,
+        "official_laps_complete",
+        "Every official lap of a car with a known number is among its laps exactly once, with the official time.",
+        is_blocking=True,
+        evaluate=_official_laps_complete,
+    ),
     *(_quality_check(measure) for measure in QUALITY_MEASURES if measure != "overall"),
 ]

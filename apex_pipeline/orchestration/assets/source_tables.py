@@ -1,64 +1,38 @@
 """Builds one Dagster asset that derives all tables of a source, for sources without assets of their own."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import dagster as dg
-import pyarrow as pa
 
-from apex_pipeline.ingest.catalog import session_files
-from apex_pipeline.lake.raw_files import raw_file_opener
-from apex_pipeline.lake.snapshot import INPUTS_VERSION
-from apex_pipeline.lake.tables import input_version, with_input_version
-from apex_pipeline.orchestration.assets._factory import materialize_table, table_output
-from apex_pipeline.orchestration.failures import RETRY_TRANSIENT, dagster_failure
-from apex_pipeline.orchestration.io_manager import StagedFile
-from apex_pipeline.orchestration.partitions import session_key_from, sessions
+from apex_pipeline.orchestration.assets._derivation import StepEvents, StepInputs, derive_tables, table_specs
+from apex_pipeline.orchestration.checks import check_specs, shared_checks
+from apex_pipeline.orchestration.failures import RETRY_TRANSIENT
+from apex_pipeline.orchestration.partitions import sessions
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
-from apex_pipeline.progress import ByteProgressLog
 from apex_pipeline.sources.base import DerivedTable, Source, tables_of
-from apex_pipeline.sources.workspace import Workspace
-from apex_pipeline.tables import FILES, SESSIONS
 
 
-def build_source_asset(derivation: Source) -> dg.AssetsDefinition:
-    """Return the asset that derives all tables of a session of this source."""
+def build_source_asset(origin: Source) -> dg.AssetsDefinition:
+    """Return the asset that derives all tables of a session of this source.
+
+    One table can be selected, but all are derived: a source does not say which of its tables need which others.
+    """
+    checks = shared_checks(origin, tables_of(origin))
 
     @dg.multi_asset(
-        name=derivation.name,
-        outs={
-            table.name: table_output(table, is_required=table in derivation.required_tables)
-            for table in tables_of(derivation)
-        },
-        ins={"files": dg.AssetIn(key=FILES.asset_key), "session_list": dg.AssetIn(key=SESSIONS.asset_key)},
+        name=origin.name,
+        specs=table_specs(origin, tables_of(origin)),
+        check_specs=check_specs(checks),
         partitions_def=sessions,
-        group_name="tables",
+        can_subset=True,
         retry_policy=RETRY_TRANSIENT,
     )
-    def derive(
-        context: dg.AssetExecutionContext,
-        lake: LakeResource,
-        source: SourceResource,
-        files: pa.Table,
-        session_list: pa.Table,
-    ) -> Iterator[dg.MaterializeResult[StagedFile | pa.Table]]:
-        with dagster_failure():
-            key = session_key_from(context)
-            version, used = input_version(session_list, key), session_files(files, key, derivation.name)
-            log = ByteProgressLog("read", derivation.work_bytes(used), context.log.info)
-            workspace = Workspace(lake.memory_limit, lake.temp_dir, log, {INPUTS_VERSION: version})
-            rules = derivation.load_rules(source.settings)
-            for derived in derivation.derive(key, used, raw_file_opener(lake.open()), workspace, rules):
-                for warning in derived.warnings:
-                    context.log.warning(warning)
-                yield materialize_table(derived.table, _stored(derived, version), version, derived.facts)
+    def derive(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> StepEvents:
+        def tables(step: StepInputs) -> Iterator[DerivedTable]:
+            workspace, rules = replace(step.workspace, progress=step.log), origin.load_rules(source.settings)
+            return origin.derive(step.key, step.files, step.open_file, workspace, rules)
+
+        yield from derive_tables(context, lake, origin, checks, tables)
 
     return derive
-
-
-def _stored(derived: DerivedTable, version: str) -> StagedFile | pa.Table:
-    return (
-        StagedFile(derived.content)
-        if isinstance(derived.content, Path)
-        else with_input_version(derived.content, version)
-    )
