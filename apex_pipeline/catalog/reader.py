@@ -1,7 +1,8 @@
 """The catalog: opens a lake and reads its published tables, with pandas and pyarrow only.
 
-All reads are from one snapshot: files are checked against its hashes, and a file that a later sync has replaced is read
-from ``history/``. This package never writes to the lake or imports Dagster.
+All reads are from one snapshot, whose parts are read when they are needed: the table of a session takes the pointer,
+the snapshot, one shard, the session's record and the table's object. Files are checked against the snapshot's hashes.
+This package never writes to the lake or imports Dagster.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +16,12 @@ import pyarrow as pa
 from apex_pipeline.catalog.selection import LapTimes, clip, lap_times, resolve_vehicle
 from apex_pipeline.catalog.telemetry_file import Footer, Window, read_footer, read_windows
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.lake.catalog_tables import CatalogTables
+from apex_pipeline.lake.history import snapshot_as_of
+from apex_pipeline.lake.objects import read_table_file, table_file_key
 from apex_pipeline.lake.reconciliation import read_counts
-from apex_pipeline.lake.snapshot import Snapshot, TableRecord
-from apex_pipeline.lake.tables import published_key, read_published, require_session, require_snapshot
+from apex_pipeline.lake.snapshot import PublishedSession, Snapshot, TableRecord
+from apex_pipeline.lake.tables import require_session, require_snapshot
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store, open_store_at
@@ -33,35 +37,49 @@ _CACHE_ENTRIES = 32
 _SMALL_BYTES = 1_000_000
 
 
-def open_catalog(uri: str | Path | None = None, settings: Settings | None = None) -> "Catalog":
+def open_catalog(
+    uri: str | Path | None = None, settings: Settings | None = None, *, as_of: datetime | str | None = None
+) -> "Catalog":
     """Open a lake for reading.
 
     Args:
         uri: ``s3://bucket/prefix`` or a folder; by default the lake in the settings.
         settings: Credentials and endpoint; read from the environment by default.
+        as_of: Open the lake as it was published at this time (timezone-aware, or as ISO text with a time zone), or the
+            snapshot with this id or start of an id; by default as it is published now.
 
     Raises:
-        ObjectMissingError: Nothing is published in this lake.
+        ObjectMissingError: Nothing is published in this lake, or was at that time.
+        ConfigurationError: ``as_of`` is neither a time with a time zone nor a snapshot.
+        StoreCorruptionError: The published snapshot is damaged.
         StoreError: The lake cannot be reached with this configuration.
     """
     settings = settings or load_settings()
     store = open_store_at(str(uri), settings) if uri else open_store(settings, for_writing=False)
-    return Catalog(store)
+    return Catalog(store, as_of)
 
 
 class Catalog:
     """A lake as published at one moment; safe to share between threads.
 
     Small tables, lap times and the footers of telemetry files are cached.
+
+    Args:
+        store: The lake.
+        as_of: The moment, as for :func:`open_catalog`; errors too.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, as_of: datetime | str | None = None) -> None:
         self._store = store
-        self.snapshot: Snapshot = require_snapshot(store)
-        self._small_table: Callable[[TableRecord], pa.Table] = lru_cache(_CACHE_ENTRIES)(partial(read_published, store))
+        current = require_snapshot(store)
+        self.snapshot: Snapshot = current if as_of is None else snapshot_as_of(store, as_of, current)
+        self._tables = CatalogTables(self.snapshot, is_current=self.snapshot == current)
+        self._small_table: Callable[[TableRecord], pa.Table] = lru_cache(_CACHE_ENTRIES)(
+            partial(read_table_file, store)
+        )
         self._footer: Callable[[TableRecord], Footer] = lru_cache(_CACHE_ENTRIES)(partial(read_footer, store))
         self._lap_times: Callable[[TableRecord], LapTimes] = lru_cache(_CACHE_ENTRIES)(
-            lambda record: lap_times(read_published(store, record))
+            lambda record: lap_times(read_table_file(store, record))
         )
 
     @property
@@ -71,15 +89,15 @@ class Catalog:
 
     def tracks(self) -> pd.DataFrame:
         """Return the table ``tracks``."""
-        return self._catalog_table("tracks")
+        return self._tables.tracks.to_pandas()
 
     def sessions(self) -> pd.DataFrame:
-        """Return the table ``sessions``."""
-        return self._catalog_table("sessions")
+        """Return the table ``sessions``; in the published snapshot also those whose tables could not be derived."""
+        return self._tables.sessions.to_pandas()
 
     def files(self) -> pd.DataFrame:
-        """Return the table ``files``."""
-        return self._catalog_table("files")
+        """Return the table ``files``; in the published snapshot also the files that belong to no session."""
+        return self._tables.files.to_pandas()
 
     def laps(self, track: str, session: str) -> pd.DataFrame:
         """Return the laps of a session for all cars, including invalid ones (see ``is_valid``)."""
@@ -152,7 +170,8 @@ class Catalog:
 
         ``readings_in`` always equals ``cells_out`` + ``exact_duplicates`` + ``rejected``.
         """
-        with self._store.open_seekable(published_key(self._store, self._record("telemetry", track, session))) as stream:
+        key = table_file_key(self._store, self._record("telemetry", track, session))
+        with self._store.open_seekable(key) as stream:
             return read_counts(stream) or {}
 
     def telemetry(
@@ -241,12 +260,9 @@ class Catalog:
         laps = self._lap_times(self._record("laps", track, session))
         return laps.lap_windows(lap_number) if car is None else [Window(car, *laps.lap_span(car, lap_number))]
 
-    def _catalog_table(self, name: str) -> pd.DataFrame:
-        return self._arrow(self.snapshot.catalog[name]).to_pandas()
-
     def _record(self, name: str, track: str, session: str) -> TableRecord:
         key: SessionKey = session_key(track, session)
-        record = require_session(self.snapshot, key)
+        record: PublishedSession = require_session(self.snapshot, key)
         if name not in record.tables:
             raise ObjectMissingError(
                 f"The session {key} was published without the table {name}.", "Run a sync to derive the session again."
@@ -254,7 +270,7 @@ class Catalog:
         return record.tables[name]
 
     def _arrow(self, record: TableRecord) -> pa.Table:
-        return self._small_table(record) if record.bytes <= _SMALL_BYTES else read_published(self._store, record)
+        return self._small_table(record) if record.bytes <= _SMALL_BYTES else read_table_file(self._store, record)
 
 
 def _require_columns(wanted: Sequence[str], columns: Sequence[str]) -> None:

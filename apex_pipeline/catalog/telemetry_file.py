@@ -1,11 +1,10 @@
 """Reads parts of a published telemetry file: only the row groups that may contain a window, and the requested columns.
 
-The content is always that of the snapshot, even while a sync replaces the file. See selection.py for how a car or lap
-is converted to a window, reader.py for the public methods.
+The content is always that of the snapshot, because an object never changes. See selection.py for how a car or lap is
+converted to a window, reader.py for the public methods.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, BinaryIO, TypeVar
@@ -14,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import FileChangedError, ObjectMissingError, StoreCorruptionError
+from apex_pipeline.errors import FileChangedError, StoreCorruptionError
+from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.snapshot import TableRecord
-from apex_pipeline.lake.tables import published_key
 from apex_pipeline.storage.base import ObjectStore
 
 _Result = TypeVar("_Result")
@@ -133,38 +132,19 @@ def _read(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO], _R
     """Call ``read`` with the published content and return its result."""
     try:
         return _read_once(store, record, read)
-    except (
-        FileChangedError
-    ):  # A sync replaced the object after it was opened; the published content is now in the history.
+    except FileChangedError:  # A sync has just replaced a damaged object by an intact one.
         return _read_once(store, record, read)
 
 
 def _read_once(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO], _Result]) -> _Result:
-    with _open_published(store, record) as stream:
+    with store.open_seekable(table_file_key(store, record)) as stream:
         try:
             return read(stream)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise StoreCorruptionError(
                 f"The published content of {store.uri_of(record.key)} cannot be read ({error}).",
-                "Restore it from a copy, or delete it and run a sync, which derives the table again.",
+                "Run `apex verify --deep` to see what is damaged, then `apex sync`, which makes it again.",
             ) from error
-
-
-@contextmanager
-def _open_published(store: ObjectStore, record: TableRecord) -> Generator[BinaryIO]:
-    """Open the published content as a stream, even while a sync replaces it at its stable key."""
-    with ExitStack() as opened:
-        stream: BinaryIO | None
-        try:
-            stream = opened.enter_context(store.open_seekable(record.key))
-        except ObjectMissingError:
-            stream = None
-        # Check after opening: if the object is still the published one now, the stream opened before is valid too.
-        key = published_key(store, record)
-        if stream is None or key != record.key:
-            # In the history an object is named by its hash and never replaced.
-            stream = opened.enter_context(store.open_seekable(key))
-        yield stream
 
 
 def _row_group(metadata: pq.FileMetaData, number: int, columns: tuple[str, ...]) -> RowGroup:

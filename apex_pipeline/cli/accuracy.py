@@ -12,6 +12,7 @@ from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ops.accuracy import measure_session
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
+from apex_pipeline.sources.limits import Limits
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.temp_dirs import process_temp_dir
 
@@ -29,7 +30,8 @@ def accuracy_command(lake: Lake = None, as_json: AsJson = False) -> None:
 
 def _measure(lake: str | None) -> dict[str, AccuracyReport]:
     settings, store, snapshot = load_settings(), store_at(lake), open_catalog(lake).snapshot
-    workspace = Workspace(settings.memory_limit, process_temp_dir(settings.state_dir / "scratch"))
+    scratch = process_temp_dir(settings.state_dir / "scratch")
+    workspace = Workspace(settings.memory_limit, scratch, limits=Limits.from_settings(settings))
     found = {
         str(record.key): measure_session(store, snapshot, record, settings, workspace) for record in snapshot.sessions
     }

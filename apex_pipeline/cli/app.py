@@ -1,7 +1,5 @@
-"""Lists the commands and defines the entry point, which turns errors into messages and exit codes."""
+"""Lists the commands and defines the entry point; see ``entry_point.py`` for errors, signals and exit codes."""
 
-import os
-import sys
 from collections.abc import Callable
 
 import typer
@@ -13,7 +11,9 @@ from apex_pipeline.cli.doctor import doctor_command
 from apex_pipeline.cli.downsample import downsample_command, sample_command
 from apex_pipeline.cli.explain import explain_command
 from apex_pipeline.cli.export import export_command
+from apex_pipeline.cli.forget import forget_command
 from apex_pipeline.cli.gc import gc_command
+from apex_pipeline.cli.history import history_command, rollback_command
 from apex_pipeline.cli.metrics import metrics_command
 from apex_pipeline.cli.pipeline import demo_command, sync_command, ui_command
 from apex_pipeline.cli.plan import plan_command
@@ -29,9 +29,8 @@ from apex_pipeline.cli.query import (
 from apex_pipeline.cli.share import share_command
 from apex_pipeline.cli.trace import trace_app
 from apex_pipeline.cli.verify import verify_command
-from apex_pipeline.console import print_error
-from apex_pipeline.errors import ApexError, ConfigurationError
-from apex_pipeline.exit_codes import ExitCode
+from apex_pipeline.entry_point import run_command_line
+from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.logs import set_up_logging
 from apex_pipeline.settings import load_settings
 from apex_pipeline.upload.command import upload_command
@@ -43,7 +42,10 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         *(tracks_command, sessions_command, files_command, laps_command),
         *(cars_command, telemetry_command, rejects_command, explain_command),
     ),
-    "Maintain": (doctor_command, verify_command, accuracy_command, gc_command, cost_command, metrics_command),
+    "Maintain": (
+        *(doctor_command, verify_command, accuracy_command, history_command, rollback_command),
+        *(forget_command, gc_command, cost_command, metrics_command),
+    ),
     "Share": (export_command, bundle_command, downsample_command, share_command),
 }
 
@@ -64,15 +66,13 @@ app.command("sample", hidden=True)(sample_command)  # the former name, for one r
 
 
 def main() -> None:
-    """Run the command line and exit with one of the codes in :class:`ExitCode`."""
+    """Run the command line and exit with one of the codes in ``exit_codes.py``."""
+    run_command_line(_run)
+
+
+def _run() -> None:
     _set_up_logging()
-    try:
-        app(prog_name="apex")  # shown in the help, even when started as `python -m apex_pipeline`
-    except ApexError as error:
-        if os.environ.get("APEX_DEBUG"):
-            raise
-        print_error(error)
-        sys.exit(ExitCode.BAD_INPUT)
+    app(prog_name="apex")  # shown in the help, even when started as `python -m apex_pipeline`
 
 
 def _set_up_logging() -> None:

@@ -7,7 +7,7 @@ import typer
 
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.emit import emit, print_line
-from apex_pipeline.cli.options import AsJson, Lake, split_names, store_at
+from apex_pipeline.cli.options import AsJson, AsOf, Lake, split_names, store_at
 from apex_pipeline.export.bundle import Bundle, Selection, select_sessions, write_bundle
 
 
@@ -18,10 +18,11 @@ def bundle_command(
     tables: Annotated[str | None, typer.Option(help="Only these tables, e.g. laps,cars,telemetry.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Include the raw files of the sessions.")] = False,
     lake: Lake = None,
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy some sessions into a separate lake, which every reader opens like any other."""
-    snapshot = open_catalog(lake).snapshot
+    snapshot = open_catalog(lake, as_of=as_of).snapshot
     selection = select_sessions(
         snapshot,
         tracks=split_names(tracks),
@@ -32,7 +33,7 @@ def bundle_command(
     bundle = write_bundle(store_at(lake), snapshot, selection, target)
     facts = {
         "target": bundle.target,
-        "snapshot": bundle.snapshot.id,
+        "snapshot": bundle.snapshot,
         "sessions": [str(key) for key in selection.sessions],
         "tables": selection.tables,
         "has_raw_files": selection.has_raw_files,
@@ -44,7 +45,7 @@ def bundle_command(
 
 def _print_bundle(bundle: Bundle, selection: Selection) -> None:
     target = bundle.target
-    for record in bundle.snapshot.sessions:
+    for record in bundle.sessions:
         rows = sum(table.rows for table in record.tables.values())
         print_line(f"{record.key}: {len(record.tables)} tables, {rows:,} rows")
     raw = "with the raw files" if selection.has_raw_files else "without raw files"

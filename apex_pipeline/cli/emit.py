@@ -37,6 +37,12 @@ def emit(result: object, *, as_json: bool, render: Callable[[], None]) -> None:
         sys.stdout.write(json.dumps(result, default=_to_json) + "\n")
 
 
+def emit_csv(frame: pd.DataFrame) -> None:
+    """Print all rows of a frame as CSV; lists become their items, separated by spaces."""
+    plain = frame.map(lambda value: " ".join(map(str, value)) if isinstance(value, list | tuple) else value)
+    sys.stdout.write(plain.to_csv(index=False, lineterminator="\n"))
+
+
 def _to_json(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}

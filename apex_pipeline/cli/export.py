@@ -7,7 +7,7 @@ import typer
 
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.emit import emit, print_line
-from apex_pipeline.cli.options import AsJson, Lake, split_names, store_at
+from apex_pipeline.cli.options import AsJson, AsOf, Lake, split_names, store_at
 from apex_pipeline.export.tables import ExportedTable, Format, export_tables, select_tables
 
 
@@ -16,11 +16,12 @@ def export_command(
     to: Annotated[Format, typer.Option(help="Format of the export.")],
     tables: Annotated[str | None, typer.Option(help="Tables, e.g. laps,cars; by default all except telemetry.")] = None,
     lake: Lake = None,
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Write published tables into one database file, or a folder of CSV files."""
     names = select_tables(split_names(tables))
-    exported = export_tables(store_at(lake), open_catalog(lake).snapshot, names, to, target)
+    exported = export_tables(store_at(lake), open_catalog(lake, as_of=as_of).snapshot, names, to, target)
     files = [path for path in target.rglob("*") if path.is_file()] if target.is_dir() else [target]
     size = sum(path.stat().st_size for path in files)
     facts = {"target": target, "format": to, "bytes": size, "tables": exported}

@@ -36,12 +36,15 @@ def gc_command(
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find incomplete uploads, expired snapshots and tables no snapshot refers to. Raw files are never removed."""
+    """Find incomplete uploads, expired snapshots and tables no snapshot refers to.
+
+    Raw files are never removed, except those that were taken out with `apex forget` before that many days.
+    """
     store, now = store_at(lake), datetime.now(UTC)
     retention = Retention(snapshots=timedelta(days=keep_days), unfinished=timedelta(hours=older_than_hours))
     expired = find_expired(store, retention, now)
     if apply:
-        expired = remove_expired(store, expired)
+        expired = remove_expired(store, expired, retention, now)
     rule = _lifecycle_rule(store)
     facts = {
         "lake": store.uri,

@@ -3,6 +3,7 @@
 See lake/integrity.py for the check that the objects themselves are intact.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from apex_pipeline.catalog import Catalog
-from apex_pipeline.errors import ApexError
+from apex_pipeline.errors import ApexError, StoreCorruptionError
 from apex_pipeline.lake.integrity import ObjectFinding
 from apex_pipeline.sources import kinds_feeding
 from apex_pipeline.tables.session_key import SessionKey
@@ -76,24 +77,40 @@ def load_sessions(catalog: Catalog, findings: Iterable[ObjectFinding]) -> list[L
     Raises:
         ApexError: The list of sessions itself cannot be read.
     """
-    raw_files = [finding for finding in findings if finding.kind == "raw file"]
-    return [_load(catalog, row, raw_files) for row in catalog.sessions().to_dict("records")]
+    raw_files: defaultdict[str | None, list[ObjectFinding]] = defaultdict(list)
+    for finding in findings:
+        if finding.kind == "raw file":
+            raw_files[finding.session].append(finding)
+    rows = catalog.sessions().to_dict("records")
+    tables = {key: _tables_of(catalog, key) for key in (SessionKey(row["track"], row["session"]) for row in rows)}
+    # A session whose record is damaged is expected to have what others have, so that reading it fails.
+    of_others = {name for names in tables.values() for name in names or ()}
+    return [
+        _load(catalog, row, of_others if names is None else names, raw_files[str(key)])
+        for row, (key, names) in zip(rows, tables.items(), strict=True)
+    ]
 
 
-def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[ObjectFinding]) -> LoadCheck:
+def _tables_of(catalog: Catalog, key: SessionKey) -> set[str] | None:
+    """Return the names of a session's published tables; ``None`` if it is not published or its record is damaged."""
+    try:
+        session = catalog.snapshot.session(key)
+    except StoreCorruptionError:
+        return None
+    return set(session.tables) if session else None
+
+
+def _load(catalog: Catalog, row: dict[Any, Any], tables_present: set[str], raw_files: list[ObjectFinding]) -> LoadCheck:
     track, session, kinds = str(row["track"]), str(row["session"]), set(row["kinds"])
-    name = f"{track}/{session}"
-    # A lake may lack some tables: bundles omit some, and other sources publish different ones.
-    record = catalog.snapshot.session(SessionKey(track, session))
-    tables_present = {table for other in catalog.snapshot.sessions for table in (record or other).tables}
 
+    # A lake may lack some tables: bundles omit some, and other sources publish different ones.
     def result(load: Callable[[Catalog, str, str], str], *tables: str, is_expected: bool) -> LoadResult:
         if not tables_present.issuperset(tables):
             return LoadResult(is_good=None, message="not in this lake")
         return _result(lambda: load(catalog, track, session), is_expected=is_expected)
 
     return LoadCheck(
-        session=name,
+        session=f"{track}/{session}",
         laps=result(_laps, "laps", is_expected=bool(kinds & kinds_feeding("laps"))),
         telemetry=result(
             _telemetry, "telemetry", "telemetry_cars", is_expected=bool(kinds & kinds_feeding("telemetry"))
@@ -101,7 +118,7 @@ def _load(catalog: Catalog, row: dict[Any, Any], raw_files: list[ObjectFinding])
         official_timing=result(
             _official, *_OFFICIAL_TABLES, is_expected=bool(kinds & kinds_feeding(*_OFFICIAL_TABLES))
         ),
-        raw_files=_raw_files([finding for finding in raw_files if finding.session == name]),
+        raw_files=_raw_files(raw_files),
     )
 
 

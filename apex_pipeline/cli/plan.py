@@ -8,7 +8,8 @@ from apex_pipeline.cli.emit import emit, plain_table, print_line
 from apex_pipeline.cli.format import count, dollars, size
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
 from apex_pipeline.console import console
-from apex_pipeline.ingest.diff import LakeState, scan_source
+from apex_pipeline.ingest.source_folder import scan_source
+from apex_pipeline.ingest.sync_plan import empty_lake, list_lake_if_exists, plan_sync
 from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
 from apex_pipeline.ops.estimate import FileGroup, SyncEstimate, estimate_sync
 from apex_pipeline.settings import Settings
@@ -79,12 +80,13 @@ def plan_command(source: SourceArgument = None, as_json: AsJson = False) -> None
 
 
 def _build_plan(settings: Settings) -> _Plan:
-    source = scan_source(settings)
+    folder = scan_source(settings)
     store = open_store(settings, for_writing=False)
-    lake = LakeState.load_if_exists(store)
-    estimate = estimate_sync(source, lake or LakeState.empty(), store, settings, open_digest_cache(settings))
-    lake_exists = lake is not None and (settings.use_s3_data or settings.lake_dir.is_dir())
-    return _Plan(settings, source.folder.root, store.uri, lake_exists, estimate)
+    listing = list_lake_if_exists(store)
+    readable = store if listing is not None else empty_lake(settings)
+    plan = plan_sync(readable, settings, folder, open_digest_cache(settings), listing or {})
+    lake_exists = listing is not None and (settings.use_s3_data or settings.lake_dir.is_dir())
+    return _Plan(settings, folder.root, store.uri, lake_exists, estimate_sync(plan, folder))
 
 
 def _storage_usd(number: int) -> float:

@@ -7,7 +7,7 @@ import typer
 
 from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli.emit import emit, print_frame
-from apex_pipeline.cli.options import Lake, RowsAsJson, SessionArgument, TrackArgument
+from apex_pipeline.cli.options import AsOf, Lake, RowsAsJson, SessionArgument, TrackArgument
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.ops.lineage import find_car
 
@@ -20,19 +20,20 @@ _CAR_COLUMNS = [
 _REJECT_COLUMNS = ["source_file", "source_row", "reason", "detail"]
 
 
-def tracks_command(lake: Lake = None, as_json: RowsAsJson = False) -> None:
+def tracks_command(lake: Lake = None, as_of: AsOf = None, as_json: RowsAsJson = False) -> None:
     """List the tracks of the lake."""
-    tracks = open_catalog(lake).tracks()
+    tracks = open_catalog(lake, as_of=as_of).tracks()
     emit(tracks, as_json=as_json, render=lambda: print_frame(tracks, "Tracks"))
 
 
 def sessions_command(
     track: Annotated[str | None, typer.Argument(help="Only this track.", show_default=False)] = None,
     lake: Lake = None,
+    as_of: AsOf = None,
     as_json: RowsAsJson = False,
 ) -> None:
     """List the sessions of the lake, with the kinds of raw file they have and miss."""
-    sessions = open_catalog(lake).sessions()
+    sessions = open_catalog(lake, as_of=as_of).sessions()
     if track is not None:
         sessions = sessions[sessions["track"] == track]
     emit(sessions, as_json=as_json, render=lambda: print_frame(sessions, "Sessions"))
@@ -41,10 +42,11 @@ def sessions_command(
 def files_command(
     status: Annotated[str | None, typer.Option(help="ready, quarantined, unresolved or ignored.")] = None,
     lake: Lake = None,
+    as_of: AsOf = None,
     as_json: RowsAsJson = False,
 ) -> None:
     """List every file found, with its identity and status."""
-    files = open_catalog(lake).files()
+    files = open_catalog(lake, as_of=as_of).files()
     if status is not None:
         files = files[files["status"] == status]
     emit(files, as_json=as_json, render=lambda: print_frame(files[_FILE_COLUMNS], "Files"))
@@ -55,20 +57,21 @@ def laps_command(
     session: SessionArgument,
     car: Annotated[str | None, typer.Option(help="vehicle_id, chassis or car number.")] = None,
     lake: Lake = None,
+    as_of: AsOf = None,
     as_json: RowsAsJson = False,
 ) -> None:
     """List the laps of a session, one car's or all."""
-    laps = open_catalog(lake).laps(track, session)
+    laps = open_catalog(lake, as_of=as_of).laps(track, session)
     if car is not None:
         laps = laps[(laps["vehicle_id"] == car) | (laps["chassis"] == car) | (laps["car_number"] == car)]
     emit(laps, as_json=as_json, render=lambda: print_frame(laps[_LAP_COLUMNS], f"Laps of {track}/{session}"))
 
 
 def cars_command(
-    track: TrackArgument, session: SessionArgument, lake: Lake = None, as_json: RowsAsJson = False
+    track: TrackArgument, session: SessionArgument, lake: Lake = None, as_of: AsOf = None, as_json: RowsAsJson = False
 ) -> None:
     """List the on-board devices and official cars of a session, how they are matched, and the evidence."""
-    cars = open_catalog(lake).cars(track, session)
+    cars = open_catalog(lake, as_of=as_of).cars(track, session)
     emit(cars, as_json=as_json, render=lambda: print_frame(cars[_CAR_COLUMNS], f"Cars of {track}/{session}"))
 
 
@@ -84,10 +87,11 @@ def telemetry_command(  # noqa: PLR0913, PLR0917  -- one option each
     end: Annotated[str | None, typer.Option(help="Before this time.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="Only this channel; may be repeated.")] = None,
     lake: Lake = None,
+    as_of: AsOf = None,
     as_json: RowsAsJson = False,
 ) -> None:
     """List telemetry samples of a session: by car, lap, time and channel."""
-    catalog = open_catalog(lake)
+    catalog = open_catalog(lake, as_of=as_of)
     samples = catalog.telemetry(
         track,
         session,
@@ -117,8 +121,8 @@ def _parse_time(text: str | None) -> datetime | None:
 
 
 def rejects_command(
-    track: TrackArgument, session: SessionArgument, lake: Lake = None, as_json: RowsAsJson = False
+    track: TrackArgument, session: SessionArgument, lake: Lake = None, as_of: AsOf = None, as_json: RowsAsJson = False
 ) -> None:
     """List every row that could not be used, with file, line and reason."""
-    rejects, title = open_catalog(lake).rejects(track, session), f"Rejected rows of {track}/{session}"
+    rejects, title = open_catalog(lake, as_of=as_of).rejects(track, session), f"Rejected rows of {track}/{session}"
     emit(rejects, as_json=as_json, render=lambda: print_frame(rejects[_REJECT_COLUMNS], title))

@@ -1,23 +1,43 @@
-"""Prints the result of `apex sync`: files found, sessions, rejects, failures; see pipeline.py."""
+"""Prints the result of `apex sync`: the sessions it worked on, what was set aside, what failed; see pipeline.py.
 
-from collections.abc import Iterable
+The cost depends on what changed, not on the size of the lake: tables are read of the sessions that this sync worked on,
+and the rest is counted from the snapshot and the roll-ups.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.table import Table as RichTable
 
-from apex_pipeline.catalog import Catalog, open_catalog
+from apex_pipeline.catalog import Catalog
 from apex_pipeline.cli.emit import print_line
+from apex_pipeline.cli.format import count
 from apex_pipeline.console import console
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import ApexError, ObjectMissingError
+from apex_pipeline.lake.rollups import read_roll_up
+from apex_pipeline.lake.snapshot import PublishedSession
 from apex_pipeline.orchestration.sync import SyncOutcome
 from apex_pipeline.settings import Settings
-from apex_pipeline.tables import LAPS, TELEMETRY
-from apex_pipeline.tables.session_key import SessionKey
+from apex_pipeline.sources.base import FileStatus
+from apex_pipeline.sources.rejects import UNREADABLE_FILE
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.factory import open_store
+from apex_pipeline.tables import FILES, LAPS, SESSIONS, TELEMETRY
+from apex_pipeline.tables.model import Row
+from apex_pipeline.tables.session_key import SessionKey, parse_session_key
+
+# How the reason of an ignored archive starts; see discovery/path_hints.py of the source.
+_ARCHIVE = "archive"
 
 # Maximum entries shown per list; the rest are only counted. `apex files` and `apex rejects` list all.
 _SHOWN = 12
+# Maximum sessions shown.
+_SHOWN_SESSIONS = 60
 
 _SESSION_COLUMNS = (
     *("track", "session", "cars", "laps", "valid", "best valid lap"),
@@ -32,17 +52,21 @@ def print_summary(outcome: SyncOutcome, settings: Settings) -> None:
     print_line(f"Source  {outcome.source}: {sum(outcome.statuses.values())} files ({counts})")
     print_line(f"Lake    {outcome.lake}")
     print_line(f"Done    {_done(outcome)}")
+    store = open_store(settings, for_writing=False)
     try:
-        catalog = open_catalog(settings=settings)
+        catalog = Catalog(store)
     except ObjectMissingError:
         catalog = None
     if catalog is not None:
-        console().print(_session_table(catalog))
-        console().print(_reading_table(catalog))
-        _print_notes(catalog)
-        _print_set_aside(catalog)
+        _print_sessions(catalog, _worked_on(outcome), _missing_kinds(store))
+        _print_set_aside(store)
+        _print_totals(catalog)
+    _print_list("Notes", outcome.notes, len(outcome.notes))
     _print_failures(outcome)
-    print_line("Next    apex laps TRACK SESSION · apex files · runs and assets in Dagster's UI: make ui (or apex ui)")
+    lake = "" if settings.use_s3_data or settings.lake_dir == Path("lake") else f"APEX_LAKE_DIR={settings.lake_dir} "
+    print_line(
+        f"Next    {lake}apex laps TRACK SESSION · {lake}apex files · in Dagster's UI: {lake}make ui (or apex ui)"
+    )
 
 
 def _done(outcome: SyncOutcome) -> str:
@@ -53,41 +77,129 @@ def _done(outcome: SyncOutcome) -> str:
     return f"{copied}{replaced}, {len(outcome.derived)} sessions derived, snapshot {outcome.snapshot or 'unchanged'}"
 
 
-def _session_table(catalog: Catalog) -> RichTable:
-    table = RichTable(title="Published sessions", title_justify="left")
+def _worked_on(outcome: SyncOutcome) -> list[SessionKey]:
+    """Return the sessions that failed, and those that were published."""
+    failed = {parse_session_key(failure.session) for failure in outcome.failures if failure.session}
+    return [*sorted(failed), *sorted(set(outcome.derived) - failed)]
+
+
+def _missing_kinds(store: ObjectStore) -> dict[SessionKey, str]:
+    """Return the kinds of raw file that each session lacks."""
+    roll_up = read_roll_up(store, SESSIONS)
+    rows: list[Row] = [] if roll_up is None else roll_up.select(["track", "session", "missing_kinds"]).to_pylist()
+    return {SessionKey(row["track"], row["session"]): ", ".join(row["missing_kinds"]) for row in rows}
+
+
+def _print_sessions(catalog: Catalog, keys: list[SessionKey], missing: dict[SessionKey, str]) -> None:
+    """Print what is published of these sessions."""
+    shown = sorted(keys[:_SHOWN_SESSIONS])
+    if not shown:
+        return
+    table = RichTable(title=f"Sessions of this sync ({len(keys)})", title_justify="left")
     for name in _SESSION_COLUMNS:
         table.add_column(name, justify="right" if name in _COUNTS else "left")
-    for row in catalog.sessions().to_dict("records"):
-        table.add_row(*_session_cells(catalog, row))
-    return table
+    for key in shown:
+        table.add_row(*key, *_session_cells(catalog, key), missing.get(key, ""))
+    console().print(table)
+    if len(keys) > len(shown):
+        print_line(f"… and {len(keys) - len(shown)} more; `apex sessions` lists all.")
+    published = [record for key in shown if (record := _published(catalog, key))]
+    readings = _reading_table(catalog, published)
+    if readings.row_count:
+        console().print(readings)
+    notes = [f"{record.key}: {note}" for record in published if (note := _note(catalog, record))]
+    _print_list("What to know", notes, len(notes))
+    _print_rejects(catalog, published)
 
 
-def _session_cells(catalog: Catalog, row: dict[Any, Any]) -> list[str]:
-    track, session = str(row["track"]), str(row["session"])
-    missing = ", ".join(row["missing_kinds"])
-    record = catalog.snapshot.session(SessionKey(track, session))
+def _published(catalog: Catalog, key: SessionKey) -> PublishedSession | None:
+    try:
+        return catalog.snapshot.session(key)
+    except ApexError:  # damaged after the sync, which mends it at its start
+        return None
+
+
+def _session_cells(catalog: Catalog, key: SessionKey) -> list[str]:
+    record = _published(catalog, key)
     if record is None:
-        return [track, session, "", "", "", "not published", "", "", missing]
-    rejects = catalog.rejected_rows(track, session)
+        return ["", "", "", "not published", "", ""]
+    rejects = str(catalog.rejected_rows(*key))
     if not {LAPS.name, TELEMETRY.name} <= record.tables.keys():
-        return [track, session, "", "", "", "", "", str(rejects), missing]
-    laps = catalog.laps(track, session)
-    samples = catalog.rows("telemetry", track, session)
+        return ["", "", "", "", "", rejects]
+    samples = f"{catalog.rows('telemetry', *key):,}"
+    try:
+        laps = catalog.laps(*key)
+    except ApexError:
+        return ["", "", "", "cannot be read", samples, rejects]
     counts = (laps["vehicle_id"].nunique(), len(laps), int(laps["is_valid"].sum()))
-    return [track, session, *map(str, counts), best_lap(laps), f"{samples:,}", str(rejects), missing]
+    return [*map(str, counts), best_lap(laps), samples, rejects]
 
 
-def _reading_table(catalog: Catalog) -> RichTable:
+def _reading_table(catalog: Catalog, sessions: Iterable[PublishedSession]) -> RichTable:
     """Return a table that shows that no reading was lost: the first count is the sum of the other three."""
     names = ("readings in", "= cells out", "+ exact duplicates", "+ rejected")
     table = RichTable(title="Telemetry", title_justify="left")
     table.add_column("session")
     for name in names:
         table.add_column(name, justify="right")
-    for record in (record for record in catalog.snapshot.sessions if TELEMETRY.name in record.tables):
-        counts = catalog.telemetry_counts(record.track, record.session)
+    for record in (record for record in sessions if TELEMETRY.name in record.tables):
+        try:
+            counts = catalog.telemetry_counts(record.track, record.session)
+        except ApexError:
+            continue
         table.add_row(str(record.key), *(f"{counts.get(name.lstrip('=+ ').replace(' ', '_'), 0):,}" for name in names))
     return table
+
+
+def _note(catalog: Catalog, record: PublishedSession) -> str:
+    try:
+        return catalog.session_note(record.track, record.session)
+    except ApexError:
+        return ""
+
+
+def _print_rejects(catalog: Catalog, sessions: list[PublishedSession]) -> None:
+    rejects = list(_rejects(catalog, sessions))
+    unreadable = [f"{row['source_file']} {row['detail']}" for row in rejects if row["reason"] == UNREADABLE_FILE]
+    _print_list("Files that could not be read; their sessions are published without them", unreadable, len(unreadable))
+    rows = [_reject_line(row) for row in rejects if row["reason"] != UNREADABLE_FILE]
+    _print_list("Rows rejected", rows, len(rows))
+
+
+def _rejects(catalog: Catalog, sessions: Iterable[PublishedSession]) -> Iterator[dict[Hashable, Any]]:
+    """Yield the rejected rows of these sessions, which are few: only some of a sync's sessions are shown."""
+    for record in sessions:
+        try:
+            yield from catalog.rejects(*record.key).to_dict("records")
+        except ApexError:
+            continue
+
+
+def _reject_line(row: dict[Hashable, Any]) -> str:
+    # Line numbers are floats to pandas if one of them is missing.
+    line = "" if pd.isna(row["source_row"]) else f" line {int(row['source_row'])}"
+    return f"{row['source_file']}{line}: {row['reason']} ({row['detail']})"
+
+
+def _print_set_aside(store: ObjectStore) -> None:
+    files = read_roll_up(store, FILES)
+    if files is None:
+        return
+    wanted = pa.array([FileStatus.QUARANTINED.value, FileStatus.UNRESOLVED.value])
+    is_aside = pc.is_in(files["status"].cast(pa.string()), value_set=wanted)
+    aside = files.filter(is_aside).select(["path", "reason"]).to_pylist()
+    _print_list("Files set aside", (f"{row['path']}: {row['reason']}" for row in aside), len(aside))
+    is_archive = pc.fill_null(pc.starts_with(files["reason"].cast(pa.string()), _ARCHIVE), fill_value=False)
+    archives = files.filter(is_archive)["path"].to_pylist()
+    _print_list("Archives that are not unpacked; unpack them here to use their files", archives, len(archives))
+
+
+def _print_totals(catalog: Catalog) -> None:
+    entries = catalog.snapshot.entries
+    tracks = len({key.track for key in entries})
+    rows = sum(entry.rows for entry in entries.values())
+    sessions = f"{count(len(entries), 'session')} of {count(tracks, 'track')}, {rows:,} rows in their tables"
+    print_line(f"Total   {sessions}, snapshot {catalog.snapshot.id}")
 
 
 def best_lap(laps: pd.DataFrame) -> str:
@@ -99,27 +211,6 @@ def best_lap(laps: pd.DataFrame) -> str:
     minutes, seconds = divmod(best["lap_time_s"], 60)
     car = f"car {best['car_number']}" if isinstance(best["car_number"], str) else best["vehicle_id"]
     return f"{minutes:.0f}:{seconds:06.3f} {car} lap {best['lap_number']}"
-
-
-def _print_notes(catalog: Catalog) -> None:
-    """Print the quality note of every session, a few sentences each."""
-    by_session = {
-        record.key: catalog.session_note(record.track, record.session) for record in catalog.snapshot.sessions
-    }
-    notes = [f"{key}: {note}" for key, note in by_session.items() if note]
-    _print_list("What to know", notes, len(notes))
-
-
-def _print_set_aside(catalog: Catalog) -> None:
-    files = catalog.files()
-    aside = files[files["status"].isin(["quarantined", "unresolved"])]
-    _print_list("Files set aside", (f"{row.path}: {row.reason}" for row in aside.itertuples()), len(aside))
-    rejects = [
-        f"{row.source_file} line {row.source_row}: {row.reason} ({row.detail})"
-        for record in catalog.snapshot.sessions
-        for row in catalog.rejects(record.track, record.session).itertuples()
-    ]
-    _print_list("Rows rejected", rejects, len(rejects))
 
 
 def _print_list(title: str, lines: Iterable[str], total: int) -> None:

@@ -1,12 +1,13 @@
 """Reports the progress of a sync; see ``console.py`` for the reporter."""
 
-import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from apex_pipeline.console import ProgressReporter
 from apex_pipeline.orchestration.sync import SyncEvent, SyncListener
+from apex_pipeline.process.interrupts import set_activity
+from apex_pipeline.process.standard_streams import duplicate_stderr
 
 
 @contextmanager
@@ -17,14 +18,12 @@ def progress_listener() -> Generator[SyncListener]:
         yield lambda event: _report_as_json(reporter, event)
         return
     # During a run Dagster redirects standard error to the run's log; a duplicated handle still writes to the terminal.
-    with (
-        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
-        ProgressReporter(terminal) as reporter,
-    ):
+    with duplicate_stderr() as terminal, ProgressReporter(terminal) as reporter:
         yield lambda event: _report(reporter, event)
 
 
 def _report_as_json(reporter: ProgressReporter, event: SyncEvent) -> None:
+    _note_activity(event)
     if not event.message:
         return
     facts = {"stage": event.stage, "message": event.message, "session": event.session, "total": event.total}
@@ -33,6 +32,7 @@ def _report_as_json(reporter: ProgressReporter, event: SyncEvent) -> None:
 
 def _report(reporter: ProgressReporter, event: SyncEvent) -> None:
     """Draw bars for stages with a known amount of work, and print lines for the others."""
+    _note_activity(event)
     if event.total:
         reporter.start(event.stage, event.total, event.unit)
     if not reporter.has_bar(event.stage):
@@ -41,3 +41,7 @@ def _report(reporter: ProgressReporter, event: SyncEvent) -> None:
     reporter.advance(event.stage, event.done)
     if event.message.startswith("failed"):
         reporter.write(f"{event.stage:<10} {event.session}: {event.message}", "red", soft_wrap=False)
+
+
+def _note_activity(event: SyncEvent) -> None:
+    set_activity(f"the stage {event.stage}{f' of {event.session}' if event.session else ''}")

@@ -9,6 +9,8 @@ import typer
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, Lake, SessionArgument, TrackArgument, store_at
 from apex_pipeline.ops.lineage import LapTrace, trace_lap
+from apex_pipeline.settings import load_settings
+from apex_pipeline.sources.limits import Limits
 from apex_pipeline.sources.lineage import Evidence
 from apex_pipeline.tables.session_key import session_key
 
@@ -38,7 +40,8 @@ def trace_laps_command(
     as_json: AsJson = False,
 ) -> None:
     """Print the files, SHA-256 digests and raw rows behind a lap."""
-    trace = trace_lap(store_at(lake), session_key(track, session), car, lap)
+    limits = Limits.from_settings(load_settings())
+    trace = trace_lap(store_at(lake), session_key(track, session), car, lap, limits)
     facts = {"lap": trace.lap, "evidence": [_facts(evidence) for evidence in trace.evidence]}
     emit(facts, as_json=as_json, render=lambda: _print_trace(trace))
 

@@ -87,8 +87,7 @@ def _print_report(report: LakeReport, checks: list[LoadCheck], *, is_deep: bool)
     objects = f"{len(report.findings)} objects {how}, {len(report.wrong)} with a problem"
     print_line(f"{objects}; {len(checks)} sessions loaded, {failed} failed.")
     if report.wrong or failed:
-        print_line("Run `apex sync` on the source again: it copies and derives what is missing.")
-        print_line("Delete damaged objects first: a sync trusts the recorded digests.")
+        print_line("Run `apex sync` on the source again: it restores what has an intact copy, and derives the rest.")
 
 
 def _cell(result: LoadResult) -> str:

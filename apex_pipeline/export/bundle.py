@@ -1,7 +1,7 @@
 """Writes bundles: selected sessions and tables of a lake, copied into a self-contained lake.
 
-A bundle has its own catalog and snapshot, and every reader opens it like any lake. Zip files of equal content are
-identical byte for byte. See tables.py for formats other than Parquet.
+A bundle has its own records, roll-ups and snapshot, and every reader opens it like any lake. Zip files of equal content
+are identical byte for byte. See tables.py for formats other than Parquet.
 """
 
 import shutil
@@ -11,26 +11,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from apex_pipeline.errors import ConfigurationError, FileChangedError, StoreCorruptionError
-from apex_pipeline.ingest.catalog import build_tracks_table
 from apex_pipeline.ingest.quarantine import sync_quarantine
+from apex_pipeline.lake.catalog_tables import session_files
+from apex_pipeline.lake.history import created
 from apex_pipeline.lake.integrity import verify_lake
-from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, TableRecord, content_id, write_snapshot
-from apex_pipeline.lake.tables import published_key, read_published
+from apex_pipeline.lake.objects import table_file_key
+from apex_pipeline.lake.publication import Change, publish, write_stable_names
+from apex_pipeline.lake.records import RecordedFile, SessionRecord, write_record
+from apex_pipeline.lake.rollups import RollUps, roll_up_bytes, updated
+from apex_pipeline.lake.snapshot import PublishedSession, Snapshot
 from apex_pipeline.sources import session_tables
 from apex_pipeline.storage.atomic import new_file, new_folder, require_apart
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
 from apex_pipeline.storage.keys import INCOMING
-from apex_pipeline.storage.layout import raw_key, table_key
+from apex_pipeline.storage.layout import object_key, raw_key, table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.os_errors import translating_os_errors
 from apex_pipeline.tables import FILES, SESSIONS, TRACKS
-from apex_pipeline.tables.model import ZSTD_LEVEL, Table
 from apex_pipeline.tables.session_key import SessionKey
 
 _ZIP = ".zip"
@@ -61,13 +61,15 @@ class Bundle:
 
     Attributes:
         target: The folder or zip file.
-        snapshot: The snapshot it publishes.
+        snapshot: Id of the snapshot it publishes.
+        sessions: The published records of its sessions.
         files: Number of files in it.
         bytes: Size on disk, in bytes.
     """
 
     target: Path
-    snapshot: Snapshot
+    snapshot: str
+    sessions: tuple[PublishedSession, ...]
     files: int
     bytes: int
 
@@ -85,20 +87,18 @@ def select_sessions(
     Raises:
         ConfigurationError: The lake has no such track, session or table, or no session matches both track and session.
     """
-    records = snapshot.sessions
-    _require_known("track", tracks, {record.track for record in records})
-    _require_known("session", sessions, {record.session for record in records})
+    keys = snapshot.keys
+    _require_known("track", tracks, {key.track for key in keys})
+    _require_known("session", sessions, {key.session for key in keys})
     known = [table.name for table in session_tables()]
     _require_known("table", tables, set(known))
     chosen = tuple(
-        record.key
-        for record in records
-        if (not tracks or record.track in tracks) and (not sessions or record.session in sessions)
+        key for key in keys if (not tracks or key.track in tracks) and (not sessions or key.session in sessions)
     )
     if not chosen:
         raise ConfigurationError(
             f"No session is published for {', '.join(sorted(sessions))} at {', '.join(sorted(tracks))}.",
-            f"Available: {', '.join(str(record.key) for record in records) or 'none'}.",
+            f"Available: {', '.join(map(str, keys)) or 'none'}.",
         )
     return Selection(chosen, tuple(name for name in known if not tables or name in tables), has_raw_files)
 
@@ -132,46 +132,43 @@ def write_bundle(store: ObjectStore, snapshot: Snapshot, selection: Selection, t
         with new_folder(target) as folder:
             written = _fill(store, snapshot, selection, folder)
             sizes = [path.stat().st_size for path in _files_in(folder)]
-        return Bundle(target, written, len(sizes), sum(sizes))
+        return Bundle(target, *written, len(sizes), sum(sizes))
     with new_file(target) as file, TemporaryDirectory(dir=target.parent, prefix=".bundle-") as scratch:
         folder = Path(scratch)
         written = _fill(store, snapshot, selection, folder)
         with translating_os_errors(f"Writing {target}"):
             count = _zip_folder(folder, file)
-    return Bundle(target, written, count, target.stat().st_size)
+    return Bundle(target, *written, count, target.stat().st_size)
 
 
-def _fill(store: ObjectStore, snapshot: Snapshot, selection: Selection, folder: Path) -> Snapshot:
-    """Build the bundle in an empty folder."""
+def _fill(
+    store: ObjectStore, snapshot: Snapshot, selection: Selection, folder: Path
+) -> tuple[str, tuple[PublishedSession, ...]]:
+    """Build the bundle in an empty folder; return the id of its snapshot and the records of its sessions."""
     bundle = LocalStore(folder, DigestCache())
-    chosen = [record for record in snapshot.sessions if record.key in selection.sessions]
-    records = [_copy_session(store, bundle, record, selection) for record in chosen]
-    files = _rows_of(read_published(store, snapshot.catalog[FILES.name]), selection.sessions)
-    files = _copy_raw(store, bundle, files, is_wanted=selection.has_raw_files)
-    sessions = _rows_of(read_published(store, snapshot.catalog[SESSIONS.name]), selection.sessions)
-    tables = ((FILES, files), (TRACKS, build_tracks_table(files)), (SESSIONS, sessions))
-    catalog = {table.name: _write_table(bundle, table, content) for table, content in tables}
-    written = replace(
-        snapshot,
-        id=f"{snapshot.id.partition('-')[0]}-{content_id(catalog, records)}",
-        parent=None,
-        catalog=catalog,
-        sessions=tuple(records),
-    )
-    write_snapshot(bundle, written)
+    sessions = [session for key in selection.sessions if (session := snapshot.session(key))]
+    chosen = [_copy_session(store, bundle, snapshot, session, selection) for session in sessions]
+    written = publish(bundle, {session.key: Change(session) for session in chosen}, created(snapshot))
+    for session in chosen:
+        write_stable_names(bundle, session.tables, {})
+    _write_roll_ups(bundle, chosen, has_raw_files=selection.has_raw_files)
     _verify(bundle)
     with translating_os_errors(f"Creating {folder}"):
-        (folder / INCOMING).rmdir()
-    return written
+        shutil.rmtree(folder / INCOMING)
+    return written.id, tuple(chosen)
 
 
 def _copy_session(
-    store: ObjectStore, bundle: ObjectStore, record: SessionRecord, selection: Selection
-) -> SessionRecord:
-    tables = {name: table for name, table in record.tables.items() if name in selection.tables}
+    store: ObjectStore, bundle: ObjectStore, snapshot: Snapshot, session: PublishedSession, selection: Selection
+) -> PublishedSession:
+    """Copy the selected tables of a session and, if requested, its raw files."""
+    tables = {name: table for name, table in session.tables.items() if name in selection.tables}
     for table in tables.values():
-        _copy(store, published_key(store, table), bundle, table.key, table.sha256)
-    return replace(record, tables=tables)
+        _copy(store, table_file_key(store, table), bundle, object_key(table.sha256), table.sha256)
+    files = [
+        _copy_raw(store, bundle, file, is_wanted=selection.has_raw_files) for file in session_files(snapshot, session)
+    ]
+    return replace(session, tables=tables, files=tuple(files))
 
 
 def _copy(store: ObjectStore, source: str, bundle: ObjectStore, target: str, sha256: str | None) -> str:
@@ -186,35 +183,30 @@ def _copy(store: ObjectStore, source: str, bundle: ObjectStore, target: str, sha
             ) from error
 
 
-def _copy_raw(store: ObjectStore, bundle: ObjectStore, files: pa.Table, *, is_wanted: bool) -> pa.Table:
-    """Copy the raw files, if requested, and return the table ``files`` of the bundle.
+def _copy_raw(store: ObjectStore, bundle: ObjectStore, file: RecordedFile, *, is_wanted: bool) -> RecordedFile:
+    """Copy a raw file, if requested, and return its entry in the bundle.
 
     An object tag is valid only in its original lake, so the digest replaces it.
     """
-    rows = files.to_pylist()
-    for row in rows:
-        is_copied = is_wanted and row["store_tag"] is not None
-        if is_copied:
-            key = raw_key(row["path"])
-            row["sha256"] = _copy(store, key, bundle, key, row["sha256"])
-        row["store_tag"] = row["sha256"] if is_copied else None
-    table = FILES.from_rows(rows).replace_schema_metadata(files.schema.metadata)
-    if is_wanted:
-        sync_quarantine(bundle, table)
-    return table
+    if not is_wanted or file.tag is None:
+        return replace(file, tag=None)
+    key = raw_key(file.path)
+    sha256 = _copy(store, key, bundle, key, file.sha256)
+    return replace(file, tag=sha256, sha256=sha256)
 
 
-def _rows_of(table: pa.Table, sessions: Collection[SessionKey]) -> pa.Table:
-    """Return the rows of these sessions in their original order."""
-    pairs = zip(table["track"].to_pylist(), table["session"].to_pylist(), strict=True)
-    return table.filter(pa.array([pair in sessions for pair in pairs], pa.bool_()))
-
-
-def _write_table(bundle: ObjectStore, table: Table, content: pa.Table) -> TableRecord:
-    sink = pa.BufferOutputStream()
-    pq.write_table(content, sink, compression="zstd", compression_level=ZSTD_LEVEL)
-    stored = bundle.write_bytes(table_key(table.folder, table.name), sink.getvalue().to_pybytes())
-    return TableRecord(stored.key, str(stored.sha256), stored.size, content.num_rows, None)
+def _write_roll_ups(bundle: ObjectStore, sessions: list[PublishedSession], *, has_raw_files: bool) -> None:
+    """Write the session records, the roll-ups and, with raw files, the reasons of those that are quarantined."""
+    records = [
+        SessionRecord(str(session.key), session.files, session.sources, session.inputs_version) for session in sessions
+    ]
+    for record in records:
+        write_record(bundle, record)
+    roll_ups = updated(RollUps(FILES.empty(), SESSIONS.empty()), records)
+    for table, content in ((FILES, roll_ups.files), (TRACKS, roll_ups.tracks), (SESSIONS, roll_ups.sessions)):
+        bundle.write_bytes(table_key(table.folder, table.name), roll_up_bytes(content))
+    if has_raw_files:
+        sync_quarantine(bundle, roll_ups.files)
 
 
 def _verify(bundle: ObjectStore) -> None:

@@ -6,8 +6,8 @@ See storage/base.py for presigned addresses, which the store creates.
 from urllib.parse import quote
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.lake.tables import published_key
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.tables.session_key import SessionKey
@@ -74,4 +74,4 @@ def _published_table(store: ObjectStore, name: str) -> str | None:
         return None
     track, session, table = parts
     record = snapshot.session(SessionKey(track, session))
-    return published_key(store, record.tables[table]) if record and table in record.tables else None
+    return table_file_key(store, record.tables[table]) if record and table in record.tables else None

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ConfigurationError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
-from apex_pipeline.lake.snapshot import Snapshot, TableRecord
-from apex_pipeline.lake.tables import published_key
+from apex_pipeline.lake.catalog_tables import CatalogTables
+from apex_pipeline.lake.objects import open_table_file, table_file_key
+from apex_pipeline.lake.snapshot import Snapshot, TableRecord, read_current
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.atomic import new_file, new_folder
 from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.tables import TELEMETRY
+from apex_pipeline.tables import CATALOG_TABLES, TELEMETRY
 
 Format = Literal["duckdb", "sqlite", "csv"]
 
@@ -57,7 +58,7 @@ def export_tables(
 
     Args:
         store: The lake.
-        snapshot: The published snapshot.
+        snapshot: The snapshot to export.
         names: Names of the tables.
         kind: ``duckdb`` or ``sqlite`` for a database file, ``csv`` for a folder.
         target: The new file or folder; it appears only when it is complete.
@@ -76,13 +77,24 @@ def export_tables(
 
 
 def _export(store: ObjectStore, snapshot: Snapshot, name: str, writer: TableWriter) -> ExportedTable:
+    if name in {table.name for table in CATALOG_TABLES}:
+        content: pa.Table = getattr(CatalogTables(snapshot, is_current=read_current(store) == snapshot), name)
+        writer.create(name, content.schema)
+        for batch in content.to_batches():
+            writer.write(batch)
+        return _counted(name, writer, content.num_rows)
     records = list(_records(snapshot, name))
     writer.create(name, all_tables()[name].schema_with(_extra_columns(store, records, name)))
     for record in records:
-        with store.open_as_file(published_key(store, record)) as path, pq.ParquetFile(path) as file:
+        with open_table_file(store, record) as path, pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 writer.write(batch)
-    expected, found = sum(record.rows for record in records), writer.count()
+    return _counted(name, writer, sum(record.rows for record in records))
+
+
+def _counted(name: str, writer: TableWriter, expected: int) -> ExportedTable:
+    """Return the exported table if it has the expected number of rows."""
+    found = writer.count()
     if found != expected:
         raise ReconciliationError(
             f"The export of {name} has {found:,} rows, the lake {expected:,}.",
@@ -92,8 +104,6 @@ def _export(store: ObjectStore, snapshot: Snapshot, name: str, writer: TableWrit
 
 
 def _records(snapshot: Snapshot, name: str) -> Iterator[TableRecord]:
-    if name in snapshot.catalog:
-        yield snapshot.catalog[name]
     for session in snapshot.sessions:
         if name in session.tables:
             yield session.tables[name]
@@ -106,6 +116,6 @@ def _extra_columns(store: ObjectStore, records: list[TableRecord], name: str) ->
         return []
     extra: dict[str, None] = {}
     for record in records:
-        with store.open_seekable(published_key(store, record)) as stream:
+        with store.open_seekable(table_file_key(store, record)) as stream:
             extra |= dict.fromkeys(pq.read_schema(pa.PythonFile(stream)).names)
     return [column for column in extra if column not in table.schema.names]

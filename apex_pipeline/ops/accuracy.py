@@ -1,9 +1,10 @@
 """Measures the accuracy of a published session's laps, using its source's comparison with official timing."""
 
-from apex_pipeline.ingest.catalog import session_files
+from apex_pipeline.lake.catalog_tables import session_files
 from apex_pipeline.lake.raw_files import raw_file_opener
-from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
-from apex_pipeline.lake.tables import read_published, session_table
+from apex_pipeline.lake.records import identities_of
+from apex_pipeline.lake.snapshot import PublishedSession, Snapshot
+from apex_pipeline.lake.tables import session_table
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import sources_named
 from apex_pipeline.sources.accuracy import AccuracyReport
@@ -14,7 +15,7 @@ from apex_pipeline.tables import OFFICIAL_LAPS
 
 
 def measure_session(
-    store: ObjectStore, snapshot: Snapshot, session: SessionRecord, settings: Settings, workspace: Workspace
+    store: ObjectStore, snapshot: Snapshot, session: PublishedSession, settings: Settings, workspace: Workspace
 ) -> AccuracyReport | None:
     """Derive a session's laps with and without official timing, and compare them.
 
@@ -35,7 +36,7 @@ def measure_session(
     if OFFICIAL_LAPS.name not in session.tables:
         return None
     source = next(source for source in sources_named(session.sources) if OFFICIAL_LAPS in tables_of(source))
-    files = session_files(read_published(store, snapshot.catalog["files"]), session.key, source.name)
+    files = identities_of(session_files(snapshot, session), source.name)
     official_laps = session_table(store, session, OFFICIAL_LAPS)
     rules = source.load_rules(settings)
     return source.measure_accuracy(session.key, files, official_laps, raw_file_opener(store), workspace, rules)

@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from apex_pipeline.errors import ApexError, ObjectMissingError, StorePermissionError
-from apex_pipeline.ingest.source_folder import scan_folder
+from apex_pipeline.ingest.source_folder import scan_source
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import all_sources
@@ -101,7 +101,10 @@ def check_lake(store: ObjectStore, *, may_write: bool) -> Iterator[CheckResult]:
     """
     yield run_check("reading", lambda: _reading(store))
     if may_write:
-        yield run_check("writing", lambda: _writing(store))
+        writing = run_check("writing", lambda: _writing(store))
+        yield writing
+        if writing.state is CheckStatus.OK:
+            yield run_check("concurrency", lambda: _concurrency(store))
         yield run_check("unfinished", lambda: _unfinished(store))
     else:
         yield CheckResult(
@@ -123,7 +126,7 @@ def _source(settings: Settings) -> CheckResult:
         return CheckResult(
             "source", CheckStatus.NOTE, "no source folder is given", "Give it as an argument: apex doctor FOLDER."
         )
-    folder = scan_folder(settings.source_dir)
+    folder = scan_source(settings)
     message = f"{len(folder.files)} files, {folder.bytes / 1e6:,.1f} MB in {folder.root}"
     if not folder.refused:
         return CheckResult("source", CheckStatus.OK, message)
@@ -191,6 +194,17 @@ def _writing(store: ObjectStore) -> CheckResult:
         message = f"{error.problem} {store.uri_of(key)} was written as a test and is still there."
         return CheckResult("writing", CheckStatus.PROBLEM, message, error.hint)
     return CheckResult("writing", CheckStatus.OK, "a small object was written and removed again")
+
+
+def _concurrency(store: ObjectStore) -> CheckResult:
+    if store.has_conditional_writes:
+        return CheckResult("concurrency", CheckStatus.OK, "the store lets one of several simultaneous writers win")
+    return CheckResult(
+        "concurrency",
+        CheckStatus.NOTE,
+        "the store ignores or refuses conditional writes (If-Match), so only leases keep two syncs apart",
+        "Run one sync at a time, or use a store with conditional writes: AWS, or a current version of the server.",
+    )
 
 
 def _unfinished(store: ObjectStore) -> CheckResult:

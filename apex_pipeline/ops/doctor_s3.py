@@ -17,6 +17,7 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.storage.factory import s3_connection
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.errors import error_code, s3_errors
+from apex_pipeline.storage.s3.setting_checks import check_lake_prefix
 
 # S3 refuses requests whose timestamp is off by 15 minutes.
 _CLOCK_PROBLEM = timedelta(minutes=5)
@@ -33,6 +34,7 @@ def check_bucket(settings: Settings, where_set: Mapping[str, str]) -> Iterator[C
         where_set: Origin of each variable, from :func:`apex_pipeline.settings.setting_sources`.
     """
     try:
+        check_lake_prefix(settings.lake_prefix)
         connection = s3_connection(settings)
         address = connection.client.meta.endpoint_url
         source = connection.credential_source()

@@ -4,17 +4,23 @@ The session's source finds the evidence, using the records of the derivation. Se
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import pyarrow as pa
 
-from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
-from apex_pipeline.ingest.catalog import session_files
-from apex_pipeline.lake.tables import read_published, require_session, require_snapshot, session_table
+from apex_pipeline.errors import ConfigurationError, MalformedFileError, StoreCorruptionError
+from apex_pipeline.lake.catalog_tables import session_files
+from apex_pipeline.lake.records import RecordedFile, identities_of
+from apex_pipeline.lake.tables import require_session, require_snapshot, session_table
 from apex_pipeline.sources import sources_named
 from apex_pipeline.sources.base import tables_of
-from apex_pipeline.sources.compression import decompress
+from apex_pipeline.sources.compression import open_decompressed
+from apex_pipeline.sources.csv_reader import blocks_of_lines
+from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 from apex_pipeline.sources.lineage import Evidence, RawRow
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import raw_key
@@ -22,61 +28,104 @@ from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
 
+# Every real lap and timing file is smaller; such files are read once, larger ones as a stream whenever they are needed.
+_KEPT_BYTES = 4_000_000
+
 
 class RawFiles:
-    """The raw files of a lake, as listed in a table ``files``.
+    """The raw files of a session, as recorded when its tables were derived.
 
-    Only small files are read (lap triggers, official timing). They stay in memory for the lifetime of this object.
+    Only lap triggers and official timing are read. Small files stay in memory for the lifetime of this object.
+
+    Args:
+        store: The lake.
+        files: The session's files.
+        limits: Limits within which the files are read.
     """
 
-    def __init__(self, store: ObjectStore, files: pa.Table) -> None:
+    def __init__(self, store: ObjectStore, files: Iterable[RecordedFile], limits: Limits = DEFAULT_LIMITS) -> None:
+        self.limits = limits
         self._store = store
-        listed = files.select(["path", "sha256", "kind"]).to_pylist()
-        self._sha256 = {row["path"]: row["sha256"] for row in listed}
-        self._kind = {row["path"]: row["kind"] for row in listed}
-        self._contents: dict[str, bytes] = {}
+        self._files = {file.path: file for file in files}
+        # Files whose digest was checked; the content is None for one that is too large to keep.
+        self._contents: dict[str, bytes | None] = {}
 
     def kind_of(self, path: str) -> str | None:
-        """Return the kind of a file; ``None`` for one that is not listed."""
-        return self._kind.get(path)
+        """Return the kind of a file; ``None`` for one that is not recorded."""
+        return self._files[path].kind if path in self._files else None
 
     def whole(self, path: str) -> RawRow:
         """Return a reference to an entire file, without line and text."""
-        return RawRow(path, self._sha256.get(path), None, None)
+        return RawRow(path, self._sha256_of(path), None, None)
 
     def row(self, path: str, line: int) -> RawRow:
         """Return a row of a file.
 
         Raises:
             ObjectMissingError: The file is not in the lake.
-            StoreCorruptionError: Its content is not the one listed in the catalog.
-            MalformedFileError: It cannot be decompressed.
+            StoreCorruptionError: Its content is not the recorded one.
+            MalformedFileError: It cannot be decompressed, exceeds a limit or has no such line.
         """
-        # bytes.splitlines() splits at the same three line endings as the CSV reader, and at no others.
-        lines = decompress(self.content(path), path).splitlines()
-        return RawRow(path, self._sha256.get(path), line, _text(lines[line - 1]))
+        first = 1
+        limits = self.limits.for_lap_file()
+        with self.open(path) as stored, open_decompressed(stored, path, limits) as text:
+            for block in blocks_of_lines(text, limits.line_bytes):
+                # bytes.splitlines() splits at the same three line endings as the CSV reader, and at no others.
+                lines = block.splitlines()
+                if line < first + len(lines):
+                    return RawRow(path, self._sha256_of(path), line, _text(lines[line - first]))
+                first += len(lines)
+        raise MalformedFileError(f"{path} has no line {line}.", "Run a sync to derive the session again.")
 
     def rows(self, places: Iterable[tuple[str, int]]) -> tuple[RawRow, ...]:
         """Return the rows at these paths and lines; errors as for :meth:`row`."""
         return tuple(self.row(path, line) for path, line in places)
 
-    def content(self, path: str) -> bytes:
-        """Return the stored bytes of a file.
+    @contextmanager
+    def open(self, path: str) -> Generator[BinaryIO]:
+        """Open a file as stored, for one sequential read.
 
         Raises:
             ObjectMissingError: The file is not in the lake.
-            StoreCorruptionError: Its content is not the one listed in the catalog.
+            StoreCorruptionError: Its content is not the recorded one.
         """
         if path not in self._contents:
+            self._contents[path] = self._check(path)
+        content = self._contents[path]
+        if content is not None:
+            yield io.BytesIO(content)
+        else:
+            with self._store.open_stream(raw_key(path)) as stream:
+                yield stream
+
+    def _check(self, path: str) -> bytes | None:
+        """Compare a file with its digest in the catalog; return its content if it is small."""
+        content = None
+        if self._size_of(path) <= _KEPT_BYTES:
             content = self._store.read_bytes(raw_key(path))
-            expected = self._sha256.get(path)
-            if expected and hashlib.sha256(content).hexdigest() != expected:
-                raise StoreCorruptionError(
-                    f"{self._store.uri_of(raw_key(path))} has changed since the published tables were derived.",
-                    "Run a sync to derive the tables again from the current file.",
-                )
-            self._contents[path] = content
-        return self._contents[path]
+            digest = hashlib.sha256(content).hexdigest()
+        else:
+            with self._store.open_stream(raw_key(path)) as stream:
+                digest = _digest_of(stream)
+        if self._sha256_of(path) not in {None, digest}:
+            raise StoreCorruptionError(
+                f"{self._store.uri_of(raw_key(path))} has changed since the published tables were derived.",
+                "Run a sync to derive the tables again from the current file.",
+            )
+        return content
+
+    def _size_of(self, path: str) -> int:
+        return self._files[path].bytes if path in self._files else 0
+
+    def _sha256_of(self, path: str) -> str | None:
+        return self._files[path].sha256 if path in self._files else None
+
+
+def _digest_of(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := stream.read(_KEPT_BYTES):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _text(line: bytes) -> str:
@@ -99,7 +148,9 @@ class LapTrace:
     evidence: tuple[Evidence, ...]
 
 
-def trace_lap(store: ObjectStore, key: SessionKey, car: str, lap_number: int) -> LapTrace:
+def trace_lap(
+    store: ObjectStore, key: SessionKey, car: str, lap_number: int, limits: Limits = DEFAULT_LIMITS
+) -> LapTrace:
     """Find the raw rows that a published lap was derived from.
 
     Args:
@@ -107,6 +158,7 @@ def trace_lap(store: ObjectStore, key: SessionKey, car: str, lap_number: int) ->
         key: The session.
         car: Complete vehicle_id, chassis, or car number with or without ``#``.
         lap_number: The lap, as numbered in ``laps``.
+        limits: Limits within which the raw files are read.
 
     Raises:
         ConfigurationError: No car or more than one matches, or the car has no such lap.
@@ -119,11 +171,11 @@ def trace_lap(store: ObjectStore, key: SessionKey, car: str, lap_number: int) ->
     vehicle_id = find_car(cars, car)
     laps = [lap for lap in _with_milliseconds(session_table(store, session, LAPS)) if lap["vehicle_id"] == vehicle_id]
     lap = _require_lap(laps, vehicle_id, lap_number)
-    files = read_published(store, snapshot.catalog["files"])
+    files = session_files(snapshot, session)
     official_laps = session_table(store, session, OFFICIAL_LAPS).to_pylist()
     source = next(source for source in sources_named(session.sources) if LAPS in tables_of(source))
     evidence = source.find_lap_evidence(
-        lap, laps, cars, official_laps, session_files(files, key, source.name), RawFiles(store, files)
+        lap, laps, cars, official_laps, identities_of(files, source.name), RawFiles(store, files, limits)
     )
     return LapTrace(lap, tuple(evidence))
 

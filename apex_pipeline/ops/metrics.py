@@ -10,9 +10,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from apex_pipeline.lake.catalog_tables import CatalogTables
+from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.reconciliation import read_counts
-from apex_pipeline.lake.snapshot import SessionRecord, Snapshot
-from apex_pipeline.lake.tables import published_key, read_published, session_table
+from apex_pipeline.lake.snapshot import PublishedSession, Snapshot
+from apex_pipeline.lake.tables import session_table
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.storage.request_stats import RequestStats
@@ -84,7 +86,7 @@ def measure_lake(store: ObjectStore, snapshot: Snapshot) -> LakeMetrics:
     Raises:
         ObjectMissingError: A published table is missing from the lake.
     """
-    files: list[dict[str, Any]] = read_published(store, snapshot.catalog["files"]).to_pylist()
+    files: list[dict[str, Any]] = CatalogTables(snapshot).files.to_pylist()
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         sessions = tuple(pool.map(partial(_measure_session, store), snapshot.sessions))
     return LakeMetrics(
@@ -98,7 +100,7 @@ def measure_lake(store: ObjectStore, snapshot: Snapshot) -> LakeMetrics:
     )
 
 
-def _measure_session(store: ObjectStore, record: SessionRecord) -> SessionMetrics:
+def _measure_session(store: ObjectStore, record: PublishedSession) -> SessionMetrics:
     return SessionMetrics(
         track=record.track,
         session=record.session,
@@ -111,20 +113,20 @@ def _measure_session(store: ObjectStore, record: SessionRecord) -> SessionMetric
     )
 
 
-def _rows(record: SessionRecord, table: Table) -> int:
+def _rows(record: PublishedSession, table: Table) -> int:
     """Return the number of rows of a table, 0 if the session's source has no such table."""
     return record.tables[table.name].rows if table.name in record.tables else 0
 
 
-def _readings(store: ObjectStore, record: SessionRecord) -> Readings | None:
+def _readings(store: ObjectStore, record: PublishedSession) -> Readings | None:
     if TELEMETRY.name not in record.tables:
         return None
-    with store.open_seekable(published_key(store, record.tables[TELEMETRY.name])) as stream:
+    with store.open_seekable(table_file_key(store, record.tables[TELEMETRY.name])) as stream:
         counts = read_counts(stream)
     return None if counts is None else Readings(**{name: counts[name] for name in Readings.__annotations__})
 
 
-def _quality(store: ObjectStore, record: SessionRecord) -> float | None:
+def _quality(store: ObjectStore, record: PublishedSession) -> float | None:
     if QUALITY.name not in record.tables:
         return None
     rows: list[dict[str, Any]] = session_table(store, record, QUALITY).to_pylist()

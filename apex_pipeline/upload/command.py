@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.console import ProgressReporter, print_error
-from apex_pipeline.errors import ApexError, ConfigurationError
+from apex_pipeline.console import ProgressReporter
+from apex_pipeline.entry_point import run_command_line
+from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.upload import UploadedFile, UploadEvent, UploadReport, UploadStatus
 from apex_pipeline.upload.compression import Compression
 from apex_pipeline.upload.upload import UploadTarget, upload_to
 
 _STAGE = "upload"
-_BAD_CONFIGURATION = 2
 _HOW_TO_SET = (
     "Set S3_BUCKET_NAME (and AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile) in the environment "
     "or in .env, or pass --bucket."
@@ -67,14 +67,14 @@ def upload_command(
 
 def main() -> None:
     """Upload ``APEX_SOURCE_DIR`` and exit: 0 for success, 1 if some files failed, 2 for a wrong configuration."""
-    try:
-        settings = load_settings()
-        target = UploadTarget(_choose_bucket(settings), _default_prefix(settings))
-        reporter = ProgressReporter(sys.stdout, is_transient=True)
-        sys.exit(run_upload(target, settings.source_dir, settings, reporter))
-    except ApexError as error:
-        print_error(error)
-        sys.exit(_BAD_CONFIGURATION)
+    run_command_line(_upload_configured_folder)
+
+
+def _upload_configured_folder() -> None:
+    settings = load_settings()
+    target = UploadTarget(_choose_bucket(settings), _default_prefix(settings))
+    reporter = ProgressReporter(sys.stdout, is_transient=True)
+    sys.exit(run_upload(target, settings.source_dir, settings, reporter))
 
 
 def run_upload(

@@ -258,7 +258,7 @@ def upload_folder(
     found = scan_folder(folder)
     stored = {item.key: item for item in store.list(start)}
     files, refused = _plan(found.files, start, compressor)
-    refused = [_refused(path, reason) for path, reason in found.refused] + refused
+    refused = [_refused(path, reason) for path, reason in (*found.refused, *found.skipped)] + refused
     upload = _Upload(store, digests, compressor, stored, files)
     event = UploadEvent(len(refused) + len(files), found.bytes)
     report_event = listener or (lambda _: None)

@@ -4,6 +4,7 @@ Twenty cars sample every 43 ms and drive laps of 40 s, the first of which starts
 has one row group per car and two for the third car, as if it had very many rows.
 """
 
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,14 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.catalog import Catalog
-from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
-from apex_pipeline.storage.layout import table_key
+from apex_pipeline.storage.layout import object_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables import CARS, LAPS, TELEMETRY
 from apex_pipeline.tables.session_key import SessionKey
-from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_session, sessions_table
+from apex_pipeline_tests.lake.tables import parquet_bytes, publish_tables
 
 TRACK, SESSION = "test_track", "R1"
 KEY = SessionKey(TRACK, SESSION)
@@ -33,9 +33,6 @@ FOUR_CHANNELS = ("speed_kph", "latitude_deg", "longitude_deg", "brake_front_bar"
 START = datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
 START_MS = int(START.timestamp()) * 1000
 STEP_MS, LAP_MS, BEFORE_FIRST_LAP_MS = 43, 40_000, 5_000
-
-_TELEMETRY_KEY = table_key("tables", "telemetry", str(KEY))
-_NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def lap_start_ms(lap_number: int) -> int:
@@ -83,14 +80,14 @@ def telemetry_bytes(cars: Iterable[pa.Table], *, is_checked: bool = True) -> byt
     special |= dict.fromkeys(("latitude_deg", "longitude_deg"), "BYTE_STREAM_SPLIT")
     with pq.ParquetWriter(
         sink,
-        TELEMETRY.schema.with_metadata({INPUTS_VERSION: "v1"}),
+        TELEMETRY.schema,
         compression="zstd",
         use_dictionary=[name for name in TELEMETRY.schema.names if name not in special],
         column_encoding=special,
         write_page_checksum=is_checked,
     ) as writer:
         for rows in cars:
-            writer.write_table(rows.replace_schema_metadata({INPUTS_VERSION: "v1"}))
+            writer.write_table(rows)
     return sink.getvalue()
 
 
@@ -176,7 +173,7 @@ class Race:
     @property
     def telemetry_key(self) -> str:
         """Key of the telemetry file."""
-        return _TELEMETRY_KEY
+        return object_key(hashlib.sha256(self.telemetry).hexdigest())
 
 
 def publish_race(
@@ -188,15 +185,13 @@ def publish_race(
     cars: pa.Table | None = None,
 ) -> Race:
     """Publish a race with this number of rows per car; given tables replace the default ones."""
-    put_session(store, KEY, "v1")
     content = race_bytes(rows) if telemetry is None else telemetry
-    store.write_bytes(_TELEMETRY_KEY, content)
-    for name, table in (("laps", laps or race_laps(rows)), ("cars", cars or race_cars())):
-        versioned = table.replace_schema_metadata({INPUTS_VERSION: "v1"})
-        store.write_bytes(table_key("tables", name, str(KEY)), parquet_bytes(versioned))
-    sessions = sessions_table({KEY: "v1"})
-    put_catalog(store, sessions)
-    publish(store, sessions, _NOON)
+    contents = {
+        "telemetry": content,
+        "laps": parquet_bytes(race_laps(rows) if laps is None else laps),
+        "cars": parquet_bytes(race_cars() if cars is None else cars),
+    }
+    publish_tables(store, KEY, contents=contents)
     return Race(store, content, rows)
 
 

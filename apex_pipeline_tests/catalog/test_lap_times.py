@@ -7,7 +7,6 @@ import pytest
 
 from apex_pipeline.catalog.selection import lap_times
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.snapshot import INPUTS_VERSION
 from apex_pipeline.tables import LAPS
 from apex_pipeline_tests.catalog.race_lake import SESSION, START, START_MS, TRACK, local_store, publish_race
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import (
@@ -47,7 +46,7 @@ def test_a_lap_selects_exactly_the_samples_with_its_lap_number(tmp_path: Path) -
         for step in range(700)
         for channel in ("speed", "gear")
     ]
-    converted = convert(tmp_path, write_file(tmp_path, csv_bytes(rows)), laps=laps, metadata={INPUTS_VERSION: "v1"})
+    converted = convert(tmp_path, write_file(tmp_path, csv_bytes(rows)), laps=laps)
     catalog = publish_race(local_store(tmp_path), 0, telemetry=converted.path.read_bytes(), laps=laps).catalog
     everything = catalog.telemetry(TRACK, SESSION)
     assert set(everything["unit_lap"]) == {3}

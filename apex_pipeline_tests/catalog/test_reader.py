@@ -11,30 +11,32 @@ import pytest
 from apex_pipeline.catalog import Catalog, open_catalog, reader
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.layout import object_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.catalog.race_lake import CAR, SESSION, TRACK, VEHICLES, Race, local_store, publish_race
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the names of the objects opened from now on, completely or in part."""
-    keys: list[str] = []
+def opened(race: Race, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the tables whose objects are opened from now on, completely or in part."""
+    tables: list[str] = []
+    names = {object_key(table.sha256): name for name, table in race.catalog.snapshot.sessions[0].tables.items()}
     for name in ("open_as_file", "open_seekable"):
-        monkeypatch.setattr(LocalStore, name, _recording(getattr(LocalStore, name), keys))
+        monkeypatch.setattr(LocalStore, name, _recording(getattr(LocalStore, name), names, tables))
     read_bytes = LocalStore.read_bytes
 
     def recording_read(store: LocalStore, key: str) -> bytes:
-        keys.append(key.rpartition("/")[2])
+        tables.append(names.get(key, key))
         return read_bytes(store, key)
 
     monkeypatch.setattr(LocalStore, "read_bytes", recording_read)
-    return keys
+    return tables
 
 
-def _recording(opening: Callable[..., object], keys: list[str]) -> Callable[..., object]:
+def _recording(opening: Callable[..., object], names: dict[str, str], tables: list[str]) -> Callable[..., object]:
     @contextmanager
     def recording(store: LocalStore, key: str) -> Generator[object]:
-        keys.append(key.rpartition("/")[2])
+        tables.append(names.get(key, key))
         with opening(store, key) as given:  # type: ignore[attr-defined]  -- a context manager
             yield given
 
@@ -76,17 +78,17 @@ def test_small_tables_lap_times_and_footers_are_read_once(catalog: Catalog, open
         catalog.telemetry(TRACK, SESSION, car_number="1007", lap_number=lap_number, channels=["gear"])
     reads = {name: opened.count(name) for name in set(opened)}
     # Telemetry is opened once for the footer and once for each of the two laps.
-    assert reads == {"telemetry.parquet": 3, "cars.parquet": 1, "laps.parquet": 1}
+    assert reads == {"telemetry": 3, "cars": 1, "laps": 1}
     catalog.laps(TRACK, SESSION)
     catalog.laps(TRACK, SESSION)
-    assert opened.count("laps.parquet") == 2
+    assert opened.count("laps") == 2
 
 
 def test_a_large_table_is_not_cached(catalog: Catalog, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_SMALL_BYTES", 1_000)
     for _ in range(2):
         catalog.laps(TRACK, SESSION)
-    assert opened == ["laps.parquet", "laps.parquet"]
+    assert opened == ["laps", "laps"]
 
 
 def test_changing_a_frame_does_not_change_later_results(catalog: Catalog) -> None:

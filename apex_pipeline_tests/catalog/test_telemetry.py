@@ -14,8 +14,6 @@ import pytest
 
 from apex_pipeline.catalog import Catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
-from apex_pipeline.storage.base import ObjectInfo
-from apex_pipeline.storage.layout import history_key
 from apex_pipeline_tests.catalog.race_lake import (
     CAR,
     FOUR_CHANNELS,
@@ -253,43 +251,32 @@ class TestFiles:
             samples = mixed.telemetry_arrow(TRACK, SESSION, vehicle_id=vehicle, lap_number=2)
             assert samples.to_pylist() == expected(vehicle, race.rows, 2).to_pylist()
 
-    def test_a_file_replaced_by_a_later_sync_is_read_from_the_history(self, tmp_path: Path) -> None:
+    def test_an_open_catalog_reads_the_same_after_a_later_sync(self, tmp_path: Path) -> None:
         race = publish_race(local_store(tmp_path), 3_000)
         catalog = race.catalog
         before = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2)
-        record = catalog.snapshot.sessions[0].tables["telemetry"]
-        race.store.copy(record.key, history_key(record.sha256))
         # It has the same size as the old one, so a stale footer would go unnoticed.
-        race.store.write_bytes(record.key, telemetry_bytes(car_rows(vehicle, 3_000, seed=1) for vehicle in VEHICLES))
+        later = telemetry_bytes(car_rows(vehicle, 3_000, seed=1) for vehicle in VEHICLES)
+        publish_race(race.store, 3_000, telemetry=later)
         assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
-        race.store.delete(record.key)
-        assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
+        assert not race.catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
 
-    @pytest.mark.parametrize("is_noticed", [True, False])
-    def test_a_file_replaced_while_it_is_opened_is_read_as_published(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_noticed: bool
-    ) -> None:
-        race = publish_race(local_store(tmp_path), 3_000)
-        catalog, store = race.catalog, race.store
-        before = catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2)
-        record = catalog.snapshot.sessions[0].tables["telemetry"]
-        head = store.head
-
-        def replace_during_head(key: str) -> ObjectInfo | None:
-            monkeypatch.setattr(store, "head", head)
-            found = head(key)
-            store.copy(record.key, history_key(record.sha256))
-            store.write_bytes(record.key, telemetry_bytes(car_rows(vehicle, 3_000, seed=1) for vehicle in VEHICLES))
-            return head(key) if is_noticed else found
-
-        monkeypatch.setattr(store, "head", replace_during_head)
-        assert catalog.telemetry_arrow(TRACK, SESSION, vehicle_id=CAR, lap_number=2).equals(before)
+    @pytest.mark.parametrize("damage", ["missing", "foreign"])
+    def test_a_stable_name_is_not_read(self, tmp_path: Path, damage: str) -> None:
+        race = publish_race(local_store(tmp_path), 300)
+        key = race.catalog.snapshot.sessions[0].tables["telemetry"].key
+        if damage == "missing":
+            race.store.delete(key)
+        else:
+            race.store.write_bytes(key, b"another program's file")
+        assert len(race.catalog.telemetry(TRACK, SESSION)) == 300 * len(VEHICLES)
 
     def test_a_deleted_file_is_an_error(self, tmp_path: Path) -> None:
         race = publish_race(local_store(tmp_path), 300)
         catalog = race.catalog
         race.store.delete(race.telemetry_key)
-        with pytest.raises(ObjectMissingError, match=r"telemetry\.parquet is not the published file"):
+        race.store.delete(catalog.snapshot.sessions[0].tables["telemetry"].key)
+        with pytest.raises(ObjectMissingError, match=r"telemetry\.parquet, is missing or damaged. Run `apex sync`"):
             catalog.telemetry(TRACK, SESSION)
 
     @pytest.mark.parametrize("page", ["dictionary", "data"])

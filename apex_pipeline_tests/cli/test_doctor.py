@@ -38,9 +38,21 @@ def test_a_bucket_is_checked_without_writing(bucket: S3Bucket, run_doctor: Any, 
 @pytest.mark.req("A-121")
 def test_the_write_option_tests_writing_and_leaves_nothing(bucket: S3Bucket, run_doctor: Any, sent: list[str]) -> None:
     found = run_doctor("--write")
-    assert (found.code, found["writing"]["state"]) == (0, "ok")
+    assert (found.code, found["writing"]["state"], found["concurrency"]["state"]) == (0, "ok", "ok")
     assert {"PutObject", "DeleteObject"} <= set(sent)
     assert bucket.object_keys() == []
+
+
+def test_a_store_that_ignores_conditions_is_noted(
+    old_bucket: S3Bucket, run_doctor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_bucket(old_bucket, monkeypatch)
+    assert "concurrency" not in run_doctor()
+    found = run_doctor("--write")
+    assert (found.code, found["concurrency"]["state"]) == (0, "note")
+    assert "only leases keep two syncs apart" in found["concurrency"]["said"]
+    assert "Run one sync at a time" in found["concurrency"]["remedy"]
+    assert old_bucket.object_keys() == []
 
 
 def test_an_incomplete_upload_is_reported(bucket: S3Bucket, run_doctor: Any) -> None:
@@ -59,6 +71,7 @@ def test_a_read_only_key_fails_the_write_check_with_the_missing_permission(
     assert run_doctor().code == 0
     found = run_doctor("--write")
     assert (found.code, found["reading"]["state"], found["writing"]["state"]) == (2, "ok", "problem")
+    assert "concurrency" not in found
     assert "may not do this" in found["writing"]["said"]
     assert "s3:PutObject" in found["writing"]["remedy"]
 
@@ -102,6 +115,48 @@ def test_each_bucket_error_has_its_own_message_without_secrets(
     assert "Traceback" not in output
     for secret in (SECRET, bucket.server.secret_access_key):
         assert secret not in output + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "writer-key\r"}, "AWS_ACCESS_KEY_ID cannot be used: it ends with a carriage return"),
+        ({"AWS_REGION": " us-east-1"}, "AWS_REGION (or AWS_DEFAULT_REGION) cannot be used: it starts with a blank"),
+        ({"S3_ENDPOINT_URL": "http://127.0.0.1:99999"}, "S3_ENDPOINT_URL cannot be used"),
+        ({"S3_ENDPOINT_URL": "http://127.0.0.1:1/{bucket}"}, "S3_ENDPOINT_URL cannot be used: it contains the bucket"),
+        ({"APEX_LAKE_PREFIX": "lake\r"}, "APEX_LAKE_PREFIX"),
+        (
+            {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "no-such-profile"},
+            "there is no profile 'no-such-profile' (ProfileNotFound)",
+        ),
+    ],
+    ids=str,
+)
+def test_an_unusable_setting_is_one_message_in_every_command(
+    bucket: S3Bucket,
+    run_doctor: Any,
+    apex: Apex,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    problem: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(bucket=bucket.name))
+    found = run_doctor()
+    assert (found.code, found["credentials"]["state"]) == (2, "problem")
+    assert problem in found["credentials"]["said"]
+    result = apex("sessions")
+    assert result.code == 2
+    assert problem in " ".join(result.error.split())
+    assert "Traceback" not in result.error
+
+
+@pytest.mark.parametrize("profile", ["", "no-such-profile"])
+def test_given_keys_count_whatever_the_profile_says(
+    bucket: S3Bucket, run_doctor: Any, monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", profile)
+    assert run_doctor().code == 0
 
 
 @pytest.mark.req("A-072")

@@ -121,7 +121,7 @@ def test_a_damaged_catalog_is_a_problem(run_doctor: Any) -> None:
     Path("lake", "catalog", "current.json").write_text("{}", encoding="utf-8")
     found = run_doctor()
     assert (found.code, found["published"]["state"]) == (2, "problem")
-    assert "run a sync" in found["published"]["remedy"]
+    assert "Run `apex sync`" in found["published"]["remedy"]
 
 
 def test_an_empty_lake_suggests_the_first_sync(run_doctor: Any) -> None:
@@ -156,4 +156,4 @@ def test_a_dagster_home_that_cannot_be_opened_is_a_problem(run_doctor: Any) -> N
     Path(".dagster", "dagster.yaml").write_text("storage: nonsense\n", encoding="utf-8")
     found = run_doctor()
     assert (found.code, found["dagster"]["state"]) == (2, "problem")
-    assert "dagster.yaml" in found["dagster"]["remedy"]
+    assert "dagster.yaml" in str(found["dagster"])

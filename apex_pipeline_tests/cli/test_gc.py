@@ -43,7 +43,7 @@ def test_gc_without_apply_only_lists_what_it_would_remove(expired_lake: Path, ap
     assert result.code == 0
     assert all(f"would remove  {key}, 5 bytes" in result.out for key in _UNREFERENCED)
     assert "incomplete upload of other-host.1.0, started 1,440 h ago, 5 bytes" in result.out
-    assert "Would remove 1 incomplete uploads and 3 objects, 20 bytes; 1 snapshots stay readable." in result.out
+    assert "Would remove 1 incomplete uploads and 3 objects, 20 bytes; 4 snapshots stay readable." in result.out
     assert "Nothing was removed. Run it again with --apply." in result.out
     assert "lifecycle" not in result.out
     assert _files_in(expired_lake) == before

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.req("A-117")
 _PANELS = {
     "Pipeline": ["sync", "plan", "demo", "ui", "upload"],
     "Query": ["tracks", "sessions", "files", "laps", "cars", "telemetry", "rejects", "explain", "trace"],
-    "Maintain": ["doctor", "verify", "accuracy", "gc", "cost", "metrics"],
+    "Maintain": ["doctor", "verify", "accuracy", "history", "rollback", "forget", "gc", "cost", "metrics"],
     "Share": ["export", "bundle", "downsample", "share"],
 }
 

@@ -14,7 +14,18 @@ _LAP = ("harbor_street_circuit", "R2", "--car", "022", "--lap", "5")
 _RESULT = {"is_good", "said"}
 _KEYS: dict[tuple[str, ...], set[str]] = {
     ("sync", "demo-weekend"): {
-        *("source", "lake", "statuses", "refused", "copied", "copied_bytes", "replaced", "derived", "failures"),
+        *(
+            "source",
+            "lake",
+            "statuses",
+            "refused",
+            "copied",
+            "copied_bytes",
+            "replaced",
+            "derived",
+            "failures",
+            "notes",
+        ),
         *("snapshot", "is_unchanged", "exit_code"),
     },
     ("plan", "demo-weekend"): {

@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,19 +11,16 @@ from apex_pipeline.catalog import open_catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.export import bundle as bundling
 from apex_pipeline.export.bundle import Selection, select_sessions, write_bundle
-from apex_pipeline.ingest.catalog import build_files_table, build_sessions_table
 from apex_pipeline.lake.integrity import LakeReport, verify_lake
-from apex_pipeline.lake.snapshot import publish
+from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.tables import require_snapshot
-from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.layout import history_key, raw_key
+from apex_pipeline.storage.layout import object_key, raw_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables import RACE_TABLES
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.derived import publish_folder
-from apex_pipeline_tests.lake.tables import parquet_bytes
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
@@ -49,7 +45,7 @@ def test_a_bundle_reads_like_its_lake(lake: LocalStore, tmp_path: Path) -> None:
         assert copied.table_arrow(name, _HARBOR, "R2").equals(original.table_arrow(name, _HARBOR, "R2"))
     expected = original.files()[original.files()["track"] == _HARBOR]
     assert list(copied.files()["path"]) == list(expected["path"])
-    assert bundle.snapshot == copied.snapshot
+    assert (bundle.snapshot, bundle.sessions) == (copied.snapshot.id, copied.snapshot.sessions)
     assert bundle.bytes == sum(path.stat().st_size for path in (tmp_path / "part").rglob("*") if path.is_file())
     assert not (tmp_path / "part" / ".incoming").exists()
 
@@ -82,6 +78,10 @@ def test_only_selected_tables_are_bundled(lake: LocalStore, tmp_path: Path) -> N
     with pytest.raises(ObjectMissingError, match="without the table telemetry"):
         catalog.telemetry(_HARBOR, "R1")
     assert {path.parent.parent.parent.name for path in (tmp_path / "part").rglob("session=*/*")} == {"cars", "laps"}
+    sessions = catalog.snapshot.sessions
+    assert len(list((tmp_path / "part" / "objects").iterdir())) == len(
+        {table.sha256 for session in sessions for table in session.tables.values()}
+    )
 
 
 def test_bundling_the_same_content_twice_gives_identical_zips(lake: LocalStore, tmp_path: Path) -> None:
@@ -114,25 +114,27 @@ def test_an_extracted_zip_equals_the_folder_bundle(lake: LocalStore, tmp_path: P
     assert len(open_catalog(tmp_path / "extracted").laps(_HARBOR, "R1")) == 48
 
 
-def test_the_published_version_is_bundled_even_after_it_was_replaced(lake: LocalStore, tmp_path: Path) -> None:
+def test_the_published_table_is_bundled_whatever_is_at_its_stable_name(lake: LocalStore, tmp_path: Path) -> None:
     snapshot = require_snapshot(lake)
     published = next(record for record in snapshot.sessions if record.key == _R1).tables["laps"]
     before = lake.read_bytes(published.key)
-    lake.copy(published.key, history_key(published.sha256))
-    lake.write_bytes(published.key, b"from a run that failed half-way")
+    lake.write_bytes(published.key, b"from another program")
     write_bundle(lake, snapshot, _select(lake, tracks=[_HARBOR]), tmp_path / "part")
     assert (tmp_path / "part" / published.key).read_bytes() == before
 
 
-@pytest.mark.parametrize("key", ["tables/laps/track=harbor_street_circuit/session=R1/laps.parquet", "data"])
-def test_a_damaged_object_stops_the_bundle(lake: LocalStore, tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("kind", ["table", "raw file"])
+def test_a_damaged_object_stops_the_bundle(lake: LocalStore, tmp_path: Path, kind: str) -> None:
     assert verify_lake(lake).wrong == ()  # all digests are cached now
-    path = Path(lake.uri, raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv") if key == "data" else key)
+    laps = require_snapshot(lake).sessions[0].tables["laps"]
+    lake.delete(laps.key)
+    key = raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv") if kind == "raw file" else object_key(laps.sha256)
+    path = Path(lake.uri, key)
     status = path.stat()
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     part = _select(lake, tracks=[_HARBOR], has_raw_files=True)
-    with pytest.raises((StoreCorruptionError, ObjectMissingError), match=r"was published|is not the published file"):
+    with pytest.raises((StoreCorruptionError, ObjectMissingError), match=r"was published|is missing or damaged"):
         write_bundle(lake, require_snapshot(lake), part, tmp_path / "part")
     assert not (tmp_path / "part").exists()
 
@@ -166,10 +168,7 @@ def test_unknown_names_are_reported_with_the_known_ones(
 
 
 def test_a_session_that_the_selected_track_lacks_is_an_error(lake: LocalStore) -> None:
-    snapshot = require_snapshot(lake)
-    without_last = replace(snapshot, sessions=snapshot.sessions[:-1])
-    last = snapshot.sessions[-1]
-    assert last.key == SessionKey(_MESA, "R2")
+    without_last = publish(lake, {SessionKey(_MESA, "R2"): Change(None)}, datetime.now(UTC))
     with pytest.raises(ConfigurationError, match=r"No session is published for R2 at mesa_verde_raceway\."):
         select_sessions(without_last, tracks=[_MESA], sessions=["R2"])
 
@@ -189,12 +188,10 @@ def test_a_bundle_of_a_bucket_includes_files_uploaded_by_other_tools(
         (files / Path(item.key).name).write_bytes(lake.read_bytes(item.key))
     publish_folder(store, tmp_path / "files", tmp_path / "scratch")
     uploaded = raw_key(f"{_HARBOR}/R1_harbor_lap_end.csv")
-    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=uploaded, Body=store.read_bytes(uploaded))
-    catalog = build_files_table(store, load_settings(), None)
-    store.write_bytes("catalog/files.parquet", parquet_bytes(catalog))
-    publish(store, build_sessions_table(catalog), datetime.now(UTC))
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=uploaded, Body=store.read_bytes(uploaded) + b"\n")
+    publish_folder(store, None, tmp_path / "scratch")
     part = _select(store, has_raw_files=True)
     write_bundle(store, require_snapshot(store), part, tmp_path / "part")
     assert verify_lake(open_lake(tmp_path / "part"), is_deep=True).wrong == ()
-    assert (tmp_path / "part" / uploaded).read_bytes() == lake.read_bytes(uploaded)
+    assert (tmp_path / "part" / uploaded).read_bytes() == lake.read_bytes(uploaded) + b"\n"
     assert open_catalog(tmp_path / "part").files()["sha256"].notna().all()

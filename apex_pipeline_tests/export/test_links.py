@@ -1,19 +1,18 @@
 """The names by which an object is found in a lake, and its public address."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.export.links import find_object, public_address
-from apex_pipeline.lake.snapshot import publish
+from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import UnsafeKeyError
+from apex_pipeline.storage.layout import object_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline.tables.session_key import SessionKey
-from apex_pipeline_tests.lake.tables import put_catalog, put_session, sessions_table
+from apex_pipeline_tests.lake.tables import publish_tables
 
 _R1 = SessionKey("spa", "R1")
 _TABLE = "tables/laps/track=spa/session=R1/laps.parquet"
@@ -22,10 +21,7 @@ _TABLE = "tables/laps/track=spa/session=R1/laps.parquet"
 @pytest.fixture
 def lake(store: LocalStore) -> LocalStore:
     store.write_bytes("data/spa/R1 laps.csv", b"x")
-    put_session(store, _R1, "v1")
-    sessions = sessions_table({_R1: "v1"})
-    put_catalog(store, sessions)
-    publish(store, sessions, datetime(2026, 11, 21, 12, tzinfo=UTC))
+    publish_tables(store, _R1)
     return store
 
 
@@ -34,12 +30,16 @@ def lake(store: LocalStore) -> LocalStore:
     [
         ("data/spa/R1 laps.csv", "data/spa/R1 laps.csv"),
         ("spa/R1 laps.csv", "data/spa/R1 laps.csv"),
-        ("spa/R1/laps", _TABLE),
         (_TABLE, _TABLE),
     ],
 )
-def test_an_object_is_found_by_key_by_raw_path_and_by_session_table(lake: LocalStore, name: str, key: str) -> None:
+def test_an_object_is_found_by_key_and_by_raw_path(lake: LocalStore, name: str, key: str) -> None:
     assert find_object(lake, name) == key
+
+
+def test_a_session_table_is_found_as_the_object_that_never_changes(lake: LocalStore) -> None:
+    laps = require_snapshot(lake).sessions[0].tables["laps"]
+    assert find_object(lake, "spa/R1/laps") == object_key(laps.sha256)
 
 
 @pytest.mark.parametrize("name", ["spa/R1/lapse", "spa/R2/laps", "spa/R1.csv", "nothing"])

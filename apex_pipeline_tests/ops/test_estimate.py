@@ -4,22 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.errors import SourceError, StoreAuthError, StoreConfigError
-from apex_pipeline.ingest.catalog import with_rules_version
-from apex_pipeline.ingest.diff import LakeState, scan_source
-from apex_pipeline.lake.tables import read_stored_table
+from apex_pipeline.errors import StoreAuthError, StoreConfigError
+from apex_pipeline.ingest.sync_plan import list_lake, list_lake_if_exists, plan_sync
+from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.ops.estimate import RequestEstimate, SyncEstimate, estimate_sync, put_requests_for
 from apex_pipeline.settings import load_settings
-from apex_pipeline.sources import rules_version
-from apex_pipeline.storage.digest_cache import DigestCache
-from apex_pipeline.storage.layout import raw_key, table_key
+from apex_pipeline.storage.layout import object_key, raw_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.upload.limits import PART_BYTES
-from apex_pipeline.tables import FILES, RACE_TABLES
+from apex_pipeline.tables import RACE_TABLES
 from apex_pipeline.tables.session_key import SessionKey
-from apex_pipeline_tests.lake.derived import publish_folder
-from apex_pipeline_tests.lake.tables import parquet_bytes
+from apex_pipeline_tests.ingest.lake_in_step import LakeInStep
+from apex_pipeline_tests.lake.tables import finish_session
 from apex_pipeline_tests.servers.canned import answering, refusal
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
@@ -38,8 +35,8 @@ class Harness:
     """A source folder, a lake, and the estimate of a sync between them."""
 
     def __init__(self, base: Path, store: LocalStore) -> None:
-        self.root, self.store, self._base = base / "source", store, base
-        self.digests = DigestCache()
+        self.root, self.store = base / "source", store
+        self._lake = LakeInStep(self.root, store)
 
     def write(self, path: str, content: str) -> int:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -47,14 +44,14 @@ class Harness:
 
     def sync(self) -> None:
         """Bring the lake to the state after a sync of the source folder."""
-        publish_folder(self.store, self.root, self._base / "scratch")
-        files = with_rules_version(read_stored_table(self.store, FILES), rules_version(load_settings()))
-        self.store.write_bytes(table_key(FILES.folder, FILES.name), parquet_bytes(files))
+        for key in self._lake.sync().sessions:
+            finish_session(self.store, key)
 
     def estimate(self, tracks_file: Path | None = None) -> SyncEstimate:
         settings = load_settings(source_dir=self.root, tracks_file=tracks_file)
-        lake = LakeState.load(self.store)
-        return estimate_sync(scan_source(settings), lake, self.store, settings, self.digests)
+        folder = self._lake.folder
+        plan = plan_sync(self.store, settings, folder, self._lake.digest_cache, list_lake(self.store))
+        return estimate_sync(plan, folder)
 
 
 @pytest.fixture
@@ -92,7 +89,7 @@ def test_an_unchanged_folder_costs_only_the_scan(synced: Harness) -> None:
     found = synced.estimate()
     assert (found.unchanged.count, found.new.count, found.changed.count) == (4, 0, 0)
     assert (found.sessions, found.is_catalog_stale) == ((), False)
-    assert found.requests == RequestEstimate(puts=0, lists=1, gets=4)
+    assert found.requests == RequestEstimate(puts=0, lists=1, gets=6)
 
 
 def test_a_changed_file_affects_its_session_only(synced: Harness) -> None:
@@ -101,8 +98,8 @@ def test_a_changed_file_affects_its_session_only(synced: Harness) -> None:
     assert (found.changed.paths, found.new.paths) == ((_END,), ())
     assert (found.bytes_to_copy, found.growth_bytes) == (after, after - before)
     assert found.sessions == (_R1,)
-    # One for the file, two for each table of its session (with the copy to the history), and eight for the catalog.
-    assert found.requests.puts == 1 + 2 * len(RACE_TABLES) + 8
+    # One for the file, two for each table of its session, eleven for the session, and five for the roll-ups.
+    assert found.requests.puts == 1 + 2 * len(RACE_TABLES) + 11 + 3 + 2
 
 
 def test_a_touched_file_with_the_same_content_is_unchanged(synced: Harness) -> None:
@@ -128,10 +125,9 @@ def test_a_refused_file_is_not_listed_as_missing(synced: Harness, tmp_path: Path
     assert found.missing_from_source.paths == ()
 
 
-def test_a_file_lost_from_the_lake_is_copied_again_but_not_derived(synced: Harness) -> None:
+def test_a_file_lost_from_the_lake_is_copied_again(synced: Harness) -> None:
     synced.store.delete(raw_key(_END))
-    found = synced.estimate()
-    assert (found.new.paths, found.sessions) == ((_END,), ())
+    assert synced.estimate().new.paths == (_END,)
 
 
 def test_a_session_uploaded_by_another_tool_is_derived_without_copying(synced: Harness) -> None:
@@ -142,7 +138,12 @@ def test_a_session_uploaded_by_another_tool_is_derived_without_copying(synced: H
 
 
 def test_a_lost_table_is_derived_again(synced: Harness) -> None:
-    synced.store.delete(table_key("tables", "laps", str(_R2)))
+    snapshot = read_current(synced.store)
+    assert snapshot is not None
+    session = snapshot.session(_R2)
+    assert session is not None
+    synced.store.delete(object_key(session.tables["laps"].sha256))
+    synced.store.delete(session.tables["laps"].key)
     found = synced.estimate()
     assert (found.sessions, found.is_catalog_stale) == ((_R2,), False)
 
@@ -161,12 +162,6 @@ def test_a_quarantined_file_costs_one_request_for_its_reason(harness: Harness) -
     clean = harness.estimate().requests.puts
     harness.write("spa/R2_spa_lap_time.csv", "")
     assert harness.estimate().requests.puts == clean + 2
-
-
-def test_a_folder_without_race_files_is_refused_as_by_a_sync(tmp_path: Path) -> None:
-    (tmp_path / "holiday.txt").write_text("sun", encoding="utf-8")
-    with pytest.raises(SourceError, match=r"No race files in .*holiday\.txt"):
-        scan_source(load_settings(source_dir=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -190,17 +185,17 @@ def test_an_upload_sends_as_many_requests_as_estimated(s3_bucket: S3Bucket, tmp_
 
 
 def test_a_missing_bucket_has_no_lake_state(s3_bucket: S3Bucket) -> None:
-    assert LakeState.load_if_exists(store_of(connect(s3_bucket, name="no-such-bucket-of-anyone"))) is None
-    assert LakeState.load_if_exists(store_of(connect(s3_bucket))) == LakeState.empty()
+    assert list_lake_if_exists(store_of(connect(s3_bucket, name="no-such-bucket-of-anyone"))) is None
+    assert list_lake_if_exists(store_of(connect(s3_bucket))) == {}
 
 
 def test_wrong_credentials_are_an_error(s3_bucket: S3Bucket) -> None:
     with pytest.raises(StoreAuthError, match="secret does not belong"):
-        LakeState.load_if_exists(store_of(connect(s3_bucket, secret="wrong")))  # noqa: S106  -- not a real secret
+        list_lake_if_exists(store_of(connect(s3_bucket, secret="wrong")))  # noqa: S106  -- not a real secret
 
 
 def test_a_bucket_in_another_region_is_an_error() -> None:
     with answering(301, refusal("PermanentRedirect"), {"x-amz-bucket-region": "eu-west-1"}) as endpoint:
         store = store_of(S3Connection("races", "us-east-1", endpoint, "key", "invalid"))
         with pytest.raises(StoreConfigError, match="in another region"):
-            LakeState.load_if_exists(store)
+            list_lake_if_exists(store)

@@ -1,29 +1,25 @@
 """Rows of raw files, by file and line, with their exact text."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import LimitExceededError, MalformedFileError, ObjectMissingError, StoreCorruptionError
+from apex_pipeline.ops import lineage
 from apex_pipeline.ops.lineage import RawFiles
+from apex_pipeline.sources import csv_reader
+from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
-from apex_pipeline.tables import FILES
+from apex_pipeline.tables.session_key import SessionKey
+from apex_pipeline_tests.lake.tables import put_raw_file
 
 
-def _raw(store: LocalStore, content: bytes, *, sha256: str | None = None) -> RawFiles:
+def _raw(store: LocalStore, content: bytes, *, sha256: str | None = None, limits: Limits = DEFAULT_LIMITS) -> RawFiles:
     store.write_bytes(raw_key("spa/a.csv"), content)
-    row: dict[str, object] = {
-        "path": "spa/a.csv",
-        "bytes": len(content),
-        "sha256": sha256,
-        "kind": "lap_end",
-        "rule": "test",
-        "evidence": [],
-        "confidence": 1.0,
-        "status": "ready",
-    }
-    return RawFiles(store, FILES.from_rows([row]))
+    file = put_raw_file(store, SessionKey("spa", "R1"))
+    return RawFiles(store, [replace(file, path="spa/a.csv", bytes=len(content), sha256=sha256, kind="lap_end")], limits)
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
@@ -60,6 +56,41 @@ def test_a_file_is_read_once(store: LocalStore) -> None:
     assert raw.row("spa/a.csv", 2).text == "1,2"
     store.delete(raw_key("spa/a.csv"))
     assert raw.row("spa/a.csv", 3).text == "3,4"
+
+
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat every file as too large to keep in memory."""
+    monkeypatch.setattr(lineage, "_KEPT_BYTES", 1)
+
+
+@pytest.mark.usefixtures("nothing_kept")
+@pytest.mark.parametrize("block_bytes", [1, 5, 1_000_000])
+def test_rows_of_a_large_file_are_read_as_a_stream(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(csv_reader, "_BLOCK_BYTES", block_bytes)
+    content = b"a,b\r\n1,2\r3,4\n5,6"
+    raw = _raw(store, content, sha256=hashlib.sha256(content).hexdigest())
+    assert [raw.row("spa/a.csv", line).text for line in (1, 2, 3, 4)] == ["a,b", "1,2", "3,4", "5,6"]
+
+
+@pytest.mark.usefixtures("nothing_kept")
+def test_a_large_file_that_was_replaced_is_an_error(store: LocalStore) -> None:
+    raw = _raw(store, b"a,b\n1,2\n", sha256=hashlib.sha256(b"a,b\n1,3\n").hexdigest())
+    with pytest.raises(StoreCorruptionError, match="has changed since"):
+        raw.row("spa/a.csv", 2)
+
+
+def test_a_line_that_is_not_in_the_file_is_an_error(store: LocalStore) -> None:
+    with pytest.raises(MalformedFileError, match=r"spa/a\.csv has no line 3"):
+        _raw(store, b"a,b\n1,2").row("spa/a.csv", 3)
+
+
+def test_a_row_beyond_a_limit_is_an_error(store: LocalStore) -> None:
+    raw = _raw(store, b"a,b\n1,2\n" + b"x" * 100, limits=Limits(lap_file_bytes=50))
+    with pytest.raises(LimitExceededError, match="APEX_MAX_LAP_FILE_SIZE"):
+        raw.row("spa/a.csv", 2)
 
 
 def test_the_kind_of_an_unlisted_file_is_none(store: LocalStore) -> None:

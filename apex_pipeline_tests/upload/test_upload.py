@@ -250,7 +250,7 @@ def test_links_out_of_the_folder_and_special_files_are_reported_and_not_read(
         "broken.csv": "Not uploaded: it is a broken link",
         "linked": "Not uploaded: it is a link to a folder",
         "out.csv": "Not uploaded: it is a link that points outside the source folder",
-        "pipe.csv": "Not uploaded: it is not a regular file",
+        "pipe.csv": "Not uploaded: it is a pipe, a socket or a device",
     }
     assert bucket.object_keys() == [f"data/{path}" for path in good]
 

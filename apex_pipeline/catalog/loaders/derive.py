@@ -15,14 +15,17 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.catalog.loaders.fetch import ObjectReader, StagingArea
 from apex_pipeline.catalog.loaders.filenames import LoadKind
-from apex_pipeline.catalog.loaders.frames import decompressed, laps_frame, telemetry_frame, wide_frame
+from apex_pipeline.catalog.loaders.frames import laps_frame, telemetry_frame, wide_frame
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import MalformedFileError
+from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.raw_files import raw_file_opener
-from apex_pipeline.lake.tables import read_published
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import kinds_feeding, loadable_source
 from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileStatus
+from apex_pipeline.sources.compression import decompress
+from apex_pipeline.sources.limits import Limits
+from apex_pipeline.sources.unreadable import warnings_of
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import raw_key
@@ -91,8 +94,8 @@ class SessionReader:
         session = _session_of(index, path, kind, asked_for)
         published = index.published(session.key, session.files)
         name = "laps" if kind is LoadKind.LAP_START else "telemetry"
-        if published:
-            table = read_published(self._reader.store, published.tables[name])
+        if published and name in published.tables:
+            table = read_table_file(self._reader.store, published.tables[name])
         else:
             with self._staging.open(session.version, session.objects, index.known_contents()) as store:
                 table = self._laps(session, store) if name == "laps" else self._telemetry(session, store)
@@ -102,7 +105,8 @@ class SessionReader:
         """Read a file that already is a table."""
         key = raw_key(path)
         content = index.known_contents().get(key)
-        text = decompressed(self._reader.read(key) if content is None else content, path)
+        limits = self._workspace().limits.for_lap_file() if kind is LoadKind.LAP_START else self._workspace().limits
+        text = decompress(self._reader.read(key) if content is None else content, path, limits)
         frame, missing = wide_frame(text, key, kind)
         if missing:
             _LOG.warning("%s has no %s: these columns hold nothing.", key, ", ".join(missing))
@@ -112,10 +116,13 @@ class SessionReader:
         return self._flights.do(session.version, lambda: self._derive_laps(session, store))
 
     def _derive_laps(self, session: _Session, store: ObjectStore) -> pa.Table:
-        return self._derive(session, store, LAPS, LAP_REJECTS)[LAPS.name].content
+        laps = self._derive(session, store, LAPS, LAP_REJECTS)[LAPS.name]
+        _require_readable(session, laps)
+        return laps.content
 
     def _telemetry(self, session: _Session, store: ObjectStore) -> pa.Table:
         telemetry = self._derive(session, store, LAP_REJECTS, TELEMETRY)[TELEMETRY.name]
+        _require_readable(session, telemetry)
         if telemetry.facts.get("rejected"):
             _LOG.warning("%s: %d readings cannot be used.", session.key, telemetry.facts["rejected"])
         if not isinstance(telemetry.content, Path):
@@ -145,10 +152,19 @@ class SessionReader:
         return found
 
     def _workspace(self) -> Workspace:
-        return Workspace(self._settings.memory_limit, self._temp_dir())
+        return Workspace(self._settings.memory_limit, self._temp_dir(), limits=Limits.from_settings(self._settings))
 
     def _temp_dir(self) -> Path:
         return process_temp_dir(self._settings.state_dir.absolute() / "scratch")
+
+
+def _require_readable(session: _Session, derived: DerivedTable) -> None:
+    """Raise the error of the first file that was left out if no file of its kinds is left; else log a warning."""
+    own = session.of_kind(*kinds_feeding(derived.table.name))
+    if derived.unreadable and len(derived.unreadable) == len(own):
+        raise derived.unreadable[0].error
+    for warning in warnings_of(derived.unreadable):
+        _LOG.warning("%s: %s", session.key, warning)
 
 
 def _require_one(paths: Sequence[str], asked_for: SessionKey) -> None:

@@ -28,7 +28,6 @@ PATTERNS = (
 DATA_TYPES = {LoadKind.LAP_START: "lap_start", LoadKind.TELEMETRY: "telemetry_data"}
 
 _SEPARATOR = re.compile(r"[_\- ]")
-_SEASON = re.compile(r"(?P<season>\d{4})_(?P<session>.+)")
 
 
 def raw_key_of(track: str, filename: str) -> str:
@@ -83,12 +82,3 @@ def session_in(
 def _is_standard_session(text: str) -> bool:
     found = find_session(normalize_name(text))
     return found is not None and not found.rest
-
-
-def canonical_session(text: str) -> str:
-    """Return a session as the catalog writes it: ``R1`` for ``race_1`` and ``r1``, ``2026_R1`` for ``2026_race_1``."""
-    match = _SEASON.fullmatch(text)
-    name = normalize_name(match["session"] if match else text)
-    found = find_session(name)
-    session = found.session if found and not found.rest else name
-    return f"{match['season']}_{session}" if match else session

@@ -7,10 +7,8 @@ names and units of ``docs/tables.md``.
 
 import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,24 +87,6 @@ def _plain_frame(table: pa.Table) -> pd.DataFrame:
 def has_known_columns(kind: LoadKind, columns: tuple[str, ...]) -> bool:
     """Return whether a header contains any column that applications use."""
     return not set(COLUMNS[kind]).isdisjoint(columns)
-
-
-def decompressed(content: bytes, name: str) -> bytes:
-    """Return the content of a file, decompressed if its name ends in ``.gz`` or ``.zst``.
-
-    Raises:
-        MalformedFileError: The content is not in the format of the file name's ending.
-    """
-    try:
-        if name.lower().endswith(".gz"):
-            return gzip.decompress(content)
-        if name.lower().endswith(".zst"):
-            return pa.CompressedInputStream(pa.BufferReader(content), "zstd").read() if content else b""
-    except (EOFError, OSError, zlib.error) as error:
-        raise MalformedFileError(
-            f"{name} is not compressed as its name indicates ({error}).", "Compress it again, or rename it."
-        ) from error
-    return content
 
 
 def csv_frame(content: bytes, name: str, types: Mapping[str, str] | None = None) -> pd.DataFrame:

@@ -21,11 +21,13 @@ from apex_pipeline.catalog.loaders.derive import SessionReader
 from apex_pipeline.catalog.loaders.failures import LoadFailure, MissingOrForbiddenError, failure_of
 from apex_pipeline.catalog.loaders.fetch import ObjectReader
 from apex_pipeline.catalog.loaders.filenames import LoadKind, kind_from_name, raw_key_of
-from apex_pipeline.catalog.loaders.frames import csv_frame, decompressed, empty_frame
+from apex_pipeline.catalog.loaders.frames import csv_frame, empty_frame
 from apex_pipeline.catalog.loaders.lookup import WHAT, FileLookup, event_of
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ApexError, StorePermissionError
 from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.sources.compression import decompress
+from apex_pipeline.sources.limits import Limits
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.caching import CacheStats
 from apex_pipeline.storage.factory import open_store
@@ -165,7 +167,7 @@ class DataLoader:
         except StorePermissionError as refusal:
             self._raise_if_unlisted(key, refusal)
             raise
-        frame = csv_frame(decompressed(content, key), key)
+        frame = csv_frame(decompress(content, key, Limits.from_settings(self._settings)), key)
         kind = kind_from_name(key)
         return empty_frame(kind) if frame.columns.empty and kind else frame
 

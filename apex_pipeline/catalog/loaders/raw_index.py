@@ -1,7 +1,7 @@
 """Contains the index of a lake's raw files: tracks, sessions and files of a session; see frames.py for their content.
 
-It is built from one listing. The identities of the files are read from the published table ``files`` if it matches the
-listing; otherwise the sources identify the files again.
+It is built from one listing. The identities of the files are read from the table ``files`` of the published snapshot if
+it matches the listing; otherwise the sources identify the files again.
 """
 
 import logging
@@ -11,21 +11,20 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 
-import pyarrow as pa
-
 from apex_pipeline.catalog.loaders.fetch import SMALL_BYTES, ObjectReader
-from apex_pipeline.catalog.loaders.filenames import LoadKind, canonical_session, session_in
+from apex_pipeline.catalog.loaders.filenames import LoadKind, session_in
 from apex_pipeline.catalog.loaders.frames import has_known_columns
-from apex_pipeline.errors import StoreError
-from apex_pipeline.ingest.catalog import build_sessions_table, inputs_version, session_files
-from apex_pipeline.ingest.plan import is_catalog_stale
-from apex_pipeline.lake.snapshot import SessionRecord, Snapshot, read_current
-from apex_pipeline.lake.tables import read_published
+from apex_pipeline.errors import ConfigurationError, StoreError
+from apex_pipeline.lake.catalog_tables import CatalogTables, session_files
+from apex_pipeline.lake.records import RecordedFile, inputs_version
+from apex_pipeline.lake.rollups import RULES_VERSION
+from apex_pipeline.lake.snapshot import PublishedSession, Snapshot, read_current
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import identify_files, kinds_feeding, loadable_source, rules_version, sources_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
 from apex_pipeline.sources.normalize import names_match, normalize_name
 from apex_pipeline.sources.raw_access import FileHeader, TrackName
+from apex_pipeline.sources.session_names import canonical_session
 from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.layout import raw_key, raw_path
 from apex_pipeline.tables.session_key import SessionKey
@@ -230,17 +229,19 @@ class RawIndex:
         if files is None:
             return None
         tops = {path.partition("/")[0] for path in paths}
-        part = files.filter(pa.array([row["path"].partition("/")[0] in tops for row in files.to_pylist()], pa.bool_()))
-        listing = {self.objects[path].key: self.objects[path] for path in paths}
+        known = [file for file in files if file.path.partition("/")[0] in tops]
+        # Files without a tag were found in a source folder and never copied.
+        is_of_listing = {file.path: (file.bytes, file.tag) for file in known if file.tag} == {
+            path: (self.objects[path].size, self.objects[path].tag) for path in paths
+        }
         # Lap and telemetry files that are not ready may be tables, or copies under the requested name.
         has_unused_files = any(
-            row["status"] != FileStatus.READY and row["kind"] in kinds_feeding("laps", "telemetry")
-            for row in part.to_pylist()
+            file.status is not FileStatus.READY and file.kind in kinds_feeding("laps", "telemetry") for file in known
         )
-        if has_unused_files or is_catalog_stale(listing, part, (), rules_version(self._settings)):
+        if has_unused_files or not is_of_listing:
             return None
-        sessions = [SessionKey(row["track"], row["session"]) for row in build_sessions_table(part).to_pylist()]
-        return [item for key in sessions if key.track == slug for item in session_files(part, key)]
+        used = [file for file in known if file.is_in_use and file.track == slug]
+        return [file.identity for file in sorted(used, key=lambda file: (str(file.session), file.path))]
 
     def _scan(self, paths: list[str]) -> list[FileIdentity]:
         race_files = [path for path in paths if path in self._tracks_in]
@@ -267,18 +268,20 @@ class RawIndex:
 
     # -- published tables ----------------------------------------------------------------------------------------------
 
-    def published(self, key: SessionKey, files: Iterable[FileIdentity]) -> SessionRecord | None:
+    def published(self, key: SessionKey, files: Iterable[FileIdentity]) -> PublishedSession | None:
         """Return the published tables of a session if they were derived from exactly these files as they are now."""
-        snapshot, table = self._snapshot, self._published_files
-        record = snapshot.session(key) if snapshot else None
-        if record is None or table is None:
+        try:
+            record = self._snapshot.session(key) if self._snapshot else None
+            if self._snapshot is None or record is None:
+                return None
+            used = [file for file in session_files(self._snapshot, record) if file.is_in_use]
+            versions = [source.derivation_version for source in sources_named(record.sources)]
+        except (StoreError, ConfigurationError) as error:  # the raw files give the same result, only more slowly
+            _LOG.warning("The published tables of %s are left out: %s", key, error)
             return None
-        used = session_files(table, key)
-        versions = [source.derivation_version for source in sources_named(record.sources)]
-        rows = [row for row in table.to_pylist() if row["path"] in {item.path for item in used}]
-        derived_from = {(row["path"], row["kind"], row["version"], row["bytes"], row["store_tag"]) for row in rows}
+        derived_from = {(file.path, file.kind, file.version, file.bytes, file.tag) for file in used}
         present = {(item.path, str(item.kind), item.version, item.size, self.objects[item.path].tag) for item in files}
-        return record if derived_from == present and record.inputs_version == inputs_version(rows, versions) else None
+        return record if derived_from == present and record.inputs_version == inputs_version(used, versions) else None
 
     @cached_property
     def _snapshot(self) -> Snapshot | None:
@@ -289,12 +292,15 @@ class RawIndex:
             return None
 
     @cached_property
-    def _published_files(self) -> pa.Table | None:
-        record = self._snapshot.catalog.get("files") if self._snapshot else None
-        if record is None:
+    def _published_files(self) -> list[RecordedFile] | None:
+        """The files of the published snapshot, unless they were identified by other rules."""
+        if self._snapshot is None:
             return None
         try:
-            return read_published(self._reader.store, record)
+            files = CatalogTables(self._snapshot).files
         except StoreError as error:  # as above
             _LOG.warning("The published table of files is left out: %s", error)
             return None
+        if (files.schema.metadata or {}).get(RULES_VERSION.encode()) != rules_version(self._settings).encode():
+            return None
+        return [RecordedFile.from_row(row) for row in files.to_pylist()]

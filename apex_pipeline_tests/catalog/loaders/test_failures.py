@@ -1,5 +1,6 @@
 """Loaders on errors: nothing is raised, and the log has the right level, the reason and no secret."""
 
+import gzip
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ from apex_pipeline_tests.catalog.loaders.harness import (
     log_of,
     messages,
     raw_laps,
+    raw_telemetry,
     settings_for,
     settings_of,
 )
@@ -255,6 +257,44 @@ def test_a_file_that_is_not_compressed_as_its_name_indicates_is_malformed(tmp_pa
     assert harness.loader.load_lap_times(BARBER, "practice") is None
     assert harness.loader.last_failure
     assert harness.loader.last_failure.reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("R1_barber_lap_start.csv.gz", gzip.compress(raw_laps(), mtime=0)[:-9]),
+        ("R1_barber_lap_start.csv", raw_laps() + b"x" * 1_000_001),
+    ],
+    ids=["truncated archive", "endless line"],
+)
+def test_the_only_lap_file_of_a_session_is_malformed_if_it_cannot_be_read_to_its_end(
+    harness: LoaderHarness, name: str, content: bytes
+) -> None:
+    harness.put({f"data/barber/{name}": content, "data/barber/R1_barber_telemetry_data.csv": raw_telemetry()})
+    assert harness.loader.load_lap_times("barber", "R1") is None
+    assert harness.loader.last_failure
+    assert harness.loader.last_failure.reason is Reason.MALFORMED
+    assert name in str(harness.loader.last_failure.error)
+    assert harness.loader.load_telemetry("barber", "R1") is not None
+
+
+def test_a_lap_file_that_is_left_out_is_logged_and_the_others_give_the_laps(harness: LoaderHarness) -> None:
+    damaged = gzip.compress(raw_laps(), mtime=0)[:-9]
+    harness.put({"data/barber/R1_barber_lap_start.csv.gz": damaged, "data/barber/R1_barber_lap_end.csv": raw_laps()})
+    with log_of(logging.WARNING) as records:
+        laps = harness.loader.load_lap_times("barber", "R1")
+    assert laps is not None
+    assert len(laps) == 4
+    assert any("R1_barber_lap_start.csv.gz is left out" in message for message in messages(records, logging.WARNING))
+
+
+def test_a_table_that_unpacks_to_more_than_the_limit_is_malformed(tmp_path: Path) -> None:
+    local_harness(tmp_path).put({f"{PRACTICE}.gz": gzip.compress(LAP_TABLE + b"\n" * 2_000_000, mtime=0)})
+    loader = LocalDataLoader(settings_for(tmp_path, max_lap_file_size=1_000_000))
+    assert loader.load_lap_times(BARBER, "practice") is None
+    assert loader.last_failure
+    assert loader.last_failure.reason is Reason.MALFORMED
+    assert "APEX_MAX_LAP_FILE_SIZE" in str(loader.last_failure.error)
 
 
 @pytest.mark.req("A-076", "K-03")

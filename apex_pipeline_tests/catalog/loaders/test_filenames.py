@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from apex_pipeline.catalog.loaders.filenames import (
     LoadKind,
-    canonical_session,
     file_names,
     kind_from_name,
     raw_key_of,
     session_in,
 )
+from apex_pipeline.sources.session_names import canonical_session
 
 
 @pytest.mark.req("A-024", "A-025")

@@ -1,0 +1,69 @@
+"""Opening a lake as it was, and the requests that a reader of one session sends."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apex_pipeline.catalog import Catalog, open_catalog
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables.session_key import SessionKey
+from apex_pipeline_tests.catalog.race_lake import local_store
+from apex_pipeline_tests.lake.tables import NOON, publish_tables
+from apex_pipeline_tests.servers.seaweed import S3Bucket
+from apex_pipeline_tests.storage.s3.harness import connect, store_of
+
+_R1, _R2 = SessionKey("spa", "R1"), SessionKey("spa", "R2")
+_HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """A lake with R1 (2 laps) at 12:00, R2 at 13:00, and R1 with 3 laps at 14:00."""
+    store = local_store(tmp_path)
+    publish_tables(store, _R1, laps=2)
+    publish_tables(store, _R2, now=NOON + _HOUR)
+    publish_tables(store, _R1, "v2", laps=3, now=NOON + 2 * _HOUR)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("minutes", "laps", "sessions"), [(30, 2, ["R1"]), (90, 2, ["R1", "R2"]), (150, 3, ["R1", "R2"])]
+)
+def test_a_lake_is_opened_as_it_was(store: LocalStore, minutes: int, laps: int, sessions: list[str]) -> None:
+    moment = NOON + timedelta(minutes=minutes)
+    settings = load_settings(lake_dir=Path(store.uri), state_dir=Path(store.uri).parent / "state")
+    for as_of in (moment, moment.isoformat(), Catalog(store, moment).snapshot.id):
+        catalog = open_catalog(store.uri, settings, as_of=as_of)
+        assert len(catalog.laps("spa", "R1")) == laps
+        assert list(catalog.sessions()["session"]) == sessions
+
+
+def test_a_session_that_was_published_later_is_not_there(store: LocalStore) -> None:
+    with pytest.raises(ObjectMissingError, match="spa/R2 is not published"):
+        Catalog(store, NOON).laps("spa", "R2")
+
+
+def test_a_time_before_everything_and_a_time_without_a_zone_are_errors(store: LocalStore) -> None:
+    with pytest.raises(ObjectMissingError, match="nothing was published yet"):
+        Catalog(store, NOON - _HOUR)
+    with pytest.raises(ConfigurationError, match="has no time zone"):
+        Catalog(store, "2026-11-21T12:00:00")
+
+
+def test_the_laps_of_one_session_in_a_bucket_take_five_requests(s3_bucket: S3Bucket) -> None:
+    writer = store_of(connect(s3_bucket))
+    for key in (_R1, _R2):
+        publish_tables(writer, key, laps=2)
+    connection = connect(s3_bucket)
+    sent: list[str] = []
+
+    def record(model: Any, params: dict[str, Any], **_: object) -> None:
+        sent.append(f"{model.name} {params['url_path'].partition('/')[2].partition('/')[2].rpartition('/')[0]}")
+
+    connection.client.meta.events.register("before-call.s3", record)
+    assert len(Catalog(store_of(connection)).laps("spa", "R1")) == 2
+    assert [request.partition(" ")[0] for request in sent] == ["GetObject"] * 5
