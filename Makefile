@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test lint types imports unit lock docs clean
+.PHONY: help run ui test lint types imports unit lock docs clean soak
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,10 @@ imports: $(READY) ## Check the import rules (pyproject.toml)
 	@$(BIN)/lint-imports
 
 unit: $(READY) ## Run the fast tests; FULL=1: all tests, with branch coverage
-	@$(BIN)/pytest $(if $(FULL),--cov --cov-report=term-missing:skip-covered,-m "not slow")
+	@$(BIN)/pytest $(if $(FULL),-m "not soak" --cov --cov-report=term-missing:skip-covered,-m "not slow and not soak")
+
+soak: $(READY) ## Run the long tests: kills, races, damage, bombs, Dagster's services (an hour); see also benchmarks/sync_soak.py
+	@$(BIN)/pytest -m soak
 
 lock: $(READY) ## Update the lock file from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock

@@ -28,7 +28,7 @@ from apex_pipeline_tests.servers.s3_server import S3Server
 from apex_pipeline_tests.shared_run import SharedRun
 
 _OPTIONS = WeekendOptions(target_bytes=2_000_000)
-# The folder names of `apex demo`.
+# The folder names of `apex demo`, with the lake where the other commands look for it.
 _SOURCE, _LAKE, _DAGSTER_HOME, _STATE = "demo-weekend", "lake", ".dagster", ".apex"
 
 
@@ -136,6 +136,7 @@ def _run_demo(folder: Path) -> SyncOutcome:
     with pytest.MonkeyPatch.context() as patch:
         forget_settings(patch)  # session fixtures are set up before the test's clean environment
         patch.chdir(folder)
+        patch.setenv("APEX_LAKE_DIR", _LAKE)
         patch.setattr("sys.argv", ["apex", "demo", "--megabytes", "2"])
         patch.setattr("apex_pipeline.cli.pipeline.sync", sync_and_record)
         with pytest.raises(SystemExit) as ended:

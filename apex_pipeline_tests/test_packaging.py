@@ -18,7 +18,7 @@ _PYPROJECT: dict[str, Any] = tomllib.loads((_PROJECT / "pyproject.toml").read_te
 _TARGETS: dict[str, Any] = _PYPROJECT["tool"]["hatch"]["build"]["targets"]
 _DATA = {".csv", ".parquet", ".npy", ".deflate", ".gz", ".zst", ".zip"}
 # The modules that may create an AWS client.
-_CLIENT_MODULES = {"storage/s3/client.py", "storage/s3/credentials.py"}
+_CLIENT_MODULES = {"storage/s3/sessions.py"}
 
 
 def _files(*below: str) -> list[Path]:
@@ -56,7 +56,7 @@ def test_boto3_is_required_and_no_other_s3_client() -> None:
 
 
 @pytest.mark.req("A-002", "A-011")
-def test_aws_clients_are_created_only_in_two_modules() -> None:
+def test_aws_sessions_are_created_in_one_module_only() -> None:
     creators: set[str] = set()
     for path in _files("apex_pipeline/*.py"):
         calls = (node.func for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call))

@@ -21,6 +21,7 @@ import botocore.exceptions as botocore_errors
 import botocore.session
 import pytest
 import yaml
+from botocore.parsers import ResponseParserError
 
 from apex_pipeline.cli import main
 from apex_pipeline.errors import ApexError
@@ -248,7 +249,7 @@ def apex(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], s3
 
 def _heading_of(message: str) -> str:
     """Return the guide's heading for a message: the reason and its code, or the entire sentence if it has none."""
-    found = re.search(r"failed: (.*?\(\w+\))\.", message)
+    found = re.search(r"failed: (.*?\(\w[\w :/]+\))\.", message)
     return found[1] if found else message.removeprefix("Problem: ").partition("\nNext step:")[0].strip()
 
 
@@ -265,20 +266,32 @@ _BY_COMMAND: list[tuple[str, dict[str, str]]] = [
     ("sessions", _WRONG),
     ("sessions", _NO_KEYS),
     ("sessions", {**_NO_KEYS, "AWS_PROFILE": "racing"}),
+    ("sessions", {**_NO_KEYS, "AWS_WEB_IDENTITY_TOKEN_FILE": "/run/token", "AWS_ROLE_ARN": "arn:aws:iam::1:role/x"}),
     ("sessions", {"AWS_SECRET_ACCESS_KEY": ""}),
+    ("sessions", {"AWS_ACCESS_KEY_ID": "writer-key\r"}),
     ("sessions", {"S3_BUCKET_NAME": "apex-none-such"}),
     ("sessions", {"S3_BUCKET_NAME": "Race Data"}),
     ("sessions", {"S3_ENDPOINT_URL": "localhost"}),
+    ("sessions", {"S3_ENDPOINT_URL": "http://localhost/apex-racing-data", "S3_BUCKET_NAME": _EXAMPLE_BUCKET}),
     ("sessions", {"USE_S3_DATA": "ja"}),
     ("sessions", {}),
     ("sync data", {}),
 ]
-_CODES = ("ExpiredToken", "AccessControlListNotSupported", "PermanentRedirect", "RequestTimeTooSkewed", "SlowDown")
+_CODES = (
+    "ExpiredToken",
+    "AccessControlListNotSupported",
+    "InvalidObjectState",
+    "PermanentRedirect",
+    "RequestTimeTooSkewed",
+    "SlowDown",
+)
 _BY_ERROR: tuple[Exception, ...] = (
     *(botocore_errors.ClientError({"Error": {"Code": code}}, "ListObjectsV2") for code in _CODES),
     botocore_errors.EndpointConnectionError(endpoint_url="x"),
     botocore_errors.SSLError(endpoint_url="x", error=OSError()),
     botocore_errors.ReadTimeoutError(endpoint_url="x"),
+    ResponseParserError(),
+    RecursionError(),
 )
 
 

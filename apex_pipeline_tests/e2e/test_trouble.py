@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -59,10 +59,10 @@ def test_a_failed_session_keeps_its_tables_and_the_others_are_derived(
     before = read_current(open_store(settings, for_writing=False))
     assert before is not None
 
-    def fail(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
+    def fail(stream: BinaryIO, identity: FileIdentity, *rest: Any) -> tuple[list[Trigger], list[Reject]]:
         if identity.session == "R1":
             raise PermanentError(f"{identity.path} line 7 makes no sense.", "Export it again.")
-        return read_triggers(stream, identity)
+        return read_triggers(stream, identity, *rest)
 
     monkeypatch.setattr(derive, "read_triggers", fail)
     _edit(_laps_file(source), lambda text: text.replace("GR86-006-7", "GR86-006-9"))

@@ -15,11 +15,12 @@ def answering(status: int, body: str, headers: dict[str, str]) -> Generator[str]
     Args:
         status: HTTP status.
         body: XML body of the reply.
-        headers: Extra headers besides the length; ``Date`` overrides the current date.
+        headers: Extra headers besides the length; ``Date`` overrides the current date, an empty value removes one.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
             self.send_response_only(status)
             for name, value in {
                 "Content-Type": "application/xml",
@@ -27,13 +28,14 @@ def answering(status: int, body: str, headers: dict[str, str]) -> Generator[str]
                 "ETag": '"0"',
                 **headers,
             }.items():
-                self.send_header(name, value)
+                if value:
+                    self.send_header(name, value)
             self.send_header("Content-Length", str(len(body.encode())))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body.encode())
 
-        do_HEAD = do_GET  # noqa: N815  -- named by the base class
+        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815  -- named by the base class
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  -- named by the base class
             """Log nothing."""

@@ -11,11 +11,11 @@ from apex_pipeline_tests.servers.fault_proxy import Exchange, Fault, Reply
 _SLOW_PIECES = 10
 
 
-def refuse(status: int, code: str) -> Fault:
+def refuse(status: int, code: str, message: str = "injected") -> Fault:
     """Reply with an error instead of forwarding the request, for example 503 ``SlowDown``."""
 
     def act(exchange: Exchange) -> None:
-        exchange.reply(_error_reply(exchange, status, code))
+        exchange.reply(_error_reply(exchange, status, code, message))
 
     return act
 
@@ -102,8 +102,8 @@ def fail_with_success(exchange: Exchange) -> None:
     exchange.reply(_error_reply(exchange, 200, "InternalError"))
 
 
-def _error_reply(exchange: Exchange, status: int, code: str) -> Reply:
-    document = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>injected</Message></Error>'
+def _error_reply(exchange: Exchange, status: int, code: str, message: str = "injected") -> Reply:
+    document = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
     body = b"" if exchange.request.method == "HEAD" else document.encode()
     return Reply(status, (("Content-Type", "application/xml"),), body, len(body))
 
@@ -125,3 +125,7 @@ SLOW_DOWN = refuse(503, "SlowDown")
 MISSING_LENGTH = refuse(411, "MissingContentLength")
 NOT_IMPLEMENTED = refuse(501, "NotImplemented")
 MISSING_MD5 = refuse(400, "MissingContentMD5")
+# The reply of Backblaze.
+UNSUPPORTED_HEADER = refuse(
+    400, "InvalidArgument", "Unsupported header 'x-amz-checksum-crc32' received for this API call."
+)
