@@ -42,7 +42,7 @@ def _hold_before(method: str, prefix: str, gate: Path, mode: str) -> None:
 
 if __name__ == "__main__":
     prefix, gate, mode, *arguments = sys.argv[1:]
-    for method in ("write_bytes", "write_file"):
+    for method in ("write_bytes", "write_file", "write_if"):
         _hold_before(method, prefix, Path(gate), mode)
     sys.argv = ["apex", *arguments]
     main()

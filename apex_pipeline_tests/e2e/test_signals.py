@@ -109,7 +109,7 @@ def test_a_signal_ends_a_sync_at_any_stage(
 
 @pytest.mark.soak
 def test_a_sync_in_native_code_is_ended_and_its_run_closed(settings: Settings, tmp_path: Path) -> None:
-    sync = _Sync(settings, tmp_path, "tables/", mode="busy")
+    sync = _Sync(settings, tmp_path, "objects/", mode="busy")
     sync.wait_until_held()
     assert sync.send(signal.SIGTERM) < _LIMIT_S
     assert sync.process.returncode == 143
@@ -119,7 +119,7 @@ def test_a_sync_in_native_code_is_ended_and_its_run_closed(settings: Settings, t
 
 @pytest.mark.soak
 def test_a_second_ctrl_c_ends_a_sync_at_once(settings: Settings, tmp_path: Path) -> None:
-    sync = _Sync(settings, tmp_path, "tables/", mode="busy")
+    sync = _Sync(settings, tmp_path, "objects/", mode="busy")
     sync.wait_until_held()
     sync.process.send_signal(signal.SIGINT)
     time.sleep(0.2)
