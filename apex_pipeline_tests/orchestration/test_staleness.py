@@ -1,26 +1,20 @@
 """Data versions: one changed session makes its own partitions stale, and no other; a sync leaves none stale.
 
-The statuses are those that the UI shows; test_ui.py asks a running server for them.
+A partition is stale if it was made from another version of an input, or by other code, than is there now: the rule by
+which Dagster's UI shows it. test_ui.py asks a running server, which also judges the roll-ups.
 """
 
-import warnings
-from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.data_version import (  # noqa: TID251  -- resolves staleStatus of the UI; a server takes 15 s
-    CachingStaleStatusResolver,
-    StaleStatus,
-)
-from dagster._core.loader import LoadingContextForTest  # noqa: TID251  -- as above
 
-from apex_pipeline.orchestration.job_names import CATALOG_JOB, SESSION_JOB
+from apex_pipeline.orchestration.job_names import SESSION_JOB
 from apex_pipeline.sources.gr_cup.source import GrCup
-from apex_pipeline_tests.orchestration.lake_runs import ROLL_UPS, STEPS, LakeRuns
+from apex_pipeline_tests.orchestration.lake_runs import STEPS, LakeRuns
 
 _SESSIONS = ("monza/R1", "spa/R1", "spa/R2")
 _ASSETS = [asset for step in STEPS for asset in step]
-_UNPARTITIONED = [*ROLL_UPS, "catalog/manifest"]
 
 
 def report_source(lake: LakeRuns, key: str, version: str) -> None:
@@ -30,20 +24,49 @@ def report_source(lake: LakeRuns, key: str, version: str) -> None:
 
 
 def stale(lake: LakeRuns) -> set[str]:
-    """Return what is stale or missing: ``asset`` or ``asset session``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        graph = lake.definitions.get_repository_def().asset_graph
-        resolver = CachingStaleStatusResolver(lake.instance, graph, LoadingContextForTest(lake.instance))
-        statuses: Mapping[str, StaleStatus] = {
-            **{
-                f"{asset} {key}": resolver.get_status(dg.AssetKey(asset.split("/")), key)
-                for asset in _ASSETS
-                for key in _SESSIONS
-            },
-            **{asset: resolver.get_status(dg.AssetKey(asset.split("/"))) for asset in _UNPARTITIONED},
-        }
-    return {name for name, status in statuses.items() if status is not StaleStatus.FRESH}
+    """Return the partitions that are stale or missing, as ``asset session``."""
+    graph = lake.definitions.get_repository_def().asset_graph
+    return {
+        f"{asset} {key}"
+        for asset in _ASSETS
+        for key in _SESSIONS
+        if not _is_fresh(lake, graph.get(dg.AssetKey(asset.split("/"))), key)
+    }
+
+
+def _is_fresh(lake: LakeRuns, node: Any, key: str) -> bool:
+    own = _versions(lake, node.key, key)
+    if not own or own[-1].code_version != node.code_version:
+        return False
+    inputs = (_versions(lake, parent, key) for parent in node.parent_keys)
+    return all(_used_by(own[-1], versions) == versions[-1].data_version for versions in inputs if versions)
+
+
+class _Version(NamedTuple):
+    """A version of a partition: when it was recorded, and the versions of its data and code."""
+
+    number: int
+    data_version: str
+    code_version: str | None
+
+
+def _used_by(made: _Version, inputs: list[_Version]) -> str | None:
+    """Return the version of an input that was the latest when something was made from it."""
+    return next((found.data_version for found in reversed(inputs) if found.number < made.number), None)
+
+
+def _versions(lake: LakeRuns, asset: dg.AssetKey, key: str) -> list[_Version]:
+    """Return the materializations and observations of a partition, oldest first."""
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[key])
+    made = lake.instance.fetch_materializations(wanted, limit=100).records
+    seen = lake.instance.fetch_observations(wanted, limit=100).records
+    found = [(record.storage_id, record.asset_materialization) for record in made]
+    found += [(record.storage_id, record.event_log_entry.asset_observation) for record in seen]
+    return sorted(
+        _Version(number, event.tags["dagster/data_version"], event.tags.get("dagster/code_version"))
+        for number, event in found
+        if event and event.tags
+    )
 
 
 @pytest.fixture
@@ -68,19 +91,18 @@ def test_one_changed_session_makes_exactly_its_own_partitions_stale_until_it_is_
     assert stale(synced) == {"lake/session spa/R1"}
     assert synced.materialize("spa/R1", "lake/session")
     of_the_session = {f"{asset} spa/R1" for step in STEPS[2:] for asset in step}
-    assert stale(synced) == of_the_session | set(ROLL_UPS)
+    assert stale(synced) == of_the_session
     for step in STEPS[2:]:
         assert synced.materialize("spa/R1", *step)
-    assert stale(synced) == {*ROLL_UPS, "catalog/manifest"}
-    assert synced.run(CATALOG_JOB)
     assert stale(synced) == set()
 
 
-def test_a_run_of_one_session_leaves_only_the_roll_ups_stale(synced: LakeRuns) -> None:
+def test_a_run_of_one_session_leaves_nothing_stale(synced: LakeRuns) -> None:
     synced.race("monza/R1", laps=5)
     report_source(synced, "monza/R1", "2")
+    assert stale(synced) == {"lake/files monza/R1"}
     assert synced.run(SESSION_JOB, "monza/R1")
-    assert stale(synced) == {*ROLL_UPS, "catalog/manifest"}
+    assert stale(synced) == set()
 
 
 def test_materializing_again_without_a_change_makes_nothing_stale(synced: LakeRuns) -> None:
