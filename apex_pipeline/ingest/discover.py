@@ -324,8 +324,6 @@ class _Discoverer:
         self, identities: dict[str, FileIdentity], candidates: Mapping[str, Candidate]
     ) -> tuple[str, ...]:
         """Set aside files that left the source folder where another file of their kind is there; return their paths."""
-        if self._folder is None:
-            return ()
         slots: defaultdict[tuple[SessionKey, str, str | None], list[str]] = defaultdict(list)
         for path, identity in identities.items():
             key = session_key_of(identity)
@@ -333,12 +331,20 @@ class _Discoverer:
                 slots[key, identity.kind, identity.version].append(path)
         vanished: list[str] = []
         for paths in slots.values():
-            present = [path for path in paths if candidates[path].source is not None]
+            present = [path for path in paths if not self._is_gone(path, candidates)]
             for path in set(paths) - set(present) if present else ():
                 reason = f"{_GONE}, where {present[0]} is the same kind of file of the same session"
                 identities[path] = replace(identities[path], status=FileStatus.IGNORED, reason=reason)
                 vanished.append(path)
         return tuple(sorted(vanished))
+
+    def _is_gone(self, path: str, candidates: Mapping[str, Candidate]) -> bool:
+        """Return whether a file left the source folder; without one here, as its record says."""
+        if self._folder is not None:
+            return candidates[path].source is None
+        known = self._known.get(path)
+        recorded = self._recorded(known.session) if known else ()
+        return any(file.is_gone_from_source for file in recorded if file.path == path)
 
     # -- result --------------------------------------------------------------------------------------------------------
 
@@ -353,7 +359,7 @@ class _Discoverer:
         free: list[RecordedFile] = []
         for path, identity in sorted(identities.items()):
             candidate = candidates[path]
-            is_gone = self._folder is not None and candidate.source is None
+            is_gone = self._is_gone(path, candidates)
             file = RecordedFile.of(identity, candidate.tag, candidate.sha256, is_gone=is_gone)
             key = assigned_session(identity)
             (free if key is None else by_session[key]).append(file)

@@ -128,13 +128,13 @@ def sync(settings: Settings, listener: SyncListener) -> SyncOutcome:
         ConfigurationError: A setting is wrong.
         StoreError: The lake cannot be reached with the current configuration.
     """
-    folder = scan_source(settings)
+    folder, digest_cache, first = scan_source(settings), open_digest_cache(settings), None
     if not settings.use_s3_data and not settings.lake_dir.exists():
         # A folder without race files is refused before a lake is created.
-        plan_sync(empty_lake(settings), settings, folder, open_digest_cache(settings), {})
+        first = plan_sync(empty_lake(settings), settings, folder, digest_cache, {})
     store = open_store(settings, for_writing=True)
     store.check_access()
-    return _SyncRun(settings, folder, store, open_digest_cache(settings), listener).run()
+    return _SyncRun(settings, folder, store, digest_cache, listener).run(first)
 
 
 class _SyncRun:
@@ -157,13 +157,17 @@ class _SyncRun:
         # Who was working on a session when this sync came to it.
         self._holders: dict[SessionKey, Holder] = {}
 
-    def run(self) -> SyncOutcome:
-        """Compare the source folder with the lake and, if there is work to do, execute it as Dagster runs."""
+    def run(self, first: SyncPlan | None = None) -> SyncOutcome:
+        """Compare the source folder with the lake and, if there is work to do, execute it as Dagster runs.
+
+        Args:
+            first: What there is to do if the lake has just been created.
+        """
         self._report(SyncEvent("find", f"{len(self._folder.files)} files in {self._folder.root}"))
         self._note(f"{path} in the source folder is left out: {reason}." for path, reason in self._folder.skipped)
         self._note(repair_publication(self._store))
         self._take_over_format_1()
-        plan = self._healed(self._plan())
+        plan = first or self._healed(self._plan())
         self._outcome.statuses = plan.statuses
         self._note(f"{path} left the source folder and is not used any more." for path in plan.found.vanished)
         self._note(

@@ -169,6 +169,25 @@ def test_a_correction_beats_the_official_file_that_left_the_source(lake: LakeInS
     assert {row["status"] for row in lake.rows().values()} == {"ready"}
 
 
+def test_a_file_that_lost_does_not_come_back_where_there_is_no_source_folder(lake: LakeInStep) -> None:
+    old, new = (
+        "spa/R1/23_AnalysisEnduranceWithSections_Race 1.CSV",
+        "spa/R1/23_AnalysisEnduranceWithSections_R1_New.CSV",
+    )
+    lake.write(old, _SECTIONS.format(time="2:25.913"))
+    lake.sync()
+    lake.write(new, _SECTIONS.format(time="2:25.437"))
+    lake.remove(old)
+    lake.sync()
+    lake.store.write_bytes(raw_key("spa/R1/R1_spa_lap_start.csv"), lap_csv("R1").encode())
+    lake.sync(with_source=False)
+    assert {path: row["status"] for path, row in lake.rows().items()} == {
+        old: "ignored",
+        new: "ready",
+        "spa/R1/R1_spa_lap_start.csv": "ready",
+    }
+
+
 def test_a_lap_file_that_left_the_source_stays_in_use(lake: LakeInStep) -> None:
     lake.write("spa/R1/R1_spa_lap_start.csv", lap_csv("R1"))
     lake.sync()
