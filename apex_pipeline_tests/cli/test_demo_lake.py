@@ -61,11 +61,21 @@ def test_synthetic_races_are_refused_in_a_lake_of_real_ones() -> None:
         refuse_mixture(load_settings(source_dir=_weekend(), lake_dir=Path("lake")))
 
 
+def _is_accepted(source: Path, lake: Path) -> bool:
+    try:
+        refuse_mixture(load_settings(source_dir=source, lake_dir=lake))
+    except ConfigurationError:
+        return False
+    return True
+
+
 def test_each_kind_is_synced_into_its_own_lake() -> None:
     mark_demo_lake(demo_settings(Path("weekend")))
-    refuse_mixture(load_settings(source_dir=_weekend(), lake_dir=Path("demo-lake")))
     Path("races").mkdir()
-    refuse_mixture(load_settings(source_dir=Path("races"), lake_dir=Path("lake")))
+    races, demo_lake, lake = Path("races"), Path("demo-lake"), Path("lake")
+    assert _is_accepted(_weekend(), demo_lake)
+    assert _is_accepted(races, lake)
+    assert not _is_accepted(races, demo_lake)
 
 
 def test_a_sync_that_would_mix_them_ends_with_exit_code_2_before_anything_is_written(

@@ -26,6 +26,9 @@ _TYPED = {"ConfigurationError", "FileChangedError", "ObjectMissingError", "Sourc
 # The steps of a source with one table.
 _TOY_STEPS = (("lake/files",), ("lake/session",), (f"tables/{PIT_STOPS.name}",), ("lake/published",))
 
+# A change of a session's files (its new state), or a step that is materialized.
+_Events = list[tuple[str, tuple[str, ...] | int]]
+
 
 class _Pits(PitStops):
     """The toy source, which says from which files its rows come."""
@@ -76,10 +79,21 @@ class _Model:
         self.require_right()
         return bool(attempt)
 
-    def materialize_all(self, key: str, steps: tuple[tuple[str, ...], ...]) -> None:
-        """Materialize all steps in order, none of which may fail."""
-        for step in steps:
-            assert self.materialize(key, step)
+    def run(self, events: _Events, steps: tuple[tuple[str, ...], ...]) -> None:
+        """Apply the events to the three sessions, then materialize the steps in order, none of which may fail.
+
+        Whatever happened before, the steps in order bring every session up to date.
+        """
+        for key in _SESSIONS:
+            self.change(key, 0)
+        for key, event in events:
+            if isinstance(event, int):
+                self.change(key, event)
+            else:
+                self.materialize(key, event)
+        for key in _SESSIONS:
+            for step in steps:
+                assert self.materialize(key, step), (key, step)
 
     def require_right(self) -> None:
         """Every published session has exactly the tables that a sync of one state of its files gives."""
@@ -132,21 +146,11 @@ _EVENTS = st.lists(
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(events=_EVENTS)
 def test_no_order_of_steps_over_three_sessions_publishes_anything_wrong(
-    events: list[tuple[str, tuple[str, ...] | int]], tmp_path_factory: pytest.TempPathFactory, only_pits: None
+    events: _Events, tmp_path_factory: pytest.TempPathFactory, only_pits: None
 ) -> None:
     lake = LakeRuns(tmp_path_factory.mktemp("order"))
     try:
-        model = _toy_model(lake)
-        for key in _SESSIONS:
-            model.change(key, 0)
-        for key, event in events:
-            if isinstance(event, int):
-                model.change(key, event)
-            else:
-                model.materialize(key, event)
-        # Whatever happened before, the steps in order bring every session up to date.
-        for key in _SESSIONS:
-            model.materialize_all(key, _TOY_STEPS)
+        _toy_model(lake).run(events, _TOY_STEPS)
         assert lake.published == sorted(_SESSIONS)
     finally:
         lake.close()
@@ -162,21 +166,13 @@ def test_no_order_of_steps_over_three_sessions_publishes_anything_wrong(
     )
 )
 def test_no_order_of_steps_of_car_data_publishes_anything_wrong(
-    events: list[tuple[str, tuple[str, ...] | int]], tmp_path_factory: pytest.TempPathFactory
+    events: _Events, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     rows = _synced_rows(tmp_path_factory.mktemp("synced"))
     lake = LakeRuns(tmp_path_factory.mktemp("order"))
     try:
-        model = _Model(lake, lambda key, state: lake.race(key, laps=3 + state), rows)
-        for key in _SESSIONS:
-            model.change(key, 0)
-        for key, event in events:
-            if isinstance(event, int):
-                model.change(key, event)
-            else:
-                model.materialize(key, event)
-        for key in _SESSIONS:
-            model.materialize_all(key, STEPS)
+        _Model(lake, lambda key, state: lake.race(key, laps=3 + state), rows).run(events, STEPS)
+        assert lake.published == sorted(_SESSIONS)
     finally:
         lake.close()
 

@@ -52,10 +52,12 @@ def test_a_file_that_is_too_large_is_refused_with_the_limit_and_its_setting(
 
 
 @pytest.mark.parametrize(
-    ("unpacked", "packed"), [(100 * _MB, 1), (200 * _MB, _MB), (30_000 * _MB, None), (100_000 * _MB, 4_000 * _MB)]
+    ("largest", "packed"), [(100 * _MB, 1), (200 * _MB, _MB), (100_000 * _MB, None), (100_000 * _MB, 4_000 * _MB)]
 )
-def test_real_sizes_and_small_files_of_any_ratio_are_accepted(unpacked: int, packed: int | None) -> None:
-    DEFAULT_LIMITS.check_size("spa/a.csv", unpacked, packed)
+def test_real_sizes_and_small_files_of_any_ratio_are_accepted(largest: int, packed: int | None) -> None:
+    DEFAULT_LIMITS.check_size("spa/a.csv", largest, packed)
+    with pytest.raises(LimitExceededError):
+        DEFAULT_LIMITS.check_size("spa/a.csv", largest + 1, packed)
 
 
 def test_too_many_columns_or_cars_are_refused() -> None:

@@ -29,6 +29,7 @@ def test_a_lease_is_acquired_renewed_and_released_although_replies_are_lost(
         fault_harness.proxy.inject(fault, where=_is_lease_write, times=2)
     lease = _acquired(fault_harness)
     lease.renew()
+    assert not isinstance(try_acquire(fault_harness.store, _NAME, "deriving"), Lease)
     lease.release()
     _acquired(fault_harness).require()
 

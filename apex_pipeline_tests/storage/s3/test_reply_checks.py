@@ -159,8 +159,10 @@ def test_an_archived_object_is_reported_with_what_to_do(tmp_path: Path) -> None:
 def test_a_real_store_passes_the_checks(store: S3Store, tmp_path: Path) -> None:
     written = store.write_file(_KEY, write_source(tmp_path, IN_PARTS))
     store.copy(_KEY, "data/y.csv", source_info=written)
-    for run in _OPERATIONS.values():
+    refused: dict[str, ApexError] = {}
+    for name, run in _OPERATIONS.items():
         try:
             run(store, tmp_path)
         except ApexError as error:  # pragma: no cover
-            pytest.fail(str(error))
+            refused[name] = error
+    assert not refused

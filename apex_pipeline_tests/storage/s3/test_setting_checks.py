@@ -82,7 +82,9 @@ def test_an_invalid_setting_is_named_and_no_key_is_shown(changes: dict[str, Any]
     ids=str,
 )
 def test_an_unusual_setting_is_accepted(changes: dict[str, Any]) -> None:
-    open_store(_settings(**changes), for_writing=False)
+    settings = _settings(**changes)
+    uri = f"s3://{settings.bucket}/{settings.lake_prefix}".rstrip("/")
+    assert open_store(settings, for_writing=False).uri.rstrip("/") == uri
 
 
 def test_the_bucket_of_a_uri_is_checked_too() -> None:
