@@ -1,7 +1,7 @@
 """Runs a command line so that it ends with a message and an exit code, never with a traceback.
 
-Used by ``apex`` and by ``python -m apex_pipeline.upload``. See ``library_errors.py`` for errors that nobody has
-translated before they arrive here.
+Used by ``apex`` and by ``python -m apex_pipeline.upload``. See ``library_errors.py`` for errors that arrive
+here as they were raised by a library.
 """
 
 import os

@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
         OK: Everything succeeded.
         SOME_FAILED: Some sessions, files or objects failed, the others succeeded; or the result could not be printed.
         BAD_INPUT: A setting, an argument or this machine is wrong; the message names the fix.
-        BUG: An error that nobody expected.
+        BUG: An unexpected error.
         CLOSED_PIPE: The reader of standard output stopped reading; the code of a process that SIGPIPE ended.
     """
 

@@ -52,7 +52,7 @@ _GRAPH = {
     "catalog/manifest": {"lake/published"},
 }
 
-# What speaks of all sessions.
+# What covers all sessions.
 _UNPARTITIONED = {"lake/unassigned_files", *(asset for asset in _GRAPH if asset.startswith("catalog/"))}
 
 # The groups in the order of the data flow.

@@ -41,7 +41,7 @@ from apex_pipeline_tests.servers.seaweed import running_seaweed
 from benchmarks.growing_lake import fill_lake, make_races, write_race
 
 _PROJECT = Path(__file__).resolve().parents[1]
-# What a publication writes; the roll-ups are written once per sync and speak of all sessions.
+# What a publication writes; the roll-ups are written once per sync and cover all sessions.
 _PUBLICATION = ("catalog/snapshots/", "catalog/current.json")
 _ROLL_UPS = re.compile(r"catalog/\w+\.parquet")
 
@@ -144,7 +144,7 @@ def main() -> None:
             print(f"| {' | '.join(cells)} |", flush=True)
             shutil.rmtree(lake.folder)
     if arguments.s3:
-        print("\nRequests of the last one, beside the listing:\n")
+        print("\nRequests of the last one, without the listing:\n")
         for what, number in requests.most_common():
             print(f"- {number} {what}")
 

@@ -1,11 +1,11 @@
-"""Kills, stops and races whole syncs, with readers beside them, and checks that nothing is lost or mixed up.
+"""Kills, stops and races whole syncs while readers run, and checks that nothing is lost or mixed up.
 
     .venv/bin/python -m benchmarks.sync_soak --rounds 60 --seed 12
     .venv/bin/python -m benchmarks.sync_soak --rounds 60 --seed 12 --s3
 
 Each round syncs random versions of four small sessions from one to three machines at once. Each sync gets SIGKILL,
 SIGTERM, SIGINT or SIGSTOP at a random moment, or is held at a random place of its work. ``apex gc --apply``,
-``apex verify --deep`` and materializations of single assets run beside them, and a reader reads every session in a
+``apex verify --deep`` and materializations of single assets run at the same time, and a reader reads every session in a
 loop. In the end, one quiet sync must give the lake that a single clean sync gives, byte for byte. With ``--s3`` the
 lake is in SeaweedFS. The results go to a file in the folder ``benchmarks/results``; a run takes half an hour.
 

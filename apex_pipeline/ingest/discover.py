@@ -1,10 +1,10 @@
 """Discovers sessions: one function over the lake's listing, overlaid with the source folder.
 
-It is the same for a sync, a run in Dagster's UI and a bucket that somebody else filled. It is incremental: a file whose
-size and tag are known is not opened again, and only the files whose identity may depend on a changed one are identified
-again. These are the files of the same scope (the folder in which they show each other's track), of the same session,
-and copies of the same bytes. What is decided lies in the session records. See ``lake/records.py`` for the records and
-``session_work.py`` for what a session's run does with the result.
+It is the same for a sync, a run in Dagster's UI and a bucket that another program filled. It is incremental: a file
+whose size and tag are known is not opened again, and only the files whose identity may depend on a changed one are
+identified again. These are the files of the same scope (the folder in which they show each other's track), of the same
+session, and copies of the same bytes. What is decided lies in the session records. See ``lake/records.py`` for the
+records and ``session_work.py`` for what a session's run does with the result.
 """
 
 from collections import defaultdict

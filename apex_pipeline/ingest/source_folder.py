@@ -77,7 +77,7 @@ class SourceFolder:
         return sum(file.size for file in self.files)
 
 
-# Folders that operating systems and file servers create, and that nobody else may read or remove.
+# Folders that operating systems and file servers create, and that other users may not read or remove.
 _SYSTEM_FOLDERS = frozenset(
     {"lost+found", "System Volume Information", "$RECYCLE.BIN", ".Trashes", ".snapshot", ".zfs"}
 )

@@ -22,7 +22,7 @@ from apex_pipeline.lake.documents import (
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import FORGOTTEN_KEY
 
-# Each attempt fails only because somebody else has changed the list meanwhile.
+# Each attempt fails only because another process has changed the list meanwhile.
 _MOST_ATTEMPTS = 20
 
 

@@ -193,7 +193,7 @@ def _restore_name(store: ObjectStore, key: SessionKey, record: TableRecord) -> b
 
 
 def _remove_unless_intact(store: ObjectStore, key: str, sha256: str) -> bool:
-    """Remove a damaged object, and return whether it is damaged; another sync may have written it anew meanwhile."""
+    """Remove a damaged object, and return whether it is damaged; another sync may have rewritten it meanwhile."""
     # Looked up first: what is written from now on has another tag and is not removed.
     found = store.head(key)
     if _has_content(store, key, sha256):
@@ -271,7 +271,7 @@ class _Seen:
         found = self._listing.get(published_session_key(entry.record))
         if found is None or self._published_utc is None:
             return found is not None and found.sha256 == entry.record
-        # It was written before the pointer. What somebody has written later is read.
+        # It was written before the pointer. What was written later is read.
         return found.modified_utc <= self._published_utc
 
     @staticmethod

@@ -275,5 +275,5 @@ def _differing_entries(
 
 
 def _content(entry: SessionEntry) -> tuple[str, tuple[str, ...]]:
-    # The digest of the record changes when a lake of format 1 is taken over, or a file's evidence is worded anew.
+    # The digest of the record also changes with the wording of a file's evidence, and when format 1 is taken over.
     return entry.inputs_version, entry.objects

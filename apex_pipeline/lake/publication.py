@@ -54,7 +54,7 @@ from apex_pipeline.tables.session_key import SessionKey
 
 _LOG = logging.getLogger(__name__)
 
-# Each attempt fails only because another sync has published meanwhile, so somebody always makes progress. 100 attempts
+# Each attempt fails only because another sync has published meanwhile, so some sync always makes progress. 100 attempts
 # at up to 0.5 s outlast a hundred syncs that finish at the same moment.
 _MOST_ATTEMPTS = 100
 _LONGEST_PAUSE_S = 0.5
@@ -108,7 +108,7 @@ def publishable_session(
 
 
 def _nothing_required() -> None:
-    """Do nothing: nobody else works on this lake."""
+    """Do nothing: no other process works on this lake."""
 
 
 def publish_session(
@@ -251,7 +251,7 @@ def _require_unchanged(
 
 
 def _content(entry: SessionEntry | None) -> object:
-    """Return what an entry publishes; the digest of its record also changes when a file's evidence is worded anew."""
+    """Return what an entry publishes; the digest of its record also changes with the wording of its evidence."""
     return None if entry is None else (entry.inputs_version, entry.objects, entry.rolled_back_from)
 
 

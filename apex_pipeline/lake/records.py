@@ -37,7 +37,7 @@ class RecordedFile:
         path: POSIX path relative to the source folder and to ``data/``.
         bytes: Size.
         tag: The store's version tag; ``None`` if the file is not in the store.
-        sha256: Digest of the content; ``None`` if somebody else uploaded it without one.
+        sha256: Digest of the content; ``None`` if another program uploaded it without one.
         observation: What its source read from the first bytes, so that they need not be read again.
         is_gone_from_source: Whether a sync no longer found it in the source folder.
 

@@ -1,7 +1,7 @@
 """Repairs the published state: the pointer, the snapshot and its shards; see healing.py for tables.
 
-Each repair publishes what is still readable, with the same compare-and-swap as every publication, so it is safe beside
-syncs and other repairs. What could not be restored is derived again by the sync that follows.
+Each repair publishes what is still readable, with the same compare-and-swap as every publication, so it is safe while
+syncs and other repairs run. What could not be restored is derived again by the sync that follows.
 """
 
 import logging
@@ -78,7 +78,7 @@ class _Repair:
         sentence: What it does.
         snapshot: Id of the snapshot to publish.
         tag: Tag of the pointer that it replaces; ``None`` if there is none.
-        damaged: Key of a damaged document that nobody can use any more.
+        damaged: Key of a damaged document that can no longer be used.
     """
 
     sentence: str
@@ -199,7 +199,7 @@ def _has_forgotten(store: ObjectStore, forgotten: Forgotten, item: tuple[Session
     try:
         session = read_published_session(store, entry.record, str(key))
     except StoreCorruptionError:
-        return True  # nobody can read it, so it must be derived again in any case
+        return True  # it cannot be read, so it must be derived again in any case
     return any(forgotten.has(file.path, file.sha256) for file in session.files)
 
 

@@ -7,7 +7,7 @@ full, as is every state that was published at any time within the retention peri
 
 A sync may run at the same time. A new snapshot names objects of the one it replaces, which are kept; and objects that
 the sync has just written, which are too young to expire. An old object that nothing names may be needed again:
-``write_table_file`` then writes it anew, so it is young; and each object is looked up again right before it is removed.
+``write_table_file`` then rewrites it, so it is young; and each object is looked up again right before it is removed.
 If it was written in between all the same, it is put back from its stable name. Commands that bring back something old
 (rollback, the undoing of ``apex forget``) hold the same lease as the removal.
 
@@ -165,7 +165,7 @@ def _candidates(store: ObjectStore) -> list[ObjectInfo]:
 
 
 def _snapshots(store: ObjectStore, listed: Iterable[ObjectInfo]) -> tuple[list[Snapshot], set[str]]:
-    """Return the readable snapshots, and the keys of those that are damaged: nobody can read them again.
+    """Return the readable snapshots, and the keys of those that are damaged and will never be readable.
 
     Raises:
         LaterFormatError: A snapshot was written by a later version.
@@ -238,7 +238,7 @@ def _marks(store: ObjectStore, kept: Sequence[Snapshot], current: Snapshot) -> _
 
 
 def _entries(sha256: str, snapshot: Snapshot, *, is_required: bool) -> Collection[SessionEntry]:
-    """Return the entries of a shard; none if it is damaged, because nobody can read what it names either.
+    """Return the entries of a shard; none if it is damaged, because what it names cannot be found either.
 
     Raises:
         StoreCorruptionError: It is damaged and belongs to the published snapshot.

@@ -43,7 +43,7 @@ def build_definitions(
     tables = session_tables()
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
     return dg.Definitions(
-        # In the order of the data flow; the last two speak of all sessions, and nothing depends on them.
+        # In the order of the data flow; the last two cover all sessions, and nothing depends on them.
         assets=[
             raw_files,
             lake_files,

@@ -1,7 +1,7 @@
 """Translates the errors defined in ``errors.py`` into Dagster failures.
 
 Dagster retries only transient errors; the run's page shows the problem and the next step. Where an error's hint is a
-command, the failure names the job to launch instead, because whoever reads it is looking at Dagster's UI.
+command, the failure names the job to launch instead, because its reader is looking at Dagster's UI.
 """
 
 import re
@@ -59,7 +59,7 @@ def dagster_failure(context: Context | None = None) -> Generator[None]:
 
 
 def _unexpected(error: Exception) -> dg.Failure:
-    """Return the failure for an error that nobody has translated; retries would only waste time."""
+    """Return the failure for an error that have no translation; retries would only waste time."""
     known = translate_library_error(error)
     problem = known.problem if known else f"{type(error).__name__}: {error}"
     remedy = known.hint if known else "This is a bug; please report it and attach the run's log."

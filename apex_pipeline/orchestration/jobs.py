@@ -63,6 +63,6 @@ def build_jobs(session_tables: Iterable[Table]) -> list[Any]:
             selection=_assets(
                 ("lake", "unassigned_files"), *(table.asset_key for table in CATALOG_TABLES), ("catalog", "manifest")
             ),
-            description="Rebuild the tables that speak of all sessions: files, tracks and sessions, and the manifest.",
+            description="Rebuild the tables that cover all sessions: files, tracks and sessions, and the manifest.",
         ),
     ]

@@ -72,7 +72,7 @@ class Runner:
         Args:
             job: Name of the job.
             key: The session; ``None`` for a job without partitions.
-            tables: Session tables that are materialized, beside the job's other assets; by default all of them.
+            tables: Session tables that are materialized in addition to the job's other assets; by default all of them.
         """
         run_id = str(uuid4())
         definition = self._definitions.resolve_job_def(job)

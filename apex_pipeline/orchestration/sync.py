@@ -305,14 +305,14 @@ class _SyncRun:
         return _Bar(lambda done: self._report(SyncEvent(stage, "", key, done=done, unit="bytes")), size)
 
     def _tell_wait(self, key: SessionKey, *, is_waiting: bool) -> Callable[[Holder], None]:
-        def tell(holder: Holder) -> None:
+        def report(holder: Holder) -> None:
             self._holders[key] = holder
             if is_waiting:
                 sentence = f"{key} is being worked on by {holder}; waiting for it."
                 self._outcome.notes.append(sentence)
                 self._report(SyncEvent("wait", sentence, str(key)))
 
-        return tell
+        return report
 
     def _note(self, sentences: Iterable[str]) -> None:
         for sentence in sentences:

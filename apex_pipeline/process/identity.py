@@ -1,4 +1,4 @@
-"""Identifies a process across time, to tell later whether it is still alive.
+"""Identifies a process across time, to find out later whether it is still alive.
 
 A process id alone is not enough: ids are reused, and each container and machine has its own. An identity therefore
 also has the host, the PID namespace and the start time.

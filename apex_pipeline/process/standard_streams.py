@@ -66,7 +66,7 @@ class _SafeFile(io.FileIO):
 
 
 def make_streams_safe() -> None:
-    """Replace ``sys.stdout`` and ``sys.stderr`` unless somebody has replaced them already, as test runners do."""
+    """Replace ``sys.stdout`` and ``sys.stderr`` unless they have been replaced already, as test runners do."""
     _occupy_closed_descriptors()
     sys.stdout = _safe(sys.stdout, sys.__stdout__, _STDOUT, raises=True)
     sys.stderr = _safe(sys.stderr, sys.__stderr__, _STDERR, raises=False)

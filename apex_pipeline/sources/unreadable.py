@@ -1,7 +1,7 @@
 """Decides which errors set a single file aside, so that the other files of its session are still used.
 
 A file that is damaged, exceeds a limit or may not be read is left out as a whole and reported with its next step: with
-some of its rows, nobody would know how much is missing. Every other error stops the derivation: it concerns the store
+some of its rows, no one would know how much is missing. Every other error stops the derivation: it concerns the store
 or this machine, passes by itself, or means that the file is not the one recorded.
 """
 

@@ -164,7 +164,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def write_if(self, key: str, content: bytes, expected_tag: str | None) -> ObjectInfo | None:
-        """Write a small object only if nobody else has written it since the caller read it (compare-and-swap).
+        """Write a small object only if no other process has written it since the caller read it (compare-and-swap).
 
         Of any number of simultaneous calls with the same ``expected_tag``, in any process on any machine, one writes.
         Every writer of the key must use this method: :meth:`write_bytes` overwrites without asking.

@@ -217,7 +217,7 @@ class DigestCache:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Return whether the database must be made anew: it is no database, was damaged, or has another schema."""
+    """Return whether the database must be created again: it is no database, was damaged, or has another schema."""
     if isinstance(error, OSError):
         return False
     # The lowest byte is the primary code; Python sets none if a text of the database cannot be decoded.

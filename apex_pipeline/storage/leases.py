@@ -150,7 +150,7 @@ class Lease:
     def release(self) -> None:
         """Give the lease back, if this process still has it; its object stays and says so.
 
-        Not deleted: in a bucket, the lease of whoever acquires it at that moment could be deleted instead.
+        Not deleted: in a bucket, the lease of a process that acquires it at that moment could be deleted instead.
 
         Raises:
             StoreUnavailableError: The store cannot be reached; the lease expires by itself.
@@ -168,7 +168,7 @@ class Lease:
             return self._write()
 
     def _write(self) -> bool:
-        """Write the record in place of this lease's last version, and return whether nobody else had replaced it."""
+        """Replace this lease's last version by the record, and return whether no other process had replaced it."""
         for _ in range(_ATTEMPTS):
             sent = _Stopwatch()  # started before the request: the store's time of writing cannot be earlier
             written = self._store.write_if(self._key, self._record.to_json(datetime.now(UTC)), self._tag)
@@ -284,7 +284,7 @@ def held(
     """
     lease = acquire(store, name, doing, on_wait, timeout_s, lifetime_s=lifetime_s)
     is_over = threading.Event()
-    # A daemon: a process that is told to end must not wait for a store that does not respond.
+    # A daemon: a process that is asked to end must not wait for a store that does not respond.
     heartbeat = threading.Thread(target=_keep, args=(lease, is_over), name=f"lease {name}", daemon=True)
     heartbeat.start()
     try:

@@ -1,4 +1,4 @@
-"""Identifies processes across restarts, machines and containers, to tell whether the owner of something has ended.
+"""Identifies processes across restarts, machines and containers, to find out whether the owner of something has ended.
 
 A process id alone is not enough: ids are reused, and every container has a process 1. "Ended" is concluded only about a
 process of the same host and the same PID namespace; anything else can only be waited for.

@@ -14,7 +14,7 @@ FILES = Table(
     columns=(
         Column("path", "string", "Path relative to the source folder and to data/ in the lake.", required=True),
         Column("bytes", "integer", "Size.", required=True, minimum=0),
-        Column("sha256", "string", "SHA-256 of the content; null if somebody else uploaded it without one."),
+        Column("sha256", "string", "SHA-256 of the content; null if another program uploaded it without one."),
         Column("store_tag", "string", "The store's own version mark of the object; null where it is not in the store."),
         Column("content_version", "string", "What tells two contents apart: sha256, else the store's own tag."),
         Column("kind", "category", "lap_start, telemetry, sections …", required=True),

@@ -30,7 +30,7 @@ _SHORT_S = 1.5
 
 @pytest.fixture(autouse=True)
 def quick_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less on the old server: here, nobody else writes at the same time."""
+    """Wait less on the old server: here, no other process writes at the same time."""
     monkeypatch.setattr(leases, "_SETTLE_S", 0.01)
 
 

@@ -1,4 +1,4 @@
-"""Kills, stops and races whole syncs of one lake, with readers and maintenance beside them.
+"""Kills, stops and races whole syncs of one lake, while readers and maintenance run.
 
 ``SoakResult.failures`` lists every violated guarantee. ``test_sync_soak.py`` runs a few rounds,
 ``benchmarks/sync_soak.py`` a full run. Each round syncs random versions of random sessions from one to three machines
@@ -206,16 +206,16 @@ class _Soak:
         started_s = time.monotonic()
         count = self._random.choice((1, 1, 1, 2, 2, 3))
         acts = [self._random_act(machine) for machine in self._machines[:count]]
-        beside = self._start_beside()
+        companions = self._start_companions()
         for act in acts:
             act.start()
         # At once: one sync may wait for another that is held.
         with ThreadPoolExecutor(len(acts)) as pool:
             list(pool.map(_Act.finish, acts))
-        for name, command in beside:
-            self._finish_beside(name, command)
+        for name, command in companions:
+            self._finish_companions(name, command)
         self._check_published(number)
-        said = ", ".join([*(act.name for act in acts), *(name for name, _ in beside)])
+        said = ", ".join([*(act.name for act in acts), *(name for name, _ in companions)])
         self._report(f"round {number}: {said}; {time.monotonic() - started_s:.0f} s")
         self.result.counts["rounds"] += 1
 
@@ -230,7 +230,7 @@ class _Soak:
         moment_s = self._random.uniform(0, _LONGEST_HOLD_S if place else _LONGEST_DELAY_S)
         return _Act(self, machine, source, place, number, moment_s, self._random.uniform(0.1, _LONGEST_STOP_S))
 
-    def _start_beside(self) -> list[tuple[str, Command]]:
+    def _start_companions(self) -> list[tuple[str, Command]]:
         machine, started = self._machines[0], list[tuple[str, Command]]()
         if self._random.random() < 0.25:
             started.append(("gc", machine.start("gc", "--apply", "--keep-days", "0")))
@@ -253,7 +253,7 @@ class _Soak:
             process = subprocess.Popen(command, env=environment, cwd=machine.folder, stdout=out, stderr=out)
         return Command(process, log, {})
 
-    def _finish_beside(self, name: str, command: Command) -> None:
+    def _finish_companions(self, name: str, command: Command) -> None:
         kind = name.split(maxsplit=1)[0]
         try:
             ended = command.wait(_HANGS_AFTER_S)

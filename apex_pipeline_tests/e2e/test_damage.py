@@ -50,7 +50,7 @@ Tables = Mapping[SessionKey, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class _Lake:
-    """A lake that was damaged by nobody yet, and what it says.
+    """A lake that is not damaged yet, and what it says.
 
     Attributes:
         folder: Contains ``lake`` and ``source``.

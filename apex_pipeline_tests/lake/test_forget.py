@@ -211,11 +211,11 @@ def test_a_session_that_another_process_works_on_is_waited_for(
     lake: LocalStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apex_pipeline.lake.forget.LONGEST_WAIT_S", 0.1)
-    told: list[Holder] = []
+    waited_for: list[Holder] = []
     removal = plan_removal(lake, str(_R1), settings)
     with held(lake, str(_R1), "deriving"), pytest.raises(StoreLockedError, match="deriving"):
-        remove(lake, removal, datetime.now(UTC), told.append)
-    assert [holder.doing for holder in told] == ["deriving"]
+        remove(lake, removal, datetime.now(UTC), waited_for.append)
+    assert [holder.doing for holder in waited_for] == ["deriving"]
     # From then on no sync takes the files in again, although their session is still published.
     assert read_forgotten(lake).knows(_LAP_END)
 

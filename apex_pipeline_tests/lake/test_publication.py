@@ -121,7 +121,7 @@ def test_a_publication_that_ended_before_its_stable_names_is_finished_by_the_nex
 
 
 class _Interrupted(LocalStore):
-    """A lake in which somebody else publishes just before the pointer is swapped."""
+    """A lake in which another process publishes just before the pointer is swapped."""
 
     def __init__(self, root: Path, others: list[tuple[SessionKey, str]]) -> None:
         super().__init__(root, DigestCache())

@@ -100,7 +100,7 @@ def test_a_publication_changes_its_own_session_only_whatever_happens_around_the_
             publish_others(publications)
             if how == "says that the store is unavailable":
                 raise StoreUnavailableError("The reply was lost.", "Run it again.")
-            # After a lost reply, the second attempt finds another pointer only if somebody has replaced it.
+            # After a lost reply, the second attempt finds another pointer only if another process has replaced it.
             return None if publications and how == "says that nothing was written" else written
 
         store.before = [lambda publications=publications: publish_others(publications) for publications in before]

@@ -475,7 +475,7 @@ def test_gc_removes_an_expired_snapshot_from_s3_and_keeps_the_current_one_readab
 def test_in_a_bucket_an_object_written_again_with_equal_content_is_kept(
     s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its ETag is the same, so only the time tells that it is in use again."""
+    """Its ETag is the same, so only its time shows that it is in use again."""
     store = store_of(connect(s3_bucket))
     _publish_laps(store, 1, _now() - 90 * _DAY)
     _publish_laps(store, 2, _now() - 60 * _DAY)

@@ -109,7 +109,7 @@ class DagsterServer:
         )
 
     def add_partition(self, key: str) -> None:
-        """Add a partition, as the UI does for a key that somebody types."""
+        """Add a partition, as the UI does for a key that a user types."""
         reply = self.ask(
             """mutation($key: String!, $location: RepositorySelector!) { addDynamicPartition(
             partitionsDefName: "sessions", partitionKey: $key, repositorySelector: $location) { __typename } }""",

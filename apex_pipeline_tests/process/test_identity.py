@@ -1,4 +1,4 @@
-"""Whether a process is still alive, as its identity tells later."""
+"""Whether a process is still alive, judged later by its identity."""
 
 import os
 import signal

@@ -81,10 +81,10 @@ def leased(context: dg.AssetExecutionContext, store: ObjectStore, key: SessionKe
         StoreLockedError: Another process works on the session for too long.
     """
 
-    def tell(holder: Holder) -> None:
+    def report(holder: Holder) -> None:
         context.log.info("%s is being worked on by %s; waiting for it.", key, holder)
 
-    with session_lease(store, key, doing, tell) as lease:
+    with session_lease(store, key, doing, report) as lease:
         yield lease
 
 

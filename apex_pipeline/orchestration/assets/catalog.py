@@ -1,4 +1,4 @@
-"""Contains the assets that speak of all sessions: the tables ``files``, ``tracks`` and ``sessions``, and the manifest.
+"""Contains the assets that cover all sessions: the tables ``files``, ``tracks`` and ``sessions``, and the manifest.
 
 They are made from the session records and come last; nothing is derived from them. See ``lake/rollups.py``.
 """
@@ -70,8 +70,8 @@ def _check_spec(table: Table) -> dg.AssetCheckSpec:
 def roll_ups(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> StepEvents:
     """Put the records that changed into the roll-ups, and write the reasons for quarantined files.
 
-    The three cannot be made one by one: ``files`` says up to which time the records are in all of them. Dagster is told
-    when the lease is released, because a step that fails may keep its generator, and with it the lease.
+    The three cannot be made one by one: ``files`` says up to which time the records are in all of them. The results
+    are yielded after the lease is released: a step that fails may keep its generator, and with it the lease.
     """
     with dagster_failure(context):
         written, problem = _refresh(context, lake, source)
@@ -107,10 +107,10 @@ def _refresh(context: dg.AssetExecutionContext, lake: LakeResource, source: Sour
 def _lease(context: dg.AssetExecutionContext, lake: LakeResource) -> Generator[Lease]:
     """Hold the lease of the roll-ups: two syncs that write them at once would leave some files of each."""
 
-    def tell(holder: Holder) -> None:
+    def report(holder: Holder) -> None:
         context.log.info("The roll-ups are being refreshed by %s; waiting for it.", holder)
 
-    with held(lake.open(), "roll-ups", "refreshing the roll-ups", tell, _LONGEST_WAIT_S) as lease:
+    with held(lake.open(), "roll-ups", "refreshing the roll-ups", report, _LONGEST_WAIT_S) as lease:
         yield lease
 
 

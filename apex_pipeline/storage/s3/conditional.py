@@ -1,4 +1,4 @@
-"""Conditional writes to a bucket: replace an object only if nobody else has in the meantime.
+"""Conditional writes to a bucket: replace an object only if no other process has in the meantime.
 
 AWS and current compatible stores compare and write in one step (``If-Match``, ``If-None-Match``). Old stores ignore the
 condition, which must be found out before relying on it, or refuse it: there, a lookup precedes a plain write.

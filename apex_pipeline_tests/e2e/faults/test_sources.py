@@ -27,7 +27,7 @@ def test_what_was_published_stays_if_one_of_the_new_files_cannot_be_copied(synce
     blocked = source / _HARBOR / "R1_harbor_lap_end.csv"
     content = blocked.read_bytes()
     folder = synced.lake_folder / "data" / _HARBOR / blocked.name
-    # A folder in the place of the object: nobody can write there, not even root.
+    # A folder in the place of the object: not even root can write there.
     old = folder.read_bytes()
     folder.unlink()
     (folder / "in the way").mkdir(parents=True)

@@ -25,11 +25,11 @@ Ints = npt.NDArray[np.int64]
 _MESSAGES_PER_TIME = 10
 # Values buffered before they are merged into the counts.
 _MAX_BUFFERED = 100_000
-# Messages that are told apart, and as many times of the clock as show that it runs; a day has 300,000 messages.
+# Number of different messages, and as many times of the clock as show that it runs; a day has 300,000 messages.
 _MAX_MESSAGES = 5_000_000
 _MAX_TIMES = _MAX_MESSAGES // _MESSAGES_PER_TIME + 1
-# Different delays that are told apart. Messages are at most a minute late and times have milliseconds, so only a clock
-# without any order has more; its delays are rounded.
+# Number of different delays. Messages are at most a minute late and times have milliseconds, so only a clock without
+# any order has more; its delays are rounded.
 _MAX_DELAYS = 1_000_000
 # Values within this many milliseconds (a minute and a half) are counted with bincount, four times as fast as by
 # sorting. Messages are at most a minute late.
