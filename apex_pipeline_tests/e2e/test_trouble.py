@@ -1,5 +1,6 @@
 """Tests syncs with failures: a failed session keeps its previous tables and does not stop the others."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.gr_cup import derive
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
 from apex_pipeline.storage.factory import open_store
+from apex_pipeline.storage.layout import object_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.e2e.conftest import ignore, settings_in
@@ -178,10 +180,18 @@ def test_a_track_alias_added_by_the_user_applies_at_the_next_sync(settings: Sett
 
 
 @pytest.mark.slow
-def test_deleted_tables_are_derived_again(settings: Settings) -> None:
+def test_a_deleted_table_is_restored_from_its_copy_and_without_one_derived_again(settings: Settings) -> None:
     assert sync(settings, ignore).exit_code == 0
     store = open_store(settings, for_writing=True)
-    for key in _tags(settings, "tables/laps/"):
-        store.delete(key)
+    (name,) = _tags(settings, "tables/laps/")
+    table = store.read_bytes(name)
+
+    store.delete(name)
+    healed = sync(settings, ignore)
+    assert (healed.exit_code, healed.derived, len(healed.notes)) == (0, [], 1)
+    assert store.read_bytes(name) == table
+
+    store.delete(name)
+    store.delete(object_key(hashlib.sha256(table).hexdigest()))
     assert sync(settings, ignore).derived == [_R1]
-    assert _tags(settings, "tables/laps/")
+    assert store.read_bytes(name) == table
