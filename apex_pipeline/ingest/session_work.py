@@ -28,6 +28,7 @@ from apex_pipeline.lake.records import (
     with_stored,
     write_unassigned,
 )
+from apex_pipeline.lake.snapshot import PublishedSession
 from apex_pipeline.progress import Progress
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -48,6 +49,9 @@ class SessionWork:
         copies: The files of the source folder to copy.
         stored: Objects that this work has written, by path.
         progress: Called with the number of bytes just copied.
+        published: What is published of the session, if all of it is intact and no run of the session was left
+            unfinished; else ``None``.
+        store: The lake to work on; ``None`` if the run opens it.
     """
 
     key: SessionKey
@@ -55,6 +59,8 @@ class SessionWork:
     copies: tuple[SourceFile, ...] = ()
     stored: dict[str, ObjectInfo] = field(default_factory=dict[str, ObjectInfo])
     progress: Progress | None = None
+    published: PublishedSession | None = None
+    store: ObjectStore | None = None
 
 
 @dataclass
@@ -67,12 +73,14 @@ class UnassignedWork:
         copies: The files of the source folder to copy.
         stored: Objects that this work has written, by path.
         found: The discovery.
+        store: The lake to work on; ``None`` if the run opens it.
     """
 
     files: tuple[RecordedFile, ...] | None
     copies: tuple[SourceFile, ...] = ()
     stored: dict[str, ObjectInfo] = field(default_factory=dict[str, ObjectInfo])
     found: Discovery | None = None
+    store: ObjectStore | None = None
 
 
 # Waiting longer would hide that the other process makes no progress; a session of 3.6 GB takes less than a minute.
@@ -148,6 +156,12 @@ def handed_over_work(key: SessionKey) -> SessionWork | None:
     """Return the work on a session if it was handed over to this run."""
     work = _prepared.get()
     return work if isinstance(work, SessionWork) and work.key == key else None
+
+
+def handed_over_store() -> ObjectStore | None:
+    """Return the lake that was handed over to this run with its work."""
+    work = _prepared.get()
+    return work.store if work else None
 
 
 def work_of(key: SessionKey, found: Discovery) -> SessionWork:

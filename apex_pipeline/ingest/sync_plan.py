@@ -13,12 +13,12 @@ from apex_pipeline.ingest.session_work import SessionWork, record_of
 from apex_pipeline.ingest.source_folder import SourceFolder
 from apex_pipeline.lake.healing import damaged_tables, lost_sessions
 from apex_pipeline.lake.records import RecordedFile, SessionRecord
-from apex_pipeline.lake.snapshot import SessionEntry, Snapshot, read_current
+from apex_pipeline.lake.snapshot import PublishedSession, SessionEntry, Snapshot, read_current
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, FileStatus
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
-from apex_pipeline.storage.layout import DERIVED_PREFIX, table_key
+from apex_pipeline.storage.layout import DERIVED_PREFIX, derived_key, table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables import CATALOG_TABLES
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
@@ -61,6 +61,16 @@ class SyncPlan:
     def work(self, key: SessionKey) -> SessionWork:
         """Return the work on a session."""
         return SessionWork(key, self.found.files_of(key), self.found.copies.by_session.get(key, ()))
+
+    def intact(self, key: SessionKey) -> PublishedSession | None:
+        """Return what is published of a session, if all of it is intact and no run of the session was left unfinished.
+
+        Raises:
+            StoreCorruptionError: Its published record was damaged since the plan was made.
+        """
+        if self.snapshot is None or key in self.damage or derived_key(str(key)) in self.listing:
+            return None
+        return self.snapshot.session(key)
 
 
 def list_lake(store: ObjectStore) -> dict[str, ObjectInfo]:

@@ -28,7 +28,7 @@ _SINGLE_READ_BYTES = 8 * 1024**2
 
 
 def write_table_file(store: ObjectStore, table: str, key: SessionKey, path: Path) -> TableRecord:
-    """Write a local Parquet file as an object, unless the lake has it intact and nothing may be about to remove it.
+    """Write a local Parquet file as an object, unless it is large, intact in the lake and not about to be removed.
 
     Args:
         store: The lake.
@@ -44,7 +44,8 @@ def write_table_file(store: ObjectStore, table: str, key: SessionKey, path: Path
             pass
         digest = reader.sha256
     at = object_key(digest)
-    found = store.head(at)
+    # Writing a small file again takes one request; looking whether it is there and in use takes up to four.
+    found = store.head(at) if path.stat().st_size > _SINGLE_READ_BYTES else None
     if found is None or found.sha256 != digest or _may_be_removed(store, found, key, digest):
         found = store.write_file(at, path, sha256=digest)
     return TableRecord(stable_key(table, key), digest, found.size, pq.read_metadata(path).num_rows)
@@ -54,8 +55,6 @@ def _may_be_removed(store: ObjectStore, found: ObjectInfo, key: SessionKey, sha2
     """Return whether ``apex gc`` may remove an object before the session is published: it is old and perhaps unused."""
     if datetime.now(UTC) - found.modified_utc < MIN_AGE / 2:
         return False
-    if found.size <= _SINGLE_READ_BYTES:
-        return True  # writing it again takes one request, looking whether it is in use three
     snapshot = read_current(store)
     entry = snapshot.entry(key) if snapshot else None
     return entry is None or sha256[:SHOWN_DIGITS] not in entry.objects

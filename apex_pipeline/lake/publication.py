@@ -112,7 +112,12 @@ def _nothing_required() -> None:
 
 
 def publish_session(
-    store: ObjectStore, record: SessionRecord, now: datetime, require_lease: Callable[[], None] = _nothing_required
+    store: ObjectStore,
+    record: SessionRecord,
+    now: datetime,
+    require_lease: Callable[[], None] = _nothing_required,
+    *,
+    intact: PublishedSession | None = None,
 ) -> Snapshot:
     """Publish the derived tables of a session, renew its stable names and remove the list of its derived tables.
 
@@ -121,6 +126,7 @@ def publish_session(
         record: The session's record.
         now: The current time, aware.
         require_lease: Raises an error if this process no longer holds the session's lease.
+        intact: A published record of the session whose stable names are known to be as recorded.
 
     Returns:
         The published snapshot.
@@ -142,11 +148,11 @@ def publish_session(
     published = publishable_session(record, derived, previous)
     snapshot = publish(store, {key: Change(published)}, now, expected={key: entry})
     # After a run that ended here, the tables are published already and their names may be of the tables before.
-    outdated = (
-        {} if previous is None else {name: previous.tables[name] for name in previous.tables if name not in derived}
-    )
+    known = {} if previous is None else dict(previous.tables)
+    if previous != intact:
+        known = {name: table for name, table in known.items() if name not in derived}
     require_lease()
-    _renew_stable_names(store, snapshot.id, published, outdated)
+    _renew_stable_names(store, snapshot.id, published, known)
     require_lease()
     clear_derived(store, key)
     return snapshot

@@ -37,6 +37,7 @@ from apex_pipeline.lake.records import RecordedFile
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import (
     CURRENT_SNAPSHOT_KEY,
+    SNAPSHOT_IDS_PREFIX,
     SNAPSHOTS_PREFIX,
     object_key,
     published_session_key,
@@ -376,8 +377,7 @@ def parse_snapshot(store: ObjectStore, content: bytes, name: str) -> Snapshot:
     if number < FORMAT:
         return _snapshot_of_format_1(store, parse_document(_OldDocument, content, name))
     document = parse_document(_Document, content, name)
-    expected = snapshot_id(document.created_utc, document.parent, document.shards, document.note)
-    if document.id != expected:
+    if document.id != _id_of(document):
         raise StoreCorruptionError(
             f"{name} is damaged (its id is not that of its content).",
             "Run `apex sync`, which publishes the lake again.",
@@ -385,6 +385,10 @@ def parse_snapshot(store: ObjectStore, content: bytes, name: str) -> Snapshot:
     return Snapshot(
         store, document.id, document.created_utc, document.parent, document.shards, document.note, document.format
     )
+
+
+def _id_of(document: _Document) -> str:
+    return snapshot_id(document.created_utc, document.parent, document.shards, document.note)
 
 
 def snapshot_id(created_utc: str, parent: str | None, shards: Iterable[str], note: str) -> str:
@@ -399,6 +403,20 @@ def snapshot_document(snapshot: Snapshot) -> object:
     return _Document(
         snapshot.format, snapshot.id, snapshot.created_utc, snapshot.parent, snapshot.shards, snapshot.note
     )
+
+
+def is_snapshot_part(key: str, content: bytes) -> bool:
+    """Return whether an object is the part of a snapshot that its key names: its document, a shard or a record."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    if key in {shard_key(sha256), published_session_key(sha256)}:
+        return True
+    if not key.startswith(SNAPSHOT_IDS_PREFIX):
+        return False
+    try:
+        document = parse_document(_Document, content, key)
+    except StoreCorruptionError:
+        return False
+    return document.id == _id_of(document) and key == snapshot_key(document.id)
 
 
 def session_entry(record: PublishedSession, sha256: str, rolled_back_from: str | None = None) -> SessionEntry:

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
+from apex_pipeline.ingest.session_work import handed_over_store
 from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import rules_version
@@ -18,6 +19,7 @@ from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.factory import digest_cache_path, open_store
+from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.storage.temp_dirs import process_temp_dir
 
 
@@ -42,6 +44,7 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
     max_nesting: int
 
     _store: ObjectStore | None = PrivateAttr(default=None)
+    _sent_before: RequestStats = PrivateAttr(default=RequestStats())
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "LakeResource":
@@ -66,13 +69,14 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
         )
 
     def open(self) -> ObjectStore:
-        """Return the store, which is opened for writing once per run.
+        """Return the store that a sync handed over to the run, else one that is opened for writing once per run.
 
         Raises:
             StoreError: The lake cannot be reached with the current configuration.
         """
         if self._store is None:
-            self._store = open_store(load_settings(**self.model_dump()), for_writing=True)
+            self._store = handed_over_store() or open_store(load_settings(**self.model_dump()), for_writing=True)
+            self._sent_before = self._store.request_stats
         return self._store
 
     @property
@@ -83,7 +87,7 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
 
     def request_metadata(self) -> dict[str, float | int]:
         """Return this run's request stats so far as metadata; empty for a local lake."""
-        stats = self.open().request_stats
+        stats = self.open().request_stats.since(self._sent_before)
         if not stats.requests:
             return {}
         return {

@@ -25,6 +25,7 @@ from apex_pipeline.ingest.sync_plan import SyncPlan, empty_lake, list_lake, plan
 from apex_pipeline.lake.healing import heal_from_copies
 from apex_pipeline.lake.publication import publish
 from apex_pipeline.lake.records import replace_record
+from apex_pipeline.lake.remembered import remembering_session, remembering_snapshots
 from apex_pipeline.lake.repair import repair_publication
 from apex_pipeline.lake.snapshot import FORMAT, read_current
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, SESSION_JOB
@@ -134,7 +135,7 @@ def sync(settings: Settings, listener: SyncListener) -> SyncOutcome:
         first = plan_sync(empty_lake(settings), settings, folder, digest_cache, {})
     store = open_store(settings, for_writing=True)
     store.check_access()
-    return _SyncRun(settings, folder, store, digest_cache, listener).run(first)
+    return _SyncRun(settings, folder, remembering_snapshots(store), digest_cache, listener).run(first)
 
 
 class _SyncRun:
@@ -237,9 +238,9 @@ class _SyncRun:
         """Copy, derive and publish one session under its lease, and return whether it was free within the time."""
         try:
             with session_lease(self._store, key, "sync", self._tell_wait(key, is_waiting=timeout_s > 0), timeout_s):
-                work = self._current_work(key, plan)
-                if work is not None:
-                    self._run_session(runner, work)
+                current = self._current_plan(key, plan)
+                if current is not None:
+                    self._run_session(runner, self._prepared_work(key, current))
         except StoreLockedError as error:
             if timeout_s:
                 self._fail("wait", key, str(error))
@@ -248,17 +249,24 @@ class _SyncRun:
             self._fail("wait", key, str(error))
         return True
 
-    def _current_work(self, key: SessionKey, plan: SyncPlan) -> SessionWork | None:
-        """Return the work on a session; ``None`` if another process has changed its record and done the work since."""
+    def _current_plan(self, key: SessionKey, plan: SyncPlan) -> SyncPlan | None:
+        """Return a plan that still holds for a session; ``None`` if another process has done the work since."""
         known = plan.listing.get(record_key(str(key)))
         found = self._store.head(record_key(str(key)))
         if (found.tag if found else None) == (known.tag if known else None):
-            return plan.work(key)
+            return plan
         fresh = self._plan()
         if key in fresh.due:
-            return fresh.work(key)
+            return fresh
         self._outcome.notes.append(f"{key} was brought up to date by another process meanwhile.")
         return None
+
+    def _prepared_work(self, key: SessionKey, plan: SyncPlan) -> SessionWork:
+        """Return the work on a session under its lease, with what this sync knows of the lake."""
+        work = plan.work(key)
+        work.published = plan.intact(key)
+        work.store = remembering_session(self._store, key, work.published, plan.listing)
+        return work
 
     def _run_session(self, runner: "Runner", work: SessionWork) -> None:
         key, copied = str(work.key), sum(file.size for file in work.copies)
@@ -284,6 +292,7 @@ class _SyncRun:
     def _refresh_roll_ups(self, runner: "Runner", plan: SyncPlan) -> None:
         self._report(SyncEvent("publish", "rebuilding the tables of files, tracks and sessions"))
         work = unassigned_work_of(plan.found)
+        work.store = self._store
         with prepared(work):
             failure = runner.run(CATALOG_JOB)
         snapshot = read_current(self._store)

@@ -15,23 +15,21 @@ bytes come from the disk. The rules:
 If several threads or processes request the same object at once, one fetches it and the others wait.
 """
 
-import builtins
 import hashlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, ClassVar, Protocol, cast, runtime_checkable
 
-from apex_pipeline.progress import Progress
-from apex_pipeline.storage.base import IncompleteUpload, Inspect, ObjectInfo, ObjectStore
+from apex_pipeline.storage.base import Inspect, ObjectInfo, ObjectStore
 from apex_pipeline.storage.disk_cache import CacheUnavailableError, DiskCache
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
+from apex_pipeline.storage.forwarding import ForwardingStore
 from apex_pipeline.storage.os_errors import translating_os_errors
-from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline.storage.streams import ObjectStream
 
@@ -56,8 +54,10 @@ class CacheStats(Protocol):
         ...
 
 
-class CachedStore(ObjectStore):
+class CachedStore(ForwardingStore):
     """A store that reads through a cache and writes directly.
+
+    The first bytes of an object (``read_head``) always come from the store: validating a copy costs as many requests.
 
     Args:
         inner: The store to cache.
@@ -68,7 +68,7 @@ class CachedStore(ObjectStore):
     _whole_bytes: ClassVar[int] = _SMALL_BYTES
 
     def __init__(self, inner: ObjectStore, cache: DiskCache) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._cache = cache
         self._lock = threading.Lock()
         self._flights = SingleFlight()
@@ -216,86 +216,3 @@ class CachedStore(ObjectStore):
         level = logging.DEBUG if self._is_warned else logging.WARNING
         self._is_warned = True
         _LOG.log(level, "The cache cannot be used (%s); reading everything from the store.", error)
-
-    # The remaining methods delegate to the store.
-
-    @property
-    def uri(self) -> str:
-        """URI of the lake."""
-        return self._inner.uri
-
-    def uri_of(self, key: str) -> str:
-        """Return the full URI of an object."""
-        return self._inner.uri_of(key)
-
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield the objects as the store lists them."""
-        return self._inner.list(prefix)
-
-    def head(self, key: str) -> ObjectInfo | None:
-        """Return the object's metadata from the store."""
-        return self._inner.head(key)
-
-    def read_head(self, key: str, length: int) -> bytes:
-        """Return the first bytes, always from the store: validating a cached copy would also cost a request."""
-        return self._inner.read_head(key, length)
-
-    def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
-        """Write to the store."""
-        return self._inner.write_bytes(key, content)
-
-    def read_with_tag(self, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
-        """Return content and tag from the store: a cached copy has no tag."""
-        return self._inner.read_with_tag(key, limit)
-
-    def write_if(self, key: str, content: bytes, expected_tag: str | None) -> ObjectInfo | None:
-        """Write to the store if the object has this tag."""
-        return self._inner.write_if(key, content, expected_tag)
-
-    def delete_if(self, key: str, expected_tag: str) -> bool:
-        """Remove the object from the store if it has this tag."""
-        return self._inner.delete_if(key, expected_tag)
-
-    def version_age_s(self, key: str, tag: str) -> float | None:
-        """Return the age of the object by the clock of the store."""
-        return self._inner.version_age_s(key, tag)
-
-    @property
-    def has_conditional_writes(self) -> bool:
-        """Whether conditional writes of the store are atomic."""
-        return self._inner.has_conditional_writes
-
-    def write_file(
-        self, key: str, path: Path, *, sha256: str | None = None, progress: Progress | None = None
-    ) -> ObjectInfo:
-        """Write to the store."""
-        return self._inner.write_file(key, path, sha256=sha256, progress=progress)
-
-    def copy(self, source: str, target: str, *, source_info: ObjectInfo | None = None) -> ObjectInfo:
-        """Copy within the store."""
-        return self._inner.copy(source, target, source_info=source_info)
-
-    def delete(self, key: str) -> None:
-        """Remove the object from the store; its cached copy is no longer found and is evicted in due course."""
-        self._inner.delete(key)
-
-    def incomplete_uploads(self) -> "builtins.list[IncompleteUpload]":
-        """Return the incomplete uploads of the store."""
-        return self._inner.incomplete_uploads()
-
-    def abort(self, upload: IncompleteUpload) -> None:
-        """Abort an incomplete upload of the store."""
-        self._inner.abort(upload)
-
-    def presigned_url(self, key: str, expires_s: int) -> str:
-        """Return a presigned URL of the object in the store."""
-        return self._inner.presigned_url(key, expires_s)
-
-    @property
-    def request_stats(self) -> RequestStats:
-        """Requests sent to the store."""
-        return self._inner.request_stats
-
-    def check_access(self) -> None:
-        """Check that the store can be reached."""
-        self._inner.check_access()

@@ -25,6 +25,12 @@ class RequestStats:
     errors: int = 0
     waited_s: float = 0.0
 
+    def since(self, earlier: "RequestStats") -> "RequestStats":
+        """Return the requests that were sent after an earlier count."""
+        return RequestStats(
+            self.requests - earlier.requests, self.errors - earlier.errors, self.waited_s - earlier.waited_s
+        )
+
     @property
     def error_rate(self) -> float:
         """Fraction of the requests that failed, 0 to 1."""

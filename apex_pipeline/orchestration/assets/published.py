@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from apex_pipeline.ingest.session_work import handed_over_work
 from apex_pipeline.lake.publication import publish_session
 from apex_pipeline.lake.records import require_record
 from apex_pipeline.lake.snapshot import FORMAT
@@ -38,7 +39,9 @@ def build_published_asset(session_tables: Iterable[Table]) -> dg.AssetsDefinitio
             store, key = lake.open(), session_key_from(context)
             with leased(context, store, key, "publishing") as lease:
                 record = require_record(store, key)
-                snapshot = publish_session(store, record, datetime.now(UTC), lease.require)
+                work = handed_over_work(key)
+                intact = work.published if work else None
+                snapshot = publish_session(store, record, datetime.now(UTC), lease.require, intact=intact)
             published, entry = require_session(snapshot, key), snapshot.entry(key)
             tables = published.tables.values()
             return dg.MaterializeResult(
