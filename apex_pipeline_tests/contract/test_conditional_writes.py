@@ -133,19 +133,20 @@ def test_of_many_writers_at_once_exactly_one_wins(harness: StoreHarness) -> None
         pytest.skip("this server ignores conditions")
     start = threading.Barrier(16)
 
-    def write(number: int, expected: str | None) -> ObjectInfo | None:
+    # A writer of what is there already would not be noticed: in a bucket the tag depends on the content alone.
+    def write(attempt: int, number: int, expected: str | None) -> ObjectInfo | None:
         start.wait()
-        return store.write_if(_KEY, f"writer {number}".encode(), expected)
+        return store.write_if(_KEY, f"attempt {attempt}, writer {number}".encode(), expected)
 
     expected: str | None = None
-    for _ in range(5):
+    for attempt in range(5):
         with ThreadPoolExecutor(16) as executor:
-            futures = [executor.submit(write, number, expected) for number in range(16)]
+            futures = [executor.submit(write, attempt, number, expected) for number in range(16)]
             written = [future.result() for future in futures]
         winners = [number for number, info in enumerate(written) if info is not None]
         assert len(winners) == 1
         content, expected = store.read_with_tag(_KEY) or (b"", None)
-        assert content == f"writer {winners[0]}".encode()
+        assert content == f"attempt {attempt}, writer {winners[0]}".encode()
 
 
 def test_no_update_is_lost_when_many_add_to_the_same_object(harness: StoreHarness) -> None:

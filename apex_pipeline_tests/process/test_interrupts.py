@@ -76,7 +76,8 @@ class _Child:
     """A Python process that runs a script and has printed "ready"."""
 
     def __init__(self, script: str, *prefix: str) -> None:
-        command = [*prefix, sys.executable, "-c", script]
+        # The tests themselves may run under nohup, and a process inherits which signals are ignored.
+        command = [*(prefix or ("env", "--default-signal=HUP")), sys.executable, "-c", script]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
