@@ -50,7 +50,9 @@ imports: $(READY) ## Check the import rules (pyproject.toml)
 	@$(BIN)/lint-imports
 
 unit: $(READY) ## Run the fast tests; FULL=1: all tests, with branch coverage
-	@$(BIN)/pytest $(if $(FULL),-m "not soak" --cov --cov-report=term-missing:skip-covered,-m "not slow and not soak")
+	@$(if $(FULL),$(BIN)/python -m slipcover --json --out .coverage.json -m pytest -m "not soak",$(BIN)/pytest -m "not slow and not soak")
+	@# In a command of its own: asked for a floor while it runs pytest, slipcover 1.1 prints a report without the workers.
+	@$(if $(FULL),$(BIN)/python -m slipcover --merge .coverage.json --out /dev/stdout --fail-under 95)
 
 soak: $(READY) ## Run the long tests: kills, races, damage, bombs, Dagster's services (an hour); see also benchmarks/sync_soak.py
 	@$(BIN)/pytest -m soak
@@ -63,4 +65,4 @@ docs: $(READY) ## Generate docs/tables.md from the schemas
 	@$(BIN)/python -m apex_pipeline.tables.docs > docs/tables.md
 
 clean: ## Remove the environment and caches; never the lake
-	@rm -rf $(VENV) .coverage .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .coverage.json .pytest_cache .ruff_cache .hypothesis
