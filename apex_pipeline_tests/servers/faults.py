@@ -38,6 +38,19 @@ def truncate_reply(exchange: Exchange) -> None:
     exchange.hang_up()
 
 
+def drop_header(name: str) -> Fault:
+    """Forward the request and send the reply without this header."""
+
+    def act(exchange: Exchange) -> None:
+        reply = exchange.ask_server()
+        kept = tuple(header for header in reply.headers if header[0].lower() != name.lower())
+        if kept == reply.headers:
+            raise AssertionError(f"the reply has no header {name}")
+        exchange.reply(replace(reply, headers=kept))
+
+    return act
+
+
 def stall_reply(seconds: float) -> Fault:
     """Send half of the body, wait, and send the rest."""
 

@@ -35,6 +35,10 @@ class UnexpectedReplyError(Exception):
     """A reply is not one of an S3 store; see reply_checks.py."""
 
 
+class IncompleteReplyError(UnexpectedReplyError):
+    """A reply of an S3 store that lacks a header, as some compatible stores give while an object is being replaced."""
+
+
 @dataclass(frozen=True)
 class ErrorRule:
     """The error that a code or an exception is translated into.
@@ -177,6 +181,10 @@ _UNREACHABLE = ErrorRule(
 )
 _CUT_OFF = ErrorRule(StoreUnavailableError, "the connection broke", "Check the network, then run it again.")
 
+_INCOMPLETE = ErrorRule(
+    StoreInterruptedError, "the store described the object incompletely, as if it was being replaced", "Run it again."
+)
+
 # By code. The reply to a HEAD request has no body, so its status number is the only code.
 _CODES: dict[str, ErrorRule] = {
     "InvalidAccessKeyId": _UNKNOWN_KEY,
@@ -293,6 +301,7 @@ _EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], ErrorRule], ...] = (
         ),
         _NOT_LOADED,
     ),
+    ((IncompleteReplyError,), _INCOMPLETE),
     ((UnexpectedReplyError, ResponseParserError, botocore_errors.PaginationError), _NOT_S3),
     ((botocore_errors.FlexibleChecksumError,), _DAMAGED),
     ((botocore_errors.SSLError,), _CERTIFICATE),

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from apex_pipeline.storage.request_stats import Events
-from apex_pipeline.storage.s3.errors import UnexpectedReplyError
+from apex_pipeline.storage.s3.errors import IncompleteReplyError, UnexpectedReplyError
 
 # The root element of each XML reply.
 _ROOTS = {
@@ -30,6 +30,8 @@ _HEADERS = {
     "PutObject": ("etag",),
     "UploadPart": ("etag",),
 }
+# A store names each request; a web server does not.
+_REQUEST_ID = "x-amz-request-id"
 # A web page is the only reply to these that is certainly none of a store.
 _BODILESS = ("DeleteObject", "AbortMultipartUpload")
 _CONTENT_RANGE = re.compile(r"bytes \d+-\d+/\d+")
@@ -52,7 +54,8 @@ def _check(operation_model: Any, response_dict: Mapping[str, Any], **_: object) 
     headers = {str(name).lower(): str(value) for name, value in response_dict["headers"].items()}
     for name in _HEADERS.get(operation, ()):
         if name not in headers:
-            raise UnexpectedReplyError(f"a reply to {operation} without {name}{_kind(headers)}")
+            error = IncompleteReplyError if _REQUEST_ID in headers else UnexpectedReplyError
+            raise error(f"a reply to {operation} without {name}{_kind(headers)}")
     _check_values(operation, headers)
     root = _ROOTS.get(operation)
     if root is not None:

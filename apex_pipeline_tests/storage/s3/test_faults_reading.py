@@ -211,10 +211,24 @@ def test_permanent_errors_are_not_retried(harness: FaultHarness, read: str, code
     assert rule.hits == 1
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "reset", "lost reply"])
-@pytest.mark.parametrize("read", ["open_stream", "open_seekable"])
-def test_the_head_request_before_a_read_survives_faults(harness: FaultHarness, read: str, fault: str) -> None:
+# JuiceFS describes an object without an ETag while it is being replaced.
+@pytest.mark.parametrize("read", ["read_bytes", "open_stream", "open_as_file"])
+def test_an_incomplete_description_of_an_object_is_asked_for_again(harness: FaultHarness, read: str) -> None:
     how, expected = _READS[read]
+    rule = harness.proxy.inject(faults.drop_header("ETag"), where=is_get, times=3)
+    assert how(harness.store) == expected
+    assert rule.hits == 3
+
+
+def test_a_store_that_never_describes_its_objects_is_reported(harness: FaultHarness) -> None:
+    harness.proxy.inject(faults.drop_header("ETag"), where=is_get, times=FOREVER)
+    with pytest.raises(StoreUnavailableError, match="described the object incompletely"):
+        harness.store.read_bytes(KEY)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "reset", "lost reply"])
+def test_the_head_request_before_a_read_survives_faults(harness: FaultHarness, fault: str) -> None:
+    how, expected = _READS["open_seekable"]
     rule = harness.proxy.inject(_FAULTS[fault], method="HEAD", times=3)
     assert how(harness.store) == expected
     assert rule.hits == 3
