@@ -18,7 +18,7 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, FileStatus
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
-from apex_pipeline.storage.layout import DERIVED_PREFIX, derived_key, table_key
+from apex_pipeline.storage.layout import DERIVED_PREFIX, SNAPSHOT_IDS_PREFIX, derived_key, table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables import CATALOG_TABLES
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
@@ -57,6 +57,11 @@ class SyncPlan:
     def is_idle(self) -> bool:
         """Whether there is nothing to do."""
         return self.found.is_unchanged and not (self.due or self.records or self.has_stale_roll_ups or self.damage)
+
+    @property
+    def has_lost_pointer(self) -> bool:
+        """Whether nothing is published although there are snapshots."""
+        return self.snapshot is None and any(key.startswith(SNAPSHOT_IDS_PREFIX) for key in self.listing)
 
     def work(self, key: SessionKey) -> SessionWork:
         """Return the work on a session."""
@@ -123,11 +128,11 @@ def plan_sync(
         SourceError: The source folder contains no race files.
         StoreCorruptionError: The published snapshot is damaged.
     """
+    snapshot = read_current(store)
+    entries = snapshot.entries if snapshot else {}
     found = discover(store, settings, folder, digest_cache, listing)
     if folder is not None:
         _require_race_files(folder, found)
-    snapshot = read_current(store)
-    entries = snapshot.entries if snapshot else {}
     blocked = _blocked(found)
     unfinished = _unfinished(listing)
     damage = damaged_tables(store, snapshot, listing)

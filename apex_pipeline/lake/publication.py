@@ -29,7 +29,6 @@ from apex_pipeline.lake.snapshot import (
     Shard,
     Snapshot,
     TableRecord,
-    read_current,
     read_pointer,
     read_snapshot,
     session_entry,
@@ -137,7 +136,8 @@ def publish_session(
         PermanentError: A table failed a blocking check when it was last derived.
     """
     key = record.session_key
-    before = read_current(store)
+    pointer = read_pointer(store)
+    before = read_snapshot(store, snapshot_key(pointer[0])) if pointer else None
     entry = before.entry(key) if before else None
     # Not earlier: what the next holder of the lease publishes is then certain to come after the entry was read.
     require_lease()
@@ -146,7 +146,7 @@ def publish_session(
     require_no_failed(found)
     derived = found.tables
     published = publishable_session(record, derived, previous)
-    snapshot = publish(store, {key: Change(published)}, now, expected={key: entry})
+    snapshot = publish(store, {key: Change(published)}, now, expected={key: entry}, pointer=pointer)
     # After a run that ended here, the tables are published already and their names may be of the tables before.
     known = {} if previous is None else dict(previous.tables)
     if previous != intact:
@@ -174,6 +174,7 @@ def publish(
     note: str = "",
     *,
     expected: Mapping[SessionKey, SessionEntry | None] | None = None,
+    pointer: tuple[str, str] | None = None,
 ) -> Snapshot:
     """Put sessions into the published snapshot; nothing is written if they are published like this already.
 
@@ -183,6 +184,7 @@ def publish(
         now: The current time, aware.
         note: Why, if this is not a sync.
         expected: Entries of sessions (``None``: not published) that must not have changed until now.
+        pointer: The pointer and its tag, if the caller has read it; if it was replaced since, it is read again.
 
     Returns:
         The published snapshot.
@@ -194,7 +196,7 @@ def publish(
     """
     written = _write_records(store, changes)
     for attempt in range(_MOST_ATTEMPTS):
-        pointer = read_pointer(store)
+        pointer = pointer or read_pointer(store)
         previous = read_snapshot(store, snapshot_key(pointer[0])) if pointer else None
         if previous and previous.format < FORMAT:
             changes = {session.key: Change(session) for session in take_over(store, previous)} | dict(changes)
@@ -207,6 +209,7 @@ def publish(
         snapshot = write_snapshot(store, merged, previous.id if previous else None, now, note, known)
         if swap_pointer(store, snapshot.id, pointer[1] if pointer else None):
             return snapshot
+        pointer = None
         _LOG.info("Another sync has published; its sessions are kept, attempt %d", attempt + 2)
         pause_s = min(_LONGEST_PAUSE_S, 0.01 * 2**attempt)
         time.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311  -- keeps the attempts apart, not a secret

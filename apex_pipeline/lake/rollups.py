@@ -188,10 +188,17 @@ def write_roll_ups(
         write_roll_up(store, table, content)
 
 
-def write_roll_up(store: ObjectStore, table: Table, content: pa.Table) -> ObjectInfo:
-    """Write a roll-up unless the lake has it already, and return its object."""
+def write_roll_up(store: ObjectStore, table: Table, content: pa.Table, *, is_new: bool = False) -> ObjectInfo:
+    """Write a roll-up unless the lake has it already, and return its object.
+
+    Args:
+        store: The lake.
+        table: Which roll-up.
+        content: Its rows.
+        is_new: Whether the lake is known to have another one.
+    """
     key, data = table_key(table.folder, table.name), roll_up_bytes(content)
-    found = store.head(key)
+    found = None if is_new else store.head(key)
     if found is None or found.sha256 != hashlib.sha256(data).hexdigest():
         return store.write_bytes(key, data)
     return found

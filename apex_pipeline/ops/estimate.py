@@ -25,10 +25,12 @@ _CREATE_AND_COMPLETE = 2
 # snapshot and the pointer), and two for its lease.
 _PUTS_PER_SESSION = 11
 _PUTS_OF_ROLL_UP_LEASE = 2
-# Measured on a real server, first sync of the synthetic weekend (44 files, 4 sessions); round figures suffice: 1,000
-# GETs cost less than a twentieth of a cent.
-_GETS_PER_FILE = 2
-_GETS_PER_SESSION = 60
+# They show whether a store compares and writes in one step; AWS is known to.
+_PUTS_OF_PROBE = 3
+# Measured on a real server, first sync of the synthetic weekend's smaller track (22 files, 2 sessions); round figures
+# suffice: 1,000 GETs cost less than a twentieth of a cent.
+_GETS_PER_FILE = 1
+_GETS_PER_SESSION = 10
 _LISTS_PER_SESSION = 1
 # The access check, the records, the reasons of quarantined files, and the files that belong to no session.
 _LISTS_PER_SYNC = 4
@@ -171,6 +173,7 @@ def _requests(plan: SyncPlan) -> RequestEstimate:
         + len(plan.records)
         + len(CATALOG_TABLES)
         + _PUTS_OF_ROLL_UP_LEASE
+        + _PUTS_OF_PROBE
         + (plan.found.unassigned is not None),
         lists=_IDLE.lists + _LISTS_PER_SYNC + _LISTS_PER_SESSION * len(used),
         gets=_IDLE.gets

@@ -67,9 +67,14 @@ class SessionTables:
     def read(self, table: Table) -> pa.Table:
         """Return the rows of a table other than telemetry, which may not fit into memory."""
         if table.name not in self._read:
-            with self.open(table) as path, pq.ParquetFile(path) as file:
-                self._read[table.name] = file.read()
+            self._read[table.name] = self._rows(table)
         return self._read[table.name]
+
+    def _rows(self, table: Table) -> pa.Table:
+        if table.name not in self._paths:
+            return self._present.read(table)
+        with pq.ParquetFile(self._paths[table.name]) as file:
+            return file.read()
 
     def inputs_of(self, table: Table) -> list[FileIdentity]:
         """Return the session's files that should give rows of this table."""

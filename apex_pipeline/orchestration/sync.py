@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apex_pipeline.errors import ApexError, StoreLockedError
+from apex_pipeline.errors import ApexError, StoreCorruptionError, StoreLockedError
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ingest.session_work import (
     SessionWork,
@@ -166,9 +166,7 @@ class _SyncRun:
         """
         self._report(SyncEvent("find", f"{len(self._folder.files)} files in {self._folder.root}"))
         self._note(f"{path} in the source folder is left out: {reason}." for path, reason in self._folder.skipped)
-        self._note(repair_publication(self._store))
-        self._take_over_format_1()
-        plan = first or self._healed(self._plan())
+        plan = first or self._healed(self._readable_plan())
         self._outcome.statuses = plan.statuses
         self._note(f"{path} left the source folder and is not used any more." for path in plan.found.vanished)
         self._note(
@@ -207,11 +205,21 @@ class _SyncRun:
             known = plan.listing.get(record_key(record.key))
             replace_record(self._store, record, known.tag if known else None)
 
-    def _take_over_format_1(self) -> None:
-        snapshot = read_current(self._store)
-        if snapshot is not None and snapshot.format < FORMAT:
+    def _readable_plan(self) -> SyncPlan:
+        """Return the plan, once what is published was repaired if it is damaged, and taken over from format 1."""
+        try:
+            plan = self._plan()
+        except StoreCorruptionError:
+            plan = None
+        if plan is None or plan.has_lost_pointer:
+            self._note(repair_publication(self._store))
+            plan = self._plan()
+        if plan.snapshot is not None and plan.snapshot.format < FORMAT:
             self._outcome.snapshot = publish(self._store, {}, datetime.now(UTC), "taken over from format 1").id
-            self._note([f"The lake was taken over from format 1: {len(snapshot.keys)} sessions, none derived again."])
+            count = len(plan.snapshot.keys)
+            self._note([f"The lake was taken over from format 1: {count} sessions, none derived again."])
+            plan = self._plan()
+        return plan
 
     def _plan(self) -> SyncPlan:
         listing = list_lake(self._store)

@@ -98,8 +98,8 @@ def test_a_changed_file_affects_its_session_only(synced: Harness) -> None:
     assert (found.changed.paths, found.new.paths) == ((_END,), ())
     assert (found.bytes_to_copy, found.growth_bytes) == (after, after - before)
     assert found.sessions == (_R1,)
-    # One for the file, two for each table of its session, eleven for the session, and five for the roll-ups.
-    assert found.requests.puts == 1 + 2 * len(RACE_TABLES) + 11 + 3 + 2
+    # One for the file, two for each table, eleven for the session, five for the roll-ups, three to probe the store.
+    assert found.requests.puts == 1 + 2 * len(RACE_TABLES) + 11 + 5 + 3
 
 
 def test_a_touched_file_with_the_same_content_is_unchanged(synced: Harness) -> None:

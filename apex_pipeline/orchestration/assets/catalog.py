@@ -24,7 +24,7 @@ from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.table_schema import table_metadata
 from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.leases import Holder, Lease, held
-from apex_pipeline.tables import CATALOG_TABLES, FILES
+from apex_pipeline.tables import CATALOG_TABLES, FILES, SESSIONS
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
@@ -99,7 +99,9 @@ def _refresh(context: dg.AssetExecutionContext, lake: LakeResource, source: Sour
                 return written, (table, "; ".join(problems[:10]))
             lease.require()
             facts = {"dagster/row_count": content.num_rows, **more.get(table.name, {})}
-            written.append((table, write_roll_up(store, table, content), facts))
+            # A record that changed shows in the time up to which these two are complete, if nowhere else.
+            is_new = found.is_stale and table in (FILES, SESSIONS)
+            written.append((table, write_roll_up(store, table, content, is_new=is_new), facts))
     return written, None
 
 

@@ -113,15 +113,24 @@ class S3Reader:
             ObjectMissingError: No object has this key.
             StoreCorruptionError: The object is larger than ``limit`` bytes, and was not read; or it is damaged.
         """
+        found, content = self.read_small(key, limit)
+        if content is None:
+            raise too_large(self._address(key), found.info.size, limit)
+        return found, content
+
+    def read_small(self, key: str, limit: int | None) -> tuple[RemoteObject, bytes | None]:
+        """Return an object's description and, if it has at most ``limit`` bytes, its content, from one request.
+
+        Raises:
+            ObjectMissingError: No object has this key.
+            StoreCorruptionError: The content is damaged.
+        """
 
         def receive(found: RemoteObject, body: StreamingBody) -> tuple[RemoteObject, bytes | None]:
             is_accepted = limit is None or found.info.size <= limit
             return found, self._receive_all(found, body) if is_accepted else None
 
-        found, content = self._get(key, receive)
-        if content is None:  # raised here because a damaged object is requested again
-            raise too_large(self._address(key), found.info.size, limit)
-        return found, content
+        return self._get(key, receive)
 
     def read_head(self, key: str, length: int) -> bytes:
         """Return at most the first :data:`START_BYTES`, which have their own checksum, in one request."""

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -46,6 +47,8 @@ _LOG = logging.getLogger(__name__)
 
 # S3's size limit for copying in one request.
 _COPY_IN_ONE_BYTES = 5 * 1024**3
+# A stream of at most this size is one request: a lookup and a range would be two, and as long as fetching it.
+_SMALL_BYTES = 4 * 1024**2
 # S3's limit for presigned URLs: 7 days.
 _LONGEST_SHARE_S = 7 * 24 * 3600
 _CONTENT_TYPES = {
@@ -164,11 +167,11 @@ class S3Store(ObjectStore):
 
     @contextmanager
     def open_stream(self, key: str, inspect: Inspect | None = None) -> Generator[BinaryIO]:
-        """Yield a stream that fetches and verifies one range at a time, and the SHA-256 at the end."""
-        found = self._look_up(key)
+        """Yield a stream of ranges, each verified, and the SHA-256 at the end; a small object takes one request."""
+        found, content = self._reader.read_small(key, _SMALL_BYTES)
         if inspect is not None:
             inspect(found.info)
-        with self._reader.stream(found) as stream:
+        with BytesIO(content) if content is not None else self._reader.stream(found) as stream:
             yield stream
 
     @contextmanager

@@ -299,6 +299,7 @@ def test_a_stream_of_several_blocks_is_complete(store: S3Store, monkeypatch: pyt
 
 def test_a_stream_of_a_replaced_object_raises_an_error(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "STREAM_BLOCK_BYTES", 4)  # the object's own blocks are 16 KiB
+    monkeypatch.setattr(s3, "_SMALL_BYTES", 200_000)
     content = _LARGE[:300_000]
     store.write_bytes("data/x.csv", content)
     with store.open_stream("data/x.csv") as stream:
