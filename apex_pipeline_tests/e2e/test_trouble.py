@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -136,6 +137,13 @@ def test_a_full_disk_is_reported_with_the_next_step(settings: Settings, monkeypa
     assert read_current(open_store(settings, for_writing=False)) is None
 
 
+def _pass_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every wait move the clock on instead: Dagster waits 5 and 10 s before the retries of a transient error."""
+    now, waited_s = time.time, [0.0]
+    monkeypatch.setattr("time.sleep", waited_s.append)
+    monkeypatch.setattr("time.time", lambda: now() + sum(waited_s))
+
+
 def test_a_file_deleted_during_the_copy_fails_and_the_next_sync_succeeds(
     settings: Settings, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,8 +156,7 @@ def test_a_file_deleted_during_the_copy_fails_and_the_next_sync_succeeds(
         return write_file(store, key, path, **rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(LocalStore, "write_file", delete_and_write)
-    # Dagster waits before each of two retries of a transient error; this test is about the reported failure.
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    _pass_waits(monkeypatch)
     outcome = sync(settings, ignore)
     assert outcome.exit_code == 1
     assert deleted.name in outcome.failures[0].problem

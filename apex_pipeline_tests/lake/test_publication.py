@@ -1,15 +1,18 @@
 """Tests of publication: whole, per session, and nothing that another sync published is lost."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.lake import snapshot as snapshot_module
 from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.publication import Change, publish, publish_session
 from apex_pipeline.lake.snapshot import Snapshot, read_current, shard_count, shard_number
+from apex_pipeline.lake.tables import require_session
 from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, SHARDS_PREFIX, SNAPSHOTS_PREFIX, derived_key, object_key
@@ -28,23 +31,29 @@ def _current(store: LocalStore) -> Snapshot:
     return snapshot
 
 
-def test_publishing_one_session_shares_the_other_parts(store: LocalStore) -> None:
-    for number in range(80):
-        publish_tables(store, SessionKey(f"track{number}", "R1"))
-    before = _current(store)
-    publish_tables(store, SessionKey("track0", "R1"), "v2", laps=3)
-    after = _current(store)
+@pytest.fixture
+def many(store: LocalStore) -> LocalStore:
+    """A lake of 80 published sessions, enough for eight shards, which share one session's table files."""
+    publish_tables(store, SessionKey("track0", "R1"))
+    session = require_session(_current(store), SessionKey("track0", "R1"))
+    others = [replace(session, track=f"track{number}") for number in range(1, 80)]
+    publish(store, {other.key: Change(other) for other in others}, NOON)
+    return store
+
+
+def test_publishing_one_session_shares_the_other_parts(many: LocalStore) -> None:
+    before = _current(many)
+    publish_tables(many, SessionKey("track0", "R1"), "v2", laps=3)
+    after = _current(many)
     assert len(before.shards) == len(after.shards) == 8
     assert len(set(before.shards) - set(after.shards)) == 1
     assert after.keys == before.keys
 
 
-def test_publishing_writes_little_however_many_sessions_there_are(store: LocalStore) -> None:
-    for number in range(80):
-        publish_tables(store, SessionKey(f"track{number}", "R1"))
-    before = {item.key: item.size for item in store.list(SNAPSHOTS_PREFIX)}
-    publish_tables(store, SessionKey("track0", "R1"), "v2", laps=3)
-    written = {item.key: item.size for item in store.list(SNAPSHOTS_PREFIX) if item.key not in before}
+def test_publishing_writes_little_however_many_sessions_there_are(many: LocalStore) -> None:
+    before = {item.key: item.size for item in many.list(SNAPSHOTS_PREFIX)}
+    publish_tables(many, SessionKey("track0", "R1"), "v2", laps=3)
+    written = {item.key: item.size for item in many.list(SNAPSHOTS_PREFIX) if item.key not in before}
     # The published record, its shard and the snapshot.
     assert len(written) == 3
     assert sum(written.values()) < 20_000
@@ -172,8 +181,11 @@ def test_sessions_are_spread_over_the_shards() -> None:
     assert max(numbers.count(number) for number in range(8)) < 300
 
 
-def test_a_lake_that_grows_beyond_one_shard_keeps_all_sessions(store: LocalStore) -> None:
-    keys = [SessionKey(f"track{number}", "R1") for number in range(70)]
+def test_a_lake_that_grows_beyond_one_shard_keeps_all_sessions(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_module, "_SHARDS", ((4, 1), (2_048, 8)))  # instead of 64 sessions in one shard
+    keys = [SessionKey(f"track{number}", "R1") for number in range(8)]
     for key in keys:
         publish_tables(store, key)
     snapshot = _current(store)

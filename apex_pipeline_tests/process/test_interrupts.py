@@ -90,7 +90,12 @@ class _Child:
     def wait(self) -> float:
         """Wait for the end, and return the seconds it took."""
         started_s = time.monotonic()
-        self.out, self.error = self._process.communicate(timeout=30)
+        try:
+            self.out, self.error = self._process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # or the loop would keep a core busy after the tests
+            self._process.communicate()
+            raise
         self.code = self._process.returncode
         return time.monotonic() - started_s
 
