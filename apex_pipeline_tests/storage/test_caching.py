@@ -182,10 +182,9 @@ def test_concurrent_threads_fetch_an_object_once(store: S3Store, requests: Reque
 
     with ThreadPoolExecutor(32) as pool:
         assert set(pool.map(read, range(32))) == {hashlib.sha256(LARGE).hexdigest()}
-    ranges = [headers["Range"] for name, headers in requests if name == "GetObject"]
+    ranges = [headers.get("Range") for name, headers in requests if name == "GetObject"]
     assert len(ranges) == len(set(ranges)), "no range was fetched twice"
-    # One for each of the 32 threads, and one for the fetch.
-    assert count_operations(requests)["HeadObject"] == 33
+    assert count_operations(requests)["HeadObject"] == 32
     assert (cached.hits, cached.misses) == (31, 1)
 
 
