@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # Written last, so an interrupted installation is repeated and a complete one is skipped.
 READY := $(VENV)/.ready
 
-# Where this is set, every process compiles all it imports again: 10 s for each of the four workers of the tests.
+# Where this is set, every process compiles all it imports again: 10 s for each worker of the tests.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -52,7 +52,7 @@ imports: $(READY) ## Check the import rules (pyproject.toml)
 unit: $(READY) ## Run the fast tests; FULL=1: all tests, with branch coverage
 	@$(if $(FULL),$(BIN)/python -m slipcover --json --out .coverage.json -m pytest -m "not soak",$(BIN)/pytest -m "not slow and not soak")
 	@# In a command of its own: asked for a floor while it runs pytest, slipcover 1.1 prints a report without the workers.
-	@$(if $(FULL),$(BIN)/python -m slipcover --merge .coverage.json --out /dev/stdout --fail-under 95)
+	@$(if $(FULL),$(BIN)/python -m slipcover --merge .coverage.json --out /dev/null --fail-under 95)
 
 soak: $(READY) ## Run the long tests: kills, races, damage, bombs, Dagster's services (an hour); see also benchmarks/sync_soak.py
 	@$(BIN)/pytest -m soak

@@ -7,18 +7,18 @@ to it.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from apex_pipeline.errors import SourceError, StoreConfigError
+from apex_pipeline.errors import SourceError, StoreConfigError, StoreCorruptionError
 from apex_pipeline.ingest.discover import Discovery, discover
 from apex_pipeline.ingest.session_work import SessionWork, record_of
 from apex_pipeline.ingest.source_folder import SourceFolder
 from apex_pipeline.lake.healing import damaged_tables, lost_sessions
 from apex_pipeline.lake.records import RecordedFile, SessionRecord
-from apex_pipeline.lake.snapshot import PublishedSession, SessionEntry, Snapshot, read_current
+from apex_pipeline.lake.snapshot import FORMAT, PublishedSession, SessionEntry, Snapshot, read_current
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, FileStatus
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
-from apex_pipeline.storage.layout import DERIVED_PREFIX, SNAPSHOT_IDS_PREFIX, derived_key, table_key
+from apex_pipeline.storage.layout import DERIVED_PREFIX, SNAPSHOT_IDS_PREFIX, derived_key, record_key, table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables import CATALOG_TABLES
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
@@ -68,14 +68,23 @@ class SyncPlan:
         return SessionWork(key, self.found.files_of(key), self.found.copies.by_session.get(key, ()))
 
     def intact(self, key: SessionKey) -> PublishedSession | None:
-        """Return what is published of a session, if all of it is intact and no run of the session was left unfinished.
-
-        Raises:
-            StoreCorruptionError: Its published record was damaged since the plan was made.
-        """
-        if self.snapshot is None or key in self.damage or derived_key(str(key)) in self.listing:
+        """Return what is published of a session, if all of it is intact and no run of it was left unfinished."""
+        if self.snapshot is None or self.snapshot.format < FORMAT:
             return None
-        return self.snapshot.session(key)
+        if key in self.damage or derived_key(str(key)) in self.listing:
+            return None
+        try:
+            return self.snapshot.session(key)
+        except StoreCorruptionError:
+            return None  # a listing does not show every damage; publication makes the record again
+
+    def still_holds(self, store: ObjectStore, key: SessionKey) -> bool:
+        """Return whether a session's record and what is published of it are as they were when the plan was made."""
+        known, found = self.listing.get(record_key(str(key))), store.head(record_key(str(key)))
+        if (found.tag if found else None) != (known.tag if known else None):
+            return False
+        present, before = read_current(store), self.snapshot
+        return (present.entry(key) if present else None) == (before.entry(key) if before else None)
 
 
 def list_lake(store: ObjectStore) -> dict[str, ObjectInfo]:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 
 from apex_pipeline.lake.snapshot import PublishedSession, is_snapshot_part
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
-from apex_pipeline.storage.layout import OBJECTS_PREFIX, derived_key, object_key, record_key
+from apex_pipeline.storage.layout import OBJECTS_PREFIX, SNAPSHOTS_PREFIX, derived_key, object_key, record_key
 from apex_pipeline.storage.remembering import RememberingStore
 from apex_pipeline.tables.session_key import SessionKey
 
 
 def remembering_snapshots(store: ObjectStore) -> RememberingStore:
     """Return the store of a sync, which reads no part of a snapshot twice: none of them ever changes."""
-    return RememberingStore(store, is_snapshot_part)
+    return RememberingStore(store, lambda key: key.startswith(SNAPSHOTS_PREFIX), is_snapshot_part)
 
 
 def remembering_session(
@@ -31,10 +31,13 @@ def remembering_session(
     """
     own = {record_key(str(key)), derived_key(str(key))}
 
-    def may_remember(at: str, content: bytes) -> bool:
-        return at in own or (at.startswith(OBJECTS_PREFIX) and at == object_key(hashlib.sha256(content).hexdigest()))
+    def remembers(at: str) -> bool:
+        return at in own or at.startswith(OBJECTS_PREFIX)
 
-    return RememberingStore(store, may_remember, _objects_of(published, listing))
+    def is_intact(at: str, content: bytes) -> bool:
+        return at in own or at == object_key(hashlib.sha256(content).hexdigest())
+
+    return RememberingStore(store, remembers, is_intact, _objects_of(published, listing))
 
 
 def _objects_of(published: PublishedSession | None, listing: Mapping[str, ObjectInfo]) -> dict[str, ObjectInfo]:

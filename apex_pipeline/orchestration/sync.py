@@ -259,9 +259,7 @@ class _SyncRun:
 
     def _current_plan(self, key: SessionKey, plan: SyncPlan) -> SyncPlan | None:
         """Return a plan that still holds for a session; ``None`` if another process has done the work since."""
-        known = plan.listing.get(record_key(str(key)))
-        found = self._store.head(record_key(str(key)))
-        if (found.tag if found else None) == (known.tag if known else None):
+        if plan.still_holds(self._store, key):
             return plan
         fresh = self._plan()
         if key in fresh.due:

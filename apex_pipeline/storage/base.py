@@ -116,17 +116,19 @@ class ObjectStore(ABC):
     def open_stream(self, key: str, inspect: Inspect | None = None) -> AbstractContextManager[BinaryIO]:
         """Open a large object for one sequential read, without a local copy.
 
-        Bytes that cross a network are verified: the read that reaches the end raises if the content differs from the
-        recorded digest. Do not use results derived from the content before then.
+        Bytes that cross a network are verified: at the latest, the read that reaches the end raises if the content
+        differs from the recorded digest. Do not use results derived from the content before then.
 
         Args:
             key: The object's key.
-            inspect: Called with the metadata of the version that is read before its first byte is, and, for a file
-                that may be edited in place, once more when it has been read. A file's digest is not computed for it.
+            inspect: Called with the metadata of the version that is read before its first byte is returned, and, for a
+                file that may be edited in place, once more when it has been read. A file's digest is not computed for
+                it.
 
         Raises:
             ObjectMissingError: No object has this key.
-            StoreCorruptionError: On reading the end: the bytes differ from the recorded digest.
+            StoreCorruptionError: On reading the end, or on opening a small object: the bytes differ from the recorded
+                digest.
             FileChangedError: While reading: the object was replaced or deleted in a bucket (a file stays readable).
         """
 

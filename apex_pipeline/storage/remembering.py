@@ -11,9 +11,11 @@ Nothing is looked up again, so damage done meanwhile is not noticed here; the ne
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from apex_pipeline.errors import FileChangedError
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.forwarding import ForwardingStore
@@ -22,9 +24,6 @@ from apex_pipeline.storage.forwarding import ForwardingStore
 _MOST_BYTES_EACH = 4 * 1024**2
 # The eight shards of 2,000 sessions take 5 MB, the tables of a race without telemetry 1 MB.
 _MOST_BYTES = 64 * 1024**2
-
-# Whether an object with this key and content may be remembered.
-MayRemember = Callable[[str, bytes], bool]
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,21 @@ class RememberingStore(ForwardingStore):
 
     Args:
         inner: The other store.
-        may_remember: Whether an object may be remembered.
+        remembers: Whether the object with a key may be remembered.
+        is_intact: Whether it has this content; what is damaged is not remembered.
         kept: Objects that the other store has intact, with their digests, and keeps: writing one of them sends nothing.
     """
 
     def __init__(
-        self, inner: ObjectStore, may_remember: MayRemember, kept: Mapping[str, ObjectInfo] | None = None
+        self,
+        inner: ObjectStore,
+        remembers: Callable[[str], bool],
+        is_intact: Callable[[str, bytes], bool],
+        kept: Mapping[str, ObjectInfo] | None = None,
     ) -> None:
         super().__init__(inner)
-        self._may_remember = may_remember
+        self._remembers = remembers
+        self._is_intact = is_intact
         self._kept = kept or {}
         self._objects: dict[str, _Remembered] = {}
         self._bytes = 0
@@ -97,16 +102,24 @@ class RememberingStore(ForwardingStore):
         else:
             self._forget(key)
             info = super().write_file(key, path, sha256=sha256, progress=progress)
-        if info.size <= _MOST_BYTES_EACH:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() == info.sha256:  # the file may have changed since
-                self._remember(key, _Remembered(content, info.tag, info))
+        if info.size <= _MOST_BYTES_EACH and self._remembers(key):
+            with suppress(OSError):  # the file may be gone by now, or changed
+                content = path.read_bytes()
+                if hashlib.sha256(content).hexdigest() == info.sha256:
+                    self._remember(key, _Remembered(content, info.tag, info))
         return info
 
     def copy(self, source: str, target: str, *, source_info: ObjectInfo | None = None) -> ObjectInfo:
         """Copy within the store."""
         self._forget(target)
-        return super().copy(source, target, source_info=source_info or self._info_of(source))
+        known = source_info or self._info_of(source)
+        try:
+            return super().copy(source, target, source_info=known)
+        except FileChangedError:
+            if source_info is not None or known is None:
+                raise
+            # Another process has written the same content again, as all sessions do with an empty table.
+            return super().copy(source, target)
 
     def delete(self, key: str) -> None:
         """Remove the object from the store."""
@@ -124,8 +137,9 @@ class RememberingStore(ForwardingStore):
 
     def _remember(self, key: str, found: _Remembered) -> None:
         size = len(found.content)
-        if size > _MOST_BYTES_EACH or not self._may_remember(key, found.content):
+        if size > _MOST_BYTES_EACH or not self._remembers(key) or not self._is_intact(key, found.content):
             return
+        self._forget(key)
         with self._lock:
             if self._bytes + size > _MOST_BYTES:
                 self._objects.clear()

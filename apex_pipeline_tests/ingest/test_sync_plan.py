@@ -11,7 +11,7 @@ from apex_pipeline.lake.derived import add_derived
 from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.records import require_record
 from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.storage.layout import object_key
+from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, object_key, published_session_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.ingest.lake_in_step import LakeInStep, lap_csv
@@ -87,6 +87,54 @@ def test_an_unfinished_publication_is_due(synced: LakeInStep) -> None:
     tables = put_objects(synced.store, _R1, session_contents(_R1))
     add_derived(synced.store, _R1, record.inputs_version, tables)
     assert dict(_plan(synced).due) == {_R1: "an unfinished run"}
+
+
+def test_what_is_published_is_intact_unless_a_run_was_left_unfinished_or_something_is_damaged(
+    synced: LakeInStep,
+) -> None:
+    found = _plan(synced).intact(_R1)
+    assert found is not None
+    assert found.key == _R1
+    synced.drop(found.tables["laps"].key)
+    assert _plan(synced).intact(_R1) is None
+    finish_session(synced.store, _R1)
+    record = require_record(synced.store, _R1)
+    add_derived(synced.store, _R1, record.inputs_version, {})
+    assert _plan(synced).intact(_R1) is None
+    assert _plan(synced).intact(_R2) is not None
+
+
+def test_a_damaged_record_that_the_listing_does_not_show_is_not_intact(synced: LakeInStep) -> None:
+    plan, snapshot = _plan(synced), read_current(synced.store)
+    assert snapshot is not None
+    entry = snapshot.entry(_R1)
+    assert entry is not None
+    synced.store.write_bytes(published_session_key(entry.record), b"{}")
+    assert plan.intact(_R1) is None
+
+
+def test_a_plan_holds_until_the_session_is_recorded_or_published_otherwise(synced: LakeInStep) -> None:
+    plan, snapshot = _plan(synced), read_current(synced.store)
+    assert snapshot is not None
+    session = snapshot.session(_R1)
+    assert session is not None
+    assert plan.still_holds(synced.store, _R1)
+
+    publish(synced.store, {_R1: Change(None)}, NOON, "forget")
+    assert not plan.still_holds(synced.store, _R1)
+    assert plan.still_holds(synced.store, _R2)
+    publish(synced.store, {_R1: Change(session)}, NOON, "rollback")
+    assert plan.still_holds(synced.store, _R1)
+
+    synced.write(_START, lap_csv("R1", 8))
+    synced.sync()
+    assert not plan.still_holds(synced.store, _R1)
+
+
+def test_snapshots_without_a_pointer_are_noticed(synced: LakeInStep) -> None:
+    assert not _plan(synced).has_lost_pointer
+    synced.store.delete(CURRENT_SNAPSHOT_KEY)
+    assert _plan(synced).has_lost_pointer
 
 
 def test_a_rolled_back_session_is_not_published_again_until_its_files_change(synced: LakeInStep) -> None:

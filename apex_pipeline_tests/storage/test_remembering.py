@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.errors import StoreCorruptionError
+from apex_pipeline.errors import FileChangedError, StoreCorruptionError
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage import remembering
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -46,6 +46,14 @@ class _Asked(ForwardingStore):
         return super().write_file(key, path, sha256=sha256, progress=progress)
 
 
+def _every_key(_: str) -> bool:
+    return True
+
+
+def _anything(_key: str, _content: bytes) -> bool:
+    return True
+
+
 @pytest.fixture
 def inner(tmp_path: Path) -> _Asked:
     store = LocalStore(tmp_path / "lake", DigestCache())
@@ -55,7 +63,7 @@ def inner(tmp_path: Path) -> _Asked:
 
 @pytest.fixture
 def store(inner: _Asked) -> RememberingStore:
-    return RememberingStore(inner, lambda key, _: key == _KEY)
+    return RememberingStore(inner, lambda key: key == _KEY, _anything)
 
 
 def test_a_document_is_asked_for_once(store: RememberingStore, inner: _Asked) -> None:
@@ -158,16 +166,57 @@ def test_a_file_that_changes_while_it_is_written_is_not_remembered(
         path.write_bytes(b"other")
         return written
 
-    store = RememberingStore(inner, lambda *_: True)
+    store = RememberingStore(inner, _every_key, _anything)
     monkeypatch.setattr(inner, "write_file", write_and_change)
     store.write_file(_KEY, path)
     assert store.read_bytes(_KEY) == b"rows"
 
 
+@pytest.mark.parametrize("key", [_KEY, _OTHER])
+def test_a_file_that_is_gone_once_it_is_written_is_no_failure(
+    store: RememberingStore, inner: _Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    path = tmp_path / "table"
+    path.write_bytes(b"rows")
+
+    def write_and_remove(key: str, path: Path, **_: object) -> ObjectInfo:
+        written = inner.write_bytes(key, path.read_bytes())
+        path.unlink()
+        return written
+
+    monkeypatch.setattr(inner, "write_file", write_and_remove)
+    assert store.write_file(key, path).size == len(b"rows")
+    assert store.read_bytes(key) == b"rows"
+
+
+def test_an_object_that_another_process_wrote_again_is_copied(store: RememberingStore, inner: _Asked) -> None:
+    store.write_bytes(_KEY, b"rows")
+    inner.delete(_KEY)
+    inner.write_bytes(_KEY, b"rows")
+    store.copy(_KEY, _OTHER)
+    assert inner.read_bytes(_OTHER) == b"rows"
+
+
+def test_a_version_that_the_caller_requires_is_not_exchanged(store: RememberingStore, inner: _Asked) -> None:
+    first = store.write_bytes(_KEY, b"rows")
+    inner.delete(_KEY)
+    inner.write_bytes(_KEY, b"more")
+    with pytest.raises(FileChangedError):
+        store.copy(_KEY, _OTHER, source_info=first)
+
+
+def test_what_is_damaged_is_not_remembered(inner: _Asked) -> None:
+    store = RememberingStore(inner, _every_key, lambda _, content: content == b"whole")
+    inner.write_bytes(_KEY, b"part")
+    store.read_with_tag(_KEY)
+    inner.write_bytes(_KEY, b"whole")
+    assert store.read_bytes(_KEY) == b"whole"
+
+
 def _kept(inner: _Asked, content: bytes) -> RememberingStore:
     info = inner.write_bytes(_KEY, content)
     kept = {_KEY: replace(info, sha256=hashlib.sha256(content).hexdigest())}
-    return RememberingStore(inner, lambda *_: True, kept)
+    return RememberingStore(inner, _every_key, _anything, kept)
 
 
 def test_a_kept_object_is_not_written_again_and_then_read_from_memory(inner: _Asked, tmp_path: Path) -> None:
@@ -190,7 +239,7 @@ def test_a_kept_object_does_not_hide_another_content(inner: _Asked, tmp_path: Pa
 
 def test_large_objects_are_not_remembered(inner: _Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembering, "_MOST_BYTES_EACH", 3)
-    store, path = RememberingStore(inner, lambda *_: True), tmp_path / "table"
+    store, path = RememberingStore(inner, _every_key, _anything), tmp_path / "table"
     path.write_bytes(b"rows")
     store.write_file(_KEY, path)
     store.write_bytes(_OTHER, b"rows")
@@ -200,7 +249,7 @@ def test_large_objects_are_not_remembered(inner: _Asked, tmp_path: Path, monkeyp
 
 def test_memory_is_bounded(inner: _Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembering, "_MOST_BYTES", 10)
-    store = RememberingStore(inner, lambda *_: True)
+    store = RememberingStore(inner, _every_key, _anything)
     keys = [f"catalog/{number}.json" for number in range(5)]
     for key in keys:
         store.write_bytes(key, key.encode()[:4])

@@ -97,10 +97,14 @@ class S3Reader:
 
         Errors as for :meth:`find`.
         """
-        full = self._full_key(key)
-        with s3_errors(self._connection.error_context, "Looking up", full):
-            reply = self._connection.client.head_object(Bucket=self._connection.bucket, Key=full)
-        return _found(key, reply), store_time_utc(reply)
+        full, connection = self._full_key(key), self._connection
+
+        def attempt() -> tuple[RemoteObject, datetime | None]:
+            with s3_errors(connection.error_context, "Looking up", full):
+                reply = connection.client.head_object(Bucket=connection.bucket, Key=full)
+            return _found(key, reply), store_time_utc(reply)
+
+        return retry(attempt, self._sleep)
 
     def read(self, key: str) -> bytes:
         """Return the content of an object, verified."""
