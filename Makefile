@@ -50,7 +50,8 @@ imports: $(READY) ## Check the import rules (pyproject.toml)
 	@$(BIN)/lint-imports
 
 unit: $(READY) ## Run the fast tests; FULL=1: all tests, with branch coverage
-	@$(if $(FULL),$(BIN)/python -m slipcover --json --out .coverage.json -m pytest -m "not soak",$(BIN)/pytest -m "not slow and not soak")
+	@export TMPDIR="$$(.ci/temporary-folder)"; \
+	  $(if $(FULL),$(BIN)/python -m slipcover --json --out .coverage.json -m pytest -m "not soak",$(BIN)/pytest -m "not slow and not soak")
 	@# In a command of its own: asked for a floor while it runs pytest, slipcover 1.1 prints a report without the workers.
 	@$(if $(FULL),$(BIN)/python -m slipcover --merge .coverage.json --out /dev/null --fail-under 95)
 
