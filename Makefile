@@ -50,6 +50,7 @@ imports: $(READY) ## Check the import rules (pyproject.toml)
 	@$(BIN)/lint-imports
 
 unit: $(READY) ## Run the fast tests; FULL=1: all tests, with branch coverage
+	@$(BIN)/python -m apex_pipeline_tests.compile_kernels
 	@export TMPDIR="$$(.ci/temporary-folder)"; \
 	  $(if $(FULL),$(BIN)/python -m slipcover --json --out .coverage.json -m pytest -m "not soak",$(BIN)/pytest -m "not slow and not soak")
 	@# In a command of its own: asked for a floor while it runs pytest, slipcover 1.1 prints a report without the workers.
