@@ -44,6 +44,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+def _is_not_interruption(record: logging.LogRecord) -> bool:
+    """Return whether a record is none of an interruption, which libraries log with a traceback and is reported once."""
+    return not (record.exc_info and isinstance(record.exc_info[1], KeyboardInterrupt))
+
+
 def set_up_logging(
     log_format: Literal["text", "json"], level: int = logging.WARNING, run_id: str | None = None
 ) -> None:
@@ -55,5 +60,6 @@ def set_up_logging(
         run_id: As for :class:`JsonLines`.
     """
     handler = logging.StreamHandler()
+    handler.addFilter(_is_not_interruption)
     handler.setFormatter(JsonLines(run_id) if log_format == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -72,3 +72,10 @@ def test_text_format_is_one_readable_line(capsys: pytest.CaptureFixture[str]) ->
     set_up_logging("text")
     logging.getLogger("apex").warning("A lap is %s.", "long")
     assert capsys.readouterr().err == "WARNING apex: A lap is long.\n"
+
+
+def test_an_interruption_that_a_library_logs_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging("text")
+    for error in (KeyboardInterrupt(), ValueError("broken")):
+        logging.getLogger("sqlalchemy.pool").error("Exception closing connection", exc_info=error)
+    assert capsys.readouterr().err.count("Exception closing connection") == 1

@@ -17,6 +17,7 @@ There is no table format whose vacuum could do this; see snapshot.py for the rea
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -145,14 +146,16 @@ def find_expired(store: ObjectStore, retention: Retention, now: datetime) -> Exp
     if current is None:
         return ExpiredObjects(unfinished, forgotten, ())
     snapshots, damaged = _snapshots(store, listed)
-    kept = _kept_snapshots(snapshots, current, now - retention.snapshots)
+    # One that is too young to be removed keeps what it refers to.
+    young = {item.key for item in listed if now - item.modified_utc <= MIN_AGE}
+    kept = _kept_snapshots(snapshots, current, now - retention.snapshots, young)
     marks = _marks(store, kept, current)
     expired = {snapshot_key(snapshot.id) for snapshot in snapshots} - marks.keys
 
     def is_expired(item: ObjectInfo) -> bool:
         age = now - item.modified_utc
         if item.key in expired:  # by the time they were replaced
-            return age > MIN_AGE
+            return True
         return (item.key in damaged or bool(_MANAGED.fullmatch(item.key))) and age > retention.objects
 
     objects = [item for item in listed if not marks.has(item.key) and is_expired(item)]
@@ -186,8 +189,10 @@ def _read_or_none(store: ObjectStore, key: str) -> Snapshot | None:
         return None
 
 
-def _kept_snapshots(snapshots: list[Snapshot], current: Snapshot, cutoff: datetime) -> list[Snapshot]:
-    """Return the snapshots that are published now or were at any time after the cutoff."""
+def _kept_snapshots(
+    snapshots: list[Snapshot], current: Snapshot, cutoff: datetime, young: AbstractSet[str]
+) -> list[Snapshot]:
+    """Return the snapshots that are published now or were at any time after the cutoff, and those with a young key."""
     others = [snapshot for snapshot in snapshots if snapshot.id != current.id]
     ordered = sorted([*others, current], key=lambda snapshot: (snapshot.created_utc, snapshot.id))
     # By its successor, not by order: two snapshots of one second are in any order. The next one stands in for a
@@ -197,7 +202,9 @@ def _kept_snapshots(snapshots: list[Snapshot], current: Snapshot, cutoff: dateti
     return [
         snapshot
         for snapshot in ordered
-        if snapshot.id == current.id or replaced.get(snapshot.id, created(snapshot)) >= cutoff
+        if snapshot.id == current.id
+        or replaced.get(snapshot.id, created(snapshot)) >= cutoff
+        or snapshot_key(snapshot.id) in young
     ]
 
 

@@ -16,7 +16,11 @@ from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
-from apex_pipeline.cli import main
+from apex_pipeline.__main__ import main
+from apex_pipeline.process.exit import end_process
+from apex_pipeline.process.interrupts import report_interruption, watch_signals
+
+watch_signals()  # as `apex` does before it imports anything else
 
 _POLL_S = 0.02
 # A test that failed leaves its processes behind.
@@ -79,6 +83,9 @@ def _prepare(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     _end = sys.argv.index("--")
-    _prepare(sys.argv[1:_end])
+    try:
+        _prepare(sys.argv[1:_end])
+    except KeyboardInterrupt as _interrupted:
+        end_process(report_interruption(_interrupted))
     sys.argv = ["apex", *sys.argv[_end + 1 :]]
     main()

@@ -411,6 +411,18 @@ def test_an_object_that_a_store_removes_although_it_was_just_published_is_put_ba
     assert _is_readable(store, published[0])
 
 
+def test_an_expired_snapshot_that_is_too_young_to_be_removed_stays_whole(store: LocalStore) -> None:
+    _publish_laps(store, 1, _now() - timedelta(days=3))
+    _age(store, timedelta(days=3))
+    young = publish_tables(store, SessionKey("spa", "R2"), now=_now() - timedelta(minutes=10))
+    _publish_laps(store, 2, _now())
+    _gc(store, Retention(timedelta(0), timedelta(hours=1)), _now())
+    remaining = _snapshots(store)
+    assert young in remaining
+    assert all(_is_readable(store, snapshot) for snapshot in remaining)
+    assert verify_lake(store, is_deep=True).wrong == ()
+
+
 @example(steps=[(1, 0), (4, 0), (1, 1)], keep_days=1, later_days=0)
 @example(steps=[(2, 0), (3, 0), (2, 1)], keep_days=1, later_days=0)
 @given(
