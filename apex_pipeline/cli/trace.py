@@ -48,7 +48,7 @@ def trace_laps_command(
 
 def _facts(evidence: Evidence) -> dict[str, object]:
     return {
-        "tells": evidence.role,
+        "role": evidence.role,
         "stamped_utc_ms": evidence.stamped_utc_ms,
         "used_utc_ms": evidence.used_utc_ms,
         "note": evidence.note,

@@ -114,7 +114,7 @@ class TelemetryWriter:
             yield race.fault(FaultKind.EXACT_DUPLICATES, "telemetry", exact)
             yield race.fault(FaultKind.CONFLICTING_DUPLICATES, "telemetry", conflicts)
         if race.plan.has_unparsable_value:
-            detail = f"Line {self.rejects[0].line} has a value that is no number."
+            detail = f"Line {self.rejects[0].line} has a value that is not a number."
             yield race.fault(FaultKind.UNPARSABLE_VALUE, "telemetry", detail)
 
     def write(self, path: Path, progress: Callable[[int], None]) -> None:

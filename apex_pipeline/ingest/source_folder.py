@@ -62,7 +62,7 @@ class SourceFolder:
         files: Readable files, sorted by path.
         refused: Path (escaped for printing) and reason of each entry that the user has to mend: no permission, a link
             that points outside the folder or to another folder, or a name that cannot be an object key.
-        skipped: Path and reason of each entry that is no race data and need not be mended: pipes, sockets and devices,
+        skipped: Path and reason of each entry that is not race data and needs no action: pipes, sockets and devices,
             folders of the operating system, files that vanished during the scan, and lakes.
     """
 

@@ -93,7 +93,7 @@ class _Timeline:
         """Return the ids that start with a text."""
         found = self._ids[bisect_left(self._ids, text) : bisect_right(self._ids, text + _LAST)] if text else []
         if len(found) > 1:
-            # A document that was never published is no match if there is another.
+            # A document that was never published does not match if another one does.
             published = self._published(self._load(found))
             found = [id_ for id_ in found if id_ in published] or found
         return found

@@ -50,7 +50,7 @@ _TAKE_OVER = """INSERT OR IGNORE INTO fingerprints_3
 _SELECT = """SELECT path, size, mtime_ns, inode, ctime_ns, sha256, sums, crc FROM fingerprints_3
     WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ? AND (ctime_ns IS NULL OR ctime_ns = ?)"""
 _INSERT = "INSERT OR REPLACE INTO fingerprints_3 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-# The primary codes of SQLite's errors that are no damage: the file is locked, or the disk is full, read-only or gone.
+# The primary codes of SQLite's errors that do not mean damage: the file is locked, or the disk is full, read-only or gone.
 _NOT_AVAILABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -217,7 +217,7 @@ class DigestCache:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Return whether the database must be created again: it is no database, was damaged, or has another schema."""
+    """Return whether the database must be created again: it is not a database, was damaged, or has another schema."""
     if isinstance(error, OSError):
         return False
     # The lowest byte is the primary code; Python sets none if a text of the database cannot be decoded.

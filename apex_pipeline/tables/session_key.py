@@ -33,11 +33,11 @@ def session_key(track: str, session: str) -> SessionKey:
     """
     if not _TRACK.fullmatch(track):
         raise ConfigurationError(
-            f"{track!r} is no track slug.", "Use lower-case letters, digits and underscores, at least one letter."
+            f"{track!r} is not a track slug.", "Use lower-case letters, digits and underscores, at least one letter."
         )
     if not _SESSION.fullmatch(session):
         raise ConfigurationError(
-            f"{session!r} is no session name.", "Use letters, digits and underscores, at least one letter, like R1."
+            f"{session!r} is not a session name.", "Use letters, digits and underscores, at least one letter, like R1."
         )
     return SessionKey(track, session)
 

@@ -245,7 +245,7 @@ def test_trace_as_json_accepts_a_car_number(demo_dir: Path, apex: Apex) -> None:
     trace = json.loads(apex("trace", "laps", _TRACK, _SESSION, "--car", "#13", "--lap", "5", "--json").out)
     assert (trace["lap"]["vehicle_id"], trace["lap"]["lap_number"]) == ("GR86-022-13", 5)
     assert trace["lap"]["lap_end_utc"].endswith("+00:00")
-    assert [evidence["tells"] for evidence in trace["evidence"]] == ["begin", "end", "official"]
+    assert [evidence["role"] for evidence in trace["evidence"]] == ["begin", "end", "official"]
     assert all({"file", "sha256", "line", "text"} == set(row) for item in trace["evidence"] for row in item["rows"])
 
 

@@ -47,7 +47,7 @@ _KEYS: dict[tuple[str, ...], set[str]] = {
 }
 _NESTED: dict[tuple[str, ...], dict[str, set[str]]] = {
     ("plan", "demo-weekend"): {"unchanged": {"files", "bytes", "paths"}},
-    ("trace", "laps", *_LAP): {"evidence": {"tells", "stamped_utc_ms", "used_utc_ms", "note", "rows"}},
+    ("trace", "laps", *_LAP): {"evidence": {"role", "stamped_utc_ms", "used_utc_ms", "note", "rows"}},
     ("doctor",): {"checks": {"check", "state", "said", "remedy"}},
     ("verify",): {
         "findings": {"key", "kind", "session", "problem"},

@@ -182,7 +182,7 @@ _UNREACHABLE = ErrorRule(
 _CUT_OFF = ErrorRule(StoreUnavailableError, "the connection broke", "Check the network, then run it again.")
 
 _INCOMPLETE = ErrorRule(
-    StoreInterruptedError, "the store described the object incompletely, as if it was being replaced", "Run it again."
+    StoreInterruptedError, "the store described the object incompletely, as if it were being replaced", "Run it again."
 )
 
 # By code. The reply to a HEAD request has no body, so its status number is the only code.

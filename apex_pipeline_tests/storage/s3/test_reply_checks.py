@@ -1,4 +1,4 @@
-"""An endpoint that is no S3 store: web pages, empty replies, redirects in a circle, garbage. Tested over HTTP."""
+"""An endpoint that is not an S3 store: web pages, empty replies, redirects in a circle, garbage. Tested over HTTP."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -233,7 +233,7 @@ def _resolve_track(builder: _IdentityBuilder, hints: PathHints, siblings: Folder
         )
     elif sibling_track:
         builder.track = sibling_track
-        builder.add_evidence(f"Track {sibling_track.slug}: the names of the files beside it say so.", _NAMED_TRACK)
+        builder.add_evidence(f"Track {sibling_track.slug}: the other files in its folder name it.", _NAMED_TRACK)
 
 
 def _track_contradiction(hints: PathHints) -> str | None:

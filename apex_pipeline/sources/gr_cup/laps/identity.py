@@ -221,7 +221,7 @@ class _IdentityResolver:
 
 def _from_suffix(vehicle_id: str, crossings: int, reason: str) -> Identity:
     number = split_vehicle_id(vehicle_id)[1]
-    source = f"the number {number} is only what its id says" if number else "its id tells no number"
+    source = f"the number {number} is only what its id says" if number else "its id contains no number"
     return Identity(
         vehicle_id=vehicle_id,
         official=None,

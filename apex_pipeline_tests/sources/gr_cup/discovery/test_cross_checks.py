@@ -50,7 +50,7 @@ def test_files_that_are_not_race_data_are_ignored_and_never_read(path: str) -> N
 
 
 def test_the_reason_for_an_archive_asks_to_unpack_it() -> None:
-    assert "unpack it beside" in str(identify_one("sonoma.zip", b"PK").reason)
+    assert "unpack it next to" in str(identify_one("sonoma.zip", b"PK").reason)
 
 
 # -- contradictions ------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_an_unusual_session_word_does_not_contradict_the_folder() -> None:
                 "and their headers are the same"
             ),
         ),
-        (f"barber/{'x' * 60}_barber_lap_start.csv", content(LAP), f"'{'x' * 60}' is no session name."),
+        (f"barber/{'x' * 60}_barber_lap_start.csv", content(LAP), f"'{'x' * 60}' is not a session name."),
     ],
 )
 def test_the_reason_of_an_unresolved_file_names_the_missing_part(path: str, body: bytes, reason: str) -> None:
