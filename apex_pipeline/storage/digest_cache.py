@@ -50,7 +50,7 @@ _TAKE_OVER = """INSERT OR IGNORE INTO fingerprints_3
 _SELECT = """SELECT path, size, mtime_ns, inode, ctime_ns, sha256, sums, crc FROM fingerprints_3
     WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ? AND (ctime_ns IS NULL OR ctime_ns = ?)"""
 _INSERT = "INSERT OR REPLACE INTO fingerprints_3 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-# The primary codes of SQLite's errors that do not mean damage: the file is locked, or the disk is full, read-only or gone.
+# The primary codes of errors of SQLite that do not mean damage: the file is locked, or the disk is full or read-only.
 _NOT_AVAILABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,

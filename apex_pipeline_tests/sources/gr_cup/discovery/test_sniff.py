@@ -125,7 +125,7 @@ def test_a_first_line_longer_than_the_sniffed_bytes_is_not_a_header(column: byte
     content = column * (1 + 50_000_000 // len(column))
     for head, path in ((content[:SNIFFED_BYTES], "x.csv"), (gzip.compress(content[:1_000_000], mtime=0), "x.csv.gz")):
         contents = sniff(head, path)
-        assert contents.problem == f"{path} has a first line of more than 65,536 bytes; it is not a header."
+        assert contents.problem == f"{path} has a first line of more than 65,536 bytes: not a header."
         assert contents.is_text
 
 
