@@ -20,9 +20,9 @@ from apex_pipeline.ingest.discover import discover
 from apex_pipeline.ingest.source_folder import scan_folder
 from apex_pipeline.lake.objects import write_table_file
 from apex_pipeline.lake.publication import Change, publish
+from apex_pipeline.lake.published_session import PublishedSession, TableRecord
 from apex_pipeline.lake.records import SessionRecord, session_record, write_record
 from apex_pipeline.lake.rollups import list_records, load_roll_ups, write_roll_ups
-from apex_pipeline.lake.snapshot import PublishedSession, TableRecord
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources import rules_version
 from apex_pipeline.storage.base import ObjectStore

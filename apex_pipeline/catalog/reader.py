@@ -19,8 +19,9 @@ from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.lake.catalog_tables import CatalogTables
 from apex_pipeline.lake.history import snapshot_as_of
 from apex_pipeline.lake.objects import read_table_file, table_file_key
+from apex_pipeline.lake.published_session import PublishedSession, TableRecord
 from apex_pipeline.lake.reconciliation import read_counts
-from apex_pipeline.lake.snapshot import PublishedSession, Snapshot, TableRecord
+from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.lake.tables import require_session, require_snapshot
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.base import ObjectStore

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.errors import FileChangedError, StoreCorruptionError
 from apex_pipeline.lake.objects import table_file_key
-from apex_pipeline.lake.snapshot import TableRecord
+from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.storage.base import ObjectStore
 
 _Result = TypeVar("_Result")

@@ -19,8 +19,8 @@ from apex_pipeline.cli.emit import print_line
 from apex_pipeline.cli.format import count
 from apex_pipeline.console import console
 from apex_pipeline.errors import ApexError, ObjectMissingError
+from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.rollups import read_roll_up
-from apex_pipeline.lake.snapshot import PublishedSession
 from apex_pipeline.orchestration.sync import SyncOutcome
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import FileStatus

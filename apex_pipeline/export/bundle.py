@@ -18,9 +18,10 @@ from apex_pipeline.lake.history import created
 from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.publication import Change, publish, write_stable_names
+from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.records import RecordedFile, SessionRecord, write_record
 from apex_pipeline.lake.rollups import RollUps, roll_up_bytes, updated
-from apex_pipeline.lake.snapshot import PublishedSession, Snapshot
+from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.sources import session_tables
 from apex_pipeline.storage.atomic import new_file, new_folder, require_apart
 from apex_pipeline.storage.base import ObjectStore

@@ -16,7 +16,8 @@ from apex_pipeline.errors import ConfigurationError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
 from apex_pipeline.lake.catalog_tables import CatalogTables
 from apex_pipeline.lake.objects import open_table_file, table_file_key
-from apex_pipeline.lake.snapshot import Snapshot, TableRecord, read_current
+from apex_pipeline.lake.published_session import TableRecord
+from apex_pipeline.lake.snapshot import Snapshot, read_current
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.atomic import new_file, new_folder
 from apex_pipeline.storage.base import ObjectStore

@@ -16,6 +16,7 @@ from apex_pipeline.errors import LeaseLostError, SourceError, StoreCorruptionErr
 from apex_pipeline.ingest.copy import copy_source_files, recorded_version
 from apex_pipeline.ingest.discover import Discovery, discover
 from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
+from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.records import (
     RecordedFile,
     SessionRecord,
@@ -28,7 +29,6 @@ from apex_pipeline.lake.records import (
     with_stored,
     write_unassigned,
 )
-from apex_pipeline.lake.snapshot import PublishedSession
 from apex_pipeline.progress import Progress
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore

@@ -12,8 +12,9 @@ from apex_pipeline.ingest.discover import Discovery, discover
 from apex_pipeline.ingest.session_work import SessionWork, record_of
 from apex_pipeline.ingest.source_folder import SourceFolder
 from apex_pipeline.lake.healing import damaged_tables, lost_sessions
+from apex_pipeline.lake.published_session import PublishedSession, SessionEntry
 from apex_pipeline.lake.records import RecordedFile, SessionRecord
-from apex_pipeline.lake.snapshot import FORMAT, PublishedSession, SessionEntry, Snapshot, read_current
+from apex_pipeline.lake.snapshot import FORMAT, Snapshot, read_current
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, FileStatus
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.objects import read_table_file
+from apex_pipeline.lake.published_session import PublishedSession, SessionEntry
 from apex_pipeline.lake.records import RecordedFile, SessionRecord, inputs_version
 from apex_pipeline.lake.rollups import RollUps, list_records, load_roll_ups, read_roll_up, session_row
-from apex_pipeline.lake.snapshot import FORMAT, PublishedSession, SessionEntry, Snapshot
+from apex_pipeline.lake.snapshot import FORMAT, Snapshot
 from apex_pipeline.sources import sources_named
 from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.sources.session_names import session_type

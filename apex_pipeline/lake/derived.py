@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from apex_pipeline.errors import PermanentError, StoreCorruptionError
 from apex_pipeline.lake.documents import NameText, SessionText, dump_document, read_document
-from apex_pipeline.lake.snapshot import TableRecord
+from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import derived_key
 from apex_pipeline.tables.session_key import SessionKey

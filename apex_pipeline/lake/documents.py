@@ -8,7 +8,7 @@ import hashlib
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
 from apex_pipeline.storage.base import ObjectStore
@@ -41,6 +41,7 @@ SessionText = Annotated[str, AfterValidator(_session_text)]
 # A path that is safe as part of a key.
 PathText = Annotated[str, AfterValidator(_path_text)]
 NameText = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,80}$")]
+Count = Annotated[int, Field(ge=0)]
 
 
 @lru_cache

@@ -19,16 +19,14 @@ from datetime import datetime
 
 from apex_pipeline.errors import FileChangedError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.history import created
-from apex_pipeline.lake.snapshot import (
-    FORMAT,
+from apex_pipeline.lake.published_session import (
     SHOWN_DIGITS,
     PublishedSession,
     SessionEntry,
-    Snapshot,
     TableRecord,
-    read_current,
     read_published_session,
 )
+from apex_pipeline.lake.snapshot import FORMAT, Snapshot, read_current
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
 from apex_pipeline.storage.layout import OBJECTS_PREFIX, TABLES_PREFIX, object_key, published_session_key

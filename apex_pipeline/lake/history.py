@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
-from apex_pipeline.lake.snapshot import FORMAT, SessionEntry, Snapshot, list_snapshot_keys, read_snapshot
+from apex_pipeline.lake.published_session import SessionEntry
+from apex_pipeline.lake.snapshot import FORMAT, Snapshot, list_snapshot_keys, read_snapshot
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.layout import SNAPSHOT_IDS_PREFIX, SNAPSHOTS_PREFIX, snapshot_key

@@ -30,16 +30,14 @@ from apex_pipeline.lake.object_checks import (
     stable_name_problem,
 )
 from apex_pipeline.lake.orphans import PREFIXES, OrphanNote, find_orphans
+from apex_pipeline.lake.published_session import PublishedSession, TableRecord, read_published_session
 from apex_pipeline.lake.records import RecordedFile, read_record, read_unassigned
 from apex_pipeline.lake.rollups import is_session_record, session_of
 from apex_pipeline.lake.snapshot import (
     FORMAT,
-    PublishedSession,
     Shard,
     Snapshot,
-    TableRecord,
     list_snapshot_keys,
-    read_published_session,
     read_snapshot,
     snapshot_copies,
     snapshot_tables,

@@ -21,9 +21,9 @@ from apex_pipeline.errors import (
 from apex_pipeline.lake.derived import DerivedTables
 from apex_pipeline.lake.documents import read_document
 from apex_pipeline.lake.objects import read_table_file
+from apex_pipeline.lake.published_session import PublishedSession, TableRecord
 from apex_pipeline.lake.records import RecordedFile, SessionRecord
 from apex_pipeline.lake.rollups import parse_roll_up
-from apex_pipeline.lake.snapshot import PublishedSession, TableRecord
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
 from apex_pipeline.storage.layout import derived_key, history_key, object_key, raw_key, record_key, table_key

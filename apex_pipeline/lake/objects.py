@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
-from apex_pipeline.lake.snapshot import SHOWN_DIGITS, TableRecord, read_current, stable_key
+from apex_pipeline.lake.published_session import SHOWN_DIGITS, TableRecord
+from apex_pipeline.lake.snapshot import read_current, stable_key
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
 from apex_pipeline.storage.layout import history_key, object_key

@@ -20,18 +20,15 @@ from datetime import UTC, datetime
 from apex_pipeline.errors import LeaseLostError, ObjectMissingError, StoreCorruptionError, StoreUnavailableError
 from apex_pipeline.lake.derived import clear_derived, derived_list, require_no_failed
 from apex_pipeline.lake.documents import digest_of, dump_document
+from apex_pipeline.lake.published_session import PublishedSession, SessionEntry, TableRecord, session_entry
 from apex_pipeline.lake.records import SessionRecord
 from apex_pipeline.lake.snapshot import (
     FORMAT,
     Pointer,
-    PublishedSession,
-    SessionEntry,
     Shard,
     Snapshot,
-    TableRecord,
     read_pointer,
     read_snapshot,
-    session_entry,
     shard_count,
     shard_number,
     snapshot_document,

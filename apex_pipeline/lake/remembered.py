@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Mapping
 
-from apex_pipeline.lake.snapshot import PublishedSession, is_snapshot_part
+from apex_pipeline.lake.published_session import PublishedSession
+from apex_pipeline.lake.snapshot import is_snapshot_part
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import OBJECTS_PREFIX, SNAPSHOTS_PREFIX, derived_key, object_key, record_key
 from apex_pipeline.storage.remembering import RememberingStore

@@ -15,16 +15,15 @@ from itertools import islice
 from apex_pipeline.errors import StoreCorruptionError, StoreUnavailableError
 from apex_pipeline.lake.forgotten import Forgotten, read_forgotten
 from apex_pipeline.lake.publication import swap_pointer, write_snapshot
+from apex_pipeline.lake.published_session import SessionEntry, read_published_session
 from apex_pipeline.lake.records import read_record
 from apex_pipeline.lake.rollups import is_session_record, session_of
 from apex_pipeline.lake.snapshot import (
     FORMAT,
     LaterFormatError,
-    SessionEntry,
     Snapshot,
     list_snapshot_keys,
     read_pointer,
-    read_published_session,
     read_snapshot,
     shard_number,
 )

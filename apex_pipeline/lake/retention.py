@@ -30,11 +30,10 @@ from apex_pipeline.lake.documents import read_document
 from apex_pipeline.lake.forgotten import read_forgotten
 from apex_pipeline.lake.history import created
 from apex_pipeline.lake.objects import MIN_AGE, restore_table_file
+from apex_pipeline.lake.published_session import SHOWN_DIGITS, SessionEntry
 from apex_pipeline.lake.snapshot import (
     FORMAT,
-    SHOWN_DIGITS,
     LaterFormatError,
-    SessionEntry,
     Snapshot,
     list_snapshot_keys,
     read_current,

@@ -16,9 +16,10 @@ from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
 from apex_pipeline.lake.forgotten import Forgotten, read_forgotten
 from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.publication import Change, publish, write_stable_names
+from apex_pipeline.lake.published_session import PublishedSession, TableRecord
 from apex_pipeline.lake.records import read_record
 from apex_pipeline.lake.retention import LONGEST_WAIT_S, REMOVAL_LEASE
-from apex_pipeline.lake.snapshot import FORMAT, PublishedSession, Snapshot, TableRecord, read_current
+from apex_pipeline.lake.snapshot import FORMAT, Snapshot, read_current
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.lake.takeover import take_over
 from apex_pipeline.storage.base import ObjectStore

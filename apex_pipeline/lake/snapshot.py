@@ -19,13 +19,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Annotated
-
-from pydantic import Field
 
 from apex_pipeline.errors import StoreCorruptionError
 from apex_pipeline.lake.documents import (
     MAX_DOCUMENT_BYTES,
+    Count,
     Digest,
     NameText,
     PathText,
@@ -33,7 +31,13 @@ from apex_pipeline.lake.documents import (
     parse_document,
     read_digested,
 )
-from apex_pipeline.lake.records import RecordedFile
+from apex_pipeline.lake.published_session import (
+    PublishedSession,
+    SessionEntry,
+    TableRecord,
+    read_published_session,
+    session_entry,
+)
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import (
     CURRENT_SNAPSHOT_KEY,
@@ -49,76 +53,8 @@ from apex_pipeline.storage.layout import (
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
 
-# Digits of a digest by which an entry names a table file.
-SHOWN_DIGITS = 12
-
 # Written into every snapshot; a reader raises an error if it finds a higher number.
 FORMAT = 2
-
-Count = Annotated[int, Field(ge=0)]
-
-
-@dataclass(frozen=True)
-class TableRecord:
-    """One published table file.
-
-    Attributes:
-        key: Its stable name.
-        sha256: Digest of the content, which names the object that holds it.
-        bytes: Size.
-        rows: Number of rows.
-    """
-
-    key: PathText
-    sha256: Digest
-    bytes: Count
-    rows: Count
-
-
-@dataclass(frozen=True)
-class PublishedSession:
-    """The tables of one session, all derived from the same files.
-
-    Attributes:
-        track: Track slug.
-        session: Session.
-        inputs_version: Version of the files in use.
-        sources: Names of its sources; none in snapshots written before there were several sources.
-        tables: The tables by name.
-        files: The session's raw files as recorded when it was derived; none in snapshots of format 1.
-    """
-
-    track: str
-    session: str
-    inputs_version: str
-    sources: tuple[NameText, ...]
-    tables: dict[NameText, TableRecord]
-    files: tuple[RecordedFile, ...] = ()
-
-    @property
-    def key(self) -> SessionKey:
-        """The session's key."""
-        return SessionKey(self.track, self.session)
-
-
-@dataclass(frozen=True)
-class SessionEntry:
-    """A session's entry in a shard.
-
-    Attributes:
-        record: Digest of its published record.
-        inputs_version: Version of the files its tables were derived from.
-        objects: The first 12 digits of the digest of each of its table files, in the order of the names of the tables,
-            to notice damaged and missing ones in a listing.
-        rows: Rows of all its tables, so that counting those of a lake reads no session's record.
-        rolled_back_from: Version of the files whose tables a rollback replaced; a sync does not publish these again.
-    """
-
-    record: Digest
-    inputs_version: str
-    objects: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")], ...] = ()
-    rows: Count = 0
-    rolled_back_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -278,27 +214,6 @@ class Snapshot:
         return self._records[entry.record]
 
 
-def read_published_session(store: ObjectStore, sha256: str, session: str) -> PublishedSession:
-    """Return a published record by its digest.
-
-    Args:
-        store: The lake.
-        sha256: Its digest.
-        session: The session it should be of, as ``track/session``.
-
-    Raises:
-        StoreCorruptionError: It is missing, damaged, or of another session.
-    """
-    at = published_session_key(sha256)
-    record = read_digested(store, at, sha256, PublishedSession)
-    if str(record.key) != session:
-        raise StoreCorruptionError(
-            f"{store.uri_of(at)} is the record of {record.key}, not of {session}.",
-            "Run `apex sync`, which makes it again.",
-        )
-    return record
-
-
 # Up to this many sessions, a snapshot has this many shards. A shard of 256 sessions has 80 kB, and all eight of a lake
 # of 1,600 sessions are read with eight requests.
 _SHARDS = ((64, 1), (2_048, 8), (16_384, 64))
@@ -417,13 +332,6 @@ def is_snapshot_part(key: str, content: bytes) -> bool:
     except StoreCorruptionError:
         return False
     return document.id == _id_of(document) and key == snapshot_key(document.id)
-
-
-def session_entry(record: PublishedSession, sha256: str, rolled_back_from: str | None = None) -> SessionEntry:
-    """Return the entry of a published record with this digest."""
-    objects = [table.sha256[:SHOWN_DIGITS] for _, table in sorted(record.tables.items())]
-    rows = sum(table.rows for table in record.tables.values())
-    return SessionEntry(sha256, record.inputs_version, tuple(objects), rows, rolled_back_from)
 
 
 def _snapshot_of_format_1(store: ObjectStore, document: _OldDocument) -> Snapshot:

@@ -7,8 +7,9 @@ import pyarrow as pa
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.lake.derived import read_derived
 from apex_pipeline.lake.objects import read_table_file
+from apex_pipeline.lake.published_session import PublishedSession, TableRecord
 from apex_pipeline.lake.records import SessionRecord, require_record
-from apex_pipeline.lake.snapshot import PublishedSession, Snapshot, TableRecord, read_current
+from apex_pipeline.lake.snapshot import Snapshot, read_current
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey

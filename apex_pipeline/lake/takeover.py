@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.lake.objects import read_table_file, table_file_key
+from apex_pipeline.lake.published_session import PublishedSession, TableRecord
 from apex_pipeline.lake.records import RecordedFile
-from apex_pipeline.lake.snapshot import PublishedSession, Snapshot, TableRecord
+from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.sources import all_sources
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import object_key, snapshot_table_key

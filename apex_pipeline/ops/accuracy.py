@@ -1,9 +1,10 @@
 """Measures the accuracy of a published session's laps, using its source's comparison with official timing."""
 
 from apex_pipeline.lake.catalog_tables import session_files
+from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.records import identities_of
-from apex_pipeline.lake.snapshot import PublishedSession, Snapshot
+from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.lake.tables import session_table
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import sources_named

@@ -12,8 +12,9 @@ from typing import Any
 
 from apex_pipeline.lake.catalog_tables import CatalogTables
 from apex_pipeline.lake.objects import table_file_key
+from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.reconciliation import read_counts
-from apex_pipeline.lake.snapshot import PublishedSession, Snapshot
+from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.lake.tables import session_table
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.lake.objects import table_file_key
-from apex_pipeline.lake.snapshot import TableRecord
+from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.orchestration.failures import dagster_failure
 from apex_pipeline.orchestration.resources import LakeResource

@@ -4,7 +4,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 from apex_pipeline.lake.publication import Change, publish
-from apex_pipeline.lake.snapshot import PublishedSession, TableRecord, stable_key
+from apex_pipeline.lake.published_session import PublishedSession, TableRecord
+from apex_pipeline.lake.snapshot import stable_key
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store

@@ -20,7 +20,8 @@ from apex_pipeline.errors import ApexError
 from apex_pipeline.lake.derived import add_derived
 from apex_pipeline.lake.forgotten import ForgottenFile, change_forgotten
 from apex_pipeline.lake.integrity import verify_lake
-from apex_pipeline.lake.snapshot import Snapshot, TableRecord, read_current
+from apex_pipeline.lake.published_session import TableRecord
+from apex_pipeline.lake.snapshot import Snapshot, read_current
 from apex_pipeline.orchestration.sync import SyncOutcome, sync
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage import leases

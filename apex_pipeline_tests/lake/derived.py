@@ -20,10 +20,11 @@ from apex_pipeline.ingest.source_folder import scan_folder
 from apex_pipeline.lake.derived import add_derived
 from apex_pipeline.lake.objects import write_table_file
 from apex_pipeline.lake.publication import Change, publish, publish_session
+from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.raw_files import raw_file_opener
 from apex_pipeline.lake.records import SessionRecord
 from apex_pipeline.lake.rollups import read_roll_up
-from apex_pipeline.lake.snapshot import Snapshot, TableRecord
+from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources import rules_version, source_named

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from apex_pipeline.lake.derived import add_derived
 from apex_pipeline.lake.objects import write_table_file
 from apex_pipeline.lake.publication import publish_session
+from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.records import RecordedFile, SessionRecord, require_record, write_record
 from apex_pipeline.lake.rollups import list_records, load_roll_ups, write_roll_ups
-from apex_pipeline.lake.snapshot import Snapshot, TableRecord
+from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import raw_key

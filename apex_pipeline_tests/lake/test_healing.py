@@ -10,7 +10,7 @@ import pytest
 
 from apex_pipeline.lake.healing import damaged_tables, heal_from_copies, lost_sessions
 from apex_pipeline.lake.integrity import verify_lake
-from apex_pipeline.lake.snapshot import TableRecord
+from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.tables import require_session, require_snapshot
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.history import SessionChanges, changes_between, published_history, snapshot_as_of
 from apex_pipeline.lake.publication import Change, publish, write_snapshot
-from apex_pipeline.lake.snapshot import PublishedSession, Snapshot
+from apex_pipeline.lake.published_session import PublishedSession
+from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import shard_key, snapshot_key

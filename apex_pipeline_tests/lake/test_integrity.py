@@ -14,7 +14,8 @@ from apex_pipeline.errors import ObjectMissingError, StoreUnavailableError
 from apex_pipeline.lake.forgotten import ForgottenFile, change_forgotten
 from apex_pipeline.lake.integrity import LakeReport, verify_lake
 from apex_pipeline.lake.publication import Change, publish
-from apex_pipeline.lake.snapshot import PublishedSession, Snapshot
+from apex_pipeline.lake.published_session import PublishedSession
+from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.lake.tables import require_session, require_snapshot
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import (

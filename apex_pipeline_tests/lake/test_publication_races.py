@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from apex_pipeline.errors import LeaseLostError, StoreUnavailableError
 from apex_pipeline.lake.publication import Change, publish, publish_session
+from apex_pipeline.lake.published_session import PublishedSession, SessionEntry
 from apex_pipeline.lake.records import require_record
-from apex_pipeline.lake.snapshot import PublishedSession, SessionEntry, Snapshot, read_current
+from apex_pipeline.lake.snapshot import Snapshot, read_current
 from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, derived_key, object_key

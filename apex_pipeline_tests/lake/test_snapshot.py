@@ -58,13 +58,6 @@ def test_a_published_snapshot_names_every_table_by_its_hash(store: LocalStore) -
         assert (facts.sha256, facts.size) == (table.sha256, table.bytes)
 
 
-def test_a_published_session_has_its_raw_files(store: LocalStore) -> None:
-    publish_tables(store, _R1)
-    record = _current(store).session(_R1)
-    assert record is not None
-    assert [file.path for file in record.files] == ["spa/R1_lap_start.csv"]
-
-
 def test_a_session_that_is_not_published_has_no_record(store: LocalStore) -> None:
     publish_tables(store, _R1)
     assert _current(store).session(_R2) is None
@@ -165,15 +158,6 @@ def reads(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(LocalStore, "read_with_tag", record)
     return keys
-
-
-def test_an_entry_names_the_tables_in_the_order_of_their_names(store: LocalStore) -> None:
-    published = publish_tables(store, _R1)
-    session, entry = published.session(_R1), published.entry(_R1)
-    assert session is not None
-    assert entry is not None
-    assert list(entry.objects) == [session.tables[name].sha256[:12] for name in sorted(session.tables)]
-    assert (entry.inputs_version, entry.rolled_back_from) == ("v1", None)
 
 
 def test_one_session_is_read_with_four_documents(store: LocalStore, reads: list[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.objects import read_table_file, table_file_key
 from apex_pipeline.lake.publication import Change, publish
-from apex_pipeline.lake.snapshot import PublishedSession
+from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.tables import derived_table, require_session, require_snapshot, session_table
 from apex_pipeline.storage.layout import history_key, object_key
 from apex_pipeline.storage.local import LocalStore

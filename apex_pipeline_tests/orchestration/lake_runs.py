@@ -13,7 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from apex_pipeline.lake.snapshot import PublishedSession, read_current
+from apex_pipeline.lake.published_session import PublishedSession
+from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.lake.tables import require_session, require_snapshot, session_table
 from apex_pipeline.orchestration.build import build_definitions
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, FIND_JOB, SESSION_JOB

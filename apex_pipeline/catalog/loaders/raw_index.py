@@ -16,9 +16,10 @@ from apex_pipeline.catalog.loaders.filenames import LoadKind, session_in
 from apex_pipeline.catalog.loaders.frames import has_known_columns
 from apex_pipeline.errors import ConfigurationError, StoreError
 from apex_pipeline.lake.catalog_tables import CatalogTables, session_files
+from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.records import RecordedFile, inputs_version
 from apex_pipeline.lake.rollups import RULES_VERSION
-from apex_pipeline.lake.snapshot import PublishedSession, Snapshot, read_current
+from apex_pipeline.lake.snapshot import Snapshot, read_current
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import identify_files, kinds_feeding, loadable_source, rules_version, sources_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from apex_pipeline.errors import PermanentError
 from apex_pipeline.lake.derived import add_derived, add_failed
 from apex_pipeline.lake.objects import write_table_file
+from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.raw_files import recorded_file_opener
 from apex_pipeline.lake.records import SessionRecord, require_record
-from apex_pipeline.lake.snapshot import TableRecord
 from apex_pipeline.lake.tables import PresentTables
 from apex_pipeline.orchestration.assets._discovery import leased
 from apex_pipeline.orchestration.checks import SessionTables, TableCheck, failing
