@@ -171,6 +171,9 @@ class _Verification:
         self._run(self._derived_tables())
         self._run(self._catalog(current))
         forgotten = self._forgotten()
+        for finding in self._findings:
+            if finding.problem is not None:
+                self._store.distrust(finding.key)
         known = {finding.key for finding in self._findings} | self._named
         notes = _without_digest(files) + find_orphans(self._listing.keys() - known, forgotten)
         return LakeReport(current, tuple(self._findings), tuple(notes))

@@ -95,10 +95,10 @@ def read_table_file(store: ObjectStore, record: TableRecord) -> pa.Table:
     """
     if record.bytes <= _SINGLE_READ_BYTES:
         # One request instead of two: the digest shows whether the content is the published one.
-        with suppress(ObjectMissingError, StoreCorruptionError):
-            content = store.read_bytes(object_key(record.sha256))
-            if hashlib.sha256(content).hexdigest() == record.sha256:
-                return _read_parquet(pa.BufferReader(content), store, record)
+        with suppress(StoreCorruptionError):  # also if the object is larger than recorded
+            found = store.read_with_tag(object_key(record.sha256), _SINGLE_READ_BYTES)
+            if found is not None and hashlib.sha256(found[0]).hexdigest() == record.sha256:
+                return _read_parquet(pa.BufferReader(found[0]), store, record)
     with open_table_file(store, record) as path:
         return _read_parquet(path, store, record)
 

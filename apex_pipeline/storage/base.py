@@ -86,6 +86,10 @@ class ObjectStore(ABC):
     def head(self, key: str) -> ObjectInfo | None:
         """Return the object's metadata, including ``sha256`` where recorded, or ``None`` if it does not exist."""
 
+    def distrust(self, key: str) -> None:
+        """Drop the cached digest of an object that was found damaged, so that the next listing shows the damage."""
+        del key  # digests are cached only where the store itself does not keep them
+
     @abstractmethod
     def read_bytes(self, key: str) -> bytes:
         """Return the content of a small object, verified against its recorded digest.

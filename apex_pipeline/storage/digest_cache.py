@@ -49,6 +49,7 @@ _TAKE_OVER = """INSERT OR IGNORE INTO fingerprints_3
     FROM fingerprints_2 WHERE length(sha256) = 64"""
 _SELECT = """SELECT path, size, mtime_ns, inode, ctime_ns, sha256, sums, crc FROM fingerprints_3
     WHERE path = ? AND size = ? AND mtime_ns = ? AND inode = ? AND (ctime_ns IS NULL OR ctime_ns = ?)"""
+_DELETE = "DELETE FROM fingerprints_3 WHERE path = ?"
 _INSERT = "INSERT OR REPLACE INTO fingerprints_3 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 # The primary codes of errors of SQLite that do not mean damage: the file is locked, or the disk is full or read-only.
 _NOT_AVAILABLE = frozenset(
@@ -153,6 +154,10 @@ class DigestCache:
         file into place changes it.
         """
         self._store(path, state._replace(ctime_ns=None), sha256, None)
+
+    def forget(self, path: Path) -> None:
+        """Drop what is known of a file, so that its digest is computed again."""
+        self._run("write", _DELETE, (_name(path),))
 
     def _row(self, path: Path, state: FileState) -> tuple[str, str | None] | None:
         row = self._run("read", _SELECT, (_name(path), *_stored(state)))

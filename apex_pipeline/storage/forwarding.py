@@ -38,6 +38,10 @@ class ForwardingStore(ObjectStore):
         """Return the object's metadata from the store."""
         return self._inner.head(key)
 
+    def distrust(self, key: str) -> None:
+        """Drop the store's cached digest of an object."""
+        self._inner.distrust(key)
+
     def read_bytes(self, key: str) -> bytes:
         """Return the object's content."""
         return self._inner.read_bytes(key)

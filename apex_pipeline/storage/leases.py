@@ -37,6 +37,8 @@ _LOG = logging.getLogger(__name__)
 # Renewed every 20 s, so a lease survives two renewals that fail; the work of a machine that died waits for a minute.
 LIFETIME_S = 60.0
 _RENEWALS_PER_LIFETIME = 3
+# Within this share of its lifetime since the last renewal, a lease is certainly held while the next step is written.
+_CERTAIN_SHARE = 0.8
 # Stores and disks report times in steps of up to 1 s, and FAT of 2 s.
 _TIME_STEP_S = 2.0
 # Losing this many races in a row means that others get the lease again and again: then one of them is its holder.
@@ -143,7 +145,7 @@ class Lease:
         """
         with self._lock:
             self._require_not_lost()
-            is_certain = self._renewed.elapsed_s() < self.lifetime_s
+            is_certain = self._renewed.elapsed_s() < _CERTAIN_SHARE * self.lifetime_s
         if not is_certain:
             self.renew()
 

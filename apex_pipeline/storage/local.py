@@ -32,9 +32,18 @@ from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader, file_
 from apex_pipeline.storage.keys import INCOMING, UnsafeKeyError, check_key, check_prefix, is_legal_key
 from apex_pipeline.storage.lake_lock import LOCK_NAME, LakeLock, advance_mtime
 from apex_pipeline.storage.limits import too_large
+from apex_pipeline.storage.local_files import (
+    copy_content,
+    create_folder,
+    files_below,
+    kept_open,
+    open_regular,
+    regular_status,
+    sync_file,
+    sync_folder,
+)
 from apex_pipeline.storage.os_errors import from_os_error, translating_os_errors
 from apex_pipeline.storage.processes import is_alive, process_scope
-from apex_pipeline.storage.reflink import share_blocks
 from apex_pipeline.storage.request_stats import RequestStats
 
 _LOG = logging.getLogger(__name__)
@@ -81,7 +90,7 @@ class LocalStore(ObjectStore):
                 f"The lake path {self._root} is a file, not a folder.", "Set APEX_LAKE_DIR to a folder."
             )
         with translating_os_errors(f"Preparing the lake {self._root}"):
-            _create_folder(incoming)
+            create_folder(incoming)
             for leftover in _unfinished_files(incoming):
                 if _is_abandoned(leftover):
                     _LOG.info("Removing the leftover of an interrupted write: %s", leftover)
@@ -103,7 +112,7 @@ class LocalStore(ObjectStore):
         folder = self._root / prefix[: prefix.rfind("/") + 1]
         with translating_os_errors(f"Listing {folder}"):
             # Files and folders interleave in key order ("a-b" is before "a/b"), so sort all paths together.
-            paths = sorted((path.relative_to(self._root).as_posix(), path) for path in _files_below(folder))
+            paths = sorted((path.relative_to(self._root).as_posix(), path) for path in files_below(folder))
         for key, path in paths:
             if not key.startswith(prefix) or key.startswith(f"{INCOMING}/"):
                 continue
@@ -133,6 +142,10 @@ class LocalStore(ObjectStore):
             return None
         return self.head(key) if was_replaced else _describe(key, status, digest)
 
+    def distrust(self, key: str) -> None:
+        """Drop the cached digest; damage by a disk changes neither the size nor the times of a file."""
+        self._digests.forget(self._path_of(key))
+
     def read_bytes(self, key: str) -> bytes:
         """Return the object's content; raise if it is damaged but the file state is unchanged."""
         path = self._path_of(key)
@@ -160,7 +173,7 @@ class LocalStore(ObjectStore):
             if inspect is None:
                 yield file
                 return
-            with _kept_open(file) as descriptor:
+            with kept_open(file) as descriptor:
                 inspect(_describe(key, os.fstat(descriptor), None))
                 yield file
                 inspect(_describe(key, os.fstat(descriptor), None))
@@ -203,15 +216,15 @@ class LocalStore(ObjectStore):
         with self._unfinished(key) as incoming:
             with incoming.open("xb") as file:
                 file.write(content)
-                _sync(file)
+                sync_file(file)
             with self._lock.hold() as lock:
-                present = _status_of(target)
+                present = regular_status(target)
                 if (None if present is None else _tag(present)) != expected_tag:
                     return None
                 status = lock.advance_mtime(incoming, present)
-                _create_folder(target.parent)
+                create_folder(target.parent)
                 incoming.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         digest = hashlib.sha256(content).hexdigest()
         self._digests.put_trusted(target, file_state_of(status), digest)
         return _describe(key, status, digest)
@@ -223,22 +236,22 @@ class LocalStore(ObjectStore):
             if not path.is_file():  # also in a lake that does not exist, where no lock can be created
                 return False
             with self._lock.hold():
-                present = _status_of(path)
+                present = regular_status(path)
                 if present is None or _tag(present) != expected_tag:
                     return False
                 path.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         return True
 
     def version_age_s(self, key: str, tag: str) -> float | None:
         """Compare the object's time with that of a new file: on a network share, both are by the server's clock."""
         path = self._path_of(key)
-        if _status_of(path) is None:  # also in a lake that does not exist
+        if regular_status(path) is None:  # also in a lake that does not exist
             return None
         with self._unfinished(key) as incoming:
             incoming.touch()
             now = incoming.stat()
-            present = _status_of(path)
+            present = regular_status(path)
         if present is None or _tag(present) != tag:
             return None
         return (now.st_mtime_ns - present.st_mtime_ns) / 1e9
@@ -278,7 +291,7 @@ class LocalStore(ObjectStore):
                 recorded = source_info.sha256
 
             def write(new: BinaryIO) -> str:
-                digest = _copy_content(file, new, recorded)
+                digest = copy_content(file, new, recorded)
                 if _tag(os.fstat(file.fileno())) != _tag(before):
                     raise _replaced(self.uri_of(source))
                 if digest != (recorded or digest):
@@ -293,7 +306,7 @@ class LocalStore(ObjectStore):
         with translating_os_errors(f"Deleting {key}"):
             if path.is_file():  # a folder is not an object
                 path.unlink(missing_ok=True)
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
 
     def incomplete_uploads(self) -> "list[IncompleteUpload]":
         """Return the unfinished files of this lake."""
@@ -332,12 +345,12 @@ class LocalStore(ObjectStore):
         with self._unfinished(key) as incoming:
             with incoming.open("xb") as file:
                 digest = write(file)
-                _sync(file)
-            present = _status_of(target)
+                sync_file(file)
+            present = regular_status(target)
             status = advance_mtime(incoming, 0 if present is None else present.st_mtime_ns)
-            _create_folder(target.parent)
+            create_folder(target.parent)
             incoming.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         self._digests.put_trusted(target, file_state_of(status), digest)
         return _describe(key, status, digest)
 
@@ -347,7 +360,7 @@ class LocalStore(ObjectStore):
         with translating_os_errors(f"Writing {key} to {self._root}"):
             if self._path_of(key).is_dir():
                 raise IsADirectoryError(errno.EISDIR, "there is a folder with this name")
-            _create_folder(self._root / INCOMING)
+            create_folder(self._root / INCOMING)
             incoming = self._root / INCOMING / f"{process_scope()}.{os.getpid()}.{secrets.token_hex(8)}"
             try:
                 yield incoming
@@ -363,7 +376,7 @@ class LocalStore(ObjectStore):
     def _open(self, key: str) -> Generator[BinaryIO]:
         path = self._path_of(key)
         try:
-            file = path.open("rb")
+            file = open_regular(path)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise ObjectMissingError(
                 f"{key} is not in the lake {self._root}.", "Run `apex sync`, or check the spelling."
@@ -375,8 +388,12 @@ class LocalStore(ObjectStore):
 
     def _path_of(self, key: str) -> Path:
         path = self._root / check_key(key)
+        try:
+            target = path.resolve()
+        except RuntimeError:  # a link that leads to itself: there is no file, and a write replaces the link
+            target = path
         # A symbolic link in the lake must not lead outside.
-        if not path.resolve().is_relative_to(self._root):
+        if not target.is_relative_to(self._root):
             raise UnsafeKeyError(f"The key {key!r} leads outside the lake {self._root}.", "Remove the symbolic link.")
         return path
 
@@ -401,81 +418,13 @@ def _replaced(path: Path | str) -> FileChangedError:
     return FileChangedError(f"{path} was changed or replaced meanwhile.", "Run it again to get the new content.")
 
 
-def _copy_content(source: BinaryIO, new: BinaryIO, recorded: str | None) -> str:
-    """Copy a file's content and return its digest; shared blocks are the same by definition, and are not read."""
-    is_shared = share_blocks(source.fileno(), new.fileno())
-    if is_shared and recorded is not None:
-        return recorded
-    digest = hashlib.sha256()
-    while block := source.read(BLOCK_BYTES):
-        digest.update(block)
-        if not is_shared:
-            new.write(block)
-    return digest.hexdigest()
-
-
 def _tag(status: os.stat_result) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
-
-
-def _status_of(path: Path) -> os.stat_result | None:
-    """Return the status of an object's file; ``None`` if there is none."""
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
-
-
-@contextmanager
-def _kept_open(file: BinaryIO) -> Generator[int]:
-    """Provide a descriptor of an open file that stays valid if its reader closes the file."""
-    descriptor = os.dup(file.fileno())
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _describe_incomplete(path: Path) -> IncompleteUpload:
     status = path.stat()
     return IncompleteUpload(None, datetime.fromtimestamp(status.st_mtime, UTC), path.name, status.st_size)
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield everything below ``folder`` except folders; links are not followed."""
-    # By default, os.walk skips folders it cannot read, but an incomplete listing must not look complete.
-    for parent, _, names in os.walk(folder, onerror=_raise_unless_gone):
-        for name in names:
-            yield Path(parent, name)
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
-
-
-def _create_folder(folder: Path) -> None:
-    """Create a folder and its parents so that they survive a power cut."""
-    if folder.is_dir():
-        return
-    _create_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the folder's entries to disk; without this, a power cut could undo the rename of a file."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _unfinished_files(incoming: Path) -> Iterator[Path]:

@@ -53,7 +53,7 @@ class RememberingStore(ForwardingStore):
         super().__init__(inner)
         self._remembers = remembers
         self._is_intact = is_intact
-        self._kept = kept or {}
+        self._kept = dict(kept or {})
         self._objects: dict[str, _Remembered] = {}
         self._bytes = 0
         self._lock = threading.Lock()
@@ -150,4 +150,5 @@ class RememberingStore(ForwardingStore):
     def _forget(self, key: str) -> None:
         with self._lock:
             known = self._objects.pop(key, None)
+            self._kept.pop(key, None)
             self._bytes -= len(known.content) if known else 0

@@ -79,13 +79,13 @@ def test_the_tables_of_other_sessions_are_not_read(
     summary: Callable[[SyncOutcome], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    read_bytes = LocalStore.read_bytes
+    read_with_tag = LocalStore.read_with_tag
 
-    def record(self: LocalStore, key: str) -> bytes:
+    def record(self: LocalStore, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
         read.append(key)
-        return read_bytes(self, key)
+        return read_with_tag(self, key, limit)
 
-    monkeypatch.setattr(LocalStore, "read_bytes", record)
+    monkeypatch.setattr(LocalStore, "read_with_tag", record)
     summary(_outcome(derived=[_KEYS[0]], snapshot="new"))
     one = len([key for key in read if key.startswith("objects/")])
     read.clear()

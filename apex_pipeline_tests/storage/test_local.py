@@ -34,6 +34,41 @@ from apex_pipeline.storage.processes import process_scope
 _UNUSED_PROCESS_ID = 2**22 + 1  # above the highest process id that Linux assigns
 
 
+def test_what_is_not_a_regular_file_is_missing_and_never_waited_for(root: Path) -> None:
+    store = LocalStore(root, DigestCache())
+    store.prepare_for_writing()
+    os.mkfifo(root / "pipe")
+    (root / "loop").symlink_to("loop")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(root / "s"))
+        for key in ("pipe", "loop", "s"):
+            assert store.read_with_tag(key) is None
+            assert store.head(key) is None
+
+
+def test_a_link_that_leads_to_itself_is_replaced(root: Path) -> None:
+    store = LocalStore(root, DigestCache())
+    store.prepare_for_writing()
+    (root / "loop").symlink_to("loop")
+    store.write_bytes("loop", b"content")
+    assert store.read_bytes("loop") == b"content"
+
+
+def test_damage_that_changes_no_time_shows_once_the_object_is_distrusted(root: Path) -> None:
+    store = LocalStore(root, DigestCache())
+    store.prepare_for_writing()
+    store.write_bytes("a", b"content")
+    status = (root / "a").stat()
+    (root / "a").write_bytes(b"confent")
+    os.utime(root / "a", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [item.sha256 for item in store.list()] == [hashlib.sha256(b"content").hexdigest()]
+    store.distrust("a")
+    assert [item.sha256 for item in store.list()] == [None]
+    found = store.head("a")
+    assert found is not None
+    assert found.sha256 == hashlib.sha256(b"confent").hexdigest()
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "lake"
@@ -319,7 +354,8 @@ def test_head_of_a_changing_object_returns_none_if_deleted_and_otherwise_raises(
 
 def test_an_unreadable_object_is_a_permission_error(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write_bytes("data/x.csv", b"old")
-    monkeypatch.setattr(Path, "open", _failing(PermissionError(errno.EACCES, "Permission denied")))
+    refuse = _failing(PermissionError(errno.EACCES, "Permission denied"))
+    monkeypatch.setattr("apex_pipeline.storage.local.open_regular", refuse)
     with pytest.raises(StorePermissionError, match=r"Reading data/x\.csv"):
         store.read_bytes("data/x.csv")
 
