@@ -7,14 +7,14 @@ Dagster raises whatever its database, its YAML parser or the operating system ra
 import errno
 import sqlite3
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
 from apex_pipeline.errors import ApexError, ConfigurationError
+from apex_pipeline.orchestration.home_databases import DATABASES, existing_databases, is_damaged, is_empty
 from apex_pipeline.storage.temp_dirs import disk_space
 
 CONFIGURATION_FILE = "dagster.yaml"
@@ -23,8 +23,6 @@ _ANOTHER_HOME = "set DAGSTER_HOME to another folder"
 _FREE_SPACE = f"Free some space there, or {_ANOTHER_HOME} on a disk with more."
 _GRANT_WRITING = f"Give this user the right to write there, or {_ANOTHER_HOME}."
 _CLOSE_OTHERS = "Close the program that has it open, such as a database browser, then run this again."
-# Databases of a home, by the path at which Dagster keeps them unless dagster.yaml says otherwise.
-_DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 # SQLite needs a page or two more than what is left.
 _FULL_BYTES = 1_000_000
 # What SQLite says, in lower case, and the problem and next step.
@@ -101,10 +99,10 @@ def _from_os_error(home: Path, error: OSError) -> ConfigurationError:
 
 def _from_database(home: Path, message: str) -> ConfigurationError:
     lower = message.lower()
-    folder = next((home / name for name in _DATABASES if (home / name).is_dir()), None)
+    folder = next((home / name for name in DATABASES if (home / name).is_dir()), None)
     if folder is not None:
         return ConfigurationError(f"{folder} is a folder, not a database.", f"Move it away, or {_ANOTHER_HOME}.")
-    if any(words in lower for words in _DAMAGED) or any(map(_is_empty, _databases(home))):
+    if any(words in lower for words in _DAMAGED) or any(map(is_empty, existing_databases(home))):
         return _damaged(home)
     if any(words in lower for words in _OTHER_SCHEMA):
         return ConfigurationError(
@@ -123,31 +121,13 @@ def _from_database(home: Path, message: str) -> ConfigurationError:
 
 
 def _damaged(home: Path) -> ConfigurationError:
-    found = [database for database in _databases(home) if _is_damaged(database)]
+    found = [database for database in existing_databases(home) if is_damaged(database)]
     named = f"The database {found[0]}" if found else f"A database in the Dagster home {home}"
     moved = f"Move {found[0].parent if found else home} away"
     return ConfigurationError(
         f"{named} is damaged.",
         f"{moved}: the next sync starts a new one without the history of earlier runs. The lake does not depend on it.",
     )
-
-
-def _databases(home: Path) -> list[Path]:
-    return [home / name for name in _DATABASES if (home / name).is_file()]
-
-
-def _is_empty(database: Path) -> bool:
-    return database.stat().st_size == 0
-
-
-def _is_damaged(database: Path) -> bool:
-    if _is_empty(database):
-        return True
-    try:
-        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
-            return connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
-    except sqlite3.DatabaseError as error:
-        return not isinstance(error, sqlite3.OperationalError)
 
 
 def _from_configuration(configuration: Path, error: Exception) -> ConfigurationError:

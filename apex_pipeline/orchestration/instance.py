@@ -15,6 +15,7 @@ from pathlib import Path
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
+from apex_pipeline.orchestration.home_databases import without_unfinished_databases
 from apex_pipeline.orchestration.home_errors import CONFIGURATION_FILE, opening_home, using_home
 from apex_pipeline.process.identity import ProcessIdentity, this_process
 
@@ -63,8 +64,9 @@ def open_instance(home: Path) -> Generator[dg.DagsterInstance]:
             home = prepare_dagster_home(home)
             # Dagster reads its home from the environment only, and requires an absolute path.
             os.environ["DAGSTER_HOME"] = str(home)
-            instance = stack.enter_context(dg.DagsterInstance.get())
-            instance.get_dynamic_partitions("sessions")  # fails if the tables of the event log are missing
+            with without_unfinished_databases(home):
+                instance = stack.enter_context(dg.DagsterInstance.get())
+                instance.get_dynamic_partitions("sessions")  # fails if the tables of the event log are missing
             close_dead_runs(instance)
         with using_home(home):
             yield instance

@@ -62,13 +62,6 @@ def test_a_damaged_database_is_named(home: Path, database: str, damage: bytes) -
     assert "The lake does not depend on it." in error.hint
 
 
-def test_an_empty_event_log_is_a_problem(home: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        (home / f"history/runs/index.db{suffix}").unlink(missing_ok=True)
-    (home / "history" / "runs" / "index.db").touch()
-    assert "index.db is damaged" in _problem(home).problem
-
-
 @pytest.mark.parametrize("database", _DATABASES)
 def test_a_folder_in_place_of_a_database_is_a_problem(home: Path, database: str) -> None:
     (home / database).unlink()

@@ -1,0 +1,86 @@
+"""The SQLite databases of a Dagster home: which of them are damaged, and which were never finished.
+
+Dagster creates a database only if its file does not exist. A process that is killed while it creates one leaves an
+empty file, or tables without the mark of their version, and every later start fails. Such a database has no run in it,
+so it is removed and created again. See ``home_errors.py`` for the messages about databases that cannot be used.
+"""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from filelock import FileLock, Timeout
+
+# At these paths Dagster keeps them unless dagster.yaml says otherwise.
+DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+_COMPANIONS = ("", "-journal", "-wal", "-shm")
+_LOCK = ".opening.lock"
+# Opening a home takes a second; one whose process was stopped meanwhile must not hold up the others.
+_LONGEST_WAIT_S = 60.0
+
+
+@contextmanager
+def without_unfinished_databases(home: Path) -> Generator[None]:
+    """Remove the databases that a killed process did not finish, and let no other process create one in the block.
+
+    If another process opens the home for more than a minute, nothing is removed.
+    """
+    lock = FileLock(home / _LOCK)
+    try:
+        lock.acquire(timeout=_LONGEST_WAIT_S)
+    except Timeout:
+        yield
+        return
+    try:
+        for database in existing_databases(home):
+            if _is_unfinished(database):
+                for ending in _COMPANIONS:
+                    database.with_name(database.name + ending).unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def existing_databases(home: Path) -> list[Path]:
+    """Return the databases of a home that exist."""
+    return [home / name for name in DATABASES if (home / name).is_file()]
+
+
+def is_empty(database: Path) -> bool:
+    """Return whether the file of a database has no content."""
+    return database.stat().st_size == 0
+
+
+def is_damaged(database: Path) -> bool:
+    """Return whether SQLite cannot use a database; one that is locked or on a full disk is not damaged."""
+    if is_empty(database):
+        return True
+    try:
+        with _reading(database) as connection:
+            return connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
+    except sqlite3.DatabaseError as error:
+        return not isinstance(error, sqlite3.OperationalError)
+
+
+def _is_unfinished(database: Path) -> bool:
+    """Return whether the creation of a database was cut off.
+
+    Then no table has a row: Dagster writes the version of the tables when it has created all of them.
+    """
+    if is_empty(database):
+        return not any(database.with_name(database.name + ending).exists() for ending in ("-journal", "-wal"))
+    try:
+        with _reading(database) as connection:
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            # Names of tables come from the database itself, and are quoted.
+            return not any(connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for name in tables)  # noqa: S608
+    except sqlite3.Error:
+        return False  # damaged or in use: reported by what opens it
+
+
+@contextmanager
+def _reading(database: Path) -> Generator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+        yield connection
