@@ -72,6 +72,12 @@ class Discovery:
         known = {SessionKey(row["track"], row["session"]) for row in rows} - self.changed.keys()
         return sorted(known | {key for key, files in self.changed.items() if any(file.is_in_use for file in files)})
 
+    @property
+    def paths(self) -> set[str]:
+        """The paths of all files that it knew or found."""
+        found = (file.path for files in self.changed.values() for file in files)
+        return {*self.roll_ups.files["path"].to_pylist(), *found, *(file.path for file in self.unassigned or ())}
+
     def files_of(self, key: SessionKey) -> tuple[RecordedFile, ...]:
         """Return the files of a session, from its record if they did not change; none if it has none."""
         if key in self.changed or self._store is None:

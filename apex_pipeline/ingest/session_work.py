@@ -4,7 +4,7 @@ A sync finds the work of all sessions at once and hands each session's over; a r
 on another machine, finds that of its own session itself. See ``discover.py``.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -16,18 +16,19 @@ from apex_pipeline.errors import LeaseLostError, SourceError, StoreCorruptionErr
 from apex_pipeline.ingest.copy import copy_source_files, recorded_version
 from apex_pipeline.ingest.discover import Discovery, discover
 from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
+from apex_pipeline.lake.forgotten import read_forgotten
 from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.records import (
     RecordedFile,
     SessionRecord,
     UnassignedRecord,
+    change_unassigned,
     read_record_with_tag,
     read_unassigned,
     replace_record,
     require_usable,
     session_record,
     with_stored,
-    write_unassigned,
 )
 from apex_pipeline.progress import Progress
 from apex_pipeline.settings import Settings
@@ -220,15 +221,21 @@ def are_recorded(found: Discovery, files: pa.Table) -> bool:
 def write_unassigned_work(work: UnassignedWork, store: ObjectStore) -> UnassignedRecord:
     """Write the record of the files without a session if it changed, and return it.
 
-    A file that could not be copied is left out; the next discovery finds it again.
+    A file that could not be copied is left out; the next discovery finds it again. A file that another process has
+    recorded since the discovery stays, and one that was taken out since does not come back.
     """
     if work.files is None:
         return read_unassigned(store)
-    stored = with_stored(work.files, work.stored)
     pending = {file.path for file in work.copies} - work.stored.keys()
-    record = UnassignedRecord(tuple(file for file in stored if file.path not in pending))
-    write_unassigned(store, record)
-    return record
+    own = [file for file in with_stored(work.files, work.stored) if file.path not in pending]
+    seen = {file.path for file in work.files} | (work.found.paths if work.found else set())
+    forgotten = read_forgotten(store)
+
+    def merged(present: tuple[RecordedFile, ...]) -> Iterable[RecordedFile]:
+        files = [*own, *(file for file in present if file.path not in seen)]
+        return (file for file in files if not forgotten.has(file.path, file.sha256))
+
+    return change_unassigned(store, merged)
 
 
 def copy_work(

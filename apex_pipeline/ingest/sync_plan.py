@@ -11,6 +11,7 @@ from apex_pipeline.errors import SourceError, StoreConfigError, StoreCorruptionE
 from apex_pipeline.ingest.discover import Discovery, discover
 from apex_pipeline.ingest.session_work import SessionWork, record_of
 from apex_pipeline.ingest.source_folder import SourceFolder
+from apex_pipeline.lake.derived import unfinished_sessions
 from apex_pipeline.lake.healing import damaged_tables, lost_sessions
 from apex_pipeline.lake.published_session import PublishedSession, SessionEntry
 from apex_pipeline.lake.records import RecordedFile, SessionRecord
@@ -19,10 +20,10 @@ from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, FileStatus
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
-from apex_pipeline.storage.layout import DERIVED_PREFIX, SNAPSHOT_IDS_PREFIX, derived_key, record_key, table_key
+from apex_pipeline.storage.layout import SNAPSHOT_IDS_PREFIX, derived_key, record_key, table_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables import CATALOG_TABLES
-from apex_pipeline.tables.session_key import SessionKey, parse_session_key
+from apex_pipeline.tables.session_key import SessionKey
 
 # Most files listed by name in a message; the rest are only counted.
 _NAMED_FILES = 5
@@ -144,7 +145,7 @@ def plan_sync(
     if folder is not None:
         _require_race_files(folder, found)
     blocked = _blocked(found)
-    unfinished = _unfinished(listing)
+    unfinished = set(unfinished_sessions(listing))
     damage = damaged_tables(store, snapshot, listing)
     broken = lost_sessions(store, snapshot, damage)
     due: dict[SessionKey, str] = {}
@@ -153,7 +154,9 @@ def plan_sync(
             continue
         reason = "new or changed files" if version is None or key in found.copies.by_session else ""
         reason = reason or _outdated(version, entries.get(key))
-        reason = reason or ("damaged tables" if key in broken else "an unfinished run" if key in unfinished else "")
+        # A run that a rollback has put aside stays so: what it derived is of the version that was rolled back.
+        is_unfinished = key in unfinished and not _is_rolled_back(version, entries.get(key))
+        reason = reason or ("damaged tables" if key in broken else "an unfinished run" if is_unfinished else "")
         if reason:
             due[key] = reason
     records = [
@@ -186,6 +189,11 @@ def _outdated(version: str | None, entry: SessionEntry | None) -> str:
     return "" if version in {entry.inputs_version, entry.rolled_back_from} else "derived from other files"
 
 
+def _is_rolled_back(version: str | None, entry: SessionEntry | None) -> bool:
+    """Return whether a rollback has replaced the tables of exactly these files."""
+    return entry is not None and version is not None and version == entry.rolled_back_from
+
+
 def _blocked(found: Discovery) -> dict[SessionKey, str]:
     blocked = {
         key: f"{', '.join(paths)} is recorded and gone from the lake. Put it back into the source folder, restore it, "
@@ -197,14 +205,6 @@ def _blocked(found: Discovery) -> dict[SessionKey, str]:
         if errors:
             blocked[key] = " ".join(errors)
     return blocked
-
-
-def _unfinished(listing: Mapping[str, ObjectInfo]) -> set[SessionKey]:
-    """Return the sessions with derived tables that were not published."""
-    names = (
-        key.removeprefix(DERIVED_PREFIX).removesuffix(".json") for key in listing if key.startswith(DERIVED_PREFIX)
-    )
-    return {parse_session_key(name) for name in names}
 
 
 def _are_roll_ups_stale(found: Discovery, listing: Mapping[str, ObjectInfo]) -> bool:

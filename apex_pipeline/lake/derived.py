@@ -5,15 +5,15 @@ by digest, so publication needs nothing but what the steps themselves wrote. Pub
 there, either the session is being worked on or a run ended between two steps, and the next sync finishes the work.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from apex_pipeline.errors import PermanentError, StoreCorruptionError
+from apex_pipeline.errors import ConfigurationError, PermanentError, StoreCorruptionError
 from apex_pipeline.lake.documents import NameText, SessionText, dump_document, read_document
 from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.layout import derived_key
-from apex_pipeline.tables.session_key import SessionKey
+from apex_pipeline.storage.layout import DERIVED_PREFIX, derived_key
+from apex_pipeline.tables.session_key import SessionKey, parse_session_key
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,17 @@ def require_no_failed(found: DerivedTables) -> None:
             f"The session {found.key} is not published: {findings}. What was published before stays.",
             f"Materialize {again} of the partition {found.key} again once the cause is mended.",
         )
+
+
+def unfinished_sessions(keys: Iterable[str]) -> Iterator[SessionKey]:
+    """Yield the sessions that have a list among these keys of a lake; other files below its folder are passed over."""
+    for name in (key.removeprefix(DERIVED_PREFIX) for key in keys if key.startswith(DERIVED_PREFIX)):
+        try:
+            key = parse_session_key(name.removesuffix(".json"))
+        except ConfigurationError:
+            continue
+        if derived_key(str(key)) == DERIVED_PREFIX + name:
+            yield key
 
 
 def clear_derived(store: ObjectStore, key: SessionKey) -> None:

@@ -20,15 +20,22 @@ from apex_pipeline.lake.derived import clear_derived
 from apex_pipeline.lake.forgotten import ForgottenFile, change_forgotten, read_forgotten
 from apex_pipeline.lake.names import find_sessions
 from apex_pipeline.lake.publication import Change, publish
-from apex_pipeline.lake.records import RecordedFile, UnassignedRecord, read_record, read_unassigned, write_unassigned
+from apex_pipeline.lake.records import RecordedFile, change_unassigned, read_record, read_unassigned
 from apex_pipeline.lake.retention import LONGEST_WAIT_S, REMOVAL_LEASE
-from apex_pipeline.lake.rollups import is_session_record, list_records, load_roll_ups, session_of, write_roll_ups
+from apex_pipeline.lake.rollups import (
+    ROLL_UPS_LEASE,
+    is_session_record,
+    list_records,
+    load_roll_ups,
+    session_of,
+    write_roll_ups,
+)
 from apex_pipeline.lake.snapshot import Snapshot, read_current, stable_key
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import session_tables
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import RAW_PREFIX, quarantine_reason_key, raw_key, record_key
-from apex_pipeline.storage.leases import Holder, held
+from apex_pipeline.storage.leases import Holder, Lease, held
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
 
@@ -110,17 +117,16 @@ def remove(store: ObjectStore, removal: Removal, now: datetime, on_wait: Callabl
     change_forgotten(store, [(file.path, _entry(file, now)) for file in removal.files])
     for key in removal.sessions:
         with held(store, str(key), "taking it out", on_wait, LONGEST_WAIT_S) as lease:
-            lease.require()
-            _take_out(store, key, now)
+            _take_out(store, key, now, lease)
     paths = {file.path for file in removal.files}
-    free = read_unassigned(store).files
-    if any(file.path in paths for file in free):
-        write_unassigned(store, UnassignedRecord(tuple(file for file in free if file.path not in paths)))
-    for path in sorted(paths):
-        store.delete(quarantine_reason_key(path))
-    records = list_records(store)
-    roll_ups = load_roll_ups(store, records)
-    write_roll_ups(store, roll_ups, roll_ups.rules_version, records)
+    change_unassigned(store, lambda files: (file for file in files if file.path not in paths))
+    with held(store, ROLL_UPS_LEASE, "taking files out", on_wait, LONGEST_WAIT_S) as lease:
+        for path in sorted(paths):
+            store.delete(quarantine_reason_key(path))
+        records = list_records(store)
+        roll_ups = load_roll_ups(store, records)
+        lease.require()
+        write_roll_ups(store, roll_ups, roll_ups.rules_version, records)
 
 
 def plan_return(store: ObjectStore, name: str, settings: Settings) -> list[str]:
@@ -228,15 +234,24 @@ def _entry(file: RecordedFile, now: datetime) -> ForgottenFile:
     return ForgottenFile(file.sha256, now, session)
 
 
-def _take_out(store: ObjectStore, key: SessionKey, now: datetime) -> None:
-    """Take a session out of what is published, and remove its stable names and its record, in this order."""
+def _take_out(store: ObjectStore, key: SessionKey, now: datetime, lease: Lease) -> None:
+    """Take a session out of what is published, and remove its stable names and its record, in this order.
+
+    Raises:
+        LeaseLostError: This process no longer holds the session's lease; what another one writes stays.
+    """
+    recorded = store.head(record_key(str(key)))
     current = read_current(store)
     names = {table.name for table in session_tables()} | _published_tables(current, key)
     if current is not None:
+        lease.require()
         # The note names no file: what was taken out may have a person's name.
         publish(store, {key: Change(None)}, now, "forget")
+    lease.require()
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         list(pool.map(lambda name: store.delete(stable_key(name, key)), sorted(names)))
+    lease.require()
     clear_derived(store, key)
     # Last, because the record is what finds the session again after an interruption.
-    store.delete(record_key(str(key)))
+    if recorded is not None:
+        store.delete_if(record_key(str(key)), recorded.tag)

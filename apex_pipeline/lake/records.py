@@ -7,10 +7,10 @@ and ``snapshot.py`` for what is published.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError, StoreUnavailableError
 from apex_pipeline.lake.documents import (
     MAX_DOCUMENT_BYTES,
     Digest,
@@ -27,6 +27,9 @@ from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import UNASSIGNED_RECORD_KEY, record_key
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
+
+# Each attempt fails only because another process has changed the record meanwhile.
+_MOST_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -308,6 +311,43 @@ def read_unassigned(store: ObjectStore) -> UnassignedRecord:
 def write_unassigned(store: ObjectStore, record: UnassignedRecord) -> ObjectInfo:
     """Write the record of the files without a session."""
     return store.write_bytes(UNASSIGNED_RECORD_KEY, dump_document(record))
+
+
+def change_unassigned(
+    store: ObjectStore, change: Callable[[tuple[RecordedFile, ...]], Iterable[RecordedFile]]
+) -> UnassignedRecord:
+    """Change the record of the files without a session, and return it; nothing is written if it is the same.
+
+    Args:
+        store: The lake.
+        change: Returns the files that it has from now on, given those that it has; called again if another process
+            has replaced the record meanwhile. A damaged record counts as empty.
+
+    Raises:
+        StoreUnavailableError: Others change it without a pause.
+    """
+    for _ in range(_MOST_ATTEMPTS):
+        before, tag = _present_unassigned(store)
+        after = UnassignedRecord(tuple(sorted(change(before.files if before else ()), key=lambda file: file.path)))
+        if after == (before or UnassignedRecord(())) and (before is not None or tag is None):
+            return after
+        if store.write_if(UNASSIGNED_RECORD_KEY, dump_document(after), tag):
+            return after
+    raise StoreUnavailableError(
+        f"{store.uri_of(UNASSIGNED_RECORD_KEY)} was changed {_MOST_ATTEMPTS} times meanwhile.", "Run it again."
+    )
+
+
+def _present_unassigned(store: ObjectStore) -> tuple[UnassignedRecord | None, str | None]:
+    """Return the record of the files without a session, ``None`` if it is missing or damaged, and its tag."""
+    try:
+        found = store.read_with_tag(UNASSIGNED_RECORD_KEY, MAX_DOCUMENT_BYTES)
+        if found is None:
+            return None, None
+        return parse_document(UnassignedRecord, found[0], store.uri_of(UNASSIGNED_RECORD_KEY)), found[1]
+    except StoreCorruptionError:
+        facts = store.head(UNASSIGNED_RECORD_KEY)
+        return None, facts.tag if facts else None
 
 
 def with_stored(files: Iterable[RecordedFile], stored: Mapping[str, ObjectInfo]) -> tuple[RecordedFile, ...]:

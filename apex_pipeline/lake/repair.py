@@ -259,12 +259,8 @@ def _documents(store: ObjectStore) -> Iterator[Snapshot]:
 
 
 def _tag_of_pointer(store: ObjectStore) -> str | None:
-    try:
-        found = store.read_with_tag(CURRENT_SNAPSHOT_KEY)
-    except StoreCorruptionError:
-        facts = store.head(CURRENT_SNAPSHOT_KEY)
-        return facts.tag if facts else None
-    return found[1] if found else None
+    facts = store.head(CURRENT_SNAPSHOT_KEY)
+    return facts.tag if facts else None
 
 
 def _recorded_sessions(store: ObjectStore) -> list[SessionKey]:

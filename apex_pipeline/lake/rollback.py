@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import partial
 
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
+from apex_pipeline.lake.derived import clear_derived
 from apex_pipeline.lake.forgotten import Forgotten, read_forgotten
 from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.publication import Change, publish, write_stable_names
@@ -106,10 +107,13 @@ def roll_back(store: ObjectStore, rollback: Rollback, now: datetime) -> Snapshot
         changes |= {key: Change(None) for key in rollback.removed}
         lease.require()
         snapshot = publish(store, changes, now, f"rollback to {rollback.target.id}")
-        for session in sessions:
-            _renew_names(store, session, before.get(session.key, {}))
-        for key in rollback.removed:
-            write_stable_names(store, {}, before.get(key, {}))
+        restored = {session.key: session for session in sessions}
+        for key in (*rollback.restored, *rollback.removed):
+            with held(store, str(key), "rolling it back", timeout_s=LONGEST_WAIT_S) as own:
+                # What an unfinished run has derived is of the state that is left behind.
+                own.require()
+                clear_derived(store, key)
+                _renew_names(store, key, restored.get(key), before.get(key, {}))
     return snapshot
 
 
@@ -167,10 +171,22 @@ def _change(store: ObjectStore, session: PublishedSession) -> Change:
     return Change(session, None if version == session.inputs_version else version)
 
 
-def _renew_names(store: ObjectStore, session: PublishedSession, before: Mapping[str, TableRecord]) -> None:
-    """Copy the tables of a session to its stable names, unless another sync has published it since."""
+def _renew_names(
+    store: ObjectStore, key: SessionKey, session: PublishedSession | None, before: Mapping[str, TableRecord]
+) -> None:
+    """Copy the tables of a session to its stable names, unless another sync has published it since.
+
+    Args:
+        store: The lake.
+        key: The session, whose lease this process holds.
+        session: What is published of it now; ``None`` if it was taken out.
+        before: The tables that were published before.
+    """
     current = read_current(store)
-    if current is None or current.session(session.key) != session:
+    if current is None or current.session(key) != session:
+        return
+    if session is None:
+        write_stable_names(store, {}, before)
         return
     gone = {name: table for name, table in before.items() if name not in session.tables}
     intact = {name: table for name, table in session.tables.items() if _is_at_its_name(store, table)}

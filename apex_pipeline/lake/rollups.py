@@ -1,23 +1,25 @@
 """Roll-ups: the tables ``files``, ``tracks`` and ``sessions``, made from the session records for people and pandas.
 
-Nothing is derived from a roll-up. It saves reading every record: a roll-up says up to which time the records are in it,
-so only the later ones are read. A damaged roll-up is made again from all records.
+Nothing is derived from a roll-up. It saves reading every record: a roll-up says which version of each record is in it,
+so only the others are read, whatever the clock says. A damaged roll-up is made again from all records.
 """
 
 import hashlib
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
-from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
+from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
+from apex_pipeline.lake.documents import MAX_DOCUMENT_BYTES
 from apex_pipeline.lake.records import RecordedFile, SessionRecord, UnassignedRecord, read_record, read_unassigned
 from apex_pipeline.sources import all_sources
 from apex_pipeline.sources.base import FileStatus
@@ -31,13 +33,16 @@ from apex_pipeline.tables.session_key import SessionKey, parse_session_key
 
 _LOG = logging.getLogger(__name__)
 
-# Metadata keys of the roll-up ``files``: the version of the rules by which its files were identified, and the time up
-# to which records are in it.
+# Metadata keys of the roll-ups: the version of the rules by which the files were identified, and the mark of each
+# record that is in them.
 RULES_VERSION = "apex.rules_version"
-RECORDS_UNTIL = "apex.records_until"
+RECORD_MARKS = "apex.record_marks"
+# Whoever writes the roll-ups holds this lease: two at once would leave some files of each.
+ROLL_UPS_LEASE = "roll-ups"
 
-# A record gets its time when it is written and appears when it is renamed, up to a few seconds later on a busy disk.
-_MARGIN = timedelta(seconds=10)
+# Digits of the hash of a tag that make its mark: two versions of one record have the same once in 4 billion times.
+_MARK_DIGITS = 8
+_MARKS = TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,8 @@ def read_roll_up(store: ObjectStore, table: Table) -> pa.Table | None:
     """Return a roll-up, or ``None`` if it is missing, damaged or another table."""
     key = table_key(table.folder, table.name)
     try:
-        return parse_roll_up(store.read_bytes(key), table)
-    except ObjectMissingError:
-        return None
+        found = store.read_with_tag(key, MAX_DOCUMENT_BYTES)
+        return parse_roll_up(found[0], table) if found else None
     except (StoreCorruptionError, pa.ArrowException, ValueError, OSError) as error:
         _LOG.warning("%s is damaged (%s) and is made again.", store.uri_of(key), error)
         return None
@@ -97,17 +101,16 @@ def load_roll_ups(store: ObjectStore, records: Mapping[str, ObjectInfo]) -> Roll
         records: The objects below ``catalog/records/``, by key.
     """
     stored = _stored_roll_ups(store)
-    files, until = stored.files, _until(stored.files, stored.sessions)
-    listed = {session_of(key): item for key, item in records.items() if is_session_record(key)}
-    known = set(_keys_of(stored.sessions)) | set(_keys_of(files))
-    later = {key for key, item in listed.items() if until is None or key not in known or item.modified_utc >= until}
-    unassigned = records.get(UNASSIGNED_RECORD_KEY)
-    is_later = unassigned is not None and (until is None or unassigned.modified_utc >= until)
+    marks, before = _marks_of(records), _stored_marks(stored.files, stored.sessions) or {}
+    changed = {key for key, mark in marks.items() if before.get(key) != mark}
+    later = {session_of(key) for key in changed if is_session_record(key)}
+    listed = {session_of(key) for key in records if is_session_record(key)}
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         read = [record for record in pool.map(partial(_read_or_none, store), sorted(later)) if record]
-    free = _read_unassigned(store).files if is_later else None
-    replaced = later | (known - listed.keys())
-    if not stored.is_stale and _has_all(stored, read, replaced, free):
+    free = _read_unassigned(store).files if UNASSIGNED_RECORD_KEY in changed else None
+    known = set(_keys_of(stored.sessions)) | set(_keys_of(stored.files))
+    replaced = later | (known - listed)
+    if not stored.is_stale and not changed and not replaced:
         return stored
     return replace(updated(stored, read, replaced, free), is_stale=True)
 
@@ -115,31 +118,37 @@ def load_roll_ups(store: ObjectStore, records: Mapping[str, ObjectInfo]) -> Roll
 def _stored_roll_ups(store: ObjectStore) -> RollUps:
     """Return the stored roll-ups, which are empty if one of them is missing, damaged or of format 1."""
     files, sessions = read_roll_up(store, FILES), read_roll_up(store, SESSIONS)
-    if files is None or sessions is None or _until(files, sessions) is None:
+    if files is None or sessions is None or _stored_marks(files, sessions) is None:
         return RollUps(FILES.empty(), SESSIONS.empty(), is_stale=True)
     return RollUps(files, sessions, (files.schema.metadata or {}).get(RULES_VERSION.encode(), b"").decode())
 
 
-def _until(*tables: pa.Table) -> datetime | None:
-    """Return up to which time the records are in all of these roll-ups; ``None`` if one of them does not say.
+def _marks_of(records: Mapping[str, ObjectInfo]) -> dict[str, str]:
+    """Return what marks the present version of each record, by key."""
+    return {
+        key: hashlib.sha256(item.tag.encode()).hexdigest()[:_MARK_DIGITS]
+        for key, item in sorted(records.items())
+        if key == UNASSIGNED_RECORD_KEY or is_session_record(key)
+    }
 
-    Two syncs that write their roll-ups at once may leave one file of each.
+
+def _stored_marks(*tables: pa.Table) -> dict[str, str] | None:
+    """Return the marks on which all of these roll-ups agree; ``None`` if one of them has none.
+
+    A process that is killed between two of them leaves the older version of one.
     """
-    times = [_time((table.schema.metadata or {}).get(RECORDS_UNTIL.encode())) for table in tables]
-    known = [time for time in times if time is not None]
-    return min(known) if len(known) == len(times) else None
+    all_marks = [_marks_in(table) for table in tables]
+    if any(marks is None for marks in all_marks):
+        return None
+    items = [set(marks.items()) for marks in all_marks if marks is not None]
+    return dict(set[tuple[str, str]].intersection(*items))
 
 
-def _has_all(
-    stored: RollUps, records: Iterable[SessionRecord], keys: set[SessionKey], free: Sequence[RecordedFile] | None
-) -> bool:
-    """Return whether the roll-ups have exactly these rows of these sessions, and of the files without one."""
-    records = list(records)
-    rows = sorted((file.row() for record in records for file in record.files), key=lambda row: str(row["path"]))
-    sessions = [row for record in records if (row := session_row(record))]
-    if _of(stored.files, keys).to_pylist() != rows or _of(stored.sessions, keys).to_pylist() != sessions:
-        return False
-    return free is None or _unassigned_rows(stored.files).to_pylist() == [file.row() for file in free]
+def _marks_in(table: pa.Table) -> dict[str, str] | None:
+    try:
+        return _MARKS.validate_json((table.schema.metadata or {}).get(RECORD_MARKS.encode(), b""))
+    except ValidationError:
+        return None
 
 
 def updated(
@@ -208,10 +217,9 @@ def roll_up_tables(
     roll_ups: RollUps, rules_version: str, records: Mapping[str, ObjectInfo]
 ) -> list[tuple[Table, pa.Table]]:
     """Return the three roll-ups with their contents, as stored; arguments as for :func:`write_roll_ups`."""
-    latest = max((item.modified_utc for item in records.values()), default=datetime.fromtimestamp(0, UTC))
-    until = {RECORDS_UNTIL: (latest - _MARGIN).isoformat()}
-    files = _with_metadata(roll_ups.files, FILES, until | {RULES_VERSION: rules_version})
-    sessions = _with_metadata(roll_ups.sessions, SESSIONS, until)
+    marks = {RECORD_MARKS: json.dumps(_marks_of(records), separators=(",", ":"))}
+    files = _with_metadata(roll_ups.files, FILES, marks | {RULES_VERSION: rules_version})
+    sessions = _with_metadata(roll_ups.sessions, SESSIONS, marks)
     return [(FILES, files), (TRACKS, roll_ups.tracks), (SESSIONS, sessions)]
 
 
@@ -291,15 +299,6 @@ def _without(table: pa.Table, keys: Iterable[SessionKey]) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(_session_texts(table), value_set=unwanted))) if len(unwanted) else table
 
 
-def _of(table: pa.Table, keys: Iterable[SessionKey]) -> pa.Table:
-    wanted = pa.array([str(key) for key in keys], pa.string())
-    return table.filter(pc.is_in(_session_texts(table), value_set=wanted))
-
-
-def _unassigned_rows(table: pa.Table) -> pa.Table:
-    return table.filter(pc.is_null(_session_texts(table)))
-
-
 def _only_assigned(table: pa.Table) -> pa.Table:
     return table.filter(pc.is_valid(_session_texts(table)))
 
@@ -338,13 +337,6 @@ def _plain_chunks(table: pa.Table, name: str) -> list[pa.Array]:
 def _encoded(values: pa.Array, kind: pa.DataType) -> pa.Array:
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return values.dictionary_encode().cast(kind) if isinstance(kind, pa.DictionaryType) else values
-
-
-def _time(text: bytes | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text.decode()) if text else None
-    except ValueError:
-        return None
 
 
 def _read_or_none(store: ObjectStore, key: SessionKey) -> SessionRecord | None:

@@ -5,7 +5,6 @@ command, the failure names the job to launch instead, because its reader is look
 """
 
 import re
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -22,8 +21,8 @@ _SENTENCE_END = re.compile(r"(?<=[.;])\s+")
 _COMMAND = re.compile(r"`apex |\b(?:[Rr]un|[Rr]erun) (?:the|a) (?:sync|command)\b")
 
 _INTERRUPTED = "The run was stopped before this step ended. The next run continues from here."
-# Set when a step was interrupted: the other steps of its run, in this process, do not start.
-_is_stopping = threading.Event()
+# Runs in this process of which a step was interrupted: their other steps do not start. Never more than a few.
+_stopped_runs: set[str] = set()
 
 
 @contextmanager
@@ -38,11 +37,12 @@ def dagster_failure(context: Context | None = None) -> Generator[None]:
             exceptions other than :class:`~apex_pipeline.errors.ApexError` and never after an interruption.
     """
     try:
-        _raise_if_stopping()
+        _raise_if_stopped(context)
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as interruption:
         # Under a retry policy Dagster would start the step again after a pause, as if it had failed.
-        _is_stopping.set()
+        if context is not None:
+            _stopped_runs.add(context.run.run_id)
         raise dg.Failure(description=_INTERRUPTED, allow_retries=False) from interruption
     except ApexError as error:
         remedy = hint_in_dagster(error.hint, _partition_of(context))
@@ -84,10 +84,15 @@ def _partition_of(context: Context | None) -> str | None:
     return context.partition_key if context is not None and context.has_partition_key else None
 
 
-def _raise_if_stopping() -> None:
+def _raise_if_stopped(context: Context | None) -> None:
     raise_if_interrupted()
-    if _is_stopping.is_set():
+    if _run_of(context) in _stopped_runs:
         raise dg.Failure(description=_INTERRUPTED, allow_retries=False)
+
+
+def _run_of(context: Context | None) -> str:
+    """Return the id of a step's run; empty without a step, whose interruption concerns no run."""
+    return context.run.run_id if context is not None else ""
 
 
 # Two retries, after 5 and 10 s, are enough to ride out throttling or a store restart.

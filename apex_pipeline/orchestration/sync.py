@@ -6,6 +6,7 @@ published as soon as it is finished; the roll-ups come last. See ``ingest/sync_p
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 
 # Waiting longer would hide that the other process makes no progress; a session of 3.6 GB takes less than a minute.
 _LONGEST_WAIT_S = 900.0
+
+# A session that others change during each of this many plans is left to them.
+_MOST_PLANS = 5
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,8 @@ class _SyncRun:
         self._outcome = SyncOutcome(folder.root, store.uri, refused=folder.refused)
         # Who was working on a session when this sync came to it.
         self._holders: dict[SessionKey, Holder] = {}
+        # Sessions that have changed in the lake since the plan by which they were due.
+        self._overtaken: list[SessionKey] = []
 
     def run(self, first: SyncPlan | None = None) -> SyncOutcome:
         """Compare the source folder with the lake and, if there is work to do, execute it as Dagster runs.
@@ -192,18 +198,45 @@ class _SyncRun:
         One without a file in the source folder is left to that process: it is due only because that has not finished.
         """
         waiting = [key for key in plan.due if not self._work_on(runner, key, plan, timeout_s=0)]
+        self._work_on_overtaken(runner)
         present = {file.path for file in self._folder.files}
         for key in waiting:
             if present.isdisjoint(file.path for file in plan.found.files_of(key)):
                 self._note([f"{key} is left to {self._holders[key]}: none of its files are in {self._folder.root}."])
             else:
                 self._work_on(runner, key, plan)
+        self._work_on_overtaken(runner)
+
+    def _work_on_overtaken(self, runner: "Runner") -> None:
+        """Work on the sessions that changed in the lake since the plan, by one new plan for all of them.
+
+        Two syncs of one lake overtake each other in half of its sessions: a plan for each would list the lake as often.
+        """
+        for _ in range(_MOST_PLANS):
+            overtaken, self._overtaken = self._overtaken, []
+            if not overtaken:
+                return
+            fresh = self._plan()
+            for key in overtaken:
+                if key in fresh.blocked:
+                    self._fail("find", key, fresh.blocked[key])
+                elif key in fresh.due:
+                    self._work_on(runner, key, fresh)
+                else:
+                    self._note([f"{key} was brought up to date by another process meanwhile."])
+        for key in self._overtaken:
+            self._fail("wait", key, "Other processes changed it again and again. Run the sync again.")
 
     def _write_records(self, plan: SyncPlan) -> None:
-        """Write the records on which no table depends; one that another process has replaced since stays."""
+        """Write the records on which no table depends.
+
+        One that another process has replaced since stays, as does that of a session which another process works on;
+        the next sync writes it.
+        """
         for record in plan.records:
             known = plan.listing.get(record_key(record.key))
-            replace_record(self._store, record, known.tag if known else None)
+            with suppress(StoreLockedError), session_lease(self._store, record.session_key, "sync", lambda _: None, 0):
+                replace_record(self._store, record, known.tag if known else None)
 
     def _readable_plan(self) -> SyncPlan:
         """Return the plan, once what is published was repaired if it is damaged, and taken over from format 1."""
@@ -246,9 +279,10 @@ class _SyncRun:
         """Copy, derive and publish one session under its lease, and return whether it was free within the time."""
         try:
             with session_lease(self._store, key, "sync", self._tell_wait(key, is_waiting=timeout_s > 0), timeout_s):
-                current = self._current_plan(key, plan)
-                if current is not None:
-                    self._run_session(runner, self._prepared_work(key, current))
+                if plan.still_holds(self._store, key):
+                    self._run_session(runner, self._prepared_work(key, plan))
+                else:
+                    self._overtaken.append(key)
         except StoreLockedError as error:
             if timeout_s:
                 self._fail("wait", key, str(error))
@@ -256,16 +290,6 @@ class _SyncRun:
         except ApexError as error:
             self._fail("wait", key, str(error))
         return True
-
-    def _current_plan(self, key: SessionKey, plan: SyncPlan) -> SyncPlan | None:
-        """Return a plan that still holds for a session; ``None`` if another process has done the work since."""
-        if plan.still_holds(self._store, key):
-            return plan
-        fresh = self._plan()
-        if key in fresh.due:
-            return fresh
-        self._outcome.notes.append(f"{key} was brought up to date by another process meanwhile.")
-        return None
 
     def _prepared_work(self, key: SessionKey, plan: SyncPlan) -> SessionWork:
         """Return the work on a session under its lease, with what this sync knows of the lake."""

@@ -1,5 +1,6 @@
 """Tests of the decision what a sync has to do: it depends only on what is there now, and avoids needless work."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from apex_pipeline.ingest.sync_plan import SyncPlan, list_lake, plan_sync
 from apex_pipeline.lake.derived import add_derived
 from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.records import require_record
+from apex_pipeline.lake.rollups import list_records, load_roll_ups
 from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, object_key, published_session_key
+from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, object_key, published_session_key, record_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.ingest.lake_in_step import LakeInStep, lap_csv
@@ -44,6 +46,25 @@ def synced(lake: LakeInStep) -> LakeInStep:
 
 def test_everything_is_due_at_first(lake: LakeInStep) -> None:
     assert dict(_plan(lake).due) == {_R1: "new or changed files", _R2: "new or changed files"}
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "ring.json", "ring/R1.json.bak", "a b/R1.json"])
+def test_a_foreign_file_among_the_derived_lists_is_passed_over(synced: LakeInStep, name: str) -> None:
+    (Path(synced.store.uri_of("catalog/derived")) / name).parent.mkdir(parents=True, exist_ok=True)
+    (Path(synced.store.uri_of("catalog/derived")) / name).write_text("{}", encoding="utf-8")
+    assert _plan(synced).is_idle
+
+
+def test_a_record_that_got_an_earlier_time_is_noticed(synced: LakeInStep) -> None:
+    """The clock was set back, or a backup was restored: the version counts, not the time."""
+    synced.write(_START, lap_csv("R1", 8))
+    synced.apply(synced.discover())
+    record = Path(synced.store.uri_of(record_key(str(_R1))))
+    os.utime(record, (1, 1))
+    recorded = synced.record(_R1)
+    assert recorded is not None
+    rows = load_roll_ups(synced.store, list_records(synced.store)).sessions.to_pylist()
+    assert recorded.inputs_version in {row["inputs_version"] for row in rows}
 
 
 def test_nothing_is_due_after_a_sync(synced: LakeInStep) -> None:

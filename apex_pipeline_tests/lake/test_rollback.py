@@ -1,11 +1,14 @@
 """Tests that an earlier state is published again, stays until files change, and can be left again."""
 
+import threading
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreLockedError
+from apex_pipeline.lake.derived import add_derived, unfinished_sessions
 from apex_pipeline.lake.forgotten import ForgottenFile, change_forgotten
 from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.publication import publish_session
@@ -70,6 +73,23 @@ def test_in_a_bucket_too(s3_bucket: S3Bucket) -> None:
     _roll_back(store, states[0])
     assert _laps(store) == {"R1": 2}
     assert verify_lake(store, is_deep=True).wrong == ()
+
+
+def test_what_an_unfinished_run_derived_is_dropped(store: LocalStore, states: list[Snapshot]) -> None:
+    """Or the next sync would publish what was rolled back."""
+    add_derived(store, _R1, "v3", {})
+    _roll_back(store, states[0], _R1)
+    assert list(unfinished_sessions(item.key for item in store.list())) == []
+
+
+def test_a_session_that_another_process_works_on_is_waited_for(store: LocalStore, states: list[Snapshot]) -> None:
+    holder = ExitStack()
+    holder.enter_context(held(store, str(_R1), "deriving"))
+    timer = threading.Timer(0.5, holder.close)
+    timer.start()
+    _roll_back(store, states[0], _R1)
+    timer.join()
+    assert _laps(store)["R1"] == 2
 
 
 def test_only_the_sessions_that_were_asked_for_are_rolled_back(store: LocalStore, states: list[Snapshot]) -> None:

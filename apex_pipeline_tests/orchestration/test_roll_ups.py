@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.lake.records import read_record, write_record
-from apex_pipeline.lake.rollups import RECORDS_UNTIL, RULES_VERSION
+from apex_pipeline.lake.rollups import RECORD_MARKS, ROLL_UPS_LEASE, RULES_VERSION
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, FIND_JOB, SESSION_JOB
 from apex_pipeline.sources import rules_version
 from apex_pipeline.storage.leases import held
@@ -103,7 +103,7 @@ def test_quarantined_files_have_their_reasons_in_the_lake(lake: LakeRuns) -> Non
 
 def test_a_refresh_waits_for_another_one(synced: LakeRuns) -> None:
     with ExitStack() as stack:
-        stack.enter_context(held(synced.store, "roll-ups", "refreshing"))
+        stack.enter_context(held(synced.store, ROLL_UPS_LEASE, "refreshing"))
         released = threading.Event()
 
         def release() -> None:
@@ -153,6 +153,6 @@ def test_rules_that_give_a_file_another_identity_do_not_count_before_it_is_recor
     assert rules_in(synced) == rules_version(synced.settings)
 
 
-def test_every_roll_up_with_records_says_up_to_when(synced: LakeRuns) -> None:
+def test_every_roll_up_with_records_marks_their_versions(synced: LakeRuns) -> None:
     for name in ("files", "sessions"):
-        assert RECORDS_UNTIL.encode() in (roll_up(synced, name).schema.metadata or {})
+        assert RECORD_MARKS.encode() in (roll_up(synced, name).schema.metadata or {})

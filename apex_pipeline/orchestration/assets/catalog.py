@@ -12,7 +12,14 @@ import dagster as dg
 from apex_pipeline.errors import SchemaViolationError
 from apex_pipeline.ingest.quarantine import sync_quarantine
 from apex_pipeline.ingest.session_work import are_recorded, handed_over_unassigned_work
-from apex_pipeline.lake.rollups import RollUps, list_records, load_roll_ups, roll_up_tables, write_roll_up
+from apex_pipeline.lake.rollups import (
+    ROLL_UPS_LEASE,
+    RollUps,
+    list_records,
+    load_roll_ups,
+    roll_up_tables,
+    write_roll_up,
+)
 from apex_pipeline.lake.snapshot import FORMAT
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.orchestration.assets._discovery import discover_sessions
@@ -70,7 +77,7 @@ def _check_spec(table: Table) -> dg.AssetCheckSpec:
 def roll_ups(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> StepEvents:
     """Put the records that changed into the roll-ups, and write the reasons for quarantined files.
 
-    The three cannot be made one by one: ``files`` says up to which time the records are in all of them. The results
+    The three cannot be made one by one: they say which version of each record is in them. The results
     are yielded after the lease is released: a step that fails may keep its generator, and with it the lease.
     """
     with dagster_failure(context):
@@ -99,7 +106,7 @@ def _refresh(context: dg.AssetExecutionContext, lake: LakeResource, source: Sour
                 return written, (table, "; ".join(problems[:10]))
             lease.require()
             facts = {"dagster/row_count": content.num_rows, **more.get(table.name, {})}
-            # A record that changed shows in the time up to which these two are complete, if nowhere else.
+            # A record that changed shows in the marks of the records in these two, if nowhere else.
             is_new = found.is_stale and table in (FILES, SESSIONS)
             written.append((table, write_roll_up(store, table, content, is_new=is_new), facts))
     return written, None
@@ -112,7 +119,7 @@ def _lease(context: dg.AssetExecutionContext, lake: LakeResource) -> Generator[L
     def report(holder: Holder) -> None:
         context.log.info("The roll-ups are being refreshed by %s; waiting for it.", holder)
 
-    with held(lake.open(), "roll-ups", "refreshing the roll-ups", report, _LONGEST_WAIT_S) as lease:
+    with held(lake.open(), ROLL_UPS_LEASE, "refreshing the roll-ups", report, _LONGEST_WAIT_S) as lease:
         yield lease
 
 
