@@ -34,7 +34,6 @@ def test_the_server_instance_loads_with_its_two_variables(tmp_path: Path, monkey
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert type(instance.compute_log_manager).__name__ == "S3ComputeLogManager"
-        assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
 
 
 def _variables(service: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from apex_pipeline.demo.tracks import TRACKS
 from apex_pipeline.demo.weekend import ground_truth_path
-from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
+from apex_pipeline.lake.rollups import is_session_record, list_records, session_of
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import Settings, load_settings, setting_sources
 from apex_pipeline.storage.base import ObjectStore
@@ -41,13 +42,17 @@ def mark_demo_lake(settings: Settings) -> None:
 
 
 def refuse_mixture(settings: Settings) -> None:
-    """Refuse to sync real races into a demo lake, or synthetic ones into a lake that is not marked as such.
+    """Refuse to sync real races into a demo lake, or synthetic ones into a lake of real ones.
+
+    A lake without races becomes a demo lake with the first synthetic ones.
 
     Raises:
         ConfigurationError: The source folder and the lake do not belong together.
     """
     is_synthetic = ground_truth_path(settings.source_dir).is_file()
     if not settings.use_s3_data and not settings.lake_dir.is_dir():
+        if is_synthetic:
+            mark_demo_lake(settings)
         return  # a new lake may become either
     store = open_store(settings, for_writing=False)
     if _is_demo_lake(store) and not is_synthetic:
@@ -60,6 +65,8 @@ def refuse_mixture(settings: Settings) -> None:
             f"{settings.source_dir} contains the synthetic races of `apex demo`, and the lake {store.uri} real ones.",
             f"Set APEX_LAKE_DIR={DEMO_LAKE}, or another lake of its own.",
         )
+    if is_synthetic and not _is_demo_lake(store):
+        mark_demo_lake(settings)
 
 
 def _is_demo_lake(store: ObjectStore) -> bool:
@@ -68,5 +75,11 @@ def _is_demo_lake(store: ObjectStore) -> bool:
 
 def _has_other_races(store: ObjectStore) -> bool:
     """Return whether a lake without a marker has races that are not those of a demo by an earlier version."""
-    snapshot = read_current(store)
-    return snapshot is not None and bool({key.track for key in snapshot.keys} - {track.slug for track in TRACKS})
+    demo = {track.slug for track in TRACKS}
+    try:
+        snapshot = read_current(store)
+        keys = snapshot.keys if snapshot else ()
+    except StoreCorruptionError:
+        # The sync repairs it, so it must not be refused here; the records say as well which races there are.
+        keys = [session_of(key) for key in list_records(store) if is_session_record(key)]
+    return bool({key.track for key in keys} - demo)

@@ -57,19 +57,25 @@ def forget_command(
 
 def _question(removal: Removal) -> str:
     sessions = ", ".join(map(str, removal.sessions))
-    return f"Take {count(len(removal.files), 'file')}{f' of {sessions}' if sessions else ''} out of the lake?"
+    return f"Take {count(len(_paths(removal)), 'file')}{f' of {sessions}' if sessions else ''} out of the lake?"
+
+
+def _paths(removal: Removal) -> list[str]:
+    """Return the path of each file once, although several contents of it may be taken out."""
+    return list(dict.fromkeys(file.path for file in removal.files))
 
 
 def _print_files(removal: Removal) -> None:
-    for file in removal.files[:_SHOWN]:
-        print_line(f"  {file.path}")
-    if len(removal.files) > _SHOWN:
-        print_line(f"  … and {len(removal.files) - _SHOWN:,} more; --json prints them all.")
+    paths = _paths(removal)
+    for path in paths[:_SHOWN]:
+        print_line(f"  {path}")
+    if len(paths) > _SHOWN:
+        print_line(f"  … and {len(paths) - _SHOWN:,} more; --json prints them all.")
 
 
 def _print_removal(removal: Removal, *, is_done: bool) -> None:
     verb = "Taken out" if is_done else "Would be taken out"
-    print_line(f"{verb}: {count(len(removal.files), 'file')}")
+    print_line(f"{verb}: {count(len(_paths(removal)), 'file')}")
     _print_files(removal)
     for key in removal.sessions:
         then = "; the next sync publishes it again from its other files" if removal.is_partial else ""

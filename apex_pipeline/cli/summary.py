@@ -59,7 +59,8 @@ def print_summary(outcome: SyncOutcome, settings: Settings) -> None:
         catalog = None
     if catalog is not None:
         _print_sessions(catalog, _worked_on(outcome), _missing_kinds(store))
-        _print_set_aside(store)
+    _print_set_aside(store)
+    if catalog is not None:
         _print_totals(catalog)
     _print_list("Notes", outcome.notes, len(outcome.notes))
     _print_failures(outcome)

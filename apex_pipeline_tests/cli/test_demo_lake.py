@@ -69,6 +69,24 @@ def _is_accepted(source: Path, lake: Path) -> bool:
     return True
 
 
+def test_a_lake_that_starts_with_synthetic_races_is_a_demo_lake() -> None:
+    """Whoever follows the guide syncs the demo weekend into a new lake with `apex sync`."""
+    assert _is_accepted(_weekend(), Path("lake"))
+    Path("races").mkdir()
+    assert not _is_accepted(Path("races"), Path("lake"))
+    assert _is_accepted(Path("weekend"), Path("lake"))
+
+
+def test_a_damaged_pointer_does_not_keep_the_sync_from_repairing_it() -> None:
+    _publish_real_races("lake")
+    Path("lake/catalog/current.json").write_text("{", encoding="utf-8")
+    Path("races").mkdir()
+    assert _is_accepted(Path("races"), Path("lake"))
+    Path("demo-lake/catalog").mkdir(parents=True)
+    Path("demo-lake/catalog/current.json").write_text("{", encoding="utf-8")
+    assert _is_accepted(_weekend(), Path("demo-lake"))
+
+
 def test_each_kind_is_synced_into_its_own_lake() -> None:
     mark_demo_lake(demo_settings(Path("weekend")))
     Path("races").mkdir()
