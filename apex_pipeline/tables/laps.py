@@ -45,7 +45,7 @@ LAPS = Table(
             "lap_time_method",
             "category",
             "Where lap_time_s comes from.",
-            allowed=("official", "trigger", "unit_value", "telemetry", "repaired"),
+            allowed=("official", "official_cells", "trigger", "unit_value", "telemetry", "repaired"),
         ),
         Column("trigger_lap_time_s", "float", "Difference of the two crossings.", "seconds", minimum=0),
         Column("unit_lap_time_s", "float", "Lap time the car's unit reported.", "seconds", minimum=0),

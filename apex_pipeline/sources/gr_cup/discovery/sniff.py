@@ -104,7 +104,9 @@ def sniff(head: bytes, path: str) -> FileContents:
     except MalformedFileError as error:
         return FileContents(problem=error.problem, is_text=False)
     if len(text) >= SNIFFED_BYTES and not re.search(rb"[\r\n]", text):
-        return FileContents(problem=f"{path} has a first line of more than {SNIFFED_BYTES:,} bytes; it is not a header.")
+        return FileContents(
+            problem=f"{path} has a first line of more than {SNIFFED_BYTES:,} bytes; it is not a header."
+        )
     try:
         dialect = detect_dialect(text, path)
     except MalformedFileError as error:
