@@ -69,6 +69,7 @@ LAPS = Table(
         Column("s2_s", "float", "Sector 2.", "seconds", minimum=0),
         Column("s3_s", "float", "Sector 3.", "seconds", minimum=0),
         Column("top_speed_kph", "float", "Speed at the official speed trap.", "km/h", minimum=0),
+        Column("driver_number", "integer", "Which of the car's drivers drove, by official timing: 1, 2 …", minimum=0),
         SOURCE_FILE,
         SOURCE_ROW,
     ),

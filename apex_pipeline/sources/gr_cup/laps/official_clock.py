@@ -8,7 +8,7 @@ Offset and drift are found without knowing which official car belongs to which d
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -51,6 +51,10 @@ _LATE_MS = 1_000.0
 _LATE_SCATTERS = 8.0
 
 
+def _none() -> Milliseconds:
+    return np.empty(0)
+
+
 @dataclass(frozen=True)
 class OfficialClock:
     """Converts official times of day to UTC.
@@ -67,21 +71,21 @@ class OfficialClock:
     midnight_utc_ms: int
     offset_s: float
     coincidences: float
-    knots_ms: tuple[float, ...] = ()
-    drift_ms: tuple[float, ...] = ()
-    scatter_ms: tuple[float, ...] = ()
+    knots_ms: Milliseconds = field(default_factory=_none, compare=False)
+    drift_ms: Milliseconds = field(default_factory=_none, compare=False)
+    scatter_ms: Milliseconds = field(default_factory=_none, compare=False)
 
     def utc_ms(self, local_ms: Milliseconds) -> Milliseconds:
         """Return UTC in milliseconds since 1970 for official times of day."""
         shifted = local_ms + self.midnight_utc_ms + self.offset_s * 1000
-        if not self.knots_ms:
+        if not len(self.knots_ms):
             return shifted
         return shifted + np.interp(local_ms, self.knots_ms, self.drift_ms)
 
     def is_late(self, utc_ms: float, local_ms: float) -> bool:
         """Return whether a crossing is too far from the official one for its timestamp to be right."""
         expected_ms = float(self.utc_ms(np.array([local_ms]))[0])
-        scatter_ms = float(np.interp(local_ms, self.knots_ms, self.scatter_ms)) if self.knots_ms else 0.0
+        scatter_ms = float(np.interp(local_ms, self.knots_ms, self.scatter_ms)) if len(self.knots_ms) else 0.0
         return abs(utc_ms - expected_ms) > max(_LATE_MS, _LATE_SCATTERS * scatter_ms)
 
     def with_drift(self, local_ms: Milliseconds, utc_ms: Milliseconds) -> "OfficialClock":
@@ -97,9 +101,9 @@ class OfficialClock:
         return replace(
             self,
             offset_s=offset_ms / 1000,
-            knots_ms=tuple(knots),
-            drift_ms=tuple(drift),
-            scatter_ms=tuple(scatter),
+            knots_ms=knots,
+            drift_ms=drift,
+            scatter_ms=scatter,
         )
 
 

@@ -9,7 +9,7 @@ from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 from apex_pipeline.tables.model import Row
 
 # Columns that only official timing provides, with the same names in both tables.
-_OFFICIAL_COLUMNS = ("flag_at_finish", "s1_s", "s2_s", "s3_s", "top_speed_kph")
+_OFFICIAL_COLUMNS = ("driver_number", "flag_at_finish", "s1_s", "s2_s", "s3_s", "top_speed_kph")
 
 
 def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_lap: bool | None) -> Row:
