@@ -27,9 +27,10 @@ _APART_MS = 5_000
 # The right offset must score this much more than any other. In nine real races it scores 2.4 to 4 times as much as the
 # next, which is a shift by one lap (or another line, at one track); with laps equal to 0.1 % both score the same.
 _CLEAR = 1.3
-# If several offsets score alike, a clock that is right to these seconds is believed: one set by hand is off by seconds
-# (7.4 s at most in nine real races), and a shift by a lap is more than that.
-_NEAR_ZONE_MS = 10_000
+# If several offsets score alike, a clock that is right to two seconds is believed if it also scores as much as any: in
+# eight of nine real races it is right to 0.45 s, and a field shifted by a lap and a place lacks a car's crossings.
+_NEAR_ZONE_MS = 2_000
+_AS_GOOD = 0.97
 # Share of crossings that must have the same difference for it to be accepted: within a minute of the track's zone, and
 # anywhere else. The right offset reaches 60 to 100 %, at a track with two lines 40 %.
 _NEAR_MS = 60_000
@@ -160,7 +161,11 @@ def find_official_clock(crossings_ms: Sequence[int], local_ms: Sequence[int], zo
     if not usable:
         return ClockSearch(None)
     alike = [item for item in found if item.score * _CLEAR >= usable[0].score]
-    near = [item for item in alike if item in usable and _from_zone_ms(item, zones) <= _NEAR_ZONE_MS]
+    near = [
+        item
+        for item in alike
+        if item in usable and item.score >= _AS_GOOD * found[0].score and _from_zone_ms(item, zones) <= _NEAR_ZONE_MS
+    ]
     if len(alike) > 1 and len(near) != 1:
         return ClockSearch(None, is_ambiguous=True)
     return ClockSearch(_clock(near[0] if near else usable[0], zones))
