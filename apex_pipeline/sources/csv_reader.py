@@ -182,7 +182,12 @@ def read_rows(
 
 
 def iter_rows(
-    stream: BinaryIO, file: str, kind: str, required: Sequence[str], budget: RowBudget | None = None
+    stream: BinaryIO,
+    file: str,
+    kind: str,
+    required: Sequence[str | Sequence[str]],
+    budget: RowBudget | None = None,
+    may_lack: re.Pattern[str] | None = None,
 ) -> Iterator[CsvRow | Reject]:
     """Yield the rows and rejects of a small CSV file as it is read.
 
@@ -197,8 +202,10 @@ def iter_rows(
         stream: The file, open for reading bytes.
         file: Path, for messages and rejects; its extension determines the compression.
         kind: Kind of the file, for rejects.
-        required: Columns that the header must contain.
+        required: Columns that the header must contain; of several names of one column, one is enough.
         budget: Limits on the file, and memory for the rows that are kept.
+        may_lack: Names of optional columns. Rows may end anywhere after the first of these: some exports have cells
+            only for the drivers a car has.
 
     Yields:
         Each row or reject, in file order.
@@ -217,7 +224,9 @@ def iter_rows(
         dialect = detect_dialect(first, file)
         limits.check_columns(file, len(dialect.columns))
         _require_columns(required, dialect.columns, file)
-        parser = _RowParser(file, kind, dialect, limits.cell_characters)
+        optional = (at for at, name in enumerate(dialect.columns) if may_lack and may_lack.match(name))
+        fewest = next(optional, len(dialect.columns))
+        parser = _RowParser(file, kind, dialect, limits.cell_characters, fewest)
         blocks = chain([first.removeprefix(codecs.BOM_UTF8)], blocks)
         for number, line in _numbered_lines(blocks, dialect.encoding, file, budget):
             item = parser.parse(number, line)
@@ -225,8 +234,9 @@ def iter_rows(
                 yield item
 
 
-def _require_columns(required: Sequence[str], columns: tuple[str, ...], file: str) -> None:
-    missing = [name for name in required if name not in columns]
+def _require_columns(required: Sequence[str | Sequence[str]], columns: tuple[str, ...], file: str) -> None:
+    choices = [(name,) if isinstance(name, str) else tuple(name) for name in required]
+    missing = [names[0] for names in choices if not set(names) & set(columns)]
     if missing:
         raise MalformedFileError(
             f"{file} lacks the column {', '.join(missing)}; it has {list_columns(columns)}.",
@@ -306,14 +316,16 @@ class _RowParser:
         kind: Kind of the file, for rejects.
         dialect: Format of the file.
         longest_cell: Maximum number of characters of a cell.
+        fewest_cells: Minimum number of cells of a row.
     """
 
-    def __init__(self, file: str, kind: str, dialect: CsvDialect, longest_cell: int) -> None:
+    def __init__(self, file: str, kind: str, dialect: CsvDialect, longest_cell: int, fewest_cells: int) -> None:
         self._file = file
         self._kind = kind
         self._delimiter = dialect.delimiter
         self._columns = dialect.columns
         self._longest_cell = longest_cell
+        self._fewest_cells = fewest_cells
 
     def parse(self, number: int, line: str) -> CsvRow | Reject | None:
         """Return the row or reject of a line that is not blank; ``None`` if it holds only delimiters."""
@@ -339,7 +351,7 @@ class _RowParser:
             reason = "cell_too_long"
         elif cells[0].strip("\ufeff \t") in columns and sorted(_names_in(cells)) == sorted(columns):
             reason = "repeated_header"
-        elif len(cells) < len(columns) and any(cells):
+        elif len(cells) < self._fewest_cells and any(cells):
             reason = "too_few_columns"
         elif len(cells) > len(columns) and any(cells[len(columns) :]):
             reason = "too_many_columns"

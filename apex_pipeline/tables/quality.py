@@ -38,7 +38,8 @@ QUALITY = Table(
 REJECTS = Table(
     name="rejects",
     folder="tables",
-    description="One row per row of a raw file that could not be used, or (out_of_range) per value left out of it.",
+    description="One row per row of a raw file that could not be used, or (out_of_range) per value left out of it, "
+    "or (column_notation) per column that has lost precision.",
     key=("source_file", "source_row", "occurrence"),
     sort_by=("source_file", "source_row", "occurrence"),
     columns=(

@@ -24,6 +24,23 @@ OFFICIAL_LAPS = Table(
         ),
         Column("lap_number", "integer", "Official lap number.", required=True, minimum=1),
         Column("lap_time_s", "float", "Official lap time.", "seconds", required=True, minimum=0),
+        Column(
+            "lap_time_resolution_s",
+            "float",
+            "What lap_time_s is rounded to where the file has lost precision; null if it is whole.",
+            "seconds",
+            minimum=0,
+        ),
+        Column(
+            "classified_lap_time_s",
+            "float",
+            "FL_TIME of the classification where this is the car's fastest lap there.",
+            "seconds",
+            minimum=0,
+        ),
+        Column(
+            "driver_number", "integer", "Which of the car's drivers drove: 1, 2 …; names are not published.", minimum=0
+        ),
         Column("elapsed_s", "float", "Sum of the lap times so far.", "seconds", minimum=0),
         Column("crossing_local_time", "time_of_day", "Time of day of the crossing, track's zone, no date."),
         Column("s1_s", "float", "Sector 1.", "seconds", minimum=0),

@@ -24,6 +24,7 @@ from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
 from apex_pipeline.sources.gr_cup.official_timing import (
     ParsedFile,
+    add_classified_times,
     official_laps_table,
     read_results,
     read_sections,
@@ -35,6 +36,7 @@ from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.convert import convert_telemetry
 from apex_pipeline.sources.gr_cup.telemetry.crossings import find_telemetry_crossings
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
+from apex_pipeline.sources.gr_cup.two_races import without_contradictions
 from apex_pipeline.sources.limits import BYTES_PER_OFFICIAL_ROW, BYTES_PER_TRIGGER, RowBudget
 from apex_pipeline.sources.rejects import file_rejects, rejects_table
 from apex_pipeline.sources.unreadable import UnreadableFile, is_unreadable
@@ -187,16 +189,20 @@ def derive_official_tables(
     merged: list[ParsedFile] = []
     tables: list[pa.Table] = []
     unreadable: list[UnreadableFile] = []
-    for kind, read, to_table in (
-        (FileKind.SECTIONS, read_sections, official_laps_table),
-        (FileKind.RESULTS, read_results, results_table),
-        (FileKind.WEATHER, read_weather, weather_table),
+    by_kind: dict[FileKind, list[ParsedFile]] = {}
+    for kind, read in (
+        (FileKind.SECTIONS, read_sections),
+        (FileKind.RESULTS, read_results),
+        (FileKind.WEATHER, read_weather),
     ):
         parsed, left_out = _read_files(files, {kind}, open_file, partial(_read_official, read, budget), budget)
+        by_kind[kind], contradicting = without_contradictions(parsed, kind)
+        unreadable += [*left_out, *contradicting]
+    add_classified_times(by_kind[FileKind.SECTIONS], by_kind[FileKind.RESULTS])
+    for parsed, to_table in zip(by_kind.values(), (official_laps_table, results_table, weather_table), strict=True):
         table, rows = to_table(key.track, key.session, parsed)
         tables.append(table)
         merged.append(rows)
-        unreadable += left_out
     _require_any_readable(files, unreadable)
     rejects = [reject for rows in merged for reject in rows.rejects]
     return OfficialTables(

@@ -5,9 +5,10 @@ row is rejected if a cell cannot be parsed or its key (car, lap or time) is miss
 column is a placeholder: it is published as null and reported as ``out_of_range``, and its row is kept.
 """
 
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -15,6 +16,13 @@ import pyarrow as pa
 from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, iter_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.gr_cup.official_columns import (
+    COLUMN_NOTATION,
+    ColumnNotation,
+    describe,
+    notations_of,
+    restore_lap_time,
+)
 from apex_pipeline.sources.limits import RowBudget
 from apex_pipeline.sources.parsing import (
     parse_clock,
@@ -28,6 +36,10 @@ from apex_pipeline.sources.parsing import (
 from apex_pipeline.tables import OFFICIAL_LAPS, RESULTS, WEATHER
 from apex_pipeline.tables.model import Column, Row, Table
 
+# Results of other championships end with columns about each driver, and have cells only for a car's own drivers. All
+# columns that are read come before these.
+_PERSONS = re.compile(r"DRIVER\d+_")
+
 # Ignored when comparing rows: two files may hold the same row.
 _PROVENANCE = frozenset({"source_file", "source_row"})
 
@@ -36,7 +48,8 @@ _PROVENANCE = frozenset({"source_file", "source_row"})
 class ParsedFile:
     """Rows and rejects of one file, or of all files of one kind.
 
-    The number of rows read is ``rows`` + ``repeated_rows`` + rejects, not counting ``out_of_range`` rejects.
+    The number of rows read is ``rows`` + ``repeated_rows`` + rejects, not counting ``out_of_range`` and
+    ``column_notation`` rejects.
 
     Attributes:
         rows: Rows by published column name.
@@ -44,6 +57,7 @@ class ParsedFile:
         dropped_columns: Columns left unpublished.
         repeated_rows: Rows identical to an earlier row.
         blanked_cells: Zeros published as null because the track has no such sensor.
+        notations: How the cells of the number and time columns are written.
     """
 
     rows: list[Row]
@@ -51,6 +65,7 @@ class ParsedFile:
     dropped_columns: tuple[str, ...] = ()
     repeated_rows: int = 0
     blanked_cells: int = 0
+    notations: Mapping[str, ColumnNotation] = field(default_factory=dict[str, ColumnNotation])
 
 
 @dataclass(frozen=True)
@@ -85,8 +100,9 @@ def _is_raining(value: str) -> bool | None:
 # Each sector is in three columns; S*_SECONDS is always in seconds, the others mix ``ss.fff`` and ``m:ss.fff``.
 _SECTIONS = (
     _Field("car_number", ("NUMBER",), _text, required=True),
-    _Field("lap_number", ("LAP_NUMBER",), parse_integer, required=True),
-    _Field("lap_time_s", ("LAP_TIME",), parse_duration_s, required=True),
+    _Field("lap_number", ("LAP_NUMBER", "LAPNUMBER"), parse_integer, required=True),
+    _Field("lap_time_s", ("LAP_TIME", "LAPTIME"), parse_duration_s, required=True),
+    _Field("driver_number", ("DRIVER_NUMBER",), parse_integer),
     _Field("elapsed_s", ("ELAPSED",), parse_duration_s),
     _Field("crossing_local_time", ("HOUR",), parse_clock),
     _Field("s1_s", ("S1_SECONDS", "S1_LARGE", "S1"), parse_duration_s),
@@ -101,15 +117,16 @@ _SECTIONS = (
     _Field("group_name", ("GROUP",), _text),
 )
 _RESULTS = (
-    _Field("position", ("POSITION",), parse_integer),
+    _Field("position", ("POSITION", "POS"), parse_integer),
     _Field("car_number", ("NUMBER",), _text, required=True),
     _Field("status", ("STATUS",), _text),
     _Field("laps_completed", ("LAPS",), parse_integer),
     _Field("total_time_s", ("TOTAL_TIME",), parse_duration_s),
     _Field("gap", ("GAP_FIRST",), _gap),
-    _Field("best_lap_number", ("FL_LAPNUM",), parse_integer),
-    _Field("best_lap_time_s", ("FL_TIME",), parse_duration_s),
-    _Field("best_lap_kph", ("FL_KPH",), parse_number),
+    # Practice and qualifying results rank by the best lap, and call it LAP, TIME and KPH.
+    _Field("best_lap_number", ("FL_LAPNUM", "LAP"), parse_integer),
+    _Field("best_lap_time_s", ("FL_TIME", "TIME"), parse_duration_s),
+    _Field("best_lap_kph", ("FL_KPH", "KPH"), parse_number),
     _Field("class_name", ("CLASS",), _text),
     _Field("group_name", ("GROUP",), _text),
     _Field("vehicle", ("VEHICLE",), _text),
@@ -124,6 +141,12 @@ _WEATHER = (
     _Field("wind_direction_deg", ("WIND_DIRECTION",), parse_number),
     _Field("is_raining", ("RAIN",), _is_raining),
 )
+
+
+_TIMES = (parse_duration_s, parse_clock)
+# Columns whose loss of precision is reported: the others only repeat them.
+_MAIN_TIMES = frozenset({"lap_time_s", "elapsed_s", "crossing_local_time", "s1_s", "s2_s", "s3_s"})
+_NOT_NUMBERS = (_text, _is_b, parse_epoch, _is_raining, _gap)
 
 
 def read_sections(stream: BinaryIO, identity: FileIdentity, budget: RowBudget | None = None) -> ParsedFile:
@@ -142,25 +165,86 @@ def read_sections(stream: BinaryIO, identity: FileIdentity, budget: RowBudget | 
     for row in parsed.rows:
         row["is_finish_in_pit"] = bool(row["is_finish_in_pit"])
     _number_entries(parsed.rows)
-    return parsed
+    notations = parsed.notations
+    resolution_s = max(
+        (notations[name].resolution_s for name in ("LAP_TIME", "LAPTIME") if name in notations), default=0
+    )
+    for row in parsed.rows:
+        restore_lap_time(row, resolution_s)
+        row["classified_lap_time_s"] = None
+    return _without_copies(parsed)
+
+
+def add_classified_times(laps: Sequence[ParsedFile], results: Sequence[ParsedFile]) -> None:
+    """Note FL_TIME of the classification at the laps that are a car's fastest there.
+
+    Cars that share a printed number are left out: the classification does not tell them apart.
+
+    Args:
+        laps: The files of official laps; changed in place.
+        results: The classifications.
+    """
+    order = {"official": 2, "unstated": 1, "provisional": 0}
+    rows = sorted((row for part in results for row in part.rows), key=lambda row: order.get(row["version"], 0))
+    of_version = Counter((row["source_file"], row["car_number"]) for row in rows)
+    shared = {number for (_, number), count in of_version.items() if count > 1}
+    best = {(row["car_number"], row["best_lap_number"]): row["best_lap_time_s"] for row in rows}
+    numbers = {row["car_number"]: row["best_lap_number"] for row in rows}
+    for row in (row for part in laps for row in part.rows):
+        number, lap = row["car_number"], row["lap_number"]
+        if number not in shared and row["entry"] == 1 and numbers.get(number) == lap:
+            row["classified_lap_time_s"] = best[number, lap]
 
 
 def _number_entries(rows: list[Row]) -> None:
     """Set ``entry`` to 1, 2 … for the cars that share a printed number (03 and 3 are anonymised to the same number).
 
-    Their laps are in consecutive blocks: if lap numbers repeat under one car number, a new car starts wherever the lap
-    number does not increase. A car number without repeated laps is one car, whatever the order of its rows.
+    Their laps are in consecutive blocks: a new car starts where the lap number falls back to the first of the block. A
+    row written twice under one number has the same ELAPSED, and is the same car's.
     """
     laps = Counter((row["car_number"], row["lap_number"]) for row in rows)
     shared = {number for (number, _), rows_of_lap in laps.items() if rows_of_lap > 1}
-    entry: Counter[str] = Counter()
+    first: dict[str, Row] = {}
     last_lap: dict[str, int] = {}
+    entry: Counter[str] = Counter()
     for row in rows:
         number, lap = row["car_number"], row["lap_number"]
-        if number not in last_lap or (number in shared and lap <= last_lap[number]):
+        block = first.get(number)
+        is_restart = block is not None and lap <= min(block["lap_number"], last_lap[number]) and number in shared
+        is_copy = block is not None and row["elapsed_s"] is not None and row["elapsed_s"] == block["elapsed_s"]
+        if block is None or (is_restart and not is_copy):
             entry[number] += 1
+            first[number] = row
         last_lap[number] = lap
         row["entry"] = entry[number]
+
+
+def _without_copies(parsed: ParsedFile) -> ParsedFile:
+    """Reject rows that repeat a crossing of their car under another lap number: ELAPSED and HOUR are the same."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in parsed.rows:
+        if row["elapsed_s"] is not None and row["crossing_local_time"] is not None:
+            key = (row["car_number"], row["entry"], row["elapsed_s"], row["crossing_local_time"])
+            groups.setdefault(key, []).append(row)
+    copies = {id(row) for group in groups.values() if len(group) > 1 for row in _copies(group, parsed.rows)}
+    rejected = [
+        _reject(row, FileKind.SECTIONS, "repeated_crossing", "ELAPSED and HOUR of another lap of this car")
+        for row in parsed.rows
+        if id(row) in copies
+    ]
+    rows = [row for row in parsed.rows if id(row) not in copies]
+    return replace(parsed, rows=rows, rejects=[*parsed.rejects, *rejected])
+
+
+def _copies(group: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Return all rows of a group but the one whose lap number fits the order of ELAPSED."""
+    if len({row["lap_number"] for row in group}) == 1:
+        return []  # the same lap twice, which merging handles
+    of_car = [row for row in rows if (row["car_number"], row["entry"]) == (group[0]["car_number"], group[0]["entry"])]
+    elapsed = sorted({row["elapsed_s"] for row in of_car if row["elapsed_s"] is not None})
+    rank = min(row["lap_number"] for row in of_car) + elapsed.index(group[0]["elapsed_s"])
+    original = min(group, key=lambda row: abs(row["lap_number"] - rank))
+    return [row for row in group if row is not original]
 
 
 def read_results(stream: BinaryIO, identity: FileIdentity, budget: RowBudget | None = None) -> ParsedFile:
@@ -207,28 +291,55 @@ def read_weather(stream: BinaryIO, identity: FileIdentity, budget: RowBudget | N
 def _read(
     stream: BinaryIO, identity: FileIdentity, budget: RowBudget | None, table: Table, fields: Sequence[_Field]
 ) -> ParsedFile:
-    """Read the known columns of a file, whose header must have the required ones."""
-    required = [item.names[0] for item in fields if item.required]
-    bounds = {column.name: column for column in table.columns}
-    rows: list[Row] = []
+    """Read the known columns of a file, whose header must have the required ones under one of their names."""
+    sources: list[CsvRow] = []
     rejects: list[Reject] = []
-    repeated, header, previous = 0, (), None
-    for source in iter_rows(stream, identity.path, identity.kind, required, budget):
+    required = [item.names for item in fields if item.required]
+    for source in iter_rows(stream, identity.path, identity.kind, required, budget, may_lack=_PERSONS):
         if isinstance(source, Reject):
             rejects.append(_without_text(source))
-            continue
+        else:
+            sources.append(source)
+    known = {name for item in fields for name in item.names}
+    numeric = [item for item in fields if item.parse not in _NOT_NUMBERS]
+    timed = {name: item.parse in _TIMES for item in numeric for name in item.names}
+    notations = notations_of([source.values for source in sources], timed)
+    bounds = {column.name: column for column in table.columns}
+    rows, repeated, previous = list[Row](), 0, None
+    for source in sources:
         # Consecutive rows count as one if every cell is equal.
         if source.values == previous:
             repeated += 1
             continue
-        header, previous = header or tuple(source.values), source.values
-        row, rejected = _parse_row(source, fields, bounds, identity)
+        previous = source.values
+        row, rejected = _parse_row(_rewritten(source, notations), fields, bounds, identity)
         rejects += rejected
         if row is not None:
             rows.append(row)
-    known = {name for item in fields for name in item.names}
-    dropped = tuple(name for name in header if name not in known)
-    return ParsedFile(rows, rejects, dropped, repeated)
+    dropped = tuple(
+        name for name in max((source.values for source in sources), key=len, default={}) if name not in known
+    )
+    rejects += _column_notes(identity, fields, notations)
+    return ParsedFile(rows, rejects, dropped, repeated, notations=notations)
+
+
+def _rewritten(source: CsvRow, notations: Mapping[str, ColumnNotation]) -> CsvRow:
+    """Return the row with its numbers and times in the notation of official timing."""
+    changed = {
+        name: notation.rewrite(source.values[name], is_clock=name == "HOUR")
+        for name, notation in notations.items()
+        if source.values.get(name)
+    }
+    return replace(source, values={**source.values, **changed})
+
+
+def _column_notes(
+    identity: FileIdentity, fields: Sequence[_Field], notations: Mapping[str, ColumnNotation]
+) -> list[Reject]:
+    """Return one entry per column whose notation costs something; of columns for one value, only the one in use."""
+    used = {item.names[0] for item in fields if item.column in _MAIN_TIMES}
+    sentences = [(name, describe(name, notation)) for name, notation in notations.items() if name in used]
+    return [Reject(identity.path, 1, identity.kind, COLUMN_NOTATION, sentence) for _, sentence in sentences if sentence]
 
 
 def _without_text(reject: Reject) -> Reject:

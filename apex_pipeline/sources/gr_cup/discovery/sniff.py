@@ -24,10 +24,12 @@ SNIFFED_BYTES = 65_536
 _TRIGGER_COLUMNS = frozenset({"vehicle_id", "lap", "timestamp"})
 _KEY_COLUMNS: tuple[tuple[FileKind, frozenset[str]], ...] = (
     (FileKind.TELEMETRY, frozenset({"vehicle_id", "timestamp", "telemetry_name", "telemetry_value"})),
+    (FileKind.SECTIONS, frozenset({"NUMBER", "LAPNUMBER", "LAPTIME"})),  # up to 2019
     (FileKind.SECTIONS, frozenset({"NUMBER", "LAP_NUMBER", "LAP_TIME"})),
     (FileKind.WEATHER, frozenset({"TIME_UTC_SECONDS", "AIR_TEMP"})),
     (FileKind.BEST_LAPS, frozenset({"NUMBER", "BESTLAP_1"})),
     (FileKind.RESULTS_BY_CLASS, frozenset({"NUMBER", "POS", "PIC"})),
+    (FileKind.RESULTS, frozenset({"POS", "NUMBER", "LAP", "TIME"})),  # practice and qualifying
     (FileKind.RESULTS, frozenset({"POSITION", "NUMBER", "STATUS"})),
 )
 _TRIGGER_KINDS = frozenset({FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME})

@@ -17,7 +17,7 @@ from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, TelemetryCross
 from apex_pipeline.sources.gr_cup.laps.identity import Identity, resolve_identities
 from apex_pipeline.sources.gr_cup.laps.lap import Lap
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar, read_official_cars
-from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock, find_official_clock
+from apex_pipeline.sources.gr_cup.laps.official_clock import ClockSearch, OfficialClock, find_official_clock
 from apex_pipeline.sources.gr_cup.laps.official_merge import RaceTimes, flag_unmatched, merge_official
 from apex_pipeline.sources.gr_cup.laps.rows import car_row, lap_row
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
@@ -87,7 +87,8 @@ def derive_laps(
     crossings = find_crossings(triggers)
     by_car = laps_by_car(crossings, telemetry_crossings)
     cars = read_official_cars(official_laps)
-    identities, clock = resolve_identities(crossings, cars, _clock(crossings, cars, zone))
+    search = _find_clock(crossings, cars, zone)
+    identities, clock = resolve_identities(crossings, cars, search.clock, is_ambiguous=search.is_ambiguous)
     if clock is not None and any(identity.official and identity.vehicle_id for identity in identities):
         clock = _merge_official(by_car, crossings, identities, clock)
     report = _report(triggers, crossings, by_car, identities, clock)
@@ -98,9 +99,9 @@ def derive_laps(
     )
 
 
-def _clock(
+def _find_clock(
     crossings: Mapping[str, Sequence[Crossing]], cars: Sequence[OfficialCar], zone: str | None
-) -> OfficialClock | None:
+) -> ClockSearch:
     own_ms = [crossing.utc_ms for of_car in crossings.values() for crossing in of_car]
     local_ms = [lap.local_ms for car in cars for lap in car.timed if lap.local_ms is not None]
     return find_official_clock(own_ms, local_ms, zone)

@@ -69,7 +69,11 @@ class Identity:
 
 
 def resolve_identities(
-    crossings: Mapping[str, Sequence[Crossing]], cars: Sequence[OfficialCar], clock: OfficialClock | None
+    crossings: Mapping[str, Sequence[Crossing]],
+    cars: Sequence[OfficialCar],
+    clock: OfficialClock | None,
+    *,
+    is_ambiguous: bool = False,
 ) -> tuple[list[Identity], OfficialClock | None]:
     """Find the official car of every device.
 
@@ -77,13 +81,14 @@ def resolve_identities(
         crossings: Crossings by vehicle id, in chronological order.
         cars: The cars of official timing.
         clock: The clock of official timing; ``None`` if it could not be aligned.
+        is_ambiguous: Whether that is because several alignments fit alike.
 
     Returns:
         The identities, one per device and then one per official car without a device; and the clock with its drift.
     """
     timed = [car for car in cars if car.timed]
     if clock is None or not timed:
-        reason = "Official timing fits the crossings of no car" if cars else "There is no official timing"
+        reason = _reason_without_clock(is_ambiguous=is_ambiguous) if cars else "There is no official timing"
         devices = [_from_suffix(vehicle_id, len(own), reason) for vehicle_id, own in crossings.items()]
         return devices + [_without_device(car) for car in cars], clock
     of_devices = list(crossings.values())
@@ -94,6 +99,12 @@ def resolve_identities(
     devices = [resolver.resolve(index) for index in range(len(crossings))]
     taken = {item.official for item in devices if item.official}
     return devices + [_without_device(car) for car in cars if car not in taken], clock
+
+
+def _reason_without_clock(*, is_ambiguous: bool) -> str:
+    if is_ambiguous:
+        return "Official timing is ambiguous: several times of its clock fit the crossings alike"
+    return "Official timing fits the crossings of no car"
 
 
 def _assign(scores: Matrix, vehicle_ids: Sequence[str], cars: Sequence[OfficialCar]) -> dict[int, int]:

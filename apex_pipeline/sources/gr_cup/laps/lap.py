@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialLap
+from apex_pipeline.sources.gr_cup.laps.official_verdict import Verdict
 
 
 class Flag(StrEnum):
@@ -30,6 +31,8 @@ class Flag(StrEnum):
     OTHER_DAY = "other_day"
     FIELD_WIDE_JUMP = "field_wide_jump"
     UNDECIDED_CAR = "undecided_car"
+    OFFICIAL_DISAGREES = "official_disagrees"
+    OFFICIAL_ROUNDED = "official_rounded"
 
 
 # A lap with one of these flags is not valid, unless official timing lists it.
@@ -47,9 +50,8 @@ _NOT_RACED = frozenset(
     {Flag.FORMATION_LAP, Flag.POST_RACE_LAP, Flag.UNOFFICIAL_LAP, Flag.OTHER_DAY, Flag.UNDECIDED_CAR}
 )
 
-# Confidence of a lap time. Official timing is the reference; two agreeing sources are better than one, contradicting
-# sources are worse, and a repaired time is an estimate, not a measurement.
-_OFFICIAL = 1.0
+# Confidence of a lap time without official timing (``official_verdict.py`` has that with it). Two agreeing sources are
+# better than one, contradicting sources are worse, and a repaired time is an estimate, not a measurement.
 _TWO_AGREE = 0.95
 _ONE_SOURCE = 0.9
 _CONTRADICTED = 0.5
@@ -75,6 +77,7 @@ class Lap:
         method: Source of ``time_s``.
         number: Lap number.
         official: The same lap in official timing.
+        verdict: The time published for an official lap.
         telemetry_crossing: Telemetry crossing used in place of one that is missing from the lap files.
     """
 
@@ -91,6 +94,7 @@ class Lap:
     method: str | None = None
     number: int = 0
     official: OfficialLap | None = None
+    verdict: Verdict | None = None
     telemetry_crossing: TelemetryCrossing | None = None
 
     @property
@@ -105,13 +109,15 @@ class Lap:
         """Whether the lap counts for best laps: it was raced, and is official or has no doubtful flag."""
         if not _NOT_RACED.isdisjoint(self.flags):
             return False
+        if self.verdict is not None:
+            return not self.verdict.is_contested
         return self.official is not None or self._is_plausible
 
     @property
     def confidence(self) -> float:
         """Confidence of the lap time, 0 to 1; see docs/laps.md."""
-        if self.official is not None:
-            return _OFFICIAL
+        if self.verdict is not None:
+            return self.verdict.confidence
         if self.method == "repaired":
             return _REPAIRED
         if not self._is_plausible:

@@ -6,13 +6,12 @@ The cars' own data is not used here; see ``identity.py`` for matching devices to
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import time
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import pyarrow as pa
 
-_DAY_MS = 86_400_000
-_HALF_DAY_MS = _DAY_MS // 2
+from apex_pipeline.sources.gr_cup.laps.official_check import CellTimes, check_cells, session_start_ms
+from apex_pipeline.sources.gr_cup.laps.official_frame import place_crossings
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,23 @@ class OfficialLap:
 
     Attributes:
         number: Lap number.
-        time_s: Lap time, seconds.
-        local_ms: Crossing that ends it, milliseconds since local midnight of the first lap's day; ``None`` if official
-            timing does not have it.
+        time_s: Lap time that most of its cells state, seconds.
+        local_ms: Crossing that ends it, milliseconds since local midnight of the session's first day; ``None`` if
+            official timing does not have it.
         row: Its row of ``official_laps``.
+        times: All lap times that its cells state.
     """
 
     number: int
     time_s: float
     local_ms: int | None
     row: Mapping[str, object] = field(compare=False, repr=False)
+    times: CellTimes = field(compare=False, repr=False)
+
+    @property
+    def printed_s(self) -> float:
+        """LAP_TIME as official timing states it, seconds."""
+        return float(str(self.row["lap_time_s"]))
 
 
 @dataclass(frozen=True)
@@ -60,32 +66,20 @@ def read_official_cars(official_laps: pa.Table | None) -> list[OfficialCar]:
     rows: defaultdict[tuple[str, int], list[dict[str, object]]] = defaultdict(list)
     for row in official_laps.to_pylist() if official_laps is not None else []:
         rows[row["car_number"], row["entry"]].append(row)
+    start_ms = session_start_ms([row for of_car in rows.values() for row in of_car])
     first_rows = {key: min(int(str(row["source_row"])) for row in of_car) for key, of_car in rows.items()}
     numbers = _real_numbers(sorted(rows, key=lambda key: first_rows[key]))
-    return [OfficialCar(*key, number=numbers[key], laps=_laps(rows[key])) for key in sorted(rows)]
+    return [OfficialCar(*key, number=numbers[key], laps=_laps(rows[key], start_ms)) for key in sorted(rows)]
 
 
-def _laps(rows: Sequence[Mapping[str, object]]) -> tuple[OfficialLap, ...]:
+def _laps(rows: Sequence[Mapping[str, object]], start_ms: int | None) -> tuple[OfficialLap, ...]:
     ordered = sorted(rows, key=lambda row: int(str(row["lap_number"])))
-    local_ms = _unwrap_midnight([_milliseconds(row["crossing_local_time"]) for row in ordered])
+    times = check_cells(ordered, start_ms)
+    local_ms = place_crossings(ordered, times, start_ms)
     return tuple(
-        OfficialLap(int(str(row["lap_number"])), float(str(row["lap_time_s"])), crossing_ms, row)
-        for row, crossing_ms in zip(ordered, local_ms, strict=True)
+        OfficialLap(int(str(row["lap_number"])), of_lap.best_s, crossing_ms, row, of_lap)
+        for row, of_lap, crossing_ms in zip(ordered, times, local_ms, strict=True)
     )
-
-
-def _milliseconds(value: object) -> int | None:
-    if not isinstance(value, time):
-        return None
-    return ((value.hour * 60 + value.minute) * 60 + value.second) * 1000 + value.microsecond // 1000
-
-
-def _unwrap_midnight(times_ms: Sequence[int | None]) -> list[int | None]:
-    """Return the times with a day added after midnight, detected as a decrease of more than half a day."""
-    known = [value for value in times_ms if value is not None]
-    days = accumulate([0, *(int(before - after > _HALF_DAY_MS) for before, after in pairwise(known))])
-    shifted = iter([value + day * _DAY_MS for value, day in zip(known, days, strict=False)])
-    return [None if value is None else next(shifted) for value in times_ms]
 
 
 def _real_numbers(in_file_order: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:

@@ -15,6 +15,7 @@ from apex_pipeline.sources.gr_cup.laps.crossings import Crossing
 from apex_pipeline.sources.gr_cup.laps.lap import Flag, Lap, lap_between
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar, OfficialLap
 from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock
+from apex_pipeline.sources.gr_cup.laps.official_verdict import judge
 
 # A car first crosses the line within a minute of the green flag, as the field has a rolling start.
 _MAX_START_DELAY_MS = 60_000
@@ -71,6 +72,7 @@ def merge_official(
     ]
     _set_times(raced, clock, race)
     for lap in raced:
+        _judge(lap)
         _update_flags(lap, clock)
         _flag_extra_crossing(lap, crossings)
     return [*_laps_before(own, raced[0]), *raced, *_laps_after(own, raced[-1], race)]
@@ -162,6 +164,22 @@ def _flag_missing_crossing(lap: Lap, crossing: Crossing | None, official_ms: int
         return
     is_covered = official_ms is not None and race.export_start_ms <= official_ms <= race.export_end_ms
     lap.flags.add(Flag.MISSING_CROSSING if is_covered else Flag.TRUNCATED_EXPORT)
+
+
+def _judge(lap: Lap) -> None:
+    """Set the published time of an official lap, and flag it if that is not LAP_TIME or LAP_TIME is rounded."""
+    official = _official(lap)
+    # Lap 1 counts from the green flag officially, and from the line in the car's own data.
+    is_first = official.number == 1
+    is_rounded = (official.row.get("lap_time_resolution_s") or 0) != 0
+    lap.verdict = judge(
+        official.times,
+        None if is_first else lap.trigger_s,
+        None if is_first else lap.unit_s,
+        is_rounded=is_rounded,
+    )
+    lap.flags |= {Flag.OFFICIAL_DISAGREES} if lap.verdict.disagrees else set()
+    lap.flags |= {Flag.OFFICIAL_ROUNDED} if is_rounded else set()
 
 
 def _update_flags(lap: Lap, clock: OfficialClock) -> None:

@@ -9,7 +9,7 @@ from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 from apex_pipeline.tables.model import Row
 
 # Columns that only official timing provides, with the same names in both tables.
-_OFFICIAL_COLUMNS = ("flag_at_finish", "s1_s", "s2_s", "s3_s", "top_speed_kph")
+_OFFICIAL_COLUMNS = ("driver_number", "flag_at_finish", "s1_s", "s2_s", "s3_s", "top_speed_kph")
 
 
 def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_lap: bool | None) -> Row:
@@ -39,12 +39,12 @@ def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_la
         "unit_lap": lap.end.ended_unit_lap if lap.end else None,
         "lap_start_utc": lap.start_ms,
         "lap_end_utc": lap.end_ms,
-        "lap_time_s": official.time_s if official else lap.time_s,
-        "lap_time_method": "official" if official else lap.method,
+        "lap_time_s": lap.verdict.time_s if lap.verdict else lap.time_s,
+        "lap_time_method": lap.verdict.method if lap.verdict else lap.method,
         "trigger_lap_time_s": lap.trigger_s,
         "unit_lap_time_s": lap.unit_s,
         "telemetry_lap_time_s": lap.telemetry_s,
-        "official_lap_time_s": official.time_s if official else None,
+        "official_lap_time_s": official.printed_s if official else None,
         "delta_to_official_s": _delta_s(lap),
         "confidence": lap.confidence,
         "is_out_lap": is_out_lap,
@@ -61,7 +61,7 @@ def _delta_s(lap: Lap) -> float | None:
     """Return own minus official lap time, in seconds; ``None`` for lap 1, which officially starts at the green flag."""
     if lap.official is None or lap.official.number == 1 or lap.time_s is None:
         return None
-    return round(lap.time_s - lap.official.time_s, 3)
+    return round(lap.time_s - lap.official.printed_s, 3)
 
 
 def _source(lap: Lap) -> tuple[str, int | None]:

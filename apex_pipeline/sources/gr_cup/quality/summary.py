@@ -45,7 +45,11 @@ _QUARTER_HOUR_S = 900
 
 @dataclass(frozen=True)
 class SessionTables:
-    """Rows of the published tables of one session, and path and reason of each file that could not be read."""
+    """Rows of the published tables of one session, and what the note reports about its files.
+
+    ``unreadable`` has path and reason of each file that could not be read, ``columns`` a sentence per column that has
+    lost precision.
+    """
 
     laps: Sequence[Row]
     cars: Sequence[Row]
@@ -53,6 +57,7 @@ class SessionTables:
     results: Sequence[Row]
     telemetry_cars: Sequence[Row]
     unreadable: Sequence[tuple[str, str]] = ()
+    columns: Sequence[str] = ()
 
 
 def session_summary(tables: SessionTables) -> str:
@@ -65,6 +70,7 @@ def session_summary(tables: SessionTables) -> str:
         *_export(tables.laps),
         *_clocks(tables.telemetry_cars),
         *_identities(tables.cars),
+        *_official_witness(tables),
         *_official_clock(tables),
         *_absent(tables),
     ]
@@ -154,6 +160,21 @@ def _either(numbers: Sequence[str]) -> str:
 
 def _is_taken(number: str | None, known: Sequence[Row]) -> bool:
     return any(car["car_number"] == number for car in known)
+
+
+def _official_witness(tables: SessionTables) -> Iterator[str]:
+    """Say where official timing is not believed: as a whole, in single laps, and in columns that lost precision."""
+    used = any(lap["official_lap_number"] is not None for lap in tables.laps)
+    reasons = sorted({car["evidence"].partition(": the number")[0] for car in tables.cars if car["method"] == "suffix"})
+    if tables.official_laps and tables.laps and not used and reasons:
+        yield f"Official timing is not used: {reasons[0][:1].lower()}{reasons[0][1:]}."
+    wrong = sum("official_disagrees" in lap["flags"] for lap in tables.laps)
+    if wrong:
+        yield (
+            f"In {counted(wrong, 'lap')} the official lap time contradicts other witnesses (official_disagrees); "
+            "lap_time_s is what most of them support."
+        )
+    yield from (f"{sentence}." for sentence in tables.columns)
 
 
 def _official_clock(tables: SessionTables) -> Iterator[str]:

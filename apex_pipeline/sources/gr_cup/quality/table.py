@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
+from apex_pipeline.sources.gr_cup.official_columns import COLUMN_NOTATION
 from apex_pipeline.sources.gr_cup.quality.scores import Row, Score, lap_scores, session_score, telemetry_scores
 from apex_pipeline.sources.gr_cup.quality.summary import SessionTables, session_summary
 from apex_pipeline.sources.rejects import unreadable_files
@@ -43,6 +44,7 @@ def score_session(
     Returns:
         The table ``quality``.
     """
+    rejects = list(rejects)
     tables = SessionTables(
         laps=_rows(laps, LAPS),
         cars=_rows(cars, CARS),
@@ -50,6 +52,7 @@ def score_session(
         results=_rows(results, RESULTS),
         telemetry_cars=_rows(telemetry_cars, TELEMETRY_CARS),
         unreadable=unreadable_files(rejects),
+        columns=_column_sentences(rejects),
     )
     by_car = _scores_by_car(tables)
     rows = [_row(None, score) for score in _with_overall(_session_scores(by_car.values()), session_summary(tables))]
@@ -58,6 +61,11 @@ def score_session(
         rows += [_row(vehicle_id, score) for score in _with_overall(by_car[vehicle_id], worst.sentence)]
     ordered = sorted(rows, key=lambda row: (row["scope"], row["vehicle_id"] or "", row["measure"]))
     return QUALITY.from_rows([{"track": track, "session": session, **row} for row in ordered])
+
+
+def _column_sentences(rejects: Iterable[pa.Table]) -> list[str]:
+    rows = [row for table in rejects for row in table.to_pylist() if row["reason"] == COLUMN_NOTATION]
+    return sorted({row["detail"] for row in rows})
 
 
 def _rows(table: pa.Table, schema: Table) -> list[Row]:
