@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.laps.alignment import match_crossings
 from apex_pipeline.sources.gr_cup.laps.car_laps import laps_by_car
+from apex_pipeline.sources.gr_cup.laps.confidence import has_two_lines
 from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, TelemetryCrossing, find_crossings
 from apex_pipeline.sources.gr_cup.laps.identity import Identity, resolve_identities
 from apex_pipeline.sources.gr_cup.laps.lap import Lap
@@ -86,6 +87,9 @@ def derive_laps(
     """
     crossings = find_crossings(triggers)
     by_car = laps_by_car(crossings, telemetry_crossings)
+    if has_two_lines(track):
+        for lap in (lap for laps in by_car.values() for lap in laps):
+            lap.has_two_lines = True
     cars = read_official_cars(official_laps)
     identities, clock = resolve_identities(crossings, cars, _clock(crossings, cars, zone))
     if clock is not None and any(identity.official and identity.vehicle_id for identity in identities):
