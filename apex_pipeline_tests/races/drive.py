@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from apex_pipeline_tests.races.plan import Kind, RacePlan, Shape
+from apex_pipeline_tests.races.plan import Kind, RacePlan, Shape, incidents_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -128,8 +128,9 @@ def _race(plan: RacePlan, rng: np.random.Generator) -> list[_Run]:
     stopped = np.zeros(times_s.shape, dtype=bool)
     in_pit = np.zeros(times_s.shape, dtype=bool)
     _pit_stops(plan, times_s, in_pit, rng)
-    _slow_field(plan, starts_s, times_s, stopped, rng)
-    if plan.kind is Kind.PARKED:
+    incidents = incidents_of(plan)
+    _slow_field(plan, incidents, starts_s, times_s, stopped, rng)
+    if Kind.PARKED in incidents:
         _repairs(times_s, stopped, rng)
     ends_s = starts_s[:, None] + np.cumsum(times_s, axis=1)
     flag_s = float(min(plan.duration_s, ends_s[:, -1].min()))
@@ -150,7 +151,7 @@ def _race(plan: RacePlan, rng: np.random.Generator) -> list[_Run]:
         if has_cool_down:
             _append(run, run.crossings_ms[-1] + plan.lap_s * rng.uniform(*_SLOW), Driving.ROLLING)
         runs.append(run)
-    if plan.kind is Kind.PARKED:
+    if Kind.PARKED in incidents and plan.cars > 1:
         runs[-1] = _parked_until_the_flag(runs[-1], flag_s + rng.uniform(60, 400))
     return [_in_ms(run) for run in runs]
 
@@ -182,24 +183,31 @@ def _pit_stops(plan: RacePlan, times_s: Floats, in_pit: npt.NDArray[np.bool_], r
 
 
 def _slow_field(
-    plan: RacePlan, starts_s: Floats, times_s: Floats, stopped: npt.NDArray[np.bool_], rng: np.random.Generator
+    plan: RacePlan,
+    incidents: frozenset[Kind],
+    starts_s: Floats,
+    times_s: Floats,
+    stopped: npt.NDArray[np.bool_],
+    rng: np.random.Generator,
 ) -> None:
-    """Put the field behind the safety car, or stop it by a red flag."""
-    begins_s = starts_s[:, None] + np.cumsum(times_s, axis=1) - times_s
+    """Put the field behind the safety car, stop it by a red flag, or stop two cars while their units are swapped."""
     at_s = rng.uniform(0.25, 0.6) * plan.duration_s
-    if plan.kind is Kind.SAFETY_CAR:
-        laps = int(rng.integers(1, 5))
-        behind = (begins_s >= at_s) & (begins_s < at_s + laps * plan.lap_s)
+    if Kind.SAFETY_CAR in incidents:
+        begins_s = _begins_s(starts_s, times_s)
+        behind = (begins_s >= at_s) & (begins_s < at_s + int(rng.integers(1, 5)) * plan.lap_s)
         times_s[behind] *= rng.uniform(*_SLOW)
-    if plan.kind is Kind.RED_FLAG:
+    if Kind.RED_FLAG in incidents or plan.kind is Kind.SWAP:
+        begins_s = _begins_s(starts_s, times_s)
         within = (begins_s <= at_s) & (begins_s + times_s > at_s)
-        times_s[within] += rng.uniform(*_RED_S) + rng.uniform(0, 5, int(within.sum()))
+        if plan.kind is Kind.SWAP:
+            within[2:] = False
+        long_s = rng.uniform(*(_REPAIR_S if plan.kind is Kind.SWAP else _RED_S))
+        times_s[within] += long_s + rng.uniform(0, 30, int(within.sum()))
         stopped |= within
-    if plan.kind is Kind.SWAP:
-        within = (begins_s <= at_s) & (begins_s + times_s > at_s)
-        within[2:] = False
-        times_s[within] += rng.uniform(*_REPAIR_S) + rng.uniform(5, 60, int(within.sum()))
-        stopped |= within
+
+
+def _begins_s(starts_s: Floats, times_s: Floats) -> Floats:
+    return starts_s[:, None] + np.cumsum(times_s, axis=1) - times_s
 
 
 def _repairs(times_s: Floats, stopped: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:

@@ -128,6 +128,18 @@ def wrong_cars(laps: Iterable[Row], truth: Mapping[str, Sequence[TrueLap]]) -> l
     return wrong
 
 
+def contradicted_laps(laps: Iterable[Row], truth: Mapping[str, Sequence[TrueLap]]) -> list[str]:
+    """Name valid laps whose time differs by more than 0.5 s from the lap driven, as its two crossings have it.
+
+    For races whose units report every crossing in time and time every lap: both contradict such a lap.
+    """
+    return [
+        f"{_name(lap)}: off by {error_s(lap, _driven_lap(lap, truth)):.3f} s"
+        for lap in laps
+        if lap["is_valid"] and error_s(lap, _driven_lap(lap, truth)) > _RIGHT_S
+    ]
+
+
 def lost_triggers(derived: SessionLaps, sent: Report) -> list[str]:
     """Say where triggers are unaccounted for: each is used, repeated or bounced."""
     counts = derived.report

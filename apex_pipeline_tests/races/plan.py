@@ -61,7 +61,9 @@ _CARS = (1, 2, 3, 6, 12, 22, 31, 48, 64)
 _MINUTES = {Shape.PRACTICE: (40, 91), Shape.QUALIFYING: (15, 46), Shape.RACE: (25, 61)}
 _HOURS = (6, 12, 24)
 # So that 500 races take minutes, not hours: the field is cut where it would drive more laps than this.
-_MOST_LAPS = 1_000
+_MOST_LAPS = 500
+# Share of races in which it happens, whatever else is special about them.
+_INCIDENTS = {Kind.SAFETY_CAR: 0.25, Kind.PARKED: 0.2, Kind.RED_FLAG: 0.05}
 _FEWEST_LAPS = 6
 
 
@@ -139,3 +141,15 @@ def make_plan(
         lap_s *= np.ceil(duration_s * at_least / lap_s / (2 * _MOST_LAPS))
     most = max(at_least, int(_MOST_LAPS * lap_s / duration_s))
     return RacePlan(seed, kind, shape, watch, has_official, max(at_least, min(cars, most)), float(lap_s), duration_s)
+
+
+def incidents_of(plan: RacePlan) -> frozenset[Kind]:
+    """Return what happens in a race besides the faults of its recording; nothing in practice and qualifying."""
+    if not plan.is_race:
+        return frozenset()
+    drawn = np.random.default_rng([plan.seed, 7]).random(len(_INCIDENTS)).tolist()
+    happened = {kind for (kind, share), value in zip(_INCIDENTS.items(), drawn, strict=True) if value < share}
+    if plan.kind is Kind.SWAP:
+        # The stop in which units are swapped is the only one.
+        happened &= {Kind.SAFETY_CAR}
+    return frozenset(happened | ({plan.kind} & _INCIDENTS.keys()))

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
 from apex_pipeline_tests.races.drive import Driven, drive
-from apex_pipeline_tests.races.judges import Verdict, judge
-from apex_pipeline_tests.races.official import ZONE, official_table
+from apex_pipeline_tests.races.judges import Verdict, contradicted_laps, false_best_laps, judge, true_laps
+from apex_pipeline_tests.races.mutations import Mutation
+from apex_pipeline_tests.races.official import ZONE, official_rows, official_table
 from apex_pipeline_tests.races.plan import RacePlan, plan_of
+from apex_pipeline_tests.races.sections_file import cells_of, read_cells
 from apex_pipeline_tests.races.units import Report, report
 
 
@@ -21,6 +23,15 @@ def verdict_of(plan: RacePlan) -> Verdict:
     driven = drive(plan)
     sent = report(driven)
     return judge(driven, sent, derive(driven, sent))
+
+
+def contradictions(driven: Driven, sent: Report, mutation: Mutation) -> list[str]:
+    """Return the valid laps that two witnesses contradict after official timing was mutated."""
+    official = read_cells(mutation.apply(cells_of(official_rows(driven))))
+    derived = derive_laps("spa", "R1", sent.triggers, official, ZONE)
+    laps = derived.laps.to_pylist()
+    truth = true_laps(driven)
+    return contradicted_laps(laps, truth) + false_best_laps(laps, truth)
 
 
 @dataclass
