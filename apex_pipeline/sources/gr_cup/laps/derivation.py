@@ -22,6 +22,7 @@ from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock, find
 from apex_pipeline.sources.gr_cup.laps.official_merge import RaceTimes, flag_unmatched, merge_official
 from apex_pipeline.sources.gr_cup.laps.rows import car_row, lap_row
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
+from apex_pipeline.sources.gr_cup.laps.unit_changes import flag_other_cars
 from apex_pipeline.tables import CARS, LAPS
 
 Pairs = dict[str, list[Crossing | None]]
@@ -128,6 +129,7 @@ def _merge_official(
         if identity.official:
             car, own = identity.official, crossings[vehicle_id]
             by_car[vehicle_id] = merge_official(by_car[vehicle_id], own, car, pairs[vehicle_id], clock, race)
+            flag_other_cars(by_car[vehicle_id], identity.periods_in_other_cars)
         else:
             flag_unmatched(by_car[vehicle_id], race, is_undecided=bool(identity.candidates))
     return clock

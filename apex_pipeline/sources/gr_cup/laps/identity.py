@@ -15,6 +15,7 @@ from apex_pipeline.sources.gr_cup.laps.crossing_match import AGREES_MS, Crossing
 from apex_pipeline.sources.gr_cup.laps.crossings import Crossing
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar
 from apex_pipeline.sources.gr_cup.laps.official_clock import OfficialClock
+from apex_pipeline.sources.gr_cup.laps.unit_changes import Period, periods_in_other_cars
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 
 # The clocks are first aligned by one offset, then along their drift; each round uses a smaller tolerance.
@@ -51,6 +52,7 @@ class Identity:
         runner_up: Number of the official car with the second-best match.
         runner_up_agreeing: Number of agreeing crossings of the runner-up.
         candidates: Numbers an undecided car may have, best first.
+        periods_in_other_cars: Periods in which the device was in another car, UTC milliseconds.
     """
 
     vehicle_id: str | None
@@ -66,6 +68,7 @@ class Identity:
     runner_up: str | None = None
     runner_up_agreeing: int | None = None
     candidates: tuple[str, ...] = ()
+    periods_in_other_cars: tuple[Period, ...] = ()
 
 
 def resolve_identities(
@@ -119,6 +122,7 @@ class _IdentityResolver:
     ) -> None:
         self._vehicle_ids = list(crossings)
         self._sizes = [len(own) for own in crossings.values()]
+        self._own_ms = [[crossing.utc_ms for crossing in own] for own in crossings.values()]
         self._cars = cars
         self._match = match
         self._scores = match.scores(AGREES_MS)
@@ -158,6 +162,8 @@ class _IdentityResolver:
         second = max(others, key=lambda other: (self._scores[device, other], -other), default=None)
         vehicle_id, number = self._vehicle_ids[device], self._cars[car].number
         is_as_typed = _suffix_matches(vehicle_id, self._cars[car])
+        periods = periods_in_other_cars(self._own_ms[device], self._match.shared(device), car)
+        moved = " For a time its crossings are another car's." if periods else ""
         typed = "as its id says" if is_as_typed else f"though its id ends in {vehicle_id.rpartition('-')[2]}"
         return Identity(
             vehicle_id=vehicle_id,
@@ -166,12 +172,13 @@ class _IdentityResolver:
             method="official_crossings",
             confidence=round(self._confidence(device, car), 3),
             crossings=self._sizes[device],
-            evidence=f"{agreeing} of {compared} official crossings of car {number} are its own, {typed}.",
+            evidence=f"{agreeing} of {compared} official crossings of car {number} are its own, {typed}.{moved}",
             compared=compared,
             agreeing=agreeing,
             median_late_s=round(self._match.median_late_s(device, car), 3),
             runner_up=None if second is None else self._cars[second].number,
             runner_up_agreeing=None if second is None else int(self._agreeing[device, second]),
+            periods_in_other_cars=tuple(periods),
         )
 
     def _candidates(self, device: int) -> list[int]:

@@ -12,6 +12,10 @@ from apex_pipeline.sources.gr_cup.laps.pace import LONGEST_LAP_S, Pace
 _UNIT_AGREES_S = 0.5
 # A lap of about twice the typical time contains a crossing that was never sent.
 _DOUBLE = (1.8, 2.2)
+# A lap before an implausibly short one that is too long by at least half of what that lacks ends at a late crossing, as
+# do up to two laps in between. Half, because it may be faster than a typical lap by itself.
+_LATE_SHARE = 0.5
+_MAX_LATE_CROSSINGS = 3
 # Behind a safety car a lap takes up to 1.6 times as long in nine real sessions; at 80 km/h on a circuit lapped at
 # 175 km/h it takes 2.2 times as long. Longer laps contain a stop.
 _SLOWEST_SHARE = 2.2
@@ -57,6 +61,19 @@ def flag_adjacent_laps(laps: Sequence[Lap], pace: Pace) -> None:
         for short, adjacent in ((before, after), (after, before)):
             if pace.is_impossible(short.duration_s):
                 adjacent.flags.add(Flag.EXTRA_CROSSING)
+    for index, lap in enumerate(laps):
+        if Flag.IMPLAUSIBLY_SHORT in lap.flags:
+            _flag_lap_before_late_crossings(
+                laps[max(index - _MAX_LATE_CROSSINGS, 0) : index], 1 - pace.ratio(lap), pace
+            )
+
+
+def _flag_lap_before_late_crossings(before: Sequence[Lap], lack: float, pace: Pace) -> None:
+    """Flag the lap that is too long by about what a short one lacks; crossings in between are late by the same."""
+    for lap in reversed(before):
+        if _LATE_SHARE * lack < pace.ratio(lap) - 1:
+            lap.flags.add(Flag.EXTRA_CROSSING)
+            return
 
 
 def _has_bounce(lap: Lap) -> bool:
