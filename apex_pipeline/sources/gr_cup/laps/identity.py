@@ -28,9 +28,13 @@ _CLEAR_MARGIN = 1.0
 _SUFFIX_WEIGHT = 0.01
 # A car is a candidate if it explains at least two crossings that the previous candidates do not.
 _MIN_CROSSINGS_PER_CANDIDATE = 2
-# The suffix was typed into the device by hand and is unconfirmed: in nine real sessions it names the wrong car for 14
-# of 213 devices and is not a number for two, and a wrong suffix looks like a right one.
-SUFFIX_CONFIDENCE = 0.3
+# The suffix was typed into the device by hand: in nine real sessions it names the right car for 197 of 213 devices, the
+# wrong one for 14, and none for two. By track it is right for 0.80 (Barber) to 1.0 (VIR) of them.
+SUFFIX_CONFIDENCE = 0.93
+# If official timing exists and no crossing of the device fits it, the suffix is a guess.
+_UNMATCHED_SUFFIX_CONFIDENCE = 0.3
+# As evidence next to crossings it counts for less than one of them.
+_SUFFIX_EVIDENCE = 0.3
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ def resolve_identities(
     timed = [car for car in cars if car.timed]
     if clock is None or not timed:
         reason = "Official timing fits the crossings of no car" if cars else "There is no official timing"
-        devices = [_from_suffix(vehicle_id, len(own), reason) for vehicle_id, own in crossings.items()]
+        sure = _UNMATCHED_SUFFIX_CONFIDENCE if cars else SUFFIX_CONFIDENCE
+        devices = [_from_suffix(vehicle_id, len(own), reason, sure) for vehicle_id, own in crossings.items()]
         return devices + [_without_device(car) for car in cars], clock
     of_devices = list(crossings.values())
     for reach_ms in _ROUNDS_MS:
@@ -149,7 +154,7 @@ class _IdentityResolver:
 
     def _suffix_score(self, device: int, car: int) -> float:
         """Return how much a matching number in the vehicle id adds to the evidence for a car."""
-        return SUFFIX_CONFIDENCE if _suffix_matches(self._vehicle_ids[device], self._cars[car]) else 0.0
+        return _SUFFIX_EVIDENCE if _suffix_matches(self._vehicle_ids[device], self._cars[car]) else 0.0
 
     def _confidence(self, device: int, car: int) -> float:
         """Return the share of the evidence that agrees: each crossing counts 1, the number in the id less."""
@@ -213,7 +218,12 @@ class _IdentityResolver:
         vehicle_id = self._vehicle_ids[device]
         taken = [car for car in self._clear.values() if _suffix_matches(vehicle_id, self._cars[car])]
         if not taken:
-            return _from_suffix(vehicle_id, self._sizes[device], "No crossing of it fits a car of official timing")
+            return _from_suffix(
+                vehicle_id,
+                self._sizes[device],
+                "No crossing of it fits a car of official timing",
+                _UNMATCHED_SUFFIX_CONFIDENCE,
+            )
         number = self._cars[taken[0]].number
         return Identity(
             vehicle_id=vehicle_id,
@@ -226,7 +236,7 @@ class _IdentityResolver:
         )
 
 
-def _from_suffix(vehicle_id: str, crossings: int, reason: str) -> Identity:
+def _from_suffix(vehicle_id: str, crossings: int, reason: str, confidence: float) -> Identity:
     number = split_vehicle_id(vehicle_id)[1]
     source = f"the number {number} is only what its id says" if number else "its id contains no number"
     return Identity(
@@ -234,7 +244,7 @@ def _from_suffix(vehicle_id: str, crossings: int, reason: str) -> Identity:
         official=None,
         number=number,
         method="suffix" if number else "undecided",
-        confidence=SUFFIX_CONFIDENCE if number else 0.0,
+        confidence=confidence if number else 0.0,
         crossings=crossings,
         evidence=f"{reason}: {source}.",
     )

@@ -23,6 +23,8 @@ _OUT_LAP_SHARE = 1.1
 # The first lap of a race, from a crowded start, takes up to 1.18 typical laps in nine real sessions; formation laps
 # take at least 1.31.
 _FIRST_LAP_SHARE = 1.25
+# A race starts with at least four cars, three quarters of them together; fewer can go out together by chance.
+_CARS_AT_START, _SHARE_AT_START = 4, 0.75
 # The field was neutralised, and did not roll to the start or to the pits, if it raced both before and after.
 _RACED_LAPS = 2
 
@@ -96,7 +98,7 @@ def _is_start_of_race(cars: Sequence[Sequence[Lap]], together_ms: int) -> bool:
     firsts_ms = [laps[0].start_ms or 0 for laps in cars]
     middle_ms = median(firsts_ms) if firsts_ms else 0
     together = sum(abs(first_ms - middle_ms) <= together_ms for first_ms in firsts_ms)
-    return len(cars) > 1 and together > _SHARE_OF_CARS * len(cars)
+    return len(cars) >= _CARS_AT_START and together >= _SHARE_AT_START * len(cars)
 
 
 def _green_ms(cars: Sequence[Sequence[Lap]], pace: Pace, together_ms: int) -> int | None:

@@ -204,10 +204,10 @@ def test_laps_are_derived_for_an_unusual_vehicle_id() -> None:
     assert {(lap["car_number_method"], lap["car_number_confidence"]) for lap in laps} == {("undecided", 0.0)}
 
 
-def test_the_number_in_the_vehicle_id_is_used_with_low_confidence() -> None:
+def test_the_number_in_the_vehicle_id_is_used_with_the_confidence_measured() -> None:
     (lap,) = _laps(crossings_of("GR86-037-03", at_pace([98.4])))
     found = lap["chassis"], lap["car_number"], lap["car_number_method"], lap["car_number_confidence"]
-    assert found == ("037", "03", "suffix", 0.3)
+    assert found == ("037", "03", "suffix", 0.93)
 
 
 def test_official_columns_are_null_without_official_timing() -> None:
