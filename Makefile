@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test lint types imports unit lock docs clean soak
+.PHONY: help run ui test lint types imports unit lock docs clean soak races
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ unit: $(READY) ## Run the fast tests; FULL=1: all tests, with branch coverage
 
 soak: $(READY) ## Run the long tests: kills, races, damage, bombs, Dagster's services (an hour); see also benchmarks/sync_soak.py
 	@$(BIN)/pytest -m soak
+
+races: $(READY) ## Derive 500 races whose every lap is known, and every mutation of official timing (ten minutes)
+	@$(BIN)/pytest -m "soak or not soak" apex_pipeline_tests/races
 
 lock: $(READY) ## Update the lock file from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock

@@ -65,6 +65,17 @@ def measure_accuracy(blind: pa.Table, derived: pa.Table, cars: pa.Table, officia
     )
 
 
+def comparable_pairs(blind: pa.Table, derived: pa.Table) -> list[tuple[Row, Row]]:
+    """Return each blind lap whose time can be compared, with the same lap as derived with official timing.
+
+    Args:
+        blind: Table ``laps`` derived without official timing.
+        derived: Table ``laps`` derived with official timing.
+    """
+    raced = [lap for lap in derived.to_pylist() if lap["official_lap_number"] is not None]
+    return [(lap, official) for lap, official in _match(blind.to_pylist(), raced)[0] if _is_comparable(official)]
+
+
 def missing_official_laps(laps: Iterable[Row], cars: Iterable[Row], official_laps: Iterable[Row]) -> list[str]:
     """Describe each official lap that is missing or duplicated in ``laps``, for cars with a known device.
 

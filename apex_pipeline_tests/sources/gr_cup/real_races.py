@@ -61,7 +61,7 @@ class Race:
     def derived(self, *, is_blind: bool = False) -> SessionLaps:
         """Derive laps and cars, and check them against their schemas."""
         official = None if is_blind else self.official_table()
-        derived = derive_laps("t", "s", self.triggers, official, load_rules().zone_of(self.track))
+        derived = derive_laps(self.track, "s", self.triggers, official, load_rules().zone_of(self.track))
         assert (LAPS.violations(derived.laps), CARS.violations(derived.cars)) == ([], [])
         return derived
 

@@ -5,6 +5,7 @@ import pytest
 
 from apex_pipeline.sources.accuracy import AccuracyReport, pool_reports
 from apex_pipeline.sources.gr_cup.accuracy import measure_accuracy
+from apex_pipeline.sources.gr_cup.reliability import Bin, reliability
 from apex_pipeline_tests.sources.gr_cup.real_races import BARBER, COTA, ROAD_AMERICA, SEBRING, VIR, Races
 
 SESSIONS = [
@@ -173,3 +174,23 @@ def test_blind_derivation_invents_no_lap_and_no_false_best(races: Races, track: 
 def test_most_official_laps_are_matched_when_the_export_covers_the_race(races: Races, track: str, session: str) -> None:
     official = races[track, session].official_laps()
     assert _report(races, (track, session)).matched / (official["lap_number"] > 1).sum() >= 0.88
+
+
+def _reliability(races: Races, keys: list[tuple[str, str]]) -> list[Bin]:
+    """Return the bins of a hundred laps or more."""
+    tables = [(races[key].derived(is_blind=True).laps, races[key].derived().laps) for key in keys]
+    return [item for item in reliability(tables) if item.laps >= 100]
+
+
+def test_the_confidence_of_a_blind_lap_is_the_share_that_is_right(races: Races) -> None:
+    bins = _reliability(races, SESSIONS)
+    assert len(bins) >= 4
+    assert {item.confidence: item.share for item in bins} == {
+        item.confidence: pytest.approx(item.confidence, abs=0.05) for item in bins
+    }
+
+
+@pytest.mark.parametrize("track", [BARBER, ROAD_AMERICA, SEBRING, VIR])
+def test_the_confidence_holds_on_each_track_alone(races: Races, track: str) -> None:
+    for item in _reliability(races, [key for key in SESSIONS if key[0] == track]):
+        assert item.share == pytest.approx(item.confidence, abs=0.05)

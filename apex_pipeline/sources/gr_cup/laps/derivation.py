@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.laps.alignment import match_crossings
 from apex_pipeline.sources.gr_cup.laps.car_laps import laps_by_car
+from apex_pipeline.sources.gr_cup.laps.confidence import has_two_lines
 from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, TelemetryCrossing, find_crossings
 from apex_pipeline.sources.gr_cup.laps.identity import Identity, resolve_identities
 from apex_pipeline.sources.gr_cup.laps.lap import Lap
@@ -21,6 +22,7 @@ from apex_pipeline.sources.gr_cup.laps.official_clock import ClockSearch, Offici
 from apex_pipeline.sources.gr_cup.laps.official_merge import RaceTimes, flag_unmatched, merge_official
 from apex_pipeline.sources.gr_cup.laps.rows import car_row, lap_row
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
+from apex_pipeline.sources.gr_cup.laps.unit_changes import flag_other_cars
 from apex_pipeline.tables import CARS, LAPS
 
 Pairs = dict[str, list[Crossing | None]]
@@ -86,6 +88,9 @@ def derive_laps(
     """
     crossings = find_crossings(triggers)
     by_car = laps_by_car(crossings, telemetry_crossings)
+    if has_two_lines(track):
+        for lap in (lap for laps in by_car.values() for lap in laps):
+            lap.has_two_lines = True
     cars = read_official_cars(official_laps)
     search = _find_clock(crossings, cars, zone)
     identities, clock = resolve_identities(crossings, cars, search.clock, is_ambiguous=search.is_ambiguous)
@@ -125,6 +130,7 @@ def _merge_official(
         if identity.official:
             car, own = identity.official, crossings[vehicle_id]
             by_car[vehicle_id] = merge_official(by_car[vehicle_id], own, car, pairs[vehicle_id], clock, race)
+            flag_other_cars(by_car[vehicle_id], identity.periods_in_other_cars)
         else:
             flag_unmatched(by_car[vehicle_id], race, is_undecided=bool(identity.candidates))
     return clock

@@ -1,6 +1,6 @@
-"""Defines the lap of one car between two crossings, its flags and its confidence.
+"""Defines the lap of one car between two crossings, and its flags.
 
-See ``car_laps.py`` for finding laps and ``lap_flags.py`` for setting the flags.
+See ``car_laps.py`` for finding laps, ``lap_flags.py`` for setting the flags and ``confidence.py`` for the confidence.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +25,8 @@ class Flag(StrEnum):
     MISSING_CROSSING = "missing_crossing"
     EXTRA_CROSSING = "extra_crossing"
     TRUNCATED_EXPORT = "truncated_export"
+    OUT_LAP = "out_lap"
+    UNKNOWN_PACE = "unknown_pace"
     FORMATION_LAP = "formation_lap"
     POST_RACE_LAP = "post_race_lap"
     UNOFFICIAL_LAP = "unofficial_lap"
@@ -43,20 +45,14 @@ _DOUBTFUL = frozenset(
         Flag.LATE_TRIGGER_PAIR,
         Flag.MISSING_CROSSING,
         Flag.EXTRA_CROSSING,
+        Flag.OUT_LAP,
+        Flag.UNKNOWN_PACE,
     }
 )
 # A lap with one of these flags was not raced, or its car is unknown; it is not valid even if its time is right.
 _NOT_RACED = frozenset(
     {Flag.FORMATION_LAP, Flag.POST_RACE_LAP, Flag.UNOFFICIAL_LAP, Flag.OTHER_DAY, Flag.UNDECIDED_CAR}
 )
-
-# Confidence of a lap time without official timing (``official_verdict.py`` has that with it). Two agreeing sources are
-# better than one, contradicting sources are worse, and a repaired time is an estimate, not a measurement.
-_TWO_AGREE = 0.95
-_ONE_SOURCE = 0.9
-_CONTRADICTED = 0.5
-_REPAIRED = 0.4
-_DOUBTED = 0.1
 
 
 @dataclass
@@ -79,6 +75,9 @@ class Lap:
         official: The same lap in official timing.
         verdict: The time published for an official lap.
         telemetry_crossing: Telemetry crossing used in place of one that is missing from the lap files.
+        is_timer_independent: Whether the device's lap timer is a clock of its own, and not computed from timestamps.
+        is_pace_even: Whether neither this lap nor the one before or after it is slow for the car.
+        has_two_lines: Whether official timing measures at another line of the track than the cars.
     """
 
     vehicle_id: str
@@ -96,6 +95,9 @@ class Lap:
     official: OfficialLap | None = None
     verdict: Verdict | None = None
     telemetry_crossing: TelemetryCrossing | None = None
+    is_timer_independent: bool = True
+    is_pace_even: bool = True
+    has_two_lines: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -114,23 +116,12 @@ class Lap:
         return self.official is not None or self._is_plausible
 
     @property
-    def confidence(self) -> float:
-        """Confidence of the lap time, 0 to 1; see docs/laps.md."""
-        if self.verdict is not None:
-            return self.verdict.confidence
-        if self.method == "repaired":
-            return _REPAIRED
-        if not self._is_plausible:
-            return _DOUBTED
-        if Flag.UNIT_VALUE_DISAGREES in self.flags:
-            return _CONTRADICTED
-        return _ONE_SOURCE if self.unit_s is None and self.telemetry_s is None else _TWO_AGREE
-
-    @property
     def _is_plausible(self) -> bool:
         """Whether the lap has no doubtful flag; a missing crossing does not count if telemetry has it."""
         cleared = {Flag.MISSING_CROSSING} if self.telemetry_crossing is not None else set[Flag]()
-        return (_DOUBTFUL - cleared).isdisjoint(self.flags)
+        # The lap timer is used unless it is more than a second off the timestamps; then one of them is of another lap.
+        is_contradicted = Flag.UNIT_VALUE_DISAGREES in self.flags and self.method == "trigger"
+        return not is_contradicted and (_DOUBTFUL - cleared).isdisjoint(self.flags)
 
 
 def lap_between(start: Crossing, end: Crossing) -> Lap:

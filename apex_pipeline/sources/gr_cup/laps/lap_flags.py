@@ -1,18 +1,24 @@
-"""Flags laps by length, bounces, split laps, and laps outside the race or on another day."""
+"""Flags laps by length, bounces and split laps, and finds the main day; see ``non_racing_laps.py`` for out-laps."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise, takewhile
-from statistics import median
+from itertools import pairwise
 
 from apex_pipeline.sources.gr_cup.laps.crossings import Crossing
 from apex_pipeline.sources.gr_cup.laps.lap import Flag, Lap, lap_between
-from apex_pipeline.sources.gr_cup.laps.pace import Pace
+from apex_pipeline.sources.gr_cup.laps.pace import LONGEST_LAP_S, Pace
 
 # The device's lap time and the difference of the timestamps agree within 50 ms for most laps; if they are more than
 # half a second apart, one of them is wrong.
 _UNIT_AGREES_S = 0.5
 # A lap of about twice the typical time contains a crossing that was never sent.
 _DOUBLE = (1.8, 2.2)
+# A lap before an implausibly short one that is too long by at least half of what that lacks ends at a late crossing, as
+# do up to two laps in between. Half, because it may be faster than a typical lap by itself.
+_LATE_SHARE = 0.5
+_MAX_LATE_CROSSINGS = 3
+# Behind a safety car a lap takes up to 1.6 times as long in nine real sessions; at 80 km/h on a circuit lapped at
+# 175 km/h it takes 2.2 times as long. Longer laps contain a stop.
+_SLOWEST_SHARE = 2.2
 
 
 def flag_lap(lap: Lap, pace: Pace) -> None:
@@ -27,15 +33,21 @@ def flag_lap(lap: Lap, pace: Pace) -> None:
 
 
 def flag_long_lap(lap: Lap, pace: Pace) -> None:
-    """Flag a lap that is long for its car: a crossing is missing, the field was slow, or the reason is unknown."""
-    if not pace.is_slow(lap):
-        return
-    field_s = pace.field_lap_s(lap) if pace.was_field_slow(lap) else None
-    ratio = lap.duration_s / (field_s or pace.typical_s[lap.vehicle_id])
-    if _DOUBLE[0] <= ratio <= _DOUBLE[1]:
-        lap.flags.add(Flag.MISSING_CROSSING)
-    else:
-        lap.flags.add(Flag.SLOW_FIELD if field_s is not None and ratio < _DOUBLE[0] else Flag.LONG_LAP)
+    """Flag a lap that is long for its car: a crossing is missing, the field was slow, or the reason is unknown.
+
+    A slow field excuses a lap only if the others were as slow, and up to a limit: cars that stop do so for as long as
+    they like, and at a red flag all of them stop.
+    """
+    if lap.duration_s > LONGEST_LAP_S:
+        lap.flags.add(Flag.LONG_LAP)
+    elif pace.is_slow(lap):
+        field_s = pace.field_lap_s(lap) if pace.was_field_slow(lap) else None
+        ratio = lap.duration_s / (field_s or pace.typical_s[lap.vehicle_id])
+        if _DOUBLE[0] <= ratio <= _DOUBLE[1]:
+            lap.flags.add(Flag.MISSING_CROSSING)
+        else:
+            is_excused = pace.ratio(lap) <= _SLOWEST_SHARE and pace.was_slow_together(lap)
+            lap.flags.add(Flag.SLOW_FIELD if is_excused else Flag.LONG_LAP)
 
 
 def flag_adjacent_laps(laps: Sequence[Lap], pace: Pace) -> None:
@@ -49,6 +61,19 @@ def flag_adjacent_laps(laps: Sequence[Lap], pace: Pace) -> None:
         for short, adjacent in ((before, after), (after, before)):
             if pace.is_impossible(short.duration_s):
                 adjacent.flags.add(Flag.EXTRA_CROSSING)
+    for index, lap in enumerate(laps):
+        if Flag.IMPLAUSIBLY_SHORT in lap.flags:
+            _flag_lap_before_late_crossings(
+                laps[max(index - _MAX_LATE_CROSSINGS, 0) : index], 1 - pace.ratio(lap), pace
+            )
+
+
+def _flag_lap_before_late_crossings(before: Sequence[Lap], lack: float, pace: Pace) -> None:
+    """Flag the lap that is too long by about what a short one lacks; crossings in between are late by the same."""
+    for lap in reversed(before):
+        if _LATE_SHARE * lack < pace.ratio(lap) - 1:
+            lap.flags.add(Flag.EXTRA_CROSSING)
+            return
 
 
 def _has_bounce(lap: Lap) -> bool:
@@ -119,57 +144,3 @@ def main_day_ms(crossings: Mapping[str, Sequence[Crossing]]) -> tuple[int, int]:
     together = sorted((crossing for of_car in crossings.values() for crossing in of_car), key=lambda item: item.utc_ms)
     largest = max(split_days(together), key=len)
     return largest[0].utc_ms, largest[-1].utc_ms
-
-
-# In a formation lap the field arrives together: at least half of the cars cross the line within two minutes of each
-# other, after a slow lap or as their first crossing. In practice sessions cars go out one by one.
-_SHARE_OF_CARS = 0.5
-_TOGETHER_MS = 120_000
-# No car races after the end of the race, but stray triggers can give a few laps that look like racing.
-_FEW_SHARE = 0.05
-
-
-def flag_non_racing_laps(by_car: Mapping[str, Sequence[Lap]], pace: Pace) -> None:
-    """Flag formation laps and the laps after the race.
-
-    Args:
-        by_car: Laps by car, in chronological order.
-        pace: Typical lap times of the session.
-    """
-    cars = [laps for laps in by_car.values() if laps]
-    green_ms, flag_ms = _green_ms(cars, pace), _flag_ms(cars, pace)
-    for lap in (lap for laps in cars for lap in laps):
-        if lap.start_ms is None or lap.end_ms is None:
-            continue
-        if green_ms is not None and lap.end_ms <= green_ms + _TOGETHER_MS // 2:
-            lap.flags.add(Flag.FORMATION_LAP)
-        is_cool_down = flag_ms is not None and lap.start_ms >= flag_ms - _TOGETHER_MS and pace.is_slow(lap)
-        if is_cool_down or (flag_ms is not None and lap.start_ms >= flag_ms + _TOGETHER_MS):
-            lap.flags.add(Flag.POST_RACE_LAP)
-
-
-def _green_ms(cars: Sequence[Sequence[Lap]], pace: Pace) -> int | None:
-    """Return when the field started racing, as the median end of formation laps; ``None`` without a formation lap."""
-    rolling = [list(takewhile(pace.is_slow, laps)) for laps in cars]
-    ends_ms = [laps[-1].end_ms for laps in rolling if laps and laps[-1].end_ms is not None]
-    if not ends_ms:
-        return None
-    green_ms = round(median(ends_ms))
-    firsts_ms = [laps[0].start_ms for laps, slow in zip(cars, rolling, strict=True) if not slow]
-    together = [
-        moment for moment in [*ends_ms, *firsts_ms] if moment is not None and abs(moment - green_ms) <= _TOGETHER_MS
-    ]
-    return green_ms if len(together) >= _SHARE_OF_CARS * len(cars) else None
-
-
-def _flag_ms(cars: Sequence[Sequence[Lap]], pace: Pace) -> int | None:
-    """Return when the first car started its cool-down lap after the race; ``None`` if no car drove one."""
-    cool_down = [list(takewhile(pace.is_slow, reversed(laps))) for laps in cars]
-    starts_ms = sorted(laps[-1].start_ms for laps in cool_down if laps and laps[-1].start_ms is not None)
-    return next((start for start in starts_ms if not _is_racing_after(start + _TOGETHER_MS, cars, pace)), None)
-
-
-def _is_racing_after(moment_ms: int, cars: Sequence[Sequence[Lap]], pace: Pace) -> bool:
-    """Return whether too many laps at racing pace start after this time for it to be the end of the race."""
-    brisk = [lap for laps in cars for lap in laps if not pace.is_slow(lap) and lap.start_ms is not None]
-    return sum(lap.start_ms is not None and lap.start_ms > moment_ms for lap in brisk) > _FEW_SHARE * len(brisk)

@@ -25,7 +25,7 @@ _AGREES_S = 1.0
 _SAME_S = 0.3
 # Flags set from the cars' own laps that official timing can clear.
 _CLEARABLE = frozenset({Flag.IMPLAUSIBLY_SHORT, Flag.MISSING_CROSSING, Flag.EXTRA_CROSSING})
-_NOT_RACING = frozenset({Flag.FORMATION_LAP, Flag.POST_RACE_LAP})
+_NOT_RACING = frozenset({Flag.FORMATION_LAP, Flag.POST_RACE_LAP, Flag.OUT_LAP, Flag.UNKNOWN_PACE})
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from apex_pipeline.sources.gr_cup.laps.confidence import confidence
 from apex_pipeline.sources.gr_cup.laps.identity import Identity
 from apex_pipeline.sources.gr_cup.laps.lap import Lap
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
@@ -46,7 +47,7 @@ def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_la
         "telemetry_lap_time_s": lap.telemetry_s,
         "official_lap_time_s": official.printed_s if official else None,
         "delta_to_official_s": _delta_s(lap),
-        "confidence": lap.confidence,
+        "confidence": confidence(lap),
         "is_out_lap": is_out_lap,
         "is_in_lap": official_row.get("is_finish_in_pit"),
         "is_valid": lap.is_valid,
