@@ -86,7 +86,9 @@ def _nearest(own_ms: Matrix, official_ms: Matrix) -> tuple[Matrix, Indices, npt.
 
     An official crossing is covered if it is within the device's reporting period.
     """
-    late = own_ms[:, None] - official_ms[None, :]
-    own = np.abs(late).argmin(axis=0)
+    after = np.searchsorted(own_ms, official_ms).clip(0, len(own_ms) - 1)
+    before = np.maximum(after - 1, 0)
+    own = np.where(official_ms - own_ms[before] <= np.abs(own_ms[after] - official_ms), before, after)
+    own[official_ms < own_ms[0]] = 0
     covered = (official_ms >= own_ms[0] - _EDGE_MS) & (official_ms <= own_ms[-1] + _EDGE_MS)
-    return late[own, np.arange(len(official_ms))], own, covered
+    return own_ms[own] - official_ms, own, covered
