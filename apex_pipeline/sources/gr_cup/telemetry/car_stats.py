@@ -95,9 +95,9 @@ def _row(car: CarStats, missing: list[str]) -> dict[str, object]:
     return {
         "vehicle_id": car.clock.vehicle_id,
         "chassis": chassis,
-        "clock_offset_s": car.clock.offset_s,
-        "clock_spread_s": car.clock.spread_s,
-        "clock_method": car.clock.method,
+        "clock_offset_s": car.clock.pieces[0].offset_ms/1000,
+        "clock_spread_s": car.clock.pieces[0].spread_ms/1000,
+        "clock_method": "received" if car.clock.is_frozen else "offset",
         "is_clock_frozen": car.clock.is_frozen,
         "readings": car.readings,
         "exact_duplicates": car.exact_duplicates,

@@ -140,7 +140,7 @@ class Pivoter:
         return join(parts), duplicates
 
     def _ranges(self, clock: CarClock) -> Iterator[tuple[int | None, int | None]]:
-        """Yield time ranges, in the clock that is used for the car, each with as many readings as fit in memory."""
+        """Yield time ranges, in sample time, each with as many readings as fit in memory."""
         size = self._readings.size_of(clock.vehicle_id)
         needed = size.readings * _BYTES_PER_READING + size.frames * (
             _BYTES_PER_FRAME + len(self._columns) * _BYTES_PER_CELL
@@ -226,11 +226,9 @@ class Pivoter:
         np.maximum.at(max_repeat, row[frame[order]], number)
         return max_repeat
 
-    def _table(self, clock: CarClock, sample_ms: Ints, columns: dict[str, object]) -> pa.Table:
+    def _table(self, clock: CarClock, utc_ms: Ints, columns: dict[str, object]) -> pa.Table:
         """Add the columns of car, time and lap, in published order; a channel that this car never sent is null."""
-        offset_ms = 0 if clock.is_frozen else round(clock.offset_s * 1000)
         chassis, _ = split_vehicle_id(clock.vehicle_id)
-        utc_ms = sample_ms + offset_ms
         columns |= {
             "vehicle_id": _label(clock.vehicle_id, len(utc_ms)),
             "chassis": _label(chassis, len(utc_ms)),
@@ -252,8 +250,8 @@ def _split(times: Ints) -> None:
 
 
 def _row_times(frames: Frames, clock: CarClock) -> Ints:
-    """Return the times that define the rows, before their correction to UTC."""
-    return frames.received_ms if clock.is_frozen else frames.car_ms
+    """Return the sample times, UTC, which define the rows."""
+    return clock.sample_ms(frames.car_ms, frames.received_ms)
 
 
 def _is_within(times: Ints, start: int | None, end: int | None) -> npt.NDArray[np.bool_]:
