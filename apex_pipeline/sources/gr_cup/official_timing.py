@@ -15,6 +15,7 @@ import pyarrow as pa
 from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, iter_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.gr_cup.official_points import point_columns, points_of
 from apex_pipeline.sources.limits import RowBudget
 from apex_pipeline.sources.parsing import (
     parse_clock,
@@ -44,6 +45,7 @@ class ParsedFile:
         dropped_columns: Columns left unpublished.
         repeated_rows: Rows identical to an earlier row.
         blanked_cells: Zeros published as null because the track has no such sensor.
+        points: Names of the intermediate points, in the order they are driven.
     """
 
     rows: list[Row]
@@ -51,6 +53,7 @@ class ParsedFile:
     dropped_columns: tuple[str, ...] = ()
     repeated_rows: int = 0
     blanked_cells: int = 0
+    points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,7 @@ def _read(
     rows: list[Row] = []
     rejects: list[Reject] = []
     repeated, header, previous = 0, (), None
+    points: dict[str, tuple[str, str]] = {}
     for source in iter_rows(stream, identity.path, identity.kind, required, budget):
         if isinstance(source, Reject):
             rejects.append(_without_text(source))
@@ -221,14 +225,16 @@ def _read(
         if source.values == previous:
             repeated += 1
             continue
+        if not header and table is OFFICIAL_LAPS:
+            points = point_columns(tuple(source.values))
         header, previous = header or tuple(source.values), source.values
         row, rejected = _parse_row(source, fields, bounds, identity)
         rejects += rejected
         if row is not None:
-            rows.append(row)
-    known = {name for item in fields for name in item.names}
+            rows.append(row | {"points": points_of(source.values, points)} if points else row)
+    known = {name for item in fields for name in item.names}.union(*points.values())
     dropped = tuple(name for name in header if name not in known)
-    return ParsedFile(rows, rejects, dropped, repeated)
+    return ParsedFile(rows, rejects, dropped, repeated, points=tuple(points))
 
 
 def _without_text(reject: Reject) -> Reject:
@@ -304,7 +310,7 @@ def _merge(parsed: Sequence[ParsedFile], key: Sequence[str], kind: FileKind) -> 
         first = by_key.setdefault(tuple(row[name] for name in key), row)
         if first is row:
             continue
-        differing = [name for name in row if name not in _PROVENANCE and row[name] != first[name]]
+        differing = [name for name in row if name not in _PROVENANCE and row[name] != first.get(name)]
         if differing:
             rejects.append(_conflict(row, first, differing[0], kind))
         else:
@@ -315,12 +321,13 @@ def _merge(parsed: Sequence[ParsedFile], key: Sequence[str], kind: FileKind) -> 
         dropped_columns=tuple(sorted({name for part in parsed for name in part.dropped_columns})),
         repeated_rows=repeated,
         blanked_cells=sum(part.blanked_cells for part in parsed),
+        points=tuple(dict.fromkeys(point for part in parsed for point in part.points)),
     )
 
 
 def _conflict(row: Row, first: Row, differing: str, kind: FileKind) -> Reject:
     other = f"{first['source_file']} line {first['source_row']}"
-    detail = f"{differing}={row[differing]!r}, {other} says {first[differing]!r}"
+    detail = f"{differing}={row[differing]!r}, {other} says {first.get(differing)!r}"
     return _reject(row, kind, "conflicting_duplicate", detail)
 
 

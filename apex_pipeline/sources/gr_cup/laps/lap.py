@@ -30,6 +30,7 @@ class Flag(StrEnum):
     OTHER_DAY = "other_day"
     FIELD_WIDE_JUMP = "field_wide_jump"
     UNDECIDED_CAR = "undecided_car"
+    LINE_DISAGREES = "line_disagrees"
 
 
 # A lap with one of these flags is not valid, unless official timing lists it.

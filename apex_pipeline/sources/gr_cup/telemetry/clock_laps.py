@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import Cells, ClockPiece
 
 Ints = npt.NDArray[np.int64]
 
-# A crossing that is repaired, estimated, or not the car's own says nothing about its clock.
-_UNRELIABLE = frozenset({"late_trigger", "late_trigger_pair", "missing_crossing", "extra_crossing", "truncated_export"})
+# Start and end of a lap are the car's own stamps if they are apart as its triggers are, to the rounding of both. A time
+# that was repaired or taken from official timing says nothing about the car's clock.
+_SAME_S = 0.0015
 # Between two samples this close, the lap change is known to half of it: a quarter of a second.
 _MAX_BRACKET_MS = 500
 # No reading is received before it was sampled, so the offset is not above the lower edge, except for the rounding of
@@ -43,21 +43,20 @@ def lap_crossings(laps: pa.Table | None) -> dict[str, LapCrossings]:
     """Return the crossings in the table ``laps`` that are fit to measure clocks, by car."""
     if laps is None or not laps.num_rows:
         return {}
-    columns = ("vehicle_id", "unit_lap", "flags")
-    times = (laps[name].cast(pa.int64()).to_pylist() for name in ("lap_start_utc", "lap_end_utc"))
-    by_car: defaultdict[str, tuple[defaultdict[int, set[int]], defaultdict[int, set[int]]]] = defaultdict(
-        lambda: (defaultdict(set), defaultdict(set))
-    )
-    own = pc.is_valid(laps["trigger_lap_time_s"]).to_pylist()
-    for car, lap, flags, start_ms, end_ms, is_own in zip(
-        *(laps[name].to_pylist() for name in columns), *times, own, strict=True
-    ):
-        if lap is None or not is_own or start_ms is None or end_ms is None or not _UNRELIABLE.isdisjoint(flags or ()):
+    starts_ms, ends_ms = (laps[name].cast(pa.int64()).to_pylist() for name in ("lap_start_utc", "lap_end_utc"))
+    own = (laps[name].to_pylist() for name in ("vehicle_id", "unit_lap", "trigger_lap_time_s"))
+    starts: defaultdict[str, defaultdict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    ends: defaultdict[str, defaultdict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for start_ms, end_ms, car, lap, trigger_s in zip(starts_ms, ends_ms, *own, strict=True):
+        if None in (start_ms, end_ms, lap, trigger_s) or abs((end_ms - start_ms) / 1000 - trigger_s) > _SAME_S:
             continue
-        by_car[car][0][lap].add(start_ms)
-        by_car[car][1][lap].add(end_ms)
-    return {car: LapCrossings(*({lap: tuple(sorted(at)) for lap, at in side.items()} for side in sides)) for car, sides
-            in by_car.items()}
+        starts[car][lap].add(start_ms)
+        ends[car][lap].add(end_ms)
+    return {car: LapCrossings(_sorted(starts[car]), _sorted(ends[car])) for car in starts}
+
+
+def _sorted(times: Mapping[int, set[int]]) -> dict[int, tuple[int, ...]]:
+    return {lap: tuple(sorted(at)) for lap, at in times.items()}
 
 
 def compare_with_laps(pieces: Iterable[ClockPiece], cells: Cells, crossings: LapCrossings | None) -> list[ClockPiece]:
@@ -74,9 +73,7 @@ def _compared(piece: ClockPiece, offsets_ms: list[float]) -> ClockPiece:
         return piece
     middle = float(np.median(offsets_ms))
     residual = float(np.median(np.abs(np.array(offsets_ms) - middle)))
-    return replace(
-        piece, lap_offset_ms=round(middle), lap_changes=len(offsets_ms), lap_residual_ms=round(residual)
-    )
+    return replace(piece, lap_offset_ms=round(middle), lap_changes=len(offsets_ms), lap_residual_ms=round(residual))
 
 
 def _offsets(piece: ClockPiece, by_lap: Cells, crossings: LapCrossings) -> Iterator[float]:

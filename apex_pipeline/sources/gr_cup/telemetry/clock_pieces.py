@@ -6,6 +6,7 @@ moments, in one piece, UTC minus car time is constant. See ``clocks.py`` for the
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ _WINDOW_MS = 64_000
 # A stray message with a wrong receive time is not a piece of the clock. One message holds a quarter of a second to a
 # second of readings, at most 25 frames; in short files two in a hundred frames count.
 _STRAY_FRAMES, _STRAY_SHARE = 30, 0.02
+# A message holds up to a second of readings.
+_MESSAGE_MS = 1_000
 # A clock that shows less than this share of the time that passes stands still.
 _RUNNING_SHARE = 0.5
 # A clock is set or stopped a few times a day. One that jumps more often has no order; its other pieces are not used.
@@ -66,6 +69,7 @@ class ClockPiece:
         lap_changes: Number of lap changes it rests on.
         lap_residual_ms: Median distance of these from their median.
         spread_ms: Width of the middle 90 % of receive time minus car time.
+        latest_ms: Longest delay between its first and last frame, where those around it show that it is one.
     """
 
     first_car_ms: int
@@ -75,6 +79,7 @@ class ClockPiece:
     lap_changes: int = 0
     lap_residual_ms: int | None = None
     spread_ms: int = 0
+    latest_ms: int = 0
 
     @property
     def offset_ms(self) -> int:
@@ -113,14 +118,30 @@ def place(pieces: Sequence[ClockPiece], car_ms: Ints, received_ms: Ints) -> Ints
 def unexplained_ms(pieces: Sequence[ClockPiece], index: Ints, car_ms: Ints, received_ms: Ints) -> Ints:
     """Return by how much receive and sample time of each frame are apart without an explanation. Shape (frames,).
 
-    A frame of a piece that was received late is explained by those around it that were not; one before the first or
-    after the last of them is not. A frame without a piece is unexplained by the largest number.
+    A frame that was received late is explained by those on time before and after it. Elsewhere the clock may have
+    stopped instead; it has not within one message, and a delay that the car's messages have in between, too, is one. A
+    frame without a piece has the largest number.
     """
     result = np.full(len(car_ms), np.iinfo(np.int64).max)
     for number, piece in enumerate(pieces):
         late_ms = received_ms - car_ms - piece.offset_ms
-        is_known = piece.shows(car_ms) & (late_ms <= LATEST_DELIVERY_MS) & (late_ms >= 0)
+        # A stop makes later delays longer, so long ones at the very beginning are no stop.
+        is_begun = (car_ms > piece.first_car_ms - _MESSAGE_MS) | (number == 0)
+        is_shown = is_begun & (car_ms < piece.last_car_ms + _MESSAGE_MS)
+        is_known = (late_ms >= 0) & (late_ms <= np.where(is_shown, LATEST_DELIVERY_MS, piece.latest_ms))
         result = np.where(index == number, np.where(is_known, 0, np.abs(late_ms)), result)
+    return result
+
+
+def with_latest(pieces: Sequence[ClockPiece], cells: Cells) -> list[ClockPiece]:
+    """Return the pieces with their longest delay."""
+    index = place(pieces, cells.first_car_ms, cells.first_car_ms + cells.delay_ms)
+    result: list[ClockPiece] = []
+    for number, piece in enumerate(pieces):
+        is_own = (index == number) & (cells.first_car_ms < piece.last_car_ms)
+        is_own &= (cells.first_car_ms > piece.first_car_ms) | (number == 0)
+        late_ms = (cells.delay_ms - piece.offset_ms)[is_own]
+        result.append(replace(piece, latest_ms=int(late_ms[late_ms <= LATEST_DELIVERY_MS].max(initial=0))))
     return result
 
 
@@ -132,13 +153,14 @@ def find_pieces(cells: Cells, unit_ms: int) -> list[ClockPiece]:
         unit_ms: Width of a cell in receive time.
     """
     stray = min(_STRAY_FRAMES, max(1, int(_STRAY_SHARE * cells.frames.sum())))
+    pieces = list(_segments(cells, unit_ms))
     # Every round drops the stray frames below the clock, which hide it for as long as the window.
     for _ in range(_MAX_PIECES):
-        pieces = list(_segments(cells, unit_ms))
         few = [cells_of for _, cells_of in pieces if cells.frames[cells_of].sum() < stray]
         if not few or len(few) == len(pieces):
             break
         cells = cells.filter(~np.any(few, axis=0))
+        pieces = list(_segments(cells, unit_ms))
     found = [(_piece(cells, offset, cells_of), int(cells.frames[cells_of].sum())) for offset, cells_of in pieces]
     running = [(piece, frames) for piece, frames in _merge_late(found) if piece is not None]
     if len(running) > _MAX_PIECES:
@@ -154,7 +176,7 @@ def _segments(cells: Cells, unit_ms: int) -> Iterator[tuple[int, Bools]]:
     level_ms = _without_peaks(cells.received_ms[start], shortest_ms, unit_ms)
     cuts = [0, *(np.flatnonzero(np.abs(np.diff(level_ms)) > EXPLAINED_MS) + 1).tolist(), len(level_ms)]
     of_cell = np.repeat(np.arange(len(start)), np.diff(np.append(start, len(cells.received_ms))))
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in pairwise(cuts):
         offset_ms = int(level_ms[first:last].min())
         is_inside = (of_cell >= first) & (of_cell < last)
         yield offset_ms, is_inside & (np.abs(cells.delay_ms - offset_ms) <= EXPLAINED_MS)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apex_pipeline.sources.gr_cup.telemetry.clock_laps import LapCrossings, compare_with_laps
-from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import Cells, ClockPiece, find_pieces, place
+from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import Cells, ClockPiece, find_pieces, place, with_latest
 from apex_pipeline.sources.gr_cup.telemetry.pivot import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames
@@ -47,9 +47,7 @@ _NARROW_SPAN_MS = 100_000
 _SHORTEST_SPAN_MS = 10_000
 
 
-def measure_clock(
-    car: str, blocks: Callable[[], Iterable[Frames]], crossings: LapCrossings | None = None
-) -> CarClock:
+def measure_clock(car: str, blocks: Callable[[], Iterable[Frames]], crossings: LapCrossings | None = None) -> CarClock:
     """Measure the clock of a car against the receive times, and against its crossings where they are known.
 
     Args:
@@ -69,11 +67,9 @@ def measure_clock(
         return CarClock(car, (_frozen(car_times, delays),), is_frozen=True)
     # A few frames may show no running clock; then all of them are taken for one.
     pieces = find_pieces(cells.cells(), cells.unit_ms) or [ClockPiece(car_times.first, car_times.last, 0)]
-    if len(pieces) > 1:
-        pieces = _edges(pieces, blocks())
-    else:
-        pieces = [_with_edge(pieces[0], delays)]
-    return CarClock(car, tuple(compare_with_laps(pieces, cells.cells(), crossings)), is_frozen=False)
+    pieces = _edges(pieces, blocks()) if len(pieces) > 1 else [_with_edge(pieces[0], delays)]
+    compared = compare_with_laps(pieces, cells.cells(), crossings)
+    return CarClock(car, tuple(with_latest(compared, cells.cells())), is_frozen=False)
 
 
 def _frozen(car_times: "_DistinctTimes", delays: "_Counts") -> ClockPiece:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
+from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import EXPLAINED_MS
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, ReadingSpill, join
 from apex_pipeline.tables import TELEMETRY
@@ -190,6 +191,7 @@ class Pivoter:
             "received_time_utc": pa.array(received_ms).cast(_UTC_MS),
             "unit_lap": pa.array(laps, mask=laps < 0),
         }
+        columns["time_flag"] = _time_flags(clock, car_ms, received_ms)
         table = self._table(clock, np.repeat(sample_ms, max_repeat + 1), columns)
         return PivotedRows(table, len(repeat), int(np.count_nonzero(repeat != kernel.DUPLICATE)))
 
@@ -263,6 +265,15 @@ def _is_within(times: Ints, start: int | None, end: int | None) -> npt.NDArray[n
     return is_within
 
 
+def _time_flags(clock: CarClock, car_ms: Ints, received_ms: Ints) -> pa.DictionaryArray:
+    """Return the flag of each row whose time is not explained, null for the others."""
+    flag = np.full(len(car_ms), -1, np.int32)
+    index = clock.pieces_of(car_ms, received_ms)
+    flag[clock.unexplained_ms(index, car_ms, received_ms) > EXPLAINED_MS] = 0
+    flag[index < 0] = 1
+    return pa.DictionaryArray.from_arrays(pa.array(flag, mask=flag < 0), pa.array(["unsure", "unplaced"]))
+
+
 def _cells(values: npt.NDArray[np.float64], is_filled: npt.NDArray[np.uint8]) -> pa.Array:
     """Return the cells of a column without copying the values."""
     bits = np.packbits(is_filled, bitorder="little")
@@ -278,10 +289,17 @@ def _lap_numbers(sample_ms: Ints, vehicle_id: str, laps: pa.Table | None) -> pa.
     if laps is None or not laps.num_rows:
         return pa.nulls(len(sample_ms), pa.int64())
     of_car = laps.filter(pc.equal(laps["vehicle_id"].cast(pa.string()), vehicle_id))
+    # The line as the car itself crossed it, where that is known.
+    start, end = (
+        pc.coalesce(of_car[f"line_{side}_utc"], of_car[f"lap_{side}_utc"])
+        if f"line_{side}_utc" in of_car.schema.names
+        else of_car[f"lap_{side}_utc"]
+        for side in ("start", "end")
+    )
+    of_car = of_car.append_column("from", start).append_column("until", end)
     # A lap from official timing only, without a time of day, has no start and no end.
-    timed = pc.and_(pc.is_valid(of_car["lap_start_utc"]), pc.is_valid(of_car["lap_end_utc"]))
-    of_car = of_car.filter(timed).sort_by("lap_start_utc")
-    starts, ends = (of_car[name].cast(pa.int64()).to_numpy() for name in ("lap_start_utc", "lap_end_utc"))
+    of_car = of_car.filter(pc.and_(pc.is_valid(start), pc.is_valid(end))).sort_by("from")
+    starts, ends = (of_car[name].cast(pa.int64()).to_numpy() for name in ("from", "until"))
     if not len(starts):
         return pa.nulls(len(sample_ms), pa.int64())
     index = np.searchsorted(starts, sample_ms, side="right") - 1

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apex_pipeline.sources.base import Reject
-from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import ClockPiece, place
+from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import ClockPiece, place, unexplained_ms
 from apex_pipeline.sources.unreadable import UnreadableFile, warnings_of
 
 Ints = npt.NDArray[np.int64]
@@ -63,6 +63,10 @@ class CarClock:
         """Return the piece of each frame, -1 for one that cannot be placed; 0 if the clock is frozen."""
         return np.zeros_like(car_ms) if self.is_frozen else place(self.pieces, car_ms, received_ms)
 
+    def unexplained_ms(self, index: Ints, car_ms: Ints, received_ms: Ints) -> Ints:
+        """Return by how much receive and sample time of frames with these pieces differ without an explanation."""
+        return np.zeros_like(car_ms) if self.is_frozen else unexplained_ms(self.pieces, index, car_ms, received_ms)
+
     def sample_ms(self, car_ms: Ints, received_ms: Ints) -> Ints:
         """Return the sample times of frames, UTC: the receive time where the clock does not tell. Shape (frames,)."""
         if self.is_frozen:
@@ -83,6 +87,8 @@ class CarStats:
         repeat_rows: Rows beyond the first of a sample time.
         backward_steps: Steps between consecutive samples at which the receive time falls by more than late delivery
             explains; ``None`` for a frozen clock, whose sample times are the receive times.
+        unexplained_rows: Rows whose time is not explained within 2 s.
+        residual_ms: The largest unexplained difference of each piece of the clock.
         gaps: Gaps of more than 2 s between samples.
         longest_gap_s: The longest of these gaps.
         first_sample_ms: Time of the first sample, milliseconds UTC.
@@ -95,6 +101,8 @@ class CarStats:
     exact_duplicates: int
     repeat_rows: int
     backward_steps: int | None
+    unexplained_rows: int
+    residual_ms: tuple[int, ...]
     gaps: int
     longest_gap_s: float | None
     first_sample_ms: int
@@ -142,6 +150,11 @@ class TelemetryReport:
             *(
                 f"The channel {name} is not known; its readings are in a column of the same name."
                 for name in self.unknown_channels
+            ),
+            *(
+                f"The times of {car.unexplained_rows:,} rows of {car.clock.vehicle_id} are not explained within 2 s."
+                for car in self.cars
+                if car.unexplained_rows
             ),
         )
 
