@@ -25,6 +25,8 @@ _WINDOW_MS = 64_000
 # A stray message with a wrong receive time is not a piece of the clock. One message holds a quarter of a second to a
 # second of readings, at most 25 frames; in short files two in a hundred frames count.
 _STRAY_FRAMES, _STRAY_SHARE = 30, 0.02
+# Number of levels searched at once.
+_SEARCHED = 1_024
 # A message holds up to a second of readings.
 _MESSAGE_MS = 1_000
 # A clock that shows less than this share of the time that passes stands still.
@@ -174,12 +176,27 @@ def _segments(cells: Cells, unit_ms: int) -> Iterator[tuple[int, Bools]]:
     start = np.flatnonzero(np.diff(cells.received_ms, prepend=cells.received_ms[:1] - 1) != 0)
     shortest_ms = np.minimum.reduceat(cells.delay_ms, start)
     level_ms = _without_peaks(cells.received_ms[start], shortest_ms, unit_ms)
-    cuts = [0, *(np.flatnonzero(np.abs(np.diff(level_ms)) > EXPLAINED_MS) + 1).tolist(), len(level_ms)]
+    cuts = [*_steady(level_ms), len(level_ms)]
     of_cell = np.repeat(np.arange(len(start)), np.diff(np.append(start, len(cells.received_ms))))
     for first, last in pairwise(cuts):
         offset_ms = int(level_ms[first:last].min())
         is_inside = (of_cell >= first) & (of_cell < last)
         yield offset_ms, is_inside & (np.abs(cells.delay_ms - offset_ms) <= EXPLAINED_MS)
+
+
+def _steady(level_ms: Ints) -> Iterator[int]:
+    """Yield where a steady part starts: the level is further from that of the part before than is explained."""
+    start = 0
+    while start < len(level_ms):
+        yield start
+        # Searched in pieces, so that the time does not grow with the square of the number of parts.
+        reference_ms, start = level_ms[start], start + 1
+        while start < len(level_ms):
+            is_away = np.abs(level_ms[start : start + _SEARCHED] - reference_ms) > EXPLAINED_MS
+            if is_away.any():
+                start += int(is_away.argmax())
+                break
+            start += len(is_away)
 
 
 def _without_peaks(received_ms: Ints, shortest_ms: Ints, unit_ms: int) -> Ints:
@@ -218,7 +235,7 @@ def _piece(cells: Cells, offset_ms: int, cells_of: Bools) -> ClockPiece | None:
     own = cells.filter(cells_of)
     first, last = int(own.first_car_ms.min()), int(own.last_car_ms.max())
     passed_ms = int(own.received_ms.max() - own.received_ms.min())
-    if passed_ms > EXPLAINED_MS and last - first < _RUNNING_SHARE * passed_ms:
+    if passed_ms >= _MESSAGE_MS and last - first < _RUNNING_SHARE * passed_ms:
         return None
     return ClockPiece(first, last, offset_ms)
 

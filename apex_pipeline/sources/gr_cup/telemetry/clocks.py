@@ -16,7 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from apex_pipeline.sources.gr_cup.telemetry.clock_laps import LapCrossings, compare_with_laps
-from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import Cells, ClockPiece, find_pieces, place, with_latest
+from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import (
+    EXPLAINED_MS,
+    Cells,
+    ClockPiece,
+    find_pieces,
+    place,
+    with_latest,
+)
 from apex_pipeline.sources.gr_cup.telemetry.pivot import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames
@@ -66,8 +73,11 @@ def measure_clock(car: str, blocks: Callable[[], Iterable[Frames]], crossings: L
     if messages.span_ms > _SHORTEST_SPAN_MS and is_standing:
         return CarClock(car, (_frozen(car_times, delays),), is_frozen=True)
     # A few frames may show no running clock; then all of them are taken for one.
-    pieces = find_pieces(cells.cells(), cells.unit_ms) or [ClockPiece(car_times.first, car_times.last, 0)]
-    pieces = _edges(pieces, blocks()) if len(pieces) > 1 else [_with_edge(pieces[0], delays)]
+    pieces = find_pieces(cells.cells(), cells.unit_ms) or [
+        ClockPiece(car_times.first, car_times.last, delays.at_share(_EDGE_SHARE))
+    ]
+    is_simple = len(pieces) == 1 and abs(delays.at_share(_EDGE_SHARE) - pieces[0].edge_offset_ms) <= EXPLAINED_MS
+    pieces = [_with_edge(pieces[0], delays)] if is_simple else _edges(pieces, blocks())
     compared = compare_with_laps(pieces, cells.cells(), crossings)
     return CarClock(car, tuple(with_latest(compared, cells.cells())), is_frozen=False)
 
@@ -91,7 +101,8 @@ def _edges(pieces: Sequence[ClockPiece], blocks: Iterable[Frames]) -> list[Clock
     for frames in blocks:
         index = place(pieces, frames.car_ms, frames.received_ms)
         for number in np.unique(index[index >= 0]):
-            is_own = index == number
+            # Only those that the piece shows: at its ends the clock may stand still.
+            is_own = (index == number) & pieces[number].shows(frames.car_ms)
             delays[number].add((frames.received_ms - frames.car_ms)[is_own], frames.readings[is_own])
     return [
         _with_edge(piece, of_piece) if of_piece.has_any else piece
