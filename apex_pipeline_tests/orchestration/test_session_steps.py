@@ -53,6 +53,7 @@ def test_finding_sessions_adds_them_as_partitions_and_syncing_them_publishes_the
         "lap_rejects": 0,
         "laps": 8,
         "official_laps": 8,
+        "official_points": 0,
         "official_rejects": 0,
         "quality": 21,
         "results": 0,

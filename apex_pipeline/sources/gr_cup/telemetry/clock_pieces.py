@@ -129,7 +129,8 @@ def unexplained_ms(pieces: Sequence[ClockPiece], index: Ints, car_ms: Ints, rece
         late_ms = received_ms - car_ms - piece.offset_ms
         # A stop makes later delays longer, so long ones at the very beginning are no stop.
         is_begun = (car_ms > piece.first_car_ms - _MESSAGE_MS) | (number == 0)
-        is_shown = is_begun & (car_ms < piece.last_car_ms + _MESSAGE_MS)
+        # A clock that stands still repeats its last time.
+        is_shown = is_begun & (car_ms < piece.last_car_ms + _MESSAGE_MS) & (car_ms != piece.last_car_ms)
         is_known = (late_ms >= 0) & (late_ms <= np.where(is_shown, LATEST_DELIVERY_MS, piece.latest_ms))
         result = np.where(index == number, np.where(is_known, 0, np.abs(late_ms)), result)
     return result

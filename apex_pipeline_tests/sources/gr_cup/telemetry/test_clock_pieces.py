@@ -168,7 +168,7 @@ def test_rows_after_a_stop_too_short_to_be_told_from_late_messages_are_not_sure(
     assert not unsure[:4_000].any()
 
 
-def test_rows_while_the_clock_stands_still_have_their_receive_time() -> None:
+def test_rows_while_the_clock_stands_still_are_not_sure() -> None:
     driven = drive([(0, 800)], [0])
     stands = (driven.true_ms - driven.true_ms[0]) // 100_000 == 4
     car_ms = np.where(stands, driven.car_ms[stands][0], driven.car_ms) - 100_000 * (
