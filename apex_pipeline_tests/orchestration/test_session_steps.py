@@ -347,7 +347,15 @@ def test_every_step_has_a_data_version_that_only_content_changes(made: LakeRuns)
     changed = made.run(SESSION_JOB, R2).versions
     unchanged = {asset for asset in first if changed[asset] == first[asset]}
     assert unchanged == {
-        f"tables/{name}" for name in ("results", "weather", "official_rejects", "lap_rejects", "telemetry_rejects")
+        f"tables/{name}"
+        for name in (
+            "official_points",
+            "results",
+            "weather",
+            "official_rejects",
+            "lap_rejects",
+            "telemetry_rejects",
+        )
     }
 
 
