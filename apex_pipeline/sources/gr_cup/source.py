@@ -65,7 +65,6 @@ class GrCup(Source):
         LAPS.name: LAP_KINDS,
         TELEMETRY.name: (FileKind.TELEMETRY,),
         OFFICIAL_LAPS.name: (FileKind.SECTIONS,),
-        OFFICIAL_POINTS.name: (FileKind.SECTIONS,),
         RESULTS.name: (FileKind.RESULTS,),
         WEATHER.name: (FileKind.WEATHER,),
     }
