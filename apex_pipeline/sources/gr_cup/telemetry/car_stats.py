@@ -19,6 +19,8 @@ from apex_pipeline.tables import TELEMETRY_CARS
 # The slow channels come every 216 ms and a real message covers a quarter of a second, so a gap of this length means
 # that ten slow samples are missing.
 _GAP_MS = 2_000
+# A shorter hole still hides 20 m of track; no channel of a real car is slower than 0.25 s.
+_SHORT_GAP_MS = 500
 # In real files messages are up to 52 s later than the median; a larger backward step is not a late delivery.
 _LATEST_DELIVERY_MS = 60_000
 
@@ -59,6 +61,7 @@ class CarStatsBuilder:
             backward_steps=int((np.diff(received_ms) < -_LATEST_DELIVERY_MS).sum()),
             unexplained_rows=unexplained,
             gaps=len(gaps_ms),
+            short_gaps=int(np.count_nonzero((steps_ms > _SHORT_GAP_MS) & (steps_ms <= _GAP_MS))),
         )
         self._sent.update(name for name in self._channels if part.rows[name].null_count < part.rows.num_rows)
 
@@ -83,6 +86,7 @@ class CarStatsBuilder:
             unexplained_rows=counts["unexplained_rows"],
             residual_ms=tuple(self._residual_ms),
             gaps=counts["gaps"],
+            short_gaps=counts["short_gaps"],
             longest_gap_s=self._longest_ms / 1000 if counts["gaps"] else None,
             first_sample_ms=self._first_ms or 0,
             last_sample_ms=int(self._last[0][0]),
@@ -144,6 +148,7 @@ def _row(car: CarStats, missing: list[str]) -> dict[str, object]:
         "backward_steps": car.backward_steps,
         "unexplained_rows": car.unexplained_rows,
         "gaps": car.gaps,
+        "short_gaps": car.short_gaps,
         "longest_gap_s": car.longest_gap_s,
         "first_sample_utc": car.first_sample_ms,
         "last_sample_utc": car.last_sample_ms,

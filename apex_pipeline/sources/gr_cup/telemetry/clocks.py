@@ -103,7 +103,8 @@ def _edges(pieces: Sequence[ClockPiece], blocks: Iterable[Frames]) -> list[Clock
         for number in np.unique(index[index >= 0]):
             # Only those that the piece shows: at its ends the clock may stand still.
             is_own = (index == number) & pieces[number].shows(frames.car_ms)
-            delays[number].add((frames.received_ms - frames.car_ms)[is_own], frames.readings[is_own])
+            if is_own.any():
+                delays[number].add((frames.received_ms - frames.car_ms)[is_own], frames.readings[is_own])
     return [
         _with_edge(piece, of_piece) if of_piece.has_any else piece
         for piece, of_piece in zip(pieces, delays, strict=True)

@@ -90,6 +90,7 @@ class CarStats:
         unexplained_rows: Rows whose time is not explained within 2 s.
         residual_ms: The largest unexplained difference of each piece of the clock.
         gaps: Gaps of more than 2 s between samples.
+        short_gaps: Gaps of more than 0.5 s and at most 2 s.
         longest_gap_s: The longest of these gaps.
         first_sample_ms: Time of the first sample, milliseconds UTC.
         last_sample_ms: Time of the last sample, milliseconds UTC.
@@ -104,6 +105,7 @@ class CarStats:
     unexplained_rows: int
     residual_ms: tuple[int, ...]
     gaps: int
+    short_gaps: int
     longest_gap_s: float | None
     first_sample_ms: int
     last_sample_ms: int

@@ -46,7 +46,8 @@ def test_a_clock_correction_has_offset_spread_and_method(tmp_path: Path) -> None
     assert car["clock_spread_s"] == 2.0
     assert (car["clock_method"], car["is_clock_frozen"]) == ("lower_edge", False)
     assert (car["clock_piece"], car["clock_lap_offset_s"], car["clock_lap_changes"]) == (1, None, 0)
-    assert (car["unexplained_rows"], car["clock_residual_s"]) == (0, 0.0)
+    # The last sample is 2 s late, and no later one shows that it is only the message.
+    assert (car["unexplained_rows"], car["clock_residual_s"]) == (0, 2.0)
 
 
 def test_a_car_with_a_frozen_clock_has_no_backward_steps(tmp_path: Path) -> None:
@@ -75,6 +76,12 @@ def test_more_than_two_seconds_between_samples_are_a_gap(tmp_path: Path) -> None
 
     assert (car["gaps"], car["longest_gap_s"]) == (2, 10.25)
     assert (car["last_sample_utc"] - car["first_sample_utc"]).total_seconds() == 15.25
+
+
+def test_holes_from_half_a_second_to_two_are_counted_apart(tmp_path: Path) -> None:
+    car = car_of(tmp_path, [reading(at) for at in (0, 0.5, 1.001, 2.43, 2.5, 4.5, 6.58)])
+
+    assert (car["short_gaps"], car["gaps"], car["longest_gap_s"]) == (3, 1, 2.08)
 
 
 def test_without_gaps_the_longest_gap_is_null(tmp_path: Path) -> None:
