@@ -41,6 +41,7 @@ _GRAPH = {
     "tables/quality": _RECORD
     | {f"tables/{name}" for name in (*("laps", "cars", "official_laps", "results", "telemetry_cars"), *_REJECTS)},
     "tables/official_laps": _RECORD,
+    "tables/official_points": _RECORD,
     "tables/results": _RECORD,
     "tables/weather": _RECORD,
     "tables/official_rejects": _RECORD,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from apex_pipeline.catalog.telemetry_file import Window
 from apex_pipeline.errors import ConfigurationError
@@ -62,15 +63,22 @@ class LapTimes:
         return windows
 
 
+def line_times(laps: pa.Table) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Return start and end of each lap as the car itself crossed the line, or as ``laps`` has them without that."""
+    starts, ends = laps["lap_start_utc"], laps["lap_end_utc"]
+    if "line_start_utc" not in laps.schema.names:  # derived by an earlier version
+        return starts, ends
+    return pc.coalesce(laps["line_start_utc"], starts), pc.coalesce(laps["line_end_utc"], ends)
+
+
 def lap_times(laps: pa.Table) -> LapTimes:
     """Return the start and end of all laps in a session's table ``laps``.
 
     Where two laps of a car overlap, the earlier one ends where the later one starts: each sample belongs to one lap, as
     in the column ``lap_number`` of the telemetry.
     """
-    columns = [laps[name] for name in ("vehicle_id", "lap_number", "lap_start_utc", "lap_end_utc")]
-    cars, numbers = (column.to_pylist() for column in columns[:2])
-    starts, ends = (column.cast(pa.int64()).to_pylist() for column in columns[2:])
+    cars, numbers = (laps[name].to_pylist() for name in ("vehicle_id", "lap_number"))
+    starts, ends = (column.cast(pa.int64()).to_pylist() for column in line_times(laps))
     spans: defaultdict[str, dict[int, _Span]] = defaultdict(dict)
     timed: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
     for car, number, start, end in zip(cars, numbers, starts, ends, strict=True):

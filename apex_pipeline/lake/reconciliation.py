@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.tables import TELEMETRY, TELEMETRY_COUNTS
 
-# The columns before the channels are not readings: the key, the lap number and the lap counter of the device.
-_NOT_CHANNELS = frozenset({"track", "session", "chassis", "lap_number", "unit_lap"} | set(TELEMETRY.key))
+# The columns before the channels are not readings: the key, the lap number, the lap counter of the device and the flag.
+_NOT_CHANNELS = frozenset({"track", "session", "chassis", "time_flag", "lap_number", "unit_lap"} | set(TELEMETRY.key))
 
 
 def count_cells(stream: BinaryIO) -> int:

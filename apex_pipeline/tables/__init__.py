@@ -17,7 +17,7 @@ from apex_pipeline.tables.quality import (
     TELEMETRY_REJECTS,
 )
 from apex_pipeline.tables.telemetry import TELEMETRY, TELEMETRY_CARS
-from apex_pipeline.tables.timing import OFFICIAL_LAPS, RESULTS, WEATHER
+from apex_pipeline.tables.timing import OFFICIAL_LAPS, OFFICIAL_POINTS, RESULTS, WEATHER
 
 # Metadata key of a telemetry file's reading counts as JSON, used to reconcile each published file with its raw files.
 TELEMETRY_COUNTS = "apex.telemetry_counts"
@@ -29,6 +29,7 @@ RACE_TABLES = (
     TELEMETRY,
     TELEMETRY_CARS,
     OFFICIAL_LAPS,
+    OFFICIAL_POINTS,
     RESULTS,
     WEATHER,
     QUALITY,
@@ -53,6 +54,7 @@ __all__ = [
     "LAPS",
     "LAP_REJECTS",
     "OFFICIAL_LAPS",
+    "OFFICIAL_POINTS",
     "OFFICIAL_REJECTS",
     "QUALITY",
     "QUALITY_MEASURES",

@@ -40,6 +40,31 @@ LAPS = Table(
         ),
         Column("lap_start_utc", "timestamp_utc", "Crossing of the line that begins the lap."),
         Column("lap_end_utc", "timestamp_utc", "Crossing of the line that ends the lap."),
+        Column(
+            "line_start_utc",
+            "timestamp_utc",
+            "When the car itself crossed the line to begin the lap; cut telemetry here. Null if either is unknown.",
+        ),
+        Column("line_end_utc", "timestamp_utc", "When the car itself crossed the line to end the lap."),
+        Column(
+            "line_method",
+            "category",
+            "Where the two line times come from: the car's triggers, one of them from official timing, both from it, "
+            "one from telemetry, or one repaired.",
+            allowed=("trigger", "trigger_and_official", "official", "telemetry", "repaired"),
+        ),
+        Column(
+            "line_residual_s",
+            "float",
+            "Time between the two line times minus lap_time_s; flagged line_disagrees beyond 0.5 s. Do not stretch it "
+            "away: another lap may be meant.",
+            "seconds",
+        ),
+        Column(
+            "from_green",
+            "boolean",
+            "Official lap 1: lap_time_s runs from the green flag, so its residual is no fault.",
+        ),
         Column("lap_time_s", "float", "Best estimate of the lap time.", "seconds", minimum=0),
         Column(
             "lap_time_method",

@@ -58,6 +58,27 @@ OFFICIAL_LAPS = Table(
     ),
 )
 
+OFFICIAL_POINTS = Table(
+    name="official_points",
+    folder="tables",
+    description="One row per car, official lap and intermediate point of official timing that has a time.",
+    key=("car_number", "entry", "lap_number", "point"),
+    sort_by=("car_number", "entry", "lap_number", "point_order"),
+    columns=(
+        TRACK,
+        SESSION,
+        replace(CAR_NUMBER, required=True, description="Number as printed, text."),
+        Column("entry", "integer", "As in official_laps.", required=True, minimum=1),
+        Column("lap_number", "integer", "Official lap number.", required=True, minimum=1),
+        Column("point", "category", "Name as printed: IM1a, IM1, IM2a … FL is the finish line.", required=True),
+        Column("point_order", "integer", "1, 2 … in the order the points are driven.", required=True, minimum=1),
+        Column("time_s", "float", "Time since the point before it.", "seconds", minimum=0),
+        Column("elapsed_s", "float", "Time since the start of the lap.", "seconds", minimum=0),
+        SOURCE_FILE,
+        SOURCE_ROW,
+    ),
+)
+
 RESULTS = Table(
     name="results",
     folder="tables",

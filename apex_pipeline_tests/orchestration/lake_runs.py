@@ -35,7 +35,7 @@ _SECTIONS_HEADER = "NUMBER; LAP_NUMBER; LAP_TIME; CROSSING_FINISH_LINE_IN_PIT; H
 STEPS = (
     ("lake/files",),
     ("lake/session",),
-    ("tables/official_laps", "tables/results", "tables/weather", "tables/official_rejects"),
+    ("tables/official_laps", "tables/official_points", "tables/results", "tables/weather", "tables/official_rejects"),
     ("tables/laps", "tables/cars", "tables/lap_rejects"),
     ("tables/telemetry", "tables/telemetry_cars", "tables/telemetry_rejects"),
     ("tables/quality",),

@@ -53,6 +53,7 @@ def test_finding_sessions_adds_them_as_partitions_and_syncing_them_publishes_the
         "lap_rejects": 0,
         "laps": 8,
         "official_laps": 8,
+        "official_points": 0,
         "official_rejects": 0,
         "quality": 21,
         "results": 0,
@@ -346,7 +347,15 @@ def test_every_step_has_a_data_version_that_only_content_changes(made: LakeRuns)
     changed = made.run(SESSION_JOB, R2).versions
     unchanged = {asset for asset in first if changed[asset] == first[asset]}
     assert unchanged == {
-        f"tables/{name}" for name in ("results", "weather", "official_rejects", "lap_rejects", "telemetry_rejects")
+        f"tables/{name}"
+        for name in (
+            "official_points",
+            "results",
+            "weather",
+            "official_rejects",
+            "lap_rejects",
+            "telemetry_rejects",
+        )
     }
 
 

@@ -197,6 +197,24 @@ def test_a_check_without_rows_never_passes_silently(check: Any) -> None:
     assert result.description
 
 
+@pytest.mark.parametrize(("unexplained", "is_passed"), [([0, 0], True), ([0, 7], False), ([7, 7], False)])
+def test_rows_whose_time_is_not_explained_fail_a_check(
+    unexplained: list[int],
+    is_passed: bool,  # noqa: FBT001  -- a test parameter
+) -> None:
+    class Cars:
+        """Two cars, the first with two pieces of its clock."""
+
+        def read(self, table: Any) -> pa.Table:
+            columns = {"vehicle_id": ["a", "a", "b"], "clock_piece": [1, 2, 1], "clock_residual_s": [0.0, 0.5, 1.5]}
+            return table.from_columns({**columns, "unexplained_rows": [unexplained[0], *unexplained]})
+
+    (check,) = (check for check in GR_CUP_CHECKS if check.name == "sample_times_explained")
+    result = check.evaluate(Cars())  # type: ignore[arg-type]  -- all it reads
+    assert result.passed == is_passed
+    assert result.metadata["unexplained_rows"].value == sum(unexplained)
+
+
 # -- what is written ---------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ from apex_pipeline.tables import (
     LAP_REJECTS,
     LAPS,
     OFFICIAL_LAPS,
+    OFFICIAL_POINTS,
     OFFICIAL_REJECTS,
     QUALITY,
     RESULTS,
@@ -42,7 +43,7 @@ from apex_pipeline.tables.model import Table
 
 _SOURCE = GrCup()
 
-_OFFICIAL_TABLES = (OFFICIAL_LAPS, RESULTS, WEATHER, OFFICIAL_REJECTS)
+_OFFICIAL_TABLES = (OFFICIAL_LAPS, OFFICIAL_POINTS, RESULTS, WEATHER, OFFICIAL_REJECTS)
 _LAP_TABLES = (LAPS, CARS, LAP_REJECTS)
 _TELEMETRY_TABLES = (TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS)
 _SCORED_TABLES = (LAPS, CARS, OFFICIAL_LAPS, RESULTS, TELEMETRY_CARS)
@@ -76,6 +77,7 @@ def _official_tables(step: StepInputs) -> Iterator[DerivedTable]:
     tables = derive_official_tables(step.key, step.files, step.open_file, step.workspace)
     facts = {"dropped_columns": ", ".join(tables.dropped_columns) or "none"}
     yield DerivedTable(OFFICIAL_LAPS, tables.official_laps, facts, warnings_of(tables.unreadable), tables.unreadable)
+    yield DerivedTable(OFFICIAL_POINTS, tables.official_points, facts)
     yield DerivedTable(RESULTS, tables.results, facts)
     yield DerivedTable(WEATHER, tables.weather, facts)
     yield DerivedTable(OFFICIAL_REJECTS, tables.rejects, facts)

@@ -10,7 +10,7 @@ from apex_pipeline.lake.reconciliation import count_cells, read_counts
 from apex_pipeline.orchestration.checks import SessionTables, TableCheck
 from apex_pipeline.sources.gr_cup.accuracy import missing_official_laps
 from apex_pipeline.sources.gr_cup.quality import worst_scores
-from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, TELEMETRY
+from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, TELEMETRY, TELEMETRY_CARS
 
 # Most laps of a race are valid; a session with a lower share needs a manual check.
 _LOWEST_VALID_SHARE = 0.5
@@ -29,6 +29,25 @@ def _readings_reconcile(tables: SessionTables) -> dg.AssetCheckResult:
     if not total and not counted["readings_in"]:
         return tables.without_rows(TELEMETRY)
     return dg.AssetCheckResult(passed=total == counted["readings_in"], metadata={"cells_in_file": cells, **counted})
+
+
+def _sample_times_explained(tables: SessionTables) -> dg.AssetCheckResult:
+    """Count the rows of telemetry whose time is not explained by clock and receive time."""
+    cars = tables.read(TELEMETRY_CARS)
+    if not cars.num_rows:
+        return tables.without_rows(TELEMETRY_CARS)
+    # Every piece of a clock has a row, and each of them has the number of the car.
+    by_car = {row["vehicle_id"]: row["unexplained_rows"] or 0 for row in cars.to_pylist()}
+    worst = pc.max(cars["clock_residual_s"]).as_py()
+    return dg.AssetCheckResult(
+        passed=not any(by_car.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "unexplained_rows": sum(by_car.values()),
+            "cars": ", ".join(car for car, rows in by_car.items() if rows) or "none",
+            "largest_residual_s": worst if worst is not None else "not measured",
+        },
+    )
 
 
 def _laps_do_not_overlap(tables: SessionTables) -> dg.AssetCheckResult:
@@ -109,6 +128,13 @@ GR_CUP_CHECKS = [
         "Readings in the raw files equal cells in the table plus exact duplicates plus rejected readings.",
         is_blocking=True,
         evaluate=_readings_reconcile,
+    ),
+    TableCheck(
+        TELEMETRY_CARS,
+        "sample_times_explained",
+        "Clock and receive time explain within 2 s when each row of telemetry was sampled.",
+        is_blocking=False,
+        evaluate=_sample_times_explained,
     ),
     TableCheck(
         LAPS,

@@ -22,6 +22,7 @@ from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
+from apex_pipeline.sources.gr_cup.official_points import official_points_table
 from apex_pipeline.sources.gr_cup.official_timing import (
     ParsedFile,
     add_classified_times,
@@ -83,6 +84,7 @@ class OfficialTables:
 
     Attributes:
         official_laps: Table ``official_laps``.
+        official_points: Table ``official_points``.
         results: Table ``results``.
         weather: Table ``weather``.
         rejects: Table of rejects; a file that was left out has one row.
@@ -91,6 +93,7 @@ class OfficialTables:
     """
 
     official_laps: pa.Table
+    official_points: pa.Table
     results: pa.Table
     weather: pa.Table
     rejects: pa.Table
@@ -205,8 +208,12 @@ def derive_official_tables(
         merged.append(rows)
     _require_any_readable(files, unreadable)
     rejects = [reject for rows in merged for reject in rows.rejects]
+    official_laps, results, weather = tables
     return OfficialTables(
-        *tables,
+        official_laps,
+        official_points_table(key.track, key.session, merged[0].rows, merged[0].points),
+        results,
+        weather,
         rejects=rejects_table(key.track, key.session, [*rejects, *file_rejects(unreadable)]),
         dropped_columns=tuple(sorted({name for rows in merged for name in rows.dropped_columns})),
         unreadable=tuple(unreadable),

@@ -23,6 +23,7 @@ from apex_pipeline.sources.gr_cup.official_columns import (
     notations_of,
     restore_lap_time,
 )
+from apex_pipeline.sources.gr_cup.official_points import point_columns, points_of
 from apex_pipeline.sources.limits import RowBudget
 from apex_pipeline.sources.parsing import (
     parse_clock,
@@ -58,6 +59,7 @@ class ParsedFile:
         repeated_rows: Rows identical to an earlier row.
         blanked_cells: Zeros published as null because the track has no such sensor.
         notations: How the cells of the number and time columns are written.
+        points: Names of the intermediate points, in the order they are driven.
     """
 
     rows: list[Row]
@@ -66,6 +68,7 @@ class ParsedFile:
     repeated_rows: int = 0
     blanked_cells: int = 0
     notations: Mapping[str, ColumnNotation] = field(default_factory=dict[str, ColumnNotation])
+    points: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -305,6 +308,9 @@ def _read(
     timed = {name: item.parse in _TIMES for item in numeric for name in item.names}
     notations = notations_of([source.values for source in sources], timed)
     bounds = {column.name: column for column in table.columns}
+    header = max((source.values for source in sources), key=len, default={})
+    points = point_columns(tuple(header)) if table is OFFICIAL_LAPS else {}
+    known |= {name for names in points.values() for name in names}
     rows, repeated, previous = list[Row](), 0, None
     for source in sources:
         # Consecutive rows count as one if every cell is equal.
@@ -315,12 +321,10 @@ def _read(
         row, rejected = _parse_row(_rewritten(source, notations), fields, bounds, identity)
         rejects += rejected
         if row is not None:
-            rows.append(row)
-    dropped = tuple(
-        name for name in max((source.values for source in sources), key=len, default={}) if name not in known
-    )
+            rows.append(row | {"points": points_of(source.values, points)} if points else row)
+    dropped = tuple(name for name in header if name not in known)
     rejects += _column_notes(identity, fields, notations)
-    return ParsedFile(rows, rejects, dropped, repeated, notations=notations)
+    return ParsedFile(rows, rejects, dropped, repeated, notations=notations, points=tuple(points))
 
 
 def _rewritten(source: CsvRow, notations: Mapping[str, ColumnNotation]) -> CsvRow:
@@ -415,7 +419,7 @@ def _merge(parsed: Sequence[ParsedFile], key: Sequence[str], kind: FileKind) -> 
         first = by_key.setdefault(tuple(row[name] for name in key), row)
         if first is row:
             continue
-        differing = [name for name in row if name not in _PROVENANCE and row[name] != first[name]]
+        differing = [name for name in row if name not in _PROVENANCE and row[name] != first.get(name)]
         if differing:
             rejects.append(_conflict(row, first, differing[0], kind))
         else:
@@ -426,12 +430,13 @@ def _merge(parsed: Sequence[ParsedFile], key: Sequence[str], kind: FileKind) -> 
         dropped_columns=tuple(sorted({name for part in parsed for name in part.dropped_columns})),
         repeated_rows=repeated,
         blanked_cells=sum(part.blanked_cells for part in parsed),
+        points=tuple(dict.fromkeys(point for part in parsed for point in part.points)),
     )
 
 
 def _conflict(row: Row, first: Row, differing: str, kind: FileKind) -> Reject:
     other = f"{first['source_file']} line {first['source_row']}"
-    detail = f"{differing}={row[differing]!r}, {other} says {first[differing]!r}"
+    detail = f"{differing}={row[differing]!r}, {other} says {first.get(differing)!r}"
     return _reject(row, kind, "conflicting_duplicate", detail)
 
 

@@ -27,6 +27,7 @@ from apex_pipeline.tables import (
     LAP_REJECTS,
     LAPS,
     OFFICIAL_LAPS,
+    OFFICIAL_POINTS,
     OFFICIAL_REJECTS,
     QUALITY,
     RESULTS,
@@ -57,7 +58,7 @@ class GrCup(Source):
         TELEMETRY_REJECTS,
         OFFICIAL_REJECTS,
     )
-    optional_tables = (RESULTS, WEATHER)
+    optional_tables = (OFFICIAL_POINTS, RESULTS, WEATHER)
     expected_kinds = EXPECTED_KINDS
     exclusive_kinds = OFFICIAL_KINDS
     table_inputs = {  # noqa: RUF012  -- read only, as the protocol declares it
@@ -107,6 +108,7 @@ class GrCup(Source):
         yield DerivedTable(
             OFFICIAL_LAPS, official.official_laps, {}, warnings_of(official.unreadable), official.unreadable
         )
+        yield DerivedTable(OFFICIAL_POINTS, official.official_points)
         yield DerivedTable(RESULTS, official.results)
         yield DerivedTable(WEATHER, official.weather)
         yield DerivedTable(OFFICIAL_REJECTS, official.rejects)

@@ -35,6 +35,7 @@ class Flag(StrEnum):
     UNDECIDED_CAR = "undecided_car"
     OFFICIAL_DISAGREES = "official_disagrees"
     OFFICIAL_ROUNDED = "official_rounded"
+    LINE_DISAGREES = "line_disagrees"
 
 
 # A lap with one of these flags is not valid, unless official timing lists it.

@@ -5,7 +5,8 @@ from typing import Any
 
 from apex_pipeline.sources.gr_cup.laps.confidence import confidence
 from apex_pipeline.sources.gr_cup.laps.identity import Identity
-from apex_pipeline.sources.gr_cup.laps.lap import Lap
+from apex_pipeline.sources.gr_cup.laps.lap import Flag, Lap
+from apex_pipeline.sources.gr_cup.laps.line import line_lap
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 from apex_pipeline.tables.model import Row
 
@@ -26,7 +27,8 @@ def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_la
     chassis, _ = split_vehicle_id(lap.vehicle_id)
     official = lap.official
     official_row: Mapping[str, Any] = official.row if official else {}
-    file, line = _source(lap)
+    file, row = _source(lap)
+    line = line_lap(lap)
     return {
         "track": track,
         "session": session,
@@ -40,6 +42,11 @@ def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_la
         "unit_lap": lap.end.ended_unit_lap if lap.end else None,
         "lap_start_utc": lap.start_ms,
         "lap_end_utc": lap.end_ms,
+        "line_start_utc": line.start_ms,
+        "line_end_utc": line.end_ms,
+        "line_method": line.method,
+        "line_residual_s": line.residual_s,
+        "from_green": line.from_green,
         "lap_time_s": lap.verdict.time_s if lap.verdict else lap.time_s,
         "lap_time_method": lap.verdict.method if lap.verdict else lap.method,
         "trigger_lap_time_s": lap.trigger_s,
@@ -51,9 +58,9 @@ def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_la
         "is_out_lap": is_out_lap,
         "is_in_lap": official_row.get("is_finish_in_pit"),
         "is_valid": lap.is_valid,
-        "flags": sorted(lap.flags),
+        "flags": sorted(lap.flags | ({Flag.LINE_DISAGREES} if line.disagrees else set())),
         "source_file": file,
-        "source_row": line,
+        "source_row": row,
         **{name: official_row.get(name) for name in _OFFICIAL_COLUMNS},
     }
 

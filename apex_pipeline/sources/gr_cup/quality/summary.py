@@ -6,6 +6,7 @@ Each sentence is included only if it applies; the note of a session without prob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from itertools import pairwise
 from statistics import median
 
 from apex_pipeline.tables.model import Row
@@ -134,11 +135,32 @@ def _export(laps: Sequence[Row]) -> Iterator[str]:
 
 
 def _clocks(telemetry_cars: Sequence[Row]) -> Iterator[str]:
-    frozen = [car["vehicle_id"] for car in telemetry_cars if car["is_clock_frozen"]]
+    frozen = sorted({car["vehicle_id"] for car in telemetry_cars if car["is_clock_frozen"]})
+    stops = [(before, after) for before, after in pairwise(telemetry_cars) if _is_same_clock(before, after)]
+    unexplained = {car["vehicle_id"]: car["unexplained_rows"] for car in telemetry_cars if car["unexplained_rows"]}
     if len(frozen) == 1:
         yield f"The clock of {frozen[0]} stood still; its sample times are receive times."
     elif frozen:
         yield f"The clocks of {listed(frozen)} stood still; their sample times are receive times."
+    if stops:
+        yield f"Clocks stopped or were set during the session: {listed(_stop(*stop) for stop in stops)}."
+    if unexplained:
+        found = listed(f"{counted(rows, 'row')} of {car}" for car, rows in unexplained.items())
+        yield f"Clock and receive time do not explain within 2 s when these were sampled (time_flag): {found}."
+
+
+def _is_same_clock(before: Row, after: Row) -> bool:
+    return before["vehicle_id"] == after["vehicle_id"]
+
+
+def _stop(before: Row, after: Row) -> str:
+    behind_s = after["clock_offset_s"] - before["clock_offset_s"]
+    side = "further behind" if behind_s > 0 else "less far behind"
+    hole = ""
+    if after["piece_start_utc"] is not None and before["piece_end_utc"] is not None:
+        hole_s = (after["piece_start_utc"] - before["piece_end_utc"]).total_seconds()
+        hole = f" after {minutes(hole_s)} without telemetry" if hole_s > 0 else ""
+    return f"{after['vehicle_id']} by {abs(behind_s):.0f} s {side}{hole}"
 
 
 def _identities(cars: Sequence[Row]) -> Iterator[str]:

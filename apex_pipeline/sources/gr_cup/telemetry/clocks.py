@@ -1,19 +1,29 @@
 """Measures the clock correction of each car: car clocks are days off and sometimes frozen; receive times are right.
 
-A car's clock runs at the right rate while the car is on, so adding the median of receive time minus car time converts
-it to UTC, about a second late (the delivery time of a message). A clock that hardly advances while messages arrive is
-frozen; for such a car only the receive time is usable.
+A car's clock runs at the right rate while the car is on, so one offset per piece of it (see ``clock_pieces.py``)
+converts it to UTC. Two independent witnesses give the offset: the lower edge of receive time minus car time, which
+contains the shortest delay of a message, and the lap changes of the device (see ``clock_laps.py``), which do not. A
+clock that hardly advances while messages arrive is frozen; for such a car only the receive time is usable.
 
 Every reading has the same weight. Memory grows with the number of distinct times, not of readings, up to a bound far
 beyond the times of a race.
 """
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from apex_pipeline.sources.gr_cup.telemetry.clock_laps import LapCrossings, compare_with_laps
+from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import (
+    EXPLAINED_MS,
+    Cells,
+    ClockPiece,
+    find_pieces,
+    place,
+    with_latest,
+)
 from apex_pipeline.sources.gr_cup.telemetry.pivot import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames
@@ -31,6 +41,12 @@ _MAX_TIMES = _MAX_MESSAGES // _MESSAGES_PER_TIME + 1
 # Number of different delays. Messages are at most a minute late and times have milliseconds, so only a clock without
 # any order has more; its delays are rounded.
 _MAX_DELAYS = 1_000_000
+# Cells of a second; a day has 86,400 seconds, with a few laps and delays each.
+_MAX_CELLS = 1_000_000
+# Share of the readings below the lower edge. A stray message with a wrong receive time must not move the edge, and no
+# more than 1 % of the readings may be received before they were sampled: half of that leaves room for the lap changes,
+# which put the offset 0.05 to 0.25 s lower still (the shortest delay of a message, 13 real files).
+_EDGE_SHARE = 0.005
 # Values within this many milliseconds (a minute and a half) are counted with bincount, four times as fast as by
 # sorting. Messages are at most a minute late.
 _NARROW_SPAN_MS = 100_000
@@ -38,25 +54,117 @@ _NARROW_SPAN_MS = 100_000
 _SHORTEST_SPAN_MS = 10_000
 
 
-def measure_clock(car: str, blocks: Iterable[Frames]) -> CarClock:
-    """Measure the clock of a car against the receive times.
+def measure_clock(car: str, blocks: Callable[[], Iterable[Frames]], crossings: LapCrossings | None = None) -> CarClock:
+    """Measure the clock of a car against the receive times, and against its crossings where they are known.
 
     Args:
         car: Vehicle id.
-        blocks: Its frames, at least one block.
+        blocks: Returns its frames, at least one block; called again for a clock of several pieces.
+        crossings: Its crossings in the lap files.
     """
     delays, car_times, messages = _Counts(), _DistinctTimes(_MAX_TIMES), _DistinctTimes(_MAX_MESSAGES)
-    for frames in blocks:
+    cells = CellsBuilder()
+    for frames in blocks():
         delays.add(frames.received_ms - frames.car_ms, frames.readings)
         car_times.add(frames.car_ms)
         messages.add(frames.received_ms)
+        cells.add(frames)
     is_standing = car_times.count <= max(messages.count / _MESSAGES_PER_TIME, 1)
-    return CarClock(
-        vehicle_id=car,
-        # For an even number of readings: the mean of the two middle ones, rounded up.
-        offset_s=(delays.at_share(0.5) + delays.beyond_share(0.5) + 1) // 2 / 1000,
-        spread_s=(delays.at_share(0.95) - delays.at_share(0.05)) / 1000,
-        is_frozen=messages.span_ms > _SHORTEST_SPAN_MS and is_standing,
+    if messages.span_ms > _SHORTEST_SPAN_MS and is_standing:
+        return CarClock(car, (_frozen(car_times, delays),), is_frozen=True)
+    # A few frames may show no running clock; then all of them are taken for one.
+    pieces = find_pieces(cells.cells(), cells.unit_ms) or [
+        ClockPiece(car_times.first, car_times.last, delays.at_share(_EDGE_SHARE))
+    ]
+    is_simple = len(pieces) == 1 and abs(delays.at_share(_EDGE_SHARE) - pieces[0].edge_offset_ms) <= EXPLAINED_MS
+    pieces = [_with_edge(pieces[0], delays)] if is_simple else _edges(pieces, blocks())
+    compared = compare_with_laps(pieces, cells.cells(), crossings)
+    return CarClock(car, tuple(with_latest(compared, cells.cells())), is_frozen=False)
+
+
+def _frozen(car_times: "_DistinctTimes", delays: "_Counts") -> ClockPiece:
+    piece = ClockPiece(car_times.first, car_times.last, 0)
+    return replace(_with_edge(piece, delays), edge_offset_ms=delays.at_share(0.5))
+
+
+def _with_edge(piece: ClockPiece, delays: "_Counts") -> ClockPiece:
+    return replace(
+        piece,
+        edge_offset_ms=delays.at_share(_EDGE_SHARE),
+        spread_ms=delays.at_share(0.95) - delays.at_share(0.05),
+    )
+
+
+def _edges(pieces: Sequence[ClockPiece], blocks: Iterable[Frames]) -> list[ClockPiece]:
+    """Return the pieces with the lower edge and spread of their own frames."""
+    delays = [_Counts() for _ in pieces]
+    for frames in blocks:
+        index = place(pieces, frames.car_ms, frames.received_ms)
+        for number in np.unique(index[index >= 0]):
+            # Only those that the piece shows: at its ends the clock may stand still.
+            is_own = (index == number) & pieces[number].shows(frames.car_ms)
+            if is_own.any():
+                delays[number].add((frames.received_ms - frames.car_ms)[is_own], frames.readings[is_own])
+    return [
+        _with_edge(piece, of_piece) if of_piece.has_any else piece
+        for piece, of_piece in zip(pieces, delays, strict=True)
+    ]
+
+
+class CellsBuilder:
+    """Groups a car's frames by second of receive time, second of delay, and lap.
+
+    Attributes:
+        unit_ms: Width of a cell: a second, more if there are too many of them.
+    """
+
+    def __init__(self) -> None:
+        self.unit_ms = 1_000
+        self._buffered: list[Cells] = []
+        self._merged: Cells | None = None
+
+    def add(self, frames: Frames) -> None:
+        """Add frames."""
+        ones = np.ones_like(frames.car_ms)
+        delay_ms = frames.received_ms - frames.car_ms
+        cells = Cells(frames.received_ms, delay_ms, frames.unit_lap, frames.car_ms, frames.car_ms, ones)
+        self._buffered.append(_grouped(cells, self.unit_ms))
+        merged = 0 if self._merged is None else len(self._merged.frames)
+        if sum(len(part.frames) for part in self._buffered) > _MAX_BUFFERED + merged:
+            self.cells()
+
+    def cells(self) -> Cells:
+        """Return the cells of all frames added so far."""
+        if self._buffered:
+            parts = [*([] if self._merged is None else [self._merged]), *self._buffered]
+            self._buffered = []
+            cells = _grouped(Cells(*(np.concatenate(column) for column in zip(*parts, strict=True))), self.unit_ms)
+            while len(cells.frames) > _MAX_CELLS:
+                self.unit_ms *= 10
+                cells = _grouped(cells, self.unit_ms)
+            self._merged = cells
+        if self._merged is None:
+            raise ValueError("at least one block of frames must be added")
+        return self._merged
+
+
+def _grouped(cells: Cells, unit_ms: int) -> Cells:
+    """Return the cells merged where receive time, delay and lap are equal to the unit."""
+    keys = (cells.unit_lap, cells.delay_ms // unit_ms, cells.received_ms // unit_ms)
+    order = np.lexsort(keys)
+    is_new = np.zeros(len(order), dtype=bool)
+    is_new[:1] = True
+    for key in keys:
+        is_new[1:] |= np.diff(key[order]) != 0
+    start = np.flatnonzero(is_new)
+    first = order[start]
+    return Cells(
+        cells.received_ms[first] // unit_ms * unit_ms,
+        np.minimum.reduceat(cells.delay_ms[order], start),
+        cells.unit_lap[first],
+        np.minimum.reduceat(cells.first_car_ms[order], start),
+        np.maximum.reduceat(cells.last_car_ms[order], start),
+        np.add.reduceat(cells.frames[order], start),
     )
 
 
@@ -93,6 +201,16 @@ class _DistinctTimes:
         return min(len(self._times), self._most)
 
     @property
+    def first(self) -> int:
+        """The earliest time."""
+        return self._first
+
+    @property
+    def last(self) -> int:
+        """The latest time."""
+        return self._last
+
+    @property
     def span_ms(self) -> int:
         """Time from the first to the last."""
         return self._last - self._first
@@ -118,18 +236,16 @@ class _Counts:
         if sum(len(values) for values, _ in self._buffered) > _MAX_BUFFERED + len(self._values):
             self._merge()
 
+    @property
+    def has_any(self) -> bool:
+        """Whether any value was added."""
+        return bool(self._buffered or len(self._values))
+
     def at_share(self, share: float) -> int:
         """Return the smallest value at which the cumulative count reaches a share of the total."""
-        return self._quantile(share, "left")
-
-    def beyond_share(self, share: float) -> int:
-        """Return the smallest value at which the cumulative count exceeds a share of the total."""
-        return self._quantile(share, "right")
-
-    def _quantile(self, share: float, side: Literal["left", "right"]) -> int:
         self._merge()
         cumulative = np.cumsum(self._counts)
-        return int(self._values[np.searchsorted(cumulative, share * cumulative[-1], side=side)])
+        return int(self._values[np.searchsorted(cumulative, share * cumulative[-1], side="left")])
 
     def _merge(self) -> None:
         if self._buffered:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from apex_pipeline.errors import ApexError, ReconciliationError
 from apex_pipeline.sources.gr_cup.telemetry.car_stats import CarStatsBuilder
 from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.clock_laps import LapCrossings, lap_crossings
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
 from apex_pipeline.sources.gr_cup.telemetry.parse import ParseStats, read_file
 from apex_pipeline.sources.gr_cup.telemetry.pivot import PivotedRows, Pivoter, SampleTooLargeError, published_schema
@@ -110,7 +112,7 @@ def _convert(
         schema = published_schema(readings.channels)
         schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
         pivoter = Pivoter(readings, schema, laps, workspace.bytes_for_one_car)
-        report = _write(key, readings, pivoter, all_stats, schema, output)
+        report = _write(key, readings, pivoter, lap_crossings(laps), all_stats, schema, output)
     return _with_unreadable(report, unreadable)
 
 
@@ -147,13 +149,14 @@ def _write(
     key: SessionKey,
     readings: ReadingSpill,
     pivoter: Pivoter,
+    crossings: Mapping[str, LapCrossings],
     all_stats: Sequence[ParseStats],
     schema: pa.Schema,
     output: Path,
 ) -> TelemetryReport:
     reasons = sum((stats.reasons for stats in all_stats), Counter[str]())
     with _writer(output, schema) as writer:
-        cars, written = _write_cars(writer, key, readings, pivoter)
+        cars, written = _write_cars(writer, key, readings, pivoter, crossings)
         counts = TelemetryFileCounts(
             readings_in=sum(stats.readings_in for stats in all_stats),
             rejected=reasons.total(),
@@ -185,14 +188,18 @@ def _require_reconciled(key: SessionKey, counts: TelemetryFileCounts) -> None:
 
 
 def _write_cars(
-    writer: pq.ParquetWriter, key: SessionKey, readings: ReadingSpill, pivoter: Pivoter
+    writer: pq.ParquetWriter,
+    key: SessionKey,
+    readings: ReadingSpill,
+    pivoter: Pivoter,
+    crossings: Mapping[str, LapCrossings],
 ) -> tuple[list[CarStats], dict[str, int]]:
     """Write each part of a car as one row group; return the stats of each car and the cells and rows written."""
     schema = writer.schema
     written: Counter[str] = Counter(cells_out=0, rows_out=0)
     channel_columns = schema.names[schema.get_field_index("unit_lap") + 1 :]
     builders: dict[str, CarStatsBuilder] = {}
-    for clock, part in _prefetch(_parts(readings, pivoter)):
+    for clock, part in _prefetch(_parts(readings, pivoter, crossings)):
         rows = _with_session(part.rows, key, schema)
         writer.write_table(rows, row_group_size=rows.num_rows)
         written["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
@@ -201,9 +208,11 @@ def _write_cars(
     return [builder.stats() for builder in builders.values()], dict(written)
 
 
-def _parts(readings: ReadingSpill, pivoter: Pivoter) -> Iterator[tuple[CarClock, PivotedRows]]:
+def _parts(
+    readings: ReadingSpill, pivoter: Pivoter, crossings: Mapping[str, LapCrossings]
+) -> Iterator[tuple[CarClock, PivotedRows]]:
     for car in readings.cars:
-        clock = measure_clock(car, readings.blocks_of(car))
+        clock = measure_clock(car, partial(readings.blocks_of, car), crossings.get(car))
         for part in pivoter.pivot(clock):
             yield clock, part
 

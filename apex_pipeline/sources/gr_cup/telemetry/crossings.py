@@ -6,6 +6,7 @@ Reads the three channels needed and merges the crossings found from them; see ``
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -46,7 +47,7 @@ _SAME_CROSSING_MS = 5_000
 
 @dataclass(frozen=True)
 class _CarSignals:
-    """One car's samples, in its own clock, or in receive time if that clock is frozen."""
+    """One car's samples, in UTC by its own clock, or in receive time if that clock is frozen."""
 
     clock: CarClock
     file: str
@@ -95,9 +96,9 @@ def _read(file: TelemetryFile, readings: ReadingSpill) -> None:
 
 
 def _signals_of(readings: ReadingSpill, car: str, file: str) -> _CarSignals:
-    clock = measure_clock(car, readings.blocks_of(car))
+    clock = measure_clock(car, partial(readings.blocks_of, car))
     frames = join(list(readings.blocks_of(car)))
-    time_ms = np.repeat(frames.received_ms if clock.is_frozen else frames.car_ms, frames.readings).astype(np.float64)
+    time_ms = np.repeat(clock.sample_ms(frames.car_ms, frames.received_ms), frames.readings).astype(np.float64)
     names = np.array([name.lower() for name in readings.channels])
 
     def samples(channel: str) -> tuple[Numbers, Numbers]:
@@ -131,10 +132,10 @@ def _crossings(car: _CarSignals, length_m: float | None, line: FinishLine | None
     from_position: list[tuple[float, Source]] = [
         (float(t), "gps") for t in by_position if not _is_near_any(t, by_distance)
     ]
-    offset_ms = 0 if car.clock.is_frozen else round(car.clock.offset_s * 1000)
     for time, source in sorted([*from_distance, *from_position]):
-        car_ms = None if car.clock.is_frozen else time
-        yield TelemetryCrossing(car.clock.vehicle_id, round(time) + offset_ms, car_ms, source, car.file)
+        # With the offset of one piece for all, differences are lap times also where the clock stopped in between.
+        car_ms = None if car.clock.is_frozen else time - car.clock.pieces[0].offset_ms
+        yield TelemetryCrossing(car.clock.vehicle_id, round(time), car_ms, source, car.file)
 
 
 def _is_near_any(time: float, others: Numbers) -> bool:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
+from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import EXPLAINED_MS
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, ReadingSpill, join
 from apex_pipeline.tables import TELEMETRY
@@ -140,7 +141,7 @@ class Pivoter:
         return join(parts), duplicates
 
     def _ranges(self, clock: CarClock) -> Iterator[tuple[int | None, int | None]]:
-        """Yield time ranges, in the clock that is used for the car, each with as many readings as fit in memory."""
+        """Yield time ranges, in sample time, each with as many readings as fit in memory."""
         size = self._readings.size_of(clock.vehicle_id)
         needed = size.readings * _BYTES_PER_READING + size.frames * (
             _BYTES_PER_FRAME + len(self._columns) * _BYTES_PER_CELL
@@ -190,6 +191,7 @@ class Pivoter:
             "received_time_utc": pa.array(received_ms).cast(_UTC_MS),
             "unit_lap": pa.array(laps, mask=laps < 0),
         }
+        columns["time_flag"] = _time_flags(clock, car_ms, received_ms)
         table = self._table(clock, np.repeat(sample_ms, max_repeat + 1), columns)
         return PivotedRows(table, len(repeat), int(np.count_nonzero(repeat != kernel.DUPLICATE)))
 
@@ -226,11 +228,9 @@ class Pivoter:
         np.maximum.at(max_repeat, row[frame[order]], number)
         return max_repeat
 
-    def _table(self, clock: CarClock, sample_ms: Ints, columns: dict[str, object]) -> pa.Table:
+    def _table(self, clock: CarClock, utc_ms: Ints, columns: dict[str, object]) -> pa.Table:
         """Add the columns of car, time and lap, in published order; a channel that this car never sent is null."""
-        offset_ms = 0 if clock.is_frozen else round(clock.offset_s * 1000)
         chassis, _ = split_vehicle_id(clock.vehicle_id)
-        utc_ms = sample_ms + offset_ms
         columns |= {
             "vehicle_id": _label(clock.vehicle_id, len(utc_ms)),
             "chassis": _label(chassis, len(utc_ms)),
@@ -252,8 +252,8 @@ def _split(times: Ints) -> None:
 
 
 def _row_times(frames: Frames, clock: CarClock) -> Ints:
-    """Return the times that define the rows, before their correction to UTC."""
-    return frames.received_ms if clock.is_frozen else frames.car_ms
+    """Return the sample times, UTC, which define the rows."""
+    return clock.sample_ms(frames.car_ms, frames.received_ms)
 
 
 def _is_within(times: Ints, start: int | None, end: int | None) -> npt.NDArray[np.bool_]:
@@ -263,6 +263,15 @@ def _is_within(times: Ints, start: int | None, end: int | None) -> npt.NDArray[n
     if end is not None:
         is_within &= times < end
     return is_within
+
+
+def _time_flags(clock: CarClock, car_ms: Ints, received_ms: Ints) -> pa.DictionaryArray:
+    """Return the flag of each row whose time is not explained, null for the others."""
+    flag = np.full(len(car_ms), -1, np.int32)
+    index = clock.pieces_of(car_ms, received_ms)
+    flag[clock.unexplained_ms(index, car_ms, received_ms) > EXPLAINED_MS] = 0
+    flag[index < 0] = 1
+    return pa.DictionaryArray.from_arrays(pa.array(flag, mask=flag < 0), pa.array(["unsure", "unplaced"]))
 
 
 def _cells(values: npt.NDArray[np.float64], is_filled: npt.NDArray[np.uint8]) -> pa.Array:
@@ -280,10 +289,17 @@ def _lap_numbers(sample_ms: Ints, vehicle_id: str, laps: pa.Table | None) -> pa.
     if laps is None or not laps.num_rows:
         return pa.nulls(len(sample_ms), pa.int64())
     of_car = laps.filter(pc.equal(laps["vehicle_id"].cast(pa.string()), vehicle_id))
+    # The line as the car itself crossed it, where that is known.
+    start, end = (
+        pc.coalesce(of_car[f"line_{side}_utc"], of_car[f"lap_{side}_utc"])
+        if f"line_{side}_utc" in of_car.schema.names
+        else of_car[f"lap_{side}_utc"]
+        for side in ("start", "end")
+    )
+    of_car = of_car.append_column("from", start).append_column("until", end)
     # A lap from official timing only, without a time of day, has no start and no end.
-    timed = pc.and_(pc.is_valid(of_car["lap_start_utc"]), pc.is_valid(of_car["lap_end_utc"]))
-    of_car = of_car.filter(timed).sort_by("lap_start_utc")
-    starts, ends = (of_car[name].cast(pa.int64()).to_numpy() for name in ("lap_start_utc", "lap_end_utc"))
+    of_car = of_car.filter(pc.and_(pc.is_valid(start), pc.is_valid(end))).sort_by("from")
+    starts, ends = (of_car[name].cast(pa.int64()).to_numpy() for name in ("from", "until"))
     if not len(starts):
         return pa.nulls(len(sample_ms), pa.int64())
     index = np.searchsorted(starts, sample_ms, side="right") - 1

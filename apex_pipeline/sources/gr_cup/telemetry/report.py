@@ -3,8 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from apex_pipeline.sources.base import Reject
+from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import ClockPiece, place, unexplained_ms
 from apex_pipeline.sources.unreadable import UnreadableFile, warnings_of
+
+Ints = npt.NDArray[np.int64]
 
 # Rejects listed per file; all are counted. A file of 20 million bad rows must not fill the memory.
 REPORTED_REJECTS = 1_000
@@ -45,20 +51,29 @@ class CarClock:
 
     Attributes:
         vehicle_id: Vehicle id of the car.
-        offset_s: Seconds to add to the car's time: the median of receive time minus car time.
-        spread_s: Width of the middle 90 % of that difference.
+        pieces: Pieces of the clock in the order received, at least one; a frozen clock has one.
         is_frozen: The clock did not advance; sample times are receive times.
     """
 
     vehicle_id: str
-    offset_s: float
-    spread_s: float
+    pieces: tuple[ClockPiece, ...]
     is_frozen: bool
 
-    @property
-    def method(self) -> str:
-        """``received`` or ``offset``."""
-        return "received" if self.is_frozen else "offset"
+    def pieces_of(self, car_ms: Ints, received_ms: Ints) -> Ints:
+        """Return the piece of each frame, -1 for one that cannot be placed; 0 if the clock is frozen."""
+        return np.zeros_like(car_ms) if self.is_frozen else place(self.pieces, car_ms, received_ms)
+
+    def unexplained_ms(self, index: Ints, car_ms: Ints, received_ms: Ints) -> Ints:
+        """Return by how much receive and sample time of frames with these pieces differ without an explanation."""
+        return np.zeros_like(car_ms) if self.is_frozen else unexplained_ms(self.pieces, index, car_ms, received_ms)
+
+    def sample_ms(self, car_ms: Ints, received_ms: Ints) -> Ints:
+        """Return the sample times of frames, UTC: the receive time where the clock does not tell. Shape (frames,)."""
+        if self.is_frozen:
+            return received_ms
+        index = self.pieces_of(car_ms, received_ms)
+        offsets_ms = np.array([*(piece.offset_ms for piece in self.pieces), 0])
+        return np.where(index < 0, received_ms, car_ms + offsets_ms[index])
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,10 @@ class CarStats:
         repeat_rows: Rows beyond the first of a sample time.
         backward_steps: Steps between consecutive samples at which the receive time falls by more than late delivery
             explains; ``None`` for a frozen clock, whose sample times are the receive times.
+        unexplained_rows: Rows whose time is not explained within 2 s.
+        residual_ms: The largest unexplained difference of each piece of the clock.
         gaps: Gaps of more than 2 s between samples.
+        short_gaps: Gaps of more than 0.5 s and at most 2 s.
         longest_gap_s: The longest of these gaps.
         first_sample_ms: Time of the first sample, milliseconds UTC.
         last_sample_ms: Time of the last sample, milliseconds UTC.
@@ -84,7 +102,10 @@ class CarStats:
     exact_duplicates: int
     repeat_rows: int
     backward_steps: int | None
+    unexplained_rows: int
+    residual_ms: tuple[int, ...]
     gaps: int
+    short_gaps: int
     longest_gap_s: float | None
     first_sample_ms: int
     last_sample_ms: int
@@ -131,6 +152,11 @@ class TelemetryReport:
             *(
                 f"The channel {name} is not known; its readings are in a column of the same name."
                 for name in self.unknown_channels
+            ),
+            *(
+                f"The times of {car.unexplained_rows:,} rows of {car.clock.vehicle_id} are not explained within 2 s."
+                for car in self.cars
+                if car.unexplained_rows
             ),
         )
 

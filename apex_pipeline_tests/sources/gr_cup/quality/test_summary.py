@@ -202,3 +202,22 @@ def test_with_all_problems_at_once_the_note_has_eight_sentences() -> None:
     )
     assert text.count(". ") + 1 == 8
     assert "7.3 s behind" in text
+
+
+def test_a_clock_that_stopped_is_in_the_note_with_its_hole() -> None:
+    before = telemetry_car(piece_start_utc=GREEN, piece_end_utc=GREEN + timedelta(minutes=10), clock_piece=1)
+    after = telemetry_car(
+        piece_start_utc=GREEN + timedelta(minutes=17), clock_piece=2, clock_offset_s=before["clock_offset_s"] + 420
+    )
+
+    text = note(**good_session(telemetry_cars=[before, after]))
+
+    sentence = "Clocks stopped or were set during the session: GR86-022-13 by 420 s further behind after 7 min 0 s"
+    assert sentence in text
+    assert "1 with telemetry" in text
+
+
+def test_times_that_are_not_explained_are_in_the_note() -> None:
+    text = note(**good_session(telemetry_cars=[telemetry_car(unexplained_rows=12)]))
+
+    assert "time_flag): 12 rows of GR86-022-13." in text

@@ -42,9 +42,12 @@ def test_a_clock_correction_has_offset_spread_and_method(tmp_path: Path) -> None
     car = car_of(tmp_path, [reading(at, meta_time=moment(at + late)) for at, late in enumerate([1, 1, 1, 1, 3])])
 
     assert (car["track"], car["session"], car["vehicle_id"], car["chassis"]) == ("test_track", "R1", CAR, "002")
-    assert car["clock_offset_s"] == 2 * 86_400 + 3 + 1
+    assert car["clock_offset_s"] == car["clock_edge_offset_s"] == 2 * 86_400 + 3 + 1
     assert car["clock_spread_s"] == 2.0
-    assert (car["clock_method"], car["is_clock_frozen"]) == ("offset", False)
+    assert (car["clock_method"], car["is_clock_frozen"]) == ("lower_edge", False)
+    assert (car["clock_piece"], car["clock_lap_offset_s"], car["clock_lap_changes"]) == (1, None, 0)
+    # The last sample is 2 s late, and no later one shows that it is only the message.
+    assert (car["unexplained_rows"], car["clock_residual_s"]) == (0, 2.0)
 
 
 def test_a_car_with_a_frozen_clock_has_no_backward_steps(tmp_path: Path) -> None:
@@ -75,6 +78,12 @@ def test_more_than_two_seconds_between_samples_are_a_gap(tmp_path: Path) -> None
     assert (car["last_sample_utc"] - car["first_sample_utc"]).total_seconds() == 15.25
 
 
+def test_holes_from_half_a_second_to_two_are_counted_apart(tmp_path: Path) -> None:
+    car = car_of(tmp_path, [reading(at) for at in (0, 0.5, 1.001, 2.43, 2.5, 4.5, 6.58)])
+
+    assert (car["short_gaps"], car["gaps"], car["longest_gap_s"]) == (3, 1, 2.08)
+
+
 def test_without_gaps_the_longest_gap_is_null(tmp_path: Path) -> None:
     car = car_of(tmp_path, [reading(0), reading(1)])
 
@@ -90,12 +99,16 @@ class TestBackwardSteps:
 
         assert car_of(tmp_path, rows)["backward_steps"] == 0
 
-    def test_a_clock_that_was_set_back_gives_a_backward_step_per_repeated_time(self, tmp_path: Path) -> None:
+    def test_a_clock_that_was_set_back_has_two_pieces_and_no_backward_steps(self, tmp_path: Path) -> None:
         before = [reading(at) for at in range(100)]
-        # At 100 s the clock is set back by 95.5 s: it shows 4.5 s again, and so on for five seconds.
-        after = [reading(at, timestamp=car_moment(at - 95.5)) for at in range(100, 105)]
+        # At 100 s the clock is set back by 95.5 s: it shows 4.5 s again, and so on.
+        after = [reading(at, timestamp=car_moment(at - 95.5)) for at in range(100, 200)]
 
-        assert car_of(tmp_path, before + after)["backward_steps"] == len(after)
+        first, second = cars_of(tmp_path, before + after)
+
+        assert second["clock_offset_s"] - first["clock_offset_s"] == 95.5
+        assert (second["backward_steps"], second["unexplained_rows"]) == (0, 0)
+        assert (second["piece_start_utc"] - first["piece_end_utc"]).total_seconds() == 1
 
 
 def test_sent_and_missing_channels_are_listed_by_column(tmp_path: Path) -> None:
@@ -128,7 +141,8 @@ def test_sample_times_never_go_back_and_the_counts_add_up(
 
     converted = convert(folder, write_file(folder, csv_bytes(rows)))
 
-    cars = telemetry_cars_table(KEY.track, KEY.session, converted.report).to_pylist()
+    table = telemetry_cars_table(KEY.track, KEY.session, converted.report).to_pylist()
+    cars = {car["vehicle_id"]: car for car in table}.values()
     assert sum(car["readings"] for car in cars) == len(rows)
     assert sum(car["exact_duplicates"] for car in cars) == converted.report.counts.exact_duplicates
     for car in cars:
@@ -136,5 +150,8 @@ def test_sample_times_never_go_back_and_the_counts_add_up(
         at = of_car["sample_time_utc"].to_pylist()
         assert at == sorted(at)
         assert (at[0], at[-1]) == (car["first_sample_utc"], car["last_sample_utc"])
-        offsets = {sample - car_time for sample, car_time in zip(at, of_car["car_time"].to_pylist(), strict=True)}
-        assert car["is_clock_frozen"] or {offset.total_seconds() for offset in offsets} == {car["clock_offset_s"]}
+        known = {piece["clock_offset_s"] for piece in table if piece["vehicle_id"] == car["vehicle_id"]}
+        for row in of_car.to_pylist():
+            offset = (row["sample_time_utc"] - row["car_time"]).total_seconds()
+            is_received = row["sample_time_utc"] == row["received_time_utc"]
+            assert offset in known or (is_received and (car["is_clock_frozen"] or row["time_flag"] == "unplaced"))

@@ -17,6 +17,7 @@ from apex_pipeline.sources.gr_cup.telemetry import convert as convert_module
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.pivot import Pivoter
+from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, ReadingSpill
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.tables import TELEMETRY, TELEMETRY_COUNTS
@@ -147,39 +148,38 @@ class TestRepeats:
         assert convert(tmp_path, second, first).table.equals(converted.table)
 
 
+def offsets_s(clock: CarClock) -> list[float]:
+    """Return the offset of each piece of a clock, in seconds."""
+    return [piece.offset_ms / 1000 for piece in clock.pieces]
+
+
 class TestClocks:
-    def test_the_offset_is_the_median_of_receive_time_minus_car_time(self, tmp_path: Path) -> None:
-        late = [0.0, 0.1, 0.2, 0.9, 40.0]
-        rows = [reading(second, meta_time=moment(second + late[second])) for second in range(5)]
+    def test_the_offset_is_the_lower_edge_of_receive_time_minus_car_time(self, tmp_path: Path) -> None:
+        late = [0.9, 0.1, 0.2, 0.9, 40.0, 0.3]
+        rows = [reading(second, meta_time=moment(second + late[second])) for second in range(6)]
 
         converted = convert_rows(tmp_path, rows)
 
         (clock,) = converted.report.clocks
-        assert clock.offset_s == pytest.approx(2 * 86_400 + 3 + 0.2)
-        assert (clock.method, clock.is_frozen) == ("offset", False)
-        assert [clock_time(row) for row in converted.rows] == [moment(second + 0.2) for second in range(5)]
-        assert [clock_time(row, "car_time") for row in converted.rows] == [car_moment(second) for second in range(5)]
+        assert offsets_s(clock) == [pytest.approx(2 * 86_400 + 3 + 0.1)]
+        assert not clock.is_frozen
+        assert [clock_time(row) for row in converted.rows] == [moment(second + 0.1) for second in range(6)]
+        assert [clock_time(row, "car_time") for row in converted.rows] == [car_moment(second) for second in range(6)]
+        assert "time_flag" not in converted.rows[4]
 
-    def test_the_offset_of_two_readings_is_the_mean_of_their_delays(self, tmp_path: Path) -> None:
-        rows = [reading(0, meta_time=moment(1)), reading(1, meta_time=moment(4))]
+    def test_one_message_in_two_hundred_received_too_early_does_not_move_the_offset(self, tmp_path: Path) -> None:
+        rows = [reading(at / 10, meta_time=moment(at / 10 + (-1 if at == 7 else 1))) for at in range(201)]
 
-        assert convert_rows(tmp_path, rows).report.clocks[0].offset_s == 2 * 86_400 + 3 + 2
-
-    def test_every_reading_of_a_sample_counts_for_the_median(self, tmp_path: Path) -> None:
-        many = [reading(0, channel, meta_time=moment(1)) for channel in ("speed", "gear", "nmot")]
-
-        converted = convert_rows(tmp_path, [*many, reading(1, meta_time=moment(3)), reading(2, meta_time=moment(5))])
-
-        assert converted.report.clocks[0].offset_s == 2 * 86_400 + 3 + 1
+        assert offsets_s(convert_rows(tmp_path, rows).report.clocks[0]) == [2 * 86_400 + 3 + 1]
 
     def test_each_car_has_its_own_clock(self, tmp_path: Path) -> None:
         rows = [reading(0), reading(0, vehicle_id="GR86-013-80", timestamp=moment(-60))]
 
         converted = convert_rows(tmp_path, rows)
 
-        assert {clock.vehicle_id: clock.offset_s for clock in converted.report.clocks} == {
-            CAR: 2 * 86_400 + 3,
-            "GR86-013-80": 60.0,
+        assert {clock.vehicle_id: offsets_s(clock) for clock in converted.report.clocks} == {
+            CAR: [2 * 86_400 + 3],
+            "GR86-013-80": [60.0],
         }
         assert {clock_time(row) for row in converted.rows} == {moment(0)}
 
@@ -191,7 +191,7 @@ class TestClocks:
         converted = convert_rows(tmp_path, [*frozen, *strays])
 
         (clock,) = converted.report.clocks
-        assert (clock.method, clock.is_frozen) == ("received", True)
+        assert clock.is_frozen
         assert [clock_time(row) for row in converted.rows] == [moment(second) for second in range(40 + stray)]
         assert field(converted.rows, "repeat") == [0] * (40 + stray)
 

@@ -77,12 +77,19 @@ def test_a_barber_car_with_a_frozen_clock_gets_the_receive_time(tmp_path: Path, 
     assert (car["sample_time_utc"] == car["received_time_utc"]).all()
 
 
-def test_a_running_clock_is_corrected_to_within_a_second_of_receive_times(tmp_path: Path, real_data: Path) -> None:
-    wide = convert_real(tmp_path, real_data / BARBER).table.to_pandas().query("vehicle_id != @FROZEN")
+@pytest.mark.parametrize("name", FILES)
+def test_no_row_of_a_running_clock_is_received_before_it_was_sampled(
+    tmp_path: Path, real_data: Path, name: str
+) -> None:
+    converted = convert_real(tmp_path, real_data / name)
+    running = [clock.vehicle_id for clock in converted.report.clocks if not clock.is_frozen]
+    rows = converted.table.to_pandas()
+    wide = rows[rows["vehicle_id"].isin(running)]
 
     late_s = (wide["received_time_utc"] - wide["sample_time_utc"]).dt.total_seconds()
-    assert late_s.abs().median() < 1.0
-    assert (wide["sample_time_utc"] - wide["car_time"]).groupby(wide["vehicle_id"]).nunique().eq(1).all()
+    early = (late_s < -0.1).groupby(wide["vehicle_id"].astype(str)).mean()
+    assert (early <= 0.01).all()
+    assert sum(car.unexplained_rows for car in converted.report.cars) == 0
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -123,10 +130,11 @@ def test_crossings_follow_the_triggers_of_the_car_by_the_message_delay(
     for crossing in found:
         at = crossing.utc_ms / 1000
         late_s = min((at - trigger for trigger in triggers_of(real_data, session, crossing.vehicle_id)), key=abs)
-        # A corrected clock is about a second late; with a frozen one, each message is late by its own delivery time.
-        # The one crossing far from any trigger is that of car 88 in the pit lane.
-        max_late_s = 10.0 if crossing.vehicle_id == FROZEN else 1.6
-        assert 0 < late_s < max_late_s or late_s > LAP_S, crossing
+        # Without laps, a clock is late by the shortest delay of a message; with a frozen one, each message is late by
+        # its own delivery time.
+        # GPS may show the line a moment early. The one crossing far from any trigger is that of car 88 in the pit lane.
+        max_late_s = 10.0 if crossing.vehicle_id == FROZEN else 0.3
+        assert -0.1 < late_s < max_late_s or late_s > LAP_S, crossing
 
 
 def test_lap_times_between_crossings_are_the_official_ones(tmp_path: Path, real_data: Path) -> None:
