@@ -16,7 +16,9 @@ FILES = Table(
         Column("bytes", "integer", "Size.", required=True, minimum=0),
         Column("sha256", "string", "SHA-256 of the content; null if another program uploaded it without one."),
         Column("store_tag", "string", "The store's own version mark of the object; null where it is not in the store."),
-        Column("content_version", "string", "Distinguishes one content from another: sha256, else the store's own tag."),
+        Column(
+            "content_version", "string", "Distinguishes one content from another: sha256, else the store's own tag."
+        ),
         Column("kind", "category", "lap_start, telemetry, sections …", required=True),
         Column("source", "category", "Source that reads the file; null where none does."),
         Column("track", "category", "Track slug."),

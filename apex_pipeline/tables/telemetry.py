@@ -14,6 +14,7 @@ TELEMETRY_CARS = Table(
         SESSION,
         VEHICLE_ID,
         CHASSIS,
+        Column("spellings", "string_list", "All spellings of vehicle_id in the telemetry files."),
         Column("clock_offset_s", "float", "Add to car_time for UTC: median of receive minus car time.", "seconds"),
         Column("clock_spread_s", "float", "Width of the middle 90 % of that difference.", "seconds", minimum=0),
         Column(

@@ -45,7 +45,7 @@ _QUARTER_HOUR_S = 900
 
 @dataclass(frozen=True)
 class SessionTables:
-    """Rows of the published tables of one session, and path and reason of each file that could not be read."""
+    """Rows of a session's tables, path and reason of each file that could not be read, and remarks on the others."""
 
     laps: Sequence[Row]
     cars: Sequence[Row]
@@ -53,12 +53,14 @@ class SessionTables:
     results: Sequence[Row]
     telemetry_cars: Sequence[Row]
     unreadable: Sequence[tuple[str, str]] = ()
+    remarks: Sequence[str] = ()
 
 
 def session_summary(tables: SessionTables) -> str:
     """Return the note of a session, one paragraph of two to eight sentences, more if files could not be read."""
     sentences = [
         *_unreadable(tables.unreadable),
+        *_remarks(tables.remarks),
         *_who(tables),
         *_laps(tables.laps),
         *_doubts(tables.laps),
@@ -76,6 +78,12 @@ def _unreadable(files: Sequence[tuple[str, str]]) -> Iterator[str]:
         yield f"Nothing is from {path}, which {reason}"
     if len(files) > _MAX_NAMES:
         yield f"{counted(len(files) - _MAX_NAMES, 'more file')} could not be read."
+
+
+def _remarks(remarks: Sequence[str]) -> Iterator[str]:
+    yield from remarks[:_MAX_NAMES]
+    if len(remarks) > _MAX_NAMES:
+        yield f"{counted(len(remarks) - _MAX_NAMES, 'more remark')} on files: see the rejects."
 
 
 def _who(tables: SessionTables) -> Iterator[str]:

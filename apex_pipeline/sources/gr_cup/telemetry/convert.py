@@ -29,6 +29,7 @@ from apex_pipeline.sources.gr_cup.telemetry.report import (
     TelemetryReport,
 )
 from apex_pipeline.sources.gr_cup.telemetry.spill import ReadingSpill
+from apex_pipeline.sources.gr_cup.vehicle_spellings import Spellings, match_spellings
 from apex_pipeline.sources.limits import limit_exceeded
 from apex_pipeline.sources.rejects import file_rejects
 from apex_pipeline.sources.unreadable import UnreadableFile, is_unreadable
@@ -107,11 +108,20 @@ def _convert(
 ) -> TelemetryReport:
     with scratch_folder(workspace) as folder, ReadingSpill(folder, workspace.limits) as readings:
         all_stats, unreadable = _read_files(files, readings, workspace, is_left_out)
+        spellings = _merge_spellings(readings, laps)
         schema = published_schema(readings.channels)
         schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
         pivoter = Pivoter(readings, schema, laps, workspace.bytes_for_one_car)
         report = _write(key, readings, pivoter, all_stats, schema, output)
-    return _with_unreadable(report, unreadable)
+    return _with_unreadable(replace(report, spellings=spellings), unreadable)
+
+
+def _merge_spellings(readings: ReadingSpill, laps: pa.Table | None) -> Spellings:
+    """Merge the spellings of each car into the id that the lap files publish, or the one with the most readings."""
+    known = [] if laps is None else laps["vehicle_id"].cast(pa.string()).unique().to_pylist()
+    spellings = match_spellings({car: readings.size_of(car).readings for car in readings.cars}, known)
+    readings.merge_cars(spellings.published)
+    return spellings
 
 
 def _with_unreadable(report: TelemetryReport, files: Sequence[UnreadableFile]) -> TelemetryReport:
