@@ -18,6 +18,7 @@ from apex_pipeline.lake.records import RecordedFile, identities_of
 from apex_pipeline.lake.tables import require_session, require_snapshot, session_table
 from apex_pipeline.sources import sources_named
 from apex_pipeline.sources.base import tables_of
+from apex_pipeline.sources.cells import masked_line
 from apex_pipeline.sources.compression import open_decompressed
 from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 from apex_pipeline.sources.lineage import Evidence, RawRow
@@ -72,7 +73,7 @@ class RawFiles:
             for block in blocks_of_lines(text, limits.line_bytes):
                 lines = split_byte_lines(block)
                 if line < first + len(lines):
-                    return RawRow(path, self._sha256_of(path), line, _text(lines[line - first]))
+                    return RawRow(path, self._sha256_of(path), line, masked_line(_text(lines[line - first])))
                 first += len(lines)
         raise MalformedFileError(f"{path} has no line {line}.", "Run a sync to derive the session again.")
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from apex_pipeline.sources.base import FileIdentity, Reject
-from apex_pipeline.sources.cells import is_nothing, quoted
+from apex_pipeline.sources.cells import is_nothing, may_name_person, quoted
 from apex_pipeline.sources.csv_reader import CsvRow, iter_rows
 from apex_pipeline.sources.gr_cup.free_text import blank_names, parse_flag, parse_status
 from apex_pipeline.sources.gr_cup.kinds import FileKind
@@ -297,7 +297,7 @@ class _RowParser:
         self, row: Row, placeholders: list[Reject], unreadable: dict[str, str]
     ) -> tuple[Row | None, list[Reject]]:
         """Reject a row whose cells are shifted; without texts, keep one with a word where a number should be."""
-        words = [name for name, text in unreadable.items() if not quoted(text).startswith("'")]
+        words = [name for name, text in unreadable.items() if may_name_person(text)]
         if len(words) >= _SHIFTED_CELLS:
             detail = f"{', '.join(words)} hold text that is not shown, as it may name persons"
             return None, [_reject(row, self._identity.kind, "shifted_cells", detail)]

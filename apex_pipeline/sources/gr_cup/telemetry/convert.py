@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ApexError, ReconciliationError
+from apex_pipeline.sources.gr_cup.telemetry.bounds import OutOfRange, add_outside, outside_rejects
 from apex_pipeline.sources.gr_cup.telemetry.car_stats import CarStatsBuilder
 from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
@@ -163,7 +164,9 @@ def _write(
 ) -> TelemetryReport:
     reasons = sum((stats.reasons for stats in all_stats), Counter[str]())
     with _writer(output, schema) as writer:
-        cars, written = _write_cars(writer, key, readings, pivoter)
+        outside: dict[str, OutOfRange] = {}
+        cars, written = _write_cars(writer, key, readings, pivoter, outside)
+        reasons["out_of_range"] += sum(found.count for found in outside.values())
         counts = TelemetryFileCounts(
             readings_in=sum(stats.readings_in for stats in all_stats),
             rejected=reasons.total(),
@@ -177,8 +180,11 @@ def _write(
         writer.add_key_value_metadata({TELEMETRY_COUNTS: json.dumps(asdict(counts))})
     return TelemetryReport(
         counts=counts,
-        rejects=tuple(reject for stats in all_stats for reject in stats.samples),
-        rejects_by_reason=dict(sorted(reasons.items())),
+        rejects=(
+            *(reject for stats in all_stats for reject in stats.samples),
+            *outside_rejects(outside, (stats.path for stats in all_stats)),
+        ),
+        rejects_by_reason=dict(sorted((+reasons).items())),
         cars=tuple(cars),
         unknown_channels=tuple(channel for channel in sorted(readings.channels) if not is_known(channel)),
         unreadable_laps=sum(stats.unreadable_laps for stats in all_stats),
@@ -195,9 +201,16 @@ def _require_reconciled(key: SessionKey, counts: TelemetryFileCounts) -> None:
 
 
 def _write_cars(
-    writer: pq.ParquetWriter, key: SessionKey, readings: ReadingSpill, pivoter: Pivoter
+    writer: pq.ParquetWriter,
+    key: SessionKey,
+    readings: ReadingSpill,
+    pivoter: Pivoter,
+    outside: dict[str, OutOfRange],
 ) -> tuple[list[CarStats], dict[str, int]]:
-    """Write each part of a car as one row group; return the stats of each car and the cells and rows written."""
+    """Write each part of a car as one row group; return the stats of each car and the cells and rows written.
+
+    Readings beyond the bounds of their channel are added to ``outside``.
+    """
     schema = writer.schema
     written: Counter[str] = Counter(cells_out=0, rows_out=0)
     channel_columns = schema.names[schema.get_field_index("unit_lap") + 1 :]
@@ -207,6 +220,7 @@ def _write_cars(
         writer.write_table(rows, row_group_size=rows.num_rows)
         written["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
         written["rows_out"] += rows.num_rows
+        add_outside(outside, part.out_of_range)
         builders.setdefault(clock.vehicle_id, CarStatsBuilder(clock, channel_columns)).add(part)
     return [builder.stats() for builder in builders.values()], dict(written)
 

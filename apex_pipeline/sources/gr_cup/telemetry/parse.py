@@ -34,6 +34,8 @@ _END_OF_FILE = 2**62
 _MAX_HEADERS = 20
 # Rows that a spreadsheet can hold, in its current and its old format.
 _ROW_LIMITS = frozenset({1_048_576, 65_536})
+# Fewer readings without a time are damage, not the way in which the file writes its times.
+_MIN_JUDGED = 20
 # A few lines with one cell too many are damage; of a file with thousands separators engine speed alone is 8 %.
 _MIN_SPLIT, _SPLIT_SHARE = 5, 0.001
 
@@ -43,6 +45,7 @@ class ParseStats:
     """Counts of the readings and rejects of one file.
 
     Attributes:
+        path: Path of the file.
         readings_in: Readings in the file: non-blank lines except the header, or the list elements if lines hold lists.
         unreadable_laps: Usable readings whose lap is not a valid lap number.
         lines: Lines of the file, the header included.
@@ -52,6 +55,7 @@ class ParseStats:
     """
 
     readings_in: int = 0
+    path: str = ""
     unreadable_laps: int = 0
     lines: int = 0
     reasons: Counter[str] = field(default_factory=Counter[str])
@@ -161,7 +165,7 @@ def _checked(stats: ParseStats, path: str) -> ParseStats:
             f"{path} has {cut:,} numbers with a comma that are not in quotes, so that the comma cuts them.",
             "Export it without thousands separators, or with quotes or another delimiter.",
         )
-    if stats.readings_in and stats.reasons["bad_time"] == stats.readings_in:
+    if stats.readings_in >= _MIN_JUDGED and stats.reasons["bad_time"] == stats.readings_in:
         raise MalformedFileError(
             f"{path} has no time with a zone in {stats.readings_in:,} lines; the first is {stats.samples[0].detail}.",
             "Export the times in UTC, for example 2025-05-17T18:26:30.493Z.",
@@ -182,7 +186,7 @@ def _read_lines(
     progress: Progress | None,
     only_channels: Collection[str] | None,
 ) -> ParseStats:
-    total = ParseStats()
+    total = ParseStats(path=file.identity.path)
     with file.open_text(progress) as stream, ThreadPoolExecutor(THREADS) as threads:
         chunks = ChunkReader(stream, file.limits.line_bytes)
         workers = [_ChunkParser(file, headers, readings, only_channels) for _ in range(THREADS)]
