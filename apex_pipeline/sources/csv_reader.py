@@ -298,8 +298,8 @@ class _RowParser:
     def parse_all(self, lines: Iterable[tuple[int, str]]) -> Iterator[CsvRow | Reject]:
         """Yield the row or reject of each line that is not blank; a row with quoted line breaks is several lines."""
         source, ahead = iter(lines), deque[tuple[int, str]]()
-        while ahead or (more := next(source, None)):
-            number, line = ahead.popleft() if ahead else more
+        while following := ahead.popleft() if ahead else next(source, None):
+            number, line = following
             cells = _cells_of(line, self._delimiter)
             if not cells and '"' in line:
                 ahead.extend(islice(source, max(_MAX_LINES_OF_ROW - len(ahead), 0)))

@@ -182,7 +182,7 @@ def _car_rows(
     identities: Sequence[Identity],
     spellings: Spellings,
 ) -> list[dict[str, object]]:
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             **car_row(track, session, identity, has_laps=_has_started(identity, by_car)),
             "spellings": list(spellings.of(identity.vehicle_id or "")),

@@ -194,8 +194,9 @@ def _problem(
     if not channel:
         return "no_channel", "telemetry_name=''"
     if not isinstance(value, float):
-        reason = OTHER_NOTATION if value and notation_of(value) else "bad_number"
-        return reason, f"{_channel(channel)}={quoted(value or '')}"
+        text = str(value or "")
+        reason = OTHER_NOTATION if notation_of(text) else "bad_number"
+        return reason, f"{_channel(channel)}={quoted(text)}"
     if not math.isfinite(value):
         return "not_a_number", f"{_channel(channel)}={value}"
     return line_problem
