@@ -18,10 +18,11 @@ from apex_pipeline.lake.records import RecordedFile, identities_of
 from apex_pipeline.lake.tables import require_session, require_snapshot, session_table
 from apex_pipeline.sources import sources_named
 from apex_pipeline.sources.base import tables_of
+from apex_pipeline.sources.cells import masked_line
 from apex_pipeline.sources.compression import open_decompressed
-from apex_pipeline.sources.csv_reader import blocks_of_lines
 from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 from apex_pipeline.sources.lineage import Evidence, RawRow
+from apex_pipeline.sources.text_lines import blocks_of_lines, split_byte_lines
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS
@@ -70,10 +71,9 @@ class RawFiles:
         limits = self.limits.for_lap_file()
         with self.open(path) as stored, open_decompressed(stored, path, limits) as text:
             for block in blocks_of_lines(text, limits.line_bytes):
-                # bytes.splitlines() splits at the same three line endings as the CSV reader, and at no others.
-                lines = block.splitlines()
+                lines = split_byte_lines(block)
                 if line < first + len(lines):
-                    return RawRow(path, self._sha256_of(path), line, _text(lines[line - first]))
+                    return RawRow(path, self._sha256_of(path), line, masked_line(_text(lines[line - first])))
                 first += len(lines)
         raise MalformedFileError(f"{path} has no line {line}.", "Run a sync to derive the session again.")
 

@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal, cast
 import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError, StoreError, StoreUnavailableError
+from apex_pipeline.sources.encodings import Utf8Stream
 from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 
 _BUFFER_BYTES = 1_000_000
@@ -53,7 +54,7 @@ def open_decompressed(raw: BinaryIO, path: str, limits: Limits = DEFAULT_LIMITS)
     with (
         _TextStream(raw, path, limits) as text,
         # A reader that asks for more than the buffer holds gets the bytes directly, without a copy.
-        io.BufferedReader(text, _BUFFER_BYTES) as stream,
+        io.BufferedReader(Utf8Stream(cast("BinaryIO", text)), _BUFFER_BYTES) as stream,
     ):
         yield stream
 

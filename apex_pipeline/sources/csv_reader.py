@@ -12,19 +12,26 @@ splits the cells.
 import codecs
 import csv
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import BinaryIO
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.compression import open_decompressed
+from apex_pipeline.sources.known_columns import canonical_columns, is_known_column, list_columns
 from apex_pipeline.sources.limits import Limits, RowBudget, format_bytes, limit_exceeded
+from apex_pipeline.sources.text_lines import blocks_of_lines, count_line_ends, first_line, split_lines
 
 _DELIMITERS = (",", ";", "\t")
-_LINE_END = re.compile(r"\r\n|\n|\r")
+# The line by which spreadsheets are told the delimiter: sep=;
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+# A blank after the closing quote of a cell, which ``csv`` does not accept; nor is it part of the cell.
+_BLANK_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,;\t]|$)')
+# Lines of a quoted cell with line breaks. A longer one is more likely a quote that was never closed.
+_MAX_LINES_OF_ROW = 20
 
 # Magic bytes of files that are not CSV text, whatever their name says.
 _OTHER_FORMATS = {
@@ -36,8 +43,6 @@ _OTHER_FORMATS = {
     b"\x1f\x8b": "gzip-compressed",
     b"\x28\xb5\x2f\xfd": "zstd-compressed",
     b"PAR1": "a Parquet file",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
     b"version https://git-lfs": "a git-lfs pointer whose data was not fetched",
     b"<": "a web page or XML",
 }
@@ -45,11 +50,6 @@ _CONTROL_CHARACTERS = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
 # A reject shows only the start of a row: a complete line could be megabytes.
 SHOWN_CHARACTERS = 200
-# Maximum number of column names in a message, and of characters of each.
-_SHOWN_COLUMNS, _SHOWN_NAME = 20, 40
-
-# Text read at a time. Every real lap and timing file is one block.
-_BLOCK_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,16 @@ class CsvDialect:
         delimiter: Character that separates values.
         encoding: ``utf-8``, or ``latin-1`` if that fails.
         has_bom: Whether the file starts with a UTF-8 byte order mark.
-        columns: Header names, stripped; trailing unnamed columns are left out.
+        columns: Header names, stripped, known ones in their usual case; trailing unnamed columns are left out. The
+            first one may be empty: an index, which data frames write without a name.
+        header_line: Line number of the header; blank lines and a line ``sep=;`` may precede it.
     """
 
     delimiter: str
     encoding: str
     has_bom: bool
     columns: tuple[str, ...]
+    header_line: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class CsvRow:
     """One data row.
 
     Attributes:
-        line: Line number in the file; the header is line 1.
+        line: Line number in the file, the first line being 1.
         values: Stripped text by column name; an empty string for an empty cell.
     """
 
@@ -98,7 +101,7 @@ def require_text(head: bytes, file: str) -> None:
         if head.startswith(magic):
             raise MalformedFileError(f"{file} is {format_name}, not a CSV file.", "Unpack, fetch or export it as CSV.")
     # Only the header is checked: a damaged row further down is rejected individually.
-    if _CONTROL_CHARACTERS.search(re.split(rb"[\r\n]", head, maxsplit=1)[0]):
+    if _CONTROL_CHARACTERS.search(first_line(head)):
         raise MalformedFileError(f"{file} is binary, not a CSV file.", "Export it as CSV.")
 
 
@@ -116,11 +119,23 @@ def detect_dialect(head: bytes, file: str) -> CsvDialect:
     has_bom = head.startswith(codecs.BOM_UTF8)
     body = head.removeprefix(codecs.BOM_UTF8)
     encoding = _encoding_of(body)
-    header = re.split(rb"[\r\n]", body, maxsplit=1)[0].decode(encoding, errors="replace")
-    delimiter = max(_DELIMITERS, key=header.count)
-    columns = _names_in(_cells_of(header, delimiter))
-    _require_header(columns, header, file)
-    return CsvDialect(delimiter, encoding, has_bom, columns)
+    number, header, separator = _find_header(body.decode(encoding, errors="replace"))
+    delimiter = separator or max(_DELIMITERS, key=header.count)
+    columns = canonical_columns(_names_in(_cells_of(header, delimiter)))
+    _require_header(columns, file)
+    return CsvDialect(delimiter, encoding, has_bom, columns, number)
+
+
+def _find_header(text: str) -> tuple[int, str, str | None]:
+    """Return number and text of the first line that is not blank, and the delimiter if the line before states it."""
+    separator = None
+    for number, line in enumerate(split_lines(text), 1):
+        stated = _SEPARATOR_LINE.fullmatch(line.strip())
+        if stated and separator is None:
+            separator = stated[1] if stated[1] in _DELIMITERS else None
+        elif line.strip(" \t;,\ufeff"):
+            return number, line, separator
+    return 1, "", separator
 
 
 def _encoding_of(body: bytes) -> str:
@@ -140,31 +155,25 @@ def _names_in(cells: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _require_header(columns: tuple[str, ...], header: str, file: str) -> None:
-    # A single word is not a table; a first line of numbers is data without a header.
+def _require_header(columns: tuple[str, ...], file: str) -> None:
+    # A single word is not a table; a first line with numbers is data without a header, and may name persons.
     if len(columns) < 2 or not all(re.search(r"[^\W\d_]", name) for name in columns if name):  # noqa: PLR2004  -- two columns
         raise MalformedFileError(
-            f"{file} has no header: its first line is {header[:SHOWN_CHARACTERS]!r}.",
+            f"{file} has no header: its first line is not a list of column names.",
             "The first line must name the columns.",
         )
-    if not all(columns):
+    if not all(columns[1:]):
         raise MalformedFileError(
-            f"{file} has no name for column {columns.index('') + 1}; it has {list_columns(columns)}.",
+            f"{file} has no name for column {columns.index('', 1) + 1}; it has {list_columns(columns)}.",
             "Name the column, or export the file without it.",
         )
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
+        name = repr(repeated[0]) if is_known_column(repeated[0]) else f"like column {columns.index(repeated[0]) + 1}"
         raise MalformedFileError(
-            f"{file} has two columns named {repeated[0][:SHOWN_CHARACTERS]!r}.",
+            f"{file} has two columns named {name}.",
             "Export it again with unique column names.",
         )
-
-
-def list_columns(columns: Sequence[str]) -> str:
-    """Return the names of columns for a message: the first twenty, shortened, and the number of the rest."""
-    shown = ", ".join(name[:_SHOWN_NAME] for name in columns[:_SHOWN_COLUMNS])
-    more = len(columns) - _SHOWN_COLUMNS
-    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def read_rows(
@@ -191,9 +200,10 @@ def iter_rows(
 ) -> Iterator[CsvRow | Reject]:
     """Yield the rows and rejects of a small CSV file as it is read.
 
-    Every line that is not blank becomes a row or a reject, and each line is parsed on its own: an unclosed quote
-    damages one row and not the rest of the file. Rows are never padded: a line with too few cells was truncated at
-    an unknown place. A line that holds only delimiters counts as blank.
+    Every line that is not blank becomes a row or a reject, and each line is parsed on its own unless it ends within
+    quotes: the row then goes on in the next lines if they close the quote and have the cells that are missing. An
+    unclosed quote damages one row and not the rest of the file. Rows are never padded: a line with too few cells was
+    truncated at an unknown place. A line that holds only delimiters counts as blank.
 
     A file that cannot be read to its end raises after some of its rows were yielded; the caller drops those, because
     how much is missing is not known.
@@ -220,7 +230,7 @@ def iter_rows(
     with open_decompressed(stream, file, limits.for_lap_file()) as text:
         blocks = blocks_of_lines(text, limits.line_bytes)
         first = next(blocks, b"")
-        _check_length(_first_line(first), 1, file, limits)
+        _check_length(first_line(first), 1, file, limits)
         dialect = detect_dialect(first, file)
         limits.check_columns(file, len(dialect.columns))
         _require_columns(required, dialect.columns, file)
@@ -228,10 +238,8 @@ def iter_rows(
         fewest = next(optional, len(dialect.columns))
         parser = _RowParser(file, kind, dialect, limits.cell_characters, fewest)
         blocks = chain([first.removeprefix(codecs.BOM_UTF8)], blocks)
-        for number, line in _numbered_lines(blocks, dialect.encoding, file, budget):
-            item = parser.parse(number, line)
-            if item is not None:
-                yield item
+        lines = _numbered_lines(blocks, dialect, file, budget)
+        yield from parser.parse_all(lines)
 
 
 def _require_columns(required: Sequence[str | Sequence[str]], columns: tuple[str, ...], file: str) -> None:
@@ -244,56 +252,28 @@ def _require_columns(required: Sequence[str | Sequence[str]], columns: tuple[str
         )
 
 
-def blocks_of_lines(text: BinaryIO, longest: int) -> Iterator[bytes]:
-    """Yield a text in blocks of complete lines; the last block may end within a line.
-
-    Args:
-        text: Uncompressed bytes.
-        longest: Maximum length of a line in bytes. A longer one ends the text; it is in the last block as far as it was
-            read.
-    """
-    rest = b""
-    while len(rest) <= longest:
-        content = text.read(_BLOCK_BYTES)
-        block = rest + content
-        if len(content) < _BLOCK_BYTES:  # the end of the text
-            rest = block
-            break
-        # A CR at the very end is not a line end yet, because an LF may follow.
-        end = max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1)) + 1
-        rest = block[end:]
-        if end:
-            yield block[:end]
-    if rest:
-        yield rest
-
-
-def _first_line(block: bytes) -> bytes:
-    return re.split(rb"[\r\n]", block, maxsplit=1)[0]
-
-
 def _check_length(line: bytes, number: int, file: str, limits: Limits) -> None:
     if len(line) > limits.line_bytes:
         problem = f"has more than {format_bytes(limits.line_bytes)} in line {number:,}"
         raise limit_exceeded(file, problem, "APEX_MAX_LINE_LENGTH")
 
 
-def _numbered_lines(blocks: Iterable[bytes], encoding: str, file: str, budget: RowBudget) -> Iterator[tuple[int, str]]:
+def _numbered_lines(
+    blocks: Iterable[bytes], dialect: CsvDialect, file: str, budget: RowBudget
+) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of every line after the header that is not blank."""
-    number = 1
+    number, encoding, header = 1, dialect.encoding, dialect.header_line
     for block in blocks:
         decoded, encoding = _decode(block, encoding)
         if len(block) <= budget.limits.line_bytes and not decoded.strip():
-            number += decoded.count("\n") + decoded.count("\r") - decoded.count("\r\n")
+            number += count_line_ends(decoded)
             continue
-        lines = _LINE_END.split(decoded)
-        if block.endswith((b"\r", b"\n")):
-            lines.pop()  # what follows the last line end is in the next block
+        lines = split_lines(decoded)
         # No character takes more than four bytes, so lines are rarely encoded to measure them.
         if 4 * max(map(len, lines), default=0) > budget.limits.line_bytes:
             for position, line in enumerate(lines, number):
                 _check_length(line.encode(errors="replace"), position, file, budget.limits)
-        used = [(position, line) for position, line in enumerate(lines, number) if position > 1 and line.strip()]
+        used = [(position, line) for position, line in enumerate(lines, number) if position > header and line.strip()]
         budget.take(file, len(used), sum(len(line) for _, line in used))
         yield from used
         number += len(lines)
@@ -327,17 +307,51 @@ class _RowParser:
         self._longest_cell = longest_cell
         self._fewest_cells = fewest_cells
 
-    def parse(self, number: int, line: str) -> CsvRow | Reject | None:
-        """Return the row or reject of a line that is not blank; ``None`` if it holds only delimiters."""
-        cells = _cells_of(line, self._delimiter)
+    def parse_all(self, lines: Iterable[tuple[int, str]]) -> Iterator[CsvRow | Reject]:
+        """Yield the row or reject of each line that is not blank; a row with quoted line breaks is several lines."""
+        source, ahead = iter(lines), deque[tuple[int, str]]()
+        while following := ahead.popleft() if ahead else next(source, None):
+            number, line = following
+            cells = _cells_of(line, self._delimiter)
+            if not cells and '"' in line:
+                ahead.extend(islice(source, max(_MAX_LINES_OF_ROW - len(ahead), 0)))
+                line, cells = self._with_next_lines(line, ahead)
+            item = self._parse(number, line, cells)
+            if item is not None:
+                yield item
+
+    def _with_next_lines(self, line: str, ahead: "deque[tuple[int, str]]") -> tuple[str, list[str]]:
+        """Return a row that ends within quotes together with the lines that complete it, which are taken."""
+        text = line
+        for count, (_, further) in enumerate(ahead, 1):
+            text = f"{text}\n{further}"
+            cells = _cells_of(text, self._delimiter)
+            if len(cells) >= len(self._columns) and not any(cells[len(self._columns) :]):
+                for _ in range(count):
+                    ahead.popleft()
+                return text, cells
+        return line, []
+
+    def _parse(self, number: int, line: str, cells: list[str]) -> CsvRow | Reject | None:
+        """Return the row or reject of a line; ``None`` if it holds only delimiters."""
         columns = self._columns
         reason = self._reason_to_reject(line, cells)
         if reason == "repeated_header":
-            self._columns = _names_in(cells)  # an appended file may have its columns in a different order
+            self._columns = canonical_columns(
+                _names_in(cells)
+            )  # an appended file may have its columns in a different order
         if reason:
-            detail = line[:SHOWN_CHARACTERS].replace("\0", r"\0")[:SHOWN_CHARACTERS]
+            detail = f"{len(line):,} characters, not shown as the line may name persons"
             return Reject(self._file, number, self._kind, reason, detail)
-        return CsvRow(number, dict(zip(columns, cells, strict=False))) if any(cells) else None
+        if not any(cells):
+            return None
+        values = dict(zip(columns, cells, strict=False))
+        values.pop("", None)  # the index
+        return CsvRow(number, values)
+
+    def _is_header(self, cells: list[str]) -> bool:
+        names = canonical_columns(_names_in(cells))
+        return names[:1] != () and names[0] in self._columns and sorted(names) == sorted(self._columns)
 
     def _reason_to_reject(self, line: str, cells: list[str]) -> str | None:
         columns = self._columns
@@ -349,7 +363,7 @@ class _RowParser:
             reason = "nul_byte"
         elif len(line) > self._longest_cell and max(map(len, cells)) > self._longest_cell:
             reason = "cell_too_long"
-        elif cells[0].strip("\ufeff \t") in columns and sorted(_names_in(cells)) == sorted(columns):
+        elif self._is_header(cells):
             reason = "repeated_header"
         elif len(cells) < self._fewest_cells and any(cells):
             reason = "too_few_columns"
@@ -360,8 +374,11 @@ class _RowParser:
 
 def _cells_of(line: str, delimiter: str) -> list[str]:
     """Return the cells of a line; an empty list if a quote is unclosed or a cell exceeds the limit of ``csv``."""
-    try:
-        cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True), [])
-    except csv.Error:
-        return []
-    return [cell.strip() for cell in cells]
+    for text in (line, _BLANK_AFTER_QUOTE.sub('"', line)):
+        try:
+            # Lines are split already, so that a quoted line break is an ordinary character here.
+            cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True), [])
+        except csv.Error:
+            continue
+        return [" ".join(cell.split()) if "\n" in cell else cell.strip() for cell in cells]
+    return []

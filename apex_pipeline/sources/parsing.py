@@ -13,6 +13,7 @@ _LAPS_BEHIND = re.compile(r"(\d+) +laps?", re.IGNORECASE | re.ASCII)
 # float() alone would also accept 1_000, nan and inf.
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
+_EPOCH_DIGITS = re.compile(r"[1-9]\d{9}(?:\.\d{1,9})?|[1-9]\d{12}(?:\d{3}){0,2}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The range that both Python and Arrow can represent as a date: years 1 to 9999.
 _FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
@@ -24,7 +25,15 @@ _LAST_HOUR = 23
 
 
 def parse_utc_ms(text: str) -> int | None:
-    """Return milliseconds since 1970 for an ISO time with ``Z`` or an offset; without either it is ambiguous."""
+    """Return milliseconds since 1970 for an ISO time with ``Z`` or an offset; without either it is ambiguous.
+
+    Seconds, milliseconds, microseconds or nanoseconds since 1970 can mean only one thing, too: their number of digits
+    is different for all times from 2001 to 2286.
+    """
+    if _EPOCH_DIGITS.fullmatch(text):
+        whole, _, fraction = text.partition(".")
+        digits = (whole + fraction).ljust(13, "0")
+        return _in_range_ms(int(digits[:13]))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -113,6 +113,11 @@ CARS = Table(
             VEHICLE_ID, required=False, description="The car's unit; null for a car known to official timing only."
         ),
         replace(CHASSIS, required=False),
+        Column(
+            "spellings",
+            "string_list",
+            "All spellings of vehicle_id in the lap files (case, separators, zeros); the commonest is published.",
+        ),
         Column("suffix", "string", "Last part of vehicle_id: the number somebody typed into the unit."),
         replace(CAR_NUMBER, description="Resolved start number as text (03 is not 3); null while undecided."),
         Column("official_number", "string", "The same as official timing prints it; anonymising turns 03 into 3."),

@@ -5,6 +5,10 @@ from dataclasses import replace
 from apex_pipeline.tables.columns import CAR_NUMBER, SESSION, SOURCE_FILE, SOURCE_ROW, TRACK
 from apex_pipeline.tables.model import Column, Table
 
+# The fastest racing cars reach 410 km/h. Air where people race is between -60 and 57 °C, at 1,085 hPa at sea level down
+# to 540 hPa at 5,000 m; asphalt in the sun reaches 80 °C. What is beyond is a sensor's word for "no value".
+MAX_KPH = 500
+
 OFFICIAL_LAPS = Table(
     name="official_laps",
     folder="tables",
@@ -46,8 +50,8 @@ OFFICIAL_LAPS = Table(
         Column("s1_s", "float", "Sector 1.", "seconds", minimum=0),
         Column("s2_s", "float", "Sector 2.", "seconds", minimum=0),
         Column("s3_s", "float", "Sector 3.", "seconds", minimum=0),
-        Column("average_kph", "float", "Average speed.", "km/h", minimum=0),
-        Column("top_speed_kph", "float", "Speed at the speed trap.", "km/h", minimum=0),
+        Column("average_kph", "float", "Average speed.", "km/h", minimum=0, maximum=MAX_KPH),
+        Column("top_speed_kph", "float", "Speed at the speed trap.", "km/h", minimum=0, maximum=MAX_KPH),
         Column("pit_time_s", "float", "Time in the pits.", "seconds", minimum=0),
         Column("is_finish_in_pit", "boolean", "The line was crossed in the pit lane.", required=True),
         Column("flag_at_finish", "category", "Flag shown at the line: GF green, FCY full-course yellow, FF finish."),
@@ -107,7 +111,7 @@ RESULTS = Table(
         Column("gap_to_first_laps", "integer", "Gap to the winner in laps.", minimum=0),
         Column("best_lap_number", "integer", "Lap of the fastest lap.", minimum=0),
         Column("best_lap_time_s", "float", "Fastest lap.", "seconds", minimum=0),
-        Column("best_lap_kph", "float", "Average speed of the fastest lap.", "km/h", minimum=0),
+        Column("best_lap_kph", "float", "Average speed of the fastest lap.", "km/h", minimum=0, maximum=MAX_KPH),
         Column("class_name", "category", "Class."),
         Column("group_name", "category", "Group within the class."),
         Column("vehicle", "category", "Make and model."),
@@ -126,11 +130,18 @@ WEATHER = Table(
         TRACK,
         SESSION,
         Column("observed_utc", "timestamp_utc", "Time of the reading.", required=True),
-        Column("air_temp_c", "float", "Air temperature.", "°C"),
-        Column("track_temp_c", "float", "Track temperature; null where the sensor sent only 0.", "°C"),
+        Column("air_temp_c", "float", "Air temperature.", "°C", minimum=-60, maximum=60),
+        Column(
+            "track_temp_c",
+            "float",
+            "Track temperature; null where the sensor sent only 0.",
+            "°C",
+            minimum=-60,
+            maximum=90,
+        ),
         Column("humidity_pct", "float", "Relative humidity.", "%", minimum=0, maximum=100),
-        Column("pressure_hpa", "float", "Air pressure.", "hPa"),
-        Column("wind_speed", "float", "Wind speed; the source does not state its unit.", minimum=0),
+        Column("pressure_hpa", "float", "Air pressure.", "hPa", minimum=500, maximum=1_100),
+        Column("wind_speed", "float", "Wind speed; the source does not state its unit.", minimum=0, maximum=250),
         Column("wind_direction_deg", "float", "Wind direction.", "degrees", minimum=0, maximum=360),
         Column("is_raining", "boolean", "Rain reported."),
         SOURCE_FILE,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import LimitExceededError, MalformedFileError
-from apex_pipeline.sources import csv_reader
+from apex_pipeline.sources import text_lines
 from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.csv_reader import CsvRow, detect_dialect, iter_rows, read_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
@@ -78,13 +78,11 @@ def test_a_character_cut_off_at_the_end_does_not_change_the_encoding() -> None:
         (b"PK\x03\x04 lap,vehicle_id", "zip archive"),
         (b"%PDF-1.7\n", "PDF"),
         (b"\xff\xd8\xff\xe0\x00", "JPEG"),
-        ("lap,vehicle_id\n".encode("utf-16"), "UTF-16"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs"),
         (b"<!DOCTYPE html>\n", "web page"),
         (b"lap,\x00vehicle_id\n", "binary"),
         (b"a\x01\x02,b\x03\n", "binary"),
         (codecs.BOM_UTF8, "no header"),
-        (b"\nlap,vehicle_id\n", "no header"),
         (b"one word\n1\n", "no header"),
         (b"2025-01-01,17,GR86-002-2\n", "no header"),
         (b'"lap,vehicle_id\n', "no header"),
@@ -195,12 +193,12 @@ def test_the_size_of_the_blocks_read_changes_nothing(text: str, ends: list[str],
     content = f"lap,car{ends[0]}{body}".encode()
     expected = read(content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_reader, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(text_lines, "_BLOCK_BYTES", block_bytes)
         assert read(content) == expected
 
 
 def test_a_file_that_stops_being_utf8_is_read_as_latin_1_from_there_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_reader, "_BLOCK_BYTES", 16)
+    monkeypatch.setattr(text_lines, "_BLOCK_BYTES", 16)
     rows, rejects = read("lap,car\n1,é\n".encode() + b"2,a\n" * 9 + b"3,\xe9\n4,\xe9")
     assert [rows[0].values["car"], *(row.values["car"] for row in rows[-2:])] == ["é", "é", "é"]
     assert rejects == []
@@ -262,7 +260,9 @@ class TestLimits:
         assert [row.line for row in rows] == [100_002]
 
     def test_a_message_about_columns_names_only_some_of_them(self) -> None:
-        header = b",".join(b"column %d %s" % (number, b"x" * 100) for number in range(500))
+        header = b",".join(
+            b"IM1_time" if number == 0 else b"DRIVER%d_*Extra %d" % (number % 10, number) for number in range(500)
+        )
         with pytest.raises(MalformedFileError, match="and 480 more") as caught:
             read(header + b"\n", "lap")
         assert len(caught.value.problem) < 1_100

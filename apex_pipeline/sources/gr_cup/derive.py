@@ -38,6 +38,7 @@ from apex_pipeline.sources.gr_cup.telemetry.convert import convert_telemetry
 from apex_pipeline.sources.gr_cup.telemetry.crossings import find_telemetry_crossings
 from apex_pipeline.sources.gr_cup.telemetry.report import TelemetryReport
 from apex_pipeline.sources.gr_cup.two_races import without_contradictions
+from apex_pipeline.sources.gr_cup.vehicle_spellings import find_spellings
 from apex_pipeline.sources.limits import BYTES_PER_OFFICIAL_ROW, BYTES_PER_TRIGGER, RowBudget
 from apex_pipeline.sources.rejects import file_rejects, rejects_table
 from apex_pipeline.sources.unreadable import UnreadableFile, is_unreadable
@@ -128,7 +129,7 @@ def derive_lap_tables(
     _require_any_readable(files, read.unreadable)
     has_official = official_laps is not None and official_laps.num_rows > 0
     # Official timing lists every crossing, so telemetry is searched for crossings only if there is none.
-    telemetry_crossings = [] if has_official else _find_crossings(files, open_file, workspace)
+    telemetry_crossings = [] if has_official else _find_crossings(files, open_file, workspace, read.triggers)
     derived = derive_laps(key.track, key.session, read.triggers, official_laps, zone, telemetry_crossings)
     rejects = rejects_table(key.track, key.session, [*read.rejects, *file_rejects(read.unreadable)])
     return LapTables(derived.laps, derived.cars, rejects, derived.report, read.unreadable)
@@ -167,9 +168,10 @@ def read_session_triggers(
 
 
 def _find_crossings(
-    files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace
+    files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace, triggers: Sequence[Trigger]
 ) -> list[TelemetryCrossing]:
-    return find_telemetry_crossings(_telemetry_files(files, open_file, workspace), workspace)
+    known = set(find_spellings(triggers).published.values())
+    return find_telemetry_crossings(_telemetry_files(files, open_file, workspace), workspace, known)
 
 
 def derive_official_tables(

@@ -13,6 +13,7 @@ from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, find_crossings
 from apex_pipeline.sources.gr_cup.laps.lap import Flag
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
+from apex_pipeline.sources.gr_cup.vehicle_spellings import find_spellings, with_published_ids
 from apex_pipeline.sources.limits import BYTES_PER_TRIGGER, RowBudget
 from apex_pipeline.sources.lineage import Evidence, RawRows
 from apex_pipeline.sources.unreadable import is_unreadable
@@ -42,6 +43,7 @@ def find_lap_evidence(
         StoreCorruptionError: A lap file is not the one the tables are from.
     """
     triggers = [item for file in files if file.kind in LAP_KINDS for item in _triggers_of(file, raw)]
+    triggers = with_published_ids(triggers, find_spellings(triggers))
     ends = _Ends(laps, find_crossings(triggers).get(lap["vehicle_id"], []))
     return [*_own_evidence(lap, ends, raw), *_official_evidence(lap, cars, official_laps, raw)]
 

@@ -1,20 +1,23 @@
 """Reads official timing (sectors, classification, weather); see ``csv_reader.py`` for the CSV format.
 
 Only known columns are read, by name; all others, including personal names, are listed as dropped and never published. A
-row is rejected if a cell cannot be parsed or its key (car, lap or time) is missing. A number outside the bounds of its
+row is rejected if its key (car, lap or time) is missing or cannot be parsed, or if its cells are shifted. Another cell
+that cannot be parsed is null; they are counted by column (``unreadable_cells``). A number outside the bounds of its
 column is a placeholder: it is published as null and reported as ``out_of_range``, and its row is kept.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from apex_pipeline.sources.base import FileIdentity, Reject
-from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, iter_rows
+from apex_pipeline.sources.cells import is_nothing, may_name_person, quoted
+from apex_pipeline.sources.csv_reader import CsvRow, iter_rows
+from apex_pipeline.sources.gr_cup.free_text import blank_names, parse_flag, parse_status
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.official_columns import (
     COLUMN_NOTATION,
@@ -24,6 +27,8 @@ from apex_pipeline.sources.gr_cup.official_columns import (
     restore_lap_time,
 )
 from apex_pipeline.sources.gr_cup.official_points import point_columns, points_of
+from apex_pipeline.sources.gr_cup.parsing import parse_car_number
+from apex_pipeline.sources.known_columns import is_known_column
 from apex_pipeline.sources.limits import RowBudget
 from apex_pipeline.sources.parsing import (
     parse_clock,
@@ -40,6 +45,12 @@ from apex_pipeline.tables.model import Column, Row, Table
 # Results of other championships end with columns about each driver, and have cells only for a car's own drivers. All
 # columns that are read come before these.
 _PERSONS = re.compile(r"DRIVER\d+_")
+# Reasons of rejects that stand for cells of rows that are kept.
+CELL_REASONS = frozenset({"out_of_range", "unreadable_cells", COLUMN_NOTATION})
+# Free texts, which may name persons if the cells of a row are shifted.
+_TEXT_COLUMNS = ("class_name", "group_name", "vehicle")
+# One cell that cannot be read is a typing error; two are a row whose cells stand under the wrong names.
+_SHIFTED_CELLS = 2
 
 # Ignored when comparing rows: two files may hold the same row.
 _PROVENANCE = frozenset({"source_file", "source_row"})
@@ -49,13 +60,12 @@ _PROVENANCE = frozenset({"source_file", "source_row"})
 class ParsedFile:
     """Rows and rejects of one file, or of all files of one kind.
 
-    The number of rows read is ``rows`` + ``repeated_rows`` + rejects, not counting ``out_of_range`` and
-    ``column_notation`` rejects.
+    The number of rows read is ``rows`` + ``repeated_rows`` + rejects, not counting those of :data:`CELL_REASONS`.
 
     Attributes:
         rows: Rows by published column name.
         rejects: Unusable rows, and placeholder values in usable rows.
-        dropped_columns: Columns left unpublished.
+        dropped_columns: Columns left unpublished; columns of unknown name are only counted, as one more entry.
         repeated_rows: Rows identical to an earlier row.
         blanked_cells: Zeros published as null because the track has no such sensor.
         notations: How the cells of the number and time columns are written.
@@ -102,7 +112,7 @@ def _is_raining(value: str) -> bool | None:
 
 # Each sector is in three columns; S*_SECONDS is always in seconds, the others mix ``ss.fff`` and ``m:ss.fff``.
 _SECTIONS = (
-    _Field("car_number", ("NUMBER",), _text, required=True),
+    _Field("car_number", ("NUMBER",), parse_car_number, required=True),
     _Field("lap_number", ("LAP_NUMBER", "LAPNUMBER"), parse_integer, required=True),
     _Field("lap_time_s", ("LAP_TIME", "LAPTIME"), parse_duration_s, required=True),
     _Field("driver_number", ("DRIVER_NUMBER",), parse_integer),
@@ -115,14 +125,14 @@ _SECTIONS = (
     _Field("top_speed_kph", ("TOP_SPEED",), parse_number),
     _Field("pit_time_s", ("PIT_TIME",), parse_duration_s),
     _Field("is_finish_in_pit", ("CROSSING_FINISH_LINE_IN_PIT",), _is_b),
-    _Field("flag_at_finish", ("FLAG_AT_FL",), _text),
+    _Field("flag_at_finish", ("FLAG_AT_FL",), parse_flag),
     _Field("class_name", ("CLASS",), _text),
     _Field("group_name", ("GROUP",), _text),
 )
 _RESULTS = (
     _Field("position", ("POSITION", "POS"), parse_integer),
-    _Field("car_number", ("NUMBER",), _text, required=True),
-    _Field("status", ("STATUS",), _text),
+    _Field("car_number", ("NUMBER",), parse_car_number, required=True),
+    _Field("status", ("STATUS",), parse_status),
     _Field("laps_completed", ("LAPS",), parse_integer),
     _Field("total_time_s", ("TOTAL_TIME",), parse_duration_s),
     _Field("gap", ("GAP_FIRST",), _gap),
@@ -149,7 +159,7 @@ _WEATHER = (
 _TIMES = (parse_duration_s, parse_clock)
 # Columns whose loss of precision is reported: the others only repeat them.
 _MAIN_TIMES = frozenset({"lap_time_s", "elapsed_s", "crossing_local_time", "s1_s", "s2_s", "s3_s"})
-_NOT_NUMBERS = (_text, _is_b, parse_epoch, _is_raining, _gap)
+_NOT_NUMBERS = (_text, parse_car_number, parse_flag, parse_status, _is_b, parse_epoch, _is_raining, _gap)
 
 
 def read_sections(stream: BinaryIO, identity: FileIdentity, budget: RowBudget | None = None) -> ParsedFile:
@@ -300,31 +310,37 @@ def _read(
     required = [item.names for item in fields if item.required]
     for source in iter_rows(stream, identity.path, identity.kind, required, budget, may_lack=_PERSONS):
         if isinstance(source, Reject):
-            rejects.append(_without_text(source))
+            rejects.append(source)
         else:
             sources.append(source)
-    known = {name for item in fields for name in item.names}
-    numeric = [item for item in fields if item.parse not in _NOT_NUMBERS]
-    timed = {name: item.parse in _TIMES for item in numeric for name in item.names}
-    notations = notations_of([source.values for source in sources], timed)
-    bounds = {column.name: column for column in table.columns}
-    header = max((source.values for source in sources), key=len, default={})
-    points = point_columns(tuple(header)) if table is OFFICIAL_LAPS else {}
-    known |= {name for names in points.values() for name in names}
-    rows, repeated, previous = list[Row](), 0, None
+    notations = _notations_of(sources, fields)
+    header = tuple(max((source.values for source in sources), key=len, default={}))
+    points = point_columns(header) if table is OFFICIAL_LAPS else {}
+    parser = _RowParser(identity, table, fields)
+    rows, repeated, seen = list[Row](), 0, set[tuple[str, ...]]()
     for source in sources:
-        # Consecutive rows count as one if every cell is equal.
-        if source.values == previous:
+        # Rows of which every cell is equal count as one: a file may have been appended to itself. The rows of two cars,
+        # and of two laps of one car, differ at least in the time of day.
+        cells = tuple(source.values.values())
+        if cells in seen:
             repeated += 1
             continue
-        previous = source.values
-        row, rejected = _parse_row(_rewritten(source, notations), fields, bounds, identity)
+        seen.add(cells)
+        row, rejected = parser.parse(_rewritten(source, notations))
         rejects += rejected
         if row is not None:
             rows.append(row | {"points": points_of(source.values, points)} if points else row)
-    dropped = tuple(name for name in header if name not in known)
+    rejects += parser.unreadable_cells(blank_names(rows, [name for name in _TEXT_COLUMNS if name in _names_of(fields)]))
     rejects += _column_notes(identity, fields, notations)
+    dropped = _dropped(header, fields, {name for names in points.values() for name in names})
     return ParsedFile(rows, rejects, dropped, repeated, notations=notations, points=tuple(points))
+
+
+def _notations_of(sources: Sequence[CsvRow], fields: Sequence[_Field]) -> Mapping[str, ColumnNotation]:
+    """Return how the cells of each number and time column are written."""
+    numeric = [item for item in fields if item.parse not in _NOT_NUMBERS]
+    timed = {name: item.parse in _TIMES for item in numeric for name in item.names}
+    return notations_of([source.values for source in sources], timed)
 
 
 def _rewritten(source: CsvRow, notations: Mapping[str, ColumnNotation]) -> CsvRow:
@@ -346,29 +362,92 @@ def _column_notes(
     return [Reject(identity.path, 1, identity.kind, COLUMN_NOTATION, sentence) for _, sentence in sentences if sentence]
 
 
-def _without_text(reject: Reject) -> Reject:
-    """Return the reject without the line's text: rejects are published, and the line may hold personal names."""
-    return replace(reject, detail=f"{len(reject.detail)} characters, not shown: the line may name persons")
+def _names_of(fields: Sequence[_Field]) -> set[str]:
+    return {item.column for item in fields}
 
 
-def _parse_row(
-    source: CsvRow, fields: Sequence[_Field], bounds: dict[str, Column], identity: FileIdentity
-) -> tuple[Row | None, list[Reject]]:
-    """Return the row and its rejects; the row is ``None`` if a value is invalid or a required one is missing."""
-    row: Row = {"source_file": identity.path, "source_row": source.line}
-    placeholders: list[Reject] = []
-    for item in fields:
-        name = next((name for name in item.names if source.values.get(name)), item.names[0])
-        text = source.values.get(name, "")
-        value = item.parse(text) if text else None
-        is_usable = _is_within(value, bounds.get(item.column))
-        row[item.column] = value if is_usable else None
-        problem = f"{name}={text!r}"
-        if (value is None and text) or (item.required and row[item.column] is None):
-            return None, [_reject(row, identity.kind, "bad_value", problem)]
-        if not is_usable:
-            placeholders.append(_reject(row, identity.kind, "out_of_range", problem))
-    return row, placeholders
+def _dropped(header: Sequence[str], fields: Sequence[_Field], points: Collection[str]) -> tuple[str, ...]:
+    """Return the columns that are not read; names that no race file has may be data of a file without a header."""
+    known = {name for item in fields for name in item.names}.union(points)
+    others = sum(name not in known and not is_known_column(name) for name in header)
+    named = [name for name in header if name not in known and is_known_column(name)]
+    return (*named, *([f"{others} of unknown name"] if others else []))
+
+
+class _RowParser:
+    """Parses the rows of a file and counts the cells that cannot be read, by column.
+
+    Args:
+        identity: The file.
+        table: The table its rows are for, with the bounds of each column.
+        fields: The values of a row.
+    """
+
+    def __init__(self, identity: FileIdentity, table: Table, fields: Sequence[_Field]) -> None:
+        self._identity = identity
+        self._bounds = {column.name: column for column in table.columns}
+        self._fields = fields
+        self._cells: Counter[str] = Counter()
+        self._unreadable: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def parse(self, source: CsvRow) -> tuple[Row | None, list[Reject]]:
+        """Return the row and its rejects; the row is ``None`` if a required value is missing or cells are shifted."""
+        row: Row = {"source_file": self._identity.path, "source_row": source.line}
+        placeholders: list[Reject] = []
+        unreadable: dict[str, str] = {}
+        for item in self._fields:
+            name = next((name for name in item.names if source.values.get(name)), item.names[0])
+            text = _text_of(source.values.get(name, ""), item)
+            value = item.parse(text) if text else None
+            is_usable = _is_within(value, self._bounds.get(item.column))
+            row[item.column] = value if is_usable else None
+            if item.required and row[item.column] is None:
+                return None, [_reject(row, self._identity.kind, "bad_value", f"{name}={quoted(text)}")]
+            if text:
+                self._cells[name] += 1
+            if value is None and text:
+                unreadable[name] = text
+            elif not is_usable:
+                detail = f"{name}={quoted(text)}"
+                placeholders.append(_reject(row, self._identity.kind, "out_of_range", detail))
+        return self._checked(row, placeholders, unreadable)
+
+    def _checked(
+        self, row: Row, placeholders: list[Reject], unreadable: dict[str, str]
+    ) -> tuple[Row | None, list[Reject]]:
+        """Reject a row whose cells are shifted; without texts, keep one with a word where a number should be."""
+        words = [name for name, text in unreadable.items() if may_name_person(text)]
+        if len(words) >= _SHIFTED_CELLS:
+            detail = f"{', '.join(words)} hold text that is not shown, as it may name persons"
+            return None, [_reject(row, self._identity.kind, "shifted_cells", detail)]
+        if words:
+            row.update({name: None for name in _TEXT_COLUMNS if name in row})
+        for name, text in unreadable.items():
+            self._unreadable[name] += 1
+            self._first.setdefault(name, f"first {quoted(text)} in line {row['source_row']}")
+        return row, placeholders
+
+    def unreadable_cells(self, blanked: dict[str, int]) -> list[Reject]:
+        """Return one reject per column with cells that were set to null, and the first of them.
+
+        Args:
+            blanked: Number of texts by published column that may be names.
+        """
+        details = [
+            f"{name}: {count:,} of {self._cells[name]:,} cells unreadable, {self._first[name]}"
+            for name, count in self._unreadable.items()
+        ]
+        details += [
+            f"{column}: {count:,} cells may be names and are not published" for column, count in blanked.items()
+        ]
+        identity = self._identity
+        return [Reject(identity.path, None, identity.kind, "unreadable_cells", detail) for detail in details]
+
+
+def _text_of(text: str, item: _Field) -> str:
+    """Return the text of a cell, empty if it holds a word for nothing; a dash is the gap of the leader."""
+    return "" if is_nothing(text) and not (item.parse is _gap and text == "-") else text
 
 
 def _is_within(value: object, column: Column | None) -> bool:
@@ -380,7 +459,7 @@ def _is_within(value: object, column: Column | None) -> bool:
 
 
 def _reject(row: Row, kind: str, reason: str, detail: str) -> Reject:
-    return Reject(row["source_file"], row["source_row"], kind, reason, detail[:SHOWN_CHARACTERS])
+    return Reject(row["source_file"], row["source_row"], kind, reason, detail)
 
 
 def official_laps_table(track: str, session: str, parsed: Sequence[ParsedFile]) -> tuple[pa.Table, ParsedFile]:
@@ -436,7 +515,9 @@ def _merge(parsed: Sequence[ParsedFile], key: Sequence[str], kind: FileKind) -> 
 
 def _conflict(row: Row, first: Row, differing: str, kind: FileKind) -> Reject:
     other = f"{first['source_file']} line {first['source_row']}"
-    detail = f"{differing}={row[differing]!r}, {other} says {first.get(differing)!r}"
+    pair = (row[differing], first.get(differing))
+    values = [quoted(value) if isinstance(value, str) else str(value) for value in pair]
+    detail = f"{differing}={values[0]}, {other} says {values[1]}"
     return _reject(row, kind, "conflicting_duplicate", detail)
 
 

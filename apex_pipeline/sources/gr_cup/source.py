@@ -46,7 +46,7 @@ class GrCup(Source):
     """Race weekends of the GR Cup."""
 
     name = SOURCE_NAME
-    derivation_version = "3"
+    derivation_version = "4"
     required_tables = (
         LAPS,
         CARS,

@@ -21,7 +21,7 @@ from apex_pipeline_tests.servers.s3_server import S3Bucket
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import KEY, NAME, csv_bytes, reading, write_file
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
-CONTENT = csv_bytes([reading(second / 25, value=str(second)) for second in range(3_000)])
+CONTENT = csv_bytes([reading(second / 25, channel="odometer", value=str(second)) for second in range(3_000)])
 
 
 @pytest.fixture(params=["local", "s3"])

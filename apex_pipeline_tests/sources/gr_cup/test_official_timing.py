@@ -64,15 +64,15 @@ def test_cars_sharing_a_number_are_split_where_the_lap_number_decreases() -> Non
     assert [row["entry"] for row in rows] == [1, 1, 1, 2, 2]
 
 
-def test_an_invalid_cell_rejects_only_its_row() -> None:
+def test_an_invalid_cell_costs_its_row_only_if_the_row_needs_it() -> None:
     parsed = _sections(
         "13;1;1:37.428;;;;;;GF;", "13;2;fast;;;;;;GF;", "13;3;1:37.9;;25:00:00.0;;;;GF;", ";4;1:37.9;;;;;;GF;"
     )
-    assert [row["lap_number"] for row in parsed.rows] == [1]
+    assert [(row["lap_number"], row["crossing_local_time"]) for row in parsed.rows] == [(1, None), (3, None)]
     assert [(reject.line, reject.detail) for reject in parsed.rejects] == [
-        (3, "LAP_TIME='fast'"),
-        (4, "HOUR='25:00:00.0'"),
+        (3, "LAP_TIME=4 characters, not shown as they may name a person"),
         (5, "NUMBER=''"),
+        (None, "HOUR: 1 of 1 cells unreadable, first '25:00:00.0' in line 4"),
     ]
 
 
@@ -218,14 +218,22 @@ def test_a_lap_without_a_valid_number_is_rejected(lap: str) -> None:
 @pytest.mark.parametrize(
     ("row", "detail"),
     [
-        ("1;46;Classified;17;45:57.575;soon;8;2:28.630;132.5;Am;;Toyota GR86", "GAP_FIRST='soon'"),
-        ("1;46;Classified;17;DNF;-;8;2:28.630;132.5;Am;;Toyota GR86", "TOTAL_TIME='DNF'"),
+        (
+            "1;46;Classified;17;45:57.575;soon;8;2:28.630;132.5;Am;;Toyota GR86",
+            "GAP_FIRST: 1 of 1 cells unreadable, first 4 characters, not shown as they may name a person in line 2",
+        ),
+        (
+            "1;46;Classified;17;DNF;-;8;2:28.630;132.5;Am;;Toyota GR86",
+            "TOTAL_TIME: 1 of 1 cells unreadable, first 3 characters, not shown as they may name a person in line 2",
+        ),
         ("1;;Classified;17;45:57.575;-;8;2:28.630;132.5;Am;;Toyota GR86", "NUMBER=''"),
     ],
 )
-def test_a_result_with_an_invalid_cell_is_rejected(row: str, detail: str) -> None:
+def test_an_invalid_cell_of_a_result_is_told_and_a_result_without_a_number_rejected(row: str, detail: str) -> None:
     parsed = _results(row)
-    assert (parsed.rows, [(reject.reason, reject.detail) for reject in parsed.rejects]) == ([], [("bad_value", detail)])
+    reason = "bad_value" if detail.startswith("NUMBER") else "unreadable_cells"
+    assert [(reject.reason, reject.detail) for reject in parsed.rejects] == [(reason, detail)]
+    assert len(parsed.rows) == (reason == "unreadable_cells")
 
 
 def test_a_car_without_a_timed_lap_has_no_fastest_lap() -> None:

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.sources.base import FileIdentity, FileStatus, FoundFile
 from apex_pipeline.sources.gr_cup.discovery.cross_checks import cross_check
+from apex_pipeline.sources.gr_cup.discovery.derived_files import DERIVED_REASON, is_derived
 from apex_pipeline.sources.gr_cup.discovery.path_hints import (
     FolderSiblings,
     PathHints,
     SessionHint,
     TrackHint,
     ignore_reason,
+    is_named_like_race_file,
     parse_path,
 )
 from apex_pipeline.sources.gr_cup.discovery.rules import NamingRules
@@ -101,7 +103,9 @@ def identify_tree(files: Iterable[FoundFile], rules: NamingRules) -> list[FileId
     siblings = FolderSiblings(hints.values())
 
     def identify(file: FoundFile) -> FileIdentity:
-        return _identify(file, hints[file.path], siblings) if file.path in hints else _ignored(file)
+        if file.path in hints:
+            return _identify(file, hints[file.path], siblings)
+        return _not_exported(file) if is_named_like_race_file(file.path, rules) else _ignored(file)
 
     with ThreadPoolExecutor(_PARALLEL_READS) as pool:
         identities = list(pool.map(identify, found.values()))
@@ -113,6 +117,13 @@ def _ignored(file: FoundFile) -> FileIdentity:
     builder = _IdentityBuilder(file, FileKind.IGNORED, "not race data")
     builder.add_evidence(f"The path says: {reason}.")
     return builder.build(FileStatus.IGNORED, f"{reason}; not race data")
+
+
+def _not_exported(file: FoundFile) -> FileIdentity:
+    reason = f"{ignore_reason(file.path)}, named like a race file; export it as CSV"
+    builder = _IdentityBuilder(file, FileKind.UNKNOWN, "not CSV")
+    builder.add_evidence("Its name is that of a race file, its extension is not.")
+    return builder.build(FileStatus.UNRESOLVED, reason)
 
 
 def _identify(file: FoundFile, hints: PathHints, siblings: FolderSiblings) -> FileIdentity:
@@ -156,6 +167,9 @@ def _finish(builder: _IdentityBuilder, contents: FileContents, contradiction: st
         builder.session = None  # season standings do not belong to a session
         return builder.build(FileStatus.READY)
     contradiction = _header_contradiction(builder, contents) or contradiction
+    if is_derived(builder.file.path, contents, builder.kind):
+        builder.kind, builder.track, builder.session = FileKind.UNKNOWN, None, None
+        return builder.build(FileStatus.UNRESOLVED, DERIVED_REASON)
     if contradiction:
         return builder.build(FileStatus.QUARANTINED, contradiction)
     missing = _unassigned_reason(builder)
@@ -183,7 +197,7 @@ def _unassigned_reason(builder: _IdentityBuilder) -> str | None:
 
 def _resolve_kind(builder: _IdentityBuilder, contents: FileContents) -> None:
     """Check the kind from the name against the header, or take it from the header if the name has none."""
-    shown = ", ".join(contents.columns[:8])
+    shown = _columns_of(contents)
     if builder.kind in contents.kinds:
         builder.add_evidence(f"The name says {builder.kind}, and the header fits.")
     elif builder.kind is FileKind.UNKNOWN and len(contents.kinds) == 1:
@@ -191,10 +205,17 @@ def _resolve_kind(builder: _IdentityBuilder, contents: FileContents) -> None:
         builder.add_evidence(f"The name says no kind; the header ({shown}) is that of {builder.kind}.", _CONTENT_ONLY)
 
 
+def _columns_of(contents: FileContents) -> str:
+    """Return the known columns of a header for a message, and the number of the others, whose names may be data."""
+    more = len(contents.columns[8:]) + contents.other_columns
+    shown = ", ".join(contents.columns[:8]) or "no column of a race file"
+    return f"{shown} and {more} more" if contents.columns and more else shown
+
+
 def _unknown_kind_reason(contents: FileContents) -> str:
     if contents.kinds:
         return f"its name does not say whether it is {_one_of(contents.kinds)}, and their headers are the same"
-    return f"neither its name nor its header ({', '.join(contents.columns[:8])}) says that it is race data"
+    return f"neither its name nor its header ({_columns_of(contents)}) says that it is race data"
 
 
 def _header_contradiction(builder: _IdentityBuilder, contents: FileContents) -> str | None:
@@ -203,7 +224,7 @@ def _header_contradiction(builder: _IdentityBuilder, contents: FileContents) -> 
         return None
     if not contents.kinds and (builder.track is None or builder.session is None):
         return None  # a results.csv like any other: nothing suggests that it is race data
-    shown = ", ".join(contents.columns[:8])
+    shown = _columns_of(contents)
     if contents.kinds:
         return f"its name says {builder.kind}, its header ({shown}) is that of {_one_of(contents.kinds)}"
     missing = ", ".join(missing_columns(builder.kind, contents.columns))

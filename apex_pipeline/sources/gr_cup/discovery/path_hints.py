@@ -23,7 +23,10 @@ _NOT_DATA = {
     "program or settings": {".py", ".ipynb", ".json", ".yaml", ".yml", ".toml", ".ini", ".exe", ".sh"},
 }
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
-_CSV_ENDING = re.compile(r"\.csv(\.gz|\.zst)?$", re.IGNORECASE)
+# Windows hides .txt behind .csv, and spreadsheets write tabs as .tsv.
+_CSV_ENDING = re.compile(r"\.(csv|tsv)(\.txt)?(\.gz|\.zst)?$", re.IGNORECASE)
+# Files that may hold a table, which only people can export as CSV.
+_TABLE_ENDINGS = re.compile(r"\.(txt|tab|dat|xlsx?|xlsm|ods|numbers|parquet|jsonl?)$", re.IGNORECASE)
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _IN_THE_NAME = "the name"
 
@@ -128,6 +131,15 @@ def ignore_reason(path: str) -> str | None:
         if suffix in suffixes:
             return reason
     return f"not a CSV file ({suffix or 'no extension'})"
+
+
+def is_named_like_race_file(path: str, rules: NamingRules) -> bool:
+    """Return whether a file that is not CSV may hold the table of a race file: ``R1_barber_lap_start.xlsx``."""
+    name = PurePosixPath(path).name
+    if ignore_reason(path) is None or name.startswith(".") or not _TABLE_ENDINGS.search(name):
+        return False
+    hints = parse_path(_TABLE_ENDINGS.sub(".csv", path), rules)
+    return hints.kind is not FileKind.UNKNOWN and bool(hints.sessions)
 
 
 def parse_path(path: str, rules: NamingRules) -> PathHints:

@@ -15,15 +15,23 @@ import pyarrow as pa
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.csv_reader import CsvDialect, detect_dialect, require_text
+from apex_pipeline.sources.encodings import head_as_utf8, is_utf16
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.known_columns import is_known_column
+from apex_pipeline.sources.normalize import normalize_name
+from apex_pipeline.sources.session_names import find_session
+from apex_pipeline.sources.text_lines import split_lines
 
 SNIFFED_BYTES = 65_536
 
 # Columns that identify a kind, the most specific kinds first. The three kinds of lap file share one header with
 # ten-column telemetry, whose ``value`` holds a list of readings.
-_TRIGGER_COLUMNS = frozenset({"vehicle_id", "lap", "timestamp"})
+_TRIGGER_COLUMNS = frozenset({"vehicle_id", "lap", "timestamp", "meta_time"})
 _KEY_COLUMNS: tuple[tuple[FileKind, frozenset[str]], ...] = (
-    (FileKind.TELEMETRY, frozenset({"vehicle_id", "timestamp", "telemetry_name", "telemetry_value"})),
+    (
+        FileKind.TELEMETRY,
+        frozenset({"vehicle_id", "lap", "timestamp", "meta_time", "telemetry_name", "telemetry_value"}),
+    ),
     (FileKind.SECTIONS, frozenset({"NUMBER", "LAPNUMBER", "LAPTIME"})),  # up to 2019
     (FileKind.SECTIONS, frozenset({"NUMBER", "LAP_NUMBER", "LAP_TIME"})),
     (FileKind.WEATHER, frozenset({"TIME_UTC_SECONDS", "AIR_TEMP"})),
@@ -32,6 +40,9 @@ _KEY_COLUMNS: tuple[tuple[FileKind, frozenset[str]], ...] = (
     (FileKind.RESULTS, frozenset({"POS", "NUMBER", "LAP", "TIME"})),  # practice and qualifying
     (FileKind.RESULTS, frozenset({"POSITION", "NUMBER", "STATUS"})),
 )
+# Codes of sessions and events are one word with a digit; anything else may be a name in the wrong column.
+_CODE = re.compile(r"(?=.*\d)[\w-]{1,40}")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _TRIGGER_KINDS = frozenset({FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME})
 
 
@@ -41,7 +52,8 @@ class FileContents:
 
     Attributes:
         kinds: Kinds that the header fits; empty if it fits none.
-        columns: Column names.
+        columns: Column names of race files in the header.
+        other_columns: Number of other columns; their names are not kept, because they may be data.
         sessions: Number of rows per ``meta_session``.
         events: Number of rows per ``meta_event``.
         first_day: Day of the earliest receive time, for messages.
@@ -52,6 +64,7 @@ class FileContents:
 
     kinds: frozenset[FileKind] = frozenset()
     columns: tuple[str, ...] = ()
+    other_columns: int = 0
     sessions: Counter[str] = field(default_factory=Counter[str])
     events: Counter[str] = field(default_factory=Counter[str])
     first_day: str | None = None
@@ -65,6 +78,7 @@ class FileContents:
             {
                 "kinds": sorted(self.kinds),
                 "columns": self.columns,
+                "other_columns": self.other_columns,
                 "sessions": self.sessions,
                 "events": self.events,
                 "first_day": self.first_day,
@@ -82,6 +96,7 @@ class FileContents:
             return cls(
                 kinds=frozenset(FileKind(kind) for kind in values["kinds"]),
                 columns=tuple(map(str, values["columns"])),
+                other_columns=int(values["other_columns"]),
                 sessions=Counter(values["sessions"]),
                 events=Counter(values["events"]),
                 first_day=values["first_day"],
@@ -101,24 +116,28 @@ def sniff(head: bytes, path: str) -> FileContents:
         path: Path of the file; the extension determines the compression.
     """
     try:
-        text = _decompress(head, path)
+        text = head_as_utf8(_decompress(head, path))
         require_text(text, path)
     except MalformedFileError as error:
         return FileContents(problem=error.problem, is_text=False)
-    if len(text) >= SNIFFED_BYTES and not re.search(rb"[\r\n]", text):
+    # UTF-16 takes two bytes per character.
+    limit = SNIFFED_BYTES // 2 - 1 if is_utf16(head) else SNIFFED_BYTES
+    if len(text) >= limit and not re.search(rb"[\r\n]", text):
         return FileContents(problem=f"{path} has a first line of more than {SNIFFED_BYTES:,} bytes: not a header.")
     try:
         dialect = detect_dialect(text, path)
     except MalformedFileError as error:
         return FileContents(problem=error.problem)
-    is_cut = max(len(head), len(text)) >= SNIFFED_BYTES
+    is_cut = max(len(head), len(text)) >= limit
     rows = _rows_of(text, dialect, is_cut=is_cut)
+    days = (value[:10] for value in _column(rows, dialect, "meta_time"))
     return FileContents(
         kinds=kinds_for_header(dialect.columns),
-        columns=dialect.columns,
-        sessions=Counter(_column(rows, dialect, "meta_session")),
-        events=Counter(_column(rows, dialect, "meta_event")),
-        first_day=min((value[:10] for value in _column(rows, dialect, "meta_time")), default=None),
+        columns=tuple(name for name in dialect.columns if is_known_column(name)),
+        other_columns=sum(not is_known_column(name) for name in dialect.columns if name),
+        sessions=Counter(filter(_is_session, _column(rows, dialect, "meta_session"))),
+        events=Counter(filter(_CODE.fullmatch, _column(rows, dialect, "meta_event"))),
+        first_day=min(filter(_DAY.fullmatch, days), default=None),
         rows=len(rows),
     )
 
@@ -155,7 +174,7 @@ def _decompress_gzip(head: bytes) -> bytes:
 
 
 def _rows_of(text: bytes, dialect: CsvDialect, *, is_cut: bool) -> list[list[str]]:
-    lines = re.split(r"\r\n|\n|\r", text.decode(dialect.encoding, errors="replace"))[1:]
+    lines = split_lines(text.decode(dialect.encoding, errors="replace"))[dialect.header_line :]
     if is_cut:
         lines = lines[:-1]
     cells = csv.reader((line for line in lines if line.strip()), delimiter=dialect.delimiter, skipinitialspace=True)
@@ -169,6 +188,11 @@ def _column(rows: list[list[str]], dialect: CsvDialect, name: str) -> list[str]:
     index = dialect.columns.index(name)
     values = (row[index].strip() for row in rows if len(row) > index)
     return [value for value in values if value not in {"", name}]
+
+
+def _is_session(text: str) -> bool:
+    found = find_session(normalize_name(text))
+    return _CODE.fullmatch(text) is not None or (found is not None and not found.rest)
 
 
 def kinds_for_header(columns: tuple[str, ...]) -> frozenset[FileKind]:

@@ -23,6 +23,7 @@ from apex_pipeline.sources.gr_cup.laps.official_merge import RaceTimes, flag_unm
 from apex_pipeline.sources.gr_cup.laps.rows import car_row, lap_row
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 from apex_pipeline.sources.gr_cup.laps.unit_changes import flag_other_cars
+from apex_pipeline.sources.gr_cup.vehicle_spellings import Spellings, find_spellings, with_published_ids
 from apex_pipeline.tables import CARS, LAPS
 
 Pairs = dict[str, list[Crossing | None]]
@@ -86,6 +87,8 @@ def derive_laps(
         zone: IANA zone of the track's official clock, ``None`` if not known.
         telemetry_crossings: Finish-line crossings detected in telemetry.
     """
+    spellings = find_spellings(triggers)
+    triggers = with_published_ids(triggers, spellings)
     crossings = find_crossings(triggers)
     by_car = laps_by_car(crossings, telemetry_crossings)
     if has_two_lines(track):
@@ -99,7 +102,7 @@ def derive_laps(
     report = _report(triggers, crossings, by_car, identities, clock)
     return SessionLaps(
         LAPS.from_rows(_lap_rows(track, session, by_car, identities)),
-        CARS.from_rows(_car_rows(track, session, by_car, identities)),
+        CARS.from_rows(_car_rows(track, session, by_car, identities, spellings)),
         report,
     )
 
@@ -180,9 +183,19 @@ def _lap_rows(
 
 
 def _car_rows(
-    track: str, session: str, by_car: Mapping[str, Sequence[Lap]], identities: Sequence[Identity]
+    track: str,
+    session: str,
+    by_car: Mapping[str, Sequence[Lap]],
+    identities: Sequence[Identity],
+    spellings: Spellings,
 ) -> list[dict[str, object]]:
-    rows = [car_row(track, session, identity, has_laps=_has_started(identity, by_car)) for identity in identities]
+    rows: list[dict[str, object]] = [
+        {
+            **car_row(track, session, identity, has_laps=_has_started(identity, by_car)),
+            "spellings": list(spellings.of(identity.vehicle_id or "")),
+        }
+        for identity in identities
+    ]
     order = [
         (row["vehicle_id"] is None, row["vehicle_id"], row["official_number"], row["official_entry"]) for row in rows
     ]

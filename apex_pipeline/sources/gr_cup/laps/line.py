@@ -45,7 +45,8 @@ def line_lap(lap: Lap) -> LineLap:
     start_ms, end_ms, method = _window(lap)
     if start_ms is None or end_ms is None:
         return LineLap(None, None, None, None, from_green)
-    lap_time_s = lap.official.time_s if lap.official is not None else lap.time_s
+    published_s = lap.verdict.time_s if lap.verdict is not None else lap.time_s
+    lap_time_s = lap.official.time_s if lap.official is not None and lap.verdict is None else published_s
     residual_s = None if lap_time_s is None else round((end_ms - start_ms) / 1000 - lap_time_s, 3)
     return LineLap(start_ms, end_ms, method, residual_s, from_green)
 

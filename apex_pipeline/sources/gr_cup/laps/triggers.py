@@ -7,9 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import FileIdentity, Reject
-from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS, CsvRow, iter_rows
+from apex_pipeline.sources.cells import quoted
+from apex_pipeline.sources.csv_reader import CsvRow, iter_rows
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.gr_cup.parsing import is_vehicle_id
 from apex_pipeline.sources.limits import RowBudget
 from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
@@ -60,7 +63,7 @@ def read_triggers(
         The triggers and the rejected rows, both in file order; every data row is one or the other.
 
     Raises:
-        MalformedFileError: The file is empty, binary, damaged, or lacks a required column.
+        MalformedFileError: The file is empty, binary, damaged, lacks a required column, or no row has a time in UTC.
         LimitExceededError: It exceeds a limit.
     """
     triggers: list[Trigger] = []
@@ -71,6 +74,11 @@ def read_triggers(
             rejects.append(read)
         else:
             triggers.append(read)
+    if not triggers and rejects and all(reject.reason == "bad_time" for reject in rejects):
+        raise MalformedFileError(
+            f"{identity.path} has no time with a zone in {len(rejects):,} rows; the first is {rejects[0].detail}.",
+            "Export the times in UTC, for example 2025-05-17T18:26:30.493Z.",
+        )
     return triggers, rejects
 
 
@@ -78,7 +86,7 @@ def _read(row: CsvRow, identity: FileIdentity) -> Trigger | Reject:
     values = row.values
     trigger_ms, received_ms = parse_utc_ms(values["timestamp"]), parse_utc_ms(values["meta_time"])
     lap = parse_integer(values["lap"])
-    if not values["vehicle_id"]:
+    if not is_vehicle_id(values["vehicle_id"]):
         return _reject(row, identity, "no_vehicle", "vehicle_id")
     if trigger_ms is None:
         return _reject(row, identity, "bad_time", "timestamp")
@@ -108,5 +116,4 @@ def is_wrong_session(inside: str, session: str | None) -> bool:
 
 
 def _reject(row: CsvRow, identity: FileIdentity, reason: str, column: str) -> Reject:
-    detail = f"{column}={row.values[column]!r}"[:SHOWN_CHARACTERS]
-    return Reject(identity.path, row.line, identity.kind, reason, detail)
+    return Reject(identity.path, row.line, identity.kind, reason, f"{column}={quoted(row.values[column])}")

@@ -49,7 +49,7 @@ class SessionTables:
     """Rows of the published tables of one session, and what the note reports about its files.
 
     ``unreadable`` has path and reason of each file that could not be read, ``columns`` a sentence per column that has
-    lost precision.
+    lost precision, and ``remarks`` those on the cells of the other files.
     """
 
     laps: Sequence[Row]
@@ -59,12 +59,14 @@ class SessionTables:
     telemetry_cars: Sequence[Row]
     unreadable: Sequence[tuple[str, str]] = ()
     columns: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
 
 def session_summary(tables: SessionTables) -> str:
     """Return the note of a session, one paragraph of two to eight sentences, more if files could not be read."""
     sentences = [
         *_unreadable(tables.unreadable),
+        *_remarks(tables.remarks),
         *_who(tables),
         *_laps(tables.laps),
         *_doubts(tables.laps),
@@ -83,6 +85,12 @@ def _unreadable(files: Sequence[tuple[str, str]]) -> Iterator[str]:
         yield f"Nothing is from {path}, which {reason}"
     if len(files) > _MAX_NAMES:
         yield f"{counted(len(files) - _MAX_NAMES, 'more file')} could not be read."
+
+
+def _remarks(remarks: Sequence[str]) -> Iterator[str]:
+    yield from remarks[:_MAX_NAMES]
+    if len(remarks) > _MAX_NAMES:
+        yield f"{counted(len(remarks) - _MAX_NAMES, 'more remark')} on files: see the rejects."
 
 
 def _who(tables: SessionTables) -> Iterator[str]:

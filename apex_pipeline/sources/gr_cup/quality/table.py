@@ -11,7 +11,7 @@ import pyarrow as pa
 from apex_pipeline.sources.gr_cup.official_columns import COLUMN_NOTATION
 from apex_pipeline.sources.gr_cup.quality.scores import Row, Score, lap_scores, session_score, telemetry_scores
 from apex_pipeline.sources.gr_cup.quality.summary import SessionTables, session_summary
-from apex_pipeline.sources.rejects import unreadable_files
+from apex_pipeline.sources.rejects import file_remarks, unreadable_files
 from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, RESULTS, TELEMETRY_CARS, Table
 
 _MEASURES = [measure for measure in QUALITY_MEASURES if measure != "overall"]
@@ -53,6 +53,7 @@ def score_session(
         telemetry_cars=_rows(telemetry_cars, TELEMETRY_CARS),
         unreadable=unreadable_files(rejects),
         columns=_column_sentences(rejects),
+        remarks=file_remarks(rejects),
     )
     by_car = _scores_by_car(tables)
     rows = [_row(None, score) for score in _with_overall(_session_scores(by_car.values()), session_summary(tables))]

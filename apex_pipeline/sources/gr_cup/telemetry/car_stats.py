@@ -103,7 +103,10 @@ def telemetry_cars_table(track: str, session: str, report: TelemetryReport) -> p
     sent_by_any = {channel for car in report.cars for channel in car.channels}
     return TELEMETRY_CARS.from_rows(
         [
-            {"track": track, "session": session} | _row(car, sorted(sent_by_any.difference(car.channels))) | piece
+            {"track": track, "session": session}
+            | _row(car, sorted(sent_by_any.difference(car.channels)))
+            | {"spellings": list(report.spellings.of(car.clock.vehicle_id))}
+            | piece
             for car in report.cars
             for piece in _pieces(car)
         ]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ApexError, ReconciliationError
+from apex_pipeline.sources.gr_cup.telemetry.bounds import OutOfRange, add_outside, outside_rejects
 from apex_pipeline.sources.gr_cup.telemetry.car_stats import CarStatsBuilder
 from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
@@ -31,6 +32,7 @@ from apex_pipeline.sources.gr_cup.telemetry.report import (
     TelemetryReport,
 )
 from apex_pipeline.sources.gr_cup.telemetry.spill import ReadingSpill
+from apex_pipeline.sources.gr_cup.vehicle_spellings import Spellings, match_spellings
 from apex_pipeline.sources.limits import limit_exceeded
 from apex_pipeline.sources.rejects import file_rejects
 from apex_pipeline.sources.unreadable import UnreadableFile, is_unreadable
@@ -109,11 +111,20 @@ def _convert(
 ) -> TelemetryReport:
     with scratch_folder(workspace) as folder, ReadingSpill(folder, workspace.limits) as readings:
         all_stats, unreadable = _read_files(files, readings, workspace, is_left_out)
+        spellings = _merge_spellings(readings, laps)
         schema = published_schema(readings.channels)
         schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
         pivoter = Pivoter(readings, schema, laps, workspace.bytes_for_one_car)
         report = _write(key, readings, pivoter, lap_crossings(laps), all_stats, schema, output)
-    return _with_unreadable(report, unreadable)
+    return _with_unreadable(replace(report, spellings=spellings), unreadable)
+
+
+def _merge_spellings(readings: ReadingSpill, laps: pa.Table | None) -> Spellings:
+    """Merge the spellings of each car into the id that the lap files publish, or the one with the most readings."""
+    known = [] if laps is None else laps["vehicle_id"].cast(pa.string()).unique().to_pylist()
+    spellings = match_spellings({car: readings.size_of(car).readings for car in readings.cars}, known)
+    readings.merge_cars(spellings.published)
+    return spellings
 
 
 def _with_unreadable(report: TelemetryReport, files: Sequence[UnreadableFile]) -> TelemetryReport:
@@ -156,7 +167,9 @@ def _write(
 ) -> TelemetryReport:
     reasons = sum((stats.reasons for stats in all_stats), Counter[str]())
     with _writer(output, schema) as writer:
-        cars, written = _write_cars(writer, key, readings, pivoter, crossings)
+        outside: dict[str, OutOfRange] = {}
+        cars, written = _write_cars(writer, key, readings, pivoter, crossings, outside)
+        reasons["out_of_range"] += sum(found.count for found in outside.values())
         counts = TelemetryFileCounts(
             readings_in=sum(stats.readings_in for stats in all_stats),
             rejected=reasons.total(),
@@ -170,8 +183,11 @@ def _write(
         writer.add_key_value_metadata({TELEMETRY_COUNTS: json.dumps(asdict(counts))})
     return TelemetryReport(
         counts=counts,
-        rejects=tuple(reject for stats in all_stats for reject in stats.samples),
-        rejects_by_reason=dict(sorted(reasons.items())),
+        rejects=(
+            *(reject for stats in all_stats for reject in stats.samples),
+            *outside_rejects(outside, (stats.path for stats in all_stats)),
+        ),
+        rejects_by_reason=dict(sorted((+reasons).items())),
         cars=tuple(cars),
         unknown_channels=tuple(channel for channel in sorted(readings.channels) if not is_known(channel)),
         unreadable_laps=sum(stats.unreadable_laps for stats in all_stats),
@@ -193,8 +209,12 @@ def _write_cars(
     readings: ReadingSpill,
     pivoter: Pivoter,
     crossings: Mapping[str, LapCrossings],
+    outside: dict[str, OutOfRange],
 ) -> tuple[list[CarStats], dict[str, int]]:
-    """Write each part of a car as one row group; return the stats of each car and the cells and rows written."""
+    """Write each part of a car as one row group; return the stats of each car and the cells and rows written.
+
+    Readings beyond the bounds of their channel are added to ``outside``.
+    """
     schema = writer.schema
     written: Counter[str] = Counter(cells_out=0, rows_out=0)
     channel_columns = schema.names[schema.get_field_index("unit_lap") + 1 :]
@@ -204,6 +224,7 @@ def _write_cars(
         writer.write_table(rows, row_group_size=rows.num_rows)
         written["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
         written["rows_out"] += rows.num_rows
+        add_outside(outside, part.out_of_range)
         builders.setdefault(clock.vehicle_id, CarStatsBuilder(clock, channel_columns)).add(part)
     return [builder.stats() for builder in builders.values()], dict(written)
 

@@ -4,7 +4,7 @@ Reads the three channels needed and merges the crossings found from them; see ``
 ``gps_crossings`` for the arithmetic. Bad files are skipped here and reported by the conversion.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,6 +33,7 @@ from apex_pipeline.sources.gr_cup.telemetry.parse import read_file
 from apex_pipeline.sources.gr_cup.telemetry.pivot import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
 from apex_pipeline.sources.gr_cup.telemetry.spill import ReadingSpill, join
+from apex_pipeline.sources.gr_cup.vehicle_spellings import match_spellings
 from apex_pipeline.sources.unreadable import is_unreadable
 from apex_pipeline.sources.workspace import Workspace, scratch_folder
 
@@ -55,12 +56,15 @@ class _CarSignals:
     positions: Positions
 
 
-def find_telemetry_crossings(files: Sequence[TelemetryFile], workspace: Workspace) -> list[TelemetryCrossing]:
+def find_telemetry_crossings(
+    files: Sequence[TelemetryFile], workspace: Workspace, known: Iterable[str] = ()
+) -> list[TelemetryCrossing]:
     """Find the crossings of the finish line in a session's telemetry.
 
     Args:
         files: Its raw telemetry files. Unreadable files are skipped; the conversion reports the reason.
         workspace: Memory limit and scratch folder, for the samples of three channels.
+        known: Vehicle ids of the lap files, as published; other spellings of them are the same cars.
 
     Returns:
         Crossings by car and time; none if the cars send neither lap distance nor position, or more readings than fit in
@@ -75,6 +79,9 @@ def find_telemetry_crossings(files: Sequence[TelemetryFile], workspace: Workspac
             _read(file, readings)
             for car in readings.cars:
                 found_in.setdefault(car, file.identity.path)
+        spellings = match_spellings({car: readings.size_of(car).readings for car in readings.cars}, known)
+        readings.merge_cars(spellings.published)
+        found_in = {spellings.published[car]: path for car, path in found_in.items()}
         sizes = [readings.size_of(car).readings for car in readings.cars]
         needed = sum(sizes) * _BYTES_PER_READING + max(sizes, default=0) * _BYTES_PER_READING_OF_ONE_CAR
         if needed > workspace.bytes_for_rows:

@@ -11,16 +11,17 @@ import numpy as np
 import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.laps.triggers import LOST_LAP
+from apex_pipeline.sources.gr_cup.parsing import is_vehicle_id
 from apex_pipeline.sources.gr_cup.telemetry.chunks import CHUNK_BYTES
 from apex_pipeline.sources.gr_cup.telemetry.header import Header
 from apex_pipeline.sources.gr_cup.telemetry.line_parser import NO_LAP, UNREADABLE_LAP
+from apex_pipeline.sources.gr_cup.telemetry.notation import Notation
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, join
 
 # Maximum number of distinct cars, sessions or channels per call; a chunk with more is parsed in several calls.
 _TEXTS = 1_000
 # Maximum number of lines set aside per call.
 _ASIDE = 10_000
-_BLANK = (b"", b"\r")
 
 
 class ParsedChunk(NamedTuple):
@@ -97,8 +98,11 @@ class FastParser:
         self._fill_in_long_numbers(text)
         parsed = self._parsed_chunk(text, end)
         longest = header.limits.cell_characters
-        is_clean = all(text == text.strip() for text in (*parsed.vehicles, *parsed.channels)) and all(
-            len(text) <= longest for text in (*parsed.vehicles, *parsed.sessions, *parsed.channels)
+        is_clean = (
+            header.notation is not Notation.DECIMAL_COMMA
+            and all(text == text.strip() for text in (*parsed.vehicles, *parsed.channels))
+            and all(len(text) <= longest for text in (*parsed.vehicles, *parsed.sessions, *parsed.channels))
+            and all(map(is_vehicle_id, parsed.vehicles))
         )
         return parsed if is_clean else self._set_all_aside(buffer, start, end, parsed.lines)
 
@@ -153,7 +157,7 @@ class FastParser:
         lines = [
             (line, first, end) for line, (first, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))
         ]
-        aside = [line for line in lines if bytes(buffer[line[1] : line[2]]) not in _BLANK]
+        aside = [line for line in lines if bytes(buffer[line[1] : line[2]]).strip(b"\r")]
         none = np.empty(0, np.int64)
         return ParsedChunk(
             end=int(ends[-1]) + 1,

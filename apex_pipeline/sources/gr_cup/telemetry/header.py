@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apex_pipeline.errors import LimitExceededError, MalformedFileError
-from apex_pipeline.sources.csv_reader import CsvDialect, detect_dialect, list_columns
+from apex_pipeline.sources.csv_reader import CsvDialect, detect_dialect
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
+from apex_pipeline.sources.gr_cup.telemetry.notation import Notation
+from apex_pipeline.sources.known_columns import list_columns
 from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 
 # Also the longest header that discovery accepts, see ``discovery/sniff.py``. Real ones have 200 bytes.
@@ -30,12 +32,14 @@ class Header:
         is_quoted: Cells may be in quotes. If the start of the file has no quotes, a later one is damage; read as an
             opening quote, it would swallow the text after it.
         limits: Limits on the lines, cells and nesting.
+        notation: How the file writes its numbers.
     """
 
     dialect: CsvDialect
     is_listed: bool
     is_quoted: bool
     limits: Limits = DEFAULT_LIMITS
+    notation: Notation = Notation.PLAIN
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -52,7 +56,7 @@ class Header:
             return None
         columns = tuple(names)
         dialect = CsvDialect(self.dialect.delimiter, self.dialect.encoding, self.dialect.has_bom, columns)
-        return Header(dialect, self.is_listed, self.is_quoted, self.limits)
+        return Header(dialect, self.is_listed, self.is_quoted, self.limits, self.notation)
 
 
 def parse_header(file: TelemetryFile) -> Header:
@@ -88,7 +92,7 @@ def _required(is_listed: bool) -> tuple[str, ...]:  # noqa: FBT001  -- its only 
 
 
 def _dialect_of(start: bytes, path: str) -> CsvDialect:
-    if b"\r" in start.partition(b"\n")[0].removesuffix(b"\r"):
+    if b"\r" in start.partition(b"\n")[0].rstrip(b"\r"):
         raise MalformedFileError(f"{path} has line endings of CR alone.", "Export it with LF or CRLF.")
     dialect = detect_dialect(start, path)
     # People and spreadsheets ignore case in names, so it is unclear which column is meant.

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS
+from apex_pipeline.sources.cells import quoted
 from apex_pipeline.sources.gr_cup.laps.triggers import LOST_LAP, is_wrong_session
+from apex_pipeline.sources.gr_cup.parsing import is_vehicle_id
+from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
 from apex_pipeline.sources.gr_cup.telemetry.header import Header
+from apex_pipeline.sources.gr_cup.telemetry.notation import Notation, joined_number, notation_of, plain_number
 from apex_pipeline.sources.parsing import parse_integer, parse_utc_ms
 
 # Codes for a lap that the device lost (null in the table) and for an unreadable one. Lower than any lap, so that the
@@ -26,8 +29,11 @@ _LARGEST_LAP = 2**31 - 1
 
 # Times that define an instant: date, time, and Z or an offset. Python accepts more formats, such as a date alone.
 _INSTANT = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)", re.ASCII
+    r"\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):\d\d(:\d\d(\.\d+)?)?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)|\d{10}[\d.]*",
+    re.ASCII,
 )
+# Reasons of numbers that need another notation, which concerns the file; see ``notation.py``.
+OTHER_NOTATION, SPLIT_NUMBER = "other_notation", "split_number"
 _QUOTED = re.compile(rb'"[^"]*+"')
 _BRACKETS = re.compile(r"[\[\]{}]")
 # Columns whose cells are short in every usable line. The value is not one of them: it may be a list, and an unusable
@@ -66,22 +72,22 @@ def read_line(line: bytes, header: Header, session: str | None) -> Line:
         header: The header that applies to the line.
         session: The file's session, to reject rows of another race.
     """
-    text = line.removesuffix(b"\r")
+    text = line.rstrip(b"\r")
     problem = _format_problem(text, header)
     if problem:
-        return _rejected(problem, text[:SHOWN_CHARACTERS].decode(header.dialect.encoding, errors="replace"))
+        return _rejected(problem, _length_of(text))
     try:
         decoded = text.decode(header.dialect.encoding)
     except UnicodeDecodeError:
-        return _rejected("bad_encoding", text[:SHOWN_CHARACTERS].decode(errors="replace"))
+        return _rejected("bad_encoding", _length_of(text))
     cells = _cells_of(decoded, header)
     further_header = header.next_header(cells)
     if further_header:
-        return Line(problems=[("repeated_header", decoded[:SHOWN_CHARACTERS])], header=further_header)
+        return Line(problems=[("repeated_header", _length_of(text))], header=further_header)
     values = dict(zip(header.columns, cells, strict=False))
     long = _long_column(values, header)
     if long:
-        return _rejected("cell_too_long", f"{long}={values[long][:SHOWN_CHARACTERS]!r}"[:SHOWN_CHARACTERS])
+        return _rejected("cell_too_long", f"{long} has {len(values[long]):,} characters")
     return _parse_values(values, header, session)
 
 
@@ -90,6 +96,10 @@ def _long_column(values: dict[str, str], header: Header) -> str | None:
     columns = _SHORT_COLUMNS if header.is_listed else (*_SHORT_COLUMNS, "telemetry_name")
     longest = header.limits.cell_characters
     return next((name for name in columns if len(values.get(name, "")) > longest), None)
+
+
+def _length_of(line: bytes) -> str:
+    return f"{len(line):,} bytes, not shown as the line may name persons"
 
 
 def _rejected(reason: str, detail: str) -> Line:
@@ -108,12 +118,21 @@ def _format_problem(line: bytes, header: Header) -> str | None:
         if not _line_pattern(header.dialect.delimiter).fullmatch(line):
             return "broken_quotes"
         line = _QUOTED.sub(b"", line)
+    return _width_problem(line, header)
+
+
+def _width_problem(line: bytes, header: Header) -> str | None:
+    """Return the reason why a line has the wrong number of cells, or ``None``."""
     width, delimiter = len(header.columns), header.dialect.delimiter.encode()
     cells = line.count(delimiter) + 1
     if cells < width:
         return "too_few_columns"
     # A delimiter at the end of every line adds one empty cell.
-    return "too_many_columns" if cells > width + line.endswith(delimiter) else None
+    if cells <= width + line.endswith(delimiter):
+        return None
+    at = header.columns.index("value" if header.is_listed else "telemetry_value")
+    is_cut = delimiter == b"," and joined_number(line.decode("latin-1").split(","), at, cells - width)
+    return SPLIT_NUMBER if is_cut else "too_many_columns"
 
 
 @lru_cache
@@ -143,9 +162,9 @@ def _parse_values(values: dict[str, str], header: Header, session: str | None) -
     for channel, value in _readings(values, header):
         problem = _problem(values, channel, value, line_problem)
         if channel is not None and len(channel) > header.limits.cell_characters:
-            problem = "cell_too_long", f"name={channel[:SHOWN_CHARACTERS]!r}"
+            problem = "cell_too_long", f"the name of a channel has {len(channel):,} characters"
         if problem:
-            line.problems.append((problem[0], problem[1][:SHOWN_CHARACTERS]))
+            line.problems.append(problem)
         else:
             # Adding 0.0 removes the sign of a zero, so that all zeros have equal bits.
             line.readings.append((str(channel), float(value or 0) + 0.0))
@@ -156,11 +175,11 @@ def _line_problem(
     values: dict[str, str], session: str | None, car_ms: int | None, received_ms: int | None
 ) -> tuple[str, str] | None:
     if car_ms is None:
-        return "bad_time", f"timestamp={values['timestamp']!r}"
+        return "bad_time", f"timestamp={quoted(values['timestamp'])}"
     if received_ms is None:
-        return "bad_time", f"meta_time={values['meta_time']!r}"
+        return "bad_time", f"meta_time={quoted(values['meta_time'])}"
     if is_wrong_session(values.get("meta_session", ""), session):
-        return "wrong_session", f"meta_session={values['meta_session']!r}"
+        return "wrong_session", f"meta_session={quoted(values['meta_session'])}"
     return None
 
 
@@ -168,30 +187,37 @@ def _problem(
     values: dict[str, str], channel: str | None, value: float | str | None, line_problem: tuple[str, str] | None
 ) -> tuple[str, str] | None:
     """Return the reject reason of a reading, the most informative one first."""
-    if not values["vehicle_id"]:
-        return "no_vehicle", "vehicle_id=''"
+    if not is_vehicle_id(values["vehicle_id"]):
+        return "no_vehicle", f"vehicle_id={quoted(values['vehicle_id'])}"
     if channel is None:
-        return "bad_list", f"value={values['value']!r}"
+        return "bad_list", f"value has {len(values['value']):,} characters"
     if not channel:
         return "no_channel", "telemetry_name=''"
     if not isinstance(value, float):
-        return "bad_number", f"{channel}={value!r}"
+        text = str(value or "")
+        reason = OTHER_NOTATION if notation_of(text) else "bad_number"
+        return reason, f"{_channel(channel)}={quoted(text)}"
     if not math.isfinite(value):
-        return "not_a_number", f"{channel}={value}"
+        return "not_a_number", f"{_channel(channel)}={value}"
     return line_problem
+
+
+def _channel(name: str) -> str:
+    """Return the name of a channel for a message; in a shifted line it may be another cell."""
+    return name if is_known(name) else f"channel of {len(name)} characters"
 
 
 def _readings(values: dict[str, str], header: Header) -> Iterator[tuple[str | None, float | str | None]]:
     """Yield channel and value of each reading: text if the value is not a number, ``None`` as channel of a bad list."""
     if not header.is_listed:
-        yield values["telemetry_name"], _number(values["telemetry_value"])
+        yield values["telemetry_name"], _number(values["telemetry_value"], header.notation)
         return
     elements = _elements(values["value"], header.limits.nesting)
     if not elements:
         yield None, None
     for item in elements:
         if isinstance(item, dict):
-            yield str(item.get("name") or "").strip(), _number(_text(item.get("value")))
+            yield str(item.get("name") or "").strip(), _number(_text(item.get("value")), header.notation)
         else:
             yield "", None
 
@@ -224,7 +250,9 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def _number(text: str) -> float | str:
+def _number(text: str, notation: Notation) -> float | str:
+    if notation is not Notation.PLAIN:
+        text = plain_number(text, notation)
     try:
         # float() would accept 1_000 and digits of other scripts.
         return float(text) if text.isascii() and "_" not in text else text

@@ -8,14 +8,14 @@ the readings are stored by car. See ``kernels.rows`` and ``line_parser`` for the
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.progress import Progress
 from apex_pipeline.sources.base import Reject
-from apex_pipeline.sources.csv_reader import SHOWN_CHARACTERS
+from apex_pipeline.sources.cells import quoted
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.triggers import is_wrong_session
 from apex_pipeline.sources.gr_cup.telemetry import line_parser
@@ -23,6 +23,7 @@ from apex_pipeline.sources.gr_cup.telemetry.chunks import CHUNK_BYTES, Chunk, Ch
 from apex_pipeline.sources.gr_cup.telemetry.fast_parser import FastParser, ParsedChunk
 from apex_pipeline.sources.gr_cup.telemetry.header import Header, parse_header
 from apex_pipeline.sources.gr_cup.telemetry.line_parser import UNREADABLE_LAP, Line
+from apex_pipeline.sources.gr_cup.telemetry.notation import EITHER, Notation, decide_notation, notation_of
 from apex_pipeline.sources.gr_cup.telemetry.report import REPORTED_REJECTS
 from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, ReadingSpill
 
@@ -31,6 +32,12 @@ THREADS = 2
 _END_OF_FILE = 2**62
 # Every extra header costs another pass over the file. A file concatenated by hand has a few.
 _MAX_HEADERS = 20
+# Rows that a spreadsheet can hold, in its current and its old format.
+_ROW_LIMITS = frozenset({1_048_576, 65_536})
+# Fewer readings without a time are damage, not the way in which the file writes its times.
+_MIN_JUDGED = 20
+# A few lines with one cell too many are damage; of a file with thousands separators engine speed alone is 8 %.
+_MIN_SPLIT, _SPLIT_SHARE = 5, 0.001
 
 
 @dataclass
@@ -38,15 +45,21 @@ class ParseStats:
     """Counts of the readings and rejects of one file.
 
     Attributes:
+        path: Path of the file.
         readings_in: Readings in the file: non-blank lines except the header, or the list elements if lines hold lists.
         unreadable_laps: Usable readings whose lap is not a valid lap number.
+        lines: Lines of the file, the header included.
         reasons: Rejected readings by reason.
+        notations: Numbers that are not written plainly, by the notation they show.
         samples: The first rejects; may hold more than are reported.
     """
 
     readings_in: int = 0
+    path: str = ""
     unreadable_laps: int = 0
+    lines: int = 0
     reasons: Counter[str] = field(default_factory=Counter[str])
+    notations: Counter[str] = field(default_factory=Counter[str])
     samples: list[Reject] = field(default_factory=list[Reject])
 
     def reject(self, path: str, line: int, reason: str, detail: str) -> None:
@@ -65,7 +78,9 @@ class ParseStats:
         """Add the counts of another thread."""
         self.readings_in += other.readings_in
         self.unreadable_laps += other.unreadable_laps
+        self.lines += other.lines
         self.reasons.update(other.reasons)
+        self.notations.update(other.notations)
         self.samples += other.samples
 
 
@@ -105,7 +120,12 @@ def read_file(
     checkpoint = readings.checkpoint()
     while True:
         try:
-            return _read_lines(file, headers, readings, progress, only_channels)
+            stats = _read_lines(file, headers, readings, progress, only_channels)
+            if not stats.notations:
+                return _checked(stats, file.identity.path)
+            headers = _with_notation(headers, stats.notations, file.identity.path)
+            readings.rewind(checkpoint)
+            progress = None
         except _HeaderChanged as found:
             # By now the threads have parsed later lines with the old columns. This is rare, so the file is read again.
             headers[found.line] = found.header
@@ -118,6 +138,47 @@ def read_file(
             progress = None
 
 
+def _with_notation(headers: dict[int, Header], found: Counter[str], path: str) -> dict[int, Header]:
+    """Return the headers for another pass over a file whose numbers are written in another notation.
+
+    Raises:
+        MalformedFileError: The notation is not clear, or this was the second pass.
+    """
+    notation = decide_notation(found, path)
+    if any(header.notation is not Notation.PLAIN for header in headers.values()):
+        raise MalformedFileError(
+            f"{path} has numbers in two notations, with decimal commas and with decimal points.",
+            "Export it with a decimal point and without thousands separators.",
+        )
+    return {line: replace(header, notation=notation) for line, header in headers.items()}
+
+
+def _checked(stats: ParseStats, path: str) -> ParseStats:
+    """Return the counts of a file, with a remark if it ends where a spreadsheet does.
+
+    Raises:
+        MalformedFileError: Numbers are cut at their commas, or no time can be read; the rest would be a biased part.
+    """
+    cut = stats.reasons[line_parser.SPLIT_NUMBER]
+    if cut >= _MIN_SPLIT and cut >= _SPLIT_SHARE * stats.readings_in:
+        raise MalformedFileError(
+            f"{path} has {cut:,} numbers with a comma that are not in quotes, so that the comma cuts them.",
+            "Export it without thousands separators, or with quotes or another delimiter.",
+        )
+    if stats.readings_in >= _MIN_JUDGED and stats.reasons["bad_time"] == stats.readings_in:
+        raise MalformedFileError(
+            f"{path} has no time with a zone in {stats.readings_in:,} lines; the first is {stats.samples[0].detail}.",
+            "Export the times in UTC, for example 2025-05-17T18:26:30.493Z.",
+        )
+    if stats.lines in _ROW_LIMITS:
+        detail = (
+            f"it ends at row {stats.lines:,}, where a spreadsheet stops, so later rows are probably missing; "
+            "export it without a spreadsheet"
+        )
+        stats.samples.insert(0, Reject(path, None, FileKind.TELEMETRY, "ends_at_row_limit", detail))
+    return stats
+
+
 def _read_lines(
     file: TelemetryFile,
     headers: dict[int, Header],
@@ -125,7 +186,7 @@ def _read_lines(
     progress: Progress | None,
     only_channels: Collection[str] | None,
 ) -> ParseStats:
-    total = ParseStats()
+    total = ParseStats(path=file.identity.path)
     with file.open_text(progress) as stream, ThreadPoolExecutor(THREADS) as threads:
         chunks = ChunkReader(stream, file.limits.line_bytes)
         workers = [_ChunkParser(file, headers, readings, only_channels) for _ in range(THREADS)]
@@ -178,7 +239,8 @@ class _ChunkParser:
                 self._stats.readings_in += _elements(buffer, at, parsed) - _parsed_lines(parsed)
             at, line, blank = parsed.end, line + parsed.lines, blank + parsed.blank
         # Lines are counted by their line feeds, so the count does not depend on the code that parses them.
-        self._stats.readings_in += chunk.lines - blank - (chunk.first_line == 1)
+        self._stats.readings_in += chunk.lines - blank
+        self._stats.lines += chunk.lines
 
     def _header_at(self, line: int) -> tuple[Header, int]:
         """Return the header that applies to a line, and the number of lines it applies to from there."""
@@ -230,7 +292,7 @@ class _ChunkParser:
         reported = 0
         for frame in np.flatnonzero(is_rejected):
             first = line + int(parsed.line[frame])
-            detail = f"meta_session={parsed.sessions[parsed.session[frame]]!r}"[:SHOWN_CHARACTERS]
+            detail = f"meta_session={quoted(parsed.sessions[parsed.session[frame]])}"
             for index in range(int(parsed.frames.readings[frame])):
                 number = first if header.is_listed else first + index
                 self._stats.reject(self._path, number, "wrong_session", detail)
@@ -243,13 +305,16 @@ class _ChunkParser:
         found: dict[str, list[Line]] = {}
         for offset, start, end in parsed.aside:
             number = line + offset
-            if number == 1:
-                continue  # the header
+            if number <= self._headers[1].dialect.header_line:
+                self._stats.readings_in -= 1
+                continue
             result = line_parser.read_line(bytes(memoryview(buffer)[start:end]), header, self._session)
             if result.header and result.header != header and number not in self._headers:
                 raise _HeaderChanged(number, result.header)
             for reason, detail in result.problems:
                 self._stats.reject(self._path, number, reason, detail)
+                if reason == line_parser.OTHER_NOTATION:
+                    self._stats.notations[notation_of(detail.partition("=")[2].strip("'")) or EITHER] += 1
             # Each line feed was already counted as one reading; add the list's remaining elements.
             self._stats.readings_in += len(result.readings) + len(result.problems) - 1
             if result.readings:

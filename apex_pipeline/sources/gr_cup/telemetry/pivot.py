@@ -6,8 +6,8 @@ the rows in the file, so a shuffled file gives the same table.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
+from apex_pipeline.sources.gr_cup.telemetry.bounds import OutOfRange, blank_outside
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import EXPLAINED_MS
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
@@ -80,6 +81,7 @@ class PivotedRows:
     rows: pa.Table
     readings: int
     distinct: int
+    out_of_range: Mapping[str, OutOfRange] = field(default_factory=dict[str, OutOfRange])
 
 
 class Pivoter:
@@ -182,6 +184,7 @@ class Pivoter:
         laps = np.full(rows, _LOWEST_LAP)
         of_row = (values, is_filled, car_ms, received_ms, laps)
         kernel.fill_cells(first_row.astype(np.int32), row, *of_frame, *of_reading, frame_of, repeat, *of_row)
+        outside = blank_outside(self._columns, values, is_filled)
         columns: dict[str, object] = {
             name: _cells(values[column], is_filled[column]) for column, name in enumerate(self._columns)
         }
@@ -193,7 +196,7 @@ class Pivoter:
         }
         columns["time_flag"] = _time_flags(clock, car_ms, received_ms)
         table = self._table(clock, np.repeat(sample_ms, max_repeat + 1), columns)
-        return PivotedRows(table, len(repeat), int(np.count_nonzero(repeat != kernel.DUPLICATE)))
+        return PivotedRows(table, len(repeat), int(np.count_nonzero(repeat != kernel.DUPLICATE)), outside)
 
     def _require_fitting(self, size: int, sample_ms: Ints, clock: CarClock) -> None:
         """Check the memory that a range needs, now that it is known.

@@ -1,6 +1,6 @@
 """Defines the report of a conversion: counts that must add up, cars with their clocks, channels and rejects."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import ClockPiece, place, unexplained_ms
+from apex_pipeline.sources.gr_cup.vehicle_spellings import Spellings
 from apex_pipeline.sources.unreadable import UnreadableFile, warnings_of
 
 Ints = npt.NDArray[np.int64]
@@ -125,6 +126,7 @@ class TelemetryReport:
         unknown_channels: Raw channels without a description, published under their own name.
         unreadable_laps: Readings whose lap is not a valid number; they are kept, with ``unit_lap`` null.
         unreadable: Files that were left out; the counts do not include them.
+        spellings: How the ids of the cars are written in the telemetry files.
     """
 
     counts: TelemetryFileCounts
@@ -134,6 +136,7 @@ class TelemetryReport:
     unknown_channels: tuple[str, ...]
     unreadable_laps: int
     unreadable: tuple[UnreadableFile, ...] = ()
+    spellings: Spellings = field(default_factory=lambda: Spellings({}))
 
     def facts(self) -> dict[str, Any]:
         """Return the counts as flat metadata for a materialization."""

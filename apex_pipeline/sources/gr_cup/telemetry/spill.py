@@ -9,7 +9,7 @@ import itertools
 import tempfile
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -125,6 +125,11 @@ class _SpilledCar:
         self.frames.append(frames)
         self.readings.append(readings)
 
+    def extend(self, other: "_SpilledCar") -> None:
+        self.offsets.extend(other.offsets)
+        self.frames.extend(other.frames)
+        self.readings.extend(other.readings)
+
     def truncate(self, blocks: int) -> None:
         for column in (self.offsets, self.frames, self.readings):
             del column[blocks:]
@@ -225,6 +230,13 @@ class ReadingSpill:
         for car, blocks in checkpoint.blocks.items():
             self._cars[car].truncate(blocks)
         self._channels = dict(itertools.islice(self._channels.items(), checkpoint.channels))
+
+    def merge_cars(self, published: Mapping[str, str]) -> None:
+        """Give each car the id that is published for its spelling; spellings with one id become one car."""
+        cars: dict[str, _SpilledCar] = {}
+        for spelling in sorted(self._cars):
+            cars.setdefault(published.get(spelling, spelling), _SpilledCar()).extend(self._cars[spelling])
+        self._cars = cars
 
     def blocks_of(self, car: str) -> Iterator[Frames]:
         """Yield a car's frames in the order they were added, in blocks of roughly ten thousand readings."""

@@ -17,6 +17,8 @@ READY, QUARANTINED, UNRESOLVED, IGNORED = (
     *(FileStatus.READY, FileStatus.QUARANTINED),
     *(FileStatus.UNRESOLVED, FileStatus.IGNORED),
 )
+NO_HEADER = "has no header: its first line is not a list of column names."
+NO_COLUMN = "no column of a race file"
 UNRELATED = b"item,cost\nhotel,300\n"
 MISSING = "its name, its folders and its content do not say its"
 
@@ -36,7 +38,7 @@ MISSING = "its name, its folders and its content do not say its"
         ),
         *(".git/R1_barber_lap_start.csv", "barber/._R1_barber_lap_start.csv", "PROVENANCE.md", "barber/map.pdf"),
         *("photos/IMG_1.JPG", "onboard.MP4", "barber.zip", "laps.csv.zip", "barber/points.xlsx", "notes.txt", "README"),
-        *("R1_barber_lap_start.csv.part", "R1_barber_lap_start.tsv", "laps.gz"),
+        *("R1_barber_lap_start.csv.part", "laps.gz"),
     ],
 )
 def test_files_that_are_not_race_data_are_ignored_and_never_read(path: str) -> None:
@@ -89,17 +91,21 @@ def test_the_reason_for_an_archive_asks_to_unpack_it() -> None:
         (
             "barber/R1_barber_lap_start.csv",
             b"lap,chassis\n1,2\n",
-            "its name says lap_start, its header (lap, chassis) lacks timestamp, vehicle_id",
+            "its name says lap_start, its header (lap and 1 more) lacks meta_time, timestamp, vehicle_id",
         ),
         (
             "barber/03_Results_Race 1.CSV",
             UNRELATED,
-            "its name says results, its header (item, cost) lacks NUMBER, POSITION, STATUS",
+            "its name says results, its header (no column of a race file) lacks NUMBER, POSITION, STATUS",
         ),
         ("barber/R1_barber_lap_end.csv", b"", "barber/R1_barber_lap_end.csv is empty (0 bytes)."),
         ("x.csv", b"", "x.csv is empty (0 bytes)."),
         ("x.csv", b"\xff\xd8\xff\xe0", "x.csv is a JPEG picture, not a CSV file."),
-        ("barber/R1_lap_end.csv", b"1,2\n", "barber/R1_lap_end.csv has no header: its first line is '1,2'."),
+        (
+            "barber/R1_lap_end.csv",
+            b"1,2\n",
+            "barber/R1_lap_end.csv has no header: its first line is not a list of column names.",
+        ),
     ],
 )
 def test_a_file_that_contradicts_itself_is_quarantined_with_a_reason(path: str, body: bytes, reason: str) -> None:
@@ -141,9 +147,9 @@ def test_an_unusual_session_word_does_not_contradict_the_folder() -> None:
 @pytest.mark.parametrize(
     ("path", "body", "reason"),
     [
-        ("holiday/budget.csv", UNRELATED, "neither its name nor its header (item, cost) says that it is race data"),
+        ("holiday/budget.csv", UNRELATED, f"neither its name nor its header ({NO_COLUMN}) says that it is race data"),
         ("results.csv", UNRELATED, f"{MISSING} track or its session"),
-        ("list.csv", b"just text\n", "list.csv has no header: its first line is 'just text'."),
+        ("list.csv", b"just text\n", f"list.csv {NO_HEADER}"),
         ("R1_lap_start.csv", content(LAP), f"{MISSING} track"),
         ("barber/lap_start.csv", content(LAP), f"{MISSING} session"),
         ("barber/7_lap_start.csv", content(LAP), f"{MISSING} session"),

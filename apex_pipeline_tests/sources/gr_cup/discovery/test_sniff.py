@@ -11,18 +11,19 @@ from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline_tests.sources.bombs import zstd_frame_with_window
 
 TRIGGER_KINDS = {FileKind.LAP_START, FileKind.LAP_END, FileKind.LAP_TIME}
-TELEMETRY_ROW = b"R1,I_R06_2025-09-07,2025-09-06T18:40:41.775Z,GR86-002-000,2025-09-04T18:25:00.000Z,speed,90.1\n"
+TELEMETRY_ROW = b"R1,I_R06_2025-09-07,2025-09-06T18:40:41.775Z,GR86-002-000,2025-09-04T18:25:00.000Z,speed,90.1,3\n"
 TELEMETRY = (
-    b"meta_session,meta_event,meta_time,vehicle_id,timestamp,telemetry_name,telemetry_value\n" + TELEMETRY_ROW * 2_000
+    b"meta_session,meta_event,meta_time,vehicle_id,timestamp,telemetry_name,telemetry_value,lap\n"
+    + TELEMETRY_ROW * 2_000
 )
 
 
 @pytest.mark.parametrize(
     ("header", "kinds"),
     [
-        ("expire_at,lap,meta_event,timestamp,vehicle_id", TRIGGER_KINDS),
-        ('"timestamp","vehicle_id","outing","lap","value"', TRIGGER_KINDS | {FileKind.TELEMETRY}),
-        ("timestamp,vehicle_id,lap,telemetry_name,telemetry_value", {FileKind.TELEMETRY}),
+        ("expire_at,lap,meta_event,timestamp,vehicle_id,meta_time", TRIGGER_KINDS),
+        ('"timestamp","vehicle_id","outing","lap","value","meta_time"', TRIGGER_KINDS | {FileKind.TELEMETRY}),
+        ("timestamp,vehicle_id,lap,meta_time,telemetry_name,telemetry_value", {FileKind.TELEMETRY}),
         ("NUMBER;DRIVER_NUMBER; LAP_NUMBER; LAP_TIME", {FileKind.SECTIONS}),
         ("TIME_UTC_SECONDS;TIME_UTC_STR;AIR_TEMP;RAIN;", {FileKind.WEATHER}),
         ("NUMBER;VEHICLE;BESTLAP_1;BESTLAP_1_LAPNUM", {FileKind.BEST_LAPS}),
@@ -138,8 +139,8 @@ def test_text_without_a_header_is_reported_but_counts_as_text() -> None:
 @pytest.mark.parametrize(
     ("kind", "missing"),
     [
-        (FileKind.LAP_END, ("timestamp",)),
-        (FileKind.TELEMETRY, ("telemetry_name", "telemetry_value", "timestamp")),
+        (FileKind.LAP_END, ("meta_time", "timestamp")),
+        (FileKind.TELEMETRY, ("meta_time", "telemetry_name", "telemetry_value", "timestamp")),
         (FileKind.WEATHER, ("AIR_TEMP", "TIME_UTC_SECONDS")),
     ],
 )

@@ -7,6 +7,7 @@ from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, TelemetryCross
 from apex_pipeline.sources.gr_cup.laps.lap import Flag, Lap, lap_between
 from apex_pipeline.sources.gr_cup.laps.line import line_lap
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialLap
+from apex_pipeline.sources.gr_cup.laps.official_check import CellTimes
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger
 
 CAR = "GR86-002-2"
@@ -18,7 +19,7 @@ def crossing(utc_ms: int) -> Crossing:
 
 def lap_of(official_s: float | None, number: int = 2, end_ms: int = 98_000) -> Lap:
     lap = lap_between(crossing(0), crossing(end_ms))
-    lap.official = None if official_s is None else OfficialLap(number, official_s, None, {})
+    lap.official = None if official_s is None else OfficialLap(number, official_s, None, {}, CellTimes(()))
     return lap
 
 
@@ -66,13 +67,13 @@ def test_without_official_timing_the_repaired_time_is_the_line() -> None:
 
 
 def test_a_crossing_may_be_official_or_from_telemetry() -> None:
-    lap = Lap(CAR, None, None, 0, 96_000, official=OfficialLap(4, 96.1, None, {}))
+    lap = Lap(CAR, None, None, 0, 96_000, official=OfficialLap(4, 96.1, None, {}, CellTimes(())))
     assert line_lap(lap).method == "official"
     lap.official, lap.telemetry_crossing = None, TelemetryCrossing(CAR, 0, None, "gps", "telemetry.csv")
     assert line_lap(lap).method == "telemetry"
 
 
 def test_a_lap_without_a_crossing_has_no_line() -> None:
-    line = line_lap(Lap(CAR, None, None, None, 96_000, official=OfficialLap(4, 96.1, None, {})))
+    line = line_lap(Lap(CAR, None, None, None, 96_000, official=OfficialLap(4, 96.1, None, {}, CellTimes(()))))
 
     assert (line.start_ms, line.end_ms, line.method, line.residual_s, line.disagrees) == (None,) * 4 + (False,)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.base import Reject
+from apex_pipeline.sources.cells import quoted
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, is_wrong_session, read_triggers
 from apex_pipeline_tests.sources.gr_cup.lap_builder import identity
@@ -103,12 +104,12 @@ def test_a_bad_row_is_rejected_with_column_and_value_and_the_rest_is_read(change
     triggers, rejects = read(GOOD, GOOD | change, GOOD)
     ((column, value),) = change.items()
     assert [item.line for item in triggers] == [2, 4]
-    assert rejects == [Reject(PATH, 3, FileKind.LAP_TIME, reason, f"{column}={value!r}")]
+    assert rejects == [Reject(PATH, 3, FileKind.LAP_TIME, reason, f"{column}={quoted(value)}")]
 
 
 def test_a_long_value_is_truncated_in_its_reject() -> None:
     _, (reject,) = read(GOOD | {"lap": "7" * 500})
-    assert len(reject.detail) == 200
+    assert reject.detail == f"lap={'7' * 40!r}"
 
 
 def test_a_truncated_line_is_rejected() -> None:

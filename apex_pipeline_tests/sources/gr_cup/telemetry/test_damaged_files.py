@@ -73,7 +73,7 @@ def test_a_bad_line_is_rejected_by_number_and_no_other_line_is_lost(tmp_path: Pa
 
 @pytest.mark.parametrize(
     "time",
-    ["", "N/A", "2025-09-05", "2025-09-05T10:00:00", "2025-13-05T10:00:00Z", "20250905T100000Z", "1757066400000"],
+    ["", "N/A", "2025-09-05", "2025-09-05T10:00:00", "2025-13-05T10:00:00Z", "20250905T100000Z"],
 )
 @pytest.mark.parametrize("column", ["timestamp", "meta_time"])
 def test_a_time_that_is_not_an_instant_is_rejected(tmp_path: Path, column: str, time: str) -> None:
@@ -202,7 +202,7 @@ def test_a_line_much_longer_than_a_chunk_is_rejected(tmp_path: Path, after: byte
     converted = convert(tmp_path, write_file(tmp_path, HEADER + LINES[0] + b"x" * 20_000_000 + after))
 
     assert converted.samples == [(3, "line_too_long")]
-    assert len(converted.report.rejects[0].detail) == 200
+    assert converted.report.rejects[0].detail.endswith("not shown as the line may name persons")
     assert converted.report.counts.cells_out == 1 + bool(after.strip())
 
 
@@ -327,7 +327,7 @@ class TestSecondHeader:
         assert converted.report.counts.readings_in == 4
 
     def test_several_later_headers_far_into_the_file_are_applied(self, tmp_path: Path) -> None:
-        rows = [reading(second / 25, value=str(second)) for second in range(40_000)]
+        rows = [reading(second / 25, channel="odometer", value=str(second)) for second in range(40_000)]
         content = self.concatenated(rows, rows[:10]) + self.concatenated(rows[:1], [reading(5_000, value="8")])
 
         converted = convert(tmp_path, write_file(tmp_path, content))

@@ -41,7 +41,7 @@ def test_a_cell_that_is_too_long_rejects_its_line(tmp_path: Path, column: str) -
     converted = convert(tmp_path, write_file(tmp_path, HEADER + LINE + long + LINE, limits=limits))
 
     assert converted.samples == [(3, "cell_too_long")]
-    assert converted.report.rejects[0].detail.startswith(f"{column}='")
+    assert converted.report.rejects[0].detail.startswith(f"{column} has ")
     assert converted.report.counts.cells_out == 1
 
 

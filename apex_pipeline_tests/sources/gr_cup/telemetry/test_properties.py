@@ -25,7 +25,7 @@ READINGS = st.builds(
     lambda second, **columns: reading(second) | columns,
     st.sampled_from([0, 0.5, 30]),
     telemetry_name=st.sampled_from(["speed", "Speed", "gear", "new", "new!", ""]),
-    telemetry_value=st.sampled_from(["1", "1.0", "-0.5", "7e3", "N/A", "", "nan", "inf"]),
+    telemetry_value=st.sampled_from(["1", "1.0", "-0.5", "7e0", "N/A", "", "nan", "inf"]),
     timestamp=st.sampled_from(TIMES),
     lap=st.sampled_from(["0", "3", "32768", "x"]),
     vehicle_id=st.sampled_from(["GR86-002-2", "GR86-013-80", ""]),

@@ -67,17 +67,18 @@ def line_feed(text: Bytes, at: int) -> int:
 @compiled
 def is_blank(text: Bytes, start: int, end: int) -> bool:
     """Return whether a line is empty; ``end`` is the start of the next one."""
-    return end == start + 1 or (end == start + 2 and text[np.uint64(start)] == _RETURN)
+    while text[np.uint64(start)] == _RETURN:
+        start += 1
+    return end == start + 1
 
 
 @compiled
 def next_line(text: Bytes, at: int) -> int:
     """Return the start of the next line if a line ends here, else -1."""
-    if text[np.uint64(at)] == _LINE_FEED:
-        return at + 1
-    if text[np.uint64(at)] == _RETURN and text[np.uint64(at + 1)] == _LINE_FEED:
-        return at + 2
-    return -1
+    # CR CR LF is what a text becomes that was converted to Windows line endings twice.
+    while text[np.uint64(at)] == _RETURN:
+        at += 1
+    return at + 1 if text[np.uint64(at)] == _LINE_FEED else -1
 
 
 @compiled
