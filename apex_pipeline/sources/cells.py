@@ -5,6 +5,8 @@ See ``parsing.py`` for its value. Cells are published in messages and rejects on
 
 import re
 
+from apex_pipeline.sources.known_columns import is_known_column
+
 # What databases, spreadsheets and data frames write where there is nothing.
 _NOTHING = frozenset(
     {
@@ -51,5 +53,5 @@ def masked_line(line: str) -> str:
 
 def _masked(cell: str) -> str:
     text = cell.strip(' "')
-    is_shown = _CODE.fullmatch(text) or not may_name_person(text)
+    is_shown = _CODE.fullmatch(text) or is_known_column(text) or not may_name_person(text)
     return cell if is_shown else "***"

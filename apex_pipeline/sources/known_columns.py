@@ -26,6 +26,9 @@ _PATTERNS = re.compile(
 )
 # FL_TIME of the classification and FL_time of an intermediate point differ in nothing but case.
 _EXACT = frozenset({"FL_time"})
+# The number of the best lap in the results of a practice is LAP; in lap files and telemetry, each of which has the next
+# column, lap is the device's counter.
+_LAP_OF_RESULTS, _COLUMN_OF_CARS = "LAP", "vehicle_id"
 _BY_FOLDED = {name.casefold(): name for name in _NAMES.split()}
 
 _SHOWN_COLUMNS = 20
@@ -37,7 +40,9 @@ def canonical_columns(names: Sequence[str]) -> tuple[str, ...]:
     A name that occurs in its published spelling, too, is kept as it is: the two are different columns.
     """
     present = set(names)
-    found = [_EXACT & {name} or {_BY_FOLDED.get(name.casefold(), name)} for name in names]
+    is_of_cars = any(name.casefold() == _COLUMN_OF_CARS for name in names)
+    exact = _EXACT if is_of_cars else _EXACT | {_LAP_OF_RESULTS}
+    found = [exact & {name} or {_BY_FOLDED.get(name.casefold(), name)} for name in names]
     canonical = [next(iter(name)) for name in found]
     return tuple(
         known if known == name or known not in present else name for known, name in zip(canonical, names, strict=True)

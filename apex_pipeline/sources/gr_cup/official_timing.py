@@ -319,12 +319,13 @@ def _read(
     parser = _RowParser(identity, table, fields)
     rows, repeated, seen = list[Row](), 0, set[tuple[str, ...]]()
     for source in sources:
-        # Rows of which every cell is equal count as one: a file may have been appended to itself. The rows of two cars,
-        # and of two laps of one car, differ at least in the time of day.
+        # Rows of which every cell is equal count as one: a file may have been appended to itself. Where the laps of two
+        # cars with one number have no time of day, they may be equal; only the row before is compared then.
         cells = tuple(source.values.values())
         if cells in seen:
             repeated += 1
             continue
+        seen = seen if table is not OFFICIAL_LAPS or source.values.get("HOUR") else set()
         seen.add(cells)
         row, rejected = parser.parse(_rewritten(source, notations))
         rejects += rejected
