@@ -23,13 +23,14 @@ def opened(race: Race, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names = {object_key(table.sha256): name for name, table in race.catalog.snapshot.sessions[0].tables.items()}
     for name in ("open_as_file", "open_seekable"):
         monkeypatch.setattr(LocalStore, name, _recording(getattr(LocalStore, name), names, tables))
-    read_bytes = LocalStore.read_bytes
+    read_with_tag = LocalStore.read_with_tag
 
-    def recording_read(store: LocalStore, key: str) -> bytes:
-        tables.append(names.get(key, key))
-        return read_bytes(store, key)
+    def recording_read(store: LocalStore, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
+        if key in names:
+            tables.append(names[key])
+        return read_with_tag(store, key, limit)
 
-    monkeypatch.setattr(LocalStore, "read_bytes", recording_read)
+    monkeypatch.setattr(LocalStore, "read_with_tag", recording_read)
     return tables
 
 

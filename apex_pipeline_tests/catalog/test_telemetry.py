@@ -285,7 +285,7 @@ class TestFiles:
     ) -> None:
         race = publish_race(local_store(tmp_path), 3_000)
         catalog = race.catalog
-        column = pq.read_metadata(pa.BufferReader(race.telemetry)).row_group(7).column(10)
+        column = pq.read_metadata(pa.BufferReader(race.telemetry)).row_group(7).column(11)
         assert column.path_in_schema == "speed_kph"
         damaged = bytearray(race.telemetry)
         ends = column.dictionary_page_offset + column.total_compressed_size

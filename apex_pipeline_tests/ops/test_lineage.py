@@ -14,6 +14,7 @@ from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCo
 from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.lake.tables import require_snapshot, session_table
 from apex_pipeline.ops.lineage import Evidence, LapTrace, find_car, trace_lap
+from apex_pipeline.sources.cells import masked_line
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
@@ -67,7 +68,7 @@ def test_every_row_has_the_text_of_its_line_and_the_digest_of_its_file(harness: 
         content = (harness.folder / row.file).read_bytes()
         assert row.sha256 == hashlib.sha256(content).hexdigest()
         assert row.line is not None
-        assert row.text == content.decode().replace("\r\n", "\n").split("\n")[row.line - 1]
+        assert row.text == masked_line(content.decode().replace("\r\n", "\n").split("\n")[row.line - 1])
 
 
 def test_a_lap_starts_and_ends_with_messages_of_its_own_car(harness: Harness) -> None:

@@ -8,7 +8,7 @@ import pytest
 from apex_pipeline.errors import LimitExceededError, MalformedFileError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.ops import lineage
 from apex_pipeline.ops.lineage import RawFiles
-from apex_pipeline.sources import csv_reader
+from apex_pipeline.sources import text_lines
 from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.storage.local import LocalStore
@@ -25,13 +25,14 @@ def _raw(store: LocalStore, content: bytes, *, sha256: str | None = None, limits
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_lines_are_numbered_as_by_the_reader_of_raw_files(store: LocalStore, line_end: str) -> None:
     """Characters that end a line in Python strings only (form feed, U+2028) do not end a line of a raw file."""
-    content = line_end.join(["\ufeffa,b", "1,\x0c2\u2028", "", "3,4"]).encode()
+    content = line_end.join(["\ufefflap,value", "1,\x0c2\u2028", "", "3,4"]).encode()
     raw = _raw(store, content)
-    assert [raw.row("spa/a.csv", line).text for line in (1, 2, 4)] == ["a,b", "1,\x0c2\u2028", "3,4"]
+    assert [raw.row("spa/a.csv", line).text for line in (1, 2, 4)] == ["lap,value", "1,\x0c2\u2028", "3,4"]
 
 
-def test_a_row_in_latin_1_is_decoded(store: LocalStore) -> None:
-    assert _raw(store, b"a,b\n1,N\xfcrburg\n").row("spa/a.csv", 2).text == "1,Nürburg"
+def test_a_row_in_latin_1_is_decoded_and_what_may_be_a_name_is_masked(store: LocalStore) -> None:
+    raw = _raw(store, b"lap,value\n1,20\xb0\n2,N\xfcrburg\n")
+    assert [raw.row("spa/a.csv", line).text for line in (2, 3)] == ["1,20°", "2,***"]
 
 
 def test_the_digest_is_the_one_in_the_catalog(store: LocalStore) -> None:
@@ -69,10 +70,10 @@ def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_of_a_large_file_are_read_as_a_stream(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, block_bytes: int
 ) -> None:
-    monkeypatch.setattr(csv_reader, "_BLOCK_BYTES", block_bytes)
-    content = b"a,b\r\n1,2\r3,4\n5,6"
+    monkeypatch.setattr(text_lines, "_BLOCK_BYTES", block_bytes)
+    content = b"lap,value\r\n1,2\r3,4\n5,6"
     raw = _raw(store, content, sha256=hashlib.sha256(content).hexdigest())
-    assert [raw.row("spa/a.csv", line).text for line in (1, 2, 3, 4)] == ["a,b", "1,2", "3,4", "5,6"]
+    assert [raw.row("spa/a.csv", line).text for line in (1, 2, 3, 4)] == ["lap,value", "1,2", "3,4", "5,6"]
 
 
 @pytest.mark.usefixtures("nothing_kept")

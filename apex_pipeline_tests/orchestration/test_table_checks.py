@@ -254,6 +254,7 @@ def test_a_check_that_fails_alone_keeps_its_table_from_being_published(
 def _checks_alone(lake: LakeRuns, *names: str) -> dict[str, dg.AssetCheckResult]:
     """Evaluate checks of ``laps`` as a run does in which no asset is selected; Dagster has no such run in process."""
     context: Any = SimpleNamespace(
+        run=SimpleNamespace(run_id=""),
         partition_key=R1,
         has_partition_key=True,
         instance=lake.instance,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from apex_pipeline.sources.gr_cup.discovery.path_hints import ignore_reason, parse_path
 from apex_pipeline.sources.gr_cup.discovery.rules import NamingRules
-from apex_pipeline.sources.gr_cup.discovery.sniff import SNIFFED_BYTES, kinds_for_header, sniff
+from apex_pipeline.sources.gr_cup.discovery.sniff import SNIFFED_BYTES, all_columns, kinds_for_header, sniff
 from apex_pipeline.sources.raw_access import FileHeader, RawFileAccess, TrackName
 
 
@@ -34,7 +34,7 @@ class GrCupFileAccess(RawFileAccess):
     def read_header(self, head: bytes, path: str) -> FileHeader:
         """Return the header of a file, given its first bytes as stored."""
         contents = sniff(head, path)
-        return FileHeader(contents.columns, contents.problem)
+        return FileHeader(() if contents.problem else all_columns(head, path), contents.problem)
 
     def is_raw(self, kind: str, columns: Sequence[str]) -> bool:
         """Return whether a header is that of an original file of this kind."""

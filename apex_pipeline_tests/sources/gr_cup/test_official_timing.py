@@ -60,7 +60,8 @@ def test_a_sector_falls_back_to_the_next_column_if_the_first_is_empty() -> None:
 
 
 def test_cars_sharing_a_number_are_split_where_the_lap_number_decreases() -> None:
-    rows = _sections(*(f"3;{lap};1:40.0;;13:00:00.000;;;;GF;" for lap in (1, 2, 3, 1, 2))).rows
+    laps = (1, 2, 3, 1, 2)
+    rows = _sections(*(f"3;{lap};1:40.0;;13:00:{row:02}.000;;;;GF;" for row, lap in enumerate(laps))).rows
     assert [row["entry"] for row in rows] == [1, 1, 1, 2, 2]
 
 
@@ -156,12 +157,14 @@ def test_no_files_give_empty_tables_that_match_the_schema() -> None:
 
 
 def test_a_number_without_repeated_laps_is_one_car_in_any_row_order() -> None:
-    rows = _sections(*(f"3;{lap};1:40.0;;13:00:00.000;;;;GF;" for lap in (3, 1, 2))).rows
+    laps = (3, 1, 2)
+    rows = _sections(*(f"3;{lap};1:40.0;;13:00:{row:02}.000;;;;GF;" for row, lap in enumerate(laps))).rows
     assert [row["entry"] for row in rows] == [1, 1, 1]
 
 
 def test_cars_sharing_a_number_are_split_if_the_second_drove_longer() -> None:
-    rows = _sections(*(f"3;{lap};1:40.0;;13:00:00.000;;;;GF;" for lap in (1, 2, 1, 2, 3))).rows
+    laps = (1, 2, 1, 2, 3)
+    rows = _sections(*(f"3;{lap};1:40.0;;13:00:{row:02}.000;;;;GF;" for row, lap in enumerate(laps))).rows
     assert [row["entry"] for row in rows] == [1, 1, 2, 2, 2]
 
 

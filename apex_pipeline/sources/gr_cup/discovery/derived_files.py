@@ -1,7 +1,8 @@
 """Recognises tables that somebody derived from race files and left beside them.
 
-A derived table has some columns of a race file and others that were computed (``lap_time_s``, ``lap_delta``), and lies
-in a folder such as ``processed``. It must not count as a second witness, nor stop the session. See ``identify.py``.
+A derived table has some columns of a race file, often with others that were computed (``lap_time_s``, ``lap_delta``),
+and is in a folder such as ``processed``. It must not count as a second witness, nor stop the session. A table of laps
+elsewhere stays quarantined under its kind: the loaders read it if it is the only one. See ``identify.py``.
 """
 
 from pathlib import PurePosixPath
@@ -33,12 +34,11 @@ def is_derived(path: str, contents: FileContents, kind: FileKind) -> bool:
         contents: Its header and first rows.
         kind: Kind that its name or header says.
     """
-    has_computed = contents.other_columns > 0
     if kind in contents.kinds:
         # All columns of a race file: only computed ones and the folder together say that it is derived.
-        return kind in CAR_KINDS and has_computed and _is_in_derived_folder(path)
+        return kind in CAR_KINDS and contents.other_columns > 0 and _is_in_derived_folder(path)
     known = _CAR_COLUMNS.union(_OFFICIAL_COLUMNS) & set(contents.columns)
-    return not contents.kinds and len(known) >= _MIN_COLUMNS and (has_computed or _is_in_derived_folder(path))
+    return not contents.kinds and len(known) >= _MIN_COLUMNS and _is_in_derived_folder(path)
 
 
 def _is_in_derived_folder(path: str) -> bool:

@@ -142,6 +142,14 @@ def sniff(head: bytes, path: str) -> FileContents:
     )
 
 
+def all_columns(head: bytes, path: str) -> tuple[str, ...]:
+    """Return every column name of a file that :func:`sniff` has read.
+
+    Not for messages: without a header, the first line is data, and may name persons.
+    """
+    return detect_dialect(head_as_utf8(_decompress(head, path)), path).columns
+
+
 def _decompress(head: bytes, path: str) -> bytes:
     """Decompress the first bytes of a file, at most :data:`SNIFFED_BYTES`; truncated data is not an error.
 
