@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from apex_pipeline.errors import ApexError, StoreError
+from apex_pipeline.errors import ApexError, MalformedFileError, StoreError
 from apex_pipeline.sources.base import FileIdentity, FileOpener, Reject
 from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
@@ -154,6 +154,7 @@ def read_session_triggers(
 
     def read(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
         triggers, rejects = read_triggers(stream, identity, budget)
+        _require_rows(identity, triggers, rejects)
         found = cars.union(trigger.vehicle_id for trigger in triggers)
         budget.limits.check_cars(identity.path, len(found))
         cars.update(found)
@@ -229,6 +230,7 @@ def _read_official(
     identity: FileIdentity,
 ) -> ParsedFile:
     parsed = read(stream, identity, budget)
+    _require_rows(identity, parsed.rows, parsed.rejects)
     cars = {row.get("car_number") for row in parsed.rows}
     budget.limits.check_cars(identity.path, len(cars))
     return parsed
@@ -281,6 +283,21 @@ def _telemetry_files(files: Sequence[FileIdentity], open_file: FileOpener, works
         TelemetryFile(identity, partial(open_file, identity.path), workspace.limits)
         for identity in _of_kind(files, FileKind.TELEMETRY)
     ]
+
+
+def _require_rows(identity: FileIdentity, rows: Sequence[object], rejects: Sequence[Reject]) -> None:
+    """Require that a file gives at least one row: one that gives none was cut off, or is written in another way.
+
+    Raises:
+        MalformedFileError: It has a header only, or every row is rejected.
+    """
+    if rows:
+        return
+    first = f" {len(rejects):,} rows are rejected, the first for {rejects[0].reason}." if rejects else ""
+    raise MalformedFileError(
+        f"{identity.path} gives no {identity.kind} row.{first}",
+        "Export it again, or take it out of the source folder if nothing was recorded.",
+    )
 
 
 def _of_kind(files: Iterable[FileIdentity], kind: FileKind) -> list[FileIdentity]:

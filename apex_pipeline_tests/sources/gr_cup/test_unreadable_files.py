@@ -182,6 +182,32 @@ def test_one_unreadable_file_takes_nothing_from_the_others(session: Session, kin
     assert [file.path for file in reported.unreadable] == [path]
 
 
+def _cut_after_the_header(text: bytes) -> bytes:
+    return text.partition(b"\n")[0] + b"\n"
+
+
+def _with_bad_cells(text: bytes) -> bytes:
+    """Replace every digit below the header: no time and no number can be read any more."""
+    header, _, body = text.partition(b"\n")
+    return header + b"\n" + re.sub(rb"\d", b"?", body)
+
+
+@pytest.mark.parametrize("damage", [_cut_after_the_header, _with_bad_cells])
+@pytest.mark.parametrize("kind", sorted(_TABLES.keys() - {FileKind.TELEMETRY}))
+def test_a_file_that_gives_no_row_is_not_taken_for_a_session_without_one(
+    session: Session, kind: FileKind, damage: Callable[[bytes], bytes]
+) -> None:
+    """A file that was cut off, or is written in another way, must not empty a table without a word."""
+    (item,) = session.of_kind(kind)
+    path = session.replace_file(item, damage(_text_of(session, item)))
+
+    derived = session.derive()
+
+    assert_left_out(session, derived, [path])
+    (reject,) = (row for row in rows(derived[_TABLES[kind][1]]) if row["reason"] == "unreadable_file")
+    assert reject["detail"].startswith(f"gives no {kind} row.")
+
+
 @pytest.mark.parametrize(
     "kinds",
     [
