@@ -147,8 +147,7 @@ def find_official_clock(crossings_ms: Sequence[int], local_ms: Sequence[int], zo
     """
     if not crossings_ms or not local_ms:
         return ClockSearch(None)
-    own = np.sort(np.array(crossings_ms, dtype=np.float64))
-    own = own[np.abs(own - np.median(own)) <= _SPAN_MS]
+    own = _densest(np.sort(np.array(crossings_ms, dtype=np.float64)))
     official = np.sort(np.array(local_ms, dtype=np.float64))
     found = sorted(_candidates(own, official), key=lambda item: -item.score)
     zones = _midnights_ms(own, zone)
@@ -169,6 +168,13 @@ def find_official_clock(crossings_ms: Sequence[int], local_ms: Sequence[int], zo
     if len(alike) > 1 and len(near) != 1:
         return ClockSearch(None, is_ambiguous=True)
     return ClockSearch(_clock(near[0] if near else usable[0], zones))
+
+
+def _densest(own: Milliseconds) -> Milliseconds:
+    """Return the crossings in the period that has most of them; the others are of another day."""
+    inside = np.searchsorted(own, own + 2 * _SPAN_MS, side="right") - np.arange(len(own))
+    first = int(np.argmax(inside))
+    return own[first : first + int(inside[first])]
 
 
 def _candidates(own: Milliseconds, official: Milliseconds) -> list[_Candidate]:

@@ -80,3 +80,14 @@ def test_a_clock_without_its_hour_is_replaced_by_elapsed() -> None:
     laps = laps_with(_CARS, change_column(cells_of(_CARS), "HOUR", lambda text: text[3:10]))
     assert (laps["official_lap_number"] == laps["lap_number"]).all()
     assert laps["is_valid"].all()
+
+
+def test_crossings_of_two_days_are_compared_day_by_day() -> None:
+    """The median of two equal halves a year apart is near neither of them."""
+    day = 86_400_000
+    noon = [20_000 * day + 43_200_000 + 97_000 * lap for lap in range(30)]
+    local = [43_200_000 + 97_000 * lap - 3_000 * (lap % 7) for lap in range(30)]
+    own = [20_000 * day + value for value in local]
+    for other in (noon[:0], [value + 365 * day for value in own[:30]]):
+        found = find_official_clock([*own, *other], local, "UTC")
+        assert found.clock is None or abs(found.clock.offset_s) < 1
