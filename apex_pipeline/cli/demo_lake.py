@@ -3,11 +3,12 @@
 A demo lake has a marker. The demo writes to ``demo-lake`` unless ``APEX_LAKE_DIR`` names another folder.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from apex_pipeline.demo.tracks import TRACKS
 from apex_pipeline.demo.weekend import ground_truth_path
-from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
+from apex_pipeline.errors import ConfigurationError, StoreCorruptionError, StorePermissionError
 from apex_pipeline.lake.rollups import is_session_record, list_records, session_of
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import Settings, load_settings, setting_sources
@@ -66,7 +67,8 @@ def refuse_mixture(settings: Settings) -> None:
             f"Set APEX_LAKE_DIR={DEMO_LAKE}, or another lake of its own.",
         )
     if is_synthetic and not _is_demo_lake(store):
-        mark_demo_lake(settings)
+        with suppress(StorePermissionError):  # reported by the sync, with the session that it concerns
+            mark_demo_lake(settings)
 
 
 def _is_demo_lake(store: ObjectStore) -> bool:

@@ -1,6 +1,6 @@
 """Files of one real race as strangers wrote them: each gives the tables of the original, or is refused with a word.
 
-The cases and their right values are in ``cases/README.md`` next to the real data; each holds the files that differ.
+The cases are next to the real data, with a list of their right values; each holds only the files that differ.
 """
 
 import shutil

@@ -192,8 +192,13 @@ def _with_bad_cells(text: bytes) -> bytes:
     return header + b"\n" + re.sub(rb"\d", b"?", body)
 
 
-@pytest.mark.parametrize("damage", [_cut_after_the_header, _with_bad_cells])
-@pytest.mark.parametrize("kind", sorted(_TABLES.keys() - {FileKind.TELEMETRY}))
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        *((kind, _with_bad_cells) for kind in sorted(_TABLES.keys() - {FileKind.TELEMETRY})),
+        *((kind, _cut_after_the_header) for kind in (FileKind.SECTIONS, FileKind.RESULTS, FileKind.WEATHER)),
+    ],
+)
 def test_a_file_that_gives_no_row_is_not_taken_for_a_session_without_one(
     session: Session, kind: FileKind, damage: Callable[[bytes], bytes]
 ) -> None:
