@@ -22,7 +22,7 @@ from apex_pipeline.lake.documents import (
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import FORGOTTEN_KEY
 
-# Each attempt fails only because another process has changed the list meanwhile.
+# Each attempt fails only because another process has changed the list in between.
 _MOST_ATTEMPTS = 20
 
 
@@ -92,5 +92,5 @@ def change_forgotten(
         if after == before or store.write_if(FORGOTTEN_KEY, dump_document(after), found[1] if found else None):
             return after
     raise StoreUnavailableError(
-        f"{store.uri_of(FORGOTTEN_KEY)} was changed {_MOST_ATTEMPTS} times meanwhile.", "Run the command again."
+        f"{store.uri_of(FORGOTTEN_KEY)} was changed {_MOST_ATTEMPTS} times in the meantime.", "Run the command again."
     )

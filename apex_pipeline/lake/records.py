@@ -28,7 +28,7 @@ from apex_pipeline.storage.layout import UNASSIGNED_RECORD_KEY, record_key
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
 
-# Each attempt fails only because another process has changed the record meanwhile.
+# Each attempt fails only because another process has changed the record in between.
 _MOST_ATTEMPTS = 20
 
 
@@ -321,7 +321,7 @@ def change_unassigned(
     Args:
         store: The lake.
         change: Returns the files that it has from now on, given those that it has; called again if another process
-            has replaced the record meanwhile. A damaged record counts as empty.
+            has replaced the record in between. A damaged record counts as empty.
 
     Raises:
         StoreUnavailableError: Others change it without a pause.
@@ -334,7 +334,7 @@ def change_unassigned(
         if store.write_if(UNASSIGNED_RECORD_KEY, dump_document(after), tag):
             return after
     raise StoreUnavailableError(
-        f"{store.uri_of(UNASSIGNED_RECORD_KEY)} was changed {_MOST_ATTEMPTS} times meanwhile.", "Run it again."
+        f"{store.uri_of(UNASSIGNED_RECORD_KEY)} was changed {_MOST_ATTEMPTS} times in the meantime.", "Run it again."
     )
 
 

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 _COMPANIONS = ("", "-journal", "-wal", "-shm")
 _LOCK = ".opening.lock"
-# Opening a home takes a second; one whose process was stopped meanwhile must not hold up the others.
+# Opening a home takes a second; a process that is stopped while doing so must not hold up the others.
 _LONGEST_WAIT_S = 60.0
 
 

@@ -223,7 +223,7 @@ class _SyncRun:
                 elif key in fresh.due:
                     self._work_on(runner, key, fresh)
                 else:
-                    self._note([f"{key} was brought up to date by another process meanwhile."])
+                    self._note([f"{key} was brought up to date by another process in the meantime."])
         for key in self._overtaken:
             self._fail("wait", key, "Other processes changed it again and again. Run the sync again.")
 

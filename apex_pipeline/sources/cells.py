@@ -32,7 +32,7 @@ def is_nothing(text: str) -> bool:
 
 
 def may_name_person(text: str) -> bool:
-    """Return whether a cell has words beside numbers, times and the words for nothing."""
+    """Return whether a cell has words other than numbers, times and the words for nothing."""
     return not is_nothing(text) and not all(_QUOTABLE.fullmatch(word) for word in _WORD.findall(text))
 
 

@@ -26,7 +26,7 @@ from apex_pipeline.sources.limits import Limits, RowBudget, format_bytes, limit_
 from apex_pipeline.sources.text_lines import blocks_of_lines, count_line_ends, first_line, split_lines
 
 _DELIMITERS = (",", ";", "\t")
-# The line by which spreadsheets are told the delimiter: sep=;
+# The line that names the delimiter for spreadsheets: sep=;
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 # A blank after the closing quote of a cell, which ``csv`` does not accept; nor is it part of the cell.
 _BLANK_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,;\t]|$)')

@@ -63,7 +63,7 @@ LAPS = Table(
         Column(
             "from_green",
             "boolean",
-            "Official lap 1: lap_time_s runs from the green flag, so its residual is no fault.",
+            "Official lap 1: lap_time_s runs from the green flag, so its residual is not an error.",
         ),
         Column("lap_time_s", "float", "Best estimate of the lap time.", "seconds", minimum=0),
         Column(

@@ -22,10 +22,10 @@ from apex_pipeline.sources.gr_cup.kinds import LAP_KINDS, FileKind
 from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
+from apex_pipeline.sources.gr_cup.official_entries import add_classified_times
 from apex_pipeline.sources.gr_cup.official_points import official_points_table
+from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
 from apex_pipeline.sources.gr_cup.official_timing import (
-    ParsedFile,
-    add_classified_times,
     official_laps_table,
     read_results,
     read_sections,

@@ -17,7 +17,7 @@ _STATUS = re.compile(
 )
 # Flags: GF, FCY, FF, SC, VSC, RF, C60, CODE60.
 _FLAG = re.compile(r"[A-Z]{1,3}\d{0,2}|CODE ?60", re.IGNORECASE | re.ASCII)
-# Words of class and group names, beside codes in capitals or with a digit (GT3, LMP2, TCR).
+# Words of class and group names, besides codes in capitals or with a digit (GT3, LMP2, TCR).
 _CLASS_WORDS = frozenset(
     """
     am pro cup silver gold bronze platinum masters master women rookie rookies junior juniors hypercar daytona

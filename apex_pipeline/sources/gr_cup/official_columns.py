@@ -28,7 +28,7 @@ _DAYS = re.compile(r"(\d+) days? (?:\+)?", re.IGNORECASE)
 _MARKS = "'\u2019\u2032", '"\u201d\u2033'
 _APOSTROPHE = re.compile(rf"(\d+)[{_MARKS[0]}](\d{{1,2}})(?:[.{_MARKS[1]}](\d+))?[{_MARKS[1]}]?")
 _DECIMALS = re.compile(rf"[.{_MARKS[1]}](\d+)[{_MARKS[1]}]?$")
-# With this many cells it is no chance that none has a third decimal: one in ten thousand million.
+# With this many cells it is not by chance that none has a third decimal: one in ten thousand million.
 _ENOUGH_CELLS = 10
 # A time of day with its hour lost: mm:ss.0, as a spreadsheet shows it.
 _NO_HOUR = re.compile(r"\d{1,2}:\d{2}(?:\.\d+)?")
@@ -115,7 +115,7 @@ def _unit_s(column: str, cells: Sequence[str]) -> float | None:
     middle = median(map(float, numbers))
     if column == _CLOCK:
         return _DAY_S if middle < _LEAST_S else 0.001 if middle > _DAY_S else 1.0
-    # The first laps of a race have short elapsed times, so only the column's median tells a fraction of a day.
+    # The first laps of a race have short elapsed times, so only the column's median reveals a fraction of a day.
     if 0 < middle < _LEAST_S:
         return _DAY_S
     limit = _ELAPSED_MS if column in _ELAPSED else _SECTOR_MS if column[:1] == "S" else _LAP_MS

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.official_timing import ParsedFile
+from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
 from apex_pipeline.sources.unreadable import UnreadableFile
 
 # A corrected file changes a few laps; two races share hardly a single lap time. At least this many laps are compared.

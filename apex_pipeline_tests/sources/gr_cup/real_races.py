@@ -14,8 +14,8 @@ from apex_pipeline.sources.gr_cup.discovery.rules import load_rules
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.laps.derivation import SessionLaps, derive_laps
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
+from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
 from apex_pipeline.sources.gr_cup.official_timing import (
-    ParsedFile,
     official_laps_table,
     read_results,
     read_sections,

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.sources.gr_cup.official_points import official_points_table, point_columns, points_of
-from apex_pipeline.sources.gr_cup.official_timing import ParsedFile, official_laps_table, read_sections
+from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
+from apex_pipeline.sources.gr_cup.official_timing import official_laps_table, read_sections
 from apex_pipeline.tables import OFFICIAL_POINTS
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import telemetry_file
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.gr_cup.kinds import FileKind
 from apex_pipeline.sources.gr_cup.official_columns import COLUMN_NOTATION
+from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
 from apex_pipeline.sources.gr_cup.official_timing import (
-    ParsedFile,
     official_laps_table,
     read_results,
     read_sections,

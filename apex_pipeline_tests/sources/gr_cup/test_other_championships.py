@@ -9,7 +9,9 @@ import pytest
 from apex_pipeline.ingest.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.gr_cup.kinds import FileKind
-from apex_pipeline.sources.gr_cup.official_timing import ParsedFile, add_classified_times, read_results, read_sections
+from apex_pipeline.sources.gr_cup.official_entries import add_classified_times
+from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
+from apex_pipeline.sources.gr_cup.official_timing import read_results, read_sections
 from apex_pipeline.sources.gr_cup.two_races import without_contradictions
 from apex_pipeline_tests.sources.gr_cup.lap_builder import identity
 

@@ -1,4 +1,4 @@
-"""Recognises tables that somebody derived from race files and left beside them.
+"""Recognises tables that somebody derived from race files and left next to them.
 
 A derived table has some columns of a race file, often with others that were computed (``lap_time_s``, ``lap_delta``),
 and is in a folder such as ``processed``. It must not count as a second witness, nor stop the session. A table of laps

@@ -52,7 +52,7 @@ def repair_late_crossings(by_car: Mapping[str, Sequence[Lap]], pace: Pace) -> No
     """
     mark_dependent_timers(by_car)
     for laps in by_car.values():
-        # The most conspicuous pair is repaired first, and the rest is judged anew without it until nothing changes.
+        # The most conspicuous pair is repaired first, and the rest is judged again without it until nothing changes.
         while pair := max(
             _suspects(laps, pace), key=lambda pair: pair[0].duration_s - pair[1].duration_s, default=None
         ):

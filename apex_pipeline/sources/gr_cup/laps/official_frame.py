@@ -40,7 +40,7 @@ def place_crossings(
 def _unwrap(hours_ms: Sequence[int | None], laps_ms: Sequence[int]) -> list[int | None]:
     """Return times of day that go on after midnight and ignore changes of the clock during the session.
 
-    The lap times tell how far the clock must have advanced, so a red flag of hours is not taken for a new day.
+    The lap times show how far the clock must have advanced, so a red flag of hours is not taken for a new day.
     """
     placed: list[int | None] = []
     expected: int | None = None

@@ -51,7 +51,7 @@ class Pace:
     """Racing pace of a session, for the field and for each car.
 
     Attributes:
-        is_known: Whether enough laps are alike to tell the racing pace.
+        is_known: Whether enough laps are alike to show the racing pace.
         brisk_s: First quartile of the racing laps, seconds.
         typical_s: Typical racing lap by car, seconds; that of the session for cars with fewer than five racing laps.
     """

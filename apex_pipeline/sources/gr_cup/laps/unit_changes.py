@@ -34,7 +34,7 @@ def periods_in_other_cars(own_ms: Sequence[int], shared: Mapping[int, AbstractSe
     agreeing = shared.get(car, set[int]())
     periods: set[Period] = set()
     for other in shared.keys() - {car}:
-        # A single crossing of its own is chance, and one that both cars made together tells nothing.
+        # A single crossing of its own is chance, and one that both cars made together proves nothing.
         own = sorted(
             index
             for first in _runs(agreeing - shared[other], _MIN_OWN_RUN)

@@ -16,7 +16,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 # A row's time is explained if it was received no more than this before it was sampled, or after. Steps of the clock
-# that are smaller are not told from the delivery, whose shortest delay varies by 0.2 s within a real race.
+# that are smaller cannot be distinguished from the delivery, whose shortest delay varies by 0.2 s within a real race.
 EXPLAINED_MS = 2_000
 # Messages are up to a minute late: 52 s at most in ten real files.
 LATEST_DELIVERY_MS = 60_000
@@ -127,7 +127,7 @@ def unexplained_ms(pieces: Sequence[ClockPiece], index: Ints, car_ms: Ints, rece
     result = np.full(len(car_ms), np.iinfo(np.int64).max)
     for number, piece in enumerate(pieces):
         late_ms = received_ms - car_ms - piece.offset_ms
-        # A stop makes later delays longer, so long ones at the very beginning are no stop.
+        # A stop makes later delays longer, so long ones at the very beginning are not a stop.
         is_begun = (car_ms > piece.first_car_ms - _MESSAGE_MS) | (number == 0)
         # A clock that stands still repeats its last time.
         is_shown = is_begun & (car_ms < piece.last_car_ms + _MESSAGE_MS) & (car_ms != piece.last_car_ms)

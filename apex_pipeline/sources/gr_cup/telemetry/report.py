@@ -69,7 +69,7 @@ class CarClock:
         return np.zeros_like(car_ms) if self.is_frozen else unexplained_ms(self.pieces, index, car_ms, received_ms)
 
     def sample_ms(self, car_ms: Ints, received_ms: Ints) -> Ints:
-        """Return the sample times of frames, UTC: the receive time where the clock does not tell. Shape (frames,)."""
+        """Return the sample times of frames, UTC: the receive time where the clock is of no use. Shape (frames,)."""
         if self.is_frozen:
             return received_ms
         index = self.pieces_of(car_ms, received_ms)

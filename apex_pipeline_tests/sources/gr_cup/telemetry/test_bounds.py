@@ -1,4 +1,4 @@
-"""Measurements that no car reaches become null, are counted as rejected and told."""
+"""Measurements that no car reaches become null, are counted as rejected and reported."""
 
 from pathlib import Path
 

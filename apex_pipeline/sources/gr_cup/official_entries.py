@@ -1,0 +1,84 @@
+"""Assigns official laps to cars: several may carry one printed number, and a row may be written twice.
+
+See ``official_timing.py`` for reading the rows.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.gr_cup.official_rows import ParsedFile, reject_row
+from apex_pipeline.tables.model import Row
+
+
+def number_entries(rows: list[Row]) -> None:
+    """Set ``entry`` to 1, 2 … for the cars that share a printed number (03 and 3 are anonymised to the same number).
+
+    Their laps are in consecutive blocks: a new car starts where the lap number falls back to the first of the block. A
+    row written twice under one number has the same ELAPSED, and is the same car's.
+    """
+    laps = Counter((row["car_number"], row["lap_number"]) for row in rows)
+    shared = {number for (number, _), rows_of_lap in laps.items() if rows_of_lap > 1}
+    first: dict[str, Row] = {}
+    last_lap: dict[str, int] = {}
+    entry: Counter[str] = Counter()
+    for row in rows:
+        number, lap = row["car_number"], row["lap_number"]
+        block = first.get(number)
+        is_restart = block is not None and lap <= min(block["lap_number"], last_lap[number]) and number in shared
+        is_copy = block is not None and row["elapsed_s"] is not None and row["elapsed_s"] == block["elapsed_s"]
+        if block is None or (is_restart and not is_copy):
+            entry[number] += 1
+            first[number] = row
+        last_lap[number] = lap
+        row["entry"] = entry[number]
+
+
+def without_copies(parsed: ParsedFile) -> ParsedFile:
+    """Reject rows that repeat a crossing of their car under another lap number: ELAPSED and HOUR are the same."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in parsed.rows:
+        if row["elapsed_s"] is not None and row["crossing_local_time"] is not None:
+            key = (row["car_number"], row["entry"], row["elapsed_s"], row["crossing_local_time"])
+            groups.setdefault(key, []).append(row)
+    copies = {id(row) for group in groups.values() if len(group) > 1 for row in _copies(group, parsed.rows)}
+    rejected = [
+        reject_row(row, FileKind.SECTIONS, "repeated_crossing", "ELAPSED and HOUR of another lap of this car")
+        for row in parsed.rows
+        if id(row) in copies
+    ]
+    rows = [row for row in parsed.rows if id(row) not in copies]
+    return replace(parsed, rows=rows, rejects=[*parsed.rejects, *rejected])
+
+
+def _copies(group: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Return all rows of a group but the one whose lap number fits the order of ELAPSED."""
+    if len({row["lap_number"] for row in group}) == 1:
+        return []  # the same lap twice, which merging handles
+    of_car = [row for row in rows if (row["car_number"], row["entry"]) == (group[0]["car_number"], group[0]["entry"])]
+    elapsed = sorted({row["elapsed_s"] for row in of_car if row["elapsed_s"] is not None})
+    rank = min(row["lap_number"] for row in of_car) + elapsed.index(group[0]["elapsed_s"])
+    original = min(group, key=lambda row: abs(row["lap_number"] - rank))
+    return [row for row in group if row is not original]
+
+
+def add_classified_times(laps: Sequence[ParsedFile], results: Sequence[ParsedFile]) -> None:
+    """Note FL_TIME of the classification at the laps that are a car's fastest there.
+
+    Cars that share a printed number are left out: the classification does not distinguish them.
+
+    Args:
+        laps: The files of official laps; changed in place.
+        results: The classifications.
+    """
+    order = {"official": 2, "unstated": 1, "provisional": 0}
+    rows = sorted((row for part in results for row in part.rows), key=lambda row: order.get(row["version"], 0))
+    of_version = Counter((row["source_file"], row["car_number"]) for row in rows)
+    shared = {number for (_, number), count in of_version.items() if count > 1}
+    best = {(row["car_number"], row["best_lap_number"]): row["best_lap_time_s"] for row in rows}
+    numbers = {row["car_number"]: row["best_lap_number"] for row in rows}
+    for row in (row for part in laps for row in part.rows):
+        number, lap = row["car_number"], row["lap_number"]
+        if number not in shared and row["entry"] == 1 and numbers.get(number) == lap:
+            row["classified_lap_time_s"] = best[number, lap]
