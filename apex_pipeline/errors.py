@@ -108,6 +108,10 @@ class StoreConfigError(StoreError):
     """The bucket, region or endpoint is wrong."""
 
 
+class NameClashError(StoreError):
+    """A folder of a local lake has the name of a file, or the other way round."""
+
+
 class ObjectArchivedError(StoreError):
     """The object is in an archive class of the bucket and must be restored before it can be read."""
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from apex_pipeline.errors import FileChangedError, ObjectMissingError, StoreCorruptionError
+from apex_pipeline.errors import FileChangedError, NameClashError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.history import created
 from apex_pipeline.lake.published_session import (
     SHOWN_DIGITS,
@@ -174,10 +174,15 @@ def _session_or_none(store: ObjectStore, snapshot: Snapshot, key: SessionKey) ->
 
 
 def _restore(store: ObjectStore, source: str, target: str, sha256: str) -> bool:
-    """Copy an object over a damaged one if it has the right content, and return whether it has."""
+    """Copy an object over a damaged one if it has the right content, and return whether that succeeded."""
     if not _has_content(store, source, sha256):
         return False
-    store.copy(source, target)
+    try:
+        store.copy(source, target)
+    except NameClashError as error:
+        # A folder has the name of the file: of no concern to the other sessions, and not a sync's to remove.
+        _LOG.warning("%s", error)
+        return False
     return True
 
 

@@ -7,11 +7,18 @@ import errno
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from apex_pipeline.errors import ApexError, StorageFullError, StoreError, StorePermissionError, StoreUnavailableError
+from apex_pipeline.errors import (
+    ApexError,
+    NameClashError,
+    StorageFullError,
+    StoreError,
+    StorePermissionError,
+    StoreUnavailableError,
+)
 
 _FULL = (StorageFullError, "Free some space or raise the quota, then run it again; finished files are kept.")
 _REFUSED = (StorePermissionError, "Grant this user write permission, or choose another folder.")
-_NAME_CLASH = (StoreError, "A folder and a file cannot have the same name on a disk: rename one of them.")
+_NAME_CLASH = (NameClashError, "A folder and a file cannot have the same name on a disk: rename one of them.")
 _UNAVAILABLE = (StoreUnavailableError, "Check that the disk or network share is connected, then run it again.")
 
 _KNOWN: dict[int, tuple[type[ApexError], str]] = {

@@ -10,6 +10,7 @@ import pytest
 
 from apex_pipeline.lake.healing import damaged_tables, heal_from_copies, lost_sessions
 from apex_pipeline.lake.integrity import verify_lake
+from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.tables import require_session, require_snapshot
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -313,3 +314,24 @@ def test_an_object_that_another_sync_has_written_anew_is_not_removed(lake: Objec
     healing = heal_from_copies(lake, snapshot, damage)
     assert healing.lost == {}
     assert lake.read_bytes(laps.key) == lake.read_bytes(object_key(laps.sha256)) == content
+
+
+@pytest.mark.parametrize("place", ["object", "stable name"])
+def test_a_folder_in_the_place_of_a_table_concerns_its_session_only(
+    store: LocalStore, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_tables(store, _R1, laps=2)
+    publish_tables(store, _R2, laps=3, now=NOON + timedelta(hours=1))
+    record, other = _table(store), _table(store, key=_R2)
+    path = Path(store.uri_of(object_key(record.sha256) if place == "object" else record.key))
+    path.unlink()
+    path.mkdir()
+    Path(store.uri_of(other.key)).unlink()
+    assert any(str(_R2) in sentence for sentence in _heal(store))
+    assert path.is_dir()
+    assert "folder with this name" in caplog.text
+    snapshot = require_snapshot(store)
+    damage = damaged_tables(store, snapshot, _listing(store))
+    # It stays damaged until somebody moves the folder, and is read from its other place.
+    assert (set(damage), set(lost_sessions(store, snapshot, damage))) == ({_R1}, set())
+    assert read_table_file(store, record).num_rows == 2

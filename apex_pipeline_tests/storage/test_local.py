@@ -16,6 +16,7 @@ import pytest
 
 from apex_pipeline.errors import (
     FileChangedError,
+    NameClashError,
     ObjectMissingError,
     StorageFullError,
     StoreConfigError,
@@ -96,7 +97,7 @@ def _failing(error: OSError) -> Callable[..., None]:
         (errno.EACCES, StorePermissionError),
         (errno.EROFS, StorePermissionError),
         (errno.ENAMETOOLONG, StoreError),
-        (errno.ENOTDIR, StoreError),
+        (errno.ENOTDIR, NameClashError),
         (errno.ESTALE, StoreUnavailableError),
         (errno.EIO, StoreError),
         (None, StoreError),

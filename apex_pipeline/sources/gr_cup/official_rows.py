@@ -1,8 +1,8 @@
 """Reads the rows of a timing file into published columns.
 
 A row is rejected if its key (car, lap or time) is missing or cannot be parsed, or if its cells are shifted. Any other
-cell that cannot be parsed is null; they are counted by column (``unreadable_cells``). A number outside the bounds of its
-column is a placeholder: it is published as null and reported as ``out_of_range``, and its row is kept. See
+cell that cannot be parsed is null; such cells are counted by column (``unreadable_cells``). A number outside the bounds
+of its column is a placeholder: it is published as null and reported as ``out_of_range``, and its row is kept. See
 ``official_columns.py`` for the notation of whole columns and ``official_timing.py`` for the columns of each kind.
 """
 
