@@ -9,6 +9,7 @@ import numpy.typing as npt
 from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.telemetry.channel_names import may_be_shown, shown_name
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import ClockPiece, place, unexplained_ms
+from apex_pipeline.sources.gr_cup.telemetry.holes import Hole
 from apex_pipeline.sources.gr_cup.vehicle_spellings import Spellings
 from apex_pipeline.sources.unreadable import UnreadableFile, warnings_of
 
@@ -93,7 +94,8 @@ class CarStats:
         residual_ms: The largest unexplained difference of each piece of the clock.
         gaps: Gaps of more than 2 s between samples.
         short_gaps: Gaps of more than 0.5 s and at most 2 s.
-        longest_gap_s: The longest of these gaps.
+        longest_gap_s: The longest gap of more than 2 s.
+        holes: Gaps of more than 0.5 s one by one, the first ten thousand.
         first_sample_ms: Time of the first sample, milliseconds UTC.
         last_sample_ms: Time of the last sample, milliseconds UTC.
         channels: Channel columns with at least one reading.
@@ -109,6 +111,7 @@ class CarStats:
     gaps: int
     short_gaps: int
     longest_gap_s: float | None
+    holes: tuple[Hole, ...]
     first_sample_ms: int
     last_sample_ms: int
     channels: tuple[str, ...]
