@@ -85,12 +85,15 @@ class HoleFinder:
         self._last_lap = laps[-1].as_py() if len(laps) else self._last_lap
 
     def _count_bunched(self, times_ms: Ints, steps_ms: Ints, first: int) -> None:
-        """Count the steps from this one on that are too short, up to a second after the last hole."""
+        """Count the steps from this one on that are too short, for a second after the last hole or to the next."""
         if not self.holes or self.is_frozen:
             return
         hole = self.holes[-1]
         last = int(np.searchsorted(times_ms, hole.end_ms + _BUNCHED_MS, side="right")) - 1
-        hole.bunched = (hole.bunched or 0) + int(np.count_nonzero(steps_ms[first:last] < self._closest_ms))
+        after_ms = steps_ms[first:last]
+        next_holes = np.flatnonzero(after_ms > HOLE_MS)
+        after_ms = after_ms[: next_holes[0]] if len(next_holes) else after_ms
+        hole.bunched = (hole.bunched or 0) + int(np.count_nonzero(after_ms < self._closest_ms))
 
 
 def telemetry_holes_table(track: str, session: str, cars: Iterable[tuple[str, Iterable[Hole]]]) -> pa.Table:

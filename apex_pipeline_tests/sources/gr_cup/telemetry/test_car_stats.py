@@ -118,6 +118,17 @@ class TestHoles:
 
         assert finder.holes == [Hole(2_107, 3_500, 2, 4)]
 
+    @pytest.mark.parametrize("rows_of_part", [1, 3, 100])
+    def test_a_second_hole_right_after_the_first_has_its_own_bunched_samples(self, rows_of_part: int) -> None:
+        times_ms = np.concatenate([np.arange(20) * 43, [1_500, 1_502, 2_200, 2_203, 2_206, 2_249]])
+        finder = HoleFinder(is_frozen=False)
+
+        for first in range(0, len(times_ms), rows_of_part):
+            part_ms = times_ms[first : first + rows_of_part]
+            finder.add(part_ms, pa.chunked_array([pa.nulls(len(part_ms), pa.int64())]))
+
+        assert finder.holes == [Hole(817, 1_500, None, 1), Hole(1_502, 2_200, None, 2)]
+
     def test_evenly_spaced_samples_after_a_hole_are_not_bunched(self, tmp_path: Path) -> None:
         times = [*(at * 0.087 for at in range(30)), *(5 + at * 0.043 for at in range(30))]
 
