@@ -4,7 +4,7 @@
 
 Each value is the share of such laps in nine real races with official timing hidden, rounded. See docs/laps.md for the
 reliability table, how the values change if a track is left out, and ``benchmarks/reliability.py`` for computing them.
-Where official timing lists most cars of a session, the shares measured in that session replace them for its other laps.
+Where official timing lists a hundred laps of a class in a session, the share measured there replaces its value.
 """
 
 from collections import defaultdict
