@@ -37,6 +37,7 @@ _GRAPH = {
     "tables/lap_rejects": _RECORD | {"tables/official_laps"},
     "tables/telemetry": _RECORD | {"tables/laps"},
     "tables/telemetry_cars": _RECORD | {"tables/laps"},
+    "tables/telemetry_holes": _RECORD | {"tables/laps"},
     "tables/telemetry_rejects": _RECORD | {"tables/laps"},
     "tables/quality": _RECORD
     | {f"tables/{name}" for name in (*("laps", "cars", "official_laps", "results", "telemetry_cars"), *_REJECTS)},

@@ -22,7 +22,7 @@ from apex_pipeline.sources.base import DerivedTable
 from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_official_tables, derive_telemetry
 from apex_pipeline.sources.gr_cup.quality import score_session, session_note_of
 from apex_pipeline.sources.gr_cup.source import GrCup
-from apex_pipeline.sources.gr_cup.telemetry.car_stats import telemetry_cars_table
+from apex_pipeline.sources.gr_cup.telemetry.car_stats import holes_table, telemetry_cars_table
 from apex_pipeline.sources.rejects import rejects_table
 from apex_pipeline.sources.unreadable import warnings_of
 from apex_pipeline.tables import (
@@ -36,6 +36,7 @@ from apex_pipeline.tables import (
     RESULTS,
     TELEMETRY,
     TELEMETRY_CARS,
+    TELEMETRY_HOLES,
     TELEMETRY_REJECTS,
     WEATHER,
 )
@@ -45,7 +46,7 @@ _SOURCE = GrCup()
 
 _OFFICIAL_TABLES = (OFFICIAL_LAPS, OFFICIAL_POINTS, RESULTS, WEATHER, OFFICIAL_REJECTS)
 _LAP_TABLES = (LAPS, CARS, LAP_REJECTS)
-_TELEMETRY_TABLES = (TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS)
+_TELEMETRY_TABLES = (TELEMETRY, TELEMETRY_CARS, TELEMETRY_HOLES, TELEMETRY_REJECTS)
 _SCORED_TABLES = (LAPS, CARS, OFFICIAL_LAPS, RESULTS, TELEMETRY_CARS)
 _REJECTS_TABLES = (OFFICIAL_REJECTS, LAP_REJECTS, TELEMETRY_REJECTS)
 
@@ -125,6 +126,7 @@ def _telemetry_tables(step: StepInputs) -> Iterator[DerivedTable]:
     facts = report.facts() | step.log.facts()
     yield DerivedTable(TELEMETRY, staged, facts, tuple(report.warnings()), report.unreadable)
     yield DerivedTable(TELEMETRY_CARS, telemetry_cars_table(step.key.track, step.key.session, report))
+    yield DerivedTable(TELEMETRY_HOLES, holes_table(step.key.track, step.key.session, report))
     yield DerivedTable(TELEMETRY_REJECTS, rejects_table(step.key.track, step.key.session, report.rejects))
 
 
