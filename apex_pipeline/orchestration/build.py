@@ -15,6 +15,7 @@ from apex_pipeline.orchestration.assets.published import build_published_asset
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
 from apex_pipeline.orchestration.descriptions import described
+from apex_pipeline.orchestration.history_jobs import nightly_pruning, prune_history
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
@@ -56,7 +57,8 @@ def build_definitions(
     ]
     return dg.Definitions(
         assets=described(assets, settings),
-        jobs=build_jobs(tables),
+        jobs=[*build_jobs(tables), prune_history],
+        schedules=[nightly_pruning],
         resources={**default_resources, **(resources or {})},
         # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
         executor=dg.in_process_executor,
