@@ -28,10 +28,11 @@ COMMAND_TAG = "apex/command"
 SYNC_TAG = "apex/sync"
 # Dagster shows it in the column "Launched by", in place of "Manually launched".
 _LAUNCHED_BY_TAG = "user"
-_HOST_TAG = "apex/host"
-_NAMESPACE_TAG = "apex/pid_namespace"
-_PID_TAG = "apex/pid"
-_STARTED_TAG = "apex/process_started"
+# Dagster shows no tags that begin like this: on the page of runs they would be more than all the rest.
+_HOST_TAG = ".dagster/apex/host"
+_NAMESPACE_TAG = ".dagster/apex/pid_namespace"
+_PID_TAG = ".dagster/apex/pid"
+_STARTED_TAG = ".dagster/apex/process_started"
 
 _UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,

@@ -39,7 +39,8 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def _started(instance: dg.DagsterInstance, **changes: str) -> dg.DagsterRun:
-    tags = {**process_tags(), **{f"apex/{name}": value for name, value in changes.items()}}
+    prefixes = {"command": "apex/"}
+    tags = process_tags() | {f"{prefixes.get(name, '.dagster/apex/')}{name}": value for name, value in changes.items()}
     return instance.create_run_for_job(
         _job, status=dg.DagsterRunStatus.STARTED, tags={name: value for name, value in tags.items() if value}
     )
