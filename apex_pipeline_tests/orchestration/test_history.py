@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from apex_pipeline.orchestration import history
 from apex_pipeline.orchestration.history import Pruned, compact_run, prune, prune_if_due
 from apex_pipeline.orchestration.history_jobs import nightly_pruning, prune_history, told
 from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
@@ -72,8 +73,8 @@ def test_runs_are_removed_once_a_later_one_has_replaced_their_results(instance: 
     assert _files(instance, first) == []
     key = dg.AssetKey("laps")
     assert instance.get_materialized_partitions(key) == {"spa/R1", "spa/R2"}
-    history = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(key, "fine"), limit=10)
-    assert {execution.run_id for execution in history} == {other, last}
+    executions = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(key, "fine"), limit=10)
+    assert {execution.run_id for execution in executions} == {other, last}
 
 
 def test_younger_runs_stay(instance: dg.DagsterInstance) -> None:
@@ -97,7 +98,10 @@ def test_runs_without_results_but_with_those_of_checks_stay(instance: dg.Dagster
     assert looked <= _runs(instance)
 
 
-def test_pruning_many_runs_of_one_session_leaves_the_history_of_one(instance: dg.DagsterInstance) -> None:
+def test_pruning_many_runs_of_one_session_leaves_the_history_of_one(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_PAGE", 2)
     _run(instance)
     one = history_bytes(Path(instance.root_directory))
     for _ in range(3):
