@@ -15,6 +15,10 @@ from apex_pipeline.errors import ConfigurationError
 
 _TRUE_WORDS = ("true", "1", "yes", "on")
 _FALSE_WORDS = ("false", "0", "no", "off", "")
+# 1 GB leaves room for the system on an 8 GB laptop with a browser open; the process uses 430 MB before the first
+# reading.
+DEFAULT_MEMORY_LIMIT = 1_000_000_000
+
 _SIZE_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
 
 
@@ -118,6 +122,12 @@ class Settings(BaseSettings):
         alias="DAGSTER_HOME",
         description="Folder of Dagster's runs, as an absolute path; if empty, .dagster in the working directory.",
     )
+    history_days: int = Field(
+        30,
+        alias="APEX_HISTORY_DAYS",
+        description="Days that runs stay in Dagster's history after later runs have replaced their results.",
+        ge=0,
+    )
     state_dir: Path = Field(
         Path(".apex"),
         alias="APEX_STATE_DIR",
@@ -140,10 +150,8 @@ class Settings(BaseSettings):
     tracks_file: Path | None = Field(
         None, alias="APEX_TRACKS_FILE", description="YAML file with additional tracks, aliases and file-name patterns."
     )
-    # 1 GB leaves room for the system on an 8 GB laptop with a browser open; the process uses 430 MB before the first
-    # reading.
     memory_limit: ByteSize = Field(
-        1_000_000_000,
+        DEFAULT_MEMORY_LIMIT,
         alias="APEX_MEMORY_LIMIT",
         description="Memory limit of a process that derives tables from raw files.",
         ge=500_000_000,

@@ -14,6 +14,8 @@ from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned
 from apex_pipeline.orchestration.assets.published import build_published_asset
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
+from apex_pipeline.orchestration.descriptions import described
+from apex_pipeline.orchestration.history_jobs import nightly_pruning, prune_history
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
@@ -42,19 +44,21 @@ def build_definitions(
     }
     tables = session_tables()
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
+    # In the order of the data flow; the last two cover all sessions, and nothing depends on them.
+    assets = [
+        raw_files,
+        lake_files,
+        unassigned_files,
+        build_record_asset(),
+        *derivations,
+        build_published_asset(tables),
+        roll_ups,
+        manifest,
+    ]
     return dg.Definitions(
-        # In the order of the data flow; the last two cover all sessions, and nothing depends on them.
-        assets=[
-            raw_files,
-            lake_files,
-            unassigned_files,
-            build_record_asset(),
-            *derivations,
-            build_published_asset(tables),
-            roll_ups,
-            manifest,
-        ],
-        jobs=build_jobs(tables),
+        assets=described(assets, settings),
+        jobs=[*build_jobs(tables), prune_history],
+        schedules=[nightly_pruning],
         resources={**default_resources, **(resources or {})},
         # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
         executor=dg.in_process_executor,

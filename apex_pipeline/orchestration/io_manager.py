@@ -32,6 +32,7 @@ from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.orchestration.failures import dagster_failure
+from apex_pipeline.orchestration.metadata import size_metadata
 from apex_pipeline.orchestration.resources import LakeResource
 from apex_pipeline.orchestration.table_files import check_file
 from apex_pipeline.sources import all_tables
@@ -86,7 +87,7 @@ class ParquetIOManager(dg.ConfigurableIOManager):
             {
                 "dagster/uri": store.uri_of(key),
                 "dagster/row_count": rows,
-                "bytes": stored.size,
+                **size_metadata(stored.size),
                 "sha256": stored.sha256 or "",
             }
         )

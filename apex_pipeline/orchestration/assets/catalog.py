@@ -26,6 +26,7 @@ from apex_pipeline.orchestration.assets._discovery import discover_sessions
 from apex_pipeline.orchestration.assets.published import PUBLISHED_KEY
 from apex_pipeline.orchestration.checks import schema_sentence
 from apex_pipeline.orchestration.failures import RETRY_TRANSIENT, dagster_failure
+from apex_pipeline.orchestration.metadata import size_metadata
 from apex_pipeline.orchestration.partitions import add_sessions
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.table_schema import table_metadata
@@ -142,7 +143,7 @@ def _materialization(
         asset_key=dg.AssetKey(table.asset_key),
         metadata={
             "dagster/uri": lake.open().uri_of(stored.key),
-            "bytes": stored.size,
+            **size_metadata(stored.size),
             "sha256": stored.sha256 or "",
             **facts,
         },

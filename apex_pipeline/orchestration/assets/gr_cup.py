@@ -14,6 +14,7 @@ import dagster as dg
 
 from apex_pipeline.orchestration.assets._derivation import StepEvents, StepInputs, derive_tables, table_specs
 from apex_pipeline.orchestration.assets.gr_cup_checks import GR_CUP_CHECKS
+from apex_pipeline.orchestration.assets.gr_cup_lineage import column_lineage
 from apex_pipeline.orchestration.checks import TableCheck, check_specs, shared_checks
 from apex_pipeline.orchestration.failures import RETRY_TRANSIENT
 from apex_pipeline.orchestration.partitions import sessions
@@ -63,7 +64,7 @@ _QUALITY_CHECKS = _checks_of((QUALITY,))
 
 @dg.multi_asset(
     name="official_timing",
-    specs=table_specs(_SOURCE, _OFFICIAL_TABLES),
+    specs=table_specs(_SOURCE, "official_timing", _OFFICIAL_TABLES, lineage=column_lineage),
     check_specs=check_specs(_OFFICIAL_CHECKS),
     partitions_def=sessions,
     can_subset=True,
@@ -86,7 +87,7 @@ def _official_tables(step: StepInputs) -> Iterator[DerivedTable]:
 
 @dg.multi_asset(
     name="laps",
-    specs=table_specs(_SOURCE, _LAP_TABLES, [OFFICIAL_LAPS]),
+    specs=table_specs(_SOURCE, "laps", _LAP_TABLES, [OFFICIAL_LAPS], column_lineage),
     check_specs=check_specs(_LAP_CHECKS),
     partitions_def=sessions,
     can_subset=True,
@@ -108,7 +109,7 @@ def _lap_tables(source: SourceResource, step: StepInputs) -> Iterator[DerivedTab
 
 @dg.multi_asset(
     name="telemetry",
-    specs=table_specs(_SOURCE, _TELEMETRY_TABLES, [LAPS]),
+    specs=table_specs(_SOURCE, "telemetry", _TELEMETRY_TABLES, [LAPS], column_lineage),
     check_specs=check_specs(_TELEMETRY_CHECKS),
     partitions_def=sessions,
     can_subset=True,
@@ -132,7 +133,7 @@ def _telemetry_tables(step: StepInputs) -> Iterator[DerivedTable]:
 
 @dg.multi_asset(
     name="quality",
-    specs=table_specs(_SOURCE, [QUALITY], [*_SCORED_TABLES, *_REJECTS_TABLES]),
+    specs=table_specs(_SOURCE, "quality", [QUALITY], [*_SCORED_TABLES, *_REJECTS_TABLES], column_lineage),
     check_specs=check_specs(_QUALITY_CHECKS),
     partitions_def=sessions,
     can_subset=True,

@@ -1,0 +1,46 @@
+"""Contains the nightly job that prunes the history of runs, and its schedule, which is off until somebody starts it.
+
+See ``history.py`` for what is removed. https://docs.dagster.io/guides/automate/schedules
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from apex_pipeline.orchestration.failures import dagster_failure
+from apex_pipeline.orchestration.history import Pruned, prune
+from apex_pipeline.orchestration.job_names import PRUNE_JOB
+from apex_pipeline.reports.amounts import size
+from apex_pipeline.settings import load_settings
+
+# After the verification at 2:00 and before people come.
+_NIGHTLY = "30 4 * * *"
+
+
+@dg.op(out=dg.Out(dg.Nothing), description="Remove runs whose results were replaced more than APEX_HISTORY_DAYS ago.")
+def prune_runs(context: dg.OpExecutionContext) -> None:
+    """Prune the history, and log what that did to its size."""
+    with dagster_failure(context):
+        context.log.info(told(prune(context.instance, timedelta(days=load_settings().history_days))))
+
+
+def told(pruned: Pruned) -> str:
+    """Return what a pruning did, in a sentence."""
+    done = f"Removed {pruned.runs} runs; {pruned.kept} older ones are still the last of their assets"
+    if pruned.bytes_before is None or pruned.bytes_after is None:
+        return f"{done}. The database is not in the Dagster home, so its size is not known."
+    return f"{done}. The history was {size(pruned.bytes_before)} and is {size(pruned.bytes_after)}."
+
+
+@dg.job(name=PRUNE_JOB, description="Remove runs whose results were replaced long ago, and tell what that saves.")
+def prune_history() -> None:
+    """Run the only operation of the job."""
+    prune_runs()
+
+
+nightly_pruning = dg.ScheduleDefinition(
+    name="nightly_pruning",
+    job=prune_history,
+    cron_schedule=_NIGHTLY,
+    description="Prunes the history of runs every night.",
+)
