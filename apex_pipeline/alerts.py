@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
-from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
@@ -141,8 +140,8 @@ def _sending(setting: str, send: Callable[[], None]) -> None:
     try:
         send()
     except urllib.error.HTTPError as error:
-        reason = f"HTTP {error.code} {HTTPStatus(error.code).phrase if error.code in HTTPStatus else ''}".strip()
-        raise _unreachable(setting, reason) from None
+        error.close()
+        raise _unreachable(setting, f"HTTP {error.code}") from None
     except (OSError, smtplib.SMTPException) as error:
         raise _unreachable(setting, type(error).__name__) from None
 

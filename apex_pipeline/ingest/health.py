@@ -4,7 +4,7 @@ Only reads the roll-ups and what is published. Sessions whose run failed are kno
 them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,31 +43,29 @@ def lake_findings(roll_ups: RollUps, entries: Mapping[SessionKey, SessionEntry])
         entries: What is published.
     """
     aside = _files_set_aside(roll_ups)
-    columns = ["track", "session", "inputs_version"]
-    rows = roll_ups.sessions.select(columns).to_pylist()
-    found = [finding for row in rows for finding in _findings_of(row, entries, aside)]
-    return sorted(found, key=lambda finding: (finding.session, finding.state))
+    rows = roll_ups.sessions.select(["track", "session", "inputs_version"]).to_pylist()
+    stale = (finding for row in rows if (finding := _stale(row, entries)))
+    doubtful = (_doubtful(key, files) for key, files in aside.items())
+    return sorted([*stale, *doubtful], key=lambda finding: (finding.session, finding.state))
 
 
-def _findings_of(
-    row: Row, entries: Mapping[SessionKey, SessionEntry], aside: Mapping[SessionKey, list[str]]
-) -> Iterator[Finding]:
+def _stale(row: Row, entries: Mapping[SessionKey, SessionEntry]) -> Finding | None:
     key, version = SessionKey(str(row["track"]), str(row["session"])), row["inputs_version"]
     entry = entries.get(key)
+    if not version or (entry is not None and version in {entry.inputs_version, entry.rolled_back_from}):
+        return None
+    problem = "It is recorded and not published."
+    if entry is not None:
+        problem = "What is published was derived from other files."
     remedy = f"Launch the job sync_session for the partition {key}, or start the sensor sync_source."
-    if version and entry is None:
-        yield Finding(str(key), "stale", "It is recorded and not published.", remedy)
-    elif version and entry is not None and version not in {entry.inputs_version, entry.rolled_back_from}:
-        yield Finding(str(key), "stale", "What is published was derived from other files.", remedy)
-    if key in aside:
-        named, rest = "; ".join(aside[key][:_NAMED_FILES]), len(aside[key]) - _NAMED_FILES
-        more = f"; and {rest} more" if rest > 0 else ""
-        yield Finding(
-            str(key),
-            "doubtful",
-            f"Files are set aside: {named}{more}.",
-            "Replace them in the source folder, or remove them.",
-        )
+    return Finding(str(key), "stale", problem, remedy)
+
+
+def _doubtful(key: SessionKey, files: Sequence[str]) -> Finding:
+    rest = len(files) - _NAMED_FILES
+    more = f"; and {rest} more" if rest > 0 else ""
+    problem = f"Files are set aside: {'; '.join(files[:_NAMED_FILES])}{more}."
+    return Finding(str(key), "doubtful", problem, "Replace them in the source folder, or remove them.")
 
 
 def _files_set_aside(roll_ups: RollUps) -> dict[SessionKey, list[str]]:

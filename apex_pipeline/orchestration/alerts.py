@@ -12,15 +12,15 @@ import dagster as dg
 from dagster import DagsterRunStatus, RunRecord, RunsFilter
 
 from apex_pipeline.alerts import Alert, has_receivers, send_alert
-from apex_pipeline.orchestration.attempts import PARTITION_TAG, step_failures
+from apex_pipeline.orchestration.attempts import PARTITION_TAG, is_typed, step_failures
 from apex_pipeline.orchestration.automation_table import ALERT_SENSOR, sensor_status
 from apex_pipeline.settings import Settings
 
 _INTERVAL_S = 60
 # Runs named in one message; the rest are only counted.
 _SHOWN = 10
-# Most failed runs read in one look; the next one goes on from there.
-_MOST_RUNS = 500
+# Most failed runs read in one look: more than any number of workers fails in a minute.
+_MOST_RUNS = 10_000
 # A run is noticed although it was recorded a little after its time, or by a machine whose clock is behind.
 _OVERLAP = timedelta(minutes=5)
 _WILL_RETRY = "dagster/will_retry"
@@ -39,9 +39,8 @@ def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     )
     def tell_failed_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if context.cursor is None:
-            return dg.SensorResult(
-                skip_reason="From now on, failed runs are told.", cursor=_cursor(datetime.now(UTC), [])
-            )
+            start = _cursor(datetime.now(UTC) + _OVERLAP, [])
+            return dg.SensorResult(skip_reason="From now on, failed runs are told.", cursor=start)
         since, told = _parsed(context.cursor)
         filters = RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since - _OVERLAP)
         records = list(context.instance.get_run_records(filters, _MOST_RUNS, "update_timestamp", ascending=True))
@@ -67,7 +66,7 @@ def alert_of(instance: dg.DagsterInstance, failed: Sequence[RunRecord]) -> Alert
 def _line(instance: dg.DagsterInstance, record: RunRecord) -> str:
     run = record.dagster_run
     name = " ".join(filter(None, [run.job_name, run.tags.get(PARTITION_TAG)]))
-    facts = next((found for found in step_failures(instance, run.run_id) if "remedy" in found), None)
+    facts = next((found for found in step_failures(instance, run.run_id) if is_typed(found)), None)
     said = f"{facts['problem']} {facts['remedy']}" if facts else "See its page in Dagster."
     return f"{name} (run {run.run_id[:8]}): {said}"
 

@@ -14,7 +14,7 @@ from dagster import DagsterEventType, DagsterRun, DagsterRunStatus, RunRecord, R
 from apex_pipeline import errors
 from apex_pipeline.ingest.attempts import Attempt, Outcome
 from apex_pipeline.ingest.automation import Task, code_version, version_at
-from apex_pipeline.orchestration.failures import INTERRUPTED
+from apex_pipeline.orchestration.failures import CHECK_FAILED, INTERRUPTED
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, PREPARE_JOB, SYNC_JOB
 from apex_pipeline.settings import Settings
 
@@ -75,6 +75,11 @@ def step_failures(instance: dg.DagsterInstance, run_id: str) -> list[Mapping[str
     """Return the metadata of each failed step of a run, with the class of the error as ``error``."""
     events = instance.get_records_for_run(run_id, of_type=DagsterEventType.STEP_FAILURE).records
     return [_failure_facts(event) for record in events if (event := record.event_log_entry.dagster_event)]
+
+
+def is_typed(facts: Mapping[str, str]) -> bool:
+    """Return whether a failed step says itself what is wrong; the text of any other error may hold anything."""
+    return {"problem", "remedy"} <= facts.keys() and (facts["error"] == CHECK_FAILED or hasattr(errors, facts["error"]))
 
 
 def _failure_facts(event: dg.DagsterEvent) -> Mapping[str, str]:

@@ -22,6 +22,8 @@ _COMMAND = re.compile(r"`apex |\b(?:[Rr]un|[Rr]erun) (?:the|a) (?:sync|command)\
 
 # What the metadata of a step's failure names as its error if it was stopped from outside.
 INTERRUPTED = "Interrupted"
+# As its error if a blocking check failed.
+CHECK_FAILED = "CheckFailed"
 _INTERRUPTED = "The run was stopped before this step ended. The next run continues from here."
 # Runs in this process of which a step was interrupted: their other steps do not start. Never more than a few.
 _stopped_runs: set[str] = set()

@@ -46,9 +46,14 @@ def _schedule(
         description=description,
     )
     def launch(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        under_way = context.instance.get_runs(RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1)
-        if under_way:
-            return dg.SkipReason(f"The run {under_way[0].run_id} is still queued or at work.")
-        return dg.RunRequest(tags={"dagster/retry_on_asset_or_op_failure": "false"})
+        return request_unless_under_way(context.instance, job.name)
 
     return launch
+
+
+def request_unless_under_way(instance: dg.DagsterInstance, job: str) -> dg.RunRequest | dg.SkipReason:
+    """Return the request of a run, or the reason against it: the last one is not finished yet."""
+    under_way = instance.get_runs(RunsFilter(job_name=job, statuses=UNFINISHED), limit=1)
+    if under_way:
+        return dg.SkipReason(f"The run {under_way[0].run_id} is still queued or at work.")
+    return dg.RunRequest(tags={"dagster/retry_on_asset_or_op_failure": "false"})

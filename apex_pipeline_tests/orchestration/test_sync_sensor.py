@@ -75,6 +75,7 @@ def test_new_sessions_are_added_looked_at_twice_made_and_rolled_up(lake: _Pits, 
     assert said(idle) == "Everything is up to date."
 
 
+@pytest.mark.soak
 def test_the_run_of_a_session_has_all_its_tables_and_their_checks(ticks: Ticks) -> None:
     ticks.tick()
     _, (run, *_) = ticks.tick()
@@ -82,6 +83,7 @@ def test_the_run_of_a_session_has_all_its_tables_and_their_checks(ticks: Ticks) 
     assert [check.passed for check in run.checks.values()] == [True]
 
 
+@pytest.mark.soak
 def test_raw_files_are_observed_when_a_run_of_them_is_requested(lake: _Pits, synced: Ticks) -> None:
     observed = lake.instance.fetch_observations(dg.AssetKey(["raw", "files"]), limit=10).records
     assert sorted(record.partition_key or "" for record in observed) == [OTHER, R1, R2]
@@ -104,10 +106,12 @@ def test_a_touched_file_starts_nothing(lake: _Pits, synced: Ticks) -> None:
     assert synced.settle() == []
 
 
+@pytest.mark.soak
 def test_looking_again_never_starts_what_is_done(synced: Ticks) -> None:
     assert [names(synced.tick()[0]) for _ in range(5)] == [[]] * 5
 
 
+@pytest.mark.soak
 def test_a_file_that_is_uploaded_again_with_other_content_runs_once(lake: _Pits, synced: Ticks) -> None:
     """Complaint 6: a run key would block the corrected file for ever."""
     lake.race(R2, laps=6)
@@ -124,6 +128,7 @@ def test_a_lost_cursor_repeats_nothing(synced: Ticks) -> None:
     assert synced.settle() == []
 
 
+@pytest.mark.soak
 def test_the_sensor_of_a_fresh_home_adds_the_sessions_of_a_lake_and_derives_none_again(
     lake: _Pits, synced: Ticks
 ) -> None:
@@ -147,6 +152,7 @@ def test_a_half_written_file_waits_until_it_stays_as_it_is(lake: _Pits, synced: 
     assert synced.settle() == ["spa/R3", CATALOG_JOB]
 
 
+@pytest.mark.soak
 def test_a_half_written_file_does_not_hold_up_other_sessions(lake: _Pits, synced: Ticks) -> None:
     lake.race("spa/R3")
     lake.race("spa/R4")
@@ -157,6 +163,7 @@ def test_a_half_written_file_does_not_hold_up_other_sessions(lake: _Pits, synced
     assert names(result) == ["spa/R4"]
 
 
+@pytest.mark.soak
 def test_deleting_a_session_from_the_source_folder_removes_nothing(lake: _Pits, synced: Ticks) -> None:
     objects = lake.objects()
     shutil.rmtree(lake.source / "monza")
@@ -165,6 +172,7 @@ def test_deleting_a_session_from_the_source_folder_removes_nothing(lake: _Pits, 
     assert (lake.partitions, lake.published) == ([OTHER, R1, R2], [OTHER, R1, R2])
 
 
+@pytest.mark.soak
 def test_a_renamed_session_is_added_under_its_new_name_and_the_old_one_stays_published(
     lake: _Pits, synced: Ticks
 ) -> None:
@@ -184,6 +192,7 @@ def test_a_partition_without_any_file_is_removed_if_it_is_one_of_many(lake: _Pit
     assert lake.partitions == [OTHER, R1, R2, "spa/R3"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("typed", [["nowhere/R9"], ["a,b", "c...d", "", "/abs"]])
 def test_more_than_a_fifth_of_the_partitions_is_removed_only_on_confirmation(
     lake: _Pits, synced: Ticks, typed: list[str]
@@ -198,6 +207,7 @@ def test_more_than_a_fifth_of_the_partitions_is_removed_only_on_confirmation(
     assert said(synced.look()) == "Everything is up to date."
 
 
+@pytest.mark.soak
 def test_a_lake_that_is_not_mounted_removes_no_session(lake: _Pits, synced: Ticks) -> None:
     shutil.move(lake.settings.lake_dir, lake.source.parent / "away")
     shutil.move(lake.source, lake.source.parent / "source-away")
@@ -207,12 +217,14 @@ def test_a_lake_that_is_not_mounted_removes_no_session(lake: _Pits, synced: Tick
     assert lake.partitions == [OTHER, R1, R2]
 
 
+@pytest.mark.soak
 def test_an_empty_source_folder_is_told_and_does_not_stop_the_lake(lake: _Pits, synced: Ticks) -> None:
     shutil.rmtree(lake.source)
     lake.source.mkdir()
     assert "is empty" in said(synced.tick()[0])
 
 
+@pytest.mark.soak
 def test_a_session_under_way_is_not_started_again(lake: _Pits, ticks: Ticks) -> None:
     ticks.tick()
     run = lake.instance.create_run_for_job(
@@ -224,6 +236,7 @@ def test_a_session_under_way_is_not_started_again(lake: _Pits, ticks: Ticks) -> 
     assert R1 in ticks.settle()
 
 
+@pytest.mark.soak
 def test_a_look_starts_no_more_than_its_budget_and_the_next_goes_on_from_there(lake: _Pits, ticks: Ticks) -> None:
     with_environment(lake, sensor_budget=2)
     ticks.tick()
@@ -253,6 +266,7 @@ class TestFailures:
         assert failed.settle() == ["spa/R3", CATALOG_JOB]
         assert "spa/R3" in lake.published
 
+    @pytest.mark.soak
     def test_it_runs_again_once_after_a_change_of_the_code(
         self, failed: Ticks, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -260,6 +274,7 @@ class TestFailures:
         monkeypatch.setattr("apex_pipeline.ingest.automation._program_version", lambda: "corrected")
         assert [name for name in failed.settle() if name == "spa/R3"] == ["spa/R3"]
 
+    @pytest.mark.soak
     def test_the_other_sessions_go_on_and_the_catalog_is_not_held_up(self, lake: _Pits, failed: Ticks) -> None:
         failed.settle()
         lake.race(R1, laps=5)
@@ -267,7 +282,7 @@ class TestFailures:
 
     def test_a_run_that_was_stopped_by_hand_is_left_alone(self, lake: _Pits, ticks: Ticks) -> None:
         ticks.tick()
-        (request, *_) = ticks.look().run_requests or ()
+        request = (ticks.look().run_requests or [])[0]
         run = lake.instance.create_run_for_job(
             lake.definitions.resolve_job_def(SESSION_JOB), tags=dict(request.tags), status=DagsterRunStatus.CANCELING
         )
@@ -280,7 +295,7 @@ class TestFailures:
         self, lake: _Pits, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ticks.tick()
-        (request, *_) = ticks.look().run_requests or ()
+        request = (ticks.look().run_requests or [])[0]
         run = lake.instance.create_run_for_job(
             lake.definitions.resolve_job_def(SESSION_JOB), tags=dict(request.tags), status=DagsterRunStatus.STARTED
         )
@@ -292,6 +307,7 @@ class TestFailures:
         ticks.look()  # its files are looked at twice again
         assert OTHER in names(ticks.look())
 
+    @pytest.mark.soak
     def test_every_requested_run_is_repeated_for_crashes_only(self, ticks: Ticks) -> None:
         ticks.tick()
         for request in ticks.look().run_requests or ():
@@ -310,6 +326,7 @@ def test_damaged_tables_are_mended_before_sessions_are_worked_on(lake: _Pits, sy
     assert table.read_bytes() != b"damaged"
 
 
+@pytest.mark.soak
 def test_a_damaged_pointer_is_repaired(lake: _Pits, synced: Ticks) -> None:
     pointer = lake.settings.lake_dir / CURRENT_SNAPSHOT_KEY
     pointer.write_text("damaged")
@@ -320,6 +337,7 @@ def test_a_damaged_pointer_is_repaired(lake: _Pits, synced: Ticks) -> None:
     assert lake.published == [OTHER, R1, R2]
 
 
+@pytest.mark.soak
 def test_the_manifest_is_confirmed_twice_a_day_while_all_is_up_to_date(
     lake: _Pits, synced: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
