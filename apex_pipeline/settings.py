@@ -49,6 +49,9 @@ def _clean_prefix(value: str) -> str:
     return value.strip("/")
 
 
+# Where Dagster runs; orchestration/automation_table.py says what that means.
+Environment = Literal["laptop", "server", "render", "cluster"]
+
 Switch = Annotated[bool, BeforeValidator(_parse_switch)]
 ByteSize = Annotated[int, BeforeValidator(_parse_size)]
 Prefix = Annotated[str, AfterValidator(_clean_prefix)]
@@ -155,6 +158,41 @@ class Settings(BaseSettings):
         alias="APEX_MEMORY_LIMIT",
         description="Memory limit of a process that derives tables from raw files.",
         ge=500_000_000,
+    )
+    environment: Environment = Field(
+        "laptop",
+        alias="APEX_ENVIRONMENT",
+        description="Where Dagster runs: laptop, server, render or cluster; decides which automation exists.",
+    )
+    # A look at 2,000 sessions takes a few seconds; a file counts as complete if two looks in a row see the same.
+    sensor_interval_s: int = Field(
+        30,
+        alias="APEX_SENSOR_INTERVAL",
+        description="Seconds between two looks of the sensor at source folder and lake.",
+        ge=1,
+        le=86_400,
+    )
+    # Creating a run takes Dagster 0.3 s, so a look with 25 of them ends within 10 s.
+    sensor_budget: int = Field(
+        25,
+        alias="APEX_SENSOR_BUDGET",
+        description="Most sessions for which one look of the sensor starts runs; the next look goes on from there.",
+        ge=1,
+        le=1_000,
+    )
+    alert_slack_url: SecretStr | None = Field(
+        None, alias="APEX_ALERT_SLACK_URL", description="Slack webhook that is told of failed runs. Never logged."
+    )
+    alert_webhook_url: SecretStr | None = Field(
+        None, alias="APEX_ALERT_WEBHOOK_URL", description="URL to which failed runs are sent as JSON. Never logged."
+    )
+    alert_email: str | None = Field(
+        None, alias="APEX_ALERT_EMAIL", description="Address that gets e-mails about failed runs; needs APEX_SMTP_URL."
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        alias="APEX_SMTP_URL",
+        description="Mail server: smtp://host:25, or smtps://user:password@host:465. Never logged.",
     )
     # Limits on raw files; sources/limits.py has the reason for each default.
     max_unpacked_size: ByteSize = Field(

@@ -26,6 +26,7 @@ from apex_pipeline.cli.query import (
     telemetry_command,
     tracks_command,
 )
+from apex_pipeline.cli.schedule import schedule_command
 from apex_pipeline.cli.share import share_command
 from apex_pipeline.cli.trace import trace_app
 from apex_pipeline.cli.verify import verify_command
@@ -37,7 +38,7 @@ from apex_pipeline.upload.command import upload_command
 
 # The panels of `apex --help` and their commands in order; a function `sync_command` is the command `sync`.
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Pipeline": (sync_command, plan_command, demo_command, ui_command, upload_command),
+    "Pipeline": (sync_command, plan_command, schedule_command, demo_command, ui_command, upload_command),
     "Query": (
         *(tracks_command, sessions_command, files_command, laps_command),
         *(cars_command, telemetry_command, rejects_command, explain_command),

@@ -1,4 +1,4 @@
-"""Builds the Dagster definitions: every asset, job and resource.
+"""Builds the Dagster definitions: every asset, job, sensor, schedule and resource.
 
 The entry point calls :func:`build_definitions` without arguments; tests and commands pass their own settings or
 resources. This is the only place that assembles definitions, and importing it opens no connection.
@@ -15,10 +15,14 @@ from apex_pipeline.orchestration.assets.published import build_published_asset
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
 from apex_pipeline.orchestration.descriptions import described
-from apex_pipeline.orchestration.history_jobs import nightly_pruning, prune_history
+from apex_pipeline.orchestration.health import sessions_are_healthy
+from apex_pipeline.orchestration.history_jobs import prune_history
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
+from apex_pipeline.orchestration.maintenance_jobs import MAINTENANCE_JOBS
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
+from apex_pipeline.orchestration.schedules import build_schedules
+from apex_pipeline.orchestration.sensors import build_sensors
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
 
@@ -43,6 +47,7 @@ def build_definitions(
         "parquet_io": ParquetIOManager(lake=lake),
     }
     tables = session_tables()
+    jobs = [*build_jobs(tables), *MAINTENANCE_JOBS, prune_history]
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
     # In the order of the data flow; the last two cover all sessions, and nothing depends on them.
     assets = [
@@ -57,8 +62,10 @@ def build_definitions(
     ]
     return dg.Definitions(
         assets=described(assets, settings),
-        jobs=[*build_jobs(tables), prune_history],
-        schedules=[nightly_pruning],
+        asset_checks=[sessions_are_healthy],
+        jobs=jobs,
+        sensors=build_sensors(settings, jobs),
+        schedules=build_schedules(settings),
         resources={**default_resources, **(resources or {})},
         # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
         executor=dg.in_process_executor,

@@ -1,6 +1,6 @@
-"""Contains the nightly job that prunes the history of runs, and its schedule, which is off until somebody starts it.
+"""Contains the job that prunes the history of runs; its schedule is in ``schedules.py``.
 
-See ``history.py`` for what is removed. https://docs.dagster.io/guides/automate/schedules
+See ``history.py`` for what is removed.
 """
 
 from datetime import timedelta
@@ -12,9 +12,6 @@ from apex_pipeline.orchestration.history import Pruned, prune
 from apex_pipeline.orchestration.job_names import PRUNE_JOB
 from apex_pipeline.reports.amounts import size
 from apex_pipeline.settings import load_settings
-
-# After the verification at 2:00 and before people come.
-_NIGHTLY = "30 4 * * *"
 
 
 @dg.op(out=dg.Out(dg.Nothing), description="Remove runs whose results were replaced more than APEX_HISTORY_DAYS ago.")
@@ -36,11 +33,3 @@ def told(pruned: Pruned) -> str:
 def prune_history() -> None:
     """Run the only operation of the job."""
     prune_runs()
-
-
-nightly_pruning = dg.ScheduleDefinition(
-    name="nightly_pruning",
-    job=prune_history,
-    cron_schedule=_NIGHTLY,
-    description="Prunes the history of runs every night.",
-)

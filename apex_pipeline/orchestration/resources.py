@@ -79,6 +79,10 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
             self._sent_before = self._store.request_stats
         return self._store
 
+    def settings_with(self, source: "SourceResource") -> Settings:
+        """Return the settings of this lake with a source folder."""
+        return load_settings(**(self.model_dump() | source.overrides))
+
     @property
     def workspace(self) -> Workspace:
         """Memory, disk and limits within which a derivation reads the raw files."""
@@ -129,11 +133,14 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
     def settings(self) -> Settings:
         """The settings of this run, with this resource's folder, tracks file and state folder."""
         if self._settings is None:
-            tracks_file = Path(self.tracks_file) if self.tracks_file else None
-            self._settings = load_settings(
-                source_dir=Path(self.folder), tracks_file=tracks_file, state_dir=Path(self.state_dir)
-            )
+            self._settings = load_settings(**self.overrides)
         return self._settings
+
+    @property
+    def overrides(self) -> dict[str, Path | None]:
+        """The settings that this resource overrides, by field name."""
+        tracks_file = Path(self.tracks_file) if self.tracks_file else None
+        return {"source_dir": Path(self.folder), "tracks_file": tracks_file, "state_dir": Path(self.state_dir)}
 
     @property
     def rules_version(self) -> str:

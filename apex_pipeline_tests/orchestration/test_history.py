@@ -11,7 +11,7 @@ import pytest
 
 from apex_pipeline.orchestration import history
 from apex_pipeline.orchestration.history import Pruned, compact_run, prune, prune_if_due
-from apex_pipeline.orchestration.history_jobs import nightly_pruning, prune_history, told
+from apex_pipeline.orchestration.history_jobs import prune_history, told
 from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
 
 _AT_ONCE = timedelta(0)
@@ -149,7 +149,6 @@ def test_a_database_that_is_in_use_or_missing_is_left(instance: dg.DagsterInstan
 def test_the_nightly_job_tells_the_size(instance: dg.DagsterInstance, capsys: pytest.CaptureFixture[str]) -> None:
     assert prune_history.execute_in_process(instance=instance).success
     assert "The history was" in capsys.readouterr().err
-    assert nightly_pruning.default_status is dg.DefaultScheduleStatus.STOPPED
 
 
 def test_where_the_database_is_elsewhere_the_size_is_said_to_be_unknown() -> None:

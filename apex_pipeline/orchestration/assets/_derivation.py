@@ -25,7 +25,7 @@ from apex_pipeline.lake.records import SessionRecord, require_record
 from apex_pipeline.lake.tables import PresentTables
 from apex_pipeline.orchestration.assets._discovery import leased
 from apex_pipeline.orchestration.checks import SessionTables, TableCheck, failing
-from apex_pipeline.orchestration.failures import dagster_failure
+from apex_pipeline.orchestration.failures import CHECK_FAILED, dagster_failure
 from apex_pipeline.orchestration.metadata import size_metadata
 from apex_pipeline.orchestration.partitions import session_key_from, sessions
 from apex_pipeline.orchestration.pictures import pictures_of
@@ -277,7 +277,7 @@ class _Step:
         hint = "What was published before stays. If the file that the check names is right, please report the check."
         return dg.Failure(
             description=f"{problem} {hint}",
-            metadata={"problem": problem, "remedy": hint, "error": "CheckFailed"},
+            metadata={"problem": problem, "remedy": hint, "error": CHECK_FAILED},
             allow_retries=False,
         )
 

@@ -5,6 +5,7 @@ They are made from the session records and come last; nothing is derived from th
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -160,8 +161,13 @@ def _check_result(table: Table, problem: str | None, rows: int) -> dg.AssetCheck
     )
 
 
+# A sync or a look of the sensor that finds nothing to do reports it again at least every 12 hours.
+_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=24))
+
+
 @dg.asset(
     key=["catalog", "manifest"],
+    freshness_policy=_FRESH,
     deps=[PUBLISHED_KEY],
     group_name="catalog",
     kinds={"json"},
