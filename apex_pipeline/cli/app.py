@@ -15,6 +15,7 @@ from apex_pipeline.cli.forget import forget_command
 from apex_pipeline.cli.gc import gc_command
 from apex_pipeline.cli.history import history_command, rollback_command
 from apex_pipeline.cli.metrics import metrics_command
+from apex_pipeline.cli.migrate import migrate_command
 from apex_pipeline.cli.pipeline import demo_command, sync_command, ui_command
 from apex_pipeline.cli.plan import plan_command
 from apex_pipeline.cli.query import (
@@ -44,7 +45,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Maintain": (
         *(doctor_command, verify_command, accuracy_command, history_command, rollback_command),
-        *(forget_command, gc_command, cost_command, metrics_command),
+        *(forget_command, gc_command, migrate_command, cost_command, metrics_command),
     ),
     "Share": (export_command, bundle_command, downsample_command, share_command),
 }
