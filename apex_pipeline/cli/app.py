@@ -5,6 +5,7 @@ from collections.abc import Callable
 import typer
 
 from apex_pipeline.cli.accuracy import accuracy_command
+from apex_pipeline.cli.backfill import backfill_command
 from apex_pipeline.cli.bundle import bundle_command
 from apex_pipeline.cli.cost import cost_command
 from apex_pipeline.cli.doctor import doctor_command
@@ -38,7 +39,7 @@ from apex_pipeline.upload.command import upload_command
 
 # The panels of `apex --help` and their commands in order; a function `sync_command` is the command `sync`.
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Pipeline": (sync_command, plan_command, demo_command, ui_command, upload_command),
+    "Pipeline": (sync_command, plan_command, backfill_command, demo_command, ui_command, upload_command),
     "Query": (
         *(tracks_command, sessions_command, files_command, laps_command),
         *(cars_command, telemetry_command, rejects_command, explain_command),
