@@ -16,6 +16,7 @@ from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
+from apex_pipeline.orchestration.lost_runs import lost_run_sensors
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
@@ -55,6 +56,7 @@ def build_definitions(
             manifest,
         ],
         jobs=build_jobs(tables),
+        sensors=lost_run_sensors(),
         resources={**default_resources, **(resources or {})},
         # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
         executor=dg.in_process_executor,

@@ -207,7 +207,7 @@ def test_a_table_of_a_session_is_written_by_its_own_step_only(
     assert list(lake.open().list()) == []
 
 
-@pytest.mark.parametrize("asset", [("tables", "my_laps"), ("mine", "laps"), ("laps", "laps")])
+@pytest.mark.parametrize("asset", [("tables", "my_laps"), ("lake", "laps"), ("races", "laps")])
 def test_an_asset_that_is_no_table_of_the_lake_fails_by_name(
     manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance, asset: tuple[str, str]
 ) -> None:
