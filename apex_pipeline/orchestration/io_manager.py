@@ -141,7 +141,7 @@ def _files_of(context: dg.InputContext, store: ObjectStore) -> tuple[list[str], 
     if table.folder != "tables":
         return [table_key(table.folder, table.name)], table.schema
     # Dagster does not validate dynamic partition keys: one added by hand can be any text.
-    sessions = [parse_session_key(partition) for partition in context.asset_partition_keys]
+    sessions = sorted(parse_session_key(partition) for partition in context.asset_partition_keys)
     return _published_keys(store, table, sessions, allow_missing=is_lenient), table.schema
 
 

@@ -54,7 +54,8 @@ def input_keys(context: dg.InputContext, store: ObjectStore, *, allow_missing: b
         ObjectMissingError: A partition has no file and ``allow_missing`` is not set.
     """
     asset = context.asset_key
-    partitions = context.asset_partition_keys if context.has_asset_partitions else [None]
+    # Dagster gives the keys of a range in any order, and the rows would come in another one in each process.
+    partitions = sorted(context.asset_partition_keys) if context.has_asset_partitions else [None]
     is_session = context.has_asset_partitions and context.asset_partitions_def == sessions
     keys = {partition: _key(asset, partition, is_session=is_session) for partition in partitions}
     found = {partition: key for partition, key in keys.items() if store.head(key)}

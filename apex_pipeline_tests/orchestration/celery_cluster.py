@@ -1,7 +1,7 @@
 """A small cluster as in ``deploy/celery``: real Postgres and Valkey, webserver, daemon, code location and workers.
 
-Each process is started with the command line of the Compose file's service, in a process group of its own, so that a
-worker can die with everything it has started, as it does with its machine.
+Each process is started with its command line in docs/scale-out.md, in a process group of its own, so that a worker
+can die with everything it has started, as it does with its machine.
 """
 
 import os

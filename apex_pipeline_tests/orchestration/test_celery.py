@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
 
 from apex_pipeline.lake.integrity import verify_lake
@@ -19,7 +20,7 @@ from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.layout import raw_key
-from apex_pipeline_tests.orchestration.celery_cluster import Cluster, running_cluster, wait_for
+from apex_pipeline_tests.orchestration.celery_cluster import DEPLOY, Cluster, running_cluster, wait_for
 from apex_pipeline_tests.orchestration.lake_runs import session_files
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
@@ -27,6 +28,12 @@ _SESSIONS = tuple(f"{track}/{name}" for track in ("spa", "sebring", "sonoma") fo
 # Required of a lost worker: noticed, and its run finished by another one.
 _RECOVERY_S = 180.0
 _ALL_DONE_S = 600.0
+
+
+def test_launcher_and_workers_have_the_same_settings() -> None:
+    launcher = yaml.safe_load((DEPLOY / "dagster.yaml").read_text(encoding="utf-8"))["run_launcher"]["config"]
+    worker = yaml.safe_load((DEPLOY / "celery.yaml").read_text(encoding="utf-8"))["execution"]["config"]
+    assert launcher == worker
 
 
 @pytest.mark.soak
