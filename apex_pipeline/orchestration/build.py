@@ -19,6 +19,7 @@ from apex_pipeline.orchestration.health import sessions_are_healthy
 from apex_pipeline.orchestration.history_jobs import prune_history
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
+from apex_pipeline.orchestration.lost_runs import lost_run_sensors
 from apex_pipeline.orchestration.maintenance_jobs import MAINTENANCE_JOBS
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.schedules import build_schedules
@@ -64,7 +65,7 @@ def build_definitions(
         assets=described(assets, settings),
         asset_checks=[sessions_are_healthy],
         jobs=jobs,
-        sensors=build_sensors(settings, jobs),
+        sensors=[*build_sensors(settings, jobs), *lost_run_sensors()],
         schedules=build_schedules(settings),
         resources={**default_resources, **(resources or {})},
         # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
