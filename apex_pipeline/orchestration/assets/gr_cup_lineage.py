@@ -20,6 +20,7 @@ from apex_pipeline.tables import (
     RESULTS,
     TELEMETRY,
     TELEMETRY_CARS,
+    TELEMETRY_HOLES,
     TELEMETRY_REJECTS,
     WEATHER,
 )
@@ -109,6 +110,12 @@ _TELEMETRY_CARS = {
     **dict.fromkeys(("channels", "missing_channels"), "telemetry: telemetry_name"),
 }
 
+_TELEMETRY_HOLES = {
+    "vehicle_id": _TELEMETRY_CAR["vehicle_id"],
+    "lap_number": f"{_CLOCK}, laps.line_start_utc, laps.line_end_utc",
+    **dict.fromkeys(("hole_start_utc", "hole_end_utc", "hole_s", "bunched_samples"), _CLOCK),
+}
+
 _OFFICIAL_LAPS = {
     **dict.fromkeys(("car_number", "entry"), "sections: NUMBER"),
     "lap_number": "sections: LAP_NUMBER",
@@ -176,6 +183,7 @@ _ORIGINS: Mapping[str, Mapping[str, str]] = {
     CARS.name: _CARS,
     TELEMETRY.name: _TELEMETRY,
     TELEMETRY_CARS.name: _TELEMETRY_CARS,
+    TELEMETRY_HOLES.name: _TELEMETRY_HOLES,
     OFFICIAL_LAPS.name: _OFFICIAL_LAPS,
     OFFICIAL_POINTS.name: _OFFICIAL_POINTS,
     RESULTS.name: _RESULTS,
