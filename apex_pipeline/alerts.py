@@ -124,7 +124,7 @@ def _to_email(alert: Alert, settings: Settings) -> None:
 
 
 def _connected(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
-    """Connect to a mail server; without TLS from the start, it is begun where the server offers it."""
+    """Connect to a mail server; without implicit TLS, use STARTTLS where the server offers it."""
     context = ssl.create_default_context()
     if scheme == "smtps":
         return smtplib.SMTP_SSL(host, port or _SMTPS_PORT, timeout=_TIMEOUT_S, context=context)
@@ -136,7 +136,7 @@ def _connected(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
 
 
 def _sending(setting: str, send: Callable[[], None]) -> None:
-    """Send, and translate errors: their texts may quote the address, so only their kind is told."""
+    """Send, and translate errors: their texts may quote the address, so only their type is given."""
     try:
         send()
     except urllib.error.HTTPError as error:
@@ -149,5 +149,5 @@ def _sending(setting: str, send: Callable[[], None]) -> None:
 def _unreachable(setting: str, reason: str) -> StoreUnavailableError:
     return StoreUnavailableError(
         f"The message to {setting} was not delivered ({reason}).",
-        f"Check {setting}; it is sent again with the next look.",
+        f"Check {setting}; it is sent again with the next tick.",
     )

@@ -4,7 +4,7 @@ The raw files, tables, snapshots and records arrive first and the pointer last, 
 lake or none. Nothing of the source is changed. A migration that was killed is continued by the next one: an object that
 the target has, with the same digest, is not sent again. Earlier snapshots come along.
 
-Two kinds of objects are made anew. A record names the version tag of each raw file, and tags differ between stores:
+Two kinds of objects are written again. A record names the version tag of each raw file, and tags differ between stores:
 with the former ones the next sync would take every file for a changed one. The roll-ups are made from the records.
 """
 
@@ -198,7 +198,7 @@ class _Pass:
         """Write the roll-ups and then the pointer.
 
         Raises:
-            StoreLockedError: Another process published in the target meanwhile.
+            StoreLockedError: Another process published in the target in the meantime.
         """
         lease.require()
         records = list_records(self._target)

@@ -1,4 +1,4 @@
-"""Contains the sensor that tells people of failed runs, in one message per look however many failed.
+"""Contains the sensor that alerts people to failed runs, in one message per tick however many failed.
 
 Dagster's own run failure sensors send one message per run: 2,000 failed sessions would be 2,000 messages. See
 ``alerts.py`` of the package for where it is sent; without a receiver in the settings, the sensor does not exist.
@@ -19,7 +19,7 @@ from apex_pipeline.settings import Settings
 _INTERVAL_S = 60
 # Runs named in one message; the rest are only counted.
 _SHOWN = 10
-# Most failed runs read in one look: more than any number of workers fails in a minute.
+# Most failed runs read in one tick: more than any number of workers fails in a minute.
 _MOST_RUNS = 10_000
 # A run is noticed although it was recorded a little after its time, or by a machine whose clock is behind.
 _OVERLAP = timedelta(minutes=5)
@@ -27,7 +27,7 @@ _WILL_RETRY = "dagster/will_retry"
 
 
 def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """Return the sensor, if there is somebody to tell."""
+    """Return the sensor, if there is a receiver."""
     if not has_receivers(settings):
         return []
 
@@ -35,21 +35,21 @@ def build_alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         name=ALERT_SENSOR,
         minimum_interval_seconds=_INTERVAL_S,
         default_status=sensor_status(ALERT_SENSOR, settings.environment),
-        description="Tell of failed runs, with problem and remedy, where the settings say: Slack, a URL, e-mail.",
+        description="Report failed runs, with problem and remedy, where the settings say: Slack, a URL, e-mail.",
     )
-    def tell_failed_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def alert_failed_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if context.cursor is None:
             start = _cursor(datetime.now(UTC) + _OVERLAP, [])
-            return dg.SensorResult(skip_reason="From now on, failed runs are told.", cursor=start)
-        since, told = _parsed(context.cursor)
+            return dg.SensorResult(skip_reason="Failed runs are reported from now on.", cursor=start)
+        since, reported = _parsed(context.cursor)
         filters = RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since - _OVERLAP)
         records = list(context.instance.get_run_records(filters, _MOST_RUNS, "update_timestamp", ascending=True))
-        failed = [record for record in records if record.dagster_run.run_id not in told and not _is_retried(record)]
+        failed = [record for record in records if record.dagster_run.run_id not in reported and not _is_retried(record)]
         if failed:
             send_alert(alert_of(context.instance, failed), settings)
-        return dg.SensorResult(skip_reason=f"{len(failed)} failed runs told.", cursor=_next_cursor(since, records))
+        return dg.SensorResult(skip_reason=f"{len(failed)} failed runs reported.", cursor=_next_cursor(since, records))
 
-    return [tell_failed_runs]
+    return [alert_failed_runs]
 
 
 def alert_of(instance: dg.DagsterInstance, failed: Sequence[RunRecord]) -> Alert:
@@ -82,10 +82,10 @@ def _next_cursor(since: datetime, records: Sequence[RunRecord]) -> str:
     return _cursor(latest, [record.dagster_run.run_id for record in again])
 
 
-def _cursor(since: datetime, told: Sequence[str]) -> str:
-    return json.dumps({"since_s": since.timestamp(), "told": list(told)})
+def _cursor(since: datetime, reported: Sequence[str]) -> str:
+    return json.dumps({"since_s": since.timestamp(), "reported": list(reported)})
 
 
 def _parsed(cursor: str) -> tuple[datetime, set[str]]:
     found = json.loads(cursor)
-    return datetime.fromtimestamp(found["since_s"], UTC), set(found["told"])
+    return datetime.fromtimestamp(found["since_s"], UTC), set(found["reported"])

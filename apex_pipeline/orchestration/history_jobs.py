@@ -18,10 +18,10 @@ from apex_pipeline.settings import load_settings
 def prune_runs(context: dg.OpExecutionContext) -> None:
     """Prune the history, and log what that did to its size."""
     with dagster_failure(context):
-        context.log.info(told(prune(context.instance, timedelta(days=load_settings().history_days))))
+        context.log.info(pruning_summary(prune(context.instance, timedelta(days=load_settings().history_days))))
 
 
-def told(pruned: Pruned) -> str:
+def pruning_summary(pruned: Pruned) -> str:
     """Return what a pruning did, in a sentence."""
     done = f"Removed {pruned.runs} runs; {pruned.kept} older ones are still the last of their assets"
     if pruned.bytes_before is None or pruned.bytes_after is None:
@@ -29,7 +29,7 @@ def told(pruned: Pruned) -> str:
     return f"{done}. The history was {size(pruned.bytes_before)} and is {size(pruned.bytes_after)}."
 
 
-@dg.job(name=PRUNE_JOB, description="Remove runs whose results were replaced long ago, and tell what that saves.")
+@dg.job(name=PRUNE_JOB, description="Remove runs whose results were replaced long ago, and report what that saves.")
 def prune_history() -> None:
     """Run the only operation of the job."""
     prune_runs()

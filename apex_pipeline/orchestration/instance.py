@@ -24,7 +24,7 @@ from apex_pipeline.settings import DEFAULT_MEMORY_LIMIT
 _LOG = logging.getLogger(__name__)
 
 COMMAND_TAG = "apex/command"
-# The same for all runs of one sync, so that they can be listed together: when it began.
+# The same for all runs of one sync, so that they can be listed together: when it started.
 SYNC_TAG = "apex/sync"
 # Dagster shows it in the column "Launched by", in place of "Manually launched".
 _LAUNCHED_BY_TAG = "user"
@@ -93,13 +93,13 @@ def process_tags() -> dict[str, str]:
     return {COMMAND_TAG: "sync", **{name: value for name, value in tags.items() if value}}
 
 
-def sync_tags(began: datetime) -> dict[str, str]:
+def sync_tags(started: datetime) -> dict[str, str]:
     """Return the tags by which the runs of one sync are one group.
 
     Args:
-        began: When the sync began.
+        started: When the sync started.
     """
-    return {SYNC_TAG: f"{began.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC", _LAUNCHED_BY_TAG: "apex sync"}
+    return {SYNC_TAG: f"{started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC", _LAUNCHED_BY_TAG: "apex sync"}
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -75,7 +75,7 @@ def lost_run_sensors() -> list[dg.SensorDefinition]:
     description="Marks runs whose Celery worker has died as failed, so that they are retried on another one.",
 )
 def replace_lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Look once; without Celery there is nothing to look at."""
+    """Check once; without Celery there is nothing to check."""
     instance = context.instance
     app = getattr(instance.run_launcher, "celery", None)
     if app is None:

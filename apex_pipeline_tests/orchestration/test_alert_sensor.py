@@ -1,4 +1,4 @@
-"""The sensor ``tell_failed_runs``: each failed run is told once, in one message per look."""
+"""The sensor ``alert_failed_runs``: each failed run is reported once, in one message per tick."""
 
 from typing import Any
 
@@ -46,14 +46,14 @@ def sensor(lake: LakeRuns, monkeypatch: pytest.MonkeyPatch) -> _Sensor:
     return _Sensor(lake, monkeypatch)
 
 
-def test_runs_that_failed_before_it_was_started_are_not_told(lake: LakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_earlier_failures_are_not_reported(lake: LakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     _Sensor(lake, monkeypatch).fail()
     sensor = _Sensor(lake, monkeypatch)
     sensor.look()
     assert sensor.sent == []
 
 
-def test_each_failed_run_is_told_once(sensor: _Sensor) -> None:
+def test_each_failed_run_is_reported_once(sensor: _Sensor) -> None:
     for _ in range(3):
         sensor.fail()
         sensor.look()
@@ -69,7 +69,7 @@ def test_many_failed_runs_are_one_message(sensor: _Sensor) -> None:
     assert (alert.title, len(alert.lines), alert.lines[-1]) == ("Dagster: 12 runs failed", 11, "… and 2 more")
 
 
-def test_a_run_that_dagster_starts_again_is_not_told(sensor: _Sensor) -> None:
+def test_a_run_that_dagster_starts_again_is_not_reported(sensor: _Sensor) -> None:
     sensor.fail(**{"dagster/will_retry": "true"})
     sensor.look()
     assert sensor.sent == []

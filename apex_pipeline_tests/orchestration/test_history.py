@@ -11,7 +11,7 @@ import pytest
 
 from apex_pipeline.orchestration import history
 from apex_pipeline.orchestration.history import Pruned, compact_run, prune, prune_if_due
-from apex_pipeline.orchestration.history_jobs import prune_history, told
+from apex_pipeline.orchestration.history_jobs import prune_history, pruning_summary
 from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
 
 _AT_ONCE = timedelta(0)
@@ -152,4 +152,4 @@ def test_the_nightly_job_tells_the_size(instance: dg.DagsterInstance, capsys: py
 
 
 def test_where_the_database_is_elsewhere_the_size_is_said_to_be_unknown() -> None:
-    assert told(Pruned(3, 4, None, None)).endswith("its size is not known.")
+    assert pruning_summary(Pruned(3, 4, None, None)).endswith("its size is not known.")

@@ -137,5 +137,5 @@ class TestHealth:
 
     def test_the_sensor_tells_a_result_once(self, lake: LakeRuns) -> None:
         ticks = Ticks(lake)
-        told = [self._evaluated(ticks.tick()[0]) for _ in range(6)]
-        assert [evaluation.passed for evaluation in told if evaluation] == [True]
+        results = [self._evaluated(ticks.tick()[0]) for _ in range(6)]
+        assert [evaluation.passed for evaluation in results if evaluation] == [True]

@@ -1,6 +1,6 @@
 """Looks at source folder and lake within the time of a sensor's tick, and makes the plan of a sync.
 
-Unlike a sync, a look goes on without a usable source folder: it may be on another machine, or have no file yet.
+Unlike a sync, a tick goes on without a usable source folder: it may be on another machine, or have no file yet.
 """
 
 import time
@@ -31,18 +31,18 @@ class _TimedDigestCache(DigestCache):
 
     def digest_of(self, path: Path, progress: Progress | None = None) -> FileDigest:
         if time.monotonic() > self._end_s:
-            raise TimeIsUpError("Comparing the contents of files takes longer; the next look goes on from here.")
+            raise TimeIsUpError("Comparing the contents of files takes longer; the next tick goes on from here.")
         return super().digest_of(path, progress)
 
 
-def look_at_lake(settings: Settings) -> tuple[SyncPlan, str]:
+def plan_for_tick(settings: Settings) -> tuple[SyncPlan, str]:
     """Return what a sync would do, and what is wrong with the source folder; empty if nothing is.
 
     Raises:
         StoreError: The lake cannot be reached with the current configuration.
         StoreCorruptionError: What is published is damaged.
-        FileChangedError: A file was deleted during the look.
-        TimeIsUpError: More contents have to be compared than one look has time for.
+        FileChangedError: A file was deleted during the tick.
+        TimeIsUpError: More contents have to be compared than one tick has time for.
     """
     folder, problem = _source(settings)
     store, digests = open_store(settings, for_writing=False), _TimedDigestCache(digest_cache_path(settings.state_dir))
