@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from apex_pipeline.sources.base import Reject
 from apex_pipeline.sources.gr_cup.telemetry.channel_names import shown_name
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import ClockPiece, place, unexplained_ms
-from apex_pipeline.sources.gr_cup.telemetry.holes import Hole
 from apex_pipeline.sources.gr_cup.vehicle_spellings import Spellings
 from apex_pipeline.sources.unreadable import UnreadableFile, warnings_of
 
@@ -96,7 +96,7 @@ class CarStats:
         gaps: Gaps of more than 2 s between samples.
         short_gaps: Gaps of more than 0.5 s and at most 2 s.
         longest_gap_s: The longest gap of more than 2 s.
-        holes: Gaps of more than 0.5 s one by one, the first ten thousand.
+        holes: Gaps of more than 0.5 s one by one, the first ten thousand at most; see ``holes.py``.
         first_sample_ms: Time of the first sample, milliseconds UTC.
         last_sample_ms: Time of the last sample, milliseconds UTC.
         channels: Channel columns with at least one reading.
@@ -112,7 +112,7 @@ class CarStats:
     gaps: int
     short_gaps: int
     longest_gap_s: float | None
-    holes: tuple[Hole, ...]
+    holes: pa.Table
     first_sample_ms: int
     last_sample_ms: int
     channels: tuple[str, ...]
