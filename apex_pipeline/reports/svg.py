@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 Point = tuple[float, float]
 
-# What one picture may weigh: it is stored twice with every materialization.
+# What one picture may weigh as Markdown: it is stored twice with every materialization.
 MAX_BYTES = 60_000
 
 # Okabe and Ito's colours, which people with colour blindness can tell apart; lighter ones on the dark background.
@@ -135,6 +135,11 @@ class Scale:
         step = next(factor * exponent for factor in (1, 2, 2.5, 5, 10, 20) if span / (factor * exponent) <= most - 1)
         first = int(-(-self.low // step))
         return [number * step for number in range(first, int(self.high // step) + 1)][:most]
+
+
+def fits(markdown: str) -> bool:
+    """Return whether a picture is small enough to be stored."""
+    return len(markdown.encode()) <= MAX_BYTES
 
 
 def _path_data(points: Sequence[Point]) -> str:
