@@ -36,7 +36,7 @@ def number_entries(rows: list[Row]) -> None:
 
 
 def without_copies(parsed: ParsedFile) -> ParsedFile:
-    """Reject rows that repeat a crossing of their car under another lap number: ELAPSED and HOUR are the same."""
+    """Reject rows that repeat a lap of their car under another lap number: ELAPSED, HOUR and its time are the same."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in parsed.rows:
         if row["elapsed_s"] is not None and row["crossing_local_time"] is not None:
@@ -44,7 +44,7 @@ def without_copies(parsed: ParsedFile) -> ParsedFile:
             groups.setdefault(key, []).append(row)
     copies = {id(row) for group in groups.values() if len(group) > 1 for row in _copies(group, parsed.rows)}
     rejected = [
-        reject_row(row, FileKind.SECTIONS, "repeated_crossing", "ELAPSED and HOUR of another lap of this car")
+        reject_row(row, FileKind.SECTIONS, "repeated_crossing", "ELAPSED, HOUR and lap time of another lap of this car")
         for row in parsed.rows
         if id(row) in copies
     ]
@@ -53,14 +53,29 @@ def without_copies(parsed: ParsedFile) -> ParsedFile:
 
 
 def _copies(group: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """Return all rows of a group but the one whose lap number fits the order of ELAPSED."""
+    """Return the rows of a group with the time of another one, whose lap number fits the order of ELAPSED better.
+
+    Rows with different times are different laps; a crossing was typed into the wrong one, which the cars' own tell.
+    """
     if len({row["lap_number"] for row in group}) == 1:
         return []  # the same lap twice, which merging handles
     of_car = [row for row in rows if (row["car_number"], row["entry"]) == (group[0]["car_number"], group[0]["entry"])]
     elapsed = sorted({row["elapsed_s"] for row in of_car if row["elapsed_s"] is not None})
     rank = min(row["lap_number"] for row in of_car) + elapsed.index(group[0]["elapsed_s"])
-    original = min(group, key=lambda row: abs(row["lap_number"] - rank))
-    return [row for row in group if row is not original]
+    copies: list[Row] = []
+    seen = set[tuple[float, ...]]()
+    for row in sorted(group, key=lambda row: abs(row["lap_number"] - rank)):
+        times = _times_of(row)
+        if not seen.isdisjoint(times):
+            copies.append(row)
+        seen |= times
+    return copies
+
+
+def _times_of(row: Row) -> set[tuple[float, ...]]:
+    """Return the lap time and the sectors of a row, which a copy shares even if one cell of it was changed."""
+    sectors = (row["s1_s"], row["s2_s"], row["s3_s"])
+    return {(row["lap_time_s"],)} if None in sectors else {(row["lap_time_s"],), sectors}
 
 
 def add_classified_times(laps: Sequence[ParsedFile], results: Sequence[ParsedFile]) -> None:

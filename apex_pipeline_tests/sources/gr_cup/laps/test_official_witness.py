@@ -123,6 +123,10 @@ def test_a_crossing_before_that_of_the_lap_before_is_outvoted_by_the_car_and_nev
     laps = laps_with(_CARS, [{**row, **earlier} if at == _ROW else dict(row) for at, row in enumerate(cells)])
     _assert_true(laps)
     assert (laps["lap_time_s"] > 0).all()
+    of_car = laps[laps["vehicle_id"] == _CARS[1].unit]
+    assert set(of_car["lap_number"]) == set(range(1, 11))
+    assert len(laps) == len(cells)
+    assert of_car["official_lap_time_s"].notna().all()
 
 
 @pytest.mark.parametrize("zero", ["0:00.000", "0.000", "0", "0:00.0004"])
@@ -185,6 +189,32 @@ def test_a_row_repeated_under_another_lap_number_is_rejected() -> None:
     _assert_true(laps)
     assert len(laps) == len(cells)
     assert laps["is_valid"].all()
+
+
+@pytest.mark.parametrize("column", ["LAP_TIME", "S2_SECONDS"])
+def test_a_repeated_row_with_one_more_typo_is_still_a_copy(column: str) -> None:
+    cells = cells_of(_CARS)
+    copy = {**cells[_ROW], "LAP_NUMBER": "9", column: "1:10.000"}
+    parsed = parse([*cells[:15], copy, *cells[15:]])
+    assert [(reject.reason, reject.line) for reject in parsed.rejects] == [("repeated_crossing", 17)]
+    assert len(parsed.rows) == len(cells)
+
+
+def test_a_copy_is_found_beside_another_lap_with_its_crossing() -> None:
+    """Lap 5 has the crossing of lap 6, which is its own place in the order of ELAPSED; lap 9 repeats lap 6."""
+    cells = cells_of(_CARS)
+    wrong = {name: cells[15][name] for name in ("ELAPSED", "HOUR")}
+    parsed = parse([*cells[:_ROW], {**cells[_ROW], **wrong}, cells[15], {**cells[15], "LAP_NUMBER": "12"}, *cells[16:]])
+    assert [(reject.reason, reject.line) for reject in parsed.rejects] == [("repeated_crossing", 18)]
+
+
+@pytest.mark.parametrize("without", [(), ("S1_SECONDS", "S2_SECONDS", "S3_SECONDS")])
+@pytest.mark.parametrize("target", [1, 3, 8])
+def test_a_crossing_typed_into_another_lap_is_no_copy_of_that_lap(target: int, without: tuple[str, ...]) -> None:
+    cells = [{**row, **dict.fromkeys(without, "")} for row in cells_of(_CARS)]
+    wrong = {name: cells[10 + target][name] for name in ("ELAPSED", "HOUR")}
+    parsed = parse([{**row, **wrong} if at == _ROW else row for at, row in enumerate(cells)])
+    assert (parsed.rejects, len(parsed.rows)) == ([], len(cells))
 
 
 _NOTATIONS: dict[str, tuple[str, Callable[[str], str]]] = {
