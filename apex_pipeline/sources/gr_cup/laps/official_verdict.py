@@ -23,6 +23,9 @@ _ALONE = 0.8
 _CORRECTED = 0.7
 _CONTESTED = 0.3
 
+# Methods of a verdict whose time is that of official cells.
+OFFICIAL_METHODS = frozenset({"official", "official_cells"})
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -30,7 +33,7 @@ class Verdict:
 
     Attributes:
         time_s: Lap time, seconds.
-        method: ``official``, ``official_cells`` (other cells than LAP_TIME), ``unit_value`` or ``trigger``.
+        method: ``official``, ``official_cells`` (other cells than LAP_TIME), or ``unit_value``.
         confidence: 0 to 1.
         disagrees: Whether LAP_TIME is not the time that was published, or is contested.
         is_contested: Whether no time has the support of most witnesses.
