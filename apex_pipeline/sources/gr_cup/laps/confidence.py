@@ -19,8 +19,8 @@ TWO_SOURCES = 0.99
 ONE_SOURCE = 0.98
 # At one of five tracks official timing measures at another line than the cars, and the time between the two lines grows
 # from 7 to 14 s as a car slows down. Without official timing nothing shows which kind of track it is, so these values
-# are those of all five: of laps at pace next to a slow one 322 of 354 are right (170 of 199 with two lines), of the
-# slow ones 231 of 426 (18 of 210 with two lines).
+# are the mix of all five and right for none of them alone: of laps at pace next to a slow one 322 of 354 are right (170
+# of 199 with two lines), of the slow ones 231 of 426 (18 of 210 with two lines).
 AT_PACE_NEXT_TO_SLOW = 0.9
 SLOW = 0.54
 # Timer and timestamps differ by 0.5 to 1 s: 9 of 15 are right.
