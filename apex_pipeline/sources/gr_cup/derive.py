@@ -25,7 +25,7 @@ from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
 from apex_pipeline.sources.gr_cup.official_entries import add_classified_times
 from apex_pipeline.sources.gr_cup.official_fit import fit_to
 from apex_pipeline.sources.gr_cup.official_points import official_points_table
-from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
+from apex_pipeline.sources.gr_cup.official_rows import CELL_REASONS, ParsedFile
 from apex_pipeline.sources.gr_cup.official_timing import (
     official_laps_table,
     read_results,
@@ -293,7 +293,8 @@ def _require_rows(identity: FileIdentity, rows: Sequence[object], rejects: Seque
     """
     if rows:
         return
-    first = f" {len(rejects):,} rows are rejected, the first for {rejects[0].reason}." if rejects else ""
+    of_rows = [reject for reject in rejects if reject.reason not in CELL_REASONS]
+    first = f" {len(of_rows):,} rows are rejected, the first for {of_rows[0].reason}." if of_rows else ""
     raise MalformedFileError(
         f"{identity.path} gives no {identity.kind} row.{first}",
         "Export it again, or take it out of the source folder if nothing was recorded.",
