@@ -18,7 +18,8 @@ from apex_pipeline.orchestration.home_databases import compact, history_bytes, r
 
 _PARTITION_TAG = "dagster/partition"
 _FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
-# Removed at once, so that one pruning takes about a minute; the next continues. Runs are looked at a page at a time.
+# Removed at once, so that one pruning takes about a minute; the next continues. Runs are read a page at a time, and no
+# other is looked at once this many are found: to look at a run is to open its database.
 _MOST_RUNS, _PAGE = 1_000, 100
 # A sync prunes at most this often.
 _BETWEEN = timedelta(days=1)
@@ -31,15 +32,17 @@ class Pruned:
 
     Attributes:
         runs: Number of runs removed.
-        kept: Number of older runs that are still needed.
+        kept: Number of older runs that were looked at and are still needed.
         bytes_before: Size of the databases before; ``None`` if they are not in the home, as with Postgres.
         bytes_after: Their size afterwards.
+        is_complete: Whether every older run was looked at; otherwise as many were removed as are at once.
     """
 
     runs: int
     kept: int
     bytes_before: int | None
     bytes_after: int | None
+    is_complete: bool = True
 
 
 def prune(instance: dg.DagsterInstance, keep: timedelta) -> Pruned:
@@ -47,14 +50,14 @@ def prune(instance: dg.DagsterInstance, keep: timedelta) -> Pruned:
     home = Path(instance.root_directory)
     before = history_bytes(home)
     newest = _Newest(instance)
-    old = list(_older_than(instance, datetime.now(UTC) - keep))
-    removed = [run for run in old if not newest.needs(run)][:_MOST_RUNS]
+    # Complete before the first is removed: a page begins after the last run of the one before, which has to be there.
+    removed, kept = _replaced(_older_than(instance, datetime.now(UTC) - keep), newest)
     for run in removed:
         _remove(instance, run.run_id)
     if removed and before is not None:
         compact(home / "history" / "runs" / "index.db", keep_pages=True)
     (home / _MARK).touch()
-    return Pruned(len(removed), len(old) - len(removed), before, history_bytes(home))
+    return Pruned(len(removed), kept, before, history_bytes(home), is_complete=len(removed) < _MOST_RUNS)
 
 
 def prune_if_due(instance: dg.DagsterInstance, keep: timedelta) -> Pruned | None:
@@ -104,6 +107,20 @@ class _Newest:
             found = self._instance.fetch_materializations(AssetRecordsFilter(asset, partitions), limit=1)
             self._by_asset[key] = found.records[0].run_id if found.records else ""
         return self._by_asset[key]
+
+
+def _replaced(runs: Iterator[DagsterRun], newest: _Newest) -> tuple[list[DagsterRun], int]:
+    """Return the first runs that are not needed, as many as are removed at once, and the number of needed ones."""
+    replaced: list[DagsterRun] = []
+    kept = 0
+    for run in runs:
+        if newest.needs(run):
+            kept += 1
+            continue
+        replaced.append(run)
+        if len(replaced) == _MOST_RUNS:
+            break
+    return replaced, kept
 
 
 def _older_than(instance: dg.DagsterInstance, limit: datetime) -> Iterator[DagsterRun]:

@@ -115,6 +115,29 @@ def test_pruning_many_runs_of_one_session_leaves_the_history_of_one(
     assert pruned.bytes_after < 1.3 * one
 
 
+def test_a_pruning_looks_at_no_more_runs_than_it_takes_to_find_those_it_removes(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = _run(instance, "spa/R2")
+    runs = [_run(instance) for _ in range(5)]
+    monkeypatch.setattr(history, "_PAGE", 1)
+    monkeypatch.setattr(history, "_MOST_RUNS", 2)
+    opened: list[str] = []
+    read = instance.get_records_for_run
+    monkeypatch.setattr(
+        instance, "get_records_for_run", lambda run, **named: (opened.append(run), read(run, **named))[1]
+    )
+    pruned = prune(instance, _AT_ONCE)
+    assert set(opened) == set(runs[:2])
+    assert (pruned.runs, pruned.kept, pruned.is_complete) == (2, 1, False)
+    assert "the next pruning continues" in pruning_summary(pruned)
+    assert _runs(instance) == {needed, *runs[2:]}
+    assert prune(instance, _AT_ONCE).runs == 2
+    last = prune(instance, _AT_ONCE)
+    assert (last.runs, last.kept, last.is_complete) == (0, 2, True)
+    assert _runs(instance) == {needed, runs[-1]}
+
+
 def test_a_sync_prunes_at_most_once_a_day(instance: dg.DagsterInstance) -> None:
     _run(instance)
     _run(instance)
