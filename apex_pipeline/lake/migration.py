@@ -22,7 +22,7 @@ from apex_pipeline.lake.documents import digest_of, dump_document
 from apex_pipeline.lake.publication import swap_pointer
 from apex_pipeline.lake.records import RecordedFile, UnassignedRecord, read_record, read_unassigned
 from apex_pipeline.lake.rollups import is_session_record, list_records, load_roll_ups, session_of, write_roll_ups
-from apex_pipeline.lake.snapshot import read_current, read_pointer
+from apex_pipeline.lake.snapshot import FORMAT, read_current, read_pointer, snapshot_parts
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.copy import CopiedFile, CopyFailure, CopyItem, iter_copies
@@ -130,6 +130,7 @@ def migrate(source: ObjectStore, target: ObjectStore, progress: Progress | None 
             # With the listing that was copied: what is published after a later one would count as copied.
             if _versions(_objects_of(source)) != migration.versions:
                 continue
+            failures = failures or run.missing_parts()
             if not failures:
                 run.publish(lease)
             published = read_current(target)
@@ -198,6 +199,18 @@ class _Pass:
             if document is not None:
                 self._write_document(key, document)
         return failures
+
+    def missing_parts(self) -> list[tuple[str, str]]:
+        """Return key and problem of each part that the published snapshot names and the source does not have."""
+        published = self._published
+        if published is None or published.format < FORMAT:  # its tables are not named by digest
+            return []
+        try:
+            parts = set(snapshot_parts(published))
+        except StoreCorruptionError as error:
+            return [(snapshot_key(published.id), str(error))]
+        problem = "It is missing, although the published snapshot names it. Run `apex sync` on that lake."
+        return [(key, problem) for key in sorted(parts - self._migration.objects.keys())]
 
     def publish(self, lease: Lease) -> None:
         """Write the roll-ups and then the pointer, to the snapshot that was copied; the source may have gone on since.

@@ -268,6 +268,20 @@ def test_a_damaged_object_is_named_and_nothing_is_published(store: LocalStore, t
     assert (report.snapshot, read_current(target)) == (None, None)
 
 
+@pytest.mark.parametrize("prefix", ["objects/", "catalog/snapshots/shards/", "catalog/snapshots/sessions/"])
+def test_a_part_that_the_lake_has_lost_is_named_and_nothing_is_published(
+    store: LocalStore, target: LocalStore, prefix: str
+) -> None:
+    publish_tables(store, _SPA)
+    lost = next(store.list(prefix)).key
+    store.delete(lost)
+    report = migrate(store, target)
+    ((key, problem),) = report.failures
+    assert lost in f"{key} {problem}"
+    assert "apex sync" in problem
+    assert (report.snapshot, read_current(target)) == (None, None)
+
+
 def test_a_damaged_record_is_named(store: LocalStore, target: LocalStore) -> None:
     publish_tables(store, _SPA)
     Path(store.uri, "catalog/records/spa/R1.json").write_text("{", encoding="utf-8")
