@@ -18,7 +18,7 @@ from apex_pipeline.orchestration.health import MANIFEST_KEY
 from apex_pipeline.orchestration.job_names import PREPARE_JOB, REMOVE_JOB, SYNC_JOB, VERIFY_JOB
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome, sync
-from apex_pipeline.orchestration.tick_plan import plan_for_tick
+from apex_pipeline.orchestration.tick_plan import plan_for_job
 
 # Findings named in a failure; the log of the run has all of them.
 _SHOWN = 5
@@ -29,7 +29,7 @@ def prepare(context: dg.OpExecutionContext, lake: LakeResource, source: SourceRe
     """Prepare the lake, as a sync does before it works on sessions."""
     with dagster_failure(context):
         settings, store = lake.settings_with(source), lake.open()
-        preparation = Preparation(store, lambda: plan_for_tick(settings)[0], lambda notes: _log(context, notes))
+        preparation = Preparation(store, lambda: plan_for_job(settings)[0], lambda notes: _log(context, notes))
         write_records(store, preparation.run())
 
 
@@ -75,7 +75,7 @@ def verify(context: dg.OpExecutionContext, lake: LakeResource) -> None:
 def remove(context: dg.OpExecutionContext, lake: LakeResource, source: SourceResource) -> None:
     """Remove what the sensor does not remove without confirmation: partitions, never data."""
     with dagster_failure(context):
-        plan, problem = plan_for_tick(lake.settings_with(source))
+        plan, problem = plan_for_job(lake.settings_with(source))
         if problem:
             raise dg.Failure(f"Nothing was removed, because the source folder cannot be read: {problem}")
         lost = lost_sessions_of(plan, context.instance.get_dynamic_partitions("sessions"), running(context.instance))

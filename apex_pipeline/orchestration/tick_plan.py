@@ -1,6 +1,6 @@
-"""Looks at source folder and lake within the time of a sensor's tick, and makes the plan of a sync.
+"""Looks at source folder and lake, and makes the plan of a sync: for a sensor within the time of a tick, or for a job.
 
-Unlike a sync, a tick goes on without a usable source folder: it may be on another machine, or have no file yet.
+Unlike a sync, both go on without a usable source folder: it may be on another machine, or have no file yet.
 """
 
 import time
@@ -12,7 +12,7 @@ from apex_pipeline.ingest.sync_plan import SyncPlan, empty_lake, list_lake_if_ex
 from apex_pipeline.progress import Progress
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.digest_cache import DigestCache, FileDigest
-from apex_pipeline.storage.factory import digest_cache_path, open_store
+from apex_pipeline.storage.factory import digest_cache_path, open_digest_cache, open_store
 
 # Dagster ends a tick after 60 s. Hashing stops early enough for one more file of 4 GB and the rest of the tick.
 _HASHING_S = 25.0
@@ -41,11 +41,26 @@ def plan_for_tick(settings: Settings) -> tuple[SyncPlan, str]:
     Raises:
         StoreError: The lake cannot be reached with the current configuration.
         StoreCorruptionError: What is published is damaged.
-        FileChangedError: A file was deleted during the tick.
+        FileChangedError: A file was deleted in the meantime.
         TimeIsUpError: More contents have to be compared than one tick has time for.
     """
+    return _plan(settings, _TimedDigestCache(digest_cache_path(settings.state_dir)))
+
+
+def plan_for_job(settings: Settings) -> tuple[SyncPlan, str]:
+    """Return the same without a limit of time; a job has no next tick that would go on.
+
+    Raises:
+        StoreError: As for :func:`plan_for_tick`, also in the following.
+        StoreCorruptionError: What is published is damaged.
+        FileChangedError: A file was deleted in the meantime.
+    """
+    return _plan(settings, open_digest_cache(settings))
+
+
+def _plan(settings: Settings, digests: DigestCache) -> tuple[SyncPlan, str]:
     folder, problem = _source(settings)
-    store, digests = open_store(settings, for_writing=False), _TimedDigestCache(digest_cache_path(settings.state_dir))
+    store = open_store(settings, for_writing=False)
     listing = list_lake_if_exists(store)
     lake = store if listing is not None else empty_lake(settings)
     try:
