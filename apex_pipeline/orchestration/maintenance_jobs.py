@@ -15,6 +15,7 @@ from apex_pipeline.lake.integrity import verify_lake as check_lake
 from apex_pipeline.orchestration.attempts import running
 from apex_pipeline.orchestration.failures import dagster_failure
 from apex_pipeline.orchestration.health import MANIFEST_KEY
+from apex_pipeline.orchestration.instance import close_dead_runs
 from apex_pipeline.orchestration.job_names import PREPARE_JOB, REMOVE_JOB, SYNC_JOB, VERIFY_JOB
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome, sync
@@ -78,6 +79,7 @@ def remove(context: dg.OpExecutionContext, lake: LakeResource, source: SourceRes
         plan, problem = plan_for_job(lake.settings_with(source))
         if problem:
             raise dg.Failure(f"Nothing was removed, because the source folder cannot be read: {problem}")
+        close_dead_runs(context.instance)
         lost = lost_sessions_of(plan, context.instance.get_dynamic_partitions("sessions"), running(context.instance))
     for key in lost:
         context.instance.delete_dynamic_partition("sessions", key)

@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 
 from apex_pipeline.ingest.session_work import handed_over_store
 from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
+from apex_pipeline.orchestration.instance import remember_process
 from apex_pipeline.orchestration.places import refuse_folder, runs_elsewhere
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import rules_version
@@ -49,8 +50,11 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
     _is_elsewhere: bool = PrivateAttr(default=False)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Note whether the run may be on another machine than the next one."""
+        """Note which process executes the run, and whether it may be on another machine than the next one."""
         self._is_elsewhere = runs_elsewhere(context.instance)
+        # Before the first step; a sensor, which has no run, is initialised as well.
+        if context.run is not None and context.instance is not None:
+            remember_process(context.instance, context.run)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "LakeResource":
