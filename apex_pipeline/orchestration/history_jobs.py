@@ -9,6 +9,7 @@ import dagster as dg
 
 from apex_pipeline.orchestration.failures import dagster_failure
 from apex_pipeline.orchestration.history import Pruned, prune
+from apex_pipeline.orchestration.instance import remember_process
 from apex_pipeline.orchestration.job_names import PRUNE_JOB
 from apex_pipeline.reports.amounts import size
 from apex_pipeline.settings import load_settings
@@ -18,6 +19,7 @@ from apex_pipeline.settings import load_settings
 def prune_runs(context: dg.OpExecutionContext) -> None:
     """Prune the history, and log what that did to its size."""
     with dagster_failure(context):
+        remember_process(context.instance, context.run)  # as the lake does for all other runs
         context.log.info(pruning_summary(prune(context.instance, timedelta(days=load_settings().history_days))))
 
 

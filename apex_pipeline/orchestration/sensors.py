@@ -23,7 +23,8 @@ from apex_pipeline.orchestration.alerts import build_alert_sensors
 from apex_pipeline.orchestration.attempts import VERSION_TAG, attempts_at, running
 from apex_pipeline.orchestration.automation_table import SYNC_SENSOR, exists, sensor_status
 from apex_pipeline.orchestration.health import health_events
-from apex_pipeline.orchestration.job_names import CATALOG_JOB, PREPARE_JOB, REMOVE_JOB, SESSION_JOB
+from apex_pipeline.orchestration.instance import close_dead_runs
+from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, PREPARE_JOB, REMOVE_JOB, SESSION_JOB
 from apex_pipeline.orchestration.partitions import sessions
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.tick_plan import TimeIsUpError, plan_for_tick
@@ -44,7 +45,7 @@ _SHOWN = 5
 
 def build_sensors(settings: Settings, jobs: list[Any]) -> list[dg.SensorDefinition]:
     """Return the sensors that exist in this environment; arguments as for :func:`build_sync_sensor`."""
-    started = [job for job in jobs if job.name in {SESSION_JOB, PREPARE_JOB, CATALOG_JOB}]
+    started = [job for job in jobs if job.name in {SESSION_JOB, DERIVE_JOB, PREPARE_JOB, CATALOG_JOB}]
     sync = [build_sync_sensor(settings, started)] if exists(SYNC_SENSOR, settings.environment) else []
     return [*sync, *build_alert_sensors(settings)]
 
@@ -87,10 +88,11 @@ class _Tick:
 
     def run(self) -> dg.SensorResult:
         """Look, decide, and return what Dagster is to do."""
+        close_dead_runs(self._instance)  # before they count as under way
         manifest = self._instance.get_latest_materialization_event(MANIFEST_KEY)
         around = self._surroundings(manifest)
         try:
-            plan, problem = plan_for_tick(self._settings)
+            plan, problem = plan_for_tick(self._settings, self._instance)
         except StoreCorruptionError as error:
             return self._result(unreadable(error, code_version(self._settings), around, self._before), str(error))
         except (FileChangedError, TimeIsUpError) as error:
@@ -134,7 +136,7 @@ class _Tick:
             *([sessions.build_delete_request(decision.removed)] if decision.removed else []),
         ]
         return dg.SensorResult(
-            run_requests=[_run_request(request, plan) for request in decision.requests],
+            run_requests=[_run_request(request, plan, has_source=not problem) for request in decision.requests],
             skip_reason=None if decision.requests else " ".join(said),
             cursor=decision.tick_state.to_text(),
             dynamic_partitions_requests=changes,
@@ -142,7 +144,8 @@ class _Tick:
         )
 
 
-def _run_request(request: Request, plan: SyncPlan | None) -> dg.RunRequest:
+def _run_request(request: Request, plan: SyncPlan | None, *, has_source: bool) -> dg.RunRequest:
+    """Return the run for a request; without a usable source folder, one that copies nothing, because it would fail."""
     tags = {VERSION_TAG: request.version, **_CRASH_TAGS}
     if request.key is None or plan is None:
         job = PREPARE_JOB if request.task is Task.PREPARE else CATALOG_JOB
@@ -150,11 +153,11 @@ def _run_request(request: Request, plan: SyncPlan | None) -> dg.RunRequest:
     files = plan.work(request.key).files
     sources = sources_named({file.identity.source for file in files if file.is_in_use})
     return dg.RunRequest(
-        job_name=SESSION_JOB,
+        job_name=SESSION_JOB if has_source else DERIVE_JOB,
         partition_key=str(request.key),
         tags=tags,
         asset_selection=[
-            dg.AssetKey(["lake", "files"]),
+            *([dg.AssetKey(["lake", "files"])] if has_source else []),
             dg.AssetKey(["lake", "session"]),
             *(dg.AssetKey(table.asset_key) for table in session_tables(sources)),
             dg.AssetKey(["lake", "published"]),

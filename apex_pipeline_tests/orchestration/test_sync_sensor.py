@@ -218,13 +218,6 @@ def test_a_lake_that_is_not_mounted_removes_no_session(lake: _Pits, synced: Tick
 
 
 @pytest.mark.soak
-def test_an_empty_source_folder_is_reported_and_does_not_stop_the_lake(lake: _Pits, synced: Ticks) -> None:
-    shutil.rmtree(lake.source)
-    lake.source.mkdir()
-    assert "is empty" in said(synced.tick()[0])
-
-
-@pytest.mark.soak
 def test_a_session_under_way_is_not_started_again(lake: _Pits, ticks: Ticks) -> None:
     ticks.tick()
     run = lake.instance.create_run_for_job(
