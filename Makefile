@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Written last, so an interrupted installation is repeated and a complete one is skipped.
 READY := $(VENV)/.ready
+COMPILED := $(VENV)/.compiled
 
 # Where this is set, every process compiles all it imports again: 10 s for each worker of the tests.
 export PYTHONDONTWRITEBYTECODE :=
@@ -49,7 +50,13 @@ types: $(READY) ## Check static types, strict
 imports: $(READY) ## Check the import rules (pyproject.toml)
 	@$(BIN)/lint-imports
 
-unit: $(READY) ## Run the fast tests; FULL=1: all tests, with branch coverage
+# Without it, each worker of the first run on a fresh checkout compiles all it imports and all assertions again.
+$(COMPILED): $(READY)
+	@# An error of a test file is reported by the run itself.
+	@$(BIN)/pytest -n 0 --collect-only -qq > /dev/null 2>&1 || true
+	@touch $(COMPILED)
+
+unit: $(COMPILED) ## Run the fast tests; FULL=1: all tests, with branch coverage
 	@$(BIN)/python -m apex_pipeline_tests.compile_kernels
 	@export TMPDIR="$$(.ci/temporary-folder)"; \
 	  $(if $(FULL),$(BIN)/python -m slipcover --json --out .coverage.json -m pytest -m "not soak",$(BIN)/pytest -m "not slow and not soak")

@@ -16,6 +16,7 @@ import pytest
 from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 
+from apex_pipeline_tests.dagster_databases import databases_opened_quickly
 from apex_pipeline_tests.environment import forget_settings
 from apex_pipeline_tests.servers.fault_proxy import fault_proxy
 from apex_pipeline_tests.servers.juicefs import old_bucket, old_server
@@ -25,6 +26,7 @@ from apex_pipeline_tests.shared_run import close_shared_run, hand_over_shared_ru
 
 # Fixtures available to all tests.
 __all__ = [
+    "databases_opened_quickly",
     "demo_bucket_lake",
     "demo_folder",
     "demo_lake",
