@@ -201,6 +201,11 @@ class Settings(BaseSettings):
         alias="APEX_SMTP_URL",
         description="Mail server: smtp://host:25, or smtps://{user}:{password}@host:465. Never logged.",
     )
+    web_password: SecretStr | None = Field(
+        None,
+        alias="APEX_WEB_PASSWORD",
+        description="Password of Dagster's UI where its address is public (python -m apex_pipeline.web). Never logged.",
+    )
     # Limits on raw files; sources/limits.py has the reason for each default.
     max_unpacked_size: ByteSize = Field(
         100_000_000_000,
