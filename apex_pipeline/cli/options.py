@@ -1,5 +1,6 @@
 """Defines the arguments and options shared by several commands, and the functions that resolve them."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +28,8 @@ AsOf = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 SourceArgument = Annotated[
-    Path | None, typer.Argument(help="Folder of race files; by default APEX_SOURCE_DIR.", show_default=False)
+    Path | None,
+    typer.Argument(help="Folder or s3:// URL of race files; by default that of the settings.", show_default=False),
 ]
 TrackArgument = Annotated[str, typer.Argument(help="Track slug, as `apex tracks` lists it.")]
 SessionArgument = Annotated[str, typer.Argument(help="Session, as `apex sessions` lists it.")]
@@ -40,8 +42,14 @@ def store_at(lake: str | None) -> ObjectStore:
 
 
 def settings_for(source: Path | None) -> Settings:
-    """Load the settings, with a source folder given on the command line overriding ``APEX_SOURCE_DIR``."""
-    return load_settings(**({"source_dir": source} if source else {}))
+    """Load the settings, with a folder or ``s3://`` URI given on the command line as the source."""
+    if source is None:
+        return load_settings()
+    # A path has one slash where the URI had two.
+    uri = re.fullmatch(r"s3:/+(.*)", source.as_posix())
+    return (
+        load_settings(source_dir=source, source_uri=None) if uri is None else load_settings(source_uri=f"s3://{uri[1]}")
+    )
 
 
 def writable_store_at(lake: str | None) -> ObjectStore:

@@ -8,7 +8,7 @@ from apex_pipeline.cli.emit import emit, plain_table, print_line
 from apex_pipeline.cli.format import count, dollars, size
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
 from apex_pipeline.console import console
-from apex_pipeline.ingest.source_folder import scan_source
+from apex_pipeline.ingest.scan import scan_source
 from apex_pipeline.ingest.sync_plan import empty_lake, list_lake_if_exists, plan_sync
 from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
 from apex_pipeline.ops.estimate import FileGroup, SyncEstimate, estimate_sync
@@ -33,7 +33,7 @@ class _Plan:
     """An estimate of a sync, with its source and lake."""
 
     settings: Settings
-    source: Path
+    source: Path | str
     lake: str
     lake_exists: bool
     estimate: SyncEstimate

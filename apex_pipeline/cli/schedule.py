@@ -22,11 +22,12 @@ def schedule_command(
     as_json: AsJson = False,
 ) -> None:
     """Show how to sync every night: with cron, a systemd timer, or Dagster. Nothing is installed."""
+    settings = settings_for(source)
     nightly = NightlySync(
         at=_parse_time(at),
         folder=Path.cwd(),
         program=_program(),
-        source=settings_for(source).source_dir.expanduser().absolute(),
+        source=settings.source_uri or settings.source_dir.expanduser().absolute(),
         log=Path.cwd() / "apex-sync.log",
     )
     facts = {

@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from apex_pipeline.errors import FileChangedError, MalformedFileError
-from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
+from apex_pipeline.ingest.source_folder import LocalFile, SourceFolder
 from apex_pipeline.sources import sources_named
 from apex_pipeline.sources.base import IGNORED_KIND, UNKNOWN_KIND, DownsampleStats, FileIdentity
 from apex_pipeline.sources.compression import compression_of
@@ -89,7 +89,7 @@ def downsample_folder(
     return DownsampleReport(tuple(files), tuple(sorted(left_out)))
 
 
-def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampledFile:
+def _write(file: LocalFile, identity: FileIdentity, target: Path, every: int) -> DownsampledFile:
     with translating_os_errors(f"Writing {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
     stats, note = None, None
@@ -102,7 +102,7 @@ def _write(file: SourceFile, identity: FileIdentity, target: Path, every: int) -
     return DownsampledFile(file.path, file.size, target.stat().st_size, stats, note)
 
 
-def _downsample(file: SourceFile, identity: FileIdentity, target: Path, every: int) -> DownsampleStats | None:
+def _downsample(file: LocalFile, identity: FileIdentity, target: Path, every: int) -> DownsampleStats | None:
     source = sources_named([identity.source] if identity.source else [])[0]
     with translating_os_errors(f"Writing {target}"), _compressed(target, compression_of(file.path)) as sink:
         stats = source.downsample(
@@ -131,7 +131,7 @@ def _compressed(target: Path, compression: str | None) -> Generator[BinaryIO]:
             yield raw
 
 
-def _copy(file: SourceFile, target: Path) -> None:
+def _copy(file: LocalFile, target: Path) -> None:
     with (
         HashingReader(file.local_path) as source,
         translating_os_errors(f"Writing {target}"),

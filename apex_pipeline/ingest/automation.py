@@ -17,7 +17,7 @@ from pathlib import Path
 from apex_pipeline.errors import StoreCorruptionError
 from apex_pipeline.ingest.attempts import Attempt, why_not_again
 from apex_pipeline.ingest.preparation import needs_preparation
-from apex_pipeline.ingest.source_folder import SourceFile
+from apex_pipeline.ingest.source_files import SourceFile
 from apex_pipeline.ingest.sync_plan import SyncPlan
 from apex_pipeline.ingest.tick_state import TickState
 from apex_pipeline.settings import Settings
@@ -318,7 +318,7 @@ def _rotated(keys: Sequence[SessionKey], resume: str) -> Iterator[SessionKey]:
 
 
 def _state_of(files: Iterable[SourceFile]) -> str:
-    return _hash(f"{file.path}\t{file.size}\t{file.mtime_ns}" for file in files)
+    return _hash(f"{file.path}\t{file.state}" for file in files)
 
 
 def _hash(lines: Iterable[str]) -> str:

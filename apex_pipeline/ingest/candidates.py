@@ -1,6 +1,6 @@
-"""The files as they will be in the lake: its listing, overlaid with the source folder.
+"""The files as they will be in the lake: its listing, overlaid with the source folder or bucket.
 
-Compares by content: an object whose tag and size are known has its recorded digest, and local digests are cached. What
+Compares by content: an object whose tag and size are known has its recorded digest, and digests are cached. What
 the files are is decided in ``discover.py``.
 """
 
@@ -19,7 +19,7 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StoreUnavailableError,
 )
-from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
+from apex_pipeline.ingest.source_files import SourceFile, SourceListing
 from apex_pipeline.lake.forgotten import Forgotten
 from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -47,12 +47,13 @@ class KnownFile(NamedTuple):
     session: SessionKey | None
     status: FileStatus
     reason: str | None
+    source_version: str | None
 
 
 def known_files(files: pa.Table) -> dict[str, KnownFile]:
     """Return what the roll-up ``files`` says of each file, by path."""
     names = ("path", "bytes", "store_tag", "sha256", "kind", "source", "track", "session", "status", "reason")
-    columns = [files[name].to_pylist() for name in names]
+    columns = [files[name].to_pylist() for name in (*names, "source_version")]
     return {
         path: KnownFile(
             size,
@@ -63,8 +64,9 @@ def known_files(files: pa.Table) -> dict[str, KnownFile]:
             SessionKey(track, session) if track and session else None,
             FileStatus(status),
             reason,
+            version,
         )
-        for path, size, tag, sha256, kind, source, track, session, status, reason in zip(*columns, strict=True)
+        for path, size, tag, sha256, kind, source, track, session, status, reason, version in zip(*columns, strict=True)
     }
 
 
@@ -78,7 +80,7 @@ class Candidate:
         tag: Tag of its object; ``None`` if the content is still to be copied, or never will be.
         sha256: Digest, where known.
         read_head: Returns the first n bytes.
-        source: The file of the source folder, if it is there.
+        source: The file of the source, if it is there.
         is_unchanged: Whether the roll-up describes this content.
     """
 
@@ -111,7 +113,7 @@ class Overlay:
         known: Mapping[str, KnownFile],
         digests: Mapping[str, KnownFile],
         forgotten: Forgotten,
-        folder: SourceFolder | None,
+        folder: SourceListing | None,
         digest_cache: DigestCache,
     ) -> None:
         self._store = store
@@ -160,7 +162,7 @@ class Overlay:
             sizes[candidate.size] = sizes.get(candidate.size, 0) + 1
         chosen = [candidates[path] for path in paths if candidates[path].size and sizes[candidates[path].size] > 1]
         return {
-            candidate.path: self._digest_cache.sha256_of(candidate.source.local_path)
+            candidate.path: candidate.source.sha256(self._digest_cache)
             for candidate in chosen
             if candidate.source is not None and candidate.sha256 is None and candidate.path not in self.unreadable
         }
@@ -208,25 +210,43 @@ class Overlay:
         return Candidate(path, known.bytes, None, known.sha256, lambda _: b"", None, is_unchanged=True)
 
     def _overlaid(self, file: SourceFile, stored: Candidate | None) -> Candidate | None:
-        """Return a file of the source folder, which is copied unless the lake has its content."""
+        """Return a file of the source, which is copied unless the lake has its content."""
         known = self._known.get(file.path)
         read_head = self._guarded(file.path, file.read_head)
         if stored is None and known and known.tag is None and known.status is FileStatus.IGNORED:
-            is_same = known.bytes == file.size and (known.sha256 is None or known.sha256 == self._digest(file))
+            is_same = self._is_same_ignored(file, known)
             return Candidate(file.path, file.size, None, known.sha256 if is_same else None, read_head, file, is_same)
-        sha256 = None
-        if (stored is not None and stored.size == file.size) or self._forgotten.knows(file.path):
-            sha256 = self._digest(file)
-        if stored is not None and sha256 is not None and sha256 == stored.sha256:
+        if stored is not None and stored.is_unchanged and known is not None and file.has_version(known.source_version):
             return replace(stored, source=file)
+        sha256 = None
+        if self._forgotten.knows(file.path):
+            sha256 = self._digest(file)
+        elif stored is not None and stored.size == file.size:
+            sha256 = self._digest_unless_copied_anyway(file)
+        if stored is not None and sha256 is not None and sha256 == stored.sha256:
+            # The record notes the new version, or the next discovery would compare contents again.
+            return replace(stored, source=file, is_unchanged=stored.is_unchanged and not file.is_remote)
         if self._forgotten.knows(file.path) and self._forgotten.has(file.path, sha256):
             return None
         return Candidate(file.path, file.size, None, sha256, read_head, file, is_unchanged=False)
 
+    def _is_same_ignored(self, file: SourceFile, known: KnownFile) -> bool:
+        """Return whether a file that is not race data is the recorded one."""
+        if file.is_remote:
+            return file.has_version(known.source_version)
+        return known.bytes == file.size and (known.sha256 is None or known.sha256 == self._digest(file))
+
+    def _digest_unless_copied_anyway(self, file: SourceFile) -> str | None:
+        """Return the digest of a local file; of one in a bucket only if it need not be read for it.
+
+        Copying reads it in any case, and writes nothing if the lake has the content.
+        """
+        return file.known_sha256(self._digest_cache) if file.is_remote else self._digest(file)
+
     def _digest(self, file: SourceFile) -> str | None:
-        """Return the digest of a local file; ``None`` if it cannot be read."""
+        """Return the digest of a file of the source; ``None`` if it cannot be read."""
         try:
-            return self._digest_cache.sha256_of(file.local_path)
+            return file.sha256(self._digest_cache)
         except ApexError as error:
             self.unreadable[file.path] = error
             return None

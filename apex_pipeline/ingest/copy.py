@@ -1,4 +1,4 @@
-"""Copies files from the source folder into the lake, and reports those that could not be copied.
+"""Copies files from the source folder or bucket into the lake, and reports those that could not be copied.
 
 See ``discover.py`` for which files, and ``storage/copy.py`` for the copying itself.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from apex_pipeline.errors import FileChangedError, PermanentError, TransientError
-from apex_pipeline.ingest.source_folder import SourceFile
+from apex_pipeline.ingest.source_files import SourceFile
 from apex_pipeline.lake.records import RecordedFile
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -24,7 +24,7 @@ def copy_source_files(
     progress: Progress | None = None,
     stored: dict[str, ObjectInfo] | None = None,
 ) -> CopyReport:
-    """Copy files of the source folder into the lake, unless it has their content already.
+    """Copy files of the source into the lake, unless it has their content already.
 
     Args:
         store: The lake.
@@ -38,7 +38,7 @@ def copy_source_files(
         PermanentError: Some files were not copied, and at least one will fail again unless something changes; the
             others were copied.
     """
-    items = [CopyItem(path=file.local_path, key=raw_key(file.path)) for file in files]
+    items = [file.copy_item(raw_key(file.path), digest_cache) for file in files]
     report = copy_files(store, items, digest_cache, progress=progress)
     if stored is not None:
         stored.update({raw_path(file.item.key): _object_of(store, file) for file in report.copied + report.unchanged})
@@ -69,7 +69,7 @@ def observed_version(files: Iterable[RecordedFile], copies: Iterable[SourceFile]
         files: The session's files.
         copies: Those of them that are not in the lake yet; gigabytes are not read only to say that they are new.
     """
-    states = {file.path: f"{file.size} bytes of {file.mtime_ns}" for file in copies}
+    states = {file.path: file.state for file in copies}
     return _version_of((file.path, file.sha256 or states.get(file.path, "")) for file in files)
 
 

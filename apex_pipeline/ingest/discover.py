@@ -15,7 +15,7 @@ from functools import cached_property
 from apex_pipeline.errors import ApexError, StoreCorruptionError
 from apex_pipeline.ingest.candidates import UNREADABLE, Candidate, Overlay, known_files
 from apex_pipeline.ingest.plan import CopyPlan
-from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
+from apex_pipeline.ingest.source_files import SourceFile, SourceListing
 from apex_pipeline.lake.forgotten import read_forgotten
 from apex_pipeline.lake.records import (
     RecordedFile,
@@ -94,7 +94,7 @@ class Discovery:
 def discover(
     store: ObjectStore,
     settings: Settings,
-    folder: SourceFolder | None,
+    folder: SourceListing | None,
     digest_cache: DigestCache,
     listing: Mapping[str, ObjectInfo] | None = None,
 ) -> Discovery:
@@ -103,7 +103,7 @@ def discover(
     Args:
         store: The lake.
         settings: The user's own rules.
-        folder: The source folder; ``None`` if only the lake is looked at.
+        folder: The source; ``None`` if only the lake is looked at.
         digest_cache: Digests of local files.
         listing: The lake's objects by key, if the caller has listed them.
 
@@ -124,7 +124,7 @@ class _Discoverer:
         self,
         store: ObjectStore,
         settings: Settings,
-        folder: SourceFolder | None,
+        folder: SourceListing | None,
         digest_cache: DigestCache,
         listing: Mapping[str, ObjectInfo],
     ) -> None:
@@ -366,7 +366,8 @@ class _Discoverer:
         for path, identity in sorted(identities.items()):
             candidate = candidates[path]
             is_gone = self._is_gone(path, candidates)
-            file = RecordedFile.of(identity, candidate.tag, candidate.sha256, is_gone=is_gone)
+            version = self._source_version(candidate)
+            file = RecordedFile.of(identity, candidate.tag, candidate.sha256, is_gone=is_gone, source_version=version)
             key = assigned_session(identity)
             (free if key is None else by_session[key]).append(file)
         before = {self._known[path].session for path in affected if path in self._known}
@@ -393,6 +394,13 @@ class _Discoverer:
             self._foreign,
             self._store,
         )
+
+    def _source_version(self, candidate: Candidate) -> str | None:
+        """Return which version of an object in the source bucket has a file's content; without a source, the known."""
+        if candidate.source is not None:
+            return candidate.source.version
+        known = self._known.get(candidate.path)
+        return known.source_version if known and candidate.is_unchanged else None
 
     def _has_changed(self, key: SessionKey, files: tuple[RecordedFile, ...]) -> bool:
         recorded = self._recorded(key)

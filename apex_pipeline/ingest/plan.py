@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from apex_pipeline.ingest.source_folder import SourceFile
+from apex_pipeline.ingest.source_files import SourceFile
 from apex_pipeline.tables.session_key import SessionKey
 
 

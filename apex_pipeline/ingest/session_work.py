@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from apex_pipeline.errors import LeaseLostError, SourceError, StoreCorruptionError
-from apex_pipeline.ingest.copy import copy_source_files, recorded_version
+from apex_pipeline.ingest.copy import copy_source_files, observed_version, recorded_version
 from apex_pipeline.ingest.discover import Discovery, discover
-from apex_pipeline.ingest.source_folder import SourceFile, SourceFolder
+from apex_pipeline.ingest.source_files import SourceFile, SourceListing
 from apex_pipeline.lake.forgotten import read_forgotten
 from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.records import (
@@ -136,7 +136,7 @@ def prepared(work: SessionWork | UnassignedWork) -> Generator[None]:
 
 
 def find_work(
-    key: SessionKey, store: ObjectStore, folder: SourceFolder | None, settings: Settings, digest_cache: DigestCache
+    key: SessionKey, store: ObjectStore, folder: SourceListing | None, settings: Settings, digest_cache: DigestCache
 ) -> SessionWork:
     """Return the work on a session: the one handed over, or what a discovery of its own finds.
 
@@ -182,7 +182,7 @@ def work_of(key: SessionKey, found: Discovery) -> SessionWork:
 
 
 def find_unassigned_work(
-    store: ObjectStore, folder: SourceFolder | None, settings: Settings, digest_cache: DigestCache
+    store: ObjectStore, folder: SourceListing | None, settings: Settings, digest_cache: DigestCache
 ) -> UnassignedWork:
     """Return the work on the files that belong to no session; arguments as for :func:`find_work`."""
     return handed_over_unassigned_work() or unassigned_work_of(discover(store, settings, folder, digest_cache))
@@ -254,12 +254,16 @@ def copy_work(
 def source_version(work: SessionWork, digest_cache: DigestCache, progress: Progress | None = None) -> str:
     """Return a hash of the paths and contents of a session's files; those to be copied are hashed.
 
+    Objects of a source bucket are not read only for this: their versions stand for their contents.
+
     Args:
         work: The work on the session.
         digest_cache: Digests of local files.
         progress: Called with the number of bytes just read.
     """
-    digests = {file.path: digest_cache.sha256_of(file.local_path, progress) for file in work.copies}
+    if any(file.is_remote for file in work.copies):
+        return observed_version(work.files, work.copies)
+    digests = {file.path: file.sha256(digest_cache, progress) for file in work.copies}
     return recorded_version(replace(file, sha256=digests.get(file.path, file.sha256)) for file in work.files)
 
 

@@ -1,6 +1,7 @@
 """Scans the user's folder of race files.
 
-See ``discover.py`` for what the files are in a lake, and ``storage/copy.py`` for copying them.
+See ``source_bucket.py`` for a source in a bucket, ``discover.py`` for what the files are in a lake, and
+``storage/copy.py`` for copying them.
 """
 
 import os
@@ -10,36 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apex_pipeline.errors import ConfigurationError, FileChangedError, SourceError
+from apex_pipeline.ingest.source_files import SourceFile, SourceListing, printable
+from apex_pipeline.progress import Progress
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import identify_files
 from apex_pipeline.sources.base import FileIdentity, FoundFile
+from apex_pipeline.storage.copy import CopyItem
+from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, raw_key
 
 
 @dataclass(frozen=True)
-class SourceFile:
+class LocalFile(SourceFile):
     """A file below the source folder.
 
     Attributes:
-        path: POSIX path relative to the folder.
         local_path: Path on this machine.
-        size: Size in bytes.
-        mtime_ns: Modification time in nanoseconds, used to detect changes.
     """
 
-    path: str
     local_path: Path
-    size: int
-    mtime_ns: int
 
     def read_head(self, length: int) -> bytes:
-        """Return at most the first ``length`` bytes.
-
-        Raises:
-            FileChangedError: The file was deleted after the folder was scanned.
-            SourceError: The file cannot be read.
-        """
+        """Return the first bytes."""
         try:
             with self.local_path.open("rb") as stream:
                 return stream.read(length)
@@ -52,29 +46,26 @@ class SourceFile:
                 f"{self.path} cannot be read: {error.strerror}.", "Check the disk and the file's permissions."
             ) from error
 
+    def sha256(self, digests: DigestCache, progress: Progress | None = None) -> str:
+        """Return the digest; the file is read if it changed since it was cached."""
+        return digests.sha256_of(self.local_path, progress)
+
+    def known_sha256(self, digests: DigestCache) -> str | None:
+        """Return the digest; reading a local file is cheap enough."""
+        return self.sha256(digests)
+
+    def copy_item(self, key: str, digests: DigestCache) -> CopyItem:
+        """Return the copy of the file as it is."""
+        del digests  # the copy has them
+        return CopyItem(self.local_path, key)
+
 
 @dataclass(frozen=True)
-class SourceFolder:
-    """The result of scanning the source folder.
-
-    Attributes:
-        root: The folder.
-        files: Readable files, sorted by path.
-        refused: Path (escaped for printing) and reason of each entry that the user has to mend: no permission, a link
-            that points outside the folder or to another folder, or a name that cannot be an object key.
-        skipped: Path and reason of each entry that is not race data and needs no action: pipes, sockets and devices,
-            folders of the operating system, files that vanished during the scan, and lakes.
-    """
+class SourceFolder(SourceListing):
+    """The result of scanning a folder."""
 
     root: Path
-    files: tuple[SourceFile, ...]
-    refused: tuple[tuple[str, str], ...]
-    skipped: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def bytes(self) -> int:
-        """Total size of all files in bytes."""
-        return sum(file.size for file in self.files)
+    files: tuple[LocalFile, ...]
 
 
 # Folders that operating systems and file servers create, and that other users may not read or remove.
@@ -83,7 +74,7 @@ _SYSTEM_FOLDERS = frozenset(
 )
 
 
-def scan_source(settings: Settings) -> SourceFolder:
+def scan_source_folder(settings: Settings) -> SourceFolder:
     """List the configured source folder, without the lake and the state of this project that may lie in it.
 
     Raises:
@@ -140,7 +131,7 @@ class _Scan:
     def __init__(self, root: str, own: set[str]) -> None:
         self._root = root
         self._own = own
-        self.files: list[SourceFile] = []
+        self.files: list[LocalFile] = []
         self.refused: list[tuple[str, str]] = []
         self.skipped: list[tuple[str, str]] = []
 
@@ -187,7 +178,7 @@ class _Scan:
             self.skipped.append((self._shown(entry.path), "it is a pipe, a socket or a device"))
             return
         path = self._path(entry.path)
-        self.files.append(SourceFile(path, Path(entry.path), status.st_size, status.st_mtime_ns))
+        self.files.append(LocalFile(path, status.st_size, status.st_mtime_ns, Path(entry.path)))
 
     def _reason_to_refuse(self, entry: os.DirEntry[str]) -> str | None:
         if entry.is_symlink():
@@ -230,15 +221,10 @@ class _Scan:
         return Path(path).relative_to(self._root).as_posix()
 
     def _shown(self, path: str) -> str:
-        return _printable(self._path(path))
+        return printable(self._path(path))
 
 
-def _printable(path: str) -> str:
-    """Return the path with undecodable bytes and terminal control characters escaped."""
-    return path if path.isprintable() else repr(path)[1:-1]
-
-
-def identify(folder: SourceFolder, settings: Settings) -> list[FileIdentity]:
+def identify(folder: SourceListing, settings: Settings) -> list[FileIdentity]:
     """Return the identity of each file in the folder, sorted by path.
 
     Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from apex_pipeline.errors import SourceError, StoreConfigError, StoreCorruptionError
 from apex_pipeline.ingest.discover import Discovery, discover
 from apex_pipeline.ingest.session_work import SessionWork, record_of
-from apex_pipeline.ingest.source_folder import SourceFolder
+from apex_pipeline.ingest.source_files import SourceListing
 from apex_pipeline.lake.derived import unfinished_sessions
 from apex_pipeline.lake.healing import damaged_tables, lost_sessions
 from apex_pipeline.lake.published_session import PublishedSession, SessionEntry
@@ -124,7 +124,7 @@ def empty_lake(settings: Settings) -> ObjectStore:
 def plan_sync(
     store: ObjectStore,
     settings: Settings,
-    folder: SourceFolder | None,
+    folder: SourceListing | None,
     digest_cache: DigestCache,
     listing: Mapping[str, ObjectInfo],
 ) -> SyncPlan:
@@ -233,7 +233,7 @@ def _statuses(found: Discovery) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def has_race_files(folder: SourceFolder, found: Discovery) -> bool:
+def has_race_files(folder: SourceListing, found: Discovery) -> bool:
     """Return whether a folder contains race data; otherwise nothing must be copied from it.
 
     Args:
@@ -243,7 +243,7 @@ def has_race_files(folder: SourceFolder, found: Discovery) -> bool:
     return any(kind not in {IGNORED_KIND, UNKNOWN_KIND} for _, kind, _ in _judgements(folder, found))
 
 
-def _no_race_files(folder: SourceFolder, found: Discovery) -> SourceError:
+def _no_race_files(folder: SourceListing, found: Discovery) -> SourceError:
     named = [f"{path} ({reason})" for path, reason in folder.refused]
     named += [f"{path} ({reason})" for path, _, reason in _judgements(folder, found)]
     rest = len(named) - _NAMED_FILES
@@ -254,7 +254,7 @@ def _no_race_files(folder: SourceFolder, found: Discovery) -> SourceError:
     )
 
 
-def _judgements(folder: SourceFolder, found: Discovery) -> Iterator[tuple[str, str, str | None]]:
+def _judgements(folder: SourceListing, found: Discovery) -> Iterator[tuple[str, str, str | None]]:
     """Yield path, kind and reason of each file of a folder."""
     changed = {file.path: file for files in found.changed.values() for file in files}
     changed |= {file.path: file for file in found.unassigned or ()}

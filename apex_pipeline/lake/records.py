@@ -44,6 +44,7 @@ class RecordedFile:
         sha256: Digest of the content; ``None`` if another program uploaded it without one.
         observation: What its source read from the first bytes, so that they need not be read again.
         is_gone_from_source: Whether a sync no longer found it in the source folder.
+        source_version: Version of the object in the source bucket that has this content; ``None`` for a folder's file.
 
     The other attributes are those of :class:`~apex_pipeline.sources.base.FileIdentity`.
     """
@@ -67,6 +68,7 @@ class RecordedFile:
     reason: str | None
     observation: str = ""
     is_gone_from_source: bool = False
+    source_version: str | None = None
 
     @property
     def content_version(self) -> str | None:
@@ -102,7 +104,13 @@ class RecordedFile:
 
     @classmethod
     def of(
-        cls, identity: FileIdentity, tag: str | None, sha256: str | None, *, is_gone: bool = False
+        cls,
+        identity: FileIdentity,
+        tag: str | None,
+        sha256: str | None,
+        *,
+        is_gone: bool = False,
+        source_version: str | None = None,
     ) -> "RecordedFile":
         """Return the entry of a file with this identity.
 
@@ -111,6 +119,7 @@ class RecordedFile:
             tag: The store's version tag; ``None`` if it is not in the store.
             sha256: Its digest, if known.
             is_gone: Whether a sync no longer found it in the source folder.
+            source_version: Version of the object in the source bucket.
         """
         return cls(
             path=identity.path,
@@ -132,6 +141,7 @@ class RecordedFile:
             reason=identity.reason,
             observation=identity.observation,
             is_gone_from_source=is_gone,
+            source_version=source_version,
         )
 
     @classmethod
@@ -148,6 +158,7 @@ class RecordedFile:
             confidence=row["confidence"],
             status=FileStatus(row["status"]),
             reason=row["reason"],
+            source_version=row.get("source_version"),
         )
 
     def row(self) -> Row:
@@ -158,6 +169,7 @@ class RecordedFile:
             "sha256": self.sha256,
             "store_tag": self.tag,
             "content_version": self.content_version,
+            "source_version": self.source_version,
             "kind": self.kind,
             "source": self.source or None,
             "track": self.track,

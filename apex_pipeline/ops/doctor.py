@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from apex_pipeline.errors import ApexError, ObjectMissingError, StorePermissionError
-from apex_pipeline.ingest.source_folder import scan_source
+from apex_pipeline.ingest.scan import scan_source
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import all_sources
@@ -122,7 +122,8 @@ def _tracks(settings: Settings) -> CheckResult:
 
 
 def _source(settings: Settings) -> CheckResult:
-    if "source_dir" not in settings.model_fields_set and not settings.source_dir.is_dir():
+    is_given = settings.source_uri is not None or "source_dir" in settings.model_fields_set
+    if not is_given and not settings.source_dir.is_dir():
         return CheckResult(
             "source", CheckStatus.NOTE, "no source folder is given", "Give it as an argument: apex doctor FOLDER."
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from apex_pipeline.ingest.source_folder import SourceFolder
+from apex_pipeline.ingest.source_files import SourceListing
 from apex_pipeline.ingest.sync_plan import SyncPlan
 from apex_pipeline.lake.records import RecordedFile
 from apex_pipeline.sources import session_tables, sources_named
@@ -111,7 +111,7 @@ class SyncEstimate:
         return self.new.bytes + self.changed.bytes
 
 
-def estimate_sync(plan: SyncPlan, folder: SourceFolder) -> SyncEstimate:
+def estimate_sync(plan: SyncPlan, folder: SourceListing) -> SyncEstimate:
     """Estimate what a sync would do now.
 
     Args:

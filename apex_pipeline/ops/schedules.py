@@ -18,14 +18,14 @@ class NightlySync:
         at: Local time.
         folder: Working directory, in which ``.env`` lies.
         program: The command ``apex``, as absolute path and arguments.
-        source: The source folder.
+        source: The source: a folder, or the URI of a bucket.
         log: File that receives the output of cron.
     """
 
     at: time
     folder: Path
     program: tuple[str, ...]
-    source: Path
+    source: Path | str
     log: Path
 
     @property

@@ -31,8 +31,8 @@ def add_found_sessions(context: dg.OpExecutionContext, lake: LakeResource, sourc
         found = discover_sessions(context.instance, lake, source)
         if not found.sessions:
             raise SourceError(
-                f"No session was found, neither in the lake {found.lake} nor in the source folder {source.folder}.",
-                "Set APEX_SOURCE_DIR to the folder that contains the race files.",
+                f"No session was found, neither in the lake {found.lake} nor in {source.uri or source.folder}.",
+                "Set APEX_SOURCE_DIR to the folder, or APEX_SOURCE_URI to the bucket, that contains the race files.",
             )
         context.log.info("%d sessions: %s", len(found.sessions), ", ".join(map(str, found.sessions)))
 

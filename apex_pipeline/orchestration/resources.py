@@ -11,8 +11,9 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from apex_pipeline.errors import SourceError
+from apex_pipeline.ingest.scan import scan_source
 from apex_pipeline.ingest.session_work import handed_over_store
-from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
+from apex_pipeline.ingest.source_files import SourceListing
 from apex_pipeline.orchestration.instance import remember_process
 from apex_pipeline.orchestration.places import refuse_folder, runs_elsewhere
 from apex_pipeline.settings import Settings, load_settings
@@ -130,9 +131,10 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
 
 
 class SourceResource(dg.ConfigurableResource["SourceResource"]):
-    """The folder of raw race files, with the rules for identifying them."""
+    """The folder or bucket of raw race files, with the rules for identifying them."""
 
     folder: str
+    uri: str | None
     tracks_file: str | None
     state_dir: str
 
@@ -148,56 +150,66 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
         """Return the resource for these settings."""
         return cls(
             folder=str(settings.source_dir),
+            uri=settings.source_uri,
             tracks_file=str(settings.tracks_file) if settings.tracks_file else None,
             state_dir=str(settings.state_dir),
         )
 
     @property
     def settings(self) -> Settings:
-        """The settings of this run, with this resource's folder, tracks file and state folder."""
+        """The settings of this run, with this resource's source, tracks file and state folder."""
         if self._settings is None:
             self._settings = load_settings(**self.overrides)
         return self._settings
 
     @property
-    def overrides(self) -> dict[str, Path | None]:
+    def overrides(self) -> dict[str, Path | str | None]:
         """The settings that this resource overrides, by field name."""
         tracks_file = Path(self.tracks_file) if self.tracks_file else None
-        return {"source_dir": Path(self.folder), "tracks_file": tracks_file, "state_dir": Path(self.state_dir)}
+        source = {"source_dir": Path(self.folder), "source_uri": self.uri}
+        return {**source, "tracks_file": tracks_file, "state_dir": Path(self.state_dir)}
+
+    @property
+    def _is_folder_elsewhere(self) -> bool:
+        """Whether the source is a folder that other machines do not have; a bucket is the same for all."""
+        return self._is_elsewhere and self.uri is None
 
     @property
     def rules_version(self) -> str:
         """Version of the identification rules, including the user's own."""
         return rules_version(self.settings)
 
-    def require(self) -> SourceFolder:
-        """Return the contents of the folder, from which files are to be copied.
+    def require(self) -> SourceListing:
+        """Return the contents of the source, from which files are to be copied.
 
         Raises:
-            ConfigurationError: Runs may be executed on other machines, which have other folders.
+            ConfigurationError: The source is a folder, and runs may be executed on other machines.
             SourceError: There is no folder here, or nothing in it.
+            StoreUnavailableError: The source bucket cannot be reached now.
         """
-        if self._is_elsewhere:
+        if self._is_folder_elsewhere:
             raise refuse_folder(
                 "source",
                 self.folder,
-                "Upload the files into the lake's bucket, below data/, and launch the job derive_session.",
+                "Set APEX_SOURCE_URI to s3://bucket/prefix; or upload the files into the lake's bucket, below data/, "
+                "and launch the job derive_session.",
             )
         try:
             return scan_source(self.settings)
         except SourceError as error:
             raise SourceError(
                 f"{error.problem.removesuffix('.')} on the machine that ran this step.",
-                "Set APEX_SOURCE_DIR; to derive what is in the lake already, run the job derive_session instead.",
+                "Set APEX_SOURCE_DIR or APEX_SOURCE_URI; to derive what is in the lake already, run the job "
+                "derive_session instead.",
             ) from error
 
-    def scan(self) -> SourceFolder | None:
-        """Return the contents of the folder; ``None`` if only the lake is used.
+    def scan(self) -> SourceListing | None:
+        """Return the contents of the source; ``None`` if only the lake is used.
 
         That is so if the folder does not exist here, cannot be read or is empty, and if runs may be executed on other
         machines. The sensor decides the same, and says so.
         """
         try:
-            return None if self._is_elsewhere else scan_source(self.settings)
+            return None if self._is_folder_elsewhere else scan_source(self.settings)
         except SourceError:
             return None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from apex_pipeline.errors import ApexError, StoreLockedError
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ingest.preparation import Preparation, write_records
+from apex_pipeline.ingest.scan import scan_source
 from apex_pipeline.ingest.session_work import (
     SessionWork,
     prepared,
@@ -21,7 +22,7 @@ from apex_pipeline.ingest.session_work import (
     source_version,
     unassigned_work_of,
 )
-from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
+from apex_pipeline.ingest.source_files import SourceListing
 from apex_pipeline.ingest.sync_plan import SyncPlan, empty_lake, list_lake, plan_sync
 from apex_pipeline.lake.remembered import remembering_session, remembering_snapshots
 from apex_pipeline.lake.snapshot import read_current
@@ -85,7 +86,7 @@ class SyncOutcome:
     """The outcome of a sync.
 
     Attributes:
-        source: The source folder.
+        source: The source: a folder, or the URI of a bucket.
         lake: URI of the lake.
         statuses: Number of files, by status.
         refused: Path and reason of each file that could not be read.
@@ -98,7 +99,7 @@ class SyncOutcome:
         snapshot: Id of the published snapshot, if this sync published.
     """
 
-    source: Path
+    source: Path | str
     lake: str
     statuses: Mapping[str, int] = field(default_factory=dict[str, int])
     refused: tuple[tuple[str, str], ...] = ()
@@ -156,7 +157,7 @@ class _SyncRun:
     def __init__(
         self,
         settings: Settings,
-        folder: SourceFolder,
+        folder: SourceListing,
         store: ObjectStore,
         digest_cache: DigestCache,
         listener: SyncListener,

@@ -1,16 +1,18 @@
-"""Looks at source folder and lake, and makes the plan of a sync: for a sensor within the time of a tick, or for a job.
+"""Looks at source and lake, and makes the plan of a sync: for a sensor within the time of a tick, or for a job.
 
 Unlike a sync, both go on without a usable source folder: it may be on another machine, or have no file yet. A folder of
 this machine is not used if runs are executed on others, which would refuse it.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 
 from apex_pipeline.errors import SourceError
-from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
+from apex_pipeline.ingest.scan import scan_source
+from apex_pipeline.ingest.source_files import SourceListing
 from apex_pipeline.ingest.sync_plan import SyncPlan, empty_lake, list_lake_if_exists, plan_sync
 from apex_pipeline.orchestration.places import runs_elsewhere
 from apex_pipeline.progress import Progress
@@ -34,9 +36,16 @@ class _TimedDigestCache(DigestCache):
         self._end_s = time.monotonic() + _HASHING_S
 
     def digest_of(self, path: Path, progress: Progress | None = None) -> FileDigest:
+        self._require_time()
+        return super().digest_of(path, progress)
+
+    def object_digest(self, uri: str, version: str, size: int, compute: Callable[[], str]) -> str:
+        self._require_time()
+        return super().object_digest(uri, version, size, compute)
+
+    def _require_time(self) -> None:
         if time.monotonic() > self._end_s:
             raise TimeIsUpError("Comparing the contents of files takes longer; the next tick goes on from here.")
-        return super().digest_of(path, progress)
 
 
 def plan_for_tick(settings: Settings, instance: dg.DagsterInstance) -> tuple[SyncPlan, str]:
@@ -75,8 +84,8 @@ def _plan(settings: Settings, instance: dg.DagsterInstance, digests: DigestCache
         return plan_sync(lake, settings, None, digests, listing or {}), str(error)
 
 
-def _source(settings: Settings, instance: dg.DagsterInstance) -> tuple[SourceFolder | None, str]:
-    if runs_elsewhere(instance):
+def _source(settings: Settings, instance: dg.DagsterInstance) -> tuple[SourceListing | None, str]:
+    if settings.source_uri is None and runs_elsewhere(instance):
         return None, f"The source folder {settings.source_dir} is not used: runs are executed on other machines."
     try:
         return scan_source(settings), ""

@@ -8,6 +8,7 @@ import posixpath
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,19 +39,40 @@ _MIN_KEYS_FOR_LISTING = 5
 
 
 @dataclass(frozen=True)
+class FetchedFile:
+    """A file that was fetched to this machine, and hashed on its way.
+
+    Attributes:
+        path: Where it is until the end of the block that fetched it.
+        sha256: Digest of its content.
+        size: Bytes.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+
+
+# Fetches a file; called now and then with 0 bytes, the progress raises an error if the batch was stopped.
+Fetch = Callable[[Progress], AbstractContextManager[FetchedFile]]
+
+
+@dataclass(frozen=True)
 class CopyItem:
     """One file to copy.
 
     Attributes:
-        path: The local file.
+        path: The local file; with ``fetch``, the path by which the file is known where it comes from.
         key: Its key in the store.
         known_sha256: Digest of the stored object, if the caller knows it, which saves a request; :data:`NOT_STORED` if
             the file must be written; or ``None`` to query the store.
+        fetch: Provides the file, for one that is not on this machine.
     """
 
     path: Path
     key: str
     known_sha256: str | None = None
+    fetch: "Fetch | None" = None
 
 
 @dataclass(frozen=True)
@@ -200,18 +222,37 @@ def copy_file(
     Raises:
         ApexError: The file cannot be read, or the store refuses it.
     """
+    if item.fetch is not None:
+        return _copy_fetched(store, item, item.fetch, stored_sha256, progress)
     if stored_sha256 == NOT_STORED:  # hashed while it is sent: one read instead of two
         stored = store.write_file(item.key, item.path, progress=progress)
         return CopiedFile(item, stored.size, stored.sha256 or "", stored.tag)
     sha256, size, _ = digests.digest_of(item.path)
-    if stored_sha256 is None:
-        found = store.head(item.key)
-        stored_sha256 = None if found is None else found.sha256
-    if stored_sha256 == sha256:
+    if _is_stored(store, item, stored_sha256, sha256):
         progress(size)
         return CopiedFile(item, size, sha256, is_new=False)
     stored = store.write_file(item.key, item.path, sha256=sha256, progress=progress)
     return CopiedFile(item, size, sha256, stored.tag)
+
+
+def _copy_fetched(
+    store: ObjectStore, item: CopyItem, fetch: Fetch, stored_sha256: str | None, progress: Progress
+) -> CopiedFile:
+    """Copy a file that has to be fetched first; nothing is written if the store has its content."""
+    with fetch(progress) as file:
+        if _is_stored(store, item, stored_sha256, file.sha256):
+            progress(file.size)
+            return CopiedFile(item, file.size, file.sha256, is_new=False)
+        stored = store.write_file(item.key, file.path, sha256=file.sha256, progress=progress)
+    return CopiedFile(item, file.size, file.sha256, stored.tag)
+
+
+def _is_stored(store: ObjectStore, item: CopyItem, stored_sha256: str | None, sha256: str) -> bool:
+    """Return whether the store has this content, which is looked up if the caller does not know the stored digest."""
+    if stored_sha256 is None:
+        found = store.head(item.key)
+        stored_sha256 = None if found is None else found.sha256
+    return stored_sha256 == sha256
 
 
 class _StoppedError(TransientError):

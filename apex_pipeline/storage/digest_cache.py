@@ -9,6 +9,7 @@ Why not joblib or diskcache: they have no rule for when an entry may be trusted.
 back, or one within the clock resolution of the file system, would go unnoticed.
 """
 
+import hashlib
 import logging
 import os
 import sqlite3
@@ -77,9 +78,9 @@ class FileDigest(NamedTuple):
 
 
 class DigestCache:
-    """SHA-256 of local files, cached across runs; may be used by several threads and processes at once.
+    """SHA-256 of local files and of objects of a source bucket, cached across runs.
 
-    The database is opened or created on first use.
+    Several threads and processes may use it at once. The database is opened or created on first use.
 
     Args:
         database: SQLite file of the cache, or ``None`` for a cache in memory.
@@ -113,7 +114,7 @@ class DigestCache:
         """
         with HashingReader(path) as reader:
             state = reader.state
-            row = self._row(path, state)
+            row = self._row(_name(path), state)
             sums = None if row is None else parse_sums(row[1], state.size)
             if row is not None and sums is not None:
                 return FileDigest(row[0], state.size, sums)
@@ -137,14 +138,39 @@ class DigestCache:
             sums: Block checksums of its content, if they were computed.
         """
         is_settled = opened_ns - state.mtime_ns >= _SETTLED_NS
-        row = self._row(path, state) if is_settled else None
+        row = self._row(_name(path), state) if is_settled else None
         if is_settled and (row is None or (row[1] is None and sums is not None)):
-            self._store(path, state, sha256, None if sums is None else sums.to_text())
+            self._store(_name(path), state, sha256, None if sums is None else sums.to_text())
 
     def get(self, path: Path, state: FileState) -> str | None:
         """Return the cached digest of a file in this state, without reading it; ``None`` if it is not cached."""
-        row = self._row(path, state)
+        row = self._row(_name(path), state)
         return None if row is None else row[0]
+
+    def object_digest(self, uri: str, version: str, size: int, compute: Callable[[], str]) -> str:
+        """Return the digest of an object in a bucket; computed if it is not cached for this version.
+
+        Args:
+            uri: The object's URI.
+            version: What changes with its content.
+            size: Its size in bytes.
+            compute: Returns the digest of exactly this version.
+        """
+        known = self.known_object_digest(uri, version, size)
+        if known is not None:
+            return known
+        sha256 = compute()
+        self.put_object_digest(uri, version, size, sha256)
+        return sha256
+
+    def known_object_digest(self, uri: str, version: str, size: int) -> str | None:
+        """Return the cached digest of an object; arguments as for :meth:`object_digest`."""
+        row = self._row(uri.encode(), _object_state(version, size))
+        return None if row is None else row[0]
+
+    def put_object_digest(self, uri: str, version: str, size: int, sha256: str) -> None:
+        """Cache the digest of an object; arguments as for :meth:`object_digest`."""
+        self._store(uri.encode(), _object_state(version, size), sha256, None)
 
     def put_trusted(self, path: Path, state: FileState, sha256: str) -> None:
         """Cache the digest of a file that the caller has just written.
@@ -153,20 +179,20 @@ class DigestCache:
         and is cached again. The entry is therefore valid immediately. The ctime is not compared, because renaming the
         file into place changes it.
         """
-        self._store(path, state._replace(ctime_ns=None), sha256, None)
+        self._store(_name(path), state._replace(ctime_ns=None), sha256, None)
 
     def forget(self, path: Path) -> None:
         """Drop what is known of a file, so that its digest is computed again."""
         self._run("write", _DELETE, (_name(path),))
 
-    def _row(self, path: Path, state: FileState) -> tuple[str, str | None] | None:
-        row = self._run("read", _SELECT, (_name(path), *_stored(state)))
+    def _row(self, name: bytes, state: FileState) -> tuple[str, str | None] | None:
+        row = self._run("read", _SELECT, (name, *_stored(state)))
         if row is None or row[-1] != _crc_of(*row[:-1]):  # not cached, or damaged
             return None
         return str(row[5]), None if row[6] is None else str(row[6])
 
-    def _store(self, path: Path, state: FileState, sha256: str, sums: str | None) -> None:
-        values = (_name(path), *_stored(state), sha256, sums)
+    def _store(self, name: bytes, state: FileState, sha256: str, sums: str | None) -> None:
+        values = (name, *_stored(state), sha256, sums)
         self._run("write", _INSERT, (*values, _crc_of(*values)))
 
     def _run(
@@ -291,6 +317,11 @@ def _remove(database: Path) -> None:
 def _name(path: Path) -> bytes:
     """Return the path as bytes, since a file name need not be valid Unicode."""
     return os.fsencode(os.path.abspath(path))  # noqa: PTH100  -- Path.absolute() keeps "..", resolve() costs a lookup per folder
+
+
+def _object_state(version: str, size: int) -> FileState:
+    """Return an object's version as the state of a file; a URI never equals a path, which is absolute."""
+    return FileState(size, 0, int.from_bytes(hashlib.sha256(version.encode()).digest()[:8]))
 
 
 def _stored(state: FileState) -> tuple[int, int, int, int | None]:

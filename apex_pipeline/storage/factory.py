@@ -13,6 +13,7 @@ from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.caching import CachedStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.disk_cache import DiskCache
+from apex_pipeline.storage.keys import UnsafeKeyError, check_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.setting_checks import check_bucket_settings, check_lake_prefix
 
@@ -75,6 +76,41 @@ def open_store_at(uri: str, settings: Settings, *, for_writing: bool = False) ->
             folder.prepare_for_writing()
         return folder
     raise ConfigurationError(f"{uri!r} is not a lake location.", "Use s3://bucket/prefix or a folder path.")
+
+
+def open_source(uri: str, settings: Settings) -> ObjectStore:
+    """Return a bucket from which raw files are copied; it is only read, and never through the cache.
+
+    Args:
+        uri: ``s3://bucket/prefix``.
+        settings: Credentials, region and endpoint.
+
+    Raises:
+        ConfigurationError: ``uri`` is not a bucket, or only one of the two AWS keys is set.
+    """
+    bucket, prefix = parse_bucket_uri(uri, "APEX_SOURCE_URI")
+    return _open_s3(settings, bucket, prefix, for_writing=False)
+
+
+def parse_bucket_uri(uri: str, setting: str) -> tuple[str, str]:
+    """Return the bucket and the prefix, without slashes at its ends, of ``s3://bucket/prefix``.
+
+    Args:
+        uri: The URI.
+        setting: Name of the variable that has it, for the message.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    bucket, _, prefix = uri.removeprefix(_S3_SCHEME).partition("/")
+    prefix = prefix.strip("/")
+    if not uri.startswith(_S3_SCHEME) or not bucket:
+        raise ConfigurationError(f"{setting} is {uri!r}, which is not a bucket.", "Write it like s3://bucket/prefix.")
+    try:
+        check_key(prefix or "x")
+    except UnsafeKeyError as error:
+        raise ConfigurationError(f"{setting} cannot be used: {error.problem}", "Correct the prefix.") from error
+    return bucket, prefix
 
 
 def _read_through_cache(store: ObjectStore, settings: Settings) -> ObjectStore:

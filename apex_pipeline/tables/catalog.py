@@ -17,6 +17,7 @@ FILES = Table(
         Column("sha256", "string", "SHA-256 of the content; null if another program uploaded it without one."),
         Column("store_tag", "string", "The store's own version mark of the object; null where it is not in the store."),
         Column("content_version", "string", "Distinguishes contents: sha256, else the store's own tag."),
+        Column("source_version", "string", "Version of the object in the source bucket; null for files of a folder."),
         Column("kind", "category", "lap_start, telemetry, sections …", required=True),
         Column("source", "category", "Source that reads the file; null where none does."),
         Column("track", "category", "Track slug."),

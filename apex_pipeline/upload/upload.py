@@ -21,7 +21,7 @@ from apex_pipeline.errors import (
     StoreConfigError,
     StorePermissionError,
 )
-from apex_pipeline.ingest.source_folder import SourceFile, scan_folder
+from apex_pipeline.ingest.source_folder import LocalFile, scan_folder
 from apex_pipeline.progress import Progress
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -286,7 +286,7 @@ class _Upload:
         digests: DigestCache,
         compressor: Compressor | None,
         stored: dict[str, ObjectInfo],
-        files: dict[str, SourceFile],
+        files: dict[str, LocalFile],
     ) -> None:
         self._store = store
         self._digests = digests
@@ -365,11 +365,11 @@ class _Upload:
 
 
 def _plan(
-    files: tuple[SourceFile, ...], start: str, compressor: Compressor | None
-) -> tuple[dict[str, SourceFile], list[UploadedFile]]:
+    files: tuple[LocalFile, ...], start: str, compressor: Compressor | None
+) -> tuple[dict[str, LocalFile], list[UploadedFile]]:
     """Return the files by key, and the outcome of those without a valid key."""
     paths = frozenset(file.path for file in files)
-    by_key: dict[str, SourceFile] = {}
+    by_key: dict[str, LocalFile] = {}
     refused: list[UploadedFile] = []
     for file in files:
         is_compressed = compressor is not None and is_compressible(file.path)
@@ -401,7 +401,7 @@ def _refused(path: str, reason: str) -> UploadedFile:
     return UploadedFile(path, None, 0, UploadStatus.FAILED, f"Not uploaded: {reason}. {hint}")
 
 
-def _other_forms(files: dict[str, SourceFile], start: str) -> set[str]:
+def _other_forms(files: dict[str, LocalFile], start: str) -> set[str]:
     """Return the keys these files would have in their other forms, compressed or not."""
     plain = [start + file.path for file in files.values() if is_compressible(file.path)]
     endings = ("", *(compression.ending for compression in Compression))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.ingest.discover import Discovery
-from apex_pipeline.ingest.source_folder import SourceFile
+from apex_pipeline.ingest.source_folder import LocalFile
 from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.layout import raw_key, record_key
@@ -30,9 +30,9 @@ def _opened(
 ) -> tuple[Discovery, set[str]]:
     """Return a discovery, and the names of the files whose first bytes it read."""
     opened: set[str] = set()
-    read_source, read_object = SourceFile.read_head, LocalStore.read_head
+    read_source, read_object = LocalFile.read_head, LocalStore.read_head
 
-    def spy_on_source(self: SourceFile, length: int) -> bytes:
+    def spy_on_source(self: LocalFile, length: int) -> bytes:
         opened.add(self.path.rpartition("/")[2])
         return read_source(self, length)
 
@@ -41,7 +41,7 @@ def _opened(
         return read_object(self, key, length)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SourceFile, "read_head", spy_on_source)
+        patch.setattr(LocalFile, "read_head", spy_on_source)
         patch.setattr(LocalStore, "read_head", spy_on_object)
         return lake.discover(with_source=with_source), opened
 

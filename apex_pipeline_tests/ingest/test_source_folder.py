@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.errors import ConfigurationError, FileChangedError, SourceError
-from apex_pipeline.ingest.source_folder import identify, scan_folder, scan_source
+from apex_pipeline.ingest.scan import scan_source
+from apex_pipeline.ingest.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings
 
 

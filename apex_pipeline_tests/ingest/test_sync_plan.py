@@ -193,7 +193,7 @@ def test_a_source_file_that_cannot_be_read_blocks_its_session_alone(
             raise SourceError("R1_spa_lap_end.csv cannot be read: Input/output error.", "Check the disk.")
         return (synced.root / "spa/R2/R2_spa_lap_end.csv").read_bytes()[:length]
 
-    monkeypatch.setattr("apex_pipeline.ingest.source_folder.SourceFile.read_head", refuse)
+    monkeypatch.setattr("apex_pipeline.ingest.source_folder.LocalFile.read_head", refuse)
     plan = _plan(synced)
     assert set(plan.due) == {_R2}
     assert plan.blocked == {_R1: "R1_spa_lap_end.csv cannot be read: Input/output error. Check the disk."}

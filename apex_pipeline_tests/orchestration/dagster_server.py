@@ -1,5 +1,6 @@
 """A running Dagster: webserver, daemon and a code server of this project, asked by GraphQL as the UI does."""
 
+import base64
 import json
 import os
 import signal
@@ -33,15 +34,19 @@ class DagsterServer:
 
     Args:
         url: Its address.
+        credentials: ``user:password``, if it asks for them.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, credentials: str = "") -> None:
         self._url = url
+        encoded = base64.b64encode(credentials.encode()).decode()
+        self._headers = {"Authorization": f"Basic {encoded}"} if credentials else {}
 
     def ask(self, query: str, **variables: object) -> Any:
         """Return the data of a GraphQL reply."""
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})  # noqa: S310  -- loopback
+        headers = {"Content-Type": "application/json", **self._headers}
+        request = urllib.request.Request(self._url, body, headers)  # noqa: S310  -- loopback
         with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310  -- as above
             answer = json.load(reply)
         assert "errors" not in answer, answer["errors"]

@@ -1,6 +1,7 @@
 """Tests that a folder is refused as lake or source where runs may be executed on other machines."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -8,7 +9,8 @@ import pytest
 
 from apex_pipeline.orchestration.job_names import DERIVE_JOB, SESSION_JOB
 from apex_pipeline.orchestration.places import runs_elsewhere
-from apex_pipeline_tests.orchestration.lake_runs import LakeRuns
+from apex_pipeline.orchestration.tick_plan import plan_for_tick
+from apex_pipeline_tests.orchestration.lake_runs import LakeRuns, session_files
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 _KEY = "spa/R1"
@@ -61,3 +63,24 @@ def test_a_source_folder_is_refused_and_what_is_in_the_bucket_is_derived(in_buck
     assert [item.key for item in in_bucket.store.list("data/")] == []
     unknown = in_bucket.run(DERIVE_JOB, _KEY)
     assert "No file of the session spa/R1 was found" in unknown.failure
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_source_bucket_is_used_wherever_the_run_is(
+    tmp_path: Path, s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**s3_bucket.environment, "APEX_LAKE_PREFIX": "lake"}.items():
+        monkeypatch.setenv(name, value)
+    lake = LakeRuns(tmp_path, source_uri=f"s3://{s3_bucket.name}/incoming")
+    for name, text in session_files(_KEY, laps=3).items():
+        s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=f"incoming/spa/{name}", Body=text.encode())
+    plan, problem = plan_for_tick(lake.settings, lake.instance)
+    assert ([str(key) for key in plan.due], problem) == ([_KEY], "")
+    lake.instance.add_dynamic_partitions("sessions", [_KEY])
+    made = lake.run(SESSION_JOB, _KEY)
+    assert made, made.failures
+    assert lake.published == [_KEY]
+    assert len(list(lake.store.list("data/"))) == 3
+    plan, _ = plan_for_tick(lake.settings, lake.instance)
+    assert not plan.due
+    lake.close()
