@@ -14,7 +14,7 @@ from apex_pipeline.cli.summary import print_summary
 from apex_pipeline.cli.sync_progress import progress_listener
 from apex_pipeline.demo.options import WeekendOptions
 from apex_pipeline.demo.weekend import ground_truth_path, make_weekend
-from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline.process.children import run_until_stopped
 from apex_pipeline.settings import Settings, load_settings
 

@@ -156,6 +156,7 @@ def _environment(stack: ExitStack, folder: Path, home: Path, bucket: S3Bucket) -
         "DAGSTER_HOME": str(home),
         "DAGSTER_PG_URL": postgres.get_uri(driver="psycopg2"),
         "APEX_BROKER_URL": f"{broker.connection_url}/0",
+        "APEX_ENVIRONMENT": "cluster",
         "APEX_LOG_BUCKET": bucket.name,
         "APEX_CODE_HOST": "127.0.0.1",
         "APEX_CODE_PORT": str(code),
