@@ -18,7 +18,8 @@ import pytest
 from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.cli import main
 from apex_pipeline.demo import GroundTruth, WeekendOptions, make_weekend
-from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome, sync
+from apex_pipeline.orchestration.command_sync import sync
+from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store

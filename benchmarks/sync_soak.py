@@ -32,7 +32,7 @@ def main() -> int:
     """Run the soak test; return 1 if a guarantee was violated."""
     arguments = _arguments()
     plan = SoakPlan(arguments.rounds, arguments.seed)
-    with _folder(arguments.folder) as folder, _lakes(folder, is_s3=arguments.s3) as (lake, clean):
+    with soak_folder(arguments.folder) as folder, soak_lakes(folder, is_s3=arguments.s3) as (lake, clean):
         result = soak(folder, lake, clean, plan, lambda text: print(text, file=sys.stderr, flush=True))
     report = _markdown(plan, result, is_s3=arguments.s3)
     print(report)
@@ -53,7 +53,8 @@ def _arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def _folder(chosen: Path | None) -> Generator[Path]:
+def soak_folder(chosen: Path | None) -> Generator[Path]:
+    """Provide an empty folder: a chosen one, which is kept, or one that is removed."""
     if chosen is not None:
         chosen.mkdir(parents=True)
         yield chosen.resolve()
@@ -63,7 +64,7 @@ def _folder(chosen: Path | None) -> Generator[Path]:
 
 
 @contextmanager
-def _lakes(folder: Path, *, is_s3: bool) -> Generator[tuple[Mapping[str, str], Mapping[str, str]]]:
+def soak_lakes(folder: Path, *, is_s3: bool) -> Generator[tuple[Mapping[str, str], Mapping[str, str]]]:
     """Provide the variables that locate two empty lakes."""
     if not is_s3:
         yield {"APEX_LAKE_DIR": str(folder / "lake")}, {"APEX_LAKE_DIR": str(folder / "clean-lake")}

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline.settings import Settings, load_settings
 
 

@@ -14,7 +14,8 @@ from apex_pipeline.cli.summary import print_summary
 from apex_pipeline.cli.sync_progress import progress_listener
 from apex_pipeline.demo.options import WeekendOptions
 from apex_pipeline.demo.weekend import ground_truth_path, make_weekend
-from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.orchestration.command_sync import sync
+from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
 from apex_pipeline.process.children import run_until_stopped
 from apex_pipeline.settings import Settings, load_settings
 
@@ -71,4 +72,4 @@ def ui_command(
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", str(_PROJECT / "workspace.yaml")]
     command += ["-h", "127.0.0.1", "-p", str(port)]
     print_line(f"Dagster UI: http://127.0.0.1:{port} (Ctrl+C to stop)")
-    raise typer.Exit(run_until_stopped(command, {**os.environ, "DAGSTER_HOME": home}))
+    raise typer.Exit(run_until_stopped(command, {**os.environ, **DAEMON_ENVIRONMENT, "DAGSTER_HOME": home}))

@@ -19,6 +19,7 @@ from apex_pipeline.errors import (
     StoreLockedError,
 )
 from apex_pipeline.lake.documents import digest_of, dump_document
+from apex_pipeline.lake.forgotten import Forgotten, read_forgotten
 from apex_pipeline.lake.publication import swap_pointer
 from apex_pipeline.lake.records import RecordedFile, UnassignedRecord, read_record, read_unassigned
 from apex_pipeline.lake.rollups import is_session_record, list_records, load_roll_ups, session_of, write_roll_ups
@@ -28,16 +29,20 @@ from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.copy import CopiedFile, CopyFailure, CopyItem, iter_copies
 from apex_pipeline.storage.layout import (
     CURRENT_SNAPSHOT_KEY,
+    DERIVED_PREFIX,
     HISTORY_PREFIX,
     INTERNAL_PREFIX,
     OBJECTS_PREFIX,
     PUBLISHED_PREFIX,
+    QUARANTINE_PREFIX,
     RAW_PREFIX,
     RECORDS_PREFIX,
     SHARDS_PREFIX,
     TABLES_PREFIX,
     UNASSIGNED_RECORD_KEY,
     raw_key,
+    raw_path,
+    record_key,
     snapshot_key,
     table_key,
 )
@@ -49,6 +54,8 @@ _MOST_PASSES = 5
 _LEASE = "migration"
 # Objects that are named after the digest of their content.
 _NAMED_BY_DIGEST = (OBJECTS_PREFIX, HISTORY_PREFIX, SHARDS_PREFIX, PUBLISHED_PREFIX)
+# Objects that are named after a session or a file, and are removed when it is forgotten.
+_OF_SESSIONS = (TABLES_PREFIX, DERIVED_PREFIX, QUARANTINE_PREFIX, RECORDS_PREFIX)
 _ROLL_UP_KEYS = frozenset(table_key(table.folder, table.name) for table in CATALOG_TABLES)
 # Keys listed in a message; the others are counted.
 _NAMED_KEYS = 5
@@ -105,7 +112,7 @@ def plan_migration(source: ObjectStore, target: ObjectStore) -> Migration:
     found = _objects_of(source)
     if not found:
         raise ConfigurationError(f"The lake {source.uri} is empty.", "Name the lake to migrate with --lake.")
-    pointer_tag = _require_free(target, found)
+    pointer_tag = _require_free(target, found, read_forgotten(source))
     copied = {key: item for key, item in found.items() if not _is_made_anew(key)}
     return Migration(copied, _versions(found), pointer_tag)
 
@@ -219,8 +226,12 @@ class _Pass:
             StoreLockedError: Another process published in the target in the meantime.
         """
         lease.require()
-        records = list_records(self._target)
+        records = {key: item for key, item in list_records(self._target).items() if key in self._migration.versions}
         write_roll_ups(self._target, load_roll_ups(self._target, records), self._roll_ups.rules_version, records)
+        self._point(lease)
+        self._remove_forgotten(lease)
+
+    def _point(self, lease: Lease) -> None:
         published, present = self._published, read_pointer(self._target)
         if published is None or (present is not None and present[0] == published.id):
             return
@@ -230,6 +241,17 @@ class _Pass:
                 f"Another process has published in {self._target.uri} during the migration.",
                 "Let nothing else write there until the migration has ended.",
             )
+
+    def _remove_forgotten(self, lease: Lease) -> None:
+        """Remove what an earlier migration copied of sessions that were forgotten since, as forgetting them does.
+
+        Their raw files stay: they are in the list of forgotten files, by which ``apex gc`` removes them.
+        """
+        gone = [key for key in self._before if key.startswith(_OF_SESSIONS) and key not in self._migration.versions]
+        # Last the records, by which an interruption is noticed.
+        for key in sorted(gone, key=lambda key: (key.startswith(RECORDS_PREFIX), key)):
+            lease.require()
+            self._target.delete(key)
 
     def _recorded_digests(self) -> dict[str, str]:
         """Return the digest that an object must have, by key, where its name or a record says it."""
@@ -285,16 +307,19 @@ def _is_made_anew(key: str) -> bool:
     return key == CURRENT_SNAPSHOT_KEY or key in _ROLL_UP_KEYS or key.startswith(RECORDS_PREFIX)
 
 
-def _require_free(target: ObjectStore, source: Mapping[str, ObjectInfo]) -> str | None:
+def _require_free(target: ObjectStore, source: Mapping[str, ObjectInfo], forgotten: Forgotten) -> str | None:
     """Return the tag of the target's pointer, ``None`` if it has none.
 
-    What nothing can be lost with does not matter: tables and parts of snapshots that nothing names.
+    What nothing can be lost with does not matter: tables and parts of snapshots that nothing names, and what the source
+    has forgotten since an earlier migration.
 
     Raises:
         ConfigurationError: The target publishes a snapshot, or has a raw file or a record, that the source has not.
     """
-    foreign = [item.key for item in target.list(RAW_PREFIX) if item.key not in source]
-    foreign += [key for key in list_records(target) if key not in source]
+    out_of_use = {record_key(file.session) for files in forgotten.files.values() for file in files if file.session}
+    raw = [item.key for item in target.list(RAW_PREFIX) if item.key not in source]
+    foreign = [key for key in raw if not forgotten.knows(raw_path(key))]
+    foreign += [key for key in list_records(target) if key not in source and key not in out_of_use]
     try:
         # Not the snapshot, which a migration copies: it may be missing or damaged. The tag is that of the id.
         pointer = read_pointer(target)
@@ -308,7 +333,7 @@ def _require_free(target: ObjectStore, source: Mapping[str, ObjectInfo]) -> str 
         named = ", ".join(foreign[:_NAMED_KEYS]) + (f" and {rest} more" if rest > 0 else "")
         raise ConfigurationError(
             f"{target.uri} holds something other than an earlier migration of this lake: {named}.",
-            "Migrate to an empty folder, bucket or prefix.",
+            "Migrate to an empty folder, bucket or prefix, or go on with the lake there: it may have changed since.",
         )
     return pointer[1] if pointer else None
 

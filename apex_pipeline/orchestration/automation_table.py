@@ -14,6 +14,7 @@ from apex_pipeline.settings import Environment
 
 SYNC_SENSOR = "sync_source"
 ALERT_SENSOR = "alert_failed_runs"
+LOST_RUNS_SENSOR = "replace_lost_runs"
 SYNC_SCHEDULE = "hourly_sync"
 VERIFY_SCHEDULE = "nightly_verify"
 PRUNE_SCHEDULE = "nightly_pruning"
@@ -42,6 +43,8 @@ AUTOMATIONS: Mapping[str, Mapping[Environment, Presence]] = MappingProxyType(
         PRUNE_SCHEDULE: _row(_OFF, _OFF, _OFF, _OFF),
         # It exists only if a receiver is set, and whoever sets one wants messages.
         ALERT_SENSOR: _row(_ON, _ON, _ON, _ON),
+        # It exists only where dagster-celery is installed. Without it, a run whose worker has died is never finished.
+        LOST_RUNS_SENSOR: _row(_ABSENT, _OFF, _ABSENT, _ON),
     }
 )
 

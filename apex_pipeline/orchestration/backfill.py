@@ -12,8 +12,9 @@ from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ingest.backfill import BackfillPlan
 from apex_pipeline.ingest.session_work import prepared, session_lease, unassigned_work_of
 from apex_pipeline.lake.remembered import remembering_session
+from apex_pipeline.orchestration.command_runner import open_runner
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB
-from apex_pipeline.orchestration.runner import Runner, open_runner
+from apex_pipeline.orchestration.runner import Runner
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import session_tables, sources_named
 from apex_pipeline.storage.base import ObjectStore

@@ -20,11 +20,12 @@ from apex_pipeline.orchestration.health import sessions_are_healthy
 from apex_pipeline.orchestration.history_jobs import prune_history
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
-from apex_pipeline.orchestration.lost_runs import lost_run_sensors
+from apex_pipeline.orchestration.lost_runs import build_lost_run_sensors
 from apex_pipeline.orchestration.maintenance_jobs import MAINTENANCE_JOBS
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.schedules import build_schedules
 from apex_pipeline.orchestration.sensors import build_sensors
+from apex_pipeline.orchestration.sync_job import build_sync_job
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
 
@@ -49,7 +50,8 @@ def build_definitions(
         "parquet_io": ParquetIOManager(lake=lake),
     }
     tables = session_tables()
-    jobs = [*build_jobs(tables), *MAINTENANCE_JOBS, prune_history]
+    sync_lake = build_sync_job(build_definitions)
+    jobs = [*build_jobs(tables), sync_lake, *MAINTENANCE_JOBS, prune_history]
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
     # In the order of the data flow; the last two cover all sessions, and nothing depends on them.
     assets = [
@@ -67,8 +69,8 @@ def build_definitions(
             assets=described(assets, settings),
             asset_checks=[sessions_are_healthy],
             jobs=jobs,
-            sensors=[*build_sensors(settings, jobs), *lost_run_sensors()],
-            schedules=build_schedules(settings),
+            sensors=[*build_sensors(settings, jobs), *build_lost_run_sensors(settings)],
+            schedules=build_schedules(settings, sync_lake),
             resources={**default_resources, **(resources or {})},
             # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
             executor=dg.in_process_executor,

@@ -113,6 +113,14 @@ def remember_process(instance: dg.DagsterInstance, run: DagsterRun) -> None:
         instance.add_run_tags(run.run_id, tags)
 
 
+def process_of(run: DagsterRun) -> ProcessIdentity | None:
+    """Return the process that executes a run; ``None`` if it has not noted that itself."""
+    tags, pid = run.tags, run.tags.get(_PID_TAG, "")
+    if tags.get(_RUN_TAG) != run.run_id or not pid.isdigit():
+        return None
+    return ProcessIdentity(tags.get(_HOST_TAG, ""), tags.get(_NAMESPACE_TAG, ""), int(pid), tags.get(_STARTED_TAG, ""))
+
+
 def sync_tags(started: datetime) -> dict[str, str]:
     """Return the tags by which the runs of one sync are one group.
 
@@ -155,7 +163,7 @@ def close_run(instance: dg.DagsterInstance, run: DagsterRun, reason: str) -> Non
 
 def _reason_to_close(instance: dg.DagsterInstance, record: RunRecord, now: datetime) -> str | None:
     run = record.dagster_run
-    process = _process_of(run)
+    process = process_of(run)
     if process is None:  # not started yet, or of an earlier version or another program
         is_lost = COMMAND_TAG in run.tags and now - record.create_timestamp > _LOST_AFTER
         return (
@@ -178,11 +186,3 @@ def _last_sign(instance: dg.DagsterInstance, record: RunRecord) -> datetime:
     """Return when a run last wrote an event; when it was created, if it has none."""
     latest = instance.get_records_for_run(record.dagster_run.run_id, limit=1, ascending=False).records
     return datetime.fromtimestamp(latest[0].timestamp, UTC) if latest else record.create_timestamp
-
-
-def _process_of(run: DagsterRun) -> ProcessIdentity | None:
-    """Return the process that executes a run, if it has noted that itself."""
-    tags, pid = run.tags, run.tags.get(_PID_TAG, "")
-    if tags.get(_RUN_TAG) != run.run_id or not pid.isdigit():
-        return None
-    return ProcessIdentity(tags.get(_HOST_TAG, ""), tags.get(_NAMESPACE_TAG, ""), int(pid), tags.get(_STARTED_TAG, ""))

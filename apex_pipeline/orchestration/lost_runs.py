@@ -15,9 +15,9 @@ from typing import Protocol
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
 
+from apex_pipeline.orchestration.automation_table import LOST_RUNS_SENSOR, exists, sensor_status
 from apex_pipeline.orchestration.instance import close_run
-
-NAME = "replace_lost_runs"
+from apex_pipeline.settings import Settings
 
 # Steps at work log their progress every ten seconds; a worker under load may take some seconds to answer.
 SILENCE = timedelta(seconds=60)
@@ -65,18 +65,24 @@ def active_tasks(inspection: _Inspection) -> set[str] | None:
     return {str(task["id"]) for tasks in answers.values() for task in tasks}
 
 
-def lost_run_sensors() -> list[dg.SensorDefinition]:
-    """Return the sensor where Celery is installed; elsewhere it would only be one more line on a page of the UI."""
-    return [replace_lost_runs] if find_spec("dagster_celery") else []
+def build_lost_run_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """Return the sensor, where it exists in this environment and Celery is installed; else it would have no use."""
+    if not exists(LOST_RUNS_SENSOR, settings.environment) or not find_spec("dagster_celery"):
+        return []
+
+    @dg.sensor(
+        name=LOST_RUNS_SENSOR,
+        minimum_interval_seconds=_INTERVAL_S,
+        default_status=sensor_status(LOST_RUNS_SENSOR, settings.environment),
+        description="Marks runs whose Celery worker has died as failed, so that they are retried on another one.",
+    )
+    def replace_lost_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return replace_lost(context)
+
+    return [replace_lost_runs]
 
 
-@dg.sensor(
-    name=NAME,
-    minimum_interval_seconds=_INTERVAL_S,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Marks runs whose Celery worker has died as failed, so that they are retried on another one.",
-)
-def replace_lost_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+def replace_lost(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Check once; without Celery there is nothing to check.
 
     A run is closed if two ticks in a row find it lost: a worker under load may miss one answer. If no worker answers,

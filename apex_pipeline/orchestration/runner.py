@@ -1,8 +1,7 @@
 """Executes the jobs in this process, as runs that are visible in the Dagster UI.
 
-Executes one job at a time; ``sync.py`` decides which jobs run, and ``instance.py`` opens the Dagster instance.
-``sync.py`` imports this module only when there is work to do, because importing Dagster takes 2 s, longer than finding
-that nothing has changed.
+Executes one job at a time; ``sync.py`` decides which jobs run, and ``command_runner.py`` opens the runner of a command.
+Imports no job, so that the job that syncs the lake can execute others with it.
 """
 
 import io
@@ -10,17 +9,15 @@ import logging
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import dagster as dg
 
-from apex_pipeline.orchestration.build import build_definitions
-from apex_pipeline.orchestration.history import compact_run, prune_if_due
-from apex_pipeline.orchestration.instance import COMMAND_TAG, close_run, open_instance, process_tags, sync_tags
+from apex_pipeline.orchestration.history import compact_run
+from apex_pipeline.orchestration.instance import COMMAND_TAG, close_run, process_tags, sync_tags
 from apex_pipeline.orchestration.partitions import add_sessions
 from apex_pipeline.process.interrupts import before_abort, interruption, raise_if_interrupted
-from apex_pipeline.settings import Settings
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
 
@@ -47,10 +44,15 @@ class RunFailure:
 
 
 class Runner:
-    """Executes the jobs of the pipeline on the user's Dagster instance."""
+    """Executes jobs on a Dagster instance.
 
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
-        self._definitions = build_definitions(settings)
+    Args:
+        definitions: Those of the jobs.
+        instance: The instance.
+    """
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self._definitions = definitions
         self._instance = instance
         self._tags = {COMMAND_TAG: "sync", **sync_tags(datetime.now(UTC))}
 
@@ -109,16 +111,6 @@ class Runner:
         run = self._instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             close_run(self._instance, run, f"The sync was stopped: {interruption() or 'it failed'}.")
-
-
-@contextmanager
-def open_runner(settings: Settings) -> Generator[Runner]:
-    """Open a runner on the instance in ``DAGSTER_HOME``, which is created on first use."""
-    with open_instance(settings.dagster_home, settings.memory_limit) as instance:
-        yield Runner(settings, instance)
-        pruned = prune_if_due(instance, timedelta(days=settings.history_days))
-        if pruned is not None and pruned.runs:
-            _LOG.info("Removed %d Dagster runs whose results were replaced since.", pruned.runs)
 
 
 class _Unprinted(io.StringIO):

@@ -17,7 +17,7 @@ from apex_pipeline.orchestration.automation_table import (
 )
 from apex_pipeline.orchestration.history_jobs import prune_history
 from apex_pipeline.orchestration.instance import close_dead_runs
-from apex_pipeline.orchestration.maintenance_jobs import sync_lake, verify_lake
+from apex_pipeline.orchestration.maintenance_jobs import verify_lake
 from apex_pipeline.settings import Settings
 
 HOURLY = "0 * * * *"
@@ -27,8 +27,13 @@ NIGHTLY = "0 2 * * *"
 LATE_AT_NIGHT = "30 4 * * *"
 
 
-def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """Return the schedules that exist in this environment."""
+def build_schedules(settings: Settings, sync_lake: dg.JobDefinition) -> list[dg.ScheduleDefinition]:
+    """Return the schedules that exist in this environment.
+
+    Args:
+        settings: The configuration.
+        sync_lake: The job that syncs the lake.
+    """
     rows = (
         (SYNC_SCHEDULE, HOURLY, sync_lake, "Sync the lake every hour, unless the last sync is still at work."),
         (VERIFY_SCHEDULE, NIGHTLY, verify_lake, "Read and verify every byte of the lake every night, at 2:00 UTC."),

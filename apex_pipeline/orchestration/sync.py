@@ -2,7 +2,8 @@
 
 Defines the order of the steps and their progress events. Every session is worked on by itself, under its lease, and
 published as soon as it is finished; the roll-ups come last. See ``ingest/sync_plan.py`` for the decision what is due,
-``jobs.py`` for the Dagster jobs and ``runner.py`` for their execution. A sync adds and replaces; it never deletes.
+``jobs.py`` for the Dagster jobs and ``runner.py`` for their execution. ``command_sync.py`` is a sync by a command,
+``sync_job.py`` one by a job. A sync adds and replaces; it never deletes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -122,13 +123,13 @@ class SyncOutcome:
         return ExitCode.SOME_FAILED if self.failures or self.refused else ExitCode.OK
 
 
-def sync(settings: Settings, listener: SyncListener, open_runner: OpenRunner | None = None) -> SyncOutcome:
+def sync_with(open_runner: OpenRunner, settings: Settings, listener: SyncListener) -> SyncOutcome:
     """Bring the lake up to date with the source folder.
 
     Args:
+        open_runner: Opens what executes the runs, once it is certain that there is work.
         settings: The configuration.
         listener: Called with each progress event.
-        open_runner: Opens what executes the runs; by default on the instance in ``DAGSTER_HOME``.
 
     Raises:
         SourceError: The source folder is missing or empty, or contains no race data.
@@ -142,13 +143,7 @@ def sync(settings: Settings, listener: SyncListener, open_runner: OpenRunner | N
     store = open_store(settings, for_writing=True)
     store.check_access()
     run = _SyncRun(settings, folder, remembering_snapshots(store), digest_cache, listener)
-    return run.run(open_runner or _open_runner, first)
-
-
-def _open_runner(settings: Settings) -> AbstractContextManager["Runner"]:
-    from apex_pipeline.orchestration.runner import open_runner  # noqa: PLC0415  -- takes 2 s: only if there is work
-
-    return open_runner(settings)
+    return run.run(open_runner, first)
 
 
 class _SyncRun:

@@ -1,17 +1,18 @@
 """Identifies a process across time, to find out later whether it is still alive.
 
 A process id alone is not enough: ids are reused, and each container and machine has its own. An identity therefore
-also has the host, the PID namespace and the start time.
+also has the host, its boot, the PID namespace and the start time: host names are often equal, the first PID namespace
+of every machine has the same number, and start times count from the boot.
 """
 
 import os
 import socket
 import subprocess
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
+_BOOT_ID = Path("sys/kernel/random/boot_id")
 # The fields of /proc/PID/stat after the name, which is in parentheses and may contain anything.
 _STATE_FIELD, _START_FIELD = 0, 19
 # A zombie has ended; only its parent has not noticed yet.
@@ -24,7 +25,7 @@ class ProcessIdentity:
 
     Attributes:
         host: Name of the machine or container.
-        namespace: Its PID namespace; empty where the system has none.
+        namespace: The boot of that machine and its PID namespace, see :func:`pid_namespace`.
         pid: Process id in this namespace.
         started: When it started, in a form that only this machine understands; empty if unknown.
     """
@@ -51,14 +52,15 @@ class ProcessIdentity:
 
 def this_process() -> ProcessIdentity:
     """Return the identity of this process."""
-    return ProcessIdentity(socket.gethostname(), _namespace(), os.getpid(), _start_of(os.getpid()) or "")
+    return ProcessIdentity(socket.gethostname(), pid_namespace(), os.getpid(), _start_of(os.getpid()) or "")
 
 
-@cache
-def _namespace() -> str:
+def pid_namespace() -> str:
+    """Return an identifier of this boot and this PID namespace; empty if the system does not report them."""
     try:
-        return str(_PROC.joinpath("self", "ns", "pid").readlink())
-    except OSError:
+        boot = (_PROC / _BOOT_ID).read_text(encoding="ascii").strip()
+        return f"{boot}/{_PROC.joinpath('self', 'ns', 'pid').stat().st_ino}"
+    except (OSError, UnicodeError):
         return ""
 
 

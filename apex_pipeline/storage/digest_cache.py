@@ -98,8 +98,8 @@ class DigestCache:
     def sha256_of(self, path: Path, progress: Progress | None = None) -> str:
         """Return the digest of a file; arguments and errors as for :meth:`digest_of`."""
         with HashingReader(path) as reader:
-            known = self.get(path, reader.state)
-        return known or self.digest_of(path, progress).sha256
+            known = self._row(_name(path), reader.state)
+            return known[0] if known else self._hashed(path, reader, None, progress).sha256
 
     def digest_of(self, path: Path, progress: Progress | None = None) -> FileDigest:
         """Return the digest, size and block checksums of a file; the file is not read if they are cached.
@@ -118,11 +118,7 @@ class DigestCache:
             sums = None if row is None else parse_sums(row[1], state.size)
             if row is not None and sums is not None:
                 return FileDigest(row[0], state.size, sums)
-            opened_ns = self._now_ns()
-            sums = _sums_of(reader, progress)
-        digest = FileDigest(reader.sha256, state.size, sums)
-        self.put(path, state, opened_ns, digest.sha256, digest.sums)
-        return digest
+            return self._hashed(path, reader, row, progress)
 
     def put(self, path: Path, state: FileState, opened_ns: int, sha256: str, sums: BlockChecksums | None) -> None:
         """Cache the digest of a file that was read completely, unless it was edited just before.
@@ -137,10 +133,10 @@ class DigestCache:
             sha256: Digest of its content.
             sums: Block checksums of its content, if they were computed.
         """
-        is_settled = opened_ns - state.mtime_ns >= _SETTLED_NS
-        row = self._row(_name(path), state) if is_settled else None
-        if is_settled and (row is None or (row[1] is None and sums is not None)):
-            self._store(_name(path), state, sha256, None if sums is None else sums.to_text())
+        if _is_settled(state, opened_ns):
+            row = self._row(_name(path), state)
+            if row is None or (row[1] is None and sums is not None):
+                self._store(_name(path), state, sha256, None if sums is None else sums.to_text())
 
     def get(self, path: Path, state: FileState) -> str | None:
         """Return the cached digest of a file in this state, without reading it; ``None`` if it is not cached."""
@@ -184,6 +180,24 @@ class DigestCache:
     def forget(self, path: Path) -> None:
         """Drop what is known of a file, so that its digest is computed again."""
         self._run("write", _DELETE, (_name(path),))
+
+    def _hashed(
+        self, path: Path, reader: HashingReader, row: tuple[str, str | None] | None, progress: Progress | None
+    ) -> FileDigest:
+        """Read an opened file to its end and cache its digest, unless it was edited just before.
+
+        Args:
+            path: The file.
+            reader: The same, opened.
+            row: What was just found to be cached of it, without checksums of blocks. A look costs as much as hashing a
+                small object, of which a lake has twenty per session, so there is no second one.
+            progress: Called with the size of each hashed block.
+        """
+        opened_ns = self._now_ns()
+        sums = _sums_of(reader, progress)
+        if _is_settled(reader.state, opened_ns) and (row is None or row[1] is None):
+            self._store(_name(path), reader.state, reader.sha256, sums.to_text())
+        return FileDigest(reader.sha256, reader.state.size, sums)
 
     def _row(self, name: bytes, state: FileState) -> tuple[str, str | None] | None:
         row = self._run("read", _SELECT, (name, *_stored(state)))
@@ -253,6 +267,10 @@ def _is_damage(error: Exception) -> bool:
         return False
     # The lowest byte is the primary code; Python sets none if a text of the database cannot be decoded.
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_AVAILABLE
+
+
+def _is_settled(state: FileState, opened_ns: int) -> bool:
+    return opened_ns - state.mtime_ns >= _SETTLED_NS
 
 
 def _crc_of(*values: object) -> int:

@@ -13,7 +13,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -130,7 +130,7 @@ class LocalStore(ObjectStore):
         """Return the object's metadata; a digest that is not cached is computed, which reads the file."""
         path = self._path_of(key)
         try:
-            with self._open(key) as file:
+            with self._open_at(path, key) as file:
                 status = os.fstat(file.fileno())
             digest = self._digests.sha256_of(path)
             was_replaced = file_state_of(path.stat()) != file_state_of(status)
@@ -149,7 +149,7 @@ class LocalStore(ObjectStore):
     def read_bytes(self, key: str) -> bytes:
         """Return the object's content; raise if it is damaged but the file state is unchanged."""
         path = self._path_of(key)
-        with self._open(key) as file, translating_os_errors(f"Reading {key}"):
+        with self._open_at(path, key) as file, translating_os_errors(f"Reading {key}"):
             content = file.read()
             self._require_undamaged(path, os.fstat(file.fileno()), content)
         return content
@@ -372,9 +372,11 @@ class LocalStore(ObjectStore):
         if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
             raise _damaged(path)
 
+    def _open(self, key: str) -> AbstractContextManager[BinaryIO]:
+        return self._open_at(self._path_of(key), key)
+
     @contextmanager
-    def _open(self, key: str) -> Generator[BinaryIO]:
-        path = self._path_of(key)
+    def _open_at(self, path: Path, key: str) -> Generator[BinaryIO]:
         try:
             file = open_regular(path)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:

@@ -12,8 +12,8 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_PID_NAMESPACE = Path("/proc/self/ns/pid")
+from apex_pipeline.process.identity import pid_namespace
+
 # Fields of /proc/{pid}/stat after the name, which may contain anything; see proc(5).
 _STATE = 0
 _STARTED = 19
@@ -41,15 +41,6 @@ def this_process() -> ProcessId:
     pid = os.getpid()
     found = _read_stat(pid)
     return ProcessId(socket.gethostname(), pid_namespace(), pid, 0 if found is None else found[1])
-
-
-def pid_namespace() -> str:
-    """Return an identifier of this boot and this PID namespace; empty if the system does not report them."""
-    try:
-        boot = _BOOT_ID.read_text(encoding="ascii").strip()
-        return f"{boot}/{_PID_NAMESPACE.stat().st_ino}"
-    except (OSError, UnicodeError):
-        return ""
 
 
 def process_scope() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.cli import main
+from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
 from apex_pipeline.sources.cells import masked_line
 from apex_pipeline_tests.cli.conftest import Apex
 from apex_pipeline_tests.servers.seaweed import S3Bucket
@@ -202,18 +203,19 @@ def test_the_ui_starts_dagster_with_the_home_that_sync_used(
     apex: Apex,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    started: list[tuple[list[str], str]] = []
+    started: list[tuple[list[str], dict[str, str]]] = []
 
     def record(command: list[str], environment: dict[str, str]) -> int:
-        started.append((command, environment["DAGSTER_HOME"]))
+        started.append((command, environment))
         return 0
 
     monkeypatch.setattr("apex_pipeline.cli.pipeline.run_until_stopped", record)
     assert apex("ui", "--port", "3999").code == 0
-    ((command, home),) = started
+    ((command, environment),) = started
     assert command[1:4] == ["dev", "-w", command[3]]
     assert command[-2:] == ["-p", "3999"]
-    assert home == str(tmp_path / ".dagster")
+    assert environment["DAGSTER_HOME"] == str(tmp_path / ".dagster")
+    assert environment.items() >= DAEMON_ENVIRONMENT.items()
     assert (tmp_path / ".dagster" / "dagster.yaml").is_file()
 
 

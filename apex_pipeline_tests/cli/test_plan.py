@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from apex_pipeline.demo import WeekendOptions, make_weekend
-from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage import leases
 from apex_pipeline.storage.temp_dirs import DiskSpace

@@ -15,12 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apex_pipeline.errors import LeaseLostError, StoreLockedError, StoreUnavailableError
+from apex_pipeline.process.identity import pid_namespace
 from apex_pipeline.storage import leases
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import lease_key
 from apex_pipeline.storage.lease_record import MAX_BYTES
 from apex_pipeline.storage.leases import Holder, Lease, acquire, held, try_acquire
-from apex_pipeline.storage.processes import pid_namespace, this_process
+from apex_pipeline.storage.processes import this_process
 from apex_pipeline_tests.contract.harnesses import StoreHarness
 from apex_pipeline_tests.contract.lease_process import LeaseProcess, lease_process
 

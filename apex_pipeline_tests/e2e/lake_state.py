@@ -20,8 +20,8 @@ _OWN = ("catalog/snapshots/", "catalog/current.json", ".apex/", ".incoming/", "o
 def lake_state(store: ObjectStore) -> dict[str, str]:
     """Return a digest of each object that does not depend on when and where the lake was made.
 
-    Records are compared without the tags of the store, roll-ups without tags and the time up to which they are; of the
-    snapshot, its sessions with their tables and objects.
+    Records are compared without the tags of the store; roll-ups without tags, the time up to which they are and the
+    marks of the records; of the snapshot, its sessions with their tables and objects.
     """
     state = {item.key: _digest(_plain(store, item.key)) for item in store.list() if not item.key.startswith(_OWN)}
     snapshot = read_current(store)
@@ -67,7 +67,7 @@ def _plain_roll_up(content: bytes) -> bytes:
     metadata = {
         name.decode(): value.decode()
         for name, value in (table.schema.metadata or {}).items()
-        if not re.search(rb"until|ARROW:schema", name)
+        if not re.search(rb"until|record_marks|ARROW:schema", name)
     }
     return json.dumps([rows, metadata], sort_keys=True, default=str).encode()
 

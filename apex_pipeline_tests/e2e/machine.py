@@ -16,6 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.factory import open_store
+
 _PROJECT = Path(__file__).resolve().parents[2]
 # A sync of one session takes 6 CPU-s; after this time on a loaded machine, it hangs.
 TIMEOUT_S = 300.0
@@ -136,6 +140,23 @@ class Machine:
     def lake_folder(self) -> Path:
         """Folder of its lake, if that is a folder."""
         return Path(self.lake["APEX_LAKE_DIR"])
+
+    @property
+    def store(self) -> ObjectStore:
+        """Its lake, opened in the process of the test for reading."""
+        lake, state_dir = self.lake, self.folder / "state-of-test"
+        if "APEX_LAKE_DIR" in lake:
+            return open_store(load_settings(lake_dir=self.lake_folder, state_dir=state_dir), for_writing=False)
+        settings = load_settings(
+            use_s3_data=True,
+            bucket=lake["S3_BUCKET_NAME"],
+            lake_prefix=lake["APEX_LAKE_PREFIX"],
+            s3_endpoint_url=lake["S3_ENDPOINT_URL"],
+            aws_access_key_id=lake["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=lake["AWS_SECRET_ACCESS_KEY"],
+            state_dir=state_dir,
+        )
+        return open_store(settings, for_writing=False)
 
     def start(
         self, *arguments: str | Path, held: tuple[str, ...] = (), environment: Mapping[str, str] | None = None

@@ -21,9 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.factory import open_store
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.e2e.lake_state import differences, lake_state
 from apex_pipeline_tests.e2e.machine import Command, Ended, Machine
@@ -149,7 +146,7 @@ class _Soak:
             source = self._lay_out(dict.fromkeys(SESSIONS, version))
             machine = Machine(self._folder / f"version-{version}")
             machine.sync(source)
-            snapshot = read_current(_store_of(machine))
+            snapshot = read_current(machine.store)
             for session in snapshot.sessions if snapshot else ():
                 tables = {name: table.sha256 for name, table in session.tables.items()}
                 self._known.setdefault(str(session.key), {})[str(version)] = tables
@@ -193,7 +190,7 @@ class _Soak:
             self._fail("the second quiet sync still found something to do", ended.out)
         clean = Machine(self._folder / "clean", clean_lake)
         clean.sync(source)
-        found, expected = lake_state(_store_of(self._machines[0])), lake_state(_store_of(clean))
+        found, expected = lake_state(self._machines[0].store), lake_state(clean.store)
         self.result.counts["objects compared"] = len(expected)
         self.result.failures += [f"not as after one clean sync: {line}" for line in differences(found, expected)]
         verified = self._machines[0].run("verify", "--deep")
@@ -270,7 +267,7 @@ class _Soak:
 
     def _check_published(self, number: int) -> None:
         """Every published session must be of one version as a whole, whatever happened."""
-        snapshot = read_current(_store_of(self._machines[0]))
+        snapshot = read_current(self._machines[0].store)
         for session in snapshot.sessions if snapshot else ():
             tables = {name: table.sha256 for name, table in session.tables.items()}
             if tables not in self._known[str(session.key)].values():
@@ -387,20 +384,3 @@ class _Act:
             expected.add(1)  # it may have lost a lease
         if ended.code not in expected:
             self._soak.fail(f"{self.name}: the sync ended with {ended.code}", ended.out)
-
-
-def _store_of(machine: Machine) -> ObjectStore:
-    """Open a machine's lake in this process."""
-    lake, state_dir = machine.lake, machine.folder / "state-of-test"
-    if "APEX_LAKE_DIR" in lake:
-        return open_store(load_settings(lake_dir=Path(lake["APEX_LAKE_DIR"]), state_dir=state_dir), for_writing=False)
-    settings = load_settings(
-        use_s3_data=True,
-        bucket=lake["S3_BUCKET_NAME"],
-        lake_prefix=lake["APEX_LAKE_PREFIX"],
-        s3_endpoint_url=lake["S3_ENDPOINT_URL"],
-        aws_access_key_id=lake["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=lake["AWS_SECRET_ACCESS_KEY"],
-        state_dir=state_dir,
-    )
-    return open_store(settings, for_writing=False)

@@ -16,7 +16,7 @@ import pytest
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.cli.summary import print_summary
 from apex_pipeline.demo import GroundTruth
-from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline_tests.e2e.conftest import ignore, settings_in
 from apex_pipeline_tests.sources.bombs import gzip_bomb, one_gzip_member, write_parts, zstd_bomb
 

@@ -22,7 +22,8 @@ from apex_pipeline.lake.forgotten import ForgottenFile, change_forgotten
 from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.snapshot import Snapshot, read_current
-from apex_pipeline.orchestration.sync import SyncOutcome, sync
+from apex_pipeline.orchestration.command_sync import sync
+from apex_pipeline.orchestration.sync import SyncOutcome
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage import leases
 from apex_pipeline.storage.factory import open_store

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.catalog import open_catalog
-from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import RACE_TABLES

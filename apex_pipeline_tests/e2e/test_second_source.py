@@ -18,7 +18,7 @@ from apex_pipeline.demo import GroundTruth
 from apex_pipeline.export.bundle import select_sessions, write_bundle
 from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.retention import Retention, find_expired, remove_expired
-from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileOpener
 from apex_pipeline.sources.workspace import Workspace

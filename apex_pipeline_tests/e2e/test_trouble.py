@@ -13,7 +13,8 @@ import pytest
 from apex_pipeline.demo import GroundTruth
 from apex_pipeline.errors import PermanentError, StorageFullError
 from apex_pipeline.lake.snapshot import read_current
-from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome, sync
+from apex_pipeline.orchestration.command_sync import sync
+from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import FileIdentity, Reject
 from apex_pipeline.sources.gr_cup import derive

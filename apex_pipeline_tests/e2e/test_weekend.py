@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.demo import GroundTruth
-from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline.storage.layout import QUARANTINE_PREFIX, RAW_PREFIX, table_key
 from apex_pipeline.tables import RACE_TABLES
 from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore

@@ -7,7 +7,7 @@ import pytest
 
 from apex_pipeline.catalog import LocalDataLoader, open_catalog
 from apex_pipeline.demo import WeekendOptions, make_weekend
-from apex_pipeline.orchestration.sync import sync
+from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline_tests.e2e.conftest import ignore, settings_in
 
 

@@ -16,9 +16,11 @@ import pytest
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError, StoreLockedError
 from apex_pipeline.ingest.sync_plan import list_lake, plan_sync
 from apex_pipeline.lake import migration
+from apex_pipeline.lake.forget import plan_removal, remove
 from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.migration import migrate, plan_migration
 from apex_pipeline.lake.publication import Change, publish
+from apex_pipeline.lake.rollups import list_records
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.base import ObjectStore
@@ -312,6 +314,39 @@ def test_a_target_that_has_gone_on_since_is_left_alone(store: LocalStore, target
     publish(target, {_SPA: Change(None)}, NOON, "taken out there")
     with pytest.raises(ConfigurationError, match=r"catalog/snapshots/2026"):
         migrate(store, target)
+
+
+def test_what_was_forgotten_since_the_last_migration_is_forgotten_in_the_target(
+    store: LocalStore, target: LocalStore
+) -> None:
+    for key in (_SPA, SessionKey("sebring", "R1")):
+        publish_tables(store, key)
+    migrate(store, target)
+    _forget(store, "spa/R1")
+    for item in list(store.list("data/spa/")):  # as `apex gc` does after the retention
+        store.delete(item.key)
+    assert migrate(store, target).failures == ()
+    published = read_current(target)
+    assert published is not None
+    assert list(published.keys) == [SessionKey("sebring", "R1")]
+    assert list(list_records(target)) == ["catalog/records/sebring/R1.json"]
+    assert [item.key for item in target.list("tables/") if "/spa/" in item.key] == []
+    assert verify_lake(target, is_deep=True).wrong == ()
+    assert _contents(target).keys() - _contents(store).keys() == {"data/spa/R1_lap_start.csv"}
+    assert migrate(store, target).copied == 0
+
+
+def test_forgetting_one_session_does_not_make_another_lake_a_copy(store: LocalStore, target: LocalStore) -> None:
+    for key in (_SPA, SessionKey("sebring", "R1")):
+        publish_tables(store, key)
+    publish_tables(target, SessionKey("sonoma", "R1"))
+    _forget(store, "spa/R1")
+    with pytest.raises(ConfigurationError, match=r"sonoma/R1"):
+        migrate(store, target)
+
+
+def _forget(store: LocalStore, name: str) -> None:
+    remove(store, plan_removal(store, name, load_settings()), NOON, lambda _: None)
 
 
 def test_a_damaged_pointer_in_the_target_is_not_overwritten(store: LocalStore, target: LocalStore) -> None:

@@ -20,6 +20,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterRun
 
+from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
 from apex_pipeline_tests.orchestration.dagster_server import DagsterServer
 from apex_pipeline_tests.servers.s3_server import S3Bucket, free_ports
 
@@ -151,11 +152,13 @@ def _environment(stack: ExitStack, folder: Path, home: Path, bucket: S3Bucket) -
     return {
         **os.environ,
         **bucket.environment,
+        **DAEMON_ENVIRONMENT,
         "PYTHONPATH": str(_PROJECT),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "DAGSTER_HOME": str(home),
         "DAGSTER_PG_URL": postgres.get_uri(driver="psycopg2"),
         "APEX_BROKER_URL": f"{broker.connection_url}/0",
+        "APEX_ENVIRONMENT": "cluster",
         "APEX_LOG_BUCKET": bucket.name,
         "APEX_CODE_HOST": "127.0.0.1",
         "APEX_CODE_PORT": str(code),

@@ -98,20 +98,45 @@ class DagsterServer:
         }
 
     def backfill(self, assets: Sequence[str], partitions: Sequence[str]) -> str:
-        """Materialize assets of some partitions, as the UI's dialog does, wait for the end and return the status."""
+        """Materialize assets of some partitions, wait for the end and return the status."""
+        return self.finished_backfill(self.launch_backfill(assets, partitions))
+
+    def launch_backfill(self, assets: Sequence[str], partitions: Sequence[str]) -> str:
+        """Launch the materialization of assets of some partitions, as the UI's dialog does, and return its id."""
         reply = self.ask(
             """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
             __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
             params={"assetSelection": [{"path": asset.split("/")} for asset in assets], "partitionNames": partitions},
         )["launchPartitionBackfill"]
         assert reply["__typename"] == "LaunchBackfillSuccess", reply
+        return str(reply["backfillId"])
+
+    def finished_backfill(self, backfill_id: str, timeout_s: float = _RUN_TIMEOUT_S) -> str:
+        """Wait for the end of a backfill and return its status."""
         query = (
             "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
         )
         return self._wait(
-            lambda: self.ask(query, id=reply["backfillId"])["partitionBackfillOrError"]["status"],
+            lambda: self.ask(query, id=backfill_id)["partitionBackfillOrError"]["status"],
             {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"},
+            timeout_s,
         )
+
+    def wait_until_loaded(self) -> None:
+        """Wait until the code location has answered."""
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._is_loaded():
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+    def _is_loaded(self) -> bool:
+        try:
+            if self.assets:
+                return True
+            self.ask("mutation { reloadWorkspace { __typename } }")
+        except OSError:  # the webserver is starting
+            pass
+        return False
 
     def add_partition(self, key: str) -> None:
         """Add a partition, as the UI does for a key that a user types."""
@@ -182,8 +207,8 @@ class DagsterServer:
         }
         return {name for name, status in statuses.items() if status != "FRESH"}
 
-    def _wait(self, status: Any, final: set[str]) -> str:
-        deadline = time.monotonic() + _RUN_TIMEOUT_S
+    def _wait(self, status: Any, final: set[str], timeout_s: float = _RUN_TIMEOUT_S) -> str:
+        deadline = time.monotonic() + timeout_s
         while (now := status()) not in final:
             assert time.monotonic() < deadline, now
             time.sleep(0.5)

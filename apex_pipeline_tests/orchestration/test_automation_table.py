@@ -28,7 +28,10 @@ def _found(environment: Environment) -> dict[str, Presence]:
 
 
 @pytest.mark.parametrize("environment", _ENVIRONMENTS)
-def test_the_definitions_of_each_environment_have_what_the_table_says(environment: Environment) -> None:
+def test_the_definitions_of_each_environment_have_what_the_table_says(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apex_pipeline.orchestration.lost_runs.find_spec", lambda _: object())
     wanted = {name: row[environment] for name, row in AUTOMATIONS.items()}
     assert _found(environment) == {name: state for name, state in wanted.items() if state is not Presence.ABSENT}
 
@@ -37,7 +40,8 @@ def test_every_row_covers_every_environment() -> None:
     assert {frozenset(row) for row in AUTOMATIONS.values()} == {frozenset(_ENVIRONMENTS)}
 
 
-def test_without_any_setting_nothing_runs_by_itself() -> None:
+def test_without_any_setting_nothing_runs_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apex_pipeline.orchestration.lost_runs.find_spec", lambda _: object())
     repository = build_definitions(load_settings()).get_repository_def()
     assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.STOPPED}
     assert {schedule.default_status for schedule in repository.schedule_defs} == {dg.DefaultScheduleStatus.STOPPED}

@@ -87,7 +87,7 @@ def test_sessions_are_derived_from_the_lake_without_a_source_folder(
 
     @contextmanager
     def opened(_: object) -> Generator[Runner]:
-        yield Runner(lake.settings, lake.instance)
+        yield Runner(lake.definitions, lake.instance)
 
     monkeypatch.setattr(_OPEN_RUNNER, opened)
     before = {key for key in lake.objects() if key.startswith("objects/")}

@@ -12,10 +12,11 @@ from dagster import DagsterRun, DagsterRunStatus
 from apex_pipeline.orchestration.lost_runs import (
     SILENCE,
     active_tasks,
+    build_lost_run_sensors,
     find_lost_runs,
-    lost_run_sensors,
-    replace_lost_runs,
+    replace_lost,
 )
+from apex_pipeline.settings import load_settings
 
 _TASK = "dagster-celery/task_id"
 
@@ -88,7 +89,7 @@ def test_the_tasks_of_all_workers_that_answered_count() -> None:
 
 def _evaluate(instance: dg.DagsterInstance, cursor: str = "") -> tuple[str, str]:
     context = dg.build_sensor_context(instance=instance, cursor=cursor)
-    result: Any = replace_lost_runs(context)
+    result: Any = replace_lost(context)
     return str(result.skip_reason.skip_message), result.cursor
 
 
@@ -130,4 +131,12 @@ def test_if_no_worker_answers_nothing_is_decided(instance: dg.DagsterInstance, m
 @pytest.mark.parametrize("found", [None, object()])
 def test_the_sensor_exists_only_where_celery_is_installed(monkeypatch: pytest.MonkeyPatch, found: object) -> None:
     monkeypatch.setattr("apex_pipeline.orchestration.lost_runs.find_spec", lambda _: found)
-    assert lost_run_sensors() == ([replace_lost_runs] if found else [])
+    sensors = build_lost_run_sensors(load_settings(environment="cluster"))
+    assert [sensor.name for sensor in sensors] == (["replace_lost_runs"] if found else [])
+
+
+def test_the_sensor_itself_marks_lost_runs(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apex_pipeline.orchestration.lost_runs.find_spec", lambda _: object())
+    (sensor,) = build_lost_run_sensors(load_settings(environment="server"))
+    result: Any = sensor(dg.build_sensor_context(instance=instance))
+    assert result.skip_reason.skip_message == "Runs of this instance are not executed by Celery."

@@ -7,9 +7,10 @@ import pytest
 
 from apex_pipeline import sources
 from apex_pipeline.errors import FileChangedError
+from apex_pipeline.orchestration.command_runner import open_runner
 from apex_pipeline.orchestration.home_databases import run_database
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, SESSION_JOB
-from apex_pipeline.orchestration.runner import Runner, open_runner
+from apex_pipeline.orchestration.runner import Runner
 from apex_pipeline.sources import all_sources, session_tables
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.orchestration.lake_runs import LakeRuns
@@ -21,7 +22,7 @@ _R1 = SessionKey("spa", "R1")
 @pytest.fixture
 def runner(lake: LakeRuns) -> Runner:
     lake.race(str(_R1))
-    runner = Runner(lake.settings, lake.instance)
+    runner = Runner(lake.definitions, lake.instance)
     runner.add_sessions([_R1])
     return runner
 
@@ -92,7 +93,7 @@ def test_only_the_given_tables_are_derived_beside_the_other_assets(
     runner: Runner, lake: LakeRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "_registered", [PitStops()])
-    both = Runner(lake.settings, lake.instance)
+    both = Runner(lake.definitions, lake.instance)
     assert both.run(SESSION_JOB, _R1, session_tables(all_sources()[:1])) is None
     assert lake.rows(str(_R1))["laps"] == 8
     asset = dg.AssetKey(["tables", PIT_STOPS.name])

@@ -64,6 +64,19 @@ def test_processes_of_other_machines_and_containers_are_never_called_dead(change
     assert not other.is_dead
 
 
+def test_two_machines_of_one_name_are_told_apart_by_their_boot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    elsewhere = replace(this_process(), pid=2**22 + 1)  # would be dead here
+    assert elsewhere.is_dead
+    boot = tmp_path / "sys" / "kernel" / "random" / "boot_id"
+    boot.parent.mkdir(parents=True)
+    boot.write_text("6f0fc1d2-0000-4000-8000-000000000001\n")
+    (tmp_path / "self" / "ns").mkdir(parents=True)
+    (tmp_path / "self" / "ns" / "pid").symlink_to("/proc/self/ns/pid")  # the same PID namespace
+    monkeypatch.setattr(identity, "_PROC", tmp_path)
+    assert not elsewhere.is_local
+    assert not elsewhere.is_dead
+
+
 def test_without_proc_the_start_is_asked_of_ps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(identity, "_PROC", tmp_path)
     own = this_process()
@@ -76,5 +89,6 @@ def test_a_process_hidden_by_proc_is_not_called_dead(monkeypatch: pytest.MonkeyP
     own = this_process()
     (tmp_path / "self").mkdir()
     (tmp_path / "self" / "stat").touch()
+    monkeypatch.setattr(identity, "pid_namespace", lambda: own.namespace)
     monkeypatch.setattr(identity, "_PROC", tmp_path)
     assert not own.is_dead

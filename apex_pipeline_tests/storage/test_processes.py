@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from apex_pipeline.process import identity
+from apex_pipeline.process.identity import pid_namespace
 from apex_pipeline.storage import processes
-from apex_pipeline.storage.processes import has_ended, is_alive, pid_namespace, process_scope, this_process
+from apex_pipeline.storage.processes import has_ended, is_alive, process_scope, this_process
 
 
 def test_a_process_knows_itself_and_is_alive() -> None:
@@ -49,7 +51,7 @@ def test_a_process_hidden_from_this_user_counts_as_alive(monkeypatch: pytest.Mon
 def test_nothing_is_concluded_on_a_system_that_reports_no_namespaces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_BOOT_ID", tmp_path / "none")
+    monkeypatch.setattr(identity, "_PROC", tmp_path)
     assert pid_namespace() == ""
     assert not has_ended(this_process()._replace(pid=2**22 + 1))
     assert process_scope()
