@@ -270,6 +270,22 @@ class Settings(BaseSettings):
         alias="EVENTS_SHARED_FOLDER",
         description="Whether several machines ship the same network folder; each then claims files by renaming them.",
     )
+    events_mapping_file: Path | None = Field(
+        None,
+        alias="EVENTS_MAPPING_FILE",
+        description="YAML file with the columns and the personal fields of each source of events.",
+    )
+    events_dir: Path | None = Field(
+        None,
+        alias="EVENTS_DIR",
+        description="Folder of rotated event files that Dagster ships; unset: Dagster ships none.",
+    )
+    events_silence_min: int = Field(
+        15,
+        alias="EVENTS_SILENCE_MIN",
+        description="Minutes without a new event file after which Dagster's freshness check fails.",
+        ge=1,
+    )
 
 
 def load_settings(**overrides: object) -> Settings:
