@@ -20,7 +20,7 @@ from apex_pipeline.events.claims import Claims, is_read_only
 from apex_pipeline.events.config import EventConfig, key_of
 from apex_pipeline.events.content import read_content
 from apex_pipeline.events.delivery import Delivery
-from apex_pipeline.events.failures import BLOCKING, ErrorClass, classify, described
+from apex_pipeline.events.failures import BLOCKING, ErrorClass, classify, described, next_step
 from apex_pipeline.events.folder import EventFile, look_at
 from apex_pipeline.events.journal import Entry, EntryState, Journal
 from apex_pipeline.events.report import ShipListener, ShippedFile, ShipStatus
@@ -218,7 +218,7 @@ class Shipper:
             self._set_aside[version] = time.monotonic() + _SET_ASIDE_S
             if known.state is not EntryState.DELIVERED:
                 self._record_failure(replace(known, state=EntryState.FAILED, error_class=kind))
-        problem = f"{described(error)} {error.hint}"
+        problem = f"{described(error)} {next_step(error)}"
         return replace(outcome_of(file, ShipStatus.FAILED), error_class=kind, problem=problem)
 
     def _record_failure(self, entry: Entry) -> None:

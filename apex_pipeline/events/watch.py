@@ -128,7 +128,7 @@ class _Watcher:
             self._reported.clear()
             return True
         next_step = f"All files wait; the next attempt is in {_AFTER_FAILURE_S:.0f} s."
-        self._report(f"{described(error)} {error.hint} {next_step}")
+        self._report(f"{described(error)} {next_step(error)} {next_step}")
         return False
 
     def _report_refused(self, listing: Listing) -> None:
