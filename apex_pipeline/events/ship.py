@@ -93,7 +93,6 @@ def ship_once(
         started_s = time.monotonic()
         chosen, left = _within(finished, limits)
         shipment = ready.shipper.ship(chosen, listener)
-        ready.claims.clean_up()
         return report_of(config, listing, shipment, (*left, *waiting), time.monotonic() - started_s)
 
 
@@ -118,7 +117,10 @@ def opened(
         store = open_write_once_store(settings, config.bucket, attempts=1)
         claims = Claims(config.folder, is_shared=settings.events_shared_folder)
         delivery = Delivery(config, store, sleep=sleep, run_id=run_id)
-        yield OpenShipper(Shipper(config, delivery, journal, claims), claims, store)
+        try:
+            yield OpenShipper(Shipper(config, delivery, journal, claims), claims, store)
+        finally:
+            claims.clean_up()
 
 
 def pending_files(config: EventConfig) -> list[EventFile]:

@@ -24,6 +24,7 @@ from apex_pipeline.events.failures import BLOCKING, ErrorClass, classify, descri
 from apex_pipeline.events.folder import EventFile, look_at
 from apex_pipeline.events.journal import Entry, EntryState, Journal
 from apex_pipeline.events.report import ShipListener, ShippedFile, ShipStatus
+from apex_pipeline.storage.keys import check_key
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
 
 _LOG = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ class Shipper:
         scratch = self._settings.state_dir.absolute() / "scratch"
         compresses = self._settings.events_compress == "gzip"
         with read_content(file.path, file.name, scratch, compresses=compresses) as content:
-            key = key_of(self._settings, content.name)
+            key = check_key(key_of(self._settings, content.name))
             entry = Entry(*(file.name, *file.state), EntryState.SENDING, sha256=content.sha256, key=key)
             self._journal.put(entry)
             delivered = self._delivery.deliver(str(file.path), content, key, lambda _: self._claims.mark_alive())
