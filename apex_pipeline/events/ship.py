@@ -4,6 +4,7 @@ Contains the pass and what it needs to be opened; see ``shipper.py`` for the ste
 passes without end.
 """
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, contextmanager
@@ -104,14 +105,18 @@ def opened(
     run_id: str | None = None,
     sleep: Callable[[float], None] = pause,
     on_wait: Callable[[str], None] = lambda _: None,
+    should_stop: threading.Event | None = None,
 ) -> Generator[OpenShipper]:
     """Lock a folder and yield its shipper; no request is sent before a file is shipped.
 
-    Arguments and errors as for :func:`ship_once`; ``on_wait`` is called once if another shipper has the folder.
+    Arguments and errors as for :func:`ship_once`; ``on_wait`` is called once if another shipper has the folder,
+    and ``should_stop`` ends the wait for it.
     """
     settings = config.settings
     with (
-        folder_locked(config.folder, settings.state_dir, patience_s=patience_s, on_wait=on_wait),
+        folder_locked(
+            config.folder, settings.state_dir, patience_s=patience_s, on_wait=on_wait, should_stop=should_stop
+        ),
         closing(Journal(journal_path(settings.state_dir), config.folder)) as journal,
     ):
         store = open_write_once_store(settings, config.bucket, attempts=1)

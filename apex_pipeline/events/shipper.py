@@ -24,8 +24,8 @@ from apex_pipeline.events.failures import BLOCKING, ErrorClass, classify, descri
 from apex_pipeline.events.folder import EventFile, look_at
 from apex_pipeline.events.journal import Entry, EntryState, Journal
 from apex_pipeline.events.report import ShipListener, ShippedFile, ShipStatus
-from apex_pipeline.storage.keys import check_key
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
+from apex_pipeline.storage.keys import check_key
 
 _LOG = logging.getLogger(__name__)
 

@@ -93,7 +93,9 @@ def test_names_that_differ_only_in_case_are_two_files(harness: Harness) -> None:
     assert harness.objects() == {"xml-events/Pit.xml": XML, "xml-events/pit.xml": XML * 2}
 
 
-@pytest.mark.parametrize("name", ["20250231_000000.xml", "29991231_235959.xml", "19700101_000000.xml", "00000000_000000.xml"])
+@pytest.mark.parametrize(
+    "name", ["20250231_000000.xml", "29991231_235959.xml", "19700101_000000.xml", "00000000_000000.xml"]
+)
 def test_stamps_that_cannot_be_are_shipped(harness: Harness, name: str) -> None:
     harness.write(name)
     assert harness.ship(use_date_folders=True)

@@ -1,4 +1,4 @@
-"""Passes in trouble: a store that throttles, refuses or is gone, wrong credentials and clocks, full and read-only disks."""
+"""Passes in trouble: a store that throttles, refuses or is gone, wrong keys and clocks, full and read-only disks."""
 
 import errno
 import time
@@ -128,7 +128,7 @@ def test_a_wrong_clock_is_told_with_the_difference(proxied: Harness, fault_proxy
 @pytest.mark.req("B-011", "B-018")
 def test_a_wrong_secret_is_told_from_a_missing_right(harness: Harness) -> None:
     harness.write(NAME)
-    report = harness.ship(aws_secret_access_key="wrong")
+    report = harness.ship(aws_secret_access_key="wrong")  # noqa: S106  -- not a secret
     assert report.failures == {ErrorClass.AUTH: 1}
     assert harness.left() == [NAME]
 

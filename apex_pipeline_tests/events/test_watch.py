@@ -35,7 +35,7 @@ def _watching(harness: Harness, *, uses_notifications: bool = True, **settings: 
     def run() -> None:
         try:
             watch(harness.config(**chosen), uses_notifications=uses_notifications, should_stop=stop)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  -- raised in the test's own thread
             failures.append(error)
 
     thread = threading.Thread(target=run)
