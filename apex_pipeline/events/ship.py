@@ -169,6 +169,7 @@ def _finished_files(
     settle = SettleWatch(config.settings.events_settle_s, keeps_order=False)
     leftovers = ready.claims.leftovers()
     listing, finished, waiting = _look(config, ready, settle)
+    ready.shipper.close_entries((*leftovers, *listing.files))
     if waiting and settle.next_due_s is not None:
         sleep(config.settings.events_settle_s + _MARGIN_S)
         listing, finished, waiting = _look(config, ready, settle)

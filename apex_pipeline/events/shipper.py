@@ -70,6 +70,20 @@ class Shipper:
         self._stopped_by: ApexError | None = None
         self._stop = threading.Event()
 
+    def close_entries(self, files: Iterable[EventFile]) -> None:
+        """Close the entries of delivered files that are no longer in the folder.
+
+        A process that was killed after it had moved a file has not recorded that.
+
+        Args:
+            files: All files of the folder, claimed or not.
+        """
+        there = {(file.name, *file.state) for file in files}
+        for entry in self._journal.delivered():
+            if entry.version not in there:
+                moved_to = self._claims.find_in_done(entry.name, entry.size, entry.mtime_ns, str(entry.sha256))
+                self._journal.put(replace(entry, state=EntryState.DONE, moved_to=moved_to))
+
     def pending(self, files: Iterable[EventFile]) -> list[EventFile]:
         """Return the files that there is something to do with; no request is sent and no file is read."""
         now_s = time.monotonic()
@@ -218,7 +232,7 @@ class Shipper:
             known = self._journal.entry_of(file) or Entry(*version, EntryState.FAILED)
             self._set_aside[version] = time.monotonic() + _SET_ASIDE_S
             if known.state is not EntryState.DELIVERED:
-                self._record_failure(replace(known, state=EntryState.FAILED, error_class=kind))
+                self._record_failure(replace(known, state=EntryState.FAILED, error_class=kind, updated_s=0.0))
         problem = f"{described(error)} {next_step(error)}"
         return replace(outcome_of(file, ShipStatus.FAILED), error_class=kind, problem=problem)
 

@@ -105,6 +105,7 @@ class _Watcher:
         self._on_pass = on_pass
         self._settle = SettleWatch(settings.events_settle_s, keeps_order=settings.events_concurrency == 1)
         self._reported: set[str] = set()
+        self._is_first = True
 
     def run_pass(self) -> tuple[float, float]:
         """Run one pass, and return how many seconds to wait for the next: at least, and at most."""
@@ -115,6 +116,9 @@ class _Watcher:
         except SourceError as error:  # a network share may come back
             self._report(str(error))
             return poll_s, poll_s
+        if self._is_first:
+            self._ready.shipper.close_entries((*leftovers, *listing.files))
+            self._is_first = False
         finished, waiting = self._settle.finished(self._ready.shipper.pending(listing.files))
         listed_s = time.monotonic() - started_s
         self._report_refused(listing)

@@ -73,6 +73,8 @@ def test_a_file_is_there_once_wherever_the_shipper_died(harness: Harness, step: 
     assert harness.objects() == {KEY: XML}
     assert harness.done() == {f"2025/07/29/{NAME}": XML}
     assert harness.left() == []
+    (entry,) = harness.entries()
+    assert (entry.state, entry.moved_to) == (EntryState.DONE, harness.folder / "done/2025/07/29" / NAME)
 
 
 def test_a_file_is_there_once_if_the_journal_died_with_the_shipper(harness: Harness) -> None:

@@ -36,7 +36,7 @@ def _messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.req("B-001")
 def test_the_bucket_is_required_with_the_original_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUCKET_NAME", "of-the-environment")
-    with pytest.raises(ValueError, match="^BUCKET_NAME environment variable is required$"):
+    with pytest.raises(ValueError, match=r"^BUCKET_NAME environment variable is required$"):
         S3Client({})
 
 
