@@ -97,7 +97,7 @@ class Claims:
         if os.path.lexists(target):
             return None
         file.path.rename(target)
-        return look_at(EventFile(file.name, target, file.size, file.mtime_ns, file.ctime_ns, is_claimed=True))
+        return look_at(EventFile(file.name, str(target), file.size, file.mtime_ns, file.ctime_ns, is_claimed=True))
 
     def put_back(self, file: EventFile) -> None:
         """Give a claimed file its place back, under another name if the producer has made a new one of its name."""

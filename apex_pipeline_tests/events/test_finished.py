@@ -30,7 +30,7 @@ class _Clock:
 
     def write(self, name: str, size: int) -> None:
         now_ns = _START_NS + int(self.s * 1e9)
-        self.files[name] = EventFile(name, Path("/nowhere", name), size, now_ns, now_ns)
+        self.files[name] = EventFile(name, f"/nowhere/{name}", size, now_ns, now_ns)
 
 
 @pytest.fixture

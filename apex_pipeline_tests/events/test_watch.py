@@ -123,6 +123,7 @@ def test_a_producer_that_uses_a_name_again_within_a_second_overwrites_nothing(ha
 
 def test_a_folder_that_comes_back_is_shipped(harness: Harness) -> None:
     with _watching(harness):
+        _until(lambda: any(harness.state_dir.glob("*.holder")))
         harness.folder.rename(harness.folder.with_name("away"))
         time.sleep(3 * _POLL_S)
         harness.folder.with_name("away").rename(harness.folder)
