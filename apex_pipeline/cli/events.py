@@ -11,6 +11,7 @@ from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson
 from apex_pipeline.console import ProgressReporter
 from apex_pipeline.events.config import EventConfig, event_config
+from apex_pipeline.events.failures import next_step
 from apex_pipeline.events.report import ShippedFile, ShipReport, ShipStatus
 from apex_pipeline.events.ship import ship_once
 from apex_pipeline.events.watch import watch
@@ -80,4 +81,4 @@ def _print_report(report: ShipReport) -> None:
     if report.oldest_waiting is not None:
         print_line(f"Oldest file that waits: {report.oldest_waiting.name}, {report.oldest_waiting.age_s:,.0f} s")
     if report.stopped_by is not None:
-        print_line(f"Stopped, because every other file would have failed the same way. {report.stopped_by.hint}")
+        print_line(f"Stopped, because every other file would have failed the same way. {next_step(report.stopped_by)}")

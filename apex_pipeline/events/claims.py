@@ -97,7 +97,7 @@ class Claims:
         if os.path.lexists(target):
             return None
         file.path.rename(target)
-        return look_at(EventFile(file.name, target, file.size, file.mtime_ns, file.ctime_ns, is_claimed=True))
+        return look_at(EventFile(file.name, str(target), file.size, file.mtime_ns, file.ctime_ns, is_claimed=True))
 
     def put_back(self, file: EventFile) -> None:
         """Give a claimed file its place back, under another name if the producer has made a new one of its name."""
@@ -114,7 +114,7 @@ class Claims:
         Raises:
             ApexError: The file system refuses it; the file stays claimed.
         """
-        folder = self._folder / DONE_FOLDER / _date_of(file)
+        folder = self._folder / DONE_FOLDER / _date_of(file.name, file.mtime_ns)
         with translating_os_errors(f"Moving {file.shown} to {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
             for target in _candidates(folder / file.name):
@@ -123,6 +123,15 @@ class Claims:
                 if _has_content(target, file.size, sha256):
                     file.path.unlink()
                     return target
+        raise AssertionError("unreachable: there is no end to the names")
+
+    def find_in_done(self, name: str, size: int, mtime_ns: int, sha256: str) -> Path | None:
+        """Return where a file lies that was moved to ``done/``; ``None`` if it was deleted, or taken from there."""
+        for target in _candidates(self._folder / DONE_FOLDER / _date_of(name, mtime_ns) / name):
+            if not os.path.lexists(target):
+                return None
+            if _has_content(target, size, sha256):
+                return target
         raise AssertionError("unreachable: there is no end to the names")
 
     def clean_up(self) -> None:
@@ -155,9 +164,9 @@ def is_read_only(error: ApexError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in _CANNOT_MOVE
 
 
-def _date_of(file: EventFile) -> str:
+def _date_of(name: str, mtime_ns: int) -> str:
     """Return the folder of a file's date: of the stamp in its name, else of its last edit (UTC)."""
-    return date_folder_of(file.name) or time.strftime("%Y/%m/%d", time.gmtime(max(0, file.mtime_ns) / 1e9))
+    return date_folder_of(name) or time.strftime("%Y/%m/%d", time.gmtime(max(0, mtime_ns) / 1e9))
 
 
 def _candidates(target: Path) -> Iterator[Path]:

@@ -88,6 +88,13 @@ def described(error: ApexError) -> str:
     return f"{error.problem} This machine is {abs(skew_s):,.0f} s {'ahead of' if skew_s > 0 else 'behind'} the store."
 
 
+def next_step(error: ApexError) -> str:
+    """Return an error's next step, with the variable that names the bucket here."""
+    return error.hint.replace("; ALLOW_CREATE_BUCKET=true lets a sync create it", "").replace(
+        "S3_BUCKET_NAME", "BUCKET_NAME"
+    )
+
+
 def clock_skew_s(error: BaseException) -> float | None:
     """Return how many seconds this machine is ahead of the store, by the reply; ``None`` if it has no date."""
     date = _headers_of(error).get("date")

@@ -7,6 +7,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from apex_pipeline.errors import SourceError
 from apex_pipeline.sources.events.rotation import content_kind, is_event_name, order_of
@@ -14,13 +15,12 @@ from apex_pipeline.sources.events.rotation import content_kind, is_event_name, o
 DONE_FOLDER = "done"
 
 
-@dataclass(frozen=True)
-class EventFile:
-    """One file that may be an event file.
+class EventFile(NamedTuple):
+    """One file that may be an event file; a tuple, because a listing makes 100,000 of them.
 
     Attributes:
         name: Its name, in which bytes that are no text are surrogates.
-        path: Where it lies.
+        location: Path of it, as text.
         size: Size in bytes.
         mtime_ns: Time of its last edit in nanoseconds since 1970.
         ctime_ns: Time of its last edit, move or change of rights.
@@ -28,11 +28,16 @@ class EventFile:
     """
 
     name: str
-    path: Path
+    location: str
     size: int
     mtime_ns: int
     ctime_ns: int
     is_claimed: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where it lies; made when it is needed, because that takes longer than listing the file."""
+        return Path(self.location)
 
     @property
     def order(self) -> tuple[int, str, bool]:
@@ -89,10 +94,10 @@ def list_folder(folder: Path, *, is_claimed: bool = False) -> Listing:
 def look_at(file: EventFile) -> EventFile | None:
     """Return a file as it is now, or ``None`` if it is gone."""
     try:
-        status = os.stat(file.path, follow_symlinks=False)  # noqa: PTH116  -- as fast as a listing of 100,000 needs it
+        status = os.stat(file.location, follow_symlinks=False)  # noqa: PTH116  -- as fast as a listing of 100,000 needs it
     except OSError:
         return None
-    return EventFile(file.name, file.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, file.is_claimed)
+    return EventFile(file.name, file.location, status.st_size, status.st_mtime_ns, status.st_ctime_ns, file.is_claimed)
 
 
 def shown_name(name: str) -> str:
@@ -109,8 +114,7 @@ def _look_at(entry: os.DirEntry[str], *, is_claimed: bool) -> EventFile | str | 
     except OSError as error:
         return f"it cannot be looked at ({error.strerror})"
     if stat.S_ISREG(status.st_mode):
-        path = Path(entry.path)
-        return EventFile(entry.name, path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, is_claimed)
+        return EventFile(entry.name, entry.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, is_claimed)
     if stat.S_ISLNK(status.st_mode):
         return "it is a link; only the file itself is shipped"
     if stat.S_ISDIR(status.st_mode):

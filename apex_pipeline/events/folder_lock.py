@@ -8,6 +8,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -27,7 +28,12 @@ _NO_FOLDER_LOCKS = frozenset({errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno
 
 @contextmanager
 def folder_locked(
-    folder: Path, state_dir: Path, *, patience_s: float, on_wait: Callable[[str], None] = lambda _: None
+    folder: Path,
+    state_dir: Path,
+    *,
+    patience_s: float,
+    on_wait: Callable[[str], None] = lambda _: None,
+    should_stop: threading.Event | None = None,
 ) -> Generator[None]:
     """Hold the folder within the block.
 
@@ -36,6 +42,7 @@ def folder_locked(
         state_dir: Folder of the notes that name the holder, and of the lock where folders cannot be locked.
         patience_s: How long to wait for another shipper.
         on_wait: Called once with a sentence if there is one.
+        should_stop: Ends the wait when set.
 
     Raises:
         SourceError: The folder cannot be opened.
@@ -55,7 +62,7 @@ def folder_locked(
         deadline_s, has_told = time.monotonic() + patience_s, False
         while not _acquire(handle, spare, note):
             problem = f"Another process{_holder(note)} is shipping {folder}."
-            if time.monotonic() >= deadline_s:
+            if time.monotonic() >= deadline_s or (should_stop is not None and should_stop.is_set()):
                 raise StoreLockedError(
                     problem, "Wait until it has ended, or stop it; one shipper per folder is enough."
                 )

@@ -65,7 +65,7 @@ class Entry:
         attempts: How often sending it was tried.
         error_class: Class of the last failure.
         moved_to: Where it lies now, if it was moved.
-        updated_s: Time of this entry in seconds since 1970.
+        updated_s: Time of this entry in seconds since 1970; 0 is filled in when it is written.
     """
 
     name: str
@@ -111,6 +111,10 @@ class Journal:
         """Return what is known of a file in its present state, unless it was done with; no file is read."""
         return self._open_entries.get((file.name, file.size, file.mtime_ns))
 
+    def delivered(self) -> list[Entry]:
+        """Return the entries of delivered files that were last seen in the folder."""
+        return [entry for entry in self._open_entries.values() if entry.state is EntryState.DELIVERED]
+
     def entries(self) -> list[Entry]:
         """Return all entries of the folder, oldest first."""
         with self._lock, _journal_errors(self._path):
@@ -127,7 +131,7 @@ class Journal:
             *(self._folder, os.fsencode(entry.name), entry.size, entry.mtime_ns, entry.ctime_ns, entry.sha256),
             *(entry.key, entry.etag, entry.state, entry.attempts, entry.error_class),
             None if entry.moved_to is None else os.fsencode(entry.moved_to),
-            time.time(),
+            entry.updated_s or time.time(),
         )
         with self._lock, _journal_errors(self._path):
             self._connection.execute(_UPSERT, values)

@@ -13,7 +13,7 @@ from apex_pipeline.errors import ApexError
 from apex_pipeline.events.config import NO_BUCKET, event_config, key_of
 from apex_pipeline.events.content import read_content
 from apex_pipeline.events.delivery import Delivery
-from apex_pipeline.events.failures import classify, described
+from apex_pipeline.events.failures import classify, described, next_step
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.factory import open_write_once_store
 from apex_pipeline.storage.s3.errors import error_code
@@ -95,7 +95,7 @@ class S3Client:
             with read_content(Path(file_path), Path(file_path).name, scratch, compresses=compresses) as content:
                 self._delivery.deliver(file_path, content, f"{key}.gz" if content.is_compressed else key)
         except ApexError as error:
-            _LOG.error("%s: %s %s", file_path, described(error), error.hint)
+            _LOG.error("%s: %s %s", file_path, described(error), next_step(error))
             return False
         return True
 

@@ -4,6 +4,7 @@ Contains the pass and what it needs to be opened; see ``shipper.py`` for the ste
 passes without end.
 """
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, contextmanager
@@ -93,7 +94,6 @@ def ship_once(
         started_s = time.monotonic()
         chosen, left = _within(finished, limits)
         shipment = ready.shipper.ship(chosen, listener)
-        ready.claims.clean_up()
         return report_of(config, listing, shipment, (*left, *waiting), time.monotonic() - started_s)
 
 
@@ -105,20 +105,27 @@ def opened(
     run_id: str | None = None,
     sleep: Callable[[float], None] = pause,
     on_wait: Callable[[str], None] = lambda _: None,
+    should_stop: threading.Event | None = None,
 ) -> Generator[OpenShipper]:
     """Lock a folder and yield its shipper; no request is sent before a file is shipped.
 
-    Arguments and errors as for :func:`ship_once`; ``on_wait`` is called once if another shipper has the folder.
+    Arguments and errors as for :func:`ship_once`; ``on_wait`` is called once if another shipper has the folder,
+    and ``should_stop`` ends the wait for it.
     """
     settings = config.settings
     with (
-        folder_locked(config.folder, settings.state_dir, patience_s=patience_s, on_wait=on_wait),
+        folder_locked(
+            config.folder, settings.state_dir, patience_s=patience_s, on_wait=on_wait, should_stop=should_stop
+        ),
         closing(Journal(journal_path(settings.state_dir), config.folder)) as journal,
     ):
         store = open_write_once_store(settings, config.bucket, attempts=1)
         claims = Claims(config.folder, is_shared=settings.events_shared_folder)
         delivery = Delivery(config, store, sleep=sleep, run_id=run_id)
-        yield OpenShipper(Shipper(config, delivery, journal, claims), claims, store)
+        try:
+            yield OpenShipper(Shipper(config, delivery, journal, claims), claims, store)
+        finally:
+            claims.clean_up()
 
 
 def pending_files(config: EventConfig) -> list[EventFile]:
@@ -162,6 +169,7 @@ def _finished_files(
     settle = SettleWatch(config.settings.events_settle_s, keeps_order=False)
     leftovers = ready.claims.leftovers()
     listing, finished, waiting = _look(config, ready, settle)
+    ready.shipper.close_entries((*leftovers, *listing.files))
     if waiting and settle.next_due_s is not None:
         sleep(config.settings.events_settle_s + _MARGIN_S)
         listing, finished, waiting = _look(config, ready, settle)

@@ -20,11 +20,12 @@ from apex_pipeline.events.claims import Claims, is_read_only
 from apex_pipeline.events.config import EventConfig, key_of
 from apex_pipeline.events.content import read_content
 from apex_pipeline.events.delivery import Delivery
-from apex_pipeline.events.failures import BLOCKING, ErrorClass, classify, described
+from apex_pipeline.events.failures import BLOCKING, ErrorClass, classify, described, next_step
 from apex_pipeline.events.folder import EventFile, look_at
 from apex_pipeline.events.journal import Entry, EntryState, Journal
 from apex_pipeline.events.report import ShipListener, ShippedFile, ShipStatus
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
+from apex_pipeline.storage.keys import check_key
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,6 +69,20 @@ class Shipper:
         self._set_aside: dict[tuple[str, int, int], float] = {}
         self._stopped_by: ApexError | None = None
         self._stop = threading.Event()
+
+    def close_entries(self, files: Iterable[EventFile]) -> None:
+        """Close the entries of delivered files that are no longer in the folder.
+
+        A process that was killed after it had moved a file has not recorded that.
+
+        Args:
+            files: All files of the folder, claimed or not.
+        """
+        there = {(file.name, *file.state) for file in files}
+        for entry in self._journal.delivered():
+            if entry.version not in there:
+                moved_to = self._claims.find_in_done(entry.name, entry.size, entry.mtime_ns, str(entry.sha256))
+                self._journal.put(replace(entry, state=EntryState.DONE, moved_to=moved_to))
 
     def pending(self, files: Iterable[EventFile]) -> list[EventFile]:
         """Return the files that there is something to do with; no request is sent and no file is read."""
@@ -165,7 +180,7 @@ class Shipper:
         scratch = self._settings.state_dir.absolute() / "scratch"
         compresses = self._settings.events_compress == "gzip"
         with read_content(file.path, file.name, scratch, compresses=compresses) as content:
-            key = key_of(self._settings, content.name)
+            key = check_key(key_of(self._settings, content.name))
             entry = Entry(*(file.name, *file.state), EntryState.SENDING, sha256=content.sha256, key=key)
             self._journal.put(entry)
             delivered = self._delivery.deliver(str(file.path), content, key, lambda _: self._claims.mark_alive())
@@ -217,8 +232,8 @@ class Shipper:
             known = self._journal.entry_of(file) or Entry(*version, EntryState.FAILED)
             self._set_aside[version] = time.monotonic() + _SET_ASIDE_S
             if known.state is not EntryState.DELIVERED:
-                self._record_failure(replace(known, state=EntryState.FAILED, error_class=kind))
-        problem = f"{described(error)} {error.hint}"
+                self._record_failure(replace(known, state=EntryState.FAILED, error_class=kind, updated_s=0.0))
+        problem = f"{described(error)} {next_step(error)}"
         return replace(outcome_of(file, ShipStatus.FAILED), error_class=kind, problem=problem)
 
     def _record_failure(self, entry: Entry) -> None:

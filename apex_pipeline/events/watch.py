@@ -11,9 +11,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from apex_pipeline.errors import ApexError, SourceError
+from apex_pipeline.errors import ApexError, SourceError, StoreLockedError
 from apex_pipeline.events.config import EventConfig
-from apex_pipeline.events.failures import FAIL_FAST, classify, described
+from apex_pipeline.events.failures import FAIL_FAST, classify, described, next_step
 from apex_pipeline.events.finished import SettleWatch
 from apex_pipeline.events.folder import EventFile, Listing, list_folder
 from apex_pipeline.events.report import ShipListener, ShipReport
@@ -62,16 +62,24 @@ def watch(
     """
     list_folder(config.folder)
     stop = should_stop or threading.Event()
-    with opened(config, patience_s=_FOREVER_S, on_wait=lambda problem: _LOG.warning("%s Waiting.", problem)) as ready:
-        _check_bucket(config, ready)
-        with _notifications(config.folder, stop, is_wanted=uses_notifications) as changed:
-            watcher = _Watcher(config, ready, listener, on_pass)
-            while not stop.is_set():
-                changed.clear()
-                at_least_s, at_most_s = watcher.run_pass()
-                if not stop.wait(at_least_s):
-                    changed.wait(at_most_s - at_least_s)
-                raise_if_interrupted()
+    try:
+        with opened(config, patience_s=_FOREVER_S, on_wait=_tell_of_wait, should_stop=stop) as ready:
+            _check_bucket(config, ready)
+            with _notifications(config.folder, stop, is_wanted=uses_notifications) as changed:
+                watcher = _Watcher(config, ready, listener, on_pass)
+                while not stop.is_set():
+                    changed.clear()
+                    at_least_s, at_most_s = watcher.run_pass()
+                    if not stop.wait(at_least_s):
+                        changed.wait(at_most_s - at_least_s)
+                    raise_if_interrupted()
+    except StoreLockedError:
+        if not stop.is_set():  # the journal's; the folder itself is waited for
+            raise
+
+
+def _tell_of_wait(problem: str) -> None:
+    _LOG.warning("%s Waiting for it to end.", problem)
 
 
 def _check_bucket(config: EventConfig, ready: OpenShipper) -> None:
@@ -97,6 +105,7 @@ class _Watcher:
         self._on_pass = on_pass
         self._settle = SettleWatch(settings.events_settle_s, keeps_order=settings.events_concurrency == 1)
         self._reported: set[str] = set()
+        self._is_first = True
 
     def run_pass(self) -> tuple[float, float]:
         """Run one pass, and return how many seconds to wait for the next: at least, and at most."""
@@ -107,6 +116,9 @@ class _Watcher:
         except SourceError as error:  # a network share may come back
             self._report(str(error))
             return poll_s, poll_s
+        if self._is_first:
+            self._ready.shipper.close_entries((*leftovers, *listing.files))
+            self._is_first = False
         finished, waiting = self._settle.finished(self._ready.shipper.pending(listing.files))
         listed_s = time.monotonic() - started_s
         self._report_refused(listing)
@@ -127,8 +139,8 @@ class _Watcher:
         if error is None:
             self._reported.clear()
             return True
-        next_step = f"All files wait; the next attempt is in {_AFTER_FAILURE_S:.0f} s."
-        self._report(f"{described(error)} {error.hint} {next_step}")
+        what_now = f"All files wait; the next attempt is in {_AFTER_FAILURE_S:.0f} s."
+        self._report(f"{described(error)} {next_step(error)} {what_now}")
         return False
 
     def _report_refused(self, listing: Listing) -> None:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from apex_pipeline.errors import ConfigurationError
 
-_STAMP = re.compile(r"(\d{8})_(\d{6})(?!\d)", re.ASCII)
+_STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)(?!\d)", re.ASCII)
 _DATE = re.compile(r"\d{8}(?!\d)", re.ASCII)
 _FORMAT = "%Y%m%d_%H%M%S"
 _NS_PER_S = 1_000_000_000
@@ -51,8 +51,11 @@ def is_event_name(name: str) -> bool:
 def stamp_of(name: str) -> datetime | None:
     """Return the time (UTC) that a name starts with; ``None`` if it starts with none, or with one like 31 February."""
     found = _STAMP.match(name)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = map(int, found.groups())
     try:
-        return None if found is None else datetime.strptime(found[0], _FORMAT).replace(tzinfo=UTC)
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
 
