@@ -18,7 +18,8 @@ from apex_pipeline.events.watch import watch
 from apex_pipeline.settings import load_settings
 
 events_app = typer.Typer(
-    help="Ship rotated event files to a bucket: each once, in order, unchanged.", no_args_is_help=True
+    help="Ship rotated event files to a bucket, each once, in order, unchanged; and make records of them.",
+    no_args_is_help=True,
 )
 
 _Folder = Annotated[Path, typer.Argument(help="Folder in which the producer rotates its files.", show_default=False)]

@@ -55,7 +55,7 @@ class JsonReader:
                 yield from self._fault(begin, begin)
             self._needs_comma = True
             yield self._event(begin) if first == b"{" else self._other(begin)
-        if self._in_list and not self._is_faulty:
+        if self._in_list and not self._is_faulty and not self._rejects.reached_end:
             end = len(self._window.data)
             yield self._rejects.span(end, end, Reason.ENVELOPE, "the list is never closed")
         elif not self._rejects.events_so_far and not self._has_list:

@@ -19,10 +19,14 @@ class Rejecting:
 
     Args:
         window: The file.
+
+    Attributes:
+        reached_end: Whether the last reject took the rest of the file, and the end of its envelope with it.
     """
 
     def __init__(self, window: Window) -> None:
         self._window = window
+        self.reached_end = False
         self._position = 0
 
     @property
@@ -65,5 +69,6 @@ class Rejecting:
             begin = -1
             found = start.search(window.data) if start else None
         window.advance(found.start() if found else len(window.data))
+        self.reached_end = found is None
         length = window.offset_of(window.start) - offset
         return EventReject(self.next_position(), offset, length, line, reason, detail, content[:length])

@@ -101,7 +101,7 @@ class Envelope:
 
     def end(self) -> Iterator[EventReject]:
         """Yield a reject if the envelope is still open at the end of the file."""
-        if self._open and not self._is_faulty:
+        if self._open and not self._is_faulty and not self._rejects.reached_end:
             end = len(self._window.data)
             name = self._open[-1][0].decode(errors="backslashreplace")
             yield self._rejects.span(end, end, Reason.ENVELOPE, f"<{name}> is never closed")
