@@ -10,10 +10,13 @@ import dagster as dg
 
 from apex_pipeline.orchestration.assets import assets_of
 from apex_pipeline.orchestration.assets.catalog import manifest, roll_ups
+from apex_pipeline.orchestration.assets.events import EVENT_CHECKS, EVENT_JOBS, event_records, shipped_files
 from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned_files
 from apex_pipeline.orchestration.assets.published import build_published_asset
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
+from apex_pipeline.orchestration.event_resource import EventsResource
+from apex_pipeline.orchestration.event_sensor import records_sensor, ship_sensor
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
@@ -39,11 +42,12 @@ def build_definitions(
         "lake": lake,
         "source": SourceResource.from_settings(settings),
         "parquet_io": ParquetIOManager(lake=lake),
+        "events": EventsResource.from_settings(settings),
     }
     tables = session_tables()
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
     return dg.Definitions(
-        # In the order of the data flow; the last two cover all sessions, and nothing depends on them.
+        # In the order of the data flow; the roll-ups cover all sessions, and nothing depends on them.
         assets=[
             raw_files,
             lake_files,
@@ -53,8 +57,13 @@ def build_definitions(
             build_published_asset(tables),
             roll_ups,
             manifest,
+            # Beside the sessions: rotated event files and their records.
+            shipped_files,
+            event_records,
         ],
-        jobs=build_jobs(tables),
+        asset_checks=EVENT_CHECKS,
+        jobs=[*build_jobs(tables), *EVENT_JOBS],
+        sensors=[ship_sensor, records_sensor],
         resources={**default_resources, **(resources or {})},
         # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
         executor=dg.in_process_executor,
