@@ -1,6 +1,5 @@
 """Implements ``apex events``: ship the rotated files of a folder once, or watch it; see ``events/`` for the work."""
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -58,8 +57,6 @@ def watch_command(
 
 
 def _configured(folder: Path) -> EventConfig:
-    # The lines of the printed report name every file; the attempts of each are for logs.
-    logging.getLogger("apex_pipeline.events.delivery").setLevel(logging.WARNING)
     return event_config(folder, load_settings())
 
 

@@ -75,13 +75,13 @@ def bucket_conflict(settings: Settings) -> str | None:
     )
 
 
-def key_of(settings: Settings, name: str) -> str:
+def key_of(settings: Settings, name: str, *, is_logged: bool = True) -> str:
     """Return the key of an event file: prefix, folder of its date if these are used, and its name.
 
-    A name without a real date gets no folder, and a line in the log.
+    A name without a real date gets no folder, and a line in the log unless ``is_logged`` is false.
     """
     folder = date_folder_of(name) if settings.use_date_folders else ""
-    if folder is None:
+    if folder is None and is_logged:
         _LOG.warning("Could not parse date from filename: %s", name)
     return f"{settings.event_prefix}{folder}/{name}" if folder else f"{settings.event_prefix}{name}"
 

@@ -7,7 +7,9 @@ Contains the choice of the key, the metadata and the attempts; see ``ship.py`` f
 import hashlib
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count, islice
@@ -35,6 +37,10 @@ _LOG = logging.getLogger(__name__)
 
 # So many different files of one name are a fault of the producer, and would take a request each for every new one.
 _MOST_NUMBERS = 1000
+# S3's limit for the keys of one listing.
+_LISTED_KEYS = 1000
+# A listing takes as long as two or three lookups.
+_FEWEST_FOR_LISTING = 5
 # Shippers that lost the same store at the same time do not come back in the same moment.
 _JITTER = 0.1
 _ORIGINAL_SHA256 = "original_sha256"
@@ -79,6 +85,29 @@ class Delivery:
         self._store = store
         self._sleep = sleep
         self._run_id = run_id
+        self._free: set[str] = set()
+
+    def look_up(self, keys: Iterable[str]) -> None:
+        """Find out in one request per folder which of these keys are free, instead of in one per file.
+
+        Only a hint: a conditional write refuses a key that is taken. A store without these is asked for each file, and
+        so is any store if the listing fails.
+        """
+        self._free = set()
+        folders: defaultdict[str, list[str]] = defaultdict(list)
+        for key in keys:
+            folders[key.rpartition("/")[0]].append(key)
+        with suppress(ApexError):
+            if self._store.has_conditional_writes:
+                for folder, found in folders.items():
+                    if len(found) >= _FEWEST_FOR_LISTING:
+                        self._free |= self._free_of(f"{folder}/" if folder else "", sorted(found))
+
+    def _free_of(self, folder: str, keys: list[str]) -> set[str]:
+        # Starts just before the first key: no key between the two has all but its last letter.
+        taken = self._store.keys_after(folder, keys[0][:-1], _LISTED_KEYS)
+        last = taken[-1] if len(taken) == _LISTED_KEYS else None
+        return {key for key in keys if last is None or key <= last} - set(taken)
 
     def deliver(self, shown: str, content: Content, key: str, progress: Progress | None = None) -> Delivered:
         """Deliver one file, trying again after failures that may pass.
@@ -133,7 +162,9 @@ class Delivery:
 
     def _try(self, content: Content, key: str, attempt: int, progress: Progress) -> Delivered:
         for candidate in islice(_candidates(key), _MOST_NUMBERS):
-            found = self._store.find(candidate)
+            is_free = candidate in self._free
+            self._free.discard(candidate)  # not after a failure, which may have written it
+            found = None if is_free else self._store.find(candidate)
             if found is None:
                 written = self._store.write_once(
                     candidate, content.body, self._metadata(content), sha256=content.body_sha256, progress=progress

@@ -9,10 +9,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from apex_pipeline.errors import ApexError, FileChangedError
@@ -25,7 +26,7 @@ from apex_pipeline.events.folder import EventFile, look_at
 from apex_pipeline.events.journal import Entry, EntryState, Journal
 from apex_pipeline.events.report import ShipListener, ShippedFile, ShipStatus
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
-from apex_pipeline.storage.keys import check_key
+from apex_pipeline.storage.keys import check_key, is_legal_key
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ _LOG = logging.getLogger(__name__)
 _SET_ASIDE_S = 60.0
 # After a signal, the file in hand has this long to arrive; the process is ended a second later.
 _LAST_FILE_S = 5.0
+# Keys that are looked up in one request: few enough that what another shipper writes meanwhile costs little.
+_LOOKED_UP_FILES = 500
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,9 @@ class Shipper:
         running: deque[Future[ShippedFile]] = deque()
         with ThreadPoolExecutor(self._settings.events_concurrency, thread_name_prefix="ship") as pool:
             try:
-                for file in files:
-                    while len(running) >= self._settings.events_concurrency:
+                for file in self._looked_up(files):
+                    # One more than the threads, so that none of them waits for this one.
+                    while len(running) > self._settings.events_concurrency:
                         self._note(running.popleft().result(), outcomes, listener)
                     running.append(pool.submit(self._ship_one, file))
                 while running:
@@ -112,6 +116,17 @@ class Shipper:
                 wait(running, _LAST_FILE_S)
                 raise
         return Shipment(tuple(outcomes), self._stopped_by)
+
+    def _looked_up(self, files: Iterable[EventFile]) -> Iterator[EventFile]:
+        """Yield the files, after finding out for some hundreds at a time which of their keys are free."""
+        remaining = iter(files)
+        ending = ".gz" if self._settings.events_compress == "gzip" else ""
+        while batch := list(islice(remaining, _LOOKED_UP_FILES)):
+            new = [file.name for file in batch if self._journal.entry_of(file) is None and not file.is_claimed]
+            if self._stopped_by is None and len(new) > 1:
+                keys = (f"{key_of(self._settings, name, is_logged=False)}{ending}" for name in new)
+                self._delivery.look_up(filter(is_legal_key, keys))
+            yield from batch
 
     @staticmethod
     def _note(outcome: ShippedFile, outcomes: list[ShippedFile], listener: ShipListener) -> None:

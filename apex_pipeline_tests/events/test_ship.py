@@ -9,6 +9,7 @@ import pytest
 from apex_pipeline.events.journal import EntryState
 from apex_pipeline.events.report import ShipStatus
 from apex_pipeline.events.ship import Limits, pending_files, ship_once
+from apex_pipeline.storage.s3.once import WriteOnceStore
 from apex_pipeline_tests.events.harness import KEY, NAME, XML, Harness, only, statuses
 from apex_pipeline_tests.servers.fault_proxy import FaultProxy
 
@@ -251,3 +252,28 @@ def test_what_a_killed_process_left_claimed_goes_first(harness: Harness) -> None
     assert harness.objects()[KEY] == XML * 2
     assert statuses(report) == {NAME: ShipStatus.SHIPPED}
     assert not (harness.folder / ".claimed").exists()
+
+
+def test_one_listing_finds_the_free_keys_of_many_new_files(proxied: Harness, fault_proxy: FaultProxy) -> None:
+    names = [f"20250729_16150{second}.xml" for second in range(8)]
+    proxied.bucket.client.put_object(Bucket=proxied.bucket.name, Key=f"xml-events/{names[3]}", Body=b"another file")
+    for name in names:
+        proxied.write(name)
+    assert proxied.ship()
+    assert fault_proxy.count("HEAD", "xml-events") == 2  # of the one that is taken, and of its other name
+    keys = {f"xml-events/{name}" for name in names} | {"xml-events/20250729_161503_1.xml"}
+    assert set(proxied.objects()) == keys
+    assert proxied.objects()[f"xml-events/{names[3]}"] == b"another file"
+
+
+def test_a_key_that_is_taken_after_the_listing_is_not_overwritten(
+    proxied: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WriteOnceStore, "keys_after", lambda *_: [])  # as if it was written a moment later
+    names = [f"20250729_16150{second}.xml" for second in range(5)]
+    proxied.bucket.client.put_object(Bucket=proxied.bucket.name, Key=f"xml-events/{names[0]}", Body=b"another file")
+    for name in names:
+        proxied.write(name)
+    assert proxied.ship()
+    assert proxied.objects()[f"xml-events/{names[0]}"] == b"another file"
+    assert proxied.objects()["xml-events/20250729_161500_1.xml"] == XML

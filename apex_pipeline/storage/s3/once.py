@@ -68,6 +68,18 @@ class WriteOnceStore(S3Store):
         found = self._find(key)
         return None if found is None else StoredObject(found.info, found.metadata)
 
+    def keys_after(self, prefix: str, start: str, most: int) -> list[str]:
+        """Return the first keys with this prefix that come after ``start``, at most ``most``, in one request.
+
+        Args:
+            prefix: Prefix of the keys.
+            start: Any text; it need not be a key.
+            most: At most 1,000, S3's limit.
+        """
+        with self._errors("Listing", prefix):
+            reply = self.client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=start, MaxKeys=most)
+        return [entry["Key"] for entry in reply.get("Contents", []) if "Key" in entry]
+
     def write_once(
         self,
         key: str,
