@@ -110,16 +110,15 @@ def _write(path: Path, events: int) -> int:
     with path.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="UTF-8"?>\n<EVENTS>\n')
         for number in range(events):
-            fields = "".join(
-                f"  <FIELD{index:02}>{rnd.randrange(10**36):036}</FIELD{index:02}>\n" for index in range(_FIELDS)
-            )
+            values = (_words(rnd) if index % 2 else f"{rnd.uniform(0, 300):.3f}" for index in range(_FIELDS))
+            fields = "".join(f"  <FIELD{index:02}>{value}</FIELD{index:02}>\n" for index, value in enumerate(values))
             file.write(f'<EVENT id="{number}" time="2025-07-29T16:15:00Z">\n{fields}</EVENT>\n')
         file.write("</EVENTS>\n")
     return path.stat().st_size
 
 
 def _words(rnd: random.Random) -> str:
-    return " ".join(rnd.choices(("sector", "pit", "lap", "flag", "green", "yellow", "tyre", "driver", "class"), k=7))
+    return " ".join(rnd.choices(("sector", "pit", "lap", "flag", "green", "yellow", "tyre", "driver", "class"), k=12))
 
 
 def _compare(engines: Sequence[str], path: Path, rounds: int, events: int) -> None:

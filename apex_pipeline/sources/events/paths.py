@@ -24,7 +24,11 @@ def first_text(node: Node, paths: Iterable[Path], *, has_prefixes: bool) -> str 
         return None
     for path in paths:
         # Nearly all paths are not there, and this is asked many times per event.
-        if (has_prefixes or path[0] in node) and (text := _text_at(node, path, has_prefixes=has_prefixes)):
+        if not (has_prefixes or path[0] in node):
+            continue
+        found = node.get(path[0])
+        text = found if len(path) == 1 and type(found) is str else _text_at(node, path, has_prefixes=has_prefixes)
+        if text:
             return text
     return None
 

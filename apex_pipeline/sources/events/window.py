@@ -99,13 +99,15 @@ class Window:
 
     def take(self, end: int) -> tuple[int, int]:
         """Return offset and length in the file of everything before an index, and be done with it."""
-        begin = self._offset if self._counted == self.start else self.offset_of(self.start)
+        begin = self.offset_of(self.start)
+        length = self.offset_of(end) - begin if self._is_wide else end - self.start
         self.advance(end)
-        return begin, self._offset - begin
+        return begin, length
 
     def advance(self, index: int) -> None:
         """Be done with everything before an index."""
-        self._count_to(index)
+        if self._is_wide:
+            self._count_to(index)
         self.start = index
 
     def _count_to(self, index: int) -> None:

@@ -21,7 +21,7 @@ _MOST_COUNTED = 256
 # A pattern of more values is slow to compile.
 _MOST_VALUES = 500
 
-# Tag, keys, and texts around the children.
+# Tag, keys, and texts around the children; of a compiled one no texts where all are empty.
 _Shape = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
@@ -44,7 +44,7 @@ class ShapeCache:
             if index:
                 self._compiled.insert(0, self._compiled.pop(index))
             node: dict[str, Node] = dict(zip(keys, found.groups(), strict=True))
-            if any(texts):
+            if texts:
                 node[TEXT] = list(texts)
             return tag, node
         return None
@@ -64,7 +64,8 @@ class ShapeCache:
             self._seen.clear()
         self._seen[shape] += 1
         if self._seen[shape] == _SEEN_BEFORE_COMPILING:
-            self._compiled.append((_pattern(shape), shape))
+            known = (tag, shape[1], shape[2] if any(texts) else ())
+            self._compiled.append((_pattern(shape), known))
 
 
 def _pattern(shape: _Shape) -> re.Pattern[str]:
