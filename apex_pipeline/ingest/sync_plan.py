@@ -43,6 +43,7 @@ class SyncPlan:
         has_stale_roll_ups: Whether the roll-ups have to be made again although no record changes.
         damage: Damaged and missing files of published sessions; most can be restored from their copies.
         statuses: Number of files by status, as they are after the sync.
+        versions: Version of the files of each session; ``None`` if some are to be copied, empty if none can be used.
     """
 
     listing: Mapping[str, ObjectInfo]
@@ -54,6 +55,7 @@ class SyncPlan:
     has_stale_roll_ups: bool
     damage: Mapping[SessionKey, list[str]] = field(default_factory=dict[SessionKey, list[str]])
     statuses: Mapping[str, int] = field(default_factory=dict[str, int])
+    versions: Mapping[SessionKey, str | None] = field(default_factory=dict[SessionKey, str | None])
 
     @property
     def is_idle(self) -> bool:
@@ -149,7 +151,8 @@ def plan_sync(
     damage = damaged_tables(store, snapshot, listing)
     broken = lost_sessions(store, snapshot, damage)
     due: dict[SessionKey, str] = {}
-    for key, version in _versions(found).items():
+    versions = _versions(found)
+    for key, version in versions.items():
         if key in blocked or key in found.foreign or version == "":
             continue
         reason = "new or changed files" if version is None or key in found.copies.by_session else ""
@@ -165,7 +168,9 @@ def plan_sync(
         if key not in due and key not in blocked
     ]
     is_stale = _are_roll_ups_stale(found, listing)
-    return SyncPlan(listing, found, snapshot, due, tuple(records), blocked, is_stale, damage, _statuses(found))
+    return SyncPlan(
+        listing, found, snapshot, due, tuple(records), blocked, is_stale, damage, _statuses(found), versions
+    )
 
 
 def _versions(found: Discovery) -> dict[SessionKey, str | None]:

@@ -1,4 +1,4 @@
-"""Builds the Dagster definitions: every asset, job and resource.
+"""Builds the Dagster definitions: every asset, job, sensor, schedule and resource.
 
 The entry point calls :func:`build_definitions` without arguments; tests and commands pass their own settings or
 resources. This is the only place that assembles definitions, and importing it opens no connection.
@@ -15,11 +15,18 @@ from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned
 from apex_pipeline.orchestration.assets.published import build_published_asset
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
+from apex_pipeline.orchestration.descriptions import described
 from apex_pipeline.orchestration.event_resource import EventsResource
-from apex_pipeline.orchestration.event_sensor import records_sensor, ship_sensor
+from apex_pipeline.orchestration.event_sensor import EVENT_SENSORS
+from apex_pipeline.orchestration.health import sessions_are_healthy
+from apex_pipeline.orchestration.history_jobs import prune_history
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
+from apex_pipeline.orchestration.lost_runs import lost_run_sensors
+from apex_pipeline.orchestration.maintenance_jobs import MAINTENANCE_JOBS
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
+from apex_pipeline.orchestration.schedules import build_schedules
+from apex_pipeline.orchestration.sensors import build_sensors
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
 
@@ -45,25 +52,27 @@ def build_definitions(
         "events": EventsResource.from_settings(settings),
     }
     tables = session_tables()
+    jobs = [*build_jobs(tables), *MAINTENANCE_JOBS, prune_history, *EVENT_JOBS]
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
+    # In the order of the data flow; the roll-ups cover all sessions, and nothing depends on them. Events stand apart.
+    assets = [
+        raw_files,
+        lake_files,
+        unassigned_files,
+        build_record_asset(),
+        *derivations,
+        build_published_asset(tables),
+        roll_ups,
+        manifest,
+        shipped_files,
+        event_records,
+    ]
     return dg.Definitions(
-        # In the order of the data flow; the roll-ups cover all sessions, and nothing depends on them.
-        assets=[
-            raw_files,
-            lake_files,
-            unassigned_files,
-            build_record_asset(),
-            *derivations,
-            build_published_asset(tables),
-            roll_ups,
-            manifest,
-            # Beside the sessions: rotated event files and their records.
-            shipped_files,
-            event_records,
-        ],
-        asset_checks=EVENT_CHECKS,
-        jobs=[*build_jobs(tables), *EVENT_JOBS],
-        sensors=[ship_sensor, records_sensor],
+        assets=described(assets, settings),
+        asset_checks=[sessions_are_healthy, *EVENT_CHECKS],
+        jobs=jobs,
+        sensors=[*build_sensors(settings, jobs), *EVENT_SENSORS, *lost_run_sensors()],
+        schedules=build_schedules(settings),
         resources={**default_resources, **(resources or {})},
         # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
         executor=dg.in_process_executor,

@@ -19,6 +19,7 @@ from apex_pipeline.events.delivered import open_delivered
 from apex_pipeline.events.folder import EventFile
 from apex_pipeline.events.ship import pending_files
 from apex_pipeline.orchestration.assets.events import BATCH, FRESHNESS_CHECK, SHIPPED_KEY, event_days
+from apex_pipeline.orchestration.automation_table import RECORDS_SENSOR, SHIP_SENSOR
 from apex_pipeline.orchestration.event_resource import EventsResource
 from apex_pipeline.orchestration.job_names import EVENT_RECORDS_JOB, SHIP_JOB
 from apex_pipeline.orchestration.resources import LakeResource
@@ -36,7 +37,7 @@ _RECORDS_EVERY_S = 600
 
 
 @dg.sensor(
-    name="ship_event_files",
+    name=SHIP_SENSOR,
     job_name=SHIP_JOB,
     minimum_interval_seconds=_SHIP_EVERY_S,
     description="Ships what waits in EVENTS_DIR in batches of at most 100 files or 64 MB, and watches for silence.",
@@ -131,7 +132,7 @@ def _freshness(
 
 
 @dg.sensor(
-    name="make_event_records",
+    name=RECORDS_SENSOR,
     job_name=EVENT_RECORDS_JOB,
     minimum_interval_seconds=_RECORDS_EVERY_S,
     description="Makes the records of every day whose delivered files, mapping or rules are not those of its records.",
@@ -155,3 +156,6 @@ def records_sensor(
         run_requests=[request for request in requests if request],
         dynamic_partitions_requests=[event_days.build_add_request(list(days))],
     )
+
+
+EVENT_SENSORS = (ship_sensor, records_sensor)

@@ -20,6 +20,10 @@ Context = dg.AssetExecutionContext | dg.OpExecutionContext
 _SENTENCE_END = re.compile(r"(?<=[.;])\s+")
 _COMMAND = re.compile(r"`apex |\b(?:[Rr]un|[Rr]erun) (?:the|a) (?:sync|command)\b")
 
+# What the metadata of a step's failure names as its error if it was stopped from outside.
+INTERRUPTED = "Interrupted"
+# As its error if a blocking check failed.
+CHECK_FAILED = "CheckFailed"
 _INTERRUPTED = "The run was stopped before this step ended. The next run continues from here."
 # Runs in this process of which a step was interrupted: their other steps do not start. Never more than a few.
 _stopped_runs: set[str] = set()
@@ -43,7 +47,7 @@ def dagster_failure(context: Context | None = None) -> Generator[None]:
         # Under a retry policy Dagster would start the step again after a pause, as if it had failed.
         if context is not None:
             _stopped_runs.add(context.run.run_id)
-        raise dg.Failure(description=_INTERRUPTED, allow_retries=False) from interruption
+        raise _interrupted() from interruption
     except ApexError as error:
         remedy = hint_in_dagster(error.hint, _partition_of(context))
         raise dg.Failure(
@@ -56,6 +60,10 @@ def dagster_failure(context: Context | None = None) -> Generator[None]:
         raise
     except Exception as error:
         raise _unexpected(error) from error
+
+
+def _interrupted() -> dg.Failure:
+    return dg.Failure(description=_INTERRUPTED, metadata={"error": INTERRUPTED}, allow_retries=False)
 
 
 def _unexpected(error: Exception) -> dg.Failure:
@@ -87,7 +95,7 @@ def _partition_of(context: Context | None) -> str | None:
 def _raise_if_stopped(context: Context | None) -> None:
     raise_if_interrupted()
     if _run_of(context) in _stopped_runs:
-        raise dg.Failure(description=_INTERRUPTED, allow_retries=False)
+        raise _interrupted()
 
 
 def _run_of(context: Context | None) -> str:

@@ -15,30 +15,24 @@ from pathlib import Path
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
+from apex_pipeline.orchestration.home_configuration import home_configuration
 from apex_pipeline.orchestration.home_databases import without_unfinished_databases
 from apex_pipeline.orchestration.home_errors import CONFIGURATION_FILE, opening_home, using_home
 from apex_pipeline.process.identity import ProcessIdentity, this_process
+from apex_pipeline.settings import DEFAULT_MEMORY_LIMIT
 
 _LOG = logging.getLogger(__name__)
 
-# Written on first use: disables usage statistics and the welcome dialog, and detects after five minutes that a run
-# started from the UI did not start.
-_CONFIGURATION = """\
-# Created by apex on first use; change it as needed. See https://docs.dagster.io/deployment/oss/dagster-yaml
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-run_monitoring:
-  enabled: true
-  start_timeout_seconds: 300
-"""
-
 COMMAND_TAG = "apex/command"
-_HOST_TAG = "apex/host"
-_NAMESPACE_TAG = "apex/pid_namespace"
-_PID_TAG = "apex/pid"
-_STARTED_TAG = "apex/process_started"
+# The same for all runs of one sync, so that they can be listed together: when it began.
+SYNC_TAG = "apex/sync"
+# Dagster shows it in the column "Launched by", in place of "Manually launched".
+_LAUNCHED_BY_TAG = "user"
+# Dagster shows no tags that begin like this: on the page of runs they would be more than all the rest.
+_HOST_TAG = ".dagster/apex/host"
+_NAMESPACE_TAG = ".dagster/apex/pid_namespace"
+_PID_TAG = ".dagster/apex/pid"
+_STARTED_TAG = ".dagster/apex/process_started"
 
 _UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,
@@ -53,15 +47,19 @@ _LOST_AFTER = timedelta(days=1)
 
 
 @contextmanager
-def open_instance(home: Path) -> Generator[dg.DagsterInstance]:
+def open_instance(home: Path, memory_limit: int = DEFAULT_MEMORY_LIMIT) -> Generator[dg.DagsterInstance]:
     """Open the instance in ``home``, which is created on first use, and close the runs of dead processes.
+
+    Args:
+        home: The folder.
+        memory_limit: Most memory of one run in bytes, by which a new home says how many run at once.
 
     Raises:
         ConfigurationError: The home cannot be created, opened or, during the block, written to any more.
     """
     with ExitStack() as stack:
         with opening_home(home):
-            home = prepare_dagster_home(home)
+            home = prepare_dagster_home(home, memory_limit)
             # Dagster reads its home from the environment only, and requires an absolute path.
             os.environ["DAGSTER_HOME"] = str(home)
             with without_unfinished_databases(home):
@@ -72,7 +70,7 @@ def open_instance(home: Path) -> Generator[dg.DagsterInstance]:
             yield instance
 
 
-def prepare_dagster_home(home: Path) -> Path:
+def prepare_dagster_home(home: Path, memory_limit: int) -> Path:
     """Create the folder and its configuration if they do not exist, and return its absolute path."""
     home = home.expanduser().resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -81,7 +79,7 @@ def prepare_dagster_home(home: Path) -> Path:
         # Renamed into place: half a file, from a full disk or a kill, would be another configuration.
         unfinished = configuration.with_name(f"{CONFIGURATION_FILE}.{os.getpid()}")
         try:
-            unfinished.write_text(_CONFIGURATION, encoding="utf-8")
+            unfinished.write_text(home_configuration(memory_limit), encoding="utf-8")
             unfinished.replace(configuration)
         finally:
             unfinished.unlink(missing_ok=True)
@@ -93,6 +91,15 @@ def process_tags() -> dict[str, str]:
     own = this_process()
     tags = {_HOST_TAG: own.host, _NAMESPACE_TAG: own.namespace, _PID_TAG: str(own.pid), _STARTED_TAG: own.started}
     return {COMMAND_TAG: "sync", **{name: value for name, value in tags.items() if value}}
+
+
+def sync_tags(began: datetime) -> dict[str, str]:
+    """Return the tags by which the runs of one sync are one group.
+
+    Args:
+        began: When the sync began.
+    """
+    return {SYNC_TAG: f"{began.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC", _LAUNCHED_BY_TAG: "apex sync"}
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:

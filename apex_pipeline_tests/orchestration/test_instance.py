@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.engine import Connection
 
 from apex_pipeline.orchestration import instance as instances
-from apex_pipeline.orchestration.instance import close_dead_runs, close_run, open_instance, process_tags
+from apex_pipeline.orchestration.instance import close_dead_runs, close_run, open_instance, process_tags, sync_tags
 
 _EARLIER_CONFIGURATION = "concurrency:\n  pools:\n    default_limit: 1\n    granularity: op\n"
 
@@ -39,7 +39,8 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def _started(instance: dg.DagsterInstance, **changes: str) -> dg.DagsterRun:
-    tags = {**process_tags(), **{f"apex/{name}": value for name, value in changes.items()}}
+    prefixes = {"command": "apex/"}
+    tags = process_tags() | {f"{prefixes.get(name, '.dagster/apex/')}{name}": value for name, value in changes.items()}
     return instance.create_run_for_job(
         _job, status=dg.DagsterRunStatus.STARTED, tags={name: value for name, value in tags.items() if value}
     )
@@ -140,6 +141,11 @@ def test_a_home_is_created_without_a_pool_limit(tmp_path: Path) -> None:
     with open_instance(tmp_path / "home") as instance:
         assert instance.global_op_concurrency_default_limit is None
     assert "pools" not in (tmp_path / "home" / "dagster.yaml").read_text()
+
+
+def test_the_runs_of_one_sync_are_one_group() -> None:
+    began = datetime(2025, 9, 6, 20, 40, tzinfo=timezone(timedelta(hours=2)))
+    assert sync_tags(began) == {"apex/sync": "2025-09-06 18:40:00 UTC", "user": "apex sync"}
 
 
 def test_opening_closes_the_runs_of_dead_processes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,7 +207,7 @@ def test_a_table_of_a_session_is_written_by_its_own_step_only(
     assert list(lake.open().list()) == []
 
 
-@pytest.mark.parametrize("asset", [("tables", "my_laps"), ("mine", "laps"), ("laps", "laps")])
+@pytest.mark.parametrize("asset", [("tables", "my_laps"), ("lake", "laps"), ("races", "laps")])
 def test_an_asset_that_is_no_table_of_the_lake_fails_by_name(
     manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance, asset: tuple[str, str]
 ) -> None:
@@ -278,8 +278,7 @@ def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
     example = text.split("```python\n")[1].split("```")[0]
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(example, "docs/dagster.md", "exec"), names)  # noqa: S102  -- the project's own documentation
-    publish_tables(names["lake"].open(), _R1, laps=2)
-    definitions: dg.Definitions = names["defs"]
+    publish_tables(names["resources"]["lake"].open(), _R1, laps=2)
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("sessions", [str(_R1)])
         result = dg.materialize(
@@ -287,8 +286,8 @@ def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
             selection=[names["long_laps"]],
             partition_key=str(_R1),
             instance=instance,
-            resources=definitions.resources,
+            resources=names["resources"],
         )
-    (event,) = result.asset_materializations_for_node("long_laps")
-    assert event.metadata["laps"].value == 0
-    assert (tmp_path / "lake").is_dir()
+    (event,) = result.asset_materializations_for_node("mine__long_laps")
+    assert event.metadata["dagster/partition_row_count"].value == 0
+    assert (tmp_path / "lake" / "assets" / "mine" / "long_laps").is_dir()

@@ -101,8 +101,10 @@ def require_source_folder(source: SourceResource) -> None:
     """Raise an error if there is no source folder on this machine.
 
     Raises:
+        ConfigurationError: Runs may be executed on other machines, which have other folders.
         SourceError: The folder does not exist.
     """
+    source.require_here()
     if not source.exists:
         raise SourceError(
             f"The source folder {source.folder} does not exist on the machine that ran this step.",

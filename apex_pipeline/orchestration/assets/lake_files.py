@@ -14,6 +14,7 @@ from apex_pipeline.ingest.session_work import copy_work, handed_over_work, recor
 from apex_pipeline.lake.records import RecordedFile
 from apex_pipeline.orchestration.assets._discovery import find_unassigned, leased_work, require_source_folder
 from apex_pipeline.orchestration.failures import MOST_RETRIES, RETRY_TRANSIENT, dagster_failure
+from apex_pipeline.orchestration.metadata import size_metadata
 from apex_pipeline.orchestration.partitions import session_key_from, sessions
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.progress import current_progress
@@ -85,7 +86,7 @@ def _result(files: Iterable[RecordedFile], report: CopyReport, lake: LakeResourc
         metadata={
             "copied": len(report.copied),
             "in_lake": len(stored),
-            "bytes": report.bytes_copied,
+            **size_metadata(report.bytes_copied),
             "files": dg.MetadataValue.md("\n".join(f"- `{file.path}`" for file in stored) or "none"),
             **lake.request_metadata(),
         },

@@ -23,6 +23,7 @@ from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
 from apex_pipeline.sources.gr_cup.official_entries import add_classified_times
+from apex_pipeline.sources.gr_cup.official_fit import share_of_crossings
 from apex_pipeline.sources.gr_cup.official_points import official_points_table
 from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
 from apex_pipeline.sources.gr_cup.official_timing import (
@@ -203,7 +204,8 @@ def derive_official_tables(
         (FileKind.WEATHER, read_weather),
     ):
         parsed, left_out = _read_files(files, {kind}, open_file, partial(_read_official, read, budget), budget)
-        by_kind[kind], contradicting = without_contradictions(parsed, kind)
+        fit = None if workspace is None else partial(_fit, files, open_file, workspace)
+        by_kind[kind], contradicting = without_contradictions(parsed, kind, fit)
         unreadable += [*left_out, *contradicting]
     add_classified_times(by_kind[FileKind.SECTIONS], by_kind[FileKind.RESULTS])
     for parsed, to_table in zip(by_kind.values(), (official_laps_table, results_table, weather_table), strict=True):
@@ -222,6 +224,11 @@ def derive_official_tables(
         dropped_columns=tuple(sorted({name for rows in merged for name in rows.dropped_columns})),
         unreadable=tuple(unreadable),
     )
+
+
+def _fit(files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace, part: ParsedFile) -> float:
+    """Return how well a file of official laps fits the lap files of its session."""
+    return share_of_crossings(part, read_session_triggers(files, open_file, workspace).triggers)
 
 
 def _read_official(

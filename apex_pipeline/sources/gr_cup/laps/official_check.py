@@ -19,6 +19,8 @@ _DAY_MS = 86_400_000
 # cells (tenths of a second) differ by up to 50 ms each.
 _SAME_START_MS = 110
 _SHARE_OF_ROWS = 0.5
+# Cells that give a lap time as a difference from the lap before; the others state it themselves.
+_DIFFERENCES = frozenset({"ELAPSED", "HOUR"})
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,22 @@ class TimeGroup:
     """Cells that state the same lap time.
 
     Attributes:
-        time_s: The lap time, seconds.
+        time_s: The lap time, seconds; not above zero if its cells say that the lap ended before it began.
         cells: Names of the cells.
     """
 
     time_s: float
     cells: frozenset[str]
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether a lap can take this long. Other groups are evidence against the lap, and never its time."""
+        return self.time_s > 0
+
 
 @dataclass(frozen=True)
 class CellTimes:
-    """The lap times that the official cells of one lap state, the best supported first."""
+    """The lap times that the official cells of one lap state, the best supported first and impossible ones last."""
 
     groups: tuple[TimeGroup, ...]
 
@@ -125,12 +132,15 @@ def _stated(row: Mapping[str, object], previous: Mapping[str, object] | None, st
         stated["ELAPSED"] = (end_ms - begin_ms) / 1000
     if hour_ms is not None and begin_hour_ms is not None:
         stated["HOUR"] = _hours_apart_s(hour_ms, begin_hour_ms, [value for value in stated.values() if value])
-    return {name: value for name, value in stated.items() if value is not None and value > 0}
+    return {name: value for name, value in stated.items() if value is not None and (value > 0 or name in _DIFFERENCES)}
 
 
 def _hours_apart_s(end_ms: int, begin_ms: int, others_s: Sequence[float]) -> float:
-    """Return the seconds between two times of day; a change of the clock is left out if another cell confirms it."""
-    apart_s = (end_ms - begin_ms) % _DAY_MS / 1000
+    """Return the seconds between two times of day; a change of the clock is left out if another cell confirms it.
+
+    More than half a day forwards is less than half a day backwards: no car takes twelve hours for a lap.
+    """
+    apart_s = ((end_ms - begin_ms + _DAY_MS / 2) % _DAY_MS - _DAY_MS / 2) / 1000
     same = [other for other in others_s if abs(_apart_ms(apart_s * 1000, other * 1000)) <= _SAME_S * 1000]
     return same[0] if len(same) > 1 else apart_s
 
@@ -144,7 +154,9 @@ def _groups(stated: Mapping[str, float], row: Mapping[str, object]) -> tuple[Tim
             groups.append(TimeGroup(round(value, 3), frozenset({name})))
         else:
             groups[index] = TimeGroup(groups[index].time_s, groups[index].cells | {name})
-    return tuple(sorted(groups, key=lambda group: (-len(group.cells), "LAP_TIME" not in group.cells)))
+    return tuple(
+        sorted(groups, key=lambda group: (not group.is_possible, -len(group.cells), "LAP_TIME" not in group.cells))
+    )
 
 
 def _lap(row: Mapping[str, object]) -> int:

@@ -53,7 +53,7 @@ def judge(times: CellTimes, trigger_s: float | None, unit_s: float | None, *, is
         is_rounded: Whether LAP_TIME is rounded to more than a millisecond.
     """
     own = {name: value for name, value in (("trigger", trigger_s), ("unit_value", unit_s)) if value is not None}
-    ranked = sorted(times.groups, key=lambda group: -_support(group, own))
+    ranked = sorted(times.groups, key=lambda group: (not group.is_possible, -_support(group, own)))
     best = ranked[0]
     printed = next((group for group in times.groups if "LAP_TIME" in group.cells), best)
     against = [name for name, value in own.items() if abs(value - best.time_s) > _AGREES_S]
@@ -61,7 +61,7 @@ def judge(times: CellTimes, trigger_s: float | None, unit_s: float | None, *, is
     own_agree = len(own) == _ENOUGH and abs(own["trigger"] - own["unit_value"]) <= _AGREES_S
     if len(against) == _ENOUGH and own_agree and _support(best, own) < _ENOUGH:
         return Verdict(own["unit_value"], "unit_value", _CONTESTED, disagrees=True)
-    is_tied = rival == _support(best, own) or (
+    is_tied = rival >= _support(best, own) or (
         len(against) == _ENOUGH and own_agree and printed is not best and _support(best, own) == _ENOUGH
     )
     if is_tied:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from apex_pipeline.sources.gr_cup.telemetry.channel_names import may_be_shown
 from apex_pipeline.tables import TELEMETRY
 
 # Raw channel to published column. Two raw names say "minutes" although the values are degrees; the organisers' notes
@@ -33,9 +34,13 @@ _RESERVED = frozenset(TELEMETRY.schema.names) - frozenset(PUBLISHED_NAMES.values
 
 
 def column_of(channel: str) -> str:
-    """Return the column of a raw channel; an unknown channel keeps its name, converted to a valid column name."""
+    """Return the column of a raw channel; an unknown channel keeps its name, converted to a valid column name.
+
+    A name that may be a person's is not published.
+    """
     known = PUBLISHED_NAMES.get(channel.lower())
-    name = known or re.sub(r"[^A-Za-z0-9_]+", "_", channel).strip("_") or "unnamed"
+    own = re.sub(r"[^A-Za-z0-9_]+", "_", channel).strip("_") if may_be_shown(channel) else ""
+    name = known or own or "unnamed"
     return f"channel_{name}" if name.lower() in _RESERVED else name
 
 

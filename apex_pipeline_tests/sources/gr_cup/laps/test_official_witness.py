@@ -98,6 +98,28 @@ def test_a_column_shifted_by_one_row_gives_no_wrong_lap(column: str) -> None:
     _assert_true(laps_with(_CARS, shifted))
 
 
+@pytest.mark.parametrize("source", [10, 20, 59])
+@pytest.mark.parametrize("row", [9, 19])
+def test_a_last_lap_with_all_times_of_another_row_is_not_valid_if_it_ends_before_it_began(
+    row: int, source: int
+) -> None:
+    cells = cells_of(_CARS)
+    times = {column: cells[source][column] for column in _TIMES}
+    laps = laps_with(_CARS, [{**cells[at], **times} if at == row else dict(cells[at]) for at in range(len(cells))])
+    _assert_true(laps)
+
+
+@pytest.mark.parametrize("columns", [("ELAPSED",), ("HOUR",), ("ELAPSED", "HOUR")])
+def test_a_crossing_before_that_of_the_lap_before_is_outvoted_by_the_car_and_never_a_lap_time(
+    columns: tuple[str, ...],
+) -> None:
+    cells = cells_of(_CARS)
+    earlier = {column: cells[10][column] for column in columns}
+    laps = laps_with(_CARS, [{**row, **earlier} if at == _ROW else dict(row) for at, row in enumerate(cells)])
+    _assert_true(laps)
+    assert (laps["lap_time_s"] > 0).all()
+
+
 def test_a_row_repeated_under_another_lap_number_is_rejected() -> None:
     cells = cells_of(_CARS)
     repeated = [*cells[:15], {**cells[_ROW], "LAP_NUMBER": "9"}, *cells[15:]]

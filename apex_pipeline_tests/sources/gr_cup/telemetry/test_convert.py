@@ -14,6 +14,7 @@ import pytest
 
 from apex_pipeline.errors import ReconciliationError, StorageFullError
 from apex_pipeline.sources.gr_cup.telemetry import convert as convert_module
+from apex_pipeline.sources.gr_cup.telemetry.channel_names import shown_name
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.pivot import Pivoter
@@ -85,6 +86,36 @@ class TestColumns:
 
         assert converted.rows[0]["Oil_Temp_C"] == 97.0
         assert converted.report.unknown_channels == ("Oil Temp [C]",)
+
+    @pytest.mark.parametrize(
+        "channel",
+        [
+            "tyre_temp_fl",
+            "pBrakeF",
+            "accx",
+            "Steering Wheel Torque [Nm]",
+            "VBOX_Altitude",
+            "tOil2",
+            "WheelSpeedRL",
+            "μ",
+        ],
+    )
+    def test_a_name_made_of_words_for_measurements_is_shown(self, channel: str) -> None:
+        assert shown_name(channel) == channel
+
+    @pytest.mark.parametrize(
+        "channel", ["Zebrowski", "Quintessa Zebrowski", "ZEBROWSKI_Q", "zebrowski-13", "Żebrowski"]
+    )
+    def test_a_channel_that_may_name_a_person_is_published_without_its_name(self, tmp_path: Path, channel: str) -> None:
+        converted = convert_rows(tmp_path, [reading(0), reading(0, channel, "7")])
+
+        assert converted.rows[0]["unnamed"] == 7.0
+        told = f"{converted.report.facts()} {converted.report.warnings()} {converted.table.schema}"
+        assert channel not in told
+        assert "not shown as they may name a person" in told
+
+    def test_two_channels_without_a_name_have_a_column_each(self) -> None:
+        assert columns_of(["Zebrowski", "Quintessa"]) == {"Quintessa": "unnamed", "Zebrowski": "unnamed_2"}
 
     @pytest.mark.parametrize("channel", ["repeat", "Unit_Lap", "vehicle_id", "car_ms", "value", 'a"b', "a'b", "!!"])
     def test_a_channel_with_a_conflicting_name_does_not_affect_other_columns(
