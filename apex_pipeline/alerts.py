@@ -4,12 +4,14 @@ A message never holds a secret: what the settings keep secret is removed from it
 and never its value, because the address of a webhook is a secret itself.
 """
 
+import http.client
 import json
 import smtplib
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
@@ -39,38 +41,46 @@ class Alert:
     lines: tuple[str, ...] = ()
 
 
-def has_receivers(settings: Settings) -> bool:
-    """Return whether any receiver is set."""
-    return bool(settings.alert_slack_url or settings.alert_webhook_url or settings.alert_email)
+Receiver = Callable[[Alert], None]
 
 
-def send_alert(alert: Alert, settings: Settings) -> None:
-    """Send a message to every receiver that is set; one that cannot be reached does not keep it from the others.
+def receivers_of(settings: Settings) -> dict[str, Receiver]:
+    """Return what sends a message to each receiver that is set, by the name of its setting.
 
-    Raises:
-        ConfigurationError: A setting is wrong.
-        StoreUnavailableError: A receiver could not be reached or refused the message.
+    Each raises :class:`~apex_pipeline.errors.ConfigurationError` if a setting is wrong, and
+    :class:`~apex_pipeline.errors.StoreUnavailableError` if it could not be reached or refused the message.
     """
-    clean = Alert(
-        without_secrets(alert.title, settings), tuple(without_secrets(line, settings) for line in alert.lines)
-    )
-    errors: list[ConfigurationError | StoreUnavailableError] = []
-    for send in (_to_slack, _to_webhook, _to_email):
-        try:
-            send(clean, settings)
-        except (ConfigurationError, StoreUnavailableError) as error:
-            errors.append(error)
-    if errors:
-        raise type(errors[0])(" ".join(error.problem for error in errors), errors[0].hint)
+    found: dict[str, tuple[object, Callable[[Alert, Settings], None]]] = {
+        "APEX_ALERT_SLACK_URL": (settings.alert_slack_url, _to_slack),
+        "APEX_ALERT_WEBHOOK_URL": (settings.alert_webhook_url, _to_webhook),
+        "APEX_ALERT_EMAIL": (settings.alert_email, _to_email),
+    }
+    return {name: _receiver(name, send, settings) for name, (value, send) in found.items() if value}
+
+
+def _receiver(name: str, send: Callable[[Alert, Settings], None], settings: Settings) -> Receiver:
+    def deliver(alert: Alert) -> None:
+        with _translated(name):
+            title, *lines = (without_secrets(line, settings) for line in (alert.title, *alert.lines))
+            send(Alert(title, tuple(lines)), settings)
+
+    return deliver
 
 
 def without_secrets(text: str, settings: Settings) -> str:
     """Return the text without the values that the settings keep secret, and the passwords in them."""
     values = [value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)]
-    passwords = [unquote(password) for value in values if "://" in value and (password := urlsplit(value).password)]
+    passwords = [unquote(password) for value in values if (password := _password_in(value))]
     for value in sorted({*values, *passwords, settings.aws_access_key_id or ""} - {""}, key=len, reverse=True):
         text = text.replace(value, _HIDDEN)
     return text
+
+
+def _password_in(address: str) -> str | None:
+    try:
+        return urlsplit(address).password
+    except ValueError:  # not an address
+        return None
 
 
 def _to_slack(alert: Alert, settings: Settings) -> None:
@@ -93,12 +103,8 @@ def _post(setting: str, url: SecretStr, content: object) -> None:
         raise ConfigurationError(f"{setting} is not an http or https address.", "Correct it, or leave it empty.")
     body = json.dumps(content).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310  -- as above
-
-    def send() -> None:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):  # noqa: S310  -- as above
-            pass
-
-    _sending(setting, send)
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S):  # noqa: S310  -- as above
+        pass
 
 
 def _to_email(alert: Alert, settings: Settings) -> None:
@@ -113,18 +119,14 @@ def _to_email(alert: Alert, settings: Settings) -> None:
     message["Subject"] = " ".join(alert.title.split())
     message["To"], message["From"] = settings.alert_email, f"{_SENDER}@{server.hostname}"
     message.set_content("\n".join([alert.title, "", *alert.lines]))
-
-    def send() -> None:
-        with _connected(server.scheme, str(server.hostname), server.port) as mail:
-            if server.username:
-                mail.login(unquote(server.username), unquote(server.password or ""))
-            mail.send_message(message)
-
-    _sending("APEX_SMTP_URL", send)
+    with _translated("APEX_SMTP_URL"), _connected(server.scheme, server.hostname, server.port) as mail:
+        if server.username:
+            mail.login(unquote(server.username), unquote(server.password or ""))
+        mail.send_message(message)
 
 
 def _connected(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
-    """Connect to a mail server; without TLS from the start, it is begun where the server offers it."""
+    """Connect to a mail server; without implicit TLS, use STARTTLS where the server offers it."""
     context = ssl.create_default_context()
     if scheme == "smtps":
         return smtplib.SMTP_SSL(host, port or _SMTPS_PORT, timeout=_TIMEOUT_S, context=context)
@@ -135,19 +137,21 @@ def _connected(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
     return mail
 
 
-def _sending(setting: str, send: Callable[[], None]) -> None:
-    """Send, and translate errors: their texts may quote the address, so only their kind is told."""
+@contextmanager
+def _translated(setting: str) -> Generator[None]:
+    """Translate the errors of a delivery: their texts may quote the address, so only their type is given."""
     try:
-        send()
+        yield
     except urllib.error.HTTPError as error:
         error.close()
-        raise _unreachable(setting, f"HTTP {error.code}") from None
-    except (OSError, smtplib.SMTPException) as error:
-        raise _unreachable(setting, type(error).__name__) from None
+        raise _undelivered(setting, f"HTTP {error.code}") from None
+    # Addresses that cannot be read raise ValueError or InvalidURL; a server that answers nonsense, HTTPException.
+    except (OSError, smtplib.SMTPException, http.client.HTTPException, ValueError) as error:
+        raise _undelivered(setting, type(error).__name__) from None
 
 
-def _unreachable(setting: str, reason: str) -> StoreUnavailableError:
+def _undelivered(setting: str, reason: str) -> StoreUnavailableError:
     return StoreUnavailableError(
         f"The message to {setting} was not delivered ({reason}).",
-        f"Check {setting}; it is sent again with the next look.",
+        f"Check {setting}; it is sent again with the next tick.",
     )

@@ -171,24 +171,26 @@ class Settings(BaseSettings):
         alias="APEX_ENVIRONMENT",
         description="Where Dagster runs: laptop, server, render or cluster; decides which automation exists.",
     )
-    # A look at 2,000 sessions takes a few seconds; a file counts as complete if two looks in a row see the same.
+    # A tick at 2,000 sessions takes a few seconds; a file counts as complete if two ticks in a row see the same.
     sensor_interval_s: int = Field(
         30,
         alias="APEX_SENSOR_INTERVAL",
-        description="Seconds between two looks of the sensor at source folder and lake.",
+        description="Seconds between two ticks of the sensor.",
         ge=1,
         le=86_400,
     )
-    # Creating a run takes Dagster 0.3 s, so a look with 25 of them ends within 10 s.
+    # Creating a run takes Dagster 0.3 s, so a tick with 25 of them ends within 10 s.
     sensor_budget: int = Field(
         25,
         alias="APEX_SENSOR_BUDGET",
-        description="Most sessions for which one look of the sensor starts runs; the next look goes on from there.",
+        description="Most sessions for which one tick of the sensor starts runs; the next tick goes on from there.",
         ge=1,
         le=1_000,
     )
     alert_slack_url: SecretStr | None = Field(
-        None, alias="APEX_ALERT_SLACK_URL", description="Slack webhook that is told of failed runs. Never logged."
+        None,
+        alias="APEX_ALERT_SLACK_URL",
+        description="Slack webhook that gets a message about failed runs. Never logged.",
     )
     alert_webhook_url: SecretStr | None = Field(
         None, alias="APEX_ALERT_WEBHOOK_URL", description="URL to which failed runs are sent as JSON. Never logged."

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from apex_pipeline.alerts import Alert, has_receivers, send_alert, without_secrets
+from apex_pipeline.alerts import Alert, receivers_of, without_secrets
 from apex_pipeline.errors import ApexError, ConfigurationError, StoreUnavailableError
 from apex_pipeline.settings import Settings, load_settings
 
@@ -91,36 +91,60 @@ def _serving(server: Any) -> Iterator[Any]:
     server.server_close()
 
 
-def test_without_a_receiver_nothing_is_sent() -> None:
-    assert not has_receivers(load_settings())
-    send_alert(_ALERT, load_settings())
+def _send(alert: Alert, settings: Settings) -> None:
+    """Send a message to the only receiver."""
+    (send,) = receivers_of(settings).values()
+    send(alert)
+
+
+def test_without_a_setting_there_is_no_receiver() -> None:
+    assert receivers_of(load_settings()) == {}
 
 
 def test_slack_gets_text_in_which_nothing_is_markup(receiver: _Receiver) -> None:
-    send_alert(_ALERT, load_settings(alert_slack_url=receiver.url))
+    _send(_ALERT, load_settings(alert_slack_url=receiver.url))
     assert receiver.got == [{"text": "*Dagster: 1 run failed*\nspa/R1: the file is &lt;binary&gt; &amp; broken."}]
 
 
 def test_a_webhook_gets_title_and_lines(receiver: _Receiver) -> None:
-    send_alert(_ALERT, load_settings(alert_webhook_url=receiver.url))
+    _send(_ALERT, load_settings(alert_webhook_url=receiver.url))
     assert receiver.got == [{"title": _ALERT.title, "lines": list(_ALERT.lines)}]
 
 
 def test_an_e_mail_has_title_and_lines(mail: _MailServer) -> None:
     host, port = mail.server_address[:2]
     settings = load_settings(alert_email="pit@example.org", smtp_url=f"smtp://{host}:{port}")
-    send_alert(Alert("one\nBcc: other@example.org", ("line",)), settings)
+    _send(Alert("one\nBcc: other@example.org", ("line",)), settings)
     (message,) = mail.got
     assert "Subject: one Bcc: other@example.org" in message
     assert "To: pit@example.org" in message
     assert message.rstrip().endswith("line")
 
 
-def test_one_receiver_that_is_down_does_not_keep_it_from_the_others(receiver: _Receiver) -> None:
+def test_each_receiver_is_reached_by_itself(receiver: _Receiver) -> None:
     settings = load_settings(alert_slack_url="http://127.0.0.1:1/T0SECRET", alert_webhook_url=receiver.url)
+    receivers = receivers_of(settings)
+    assert list(receivers) == ["APEX_ALERT_SLACK_URL", "APEX_ALERT_WEBHOOK_URL"]
     with pytest.raises(StoreUnavailableError, match="APEX_ALERT_SLACK_URL was not delivered"):
-        send_alert(_ALERT, settings)
+        receivers["APEX_ALERT_SLACK_URL"](_ALERT)
+    receivers["APEX_ALERT_WEBHOOK_URL"](_ALERT)
     assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"alert_slack_url": "https://127.0.0.1:1/T0SECRET TOKEN"},
+        {"alert_slack_url": "http://[T0SECRET"},
+        {"alert_webhook_url": "http://127.0.0.1:T0SECRET/x"},
+        {"alert_email": "a@b.c", "smtp_url": "smtp://u:{}@h:25".format("T0SE#CRET")},
+        {"alert_email": "a@b.c", "smtp_url": "smtp://h:T0SECRET"},
+    ],
+)
+def test_an_address_that_cannot_be_read_is_never_quoted(overrides: dict[str, str]) -> None:
+    with pytest.raises(ApexError, match="APEX_") as error:
+        _send(_ALERT, load_settings(**overrides))
+    assert "T0SE" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -133,14 +157,14 @@ def test_one_receiver_that_is_down_does_not_keep_it_from_the_others(receiver: _R
 )
 def test_a_wrong_setting_is_named(overrides: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        send_alert(_ALERT, load_settings(**overrides))
+        _send(_ALERT, load_settings(**overrides))
 
 
 @pytest.mark.parametrize("status", [404, 500])
 def test_errors_name_the_setting_and_never_the_address(receiver: _Receiver, status: int) -> None:
     receiver.status = status
     with pytest.raises(ApexError, match=f"HTTP {status}") as error:
-        send_alert(_ALERT, load_settings(alert_slack_url=receiver.url))
+        _send(_ALERT, load_settings(alert_slack_url=receiver.url))
     assert "T0SECRET" not in str(error.value)
 
 
@@ -155,7 +179,7 @@ def _secret_settings(**more: object) -> Settings:
 
 def test_what_the_settings_keep_secret_is_removed_from_messages(receiver: _Receiver) -> None:
     text = f"key AKIAEXAMPLE secret s3cr3t/key password p@ss hook {receiver.url}"
-    send_alert(Alert(text, (text,)), _secret_settings(alert_webhook_url=receiver.url))
+    _send(Alert(text, (text,)), _secret_settings(alert_webhook_url=receiver.url))
     hidden = "key *** secret *** password *** hook ***"
     assert receiver.got == [{"title": hidden, "lines": [hidden]}]
     assert without_secrets("nothing to hide", _secret_settings()) == "nothing to hide"

@@ -1,9 +1,9 @@
-"""Decides what an automation asks for when it looks at source folder and lake; a Dagster sensor only carries it out.
+"""Decides what an automation asks for at each tick, from source folder and lake; a Dagster sensor only carries it out.
 
 ``sync_plan.py`` decides what is due, for ``apex sync`` and for this module. Added here is what matters only to
-something that looks again and again: files that are still being written, runs under way, runs that failed, sessions
-that are gone, and a bound on what is asked for at once. The comparison is the state; see ``look_back.py`` for the
-little that is kept from one look to the next.
+something that compares again and again: files that are still being written, runs under way, runs that failed, sessions
+that are gone, and a bound on what is asked for at once. The comparison is the state; see ``tick_state.py`` for the
+little that is kept from one tick to the next.
 """
 
 import hashlib
@@ -16,25 +16,25 @@ from pathlib import Path
 
 from apex_pipeline.errors import StoreCorruptionError
 from apex_pipeline.ingest.attempts import Attempt, why_not_again
-from apex_pipeline.ingest.look_back import LookBack
 from apex_pipeline.ingest.preparation import needs_preparation
 from apex_pipeline.ingest.source_folder import SourceFile
 from apex_pipeline.ingest.sync_plan import SyncPlan
+from apex_pipeline.ingest.tick_state import TickState
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import all_sources, rules_version
 from apex_pipeline.storage.layout import RECORDS_PREFIX
 from apex_pipeline.tables.session_key import SessionKey
 
-# More than this share of the known sessions is never removed in one look: it is rather a lake that is not mounted.
+# More than this share of the known sessions is never removed in one tick: it is rather a lake that is not mounted.
 MOST_REMOVED = 0.2
-# Sessions whose files are watched at once, as a multiple of what may be asked for in one look: the next ten looks.
+# Sessions whose files are watched at once, as a multiple of what may be asked for in one tick: the next ten ticks.
 _WATCHED_LOOKS = 10
 # While sessions are worked on, the tables of all sessions are renewed at this interval, and once when all are finished.
 _ROLL_UPS_INTERVAL = timedelta(minutes=15)
 # The files without a session, among what is watched.
 _UNASSIGNED = ""
 
-WRITING = "its files are still being written, or were not looked at twice yet"
+WRITING = "its files are still being written, or have not been seen twice yet"
 RUNNING = "a run of it is queued or under way"
 
 
@@ -68,7 +68,7 @@ AttemptsAt = Callable[[Collection[str]], Mapping[str, Sequence[Attempt]]]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the orchestrator knows at the time of a look.
+    """What the orchestrator knows at the time of a tick.
 
     Attributes:
         partitions: Its sessions, as text; they may not be session keys, because people can add them by hand.
@@ -77,7 +77,7 @@ class Surroundings:
         manifest_version: Id of the snapshot that the asset ``catalog/manifest`` describes, if any.
         now: The time.
         budget: Most sessions to ask for.
-        has_source: Whether the source folder could be looked at; without it, no session counts as gone.
+        has_source: Whether the source folder could be listed; without it, no session counts as gone.
     """
 
     partitions: frozenset[str]
@@ -91,10 +91,10 @@ class Surroundings:
 
 @dataclass
 class Decision:
-    """What to ask for after one look.
+    """What to ask for after one tick.
 
     Attributes:
-        look_back: What to keep until the next look.
+        tick_state: What to keep until the next tick.
         requests: Work to ask for.
         added: Sessions to add.
         removed: Sessions to remove.
@@ -102,7 +102,7 @@ class Decision:
         waiting: What is due and not asked for, with the reason: sessions as text, or a task.
     """
 
-    look_back: LookBack
+    tick_state: TickState
     requests: list[Request] = field(default_factory=list[Request])
     added: list[str] = field(default_factory=list[str])
     removed: list[str] = field(default_factory=list[str])
@@ -115,26 +115,26 @@ class Decision:
         return not (self.requests or self.waiting)
 
 
-def decide(plan: SyncPlan, settings: Settings, surroundings: Surroundings, before: LookBack) -> Decision:
+def decide(plan: SyncPlan, settings: Settings, surroundings: Surroundings, before: TickState) -> Decision:
     """Decide what to ask for now; nothing is written.
 
     Args:
         plan: What a sync would do.
         settings: The user's own rules.
         surroundings: What the orchestrator knows.
-        before: What was kept of the last look.
+        before: What was kept of the last tick.
     """
-    return _Look(plan, code_version(settings), surroundings, before).run()
+    return _Decider(plan, code_version(settings), surroundings, before).run()
 
 
-def unreadable(error: StoreCorruptionError, code: str, surroundings: Surroundings, before: LookBack) -> Decision:
+def unreadable(error: StoreCorruptionError, code: str, surroundings: Surroundings, before: TickState) -> Decision:
     """Decide what to ask for if there is no plan, because what is published is damaged: that it be mended.
 
     Args:
         error: The damage.
         code: The code version.
         surroundings: What the orchestrator knows.
-        before: What was kept of the last look.
+        before: What was kept of the last tick.
     """
     decision = Decision(before)
     version = version_at(_hash([error.problem]), code)
@@ -174,10 +174,10 @@ def lost_sessions_of(plan: SyncPlan, partitions: Iterable[str], running: Collect
     return sorted({*partitions} - {str(key) for key in present} - {*running})
 
 
-class _Look:
-    """One look at source folder and lake."""
+class _Decider:
+    """One tick."""
 
-    def __init__(self, plan: SyncPlan, code: str, surroundings: Surroundings, before: LookBack) -> None:
+    def __init__(self, plan: SyncPlan, code: str, surroundings: Surroundings, before: TickState) -> None:
         self._plan = plan
         self._code = code
         self._around = surroundings
@@ -190,7 +190,7 @@ class _Look:
         if not self._ask_for_preparation():
             self._ask_for_sessions()
             self._ask_for_roll_ups()
-        self._decision.look_back = replace(self._decision.look_back, watched=self._watched)
+        self._decision.tick_state = replace(self._decision.tick_state, watched=self._watched)
         return self._decision
 
     def _compare_sessions(self) -> None:
@@ -233,7 +233,7 @@ class _Look:
                 continue
             asked += 1
             self._decision.requests.append(Request(Task.SESSION, versions[key], plan.due[key], key))
-            self._decision.look_back = replace(self._decision.look_back, resume=str(key))
+            self._decision.tick_state = replace(self._decision.tick_state, resume=str(key))
         self._decision.waiting |= {str(key): problem for key, problem in plan.blocked.items()}
 
     def _why_not_now(self, key: SessionKey, attempts: Sequence[Attempt]) -> str | None:
@@ -256,7 +256,7 @@ class _Look:
         if plan.snapshot is None or not self._are_roll_ups_due():
             return  # before the first publication there is no manifest
         since = self._before.outdated_since or around.now
-        self._decision.look_back = replace(self._decision.look_back, outdated_since=since)
+        self._decision.tick_state = replace(self._decision.tick_state, outdated_since=since)
         is_busy = bool(around.running) or any(request.task is Task.SESSION for request in self._decision.requests)
         if not is_settled:
             self._decision.waiting[Task.REFRESH] = WRITING
@@ -265,7 +265,7 @@ class _Look:
         else:
             version = version_at(self._roll_ups_version(), self._code)
             if self._ask(Request(Task.REFRESH, version, "roll-ups are outdated"), self._attempts([version])):
-                self._decision.look_back = replace(self._decision.look_back, outdated_since=around.now)
+                self._decision.tick_state = replace(self._decision.tick_state, outdated_since=around.now)
 
     def _are_roll_ups_due(self) -> bool:
         found = self._plan.found
@@ -287,7 +287,7 @@ class _Look:
         return self._around.attempts_at(wanted) if wanted else {}
 
     def _is_settled(self, name: str, files: Sequence[SourceFile]) -> bool:
-        """Return whether files to be copied have the size and time that they had at the last look, and keep these."""
+        """Return whether files to be copied have the size and time that they had at the last tick, and keep these."""
         if not files:
             return True
         state = _state_of(files)

@@ -57,7 +57,10 @@ def _stale(row: Row, entries: Mapping[SessionKey, SessionEntry]) -> Finding | No
     problem = "It is recorded and not published."
     if entry is not None:
         problem = "What is published was derived from other files."
-    remedy = f"Launch the job sync_session for the partition {key}, or start the sensor sync_source."
+    remedy = (
+        f"Launch the job sync_session for the partition {key}, or derive_session where its source folder is not; the "
+        "sensor sync_source does the same."
+    )
     return Finding(str(key), "stale", problem, remedy)
 
 

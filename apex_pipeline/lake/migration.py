@@ -4,7 +4,7 @@ The raw files, tables, snapshots and records arrive first and the pointer last, 
 lake or none. Nothing of the source is changed. A migration that was killed is continued by the next one: an object that
 the target has, with the same digest, is not sent again. Earlier snapshots come along.
 
-Two kinds of objects are made anew. A record names the version tag of each raw file, and tags differ between stores:
+Two kinds of objects are written again. A record names the version tag of each raw file, and tags differ between stores:
 with the former ones the next sync would take every file for a changed one. The roll-ups are made from the records.
 """
 
@@ -22,7 +22,7 @@ from apex_pipeline.lake.documents import digest_of, dump_document
 from apex_pipeline.lake.publication import swap_pointer
 from apex_pipeline.lake.records import RecordedFile, UnassignedRecord, read_record, read_unassigned
 from apex_pipeline.lake.rollups import is_session_record, list_records, load_roll_ups, session_of, write_roll_ups
-from apex_pipeline.lake.snapshot import read_current
+from apex_pipeline.lake.snapshot import FORMAT, read_current, read_pointer, snapshot_parts
 from apex_pipeline.progress import Progress
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.copy import CopiedFile, CopyFailure, CopyItem, iter_copies
@@ -60,10 +60,12 @@ class Migration:
 
     Attributes:
         objects: Every object of the source that is copied as it is, by key.
+        versions: Tag of every object of the source, by key, from the same listing.
         pointer_tag: Tag of the target's pointer; ``None`` if the target has none.
     """
 
     objects: Mapping[str, ObjectInfo]
+    versions: Mapping[str, str]
     pointer_tag: str | None
 
     @property
@@ -100,12 +102,12 @@ def plan_migration(source: ObjectStore, target: ObjectStore) -> Migration:
     """
     if source.uri.rstrip("/") == target.uri.rstrip("/"):
         raise ConfigurationError(f"{source.uri} is both source and target.", "Name another place to migrate to.")
-    found = {item.key: item for item in source.list() if not item.key.startswith(INTERNAL_PREFIX)}
+    found = _objects_of(source)
     if not found:
         raise ConfigurationError(f"The lake {source.uri} is empty.", "Name the lake to migrate with --lake.")
     pointer_tag = _require_free(target, found)
     copied = {key: item for key, item in found.items() if not _is_made_anew(key)}
-    return Migration(copied, pointer_tag)
+    return Migration(copied, _versions(found), pointer_tag)
 
 
 def migrate(source: ObjectStore, target: ObjectStore, progress: Progress | None = None) -> MigrationReport:
@@ -122,11 +124,13 @@ def migrate(source: ObjectStore, target: ObjectStore, progress: Progress | None 
     """
     with held(target, _LEASE, f"migrating from {source.uri}") as lease:
         for _ in range(_MOST_PASSES):
-            migration, before = plan_migration(source, target), _versions(source)
+            migration = plan_migration(source, target)
             run = _Pass(source, target, migration)
             failures = [*run.copy_objects(progress), *run.write_records(lease)]
-            if _versions(source) != before:
+            # With the listing that was copied: what is published after a later one would count as copied.
+            if _versions(_objects_of(source)) != migration.versions:
                 continue
+            failures = failures or run.missing_parts()
             if not failures:
                 run.publish(lease)
             published = read_current(target)
@@ -152,6 +156,8 @@ class _Pass:
         self._source = source
         self._target = target
         self._migration = migration
+        # Read once. If it is not the one that was listed, the versions differ at the end of the pass.
+        self._published = read_current(source)
         self._roll_ups = load_roll_ups(source, list_records(source))
         self._digests = self._recorded_digests()
         self._before = {item.key: item for item in target.list()}
@@ -194,17 +200,29 @@ class _Pass:
                 self._write_document(key, document)
         return failures
 
+    def missing_parts(self) -> list[tuple[str, str]]:
+        """Return key and problem of each part that the published snapshot names and the source does not have."""
+        published = self._published
+        if published is None or published.format < FORMAT:  # its tables are not named by digest
+            return []
+        try:
+            parts = set(snapshot_parts(published))
+        except StoreCorruptionError as error:
+            return [(snapshot_key(published.id), str(error))]
+        problem = "It is missing, although the published snapshot names it. Run `apex sync` on that lake."
+        return [(key, problem) for key in sorted(parts - self._migration.objects.keys())]
+
     def publish(self, lease: Lease) -> None:
-        """Write the roll-ups and then the pointer.
+        """Write the roll-ups and then the pointer, to the snapshot that was copied; the source may have gone on since.
 
         Raises:
-            StoreLockedError: Another process published in the target meanwhile.
+            StoreLockedError: Another process published in the target in the meantime.
         """
         lease.require()
         records = list_records(self._target)
         write_roll_ups(self._target, load_roll_ups(self._target, records), self._roll_ups.rules_version, records)
-        published, present = read_current(self._source), read_current(self._target)
-        if published is None or (present is not None and present.id == published.id):
+        published, present = self._published, read_pointer(self._target)
+        if published is None or (present is not None and present[0] == published.id):
             return
         lease.require()
         if not swap_pointer(self._target, published.id, self._migration.pointer_tag):
@@ -250,7 +268,8 @@ class _Pass:
         if key == UNASSIGNED_RECORD_KEY:
             return dump_document(UnassignedRecord(_with_tags(read_unassigned(self._source).files, tags)))
         if not is_session_record(key):
-            return self._source.read_bytes(key)
+            found = self._source.read_with_tag(key)
+            return None if found is None else found[0]
         record = read_record(self._source, session_of(key))
         return None if record is None else dump_document(replace(record, files=_with_tags(record.files, tags)))
 
@@ -277,12 +296,13 @@ def _require_free(target: ObjectStore, source: Mapping[str, ObjectInfo]) -> str 
     foreign = [item.key for item in target.list(RAW_PREFIX) if item.key not in source]
     foreign += [key for key in list_records(target) if key not in source]
     try:
-        present = read_current(target)
+        # Not the snapshot, which a migration copies: it may be missing or damaged. The tag is that of the id.
+        pointer = read_pointer(target)
     except StoreCorruptionError:
-        present = None
+        pointer = None
         foreign.append(CURRENT_SNAPSHOT_KEY)
-    if present is not None and snapshot_key(present.id) not in source:
-        foreign.append(snapshot_key(present.id))
+    if pointer is not None and snapshot_key(pointer[0]) not in source:
+        foreign.append(snapshot_key(pointer[0]))
     if foreign:
         rest = len(foreign) - _NAMED_KEYS
         named = ", ".join(foreign[:_NAMED_KEYS]) + (f" and {rest} more" if rest > 0 else "")
@@ -290,12 +310,15 @@ def _require_free(target: ObjectStore, source: Mapping[str, ObjectInfo]) -> str 
             f"{target.uri} holds something other than an earlier migration of this lake: {named}.",
             "Migrate to an empty folder, bucket or prefix.",
         )
-    pointer = target.head(CURRENT_SNAPSHOT_KEY)
-    return pointer.tag if pointer else None
+    return pointer[1] if pointer else None
 
 
-def _versions(store: ObjectStore) -> dict[str, str]:
-    return {item.key: item.tag for item in store.list() if not item.key.startswith(INTERNAL_PREFIX)}
+def _objects_of(store: ObjectStore) -> dict[str, ObjectInfo]:
+    return {item.key: item for item in store.list() if not item.key.startswith(INTERNAL_PREFIX)}
+
+
+def _versions(objects: Mapping[str, ObjectInfo]) -> dict[str, str]:
+    return {key: item.tag for key, item in objects.items()}
 
 
 def _digest_of(store: ObjectStore, key: str) -> str | None:

@@ -1,7 +1,8 @@
 """Finds the runs that attempted the same work before, and how they ended.
 
 A run that a sensor requests carries the version of what it works on as a tag; recording a session's files adds the
-version that is known from then on, in every run. See ``ingest/attempts.py`` for what follows from an attempt.
+version that is known from then on, in every run. Dagster copies all tags to the retry of a run, so what a run found out
+itself comes with its id. See ``ingest/attempts.py`` for what follows from an attempt.
 """
 
 from collections import defaultdict
@@ -21,7 +22,9 @@ from apex_pipeline.settings import Settings
 # Version of what a run was requested for, and of the files that it has recorded.
 VERSION_TAG = "apex/version"
 INPUTS_TAG = "apex/inputs"
-# How a failed run ended, so that its events are read only once.
+# The run that recorded them: a retry that ends before it records files has only its parent's.
+_INPUTS_RUN_TAG = "apex/inputs_run"
+# The id of a failed run and how it ended, so that its events are read only once.
 _OUTCOME_TAG = "apex/outcome"
 PARTITION_TAG = "dagster/partition"
 
@@ -43,7 +46,7 @@ _MOST_VALUES = 500
 def remember_inputs(context: dg.AssetExecutionContext, inputs_version: str, settings: Settings) -> None:
     """Note which version of a session's files a run works on, so that a failure is known to be one of these files."""
     version = version_at(inputs_version, code_version(settings))
-    context.instance.add_run_tags(context.run.run_id, {INPUTS_TAG: version})
+    context.instance.add_run_tags(context.run.run_id, {INPUTS_TAG: version, _INPUTS_RUN_TAG: context.run.run_id})
 
 
 def running(instance: dg.DagsterInstance) -> frozenset[str]:
@@ -64,8 +67,10 @@ def attempts_at(instance: dg.DagsterInstance, versions: Collection[str]) -> Mapp
     for tag in (VERSION_TAG, INPUTS_TAG):
         for chunk in _chunks(sorted(versions)):
             for record in instance.get_run_records(RunsFilter(statuses=_FINISHED, tags={tag: chunk})):
-                version = record.dagster_run.tags[tag]
-                found[version][record.storage_id] = Attempt(_outcome(instance, record.dagster_run), _ended(record))
+                run = record.dagster_run
+                if tag == INPUTS_TAG and run.tags.get(_INPUTS_RUN_TAG) != run.run_id:
+                    continue
+                found[run.tags[tag]][record.storage_id] = Attempt(_outcome(instance, run), _ended(record))
     return {
         version: [attempts[number] for number in sorted(attempts, reverse=True)] for version, attempts in found.items()
     }
@@ -94,11 +99,12 @@ def _outcome(instance: dg.DagsterInstance, run: DagsterRun) -> Outcome:
         return Outcome.DONE
     if run.status is DagsterRunStatus.CANCELED:
         return Outcome.STOPPED
-    if _OUTCOME_TAG not in run.tags:
-        outcome = _outcome_of([facts["error"] for facts in step_failures(instance, run.run_id)])
-        instance.add_run_tags(run.run_id, {_OUTCOME_TAG: outcome.value})
-        return outcome
-    return Outcome(run.tags[_OUTCOME_TAG])
+    known_of, _, known = run.tags.get(_OUTCOME_TAG, "").partition(":")
+    if known_of == run.run_id:
+        return Outcome(known)
+    outcome = _outcome_of([facts["error"] for facts in step_failures(instance, run.run_id)])
+    instance.add_run_tags(run.run_id, {_OUTCOME_TAG: f"{run.run_id}:{outcome}"})
+    return outcome
 
 
 def _outcome_of(names: list[str]) -> Outcome:

@@ -13,7 +13,7 @@ import dagster as dg
 from apex_pipeline.settings import Environment
 
 SYNC_SENSOR = "sync_source"
-ALERT_SENSOR = "tell_failed_runs"
+ALERT_SENSOR = "alert_failed_runs"
 SYNC_SCHEDULE = "hourly_sync"
 VERIFY_SCHEDULE = "nightly_verify"
 PRUNE_SCHEDULE = "nightly_pruning"
@@ -44,7 +44,7 @@ AUTOMATIONS: Mapping[str, Mapping[Environment, Presence]] = MappingProxyType(
         PRUNE_SCHEDULE: _row(_OFF, _OFF, _OFF, _OFF),
         SHIP_SENSOR: _row(_OFF, _OFF, _OFF, _OFF),
         RECORDS_SENSOR: _row(_OFF, _OFF, _OFF, _OFF),
-        # It is there only if a place to tell is set, and who sets one wants to be told.
+        # It exists only if a receiver is set, and whoever sets one wants messages.
         ALERT_SENSOR: _row(_ON, _ON, _ON, _ON),
     }
 )

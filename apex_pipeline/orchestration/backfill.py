@@ -77,7 +77,7 @@ def _derive(runner: Runner, store: ObjectStore, plan: BackfillPlan, key: Session
     try:
         with session_lease(store, key, "backfill", timeout_s=_LONGEST_WAIT_S):
             if not known.still_holds(store, key):
-                outcome.notes.append(f"{key} was changed by another process since the backfill began.")
+                outcome.notes.append(f"{key} was changed by another process since the backfill started.")
                 return
             work = known.work(key)
             work.store = remembering_session(store, key, None, known.listing)

@@ -4,6 +4,7 @@ The entry point calls :func:`build_definitions` without arguments; tests and com
 resources. This is the only place that assembles definitions, and importing it opens no connection.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import dagster as dg
@@ -67,13 +68,27 @@ def build_definitions(
         shipped_files,
         event_records,
     ]
-    return dg.Definitions(
-        assets=described(assets, settings),
-        asset_checks=[sessions_are_healthy, *EVENT_CHECKS],
-        jobs=jobs,
-        sensors=[*build_sensors(settings, jobs), *EVENT_SENSORS, *lost_run_sensors()],
-        schedules=build_schedules(settings),
-        resources={**default_resources, **(resources or {})},
-        # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
-        executor=dg.in_process_executor,
+    return _resolved(
+        dg.Definitions(
+            assets=described(assets, settings),
+            asset_checks=[sessions_are_healthy, *EVENT_CHECKS],
+            jobs=jobs,
+            sensors=[*build_sensors(settings, jobs), *EVENT_SENSORS, *lost_run_sensors()],
+            schedules=build_schedules(settings),
+            resources={**default_resources, **(resources or {})},
+            # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
+            executor=dg.in_process_executor,
+        )
     )
+
+
+def _resolved(definitions: dg.Definitions) -> dg.Definitions:
+    """Resolve the jobs and sensors now; Dagster keeps the result, so nothing is done twice.
+
+    Dagster 1.13.27 passes on a beta parameter of its own when it puts resolved jobs into a sensor, and every command
+    would show its warning (2026-11).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        definitions.get_repository_def()
+    return definitions

@@ -1,4 +1,4 @@
-"""Adds to every asset what its page tells beside its own description: owner, tags, store, and where its code is.
+"""Adds to every asset what its page shows besides its own description: owner, tags, store, and where its code is.
 
 Applied in one place, so that an asset of a new source has all of it too.
 """
@@ -11,7 +11,7 @@ import dagster as dg
 
 from apex_pipeline.settings import Settings
 
-# Who to ask about an asset, by the first part of its group. Teams, not persons: nobody's name is in the code.
+# Who to ask about an asset, by the first part of its group. Teams, not persons: no name is in the code.
 _OWNERS = {
     "raw": "team:trackside",
     "lake": "team:race_data",

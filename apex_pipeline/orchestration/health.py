@@ -49,7 +49,7 @@ def sessions_are_healthy(context: dg.AssetCheckExecutionContext, lake: LakeResou
 
 
 def health_events(
-    instance: dg.DagsterInstance, plan: SyncPlan, manifest: dg.EventLogEntry | None, told: str
+    instance: dg.DagsterInstance, plan: SyncPlan, manifest: dg.EventLogEntry | None, reported: str
 ) -> tuple[list[dg.AssetCheckEvaluation], str]:
     """Return the evaluation of the check if its result changed, and the state to compare the next one with.
 
@@ -57,10 +57,10 @@ def health_events(
         instance: The Dagster instance.
         plan: What a sync would do.
         manifest: The last materialization of the manifest, with which the check was evaluated, too.
-        told: The state that was last reported.
+        reported: The state that was last reported.
     """
     if manifest is None:
-        return [], told
+        return [], reported
     blocked = [
         Finding(str(key), "doubtful", problem, "Until then, what is published stays.")
         for key, problem in plan.blocked.items()
@@ -68,8 +68,8 @@ def health_events(
     entries = plan.snapshot.entries if plan.snapshot else {}
     findings = [*_failed_sessions(instance), *blocked, *lake_findings(plan.found.roll_ups, entries)]
     state = hashlib.sha256(repr((findings, manifest.timestamp)).encode()).hexdigest()[:16]
-    if state == told:
-        return [], told
+    if state == reported:
+        return [], reported
     return [dg.AssetCheckEvaluation(MANIFEST_KEY, HEALTH_CHECK, **_result(findings))], state
 
 

@@ -1,28 +1,35 @@
 """Keeps the history in a Dagster home small: removes runs whose results were replaced long ago, and unused space.
 
-A run is removed only if each of its assets was materialized again since, and it is not the last of its job and session:
-what the UI shows of the present never changes. See ``history_jobs.py`` for the nightly job.
+A run is removed only if each of its assets was materialized and each of its checks evaluated again since, and it is not
+the last of its job and session: what the UI shows of the present never changes. See ``history_jobs.py`` for the nightly
+job.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 from dagster import AssetRecordsFilter, DagsterRun, DagsterRunStatus, RunsFilter
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
 
 _PARTITION_TAG = "dagster/partition"
 _FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
-# Removed at once, so that one pruning takes about a minute; the next continues. Runs are looked at a page at a time.
+# Removed at once, so that one pruning takes about a minute; the next continues. Runs are read a page at a time, and no
+# other is looked at once this many are found: to look at a run is to open its database.
 _MOST_RUNS, _PAGE = 1_000, 100
 # A sync prunes at most this often.
 _BETWEEN = timedelta(days=1)
 _MARK = ".pruned"
+# The run with the latest result of each check and session; where a check was planned and not reached, an earlier one.
+_NEWEST_CHECKS = text(
+    "SELECT DISTINCT run_id FROM asset_check_executions WHERE id IN (SELECT max(id) FROM asset_check_executions "
+    "WHERE execution_status IN ('SUCCEEDED', 'FAILED') GROUP BY asset_key, check_name, \"partition\")"
+)
 
 
 @dataclass(frozen=True)
@@ -31,15 +38,17 @@ class Pruned:
 
     Attributes:
         runs: Number of runs removed.
-        kept: Number of older runs that are still needed.
+        kept: Number of older runs that were looked at and are still needed.
         bytes_before: Size of the databases before; ``None`` if they are not in the home, as with Postgres.
         bytes_after: Their size afterwards.
+        is_complete: Whether every older run was looked at; otherwise as many were removed as are at once.
     """
 
     runs: int
     kept: int
     bytes_before: int | None
     bytes_after: int | None
+    is_complete: bool = True
 
 
 def prune(instance: dg.DagsterInstance, keep: timedelta) -> Pruned:
@@ -47,14 +56,14 @@ def prune(instance: dg.DagsterInstance, keep: timedelta) -> Pruned:
     home = Path(instance.root_directory)
     before = history_bytes(home)
     newest = _Newest(instance)
-    old = list(_older_than(instance, datetime.now(UTC) - keep))
-    removed = [run for run in old if not newest.needs(run)][:_MOST_RUNS]
+    # Complete before the first is removed: a page begins after the last run of the one before, which has to be there.
+    removed, kept = _replaced(_older_than(instance, datetime.now(UTC) - keep), newest)
     for run in removed:
         _remove(instance, run.run_id)
     if removed and before is not None:
         compact(home / "history" / "runs" / "index.db", keep_pages=True)
     (home / _MARK).touch()
-    return Pruned(len(removed), len(old) - len(removed), before, history_bytes(home))
+    return Pruned(len(removed), kept, before, history_bytes(home), is_complete=len(removed) < _MOST_RUNS)
 
 
 def prune_if_due(instance: dg.DagsterInstance, keep: timedelta) -> Pruned | None:
@@ -70,23 +79,21 @@ def compact_run(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 class _Newest:
-    """The newest run of each job and session, and of each asset and session, each looked up once."""
+    """The newest run of each job, of each asset and of each check, by session, each looked up once."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
         self._by_job: dict[tuple[str, str | None], str] = {}
         self._by_asset: dict[tuple[dg.AssetKey, str | None], str] = {}
+        with _index(instance) as connection:
+            self._of_checks = frozenset(connection.execute(_NEWEST_CHECKS).scalars())
 
     def needs(self, run: DagsterRun) -> bool:
         """Return whether a run has something that no later one has replaced."""
-        if self._of_job(run.job_name, run.tags.get(_PARTITION_TAG)) == run.run_id:
+        if run.run_id in self._of_checks or self._of_job(run.job_name, run.tags.get(_PARTITION_TAG)) == run.run_id:
             return True
         records = self._instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
         made = [record.event_log_entry.asset_materialization for record in records.records]
-        if not made:
-            # Only looked at checks, whose last result would be lost, or failed before it made anything.
-            evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-            return bool(self._instance.get_records_for_run(run.run_id, of_type=evaluated, limit=1).records)
         return any(self._of_asset(event.asset_key, event.partition) == run.run_id for event in made if event)
 
     def _of_job(self, job: str, partition: str | None) -> str:
@@ -106,6 +113,20 @@ class _Newest:
         return self._by_asset[key]
 
 
+def _replaced(runs: Iterator[DagsterRun], newest: _Newest) -> tuple[list[DagsterRun], int]:
+    """Return the first runs that are not needed, as many as are removed at once, and the number of needed ones."""
+    replaced: list[DagsterRun] = []
+    kept = 0
+    for run in runs:
+        if newest.needs(run):
+            kept += 1
+            continue
+        replaced.append(run)
+        if len(replaced) == _MOST_RUNS:
+            break
+    return replaced, kept
+
+
 def _older_than(instance: dg.DagsterInstance, limit: datetime) -> Iterator[DagsterRun]:
     wanted, cursor = RunsFilter(statuses=_FINISHED, created_before=limit), None
     while True:
@@ -121,8 +142,13 @@ def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
         instance.compute_log_manager.delete_logs(prefix=[run_id])
     instance.delete_run(run_id)
     # Dagster leaves the results of checks of a deleted run behind, a sixth of what it wrote.
-    with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]  -- of every SQL storage
+    with _index(instance) as connection:
         connection.execute(text("DELETE FROM asset_check_executions WHERE run_id = :run_id"), {"run_id": run_id})
     for ending in ("", "-wal", "-shm"):
         database = run_database(Path(instance.root_directory), run_id)
         database.with_name(database.name + ending).unlink(missing_ok=True)
+
+
+def _index(instance: dg.DagsterInstance) -> AbstractContextManager[Connection]:
+    """Return a connection to the database of the events of all runs."""
+    return instance.event_log_storage.index_connection()  # type: ignore[attr-defined]  -- of every SQL storage

@@ -24,7 +24,7 @@ concurrency:
     # this file was written, Dagster itself takes 0.7 GB.
     max_concurrent_runs: {runs}
 run_queue:
-  # A code server that is being restarted does not fail the runs that are queued meanwhile.
+  # A code server that is being restarted does not fail the runs that are queued in the meantime.
   max_user_code_failure_retries: 3
   user_code_failure_retry_delay: 60
 run_monitoring:

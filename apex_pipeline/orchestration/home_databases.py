@@ -81,7 +81,7 @@ def history_bytes(home: Path) -> int | None:
 
 
 def compact(database: Path, *, keep_pages: bool = False) -> None:
-    """Write a database anew without unused space; one that somebody else has open is left as it is.
+    """Rewrite a database without unused space; one that another process has open is left as it is.
 
     Args:
         database: Its file; nothing is done if there is none.

@@ -1,13 +1,14 @@
 """Opens the Dagster instance of the user, and closes the runs of processes that have died.
 
-Dagster marks a run as started and relies on the process that executes it to mark its end. A killed process leaves the
-run started for ever, and any pool slot it held taken. Every run of a sync therefore carries the identity of its process
-as tags, and the next sync closes the runs whose process is dead. See ``runner.py`` for executing jobs.
+Dagster marks a run as started and relies on the process that executes it to mark its end. If that is killed, only the
+code server that started it notices, and only until it ends itself: the run stays started for a day, and any pool slot
+it held taken. Every run therefore carries the identity of its process as tags, and syncs, the sensor and the schedules
+close the runs whose process is dead. See ``runner.py`` for executing jobs.
 """
 
 import logging
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,17 +19,21 @@ from dagster import DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 from apex_pipeline.orchestration.home_configuration import home_configuration
 from apex_pipeline.orchestration.home_databases import without_unfinished_databases
 from apex_pipeline.orchestration.home_errors import CONFIGURATION_FILE, opening_home, using_home
+from apex_pipeline.orchestration.job_names import VERIFY_JOB
+from apex_pipeline.orchestration.places import runs_elsewhere
 from apex_pipeline.process.identity import ProcessIdentity, this_process
 from apex_pipeline.settings import DEFAULT_MEMORY_LIMIT
 
 _LOG = logging.getLogger(__name__)
 
 COMMAND_TAG = "apex/command"
-# The same for all runs of one sync, so that they can be listed together: when it began.
+# The same for all runs of one sync, so that they can be listed together: when it started.
 SYNC_TAG = "apex/sync"
 # Dagster shows it in the column "Launched by", in place of "Manually launched".
 _LAUNCHED_BY_TAG = "user"
-# Dagster shows no tags that begin like this: on the page of runs they would be more than all the rest.
+# Dagster shows no tags that begin like this: on the page of runs they would be more than all the rest. The first one
+# holds the id of the run that the others are about, because a retry gets all tags of its parent.
+_RUN_TAG = ".dagster/apex/run"
 _HOST_TAG = ".dagster/apex/host"
 _NAMESPACE_TAG = ".dagster/apex/pid_namespace"
 _PID_TAG = ".dagster/apex/pid"
@@ -41,8 +46,12 @@ _UNFINISHED = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
-# The process of a run on another machine cannot be checked from here. No run works on one session for this long: the
-# largest real one takes minutes.
+# The process of a run on another machine cannot be checked from here. Its steps log their progress every ten seconds,
+# and what the store or the database does in one go takes minutes.
+_SILENCE = timedelta(hours=1)
+# A deep verification of 1 TB takes hours and logs nothing until its end.
+_SILENT_JOBS = frozenset({VERIFY_JOB})
+# No run takes a day: this is for those, and for the runs of syncs of which no process is known.
 _LOST_AFTER = timedelta(days=1)
 
 
@@ -86,33 +95,47 @@ def prepare_dagster_home(home: Path, memory_limit: int) -> Path:
     return home
 
 
-def process_tags() -> dict[str, str]:
-    """Return the tags of a run of a sync that this process executes."""
+def process_tags(run_id: str) -> dict[str, str]:
+    """Return the tags of a run that this process executes.
+
+    Args:
+        run_id: The run.
+    """
     own = this_process()
     tags = {_HOST_TAG: own.host, _NAMESPACE_TAG: own.namespace, _PID_TAG: str(own.pid), _STARTED_TAG: own.started}
-    return {COMMAND_TAG: "sync", **{name: value for name, value in tags.items() if value}}
+    return {_RUN_TAG: run_id, **{name: value for name, value in tags.items() if value}}
 
 
-def sync_tags(began: datetime) -> dict[str, str]:
+def remember_process(instance: dg.DagsterInstance, run: DagsterRun) -> None:
+    """Note that this process executes a run, unless its tags say so already; a run that is resumed has another one."""
+    tags = process_tags(run.run_id)
+    if not tags.items() <= run.tags.items():
+        instance.add_run_tags(run.run_id, tags)
+
+
+def sync_tags(started: datetime) -> dict[str, str]:
     """Return the tags by which the runs of one sync are one group.
 
     Args:
-        began: When the sync began.
+        started: When the sync started.
     """
-    return {SYNC_TAG: f"{began.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC", _LAUNCHED_BY_TAG: "apex sync"}
+    return {SYNC_TAG: f"{started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC", _LAUNCHED_BY_TAG: "apex sync"}
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark the runs of syncs whose process has died as failed, free their pool slots, and return their ids.
+    """Mark the runs whose process has died as failed, free their pool slots, and return their ids.
 
-    Takes one query if there are none. Runs of other machines are left until they are a day old.
+    Takes one query if there are none. A run of another machine is closed once it has been silent for an hour, unless a
+    launcher has started it there, which knows more: see ``lost_runs.py`` for that of Celery.
     """
     closed: list[str] = []
     for record in instance.get_run_records(RunsFilter(statuses=_UNFINISHED)):
-        reason = _reason_to_close(record, datetime.now(UTC))
-        if reason:
-            close_run(instance, record.dagster_run, reason)
-            closed.append(record.dagster_run.run_id)
+        reason = _reason_to_close(instance, record, datetime.now(UTC))
+        # A process that ended well has marked its run as finished before, but maybe after the run was listed.
+        run = instance.get_run_by_id(record.dagster_run.run_id) if reason else None
+        if reason and run is not None and not run.is_finished:
+            close_run(instance, run, reason)
+            closed.append(run.run_id)
     if closed:
         _LOG.warning(
             "Closed %d Dagster run(s) of a process that was killed or crashed; the sessions are continued.", len(closed)
@@ -130,20 +153,36 @@ def close_run(instance: dg.DagsterInstance, run: DagsterRun, reason: str) -> Non
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
-def _reason_to_close(record: RunRecord, now: datetime) -> str | None:
-    tags = record.dagster_run.tags
-    if COMMAND_TAG not in tags:
-        return None  # started from the UI: its process is known to Dagster's launcher only
-    process = _process_of(tags)
-    if process is not None and process.is_dead:
+def _reason_to_close(instance: dg.DagsterInstance, record: RunRecord, now: datetime) -> str | None:
+    run = record.dagster_run
+    process = _process_of(run)
+    if process is None:  # not started yet, or of an earlier version or another program
+        is_lost = COMMAND_TAG in run.tags and now - record.create_timestamp > _LOST_AFTER
+        return (
+            "It has not finished within a day, and its process is not known: it is taken as ended." if is_lost else None
+        )
+    if process.is_dead:
         return f"The process that ran it ended: killed or crashed (process {process.pid} on {process.host})."
-    if (process is None or not process.is_local) and now - record.create_timestamp > _LOST_AFTER:
-        return "The process that ran it has not finished within a day, on another machine: it is taken as ended."
+    if process.is_local or (COMMAND_TAG not in run.tags and runs_elsewhere(instance)):
+        return None  # alive, or known to the launcher that has started it elsewhere
+    limit = _LOST_AFTER if run.job_name in _SILENT_JOBS else _SILENCE
+    silence = now - _last_sign(instance, record)
+    if silence > limit:
+        return (
+            f"Its last event, on {process.host}, is {silence.total_seconds() / 3600:.1f} h old: it is taken as ended."
+        )
     return None
 
 
-def _process_of(tags: Mapping[str, str]) -> ProcessIdentity | None:
-    pid = tags.get(_PID_TAG, "")
-    if not pid.isdigit():  # a run of an earlier version
+def _last_sign(instance: dg.DagsterInstance, record: RunRecord) -> datetime:
+    """Return when a run last wrote an event; when it was created, if it has none."""
+    latest = instance.get_records_for_run(record.dagster_run.run_id, limit=1, ascending=False).records
+    return datetime.fromtimestamp(latest[0].timestamp, UTC) if latest else record.create_timestamp
+
+
+def _process_of(run: DagsterRun) -> ProcessIdentity | None:
+    """Return the process that executes a run, if it has noted that itself."""
+    tags, pid = run.tags, run.tags.get(_PID_TAG, "")
+    if tags.get(_RUN_TAG) != run.run_id or not pid.isdigit():
         return None
     return ProcessIdentity(tags.get(_HOST_TAG, ""), tags.get(_NAMESPACE_TAG, ""), int(pid), tags.get(_STARTED_TAG, ""))

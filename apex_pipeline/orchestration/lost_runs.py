@@ -57,9 +57,11 @@ def _last_event(instance: dg.DagsterInstance, run: DagsterRun) -> datetime:
     return datetime.fromtimestamp(latest.timestamp, UTC)
 
 
-def active_tasks(inspection: _Inspection) -> set[str]:
-    """Return the ids of the tasks that the workers have which answered; none if none did."""
-    answers = inspection.active() or {}
+def active_tasks(inspection: _Inspection) -> set[str] | None:
+    """Return the ids of the tasks that the workers have; ``None`` if no worker answered."""
+    answers = inspection.active()
+    if not answers:
+        return None
     return {str(task["id"]) for tasks in answers.values() for task in tasks}
 
 
@@ -74,17 +76,25 @@ def lost_run_sensors() -> list[dg.SensorDefinition]:
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Marks runs whose Celery worker has died as failed, so that they are retried on another one.",
 )
-def replace_lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Look once; without Celery there is nothing to look at."""
+def replace_lost_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Check once; without Celery there is nothing to check.
+
+    A run is closed if two ticks in a row find it lost: a worker under load may miss one answer. If no worker answers,
+    the broker may be what is down, and no one could take the runs over: nothing is decided.
+    """
     instance = context.instance
     app = getattr(instance.run_launcher, "celery", None)
     if app is None:
-        return dg.SkipReason("Runs of this instance are not executed by Celery.")
+        return dg.SensorResult(skip_reason="Runs of this instance are not executed by Celery.")
     tasks = active_tasks(app.control.inspect(timeout=_ANSWER_S))
-    lost = find_lost_runs(instance, tasks, datetime.now(UTC))
+    if tasks is None:
+        return dg.SensorResult(skip_reason="No Celery worker answers.", cursor="")
+    seen = find_lost_runs(instance, tasks, datetime.now(UTC))
+    lost = {run_id: age for run_id, age in seen.items() if run_id in (context.cursor or "").split()}
     for run_id, age in lost.items():
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             close_run(instance, run, _REASON.format(age=age.total_seconds()))
     ended = f": {', '.join(lost)}" if lost else ""
-    return dg.SkipReason(f"{len(tasks)} tasks in work, {len(lost)} runs lost{ended}.")
+    reason = f"{len(tasks)} tasks in work, {len(lost)} runs lost{ended}."
+    return dg.SensorResult(skip_reason=reason, cursor=" ".join(seen.keys() - lost.keys()))

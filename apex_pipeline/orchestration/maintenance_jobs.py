@@ -15,10 +15,11 @@ from apex_pipeline.lake.integrity import verify_lake as check_lake
 from apex_pipeline.orchestration.attempts import running
 from apex_pipeline.orchestration.failures import dagster_failure
 from apex_pipeline.orchestration.health import MANIFEST_KEY
-from apex_pipeline.orchestration.job_names import PREPARE_JOB, REMOVE_JOB, SYNC_JOB, VERIFY_JOB
-from apex_pipeline.orchestration.look import look_at_lake
+from apex_pipeline.orchestration.instance import close_dead_runs
+from apex_pipeline.orchestration.job_names import DERIVE_JOB, PREPARE_JOB, REMOVE_JOB, SYNC_JOB, VERIFY_JOB
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.sync import SyncEvent, SyncOutcome, sync
+from apex_pipeline.orchestration.tick_plan import plan_for_job
 
 # Findings named in a failure; the log of the run has all of them.
 _SHOWN = 5
@@ -29,7 +30,9 @@ def prepare(context: dg.OpExecutionContext, lake: LakeResource, source: SourceRe
     """Prepare the lake, as a sync does before it works on sessions."""
     with dagster_failure(context):
         settings, store = lake.settings_with(source), lake.open()
-        preparation = Preparation(store, lambda: look_at_lake(settings)[0], lambda notes: _log(context, notes))
+        preparation = Preparation(
+            store, lambda: plan_for_job(settings, context.instance)[0], lambda notes: _log(context, notes)
+        )
         write_records(store, preparation.run())
 
 
@@ -64,7 +67,10 @@ def verify(context: dg.OpExecutionContext, lake: LakeResource) -> None:
     if report.wrong:
         named = "; ".join(f"{finding.key}: {finding.problem}" for finding in report.wrong[:_SHOWN])
         problem = f"{len(report.wrong)} of {len(report.findings)} objects have a problem: {named}."
-        remedy = f"Launch the job {SYNC_JOB}: it restores what has an intact copy, and derives the rest."
+        remedy = (
+            f"Launch the job {SYNC_JOB}, or without a source folder {PREPARE_JOB} and then {DERIVE_JOB} for what stays "
+            "damaged: what has an intact copy is restored, and the rest derived."
+        )
         raise dg.Failure(f"{problem} {remedy}", {"problem": problem, "remedy": remedy}, allow_retries=False)
 
 
@@ -75,9 +81,10 @@ def verify(context: dg.OpExecutionContext, lake: LakeResource) -> None:
 def remove(context: dg.OpExecutionContext, lake: LakeResource, source: SourceResource) -> None:
     """Remove what the sensor does not remove without confirmation: partitions, never data."""
     with dagster_failure(context):
-        plan, problem = look_at_lake(lake.settings_with(source))
+        plan, problem = plan_for_job(lake.settings_with(source), context.instance)
         if problem:
-            raise dg.Failure(f"Nothing was removed, because the source folder cannot be looked at: {problem}")
+            raise dg.Failure(f"Nothing was removed, because the source folder cannot be read: {problem}")
+        close_dead_runs(context.instance)
         lost = lost_sessions_of(plan, context.instance.get_dynamic_partitions("sessions"), running(context.instance))
     for key in lost:
         context.instance.delete_dynamic_partition("sessions", key)

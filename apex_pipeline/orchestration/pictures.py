@@ -11,7 +11,7 @@ import dagster as dg
 from apex_pipeline.orchestration.checks import SessionTables
 from apex_pipeline.reports.lap_times import draw_lap_times
 from apex_pipeline.reports.quality import draw_quality
-from apex_pipeline.reports.svg import MAX_BYTES
+from apex_pipeline.reports.svg import MAX_BYTES, fits
 from apex_pipeline.reports.telemetry import draw_speed_trace, draw_track_map, fastest_lap_samples
 from apex_pipeline.tables import LAPS, QUALITY, TELEMETRY
 from apex_pipeline.tables.model import Table
@@ -20,7 +20,7 @@ _Pictures = dict[str, str | None]
 
 
 def pictures_of(table: Table, tables: SessionTables) -> dict[str, dg.MetadataValue[str]]:
-    """Return the pictures of a table by their name; none if there is nothing to draw.
+    """Return the pictures of a table by their name, or why one is left out; none if there is nothing to draw.
 
     Args:
         table: The table.
@@ -29,8 +29,14 @@ def pictures_of(table: Table, tables: SessionTables) -> dict[str, dg.MetadataVal
     draw = _DRAWN.get(table.name)
     if draw is None:
         return {}
-    drawn = {name: picture for name, picture in draw(tables).items() if picture and len(picture) <= MAX_BYTES}
-    return {name: dg.MetadataValue.md(picture) for name, picture in drawn.items()}
+    return {name: _metadata(picture) for name, picture in draw(tables).items() if picture}
+
+
+def _metadata(picture: str) -> dg.MetadataValue[str]:
+    if fits(picture):
+        return dg.MetadataValue.md(picture)
+    size = f"{len(picture.encode()):,} bytes, and at most {MAX_BYTES:,} are stored"
+    return dg.MetadataValue.text(f"The picture is left out: it has {size}.")
 
 
 def _of_laps(tables: SessionTables) -> _Pictures:

@@ -10,8 +10,10 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
+from apex_pipeline.errors import SourceError
 from apex_pipeline.ingest.session_work import handed_over_store
 from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
+from apex_pipeline.orchestration.instance import remember_process
 from apex_pipeline.orchestration.places import refuse_folder, runs_elsewhere
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import rules_version
@@ -49,8 +51,11 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
     _is_elsewhere: bool = PrivateAttr(default=False)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Note whether the run may be on another machine than the next one."""
+        """Note which process executes the run, and whether it may be on another machine than the next one."""
         self._is_elsewhere = runs_elsewhere(context.instance)
+        # Before the first step; a sensor, which has no run, is initialised as well.
+        if context.run is not None and context.instance is not None:
+            remember_process(context.instance, context.run)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "LakeResource":
@@ -165,16 +170,12 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
         """Version of the identification rules, including the user's own."""
         return rules_version(self.settings)
 
-    @property
-    def exists(self) -> bool:
-        """Whether the folder exists on this machine."""
-        return Path(self.folder).expanduser().is_dir()
-
-    def require_here(self) -> None:
-        """Raise an error if runs may be executed on other machines, which have other folders.
+    def require(self) -> SourceFolder:
+        """Return the contents of the folder, from which files are to be copied.
 
         Raises:
-            ConfigurationError: They may.
+            ConfigurationError: Runs may be executed on other machines, which have other folders.
+            SourceError: There is no folder here, or nothing in it.
         """
         if self._is_elsewhere:
             raise refuse_folder(
@@ -182,10 +183,21 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
                 self.folder,
                 "Upload the files into the lake's bucket, below data/, and launch the job derive_session.",
             )
+        try:
+            return scan_source(self.settings)
+        except SourceError as error:
+            raise SourceError(
+                f"{error.problem.removesuffix('.')} on the machine that ran this step.",
+                "Set APEX_SOURCE_DIR; to derive what is in the lake already, run the job derive_session instead.",
+            ) from error
 
     def scan(self) -> SourceFolder | None:
         """Return the contents of the folder; ``None`` if only the lake is used.
 
-        That is so if the folder does not exist here, and if runs may be executed on other machines.
+        That is so if the folder does not exist here, cannot be read or is empty, and if runs may be executed on other
+        machines. The sensor decides the same, and says so.
         """
-        return scan_source(self.settings) if self.exists and not self._is_elsewhere else None
+        try:
+            return None if self._is_elsewhere else scan_source(self.settings)
+        except SourceError:
+            return None

@@ -17,7 +17,7 @@ import dagster as dg
 
 from apex_pipeline.orchestration.build import build_definitions
 from apex_pipeline.orchestration.history import compact_run, prune_if_due
-from apex_pipeline.orchestration.instance import close_run, open_instance, process_tags, sync_tags
+from apex_pipeline.orchestration.instance import COMMAND_TAG, close_run, open_instance, process_tags, sync_tags
 from apex_pipeline.orchestration.partitions import add_sessions
 from apex_pipeline.process.interrupts import before_abort, interruption, raise_if_interrupted
 from apex_pipeline.settings import Settings
@@ -52,7 +52,7 @@ class Runner:
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self._definitions = build_definitions(settings)
         self._instance = instance
-        self._tags = process_tags() | sync_tags(datetime.now(UTC))
+        self._tags = {COMMAND_TAG: "sync", **sync_tags(datetime.now(UTC))}
 
     def report_source(self, key: SessionKey, content_version: str, facts: Mapping[str, int]) -> None:
         """Record this content version as an observation of a session's raw files."""
@@ -87,7 +87,7 @@ class Runner:
                 raise_on_error=False,
                 run_config=_QUIET,
                 run_id=run_id,
-                tags=self._tags,
+                tags=self._tags | process_tags(run_id),
             )
             # Dagster turns an interruption into a failed run, or drops it when it comes at the end of one.
             raise_if_interrupted()

@@ -16,6 +16,7 @@ from apex_pipeline.orchestration.automation_table import (
     schedule_status,
 )
 from apex_pipeline.orchestration.history_jobs import prune_history
+from apex_pipeline.orchestration.instance import close_dead_runs
 from apex_pipeline.orchestration.maintenance_jobs import sync_lake, verify_lake
 from apex_pipeline.settings import Settings
 
@@ -58,6 +59,7 @@ def _schedule(
 
 def request_unless_under_way(instance: dg.DagsterInstance, job: str) -> dg.RunRequest | dg.SkipReason:
     """Return the request of a run, or the reason against it: the last one is not finished yet."""
+    close_dead_runs(instance)
     under_way = instance.get_runs(RunsFilter(job_name=job, statuses=UNFINISHED), limit=1)
     if under_way:
         return dg.SkipReason(f"The run {under_way[0].run_id} is still queued or at work.")

@@ -1,7 +1,7 @@
 """Contains the sensor that keeps the lake up to date with the source folder.
 
-It looks at both, has ``ingest/automation.py`` decide, and carries the decision out: sessions to add and remove, runs to
-start, observations of the raw files. See ``alerts.py`` for the sensor that tells of failed runs, and
+It lists both, has ``ingest/automation.py`` decide, and carries the decision out: sessions to add and remove, runs to
+start, observations of the raw files. See ``alerts.py`` for the sensor that reports failed runs, and
 ``automation_table.py`` for where which of them exists. https://docs.dagster.io/guides/automate/sensors
 """
 
@@ -16,17 +16,18 @@ import dagster as dg
 from apex_pipeline.errors import FileChangedError, StoreCorruptionError
 from apex_pipeline.ingest.automation import Decision, Request, Surroundings, Task, code_version, decide, unreadable
 from apex_pipeline.ingest.copy import observed_version
-from apex_pipeline.ingest.look_back import parse_look_back
 from apex_pipeline.ingest.sync_plan import SyncPlan
+from apex_pipeline.ingest.tick_state import parse_tick_state
 from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.orchestration.alerts import build_alert_sensors
 from apex_pipeline.orchestration.attempts import VERSION_TAG, attempts_at, running
 from apex_pipeline.orchestration.automation_table import SYNC_SENSOR, exists, sensor_status
 from apex_pipeline.orchestration.health import health_events
-from apex_pipeline.orchestration.job_names import CATALOG_JOB, PREPARE_JOB, REMOVE_JOB, SESSION_JOB
-from apex_pipeline.orchestration.look import TimeIsUpError, look_at_lake
+from apex_pipeline.orchestration.instance import close_dead_runs
+from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, PREPARE_JOB, REMOVE_JOB, SESSION_JOB
 from apex_pipeline.orchestration.partitions import sessions
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
+from apex_pipeline.orchestration.tick_plan import TimeIsUpError, plan_for_tick
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import session_tables, sources_named
 
@@ -44,7 +45,7 @@ _SHOWN = 5
 
 def build_sensors(settings: Settings, jobs: list[Any]) -> list[dg.SensorDefinition]:
     """Return the sensors that exist in this environment; arguments as for :func:`build_sync_sensor`."""
-    started = [job for job in jobs if job.name in {SESSION_JOB, PREPARE_JOB, CATALOG_JOB}]
+    started = [job for job in jobs if job.name in {SESSION_JOB, DERIVE_JOB, PREPARE_JOB, CATALOG_JOB}]
     sync = [build_sync_sensor(settings, started)] if exists(SYNC_SENSOR, settings.environment) else []
     return [*sync, *build_alert_sensors(settings)]
 
@@ -72,7 +73,7 @@ def build_sync_sensor(settings: Settings, jobs: list[Any]) -> dg.SensorDefinitio
 
 
 class _Tick:
-    """One look of the sensor.
+    """One tick of the sensor.
 
     Args:
         context: The tick.
@@ -83,22 +84,23 @@ class _Tick:
         self._instance = context.instance
         self._log = context.log
         self._settings = settings
-        self._before = parse_look_back(context.cursor)
+        self._before = parse_tick_state(context.cursor)
 
     def run(self) -> dg.SensorResult:
         """Look, decide, and return what Dagster is to do."""
+        close_dead_runs(self._instance)  # before they count as under way
         manifest = self._instance.get_latest_materialization_event(MANIFEST_KEY)
         around = self._surroundings(manifest)
         try:
-            plan, problem = look_at_lake(self._settings)
+            plan, problem = plan_for_tick(self._settings, self._instance)
         except StoreCorruptionError as error:
             return self._result(unreadable(error, code_version(self._settings), around, self._before), str(error))
         except (FileChangedError, TimeIsUpError) as error:
             return dg.SensorResult(skip_reason=str(error), cursor=self._before.to_text())
         decision = decide(plan, self._settings, replace(around, has_source=not problem), self._before)
         events = [*self._observations(decision, plan), *_confirmation(decision, plan.snapshot, manifest)]
-        health, told = health_events(self._instance, plan, manifest, self._before.told)
-        decision.look_back = replace(decision.look_back, told=told)
+        health, reported = health_events(self._instance, plan, manifest, self._before.reported)
+        decision.tick_state = replace(decision.tick_state, reported=reported)
         return self._result(decision, problem, plan, [*events, *health])
 
     def _surroundings(self, manifest: dg.EventLogEntry | None) -> Surroundings:
@@ -134,15 +136,16 @@ class _Tick:
             *([sessions.build_delete_request(decision.removed)] if decision.removed else []),
         ]
         return dg.SensorResult(
-            run_requests=[_run_request(request, plan) for request in decision.requests],
+            run_requests=[_run_request(request, plan, has_source=not problem) for request in decision.requests],
             skip_reason=None if decision.requests else " ".join(said),
-            cursor=decision.look_back.to_text(),
+            cursor=decision.tick_state.to_text(),
             dynamic_partitions_requests=changes,
             asset_events=events or [],
         )
 
 
-def _run_request(request: Request, plan: SyncPlan | None) -> dg.RunRequest:
+def _run_request(request: Request, plan: SyncPlan | None, *, has_source: bool) -> dg.RunRequest:
+    """Return the run for a request; without a usable source folder, one that copies nothing, because it would fail."""
     tags = {VERSION_TAG: request.version, **_CRASH_TAGS}
     if request.key is None or plan is None:
         job = PREPARE_JOB if request.task is Task.PREPARE else CATALOG_JOB
@@ -150,11 +153,11 @@ def _run_request(request: Request, plan: SyncPlan | None) -> dg.RunRequest:
     files = plan.work(request.key).files
     sources = sources_named({file.identity.source for file in files if file.is_in_use})
     return dg.RunRequest(
-        job_name=SESSION_JOB,
+        job_name=SESSION_JOB if has_source else DERIVE_JOB,
         partition_key=str(request.key),
         tags=tags,
         asset_selection=[
-            dg.AssetKey(["lake", "files"]),
+            *([dg.AssetKey(["lake", "files"])] if has_source else []),
             dg.AssetKey(["lake", "session"]),
             *(dg.AssetKey(table.asset_key) for table in session_tables(sources)),
             dg.AssetKey(["lake", "published"]),

@@ -13,7 +13,7 @@ _VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_
 
 
 def free_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:
-    """Return the free memory in bytes, the least of machine and containers; ``None`` where the system does not tell.
+    """Return the free memory in bytes, the least of machine and containers; ``None`` if it is unknown.
 
     Args:
         proc: Where the kernel describes machine and process.

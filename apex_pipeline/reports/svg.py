@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 Point = tuple[float, float]
 
-# What one picture may weigh: it is stored twice with every materialization.
+# What one picture may weigh as Markdown: it is stored twice with every materialization.
 MAX_BYTES = 60_000
 
 # Okabe and Ito's colours, which people with colour blindness can tell apart; lighter ones on the dark background.
@@ -35,8 +35,11 @@ _ANCHORS = {"start": "", "end": " e", "middle": " c"}
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
 _LONGEST_TEXT = 90
 
-# Characters that are safe in a data URI inside Markdown; above all, no space and no parenthesis.
-_SAFE = "/:;,=-.!*~?@&$+"
+# Characters that are safe in a data URI inside Markdown: no space and no parenthesis, which would end it, and no
+# ampersand: Markdown decodes &lt; in an address, and what was text would be markup.
+_SAFE = "/:,=-.!*~?@$+"
+# What may be in the name of an image: anything else may be markup or end the line.
+_NOT_IN_NAME = re.compile(r"[^\w ,.:#-]+")
 
 
 class Drawing:
@@ -100,7 +103,7 @@ class Drawing:
     @property
     def markdown(self) -> str:
         """The drawing as a Markdown image."""
-        name = re.sub(r"[\[\]\\!<>]", " ", self._title)
+        name = _NOT_IN_NAME.sub(" ", self._title)
         return f"![{name}](data:image/svg+xml,{quote(self.svg, safe=_SAFE)})"
 
 
@@ -132,6 +135,11 @@ class Scale:
         step = next(factor * exponent for factor in (1, 2, 2.5, 5, 10, 20) if span / (factor * exponent) <= most - 1)
         first = int(-(-self.low // step))
         return [number * step for number in range(first, int(self.high // step) + 1)][:most]
+
+
+def fits(markdown: str) -> bool:
+    """Return whether a picture is small enough to be stored."""
+    return len(markdown.encode()) <= MAX_BYTES
 
 
 def _path_data(points: Sequence[Point]) -> str:

@@ -90,7 +90,8 @@ TELEMETRY_CARS = Table(
 TELEMETRY_HOLES = Table(
     name="telemetry_holes",
     folder="tables",
-    description="One row per hole of more than 0.5 s in a car's telemetry, the first 10,000 of each car.",
+    description="One row per hole of more than 0.5 s in a car's telemetry: the first 10,000 of each car, of more than "
+    "30 cars an equal share of 300,000.",
     key=("vehicle_id", "hole_start_utc"),
     sort_by=("vehicle_id", "hole_start_utc"),
     columns=(

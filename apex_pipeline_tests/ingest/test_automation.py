@@ -20,8 +20,8 @@ from apex_pipeline.ingest.automation import (
     decide,
     unreadable,
 )
-from apex_pipeline.ingest.look_back import LookBack, parse_look_back
 from apex_pipeline.ingest.sync_plan import SyncPlan, list_lake, plan_sync
+from apex_pipeline.ingest.tick_state import TickState, parse_tick_state
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.storage.layout import object_key
 from apex_pipeline.storage.local import LocalStore
@@ -40,7 +40,7 @@ class _Looks:
     def __init__(self, lake: LakeInStep) -> None:
         self.lake = lake
         self.around = Surroundings(frozenset(), frozenset(), lambda _: _IDLE, None, _NOW, budget=25)
-        self.before = LookBack()
+        self.before = TickState()
 
     def plan(self) -> SyncPlan:
         lake = self.lake
@@ -49,7 +49,7 @@ class _Looks:
     def look(self, **around: object) -> Decision:
         self.around = replace(self.around, **around)  # type: ignore[arg-type]
         decision = decide(self.plan(), self.lake.settings, self.around, self.before)
-        self.before = parse_look_back(decision.look_back.to_text())
+        self.before = parse_tick_state(decision.tick_state.to_text())
         return decision
 
 
@@ -82,7 +82,7 @@ def test_an_up_to_date_lake_asks_for_nothing(synced: _Looks) -> None:
     assert (decision.added, decision.removed, decision.unconfirmed) == ([], [], [])
 
 
-def test_files_are_looked_at_twice_before_they_are_asked_for(looks: _Looks) -> None:
+def test_files_are_seen_twice_before_they_are_asked_for(looks: _Looks) -> None:
     first = looks.look()
     assert (_sessions(first), set(first.waiting.values())) == ([], {WRITING})
     assert first.added == list(map(str, _KEYS))
@@ -103,7 +103,7 @@ def test_only_a_bounded_number_of_sessions_is_watched_and_all_get_their_turn(
     seen: set[SessionKey] = set()
     for _ in range(8):
         decision = looks.look(budget=1)
-        assert len(decision.look_back.watched) <= 3  # two sessions, and the files without one
+        assert len(decision.tick_state.watched) <= 3  # two sessions, and the files without one
         seen |= {*_sessions(decision)}
     assert seen == set(_KEYS)
 
@@ -164,7 +164,7 @@ class TestCatalog:
         assert len(synced.look(now=_NOW + timedelta(minutes=15)).requests) == 1
         assert synced.look(now=_NOW + timedelta(minutes=29)).requests == []
 
-    def test_a_file_without_a_session_is_looked_at_twice(self, synced: _Looks) -> None:
+    def test_a_file_without_a_session_is_seen_twice(self, synced: _Looks) -> None:
         synced.lake.write("notes.csv", "a,b\n1,2\n")
         decision = synced.look()
         assert (decision.requests, decision.waiting) in (([], {Task.REFRESH: WRITING}), ([], {}))
@@ -195,9 +195,9 @@ class TestPreparation:
 
     def test_a_damaged_pointer_is_mended_once(self, looks: _Looks) -> None:
         error, code = StoreCorruptionError("damaged", "mend it"), code_version(looks.lake.settings)
-        (request,) = unreadable(error, code, looks.around, LookBack()).requests
+        (request,) = unreadable(error, code, looks.around, TickState()).requests
         assert request == Request(Task.PREPARE, request.version, "what is published is damaged")
         failed = replace(looks.around, attempts_at=lambda _: {request.version: [Attempt(Outcome.FAILED, _NOW)]})
-        assert unreadable(error, code, failed, LookBack()).requests == []
+        assert unreadable(error, code, failed, TickState()).requests == []
         running = replace(looks.around, running=frozenset({Task.PREPARE}))
-        assert unreadable(error, code, running, LookBack()).waiting == {Task.PREPARE: RUNNING}
+        assert unreadable(error, code, running, TickState()).waiting == {Task.PREPARE: RUNNING}

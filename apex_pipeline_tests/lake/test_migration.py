@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from apex_pipeline.errors import ConfigurationError, StoreLockedError
+from apex_pipeline.errors import ConfigurationError, StoreCorruptionError, StoreLockedError
 from apex_pipeline.ingest.sync_plan import list_lake, plan_sync
+from apex_pipeline.lake import migration
 from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.migration import migrate, plan_migration
 from apex_pipeline.lake.publication import Change, publish
@@ -23,7 +24,7 @@ from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.factory import open_store_at
-from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, INTERNAL_PREFIX, object_key, raw_key
+from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, INTERNAL_PREFIX, object_key, raw_key, snapshot_key
 from apex_pipeline.storage.leases import held
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables.session_key import SessionKey
@@ -145,6 +146,97 @@ def test_a_lake_that_changes_during_a_pass_is_looked_at_again(
     assert len(snapshot.keys) == 2
 
 
+@pytest.mark.parametrize("name", ["list", "write_roll_ups", "swap_pointer"])
+def test_a_lake_that_changes_between_two_steps_is_published_as_it_was_copied(
+    store: LocalStore, target: LocalStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    publish_tables(store, _SPA, "v1")
+    left = [SessionKey("spa", "R2")]
+    changed: Any = store if name == "list" else migration
+    step = getattr(changed, name)
+
+    def publish_after(*arguments: Any, **named: Any) -> Any:
+        done = list(step(*arguments, **named)) if name == "list" else step(*arguments, **named)
+        if left:
+            publish_tables(store, left.pop(), "v2")
+        return done
+
+    monkeypatch.setattr(changed, name, publish_after)
+    report = migrate(store, target)
+    assert not left
+    published = read_current(target)
+    assert published is not None
+    assert (report.snapshot, verify_lake(target, is_deep=True).wrong) == (published.id, ())
+    again, latest = migrate(store, target), read_current(store)
+    assert latest is not None
+    assert (again.failures, again.snapshot) == ((), latest.id)
+
+
+def test_a_record_that_is_removed_before_it_is_read_is_not_missed(
+    store: LocalStore, target: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_tables(store, _SPA)
+    removed = store.write_bytes("catalog/records/by_hand.txt", b"note").key
+    for name in ("read_bytes", "read_with_tag"):
+        monkeypatch.setattr(store, name, _removing(store, getattr(store, name), removed))
+    report = migrate(store, target)
+    assert report.failures == ()
+    assert report.snapshot is not None
+    assert target.head(removed) is None
+
+
+def _removing(store: ObjectStore, read: Callable[..., Any], removed: str) -> Callable[..., Any]:
+    def remove_and_read(key: str, *arguments: Any) -> Any:
+        if key == removed:
+            store.delete(key)
+        return read(key, *arguments)
+
+    return remove_and_read
+
+
+@pytest.mark.parametrize("content", [None, b"{"], ids=["missing", "damaged"])
+def test_a_pointer_whose_snapshot_has_not_arrived_does_not_stand_in_the_way(
+    store: LocalStore, target: LocalStore, content: bytes | None
+) -> None:
+    snapshot = publish_tables(store, _SPA)
+    target.write_bytes(CURRENT_SNAPSHOT_KEY, store.read_bytes(CURRENT_SNAPSHOT_KEY))
+    if content is not None:
+        target.write_bytes(snapshot_key(snapshot.id), content)
+    report = migrate(store, target)
+    assert (report.failures, report.snapshot) == ((), snapshot.id)
+    assert verify_lake(target, is_deep=True).wrong == ()
+
+
+def test_what_is_published_in_the_target_while_it_is_looked_at_is_not_overwritten(
+    store: LocalStore, target: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_tables(store, _SPA, "v1")
+    migrate(store, target)
+    publish_tables(store, SessionKey("spa", "R2"), "v2")
+    read, left = target.read_with_tag, [{_SPA: Change(None)}]
+
+    def publish_after(key: str, *arguments: Any) -> Any:
+        found = read(key, *arguments)
+        if key == CURRENT_SNAPSHOT_KEY and left:
+            publish(target, left.pop(), NOON, "taken out there")
+        return found
+
+    monkeypatch.setattr(target, "read_with_tag", publish_after)
+    with pytest.raises(StoreLockedError, match="Another process has published"):
+        migrate(store, target)
+    published = read_current(target)
+    assert published is not None
+    assert published.note == "taken out there"
+
+
+def test_a_damaged_snapshot_is_not_published_elsewhere(store: LocalStore, target: LocalStore) -> None:
+    snapshot = publish_tables(store, _SPA)
+    store.delete(snapshot_key(snapshot.id))
+    with pytest.raises(StoreCorruptionError, match="is missing, although it is named as a snapshot"):
+        migrate(store, target)
+    assert read_current(target) is None
+
+
 def test_a_lake_that_never_stands_still_is_given_up_with_the_remedy(
     store: LocalStore, target: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +265,20 @@ def test_a_damaged_object_is_named_and_nothing_is_published(store: LocalStore, t
     assert key == damaged
     assert "is not what the lake has recorded" in problem
     assert "apex verify --deep" in problem
+    assert (report.snapshot, read_current(target)) == (None, None)
+
+
+@pytest.mark.parametrize("prefix", ["objects/", "catalog/snapshots/shards/", "catalog/snapshots/sessions/"])
+def test_a_part_that_the_lake_has_lost_is_named_and_nothing_is_published(
+    store: LocalStore, target: LocalStore, prefix: str
+) -> None:
+    publish_tables(store, _SPA)
+    lost = next(store.list(prefix)).key
+    store.delete(lost)
+    report = migrate(store, target)
+    ((key, problem),) = report.failures
+    assert lost in f"{key} {problem}"
+    assert "apex sync" in problem
     assert (report.snapshot, read_current(target)) == (None, None)
 
 

@@ -1,5 +1,6 @@
-"""The sensor ``tell_failed_runs``: each failed run is told once, in one message per look."""
+"""The sensor ``alert_failed_runs``: each failed run is reported once, in one message per tick."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -10,29 +11,30 @@ from apex_pipeline.alerts import Alert
 from apex_pipeline.errors import StoreUnavailableError
 from apex_pipeline.orchestration import alerts
 from apex_pipeline.orchestration.job_names import SESSION_JOB
-from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.settings import load_settings
 from apex_pipeline_tests.orchestration.lake_runs import LakeRuns
 
 
 class _Sensor:
     def __init__(self, lake: LakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
         self._lake = lake
-        (self._sensor,) = alerts.build_alert_sensors(load_settings(alert_webhook_url="http://127.0.0.1:1"))
         self.sent: list[Alert] = []
+        self.other: list[Alert] = []
+        monkeypatch.setattr(alerts, "receivers_of", lambda _: {"one": self._send, "other": self.other.append})
+        (self._sensor,) = alerts.build_alert_sensors(load_settings())
         self.is_down = False
-        monkeypatch.setattr(alerts, "send_alert", self._send)
-        self._cursor: str | None = None
-        self.look()
+        self.cursor: str | None = None
+        self.tick()
 
-    def _send(self, alert: Alert, _: Settings) -> None:
+    def _send(self, alert: Alert) -> None:
         if self.is_down:
             raise StoreUnavailableError("down", "wait")
         self.sent.append(alert)
 
-    def look(self) -> None:
+    def tick(self) -> None:
         sensor: Any = self._sensor
-        result = sensor(dg.build_sensor_context(instance=self._lake.instance, cursor=self._cursor))
-        self._cursor = result.cursor
+        result = sensor(dg.build_sensor_context(instance=self._lake.instance, cursor=self.cursor))
+        self.cursor, self.said = result.cursor, str(result.skip_reason)
 
     def fail(self, **tags: str) -> None:
         run = self._lake.instance.create_run_for_job(
@@ -46,49 +48,70 @@ def sensor(lake: LakeRuns, monkeypatch: pytest.MonkeyPatch) -> _Sensor:
     return _Sensor(lake, monkeypatch)
 
 
-def test_runs_that_failed_before_it_was_started_are_not_told(lake: LakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_earlier_failures_are_not_reported(lake: LakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     _Sensor(lake, monkeypatch).fail()
     sensor = _Sensor(lake, monkeypatch)
-    sensor.look()
+    sensor.tick()
     assert sensor.sent == []
 
 
-def test_each_failed_run_is_told_once(sensor: _Sensor) -> None:
+def test_each_failed_run_is_reported_once(sensor: _Sensor) -> None:
     for _ in range(3):
         sensor.fail()
-        sensor.look()
-        sensor.look()
+        sensor.tick()
+        sensor.tick()
     assert [alert.title for alert in sensor.sent] == ["Dagster: 1 run failed"] * 3
 
 
 def test_many_failed_runs_are_one_message(sensor: _Sensor) -> None:
     for _ in range(12):
         sensor.fail()
-    sensor.look()
+    sensor.tick()
     (alert,) = sensor.sent
     assert (alert.title, len(alert.lines), alert.lines[-1]) == ("Dagster: 12 runs failed", 11, "… and 2 more")
 
 
-def test_a_run_that_dagster_starts_again_is_not_told(sensor: _Sensor) -> None:
+def test_a_run_that_dagster_starts_again_is_not_reported(sensor: _Sensor) -> None:
     sensor.fail(**{"dagster/will_retry": "true"})
-    sensor.look()
+    sensor.tick()
     assert sensor.sent == []
 
 
-def test_a_message_that_was_not_delivered_is_sent_with_the_next_look(sensor: _Sensor) -> None:
+def test_a_receiver_that_is_down_gets_what_it_missed_later_and_the_others_nothing_twice(sensor: _Sensor) -> None:
     sensor.fail()
     sensor.is_down = True
-    with pytest.raises(StoreUnavailableError):
-        sensor.look()
+    for _ in range(3):
+        sensor.tick()
+    assert "1 failed runs not delivered. down" in sensor.said
     sensor.is_down = False
-    sensor.look()
-    assert len(sensor.sent) == 1
+    sensor.tick()
+    assert (len(sensor.sent), len(sensor.other)) == (1, 1)
+
+
+def test_an_old_failure_that_gets_a_tag_is_not_reported_again(lake: LakeRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "_OVERLAP", timedelta(0))
+    sensor = _Sensor(lake, monkeypatch)
+    for _ in range(2):
+        sensor.fail()
+        sensor.tick()
+    oldest = lake.instance.get_run_records(ascending=True)[0].dagster_run.run_id
+    lake.instance.add_run_tags(oldest, {"apex/outcome": "failed"})
+    sensor.tick()
+    assert [alert.title for alert in sensor.sent] == ["Dagster: 1 run failed"] * 2
+
+
+def test_a_cursor_of_another_version_starts_from_now(sensor: _Sensor) -> None:
+    sensor.fail()
+    for cursor in ('{"since_s": 3}', "[]", "nonsense"):
+        sensor.cursor = cursor
+        sensor.tick()
+    assert sensor.sent == []
 
 
 def test_only_typed_failures_are_quoted(sensor: _Sensor, lake: LakeRuns) -> None:
     sensor.fail()
     assert not lake.run_session("nowhere/R9")
-    sensor.look()
+    sensor.tick()
     (alert,) = sensor.sent
     untyped, typed = sorted(alert.lines)
     assert "AKIASECRET" not in untyped
@@ -101,5 +124,5 @@ def test_the_text_of_an_unexpected_error_is_not_quoted(sensor: _Sensor, monkeypa
     facts = {"error": "ValueError", "problem": "ValueError: AKIASECRET", "remedy": "This is a bug."}
     monkeypatch.setattr(alerts, "step_failures", lambda *_: [facts])
     sensor.fail()
-    sensor.look()
+    sensor.tick()
     assert "AKIASECRET" not in str(sensor.sent)

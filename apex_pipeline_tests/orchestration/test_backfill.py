@@ -150,5 +150,5 @@ def test_a_session_that_changed_since_the_plan_is_left_alone(store: ObjectStore,
     key = record_key("spa/R1")
     store.write_bytes(key, store.read_bytes(key) + b"\n")
     outcome = backfill(load_settings(), store, plan, lambda _: None)
-    assert outcome.notes == ["spa/R1 was changed by another process since the backfill began."]
+    assert outcome.notes == ["spa/R1 was changed by another process since the backfill started."]
     assert outcome.derived == []

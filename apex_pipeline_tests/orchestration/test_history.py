@@ -1,6 +1,8 @@
 """The history of runs: what was replaced is removed, what is present stays, and the databases become smaller."""
 
+import os
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -11,7 +13,7 @@ import pytest
 
 from apex_pipeline.orchestration import history
 from apex_pipeline.orchestration.history import Pruned, compact_run, prune, prune_if_due
-from apex_pipeline.orchestration.history_jobs import prune_history, told
+from apex_pipeline.orchestration.history_jobs import prune_history, pruning_summary
 from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
 
 _AT_ONCE = timedelta(0)
@@ -28,16 +30,32 @@ def fine() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=True)
 
 
+@dg.asset(partitions_def=_parts)
+def sectors() -> None:
+    """Derive nothing."""
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.PreviewWarning)  # as in checks.py: a result per session
+
+    @dg.asset_check(asset=sectors, partitions_def=_parts)
+    def plausible() -> dg.AssetCheckResult:
+        if os.environ.get("CHECK_FAILS"):
+            raise RuntimeError("not evaluated")
+        return dg.AssetCheckResult(passed=True)
+
+
 @dg.asset
 def broken() -> None:
     raise RuntimeError("broken")
 
 
 _DEFINITIONS = dg.Definitions(
-    [laps, broken],
-    asset_checks=[fine],
+    [laps, sectors, broken],
+    asset_checks=[fine, plausible],
     jobs=[
         dg.define_asset_job("derive", selection=[laps]),
+        dg.define_asset_job("derive_sectors", selection=[sectors]),
         dg.define_asset_job("fail_on_purpose", selection=[broken]),
         dg.define_asset_job("look", selection=dg.AssetSelection.checks_for_assets(laps)),
     ],
@@ -91,11 +109,35 @@ def test_a_failed_run_stays_until_the_same_job_has_run_again(instance: dg.Dagste
     assert _runs(instance) == {again} != {failed}
 
 
-def test_runs_without_results_but_with_those_of_checks_stay(instance: dg.DagsterInstance) -> None:
-    _run(instance)
-    looked = {_run(instance, None, "look"), _run(instance, None, "look")}
-    prune(instance, _AT_ONCE)
-    assert looked <= _runs(instance)
+def test_runs_that_only_look_at_checks_are_removed_once_later_ones_have_looked(instance: dg.DagsterInstance) -> None:
+    made = _run(instance)
+    _run(instance, None, "look")
+    looked = _run(instance, None, "look")
+    assert prune(instance, _AT_ONCE).runs == 1
+    assert _runs(instance) == {made, looked}
+
+
+def test_a_run_stays_while_it_holds_the_latest_result_of_a_check(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = _run(instance, "spa/R1", "derive_sectors"), _run(instance, "spa/R2", "derive_sectors")
+    with monkeypatch.context() as patched:
+        patched.setenv("CHECK_FAILS", "1")
+        unchecked = _run(instance, "spa/R1", "derive_sectors")
+    assert prune(instance, _AT_ONCE).runs == 0
+    assert _latest_results(instance) == {"spa/R1": first, "spa/R2": other}
+    again = _run(instance, "spa/R1", "derive_sectors")
+    assert prune(instance, _AT_ONCE).runs == 2
+    assert _runs(instance) == {other, again}
+    assert not {first, unchecked} & _runs(instance)
+    assert _latest_results(instance) == {"spa/R1": again, "spa/R2": other}
+
+
+def _latest_results(instance: dg.DagsterInstance) -> dict[str | None, str]:
+    """Return the run that holds the latest result of the check ``plausible``, by session."""
+    check = dg.AssetCheckKey(dg.AssetKey("sectors"), "plausible")
+    history = instance.event_log_storage.get_asset_check_execution_history(check, limit=100)
+    return {found.partition: found.run_id for found in reversed(history) if found.status.value != "PLANNED"}
 
 
 def test_pruning_many_runs_of_one_session_leaves_the_history_of_one(
@@ -113,6 +155,29 @@ def test_pruning_many_runs_of_one_session_leaves_the_history_of_one(
     assert pruned.bytes_after is not None
     assert pruned.bytes_before > 1.5 * one
     assert pruned.bytes_after < 1.3 * one
+
+
+def test_a_pruning_looks_at_no_more_runs_than_it_takes_to_find_those_it_removes(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = _run(instance, "spa/R2")
+    runs = [_run(instance) for _ in range(5)]
+    monkeypatch.setattr(history, "_PAGE", 1)
+    monkeypatch.setattr(history, "_MOST_RUNS", 2)
+    opened: list[str] = []
+    read = instance.get_records_for_run
+    monkeypatch.setattr(
+        instance, "get_records_for_run", lambda run, **named: (opened.append(run), read(run, **named))[1]
+    )
+    pruned = prune(instance, _AT_ONCE)
+    assert set(opened) == set(runs[:2])
+    assert (pruned.runs, pruned.kept, pruned.is_complete) == (2, 1, False)
+    assert "the next pruning continues" in pruning_summary(pruned)
+    assert _runs(instance) == {needed, *runs[2:]}
+    assert prune(instance, _AT_ONCE).runs == 2
+    last = prune(instance, _AT_ONCE)
+    assert (last.runs, last.kept, last.is_complete) == (0, 2, True)
+    assert _runs(instance) == {needed, runs[-1]}
 
 
 def test_a_sync_prunes_at_most_once_a_day(instance: dg.DagsterInstance) -> None:
@@ -152,4 +217,4 @@ def test_the_nightly_job_tells_the_size(instance: dg.DagsterInstance, capsys: py
 
 
 def test_where_the_database_is_elsewhere_the_size_is_said_to_be_unknown() -> None:
-    assert told(Pruned(3, 4, None, None)).endswith("its size is not known.")
+    assert pruning_summary(Pruned(3, 4, None, None)).endswith("its size is not known.")

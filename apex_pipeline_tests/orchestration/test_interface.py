@@ -22,7 +22,6 @@ from apex_pipeline.orchestration.interface import (
 from apex_pipeline.settings import load_settings
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.tables import publish_tables
-from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 _R1, _R2 = SessionKey("spa", "R1"), SessionKey("spa", "R2")
 _MINE = dg.AssetKey(["mine", "stints"])
@@ -33,16 +32,6 @@ _DECLARED = dg.TableSchema(
         dg.TableColumn("car", "string"),
     ]
 )
-
-
-@pytest.fixture(params=["local", "s3"])
-def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LakeResource:
-    if request.param == "local":
-        return LakeResource.from_settings(load_settings(lake_dir=tmp_path / "lake"))
-    bucket: S3Bucket = request.getfixturevalue("s3_bucket")
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
-    return LakeResource.from_settings(load_settings(use_s3_data=True, bucket=bucket.name))
 
 
 @pytest.fixture
@@ -95,10 +84,10 @@ def test_the_specs_name_every_table_with_its_columns_and_partitions() -> None:
 
 
 def test_an_asset_of_another_code_location_is_stored_and_loaded_per_session(
-    lake: LakeResource, instance: dg.DagsterInstance
+    lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     for key, laps in ((_R1, 2), (_R2, 3)):
-        publish_tables(lake.open(), key, laps=laps)
+        publish_tables(lake_resource.open(), key, laps=laps)
 
     @dg.asset(key=_MINE, ins={"laps": dg.AssetIn(["tables", "laps"])}, deps=[PUBLISHED], partitions_def=sessions)
     def stints(laps: pd.DataFrame) -> pd.DataFrame:
@@ -109,7 +98,7 @@ def test_an_asset_of_another_code_location_is_stored_and_loaded_per_session(
         return dg.MaterializeResult(metadata={"laps": sum(stints["laps"].to_pylist())})
 
     assets = [*lake_specs(["laps"]), stints, season]
-    resources = {"parquet_io": ParquetIOManager(lake=lake), "io_manager": ParquetIOManager(lake=lake)}
+    resources = {"parquet_io": ParquetIOManager(lake=lake_resource), "io_manager": ParquetIOManager(lake=lake_resource)}
     for key in (_R1, _R2):
         made = dg.materialize(
             assets, selection=[stints], partition_key=str(key), instance=instance, resources=resources
@@ -119,7 +108,7 @@ def test_an_asset_of_another_code_location_is_stored_and_loaded_per_session(
         assert "dagster/row_count" not in event.metadata
     result = dg.materialize(assets, selection=[season], instance=instance, resources=resources)
     assert result.asset_materializations_for_node("season")[0].metadata["laps"].value == 5
-    assert {item.key for item in lake.open().list("assets/")} == {
+    assert {item.key for item in lake_resource.open().list("assets/")} == {
         f"assets/mine/stints/track=spa/session={name}/stints.parquet" for name in ("R1", "R2")
     }
 

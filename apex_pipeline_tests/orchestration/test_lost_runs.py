@@ -82,13 +82,14 @@ def test_runs_that_celery_does_not_execute_or_that_wait_are_left_alone(instance:
 
 def test_the_tasks_of_all_workers_that_answered_count() -> None:
     assert active_tasks(_Workers({"w1": [{"id": "a"}, {"id": "b"}], "w2": []})) == {"a", "b"}
-    assert active_tasks(_Workers(None)) == set()
+    assert active_tasks(_Workers({"w1": []})) == set()
+    assert active_tasks(_Workers(None)) is None
 
 
-def _evaluate(instance: dg.DagsterInstance) -> str:
-    context = dg.build_sensor_context(instance=instance)
+def _evaluate(instance: dg.DagsterInstance, cursor: str = "") -> tuple[str, str]:
+    context = dg.build_sensor_context(instance=instance, cursor=cursor)
     result: Any = replace_lost_runs(context)
-    return str(result.skip_message)
+    return str(result.skip_reason.skip_message), result.cursor
 
 
 def test_the_sensor_marks_a_lost_run_as_failed_with_the_reason(
@@ -99,18 +100,31 @@ def test_the_sensor_marks_a_lost_run_as_failed_with_the_reason(
     launcher = SimpleNamespace(celery=SimpleNamespace(control=control), dispose=lambda: None)
     monkeypatch.setattr(dg.DagsterInstance, "run_launcher", property(lambda _: launcher))
     monkeypatch.setattr("apex_pipeline.orchestration.lost_runs.SILENCE", timedelta(0))
-    assert _evaluate(instance) == f"1 tasks in work, 1 runs lost: {run.run_id}."
+    assert _evaluate(instance) == ("1 tasks in work, 0 runs lost.", run.run_id)
+    assert _evaluate(instance, run.run_id) == (f"1 tasks in work, 1 runs lost: {run.run_id}.", "")
     ended = instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status == DagsterRunStatus.FAILURE
     (event,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     assert event.dagster_event is not None
     assert "The Celery worker of this run has died" in (event.dagster_event.message or "")
-    assert _evaluate(instance) == "1 tasks in work, 0 runs lost."
+    assert _evaluate(instance) == ("1 tasks in work, 0 runs lost.", "")
 
 
 def test_without_celery_the_sensor_says_so(instance: dg.DagsterInstance) -> None:
-    assert _evaluate(instance) == "Runs of this instance are not executed by Celery."
+    assert _evaluate(instance)[0] == "Runs of this instance are not executed by Celery."
+
+
+def test_if_no_worker_answers_nothing_is_decided(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _started(instance, task="t1")
+    control = SimpleNamespace(inspect=lambda timeout: _Workers(None if timeout else {}))
+    launcher = SimpleNamespace(celery=SimpleNamespace(control=control), dispose=lambda: None)
+    monkeypatch.setattr(dg.DagsterInstance, "run_launcher", property(lambda _: launcher))
+    monkeypatch.setattr("apex_pipeline.orchestration.lost_runs.SILENCE", timedelta(0))
+    assert _evaluate(instance, run.run_id) == ("No Celery worker answers.", "")
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status == DagsterRunStatus.STARTED
 
 
 @pytest.mark.parametrize("found", [None, object()])

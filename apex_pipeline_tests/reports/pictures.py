@@ -1,6 +1,7 @@
 """Takes a picture apart: what it says, and whether it is one that a browser draws."""
 
 import re
+from html import unescape
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
@@ -17,10 +18,11 @@ class Picture:
     def __init__(self, markdown: str | None) -> None:
         assert markdown is not None
         # A space or a parenthesis would end the address before its end.
-        match = re.fullmatch(r"!\[[^\[\]]*\]\(data:image/svg\+xml,([^\s()]*)\)", markdown)
+        match = re.fullmatch(r"!\[[^\[\]\\\n\r<>&`]*\]\(data:image/svg\+xml,([^\s()]*)\)", markdown)
         assert match is not None, markdown[:200]
         self.bytes = len(markdown.encode())
-        self._root = ET.fromstring(unquote(match[1]))  # noqa: S314  -- made by this project
+        # Markdown decodes entities in an address before the browser decodes percent signs.
+        self._root = ET.fromstring(unquote(unescape(match[1])))  # noqa: S314  -- made by this project
         self.width, self.height = int(self._root.attrib["width"]), int(self._root.attrib["height"])
 
     @property

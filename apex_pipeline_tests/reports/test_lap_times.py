@@ -32,7 +32,22 @@ def test_cars_are_listed_by_their_best_lap_with_it_and_their_median() -> None:
 
 def test_a_car_without_a_number_or_with_that_of_another_is_named_by_its_id() -> None:
     texts = Picture(draw_lap_times(_laps(("GR86-1-1", None, [97]), ("x", "3", [98]), ("GR86-2-3", "3", [99])))).texts
-    assert [name for name in texts if name in {"1-1", "#3", "2-3", "?"}] == ["1-1", "#3", "2-3"]
+    assert [name for name in texts if name in {"1-1", "x", "#3", "2-3", "?"}] == ["1-1", "x", "2-3"]
+
+
+@pytest.mark.parametrize("cars", [2, 3])
+def test_all_cars_with_the_same_number_are_named_by_their_ids(cars: int) -> None:
+    ids = [f"GR86-00{chassis}-7" for chassis in range(1, cars + 1)]
+    texts = Picture(draw_lap_times(_laps(*((vehicle, "7", [97]) for vehicle in ids), ("x", "3", [98])))).texts
+    assert [text for text in texts if text.endswith("-7") or text.startswith("#")] == [
+        *(vehicle.removeprefix("GR86-") for vehicle in ids),
+        "#3",
+    ]
+
+
+def test_long_ids_of_cars_with_the_same_number_are_told_apart() -> None:
+    texts = Picture(draw_lap_times(_laps(("GT4-chassis-001-7", "7", [97]), ("GT4-chassis-002-7", "7", [98])))).texts
+    assert {"…is-001-7", "…is-002-7"} <= set(texts)
 
 
 def test_slow_laps_are_counted_and_put_on_the_right_edge() -> None:
@@ -52,6 +67,21 @@ def test_a_race_of_24_hours_with_45_cars_is_still_small_and_says_what_it_leaves_
     picture = Picture(draw_lap_times(_laps(*cars)))
     assert picture.bytes < MAX_BYTES
     assert any("5 more cars not shown" in text for text in picture.texts)
+
+
+def test_a_picture_with_a_dot_everywhere_is_drawn_more_coarsely_until_it_fits() -> None:
+    times = [90 + lap / 30 for lap in range(700)]
+    cars = [(f"car{number}", str(number), times) for number in range(40)]
+    laps = pa.concat_tables([_laps(*cars), _laps(*cars, is_valid=False)])
+
+    picture = Picture(draw_lap_times(laps))
+
+    assert 10_000 < picture.bytes <= MAX_BYTES
+    assert [text for text in picture.texts if text.startswith("#")] == [
+        f"#{number}" for number in sorted(range(40), key=str)
+    ]
+    # A dot at least every twelve pixels of the 414 between the names and the times.
+    assert all(path.count("h0") >= 414 / 12 - 2 for path in picture.paths if "m" in path)
 
 
 def test_a_number_that_is_markup_is_text() -> None:

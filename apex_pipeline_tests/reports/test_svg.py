@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,14 @@ def test_a_picture_is_readable_in_dark_and_in_light() -> None:
     assert svg.index('class="b"') < svg.index("<text")
 
 
-@given(st.text(st.characters() | st.sampled_from("<>&\"'()[]% #"), max_size=100))
+@pytest.mark.parametrize("text", ["GR86<002>7", "GR86&002&7", "a&lt;b&gt;", "&#60;script&#62;", "&amp;lt;", "x;y&z"])
+def test_text_with_signs_of_markup_is_shown_as_written(text: str) -> None:
+    drawing = Drawing(100, 50, "Speed")
+    drawing.text(0, 0, text)
+    assert Picture(drawing.markdown).texts == ["Speed", text]
+
+
+@given(st.text(st.characters() | st.sampled_from("<>&;\"'()[]%`\\\n #"), max_size=100))
 def test_any_text_is_shown_as_text(text: str) -> None:
     drawing = Drawing(100, 50, text)
     drawing.text(0, 0, text)

@@ -9,21 +9,6 @@ from collections.abc import Iterable, Mapping
 import dagster as dg
 
 from apex_pipeline.sources.gr_cup.telemetry.channels import PUBLISHED_NAMES
-from apex_pipeline.tables import (
-    CARS,
-    LAP_REJECTS,
-    LAPS,
-    OFFICIAL_LAPS,
-    OFFICIAL_POINTS,
-    OFFICIAL_REJECTS,
-    QUALITY,
-    RESULTS,
-    TELEMETRY,
-    TELEMETRY_CARS,
-    TELEMETRY_HOLES,
-    TELEMETRY_REJECTS,
-    WEATHER,
-)
 from apex_pipeline.tables.model import Table
 
 _RAW_FILES = dg.AssetKey(["raw", "files"])
@@ -179,19 +164,19 @@ _QUALITY = {
 }
 
 _ORIGINS: Mapping[str, Mapping[str, str]] = {
-    LAPS.name: _LAPS,
-    CARS.name: _CARS,
-    TELEMETRY.name: _TELEMETRY,
-    TELEMETRY_CARS.name: _TELEMETRY_CARS,
-    TELEMETRY_HOLES.name: _TELEMETRY_HOLES,
-    OFFICIAL_LAPS.name: _OFFICIAL_LAPS,
-    OFFICIAL_POINTS.name: _OFFICIAL_POINTS,
-    RESULTS.name: _RESULTS,
-    WEATHER.name: _WEATHER,
-    QUALITY.name: _QUALITY,
-    LAP_REJECTS.name: _REJECTS,
-    TELEMETRY_REJECTS.name: _REJECTS,
-    OFFICIAL_REJECTS.name: _REJECTS,
+    "laps": _LAPS,
+    "cars": _CARS,
+    "telemetry": _TELEMETRY,
+    "telemetry_cars": _TELEMETRY_CARS,
+    "telemetry_holes": _TELEMETRY_HOLES,
+    "official_laps": _OFFICIAL_LAPS,
+    "official_points": _OFFICIAL_POINTS,
+    "results": _RESULTS,
+    "weather": _WEATHER,
+    "quality": _QUALITY,
+    "lap_rejects": _REJECTS,
+    "telemetry_rejects": _REJECTS,
+    "official_rejects": _REJECTS,
 }
 
 

@@ -47,7 +47,7 @@ class GrCup(Source):
     """Race weekends of the GR Cup."""
 
     name = SOURCE_NAME
-    derivation_version = "5"
+    derivation_version = "6"
     required_tables = (
         LAPS,
         CARS,

@@ -4,21 +4,23 @@
 
 Each value is the share of such laps in nine real races with official timing hidden, rounded. See docs/laps.md for the
 reliability table, how the values change if a track is left out, and ``benchmarks/reliability.py`` for computing them.
-Where official timing lists a hundred laps of a class in a session, the share measured there replaces its value.
+Where official timing lists a hundred laps of a class in a session and fewer of them are right, that lower share is used
+for its other laps; a session never raises a value, as nobody confirms the laps that official timing does not list.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from apex_pipeline.sources.gr_cup.laps.lap import Flag, Lap
+from apex_pipeline.sources.gr_cup.laps.official_verdict import OFFICIAL_METHODS
 
 # Laps of even pace: 1,331 by a timer (all right), and 1,243 by timestamps (1,225 right).
 TWO_SOURCES = 0.99
 ONE_SOURCE = 0.98
 # At one of five tracks official timing measures at another line than the cars, and the time between the two lines grows
 # from 7 to 14 s as a car slows down. Without official timing nothing shows which kind of track it is, so these values
-# are those of all five: of laps at pace next to a slow one 322 of 354 are right (170 of 199 with two lines), of the
-# slow ones 231 of 426 (18 of 210 with two lines).
+# are the mix of all five and right for none of them alone: of laps at pace next to a slow one 322 of 354 are right (170
+# of 199 with two lines), of the slow ones 231 of 426 (18 of 210 with two lines).
 AT_PACE_NEXT_TO_SLOW = 0.9
 SLOW = 0.54
 # Timer and timestamps differ by 0.5 to 1 s: 9 of 15 are right.
@@ -53,14 +55,28 @@ def confidence(lap: Lap, shares: Mapping[float, float]) -> float:
 def measured_shares(laps: Iterable[Lap]) -> dict[float, float]:
     """Return the share of right own times among the official laps of a session, by the confidence of their class.
 
-    Classes with fewer than a hundred laps are left out.
+    Classes with fewer than a hundred laps are left out, and so are classes with no lower a share than in other races:
+    laps that official timing lists say nothing good about those it does not list.
     """
     right: defaultdict[float, list[bool]] = defaultdict(list)
     for lap in laps:
-        # Lap 1 counts from the green flag officially, and from the line in the car's own data.
-        if lap.official is not None and lap.official.number > 1 and lap.time_s is not None and lap.verdict is not None:
-            right[_of_own_time(lap)].append(abs(lap.time_s - lap.verdict.time_s) <= _RIGHT_S)
-    return {value: round(sum(of) / len(of), 2) for value, of in right.items() if len(of) >= _MEASURED_LAPS}
+        reference_s = _independent_time_s(lap)
+        if reference_s is not None and lap.time_s is not None:
+            right[_of_own_time(lap)].append(abs(lap.time_s - reference_s) <= _RIGHT_S)
+    measured = {value: round(sum(of) / len(of), 2) for value, of in right.items() if len(of) >= _MEASURED_LAPS}
+    return {value: share for value, share in measured.items() if share < value}
+
+
+def _independent_time_s(lap: Lap) -> float | None:
+    """Return the published time of a lap in seconds if official cells state it, and not the car's own witnesses.
+
+    Lap 1 is left out: it counts from the green flag officially, and from the line in the car's own data.
+    """
+    if lap.official is None or lap.official.number <= 1 or lap.verdict is None or lap.verdict.is_contested:
+        return None
+    # Where the car's own times tipped the balance, they would be measured on themselves.
+    is_official = lap.verdict.method in OFFICIAL_METHODS and lap.verdict.time_s == lap.official.time_s
+    return lap.verdict.time_s if is_official else None
 
 
 def _of_own_time(lap: Lap) -> float:

@@ -43,7 +43,10 @@ class TimeGroup:
 
 @dataclass(frozen=True)
 class CellTimes:
-    """The lap times that the official cells of one lap state, the best supported first and impossible ones last."""
+    """The lap times that the official cells of one lap state, the best supported first and impossible ones last.
+
+    The first one is always possible: LAP_TIME is among them, and a row without one above zero is not a lap.
+    """
 
     groups: tuple[TimeGroup, ...]
 
@@ -104,11 +107,16 @@ def _apart_ms(first_ms: float, second_ms: float) -> float:
     return (first_ms - second_ms + _CLOCK_CHANGE_MS / 2) % _CLOCK_CHANGE_MS - _CLOCK_CHANGE_MS / 2
 
 
+def has_lap_time(row: Mapping[str, object]) -> bool:
+    """Return whether LAP_TIME of a row is above zero, without which it is not evidence of a lap."""
+    return (_number(row.get("lap_time_s")) or 0.0) > 0
+
+
 def check_cells(rows: Sequence[Mapping[str, object]], start_ms: int | None) -> list[CellTimes]:
     """Return the lap times that the cells of a car's laps state.
 
     Args:
-        rows: Rows of one car, sorted by lap number.
+        rows: Rows of one car with :func:`has_lap_time`, sorted by lap number.
         start_ms: Result of :func:`session_start_ms`.
     """
     before: list[Mapping[str, object] | None] = [None, *rows[:-1]]
@@ -121,7 +129,9 @@ def _stated(row: Mapping[str, object], previous: Mapping[str, object] | None, st
     """Return the lap time in seconds by the cells that state it."""
     stated = {"LAP_TIME": _number(row["lap_time_s"]), "FL_TIME": _number(row.get("classified_lap_time_s"))}
     sectors = [_number(row.get(name)) for name in ("s1_s", "s2_s", "s3_s")]
-    stated["sectors"] = sum(part for part in sectors if part is not None) if None not in sectors else None
+    # No sector takes no time: a zero stands for one that was not measured.
+    whole = [part for part in sectors if part]
+    stated["sectors"] = sum(whole) if len(whole) == len(sectors) else None
     is_next = previous is not None and _lap(previous) == _lap(row) - 1
     end_ms, hour_ms = elapsed_ms(row), clock_ms(row.get("crossing_local_time"))
     begin_ms = 0 if _lap(row) == 1 else elapsed_ms(previous) if previous and is_next else None

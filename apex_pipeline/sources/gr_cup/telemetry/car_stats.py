@@ -30,13 +30,14 @@ class CarStatsBuilder:
     Args:
         clock: The car's clock correction.
         channels: Channel columns of the session.
+        most_holes: Holes listed one by one, the first ones.
     """
 
-    def __init__(self, clock: CarClock, channels: Sequence[str]) -> None:
+    def __init__(self, clock: CarClock, channels: Sequence[str], most_holes: int) -> None:
         self._clock = clock
         self._channels = channels
         self._sent: set[str] = set()
-        self._holes = HoleFinder(clock.is_frozen)
+        self._holes = HoleFinder(is_frozen=clock.is_frozen, most=most_holes)
         self._residual_ms = [0] * len(clock.pieces)
         self._counts: Counter[str] = Counter()
         self._longest_ms = 0
@@ -89,7 +90,7 @@ class CarStatsBuilder:
             gaps=counts["gaps"],
             short_gaps=counts["short_gaps"],
             longest_gap_s=self._longest_ms / 1000 if counts["gaps"] else None,
-            holes=tuple(self._holes.holes),
+            holes=self._holes.holes(),
             first_sample_ms=self._first_ms or 0,
             last_sample_ms=int(self._last[0][0]),
             channels=tuple(name for name in self._channels if name in self._sent),
@@ -117,7 +118,7 @@ def telemetry_cars_table(track: str, session: str, report: TelemetryReport) -> p
 
 def holes_table(track: str, session: str, report: TelemetryReport) -> pa.Table:
     """Return the table ``telemetry_holes`` of a session: one row per hole of more than half a second."""
-    return telemetry_holes_table(track, session, ((car.clock.vehicle_id, car.holes) for car in report.cars))
+    return telemetry_holes_table(track, session, [(car.clock.vehicle_id, car.holes) for car in report.cars])
 
 
 def _pieces(car: CarStats) -> Iterator[dict[str, object]]:

@@ -3,8 +3,7 @@
 The holes are found while the pivoted rows of a car are in memory; ``car_stats.py`` counts them.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,9 @@ Ints = npt.NDArray[np.int64]
 
 # No channel of a real car is slower than 0.25 s; at 200 km/h half a second hides 28 m of track.
 HOLE_MS = 500
-# Holes listed per car; all are counted. A logger that sends once a second has one after every sample.
-_MOST_HOLES = 10_000
+# Holes listed per car and per session; all are counted. A logger that sends once a second has one after every sample.
+# In memory a hole takes 32 bytes, and 60 more while the table is made: 28 MB for a session.
+_MOST_OF_CAR, _MOST_OF_SESSION = 10_000, 300_000
 # After a hole the unit sends what it kept, stamped within milliseconds of each other: less than a quarter of the usual
 # step apart, for up to a second. The usual step is that of the samples before the hole: 43 to 130 ms in real files.
 _BUNCHED_SHARE = 0.25
@@ -25,39 +25,34 @@ _BUNCHED_MS = 1_000
 _USUAL_STEPS = 40
 
 
-@dataclass
-class Hole:
-    """A time without any sample of a car.
-
-    Attributes:
-        start_ms: Last sample before it, milliseconds UTC.
-        end_ms: First sample after it, milliseconds UTC.
-        lap: ``lap_number`` of the last sample before it; ``None`` outside laps.
-        bunched: Samples after it that are bunched; ``None`` if the car's clock stood still.
-    """
-
-    start_ms: int
-    end_ms: int
-    lap: int | None
-    bunched: int | None
+# The columns of the table that are about a hole.
+_HOLES = pa.schema(list(TELEMETRY_HOLES.schema)[3:])
+# One hole: as in the table, while it is looked for.
+_HOLE = np.dtype([("start_ms", np.int64), ("end_ms", np.int64), ("lap", np.int64), ("bunched", np.int64)])
+# Laps before the green flag are 0 and less.
+_NO_LAP = np.iinfo(np.int64).min
 
 
-@dataclass
+def most_holes_of_car(cars: int) -> int:
+    """Return how many holes are listed of each car of a session: the same number of all."""
+    return min(_MOST_OF_CAR, _MOST_OF_SESSION // max(cars, 1))
+
+
 class HoleFinder:
     """Finds the holes of one car in its rows, which may come in parts.
 
     Args:
         is_frozen: Whether its clock stood still: its samples are as far apart as the messages.
-
-    Attributes:
-        holes: The first ten thousand holes.
+        most: Holes listed, the first ones.
     """
 
-    is_frozen: bool
-    holes: list[Hole] = field(default_factory=list[Hole])
-    _sample_ms: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    _last_lap: int | None = None
-    _closest_ms: float = 0.0
+    def __init__(self, *, is_frozen: bool, most: int) -> None:
+        self._is_frozen = is_frozen
+        self._holes = np.empty(most, _HOLE)
+        self._count = 0
+        self._sample_ms: Ints = np.empty(0, np.int64)
+        self._last_lap: int | None = None
+        self._closest_ms = 0.0
 
     def add(self, sample_ms: Ints, laps: pa.ChunkedArray) -> None:
         """Add rows in chronological order.
@@ -72,11 +67,11 @@ class HoleFinder:
         # Without an earlier row the first step is that of the second row.
         new = max(known - 1, 0)
         self._count_bunched(times_ms, steps_ms, new)
-        for index in (new + np.flatnonzero(steps_ms[new:] > HOLE_MS)).tolist():
-            if len(self.holes) == _MOST_HOLES:
-                break
+        room = len(self._holes) - self._count
+        for index in (new + np.flatnonzero(steps_ms[new:] > HOLE_MS))[:room].tolist():
             lap = self._last_lap if index < known else laps[index - known].as_py()
-            self.holes.append(Hole(int(times_ms[index]), int(times_ms[index + 1]), lap, None if self.is_frozen else 0))
+            self._holes[self._count] = (times_ms[index], times_ms[index + 1], _NO_LAP if lap is None else lap, 0)
+            self._count += 1
             before_ms = steps_ms[max(0, index - _USUAL_STEPS) : index]
             usual_ms = before_ms[(before_ms > 0) & (before_ms <= HOLE_MS)]
             self._closest_ms = _BUNCHED_SHARE * float(np.median(usual_ms)) if len(usual_ms) else 0.0
@@ -86,17 +81,35 @@ class HoleFinder:
 
     def _count_bunched(self, times_ms: Ints, steps_ms: Ints, first: int) -> None:
         """Count the steps from this one on that are too short, for a second after the last hole or to the next."""
-        if not self.holes or self.is_frozen:
+        if not self._count or self._is_frozen:
             return
-        hole = self.holes[-1]
-        last = int(np.searchsorted(times_ms, hole.end_ms + _BUNCHED_MS, side="right")) - 1
+        hole = self._holes[self._count - 1]
+        last = int(np.searchsorted(times_ms, hole["end_ms"] + _BUNCHED_MS, side="right")) - 1
         after_ms = steps_ms[first:last]
         next_holes = np.flatnonzero(after_ms > HOLE_MS)
         after_ms = after_ms[: next_holes[0]] if len(next_holes) else after_ms
-        hole.bunched = (hole.bunched or 0) + int(np.count_nonzero(after_ms < self._closest_ms))
+        hole["bunched"] += np.count_nonzero(after_ms < self._closest_ms)
+
+    def holes(self) -> pa.Table:
+        """Return the holes in chronological order, with the columns of ``telemetry_holes`` that are about a hole.
+
+        ``bunched_samples`` is null if the car's clock stood still.
+        """
+        found = self._holes[: self._count]
+        start_ms, end_ms, laps, bunched = (np.ascontiguousarray(found[name]) for name in _HOLE.names or ())
+        return pa.Table.from_arrays(
+            [
+                pa.array(laps, mask=laps == _NO_LAP),
+                pa.array(start_ms).cast(_HOLES.field("hole_start_utc").type),
+                pa.array(end_ms).cast(_HOLES.field("hole_end_utc").type),
+                pa.array((end_ms - start_ms) / 1000),
+                pa.nulls(self._count, pa.int64()) if self._is_frozen else pa.array(bunched),
+            ],
+            schema=_HOLES,
+        )
 
 
-def telemetry_holes_table(track: str, session: str, cars: Iterable[tuple[str, Iterable[Hole]]]) -> pa.Table:
+def telemetry_holes_table(track: str, session: str, cars: Sequence[tuple[str, pa.Table]]) -> pa.Table:
     """Return the table ``telemetry_holes`` of a session.
 
     Args:
@@ -104,19 +117,18 @@ def telemetry_holes_table(track: str, session: str, cars: Iterable[tuple[str, It
         session: Session name.
         cars: Vehicle id and holes of each car.
     """
-    return TELEMETRY_HOLES.from_rows(
-        [
-            {
-                "track": track,
-                "session": session,
-                "vehicle_id": vehicle_id,
-                "lap_number": hole.lap,
-                "hole_start_utc": hole.start_ms,
-                "hole_end_utc": hole.end_ms,
-                "hole_s": (hole.end_ms - hole.start_ms) / 1000,
-                "bunched_samples": hole.bunched,
-            }
-            for vehicle_id, holes in sorted(cars)
-            for hole in holes
-        ]
-    )
+    ordered = sorted(cars, key=lambda car: car[0])
+    holes = pa.concat_tables([_HOLES.empty_table(), *(of_car for _, of_car in ordered)])
+    counts = [of_car.num_rows for _, of_car in ordered]
+    columns = [
+        _repeated([track], [holes.num_rows]),
+        _repeated([session], [holes.num_rows]),
+        _repeated([vehicle_id for vehicle_id, _ in ordered], counts),
+        *holes.columns,
+    ]
+    return pa.Table.from_arrays(columns, schema=TELEMETRY_HOLES.schema)
+
+
+def _repeated(texts: Sequence[str], counts: Sequence[int]) -> pa.DictionaryArray:
+    indices = np.repeat(np.arange(len(texts), dtype=np.int32), counts)
+    return pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(texts, pa.string()))

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from apex_pipeline.sources.base import Reject
-from apex_pipeline.sources.gr_cup.telemetry.channel_names import may_be_shown, shown_name
+from apex_pipeline.sources.gr_cup.telemetry.channel_names import shown_name
+from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import ClockPiece, place, unexplained_ms
-from apex_pipeline.sources.gr_cup.telemetry.holes import Hole
 from apex_pipeline.sources.gr_cup.vehicle_spellings import Spellings
 from apex_pipeline.sources.unreadable import UnreadableFile, warnings_of
 
@@ -95,7 +96,7 @@ class CarStats:
         gaps: Gaps of more than 2 s between samples.
         short_gaps: Gaps of more than 0.5 s and at most 2 s.
         longest_gap_s: The longest gap of more than 2 s.
-        holes: Gaps of more than 0.5 s one by one, the first ten thousand.
+        holes: Gaps of more than 0.5 s one by one, the first ten thousand at most; see ``holes.py``.
         first_sample_ms: Time of the first sample, milliseconds UTC.
         last_sample_ms: Time of the last sample, milliseconds UTC.
         channels: Channel columns with at least one reading.
@@ -111,7 +112,7 @@ class CarStats:
     gaps: int
     short_gaps: int
     longest_gap_s: float | None
-    holes: tuple[Hole, ...]
+    holes: pa.Table
     first_sample_ms: int
     last_sample_ms: int
     channels: tuple[str, ...]
@@ -156,7 +157,10 @@ class TelemetryReport:
         """Return what an operator should check, a sentence each."""
         return (
             *warnings_of(self.unreadable),
-            *map(_warning, self.unknown_channels),
+            *(
+                f"The channel {shown_name(channel)} is not known; its readings are in the column {column}."
+                for channel, column in columns_of(self.unknown_channels).items()
+            ),
             *(
                 f"The times of {car.unexplained_rows:,} rows of {car.clock.vehicle_id} are not explained within 2 s."
                 for car in self.cars
@@ -168,8 +172,3 @@ class TelemetryReport:
     def clocks(self) -> tuple[CarClock, ...]:
         """Clock correction of each car."""
         return tuple(car.clock for car in self.cars)
-
-
-def _warning(channel: str) -> str:
-    column = "a column of the same name" if may_be_shown(channel) else "a column named unnamed"
-    return f"The channel {shown_name(channel)} is not known; its readings are in {column}."

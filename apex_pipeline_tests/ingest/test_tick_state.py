@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apex_pipeline.ingest.look_back import LookBack, parse_look_back
+from apex_pipeline.ingest.tick_state import TickState, parse_tick_state
 
 _TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  -- as asked
 
@@ -14,16 +14,16 @@ _NAMES = st.text(max_size=5)
 
 
 @given(_NAMES, st.dictionaries(_NAMES, _NAMES, max_size=3), st.none() | _TIMES, _NAMES)
-def test_a_look_comes_back_from_its_text(
-    resume: str, watched: dict[str, str], since: datetime | None, told: str
+def test_a_state_comes_back_from_its_text(
+    resume: str, watched: dict[str, str], since: datetime | None, reported: str
 ) -> None:
-    look = LookBack(resume, watched, since, told)
-    assert parse_look_back(look.to_text()) == look
+    state = TickState(resume, watched, since, reported)
+    assert parse_tick_state(state.to_text()) == state
 
 
 @pytest.mark.parametrize(
     "text",
     [None, "", "{}", "[]", "nonsense", '{"watched": 3}', '{"outdated_since_s": 1e300}', '{"outdated_since_s": "x"}'],
 )
-def test_any_other_text_counts_as_no_look(text: str | None) -> None:
-    assert parse_look_back(text) == LookBack()
+def test_any_other_text_counts_as_no_state(text: str | None) -> None:
+    assert parse_tick_state(text) == TickState()
