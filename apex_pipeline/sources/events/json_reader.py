@@ -22,6 +22,8 @@ _AFTER_OBJECT = re.compile(rb"(?<=[}\],])[ \t\r\n]*+\{")
 # What ends a value that is not an object, in a line or a list.
 _VALUE = re.compile(rb'(?:"(?:[^"\\\r\n]|\\[^\r\n])*+"|[^,\[\]{}\r\n"])++')
 _QUOTE = ord('"')
+# First keys of a file's events that are kept; a producer has one or two.
+_MOST_FIRST_KEYS = 16
 _ENVELOPE_COMMA = "commas between the values are not as in a list"
 
 
@@ -42,6 +44,7 @@ class JsonReader:
         self._needs_comma = False
         self._is_faulty = False
         self._has_list = False
+        self._first_keys: set[bytes] = set()
 
     def read(self) -> Iterator[Event | EventReject]:
         """Yield the file's events and rejects in order."""
@@ -106,6 +109,7 @@ class JsonReader:
                 raise UnusableEventError(Reason.TOO_DEEP, f"{depth} deep")  # noqa: TRY301  -- as above
             content = window.data[begin:end]
             node, flags = parse_object(content)
+            self._note_first_key(content)
         except UnusableEventError as error:
             return self._rejects.span(begin, end, error.reason, error.detail)
         offset, length = window.take(end)
@@ -134,14 +138,20 @@ class JsonReader:
         return None, deepest
 
     def _following(self, begin: int) -> re.Pattern[bytes]:
-        """Return what the next event starts with: a line indented alike, or an object with the same first key."""
+        """Return what the next event starts with: a line indented alike, or an object with a first key of an event."""
         data = self._window.data
         line = data.rfind(b"\n", 0, begin) + 1
         indent = data[line:begin]
         if (line or begin == 0) and not indent.strip(_SPACE):
             return re.compile(rb"\n" + indent + rb"(?=\{)")
         key = _FIRST_KEY.match(data, begin)
-        return re.compile(rb"\{[ \t\r\n]*" + re.escape(key[1]) + rb"[ \t\r\n]*:") if key else _AFTER_OBJECT
+        keys = sorted({*self._first_keys, *([key[1]] if key else [])})
+        known = b"|".join(map(re.escape, keys))
+        return re.compile(rb"\{[ \t\r\n]*(?:" + known + rb")[ \t\r\n]*:") if keys else _AFTER_OBJECT
+
+    def _note_first_key(self, content: bytes) -> None:
+        if len(self._first_keys) < _MOST_FIRST_KEYS and (key := _FIRST_KEY.match(content)):
+            self._first_keys.add(key[1])
 
     def _other(self, begin: int) -> EventReject:
         """Return the reject of a value that is not an object."""

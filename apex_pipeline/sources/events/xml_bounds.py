@@ -10,8 +10,33 @@ from apex_pipeline.sources.events.window import Window
 
 NAME_CHARACTERS = rb"[^\s<>/:=\"'&]+"
 _UNTIL = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
+_HIDING = re.compile(b"|".join(map(re.escape, _UNTIL)))
 # Passes from an event that a damaged comment hid from the pass before. Real damage takes a few.
 _MOST_PASSES = 1_000
+
+
+def first_outside(start: re.Pattern[bytes], data: bytes, begin: int) -> re.Match[bytes] | None:
+    """Return the first match of a start tag that lies in no comment, CDATA section or instruction.
+
+    Args:
+        start: Matches the start tag.
+        data: Where to look.
+        begin: Index from which on to look; nothing is open there.
+    """
+    found, index = start.search(data, begin), begin
+    while found is not None:
+        # What is never closed hides nothing: the rest of the file would be lost with it.
+        hidden = _HIDING.search(data, index, found.start())
+        if hidden is None:
+            return found
+        closing = _UNTIL[hidden[0]]
+        end = data.find(closing, hidden.end())
+        if end < 0:
+            return found
+        index = end + len(closing)
+        if index > found.start():
+            found = start.search(data, index)
+    return None
 
 
 class EventBounds:

@@ -17,12 +17,14 @@ from apex_pipeline.sources.events.model import (
 )
 from apex_pipeline.sources.events.rejecting import Rejecting
 from apex_pipeline.sources.events.window import Window
+from apex_pipeline.sources.events.xml_bounds import first_outside
 from apex_pipeline.sources.events.xml_mapping import namespaces_of
 from apex_pipeline.sources.events.xml_parser import parse_element
 
 _UTF8 = "utf-8"
 _TAG = re.compile(rb"<(/?)([^\s<>/=\"'&!?]+)((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+)>")
 _DOCTYPE = b"<!DOCTYPE"
+_CDATA = b"<![CDATA["
 # What bounds the internal part of a DOCTYPE; quoted text and comments may have brackets in them.
 _IN_DOCTYPE = re.compile(
     rb"\"[^\"]*+\"|'[^']*+'|<!--(?:[^-]|-(?!->))*+-->|<\?(?:[^?]|\?(?!>))*+\?>|<!--|<\?|[\[\]>\"']"
@@ -92,6 +94,8 @@ class Envelope:
             yield from self._pass_until(begin, b"-->")
         elif window.data.startswith(b"<?", begin):
             yield from self._pass_until(begin, b"?>")
+        elif window.data.startswith(_CDATA, begin) and (end := window.data.find(b"]]>", begin)) >= 0:
+            yield self._rejects.span(begin, end + len(b"]]>"), Reason.OUTSIDE_EVENTS)
         elif window.data.startswith(_DOCTYPE, begin):
             yield from self._pass_doctype(begin)
         elif tag := _TAG.match(window.data, begin):
@@ -207,7 +211,7 @@ class Envelope:
     def _next_bound(self, index: int) -> int | None:
         """Return the index of the next event or of the envelope's end tag, whichever is first, if at hand."""
         data = self._window.data
-        event = self._start.search(data, index)
+        event = first_outside(self._start, data, index)
         closing = [data.find(b"</" + name + b">", index) for name, _ in self._open[-1:]]
         found = [event.start()] if event else []
         return min([*found, *(end for end in closing if end >= 0)], default=None)

@@ -14,7 +14,7 @@ from apex_pipeline.sources.events.model import Event, EventLimits, EventReject, 
 from apex_pipeline.sources.events.plain_xml import parse_plain
 from apex_pipeline.sources.events.rejecting import Rejecting
 from apex_pipeline.sources.events.window import Window
-from apex_pipeline.sources.events.xml_bounds import NAME_CHARACTERS, EventBounds
+from apex_pipeline.sources.events.xml_bounds import NAME_CHARACTERS, EventBounds, first_outside
 from apex_pipeline.sources.events.xml_gaps import Envelope
 from apex_pipeline.sources.events.xml_mapping import has_no_content, local_name, with_inherited
 from apex_pipeline.sources.events.xml_parser import parse_document, parse_element
@@ -65,12 +65,17 @@ class XmlReader:
                 yield from self._envelope.pass_gap()
             else:
                 yield self._event(start)
-        yield from self._envelope.end()
+        if self._rejects.events_so_far:
+            yield from self._envelope.end()
+        else:
+            # What looked like an event was part of something else.
+            self._window.rewind()
+            yield from self._document()
 
     def has_events(self) -> bool:
         """Return whether an event starts anywhere in the file, and be at the start of the file."""
         window, is_first = self._window, True
-        while not (found := self._start.search(window.data, window.start)) and not window.is_complete:
+        while not (found := first_outside(self._start, window.data, window.start)) and not window.is_complete:
             is_first = False
             window.advance(max(window.start, len(window.data) - _LONGEST_START))
             window.read_more()
