@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,16 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def record_batch(rows: Sequence[Row], columns: Sequence[Column], schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows as a batch; an entry that is missing is null.
+    """Return rows as a batch.
 
     Args:
-        rows: Values by column; texts as ``str``, or as ``bytes`` in UTF-8.
-        columns: The columns.
+        rows: Values by column, with an entry for each; texts as ``str``, or as ``bytes`` in UTF-8.
+        columns: The columns, at least two.
         schema: Their schema.
     """
-    arrays = [_array(column, [row.get(column.name) for row in rows]) for column in columns]
+    of_row = itemgetter(*(column.name for column in columns))
+    by_column = zip(*map(of_row, rows), strict=True) if rows else [()] * len(columns)
+    arrays = [_array(column, list(values)) for column, values in zip(columns, by_column, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
@@ -45,7 +48,7 @@ def _array(column: Column, values: list[Any]) -> pa.Array:
     if column.kind == "timestamp_utc":
         values = [None if value is None else (value - _EPOCH) // _MILLISECOND for value in values]
     code = "d" if column.kind == "float" else "q"
-    numbers = array(code, [0 if value is None else value for value in values])
+    numbers = array(code, [0 if value is None else value for value in values] if None in values else values)
     return pa.Array.from_buffers(column.arrow_type, len(values), [_validity(values), pa.py_buffer(numbers)])
 
 
@@ -57,8 +60,12 @@ def _texts(values: Sequence[str | bytes | None], kind: pa.DataType) -> pa.Array:
 
 
 def _dictionary(values: Sequence[str | None]) -> pa.Array:
-    codes: dict[str, int] = {}
-    indices = array("i", [0 if value is None else codes.setdefault(value, len(codes)) for value in values])
+    # Most batches are of one file, and have the same text in every row.
+    if values and values[0] is not None and values.count(values[0]) == len(values):
+        codes, indices = {values[0]: 0}, array("i", bytes(4 * len(values)))
+    else:
+        codes = dict[str, int]()
+        indices = array("i", [0 if value is None else codes.setdefault(value, len(codes)) for value in values])
     positions = pa.Array.from_buffers(pa.int32(), len(values), [_validity(values), pa.py_buffer(indices)])
     return pa.DictionaryArray.from_arrays(positions, _texts(list(codes), pa.string()))
 

@@ -234,7 +234,8 @@ def test_columns_are_those_that_arrow_itself_would_build() -> None:
     table = Table("t", "events", "", columns, key=("string",))
     moment = datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
     full: Row = dict(zip(kinds, ("é", "x", -(2**63), 0.5, True, moment, ["a", "b"], b"\xff"), strict=True))
-    cases: list[list[Row]] = [[full], [full, {}], [{}, full, full, {}] * 5, [{}], []]
+    empty: Row = dict.fromkeys(kinds)
+    cases: list[list[Row]] = [[full], [full, full], [full, empty], [empty, full, full, empty] * 5, [empty], []]
     for rows in cases:
         built = pa.Table.from_batches([record_batch(rows, columns, table.schema)])
         built.validate(full=True)

@@ -68,9 +68,9 @@ class JsonReader:
     def _fill(self) -> bool:
         """Be done with white space, and have the largest possible event at hand; return false at the end."""
         window = self._window
-        window.skip(_SPACE)
+        window.skip_space()
         while window.remaining <= self._limits.event_bytes and window.read_more():
-            window.skip(_SPACE)
+            window.skip_space()
         return window.remaining > 0
 
     def _pass_punctuation(self, first: bytes) -> Iterator[EventReject]:

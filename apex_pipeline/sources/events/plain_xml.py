@@ -11,29 +11,43 @@ from apex_pipeline.sources.events.model import EventLimits, Node
 from apex_pipeline.sources.events.xml_mapping import TEXT, add_child, element
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_.-]*+"
-# Without "&": no entities. Without control characters except for tab and line feed: the rest are either forbidden, or
-# carriage returns, which a parser changes.
-CHARACTERS = r"[^<&\x00-\x08\x0b-\x1f]*+"
-VALUE = r"[^<&\"\x00-\x1f]*+"
+# What else must not be in a text is looked for in the whole event first: one excluded character is matched twice as
+# fast as a set of them.
+CHARACTERS = r"[^<]*+"
+VALUE = r"[^<\"\t\n]*+"
 _ATTRIBUTE = rf"(?: {_NAME}=\"{VALUE}\")"
 # Text, followed by a whole element without attributes and children (most are), or a start tag, or an end tag.
 _PIECE = re.compile(rf"({CHARACTERS})<(?:({_NAME})>({CHARACTERS})</\2>|({_NAME})({_ATTRIBUTE}*+) ?(/?)>|/({_NAME})>)")
 _ONE_ATTRIBUTE = re.compile(rf" ({_NAME})=\"({VALUE})\"")
-# All bytes but the control characters that are not plain.
-_PLAIN_BYTES = bytes([9, 10, *range(0x20, 0x100)])
+# All bytes but "&", which starts a reference, and the control characters that are forbidden.
+_PLAIN_BYTES = bytes(byte for byte in (9, 10, 13, *range(0x20, 0x100)) if byte != ord("&"))
 
 # Per open element: tag, attributes, tags of children, children, texts.
 _Open = tuple[str, dict[str, Node], list[str], dict[str, Node], list[str]]
+
+
+def may_be_plain(content: bytes) -> bool:
+    """Return whether an element has neither references nor forbidden control characters.
+
+    Args:
+        content: The element, in an encoding whose bytes below 0x30 are those of ASCII.
+    """
+    return not content.translate(None, _PLAIN_BYTES)
+
+
+def with_line_feeds(text: str) -> str:
+    """Return a text with all line ends as a parser reports them."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def parse_plain(text: str, limits: EventLimits) -> tuple[str, Node] | None:
     """Return tag and value of an element, as ``xml_parser.parse_element`` does; ``None`` if it is not plain.
 
     Args:
-        text: The element, without anything around it.
+        text: The element, without anything around it: one that :func:`may_be_plain`, and :func:`with_line_feeds`.
         limits: Limits on depth and attributes.
     """
-    if _is_unusual(text) or text.encode().translate(None, _PLAIN_BYTES):
+    if _is_unusual(text):
         return None
     # Without the characters excluded above, findall can skip nothing but a "<", or a rest without one.
     if text.find(">", text.rfind("<")) != len(text) - 1:
@@ -44,9 +58,16 @@ def parse_plain(text: str, limits: EventLimits) -> tuple[str, Node] | None:
 
 
 def _is_unusual(text: str) -> bool:
-    """Return whether text has what is not plain, what is forbidden, or signs of namespaces."""
-    is_plain = "&" not in text and "]]>" not in text and "xmlns" not in text
-    return not is_plain or (not text.isascii() and ("\ufffe" in text or "\uffff" in text))
+    """Return whether text has what is forbidden, or signs of namespaces."""
+    return "xmlns" in text or has_forbidden(text)
+
+
+def has_forbidden(text: str) -> bool:
+    """Return whether a text has what no text of XML may have, apart from control characters."""
+    # One character is found much faster than three, and is rare.
+    if "]" in text and "]]>" in text:
+        return True
+    return not text.isascii() and ("\ufffe" in text or "\uffff" in text)
 
 
 def _flat(pieces: list[tuple[str, ...]], leaves: int, limits: EventLimits) -> tuple[str, Node] | None:

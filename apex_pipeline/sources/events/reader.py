@@ -54,7 +54,7 @@ def read_events(
 def _read(file: BinaryIO, event_tag: str, limits: EventLimits) -> Iterator[Event | EventReject]:
     window = Window(file)
     while True:
-        window.skip(_SPACE)
+        window.skip_space()
         if window.remaining or not window.read_more():
             break
     first = window.data[window.start : window.start + 1]

@@ -5,6 +5,7 @@ file itself, also where it was converted to UTF-8.
 """
 
 import codecs
+import re
 from typing import BinaryIO
 
 from apex_pipeline.sources.events.encoding import FileEncoding, find_encoding
@@ -12,8 +13,7 @@ from apex_pipeline.sources.events.encoding import FileEncoding, find_encoding
 # Large enough that the copy of the rest of a window per block costs nothing, and small in memory.
 _BLOCK_BYTES = 1_048_576
 _HEAD_BYTES = 4
-# White space is looked for in pieces of this size: between events there is little of it.
-_LOOK_AHEAD_BYTES = 64
+_SPACES = re.compile(rb"[ \t\r\n]*+")
 _KEEP_UNDECODABLE = "apex-keep-undecodable"
 # Half a character. It has as many bytes as what it stands for, except for half a code unit at the end of a file.
 _NOT_TEXT = "\ud800"
@@ -91,11 +91,11 @@ class Window:
             return part
         return part.decode("utf-8", "surrogatepass").encode(self.encoding.name, "surrogatepass")
 
-    def skip(self, characters: bytes) -> None:
-        """Be done with all of these characters that come next, as far as they are at hand."""
-        while self.start < len(self.data) and self.data[self.start] in characters:
-            piece = self.data[self.start : self.start + _LOOK_AHEAD_BYTES]
-            self.advance(self.start + len(piece) - len(piece.lstrip(characters)))
+    def skip_space(self) -> None:
+        """Be done with all white space that comes next, as far as it is at hand."""
+        found = _SPACES.match(self.data, self.start)
+        if found and found.end() > self.start:
+            self.advance(found.end())
 
     def take(self, end: int) -> tuple[int, int]:
         """Return offset and length in the file of everything before an index, and be done with it."""

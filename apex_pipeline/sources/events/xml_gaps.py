@@ -61,8 +61,8 @@ class Envelope:
         self.inherited: dict[str, str] = {}
         self.flags: tuple[str, ...] = ()
 
-    def decoded(self, begin: int, end: int) -> str:
-        """Return a part of the window as text.
+    def decoded(self, content: bytes) -> str:
+        """Return bytes of the document as text.
 
         Raises:
             UnusableEventError: It is not text in the encoding of the document, or that is not known.
@@ -70,7 +70,7 @@ class Envelope:
         if self._codec is None:
             raise UnusableEventError(Reason.UNKNOWN_ENCODING)
         try:
-            return self._window.data[begin:end].decode(self._codec)
+            return content.decode(self._codec)
         except UnicodeDecodeError as error:
             raise UnusableEventError(
                 Reason.UNDECODABLE, f"not {self._codec} at byte {error.start} of the event"
@@ -158,7 +158,7 @@ class Envelope:
         outside = self.inherited
         fault = ""
         try:
-            text = self.decoded(tag.start(), tag.end())
+            text = self.decoded(tag[0])
             _, node = parse_element(f"{text}</{tag[2].decode(self._codec or _UTF8)}>", self.inherited, self._limits)
             self.inherited = namespaces_of(node)
         except UnusableEventError as error:

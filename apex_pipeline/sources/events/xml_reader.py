@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import orjson
 
 from apex_pipeline.sources.events.model import Event, EventLimits, EventReject, Node, Reason, UnusableEventError
-from apex_pipeline.sources.events.plain_xml import parse_plain
+from apex_pipeline.sources.events.plain_xml import may_be_plain, parse_plain, with_line_feeds
 from apex_pipeline.sources.events.rejecting import Rejecting
 from apex_pipeline.sources.events.window import Window
 from apex_pipeline.sources.events.xml_bounds import NAME_CHARACTERS, EventBounds, first_outside
@@ -22,7 +22,6 @@ from apex_pipeline.sources.events.xml_shapes import ShapeCache
 
 # Start tags longer than this are only found whole if they do not lie across two reads of a search.
 _LONGEST_START = 1_000
-_SPACE = b" \t\r\n"
 # Reasons that concern all of an event, whatever is in it.
 _WHOLE = frozenset({Reason.DOCTYPE, Reason.TOO_DEEP})
 # Bytes of events that could not be used, as far as events inside of them are looked for. Damage takes some kB; beyond
@@ -86,9 +85,9 @@ class XmlReader:
     def _fill(self) -> bool:
         """Be done with white space, and have the largest possible event at hand; return false at the end."""
         window = self._window
-        window.skip(_SPACE)
+        window.skip_space()
         while window.remaining <= self._limits.event_bytes and window.read_more():
-            window.skip(_SPACE)
+            window.skip_space()
         return window.remaining > 0
 
     def _document(self) -> Iterator[Event | EventReject]:
@@ -101,7 +100,7 @@ class XmlReader:
             return
         try:
             self._envelope.look_at_declaration()
-            tag, node = parse_document(self._envelope.decoded(begin, end), self._limits)
+            tag, node = parse_document(self._envelope.decoded(window.data[begin:end]), self._limits)
         except UnusableEventError as error:
             yield self._rejects.span(begin, end, error.reason, error.detail)
             return
@@ -124,7 +123,7 @@ class XmlReader:
             if has_doctype or end - begin > self._limits.event_bytes:
                 reason = Reason.DOCTYPE if has_doctype else Reason.TOO_LARGE
                 raise UnusableEventError(reason)  # noqa: TRY301  -- one place makes rejects of all reasons
-            tag, node = parse_element(envelope.decoded(begin, end), envelope.inherited, self._limits)
+            tag, node = parse_element(envelope.decoded(window.data[begin:end]), envelope.inherited, self._limits)
         except UnusableEventError as error:
             return self._rejects.span(begin, self._resume_at(begin, end, error.reason), error.reason, error.detail)
         return self._made(end, tag, node)
@@ -148,17 +147,16 @@ class XmlReader:
         end = close + len(closing)
         if close < 0 or end - begin > self._limits.event_bytes:
             return None
-        # find is much faster than the pattern, but also finds <EVENT_TYPE>.
-        has_similar = window.data.find(b"<" + start[1], start.end(), close) >= 0
-        if has_similar and self._start.search(window.data, start.end(), close):
+        content = window.data[begin:end]
+        if not may_be_plain(content):
             return None
         try:
-            text = envelope.decoded(begin, end)
+            text = with_line_feeds(envelope.decoded(content))
         except UnusableEventError:
             return None
         found = self._shapes.parse(text)
         if found is None:
-            found = parse_plain(text, self._limits)
+            found = None if self._has_event(start, close) else parse_plain(text, self._limits)
             if found is None:
                 return None
             self._shapes.learn(*found)
@@ -167,6 +165,13 @@ class XmlReader:
         if envelope.inherited:
             node = with_inherited(node, envelope.inherited)
         return self._made(end, tag, node, is_plain=True)
+
+    def _has_event(self, start: re.Match[bytes], end: int) -> bool:
+        """Return whether an event starts inside of another one; none of a known shape has one."""
+        data = self._window.data
+        # find is much faster than the pattern, but also finds <EVENT_TYPE>.
+        has_similar = data.find(b"<" + start[1], start.end(), end) >= 0
+        return has_similar and self._start.search(data, start.end(), end) is not None
 
     def _next_closing(self, closing: bytes, begin: int) -> int:
         """Return the index of the next such end tag, or -1; a tag that is far away is looked for once."""

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import cast
 
 from apex_pipeline.sources.events.model import Node
-from apex_pipeline.sources.events.plain_xml import CHARACTERS, VALUE
+from apex_pipeline.sources.events.plain_xml import CHARACTERS, VALUE, has_forbidden
 from apex_pipeline.sources.events.xml_mapping import TEXT
 
 # Compiling a pattern takes as long as parsing some hundred events without one.
@@ -34,12 +34,12 @@ class ShapeCache:
         self._compiled: list[tuple[re.Pattern[str], _Shape]] = []
 
     def parse(self, text: str) -> tuple[str, Node] | None:
-        """Return tag and value of an event that has a known shape, or ``None``."""
+        """Return tag and value of an event that has a known shape, or ``None``; for the text see ``parse_plain``."""
         for index, (pattern, (tag, keys, texts)) in enumerate(self._compiled):
             found = pattern.fullmatch(text)
             if found is None:
                 continue
-            if "]]>" in text or (not text.isascii() and ("\ufffe" in text or "\uffff" in text)):
+            if has_forbidden(text):
                 return None
             if index:
                 self._compiled.insert(0, self._compiled.pop(index))
