@@ -138,8 +138,10 @@ class Claims:
         """Remove the folders of claims if nothing is claimed."""
         with suppress(OSError):
             (self._own / _ALIVE).unlink(missing_ok=True)
-            self._own.rmdir()
-            self._all.rmdir()
+        # Each by itself: a process that was killed here has removed the first.
+        for folder in (self._own, self._all):
+            with suppress(OSError):
+                folder.rmdir()
 
     def _others(self) -> Iterator[Path]:
         """Yield the folders of claims of hosts that are dead."""

@@ -18,6 +18,8 @@ LARGEST_CHECKED_BYTES = 16_000_000
 # Deeper nesting is no event file, and costs memory: 150 bytes per open element. Counted by the signs of tags, which may
 # also lie in comments and in CDATA; the readers of events have a lower limit, and count exactly.
 _DEEPEST = 100_000
+# The shortest file that can be nested so deeply, of tags such as <a>. Counting takes a quarter of the check.
+_SHORTEST_DEEP_BYTES = 3 * _DEEPEST
 # What a parser is given at once: more would be copied again for every short document of a sequence.
 _PIECE_BYTES = 8192
 _NOT_SPACE = re.compile(rb"[^ \t\r\n\0]")  # also of UTF-16
@@ -86,12 +88,13 @@ def _end_of_document(content: bytes, start: int) -> int:
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse  # entities are declared in it, and never needed by an event
     # No handler for elements: calling one takes ten times as long as parsing.
-    depth = 0
+    depth, may_be_deep = 0, len(content) - start > _SHORTEST_DEEP_BYTES
     try:
         for position in range(start, len(content), _PIECE_BYTES):
             piece = content[position : position + _PIECE_BYTES]
             parser.Parse(piece, False)
-            depth += piece.count(b"<") - 2 * piece.count(b"</") - piece.count(b"/>")
+            if may_be_deep:
+                depth += piece.count(b"<") - 2 * piece.count(b"</") - piece.count(b"/>")
             if depth > _DEEPEST:
                 raise _UnfitError
         parser.Parse(b"", True)

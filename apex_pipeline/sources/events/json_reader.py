@@ -145,7 +145,7 @@ class JsonReader:
         if (line or begin == 0) and not indent.strip(_SPACE):
             return re.compile(rb"\n" + indent + rb"(?=\{)")
         key = _FIRST_KEY.match(data, begin)
-        keys = sorted({*self._first_keys, *([key[1]] if key else [])})
+        keys = sorted(self._first_keys | ({key[1]} if key else set[bytes]()))
         known = b"|".join(map(re.escape, keys))
         return re.compile(rb"\{[ \t\r\n]*(?:" + known + rb")[ \t\r\n]*:") if keys else _AFTER_OBJECT
 
