@@ -12,8 +12,8 @@ from apex_pipeline_tests.servers.fault_proxy import FaultProxy
 
 @pytest.mark.slow
 def test_no_kill_loses_or_doubles_a_file(proxied: Harness, fault_proxy: FaultProxy) -> None:
-    result = run_kills(proxied, fault_proxy, KillPlan(files=60, largest_bytes=20_000, kills=2))
-    assert result.puts >= 60
+    result = run_kills(proxied, fault_proxy, KillPlan(files=30, largest_bytes=20_000, kills=1))
+    assert result.puts >= 30
 
 
 @pytest.mark.soak

@@ -165,8 +165,10 @@ def test_credentials_that_expire_are_told_once_and_the_file_waits(
     assert fault_proxy.count("PUT", NAME) == 4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), pytest.param(signal.SIGINT, marks=pytest.mark.soak)],
+)
 def test_a_signal_ends_the_watch_after_the_file_in_hand(
     proxied: Harness, fault_proxy: FaultProxy, number: signal.Signals
 ) -> None:

@@ -173,7 +173,7 @@ _OBJECTS = st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=4), _V
 
 
 @given(st.lists(_OBJECTS, min_size=1, max_size=4), st.sampled_from(["list", "indented", "lines", "ascii"]))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_values_are_those_of_two_other_parsers(objects: list[Any], form: str) -> None:
     if form in {"list", "ascii"}:
         content = json.dumps(objects, ensure_ascii=form == "ascii").encode()

@@ -286,7 +286,7 @@ def test_the_limits_are_exact() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"x" * 2_500_000, b"<A>" * 500_000, b"<A/>" * 500_000, b"<!--" * 500_000, b"<EVENT>" * 200_000]
+    "body", [b"x" * 2_500_000, b"<A>" * 500_000, b"<A/>" * 500_000, b"<!--" * 500_000, b"<EVENT>" * 150_000]
 )
 def test_an_event_that_is_far_too_large_costs_only_itself(body: bytes) -> None:
     items = read(b"<EVENTS>" + EVENT + b"<EVENT>" + body + b"</EVENT>" + EVENT + b"</EVENTS>")
@@ -300,7 +300,7 @@ def test_nesting_deeper_than_the_limit_is_refused_before_it_costs_anything() -> 
 
 
 @given(events())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_every_event_comes_back_in_canonical_form(event: str) -> None:
     (found,) = read(f"<EVENTS>{event}</EVENTS>".encode())
     assert isinstance(found, Event)
@@ -320,7 +320,7 @@ def test_namespaces_of_the_envelope_are_part_of_every_event(inside: list[str]) -
 
 
 @given(st.lists(plain_elements(), min_size=1, max_size=6))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_the_fast_parsers_agree_with_expat_or_leave_the_event_to_it(drawn: list[str]) -> None:
     shapes = ShapeCache()
     for text in map(with_line_feeds, filter(lambda text: may_be_plain(text.encode()), drawn * 4)):
