@@ -49,12 +49,19 @@ def _clean_prefix(value: str) -> str:
     return value.strip("/")
 
 
+def _end_with_slash(value: str) -> str:
+    """Return the prefix with one slash at its end; a slash alone is no prefix, which an empty variable cannot say."""
+    stripped = value.strip("/")
+    return f"{stripped}/" if stripped else ""
+
+
 # Where Dagster runs; orchestration/automation_table.py says what that means.
 Environment = Literal["laptop", "server", "render", "cluster"]
 
 Switch = Annotated[bool, BeforeValidator(_parse_switch)]
 ByteSize = Annotated[int, BeforeValidator(_parse_size)]
 Prefix = Annotated[str, AfterValidator(_clean_prefix)]
+FolderPrefix = Annotated[str, AfterValidator(_end_with_slash)]
 
 
 class Settings(BaseSettings):
@@ -258,6 +265,84 @@ class Settings(BaseSettings):
         description="Deepest nesting of lists and objects in JSON.",
         ge=2,
         le=200,
+    )
+    # Rotated event files; docs/events.md has the reasons. The first five names are those of the original shipper.
+    event_bucket: str | None = Field(
+        None, alias="BUCKET_NAME", description="Bucket of rotated event files; required to ship them.", min_length=3
+    )
+    event_prefix: FolderPrefix = Field(
+        "xml-events/", alias="PREFIX", description="Key prefix of event files; / puts them at the top of the bucket."
+    )
+    use_date_folders: Switch = Field(
+        False, alias="USE_DATE_FOLDERS", description="Put event files in folders by date, such as 2025/07/29/."
+    )
+    max_retries: int = Field(
+        5, alias="MAX_RETRIES", description="Attempts to upload an event file before giving up.", ge=1, le=100
+    )
+    retry_base_delay: float = Field(
+        1.0,
+        alias="RETRY_BASE_DELAY",
+        description="Seconds before the second attempt; each later pause is twice as long, up to 60 s.",
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+    )
+    event_source: str = Field(
+        "xml-stream-aggregator",
+        alias="EVENT_SOURCE",
+        description="Origin of event files, as their metadata says it.",
+    )
+    events_settle_s: float = Field(
+        5,
+        alias="EVENTS_SETTLE_S",
+        description="Seconds for which an event file must not have changed before it is taken.",
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+    )
+    events_poll_s: float = Field(
+        2,
+        alias="EVENTS_POLL_S",
+        description="Seconds between two listings of the folder of event files.",
+        ge=0.05,
+        le=3600,
+        allow_inf_nan=False,
+    )
+    events_concurrency: int = Field(
+        1,
+        alias="EVENTS_CONCURRENCY",
+        description="Event files sent at the same time; more than 1 gives up their order.",
+        ge=1,
+        le=32,
+    )
+    events_on_success: Literal["move", "delete", "keep"] = Field(
+        "move",
+        alias="EVENTS_ON_SUCCESS",
+        description="After a file is shipped: move it to done/, delete or keep it.",
+    )
+    events_compress: Literal["none", "gzip"] = Field(
+        "none", alias="EVENTS_COMPRESS", description="gzip compresses event files and adds .gz to their names."
+    )
+    events_shared_folder: Switch = Field(
+        False,
+        alias="EVENTS_SHARED_FOLDER",
+        description="Whether several machines ship the same network folder; each then claims files by renaming them.",
+    )
+    events_mapping_file: Path | None = Field(
+        None,
+        alias="EVENTS_MAPPING_FILE",
+        description="YAML file with the columns and the personal fields of each source of events.",
+    )
+    events_dir: Path | None = Field(
+        None,
+        alias="EVENTS_DIR",
+        description="Folder of rotated event files that Dagster ships; unset: Dagster ships none.",
+    )
+    events_silence_min: int = Field(
+        15,
+        alias="EVENTS_SILENCE_MIN",
+        description="Minutes without a new event file after which Dagster's freshness check fails.",
+        ge=1,
     )
 
     @property

@@ -4,8 +4,11 @@ import os
 
 import pytest
 
-_PREFIXES = ("APEX_", "AWS_", "S3_", "DAGSTER_")
-_OTHERS = {"USE_S3_DATA", "ALLOW_CREATE_BUCKET", "PUBLIC_BASE_URL"}
+_PREFIXES = ("APEX_", "AWS_", "S3_", "DAGSTER_", "EVENT_", "EVENTS_")
+_OTHERS = {
+    *("USE_S3_DATA", "ALLOW_CREATE_BUCKET", "PUBLIC_BASE_URL"),
+    *("BUCKET_NAME", "PREFIX", "USE_DATE_FOLDERS", "MAX_RETRIES", "RETRY_BASE_DELAY"),
+}
 
 
 def forget_settings(patch: pytest.MonkeyPatch) -> None:

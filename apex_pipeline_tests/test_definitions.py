@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from apex_pipeline.definitions import defs
+from apex_pipeline.orchestration.assets.events import EVENT_JOBS
 from apex_pipeline.orchestration.build import build_definitions
 from apex_pipeline.orchestration.job_names import SESSION_JOB
 from apex_pipeline.orchestration.jobs import build_jobs
@@ -21,7 +22,9 @@ from apex_pipeline.sources.gr_cup.source import GrCup
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _TABLES = all_tables()
-_JOBS = build_jobs(session_tables())
+_JOBS = [*build_jobs(session_tables()), *EVENT_JOBS]
+# Observed, never made by a step.
+_OBSERVED = {"raw/files", "events/shipped"}
 
 _REJECTS = ("official_rejects", "lap_rejects", "telemetry_rejects")
 _RECORD = {"lake/session"}
@@ -52,6 +55,8 @@ _GRAPH = {
     "catalog/tracks": _RECORD,
     "catalog/sessions": _RECORD,
     "catalog/manifest": {"lake/published"},
+    "events/shipped": set[str](),
+    "events/records": {"events/shipped"},
 }
 
 # What covers all sessions.
@@ -60,7 +65,7 @@ _UNPARTITIONED = {"lake/unassigned_files", *(asset for asset in _GRAPH if asset.
 # The groups in the order of the data flow.
 _GROUPS = (
     *("raw", "lake", "tables/official_timing", "tables/laps", "tables/telemetry", "tables/quality"),
-    *("published", "catalog"),
+    *("published", "catalog", "events"),
 )
 
 
@@ -106,9 +111,10 @@ def test_every_asset_has_an_owner_its_tags_and_the_place_of_its_code(definitions
         key = spec.key.to_user_string()
         assert spec.owners
         assert spec.tags["apex/layer"] == str(spec.group_name).partition("/")[0]
-        assert spec.tags["apex/one_partition_is"] == ("all_sessions" if key in _UNPARTITIONED else "session")
+        grain = "source_and_day" if key.startswith("events/") else "session"
+        assert spec.tags["apex/one_partition_is"] == ("all_sessions" if key in _UNPARTITIONED else grain)
         # Nothing of ours makes the raw files.
-        assert ("dagster/code_references" in spec.metadata) == (key != "raw/files")
+        assert ("dagster/code_references" in spec.metadata) == (key not in _OBSERVED)
         assert "filesystem" in spec.kinds or key == "raw/files"
 
 
@@ -151,7 +157,7 @@ def test_no_partitioned_asset_depends_on_an_unpartitioned_one(definitions: dg.De
 
 def test_every_step_has_a_code_version(definitions: dg.Definitions) -> None:
     versions = {spec.key.to_user_string(): spec.code_version for spec in definitions.resolve_all_asset_specs()}
-    assert {asset for asset, version in versions.items() if not version} == {"raw/files"}
+    assert {asset for asset, version in versions.items() if not version} == _OBSERVED
     assert versions["tables/laps"] == GrCup.derivation_version
 
 
@@ -172,10 +178,11 @@ def test_every_table_asset_shows_its_columns_before_the_first_run(definitions: d
 
 
 @pytest.mark.req("P-09")
-def test_sessions_are_the_only_partitions(definitions: dg.Definitions) -> None:
+def test_sessions_and_days_of_events_are_the_only_partitions(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
-        is_of_a_session = spec.key.to_user_string() not in _UNPARTITIONED
-        assert (spec.partitions_def is not None) == is_of_a_session
+        name = spec.key.to_user_string()
+        expected = None if name in _UNPARTITIONED else "event_days" if name.startswith("events/") else "sessions"
+        assert getattr(spec.partitions_def, "name", None) == expected
 
 
 def test_every_published_table_has_a_blocking_schema_check(definitions: dg.Definitions) -> None:
@@ -188,7 +195,7 @@ def test_every_published_table_has_a_blocking_schema_check(definitions: dg.Defin
     blocking = {tuple(spec.asset_key.path) for spec in checks if spec.name == "matches_schema" and spec.blocking}
     assert blocking == {table.asset_key for table in _TABLES.values()}
     for spec in checks:
-        assert (spec.partitions_def is not None) == (spec.asset_key.path[0] == "tables")
+        assert (spec.partitions_def is not None) == (spec.asset_key.path[0] in {"tables", "events"})
     is_blocking = {f"{spec.asset_key.path[-1]}.{spec.name}": spec.blocking for spec in checks}
     assert is_blocking["laps.laps_do_not_overlap"]
     assert is_blocking["laps.official_laps_complete"]
@@ -217,7 +224,7 @@ def test_the_jobs_cover_every_materializable_asset(definitions: dg.Definitions) 
         for job in _JOBS
         for key in definitions.resolve_job_def(job.name).asset_layer.executable_asset_keys
     }
-    assert covered == set(_GRAPH) - {"raw/files"}
+    assert covered == set(_GRAPH) - _OBSERVED
 
 
 def test_resources_can_be_replaced() -> None:

@@ -30,6 +30,7 @@ _BUCKET_ACTIONS = {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
 # The IAM actions of each operation; several operations share one action.
 _REQUIRED_ACTIONS: dict[str, set[str]] = {
     "ListObjectsV2": {"s3:ListBucket"},
+    "HeadBucket": {"s3:ListBucket"},
     "HeadObject": {"s3:GetObject"},
     "GetObject": {"s3:GetObject"},
     "PutObject": {"s3:PutObject"},

@@ -10,6 +10,9 @@ from apex_pipeline.cli.bundle import bundle_command
 from apex_pipeline.cli.cost import cost_command
 from apex_pipeline.cli.doctor import doctor_command
 from apex_pipeline.cli.downsample import downsample_command, sample_command
+from apex_pipeline.cli.event_records import bundle_command as bundle_events_command
+from apex_pipeline.cli.event_records import records_command
+from apex_pipeline.cli.events import events_app
 from apex_pipeline.cli.explain import explain_command
 from apex_pipeline.cli.export import export_command
 from apex_pipeline.cli.forget import forget_command
@@ -68,6 +71,9 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
 app.add_typer(trace_app, name="trace", rich_help_panel="Query")
+events_app.command("records")(records_command)
+events_app.command("bundle")(bundle_events_command)
+app.add_typer(events_app, name="events", rich_help_panel="Pipeline")
 app.command("sample", hidden=True)(sample_command)  # the former name, for one release
 
 

@@ -54,6 +54,7 @@ def _run_checks(source: Path | None, *, may_write: bool) -> Iterator[CheckResult
     # The last result shows whether the lake can be checked.
     if lake_location[-1].state is CheckStatus.OK:
         yield from check_lake(open_store(settings, for_writing=False), may_write=may_write)
+    yield from _check_events(settings, may_write=may_write)
     yield from check_machine(settings)
     yield check_dagster(settings)
 
@@ -76,6 +77,14 @@ def _check_location(settings: Settings) -> Iterator[CheckResult]:
     from apex_pipeline.ops.doctor_s3 import check_bucket  # noqa: PLC0415  -- boto3 is imported only where it is used
 
     yield from check_bucket(settings, setting_sources())
+
+
+def _check_events(settings: Settings, *, may_write: bool) -> Iterator[CheckResult]:
+    if settings.event_bucket is None:
+        return
+    from apex_pipeline.ops.doctor_events import check_events  # noqa: PLC0415  -- as above
+
+    yield from check_events(settings, setting_sources(), may_write=may_write)
 
 
 def _print_result(result: CheckResult) -> None:

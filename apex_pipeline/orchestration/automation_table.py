@@ -18,6 +18,8 @@ LOST_RUNS_SENSOR = "replace_lost_runs"
 SYNC_SCHEDULE = "hourly_sync"
 VERIFY_SCHEDULE = "nightly_verify"
 PRUNE_SCHEDULE = "nightly_pruning"
+SHIP_SENSOR = "ship_event_files"
+RECORDS_SENSOR = "make_event_records"
 
 
 class Presence(StrEnum):
@@ -41,6 +43,8 @@ AUTOMATIONS: Mapping[str, Mapping[Environment, Presence]] = MappingProxyType(
         SYNC_SCHEDULE: _row(_OFF, _OFF, _ABSENT, _ABSENT),
         VERIFY_SCHEDULE: _row(_OFF, _OFF, _OFF, _OFF),
         PRUNE_SCHEDULE: _row(_OFF, _OFF, _OFF, _OFF),
+        SHIP_SENSOR: _row(_OFF, _OFF, _OFF, _OFF),
+        RECORDS_SENSOR: _row(_OFF, _OFF, _OFF, _OFF),
         # It exists only if a receiver is set, and whoever sets one wants messages.
         ALERT_SENSOR: _row(_ON, _ON, _ON, _ON),
         # It exists only where dagster-celery is installed. Without it, a run whose worker has died is never finished.

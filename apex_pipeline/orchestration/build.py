@@ -11,11 +11,14 @@ import dagster as dg
 
 from apex_pipeline.orchestration.assets import assets_of
 from apex_pipeline.orchestration.assets.catalog import manifest, roll_ups
+from apex_pipeline.orchestration.assets.events import EVENT_CHECKS, EVENT_JOBS, event_records, shipped_files
 from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned_files
 from apex_pipeline.orchestration.assets.published import build_published_asset
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
 from apex_pipeline.orchestration.descriptions import described
+from apex_pipeline.orchestration.event_resource import EventsResource
+from apex_pipeline.orchestration.event_sensor import EVENT_SENSORS
 from apex_pipeline.orchestration.health import sessions_are_healthy
 from apex_pipeline.orchestration.history_jobs import prune_history
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
@@ -48,12 +51,13 @@ def build_definitions(
         "lake": lake,
         "source": SourceResource.from_settings(settings),
         "parquet_io": ParquetIOManager(lake=lake),
+        "events": EventsResource.from_settings(settings),
     }
     tables = session_tables()
     sync_lake = build_sync_job(build_definitions)
-    jobs = [*build_jobs(tables), sync_lake, *MAINTENANCE_JOBS, prune_history]
+    jobs = [*build_jobs(tables), sync_lake, *MAINTENANCE_JOBS, prune_history, *EVENT_JOBS]
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
-    # In the order of the data flow; the last two cover all sessions, and nothing depends on them.
+    # In the order of the data flow; the roll-ups cover all sessions, and nothing depends on them. Events stand apart.
     assets = [
         raw_files,
         lake_files,
@@ -63,13 +67,15 @@ def build_definitions(
         build_published_asset(tables),
         roll_ups,
         manifest,
+        shipped_files,
+        event_records,
     ]
     return _resolved(
         dg.Definitions(
             assets=described(assets, settings),
-            asset_checks=[sessions_are_healthy],
+            asset_checks=[sessions_are_healthy, *EVENT_CHECKS],
             jobs=jobs,
-            sensors=[*build_sensors(settings, jobs), *build_lost_run_sensors(settings)],
+            sensors=[*build_sensors(settings, jobs), *EVENT_SENSORS, *build_lost_run_sensors(settings)],
             schedules=build_schedules(settings, sync_lake),
             resources={**default_resources, **(resources or {})},
             # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.

@@ -118,20 +118,9 @@ class TableCheck:
 
     @property
     def spec(self) -> dg.AssetCheckSpec:
-        """Dagster's definition, with one result per session.
-
-        ``partitions_def`` on a check is a preview feature of Dagster 1.13: without it, the results of all sessions
-        would overwrite each other. It is used only here, and this is the only warning ignored.
-        """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dg.PreviewWarning)
-            return dg.AssetCheckSpec(
-                self.name,
-                asset=dg.AssetKey(self.table.asset_key),
-                description=self.description,
-                blocking=self.is_blocking,
-                partitions_def=sessions,
-            )
+        """Dagster's definition, with one result per session."""
+        asset = dg.AssetKey(self.table.asset_key)
+        return partitioned_check(self.name, asset, self.description, sessions, is_blocking=self.is_blocking)
 
     def result(self, found: dg.AssetCheckResult) -> dg.AssetCheckResult:
         """Return the result with the name of the check and its table."""
@@ -142,6 +131,26 @@ class TableCheck:
             metadata=found.metadata,
             severity=found.severity,
             description=found.description,
+        )
+
+
+def partitioned_check(
+    name: str,
+    asset: dg.AssetKey,
+    description: str,
+    partitions: dg.PartitionsDefinition[str],
+    *,
+    is_blocking: bool = False,
+) -> dg.AssetCheckSpec:
+    """Return Dagster's definition of a check that has one result per partition.
+
+    ``partitions_def`` on a check is a preview feature of Dagster 1.13: without it, the results of all partitions would
+    overwrite each other. It is used only here, and this is the only warning ignored.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.AssetCheckSpec(
+            name, asset=asset, description=description, blocking=is_blocking, partitions_def=partitions
         )
 
 

@@ -18,6 +18,7 @@ _OWNERS = {
     "tables": "team:race_engineering",
     "published": "team:race_data",
     "catalog": "team:race_data",
+    "events": "team:trackside",
 }
 _ANYBODY = "team:race_data"
 
@@ -39,6 +40,8 @@ def described(assets: Iterable[dg.AssetsDefinition | dg.AssetSpec], settings: Se
         # The raw files are where they come from, not in the lake.
         kinds = spec.kinds if layer == "raw" else {*spec.kinds, store}
         grain = "session" if spec.partitions_def else "all_sessions"
+        if layer == "events":
+            grain = "source_and_day"
         return spec.replace_attributes(
             owners=[_OWNERS.get(layer, _ANYBODY)],
             tags={**spec.tags, "apex/layer": layer, "apex/one_partition_is": grain},

@@ -19,6 +19,7 @@ from apex_pipeline.storage.s3.setting_checks import check_bucket_settings, check
 
 if TYPE_CHECKING:  # the module imports boto3
     from apex_pipeline.storage.s3.client import S3Connection
+    from apex_pipeline.storage.s3.once import WriteOnceStore
 
 _S3_SCHEME = "s3://"
 
@@ -159,6 +160,24 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
         stored_key=stored,
         use_accelerate=settings.s3_use_accelerate,
     )
+
+
+def open_write_once_store(settings: Settings, bucket: str, *, attempts: int) -> "WriteOnceStore":
+    """Return a bucket in which objects are written once, with the credentials of the settings.
+
+    Args:
+        settings: Credentials, region, endpoint and state folder.
+        bucket: Name of the bucket.
+        attempts: How often a request that fails is sent; 1 for a caller that retries itself.
+
+    Raises:
+        ConfigurationError: As for :func:`s3_connection`.
+    """
+    from apex_pipeline.storage.s3.once import WriteOnceStore  # noqa: PLC0415  -- boto3 only where it is used
+
+    connection = s3_connection(settings, bucket)
+    connection.attempts = attempts
+    return WriteOnceStore(connection, "", open_digest_cache(settings), state=settings.state_dir.absolute())
 
 
 def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool) -> ObjectStore:

@@ -6,6 +6,7 @@ schema, the blocking checks and ``docs/tables.md``. See ``sources/base.py`` for 
 """
 
 from apex_pipeline.tables.catalog import FILES, SESSIONS, TRACKS
+from apex_pipeline.tables.events import EVENT_REJECTS, EVENT_TABLES, RECORDS
 from apex_pipeline.tables.laps import CAR_NUMBER_METHODS, CARS, LAPS
 from apex_pipeline.tables.model import Column, Table
 from apex_pipeline.tables.quality import (
@@ -51,6 +52,8 @@ __all__ = [
     "CARS",
     "CAR_NUMBER_METHODS",
     "CATALOG_TABLES",
+    "EVENT_REJECTS",
+    "EVENT_TABLES",
     "FILES",
     "LAPS",
     "LAP_REJECTS",
@@ -60,6 +63,7 @@ __all__ = [
     "QUALITY",
     "QUALITY_MEASURES",
     "RACE_TABLES",
+    "RECORDS",
     "REJECTS",
     "RESULTS",
     "SESSIONS",

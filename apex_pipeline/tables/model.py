@@ -5,7 +5,7 @@ depends on nothing specific to Dagster, storage or racing.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import pyarrow as pa
@@ -17,7 +17,9 @@ ZSTD_LEVEL: Final = 3
 # A row of a table by column name.
 Row = dict[str, Any]
 
-Kind = Literal["string", "category", "integer", "float", "boolean", "timestamp_utc", "time_of_day", "string_list"]
+Kind = Literal[
+    "string", "category", "integer", "float", "boolean", "timestamp_utc", "time_of_day", "string_list", "binary"
+]
 
 # ``category`` is for values that repeat on many rows. It is dictionary-encoded with 32-bit indices because pandas and
 # pyarrow give this type to a hive partition column: with any other type, reading a folder whose files also contain the
@@ -31,6 +33,7 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "timestamp_utc": pa.timestamp("ms", tz="UTC"),
     "time_of_day": pa.time32("ms"),
     "string_list": pa.list_(pa.string()),
+    "binary": pa.binary(),
 }
 
 
@@ -47,6 +50,7 @@ class Column:
         minimum: Smallest allowed value.
         maximum: Largest allowed value.
         allowed: The only allowed values.
+        is_personal: The values are about persons: null in everything public.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     allowed: tuple[str, ...] = ()
+    is_personal: bool = False
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -69,6 +74,8 @@ class Column:
         metadata = {"description": self.description}
         if self.unit:
             metadata["unit"] = self.unit
+        if self.is_personal:
+            metadata["personal"] = "true"
         return pa.field(self.name, self.arrow_type, nullable=not self.required, metadata=metadata)
 
 
@@ -78,7 +85,8 @@ class Table:
 
     Attributes:
         name: Table name; with ``folder``, the asset key and the path in the store.
-        folder: ``tables`` for tables of one session, ``catalog`` for the tables that list files, tracks and sessions.
+        folder: ``tables`` for tables of one session, ``catalog`` for the tables that list files, tracks and sessions,
+            ``events`` for tables of one source and day.
         description: One sentence for the data dictionary, defining what a row represents.
         columns: The columns in published order.
         key: Columns whose values together are unique per row.
@@ -87,7 +95,7 @@ class Table:
     """
 
     name: str
-    folder: Literal["tables", "catalog"]
+    folder: Literal["tables", "catalog", "events"]
     description: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
@@ -110,6 +118,10 @@ class Table:
         for name in extra:
             schema = schema.append(_extra_column(name).arrow_field)
         return schema
+
+    def with_columns(self, columns: Iterable[Column]) -> "Table":
+        """Return the table with more columns after its own."""
+        return replace(self, columns=(*self.columns, *columns))
 
     def empty(self) -> pa.Table:
         """Return an empty table of this schema."""

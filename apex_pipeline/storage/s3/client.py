@@ -51,6 +51,7 @@ class S3Connection:
         read_timeout_s: Longest pause within a reply.
         use_accelerate: Whether to send through AWS Transfer Acceleration.
         stored_key: Secret that holds the credentials, read at the first use; overrides those given here.
+        attempts: How often botocore sends a request that fails; 1 for a caller that retries itself.
     """
 
     bucket: str
@@ -63,6 +64,7 @@ class S3Connection:
     read_timeout_s: float = 60
     use_accelerate: bool = False
     stored_key: SecretsManagerKey | None = None
+    attempts: int = _ATTEMPTS
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -136,7 +138,7 @@ class S3Connection:
         session = self._open_session()
         config = Config(
             signature_version="s3v4",
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": self.attempts},
             connect_timeout=self.connect_timeout_s,
             read_timeout=self.read_timeout_s,
             max_pool_connections=32,

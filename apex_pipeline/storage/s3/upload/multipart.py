@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,14 @@ class LargeFile:
         content: Expected size, digest and checksums of its content.
         key: Full key in the bucket.
         options: Content type, metadata and ACL as arguments for boto3.
+        condition: ``IfMatch`` or ``IfNoneMatch`` for completing the upload, as for boto3; empty for none.
     """
 
     path: Path
     content: FileDigest
     key: str
     options: dict[str, Any]
+    condition: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class MultipartUploader:
@@ -145,7 +147,7 @@ class MultipartUploader:
         if entry.dialect == ChecksumMode.CRC32.value:
             checksum = {"ChecksumCRC32": encode_crc32(file.content.sums.whole), "ChecksumType": "FULL_OBJECT"}
         try:
-            return self._requests.complete(file.key, str(entry.upload_id), parts, checksum)
+            return self._requests.complete(file.key, str(entry.upload_id), parts, {**checksum, **file.condition})
         except ApexError as error:
             code = error_code(error)
             if checksum and code in _REFUSALS_TO_COMPLETE:

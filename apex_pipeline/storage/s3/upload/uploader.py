@@ -7,7 +7,7 @@ unchanged. See storage/copy.py for which files are sent.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -42,15 +42,18 @@ class Target:
         key: Full key in the bucket.
         content_type: Its MIME type.
         acl: Canned ACL; ``None`` sends none, which every bucket accepts.
+        metadata: The caller's own metadata, in ASCII, stored with digest and checksums.
     """
 
     key: str
     content_type: str
     acl: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def options(self, digest: str, sums: BlockChecksums) -> dict[str, Any]:
         """Return content type, metadata and ACL for an object with this content, as arguments for boto3."""
-        options: dict[str, Any] = {"ContentType": self.content_type, "Metadata": to_metadata(digest, sums)}
+        metadata = {**self.metadata, **to_metadata(digest, sums)}
+        options: dict[str, Any] = {"ContentType": self.content_type, "Metadata": metadata}
         return options if self.acl is None else options | {"ACL": self.acl}
 
 
@@ -93,14 +96,20 @@ class Uploader:
         self._requests = UploadRequests(connection, sleep)
         self._parts = MultipartUploader(connection, self._requests, journal)
 
-    def send(self, target: Target, content: bytes) -> UploadResult:
+    def send(self, target: Target, content: bytes, condition: Mapping[str, str] | None = None) -> UploadResult:
         """Upload content from memory in one request.
 
+        Args:
+            target: The object to write.
+            content: Its content.
+            condition: ``IfMatch`` or ``IfNoneMatch``, as for boto3; ``None`` writes in any case.
+
         Raises:
+            FileChangedError: The condition does not hold.
             StoreError: The store refuses it.
             StoreUnavailableError: It cannot be sent now; the object is unchanged.
         """
-        return self._put(target, content, sha256(content).hexdigest(), sums_of(content))
+        return self._put(target, content, sha256(content).hexdigest(), sums_of(content), condition)
 
     def send_if(self, target: Target, content: bytes, write_id: str, condition: Mapping[str, str]) -> UploadResult:
         """Upload content from memory in one request that the store refuses unless the condition holds.
@@ -125,7 +134,14 @@ class Uploader:
         reply = self._requests.put(target.key, RequestBody(content, sums.whole), options)
         return UploadResult(etag_of(reply), reply_time_utc(reply), digest, len(content))
 
-    def send_file(self, target: Target, path: Path, expected: str | None, progress: Progress | None) -> UploadResult:
+    def send_file(
+        self,
+        target: Target,
+        path: Path,
+        expected: str | None,
+        progress: Progress | None,
+        condition: Mapping[str, str] | None = None,
+    ) -> UploadResult:
         """Upload a file; in parts if it is larger than 8 MiB.
 
         Args:
@@ -133,9 +149,11 @@ class Uploader:
             path: The file.
             expected: Required SHA-256 of its content; ``None`` accepts any content that does not change while read.
             progress: Called with the number of bytes that the store has acknowledged.
+            condition: As for :meth:`send`; compared when the last part has arrived.
 
         Raises:
-            FileChangedError: The file is gone or its content is not as expected; the object is unchanged.
+            FileChangedError: The file is gone or its content is not as expected, or the condition does not hold; the
+                object is unchanged.
             SourceError: The file cannot be read.
             StoreError: The store refuses it.
             StoreUnavailableError: It cannot be sent now; the next attempt resumes from the parts in the store.
@@ -143,29 +161,39 @@ class Uploader:
         with HashingReader(path, expected) as source:
             if source.state.size <= PART_BYTES:
                 with self._connection.upload_slots:
-                    result = self._send_small(target, source, path)
+                    result = self._send_small(target, source, path, condition)
                 if progress is not None:
                     progress(result.size)
                 return result
         content = self._digests.digest_of(path)
         if expected not in {None, content.sha256}:
             raise FileChangedError(f"{path} changed since it was hashed.", "The next run will upload the new content.")
-        file = LargeFile(path, content, target.key, target.options(content.sha256, content.sums))
+        file = LargeFile(path, content, target.key, target.options(content.sha256, content.sums), condition or {})
         reply = self._with_checksum_mode(partial(self._parts.send, file, progress))
         return UploadResult(etag_of(reply), reply_time_utc(reply), content.sha256, content.size)
 
-    def _send_small(self, target: Target, source: HashingReader, path: Path) -> UploadResult:
+    def _send_small(
+        self, target: Target, source: HashingReader, path: Path, condition: Mapping[str, str] | None
+    ) -> UploadResult:
         opened_ns, content = time.time_ns(), source.read()
         sums = sums_of(content)
         self._digests.put(path, source.state, opened_ns, source.sha256, sums)
-        return self._put(target, content, source.sha256, sums)
+        return self._put(target, content, source.sha256, sums, condition)
 
     def abort_abandoned(self) -> None:
         """Abort the multipart uploads in this machine's journal that cannot be resumed."""
         self._parts.abort_abandoned()
 
-    def _put(self, target: Target, content: bytes, digest: str, sums: BlockChecksums) -> UploadResult:
-        put = partial(self._requests.put, target.key, RequestBody(content, sums.whole), target.options(digest, sums))
+    def _put(
+        self,
+        target: Target,
+        content: bytes,
+        digest: str,
+        sums: BlockChecksums,
+        condition: Mapping[str, str] | None = None,
+    ) -> UploadResult:
+        options = {**target.options(digest, sums), **(condition or {})}
+        put = partial(self._requests.put, target.key, RequestBody(content, sums.whole), options)
         reply = self._with_checksum_mode(put)
         return UploadResult(etag_of(reply), reply_time_utc(reply), digest, len(content))
 

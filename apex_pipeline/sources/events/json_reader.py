@@ -1,0 +1,176 @@
+"""Splits JSON into events and goes on behind damage: arrays, one object per line, objects one after the other.
+
+Every event keeps its own text, so no digit of a number and no repeated key is lost. Contains the way through a file;
+``json_parser.py`` decides what is valid.
+"""
+
+import re
+from collections.abc import Iterator
+
+from apex_pipeline.sources.events.json_parser import parse_object
+from apex_pipeline.sources.events.model import Event, EventLimits, EventReject, Reason, UnusableEventError
+from apex_pipeline.sources.events.rejecting import Rejecting
+from apex_pipeline.sources.events.window import Window
+
+_SPACE = b" \t\r\n"
+# Strings as wholes, and brackets outside of them. A string does not go on in another line, so that a missing quote
+# costs no more than its line; a quote by itself is one that is never closed.
+_TOKEN = re.compile(rb'"(?:[^"\\\r\n]|\\[^\r\n])*+"|[{}\[\]"]')
+_CLOSING = {b"{": b"}", b"[": b"]"}
+_FIRST_KEY = re.compile(rb'\{[ \t\r\n]*("(?:[^"\\\r\n]|\\[^\r\n])*+")[ \t\r\n]*:')
+_AFTER_OBJECT = re.compile(rb"(?<=[}\],])[ \t\r\n]*+\{")
+# What ends a value that is not an object, in a line or a list.
+_VALUE = re.compile(rb'(?:"(?:[^"\\\r\n]|\\[^\r\n])*+"|[^,\[\]{}\r\n"])++')
+_QUOTE = ord('"')
+# First keys of a file's events that are kept; a producer has one or two.
+_MOST_FIRST_KEYS = 16
+_ENVELOPE_COMMA = "commas between the values are not as in a list"
+
+
+class JsonReader:
+    """Reads the events of one JSON file.
+
+    Args:
+        window: The file.
+        limits: Limits on events.
+    """
+
+    def __init__(self, window: Window, limits: EventLimits) -> None:
+        self._window = window
+        self._limits = limits
+        self._rejects = Rejecting(window)
+        self._in_list = False
+        # Whether a comma, or the end of the list, must come next.
+        self._needs_comma = False
+        self._is_faulty = False
+        self._has_list = False
+        self._first_keys: set[bytes] = set()
+
+    def read(self) -> Iterator[Event | EventReject]:
+        """Yield the file's events and rejects in order."""
+        while self._fill():
+            begin = self._window.start
+            first = self._window.data[begin : begin + 1]
+            if first in b",]" or (first == b"[" and not self._in_list):
+                yield from self._pass_punctuation(first)
+                continue
+            if self._in_list and self._needs_comma:
+                yield from self._fault(begin, begin)
+            self._needs_comma = True
+            yield self._event(begin) if first == b"{" else self._other(begin)
+        if self._in_list and not self._is_faulty and not self._rejects.reached_end:
+            end = len(self._window.data)
+            yield self._rejects.span(end, end, Reason.ENVELOPE, "the list is never closed")
+        elif not self._rejects.events_so_far and not self._has_list:
+            end = len(self._window.data)
+            yield self._rejects.span(end, end, Reason.NO_EVENTS)
+
+    def _fill(self) -> bool:
+        """Be done with white space, and have the largest possible event at hand; return false at the end."""
+        window = self._window
+        window.skip_space()
+        while window.remaining <= self._limits.event_bytes and window.read_more():
+            window.skip_space()
+        return window.remaining > 0
+
+    def _pass_punctuation(self, first: bytes) -> Iterator[EventReject]:
+        begin = self._window.start
+        is_right = self._in_list and self._needs_comma if first == b"," else self._in_list or first == b"["
+        if first == b"]":
+            self._in_list = False
+        elif first == b"[":
+            self._in_list = self._has_list = True
+        self._needs_comma = False
+        if is_right:
+            self._window.advance(begin + 1)
+        else:
+            yield from self._fault(begin, begin + 1)
+            self._window.advance(begin + 1)
+
+    def _fault(self, begin: int, end: int) -> Iterator[EventReject]:
+        """Yield the reject of a list that is not as it should be, once per file."""
+        if not self._is_faulty:
+            self._is_faulty = True
+            yield self._rejects.span(begin, end, Reason.ENVELOPE, _ENVELOPE_COMMA)
+
+    def _event(self, begin: int) -> Event | EventReject:
+        """Return the event that starts here, or the reject of it, and be done with it."""
+        window = self._window
+        end, depth = self._end_of(begin)
+        if end is None:
+            self._needs_comma = False  # it is part of what is rejected
+            is_large = not window.is_complete and depth >= 0
+            reason = Reason.TOO_LARGE if is_large else Reason.UNCLOSED
+            return self._rejects.to_next(begin, self._following(begin), reason)
+        try:
+            if end - begin > self._limits.event_bytes:
+                raise UnusableEventError(Reason.TOO_LARGE)  # noqa: TRY301  -- one place makes rejects of all reasons
+            if depth > self._limits.depth:
+                raise UnusableEventError(Reason.TOO_DEEP, f"{depth} deep")  # noqa: TRY301  -- as above
+            content = window.data[begin:end]
+            node, flags = parse_object(content)
+            self._note_first_key(content)
+        except UnusableEventError as error:
+            return self._rejects.span(begin, end, error.reason, error.detail)
+        offset, length = window.take(end)
+        return Event(self._rejects.next_position(), offset, length, "", content, node, flags)
+
+    def _end_of(self, begin: int) -> tuple[int | None, int]:
+        """Return the index behind the bracket that closes the object, and how deep the object is nested.
+
+        The index is ``None`` if there is no such bracket at hand; then a depth below 0 says that a string or a bracket
+        is damaged.
+        """
+        opened: list[bytes] = []
+        deepest = 0
+        for token in _TOKEN.finditer(self._window.data, begin):
+            kind = token[0]
+            if kind in _CLOSING:
+                opened.append(kind)
+                deepest = max(deepest, len(opened))
+            elif kind == b'"':
+                return None, -1
+            elif kind[0] != _QUOTE:
+                if _CLOSING[opened.pop()] != kind:
+                    return None, -1
+                if not opened:
+                    return token.end(), deepest
+        return None, deepest
+
+    def _following(self, begin: int) -> re.Pattern[bytes]:
+        """Return what the next event starts with: a line indented alike, or an object with a first key of an event."""
+        data = self._window.data
+        line = data.rfind(b"\n", 0, begin) + 1
+        indent = data[line:begin]
+        if (line or begin == 0) and not indent.strip(_SPACE):
+            return re.compile(rb"\n" + indent + rb"(?=\{)")
+        key = _FIRST_KEY.match(data, begin)
+        keys = sorted(self._first_keys | ({key[1]} if key else set[bytes]()))
+        known = b"|".join(map(re.escape, keys))
+        return re.compile(rb"\{[ \t\r\n]*(?:" + known + rb")[ \t\r\n]*:") if keys else _AFTER_OBJECT
+
+    def _note_first_key(self, content: bytes) -> None:
+        if len(self._first_keys) < _MOST_FIRST_KEYS and (key := _FIRST_KEY.match(content)):
+            self._first_keys.add(key[1])
+
+    def _other(self, begin: int) -> EventReject:
+        """Return the reject of a value that is not an object."""
+        data = self._window.data
+        if data[begin : begin + 1] == b"[":
+            end, _ = self._end_of(begin)
+            if end is None:
+                self._needs_comma = False
+                return self._rejects.to_next(begin, _AFTER_OBJECT, Reason.UNCLOSED)
+            return self._rejects.span(begin, end, Reason.NOT_AN_OBJECT)
+        value = _VALUE.match(data, begin)
+        end = value.end() if value else begin + 1
+        return self._rejects.span(begin, end, _reason_of(data[begin:end]))
+
+
+def _reason_of(content: bytes) -> Reason:
+    """Return why a value that is not an object is rejected."""
+    try:
+        parse_object(content)
+    except UnusableEventError as error:
+        return error.reason
+    return Reason.MALFORMED_JSON

@@ -1,0 +1,112 @@
+"""Reads files of events: chooses the reader by what the file starts with, and refuses files beyond the limits.
+
+This is the way in for everything that wants the events of a file. See ``model.py`` for what it gives.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from apex_pipeline.sources.events.json_reader import JsonReader
+from apex_pipeline.sources.events.model import DEFAULT_LIMITS, Event, EventLimits, EventReject, Reason
+from apex_pipeline.sources.events.rejecting import Rejecting
+from apex_pipeline.sources.events.window import Window
+from apex_pipeline.sources.events.xml_reader import XmlReader
+
+_GZIP = b"\x1f\x8b"
+_SPACE = b" \t\r\n"
+
+
+def read_events(
+    file: BinaryIO, event_tag: str = "EVENT", limits: EventLimits = DEFAULT_LIMITS
+) -> Iterator[Event | EventReject]:
+    """Yield the events and rejects of a file in order; nothing in the file is left out.
+
+    Args:
+        file: The file, seekable; it may be compressed with gzip.
+        event_tag: Local name of the events' tag in XML; case does not matter.
+        limits: Limits on the file and its events.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if size > limits.file_bytes:
+        yield EventReject(0, 0, size, 1, Reason.FILE_TOO_LARGE, f"{size:,} bytes", b"")
+        return
+    is_compressed = file.read(len(_GZIP)) == _GZIP
+    file.seek(0)
+    if not is_compressed:
+        yield from _read(file, event_tag, limits)
+        return
+    last = -1
+    try:
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            for item in _read(cast("BinaryIO", _Bounded(unpacked, limits.file_bytes)), event_tag, limits):
+                last = item.position
+                yield item
+    except _TooLongError:
+        yield EventReject(last + 1, 0, size, 1, Reason.FILE_TOO_LARGE, "after decompression", b"")
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        yield EventReject(last + 1, 0, size, 1, Reason.DAMAGED_COMPRESSION, "", b"")
+
+
+def _read(file: BinaryIO, event_tag: str, limits: EventLimits) -> Iterator[Event | EventReject]:
+    window = Window(file)
+    while True:
+        window.skip_space()
+        if window.remaining or not window.read_more():
+            break
+    first = window.data[window.start : window.start + 1]
+    window.rewind()
+    if not window.remaining and window.is_complete:
+        yield EventReject(0, 0, 0, 1, Reason.EMPTY_FILE, "", b"")
+    elif first == b"<":
+        yield from XmlReader(window, event_tag, limits).read()
+    elif first in b"{[":
+        yield from JsonReader(window, limits).read()
+    else:
+        yield from _neither(window, event_tag, limits, first)
+
+
+def _neither(window: Window, event_tag: str, limits: EventLimits, first: bytes) -> Iterator[Event | EventReject]:
+    """Read a file that starts with something else: with damage, if events follow, or it is another kind of file."""
+    xml = XmlReader(window, event_tag, limits)
+    if xml.has_events():
+        yield from xml.read()
+    elif first and _may_be_json(window):
+        yield from JsonReader(window, limits).read()
+    else:
+        yield Rejecting(window).to_next(window.start, None, Reason.NO_EVENTS if not first else Reason.NOT_EVENTS)
+
+
+def _may_be_json(window: Window) -> bool:
+    """Return whether an object starts anywhere in the first part of a file, as in lists with a damaged start."""
+    return b'{"' in window.data or b"{ " in window.data
+
+
+class _TooLongError(Exception):
+    """More bytes came out of a compressed file than a file may have."""
+
+
+class _Bounded(io.RawIOBase):
+    """An unpacked stream of limited length."""
+
+    def __init__(self, unpacked: gzip.GzipFile, limit: int) -> None:
+        self._unpacked = unpacked
+        self._limit = limit
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            _TooLongError: They are beyond the limit.
+        """
+        content = self._unpacked.read(size)
+        if self._unpacked.tell() > self._limit:
+            raise _TooLongError
+        return content
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to another place, which unpacks everything before it again."""
+        return self._unpacked.seek(offset, whence)

@@ -1,0 +1,74 @@
+"""Makes rejects of parts of a window, and numbers events and rejects together.
+
+Contains what the readers of XML and JSON share; the reasons come from them.
+"""
+
+import re
+
+from apex_pipeline.sources.events.model import EventReject, Reason
+from apex_pipeline.sources.events.window import Window
+
+# Bytes of a reject that are kept: far more than shows what is wrong. The file itself has all of them.
+_KEPT_BYTES = 65_536
+# Longest start of an event that a search across two reads still finds.
+_OVERLAP = 1_000
+
+
+class Rejecting:
+    """Makes the rejects of one file.
+
+    Args:
+        window: The file.
+
+    Attributes:
+        reached_end: Whether the last reject took the rest of the file, and the end of its envelope with it.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self.reached_end = False
+        self._position = 0
+
+    @property
+    def events_so_far(self) -> int:
+        """Number of events and rejects."""
+        return self._position
+
+    def next_position(self) -> int:
+        """Return the place of the next event or reject, and count it."""
+        self._position += 1
+        return self._position - 1
+
+    def span(self, begin: int, end: int, reason: Reason, detail: str = "") -> EventReject:
+        """Return the reject of a part of the window, and be done with the part."""
+        window = self._window
+        offset, line = window.offset_of(begin), window.line_of(begin)
+        content = window.original(begin, min(end, begin + _KEPT_BYTES))
+        window.advance(end)
+        length = window.offset_of(end) - offset
+        return EventReject(self.next_position(), offset, length, line, reason, detail, content)
+
+    def to_next(self, begin: int, start: re.Pattern[bytes] | None, reason: Reason, detail: str = "") -> EventReject:
+        """Return the reject of everything up to the next match, or to the end of the file, and be done with it.
+
+        Args:
+            begin: Where the damage starts.
+            start: What the next event starts with; ``None``: the rest of the file is rejected.
+            reason: What is wrong.
+            detail: Where.
+        """
+        window = self._window
+        found = start.search(window.data, begin + 1) if start else None
+        if found:
+            return self.span(begin, found.start(), reason, detail)
+        offset, line = window.offset_of(begin), window.line_of(begin)
+        content = window.original(begin, min(len(window.data), begin + _KEPT_BYTES))
+        while found is None and not window.is_complete:
+            window.advance(max(window.start, begin + 1, len(window.data) - _OVERLAP))
+            window.read_more()
+            begin = -1
+            found = start.search(window.data) if start else None
+        window.advance(found.start() if found else len(window.data))
+        self.reached_end = found is None
+        length = window.offset_of(window.start) - offset
+        return EventReject(self.next_position(), offset, length, line, reason, detail, content[:length])

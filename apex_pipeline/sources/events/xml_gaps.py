@@ -1,0 +1,217 @@
+"""Follows what lies between the events of an XML file: declarations, the tags of the envelope, and stray content.
+
+Nothing between events is dropped without a word: what belongs to no event and is not markup of the envelope becomes a
+reject. See ``xml_reader.py`` for the events.
+"""
+
+import re
+from collections.abc import Iterator
+
+from apex_pipeline.sources.events.encoding import codec_of, declared_encoding, is_same_family
+from apex_pipeline.sources.events.model import (
+    CONTRADICTED_ENCODING,
+    EventLimits,
+    EventReject,
+    Reason,
+    UnusableEventError,
+)
+from apex_pipeline.sources.events.rejecting import Rejecting
+from apex_pipeline.sources.events.window import Window
+from apex_pipeline.sources.events.xml_bounds import first_outside
+from apex_pipeline.sources.events.xml_mapping import namespaces_of
+from apex_pipeline.sources.events.xml_parser import parse_element
+
+_UTF8 = "utf-8"
+_TAG = re.compile(rb"<(/?)([^\s<>/=\"'&!?]+)((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+)>")
+_DOCTYPE = b"<!DOCTYPE"
+_CDATA = b"<![CDATA["
+# What bounds the internal part of a DOCTYPE; quoted text and comments may have brackets in them.
+_IN_DOCTYPE = re.compile(
+    rb"\"[^\"]*+\"|'[^']*+'|<!--(?:[^-]|-(?!->))*+-->|<\?(?:[^?]|\?(?!>))*+\?>|<!--|<\?|[\[\]>\"']"
+)
+_NEVER_CLOSED = (b'"', b"'", b"<!--", b"<?")
+_DECLARATION_BYTES = 1_000
+
+
+class Envelope:
+    """The markup around events, as far as the file has been read.
+
+    Args:
+        window: The file.
+        rejects: Makes the rejects.
+        start: Matches the start tag of an event.
+        limits: Limits on events.
+
+    Attributes:
+        has_doctype: Whether the document that is being read has a DOCTYPE.
+        inherited: Namespaces by prefix that are declared around the events.
+        flags: Flags of every event of the document.
+    """
+
+    def __init__(self, window: Window, rejects: Rejecting, start: re.Pattern[bytes], limits: EventLimits) -> None:
+        self._window = window
+        self._rejects = rejects
+        self._start = start
+        self._limits = limits
+        # Names of the open elements around the events, each with the namespaces in force outside of it.
+        self._open: list[tuple[bytes, dict[str, str]]] = []
+        self._codec: str | None = _UTF8
+        self._is_faulty = False
+        self.has_doctype = False
+        self.inherited: dict[str, str] = {}
+        self.flags: tuple[str, ...] = ()
+
+    def decoded(self, content: bytes) -> str:
+        """Return bytes of the document as text.
+
+        Raises:
+            UnusableEventError: It is not text in the encoding of the document, or that is not known.
+        """
+        if self._codec is None:
+            raise UnusableEventError(Reason.UNKNOWN_ENCODING)
+        try:
+            return content.decode(self._codec)
+        except UnicodeDecodeError as error:
+            raise UnusableEventError(
+                Reason.UNDECODABLE, f"not {self._codec} at byte {error.start} of the event"
+            ) from None
+
+    def event_ended(self) -> None:
+        """Note that an event was read: without an envelope, a document ends with its event."""
+        if not self._open:
+            self.has_doctype = False
+
+    def look_at_declaration(self) -> None:
+        """Take the encoding from the declaration at the start of a document."""
+        head = self._window.data[self._window.start : self._window.start + _DECLARATION_BYTES]
+        self._declare(head.partition(b"?>")[0] + b"?>" if head.startswith(b"<?xml") else b"")
+
+    def pass_gap(self) -> Iterator[EventReject]:
+        """Be done with one piece of what lies before the next event, and yield the reject of it if it is stray."""
+        window = self._window
+        begin = window.start
+        if window.data.startswith(b"<!--", begin):
+            yield from self._pass_until(begin, b"-->")
+        elif window.data.startswith(b"<?", begin):
+            yield from self._pass_until(begin, b"?>")
+        elif window.data.startswith(_CDATA, begin) and (end := window.data.find(b"]]>", begin)) >= 0:
+            yield self._rejects.span(begin, end + len(b"]]>"), Reason.OUTSIDE_EVENTS)
+        elif window.data.startswith(_DOCTYPE, begin):
+            yield from self._pass_doctype(begin)
+        elif tag := _TAG.match(window.data, begin):
+            yield from self._pass_end(tag) if tag[1] else self._pass_start(tag)
+        else:
+            yield self._stray(begin)
+
+    def end(self) -> Iterator[EventReject]:
+        """Yield a reject if the envelope is still open at the end of the file."""
+        if self._open and not self._is_faulty and not self._rejects.reached_end:
+            end = len(self._window.data)
+            name = self._open[-1][0].decode(errors="backslashreplace")
+            yield self._rejects.span(end, end, Reason.ENVELOPE, f"<{name}> is never closed")
+
+    def _pass_until(self, begin: int, closing: bytes) -> Iterator[EventReject]:
+        window = self._window
+        end = window.data.find(closing, begin + 2)
+        if end < 0:
+            yield self._rejects.to_next(begin, self._start, Reason.UNCLOSED)
+            return
+        end += len(closing)
+        if window.data.startswith((b"<?xml ", b"<?xml\t", b"<?xml\n", b"<?xml\r"), begin):
+            self._declare(window.data[begin:end])
+        window.advance(end)
+
+    def _declare(self, declaration: bytes) -> None:
+        """Take the encoding from a declaration, which holds until the next one."""
+        declared, found = declared_encoding(declaration), self._window.encoding
+        self.flags, self._codec = (), _UTF8
+        if declared is None:
+            return
+        if found.is_certain or is_same_family(declared, "utf-16-le") or is_same_family(declared, "utf-32-le"):
+            # The bytes show the encoding. A declaration that was readable as it is cannot be that of another width.
+            is_right = found.is_certain and is_same_family(declared, found.name)
+            self.flags = () if is_right else (CONTRADICTED_ENCODING,)
+        else:
+            self._codec = codec_of(declared)
+
+    def _pass_doctype(self, begin: int) -> Iterator[EventReject]:
+        window, index, is_inside = self._window, begin + len(_DOCTYPE), False
+        while bound := _IN_DOCTYPE.search(window.data, index):
+            index = bound.end()
+            if bound[0] in _NEVER_CLOSED:
+                break
+            is_inside = bound[0] == b"[" or (is_inside and bound[0] != b"]")
+            if bound[0] == b">" and not is_inside:
+                self.has_doctype = True
+                window.advance(index)
+                return
+        yield self._rejects.to_next(begin, self._start, Reason.UNCLOSED)
+
+    def _pass_start(self, tag: re.Match[bytes]) -> Iterator[EventReject]:
+        """Enter an element around events; one that has none of them in it is stray."""
+        is_empty = tag[3].endswith(b"/")
+        if self._open or is_empty:
+            end = self._end_without_events(tag, is_empty=is_empty)
+            if end is not None:
+                yield self._rejects.span(tag.start(), end, Reason.OUTSIDE_EVENTS)
+                return
+        outside = self.inherited
+        fault = ""
+        try:
+            text = self.decoded(tag[0])
+            _, node = parse_element(f"{text}</{tag[2].decode(self._codec or _UTF8)}>", self.inherited, self._limits)
+            self.inherited = namespaces_of(node)
+        except UnusableEventError as error:
+            fault = error.detail or error.reason
+        self._open.append((tag[2], outside))
+        if fault and not self._is_faulty:
+            self._is_faulty = True
+            yield self._rejects.span(tag.start(), tag.end(), Reason.ENVELOPE, fault)
+        else:
+            self._window.advance(tag.end())
+
+    def _end_without_events(self, tag: re.Match[bytes], *, is_empty: bool) -> int | None:
+        """Return the index behind an element that has no events in it; ``None`` if it is around some."""
+        data = self._window.data
+        if is_empty:
+            return tag.end()
+        close = re.compile(rb"</" + re.escape(tag[2]) + rb"\s*>").search(data, tag.end())
+        if close is None:
+            # Never closed, although others were: a damaged start tag of an event, for example.
+            following = self._start.search(data, tag.end())
+            is_damaged = self._window.is_complete or self._rejects.events_so_far > 0
+            return self._next_bound(tag.end()) if is_damaged and following else None
+        return None if self._start.search(data, tag.end(), close.start()) else close.end()
+
+    def _pass_end(self, tag: re.Match[bytes]) -> Iterator[EventReject]:
+        names = [name for name, _ in self._open]
+        if tag[2] not in names:
+            yield self._stray(tag.start())
+            return
+        is_inner = names[-1] != tag[2]
+        name = b""
+        while name != tag[2]:
+            name, self.inherited = self._open.pop()
+        if not self._open:
+            self.has_doctype = False
+        if is_inner and not self._is_faulty:
+            self._is_faulty = True
+            detail = f"<{names[-1].decode(errors='backslashreplace')}> is never closed"
+            yield self._rejects.span(tag.start(), tag.end(), Reason.ENVELOPE, detail)
+        else:
+            self._window.advance(tag.end())
+
+    def _stray(self, begin: int) -> EventReject:
+        """Return the reject of everything up to the next event, or to the end of the envelope."""
+        end = self._next_bound(begin + 1)
+        if end is None:
+            return self._rejects.to_next(begin, self._start, Reason.OUTSIDE_EVENTS)
+        return self._rejects.span(begin, end, Reason.OUTSIDE_EVENTS)
+
+    def _next_bound(self, index: int) -> int | None:
+        """Return the index of the next event or of the envelope's end tag, whichever is first, if at hand."""
+        data = self._window.data
+        event = first_outside(self._start, data, index)
+        closing = [data.find(b"</" + name + b">", index) for name, _ in self._open[-1:]]
+        found = [event.start()] if event else []
+        return min([*found, *(end for end in closing if end >= 0)], default=None)

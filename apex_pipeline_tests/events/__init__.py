@@ -1,0 +1,1 @@
+"""Tests of the shipper of event files."""
