@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-_PREFIXES = ("APEX_", "AWS_", "S3_", "DAGSTER_")
-_OTHERS = {"USE_S3_DATA", "ALLOW_CREATE_BUCKET", "PUBLIC_BASE_URL"}
+_PREFIXES = ("APEX_", "AWS_", "S3_", "DAGSTER_", "AMS2_", "REDIS_")
+_OTHERS = {"USE_S3_DATA", "ALLOW_CREATE_BUCKET", "PUBLIC_BASE_URL", "DATABASE_URL", "MAX_RACE_MB"}
 
 
 def forget_settings(patch: pytest.MonkeyPatch) -> None:

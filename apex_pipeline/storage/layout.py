@@ -16,6 +16,7 @@ DERIVED_PREFIX = "catalog/derived/"
 SHARDS_PREFIX = "catalog/snapshots/shards/"
 PUBLISHED_PREFIX = "catalog/snapshots/sessions/"
 OBJECTS_PREFIX = "objects/"
+RACES_PREFIX = "races/"
 # Bookkeeping of running processes, not data: leases, and the objects that test what a store supports.
 INTERNAL_PREFIX = ".apex/"
 # Pointer to the published snapshot; replaced as the last step of publishing.
@@ -70,6 +71,25 @@ def table_key(folder: str, name: str, partition: str | None = None) -> str:
         raise ValueError(f"{partition!r} is not a partition: it should be track/session")
     track, session = parts
     return check_key(f"{folder}/{name}/track={track}/session={session}/{name}.parquet")
+
+
+def race_folder(race_id: str) -> str:
+    """Return the prefix of the objects of one race that are not tables.
+
+    Raises:
+        UnsafeKeyError: The prefix would lead outside the lake.
+    """
+    return check_key(f"{RACES_PREFIX}{race_id}") + "/"
+
+
+def race_blob_key(race_id: str) -> str:
+    """Return the key of a race as it was uploaded."""
+    return check_key(f"{race_folder(race_id)}raw_data.deflate")
+
+
+def lap_file_key(race_id: str, lap_uuid: str) -> str:
+    """Return the key of one lap's samples as a numpy array."""
+    return check_key(f"{race_folder(race_id)}laps/{lap_uuid}.npy")
 
 
 def object_key(sha256: str) -> str:

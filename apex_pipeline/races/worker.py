@@ -1,0 +1,33 @@
+"""Runs a worker of RQ with the options under which a death is noticed within seconds."""
+
+from typing import Final
+
+from apex_pipeline.races.queues import QUEUE_NAME, redis_connection
+from apex_pipeline.settings import Settings
+
+# RQ takes a worker for dead after this long, and looks for such jobs this often; by default 420 s and 600 s.
+WORKER_TTL_S: Final = 30
+MAINTENANCE_INTERVAL_S: Final = 15
+
+
+def run_rq_worker(settings: Settings, *, burst: bool = False) -> None:
+    """Work on the queue until it is told to stop, or with ``burst`` until the queue is empty.
+
+    Raises:
+        ConfigurationError: The packages of Redis are missing, or ``REDIS_URL`` is invalid.
+        QueueUnavailableError: Redis cannot be reached at the start.
+    """
+    from rq import Queue, Worker  # noqa: PLC0415  -- optional
+
+    from apex_pipeline.races import rq_job  # noqa: F401, PLC0415  -- everything a job needs, before the first job
+    from apex_pipeline.races.queues import open_queue  # noqa: PLC0415  -- as above
+
+    open_queue(settings).check()
+    connection = redis_connection(settings, timeout_s=None)
+    worker = Worker(
+        [Queue(QUEUE_NAME, connection=connection)],
+        connection=connection,
+        worker_ttl=WORKER_TTL_S,
+        maintenance_interval=MAINTENANCE_INTERVAL_S,
+    )
+    worker.work(burst=burst, with_scheduler=not burst, logging_level="INFO")
