@@ -72,6 +72,15 @@ def table_key(folder: str, name: str, partition: str | None = None) -> str:
     return check_key(f"{folder}/{name}/track={track}/session={session}/{name}.parquet")
 
 
+def race_table_key(name: str, race_id: str) -> str:
+    """Return the key of a table file of one race, for example ``tables/race_laps/race_id=0198…/race_laps.parquet``.
+
+    Raises:
+        UnsafeKeyError: The resulting key would lead outside the lake.
+    """
+    return check_key(f"{TABLES_PREFIX}{name}/race_id={race_id}/{name}.parquet")
+
+
 def object_key(sha256: str) -> str:
     """Return the key of the table file with this digest, which never changes once it is written."""
     return check_key(f"{OBJECTS_PREFIX}{sha256}.parquet")
