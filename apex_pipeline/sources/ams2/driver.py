@@ -107,12 +107,12 @@ class DriverRows:
         return timings
 
     def physics(self) -> Rows:
-        """Return all rows of physics packets, in order."""
-        return np.concatenate([np.empty(0, PHYSICS_ROW), *self._physics])
+        """Return all rows of physics packets, in order; they are given once."""
+        return _taken_out(self._physics, PHYSICS_ROW)
 
     def timings(self) -> Rows:
-        """Return all rows of timings packets, in order."""
-        return np.concatenate([np.empty(0, TIMING_ROW), *self._timings])
+        """Return all rows of timings packets, in order; they are given once."""
+        return _taken_out(self._timings, TIMING_ROW)
 
     def _timings_of(self, batch: Batch, physics: Rows, where: Integers, packets: Rows) -> Timings:
         reported = packets["num"].astype(np.int64)
@@ -156,6 +156,13 @@ class DriverRows:
         if self._viewed < 0 and len(physics):
             viewed[before < 0] = physics["viewed"][0]
         return viewed.astype(np.int64)
+
+
+def _taken_out(parts: "list[Rows]", dtype: np.dtype[np.void]) -> Rows:
+    """Return the parts as one and forget them: they would double the memory of an hour."""
+    rows = np.concatenate([np.empty(0, dtype), *parts])
+    parts.clear()
+    return rows
 
 
 def _packets(batch: Batch, kind: int) -> "list[tuple[Integers, Rows]]":

@@ -33,6 +33,7 @@ class Driving:
 
     Attributes:
         rows: The driver's rows of timings packets.
+        ordinals: Place of each in the recording.
         places: Index of each among all rows of the driver.
         sessions: 0, 1 … for the session of each.
         types: The game's number for the type of each session; shape (sessions,).
@@ -41,6 +42,7 @@ class Driving:
     """
 
     rows: Rows
+    ordinals: Integers
     places: Integers
     sessions: Integers
     types: list[int]
@@ -66,7 +68,9 @@ def driven(rows: Rows, states: list[Change[GameState]], tracks: list[Change[Trac
     jumps = clock_jumps(usable)
     state = _spread(usable, jumps, states, GameState(DRIVEN_STATES[0], 0))
     is_driven = np.isin([item.state for item in state.values], DRIVEN_STATES)[state.index]
-    left = np.cumsum(np.isin([item.state for item in state.values], FRONT_END_STATES))[state.index]
+    left: Integers = np.cumsum(np.isin([item.state for item in state.values], FRONT_END_STATES), dtype=np.int64)[
+        state.index
+    ]
     counts["timings_not_driven"] = int(len(usable) - is_driven.sum())
     kinds = _filled(np.array([item.session for item in state.values]))[state.index]
     track = _spread(usable, jumps, tracks, Track(None, None, None))
@@ -76,6 +80,7 @@ def driven(rows: Rows, states: list[Change[GameState]], tracks: list[Change[Trac
     firsts = np.flatnonzero(is_new)
     return Driving(
         rows=kept,
+        ordinals=np.ascontiguousarray(kept["ordinal"]),
         places=places[is_driven],
         sessions=sessions,
         types=kinds[is_driven][firsts].tolist(),

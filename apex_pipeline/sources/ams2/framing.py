@@ -14,8 +14,8 @@ from apex_pipeline.sources.ams2.limits import DEFAULT_LIMITS, RecordingLimits
 
 MAGIC = b"AMS2REC1"
 
-# Bytes handled at a time: 10,000 datagrams, so the cost per batch is small against the cost per datagram.
-_BATCH_BYTES = 8_000_000
+# Bytes handled at a time: 5,000 datagrams, so the cost per batch is small against the cost per datagram.
+_BATCH_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -53,40 +53,41 @@ class Framer:
         self.unread_bytes = 0
 
     def frames(self, chunks: Iterable[bytes]) -> Iterator[Frames]:
-        """Yield the datagrams, some 8 MB at a time.
+        """Yield the datagrams, some 4 MB at a time.
 
         After a length that cannot be, nothing can be found any more; the rest is still read, because its size is
         limited and may be the point.
         """
-        pending = bytearray()
-        is_first = True
+        pending: list[bytes] = []
+        size = 0
         for chunk in chunks:
+            pending.append(chunk)
+            size += len(chunk)
             if self._is_broken:
                 self.unread_bytes += len(chunk)
-                continue
-            pending += chunk
-            if len(pending) >= _BATCH_BYTES:
-                yield self._cut(pending, is_first=is_first)
-                is_first = False
-        if pending and not self._is_broken:
-            yield self._cut(pending, is_first=is_first)
-        if pending and not self._is_broken:
-            self.notes.append(f"truncated at byte {self._offset}")
-            self.unread_bytes = len(pending)
+                pending.clear()
+            elif size >= _BATCH_BYTES:
+                frames, rest = self._cut(b"".join(pending))
+                pending, size = [rest], len(rest)
+                yield frames
+        if not self._is_broken:
+            frames, rest = self._cut(b"".join(pending))
+            yield frames
+            if rest and not self._is_broken:
+                self.notes.append(f"truncated at byte {self._offset}")
+                self.unread_bytes = len(rest)
 
-    def _cut(self, pending: bytearray, *, is_first: bool) -> Frames:
-        """Take the whole datagrams from the front of the pending bytes."""
-        data = bytes(pending)
+    def _cut(self, data: bytes) -> tuple[Frames, bytes]:
+        """Return the whole datagrams at the front of some bytes, and the bytes after them."""
         position = 0
-        if is_first and data.startswith(MAGIC):
+        if not self._offset and data.startswith(MAGIC):
             self._prefix = struct.Struct("<4xH")
             position = len(MAGIC)
         starts, sizes, position = self._walk(data, position)
         self._offset += position
-        del pending[:position]
         if self._is_broken:
-            self.unread_bytes = len(pending)
-        return Frames(data, np.array(starts, np.int64), np.array(sizes, np.int64))
+            self.unread_bytes = len(data) - position
+        return Frames(data, np.array(starts, np.int64), np.array(sizes, np.int64)), data[position:]
 
     def _walk(self, data: bytes, position: int) -> tuple[list[int], list[int], int]:
         starts: list[int] = []

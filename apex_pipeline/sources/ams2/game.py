@@ -6,7 +6,7 @@ how its place is found.
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -134,13 +134,13 @@ class GameLog:
         self.classes: History[int, str] = History(limits.changes)
         self._last: dict[int, int] = {}
         self._last_stats = np.zeros(0, np.uint32)
-        self._last_bytes: dict[tuple[int, int], bytes] = {}
+        self._last_bytes: dict[tuple[int, int], bytes] = {}  # by size and partial index
 
     def add(self, batch: Batch) -> None:
         """Add the packets of a batch."""
         self._add_states(batch)
         self._add_stats(batch)
-        readers = {RACE: self._add_track, NAMES: self._add_names}
+        readers: dict[int, Callable[[np.void, int, int], None]] = {RACE: self._add_track, NAMES: self._add_names}
         if self._keep_names:
             readers[PARTICIPANTS] = self._add_people
         rare = np.flatnonzero(np.isin(batch.types, list(readers)))
@@ -153,9 +153,10 @@ class GameLog:
             content = batch.data[start + PARTIAL_INDEX_AT : start + size].tobytes()
             ordinal = int(batch.ordinals[place])
             # The same packets are sent again and again.
-            if self._last_bytes.get((kind, content[0])) != content:
-                self._last_bytes[kind, content[0]] = content
-                readers[kind](np.frombuffer(batch.data[start : start + size].tobytes(), layout)[0], content[0], ordinal)
+            if self._last_bytes.get((size, content[0])) != content:
+                self._last_bytes[size, content[0]] = content
+                packet = batch.rows(np.array([place]), layout)[0]
+                readers[kind](packet, content[0], ordinal)
             self._last[kind] = ordinal
 
     def _add_states(self, batch: Batch) -> None:
@@ -191,7 +192,7 @@ class GameLog:
                 self.last_laps.put(car, int(batch.ordinals[where[row]]), float(laps[row, car]))
             self._last_stats = bits[-1].copy()
 
-    def _add_track(self, packet: np.void, _: int, ordinal: int) -> None:
+    def _add_track(self, packet: np.void, _partial_index: int, ordinal: int) -> None:
         length = float(packet["length"])
         track = Track(
             _text(packet["location"]), _text(packet["variation"]), length if 0 < length < _LONGEST_TRACK_M else None
@@ -199,7 +200,7 @@ class GameLog:
         if (not self.tracks or self.tracks[-1].value != track) and len(self.tracks) < self._limit:
             self.tracks.append(Change(self._last.get(RACE, -1), ordinal, track))
 
-    def _add_names(self, packet: np.void, _: int, ordinal: int) -> None:
+    def _add_names(self, packet: np.void, _partial_index: int, ordinal: int) -> None:
         names = packet.dtype.names or ()
         for item in packet["vehicles"] if "vehicles" in names else ():
             if name := _text(item["name"]):

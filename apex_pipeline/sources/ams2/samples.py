@@ -28,7 +28,6 @@ _NO_TICK = -2
 _TICK_SHARE = 0.5
 _BYTE, _STEERING = 255.0, 127.0
 _ALMOST_A_METRE = 0.999
-_SENT = ("x", "z", "speed", "rpm", "throttle", "brake", "steering", "yaw", "fuel_capacity", "fuel_level", "gear")
 _BOUNDS = {column.name: column for column in _TABLE.columns}
 
 
@@ -62,7 +61,7 @@ def _joined_by_tick(timings: Rows, physics: Rows) -> Integers:
 
 def _joined_by_number(timings: Rows, physics: Rows) -> Integers:
     """Return the physics packet next to each timings packet where the two are nearest to each other."""
-    is_counting = len(np.unique(timings["number"])) > len(timings) / 2
+    is_counting = np.count_nonzero(np.diff(timings["number"])) >= len(timings) / 2
     name = "number" if is_counting else "ordinal"  # a recorder that made up its packets may not count them
     to_physics = _nearest(timings[name], physics[name], prefer_later=False)
     to_timings = _nearest(physics[name], timings[name], prefer_later=True)
@@ -83,10 +82,10 @@ def _nearest(numbers: Integers, others: Integers, *, prefer_later: bool) -> Inte
 
 def _once(found: Integers) -> Integers:
     """Return the indices with repeated ones set to -1, so that a packet is used once."""
-    _, first = np.unique(found, return_index=True)
-    is_first = np.zeros(len(found), np.bool_)
-    is_first[first] = True
-    return np.where(is_first | (found < 0), found, -1)
+    places = np.arange(len(found))
+    first = np.zeros(int(found.max(initial=-1)) + 1, np.int64)
+    first[found[::-1]] = places[::-1]  # of several, the last one assigned stays: the first in order
+    return np.where((found < 0) | (first[found] == places), found, -1)
 
 
 def sample_table(timings: Rows, physics: Rows, driving: Driving, runs: Sequence[Run], counts: Counter[str]) -> pa.Table:
@@ -102,13 +101,16 @@ def sample_table(timings: Rows, physics: Rows, driving: Driving, runs: Sequence[
     lap_of_row = np.full(len(timings), -1, np.int64)
     for index, run in enumerate(runs):
         lap_of_row[driving.places[run.start : run.stop]] = index
-    joined = join_physics(timings, physics)
-    frames = _frames(timings, physics, joined, lap_of_row)
-    ticks = _ticks(_taken(timings, frames.timings), _taken(physics, frames.physics), frames)
+    frames = _frames(timings, physics, join_physics(timings, physics), lap_of_row)
     firsts = np.searchsorted(frames.laps, frames.laps)
-    keys = {"lap_index": frames.laps, "sample_index": np.arange(len(firsts)) - firsts, "tick": ticks}
-    columns = _columns(timings, physics, frames, runs, counts)
-    return _TABLE.from_columns({**keys, **{name: _arrow(name, values) for name, values in columns.items()}})
+    samples = _Samples(_taken(timings, frames.timings), _taken(physics, frames.physics), frames)
+    columns = {
+        "lap_index": frames.laps,
+        "sample_index": np.arange(len(firsts)) - firsts,
+        "tick": samples.ticks(),
+        **samples.columns(np.array([run.has_clock for run in runs], np.bool_), counts),
+    }
+    return _TABLE.from_columns(columns)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,9 @@ class _Frames:
 def _frames(timings: Rows, physics: Rows, joined: Integers, lap_of_row: Integers) -> _Frames:
     """Return the samples in order: every row of timings in a lap, and physics whose timings packet was lost."""
     rows = np.flatnonzero(lap_of_row >= 0)
-    alone = np.setdiff1d(np.arange(len(physics)), joined)
+    is_joined = np.zeros(len(physics), np.bool_)
+    is_joined[joined[joined >= 0]] = True
+    alone = np.flatnonzero(~is_joined)
     before = np.searchsorted(timings["ordinal"], physics["ordinal"][alone]) - 1
     is_inside = (before >= 0) & (before + 1 < len(timings))
     alone, before = alone[is_inside], before[is_inside]
@@ -142,37 +146,85 @@ def _frames(timings: Rows, physics: Rows, joined: Integers, lap_of_row: Integers
     )
 
 
-def _columns(
-    timings: Rows, physics: Rows, frames: _Frames, runs: Sequence[Run], counts: Counter[str]
-) -> dict[str, Floats]:
-    """Return the columns with the sensors; NaN stands for null."""
-    has_timing = frames.timings >= 0
-    timing = _taken(timings, frames.timings)
-    own = _taken(physics, frames.physics)
-    # A packet whose timings were lost has been compared with those around it.
-    is_own = (frames.physics >= 0) & (~has_timing | (own["viewed"] == timing["slot"]))
-    counts["physics_of_other_cars"] += int(((frames.physics >= 0) & ~is_own).sum())
-    sent = {name: np.where(is_own, own[name].astype(np.float64), np.nan) for name in _SENT}
-    is_running = np.array([run.has_clock for run in runs], np.bool_)[frames.laps]
-    clock = np.where(has_timing & is_running, timing["clock"].astype(np.float64), np.nan)
-    gear = sent["gear"] % (GEAR_BITS + 1)
-    columns = {
-        "lap_distance_m": _distance(timing, has_timing, clock, sent["speed"], frames.laps),
-        "current_time_s": clock,
-        "pos_x_m": np.where(np.isnan(sent["x"]) & has_timing, timing["x"], sent["x"]),
-        "pos_z_m": np.where(np.isnan(sent["z"]) & has_timing, timing["z"], sent["z"]),
-        "speed_mps": sent["speed"],
-        "engine_rpm": sent["rpm"],
-        "throttle": sent["throttle"] / _BYTE,
-        "brake": sent["brake"] / _BYTE,
-        "steering": (sent["steering"] / _STEERING).clip(-1),
-        "yaw_rad": sent["yaw"],
-        "fuel_capacity_l": sent["fuel_capacity"],
-        "fuel_level": sent["fuel_level"],
-        "fuel_l": _bounded("fuel_level", sent["fuel_level"], Counter()) * sent["fuel_capacity"],
-        "gear": np.where(gear == REVERSE, -1, gear),
-    }
-    return {name: _bounded(name, values, counts) for name, values in columns.items()}
+class _Samples:
+    """The packets of all samples, of which columns are made one after the other to save memory.
+
+    Args:
+        timing: Row of timings of each sample; any row where it has none.
+        physics: Row of physics of each sample; any row where it has none.
+        frames: Which of them it has.
+    """
+
+    def __init__(self, timing: Rows, physics: Rows, frames: _Frames) -> None:
+        self._timing, self._physics, self._laps = timing, physics, frames.laps
+        self._has_timing, self._has_physics = frames.timings >= 0, frames.physics >= 0
+        # A packet whose timings were lost has been compared with those around it.
+        self._is_own = self._has_physics & (~self._has_timing | (physics["viewed"] == timing["slot"]))
+
+    def columns(self, has_clock: Flags, counts: Counter[str]) -> dict[str, pa.Array]:
+        """Return the columns with the 14 fields.
+
+        Args:
+            has_clock: Whether the clock runs in each lap; shape (laps,).
+            counts: As in :func:`sample_table`.
+        """
+        counts["physics_of_other_cars"] += int((self._has_physics & ~self._is_own).sum())
+
+        def made(name: str, values: Floats) -> pa.Array:
+            return _arrow(name, _bounded(name, values, counts))
+
+        clock = np.where(self._has_timing & has_clock[self._laps], self._timing["clock"], np.nan)
+        level = _bounded("fuel_level", self._sent("fuel_level"), Counter())
+        gear = self._sent("gear") % (GEAR_BITS + 1)
+        return {
+            "lap_distance_m": made("lap_distance_m", self._distance(clock)),
+            "current_time_s": made("current_time_s", clock),
+            "pos_x_m": made("pos_x_m", self._position("x")),
+            "pos_z_m": made("pos_z_m", self._position("z")),
+            "speed_mps": made("speed_mps", self._sent("speed")),
+            "engine_rpm": made("engine_rpm", self._sent("rpm")),
+            "throttle": made("throttle", self._sent("throttle") / _BYTE),
+            "brake": made("brake", self._sent("brake") / _BYTE),
+            "steering": made("steering", (self._sent("steering") / _STEERING).clip(-1)),
+            "yaw_rad": made("yaw_rad", self._sent("yaw")),
+            "fuel_capacity_l": made("fuel_capacity_l", self._sent("fuel_capacity")),
+            "fuel_level": made("fuel_level", self._sent("fuel_level")),
+            "fuel_l": made("fuel_l", level * self._sent("fuel_capacity")),
+            "gear": made("gear", np.where(gear == REVERSE, -1, gear)),
+        }
+
+    def ticks(self) -> pa.Array:
+        """Return the tick counts without their wrap at 2^32."""
+        ticks = np.where(self._has_timing, self._timing["tick"], -1)
+        ticks = np.where((ticks < 0) & self._has_physics, self._physics["tick"], ticks)
+        is_known = ticks >= 0
+        known = ticks[is_known]
+        if len(known):
+            ticks[is_known] = known[0] + np.concatenate([[0], np.cumsum(unwrapped_steps(known))])
+        # A count that runs backwards further than to its beginning is not a count.
+        return pa.array(ticks, mask=~is_known | (ticks < 0))
+
+    def _sent(self, name: str) -> Floats:
+        """Return a field of physics of the driver's own car; NaN stands for null."""
+        return np.where(self._is_own, self._physics[name].astype(np.float64), np.nan)
+
+    def _position(self, name: str) -> Floats:
+        """Return the exact position, or that of the timings, which have quarters of a metre."""
+        exact = self._sent(name)
+        return np.where(np.isnan(exact) & self._has_timing, self._timing[name], exact)
+
+    def _distance(self, clock: Floats) -> Floats:
+        """Return the distance within the metre reported: speed times time, held between it and the next one."""
+        laps, reported = self._laps, self._timing["distance"].astype(np.float64)
+        distance = np.full(len(laps), np.nan)
+        # On some out-laps the distance does not count.
+        counts = np.zeros(int(laps.max(initial=-1)) + 1, np.bool_)
+        counts[laps[(reported > 0) & self._has_timing]] = True
+        known = np.flatnonzero(self._has_timing & counts[laps])
+        steps = np.diff(clock[known], prepend=np.nan) * self._sent("speed")[known]
+        steps[(np.diff(laps[known], prepend=-1) != 0) | ~np.isfinite(steps)] = 0.0
+        distance[known] = _held_within(reported[known].tolist(), steps.tolist())
+        return distance
 
 
 def _taken(rows: Rows, places: Integers) -> Rows:
@@ -188,31 +240,6 @@ def _bounded(name: str, values: Floats, counts: Counter[str]) -> Floats:
         is_outside = (values < lowest) | (values > highest) | np.isinf(values)
     counts["values_out_of_bounds"] += int(is_outside.sum())
     return np.where(is_outside, np.nan, values)
-
-
-def _ticks(timing: Rows, own: Rows, frames: _Frames) -> pa.Array:
-    """Return the tick counts without their wrap at 2^32."""
-    ticks = np.where(frames.timings >= 0, timing["tick"], -1)
-    ticks = np.where((ticks < 0) & (frames.physics >= 0), own["tick"], ticks)
-    is_known = ticks >= 0
-    known = ticks[is_known]
-    if len(known):
-        ticks[is_known] = known[0] + np.concatenate([[0], np.cumsum(unwrapped_steps(known))])
-    # A count that runs backwards further than to its beginning is not a count.
-    return pa.array(ticks, mask=~is_known | (ticks < 0))
-
-
-def _distance(timing: Rows, has_timing: Flags, clock: Floats, speed: Floats, laps: Integers) -> Floats:
-    """Return the distance within the metre reported: speed times time, held between it and the next one."""
-    distance = np.full(len(laps), np.nan)
-    reported = timing["distance"].astype(np.float64)
-    counts_at_all = np.zeros(int(laps[-1]) + 1 if len(laps) else 0, np.bool_)
-    np.logical_or.at(counts_at_all, laps, (reported > 0) & has_timing)
-    known = np.flatnonzero(has_timing & counts_at_all[laps])
-    steps = np.diff(clock[known], prepend=np.nan) * speed[known]
-    steps[(np.diff(laps[known], prepend=-1) != 0) | ~np.isfinite(steps)] = 0.0
-    distance[known] = _held_within(reported[known].tolist(), steps.tolist())
-    return distance
 
 
 def _held_within(metres: list[float], steps: list[float]) -> list[float]:

@@ -20,7 +20,6 @@ from apex_pipeline.sources.ams2.layouts import (
     RACE_POSITION_BITS,
     VEHICLE_BITS,
 )
-from apex_pipeline.sources.ams2.ordering import Integers
 from apex_pipeline.tables import RACE_TIMING
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.races import without_race_id
@@ -96,8 +95,7 @@ def _has_run(start: np.void, end: np.void) -> bool:
 
 def _session(driving: Driving, first: int, last: int) -> int | None:
     """Return the session of a run; ``None`` if it lies outside the driven time."""
-    ordinals: Integers = driving.rows["ordinal"]
-    start, stop = np.searchsorted(ordinals, [first, last + 1]).tolist()
+    start, stop = np.searchsorted(driving.ordinals, [first, last + 1]).tolist()
     return int(driving.sessions[(start + stop) // 2]) if start < stop else None
 
 
