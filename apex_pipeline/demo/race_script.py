@@ -228,7 +228,7 @@ class Script:
             yield self._next_s
 
     def _add(self, frame: Frame, time_s: float) -> Frame:
-        added = replace(frame, time_s=time_s, session_time_s=time_s - self._session_began_s)
+        added = replace(frame, time_s=time_s, session_time_s=max(0.0, time_s - self._session_began_s))
         self.frames.append(added)
         return added
 

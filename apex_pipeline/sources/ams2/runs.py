@@ -148,7 +148,8 @@ class _Finder:
         return 0 <= float(self._rows["clock"][start]) <= longest
 
     def _ends_at_line(self, place: int) -> bool:
-        if not self._follows(place + 1):
+        hole = self._time.elapsed_s[self._edges[place + 1]] if self._follows(place + 1) else np.inf
+        if hole > _LONGEST_HOLE_S + 2 * self._time.interval_s:
             return False
         last, first = self._rows[self._edges[place + 1] - 1], self._rows[self._edges[place + 1]]
         is_next_lap = self._laps[place + 1] == self._laps[place] + 1

@@ -23,7 +23,6 @@ _TABLE = without_race_id(RACE_SAMPLES)
 
 # Packets of one moment are next to each other; a few other packets and lost ones may lie between.
 _REACH = 3
-_NO_TICK = -2
 # Ticks are used if so many of the packets find one of the same tick.
 _TICK_SHARE = 0.5
 _BYTE, _STEERING = 255.0, 127.0
@@ -36,27 +35,27 @@ def join_physics(timings: Rows, physics: Rows) -> Integers:
 
     The two have the same tick; where either has none, they follow each other by packet number.
     """
-    if not len(physics):
+    if not len(physics) or not len(timings):
         return np.full(len(timings), -1, np.int64)
-    by_tick = _joined_by_tick(timings, physics)
-    has_both = (timings["tick"] >= 0) & (by_tick != _NO_TICK)
+    by_tick, has_both = _joined_by_tick(timings, physics)
     if (by_tick >= 0).sum() < _TICK_SHARE * has_both.sum():
         has_both[:] = False
-    return np.where(has_both, np.maximum(by_tick, -1), _joined_by_number(timings, physics))
+    return _once(np.where(has_both, by_tick, _joined_by_number(timings, physics)))
 
 
-def _joined_by_tick(timings: Rows, physics: Rows) -> Integers:
-    """Return the nearest physics packet with the same tick; -1 without one, -2 where none nearby has a tick."""
-    found = np.full(len(timings), _NO_TICK, np.int64)
+def _joined_by_tick(timings: Rows, physics: Rows) -> tuple[Integers, Flags]:
+    """Return the nearest physics packet with the same tick, or -1; and whether there were two ticks to compare."""
+    found = np.full(len(timings), -1, np.int64)
+    has_both = np.zeros(len(timings), np.bool_)
     before = np.searchsorted(physics["ordinal"], timings["ordinal"]) - 1
     for reach in range(_REACH):
         for place in (before - reach, before + 1 + reach):
-            is_there = (place >= 0) & (place < len(physics))
             ticks = physics["tick"][place.clip(0, len(physics) - 1)]
-            found[is_there & (ticks >= 0) & (found == _NO_TICK)] = -1
-            is_same = is_there & (ticks >= 0) & (ticks == timings["tick"]) & (found < 0)
+            is_there = (place >= 0) & (place < len(physics)) & (ticks >= 0) & (timings["tick"] >= 0)
+            has_both |= is_there
+            is_same = is_there & (ticks == timings["tick"]) & (found < 0)
             found[is_same] = place[is_same]
-    return _once(found)
+    return found, has_both
 
 
 def _joined_by_number(timings: Rows, physics: Rows) -> Integers:
@@ -83,7 +82,7 @@ def _nearest(numbers: Integers, others: Integers, *, prefer_later: bool) -> Inte
 def _once(found: Integers) -> Integers:
     """Return the indices with repeated ones set to -1, so that a packet is used once."""
     places = np.arange(len(found))
-    first = np.zeros(int(found.max(initial=-1)) + 1, np.int64)
+    first = np.zeros(int(found.max(initial=-1)) + 2, np.int64)  # -1 uses the last one
     first[found[::-1]] = places[::-1]  # of several, the last one assigned stays: the first in order
     return np.where((found < 0) | (first[found] == places), found, -1)
 
@@ -206,7 +205,8 @@ class _Samples:
 
     def _sent(self, name: str) -> Floats:
         """Return a field of physics of the driver's own car; NaN stands for null."""
-        return np.where(self._is_own, self._physics[name].astype(np.float64), np.nan)
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            return np.where(self._is_own, self._physics[name].astype(np.float64), np.nan)
 
     def _position(self, name: str) -> Floats:
         """Return the exact position, or that of the timings, which have quarters of a metre."""
