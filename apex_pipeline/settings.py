@@ -144,6 +144,11 @@ class Settings(BaseSettings):
         ge=1,
         le=2_000,
     )
+    keep_names: Switch = Field(
+        False,
+        alias="APEX_KEEP_NAMES",
+        description="Keep the names of drivers in AMS2 races; they are personal, and dropped by default.",
+    )
     api_token: SecretStr | None = Field(
         None,
         alias="APEX_API_TOKEN",

@@ -63,7 +63,8 @@ class Guard:
         if origin and origin not in self._origins and urlsplit(origin).netloc != headers.get("host"):
             return 403, "Pages of this web site may not use the API.", "Add the site to APEX_API_ORIGINS."
         if self._token is None:
-            if _is_loopback(scope):
+            # A page whose own name leads to this machine would send its own name as the host.
+            if _is_loopback(scope) and _is_local_name(headers.get("host", "")):
                 return None
             return 403, "The API has no token, so it answers this machine only.", "Set APEX_API_TOKEN where it runs."
         given = headers.get("authorization", "").removeprefix("Bearer ")
@@ -72,12 +73,21 @@ class Guard:
         return 401, "The token is missing or wrong.", "Send the header `Authorization: Bearer <APEX_API_TOKEN>`."
 
 
+def _is_local_name(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    return name == "localhost" or _is_loopback_address(name)
+
+
 def _is_loopback(scope: Scope) -> bool:
     """Return whether the request arrived on an address that only this machine can reach."""
     server = scope.get("server")
     if server is None or server[1] is None:  # a socket file, which has permissions of its own
         return True
+    return _is_loopback_address(server[0])
+
+
+def _is_loopback_address(text: str) -> bool:
     try:
-        return ip_address(server[0]).is_loopback
+        return ip_address(text).is_loopback
     except ValueError:
-        return server[0] == "localhost"
+        return False

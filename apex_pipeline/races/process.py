@@ -36,7 +36,7 @@ from apex_pipeline.races.state import (
 )
 from apex_pipeline.sources.ams2.errors import RecordingError
 from apex_pipeline.sources.ams2.limits import DEFAULT_LIMITS
-from apex_pipeline.sources.ams2.recording import Recording, read_recording
+from apex_pipeline.sources.ams2.recording import PARSER_VERSION, Recording, read_recording
 from apex_pipeline.storage.layout import race_blob_key
 
 _LOG = logging.getLogger(__name__)
@@ -45,9 +45,6 @@ _LOG = logging.getLogger(__name__)
 _PERSIST_ATTEMPTS: Final = 10
 _PERSIST_PAUSE_S: Final = 3.0
 _DRAIN_BYTES: Final = 1_048_576
-
-# Raised when the same bytes would give other laps; `apex race reprocess` then finds the races of earlier versions.
-PARSER_VERSION: Final = "1"
 
 # What people are told about failures that are not the recording's.
 _CLASSES: Final[dict[type[ApexError], str]] = {
@@ -117,7 +114,7 @@ def _read(services: RaceServices, attempt: Attempt) -> Recording:
     limits = replace(DEFAULT_LIMITS, compressed_bytes=services.settings.max_race_bytes)
     with services.store.open_stream(race_blob_key(attempt.race_id)) as blob:
         try:
-            return read_recording(blob, limits)
+            return read_recording(blob, limits, keep_names=services.settings.keep_names)
         finally:
             _drain(blob)
 

@@ -92,6 +92,15 @@ def lap_file_key(race_id: str, lap_uuid: str) -> str:
     return check_key(f"{race_folder(race_id)}laps/{lap_uuid}.npy")
 
 
+def race_table_key(name: str, race_id: str) -> str:
+    """Return the key of a table file of one race, for example ``tables/race_laps/race_id=0198…/race_laps.parquet``.
+
+    Raises:
+        UnsafeKeyError: The resulting key would lead outside the lake.
+    """
+    return check_key(f"{TABLES_PREFIX}{name}/race_id={race_id}/{name}.parquet")
+
+
 def object_key(sha256: str) -> str:
     """Return the key of the table file with this digest, which never changes once it is written."""
     return check_key(f"{OBJECTS_PREFIX}{sha256}.parquet")

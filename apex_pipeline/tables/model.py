@@ -47,6 +47,7 @@ class Column:
         minimum: Smallest allowed value.
         maximum: Largest allowed value.
         allowed: The only allowed values.
+        personal: The values identify a person; they are null unless the user asked to keep them.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     allowed: tuple[str, ...] = ()
+    personal: bool = False
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -69,6 +71,8 @@ class Column:
         metadata = {"description": self.description}
         if self.unit:
             metadata["unit"] = self.unit
+        if self.personal:
+            metadata["personal"] = "true"
         return pa.field(self.name, self.arrow_type, nullable=not self.required, metadata=metadata)
 
 
@@ -78,7 +82,8 @@ class Table:
 
     Attributes:
         name: Table name; with ``folder``, the asset key and the path in the store.
-        folder: ``tables`` for tables of one session, ``catalog`` for the tables that list files, tracks and sessions.
+        folder: ``tables`` for tables of one session or race, ``catalog`` for those that list files, tracks and
+            sessions.
         description: One sentence for the data dictionary, defining what a row represents.
         columns: The columns in published order.
         key: Columns whose values together are unique per row.
