@@ -26,6 +26,7 @@ from apex_pipeline.cli.query import (
     telemetry_command,
     tracks_command,
 )
+from apex_pipeline.cli.race_group import race_command
 from apex_pipeline.cli.share import share_command
 from apex_pipeline.cli.trace import trace_app
 from apex_pipeline.cli.verify import verify_command
@@ -62,6 +63,9 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
 app.add_typer(trace_app, name="trace", rich_help_panel="Query")
+# Its own options, --help included, are read by its own group.
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+app.command("race", rich_help_panel="Races", context_settings=_PASSED_ON)(race_command)
 app.command("sample", hidden=True)(sample_command)  # the former name, for one release
 
 

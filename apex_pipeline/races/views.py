@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.races.database import RaceDatabase
 from apex_pipeline.races.errors import RaceNotFoundError, RaceNotReadyError
 from apex_pipeline.races.models import Lap, Race, RaceStatus
 from apex_pipeline.races.race_ids import is_race_id
+from apex_pipeline.races.state import SILENT_AFTER
 
 # Races listed in one answer, at most.
 MOST_LISTED = 10_000
@@ -85,6 +86,29 @@ def list_race_ids(database: RaceDatabase, *, limit: int = MOST_LISTED, offset: i
     chosen = select(Race.race_id).where(Race.deleted_at.is_(None)).order_by(Race.created_at.desc(), Race.race_id)
     with database.reading() as session:
         return list(session.scalars(chosen.limit(limit).offset(offset)))
+
+
+def waiting_races(database: RaceDatabase) -> list[str]:
+    """Return the ids of the races that nobody works on yet, the oldest first."""
+    is_free = or_(Race.heartbeat_at.is_(None), Race.heartbeat_at < database.ago(SILENT_AFTER))
+    chosen = (
+        select(Race.race_id)
+        .where(Race.status == RaceStatus.PROCESSING, Race.deleted_at.is_(None), is_free)
+        .where(Race.attempts < Race.attempts_limit)
+        .order_by(Race.created_at)
+        .limit(MOST_LISTED)
+    )
+    with database.reading() as session:
+        return list(session.scalars(chosen))
+
+
+def outdated_races(database: RaceDatabase, parser_version: str) -> list[str]:
+    """Return the ids of the ready races that another version of the parser has read, the oldest first."""
+    chosen = select(Race.race_id).where(
+        Race.status == RaceStatus.READY, Race.deleted_at.is_(None), Race.parser_version != parser_version
+    )
+    with database.reading() as session:
+        return list(session.scalars(chosen.order_by(Race.created_at)))
 
 
 def require_laps(database: RaceDatabase, race_id: str) -> list[Lap]:
