@@ -20,7 +20,7 @@ from apex_pipeline_tests.environment import forget_settings
 from apex_pipeline_tests.servers.fault_proxy import fault_proxy
 from apex_pipeline_tests.servers.juicefs import old_bucket, old_server
 from apex_pipeline_tests.servers.postgres import postgres_server, postgres_url
-from apex_pipeline_tests.servers.redis_server import shared_redis, redis_server
+from apex_pipeline_tests.servers.redis_server import redis_server, shared_redis
 from apex_pipeline_tests.servers.seaweed import s3_bucket, s3_server
 from apex_pipeline_tests.shared_lakes import demo_bucket_lake, demo_folder, demo_lake, demo_weekend, derived_lake
 from apex_pipeline_tests.shared_run import close_shared_run, hand_over_shared_run, open_shared_run, shared_run
@@ -37,10 +37,10 @@ __all__ = [
     "old_server",
     "postgres_server",
     "postgres_url",
-    "shared_redis",
     "redis_server",
     "s3_bucket",
     "s3_server",
+    "shared_redis",
     "shared_run",
 ]
 

@@ -21,9 +21,7 @@ from apex_pipeline.races.models import Lap
 
 router = APIRouter(prefix="/race", tags=["laps"])
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem} for code in (400, 401, 403, 404, 409, 422, 503)
-}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {code: {"model": Problem} for code in (400, 401, 403, 404, 409, 422, 503)}
 _ARROW, _CSV = "application/vnd.apache.arrow.stream", "text/csv"
 # Column `lap_number` is an INTEGER.
 LapNumber = Annotated[int, PathParameter(ge=0, le=2**31 - 1, description="The game's number of the lap.")]

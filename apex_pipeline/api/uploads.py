@@ -10,7 +10,6 @@ from typing import Any, BinaryIO, Final
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 
 from apex_pipeline.api.json_upload import JsonUpload
 from apex_pipeline.errors import MalformedFileError
@@ -78,11 +77,7 @@ def _decode(text: BinaryIO, path: Path) -> None:
 
 async def _receive_form(request: Request, path: Path) -> bool:
     """Receive the one file of a form; starlette puts it on the disk while it arrives."""
-    try:
-        form = await request.form(max_files=1, max_fields=10)
-    except MultiPartException as error:
-        raise MalformedFileError(f"The form cannot be read: {error.message}", "Send one file named data.") from None
-    async with form:
+    async with request.form(max_files=1, max_fields=10) as form:
         files = [value for value in form.values() if isinstance(value, UploadFile)]
         if not files:
             raise MalformedFileError("The form has no file.", "Send one file named data.")

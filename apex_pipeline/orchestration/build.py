@@ -12,10 +12,12 @@ from apex_pipeline.orchestration.assets import assets_of
 from apex_pipeline.orchestration.assets.catalog import manifest, roll_ups
 from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned_files
 from apex_pipeline.orchestration.assets.published import build_published_asset
+from apex_pipeline.orchestration.assets.races import race_raw, race_tables
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
+from apex_pipeline.orchestration.race_sensor import report_races
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
@@ -53,8 +55,11 @@ def build_definitions(
             build_published_asset(tables),
             roll_ups,
             manifest,
+            race_raw,
+            race_tables,
         ],
         jobs=build_jobs(tables),
+        sensors=[report_races],
         resources={**default_resources, **(resources or {})},
         # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
         executor=dg.in_process_executor,

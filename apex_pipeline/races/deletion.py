@@ -11,9 +11,9 @@ from itertools import groupby
 from sqlalchemy import delete, select, update
 
 from apex_pipeline.races.models import Race
+from apex_pipeline.races.race_ids import is_race_id
 from apex_pipeline.races.results import remove_race_objects
 from apex_pipeline.races.services import RaceServices
-from apex_pipeline.races.race_ids import is_race_id
 from apex_pipeline.storage.base import ObjectInfo
 from apex_pipeline.storage.layout import RACES_PREFIX, TABLES_PREFIX
 from apex_pipeline.tables.races import AMS2_TABLES

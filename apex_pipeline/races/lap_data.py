@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 
 from apex_pipeline.races.lap_files import read_lap_file
 from apex_pipeline.races.models import Lap
-from apex_pipeline.races.views import require_lap, require_laps
 from apex_pipeline.races.services import RaceServices
+from apex_pipeline.races.views import require_lap, require_laps
 from apex_pipeline.storage.layout import lap_file_key, race_table_key
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.races import RACE_LAPS
@@ -29,9 +29,7 @@ def lap_rows(services: RaceServices, race_id: str, *, attempts: bool = False) ->
     uuids = {lap.lap_index: lap.lap_uuid for lap in require_laps(services.database, race_id)}
     content = services.store.read_bytes(race_table_key(RACE_LAPS.name, race_id))
     rows = pq.read_table(io.BytesIO(content)).to_pylist()
-    return [
-        {"lap_uuid": uuids.get(row["lap_index"]), **row} for row in rows if attempts or row["lap_index"] in uuids
-    ]
+    return [{"lap_uuid": uuids.get(row["lap_index"]), **row} for row in rows if attempts or row["lap_index"] in uuids]
 
 
 def lap_samples(services: RaceServices, race_id: str, lap_number: int) -> tuple[Lap, pa.Table]:

@@ -231,6 +231,4 @@ def redis_connection(settings: Settings, *, timeout_s: float | None = _REDIS_TIM
     try:
         return redis.Redis.from_url(settings.redis_url.get_secret_value(), **limits)
     except ValueError as error:
-        raise ConfigurationError(
-            "REDIS_URL cannot be used.", "Write it like redis://:password@host:6379/0."
-        ) from error
+        raise ConfigurationError("REDIS_URL cannot be used.", "Write it like redis://:password@host:6379/0.") from error

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, or_, select, update
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.races.database import RaceDatabase
@@ -35,6 +35,7 @@ class RaceView:
         attempts: Attempts so far.
         size_bytes: Bytes of the upload.
         sha256: Their digest.
+        published_attempt: Attempt whose laps these are; 0 if there are none.
     """
 
     race_id: str
@@ -51,6 +52,7 @@ class RaceView:
     attempts: int
     size_bytes: int
     sha256: str
+    published_attempt: int
 
 
 def view_race(database: RaceDatabase, race_id: str) -> RaceView:
@@ -109,6 +111,21 @@ def outdated_races(database: RaceDatabase, parser_version: str) -> list[str]:
     )
     with database.reading() as session:
         return list(session.scalars(chosen.order_by(Race.created_at)))
+
+
+def unreported_races(database: RaceDatabase, limit: int) -> list[RaceView]:
+    """Return the races whose published laps Dagster's catalog does not have yet, the oldest first."""
+    chosen = _views().where(Race.published_attempt > Race.reported_attempt).order_by(Race.created_at).limit(limit)
+    with database.reading() as session:
+        return [_view(*row) for row in session.execute(chosen)]
+
+
+def mark_reported(database: RaceDatabase, views: list[RaceView]) -> None:
+    """Record that the catalog has what these views show."""
+    with database.writing() as session:
+        for view in views:
+            seen = update(Race).where(Race.race_id == view.race_id)
+            session.execute(seen.values(reported_attempt=view.published_attempt))
 
 
 def require_laps(database: RaceDatabase, race_id: str) -> list[Lap]:
@@ -182,6 +199,7 @@ def _view(race: Race, laps: int) -> RaceView:
         attempts=race.attempts,
         size_bytes=race.size_bytes,
         sha256=race.sha256,
+        published_attempt=race.published_attempt,
     )
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from apex_pipeline.api.json_upload import JsonUpload
 from apex_pipeline.errors import LimitExceededError, MalformedFileError
 
-_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+# Beyond 0xFFFF an escape in JSON is two; no such text is base64, so it is refused later, whatever becomes of it here.
+_TEXT = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0xFFFF), max_size=30)
 
 
 def _split(document: bytes, size: int = 7) -> tuple[bytes, dict[str, object]]:

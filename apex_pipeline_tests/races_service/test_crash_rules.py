@@ -238,7 +238,12 @@ def test_a_fault_of_the_store_is_tried_again_and_fails_at_the_third_attempt(
 
     race = submit_race(services, two_laps()).race_id
     monkeypatch.setattr(process_module, "write_results", away)
-    assert [process_race(services, race).status for _ in range(4)] == ["interrupted", "interrupted", "Failed", "skipped"]
+    assert [process_race(services, race).status for _ in range(4)] == [
+        "interrupted",
+        "interrupted",
+        "Failed",
+        "skipped",
+    ]
     view = view_race(services.database, race)
     assert (view.error_class, view.attempts) == ("store unavailable", 3)
 
@@ -346,9 +351,7 @@ def test_a_race_deleted_while_it_is_processed_leaves_nothing_behind(
     assert (_count(services, Race), _objects(services)) == (0, [])
 
 
-def test_a_worker_that_works_long_shows_that_it_lives(
-    services: RaceServices, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_works_long_shows_that_it_lives(services: RaceServices, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_module, "HEARTBEAT_S", 0.05)
     race = submit_race(services, two_laps()).race_id
     real, seen = process_module.read_recording, threading.Event()
