@@ -71,7 +71,7 @@ class KeptServices:
                 found = reap(self.get())
             except ApexError as error:  # database, queue or store are away; the next look may find them
                 _LOG.warning("The reaper could not look: %s", error)
-            except Exception:
+            except Exception:  # noqa: BLE001  -- without the reaper, lost races would stay lost
                 _LOG.exception("The reaper failed; it looks again")
             else:
                 if found.dispatched or found.lost or found.deleted:

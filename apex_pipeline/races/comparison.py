@@ -1,6 +1,7 @@
 """Compares two laps metre by metre: where the second one loses time to the first, and where it gains some."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -109,7 +110,7 @@ def _segments(grid: _Floats, delta: _Floats) -> list[Segment]:
     edges = np.unique(np.linspace(0, len(grid) - 1, _SEGMENTS + 1).round().astype(int)).tolist()
     return [
         Segment(float(grid[start]), float(grid[end]), float(delta[end] - delta[start]))
-        for start, end in zip(edges[:-1], edges[1:], strict=True)
+        for start, end in pairwise(edges)
     ]
 
 

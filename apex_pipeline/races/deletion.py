@@ -6,6 +6,7 @@ deletion that is cut off is finished by the reaper.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 
 from sqlalchemy import delete, select, update
@@ -78,13 +79,13 @@ def _by_race(services: RaceServices) -> Iterator[tuple[str, list[ObjectInfo]]]:
     """Yield each race's objects, one prefix after the other."""
     prefixes = [RACES_PREFIX, *(f"{TABLES_PREFIX}{table.name}/" for table in AMS2_TABLES)]
     for prefix in prefixes:
-        for race_id, items in groupby(services.store.list(prefix), lambda item: _race_of(item.key, prefix)):
+        for race_id, items in groupby(services.store.list(prefix), partial(_race_of, prefix)):
             if is_race_id(race_id):
                 yield race_id, list(items)
 
 
-def _race_of(key: str, prefix: str) -> str:
-    return key.removeprefix(prefix).partition("/")[0].removeprefix("race_id=")
+def _race_of(prefix: str, item: ObjectInfo) -> str:
+    return item.key.removeprefix(prefix).partition("/")[0].removeprefix("race_id=")
 
 
 def _all_before(items: list[ObjectInfo], limit: datetime) -> bool:

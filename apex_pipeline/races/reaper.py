@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from apex_pipeline.races.database import RaceDatabase
@@ -54,7 +54,7 @@ def reap(services: RaceServices) -> Reaped:
     return Reaped(dispatched, lost, finish_deletions(services, _DELETION_CUT_OFF))
 
 
-def _abandoned(database: RaceDatabase, *columns: Any) -> Select[Any]:  # noqa: ANN401  -- columns of the model
+def _abandoned(database: RaceDatabase, *columns: Any) -> Any:  # noqa: ANN401  -- a select of these columns
     """Select the races in processing that nobody works on, and that were put into the queue a while ago."""
     silent = or_(Race.heartbeat_at.is_(None), Race.heartbeat_at < database.ago(SILENT_AFTER))
     return (

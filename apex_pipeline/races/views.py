@@ -178,7 +178,7 @@ def check_race_id(text: str) -> str:
     return text.lower()
 
 
-def _views() -> Select[tuple[Race, int]]:
+def _views() -> Select[Race, int]:
     laps = select(func.count()).where(Lap.race_id == Race.race_id).scalar_subquery()
     return select(Race, laps).where(Race.deleted_at.is_(None))
 

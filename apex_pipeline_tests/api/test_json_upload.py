@@ -30,7 +30,10 @@ def _split(document: bytes, size: int = 7) -> tuple[bytes, dict[str, object]]:
     st.booleans(),
 )
 def test_every_object_is_split_as_a_parser_would(
-    other: dict[str, object], data: str, size: int, is_ascii: bool
+    other: dict[str, object],
+    data: str,
+    size: int,
+    is_ascii: bool,  # noqa: FBT001  -- drawn by Hypothesis
 ) -> None:
     document = json.dumps({**other, "data": data, "force": True}, ensure_ascii=is_ascii).encode()
     text, rest = _split(document, size)

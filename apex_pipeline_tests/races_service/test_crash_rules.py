@@ -140,9 +140,10 @@ def test_a_crash_before_the_queue_leaves_the_race_in_the_outbox_and_the_reaper_g
     def crash(race_id: str, job_id: str) -> None:
         raise SystemExit(f"killed before {race_id} {job_id}")
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+    with monkeypatch.context() as patch:
         patch.setattr(queue, "put", crash)
-        submit_race(services, two_laps())
+        with pytest.raises(SystemExit):
+            submit_race(services, two_laps())
     assert (queue.jobs, _count(services, OutboxEntry)) == ([], 1)
     assert reap(services) == Reaped(dispatched=1, lost=0, deleted=0)
     assert len(queue.jobs) == 1
@@ -158,9 +159,10 @@ def test_a_crash_after_the_queue_and_before_the_commit_puts_it_twice_and_process
         real(race_id, job_id)
         raise SystemExit
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+    with monkeypatch.context() as patch:
         patch.setattr(queue, "put", put_and_crash)
-        submit_race(services, two_laps())
+        with pytest.raises(SystemExit):
+            submit_race(services, two_laps())
     dispatch(services.database, queue)
     assert len(queue.jobs) == 2
     outcomes = [process_race(services, race_id).status for race_id, _ in queue.jobs]
@@ -323,13 +325,14 @@ def test_a_deletion_that_was_cut_off_is_hidden_and_finished_by_the_reaper(
 ) -> None:
     race = submit_race(services, two_laps()).race_id
     process_race(services, race)
-    with monkeypatch.context() as patch, pytest.raises(StoreUnavailableError):
 
-        def away(*_: object) -> None:
-            raise StoreUnavailableError("The store is away.", "Start it.")
+    def away(*_: object) -> None:
+        raise StoreUnavailableError("The store is away.", "Start it.")
 
+    with monkeypatch.context() as patch:
         patch.setattr("apex_pipeline.races.deletion.remove_race_objects", away)
-        delete_race(services, race)
+        with pytest.raises(StoreUnavailableError):
+            delete_race(services, race)
     assert list_races(services.database) == []
     _let_time_pass(services, 120)
     assert reap(services).deleted == 1
