@@ -14,7 +14,7 @@ import dagster as dg
 from apex_pipeline.errors import SourceError
 from apex_pipeline.orchestration.assets._discovery import discover_sessions
 from apex_pipeline.orchestration.failures import dagster_failure
-from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, FIND_JOB, SESSION_JOB
+from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, FIND_JOB, RACE_JOB, SESSION_JOB
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.tables import CATALOG_TABLES
 from apex_pipeline.tables.model import Table
@@ -64,5 +64,10 @@ def build_jobs(session_tables: Iterable[Table]) -> list[Any]:
                 ("lake", "unassigned_files"), *(table.asset_key for table in CATALOG_TABLES), ("catalog", "manifest")
             ),
             description="Rebuild the tables that cover all sessions: files, tracks and sessions, and the manifest.",
+        ),
+        dg.define_asset_job(
+            RACE_JOB,
+            selection=_assets(("races", "laps"), ("races", "timing")),
+            description="Read an AMS2 race again from its uploaded bytes; ids and links of its laps stay.",
         ),
     ]
