@@ -8,15 +8,13 @@ import numpy as np
 
 from apex_pipeline.sources.ams2.clock import Timebase, time_at_line
 from apex_pipeline.sources.ams2.driver import Rows
-from apex_pipeline.sources.ams2.driving import Driving
+from apex_pipeline.sources.ams2.driving import LAP_NUMBER_LAG, Driving
 from apex_pipeline.sources.ams2.game import History
 from apex_pipeline.sources.ams2.layouts import LAP_INVALID_BIT_3, LAP_INVALID_BIT_7, LOW_3_BITS
 from apex_pipeline.sources.ams2.runs import Run
 
 # The game's times are read as whole milliseconds.
 _OFFICIAL_UNCERTAINTY_S = 0.001
-# Rows after the line in which the driver's entry may still be that of the lap before.
-_LAG_ROWS = 2
 _SECTORS = 3
 
 
@@ -132,7 +130,7 @@ def _lap_time(rows: Rows, run: Run, time: Timebase, last_laps: History[int, floa
 
 def _invalid_bits(rows: Rows, counts: Counter[str]) -> bool:
     """Return whether the game invalidated a lap, by either of the bits that readers know for it."""
-    states = rows["race_state"][_LAG_ROWS:]
+    states = rows["race_state"][LAP_NUMBER_LAG:]
     found = False
     for name, bit in (("invalid_bit_3", LAP_INVALID_BIT_3), ("invalid_bit_7", LAP_INVALID_BIT_7)):
         if (states & bit).any():
@@ -144,7 +142,7 @@ def _invalid_bits(rows: Rows, counts: Counter[str]) -> bool:
 def _sectors(rows: Rows, time: Timebase, lap_time: LapTime | None) -> tuple[float | None, float | None, float | None]:
     """Return the sector times: the lap clock minus the sector clock where the sector changes."""
     sector = rows["sector"] & LOW_3_BITS
-    changes = np.flatnonzero(np.diff(sector[_LAG_ROWS:-_LAG_ROWS])) + 1 + _LAG_ROWS
+    changes = np.flatnonzero(np.diff(sector[LAP_NUMBER_LAG:-LAP_NUMBER_LAG])) + 1 + LAP_NUMBER_LAG
     if lap_time is None or len(changes) != _SECTORS - 1:
         return (None, None, None)
     ends: list[float] = [0.0]

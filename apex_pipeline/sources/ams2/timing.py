@@ -84,7 +84,9 @@ def _runs(changes: Rows, interval_s: float) -> Iterator[_CarRun]:
 def _ends_run(change: np.void) -> bool:
     last, entry = change["last"], change["entry"]
     is_last = change["ordinal"] == np.iinfo(np.int64).max
-    is_reset = float(entry["clock"]) < float(last["clock"]) - CLOCK_JITTER_S or (entry["clock"] < 0) != (last["clock"] < 0)
+    is_reset = float(entry["clock"]) < float(last["clock"]) - CLOCK_JITTER_S or (entry["clock"] < 0) != (
+        last["clock"] < 0
+    )
     is_other = entry["car_index"] != last["car_index"] or entry["mp_index"] != last["mp_index"]
     return bool(is_last or is_reset or is_other)
 
