@@ -64,6 +64,7 @@ def _by_ticks(
     counted = is_step & (ticks > 0)
     if not is_step.any() or counted.sum() < _TICK_SHARE * is_step.sum():
         return None
+    counted &= ticks <= 2 * np.median(ticks[counted])  # in a pause, the count goes on and the clock does not
     second = steps[counted].sum() / ticks[counted].sum()
     errors = np.abs(steps[counted] - ticks[counted] * second)
     if np.median(errors) > _TICK_TOLERANCE * interval:
