@@ -40,8 +40,8 @@ PHYSICS_ROW = np.dtype(
     ]
 )
 
-# A row per timings packet, of the driver's entry. ``slot`` is his place among the entries, ``counted`` the packet number
-# without the packets of other types that have arrived: it tells how many samples were lost.
+# A row per timings packet, of the driver's entry. ``slot`` is his place among the entries, ``counted`` the packet
+# number without the packets of other types that have arrived: it tells how many samples were lost.
 TIMING_ROW = np.dtype(
     [
         ("ordinal", "i8"),
