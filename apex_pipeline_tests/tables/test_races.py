@@ -18,7 +18,7 @@ def test_a_race_is_the_first_part_of_every_key(table: Table) -> None:
 
 
 def test_rows_of_a_recording_become_rows_of_a_race() -> None:
-    row = {
+    row: dict[str, object] = {
         "lap_index": 0,
         "session_index": 0,
         "session_type": "race",

@@ -105,7 +105,7 @@ def sample_table(timings: Rows, physics: Rows, driving: Driving, runs: Sequence[
     counts["samples_without_timings"] = int((frames.timings < 0).sum())
     firsts = np.searchsorted(frames.laps, frames.laps)
     samples = _Samples(_taken(timings, frames.timings), _taken(physics, frames.physics), frames)
-    columns = {
+    columns: dict[str, object] = {
         "lap_index": frames.laps,
         "sample_index": np.arange(len(firsts)) - firsts,
         "tick": samples.ticks(),

@@ -203,13 +203,23 @@ def test_an_impossible_number_costs_its_value_and_not_the_lap(name: str, value: 
         assert all(number is None or abs(number) < 1e6 for number in column.to_pylist()[1:])
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e30])
-def test_a_clock_that_is_impossible_throughout_gives_no_lap(value: float) -> None:
+def _with_clock(value: float) -> bytes:
     def change(packet: bytearray) -> None:
         if packet[10] == 3:
             struct.pack_into("<f", packet, _OWN + 22, value)
 
-    assert _error(recording(_patched(change))).error_class in {"nothing driven", "no laps"}
+    return recording(_patched(change))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_a_clock_that_is_impossible_throughout_gives_no_lap(value: float) -> None:
+    assert _error(_with_clock(value)).error_class == "nothing driven"
+
+
+def test_a_clock_that_never_runs_gives_no_lap_time() -> None:
+    result = read_blob(_with_clock(-1.0))
+    assert whole_laps(result) == []
+    assert set(result.laps["kind"].to_pylist()) <= {"partial", "abandoned"}
 
 
 @pytest.mark.parametrize("index", [65535, 12, 200])
