@@ -66,11 +66,11 @@ def measure_laps(
         last_laps: The game's last lap times, by place of the car.
         counts: Receives how many laps each of the two bits for an invalid lap was set in.
     """
-    ends = [run.start for run in runs[1:]] + [len(driving.rows)]
+    # An official time comes after the line, and before the one of the next lap.
+    ends = [int(driving.ordinals[run.stop - 1]) for run in runs[1:]] + [int(np.iinfo(np.int64).max)]
     laps: list[Lap] = []
-    for run, following in zip(runs, ends, strict=True):
+    for run, next_end in zip(runs, ends, strict=True):
         rows = driving.rows[run.start : run.stop]
-        next_end = _end_of_next(driving, runs, following)
         lap_time = _lap_time(driving.rows, run, time, last_laps, next_end) if run.is_whole else None
         invalid = _invalid_bits(rows, counts) if run.has_clock else False
         flags = (*run.flags, "invalidated") if invalid else run.flags
@@ -105,12 +105,6 @@ def official_time(
     # Two laps of the same time are one value in the packets, which does not change at the line.
     candidates = [*times, standing] if not times and standing is not None else times
     return next((value for value in candidates if value > 0 and abs(value - clock_s) <= tolerance_s), None)
-
-
-def _end_of_next(driving: Driving, runs: Sequence[Run], following: int) -> int:
-    """Return the place of the last packet of the next run, or of the recording."""
-    stops = [run.stop for run in runs if run.start == following]
-    return int(driving.rows["ordinal"][stops[0] - 1]) if stops else int(np.iinfo(np.int64).max)
 
 
 def _lap_time(rows: Rows, run: Run, time: Timebase, last_laps: History[int, float], until: int) -> LapTime:
@@ -155,7 +149,7 @@ def _sectors(rows: Rows, time: Timebase, lap_time: LapTime | None) -> tuple[floa
         ends.append(end)
     ends.append(lap_time.lap_time_s)
     s1, s2, s3 = np.diff(ends).tolist()
-    return (s1, s2, s3)
+    return (s1, s2, s3) if min(s1, s2, s3) >= 0 else (None, None, None)
 
 
 def _with_published(laps: list[Lap], types: list[int]) -> list[Lap]:

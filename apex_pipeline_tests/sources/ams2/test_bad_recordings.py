@@ -95,6 +95,7 @@ def test_zeros_that_inflate_a_thousandfold_stop_at_the_limit_in_little_memory() 
     [
         (RecordingLimits(compressed_bytes=1_000), "compressed size limit"),
         (RecordingLimits(inflated_bytes=100_000), "inflated size limit"),
+        (RecordingLimits(runs=2), "too many laps"),
     ],
 )
 def test_limits_are_kept(limits: RecordingLimits, error_class: str) -> None:
