@@ -46,7 +46,7 @@ def timebase(rows: Rows) -> Timebase:
     if by_ticks is not None:
         elapsed, uncertainty = by_ticks
     else:
-        elapsed, uncertainty = interval * _intervals(np.diff(rows["number"]), is_step), interval
+        elapsed, uncertainty = interval * _intervals(np.diff(rows["counted"]), is_step), interval
     return Timebase(interval, np.concatenate([[0.0], elapsed]), uncertainty)
 
 
@@ -64,6 +64,7 @@ def _by_ticks(
     counted = is_step & (ticks > 0)
     if not is_step.any() or counted.sum() < _TICK_SHARE * is_step.sum():
         return None
+    counted &= ticks <= 2 * np.median(ticks[counted])  # in a pause, the count goes on and the clock does not
     second = steps[counted].sum() / ticks[counted].sum()
     errors = np.abs(steps[counted] - ticks[counted] * second)
     if np.median(errors) > _TICK_TOLERANCE * interval:
@@ -72,7 +73,7 @@ def _by_ticks(
 
 
 def _intervals(numbers: Integers, is_step: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return how many sampling intervals lie between rows, by their packet numbers."""
+    """Return how many sampling intervals lie between rows, by the numbers of their packets."""
     usual = float(np.median(numbers[is_step]))
     if usual <= 0:
         return np.ones(len(numbers))

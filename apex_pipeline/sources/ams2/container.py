@@ -7,7 +7,7 @@ import binascii
 import io
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from apex_pipeline.sources.ams2.errors import RecordingError
 from apex_pipeline.sources.ams2.limits import DEFAULT_LIMITS, RecordingLimits
@@ -18,12 +18,27 @@ _COMPRESSED_BYTES = 65_536
 _INFLATED_BYTES = 1_000_000
 _WHITESPACE = b" \t\r\n\f\v"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+# Enough for the tables at the start of a compressed block and a first byte out of it.
+_TRIED_BYTES = 512
 _QUANTUM = 4  # characters of base64 that give three bytes
 
 _GZIP, _ZLIB, _DEFLATE = 31, 15, -15
 _NAMES = {_GZIP: "gzip", _ZLIB: "zlib", _DEFLATE: "raw deflate"}
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZLIB_METHOD, _ZLIB_DIVISOR = 8, 31  # RFC 1950: the two bytes of its header
+
+
+class _Inflater(Protocol):
+    """What is used of an inflater of ``zlib``, whose class has no public name."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the stream has ended."""
+        ...
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Return what the next compressed bytes give."""
+        ...
 
 
 def decode_base64(text: BinaryIO) -> BinaryIO:
@@ -115,7 +130,10 @@ class Container:
         self._unread = self._read()
         if not self._unread:
             raise RecordingError("empty", "The recording is empty.", "Send the compressed file of a recording.")
-        self._window_bits = _format_of(self._unread)
+        window_bits = _format_of(self._unread)
+        if window_bits is None:
+            raise not_compressed()
+        self._window_bits = window_bits
         self.format = _NAMES[self._window_bits]
 
     def chunks(self) -> Iterator[bytes]:
@@ -182,23 +200,16 @@ class Container:
         return piece
 
 
-def _format_of(head: bytes) -> int:
-    """Return zlib's number for the compression that the first bytes belong to.
-
-    Raises:
-        RecordingError: None of the three can read them.
-    """
+def _format_of(head: bytes) -> int | None:
+    """Return zlib's number for the compression that the first bytes belong to; ``None`` if it is none of the three."""
     if head.startswith(_GZIP_MAGIC):
         return _GZIP
     is_zlib = head[0] & 15 == _ZLIB_METHOD and int.from_bytes(head[:2], "big") % _ZLIB_DIVISOR == 0
     # Raw deflate has no header, and one of 1,000 begins by chance like zlib.
     for window_bits in (_ZLIB, _DEFLATE) if is_zlib else (_DEFLATE,):
-        inflater = zlib.decompressobj(window_bits)
-        if any(_salvage(inflater, head[:512])):
+        if any(_salvage(zlib.decompressobj(window_bits), head[:_TRIED_BYTES])):
             return window_bits
-    if is_zlib:
-        return _ZLIB
-    raise not_compressed()
+    return _ZLIB if is_zlib else None
 
 
 def not_compressed() -> RecordingError:
@@ -210,7 +221,7 @@ def not_compressed() -> RecordingError:
     )
 
 
-def _salvage(inflater: "zlib._Decompress", compressed: bytes) -> Iterator[bytes]:
+def _salvage(inflater: _Inflater, compressed: bytes) -> Iterator[bytes]:
     """Yield what an inflater gives for bytes with an error in them, up to the error."""
     for start in range(len(compressed)):
         if inflater.eof:

@@ -40,11 +40,13 @@ PHYSICS_ROW = np.dtype(
     ]
 )
 
-# A row per timings packet, of the driver's entry. ``slot`` is his place among the entries.
+# A row per timings packet, of the driver's entry. ``slot`` is his place among the entries, ``counted`` the packet
+# number without the packets of other types that have arrived: it tells how many samples were lost.
 TIMING_ROW = np.dtype(
     [
         ("ordinal", "i8"),
         ("number", "i8"),
+        ("counted", "i8"),
         ("stretch", "i4"),
         ("tick", "i8"),
         ("slot", "i2"),
@@ -93,6 +95,7 @@ class DriverRows:
         self._physics: list[Rows] = []
         self._timings: list[Rows] = []
         self._viewed = -1
+        self._others = 0
         self.counts: Counter[str] = Counter()
 
     def add(self, batch: Batch) -> Timings:
@@ -101,6 +104,10 @@ class DriverRows:
         self._physics.append(physics)
         parts = [self._timings_of(batch, physics, *found) for found in _packets(batch, TIMINGS)]
         timings = _merged(parts)
+        others = self._others + np.cumsum((batch.types != PHYSICS) & (batch.types != TIMINGS), dtype=np.int64)
+        if len(others):
+            self._others = int(others[-1])
+            timings.rows["counted"] = timings.rows["number"] - others[timings.rows["ordinal"] - batch.ordinals[0]]
         self._timings.append(timings.rows)
         if len(physics):
             self._viewed = int(physics["viewed"][-1])

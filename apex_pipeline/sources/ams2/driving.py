@@ -23,6 +23,10 @@ Value = TypeVar("Value")
 _LONGEST_CLOCK_S = 86_400.0  # a car may stand in its box for hours with the clock running
 # Steps back of the lap clock up to this are its jitter, not a new lap.
 CLOCK_JITTER_S = 0.05
+# A lap clock up to this has just started, even in a recording at 1 Hz.
+_JUST_STARTED_S = 3.0
+# The lap number follows the clock, or goes ahead of it, by up to so many samples.
+LAP_NUMBER_LAG = 2
 # Rows within which a new participants' timestamp belongs to a jump of the clock.
 _NEARBY = 10
 
@@ -65,7 +69,7 @@ def driven(rows: Rows, states: list[Change[GameState]], tracks: list[Change[Trac
     counts["timings_with_clock_spike"] = len(rows) - len(places) - counts["timings_with_bad_clock"]
     usable = rows[places]
     usable["lap"] = _steady_laps(usable["lap"])
-    jumps = clock_jumps(usable)
+    jumps = _breaks(usable)
     state = _spread(usable, jumps, states, GameState(DRIVEN_STATES[0], 0))
     is_driven = np.isin([item.state for item in state.values], DRIVEN_STATES)[state.index]
     left: Integers = np.cumsum(np.isin([item.state for item in state.values], FRONT_END_STATES), dtype=np.int64)[
@@ -95,6 +99,20 @@ def clock_jumps(rows: Rows) -> Flags:
     jumps = np.zeros(len(rows), np.bool_)
     jumps[1:] = (np.diff(clock) < -CLOCK_JITTER_S) | ((clock[1:] < 0) != (clock[:-1] < 0)) | (lap[1:] != lap[:-1])
     return jumps
+
+
+def _breaks(rows: Rows) -> Flags:
+    """Return the jumps that are not those of every lap: crossing the line, and the clock starting to run."""
+    clock, lap = rows["clock"], rows["lap"].astype(np.int64)
+    breaks = clock_jumps(rows)
+    is_started = (clock[1:] >= 0) & (clock[1:] < _JUST_STARTED_S)
+    # The lap number changes up to two samples before or after the clock.
+    rows_after = np.minimum(np.arange(1, len(lap)) + LAP_NUMBER_LAG, len(lap) - 1)
+    rows_before = np.maximum(np.arange(len(lap) - 1) - LAP_NUMBER_LAG, 0)
+    is_crossing = is_started & ((lap[rows_after] - lap[rows_before]) % 256 == 1)
+    is_start = is_started & (clock[:-1] < 0) & (np.diff(lap) == 0)
+    breaks[1:] &= ~(is_crossing | is_start)
+    return breaks
 
 
 def _is_usable(rows: Rows) -> Flags:

@@ -8,15 +8,13 @@ import numpy as np
 
 from apex_pipeline.sources.ams2.clock import Timebase, time_at_line
 from apex_pipeline.sources.ams2.driver import Rows
-from apex_pipeline.sources.ams2.driving import Driving
+from apex_pipeline.sources.ams2.driving import LAP_NUMBER_LAG, Driving
 from apex_pipeline.sources.ams2.game import History
 from apex_pipeline.sources.ams2.layouts import LAP_INVALID_BIT_3, LAP_INVALID_BIT_7, LOW_3_BITS
 from apex_pipeline.sources.ams2.runs import Run
 
 # The game's times are read as whole milliseconds.
 _OFFICIAL_UNCERTAINTY_S = 0.001
-# Rows after the line in which the driver's entry may still be that of the lap before.
-_LAG_ROWS = 2
 _SECTORS = 3
 
 
@@ -68,11 +66,11 @@ def measure_laps(
         last_laps: The game's last lap times, by place of the car.
         counts: Receives how many laps each of the two bits for an invalid lap was set in.
     """
-    ends = [run.start for run in runs[1:]] + [len(driving.rows)]
+    # An official time comes after the line, and before the one of the next lap.
+    ends = [int(driving.ordinals[run.stop - 1]) for run in runs[1:]] + [int(np.iinfo(np.int64).max)]
     laps: list[Lap] = []
-    for run, following in zip(runs, ends, strict=True):
+    for run, next_end in zip(runs, ends, strict=True):
         rows = driving.rows[run.start : run.stop]
-        next_end = _end_of_next(driving, runs, following)
         lap_time = _lap_time(driving.rows, run, time, last_laps, next_end) if run.is_whole else None
         invalid = _invalid_bits(rows, counts) if run.has_clock else False
         flags = (*run.flags, "invalidated") if invalid else run.flags
@@ -109,12 +107,6 @@ def official_time(
     return next((value for value in candidates if value > 0 and abs(value - clock_s) <= tolerance_s), None)
 
 
-def _end_of_next(driving: Driving, runs: Sequence[Run], following: int) -> int:
-    """Return the place of the last packet of the next run, or of the recording."""
-    stops = [run.stop for run in runs if run.start == following]
-    return int(driving.rows["ordinal"][stops[0] - 1]) if stops else int(np.iinfo(np.int64).max)
-
-
 def _lap_time(rows: Rows, run: Run, time: Timebase, last_laps: History[int, float], until: int) -> LapTime:
     last = rows[run.stop - 1]
     elapsed = float(time.elapsed_s[run.stop])
@@ -132,7 +124,7 @@ def _lap_time(rows: Rows, run: Run, time: Timebase, last_laps: History[int, floa
 
 def _invalid_bits(rows: Rows, counts: Counter[str]) -> bool:
     """Return whether the game invalidated a lap, by either of the bits that readers know for it."""
-    states = rows["race_state"][_LAG_ROWS:]
+    states = rows["race_state"][LAP_NUMBER_LAG:]
     found = False
     for name, bit in (("invalid_bit_3", LAP_INVALID_BIT_3), ("invalid_bit_7", LAP_INVALID_BIT_7)):
         if (states & bit).any():
@@ -144,7 +136,7 @@ def _invalid_bits(rows: Rows, counts: Counter[str]) -> bool:
 def _sectors(rows: Rows, time: Timebase, lap_time: LapTime | None) -> tuple[float | None, float | None, float | None]:
     """Return the sector times: the lap clock minus the sector clock where the sector changes."""
     sector = rows["sector"] & LOW_3_BITS
-    changes = np.flatnonzero(np.diff(sector[_LAG_ROWS:-_LAG_ROWS])) + 1 + _LAG_ROWS
+    changes = np.flatnonzero(np.diff(sector[LAP_NUMBER_LAG:-LAP_NUMBER_LAG])) + 1 + LAP_NUMBER_LAG
     if lap_time is None or len(changes) != _SECTORS - 1:
         return (None, None, None)
     ends: list[float] = [0.0]
@@ -157,7 +149,7 @@ def _sectors(rows: Rows, time: Timebase, lap_time: LapTime | None) -> tuple[floa
         ends.append(end)
     ends.append(lap_time.lap_time_s)
     s1, s2, s3 = np.diff(ends).tolist()
-    return (s1, s2, s3)
+    return (s1, s2, s3) if min(s1, s2, s3) >= 0 else (None, None, None)
 
 
 def _with_published(laps: list[Lap], types: list[int]) -> list[Lap]:

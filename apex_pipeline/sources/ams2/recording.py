@@ -154,7 +154,13 @@ class _Reader:
             self._game.add(batch)
 
     def _check(self, runs: Sequence[Run], driving: Driving, timings: int) -> None:
-        """Raise the error that says why there is no lap, if there is none."""
+        """Raise the error that says why there is no lap, or that there are too many."""
+        if len(runs) > self._limits.runs:
+            raise RecordingError(
+                "too many laps",
+                f"The recording has {len(runs):,} runs of the lap clock, more than {self._limits.runs:,}.",
+                "Check that its packets are in order; split one of more than six hours.",
+            )
         if runs:
             return
         datagrams = sum(self._packets.values())

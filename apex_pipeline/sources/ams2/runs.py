@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from apex_pipeline.sources.ams2.clock import Timebase
 from apex_pipeline.sources.ams2.driver import Rows
-from apex_pipeline.sources.ams2.driving import CLOCK_JITTER_S, Driving, Flags
+from apex_pipeline.sources.ams2.driving import CLOCK_JITTER_S, LAP_NUMBER_LAG, Driving, Flags
 from apex_pipeline.sources.ams2.layouts import (
     DRIVING_IN,
     DRIVING_OUT,
@@ -24,8 +24,6 @@ from apex_pipeline.sources.ams2.ordering import Integers
 
 Floats = npt.NDArray[np.float64]
 
-# The lap number follows the clock, or goes ahead of it, by up to so many samples.
-_LAP_NUMBER_LAG = 2
 # A hole in the recording at the line up to which the crossing is still known.
 _LONGEST_HOLE_S = 2.0
 _WHOLE_LAP = 0.9  # share of the track after which a reset of distance is the line and not a restart
@@ -78,7 +76,7 @@ def _edges(rows: Rows, sessions: Integers) -> Flags:
     edges[1:] = (np.diff(clock) < -CLOCK_JITTER_S) | ((clock[1:] < 0) != (clock[:-1] < 0)) | (np.diff(sessions) != 0)
     # A lap number that changes while the clock goes on is a hole in the recording, or the finish.
     near = edges.copy()
-    for lag in range(1, _LAP_NUMBER_LAG + 1):
+    for lag in range(1, LAP_NUMBER_LAG + 1):
         near[lag:] |= edges[:-lag]
         near[:-lag] |= edges[lag:]
     edges[1:] |= (lap[1:] != lap[:-1]) & ~near[1:]

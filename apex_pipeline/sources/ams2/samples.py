@@ -95,15 +95,17 @@ def sample_table(timings: Rows, physics: Rows, driving: Driving, runs: Sequence[
         physics: All rows of physics packets.
         driving: Which of the former are driven.
         runs: The runs; their index is the lap index.
-        counts: Receives how many values were out of bounds, and how many packets of physics are of another car.
+        counts: Receives how many rows are in no run, how many values out of bounds, and so on.
     """
     lap_of_row = np.full(len(timings), -1, np.int64)
     for index, run in enumerate(runs):
         lap_of_row[driving.places[run.start : run.stop]] = index
     frames = _frames(timings, physics, join_physics(timings, physics), lap_of_row)
+    counts["timings_standing"] = len(driving.rows) - int((lap_of_row >= 0).sum())
+    counts["samples_without_timings"] = int((frames.timings < 0).sum())
     firsts = np.searchsorted(frames.laps, frames.laps)
     samples = _Samples(_taken(timings, frames.timings), _taken(physics, frames.physics), frames)
-    columns = {
+    columns: dict[str, object] = {
         "lap_index": frames.laps,
         "sample_index": np.arange(len(firsts)) - firsts,
         "tick": samples.ticks(),
