@@ -1,6 +1,5 @@
 """Implements ``apex race``: upload, status, list, worker, reprocess; see races/ for what they do."""
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +13,9 @@ from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.races.process import process_race
 from apex_pipeline.races.queues import LocalQueue, uses_redis
-from apex_pipeline.races.reaper import reap
-from apex_pipeline.races.services import RaceServices, opened_services
+from apex_pipeline.races.services import opened_services
 from apex_pipeline.races.submit import submit_race
-from apex_pipeline.races.views import RaceView, check_race_id, list_races, outdated_races, view_race, waiting_races
+from apex_pipeline.races.views import RaceView, check_race_id, list_races, outdated_races, view_race
 from apex_pipeline.races.worker import run_rq_worker
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.ams2.recording import PARSER_VERSION
@@ -25,9 +23,6 @@ from apex_pipeline.sources.ams2.recording import PARSER_VERSION
 race_app = typer.Typer(help="AMS2 races: upload, status, list, and their worker.", no_args_is_help=True)
 
 RaceId = Annotated[str, typer.Argument(help="Id of the race, as `apex race list` shows it.")]
-
-# Races that another attempt holds are looked at again after this time; their worker may have died.
-_LOOK_AGAIN_S = 5.0
 
 
 @race_app.command("upload")
@@ -69,7 +64,7 @@ def show_list(
 def run_worker(
     burst: Annotated[bool, typer.Option("--burst", help="End when there is nothing left to do.")] = False,
 ) -> None:
-    """Process races as they come: as a worker of RQ, or without Redis one after the other on this machine."""
+    """Process races as they come: as a worker of RQ, or without Redis as runs of Dagster, one after the other."""
     settings = load_settings()
     if uses_redis(settings):
         run_rq_worker(settings, burst=burst)
@@ -81,7 +76,9 @@ def run_worker(
             if not is_first:
                 print_line("Another process on this machine works on the races already.")
                 return
-            _work(services, burst=burst)
+            from apex_pipeline.orchestration.race_worker import work_on_races  # noqa: PLC0415  -- loads Dagster, 2 s
+
+            work_on_races(services, _print_race, burst=burst)
 
 
 @race_app.command("reprocess")
@@ -108,24 +105,14 @@ def reprocess(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _work(services: RaceServices, *, burst: bool) -> None:
-    """Process the races that wait, and look for more until there are none or for ever."""
-    while True:
-        for race_id in waiting_races(services.database):
-            outcome = process_race(services, race_id)
-            print_line(f"{race_id}  {outcome.status}  {outcome.laps} laps  {outcome.error}".rstrip())
-        reap(services)
-        is_left = bool(list_races(services.database, status="Processing", limit=1))
-        if burst and not is_left:
-            return
-        if not waiting_races(services.database):
-            time.sleep(_LOOK_AGAIN_S)
-
-
 def _print_facts(facts: dict[str, object]) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
         print_line(f"{name:<{width}}  {value}")
+
+
+def _print_race(race: RaceView) -> None:
+    print_line(f"{race.race_id}  {race.status}  {race.laps_count} laps  {race.error or ''}".rstrip())
 
 
 def _print_races(races: list[RaceView]) -> None:

@@ -1,8 +1,8 @@
 """Defines the jobs: which assets are materialized together.
 
-A sync runs ``sync_session`` for each session that changed, and then ``refresh_catalog`` once. The other two are for
-Dagster's UI: ``find_sessions`` adds the sessions of the source folder and the lake as partitions, and
-``derive_session`` makes the tables of a session that is in the lake already.
+A sync runs ``sync_session`` for each session that changed, and then ``refresh_catalog`` once. Two are for Dagster's
+UI: ``find_sessions`` adds the sessions of the source folder and the lake as partitions, and ``derive_session`` makes
+the tables of a session that is in the lake already. ``process_race`` makes the tables of one AMS2 race.
 See https://docs.dagster.io/guides/build/jobs
 """
 
@@ -68,6 +68,6 @@ def build_jobs(session_tables: Iterable[Table]) -> list[Any]:
         dg.define_asset_job(
             RACE_JOB,
             selection=_assets(("races", "laps"), ("races", "timing")),
-            description="Read an AMS2 race again from its uploaded bytes; ids and links of its laps stay.",
+            description="Read an AMS2 race from its bytes, now or again; ids and links of its laps stay.",
         ),
     ]

@@ -11,6 +11,10 @@ class RaceNotReadyError(TransientError):
     """The race is still being processed, or failed, so it has no laps."""
 
 
+class RaceFailedError(PermanentError):
+    """The race was processed and no lap came out; its row says why."""
+
+
 class RaceTooLargeError(LimitExceededError):
     """The upload is larger than ``MAX_RACE_MB``."""
 

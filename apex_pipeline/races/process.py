@@ -20,7 +20,12 @@ from apex_pipeline.errors import (
     StoreError,
     TransientError,
 )
-from apex_pipeline.races.errors import AttemptLostError, DatabaseUnavailableError
+from apex_pipeline.races.errors import (
+    AttemptLostError,
+    DatabaseUnavailableError,
+    RaceFailedError,
+    RaceNotReadyError,
+)
 from apex_pipeline.races.models import Lap, Race
 from apex_pipeline.races.results import remove_race_objects, remove_stale_laps, write_results
 from apex_pipeline.races.services import RaceServices
@@ -102,6 +107,22 @@ def process_race(services: RaceServices, race_id: str, *, job_id: str | None = N
     except Exception as error:  # noqa: BLE001  -- whatever it is, the race must not stay in processing
         return _ended_badly(services, attempt, error)
     return Outcome("Ready", len(laps), attempt=attempt.number)
+
+
+def require_ready(outcome: Outcome, race_id: str) -> None:
+    """Raise an error unless the race was processed and is ready.
+
+    Raises:
+        RaceFailedError: It has failed.
+        RaceNotReadyError: Another attempt is at work, or a fault that may not recur ended this one.
+    """
+    if outcome.status == "Ready":
+        return
+    hint = "`apex race status` says more."
+    if outcome.status == "Failed":
+        raise RaceFailedError(f"The race {race_id} failed: {outcome.error}", hint)
+    reason = outcome.error or "another attempt is at work, or the race was deleted."
+    raise RaceNotReadyError(f"The race {race_id} was not processed: {reason}", hint)
 
 
 def _derive(services: RaceServices, attempt: Attempt, owner: "_Owner") -> tuple[tuple[Lap, ...], str]:

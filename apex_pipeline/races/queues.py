@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:  # both are optional
     import rq
 
 QUEUE_NAME: Final = "race_processing"
-_JOB: Final = "apex_pipeline.races.rq_job.process"
+JOB_MODULE: Final = "apex_pipeline.races.rq_job"
 # The original's limit for one race; the worst hour takes some seconds.
 _JOB_TIMEOUT_S = 1_800
 # How long Redis keeps a job that has ended, for the dashboard.
@@ -52,6 +53,7 @@ class RaceQueue(Protocol):
         Raises:
             QueueUnavailableError: The queue cannot be reached.
         """
+        raise NotImplementedError
 
 
 class RqQueue:
@@ -78,7 +80,7 @@ class RqQueue:
         """Put a job with this id at the end of the queue."""
         with self._translated():
             self.queue.enqueue_call(
-                _JOB,
+                f"{JOB_MODULE}.process",
                 args=(race_id,),
                 timeout=_JOB_TIMEOUT_S,
                 result_ttl=_KEPT_S,
@@ -217,18 +219,23 @@ def redis_connection(settings: Settings, *, timeout_s: float | None = _REDIS_TIM
     Raises:
         ConfigurationError: The packages are missing, or ``REDIS_URL`` is invalid.
     """
-    try:
-        import redis  # noqa: PLC0415  -- optional
-        import rq  # noqa: F401, PLC0415  -- as above
-    except ImportError as error:
+    if find_spec("rq") is None or find_spec("redis") is None:
         raise ConfigurationError(
             "REDIS_HOST or REDIS_URL is set, but the packages redis and rq are missing.",
             "Install them with `pip install 'apex-pipeline[rq]'`, or unset the variable.",
-        ) from error
-    limits = {"socket_timeout": timeout_s, "socket_connect_timeout": _REDIS_TIMEOUT_S}
+        )
+    import redis  # noqa: PLC0415  -- optional
+
     if settings.redis_url is None:
-        return redis.Redis(host=settings.redis_host or "localhost", port=settings.redis_port, **limits)
+        return redis.Redis(
+            host=settings.redis_host or "localhost",
+            port=settings.redis_port,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=_REDIS_TIMEOUT_S,
+        )
     try:
-        return redis.Redis.from_url(settings.redis_url.get_secret_value(), **limits)
+        return redis.Redis.from_url(
+            settings.redis_url.get_secret_value(), socket_timeout=timeout_s, socket_connect_timeout=_REDIS_TIMEOUT_S
+        )
     except ValueError as error:
         raise ConfigurationError("REDIS_URL cannot be used.", "Write it like redis://:password@host:6379/0.") from error

@@ -93,7 +93,7 @@ def _revive(database: RaceDatabase, queue: RaceQueue) -> None:
     """Put the races back into the outbox whose job is neither waiting nor at work."""
     with database.reading() as session:
         candidates = session.execute(_abandoned(database, Race.race_id, Race.job_id)).all()
-    missing = [race_id for race_id, job_id in candidates if not queue.is_waiting(job_id)]
+    missing = [row.race_id for row in candidates if not queue.is_waiting(row.job_id)]
     for race_id in missing:
         with database.writing() as session:
             if _is_still_abandoned(session, database, race_id):

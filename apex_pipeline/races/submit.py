@@ -89,7 +89,7 @@ def submit_race(services: RaceServices, source: bytes | Path, *, force: bool = F
         services.store.delete(key)  # another upload of the same bytes was faster
         return _find_known(services, sha256) or submit_race(services, source)
     _dispatch(services, race_id)
-    return Submission(race_id, RaceStatus.PROCESSING, row["job_id"], _UPLOADED)
+    return Submission(race_id, RaceStatus.PROCESSING, str(row["job_id"]), _UPLOADED)
 
 
 def check_size(settings: Settings, size: int) -> None:

@@ -55,6 +55,21 @@ class RaceView:
     published_attempt: int
 
 
+@dataclass(frozen=True)
+class WaitingRace:
+    """A race that nobody works on.
+
+    Attributes:
+        race_id: The race.
+        job_id: The job with which it was put into the queue.
+        attempts: Attempts so far.
+    """
+
+    race_id: str
+    job_id: str
+    attempts: int
+
+
 def view_race(database: RaceDatabase, race_id: str) -> RaceView:
     """Return the view of one race.
 
@@ -90,18 +105,18 @@ def list_race_ids(database: RaceDatabase, *, limit: int = MOST_LISTED, offset: i
         return list(session.scalars(chosen.limit(limit).offset(offset)))
 
 
-def waiting_races(database: RaceDatabase) -> list[str]:
-    """Return the ids of the races that nobody works on yet, the oldest first."""
+def waiting_races(database: RaceDatabase) -> list[WaitingRace]:
+    """Return the races that nobody works on, the oldest first."""
     is_free = or_(Race.heartbeat_at.is_(None), Race.heartbeat_at < database.ago(SILENT_AFTER))
     chosen = (
-        select(Race.race_id)
+        select(Race.race_id, Race.job_id, Race.attempts)
         .where(Race.status == RaceStatus.PROCESSING, Race.deleted_at.is_(None), is_free)
         .where(Race.attempts < Race.attempts_limit)
         .order_by(Race.created_at)
         .limit(MOST_LISTED)
     )
     with database.reading() as session:
-        return list(session.scalars(chosen))
+        return [WaitingRace(*row) for row in session.execute(chosen)]
 
 
 def outdated_races(database: RaceDatabase, parser_version: str) -> list[str]:

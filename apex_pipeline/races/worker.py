@@ -1,8 +1,9 @@
 """Runs a worker of RQ with the options under which a death is noticed within seconds."""
 
+from importlib import import_module
 from typing import Final
 
-from apex_pipeline.races.queues import QUEUE_NAME, redis_connection
+from apex_pipeline.races.queues import JOB_MODULE, QUEUE_NAME, open_queue, redis_connection
 from apex_pipeline.settings import Settings
 
 # RQ takes a worker for dead after this long, and looks for such jobs this often; by default 420 s and 600 s.
@@ -17,12 +18,10 @@ def run_rq_worker(settings: Settings, *, burst: bool = False) -> None:
         ConfigurationError: The packages of Redis are missing, or ``REDIS_URL`` is invalid.
         QueueUnavailableError: Redis cannot be reached at the start.
     """
-    from rq import Queue, Worker  # noqa: PLC0415  -- optional
-
-    from apex_pipeline.races import rq_job  # noqa: F401, PLC0415  -- everything a job needs, before the first job
-    from apex_pipeline.races.queues import open_queue  # noqa: PLC0415  -- as above
-
     open_queue(settings).check()
+    from rq import Queue, Worker  # noqa: PLC0415  -- optional; the line above says so if it is missing
+
+    import_module(JOB_MODULE)  # everything a job needs, before the first job
     connection = redis_connection(settings, timeout_s=None)
     worker = Worker(
         [Queue(QUEUE_NAME, connection=connection)],

@@ -13,10 +13,10 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from apex_pipeline_tests.servers.s3_server import do_without, free_ports
 
@@ -51,7 +51,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                **_unprivileged(),
+                user=_user(),
             )
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -80,10 +80,10 @@ class PostgresServer:
         """Create an empty database, yield its URL, and drop it."""
         name = f"test_{uuid.uuid4().hex[:16]}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         yield self.url(name)
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     @property
     def _data(self) -> Path:
@@ -91,7 +91,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [str(self._bin / program), *arguments], check=True, capture_output=True, cwd=self.folder, **_unprivileged()
+            [str(self._bin / program), *arguments], check=True, capture_output=True, cwd=self.folder, user=_user()
         )
 
 
@@ -130,9 +130,9 @@ def _binaries() -> Path:
     return Path(package.origin).with_name("pginstall18") / "bin"
 
 
-def _unprivileged() -> dict[str, Any]:
-    """Return the arguments that make a program run as another user if this is root."""
-    return {"user": "nobody"} if os.geteuid() == 0 else {}
+def _user() -> str | None:
+    """Return the user as whom a program runs if this is root; else it is the same user."""
+    return "nobody" if os.geteuid() == 0 else None
 
 
 def _give_away(folder: Path) -> None:

@@ -1,29 +1,26 @@
 """Contains the assets of AMS2 races: the uploaded bytes, and the laps and timing that are made of them.
 
-Workers of RQ make them, and ``race_sensor.py`` reports it; a run or a backfill here makes them again, with the same
-function. See ``races/process.py``.
+Workers of RQ make them, and ``race_sensor.py`` reports it. Without Redis a run makes them, and so does a backfill, with
+the same function. See ``races/process.py``.
 """
 
 from typing import Any
 
 import dagster as dg
 
-from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.orchestration.failures import dagster_failure
+from apex_pipeline.orchestration.partitions import races
 from apex_pipeline.orchestration.table_schema import table_metadata
-from apex_pipeline.races.process import process_race
+from apex_pipeline.races.process import process_race, require_ready
 from apex_pipeline.races.services import opened_services
 from apex_pipeline.races.views import RaceView, check_race_id, view_race
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.ams2.recording import PARSER_VERSION
 from apex_pipeline.tables.races import RACE_LAPS, RACE_TIMING
 
-PARTITIONS = "races"
 RAW_KEY = dg.AssetKey(["races", "raw"])
 LAPS_KEY = dg.AssetKey(["races", "laps"])
 TIMING_KEY = dg.AssetKey(["races", "timing"])
-
-races = dg.DynamicPartitionsDefinition(name=PARTITIONS)
 
 race_raw = dg.AssetSpec(
     RAW_KEY,
@@ -47,7 +44,7 @@ def _spec(key: dg.AssetKey, description: str, metadata: dict[str, Any]) -> dg.As
 
 
 @dg.multi_asset(
-    name="process_race",
+    name="race_tables",
     specs=[
         _spec(LAPS_KEY, RACE_LAPS.description, table_metadata(RACE_LAPS)),
         _spec(TIMING_KEY, RACE_TIMING.description, table_metadata(RACE_TIMING)),
@@ -55,15 +52,11 @@ def _spec(key: dg.AssetKey, description: str, metadata: dict[str, Any]) -> dg.As
     partitions_def=races,
 )
 def race_tables(context: dg.AssetExecutionContext) -> Any:  # noqa: ANN401  -- a generator of Dagster's results
-    """Read a race again from its uploaded bytes; ids and links of its laps stay."""
+    """Read a race from its uploaded bytes; if it was read before, ids and links of its laps stay."""
     with dagster_failure(context), opened_services(load_settings()) as services:
         race_id = check_race_id(context.partition_key)
         outcome = process_race(services, race_id, job_id=context.run.run_id, again=True)
-        if outcome.status != "Ready":
-            raise ConfigurationError(
-                f"The race {race_id} was not processed: {outcome.error or 'another worker is at it'}.",
-                "Its status says more: GET /race/{id}/status.",
-            )
+        require_ready(outcome, race_id)
         view = view_race(services.database, race_id)
     for key in (LAPS_KEY, TIMING_KEY):
         yield dg.MaterializeResult(
