@@ -11,7 +11,6 @@ from apex_pipeline.cli.options import AsJson, RowsAsJson
 from apex_pipeline.console import console
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
-from apex_pipeline.races.process import process_race
 from apex_pipeline.races.queues import LocalQueue, uses_redis
 from apex_pipeline.races.services import opened_services
 from apex_pipeline.races.submit import submit_race
@@ -89,17 +88,16 @@ def reprocess(
     ] = False,
     as_json: RowsAsJson = False,
 ) -> None:
-    """Read races again from their uploaded bytes; ids and links of their laps stay."""
+    """Read races again from their uploaded bytes, each in a run of Dagster; ids and links of their laps stay."""
     if not race_ids and not outdated:
         raise ConfigurationError("No race is named.", "Give ids of races, or --outdated.")
-    results: list[dict[str, object]] = []
+    from apex_pipeline.orchestration.race_worker import reprocess_races  # noqa: PLC0415  -- loads Dagster, 2 s
+
     with opened_services(load_settings()) as services:
         chosen = [check_race_id(race_id) for race_id in race_ids or []]
         if outdated:
             chosen += outdated_races(services.database, PARSER_VERSION)
-        for race_id in dict.fromkeys(chosen):
-            view_race(services.database, race_id)  # an unknown id is an error, not a race that was skipped
-            results.append({"race_id": race_id, **asdict(process_race(services, race_id, again=True))})
+        results = [asdict(result) for result in reprocess_races(services, dict.fromkeys(chosen))]
     emit(results, as_json=as_json, render=lambda: _print_results(results))
     if any(result["status"] != "Ready" for result in results):
         raise typer.Exit(ExitCode.SOME_FAILED)

@@ -1,5 +1,6 @@
-"""Works on the races of a machine without Redis: each one is a run of Dagster whose id is that of the race's job.
+"""Works on races in runs of Dagster: those of a machine without Redis, and on any machine those that are read again.
 
+The id of a run is that of the race's job. Without Redis,
 ``races/queues.py`` starts it as a process of its own (``apex race worker --burst``), which loads Dagster once for all
 races that wait.
 """
@@ -8,7 +9,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 from apex_pipeline.orchestration.instance import COMMAND_TAG, open_instance
 from apex_pipeline.orchestration.runner import Runner
@@ -45,6 +48,44 @@ def work_on_races(services: RaceServices, report: Callable[[RaceView], None], *,
                 return
             if not waiting_races(services.database):
                 time.sleep(_LOOK_AGAIN_S)
+
+
+@dataclass(frozen=True)
+class Reprocessed:
+    """What became of a race that was read again.
+
+    Attributes:
+        race_id: The race.
+        run_id: The run that did it.
+        status: Ready or Failed.
+        laps: Its published laps; those from before, if it failed.
+        error: Why it failed; empty if it did not.
+    """
+
+    race_id: str
+    run_id: str
+    status: str
+    laps: int
+    error: str
+
+
+def reprocess_races(services: RaceServices, race_ids: Iterable[str]) -> list[Reprocessed]:
+    """Read races again from their uploaded bytes, each in a run of its own; ids and links of their laps stay.
+
+    Raises:
+        RaceNotFoundError: There is no race with one of these ids; those before it were read.
+    """
+    settings = services.settings
+    done: list[Reprocessed] = []
+    with open_instance(settings.dagster_home, settings.memory_limit) as instance:
+        runner = Runner(settings, instance, _TAGS)
+        for race_id in race_ids:
+            view_race(services.database, race_id)  # an unknown id is an error, not a run that fails
+            failure = runner.run_race(race_id, str(uuid4()))
+            view = view_race(services.database, race_id)
+            status, error = ("Failed", failure.problem) if failure else (view.status, "")
+            done.append(Reprocessed(race_id, view.job_id, status, view.laps_count, error))
+    return done
 
 
 def _work_once(services: RaceServices, runner: Runner, races: Iterable[WaitingRace]) -> Iterable[RaceView]:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.races.database_place import database_url
 from apex_pipeline.races.errors import DatabaseUnavailableError
 from apex_pipeline.races.models import UtcTime
 from apex_pipeline.settings import Settings
@@ -176,13 +177,6 @@ def open_database(settings: Settings) -> RaceDatabase:
     database = RaceDatabase(database_url(settings))
     database.migrate()
     return database
-
-
-def database_url(settings: Settings) -> str:
-    """Return the URL of the races' database: that of the settings, else of a file next to the lake."""
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    return f"sqlite:///{settings.lake_dir.expanduser().absolute().with_name('races.sqlite')}"
 
 
 def _checked_url(given: str) -> URL:

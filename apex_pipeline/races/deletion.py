@@ -11,6 +11,7 @@ from itertools import groupby
 
 from sqlalchemy import delete, select, update
 
+from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.races.models import Race
 from apex_pipeline.races.race_ids import is_race_id
 from apex_pipeline.races.results import remove_race_objects
@@ -63,16 +64,30 @@ def find_orphans(services: RaceServices, older_than: timedelta, now: datetime) -
     """Return the objects of races that have no row, if all of a race's objects are older than ``older_than``.
 
     An upload that is running has objects and no row yet, so only old ones count.
+
+    Raises:
+        ConfigurationError: The database has none of the races in the store, so it may belong to another one.
     """
-    folders = [(race_id, items) for race_id, items in _by_race(services) if _all_before(items, now - older_than)]
-    orphans: list[ObjectInfo] = []
+    folders = list(_by_race(services))
+    known: set[str] = set()
     for start in range(0, len(folders), _BATCH):
-        batch = folders[start : start + _BATCH]
+        batch = [race_id for race_id, _ in folders[start : start + _BATCH]]
         with services.database.reading() as session:
-            chosen = select(Race.race_id).where(Race.race_id.in_([race_id for race_id, _ in batch]))
-            known = set(session.scalars(chosen))
-        orphans += [item for race_id, items in batch if race_id not in known for item in items]
+            known |= set(session.scalars(select(Race.race_id).where(Race.race_id.in_(batch))))
+    unknown = [items for race_id, items in folders if race_id not in known]
+    orphans = [item for items in unknown if _all_before(items, now - older_than) for item in items]
+    if orphans and not known:
+        raise ConfigurationError(
+            f"{services.store.uri} has races, and the database {services.database.place} has none of them.",
+            "Check DATABASE_URL; objects of races are removed only with the database that they belong to.",
+        )
     return orphans
+
+
+def remove_orphans(services: RaceServices, orphans: list[ObjectInfo]) -> None:
+    """Remove objects that :func:`find_orphans` has found."""
+    for item in orphans:
+        services.store.delete(item.key)
 
 
 def _by_race(services: RaceServices) -> Iterator[tuple[str, list[ObjectInfo]]]:

@@ -105,6 +105,11 @@ def race_table_key(name: str, race_id: str) -> str:
     return check_key(f"{TABLES_PREFIX}{name}/race_id={race_id}/{name}.parquet")
 
 
+def is_race_table(key: str) -> bool:
+    """Return whether a key is that of a table file of a race, which no snapshot of the lake names."""
+    return key.startswith(TABLES_PREFIX) and "/race_id=" in key
+
+
 def own_table_key(path: Sequence[str], partition: str = "") -> str:
     """Return the key of a table of another code location.
 

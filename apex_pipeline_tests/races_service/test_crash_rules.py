@@ -1,16 +1,16 @@
 """Crash rules on SQLite and PostgreSQL: nothing lost, nothing doubled, whatever dies and whenever."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import numpy as np
 import pytest
 from sqlalchemy import func, select, text, update
 
-from apex_pipeline.errors import ApexError, StoreUnavailableError
+from apex_pipeline.errors import ApexError, ConfigurationError, StoreUnavailableError
 from apex_pipeline.races import process as process_module
-from apex_pipeline.races.deletion import delete_race, find_orphans
+from apex_pipeline.races.deletion import delete_race, find_orphans, remove_orphans
 from apex_pipeline.races.errors import (
     AttemptLostError,
     EmptyUploadError,
@@ -178,6 +178,15 @@ def test_a_blob_without_a_row_is_an_orphan_after_a_day_and_a_registered_one_neve
     assert find_orphans(services, timedelta(days=1), now + timedelta(hours=1)) == []
     assert [item.key for item in find_orphans(services, timedelta(days=1), later)] == [orphan]
     assert view_race(services.database, race).status == "Processing"
+    remove_orphans(services, find_orphans(services, timedelta(days=1), later))
+    assert find_orphans(services, timedelta(days=1), later) == []
+    assert services.store.read_bytes(f"races/{race}/raw_data.deflate") == two_laps()
+
+
+def test_a_database_that_has_none_of_the_races_does_not_call_them_orphans(services: RaceServices) -> None:
+    services.store.write_bytes(f"races/{uuid4()}/raw_data.deflate", b"of another database")
+    with pytest.raises(ConfigurationError, match="has none of them"):
+        find_orphans(services, timedelta(0), datetime.now(UTC) + timedelta(days=2))
 
 
 def test_an_emptied_queue_loses_nothing(services: RaceServices, queue: RememberingQueue) -> None:
