@@ -1,4 +1,4 @@
-"""Implements ``apex race``: upload, status, list, worker, reprocess; see races/ for what they do."""
+"""Implements ``apex race``: upload, status, list, worker, reprocess, migrate; see races/ for what they do."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +11,12 @@ from apex_pipeline.cli.options import AsJson, RowsAsJson
 from apex_pipeline.console import console
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
+from apex_pipeline.races.database import HEAD, open_database
 from apex_pipeline.races.queues import LocalQueue, uses_redis
 from apex_pipeline.races.services import opened_services
 from apex_pipeline.races.submit import submit_race
 from apex_pipeline.races.views import RaceView, check_race_id, list_races, outdated_races, view_race
-from apex_pipeline.races.worker import run_rq_worker
+from apex_pipeline.races.worker import is_worker_alive, run_rq_worker
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.ams2.recording import PARSER_VERSION
 
@@ -62,9 +63,14 @@ def show_list(
 @race_app.command("worker")
 def run_worker(
     burst: Annotated[bool, typer.Option("--burst", help="End when there is nothing left to do.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether a worker of Redis lives here.")] = False,
 ) -> None:
     """Process races as they come: as a worker of RQ, or without Redis as runs of Dagster, one after the other."""
     settings = load_settings()
+    if check:
+        is_alive = is_worker_alive(settings)
+        print_line("A worker lives here." if is_alive else "No worker lives here. Start one with `apex race worker`.")
+        raise typer.Exit(ExitCode.OK if is_alive else ExitCode.SOME_FAILED)
     if uses_redis(settings):
         run_rq_worker(settings, burst=burst)
         return
@@ -78,6 +84,16 @@ def run_worker(
             from apex_pipeline.orchestration.race_worker import work_on_races  # noqa: PLC0415  -- loads Dagster, 2 s
 
             work_on_races(services, _print_race, burst=burst)
+
+
+@race_app.command("migrate")
+def migrate() -> None:
+    """Bring the tables of the database up to date; every other command and the API do so, too, when they start."""
+    database = open_database(load_settings())
+    try:
+        print_line(f"{database.place} has the tables of version {HEAD}.")
+    finally:
+        database.close()
 
 
 @race_app.command("reprocess")

@@ -4,7 +4,7 @@ import typer
 
 
 def race_command(context: typer.Context) -> None:
-    """AMS2 races: upload, status, list, worker, reprocess."""
+    """AMS2 races: upload, status, list, worker, reprocess, migrate."""
     from apex_pipeline.cli.race import race_app  # noqa: PLC0415  -- see above
 
     race_app(context.args, prog_name="apex race")

@@ -1,5 +1,7 @@
 """Runs a worker of RQ with the options under which a death is noticed within seconds."""
 
+import socket
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Final
 
@@ -9,6 +11,25 @@ from apex_pipeline.settings import Settings
 # RQ takes a worker for dead after this long, and looks for such jobs this often; by default 420 s and 600 s.
 WORKER_TTL_S: Final = 30
 MAINTENANCE_INTERVAL_S: Final = 15
+
+
+def is_worker_alive(settings: Settings) -> bool:
+    """Return whether a worker on this machine, or in this container, has given a sign of life lately.
+
+    Raises:
+        ConfigurationError: The packages of Redis are missing, or ``REDIS_URL`` is invalid.
+        QueueUnavailableError: Redis cannot be reached.
+    """
+    open_queue(settings).check()
+    from rq import Worker  # noqa: PLC0415  -- optional; the lines above say so if it is missing
+
+    oldest = datetime.now(UTC) - timedelta(seconds=2 * WORKER_TTL_S)
+    return any(
+        worker.hostname == socket.gethostname()
+        and worker.last_heartbeat is not None
+        and worker.last_heartbeat.replace(tzinfo=UTC) > oldest
+        for worker in Worker.all(connection=redis_connection(settings))
+    )
 
 
 def run_rq_worker(settings: Settings, *, burst: bool = False) -> None:

