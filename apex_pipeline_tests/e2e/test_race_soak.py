@@ -1,5 +1,6 @@
 """Fifty uploads at once while processes of every kind are killed: nothing lost, nothing doubled, every status right."""
 
+import logging
 import random
 import threading
 import time
@@ -15,6 +16,7 @@ import redis
 from apex_pipeline_tests.races_service.conftest import LAP_TIMES_S, two_laps
 from apex_pipeline_tests.servers.race_stack import RaceStack, running_stack
 
+_LOG = logging.getLogger(__name__)
 _RACES = 50
 _WORKERS = ("worker.1", "worker.2")
 _KILLED_FOR_S = 45
@@ -130,7 +132,7 @@ def test_fifty_uploads_survive_kills_of_everything_and_an_emptied_queue(stack: R
         finally:
             stopped.set()
         answers = [upload.result() for upload in uploads]
-    print(f"killed {dict(killer.killed)}, right after {waited:.0f} s, attempts {_attempts(stack)}")
+    _LOG.info("Killed %s; right after %.0f s; attempts %s", dict(killer.killed), waited, _attempts(stack))
     assert is_flushed
     assert killer.killed["horse"] > 0
     assert waited < _RIGHT_WITHIN_S, Counter(_statuses(stack).values())

@@ -29,7 +29,7 @@ from apex_pipeline_tests.servers.s3_server import do_without, find_binary, free_
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMPOSE = PROJECT / "deploy" / "compose" / "ams2.yaml"
-_PORTS = ("5432", "6379", "9000", "9001", "8000", "9181")
+_PORTS: tuple[str, ...] = ("5432", "6379", "9000", "9001", "8000", "9181")
 _START_TIMEOUT_S = 120
 # Programs of this project, which are modules of the Python that runs the tests.
 _MODULES = {"apex": "apex_pipeline", "uvicorn": "uvicorn", "rq-dashboard": "rq_dashboard", "python": None}
@@ -45,7 +45,7 @@ class RaceStack:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.secrets = _new_passwords(folder)
-        self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        self.ports: dict[str, int] = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self._parts = free_ports(3)  # of the S3 store, which nobody else sees
         self._services: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
