@@ -1,5 +1,6 @@
 """Implements ``apex race``: upload, status, list, worker, reprocess, migrate; see races/ for what they do."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.races.database import HEAD, open_database
 from apex_pipeline.races.queues import LocalQueue, uses_redis
-from apex_pipeline.races.services import opened_services
+from apex_pipeline.races.services import RaceServices, opened_services
 from apex_pipeline.races.submit import submit_race
 from apex_pipeline.races.views import RaceView, check_race_id, list_races, outdated_races, view_race
 from apex_pipeline.races.worker import is_worker_alive, run_rq_worker
@@ -107,16 +108,22 @@ def reprocess(
     """Read races again from their uploaded bytes, each in a run of Dagster; ids and links of their laps stay."""
     if not race_ids and not outdated:
         raise ConfigurationError("No race is named.", "Give ids of races, or --outdated.")
-    from apex_pipeline.orchestration.race_worker import reprocess_races  # noqa: PLC0415  -- loads Dagster, 2 s
-
     with opened_services(load_settings()) as services:
         chosen = [check_race_id(race_id) for race_id in race_ids or []]
         if outdated:
             chosen += outdated_races(services.database, PARSER_VERSION)
-        results = [asdict(result) for result in reprocess_races(services, dict.fromkeys(chosen))]
+        results = _reprocessed(services, dict.fromkeys(chosen))
     emit(results, as_json=as_json, render=lambda: _print_results(results))
     if any(result["status"] != "Ready" for result in results):
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _reprocessed(services: RaceServices, race_ids: Collection[str]) -> list[dict[str, object]]:
+    if not race_ids:
+        return []
+    from apex_pipeline.orchestration.race_worker import reprocess_races  # noqa: PLC0415  -- loads Dagster, 2 s
+
+    return [asdict(result) for result in reprocess_races(services, race_ids)]
 
 
 def _print_facts(facts: dict[str, object]) -> None:

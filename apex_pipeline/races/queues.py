@@ -225,17 +225,25 @@ def redis_connection(settings: Settings, *, timeout_s: float | None = _REDIS_TIM
             "Install them with `pip install 'apex-pipeline[rq]'`, or unset the variable.",
         )
     import redis  # noqa: PLC0415  -- optional
+    from redis.backoff import NoBackoff  # noqa: PLC0415  -- as above
+    from redis.retry import Retry  # noqa: PLC0415  -- as above
 
+    # Once more at once, for a connection that a restart has cut. By default it tries for 7 s, and an upload waits.
+    retry = Retry(NoBackoff(), 1)
     if settings.redis_url is None:
         return redis.Redis(
             host=settings.redis_host or "localhost",
             port=settings.redis_port,
             socket_timeout=timeout_s,
             socket_connect_timeout=_REDIS_TIMEOUT_S,
+            retry=retry,
         )
     try:
         return redis.Redis.from_url(
-            settings.redis_url.get_secret_value(), socket_timeout=timeout_s, socket_connect_timeout=_REDIS_TIMEOUT_S
+            settings.redis_url.get_secret_value(),
+            socket_timeout=timeout_s,
+            socket_connect_timeout=_REDIS_TIMEOUT_S,
+            retry=retry,
         )
     except ValueError as error:
         raise ConfigurationError("REDIS_URL cannot be used.", "Write it like redis://:password@host:6379/0.") from error

@@ -41,18 +41,32 @@ def test_a_race_is_uploaded_worked_on_shown_listed_and_read_again(apex: Apex, re
     answer = _upload(apex, recording)
     assert list(answer) == ["race_id", "status", "job_id", "message"]
     race = answer["race_id"]
+    noise = recording.with_name("noise")
+    noise.write_bytes(b"no race")
+    bad = _upload(apex, noise)["race_id"]
     assert "Processing" in apex("race", "status", race).out
     worked = apex("race", "worker", "--burst")
     assert f"{race}  Ready  3 laps" in worked.out, worked.error
+    assert f"{bad}  Failed  0 laps  " in worked.out
     shown = json.loads(apex("race", "status", race, "--json").out)
     assert list(shown)[:6] == _SEED_KEYS
     assert (shown["status"], shown["laps_count"], shown["job_id"]) == ("Ready", 3, answer["job_id"])
     assert race in apex("race", "list", "--status", "ready").out
-    assert json.loads(apex("race", "list", "--status", "Failed", "--json").out) == []
-    (again,) = json.loads(apex("race", "reprocess", race, "--json").out)
-    assert (again["status"], again["laps"], again["error"]) == ("Ready", 3, "")
-    assert again["run_id"] != answer["job_id"]
+    assert [found["race_id"] for found in json.loads(apex("race", "list", "--status", "Failed", "--json").out)] == [bad]
+    again = apex("race", "reprocess", race, bad, "--json")
+    assert again.code == ExitCode.SOME_FAILED
+    good, failed = json.loads(again.out)
+    assert (good["status"], good["laps"], good["error"]) == ("Ready", 3, "")
+    assert good["run_id"] != answer["job_id"]
+    assert (failed["race_id"], failed["status"], failed["laps"]) == (bad, "Failed", 0)
+
+
+def test_nothing_is_read_again_if_the_parser_is_the_same(apex: Apex) -> None:
     assert json.loads(apex("race", "reprocess", "--outdated", "--json").out) == []
+
+
+def test_the_tables_are_made_by_a_command_of_their_own(apex: Apex) -> None:
+    assert "has the tables of version 0001." in apex("race", "migrate").out
 
 
 def test_the_same_file_is_the_same_race_unless_forced(apex: Apex, recording: Path) -> None:
@@ -74,16 +88,6 @@ def test_what_cannot_be_done_is_refused_with_the_next_step(apex: Apex, tmp_path:
         result = apex("race", *words)
         assert result.code not in (0, ExitCode.SOME_FAILED), words
         assert said in result.error, result.error
-
-
-def test_a_race_that_fails_again_is_named_and_the_command_fails(apex: Apex, tmp_path: Path) -> None:
-    path = tmp_path / "noise"
-    path.write_bytes(b"no race")
-    race = _upload(apex, path)["race_id"]
-    assert f"{race}  Failed  0 laps  " in apex("race", "worker", "--burst").out
-    again = apex("race", "reprocess", race)
-    assert again.code == ExitCode.SOME_FAILED
-    assert f"{race}  Failed  0 laps  " in again.out
 
 
 def test_a_second_worker_on_the_same_machine_leaves_the_work_to_the_first(apex: Apex) -> None:

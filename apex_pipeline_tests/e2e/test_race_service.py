@@ -64,7 +64,7 @@ def _wait_until_ready(stack: RaceStack, api: httpx.Client, race: str) -> dict[st
     return api.get(f"/race/{race}/status").json()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.req("C-001", "C-003", "C-004", "C-005", "C-007", "C-008", "C-009", "C-010", "C-011", "C-014", "C-017")
 def test_a_race_goes_all_the_way_and_leaves_nothing_when_deleted(stack: RaceStack, api: httpx.Client) -> None:
     begun = time.monotonic()
@@ -107,7 +107,7 @@ def _require_same_samples(stack: RaceStack, api: httpx.Client, race: str, lap: d
     assert len(api.get(path, params={"format": "csv"}).text.splitlines()) == len(array) + 1
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.req("C-017", "C-020")
 def test_every_service_passes_its_health_check_and_only_the_api_is_open(stack: RaceStack) -> None:
     if "worker" not in stack.processes:
@@ -121,7 +121,7 @@ def test_every_service_passes_its_health_check_and_only_the_api_is_open(stack: R
     assert [port for port in published if not port.startswith("127.0.0.1:")] == ["8000:8000"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.req("C-018", "C-019")
 def test_the_commands_of_the_page_print_what_it_says(stack: RaceStack, api: httpx.Client) -> None:
     if "worker" not in stack.processes:

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from apex_pipeline.demo.race_packets import packets, recording
 from apex_pipeline.demo.race_script import Script
-from apex_pipeline.races.database import open_database
+from apex_pipeline.races.database import RaceDatabase, open_database
 from apex_pipeline.races.errors import QueueUnavailableError
 from apex_pipeline.races.services import RaceServices
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.factory import open_race_store
+from apex_pipeline_tests.servers.postgres import PostgresServer
 
 LAP_TIMES_S = (20.5, 20.25)
 
@@ -56,11 +58,25 @@ class RememberingQueue:
         return any(job == job_id for _, job in self.jobs)
 
 
+@pytest.fixture(scope="session")
+def shared_postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """One database for all tests, with its tables made: making them takes longer than a test."""
+    with postgres_server.new_database() as url:
+        database = RaceDatabase(url)
+        database.migrate()
+        database.close()
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgres":
-        return request.getfixturevalue("postgres_url")
-    return f"sqlite:///{tmp_path / 'races.sqlite'}"
+    """The URL of a database without races."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'races.sqlite'}"
+    url: str = request.getfixturevalue("shared_postgres_url")
+    with psycopg.connect(url) as connection:
+        connection.execute("TRUNCATE races CASCADE")
+    return url
 
 
 @pytest.fixture
