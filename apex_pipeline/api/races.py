@@ -6,10 +6,10 @@ import zipfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
@@ -37,9 +37,13 @@ from apex_pipeline.tables.races import AMS2_TABLES
 router = APIRouter(prefix="/race", tags=["races"])
 
 _BLOCK_BYTES = 1_048_576
+# Methods of the routes beside /race/{race_id}.
+_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_FIXED_ROUTES: Final = {"upload": "POST", "list_ids": "GET", "list": "GET"}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem} for code in (400, 401, 403, 404, 409, 413, 422, 503)
 }
+_BASE64: Final = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$"
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -49,17 +53,17 @@ _UPLOAD: dict[str, Any] = {
                     "type": "object",
                     "required": ["data"],
                     "properties": {
-                        "data": {"type": "string", "description": "The compressed race in base64."},
+                        "data": {"type": "string", "pattern": _BASE64, "description": "The compressed race in base64."},
                         "force": {"type": "boolean", "description": "Make a new race of bytes uploaded before."},
                     },
                 }
             },
-            BYTES: {"schema": {"type": "string", "format": "binary"}},
+            BYTES: {"schema": {"type": "string", "format": "binary", "minLength": 1}},
             FORM: {
                 "schema": {
                     "type": "object",
                     "required": ["data"],
-                    "properties": {"data": {"type": "string", "format": "binary"}},
+                    "properties": {"data": {"type": "string", "format": "binary", "minLength": 1}},
                 }
             },
         },
@@ -81,6 +85,17 @@ class Uploaded(BaseModel):
 
 Limit = Annotated[int, Query(ge=1, le=MOST_LISTED, description="Most races in the answer.")]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="Races to skip.")]
+
+
+def _not_allowed(request: Request) -> None:
+    """Answer for a word of a route that would be taken for the id of a race."""
+    word = request.url.path.rpartition("/")[2]
+    raise HTTPException(405, f"{request.method} does not apply to {word}.", {"Allow": _FIXED_ROUTES[word]})
+
+
+for _word, _method in _FIXED_ROUTES.items():
+    _others = sorted(_METHODS - {_method})
+    router.add_api_route(f"/{_word}", _not_allowed, methods=_others, include_in_schema=False)
 
 
 def _kept(request: Request) -> KeptServices:

@@ -66,7 +66,10 @@ async def _receive_json(request: Request, path: Path) -> bool:
             await run_in_threadpool(upload.feed, block)
         other = upload.finish()
         await run_in_threadpool(_decode, text, path)
-    return _is_true(other.get("force", False))
+    force = other.get("force", False)
+    if not isinstance(force, bool):
+        raise MalformedFileError("The field 'force' of the upload is neither true nor false.", "Leave it out.")
+    return force
 
 
 def _decode(text: BinaryIO, path: Path) -> None:
@@ -83,11 +86,7 @@ async def _receive_form(request: Request, path: Path) -> bool:
             raise MalformedFileError("The form has no file.", "Send one file named data.")
         with path.open("wb") as out:
             await run_in_threadpool(shutil.copyfileobj, files[0].file, out, _COPY_BYTES)
-        return _is_true(form.get("force", False))
-
-
-def _is_true(value: object) -> bool:
-    return value is True or str(value).lower() in ("true", "1", "yes")
+        return str(form.get("force", "")).lower() in ("true", "1", "yes")
 
 
 def _limited(request: Request, most: int, settings: Settings) -> Request:

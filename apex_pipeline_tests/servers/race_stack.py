@@ -50,15 +50,15 @@ class RaceStack:
         self._services: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str) -> subprocess.Popen[bytes]:
-        """Start a service; ``worker.2`` is the second worker."""
+    def start(self, name: str, **more: str) -> subprocess.Popen[bytes]:
+        """Start a service, with variables in addition; ``worker.2`` is the second worker."""
         service = name.partition(".")[0]
         command = self.command(service)
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
                 cwd=self._home(service),
-                env=self.environment(service),
+                env=self.environment(service) | more,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
