@@ -15,6 +15,10 @@ from apex_pipeline.errors import ConfigurationError
 
 _TRUE_WORDS = ("true", "1", "yes", "on")
 _FALSE_WORDS = ("false", "0", "no", "off", "")
+# 1 GB leaves room for the system on an 8 GB laptop with a browser open; the process uses 430 MB before the first
+# reading.
+DEFAULT_MEMORY_LIMIT = 1_000_000_000
+
 _SIZE_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "KI": 1024, "MI": 1024**2, "GI": 1024**3}
 
 
@@ -44,6 +48,9 @@ def _parse_size(value: object) -> object:
 def _clean_prefix(value: str) -> str:
     return value.strip("/")
 
+
+# Where Dagster runs; orchestration/automation_table.py says what that means.
+Environment = Literal["laptop", "server", "render", "cluster"]
 
 Switch = Annotated[bool, BeforeValidator(_parse_switch)]
 ByteSize = Annotated[int, BeforeValidator(_parse_size)]
@@ -118,6 +125,12 @@ class Settings(BaseSettings):
         alias="DAGSTER_HOME",
         description="Folder of Dagster's runs, as an absolute path; if empty, .dagster in the working directory.",
     )
+    history_days: int = Field(
+        30,
+        alias="APEX_HISTORY_DAYS",
+        description="Days that runs stay in Dagster's history after later runs have replaced their results.",
+        ge=0,
+    )
     state_dir: Path = Field(
         Path(".apex"),
         alias="APEX_STATE_DIR",
@@ -140,13 +153,48 @@ class Settings(BaseSettings):
     tracks_file: Path | None = Field(
         None, alias="APEX_TRACKS_FILE", description="YAML file with additional tracks, aliases and file-name patterns."
     )
-    # 1 GB leaves room for the system on an 8 GB laptop with a browser open; the process uses 430 MB before the first
-    # reading.
     memory_limit: ByteSize = Field(
-        1_000_000_000,
+        DEFAULT_MEMORY_LIMIT,
         alias="APEX_MEMORY_LIMIT",
         description="Memory limit of a process that derives tables from raw files.",
         ge=500_000_000,
+    )
+    environment: Environment = Field(
+        "laptop",
+        alias="APEX_ENVIRONMENT",
+        description="Where Dagster runs: laptop, server, render or cluster; decides which automation exists.",
+    )
+    # A tick at 2,000 sessions takes a few seconds; a file counts as complete if two ticks in a row see the same.
+    sensor_interval_s: int = Field(
+        30,
+        alias="APEX_SENSOR_INTERVAL",
+        description="Seconds between two ticks of the sensor.",
+        ge=1,
+        le=86_400,
+    )
+    # Creating a run takes Dagster 0.3 s, so a tick with 25 of them ends within 10 s.
+    sensor_budget: int = Field(
+        25,
+        alias="APEX_SENSOR_BUDGET",
+        description="Most sessions for which one tick of the sensor starts runs; the next tick goes on from there.",
+        ge=1,
+        le=1_000,
+    )
+    alert_slack_url: SecretStr | None = Field(
+        None,
+        alias="APEX_ALERT_SLACK_URL",
+        description="Slack webhook that gets a message about failed runs. Never logged.",
+    )
+    alert_webhook_url: SecretStr | None = Field(
+        None, alias="APEX_ALERT_WEBHOOK_URL", description="URL to which failed runs are sent as JSON. Never logged."
+    )
+    alert_email: str | None = Field(
+        None, alias="APEX_ALERT_EMAIL", description="Address that gets e-mails about failed runs; needs APEX_SMTP_URL."
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        alias="APEX_SMTP_URL",
+        description="Mail server: smtp://host:25, or smtps://{user}:{password}@host:465. Never logged.",
     )
     # Limits on raw files; sources/limits.py has the reason for each default.
     max_unpacked_size: ByteSize = Field(

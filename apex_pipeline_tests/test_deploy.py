@@ -89,6 +89,14 @@ def test_the_render_instance_differs_only_in_storage_and_concurrent_runs() -> No
     assert render == server
 
 
+def test_the_postgres_instance_differs_only_in_storage() -> None:
+    server: dict[str, Any] = yaml.safe_load((_DEPLOY / "dagster.yaml").read_text())
+    postgres: dict[str, Any] = yaml.safe_load((_DEPLOY / "postgres" / "dagster.yaml").read_text())
+    render: dict[str, Any] = yaml.safe_load((_DEPLOY / "render" / "dagster.yaml").read_text())
+    assert postgres.pop("storage") == render["storage"]
+    assert postgres == server
+
+
 def test_render_installs_dagster_postgres_of_the_pinned_release() -> None:
     pinned = re.search(r'"dagster-aws(>=[^"]+)"', (_PROJECT / "pyproject.toml").read_text())
     assert pinned is not None

@@ -9,6 +9,7 @@ _PACKAGES = ("apex_pipeline", "apex_pipeline_tests", "benchmarks")
 _MODULES = sorted(
     path.relative_to(_PROJECT).as_posix() for name in _PACKAGES for path in (_PROJECT / name).rglob("*.py")
 )
+_NAMES = {Path(module).name for module in _MODULES}
 _NAMED_FILE = re.compile(r"(?<![\w{/.*-])((?:[\w.-]+/)*[\w-]+\.(?:py|md|yaml|toml))\b")
 # Files that a user has or a test creates.
 _ELSEWHERE = {"dagster.yaml", "telemetry.md"}
@@ -33,7 +34,7 @@ def _exists(name: str, module: str) -> bool:
         *(_PROJECT / module).parents,
     ]
     in_tree = any((folder / name).is_file() for folder in folders if folder.is_relative_to(_PROJECT))
-    return in_tree or name in _ELSEWHERE or ("/" not in name and any(Path(other).name == name for other in _MODULES))
+    return in_tree or name in _ELSEWHERE or name in _NAMES
 
 
 def test_files_named_in_docstrings_exist() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import typer
 
 from apex_pipeline.cli.accuracy import accuracy_command
+from apex_pipeline.cli.backfill import backfill_command
 from apex_pipeline.cli.bundle import bundle_command
 from apex_pipeline.cli.cost import cost_command
 from apex_pipeline.cli.doctor import doctor_command
@@ -15,6 +16,7 @@ from apex_pipeline.cli.forget import forget_command
 from apex_pipeline.cli.gc import gc_command
 from apex_pipeline.cli.history import history_command, rollback_command
 from apex_pipeline.cli.metrics import metrics_command
+from apex_pipeline.cli.migrate import migrate_command
 from apex_pipeline.cli.pipeline import demo_command, sync_command, ui_command
 from apex_pipeline.cli.plan import plan_command
 from apex_pipeline.cli.query import (
@@ -26,6 +28,7 @@ from apex_pipeline.cli.query import (
     telemetry_command,
     tracks_command,
 )
+from apex_pipeline.cli.schedule import schedule_command
 from apex_pipeline.cli.share import share_command
 from apex_pipeline.cli.trace import trace_app
 from apex_pipeline.cli.verify import verify_command
@@ -37,14 +40,17 @@ from apex_pipeline.upload.command import upload_command
 
 # The panels of `apex --help` and their commands in order; a function `sync_command` is the command `sync`.
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Pipeline": (sync_command, plan_command, demo_command, ui_command, upload_command),
+    "Pipeline": (
+        *(sync_command, plan_command, backfill_command, schedule_command),
+        *(demo_command, ui_command, upload_command),
+    ),
     "Query": (
         *(tracks_command, sessions_command, files_command, laps_command),
         *(cars_command, telemetry_command, rejects_command, explain_command),
     ),
     "Maintain": (
         *(doctor_command, verify_command, accuracy_command, history_command, rollback_command),
-        *(forget_command, gc_command, cost_command, metrics_command),
+        *(forget_command, gc_command, migrate_command, cost_command, metrics_command),
     ),
     "Share": (export_command, bundle_command, downsample_command, share_command),
 }

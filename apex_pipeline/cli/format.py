@@ -1,16 +1,10 @@
 """Formats sizes, dollars and counts for people; ``--json`` prints plain numbers."""
 
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-_STEP = 1000
+from apex_pipeline.reports.amounts import size
+
+__all__ = ["count", "dollars", "size"]
+
 _CENT = 0.01
-
-
-def size(number: int) -> str:
-    """Return a number of bytes in a suitable unit, such as ``5.0 MB``."""
-    amount, unit = float(number), 0
-    while amount >= _STEP and unit < len(_UNITS) - 1:
-        amount, unit = amount / _STEP, unit + 1
-    return f"{number} B" if unit == 0 else f"{amount:,.1f} {_UNITS[unit]}"
 
 
 def dollars(usd: float) -> str:

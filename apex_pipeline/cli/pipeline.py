@@ -65,7 +65,8 @@ def ui_command(
     """Open the Dagster UI with the runs and assets of `apex sync`."""
     from apex_pipeline.orchestration.instance import open_instance  # noqa: PLC0415  -- importing Dagster takes 2 s
 
-    with open_instance(load_settings().dagster_home) as instance:  # or Dagster would show a traceback
+    settings = load_settings()
+    with open_instance(settings.dagster_home, settings.memory_limit) as instance:  # or Dagster would show a traceback
         home = instance.root_directory
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", str(_PROJECT / "workspace.yaml")]
     command += ["-h", "127.0.0.1", "-p", str(port)]

@@ -62,6 +62,17 @@ def recorded_version(files: Iterable[RecordedFile]) -> str:
     return _version_of((file.path, file.content_version or "") for file in files)
 
 
+def observed_version(files: Iterable[RecordedFile], copies: Iterable[SourceFile]) -> str:
+    """Return a hash of a session's files before they are copied: of contents where known, else of sizes and times.
+
+    Args:
+        files: The session's files.
+        copies: Those of them that are not in the lake yet; gigabytes are not read only to say that they are new.
+    """
+    states = {file.path: f"{file.size} bytes of {file.mtime_ns}" for file in copies}
+    return _version_of((file.path, file.sha256 or states.get(file.path, "")) for file in files)
+
+
 def _version_of(files: Iterable[tuple[str, str]]) -> str:
     lines = sorted(f"{path}\t{sha256}" for path, sha256 in files)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ It is level-triggered: it depends only on what is there now, and not on the inte
 to it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from apex_pipeline.errors import SourceError, StoreConfigError, StoreCorruptionError
@@ -43,6 +43,7 @@ class SyncPlan:
         has_stale_roll_ups: Whether the roll-ups have to be made again although no record changes.
         damage: Damaged and missing files of published sessions; most can be restored from their copies.
         statuses: Number of files by status, as they are after the sync.
+        versions: Version of the files of each session; ``None`` if some are to be copied, empty if none can be used.
     """
 
     listing: Mapping[str, ObjectInfo]
@@ -54,6 +55,7 @@ class SyncPlan:
     has_stale_roll_ups: bool
     damage: Mapping[SessionKey, list[str]] = field(default_factory=dict[SessionKey, list[str]])
     statuses: Mapping[str, int] = field(default_factory=dict[str, int])
+    versions: Mapping[SessionKey, str | None] = field(default_factory=dict[SessionKey, str | None])
 
     @property
     def is_idle(self) -> bool:
@@ -142,14 +144,15 @@ def plan_sync(
     snapshot = read_current(store)
     entries = snapshot.entries if snapshot else {}
     found = discover(store, settings, folder, digest_cache, listing)
-    if folder is not None:
-        _require_race_files(folder, found)
+    if folder is not None and not has_race_files(folder, found):
+        raise _no_race_files(folder, found)
     blocked = _blocked(found)
     unfinished = set(unfinished_sessions(listing))
     damage = damaged_tables(store, snapshot, listing)
     broken = lost_sessions(store, snapshot, damage)
     due: dict[SessionKey, str] = {}
-    for key, version in _versions(found).items():
+    versions = _versions(found)
+    for key, version in versions.items():
         if key in blocked or key in found.foreign or version == "":
             continue
         reason = "new or changed files" if version is None or key in found.copies.by_session else ""
@@ -165,7 +168,9 @@ def plan_sync(
         if key not in due and key not in blocked
     ]
     is_stale = _are_roll_ups_stale(found, listing)
-    return SyncPlan(listing, found, snapshot, due, tuple(records), blocked, is_stale, damage, _statuses(found))
+    return SyncPlan(
+        listing, found, snapshot, due, tuple(records), blocked, is_stale, damage, _statuses(found), versions
+    )
 
 
 def _versions(found: Discovery) -> dict[SessionKey, str | None]:
@@ -228,26 +233,38 @@ def _statuses(found: Discovery) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _require_race_files(folder: SourceFolder, found: Discovery) -> None:
-    """Raise if the folder contains no race data, before anything is copied."""
+def has_race_files(folder: SourceFolder, found: Discovery) -> bool:
+    """Return whether a folder contains race data; otherwise nothing must be copied from it.
+
+    Args:
+        folder: The source folder.
+        found: What a discovery found in it.
+    """
+    return any(kind not in {IGNORED_KIND, UNKNOWN_KIND} for _, kind, _ in _judgements(folder, found))
+
+
+def _no_race_files(folder: SourceFolder, found: Discovery) -> SourceError:
+    named = [f"{path} ({reason})" for path, reason in folder.refused]
+    named += [f"{path} ({reason})" for path, _, reason in _judgements(folder, found)]
+    rest = len(named) - _NAMED_FILES
+    more = f" and {rest} more" if rest > 0 else ""
+    return SourceError(
+        f"No race files in {folder.root}: {'; '.join(named[:_NAMED_FILES])}{more}.",
+        "Name the folder with lap, telemetry or timing CSV files; `apex explain FILE` shows why a file is not used.",
+    )
+
+
+def _judgements(folder: SourceFolder, found: Discovery) -> Iterator[tuple[str, str, str | None]]:
+    """Yield path, kind and reason of each file of a folder."""
     changed = {file.path: file for files in found.changed.values() for file in files}
     changed |= {file.path: file for file in found.unassigned or ()}
     names = ("path", "kind", "reason")
     known = {
         path: (kind, why) for path, kind, why in zip(*(found.roll_ups.files[n].to_pylist() for n in names), strict=True)
     }
-    named: list[str] = [f"{path} ({reason})" for path, reason in folder.refused]
     for file in folder.files:
         kind, reason = _judgement(changed.get(file.path), known.get(file.path))
-        if kind not in {IGNORED_KIND, UNKNOWN_KIND}:
-            return
-        named.append(f"{file.path} ({reason})")
-    rest = len(named) - _NAMED_FILES
-    more = f" and {rest} more" if rest > 0 else ""
-    raise SourceError(
-        f"No race files in {folder.root}: {'; '.join(named[:_NAMED_FILES])}{more}.",
-        "Name the folder with lap, telemetry or timing CSV files; `apex explain FILE` shows why a file is not used.",
-    )
+        yield file.path, kind, reason
 
 
 def _judgement(file: RecordedFile | None, known: tuple[str, str | None] | None) -> tuple[str, str | None]:

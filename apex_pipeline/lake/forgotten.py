@@ -21,6 +21,7 @@ from apex_pipeline.lake.documents import (
 )
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import FORGOTTEN_KEY
+from apex_pipeline.storage.leases import replace_alone
 
 # Each attempt fails only because another process has changed the list in between.
 _MOST_ATTEMPTS = 20
@@ -89,7 +90,7 @@ def change_forgotten(
             if not Forgotten(kept).has(path, file.sha256):
                 kept[path] = (*kept.get(path, ()), file)
         after = Forgotten(dict(sorted(kept.items())))
-        if after == before or store.write_if(FORGOTTEN_KEY, dump_document(after), found[1] if found else None):
+        if after == before or replace_alone(store, FORGOTTEN_KEY, dump_document(after), found[1] if found else None):
             return after
     raise StoreUnavailableError(
         f"{store.uri_of(FORGOTTEN_KEY)} was changed {_MOST_ATTEMPTS} times in the meantime.", "Run the command again."

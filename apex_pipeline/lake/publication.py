@@ -44,7 +44,7 @@ from apex_pipeline.storage.layout import (
     shard_key,
     snapshot_key,
 )
-from apex_pipeline.storage.leases import held
+from apex_pipeline.storage.leases import replace_alone
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables.session_key import SessionKey
 
@@ -54,9 +54,6 @@ _LOG = logging.getLogger(__name__)
 # at up to 0.5 s outlast a hundred syncs that finish at the same moment.
 _MOST_ATTEMPTS = 100
 _LONGEST_PAUSE_S = 0.5
-# Held while the pointer is swapped in a store that cannot compare and write in one step. No session has such a name.
-_POINTER_LEASE = "pointer"
-_LONGEST_WAIT_S = 300.0
 # A session whose names have to be renewed again has been published by another process meanwhile, which takes seconds.
 _MOST_RENEWALS = 20
 
@@ -267,13 +264,7 @@ def swap_pointer(store: ObjectStore, snapshot: str, tag: str | None) -> bool:
     Raises:
         StoreLockedError: The store cannot compare and write in one step, and others publish without a pause.
     """
-    content = dump_document(Pointer(snapshot))
-    if store.has_conditional_writes:
-        return store.write_if(CURRENT_SNAPSHOT_KEY, content, tag) is not None
-    # Here it compares first, and another process could publish between that and the write.
-    with held(store, _POINTER_LEASE, "publishing", timeout_s=_LONGEST_WAIT_S) as lease:
-        lease.require()
-        return store.write_if(CURRENT_SNAPSHOT_KEY, content, tag) is not None
+    return replace_alone(store, CURRENT_SNAPSHOT_KEY, dump_document(Pointer(snapshot)), tag)
 
 
 def write_snapshot(

@@ -25,6 +25,7 @@ from apex_pipeline.sources import all_sources, source_named
 from apex_pipeline.sources.base import FileIdentity, FileStatus
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.layout import UNASSIGNED_RECORD_KEY, record_key
+from apex_pipeline.storage.leases import replace_alone
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
 
@@ -295,7 +296,10 @@ def write_record(store: ObjectStore, record: SessionRecord) -> ObjectInfo:
 
 
 def replace_record(store: ObjectStore, record: SessionRecord, tag: str | None) -> bool:
-    """Write a session's record in place of the one with this tag (``None``: none), and return whether it was there."""
+    """Write a session's record in place of the one with this tag (``None``: none), and return whether it was there.
+
+    Without the session's lease, two processes can both succeed in a store without conditional writes.
+    """
     return store.write_if(record_key(record.key), dump_document(record), tag) is not None
 
 
@@ -331,7 +335,7 @@ def change_unassigned(
         after = UnassignedRecord(tuple(sorted(change(before.files if before else ()), key=lambda file: file.path)))
         if after == (before or UnassignedRecord(())) and (before is not None or tag is None):
             return after
-        if store.write_if(UNASSIGNED_RECORD_KEY, dump_document(after), tag):
+        if replace_alone(store, UNASSIGNED_RECORD_KEY, dump_document(after), tag):
             return after
     raise StoreUnavailableError(
         f"{store.uri_of(UNASSIGNED_RECORD_KEY)} was changed {_MOST_ATTEMPTS} times in the meantime.", "Run it again."

@@ -83,6 +83,10 @@ class PresentTables:
             )
         return found
 
+    def has(self, table: Table) -> bool:
+        """Return whether a table was derived from the session's present files."""
+        return table.name in self._derived or table.name in self._published
+
     def read(self, table: Table) -> pa.Table:
         """Return a table.
 

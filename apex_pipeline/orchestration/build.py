@@ -1,9 +1,10 @@
-"""Builds the Dagster definitions: every asset, job and resource.
+"""Builds the Dagster definitions: every asset, job, sensor, schedule and resource.
 
 The entry point calls :func:`build_definitions` without arguments; tests and commands pass their own settings or
 resources. This is the only place that assembles definitions, and importing it opens no connection.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import dagster as dg
@@ -14,9 +15,16 @@ from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned
 from apex_pipeline.orchestration.assets.published import build_published_asset
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
+from apex_pipeline.orchestration.descriptions import described
+from apex_pipeline.orchestration.health import sessions_are_healthy
+from apex_pipeline.orchestration.history_jobs import prune_history
 from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
+from apex_pipeline.orchestration.lost_runs import lost_run_sensors
+from apex_pipeline.orchestration.maintenance_jobs import MAINTENANCE_JOBS
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
+from apex_pipeline.orchestration.schedules import build_schedules
+from apex_pipeline.orchestration.sensors import build_sensors
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_sources, session_tables
 
@@ -41,21 +49,40 @@ def build_definitions(
         "parquet_io": ParquetIOManager(lake=lake),
     }
     tables = session_tables()
+    jobs = [*build_jobs(tables), *MAINTENANCE_JOBS, prune_history]
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
-    return dg.Definitions(
-        # In the order of the data flow; the last two cover all sessions, and nothing depends on them.
-        assets=[
-            raw_files,
-            lake_files,
-            unassigned_files,
-            build_record_asset(),
-            *derivations,
-            build_published_asset(tables),
-            roll_ups,
-            manifest,
-        ],
-        jobs=build_jobs(tables),
-        resources={**default_resources, **(resources or {})},
-        # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
-        executor=dg.in_process_executor,
+    # In the order of the data flow; the last two cover all sessions, and nothing depends on them.
+    assets = [
+        raw_files,
+        lake_files,
+        unassigned_files,
+        build_record_asset(),
+        *derivations,
+        build_published_asset(tables),
+        roll_ups,
+        manifest,
+    ]
+    return _resolved(
+        dg.Definitions(
+            assets=described(assets, settings),
+            asset_checks=[sessions_are_healthy],
+            jobs=jobs,
+            sensors=[*build_sensors(settings, jobs), *lost_run_sensors()],
+            schedules=build_schedules(settings),
+            resources={**default_resources, **(resources or {})},
+            # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
+            executor=dg.in_process_executor,
+        )
     )
+
+
+def _resolved(definitions: dg.Definitions) -> dg.Definitions:
+    """Resolve the jobs and sensors now; Dagster keeps the result, so nothing is done twice.
+
+    Dagster 1.13.27 passes on a beta parameter of its own when it puts resolved jobs into a sensor, and every command
+    would show its warning (2026-11).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        definitions.get_repository_def()
+    return definitions

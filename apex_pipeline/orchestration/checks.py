@@ -51,6 +51,10 @@ class SessionTables:
         """Note the local copy of a file that was written."""
         self._paths[table.name] = path
 
+    def has(self, table: Table) -> bool:
+        """Return whether a table was written or derived before."""
+        return table.name in self._paths or self._present.has(table)
+
     @contextmanager
     def open(self, table: Table) -> Generator[Path]:
         """Provide a table as a local file.

@@ -12,7 +12,7 @@ import dagster as dg
 
 from apex_pipeline.errors import ApexError, FileChangedError, LeaseLostError
 from apex_pipeline.library_errors import translate_library_error
-from apex_pipeline.orchestration.job_names import CATALOG_JOB, SESSION_JOB
+from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, SESSION_JOB
 from apex_pipeline.process.interrupts import raise_if_interrupted
 
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
@@ -20,6 +20,10 @@ Context = dg.AssetExecutionContext | dg.OpExecutionContext
 _SENTENCE_END = re.compile(r"(?<=[.;])\s+")
 _COMMAND = re.compile(r"`apex |\b(?:[Rr]un|[Rr]erun) (?:the|a) (?:sync|command)\b")
 
+# What the metadata of a step's failure names as its error if it was stopped from outside.
+INTERRUPTED = "Interrupted"
+# As its error if a blocking check failed.
+CHECK_FAILED = "CheckFailed"
 _INTERRUPTED = "The run was stopped before this step ended. The next run continues from here."
 # Runs in this process of which a step was interrupted: their other steps do not start. Never more than a few.
 _stopped_runs: set[str] = set()
@@ -43,9 +47,9 @@ def dagster_failure(context: Context | None = None) -> Generator[None]:
         # Under a retry policy Dagster would start the step again after a pause, as if it had failed.
         if context is not None:
             _stopped_runs.add(context.run.run_id)
-        raise dg.Failure(description=_INTERRUPTED, allow_retries=False) from interruption
+        raise _interrupted() from interruption
     except ApexError as error:
-        remedy = hint_in_dagster(error.hint, _partition_of(context))
+        remedy = hint_in_dagster(error.hint, _partition_of(context), _job_of(context))
         raise dg.Failure(
             description=f"{error.problem} {remedy}",
             metadata={"problem": error.problem, "remedy": remedy, "error": type(error).__name__},
@@ -58,6 +62,10 @@ def dagster_failure(context: Context | None = None) -> Generator[None]:
         raise _unexpected(error) from error
 
 
+def _interrupted() -> dg.Failure:
+    return dg.Failure(description=_INTERRUPTED, metadata={"error": INTERRUPTED}, allow_retries=False)
+
+
 def _unexpected(error: Exception) -> dg.Failure:
     """Return the failure for an error that have no translation; retries would only waste time."""
     known = translate_library_error(error)
@@ -67,14 +75,15 @@ def _unexpected(error: Exception) -> dg.Failure:
     return dg.Failure(description, metadata={"problem": problem, "remedy": remedy}, allow_retries=False)
 
 
-def hint_in_dagster(hint: str, partition: str | None) -> str:
+def hint_in_dagster(hint: str, partition: str | None, job: str = SESSION_JOB) -> str:
     """Return a hint with the job to launch in place of a command.
 
     Args:
         hint: An error's hint.
         partition: Partition of the step, if it has one.
+        job: The job for a partition.
     """
-    job = f"{SESSION_JOB} for the partition {partition}" if partition else CATALOG_JOB
+    job = f"{job} for the partition {partition}" if partition else CATALOG_JOB
     instead = f"Launch the job {job}."
     sentences = [instead if _COMMAND.search(sentence) else sentence for sentence in _SENTENCE_END.split(hint)]
     return " ".join(dict.fromkeys(sentences))
@@ -84,10 +93,15 @@ def _partition_of(context: Context | None) -> str | None:
     return context.partition_key if context is not None and context.has_partition_key else None
 
 
+def _job_of(context: Context | None) -> str:
+    """Return the job that does the work of a step again: what was derived from the lake alone may have no source."""
+    return DERIVE_JOB if context is not None and context.run.job_name == DERIVE_JOB else SESSION_JOB
+
+
 def _raise_if_stopped(context: Context | None) -> None:
     raise_if_interrupted()
     if _run_of(context) in _stopped_runs:
-        raise dg.Failure(description=_INTERRUPTED, allow_retries=False)
+        raise _interrupted()
 
 
 def _run_of(context: Context | None) -> str:

@@ -1,4 +1,4 @@
-"""The SQLite databases of a Dagster home: which of them are damaged, and which were never finished.
+"""The SQLite databases of a Dagster home: which are damaged, which were never finished, and how large they are.
 
 Dagster creates a database only if its file does not exist. A process that is killed while it creates one leaves an
 empty file, or tables without the mark of their version, and every later start fails. Such a database has no run in it,
@@ -7,7 +7,7 @@ so it is removed and created again. See ``home_errors.py`` for the messages abou
 
 import sqlite3
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +17,10 @@ from filelock import FileLock, Timeout
 DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 _COMPANIONS = ("", "-journal", "-wal", "-shm")
 _LOCK = ".opening.lock"
+# Each run has a database of its own here.
+_RUNS = "history/runs"
+# Dagster makes thirty tables and indexes per run, most of which stay empty but for one page of 4 kB.
+_PAGE_BYTES = 512
 # Opening a home takes a second; a process that is stopped while doing so must not hold up the others.
 _LONGEST_WAIT_S = 60.0
 
@@ -62,6 +66,38 @@ def is_damaged(database: Path) -> bool:
             return connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",)
     except sqlite3.DatabaseError as error:
         return not isinstance(error, sqlite3.OperationalError)
+
+
+def run_database(home: Path, run_id: str) -> Path:
+    """Return where the events of a run are."""
+    return home / _RUNS / f"{run_id}.db"
+
+
+def history_bytes(home: Path) -> int | None:
+    """Return the size of the databases of runs and events; ``None`` if they are not in the home."""
+    if not (home / _RUNS / "index.db").is_file():
+        return None
+    return sum(file.stat().st_size for file in (home / "history").rglob("*.db*"))
+
+
+def compact(database: Path, *, keep_pages: bool = False) -> None:
+    """Rewrite a database without unused space; one that another process has open is left as it is.
+
+    Args:
+        database: Its file; nothing is done if there is none.
+        keep_pages: Keep the size of its pages: small ones save space in small databases and cost time in large ones.
+    """
+    if not database.is_file():
+        return
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection, suppress(sqlite3.Error):
+        if not keep_pages:
+            # Pages can only be resized outside of the mode that Dagster uses, which takes sole use of the file.
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        try:
+            connection.execute("VACUUM")
+        finally:
+            connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _is_unfinished(database: Path) -> bool:

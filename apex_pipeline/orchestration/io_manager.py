@@ -1,11 +1,12 @@
-"""Stores the roll-ups as Parquet and loads published tables, with one IO manager for local lakes and S3.
+"""Stores tables as Parquet and loads published ones, with one IO manager for local lakes and S3.
 
 It stores pandas frames, Arrow tables, record-batch readers and files staged on disk, and loads the input's annotated
 type: ``pandas.DataFrame``, ``pyarrow.Table`` or ``pyarrow.dataset.Dataset``. A file is checked against its declared
 schema before it replaces the current one. See ``tables/model.py`` for schemas and ``storage/layout.py`` for keys.
 
 Assets of other code locations use it to load our tables: those of a session from the published snapshot, never one
-that is still being derived, so they should depend on ``lake/published`` too. Steps of our own read what was derived
+that is still being derived, so they should depend on ``lake/published`` too; ``interface.py`` has what they import.
+Their own tables are stored below ``assets/``, see ``own_assets.py``. Steps of our own read what was derived
 from the session's present files instead, see ``assets/_derivation.py``, which also writes these tables.
 
 Based on ``ConfigurableIOManager`` rather than ``UPathIOManager``, which creates a mistyped bucket, lets ``..`` in a
@@ -32,8 +33,11 @@ from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.orchestration.failures import dagster_failure
+from apex_pipeline.orchestration.metadata import size_metadata
+from apex_pipeline.orchestration.own_assets import check_declared, input_keys, is_own, output_key, plain_types
 from apex_pipeline.orchestration.resources import LakeResource
 from apex_pipeline.orchestration.table_files import check_file
+from apex_pipeline.orchestration.table_schema import column_schema
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.arrow_fs import arrow_filesystem
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -64,32 +68,44 @@ Storable = pd.DataFrame | pa.Table | pa.RecordBatchReader | StagedFile
 
 
 class ParquetIOManager(dg.ConfigurableIOManager):
-    """Stores roll-ups at ``catalog/{table}.parquet`` and loads any published table."""
+    """Stores roll-ups at ``catalog/{table}.parquet`` and tables of other code locations; loads any published table."""
 
     lake: dg.ResourceDependency[LakeResource]
 
     def handle_output(self, context: dg.OutputContext, obj: Storable) -> None:
-        """Check the roll-up, store it and add its URI, row count, size and hash to the materialization.
+        """Check the table, store it and add its URI, row count, size and hash to the materialization.
 
         Raises:
-            dagster.Failure: The asset is not a roll-up, the table does not match its schema, or the store refused it.
-                The previous table stays in place.
+            dagster.Failure: The asset is a session's table, the table does not match its schema, or the store refused
+                it. The previous table stays in place.
         """
         with dagster_failure():
-            table = _roll_up_of(context.asset_key)
-            key, store = table_key(table.folder, table.name), self.lake.open()
-            with _staged(obj, table, self.lake.temp_dir) as path:
-                is_checked = isinstance(obj, StagedFile) and obj.is_checked
-                rows = pq.read_metadata(path).num_rows if is_checked else check_file(path, table)
-                stored = _store(store, key, path)
-        context.add_output_metadata(
-            {
-                "dagster/uri": store.uri_of(key),
-                "dagster/row_count": rows,
-                "bytes": stored.size,
-                "sha256": stored.sha256 or "",
-            }
-        )
+            facts = self._store_own(context, obj) if is_own(context.asset_key) else self._store_roll_up(context, obj)
+        context.add_output_metadata(facts)
+
+    def _store_roll_up(self, context: dg.OutputContext, obj: Storable) -> dict[str, Any]:
+        table = _roll_up_of(context.asset_key)
+        with _staged(obj, table, self.lake.temp_dir) as path:
+            is_checked = isinstance(obj, StagedFile) and obj.is_checked
+            rows = pq.read_metadata(path).num_rows if is_checked else check_file(path, table)
+            facts = self._store_file(table_key(table.folder, table.name), path)
+        return {"dagster/row_count": rows, **facts}
+
+    def _store_own(self, context: dg.OutputContext, obj: Storable) -> dict[str, Any]:
+        key = output_key(context)
+        with _staged(obj, None, self.lake.temp_dir) as path:
+            check_declared(path, context)
+            footer = pq.read_metadata(path)
+            facts = self._store_file(key, path)
+        # Of a partitioned asset, the page of the asset would show the rows of the last partition as the total.
+        count = "dagster/partition_row_count" if context.has_asset_partitions else "dagster/row_count"
+        columns = {"dagster/column_schema": column_schema(footer.schema.to_arrow_schema())}
+        return {count: footer.num_rows, **columns, **facts}
+
+    def _store_file(self, key: str, path: Path) -> dict[str, Any]:
+        store = self.lake.open()
+        stored = _store(store, key, path)
+        return {"dagster/uri": store.uri_of(key), **size_metadata(stored.size), "sha256": stored.sha256 or ""}
 
     def load_input(self, context: dg.InputContext) -> Any:  # noqa: ANN401  -- the type of the input's annotation
         """Return the table as the input's annotated type; of several sessions, all rows.
@@ -107,19 +123,27 @@ class ParquetIOManager(dg.ConfigurableIOManager):
                 "pyarrow.Table or pyarrow.dataset.Dataset."
             )
         with dagster_failure():
-            table, store = _table_of(context.asset_key), self.lake.open()
-            keys = [table_key(table.folder, table.name)]
-            if table.folder == "tables":
-                # Dagster does not validate dynamic partition keys: one added by hand can be any text.
-                sessions = [parse_session_key(partition) for partition in context.asset_partition_keys]
-                is_lenient = bool((context.definition_metadata or {}).get("allow_missing_partitions"))
-                keys = _published_keys(store, table, sessions, allow_missing=is_lenient)
-            schema = None if keys else table.schema
+            store = self.lake.open()
+            keys, empty = _files_of(context, store)
+            schema = None if keys else empty
             dataset = ds.dataset(keys, schema=schema, format="parquet", filesystem=arrow_filesystem(store))
             if wanted is ds.Dataset:
                 return dataset
             loaded = dataset.to_table()
         return loaded if wanted is pa.Table else loaded.to_pandas()
+
+
+def _files_of(context: dg.InputContext, store: ObjectStore) -> tuple[list[str], pa.Schema]:
+    """Return the keys of the files of an input, and the schema that it has without any."""
+    is_lenient = bool((context.definition_metadata or {}).get("allow_missing_partitions"))
+    if is_own(context.asset_key):
+        return input_keys(context, store, allow_missing=is_lenient), pa.schema([])
+    table = _table_of(context.asset_key)
+    if table.folder != "tables":
+        return [table_key(table.folder, table.name)], table.schema
+    # Dagster does not validate dynamic partition keys: one added by hand can be any text.
+    sessions = sorted(parse_session_key(partition) for partition in context.asset_partition_keys)
+    return _published_keys(store, table, sessions, allow_missing=is_lenient), table.schema
 
 
 def _table_of(key: dg.AssetKey) -> Table:
@@ -132,7 +156,8 @@ def _table_of(key: dg.AssetKey) -> Table:
     if table is None or tuple(key.path) != table.asset_key:
         raise ConfigurationError(
             f"The asset {key.to_user_string()} is not a table of this lake.",
-            "The IO manager of this lake stores no assets of your own: set another io_manager_key for this asset.",
+            "Give an asset of your own a key that does not start with raw, lake, tables, catalog, events or races, or "
+            "set another io_manager_key for it.",
         )
     return table
 
@@ -190,7 +215,7 @@ def _store(store: ObjectStore, key: str, path: Path) -> ObjectInfo:
 
 
 @contextmanager
-def _staged(obj: Storable, table: Table, temp_dir: Path) -> Generator[Path]:
+def _staged(obj: Storable, table: Table | None, temp_dir: Path) -> Generator[Path]:
     """Yield the object as a Parquet file on disk, and delete the file afterwards."""
     if isinstance(obj, StagedFile):
         try:
@@ -204,8 +229,10 @@ def _staged(obj: Storable, table: Table, temp_dir: Path) -> Generator[Path]:
         yield path
 
 
-def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, table: Table, path: Path) -> None:
-    if isinstance(obj, pd.DataFrame):
+def _write(obj: pd.DataFrame | pa.Table | pa.RecordBatchReader, table: Table | None, path: Path) -> None:
+    if isinstance(obj, pd.DataFrame) and table is None:
+        obj = plain_types(pa.Table.from_pandas(obj, preserve_index=False))
+    elif isinstance(obj, pd.DataFrame) and table is not None:
         # A frame's types are not exact (text is large_string, labels are categories), so use those of the schema.
         declared = set(table.schema.names)
         schema = table.schema_with(name for name in obj.columns if name not in declared)

@@ -10,8 +10,11 @@ from pathlib import Path
 import dagster as dg
 from pydantic import PrivateAttr
 
+from apex_pipeline.errors import SourceError
 from apex_pipeline.ingest.session_work import handed_over_store
 from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
+from apex_pipeline.orchestration.instance import remember_process
+from apex_pipeline.orchestration.places import refuse_folder, runs_elsewhere
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import rules_version
 from apex_pipeline.sources.limits import Limits
@@ -45,6 +48,14 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
 
     _store: ObjectStore | None = PrivateAttr(default=None)
     _sent_before: RequestStats = PrivateAttr(default=RequestStats())
+    _is_elsewhere: bool = PrivateAttr(default=False)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Note which process executes the run, and whether it may be on another machine than the next one."""
+        self._is_elsewhere = runs_elsewhere(context.instance)
+        # Before the first step; a sensor, which has no run, is initialised as well.
+        if context.run is not None and context.instance is not None:
+            remember_process(context.instance, context.run)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "LakeResource":
@@ -72,12 +83,23 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
         """Return the store that a sync handed over to the run, else one that is opened for writing once per run.
 
         Raises:
+            ConfigurationError: The lake is a folder, and runs may be executed on other machines.
             StoreError: The lake cannot be reached with the current configuration.
         """
+        if self._is_elsewhere and not self.use_s3_data:
+            raise refuse_folder(
+                "lake",
+                self.lake_dir,
+                "Set USE_S3_DATA=true and the bucket; the command migrate copies it there.",
+            )
         if self._store is None:
             self._store = handed_over_store() or open_store(load_settings(**self.model_dump()), for_writing=True)
             self._sent_before = self._store.request_stats
         return self._store
+
+    def settings_with(self, source: "SourceResource") -> Settings:
+        """Return the settings of this lake with a source folder."""
+        return load_settings(**(self.model_dump() | source.overrides))
 
     @property
     def workspace(self) -> Workspace:
@@ -115,6 +137,11 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
     state_dir: str
 
     _settings: Settings | None = PrivateAttr(default=None)
+    _is_elsewhere: bool = PrivateAttr(default=False)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Note whether the run may be on another machine than the next one."""
+        self._is_elsewhere = runs_elsewhere(context.instance)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "SourceResource":
@@ -129,22 +156,48 @@ class SourceResource(dg.ConfigurableResource["SourceResource"]):
     def settings(self) -> Settings:
         """The settings of this run, with this resource's folder, tracks file and state folder."""
         if self._settings is None:
-            tracks_file = Path(self.tracks_file) if self.tracks_file else None
-            self._settings = load_settings(
-                source_dir=Path(self.folder), tracks_file=tracks_file, state_dir=Path(self.state_dir)
-            )
+            self._settings = load_settings(**self.overrides)
         return self._settings
+
+    @property
+    def overrides(self) -> dict[str, Path | None]:
+        """The settings that this resource overrides, by field name."""
+        tracks_file = Path(self.tracks_file) if self.tracks_file else None
+        return {"source_dir": Path(self.folder), "tracks_file": tracks_file, "state_dir": Path(self.state_dir)}
 
     @property
     def rules_version(self) -> str:
         """Version of the identification rules, including the user's own."""
         return rules_version(self.settings)
 
-    @property
-    def exists(self) -> bool:
-        """Whether the folder exists on this machine."""
-        return Path(self.folder).expanduser().is_dir()
+    def require(self) -> SourceFolder:
+        """Return the contents of the folder, from which files are to be copied.
+
+        Raises:
+            ConfigurationError: Runs may be executed on other machines, which have other folders.
+            SourceError: There is no folder here, or nothing in it.
+        """
+        if self._is_elsewhere:
+            raise refuse_folder(
+                "source",
+                self.folder,
+                "Upload the files into the lake's bucket, below data/, and launch the job derive_session.",
+            )
+        try:
+            return scan_source(self.settings)
+        except SourceError as error:
+            raise SourceError(
+                f"{error.problem.removesuffix('.')} on the machine that ran this step.",
+                "Set APEX_SOURCE_DIR; to derive what is in the lake already, run the job derive_session instead.",
+            ) from error
 
     def scan(self) -> SourceFolder | None:
-        """Return the contents of the folder; ``None`` if it does not exist here and only the lake is used."""
-        return scan_source(self.settings) if self.exists else None
+        """Return the contents of the folder; ``None`` if only the lake is used.
+
+        That is so if the folder does not exist here, cannot be read or is empty, and if runs may be executed on other
+        machines. The sensor decides the same, and says so.
+        """
+        try:
+            return None if self._is_elsewhere else scan_source(self.settings)
+        except SourceError:
+            return None

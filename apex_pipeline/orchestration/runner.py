@@ -10,12 +10,14 @@ import logging
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import dagster as dg
 
 from apex_pipeline.orchestration.build import build_definitions
-from apex_pipeline.orchestration.instance import close_run, open_instance, process_tags
+from apex_pipeline.orchestration.history import compact_run, prune_if_due
+from apex_pipeline.orchestration.instance import COMMAND_TAG, close_run, open_instance, process_tags, sync_tags
 from apex_pipeline.orchestration.partitions import add_sessions
 from apex_pipeline.process.interrupts import before_abort, interruption, raise_if_interrupted
 from apex_pipeline.settings import Settings
@@ -50,6 +52,7 @@ class Runner:
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self._definitions = build_definitions(settings)
         self._instance = instance
+        self._tags = {COMMAND_TAG: "sync", **sync_tags(datetime.now(UTC))}
 
     def report_source(self, key: SessionKey, content_version: str, facts: Mapping[str, int]) -> None:
         """Record this content version as an observation of a session's raw files."""
@@ -84,10 +87,11 @@ class Runner:
                 raise_on_error=False,
                 run_config=_QUIET,
                 run_id=run_id,
-                tags=process_tags(),
+                tags=self._tags | process_tags(run_id),
             )
             # Dagster turns an interruption into a failed run, or drops it when it comes at the end of one.
             raise_if_interrupted()
+        compact_run(self._instance, run_id)
         return None if result.success else _failure_of(result)
 
     @contextmanager
@@ -110,8 +114,11 @@ class Runner:
 @contextmanager
 def open_runner(settings: Settings) -> Generator[Runner]:
     """Open a runner on the instance in ``DAGSTER_HOME``, which is created on first use."""
-    with open_instance(settings.dagster_home) as instance:
+    with open_instance(settings.dagster_home, settings.memory_limit) as instance:
         yield Runner(settings, instance)
+        pruned = prune_if_due(instance, timedelta(days=settings.history_days))
+        if pruned is not None and pruned.runs:
+            _LOG.info("Removed %d Dagster runs whose results were replaced since.", pruned.runs)
 
 
 class _Unprinted(io.StringIO):

@@ -6,14 +6,14 @@ published as soon as it is finished; the roll-ups come last. See ``ingest/sync_p
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apex_pipeline.errors import ApexError, StoreCorruptionError, StoreLockedError
+from apex_pipeline.errors import ApexError, StoreLockedError
 from apex_pipeline.exit_codes import ExitCode
+from apex_pipeline.ingest.preparation import Preparation, write_records
 from apex_pipeline.ingest.session_work import (
     SessionWork,
     prepared,
@@ -23,12 +23,8 @@ from apex_pipeline.ingest.session_work import (
 )
 from apex_pipeline.ingest.source_folder import SourceFolder, scan_source
 from apex_pipeline.ingest.sync_plan import SyncPlan, empty_lake, list_lake, plan_sync
-from apex_pipeline.lake.healing import heal_from_copies
-from apex_pipeline.lake.publication import publish
-from apex_pipeline.lake.records import replace_record
 from apex_pipeline.lake.remembered import remembering_session, remembering_snapshots
-from apex_pipeline.lake.repair import repair_publication
-from apex_pipeline.lake.snapshot import FORMAT, read_current
+from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, SESSION_JOB
 from apex_pipeline.progress import progress_to
 from apex_pipeline.settings import Settings
@@ -36,7 +32,6 @@ from apex_pipeline.sources import session_tables, sources_named
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.factory import open_digest_cache, open_store
-from apex_pipeline.storage.layout import record_key
 from apex_pipeline.storage.leases import Holder
 from apex_pipeline.tables.session_key import SessionKey
 
@@ -72,6 +67,7 @@ class SyncEvent:
 
 
 SyncListener = Callable[[SyncEvent], None]
+OpenRunner = Callable[[Settings], AbstractContextManager["Runner"]]
 
 
 @dataclass(frozen=True)
@@ -125,8 +121,13 @@ class SyncOutcome:
         return ExitCode.SOME_FAILED if self.failures or self.refused else ExitCode.OK
 
 
-def sync(settings: Settings, listener: SyncListener) -> SyncOutcome:
+def sync(settings: Settings, listener: SyncListener, open_runner: OpenRunner | None = None) -> SyncOutcome:
     """Bring the lake up to date with the source folder.
+
+    Args:
+        settings: The configuration.
+        listener: Called with each progress event.
+        open_runner: Opens what executes the runs; by default on the instance in ``DAGSTER_HOME``.
 
     Raises:
         SourceError: The source folder is missing or empty, or contains no race data.
@@ -139,7 +140,14 @@ def sync(settings: Settings, listener: SyncListener) -> SyncOutcome:
         first = plan_sync(empty_lake(settings), settings, folder, digest_cache, {})
     store = open_store(settings, for_writing=True)
     store.check_access()
-    return _SyncRun(settings, folder, remembering_snapshots(store), digest_cache, listener).run(first)
+    run = _SyncRun(settings, folder, remembering_snapshots(store), digest_cache, listener)
+    return run.run(open_runner or _open_runner, first)
+
+
+def _open_runner(settings: Settings) -> AbstractContextManager["Runner"]:
+    from apex_pipeline.orchestration.runner import open_runner  # noqa: PLC0415  -- takes 2 s: only if there is work
+
+    return open_runner(settings)
 
 
 class _SyncRun:
@@ -164,15 +172,16 @@ class _SyncRun:
         # Sessions that have changed in the lake since the plan by which they were due.
         self._overtaken: list[SessionKey] = []
 
-    def run(self, first: SyncPlan | None = None) -> SyncOutcome:
+    def run(self, open_runner: OpenRunner, first: SyncPlan | None = None) -> SyncOutcome:
         """Compare the source folder with the lake and, if there is work to do, execute it as Dagster runs.
 
         Args:
+            open_runner: Opens what executes the runs.
             first: What there is to do if the lake has just been created.
         """
         self._report(SyncEvent("find", f"{len(self._folder.files)} files in {self._folder.root}"))
         self._note(f"{path} in the source folder is left out: {reason}." for path, reason in self._folder.skipped)
-        plan = first or self._healed(self._readable_plan())
+        plan = first or self._prepared_plan()
         self._outcome.statuses = plan.statuses
         self._note(f"{path} left the source folder and is not used any more." for path in plan.found.vanished)
         self._note(
@@ -182,9 +191,7 @@ class _SyncRun:
             self._fail("find", key, problem)
         if plan.is_idle:
             return self._outcome
-        self._write_records(plan)
-        from apex_pipeline.orchestration.runner import open_runner  # noqa: PLC0415  -- takes 2 s: only if there is work
-
+        write_records(self._store, plan)
         with open_runner(self._settings) as runner:
             runner.add_sessions({*plan.found.sessions, *plan.due})
             self._start_bars(plan)
@@ -227,43 +234,15 @@ class _SyncRun:
         for key in self._overtaken:
             self._fail("wait", key, "Other processes changed it again and again. Run the sync again.")
 
-    def _write_records(self, plan: SyncPlan) -> None:
-        """Write the records on which no table depends.
-
-        One that another process has replaced since stays, as does that of a session which another process works on;
-        the next sync writes it.
-        """
-        for record in plan.records:
-            known = plan.listing.get(record_key(record.key))
-            with suppress(StoreLockedError), session_lease(self._store, record.session_key, "sync", lambda _: None, 0):
-                replace_record(self._store, record, known.tag if known else None)
-
-    def _readable_plan(self) -> SyncPlan:
-        """Return the plan, once what is published was repaired if it is damaged, and taken over from format 1."""
-        try:
-            plan = self._plan()
-        except StoreCorruptionError:
-            plan = None
-        if plan is None or plan.has_lost_pointer:
-            self._note(repair_publication(self._store))
-            plan = self._plan()
-        if plan.snapshot is not None and plan.snapshot.format < FORMAT:
-            self._outcome.snapshot = publish(self._store, {}, datetime.now(UTC), "taken over from format 1").id
-            count = len(plan.snapshot.keys)
-            self._note([f"The lake was taken over from format 1: {count} sessions, none derived again."])
-            plan = self._plan()
+    def _prepared_plan(self) -> SyncPlan:
+        preparation = Preparation(self._store, self._plan, self._note)
+        plan = preparation.run()
+        self._outcome.snapshot = preparation.snapshot
         return plan
 
     def _plan(self) -> SyncPlan:
         listing = list_lake(self._store)
         return plan_sync(self._store, self._settings, self._folder, self._digest_cache, listing)
-
-    def _healed(self, plan: SyncPlan) -> SyncPlan:
-        """Restore damaged tables from their copies, and return the plan of what is left to do."""
-        if plan.snapshot is None or not plan.damage:
-            return plan
-        self._note(heal_from_copies(self._store, plan.snapshot, plan.damage).done)
-        return self._plan()
 
     def _start_bars(self, plan: SyncPlan) -> None:
         copies = plan.found.copies

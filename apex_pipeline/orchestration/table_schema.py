@@ -16,7 +16,11 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
 
 def table_metadata(table: Table) -> dict[str, object]:
     """Return the metadata for an asset's definition, so its page lists the columns before the first run."""
-    return {"dagster/column_schema": column_schema(table.schema), "dagster/table_name": table.name}
+    return {
+        "dagster/column_schema": column_schema(table.schema),
+        "dagster/table_name": ".".join(table.asset_key),
+        "dagster/storage_kind": "parquet",
+    }
 
 
 def _column(field: pa.Field) -> dg.TableColumn:

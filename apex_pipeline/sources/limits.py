@@ -138,6 +138,14 @@ class RowBudget:
         if self._left < 0:
             raise limit_exceeded(file, "has more rows than fit in memory", "APEX_MEMORY_LIMIT")
 
+    def rest(self, bytes_per_row: int) -> "RowBudget":
+        """Return a budget of what is left now, for rows of another kind that are read beside these and then dropped.
+
+        Args:
+            bytes_per_row: Memory of one of those rows, in addition to its text.
+        """
+        return RowBudget(self.limits, self._left, bytes_per_row)
+
     def checkpoint(self) -> int:
         """Return the current state for :meth:`rewind`."""
         return self._left

@@ -53,12 +53,13 @@ def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
     return store
 
 
-def open_store_at(uri: str, settings: Settings) -> ObjectStore:
-    """Return the store of the lake at a URI, for reading.
+def open_store_at(uri: str, settings: Settings, *, for_writing: bool = False) -> ObjectStore:
+    """Return the store of the lake at a URI.
 
     Args:
         uri: ``s3://bucket/prefix`` or the path of a folder.
         settings: Credentials, region and endpoint for S3.
+        for_writing: As for :func:`open_store`.
 
     Raises:
         ConfigurationError: ``uri`` is neither of these, or only one of the two AWS keys is set.
@@ -66,9 +67,13 @@ def open_store_at(uri: str, settings: Settings) -> ObjectStore:
     if uri.startswith(_S3_SCHEME):
         bucket, _, prefix = uri.removeprefix(_S3_SCHEME).partition("/")
         if bucket:
-            return _read_through_cache(_open_s3(settings, bucket, prefix.strip("/"), for_writing=False), settings)
+            store = _open_s3(settings, bucket, prefix.strip("/"), for_writing=for_writing)
+            return store if for_writing else _read_through_cache(store, settings)
     elif uri and "://" not in uri:
-        return LocalStore(Path(uri), open_digest_cache(settings))
+        folder = LocalStore(Path(uri), open_digest_cache(settings))
+        if for_writing:
+            folder.prepare_for_writing()
+        return folder
     raise ConfigurationError(f"{uri!r} is not a lake location.", "Use s3://bucket/prefix or a folder path.")
 
 

@@ -1,5 +1,7 @@
 """Defines the keys of the lake, one function or constant per kind of object; see ``tables/`` for table schemas."""
 
+from collections.abc import Sequence
+
 from apex_pipeline.storage.keys import check_key
 
 RAW_PREFIX = "data/"
@@ -16,6 +18,8 @@ DERIVED_PREFIX = "catalog/derived/"
 SHARDS_PREFIX = "catalog/snapshots/shards/"
 PUBLISHED_PREFIX = "catalog/snapshots/sessions/"
 OBJECTS_PREFIX = "objects/"
+# Tables of other code locations, which no snapshot names.
+OWN_TABLES_PREFIX = "assets/"
 # Bookkeeping of running processes, not data: leases, and the objects that test what a store supports.
 INTERNAL_PREFIX = ".apex/"
 # Pointer to the published snapshot; replaced as the last step of publishing.
@@ -79,6 +83,20 @@ def race_table_key(name: str, race_id: str) -> str:
         UnsafeKeyError: The resulting key would lead outside the lake.
     """
     return check_key(f"{TABLES_PREFIX}{name}/race_id={race_id}/{name}.parquet")
+
+
+def own_table_key(path: Sequence[str], partition: str = "") -> str:
+    """Return the key of a table of another code location.
+
+    Args:
+        path: Segments of its asset key.
+        partition: Its folder, such as ``track=sebring/session=R1``; empty for a table without partitions.
+
+    Raises:
+        UnsafeKeyError: The key would lead outside the lake.
+    """
+    folders = "/".join((*path, partition) if partition else path)
+    return check_key(f"{OWN_TABLES_PREFIX}{folders}/{path[-1]}.parquet")
 
 
 def object_key(sha256: str) -> str:

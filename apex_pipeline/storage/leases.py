@@ -47,6 +47,8 @@ _ATTEMPTS = 5
 _SETTLE_S = 1.0
 _SHORTEST_POLL_S = 0.1
 _LONGEST_POLL_S = 3.0
+# On such a store: the longest wait for the turn to replace one object; a writer has it for a few seconds.
+_LONGEST_TURN_S = 300.0
 # Ctrl+C must end a process within 10 s, even if the store does not respond: the lease then expires by itself.
 _RELEASE_TIMEOUT_S = 3.0
 
@@ -294,6 +296,24 @@ def held(
     finally:
         is_over.set()
         heartbeat.join(_RELEASE_TIMEOUT_S)
+
+
+def replace_alone(store: ObjectStore, key: str, content: bytes, tag: str | None) -> bool:
+    """Replace an object if it still has this tag (``None``: if there is none), and return whether it had.
+
+    A store without conditional writes looks first and writes then: there, a lease keeps other processes out between.
+
+    Raises:
+        LeaseLostError: The store has no conditional writes, and this process was stopped before it wrote.
+        StoreLockedError: The same, and others replace the object without a pause.
+        StoreUnavailableError: The store cannot be reached.
+    """
+    if store.has_conditional_writes:
+        return store.write_if(key, content, tag) is not None
+    # No session has a name of three parts.
+    with held(store, f"writing/{key}", "writing", timeout_s=_LONGEST_TURN_S) as lease:
+        lease.require()
+        return store.write_if(key, content, tag) is not None
 
 
 def _keep(lease: Lease, is_over: threading.Event) -> None:

@@ -17,7 +17,7 @@ from apex_pipeline.tables.quality import (
     TELEMETRY_REJECTS,
 )
 from apex_pipeline.tables.races import AMS2_TABLES, RACE_LAPS, RACE_SAMPLES, RACE_TIMING
-from apex_pipeline.tables.telemetry import TELEMETRY, TELEMETRY_CARS
+from apex_pipeline.tables.telemetry import TELEMETRY, TELEMETRY_CARS, TELEMETRY_HOLES
 from apex_pipeline.tables.timing import OFFICIAL_LAPS, OFFICIAL_POINTS, RESULTS, WEATHER
 
 # Metadata key of a telemetry file's reading counts as JSON, used to reconcile each published file with its raw files.
@@ -29,6 +29,7 @@ RACE_TABLES = (
     CARS,
     TELEMETRY,
     TELEMETRY_CARS,
+    TELEMETRY_HOLES,
     OFFICIAL_LAPS,
     OFFICIAL_POINTS,
     RESULTS,
@@ -70,6 +71,7 @@ __all__ = [
     "TELEMETRY",
     "TELEMETRY_CARS",
     "TELEMETRY_COUNTS",
+    "TELEMETRY_HOLES",
     "TELEMETRY_REJECTS",
     "TRACKS",
     "WEATHER",

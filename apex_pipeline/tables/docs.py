@@ -36,7 +36,8 @@ def _section(table: Table) -> str:
         *(_row(column) for column in table.columns),
     ]
     if table.allows_extra_columns:
-        lines += ["", "Channels not listed here follow as extra columns, under the name the car gave them."]
+        names = "under the name the car gave them or a code of it ([telemetry.md](telemetry.md))"
+        lines += ["", f"Channels not listed here follow as extra columns, {names}."]
     return "\n".join(lines)
 
 

@@ -181,7 +181,11 @@ class Table:
 
 
 def _extra_column(name: str) -> Column:
-    return Column(name, "float", "A channel this version has no description for, under the name the car gave it.")
+    description = (
+        "A channel this version has no description for, under the name the car gave it; as unnamed_ and a code made "
+        "from the name if that may be a person's."
+    )
+    return Column(name, "float", description)
 
 
 def _count_outside(column: Column, values: pa.ChunkedArray) -> int:

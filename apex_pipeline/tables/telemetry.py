@@ -1,4 +1,4 @@
-"""Defines the tables of telemetry and of each car's clock."""
+"""Defines the tables of telemetry, of each car's clock, and of the holes in telemetry."""
 
 from apex_pipeline.tables.columns import CHASSIS, SESSION, TRACK, VEHICLE_ID
 from apex_pipeline.tables.model import Column, Table
@@ -83,6 +83,31 @@ TELEMETRY_CARS = Table(
         Column("channels", "string_list", "Columns of telemetry with at least one reading.", required=True),
         Column(
             "missing_channels", "string_list", "Columns other cars of the session fill, not this one.", required=True
+        ),
+    ),
+)
+
+TELEMETRY_HOLES = Table(
+    name="telemetry_holes",
+    folder="tables",
+    description="One row per hole of more than 0.5 s in a car's telemetry: the first 10,000 of each car, of more than "
+    "30 cars an equal share of 300,000.",
+    key=("vehicle_id", "hole_start_utc"),
+    sort_by=("vehicle_id", "hole_start_utc"),
+    columns=(
+        TRACK,
+        SESSION,
+        VEHICLE_ID,
+        Column("lap_number", "integer", "lap_number of the last sample before the hole; null outside laps."),
+        Column("hole_start_utc", "timestamp_utc", "Last sample before the hole.", required=True),
+        Column("hole_end_utc", "timestamp_utc", "First sample after the hole.", required=True),
+        Column("hole_s", "float", "Time between the two.", "seconds", required=True, minimum=0),
+        Column(
+            "bunched_samples",
+            "integer",
+            "Samples in the second after the hole that follow the one before by less than a quarter of the usual step: "
+            "the unit stamped together what it had kept, so their times are unsure. Null where the clock stood still.",
+            minimum=0,
         ),
     ),
 )

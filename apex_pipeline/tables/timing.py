@@ -8,6 +8,8 @@ from apex_pipeline.tables.model import Column, Table
 # The fastest racing cars reach 410 km/h. Air where people race is between -60 and 57 °C, at 1,085 hPa at sea level down
 # to 540 hPa at 5,000 m; asphalt in the sun reaches 80 °C. What is beyond is a sensor's word for "no value".
 MAX_KPH = 500
+# Files state times to the millisecond, so a lap time of less is zero: a word for "no value".
+_LEAST_LAP_S = 0.001
 
 OFFICIAL_LAPS = Table(
     name="official_laps",
@@ -27,7 +29,7 @@ OFFICIAL_LAPS = Table(
             minimum=1,
         ),
         Column("lap_number", "integer", "Official lap number.", required=True, minimum=1),
-        Column("lap_time_s", "float", "Official lap time.", "seconds", required=True, minimum=0),
+        Column("lap_time_s", "float", "Official lap time.", "seconds", required=True, minimum=_LEAST_LAP_S),
         Column(
             "lap_time_resolution_s",
             "float",

@@ -18,7 +18,7 @@ def test_every_command_reads_a_bundle_like_a_lake(demo_dir: Path, tmp_path: Path
     bundle = str(tmp_path / "part")
     result = apex("bundle", bundle, "--tracks", _TRACK, "--sessions", "R1,R2", "--raw")
     assert result.code == 0
-    assert f"{_TRACK}/R1: 12 tables" in result.out
+    assert f"{_TRACK}/R1: 13 tables" in result.out
     assert "2 sessions with the raw files" in result.out
     assert f"To read it: apex tracks --lake {bundle}" in result.out
     assert apex("laps", _TRACK, "R1", "--lake", bundle, "--json").out == apex("laps", _TRACK, "R1", "--json").out
@@ -55,7 +55,7 @@ def test_an_unknown_track_is_an_error(demo_dir: Path, tmp_path: Path, apex: Apex
 def test_an_export_prints_the_row_count_of_every_table(demo_dir: Path, tmp_path: Path, apex: Apex) -> None:
     result = apex("export", str(tmp_path / "lake.db"), "--to", "sqlite")
     assert result.code == 0
-    assert "14 tables" in result.out
+    assert "15 tables" in result.out
     with closing(sqlite3.connect(tmp_path / "lake.db")) as connection:
         (laps,) = connection.execute("SELECT count(*) FROM laps").fetchone()
     assert f"laps: {laps} rows" in result.out

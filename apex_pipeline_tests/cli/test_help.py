@@ -13,9 +13,9 @@ from apex_pipeline_tests.cli.conftest import Apex
 pytestmark = pytest.mark.req("A-117")
 
 _PANELS = {
-    "Pipeline": ["sync", "plan", "demo", "ui", "upload"],
+    "Pipeline": ["sync", "plan", "backfill", "schedule", "demo", "ui", "upload"],
     "Query": ["tracks", "sessions", "files", "laps", "cars", "telemetry", "rejects", "explain", "trace"],
-    "Maintain": ["doctor", "verify", "accuracy", "history", "rollback", "forget", "gc", "cost", "metrics"],
+    "Maintain": ["doctor", "verify", "accuracy", "history", "rollback", "forget", "gc", "migrate", "cost", "metrics"],
     "Share": ["export", "bundle", "downsample", "share"],
 }
 

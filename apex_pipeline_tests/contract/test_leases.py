@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -437,3 +438,23 @@ def test_eight_processes_never_hold_the_same_lease_at_once(harness: StoreHarness
             codes.append(process.process.wait(300))
     assert codes == [0] * 8
     assert counter.read_text() == "200"
+
+
+def test_of_counts_that_threads_replace_at_once_none_is_lost(
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the store has no conditional writes: plain ones lose some of the counts there."""
+    monkeypatch.setattr(leases, "_SETTLE_S", 0.1)
+    key, store = "catalog/count.json", harness.store
+    store.write_bytes(key, b"0")
+
+    def count(_: int) -> None:
+        is_done = False
+        while not is_done:
+            found = store.read_with_tag(key)
+            assert found is not None
+            is_done = leases.replace_alone(store, key, b"%d" % (int(found[0]) + 1), found[1])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(4)))
+    assert store.read_bytes(key) == b"4"

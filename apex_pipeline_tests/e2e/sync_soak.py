@@ -46,7 +46,7 @@ _CONSTANTS = {
 }
 _PLACES = (
     "apex_pipeline.orchestration.sync:plan_sync",
-    "apex_pipeline.orchestration.sync:heal_from_copies",
+    "apex_pipeline.ingest.preparation:heal_from_copies",
     "apex_pipeline.ingest.session_work:copy_source_files",
     "apex_pipeline.ingest.session_work:replace_record",
     "apex_pipeline.orchestration.assets._derivation:write_table_file",

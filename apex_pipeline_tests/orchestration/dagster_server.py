@@ -118,6 +118,27 @@ class DagsterServer:
         )
         assert reply["addDynamicPartition"]["__typename"] == "AddDynamicPartitionSuccess", reply
 
+    def start_sensor(self, name: str) -> None:
+        """Start a sensor, as one click in the UI does."""
+        reply = self.ask(
+            "mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) { __typename } }",
+            selector={**_LOCATION, "sensorName": name},
+        )
+        assert reply["startSensor"]["__typename"] == "Sensor", reply
+
+    def last_tick(self, sensor: str, since: float) -> str:
+        """Return why the last finished look of a sensor started nothing; empty if it did, or began earlier."""
+        reply = self.ask(
+            """query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) { ... on Sensor {
+            sensorState { ticks(limit: 3) { timestamp status skipReason error { message } } } } } }""",
+            selector={**_LOCATION, "sensorName": sensor},
+        )
+        ticks = reply["sensorOrError"]["sensorState"]["ticks"]
+        failed = [tick["error"]["message"] for tick in ticks if tick["status"] == "FAILURE"]
+        assert not failed, failed
+        later = [tick for tick in ticks if tick["timestamp"] > since and tick["status"] != "STARTED"]
+        return str(later[0]["skipReason"] or "") if later else ""
+
     @property
     def assets(self) -> list[str]:
         """The keys of all assets that can be materialized."""

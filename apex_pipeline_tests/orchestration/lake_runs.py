@@ -37,7 +37,7 @@ STEPS = (
     ("lake/session",),
     ("tables/official_laps", "tables/official_points", "tables/results", "tables/weather", "tables/official_rejects"),
     ("tables/laps", "tables/cars", "tables/lap_rejects"),
-    ("tables/telemetry", "tables/telemetry_cars", "tables/telemetry_rejects"),
+    ("tables/telemetry", "tables/telemetry_cars", "tables/telemetry_holes", "tables/telemetry_rejects"),
     ("tables/quality",),
     ("lake/published",),
 )

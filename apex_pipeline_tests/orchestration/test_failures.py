@@ -109,3 +109,20 @@ def test_a_full_disk_is_a_problem_with_a_next_step() -> None:
         raise OSError(28, "No space left on device")
     assert "bug" not in str(failed.value.metadata["remedy"].value)
     assert failed.value.allow_retries is False
+
+
+def test_a_run_of_the_lake_alone_names_the_job_that_needs_no_source_folder() -> None:
+    @dg.op
+    def work(context: dg.OpExecutionContext) -> None:
+        with dagster_failure(context):
+            raise ConfigurationError("It was replaced.", "Run the sync again.")
+
+    definition = dg.GraphDefinition("work", node_defs=[work])
+    partitions = dg.StaticPartitionsDefinition(["spa/R1"])
+    for job in ("derive_session", "sync_session"):
+        result = definition.to_job(job, partitions_def=partitions).execute_in_process(
+            partition_key="spa/R1", raise_on_error=False
+        )
+        (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+        assert failure.user_failure_data is not None
+        assert failure.user_failure_data.metadata["remedy"].value == f"Launch the job {job} for the partition spa/R1."

@@ -18,12 +18,10 @@ import pytest
 from apex_pipeline.orchestration.io_manager import ParquetIOManager, StagedFile
 from apex_pipeline.orchestration.partitions import sessions
 from apex_pipeline.orchestration.resources import LakeResource
-from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import LAPS, TRACKS
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.lake.tables import derive_tables, laps_of, publish_tables
-from apex_pipeline_tests.servers.s3_server import S3Bucket
 
 _R1 = SessionKey("spa", "R1")
 _R2 = SessionKey("spa", "R2")
@@ -39,19 +37,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-@pytest.fixture(params=["local", "s3"])
-def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LakeResource:
-    if request.param == "local":
-        return LakeResource.from_settings(load_settings(lake_dir=tmp_path / "lake"))
-    bucket: S3Bucket = request.getfixturevalue("s3_bucket")
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
-    return LakeResource.from_settings(load_settings(use_s3_data=True, bucket=bucket.name))
-
-
 @pytest.fixture
-def manager(lake: LakeResource) -> ParquetIOManager:
-    return ParquetIOManager(lake=lake)
+def manager(lake_resource: LakeResource) -> ParquetIOManager:
+    return ParquetIOManager(lake=lake_resource)
 
 
 def _output(instance: dg.DagsterInstance, key: SessionKey | None, asset: tuple[str, str]) -> dg.OutputContext:
@@ -106,9 +94,9 @@ def test_a_table_of_every_supported_type_round_trips(
 
 
 def test_an_input_is_loaded_as_its_annotated_type(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
-    publish_tables(lake.open(), _R1, laps=3)
+    publish_tables(lake_resource.open(), _R1, laps=3)
     frame = manager.load_input(_input(instance, (_R1,), pd.DataFrame, LAPS.asset_key))
     assert isinstance(frame, pd.DataFrame)
     assert list(frame["lap_number"]) == [1, 2, 3]
@@ -120,27 +108,27 @@ def test_an_input_is_loaded_as_its_annotated_type(
 
 
 def test_several_sessions_are_loaded_as_one_table(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     for key, laps in ((_R1, 2), (_R2, 3)):
-        publish_tables(lake.open(), key, laps=laps)
+        publish_tables(lake_resource.open(), key, laps=laps)
     table = manager.load_input(_input(instance, (_R1, _R2), pa.Table, LAPS.asset_key))
     assert sorted(table["session"].to_pylist()) == ["R1", "R1", "R2", "R2", "R2"]
 
 
 def test_a_session_is_loaded_as_published_and_never_as_it_is_being_derived(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
-    publish_tables(lake.open(), _R1, laps=2)
-    derive_tables(lake.open(), _R1, "v2", laps=5)
-    lake.open().write_bytes(table_key("tables", "laps", str(_R1)), b"somebody else's")
+    publish_tables(lake_resource.open(), _R1, laps=2)
+    derive_tables(lake_resource.open(), _R1, "v2", laps=5)
+    lake_resource.open().write_bytes(table_key("tables", "laps", str(_R1)), b"somebody else's")
     assert manager.load_input(_input(instance, (_R1,), pa.Table, LAPS.asset_key)).num_rows == 2
 
 
 def test_a_session_that_is_not_published_fails_the_input_by_name(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
-    publish_tables(lake.open(), _R1, laps=2)
+    publish_tables(lake_resource.open(), _R1, laps=2)
     both = _input(instance, (_R1, _R2), pa.Table, LAPS.asset_key)
     with pytest.raises(dg.Failure, match="laps is not published for 1 of 2 sessions: spa/R2") as failed:
         manager.load_input(both)
@@ -149,9 +137,9 @@ def test_a_session_that_is_not_published_fails_the_input_by_name(
 
 
 def test_a_lenient_input_leaves_out_sessions_that_are_not_published(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
-    publish_tables(lake.open(), _R1, laps=2)
+    publish_tables(lake_resource.open(), _R1, laps=2)
     lenient = {"allow_missing_partitions": True}
     both = _input(instance, (_R1, _R2), pa.Table, LAPS.asset_key, lenient)
     assert manager.load_input(both).num_rows == 2
@@ -166,57 +154,57 @@ def test_nothing_published_fails_the_input(manager: ParquetIOManager, instance: 
 
 @pytest.mark.req("P-07")
 def test_the_materialization_carries_rows_uri_size_and_hash(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     context = _output(instance, None, TRACKS.asset_key)
     manager.handle_output(context, _TRACKS)
     metadata = context.get_logged_metadata()
-    stored = lake.open().head(table_key("catalog", "tracks"))
+    stored = lake_resource.open().head(table_key("catalog", "tracks"))
     assert stored is not None
     assert metadata["dagster/row_count"].value == 1
-    assert metadata["dagster/uri"].value == lake.open().uri_of(table_key("catalog", "tracks"))
+    assert metadata["dagster/uri"].value == lake_resource.open().uri_of(table_key("catalog", "tracks"))
     assert (metadata["bytes"].value, metadata["sha256"].value) == (stored.size, stored.sha256)
     assert "dagster/column_schema" not in metadata
 
 
 def test_a_table_that_violates_its_schema_is_not_stored(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     manager.handle_output(_output(instance, None, TRACKS.asset_key), _TRACKS)
-    before = lake.open().head(table_key("catalog", "tracks"))
+    before = lake_resource.open().head(table_key("catalog", "tracks"))
     with pytest.raises(dg.Failure, match=r"tracks is not published: 1 rows repeat the key") as failed:
         manager.handle_output(_output(instance, None, TRACKS.asset_key), pa.concat_tables([_TRACKS, _TRACKS]))
     assert not failed.value.allow_retries
-    assert lake.open().head(table_key("catalog", "tracks")) == before
+    assert lake_resource.open().head(table_key("catalog", "tracks")) == before
 
 
 def test_an_equal_table_is_not_written_again(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     manager.handle_output(_output(instance, None, TRACKS.asset_key), _TRACKS)
-    before = lake.open().head(table_key("catalog", "tracks"))
+    before = lake_resource.open().head(table_key("catalog", "tracks"))
     manager.handle_output(_output(instance, None, TRACKS.asset_key), _TRACKS)
-    assert lake.open().head(table_key("catalog", "tracks")) == before
+    assert lake_resource.open().head(table_key("catalog", "tracks")) == before
 
 
 def test_a_table_of_a_session_is_written_by_its_own_step_only(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance
 ) -> None:
     with pytest.raises(dg.Failure, match=r"tables/laps is a session's table, which only its own step writes"):
         manager.handle_output(_output(instance, _R1, LAPS.asset_key), laps_of(_R1, laps=3))
-    assert list(lake.open().list()) == []
+    assert list(lake_resource.open().list()) == []
 
 
-@pytest.mark.parametrize("asset", [("tables", "my_laps"), ("mine", "laps"), ("laps", "laps")])
+@pytest.mark.parametrize("asset", [("tables", "my_laps"), ("lake", "laps"), ("races", "laps")])
 def test_an_asset_that_is_no_table_of_the_lake_fails_by_name(
-    manager: ParquetIOManager, lake: LakeResource, instance: dg.DagsterInstance, asset: tuple[str, str]
+    manager: ParquetIOManager, lake_resource: LakeResource, instance: dg.DagsterInstance, asset: tuple[str, str]
 ) -> None:
     with pytest.raises(dg.Failure, match=f"{'/'.join(asset)} is not a table of this lake") as failed:
         manager.handle_output(_output(instance, None, asset), _TRACKS)
     assert "io_manager_key" in str(failed.value.metadata["remedy"].value)
     with pytest.raises(dg.Failure, match="is not a table of this lake"):
         manager.load_input(_input(instance, (), pa.Table, asset))
-    assert list(lake.open().list()) == []
+    assert list(lake_resource.open().list()) == []
 
 
 def test_a_value_that_is_not_a_table_fails(manager: ParquetIOManager, instance: dg.DagsterInstance) -> None:
@@ -231,7 +219,7 @@ def test_loading_a_missing_table_fails_with_its_name(manager: ParquetIOManager, 
 
 
 @pytest.mark.parametrize("partition", ["../evil", "a...b", "/abs", "spa", "spa/R1/x"])
-def test_an_invalid_partition_key_reads_nothing(lake: LakeResource, partition: str) -> None:
+def test_an_invalid_partition_key_reads_nothing(lake_resource: LakeResource, partition: str) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("sessions", [partition])
         context = dg.build_input_context(
@@ -242,13 +230,13 @@ def test_an_invalid_partition_key_reads_nothing(lake: LakeResource, partition: s
             instance=instance,
         )
         with pytest.raises(dg.Failure, match=r"not a track slug|not a session key"):
-            ParquetIOManager(lake=lake).load_input(context)
-    assert list(lake.open().list()) == []
+            ParquetIOManager(lake=lake_resource).load_input(context)
+    assert list(lake_resource.open().list()) == []
 
 
-def test_assets_of_another_code_location_load_our_tables(lake: LakeResource) -> None:
-    publish_tables(lake.open(), _R1, laps=2)
-    publish_tables(lake.open(), _R2, laps=3)
+def test_assets_of_another_code_location_load_our_tables(lake_resource: LakeResource) -> None:
+    publish_tables(lake_resource.open(), _R1, laps=2)
+    publish_tables(lake_resource.open(), _R2, laps=3)
     laps = dg.AssetSpec(LAPS.asset_key, partitions_def=sessions).with_io_manager_key("parquet_io")
 
     @dg.asset(ins={"laps": dg.AssetIn(LAPS.asset_key)}, partitions_def=sessions)
@@ -261,7 +249,7 @@ def test_assets_of_another_code_location_load_our_tables(lake: LakeResource) -> 
 
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("sessions", [str(_R1), str(_R2)])
-        resources = {"parquet_io": ParquetIOManager(lake=lake)}
+        resources = {"parquet_io": ParquetIOManager(lake=lake_resource)}
         found = {
             asset.key.to_user_string(): dg.materialize(
                 [laps, asset], selection=[asset], partition_key=key, instance=instance, resources=resources
@@ -278,8 +266,7 @@ def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
     example = text.split("```python\n")[1].split("```")[0]
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(example, "docs/dagster.md", "exec"), names)  # noqa: S102  -- the project's own documentation
-    publish_tables(names["lake"].open(), _R1, laps=2)
-    definitions: dg.Definitions = names["defs"]
+    publish_tables(names["resources"]["lake"].open(), _R1, laps=2)
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("sessions", [str(_R1)])
         result = dg.materialize(
@@ -287,8 +274,8 @@ def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
             selection=[names["long_laps"]],
             partition_key=str(_R1),
             instance=instance,
-            resources=definitions.resources,
+            resources=names["resources"],
         )
-    (event,) = result.asset_materializations_for_node("long_laps")
-    assert event.metadata["laps"].value == 0
-    assert (tmp_path / "lake").is_dir()
+    (event,) = result.asset_materializations_for_node("mine__long_laps")
+    assert event.metadata["dagster/partition_row_count"].value == 0
+    assert (tmp_path / "lake" / "assets" / "mine" / "long_laps").is_dir()

@@ -1,12 +1,15 @@
 """Tests that a failed run is reported with the message of the command line, and the run page with that of Dagster."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
 from apex_pipeline import sources
 from apex_pipeline.errors import FileChangedError
-from apex_pipeline.orchestration.job_names import SESSION_JOB
-from apex_pipeline.orchestration.runner import Runner
+from apex_pipeline.orchestration.home_databases import run_database
+from apex_pipeline.orchestration.job_names import CATALOG_JOB, SESSION_JOB
+from apex_pipeline.orchestration.runner import Runner, open_runner
 from apex_pipeline.sources import all_sources, session_tables
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.orchestration.lake_runs import LakeRuns
@@ -26,6 +29,26 @@ def runner(lake: LakeRuns) -> Runner:
 def test_a_run_that_succeeds_has_no_failure(runner: Runner, lake: LakeRuns) -> None:
     assert runner.run(SESSION_JOB, _R1) is None
     assert lake.published == [str(_R1)]
+
+
+def test_the_runs_of_one_sync_share_a_tag_and_take_less_than_500_kib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))  # set by open_runner, restored after the test
+    lake = LakeRuns(tmp_path, dagster_home=home)
+    lake.race(str(_R1))
+    with open_runner(lake.settings) as opened:
+        opened.add_sessions([_R1])
+        assert opened.run(SESSION_JOB, _R1) is None
+        assert opened.run(CATALOG_JOB) is None
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        runs = instance.get_runs()
+    assert len(runs) == 2
+    assert len({run.tags["apex/sync"] for run in runs}) == 1
+    assert {run.tags["user"] for run in runs} == {"apex sync"}
+    assert sum(run_database(home, run.run_id).stat().st_size for run in runs) < 500 * 1024
+    lake.close()
 
 
 def test_a_failed_run_names_its_step_and_the_problem_with_the_hint_for_the_command_line(

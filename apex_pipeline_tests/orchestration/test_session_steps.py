@@ -59,6 +59,7 @@ def test_finding_sessions_adds_them_as_partitions_and_syncing_them_publishes_the
         "results": 0,
         "telemetry": 5,
         "telemetry_cars": 1,
+        "telemetry_holes": 4,
         "telemetry_rejects": 0,
         "weather": 0,
     }

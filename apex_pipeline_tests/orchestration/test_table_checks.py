@@ -161,7 +161,7 @@ def test_a_table_without_rows_is_red_if_a_file_should_have_given_some(lake: Lake
 
 def test_no_check_passes_on_a_table_without_rows_if_a_file_should_have_given_some(lake: LakeRuns) -> None:
     attempt = _attempt_without(lake, "R1_telemetry.csv")
-    check = attempt.checks["telemetry.readings_reconcile"]
+    check = attempt.checks["telemetry.every_reading_accounted_for"]
     assert (check.passed, check.severity) == (False, _WARN)
     assert check.description == "Not checked: telemetry has no rows, although 1 files should have given some."
 
@@ -171,7 +171,7 @@ def test_a_check_without_a_file_to_have_rows_from_passes_and_says_so(lake: LakeR
     (lake.source / "spa" / "R1_telemetry.csv").unlink()
     attempt = lake.run_session(R1)
     assert attempt, attempt.failures
-    for name in ("has_rows", "readings_reconcile"):
+    for name in ("has_rows", "every_reading_accounted_for"):
         check = attempt.checks[f"telemetry.{name}"]
         assert check.passed
         assert "no file" in str(check.description).lower()

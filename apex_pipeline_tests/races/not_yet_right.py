@@ -6,16 +6,8 @@ A soak test runs what is listed here and fails for an entry that has become righ
 from apex_pipeline_tests.races.plan import RacePlan, incidents_of
 
 # Kinds of race, shapes of session or incidents, with official timing or without; single races by seed.
-_SAME_DELAY = "crossings in a row that are late by the same time make one long lap look ordinary"
-RACES: dict[str, str] = {
-    "late_many/hidden": _SAME_DELAY,
-    "late_many/official": _SAME_DELAY,
-    "swap/official": "a unit that changes cars keeps one number for the whole session where official timing is visible",
-    "seed 457": "official timing of another race, with laps of 22 s, is aligned",
-}
-MUTATIONS: dict[str, str] = {
-    "row has the times of the row below": "all cells of the row agree with each other, and are half a second off",
-}
+RACES: dict[str, str] = {}
+MUTATIONS: dict[str, str] = {}
 
 
 def race_keys(plan: RacePlan) -> set[str]:

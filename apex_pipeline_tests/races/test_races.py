@@ -42,10 +42,12 @@ def _short(place: int, turn: int) -> int:
         turn += 2
 
 
+# Races that were judged wrong once: units exchanged by two cars a second apart, and late stamps of cars with few laps.
+ONCE_WRONG = [466, 611, 631, 810, 1586]
 QUICK = [seed for seed in quick_seeds() if is_expected(seed)]
 
 
-@pytest.mark.parametrize("seed", QUICK)
+@pytest.mark.parametrize("seed", [*QUICK, *ONCE_WRONG])
 def test_laps_are_those_driven(seed: int) -> None:
     verdict = verdict_of(plan_of(seed))
 

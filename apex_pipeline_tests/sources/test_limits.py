@@ -78,6 +78,17 @@ def test_the_rows_of_several_files_share_a_budget() -> None:
     budget.take("c.csv", 5, 50)
 
 
+def test_rows_of_another_kind_fit_into_what_is_left() -> None:
+    budget = RowBudget(memory_bytes=1_000, bytes_per_row=100)
+    budget.take("official.csv", 4, 50)
+    rest = budget.rest(bytes_per_row=50)
+    rest.take("laps.csv", 10, 50)
+    with pytest.raises(LimitExceededError, match="laps2"):
+        rest.take("laps2.csv", 1, 0)
+    # They are dropped again, and the official rows may take what they had.
+    budget.take("official2.csv", 5, 0)
+
+
 @pytest.mark.parametrize(
     ("size", "text"), [(800, "800 bytes"), (1_500, "1.5 kB"), (1_000_000, "1 MB"), (100_000_000_000, "100 GB")]
 )

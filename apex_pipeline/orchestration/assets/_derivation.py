@@ -25,12 +25,14 @@ from apex_pipeline.lake.records import SessionRecord, require_record
 from apex_pipeline.lake.tables import PresentTables
 from apex_pipeline.orchestration.assets._discovery import leased
 from apex_pipeline.orchestration.checks import SessionTables, TableCheck, failing
-from apex_pipeline.orchestration.failures import dagster_failure
+from apex_pipeline.orchestration.failures import CHECK_FAILED, dagster_failure
+from apex_pipeline.orchestration.metadata import size_metadata
 from apex_pipeline.orchestration.partitions import session_key_from, sessions
+from apex_pipeline.orchestration.pictures import pictures_of
 from apex_pipeline.orchestration.resources import LakeResource
 from apex_pipeline.orchestration.table_schema import column_schema, table_metadata
 from apex_pipeline.progress import ByteProgressLog
-from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileOpener, Source
+from apex_pipeline.sources.base import DerivedTable, FileIdentity, FileOpener, Source, tables_of
 from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import object_key
@@ -42,13 +44,21 @@ StepEvent = dg.MaterializeResult[Any] | dg.AssetCheckResult
 StepEvents = Iterator[StepEvent]
 
 
-def table_specs(source: Source, tables: Iterable[Table], inputs: Iterable[Table] = ()) -> list[dg.AssetSpec]:
+def table_specs(
+    source: Source,
+    group: str,
+    tables: Iterable[Table],
+    inputs: Iterable[Table] = (),
+    lineage: Callable[[Table], dg.TableColumnLineage] | None = None,
+) -> list[dg.AssetSpec]:
     """Return the assets of tables that one step makes.
 
     Args:
         source: The source they belong to.
+        group: Name of the group within ``tables``.
         tables: The tables.
         inputs: Tables of the same session that the step reads.
+        lineage: Returns the columns that a table is made from.
     """
     deps = [dg.AssetKey(["lake", "session"]), *(dg.AssetKey(table.asset_key) for table in inputs)]
     return [
@@ -56,11 +66,12 @@ def table_specs(source: Source, tables: Iterable[Table], inputs: Iterable[Table]
             table.asset_key,
             deps=deps,
             partitions_def=sessions,
-            group_name="tables",
+            group_name=f"tables/{group}",
             kinds={"parquet"},
+            tags={"apex/source": source.name},
             code_version=source.derivation_version,
             description=table.description,
-            metadata=table_metadata(table),
+            metadata=table_metadata(table) | ({"dagster/column_lineage": lineage(table)} if lineage else {}),
         ).with_io_manager_key("parquet_io")
         for table in tables
     ]
@@ -181,7 +192,9 @@ class _Step:
             if self._selected:
                 self._write(derive(inputs), tables, Path(folder))
             results = {check: check.evaluate(tables) for check in self._checks if self._has(check.table)}
-        failed = [check for check in results if check.is_blocking and failing(results[check])]
+            failed = [check for check in results if check.is_blocking and failing(results[check])]
+            if not failed:
+                self._draw(tables)
         self._list(failed)
         if failed:
             self.failure = self._failure_of(failed, results)
@@ -213,6 +226,11 @@ class _Step:
                 "This is a defect of the source; please report it.",
             )
 
+    def _draw(self, tables: SessionTables) -> None:
+        for table in tables_of(self._inputs.source):
+            if table.name in self._written:
+                self._facts[table.name].update(pictures_of(table, tables))
+
     def _list(self, failed: Sequence[TableCheck]) -> None:
         """Add the tables to the session's list, or the checks that failed, so that no run publishes it meanwhile."""
         record = self._inputs.record
@@ -226,18 +244,19 @@ class _Step:
             add_derived(self._inputs.store, self._inputs.key, record.inputs_version, self._written)
 
     def _materialization(self, name: str) -> StepEvent:
-        record = self._written[name]
-        return dg.MaterializeResult(
-            asset_key=dg.AssetKey(["tables", name]),
-            metadata={
+        record, key = self._written[name], dg.AssetKey(["tables", name])
+        # Added to the materialization: metadata of the result would be stored a second time, with the step's output.
+        self._context.add_asset_metadata(
+            {
                 "dagster/uri": self._inputs.store.uri_of(object_key(record.sha256)),
                 "dagster/partition_row_count": record.rows,
-                "bytes": record.bytes,
+                **size_metadata(record.bytes),
                 "sha256": record.sha256,
                 **self._facts[name],
             },
-            data_version=dg.DataVersion(record.sha256[:16]),
+            asset_key=key,
         )
+        return dg.MaterializeResult(asset_key=key, data_version=dg.DataVersion(record.sha256[:16]))
 
     def _absent(self, names: Iterable[str], reason: str) -> StepEvents:
         """Record that a session does not have these tables; without that, Dagster would skip the steps behind."""
@@ -258,7 +277,7 @@ class _Step:
         hint = "What was published before stays. If the file that the check names is right, please report the check."
         return dg.Failure(
             description=f"{problem} {hint}",
-            metadata={"problem": problem, "remedy": hint, "error": "CheckFailed"},
+            metadata={"problem": problem, "remedy": hint, "error": CHECK_FAILED},
             allow_retries=False,
         )
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from apex_pipeline.errors import SourceError
 from apex_pipeline.ingest.discover import Discovery, discover
 from apex_pipeline.ingest.session_work import (
     SessionWork,
@@ -20,6 +19,7 @@ from apex_pipeline.ingest.session_work import (
     unassigned_work_of,
     work_of,
 )
+from apex_pipeline.ingest.sync_plan import has_race_files
 from apex_pipeline.orchestration.partitions import add_sessions, session_key_from
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.storage.base import ObjectStore
@@ -29,13 +29,16 @@ from apex_pipeline.tables.session_key import SessionKey
 
 
 def discover_sessions(instance: dg.DagsterInstance, lake: LakeResource, source: SourceResource) -> Discovery:
-    """Look at the lake and, if there is one here, the source folder, and add the sessions found as partitions.
+    """Look at the lake and, if a usable one is here, the source folder, and add the sessions found as partitions.
 
     Raises:
-        SourceError: The source folder cannot be read or is empty.
+        SourceError: A file of the source folder cannot be read.
     """
     folder = source.scan()
     found = discover(lake.open(), source.settings, folder, lake.digest_cache)
+    if folder is not None and not has_race_files(folder, found):
+        # Another folder by mistake, whose files must not be copied; the sensor goes on without it as well.
+        found = discover(lake.open(), source.settings, None, lake.digest_cache)
     add_sessions(instance, found.sessions)
     return found
 
@@ -92,19 +95,6 @@ def find_unassigned(instance: dg.DagsterInstance, lake: LakeResource, source: So
     """Return the work on the files without a session, as a sync handed it over or as a discovery finds it.
 
     Raises:
-        SourceError: The source folder cannot be read or is empty.
+        SourceError: A file of the source folder cannot be read.
     """
     return handed_over_unassigned_work() or unassigned_work_of(discover_sessions(instance, lake, source))
-
-
-def require_source_folder(source: SourceResource) -> None:
-    """Raise an error if there is no source folder on this machine.
-
-    Raises:
-        SourceError: The folder does not exist.
-    """
-    if not source.exists:
-        raise SourceError(
-            f"The source folder {source.folder} does not exist on the machine that ran this step.",
-            "Set APEX_SOURCE_DIR; to derive what is in the lake already, run the job derive_session instead.",
-        )

@@ -5,6 +5,7 @@ They are made from the session records and come last; nothing is derived from th
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -26,6 +27,7 @@ from apex_pipeline.orchestration.assets._discovery import discover_sessions
 from apex_pipeline.orchestration.assets.published import PUBLISHED_KEY
 from apex_pipeline.orchestration.checks import schema_sentence
 from apex_pipeline.orchestration.failures import RETRY_TRANSIENT, dagster_failure
+from apex_pipeline.orchestration.metadata import size_metadata
 from apex_pipeline.orchestration.partitions import add_sessions
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.table_schema import table_metadata
@@ -142,7 +144,7 @@ def _materialization(
         asset_key=dg.AssetKey(table.asset_key),
         metadata={
             "dagster/uri": lake.open().uri_of(stored.key),
-            "bytes": stored.size,
+            **size_metadata(stored.size),
             "sha256": stored.sha256 or "",
             **facts,
         },
@@ -159,8 +161,13 @@ def _check_result(table: Table, problem: str | None, rows: int) -> dg.AssetCheck
     )
 
 
+# A sync or a look of the sensor that finds nothing to do reports it again at least every 12 hours.
+_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=24))
+
+
 @dg.asset(
     key=["catalog", "manifest"],
+    freshness_policy=_FRESH,
     deps=[PUBLISHED_KEY],
     group_name="catalog",
     kinds={"json"},

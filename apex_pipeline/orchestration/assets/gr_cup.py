@@ -14,6 +14,7 @@ import dagster as dg
 
 from apex_pipeline.orchestration.assets._derivation import StepEvents, StepInputs, derive_tables, table_specs
 from apex_pipeline.orchestration.assets.gr_cup_checks import GR_CUP_CHECKS
+from apex_pipeline.orchestration.assets.gr_cup_lineage import column_lineage
 from apex_pipeline.orchestration.checks import TableCheck, check_specs, shared_checks
 from apex_pipeline.orchestration.failures import RETRY_TRANSIENT
 from apex_pipeline.orchestration.partitions import sessions
@@ -22,7 +23,7 @@ from apex_pipeline.sources.base import DerivedTable
 from apex_pipeline.sources.gr_cup.derive import derive_lap_tables, derive_official_tables, derive_telemetry
 from apex_pipeline.sources.gr_cup.quality import score_session, session_note_of
 from apex_pipeline.sources.gr_cup.source import GrCup
-from apex_pipeline.sources.gr_cup.telemetry.car_stats import telemetry_cars_table
+from apex_pipeline.sources.gr_cup.telemetry.car_stats import holes_table, telemetry_cars_table
 from apex_pipeline.sources.rejects import rejects_table
 from apex_pipeline.sources.unreadable import warnings_of
 from apex_pipeline.tables import (
@@ -36,6 +37,7 @@ from apex_pipeline.tables import (
     RESULTS,
     TELEMETRY,
     TELEMETRY_CARS,
+    TELEMETRY_HOLES,
     TELEMETRY_REJECTS,
     WEATHER,
 )
@@ -45,7 +47,7 @@ _SOURCE = GrCup()
 
 _OFFICIAL_TABLES = (OFFICIAL_LAPS, OFFICIAL_POINTS, RESULTS, WEATHER, OFFICIAL_REJECTS)
 _LAP_TABLES = (LAPS, CARS, LAP_REJECTS)
-_TELEMETRY_TABLES = (TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS)
+_TELEMETRY_TABLES = (TELEMETRY, TELEMETRY_CARS, TELEMETRY_HOLES, TELEMETRY_REJECTS)
 _SCORED_TABLES = (LAPS, CARS, OFFICIAL_LAPS, RESULTS, TELEMETRY_CARS)
 _REJECTS_TABLES = (OFFICIAL_REJECTS, LAP_REJECTS, TELEMETRY_REJECTS)
 
@@ -62,7 +64,7 @@ _QUALITY_CHECKS = _checks_of((QUALITY,))
 
 @dg.multi_asset(
     name="official_timing",
-    specs=table_specs(_SOURCE, _OFFICIAL_TABLES),
+    specs=table_specs(_SOURCE, "official_timing", _OFFICIAL_TABLES, lineage=column_lineage),
     check_specs=check_specs(_OFFICIAL_CHECKS),
     partitions_def=sessions,
     can_subset=True,
@@ -85,7 +87,7 @@ def _official_tables(step: StepInputs) -> Iterator[DerivedTable]:
 
 @dg.multi_asset(
     name="laps",
-    specs=table_specs(_SOURCE, _LAP_TABLES, [OFFICIAL_LAPS]),
+    specs=table_specs(_SOURCE, "laps", _LAP_TABLES, [OFFICIAL_LAPS], column_lineage),
     check_specs=check_specs(_LAP_CHECKS),
     partitions_def=sessions,
     can_subset=True,
@@ -107,7 +109,7 @@ def _lap_tables(source: SourceResource, step: StepInputs) -> Iterator[DerivedTab
 
 @dg.multi_asset(
     name="telemetry",
-    specs=table_specs(_SOURCE, _TELEMETRY_TABLES, [LAPS]),
+    specs=table_specs(_SOURCE, "telemetry", _TELEMETRY_TABLES, [LAPS], column_lineage),
     check_specs=check_specs(_TELEMETRY_CHECKS),
     partitions_def=sessions,
     can_subset=True,
@@ -125,12 +127,13 @@ def _telemetry_tables(step: StepInputs) -> Iterator[DerivedTable]:
     facts = report.facts() | step.log.facts()
     yield DerivedTable(TELEMETRY, staged, facts, tuple(report.warnings()), report.unreadable)
     yield DerivedTable(TELEMETRY_CARS, telemetry_cars_table(step.key.track, step.key.session, report))
+    yield DerivedTable(TELEMETRY_HOLES, holes_table(step.key.track, step.key.session, report))
     yield DerivedTable(TELEMETRY_REJECTS, rejects_table(step.key.track, step.key.session, report.rejects))
 
 
 @dg.multi_asset(
     name="quality",
-    specs=table_specs(_SOURCE, [QUALITY], [*_SCORED_TABLES, *_REJECTS_TABLES]),
+    specs=table_specs(_SOURCE, "quality", [QUALITY], [*_SCORED_TABLES, *_REJECTS_TABLES], column_lineage),
     check_specs=check_specs(_QUALITY_CHECKS),
     partitions_def=sessions,
     can_subset=True,

@@ -10,7 +10,7 @@ from apex_pipeline.lake.reconciliation import count_cells, read_counts
 from apex_pipeline.orchestration.checks import SessionTables, TableCheck
 from apex_pipeline.sources.gr_cup.accuracy import missing_official_laps
 from apex_pipeline.sources.gr_cup.quality import worst_scores
-from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, QUALITY_MEASURES, TELEMETRY, TELEMETRY_CARS
+from apex_pipeline.tables import CARS, LAPS, OFFICIAL_LAPS, QUALITY, TELEMETRY, TELEMETRY_CARS
 
 # Most laps of a race are valid; a session with a lower share needs a manual check.
 _LOWEST_VALID_SHARE = 0.5
@@ -18,8 +18,21 @@ _LOWEST_VALID_SHARE = 0.5
 # Number of findings listed in the UI; all are counted.
 _SHOWN = 10
 
+# Name and description of the check of each measure of the table ``quality``.
+_QUALITY_WORDS = {
+    "duplicates": ("few_readings_sent_twice", "Hardly any telemetry reading was sent twice."),
+    "backward_time": ("car_clocks_run_forward", "No car's clock stood still or contradicts the receive times."),
+    "gaps": ("telemetry_without_holes", "Telemetry of every car has no long hole and covers its race."),
+    "missing_channels": ("every_channel_recorded", "Every car recorded the channels that the others recorded."),
+    "lap_coverage": ("every_lap_recorded", "The lap files have the crossings of every official lap."),
+    "official_mismatch": (
+        "lap_times_agree_with_official",
+        "The cars' own lap times are within half a second of official timing.",
+    ),
+}
 
-def _readings_reconcile(tables: SessionTables) -> dg.AssetCheckResult:
+
+def _every_reading_accounted_for(tables: SessionTables) -> dg.AssetCheckResult:
     """Compare the number of cells in the file with the readings counted by the conversion."""
     with tables.open(TELEMETRY) as path, path.open("rb") as stream:
         cells, counted = count_cells(stream), read_counts(stream)
@@ -91,21 +104,22 @@ def _official_laps_complete(tables: SessionTables) -> dg.AssetCheckResult:
 
 
 def _quality_check(measure: str) -> TableCheck:
+    name, description = _QUALITY_WORDS[measure]
+
     def evaluate(tables: SessionTables) -> dg.AssetCheckResult:
         quality = tables.read(QUALITY)
         scored = quality.filter(pc.equal(quality["measure"].cast(pa.string()), measure))
         levels = scored["level"].cast(pa.string()).to_pylist()
         findings = "\n".join(f"- {sentence}" for sentence in worst_scores(scored))
+        to_check = {row["vehicle_id"] for row in scored.to_pylist() if row["scope"] == "car" and row["level"] != "ok"}
         return dg.AssetCheckResult(
             passed=set(levels) == {"ok"},
             severity=dg.AssetCheckSeverity.ERROR if "error" in levels else dg.AssetCheckSeverity.WARN,
-            metadata={"wanting": len(levels) - levels.count("ok"), "findings": dg.MetadataValue.md(findings or "none")},
+            metadata={"cars_to_check": len(to_check), "findings": dg.MetadataValue.md(findings or "none")},
             description=None if levels else f"Not checked: nothing was scored for {measure}.",
         )
 
-    return TableCheck(
-        QUALITY, measure, f"The session and every car score well in {measure}.", is_blocking=False, evaluate=evaluate
-    )
+    return TableCheck(QUALITY, name, description, is_blocking=False, evaluate=evaluate)
 
 
 def count_overlaps(laps: pa.Table) -> int:
@@ -124,10 +138,10 @@ def count_overlaps(laps: pa.Table) -> int:
 GR_CUP_CHECKS = [
     TableCheck(
         TELEMETRY,
-        "readings_reconcile",
+        "every_reading_accounted_for",
         "Readings in the raw files equal cells in the table plus exact duplicates plus rejected readings.",
         is_blocking=True,
-        evaluate=_readings_reconcile,
+        evaluate=_every_reading_accounted_for,
     ),
     TableCheck(
         TELEMETRY_CARS,
@@ -157,5 +171,5 @@ GR_CUP_CHECKS = [
         is_blocking=True,
         evaluate=_official_laps_complete,
     ),
-    *(_quality_check(measure) for measure in QUALITY_MEASURES if measure != "overall"),
+    *map(_quality_check, _QUALITY_WORDS),
 ]

@@ -12,8 +12,9 @@ from apex_pipeline.errors import ApexError
 from apex_pipeline.ingest.copy import recorded_version
 from apex_pipeline.ingest.session_work import copy_work, handed_over_work, record_of, write_unassigned_work
 from apex_pipeline.lake.records import RecordedFile
-from apex_pipeline.orchestration.assets._discovery import find_unassigned, leased_work, require_source_folder
+from apex_pipeline.orchestration.assets._discovery import find_unassigned, leased_work
 from apex_pipeline.orchestration.failures import MOST_RETRIES, RETRY_TRANSIENT, dagster_failure
+from apex_pipeline.orchestration.metadata import size_metadata
 from apex_pipeline.orchestration.partitions import session_key_from, sessions
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.progress import current_progress
@@ -39,7 +40,7 @@ def lake_files(
     """Copy the session's files that are not in the lake yet."""
     with dagster_failure(context):
         if handed_over_work(session_key_from(context)) is None:
-            require_source_folder(source)
+            source.require()
         with leased_work(context, lake, source, "copying") as (work, _):
             report = copy_work(work, lake.open(), lake.digest_cache, current_progress())
             return _result(record_of(work).files, report, lake)
@@ -85,7 +86,7 @@ def _result(files: Iterable[RecordedFile], report: CopyReport, lake: LakeResourc
         metadata={
             "copied": len(report.copied),
             "in_lake": len(stored),
-            "bytes": report.bytes_copied,
+            **size_metadata(report.bytes_copied),
             "files": dg.MetadataValue.md("\n".join(f"- `{file.path}`" for file in stored) or "none"),
             **lake.request_metadata(),
         },

@@ -13,6 +13,7 @@ from apex_pipeline.lake.snapshot import FORMAT
 from apex_pipeline.lake.tables import require_session
 from apex_pipeline.orchestration.assets._discovery import leased
 from apex_pipeline.orchestration.failures import RETRY_TRANSIENT, dagster_failure
+from apex_pipeline.orchestration.metadata import size_metadata
 from apex_pipeline.orchestration.partitions import session_key_from, sessions
 from apex_pipeline.orchestration.resources import LakeResource
 from apex_pipeline.tables.model import Table
@@ -49,7 +50,7 @@ def build_published_asset(session_tables: Iterable[Table]) -> dg.AssetsDefinitio
                     "snapshot": snapshot.id,
                     "tables": len(tables),
                     "rows": sum(table.rows for table in tables),
-                    "bytes": sum(table.bytes for table in tables),
+                    **size_metadata(sum(table.bytes for table in tables)),
                     "inputs_version": published.inputs_version,
                     **lake.request_metadata(),
                 },

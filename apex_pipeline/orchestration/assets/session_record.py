@@ -11,6 +11,7 @@ import dagster as dg
 from apex_pipeline.ingest.session_work import write_work_record
 from apex_pipeline.lake.records import SessionRecord
 from apex_pipeline.orchestration.assets._discovery import leased_work
+from apex_pipeline.orchestration.attempts import remember_inputs
 from apex_pipeline.orchestration.failures import RETRY_TRANSIENT, dagster_failure
 from apex_pipeline.orchestration.partitions import sessions
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
@@ -39,6 +40,7 @@ def build_record_asset() -> dg.AssetsDefinition:
         """Identify the session's files and record them."""
         with dagster_failure(context), leased_work(context, lake, source, "recording files") as (work, lease):
             record = write_work_record(work, lake.open(), lease.require)
+            remember_inputs(context, record.inputs_version, source.settings)
             return dg.MaterializeResult(
                 metadata=_facts(record) | lake.request_metadata(),
                 data_version=dg.DataVersion(record.inputs_version),

@@ -22,7 +22,7 @@ def build_source_asset(origin: Source) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=origin.name,
-        specs=table_specs(origin, tables_of(origin)),
+        specs=table_specs(origin, origin.name, tables_of(origin)),
         check_specs=check_specs(checks),
         partitions_def=sessions,
         can_subset=True,

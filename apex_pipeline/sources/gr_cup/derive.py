@@ -23,8 +23,9 @@ from apex_pipeline.sources.gr_cup.laps.crossings import TelemetryCrossing
 from apex_pipeline.sources.gr_cup.laps.derivation import LapReport, derive_laps
 from apex_pipeline.sources.gr_cup.laps.triggers import Trigger, read_triggers
 from apex_pipeline.sources.gr_cup.official_entries import add_classified_times
+from apex_pipeline.sources.gr_cup.official_fit import fit_to
 from apex_pipeline.sources.gr_cup.official_points import official_points_table
-from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
+from apex_pipeline.sources.gr_cup.official_rows import CELL_REASONS, ParsedFile
 from apex_pipeline.sources.gr_cup.official_timing import (
     official_laps_table,
     read_results,
@@ -125,7 +126,7 @@ def derive_lap_tables(
         ObjectMissingError: A file is no longer in the lake.
         TransientError: A file cannot be read at the moment.
     """
-    read = read_session_triggers(files, open_file, workspace)
+    read = read_session_triggers(files, open_file, workspace.row_budget(BYTES_PER_TRIGGER))
     _require_any_readable(files, read.unreadable)
     has_official = official_laps is not None and official_laps.num_rows > 0
     # Official timing lists every crossing, so telemetry is searched for crossings only if there is none.
@@ -135,21 +136,18 @@ def derive_lap_tables(
     return LapTables(derived.laps, derived.cars, rejects, derived.report, read.unreadable)
 
 
-def read_session_triggers(
-    files: Sequence[FileIdentity], open_file: FileOpener, workspace: Workspace
-) -> SessionTriggers:
+def read_session_triggers(files: Sequence[FileIdentity], open_file: FileOpener, budget: RowBudget) -> SessionTriggers:
     """Read the lap files of a session.
 
     Args:
         files: The files to use.
         open_file: Opens one of the files.
-        workspace: Memory for the rows, and limits on the files.
+        budget: Memory for the rows, and limits on the files.
 
     Raises:
         ObjectMissingError: A file is no longer in the lake.
         TransientError: A file cannot be read at the moment.
     """
-    budget = workspace.row_budget(BYTES_PER_TRIGGER)
     cars: set[str] = set()
 
     def read(stream: BinaryIO, identity: FileIdentity) -> tuple[list[Trigger], list[Reject]]:
@@ -193,6 +191,7 @@ def derive_official_tables(
         TransientError: A file cannot be read at the moment.
     """
     budget = RowBudget() if workspace is None else workspace.row_budget(BYTES_PER_OFFICIAL_ROW)
+    fit = fit_to(lambda: read_session_triggers(files, open_file, budget.rest(BYTES_PER_TRIGGER)).triggers)
     merged: list[ParsedFile] = []
     tables: list[pa.Table] = []
     unreadable: list[UnreadableFile] = []
@@ -203,7 +202,7 @@ def derive_official_tables(
         (FileKind.WEATHER, read_weather),
     ):
         parsed, left_out = _read_files(files, {kind}, open_file, partial(_read_official, read, budget), budget)
-        by_kind[kind], contradicting = without_contradictions(parsed, kind)
+        by_kind[kind], contradicting = without_contradictions(parsed, kind, fit)
         unreadable += [*left_out, *contradicting]
     add_classified_times(by_kind[FileKind.SECTIONS], by_kind[FileKind.RESULTS])
     for parsed, to_table in zip(by_kind.values(), (official_laps_table, results_table, weather_table), strict=True):
@@ -294,7 +293,8 @@ def _require_rows(identity: FileIdentity, rows: Sequence[object], rejects: Seque
     """
     if rows:
         return
-    first = f" {len(rejects):,} rows are rejected, the first for {rejects[0].reason}." if rejects else ""
+    of_rows = [reject for reject in rejects if reject.reason not in CELL_REASONS]
+    first = f" {len(of_rows):,} rows are rejected, the first for {of_rows[0].reason}." if of_rows else ""
     raise MalformedFileError(
         f"{identity.path} gives no {identity.kind} row.{first}",
         "Export it again, or take it out of the source folder if nothing was recorded.",

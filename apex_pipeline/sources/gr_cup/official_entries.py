@@ -3,7 +3,7 @@
 See ``official_timing.py`` for reading the rows.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -36,15 +36,13 @@ def number_entries(rows: list[Row]) -> None:
 
 
 def without_copies(parsed: ParsedFile) -> ParsedFile:
-    """Reject rows that repeat a crossing of their car under another lap number: ELAPSED and HOUR are the same."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
+    """Reject rows that repeat a lap of their car under another lap number: ELAPSED, HOUR and its time are the same."""
+    by_car: defaultdict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in parsed.rows:
-        if row["elapsed_s"] is not None and row["crossing_local_time"] is not None:
-            key = (row["car_number"], row["entry"], row["elapsed_s"], row["crossing_local_time"])
-            groups.setdefault(key, []).append(row)
-    copies = {id(row) for group in groups.values() if len(group) > 1 for row in _copies(group, parsed.rows)}
+        by_car[row["car_number"], row["entry"]].append(row)
+    copies = {id(row) for of_car in by_car.values() for row in _copies(of_car)}
     rejected = [
-        reject_row(row, FileKind.SECTIONS, "repeated_crossing", "ELAPSED and HOUR of another lap of this car")
+        reject_row(row, FileKind.SECTIONS, "repeated_crossing", "ELAPSED, HOUR and lap time of another lap of this car")
         for row in parsed.rows
         if id(row) in copies
     ]
@@ -52,15 +50,46 @@ def without_copies(parsed: ParsedFile) -> ParsedFile:
     return replace(parsed, rows=rows, rejects=[*parsed.rejects, *rejected])
 
 
-def _copies(group: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """Return all rows of a group but the one whose lap number fits the order of ELAPSED."""
-    if len({row["lap_number"] for row in group}) == 1:
-        return []  # the same lap twice, which merging handles
-    of_car = [row for row in rows if (row["car_number"], row["entry"]) == (group[0]["car_number"], group[0]["entry"])]
+def _copies(of_car: Sequence[Row]) -> list[Row]:
+    """Return the copies among the rows of a car."""
+    groups: defaultdict[tuple[object, object], list[Row]] = defaultdict(list)
+    for row in of_car:
+        if row["elapsed_s"] is not None and row["crossing_local_time"] is not None:
+            groups[row["elapsed_s"], row["crossing_local_time"]].append(row)
+    # The same lap twice is no copy; merging handles it.
+    repeated = [group for group in groups.values() if len({row["lap_number"] for row in group}) > 1]
+    if not repeated:
+        return []
     elapsed = sorted({row["elapsed_s"] for row in of_car if row["elapsed_s"] is not None})
-    rank = min(row["lap_number"] for row in of_car) + elapsed.index(group[0]["elapsed_s"])
-    original = min(group, key=lambda row: abs(row["lap_number"] - rank))
-    return [row for row in group if row is not original]
+    first = min(row["lap_number"] for row in of_car)
+    # A race of 24 hours has thousands of rows, so a lap's place is looked up and not searched for.
+    lap_at = {value: first + place for place, value in enumerate(elapsed)}
+    return [row for group in repeated for row in _copies_of_lap(group, lap_at[group[0]["elapsed_s"]])]
+
+
+def _copies_of_lap(group: Sequence[Row], lap: int) -> list[Row]:
+    """Return the rows with one crossing that have the time of another one, whose number is nearer to its lap.
+
+    Rows with different times are different laps; a crossing was typed into the wrong one, which the cars' own tell.
+
+    Args:
+        group: Rows with the same ELAPSED and HOUR.
+        lap: The lap that the order of ELAPSED says this crossing ends.
+    """
+    copies: list[Row] = []
+    seen = set[tuple[float, ...]]()
+    for row in sorted(group, key=lambda row: abs(row["lap_number"] - lap)):
+        times = _times_of(row)
+        if not seen.isdisjoint(times):
+            copies.append(row)
+        seen |= times
+    return copies
+
+
+def _times_of(row: Row) -> set[tuple[float, ...]]:
+    """Return the lap time and the sectors of a row, which a copy shares even if one cell of it was changed."""
+    sectors = (row["s1_s"], row["s2_s"], row["s3_s"])
+    return {(row["lap_time_s"],)} if None in sectors else {(row["lap_time_s"],), sectors}
 
 
 def add_classified_times(laps: Sequence[ParsedFile], results: Sequence[ParsedFile]) -> None:

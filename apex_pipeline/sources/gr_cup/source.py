@@ -33,6 +33,7 @@ from apex_pipeline.tables import (
     RESULTS,
     TELEMETRY,
     TELEMETRY_CARS,
+    TELEMETRY_HOLES,
     TELEMETRY_REJECTS,
     WEATHER,
 )
@@ -46,7 +47,7 @@ class GrCup(Source):
     """Race weekends of the GR Cup."""
 
     name = SOURCE_NAME
-    derivation_version = "4"
+    derivation_version = "6"
     required_tables = (
         LAPS,
         CARS,
@@ -58,7 +59,7 @@ class GrCup(Source):
         TELEMETRY_REJECTS,
         OFFICIAL_REJECTS,
     )
-    optional_tables = (OFFICIAL_POINTS, RESULTS, WEATHER)
+    optional_tables = (OFFICIAL_POINTS, RESULTS, WEATHER, TELEMETRY_HOLES)
     expected_kinds = EXPECTED_KINDS
     exclusive_kinds = OFFICIAL_KINDS
     table_inputs = {  # noqa: RUF012  -- read only, as the protocol declares it
@@ -102,7 +103,10 @@ class GrCup(Source):
         # Imported here and below because numba and scipy take a second to import, and identifying files needs neither.
         from apex_pipeline.sources.gr_cup import derive  # noqa: PLC0415
         from apex_pipeline.sources.gr_cup.quality import score_session  # noqa: PLC0415
-        from apex_pipeline.sources.gr_cup.telemetry.car_stats import telemetry_cars_table  # noqa: PLC0415
+        from apex_pipeline.sources.gr_cup.telemetry.car_stats import (  # noqa: PLC0415
+            holes_table,
+            telemetry_cars_table,
+        )
 
         official = derive.derive_official_tables(key, files, open_file, workspace)
         yield DerivedTable(
@@ -122,6 +126,7 @@ class GrCup(Source):
         yield DerivedTable(TELEMETRY, staged, report.facts(), report.warnings(), report.unreadable)
         telemetry_cars = telemetry_cars_table(key.track, key.session, report)
         yield DerivedTable(TELEMETRY_CARS, telemetry_cars)
+        yield DerivedTable(TELEMETRY_HOLES, holes_table(key.track, key.session, report))
         telemetry_rejects = rejects_table(key.track, key.session, report.rejects)
         yield DerivedTable(TELEMETRY_REJECTS, telemetry_rejects)
         tables = (laps.laps, laps.cars, official.official_laps, official.results, telemetry_cars)

@@ -3,7 +3,7 @@
 A few rows that differ are corrections, and ``official_timing.py`` rejects them one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.sources.gr_cup.kinds import FileKind
@@ -16,16 +16,29 @@ _LEAST_LAPS = 5
 
 
 def without_contradictions(
-    parsed: Sequence[ParsedFile], kind: FileKind
+    parsed: Sequence[ParsedFile], kind: FileKind, fit: Callable[[ParsedFile], float] | None = None
 ) -> tuple[list[ParsedFile], list[UnreadableFile]]:
-    """Return the files that agree with the first of them, and the others.
+    """Return the files that agree with one of them, and the others.
 
     Args:
         parsed: Files of one kind and session.
         kind: Their kind; files other than official laps are returned unchanged.
+        fit: Returns how well a file fits the crossings of the cars; only called for files that contradict each other.
+            The others must agree with the one that fits best. Without it, and if all fit alike, with the first one.
     """
     if kind is not FileKind.SECTIONS:
         return list(parsed), []
+    kept, left_out = _compare(parsed)
+    if not left_out or fit is None:
+        return kept, left_out
+    best_first = sorted(parsed, key=fit, reverse=True)
+    kept, left_out = _compare(best_first)
+    # The order of the files decides which of two equal rows is a repeat.
+    return sorted(kept, key=lambda part: [part is other for other in parsed].index(True)), left_out
+
+
+def _compare(parsed: Sequence[ParsedFile]) -> tuple[list[ParsedFile], list[UnreadableFile]]:
+    """Return the files that agree with the first of them, and the others."""
     kept: list[ParsedFile] = []
     left_out: list[UnreadableFile] = []
     known: dict[tuple[object, ...], float] = {}

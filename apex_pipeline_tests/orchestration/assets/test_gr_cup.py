@@ -1,11 +1,14 @@
 """Tests the telemetry asset: three tables of a session, derived from one raw file."""
 
+from datetime import datetime
+
 import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.tables import LAPS, TELEMETRY, TELEMETRY_CARS, TELEMETRY_REJECTS
 from apex_pipeline_tests.orchestration.lake_runs import LakeRuns
-from apex_pipeline_tests.sources.gr_cup.telemetry.readings import CAR, Row, csv_bytes, reading
+from apex_pipeline_tests.reports.pictures import Picture
+from apex_pipeline_tests.sources.gr_cup.telemetry.readings import CAR, RACE_START, Row, csv_bytes, reading
 
 R1 = "spa/R1"
 OTHER_CAR = "GR86-003-3"
@@ -31,6 +34,26 @@ def test_a_session_has_tables_of_samples_cars_and_rejects(lake: LakeRuns) -> Non
     assert lake.column(R1, TELEMETRY_REJECTS.name, "reason") == ["bad_number"]
     assert made["tables/telemetry"]["readings_in"] == len(rows())
     assert made["tables/laps"]["laps"] == len(lake.column(R1, LAPS.name, "lap_number"))
+
+
+def test_each_table_shows_its_picture_and_its_size_with_the_unit(lake: LakeRuns) -> None:
+    derive(lake, csv_bytes(rows()))
+    begins: datetime = lake.column(R1, LAPS.name, "lap_start_utc")[1]
+    seconds = [(begins - RACE_START).total_seconds() + second for second in range(90)]
+    made = derive(lake, csv_bytes([reading(second, "speed", "90", lap="2") for second in seconds]))
+    assert Picture(str(made["tables/telemetry"]["speed_trace"])).texts[0] == "Speed: car #2, lap 2, 1:37.500"
+    assert Picture(str(made["tables/laps"]["lap_times"])).texts[0] == "Lap times per car, fastest first"
+    assert Picture(str(made["tables/quality"]["scores"])).texts[0] == "Quality of the session, 100 is perfect"
+    assert str(made["tables/laps"]["size"]).endswith(" kB")
+    assert made["lake/published"]["size"]
+
+
+def test_metadata_is_stored_with_the_materialization_and_not_again_with_the_output(lake: LakeRuns) -> None:
+    lake.race(R1)
+    result = lake.run_session(R1).result
+    stored = [event.step_output_data.metadata for event in result.all_events if event.is_successful_output]
+    assert stored
+    assert not any("lap_times" in metadata or "sha256" in metadata for metadata in stored)
 
 
 def test_an_unknown_channel_is_kept_and_warned_about(lake: LakeRuns, capsys: pytest.CaptureFixture[str]) -> None:

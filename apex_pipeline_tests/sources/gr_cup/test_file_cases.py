@@ -4,7 +4,7 @@ The cases are next to the real data, with a list of their right values; each hol
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from apex_pipeline.tables.session_key import SessionKey
 
 _RACE = Path("sebring", "Sebring", "Race 1")
 _KEY = SessionKey("sebring", "R1")
+_SECTIONS = "23_AnalysisEnduranceWithSections_Race {race}_Anonymized.CSV"
 _CASES = (
     *("decimal_comma_sections", "dst_end", "excel_all", "excel_laptime", "float_numbers", "ids_two_digits"),
     *("index_column", "index_column_official", "laptime_ms", "lower_case_header", "mixed_case_ids", "na_nan"),
@@ -44,13 +45,22 @@ class Derived:
         return laps[laps["is_valid"]]
 
 
-def derive(real_data: Path, tmp_path: Path, case: str | None, *, has_telemetry: bool = False) -> Derived:
-    """Lay a case over the original race, and derive its tables as a sync does."""
+def derive(
+    real_data: Path,
+    tmp_path: Path,
+    case: str | None,
+    *,
+    has_telemetry: bool = False,
+    change: Callable[[Path], None] | None = None,
+) -> Derived:
+    """Lay a case over the original race, change its folder, and derive its tables as a sync does."""
     root = tmp_path / "source"
     layers = [real_data / "grcup" / _RACE, *([real_data / "grcup_rebuilt" / _RACE] if has_telemetry else [])]
     layers += [real_data.parent / "cases" / "files" / case / "sebring" / "Race 1"] if case else []
     for layer in layers:
-        shutil.copytree(layer, root / _RACE, dirs_exist_ok=True)
+        shutil.copytree(layer, root / _RACE, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    if change:
+        change(root / _RACE)
     identities = identify(scan_folder(root), load_settings())
     ready = [item for item in identities if item.status is FileStatus.READY and item.session == _KEY.session]
     source, tables = GrCup(), dict[str, pd.DataFrame]()
@@ -111,3 +121,38 @@ def test_times_without_a_zone_are_told_once_per_file(real_data: Path, tmp_path: 
 
 def test_a_table_that_somebody_derived_is_set_aside(real_data: Path, tmp_path: Path) -> None:
     assert "derived" in derive(real_data, tmp_path, "processed_no_meta").aside["sebring_R1_lap_times.csv"]
+
+
+@pytest.mark.parametrize("suffix", ["_Corrected", " corrected", "_CORRECTED 2"])
+def test_a_corrected_file_in_the_place_of_the_old_one_counts(real_data: Path, tmp_path: Path, suffix: str) -> None:
+    def correct(folder: Path) -> None:
+        old = folder / _SECTIONS.format(race=1)
+        new = old.with_name(f"{old.stem}{suffix}{old.suffix}")
+        # The best lap time was a tenth too fast.
+        new.write_bytes(old.read_bytes().replace(b";2:25.437;", b";2:25.537;"))
+        old.unlink()
+
+    derived = derive(real_data, tmp_path, None, change=correct)
+
+    official = derived.tables["official_laps"]
+    assert len(official) == 401
+    assert official["source_file"].str.contains(suffix, regex=False).all()
+    assert official["lap_time_s"].min() == pytest.approx(145.537)
+
+
+@pytest.mark.parametrize("name", ["23_AnalysisEnduranceWithSections_Race 1_A.CSV", "23_Z_Race 1.CSV"])
+def test_of_two_files_that_contradict_each_other_the_one_that_fits_the_crossings_counts(
+    real_data: Path, tmp_path: Path, name: str
+) -> None:
+    other_race = real_data / "grcup" / _RACE.parent / "Race 2" / _SECTIONS.format(race=2)
+
+    derived = derive(real_data, tmp_path, None, change=lambda folder: _copy(other_race, folder / name))
+
+    assert_as_base(derived)
+    rejects = derived.tables["official_rejects"]
+    left_out = rejects[rejects["reason"] == "unreadable_file"]
+    assert [Path(path).name for path in left_out["source_file"]] == [name]
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.write_bytes(source.read_bytes())

@@ -213,6 +213,20 @@ def test_a_file_that_gives_no_row_is_not_taken_for_a_session_without_one(
     assert reject["detail"].startswith(f"gives no {kind} row.")
 
 
+def test_only_rows_are_counted_as_rejected_and_not_notes_about_cells(session: Session) -> None:
+    """Lap times without milliseconds are noted for the whole column, before any row is rejected."""
+    (item,) = session.of_kind(FileKind.SECTIONS)
+    header = b"NUMBER;LAP_NUMBER;LAP_TIME;ELAPSED;HOUR;KPH\n"
+    laps = b"".join(b"3;0;1:4%d.0;1:40.0;;soon\n" % (lap % 10) for lap in range(12))
+    path = session.replace_file(item, header + laps)
+
+    derived = session.derive()
+
+    (reject,) = (row for row in rows(derived["official_rejects"]) if row["reason"] == "unreadable_file")
+    assert reject["source_file"] == path
+    assert reject["detail"].startswith("gives no sections row. 12 rows are rejected, the first for bad_value. ")
+
+
 @pytest.mark.parametrize(
     "kinds",
     [

@@ -80,9 +80,10 @@ def test_a_server_that_is_no_store_is_reported_by_every_operation(
 ) -> None:
     status, body, headers = _REPLIES[reply]
     with answering(status, body, headers) as endpoint:
+        store = _store(endpoint)
         for name, run in _OPERATIONS.items():
             with pytest.raises((StoreError, StoreUnavailableError)) as raised:
-                run(_store(endpoint), tmp_path)
+                run(store, tmp_path)
             assert "S3_ENDPOINT_URL" in raised.value.hint, (name, raised.value)
             assert endpoint in raised.value.problem, name
             assert raised.value.problem.isprintable(), name

@@ -56,6 +56,10 @@ class CrossingMatch:
         """Return how many official crossings of each car are within each device's reporting period."""
         return self._per_car(self._covered.astype(np.float64))
 
+    def explained(self) -> int:
+        """Return how many crossings of all devices agree with an official car, whichever it is."""
+        return sum(len(set[int]().union(*self.shared(device).values())) for device in range(len(self.late_ms)))
+
     def shared(self, device: int) -> dict[int, set[int]]:
         """Return the device's crossings that agree with each car, by car; cars without any are left out."""
         found: dict[int, set[int]] = {}

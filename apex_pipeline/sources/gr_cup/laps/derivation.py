@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.laps.alignment import match_crossings
 from apex_pipeline.sources.gr_cup.laps.car_laps import laps_by_car
-from apex_pipeline.sources.gr_cup.laps.confidence import has_two_lines
+from apex_pipeline.sources.gr_cup.laps.confidence import measured_shares
 from apex_pipeline.sources.gr_cup.laps.crossings import Crossing, TelemetryCrossing, find_crossings
 from apex_pipeline.sources.gr_cup.laps.identity import Identity, resolve_identities
 from apex_pipeline.sources.gr_cup.laps.lap import Lap
@@ -91,9 +91,6 @@ def derive_laps(
     triggers = with_published_ids(triggers, spellings)
     crossings = find_crossings(triggers)
     by_car = laps_by_car(crossings, telemetry_crossings)
-    if has_two_lines(track):
-        for lap in (lap for laps in by_car.values() for lap in laps):
-            lap.has_two_lines = True
     cars = read_official_cars(official_laps)
     search = _find_clock(crossings, cars, zone)
     identities, clock = resolve_identities(crossings, cars, search.clock, is_ambiguous=search.is_ambiguous)
@@ -172,11 +169,13 @@ def _lap_rows(
     track: str, session: str, by_car: Mapping[str, Sequence[Lap]], identities: Sequence[Identity]
 ) -> list[dict[str, object]]:
     known = {identity.vehicle_id: identity for identity in identities}
+    shares = measured_shares(lap for laps in by_car.values() for lap in laps)
     rows: list[dict[str, object]] = []
     for vehicle_id in sorted(by_car):
         was_in_lap: bool | None = None
         for lap in by_car[vehicle_id]:
-            row = lap_row(track, session, lap, known[vehicle_id], is_out_lap=was_in_lap if lap.official else None)
+            is_out_lap = was_in_lap if lap.official else None
+            row = lap_row(track, session, lap, known[vehicle_id], shares, is_out_lap=is_out_lap)
             was_in_lap = row["is_in_lap"]
             rows.append(row)
     return rows

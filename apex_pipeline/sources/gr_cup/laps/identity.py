@@ -99,14 +99,25 @@ def resolve_identities(
         sure = _UNMATCHED_SUFFIX_CONFIDENCE if cars else SUFFIX_CONFIDENCE
         devices = [_from_suffix(vehicle_id, len(own), reason, sure) for vehicle_id, own in crossings.items()]
         return devices + [_without_device(car) for car in cars], clock
-    of_devices = list(crossings.values())
-    for reach_ms in _ROUNDS_MS:
-        match = CrossingMatch(of_devices, timed, clock)
-        clock = match.clock_with_drift(_assign(match.scores(reach_ms), list(crossings), timed), reach_ms)
-    resolver = _IdentityResolver(crossings, timed, CrossingMatch(of_devices, timed, clock))
+    match, clock = _match_along_drift(crossings, timed, clock)
+    resolver = _IdentityResolver(crossings, timed, match)
     devices = [resolver.resolve(index) for index in range(len(crossings))]
     taken = {item.official for item in devices if item.official}
     return devices + [_without_device(car) for car in cars if car not in taken], clock
+
+
+def _match_along_drift(
+    crossings: Mapping[str, Sequence[Crossing]], cars: Sequence[OfficialCar], steady_clock: OfficialClock
+) -> tuple[CrossingMatch, OfficialClock]:
+    """Compare all crossings with the clock that explains most of them, along its drift or without; return both."""
+    of_devices, clock = list(crossings.values()), steady_clock
+    for reach_ms in _ROUNDS_MS:
+        match = CrossingMatch(of_devices, cars, clock)
+        clock = match.clock_with_drift(_assign(match.scores(reach_ms), list(crossings), cars), reach_ms)
+    match, steady = CrossingMatch(of_devices, cars, clock), CrossingMatch(of_devices, cars, steady_clock)
+    # Two cars a second apart whose units are exchanged look like a clock that jumps. If a steady clock explains more
+    # crossings, it did not.
+    return (steady, steady_clock) if steady.explained() > match.explained() else (match, clock)
 
 
 def _reason_without_clock(*, is_ambiguous: bool) -> str:

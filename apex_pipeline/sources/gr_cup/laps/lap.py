@@ -78,7 +78,7 @@ class Lap:
         telemetry_crossing: Telemetry crossing used in place of one that is missing from the lap files.
         is_timer_independent: Whether the device's lap timer is a clock of its own, and not computed from timestamps.
         is_pace_even: Whether neither this lap nor the one before or after it is slow for the car.
-        has_two_lines: Whether official timing measures at another line of the track than the cars.
+        is_at_pace: Whether this lap itself is at the car's own pace, however slow the laps next to it are.
     """
 
     vehicle_id: str
@@ -98,7 +98,7 @@ class Lap:
     telemetry_crossing: TelemetryCrossing | None = None
     is_timer_independent: bool = True
     is_pace_even: bool = True
-    has_two_lines: bool = False
+    is_at_pace: bool = True
 
     @property
     def duration_s(self) -> float:

@@ -30,6 +30,13 @@ _CONSPICUOUS_SHARE = 0.015
 # The best real laps are 1 to 2 % below a brisk one.
 _FEW_LAPS_SHARE = 0.02
 _FIELD_SHARE = 0.97
+# Or, if at least two other laps of the car are alike within 1.5 %, with those: it is 3 % faster than any of them, and
+# fewer than two laps of the field are within 1 % of it. A driver's laps scatter by 0.3 %, and where a track gets faster
+# by more, it does so for the field.
+_ALIKE_LAPS = 2
+_ALIKE_SHARE = 1.015
+_OWN_SHARE = 0.97
+_NEAR_SHARE = 1.01
 # A lap three standard deviations below the others is a suspect, so other suspects are not measured by it.
 _SUSPECT_SIGMAS = 3.0
 _SIGMA_PER_MAD = 1.4826
@@ -103,7 +110,13 @@ class _Reference:
         usable = [lap for lap in laps if Flag.LATE_TRIGGER_PAIR not in lap.flags]
         plain_s = [lap.duration_s for lap in usable if not pace.is_short(lap.duration_s)]
         fast_s = [time_s for time_s in plain_s if time_s <= _BRISK_SHARE * min(plain_s)]
-        self._typical_s = median(fast_s) if len(fast_s) >= _MIN_BRISK_LAPS else self._car_s(laps)
+        if len(fast_s) >= _MIN_BRISK_LAPS:
+            self._typical_s = median(fast_s)
+        else:
+            # The fastest of few laps may itself be the false one.
+            self._typical_s = self._car_s(laps)
+            bounds_s = (self._typical_s / _BRISK_SHARE, self._typical_s * _BRISK_SHARE)
+            fast_s = [time_s for time_s in plain_s if bounds_s[0] <= time_s <= bounds_s[1]]
         spread_s = median(abs(time_s - self._typical_s) for time_s in fast_s) if fast_s else 0.0
         least_s = max(_MIN_UNDERCUT_S, _SUSPECT_SIGMAS * _SIGMA_PER_MAD * spread_s)
         suspects = {
@@ -123,11 +136,19 @@ class _Reference:
         others_s = self._others_s(long, short)
         if len(others_s) < _MIN_BRISK_LAPS:
             is_far = self._too_short_s(short) > _FEW_LAPS_SHARE * self._typical_s
-            return is_far and short.duration_s < _FIELD_SHARE * self._pace.brisk_s
+            is_fast = short.duration_s < _FIELD_SHARE * self._pace.brisk_s
+            return is_far and (is_fast or self._is_alone(short, others_s))
         is_same_amount = long.duration_s - self._typical_s < _SAME_AMOUNT * self._too_short_s(short)
         is_plain = is_same_amount and not (_is_confirmed(long) and _is_confirmed(short))
         share = 0.0 if is_plain else _CONSPICUOUS_SHARE
         return short.duration_s < others_s[0] - max(_MIN_UNDERCUT_S, share * self._typical_s)
+
+    def _is_alone(self, short: Lap, others_s: Sequence[float]) -> bool:
+        """Return whether the car has laps that are alike, and neither they nor the field's are near this one."""
+        alike = [time_s for time_s in others_s if time_s <= _ALIKE_SHARE * others_s[0]]
+        if len(alike) < _ALIKE_LAPS:
+            return False
+        return short.duration_s < _OWN_SHARE * others_s[0] and not self._pace.is_shared(short.duration_s, _NEAR_SHARE)
 
     def _others_s(self, *pair: Lap) -> list[float]:
         others_s = list(self._brisk_s)

@@ -10,7 +10,12 @@ from itertools import pairwise
 
 import pyarrow as pa
 
-from apex_pipeline.sources.gr_cup.laps.official_check import CellTimes, check_cells, session_start_ms
+from apex_pipeline.sources.gr_cup.laps.official_check import (
+    CellTimes,
+    check_cells,
+    has_lap_time,
+    session_start_ms,
+)
 from apex_pipeline.sources.gr_cup.laps.official_frame import place_crossings
 
 
@@ -62,10 +67,14 @@ class OfficialCar:
 
 
 def read_official_cars(official_laps: pa.Table | None) -> list[OfficialCar]:
-    """Return the cars of the table ``official_laps``, sorted by number and entry; empty without a table."""
+    """Return the cars of the table ``official_laps``, sorted by number and entry; empty without a table.
+
+    Rows without a lap time, which only tables of older releases have, are left out.
+    """
     rows: defaultdict[tuple[str, int], list[dict[str, object]]] = defaultdict(list)
     for row in official_laps.to_pylist() if official_laps is not None else []:
-        rows[row["car_number"], row["entry"]].append(row)
+        if has_lap_time(row):
+            rows[row["car_number"], row["entry"]].append(row)
     start_ms = session_start_ms([row for of_car in rows.values() for row in of_car])
     first_rows = {key: min(int(str(row["source_row"])) for row in of_car) for key, of_car in rows.items()}
     numbers = _real_numbers(sorted(rows, key=lambda key: first_rows[key]))

@@ -19,6 +19,8 @@ _DAY_MS = 86_400_000
 # cells (tenths of a second) differ by up to 50 ms each.
 _SAME_START_MS = 110
 _SHARE_OF_ROWS = 0.5
+# Cells that give a lap time as a difference from the lap before; the others state it themselves.
+_DIFFERENCES = frozenset({"ELAPSED", "HOUR"})
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,25 @@ class TimeGroup:
     """Cells that state the same lap time.
 
     Attributes:
-        time_s: The lap time, seconds.
+        time_s: The lap time, seconds; not above zero if its cells say that the lap ended before it began.
         cells: Names of the cells.
     """
 
     time_s: float
     cells: frozenset[str]
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether a lap can take this long. Other groups are evidence against the lap, and never its time."""
+        return self.time_s > 0
+
 
 @dataclass(frozen=True)
 class CellTimes:
-    """The lap times that the official cells of one lap state, the best supported first."""
+    """The lap times that the official cells of one lap state, the best supported first and impossible ones last.
+
+    The first one is always possible: LAP_TIME is among them, and a row without one above zero is not a lap.
+    """
 
     groups: tuple[TimeGroup, ...]
 
@@ -97,11 +107,16 @@ def _apart_ms(first_ms: float, second_ms: float) -> float:
     return (first_ms - second_ms + _CLOCK_CHANGE_MS / 2) % _CLOCK_CHANGE_MS - _CLOCK_CHANGE_MS / 2
 
 
+def has_lap_time(row: Mapping[str, object]) -> bool:
+    """Return whether LAP_TIME of a row is above zero, without which it is not evidence of a lap."""
+    return (_number(row.get("lap_time_s")) or 0.0) > 0
+
+
 def check_cells(rows: Sequence[Mapping[str, object]], start_ms: int | None) -> list[CellTimes]:
     """Return the lap times that the cells of a car's laps state.
 
     Args:
-        rows: Rows of one car, sorted by lap number.
+        rows: Rows of one car with :func:`has_lap_time`, sorted by lap number.
         start_ms: Result of :func:`session_start_ms`.
     """
     before: list[Mapping[str, object] | None] = [None, *rows[:-1]]
@@ -114,7 +129,9 @@ def _stated(row: Mapping[str, object], previous: Mapping[str, object] | None, st
     """Return the lap time in seconds by the cells that state it."""
     stated = {"LAP_TIME": _number(row["lap_time_s"]), "FL_TIME": _number(row.get("classified_lap_time_s"))}
     sectors = [_number(row.get(name)) for name in ("s1_s", "s2_s", "s3_s")]
-    stated["sectors"] = sum(part for part in sectors if part is not None) if None not in sectors else None
+    # No sector takes no time: a zero stands for one that was not measured.
+    whole = [part for part in sectors if part]
+    stated["sectors"] = sum(whole) if len(whole) == len(sectors) else None
     is_next = previous is not None and _lap(previous) == _lap(row) - 1
     end_ms, hour_ms = elapsed_ms(row), clock_ms(row.get("crossing_local_time"))
     begin_ms = 0 if _lap(row) == 1 else elapsed_ms(previous) if previous and is_next else None
@@ -125,12 +142,15 @@ def _stated(row: Mapping[str, object], previous: Mapping[str, object] | None, st
         stated["ELAPSED"] = (end_ms - begin_ms) / 1000
     if hour_ms is not None and begin_hour_ms is not None:
         stated["HOUR"] = _hours_apart_s(hour_ms, begin_hour_ms, [value for value in stated.values() if value])
-    return {name: value for name, value in stated.items() if value is not None and value > 0}
+    return {name: value for name, value in stated.items() if value is not None and (value > 0 or name in _DIFFERENCES)}
 
 
 def _hours_apart_s(end_ms: int, begin_ms: int, others_s: Sequence[float]) -> float:
-    """Return the seconds between two times of day; a change of the clock is left out if another cell confirms it."""
-    apart_s = (end_ms - begin_ms) % _DAY_MS / 1000
+    """Return the seconds between two times of day; a change of the clock is left out if another cell confirms it.
+
+    More than half a day forwards is less than half a day backwards: no car takes twelve hours for a lap.
+    """
+    apart_s = ((end_ms - begin_ms + _DAY_MS / 2) % _DAY_MS - _DAY_MS / 2) / 1000
     same = [other for other in others_s if abs(_apart_ms(apart_s * 1000, other * 1000)) <= _SAME_S * 1000]
     return same[0] if len(same) > 1 else apart_s
 
@@ -144,7 +164,9 @@ def _groups(stated: Mapping[str, float], row: Mapping[str, object]) -> tuple[Tim
             groups.append(TimeGroup(round(value, 3), frozenset({name})))
         else:
             groups[index] = TimeGroup(groups[index].time_s, groups[index].cells | {name})
-    return tuple(sorted(groups, key=lambda group: (-len(group.cells), "LAP_TIME" not in group.cells)))
+    return tuple(
+        sorted(groups, key=lambda group: (not group.is_possible, -len(group.cells), "LAP_TIME" not in group.cells))
+    )
 
 
 def _lap(row: Mapping[str, object]) -> int:

@@ -23,6 +23,9 @@ _ALONE = 0.8
 _CORRECTED = 0.7
 _CONTESTED = 0.3
 
+# Methods of a verdict whose time is that of official cells.
+OFFICIAL_METHODS = frozenset({"official", "official_cells"})
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -30,7 +33,7 @@ class Verdict:
 
     Attributes:
         time_s: Lap time, seconds.
-        method: ``official``, ``official_cells`` (other cells than LAP_TIME), ``unit_value`` or ``trigger``.
+        method: ``official``, ``official_cells`` (other cells than LAP_TIME), or ``unit_value``.
         confidence: 0 to 1.
         disagrees: Whether LAP_TIME is not the time that was published, or is contested.
         is_contested: Whether no time has the support of most witnesses.
@@ -47,21 +50,21 @@ def judge(times: CellTimes, trigger_s: float | None, unit_s: float | None, *, is
     """Return the time to publish.
 
     Args:
-        times: The lap times that official cells state, the best supported first.
+        times: The lap times that official cells state, the best supported first; one of them is possible.
         trigger_s: Difference of the car's triggers, seconds; ``None`` for lap 1, which counts from the green flag.
         unit_s: Time of the car's lap timer, seconds; ``None`` likewise.
         is_rounded: Whether LAP_TIME is rounded to more than a millisecond.
     """
     own = {name: value for name, value in (("trigger", trigger_s), ("unit_value", unit_s)) if value is not None}
-    ranked = sorted(times.groups, key=lambda group: -_support(group, own))
+    ranked = sorted(times.groups, key=lambda group: (not group.is_possible, -_support(group, own)))
     best = ranked[0]
-    printed = next((group for group in times.groups if "LAP_TIME" in group.cells), best)
+    printed = next((group for group in times.groups if group.is_possible and "LAP_TIME" in group.cells), best)
     against = [name for name, value in own.items() if abs(value - best.time_s) > _AGREES_S]
     rival = max((_support(group, own) for group in ranked[1:]), default=0)
     own_agree = len(own) == _ENOUGH and abs(own["trigger"] - own["unit_value"]) <= _AGREES_S
     if len(against) == _ENOUGH and own_agree and _support(best, own) < _ENOUGH:
         return Verdict(own["unit_value"], "unit_value", _CONTESTED, disagrees=True)
-    is_tied = rival == _support(best, own) or (
+    is_tied = rival >= _support(best, own) or (
         len(against) == _ENOUGH and own_agree and printed is not best and _support(best, own) == _ENOUGH
     )
     if is_tied:

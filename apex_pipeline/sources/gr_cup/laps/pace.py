@@ -79,9 +79,13 @@ class Pace:
         """Return whether the time is implausible: impossible, or short and with few similar laps."""
         if not self.is_short(time_s):
             return False
-        first = np.searchsorted(self._times_s, time_s / _NEAR_SHARE, side="left")
-        last = np.searchsorted(self._times_s, time_s * _NEAR_SHARE, side="right")
-        return self.is_impossible(time_s) or int(last - first) - 1 < _LAPS_NEARBY
+        return self.is_impossible(time_s) or not self.is_shared(time_s, _NEAR_SHARE)
+
+    def is_shared(self, time_s: float, spread: float) -> bool:
+        """Return whether at least two laps besides one of this time are within the spread of it, such as 1.03."""
+        first = np.searchsorted(self._times_s, time_s / spread, side="left")
+        last = np.searchsorted(self._times_s, time_s * spread, side="right")
+        return int(last - first) - 1 >= _LAPS_NEARBY
 
     def is_slow(self, lap: Lap) -> bool:
         """Return whether the lap is long for its car."""

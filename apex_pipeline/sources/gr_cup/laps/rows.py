@@ -14,7 +14,15 @@ from apex_pipeline.tables.model import Row
 _OFFICIAL_COLUMNS = ("driver_number", "flag_at_finish", "s1_s", "s2_s", "s3_s", "top_speed_kph")
 
 
-def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_lap: bool | None) -> Row:
+def lap_row(
+    track: str,
+    session: str,
+    lap: Lap,
+    identity: Identity,
+    shares: Mapping[float, float],
+    *,
+    is_out_lap: bool | None,
+) -> Row:
     """Return the row of a lap.
 
     Args:
@@ -22,6 +30,7 @@ def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_la
         session: Session name.
         lap: The lap.
         identity: Identity of its car.
+        shares: Result of :func:`~apex_pipeline.sources.gr_cup.laps.confidence.measured_shares` for the session.
         is_out_lap: Whether the previous lap ended in the pits; ``None`` if official timing does not have it.
     """
     chassis, _ = split_vehicle_id(lap.vehicle_id)
@@ -54,7 +63,7 @@ def lap_row(track: str, session: str, lap: Lap, identity: Identity, *, is_out_la
         "telemetry_lap_time_s": lap.telemetry_s,
         "official_lap_time_s": official.printed_s if official else None,
         "delta_to_official_s": _delta_s(lap),
-        "confidence": confidence(lap),
+        "confidence": confidence(lap, shares),
         "is_out_lap": is_out_lap,
         "is_in_lap": official_row.get("is_finish_in_pit"),
         "is_valid": lap.is_valid,

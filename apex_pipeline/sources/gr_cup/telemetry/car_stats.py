@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import EXPLAINED_MS
+from apex_pipeline.sources.gr_cup.telemetry.holes import HOLE_MS, HoleFinder, telemetry_holes_table
 from apex_pipeline.sources.gr_cup.telemetry.pivot import PivotedRows
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock, CarStats, TelemetryReport
 from apex_pipeline.tables import TELEMETRY_CARS
@@ -19,8 +20,6 @@ from apex_pipeline.tables import TELEMETRY_CARS
 # The slow channels come every 216 ms and a real message covers a quarter of a second, so a gap of this length means
 # that ten slow samples are missing.
 _GAP_MS = 2_000
-# A shorter hole still hides 20 m of track; no channel of a real car is slower than 0.25 s.
-_SHORT_GAP_MS = 500
 # In real files messages are up to 52 s later than the median; a larger backward step is not a late delivery.
 _LATEST_DELIVERY_MS = 60_000
 
@@ -31,12 +30,14 @@ class CarStatsBuilder:
     Args:
         clock: The car's clock correction.
         channels: Channel columns of the session.
+        most_holes: Holes listed one by one, the first ones.
     """
 
-    def __init__(self, clock: CarClock, channels: Sequence[str]) -> None:
+    def __init__(self, clock: CarClock, channels: Sequence[str], most_holes: int) -> None:
         self._clock = clock
         self._channels = channels
         self._sent: set[str] = set()
+        self._holes = HoleFinder(is_frozen=clock.is_frozen, most=most_holes)
         self._residual_ms = [0] * len(clock.pieces)
         self._counts: Counter[str] = Counter()
         self._longest_ms = 0
@@ -46,6 +47,7 @@ class CarStatsBuilder:
 
     def add(self, part: PivotedRows) -> None:
         """Add a part; parts come in chronological order."""
+        self._holes.add(_milliseconds(part.rows, "sample_time_utc"), part.rows["lap_number"])
         sample_ms = np.append(self._last[0], _milliseconds(part.rows, "sample_time_utc"))
         received_ms = np.append(self._last[1], _milliseconds(part.rows, "received_time_utc"))
         self._last = (sample_ms[-1:], received_ms[-1:])
@@ -61,7 +63,7 @@ class CarStatsBuilder:
             backward_steps=int((np.diff(received_ms) < -_LATEST_DELIVERY_MS).sum()),
             unexplained_rows=unexplained,
             gaps=len(gaps_ms),
-            short_gaps=int(np.count_nonzero((steps_ms > _SHORT_GAP_MS) & (steps_ms <= _GAP_MS))),
+            short_gaps=int(np.count_nonzero((steps_ms > HOLE_MS) & (steps_ms <= _GAP_MS))),
         )
         self._sent.update(name for name in self._channels if part.rows[name].null_count < part.rows.num_rows)
 
@@ -88,6 +90,7 @@ class CarStatsBuilder:
             gaps=counts["gaps"],
             short_gaps=counts["short_gaps"],
             longest_gap_s=self._longest_ms / 1000 if counts["gaps"] else None,
+            holes=self._holes.holes(),
             first_sample_ms=self._first_ms or 0,
             last_sample_ms=int(self._last[0][0]),
             channels=tuple(name for name in self._channels if name in self._sent),
@@ -111,6 +114,11 @@ def telemetry_cars_table(track: str, session: str, report: TelemetryReport) -> p
             for piece in _pieces(car)
         ]
     )
+
+
+def holes_table(track: str, session: str, report: TelemetryReport) -> pa.Table:
+    """Return the table ``telemetry_holes`` of a session: one row per hole of more than half a second."""
+    return telemetry_holes_table(track, session, [(car.clock.vehicle_id, car.holes) for car in report.cars])
 
 
 def _pieces(car: CarStats) -> Iterator[dict[str, object]]:

@@ -23,6 +23,7 @@ from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.clock_laps import LapCrossings, lap_crossings
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
+from apex_pipeline.sources.gr_cup.telemetry.holes import most_holes_of_car
 from apex_pipeline.sources.gr_cup.telemetry.parse import ParseStats, read_file
 from apex_pipeline.sources.gr_cup.telemetry.pivot import PivotedRows, Pivoter, SampleTooLargeError, published_schema
 from apex_pipeline.sources.gr_cup.telemetry.report import (
@@ -218,6 +219,7 @@ def _write_cars(
     schema = writer.schema
     written: Counter[str] = Counter(cells_out=0, rows_out=0)
     channel_columns = schema.names[schema.get_field_index("unit_lap") + 1 :]
+    most_holes = most_holes_of_car(len(readings.cars))
     builders: dict[str, CarStatsBuilder] = {}
     for clock, part in _prefetch(_parts(readings, pivoter, crossings)):
         rows = _with_session(part.rows, key, schema)
@@ -225,7 +227,9 @@ def _write_cars(
         written["cells_out"] += sum(rows.num_rows - rows[name].null_count for name in channel_columns)
         written["rows_out"] += rows.num_rows
         add_outside(outside, part.out_of_range)
-        builders.setdefault(clock.vehicle_id, CarStatsBuilder(clock, channel_columns)).add(part)
+        if clock.vehicle_id not in builders:
+            builders[clock.vehicle_id] = CarStatsBuilder(clock, channel_columns, most_holes)
+        builders[clock.vehicle_id].add(part)
     return [builder.stats() for builder in builders.values()], dict(written)
 
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from apex_pipeline.sources.base import Reject
+from apex_pipeline.sources.gr_cup.telemetry.channel_names import shown_name
+from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import ClockPiece, place, unexplained_ms
 from apex_pipeline.sources.gr_cup.vehicle_spellings import Spellings
 from apex_pipeline.sources.unreadable import UnreadableFile, warnings_of
@@ -92,7 +95,8 @@ class CarStats:
         residual_ms: The largest unexplained difference of each piece of the clock.
         gaps: Gaps of more than 2 s between samples.
         short_gaps: Gaps of more than 0.5 s and at most 2 s.
-        longest_gap_s: The longest of these gaps.
+        longest_gap_s: The longest gap of more than 2 s.
+        holes: Gaps of more than 0.5 s one by one, the first ten thousand at most; see ``holes.py``.
         first_sample_ms: Time of the first sample, milliseconds UTC.
         last_sample_ms: Time of the last sample, milliseconds UTC.
         channels: Channel columns with at least one reading.
@@ -108,6 +112,7 @@ class CarStats:
     gaps: int
     short_gaps: int
     longest_gap_s: float | None
+    holes: pa.Table
     first_sample_ms: int
     last_sample_ms: int
     channels: tuple[str, ...]
@@ -123,7 +128,7 @@ class TelemetryReport:
             not counted.
         rejects_by_reason: Number of all rejects by reason.
         cars: Stats of each car, including its clock correction.
-        unknown_channels: Raw channels without a description, published under their own name.
+        unknown_channels: Raw channels without a description; their names may be a person's, see ``channel_names.py``.
         unreadable_laps: Readings whose lap is not a valid number; they are kept, with ``unit_lap`` null.
         unreadable: Files that were left out; the counts do not include them.
         spellings: How the ids of the cars are written in the telemetry files.
@@ -145,7 +150,7 @@ class TelemetryReport:
             "rejected_by_reason": self.rejects_by_reason,
             "unreadable_laps": self.unreadable_laps,
             "frozen_clocks": ", ".join(clock.vehicle_id for clock in self.clocks if clock.is_frozen) or "none",
-            "unknown_channels": ", ".join(self.unknown_channels) or "none",
+            "unknown_channels": ", ".join(map(shown_name, self.unknown_channels)) or "none",
         }
 
     def warnings(self) -> tuple[str, ...]:
@@ -153,8 +158,8 @@ class TelemetryReport:
         return (
             *warnings_of(self.unreadable),
             *(
-                f"The channel {name} is not known; its readings are in a column of the same name."
-                for name in self.unknown_channels
+                f"The channel {shown_name(channel)} is not known; its readings are in the column {column}."
+                for channel, column in columns_of(self.unknown_channels).items()
             ),
             *(
                 f"The times of {car.unexplained_rows:,} rows of {car.clock.vehicle_id} are not explained within 2 s."

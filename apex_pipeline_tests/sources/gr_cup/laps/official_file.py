@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from apex_pipeline.sources.gr_cup.kinds import FileKind
+from apex_pipeline.sources.gr_cup.official_rows import ParsedFile
 from apex_pipeline.sources.gr_cup.official_timing import official_laps_table, read_sections
 from apex_pipeline_tests.sources.gr_cup.lap_builder import identity
 from apex_pipeline_tests.sources.gr_cup.laps.race_builder import RaceCar, derive, triggers_of
@@ -49,11 +50,15 @@ def cells_of(cars: Sequence[RaceCar], *, green_s: float = 13.7 * 3600) -> Cells:
     return rows
 
 
+def parse(cells: Cells) -> ParsedFile:
+    """Return the rows as read from a file."""
+    lines = [";".join(cells[0]), *(";".join(row.values()) for row in cells)]
+    return read_sections(io.BytesIO("\n".join(lines).encode()), identity(FileKind.SECTIONS))
+
+
 def laps_with(cars: Sequence[RaceCar], cells: Cells, zone: str | None = "America/Chicago") -> pd.DataFrame:
     """Return the laps of the race with this official timing."""
-    lines = [";".join(cells[0]), *(";".join(row.values()) for row in cells)]
-    parsed = read_sections(io.BytesIO("\n".join(lines).encode()), identity(FileKind.SECTIONS))
-    table, _ = official_laps_table("spa", "R1", [parsed])
+    table, _ = official_laps_table("spa", "R1", [parse(cells)])
     return derive(triggers_of(cars), table, zone).laps.to_pandas()
 
 

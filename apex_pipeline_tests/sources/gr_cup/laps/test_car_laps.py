@@ -108,6 +108,21 @@ def test_a_late_timestamp_flags_and_invalidates_both_laps() -> None:
     assert [lap["is_valid"] for lap in laps] == [True, True, False, False, True, True]
 
 
+def test_a_late_timestamp_of_a_car_with_few_laps_is_found_by_its_own_laps_and_the_field() -> None:
+    # 4 % slower than the field: stamped 12 s late, its second lap is as fast as theirs never was.
+    own = [104.0, 103.8, 104.1, 116.0, 92.0 + 4.0, 103.9]
+    laps = _own(_laps(_field() + crossings_of(_CAR, at_pace(own))))
+    assert ["late_trigger_pair" in lap["flags"] for lap in laps] == [False, False, False, True, True, False]
+
+
+@pytest.mark.parametrize("shared", [1, 2])
+def test_a_fast_lap_after_an_out_lap_is_late_unless_the_field_was_as_fast(shared: int) -> None:
+    own = [118.0, 96.0, 101.0, 101.2, 101.1, 101.3]
+    others = [item for n in range(shared) for item in crossings_of(f"GR86-2{n:02}-{n}", at_pace([*_PACE[:4], 96.1]))]
+    laps = _own(_laps(_field() + others + crossings_of(_CAR, at_pace(own))))
+    assert ("late_trigger_pair" in laps[1]["flags"]) == (shared < 2)
+
+
 def test_a_mistake_before_a_good_lap_is_not_a_late_timestamp() -> None:
     laps = _own(_laps(_field() + crossings_of(_CAR, at_pace([98.4, 98.5, 104.0, 97.2, 98.4]))))
     assert all(lap["is_valid"] for lap in laps)

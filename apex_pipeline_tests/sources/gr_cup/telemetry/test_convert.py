@@ -14,7 +14,6 @@ import pytest
 
 from apex_pipeline.errors import ReconciliationError, StorageFullError
 from apex_pipeline.sources.gr_cup.telemetry import convert as convert_module
-from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.chunks import TelemetryFile
 from apex_pipeline.sources.gr_cup.telemetry.pivot import Pivoter
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
@@ -86,6 +85,16 @@ class TestColumns:
         assert converted.rows[0]["Oil_Temp_C"] == 97.0
         assert converted.report.unknown_channels == ("Oil Temp [C]",)
 
+    def test_a_channel_that_may_name_a_person_is_published_without_its_name(self, tmp_path: Path) -> None:
+        converted = convert_rows(tmp_path, [reading(0), reading(0, "Quintessa Zebrowski", "7")])
+
+        # The first six digits of the SHA-256 of the name.
+        assert converted.rows[0]["unnamed_d36a73"] == 7.0
+        told = f"{converted.report.facts()} {converted.report.warnings()} {converted.table.schema}"
+        assert "Zebrowski" not in told
+        assert "of 19 characters, not shown as they may name a person" in told
+        assert "in the column unnamed_d36a73." in told
+
     @pytest.mark.parametrize("channel", ["repeat", "Unit_Lap", "vehicle_id", "car_ms", "value", 'a"b', "a'b", "!!"])
     def test_a_channel_with_a_conflicting_name_does_not_affect_other_columns(
         self, tmp_path: Path, channel: str
@@ -96,17 +105,6 @@ class TestColumns:
         assert row["vehicle_id"] == CAR
         assert (row["repeat"], row["unit_lap"], row["speed_kph"]) == (0, 3, 100.5)
         assert 7.0 in row.values()
-
-    def test_unknown_channels_never_share_a_column(self) -> None:
-        assert columns_of(["oil temp", "oil-temp", "Oil_Temp"]) == {
-            "Oil_Temp": "Oil_Temp",
-            "oil temp": "oil_temp_2",
-            "oil-temp": "oil_temp_3",
-        }
-        assert columns_of(["a b", "a_B"]) == {"a b": "a_b", "a_B": "a_B_2"}
-
-    def test_both_spellings_of_a_known_channel_share_its_column(self) -> None:
-        assert columns_of(["Speed", "speed"]) == {"Speed": "speed_kph", "speed": "speed_kph"}
 
 
 class TestRepeats:

@@ -366,21 +366,21 @@ chance = random.Random(5)
 good = csv_bytes([reading(s / 25, c, str(s)) for s in range(6) for c in ("speed", "gear")]).split(b"\\n", 1)[1]
 lists = csv_bytes([listed(0, '[{"name": "speed", "value": 1}, {"name": "gear", "value": 3}]')] * 4, LISTED_COLUMNS)
 parsed = 0
-for _ in range(2_000):
+for _ in range(1_000):
     text = bytearray(lists.split(b"\\n", 1)[1])
     for _ in range(chance.randrange(4)):
         at = chance.randrange(len(text))
         text[at : at + chance.randrange(3)] = chance.choice([b"", b",", b"\\n", b'"', b"{", b"]", b"9", b" "])
     parsed += assert_agree(bytes(text.rstrip(b"\\n") + b"\\n"), LISTS)[0]
-assert parsed > 8_000, parsed
+assert parsed > 4_000, parsed
 parsed = 0
-for _ in range(4_000):
+for _ in range(2_000):
     text = bytearray(good)
     for _ in range(chance.randrange(6)):
         at = chance.randrange(len(text))
         text[at : at + chance.randrange(3)] = chance.choice([b"", b",", b"\\n", b'"', b"\\r", b"\\0", b"9", b"\\xff"])
     parsed += assert_agree(bytes(text.rstrip(b"\\n") + b"\\n"), make_header(is_quoted=chance.random() < 0.5))[0]
-assert parsed > 20_000, parsed
+assert parsed > 10_000, parsed
 """
 
 

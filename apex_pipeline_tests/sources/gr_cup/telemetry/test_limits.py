@@ -128,14 +128,14 @@ def test_a_column_of_other_values_leaves_its_file_out_and_no_trace_in_the_table(
 def test_the_channels_of_all_files_together_count(tmp_path: Path) -> None:
     limits = Limits(columns=13)
     files = [
-        write_file(tmp_path, csv_bytes([reading(0, f"{name} {number}") for number in range(8)]), f"{name}.csv")
+        write_file(tmp_path, csv_bytes([reading(0, f"temp {name} {number}") for number in range(8)]), f"{name}.csv")
         for name in ("a", "b")
     ]
 
     converted = convert(tmp_path, *(replace(file, limits=limits) for file in files), limits=limits)
 
     assert [text.partition(" ")[0] for text in converted.refused] == ["b.csv"]
-    assert pq.ParquetFile(converted.path).schema_arrow.names[-8:] == [f"a_{number}" for number in range(8)]
+    assert pq.ParquetFile(converted.path).schema_arrow.names[-8:] == [f"temp_a_{number}" for number in range(8)]
 
 
 def test_readings_before_the_limit_is_reached_are_not_used(tmp_path: Path) -> None:

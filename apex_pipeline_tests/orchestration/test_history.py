@@ -1,0 +1,220 @@
+"""The history of runs: what was replaced is removed, what is present stays, and the databases become smaller."""
+
+import os
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from apex_pipeline.orchestration import history
+from apex_pipeline.orchestration.history import Pruned, compact_run, prune, prune_if_due
+from apex_pipeline.orchestration.history_jobs import prune_history, pruning_summary
+from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
+
+_AT_ONCE = timedelta(0)
+_parts = dg.DynamicPartitionsDefinition(name="sessions")
+
+
+@dg.asset(partitions_def=_parts)
+def laps() -> None:
+    """Derive nothing."""
+
+
+@dg.asset_check(asset=laps)
+def fine() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
+@dg.asset(partitions_def=_parts)
+def sectors() -> None:
+    """Derive nothing."""
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.PreviewWarning)  # as in checks.py: a result per session
+
+    @dg.asset_check(asset=sectors, partitions_def=_parts)
+    def plausible() -> dg.AssetCheckResult:
+        if os.environ.get("CHECK_FAILS"):
+            raise RuntimeError("not evaluated")
+        return dg.AssetCheckResult(passed=True)
+
+
+@dg.asset
+def broken() -> None:
+    raise RuntimeError("broken")
+
+
+_DEFINITIONS = dg.Definitions(
+    [laps, sectors, broken],
+    asset_checks=[fine, plausible],
+    jobs=[
+        dg.define_asset_job("derive", selection=[laps]),
+        dg.define_asset_job("derive_sectors", selection=[sectors]),
+        dg.define_asset_job("fail_on_purpose", selection=[broken]),
+        dg.define_asset_job("look", selection=dg.AssetSelection.checks_for_assets(laps)),
+    ],
+)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as opened:
+        opened.add_dynamic_partitions("sessions", ["spa/R1", "spa/R2"])
+        yield opened
+
+
+def _run(instance: dg.DagsterInstance, session: str | None = "spa/R1", job: str = "derive") -> str:
+    definition = _DEFINITIONS.get_repository_def().get_job(job)
+    return definition.execute_in_process(instance=instance, partition_key=session, raise_on_error=False).run_id
+
+
+def _runs(instance: dg.DagsterInstance) -> set[str]:
+    return {run.run_id for run in instance.get_runs()}
+
+
+def _files(instance: dg.DagsterInstance, run_id: str) -> list[Path]:
+    return [path for path in Path(instance.root_directory).rglob("*") if run_id in str(path)]
+
+
+def test_runs_are_removed_once_a_later_one_has_replaced_their_results(instance: dg.DagsterInstance) -> None:
+    first, other, last = _run(instance), _run(instance, "spa/R2"), _run(instance)
+    pruned = prune(instance, _AT_ONCE)
+    assert (pruned.runs, pruned.kept) == (1, 2)
+    assert _runs(instance) == {other, last}
+    assert _files(instance, first) == []
+    key = dg.AssetKey("laps")
+    assert instance.get_materialized_partitions(key) == {"spa/R1", "spa/R2"}
+    executions = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(key, "fine"), limit=10)
+    assert {execution.run_id for execution in executions} == {other, last}
+
+
+def test_younger_runs_stay(instance: dg.DagsterInstance) -> None:
+    runs = {_run(instance), _run(instance)}
+    assert prune(instance, timedelta(days=30)).runs == 0
+    assert _runs(instance) == runs
+
+
+def test_a_failed_run_stays_until_the_same_job_has_run_again(instance: dg.DagsterInstance) -> None:
+    failed = _run(instance, None, "fail_on_purpose")
+    assert prune(instance, _AT_ONCE).runs == 0
+    again = _run(instance, None, "fail_on_purpose")
+    assert prune(instance, _AT_ONCE).runs == 1
+    assert _runs(instance) == {again} != {failed}
+
+
+def test_runs_that_only_look_at_checks_are_removed_once_later_ones_have_looked(instance: dg.DagsterInstance) -> None:
+    made = _run(instance)
+    _run(instance, None, "look")
+    looked = _run(instance, None, "look")
+    assert prune(instance, _AT_ONCE).runs == 1
+    assert _runs(instance) == {made, looked}
+
+
+def test_a_run_stays_while_it_holds_the_latest_result_of_a_check(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = _run(instance, "spa/R1", "derive_sectors"), _run(instance, "spa/R2", "derive_sectors")
+    with monkeypatch.context() as patched:
+        patched.setenv("CHECK_FAILS", "1")
+        unchecked = _run(instance, "spa/R1", "derive_sectors")
+    assert prune(instance, _AT_ONCE).runs == 0
+    assert _latest_results(instance) == {"spa/R1": first, "spa/R2": other}
+    again = _run(instance, "spa/R1", "derive_sectors")
+    assert prune(instance, _AT_ONCE).runs == 2
+    assert _runs(instance) == {other, again}
+    assert not {first, unchecked} & _runs(instance)
+    assert _latest_results(instance) == {"spa/R1": again, "spa/R2": other}
+
+
+def _latest_results(instance: dg.DagsterInstance) -> dict[str | None, str]:
+    """Return the run that holds the latest result of the check ``plausible``, by session."""
+    check = dg.AssetCheckKey(dg.AssetKey("sectors"), "plausible")
+    history = instance.event_log_storage.get_asset_check_execution_history(check, limit=100)
+    return {found.partition: found.run_id for found in reversed(history) if found.status.value != "PLANNED"}
+
+
+def test_pruning_many_runs_of_one_session_leaves_the_history_of_one(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_PAGE", 2)
+    _run(instance)
+    one = history_bytes(Path(instance.root_directory))
+    for _ in range(3):
+        _run(instance)
+    pruned = prune(instance, _AT_ONCE)
+    assert pruned.runs == 3
+    assert one is not None
+    assert pruned.bytes_before is not None
+    assert pruned.bytes_after is not None
+    assert pruned.bytes_before > 1.5 * one
+    assert pruned.bytes_after < 1.3 * one
+
+
+def test_a_pruning_looks_at_no_more_runs_than_it_takes_to_find_those_it_removes(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = _run(instance, "spa/R2")
+    runs = [_run(instance) for _ in range(5)]
+    monkeypatch.setattr(history, "_PAGE", 1)
+    monkeypatch.setattr(history, "_MOST_RUNS", 2)
+    opened: list[str] = []
+    read = instance.get_records_for_run
+    monkeypatch.setattr(
+        instance, "get_records_for_run", lambda run, **named: (opened.append(run), read(run, **named))[1]
+    )
+    pruned = prune(instance, _AT_ONCE)
+    assert set(opened) == set(runs[:2])
+    assert (pruned.runs, pruned.kept, pruned.is_complete) == (2, 1, False)
+    assert "the next pruning continues" in pruning_summary(pruned)
+    assert _runs(instance) == {needed, *runs[2:]}
+    assert prune(instance, _AT_ONCE).runs == 2
+    last = prune(instance, _AT_ONCE)
+    assert (last.runs, last.kept, last.is_complete) == (0, 2, True)
+    assert _runs(instance) == {needed, runs[-1]}
+
+
+def test_a_sync_prunes_at_most_once_a_day(instance: dg.DagsterInstance) -> None:
+    _run(instance)
+    _run(instance)
+    assert prune_if_due(instance, _AT_ONCE) is not None
+    _run(instance)
+    assert prune_if_due(instance, _AT_ONCE) is None
+
+
+def test_a_finished_run_takes_less_space_and_reads_the_same(instance: dg.DagsterInstance) -> None:
+    run = _run(instance)
+    database = run_database(Path(instance.root_directory), run)
+    before, events = database.stat().st_size, [str(entry.message) for entry in instance.all_logs(run)]
+    compact_run(instance, run)
+    assert database.stat().st_size < 0.6 * before
+    assert [str(entry.message) for entry in instance.all_logs(run)] == events
+
+
+def test_a_database_that_is_in_use_or_missing_is_left(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    run = _run(instance)
+    database = run_database(Path(instance.root_directory), run)
+    before = database.stat().st_size
+    with closing(sqlite3.connect(database)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event_logs").fetchone()
+        compact(database)
+        assert database.stat().st_size == before
+    compact(tmp_path / "none.db")
+    assert not (tmp_path / "none.db").exists()
+    assert len(list(instance.all_logs(run))) > 0
+
+
+def test_the_nightly_job_tells_the_size(instance: dg.DagsterInstance, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prune_history.execute_in_process(instance=instance).success
+    assert "The history was" in capsys.readouterr().err
+
+
+def test_where_the_database_is_elsewhere_the_size_is_said_to_be_unknown() -> None:
+    assert pruning_summary(Pruned(3, 4, None, None)).endswith("its size is not known.")
