@@ -171,10 +171,11 @@ def _change_at(jumps: Flags, is_running: Flags, first: int, last: int, values: t
         if old == PAUSED:
             return first + int(running[0]) if len(running) else last
         return first + int(running[-1]) + 1 if len(running) else first
+    is_entered = old not in DRIVEN_STATES and new in DRIVEN_STATES
     found = np.flatnonzero(jumps[first : last + 1])
     if not len(found):
-        return last
-    is_entered = old not in DRIVEN_STATES and new in DRIVEN_STATES
+        # No clock runs in the front end and before a restart, so a lap that has begun since was driven.
+        return first if is_entered and old in FRONT_END_STATES else last
     return first + int(found[-1 if is_entered else 0])
 
 
