@@ -44,9 +44,10 @@ _OLD_ENTRY = np.dtype(
 )
 
 # The three sector times that follow are those of the fastest sectors, not of the last lap.
-_LAST_TIMES = {"names": ["last_lap", "last_sector"], "formats": ["<f4", "<f4"], "offsets": [4, 8]}
-_STATS = np.dtype({**_LAST_TIMES, "itemsize": 32})
-_OLD_STATS = np.dtype({**_LAST_TIMES, "itemsize": 24})
+_STATS = np.dtype({"names": ["last_lap", "last_sector"], "formats": ["<f4", "<f4"], "offsets": [4, 8], "itemsize": 32})
+_OLD_STATS = np.dtype(
+    {"names": ["last_lap", "last_sector"], "formats": ["<f4", "<f4"], "offsets": [4, 8], "itemsize": 24}
+)
 _VEHICLE = np.dtype(
     {"names": ["index", "class", "name"], "formats": ["<u2", "<u4", "S64"], "offsets": [0, 4, 8], "itemsize": 72}
 )

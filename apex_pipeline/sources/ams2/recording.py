@@ -6,6 +6,7 @@ See ``container.py`` for base64, which a recording is uploaded in.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -127,7 +128,7 @@ class _Reader:
         timings, physics = self._driver.timings(), self._driver.physics()
         driving = driven(timings, self._game.states, self._game.tracks, counts)
         time = timebase(driving.rows, physics["ordinal"])
-        runs = find_runs(driving, time)
+        runs = list(islice(find_runs(driving, time, self._game.last_laps), self._limits.runs + 1))
         self._check(runs, driving, len(timings))
         laps = measure_laps(driving, runs, time, self._game, counts)
         samples = sample_table(timings, physics, driving, runs, counts)
@@ -158,7 +159,7 @@ class _Reader:
         if len(runs) > self._limits.runs:
             raise RecordingError(
                 "too many laps",
-                f"The recording has {len(runs):,} runs of the lap clock, more than {self._limits.runs:,}.",
+                f"The recording has more than {self._limits.runs:,} runs of the lap clock.",
                 "Check that its packets are in order; split one of more than six hours.",
             )
         if runs:
