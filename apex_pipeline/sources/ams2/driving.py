@@ -111,7 +111,13 @@ def _breaks(rows: Rows) -> Flags:
     rows_before = np.maximum(np.arange(len(lap) - 1) - LAP_NUMBER_LAG, 0)
     is_crossing = is_started & ((lap[rows_after] - lap[rows_before]) % 256 == 1)
     is_start = is_started & (clock[:-1] < 0) & (np.diff(lap) == 0)
-    breaks[1:] &= ~(is_crossing | is_start)
+    # Nor is the change of the lap number that goes with it, before or after.
+    is_near = is_crossing.copy()
+    for lag in range(1, LAP_NUMBER_LAG + 1):
+        is_near[lag:] |= is_crossing[:-lag]
+        is_near[:-lag] |= is_crossing[lag:]
+    goes_on = (np.diff(clock) >= -CLOCK_JITTER_S) & (clock[1:] >= 0) & (clock[:-1] >= 0)
+    breaks[1:] &= ~(is_crossing | is_start | (is_near & goes_on))
     return breaks
 
 

@@ -36,6 +36,9 @@ PARSER_VERSION = "1"
 
 _LAPS = without_race_id(RACE_LAPS)
 
+# Kinds of unknown packets listed one by one; noise has 380,000 of them, a game a few.
+_LISTED_KINDS = 50
+
 
 @dataclass(frozen=True)
 class RecordedSession:
@@ -216,11 +219,14 @@ class _Reader:
         }
 
     def _rejects(self, counts: Counter[str]) -> tuple[RecordingReject, ...]:
+        unknown = Counter({kind: count for kind, count in self._packets.items() if kind not in LAYOUTS})
+        listed = sorted(unknown.most_common(_LISTED_KINDS))
         rejects = [
-            RecordingReject("unknown_packet", count, f"type {kind} of {size} bytes")
-            for (kind, size), count in sorted(self._packets.items())
-            if (kind, size) not in LAYOUTS
+            RecordingReject("unknown_packet", count, f"type {kind} of {size} bytes") for (kind, size), count in listed
         ]
+        others = unknown.total() - sum(count for _, count in listed)
+        if others:
+            rejects.append(RecordingReject("unknown_packet", others, f"{len(unknown) - len(listed):,} other kinds"))
         rejects += [RecordingReject(name, counts[name], detail) for name, detail in _REJECTED.items() if counts[name]]
         return tuple(rejects)
 

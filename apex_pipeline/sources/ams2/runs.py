@@ -32,6 +32,7 @@ _WHOLE_LAP = 0.9  # share of the track after which a reset of distance is the li
 # Farthest from the line between the samples around it: no car is faster, and the line is a few metres wide.
 _FASTEST_MPS = 130.0
 _AT_LINE_M = 30.0
+_UNEVEN = 2.5  # sampling intervals between two samples of a recorder that keeps no even rate
 _MOVED_M = 20.0
 _TELEPORTED_M = 150.0  # between two samples: the reset to the pits, not driving
 _IN_PITS = (DRIVING_IN, IN_BOX, GARAGE)
@@ -182,7 +183,7 @@ class _Finder:
         """Return whether the clock of a run starts at zero, up to what can have passed since the sample before."""
         start, interval = self._edges[place], self._time.interval_s
         passed = self._time.elapsed_s[start] + interval / 2 if self._follows(place) else 0.0
-        longest = min(max(1.5 * interval, passed), _LONGEST_HOLE_S + 2 * interval)
+        longest = min(max(_UNEVEN * interval, passed), _LONGEST_HOLE_S + 2 * interval)
         return 0 <= float(self._rows["clock"][start]) <= longest
 
     def _ends_at_line(self, place: int) -> bool:
