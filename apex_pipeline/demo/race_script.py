@@ -22,6 +22,7 @@ FINISHES = ("new lap", "stops", "goes on", "disappears")
 
 _PAUSE_S = 2.0
 _COOL_DOWN_S = 4.0
+_GOLDEN_RATIO = 0.618034  # its multiples are spread evenly and in no visible order
 _TINY_S = 1e-9  # below the rounding of times, so a frame due at the end of a scene belongs to the next one
 
 
@@ -122,14 +123,16 @@ class Script:
 
     Args:
         rate_hz: Frames per second.
+        unevenness: By how much of an interval a frame may come late, as with a recorder that keeps no even rate.
 
     Attributes:
         frames: All frames so far.
         laps: The truth about the laps so far.
     """
 
-    def __init__(self, rate_hz: float = 20.0) -> None:
+    def __init__(self, rate_hz: float = 20.0, unevenness: float = 0.0) -> None:
         self.rate_hz = rate_hz
+        self.unevenness = unevenness
         self.frames: list[Frame] = []
         self.laps: list[LapTruth] = []
         self._time_s = 0.0
@@ -252,7 +255,8 @@ class Script:
     @property
     def _next_s(self) -> float:
         """When the next frame is due."""
-        return len(self.frames) / self.rate_hz
+        late = len(self.frames) * _GOLDEN_RATIO % 1 * self.unevenness
+        return (len(self.frames) + late) / self.rate_hz
 
     def _grid(self, seconds: float) -> Iterator[float]:
         """Yield the times of the frames in the next scene."""

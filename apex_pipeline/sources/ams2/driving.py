@@ -201,6 +201,7 @@ def _session_starts(rows: Rows, jumps: Flags, kinds: Integers, left: Integers, t
     places = np.arange(1, len(rows))
     is_changed = changed[np.minimum(places + _NEARBY, len(rows) - 1)] != changed[np.maximum(places - 1 - _NEARBY, 0)]
     is_reset = jumps[1:] & (lap[1:] <= 1) & (lap[1:] <= lap[:-1]) & (rows["clock"][1:] < rows["clock"][:-1])
+    is_reset &= lap[np.minimum(places + LAP_NUMBER_LAG, len(rows) - 1)] <= lap[:-1]  # it is not the line
     starts[1:] = (
         is_step_back
         | (is_reset & is_changed)

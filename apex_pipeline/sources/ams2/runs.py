@@ -182,7 +182,9 @@ class _Finder:
     def _starts_at_line(self, place: int) -> bool:
         """Return whether the clock of a run starts at zero, up to what can have passed since the sample before."""
         start, interval = self._edges[place], self._time.interval_s
-        passed = self._time.elapsed_s[start] + interval / 2 if self._follows(place) else 0.0
+        passed = 0.0
+        if self._follows(place):
+            passed = self._time.elapsed_s[start] + self._time.slack_s[start] + interval / 2
         longest = min(max(_UNEVEN * interval, passed), _LONGEST_HOLE_S + 2 * interval)
         return 0 <= float(self._rows["clock"][start]) <= longest
 
