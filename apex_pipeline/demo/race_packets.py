@@ -149,7 +149,7 @@ class _Writer:
         yield self._send(_NAMES, 1452, classes)
         if self._options.sends_stats:
             width = 24 if stats == 784 else 32  # noqa: PLR2004  -- before patch 5
-            times = {16 + slot * width + 4: struct.pack("<f", _last_lap_s(frame, slot)) for slot in range(CARS)}
+            times = {16 + slot * width + 4: struct.pack("<ff", *_last_times_s(frame, slot)) for slot in range(CARS)}
             yield self._send(_STATS, stats, times)
 
     def _tick(self, frame: Frame) -> bytes:
@@ -212,10 +212,12 @@ def _entry(position: tuple[float, float], distance: int, packed: Sequence[int], 
     )
 
 
-def _last_lap_s(frame: Frame, slot: int) -> float:
+def _last_times_s(frame: Frame, slot: int) -> tuple[float, float]:
+    """Return the last lap and the last sector of a car."""
     if slot == DRIVER:
-        return frame.last_lap_s
-    return rival_lap_s(slot) if frame.session_time_s >= rival_lap_s(slot) else -1.0
+        return frame.last_lap_s, frame.last_sector_s
+    lap_s = rival_lap_s(slot)
+    return (lap_s, lap_s / 3) if frame.session_time_s >= lap_s else (-1.0, -1.0)
 
 
 def recording(datagrams: Iterable[bytes], container: str = "zlib") -> bytes:

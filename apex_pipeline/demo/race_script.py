@@ -9,14 +9,20 @@ from dataclasses import dataclass, field, replace
 LENGTH_M = 1_500.0
 DRIVER = 5  # place of the driver among the entries
 CARS = 12
+SECTOR_SHARES = (0.28, 0.33, 0.39)
 TANK_L = 80
 
 PRACTICE, QUALIFYING, RACE = 1, 3, 5
 EXITED, FRONT_END, PLAYING, PAUSED, MENU, RESTARTING, REPLAY = 0, 1, 2, 3, 4, 5, 6
 DRIVING_IN, IN_BOX, DRIVING_OUT, GARAGE, LEAVING_GARAGE = 1, 2, 3, 4, 5
-NOT_STARTED, RACING = 1, 2
+NOT_STARTED, RACING, FINISHED = 1, 2, 3
+
+# What the lap clock does after the chequered flag; the lap number goes on only with a new lap.
+FINISHES = ("new lap", "stops", "goes on", "disappears")
 
 _PAUSE_S = 2.0
+_COOL_DOWN_S = 4.0
+_GOLDEN_RATIO = 0.618034  # its multiples are spread evenly and in no visible order
 _TINY_S = 1e-9  # below the rounding of times, so a frame due at the end of a scene belongs to the next one
 
 
@@ -42,6 +48,7 @@ class Frame:
         is_invalid: The game has invalidated the lap.
         viewed: Place of the car the camera shows.
         last_lap_s: The game's time of the driver's last lap; -1 if there is none.
+        last_sector_s: The same of his last sector.
     """
 
     time_s: float
@@ -61,6 +68,7 @@ class Frame:
     is_invalid: bool = False
     viewed: int = DRIVER
     last_lap_s: float = -1.0
+    last_sector_s: float = -1.0
 
 
 @dataclass
@@ -115,14 +123,16 @@ class Script:
 
     Args:
         rate_hz: Frames per second.
+        unevenness: By how much of an interval a frame may come late, as with a recorder that keeps no even rate.
 
     Attributes:
         frames: All frames so far.
         laps: The truth about the laps so far.
     """
 
-    def __init__(self, rate_hz: float = 20.0) -> None:
+    def __init__(self, rate_hz: float = 20.0, unevenness: float = 0.0) -> None:
         self.rate_hz = rate_hz
+        self.unevenness = unevenness
         self.frames: list[Frame] = []
         self.laps: list[LapTruth] = []
         self._time_s = 0.0
@@ -134,7 +144,9 @@ class Script:
         """Begin a session: the lap counter starts again at 1."""
         self._session_index += 1
         self._session_began_s = self._time_s
-        self._scene = replace(self._scene, session=session, track=track, lap=1, game_state=PLAYING, last_lap_s=-1.0)
+        self._scene = replace(
+            self._scene, session=session, track=track, lap=1, game_state=PLAYING, last_lap_s=-1.0, last_sector_s=-1.0
+        )
 
     def stand(self, seconds: float, *, pit_mode: int = GARAGE, game_state: int = PLAYING) -> None:
         """Stand without a lap clock: in the garage, on the grid (``pit_mode`` 0) or in a menu."""
@@ -181,7 +193,28 @@ class Script:
                 pause_at_s = None
         self._time_s = began_s + until_s
         if options.until_s is None:
-            self._scene = replace(self._scene, lap=(self._scene.lap + 1) % 256, last_lap_s=seconds if is_whole else -1)
+            self._scene = replace(
+                self._scene,
+                lap=(self._scene.lap + 1) % 256,
+                last_lap_s=seconds if is_whole else -1,
+                last_sector_s=SECTOR_SHARES[-1] * seconds,
+            )
+
+    def finish(self, seconds: float, how: str) -> None:
+        """Drive the last lap of a race and a little further, with the clock as in ``FINISHES``."""
+        self.lap(seconds)
+        lap = self.laps[-1].lap
+        for time_s in self._grid(_COOL_DOWN_S):
+            since_s = time_s - self._time_s
+            clocks = {"new lap": since_s, "stops": seconds, "goes on": seconds + since_s, "disappears": -1.0}
+            frame = replace(
+                self._moving(since_s / seconds, seconds),
+                race_state=FINISHED,
+                clock_s=clocks[how],
+                lap=lap + 1 if how == "new lap" else lap,
+            )
+            self._add(frame, time_s)
+        self._time_s += _COOL_DOWN_S
 
     def _lap_frame(self, clock_s: float, seconds: float, options: LapOptions) -> Frame:
         away, pits = options.away_s, options.pits_from_s
@@ -194,12 +227,14 @@ class Script:
         )
 
     def _moving(self, share: float, seconds: float) -> Frame:
-        """Return the frame at a share of the lap, at constant speed and with sectors of a third each."""
-        sector = min(2, int(share * 3))
+        """Return the frame at a share of the lap, at constant speed."""
+        first, second, _ = SECTOR_SHARES
+        sector = (share >= first) + (share >= first + second)
         return replace(
             self._scene,
             sector=sector,
-            sector_clock_s=(share - sector / 3) * seconds,
+            sector_clock_s=(share - sum(SECTOR_SHARES[:sector])) * seconds,
+            last_sector_s=SECTOR_SHARES[sector - 1] * seconds if sector else self._scene.last_sector_s,
             distance_m=share * LENGTH_M,
             speed_mps=LENGTH_M / seconds,
             share=share,
@@ -220,7 +255,8 @@ class Script:
     @property
     def _next_s(self) -> float:
         """When the next frame is due."""
-        return len(self.frames) / self.rate_hz
+        late = len(self.frames) * _GOLDEN_RATIO % 1 * self.unevenness
+        return (len(self.frames) + late) / self.rate_hz
 
     def _grid(self, seconds: float) -> Iterator[float]:
         """Yield the times of the frames in the next scene."""

@@ -23,31 +23,43 @@ class Timebase:
     Attributes:
         interval_s: Median time between two samples; 0 if the clock never ran.
         elapsed_s: Estimated time since the row before; shape (rows,). The first is 0.
-        uncertainty_s: How far off an estimate can be.
+        slack_s: How much longer it can have been, where packets were lost; shape (rows,).
+        uncertainty_s: How far off an estimate can be otherwise.
     """
 
     interval_s: float
     elapsed_s: npt.NDArray[np.float64]
+    slack_s: npt.NDArray[np.float64]
     uncertainty_s: float
 
 
-def timebase(rows: Rows) -> Timebase:
+def timebase(rows: Rows, physics: Integers) -> Timebase:
     """Return the time between rows.
 
     The tick count is used where it follows the lap clock, in whatever unit; else the packet numbers, which count
-    sampling intervals.
+    sampling intervals. They count too many where a recorder leaves out other packets, so they are compared with the
+    packets of physics that have arrived.
+
+    Args:
+        rows: The driver's driven rows.
+        physics: Places of the physics packets in the recording, increasing.
     """
     steps = np.diff(rows["clock"].astype(np.float64))
     is_step = (steps > 0) & (steps < LONGEST_INTERVAL_S) & (rows["clock"][:-1] >= 0)
     if not is_step.any():
-        return Timebase(0.0, np.zeros(len(rows)), 0.0)
+        return Timebase(0.0, np.zeros(len(rows)), np.zeros(len(rows)), 0.0)
     interval = float(np.median(steps[is_step]))
     by_ticks = _by_ticks(unwrapped_steps(rows["tick"]), steps, is_step & (steps <= 2 * interval), interval)
+    slack = np.zeros(len(rows))
     if by_ticks is not None:
         elapsed, uncertainty = by_ticks
     else:
-        elapsed, uncertainty = interval * _intervals(np.diff(rows["counted"]), is_step), interval
-    return Timebase(interval, np.concatenate([[0.0], elapsed]), uncertainty)
+        longest = _intervals(np.diff(rows["counted"]), is_step)
+        seen = _intervals(np.diff(np.searchsorted(physics, rows["ordinal"])), is_step)
+        fewest = np.minimum(longest, seen) if len(physics) else longest
+        elapsed, uncertainty = interval * fewest, interval
+        slack[1:] = interval * (longest - fewest)
+    return Timebase(interval, np.concatenate([[0.0], elapsed]), slack, uncertainty)
 
 
 def unwrapped_steps(ticks: Integers) -> Integers:
@@ -73,7 +85,7 @@ def _by_ticks(
 
 
 def _intervals(numbers: Integers, is_step: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return how many sampling intervals lie between rows, by the numbers of their packets."""
+    """Return how many sampling intervals lie between rows, by what is counted between them."""
     usual = float(np.median(numbers[is_step]))
     if usual <= 0:
         return np.ones(len(numbers))

@@ -111,7 +111,13 @@ def _breaks(rows: Rows) -> Flags:
     rows_before = np.maximum(np.arange(len(lap) - 1) - LAP_NUMBER_LAG, 0)
     is_crossing = is_started & ((lap[rows_after] - lap[rows_before]) % 256 == 1)
     is_start = is_started & (clock[:-1] < 0) & (np.diff(lap) == 0)
-    breaks[1:] &= ~(is_crossing | is_start)
+    # Nor is the change of the lap number that goes with it, before or after.
+    is_near = is_crossing.copy()
+    for lag in range(1, LAP_NUMBER_LAG + 1):
+        is_near[lag:] |= is_crossing[:-lag]
+        is_near[:-lag] |= is_crossing[lag:]
+    goes_on = (np.diff(clock) >= -CLOCK_JITTER_S) & (clock[1:] >= 0) & (clock[:-1] >= 0)
+    breaks[1:] &= ~(is_crossing | is_start | (is_near & goes_on))
     return breaks
 
 
@@ -171,10 +177,11 @@ def _change_at(jumps: Flags, is_running: Flags, first: int, last: int, values: t
         if old == PAUSED:
             return first + int(running[0]) if len(running) else last
         return first + int(running[-1]) + 1 if len(running) else first
+    is_entered = old not in DRIVEN_STATES and new in DRIVEN_STATES
     found = np.flatnonzero(jumps[first : last + 1])
     if not len(found):
-        return last
-    is_entered = old not in DRIVEN_STATES and new in DRIVEN_STATES
+        # No clock runs in the front end and before a restart, so a lap that has begun since was driven.
+        return first if is_entered and old in FRONT_END_STATES else last
     return first + int(found[-1 if is_entered else 0])
 
 
@@ -194,6 +201,7 @@ def _session_starts(rows: Rows, jumps: Flags, kinds: Integers, left: Integers, t
     places = np.arange(1, len(rows))
     is_changed = changed[np.minimum(places + _NEARBY, len(rows) - 1)] != changed[np.maximum(places - 1 - _NEARBY, 0)]
     is_reset = jumps[1:] & (lap[1:] <= 1) & (lap[1:] <= lap[:-1]) & (rows["clock"][1:] < rows["clock"][:-1])
+    is_reset &= lap[np.minimum(places + LAP_NUMBER_LAG, len(rows) - 1)] <= lap[:-1]  # it is not the line
     starts[1:] = (
         is_step_back
         | (is_reset & is_changed)

@@ -12,7 +12,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from apex_pipeline.sources.ams2.driver import Rows
 from apex_pipeline.sources.ams2.layouts import (
+    CARS,
     GAME_STATE,
     LAYOUTS,
     LOW_3_BITS,
@@ -118,6 +120,7 @@ class GameLog:
         states: Changes of the game's state.
         tracks: Changes of the track.
         last_laps: Last lap time in seconds, by place of the car among the entries.
+        last_sectors: Last sector time in seconds, likewise.
         people: Name, by place of the car; empty unless names are kept.
         vehicles: Name and class number of a car, by its index.
         classes: Name of a class, by its number.
@@ -129,11 +132,12 @@ class GameLog:
         self.states: list[Change[GameState]] = []
         self.tracks: list[Change[Track]] = []
         self.last_laps: History[int, float] = History(limits.changes)
+        self.last_sectors: History[int, float] = History(limits.changes)
         self.people: History[int, str] = History(limits.changes)
         self.vehicles: History[int, tuple[str, int]] = History(limits.changes)
         self.classes: History[int, str] = History(limits.changes)
         self._last: dict[int, int] = {}
-        self._last_stats = np.zeros(0, np.uint32)
+        self._last_stats = {name: np.zeros(CARS, np.uint32) for name in ("last_lap", "last_sector")}
         self._last_bytes: dict[tuple[int, int], bytes] = {}  # by size and partial index
 
     def add(self, batch: Batch) -> None:
@@ -180,17 +184,20 @@ class GameLog:
             where = _places(batch, kind, size) if kind == TIME_STATS else np.empty(0, np.int64)
             if not len(where):
                 continue
-            # Compared as bits, because a value that is not a number differs from itself.
-            laps = np.ascontiguousarray(batch.rows(where, LAYOUTS[kind, size])["cars"]["last_lap"])
-            bits = laps.view(np.uint32)
-            if self._last_stats.shape != bits[0].shape:
-                self._last_stats = np.zeros_like(bits[0])
-            is_new = bits != np.concatenate([self._last_stats[None], bits[:-1]])
-            for row, car in np.argwhere(is_new).tolist():
-                if self.last_laps.is_full:
-                    break
-                self.last_laps.put(car, int(batch.ordinals[where[row]]), float(laps[row, car]))
-            self._last_stats = bits[-1].copy()
+            cars = batch.rows(where, LAYOUTS[kind, size])["cars"]
+            self._add_times("last_lap", self.last_laps, cars, batch.ordinals[where])
+            self._add_times("last_sector", self.last_sectors, cars, batch.ordinals[where])
+
+    def _add_times(self, name: str, history: History[int, float], cars: Rows, ordinals: Integers) -> None:
+        """Add the new times of all cars; ``cars`` has shape (packets, 32)."""
+        times = np.ascontiguousarray(cars[name])
+        bits = times.view(np.uint32)  # a value that is not a number differs from itself
+        is_new = bits != np.concatenate([self._last_stats[name][None], bits[:-1]])
+        for row, car in np.argwhere(is_new).tolist():
+            if history.is_full:
+                break
+            history.put(car, int(ordinals[row]), float(times[row, car]))
+        self._last_stats[name] = bits[-1].copy()
 
     def _add_track(self, packet: np.void, _partial_index: int, ordinal: int) -> None:
         length = float(packet["length"])

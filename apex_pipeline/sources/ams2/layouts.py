@@ -43,8 +43,11 @@ _OLD_ENTRY = np.dtype(
     }
 )
 
-_LAST_LAP = np.dtype({"names": ["last_lap"], "formats": ["<f4"], "offsets": [4], "itemsize": 32})
-_OLD_LAST_LAP = np.dtype({"names": ["last_lap"], "formats": ["<f4"], "offsets": [4], "itemsize": 24})
+# The three sector times that follow are those of the fastest sectors, not of the last lap.
+_STATS = np.dtype({"names": ["last_lap", "last_sector"], "formats": ["<f4", "<f4"], "offsets": [4, 8], "itemsize": 32})
+_OLD_STATS = np.dtype(
+    {"names": ["last_lap", "last_sector"], "formats": ["<f4", "<f4"], "offsets": [4, 8], "itemsize": 24}
+)
 _VEHICLE = np.dtype(
     {"names": ["index", "class", "name"], "formats": ["<u2", "<u4", "S64"], "offsets": [0, 4, 8], "itemsize": 72}
 )
@@ -91,8 +94,8 @@ LAYOUTS: dict[tuple[int, int], np.dtype[np.void]] = {
     (TIMINGS, 1059): _layout(1059, _TIMINGS),
     (TIMINGS, 1063): _layout(1063, _TIMINGS | {"tick": (1059, "<u4")}),
     (GAME_STATE, 24): _layout(24, {"state": (14, "u1")}),
-    (TIME_STATS, 784): _layout(784, {"cars": (16, (_OLD_LAST_LAP, CARS))}),
-    (TIME_STATS, 1040): _layout(1040, {"cars": (16, (_LAST_LAP, CARS))}),
+    (TIME_STATS, 784): _layout(784, {"cars": (16, (_OLD_STATS, CARS))}),
+    (TIME_STATS, 1040): _layout(1040, {"cars": (16, (_STATS, CARS))}),
     (NAMES, 1164): _layout(1164, {"vehicles": (12, (_VEHICLE, 16))}),
     (NAMES, 1452): _layout(1452, {"classes": (12, (_CLASS, 60))}),
 }

@@ -15,6 +15,9 @@ Integers = npt.NDArray[np.int64]
 _WINDOW = 512
 # A counter that stays lower for so many datagrams at the end of a recording has restarted; fewer were late.
 _SURE_RESTART = 64
+# So many numbers that are used again for other packets, out of four times as many (the first ones of two sessions are
+# often alike), tell a restart however short what came before is.
+_USED_AGAIN = 16
 # One number so far from both neighbours, which continue each other, is damaged.
 _FAR = 1 << 16
 # Distance between the numbers of two stretches; no counter runs so far.
@@ -77,7 +80,7 @@ class Sequencer:
         frames = _joined(self._held, frames)
         data = np.frombuffer(frames.data, np.uint8)
         numbers = self._numbers(_field(data, frames.starts, NUMBER_AT, "<u4"))
-        stretches = self._stretches(numbers, is_last=is_last)
+        stretches = self._stretches(frames, numbers, is_last=is_last)
         order = np.lexsort((numbers, stretches)) if _is_unsorted(numbers) else np.arange(len(numbers))
         order = order[self._are_wanted(frames, data, numbers[order], stretches[order], order)]
         count = len(order) if is_last else max(0, len(order) - _WINDOW)
@@ -111,15 +114,18 @@ class Sequencer:
         here[is_damaged] = before[is_damaged]
         return numbers
 
-    def _stretches(self, numbers: Integers, *, is_last: bool) -> Integers:
+    def _stretches(self, frames: Frames, numbers: Integers, *, is_last: bool) -> Integers:
         """Return how often the counter has restarted before each datagram, since the last one returned."""
         stretches = np.zeros(len(numbers), np.int64)
+        if not _is_unsorted(numbers) and (self._last_number is None or not (numbers < self._last_number).any()):
+            return stretches
+        reuse = _Reuse(frames, numbers)
         start, top = 0, self._last_number
         while self._stretch + int(stretches[-1:].sum()) < _MOST_RESTARTS:
-            restart = _next_restart(numbers[start:], top, is_last=is_last)
+            restart = _next_restart(reuse, start, top, is_last=is_last)
             if restart is None:
                 break
-            start += restart
+            start = restart
             stretches[start:] += 1
             top = None
         return stretches
@@ -171,18 +177,53 @@ def _is_unsorted(numbers: Integers) -> bool:
     return bool((np.diff(numbers) < 0).any())
 
 
-def _next_restart(numbers: Integers, top: int | None, *, is_last: bool) -> int | None:
-    """Return where the counter restarts: it falls, and none of the next 512 datagrams reaches its old value.
+class _Reuse:
+    """Tells whether packet numbers are used again for other packets.
 
     Args:
-        numbers: Packet numbers as recorded.
-        top: Number before them, if any.
+        frames: The datagrams as recorded.
+        numbers: Packet number of each.
+    """
+
+    def __init__(self, frames: Frames, numbers: Integers) -> None:
+        self.numbers = numbers
+        self._frames = frames
+        self._order = np.argsort(numbers, kind="stable")
+        self._sorted = numbers[self._order]
+
+    def starts_at(self, place: int, first: int) -> bool:
+        """Return whether the numbers from a place on are those of other datagrams between ``first`` and it."""
+        numbers = self.numbers[place : place + 4 * _USED_AGAIN]
+        earliest = self._order[np.searchsorted(self._sorted, numbers)].tolist()
+        others = [
+            first <= earlier < place and self._bytes(earlier) != self._bytes(later)
+            for later, earlier in enumerate(earliest, place)
+        ]
+        return sum(others) >= _USED_AGAIN
+
+    def _bytes(self, place: int) -> bytes:
+        start = int(self._frames.starts[place])
+        return self._frames.data[start : start + int(self._frames.sizes[place])]
+
+
+def _next_restart(reuse: _Reuse, start: int, top: int | None, *, is_last: bool) -> int | None:
+    """Return where the counter restarts.
+
+    It falls, and none of the next 512 datagrams reaches its old value, or the next ones use their numbers again.
+
+    Args:
+        reuse: Packet numbers as recorded.
+        start: Where the search begins.
+        top: Number before that place, if any.
         is_last: Nothing follows them.
     """
+    numbers = reuse.numbers[start:]
     before = np.maximum.accumulate(np.concatenate([numbers[:1] if top is None else [top], numbers]))[:-1]
     for place in np.flatnonzero(numbers < before).tolist():
         following = numbers[place : place + _WINDOW]
         is_sure = not is_last or len(following) >= _SURE_RESTART
         if is_sure and following.max() < before[place]:
-            return place
+            return start + place
+        if before[place] - numbers[place] >= _USED_AGAIN and reuse.starts_at(start + place, start):
+            return start + place
     return None

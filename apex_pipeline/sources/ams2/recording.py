@@ -6,6 +6,7 @@ See ``container.py`` for base64, which a recording is uploaded in.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -34,6 +35,9 @@ from apex_pipeline.tables.races import SESSION_TYPES, without_race_id
 PARSER_VERSION = "1"
 
 _LAPS = without_race_id(RACE_LAPS)
+
+# Kinds of unknown packets listed one by one; noise has 380,000 of them, a game a few.
+_LISTED_KINDS = 50
 
 
 @dataclass(frozen=True)
@@ -126,10 +130,10 @@ class _Reader:
         counts = Counter(self._driver.counts)
         timings, physics = self._driver.timings(), self._driver.physics()
         driving = driven(timings, self._game.states, self._game.tracks, counts)
-        time = timebase(driving.rows)
-        runs = find_runs(driving, time)
+        time = timebase(driving.rows, physics["ordinal"])
+        runs = list(islice(find_runs(driving, time, self._game.last_laps), self._limits.runs + 1))
         self._check(runs, driving, len(timings))
-        laps = measure_laps(driving, runs, time, self._game.last_laps, counts)
+        laps = measure_laps(driving, runs, time, self._game, counts)
         samples = sample_table(timings, physics, driving, runs, counts)
         timing = timing_table(self._rivals.changes(), driving, self._game, time.interval_s)
         counts.update(self._packet_counts())
@@ -158,7 +162,7 @@ class _Reader:
         if len(runs) > self._limits.runs:
             raise RecordingError(
                 "too many laps",
-                f"The recording has {len(runs):,} runs of the lap clock, more than {self._limits.runs:,}.",
+                f"The recording has more than {self._limits.runs:,} runs of the lap clock.",
                 "Check that its packets are in order; split one of more than six hours.",
             )
         if runs:
@@ -215,11 +219,14 @@ class _Reader:
         }
 
     def _rejects(self, counts: Counter[str]) -> tuple[RecordingReject, ...]:
+        unknown = Counter({kind: count for kind, count in self._packets.items() if kind not in LAYOUTS})
+        listed = sorted(unknown.most_common(_LISTED_KINDS))
         rejects = [
-            RecordingReject("unknown_packet", count, f"type {kind} of {size} bytes")
-            for (kind, size), count in sorted(self._packets.items())
-            if (kind, size) not in LAYOUTS
+            RecordingReject("unknown_packet", count, f"type {kind} of {size} bytes") for (kind, size), count in listed
         ]
+        others = unknown.total() - sum(count for _, count in listed)
+        if others:
+            rejects.append(RecordingReject("unknown_packet", others, f"{len(unknown) - len(listed):,} other kinds"))
         rejects += [RecordingReject(name, counts[name], detail) for name, detail in _REJECTED.items() if counts[name]]
         return tuple(rejects)
 

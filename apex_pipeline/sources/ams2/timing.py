@@ -10,7 +10,6 @@ from apex_pipeline.sources.ams2.clock import time_at_line
 from apex_pipeline.sources.ams2.driver import Rows
 from apex_pipeline.sources.ams2.driving import CLOCK_JITTER_S, Driving
 from apex_pipeline.sources.ams2.game import GameLog
-from apex_pipeline.sources.ams2.lap_times import official_time
 from apex_pipeline.sources.ams2.layouts import (
     IS_HUMAN,
     LAP_INVALID_BIT_3,
@@ -20,6 +19,7 @@ from apex_pipeline.sources.ams2.layouts import (
     RACE_POSITION_BITS,
     VEHICLE_BITS,
 )
+from apex_pipeline.sources.ams2.official import Expected, official_time
 from apex_pipeline.tables import RACE_TIMING
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.races import without_race_id
@@ -144,7 +144,13 @@ def _lap_time(changes: Rows, run: _CarRun, game: GameLog, interval_s: float) -> 
     clock_s = time_at_line(float(end["last"]["clock"]), float(end["entry"]["clock"]), interval_s)
     until = run.last + 1
     next_end = changes["last_ordinal"][until] if until < len(changes) else end["last_ordinal"]
-    official = official_time(
-        game.last_laps, int(end["slot"]), int(end["last_ordinal"]), int(next_end), clock_s, interval_s
+    expected = Expected(
+        slot=int(end["slot"]),
+        after=int(end["last_ordinal"]),
+        until=int(next_end),
+        lowest_s=clock_s - interval_s,
+        highest_s=clock_s + interval_s,
+        clock_s=clock_s,
     )
+    official = official_time(game.last_laps, expected)
     return (clock_s, "clock") if official is None else (official, "official")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from apex_pipeline.demo.race_packets import GENERATIONS, PacketOptions, packets
 from apex_pipeline.demo.race_script import PRACTICE, RACE, LapOptions, Script, planted_race
 from apex_pipeline_tests.examples import at_least
-from apex_pipeline_tests.sources.ams2.reading import misread_laps, read
+from apex_pipeline_tests.sources.ams2.reading import misread_laps, read, whole_laps
 
 _RATE_HZ = 5.0
 _SCRIPT = planted_race(_RATE_HZ)
@@ -81,6 +81,20 @@ def test_a_game_that_restarts_begins_a_session() -> None:
     result = read([*sent, *packets(script.frames, PacketOptions(first_number=1))])
     kinds = [(row["session_index"], row["kind"]) for row in result.laps.to_pylist()]
     assert kinds == [(0, "flying"), (0, "abandoned"), (1, "flying"), (1, "partial")]
+
+
+@pytest.mark.parametrize("first", [1, 100_000])
+def test_short_recordings_joined_are_not_mixed(first: int) -> None:
+    def script(seconds: float) -> Script:
+        made = Script(1.0)
+        made.begin_session(RACE)
+        made.lap(seconds)
+        made.lap(20.0, LapOptions(until_s=5.0, kind="partial"))
+        return made
+
+    sent = [*packets(script(20.3).frames, PacketOptions(first_number=first)), *packets(script(24.7).frames)]
+    laps = [(row["session_index"], round(row["lap_time_s"], 1)) for row in whole_laps(read(sent))]
+    assert laps == [(0, 20.3), (1, 24.7)]
 
 
 def test_one_damaged_packet_number_changes_nothing() -> None:

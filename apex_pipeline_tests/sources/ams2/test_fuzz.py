@@ -1,10 +1,13 @@
 """Mutated recordings: every one is read, within its schema and without anything impossible, or refused with a class."""
 
+import gzip
 import io
 import random
+import time
 import zlib
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +21,10 @@ from apex_pipeline_tests.examples import at_least
 Mutation = Callable[[list[bytearray], random.Random], list[bytearray]]
 
 _NOT_NUMBERS = (b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\0\0\x80\xff", b"\0\0\x80\xbf", b"\xca\xf2\x49\x71", b"\xff" * 4)
+
+
+# 200 packets take 0.01 s; a hang or a quadratic loop takes more than this.
+_LONGEST_S = 2.0
 
 
 def _script() -> Script:
@@ -94,6 +101,39 @@ def test_damaged_compressed_bytes_are_read_or_refused(seed: int, damaged_bytes: 
     for _ in range(damaged_bytes):
         blob[rng.randrange(len(blob))] = rng.randrange(256)
     _read_or_refuse(bytes(blob))
+
+
+@pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("compress", [zlib.compress, gzip.compress])
+def test_a_small_recording_cut_anywhere_is_read_or_refused(compress: Callable[[bytes], bytes], step: int) -> None:
+    sent = [packet for packet in _SENT["AMS2"] if packet[10] == 3][:40:5]
+    blob = compress(framed_datagrams(sent))
+    laps = [_read_or_refuse(blob[:end]) is not None for end in range(0, len(blob) + 1, step)]
+    # More bytes never take away what fewer gave.
+    assert laps == sorted(laps)
+    assert not laps[0]
+    assert laps[-1]
+
+
+@pytest.mark.soak
+def test_ten_thousand_mutated_recordings_are_read_or_refused_in_bounded_time() -> None:
+    sent = sorted(_SENT.items())
+    for seed in range(10_000):
+        rng = random.Random(seed)  # noqa: S311  -- a test that can be repeated
+        generation, packets_sent = rng.choice(sent)
+        first = rng.randrange(len(packets_sent) // 2)
+        mutated = [bytearray(packet) for packet in packets_sent[first : first + rng.randrange(1, 200)]]
+        for mutate in rng.sample(_MUTATIONS, rng.randrange(1, 4)):
+            mutated = mutate(mutated, rng) or mutated
+        content = bytearray(framed_datagrams(map(bytes, mutated)))
+        for _ in range(rng.randrange(4)):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        blob = bytearray(zlib.compress(content, 1))
+        for _ in range(rng.choice([0, 0, 1, 5])):
+            blob[rng.randrange(len(blob))] = rng.randrange(256)
+        began = time.process_time()
+        _read_or_refuse(bytes(blob[: rng.choice([len(blob), len(blob), rng.randrange(len(blob)) + 1])]))
+        assert time.process_time() - began < _LONGEST_S, (seed, generation)
 
 
 def _read_or_refuse(blob: bytes) -> Recording | None:

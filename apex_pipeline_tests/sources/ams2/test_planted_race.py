@@ -1,12 +1,21 @@
 """A recording with everything that has misled readers: its laps, times, kinds and all fields, in every form."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import pytest
 
 from apex_pipeline.demo.race_packets import CONTAINERS, GENERATIONS, PacketOptions, packets, sensors, single
-from apex_pipeline.demo.race_script import DRIVER, TANK_L, Frame, LapTruth, Script, planted_race
+from apex_pipeline.demo.race_script import (
+    DRIVER,
+    SECTOR_SHARES,
+    TANK_L,
+    Frame,
+    LapTruth,
+    Script,
+    planted_race,
+)
 from apex_pipeline.sources.ams2.recording import Recording
 from apex_pipeline.tables import AMS2_TABLES
 from apex_pipeline.tables.model import Row
@@ -95,9 +104,26 @@ def test_ticks_go_on_across_their_wrap() -> None:
     assert _read("patch 5").samples["tick"].null_count == _read("patch 5").samples.num_rows
 
 
-def test_sectors_come_from_the_sector_clock() -> None:
-    row = _read("AMS2").laps.to_pylist()[3]
-    assert [round(row[name], 3) for name in ("s1_s", "s2_s", "s3_s")] == [9.957, 9.957, 9.957]
+@pytest.mark.parametrize("options", [PacketOptions(), PacketOptions(sends_stats=False)])
+def test_sectors_come_from_the_game_or_else_from_the_sector_clock(options: PacketOptions) -> None:
+    result = read(packets(_script().frames, options))
+    for truth, row in zip(_script().laps, result.laps.to_pylist(), strict=True):
+        found = [row[name] for name in ("s1_s", "s2_s", "s3_s")]
+        if truth.lap_time_s is None:
+            assert found == [None] * 3
+        else:
+            true = [share * truth.lap_time_s for share in SECTOR_SHARES]
+            assert found == pytest.approx(true, abs=1e-6 if options.sends_stats else 1 / _RATE_HZ)
+            assert sum(found) == pytest.approx(row["lap_time_s"], abs=1e-5)
+
+
+def test_sectors_without_a_sector_clock_are_those_of_the_game() -> None:
+    frames = [replace(frame, sector_clock_s=-1.0) for frame in _script().frames]
+    row = read(packets(frames)).laps.to_pylist()[3]
+    assert [row[name] for name in ("s1_s", "s2_s", "s3_s")] == pytest.approx(
+        [share * 29.871 for share in SECTOR_SHARES], abs=1e-5
+    )
+    assert read(packets(frames, PacketOptions(sends_stats=False))).laps["s1_s"].null_count == len(_script().laps)
 
 
 def test_sessions_carry_their_type_and_track() -> None:
