@@ -132,6 +132,52 @@ class Settings(BaseSettings):
     allow_create_bucket: Switch = Field(
         False, alias="ALLOW_CREATE_BUCKET", description="Let a sync create a missing bucket. Never done silently."
     )
+    database_url: SecretStr | None = Field(
+        None,
+        alias="DATABASE_URL",
+        description="Database of the AMS2 races, postgresql://user:password@host/name; unset: races.sqlite next to "
+        "APEX_LAKE_DIR. Never logged.",
+    )
+    redis_host: str | None = Field(
+        None,
+        alias="REDIS_HOST",
+        description="Host of Redis, the queue of AMS2 races; unset: races are processed on this machine.",
+    )
+    redis_port: int = Field(6379, alias="REDIS_PORT", description="Port of Redis.", ge=1, le=65_535)
+    redis_url: SecretStr | None = Field(
+        None,
+        alias="REDIS_URL",
+        description="URL of Redis instead of host and port, redis://:password@host:6379/0. Never logged.",
+    )
+    ams2_bucket: str = Field(
+        "ams2-telemetry",
+        alias="AMS2_BUCKET_NAME",
+        description="Bucket of the AMS2 races; may be the lake's. Used with USE_S3_DATA=true only.",
+        min_length=3,
+    )
+    # The worst hour, with noise in every number, is 140 MB; half as much again is for races of more than an hour.
+    max_race_mb: int = Field(
+        256,
+        alias="MAX_RACE_MB",
+        description="Largest AMS2 race that is accepted, compressed, in megabytes.",
+        ge=1,
+        le=2_000,
+    )
+    keep_names: Switch = Field(
+        False,
+        alias="APEX_KEEP_NAMES",
+        description="Keep the names of drivers in AMS2 races; they are personal, and dropped by default.",
+    )
+    api_token: SecretStr | None = Field(
+        None,
+        alias="APEX_API_TOKEN",
+        description="Token that HTTP requests must bring; unset: only requests from this machine are answered.",
+    )
+    api_origins: str = Field(
+        "",
+        alias="APEX_API_ORIGINS",
+        description="Web sites whose pages may use the API, separated by commas: https://example.org. Empty: none.",
+    )
     dagster_home: Path = Field(
         Path(".dagster"),
         alias="DAGSTER_HOME",
@@ -349,6 +395,11 @@ class Settings(BaseSettings):
     def source(self) -> str:
         """Where raw race files come from, for messages: a URI, or the path of a folder."""
         return self.source_uri or str(self.source_dir)
+
+    @property
+    def max_race_bytes(self) -> int:
+        """Largest AMS2 race that is accepted, compressed, in bytes."""
+        return self.max_race_mb * 1_000_000
 
 
 def load_settings(**overrides: object) -> Settings:

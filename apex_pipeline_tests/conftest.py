@@ -20,6 +20,8 @@ from apex_pipeline_tests.dagster_databases import databases_opened_quickly
 from apex_pipeline_tests.environment import forget_settings
 from apex_pipeline_tests.servers.fault_proxy import fault_proxy
 from apex_pipeline_tests.servers.juicefs import old_bucket, old_server
+from apex_pipeline_tests.servers.postgres import postgres_server, postgres_url
+from apex_pipeline_tests.servers.redis_server import redis_server, shared_redis
 from apex_pipeline_tests.servers.seaweed import s3_bucket, s3_server
 from apex_pipeline_tests.shared_lakes import demo_bucket_lake, demo_folder, demo_lake, demo_weekend, derived_lake
 from apex_pipeline_tests.shared_run import close_shared_run, hand_over_shared_run, open_shared_run, shared_run
@@ -35,8 +37,12 @@ __all__ = [
     "fault_proxy",
     "old_bucket",
     "old_server",
+    "postgres_server",
+    "postgres_url",
+    "redis_server",
     "s3_bucket",
     "s3_server",
+    "shared_redis",
     "shared_run",
 ]
 

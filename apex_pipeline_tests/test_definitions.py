@@ -24,7 +24,7 @@ _PROJECT = Path(__file__).resolve().parents[1]
 _TABLES = all_tables()
 _JOBS = [*build_jobs(session_tables()), *EVENT_JOBS]
 # Observed, never made by a step.
-_OBSERVED = {"raw/files", "events/shipped"}
+_OBSERVED = {"raw/files", "events/shipped", "races/raw"}
 
 _REJECTS = ("official_rejects", "lap_rejects", "telemetry_rejects")
 _RECORD = {"lake/session"}
@@ -57,6 +57,9 @@ _GRAPH = {
     "catalog/manifest": {"lake/published"},
     "events/shipped": set[str](),
     "events/records": {"events/shipped"},
+    "races/raw": set[str](),
+    "races/laps": {"races/raw"},
+    "races/timing": {"races/raw"},
 }
 
 # What covers all sessions.
@@ -65,7 +68,7 @@ _UNPARTITIONED = {"lake/unassigned_files", *(asset for asset in _GRAPH if asset.
 # The groups in the order of the data flow.
 _GROUPS = (
     *("raw", "lake", "tables/official_timing", "tables/laps", "tables/telemetry", "tables/quality"),
-    *("published", "catalog", "events"),
+    *("published", "catalog", "events", "races"),
 )
 
 
@@ -111,7 +114,7 @@ def test_every_asset_has_an_owner_its_tags_and_the_place_of_its_code(definitions
         key = spec.key.to_user_string()
         assert spec.owners
         assert spec.tags["apex/layer"] == str(spec.group_name).partition("/")[0]
-        grain = "source_and_day" if key.startswith("events/") else "session"
+        grain = {"events": "source_and_day", "races": "race"}.get(key.partition("/")[0], "session")
         assert spec.tags["apex/one_partition_is"] == ("all_sessions" if key in _UNPARTITIONED else grain)
         # Nothing of ours makes the raw files.
         assert ("dagster/code_references" in spec.metadata) == (key not in _OBSERVED)

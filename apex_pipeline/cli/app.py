@@ -31,6 +31,7 @@ from apex_pipeline.cli.query import (
     telemetry_command,
     tracks_command,
 )
+from apex_pipeline.cli.race_group import race_command
 from apex_pipeline.cli.schedule import schedule_command
 from apex_pipeline.cli.share import share_command
 from apex_pipeline.cli.trace import trace_app
@@ -74,6 +75,9 @@ app.add_typer(trace_app, name="trace", rich_help_panel="Query")
 events_app.command("records")(records_command)
 events_app.command("bundle")(bundle_events_command)
 app.add_typer(events_app, name="events", rich_help_panel="Pipeline")
+# Its own options, --help included, are read by its own group.
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+app.command("race", rich_help_panel="Races", context_settings=_PASSED_ON)(race_command)
 app.command("sample", hidden=True)(sample_command)  # the former name, for one release
 
 

@@ -19,6 +19,7 @@ from apex_pipeline.storage.layout import (
     SHARDS_PREFIX,
     SNAPSHOTS_PREFIX,
     TABLES_PREFIX,
+    is_race_table,
     raw_path,
 )
 
@@ -55,13 +56,13 @@ class OrphanNote:
 
 
 def find_orphans(keys: Iterable[str], forgotten: Forgotten) -> list[OrphanNote]:
-    """Return a note for every unreferenced object, sorted by key.
+    """Return a note for every unreferenced object, sorted by key; the tables of races belong to their database.
 
     Args:
         keys: Keys below :data:`PREFIXES` that nothing names.
         forgotten: The files that were taken out.
     """
-    return [OrphanNote(key, _note(key, forgotten)) for key in sorted(keys)]
+    return [OrphanNote(key, _note(key, forgotten)) for key in sorted(keys) if not is_race_table(key)]
 
 
 def _note(key: str, forgotten: Forgotten) -> str:

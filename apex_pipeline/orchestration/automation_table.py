@@ -15,6 +15,7 @@ from apex_pipeline.settings import Environment
 SYNC_SENSOR = "sync_source"
 ALERT_SENSOR = "alert_failed_runs"
 LOST_RUNS_SENSOR = "replace_lost_runs"
+RACE_SENSOR = "report_races"
 SYNC_SCHEDULE = "hourly_sync"
 VERIFY_SCHEDULE = "nightly_verify"
 PRUNE_SCHEDULE = "nightly_pruning"
@@ -49,6 +50,8 @@ AUTOMATIONS: Mapping[str, Mapping[Environment, Presence]] = MappingProxyType(
         ALERT_SENSOR: _row(_ON, _ON, _ON, _ON),
         # It exists only where dagster-celery is installed. Without it, a run whose worker has died is never finished.
         LOST_RUNS_SENSOR: _row(_ABSENT, _OFF, _ABSENT, _ON),
+        # It exists only if races have a database that their workers share; without one, each race is a run anyway.
+        RACE_SENSOR: _row(_ON, _ON, _ON, _ON),
     }
 )
 

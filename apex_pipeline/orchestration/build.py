@@ -14,6 +14,7 @@ from apex_pipeline.orchestration.assets.catalog import manifest, roll_ups
 from apex_pipeline.orchestration.assets.events import EVENT_CHECKS, EVENT_JOBS, event_records, shipped_files
 from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned_files
 from apex_pipeline.orchestration.assets.published import build_published_asset
+from apex_pipeline.orchestration.assets.races import race_raw, race_tables
 from apex_pipeline.orchestration.assets.raw_files import raw_files
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
 from apex_pipeline.orchestration.descriptions import described
@@ -25,6 +26,7 @@ from apex_pipeline.orchestration.io_manager import ParquetIOManager
 from apex_pipeline.orchestration.jobs import build_jobs
 from apex_pipeline.orchestration.lost_runs import build_lost_run_sensors
 from apex_pipeline.orchestration.maintenance_jobs import MAINTENANCE_JOBS
+from apex_pipeline.orchestration.race_sensor import build_race_sensors
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.schedules import build_schedules
 from apex_pipeline.orchestration.sensors import build_sensors
@@ -57,7 +59,8 @@ def build_definitions(
     sync_lake = build_sync_job(build_definitions)
     jobs = [*build_jobs(tables), sync_lake, *MAINTENANCE_JOBS, prune_history, *EVENT_JOBS]
     derivations = [asset for source in all_sources() for asset in assets_of(source)]
-    # In the order of the data flow; the roll-ups cover all sessions, and nothing depends on them. Events stand apart.
+    # In the order of the data flow; the roll-ups cover all sessions, and nothing depends on them. Events and races of
+    # the simulator stand apart.
     assets = [
         raw_files,
         lake_files,
@@ -69,13 +72,20 @@ def build_definitions(
         manifest,
         shipped_files,
         event_records,
+        race_raw,
+        race_tables,
     ]
     return _resolved(
         dg.Definitions(
             assets=described(assets, settings),
             asset_checks=[sessions_are_healthy, *EVENT_CHECKS],
             jobs=jobs,
-            sensors=[*build_sensors(settings, jobs), *EVENT_SENSORS, *build_lost_run_sensors(settings)],
+            sensors=[
+                *build_sensors(settings, jobs),
+                *EVENT_SENSORS,
+                *build_race_sensors(settings),
+                *build_lost_run_sensors(settings),
+            ],
             schedules=build_schedules(settings, sync_lake),
             resources={**default_resources, **(resources or {})},
             # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.

@@ -19,8 +19,11 @@ _OWNERS = {
     "published": "team:race_data",
     "catalog": "team:race_data",
     "events": "team:trackside",
+    "races": "team:sim_racing",
 }
 _ANYBODY = "team:race_data"
+# What one partition is; a session where the layer is not named.
+_GRAINS = {"events": "source_and_day", "races": "race"}
 
 
 def described(assets: Iterable[dg.AssetsDefinition | dg.AssetSpec], settings: Settings) -> list[Any]:
@@ -39,9 +42,7 @@ def described(assets: Iterable[dg.AssetsDefinition | dg.AssetSpec], settings: Se
         layer = group.partition("/")[0]
         # The raw files are where they come from, not in the lake.
         kinds = spec.kinds if layer == "raw" else {*spec.kinds, store}
-        grain = "session" if spec.partitions_def else "all_sessions"
-        if layer == "events":
-            grain = "source_and_day"
+        grain = _GRAINS.get(layer, "session") if spec.partitions_def else "all_sessions"
         return spec.replace_attributes(
             owners=[_OWNERS.get(layer, _ANYBODY)],
             tags={**spec.tags, "apex/layer": layer, "apex/one_partition_is": grain},

@@ -1,7 +1,7 @@
-"""Manages the dynamic partitions: one per session of a track, added when the session is discovered.
+"""Manages the dynamic partitions: one per session of a track, added when the session is discovered, and one per race.
 
-A partition is a session, never a lap or a car: Dagster's UI slows down long before its limit of 100,000 partitions per
-asset. Partition keys are created and validated only by ``tables/session_key.py``. See
+A partition is a session or a race, never a lap or a car: Dagster's UI slows down long before its limit of 100,000
+partitions per asset. Keys of sessions are created and validated only by ``tables/session_key.py``. See
 https://docs.dagster.io/guides/build/partitions-and-backfills
 """
 
@@ -13,7 +13,11 @@ from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.orchestration.job_names import FIND_JOB
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
 
+# Name of the partitions of AMS2 races, one per race: its id.
+RACES = "races"
+
 sessions = dg.DynamicPartitionsDefinition(name="sessions")
+races = dg.DynamicPartitionsDefinition(name=RACES)
 
 
 def add_sessions(instance: dg.DagsterInstance, keys: Iterable[SessionKey]) -> list[str]:

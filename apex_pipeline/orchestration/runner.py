@@ -16,7 +16,8 @@ import dagster as dg
 
 from apex_pipeline.orchestration.history import compact_run
 from apex_pipeline.orchestration.instance import COMMAND_TAG, close_run, process_tags, sync_tags
-from apex_pipeline.orchestration.partitions import add_sessions
+from apex_pipeline.orchestration.job_names import RACE_JOB
+from apex_pipeline.orchestration.partitions import RACES, add_sessions
 from apex_pipeline.process.interrupts import before_abort, interruption, raise_if_interrupted
 from apex_pipeline.tables.model import Table
 from apex_pipeline.tables.session_key import SessionKey
@@ -49,12 +50,15 @@ class Runner:
     Args:
         definitions: Those of the jobs.
         instance: The instance.
+        tags: Tags of every run; by default those of a sync that starts now.
     """
 
-    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    def __init__(
+        self, definitions: dg.Definitions, instance: dg.DagsterInstance, tags: Mapping[str, str] | None = None
+    ) -> None:
         self._definitions = definitions
         self._instance = instance
-        self._tags = {COMMAND_TAG: "sync", **sync_tags(datetime.now(UTC))}
+        self._tags = dict(tags) if tags else {COMMAND_TAG: "sync", **sync_tags(datetime.now(UTC))}
 
     def report_source(self, key: SessionKey, content_version: str, facts: Mapping[str, int]) -> None:
         """Record this content version as an observation of a session's raw files."""
@@ -79,13 +83,29 @@ class Runner:
             key: The session; ``None`` for a job without partitions.
             tables: Session tables that are materialized in addition to the job's other assets; by default all of them.
         """
-        run_id = str(uuid4())
         definition = self._definitions.resolve_job_def(job)
+        chosen = _selection(definition, [dg.AssetKey(table.asset_key) for table in tables])
+        return self._execute(definition, str(key) if key else None, str(uuid4()), chosen)
+
+    def run_race(self, race_id: str, job_id: str) -> RunFailure | None:
+        """Execute the job of one AMS2 race and return the reason if it failed.
+
+        Args:
+            race_id: The race, which becomes a partition.
+            job_id: The run's id, unless there is a run with it already: that of an attempt that was interrupted.
+        """
+        self._instance.add_dynamic_partitions(RACES, [race_id])
+        run_id = job_id if self._instance.get_run_by_id(job_id) is None else str(uuid4())
+        return self._execute(self._definitions.resolve_job_def(RACE_JOB), race_id, run_id)
+
+    def _execute(
+        self, definition: dg.JobDefinition, partition: str | None, run_id: str, chosen: list[dg.AssetKey] | None = None
+    ) -> RunFailure | None:
         with self._closing(run_id), _logging_stderr():
             result = definition.execute_in_process(
                 instance=self._instance,
-                partition_key=str(key) if key else None,
-                asset_selection=_selection(definition, [dg.AssetKey(table.asset_key) for table in tables]),
+                partition_key=partition,
+                asset_selection=chosen,
                 raise_on_error=False,
                 run_config=_QUIET,
                 run_id=run_id,
@@ -110,7 +130,7 @@ class Runner:
     def _close(self, run_id: str) -> None:
         run = self._instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
-            close_run(self._instance, run, f"The sync was stopped: {interruption() or 'it failed'}.")
+            close_run(self._instance, run, f"The command was stopped: {interruption() or 'it failed'}.")
 
 
 class _Unprinted(io.StringIO):

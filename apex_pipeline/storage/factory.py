@@ -55,6 +55,24 @@ def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
     return store
 
 
+def open_race_store(settings: Settings) -> ObjectStore:
+    """Return the store of AMS2 races, for writing: ``AMS2_BUCKET_NAME``, or the folder of the lake.
+
+    A missing bucket is created by ``check_access`` if the store is not AWS, or if ``ALLOW_CREATE_BUCKET`` is set: a
+    store of one's own starts empty, and a bucket there costs nothing.
+
+    Raises:
+        ConfigurationError: Only one of the two AWS keys is set.
+        StoreError: The local folder cannot be created.
+    """
+    if not settings.use_s3_data:
+        return open_store(settings, for_writing=True)
+    may_create = settings.allow_create_bucket or settings.s3_endpoint_url is not None
+    prefix = settings.lake_prefix if settings.ams2_bucket == settings.bucket else ""
+    allowed = settings.model_copy(update={"allow_create_bucket": may_create})
+    return _open_s3(allowed, settings.ams2_bucket, prefix, for_writing=True)
+
+
 def open_store_at(uri: str, settings: Settings, *, for_writing: bool = False) -> ObjectStore:
     """Return the store of the lake at a URI.
 

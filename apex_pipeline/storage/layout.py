@@ -18,6 +18,7 @@ DERIVED_PREFIX = "catalog/derived/"
 SHARDS_PREFIX = "catalog/snapshots/shards/"
 PUBLISHED_PREFIX = "catalog/snapshots/sessions/"
 OBJECTS_PREFIX = "objects/"
+RACES_PREFIX = "races/"
 # Tables of other code locations, which no snapshot names.
 OWN_TABLES_PREFIX = "assets/"
 # Bookkeeping of running processes, not data: leases, and the objects that test what a store supports.
@@ -74,6 +75,39 @@ def table_key(folder: str, name: str, partition: str | None = None) -> str:
         raise ValueError(f"{partition!r} is not a partition: it should be track/session")
     track, session = parts
     return check_key(f"{folder}/{name}/track={track}/session={session}/{name}.parquet")
+
+
+def race_folder(race_id: str) -> str:
+    """Return the prefix of the objects of one race that are not tables.
+
+    Raises:
+        UnsafeKeyError: The prefix would lead outside the lake.
+    """
+    return check_key(f"{RACES_PREFIX}{race_id}") + "/"
+
+
+def race_blob_key(race_id: str) -> str:
+    """Return the key of a race as it was uploaded."""
+    return check_key(f"{race_folder(race_id)}raw_data.deflate")
+
+
+def lap_file_key(race_id: str, lap_uuid: str) -> str:
+    """Return the key of one lap's samples as a numpy array."""
+    return check_key(f"{race_folder(race_id)}laps/{lap_uuid}.npy")
+
+
+def race_table_key(name: str, race_id: str) -> str:
+    """Return the key of a table file of one race, for example ``tables/race_laps/race_id=0198…/race_laps.parquet``.
+
+    Raises:
+        UnsafeKeyError: The resulting key would lead outside the lake.
+    """
+    return check_key(f"{TABLES_PREFIX}{name}/race_id={race_id}/{name}.parquet")
+
+
+def is_race_table(key: str) -> bool:
+    """Return whether a key is that of a table file of a race, which no snapshot of the lake names."""
+    return key.startswith(TABLES_PREFIX) and "/race_id=" in key
 
 
 def own_table_key(path: Sequence[str], partition: str = "") -> str:

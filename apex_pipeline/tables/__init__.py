@@ -17,6 +17,7 @@ from apex_pipeline.tables.quality import (
     REJECTS,
     TELEMETRY_REJECTS,
 )
+from apex_pipeline.tables.races import AMS2_TABLES, RACE_LAPS, RACE_SAMPLES, RACE_TIMING
 from apex_pipeline.tables.telemetry import TELEMETRY, TELEMETRY_CARS, TELEMETRY_HOLES
 from apex_pipeline.tables.timing import OFFICIAL_LAPS, OFFICIAL_POINTS, RESULTS, WEATHER
 
@@ -49,6 +50,7 @@ def is_rejects_table(name: str) -> bool:
 
 
 __all__ = [
+    "AMS2_TABLES",
     "CARS",
     "CAR_NUMBER_METHODS",
     "CATALOG_TABLES",
@@ -62,7 +64,10 @@ __all__ = [
     "OFFICIAL_REJECTS",
     "QUALITY",
     "QUALITY_MEASURES",
+    "RACE_LAPS",
+    "RACE_SAMPLES",
     "RACE_TABLES",
+    "RACE_TIMING",
     "RECORDS",
     "REJECTS",
     "RESULTS",

@@ -21,3 +21,11 @@ CAR_NUMBER = Column("car_number", "string", "Official start number as text: 03 a
 SOURCE_FILE = Column("source_file", "category", "Path of the raw file, relative to data/ in the lake.", required=True)
 
 SOURCE_ROW = Column("source_row", "integer", "Line of the raw file, the header being line 1.", minimum=2)
+
+RACE_ID = Column("race_id", "category", "The uploaded race, a UUID.", required=True)
+
+SESSION_INDEX = Column(
+    "session_index", "integer", "0, 1, 2 … for the sessions of a recording.", required=True, minimum=0
+)
+
+LAP_INDEX = Column("lap_index", "integer", "lap_index of race_laps.", required=True, minimum=0)

@@ -6,22 +6,23 @@
 import sys
 from collections.abc import Iterable
 
-from apex_pipeline.tables import CATALOG_TABLES, EVENT_TABLES, RACE_TABLES
+from apex_pipeline.tables import AMS2_TABLES, CATALOG_TABLES, EVENT_TABLES, RACE_TABLES
 from apex_pipeline.tables.model import Column, Table
 
 _OPENING = """# Tables
 
 Generated from `apex_pipeline/tables/` by `make docs`; change it there.
 
-A table of a session is at `tables/{table}/track={track}/session={session}/{table}.parquet`, a table of the catalog at \
-`catalog/{table}.parquet`, a table of events at `events/{table}/source={source}/day={day}/{table}.parquet` \
-([more](events-records.md)). Times are UTC with milliseconds. A nullable column is null where the value is not known: \
-never 0, never an empty string."""
+A table of a session is at `tables/{table}/track={track}/session={session}/{table}.parquet`, a table of a recorded \
+race at `tables/{table}/race_id={race_id}/{table}.parquet`, a table of the catalog at `catalog/{table}.parquet`, a \
+table of events at `events/{table}/source={source}/day={day}/{table}.parquet` ([more](events-records.md)). \
+Times are UTC with milliseconds. A nullable column is null where the value is not known: never 0, never an empty string."""
 
 
 def data_dictionary() -> str:
     """Return the page as Markdown."""
-    return "\n".join([_OPENING, *(_section(table) for table in (*RACE_TABLES, *CATALOG_TABLES, *EVENT_TABLES))])
+    tables = (*RACE_TABLES, *AMS2_TABLES, *CATALOG_TABLES, *EVENT_TABLES)
+    return "\n".join([_OPENING, *(_section(table) for table in tables)])
 
 
 def _section(table: Table) -> str:

@@ -50,7 +50,7 @@ class Column:
         minimum: Smallest allowed value.
         maximum: Largest allowed value.
         allowed: The only allowed values.
-        is_personal: The values are about persons: null in everything public.
+        is_personal: The values identify a person: null in everything public, and elsewhere unless the user keeps them.
     """
 
     name: str
@@ -85,8 +85,8 @@ class Table:
 
     Attributes:
         name: Table name; with ``folder``, the asset key and the path in the store.
-        folder: ``tables`` for tables of one session, ``catalog`` for the tables that list files, tracks and sessions,
-            ``events`` for tables of one source and day.
+        folder: ``tables`` for tables of one session or race, ``catalog`` for the tables that list files, tracks and
+            sessions, ``events`` for tables of one source and day.
         description: One sentence for the data dictionary, defining what a row represents.
         columns: The columns in published order.
         key: Columns whose values together are unique per row.

@@ -7,7 +7,7 @@ from typing import get_args
 import dagster as dg
 import pytest
 
-from apex_pipeline.orchestration.automation_table import ALERT_SENSOR, AUTOMATIONS, Presence
+from apex_pipeline.orchestration.automation_table import ALERT_SENSOR, AUTOMATIONS, RACE_SENSOR, Presence
 from apex_pipeline.orchestration.build import build_definitions
 from apex_pipeline.settings import Environment, load_settings
 
@@ -16,7 +16,9 @@ _ENVIRONMENTS = get_args(Environment)
 
 
 def _found(environment: Environment) -> dict[str, Presence]:
-    settings = load_settings(environment=environment, alert_webhook_url="http://127.0.0.1:1")
+    settings = load_settings(
+        environment=environment, alert_webhook_url="http://127.0.0.1:1", database_url="postgresql://127.0.0.1:1/ams2"
+    )
     repository = build_definitions(settings).get_repository_def()
     found = {
         sensor.name: sensor.default_status is dg.DefaultSensorStatus.RUNNING for sensor in repository.sensor_defs
@@ -45,7 +47,7 @@ def test_without_any_setting_nothing_runs_by_itself(monkeypatch: pytest.MonkeyPa
     repository = build_definitions(load_settings()).get_repository_def()
     assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.STOPPED}
     assert {schedule.default_status for schedule in repository.schedule_defs} == {dg.DefaultScheduleStatus.STOPPED}
-    assert ALERT_SENSOR not in {sensor.name for sensor in repository.sensor_defs}
+    assert not {ALERT_SENSOR, RACE_SENSOR} & {sensor.name for sensor in repository.sensor_defs}
 
 
 def test_the_documentation_has_the_table() -> None:

@@ -1,0 +1,87 @@
+"""Keeps the services of races open for the requests, and the reaper at work beside them.
+
+The database may be away when the API starts, or restart later: requests are then answered with 503, and each one tries
+again.
+"""
+
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+
+from apex_pipeline.errors import ApexError
+from apex_pipeline.races.reaper import reap
+from apex_pipeline.races.services import RaceServices, opened_services
+from apex_pipeline.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+# A lost race is found within this time and the silence after which it counts as lost: 20 s.
+_REAPED_EVERY_S: Final = 5.0
+
+
+class KeptServices:
+    """The services of this process, opened at the first use.
+
+    Args:
+        settings: The configuration.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        self._services: RaceServices | None = None
+        self._stopped = threading.Event()
+
+    def get(self) -> RaceServices:
+        """Return the services.
+
+        Raises:
+            DatabaseUnavailableError: The database cannot be reached; the next call tries again.
+            ConfigurationError: A setting cannot be used.
+        """
+        with self._lock:
+            if self._services is None:
+                self._services = self._stack.enter_context(opened_services(self.settings))
+            return self._services
+
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """Run the reaper until the block ends, and close the services."""
+        thread = threading.Thread(target=self._keep_reaping, name="race-reaper", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopped.set()
+            thread.join()
+            with self._lock:
+                self._services = None
+                self._stack.close()
+
+    def _keep_reaping(self) -> None:
+        pause = 0.0
+        while not self._stopped.wait(pause):
+            pause = _REAPED_EVERY_S
+            try:
+                found = reap(self.get())
+            except ApexError as error:  # database, queue or store are away; the next look may find them
+                _LOG.warning("The reaper could not look: %s", error)
+            except Exception:  # noqa: BLE001  -- without the reaper, lost races would stay lost
+                _LOG.exception("The reaper failed; it looks again")
+            else:
+                if found.dispatched or found.lost or found.deleted:
+                    _LOG.info("%s", found)
+
+
+def kept_services(request: Request) -> RaceServices:
+    """Return the services for a request."""
+    kept: KeptServices = request.app.state.services
+    return kept.get()
+
+
+Services = Annotated[RaceServices, Depends(kept_services)]

@@ -1,0 +1,201 @@
+"""Takes a race in: the one entry for HTTP, the command line and Python.
+
+The order makes every crash harmless. The bytes are stored first; then the row and its place in the outbox are written
+in one transaction; then the race is put into the queue. After a crash before the transaction there are bytes that no
+row names, which ``apex gc`` removes after a day; after a crash behind it the reaper goes on from the outbox.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from apex_pipeline.errors import SourceError, StoreConfigError
+from apex_pipeline.races.database import RaceDatabase
+from apex_pipeline.races.errors import (
+    DatabaseUnavailableError,
+    EmptyUploadError,
+    QueueUnavailableError,
+    RaceTooLargeError,
+)
+from apex_pipeline.races.models import MOST_ATTEMPTS, OutboxEntry, Race, RaceStatus
+from apex_pipeline.races.outbox import dispatch, put_again
+from apex_pipeline.races.services import RaceServices
+from apex_pipeline.races.state import WORKER_LOST
+from apex_pipeline.settings import Settings
+from apex_pipeline.storage.layout import race_blob_key
+
+_LOG = logging.getLogger(__name__)
+
+_UPLOADED = "Race data uploaded successfully. Processing in background."
+_KNOWN = "The same race data has been uploaded before."
+_RETRIED = "The same race data has been uploaded before, and its processing was interrupted. It is processed again."
+# Failures that say nothing about the bytes: the same upload may succeed now.
+_WORTH_A_RETRY = (WORKER_LOST, "store unavailable")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The answer to an upload.
+
+    Attributes:
+        race_id: The race.
+        status: Its status now.
+        job_id: The job that processes it.
+        message: What happened, for people.
+        duplicate_of: The race with the same bytes, if there was one: then it is this race.
+    """
+
+    race_id: str
+    status: str
+    job_id: str
+    message: str
+    duplicate_of: str | None = None
+
+
+def submit_race(services: RaceServices, source: bytes | Path, *, force: bool = False) -> Submission:
+    """Store a race, register it and put it into the queue.
+
+    Args:
+        services: Database, store and queue.
+        source: The compressed race, or a file that contains it.
+        force: Make a new race even if the same bytes were uploaded before.
+
+    Raises:
+        EmptyUploadError: There are no bytes.
+        RaceTooLargeError: There are more than ``MAX_RACE_MB``.
+        SourceError: The file cannot be read.
+        DatabaseUnavailableError: The database cannot be reached; nothing is registered.
+        QueueUnavailableError: The queue cannot be reached; nothing is registered.
+        StoreError: The store refused the bytes; nothing is registered.
+    """
+    size = len(source) if isinstance(source, bytes) else _size_of(source)
+    check_size(services.settings, size)
+    sha256 = _digest_of(source)
+    known = None if force else _find_known(services, sha256)
+    if known is not None:
+        return known
+    services.queue.check()
+    race_id = str(uuid4())
+    key = race_blob_key(race_id)
+    _store(services, key, source, sha256)
+    row = _new_row(race_id, services.store.uri_of(key), sha256, size, is_unique=not force)
+    if not _register(services, row):
+        services.store.delete(key)  # another upload of the same bytes was faster
+        return _find_known(services, sha256) or submit_race(services, source)
+    _dispatch(services, race_id)
+    return Submission(race_id, RaceStatus.PROCESSING, str(row["job_id"]), _UPLOADED)
+
+
+def check_size(settings: Settings, size: int) -> None:
+    """Raise an error if an upload of this size is not accepted.
+
+    Raises:
+        EmptyUploadError: There are no bytes.
+        RaceTooLargeError: There are more than ``MAX_RACE_MB``.
+    """
+    if size == 0:
+        raise EmptyUploadError("The upload is empty.", "Send the compressed race data.")
+    if size > settings.max_race_bytes:
+        raise RaceTooLargeError(
+            f"The upload is larger than {settings.max_race_mb} MB.",
+            "Split the recording, or raise MAX_RACE_MB where the API runs.",
+        )
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+
+
+def _digest_of(source: bytes | Path) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    try:
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(f"{source} cannot be read: {error.strerror}.", "Check the path.") from error
+
+
+def _store(services: RaceServices, key: str, source: bytes | Path, sha256: str) -> None:
+    try:
+        _write(services, key, source, sha256)
+    except StoreConfigError:
+        services.store.check_access()  # creates the bucket at the first upload, if it may; else it names the setting
+        _write(services, key, source, sha256)
+
+
+def _write(services: RaceServices, key: str, source: bytes | Path, sha256: str) -> None:
+    if isinstance(source, bytes):
+        services.store.write_bytes(key, source)
+    else:
+        services.store.write_file(key, source, sha256=sha256)
+
+
+def _new_row(race_id: str, uri: str, sha256: str, size: int, *, is_unique: bool) -> dict[str, str | int | None]:
+    return {
+        "race_id": race_id,
+        "status": RaceStatus.PROCESSING,
+        "raw_data_path": uri,
+        "sha256": sha256,
+        "size_bytes": size,
+        "unique_sha256": sha256 if is_unique else None,
+        "job_id": str(uuid4()),
+        "attempts": 0,
+        "attempts_limit": MOST_ATTEMPTS,
+        "published_attempt": 0,
+        "reported_attempt": 0,
+    }
+
+
+def _register(services: RaceServices, row: dict[str, str | int | None]) -> bool:
+    """Write the row and its outbox entry; return ``False`` if a race with the same bytes exists."""
+    now = services.database.now
+    try:
+        with services.database.writing() as session:
+            session.execute(insert(Race).values(**row, created_at=now, updated_at=now))
+            session.execute(insert(OutboxEntry).values(race_id=row["race_id"], created_at=now))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _dispatch(services: RaceServices, race_id: str) -> None:
+    """Put the race into the queue; it is registered, so what fails here is done by the reaper."""
+    try:
+        dispatch(services.database, services.queue, race_id)
+    except (QueueUnavailableError, DatabaseUnavailableError) as error:
+        _LOG.warning("The race %s waits in the outbox: %s", race_id, error.problem)
+
+
+def _find_known(services: RaceServices, sha256: str) -> Submission | None:
+    """Return the answer for bytes that were uploaded before; a race that was interrupted is put into the queue."""
+    with services.database.writing() as session:
+        chosen = select(Race).where(Race.unique_sha256 == sha256, Race.deleted_at.is_(None)).with_for_update()
+        race = session.scalar(chosen)
+        if race is None:
+            return None
+        is_retried = race.status is RaceStatus.FAILED and race.error_class in _WORTH_A_RETRY
+        if is_retried:
+            _retry(session, services.database, race)
+        answer = Submission(
+            race.race_id, race.status, race.job_id, _RETRIED if is_retried else _KNOWN, duplicate_of=race.race_id
+        )
+    if is_retried:
+        _dispatch(services, race.race_id)
+    return answer
+
+
+def _retry(session: Session, database: RaceDatabase, race: Race) -> None:
+    race.status, race.error_class, race.error = RaceStatus.PROCESSING, None, None
+    race.attempts_limit = race.attempts + MOST_ATTEMPTS
+    session.flush()
+    race.job_id = put_again(session, database, race.race_id)

@@ -1,0 +1,53 @@
+"""Runs a worker of RQ with the options under which a death is noticed within seconds."""
+
+import socket
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Final
+
+from apex_pipeline.races.queues import JOB_MODULE, QUEUE_NAME, open_queue, redis_connection
+from apex_pipeline.settings import Settings
+
+# RQ takes a worker for dead after this long, and looks for such jobs this often; by default 420 s and 600 s.
+WORKER_TTL_S: Final = 30
+MAINTENANCE_INTERVAL_S: Final = 15
+
+
+def is_worker_alive(settings: Settings) -> bool:
+    """Return whether a worker on this machine, or in this container, has given a sign of life lately.
+
+    Raises:
+        ConfigurationError: The packages of Redis are missing, or ``REDIS_URL`` is invalid.
+        QueueUnavailableError: Redis cannot be reached.
+    """
+    open_queue(settings).check()
+    from rq import Worker  # noqa: PLC0415  -- optional; the lines above say so if it is missing
+
+    oldest = datetime.now(UTC) - timedelta(seconds=2 * WORKER_TTL_S)
+    return any(
+        worker.hostname == socket.gethostname()
+        and worker.last_heartbeat is not None
+        and worker.last_heartbeat.replace(tzinfo=UTC) > oldest
+        for worker in Worker.all(connection=redis_connection(settings))
+    )
+
+
+def run_rq_worker(settings: Settings, *, burst: bool = False) -> None:
+    """Work on the queue until it is told to stop, or with ``burst`` until the queue is empty.
+
+    Raises:
+        ConfigurationError: The packages of Redis are missing, or ``REDIS_URL`` is invalid.
+        QueueUnavailableError: Redis cannot be reached at the start.
+    """
+    open_queue(settings).check()
+    from rq import Queue, Worker  # noqa: PLC0415  -- optional; the line above says so if it is missing
+
+    import_module(JOB_MODULE)  # everything a job needs, before the first job
+    connection = redis_connection(settings, timeout_s=None)
+    worker = Worker(
+        [Queue(QUEUE_NAME, connection=connection)],
+        connection=connection,
+        worker_ttl=WORKER_TTL_S,
+        maintenance_interval=MAINTENANCE_INTERVAL_S,
+    )
+    worker.work(burst=burst, with_scheduler=not burst, logging_level="INFO")
