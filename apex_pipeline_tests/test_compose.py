@@ -124,9 +124,8 @@ def test_the_services_run_from_a_copy_because_they_write_into_their_home(tmp_pat
         home = Path(stack.environment(name)["DAGSTER_HOME"])
         assert home.is_relative_to(tmp_path)
         assert (home / "dagster.yaml").is_file()
-    assert {path.name for path in (PROJECT / "deploy" / "celery").iterdir()} == {
-        *("celery.yaml", "dagster.yaml", "workspace.yaml")
-    }
+    left = {path.name for path in (PROJECT / "deploy" / "celery").iterdir()}
+    assert left == {"celery.yaml", "dagster.yaml", "workspace.yaml"}
 
 
 def _ask(address: str, password: str) -> Any:
