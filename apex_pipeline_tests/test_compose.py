@@ -18,12 +18,13 @@ import boto3
 import pytest
 
 from apex_pipeline.settings import environment_variables, load_settings
-from apex_pipeline_tests.compose_stack import COMPOSE, PROJECT, generated_passwords, running_stack, services
+from apex_pipeline_tests.compose_stack import COMPOSE, PROJECT, Stack, generated_passwords, running_stack, services
 from apex_pipeline_tests.orchestration.dagster_server import DagsterServer
 from apex_pipeline_tests.orchestration.lake_runs import session_files
 
 _OURS = ("migrate", "code", "daemon", "web", "worker")
-_PUBLISH_TIMEOUT_S = 300
+# Two looks of the sensor, 30 s apart, and a run; a busy machine needs many times the minute that these take.
+_PUBLISH_TIMEOUT_S = 600
 
 
 def test_the_file_is_valid_by_the_compose_specification() -> None:
@@ -115,6 +116,16 @@ def test_the_image_installs_from_the_lock_with_hashes_and_runs_as_a_user() -> No
     allowed = [line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert sorted(copied) == sorted(allowed)
     assert all((PROJECT / path).exists() for path in copied)
+
+
+def test_the_services_run_from_a_copy_because_they_write_into_their_home(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, dict.fromkeys(("redis", "seaweedfs", "code", "web"), "1"), generated_passwords(tmp_path))
+    for name in _OURS:
+        home = Path(stack.environment(name)["DAGSTER_HOME"])
+        assert home.is_relative_to(tmp_path)
+        assert (home / "dagster.yaml").is_file()
+    left = {path.name for path in (PROJECT / "deploy" / "celery").iterdir()}
+    assert left == {"celery.yaml", "dagster.yaml", "workspace.yaml"}
 
 
 def _ask(address: str, password: str) -> Any:
