@@ -38,7 +38,8 @@ from apex_pipeline_tests.orchestration.services import Services
 _RESULTS = Path(__file__).resolve().parent / "results"
 _GROUPS = Path("/sys/fs/cgroup")
 _SAMPLE_S = 0.5
-_TRACKS = ("spa", "sebring", "sonoma", "barber", "cota", "vir", "monza", "imola", "fuji", "suzuka", "jerez", "misano")
+# None of them has another name in the lake.
+_TRACKS = ("spa", "sebring", "sonoma", "monza", "imola", "fuji", "suzuka", "jerez", "misano", "estoril", "portimao")
 _LAST_READING = (
     ",1,I_R06_2025-09-07,R1,kafka:gr-raw,2025-09-06T18:41:00.000Z,GR86-002-2,0,speed,{value},2025-09-06T18:41:00.000Z,"
     "GR86-002-2,2\n"
