@@ -11,8 +11,8 @@ from apex_pipeline.settings import Settings
 # RQ takes a worker for dead after this long, and looks for such jobs this often; by default 420 s and 600 s.
 WORKER_TTL_S: Final = 30
 MAINTENANCE_INTERVAL_S: Final = 15
-# Every job is a process that begins as a copy of the worker: what the worker has loaded, no job loads again. Arrow loads
-# pandas at the first conversion of a column, which took more than half of a short race's 0.6 CPU seconds.
+# Every job is a process that begins as a copy of the worker: what the worker has loaded, no job loads again. Arrow
+# loads pandas at the first conversion of a column, which took more than half of a short race's 0.6 CPU seconds.
 _LOADED_ONCE: Final = (JOB_MODULE, "pandas")
 
 
