@@ -181,10 +181,11 @@ def test_every_table_asset_shows_its_columns_before_the_first_run(definitions: d
 
 
 @pytest.mark.req("P-09")
-def test_sessions_and_days_of_events_are_the_only_partitions(definitions: dg.Definitions) -> None:
+def test_a_partition_is_a_session_a_race_or_a_day_of_events(definitions: dg.Definitions) -> None:
+    apart = {"events": "event_days", "races": "races"}
     for spec in definitions.resolve_all_asset_specs():
         name = spec.key.to_user_string()
-        expected = None if name in _UNPARTITIONED else "event_days" if name.startswith("events/") else "sessions"
+        expected = None if name in _UNPARTITIONED else apart.get(name.partition("/")[0], "sessions")
         assert getattr(spec.partitions_def, "name", None) == expected
 
 

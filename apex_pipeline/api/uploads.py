@@ -52,17 +52,29 @@ async def received(request: Request, settings: Settings, temp_dir: Path) -> Asyn
             yield path, await _receive_form(_limited(request, most, settings), path)
         elif kind == BYTES:
             with path.open("wb") as out:  # noqa: ASYNC230  -- opening a file of our own takes no time
-                async for block in _limited(request, most, settings).stream():
+                async for block in _large_blocks(_limited(request, most, settings)):
                     await run_in_threadpool(out.write, block)
             yield path, False
         else:
             yield path, await _receive_json(_limited(request, most, settings), path)
 
 
+async def _large_blocks(request: Request) -> AsyncGenerator[bytes]:
+    """Yield the body in blocks of a size that is worth the way to another thread; it arrives in pieces of 64 kB."""
+    pieces, size = list[bytes](), 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        size += len(piece)
+        if size >= _COPY_BYTES:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    yield b"".join(pieces)
+
+
 async def _receive_json(request: Request, path: Path) -> bool:
     with path.with_name("text").open("w+b") as text:
         upload = JsonUpload("data", text)
-        async for block in request.stream():
+        async for block in _large_blocks(request):
             await run_in_threadpool(upload.feed, block)
         other = upload.finish()
         await run_in_threadpool(_decode, text, path)

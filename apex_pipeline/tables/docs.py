@@ -16,7 +16,8 @@ Generated from `apex_pipeline/tables/` by `make docs`; change it there.
 A table of a session is at `tables/{table}/track={track}/session={session}/{table}.parquet`, a table of a recorded \
 race at `tables/{table}/race_id={race_id}/{table}.parquet`, a table of the catalog at `catalog/{table}.parquet`, a \
 table of events at `events/{table}/source={source}/day={day}/{table}.parquet` ([more](events-records.md)). \
-Times are UTC with milliseconds. A nullable column is null where the value is not known: never 0, never an empty string."""
+Times are UTC with milliseconds. A nullable column is null where the value is not known: never 0, never an empty \
+string."""
 
 
 def data_dictionary() -> str:
