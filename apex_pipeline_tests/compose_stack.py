@@ -1,8 +1,8 @@
 """Runs the services of ``deploy/compose/compose.yaml`` as processes: their commands, variables and health checks.
 
 What Docker does is replaced, and nothing else: names of services become loopback addresses, published ports become free
-ones, ``/app`` becomes a folder with what the image has of ``deploy``, and ``/data`` a folder of the service. Postgres is
-started by its wheel, because its image has a start script of its own.
+ones, ``/app`` becomes a folder with what the image has of ``deploy``, and ``/data`` a folder of the service. Postgres
+is started by its wheel, because its image has a start script of its own.
 """
 
 import os
