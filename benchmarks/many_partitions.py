@@ -44,9 +44,8 @@ _WIDTH, _HEIGHT = 1440, 900
 _TIMEOUT_S = 180.0
 # Each page, and a text that it shows only once its data have arrived.
 _PAGES = {
-    "lineage": ("/asset-groups", ["laps", "manifest"]),
-    "asset": ("/assets/tables/laps?view=partitions", ["{partitions:,} partitions", "spa/"]),
-    "overview": ("/assets/tables/laps?view=overview", ["Partitions"]),
+    "lineage": ("/asset-groups", ["official_timing", "quality"]),
+    "asset": ("/assets/tables/laps?view=partitions", ["spa/R"]),
 }
 
 

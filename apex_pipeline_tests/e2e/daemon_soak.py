@@ -34,6 +34,8 @@ _KILL_EVERY_S = (4.0, 16.0)
 _HALF_WRITTEN_S = 0.5
 _VICTIMS = ("daemon", "code server", "run", "run", "all")
 _IDLE = "Everything is up to date."
+# Nine sessions took 6 minutes on two processors with a load of 20.
+_SYNC_TIMEOUT_S = 1_200.0
 # A run that crashes and whose retries crash as well is attempted again after 5 and then 10 minutes.
 _SETTLES_WITHIN_S = 2_400.0
 
@@ -183,13 +185,13 @@ class _Soak:
 
     def compare(self, clean: Machine) -> None:
         """Compare the lake with that of one sync of the same files."""
-        clean.sync(self._source)
+        clean.sync(self._source, timeout_s=_SYNC_TIMEOUT_S)
         found, expected = lake_state(self._machine.store), lake_state(clean.store)
         self.result.counts["objects compared"] = len(expected)
         self.result.failures += [f"not as after one clean sync: {line}" for line in differences(found, expected)]
-        ended = self._machine.run("sync", self._source)
+        ended = self._machine.run("sync", self._source, timeout_s=_SYNC_TIMEOUT_S)
         if ended.code or "nothing changed" not in ended.out:
             self.result.failures.append(f"a sync afterwards: {ended.out[-2000:]}")
-        verified = self._machine.run("verify", "--deep")
+        verified = self._machine.run("verify", "--deep", timeout_s=_SYNC_TIMEOUT_S)
         if verified.code:
             self.result.failures.append(f"verify --deep afterwards: {verified.out[-2000:]}")

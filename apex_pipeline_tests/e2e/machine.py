@@ -190,9 +190,9 @@ class Machine:
         """Run ``apex`` with these arguments to its end."""
         return self.start(*arguments, environment=environment).wait(timeout_s)
 
-    def sync(self, source: Path, *, expected: int = 0) -> Ended:
+    def sync(self, source: Path, *, expected: int = 0, timeout_s: float = TIMEOUT_S) -> Ended:
         """Sync a folder, which must end with this exit code and without a traceback."""
-        ended = self.run("sync", source)
+        ended = self.run("sync", source, timeout_s=timeout_s)
         assert (ended.code, ended.has_traceback) == (expected, False), ended.out
         return ended
 

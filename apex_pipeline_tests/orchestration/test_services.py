@@ -7,7 +7,8 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -145,25 +146,34 @@ def _postgres(folder: Path, port: int) -> Generator[None]:
 
     with get_server(folder, cleanup_mode="stop") as server:
         facts: Mapping[str, Any] = vars(server.get_postmaster_info())
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
         socket = f"{facts['socket_dir']}/.s.PGSQL.5432"
-        listener = asyncio.run_coroutine_threadsafe(_listen(port, socket), loop).result(30)
-        try:
-            yield
-        finally:
-            loop.call_soon_threadsafe(listener.close)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(30)
+        with ThreadPoolExecutor(1) as pool:
+            loop, is_over, is_ready = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
+            ended = pool.submit(_run, loop, _listen(port, socket, is_ready, is_over))
+            try:
+                assert is_ready.wait(30)
+                yield
+            finally:
+                loop.call_soon_threadsafe(is_over.set)
+                ended.result(30)
 
 
-async def _listen(port: int, socket: str) -> asyncio.Server:
+def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+    """Run some work in a loop to its end, cancel what is left of it, and close the loop."""
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(work)
+
+
+async def _listen(port: int, socket: str, is_ready: threading.Event, is_over: asyncio.Event) -> None:
+    """Pass connections on to a socket until this is over."""
+
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         its_reader, its_writer = await asyncio.open_unix_connection(socket)
         await asyncio.gather(_pass_on(reader, its_writer), _pass_on(its_reader, writer))
 
-    return await asyncio.start_server(connect, "127.0.0.1", port)
+    async with await asyncio.start_server(connect, "127.0.0.1", port):
+        is_ready.set()
+        await is_over.wait()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -171,7 +181,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         while block := await reader.read(65_536):
             writer.write(block)
             await writer.drain()
-    except OSError:
-        pass  # the other side has gone
+    except (OSError, asyncio.CancelledError):
+        pass  # the other side has gone, or the test is over
     finally:
         writer.close()
