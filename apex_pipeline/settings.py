@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None,
         alias="DATABASE_URL",
-        description="Database of the AMS2 races, postgresql://user:password@host/name; unset: races.sqlite next to "
+        description="Database of the AMS2 races, postgresql://user:{password}@host/name; unset: races.sqlite next to "
         "APEX_LAKE_DIR. Never logged.",
     )
     redis_host: str | None = Field(

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psycopg
 
 from apex_pipeline_tests.races_service.conftest import two_laps
 from apex_pipeline_tests.servers.race_stack import RaceStack, running_stack
@@ -137,6 +138,7 @@ def status(stack: RaceStack, per_second: int = 200, seconds: int = 10) -> None:
 
 def workers(stack: RaceStack) -> None:
     """Process eight races of two seconds each, with one worker and with four."""
+    _forget_races(stack)
     slow = stack.folder / "slow" / "sitecustomize.py"
     slow.parent.mkdir(exist_ok=True)
     # Each race sleeps two seconds before it is read: what is measured is the queue, not the parser.
@@ -164,8 +166,15 @@ def workers(stack: RaceStack) -> None:
         print(f"8 races of 2 s, {count} worker{'s' * (count > 1)}: {time.perf_counter() - begun:.1f} s")
         for number in range(count):
             stack.kill(f"worker.{number}")
-        with stack.redis() as queue:
-            queue.flushall()
+        _forget_races(stack)
+
+
+def _forget_races(stack: RaceStack) -> None:
+    """Empty the queue and the database, so that nothing of an earlier measurement is worked on."""
+    with psycopg.connect(stack.environment("worker")["DATABASE_URL"]) as connection:
+        connection.execute("TRUNCATE races CASCADE")
+    with stack.redis() as queue:
+        queue.flushall()
 
 
 def _alive(stack: RaceStack) -> int:
@@ -175,6 +184,7 @@ def _alive(stack: RaceStack) -> int:
 
 def memory(stack: RaceStack, count: int = 200) -> None:
     """Upload and process 200 races, and show the memory of API and worker as they go."""
+    _forget_races(stack)
     worker = stack.start("worker")
     with stack.http() as client:
         for number in range(count + 1):

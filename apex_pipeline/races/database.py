@@ -190,7 +190,7 @@ def _checked_url(given: str) -> URL:
         pass
     raise ConfigurationError(
         "DATABASE_URL is neither a PostgreSQL database nor a SQLite file.",
-        "Write it like postgresql://user:password@host:5432/name or sqlite:////path/races.sqlite.",
+        "Write it like postgresql://user:{password}@host:5432/name or sqlite:////path/races.sqlite.",
     )
 
 

@@ -10,11 +10,10 @@ if [ -e "$file" ]; then
     exit 1
 fi
 umask 077
-cat > "$file" <<EOF
-POSTGRES_PASSWORD=$(new)
-REDIS_PASSWORD=$(new)
-AWS_ACCESS_KEY_ID=ams2
-AWS_SECRET_ACCESS_KEY=$(new)
-APEX_API_TOKEN=$(new)
-EOF
+{
+    echo "AWS_ACCESS_KEY_ID=ams2"
+    for name in POSTGRES_PASSWORD REDIS_PASSWORD AWS_SECRET_ACCESS_KEY APEX_API_TOKEN; do
+        echo "$name=$(new)"
+    done
+} > "$file"
 echo "Wrote $file, readable by its owner only."
