@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from apex_pipeline.orchestration.automation_table import AUTOMATIONS, SYNC_SENSOR, Presence
+from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
 from apex_pipeline.settings import environment_variables
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY
 from apex_pipeline_tests.orchestration.lake_runs import session_files
@@ -46,6 +47,14 @@ def _variables(service: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the variables a service sees, by name."""
     own = [entry for entry in service["envVars"] if "key" in entry]
     return {entry["key"]: entry for entry in [*_GROUP, *own]}
+
+
+def test_every_daemon_has_the_settings_that_only_its_environment_can_make() -> None:
+    compose = yaml.safe_load((_DEPLOY / "compose" / "compose.yaml").read_text())["services"]["daemon"]["environment"]
+    helm = yaml.safe_load((_DEPLOY / "helm" / "values.yaml").read_text())["dagsterDaemon"]["env"]
+    render = {name: entry.get("value") for name, entry in _variables(_SERVICES["apex-daemon"]).items()}
+    for environment in (compose, helm, render):
+        assert environment.items() >= DAEMON_ENVIRONMENT.items()
 
 
 @pytest.mark.req("A-113")
