@@ -87,7 +87,8 @@ def test_every_variable_of_a_service_is_read_and_every_required_one_is_set(name:
     read_by_dagster = set(re.findall(r"env: (\w+)", instance + (_DEPLOY / "render" / "workspace.yaml").read_text()))
     read_by_commands = set(re.findall(r"\$(\w+)", " ".join(each["startCommand"] for each in _SERVICES.values())))
     given = set(_variables(service))
-    known = set(environment_variables()) | read_by_dagster | read_by_commands | {"PYTHON_VERSION", "PYTHONPATH"}
+    known = {*environment_variables(), *DAEMON_ENVIRONMENT, *read_by_dagster, *read_by_commands}
+    known |= {"PYTHON_VERSION", "PYTHONPATH"}
     assert given <= known
     needed = set(re.findall(r"env: (\w+)", instance)) | set(re.findall(r"\$(\w+)", service["startCommand"]))
     if "-w " in service["startCommand"]:
