@@ -3,11 +3,13 @@
     ApexError
     ├── PermanentError
     │   ├── ConfigurationError
+    │   │   └── MissingExtraError
     │   ├── SourceError
     │   ├── MalformedFileError
     │   │   └── LimitExceededError
     │   ├── ReconciliationError
     │   ├── SchemaViolationError
+    │   ├── UnreadableTableError
     │   └── StoreError
     │       ├── StoreAuthError
     │       ├── StorePermissionError
@@ -68,6 +70,10 @@ class ConfigurationError(PermanentError):
     """A setting is missing, misspelled or in conflict with another one (exit code 2)."""
 
 
+class MissingExtraError(ConfigurationError):
+    """A library is not installed; the next step names the extra that installs it (exit code 2)."""
+
+
 class SourceError(PermanentError):
     """The source folder is missing, unreadable or contains no race files (exit code 2)."""
 
@@ -90,6 +96,10 @@ class ReconciliationError(PermanentError):
 
 class SchemaViolationError(PermanentError):
     """A table does not match its declared schema; it is not published."""
+
+
+class UnreadableTableError(PermanentError):
+    """A library cannot read a table file that is as it was published: it is too old, or has a bug."""
 
 
 class StoreError(PermanentError):
@@ -151,6 +161,7 @@ __all__ = [
     "LeaseLostError",
     "LimitExceededError",
     "MalformedFileError",
+    "MissingExtraError",
     "ObjectArchivedError",
     "ObjectMissingError",
     "PermanentError",
@@ -167,4 +178,5 @@ __all__ = [
     "StorePermissionError",
     "StoreUnavailableError",
     "TransientError",
+    "UnreadableTableError",
 ]

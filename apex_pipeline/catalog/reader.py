@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 
 from apex_pipeline.catalog.selection import LapTimes, clip, lap_times, resolve_vehicle
@@ -28,6 +28,9 @@ from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store, open_store_at
 from apex_pipeline.tables import REJECTS, is_rejects_table
 from apex_pipeline.tables.session_key import SessionKey, session_key
+
+if TYPE_CHECKING:  # the import takes a third of a second, which a reader of Arrow tables does not need
+    import pandas as pd
 
 # The first columns of every telemetry result: car and time.
 _SAMPLE_COLUMNS = ("vehicle_id", "sample_time_utc", "repeat", "lap_number")
@@ -83,36 +86,39 @@ class Catalog:
             lambda record: lap_times(read_table_file(store, record))
         )
 
+    def __repr__(self) -> str:
+        return f"<Catalog of {self.uri} at snapshot {self.snapshot.id}>"
+
     @property
     def uri(self) -> str:
         """Address of the lake."""
         return self._store.uri
 
-    def tracks(self) -> pd.DataFrame:
+    def tracks(self) -> "pd.DataFrame":
         """Return the table ``tracks``."""
         return self._tables.tracks.to_pandas()
 
-    def sessions(self) -> pd.DataFrame:
+    def sessions(self) -> "pd.DataFrame":
         """Return the table ``sessions``; in the published snapshot also those whose tables could not be derived."""
         return self._tables.sessions.to_pandas()
 
-    def files(self) -> pd.DataFrame:
+    def files(self) -> "pd.DataFrame":
         """Return the table ``files``; in the published snapshot also the files that belong to no session."""
         return self._tables.files.to_pandas()
 
-    def laps(self, track: str, session: str) -> pd.DataFrame:
+    def laps(self, track: str, session: str) -> "pd.DataFrame":
         """Return the laps of a session for all cars, including invalid ones (see ``is_valid``)."""
         return self.table("laps", track, session)
 
-    def cars(self, track: str, session: str) -> pd.DataFrame:
+    def cars(self, track: str, session: str) -> "pd.DataFrame":
         """Return every device and every official car of the session, which of them match, and the evidence."""
         return self.table("cars", track, session)
 
-    def quality(self, track: str, session: str) -> pd.DataFrame:
+    def quality(self, track: str, session: str) -> "pd.DataFrame":
         """Return the quality scores of the session and its cars, 0 to 100, each with an explanation."""
         return self.table("quality", track, session)
 
-    def telemetry_cars(self, track: str, session: str) -> pd.DataFrame:
+    def telemetry_cars(self, track: str, session: str) -> "pd.DataFrame":
         """Return the clock correction and the telemetry statistics of each car."""
         return self.table("telemetry_cars", track, session)
 
@@ -124,19 +130,19 @@ class Catalog:
         notes = quality[(quality["scope"] == "session") & (quality["measure"] == "overall")]["sentence"]
         return str(notes.iloc[0]) if len(notes) else ""
 
-    def official_laps(self, track: str, session: str) -> pd.DataFrame:
+    def official_laps(self, track: str, session: str) -> "pd.DataFrame":
         """Return the laps of official timing."""
         return self.table("official_laps", track, session)
 
-    def results(self, track: str, session: str) -> pd.DataFrame:
+    def results(self, track: str, session: str) -> "pd.DataFrame":
         """Return the classification; use the rows where ``is_final`` is true."""
         return self.table("results", track, session)
 
-    def weather(self, track: str, session: str) -> pd.DataFrame:
+    def weather(self, track: str, session: str) -> "pd.DataFrame":
         """Return the weather readings."""
         return self.table("weather", track, session)
 
-    def rejects(self, track: str, session: str) -> pd.DataFrame:
+    def rejects(self, track: str, session: str) -> "pd.DataFrame":
         """Return every rejected row of the session's raw files, with its reason."""
         record = require_session(self.snapshot, session_key(track, session))
         tables = [self._arrow(table) for name, table in record.tables.items() if is_rejects_table(name)]
@@ -149,7 +155,7 @@ class Catalog:
         record = require_session(self.snapshot, session_key(track, session))
         return sum(table.rows for name, table in record.tables.items() if is_rejects_table(name))
 
-    def table(self, name: str, track: str, session: str) -> pd.DataFrame:
+    def table(self, name: str, track: str, session: str) -> "pd.DataFrame":
         """Return one table of a session by name.
 
         Raises:
@@ -186,7 +192,7 @@ class Catalog:
         start_utc: datetime | None = None,
         end_utc: datetime | None = None,
         channels: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Return telemetry sorted by car and time, reading only the row groups and columns that are needed.
 
         Args:

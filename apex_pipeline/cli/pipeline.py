@@ -18,8 +18,6 @@ from apex_pipeline.orchestration.sync import sync
 from apex_pipeline.process.children import run_until_stopped
 from apex_pipeline.settings import Settings, load_settings
 
-_PROJECT = Path(__file__).resolve().parents[2]
-
 
 def sync_command(source: SourceArgument = None, as_json: AsJson = False) -> None:
     """Bring the lake up to date: copy, identify, derive, check, publish; only what changed.
@@ -63,12 +61,14 @@ def ui_command(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
 ) -> None:
     """Open the Dagster UI with the runs and assets of `apex sync`."""
-    from apex_pipeline.orchestration.instance import open_instance  # noqa: PLC0415  -- importing Dagster takes 2 s
+    from apex_pipeline import orchestration  # noqa: PLC0415  -- importing Dagster takes 2 s
+    from apex_pipeline.orchestration.instance import open_instance  # noqa: PLC0415  -- as above
 
+    workspace = Path(str(orchestration.__file__)).with_name("workspace.yaml")  # a checkout is not needed
     settings = load_settings()
     with open_instance(settings.dagster_home, settings.memory_limit) as instance:  # or Dagster would show a traceback
         home = instance.root_directory
-    command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", str(_PROJECT / "workspace.yaml")]
+    command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", str(workspace)]
     command += ["-h", "127.0.0.1", "-p", str(port)]
     print_line(f"Dagster UI: http://127.0.0.1:{port} (Ctrl+C to stop)")
     raise typer.Exit(run_until_stopped(command, {**os.environ, "DAGSTER_HOME": home}))

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from apex_pipeline import __version__
 from apex_pipeline.demo.faults import FaultKind, InjectedFault, InjectedReject
 from apex_pipeline.demo.ground_truth import GroundTruth, SessionTruth, WrittenFile, session_truth
 from apex_pipeline.demo.lap_files import LapFiles, make_lap_files
@@ -14,6 +13,7 @@ from apex_pipeline.demo.simulation import Race, car_faults, make_race
 from apex_pipeline.demo.telemetry_files import TelemetryWriter, frame_bytes, telemetry_seconds
 from apex_pipeline.demo.tracks import TRACKS, FileName
 from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.version import package_version
 
 Progress = Callable[[int], None]
 
@@ -47,7 +47,7 @@ def make_weekend(folder: Path, options: WeekendOptions = _DEFAULT, progress: Pro
     """
     folder = folder.absolute()
     existing = _check_folder(folder)
-    if existing and existing.options == options and existing.version == __version__:
+    if existing and existing.options == options and existing.version == package_version():
         return existing
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -111,7 +111,7 @@ def _write_weekend(root: Path, options: WeekendOptions, progress: Progress) -> G
         rejects += [*laps.rejects, *telemetry.rejects]
         faults += [*laps.faults, *car_faults(race), *telemetry.faults(), *official_faults(race), *_file_faults(race)]
     return GroundTruth(
-        version=__version__,
+        version=package_version(),
         options=options,
         sample_rate_hz=rate_hz,
         sessions=tuple(sessions),

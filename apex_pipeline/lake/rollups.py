@@ -74,7 +74,7 @@ def read_roll_up(store: ObjectStore, table: Table) -> pa.Table | None:
         found = store.read_with_tag(key, MAX_DOCUMENT_BYTES)
         return parse_roll_up(found[0], table) if found else None
     except (StoreCorruptionError, pa.ArrowException, ValueError, OSError) as error:
-        _LOG.warning("%s is damaged (%s) and is made again.", store.uri_of(key), error)
+        _LOG.warning("%s cannot be read (%s); the records are read instead.", store.uri_of(key), error)
         return None
 
 

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.errors import ConfigurationError, ReconciliationError
+from apex_pipeline.errors import ConfigurationError, MissingExtraError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
 from apex_pipeline.export.tables import ExportedTable, Format, export_tables, select_tables
 from apex_pipeline.lake.objects import read_table_file
@@ -188,7 +188,7 @@ def test_csv_writes_numbers_as_python_does_and_null_as_an_empty_cell(tmp_path: P
 def test_without_duckdb_the_error_names_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with (
-        pytest.raises(ConfigurationError, match=r"not installed here\. Install the package duckdb"),
+        pytest.raises(MissingExtraError, match=r"not installed\. Install it with: pip install 'apex-pipeline\[sql\]'"),
         duckdb_file(tmp_path / "out"),
     ):
         pass

@@ -66,6 +66,11 @@ class DataLoader:
         self._flights = SingleFlight()
         self._call = threading.local()
 
+    def __repr__(self) -> str:
+        lake = self._settings.lake_dir if not self._is_in_s3 else f"s3://{self._settings.bucket}"
+        where = self._given_store.uri if self._given_store else lake
+        return f"<{type(self).__name__} of {where}>"
+
     def load_lap_times(self, track_name: str, session: str) -> pd.DataFrame | None:
         """Return the laps of a session, one row per car and lap.
 

@@ -15,7 +15,6 @@ import boto3
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.config import Config
 
-from apex_pipeline import __version__
 from apex_pipeline.errors import StoreConfigError
 from apex_pipeline.storage.request_stats import RequestCounter
 from apex_pipeline.storage.s3 import reply_checks
@@ -23,6 +22,7 @@ from apex_pipeline.storage.s3.credentials import SecretsManagerKey
 from apex_pipeline.storage.s3.errors import ErrorContext, s3_errors
 from apex_pipeline.storage.s3.sessions import load_credentials, new_session
 from apex_pipeline.storage.s3.upload.checksums import ChecksumMode
+from apex_pipeline.version import package_version
 
 if TYPE_CHECKING:  # stubs, installed for development only
     from s3transfer.manager import TransferManager
@@ -150,7 +150,7 @@ class S3Connection:
                 "payload_signing_enabled": False,
                 "use_accelerate_endpoint": self.use_accelerate,
             },
-            user_agent_extra=f"apex-pipeline/{__version__}",
+            user_agent_extra=f"apex-pipeline/{package_version()}",
         )
         try:
             client = session.client("s3", endpoint_url=self.endpoint_url, config=config)
