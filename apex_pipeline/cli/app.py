@@ -15,6 +15,7 @@ from apex_pipeline.cli.export import export_command
 from apex_pipeline.cli.forget import forget_command
 from apex_pipeline.cli.gc import gc_command
 from apex_pipeline.cli.history import history_command, rollback_command
+from apex_pipeline.cli.init import init_command
 from apex_pipeline.cli.metrics import metrics_command
 from apex_pipeline.cli.migrate import migrate_command
 from apex_pipeline.cli.pipeline import demo_command, sync_command, ui_command
@@ -41,7 +42,7 @@ from apex_pipeline.upload.command import upload_command
 # The panels of `apex --help` and their commands in order; a function `sync_command` is the command `sync`.
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Pipeline": (
-        *(sync_command, plan_command, backfill_command, schedule_command),
+        *(init_command, sync_command, plan_command, backfill_command, schedule_command),
         *(demo_command, ui_command, upload_command),
     ),
     "Query": (

@@ -101,6 +101,10 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
     with needs_libraries():
         from apex_pipeline.storage.s3.client import S3Connection  # noqa: PLC0415  -- boto3 only where it is used
         from apex_pipeline.storage.s3.credentials import AccessKey, SecretsManagerKey  # noqa: PLC0415  -- as above
+        from apex_pipeline.storage.s3.upload.remembered_mode import (  # noqa: PLC0415  -- as above
+            FILE_NAME,
+            RememberedModes,
+        )
 
     secret, token = settings.aws_secret_access_key, settings.aws_session_token
     if (settings.aws_access_key_id is None) != (secret is None):
@@ -125,6 +129,8 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
         session_token=None if own_key is None else own_key.token,
         stored_key=stored,
         use_accelerate=settings.s3_use_accelerate,
+        checksums=settings.s3_checksums,
+        remembered=RememberedModes(settings.state_dir.absolute() / FILE_NAME),
     )
 
 
