@@ -29,6 +29,7 @@ from apex_pipeline.cli.query import (
     telemetry_command,
     tracks_command,
 )
+from apex_pipeline.cli.s3_server import s3_server_command
 from apex_pipeline.cli.schedule import schedule_command
 from apex_pipeline.cli.share import share_command
 from apex_pipeline.cli.trace import trace_app
@@ -43,7 +44,7 @@ from apex_pipeline.upload.command import upload_command
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Pipeline": (
         *(init_command, sync_command, plan_command, backfill_command, schedule_command),
-        *(demo_command, ui_command, upload_command),
+        *(demo_command, ui_command, upload_command, s3_server_command),
     ),
     "Query": (
         *(tracks_command, sessions_command, files_command, laps_command),
@@ -67,7 +68,8 @@ app = typer.Typer(
 
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
-        app.command(_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
+        _name = _command.__name__.removesuffix("_command").replace("_", "-")
+        app.command(_name, rich_help_panel=_panel)(_command)
 app.add_typer(trace_app, name="trace", rich_help_panel="Query")
 app.command("sample", hidden=True)(sample_command)  # the former name, for one release
 
