@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.cli.app import app
+from apex_pipeline.cli.commands import PANELS
 from apex_pipeline.settings import environment_variables
 
 _PROJECT = Path(__file__).resolve().parents[1]
@@ -52,7 +52,7 @@ def test_every_relative_link_has_a_target() -> None:
 
 
 def test_every_command_of_the_readme_exists() -> None:
-    commands = {entry.name for entry in [*app.registered_commands, *app.registered_groups]}
+    commands = {command.name for panel in PANELS.values() for command in panel}
     named = set(re.findall(r"(?:\.venv/bin/|`)apex ([a-z]+)", _README))
     assert len(named) > 5
     assert named <= commands
