@@ -6,7 +6,6 @@ others are shown as escapes such as ``\x1b``. See ``console.py`` for errors and 
 
 import os
 import re
-import shutil
 import unicodedata
 from collections.abc import Iterator
 from typing import TextIO
@@ -16,6 +15,8 @@ from rich.cells import cell_len
 # Categories of characters that are not shown as themselves: controls, formats (zero width, right to left), private use,
 # surrogates, unassigned, and the separators of lines and paragraphs.
 _HIDDEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+# Of terminals that do not know their own, such as those of some editors and of serial lines.
+_USUAL_WIDTH = 80
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 # A label such as "Source    " at the start of a line: what follows it continues below itself.
 _LABEL = re.compile(r"\s*\S+\s{2,}|\s*")
@@ -39,7 +40,12 @@ def width_of(stream: TextIO) -> int | None:
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):
         return int(given)
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+    if not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
+    except OSError:
+        return _USUAL_WIDTH
 
 
 def has_colours(stream: TextIO) -> bool:
@@ -55,7 +61,7 @@ def styled(text: str, style: str, stream: TextIO) -> str:
 def fit(text: str, width: int | None) -> Iterator[str]:
     """Yield text as lines of a width, broken between words.
 
-    A word that is wider than a line is broken after a slash; without any it stays whole and the terminal folds it.
+    A word that is wider than a line is broken after a slash, comma or semicolon; without any, the terminal folds it.
 
     Args:
         text: Lines of text; what follows a label, or the indentation, of a line continues below itself.
@@ -86,5 +92,5 @@ def wrap(text: str, width: int, first: str, rest: str) -> Iterator[str]:
 
 
 def _parts(word: str, width: int) -> list[str]:
-    """Return a word in parts that fit: whole if it does, else broken after slashes."""
-    return [word] if cell_len(word) <= width or "/" not in word else re.findall(r"[^/]*/|[^/]+", word)
+    """Return a word whole if it fits, else broken after the marks that paths and raw rows consist of."""
+    return [word] if cell_len(word) <= width else re.findall(r"[^/,;]*[/,;]|[^/,;]+", word)

@@ -78,7 +78,7 @@ class ApexGroup(TyperGroup):
 
         out = Console(width=width_of(sys.stdout) or _HELP_WIDTH, highlight=False)
         out.print(f"\n [bold]Usage:[/] apex [OPTIONS] COMMAND …\n\n {self.help}\n", soft_wrap=True)
-        options = [(", ".join(option.opts), option.help or "") for option in self.get_params(ctx)]
+        options = [(", ".join(option.opts), getattr(option, "help", "")) for option in self.get_params(ctx)]
         panels = [("Options", options)]
         panels += [(name, [(one.name, one.summary) for one in commands]) for name, commands in PANELS.items()]
         for title, lines in panels:

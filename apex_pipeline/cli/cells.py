@@ -8,6 +8,8 @@ from apex_pipeline.terminal import printable
 
 # Shown for a missing value: an empty cell could be read as an empty text, and shifts columns for programs like awk.
 NULL = "-"
+# An empty text.
+EMPTY = '""'
 # Digits after the decimal point: microseconds, 0.1 m of latitude. More are noise of binary fractions, as in
 # 145.43699999999998; CSV and JSON have them.
 _DECIMALS = 6
@@ -50,7 +52,7 @@ def cell_text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(cell_text, value)) or NULL
-    return printable(str(value))
+    return printable(str(value)) or EMPTY
 
 
 def moment_text(value: Any) -> str:  # noqa: ANN401  -- a datetime, or pandas' own where pandas is imported

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from apex_pipeline.cli.cells import NULL
+from apex_pipeline.cli.cells import EMPTY, NULL
 from apex_pipeline.terminal import wrap
 
 _GAP = 2
@@ -153,7 +153,7 @@ def table_lines(
             if block:
                 yield Line(margin + _side_by_side(columns, block, cells))
             for place in layout.below if is_last else ():
-                if cells[place] not in {"", NULL}:
+                if cells[place] not in {"", EMPTY, NULL}:
                     yield from map(Line, _below(columns[place].name, cells[place], width or 0))
 
 
