@@ -32,6 +32,12 @@ Every message names the file, row, key or setting it concerns and gives the next
 Library errors are translated at the call site: see ``storage/s3/errors.py`` for boto3.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+# Shorter words are in too many names to mean one of them.
+_WORD_LENGTH = 4
+
 
 class ApexError(Exception):
     """Base of every error this project raises on purpose.
@@ -154,6 +160,24 @@ class StoreInterruptedError(StoreUnavailableError):
     """A transfer was cut off, stalled or damaged in transit; it can be retried at once."""
 
 
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """Return ``Did you mean barber? `` with the name most like a text, as the start of a hint; nothing without one.
+
+    A name is also known by its longer words and by their initials, so ``barbr`` is like ``barber_motorsports_park``.
+    """
+    names: dict[str, str] = {}
+    for name in sorted(known, reverse=True):
+        words = name.lower().split("_")
+        forms = [
+            name.lower(),
+            *(word for word in words if len(word) >= _WORD_LENGTH),
+            "".join(word[:1] for word in words),
+        ]
+        names |= dict.fromkeys(forms, name)
+    close = get_close_matches(text.lower(), names, 1)
+    return f"Did you mean {names[close[0]]}? " if close else ""
+
+
 __all__ = [
     "ApexError",
     "ConfigurationError",
@@ -179,4 +203,5 @@ __all__ = [
     "StoreUnavailableError",
     "TransientError",
     "UnreadableTableError",
+    "did_you_mean",
 ]

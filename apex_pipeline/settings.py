@@ -203,6 +203,11 @@ class Settings(BaseSettings):
     tracks_file: Path | None = Field(
         None, alias="APEX_TRACKS_FILE", description="YAML file with additional tracks, aliases and file-name patterns."
     )
+    drivers_file: Path | None = Field(
+        None,
+        alias="APEX_DRIVERS_FILE",
+        description="YAML file with the driver of each car, for the column Driver of the loaders; unset: vehicle_id.",
+    )
     memory_limit: ByteSize = Field(
         DEFAULT_MEMORY_LIMIT,
         alias="APEX_MEMORY_LIMIT",

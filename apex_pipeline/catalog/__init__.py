@@ -1,6 +1,6 @@
 """The API for consumers: open a lake and read its tables with pandas and pyarrow, without Dagster.
 
->>> from apex_pipeline import get_loader, open_catalog  # doctest: +SKIP
+>>> from apex_pipeline.catalog import get_loader, open_catalog  # doctest: +SKIP
 >>> open_catalog("lake").laps("barber_motorsports_park", "R1")  # doctest: +SKIP
 >>> get_loader().load_lap_times("barber_motorsports_park", "R1")  # doctest: +SKIP
 
@@ -8,13 +8,13 @@ The catalog returns published tables and raises errors. The loaders return frame
 applications expect, also for files that are not published yet, and never raise because of the store.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from apex_pipeline.catalog.reader import Catalog, open_catalog
 
 if TYPE_CHECKING:
     from apex_pipeline.catalog.loaders.failures import LoadFailure, Reason
     from apex_pipeline.catalog.loaders.loader import DataLoader, LocalDataLoader, S3DataLoader, get_loader
+    from apex_pipeline.catalog.reader import Catalog, open_catalog
 
 __all__ = [
     "Catalog",
@@ -27,11 +27,22 @@ __all__ = [
     "open_catalog",
 ]
 
+_MODULES = {
+    "Catalog": "reader",
+    "DataLoader": "loaders.loader",
+    "LoadFailure": "loaders.failures",
+    "LocalDataLoader": "loaders.loader",
+    "Reason": "loaders.failures",
+    "S3DataLoader": "loaders.loader",
+    "get_loader": "loaders.loader",
+    "open_catalog": "reader",
+}
+
 
 def __getattr__(name: str) -> object:
-    """Import the loaders at their first use: a catalog needs neither pandas nor the rules of file names."""
-    if name not in __all__:
+    """Import a name when it is first used: the loaders import pandas, which takes half a second."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from apex_pipeline.catalog.loaders import failures, loader  # noqa: PLC0415  -- as above
-
-    return getattr(failures if hasattr(failures, name) else loader, name)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -35,7 +35,8 @@ def test_the_printed_settings_reach_the_server_and_stopping_it_is_quick(
     try:
         assert server.stdout is not None
         printed = [server.stdout.readline() for _ in range(6)]
-        variables = dict(found.groups() for line in printed if (found := re.match(r"export (\w+)=(\S+)", line)))
+        found = [re.match(r"export (\w+)=(\S+)", line) for line in printed]
+        variables = {match[1]: match[2] for match in found if match}
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         store = open_store(load_settings(), for_writing=True)

@@ -56,9 +56,8 @@ def test_a_lake_on_disk_is_read_by_the_command_line(tmp_path: Path, lake: Path) 
     [
         (("ui",), "pipeline"),
         (("upload", ".", "--bucket", "races"), "s3"),
-        (("export", "copy.duckdb", "--to", "duckdb"), "sql"),
     ],
-    ids=["ui", "upload", "export"],
+    ids=["ui", "upload"],
 )
 def test_a_command_that_needs_an_extra_names_it(
     tmp_path: Path, lake: Path, arguments: tuple[str, ...], extra: str
