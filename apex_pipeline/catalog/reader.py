@@ -27,7 +27,7 @@ from apex_pipeline.lake.tables import require_session, require_snapshot
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store, open_store_at
-from apex_pipeline.tables import RACE_TABLES, REJECTS, is_rejects_table
+from apex_pipeline.tables import REJECTS, is_rejects_table
 from apex_pipeline.tables.session_key import SessionKey
 
 if TYPE_CHECKING:  # takes 0.5 s, and only callers that get a frame need it
@@ -199,7 +199,7 @@ class Catalog:
 
         Raises:
             ObjectMissingError: The session is not published.
-            ConfigurationError: The lake has no such track, or no table has this name.
+            ConfigurationError: The lake has no such track.
         """
         return self.table_arrow(name, track, session).to_pandas()
 
@@ -314,14 +314,10 @@ class Catalog:
         record = self._session(track, session)
         if name in record.tables:
             return record.tables[name]
-        known = {*record.tables, *(table.name for table in RACE_TABLES)}
-        if name not in known:
-            raise ConfigurationError(
-                f"No table is called {name!r}.", f"{did_you_mean(name, known)}There are: {', '.join(sorted(known))}."
-            )
+        guess = did_you_mean(name, record.tables)
         raise ObjectMissingError(
             f"The session {record.key} was published without the table {name}.",
-            "Run a sync to derive the session again.",
+            f"Run a sync to derive the session again. {guess}Its tables are: {', '.join(sorted(record.tables))}.",
         )
 
     def _arrow(self, record: TableRecord) -> pa.Table:

@@ -1,5 +1,6 @@
 """Turns the values of Arrow columns into the text of table cells; see layout.py for where on the screen they go."""
 
+from datetime import time
 from typing import Any
 
 import pyarrow as pa
@@ -52,6 +53,8 @@ def cell_text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(cell_text, value)) or NULL
+    if isinstance(value, time):
+        return value.isoformat(timespec="milliseconds")
     return printable(str(value)) or EMPTY
 
 

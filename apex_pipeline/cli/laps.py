@@ -61,7 +61,8 @@ def laps_command(
     if valid or doubtful:
         laps = laps.filter(laps["is_valid"] if valid else pc.invert(laps["is_valid"]))
     what = "Valid laps" if valid else "Doubtful laps" if doubtful else "Laps"
-    return one_session(laps, what, key, _LAP_COLUMNS, keys=3, table=LAPS)
+    columns = tuple(name for name in _LAP_COLUMNS if not (valid or doubtful) or name != "is_valid")
+    return one_session(laps, what, key, columns, keys=3, table=LAPS)
 
 
 @lists

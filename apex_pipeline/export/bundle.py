@@ -144,11 +144,11 @@ def write_bundle(store: ObjectStore, snapshot: Snapshot, selection: Selection, t
 
 
 def bundle_bytes(snapshot: Snapshot, selection: Selection) -> int:
-    """Return the size of the objects that a bundle copies and reports as progress one by one."""
+    """Return the size of the objects that a bundle copies and then reads back, reporting each as progress twice."""
     sessions = [session for key in selection.sessions if (session := snapshot.session(key))]
     tables = sum(table.bytes for one in sessions for name, table in one.tables.items() if name in selection.tables)
     raw = (file.bytes for one in sessions for file in session_files(snapshot, one) if file.tag is not None)
-    return tables + (sum(raw) if selection.has_raw_files else 0)
+    return 2 * (tables + (sum(raw) if selection.has_raw_files else 0))
 
 
 def _fill(
