@@ -3,6 +3,8 @@
 import re
 import shlex
 import shutil
+import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +122,23 @@ def test_the_first_result_is_the_one_that_is_printed(
         main()
     printed = re.findall(r"^```\n(Best.*?)^```$", _README, re.MULTILINE | re.DOTALL)[0]
     assert capsys.readouterr().out.startswith(printed)
+
+
+def test_no_link_of_the_readme_is_dead_on_a_package_index() -> None:
+    hook = tomllib.loads((_PROJECT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"]["hooks"]
+    (rule,) = hook["fancy-pypi-readme"]["substitutions"]
+    shown = re.sub(rule["pattern"], rule["replacement"], _README)
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", shown) if "://" not in link] == []
+    assert "docs/laps.md" in shown
+
+
+def test_what_the_first_commands_make_is_not_seen_by_git(demo_folder: tuple[Path, SyncOutcome]) -> None:
+    made = sorted({path.name for path in demo_folder[0].iterdir()} | {"demo-lake", ".venv", ".env", "lake.zip"})
+    seen = subprocess.run(
+        ["git", "check-ignore", "--no-index", *(f"{name}/x" if "." not in name[1:] else name for name in made)],
+        cwd=_PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert [line.removesuffix("/x") for line in seen.stdout.split()] == made
