@@ -1,6 +1,7 @@
 """Implements ``apex s3-server``: a local S3 server for trying the commands that need a bucket."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ def s3_server_command(
     print_line("In another terminal, to use it until you unset them (Ctrl+C here stops the server):")
     for name, value in server.variables.items():
         print_line(f"export {name}={value}")
+    sys.stdout.flush()  # what follows may take days
     log = folder.absolute() / "log"
     code = run_until_stopped(server.command, {**os.environ, "TMPDIR": str(folder.absolute())}, log)
     print_line(f"The server has ended; its log is {log}.")

@@ -50,7 +50,10 @@ def test_the_printed_settings_reach_the_server_and_stopping_it_is_quick(
         assert store.read_bytes("data/a.csv") == b"content"
     finally:
         server.terminate()
-        assert server.wait(timeout=60) == 143
+        code = server.wait(timeout=60)
+        if server.stdout is not None:
+            server.stdout.close()
+    assert code == 143
 
 
 def test_a_taken_port_and_a_missing_server_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
