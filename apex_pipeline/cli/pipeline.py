@@ -78,7 +78,7 @@ def ui_command(
     command += ["-h", "127.0.0.1", "-p", str(port)]
     _require_free(port)
     ended = threading.Event()
-    threading.Thread(target=_announce, args=(port, ended), daemon=True).start()
+    threading.Thread(target=announce, args=(port, ended), daemon=True).start()
     try:
         code = run_until_stopped(command, {**os.environ, "DAGSTER_HOME": home})
     finally:
@@ -97,7 +97,7 @@ def _require_free(port: int) -> None:
             ) from error
 
 
-def _announce(port: int, ended: threading.Event) -> None:
+def announce(port: int, ended: threading.Event) -> None:
     """Print the address of the UI once something listens there, unless Dagster has ended before."""
     while not ended.wait(_POLL_S):
         with closing(socket.socket()) as probe:
