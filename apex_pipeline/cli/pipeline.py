@@ -66,7 +66,7 @@ def _sync(settings: Settings, *, as_json: bool) -> int:
 
 
 def ui_command(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65_535)] = 3000,
 ) -> None:
     """Open the Dagster UI with the runs and assets of `apex sync`."""
     from apex_pipeline.orchestration.instance import open_instance  # noqa: PLC0415  -- importing Dagster takes 2 s
