@@ -65,7 +65,7 @@ def _sync(settings: Settings, *, as_json: bool) -> int:
 
 
 def ui_command(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65_535)] = 3000,
 ) -> None:
     """Open the Dagster UI with the runs and assets of `apex sync`."""
     from apex_pipeline import orchestration  # noqa: PLC0415  -- importing Dagster takes 2 s
@@ -79,7 +79,7 @@ def ui_command(
     command += ["-h", "127.0.0.1", "-p", str(port)]
     _require_free(port)
     ended = threading.Event()
-    threading.Thread(target=_announce, args=(port, ended), daemon=True).start()
+    threading.Thread(target=announce, args=(port, ended), daemon=True).start()
     try:
         code = run_until_stopped(command, {**os.environ, "DAGSTER_HOME": home})
     finally:
@@ -98,7 +98,7 @@ def _require_free(port: int) -> None:
             ) from error
 
 
-def _announce(port: int, ended: threading.Event) -> None:
+def announce(port: int, ended: threading.Event) -> None:
     """Print the address of the UI once something listens there, unless Dagster has ended before."""
     while not ended.wait(_POLL_S):
         with closing(socket.socket()) as probe:

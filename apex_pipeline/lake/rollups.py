@@ -289,8 +289,9 @@ def session_row(record: SessionRecord) -> Row | None:
 
 
 def _keys_of(table: pa.Table) -> Iterable[SessionKey]:
-    pairs = table.select(["track", "session"]).group_by(["track", "session"]).aggregate([]).to_pylist()
-    return (SessionKey(row["track"], row["session"]) for row in pairs if row["track"] and row["session"])
+    # Not by group_by, for which pyarrow imports pandas: 0.4 s of an unchanged sync.
+    pairs = dict.fromkeys(zip(table["track"].to_pylist(), table["session"].to_pylist(), strict=True))
+    return (SessionKey(track, session) for track, session in pairs if track and session)
 
 
 def _without(table: pa.Table, keys: Iterable[SessionKey]) -> pa.Table:

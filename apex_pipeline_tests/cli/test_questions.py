@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,19 @@ def test_two_snapshots_differ_in_the_tables_of_the_sessions_between_them(demo_di
     published = {f"{row['track']}/{row['session']}" for row in _json(apex, "sessions")}
     assert {row["session"] for row in rows} == published - {f"{_TRACK}/R1"}
     assert _json(apex, "diff", oldest, oldest) == []
+
+
+_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "query.md").read_text(encoding="utf-8")
+_PRINTED = {*re.findall(r"`(apex [a-z][^`]*)`", _PAGE), *re.findall(r"^(apex .*)$", _PAGE, re.MULTILINE)}
+_NOT_HERE = ("apex demo", "SNAPSHOT")  # makes the lake; a placeholder
+
+
+@pytest.mark.parametrize("line", sorted(line for line in _PRINTED if not any(one in line for one in _NOT_HERE)))
+def test_every_command_of_the_page_works_as_printed(
+    demo_dir: Path, tmp_path: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setenv("APEX_LAKE_DIR", str(demo_dir / "lake"))
+    monkeypatch.chdir(tmp_path)
+    result = apex(*shlex.split(line)[1:])
+    assert (result.code, result.error) == (0, "")
+    assert result.out

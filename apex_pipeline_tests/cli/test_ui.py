@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from apex_pipeline.cli.pipeline import _announce
+from apex_pipeline.cli.pipeline import announce
 from apex_pipeline_tests.cli.conftest import Apex
 
 
@@ -18,14 +18,14 @@ def listening() -> Iterator[int]:
 
 
 def test_the_address_is_printed_once_something_listens(listening: int, capsys: pytest.CaptureFixture[str]) -> None:
-    _announce(listening, threading.Event())
+    announce(listening, threading.Event())
     assert capsys.readouterr().out == f"Dagster UI: http://127.0.0.1:{listening} (Ctrl+C to stop)\n"
 
 
 def test_no_address_is_printed_if_dagster_ends_before(capsys: pytest.CaptureFixture[str]) -> None:
     ended = threading.Event()
     ended.set()
-    _announce(1, ended)
+    announce(1, ended)
     assert capsys.readouterr().out == ""
 
 
