@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline import get_loader, open_catalog
-from apex_pipeline.errors import ConfigurationError, MissingExtraError, ObjectMissingError
+from apex_pipeline.errors import ConfigurationError, MissingExtraError
 from apex_pipeline.settings import load_settings
 
 _RACE = ("harbor_street_circuit", "R1")
@@ -78,7 +78,7 @@ def test_the_loaders_give_frames_with_the_columns_of_applications(lake: Path) ->
 
 
 def test_what_is_not_there_is_named(lake: Path) -> None:
-    with pytest.raises(ObjectMissingError, match="nowhere"):
+    with pytest.raises(ConfigurationError, match="nowhere"):
         open_catalog(lake).laps("nowhere", "R1")
     with pytest.raises(ConfigurationError, match="no channel altitude"):
         open_catalog(lake).telemetry(*_RACE, channels=["altitude"])
