@@ -15,7 +15,7 @@ class Command(NamedTuple):
         module: Module in ``apex_pipeline``.
         summary: First line of its help.
         examples: Command lines that work on the lake of ``apex demo``.
-        reads_tables: It only reads tables with Arrow and needs no pandas; see ``without_pandas.py``.
+        reads_tables: It only reads tables with Arrow and needs no pandas; see ``process.py``.
     """
 
     name: str
