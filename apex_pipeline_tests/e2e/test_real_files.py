@@ -12,8 +12,7 @@ from apex_pipeline.orchestration.sync import sync
 from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import RACE_TABLES
-from apex_pipeline_tests.cli.conftest import Apex
-from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore, settings_in
+from apex_pipeline_tests.e2e.conftest import Apex, SyncedLake, ignore, settings_in
 from apex_pipeline_tests.e2e.screens import differences, printed_rows, run_on_terminal, too_wide
 from apex_pipeline_tests.servers.s3_server import S3Server
 
