@@ -15,7 +15,7 @@ COMPILED := $(VENV)/.compiled
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run ui test lint types imports unit lock docs clean soak races
+.PHONY: help run ui test lint types imports unit lock docs clean soak races readers
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,11 +69,14 @@ soak: $(READY) ## Run the long tests: kills, races, damage, bombs, Dagster's ser
 races: $(READY) ## Derive 500 races whose every lap is known, and every mutation of official timing (ten minutes)
 	@$(BIN)/pytest -m "soak or not soak" apex_pipeline_tests/races
 
+readers: $(READY) ## Build the wheel, use it outside the checkout, and read with the oldest and the newest versions (needs the index)
+	@.ci/readers
+
 lock: $(READY) ## Update the lock file from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock
-	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --output-file requirements.lock
 	@# What servers install: without the tools of development, in the same versions.
-	@$(BIN)/uv pip compile pyproject.toml --extra deploy --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --no-annotate --quiet --output-file deploy/requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra deploy --extra queue --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --no-annotate --quiet --output-file deploy/requirements.lock
 
 docs: $(READY) ## Generate docs/tables.md from the schemas
 	@$(BIN)/python -m apex_pipeline.tables.docs > docs/tables.md

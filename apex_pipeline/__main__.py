@@ -6,13 +6,13 @@ from apex_pipeline.process.standard_streams import make_streams_safe
 
 
 def main() -> None:
-    """Watch the signals, then import the commands, which takes a second, and run one."""
+    """Watch the signals, then import the command line and run it."""
     make_streams_safe()  # first, because it needs the numbers of closed streams to be free
     watch_signals()
     try:
         from apex_pipeline.cli import main as run  # noqa: PLC0415  -- a signal during the import needs no traceback
 
-        run()
+        run(is_own_process=True)
     except KeyboardInterrupt as interrupted:
         end_process(report_interruption(interrupted))
     except SystemExit as ended:

@@ -1,41 +1,34 @@
-"""Prints errors and progress: bars on a terminal, JSON lines elsewhere.
+"""Prints errors and progress: bars on a terminal, lines elsewhere; of JSON only where ``APEX_LOG_FORMAT`` is json.
 
 Results go to standard output; progress and errors go to standard error, so a pipe gets results only. See
-``cli/emit.py`` for results, ``cli/sync_progress.py`` and ``upload/command.py`` for the commands that report progress.
+``cli/emit.py`` for results, ``cli/progress.py`` and ``upload/command.py`` for the commands that report progress.
 """
 
 import json
 import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from typing import TYPE_CHECKING, Self, TextIO
 
 from apex_pipeline.errors import ApexError
+from apex_pipeline.terminal import fit, printable, styled, width_of
 
-# Output width without a terminal: wide enough to keep each file on one line.
-_PIPE_WIDTH = 160
-
-
-def console() -> Console:
-    """Return the console for results."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-
-
-def error_console() -> Console:
-    """Return the console for progress and errors."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
+if TYPE_CHECKING:  # takes 0.05 s, and most commands draw no bars
+    from rich.progress import Progress, TaskID
 
 
 def print_error(error: ApexError) -> None:
     """Print an error and its next step to standard error."""
-    out = error_console()
-    # Text is not parsed as markup: brackets and colons in file names must not become colours and emoji.
-    out.print(Text.assemble(("Problem:", "bold red"), " ", error.problem), soft_wrap=True)
-    out.print(Text.assemble(("Next step:", "bold"), " ", error.hint), soft_wrap=True)
+    for label, text in (("Problem:", error.problem), ("Next step:", error.hint)):
+        print_message(f"{label} {text}", label=label, style="red" if label == "Problem:" else "bold")
+
+
+def print_message(text: str, *, label: str = "", style: str = "bold") -> None:
+    """Print a message to standard error, with its label, if any, in bold or red."""
+    first, *rest = fit(text, width_of(sys.stderr))
+    if first.startswith(label):
+        first = styled(label, style, sys.stderr) + first.removeprefix(label)
+    sys.stderr.write("\n".join([first, *rest]) + "\n")
 
 
 class ProgressReporter:
@@ -55,16 +48,7 @@ class ProgressReporter:
         self.as_json = as_json
         self.is_terminal = stream.isatty()
         self.is_utf8 = self._encoding.lower().replace("-", "") == "utf8"
-        names = () if is_transient else (TextColumn("{task.description:<10}"),)
-        self._bars = Progress(
-            *names,
-            BarColumn(),
-            TextColumn("{task.fields[amount]}"),
-            TimeElapsedColumn(),
-            console=Console(file=stream),
-            disable=as_json or not self.is_terminal,
-            transient=is_transient,
-        )
+        self._bars = progress_bars(stream, is_transient=is_transient, is_shown=self.is_terminal and not as_json)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -99,14 +83,17 @@ class ProgressReporter:
         self._bars.advance(task, done)
         if amount is None:
             state = self._bars.tasks[task]
-            amount = _amount(state.completed, state.total or 0, state.fields["unit"])
+            amount = _amount(state.completed, state.total or 0, state.fields["unit"], state.speed)
         self._bars.update(task, amount=amount)
 
     def write(self, line: str, style: str = "", *, soft_wrap: bool = True) -> None:
         """Write a line of text above the bars."""
         # A file name may be invalid Unicode, or have characters that the stream cannot encode.
         text = line.encode(self._encoding, "backslashreplace").decode(self._encoding)
-        self._bars.console.print(Text(text, style), soft_wrap=soft_wrap)
+        from rich.text import Text  # noqa: PLC0415  -- as above
+
+        for part in text.split("\n"):
+            self._bars.console.print(Text(printable(part), style), soft_wrap=soft_wrap)
 
     def write_json(self, facts: Mapping[str, object]) -> None:
         """Write one JSON object, in ASCII."""
@@ -114,7 +101,26 @@ class ProgressReporter:
         self._stream.flush()
 
 
-def _amount(done: float, total: float, unit: str) -> str:
+def progress_bars(stream: TextIO, *, is_transient: bool, is_shown: bool) -> "Progress":
+    """Return bars with their amount, rate and remaining time; hidden, they only take lines of text."""
+    from rich.console import Console  # noqa: PLC0415  -- takes 0.05 s, and most commands draw no bars
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415  -- as above
+
+    names = () if is_transient else (TextColumn("{task.description:<10}"),)
+    return Progress(
+        *names,
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[amount]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(file=stream),
+        disable=not is_shown,
+        transient=is_transient,
+    )
+
+
+def _amount(done: float, total: float, unit: str, per_second: float | None) -> str:
     if unit == "bytes":
-        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
-    return f"{done:.0f} of {total:.0f}"
+        rate = f", {per_second / 1e6:,.1f} MB/s" if per_second else ""
+        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB{rate}"
+    rate = f", {per_second:,.1f}/s" if per_second else ""
+    return f"{done:.0f} of {total:.0f}{rate}"

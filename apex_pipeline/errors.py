@@ -3,11 +3,13 @@
     ApexError
     ├── PermanentError
     │   ├── ConfigurationError
+    │   │   └── MissingExtraError
     │   ├── SourceError
     │   ├── MalformedFileError
     │   │   └── LimitExceededError
     │   ├── ReconciliationError
     │   ├── SchemaViolationError
+    │   ├── UnreadableTableError
     │   └── StoreError
     │       ├── StoreAuthError
     │       ├── StorePermissionError
@@ -29,6 +31,12 @@ recur on the next attempt; Dagster retries only these.
 Every message names the file, row, key or setting it concerns and gives the next step; messages never contain secrets.
 Library errors are translated at the call site: see ``storage/s3/errors.py`` for boto3.
 """
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+# Shorter words are in too many names to mean one of them.
+_WORD_LENGTH = 4
 
 
 class ApexError(Exception):
@@ -68,6 +76,10 @@ class ConfigurationError(PermanentError):
     """A setting is missing, misspelled or in conflict with another one (exit code 2)."""
 
 
+class MissingExtraError(ConfigurationError):
+    """A library is not installed; the next step names the extra that installs it (exit code 2)."""
+
+
 class SourceError(PermanentError):
     """The source folder is missing, unreadable or contains no race files (exit code 2)."""
 
@@ -90,6 +102,10 @@ class ReconciliationError(PermanentError):
 
 class SchemaViolationError(PermanentError):
     """A table does not match its declared schema; it is not published."""
+
+
+class UnreadableTableError(PermanentError):
+    """A library cannot read a table file that is as it was published: it is too old, or has a bug."""
 
 
 class StoreError(PermanentError):
@@ -144,6 +160,24 @@ class StoreInterruptedError(StoreUnavailableError):
     """A transfer was cut off, stalled or damaged in transit; it can be retried at once."""
 
 
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """Return ``Did you mean barber? `` with the name most like a text, as the start of a hint; nothing without one.
+
+    A name is also known by its longer words and by their initials, so ``barbr`` is like ``barber_motorsports_park``.
+    """
+    names: dict[str, str] = {}
+    for name in sorted(known, reverse=True):
+        words = name.lower().split("_")
+        forms = [
+            name.lower(),
+            *(word for word in words if len(word) >= _WORD_LENGTH),
+            "".join(word[:1] for word in words),
+        ]
+        names |= dict.fromkeys(forms, name)
+    close = get_close_matches(text.lower(), names, 1)
+    return f"Did you mean {names[close[0]]}? " if close else ""
+
+
 __all__ = [
     "ApexError",
     "ConfigurationError",
@@ -151,6 +185,7 @@ __all__ = [
     "LeaseLostError",
     "LimitExceededError",
     "MalformedFileError",
+    "MissingExtraError",
     "ObjectArchivedError",
     "ObjectMissingError",
     "PermanentError",
@@ -167,4 +202,6 @@ __all__ = [
     "StorePermissionError",
     "StoreUnavailableError",
     "TransientError",
+    "UnreadableTableError",
+    "did_you_mean",
 ]

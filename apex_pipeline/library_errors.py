@@ -9,6 +9,7 @@ import json
 import sqlite3
 
 from apex_pipeline.errors import ApexError
+from apex_pipeline.extras import missing_extra
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -44,6 +45,8 @@ def translate_library_error(error: Exception) -> ApexError | None:
         return ApexError("A document or folder is nested too deeply.", f"Take it out of the source. {DEBUG_HINT}")
     if isinstance(error, sqlite3.Error | json.JSONDecodeError):  # defined in modules without a name of their own
         return _library_error("sqlite3" if isinstance(error, sqlite3.Error) else "json", error)
+    if isinstance(error, ModuleNotFoundError):
+        return missing_extra(error)
     packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
     for package in _LIBRARIES:
         if package in packages:

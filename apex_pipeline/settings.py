@@ -5,13 +5,22 @@ directory is read too; the environment takes precedence over it.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.lake_folder import DEFAULT_LAKE, nearest_lake
+from apex_pipeline.setting_problems import misspelled, reason_in_words
 
 _TRUE_WORDS = ("true", "1", "yes", "on")
 _FALSE_WORDS = ("false", "0", "no", "off", "")
@@ -64,6 +73,26 @@ Prefix = Annotated[str, AfterValidator(_clean_prefix)]
 FolderPrefix = Annotated[str, AfterValidator(_end_with_slash)]
 
 
+class _Environment(EnvSettingsSource):
+    """The variables of the environment that are not blank."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self.env_vars = _without_blanks(self.env_vars)
+
+
+class _EnvFile(DotEnvSettingsSource):
+    """The variables of ``.env`` that are not blank."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self.env_vars = _without_blanks(self.env_vars)
+
+
+def _without_blanks(variables: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    return {name: value for name, value in variables.items() if value and value.strip()}
+
+
 class Settings(BaseSettings):
     """The configuration of one process, read from the environment and ``.env``."""
 
@@ -77,6 +106,18 @@ class Settings(BaseSettings):
         frozen=True,
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  -- replaced
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  -- replaced
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  -- there are none
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, in order; a blank one is none, or it would hide that of ``.env``."""
+        return (init_settings, _Environment(settings_cls), _EnvFile(settings_cls))
+
     use_s3_data: Switch = Field(
         False, alias="USE_S3_DATA", description="Where the lake is: true for S3, false for a local folder."
     )
@@ -88,7 +129,11 @@ class Settings(BaseSettings):
         alias="APEX_SOURCE_URI",
         description="Raw race files in a bucket, as s3://bucket/prefix; unset: those of the folder.",
     )
-    lake_dir: Path = Field(Path("lake"), alias="APEX_LAKE_DIR", description="The lake when it is a local folder.")
+    lake_dir: Path = Field(
+        DEFAULT_LAKE,
+        alias="APEX_LAKE_DIR",
+        description="The lake when it is a local folder; unset: lake, here or in the nearest folder above.",
+    )
     bucket: str = Field(
         "apex-racing-data", alias="S3_BUCKET_NAME", description="The lake's bucket when it is in S3.", min_length=3
     )
@@ -112,6 +157,11 @@ class Settings(BaseSettings):
     )
     s3_endpoint_url: str | None = Field(
         None, alias="S3_ENDPOINT_URL", description="URL of an S3-compatible store; unset: AWS."
+    )
+    s3_checksums: Literal["auto", "required", "off"] = Field(
+        "auto",
+        alias="S3_CHECKSUMS",
+        description="CRC32 of what is sent: auto, unless the store refuses it; required; or off, only Content-MD5.",
     )
     s3_object_acl: str | None = Field(
         None,
@@ -210,6 +260,11 @@ class Settings(BaseSettings):
     )
     tracks_file: Path | None = Field(
         None, alias="APEX_TRACKS_FILE", description="YAML file with additional tracks, aliases and file-name patterns."
+    )
+    drivers_file: Path | None = Field(
+        None,
+        alias="APEX_DRIVERS_FILE",
+        description="YAML file with the driver of each car, for the column Driver of the loaders; unset: vehicle_id.",
     )
     memory_limit: ByteSize = Field(
         DEFAULT_MEMORY_LIMIT,
@@ -409,16 +464,41 @@ def load_settings(**overrides: object) -> Settings:
         **overrides: Field values that take precedence over the environment, by field name.
 
     Raises:
-        ConfigurationError: A variable is invalid; the message lists every invalid variable and its accepted values.
+        ConfigurationError: A variable is misspelled or invalid; the message lists every invalid variable and its
+            accepted values.
     """
     try:
-        return Settings(**overrides)  # pyright: ignore[reportArgumentType]  -- pydantic validates them
+        _refuse_misspelled()
+        settings = Settings(**overrides)  # pyright: ignore[reportArgumentType]  -- pydantic validates them
+        if "lake_dir" in settings.model_fields_set or settings.use_s3_data:
+            return settings
+        nearest = nearest_lake(Path.cwd())
+        return settings if nearest == DEFAULT_LAKE else settings.model_copy(update={"lake_dir": nearest})
     except ValidationError as error:
-        problems = "; ".join(f"{_variable_of(entry['loc'])}: {_reason(entry['msg'])}" for entry in error.errors())
+        problems = "; ".join(f"{_variable_of(entry['loc'])}: {reason_in_words(entry)}" for entry in error.errors())
         raise ConfigurationError(
             f"The configuration cannot be read: {problems}.",
-            "Correct it in the environment or in .env; .env.example lists every variable.",
+            "Correct it in the environment or in .env; `apex init` writes a .env with every variable.",
         ) from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(
+            f"{_env_file()} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.",
+            "Correct it, or remove it: `apex init` writes a new one.",
+        ) from error
+
+
+def _refuse_misspelled() -> None:
+    """Refuse variables that are probably misspelled settings: they would be ignored without a word.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    sources = setting_sources(only_known=False)
+    known = [*environment_variables(), "AWS_DEFAULT_REGION"]
+    wrong = misspelled(sources, known, {name for name in sources if name in known})
+    if wrong:
+        names = "; ".join(f"{name} (in {sources[name]}): did you mean {right}?" for name, right in wrong.items())
+        raise ConfigurationError(f"There is no such setting: {names}", "Correct the name, or unset the variable.")
 
 
 def environment_variables() -> dict[str, tuple[str, str]]:
@@ -430,15 +510,20 @@ def environment_variables() -> dict[str, tuple[str, str]]:
     return variables
 
 
-def setting_sources() -> dict[str, str]:
-    """Return the variables that are set, each with its source: ``environment``, or the path of ``.env``."""
-    in_file = DotEnvSettingsSource(Settings).env_vars
-    in_environment = EnvSettingsSource(Settings).env_vars
-    env_file = str(Path(str(Settings.model_config.get("env_file"))).absolute())
-    names = {name.lower(): name for name in [*environment_variables(), "AWS_DEFAULT_REGION"]}
-    found = {name: env_file for name, value in in_file.items() if value}
-    found |= {name: "environment" for name, value in in_environment.items() if value}
-    return {names[name]: source for name, source in sorted(found.items()) if name in names}
+def setting_sources(*, only_known: bool = True) -> dict[str, str]:
+    """Return the variables that are set, each with its source: ``environment``, or the path of ``.env``.
+
+    Args:
+        only_known: Leave out variables that are no settings.
+    """
+    known = {*environment_variables(), "AWS_DEFAULT_REGION"}
+    found = {name.upper(): str(_env_file()) for name in _EnvFile(Settings).env_vars}
+    found |= {name.upper(): "environment" for name in _Environment(Settings).env_vars}
+    return {name: source for name, source in sorted(found.items()) if not only_known or name in known}
+
+
+def _env_file() -> Path:
+    return Path(str(Settings.model_config.get("env_file"))).absolute()
 
 
 def _variable_of(location: tuple[int | str, ...]) -> str:
@@ -449,7 +534,3 @@ def _variable_of(location: tuple[int | str, ...]) -> str:
     if isinstance(field.validation_alias, AliasChoices):
         return str(field.validation_alias.choices[0])
     return field.alias or name
-
-
-def _reason(message: str) -> str:
-    return message.removeprefix("Value error, ")

@@ -7,7 +7,7 @@ import pytest
 from apex_pipeline import errors
 from apex_pipeline.errors import ApexError, PermanentError, TransientError
 
-_KINDS = [getattr(errors, name) for name in errors.__all__]
+_KINDS = [kind for name in errors.__all__ if isinstance(kind := getattr(errors, name), type)]
 
 
 @pytest.mark.parametrize("kind", _KINDS)

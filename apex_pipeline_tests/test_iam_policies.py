@@ -15,6 +15,7 @@ import botocore.session
 import pytest
 
 from apex_pipeline.catalog import Catalog
+from apex_pipeline.export.links import PUBLIC_PREFIX
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store
@@ -220,3 +221,10 @@ def test_the_code_uses_only_operations_that_a_role_is_allowed() -> None:
     assert called - _ALLOWED_TO_NO_ROLE <= set(_REQUIRED_ACTIONS)
     assert called & _ALLOWED_TO_NO_ROLE == {"CreateBucket"}
     assert not {"s3:CreateBucket", "s3:PutObjectAcl"} & _allowed("pipeline")
+
+
+@pytest.mark.parametrize("name", ["bucket-policy-public", "bucket-policy-cloudfront"])
+def test_the_public_policies_allow_reading_exactly_what_share_calls_public(name: str) -> None:
+    (statement,) = _statements(name)
+    assert statement["Action"] == ["s3:GetObject"]
+    assert statement["Resource"] == f"arn:aws:s3:::BUCKET/{PUBLIC_PREFIX}*"

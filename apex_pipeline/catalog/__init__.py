@@ -8,9 +8,13 @@ The catalog returns published tables and raises errors. The loaders return frame
 applications expect, also for files that are not published yet, and never raise because of the store.
 """
 
-from apex_pipeline.catalog.loaders.failures import LoadFailure, Reason
-from apex_pipeline.catalog.loaders.loader import DataLoader, LocalDataLoader, S3DataLoader, get_loader
-from apex_pipeline.catalog.reader import Catalog, open_catalog
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apex_pipeline.catalog.loaders.failures import LoadFailure, Reason
+    from apex_pipeline.catalog.loaders.loader import DataLoader, LocalDataLoader, S3DataLoader, get_loader
+    from apex_pipeline.catalog.reader import Catalog, open_catalog
 
 __all__ = [
     "Catalog",
@@ -22,3 +26,23 @@ __all__ = [
     "get_loader",
     "open_catalog",
 ]
+
+_MODULES = {
+    "Catalog": "reader",
+    "DataLoader": "loaders.loader",
+    "LoadFailure": "loaders.failures",
+    "LocalDataLoader": "loaders.loader",
+    "Reason": "loaders.failures",
+    "S3DataLoader": "loaders.loader",
+    "get_loader": "loaders.loader",
+    "open_catalog": "reader",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used: the loaders import pandas, which takes half a second."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import FileChangedError, StoreCorruptionError
-from apex_pipeline.lake.objects import table_file_key
+from apex_pipeline.errors import FileChangedError
+from apex_pipeline.lake.objects import reading_failed, table_file_key
 from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.storage.base import ObjectStore
 
@@ -92,6 +92,7 @@ def read_footer(store: ObjectStore, record: TableRecord) -> Footer:
     Raises:
         ObjectMissingError: The published content has been removed from the lake.
         StoreCorruptionError: The file is damaged and cannot be parsed as Parquet.
+        UnreadableTableError: It cannot be parsed, although it is intact.
     """
     metadata = _read(store, record, pq.read_metadata)
     columns = tuple(metadata.schema.names)
@@ -114,6 +115,7 @@ def read_windows(
     Raises:
         ObjectMissingError: The published content is no longer in the lake.
         StoreCorruptionError: A page differs from its checksum (where the file has checksums) or cannot be decoded.
+        UnreadableTableError: A page cannot be decoded, although the file is intact.
     """
 
     def read(stream: BinaryIO) -> pa.Table:
@@ -137,14 +139,12 @@ def _read(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO], _R
 
 
 def _read_once(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO], _Result]) -> _Result:
-    with store.open_seekable(table_file_key(store, record)) as stream:
+    key = table_file_key(store, record)
+    with store.open_seekable(key) as stream:
         try:
             return read(stream)
         except (OSError, pa.ArrowException) as error:
-            raise StoreCorruptionError(
-                f"The published content of {store.uri_of(record.key)} cannot be read ({error}).",
-                "Run `apex verify --deep` to see what is damaged, then `apex sync`, which makes it again.",
-            ) from error
+            raise reading_failed(store, record, key, error) from error
 
 
 def _row_group(metadata: pq.FileMetaData, number: int, columns: tuple[str, ...]) -> RowGroup:

@@ -1,98 +1,166 @@
-"""Lists the commands and defines the entry point; see ``entry_point.py`` for errors, signals and exit codes."""
+"""Defines the group of commands and the entry point; see ``entry_point.py`` for errors, signals and exit codes.
 
-from collections.abc import Callable
+``apex --help`` takes 0.2 s because the commands are listed from ``commands.py``; only the one that runs is imported.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from apex_pipeline.cli.accuracy import accuracy_command
-from apex_pipeline.cli.backfill import backfill_command
-from apex_pipeline.cli.bundle import bundle_command
-from apex_pipeline.cli.cost import cost_command
-from apex_pipeline.cli.doctor import doctor_command
-from apex_pipeline.cli.downsample import downsample_command, sample_command
-from apex_pipeline.cli.event_records import bundle_command as bundle_events_command
-from apex_pipeline.cli.event_records import records_command
-from apex_pipeline.cli.events import events_app
-from apex_pipeline.cli.explain import explain_command
-from apex_pipeline.cli.export import export_command
-from apex_pipeline.cli.forget import forget_command
-from apex_pipeline.cli.gc import gc_command
-from apex_pipeline.cli.history import history_command, rollback_command
-from apex_pipeline.cli.metrics import metrics_command
-from apex_pipeline.cli.migrate import migrate_command
-from apex_pipeline.cli.pipeline import demo_command, sync_command, ui_command
-from apex_pipeline.cli.plan import plan_command
-from apex_pipeline.cli.query import (
-    cars_command,
-    files_command,
-    laps_command,
-    rejects_command,
-    sessions_command,
-    telemetry_command,
-    tracks_command,
-)
-from apex_pipeline.cli.race_group import race_command
-from apex_pipeline.cli.schedule import schedule_command
-from apex_pipeline.cli.share import share_command
-from apex_pipeline.cli.trace import trace_app
-from apex_pipeline.cli.verify import verify_command
+from apex_pipeline import __version__
+from apex_pipeline.cli.commands import FORMER, PANELS, Command
+from apex_pipeline.console import print_error
 from apex_pipeline.entry_point import run_command_line
-from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.logs import set_up_logging
-from apex_pipeline.settings import load_settings
-from apex_pipeline.upload.command import upload_command
+from apex_pipeline.errors import ApexError, ConfigurationError, did_you_mean
+from apex_pipeline.exit_codes import ExitCode
+from apex_pipeline.terminal import width_of
 
-# The panels of `apex --help` and their commands in order; a function `sync_command` is the command `sync`.
-_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Pipeline": (
-        *(sync_command, plan_command, backfill_command, schedule_command),
-        *(demo_command, ui_command, upload_command),
-    ),
-    "Query": (
-        *(tracks_command, sessions_command, files_command, laps_command),
-        *(cars_command, telemetry_command, rejects_command, explain_command),
-    ),
-    "Maintain": (
-        *(doctor_command, verify_command, accuracy_command, history_command, rollback_command),
-        *(forget_command, gc_command, migrate_command, cost_command, metrics_command),
-    ),
-    "Share": (export_command, bundle_command, downsample_command, share_command),
-}
+# Without a terminal; the width that programs assume.
+_HELP_WIDTH = 80
+_COMMANDS: dict[str, Command] = {command.name: command for panel in PANELS.values() for command in panel}
+_FORMER: dict[str, Command] = {command.name: command for command in FORMER}
+_WITHOUT_BRACES = str.maketrans("", "", "{}")
+# The base of all errors in a command line; Typer exports only this subclass of it.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+class ApexGroup(TyperGroup):
+    """The commands of :data:`PANELS`, each imported when it is needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002  -- Typer exports no type of it
+        """Return the names of the commands in the order of the help."""
+        return [*_COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401  -- as above
+        """Return a command, ready to run; ``None`` if there is none of this name."""
+        if cmd_name in self.commands:  # while completing names
+            return self.commands[cmd_name]
+        command = _COMMANDS.get(cmd_name) or _FORMER.get(cmd_name)
+        if command is None:
+            return None
+        if not ctx.resilient_parsing:
+            _prepare_process(command, is_own_process=bool(ctx.obj))
+        return load_command(command)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401  -- as above
+        """Return the command named by the first argument."""
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and name not in {*_COMMANDS, *_FORMER}:
+            hint = f"{did_you_mean(name, _COMMANDS)}`apex --help` lists all commands."
+            raise ConfigurationError(f"There is no command {name!r}.", hint)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:  # noqa: ANN401  -- as above
+        """Return the completions of a name, without importing the commands."""
+        self.commands = {name: TyperCommand(name, help=command.summary) for name, command in _COMMANDS.items()}
+        return super().shell_complete(ctx, incomplete)
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:  # noqa: ANN401  -- as above
+        """Run a command line and exit; a wrong one gets the same kind of message as any other error."""
+        try:
+            code = super().main(args, *rest, **{**options, "standalone_mode": False})
+        except _UsageError as error:
+            sys.exit(_report_usage(error))
+        except typer.Abort:
+            sys.stderr.write("Stopped.\n")
+            sys.exit(ExitCode.SOME_FAILED)
+        sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002  -- as above
+        """Print the help: rich's own panels, because Typer's import Markdown, which takes as long as all the rest."""
+        from rich.console import Console  # noqa: PLC0415  -- only the help needs them
+        from rich.panel import Panel  # noqa: PLC0415  -- as above
+        from rich.table import Table  # noqa: PLC0415  -- as above
+
+        out = Console(width=width_of(sys.stdout) or _HELP_WIDTH, highlight=False)
+        out.print(f"\n [bold]Usage:[/] apex [OPTIONS] COMMAND …\n\n {self.help}\n", soft_wrap=True)
+        options = [(", ".join(option.opts), getattr(option, "help", "")) for option in self.get_params(ctx)]
+        panels = [("Options", options)]
+        panels += [(name, [(one.name, one.summary) for one in commands]) for name, commands in PANELS.items()]
+        for title, lines in panels:
+            grid = Table.grid(padding=(0, 2, 0, 0))
+            grid.add_column(style="bold", no_wrap=True)
+            grid.add_column()
+            for line in lines:
+                grid.add_row(*line)
+            out.print(Panel(grid, title=title, title_align="left", border_style="dim"))
+        out.print(" Try it: apex demo, then apex sessions, apex best harbor r1, apex ui.", soft_wrap=True)
+
+
+def load_command(command: Command) -> Any:  # noqa: ANN401  -- as above
+    """Import a command and return it as Typer runs it, with its examples below its help."""
+    module = import_module(f"apex_pipeline.{command.module}")
+    function = command.name.replace("-", "_")
+    group = getattr(module, f"{function}_app", None)
+    if group is None:
+        group = typer.Typer(add_completion=False)
+        group.command(command.name)(getattr(module, f"{function}_command"))
+    loaded = typer.main.get_command(group)
+    loaded.name = command.name
+    if command.examples:
+        loaded.epilog = "\n\n".join(["Examples:", *command.examples])
+    return loaded
+
+
+def _prepare_process(command: Command, *, is_own_process: bool) -> None:
+    from apex_pipeline.cli.process import prepare_process  # noqa: PLC0415  -- importing the settings takes 0.2 s
+
+    prepare_process(reads_tables=command.reads_tables, is_own_process=is_own_process)
+
+
+def _report_usage(error: Any) -> int:  # noqa: ANN401  -- as above
+    """Print what is wrong with a command line, and how the command is used."""
+    context = error.ctx
+    if context is None or not error.format_message():
+        error.show()
+        return ExitCode.BAD_INPUT
+    usage = " ".join(context.get_usage().split()).translate(_WITHOUT_BRACES)
+    # pydantic, which Typer uses for values, says what kind of error it is.
+    problem = error.format_message().rstrip(".").replace("\n", " ").replace("Value error, ", "")
+    print_error(ApexError(f"{problem}.", f"{usage}; `{context.command_path} --help` explains it."))
+    return ExitCode.BAD_INPUT
+
+
+def _print_version(*, is_wanted: bool) -> None:
+    if is_wanted:
+        sys.stdout.write(f"apex {__version__}\n")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="apex",
+    cls=ApexGroup,
     help="Race-data lake: raw race files in, correct lap and telemetry tables out.",
     no_args_is_help=True,
     # Users get a message with the next step, never a traceback; APEX_DEBUG=1 shows it for developers.
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
-for _panel, _commands in _PANELS.items():
-    for _command in _commands:
-        app.command(_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
-app.add_typer(trace_app, name="trace", rich_help_panel="Query")
-events_app.command("records")(records_command)
-events_app.command("bundle")(bundle_events_command)
-app.add_typer(events_app, name="events", rich_help_panel="Pipeline")
-# Its own options, --help included, are read by its own group.
-_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-app.command("race", rich_help_panel="Races", context_settings=_PASSED_ON)(race_command)
-app.command("sample", hidden=True)(sample_command)  # the former name, for one release
+
+@app.callback()
+def apex(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version.",
+            is_eager=True,
+            callback=lambda value: _print_version(is_wanted=value),
+        ),
+    ] = False,
+) -> None:
+    """Race-data lake: raw race files in, correct lap and telemetry tables out."""
 
 
-def main() -> None:
-    """Run the command line and exit with one of the codes in ``exit_codes.py``."""
-    run_command_line(_run)
+def main(*, is_own_process: bool = False) -> None:
+    """Run the command line and exit with one of the codes in ``exit_codes.py``.
 
-
-def _run() -> None:
-    _set_up_logging()
-    app(prog_name="apex")  # shown in the help, even when started as `python -m apex_pipeline`
-
-
-def _set_up_logging() -> None:
-    try:
-        set_up_logging(load_settings().log_format)
-    except ConfigurationError:  # reported by every command that needs the settings
-        set_up_logging("text")
+    Args:
+        is_own_process: The process runs nothing else, so it can do without what the command does not need.
+    """
+    # The name is shown in the help, even when started as `python -m apex_pipeline`.
+    run_command_line(lambda: app(prog_name="apex", obj=is_own_process))

@@ -7,7 +7,7 @@ import typer
 from apex_pipeline.cli.emit import emit, print_line, print_rest
 from apex_pipeline.cli.format import count
 from apex_pipeline.cli.options import AsJson
-from apex_pipeline.console import error_console
+from apex_pipeline.console import print_message
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.ingest.backfill import BackfillPlan, Group, plan_backfill
 from apex_pipeline.settings import load_settings
@@ -54,7 +54,7 @@ def backfill_command(
         raise typer.Exit(ExitCode.OK)
     from apex_pipeline.orchestration.backfill import backfill  # noqa: PLC0415  -- importing Dagster takes 2 s
 
-    outcome = backfill(settings, store, plan, _tell)
+    outcome = backfill(settings, store, plan, print_message)
     done = {"due": due, "derived": [str(key) for key in outcome.derived], "failures": outcome.failures}
     emit(done | {"notes": outcome.notes}, as_json=as_json, render=lambda: _print_outcome(outcome))
     raise typer.Exit(outcome.exit_code)
@@ -66,10 +66,6 @@ def _print_outcome(outcome: "BackfillOutcome") -> None:
         print_line(f"failed  {key or 'the roll-ups'}: {problem}")
     for note in outcome.notes:
         print_line(note)
-
-
-def _tell(line: str) -> None:
-    error_console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_plan(plan: BackfillPlan) -> None:

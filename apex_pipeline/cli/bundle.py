@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.catalog import open_catalog
+from apex_pipeline.catalog.reader import open_catalog
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, AsOf, Lake, split_names, store_at
-from apex_pipeline.export.bundle import Bundle, Selection, select_sessions, write_bundle
+from apex_pipeline.cli.progress import byte_progress
+from apex_pipeline.export.bundle import Bundle, Selection, bundle_bytes, select_sessions, write_bundle
 
 
 def bundle_command(
-    target: Annotated[Path, typer.Argument(help="New folder, or a new file that ends in .zip.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="New folder, or a new file that ends in .zip.")],
     tracks: Annotated[str | None, typer.Option(help="Only these tracks, e.g. barber_motorsports_park,sebring.")] = None,
     sessions: Annotated[str | None, typer.Option(help="Only these sessions of the tracks, e.g. R1,R2.")] = None,
     tables: Annotated[str | None, typer.Option(help="Only these tables, e.g. laps,cars,telemetry.")] = None,
@@ -30,7 +31,8 @@ def bundle_command(
         tables=split_names(tables),
         has_raw_files=raw,
     )
-    bundle = write_bundle(store_at(lake), snapshot, selection, target)
+    with byte_progress("copy", bundle_bytes(snapshot, selection)):
+        bundle = write_bundle(store_at(lake), snapshot, selection, target)
     facts = {
         "target": bundle.target,
         "snapshot": bundle.snapshot,

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from apex_pipeline.cli.emit import emit, plain_table, print_line
+from apex_pipeline.cli.emit import TextTable, emit, print_line
 from apex_pipeline.cli.format import count, dollars, size
 from apex_pipeline.cli.options import AsJson, Lake, store_at
-from apex_pipeline.console import console
 from apex_pipeline.ops.cost import (
     BYTES_PER_GB,
     FREE_TIER,
@@ -71,14 +70,12 @@ def _print_cost(measured: dict[str, Any], lines: tuple[CostLine, ...]) -> None:
         areas = measured["bytes_by_area"].items()
         print_line("          " + ", ".join(f"{area} {size(number)}" for area, number in areas))
         print_line("          if stored in S3 and read once a month over the internet:")
-    table = plain_table(["per month"], ["amount", "cost", "free", "cost with free tier"])
-    table.show_footer = True
-    for column, footer in zip(table.columns, _totals(lines), strict=True):
-        column.footer = footer
+    table = TextTable(["per month"], ["amount", "cost", "free", "with free tier"])
     for line in lines:
         free = _amount(line.free, line.unit) if line.free else ""
-        table.add_row(line.item, _amount(line.amount, line.unit), dollars(line.usd), free, dollars(line.after_free_usd))
-    console().print(table)
+        table.add(line.item, _amount(line.amount, line.unit), dollars(line.usd), free, dollars(line.after_free_usd))
+    table.add(*_totals(lines))
+    table.show()
     print_line(f"Prices of {PRICE_DATE}: {PRICE_SOURCE}.")
     print_line(f"Free tier: {FREE_TIER}.")
 

@@ -19,11 +19,13 @@ _COLOURS = {CheckStatus.OK: "green", CheckStatus.NOTE: "yellow", CheckStatus.PRO
 
 
 def doctor_command(
-    source: Annotated[Path | None, typer.Argument(help="Source folder to check too.", show_default=False)] = None,
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[SOURCE]", help="Source folder to check too.", show_default=False)
+    ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write a small object to the lake and remove it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check settings, credentials, bucket, clock, disk, memory and Dagster; name the next step for each problem."""
+    """Check settings, credentials, bucket, clock, disk, memory and Dagster; name the next step of each problem."""
     results: list[CheckResult] = []
     for result in _run_checks(source, may_write=write):
         results.append(result)

@@ -7,6 +7,8 @@ the other checks.
 import os
 from pathlib import Path
 
+from apex_pipeline.errors import MissingExtraError
+from apex_pipeline.extras import needs_libraries
 from apex_pipeline.ops.doctor import CheckResult, CheckStatus, failed_check
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.temp_dirs import disk_space
@@ -41,10 +43,13 @@ def check_dagster(settings: Settings) -> CheckResult:
 
 
 def _check_instance(home: Path) -> CheckResult:
-    from dagster import DagsterInstance  # noqa: PLC0415  -- see the module docstring
+    try:
+        with needs_libraries():
+            from dagster import DagsterInstance  # noqa: PLC0415  -- see the module docstring
 
-    from apex_pipeline.orchestration.home_errors import home_error  # noqa: PLC0415  -- imports Dagster's database
-
+            from apex_pipeline.orchestration.home_errors import home_error  # noqa: PLC0415  -- imports its database
+    except MissingExtraError as error:  # a reader's machine, which needs no Dagster
+        return CheckResult(_CHECK, CheckStatus.NOTE, error.problem, error.hint)
     try:
         with DagsterInstance.from_config(str(home)) as instance:
             instance.get_dynamic_partitions("sessions")

@@ -4,20 +4,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table as RichTable
 
-from apex_pipeline.cli.emit import emit, print_line, warn_renamed
+from apex_pipeline.cli.emit import TextTable, emit, print_line, warn_renamed
 from apex_pipeline.cli.options import AsJson
-from apex_pipeline.console import console
 from apex_pipeline.export.downsample import DownsampledFile, DownsampleReport, downsample_folder
 from apex_pipeline.ingest.source_folder import identify, scan_folder
 from apex_pipeline.settings import load_settings
 
 _COLUMNS = ("telemetry", "rows in", "rows out", "samples in", "samples out", "bytes in", "bytes out")
 
-Source = Annotated[Path, typer.Argument(help="Folder of race files.")]
-Target = Annotated[Path, typer.Argument(help="New folder for the downsampled copy.")]
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of race files.")]
+Target = Annotated[Path, typer.Argument(metavar="TARGET", help="New folder for the downsampled copy.")]
 Every = Annotated[int, typer.Option(help="Keep every Nth sample of each car, with all its channels.", min=1)]
 
 
@@ -28,7 +25,7 @@ def sample_command(source: Source, target: Target, every: Every = 100, as_json: 
 
 
 def downsample_command(source: Source, target: Target, every: Every = 100, as_json: AsJson = False) -> None:
-    """Copy a race folder with every Nth telemetry sample of every car; all other race files are copied unchanged."""
+    """Copy a race folder with every Nth telemetry sample of every car, and all other race files unchanged."""
     folder = scan_folder(source)
     report = downsample_folder(folder, identify(folder, load_settings()), target, every)
     facts = {
@@ -50,7 +47,7 @@ def _facts(file: DownsampledFile) -> dict[str, object]:
 def _print_report(report: DownsampleReport, target: Path) -> None:
     downsampled = [file for file in report.files if file.thinned]
     if downsampled:
-        console().print(_table(downsampled))
+        _table(downsampled).show()
     for file in report.files:
         if file.note:
             print_line(f"{file.path} was {file.note}")
@@ -65,13 +62,11 @@ def _print_report(report: DownsampleReport, target: Path) -> None:
     print_line(f"{files}: {after:,.1f} MB of {before:,.1f} MB.")
 
 
-def _table(files: list[DownsampledFile]) -> RichTable:
-    table = RichTable()
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name == "telemetry" else "right", overflow="fold")
+def _table(files: list[DownsampledFile]) -> TextTable:
+    table = TextTable(_COLUMNS[:1], _COLUMNS[1:])
     for file in files:
         counts = file.thinned
         if counts:
             numbers = (counts.rows_in, counts.rows_out, counts.samples_in, counts.samples_out)
-            table.add_row(escape(file.path), *(f"{number:,}" for number in (*numbers, file.bytes_in, file.bytes_out)))
+            table.add(file.path, *(f"{number:,}" for number in (*numbers, file.bytes_in, file.bytes_out)))
     return table

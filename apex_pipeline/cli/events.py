@@ -16,17 +16,11 @@ from apex_pipeline.events.ship import ship_once
 from apex_pipeline.events.watch import watch
 from apex_pipeline.settings import load_settings
 
-events_app = typer.Typer(
-    help="Ship rotated event files to a bucket, each once, in order, unchanged; and make records of them.",
-    no_args_is_help=True,
-)
-
 _Folder = Annotated[Path, typer.Argument(help="Folder in which the producer rotates its files.", show_default=False)]
 # A finished file of these is printed on its own line; all others appear in the totals.
 _PRINTED = {ShipStatus.SHIPPED, ShipStatus.UNCHANGED, ShipStatus.FAILED}
 
 
-@events_app.command("ship")
 def ship_command(
     folder: _Folder,
     wait: Annotated[float, typer.Option(help="Seconds to wait for another shipper of this folder.", min=0)] = 0,
@@ -39,7 +33,6 @@ def ship_command(
     raise typer.Exit(report.exit_code)
 
 
-@events_app.command("watch")
 def watch_command(
     folder: _Folder,
     poll_only: Annotated[

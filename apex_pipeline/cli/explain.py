@@ -16,7 +16,9 @@ _HINT_FOLDERS = 3
 
 
 def explain_command(
-    file: Annotated[Path, typer.Argument(help="A raw file in its original folder: folder names are evidence too.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A raw file in its original folder: folder names are evidence too.")
+    ],
 ) -> None:
     """Print how a file is identified: the rule, the evidence and the confidence."""
     if not file.is_file():

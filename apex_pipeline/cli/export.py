@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.catalog import open_catalog
+from apex_pipeline.catalog.reader import open_catalog
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, AsOf, Lake, split_names, store_at
-from apex_pipeline.export.tables import ExportedTable, Format, export_tables, select_tables
+from apex_pipeline.cli.progress import byte_progress
+from apex_pipeline.export.tables import ExportedTable, Format, export_bytes, export_tables, select_tables
 
 
 def export_command(
-    target: Annotated[Path, typer.Argument(help="New database file, or new folder for csv.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="New database file, or new folder for csv.")],
     to: Annotated[Format, typer.Option(help="Format of the export.")],
     tables: Annotated[str | None, typer.Option(help="Tables, e.g. laps,cars; by default all except telemetry.")] = None,
     lake: Lake = None,
@@ -21,7 +22,9 @@ def export_command(
 ) -> None:
     """Write published tables into one database file, or a folder of CSV files."""
     names = select_tables(split_names(tables))
-    exported = export_tables(store_at(lake), open_catalog(lake, as_of=as_of).snapshot, names, to, target)
+    snapshot = open_catalog(lake, as_of=as_of).snapshot
+    with byte_progress("export", export_bytes(snapshot, names)):
+        exported = export_tables(store_at(lake), snapshot, names, to, target)
     files = [path for path in target.rglob("*") if path.is_file()] if target.is_dir() else [target]
     size = sum(path.stat().st_size for path in files)
     facts = {"target": target, "format": to, "bytes": size, "tables": exported}

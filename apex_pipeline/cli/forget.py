@@ -8,7 +8,7 @@ import typer
 from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.format import count
 from apex_pipeline.cli.options import AsJson, Lake, Yes, require_yes, writable_store_at
-from apex_pipeline.console import error_console
+from apex_pipeline.console import print_message
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.forget import Removal, Return, bring_back, plan_removal, plan_return, remove
 from apex_pipeline.settings import load_settings
@@ -103,4 +103,4 @@ def _print_return(found: Return) -> None:
 
 
 def _tell_wait(holder: Holder) -> None:
-    error_console().print(f"Waiting for {holder}.", markup=False, highlight=False, soft_wrap=True)
+    print_message(f"Waiting for {holder}.")

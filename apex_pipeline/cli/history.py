@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
 
-import pandas as pd
+import pyarrow as pa
 import typer
 
-from apex_pipeline.cli.emit import emit, emit_csv, plain_table, print_line
+from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.format import count
-from apex_pipeline.cli.options import AsCsv, AsJson, Lake, RowsAsJson, Yes, require_yes, store_at, writable_store_at
-from apex_pipeline.console import console
+from apex_pipeline.cli.listing import Listing, lists
+from apex_pipeline.cli.options import AsJson, Lake, Yes, require_yes, store_at, writable_store_at
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.history import PublishedSnapshot, SessionChanges, created, published_history, snapshot_as_of
 from apex_pipeline.lake.names import find_sessions
@@ -25,17 +25,29 @@ from apex_pipeline.tables.session_key import SessionKey
 # Sessions that a line names; more are only counted.
 _NAMED = 2
 _NAMED_IN_QUESTION = 8
+_HISTORY_SCHEMA = pa.schema(
+    [
+        *(("snapshot", pa.string()), ("published_utc", pa.string())),
+        *((name, pa.list_(pa.string())) for name in ("added", "changed", "removed")),
+        *(("is_known", pa.bool_()), ("note", pa.string())),
+    ]
+)
+_SHOWN_SCHEMA = pa.schema(
+    [("snapshot", pa.string()), ("published_utc", pa.string()), ("what_changed", pa.list_(pa.string()))]
+)
 
 
+@lists
 def history_command(
     session: Annotated[
-        str | None, typer.Argument(help="Only snapshots that changed this TRACK/SESSION or track.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[SESSION]", help="Only snapshots that changed this TRACK/SESSION or track.", show_default=False
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(help="Maximum number of snapshots.", min=1)] = 20,
     lake: Lake = None,
-    as_json: RowsAsJson = False,
-    as_csv: AsCsv = False,
-) -> None:
+) -> Listing:
     """List what was published when, the newest first.
 
     Each snapshot can be read with --as-of, and published again with `apex rollback`.
@@ -45,10 +57,11 @@ def history_command(
     keys = _sessions(store, current, session) if session else ()
     found = (entry for entry in published_history(store, current) if not keys or _concerns(entry, keys))
     shown = list(islice(found, limit))
-    if as_csv:
-        emit_csv(_frame(shown))
-        return
-    emit(_frame(shown), as_json=as_json, render=lambda: _print_history(shown, limit))
+    is_cut = len(shown) == limit
+    notes = (f"The newest {limit} are shown; --limit shows more.",) if is_cut else ()
+    return Listing(
+        _rows(shown), "Published snapshots", ("snapshot", "published_utc"), screen=_shown(shown), notes=notes
+    )
 
 
 def _concerns(entry: PublishedSnapshot, keys: Iterable[SessionKey]) -> bool:
@@ -64,34 +77,32 @@ def _sessions(store: ObjectStore, current: Snapshot, name: str) -> tuple[Session
         return tuple(find_sessions(name, earlier | {*current.keys}, load_settings()))
 
 
-def _frame(history: Iterable[PublishedSnapshot]) -> pd.DataFrame:
+def _rows(history: Iterable[PublishedSnapshot]) -> pa.Table:
     names = ("added", "changed", "removed")
-    return pd.DataFrame(
-        [
-            {
-                "snapshot": entry.snapshot.id,
-                "published_utc": entry.snapshot.created_utc,
-                **{name: [str(key) for key in getattr(entry.changes or SessionChanges(), name)] for name in names},
-                "is_known": entry.changes is not None,
-                "note": entry.snapshot.note,
-            }
-            for entry in history
-        ],
-        columns=["snapshot", "published_utc", *names, "is_known", "note"],
-    )
+    rows = [
+        {
+            "snapshot": entry.snapshot.id,
+            "published_utc": entry.snapshot.created_utc,
+            **{name: [str(key) for key in getattr(entry.changes or SessionChanges(), name)] for name in names},
+            "is_known": entry.changes is not None,
+            "note": entry.snapshot.note,
+        }
+        for entry in history
+    ]
+    return pa.Table.from_pylist(rows, _HISTORY_SCHEMA)
 
 
-def _print_history(history: list[PublishedSnapshot], limit: int) -> None:
-    if not history:
-        print_line("No snapshot that is still there changed it.")
-        return
-    table = plain_table(["snapshot", "published (UTC)", "what changed"])
-    for entry in history:
-        moment = f"{created(entry.snapshot):%Y-%m-%d %H:%M:%S}"
-        table.add_row(entry.snapshot.id, moment, "\n".join(_changes(entry)))
-    console().print(table)
-    if len(history) == limit:
-        print_line(f"The newest {limit} are shown; --limit shows more.")
+def _shown(history: Iterable[PublishedSnapshot]) -> pa.Table:
+    """Return what the screen shows: not every session, because the first sync of a lake may have added a thousand."""
+    rows = [
+        {
+            "snapshot": entry.snapshot.id,
+            "published_utc": f"{created(entry.snapshot):%Y-%m-%d %H:%M:%S}",
+            "what_changed": _changes(entry),
+        }
+        for entry in history
+    ]
+    return pa.Table.from_pylist(rows, _SHOWN_SCHEMA)
 
 
 def _changes(entry: PublishedSnapshot) -> list[str]:
@@ -109,9 +120,12 @@ def _changes(entry: PublishedSnapshot) -> list[str]:
 
 
 def rollback_command(
-    snapshot: Annotated[str, typer.Argument(help="Snapshot as `apex history` lists it, or a time.")],
+    snapshot: Annotated[
+        str, typer.Argument(metavar="SNAPSHOT", help="Snapshot as `apex history` lists it, or a time.")
+    ],
     sessions: Annotated[
-        list[str] | None, typer.Argument(help="Only these TRACK/SESSION or tracks; by default everything.")
+        list[str] | None,
+        typer.Argument(metavar="[SESSION]...", help="Only these TRACK/SESSION or tracks; by default everything."),
     ] = None,
     yes: Yes = False,
     lake: Lake = None,

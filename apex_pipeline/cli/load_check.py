@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from apex_pipeline.catalog import Catalog
+from apex_pipeline.catalog.reader import Catalog
 from apex_pipeline.errors import ApexError, StoreCorruptionError
 from apex_pipeline.lake.integrity import ObjectFinding
 from apex_pipeline.sources import kinds_feeding
@@ -81,7 +81,7 @@ def load_sessions(catalog: Catalog, findings: Iterable[ObjectFinding]) -> list[L
     for finding in findings:
         if finding.kind == "raw file":
             raw_files[finding.session].append(finding)
-    rows = catalog.sessions().to_dict("records")
+    rows = catalog.list_arrow("sessions").to_pylist()
     tables = {key: _tables_of(catalog, key) for key in (SessionKey(row["track"], row["session"]) for row in rows)}
     # A session whose record is damaged is expected to have what others have, so that reading it fails.
     of_others = {name for names in tables.values() for name in names or ()}
@@ -133,7 +133,7 @@ def _result(load: Callable[[], str], *, is_expected: bool) -> LoadResult:
 
 
 def _laps(catalog: Catalog, track: str, session: str) -> str:
-    laps = len(catalog.laps(track, session))
+    laps = catalog.table_arrow("laps", track, session).num_rows
     return f"{laps:,} laps" if laps else ""
 
 
@@ -142,8 +142,8 @@ def _telemetry(catalog: Catalog, track: str, session: str) -> str:
     rows = catalog.rows("telemetry", track, session)
     if not rows:
         return ""
-    car = catalog.telemetry_cars(track, session).iloc[0]
-    first = car["first_sample_utc"].to_pydatetime()
+    car = catalog.table_arrow("telemetry_cars", track, session).slice(0, 1).to_pylist()[0]
+    first = car["first_sample_utc"]
     sample = catalog.telemetry_arrow(
         track,
         session,
@@ -155,7 +155,7 @@ def _telemetry(catalog: Catalog, track: str, session: str) -> str:
 
 
 def _official(catalog: Catalog, track: str, session: str) -> str:
-    counts = {name: len(catalog.table(name, track, session)) for name in _OFFICIAL_TABLES}
+    counts = {name: catalog.table_arrow(name, track, session).num_rows for name in _OFFICIAL_TABLES}
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.cli.emit import emit, plain_table, print_line
+from apex_pipeline.cli.emit import TextTable, emit, print_line
 from apex_pipeline.cli.format import count, size
 from apex_pipeline.cli.options import AsJson, Lake, store_at
-from apex_pipeline.console import console
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.ops.metrics import LakeMetrics, SessionMetrics, measure_lake
@@ -45,10 +44,10 @@ def _print_metrics(metrics: LakeMetrics) -> None:
     print_line(f"Published  {metrics.published_utc:%Y-%m-%d %H:%M:%SZ}, {count(len(metrics.sessions), 'session')}")
     print_line(f"Raw files  {size(metrics.raw_bytes)}: {by_status}")
     print_line(f"Tables     {size(sum(one.table_bytes for one in metrics.sessions))}")
-    table = plain_table(["session"], _COUNTS)
+    table = TextTable(["session"], _COUNTS)
     for one in metrics.sessions:
-        table.add_row(f"{one.track}/{one.session}", *_cells(one))
-    console().print(table)
+        table.add(f"{one.track}/{one.session}", *_cells(one))
+    table.show()
     traffic = metrics.traffic
     if traffic.requests:
         requests, errors = count(traffic.requests, "request"), count(traffic.errors, "error")

@@ -1,6 +1,5 @@
 """Implements ``apex migrate``; see lake/migration.py for what is copied, in which order, and how it is resumed."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from apex_pipeline.cli.emit import emit, print_line, print_rest
 from apex_pipeline.cli.format import count, size
 from apex_pipeline.cli.options import AsJson, Lake, store_at
-from apex_pipeline.console import ProgressReporter
+from apex_pipeline.cli.progress import count_progress
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.migration import Migration, MigrationReport, migrate, plan_migration
@@ -18,7 +17,6 @@ from apex_pipeline.storage.factory import open_store_at
 
 # Most failures listed; the rest are only counted.
 _SHOWN = 20
-_STAGE = "copy"
 
 
 def migrate_command(
@@ -40,9 +38,8 @@ def migrate_command(
     if dry_run:
         emit(facts, as_json=as_json, render=lambda: _print_plan(plan, store))
         return
-    with ProgressReporter(sys.stderr, as_json=not sys.stderr.isatty()) as reporter:
-        reporter.start(_STAGE, plan.bytes, "bytes")
-        report = migrate(source, store, lambda done: reporter.advance(_STAGE, done))
+    with count_progress("copy", plan.bytes, "bytes") as advance:
+        report = migrate(source, store, advance)
     problems = [*report.failures, *_problems_of(store, report)]
     done = facts | vars(report) | {"failures": problems, "is_complete": not problems}
     emit(done, as_json=as_json, render=lambda: _print_report(report, problems, store))

@@ -1,7 +1,10 @@
 """Implements ``apex sync`` and ``apex demo``, which write to the lake, and ``apex ui``; see plan.py for a dry run."""
 
 import os
+import socket
 import sys
+import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +17,14 @@ from apex_pipeline.cli.summary import print_summary
 from apex_pipeline.cli.sync_progress import progress_listener
 from apex_pipeline.demo.options import WeekendOptions
 from apex_pipeline.demo.weekend import ground_truth_path, make_weekend
+from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
 from apex_pipeline.process.children import run_until_stopped
 from apex_pipeline.settings import Settings, load_settings
 
-_PROJECT = Path(__file__).resolve().parents[2]
+# How often it is tried whether Dagster's web server listens; it takes five to ten seconds.
+_POLL_S = 0.2
 
 
 def sync_command(source: SourceArgument = None, as_json: AsJson = False) -> None:
@@ -33,7 +38,7 @@ def sync_command(source: SourceArgument = None, as_json: AsJson = False) -> None
 
 
 def demo_command(
-    megabytes: Annotated[int, typer.Option(help="Rough size of the weekend's raw files.", min=1, max=3000)] = 20,
+    megabytes: Annotated[int, typer.Option(help="Rough size of the weekend's raw files.", min=1, max=3000)] = 60,
     folder: Annotated[Path, typer.Option(help="Where the raw files are written.")] = Path("demo-weekend"),
     as_json: AsJson = False,
 ) -> None:
@@ -61,15 +66,45 @@ def _sync(settings: Settings, *, as_json: bool) -> int:
 
 
 def ui_command(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65_535)] = 3000,
 ) -> None:
     """Open the Dagster UI with the runs and assets of `apex sync`."""
-    from apex_pipeline.orchestration.instance import open_instance  # noqa: PLC0415  -- importing Dagster takes 2 s
+    from apex_pipeline import orchestration  # noqa: PLC0415  -- importing Dagster takes 2 s
+    from apex_pipeline.orchestration.instance import open_instance  # noqa: PLC0415  -- as above
 
+    workspace = Path(str(orchestration.__file__)).with_name("workspace.yaml")  # a checkout is not needed
     settings = load_settings()
     with open_instance(settings.dagster_home, settings.memory_limit) as instance:  # or Dagster would show a traceback
         home = instance.root_directory
-    command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", str(_PROJECT / "workspace.yaml")]
+    command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", str(workspace)]
     command += ["-h", "127.0.0.1", "-p", str(port)]
-    print_line(f"Dagster UI: http://127.0.0.1:{port} (Ctrl+C to stop)")
-    raise typer.Exit(run_until_stopped(command, {**os.environ, **DAEMON_ENVIRONMENT, "DAGSTER_HOME": home}))
+    _require_free(port)
+    ended = threading.Event()
+    threading.Thread(target=announce, args=(port, ended), daemon=True).start()
+    try:
+        code = run_until_stopped(command, {**os.environ, **DAEMON_ENVIRONMENT, "DAGSTER_HOME": home})
+    finally:
+        ended.set()
+    raise typer.Exit(code)
+
+
+def _require_free(port: int) -> None:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just closed is free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"Port {port} cannot be used: {error.strerror}.", f"Choose another one: apex ui --port {port + 1}"
+            ) from error
+
+
+def announce(port: int, ended: threading.Event) -> None:
+    """Print the address of the UI once something listens there, unless Dagster has ended before."""
+    while not ended.wait(_POLL_S):
+        with closing(socket.socket()) as probe:
+            probe.settimeout(_POLL_S)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                print_line(f"Dagster UI: http://127.0.0.1:{port} (Ctrl+C to stop)")
+                sys.stdout.flush()
+                return

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apex_pipeline.cli.emit import emit, plain_table, print_line
+from apex_pipeline.cli.emit import TextTable, emit, print_line
 from apex_pipeline.cli.format import count, dollars, size
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
-from apex_pipeline.console import console
 from apex_pipeline.ingest.scan import scan_source
 from apex_pipeline.ingest.sync_plan import empty_lake, list_lake_if_exists, plan_sync
 from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
@@ -112,10 +111,10 @@ def _disk_facts(plan: _Plan) -> dict[str, Any]:
 def _print_plan(plan: _Plan) -> None:
     print_line(f"Source    {plan.source}")
     print_line(f"Lake      {plan.lake}{_lake_note(plan)}")
-    table = plain_table(["files"], ["number", "size"])
+    table = TextTable(["files"], ["number", "size"])
     for name, files in plan.groups.items():
-        table.add_row(_GROUPS[name], f"{files.count:,}", size(files.bytes))
-    console().print(table)
+        table.add(_GROUPS[name], f"{files.count:,}", size(files.bytes))
+    table.show()
     _print_paths("Changed", list(plan.estimate.changed.paths))
     _print_paths("Not in the source, kept in the lake", list(plan.estimate.missing_from_source.paths))
     _print_paths("Cannot be read", [f"{path}: {reason}" for path, reason in plan.estimate.refused])

@@ -21,7 +21,7 @@ from apex_pipeline.races.worker import is_worker_alive, run_rq_worker
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.ams2.recording import PARSER_VERSION
 
-race_app = typer.Typer(help="AMS2 races: upload, status, list, and their worker.", no_args_is_help=True)
+race_app = typer.Typer(help="Upload AMS2 races, follow them, and run their worker.", no_args_is_help=True)
 
 RaceId = Annotated[str, typer.Argument(help="Id of the race, as `apex race list` shows it.")]
 

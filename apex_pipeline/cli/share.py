@@ -8,13 +8,15 @@ import typer
 
 from apex_pipeline.cli.emit import emit
 from apex_pipeline.cli.options import AsJson, Lake, store_at
-from apex_pipeline.console import error_console
+from apex_pipeline.console import print_message
 from apex_pipeline.export.links import find_object, public_address
 from apex_pipeline.settings import load_settings
 
 
 def share_command(
-    what: Annotated[str, typer.Argument(help="Key in the lake, path of a raw file, or TRACK/SESSION/TABLE.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="Key in the lake, path of a raw file, or TRACK/SESSION/TABLE.")
+    ],
     expires: Annotated[int, typer.Option(help="Lifetime of the URL in seconds, at most 7 days.")] = 3600,
     public: Annotated[
         bool, typer.Option("--public", help="Print the permanent URL below PUBLIC_BASE_URL instead.")
@@ -38,4 +40,4 @@ def share_command(
 
 def _print_link(url: str, note: str) -> None:
     sys.stdout.write(url + "\n")
-    error_console().print(note, markup=False, highlight=False, soft_wrap=True)
+    print_message(note)

@@ -4,24 +4,21 @@ The cost depends on what changed, not on the size of the lake: tables are read o
 and the rest is counted from the snapshot and the roll-ups.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.table import Table as RichTable
 
-from apex_pipeline.catalog import Catalog
-from apex_pipeline.cli.emit import print_line
+from apex_pipeline.catalog.reader import Catalog
+from apex_pipeline.cli.emit import TextTable, print_line
 from apex_pipeline.cli.format import count
-from apex_pipeline.console import console
 from apex_pipeline.errors import ApexError, ObjectMissingError
 from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.rollups import read_roll_up
 from apex_pipeline.orchestration.sync import SyncOutcome
+from apex_pipeline.reports.amounts import lap_time
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.sources.rejects import UNREADABLE_FILE
@@ -39,11 +36,8 @@ _SHOWN = 12
 # Maximum sessions shown.
 _SHOWN_SESSIONS = 60
 
-_SESSION_COLUMNS = (
-    *("track", "session", "cars", "laps", "valid", "best valid lap"),
-    *("telemetry rows", "rejected rows", "missing"),
-)
-_COUNTS = frozenset({"cars", "laps", "valid", "telemetry rows", "rejected rows"})
+_SESSION_COLUMNS = ("session", "best valid lap", "missing")
+_SESSION_COUNTS = ("cars", "laps", "valid", "telemetry", "rejected")
 
 
 def print_summary(outcome: SyncOutcome, settings: Settings) -> None:
@@ -96,18 +90,17 @@ def _print_sessions(catalog: Catalog, keys: list[SessionKey], missing: dict[Sess
     shown = sorted(keys[:_SHOWN_SESSIONS])
     if not shown:
         return
-    table = RichTable(title=f"Sessions of this sync ({len(keys)})", title_justify="left")
-    for name in _SESSION_COLUMNS:
-        table.add_column(name, justify="right" if name in _COUNTS else "left")
+    table = TextTable(_SESSION_COLUMNS, _SESSION_COUNTS, title=f"Sessions of this sync ({len(keys)})")
     for key in shown:
-        table.add_row(*key, *_session_cells(catalog, key), missing.get(key, ""))
-    console().print(table)
+        best, *counts = _session_cells(catalog, key)
+        table.add(str(key), best, missing.get(key, ""), *counts)
+    table.show()
     if len(keys) > len(shown):
         print_line(f"… and {len(keys) - len(shown)} more; `apex sessions` lists all.")
     published = [record for key in shown if (record := _published(catalog, key))]
     readings = _reading_table(catalog, published)
-    if readings.row_count:
-        console().print(readings)
+    if readings.rows:
+        readings.show()
     notes = [f"{record.key}: {note}" for record in published if (note := _note(catalog, record))]
     _print_list("What to know", notes, len(notes))
     _print_rejects(catalog, published)
@@ -121,34 +114,33 @@ def _published(catalog: Catalog, key: SessionKey) -> PublishedSession | None:
 
 
 def _session_cells(catalog: Catalog, key: SessionKey) -> list[str]:
+    """Return best lap, cars, laps, valid laps, telemetry rows and rejected rows of a session."""
     record = _published(catalog, key)
     if record is None:
-        return ["", "", "", "not published", "", ""]
+        return ["not published", "", "", "", "", ""]
     rejects = str(catalog.rejected_rows(*key))
     if not {LAPS.name, TELEMETRY.name} <= record.tables.keys():
         return ["", "", "", "", "", rejects]
     samples = f"{catalog.rows('telemetry', *key):,}"
     try:
-        laps = catalog.laps(*key)
+        laps = catalog.table_arrow("laps", *key)
     except ApexError:
-        return ["", "", "", "cannot be read", samples, rejects]
-    counts = (laps["vehicle_id"].nunique(), len(laps), int(laps["is_valid"].sum()))
-    return [*map(str, counts), best_lap(laps), samples, rejects]
+        return ["cannot be read", "", "", "", samples, rejects]
+    cars = pc.count_distinct(laps["vehicle_id"].cast(pa.string())).as_py()
+    valid = pc.sum(laps["is_valid"]).as_py() or 0
+    return [best_lap(laps), *map(str, (cars, laps.num_rows, valid)), samples, rejects]
 
 
-def _reading_table(catalog: Catalog, sessions: Iterable[PublishedSession]) -> RichTable:
+def _reading_table(catalog: Catalog, sessions: Iterable[PublishedSession]) -> TextTable:
     """Return a table that shows that no reading was lost: the first count is the sum of the other three."""
     names = ("readings in", "= cells out", "+ exact duplicates", "+ rejected")
-    table = RichTable(title="Telemetry", title_justify="left")
-    table.add_column("session")
-    for name in names:
-        table.add_column(name, justify="right")
+    table = TextTable(["session"], names, title="Telemetry")
     for record in (record for record in sessions if TELEMETRY.name in record.tables):
         try:
             counts = catalog.telemetry_counts(record.track, record.session)
         except ApexError:
             continue
-        table.add_row(str(record.key), *(f"{counts.get(name.lstrip('=+ ').replace(' ', '_'), 0):,}" for name in names))
+        table.add(str(record.key), *(f"{counts.get(name.lstrip('=+ ').replace(' ', '_'), 0):,}" for name in names))
     return table
 
 
@@ -167,18 +159,17 @@ def _print_rejects(catalog: Catalog, sessions: list[PublishedSession]) -> None:
     _print_list("Rows rejected", rows, len(rows))
 
 
-def _rejects(catalog: Catalog, sessions: Iterable[PublishedSession]) -> Iterator[dict[Hashable, Any]]:
+def _rejects(catalog: Catalog, sessions: Iterable[PublishedSession]) -> Iterator[Row]:
     """Yield the rejected rows of these sessions, which are few: only some of a sync's sessions are shown."""
     for record in sessions:
         try:
-            yield from catalog.rejects(*record.key).to_dict("records")
+            yield from catalog.rejects_arrow(*record.key).to_pylist()
         except ApexError:
             continue
 
 
-def _reject_line(row: dict[Hashable, Any]) -> str:
-    # Line numbers are floats to pandas if one of them is missing.
-    line = "" if pd.isna(row["source_row"]) else f" line {int(row['source_row'])}"
+def _reject_line(row: Row) -> str:
+    line = "" if row["source_row"] is None else f" line {row['source_row']}"
     return f"{row['source_file']}{line}: {row['reason']} ({row['detail']})"
 
 
@@ -186,12 +177,12 @@ def _print_set_aside(store: ObjectStore) -> None:
     files = read_roll_up(store, FILES)
     if files is None:
         return
-    wanted = pa.array([FileStatus.QUARANTINED.value, FileStatus.UNRESOLVED.value])
-    is_aside = pc.is_in(files["status"].cast(pa.string()), value_set=wanted)
-    aside = files.filter(is_aside).select(["path", "reason"]).to_pylist()
-    _print_list("Files set aside", (f"{row['path']}: {row['reason']}" for row in aside), len(aside))
-    is_archive = pc.fill_null(pc.starts_with(files["reason"].cast(pa.string()), _ARCHIVE), fill_value=False)
-    archives = files.filter(is_archive)["path"].to_pylist()
+    rows = zip(*(files[name].to_pylist() for name in ("path", "status", "reason")), strict=True)
+    # Not with Arrow's functions: for a list of values to compare with, pyarrow imports pandas, which takes 0.4 s.
+    not_ready = [(path, status, reason or "") for path, status, reason in rows if status != FileStatus.READY]
+    aside = [f"{path}: {why}" for path, status, why in not_ready if status != FileStatus.IGNORED]
+    _print_list("Files set aside", aside, len(aside))
+    archives = [path for path, _, why in not_ready if why.startswith(_ARCHIVE)]
     _print_list("Archives that are not unpacked; unpack them here to use their files", archives, len(archives))
 
 
@@ -203,15 +194,15 @@ def _print_totals(catalog: Catalog) -> None:
     print_line(f"Total   {sessions}, snapshot {catalog.snapshot.id}")
 
 
-def best_lap(laps: pd.DataFrame) -> str:
+def best_lap(laps: pa.Table) -> str:
     """Return the fastest valid lap as ``1:37.428 car 13 lap 5``, or with the vehicle_id if the number is unknown."""
-    valid = laps[laps["is_valid"]]
-    if valid.empty:
+    columns = ["lap_time_s", "car_number", "vehicle_id", "lap_number"]
+    valid = laps.filter(pc.and_kleene(laps["is_valid"], pc.is_valid(laps["lap_time_s"]))).select(columns).to_pylist()
+    if not valid:
         return "none"
-    best = valid.nsmallest(1, "lap_time_s").to_dict("records")[0]
-    minutes, seconds = divmod(best["lap_time_s"], 60)
-    car = f"car {best['car_number']}" if isinstance(best["car_number"], str) else best["vehicle_id"]
-    return f"{minutes:.0f}:{seconds:06.3f} {car} lap {best['lap_number']}"
+    best = min(valid, key=lambda lap: lap["lap_time_s"])
+    car = f"car {best['car_number']}" if best["car_number"] else best["vehicle_id"]
+    return f"{lap_time(best['lap_time_s'])} {car} lap {best['lap_number']}"
 
 
 def _print_list(title: str, lines: Iterable[str], total: int) -> None:

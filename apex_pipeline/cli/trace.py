@@ -6,13 +6,23 @@ from typing import Annotated
 
 import typer
 
+from apex_pipeline.catalog.reader import open_catalog
 from apex_pipeline.cli.emit import emit, print_line
-from apex_pipeline.cli.options import AsJson, Lake, SessionArgument, TrackArgument, store_at
+from apex_pipeline.cli.options import (
+    AsJson,
+    Car,
+    Chassis,
+    Lake,
+    SessionArgument,
+    TrackArgument,
+    resolve_car,
+    store_at,
+)
+from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.ops.lineage import LapTrace, trace_lap
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.limits import Limits
 from apex_pipeline.sources.lineage import Evidence
-from apex_pipeline.tables.session_key import session_key
 
 _HEADINGS = {
     "begin": "Crossing that starts the lap",
@@ -34,14 +44,19 @@ def trace_callback() -> None:
 def trace_laps_command(
     track: TrackArgument,
     session: SessionArgument,
-    car: Annotated[str, typer.Option(help="vehicle_id, chassis or car number; #13 is always a number.")],
     lap: Annotated[int, typer.Option(help="lap_number, as `apex laps` lists it.")],
+    car: Car = None,
+    chassis: Chassis = None,
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the files, SHA-256 digests and raw rows behind a lap."""
-    limits = Limits.from_settings(load_settings())
-    trace = trace_lap(store_at(lake), session_key(track, session), car, lap, limits)
+    catalog, limits = open_catalog(lake), Limits.from_settings(load_settings())
+    key = catalog.find_session(track, session)
+    vehicle_id = resolve_car(catalog, key, car, chassis)
+    if vehicle_id is None:
+        raise ConfigurationError("No car is given.", "Add --car NUMBER or --chassis NUMBER; `apex cars` lists them.")
+    trace = trace_lap(store_at(lake), key, vehicle_id, lap, limits)
     facts = {"lap": trace.lap, "evidence": [_facts(evidence) for evidence in trace.evidence]}
     emit(facts, as_json=as_json, render=lambda: _print_trace(trace))
 

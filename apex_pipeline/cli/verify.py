@@ -1,21 +1,21 @@
 """Implements ``apex verify``; see lake/integrity.py and load_check.py for the checks of objects and of loading."""
 
+import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from apex_pipeline.catalog import Catalog
+from apex_pipeline.catalog.reader import Catalog
 from apex_pipeline.cli.accuracy import accuracy_command
-from apex_pipeline.cli.emit import emit, plain_table, print_line, print_rest, warn_renamed
+from apex_pipeline.cli.emit import TextTable, emit, print_line, print_rest, warn_renamed
 from apex_pipeline.cli.load_check import LoadCheck, LoadResult, load_sessions
 from apex_pipeline.cli.options import AsJson, Lake, store_at
-from apex_pipeline.console import console
+from apex_pipeline.cli.progress import byte_progress
 from apex_pipeline.exit_codes import ExitCode
-from apex_pipeline.lake.integrity import READ_ERRORS, LakeReport, verify_lake
+from apex_pipeline.lake.integrity import READ_ERRORS, LakeReport, lake_bytes, verify_lake
 from apex_pipeline.storage.base import ObjectStore
 
-_MARKS = {True: "[green]ok[/] ", False: "[red]fail[/] "}
+_MARKS = {True: "ok ", False: "FAIL "}
 
 # Maximum notes shown; the rest are only counted. --json lists all.
 _SHOWN_NOTES = 20
@@ -35,9 +35,13 @@ def verify_command(
     """
     if truth:
         warn_renamed("apex verify --truth", "apex accuracy")
-        accuracy_command(lake, as_json)  # raises typer.Exit
+        accuracy_command(lake=lake, as_json=as_json)  # raises typer.Exit
     store = store_at(lake)
-    report = verify_lake(store, is_deep=deep)
+    if deep and sys.stderr.isatty():
+        with byte_progress("verify", lake_bytes(store)):
+            report = verify_lake(store, is_deep=True)
+    else:
+        report = verify_lake(store, is_deep=deep)
     checks = _load_sessions(store, report)
     is_good = not report.wrong and all(check.is_good for check in checks)
     facts = {
@@ -72,10 +76,10 @@ def _facts(check: LoadCheck) -> dict[str, object]:
 
 def _print_report(report: LakeReport, checks: list[LoadCheck], *, is_deep: bool) -> None:
     if checks:
-        table = plain_table(["session", "laps", "telemetry", "official timing", "raw files"], title="Sessions")
+        table = TextTable(["session", "laps", "telemetry", "official timing", "raw files"], title="Sessions")
         for check in checks:
-            table.add_row(escape(check.session), *map(_cell, check.results.values()))
-        console().print(table)
+            table.add(check.session, *map(_cell, check.results.values()))
+        table.show()
     for finding in report.wrong:
         print_line("problem", style="red", end="")
         print_line(f"  {finding.key}: {finding.problem}")
@@ -91,4 +95,4 @@ def _print_report(report: LakeReport, checks: list[LoadCheck], *, is_deep: bool)
 
 
 def _cell(result: LoadResult) -> str:
-    return "-" if result.is_good is None else _MARKS[result.is_good] + escape(result.message)
+    return "-" if result.is_good is None else _MARKS[result.is_good] + result.message

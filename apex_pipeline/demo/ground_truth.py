@@ -134,7 +134,7 @@ class GroundTruth:
     Attributes:
         version: Version of this package that generated the weekend.
         options: Options it was generated with.
-        sample_rate_hz: Rate of the fast telemetry channels.
+        sample_rate_hz: Rate of the fast telemetry channels, except for the car with the best lap if it has 10 Hz.
         sessions: The four races.
         faults: Every injected fault.
         rejects: Every row that cannot be parsed.

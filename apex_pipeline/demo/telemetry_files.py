@@ -71,6 +71,19 @@ class _FrameTimes:
     is_slow: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class SampleRates:
+    """How often cars send their fast channels.
+
+    Attributes:
+        best_hz: Rate of the first car of each race, which drives the best lap.
+        others_hz: Rate of all other cars.
+    """
+
+    best_hz: float
+    others_hz: float
+
+
 class TelemetryWriter:
     """Writes the telemetry file of one race, and records the faults and rejects it injects.
 
@@ -78,16 +91,16 @@ class TelemetryWriter:
         rejects: Rows written that cannot be parsed.
     """
 
-    def __init__(self, race: Race, rate_hz: float, seed: int) -> None:
+    def __init__(self, race: Race, rates: SampleRates, seed: int) -> None:
         """Create a writer.
 
         Args:
             race: The race.
-            rate_hz: Rate of the fast channels; the slow ones have at most 4.6 Hz.
+            rates: Rates of the fast channels; the slow ones have about 4.6 Hz at most.
             seed: Seed for noise and repeated rows.
         """
         self._race = race
-        self._rate_hz = rate_hz
+        self._rates = rates
         self._rng = np.random.default_rng([seed, race.track.index, race.number, 2])
         self._signals = signals_of(race.track.slug)
         self._rows = self._exact_duplicates = self._conflicts = 0
@@ -135,7 +148,8 @@ class TelemetryWriter:
                     yield self._unusable_row(entry, span.unit_lap, frames)
 
     def _frames(self, entry: CarRace, span: _TimeSpan) -> _FrameTimes:
-        period_ms = 1000 / self._rate_hz
+        rate_hz = self._rates.best_hz if entry is self._race.entries[0] else self._rates.others_hz
+        period_ms = 1000 / rate_hz
         first_frame_ms = entry.laps[0].start_ms
         first, last = (int(np.ceil((edge - first_frame_ms) / period_ms)) for edge in (span.start_ms, span.end_ms))
         number = np.arange(first, last)
@@ -151,7 +165,7 @@ class TelemetryWriter:
             # Only the receive time distinguishes these frames, so each is sent as a separate message.
             car_ms = np.full(len(true_ms), entry.frozen_at_ms)
             received_ms = true_ms + _LATENCY_MS
-        slow_every = max(1, round(self._rate_hz / SLOW_RATE_HZ))
+        slow_every = max(1, round(rate_hz / SLOW_RATE_HZ))
         return _FrameTimes(true_ms, car_ms, received_ms, number % slow_every == 0)
 
     def _received_ms(self, true_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -232,12 +246,12 @@ def _row_texts(race: Race, entry: CarRace, unit_lap: int, frames: _FrameTimes) -
     return befores, afters
 
 
-def telemetry_seconds(race: Race) -> float:
-    """Return the duration of telemetry within the export, summed over all cars, in seconds."""
-    milliseconds = sum(
-        max(0, min(lap.end_ms, race.export_end_ms) - lap.start_ms) for entry in race.entries for lap in entry.laps
+def telemetry_seconds(race: Race) -> tuple[float, float]:
+    """Return the duration of telemetry within the export in seconds: of the first car, and of all others together."""
+    first, *others = (
+        sum(max(0, min(lap.end_ms, race.export_end_ms) - lap.start_ms) for lap in entry.laps) for entry in race.entries
     )
-    return milliseconds / 1000
+    return first / 1000, sum(others) / 1000
 
 
 def frame_bytes(race: Race) -> tuple[float, float]:

@@ -4,21 +4,24 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from apex_pipeline import __version__
 from apex_pipeline.demo.faults import FaultKind, InjectedFault, InjectedReject
 from apex_pipeline.demo.ground_truth import GroundTruth, SessionTruth, WrittenFile, session_truth
 from apex_pipeline.demo.lap_files import LapFiles, make_lap_files
 from apex_pipeline.demo.official_files import official_faults, official_files
 from apex_pipeline.demo.options import FULL_RATE_HZ, SLOW_RATE_HZ, WeekendOptions
 from apex_pipeline.demo.simulation import Race, car_faults, make_race
-from apex_pipeline.demo.telemetry_files import TelemetryWriter, frame_bytes, telemetry_seconds
+from apex_pipeline.demo.telemetry_files import SampleRates, TelemetryWriter, frame_bytes, telemetry_seconds
 from apex_pipeline.demo.tracks import TRACKS, FileName
 from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.version import package_version
 
 Progress = Callable[[int], None]
 
 _DEFAULT = WeekendOptions()
 _SLOWEST_RATE_HZ = 1 / 60
+# Rate of the cars with the best laps, and how much of the size they may take: the other cars need some, too.
+PLOT_RATE_HZ = 10.0
+_MOST_FOR_BEST = 0.75
 # The content starts like the real file types, so that it is not mistaken for CSV.
 _JUNK = {".DS_Store": b"\x00\x00\x00\x01Bud1\x00\x00\x10\x00", ".pdf": b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n%%EOF\n"}
 
@@ -47,7 +50,7 @@ def make_weekend(folder: Path, options: WeekendOptions = _DEFAULT, progress: Pro
     """
     folder = folder.absolute()
     existing = _check_folder(folder)
-    if existing and existing.options == options and existing.version == __version__:
+    if existing and existing.options == options and existing.version == package_version():
         return existing
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -100,20 +103,20 @@ def _write_weekend(root: Path, options: WeekendOptions, progress: Progress) -> G
     races = [make_race(track, number, options) for track in TRACKS for number in (1, 2)]
     lap_files = [_write_small_files(root, race, options.seed, progress) for race in races]
     used = sum(file.size for file in _list_files(root))
-    rate_hz = _sample_rate(races, options, used)
+    rates = _sample_rates(races, options, used)
     sessions: list[SessionTruth] = []
     faults: list[InjectedFault] = []
     rejects: list[InjectedReject] = []
     for race, laps in zip(races, lap_files, strict=True):
-        telemetry = TelemetryWriter(race, rate_hz, options.seed)
+        telemetry = TelemetryWriter(race, rates, options.seed)
         telemetry.write(root / race.track.path("telemetry", race.number), progress)
         sessions.append(session_truth(race, telemetry.truth))
         rejects += [*laps.rejects, *telemetry.rejects]
         faults += [*laps.faults, *car_faults(race), *telemetry.faults(), *official_faults(race), *_file_faults(race)]
     return GroundTruth(
-        version=__version__,
+        version=package_version(),
         options=options,
-        sample_rate_hz=rate_hz,
+        sample_rate_hz=rates.others_hz,
         sessions=tuple(sessions),
         faults=tuple(faults),
         rejects=tuple(sorted(rejects, key=lambda reject: (reject.file, reject.line))),
@@ -154,20 +157,23 @@ def _file_faults(race: Race) -> Iterator[InjectedFault]:
         yield race.fault(FaultKind.JUNK_FILE, "junk", "No race data.")
 
 
-def _sample_rate(races: list[Race], options: WeekendOptions, used: int) -> float:
-    """Return the rate of the fast channels at which telemetry fills the rest of the requested size.
+def _sample_rates(races: list[Race], options: WeekendOptions, used: int) -> SampleRates:
+    """Return the rates of the fast channels at which telemetry fills the rest of the requested size.
 
-    Up to 4.6 Hz every frame has all channels; above that, the slow ones stay at 4.6 Hz.
+    Up to 4.6 Hz every frame has all channels; above that, the slow ones stay at 4.6 Hz. Where the size allows it, the
+    cars that drive the best laps send 10 Hz, so that the first plot looks like a lap.
     """
     wanted = options.target_bytes - used
-    costs = [(telemetry_seconds(race), *frame_bytes(race)) for race in races]
-    fast = sum(duration_s * fast_bytes for duration_s, fast_bytes, _ in costs)
-    slow = sum(duration_s * slow_bytes for duration_s, _, slow_bytes in costs)
-    rate_hz = wanted / (fast + slow)
-    if rate_hz > SLOW_RATE_HZ:
-        rate_hz = (wanted - SLOW_RATE_HZ * slow) / fast
+    costs = [(telemetry_seconds(race), frame_bytes(race)) for race in races]
+    best = [sum(seconds[0] * per_frame[kind] for seconds, per_frame in costs) for kind in (0, 1)]
+    others = [sum(seconds[1] * per_frame[kind] for seconds, per_frame in costs) for kind in (0, 1)]
+    rate_hz = _filling_rate(wanted, best[0] + others[0], best[1] + others[1])
+    of_best = PLOT_RATE_HZ * best[0] + SLOW_RATE_HZ * best[1]
+    if rate_hz < PLOT_RATE_HZ and of_best <= wanted * _MOST_FOR_BEST:
+        return SampleRates(PLOT_RATE_HZ, _filling_rate(wanted - of_best, *others))
     if _SLOWEST_RATE_HZ <= rate_hz <= FULL_RATE_HZ:
-        return rate_hz
+        return SampleRates(rate_hz, rate_hz)
+    fast, slow = best[0] + others[0], best[1] + others[1]
     field = f"{options.car_count} cars and {options.lap_count} laps"
     if rate_hz > FULL_RATE_HZ:
         most = used + FULL_RATE_HZ * fast + SLOW_RATE_HZ * slow
@@ -180,3 +186,15 @@ def _sample_rate(races: list[Race], options: WeekendOptions, used: int) -> float
         f"target_bytes {options.target_bytes:,} is too small for {field}.",
         f"Choose fewer cars or laps, or at least {least:,.0f} bytes.",
     )
+
+
+def _filling_rate(wanted: float, fast: float, slow: float) -> float:
+    """Return the rate at which frames fill a size.
+
+    Args:
+        wanted: Size in bytes.
+        fast: Bytes of the fast channels in a second, at 1 Hz.
+        slow: Bytes of the slow channels in a second, at 1 Hz.
+    """
+    rate_hz = wanted / (fast + slow)
+    return (wanted - SLOW_RATE_HZ * slow) / fast if rate_hz > SLOW_RATE_HZ else rate_hz

@@ -22,6 +22,7 @@ from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.records import RecordedFile, SessionRecord, write_record
 from apex_pipeline.lake.rollups import RollUps, roll_up_bytes, updated
 from apex_pipeline.lake.snapshot import Snapshot
+from apex_pipeline.progress import current_progress
 from apex_pipeline.sources import session_tables
 from apex_pipeline.storage.atomic import new_file, new_folder, require_apart
 from apex_pipeline.storage.base import ObjectStore
@@ -142,6 +143,14 @@ def write_bundle(store: ObjectStore, snapshot: Snapshot, selection: Selection, t
     return Bundle(target, *written, count, target.stat().st_size)
 
 
+def bundle_bytes(snapshot: Snapshot, selection: Selection) -> int:
+    """Return the size of the objects that a bundle copies and then reads back, reporting each as progress twice."""
+    sessions = [session for key in selection.sessions if (session := snapshot.session(key))]
+    tables = sum(table.bytes for one in sessions for name, table in one.tables.items() if name in selection.tables)
+    raw = (file.bytes for one in sessions for file in session_files(snapshot, one) if file.tag is not None)
+    return 2 * (tables + (sum(raw) if selection.has_raw_files else 0))
+
+
 def _fill(
     store: ObjectStore, snapshot: Snapshot, selection: Selection, folder: Path
 ) -> tuple[str, tuple[PublishedSession, ...]]:
@@ -176,12 +185,16 @@ def _copy(store: ObjectStore, source: str, bundle: ObjectStore, target: str, sha
     """Copy an object and return its digest."""
     with store.open_as_file(source) as path:
         try:
-            return str(bundle.write_file(target, path, sha256=sha256).sha256)
+            written = bundle.write_file(target, path, sha256=sha256)
         except FileChangedError as error:
             raise StoreCorruptionError(
                 f"{store.uri_of(source)} differs from what was published: {error.problem}",
                 "Run `apex verify --deep` to see what else is damaged, then `apex sync` to derive it again.",
             ) from error
+    progress = current_progress()
+    if progress:
+        progress(written.size)
+    return str(written.sha256)
 
 
 def _copy_raw(store: ObjectStore, bundle: ObjectStore, file: RecordedFile, *, is_wanted: bool) -> RecordedFile:

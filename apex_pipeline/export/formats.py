@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.extras import needs_libraries
 
 
 class TableWriter(Protocol):
@@ -49,14 +49,10 @@ def duckdb_file(path: Path) -> Generator[TableWriter]:
     """Open a writer for a DuckDB database.
 
     Raises:
-        ConfigurationError: DuckDB is not installed.
+        MissingExtraError: DuckDB is not installed.
     """
-    try:
+    with needs_libraries():
         duckdb: Any = importlib.import_module("duckdb")
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            "DuckDB is not installed here.", "Install the package duckdb, or export to sqlite or csv."
-        ) from error
     with closing(duckdb.connect(str(path))) as connection:
         yield _DuckDbWriter(connection)
 

@@ -13,6 +13,8 @@ from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.tables.session_key import SessionKey
 
 _S3_SCHEME = "s3://"
+# What the bucket policies in deploy/iam make readable for everyone.
+PUBLIC_PREFIX = "public/"
 # track/session/table
 _PARTS_OF_A_TABLE = 3
 
@@ -50,7 +52,7 @@ def public_address(store: ObjectStore, key: str, base_url: str | None) -> str:
         base_url: Address under which the bucket is served (``PUBLIC_BASE_URL``).
 
     Raises:
-        ConfigurationError: No base URL is set, or the lake is a local folder.
+        ConfigurationError: No base URL is set, the lake is a local folder, or the object is not below ``public/``.
     """
     if base_url is None:
         raise ConfigurationError(
@@ -64,6 +66,11 @@ def public_address(store: ObjectStore, key: str, base_url: str | None) -> str:
             "Keep the lake in S3 (USE_S3_DATA=true) to share parts of it.",
         )
     _, _, in_bucket = address.removeprefix(_S3_SCHEME).partition("/")
+    if not in_bucket.startswith(PUBLIC_PREFIX):
+        raise ConfigurationError(
+            f"{address} is not public: only what is below {PUBLIC_PREFIX} in the bucket is (deploy/iam).",
+            f"Omit --public for a link that expires, or keep a public lake with APEX_LAKE_PREFIX={PUBLIC_PREFIX}NAME.",
+        )
     return f"{base_url.rstrip('/')}/{quote(in_bucket)}"
 
 

@@ -18,6 +18,7 @@ from apex_pipeline.lake.catalog_tables import CatalogTables
 from apex_pipeline.lake.objects import open_table_file, table_file_key
 from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.lake.snapshot import Snapshot, read_current
+from apex_pipeline.progress import current_progress
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.atomic import new_file, new_folder
 from apex_pipeline.storage.base import ObjectStore
@@ -84,13 +85,20 @@ def _export(store: ObjectStore, snapshot: Snapshot, name: str, writer: TableWrit
         for batch in content.to_batches():
             writer.write(batch)
         return _counted(name, writer, content.num_rows)
-    records = list(_records(snapshot, name))
+    records, progress = list(_records(snapshot, name)), current_progress()
     writer.create(name, all_tables()[name].schema_with(_extra_columns(store, records, name)))
     for record in records:
         with open_table_file(store, record) as path, pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 writer.write(batch)
+        if progress:
+            progress(record.bytes)
     return _counted(name, writer, sum(record.rows for record in records))
+
+
+def export_bytes(snapshot: Snapshot, names: Collection[str]) -> int:
+    """Return the size of the table files that an export reads and reports as progress one by one."""
+    return sum(record.bytes for name in names for record in _records(snapshot, name))
 
 
 def _counted(name: str, writer: TableWriter, expected: int) -> ExportedTable:

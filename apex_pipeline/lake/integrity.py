@@ -43,6 +43,7 @@ from apex_pipeline.lake.snapshot import (
     snapshot_tables,
 )
 from apex_pipeline.lake.tables import require_snapshot
+from apex_pipeline.progress import current_progress
 from apex_pipeline.sources import are_installed, session_tables, sources_named
 from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.storage.base import ObjectStore
@@ -138,19 +139,26 @@ def verify_lake(store: ObjectStore, *, is_deep: bool = False) -> LakeReport:
     return report
 
 
-def _listing(store: ObjectStore) -> dict[str, str]:
-    """Return the tag of every object of the lake by key; those of other programs are left out."""
-    return {item.key: item.tag for prefix in PREFIXES for item in store.list(prefix)}
+def lake_bytes(store: ObjectStore) -> int:
+    """Return the size of all objects that :func:`verify_lake` checks, which it reports as progress one by one."""
+    return sum(size for _, size in _listing(store).values())
+
+
+def _listing(store: ObjectStore) -> dict[str, tuple[str, int]]:
+    """Return tag and size of every object of the lake by key; those of other programs are left out."""
+    return {item.key: (item.tag, item.size) for prefix in PREFIXES for item in store.list(prefix)}
 
 
 class _Verification:
     """One pass over a lake."""
 
-    def __init__(self, store: ObjectStore, listing: Mapping[str, str], *, is_deep: bool) -> None:
+    def __init__(self, store: ObjectStore, listing: Mapping[str, tuple[str, int]], *, is_deep: bool) -> None:
         self._store = store
         self._listing = listing
         self._is_deep = is_deep
         self._findings: list[ObjectFinding] = []
+        self._progress = current_progress()
+        self._unreported = {key: size for key, (_, size) in listing.items()}
         # Keys that something names, although they need not be there.
         self._named: set[str] = set()
 
@@ -360,7 +368,10 @@ class _Verification:
 
     def _run(self, checks: "Iterable[_ObjectCheck]") -> None:
         with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-            self._findings += pool.map(lambda check: check(), checks)
+            for finding in pool.map(lambda check: check(), checks):
+                self._findings.append(finding)
+                if self._progress:
+                    self._progress(self._unreported.pop(finding.key, 0))
 
     def _read_all(self, items: Sequence[_In], read: Callable[[_In], _Out]) -> list[tuple[_Out | None, str | None]]:
         with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:

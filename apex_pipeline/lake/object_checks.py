@@ -192,7 +192,7 @@ def roll_up_problem(store: ObjectStore, table: Table) -> str | None:
     except StoreCorruptionError as error:
         return f"{error.problem.removesuffix('.')}; {_SYNC_MAKES_IT} from the session records"
     except (pa.ArrowException, OSError, ValueError) as error:
-        return f"is damaged ({error}); {_SYNC_MAKES_IT} from the session records"
+        return f"cannot be read ({error}); {_SYNC_MAKES_IT} from the session records"
     return None
 
 

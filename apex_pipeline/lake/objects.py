@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
+from apex_pipeline.errors import ApexError, ObjectMissingError, StoreCorruptionError, UnreadableTableError
 from apex_pipeline.lake.published_session import SHOWN_DIGITS, TableRecord
 from apex_pipeline.lake.snapshot import read_current, stable_key
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -91,33 +91,65 @@ def read_table_file(store: ObjectStore, record: TableRecord) -> pa.Table:
 
     Raises:
         ObjectMissingError: Its content is missing or damaged.
-        StoreCorruptionError: It cannot be decoded.
+        StoreCorruptionError: It cannot be decoded, because it is damaged.
+        UnreadableTableError: It cannot be decoded, although it is intact.
     """
     if record.bytes <= _SINGLE_READ_BYTES:
         # One request instead of two: the digest shows whether the content is the published one.
         with suppress(StoreCorruptionError):  # also if the object is larger than recorded
             found = store.read_with_tag(object_key(record.sha256), _SINGLE_READ_BYTES)
             if found is not None and hashlib.sha256(found[0]).hexdigest() == record.sha256:
-                return _read_parquet(pa.BufferReader(found[0]), store, record)
-    with open_table_file(store, record) as path:
-        return _read_parquet(path, store, record)
+                return _read_parquet(pa.BufferReader(found[0]), store, record, object_key(record.sha256))
+    key = table_file_key(store, record)
+    with store.open_as_file(key) as path:
+        return _read_parquet(path, store, record, key)
 
 
-def _read_parquet(source: Path | pa.BufferReader, store: ObjectStore, record: TableRecord) -> pa.Table:
-    """Return the table of a Parquet file.
-
-    Raises:
-        StoreCorruptionError: It cannot be decoded.
-    """
+def _read_parquet(source: Path | pa.BufferReader, store: ObjectStore, record: TableRecord, key: str) -> pa.Table:
+    """Return the table of a Parquet file that was read from a key; errors as for :func:`reading_failed`."""
     try:
         # ParquetFile instead of read_table, which would add the path's hive folders as columns.
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
             return file.read()
     except (pa.ArrowException, OSError) as error:
-        raise StoreCorruptionError(
-            f"{store.uri_of(object_key(record.sha256))}, the published file of {record.key}, cannot be read ({error}).",
-            "Run `apex sync`, which makes it again.",
-        ) from error
+        raise reading_failed(store, record, key, error) from error
+
+
+def reading_failed(store: ObjectStore, record: TableRecord, key: str, error: Exception) -> ApexError:
+    """Return the error to raise where Arrow could not read a published file.
+
+    An exception of Arrow alone does not show damage: old versions fail on files of newer ones, and on empty reads. The
+    file is read once more to compare it with its digest.
+
+    Args:
+        store: The lake.
+        record: The file as it was published.
+        key: Key of the object that was read.
+        error: What Arrow raised.
+
+    Returns:
+        A ``StoreCorruptionError`` if the content differs from the published one, else an ``UnreadableTableError``.
+    """
+    named = f"{store.uri_of(key)}, the published file of {record.key}, cannot be read ({error})"
+    if _content_digest(store, key) != record.sha256:
+        return StoreCorruptionError(
+            f"{named}: it is damaged.",
+            "Run `apex verify --deep` to see what is damaged, then `apex sync`, which makes it again.",
+        )
+    return UnreadableTableError(
+        f"{named}, although its content is as it was published: pyarrow {pa.__version__} does not read it.",
+        "Install a current version: pip install --upgrade pyarrow",
+    )
+
+
+def _content_digest(store: ObjectStore, key: str) -> str | None:
+    """Return the SHA-256 of an object's bytes; ``None`` if they cannot be read as they were written."""
+    digest = hashlib.sha256()
+    with suppress(StoreCorruptionError, ObjectMissingError), store.open_stream(key) as stream:
+        while block := stream.read(BLOCK_BYTES):
+            digest.update(block)
+        return digest.hexdigest()
+    return None
 
 
 @contextmanager

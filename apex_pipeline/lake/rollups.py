@@ -74,7 +74,7 @@ def read_roll_up(store: ObjectStore, table: Table) -> pa.Table | None:
         found = store.read_with_tag(key, MAX_DOCUMENT_BYTES)
         return parse_roll_up(found[0], table) if found else None
     except (StoreCorruptionError, pa.ArrowException, ValueError, OSError) as error:
-        _LOG.warning("%s is damaged (%s) and is made again.", store.uri_of(key), error)
+        _LOG.warning("%s cannot be read (%s); the records are read instead.", store.uri_of(key), error)
         return None
 
 
@@ -289,8 +289,9 @@ def session_row(record: SessionRecord) -> Row | None:
 
 
 def _keys_of(table: pa.Table) -> Iterable[SessionKey]:
-    pairs = table.select(["track", "session"]).group_by(["track", "session"]).aggregate([]).to_pylist()
-    return (SessionKey(row["track"], row["session"]) for row in pairs if row["track"] and row["session"])
+    # Not by group_by, for which pyarrow imports pandas: 0.4 s of an unchanged sync.
+    pairs = dict.fromkeys(zip(table["track"].to_pylist(), table["session"].to_pylist(), strict=True))
+    return (SessionKey(track, session) for track, session in pairs if track and session)
 
 
 def _without(table: pa.Table, keys: Iterable[SessionKey]) -> pa.Table:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from apex_pipeline.errors import ConfigurationError, MalformedFileError, StoreCorruptionError
 from apex_pipeline.lake.catalog_tables import session_files
+from apex_pipeline.lake.names import find_car
 from apex_pipeline.lake.records import RecordedFile, identities_of
 from apex_pipeline.lake.tables import require_session, require_snapshot, session_table
 from apex_pipeline.sources import sources_named
@@ -156,7 +157,7 @@ def trace_lap(
     Args:
         store: The lake.
         key: The session.
-        car: Complete vehicle_id, chassis, or car number with or without ``#``.
+        car: Complete vehicle_id, or car number with or without ``#``.
         lap_number: The lap, as numbered in ``laps``.
         limits: Limits within which the raw files are read.
 
@@ -178,32 +179,6 @@ def trace_lap(
         lap, laps, cars, official_laps, identities_of(files, source.name), RawFiles(store, files, limits)
     )
     return LapTrace(lap, tuple(evidence))
-
-
-def find_car(cars: Sequence[Row], called: str) -> str:
-    """Return the vehicle_id of the car with this name.
-
-    Args:
-        cars: Rows of the table ``cars`` of a session.
-        called: Complete vehicle_id, chassis, or car number; with a leading ``#`` only a car number.
-
-    Raises:
-        ConfigurationError: No car or more than one matches.
-    """
-    devices = [row for row in cars if row["vehicle_id"] is not None]
-    number = called.removeprefix("#")
-    names = ("car_number",) if called.startswith("#") else ("vehicle_id", "chassis", "car_number")
-    found = [row for row in devices if number in {row[name] for name in names}]
-    if len(found) == 1:
-        return str(found[0]["vehicle_id"])
-    if not found:
-        raise ConfigurationError(f"No car is called {called!r}.", f"The session has: {_format_cars(devices)}.")
-    raise ConfigurationError(f"{called!r} may be any of {_format_cars(found)}.", "Give the complete vehicle_id.")
-
-
-def _format_cars(cars: Sequence[Row]) -> str:
-    names = [f"{row['vehicle_id']} (#{row['car_number']})" if row["car_number"] else row["vehicle_id"] for row in cars]
-    return ", ".join(names) or "no car with lap triggers"
 
 
 def _require_lap(laps: Sequence[Row], vehicle_id: str, number: int) -> Row:

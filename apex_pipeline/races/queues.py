@@ -222,7 +222,7 @@ def redis_connection(settings: Settings, *, timeout_s: float | None = _REDIS_TIM
     if find_spec("rq") is None or find_spec("redis") is None:
         raise ConfigurationError(
             "REDIS_HOST or REDIS_URL is set, but the packages redis and rq are missing.",
-            "Install them with `pip install 'apex-pipeline[rq]'`, or unset the variable.",
+            "Install them with `pip install 'apex-pipeline[queue]'`, or unset the variable.",
         )
     import redis  # noqa: PLC0415  -- optional
     from redis.backoff import NoBackoff  # noqa: PLC0415  -- as above

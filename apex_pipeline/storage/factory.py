@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.extras import needs_libraries
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.caching import CachedStore
@@ -44,6 +45,7 @@ def open_store(settings: Settings, *, for_writing: bool) -> ObjectStore:
 
     Raises:
         ConfigurationError: Only one of the two AWS keys is set.
+        MissingExtraError: The lake is in S3, and boto3 is not installed.
         StoreError: The local folder cannot be created.
     """
     if settings.use_s3_data:
@@ -83,6 +85,7 @@ def open_store_at(uri: str, settings: Settings, *, for_writing: bool = False) ->
 
     Raises:
         ConfigurationError: ``uri`` is neither of these, or only one of the two AWS keys is set.
+        MissingExtraError: It is in S3, and boto3 is not installed.
     """
     if uri.startswith(_S3_SCHEME):
         bucket, _, prefix = uri.removeprefix(_S3_SCHEME).partition("/")
@@ -149,10 +152,14 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
     Raises:
         ConfigurationError: Only one of the two AWS keys is set, or a setting is invalid.
     """
-    from apex_pipeline.storage.s3.client import S3Connection  # noqa: PLC0415  -- boto3 only where it is used
-    from apex_pipeline.storage.s3.credentials import AccessKey, SecretsManagerKey  # noqa: PLC0415  -- as above
-
     check_bucket_settings(settings, bucket or settings.bucket)
+    with needs_libraries():
+        from apex_pipeline.storage.s3.client import S3Connection  # noqa: PLC0415  -- boto3 only where it is used
+        from apex_pipeline.storage.s3.credentials import AccessKey, SecretsManagerKey  # noqa: PLC0415  -- as above
+        from apex_pipeline.storage.s3.upload.remembered_mode import (  # noqa: PLC0415  -- as above
+            FILE_NAME,
+            RememberedModes,
+        )
 
     secret, token = settings.aws_secret_access_key, settings.aws_session_token
     if (settings.aws_access_key_id is None) != (secret is None):
@@ -177,6 +184,8 @@ def s3_connection(settings: Settings, bucket: str | None = None) -> "S3Connectio
         session_token=None if own_key is None else own_key.token,
         stored_key=stored,
         use_accelerate=settings.s3_use_accelerate,
+        checksums=settings.s3_checksums,
+        remembered=RememberedModes(settings.state_dir.absolute() / FILE_NAME),
     )
 
 
@@ -199,11 +208,12 @@ def open_write_once_store(settings: Settings, bucket: str, *, attempts: int) -> 
 
 
 def _open_s3(settings: Settings, bucket: str, prefix: str, *, for_writing: bool) -> ObjectStore:
+    check_lake_prefix(prefix)
+    connection = s3_connection(settings, bucket)
     from apex_pipeline.storage.s3.store import S3Store  # noqa: PLC0415  -- boto3 only where it is used
 
-    check_lake_prefix(prefix)
     return S3Store(
-        s3_connection(settings, bucket),
+        connection,
         prefix,
         open_digest_cache(settings),
         state=settings.state_dir.absolute(),

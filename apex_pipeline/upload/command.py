@@ -39,7 +39,8 @@ _NO_EMOJI = dict.fromkeys(UploadStatus, "")
 
 def upload_command(
     source: Annotated[
-        Path | None, typer.Argument(help="Folder to upload; by default APEX_SOURCE_DIR.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="[SOURCE]", help="Folder to upload; by default APEX_SOURCE_DIR.", show_default=False),
     ] = None,
     bucket: Annotated[str | None, typer.Option(help="Bucket; by default S3_BUCKET_NAME.")] = None,
     prefix: Annotated[str | None, typer.Option(help="Key prefix; by default APEX_LAKE_PREFIX/data.")] = None,

@@ -1,5 +1,7 @@
 """The catalog: every table by name, the cache, and the errors for sessions and tables that do not exist."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import apex_pipeline.catalog as catalog_package
 from apex_pipeline.catalog import Catalog, open_catalog, reader
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.layout import object_key
 from apex_pipeline.storage.local import LocalStore
@@ -113,3 +116,33 @@ def test_an_unpublished_session_or_table_is_an_error(catalog: Catalog) -> None:
         catalog.telemetry(TRACK, "R2")
     with pytest.raises(ObjectMissingError, match=r"test_track/R1 was published without the table dreams\. Run a sync"):
         catalog.table("dreams", TRACK, SESSION)
+
+
+@pytest.mark.parametrize(("track", "session"), [("test", "r1"), ("Test Track", "Race 1"), ("TEST_TRACK", "R1")])
+def test_tracks_and_sessions_have_all_their_names(catalog: Catalog, track: str, session: str) -> None:
+    assert catalog.find_session(track, session) == (TRACK, SESSION)
+    assert catalog.find_sessions(track) == [(TRACK, SESSION)]
+    assert catalog.laps(track, session).equals(catalog.laps(TRACK, SESSION))
+
+
+def test_an_unknown_track_or_table_is_an_error_with_the_names_that_exist(catalog: Catalog) -> None:
+    with pytest.raises(ConfigurationError, match=r"'tesst'\. Did you mean test_track\? Its tracks are: test_track"):
+        catalog.laps("tesst", SESSION)
+    with pytest.raises(ObjectMissingError, match=r"without the table lpas\..* Did you mean laps\? Its tables are: "):
+        catalog.table("lpas", TRACK, SESSION)
+
+
+def test_a_name_that_is_not_text_of_a_key_is_an_error(catalog: Catalog) -> None:
+    for track in ("../..", "", "\udcff", "a/b"):
+        with pytest.raises(ConfigurationError, match="The lake has no track"):
+            catalog.laps(track, SESSION)
+
+
+def test_the_package_imports_the_loaders_only_when_they_are_used() -> None:
+    script = (
+        "import sys, apex_pipeline.catalog as c; c.open_catalog; print('pandas' in sys.modules, c.get_loader.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "get_loader"]
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        catalog_package.nothing  # noqa: B018  -- reading it is the test

@@ -299,7 +299,9 @@ class TestFiles:
         head = race.store.head
         monkeypatch.setattr(race.store, "head", lambda key: info if key == race.telemetry_key else head(key))
         assert not catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=2, channels=["gear"]).empty
-        with pytest.raises(StoreCorruptionError, match=r"The published content of .*telemetry\.parquet cannot be read"):
+        with pytest.raises(
+            StoreCorruptionError, match=r"the published file of .*telemetry\.parquet, cannot be read .* damaged"
+        ):
             catalog.telemetry(TRACK, SESSION, vehicle_id=CAR, lap_number=2, channels=["speed_kph"])
 
     def test_threads_sharing_a_catalog_get_the_same_rows_as_one_reader(self, race: Race) -> None:

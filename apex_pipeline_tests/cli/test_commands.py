@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.cli import main
+from apex_pipeline.cli.format import count
 from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
 from apex_pipeline.sources.cells import masked_line
 from apex_pipeline_tests.cli.conftest import Apex
@@ -26,7 +27,15 @@ def test_a_second_demo_reports_that_nothing_changed(
     assert str(demo_dir / "lake") in result.out
 
 
-def test_progress_is_json_lines_without_a_terminal(demo_dir: Path, apex: Apex) -> None:
+def test_progress_is_lines_of_text_without_a_terminal(demo_dir: Path, apex: Apex) -> None:
+    (line,) = apex("sync", "demo-weekend").error.splitlines()
+    assert line.startswith("find       ")
+
+
+def test_progress_is_json_lines_where_the_log_is_json(
+    demo_dir: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APEX_LOG_FORMAT", "json")
     lines = apex("sync", "demo-weekend").error.splitlines()
     assert [json.loads(line)["stage"] for line in lines] == ["find"]
 
@@ -57,7 +66,7 @@ def test_every_list_command_prints_a_table_or_json(
     assert column in rows[0]
     shown = apex(*command)
     assert shown.code == 0
-    assert f"({len(rows):,} rows)" in shown.out
+    assert f"({count(len(rows), 'row')})" in shown.out
 
 
 @pytest.mark.req("A-001", "A-014")
@@ -73,25 +82,31 @@ def test_a_machine_without_race_files_reads_the_lake_in_the_bucket(
 
 
 def test_laps_filters_by_vehicle_id_chassis_or_number(demo_dir: Path, apex: Apex) -> None:
-    rows = json.loads(apex("laps", _TRACK, _SESSION, "--car", "022", "--json").out)
+    rows = json.loads(apex("laps", _TRACK, _SESSION, "--chassis", "022", "--json").out)
     assert {row["vehicle_id"] for row in rows} == {"GR86-022-13"}
     assert rows == json.loads(apex("laps", _TRACK, _SESSION, "--car", "GR86-022-13", "--json").out)
     assert rows == json.loads(apex("laps", _TRACK, _SESSION, "--car", "13", "--json").out)
 
 
-@pytest.mark.parametrize("car", ["022", "13", "#13"])
-def test_telemetry_filters_by_car_and_lap(demo_dir: Path, apex: Apex, car: str) -> None:
-    laps = json.loads(apex("laps", _TRACK, _SESSION, "--car", "022", "--json").out)
+def test_a_chassis_given_as_car_is_an_error_that_says_how_to_give_it(demo_dir: Path, apex: Apex) -> None:
+    result = apex("laps", _TRACK, _SESSION, "--car", "022")
+    assert result.code == 2
+    assert "022 is a chassis: write --chassis 022, or GR86-022-13 (#13)" in result.error
+
+
+@pytest.mark.parametrize("car", [("--chassis", "022"), ("--car", "13"), ("--car", "#13")])
+def test_telemetry_filters_by_car_and_lap(demo_dir: Path, apex: Apex, car: tuple[str, str]) -> None:
+    laps = json.loads(apex("laps", _TRACK, _SESSION, "--chassis", "022", "--json").out)
     lap = next(row for row in laps if row["is_valid"])
     words = ("telemetry", _TRACK, _SESSION, "--lap", str(lap["lap_number"]), "--channel", "gear", "--json")
-    samples = json.loads(apex(*words, "--car", car).out)
+    samples = json.loads(apex(*words, *car).out)
     assert samples == json.loads(apex(*words, "--car", "GR86-022-13").out)
     assert {row["lap_number"] for row in samples} == {lap["lap_number"]}
     assert all(lap["lap_start_utc"] <= row["sample_time_utc"] < lap["lap_end_utc"] for row in samples)
 
 
 def test_telemetry_filters_by_time(demo_dir: Path, apex: Apex) -> None:
-    words = ("telemetry", _TRACK, _SESSION, "--car", "022", "--channel", "gear", "--json")
+    words = ("telemetry", _TRACK, _SESSION, "--chassis", "022", "--channel", "gear", "--json")
     times = [row["sample_time_utc"] for row in json.loads(apex(*words).out)]
     middle, end = times[len(times) // 2], times[-1]
     chosen = json.loads(apex(*words, "--start", middle, "--end", end).out)
@@ -102,7 +117,7 @@ def test_telemetry_filters_by_time(demo_dir: Path, apex: Apex) -> None:
     ("words", "message"),
     [
         (("--car", "99"), "No car is called '99'"),
-        (("--car", "022", "--lap", "999"), "GR86-022-13 has no lap 999"),
+        (("--car", "13", "--lap", "999"), "GR86-022-13 has no lap 999"),
         (("--start", "noon"), "'noon' is not a time"),
         (("--end", "2025-09-06T18:40:00"), "has no time zone"),
     ],
@@ -230,7 +245,7 @@ def test_cars_lists_the_evidence_for_each_number(demo_dir: Path, apex: Apex) -> 
 
 
 def test_trace_prints_the_file_digest_and_rows_of_a_lap(demo_dir: Path, apex: Apex) -> None:
-    result = apex("trace", "laps", _TRACK, _SESSION, "--car", "022", "--lap", "5")
+    result = apex("trace", "laps", _TRACK, _SESSION, "--chassis", "022", "--lap", "5")
     assert result.code == 0
     headings = ["GR86-022-13, car 13, lap 5", "Crossing that starts", "Crossing that ends", "Official timing"]
     places = [result.out.index(heading) for heading in headings]

@@ -1,15 +1,13 @@
-"""Results: JSON for programs, tables for people; long tables are truncated, cells formatted."""
+"""Results: JSON for programs, lines and tables for people."""
 
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from apex_pipeline.cli.emit import emit, print_frame, print_line
+from apex_pipeline.cli.emit import TextTable, emit, print_line
 
 
 @dataclass(frozen=True)
@@ -29,13 +27,6 @@ def test_json_output_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-def test_a_frame_as_json_is_a_list_of_all_its_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    frame = pd.DataFrame({"lap": range(75), "time": [pd.Timestamp("2025-09-06T18:40:41.927Z")] * 75})
-    emit(frame, as_json=True, render=lambda: pytest.fail("not for people"))
-    rows = json.loads(capsys.readouterr().out)
-    assert (len(rows), rows[74]) == (75, {"lap": 74, "time": "2025-09-06T18:40:41.927Z"})
-
-
 def test_without_json_only_the_rendered_text_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     emit({"laps": 48}, as_json=False, render=lambda: print_line("48 laps"))
     assert capsys.readouterr().out == "48 laps\n"
@@ -47,25 +38,27 @@ def test_a_line_is_printed_verbatim_however_long_it_is(capsys: pytest.CaptureFix
     assert capsys.readouterr().out == line + "\n"
 
 
-def test_a_long_table_is_truncated_and_the_rest_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    print_frame(pd.DataFrame({"lap": range(75)}), "Laps")
-    output = capsys.readouterr().out
-    assert "Laps (75 rows)" in output
-    assert "and 15 more" in output
+def test_a_line_is_continued_below_itself_on_a_screen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    print_line("Source  a/folder/of/many/race/files: 87 files")
+    assert capsys.readouterr().out.splitlines() == ["Source  a/folder/of/many/race/", "        files: 87 files"]
 
 
-def test_cells_are_formatted_for_reading(capsys: pytest.CaptureFixture[str]) -> None:
-    frame = pd.DataFrame(
-        {
-            "list": [["a", "b"]],
-            "array": [np.array(["c"])],
-            "missing": [None],
-            "number": [97.5],
-            "time": [pd.Timestamp(datetime(2025, 9, 6, 18, 40, 41, 927000, tzinfo=UTC))],
-            "text": ["[red]not a colour"],
-        }
-    )
-    print_frame(frame, "Cells")
-    output = capsys.readouterr().out
-    for cell in ("a, b", "97.5 ", "2025-09-06 18:40:41.927Z", "[red]not a colour"):
-        assert cell in output
+def test_what_strangers_wrote_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_line("\x1b[31mred\u202etxt\x07")
+    assert capsys.readouterr().out == "\\x1b[31mred\\u202etxt\\x07\n"
+
+
+def test_a_table_of_a_report_shows_every_cell_however_narrow_the_screen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    table = TextTable(["session"], ["cells", "duplicates"], title="Telemetry")
+    table.add("spa/R1", "1,234,567", "12")
+    table.show()
+    assert capsys.readouterr().out.splitlines() == [
+        *("Telemetry", "session      cells", "spa/R1   1,234,567", ""),
+        *("session  duplicates", "spa/R1           12"),
+    ]

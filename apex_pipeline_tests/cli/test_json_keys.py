@@ -10,7 +10,7 @@ from apex_pipeline_tests.cli.conftest import Apex
 
 pytestmark = pytest.mark.req("A-117")
 
-_LAP = ("harbor_street_circuit", "R2", "--car", "022", "--lap", "5")
+_LAP = ("harbor_street_circuit", "R2", "--car", "13", "--lap", "5")
 _RESULT = {"is_good", "said"}
 _KEYS: dict[tuple[str, ...], set[str]] = {
     ("sync", "demo-weekend"): {

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 
 from apex_pipeline.cli.summary import best_lap, print_summary
@@ -44,7 +44,8 @@ def _outcome(**facts: object) -> SyncOutcome:
 
 
 def test_a_session_without_a_valid_lap_has_no_best_lap() -> None:
-    laps = pd.DataFrame({"is_valid": [False], "lap_time_s": [63.6], "vehicle_id": ["GR86-036-98"], "lap_number": [21]})
+    lap = {"is_valid": False, "lap_time_s": 63.6, "vehicle_id": "GR86-036-98", "car_number": "98", "lap_number": 21}
+    laps = pa.Table.from_pylist([lap])
     assert best_lap(laps) == "none"
 
 

@@ -1,4 +1,4 @@
-"""Progress of a sync: bars on a terminal, JSON lines without one."""
+"""Progress of a sync: bars on a terminal, lines of text without one, JSON lines where the log is JSON."""
 
 import json
 import os
@@ -74,7 +74,20 @@ def test_bars_stay_on_the_terminal_while_a_run_redirects_stderr(
     assert (tmp_path / "log").read_text() == ""
 
 
-def test_without_a_terminal_a_sync_writes_one_json_object_per_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_a_sync_writes_one_line_of_text_per_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_listener() as listener:
+        listener(SyncEvent("copy", "3 files to copy", total=2_000_000, unit="bytes"))
+        listener(SyncEvent("copy", "", "spa/R1", done=1_000_000, unit="bytes"))
+        listener(SyncEvent("copy", "2 files, 1,000,000 bytes", "spa/R1"))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == ["copy       3 files to copy", "copy       spa/R1: 2 files, 1,000,000 bytes"]
+
+
+def test_where_the_log_is_json_a_sync_writes_one_json_object_per_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APEX_LOG_FORMAT", "json")
     with progress_listener() as listener:
         listener(SyncEvent("copy", "3 files to copy", total=2_000_000, unit="bytes"))
         listener(SyncEvent("copy", "", "spa/R1", done=1_000_000, unit="bytes"))

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline.demo import GroundTruth
+from apex_pipeline_tests.cli.conftest import Apex, apex
 from apex_pipeline_tests.shared_lakes import SyncedLake, ignore, settings_in
 
-__all__ = ["SyncedLake", "ignore", "settings_in"]
+__all__ = ["Apex", "SyncedLake", "apex", "ignore", "settings_in"]
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,19 @@
 """Syncs the real race files: nine sessions, seven naming schemes, and one file of the wrong race."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from apex_pipeline.catalog import open_catalog
+from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.layout import table_key
 from apex_pipeline.tables import RACE_TABLES
-from apex_pipeline_tests.e2e.conftest import SyncedLake, ignore, settings_in
+from apex_pipeline_tests.e2e.conftest import Apex, SyncedLake, ignore, settings_in
+from apex_pipeline_tests.e2e.screens import differences, printed_rows, run_on_terminal, too_wide
 from apex_pipeline_tests.servers.s3_server import S3Server
 
 _TRACKS = [
@@ -121,3 +124,105 @@ def test_local_and_s3_lakes_have_equal_tables(
                 assert left.schema_arrow.equals(right.schema_arrow, check_metadata=False), key
                 assert left.read().equals(right.read()), key
     assert len(open_catalog(settings=settings).sessions()) == 2
+
+
+# -- what the command line shows of them -------------------------------------------------------------------------------
+
+_QUESTIONS: list[tuple[str, ...]] = [
+    *(("results",), ("results", "--all", "--wide"), ("best",), ("laps",), ("laps", "--doubtful"), ("laps", "--wide")),
+    *(("cars",), ("weather",), ("quality",), ("table", "official_laps"), ("table", "telemetry_cars", "--wide")),
+]
+_LISTS: list[tuple[str, ...]] = [
+    *(("tracks",), ("sessions",), ("sessions", "--wide"), ("best",), ("note",), ("history", "--limit", "9", "--wide")),
+    *(("table", "laps", "--where", "not is_valid", "--sort", "track,-lap_time_s"), ("table", "results", "--wide")),
+]
+_REPORTS: list[tuple[str, ...]] = [
+    *(("verify",), ("metrics",), ("cost",), ("gc",), ("history",), ("files",), ("files", "--status", "quarantined")),
+    *(("note",), ("--help",), ("laps", "--help"), ("schedule",), ("export", "x.sqlite", "--to", "sqlite")),
+    *(("bundle", "small", "--tracks", "sebring"), ("trace", "laps", "barber", "r1", "--car", "13", "--lap", "8")),
+    *(("rejects", "barber", "r1"), ("diff", "2001"), ("laps", "barbr", "r1"), ("laps", "VIR", "r9")),
+]
+
+
+@pytest.fixture(scope="module")
+def shown_lake(lake_with_telemetry: SyncedLake) -> str:
+    return str(lake_with_telemetry.settings.lake_dir)
+
+
+def _questions(catalog: Catalog) -> list[tuple[str, ...]]:
+    """Return every question about every session, the telemetry of those that have some, and the lists of the lake."""
+    asked: list[tuple[str, ...]] = [*_LISTS]
+    for record in catalog.snapshot.sessions:
+        for first, *rest in _QUESTIONS:
+            where = 1 if first == "table" else 0
+            asked.append((first, *rest[:where], *record.key, *rest[where:]))
+        if record.tables["telemetry"].rows:
+            asked.append(("telemetry", *record.key, "--limit", "40"))
+    return asked
+
+
+def _expected(words: tuple[str, ...], limit: int, apex: Apex) -> list[dict[str, Any]]:
+    return json.loads(apex(*words, "--json").out)[:limit]
+
+
+@pytest.mark.parametrize("columns", [80, pytest.param(100, marks=pytest.mark.soak), 200])
+def test_every_cell_on_a_terminal_is_the_value_of_the_table_and_no_line_is_too_wide(
+    lake_with_telemetry: SyncedLake, shown_lake: str, apex: Apex, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    for words in _questions(lake_with_telemetry.catalog)[:: 1 if columns == 80 else 3]:
+        asked = (*words, "--lake", shown_lake)
+        code, lines = run_on_terminal(monkeypatch, columns, *asked)
+        assert code == 0, words
+        assert too_wide(lines, columns) == [], words
+        expected = _expected(asked, 60, apex)
+        names = [*expected[0]] if expected else []
+        assert not expected or list(differences(printed_rows(lines, names), expected)) == [], words
+
+
+@pytest.mark.parametrize("width", ["80", ""])
+def test_a_pipe_shows_every_row_in_plain_text_and_fits_columns_where_it_is_set(
+    lake_with_telemetry: SyncedLake, shown_lake: str, apex: Apex, monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    for words in _questions(lake_with_telemetry.catalog)[::3]:
+        asked = (*words, "--lake", shown_lake)
+        text = apex(*asked).out
+        assert not set(text) & set("\x1b│┃┏┡─━"), words
+        if width:
+            assert too_wide(text.splitlines(), int(width)) == [], words
+        expected = _expected(asked, 10**9, apex)
+        names = [*expected[0]] if expected else []
+        assert not expected or list(differences(printed_rows(text.splitlines(), names), expected)) == [], words
+
+
+@pytest.mark.parametrize("columns", [80, *(pytest.param(width, marks=pytest.mark.soak) for width in (100, 200))])
+@pytest.mark.parametrize("words", _REPORTS, ids=" ".join)
+def test_no_line_of_any_report_is_wider_than_the_terminal(
+    shown_lake: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    columns: int,
+) -> None:
+    monkeypatch.setenv("APEX_LAKE_DIR", shown_lake)
+    _, lines = run_on_terminal(monkeypatch, columns, *words)
+    assert too_wide(lines, columns) == []
+    assert lines or capsys.readouterr().err
+
+
+def test_the_first_questions_have_the_right_answers(shown_lake: str, apex: Apex) -> None:
+    first = json.loads(apex("results", "barber", "r1", "--limit", "1", "--json", "--lake", shown_lake).out)[0]
+    assert (first["position"], first["car_number"], first["laps_completed"]) == (1, "13", 27)
+    best = json.loads(apex("best", "Sebring", "Race 1", "--limit", "1", "--json", "--lake", shown_lake).out)[0]
+    assert (best["car_number"], best["lap_number"], best["lap_time"]) == ("13", 4, "2:25.437")
+    doubtful = json.loads(apex("laps", "sebring", "r1", "--doubtful", "--json", "--lake", shown_lake).out)
+    assert (len(doubtful), {lap["is_valid"] for lap in doubtful}) == (18, {False})
+    lines = apex("laps", "COTA", "r1", "--car", "#46", "--valid", "--csv", "--lake", shown_lake).out.splitlines()
+    assert lines[0].startswith("track,session,vehicle_id,")
+    assert len(lines) > 10
+
+
+def test_a_session_without_telemetry_is_an_error_with_a_way_to_the_others(shown_lake: str, apex: Apex) -> None:
+    result = apex("telemetry", "sebring", "r2", "--lake", shown_lake)
+    assert result.code == 2
+    assert "sebring/R2 has no telemetry" in result.error

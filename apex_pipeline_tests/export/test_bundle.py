@@ -10,10 +10,11 @@ import pytest
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.export import bundle as bundling
-from apex_pipeline.export.bundle import Selection, select_sessions, write_bundle
+from apex_pipeline.export.bundle import Selection, bundle_bytes, select_sessions, write_bundle
 from apex_pipeline.lake.integrity import LakeReport, verify_lake
 from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.tables import require_snapshot
+from apex_pipeline.progress import progress_to
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import object_key, raw_key
 from apex_pipeline.storage.local import LocalStore
@@ -195,3 +196,10 @@ def test_a_bundle_of_a_bucket_includes_files_uploaded_by_other_tools(
     assert verify_lake(open_lake(tmp_path / "part"), is_deep=True).wrong == ()
     assert (tmp_path / "part" / uploaded).read_bytes() == lake.read_bytes(uploaded) + b"\n"
     assert open_catalog(tmp_path / "part").files()["sha256"].notna().all()
+
+
+def test_the_progress_of_a_bundle_ends_at_its_size(lake: LocalStore, tmp_path: Path) -> None:
+    selection, steps = _select(lake, has_raw_files=True), list[int]()
+    with progress_to(steps.append):
+        write_bundle(lake, require_snapshot(lake), selection, tmp_path / "new")
+    assert sum(steps) >= bundle_bytes(require_snapshot(lake), selection) > 0

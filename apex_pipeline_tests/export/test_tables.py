@@ -13,12 +13,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.errors import ConfigurationError, ReconciliationError
+from apex_pipeline.errors import ConfigurationError, MissingExtraError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
-from apex_pipeline.export.tables import ExportedTable, Format, export_tables, select_tables
+from apex_pipeline.export.tables import ExportedTable, Format, export_bytes, export_tables, select_tables
 from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.tables import require_snapshot
+from apex_pipeline.progress import progress_to
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables import TELEMETRY
@@ -188,7 +189,14 @@ def test_csv_writes_numbers_as_python_does_and_null_as_an_empty_cell(tmp_path: P
 def test_without_duckdb_the_error_names_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with (
-        pytest.raises(ConfigurationError, match=r"not installed here\. Install the package duckdb"),
+        pytest.raises(MissingExtraError, match=r"not installed\. Install it with: pip install 'apex-pipeline\[sql\]'"),
         duckdb_file(tmp_path / "out"),
     ):
         pass
+
+
+def test_the_progress_of_an_export_ends_at_the_size_of_its_tables(lake: LocalStore, tmp_path: Path) -> None:
+    snapshot, steps, names = require_snapshot(lake), list[int](), ("laps", "cars", "tracks")
+    with progress_to(steps.append):
+        export_tables(lake, snapshot, names, "csv", tmp_path / "new")
+    assert sum(steps) == export_bytes(snapshot, names) > 0

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from apex_pipeline.catalog.loaders.drivers import read_drivers
 from apex_pipeline.catalog.loaders.fetch import ObjectReader, StagingArea
 from apex_pipeline.catalog.loaders.filenames import LoadKind
 from apex_pipeline.catalog.loaders.frames import laps_frame, telemetry_frame, wide_frame
@@ -85,6 +86,7 @@ class SessionReader:
 
         Raises:
             MalformedFileError: The file is not a table, or contradicts its path.
+            ConfigurationError: ``APEX_DRIVERS_FILE`` cannot be used.
             ApexError: A file cannot be read.
         """
         path = paths[0]
@@ -99,7 +101,8 @@ class SessionReader:
         else:
             with self._staging.open(session.version, session.objects, index.known_contents()) as store:
                 table = self._laps(session, store) if name == "laps" else self._telemetry(session, store)
-        return laps_frame(table) if name == "laps" else telemetry_frame(table)
+        drivers = read_drivers(self._settings.drivers_file)
+        return laps_frame(table, drivers) if name == "laps" else telemetry_frame(table)
 
     def _table(self, index: RawIndex, path: str, kind: LoadKind) -> pd.DataFrame:
         """Read a file that already is a table."""

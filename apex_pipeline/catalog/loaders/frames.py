@@ -36,14 +36,21 @@ _LINE = re.compile(r"line (\d+)")
 _FIRST_DATA_LINE = 2
 
 
-def laps_frame(laps: pa.Table) -> pd.DataFrame:
-    """Return the table ``laps`` with the column names of applications; ``Driver`` is the car's ``vehicle_id``."""
+def laps_frame(laps: pa.Table, drivers: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return the table ``laps`` with the column names of applications.
+
+    Args:
+        laps: The table.
+        drivers: Names by ``vehicle_id`` or car number; ``Driver`` is the ``vehicle_id`` of a car that has none.
+    """
     frame = _plain_frame(laps)
+    known = drivers or {}
+    driver = frame["vehicle_id"].map(known).fillna(frame["car_number"].map(known)) if known else None
     named = pd.DataFrame(
         {
             "LapNumber": frame.pop("lap_number"),
             "LapTime": frame.pop("lap_time_s"),
-            "Driver": frame["vehicle_id"],
+            "Driver": frame["vehicle_id"] if driver is None else driver.fillna(frame["vehicle_id"]),
             "CarNumber": frame.pop("car_number"),
         }
     )

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, TypeVar
 
 import pandas as pd
@@ -25,12 +25,13 @@ from apex_pipeline.catalog.loaders.frames import csv_frame, empty_frame
 from apex_pipeline.catalog.loaders.lookup import WHAT, FileLookup, event_of
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ApexError, StorePermissionError
+from apex_pipeline.lake_folder import folder_with_data
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources.compression import decompress
 from apex_pipeline.sources.limits import Limits
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.caching import CacheStats
-from apex_pipeline.storage.factory import open_store
+from apex_pipeline.storage.factory import open_store, open_store_at
 from apex_pipeline.storage.layout import RAW_PREFIX
 from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.storage.single_flight import SingleFlight
@@ -65,6 +66,11 @@ class DataLoader:
         self._opened: tuple[ObjectReader, SessionReader] | None = None
         self._flights = SingleFlight()
         self._call = threading.local()
+
+    def __repr__(self) -> str:
+        lake = self._settings.lake_dir if not self._is_in_s3 else f"s3://{self._settings.bucket}"
+        where = self._given_store.uri if self._given_store else lake
+        return f"<{type(self).__name__} of {where}>"
 
     def load_lap_times(self, track_name: str, session: str) -> pd.DataFrame | None:
         """Return the laps of a session, one row per car and lap.
@@ -191,9 +197,12 @@ class DataLoader:
     def _open(self) -> tuple[ObjectReader, SessionReader]:
         with self._lock:
             if self._opened is None:
-                reader = ObjectReader(self._given_store or open_store(self._settings, for_writing=False))
+                reader = ObjectReader(self._given_store or self._open_store())
                 self._opened = reader, SessionReader(reader, self._settings)
             return self._opened
+
+    def _open_store(self) -> ObjectStore:
+        return open_store(self._settings, for_writing=False)
 
     def _try(self, event: str, work: Callable[[], _Result], **names: str) -> _Result | None:
         """Do the work and return its result; if it fails, log the error, keep the reason and return ``None``."""
@@ -233,10 +242,18 @@ class S3DataLoader(DataLoader):
 
 
 class LocalDataLoader(DataLoader):
-    """Loads from the folder ``APEX_LAKE_DIR``; the keys are the paths below it. Needs no credentials."""
+    """Loads from the folder ``APEX_LAKE_DIR``; the keys are the paths below it. Needs no credentials.
+
+    Without a lake, and without that setting, it loads from the nearest folder ``data`` of race files, here or above.
+    """
 
     _is_in_s3 = False
     _place = "disk"
+
+    def _open_store(self) -> ObjectStore:
+        is_given = "lake_dir" in self._settings.model_fields_set
+        without_lake = None if is_given or self._settings.lake_dir.exists() else folder_with_data(Path.cwd())
+        return open_store_at(str(without_lake), self._settings) if without_lake else super()._open_store()
 
 
 def get_loader(settings: Settings | None = None) -> S3DataLoader | LocalDataLoader:

@@ -12,6 +12,7 @@ from apex_pipeline.catalog.loaders.fetch import ObjectReader
 from apex_pipeline.catalog.loaders.filenames import LoadKind, file_names
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ObjectMissingError, StorePermissionError
+from apex_pipeline.lake.names import track_hint
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.layout import raw_path
 from apex_pipeline.tables.session_key import SessionKey
@@ -59,7 +60,8 @@ class FileLookup:
             raise ObjectMissingError(
                 f"There is no file with the {WHAT[self.kind]} of {self.asked_for}; tried {', '.join(self._attempts)} "
                 "and every name that the naming rules recognize.",
-                f"Check track, session and file names; {self.asked_for.track} has lap files of: {known}.",
+                f"Check track, session and file names; {self.asked_for.track} has lap files of: {known}."
+                f"{'' if known != 'none' else f' {track_hint(self.asked_for.track, index.tracks())}'}",
             )
         return paths
 

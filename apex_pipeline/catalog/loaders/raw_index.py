@@ -16,6 +16,7 @@ from apex_pipeline.catalog.loaders.filenames import LoadKind, session_in
 from apex_pipeline.catalog.loaders.frames import has_known_columns
 from apex_pipeline.errors import ConfigurationError, StoreError
 from apex_pipeline.lake.catalog_tables import CatalogTables, session_files
+from apex_pipeline.lake.names import similar_tracks
 from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.records import RecordedFile, inputs_version
 from apex_pipeline.lake.rollups import RULES_VERSION
@@ -63,6 +64,7 @@ class RawIndex:
         if not self.objects:
             # No objects: the lake is empty, or it does not exist because of a wrong setting.
             reader.store.check_access()
+        self._slugs: dict[str, str] = {}
         self._starts: dict[str, bytes] = {}
         self._identities: dict[str, list[FileIdentity]] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -101,8 +103,21 @@ class RawIndex:
         return {path: tracks for path, tracks in named.items() if tracks is not None}
 
     def slug_of(self, track: str) -> str:
-        """Return the slug of a track in the catalog, for any name of the track."""
-        return self._known_slug(track) or normalize_name(track)
+        """Return the slug of a track in the catalog, for any name of the track.
+
+        A part of the name is enough if only one track of the lake has it, as in ``lake/names.py``.
+        """
+        if track not in self._slugs:
+            slug = self._known_slug(track) or normalize_name(track)
+            if slug not in self._track_slugs:
+                similar = similar_tracks(track, self._track_slugs) if len(slug) >= _SHORTEST_NAME else []
+                slug = similar[0] if len(similar) == 1 else slug
+            self._slugs[track] = slug
+        return self._slugs[track]
+
+    @cached_property
+    def _track_slugs(self) -> set[str]:
+        return {normalize_name(track) for track in self.tracks()}
 
     def _is_form_of(self, track: str, text: str) -> bool:
         """Return whether a text is a form of the track's name that file names use."""

@@ -9,20 +9,21 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import boto3
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.config import Config
 
-from apex_pipeline import __version__
 from apex_pipeline.errors import StoreConfigError
 from apex_pipeline.storage.request_stats import RequestCounter
 from apex_pipeline.storage.s3 import reply_checks
 from apex_pipeline.storage.s3.credentials import SecretsManagerKey
 from apex_pipeline.storage.s3.errors import ErrorContext, s3_errors
-from apex_pipeline.storage.s3.sessions import load_credentials, new_session
+from apex_pipeline.storage.s3.sessions import endpoint_of_environment, load_credentials, new_session
 from apex_pipeline.storage.s3.upload.checksums import ChecksumMode
+from apex_pipeline.storage.s3.upload.remembered_mode import RememberedModes
+from apex_pipeline.version import package_version
 
 if TYPE_CHECKING:  # stubs, installed for development only
     from s3transfer.manager import TransferManager
@@ -52,6 +53,8 @@ class S3Connection:
         use_accelerate: Whether to send through AWS Transfer Acceleration.
         stored_key: Secret that holds the credentials, read at the first use; overrides those given here.
         attempts: How often botocore sends a request that fails; 1 for a caller that retries itself.
+        checksums: ``auto`` sends CRC32 unless the store refuses it, ``required`` always, ``off`` never.
+        remembered: Which stores refused it before.
     """
 
     bucket: str
@@ -65,6 +68,8 @@ class S3Connection:
     use_accelerate: bool = False
     stored_key: SecretsManagerKey | None = None
     attempts: int = _ATTEMPTS
+    checksums: Literal["auto", "required", "off"] = "auto"
+    remembered: RememberedModes = field(default_factory=lambda: RememberedModes(None), repr=False)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -73,13 +78,19 @@ class S3Connection:
         self._provider: str | None = None
         self._client: S3Client | None = None
         self._transfers: TransferManager | None = None
-        self._checksum_mode = ChecksumMode.CRC32
+        self._checksum_mode = self._first_checksum_mode()
+        self._kept_mode = self._checksum_mode
+        # Whether the store has confirmed a CRC32: it then refuses no request because of one.
+        self._has_confirmed_crc32 = False
         # Limits concurrent requests, and so memory, across all files.
         self.upload_slots = threading.BoundedSemaphore(_PARALLEL_REQUESTS)
 
     @property
     def error_context(self) -> ErrorContext:
         """Bucket, endpoint and credential source, for error messages."""
+        found = None if self.endpoint_url else endpoint_of_environment()
+        if found is not None:
+            return ErrorContext(self.bucket, found[0], self.credential_source, found[1])
         return ErrorContext(self.bucket, self.endpoint_url or f"AWS {self.region}", self.credential_source)
 
     @property
@@ -116,12 +127,44 @@ class S3Connection:
         """The store's checksum mode; CRC32 until a reply shows otherwise."""
         return self._checksum_mode
 
-    def set_checksum_mode(self, mode: ChecksumMode) -> None:
-        """Switch to this checksum mode."""
+    @property
+    def has_confirmed_crc32(self) -> bool:
+        """Whether the store has confirmed a CRC32 of content that was sent to it."""
+        return self._has_confirmed_crc32
+
+    def confirm_crc32(self) -> None:
+        """Note that the store has confirmed a CRC32."""
+        self._has_confirmed_crc32 = True
+
+    def try_checksum_mode(self, mode: ChecksumMode) -> None:
+        """Switch to this checksum mode, as an attempt; :meth:`set_checksum_mode` keeps it."""
         with self._lock:
-            is_new, self._checksum_mode = mode is not self._checksum_mode, mode
+            self._checksum_mode = mode
+
+    def set_checksum_mode(self, mode: ChecksumMode) -> None:
+        """Switch to this checksum mode for good, on this machine also for later commands.
+
+        Raises:
+            StoreConfigError: ``S3_CHECKSUMS`` requires another one.
+        """
+        endpoint = self.error_context.endpoint
+        if mode is not ChecksumMode.CRC32 and self.checksums == "required":
+            raise StoreConfigError(
+                f"The store {endpoint} does not support CRC32 checksums, and S3_CHECKSUMS is required.",
+                "Set S3_CHECKSUMS=auto to use Content-MD5 there, or use another store.",
+            )
+        with self._lock:
+            is_new = self._kept_mode is not mode
+            self._checksum_mode = self._kept_mode = mode
         if is_new:
-            _LOG.info("%s does not support CRC32 checksums; using Content-MD5 instead.", self.error_context.endpoint)
+            _LOG.info("%s does not support CRC32 checksums; using Content-MD5 instead.", endpoint)
+            self.remembered.put(endpoint, mode)
+
+    def _first_checksum_mode(self) -> ChecksumMode:
+        if self.checksums == "off":
+            return ChecksumMode.CONTENT_MD5
+        known = self.remembered.get(self.error_context.endpoint) if self.checksums == "auto" else None
+        return known or ChecksumMode.CRC32
 
     def credential_source(self) -> str:
         """Return where the credentials come from, never their values."""
@@ -152,14 +195,14 @@ class S3Connection:
                 "payload_signing_enabled": False,
                 "use_accelerate_endpoint": self.use_accelerate,
             },
-            user_agent_extra=f"apex-pipeline/{__version__}",
+            user_agent_extra=f"apex-pipeline/{package_version()}",
         )
         try:
             client = session.client("s3", endpoint_url=self.endpoint_url, config=config)
         except ValueError as error:  # botocore raises this for an endpoint that is not a URL
             raise StoreConfigError(
-                f"The store's address {self.endpoint_url!r} cannot be used: {error}.",
-                "Set S3_ENDPOINT_URL to a URL such as http://127.0.0.1:9000.",
+                f"The store's address {self.error_context.endpoint!r} cannot be used: {error}.",
+                f"Set {self.error_context.endpoint_setting} to a URL such as http://127.0.0.1:9000.",
             ) from error
         self.meter.attach(client.meta.events)
         reply_checks.attach(client.meta.events)

@@ -64,11 +64,13 @@ class ErrorContext:
         bucket: Name of the bucket.
         endpoint: Address of the store, or AWS with its region.
         credentials: Returns where the credentials came from, never their values; called only after a failure.
+        endpoint_setting: Where the address was set.
     """
 
     bucket: str
     endpoint: str
     credentials: Callable[[], str]
+    endpoint_setting: str = "S3_ENDPOINT_URL"
 
 
 _CHECK_KEYS = (
@@ -269,6 +271,10 @@ _REFUSALS_OF_CHECKSUMS = frozenset({"NotImplemented", "MissingContentLength", "M
 # Codes with many causes; the message says whether it is the checksum. Backblaze: "Unsupported header
 # 'x-amz-checksum-crc32' received for this API call."
 _BAD_REQUESTS = frozenset({"InvalidArgument", "InvalidRequest", "BadRequest", "UnsupportedHeader", "MalformedXML"})
+_REFUSED = 400
+# Not found, conflicts, failed conditions, too many requests.
+_OTHER_STATUSES = frozenset({404, 408, 409, 412, 416, 429})
+_OTHER_CAUSES = (_DAMAGED_IN_TRANSIT, _TIMEOUT, _BUSY, _TOO_LARGE, _FULL, _NO_ACLS, _CLOCK, _EXPIRED, _UNKNOWN_KEY)
 _SERVER_FAULT = 500  # this status and above are server errors
 
 # The body of a reply broke off or stalled after the headers had arrived. botocore does not retry these.
@@ -367,6 +373,16 @@ def is_refusal_of_checksums(error: BaseException) -> bool:
     return False
 
 
+def may_be_refusal_of_checksums(error: BaseException) -> bool:
+    """Return whether a store may have refused a request for its checksum headers: any 4xx of no other cause."""
+    for link in _chain(error):
+        if isinstance(link, botocore_errors.ClientError):
+            status = link.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            rule = _CODES.get(str(link.response.get("Error", {}).get("Code", "")))
+            return _REFUSED <= status < _SERVER_FAULT and status not in _OTHER_STATUSES and rule not in _OTHER_CAUSES
+    return False
+
+
 def translate(error: BaseException, context: ErrorContext, operation: str, key: str | None = None) -> ApexError:
     """Return the error to raise instead of ``error``.
 
@@ -381,7 +397,7 @@ def translate(error: BaseException, context: ErrorContext, operation: str, key: 
     problem = f"{operation} {address} at {context.endpoint} failed: {rule.what} ({detail})."
     if issubclass(rule.error, StoreError) and rule.names_credentials:
         problem += f" Credentials: {context.credentials()}."
-    return rule.error(problem, rule.hint)
+    return rule.error(problem, rule.hint.replace("S3_ENDPOINT_URL", context.endpoint_setting))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Contains all uses of ``AWS_PROFILE``; see client.py and credentials.py for the c
 """
 
 import logging
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +27,7 @@ def new_session(key_id: str | None, secret: str | None, token: str | None, regio
     Raises:
         BotoCoreError: The profile or the configuration file cannot be used.
     """
+    _unset_blank_variables()
     core = botocore.session.Session()
     profile: str | None = core.get_config_variable("profile")
     if profile is not None and not _is_usable(core, profile, has_key=key_id is not None):
@@ -61,6 +63,21 @@ def load_credentials(session: boto3.Session) -> str | None:
         return None
     credentials.get_frozen_credentials()
     return str(credentials.method)
+
+
+def endpoint_of_environment() -> tuple[str, str] | None:
+    """Return the address that boto3 finds in a variable of AWS, and its name; ``None`` without one."""
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        if value := os.environ.get(name, "").strip():
+            return value, name
+    return None
+
+
+def _unset_blank_variables() -> None:
+    """Unset AWS's own variables that are blank: botocore takes some as a path, a number or an address."""
+    for name, value in list(os.environ.items()):
+        if name.startswith("AWS_") and not value.strip():
+            del os.environ[name]
 
 
 def _is_usable(core: botocore.session.Session, profile: str, *, has_key: bool) -> bool:

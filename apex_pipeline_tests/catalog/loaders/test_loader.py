@@ -253,7 +253,7 @@ def test_a_file_added_after_publishing_is_found(harness: LoaderHarness, tmp_path
         ("catalog/snapshots/2*.json", "left out"),
         ("catalog/snapshots/shards/*.json", "left out"),
         ("catalog/snapshots/sessions/*.json", "left out"),
-        ("catalog/files.parquet", "is made again"),
+        ("catalog/files.parquet", "the records are read instead"),
     ],
 )
 def test_a_damaged_catalog_does_not_hide_the_raw_files(tmp_path: Path, pattern: str, message: str) -> None:

@@ -134,7 +134,10 @@ class UploadRequests:
     def _checked(self, body: RequestBody, key: str, reply: Reply) -> Reply:
         mode = body.check(reply, f"s3://{self._connection.bucket}/{key}")
         if mode is ChecksumMode.CONTENT_MD5:
-            self._connection.set_checksum_mode(mode)
+            if self._connection.checksum_mode is ChecksumMode.CRC32:  # ignored by the store, which is no refusal
+                self._connection.set_checksum_mode(mode)
+        else:
+            self._connection.confirm_crc32()
         return reply
 
     def _send(self, operation: str, key: str, request: Callable[[], Any]) -> Any:  # noqa: ANN401  -- boto3's replies

@@ -20,7 +20,7 @@ from apex_pipeline.storage.block_checksums import BlockChecksums, sums_of
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.file_hashing import HashingReader
 from apex_pipeline.storage.s3.client import S3Connection
-from apex_pipeline.storage.s3.errors import is_refusal_of_checksums
+from apex_pipeline.storage.s3.errors import is_refusal_of_checksums, may_be_refusal_of_checksums
 from apex_pipeline.storage.s3.upload.checksums import (
     ChecksumMode,
     ChecksumsRefusedError,
@@ -198,14 +198,31 @@ class Uploader:
         return UploadResult(etag_of(reply), reply_time_utc(reply), digest, len(content))
 
     def _with_checksum_mode(self, send: Callable[[], Reply]) -> Reply:
-        """Send; if the store refuses CRC32 checksums, send again with Content-MD5."""
-        is_crc32 = self._connection.checksum_mode is ChecksumMode.CRC32  # another thread may be switching it
+        """Send; if the store refuses CRC32 checksums, send again with Content-MD5.
+
+        There are as many codes for it as stores, so any refusal may be one until the store has confirmed a CRC32. If it
+        refuses Content-MD5 as well, it was not because of the checksum.
+        """
+        connection = self._connection
+        is_crc32 = connection.checksum_mode is ChecksumMode.CRC32  # another thread may be switching it
         try:
             return send()
         except ChecksumsRefusedError:  # of an upload that may have been started by an earlier process
-            pass
+            connection.set_checksum_mode(ChecksumMode.CONTENT_MD5)
+            return send()
         except ApexError as error:
-            if not is_crc32 or not is_refusal_of_checksums(error):
+            if not is_crc32 or not self._may_refuse_checksums(error):
                 raise
-        self._connection.set_checksum_mode(ChecksumMode.CONTENT_MD5)
-        return send()
+            connection.try_checksum_mode(ChecksumMode.CONTENT_MD5)
+            try:
+                reply = send()
+            except ApexError:
+                connection.try_checksum_mode(ChecksumMode.CRC32)
+                raise error from None
+        connection.set_checksum_mode(ChecksumMode.CONTENT_MD5)
+        return reply
+
+    def _may_refuse_checksums(self, error: ApexError) -> bool:
+        return is_refusal_of_checksums(error) or (
+            not self._connection.has_confirmed_crc32 and may_be_refusal_of_checksums(error)
+        )

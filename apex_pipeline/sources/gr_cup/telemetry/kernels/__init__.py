@@ -16,6 +16,7 @@ imported by the functions that need them. Rules for the code here:
 """
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ import numba
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
+_LOG = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 
 
@@ -46,11 +48,22 @@ def _cache_folder() -> Generator[bool]:
     bases = [Path(before)] if before else [_HERE / "__pycache__", *_user_cache()]
     folder = next((base / f"compiled-{source_hash()}" for base in bases if is_writable(base)), None)
     settings.CACHE_DIR = str(folder or before)
+    _say_if_compiling(folder)
     try:
         # In a container without a writable folder, every process compiles the functions again.
         yield folder is not None
     finally:
         settings.CACHE_DIR = before
+
+
+@lru_cache
+def _say_if_compiling(folder: Path | None) -> None:
+    """Log that the functions are going to be compiled: otherwise the first load seems to hang."""
+    if folder is None or next(folder.rglob("*.nbi"), None) is None:
+        how_often = (
+            "which happens once per installation" if folder else "which every process does: no cache is writable"
+        )
+        _LOG.warning("Compiling the inner loops of telemetry, %s; it takes 6 to 20 s.", how_often)
 
 
 def _user_cache() -> list[Path]:
