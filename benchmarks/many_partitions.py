@@ -44,7 +44,7 @@ _WIDTH, _HEIGHT = 1440, 900
 _TIMEOUT_S = 180.0
 # Each page, and a text that it shows only once its data have arrived.
 _PAGES = {
-    "lineage": ("/asset-groups", ["official_timing", "quality"]),
+    "lineage": ("/asset-groups", ["Materialize all", "published"]),
     "asset": ("/assets/tables/laps?view=partitions", ["spa/R"]),
 }
 
