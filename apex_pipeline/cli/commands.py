@@ -252,7 +252,7 @@ PANELS: dict[str, tuple[Command, ...]] = {
         Command(
             "gc",
             "cli.gc",
-            "Find incomplete uploads, expired snapshots and tables no snapshot refers to.",
+            "Find incomplete uploads, expired snapshots, unused tables, and AMS2 races no database knows.",
             ("apex gc", "apex gc --keep-days 7 --apply"),
         ),
         Command(

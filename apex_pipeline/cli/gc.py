@@ -59,7 +59,7 @@ def gc_command(
     lake: Lake = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find incomplete uploads, expired snapshots, tables no snapshot refers to, and AMS2 races no database knows.
+    """Find incomplete uploads, expired snapshots, unused tables, and AMS2 races no database knows.
 
     Raw files are never removed, except those that were taken out with `apex forget` before that many days.
     """

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from apex_pipeline.cli.emit import emit, plain_table, print_line
-from apex_pipeline.cli.options import AsJson, RowsAsJson
-from apex_pipeline.console import console
+from apex_pipeline.cli.emit import TextTable, emit, print_line
+from apex_pipeline.cli.options import AsJson
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.races.database import HEAD, open_database
@@ -53,7 +52,7 @@ def show_list(
     status: Annotated[str | None, typer.Option(help="Only races that are Processing, Ready or Failed.")] = None,
     limit: Annotated[int, typer.Option(help="Most races shown.", min=1)] = 100,
     offset: Annotated[int, typer.Option(help="Races to skip.", min=0)] = 0,
-    as_json: RowsAsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the races, newest first."""
     with opened_services(load_settings()) as services:
@@ -103,7 +102,7 @@ def reprocess(
     outdated: Annotated[
         bool, typer.Option("--outdated", help="Every race that another version of the parser has read.")
     ] = False,
-    as_json: RowsAsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read races again from their uploaded bytes, each in a run of Dagster; ids and links of their laps stay."""
     if not race_ids and not outdated:
@@ -137,10 +136,10 @@ def _print_race(race: RaceView) -> None:
 
 
 def _print_races(races: list[RaceView]) -> None:
-    table = plain_table(["race", "status", "uploaded"], ["laps"])
+    table = TextTable(["race", "status", "uploaded"], ["laps"])
     for race in races:
-        table.add_row(race.race_id, race.status, race.created_at[:16].replace("T", " "), str(race.laps_count))
-    console().print(table)
+        table.add(race.race_id, race.status, race.created_at[:16].replace("T", " "), str(race.laps_count))
+    table.show()
 
 
 def _print_results(results: list[dict[str, object]]) -> None:

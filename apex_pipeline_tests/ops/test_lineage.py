@@ -187,10 +187,6 @@ def test_an_unknown_lap_is_an_error_that_lists_the_known_ones(harness: Harness) 
         trace_lap(harness.store, _HARBOR, "13", 99)
 
 
-def _car(vehicle_id: str | None, chassis: str, number: str | None) -> dict[str, Any]:
-    return {"vehicle_id": vehicle_id, "chassis": chassis, "car_number": number}
-
-
 @pytest.fixture(scope="module")
 def barber(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, Snapshot]:
     """Return a lake with the lap files and official timing of both Barber races."""
