@@ -43,7 +43,8 @@ def accuracy_command(lake: Lake = None) -> Listing:
         "Laps derived without official timing, compared with it",
         _COLUMNS,
         document=reports,
-        notes=invented if reports else ("No session has official laps for comparison.",),
+        notes=invented,
+        empty="No session has official laps for comparison.",
         exit_code=ExitCode.OK if is_right else ExitCode.SOME_FAILED,
     )
 

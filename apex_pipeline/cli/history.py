@@ -60,7 +60,12 @@ def history_command(
     is_cut = len(shown) == limit
     notes = (f"The newest {limit} are shown; --limit shows more.",) if is_cut else ()
     return Listing(
-        _rows(shown), "Published snapshots", ("snapshot", "published_utc"), screen=_shown(shown), notes=notes
+        _rows(shown),
+        "Published snapshots",
+        ("snapshot", "published_utc"),
+        screen=_shown(shown),
+        notes=notes,
+        empty="No snapshot that is still there changed it.",
     )
 
 

@@ -51,6 +51,7 @@ class Listing:
         screen: What a screen shows instead of the rows unless columns are asked for: a summary of them.
         document: What ``--json`` prints instead of the rows.
         notes: Lines below the table.
+        empty: What is printed where there are no rows, instead of a title without a table.
         exit_code: Exit code of the command.
     """
 
@@ -64,6 +65,7 @@ class Listing:
     screen: pa.Table | None = None
     document: object = None
     notes: tuple[str, ...] = ()
+    empty: str = ""
     exit_code: int = 0
 
 
@@ -200,6 +202,9 @@ def print_listing(
     total = listing.rows.num_rows
     shown = limit or (_SHOWN_ROWS if sys.stdout.isatty() else total)
     rows = listing.rows.slice(0, shown).select(names)
+    if listing.empty and not total:
+        print_lines(fit(listing.empty, width))
+        return
     print_lines(fit(f"{listing.title} ({total:,} row{'' if total == 1 else 's'})", width), "bold")
     if total:
         text = _TextRows(rows, listing.folder_of if width is not None else "")
