@@ -35,6 +35,10 @@ class _TimedDigestCache(DigestCache):
         super().__init__(database)
         self._end_s = time.monotonic() + _HASHING_S
 
+    def sha256_of(self, path: Path, progress: Progress | None = None) -> str:
+        self._require_time()
+        return super().sha256_of(path, progress)
+
     def digest_of(self, path: Path, progress: Progress | None = None) -> FileDigest:
         self._require_time()
         return super().digest_of(path, progress)

@@ -35,7 +35,10 @@ _KEYS: dict[tuple[str, ...], set[str]] = {
     ("trace", "laps", *_LAP): {"lap", "evidence"},
     ("doctor",): {"is_healthy", "checks"},
     ("verify",): {"lake", "snapshot", "is_deep", "is_good", "findings", "notes", "sessions"},
-    ("gc",): {"lake", "is_removed", "bytes", "unfinished_writes", "objects", "kept_snapshots", "lifecycle_rule"},
+    ("gc",): {
+        *("lake", "is_removed", "bytes", "unfinished_writes", "objects", "kept_snapshots", "lifecycle_rule"),
+        *("race_objects", "races_left_out"),
+    },
     ("cost",): {
         *("lake", "objects", "bytes", "bytes_by_area", "lines", "total_usd", "after_free_tier_usd", "price_date"),
         *("price_source", "free_tier"),

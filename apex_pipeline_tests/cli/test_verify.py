@@ -6,6 +6,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from apex_pipeline.catalog import open_catalog
@@ -59,7 +60,7 @@ def test_a_missing_raw_file_fails_its_session_with_exit_code_1(apex: Apex, damag
     result = apex("verify", "--lake", str(damaged))
     assert result.code == 1
     assert f"{_LAP_FILE}: is gone from the lake" in result.out
-    assert "fail 1 of 11 wrong" in result.out
+    assert "1 of 11 wrong" in result.out
     assert "1 with a problem; 4 sessions loaded, 1 failed." in result.out
     assert "apex sync" in result.out
     report = json.loads(apex("verify", "--lake", str(damaged), "--json").out)
@@ -112,15 +113,16 @@ def test_missing_rows_fail_only_if_the_session_has_files_for_them(
     demo_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog = open_catalog(demo_dir / "lake")
-    empty = catalog.laps(_TRACK, "R1").head(0)
-    monkeypatch.setattr(catalog, "laps", lambda *_: empty)
+    empty = catalog.table_arrow("laps", _TRACK, "R1").slice(0, 0)
+    monkeypatch.setattr(catalog, "table_arrow", lambda *_: empty)
     monkeypatch.setattr(catalog, "rows", lambda *_: 0)
     (first, *_) = load_sessions(catalog, [])
     assert (first.laps.is_good, first.laps.message) == (False, "no rows")
     assert first.telemetry.is_good is False
-    sessions = catalog.sessions()
-    sessions["kinds"] = [["weather"]] * len(sessions)
-    monkeypatch.setattr(catalog, "sessions", lambda: sessions)
+    sessions = catalog.list_arrow("sessions")
+    kinds = pa.array([["weather"]] * len(sessions), sessions["kinds"].type)
+    of_weather = sessions.set_column(sessions.schema.get_field_index("kinds"), "kinds", kinds)
+    monkeypatch.setattr(catalog, "list_arrow", lambda *_: of_weather)
     (first, *_) = load_sessions(catalog, [])
     assert (first.laps.is_good, first.laps.message) == (None, "none")
     assert first.telemetry.is_good is None

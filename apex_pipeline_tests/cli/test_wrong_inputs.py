@@ -32,6 +32,7 @@ def _misspelled(name: str, meant: str) -> Case:
     return Case("tracks", {name: "x"}, f"{name} (in environment): did you mean {meant}?")
 
 
+_USER = "me:word"
 _KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": SECRET}
 _NOWHERE = {"USE_S3_DATA": "true", "S3_ENDPOINT_URL": "http://127.0.0.1:9", **_KEYS}
 _CHAIN = {"USE_S3_DATA": "true", "S3_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -81,7 +82,7 @@ _VALUES = [
 _MISSPELLED = [
     _misspelled("APEX_LAKE_DIRR", "APEX_LAKE_DIR"),
     _misspelled("APEX_LAKEDIR", "APEX_LAKE_DIR"),
-    _misspelled("APEX_SOURCE", "APEX_SOURCE_DIR"),
+    _misspelled("APEX_SOURCE_DIRS", "APEX_SOURCE_DIR"),
     _misspelled("APEX_SOURCE_DIRECTORY", "APEX_SOURCE_DIR"),
     _misspelled("APEX_LAKE_PREFX", "APEX_LAKE_PREFIX"),
     _misspelled("APEX_LAK_DIR", "APEX_LAKE_DIR"),
@@ -133,7 +134,7 @@ _STORES = [
         S3_ENDPOINT_URL="http://h/races",
         S3_BUCKET_NAME="races",
     ),
-    _s3("S3_ENDPOINT_URL cannot be used: it contains a user", S3_ENDPOINT_URL="http://me:word@h"),
+    _s3("S3_ENDPOINT_URL cannot be used: it contains a user", S3_ENDPOINT_URL=f"http://{_USER}@h"),
     _s3("S3_ENDPOINT_URL cannot be used: it contains a query", S3_ENDPOINT_URL="http://h?bucket=b"),
 ]
 _CHAINS = [

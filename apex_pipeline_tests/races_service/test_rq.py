@@ -99,7 +99,7 @@ def test_a_url_that_is_none_and_missing_packages_are_named(monkeypatch: pytest.M
     with pytest.raises(ConfigurationError, match="REDIS_URL cannot be used"):
         open_queue(load_settings(redis_url="http://example.org"))
     monkeypatch.setattr(queues, "find_spec", lambda _: None)
-    with pytest.raises(ConfigurationError, match="apex-pipeline\\[rq\\]"):
+    with pytest.raises(ConfigurationError, match="apex-pipeline\\[queue\\]"):
         open_queue(load_settings(redis_host="localhost"))
 
 

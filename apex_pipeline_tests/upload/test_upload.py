@@ -301,21 +301,28 @@ def test_a_missing_bucket_is_created_only_if_allowed(
 
 @pytest.mark.req("A-042", "A-048", "K-01", "K-06")
 @pytest.mark.parametrize(
-    ("status", "code", "error"),
+    ("status", "code", "error", "requests"),
     [
-        (400, "AccessControlListNotSupported", StoreConfigError),
-        (403, "AccessDenied", StorePermissionError),
-        (403, "ExpiredToken", StoreAuthError),
+        (400, "AccessControlListNotSupported", StoreConfigError, 1),
+        # A store may refuse a checksum with this code, so the first object is sent once more without one.
+        (403, "AccessDenied", StorePermissionError, 2),
+        (403, "ExpiredToken", StoreAuthError, 1),
     ],
 )
 def test_an_error_that_affects_every_file_occurs_only_once(
-    bucket: S3Bucket, folder: Path, recorder: RequestRecorder, status: int, code: str, error: type[Exception]
+    bucket: S3Bucket,
+    folder: Path,
+    recorder: RequestRecorder,
+    status: int,
+    code: str,
+    error: type[Exception],
+    requests: int,
 ) -> None:
     recorder.refuse("PutObject", status, code)
     report = upload_directory_to_s3(folder, bucket.name, "data")
     assert isinstance(report.stopped_by, error)
     assert report.exit_code == 2
-    assert len(recorder.headers_of("PutObject")) == 1
+    assert len(recorder.headers_of("PutObject")) == requests
     assert report.summary.startswith("0 succeeded, 1 failed, 4 not tried")
 
 

@@ -271,7 +271,7 @@ class TestBadFiles:
 def weekend(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GroundTruth]:
     """Return a weekend whose samples are dense enough to time crossings (3.5 per second)."""
     folder = tmp_path_factory.mktemp("weekend")
-    return folder, make_weekend(folder, WeekendOptions(target_bytes=100_000_000))
+    return folder, make_weekend(folder, WeekendOptions(target_bytes=140_000_000))
 
 
 def true_crossings(expected: SessionTruth, vehicle_id: str) -> set[float]:
