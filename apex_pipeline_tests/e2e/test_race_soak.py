@@ -68,7 +68,7 @@ class _Killer:
         """Wait for a work-horse, which lives for a part of a second, and kill it."""
         deadline = time.monotonic() + _HORSE_WAIT_S
         while time.monotonic() < deadline:
-            if self._stack.kill_horse(worker):
+            if self._stack.kill_horse(worker, self._random.uniform(0, 0.5)):  # before its claim, or in its work
                 return True
             time.sleep(0.02)
         return False

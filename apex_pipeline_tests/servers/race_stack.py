@@ -136,9 +136,10 @@ class RaceStack:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def kill_horse(self, worker: str) -> bool:
-        """Kill the process in which a worker runs a job, and return whether there was one."""
+    def kill_horse(self, worker: str, after_s: float = 0) -> bool:
+        """Kill the process in which a worker runs a job after it has worked a while; return whether there was one."""
         horses = _children(self.processes[worker].pid)
+        time.sleep(after_s if horses else 0)
         for horse in horses:
             with suppress(ProcessLookupError):
                 os.kill(horse, signal.SIGKILL)
