@@ -73,7 +73,7 @@ lock: $(READY) ## Update the lock file from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --output-file requirements.lock
 	@# What servers install: without the tools of development, in the same versions.
-	@$(BIN)/uv pip compile pyproject.toml --extra deploy --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --no-annotate --quiet --output-file deploy/requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra deploy --extra api --extra rq --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --no-annotate --quiet --output-file deploy/requirements.lock
 
 docs: $(READY) ## Generate docs/tables.md from the schemas
 	@$(BIN)/python -m apex_pipeline.tables.docs > docs/tables.md

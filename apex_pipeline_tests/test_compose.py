@@ -52,7 +52,7 @@ def test_everything_waits_for_the_migration_and_for_what_it_needs() -> None:
 
 
 def test_no_password_has_a_default_and_each_is_generated(tmp_path: Path) -> None:
-    text = (COMPOSE / "compose.yaml").read_text()
+    text = "".join((COMPOSE / name).read_text() for name in ("compose.yaml", "ams2.yaml"))
     passwords = generated_passwords(tmp_path)
     wanted = set(re.findall(r"\$\{(\w+)", text))
     assert wanted == passwords.keys()

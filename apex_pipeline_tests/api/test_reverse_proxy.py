@@ -101,7 +101,7 @@ def port() -> Generator[int]:
 
 
 def _ask(
-    port: int, target: str, method: str = "GET", body: bytes | Iterable[bytes] | None = None, **headers: str
+    port: int, target: str, method: str = "GET", body: bytes | Iterable[bytes] | None = None, /, **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
