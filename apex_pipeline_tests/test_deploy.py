@@ -22,6 +22,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from apex_pipeline.orchestration.automation_table import AUTOMATIONS, SYNC_SENSOR, Presence
+from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
 from apex_pipeline.settings import environment_variables
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY
 from apex_pipeline_tests.orchestration.lake_runs import session_files
@@ -48,6 +49,14 @@ def _variables(service: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the variables a service sees, by name."""
     own = [entry for entry in service["envVars"] if "key" in entry]
     return {entry["key"]: entry for entry in [*_GROUP, *own]}
+
+
+def test_every_daemon_has_the_settings_that_only_its_environment_can_make() -> None:
+    compose = yaml.safe_load((_DEPLOY / "compose" / "compose.yaml").read_text())["services"]["daemon"]["environment"]
+    helm = yaml.safe_load((_DEPLOY / "helm" / "values.yaml").read_text())["dagsterDaemon"]["env"]
+    render = {name: entry.get("value") for name, entry in _variables(_SERVICES["apex-daemon"]).items()}
+    for environment in (compose, helm, render):
+        assert environment.items() >= DAEMON_ENVIRONMENT.items()
 
 
 @pytest.mark.req("A-113")
@@ -80,7 +89,8 @@ def test_every_variable_of_a_service_is_read_and_every_required_one_is_set(name:
     read_by_dagster = set(re.findall(r"env: (\w+)", instance + (_DEPLOY / "render" / "workspace.yaml").read_text()))
     read_by_commands = set(re.findall(r"\$(\w+)", " ".join(each["startCommand"] for each in _SERVICES.values())))
     given = set(_variables(service))
-    known = set(environment_variables()) | read_by_dagster | read_by_commands | {"PYTHON_VERSION", "PYTHONPATH"}
+    known = {*environment_variables(), *DAEMON_ENVIRONMENT, *read_by_dagster, *read_by_commands}
+    known |= {"PYTHON_VERSION", "PYTHONPATH"}
     assert given <= known
     needed = set(re.findall(r"env: (\w+)", instance)) | set(re.findall(r"\$(\w+)", service["startCommand"]))
     if "-w " in service["startCommand"]:
