@@ -26,7 +26,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         *("alembic", "dagster", "dagster_webserver", "numba", "orjson", "prometheus_client", "scipy", "sqlalchemy"),
         "watchfiles",
     ),
-    "api": ("fastapi", "python_multipart", "starlette", "uvicorn"),
+    "api": ("fastapi", "httpx", "python_multipart", "starlette", "uvicorn", "websockets"),
     "queue": ("psycopg", "redis", "rq"),
     "deploy": ("dagster_aws", "dagster_celery", "dagster_k8s", "dagster_postgres"),
 }

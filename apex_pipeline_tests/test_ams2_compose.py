@@ -1,16 +1,17 @@
 """deploy/compose/ams2.yaml against the Compose schema; e2e/test_race_service.py runs what it says."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-_FOLDER = Path(__file__).resolve().parents[1] / "deploy" / "compose"
-_FILE = _FOLDER / "ams2.yaml"
-_SECRET = re.compile(r"\$\{(\w+):\?run \./ams2-passwords\.sh first\}")
+from apex_pipeline_tests.compose_stack import COMPOSE, PROJECT, generated_passwords
+
+_FILE = COMPOSE / "ams2.yaml"
+_DOCKERFILE = PROJECT / "deploy" / "Dockerfile"
+_SECRET = re.compile(r"\$\{(\w+):\?run make_env\.py\}")
 
 
 def test_the_file_is_valid() -> None:
@@ -25,17 +26,23 @@ def test_every_service_that_stays_is_watched_and_comes_back() -> None:
         assert ("healthcheck" in service) == (service["restart"] == "always") == (name != "migrate")
 
 
-def test_passwords_are_made_once_and_none_is_in_the_file(tmp_path: Path) -> None:
-    script = tmp_path / "ams2-passwords.sh"
-    shutil.copy(_FOLDER / script.name, script)
-    assert subprocess.run([str(script)], check=False, capture_output=True).returncode == 0
-    made = tmp_path / ".env"
-    given = dict(line.split("=", 1) for line in made.read_text().splitlines())
+def test_no_password_has_a_default_and_each_is_one_that_the_script_makes(tmp_path: Path) -> None:
     text = _FILE.read_text(encoding="utf-8")
-    assert set(_SECRET.findall(text)) == set(given)
-    assert text.count("${") == len(_SECRET.findall(text))
-    assert all(len(value) == 48 for name, value in given.items() if name != "AWS_ACCESS_KEY_ID")
-    assert len(set(given.values())) == len(given)
-    assert made.stat().st_mode & 0o077 == 0
-    assert subprocess.run([str(script)], check=False, capture_output=True).returncode == 1
-    assert dict(line.split("=", 1) for line in made.read_text().splitlines()) == given
+    secrets = _SECRET.findall(text)
+    assert text.count("${") == len(secrets)
+    assert set(secrets) < generated_passwords(tmp_path).keys()
+
+
+def test_its_services_run_from_the_one_image_by_what_that_has() -> None:
+    services = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["services"]
+    ours = {name: service for name, service in services.items() if "build" in service}
+    assert set(ours) == {"api", "worker", "migrate", "rq-dashboard"}
+    locked = (PROJECT / "deploy" / "requirements.lock").read_text()
+    for service in ours.values():
+        assert service["image"] == "apex-pipeline"
+        assert (COMPOSE / service["build"]["context"] / service["build"]["dockerfile"]).samefile(_DOCKERFILE)
+        program = service["command"][0]
+        assert program == "python" or re.search(rf"^{program}(\[\w+\])?==", locked, re.MULTILINE)
+    assert {"psycopg[binary]==", "python-multipart==", "redis==", "rq=="} <= set(
+        re.findall(r"^[\w\[\]-]+==", locked, re.MULTILINE)
+    )

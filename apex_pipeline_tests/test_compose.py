@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
+from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
 from apex_pipeline.settings import environment_variables, load_settings
 from apex_pipeline_tests.compose_stack import COMPOSE, PROJECT, Stack, generated_passwords, running_stack, services
 from apex_pipeline_tests.orchestration.dagster_server import DagsterServer
@@ -52,7 +53,7 @@ def test_everything_waits_for_the_migration_and_for_what_it_needs() -> None:
 
 
 def test_no_password_has_a_default_and_each_is_generated(tmp_path: Path) -> None:
-    text = (COMPOSE / "compose.yaml").read_text()
+    text = "".join((COMPOSE / name).read_text() for name in ("compose.yaml", "ams2.yaml"))
     passwords = generated_passwords(tmp_path)
     wanted = set(re.findall(r"\$\{(\w+)", text))
     assert wanted == passwords.keys()
@@ -99,7 +100,7 @@ def test_every_variable_is_read_and_lake_and_source_are_in_buckets(
     celery = "".join(path.read_text() for path in (PROJECT / "deploy" / "celery").iterdir())
     read_by_dagster = set(re.findall(r"env: (\w+)", celery))
     assert read_by_dagster <= given.keys()
-    assert given.keys() <= set(environment_variables()) | read_by_dagster
+    assert given.keys() <= {*environment_variables(), *DAEMON_ENVIRONMENT, *read_by_dagster}
     passwords = generated_passwords(tmp_path)
     for key, value in given.items():
         monkeypatch.setenv(key, re.sub(r"\$\{(\w+)[^}]*\}", lambda match: passwords[match[1]], value))

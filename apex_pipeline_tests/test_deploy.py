@@ -18,6 +18,8 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from apex_pipeline.orchestration.automation_table import AUTOMATIONS, SYNC_SENSOR, Presence
 from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
@@ -244,6 +246,23 @@ def test_the_three_render_services_start_find_each_other_and_ask_for_the_passwor
         assert _fetch_json(f"{address}/server_info", password="guessed") is None  # noqa: S106  -- not one
         with urllib.request.urlopen(f"{address}/health", timeout=60) as reply:  # noqa: S310  -- loopback
             assert reply.status == 200
+        assert _subscription_reply(address)["pipelineRunLogs"]["__typename"] == "PipelineRunLogsSubscriptionFailure"
+
+
+def _subscription_reply(address: str) -> Any:
+    """Subscribe to the log of a run that does not exist, and return what the UI's server answers."""
+    credentials = base64.b64encode(f"apex:{_PASSWORD}".encode()).decode()
+    with connect(
+        f"{address.replace('http', 'ws')}/graphql",
+        subprotocols=[Subprotocol("graphql-ws")],
+        additional_headers={"Authorization": f"Basic {credentials}"},
+        proxy=None,
+    ) as websocket:
+        websocket.send(json.dumps({"type": "connection_init"}))
+        assert json.loads(websocket.recv(60))["type"] == "connection_ack"
+        query = 'subscription {pipelineRunLogs(runId: "none") {__typename}}'
+        websocket.send(json.dumps({"type": "start", "id": "1", "payload": {"query": query}}))
+        return json.loads(websocket.recv(60))["payload"]["data"]
 
 
 @pytest.mark.soak

@@ -62,8 +62,8 @@ class PasswordGuard:
         refusal = self.refusal(scope) if scope["type"] in {"http", "websocket"} else None
         if refusal is None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await WebSocketClose(_POLICY_VIOLATION)(scope, receive, send)
+        elif scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+            await WebSocketClose(_POLICY_VIOLATION)(scope, receive, send)  # the server says 403
         else:
             await refusal(scope, receive, send)
 

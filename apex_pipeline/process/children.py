@@ -1,10 +1,14 @@
-"""Runs another program as a child that ends together with this process."""
+"""Runs another program as a child that ends together with this process.
+
+:func:`run_until_stopped` waits for it; :func:`running_beside` lets it serve this process for a while.
+"""
 
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 # Dagster's processes end within 2 s; the rest of the ten seconds is for this process.
@@ -35,6 +39,27 @@ def run_until_stopped(command: Sequence[str], environment: Mapping[str, str], lo
         except KeyboardInterrupt:
             _end(child)
             raise
+
+
+@contextmanager
+def running_beside(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str]
+) -> Generator[subprocess.Popen[bytes]]:
+    """Run a Python module as a program until the end of the block, or of this process if that is killed.
+
+    Args:
+        module: Module with a ``__main__``, such as ``dagster_webserver``.
+        arguments: Its command line.
+        environment: Its variables.
+    """
+    command = [sys.executable, "-m", "apex_pipeline.process.tethered", module, *arguments]
+    with subprocess.Popen(  # noqa: S603  -- our own commands
+        command, env=environment, stdin=subprocess.PIPE, start_new_session=True
+    ) as child:
+        try:
+            yield child
+        finally:
+            _end(child)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

@@ -112,7 +112,7 @@ def _handshake(port: int, *headers: str) -> str:
 
 def test_web_sockets_need_the_password_too(port: int) -> None:
     password = f"Authorization: Basic {base64.b64encode(_RIGHT.encode()).decode()}"
-    assert " 403 " in _handshake(port)
+    assert " 401 " in _handshake(port)
     assert " 403 " in _handshake(port, password, "Origin: https://elsewhere.example")
     assert " 101 " in _handshake(port, password)
 

@@ -28,7 +28,7 @@ docker() {{
     case $service in
         postgres) shift; PGPASSWORD=$POSTGRES_PASSWORD {psql} -h 127.0.0.1 -p {postgres} "$@" ;;
         redis) shift; {python} {redis_cli} {redis} "$REDIS_PASSWORD" "$@" ;;
-        worker) shift; {python} -m apex_pipeline "$@" ;;
+        worker) shift; {python} "$@" ;;
     esac
 }}
 """

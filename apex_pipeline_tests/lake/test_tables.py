@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError
+from apex_pipeline.errors import ObjectMissingError, StoreCorruptionError, UnreadableTableError
 from apex_pipeline.lake.objects import read_table_file, table_file_key
 from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.published_session import PublishedSession

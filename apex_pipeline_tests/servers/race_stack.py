@@ -23,6 +23,7 @@ import pytest
 import redis
 import yaml
 
+from apex_pipeline_tests.compose_stack import generated_passwords
 from apex_pipeline_tests.servers.postgres import find_postgres, give_away, user_for_postgres
 from apex_pipeline_tests.servers.redis_server import find_redis
 from apex_pipeline_tests.servers.s3_server import do_without, find_binary, free_ports
@@ -31,8 +32,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 COMPOSE = PROJECT / "deploy" / "compose" / "ams2.yaml"
 _PORTS: tuple[str, ...] = ("5432", "6379", "9000", "9001", "8000", "9181")
 _START_TIMEOUT_S = 120
-# Programs of this project, which are modules of the Python that runs the tests.
-_MODULES = {"apex": "apex_pipeline", "uvicorn": "uvicorn", "rq-dashboard": "rq_dashboard", "python": None}
+# Programs of the image, which are modules of the Python that runs the tests.
+_MODULES = {"uvicorn": "uvicorn", "rq-dashboard": "rq_dashboard", "python": None}
 
 
 class RaceStack:
@@ -44,7 +45,7 @@ class RaceStack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.secrets = _new_passwords(folder)
+        self.secrets = generated_passwords(folder)
         self.ports: dict[str, int] = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self._parts = free_ports(3)  # of the S3 store, which nobody else sees
         self._services: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
@@ -217,15 +218,6 @@ def _children(parent: int) -> list[int]:
 def _python(program: str, arguments: list[str]) -> list[str]:
     module = _MODULES[program]
     return [sys.executable, *(["-m", module] if module else []), *arguments]
-
-
-def _new_passwords(folder: Path) -> dict[str, str]:
-    """Run the script that makes the passwords, and return them."""
-    script = folder / "ams2-passwords.sh"
-    shutil.copy(COMPOSE.with_name(script.name), script)
-    subprocess.run([str(script)], check=True, capture_output=True)
-    lines = (folder / ".env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Writes new random passwords to deploy/compose/.env, which git ignores: ``python3 deploy/compose/make_env.py``.
 
-Needs nothing but Python. An existing file is never replaced, because Postgres and the S3 server keep the passwords they
-were first started with.
+They are those of compose.yaml and of ams2.yaml. Needs nothing but Python. An existing file is never replaced, because
+Postgres and the S3 server keep the passwords they were first started with.
 """
 
 import os
@@ -9,7 +9,7 @@ import secrets
 import sys
 from pathlib import Path
 
-NAMES = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "S3_SECRET_KEY", "APEX_WEB_PASSWORD")
+NAMES = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "S3_SECRET_KEY", "APEX_WEB_PASSWORD", "APEX_API_TOKEN")
 # 192 bits each. Hexadecimal, because two of them are parts of URLs.
 _BYTES = 24
 
@@ -23,7 +23,7 @@ def main() -> None:
         sys.exit(f"{target} exists already and stays as it is: remove it together with the volumes of the services.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(f"{name}={secrets.token_hex(_BYTES)}\n" for name in NAMES)
-    print(f"Wrote {target}. The password of the UI is in it; the user is apex.")
+    print(f"Wrote {target}: the password of the UI, whose user is apex, the token of the races' API, and others.")
 
 
 if __name__ == "__main__":
