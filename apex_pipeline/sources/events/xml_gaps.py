@@ -5,6 +5,8 @@ reject. See ``xml_reader.py`` for the events.
 """
 
 import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from apex_pipeline.sources.events.encoding import codec_of, declared_encoding, is_same_family
@@ -31,6 +33,10 @@ _IN_DOCTYPE = re.compile(
 )
 _NEVER_CLOSED = (b'"', b"'", b"<!--", b"<?")
 _DECLARATION_BYTES = 1_000
+_END_TAG = re.compile(rb"</([^\s<>/]+)\s*>")
+# An end tag is looked for this far; beyond that, all end tags at hand are listed once. Looking for each to the end
+# would take hours for a file of start tags alone.
+_NEAR_BYTES = 4_096
 
 
 class Envelope:
@@ -57,6 +63,9 @@ class Envelope:
         self._open: list[tuple[bytes, dict[str, str]]] = []
         self._codec: str | None = _UTF8
         self._is_faulty = False
+        # Where the end tags of each name are in the bytes at hand.
+        self._ends: dict[bytes, array[int]] = {}
+        self._ends_of = b""
         self.has_doctype = False
         self.inherited: dict[str, str] = {}
         self.flags: tuple[str, ...] = ()
@@ -155,6 +164,9 @@ class Envelope:
             if end is not None:
                 yield self._rejects.span(tag.start(), end, Reason.OUTSIDE_EVENTS)
                 return
+        if len(self._open) >= self._limits.depth:
+            yield self._stray(tag.start(), Reason.TOO_DEEP)
+            return
         outside = self.inherited
         fault = ""
         try:
@@ -175,13 +187,27 @@ class Envelope:
         data = self._window.data
         if is_empty:
             return tag.end()
-        close = re.compile(rb"</" + re.escape(tag[2]) + rb"\s*>").search(data, tag.end())
-        if close is None:
+        close = self._end_tag(tag[2], tag.end())
+        if close < 0:
             # Never closed, although others were: a damaged start tag of an event, for example.
             following = self._start.search(data, tag.end())
             is_damaged = self._window.is_complete or self._rejects.events_so_far > 0
             return self._next_bound(tag.end()) if is_damaged and following else None
-        return None if self._start.search(data, tag.end(), close.start()) else close.end()
+        return None if self._start.search(data, tag.end(), close) else data.index(b">", close) + 1
+
+    def _end_tag(self, name: bytes, index: int) -> int:
+        """Return the index of the next end tag of this name at hand; -1 without one."""
+        data = self._window.data
+        near = data.find(b"</" + name, index, index + _NEAR_BYTES)
+        if near >= 0 and (tag := _END_TAG.match(data, near)) and tag[1] == name:
+            return near
+        if self._ends_of is not data:
+            self._ends_of, self._ends = data, {}
+            for tag in _END_TAG.finditer(data, index):
+                self._ends.setdefault(tag[1], array("i")).append(tag.start())
+        found = self._ends.get(name, ())
+        place = bisect_left(found, index)
+        return found[place] if place < len(found) else -1
 
     def _pass_end(self, tag: re.Match[bytes]) -> Iterator[EventReject]:
         names = [name for name, _ in self._open]
@@ -201,12 +227,12 @@ class Envelope:
         else:
             self._window.advance(tag.end())
 
-    def _stray(self, begin: int) -> EventReject:
+    def _stray(self, begin: int, reason: Reason = Reason.OUTSIDE_EVENTS) -> EventReject:
         """Return the reject of everything up to the next event, or to the end of the envelope."""
         end = self._next_bound(begin + 1)
         if end is None:
-            return self._rejects.to_next(begin, self._start, Reason.OUTSIDE_EVENTS)
-        return self._rejects.span(begin, end, Reason.OUTSIDE_EVENTS)
+            return self._rejects.to_next(begin, self._start, reason)
+        return self._rejects.span(begin, end, reason)
 
     def _next_bound(self, index: int) -> int | None:
         """Return the index of the next event or of the envelope's end tag, whichever is first, if at hand."""
