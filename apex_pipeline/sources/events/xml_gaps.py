@@ -9,7 +9,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from apex_pipeline.sources.events.encoding import codec_of, declared_encoding, is_same_family
+from apex_pipeline.sources.events.encoding import codec_of, declared_encoding, is_same_family, is_wide
 from apex_pipeline.sources.events.model import (
     CONTRADICTED_ENCODING,
     EventLimits,
@@ -32,6 +32,7 @@ _IN_DOCTYPE = re.compile(
     rb"\"[^\"]*+\"|'[^']*+'|<!--(?:[^-]|-(?!->))*+-->|<\?(?:[^?]|\?(?!>))*+\?>|<!--|<\?|[\[\]>\"']"
 )
 _NEVER_CLOSED = (b'"', b"'", b"<!--", b"<?")
+_DECLARATION = re.compile(rb"<\?xml\s")
 _DECLARATION_BYTES = 1_000
 _END_TAG = re.compile(rb"</([^\s<>/]+)\s*>")
 # An end tag is looked for this far; beyond that, all end tags at hand are listed once. Looking for each to the end
@@ -63,6 +64,8 @@ class Envelope:
         self._open: list[tuple[bytes, dict[str, str]]] = []
         self._codec: str | None = _UTF8
         self._is_faulty = False
+        # Ends of comments and instructions that do not come any more in the file.
+        self._never_closed: set[bytes] = set()
         # Where the end tags of each name are in the bytes at hand.
         self._ends: dict[bytes, array[int]] = {}
         self._ends_of = b""
@@ -123,7 +126,10 @@ class Envelope:
         window = self._window
         end = window.data.find(closing, begin + 2)
         if end < 0:
-            yield self._rejects.to_next(begin, self._start, Reason.UNCLOSED)
+            # It may be longer than what is at hand; events in it are none.
+            if closing in self._never_closed or not window.skip_past(closing):
+                self._never_closed.add(closing)
+                yield self._rejects.to_next(begin, self._start, Reason.UNCLOSED)
             return
         end += len(closing)
         if window.data.startswith((b"<?xml ", b"<?xml\t", b"<?xml\n", b"<?xml\r"), begin):
@@ -136,7 +142,7 @@ class Envelope:
         self.flags, self._codec = (), _UTF8
         if declared is None:
             return
-        if found.is_certain or is_same_family(declared, "utf-16-le") or is_same_family(declared, "utf-32-le"):
+        if found.is_certain or is_wide(declared):
             # The bytes show the encoding. A declaration that was readable as it is cannot be that of another width.
             is_right = found.is_certain and is_same_family(declared, found.name)
             self.flags = () if is_right else (CONTRADICTED_ENCODING,)
@@ -235,9 +241,12 @@ class Envelope:
         return self._rejects.span(begin, end, reason)
 
     def _next_bound(self, index: int) -> int | None:
-        """Return the index of the next event or of the envelope's end tag, whichever is first, if at hand."""
+        """Return the index of the next event, declaration or end tag of the envelope, whichever comes first at hand."""
         data = self._window.data
         event = first_outside(self._start, data, index)
         closing = [data.find(b"</" + name + b">", index) for name, _ in self._open[-1:]]
         found = [event.start()] if event else []
+        if _DECLARATION.search(data, index, event.start() if event else len(data)):
+            declaration = first_outside(_DECLARATION, data, index)
+            found += [declaration.start()] if declaration else []
         return min([*found, *(end for end in closing if end >= 0)], default=None)

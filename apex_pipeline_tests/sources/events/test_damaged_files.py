@@ -304,6 +304,45 @@ def test_what_is_opened_again_and_again_takes_seconds_and_not_hours(content: byt
     assert items[-1].offset + items[-1].length >= len(content.removesuffix(b"</c>"))
 
 
+def test_a_comment_that_is_larger_than_what_is_read_at_once_hides_its_events() -> None:
+    comment = b"<!--" + EVENT + b"y" * 3_000_000 + b"-->"
+    assert reasons(read(b"<EVENTS>" + EVENT + comment + EVENT + b"</EVENTS>")) == []
+    assert len(payloads(read(b"<EVENTS>" + EVENT + comment + EVENT + b"</EVENTS>"))) == 2
+    wide = ("\ufeff<EVENTS>" + (comment + EVENT).decode() + "</EVENTS>").encode("utf-16-le")
+    assert len(payloads(read(wide))) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_a_comment_that_is_never_closed_costs_no_event_behind_it(encoding: str) -> None:
+    content = "\ufeff<EVENTS><!-- " + EVENT.decode() * 40_000
+    assert len(payloads(read(content.encode(encoding)))) == 40_000
+
+
+def test_byte_order_marks_between_appended_files_are_no_content() -> None:
+    for encoding in ("utf-8", "utf-16-le"):
+        document = f'\ufeff<?xml version="1.0" encoding="{encoding}"?>{EVENT.decode()}'
+        items = read(document.encode(encoding) * 3)
+        assert (len(payloads(items)), reasons(items)) == (3, [])
+    assert reasons(read('\ufeff{"a":1}\n'.encode() * 3)) == []
+
+
+def test_the_declaration_behind_stray_content_counts() -> None:
+    late = '<?xml version="1.0" encoding="windows-1252"?><EVENT><A>é</A></EVENT>'.encode("cp1252")
+    items = read(EVENT + b"stray" + late)
+    assert (payloads(items)[-1], reasons(items)) == ({"A": "é"}, ["outside_events"])
+
+
+@pytest.mark.parametrize("name", ["UTF-16", "UTF-16BE", "UTF-16LE", "UTF-32BE"])
+def test_a_declared_width_that_the_bytes_do_not_have_is_flagged_and_read(name: str) -> None:
+    (event,) = read(f'<?xml version="1.0" encoding="{name}"?>'.encode() + EVENT)
+    assert isinstance(event, Event)
+    assert event.flags == ("contradicted_encoding",)
+
+
+def test_a_lone_surrogate_is_found_where_a_repeated_key_hides_it() -> None:
+    assert reasons(read(rb'{"a":"\ud800","a":1,"b":1e999}')) == ["lone_surrogate"]
+
+
 def test_a_file_beyond_the_limit_is_not_read() -> None:
     (reject,) = read(EVENT * 10, EventLimits(file_bytes=100))
     assert (str(reject.reason), reject.length) == ("file_too_large", len(EVENT) * 10)  # type: ignore[union-attr]
