@@ -99,7 +99,8 @@ def _compressed(plain: Content, path: Path, scratch: Path) -> Generator[Content]
         target = Path(folder.name, "body.gz")
         with (
             translating_state_errors(f"Compressing {path}"),
-            path.open("rb") as reader,
+            # What is sent must be what was hashed: a producer may still have the file open.
+            HashingReader(path, plain.sha256) as reader,
             target.open("wb") as raw,
             gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as writer,
         ):

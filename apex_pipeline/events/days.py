@@ -160,6 +160,9 @@ class DayWriter:
                 f"Of {day.events} events of {key} {day.complete.rows} are records and {day.rejects.rows} are rejects.",
                 "This is a bug; please report it. The records of the day were not replaced.",
             )
+        if has_personal:
+            # From before its fields were marked as personal; rejects have bytes of the files in them.
+            self._lake.delete(rejects_key(key, is_private=False))
         target = records_key(key, is_private=has_personal)
         self._lake.write_file(target, day.complete.path)
         self._lake.write_file(rejects_key(key, is_private=has_personal), day.rejects.path)

@@ -45,7 +45,7 @@ class Syntax(Enum):
         COMPLETE: One document that has ended; nothing can follow.
         SEQUENCE: Several documents one after the other; more could follow.
         ILL_FORMED: Neither.
-        UNKNOWN: Not checked: another kind of file, or too large.
+        UNKNOWN: Not checked: another kind of file, too large, or in an encoding that the parser does not know.
     """
 
     COMPLETE = "complete"
@@ -73,6 +73,8 @@ def _check_xml(content: bytes) -> Syntax:
             end = _end_of_document(content, start)
         except (expat.ExpatError, _UnfitError):
             return Syntax.ILL_FORMED
+        except (LookupError, ValueError):  # the encoding is unknown, or has several bytes per character
+            return Syntax.UNKNOWN
         documents += 1
         start = end
     return Syntax.ILL_FORMED if not documents else Syntax.COMPLETE if documents == 1 else Syntax.SEQUENCE

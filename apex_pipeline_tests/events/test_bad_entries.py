@@ -116,6 +116,24 @@ def test_a_file_of_nothing_but_zeros_is_shipped_and_marked(harness: Harness) -> 
     assert only(harness.ship()).key == "xml-events/20250729_161500_raw.xml"
 
 
+@pytest.mark.parametrize("encoding", ["shift_jis", "gbk", "utf-32-be", "x-unknown", "hex"])
+def test_a_declared_encoding_that_no_parser_knows_holds_up_no_file(harness: Harness, encoding: str) -> None:
+    content = f'<?xml version="1.0" encoding="{encoding}"?>'.encode() + XML
+    harness.write(NAME, content)
+    harness.write("20250729_161501.xml")
+    assert statuses(harness.ship()) == {NAME: ShipStatus.SHIPPED, "20250729_161501.xml": ShipStatus.SHIPPED}
+    assert harness.objects() == {KEY: content, "xml-events/20250729_161501.xml": XML}
+    assert "wellformed" not in harness.metadata(KEY)
+
+
+@pytest.mark.parametrize("name", ["..xml", ".xml", "...json"])
+def test_a_hidden_file_of_dots_is_never_taken(harness: Harness, name: str) -> None:
+    harness.write(name)
+    harness.write(NAME)
+    assert statuses(harness.ship()) == {NAME: ShipStatus.SHIPPED}
+    assert harness.left() == [name]
+
+
 def test_another_file_in_done_is_not_overwritten(harness: Harness) -> None:
     there = harness.folder / "done" / "2025" / "07" / "29" / NAME
     there.parent.mkdir(parents=True)

@@ -172,6 +172,20 @@ def test_what_is_personal_is_null_in_the_public_records_and_kept_in_the_private_
 
 
 @pytest.mark.req("K-26")
+def test_what_becomes_personal_later_leaves_nothing_public_behind(tmp_path: Path, mapping: SourceMapping) -> None:
+    before = Deliveries(tmp_path)
+    before.deliver("20250729_161500.json", b'{"WHO":"Ann"}\n{"WHO":"Bea')
+    before.make()
+    assert len(before.rejects()) == 1
+    after = Deliveries(tmp_path, mapping)
+    after.make()
+    assert len(after.rejects(is_private=True)) == 1
+    public = [info.key for info in after.lake.list() if not info.key.startswith("private/")]
+    assert not [key for key in public if "rejects" in key]
+    assert not [key for key in public if b"Bea" in Path(after.lake.uri, key).read_bytes()]
+
+
+@pytest.mark.req("K-26")
 def test_personal_files_must_be_delivered_to_a_private_place(mapping: SourceMapping, tmp_path: Path) -> None:
     settings = load_settings(event_bucket="events", event_prefix="xml-events/")
     public = open_delivered(settings)
@@ -226,6 +240,17 @@ def test_columns_have_the_kind_of_the_mapping_and_null_where_a_value_has_not(tmp
     assert [row["b"] for row in found] == [True, None, False, True]
     assert [row["t"] for row in found] == [moment.replace(microsecond=250_000), None, moment, moment]
     assert [row["s"] for row in found] == ["a", "b", None, None]
+
+
+@pytest.mark.parametrize("text", ["1_000", "nan", "Infinity", "١٢", "0x1F", "9" * 5_000])
+def test_what_only_python_takes_for_a_number_is_null(tmp_path: Path, text: str) -> None:
+    columns = {kind: ColumnMapping.model_validate({"path": "n", "kind": kind}) for kind in ("integer", "float")}
+    deliveries = Deliveries(tmp_path, SourceMapping(columns=columns))
+    deliveries.deliver("20250729_161500.json", json.dumps({"n": text}).encode())
+    deliveries.make()
+    (row,) = deliveries.records()
+    assert row["integer"] is None
+    assert row["float"] is None or len(text) > 300
 
 
 def test_columns_are_those_that_arrow_itself_would_build() -> None:

@@ -142,6 +142,28 @@ def test_a_bucket_that_is_missing_is_named(harness: Harness) -> None:
     assert "Check BUCKET_NAME, AWS_REGION and S3_ENDPOINT_URL." in str(only(report).problem)
 
 
+def test_a_bucket_that_is_deleted_while_files_are_shipped_stops_the_pass_and_loses_none(
+    proxied: Harness, fault_proxy: FaultProxy
+) -> None:
+    _write_all(proxied)
+
+    def delete_bucket(exchange: Exchange) -> None:
+        client, name = proxied.bucket.client, proxied.bucket.name
+        for key in proxied.bucket.object_keys():
+            client.delete_object(Bucket=name, Key=key)
+        client.delete_bucket(Bucket=name)
+        exchange.reply(exchange.ask_server())
+
+    fault_proxy.inject(delete_bucket, method="PUT", contains=_NAMES[1], times=1)
+    report = proxied.ship()
+    proxied.bucket.client.create_bucket(Bucket=proxied.bucket.name)
+    assert (report.failures, report.exit_code) == ({ErrorClass.CONFIG: 1}, 2)
+    assert len(report.of(ShipStatus.NOT_TRIED)) == 2
+    assert proxied.left() == _NAMES[1:]
+    assert proxied.ship()
+    assert sorted(proxied.objects()) == [f"xml-events/{name}" for name in _NAMES[1:]]
+
+
 def test_a_store_without_an_address_keeps_the_files_for_later(harness: Harness) -> None:
     harness.write(NAME)
     report = harness.ship(s3_endpoint_url="http://127.0.0.1:1", max_retries=2)

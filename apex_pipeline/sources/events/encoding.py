@@ -81,6 +81,14 @@ def codec_of(declared: str) -> str | None:
     return name if _SPLITTABLE.fullmatch(name) else None
 
 
+def is_wide(declared: str) -> bool:
+    """Return whether a declaration names an encoding in which every character has at least two bytes."""
+    try:
+        return codecs.lookup(declared).name.startswith(_WIDE)
+    except LookupError:
+        return False
+
+
 def is_same_family(declared: str, name: str) -> bool:
     """Return whether a declaration agrees with a certain encoding: UTF-16 names both byte orders."""
     try:

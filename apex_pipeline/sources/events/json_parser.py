@@ -38,7 +38,8 @@ def parse_object(content: bytes) -> tuple[Node, tuple[str, ...]]:
     try:
         orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        if _has_lone_surrogate(found):
+        # Of repeated keys, the last one hides what the others have.
+        if _has_lone_surrogate(found) or (DUPLICATE_KEYS in flags and _has_lone_surrogate(_all_of(text))):
             raise UnusableEventError(Reason.LONE_SURROGATE) from None
         if BIG_NUMBER not in flags:
             raise UnusableEventError(Reason.MALFORMED_JSON, f"line {error.lineno} of the event") from None
@@ -74,6 +75,11 @@ def _parsed(text: str, flags: set[str]) -> Node:
         raise UnusableEventError(Reason.MALFORMED_JSON, f"{error.msg}, line {error.lineno} of the event") from None
     except RecursionError:
         raise UnusableEventError(Reason.TOO_DEEP) from None
+
+
+def _all_of(text: str) -> Node:
+    """Return what a text holds, with every value of repeated keys."""
+    return json.loads(text, object_pairs_hook=list)
 
 
 def _has_lone_surrogate(node: Node) -> bool:

@@ -1,27 +1,25 @@
 """Splits JSON into events and goes on behind damage: arrays, one object per line, objects one after the other.
 
 Every event keeps its own text, so no digit of a number and no repeated key is lost. Contains the way through a file;
-``json_parser.py`` decides what is valid.
+``json_bounds.py`` finds where an event ends, ``json_parser.py`` decides what is valid.
 """
 
 import re
 from collections.abc import Iterator
 
+from apex_pipeline.sources.events.json_bounds import JsonBounds
 from apex_pipeline.sources.events.json_parser import parse_object
 from apex_pipeline.sources.events.model import Event, EventLimits, EventReject, Reason, UnusableEventError
 from apex_pipeline.sources.events.rejecting import Rejecting
 from apex_pipeline.sources.events.window import Window
 
 _SPACE = b" \t\r\n"
-# Strings as wholes, and brackets outside of them. A string does not go on in another line, so that a missing quote
-# costs no more than its line; a quote by itself is one that is never closed.
-_TOKEN = re.compile(rb'"(?:[^"\\\r\n]|\\[^\r\n])*+"|[{}\[\]"]')
-_CLOSING = {b"{": b"}", b"[": b"]"}
 _FIRST_KEY = re.compile(rb'\{[ \t\r\n]*("(?:[^"\\\r\n]|\\[^\r\n])*+")[ \t\r\n]*:')
 _AFTER_OBJECT = re.compile(rb"(?<=[}\],])[ \t\r\n]*+\{")
 # What ends a value that is not an object, in a line or a list.
 _VALUE = re.compile(rb'(?:"(?:[^"\\\r\n]|\\[^\r\n])*+"|[^,\[\]{}\r\n"])++')
-_QUOTE = ord('"')
+# An event is looked for at the start of its line this far back: in a file of one line, all of it would be each time.
+_LONGEST_INDENT = 1_000
 # First keys of a file's events that are kept; a producer has one or two.
 _MOST_FIRST_KEYS = 16
 _ENVELOPE_COMMA = "commas between the values are not as in a list"
@@ -39,6 +37,7 @@ class JsonReader:
         self._window = window
         self._limits = limits
         self._rejects = Rejecting(window)
+        self._bounds = JsonBounds(window)
         self._in_list = False
         # Whether a comma, or the end of the list, must come next.
         self._needs_comma = False
@@ -96,7 +95,7 @@ class JsonReader:
     def _event(self, begin: int) -> Event | EventReject:
         """Return the event that starts here, or the reject of it, and be done with it."""
         window = self._window
-        end, depth = self._end_of(begin)
+        end, depth = self._bounds.end_of(begin)
         if end is None:
             self._needs_comma = False  # it is part of what is rejected
             is_large = not window.is_complete and depth >= 0
@@ -115,35 +114,12 @@ class JsonReader:
         offset, length = window.take(end)
         return Event(self._rejects.next_position(), offset, length, "", content, node, flags)
 
-    def _end_of(self, begin: int) -> tuple[int | None, int]:
-        """Return the index behind the bracket that closes the object, and how deep the object is nested.
-
-        The index is ``None`` if there is no such bracket at hand; then a depth below 0 says that a string or a bracket
-        is damaged.
-        """
-        opened: list[bytes] = []
-        deepest = 0
-        for token in _TOKEN.finditer(self._window.data, begin):
-            kind = token[0]
-            if kind in _CLOSING:
-                opened.append(kind)
-                deepest = max(deepest, len(opened))
-            elif kind == b'"':
-                return None, -1
-            elif kind[0] != _QUOTE:
-                if _CLOSING[opened.pop()] != kind:
-                    return None, -1
-                if not opened:
-                    return token.end(), deepest
-        return None, deepest
-
     def _following(self, begin: int) -> re.Pattern[bytes]:
         """Return what the next event starts with: a line indented alike, or an object with a first key of an event."""
         data = self._window.data
-        line = data.rfind(b"\n", 0, begin) + 1
-        indent = data[line:begin]
-        if (line or begin == 0) and not indent.strip(_SPACE):
-            return re.compile(rb"\n" + indent + rb"(?=\{)")
+        line = data.rfind(b"\n", max(0, begin - _LONGEST_INDENT), begin) + 1
+        if (line or begin == 0) and not data[line:begin].strip(_SPACE):
+            return re.compile(rb"\n" + data[line:begin] + rb"(?=\{)")
         key = _FIRST_KEY.match(data, begin)
         keys = sorted(self._first_keys | ({key[1]} if key else set[bytes]()))
         known = b"|".join(map(re.escape, keys))
@@ -157,7 +133,7 @@ class JsonReader:
         """Return the reject of a value that is not an object."""
         data = self._window.data
         if data[begin : begin + 1] == b"[":
-            end, _ = self._end_of(begin)
+            end, _ = self._bounds.end_of(begin)
             if end is None:
                 self._needs_comma = False
                 return self._rejects.to_next(begin, _AFTER_OBJECT, Reason.UNCLOSED)

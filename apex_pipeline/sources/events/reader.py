@@ -39,16 +39,16 @@ def read_events(
     if not is_compressed:
         yield from _read(file, event_tag, limits)
         return
-    last = -1
-    try:
-        with gzip.GzipFile(fileobj=file) as unpacked:
-            for item in _read(cast("BinaryIO", _Bounded(unpacked, limits.file_bytes)), event_tag, limits):
-                last = item.position
+    position = 0
+    with gzip.GzipFile(fileobj=file) as packed:
+        unpacked = _Unpacked(packed, limits.file_bytes)
+        for item in _read(cast("BinaryIO", unpacked), event_tag, limits):
+            if unpacked.length or unpacked.fault is None:  # a file of which nothing could be unpacked is not empty
+                position = item.position + 1
                 yield item
-    except _TooLongError:
-        yield EventReject(last + 1, 0, size, 1, Reason.FILE_TOO_LARGE, "after decompression", b"")
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        yield EventReject(last + 1, 0, size, 1, Reason.DAMAGED_COMPRESSION, "", b"")
+    if unpacked.fault is not None:
+        detail = "after decompression" if unpacked.fault is Reason.FILE_TOO_LARGE else ""
+        yield EventReject(position, unpacked.length, 0, 1, unpacked.fault, detail, b"")
 
 
 def _read(file: BinaryIO, event_tag: str, limits: EventLimits) -> Iterator[Event | EventReject]:
@@ -85,28 +85,38 @@ def _may_be_json(window: Window) -> bool:
     return b'{"' in window.data or b"{ " in window.data
 
 
-class _TooLongError(Exception):
-    """More bytes came out of a compressed file than a file may have."""
+class _Unpacked(io.RawIOBase):
+    """An unpacked stream of limited length, which ends where its file is damaged.
 
+    Raising there would lose the events before the damage that the reader has not come to yet.
 
-class _Bounded(io.RawIOBase):
-    """An unpacked stream of limited length."""
+    Attributes:
+        fault: Why the stream ends before its file does, if it does.
+        length: Bytes unpacked so far.
+    """
 
-    def __init__(self, unpacked: gzip.GzipFile, limit: int) -> None:
-        self._unpacked = unpacked
+    def __init__(self, packed: gzip.GzipFile, limit: int) -> None:
+        self._packed = packed
         self._limit = limit
+        self.fault: Reason | None = None
+        self.length = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes.
-
-        Raises:
-            _TooLongError: They are beyond the limit.
-        """
-        content = self._unpacked.read(size)
-        if self._unpacked.tell() > self._limit:
-            raise _TooLongError
-        return content
+        """Return some of the next bytes; none at the end, and where nothing more can be unpacked."""
+        if self.fault is not None:
+            return b""
+        try:
+            # Not read(), which forgets what it has unpacked when it meets damage.
+            content = self._packed.read1(size)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            self.fault = Reason.DAMAGED_COMPRESSION
+            return b""
+        self.length = self._packed.tell()
+        if self.length > self._limit:
+            self.fault = Reason.FILE_TOO_LARGE
+        return b"" if self.fault else content
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to another place, which unpacks everything before it again."""
-        return self._unpacked.seek(offset, whence)
+        self.fault = None
+        return self._packed.seek(offset, whence)

@@ -18,7 +18,7 @@ from apex_pipeline.sources.events.paths import Path, first_text, without
 from apex_pipeline.tables.model import Row
 
 # Raised when the same files would give other rows.
-RECORDS_VERSION: Final = "1"
+RECORDS_VERSION: Final = "2"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Seconds since 1970 have 10 digits from 2001 to 2286, milliseconds 13.
 _SECONDS_DIGITS, _MILLISECONDS_DIGITS = 10, 13
@@ -26,6 +26,9 @@ _ID_CHARACTERS = 32
 _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 # A key with a prefix, in JSON text.
 _PREFIX = re.compile(rb"\"@?[^\"\\:]+:[^\"\\]+\":")
+# Python itself also takes 1_000, nan and the digits of every script.
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
+_REAL = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
 _LARGEST_INTEGER = 2**63 - 1
 
 
@@ -131,18 +134,14 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _integer(text: str | None) -> int | None:
-    try:
-        number = int(text or "", 10)
-    except ValueError:
+    if not _INTEGER.fullmatch(text or ""):
         return None
+    number = int(text or "")
     return number if abs(number) <= _LARGEST_INTEGER else None
 
 
 def _real(text: str | None) -> float | None:
-    try:
-        return float(text or "")
-    except ValueError:
-        return None
+    return float(text or "") if _REAL.fullmatch(text or "") else None
 
 
 def _boolean(text: str | None) -> bool | None:

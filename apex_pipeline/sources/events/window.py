@@ -13,7 +13,8 @@ from apex_pipeline.sources.events.encoding import FileEncoding, find_encoding
 # Large enough that the copy of the rest of a window per block costs nothing, and small in memory.
 _BLOCK_BYTES = 1_048_576
 _HEAD_BYTES = 4
-_SPACES = re.compile(rb"[ \t\r\n]*+")
+# White space, and byte order marks: files that begin with one are appended to each other.
+_SPACES = re.compile(rb"(?:[ \t\r\n]++|\xef\xbb\xbf)*+")
 _KEEP_UNDECODABLE = "apex-keep-undecodable"
 # Half a character. It has as many bytes as what it stands for, except for half a code unit at the end of a file.
 _NOT_TEXT = "\ud800"
@@ -96,6 +97,29 @@ class Window:
         found = _SPACES.match(self.data, self.start)
         if found and found.end() > self.start:
             self.advance(found.end())
+
+    def skip_past(self, closing: bytes) -> bool:
+        """Be done with everything up to the next ``closing``, however far away; return false if there is none.
+
+        Then nothing has changed. Memory is that of the window all the same.
+        """
+        place = self._file.tell()
+        decoder = None if self._decoder is None else self._decoder.getstate()
+        saved = self.data, self.start, self.is_complete
+        counts = self._counted, self._offset, self._line, self._lines_counted
+        while (found := self.data.find(closing, self.start)) < 0:
+            self.advance(max(self.start, len(self.data) - len(closing) + 1))
+            if not self.read_more():
+                break
+        if found >= 0:
+            self.advance(found + len(closing))
+            return True
+        self._file.seek(place)
+        if self._decoder is not None and decoder is not None:
+            self._decoder.setstate(decoder)
+        self.data, self.start, self.is_complete = saved
+        self._counted, self._offset, self._line, self._lines_counted = counts
+        return False
 
     def take(self, end: int) -> tuple[int, int]:
         """Return offset and length in the file of everything before an index, and be done with it."""

@@ -5,9 +5,11 @@ reject. See ``xml_reader.py`` for the events.
 """
 
 import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 
-from apex_pipeline.sources.events.encoding import codec_of, declared_encoding, is_same_family
+from apex_pipeline.sources.events.encoding import codec_of, declared_encoding, is_same_family, is_wide
 from apex_pipeline.sources.events.model import (
     CONTRADICTED_ENCODING,
     EventLimits,
@@ -30,7 +32,12 @@ _IN_DOCTYPE = re.compile(
     rb"\"[^\"]*+\"|'[^']*+'|<!--(?:[^-]|-(?!->))*+-->|<\?(?:[^?]|\?(?!>))*+\?>|<!--|<\?|[\[\]>\"']"
 )
 _NEVER_CLOSED = (b'"', b"'", b"<!--", b"<?")
+_DECLARATION = re.compile(rb"<\?xml\s")
 _DECLARATION_BYTES = 1_000
+_END_TAG = re.compile(rb"</([^\s<>/]+)\s*>")
+# An end tag is looked for this far; beyond that, all end tags at hand are listed once. Looking for each to the end
+# would take hours for a file of start tags alone.
+_NEAR_BYTES = 4_096
 
 
 class Envelope:
@@ -57,6 +64,11 @@ class Envelope:
         self._open: list[tuple[bytes, dict[str, str]]] = []
         self._codec: str | None = _UTF8
         self._is_faulty = False
+        # Ends of comments and instructions that do not come any more in the file.
+        self._never_closed: set[bytes] = set()
+        # Where the end tags of each name are in the bytes at hand.
+        self._ends: dict[bytes, array[int]] = {}
+        self._ends_of = b""
         self.has_doctype = False
         self.inherited: dict[str, str] = {}
         self.flags: tuple[str, ...] = ()
@@ -114,7 +126,10 @@ class Envelope:
         window = self._window
         end = window.data.find(closing, begin + 2)
         if end < 0:
-            yield self._rejects.to_next(begin, self._start, Reason.UNCLOSED)
+            # It may be longer than what is at hand; events in it are none.
+            if closing in self._never_closed or not window.skip_past(closing):
+                self._never_closed.add(closing)
+                yield self._rejects.to_next(begin, self._start, Reason.UNCLOSED)
             return
         end += len(closing)
         if window.data.startswith((b"<?xml ", b"<?xml\t", b"<?xml\n", b"<?xml\r"), begin):
@@ -127,7 +142,7 @@ class Envelope:
         self.flags, self._codec = (), _UTF8
         if declared is None:
             return
-        if found.is_certain or is_same_family(declared, "utf-16-le") or is_same_family(declared, "utf-32-le"):
+        if found.is_certain or is_wide(declared):
             # The bytes show the encoding. A declaration that was readable as it is cannot be that of another width.
             is_right = found.is_certain and is_same_family(declared, found.name)
             self.flags = () if is_right else (CONTRADICTED_ENCODING,)
@@ -155,6 +170,9 @@ class Envelope:
             if end is not None:
                 yield self._rejects.span(tag.start(), end, Reason.OUTSIDE_EVENTS)
                 return
+        if len(self._open) >= self._limits.depth:
+            yield self._stray(tag.start(), Reason.TOO_DEEP)
+            return
         outside = self.inherited
         fault = ""
         try:
@@ -175,13 +193,27 @@ class Envelope:
         data = self._window.data
         if is_empty:
             return tag.end()
-        close = re.compile(rb"</" + re.escape(tag[2]) + rb"\s*>").search(data, tag.end())
-        if close is None:
+        close = self._end_tag(tag[2], tag.end())
+        if close < 0:
             # Never closed, although others were: a damaged start tag of an event, for example.
             following = self._start.search(data, tag.end())
             is_damaged = self._window.is_complete or self._rejects.events_so_far > 0
             return self._next_bound(tag.end()) if is_damaged and following else None
-        return None if self._start.search(data, tag.end(), close.start()) else close.end()
+        return None if self._start.search(data, tag.end(), close) else data.index(b">", close) + 1
+
+    def _end_tag(self, name: bytes, index: int) -> int:
+        """Return the index of the next end tag of this name at hand; -1 without one."""
+        data = self._window.data
+        near = data.find(b"</" + name, index, index + _NEAR_BYTES)
+        if near >= 0 and (tag := _END_TAG.match(data, near)) and tag[1] == name:
+            return near
+        if self._ends_of is not data:
+            self._ends_of, self._ends = data, {}
+            for tag in _END_TAG.finditer(data, index):
+                self._ends.setdefault(tag[1], array("i")).append(tag.start())
+        found = self._ends.get(name, ())
+        place = bisect_left(found, index)
+        return found[place] if place < len(found) else -1
 
     def _pass_end(self, tag: re.Match[bytes]) -> Iterator[EventReject]:
         names = [name for name, _ in self._open]
@@ -201,17 +233,20 @@ class Envelope:
         else:
             self._window.advance(tag.end())
 
-    def _stray(self, begin: int) -> EventReject:
+    def _stray(self, begin: int, reason: Reason = Reason.OUTSIDE_EVENTS) -> EventReject:
         """Return the reject of everything up to the next event, or to the end of the envelope."""
         end = self._next_bound(begin + 1)
         if end is None:
-            return self._rejects.to_next(begin, self._start, Reason.OUTSIDE_EVENTS)
-        return self._rejects.span(begin, end, Reason.OUTSIDE_EVENTS)
+            return self._rejects.to_next(begin, self._start, reason)
+        return self._rejects.span(begin, end, reason)
 
     def _next_bound(self, index: int) -> int | None:
-        """Return the index of the next event or of the envelope's end tag, whichever is first, if at hand."""
+        """Return the index of the next event, declaration or end tag of the envelope, whichever comes first at hand."""
         data = self._window.data
         event = first_outside(self._start, data, index)
         closing = [data.find(b"</" + name + b">", index) for name, _ in self._open[-1:]]
         found = [event.start()] if event else []
+        if _DECLARATION.search(data, index, event.start() if event else len(data)):
+            declaration = first_outside(_DECLARATION, data, index)
+            found += [declaration.start()] if declaration else []
         return min([*found, *(end for end in closing if end >= 0)], default=None)

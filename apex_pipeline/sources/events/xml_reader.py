@@ -22,6 +22,8 @@ from apex_pipeline.sources.events.xml_shapes import ShapeCache
 
 # Start tags longer than this are only found whole if they do not lie across two reads of a search.
 _LONGEST_START = 1_000
+# Above this size in bytes, an event is first looked at for others inside of it.
+_LARGE_EVENT = 65_536
 # Reasons that concern all of an event, whatever is in it.
 _WHOLE = frozenset({Reason.DOCTYPE, Reason.TOO_DEEP})
 # Bytes of events that could not be used, as far as events inside of them are looked for. Damage takes some kB; beyond
@@ -146,6 +148,9 @@ class XmlReader:
         close = self._next_closing(closing, begin)
         end = close + len(closing)
         if close < 0 or end - begin > self._limits.event_bytes:
+            return None
+        # Start tags that are never closed share one far end tag: what is up to it would be looked at for each.
+        if end - begin > _LARGE_EVENT and self._has_event(start, close):
             return None
         content = window.data[begin:end]
         if not may_be_plain(content):

@@ -268,10 +268,79 @@ def test_a_mutation_inside_one_event_leaves_all_others() -> None:
 def test_compressed_files_are_read_and_damage_to_them_is_a_reject() -> None:
     packed = gzip.compress(b"<EVENTS>" + EVENT * 3 + b"</EVENTS>")
     assert len(payloads(read(packed))) == 3
-    assert reasons(read(packed[:-9])) == ["damaged_compression"]
-    assert reasons(read(packed[:20] + b"\xff" * 20)) == ["damaged_compression"]
-    bomb = gzip.compress(b"<EVENTS>" + b" " * 5_000_000)
-    assert reasons(read(bomb, EventLimits(file_bytes=1_000_000))) == ["file_too_large"]
+    assert reasons(read(packed[:10])) == ["damaged_compression"]
+    assert reasons(read(packed[:20] + b"\xff" * 20))[-1] == "damaged_compression"
+    bomb = gzip.compress(b"<EVENTS>" + EVENT + b" " * 5_000_000)
+    assert reasons(read(bomb, EventLimits(file_bytes=1_000_000)))[-1] == "file_too_large"
+
+
+@pytest.mark.parametrize("end", ["checksum", "cut off", "another file"])
+def test_every_event_before_the_damage_of_a_compressed_file_is_read(end: str) -> None:
+    packed = gzip.compress(b"<EVENTS>" + EVENT * 3_000 + b"</EVENTS>")
+    damaged = {"checksum": packed[:-8] + bytes(8), "cut off": packed[:-8], "another file": packed + b"end"}[end]
+    items = read(damaged)
+    assert len(payloads(items)) == 3_000
+    assert reasons(items) == ["damaged_compression"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" + b'{"a":' * 50_000,
+        b"{\n" * 50_000,
+        b'[{"a":1},' + b'{"a":[' * 50_000,
+        b"<EVENTS>" + b"<a>" * 400_000 + EVENT,
+        b"<EVENTS>" + EVENT + b"<a>" * 400_000,
+        b"<EVENTS>" + EVENT + b"".join(b"<a%d>" % number for number in range(100_000)) + EVENT,
+        b"".join(b"<c><b%d>%b</c>" % (number, EVENT) for number in range(10_000)),
+    ],
+    ids=["objects", "lines", "lists", "tags", "tags behind an event", "other tags", "crossed tags"],
+)
+def test_what_is_opened_again_and_again_takes_seconds_and_not_hours(content: bytes) -> None:
+    started_s = time.process_time()
+    items = read(content)
+    # Under a second each; it was minutes, and grew with the square of the size.
+    assert time.process_time() - started_s < 8
+    assert items[-1].offset + items[-1].length >= len(content.removesuffix(b"</c>"))
+
+
+def test_a_comment_that_is_larger_than_what_is_read_at_once_hides_its_events() -> None:
+    comment = b"<!--" + EVENT + b"y" * 3_000_000 + b"-->"
+    assert reasons(read(b"<EVENTS>" + EVENT + comment + EVENT + b"</EVENTS>")) == []
+    assert len(payloads(read(b"<EVENTS>" + EVENT + comment + EVENT + b"</EVENTS>"))) == 2
+    wide = ("\ufeff<EVENTS>" + (comment + EVENT).decode() + "</EVENTS>").encode("utf-16-le")
+    assert len(payloads(read(wide))) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_a_comment_that_is_never_closed_costs_no_event_behind_it(encoding: str) -> None:
+    content = "\ufeff<EVENTS><!-- " + EVENT.decode() * 40_000
+    assert len(payloads(read(content.encode(encoding)))) == 40_000
+
+
+def test_byte_order_marks_between_appended_files_are_no_content() -> None:
+    for encoding in ("utf-8", "utf-16-le"):
+        document = f'\ufeff<?xml version="1.0" encoding="{encoding}"?>{EVENT.decode()}'
+        items = read(document.encode(encoding) * 3)
+        assert (len(payloads(items)), reasons(items)) == (3, [])
+    assert reasons(read('\ufeff{"a":1}\n'.encode() * 3)) == []
+
+
+def test_the_declaration_behind_stray_content_counts() -> None:
+    late = '<?xml version="1.0" encoding="windows-1252"?><EVENT><A>é</A></EVENT>'.encode("cp1252")
+    items = read(EVENT + b"stray" + late)
+    assert (payloads(items)[-1], reasons(items)) == ({"A": "é"}, ["outside_events"])
+
+
+@pytest.mark.parametrize("name", ["UTF-16", "UTF-16BE", "UTF-16LE", "UTF-32BE"])
+def test_a_declared_width_that_the_bytes_do_not_have_is_flagged_and_read(name: str) -> None:
+    (event,) = read(f'<?xml version="1.0" encoding="{name}"?>'.encode() + EVENT)
+    assert isinstance(event, Event)
+    assert event.flags == ("contradicted_encoding",)
+
+
+def test_a_lone_surrogate_is_found_where_a_repeated_key_hides_it() -> None:
+    assert reasons(read(rb'{"a":"\ud800","a":1,"b":1e999}')) == ["lone_surrogate"]
 
 
 def test_a_file_beyond_the_limit_is_not_read() -> None:
