@@ -10,7 +10,7 @@ comes back, because another process has the session's lease by then. See docs/sc
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, Protocol
 
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
@@ -92,7 +92,10 @@ def replace_lost(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     app = getattr(instance.run_launcher, "celery", None)
     if app is None:
         return dg.SensorResult(skip_reason="Runs of this instance are not executed by Celery.")
-    tasks = active_tasks(app.control.inspect(timeout=_ANSWER_S))
+    try:
+        tasks = active_tasks(app.control.inspect(timeout=_ANSWER_S))
+    except _unreachable(app) as error:
+        return dg.SensorResult(skip_reason=f"The broker cannot be asked: {type(error).__name__}.", cursor="")
     if tasks is None:
         return dg.SensorResult(skip_reason="No Celery worker answers.", cursor="")
     seen = find_lost_runs(instance, tasks, datetime.now(UTC))
@@ -104,3 +107,12 @@ def replace_lost(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     ended = f": {', '.join(lost)}" if lost else ""
     reason = f"{len(tasks)} tasks in work, {len(lost)} runs lost{ended}."
     return dg.SensorResult(skip_reason=reason, cursor=" ".join(seen.keys() - lost.keys()))
+
+
+def _unreachable(app: Any) -> tuple[type[Exception], ...]:
+    """Return what is raised if the broker is down, or was restarted since it was asked last."""
+    from kombu.exceptions import (  # noqa: PLC0415  # pyright: ignore[reportMissingImports]  -- comes with Celery
+        OperationalError,
+    )
+
+    return (OperationalError, *app.connection_for_write().connection_errors)
