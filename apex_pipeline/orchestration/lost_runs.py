@@ -10,7 +10,7 @@ comes back, because another process has the session's lease by then. See docs/sc
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Protocol
 
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
@@ -31,6 +31,14 @@ _REASON = "The Celery worker of this run has died: no worker has its task, and i
 
 class _Inspection(Protocol):
     def active(self) -> dict[str, list[dict[str, object]]] | None: ...
+
+
+class _Connection(Protocol):
+    connection_errors: tuple[type[Exception], ...]
+
+
+class _App(Protocol):
+    def connection_for_write(self) -> _Connection: ...
 
 
 def find_lost_runs(instance: dg.DagsterInstance, tasks: Iterable[str], now: datetime) -> dict[str, timedelta]:
@@ -109,7 +117,7 @@ def replace_lost(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     return dg.SensorResult(skip_reason=reason, cursor=" ".join(seen.keys() - lost.keys()))
 
 
-def _unreachable(app: Any) -> tuple[type[Exception], ...]:
+def _unreachable(app: _App) -> tuple[type[Exception], ...]:
     """Return what is raised if the broker is down, or was restarted since it was asked last."""
     from kombu.exceptions import (  # noqa: PLC0415  # pyright: ignore[reportMissingImports]  -- comes with Celery
         OperationalError,
