@@ -35,6 +35,7 @@ from benchmarks.large_sessions import large_sessions
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 _TIMEOUT_S = 3_600.0
+_LOGGED_S = 60.0
 _SHARES = ("user", "nice", "system", "idle")
 
 
@@ -98,8 +99,15 @@ def _measure(cluster: Cluster, source: Path, keys: list[str]) -> _Measured:
     snapshot = read_current(store)
     if snapshot is None or len(snapshot.keys) != len(keys):
         raise SystemExit(f"{len(keys) - (len(snapshot.keys) if snapshot else 0)} sessions were not published.")
+    runs = wait_for(lambda: _runs_by_worker(cluster, len(keys)), _LOGGED_S, "the end of all tasks in the logs")
+    return _Measured(len(cluster.workers), seconds, runs, idle[0])
+
+
+def _runs_by_worker(cluster: Cluster, count: int) -> tuple[int, ...] | None:
+    """Return how many runs each worker has ended; a task ends a moment after its run."""
     logs = [(cluster.folder / f"{name}.log").read_text(errors="replace") for name in cluster.workers]
-    return _Measured(len(cluster.workers), seconds, tuple(log.count("succeeded in") for log in logs), idle[0])
+    runs = tuple(log.count("succeeded in") for log in logs)
+    return runs if sum(runs) == count else None
 
 
 def _are_finished(cluster: Cluster, count: int) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import BoundedSemaphore
 
@@ -101,7 +101,8 @@ class SourceObject(SourceFile):
             with translating_state_errors(f"Fetching {self.uri} to {parent}"):
                 folder = TemporaryDirectory(prefix="fetched-", dir=parent)
             with folder:
-                path = Path(folder.name, PurePosixPath(self.path).name)
+                # Not the object's own name, which may be longer than the 255 bytes that a file's may have.
+                path = Path(folder.name, "object")
                 with translating_state_errors(f"Fetching {self.uri} to {parent}"), path.open("wb") as file:
                     sha256 = self._read(lambda _: progress(0), file.write)
                 digests.put_object_digest(self.uri, self.version, self.size, sha256)

@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 from dagster import AssetRecordsFilter, DagsterRun, DagsterRunStatus, RunsFilter
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
 
@@ -25,6 +26,21 @@ _MOST_RUNS, _PAGE = 1_000, 100
 # A sync prunes at most this often.
 _BETWEEN = timedelta(days=1)
 _MARK = ".pruned"
+# What a run that succeeded repeats: an output of a step is a materialization or the result of a check, what was planned
+# was made or evaluated, and resources were there. That is two fifths of what is stored of it.
+_SPENT = text(
+    "DELETE FROM event_logs WHERE run_id = :run_id AND (dagster_event_type IN ('STEP_OUTPUT', "
+    "'ASSET_CHECK_EVALUATION_PLANNED', 'RESOURCE_INIT_STARTED', 'RESOURCE_INIT_SUCCESS') "
+    # One that was planned and not made stays: the page of the run names it.
+    "OR (dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED' AND EXISTS (SELECT 1 FROM event_logs made "
+    "WHERE made.dagster_event_type = 'ASSET_MATERIALIZATION' AND made.asset_key = event_logs.asset_key)))"
+)
+# Of the results of checks, the database of all runs has two copies. Dagster reads the one in the table of results, and
+# that of the run for its page; nothing reads this one where each run has a database of its own.
+_SECOND_COPIES = text(
+    "DELETE FROM event_logs WHERE run_id = :run_id "
+    "AND dagster_event_type IN ('ASSET_CHECK_EVALUATION', 'ASSET_CHECK_EVALUATION_PLANNED')"
+)
 # The run with the latest result of each check and session; where a check was planned and not reached, an earlier one.
 _NEWEST_CHECKS = text(
     "SELECT DISTINCT run_id FROM asset_check_executions WHERE id IN (SELECT max(id) FROM asset_check_executions "
@@ -74,8 +90,29 @@ def prune_if_due(instance: dg.DagsterInstance, keep: timedelta) -> Pruned | None
 
 
 def compact_run(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Shrink the database of a finished run; half of it is unused space."""
-    compact(run_database(Path(instance.root_directory), run_id))
+    """Shrink what is stored of a finished run: half of its database is unused space.
+
+    One that succeeded loses events whose facts others repeat, too; of one that failed, every event may explain why.
+    """
+    database = run_database(Path(instance.root_directory), run_id)
+    if not database.is_file():  # in Postgres, the one copy of an event serves all pages
+        return
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.status is DagsterRunStatus.SUCCESS:
+        _remove_repetitions(instance, run_id)
+    compact(database)
+
+
+def _remove_repetitions(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove them from both databases; they stay if another process holds one, because that only costs space.
+
+    Dagster itself can only delete all events of a run.
+    """
+    with suppress(SQLAlchemyError):
+        with instance.event_log_storage.run_connection(run_id) as connection:  # type: ignore[attr-defined]  -- of SQLite
+            connection.execute(_SPENT, {"run_id": run_id})
+        with _index(instance) as connection:
+            connection.execute(_SECOND_COPIES, {"run_id": run_id})
 
 
 class _Newest:

@@ -33,6 +33,14 @@ class _Inspection(Protocol):
     def active(self) -> dict[str, list[dict[str, object]]] | None: ...
 
 
+class _Connection(Protocol):
+    connection_errors: tuple[type[Exception], ...]
+
+
+class _App(Protocol):
+    def connection_for_write(self) -> _Connection: ...
+
+
 def find_lost_runs(instance: dg.DagsterInstance, tasks: Iterable[str], now: datetime) -> dict[str, timedelta]:
     """Return the runs whose worker has died, each with the age of its last event, by run id.
 
@@ -92,7 +100,10 @@ def replace_lost(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     app = getattr(instance.run_launcher, "celery", None)
     if app is None:
         return dg.SensorResult(skip_reason="Runs of this instance are not executed by Celery.")
-    tasks = active_tasks(app.control.inspect(timeout=_ANSWER_S))
+    try:
+        tasks = active_tasks(app.control.inspect(timeout=_ANSWER_S))
+    except _unreachable(app) as error:
+        return dg.SensorResult(skip_reason=f"The broker cannot be asked: {type(error).__name__}.", cursor="")
     if tasks is None:
         return dg.SensorResult(skip_reason="No Celery worker answers.", cursor="")
     seen = find_lost_runs(instance, tasks, datetime.now(UTC))
@@ -104,3 +115,12 @@ def replace_lost(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     ended = f": {', '.join(lost)}" if lost else ""
     reason = f"{len(tasks)} tasks in work, {len(lost)} runs lost{ended}."
     return dg.SensorResult(skip_reason=reason, cursor=" ".join(seen.keys() - lost.keys()))
+
+
+def _unreachable(app: _App) -> tuple[type[Exception], ...]:
+    """Return what is raised if the broker is down, or was restarted since it was asked last."""
+    from kombu.exceptions import (  # noqa: PLC0415  # pyright: ignore[reportMissingImports]  -- comes with Celery
+        OperationalError,
+    )
+
+    return (OperationalError, *app.connection_for_write().connection_errors)

@@ -199,6 +199,25 @@ def test_alake_below_the_source_is_left_out(race: _Race) -> None:
     assert [file.path for file in own.files] == [_R2]
 
 
+class _Renamed(ForwardingStore):
+    """A store whose one object can be read by every key."""
+
+    def open_stream(self, key: str, inspect: Inspect | None = None) -> AbstractContextManager[BinaryIO]:
+        return super().open_stream(_R1, inspect)
+
+
+def test_an_object_whose_name_is_too_long_for_a_file_is_fetched(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "bucket", DigestCache())
+    store.prepare_for_writing()
+    written = store.write_bytes(_R1, b"content")
+    key = f"spa/{'x' * 300}.csv"
+    item = source_bucket.SourceObject(key, written.size, 0, written.tag, _Renamed(store), tmp_path / "fetched")
+    fetch = item.copy_item(raw_key(key), DigestCache()).fetch
+    assert fetch is not None
+    with fetch(lambda _: None) as file:
+        assert file.path.read_bytes() == b"content"
+
+
 def test_an_empty_bucket_is_refused(bucket: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is empty"):
         list_bucket(bucket, tmp_path)

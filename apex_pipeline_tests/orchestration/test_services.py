@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Coroutine, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +168,10 @@ async def _listen(port: int, socket: str, is_ready: threading.Event, is_over: as
     """Pass connections on to a socket until this is over."""
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        its_reader, its_writer = await asyncio.open_unix_connection(socket)
-        await asyncio.gather(_pass_on(reader, its_writer), _pass_on(its_reader, writer))
+        # asyncio prints the traceback of a handler that is cancelled, as those are that are open when the test is over.
+        with suppress(asyncio.CancelledError):
+            its_reader, its_writer = await asyncio.open_unix_connection(socket)
+            await asyncio.gather(_pass_on(reader, its_writer), _pass_on(its_reader, writer))
 
     async with await asyncio.start_server(connect, "127.0.0.1", port):
         is_ready.set()
