@@ -105,7 +105,9 @@ def test_a_flipped_bit_is_never_read(store: LocalStore) -> None:
             read_table_file(store, record)
 
 
-def test_a_published_file_that_is_not_parquet_but_has_its_digest_is_unreadable_and_not_damaged(store: LocalStore) -> None:
+def test_a_published_file_that_is_not_parquet_but_has_its_digest_is_unreadable_and_not_damaged(
+    store: LocalStore,
+) -> None:
     content = b"not a table"
     sha256 = hashlib.sha256(content).hexdigest()
     store.write_bytes(object_key(sha256), content)
