@@ -105,7 +105,7 @@ def test_a_flipped_bit_is_never_read(store: LocalStore) -> None:
             read_table_file(store, record)
 
 
-def test_a_published_file_that_is_not_parquet_but_has_its_digest_is_unreadable_and_not_damaged(
+def test_a_file_that_has_its_digest_but_is_not_parquet_is_unreadable_and_not_damaged(
     store: LocalStore,
 ) -> None:
     content = b"not a table"
