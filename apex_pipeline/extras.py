@@ -27,7 +27,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         "watchfiles",
     ),
     "api": ("fastapi", "httpx", "python_multipart", "starlette", "uvicorn", "websockets"),
-    "queue": ("psycopg", "redis", "rq"),
+    "queue": ("psycopg", "redis", "rq", "rq_dashboard"),
     "deploy": ("dagster_aws", "dagster_celery", "dagster_k8s", "dagster_postgres"),
 }
 

@@ -101,7 +101,9 @@ def test_every_variable_is_read_and_lake_and_source_are_in_buckets(
     read_by_dagster = set(re.findall(r"env: (\w+)", celery))
     assert read_by_dagster <= given.keys()
     assert given.keys() <= {*environment_variables(), *DAEMON_ENVIRONMENT, *read_by_dagster}
-    passwords = generated_passwords(tmp_path)
+    folder = tmp_path / "compose"  # not the folder of the process, which reads its own .env
+    folder.mkdir()
+    passwords = generated_passwords(folder)
     for key, value in given.items():
         monkeypatch.setenv(key, re.sub(r"\$\{(\w+)[^}]*\}", lambda match: passwords[match[1]], value))
     settings = load_settings()

@@ -15,6 +15,8 @@ _BLOCK_BYTES = 1_048_576
 _HEAD_BYTES = 4
 # White space, and byte order marks: files that begin with one are appended to each other.
 _SPACES = re.compile(rb"(?:[ \t\r\n]++|\xef\xbb\xbf)*+")
+# The bytes of a character of UTF-8 after its first.
+_CONTINUATIONS = frozenset(bytes([byte]) for byte in range(0x80, 0xC0))
 _KEEP_UNDECODABLE = "apex-keep-undecodable"
 # Half a character. It has as many bytes as what it stands for, except for half a code unit at the end of a file.
 _NOT_TEXT = "\ud800"
@@ -108,7 +110,7 @@ class Window:
         saved = self.data, self.start, self.is_complete
         counts = self._counted, self._offset, self._line, self._lines_counted
         while (found := self.data.find(closing, self.start)) < 0:
-            self.advance(max(self.start, len(self.data) - len(closing) + 1))
+            self.advance(self._before_character(len(self.data) - len(closing) + 1))
             if not self.read_more():
                 break
         if found >= 0:
@@ -120,6 +122,12 @@ class Window:
         self.data, self.start, self.is_complete = saved
         self._counted, self._offset, self._line, self._lines_counted = counts
         return False
+
+    def _before_character(self, index: int) -> int:
+        """Return the next place at or before an index at which a character of UTF-8 begins, or the start."""
+        while index > self.start and self.data[index : index + 1] in _CONTINUATIONS:
+            index -= 1
+        return max(self.start, index)
 
     def take(self, end: int) -> tuple[int, int]:
         """Return offset and length in the file of everything before an index, and be done with it."""

@@ -108,7 +108,7 @@ def test_a_loader_works_without_dagster(tmp_path: Path) -> None:
         "assert len(get_loader().load_lap_times('sebring', 'race')) == 4\n"
         "sys.exit('dagster' in sys.modules or 'boto3' in sys.modules)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     assert subprocess.run([sys.executable, "-c", program], env=environment, cwd=tmp_path, check=False).returncode == 0
 
 
