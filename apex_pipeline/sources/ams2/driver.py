@@ -9,6 +9,7 @@ import numpy.typing as npt
 from apex_pipeline.sources.ams2.layouts import (
     CARS,
     ENTRY,
+    IS_HUMAN,
     LAYOUTS,
     NO_INDEX,
     PHYSICS,
@@ -41,7 +42,8 @@ PHYSICS_ROW = np.dtype(
 )
 
 # A row per timings packet, of the driver's entry. ``slot`` is his place among the entries, ``counted`` the packet
-# number without the packets of other types that have arrived: it tells how many samples were lost.
+# number without the packets of other types that have arrived: it tells how many samples were lost. ``is_guessed``
+# says that the packet does not name the driver, so that the car which the camera shows was taken.
 TIMING_ROW = np.dtype(
     [
         ("ordinal", "i8"),
@@ -50,6 +52,7 @@ TIMING_ROW = np.dtype(
         ("stretch", "i4"),
         ("tick", "i8"),
         ("slot", "i2"),
+        ("is_guessed", "?"),
         ("changed", "u4"),
         ("clock", "f4"),
         ("sector_clock", "f4"),
@@ -118,8 +121,21 @@ class DriverRows:
         return _taken_out(self._physics, PHYSICS_ROW)
 
     def timings(self) -> Rows:
-        """Return all rows of timings packets, in order; they are given once."""
-        return _taken_out(self._timings, TIMING_ROW)
+        """Return all rows of timings packets, in order; they are given once.
+
+        Where the packets do not name the driver, only the car that the camera shows most is his: the others are
+        rivals that it was turned to, and no lap may come of their clocks.
+        """
+        rows = _taken_out(self._timings, TIMING_ROW)
+        guessed = rows["slot"][rows["is_guessed"]]
+        if not len(guessed):
+            return rows
+        named = rows["slot"][~rows["is_guessed"]]
+        own = int(np.bincount(named if len(named) else guessed).argmax())
+        is_own = ~rows["is_guessed"] | (rows["slot"] == own)
+        self.counts["timings_without_driver"] += int(len(rows) - is_own.sum())
+        self.counts["timings_by_camera"] += int((is_own & rows["is_guessed"]).sum())
+        return rows[is_own]
 
     def _timings_of(self, batch: Batch, physics: Rows, where: Integers, packets: Rows) -> Timings:
         reported = packets["num"].astype(np.int64)
@@ -127,34 +143,43 @@ class DriverRows:
         cars = reported.clip(0, CARS)
         ordinals = batch.ordinals[where]
         entries = _entries(packets)
-        slots = self._slots(packets, entries, cars, physics, ordinals)
+        slots, is_guessed = self._slots(packets, entries, cars, physics, ordinals)
         is_known = slots >= 0
         self.counts["timings_without_driver"] += int(len(slots) - is_known.sum())
         rows = np.zeros(int(is_known.sum()), TIMING_ROW)
         own = entries[np.flatnonzero(is_known), slots[is_known]]
         rows["ordinal"], rows["number"] = ordinals[is_known], batch.numbers[where][is_known]
         rows["stretch"], rows["slot"] = batch.stretches[where][is_known], slots[is_known]
+        rows["is_guessed"] = is_guessed[is_known]
         rows["changed"], rows["tick"] = packets["changed"][is_known], _ticks(packets)[is_known]
         _fill_entry(rows, own)
         return Timings(ordinals, cars, slots, entries, rows)
 
-    def _slots(self, packets: Rows, entries: Rows, cars: Integers, physics: Rows, ordinals: Integers) -> Integers:
-        """Return the driver's place in each packet; -1 where it is not known.
+    def _slots(
+        self, packets: Rows, entries: Rows, cars: Integers, physics: Rows, ordinals: Integers
+    ) -> "tuple[Integers, npt.NDArray[np.bool_]]":
+        """Return the driver's place in each packet, -1 where it is not known, and whether it is a guess.
 
         His own index, where the packet has one; else the one entry whose car is not given, as the game does for the
-        player only; else the car that the camera shows.
+        player only. Else the car that the camera shows is a guess, unless a person drives another car and not this one.
         """
         has_index = "local" in (packets.dtype.names or ())
         local = packets["local"].astype(np.int64) if has_index else np.full(len(packets), NO_INDEX)
         slots = np.where(local < cars, local, -1)
+        is_guessed = np.zeros(len(slots), np.bool_)
         open_rows = np.flatnonzero(slots < 0)
         if len(open_rows):
             is_unnamed = entries["car_index"][open_rows] == NO_INDEX
             is_unnamed &= np.arange(CARS) < cars[open_rows, None]
             viewed = self._viewed_at(physics, ordinals[open_rows])
-            found = np.where(is_unnamed.sum(axis=1) == 1, is_unnamed.argmax(axis=1), viewed)
-            slots[open_rows] = np.where(found < cars[open_rows], found, -1)
-        return slots
+            is_human = (entries["car_index"][open_rows] & IS_HUMAN > 0) & (np.arange(CARS) < cars[open_rows, None])
+            is_possible = (viewed >= 0) & (viewed < cars[open_rows])
+            shown = is_human[np.arange(len(viewed)), viewed.clip(0, CARS - 1)]
+            viewed = np.where(is_possible & (shown | ~is_human.any(axis=1)), viewed, -1)
+            is_marked = is_unnamed.sum(axis=1) == 1
+            slots[open_rows] = np.where(is_marked, is_unnamed.argmax(axis=1), viewed)
+            is_guessed[open_rows] = ~is_marked
+        return slots, is_guessed
 
     def _viewed_at(self, physics: Rows, ordinals: Integers) -> Integers:
         """Return the place of the car that the camera shows at some places of the recording."""

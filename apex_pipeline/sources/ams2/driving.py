@@ -43,6 +43,8 @@ class Driving:
         types: The game's number for the type of each session; shape (sessions,).
         tracks: Track of each session.
         is_left_after: Whether the game went to its front end after each row, before the next one.
+        left_out: Index, among all rows of the driver, of the first and the last row that was not driven since the
+            row before; shape (rows, 2). Both are the row's own index if there was none.
     """
 
     rows: Rows
@@ -52,6 +54,7 @@ class Driving:
     types: list[int]
     tracks: list[Track]
     is_left_after: Flags
+    left_out: Integers
 
 
 def driven(rows: Rows, states: list[Change[GameState]], tracks: list[Change[Track]], counts: Counter[str]) -> Driving:
@@ -90,7 +93,17 @@ def driven(rows: Rows, states: list[Change[GameState]], tracks: list[Change[Trac
         types=kinds[is_driven][firsts].tolist(),
         tracks=[track.values[index] for index in track.index[is_driven][firsts].tolist()],
         is_left_after=np.append(left[is_driven][1:], _left_at_end(states)) > left[is_driven],
+        left_out=_left_out(places, is_driven),
     )
+
+
+def _left_out(places: Integers, is_driven: Flags) -> Integers:
+    """Return the ends of what was not driven before each driven row."""
+    here = np.flatnonzero(is_driven)
+    before = np.append(here[:1] - 1, here[:-1])
+    is_next = here - before == 1
+    ends = np.stack([np.where(is_next, here, before + 1), np.where(is_next, here, here - 1)], axis=1)
+    return places[ends] if len(places) else ends
 
 
 def clock_jumps(rows: Rows) -> Flags:

@@ -72,7 +72,7 @@ def measure_laps(
     laps: list[Lap] = []
     for run, until in zip(runs, ends, strict=True):
         rows = driving.rows[run.start : run.stop]
-        lap_time = _lap_time(driving.rows, run, time, game.last_laps, until) if run.is_whole else None
+        lap_time = _lap_time(driving, run, time, game.last_laps, until) if run.is_whole else None
         invalid = _invalid_bits(rows, counts) if run.has_clock else False
         flags = (*run.flags, "invalidated") if invalid else run.flags
         position = int(rows["race_position"][-1])
@@ -90,12 +90,14 @@ def measure_laps(
     return _with_published(laps, driving.types)
 
 
-def _lap_time(rows: Rows, run: Run, time: Timebase, last_laps: History[int, float], until: int) -> LapTime:
+def _lap_time(driving: Driving, run: Run, time: Timebase, last_laps: History[int, float], until: int) -> LapTime:
+    rows = driving.rows
     last = rows[run.stop - 1]
+    is_followed = run.stop < len(rows) and int(driving.sessions[run.stop]) == run.session
     clock_s = float(last["clock"])
-    by_clock, uncertainty = _clock_at_line(rows, run.stop, time)
+    by_clock, uncertainty = _clock_at_line(rows, run.stop, time, is_followed=is_followed)
     # The game's own time may also tell how many packets were lost at the line.
-    slack = float(time.slack_s[run.stop]) if run.stop < len(rows) else 0.0
+    slack = float(time.slack_s[run.stop]) if is_followed else 0.0
     tolerance = max(time.interval_s, uncertainty)
     expected = Expected(
         slot=int(last["slot"]),
@@ -111,10 +113,17 @@ def _lap_time(rows: Rows, run: Run, time: Timebase, last_laps: History[int, floa
     return LapTime(by_clock, "clock", uncertainty + slack)
 
 
-def _clock_at_line(rows: Rows, stop: int, time: Timebase) -> tuple[float, float]:
-    """Return the lap clock at the line before a row, and how far off it can be."""
+def _clock_at_line(rows: Rows, stop: int, time: Timebase, *, is_followed: bool) -> tuple[float, float]:
+    """Return the lap clock at the line before a row, and how far off it can be.
+
+    Args:
+        rows: The driven rows.
+        stop: The row.
+        time: Time between rows.
+        is_followed: The row is of the same session; the time up to another one's first row says nothing.
+    """
     clock_s = float(rows["clock"][stop - 1])
-    if stop == len(rows):
+    if not is_followed:
         return clock_s + time.interval_s / 2, time.interval_s
     elapsed, first_s = float(time.elapsed_s[stop]), float(rows["clock"][stop])
     if 0 <= first_s <= elapsed + time.uncertainty_s:

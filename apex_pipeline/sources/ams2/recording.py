@@ -130,7 +130,7 @@ class _Reader:
         counts = Counter(self._driver.counts)
         timings, physics = self._driver.timings(), self._driver.physics()
         driving = driven(timings, self._game.states, self._game.tracks, counts)
-        time = timebase(driving.rows, physics["ordinal"])
+        time = timebase(driving, timings, physics["ordinal"])
         runs = list(islice(find_runs(driving, time, self._game.last_laps), self._limits.runs + 1))
         self._check(runs, driving, len(timings))
         laps = measure_laps(driving, runs, time, self._game, counts)
@@ -237,6 +237,8 @@ class _Reader:
         clauses += self._framer.notes
         if self._driver.counts["most_cars"] > CARS:
             clauses.append(f"{self._driver.counts['most_cars']} cars, of which the packets hold {CARS}")
+        if self._driver.counts["timings_by_camera"]:
+            clauses.append("the driver's car is the one that the camera shows most, as the packets do not name it")
         if self._rivals.is_full:
             clauses.append("the other cars change too often to follow all of them")
         clauses += [f"{reject.count:,} {reject.detail}" for reject in rejects if reject.reason in _REJECTED]
