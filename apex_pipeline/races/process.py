@@ -205,17 +205,36 @@ def _ended_badly(services: RaceServices, attempt: Attempt, error: Exception) -> 
     if not may_recur:
         _LOG.warning("Attempt %d at the race %s was interrupted: %s", attempt.number, attempt.race_id, error)
         _persist(lambda: give_back(services.database, attempt))
+        _clean_up_if_deleted(services, attempt.race_id)
         return Outcome("interrupted", error=str(error), attempt=attempt.number)
     error_class, sentence = _explain(error)
     _LOG.warning("The race %s failed (%s): %s", attempt.race_id, error_class, sentence)
     try:
+        _persist(lambda: _remove_results(services, attempt))
         _persist(lambda: fail(services.database, attempt, error_class, sentence))
     except AttemptLostError:
         _clean_up_if_deleted(services, attempt.race_id)
         return Outcome("skipped", attempt=attempt.number)
-    if not attempt.was_ready:
-        remove_race_objects(services.store, attempt.race_id, keep_blob=True)
     return Outcome("Failed", error=sentence, attempt=attempt.number)
+
+
+def _remove_results(services: RaceServices, attempt: Attempt) -> None:
+    """Remove what an attempt wrote before it failed, while the race is still its own.
+
+    Once the failure is recorded, the next attempt may begin at any moment, and it writes objects of the same names.
+
+    Raises:
+        AttemptLostError: Another attempt has begun, or the race was deleted.
+    """
+    if attempt.was_ready:
+        return  # its earlier laps stay
+    if not beat(services.database, attempt):
+        raise AttemptLostError(f"The race {attempt.race_id} was taken over.", "Nothing is to be done.")
+    try:
+        remove_race_objects(services.store, attempt.race_id, keep_blob=True)
+    except ApexError as error:
+        # They do no harm: no row names them, and the next attempt replaces them.
+        _LOG.warning("Objects of the failed race %s were left in the store: %s", attempt.race_id, error)
 
 
 def _explain(error: Exception) -> tuple[str, str]:

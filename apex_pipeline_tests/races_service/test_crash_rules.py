@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, text, update
 
-from apex_pipeline.errors import ApexError, ConfigurationError, StoreUnavailableError
+from apex_pipeline.errors import ApexError, ConfigurationError, SchemaViolationError, StoreUnavailableError
 from apex_pipeline.races import process as process_module
 from apex_pipeline.races.deletion import delete_race, find_orphans, remove_orphans
 from apex_pipeline.races.errors import (
@@ -257,6 +257,42 @@ def test_a_fault_of_the_store_is_tried_again_and_fails_at_the_third_attempt(
     ]
     view = view_race(services.database, race)
     assert (view.error_class, view.attempts) == ("store unavailable", 3)
+
+
+def test_a_failed_attempt_removes_nothing_of_the_next_one(
+    services: RaceServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next attempt begins as soon as the failure is recorded, before the failed one has returned."""
+    race = submit_race(services, two_laps()).race_id
+    real_fail, real_write = process_module.fail, process_module.write_results
+
+    def written_and_away(*arguments: object) -> object:
+        monkeypatch.setattr(process_module, "write_results", real_write)
+        real_write(*arguments)  # type: ignore[arg-type]
+        raise SchemaViolationError("The table is wrong.", "Report it.")
+
+    def fail_and_process_again(*arguments: object) -> None:
+        assert _objects(services) == [f"races/{race}/raw_data.deflate"]
+        real_fail(*arguments)  # type: ignore[arg-type]
+        assert process_race(services, race, again=True).status == "Ready"
+
+    monkeypatch.setattr(process_module, "write_results", written_and_away)
+    monkeypatch.setattr(process_module, "fail", fail_and_process_again)
+    assert process_race(services, race).status == "Failed"
+    assert view_race(services.database, race).status == "Ready"
+    assert len(_objects(services)) > 1
+    assert lap_samples(services, race, 1)[1].num_rows > 0
+
+
+def test_a_store_that_is_away_does_not_keep_a_race_from_failing(
+    services: RaceServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailableError("The store is away.", "Start it.")
+
+    race = submit_race(services, b"no race").race_id
+    monkeypatch.setattr(process_module, "remove_race_objects", away)
+    assert process_race(services, race).status == "Failed"
 
 
 def test_a_race_given_back_is_put_into_the_queue_again(services: RaceServices, queue: RememberingQueue) -> None:
