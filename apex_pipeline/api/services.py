@@ -6,6 +6,7 @@ again.
 
 import logging
 import threading
+import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Annotated, Final
@@ -13,6 +14,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from apex_pipeline.errors import ApexError
+from apex_pipeline.races.errors import DatabaseUnavailableError
 from apex_pipeline.races.reaper import reap
 from apex_pipeline.races.services import RaceServices, opened_services
 from apex_pipeline.settings import Settings
@@ -21,6 +23,9 @@ _LOG = logging.getLogger(__name__)
 
 # A lost race is found within this time and the silence after which it counts as lost: 20 s.
 _REAPED_EVERY_S: Final = 5.0
+# Looking for a database that is away takes up to 5 s. Requests that wait for one look share its result; otherwise fifty
+# of them would look one after the other.
+_AWAY_FOR_S: Final = 2.0
 
 
 class KeptServices:
@@ -35,19 +40,30 @@ class KeptServices:
         self._stack = ExitStack()
         self._lock = threading.Lock()
         self._services: RaceServices | None = None
+        self._away: DatabaseUnavailableError | None = None
+        self._away_until_s = 0.0
         self._stopped = threading.Event()
 
     def get(self) -> RaceServices:
         """Return the services.
 
         Raises:
-            DatabaseUnavailableError: The database cannot be reached; the next call tries again.
+            DatabaseUnavailableError: The database cannot be reached; a call after two seconds tries again.
             ConfigurationError: A setting cannot be used.
         """
         with self._lock:
             if self._services is None:
-                self._services = self._stack.enter_context(opened_services(self.settings))
+                if self._away is not None and time.monotonic() < self._away_until_s:
+                    raise DatabaseUnavailableError(self._away.problem, self._away.hint)
+                self._services = self._open()
             return self._services
+
+    def _open(self) -> RaceServices:
+        try:
+            return self._stack.enter_context(opened_services(self.settings))
+        except DatabaseUnavailableError as error:
+            self._away, self._away_until_s = error, time.monotonic() + _AWAY_FOR_S
+            raise
 
     @contextmanager
     def running(self) -> Generator[None]:
