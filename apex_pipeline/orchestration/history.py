@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
+from apex_pipeline.orchestration.kept_databases import KeptEventLog
 
 _PARTITION_TAG = "dagster/partition"
 _FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
@@ -100,6 +101,7 @@ def compact_run(instance: dg.DagsterInstance, run_id: str) -> None:
     run = instance.get_run_by_id(run_id)
     if run is not None and run.status is DagsterRunStatus.SUCCESS:
         _remove_repetitions(instance, run_id)
+    _close(instance, run_id)
     compact(database)
 
 
@@ -181,9 +183,15 @@ def _remove(instance: dg.DagsterInstance, run_id: str) -> None:
     # Dagster leaves the results of checks of a deleted run behind, a sixth of what it wrote.
     with _index(instance) as connection:
         connection.execute(text("DELETE FROM asset_check_executions WHERE run_id = :run_id"), {"run_id": run_id})
+    _close(instance, run_id)
     for ending in ("", "-wal", "-shm"):
         database = run_database(Path(instance.root_directory), run_id)
         database.with_name(database.name + ending).unlink(missing_ok=True)
+
+
+def _close(instance: dg.DagsterInstance, run_id: str) -> None:
+    if isinstance(instance.event_log_storage, KeptEventLog):
+        instance.event_log_storage.close_run(run_id)
 
 
 def _index(instance: dg.DagsterInstance) -> AbstractContextManager[Connection]:

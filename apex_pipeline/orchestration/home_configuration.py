@@ -3,7 +3,10 @@
 See ``deploy/dagster.yaml`` for a server's, which has the same rules, and ``instance.py`` for opening a home.
 """
 
+import json
 import os
+import re
+from pathlib import Path
 
 from apex_pipeline.process.memory import free_memory
 
@@ -18,6 +21,14 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+storage:
+  # Dagster's own SQLite storage, with databases that stay open: opening them for every statement takes half of the
+  # time of a small sync. To have Dagster's own back, remove these lines; the files are the same.
+  custom:
+    module: apex_pipeline.orchestration.kept_databases
+    class: KeptStorage
+    config:
+      base_dir: {home}
 concurrency:
   runs:
     # One session is one run, of at most APEX_MEMORY_LIMIT and about one processor. Of the memory that was free when
@@ -46,6 +57,10 @@ retention:
 """
 
 
+# The folder of the databases, in the entry of the storage above.
+_BASE_DIR = re.compile(r"(^    class: KeptStorage\n    config:\n      base_dir: ).*$", re.MULTILINE)
+
+
 def concurrent_runs(memory_limit: int) -> int:
     """Return how many runs fit on this machine at once: free memory by the limit of one run, at least 1.
 
@@ -59,10 +74,25 @@ def concurrent_runs(memory_limit: int) -> int:
     return max(1, min((free - SERVICES_BYTES) // memory_limit, processors, _MOST_RUNS))
 
 
-def home_configuration(memory_limit: int) -> str:
+def home_configuration(home: Path, memory_limit: int) -> str:
     """Return the text of a new home's ``dagster.yaml``.
 
     Args:
+        home: Its folder.
         memory_limit: Most memory of one run, in bytes.
     """
-    return _CONFIGURATION.format(runs=concurrent_runs(memory_limit))
+    return _CONFIGURATION.format(home=_as_yaml(home), runs=concurrent_runs(memory_limit))
+
+
+def moved_configuration(text: str, home: Path) -> str:
+    """Return the text of a ``dagster.yaml`` with the databases in this home, where a home was moved or copied.
+
+    Args:
+        text: What is in the file; only the line that this module has written into it is changed.
+        home: The folder that it lies in now.
+    """
+    return _BASE_DIR.sub(lambda found: f"{found[1]}{_as_yaml(home)}", text)
+
+
+def _as_yaml(home: Path) -> str:
+    return json.dumps(str(home), ensure_ascii=False)  # a text of JSON is one of YAML, whatever the name has in it

@@ -9,14 +9,14 @@ close the runs whose process is dead. See ``runner.py`` for executing jobs.
 import logging
 import os
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
-from apex_pipeline.orchestration.home_configuration import home_configuration
+from apex_pipeline.orchestration.home_configuration import home_configuration, moved_configuration
 from apex_pipeline.orchestration.home_databases import without_unfinished_databases
 from apex_pipeline.orchestration.home_errors import CONFIGURATION_FILE, opening_home, using_home
 from apex_pipeline.orchestration.job_names import VERIFY_JOB
@@ -85,14 +85,23 @@ def prepare_dagster_home(home: Path, memory_limit: int) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     configuration = home / CONFIGURATION_FILE
     if not configuration.exists():
-        # Renamed into place: half a file, from a full disk or a kill, would be another configuration.
-        unfinished = configuration.with_name(f"{CONFIGURATION_FILE}.{os.getpid()}")
-        try:
-            unfinished.write_text(home_configuration(memory_limit), encoding="utf-8")
-            unfinished.replace(configuration)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        _write(configuration, home_configuration(home, memory_limit))
+        return home
+    with suppress(UnicodeDecodeError):  # reported by what opens it
+        present = configuration.read_text(encoding="utf-8")
+        if (moved := moved_configuration(present, home)) != present:
+            _write(configuration, moved)
     return home
+
+
+def _write(configuration: Path, text: str) -> None:
+    """Replace a file as a whole: half of one, from a full disk or a kill, would be another configuration."""
+    unfinished = configuration.with_name(f"{CONFIGURATION_FILE}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(configuration)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def process_tags(run_id: str) -> dict[str, str]:
