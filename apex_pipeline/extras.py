@@ -23,7 +23,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "s3": ("boto3", "botocore", "s3transfer"),
     "sql": ("duckdb",),
     "pipeline": (
-        *("alembic", "dagster", "dagster_webserver", "numba", "orjson", "prometheus_client", "scipy", "sqlalchemy"),
+        *("alembic", "dagster", "dagster_webserver", "numba", "orjson", "prometheus_client", "sqlalchemy"),
         "watchfiles",
     ),
     "api": ("fastapi", "httpx", "python_multipart", "starlette", "uvicorn", "websockets"),

@@ -5,6 +5,7 @@ See ``settings.py`` for the variables.
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 # Variables that tests, compiled code and the files in deploy/ read themselves.
@@ -55,11 +56,17 @@ def misspelled(names: Iterable[str], settings: Iterable[str], given: Iterable[st
     for name in names:
         if name in known:
             continue
-        cutoff = _PREFIXED if name.startswith(_PREFIXES) else _UNPREFIXED
-        close = get_close_matches(name, settings, 1, cutoff)
-        if close and close[0] not in given:
-            likely[name] = close[0]
+        close = _closest(name, tuple(settings))
+        if close is not None and close not in given:
+            likely[name] = close
     return likely
+
+
+# A sync reads its settings fifty times, and comparing thirty names with eighty takes 15 ms.
+@lru_cache(maxsize=256)
+def _closest(name: str, settings: tuple[str, ...]) -> str | None:
+    cutoff = _PREFIXED if name.startswith(_PREFIXES) else _UNPREFIXED
+    return next(iter(get_close_matches(name, settings, 1, cutoff)), None)
 
 
 def reason_in_words(entry: Mapping[str, Any]) -> str:

@@ -22,7 +22,6 @@ from apex_pipeline.errors import (
     StoreUnavailableError,
 )
 from apex_pipeline.storage.keys import UnsafeKeyError
-from apex_pipeline.storage.s3.errors import ErrorContext, error_code, translate
 
 
 class ErrorClass(StrEnum):
@@ -70,6 +69,9 @@ LONGEST_PAUSE_S = 60.0
 
 def classify(error: BaseException) -> ErrorClass:
     """Return the class of an error: of this project, or of boto3, however it is wrapped."""
+    # Imports boto3, which takes 0.25 s, and only a failure needs it: Dagster imports this module for every sync.
+    from apex_pipeline.storage.s3.errors import ErrorContext, error_code, translate  # noqa: PLC0415  -- as above
+
     known = next((link for link in _chain(error) if isinstance(link, ApexError)), None)
     code = error_code(error)
     if code in _CLOCK_CODES:

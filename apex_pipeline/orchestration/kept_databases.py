@@ -25,7 +25,7 @@ from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorag
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage  # noqa: TID251  -- as above
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig  # noqa: TID251  -- as above
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 
 _LOG = logging.getLogger(__name__)
 
@@ -121,6 +121,7 @@ class KeptEventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines = KeptEngines(_MOST_OPEN, _RUN_PAGE_BYTES)
         self._blank: bytes | None = None
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @contextmanager
@@ -133,6 +134,16 @@ class KeptEventLog(SqliteEventLogStorage):
                 self._initialized_dbs.add(shard)
             with engine.connect() as connection, connection.begin():
                 yield connection
+
+    def has_table(self, table_name: str) -> bool:
+        """Return whether the database of all runs has a table; one that it has, it keeps."""
+        if table_name not in self._tables:
+            # Asked within transactions, too, so without the lock that they hold.
+            engine, _ = self._engines.engine(self.path_for_shard(INDEX_SHARD_NAME))
+            if not inspect(engine).has_table(table_name):
+                return False
+            self._tables.add(table_name)
+        return True
 
     def close_run(self, run_id: str) -> None:
         """Close the database of a run, which is needed to rewrite or remove its file."""

@@ -151,6 +151,14 @@ def test_the_dagster_check_reads_the_daemon_heartbeats(
     assert (found["dagster"]["state"], message in found["dagster"]["said"]) == (state, True)
 
 
+def test_a_home_made_before_is_told_of_the_faster_storage(demo_dir: Path, run_doctor: Any) -> None:
+    assert "section Storage" not in str(run_doctor("demo-weekend")["dagster"])
+    configuration = next(Path.cwd().rglob("dagster.yaml"))
+    before, _, rest = configuration.read_text(encoding="utf-8").partition("storage:\n")
+    configuration.write_text(f"{before}concurrency:{rest.partition('concurrency:')[2]}", encoding="utf-8")
+    assert "section Storage" in str(run_doctor("demo-weekend")["dagster"])
+
+
 def test_a_dagster_home_that_cannot_be_opened_is_a_problem(run_doctor: Any) -> None:
     Path(".dagster").mkdir()
     Path(".dagster", "dagster.yaml").write_text("storage: nonsense\n", encoding="utf-8")

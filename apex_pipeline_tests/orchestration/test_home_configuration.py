@@ -35,7 +35,7 @@ def test_as_many_runs_as_memory_and_processors_allow(
 
 
 def test_dagster_takes_every_part_of_it(tmp_path: Path) -> None:
-    (tmp_path / "dagster.yaml").write_text(home_configuration(DEFAULT_MEMORY_LIMIT))
+    (tmp_path / "dagster.yaml").write_text(home_configuration(tmp_path, DEFAULT_MEMORY_LIMIT))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         queue = instance.get_concurrency_config().run_queue_config
         assert queue is not None
@@ -46,9 +46,9 @@ def test_dagster_takes_every_part_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["dagster.yaml", "postgres/dagster.yaml", "render/dagster.yaml"])
-def test_a_server_has_the_same_rules(file: str) -> None:
+def test_a_server_has_the_same_rules(file: str, tmp_path: Path) -> None:
     server: dict[str, Any] = yaml.safe_load((_DEPLOY / file).read_text())
-    home: dict[str, Any] = yaml.safe_load(home_configuration(DEFAULT_MEMORY_LIMIT))
+    home: dict[str, Any] = yaml.safe_load(home_configuration(tmp_path, DEFAULT_MEMORY_LIMIT))
     # What belongs to one machine, and what to a server.
     for part in ("nux", "storage", "compute_logs", "concurrency"):
         server.pop(part, None)

@@ -100,7 +100,7 @@ class GrCup(Source):
         rules: NamingRules,
     ) -> Iterator[DerivedTable]:
         """Yield official timing, laps, telemetry and quality, in this order: each needs the previous ones."""
-        # Imported here and below because numba and scipy take a second to import, and identifying files needs neither.
+        # Imported here and below because numba takes half a second to import, and identifying files needs neither.
         from apex_pipeline.sources.gr_cup import derive  # noqa: PLC0415
         from apex_pipeline.sources.gr_cup.quality import score_session  # noqa: PLC0415
         from apex_pipeline.sources.gr_cup.telemetry.car_stats import (  # noqa: PLC0415

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apex_pipeline.sources.gr_cup.laps.assignment import assign
 from apex_pipeline.sources.gr_cup.laps.crossing_match import AGREES_MS, CrossingMatch, Matrix
 from apex_pipeline.sources.gr_cup.laps.crossings import Crossing
 from apex_pipeline.sources.gr_cup.laps.official_cars import OfficialCar
@@ -128,11 +129,9 @@ def _reason_without_clock(*, is_ambiguous: bool) -> str:
 
 def _assign(scores: Matrix, vehicle_ids: Sequence[str], cars: Sequence[OfficialCar]) -> dict[int, int]:
     """Return the index of each device's car in the assignment with the highest total score."""
-    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 -- takes 0.7 s, and only a derivation needs it
-
     by_suffix = np.array([[_suffix_matches(vehicle_id, car) for car in cars] for vehicle_id in vehicle_ids])
-    rows, columns = linear_sum_assignment(scores + _SUFFIX_WEIGHT * by_suffix, maximize=True)
-    return {int(row): int(column) for row, column in zip(rows, columns, strict=True) if scores[row, column] > 0}
+    pairs = assign(scores + _SUFFIX_WEIGHT * by_suffix)
+    return {row: column for row, column in pairs if scores[row, column] > 0}
 
 
 def _suffix_matches(vehicle_id: str, car: OfficialCar) -> bool:

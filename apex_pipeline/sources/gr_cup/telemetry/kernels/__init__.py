@@ -17,6 +17,7 @@ imported by the functions that need them. Rules for the code here:
 
 import hashlib
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -24,7 +25,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
-import numba
+_WITHOUT = "scipy"
+_absent = sys.modules.get(_WITHOUT)
+# Where scipy is installed, numba loads its linear algebra, a quarter of a second and 30 MB, only to see whether it is
+# there. Nothing here uses it, and ``None`` is Python's own way to say that a module cannot be imported.
+sys.modules[_WITHOUT] = None  # type: ignore[assignment]
+try:
+    import numba
+    import numba.np.arraymath  # otherwise imported, with scipy, by the first call of a compiled function
+finally:
+    if _absent is None:
+        del sys.modules[_WITHOUT]
+    else:
+        sys.modules[_WITHOUT] = _absent
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
