@@ -35,7 +35,7 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
 
 
 @dg.asset(partitions_def=_SESSIONS, check_specs=[dg.AssetCheckSpec("complete", asset="checked")])
-def checked() -> dg.MaterializeResult:
+def checked() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="complete", passed=True)])
 
 

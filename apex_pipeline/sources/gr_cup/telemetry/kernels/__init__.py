@@ -16,6 +16,7 @@ imported by the functions that need them. Rules for the code here:
 """
 
 import hashlib
+import importlib
 import logging
 import sys
 import tempfile
@@ -32,7 +33,8 @@ _absent = sys.modules.get(_WITHOUT)
 sys.modules[_WITHOUT] = None  # type: ignore[assignment]
 try:
     import numba
-    import numba.np.arraymath  # otherwise imported, with scipy, by the first call of a compiled function
+
+    importlib.import_module("numba.np.arraymath")  # else imported, with scipy, when a compiled function is first called
 finally:
     if _absent is None:
         del sys.modules[_WITHOUT]
