@@ -295,4 +295,5 @@ def test_converting_telemetry_loads_no_linear_algebra() -> None:
         "assert importlib.util.find_spec('scipy'); "
         "assert not [name for name in sys.modules if name.partition('.')[0] == 'scipy']"
     )
-    assert _run_alone(program) == (0, "")
+    code, said = _run_alone(program)
+    assert code == 0, said

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -35,7 +36,7 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
 
 
 @dg.asset(partitions_def=_SESSIONS, check_specs=[dg.AssetCheckSpec("complete", asset="checked")])
-def checked() -> dg.MaterializeResult[None]:
+def checked() -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="complete", passed=True)])
 
 
