@@ -84,7 +84,7 @@ class Shipper:
         there = {(file.name, *file.state) for file in files}
         for entry in self._journal.delivered():
             if entry.version not in there:
-                moved_to = self._claims.find_in_done(entry.name, entry.size, entry.mtime_ns, str(entry.sha256))
+                moved_to = self._claims.find_in_done(entry.name, entry.size, str(entry.sha256), entry.updated_s)
                 self._journal.put(replace(entry, state=EntryState.DONE, moved_to=moved_to))
 
     def pending(self, files: Iterable[EventFile]) -> list[EventFile]:
@@ -206,6 +206,7 @@ class Shipper:
             key=delivered.key,
             etag=delivered.etag,
             attempts=delivered.attempts,
+            updated_s=time.time(),
         )
         self._journal.put(entry)
         # Compared with what lies there now, and not with what lay there when it was read.
@@ -224,18 +225,18 @@ class Shipper:
                 self._journal.put(replace(entry, ctime_ns=file.ctime_ns))
             return replace(outcome, problem=None if keeps else self._why_not_moved)
         try:
-            moved_to = self._take_away(file, str(entry.sha256))
+            moved_to = self._take_away(file, entry)
         except (ApexError, OSError) as error:
             self._cannot_move(f"It is shipped, but stays where it is. {error}")
             return replace(outcome, problem=self._why_not_moved)
         self._journal.put(replace(entry, state=EntryState.DONE, moved_to=moved_to))
         return replace(outcome, moved_to=moved_to)
 
-    def _take_away(self, file: EventFile, sha256: str) -> Path | None:
+    def _take_away(self, file: EventFile, entry: Entry) -> Path | None:
         if self._settings.events_on_success == "delete":
             file.path.unlink()
             return None
-        return self._claims.move_to_done(file, sha256)
+        return self._claims.move_to_done(file, str(entry.sha256), entry.updated_s)
 
     def _failed(self, file: EventFile, error: ApexError) -> ShippedFile:
         """Record a failure; stop the others if it is not the file's own."""
