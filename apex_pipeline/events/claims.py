@@ -159,7 +159,7 @@ class Claims:
                 folder.rmdir()
 
     def _unfinished_name(self, name: str) -> str:
-        """Return the name of a file while it is copied to another file system, the same in every process of this host."""
+        """Return the name of a file while it is copied to another file system: the same for every process of a host."""
         digest = hashlib.sha256(os.fsencode(f"{self._host}/{name}")).hexdigest()
         return f".{digest[:16]}.part"
 

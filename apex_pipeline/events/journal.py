@@ -29,8 +29,8 @@ _TABLE = """CREATE TABLE IF NOT EXISTS files (
     PRIMARY KEY (folder, name, size, mtime_ns)) WITHOUT ROWID"""
 _COLUMNS = "name, size, mtime_ns, ctime_ns, sha256, key, etag, state, attempts, error_class, moved_to, updated_s"
 # With their names, so that a table to which a newer version has added columns can be written.
-_UPSERT = f"INSERT OR REPLACE INTO files (folder, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_OPEN = f"SELECT {_COLUMNS} FROM files WHERE folder = ? AND state != 'done'"  # noqa: S608  -- a constant
+_UPSERT = f"INSERT OR REPLACE INTO files (folder, {_COLUMNS}) VALUES (?{', ?' * 12})"  # noqa: S608  -- constants
+_OPEN = f"SELECT {_COLUMNS} FROM files WHERE folder = ? AND state IS NOT 'done'"  # noqa: S608  -- as above
 _ALL = f"SELECT {_COLUMNS} FROM files WHERE folder = ? ORDER BY updated_s"  # noqa: S608  -- as above
 
 

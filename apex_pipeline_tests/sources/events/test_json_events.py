@@ -135,7 +135,7 @@ def test_what_is_wrong_between_the_values_of_a_list_is_rejected_where_it_is(cont
 
 
 def _accepted(text: str) -> list[Any] | None:
-    """Return all objects of a file by the standard library; ``None`` if it has anything but objects and lists of them."""
+    """Return all objects of a file by the standard library; ``None`` if it has more than objects and lists of them."""
     decoder, found, index = json.JSONDecoder(), list[Any](), 0
     while (index := len(text) - len(text[index:].lstrip(" \n"))) < len(text):
         try:
