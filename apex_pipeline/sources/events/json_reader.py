@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 from apex_pipeline.sources.events.json_bounds import JsonBounds
+from apex_pipeline.sources.events.json_far import FarValues
 from apex_pipeline.sources.events.json_parser import parse_object
 from apex_pipeline.sources.events.model import Event, EventLimits, EventReject, Reason, UnusableEventError
 from apex_pipeline.sources.events.rejecting import Rejecting
@@ -57,6 +58,7 @@ class JsonReader:
         self._limits = limits
         self._rejects = Rejecting(window)
         self._bounds = JsonBounds(window)
+        self._far = FarValues(window)
         self._in_list = False
         self._place = _Place.START
         self._has_list = False
@@ -121,6 +123,8 @@ class JsonReader:
         window = self._window
         end, depth = self._bounds.end_of(begin)
         if end is None:
+            if far := self._far_reject(begin):
+                return far
             self._place = _Place.DAMAGE
             is_large = not window.is_complete and depth >= 0
             reason = Reason.TOO_LARGE if is_large else Reason.UNCLOSED
@@ -137,6 +141,12 @@ class JsonReader:
             return self._rejects.span(begin, end, error.reason, error.detail)
         offset, length = window.take(end)
         return Event(self._rejects.next_position(), offset, length, "", content, node, flags)
+
+    def _far_reject(self, begin: int) -> EventReject | None:
+        """Return the reject of a value that ends beyond what is at hand; ``None`` if it does not end."""
+        if self._window.is_complete:
+            return None
+        return self._rejects.if_passed(begin, lambda: self._far.skip(begin), Reason.TOO_LARGE)
 
     def _following(self, begin: int) -> re.Pattern[bytes]:
         """Return what the next event starts with: a line indented alike, or an object with a first key of an event."""
@@ -159,6 +169,8 @@ class JsonReader:
         if data[begin : begin + 1] == b"[":
             end, _ = self._bounds.end_of(begin)
             if end is None:
+                if far := self._far_reject(begin):
+                    return far
                 self._place = _Place.DAMAGE
                 return self._rejects.to_next(begin, _AFTER_OBJECT, Reason.UNCLOSED)
             return self._rejects.span(begin, end, Reason.NOT_AN_OBJECT)

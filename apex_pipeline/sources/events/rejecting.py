@@ -70,12 +70,26 @@ class Rejecting:
             reason: What is wrong.
             detail: Where.
         """
+        make = self._begun(begin, reason, detail)
+        self.reached_end = not go_on()
+        return make()
+
+    def if_passed(self, begin: int, go_on: Callable[[], bool], reason: Reason) -> EventReject | None:
+        """Return what :meth:`passed` does; ``None`` if ``go_on`` returns false, and has not moved the window."""
+        make = self._begun(begin, reason, "")
+        return make() if go_on() else None
+
+    def _begun(self, begin: int, reason: Reason, detail: str) -> Callable[[], EventReject]:
+        """Return what makes the reject of everything from here to where the window then is."""
         window = self._window
         offset, line = window.offset_of(begin), window.line_of(begin)
         content = self._kept(begin, len(window.data))
-        self.reached_end = not go_on()
-        length = window.offset_of(window.start) - offset
-        return EventReject(self.next_position(), offset, length, line, reason, detail, content[:length])
+
+        def make() -> EventReject:
+            length = window.offset_of(window.start) - offset
+            return EventReject(self.next_position(), offset, length, line, reason, detail, content[:length])
+
+        return make
 
     def _kept(self, begin: int, end: int) -> bytes:
         if end - begin > _KEPT_BYTES:

@@ -190,6 +190,46 @@ def test_an_event_that_is_far_too_large_costs_only_itself(body: bytes) -> None:
     assert len(reasons(items)) == 1
 
 
+_FAR = b'{"a":1},' * 400_000 + b'{"a":1}'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-be"])
+@pytest.mark.parametrize(
+    "value",
+    [b'{"a":[' + _FAR + b"]}", b"[" + _FAR + b"]", b'{"a":"' + rb"\"},{},{\"a\":1}" * 200_000 + b'"}'],
+    ids=["list inside", "list", "text"],
+)
+def test_what_is_inside_of_a_value_larger_than_the_window_is_no_event(value: bytes, encoding: str) -> None:
+    content = b'[{"a":1},' + value + b',{"a":2}]'
+    items = read(content.decode().encode(encoding))
+    assert payloads(items) == [{"a": 1}, {"a": 2}]
+    assert reasons(items) == ["too_large"]
+
+
+def test_a_large_value_that_is_damaged_costs_no_event_behind_it() -> None:
+    for damaged in (b'{"a":[' + _FAR + b"}", b'{"a":[' + _FAR + b',"x\n', b'{"a":[' + _FAR):
+        items = read(b'{"a":1}\n' + damaged + b'\n{"a":2}\n')
+        assert payloads(items) == [{"a": 1}, {"a": 2}]
+        assert len(reasons(items)) == 1
+
+
+_INSIDE = st.lists(st.sampled_from(['{"id":0}', "[]", '"}{"', '"\\\\\\""', '"' + "y" * 50 + '"', "5"]), max_size=8)
+
+
+@given(
+    st.lists(st.one_of(st.just('{"id":1}'), _INSIDE.map(lambda parts: f'{{"id":[{",".join(parts)}]}}'))),
+    st.integers(20, 200),
+)
+@settings(max_examples=150)
+def test_values_are_whole_wherever_the_reads_end(values: list[str], block_bytes: int) -> None:
+    limit = 40
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("apex_pipeline.sources.events.window._BLOCK_BYTES", block_bytes)
+        items = read(f"[{','.join(values)}]".encode(), EventLimits(event_bytes=limit))
+    assert payloads(items) == [json.loads(value) for value in values if len(value) <= limit]
+    assert reasons(items) == ["too_large"] * sum(len(value) > limit for value in values)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
