@@ -1,4 +1,4 @@
-"""A shipper that is killed with SIGKILL in the middle of a large file: the next one sends the rest of it, and no more."""
+"""A shipper that is killed with SIGKILL in the middle of a large file: the next one sends the rest, and no more."""
 
 import hashlib
 import os
