@@ -85,14 +85,15 @@ def test_a_kill_in_the_middle_of_a_large_file_costs_the_parts_under_way(
 
 @pytest.mark.soak
 @pytest.mark.req("B-019")
-def test_five_gigabytes_arrive_although_the_shipper_is_killed_three_times(
+def test_a_gigabyte_arrives_although_the_shipper_is_killed_three_times(
     proxied: Harness, fault_proxy: FaultProxy
 ) -> None:
-    size = 5_000 * _MIB
-    sha256 = _write_large(proxied.folder / _NAME, size)
+    parts, first = 125, 40
+    sha256 = _write_large(proxied.folder / _NAME, parts * 8 * _MIB)
     for _ in range(3):
-        _kill_at_part(proxied, fault_proxy, part=40)
+        _kill_at_part(proxied, fault_proxy, part=first)
     sent = fault_proxy.count("PUT", _PART)
     assert proxied.ship().exit_code == 0
-    assert fault_proxy.count("PUT", _PART) - sent < 0.9 * sent + size / (8 * _MIB)
-    _check(proxied, sha256, size)
+    # Of each killed process, all parts before the first that the store was slow to take were acknowledged.
+    assert fault_proxy.count("PUT", _PART) - sent <= parts - 3 * (first - 1)
+    _check(proxied, sha256, parts * 8 * _MIB)
