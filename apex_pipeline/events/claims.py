@@ -6,19 +6,20 @@ the next one finds there.
 """
 
 import errno
+import hashlib
 import os
-import secrets
 import shutil
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 from apex_pipeline.errors import ApexError
 from apex_pipeline.events.folder import DONE_FOLDER, EventFile, list_folder, look_at
-from apex_pipeline.sources.events.rotation import date_folder_of, numbered
+from apex_pipeline.sources.events.rotation import date_of, folder_of, numbered
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
 from apex_pipeline.storage.os_errors import from_os_error, translating_os_errors
 
@@ -45,13 +46,19 @@ class Claims:
     def __init__(self, folder: Path, *, is_shared: bool, host: str | None = None) -> None:
         self._folder = folder
         self._all = folder / CLAIMS_FOLDER
-        self._own = self._all / (host or socket.gethostname())
+        self._host = host or socket.gethostname()
+        self._own = self._all / self._host
         self._is_shared = is_shared
         self._marked_s = 0.0
 
+    @property
+    def exist(self) -> bool:
+        """Whether any file may be claimed, by whatever host."""
+        return self._all.is_dir()
+
     def leftovers(self) -> list[EventFile]:
         """Return claimed files that no process is working on, after taking over those of dead hosts."""
-        if not self._all.is_dir():
+        if not self.exist:
             return []
         if self._is_shared:
             self.mark_alive()
@@ -103,31 +110,39 @@ class Claims:
         """Give a claimed file its place back, under another name if the producer has made a new one of its name."""
         with translating_os_errors(f"Putting {file.shown} back into {self._folder}"):
             for target in _candidates(self._folder / file.name):
-                if _move_to(file.path, target):
+                if _move_to(file.path, target, self._folder / self._unfinished_name(file.name)):
                     return
 
-    def move_to_done(self, file: EventFile, sha256: str) -> Path:
+    def move_to_done(self, file: EventFile, sha256: str, delivered_s: float) -> Path:
         """Move a claimed file to ``done/YYYY/MM/DD/`` and return where it lies now.
 
         A file with the same name and the same content that lies there already is the same file.
 
+        Args:
+            file: The file.
+            sha256: Digest of its bytes.
+            delivered_s: When it was delivered, in seconds since 1970: the date of a file whose name has none.
+
         Raises:
             ApexError: The file system refuses it; the file stays claimed.
         """
-        folder = self._folder / DONE_FOLDER / _date_of(file.name, file.mtime_ns)
+        folder = self._folder / DONE_FOLDER / _date_folder(file.name, delivered_s)
         with translating_os_errors(f"Moving {file.shown} to {folder}"):
             folder.mkdir(parents=True, exist_ok=True)
+            unfinished = folder / self._unfinished_name(file.name)
+            # Of a process that was killed while it copied this file. Nobody else copies a file that this host claims.
+            unfinished.unlink(missing_ok=True)
             for target in _candidates(folder / file.name):
-                if _move_to(file.path, target):
+                if _move_to(file.path, target, unfinished):
                     return target
                 if _has_content(target, file.size, sha256):
                     file.path.unlink()
                     return target
         raise AssertionError("unreachable: there is no end to the names")
 
-    def find_in_done(self, name: str, size: int, mtime_ns: int, sha256: str) -> Path | None:
+    def find_in_done(self, name: str, size: int, sha256: str, delivered_s: float) -> Path | None:
         """Return where a file lies that was moved to ``done/``; ``None`` if it was deleted, or taken from there."""
-        for target in _candidates(self._folder / DONE_FOLDER / _date_of(name, mtime_ns) / name):
+        for target in _candidates(self._folder / DONE_FOLDER / _date_folder(name, delivered_s) / name):
             if not os.path.lexists(target):
                 return None
             if _has_content(target, size, sha256):
@@ -142,6 +157,11 @@ class Claims:
         for folder in (self._own, self._all):
             with suppress(OSError):
                 folder.rmdir()
+
+    def _unfinished_name(self, name: str) -> str:
+        """Return the name of a file while it is copied to another file system: the same for every process of a host."""
+        digest = hashlib.sha256(os.fsencode(f"{self._host}/{name}")).hexdigest()
+        return f".{digest[:16]}.part"
 
     def _others(self) -> Iterator[Path]:
         """Yield the folders of claims of hosts that are dead."""
@@ -166,9 +186,9 @@ def is_read_only(error: ApexError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in _CANNOT_MOVE
 
 
-def _date_of(name: str, mtime_ns: int) -> str:
-    """Return the folder of a file's date: of the stamp in its name, else of its last edit (UTC)."""
-    return date_folder_of(name) or time.strftime("%Y/%m/%d", time.gmtime(max(0, mtime_ns) / 1e9))
+def _date_folder(name: str, delivered_s: float) -> str:
+    """Return the folder of a file's day: the same as that of its records."""
+    return folder_of(date_of(name) or datetime.fromtimestamp(delivered_s, UTC).date())
 
 
 def _candidates(target: Path) -> Iterator[Path]:
@@ -177,15 +197,21 @@ def _candidates(target: Path) -> Iterator[Path]:
         yield target.with_name(numbered(target.name, number))
 
 
-def _move_to(source: Path, target: Path) -> bool:
-    """Move a file, and return whether that was possible: ``False`` if the target exists."""
+def _move_to(source: Path, target: Path, unfinished: Path) -> bool:
+    """Move a file, and return whether that was possible: ``False`` if the target exists.
+
+    Args:
+        source: The file.
+        target: Where it belongs.
+        unfinished: Where it is while it is copied, if the target is on another file system.
+    """
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
         return False
     except OSError as error:
         if error.errno == errno.EXDEV:
-            return _copy_to(source, target)
+            return _copy_to(source, target, unfinished)
         if error.errno not in _NO_LINKS:
             raise
         if os.path.lexists(target):
@@ -196,16 +222,15 @@ def _move_to(source: Path, target: Path) -> bool:
     return True
 
 
-def _copy_to(source: Path, target: Path) -> bool:
+def _copy_to(source: Path, target: Path, unfinished: Path) -> bool:
     """Copy a file to another file system, whole or not at all, and remove it here."""
-    unfinished = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with source.open("rb") as reader, unfinished.open("xb") as writer:
             shutil.copyfileobj(reader, writer, BLOCK_BYTES)
             writer.flush()
             os.fsync(writer.fileno())
         shutil.copystat(source, unfinished)
-        if not _move_to(unfinished, target):
+        if not _move_to(unfinished, target, unfinished):
             return False
     finally:
         unfinished.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.events.rotation import date_folder_of
+from apex_pipeline.sources.events.rotation import date_of, folder_of
 from apex_pipeline.storage.keys import UnsafeKeyError, check_prefix
 
 _LOG = logging.getLogger(__name__)
@@ -80,10 +80,12 @@ def key_of(settings: Settings, name: str, *, is_logged: bool = True) -> str:
 
     A name without a real date gets no folder, and a line in the log unless ``is_logged`` is false.
     """
-    folder = date_folder_of(name) if settings.use_date_folders else ""
-    if folder is None and is_logged:
+    if not settings.use_date_folders:
+        return f"{settings.event_prefix}{name}"
+    day = date_of(name)
+    if day is None and is_logged:
         _LOG.warning("Could not parse date from filename: %s", name)
-    return f"{settings.event_prefix}{folder}/{name}" if folder else f"{settings.event_prefix}{name}"
+    return f"{settings.event_prefix}{folder_of(day)}/{name}" if day else f"{settings.event_prefix}{name}"
 
 
 def with_secret_files(settings: Settings, folder: Path = _SECRET_FILES) -> Settings:

@@ -24,7 +24,7 @@ from apex_pipeline.sources.events.mapping import SourceMapping
 from apex_pipeline.sources.events.model import DEFAULT_LIMITS, Event, EventLimits, EventReject
 from apex_pipeline.sources.events.reader import read_events
 from apex_pipeline.sources.events.records import RECORDS_VERSION, DeliveredFile, RowMaker, reject_row
-from apex_pipeline.sources.events.rotation import content_kind, order_of, stamp_of
+from apex_pipeline.sources.events.rotation import content_kind, date_of, order_of
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
 from apex_pipeline.tables.events import EVENT_REJECTS
@@ -76,8 +76,7 @@ def delivered_files(store: ObjectStore, prefix: str) -> dict[date, list[ObjectIn
     for info in store.list(prefix):
         name = PurePosixPath(info.key).name
         if content_kind(name.lower().removesuffix(".gz")) is not None:
-            stamp = stamp_of(name)
-            days[(stamp or info.modified_utc.astimezone(UTC)).date()].append(info)
+            days[date_of(name) or info.modified_utc.astimezone(UTC).date()].append(info)
     return {day: sorted(files, key=_order) for day, files in sorted(days.items())}
 
 

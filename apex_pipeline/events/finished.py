@@ -130,6 +130,26 @@ class SettleWatch:
         self.next_due_s = seconds if self.next_due_s is None else min(self.next_due_s, seconds)
 
 
+def may_be_finished(file: EventFile, settle_s: float, *, wall_ns: Callable[[], int] = time.time_ns) -> bool:
+    """Return whether one look at a file, without an earlier one, leaves it possible that it is finished.
+
+    A time in the future says nothing about when a file was written, so such a file may be.
+
+    Args:
+        file: The file.
+        settle_s: The settle time in seconds.
+        wall_ns: The clock of this machine, in nanoseconds since 1970.
+    """
+    if not file.size:
+        return False
+    still_s = (wall_ns() - file.mtime_ns) / _NS_PER_S
+    if file.is_claimed or still_s < -settle_s:
+        return True
+    if still_s < settle_s:
+        return False
+    return still_s >= _LONGEST_OPEN_SETTLES * settle_s or not is_open_for_writing(file.path)
+
+
 def is_open_for_writing(path: Path) -> bool:
     """Return whether a process has a file open for writing; ``False`` where the system cannot tell.
 

@@ -79,7 +79,7 @@ def list_folder(folder: Path, *, is_claimed: bool = False) -> Listing:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not is_event_name(entry.name):
+                if entry.name == DONE_FOLDER or not is_event_name(entry.name):  # also where it is a link elsewhere
                     continue
                 found = _look_at(entry, is_claimed=is_claimed)
                 if isinstance(found, EventFile):

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -27,9 +27,10 @@ _TABLE = """CREATE TABLE IF NOT EXISTS files (
     folder BLOB, name BLOB, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, sha256 TEXT, key TEXT, etag TEXT,
     state TEXT, attempts INTEGER, error_class TEXT, moved_to BLOB, updated_s REAL,
     PRIMARY KEY (folder, name, size, mtime_ns)) WITHOUT ROWID"""
-_UPSERT = """INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _COLUMNS = "name, size, mtime_ns, ctime_ns, sha256, key, etag, state, attempts, error_class, moved_to, updated_s"
-_OPEN = f"SELECT {_COLUMNS} FROM files WHERE folder = ? AND state != 'done'"  # noqa: S608  -- a constant
+# With their names, so that a table to which a newer version has added columns can be written.
+_UPSERT = f"INSERT OR REPLACE INTO files (folder, {_COLUMNS}) VALUES (?{', ?' * 12})"  # noqa: S608  -- constants
+_OPEN = f"SELECT {_COLUMNS} FROM files WHERE folder = ? AND state IS NOT 'done'"  # noqa: S608  -- as above
 _ALL = f"SELECT {_COLUMNS} FROM files WHERE folder = ? ORDER BY updated_s"  # noqa: S608  -- as above
 
 
@@ -127,11 +128,12 @@ class Journal:
             StorageFullError: The disk is full.
             StoreConfigError: The journal cannot be written.
         """
+        entry = entry if entry.updated_s else replace(entry, updated_s=time.time())
         values = (
             *(self._folder, os.fsencode(entry.name), entry.size, entry.mtime_ns, entry.ctime_ns, entry.sha256),
             *(entry.key, entry.etag, entry.state, entry.attempts, entry.error_class),
             None if entry.moved_to is None else os.fsencode(entry.moved_to),
-            entry.updated_s or time.time(),
+            entry.updated_s,
         )
         with self._lock, _journal_errors(self._path):
             self._connection.execute(_UPSERT, values)
@@ -141,7 +143,15 @@ class Journal:
                 self._open_entries[entry.version] = entry
 
     def _read(self, statement: str) -> list[Entry]:
-        return [_entry_of(row) for row in self._connection.execute(statement, (self._folder,))]
+        rows = self._connection.execute(statement, (self._folder,))
+        try:
+            return [_entry_of(row) for row in rows]
+        except (TypeError, ValueError) as error:
+            raise StoreConfigError(
+                f"The journal {self._path} has an entry that this version cannot read: {error}.",
+                "A newer version may have written it: use that one. Or move the journal away; a new one is made from "
+                "the bucket, at the cost of one request per file.",
+            ) from error
 
 
 def journal_path(state_dir: Path) -> Path:

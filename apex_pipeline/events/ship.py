@@ -7,9 +7,10 @@ passes without end.
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
+from apex_pipeline.errors import StoreLockedError
 from apex_pipeline.events.claims import Claims
 from apex_pipeline.events.config import EventConfig
 from apex_pipeline.events.delivery import Delivery
@@ -131,7 +132,8 @@ def opened(
 def pending_files(config: EventConfig) -> list[EventFile]:
     """Return the files that wait in a folder, in the order of shipping, finished or not; for a sensor.
 
-    No lock is taken, no file is read, and no request is sent.
+    Among them are those that a killed process has claimed, unless another process is shipping the folder. No file is
+    read, and no request is sent.
 
     Raises:
         SourceError: As for :func:`ship_once`.
@@ -140,7 +142,16 @@ def pending_files(config: EventConfig) -> list[EventFile]:
     with closing(Journal(journal_path(config.settings.state_dir), config.folder)) as journal:
         store = open_write_once_store(config.settings, config.bucket, attempts=1)
         claims = Claims(config.folder, is_shared=config.settings.events_shared_folder)
-        return Shipper(config, Delivery(config, store), journal, claims).pending(list_folder(config.folder).files)
+        pending = Shipper(config, Delivery(config, store), journal, claims).pending(list_folder(config.folder).files)
+        return sorted([*_left_behind(config, claims), *pending], key=lambda file: file.order)
+
+
+def _left_behind(config: EventConfig, claims: Claims) -> list[EventFile]:
+    if not claims.exist:
+        return []
+    with suppress(StoreLockedError), folder_locked(config.folder, config.settings.state_dir, patience_s=0):
+        return claims.leftovers()
+    return []
 
 
 def report_of(

@@ -16,6 +16,7 @@ import dagster as dg
 from apex_pipeline.errors import ApexError
 from apex_pipeline.events.days import inputs_version, stale_days
 from apex_pipeline.events.delivered import open_delivered
+from apex_pipeline.events.finished import may_be_finished
 from apex_pipeline.events.folder import EventFile
 from apex_pipeline.events.ship import pending_files
 from apex_pipeline.orchestration.assets.events import BATCH, FRESHNESS_CHECK, SHIPPED_KEY, event_days
@@ -47,10 +48,13 @@ def ship_sensor(context: dg.SensorEvaluationContext, events: EventsResource) -> 
     if events.folder is None:
         return dg.SkipReason("EVENTS_DIR is not set.")
     try:
-        waiting = pending_files(events.config())
+        config = events.config()
+        waiting = pending_files(config)
     except ApexError as error:
         return dg.SkipReason(str(error))
-    batches = islice(_batches(waiting), _BATCHES)
+    # A run for a file that is empty or still grows would do nothing, every 30 s.
+    ready = [file for file in waiting if may_be_finished(file, config.settings.events_settle_s)]
+    batches = islice(_batches(ready), _BATCHES)
     requests = [request for batch in batches if (request := _request(context.instance, _content_key(batch)))]
     newest_s = max((file.mtime_ns / 1e9 for file in waiting), default=0.0)
     evaluations, cursor = _freshness(context.cursor, newest_s, events.silence_min * 60, time.time())

@@ -1,12 +1,15 @@
 """Entries of a folder that are no files to ship, and files whose names or contents are no events."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from apex_pipeline.events.days import delivered_files
 from apex_pipeline.events.failures import ErrorClass
 from apex_pipeline.events.report import ShipStatus
+from apex_pipeline.storage.factory import open_store_at
 from apex_pipeline_tests.events.harness import KEY, NAME, XML, Harness, only, statuses
 
 
@@ -94,13 +97,30 @@ def test_names_that_differ_only_in_case_are_two_files(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["20250231_000000.xml", "29991231_235959.xml", "19700101_000000.xml", "00000000_000000.xml"]
+    ("name", "day"),
+    [
+        ("20250729_250000.xml", "2025/07/29"),
+        ("20250729_161560.xml", "2025/07/29"),
+        ("20250231_000000.xml", None),
+        ("29991231_235959.xml", "2999/12/31"),
+        ("19700101_000000.xml", "1970/01/01"),
+        ("00000000_000000.xml", None),
+        ("gateway.xml", None),
+    ],
 )
-def test_stamps_that_cannot_be_are_shipped(harness: Harness, name: str) -> None:
-    harness.write(name)
-    assert harness.ship(use_date_folders=True)
-    assert list(harness.objects().values()) == [XML]
-    assert list(harness.done().values()) == [XML]
+def test_a_file_has_one_day_in_the_bucket_in_done_and_in_the_records(
+    harness: Harness, name: str, day: str | None
+) -> None:
+    harness.write(name)  # last written in another day
+    os.utime(harness.folder / name, (0, 0))
+    assert harness.ship(use_date_folders=True).exit_code == 0
+    assert harness.objects() == {f"xml-events/{day}/{name}" if day else f"xml-events/{name}": XML}
+    store = open_store_at(f"s3://{harness.bucket.name}", harness.config().settings)
+    (found,) = delivered_files(store, "xml-events/")
+    (entry,) = harness.entries()
+    delivered = datetime.fromtimestamp(entry.updated_s, UTC).date()
+    assert f"{found:%Y/%m/%d}" == (day or f"{delivered:%Y/%m/%d}")
+    assert harness.done() == {f"{found:%Y/%m/%d}/{name}": XML}
 
 
 def test_an_empty_file_waits(harness: Harness) -> None:
@@ -143,21 +163,11 @@ def test_another_file_in_done_is_not_overwritten(harness: Harness) -> None:
     assert harness.done() == {f"2025/07/29/{NAME}": b"older", "2025/07/29/20250729_161500_1.xml": XML}
 
 
-def test_done_may_lie_on_another_file_system(harness: Harness, tmp_path: Path) -> None:
-    elsewhere = Path("/dev/shm")  # noqa: S108  -- the one other file system that every Linux has
-    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("there is no second file system")
-    target = elsewhere / tmp_path.name
-    target.mkdir()
-    try:
-        (harness.folder / "done").symlink_to(target)
-        harness.write(NAME)
-        modified_ns = (harness.folder / NAME).stat().st_mtime_ns
-        assert harness.ship().notes == ()
-        (moved,) = (path for path in target.rglob("*") if path.is_file())
-        assert (moved.read_bytes(), moved.stat().st_mtime_ns) == (XML, modified_ns)
-        assert harness.left() == []
-    finally:
-        for path in sorted(target.rglob("*"), reverse=True):
-            path.unlink() if path.is_file() else path.rmdir()
-        target.rmdir()
+def test_done_may_lie_on_another_file_system(harness: Harness, done_elsewhere: Path) -> None:
+    harness.write(NAME)
+    modified_ns = (harness.folder / NAME).stat().st_mtime_ns
+    report = harness.ship()
+    assert (report.exit_code, report.notes) == (0, ())
+    (moved,) = (path for path in done_elsewhere.rglob("*") if path.is_file())
+    assert (moved.read_bytes(), moved.stat().st_mtime_ns) == (XML, modified_ns)
+    assert harness.left() == []

@@ -1,9 +1,12 @@
 """A shipper that dies between any two steps: the next one completes its work, and nothing is lost or doubled."""
 
 import os
+import shutil
+import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -27,11 +30,13 @@ def _dies_in(harness: Harness, patch: Callable[[], None], **settings: Any) -> No
             sys.stderr.flush()
             os._exit(1)
     _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == _KILLED
+    assert abs(os.waitstatus_to_exitcode(status)) == _KILLED
 
 
-def _die(*_: object, **__: object) -> None:
-    os._exit(_KILLED)
+def _die_if_there(path: str) -> None:
+    if os.path.lexists(path):
+        os._exit(_KILLED)
+    raise FileNotFoundError
 
 
 def _die_after(owner: type, name: str, *, when: Callable[[tuple[Any, ...]], bool] = lambda _: True) -> None:
@@ -56,7 +61,7 @@ _STEPS: dict[str, Callable[[], None]] = {
     "looked up": lambda: _die_after(WriteOnceStore, "find"),
     "sent": lambda: _die_after(WriteOnceStore, "write_once"),
     "recorded as delivered": lambda: _die_after(Journal, "put", when=_is_put_of(EntryState.DELIVERED)),
-    "linked to done": lambda: setattr(os, "unlink", _die),
+    "linked to done": lambda: setattr(os, "unlink", _die_if_there),
     "moved": lambda: _die_after(Claims, "move_to_done"),
     "recorded as done": lambda: _die_after(Journal, "put", when=_is_put_of(EntryState.DONE)),
 }
@@ -83,4 +88,29 @@ def test_a_file_is_there_once_if_the_journal_died_with_the_shipper(harness: Harn
     for path in harness.state_dir.glob("events*"):
         path.unlink()
     assert harness.ship()
+    assert (harness.objects(), harness.done(), harness.left()) == ({KEY: XML}, {f"2025/07/29/{NAME}": XML}, [])
+
+
+def _die_in_the_copy() -> None:
+    def copy(reader: BinaryIO, writer: BinaryIO, _: int) -> None:
+        writer.write(reader.read(len(XML) // 2))
+        writer.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(shutil, "copyfileobj", copy)  # noqa: B010  -- in a process that ends in a moment
+
+
+@pytest.mark.parametrize(
+    "patch", [_die_in_the_copy, _STEPS["linked to done"]], ids=["half a copy", "linked to its name"]
+)
+def test_a_kill_while_a_file_is_copied_to_another_file_system_leaves_nothing_behind(
+    harness: Harness, done_elsewhere: Path, patch: Callable[[], None]
+) -> None:
+    harness.ship()
+    harness.write(NAME)
+    _dies_in(harness, patch)
+    (unfinished,) = done_elsewhere.rglob(".*.part")
+    assert unfinished.exists()
+    assert harness.ship().exit_code == 0
+    assert [path.name for path in done_elsewhere.rglob("*") if path.is_file()] == [NAME]
     assert (harness.objects(), harness.done(), harness.left()) == ({KEY: XML}, {f"2025/07/29/{NAME}": XML}, [])

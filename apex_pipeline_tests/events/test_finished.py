@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apex_pipeline.events.finished import SettleWatch, is_open_for_writing
+from apex_pipeline.events.finished import SettleWatch, is_open_for_writing, may_be_finished
 from apex_pipeline.events.folder import EventFile, list_folder
 from apex_pipeline_tests.events.harness import NAME, XML
 
@@ -155,3 +155,23 @@ def test_a_file_that_stays_open_is_taken_in_the_end(tmp_path: Path, clock: _Cloc
         assert _finished(watch, clock, 0) == []
         assert _finished(watch, clock, 59) == []
         assert _finished(watch, clock, 61) == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("size", "age_s", "expected"),
+    [(0, 3600, False), (1, 3600, True), (1, 4.9, False), (1, 5.1, True), (1, -4.9, False), (1, -3600, True)],
+)
+def test_one_look_tells_what_is_not_finished(tmp_path: Path, size: int, age_s: float, *, expected: bool) -> None:
+    file = EventFile(NAME, str(tmp_path / NAME), size, _START_NS - int(age_s * 10**9), 0)
+    assert may_be_finished(file, _SETTLE_S, wall_ns=lambda: _START_NS) == expected
+    claimed = file._replace(is_claimed=True)
+    assert may_be_finished(claimed, _SETTLE_S, wall_ns=lambda: _START_NS) == (size > 0)
+
+
+def test_one_look_waits_for_a_file_that_a_process_writes_to_for_a_minute(tmp_path: Path) -> None:
+    with (tmp_path / NAME).open("wb") as stream:
+        stream.write(XML)
+        stream.flush()
+        for age_s, expected in ((10, False), (61, True)):
+            file = EventFile(NAME, stream.name, len(XML), _START_NS - age_s * 10**9, 0)
+            assert may_be_finished(file, _SETTLE_S, wall_ns=lambda: _START_NS) == expected

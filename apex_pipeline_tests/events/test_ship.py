@@ -10,7 +10,7 @@ from apex_pipeline.events.journal import EntryState
 from apex_pipeline.events.report import ShipStatus
 from apex_pipeline.events.ship import Limits, pending_files, ship_once
 from apex_pipeline.storage.s3.once import WriteOnceStore
-from apex_pipeline_tests.events.harness import KEY, NAME, XML, Harness, only, statuses
+from apex_pipeline_tests.events.harness import KEY, NAME, STAMP, XML, Harness, only, statuses
 from apex_pipeline_tests.servers.fault_proxy import FaultProxy
 
 _ILL_FORMED = b"<EVENTS><plasectrxPanel date>12</plasectrxPanel></EVENTS>\n"
@@ -277,3 +277,15 @@ def test_a_key_that_is_taken_after_the_listing_is_not_overwritten(
     assert proxied.ship()
     assert proxied.objects()[f"xml-events/{names[0]}"] == b"another file"
     assert proxied.objects()["xml-events/20250729_161500_1.xml"] == XML
+
+
+def test_of_two_files_with_one_name_the_claimed_one_is_shipped_first_and_both_in_one_pass(harness: Harness) -> None:
+    older = XML.replace(b"lap", b"pit")
+    claimed = harness.folder / ".claimed" / "gone"
+    claimed.mkdir(parents=True)
+    harness.write(NAME, older).rename(claimed / NAME)
+    harness.write(NAME)
+    report = harness.ship()
+    assert [file.status for file in report.files] == [ShipStatus.SHIPPED, ShipStatus.SHIPPED]
+    assert harness.objects() == {KEY: older, f"xml-events/{STAMP}_1.xml": XML}
+    assert harness.left() == []

@@ -195,6 +195,28 @@ def test_a_file_that_is_itself_at_fault_does_not_hold_up_the_rest(
     assert states[_NAMES[1]] is EntryState.FAILED
 
 
+def test_a_file_that_is_written_to_while_it_is_sent_is_put_back_and_shipped_again(
+    proxied: Harness, fault_proxy: FaultProxy
+) -> None:
+    added = b"<!-- more -->"
+
+    def append(exchange: Exchange) -> None:
+        with next((proxied.folder / ".claimed").rglob("*.xml")).open("ab") as file:
+            file.write(added)
+        exchange.reply(exchange.ask_server())
+
+    fault_proxy.inject(append, method="PUT", contains=_NAMES[0])
+    proxied.write(_NAMES[0])
+    report = proxied.ship()
+    assert report.failures == {ErrorClass.DATA: 1}
+    assert "was written to while it was sent" in str(only(report).problem)
+    assert proxied.left() == [_NAMES[0]]
+    assert proxied.ship().exit_code == 0
+    stem = _NAMES[0].removesuffix(".xml")
+    assert proxied.objects() == {f"xml-events/{stem}.xml": XML, f"xml-events/{stem}_1.xml": XML + added}
+    assert list(proxied.done().values()) == [XML + added]
+
+
 def test_a_file_that_vanishes_is_no_failure(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     _write_all(harness)
     monkeypatch.setattr(Claims, "mark_alive", lambda _: (harness.folder / _NAMES[2]).unlink(missing_ok=True))

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from apex_pipeline.events.folder_lock import folder_locked
 from apex_pipeline.orchestration.build import build_definitions
 from apex_pipeline.orchestration.event_resource import EventsResource
 from apex_pipeline.orchestration.event_sensor import records_sensor, ship_sensor
@@ -116,6 +117,31 @@ def test_the_sensor_asks_for_one_run_per_batch_and_its_key_is_the_content(runs: 
     (runs.folder / names[0]).write_bytes(b"<EVENT>other</EVENT>")
     assert runs.tick().run_requests[0].run_key != requests[0].run_key
     assert runs.tick().run_requests[1].run_key == requests[1].run_key
+
+
+def test_the_sensor_asks_for_no_run_for_files_that_are_empty_or_grow(
+    runs: EventRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTS_SETTLE_S", "5")
+    runs.write("20250729_161500.xml", b"")
+    runs.write("20250729_161600.xml", age_s=1)
+    result = runs.tick()
+    assert not result.run_requests
+    assert result.skip_reason.skip_message == "2 files wait, and no new batch of them."
+    assert json.loads(result.cursor)["is_fresh"]
+    runs.write("20250729_161600.xml", age_s=6)
+    assert len(runs.tick().run_requests) == 1
+
+
+def test_the_sensor_asks_for_a_run_for_what_a_killed_run_has_claimed(runs: EventRuns) -> None:
+    claimed = runs.folder / ".claimed" / "gone"
+    claimed.mkdir(parents=True)
+    runs.write(".claimed/gone/20250729_161500.xml")
+    assert len(runs.tick().run_requests) == 1
+    with folder_locked(runs.folder, runs.settings.state_dir, patience_s=0):  # a run that is under way
+        assert not runs.tick().run_requests
+    assert runs.run(SHIP_JOB).success
+    assert len(runs.bucket.object_keys()) == 1
 
 
 def test_large_files_end_a_batch(runs: EventRuns, monkeypatch: pytest.MonkeyPatch) -> None:

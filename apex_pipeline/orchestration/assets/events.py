@@ -30,7 +30,7 @@ from apex_pipeline.orchestration.table_schema import table_metadata
 from apex_pipeline.sources.events.mapping import SourceMapping
 from apex_pipeline.sources.events.model import EXPLANATIONS, Reason
 from apex_pipeline.sources.events.records import RECORDS_VERSION
-from apex_pipeline.sources.events.rotation import stamp_of
+from apex_pipeline.sources.events.rotation import date_of
 from apex_pipeline.tables.events import RECORDS
 
 FRESHNESS_CHECK = "files_arrive"
@@ -61,7 +61,7 @@ def ship_batch(context: dg.OpExecutionContext, events: EventsResource) -> Iterat
         report = ship_once(config, limits=BATCH, patience_s=_PATIENCE_S, run_id=context.run_id)
         by_day: defaultdict[str, list[ShippedFile]] = defaultdict(list)
         for file in report.delivered:
-            day = (stamp_of(file.name) or datetime.now(UTC)).date().isoformat()
+            day = (date_of(file.name) or datetime.now(UTC).date()).isoformat()
             by_day[f"{config.settings.event_source}/{day}"].append(file)
         context.instance.add_dynamic_partitions(str(event_days.name), list(by_day))
         for day, files in by_day.items():

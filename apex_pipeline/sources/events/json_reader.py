@@ -6,8 +6,10 @@ Every event keeps its own text, so no digit of a number and no repeated key is l
 
 import re
 from collections.abc import Iterator
+from enum import Enum, auto
 
 from apex_pipeline.sources.events.json_bounds import JsonBounds
+from apex_pipeline.sources.events.json_far import FarValues
 from apex_pipeline.sources.events.json_parser import parse_object
 from apex_pipeline.sources.events.model import Event, EventLimits, EventReject, Reason, UnusableEventError
 from apex_pipeline.sources.events.rejecting import Rejecting
@@ -16,13 +18,31 @@ from apex_pipeline.sources.events.window import Window
 _SPACE = b" \t\r\n"
 _FIRST_KEY = re.compile(rb'\{[ \t\r\n]*("(?:[^"\\\r\n]|\\[^\r\n])*+")[ \t\r\n]*:')
 _AFTER_OBJECT = re.compile(rb"(?<=[}\],])[ \t\r\n]*+\{")
+# What is wrong between values is one reject, however long it is.
+_COMMAS = re.compile(rb",(?:[ \t\r\n]*+,)*+")
+_STRAY = re.compile(rb"[,\]](?:[ \t\r\n]*+[,\]])*+")
 # What ends a value that is not an object, in a line or a list.
 _VALUE = re.compile(rb'(?:"(?:[^"\\\r\n]|\\[^\r\n])*+"|[^,\[\]{}\r\n"])++')
 # An event is looked for at the start of its line this far back: in a file of one line, all of it would be each time.
 _LONGEST_INDENT = 1_000
 # First keys of a file's events that are kept; a producer has one or two.
 _MOST_FIRST_KEYS = 16
-_ENVELOPE_COMMA = "commas between the values are not as in a list"
+
+
+class _Place(Enum):
+    """Where in a list, or in a sequence of objects, the reader is.
+
+    Attributes:
+        START: Nothing has come yet.
+        VALUE: Behind a value.
+        COMMA: Behind a comma.
+        DAMAGE: Behind damage, of which what belongs here may be a part.
+    """
+
+    START = auto()
+    VALUE = auto()
+    COMMA = auto()
+    DAMAGE = auto()
 
 
 class JsonReader:
@@ -38,10 +58,9 @@ class JsonReader:
         self._limits = limits
         self._rejects = Rejecting(window)
         self._bounds = JsonBounds(window)
+        self._far = FarValues(window)
         self._in_list = False
-        # Whether a comma, or the end of the list, must come next.
-        self._needs_comma = False
-        self._is_faulty = False
+        self._place = _Place.START
         self._has_list = False
         self._first_keys: set[bytes] = set()
 
@@ -53,15 +72,17 @@ class JsonReader:
             if first in b",]" or (first == b"[" and not self._in_list):
                 yield from self._pass_punctuation(first)
                 continue
-            if self._in_list and self._needs_comma:
-                yield from self._fault(begin, begin)
-            self._needs_comma = True
+            if first in b"{[" and self._in_list and self._place is _Place.VALUE:
+                yield self._rejects.span(begin, begin, Reason.ENVELOPE, "a comma is missing before this value")
+            self._place = _Place.VALUE
             yield self._event(begin) if first == b"{" else self._other(begin)
-        if self._in_list and not self._is_faulty and not self._rejects.reached_end:
-            end = len(self._window.data)
+        yield from self._end()
+
+    def _end(self) -> Iterator[EventReject]:
+        end = len(self._window.data)
+        if self._in_list and not self._rejects.reached_end:
             yield self._rejects.span(end, end, Reason.ENVELOPE, "the list is never closed")
         elif not self._rejects.events_so_far and not self._has_list:
-            end = len(self._window.data)
             yield self._rejects.span(end, end, Reason.NO_EVENTS)
 
     def _fill(self) -> bool:
@@ -73,31 +94,38 @@ class JsonReader:
         return window.remaining > 0
 
     def _pass_punctuation(self, first: bytes) -> Iterator[EventReject]:
-        begin = self._window.start
-        is_right = self._in_list and self._needs_comma if first == b"," else self._in_list or first == b"["
-        if first == b"]":
-            self._in_list = False
-        elif first == b"[":
-            self._in_list = self._has_list = True
-        self._needs_comma = False
-        if is_right:
-            self._window.advance(begin + 1)
+        window, begin = self._window, self._window.start
+        problem = self._problem_of(first)
+        if first == b",":
+            self._place = _Place.COMMA
         else:
-            yield from self._fault(begin, begin + 1)
-            self._window.advance(begin + 1)
+            self._in_list = first == b"["
+            self._has_list |= self._in_list
+            self._place = _Place.START
+        if problem:
+            run = (_COMMAS if self._in_list else _STRAY).match(window.data, begin)
+            yield self._rejects.span(begin, run.end() if run else begin + 1, Reason.ENVELOPE, problem)
+        else:
+            window.advance(begin + 1)
 
-    def _fault(self, begin: int, end: int) -> Iterator[EventReject]:
-        """Yield the reject of a list that is not as it should be, once per file."""
-        if not self._is_faulty:
-            self._is_faulty = True
-            yield self._rejects.span(begin, end, Reason.ENVELOPE, _ENVELOPE_COMMA)
+    def _problem_of(self, first: bytes) -> str:
+        """Return what is wrong with a comma or bracket at this place; empty if it belongs here."""
+        if first == b"[":
+            return ""
+        if not self._in_list:
+            return "this is not inside of a list"
+        if first == b"," and self._place in {_Place.START, _Place.COMMA}:
+            return "no value comes before this comma"
+        return "no value comes behind the last comma" if self._place is _Place.COMMA else ""
 
     def _event(self, begin: int) -> Event | EventReject:
         """Return the event that starts here, or the reject of it, and be done with it."""
         window = self._window
         end, depth = self._bounds.end_of(begin)
         if end is None:
-            self._needs_comma = False  # it is part of what is rejected
+            if far := self._far_reject(begin):
+                return far
+            self._place = _Place.DAMAGE
             is_large = not window.is_complete and depth >= 0
             reason = Reason.TOO_LARGE if is_large else Reason.UNCLOSED
             return self._rejects.to_next(begin, self._following(begin), reason)
@@ -113,6 +141,12 @@ class JsonReader:
             return self._rejects.span(begin, end, error.reason, error.detail)
         offset, length = window.take(end)
         return Event(self._rejects.next_position(), offset, length, "", content, node, flags)
+
+    def _far_reject(self, begin: int) -> EventReject | None:
+        """Return the reject of a value that ends beyond what is at hand; ``None`` if it does not end."""
+        if self._window.is_complete:
+            return None
+        return self._rejects.if_passed(begin, lambda: self._far.skip(begin), Reason.TOO_LARGE)
 
     def _following(self, begin: int) -> re.Pattern[bytes]:
         """Return what the next event starts with: a line indented alike, or an object with a first key of an event."""
@@ -135,7 +169,9 @@ class JsonReader:
         if data[begin : begin + 1] == b"[":
             end, _ = self._bounds.end_of(begin)
             if end is None:
-                self._needs_comma = False
+                if far := self._far_reject(begin):
+                    return far
+                self._place = _Place.DAMAGE
                 return self._rejects.to_next(begin, _AFTER_OBJECT, Reason.UNCLOSED)
             return self._rejects.span(begin, end, Reason.NOT_AN_OBJECT)
         value = _VALUE.match(data, begin)

@@ -116,7 +116,12 @@ class _Unpacked(io.RawIOBase):
             self.fault = Reason.FILE_TOO_LARGE
         return b"" if self.fault else content
 
+    def tell(self) -> int:
+        """Return the number of unpacked bytes before this place."""
+        return self._packed.tell()
+
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to another place, which unpacks everything before it again."""
-        self.fault = None
+        if offset < self._packed.tell():  # else the damage is still where the stream ends
+            self.fault = None
         return self._packed.seek(offset, whence)

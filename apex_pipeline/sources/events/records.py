@@ -18,7 +18,7 @@ from apex_pipeline.sources.events.paths import Path, first_text, without
 from apex_pipeline.tables.model import Row
 
 # Raised when the same files would give other rows.
-RECORDS_VERSION: Final = "2"
+RECORDS_VERSION: Final = "3"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Seconds since 1970 have 10 digits from 2001 to 2286, milliseconds 13.
 _SECONDS_DIGITS, _MILLISECONDS_DIGITS = 10, 13

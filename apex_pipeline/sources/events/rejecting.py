@@ -4,6 +4,7 @@ Contains what the readers of XML and JSON share; the reasons come from them.
 """
 
 import re
+from collections.abc import Callable
 
 from apex_pipeline.sources.events.model import EventReject, Reason
 from apex_pipeline.sources.events.window import Window
@@ -43,7 +44,7 @@ class Rejecting:
         """Return the reject of a part of the window, and be done with the part."""
         window = self._window
         offset, line = window.offset_of(begin), window.line_of(begin)
-        content = window.original(begin, min(end, begin + _KEPT_BYTES))
+        content = self._kept(begin, end)
         window.advance(end)
         length = window.offset_of(end) - offset
         return EventReject(self.next_position(), offset, length, line, reason, detail, content)
@@ -57,18 +58,51 @@ class Rejecting:
             reason: What is wrong.
             detail: Where.
         """
+        return self.passed(begin, lambda: self._go_to(start, begin + 1), reason, detail)
+
+    def passed(self, begin: int, go_on: Callable[[], bool], reason: Reason, detail: str = "") -> EventReject:
+        """Return the reject of everything that ``go_on`` passes.
+
+        Args:
+            begin: Where the damage starts.
+            go_on: Moves the window, which may read more, and returns whether it has come to what it looked for; if
+                not, it is at the end of the file.
+            reason: What is wrong.
+            detail: Where.
+        """
+        make = self._begun(begin, reason, detail)
+        self.reached_end = not go_on()
+        return make()
+
+    def if_passed(self, begin: int, go_on: Callable[[], bool], reason: Reason) -> EventReject | None:
+        """Return what :meth:`passed` does; ``None`` if ``go_on`` returns false, and has not moved the window."""
+        make = self._begun(begin, reason, "")
+        return make() if go_on() else None
+
+    def _begun(self, begin: int, reason: Reason, detail: str) -> Callable[[], EventReject]:
+        """Return what makes the reject of everything from here to where the window then is."""
         window = self._window
-        found = start.search(window.data, begin + 1) if start else None
-        if found:
-            return self.span(begin, found.start(), reason, detail)
         offset, line = window.offset_of(begin), window.line_of(begin)
-        content = window.original(begin, min(len(window.data), begin + _KEPT_BYTES))
+        content = self._kept(begin, len(window.data))
+
+        def make() -> EventReject:
+            length = window.offset_of(window.start) - offset
+            return EventReject(self.next_position(), offset, length, line, reason, detail, content[:length])
+
+        return make
+
+    def _kept(self, begin: int, end: int) -> bytes:
+        if end - begin > _KEPT_BYTES:
+            end = max(begin, self._window.before_character(begin + _KEPT_BYTES))
+        return self._window.original(begin, end)
+
+    def _go_to(self, start: re.Pattern[bytes] | None, index: int) -> bool:
+        window = self._window
+        found = start.search(window.data, index) if start else None
         while found is None and not window.is_complete:
-            window.advance(max(window.start, begin + 1, len(window.data) - _OVERLAP))
+            window.keep_last(_OVERLAP, index)
             window.read_more()
-            begin = -1
+            index = 0
             found = start.search(window.data) if start else None
         window.advance(found.start() if found else len(window.data))
-        self.reached_end = found is None
-        length = window.offset_of(window.start) - offset
-        return EventReject(self.next_position(), offset, length, line, reason, detail, content[:length])
+        return found is not None

@@ -60,13 +60,21 @@ def stamp_of(name: str) -> datetime | None:
         return None
 
 
-def date_folder_of(name: str) -> str | None:
-    """Return the folder of the date that a name starts with, such as ``2025/07/29``; ``None`` without a real date."""
+def date_of(name: str) -> date | None:
+    """Return the date that a name starts with; ``None`` if it starts with none, or with one like 31 February.
+
+    The day of a file is this date everywhere, also if the time behind it is impossible, or else that of its delivery.
+    """
     found = _DATE.match(name)
     try:
-        return None if found is None else date.fromisoformat(found[0]).isoformat().replace("-", "/")
+        return None if found is None else date.fromisoformat(found[0])
     except ValueError:
         return None
+
+
+def folder_of(day: date) -> str:
+    """Return the folder of a day, such as ``2025/07/29``."""
+    return day.isoformat().replace("-", "/")
 
 
 def order_of(name: str, mtime_ns: int) -> tuple[int, str]:

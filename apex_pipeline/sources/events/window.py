@@ -6,6 +6,7 @@ file itself, also where it was converted to UTF-8.
 
 import codecs
 import re
+from collections.abc import Callable
 from typing import BinaryIO
 
 from apex_pipeline.sources.events.encoding import FileEncoding, find_encoding
@@ -105,25 +106,49 @@ class Window:
 
         Then nothing has changed. Memory is that of the window all the same.
         """
+        go_back = self.bookmark()
+        while (found := self.data.find(closing, self.start)) < 0:
+            self.keep_last(len(closing) - 1)
+            if not self.read_more():
+                go_back()
+                return False
+        self.advance(found + len(closing))
+        return True
+
+    def has_ahead(self, closing: bytes, index: int) -> bool:
+        """Return whether ``closing`` comes at or after a byte at hand, however far away; nothing changes."""
+        go_back = self.bookmark()
+        self.advance(index)
+        found = self.skip_past(closing)
+        go_back()
+        return found
+
+    def bookmark(self) -> Callable[[], None]:
+        """Return what comes back to this place, however far the window has moved from it."""
         place = self._file.tell()
         decoder = None if self._decoder is None else self._decoder.getstate()
         saved = self.data, self.start, self.is_complete
         counts = self._counted, self._offset, self._line, self._lines_counted
-        while (found := self.data.find(closing, self.start)) < 0:
-            self.advance(self._before_character(len(self.data) - len(closing) + 1))
-            if not self.read_more():
-                break
-        if found >= 0:
-            self.advance(found + len(closing))
-            return True
-        self._file.seek(place)
-        if self._decoder is not None and decoder is not None:
-            self._decoder.setstate(decoder)
-        self.data, self.start, self.is_complete = saved
-        self._counted, self._offset, self._line, self._lines_counted = counts
-        return False
 
-    def _before_character(self, index: int) -> int:
+        def go_back() -> None:
+            self._file.seek(place)
+            if self._decoder is not None and decoder is not None:
+                self._decoder.setstate(decoder)
+            self.data, self.start, self.is_complete = saved
+            self._counted, self._offset, self._line, self._lines_counted = counts
+
+        return go_back
+
+    def keep_last(self, count: int, begin: int = 0) -> None:
+        """Be done with all but the last bytes at hand, so that what began in them is found after another read.
+
+        Args:
+            count: How many bytes to keep; a few more where a character begins before them.
+            begin: Index of the first byte that may be kept.
+        """
+        self.advance(self.before_character(max(self.start, begin, len(self.data) - count)))
+
+    def before_character(self, index: int) -> int:
         """Return the next place at or before an index at which a character of UTF-8 begins, or the start."""
         while index > self.start and self.data[index : index + 1] in _CONTINUATIONS:
             index -= 1

@@ -7,36 +7,11 @@ hours for a file of start tags alone.
 import re
 
 from apex_pipeline.sources.events.window import Window
+from apex_pipeline.sources.events.xml_hidden import UNTIL, HiddenMarkup
 
 NAME_CHARACTERS = rb"[^\s<>/:=\"'&]+"
-_UNTIL = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
-_HIDING = re.compile(b"|".join(map(re.escape, _UNTIL)))
 # Passes from an event that a damaged comment hid from the pass before. Real damage takes a few.
 _MOST_PASSES = 1_000
-
-
-def first_outside(start: re.Pattern[bytes], data: bytes, begin: int) -> re.Match[bytes] | None:
-    """Return the first match of a start tag that lies in no comment, CDATA section or instruction.
-
-    Args:
-        start: Matches the start tag.
-        data: Where to look.
-        begin: Index from which on to look; nothing is open there.
-    """
-    found, index = start.search(data, begin), begin
-    while found is not None:
-        # What is never closed hides nothing: the rest of the file would be lost with it.
-        hidden = _HIDING.search(data, index, found.start())
-        if hidden is None:
-            return found
-        closing = _UNTIL[hidden[0]]
-        end = data.find(closing, hidden.end())
-        if end < 0:
-            return found
-        index = end + len(closing)
-        if index > found.start():
-            found = start.search(data, index)
-    return None
 
 
 class EventBounds:
@@ -44,11 +19,13 @@ class EventBounds:
 
     Args:
         window: The file.
+        hidden: Its comments, CDATA sections and instructions.
         tag: Local name of the events' tag.
     """
 
-    def __init__(self, window: Window, tag: str) -> None:
+    def __init__(self, window: Window, hidden: HiddenMarkup, tag: str) -> None:
         self._window = window
+        self._hidden = hidden
         name = rb"(?:" + NAME_CHARACTERS + rb":)?" + re.escape(tag.encode())
         # What can change where an event ends; everything else is text and other elements.
         self._bound = re.compile(
@@ -78,13 +55,15 @@ class EventBounds:
         missing: set[bytes] = set()
         while bound := self._bound.search(data, index):
             index, token = bound.end(), bound[0]
-            closing = _UNTIL.get(token)
+            closing = UNTIL.get(token)
             if closing is not None:
                 end = -1 if closing in missing else data.find(closing, index)
-                if end < 0:
-                    missing.add(closing)
-                else:
+                if end >= 0:
                     index = end + len(closing)
+                elif closing not in missing and self._hidden.is_closed_later(closing, index):
+                    break  # everything else at hand is part of it
+                else:
+                    missing.add(closing)
             elif token.startswith(b"</"):
                 if opened:
                     self._ends[opened.pop()] = index

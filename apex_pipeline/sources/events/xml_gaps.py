@@ -19,7 +19,7 @@ from apex_pipeline.sources.events.model import (
 )
 from apex_pipeline.sources.events.rejecting import Rejecting
 from apex_pipeline.sources.events.window import Window
-from apex_pipeline.sources.events.xml_bounds import first_outside
+from apex_pipeline.sources.events.xml_hidden import UNTIL, HiddenMarkup, is_outside
 from apex_pipeline.sources.events.xml_mapping import namespaces_of
 from apex_pipeline.sources.events.xml_parser import parse_element
 
@@ -45,6 +45,7 @@ class Envelope:
 
     Args:
         window: The file.
+        hidden: Its comments, CDATA sections and instructions.
         rejects: Makes the rejects.
         start: Matches the start tag of an event.
         limits: Limits on events.
@@ -55,8 +56,16 @@ class Envelope:
         flags: Flags of every event of the document.
     """
 
-    def __init__(self, window: Window, rejects: Rejecting, start: re.Pattern[bytes], limits: EventLimits) -> None:
+    def __init__(
+        self,
+        window: Window,
+        hidden: HiddenMarkup,
+        rejects: Rejecting,
+        start: re.Pattern[bytes],
+        limits: EventLimits,
+    ) -> None:
         self._window = window
+        self._hidden = hidden
         self._rejects = rejects
         self._start = start
         self._limits = limits
@@ -64,8 +73,6 @@ class Envelope:
         self._open: list[tuple[bytes, dict[str, str]]] = []
         self._codec: str | None = _UTF8
         self._is_faulty = False
-        # Ends of comments and instructions that do not come any more in the file.
-        self._never_closed: set[bytes] = set()
         # Where the end tags of each name are in the bytes at hand.
         self._ends: dict[bytes, array[int]] = {}
         self._ends_of = b""
@@ -106,8 +113,8 @@ class Envelope:
             yield from self._pass_until(begin, b"-->")
         elif window.data.startswith(b"<?", begin):
             yield from self._pass_until(begin, b"?>")
-        elif window.data.startswith(_CDATA, begin) and (end := window.data.find(b"]]>", begin)) >= 0:
-            yield self._rejects.span(begin, end + len(b"]]>"), Reason.OUTSIDE_EVENTS)
+        elif window.data.startswith(_CDATA, begin):
+            yield self._stray_cdata(begin)
         elif window.data.startswith(_DOCTYPE, begin):
             yield from self._pass_doctype(begin)
         elif tag := _TAG.match(window.data, begin):
@@ -127,9 +134,8 @@ class Envelope:
         end = window.data.find(closing, begin + 2)
         if end < 0:
             # It may be longer than what is at hand; events in it are none.
-            if closing in self._never_closed or not window.skip_past(closing):
-                self._never_closed.add(closing)
-                yield self._rejects.to_next(begin, self._start, Reason.UNCLOSED)
+            if not self._hidden.skip_past(closing):
+                yield self._to_next_event(begin, Reason.UNCLOSED)
             return
         end += len(closing)
         if window.data.startswith((b"<?xml ", b"<?xml\t", b"<?xml\n", b"<?xml\r"), begin):
@@ -160,7 +166,7 @@ class Envelope:
                 self.has_doctype = True
                 window.advance(index)
                 return
-        yield self._rejects.to_next(begin, self._start, Reason.UNCLOSED)
+        yield self._to_next_event(begin, Reason.UNCLOSED)
 
     def _pass_start(self, tag: re.Match[bytes]) -> Iterator[EventReject]:
         """Enter an element around events; one that has none of them in it is stray."""
@@ -199,7 +205,9 @@ class Envelope:
             following = self._start.search(data, tag.end())
             is_damaged = self._window.is_complete or self._rejects.events_so_far > 0
             return self._next_bound(tag.end()) if is_damaged and following else None
-        return None if self._start.search(data, tag.end(), close) else data.index(b">", close) + 1
+        if self._start.search(data, tag.end(), close) or not is_outside(data, tag.end(), close):
+            return None
+        return data.index(b">", close) + 1
 
     def _end_tag(self, name: bytes, index: int) -> int:
         """Return the index of the next end tag of this name at hand; -1 without one."""
@@ -237,16 +245,26 @@ class Envelope:
         """Return the reject of everything up to the next event, or to the end of the envelope."""
         end = self._next_bound(begin + 1)
         if end is None:
-            return self._rejects.to_next(begin, self._start, reason)
+            return self._to_next_event(begin, reason)
         return self._rejects.span(begin, end, reason)
+
+    def _stray_cdata(self, begin: int) -> EventReject:
+        closing = UNTIL[_CDATA]
+        if self._window.data.find(closing, begin) >= 0 or self._hidden.is_closed_later(closing, begin):
+            return self._rejects.passed(begin, lambda: self._window.skip_past(closing), Reason.OUTSIDE_EVENTS)
+        return self._stray(begin)
+
+    def _to_next_event(self, begin: int, reason: Reason) -> EventReject:
+        """Return the reject of everything up to the next event, and be done with it."""
+        return self._rejects.passed(begin, lambda: self._hidden.go_to(self._start, begin + 1), reason)
 
     def _next_bound(self, index: int) -> int | None:
         """Return the index of the next event, declaration or end tag of the envelope, whichever comes first at hand."""
         data = self._window.data
-        event = first_outside(self._start, data, index)
+        event = self._hidden.first_outside(self._start, index)
         closing = [data.find(b"</" + name + b">", index) for name, _ in self._open[-1:]]
         found = [event.start()] if event else []
         if _DECLARATION.search(data, index, event.start() if event else len(data)):
-            declaration = first_outside(_DECLARATION, data, index)
+            declaration = self._hidden.first_outside(_DECLARATION, index)
             found += [declaration.start()] if declaration else []
         return min([*found, *(end for end in closing if end >= 0)], default=None)

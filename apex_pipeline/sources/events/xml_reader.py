@@ -14,14 +14,13 @@ from apex_pipeline.sources.events.model import Event, EventLimits, EventReject, 
 from apex_pipeline.sources.events.plain_xml import may_be_plain, parse_plain, with_line_feeds
 from apex_pipeline.sources.events.rejecting import Rejecting
 from apex_pipeline.sources.events.window import Window
-from apex_pipeline.sources.events.xml_bounds import NAME_CHARACTERS, EventBounds, first_outside
+from apex_pipeline.sources.events.xml_bounds import NAME_CHARACTERS, EventBounds
 from apex_pipeline.sources.events.xml_gaps import Envelope
+from apex_pipeline.sources.events.xml_hidden import HiddenMarkup
 from apex_pipeline.sources.events.xml_mapping import has_no_content, local_name, with_inherited
 from apex_pipeline.sources.events.xml_parser import parse_document, parse_element
 from apex_pipeline.sources.events.xml_shapes import ShapeCache
 
-# Start tags longer than this are only found whole if they do not lie across two reads of a search.
-_LONGEST_START = 1_000
 # Above this size in bytes, an event is first looked at for others inside of it.
 _LARGE_EVENT = 65_536
 # Reasons that concern all of an event, whatever is in it.
@@ -48,12 +47,13 @@ class XmlReader:
         self._start = re.compile(rb"<((?:" + NAME_CHARACTERS + rb":)?" + tag + rb")(?=[\s/>])", re.IGNORECASE)
         # Behind damage: the next event, or the declaration before it.
         self._resume = re.compile(rb"(?:" + self._start.pattern + rb")|<\?xml\s", re.IGNORECASE)
-        self._bounds = EventBounds(window, event_tag)
+        self._hidden = HiddenMarkup(window)
+        self._bounds = EventBounds(window, self._hidden, event_tag)
         self._rejects = Rejecting(window)
         self._shapes = ShapeCache()
         self._bytes_rejected = 0
         self._closing = (b"", b"", -1)
-        self._envelope = Envelope(window, self._rejects, self._start, limits)
+        self._envelope = Envelope(window, self._hidden, self._rejects, self._start, limits)
 
     def read(self) -> Iterator[Event | EventReject]:
         """Yield the file's events and rejects in order."""
@@ -75,14 +75,10 @@ class XmlReader:
 
     def has_events(self) -> bool:
         """Return whether an event starts anywhere in the file, and be at the start of the file."""
-        window, is_first = self._window, True
-        while not (found := first_outside(self._start, window.data, window.start)) and not window.is_complete:
-            is_first = False
-            window.advance(max(window.start, len(window.data) - _LONGEST_START))
-            window.read_more()
-        if not is_first:
-            window.rewind()
-        return found is not None
+        go_back = self._window.bookmark()
+        found = HiddenMarkup(self._window).go_to(self._start, self._window.start)
+        go_back()
+        return found
 
     def _fill(self) -> bool:
         """Be done with white space, and have the largest possible event at hand; return false at the end."""
@@ -117,8 +113,9 @@ class XmlReader:
             return plain
         end = self._bounds.end_of(begin)
         if end is None:
-            is_unclosed = window.is_complete or self._start.search(window.data, begin + 1)
-            return self._rejects.to_next(begin, self._resume, Reason.UNCLOSED if is_unclosed else Reason.TOO_LARGE)
+            is_unclosed = window.is_complete or self._hidden.first_outside(self._start, begin + 1)
+            reason = Reason.UNCLOSED if is_unclosed else Reason.TOO_LARGE
+            return self._rejects.passed(begin, lambda: self._hidden.go_to(self._resume, begin + 1), reason)
         has_doctype = envelope.has_doctype
         envelope.event_ended()
         try:
@@ -138,7 +135,7 @@ class XmlReader:
         self._bytes_rejected += end - begin
         if reason in _WHOLE or self._bytes_rejected > _MOST_BYTES_REPEATED:
             return end
-        inner = self._start.search(self._window.data, begin + 1, end)
+        inner = self._hidden.first_outside(self._start, begin + 1, end)
         return inner.start() if inner else end
 
     def _plain(self, start: re.Match[bytes]) -> Event | None:

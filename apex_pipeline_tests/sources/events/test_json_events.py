@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apex_pipeline.sources.events.model import Event, EventLimits
+from apex_pipeline.sources.events.model import Event, EventLimits, EventReject
 from apex_pipeline_tests.sources.events.reading import payloads, read, reasons, rejected_parts
 
 _ONE, _TWO = {"a": 1}, {"a": "two", "b": [{"c": None}]}
@@ -111,21 +111,68 @@ def test_objects_inside_a_damaged_event_do_not_become_events() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("content", "offsets"),
     [
-        (b'[{"a":1}', "envelope"),
-        (b'[{"a":1},,{"a":1}]', "envelope"),
-        (b'[{"a":1}{"a":1}]', "envelope"),
-        (b'{"a":1}]', "envelope"),
+        (b'[{"a":1}', [8]),
+        (b'[{"a":1},', [9]),
+        (b'[{"a":1},]', [9]),
+        (b'[{"a":1}, \n]', [11]),
+        (b'[,{"a":1}]', [1]),
+        (b'[{"a":1},,{"a":1}]', [9]),
+        (b'[{"a":1}, , ,{"a":1},,]', [10, 21, 22]),
+        (b'[{"a":1}{"a":1}\n{"a":1}]', [8, 16]),
+        (b'{"a":1}]', [7]),
+        (b'{"a":1},{"a":1}', [7]),
+        (b'[{"a":1}],[{"a":1}]', [9]),
+        (b'[{"a":1}]]],{"a":1}', [9]),
     ],
-    ids=["cut off", "two commas", "no comma", "bracket too many"],
 )
-def test_a_list_that_is_not_as_it_should_be_is_reported_once_and_its_events_are_read(
-    content: bytes, reason: str
-) -> None:
+def test_what_is_wrong_between_the_values_of_a_list_is_rejected_where_it_is(content: bytes, offsets: list[int]) -> None:
     items = read(content)
-    assert set(map(str, payloads(items))) == {"{'a': 1}"}
-    assert reasons(items) == [reason]
+    assert payloads(items) == [{"a": 1}] * content.count(b"{")
+    assert [item.offset for item in items if isinstance(item, EventReject)] == offsets
+    assert set(reasons(items)) == {"envelope"}
+
+
+def _accepted(text: str) -> list[Any] | None:
+    """Return all objects of a file by the standard library; ``None`` if it has more than objects and lists of them."""
+    decoder, found, index = json.JSONDecoder(), list[Any](), 0
+    while (index := len(text) - len(text[index:].lstrip(" \n"))) < len(text):
+        try:
+            value, index = decoder.raw_decode(text, index)
+        except json.JSONDecodeError:
+            return None
+        found += value if isinstance(value, list) else [value]
+    return found if all(isinstance(value, dict) for value in found) else None
+
+
+_TOKENS = st.sampled_from(
+    ['{"a":1}', "{}", '{"b":[{}]}', "[", "]", ",", " ", "\n", "[]", "5", '"x"', "x", "}", '{"a":1,}']
+)
+
+
+@given(st.lists(_TOKENS, max_size=9).map("".join))
+@settings(max_examples=300)
+def test_a_file_is_right_exactly_if_a_strict_parser_accepts_it(text: str) -> None:
+    items = read(text.encode())
+    expected = _accepted(text)
+    is_accepted = set(reasons(items)) <= {"empty_file", "no_events"}
+    assert is_accepted == (expected is not None)
+    if expected is not None:
+        assert payloads(items) == expected
+
+
+_BETWEEN = st.lists(st.sampled_from([",", ",", ",", " ", "\n", "x", "5", "null", "]"]), max_size=3).map("".join)
+
+
+@given(st.lists(_BETWEEN, min_size=2, max_size=6))
+@settings(max_examples=200)
+def test_nothing_between_the_values_of_a_list_costs_a_value(between: list[str]) -> None:
+    values = [f'{{"id":{number}}}' for number in range(len(between) - 1)]
+    text = "[" + "".join(f"{value}{part}" for value, part in zip(["", *values], between, strict=True)) + "]"
+    items = read(text.encode())
+    assert payloads(items) == [json.loads(value) for value in values]
+    assert bool(reasons(items)) == (_accepted(text) is None)
 
 
 def test_the_limits_are_exact() -> None:
@@ -141,6 +188,46 @@ def test_an_event_that_is_far_too_large_costs_only_itself(body: bytes) -> None:
     items = read(b'{"a":1}\n{' + body + b'\n{"a":1}\n')
     assert payloads(items) == [{"a": 1}, {"a": 1}]
     assert len(reasons(items)) == 1
+
+
+_FAR = b'{"a":1},' * 400_000 + b'{"a":1}'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-be"])
+@pytest.mark.parametrize(
+    "value",
+    [b'{"a":[' + _FAR + b"]}", b"[" + _FAR + b"]", b'{"a":"' + rb"\"},{},{\"a\":1}" * 200_000 + b'"}'],
+    ids=["list inside", "list", "text"],
+)
+def test_what_is_inside_of_a_value_larger_than_the_window_is_no_event(value: bytes, encoding: str) -> None:
+    content = b'[{"a":1},' + value + b',{"a":2}]'
+    items = read(content.decode().encode(encoding))
+    assert payloads(items) == [{"a": 1}, {"a": 2}]
+    assert reasons(items) == ["too_large"]
+
+
+def test_a_large_value_that_is_damaged_costs_no_event_behind_it() -> None:
+    for damaged in (b'{"a":[' + _FAR + b"}", b'{"a":[' + _FAR):
+        items = read(b'{"a":1}\n' + damaged + b'\n{"a":2}\n')
+        assert payloads(items) == [{"a": 1}, {"a": 2}]
+        assert len(reasons(items)) == 1
+
+
+_INSIDE = st.lists(st.sampled_from(['{"id":0}', "[]", '"}{"', '"\\\\\\""', '"' + "y" * 50 + '"', "5"]), max_size=8)
+
+
+@given(
+    st.lists(st.one_of(st.just('{"id":1}'), _INSIDE.map(lambda parts: f'{{"id":[{",".join(parts)}]}}'))),
+    st.integers(20, 200),
+)
+@settings(max_examples=150)
+def test_values_are_whole_wherever_the_reads_end(values: list[str], block_bytes: int) -> None:
+    limit = 40
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("apex_pipeline.sources.events.window._BLOCK_BYTES", block_bytes)
+        items = read(f"[{','.join(values)}]".encode(), EventLimits(event_bytes=limit))
+    assert payloads(items) == [json.loads(value) for value in values if len(value) <= limit]
+    assert reasons(items) == ["too_large"] * sum(len(value) > limit for value in values)
 
 
 @pytest.mark.parametrize(
