@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 
 from apex_pipeline.errors import ApexError
 from apex_pipeline.races.errors import DatabaseUnavailableError
@@ -43,6 +44,11 @@ class KeptServices:
         self._away: DatabaseUnavailableError | None = None
         self._away_until_s = 0.0
         self._stopped = threading.Event()
+
+    @property
+    def opened(self) -> RaceServices | None:
+        """The services, if they have been opened."""
+        return self._services
 
     def get(self) -> RaceServices:
         """Return the services.
@@ -94,10 +100,10 @@ class KeptServices:
                     _LOG.info("%s", found)
 
 
-def kept_services(request: Request) -> RaceServices:
-    """Return the services for a request."""
+async def kept_services(request: Request) -> RaceServices:
+    """Return the services for a request; only opening them takes a thread."""
     kept: KeptServices = request.app.state.services
-    return kept.get()
+    return kept.opened or await run_in_threadpool(kept.get)
 
 
 Services = Annotated[RaceServices, Depends(kept_services)]

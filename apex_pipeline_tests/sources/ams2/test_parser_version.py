@@ -7,12 +7,14 @@ from apex_pipeline.demo.race_packets import GENERATIONS, PacketOptions, packets
 from apex_pipeline.demo.race_script import planted_race
 from apex_pipeline.sources.ams2.recording import PARSER_VERSION
 from apex_pipeline_tests.sources.ams2.reading import read, read_blob
-from apex_pipeline_tests.sources.ams2.second_writer import GENERATIONS as WRITTEN
 from apex_pipeline_tests.sources.ams2.second_writer import Recorder, Writer, packed
 from apex_pipeline_tests.sources.ams2.test_second_writer import DRIVES
+from apex_pipeline_tests.sources.ams2.wild import wild_recording
 
 # The digest of what each released version makes of the recordings below.
-_RESULTS = {"2": "590335b141ce10a4"}
+_RESULTS = {"2": "224002879dd0168c"}
+
+_NOT_ALWAYS_READ_RIGHT = (167, 386, 796)
 
 
 def test_results_change_only_together_with_the_version_of_the_parser() -> None:
@@ -20,8 +22,9 @@ def test_results_change_only_together_with_the_version_of_the_parser() -> None:
     recordings += [
         read_blob(packed(Writer(drive, Recorder(generation, marks_player=marks_player)).datagrams(), "zlib"))
         for drive in (DRIVES["restart"], DRIVES["camera away on the line"])
-        for generation, marks_player in [*((name, True) for name in WRITTEN), ("before patch 5", False)]
+        for generation, marks_player in (("AMS2", True), ("before patch 5", False))
     ]
+    recordings += [read_blob(wild_recording(seed).blob) for seed in (*range(10), *_NOT_ALWAYS_READ_RIGHT)]
     digest = hashlib.sha256()
     for recording in recordings:
         for table in (recording.laps, recording.samples, recording.timing):
