@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from apex_pipeline.api.problems import Problem
 from apex_pipeline.api.services import Services
-from apex_pipeline.api.uploads import BYTES, FORM, JSON, received
+from apex_pipeline.api.uploads import BYTES, FORM, JSON, ArrivingBlob, received
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.races.deletion import delete_race
 from apex_pipeline.races.errors import RaceNotFoundError
@@ -105,8 +105,12 @@ async def upload(
     force: Annotated[bool, Query(description="Make a new race of bytes uploaded before.")] = False,  # noqa: FBT002
 ) -> Uploaded:
     """Store a race and put it into the queue; ask for its status then."""
-    async with received(request, services.settings, services.temp_dir) as (path, is_forced):
-        answer: Submission = await run_in_threadpool(submit_race, services, path, force=force or is_forced)
+    async with received(request, services.settings, services.temp_dir) as (blob, is_forced):
+        return await run_in_threadpool(_submitted, services, blob, force=force or is_forced)
+
+
+def _submitted(services: RaceServices, blob: ArrivingBlob, *, force: bool) -> Uploaded:
+    answer: Submission = submit_race(services, blob.finish(), force=force)
     return Uploaded.model_validate(answer)
 
 

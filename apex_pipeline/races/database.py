@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
+    Executable,
     Row,
     Select,
     create_engine,
@@ -72,8 +73,8 @@ class RaceDatabase:
         self._url = _checked_url(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self.engine = self._create_engine()
-        # A transaction around a single read would cost two more ways to the database and back.
-        self._reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # A transaction around a single statement would cost two more ways to the database and back.
+        self._single = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def place(self) -> str:
@@ -102,7 +103,7 @@ class RaceDatabase:
         Raises:
             DatabaseUnavailableError: The database cannot be reached.
         """
-        with self._translated(), Session(self._reading, expire_on_commit=False) as session:
+        with self._translated(), Session(self._single, expire_on_commit=False) as session:
             yield session
 
     def fetch_one(self, statement: Select[*tuple[Any, ...]], **parameters: object) -> Row[*tuple[Any, ...]] | None:
@@ -111,7 +112,7 @@ class RaceDatabase:
         Raises:
             DatabaseUnavailableError: The database cannot be reached.
         """
-        with self._translated(), self._reading.connect() as connection:
+        with self._translated(), self._single.connect() as connection:
             return connection.execute(statement, parameters).one_or_none()
 
     @contextmanager
@@ -127,6 +128,19 @@ class RaceDatabase:
             with connection.begin(), Session(connection, expire_on_commit=False) as session:
                 yield session
                 session.flush()
+
+    def execute_alone(self, statement: Executable) -> None:
+        """Execute one statement that is a transaction of its own; takes half the time of :meth:`writing`.
+
+        Raises:
+            DatabaseUnavailableError: The database cannot be reached; whether the change was made is unknown.
+        """
+        if self.is_sqlite:
+            with self.writing() as session:
+                session.execute(statement)
+            return
+        with self._translated(), self._single.connect() as connection:
+            connection.execute(statement)
 
     def migrate(self) -> None:
         """Bring the tables up to date; of several processes that do so at once, one does.
