@@ -20,6 +20,7 @@ from apex_pipeline.api.uploads import BYTES, FORM, JSON, ArrivingBlob, received
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.races.deletion import delete_race
 from apex_pipeline.races.errors import RaceNotFoundError
+from apex_pipeline.races.lap_data import objects_gone
 from apex_pipeline.races.models import RaceStatus
 from apex_pipeline.races.services import RaceServices
 from apex_pipeline.races.submit import Submission, submit_race
@@ -167,6 +168,9 @@ def download(race_id: UUID, services: Services) -> Response:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=services.temp_dir)))
         archive = _zipped_tables(services, identity, folder / "race.zip")
         file = stack.enter_context(archive.open("rb"))
+    except ObjectMissingError as error:
+        stack.close()
+        raise objects_gone(identity) from error
     except BaseException:
         stack.close()
         raise

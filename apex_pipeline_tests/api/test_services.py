@@ -1,12 +1,16 @@
 """The services that an API keeps: a database that is away is looked for once, and not by each request."""
 
+import asyncio
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import httpx
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 
 from apex_pipeline.api import services as services_module
+from apex_pipeline.api.app import create_app
 from apex_pipeline.api.services import KeptServices
 from apex_pipeline.races.errors import DatabaseUnavailableError
 from apex_pipeline.settings import Settings, load_settings
@@ -54,3 +58,14 @@ def test_a_database_that_is_back_is_used(monkeypatch: pytest.MonkeyPatch) -> Non
     assert kept.get() is found[-1]
     assert kept.get() is found[-1]
     assert len(found) == 2
+
+
+def test_the_process_says_that_it_lives_while_every_thread_waits_for_a_database() -> None:
+    async def ask() -> httpx.Response:
+        limiter = current_default_thread_limiter()
+        limiter.total_tokens = 1
+        transport = httpx.ASGITransport(create_app(load_settings()), client=("127.0.0.1", 1))
+        async with limiter, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await asyncio.wait_for(client.get("/health"), timeout=10)
+
+    assert asyncio.run(ask()).json() == {"status": "ok"}

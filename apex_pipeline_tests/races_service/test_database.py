@@ -2,12 +2,14 @@
 
 import psycopg
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import literal, select, update
 
 from apex_pipeline.races import database as database_module
 from apex_pipeline.races.database import RaceDatabase
 from apex_pipeline.races.errors import DatabaseUnavailableError
-from apex_pipeline.races.models import Race
+from apex_pipeline.races.models import Base, Race
 from apex_pipeline.races.services import RaceServices
 from apex_pipeline.races.submit import submit_race
 from apex_pipeline_tests.races_service.conftest import two_laps
@@ -17,6 +19,13 @@ def test_one_statement_alone_is_committed(services: RaceServices) -> None:
     race = submit_race(services, two_laps()).race_id
     services.database.execute_alone(update(Race).where(Race.race_id == race).values(progress="alone"))
     assert services.database.fetch_one(select(Race.progress, Race.race_id)) == ("alone", race)
+
+
+def test_the_migrated_tables_are_those_of_the_models(services: RaceServices) -> None:
+    with services.database.engine.connect() as connection:
+        # SQLite has its own names for types.
+        migrated = MigrationContext.configure(connection, opts={"compare_type": not services.database.is_sqlite})
+        assert compare_metadata(migrated, Base.metadata) == []
 
 
 def _end_connections(url: str) -> None:
