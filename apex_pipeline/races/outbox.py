@@ -4,9 +4,10 @@ A race is in the outbox from the transaction that created it, so a crash at any 
 the queue once more, which does no harm, and never less than once.
 """
 
+from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from apex_pipeline.races.database import RaceDatabase
@@ -15,6 +16,7 @@ from apex_pipeline.races.queues import RaceQueue
 
 # Races put into the queue in one transaction, which holds their rows: some milliseconds.
 _BATCH = 50
+_REMOVED: Final = delete(OutboxEntry).where(OutboxEntry.race_id == bindparam("race_id"))
 
 
 def dispatch(database: RaceDatabase, queue: RaceQueue) -> int:
@@ -45,7 +47,7 @@ def dispatch_one(database: RaceDatabase, queue: RaceQueue, race_id: str, job_id:
         DatabaseUnavailableError: The database cannot be reached; the race is put into the queue again later.
     """
     queue.put(race_id, job_id)
-    database.execute_alone(delete(OutboxEntry).where(OutboxEntry.race_id == race_id))
+    database.execute_alone(_REMOVED, race_id=race_id)
 
 
 def put_again(session: Session, database: RaceDatabase, race_id: str) -> str:

@@ -177,8 +177,10 @@ def _register(services: RaceServices, row: dict[str, str | int | None]) -> bool:
     now = services.database.now
     try:
         with services.database.writing() as session:
-            session.execute(insert(Race).values(**row, created_at=now, updated_at=now, dispatched_at=now))
-            session.execute(insert(OutboxEntry).values(race_id=row["race_id"], created_at=now))
+            # Values that are parameters leave the statements alike, so they are compiled once.
+            connection, race_id = session.connection(), {"race_id": row["race_id"]}
+            connection.execute(insert(Race).values(created_at=now, updated_at=now, dispatched_at=now), row)
+            connection.execute(insert(OutboxEntry).values(created_at=now), race_id)
     except IntegrityError:
         return False
     return True
