@@ -76,6 +76,8 @@ class KeptServices:
         """Run the reaper until the block ends, and close the services."""
         thread = threading.Thread(target=self._keep_reaping, name="race-reaper", daemon=True)
         thread.start()
+        # Nobody waits for it, not even the end: a store that is away is tried for a minute.
+        threading.Thread(target=self._warm_up, name="race-store", daemon=True).start()
         try:
             yield
         finally:
@@ -84,6 +86,13 @@ class KeptServices:
             with self._lock:
                 self._services = None
                 self._stack.close()
+
+    def _warm_up(self) -> None:
+        """Load the store's library and find the bucket, for which the first eight uploads would wait two seconds."""
+        try:
+            self.get().store.check_access()
+        except ApexError as error:  # uploads will say so, too, if it lasts
+            _LOG.warning("The store of races cannot be used now: %s", error)
 
     def _keep_reaping(self) -> None:
         pause = 0.0
