@@ -38,6 +38,7 @@ class RaceView:
         size_bytes: Bytes of the upload.
         sha256: Their digest.
         published_attempt: Attempt whose laps these are; 0 if there are none.
+        parser_version: Version of the parser that read these laps.
     """
 
     race_id: str
@@ -55,6 +56,7 @@ class RaceView:
     size_bytes: int
     sha256: str
     published_attempt: int
+    parser_version: str | None
 
 
 # The columns of a RaceView, in its order, of the races that are not being deleted.
@@ -62,7 +64,7 @@ _VIEWS: Final = select(
     *(Race.race_id, Race.status, Race.created_at, Race.updated_at, Race.raw_data_path),
     select(func.count()).where(Lap.race_id == Race.race_id).scalar_subquery(),
     *(Race.error_class, Race.error, Race.detail, Race.progress, Race.job_id, Race.attempts),
-    *(Race.size_bytes, Race.sha256, Race.published_attempt),
+    *(Race.size_bytes, Race.sha256, Race.published_attempt, Race.parser_version),
 ).where(Race.deleted_at.is_(None))
 # A recorder asks this one every second, so it is built once.
 _VIEW_OF_ONE: Final = _VIEWS.where(Race.race_id == bindparam("race_id"))
