@@ -100,7 +100,7 @@ def test_while_redis_is_away_nothing_is_registered_and_no_password_is_shown(chos
     [
         ("redis://cache.example:6380/1", "cache.example:6380"),
         ("rediss://user:{}@cache.example", "cache.example:6379"),
-        ("redis://cache.example:6379?password=hidden@home", "cache.example:6379"),
+        ("redis://cache.example:6379?password={}@home", "cache.example:6379"),
         ("redis://:hid/den@cache.example", "REDIS_URL"),
         ("redis://user:hid/den@cache.example", "REDIS_URL"),
         ("unix:///run/redis.sock?password=hidden", "REDIS_URL"),
