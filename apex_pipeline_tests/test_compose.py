@@ -82,6 +82,16 @@ def test_passwords_are_for_their_owner_alone_and_never_made_twice(tmp_path: Path
     assert ignored.returncode == 0
 
 
+def test_the_file_of_passwords_does_not_stop_the_commands_that_are_run_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords = generated_passwords(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    token = load_settings().api_token  # raises if a name looks like a misspelled setting
+    assert token is not None
+    assert token.get_secret_value() == passwords["APEX_API_TOKEN"]
+
+
 def _lines(folder: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in (folder / ".env").read_text().splitlines())
 
@@ -146,7 +156,7 @@ def test_the_services_publish_what_is_uploaded_and_every_health_check_succeeds(t
             endpoint_url=f"http://127.0.0.1:{stack.ports['seaweedfs']}",
             region_name="us-east-1",
             aws_access_key_id="apex",
-            aws_secret_access_key=stack.passwords["S3_SECRET_KEY"],
+            aws_secret_access_key=stack.passwords["STORE_PASSWORD"],
         )
         for name, text in session_files("spa/R1", laps=3).items():
             bucket.put_object(Bucket="apex-racing-data", Key=f"incoming/spa/{name}", Body=text.encode())

@@ -9,8 +9,8 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/health")
-def health() -> dict[str, str]:
-    """Answer that the process lives."""
+async def health() -> dict[str, str]:
+    """Answer that the process lives, also while every thread waits for a database."""
     return {"status": "ok"}
 
 

@@ -1,11 +1,12 @@
-"""Splits an uploaded JSON object while it arrives: one large text to a file, everything else into memory.
+"""Splits an uploaded JSON object while it arrives: one large text is passed on, everything else kept in memory.
 
 A JSON parser would hold the whole body, and then the text once more. An hour of racing is 187 MB of JSON.
 """
 
 import json
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from apex_pipeline.errors import LimitExceededError, MalformedFileError
 
@@ -28,12 +29,12 @@ class JsonUpload:
 
     Args:
         field: Name of the field with the large text.
-        out: Where its text goes, with JSON's escapes resolved.
+        pass_on: Called with its text, piece by piece, with JSON's escapes resolved.
     """
 
-    def __init__(self, field: str, out: BinaryIO) -> None:
+    def __init__(self, field: str, pass_on: Callable[[bytes], object]) -> None:
         self._field = field
-        self._out = out
+        self._pass_on = pass_on
         self._mode = _Mode.STRUCTURE
         self._other = bytearray()  # the object with an empty text in the field's place
         self._cut = b""  # an escape whose end has not arrived yet
@@ -81,21 +82,21 @@ class JsonUpload:
         return found
 
     def _take_field(self, block: bytes, position: int) -> int:
-        """Write the field's text up to its end, or to the end of the block; return where to go on."""
+        """Pass the field's text on up to its end, or to the end of the block; return where to go on."""
         quote = block.find(b'"', position)
         end = len(block) if quote < 0 else quote
         while (escape := block.find(b"\\", position, end)) >= 0:
-            self._out.write(block[position:escape])
+            self._pass_on(block[position:escape])
             length = 6 if block[escape + 1 : escape + 2] == b"u" else 2
             if escape + length > len(block):
                 self._cut = block[escape:]
                 return len(block)
-            self._out.write(_resolve(block[escape : escape + length]))
+            self._pass_on(_resolve(block[escape : escape + length]))
             position = escape + length
             if position > end:  # the quote was part of the escape
                 quote = block.find(b'"', position)
                 end = len(block) if quote < 0 else quote
-        self._out.write(block[position:end])
+        self._pass_on(block[position:end])
         if quote < 0:
             return len(block)
         self._other += b'"'

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
 from apex_pipeline.api.problems import Problem
-from apex_pipeline.api.services import KeptServices, Services
-from apex_pipeline.api.uploads import BYTES, FORM, JSON, received
+from apex_pipeline.api.services import Services
+from apex_pipeline.api.uploads import BYTES, FORM, JSON, ArrivingBlob, received
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.races.deletion import delete_race
 from apex_pipeline.races.errors import RaceNotFoundError
+from apex_pipeline.races.lap_data import objects_gone
 from apex_pipeline.races.models import RaceStatus
 from apex_pipeline.races.services import RaceServices
 from apex_pipeline.races.submit import Submission, submit_race
@@ -98,20 +99,19 @@ for _word, _method in _FIXED_ROUTES.items():
     router.add_api_route(f"/{_word}", _not_allowed, methods=_others, include_in_schema=False)
 
 
-def _kept(request: Request) -> KeptServices:
-    return request.app.state.services
-
-
 @router.post("/upload", openapi_extra=_UPLOAD, responses=_PROBLEMS, response_model_exclude_none=True)
 async def upload(
     request: Request,
-    kept: Annotated[KeptServices, Depends(_kept)],
+    services: Services,
     force: Annotated[bool, Query(description="Make a new race of bytes uploaded before.")] = False,  # noqa: FBT002
 ) -> Uploaded:
     """Store a race and put it into the queue; ask for its status then."""
-    services = await run_in_threadpool(kept.get)
-    async with received(request, services.settings, services.temp_dir) as (path, is_forced):
-        answer: Submission = await run_in_threadpool(submit_race, services, path, force=force or is_forced)
+    async with received(request, services.settings, services.temp_dir) as (blob, is_forced):
+        return await run_in_threadpool(_submitted, services, blob, force=force or is_forced)
+
+
+def _submitted(services: RaceServices, blob: ArrivingBlob, *, force: bool) -> Uploaded:
+    answer: Submission = submit_race(services, blob.finish(), force=force)
     return Uploaded.model_validate(answer)
 
 
@@ -129,10 +129,11 @@ def list_all(
     return list_races(services.database, status=status, limit=limit, offset=offset)
 
 
-@router.get("/{race_id}/status", responses=_PROBLEMS)
-def status(race_id: UUID, services: Services) -> RaceView:
+@router.get("/{race_id}/status", response_model=RaceView, responses=_PROBLEMS)
+def status(race_id: UUID, services: Services) -> Response:
     """Return the status of a race."""
-    return view_race(services.database, str(race_id))
+    # A response of our own is not validated against the model once more, which takes longer than the query.
+    return JSONResponse(vars(view_race(services.database, str(race_id))))
 
 
 @router.delete("/{race_id}", status_code=204, responses=_PROBLEMS)
@@ -167,6 +168,9 @@ def download(race_id: UUID, services: Services) -> Response:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=services.temp_dir)))
         archive = _zipped_tables(services, identity, folder / "race.zip")
         file = stack.enter_context(archive.open("rb"))
+    except ObjectMissingError as error:
+        stack.close()
+        raise objects_gone(identity) from error
     except BaseException:
         stack.close()
         raise

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 
 from apex_pipeline.errors import ApexError
 from apex_pipeline.races.errors import DatabaseUnavailableError
@@ -44,6 +45,11 @@ class KeptServices:
         self._away_until_s = 0.0
         self._stopped = threading.Event()
 
+    @property
+    def opened(self) -> RaceServices | None:
+        """The services, if they have been opened."""
+        return self._services
+
     def get(self) -> RaceServices:
         """Return the services.
 
@@ -70,6 +76,8 @@ class KeptServices:
         """Run the reaper until the block ends, and close the services."""
         thread = threading.Thread(target=self._keep_reaping, name="race-reaper", daemon=True)
         thread.start()
+        # Nobody waits for it, not even the end: a store that is away is tried for a minute.
+        threading.Thread(target=self._warm_up, name="race-store", daemon=True).start()
         try:
             yield
         finally:
@@ -78,6 +86,13 @@ class KeptServices:
             with self._lock:
                 self._services = None
                 self._stack.close()
+
+    def _warm_up(self) -> None:
+        """Load the store's library and find the bucket, for which the first eight uploads would wait two seconds."""
+        try:
+            self.get().store.check_access()
+        except ApexError as error:  # uploads will say so, too, if it lasts
+            _LOG.warning("The store of races cannot be used now: %s", error)
 
     def _keep_reaping(self) -> None:
         pause = 0.0
@@ -94,10 +109,10 @@ class KeptServices:
                     _LOG.info("%s", found)
 
 
-def kept_services(request: Request) -> RaceServices:
-    """Return the services for a request."""
+async def kept_services(request: Request) -> RaceServices:
+    """Return the services for a request; only opening them takes a thread."""
     kept: KeptServices = request.app.state.services
-    return kept.get()
+    return kept.opened or await run_in_threadpool(kept.get)
 
 
 Services = Annotated[RaceServices, Depends(kept_services)]

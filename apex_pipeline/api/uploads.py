@@ -1,9 +1,12 @@
-"""Receives an upload, in any of its three forms, into a temporary file; the body is never in memory as a whole."""
+"""Receives an upload, in any of its three forms: decoded and hashed while it arrives, and never in memory as a whole.
 
-import shutil
+A short race stays in memory; of a longer one, what has arrived is written to a temporary file, block after block.
+"""
+
+import hashlib
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -14,30 +17,82 @@ from starlette.datastructures import UploadFile
 from apex_pipeline.api.json_upload import JsonUpload
 from apex_pipeline.errors import MalformedFileError
 from apex_pipeline.races.errors import RaceTooLargeError
-from apex_pipeline.races.submit import check_size
+from apex_pipeline.races.submit import Upload, check_size
 from apex_pipeline.settings import Settings
-from apex_pipeline.sources.ams2.container import decode_base64
+from apex_pipeline.sources.ams2.container import Base64Decoder
 
 JSON, BYTES, FORM = "application/json", "application/octet-stream", "multipart/form-data"
 # Base64 has four characters for three bytes, and may have a line break after every 60.
 _TEXT_PER_BYTE: Final = 1.4
 # The rest of a JSON object or of a form.
 _EXTRA_BYTES: Final = 100_000
-_COPY_BYTES = 1_048_576
+# A race of some minutes is smaller, and fifty of this size at once are 100 MB.
+_KEPT_BYTES: Final = 2_000_000
+# Blocks of this size are worth the way to another thread, in which a slow disk keeps nobody waiting.
+_BLOCK_BYTES: Final = 1_048_576
+
+
+class ArrivingBlob:
+    """The bytes of a race as they arrive: in memory while they are few, then in a file.
+
+    Args:
+        temp_dir: Folder for the file.
+    """
+
+    def __init__(self, temp_dir: Path) -> None:
+        self._temp_dir = temp_dir
+        self._stack = ExitStack()
+        self._digest = hashlib.sha256()
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._file: BinaryIO | None = None
+        self._path: Path | None = None
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes; :meth:`relieve` must follow soon."""
+        self._digest.update(piece)
+        self._pieces.append(piece)
+        self._waiting += len(piece)
+
+    async def relieve(self) -> None:
+        """Write what has arrived to the file, if that is worth it."""
+        if self._waiting > (_KEPT_BYTES if self._file is None else _BLOCK_BYTES):
+            await run_in_threadpool(self._write)
+
+    def finish(self) -> Upload:
+        """Return the upload, which lasts until :meth:`close`."""
+        if self._file is None or self._path is None:
+            return Upload(b"".join(self._pieces), self._digest.hexdigest())
+        self._write()
+        self._file.flush()
+        return Upload(self._path, self._digest.hexdigest())
+
+    def close(self) -> None:
+        """Remove the file, if there is one."""
+        self._stack.close()
+
+    def _write(self) -> None:
+        if self._file is None:
+            folder = self._stack.enter_context(tempfile.TemporaryDirectory(dir=self._temp_dir, prefix="upload-"))
+            self._path = Path(folder, "blob")
+            self._file = self._stack.enter_context(self._path.open("wb"))
+        self._file.writelines(self._pieces)
+        self._pieces, self._waiting = [], 0
 
 
 @asynccontextmanager
-async def received(request: Request, settings: Settings, temp_dir: Path) -> AsyncGenerator[tuple[Path, bool]]:
-    """Receive an upload, and yield the file with its bytes and whether a new race is forced by its form.
+async def received(request: Request, settings: Settings, temp_dir: Path) -> AsyncGenerator[tuple[ArrivingBlob, bool]]:
+    """Receive an upload, and yield its bytes and whether a new race is forced by its form.
 
     Args:
         request: The request; its body has not been read.
         settings: The limit on its size.
-        temp_dir: Where the file is, until the block ends.
+        temp_dir: Where the bytes of a long race are until the block ends.
 
     Raises:
         RaceTooLargeError: It is larger than ``MAX_RACE_MB``; if the header says so, before the body is read.
-        MalformedFileError: It is not what its content type says, or not base64.
+        MalformedFileError: It is not what its content type says.
+        RecordingError: Its text is not base64, or it is empty.
     """
     kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     most = settings.max_race_bytes + _EXTRA_BYTES
@@ -46,58 +101,43 @@ async def received(request: Request, settings: Settings, temp_dir: Path) -> Asyn
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > most:
         check_size(settings, int(announced))
-    with tempfile.TemporaryDirectory(dir=temp_dir, prefix="upload-") as folder:
-        path = Path(folder, "blob")
-        if kind == FORM:
-            yield path, await _receive_form(_limited(request, most, settings), path)
-        elif kind == BYTES:
-            with path.open("wb") as out:  # noqa: ASYNC230  -- opening a file of our own takes no time
-                async for block in _large_blocks(_limited(request, most, settings)):
-                    await run_in_threadpool(out.write, block)
-            yield path, False
-        else:
-            yield path, await _receive_json(_limited(request, most, settings), path)
+    receive = {BYTES: _receive_bytes, FORM: _receive_form}.get(kind, _receive_json)
+    blob = ArrivingBlob(temp_dir)
+    try:
+        yield blob, await receive(_limited(request, most, settings), blob)
+    finally:
+        blob.close()
 
 
-async def _large_blocks(request: Request) -> AsyncGenerator[bytes]:
-    """Yield the body in blocks of a size that is worth the way to another thread; it arrives in pieces of 64 kB."""
-    pieces, size = list[bytes](), 0
+async def _receive_bytes(request: Request, blob: ArrivingBlob) -> bool:
     async for piece in request.stream():
-        pieces.append(piece)
-        size += len(piece)
-        if size >= _COPY_BYTES:
-            yield b"".join(pieces)
-            pieces, size = [], 0
-    yield b"".join(pieces)
+        blob.add(piece)
+        await blob.relieve()
+    return False
 
 
-async def _receive_json(request: Request, path: Path) -> bool:
-    with path.with_name("text").open("w+b") as text:
-        upload = JsonUpload("data", text)
-        async for block in _large_blocks(request):
-            await run_in_threadpool(upload.feed, block)
-        other = upload.finish()
-        await run_in_threadpool(_decode, text, path)
-    force = other.get("force", False)
+async def _receive_json(request: Request, blob: ArrivingBlob) -> bool:
+    decoder = Base64Decoder()
+    upload = JsonUpload("data", lambda text: blob.add(decoder.feed(text)))
+    async for piece in request.stream():
+        upload.feed(piece)
+        await blob.relieve()
+    force = upload.finish().get("force", False)
+    decoder.finish()
     if not isinstance(force, bool):
         raise MalformedFileError("The field 'force' of the upload is neither true nor false.", "Leave it out.")
     return force
 
 
-def _decode(text: BinaryIO, path: Path) -> None:
-    text.seek(0)
-    with decode_base64(text) as decoded, path.open("wb") as out:
-        shutil.copyfileobj(decoded, out, _COPY_BYTES)
-
-
-async def _receive_form(request: Request, path: Path) -> bool:
+async def _receive_form(request: Request, blob: ArrivingBlob) -> bool:
     """Receive the one file of a form; starlette puts it on the disk while it arrives."""
     async with request.form(max_files=1, max_fields=10) as form:
         files = [value for value in form.values() if isinstance(value, UploadFile)]
         if not files:
             raise MalformedFileError("The form has no file.", "Send one file named data.")
-        with path.open("wb") as out:
-            await run_in_threadpool(shutil.copyfileobj, files[0].file, out, _COPY_BYTES)
+        while piece := await files[0].read(_BLOCK_BYTES):
+            blob.add(piece)
+            await blob.relieve()
         return str(form.get("force", "")).lower() in ("true", "1", "yes")
 
 

@@ -14,6 +14,8 @@ DEFAULT_POINTS: Final = 1_000
 _SEGMENTS: Final = 25
 _SHOWN: Final = 5
 _CHANNELS: Final = ("speed_mps", "throttle", "brake", "steering", "gear", "pos_x_m", "pos_z_m")
+# Two laps of one track end at the same place, but for the way between two samples: 4 % of a short track at 1 Hz.
+_SAME_TRACK: Final = 0.9
 # Samples without which no time can be told between two places.
 _FEWEST: Final = 10
 
@@ -66,9 +68,10 @@ def compare_laps(
         points: Places of the grid.
 
     Raises:
-        RaceNotReadyError: A lap has too few samples.
+        RaceNotReadyError: A lap has too few samples, or they are laps of two tracks.
     """
     clocks = [_clock(samples) for samples in (first, second)]
+    _require_one_track(*(float(distance[-1]) for distance, _ in clocks))
     # The place of the last sample before the line differs by up to an interval; the longer lap was closer to it.
     length = float(max(distance[-1] for distance, _ in clocks))
     grid = np.linspace(0.0, length, points)
@@ -83,6 +86,14 @@ def compare_laps(
         losses=[segment for segment in by_delta[::-1][:_SHOWN] if segment.delta_s > 0],
         channels={name: (_values_at(grid, first, name), _values_at(grid, second, name)) for name in _CHANNELS},
     )
+
+
+def _require_one_track(first_m: float, second_m: float) -> None:
+    if min(first_m, second_m) < _SAME_TRACK * max(first_m, second_m):
+        raise RaceNotReadyError(
+            f"The laps end after {first_m:,.0f} m and {second_m:,.0f} m, so they are not of one track.",
+            "Compare laps of one session.",
+        )
 
 
 def _clock(samples: pa.Table) -> tuple[_Floats, _Floats]:

@@ -4,14 +4,33 @@ Every wait has a limit, and every failure to reach the database becomes a
 :class:`~apex_pipeline.races.errors.DatabaseUnavailableError` without the URL, which contains a password.
 """
 
+import math
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, create_engine, event, func, literal, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    Executable,
+    Row,
+    Select,
+    create_engine,
+    event,
+    func,
+    literal,
+    make_url,
+    text,
+)
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -33,6 +52,9 @@ _SQLITE_BUSY_S = 20
 # As many as FastAPI has threads for, less those that wait for the store.
 _CONNECTIONS = 20
 _POOL_TIMEOUT_S = 10
+# A connection that was used so recently is not asked for a sign of life, which takes as long as a short query.
+_TRUSTED_FOR_S = 1.0
+_USED_AT = "apex_used_at"
 # Any number, the same in every process: the lock under which tables are made.
 _MIGRATION_LOCK = 4_012_026
 
@@ -51,6 +73,8 @@ class RaceDatabase:
         self._url = _checked_url(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self.engine = self._create_engine()
+        # A transaction around a single statement would cost two more ways to the database and back.
+        self._single = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def place(self) -> str:
@@ -79,8 +103,17 @@ class RaceDatabase:
         Raises:
             DatabaseUnavailableError: The database cannot be reached.
         """
-        with self._translated(), Session(self.engine, expire_on_commit=False) as session:
+        with self._translated(), Session(self._single, expire_on_commit=False) as session:
             yield session
+
+    def fetch_one(self, statement: Select[*tuple[Any, ...]], **parameters: object) -> Row[*tuple[Any, ...]] | None:
+        """Return the one row that a query of columns gives, or ``None``; takes half the time of a session.
+
+        Raises:
+            DatabaseUnavailableError: The database cannot be reached.
+        """
+        with self._translated(), self._single.connect() as connection:
+            return connection.execute(statement, parameters).one_or_none()
 
     @contextmanager
     def writing(self) -> Generator[Session]:
@@ -95,6 +128,19 @@ class RaceDatabase:
             with connection.begin(), Session(connection, expire_on_commit=False) as session:
                 yield session
                 session.flush()
+
+    def execute_alone(self, statement: Executable, **parameters: object) -> None:
+        """Execute one statement that is a transaction of its own; takes half the time of :meth:`writing`.
+
+        Raises:
+            DatabaseUnavailableError: The database cannot be reached; whether the change was made is unknown.
+        """
+        if self.is_sqlite:
+            with self.writing() as session:
+                session.execute(statement, parameters)
+            return
+        with self._translated(), self._single.connect() as connection:
+            connection.execute(statement, parameters)
 
     def migrate(self) -> None:
         """Bring the tables up to date; of several processes that do so at once, one does.
@@ -140,14 +186,16 @@ class RaceDatabase:
     def _create_engine(self) -> Engine:
         if not self.is_sqlite:
             options = f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_STATEMENT_TIMEOUT_MS}"
-            return create_engine(
+            engine = create_engine(
                 self._url,
-                pool_pre_ping=True,  # the database may have been restarted
                 pool_size=_CONNECTIONS,
                 max_overflow=0,
                 pool_timeout=_POOL_TIMEOUT_S,
                 connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "options": options},
             )
+            event.listen(engine, "checkin", _note_use)
+            event.listen(engine, "checkout", partial(_require_alive, engine.dialect))
+            return engine
         Path(str(self._url.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(self._url, connect_args={"timeout": _SQLITE_BUSY_S})
         event.listen(engine, "connect", _set_up_sqlite)
@@ -192,6 +240,25 @@ def _checked_url(given: str) -> URL:
         "DATABASE_URL is neither a PostgreSQL database nor a SQLite file.",
         "Write it like postgresql://user:{password}@host:5432/name or sqlite:////path/races.sqlite.",
     )
+
+
+def _note_use(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    del connection
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _require_alive(dialect: Dialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
+    """Ask a connection that has been idle for a sign of life: the database may have been restarted meanwhile.
+
+    Raises:
+        InvalidatePoolError: It is dead; the pool opens a new one.
+    """
+    if time.monotonic() - record.info.get(_USED_AT, math.inf) < _TRUSTED_FOR_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
 
 
 def _set_up_sqlite(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401  -- sqlite3's own

@@ -99,14 +99,22 @@ def process_race(services: RaceServices, race_id: str, *, job_id: str | None = N
             laps, detail = _derive(services, attempt, owner)
             published = Published(laps, PARSER_VERSION, detail)
             _persist(lambda: publish(services.database, attempt, published))
-        if attempt.was_ready:
-            remove_stale_laps(services.store, race_id, laps)
     except AttemptLostError:
         _clean_up_if_deleted(services, race_id)
         return Outcome("skipped", attempt=attempt.number)
     except Exception as error:  # noqa: BLE001  -- whatever it is, the race must not stay in processing
         return _ended_badly(services, attempt, error)
+    if attempt.was_ready:
+        _tidy(services, race_id, laps)
     return Outcome("Ready", len(laps), attempt=attempt.number)
+
+
+def _tidy(services: RaceServices, race_id: str, laps: tuple[Lap, ...]) -> None:
+    """Remove the lap files that no row names any more; the laps are published, whatever the store says to this."""
+    try:
+        remove_stale_laps(services.store, race_id, laps)
+    except ApexError as error:
+        _LOG.warning("Lap files of an earlier parser of the race %s were left in the store: %s", race_id, error)
 
 
 def require_ready(outcome: Outcome, race_id: str) -> None:

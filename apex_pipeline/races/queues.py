@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -203,10 +204,14 @@ def open_queue(settings: Settings) -> RaceQueue:
 
 
 def redis_place(settings: Settings) -> str:
-    """Return where Redis is, without its password."""
+    """Return where Redis is, without its password, which may be before the host or an option behind it."""
     if settings.redis_url is None:
         return f"{settings.redis_host}:{settings.redis_port}"
-    return settings.redis_url.get_secret_value().rpartition("@")[2].removeprefix("redis://")
+    url = urlsplit(settings.redis_url.get_secret_value())
+    with suppress(ValueError):  # a slash in the password, which should be %2F
+        if url.hostname:
+            return f"{url.hostname}:{url.port or settings.redis_port}"
+    return "REDIS_URL"
 
 
 def redis_connection(settings: Settings, *, timeout_s: float | None = _REDIS_TIMEOUT_S) -> "redis.Redis":

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from apex_pipeline.errors import SourceError, StoreConfigError
-from apex_pipeline.races.database import RaceDatabase
 from apex_pipeline.races.errors import (
     DatabaseUnavailableError,
     EmptyUploadError,
@@ -24,7 +22,7 @@ from apex_pipeline.races.errors import (
     RaceTooLargeError,
 )
 from apex_pipeline.races.models import MOST_ATTEMPTS, OutboxEntry, Race, RaceStatus
-from apex_pipeline.races.outbox import dispatch, put_again
+from apex_pipeline.races.outbox import dispatch_one, put_again
 from apex_pipeline.races.services import RaceServices
 from apex_pipeline.races.state import WORKER_LOST
 from apex_pipeline.settings import Settings
@@ -37,6 +35,9 @@ _KNOWN = "The same race data has been uploaded before."
 _RETRIED = "The same race data has been uploaded before, and its processing was interrupted. It is processed again."
 # Failures that say nothing about the bytes: the same upload may succeed now.
 _WORTH_A_RETRY = (WORKER_LOST, "store unavailable")
+_KNOWN_RACE = select(Race.race_id, Race.status, Race.error_class, Race.job_id).where(
+    Race.unique_sha256 == bindparam("sha256"), Race.deleted_at.is_(None)
+)
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,25 @@ class Submission:
     duplicate_of: str | None = None
 
 
-def submit_race(services: RaceServices, source: bytes | Path, *, force: bool = False) -> Submission:
+@dataclass(frozen=True)
+class Upload:
+    """A race that was hashed while it arrived.
+
+    Attributes:
+        source: The compressed race, or a file that contains it.
+        sha256: Its digest.
+    """
+
+    source: bytes | Path
+    sha256: str
+
+
+def submit_race(services: RaceServices, upload: Upload | bytes | Path, *, force: bool = False) -> Submission:
     """Store a race, register it and put it into the queue.
 
     Args:
         services: Database, store and queue.
-        source: The compressed race, or a file that contains it.
+        upload: The compressed race, or a file that contains it.
         force: Make a new race even if the same bytes were uploaded before.
 
     Raises:
@@ -74,9 +88,10 @@ def submit_race(services: RaceServices, source: bytes | Path, *, force: bool = F
         QueueUnavailableError: The queue cannot be reached; nothing is registered.
         StoreError: The store refused the bytes; nothing is registered.
     """
+    source = upload.source if isinstance(upload, Upload) else upload
     size = len(source) if isinstance(source, bytes) else _size_of(source)
     check_size(services.settings, size)
-    sha256 = _digest_of(source)
+    sha256 = upload.sha256 if isinstance(upload, Upload) else _digest_of(source)
     known = None if force else _find_known(services, sha256)
     if known is not None:
         return known
@@ -87,9 +102,10 @@ def submit_race(services: RaceServices, source: bytes | Path, *, force: bool = F
     row = _new_row(race_id, services.store.uri_of(key), sha256, size, is_unique=not force)
     if not _register(services, row):
         services.store.delete(key)  # another upload of the same bytes was faster
-        return _find_known(services, sha256) or submit_race(services, source)
-    _dispatch(services, race_id)
-    return Submission(race_id, RaceStatus.PROCESSING, str(row["job_id"]), _UPLOADED)
+        return _find_known(services, sha256) or submit_race(services, upload)
+    job_id = str(row["job_id"])
+    _dispatch(services, race_id, job_id)
+    return Submission(race_id, RaceStatus.PROCESSING, job_id, _UPLOADED)
 
 
 def check_size(settings: Settings, size: int) -> None:
@@ -161,41 +177,47 @@ def _register(services: RaceServices, row: dict[str, str | int | None]) -> bool:
     now = services.database.now
     try:
         with services.database.writing() as session:
-            session.execute(insert(Race).values(**row, created_at=now, updated_at=now))
-            session.execute(insert(OutboxEntry).values(race_id=row["race_id"], created_at=now))
+            # Values that are parameters leave the statements alike, so they are compiled once.
+            connection, race_id = session.connection(), {"race_id": row["race_id"]}
+            connection.execute(insert(Race).values(created_at=now, updated_at=now, dispatched_at=now), row)
+            connection.execute(insert(OutboxEntry).values(created_at=now), race_id)
     except IntegrityError:
         return False
     return True
 
 
-def _dispatch(services: RaceServices, race_id: str) -> None:
+def _dispatch(services: RaceServices, race_id: str, job_id: str) -> None:
     """Put the race into the queue; it is registered, so what fails here is done by the reaper."""
     try:
-        dispatch(services.database, services.queue, race_id)
+        dispatch_one(services.database, services.queue, race_id, job_id)
     except (QueueUnavailableError, DatabaseUnavailableError) as error:
         _LOG.warning("The race %s waits in the outbox: %s", race_id, error.problem)
 
 
 def _find_known(services: RaceServices, sha256: str) -> Submission | None:
     """Return the answer for bytes that were uploaded before; a race that was interrupted is put into the queue."""
+    row = services.database.fetch_one(_KNOWN_RACE, sha256=sha256)
+    if row is None:
+        return None
+    race_id, status, error_class, job_id = row
+    if status is not RaceStatus.FAILED or error_class not in _WORTH_A_RETRY:
+        return Submission(race_id, status, job_id, _KNOWN, duplicate_of=race_id)
+    return _retry(services, race_id) or _find_known(services, sha256)
+
+
+def _retry(services: RaceServices, race_id: str) -> Submission | None:
+    """Put a race that was interrupted into the queue; ``None`` if it is not such a race any more."""
+    interrupted = select(Race).where(
+        *(Race.race_id == race_id, Race.deleted_at.is_(None), Race.status == RaceStatus.FAILED),
+        Race.error_class.in_(_WORTH_A_RETRY),
+    )
     with services.database.writing() as session:
-        chosen = select(Race).where(Race.unique_sha256 == sha256, Race.deleted_at.is_(None)).with_for_update()
-        race = session.scalar(chosen)
+        race = session.scalar(interrupted.with_for_update())
         if race is None:
             return None
-        is_retried = race.status is RaceStatus.FAILED and race.error_class in _WORTH_A_RETRY
-        if is_retried:
-            _retry(session, services.database, race)
-        answer = Submission(
-            race.race_id, race.status, race.job_id, _RETRIED if is_retried else _KNOWN, duplicate_of=race.race_id
-        )
-    if is_retried:
-        _dispatch(services, race.race_id)
-    return answer
-
-
-def _retry(session: Session, database: RaceDatabase, race: Race) -> None:
-    race.status, race.error_class, race.error = RaceStatus.PROCESSING, None, None
-    race.attempts_limit = race.attempts + MOST_ATTEMPTS
-    session.flush()
-    race.job_id = put_again(session, database, race.race_id)
+        race.status, race.error_class, race.error = RaceStatus.PROCESSING, None, None
+        race.attempts_limit = race.attempts + MOST_ATTEMPTS
+        session.flush()
+        job_id = put_again(session, services.database, race_id)
+    _dispatch(services, race_id, job_id)
+    return Submission(race_id, RaceStatus.PROCESSING, job_id, _RETRIED, duplicate_of=race_id)

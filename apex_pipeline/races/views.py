@@ -1,9 +1,11 @@
 """Reads the state of races for those who ask: status, lists, laps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Final
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.races.database import RaceDatabase
@@ -36,6 +38,7 @@ class RaceView:
         size_bytes: Bytes of the upload.
         sha256: Their digest.
         published_attempt: Attempt whose laps these are; 0 if there are none.
+        parser_version: Version of the parser that read these laps.
     """
 
     race_id: str
@@ -53,6 +56,18 @@ class RaceView:
     size_bytes: int
     sha256: str
     published_attempt: int
+    parser_version: str | None
+
+
+# The columns of a RaceView, in its order, of the races that are not being deleted.
+_VIEWS: Final = select(
+    *(Race.race_id, Race.status, Race.created_at, Race.updated_at, Race.raw_data_path),
+    select(func.count()).where(Lap.race_id == Race.race_id).scalar_subquery(),
+    *(Race.error_class, Race.error, Race.detail, Race.progress, Race.job_id, Race.attempts),
+    *(Race.size_bytes, Race.sha256, Race.published_attempt, Race.parser_version),
+).where(Race.deleted_at.is_(None))
+# A recorder asks this one every second, so it is built once.
+_VIEW_OF_ONE: Final = _VIEWS.where(Race.race_id == bindparam("race_id"))
 
 
 @dataclass(frozen=True)
@@ -76,11 +91,10 @@ def view_race(database: RaceDatabase, race_id: str) -> RaceView:
     Raises:
         RaceNotFoundError: There is no such race.
     """
-    with database.reading() as session:
-        row = session.execute(_views().where(Race.race_id == race_id)).one_or_none()
+    row = database.fetch_one(_VIEW_OF_ONE, race_id=race_id)
     if row is None:
         raise _unknown(race_id)
-    return _view(*row)
+    return _view(row)
 
 
 def list_races(
@@ -91,11 +105,11 @@ def list_races(
     Raises:
         ConfigurationError: There is no such status.
     """
-    chosen = _views().order_by(Race.created_at.desc(), Race.race_id).limit(limit).offset(offset)
+    chosen = _VIEWS.order_by(Race.created_at.desc(), Race.race_id).limit(limit).offset(offset)
     if status is not None:
         chosen = chosen.where(Race.status == _status(status))
     with database.reading() as session:
-        return [_view(*row) for row in session.execute(chosen)]
+        return [_view(row) for row in session.execute(chosen)]
 
 
 def list_race_ids(database: RaceDatabase, *, limit: int = MOST_LISTED, offset: int = 0) -> list[str]:
@@ -130,9 +144,9 @@ def outdated_races(database: RaceDatabase, parser_version: str) -> list[str]:
 
 def unreported_races(database: RaceDatabase, limit: int) -> list[RaceView]:
     """Return the races whose published laps Dagster's catalog does not have yet, the oldest first."""
-    chosen = _views().where(Race.published_attempt > Race.reported_attempt).order_by(Race.created_at).limit(limit)
+    chosen = _VIEWS.where(Race.published_attempt > Race.reported_attempt).order_by(Race.created_at).limit(limit)
     with database.reading() as session:
-        return [_view(*row) for row in session.execute(chosen)]
+        return [_view(row) for row in session.execute(chosen)]
 
 
 def mark_reported(database: RaceDatabase, views: list[RaceView]) -> None:
@@ -193,29 +207,9 @@ def check_race_id(text: str) -> str:
     return text.lower()
 
 
-def _views() -> Select[Race, int]:
-    laps = select(func.count()).where(Lap.race_id == Race.race_id).scalar_subquery()
-    return select(Race, laps).where(Race.deleted_at.is_(None))
-
-
-def _view(race: Race, laps: int) -> RaceView:
-    return RaceView(
-        race_id=race.race_id,
-        status=race.status.value,
-        created_at=iso(race.created_at),
-        updated_at=iso(race.updated_at),
-        raw_data_path=race.raw_data_path,
-        laps_count=laps,
-        error_class=race.error_class,
-        error=race.error,
-        detail=race.detail,
-        progress=race.progress,
-        job_id=race.job_id,
-        attempts=race.attempts,
-        size_bytes=race.size_bytes,
-        sha256=race.sha256,
-        published_attempt=race.published_attempt,
-    )
+def _view(row: Sequence[Any]) -> RaceView:
+    race_id, status, created_at, updated_at, *others = row
+    return RaceView(race_id, status.value, iso(created_at), iso(updated_at), *others)
 
 
 def _status(text: str) -> RaceStatus:

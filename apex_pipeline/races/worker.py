@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Final
 
-from apex_pipeline.races.queues import JOB_MODULE, QUEUE_NAME, open_queue, redis_connection
+from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.races.queues import JOB_MODULE, QUEUE_NAME, RqQueue, open_queue, redis_connection
 from apex_pipeline.settings import Settings
 
 # RQ takes a worker for dead after this long, and looks for such jobs this often; by default 420 s and 600 s.
@@ -20,29 +21,40 @@ def is_worker_alive(settings: Settings) -> bool:
     """Return whether a worker on this machine, or in this container, has given a sign of life lately.
 
     Raises:
-        ConfigurationError: The packages of Redis are missing, or ``REDIS_URL`` is invalid.
+        ConfigurationError: Redis is not configured, its packages are missing, or ``REDIS_URL`` is invalid.
         QueueUnavailableError: Redis cannot be reached.
     """
-    open_queue(settings).check()
-    from rq import Worker  # noqa: PLC0415  -- optional; the lines above say so if it is missing
+    queue = _checked_queue(settings)
+    from rq import Worker  # noqa: PLC0415  -- optional; the line above says so if it is missing
 
     oldest = datetime.now(UTC) - timedelta(seconds=2 * WORKER_TTL_S)
     return any(
         worker.hostname == socket.gethostname()
         and worker.last_heartbeat is not None
         and worker.last_heartbeat.replace(tzinfo=UTC) > oldest
-        for worker in Worker.all(connection=redis_connection(settings))
+        for worker in Worker.all(connection=queue.connection)
     )
+
+
+def _checked_queue(settings: Settings) -> RqQueue:
+    queue = open_queue(settings)
+    if not isinstance(queue, RqQueue):
+        raise ConfigurationError(
+            "Neither REDIS_HOST nor REDIS_URL is set, so races are processed on this machine as they come.",
+            "Set one of them where API and workers share a queue.",
+        )
+    queue.check()
+    return queue
 
 
 def run_rq_worker(settings: Settings, *, burst: bool = False) -> None:
     """Work on the queue until it is told to stop, or with ``burst`` until the queue is empty.
 
     Raises:
-        ConfigurationError: The packages of Redis are missing, or ``REDIS_URL`` is invalid.
+        ConfigurationError: Redis is not configured, its packages are missing, or ``REDIS_URL`` is invalid.
         QueueUnavailableError: Redis cannot be reached at the start.
     """
-    open_queue(settings).check()
+    _checked_queue(settings)
     from rq import Queue, Worker  # noqa: PLC0415  -- optional; the line above says so if it is missing
 
     for module in _LOADED_ONCE:

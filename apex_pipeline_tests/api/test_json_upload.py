@@ -16,7 +16,7 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0xFFFF), 
 
 def _split(document: bytes, size: int = 7) -> tuple[bytes, dict[str, object]]:
     out = io.BytesIO()
-    upload = JsonUpload("data", out)
+    upload = JsonUpload("data", out.write)
     for start in range(0, len(document), size):
         upload.feed(document[start : start + size])
     other = upload.finish()

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import dagster as dg
 import pytest
+from sqlalchemy import update
 
 from apex_pipeline.orchestration import race_worker
 from apex_pipeline.orchestration.assets.races import LAPS_KEY, TIMING_KEY, race_tables
@@ -13,6 +14,7 @@ from apex_pipeline.orchestration.race_sensor import build_race_sensors
 from apex_pipeline.orchestration.race_worker import work_on_races
 from apex_pipeline.orchestration.runner import RunFailure, Runner
 from apex_pipeline.races.deletion import delete_race
+from apex_pipeline.races.models import Race
 from apex_pipeline.races.process import process_race
 from apex_pipeline.races.queues import LocalQueue
 from apex_pipeline.races.services import RaceServices, opened_services
@@ -70,6 +72,19 @@ def test_a_processed_race_is_reported_once_even_if_a_tick_is_lost(race: str, ins
     assert event is not None
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["laps"].value in (2, 3)
+
+
+def test_the_version_of_laps_names_the_parser_that_read_them_and_not_the_present_one(
+    race: str, services: RaceServices, instance: dg.DagsterInstance
+) -> None:
+    older = update(Race).where(Race.race_id == race).values(parser_version="0")
+    services.database.execute_alone(older)
+    _tick(instance)
+    event = instance.get_latest_materialization_event(LAPS_KEY)
+    assert event is not None
+    assert event.asset_materialization is not None
+    version = (event.asset_materialization.tags or {})["dagster/data_version"]
+    assert version == f"{view_race(services.database, race).sha256[:12]}-0-1"
 
 
 def test_the_sensor_says_that_the_database_is_away() -> None:

@@ -95,6 +95,27 @@ def test_while_redis_is_away_nothing_is_registered_and_no_password_is_shown(chos
         run_rq_worker(settings, burst=True)
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://cache.example:6380/1", "cache.example:6380"),
+        ("rediss://user:{}@cache.example", "cache.example:6379"),
+        ("redis://cache.example:6379?password={}@home", "cache.example:6379"),
+        ("redis://:hid/den@cache.example", "REDIS_URL"),
+        ("redis://user:hid/den@cache.example", "REDIS_URL"),
+        ("unix:///run/redis.sock?password=hidden", "REDIS_URL"),
+    ],
+)
+def test_a_place_never_contains_a_password(url: str, place: str) -> None:
+    assert redis_place(load_settings(redis_url=url.format("hidden"))) == place
+
+
+def test_without_redis_there_is_no_worker_of_it_and_that_is_said() -> None:
+    for ask in (is_worker_alive, run_rq_worker):
+        with pytest.raises(ConfigurationError, match="Neither REDIS_HOST nor REDIS_URL is set"):
+            ask(load_settings())
+
+
 def test_a_url_that_is_none_and_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="REDIS_URL cannot be used"):
         open_queue(load_settings(redis_url="http://example.org"))

@@ -9,7 +9,7 @@ import secrets
 import sys
 from pathlib import Path
 
-NAMES = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "S3_SECRET_KEY", "APEX_WEB_PASSWORD", "APEX_API_TOKEN")
+NAMES = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "STORE_PASSWORD", "APEX_WEB_PASSWORD", "APEX_API_TOKEN")
 # 192 bits each. Hexadecimal, because two of them are parts of URLs.
 _BYTES = 24
 

@@ -78,4 +78,4 @@ def race_metadata(view: RaceView) -> dict[str, Any]:
 
 def data_version(view: RaceView) -> str:
     """Return the version of what was made of a race: the bytes, the parser, and which attempt published it."""
-    return f"{view.sha256[:12]}-{PARSER_VERSION}-{view.published_attempt}"
+    return f"{view.sha256[:12]}-{view.parser_version}-{view.published_attempt}"

@@ -4,7 +4,6 @@ A damaged stream gives what can be read and says what is wrong with it. See ``fr
 """
 
 import binascii
-import io
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
@@ -41,60 +40,40 @@ class _Inflater(Protocol):
         ...
 
 
-def decode_base64(text: BinaryIO) -> BinaryIO:
-    """Return a stream of the bytes that base64 text stands for, decoded while it is read.
+class Base64Decoder:
+    """Decodes base64 text that arrives in pieces; white space and the URL-safe alphabet are accepted."""
 
-    White space and the URL-safe alphabet are accepted.
-
-    Args:
-        text: The text, as ASCII.
-
-    Raises:
-        RecordingError: While reading: it is not base64, or nothing.
-    """
-    return io.BufferedReader(_Base64(text), _COMPRESSED_BYTES)
-
-
-class _Base64(io.RawIOBase):
-    """The decoded bytes of base64 text."""
-
-    def __init__(self, text: BinaryIO) -> None:
-        super().__init__()
-        self._text = text
+    def __init__(self) -> None:
         self._rest = b""
-        self._decoded = memoryview(b"")
         self._is_padded = False
         self._is_empty = True
 
-    def readable(self) -> bool:
-        return True
+    def feed(self, text: bytes) -> bytes:
+        """Return the bytes that the next piece completes.
 
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]  -- the stub's Buffer type is 3.12's
-        while not self._decoded:
-            block = self._text.read(_COMPRESSED_BYTES)
-            if not block:
-                self._check_end()
-                return 0
-            self._decode(block)
-        length = min(len(buffer), len(self._decoded))
-        buffer[:length] = self._decoded[:length]
-        self._decoded = self._decoded[length:]
-        return length
-
-    def _decode(self, block: bytes) -> None:
-        characters = self._rest + block.translate(_URL_SAFE, _WHITESPACE)
+        Raises:
+            RecordingError: It is not base64.
+        """
+        characters = self._rest + text.translate(_URL_SAFE, _WHITESPACE)
         whole = len(characters) - len(characters) % _QUANTUM
         self._rest = characters[whole:]
         if characters and self._is_padded:
             raise _not_base64("it goes on after its padding")
         try:
-            self._decoded = memoryview(binascii.a2b_base64(characters[:whole], strict_mode=True))
+            decoded = binascii.a2b_base64(characters[:whole], strict_mode=True)
         except binascii.Error as error:
             raise _not_base64(str(error)) from error
-        self._is_padded = characters[:whole].endswith(b"=")
+        if whole:
+            self._is_padded = characters.endswith(b"=", 0, whole)
         self._is_empty = self._is_empty and not whole
+        return decoded
 
-    def _check_end(self) -> None:
+    def finish(self) -> None:
+        """Check, after the last piece, that the text is complete.
+
+        Raises:
+            RecordingError: It is not base64, or nothing.
+        """
         if self._rest:
             raise _not_base64("its length is not a multiple of 4")
         if self._is_empty:

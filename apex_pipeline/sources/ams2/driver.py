@@ -75,14 +75,12 @@ class Timings:
     Attributes:
         ordinals: Place of each in the recording.
         cars: How many entries of each are in use, at most 32.
-        slots: The driver's place among them; -1 where it is not known.
         entries: The entries.
         rows: The driver's rows, of the packets with a known place.
     """
 
     ordinals: Integers
     cars: Integers
-    slots: Integers
     entries: Rows
     rows: Rows
 
@@ -134,7 +132,7 @@ class DriverRows:
         own = int(np.bincount(named if len(named) else guessed).argmax())
         is_own = ~rows["is_guessed"] | (rows["slot"] == own)
         self.counts["timings_without_driver"] += int(len(rows) - is_own.sum())
-        self.counts["timings_by_camera"] += int((is_own & rows["is_guessed"]).sum())
+        self.counts["driver_by_camera"] += int((is_own & rows["is_guessed"]).sum())
         return rows[is_own]
 
     def _timings_of(self, batch: Batch, physics: Rows, where: Integers, packets: Rows) -> Timings:
@@ -153,7 +151,7 @@ class DriverRows:
         rows["is_guessed"] = is_guessed[is_known]
         rows["changed"], rows["tick"] = packets["changed"][is_known], _ticks(packets)[is_known]
         _fill_entry(rows, own)
-        return Timings(ordinals, cars, slots, entries, rows)
+        return Timings(ordinals, cars, entries, rows)
 
     def _slots(
         self, packets: Rows, entries: Rows, cars: Integers, physics: Rows, ordinals: Integers
@@ -260,7 +258,6 @@ def _merged(parts: "list[Timings]") -> Timings:
     return Timings(
         ordinals[order],
         np.concatenate([none, *(part.cars for part in parts)])[order],
-        np.concatenate([none, *(part.slots for part in parts)])[order],
         np.concatenate([np.empty((0, CARS), ENTRY), *(part.entries for part in parts)])[order],
         _in_order([part.rows for part in parts], TIMING_ROW),
     )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from apex_pipeline.sources.ams2.driver import Rows
 from apex_pipeline.sources.ams2.game import Change, GameState, Track
-from apex_pipeline.sources.ams2.layouts import DRIVEN_STATES, FRONT_END_STATES, PAUSED
+from apex_pipeline.sources.ams2.layouts import DRIVEN_STATES, FINISHED, FRONT_END_STATES, LOW_3_BITS, PAUSED
 from apex_pipeline.sources.ams2.ordering import Integers
 
 Flags = npt.NDArray[np.bool_]
@@ -115,7 +115,10 @@ def clock_jumps(rows: Rows) -> Flags:
 
 
 def _breaks(rows: Rows) -> Flags:
-    """Return the jumps that are not those of every lap: crossing the line, and the clock starting to run."""
+    """Return the jumps that are not those of every lap: crossing the line, the finish, and the clock starting to run.
+
+    At the finish the clock may vanish and the lap number stay, as it does when a driver leaves for the menus.
+    """
     clock, lap = rows["clock"], rows["lap"].astype(np.int64)
     breaks = clock_jumps(rows)
     is_started = (clock[1:] >= 0) & (clock[1:] < _JUST_STARTED_S)
@@ -123,15 +126,31 @@ def _breaks(rows: Rows) -> Flags:
     rows_after = np.minimum(np.arange(1, len(lap)) + LAP_NUMBER_LAG, len(lap) - 1)
     rows_before = np.maximum(np.arange(len(lap) - 1) - LAP_NUMBER_LAG, 0)
     is_crossing = is_started & ((lap[rows_after] - lap[rows_before]) % 256 == 1)
+    is_crossing |= _is_finish(rows)
     is_start = is_started & (clock[:-1] < 0) & (np.diff(lap) == 0)
     # Nor is the change of the lap number that goes with it, before or after.
-    is_near = is_crossing.copy()
-    for lag in range(1, LAP_NUMBER_LAG + 1):
-        is_near[lag:] |= is_crossing[:-lag]
-        is_near[:-lag] |= is_crossing[lag:]
+    is_near = _widened(is_crossing)
     goes_on = (np.diff(clock) >= -CLOCK_JITTER_S) & (clock[1:] >= 0) & (clock[:-1] >= 0)
     breaks[1:] &= ~(is_crossing | is_start | (is_near & goes_on))
     return breaks
+
+
+def _is_finish(rows: Rows) -> Flags:
+    """Return where the car may finish between a row and the next one; shape (rows - 1,).
+
+    Its state follows the clock, or goes ahead of it, as the lap number does.
+    """
+    is_finished = rows["race_state"] & LOW_3_BITS == FINISHED
+    return _widened(is_finished[1:] & ~is_finished[:-1])
+
+
+def _widened(flags: Flags) -> Flags:
+    """Return the flags with those up to the lag of the lap number before and after each."""
+    wide = flags.copy()
+    for lag in range(1, LAP_NUMBER_LAG + 1):
+        wide[lag:] |= flags[:-lag]
+        wide[:-lag] |= flags[lag:]
+    return wide
 
 
 def _is_usable(rows: Rows) -> Flags:
@@ -215,6 +234,7 @@ def _session_starts(rows: Rows, jumps: Flags, kinds: Integers, left: Integers, t
     is_changed = changed[np.minimum(places + _NEARBY, len(rows) - 1)] != changed[np.maximum(places - 1 - _NEARBY, 0)]
     is_reset = jumps[1:] & (lap[1:] <= 1) & (lap[1:] <= lap[:-1]) & (rows["clock"][1:] < rows["clock"][:-1])
     is_reset &= lap[np.minimum(places + LAP_NUMBER_LAG, len(rows) - 1)] <= lap[:-1]  # it is not the line
+    is_reset &= ~_is_finish(rows)
     starts[1:] = (
         is_step_back
         | (is_reset & is_changed)

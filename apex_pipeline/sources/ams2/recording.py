@@ -31,8 +31,9 @@ from apex_pipeline.tables import RACE_LAPS
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.races import SESSION_TYPES, without_race_id
 
-# Version of what this package makes of a recording; a race read by another one can be read again.
-PARSER_VERSION = "1"
+# Version of what this package makes of a recording; a race read by another one can be read again. The test
+# test_parser_version.py fails if results change and this does not.
+PARSER_VERSION = "2"
 
 _LAPS = without_race_id(RACE_LAPS)
 
@@ -127,8 +128,8 @@ class _Reader:
     def read(self) -> Recording:
         """Read everything and make the tables."""
         self._collect()
-        counts = Counter(self._driver.counts)
         timings, physics = self._driver.timings(), self._driver.physics()
+        counts = Counter(self._driver.counts)  # of which some are known only when all rows are
         driving = driven(timings, self._game.states, self._game.tracks, counts)
         time = timebase(driving, timings, physics["ordinal"])
         runs = list(islice(find_runs(driving, time, self._game.last_laps), self._limits.runs + 1))
@@ -237,7 +238,7 @@ class _Reader:
         clauses += self._framer.notes
         if self._driver.counts["most_cars"] > CARS:
             clauses.append(f"{self._driver.counts['most_cars']} cars, of which the packets hold {CARS}")
-        if self._driver.counts["timings_by_camera"]:
+        if self._driver.counts["driver_by_camera"]:
             clauses.append("the driver's car is the one that the camera shows most, as the packets do not name it")
         if self._rivals.is_full:
             clauses.append("the other cars change too often to follow all of them")

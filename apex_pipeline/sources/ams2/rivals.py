@@ -15,7 +15,6 @@ from apex_pipeline.sources.ams2.limits import RecordingLimits
 CHANGE = np.dtype(
     [
         ("slot", "i2"),
-        ("driver", "i2"),
         ("last_ordinal", "i8"),
         ("ordinal", "i8"),
         ("last", ENTRY),
@@ -41,7 +40,6 @@ class RivalLog:
         self._changes: list[Rows] = []
         self._entries = np.zeros(CARS, ENTRY)
         self._ordinal = -1
-        self._driver = -1
         self._cars = 0
         self.is_full = False
 
@@ -55,19 +53,19 @@ class RivalLog:
         where, slots = where[: self._left], slots[: self._left]
         self._left -= len(where)
         changes = np.zeros(len(where), CHANGE)
-        changes["slot"], changes["driver"] = slots, timings.slots[where]
+        changes["slot"] = slots
         changes["ordinal"] = timings.ordinals[where]
         changes["last_ordinal"] = np.where(where > 0, timings.ordinals[where - 1], self._ordinal)
         changes["entry"] = timings.entries[where, slots]
         changes["last"] = np.where(where > 0, timings.entries[where - 1, slots], self._entries[slots])
         self._changes.append(changes)
         self._entries, self._ordinal = timings.entries[-1].copy(), int(timings.ordinals[-1])
-        self._driver, self._cars = int(timings.slots[-1]), cars
+        self._cars = cars
 
     def changes(self) -> Rows:
         """Return the changes by car and time, the last state of each car as its last change."""
         ends = np.zeros(self._cars, CHANGE)
-        ends["slot"], ends["driver"] = np.arange(self._cars), self._driver
+        ends["slot"] = np.arange(self._cars)
         ends["last_ordinal"], ends["ordinal"] = self._ordinal, np.iinfo(np.int64).max
         ends["last"] = ends["entry"] = self._entries[: self._cars]
         changes = np.concatenate([np.empty(0, CHANGE), *self._changes, ends])

@@ -184,7 +184,8 @@ class _Finder:
         start, interval = self._edges[place], self._time.interval_s
         passed = 0.0
         if self._follows(place):
-            passed = self._time.elapsed_s[start] + self._time.slack_s[start] + interval / 2
+            passed = self._time.elapsed_s[start] + self._time.slack_s[start]
+            passed += max(interval / 2, self._time.uncertainty_s)
         longest = min(max(_UNEVEN * interval, passed), _LONGEST_HOLE_S + 2 * interval)
         return 0 <= float(self._rows["clock"][start]) <= longest
 

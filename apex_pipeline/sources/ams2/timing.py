@@ -49,14 +49,15 @@ def timing_table(changes: Rows, driving: Driving, game: GameLog, interval_s: flo
     rows: list[Row] = []
     runs: dict[tuple[int, int], int] = {}
     for run in _runs(changes, interval_s):
-        session = _session(driving, int(changes["ordinal"][run.first]), int(changes["last_ordinal"][run.last]))
-        if session is None:
+        row = _driven_row(driving, int(changes["ordinal"][run.first]), int(changes["last_ordinal"][run.last]))
+        if row is None:
             continue
-        slot = int(changes["slot"][run.first])
+        session, slot = int(driving.sessions[row]), int(changes["slot"][run.first])
         index = runs.get((session, slot), 0)
         runs[session, slot] = index + 1
         rows.append(
             {"session_index": session, "participant_index": slot, "run_index": index}
+            | {"is_driver": slot == int(driving.rows["slot"][row])}
             | _identity(changes[run.last], game)
             | _lap(changes, run, game, interval_s)
         )
@@ -95,10 +96,14 @@ def _has_run(start: np.void, end: np.void) -> bool:
     return 0 <= float(start["clock"]) < float(end["clock"]) < _LONGEST_CLOCK_S
 
 
-def _session(driving: Driving, first: int, last: int) -> int | None:
-    """Return the session of a run; ``None`` if it lies outside the driven time."""
+def _driven_row(driving: Driving, first: int, last: int) -> int | None:
+    """Return the driver's row in the middle of a run of any car; ``None`` if it lies outside the driven time.
+
+    It tells the session, and which car is the driver's, as the laps have it: a single packet may not name him, and what
+    ends a run is often the next session, in which he has another place.
+    """
     start, stop = np.searchsorted(driving.ordinals, [first, last + 1]).tolist()
-    return int(driving.sessions[(start + stop) // 2]) if start < stop else None
+    return (start + stop) // 2 if start < stop else None
 
 
 def _identity(change: np.void, game: GameLog) -> Row:
@@ -108,7 +113,6 @@ def _identity(change: np.void, game: GameLog) -> Row:
     is_named = index != NO_INDEX
     vehicle = game.vehicles.at(index & VEHICLE_BITS, ordinal) if is_named else None
     return {
-        "is_driver": slot == int(change["driver"]),
         "is_human": bool(index & IS_HUMAN) if is_named else None,
         "participant_name": game.people.at(slot, ordinal) or None,
         "car_name": vehicle[0] if vehicle else None,

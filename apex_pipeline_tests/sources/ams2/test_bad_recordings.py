@@ -204,6 +204,24 @@ def test_an_impossible_number_costs_its_value_and_not_the_lap(name: str, value: 
         assert all(number is None or abs(number) < 1e6 for number in column.to_pylist()[1:])
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1.0, 1e30])
+def test_impossible_times_of_the_game_and_lengths_of_the_track_are_not_believed(value: float) -> None:
+    def change(packet: bytearray) -> None:
+        if packet[10] == 7:
+            for slot in range(32):
+                struct.pack_into("<6f", packet, 16 + 32 * slot, *[value] * 6)
+        if packet[10] == 1:
+            struct.pack_into("<f", packet, 44, value)
+
+    laps = whole_laps(read(_patched(change)))
+    assert [(round(row["lap_time_s"], 2), row["lap_time_method"]) for row in laps] == [
+        (12.34, "clock"),
+        (11.87, "clock"),
+    ]
+    assert {row["track_length_m"] for row in laps} == {None}
+    assert all(0 <= row[name] < 13 for row in laps for name in ("s1_s", "s2_s", "s3_s") if row[name] is not None)
+
+
 def _with_clock(value: float) -> bytes:
     def change(packet: bytearray) -> None:
         if packet[10] == 3:

@@ -1,6 +1,5 @@
 """What the first reader of these recordings got wrong, a test for each; and five things it could not have known."""
 
-import io
 import math
 import struct
 import zlib
@@ -10,7 +9,7 @@ import pytest
 
 from apex_pipeline.demo.race_packets import PacketOptions, framed_datagrams, packets, rival_lap_s, sensors
 from apex_pipeline.demo.race_script import DRIVER, GARAGE, PRACTICE, RACE, LapOptions, Script
-from apex_pipeline.sources.ams2.container import decode_base64
+from apex_pipeline.sources.ams2.container import Base64Decoder
 from apex_pipeline.sources.ams2.recording import RecordingError
 from apex_pipeline_tests.sources.ams2.reading import misread_laps, read, read_blob, whole_laps
 
@@ -137,7 +136,7 @@ def test_one_very_short_lap_does_not_fail_the_race() -> None:
 
 def test_exclamation_marks_are_not_base64_of_nothing() -> None:
     with pytest.raises(RecordingError) as caught:
-        decode_base64(io.BytesIO(b"!!!!")).read()
+        Base64Decoder().feed(b"!!!!")
     assert caught.value.error_class == "not base64"
 
 

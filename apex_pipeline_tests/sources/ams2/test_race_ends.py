@@ -45,17 +45,51 @@ def test_the_last_lap_of_a_race_is_whole_whatever_its_clock_does(
     assert misread_laps(script, result, tolerance_s=1 / rate_hz) == []
 
 
+# The state is told right before the finish, and next when another session runs; or the race has one lap, and the
+# participants of the next session are there soon after it.
+_FOLLOWED_AT_ONCE = {"a state told late": (10.0, 5.0, [22.84]), "a race of one lap": (2.0, 0.5, [])}
+
+
+@pytest.mark.parametrize("lag", [-1, 0, 1])
+@pytest.mark.parametrize("case", _FOLLOWED_AT_ONCE)
+@pytest.mark.parametrize("how", FINISHES)
+def test_the_last_lap_is_whole_although_the_menus_and_a_new_session_follow_at_once(
+    how: str, case: str, lag: int
+) -> None:
+    rate_hz, state_every_s, before_s = _FOLLOWED_AT_ONCE[case]
+    script = Script(rate_hz)
+    script.begin_session(RACE)
+    script.stand(2.0, pit_mode=0)
+    for seconds in before_s:
+        script.lap(seconds)
+    script.finish(20.87, how)
+    script.stand(0.2 if before_s else 3.0, game_state=FRONT_END)
+    script.begin_session(QUALIFYING)
+    script.stand(2.0)
+    script.out_lap(8.0)
+    script.lap(19.9)
+    script.lap(20.0, LapOptions(until_s=3.0, kind="partial"))
+    sent = packets(_with_flag_moved(script.frames, lag), PacketOptions(sends_stats=False, state_every_s=state_every_s))
+    assert misread_laps(script, read(sent), tolerance_s=1 / rate_hz) == []
+
+
 @pytest.mark.parametrize("lag", [-1, 1])
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize("how", FINISHES)
 def test_the_flag_may_come_a_sample_before_or_after_the_line(how: str, generation: str, lag: int) -> None:
     script = _race(10.0, how, then="front end")
-    frames = script.frames
-    line = next(place for place, frame in enumerate(frames) if frame.race_state == FINISHED)
-    shifted = min(line, line + lag)
-    frames[shifted] = replace(frames[shifted], race_state=FINISHED if lag < 0 else frames[0].race_state)
+    frames = _with_flag_moved(script.frames, lag)
     result = read(packets(frames, PacketOptions(generation, sends_stats=False)))
     assert misread_laps(script, result, tolerance_s=0.1) == []
+
+
+def _with_flag_moved(frames: list[Frame], lag: int) -> list[Frame]:
+    """Return the frames with the flag a frame before or after the line."""
+    line = next(place for place, frame in enumerate(frames) if frame.race_state == FINISHED)
+    moved, shifted = list(frames), min(line, line + lag)
+    if lag:
+        moved[shifted] = replace(frames[shifted], race_state=FINISHED if lag < 0 else frames[0].race_state)
+    return moved
 
 
 @pytest.mark.parametrize("how", ["runs on", "stops", "disappears"])

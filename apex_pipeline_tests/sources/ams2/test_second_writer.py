@@ -179,6 +179,23 @@ def test_old_packets_that_do_not_name_the_driver_give_the_laps_of_the_car_in_vie
     assert "the one that the camera shows most" in result.detail
 
 
+@pytest.mark.parametrize("name", ["camera away", "camera away on the line"])
+def test_the_driver_among_all_cars_is_the_one_whose_laps_are_published(name: str) -> None:
+    for how in (Recorder("before patch 5", marks_player=False), Recorder()):
+        rows = _read(Writer(DRIVES[name], how)).timing.to_pylist()
+        assert {row["participant_index"] for row in rows if row["is_driver"]} == {how.slot}
+        assert all(row["is_driver"] for row in rows if row["participant_index"] == how.slot)
+
+
+def test_timings_that_show_a_rival_are_counted_as_left_out() -> None:
+    result = _read(Writer(DRIVES["camera away on the line"], Recorder("before patch 5", marks_player=False)))
+    left_out = sum(count for name, count in result.counts.items() if name.startswith("timings_"))
+    in_laps = result.samples.num_rows - result.counts["samples_without_timings"]
+    assert result.counts["timings_without_driver"] == 148  # 14.81 s of another car at 10 Hz
+    assert result.counts["timings"] == in_laps + left_out
+    assert any(reject.reason == "timings_without_driver" for reject in result.rejects)
+
+
 def test_a_lap_whose_end_was_not_in_view_is_lost_rather_than_taken_from_a_rival() -> None:
     writer = Writer(DRIVES["camera away on the line"], Recorder("before patch 5", marks_player=False))
     laps = [row for row in _read(writer).laps.to_pylist() if row["lap_time_s"] is not None]

@@ -3,13 +3,14 @@
 import io
 
 from apex_pipeline.demo.race_packets import PacketOptions, packets, recording, rival_lap_s
-from apex_pipeline.demo.race_script import CARS, DRIVER, RACE, LapOptions, Script
+from apex_pipeline.demo.race_script import CARS, DRIVER, QUALIFYING, RACE, LapOptions, Script
 from apex_pipeline.sources.ams2.limits import RecordingLimits
 from apex_pipeline.sources.ams2.recording import read_recording
 from apex_pipeline.tables.model import Row
 from apex_pipeline_tests.sources.ams2.reading import read
 
 _RATE_HZ = 10.0
+_TIMINGS = 3
 
 
 def _script() -> Script:
@@ -42,6 +43,30 @@ def test_the_drivers_own_laps_are_there_too() -> None:
     own = [row for row in _rows() if row["is_driver"]]
     assert [row["participant_index"] for row in own] == [DRIVER] * 3
     assert [row["is_complete"] for row in own] == [True, True, False]
+
+
+def test_a_lap_that_the_next_session_ends_is_still_the_drivers_when_he_has_another_place_there() -> None:
+    script = Script(_RATE_HZ)
+    script.begin_session(QUALIFYING)
+    script.lap(40.0)
+    script.lap(40.0, LapOptions(until_s=20.0, kind="partial"))
+    sent = list(packets(script.frames))
+    numbered = PacketOptions(first_number=len(sent) + 1, first_tick=2**32 - 40_000 + 60_000)
+    moved = [_with_places_exchanged(packet) for packet in packets(_script().frames, numbered)]
+    own = [row for row in read([*sent, *moved]).timing.to_pylist() if row["is_driver"]]
+    assert {(row["session_index"], row["participant_index"]) for row in own} == {(0, DRIVER), (1, 0)}
+    assert [row["is_complete"] for row in own] == [True, False, True, True, False]
+
+
+def _with_places_exchanged(packet: bytes) -> bytes:
+    """Return the packet with the driver in the first place, and who was there in his."""
+    if packet[10] != _TIMINGS:
+        return packet[:12] + b"\0" + packet[13:] if packet[10] == 0 else packet
+    first, own = (slice(33 + 32 * slot, 65 + 32 * slot) for slot in (0, DRIVER))
+    changed = bytearray(packet)
+    changed[first], changed[own] = packet[own], packet[first]
+    changed[1057:1059] = b"\0\0"
+    return bytes(changed)
 
 
 def test_cars_and_classes_are_named_where_the_game_says_and_the_drivers_is_not() -> None:
