@@ -128,7 +128,7 @@ class _Tick:
     def _result(
         self, decision: Decision, problem: str, plan: SyncPlan | None = None, events: list[Any] | None = None
     ) -> dg.SensorResult:
-        said = [*([problem] if problem else []), *summary(decision)]
+        said = [*([problem] if problem else []), *summary(decision), *(_refused(plan) if plan else ())]
         for line in said if decision.requests else ():
             self._log.info(line)
         changes = [
@@ -200,6 +200,12 @@ def summary(decision: Decision) -> list[str]:
         waiting.setdefault(reason, []).append(name)
     said += [f"Waiting: {_named(names)}: {reason.removesuffix('.')}." for reason, names in waiting.items()]
     return said or ["Everything is up to date."]
+
+
+def _refused(plan: SyncPlan) -> list[str]:
+    """Return which files of the source cannot be used, in a sentence; none if all can."""
+    named = [f"{path} ({reason.removesuffix('.')})" for path, reason in plan.refused]
+    return [f"Left out of the source, {len(named)}: {_named(named)}."] if named else []
 
 
 def _named(names: list[str]) -> str:
