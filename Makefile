@@ -26,7 +26,8 @@ $(READY): requirements.lock bootstrap.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bootstrap.lock
 	@# uv takes 7 s where pip takes a minute; pip is the fallback if uv cannot reach the package index (it ignores pip's settings).
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock \
-	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	  || { echo "uv could not install the packages (its message is above), so pip does: about a minute, without further lines."; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock; }
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "apex_pipeline.pth").write_text(str(pathlib.Path.cwd()) + "\n")'
 	@printf '#!/bin/sh\nexec "%s/$(BIN)/python" -m apex_pipeline "$$@"\n' "$$PWD" > $(BIN)/apex && chmod +x $(BIN)/apex
 	@touch $(READY)

@@ -6,7 +6,7 @@ so it is removed and created again. See ``home_errors.py`` for the messages abou
 """
 
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -21,6 +21,8 @@ _LOCK = ".opening.lock"
 _RUNS = "history/runs"
 # Dagster makes thirty tables and indexes per run, most of which stay empty but for one page of 4 kB.
 _PAGE_BYTES = 512
+# Where a SQLite file has the size of its pages, in two bytes. https://www.sqlite.org/fileformat.html
+_PAGE_SIZE_AT = 16
 # Opening a home takes a second; a process that is stopped while doing so must not hold up the others.
 _LONGEST_WAIT_S = 60.0
 
@@ -71,6 +73,21 @@ def is_damaged(database: Path) -> bool:
 def run_database(home: Path, run_id: str) -> Path:
     """Return where the events of a run are."""
     return home / _RUNS / f"{run_id}.db"
+
+
+def uncompacted_runs(home: Path) -> Iterator[tuple[str, float]]:
+    """Yield the id of each run whose database was not compacted, and when it was last written, seconds since 1970.
+
+    The file itself says so, by the size of its pages; nothing else has to remember it.
+    """
+    for database in (home / _RUNS).glob("*.db"):
+        if database.name in {"index.db", ".db"}:  # of all runs, and of events without one
+            continue
+        with suppress(OSError):  # pruned in the meantime
+            with database.open("rb") as file:
+                header = file.read(_PAGE_SIZE_AT + 2)
+            if int.from_bytes(header[_PAGE_SIZE_AT:]) > _PAGE_BYTES:
+                yield database.stem, database.stat().st_mtime
 
 
 def history_bytes(home: Path) -> int | None:
