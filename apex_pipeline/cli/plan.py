@@ -91,7 +91,7 @@ def plan_command(source: SourceArgument = None) -> Listing:
     )
 
 
-def _rows(plan: _Plan) -> list[dict[str, object]]:
+def _rows(plan: _Plan) -> list[dict[str, str]]:
     rows = [{"path": path, "state": state} for state, files in plan.groups.items() for path in files.paths]
     return rows + [{"path": path, "state": "refused", "reason": why} for path, why in plan.estimate.refused]
 

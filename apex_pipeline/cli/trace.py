@@ -97,7 +97,7 @@ def _print_evidence(evidence: Evidence) -> None:
         for row in rows:
             if row.line is not None:
                 label = f"    line {row.line}: "
-                print_lines(fold(row.text, width_of(sys.stdout), label, " " * len(label)))
+                print_lines(fold(row.text or "", width_of(sys.stdout), label, " " * len(label)))
 
 
 def _clock(utc_ms: int) -> str:

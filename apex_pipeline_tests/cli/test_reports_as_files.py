@@ -1,4 +1,4 @@
-"""Reports such as `apex verify` and `apex plan` give their rows as CSV and Parquet, as every command that lists does."""
+"""Reports such as `apex verify` and `apex plan` give their rows as CSV and Parquet, as commands that list do."""
 
 import csv
 import io
