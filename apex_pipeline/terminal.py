@@ -61,7 +61,8 @@ def styled(text: str, style: str, stream: TextIO) -> str:
 def fit(text: str, width: int | None) -> Iterator[str]:
     """Yield text as lines of a width, broken between words.
 
-    A word that is wider than a line is broken after a slash, comma or semicolon; without any, the terminal folds it.
+    A word that is wider than a line is broken after a slash, comma or semicolon; without any, the terminal folds it,
+    so that it can be copied whole. See :func:`fold` for text of which no line may be wider.
 
     Args:
         text: Lines of text; what follows a label, or the indentation, of a line continues below itself.
@@ -75,6 +76,25 @@ def fit(text: str, width: int | None) -> Iterator[str]:
         label = match[0] if match else ""
         indent = " " * cell_len(label) if cell_len(label) <= min(_WIDEST_LABEL, width // 2) else ""
         yield from wrap(line[len(label) :], width, label, indent)
+
+
+def fold(text: str, width: int | None, first: str = "", rest: str = "") -> Iterator[str]:
+    """Yield text as lines that start with ``first`` and ``rest``, and are never wider than a width.
+
+    Broken after a space, slash, comma or semicolon, and within a word that has none; no character is lost.
+    """
+    start, left = first, printable(text)
+    while width and cell_len(start + left) > width:
+        room = _length_within(left, width - cell_len(start))
+        end = max(left.rfind(mark, 0, room) for mark in " /,;") + 1 or room
+        yield start + left[:end]
+        start, left = rest, left[end:]
+    yield start + left
+
+
+def _length_within(text: str, width: int) -> int:
+    """Return how many characters of a text fit a width; at least one."""
+    return next((size for size in range(min(len(text), width), 1, -1) if cell_len(text[:size]) <= width), 1)
 
 
 def wrap(text: str, width: int, first: str, rest: str) -> Iterator[str]:

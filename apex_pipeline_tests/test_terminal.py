@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from typing import TextIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from apex_pipeline.terminal import fit, has_colours, styled, width_of
+from apex_pipeline.terminal import fit, fold, has_colours, printable, styled, width_of
 
 
 @pytest.fixture
@@ -77,3 +80,14 @@ def test_colours_are_for_terminals_that_want_them(
 )
 def test_text_is_continued_between_words_below_its_label(text: str, width: int, lines: list[str]) -> None:
     assert list(fit(text, width)) == lines
+
+
+@given(st.text(st.sampled_from("a9 ,;/漢\x1b\t"), max_size=300), st.integers(12, 60))
+def test_a_folded_line_is_never_wider_than_the_screen_and_loses_no_character(text: str, width: int) -> None:
+    lines = list(fold(text, width, "line 7: ", " " * 8))
+    assert max(map(cell_len, lines)) <= width
+    assert "".join(line[8:] for line in lines) == printable(text)
+
+
+def test_a_folded_line_in_a_pipe_is_one_line() -> None:
+    assert list(fold("x" * 500, None, "line 7: ")) == ["line 7: " + "x" * 500]

@@ -34,6 +34,11 @@ _SCHEMA = pa.schema(
 @lists
 def accuracy_command(lake: Lake = None) -> Listing:
     """Derive every session again without official timing, and compare the laps with it."""
+    return accuracy_listing(lake)
+
+
+def accuracy_listing(lake: str | None) -> Listing:
+    """Return what the command lists; ``apex verify --truth`` is its former name."""
     by_session = _measure(lake)
     reports = _with_totals(by_session)
     is_right = all(report.is_right for report in by_session.values())

@@ -3,11 +3,13 @@
 from collections import Counter
 from typing import Annotated, Any
 
+import pyarrow as pa
 import typer
 
-from apex_pipeline.cli.emit import TextTable, emit, print_line
+from apex_pipeline.cli.emit import TextTable, print_line
 from apex_pipeline.cli.format import count, dollars, size
-from apex_pipeline.cli.options import AsJson, Lake, store_at
+from apex_pipeline.cli.listing import Listing, lists
+from apex_pipeline.cli.options import Lake, store_at
 from apex_pipeline.ops.cost import (
     BYTES_PER_GB,
     FREE_TIER,
@@ -22,16 +24,24 @@ from apex_pipeline.ops.cost import (
 
 # Keys per reply to a LIST request.
 _KEYS_PER_LIST = 1000
+_SCHEMA = pa.schema(
+    [
+        ("item", pa.string()),
+        ("amount", pa.float64()),
+        ("unit", pa.string()),
+        *((name, pa.float64()) for name in ("usd", "free", "after_free_usd")),
+    ]
+)
 
 
+@lists
 def cost_command(
     storage_gb: Annotated[float | None, typer.Option(help="GB stored.", min=0)] = None,
     gets: Annotated[int | None, typer.Option(help="GET and HEAD requests a month.", min=0)] = None,
     puts: Annotated[int | None, typer.Option(help="PUT, COPY, POST and LIST requests a month.", min=0)] = None,
     egress_gb: Annotated[float | None, typer.Option(help="GB read over the internet a month.", min=0)] = None,
     lake: Lake = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Listing:
     """Estimate the monthly S3 cost of the lake, or of the amounts given."""
     if all(amount is None for amount in (storage_gb, gets, puts, egress_gb)):
         measured, usage = _measure(lake)
@@ -46,7 +56,13 @@ def cost_command(
         "price_source": PRICE_SOURCE,
         "free_tier": FREE_TIER,
     }
-    emit(facts, as_json=as_json, render=lambda: _print_cost(measured, lines))
+    rows = [{name: getattr(line, name) for name in _SCHEMA.names} for line in lines]
+    return Listing(
+        pa.Table.from_pylist(rows, _SCHEMA),
+        "Cost per month in S3",
+        document=facts,
+        render=lambda: _print_cost(measured, lines),
+    )
 
 
 def _measure(lake: str | None) -> tuple[dict[str, Any], Usage]:

@@ -49,6 +49,7 @@ class Listing:
         hidden: Columns that only ``--columns`` and files show: the same in every row, or in the title.
         folder_of: A column of paths; on a narrow screen their folders become headings.
         screen: What a screen shows instead of the rows unless columns are asked for: a summary of them.
+        render: Prints what a screen shows instead of a table of the rows unless columns are asked for: a report.
         document: What ``--json`` prints instead of the rows.
         notes: Lines below the table.
         empty: What is printed where there are no rows, instead of a title without a table.
@@ -63,6 +64,7 @@ class Listing:
     hidden: tuple[str, ...] = ()
     folder_of: str = ""
     screen: pa.Table | None = None
+    render: Callable[[], None] | None = None
     document: object = None
     notes: tuple[str, ...] = ()
     empty: str = ""
@@ -149,10 +151,14 @@ def _emit(listing: Listing, output: _Output) -> None:
         _print_csv(rows)
     elif output.parquet is not None:
         _write_parquet(rows, output.parquet)
-    elif listing.screen is not None and not (names or output.wide or output.where or output.sort):
+    elif names or output.wide or output.where or output.sort:
+        print_listing(listing, names, is_wide=output.wide, limit=output.limit)
+    elif listing.render is not None:
+        listing.render()
+    elif listing.screen is not None:
         print_listing(replace(listing, rows=listing.screen, columns=()), limit=output.limit)
     else:
-        print_listing(listing, names, is_wide=output.wide, limit=output.limit)
+        print_listing(listing, limit=output.limit)
 
 
 def _selected(listing: Listing, output: _Output) -> Listing:

@@ -40,12 +40,15 @@ def sync_command(source: SourceArgument = None, as_json: AsJson = False) -> None
 def demo_command(
     megabytes: Annotated[int, typer.Option(help="Rough size of the weekend's raw files.", min=1, max=3000)] = 60,
     folder: Annotated[Path, typer.Option(help="Where the raw files are written.")] = Path("demo-weekend"),
+    telemetry_holes: Annotated[
+        bool, typer.Option("--telemetry-holes", help="Leave out telemetry where the radio was silent, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Generate a synthetic race weekend with injected faults and sync it into a lake of its own."""
     settings = demo_settings(folder)
     mark_demo_lake(settings)
-    make_weekend(folder, WeekendOptions(target_bytes=megabytes * 1_000_000))
+    make_weekend(folder, WeekendOptions(target_bytes=megabytes * 1_000_000, telemetry_holes=telemetry_holes))
     if not as_json:
         print_line(
             f"A synthetic race weekend is in {folder}; its injected faults are listed in {ground_truth_path(folder)}."

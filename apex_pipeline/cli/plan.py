@@ -4,9 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apex_pipeline.cli.emit import TextTable, emit, print_line
+import pyarrow as pa
+
+from apex_pipeline.cli.emit import TextTable, print_line
 from apex_pipeline.cli.format import count, dollars, size
-from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
+from apex_pipeline.cli.listing import Listing, lists
+from apex_pipeline.cli.options import SourceArgument, settings_for
+from apex_pipeline.cli.progress import hashing_progress
 from apex_pipeline.ingest.scan import scan_source
 from apex_pipeline.ingest.sync_plan import empty_lake, list_lake_if_exists, plan_sync
 from apex_pipeline.ops.cost import BYTES_PER_GB, PRICE_DATE, PRICE_SOURCE, Usage, monthly_cost, total_usd
@@ -25,6 +29,7 @@ _GROUPS = {
     "gone": "not in the source (a sync never deletes)",
     "ignored": "ignored (not race data)",
 }
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("path", "state", "reason")])
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class _Plan:
         return _storage_usd(growth), _storage_usd(before + growth)
 
 
-def plan_command(source: SourceArgument = None, as_json: AsJson = False) -> None:
+@lists
+def plan_command(source: SourceArgument = None) -> Listing:
     """Show what `apex sync` would do: files, sessions, requests, dollars. Nothing is sent."""
     plan = _build_plan(settings_for(source))
     estimate = plan.estimate
@@ -75,7 +81,19 @@ def plan_command(source: SourceArgument = None, as_json: AsJson = False) -> None
         "bytes_to_copy": estimate.bytes_to_copy,
         **(_s3_facts(plan) if plan.settings.use_s3_data else _disk_facts(plan)),
     }
-    emit(facts, as_json=as_json, render=lambda: _print_plan(plan))
+    return Listing(
+        pa.Table.from_pylist(_rows(plan), _SCHEMA),
+        "What a sync would do with each file",
+        keys=2,
+        folder_of="path",
+        document=facts,
+        render=lambda: _print_plan(plan),
+    )
+
+
+def _rows(plan: _Plan) -> list[dict[str, str]]:
+    rows = [{"path": path, "state": state} for state, files in plan.groups.items() for path in files.paths]
+    return rows + [{"path": path, "state": "refused", "reason": why} for path, why in plan.estimate.refused]
 
 
 def _build_plan(settings: Settings) -> _Plan:
@@ -83,7 +101,8 @@ def _build_plan(settings: Settings) -> _Plan:
     store = open_store(settings, for_writing=False)
     listing = list_lake_if_exists(store)
     readable = store if listing is not None else empty_lake(settings)
-    plan = plan_sync(readable, settings, folder, open_digest_cache(settings), listing or {})
+    with hashing_progress(folder.bytes) as count_bytes:
+        plan = plan_sync(readable, settings, folder, open_digest_cache(settings, count_bytes), listing or {})
     lake_exists = listing is not None and (settings.use_s3_data or settings.lake_dir.is_dir())
     return _Plan(settings, folder.root, store.uri, lake_exists, estimate_sync(plan, folder))
 

@@ -33,6 +33,26 @@ def byte_progress(stage: str, total: int) -> Generator[None]:
         yield
 
 
+@contextmanager
+def hashing_progress(total: int) -> Generator[Callable[[int], None]]:
+    """Show a bar of the bytes of files that are hashed, once one is: most have a cached digest, and need no bar.
+
+    Args:
+        total: Size of all files in bytes.
+
+    Yields:
+        A function to call with the number of bytes hashed since its last call.
+    """
+    with ProgressReporter(sys.stderr, as_json=not sys.stderr.isatty()) as reporter:
+
+        def count(done: int) -> None:
+            if not reporter.has_bar("hash"):
+                reporter.start("hash", total, "bytes")
+            reporter.advance("hash", done)
+
+        yield count
+
+
 def writes_json_lines() -> bool:
     """Return whether progress and log are JSON objects: where ``APEX_LOG_FORMAT`` is json, and nowhere else."""
     return load_settings().log_format == "json"

@@ -1,13 +1,15 @@
 """Implements ``apex race``: upload, status, list, worker, reprocess, migrate; see races/ for what they do."""
 
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
 import typer
 
-from apex_pipeline.cli.emit import TextTable, emit, print_line
+from apex_pipeline.cli.emit import emit, print_line
+from apex_pipeline.cli.listing import Listing, lists
 from apex_pipeline.cli.options import AsJson
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.exit_codes import ExitCode
@@ -21,6 +23,9 @@ from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.ams2.recording import PARSER_VERSION
 
 race_app = typer.Typer(help="Upload AMS2 races, follow them, and run their worker.", no_args_is_help=True)
+
+_COLUMNS = ("race_id", "status", "created_at", "laps_count", "error")
+_RACES = pa.schema([(one.name, pa.int64() if one.type is int else pa.string()) for one in fields(RaceView)])
 
 RaceId = Annotated[str, typer.Argument(help="Id of the race, as `apex race list` shows it.")]
 
@@ -48,16 +53,17 @@ def show_status(race_id: RaceId, as_json: AsJson = False) -> None:
 
 
 @race_app.command("list")
+@lists
 def show_list(
     status: Annotated[str | None, typer.Option(help="Only races that are Processing, Ready or Failed.")] = None,
     limit: Annotated[int, typer.Option(help="Most races shown.", min=1)] = 100,
     offset: Annotated[int, typer.Option(help="Races to skip.", min=0)] = 0,
-    as_json: AsJson = False,
-) -> None:
+) -> Listing:
     """List the races, newest first."""
     with opened_services(load_settings()) as services:
         races = list_races(services.database, status=status, limit=limit, offset=offset)
-    emit([asdict(race) for race in races], as_json=as_json, render=lambda: _print_races(races))
+    rows = pa.Table.from_pylist([asdict(race) for race in races], _RACES)
+    return Listing(rows, "Races, newest first", _COLUMNS, empty="There is no such race." if status else "No races yet.")
 
 
 @race_app.command("worker")
@@ -133,13 +139,6 @@ def _print_facts(facts: dict[str, object]) -> None:
 
 def _print_race(race: RaceView) -> None:
     print_line(f"{race.race_id}  {race.status}  {race.laps_count} laps  {race.error or ''}".rstrip())
-
-
-def _print_races(races: list[RaceView]) -> None:
-    table = TextTable(["race", "status", "uploaded"], ["laps"])
-    for race in races:
-        table.add(race.race_id, race.status, race.created_at[:16].replace("T", " "), str(race.laps_count))
-    table.show()
 
 
 def _print_results(results: list[dict[str, object]]) -> None:

@@ -1,5 +1,6 @@
 """Implements ``apex trace``; see ops/lineage.py for how a published row is traced to its raw rows."""
 
+import sys
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from apex_pipeline.catalog.reader import open_catalog
-from apex_pipeline.cli.emit import emit, print_line
+from apex_pipeline.cli.emit import emit, print_line, print_lines
 from apex_pipeline.cli.options import (
     AsJson,
     Car,
@@ -23,6 +24,7 @@ from apex_pipeline.ops.lineage import LapTrace, trace_lap
 from apex_pipeline.settings import load_settings
 from apex_pipeline.sources.limits import Limits
 from apex_pipeline.sources.lineage import Evidence
+from apex_pipeline.terminal import fold, width_of
 
 _HEADINGS = {
     "begin": "Crossing that starts the lap",
@@ -94,7 +96,8 @@ def _print_evidence(evidence: Evidence) -> None:
         print_line(f"  {file}  sha256 {sha256 or 'unknown'}")
         for row in rows:
             if row.line is not None:
-                print_line(f"    line {row.line}: {row.text}")
+                label = f"    line {row.line}: "
+                print_lines(fold(row.text or "", width_of(sys.stdout), label, " " * len(label)))
 
 
 def _clock(utc_ms: int) -> str:

@@ -1,15 +1,18 @@
 """Implements ``apex verify``; see lake/integrity.py and load_check.py for the checks of objects and of loading."""
 
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
+import pyarrow as pa
 import typer
 
 from apex_pipeline.catalog.reader import Catalog
-from apex_pipeline.cli.accuracy import accuracy_command
-from apex_pipeline.cli.emit import TextTable, emit, print_line, print_rest, warn_renamed
+from apex_pipeline.cli.accuracy import accuracy_listing
+from apex_pipeline.cli.emit import TextTable, print_line, print_rest, warn_renamed
+from apex_pipeline.cli.listing import Listing, lists
 from apex_pipeline.cli.load_check import LoadCheck, LoadResult, load_sessions
-from apex_pipeline.cli.options import AsJson, Lake, store_at
+from apex_pipeline.cli.options import Lake, store_at
 from apex_pipeline.cli.progress import byte_progress
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.lake.integrity import READ_ERRORS, LakeReport, lake_bytes, verify_lake
@@ -21,21 +24,30 @@ _MARKS = {True: "ok ", False: "FAIL "}
 _SHOWN_NOTES = 20
 
 
+_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("kind", "session", "name")),
+        ("is_good", pa.bool_()),
+        ("said", pa.string()),
+    ]
+)
+
+
+@lists
 def verify_command(
     deep: Annotated[
         bool, typer.Option("--deep", help="Read every byte and compare it with the recorded digests.")
     ] = False,
     truth: Annotated[bool, typer.Option("--truth", help="Former name of `apex accuracy`.", hidden=True)] = False,
     lake: Lake = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Listing:
     """Check every object against the snapshot and load every session.
 
     Without --deep, the sizes and digests that the store reports are compared.
     """
     if truth:
         warn_renamed("apex verify --truth", "apex accuracy")
-        accuracy_command(lake=lake, as_json=as_json)  # raises typer.Exit
+        return accuracy_listing(lake)
     store = store_at(lake)
     if deep and sys.stderr.isatty():
         with byte_progress("verify", lake_bytes(store)):
@@ -53,8 +65,27 @@ def verify_command(
         "notes": report.notes,
         "sessions": [_facts(check) for check in checks],
     }
-    emit(facts, as_json=as_json, render=lambda: _print_report(report, checks, is_deep=deep))
-    raise typer.Exit(ExitCode.OK if is_good else ExitCode.SOME_FAILED)
+    return Listing(
+        pa.Table.from_pylist(list(_rows(report, checks)), _SCHEMA),
+        "Checks of the lake: its objects, what is loaded of each session, and notes",
+        keys=3,
+        document=facts,
+        render=lambda: _print_report(report, checks, is_deep=deep),
+        exit_code=ExitCode.OK if is_good else ExitCode.SOME_FAILED,
+    )
+
+
+def _rows(report: LakeReport, checks: list[LoadCheck]) -> Iterator[dict[str, Any]]:
+    """Yield each object, each read of a session and each note; a note is neither good nor bad."""
+    for finding in report.findings:
+        facts = {"kind": finding.kind, "session": finding.session, "name": finding.key}
+        yield facts | {"is_good": not finding.problem, "said": finding.problem}
+    for check in checks:
+        for name, one in check.results.items():
+            facts = {"kind": "loading", "session": check.session, "name": name}
+            yield facts | {"is_good": one.is_good, "said": one.message}
+    for note in report.notes:
+        yield {"kind": "note", "session": None, "name": note.key, "is_good": None, "said": note.note}
 
 
 def _load_sessions(store: ObjectStore, report: LakeReport) -> list[LoadCheck]:

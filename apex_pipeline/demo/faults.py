@@ -114,6 +114,7 @@ class FaultPlan:
         extra_crossing: The device sends and counts a crossing in the middle of this lap; lap distance is not reset.
         shadowed_chassis: A guest drives just ahead of this car for half the race. Radio holes delay the timestamps of
             its crossings in that half to those of this car, so that they match this car, and the others another car.
+        has_telemetry_holes: Telemetry is missing around late crossings, as the radio was silent.
         post_race_chassis: Cars that drive a slow lap after the flag and cross the line again.
         lost_counter: The device calls this lap 32768, in triggers and telemetry.
         pit_lap: This lap ends in the pits.
@@ -140,6 +141,7 @@ class FaultPlan:
     missing_crossing: LapRef | None = None
     extra_crossing: LapRef | None = None
     shadowed_chassis: str | None = None
+    has_telemetry_holes: bool = True
     post_race_chassis: tuple[str, ...] = ()
     lost_counter: LapRef | None = None
     pit_lap: LapRef | None = None

@@ -156,7 +156,9 @@ def _choose_bounces(race: Race, rng: np.random.Generator) -> set[LapRef]:
 
 
 def radio_holes_ms(race: Race, entry: CarRace) -> list[tuple[int, int]]:
-    """Return start and end of the periods in which a car's radio was silent, each around a late trigger."""
+    """Return start and end of the periods without a car's telemetry, each around a late trigger; none if not wanted."""
+    if not race.plan.has_telemetry_holes:
+        return []
     late_ms = _radio_late_ms(race, entry)
     return [
         (lap.end_ms - _HOLE_BEFORE_MS, lap.end_ms + late_ms[lap.number] + _HOLE_AFTER_MS)
@@ -251,7 +253,8 @@ def _trigger_faults(race: Race, bounced: Iterable[LapRef]) -> Iterator[InjectedF
         before_s, after_s = _HOLE_BEFORE_MS / 1000, (_LATE_MS + _HOLE_AFTER_MS) / 1000
         hole = f"No telemetry from {before_s:g} s before to {after_s:g} s after the crossing."
         yield race.fault(FaultKind.LATE_TRIGGER_PAIR, "lap_end", late, *plan.late_trigger)
-        yield race.fault(FaultKind.RADIO_HOLE, "telemetry", hole, *plan.late_trigger)
+        if plan.has_telemetry_holes:
+            yield race.fault(FaultKind.RADIO_HOLE, "telemetry", hole, *plan.late_trigger)
     if plan.is_truncated:
         detail = f"The export ends {utc_text(race.export_end_ms)}, the race {utc_text(race.flag_ms)}."
         yield race.fault(FaultKind.TRUNCATED_EXPORT, "lap_end", detail)

@@ -4,7 +4,7 @@ All times are integer milliseconds; points in time are UTC since 1970.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -160,6 +160,7 @@ class Race:
 def make_race(track: DemoTrack, number: int, options: WeekendOptions) -> Race:
     """Simulate a race; the same track, number and options give the same race."""
     plan = fault_plan(track, number, inject_faults=options.inject_faults)
+    plan = replace(plan, has_telemetry_holes=options.telemetry_holes)
     cars = entry_list(track, options.car_count, inject_faults=options.inject_faults)
     if plan.shadowed_chassis:
         cars = (*cars, UNDECIDED)

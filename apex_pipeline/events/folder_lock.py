@@ -50,6 +50,45 @@ def folder_locked(
     """
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     note = state_dir.absolute() / f"events-{name}.holder"
+    spare = FileLock(note.with_suffix(".lock"))
+    with _opened(folder) as handle:
+        _wait(
+            lambda: _acquire(handle, spare, note),
+            lambda: f"Another process{_holder(note)} is shipping {folder}.",
+            lambda waited_s: waited_s >= patience_s or (should_stop is not None and should_stop.is_set()),
+            on_wait,
+        )
+        with _released_afterwards(handle, spare, note):
+            yield
+
+
+def _wait(
+    acquire: Callable[[], bool],
+    problem: Callable[[], str],
+    is_over: Callable[[float], bool],
+    on_wait: Callable[[str], None],
+) -> None:
+    """Try until the lock is acquired; tell once that another process has it.
+
+    Args:
+        acquire: Tries it.
+        problem: Returns who has it, as a sentence.
+        is_over: Returns whether to give up after this many seconds.
+        on_wait: Called with that sentence before the first pause.
+    """
+    started_s, has_told = time.monotonic(), False
+    while not acquire():
+        if is_over(time.monotonic() - started_s):
+            raise StoreLockedError(problem(), "Wait until it has ended, or stop it; one shipper per folder is enough.")
+        if not has_told:
+            on_wait(problem())
+            has_told = True
+        pause(_LOOK_EVERY_S)
+
+
+@contextmanager
+def _opened(folder: Path) -> Generator[int]:
+    """Open a folder, whose handle can be locked."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -58,28 +97,22 @@ def folder_locked(
             "Name the folder in which event files are rotated.",
         ) from error
     try:
-        spare = FileLock(note.with_suffix(".lock"))
-        deadline_s, has_told = time.monotonic() + patience_s, False
-        while not _acquire(handle, spare, note):
-            problem = f"Another process{_holder(note)} is shipping {folder}."
-            if time.monotonic() >= deadline_s or (should_stop is not None and should_stop.is_set()):
-                raise StoreLockedError(
-                    problem, "Wait until it has ended, or stop it; one shipper per folder is enough."
-                )
-            if not has_told:
-                on_wait(problem)
-                has_told = True
-            pause(_LOOK_EVERY_S)
-        try:
-            _leave_note(note)
-            yield
-        finally:
-            with suppress(OSError):
-                note.unlink(missing_ok=True)
-            spare.release()
-            fcntl.flock(handle, fcntl.LOCK_UN)
+        yield handle
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _released_afterwards(handle: int, spare: FileLock, note: Path) -> Generator[None]:
+    """Note who holds the lock within the block, and release it afterwards."""
+    try:
+        _leave_note(note)
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
+        spare.release()
+        fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _acquire(handle: int, spare: FileLock, note: Path) -> bool:

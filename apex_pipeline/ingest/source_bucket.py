@@ -6,7 +6,7 @@ for a source in a folder.
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,9 +39,11 @@ from apex_pipeline.storage.temp_dirs import process_temp_dir
 _BLOCK_BYTES = 1024 * 1024
 # Fetched files lie on the disk until they are sent on: with files of 4 GB, 8 GB of it.
 _FETCHES = BoundedSemaphore(2)
+# One takes 350 bytes of memory until the sync ends, this many 350 MB.
+_MOST_OBJECTS = 1_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceObject(SourceFile):
     """An object of the source bucket.
 
@@ -139,19 +141,18 @@ class SourceObject(SourceFile):
 
 
 def scan_source_bucket(settings: Settings) -> SourceListing:
-    """List the source bucket of the settings, without the lake that may lie in it.
+    """List the source bucket of the settings.
 
     Raises:
-        ConfigurationError: ``APEX_SOURCE_URI`` is not a bucket and prefix, or lies in the lake.
-        SourceError: It is empty, does not exist, or may not be listed.
+        ConfigurationError: ``APEX_SOURCE_URI`` is not a bucket and prefix, or one of source and lake lies in the other.
+        SourceError: It is empty, too large, does not exist, or may not be listed.
         StoreUnavailableError: It cannot be reached now.
     """
     uri = settings.source_uri or ""
-    bucket, prefix = parse_bucket_uri(uri, "APEX_SOURCE_URI")
-    own = lake_below(settings, bucket, prefix)
+    _require_apart(settings, *parse_bucket_uri(uri, "APEX_SOURCE_URI"))
     store = open_source(uri, settings)
     try:
-        return list_bucket(store, settings.state_dir / "fetched", own)
+        return list_bucket(store, settings.state_dir / "fetched")
     except (StoreAuthError, StoreConfigError, StorePermissionError) as error:
         raise SourceError(
             f"The source {uri} cannot be listed: {error.problem}",
@@ -159,67 +160,119 @@ def scan_source_bucket(settings: Settings) -> SourceListing:
         ) from error
 
 
-def lake_below(settings: Settings, bucket: str, prefix: str) -> str | None:
-    """Return the lake's prefix within the source, ``None`` if it lies elsewhere.
-
-    Raises:
-        ConfigurationError: The source lies in the lake.
-    """
+def _require_apart(settings: Settings, bucket: str, prefix: str) -> None:
+    """Refuse a source in the lake, and a lake in the source: what a sync writes would come back as race files."""
     if not settings.use_s3_data or bucket != settings.bucket:
-        return None
+        return
     source, lake = _folder(prefix), _folder(settings.lake_prefix)
+    lake_uri = f"s3://{bucket}/{settings.lake_prefix}"
     if source.startswith(lake):
         raise ConfigurationError(
-            f"The source {settings.source_uri} is the lake s3://{bucket}/{settings.lake_prefix}, or lies in it.",
+            f"The source {settings.source_uri} is the lake {lake_uri}, or lies in it.",
             "Use another bucket for the race files as they came, or give the lake a prefix with APEX_LAKE_PREFIX.",
         )
-    return lake.removeprefix(source) if lake.startswith(source) else None
+    if lake.startswith(source):
+        raise ConfigurationError(
+            f"The lake {lake_uri} lies in the source {settings.source_uri}.",
+            f"Give the race files a prefix of their own with APEX_SOURCE_URI, such as s3://{bucket}/incoming; or name "
+            "another bucket for the lake with S3_BUCKET_NAME, or another prefix with APEX_LAKE_PREFIX.",
+        )
 
 
 def _folder(prefix: str) -> str:
     return f"{prefix}/" if prefix else ""
 
 
-def list_bucket(store: ObjectStore, scratch: Path, own_prefix: str | None = None) -> SourceListing:
+def list_bucket(store: ObjectStore, scratch: Path) -> SourceListing:
     """List a source bucket.
 
     Args:
         store: The bucket.
         scratch: Folder for files on their way.
-        own_prefix: Prefix of the lake within it, which is left out.
 
     Raises:
-        SourceError: It is empty.
+        SourceError: It is empty, or has more objects than a sync compares.
         StoreError: It cannot be listed.
     """
-    listed = list(store.list())
-    lakes = {item.key.removesuffix(CURRENT_SNAPSHOT_KEY) for item in listed if _marks_lake(item.key)}
-    skipped = dict.fromkeys(lakes, "it is a lake")
-    if own_prefix is not None:
-        skipped[own_prefix] = "it belongs to the lake or to the state of this program"
-    files, refused = _usable(store, scratch, (item for item in listed if not item.key.startswith(tuple(skipped))))
-    if not files and not refused:
+    scan = _BucketScan(store, scratch)
+    for item in store.list_unchecked():
+        scan.look_at(item)
+    if scan.is_empty:
         raise SourceError(f"The source {store.uri} is empty.", "Upload the race files, or correct APEX_SOURCE_URI.")
-    named = sorted((printable(prefix.rstrip("/")), reason) for prefix, reason in skipped.items())
-    return SourceListing(store.uri, files, tuple(refused), tuple(named))
+    return scan.result()
+
+
+class _BucketScan:
+    """One listing of a bucket, object by object: every one is a file of the source, or refused by name.
+
+    Args:
+        store: The bucket.
+        scratch: Folder for files on their way.
+    """
+
+    def __init__(self, store: ObjectStore, scratch: Path) -> None:
+        self._store = store
+        self._scratch = scratch
+        self._files: list[SourceObject] = []
+        self._refused: list[tuple[str, str]] = []
+        # Number of objects of each lake, by its prefix; they are not race files as they came.
+        self._lakes: dict[str, int] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no object was seen."""
+        return not (self._files or self._refused or self._lakes)
+
+    def look_at(self, item: ObjectInfo) -> None:
+        """Note one object."""
+        if not item.size and (not item.key or item.key.endswith("/")):
+            return  # a folder as web consoles mark them
+        if _marks_lake(item.key):
+            self._leave_out_lake(item.key.removesuffix(CURRENT_SNAPSHOT_KEY))
+        lake = next(filter(item.key.startswith, self._lakes), None)
+        if lake is not None:
+            self._lakes[lake] += 1
+            return
+        if len(self._files) + len(self._refused) == _MOST_OBJECTS:
+            raise SourceError(
+                f"The source {self._store.uri} has more than {_MOST_OBJECTS:,} objects.",
+                "Name a longer prefix with APEX_SOURCE_URI, and sync one season or series at a time.",
+            )
+        self._sort_in(item)
+
+    def result(self) -> SourceListing:
+        """Return what was listed."""
+        lakes = [
+            (
+                printable(prefix.rstrip("/")),
+                f"it is a lake ({count} objects); set APEX_SOURCE_URI to a prefix beside it",
+            )
+            for prefix, count in self._lakes.items()
+        ]
+        files = sorted(self._files, key=lambda file: file.path)
+        return SourceListing(self._store.uri, files, tuple(sorted(self._refused + lakes)))
+
+    def _leave_out_lake(self, prefix: str) -> None:
+        """Leave out a lake, also what was listed before its pointer: not every server lists in the order of keys."""
+        if any(map(prefix.startswith, self._lakes)):
+            return
+        before = len(self._files) + len(self._refused)
+        inner = [self._lakes.pop(other) for other in list(self._lakes) if other.startswith(prefix)]
+        self._files = [file for file in self._files if not file.path.startswith(prefix)]
+        self._refused = [entry for entry in self._refused if not entry[0].startswith(prefix)]
+        self._lakes[prefix] = sum(inner) + before - len(self._files) - len(self._refused)
+
+    def _sort_in(self, item: ObjectInfo) -> None:
+        # S3 allows names that no folder and no other program can have; each is counted, and none blocks the others.
+        try:
+            raw_key(item.key)
+        except UnsafeKeyError as error:
+            self._refused.append((printable(item.key), error.problem))
+            return
+        written_ns = int(item.modified_utc.timestamp() * 1e9)
+        self._files.append(SourceObject(item.key, item.size, written_ns, item.tag, self._store, self._scratch))
 
 
 def _marks_lake(key: str) -> bool:
     """Return whether an object is the pointer of a lake below the source; the source itself may have been one."""
     return key.endswith(f"/{CURRENT_SNAPSHOT_KEY}")
-
-
-def _usable(
-    store: ObjectStore, scratch: Path, listed: Iterable[ObjectInfo]
-) -> tuple[list[SourceObject], list[tuple[str, str]]]:
-    files: list[SourceObject] = []
-    refused: list[tuple[str, str]] = []
-    for item in listed:
-        try:
-            raw_key(item.key)
-        except UnsafeKeyError as error:
-            refused.append((printable(item.key), error.problem))
-            continue
-        written_ns = int(item.modified_utc.timestamp() * 1e9)
-        files.append(SourceObject(item.key, item.size, written_ns, item.tag, store, scratch))
-    return files, refused

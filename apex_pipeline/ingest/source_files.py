@@ -13,7 +13,7 @@ from apex_pipeline.storage.copy import CopyItem
 from apex_pipeline.storage.digest_cache import DigestCache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceFile(ABC):
     """A file of the source.
 

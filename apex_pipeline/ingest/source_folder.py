@@ -22,7 +22,7 @@ from apex_pipeline.storage.keys import UnsafeKeyError
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY, raw_key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LocalFile(SourceFile):
     """A file below the source folder.
 

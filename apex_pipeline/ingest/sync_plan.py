@@ -44,6 +44,7 @@ class SyncPlan:
         damage: Damaged and missing files of published sessions; most can be restored from their copies.
         statuses: Number of files by status, as they are after the sync.
         versions: Version of the files of each session; ``None`` if some are to be copied, empty if none can be used.
+        refused: Path and reason of each entry of the source that cannot be used.
     """
 
     listing: Mapping[str, ObjectInfo]
@@ -56,6 +57,7 @@ class SyncPlan:
     damage: Mapping[SessionKey, list[str]] = field(default_factory=dict[SessionKey, list[str]])
     statuses: Mapping[str, int] = field(default_factory=dict[str, int])
     versions: Mapping[SessionKey, str | None] = field(default_factory=dict[SessionKey, str | None])
+    refused: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_idle(self) -> bool:
@@ -167,9 +169,9 @@ def plan_sync(
         for key, files in found.changed.items()
         if key not in due and key not in blocked
     ]
-    is_stale = _are_roll_ups_stale(found, listing)
+    is_stale, refused = _are_roll_ups_stale(found, listing), folder.refused if folder else ()
     return SyncPlan(
-        listing, found, snapshot, due, tuple(records), blocked, is_stale, damage, _statuses(found), versions
+        listing, found, snapshot, due, tuple(records), blocked, is_stale, damage, _statuses(found), versions, refused
     )
 
 

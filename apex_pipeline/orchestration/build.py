@@ -6,6 +6,7 @@ resources. This is the only place that assembles definitions, and importing it o
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -48,26 +49,34 @@ def build_definitions(
         ConfigurationError: A variable in the environment or ``.env`` is invalid.
     """
     settings = settings or load_settings()
-    lake = LakeResource.from_settings(settings)
-    default_resources: dict[str, object] = {
-        "lake": lake,
-        "source": SourceResource.from_settings(settings),
-        "parquet_io": ParquetIOManager(lake=lake),
-        "events": EventsResource.from_settings(settings),
-    }
-    tables = session_tables()
     sync_lake = build_sync_job(build_definitions)
-    jobs = [*build_jobs(tables), sync_lake, *MAINTENANCE_JOBS, prune_history, *EVENT_JOBS]
-    derivations = [asset for source in all_sources() for asset in assets_of(source)]
-    # In the order of the data flow; the roll-ups cover all sessions, and nothing depends on them. Events and races of
-    # the simulator stand apart.
-    assets = [
+    jobs = [*build_jobs(session_tables()), sync_lake, *MAINTENANCE_JOBS, prune_history, *EVENT_JOBS]
+    return _resolved(
+        dg.Definitions(
+            assets=described(_assets(), settings),
+            asset_checks=[sessions_are_healthy, *EVENT_CHECKS],
+            jobs=jobs,
+            sensors=_sensors(settings, jobs),
+            schedules=build_schedules(settings, sync_lake),
+            resources={**_resources(settings), **(resources or {})},
+            # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
+            executor=dg.in_process_executor,
+        )
+    )
+
+
+def _assets() -> list[Any]:
+    """Return all assets in the order of the data flow.
+
+    The roll-ups cover all sessions, and nothing depends on them. Events and races of the simulator stand apart.
+    """
+    return [
         raw_files,
         lake_files,
         unassigned_files,
         build_record_asset(),
-        *derivations,
-        build_published_asset(tables),
+        *(asset for source in all_sources() for asset in assets_of(source)),
+        build_published_asset(session_tables()),
         roll_ups,
         manifest,
         shipped_files,
@@ -75,23 +84,25 @@ def build_definitions(
         race_raw,
         race_tables,
     ]
-    return _resolved(
-        dg.Definitions(
-            assets=described(assets, settings),
-            asset_checks=[sessions_are_healthy, *EVENT_CHECKS],
-            jobs=jobs,
-            sensors=[
-                *build_sensors(settings, jobs),
-                *EVENT_SENSORS,
-                *build_race_sensors(settings),
-                *build_lost_run_sensors(settings),
-            ],
-            schedules=build_schedules(settings, sync_lake),
-            resources={**default_resources, **(resources or {})},
-            # Each session is one run; one process per step would cost four CPU seconds per step for no benefit.
-            executor=dg.in_process_executor,
-        )
-    )
+
+
+def _sensors(settings: Settings, jobs: list[Any]) -> list[dg.SensorDefinition]:
+    return [
+        *build_sensors(settings, jobs),
+        *EVENT_SENSORS,
+        *build_race_sensors(settings),
+        *build_lost_run_sensors(settings),
+    ]
+
+
+def _resources(settings: Settings) -> dict[str, object]:
+    lake = LakeResource.from_settings(settings)
+    return {
+        "lake": lake,
+        "source": SourceResource.from_settings(settings),
+        "parquet_io": ParquetIOManager(lake=lake),
+        "events": EventsResource.from_settings(settings),
+    }
 
 
 def _resolved(definitions: dg.Definitions) -> dg.Definitions:

@@ -5,6 +5,7 @@ the last of its job and session: what the UI shows of the present never changes.
 job.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from dagster import AssetRecordsFilter, DagsterRun, DagsterRunStatus, RunsFilter
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
+from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database, uncompacted_runs
 from apex_pipeline.orchestration.kept_databases import KeptEventLog
 
 _PARTITION_TAG = "dagster/partition"
@@ -24,6 +25,10 @@ _FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatu
 # Removed at once, so that one pruning takes about a minute; the next continues. Runs are read a page at a time, and no
 # other is looked at once this many are found: to look at a run is to open its database.
 _MOST_RUNS, _PAGE = 1_000, 100
+# A tick of a sensor ends within 60 s, and has other things to do.
+_LONGEST_S, _SETTLED_S = 5.0, 60.0
+# A pruning takes about a minute anyway.
+_PRUNING_S = 60.0
 # A sync prunes at most this often.
 _BETWEEN = timedelta(days=1)
 _MARK = ".pruned"
@@ -58,6 +63,7 @@ class Pruned:
         kept: Number of older runs that were looked at and are still needed.
         bytes_before: Size of the databases before; ``None`` if they are not in the home, as with Postgres.
         bytes_after: Their size afterwards.
+        compacted: Number of runs of the daemon and the UI whose databases were rewritten without unused space.
         is_complete: Whether every older run was looked at; otherwise as many were removed as are at once.
     """
 
@@ -65,6 +71,7 @@ class Pruned:
     kept: int
     bytes_before: int | None
     bytes_after: int | None
+    compacted: int = 0
     is_complete: bool = True
 
 
@@ -77,10 +84,12 @@ def prune(instance: dg.DagsterInstance, keep: timedelta) -> Pruned:
     removed, kept = _replaced(_older_than(instance, datetime.now(UTC) - keep), newest)
     for run in removed:
         _remove(instance, run.run_id)
+    compacted = compact_finished_runs(instance, _PRUNING_S)
     if removed and before is not None:
         compact(home / "history" / "runs" / "index.db", keep_pages=True)
     (home / _MARK).touch()
-    return Pruned(len(removed), kept, before, history_bytes(home), is_complete=len(removed) < _MOST_RUNS)
+    is_complete = len(removed) < _MOST_RUNS
+    return Pruned(len(removed), kept, before, history_bytes(home), compacted, is_complete=is_complete)
 
 
 def prune_if_due(instance: dg.DagsterInstance, keep: timedelta) -> Pruned | None:
@@ -103,6 +112,27 @@ def compact_run(instance: dg.DagsterInstance, run_id: str) -> None:
         _remove_repetitions(instance, run_id)
     _close(instance, run_id)
     compact(database)
+
+
+def compact_finished_runs(instance: dg.DagsterInstance, longest_s: float = _LONGEST_S) -> int:
+    """Do so for the runs that ended, whoever started them, and return their number.
+
+    A run cannot do it itself: its last events are written after its last step. Those that ended less than a minute ago
+    are left for the next time, as Dagster may still write why it retries them.
+
+    Args:
+        instance: The Dagster instance.
+        longest_s: No other run is begun after this many seconds; one takes about 30 ms.
+    """
+    end_s, compacted = time.monotonic() + longest_s, 0
+    for run_id, written_s in uncompacted_runs(Path(instance.root_directory)):
+        if time.monotonic() > end_s:
+            break
+        run = instance.get_run_by_id(run_id) if time.time() - written_s > _SETTLED_S else None
+        if run is not None and run.is_finished:
+            compact_run(instance, run_id)
+            compacted += 1
+    return compacted
 
 
 def _remove_repetitions(instance: dg.DagsterInstance, run_id: str) -> None:

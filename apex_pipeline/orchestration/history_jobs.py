@@ -26,6 +26,8 @@ def prune_runs(context: dg.OpExecutionContext) -> None:
 def pruning_summary(pruned: Pruned) -> str:
     """Return what a pruning did, in a sentence."""
     done = f"Removed {pruned.runs} runs; {pruned.kept} older ones are still the last of their assets"
+    if pruned.compacted:
+        done = f"{done}. Rewrote {pruned.compacted} others without unused space"
     if not pruned.is_complete:
         done = f"{done}. Others were not looked at, because no more are removed at once; the next pruning continues"
     if pruned.bytes_before is None or pruned.bytes_after is None:

@@ -6,7 +6,7 @@ so it is removed and created again. See ``home_errors.py`` for the messages abou
 """
 
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -21,6 +21,9 @@ _LOCK = ".opening.lock"
 _RUNS = "history/runs"
 # Dagster makes thirty tables and indexes per run, most of which stay empty but for one page of 4 kB.
 _PAGE_BYTES = 512
+# Where a SQLite file has a number of its user's own, in four bytes. https://www.sqlite.org/fileformat.html
+_USER_VERSION_AT = 60
+_COMPACTED = 1
 # Opening a home takes a second; a process that is stopped while doing so must not hold up the others.
 _LONGEST_WAIT_S = 60.0
 
@@ -73,6 +76,21 @@ def run_database(home: Path, run_id: str) -> Path:
     return home / _RUNS / f"{run_id}.db"
 
 
+def uncompacted_runs(home: Path) -> Iterator[tuple[str, float]]:
+    """Yield the id of each run whose database was not compacted, and when it was last written, seconds since 1970.
+
+    The file itself says so, by the number that SQLite leaves to its user; nothing else has to remember it.
+    """
+    for database in (home / _RUNS).glob("*.db"):
+        if database.name in {"index.db", ".db"}:  # of all runs, and of events without one
+            continue
+        with suppress(OSError):  # pruned in the meantime
+            with database.open("rb") as file:
+                header = file.read(_USER_VERSION_AT + 4)
+            if int.from_bytes(header[_USER_VERSION_AT:]) != _COMPACTED:
+                yield database.stem, database.stat().st_mtime
+
+
 def history_bytes(home: Path) -> int | None:
     """Return the size of the databases of runs and events; ``None`` if they are not in the home."""
     if not (home / _RUNS / "index.db").is_file():
@@ -96,6 +114,8 @@ def compact(database: Path, *, keep_pages: bool = False) -> None:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         try:
             connection.execute("VACUUM")
+            if not keep_pages:
+                connection.execute(f"PRAGMA user_version = {_COMPACTED}")
         finally:
             connection.execute("PRAGMA journal_mode = WAL")
 

@@ -23,6 +23,7 @@ from apex_pipeline.orchestration.alerts import build_alert_sensors
 from apex_pipeline.orchestration.attempts import VERSION_TAG, attempts_at, running
 from apex_pipeline.orchestration.automation_table import SYNC_SENSOR, exists, sensor_status
 from apex_pipeline.orchestration.health import health_events
+from apex_pipeline.orchestration.history import compact_finished_runs
 from apex_pipeline.orchestration.instance import close_dead_runs
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, PREPARE_JOB, REMOVE_JOB, SESSION_JOB
 from apex_pipeline.orchestration.partitions import sessions
@@ -89,6 +90,7 @@ class _Tick:
     def run(self) -> dg.SensorResult:
         """Look, decide, and return what Dagster is to do."""
         close_dead_runs(self._instance)  # before they count as under way
+        compact_finished_runs(self._instance)  # which nobody does after a run that the daemon started
         manifest = self._instance.get_latest_materialization_event(MANIFEST_KEY)
         around = self._surroundings(manifest)
         try:
@@ -128,7 +130,7 @@ class _Tick:
     def _result(
         self, decision: Decision, problem: str, plan: SyncPlan | None = None, events: list[Any] | None = None
     ) -> dg.SensorResult:
-        said = [*([problem] if problem else []), *summary(decision)]
+        said = [*([problem] if problem else []), *summary(decision), *(_refused(plan) if plan else ())]
         for line in said if decision.requests else ():
             self._log.info(line)
         changes = [
@@ -200,6 +202,12 @@ def summary(decision: Decision) -> list[str]:
         waiting.setdefault(reason, []).append(name)
     said += [f"Waiting: {_named(names)}: {reason.removesuffix('.')}." for reason, names in waiting.items()]
     return said or ["Everything is up to date."]
+
+
+def _refused(plan: SyncPlan) -> list[str]:
+    """Return which files of the source cannot be used, in a sentence; none if all can."""
+    named = [f"{path} ({reason.removesuffix('.')})" for path, reason in plan.refused]
+    return [f"Left out of the source, {len(named)}: {_named(named)}."] if named else []
 
 
 def _named(names: list[str]) -> str:

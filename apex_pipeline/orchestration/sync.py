@@ -52,7 +52,7 @@ class SyncEvent:
     """A progress event of a sync.
 
     Attributes:
-        stage: One of find, hash, copy, identify, derive and publish.
+        stage: One of find, compare, hash, copy, identify, derive and publish.
         message: One line for people; empty if the event only reports ``done``.
         session: The session it belongs to, if any.
         total: Total work in the stage, given when the stage starts.
@@ -136,7 +136,8 @@ def sync_with(open_runner: OpenRunner, settings: Settings, listener: SyncListene
         ConfigurationError: A setting is wrong.
         StoreError: The lake cannot be reached with the current configuration.
     """
-    folder, digest_cache, first = scan_source(settings), open_digest_cache(settings), None
+    folder, first = scan_source(settings), None
+    digest_cache = open_digest_cache(settings, _Comparison(listener, folder))
     if not settings.use_s3_data and not settings.lake_dir.exists():
         # A folder without race files is refused before a lake is created.
         first = plan_sync(empty_lake(settings), settings, folder, digest_cache, {})
@@ -144,6 +145,28 @@ def sync_with(open_runner: OpenRunner, settings: Settings, listener: SyncListene
     store.check_access()
     run = _SyncRun(settings, folder, remembering_snapshots(store), digest_cache, listener)
     return run.run(open_runner, first)
+
+
+class _Comparison:
+    """Reports the hashing of files that are compared with the lake, from the first one that has no cached digest on.
+
+    Args:
+        listener: Called with each progress event.
+        folder: The source.
+    """
+
+    def __init__(self, listener: SyncListener, folder: SourceListing) -> None:
+        self._listener = listener
+        self._folder = folder
+        self._has_begun = False
+
+    def __call__(self, done: int) -> None:
+        """Count bytes that were just hashed."""
+        if not self._has_begun:
+            self._has_begun = True
+            count, total = len(self._folder.files), self._folder.bytes
+            self._listener(SyncEvent("compare", f"{count} files to compare, unless cached", total=total, unit="bytes"))
+        self._listener(SyncEvent("compare", "", done=done, unit="bytes"))
 
 
 class _SyncRun:

@@ -83,6 +83,14 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
+    def list_unchecked(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield every object whose key starts with ``prefix``, also those whose names are not valid keys.
+
+        They come in no certain order and as they are fetched, so that a listing of any length needs the memory of one
+        page.
+        """
+
+    @abstractmethod
     def head(self, key: str) -> ObjectInfo | None:
         """Return the object's metadata, including ``sha256`` where recorded, or ``None`` if it does not exist."""
 

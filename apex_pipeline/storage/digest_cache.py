@@ -85,11 +85,19 @@ class DigestCache:
     Args:
         database: SQLite file of the cache, or ``None`` for a cache in memory.
         now_ns: Clock, replaceable in tests.
+        progress: Called with the size of each hashed block, unless a call has a receiver of its own.
     """
 
-    def __init__(self, database: Path | None = None, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        database: Path | None = None,
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+        progress: Progress | None = None,
+    ) -> None:
         self._database = database
         self._now_ns = now_ns
+        self._progress = progress
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         # By kind of statement: a process that is stopped while it writes blocks the others' writes, not their reads.
@@ -194,7 +202,7 @@ class DigestCache:
             progress: Called with the size of each hashed block.
         """
         opened_ns = self._now_ns()
-        sums = _sums_of(reader, progress)
+        sums = _sums_of(reader, progress or self._progress)
         if _is_settled(reader.state, opened_ns) and (row is None or row[1] is None):
             self._store(_name(path), reader.state, reader.sha256, sums.to_text())
         return FileDigest(reader.sha256, reader.state.size, sums)

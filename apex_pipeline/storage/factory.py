@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.extras import needs_libraries
+from apex_pipeline.progress import Progress
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.caching import CachedStore
@@ -25,9 +26,14 @@ if TYPE_CHECKING:  # the module imports boto3
 _S3_SCHEME = "s3://"
 
 
-def open_digest_cache(settings: Settings) -> DigestCache:
-    """Open the digest cache of this machine. Safe to share between stores and threads."""
-    return DigestCache(digest_cache_path(settings.state_dir))
+def open_digest_cache(settings: Settings, progress: Progress | None = None) -> DigestCache:
+    """Open the digest cache of this machine. Safe to share between stores and threads.
+
+    Args:
+        settings: The configuration.
+        progress: Called with the number of bytes just hashed, unless the call that hashes has a receiver of its own.
+    """
+    return DigestCache(digest_cache_path(settings.state_dir), progress=progress)
 
 
 def digest_cache_path(state_dir: Path) -> Path:

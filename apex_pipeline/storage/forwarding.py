@@ -34,6 +34,10 @@ class ForwardingStore(ObjectStore):
         """Yield the objects as the store lists them."""
         return self._inner.list(prefix)
 
+    def list_unchecked(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects as the store lists them, whatever their names."""
+        return self._inner.list_unchecked(prefix)
+
     def head(self, key: str) -> ObjectInfo | None:
         """Return the object's metadata from the store."""
         return self._inner.head(key)

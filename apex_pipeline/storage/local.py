@@ -108,23 +108,18 @@ class LocalStore(ObjectStore):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects in key order, with their cached digests; missing digests are not computed."""
-        check_prefix(prefix)
-        folder = self._root / prefix[: prefix.rfind("/") + 1]
-        with translating_os_errors(f"Listing {folder}"):
-            # Files and folders interleave in key order ("a-b" is before "a/b"), so sort all paths together.
-            paths = sorted((path.relative_to(self._root).as_posix(), path) for path in files_below(folder))
-        for key, path in paths:
-            if not key.startswith(prefix) or key.startswith(f"{INCOMING}/"):
-                continue
+        # Files and folders interleave in key order ("a-b" is before "a/b"), so sort all paths together.
+        for key, path in sorted(self._paths_below(prefix)):
             if not is_legal_key(key):
                 _LOG.warning("Not listed because its name is not a valid key: %r", key)
-                continue
-            try:
-                status = path.lstat()
-            except FileNotFoundError:  # removed since the folder was listed
-                continue
-            if stat.S_ISREG(status.st_mode):
+            elif (status := _status_unless_link(path)) is not None:
                 yield _describe(key, status, self._digests.get(path, file_state_of(status)))
+
+    def list_unchecked(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects as the folders are read, without digests."""
+        for key, path in self._paths_below(prefix):
+            if (status := _status_unless_link(path)) is not None:
+                yield _describe(key, status, None)
 
     def head(self, key: str) -> ObjectInfo | None:
         """Return the object's metadata; a digest that is not cached is computed, which reads the file."""
@@ -388,6 +383,16 @@ class LocalStore(ObjectStore):
         with file:
             yield file
 
+    def _paths_below(self, prefix: str) -> Iterator[tuple[str, Path]]:
+        """Yield key and path of each entry whose key starts with ``prefix``."""
+        check_prefix(prefix)
+        folder = self._root / prefix[: prefix.rfind("/") + 1]
+        with translating_os_errors(f"Listing {folder}"):
+            for path in files_below(folder):
+                key = path.relative_to(self._root).as_posix()
+                if key.startswith(prefix) and not key.startswith(f"{INCOMING}/"):
+                    yield key, path
+
     def _path_of(self, key: str) -> Path:
         path = self._root / check_key(key)
         try:
@@ -398,6 +403,15 @@ class LocalStore(ObjectStore):
         if not target.is_relative_to(self._root):
             raise UnsafeKeyError(f"The key {key!r} leads outside the lake {self._root}.", "Remove the symbolic link.")
         return path
+
+
+def _status_unless_link(path: Path) -> os.stat_result | None:
+    """Return the status of a file; ``None`` if it was removed since its folder was listed, or is something else."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _describe(key: str, status: os.stat_result, sha256: str | None) -> ObjectInfo:

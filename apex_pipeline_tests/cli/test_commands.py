@@ -259,6 +259,19 @@ def test_trace_prints_the_file_digest_and_rows_of_a_lap(demo_dir: Path, apex: Ap
     assert masked_line(sections.read_text().splitlines()[int(number) - 1]) == text
 
 
+def test_no_line_of_a_trace_is_wider_than_the_screen_and_raw_rows_are_whole(
+    demo_dir: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("trace", "laps", _TRACK, _SESSION, "--chassis", "022", "--lap", "5")
+    rows = [row for item in json.loads(apex(*words, "--json").out)["evidence"] for row in item["rows"] if row["line"]]
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = apex(*words).out.splitlines()
+    assert max(map(len, shown)) <= 80
+    text = "".join(line.removeprefix(" " * (len(line) - len(line.lstrip()))) for line in shown)
+    assert rows
+    assert all(f"line {row['line']}: {row['text']}" in text for row in rows)
+
+
 def test_trace_as_json_accepts_a_car_number(demo_dir: Path, apex: Apex) -> None:
     trace = json.loads(apex("trace", "laps", _TRACK, _SESSION, "--car", "#13", "--lap", "5", "--json").out)
     assert (trace["lap"]["vehicle_id"], trace["lap"]["lap_number"]) == ("GR86-022-13", 5)

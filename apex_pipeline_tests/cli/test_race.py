@@ -1,5 +1,7 @@
 """`apex race`: upload, status, list, worker, reprocess; and `apex gc` for uploads that were cut off."""
 
+import csv
+import io
 import json
 import os
 import time
@@ -53,6 +55,8 @@ def test_a_race_is_uploaded_worked_on_shown_listed_and_read_again(apex: Apex, re
     assert (shown["status"], shown["laps_count"], shown["job_id"]) == ("Ready", 3, answer["job_id"])
     assert race in apex("race", "list", "--status", "ready").out
     assert [found["race_id"] for found in json.loads(apex("race", "list", "--status", "Failed", "--json").out)] == [bad]
+    (row,) = csv.DictReader(io.StringIO(apex("race", "list", "--status", "Ready", "--csv").out))
+    assert (row["race_id"], row["laps_count"]) == (race, "3")
     again = apex("race", "reprocess", race, bad, "--json")
     assert again.code == ExitCode.SOME_FAILED
     good, failed = json.loads(again.out)

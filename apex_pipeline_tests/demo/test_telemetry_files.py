@@ -99,6 +99,25 @@ def test_the_radio_is_silent_around_the_late_trigger(weekend: Weekend) -> None:
     assert (hole[0][1] - hole[0][0]).total_seconds() >= 36
 
 
+def test_without_holes_every_lap_is_sampled_all_along_and_its_lap_files_stay_the_same(
+    weekend: Weekend, tmp_path: Path
+) -> None:
+    options = WeekendOptions(target_bytes=3_000_000, telemetry_holes=False)
+    whole = Weekend(tmp_path / "weekend", make_weekend(tmp_path / "weekend", options))
+    kinds = Counter(fault.kind for fault in weekend.truth.faults)
+    assert Counter(fault.kind for fault in whole.truth.faults) == kinds - Counter([FaultKind.RADIO_HOLE])
+    late = whole.only(FaultKind.LATE_TRIGGER_PAIR)
+    answer = whole.truth.session(late.track, late.session)
+    times = sorted(
+        instant(row["timestamp"])
+        for row in _good_rows(whole, answer.telemetry.file)
+        if row["vehicle_id"] == late.vehicle_id
+    )
+    assert max((after - before).total_seconds() for before, after in pairwise(times)) < 20  # the hole has 36 s
+    (lap_ends,) = whole.folder.glob(f"{late.track}/*{late.session}*lap_end.csv")
+    assert lap_ends.read_bytes() == (weekend.folder / lap_ends.relative_to(whole.folder)).read_bytes()
+
+
 def _distances(weekend: Weekend, fault: InjectedFault) -> list[tuple[datetime, int, float]]:
     """Return time, the device's lap count and lap distance in metres of the fault's car, oldest first."""
     answer = weekend.truth.session(fault.track, fault.session)

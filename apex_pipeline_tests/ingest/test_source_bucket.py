@@ -5,6 +5,7 @@ Run against a folder and a real S3 server as the bucket, because any store can b
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ from apex_pipeline.ingest.discover import Discovery, discover
 from apex_pipeline.ingest.source_bucket import list_bucket, scan_source_bucket
 from apex_pipeline.ingest.source_files import SourceListing
 from apex_pipeline.settings import load_settings
-from apex_pipeline.storage.base import Inspect, ObjectStore
+from apex_pipeline.storage.base import Inspect, ObjectInfo, ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.factory import open_source
 from apex_pipeline.storage.forwarding import ForwardingStore
@@ -190,13 +191,63 @@ def test_an_object_deleted_after_the_listing_is_named(race: _Race) -> None:
         file.sha256(DigestCache())
 
 
-def test_alake_below_the_source_is_left_out(race: _Race) -> None:
-    race.write(f"old/{CURRENT_SNAPSHOT_KEY}", "{}")
-    race.write("old/data/x.csv", "x")
-    assert {file.path for file in race.listing.files} == {_R1, _R2}
-    assert race.listing.skipped == (("old", "it is a lake"),)
-    own = list_bucket(race.bucket, race.scratch, "spa/R1/")
-    assert [file.path for file in own.files] == [_R2]
+@pytest.mark.parametrize("marker", ["old", "spa/R9", "zandvoort"])
+def test_a_lake_below_the_source_is_refused_by_name_and_counted_whenever_its_pointer_comes(
+    race: _Race, marker: str
+) -> None:
+    for key in (CURRENT_SNAPSHOT_KEY, "data/x.csv", "data/inner/catalog/current.json", "a.csv"):
+        race.write(f"{marker}/{key}", "{}")
+    found = race.listing
+    assert {file.path for file in found.files} == {_R1, _R2}
+    assert found.refused == ((marker, "it is a lake (4 objects); set APEX_SOURCE_URI to a prefix beside it"),)
+    assert found.skipped == ()
+
+
+class _Foreign(ForwardingStore):
+    """A store that also lists empty objects with these names, which S3 allows."""
+
+    def __init__(self, inner: ObjectStore, names: list[str]) -> None:
+        super().__init__(inner)
+        self._names = names
+
+    def list_unchecked(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        yield from (ObjectInfo(name, 1, datetime(2026, 1, 1, tzinfo=UTC), "tag") for name in self._names)
+        yield from super().list_unchecked(prefix)
+
+
+_ILLEGAL = {
+    "a//b.csv": "it contains an empty segment",
+    "up/../b.csv": "it contains a '.' or '..' segment",
+    "back\\slash.csv": "it contains a backslash",
+    "bell\\x07.csv": "it contains a control character",
+    "folder/": "it contains an empty segment",
+    "d" * 1020: "it has 1025 bytes, at most 1024 are allowed",
+}
+
+
+def test_every_object_is_a_file_of_the_source_or_refused_with_the_reason(race: _Race) -> None:
+    names = [name.replace("\\x07", "\x07") for name in _ILLEGAL]
+    found = list_bucket(_Foreign(race.bucket, names), race.scratch)
+    assert {file.path for file in found.files} == {_R1, _R2}
+    assert len(found.refused) == len(names)
+    assert all(reason in dict(found.refused)[name] for name, reason in _ILLEGAL.items())
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_a_real_listing_shows_an_illegal_name_and_no_folder_marker(s3_bucket: S3Bucket, race: _Race) -> None:
+    for key, body in (("incoming/next\x85line.csv", b"x"), ("incoming/spa/", b"")):
+        s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=key, Body=body)
+    assert [path for path, _ in race.listing.refused] == ["next\\x85line.csv"]
+
+
+def test_a_source_with_more_objects_than_fit_in_memory_is_refused_before_they_are_all_listed(
+    race: _Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_bucket, "_MOST_OBJECTS", 2)
+    assert len(race.listing.files) == 2
+    race.write("spa/R3/third.csv", "x")
+    with pytest.raises(SourceError, match=r"more than 2 objects.*APEX_SOURCE_URI"):
+        _ = race.listing
 
 
 class _Renamed(ForwardingStore):
@@ -239,14 +290,12 @@ def test_a_source_that_is_the_lake_or_lies_in_it_is_refused(source: str, prefix:
         scan_source_bucket(settings)
 
 
-@pytest.mark.parametrize(
-    ("source", "prefix", "own"),
-    [("s3://races", "lake", "lake/"), ("s3://races/all", "all/lake", "lake/"), ("s3://races/lakes", "lake", None)],
-)
-def test_thelake_below_the_source_is_found(source: str, prefix: str, own: str | None) -> None:
+@pytest.mark.parametrize(("source", "prefix"), [("s3://races", "lake"), ("s3://races/all", "all/lake")])
+def test_a_source_in_which_the_lake_lies_is_refused_with_the_settings_to_change(source: str, prefix: str) -> None:
     settings = load_settings(use_s3_data=True, bucket="races", lake_prefix=prefix, source_uri=source)
-    bucket, _, path = source.removeprefix("s3://").partition("/")
-    assert source_bucket.lake_below(settings, bucket, path) == own
+    with pytest.raises(ConfigurationError, match=f"The lake s3://races/{prefix} lies in the source {source}") as caught:
+        scan_source_bucket(settings)
+    assert all(name in str(caught.value) for name in ("APEX_SOURCE_URI", "S3_BUCKET_NAME", "APEX_LAKE_PREFIX"))
 
 
 def test_a_bucket_that_does_not_exist_is_an_error_of_the_source(s3_bucket: S3Bucket, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from apex_pipeline.orchestration import history
-from apex_pipeline.orchestration.history import Pruned, compact_run, prune, prune_if_due
+from apex_pipeline.orchestration.history import Pruned, compact_finished_runs, compact_run, prune, prune_if_due
 from apex_pipeline.orchestration.history_jobs import prune_history, pruning_summary
-from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database
+from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database, uncompacted_runs
 
 _AT_ONCE = timedelta(0)
 _parts = dg.DynamicPartitionsDefinition(name="sessions")
@@ -231,6 +231,37 @@ def test_a_run_that_failed_keeps_every_event(instance: dg.DagsterInstance) -> No
     compact_run(instance, run)
     assert (_events(instance, run), _in_index(instance, run)) == (events, index)
     assert "ASSET_MATERIALIZATION_PLANNED" in {kind for kind, _ in events}
+
+
+def test_runs_of_the_daemon_and_the_ui_are_compacted_once_they_have_settled(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, home = {_run(instance, job="derive_sectors") for _ in range(3)}, Path(instance.root_directory)
+    sizes = {run: run_database(home, run).stat().st_size for run in runs}
+    assert compact_finished_runs(instance) == 0, "their last events may not be written yet"
+    monkeypatch.setattr(history, "_SETTLED_S", 0.0)
+    assert compact_finished_runs(instance, longest_s=-1.0) == 0
+    assert compact_finished_runs(instance) == 3
+    assert all(run_database(home, run).stat().st_size < 0.5 * size for run, size in sizes.items())
+    assert compact_finished_runs(instance) == 0, "the files themselves say that it was done"
+
+
+def test_a_run_at_work_is_not_compacted(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "_SETTLED_S", 0.0)
+    run = instance.create_run_for_job(_DEFINITIONS.get_repository_def().get_job("derive"))
+    instance.report_engine_event("Started.", run)
+    assert [found for found, _ in uncompacted_runs(Path(instance.root_directory))] == [run.run_id]
+    assert compact_finished_runs(instance) == 0
+
+
+def test_a_pruning_compacts_what_it_keeps_and_says_so(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_SETTLED_S", 0.0)
+    _run(instance)
+    pruned = prune(instance, _AT_ONCE)
+    assert (pruned.runs, pruned.compacted) == (0, 1)
+    assert "Rewrote 1 others without unused space" in pruning_summary(pruned)
 
 
 def test_a_compacted_run_can_be_executed_again(instance: dg.DagsterInstance) -> None:

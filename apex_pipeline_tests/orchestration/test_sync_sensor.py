@@ -75,6 +75,13 @@ def test_new_sessions_are_added_seen_twice_made_and_rolled_up(lake: _Pits, ticks
     assert said(idle) == "Everything is up to date."
 
 
+def test_every_look_names_what_it_cannot_use_of_the_source(lake: _Pits, ticks: Ticks) -> None:
+    (lake.source / "back\\slash.csv").write_text("x")
+    text = said(ticks.look())
+    assert "Left out of the source, 1: back\\slash.csv (" in text
+    assert "it contains a backslash" in text
+
+
 @pytest.mark.soak
 def test_the_run_of_a_session_has_all_its_tables_and_their_checks(ticks: Ticks) -> None:
     ticks.tick()

@@ -22,6 +22,7 @@ from apex_pipeline.catalog.loaders.failures import LoadFailure, MissingOrForbidd
 from apex_pipeline.catalog.loaders.fetch import ObjectReader
 from apex_pipeline.catalog.loaders.filenames import LoadKind, kind_from_name, raw_key_of
 from apex_pipeline.catalog.loaders.frames import csv_frame, empty_frame
+from apex_pipeline.catalog.loaders.identified import IdentifiedFiles
 from apex_pipeline.catalog.loaders.lookup import WHAT, FileLookup, event_of
 from apex_pipeline.catalog.loaders.raw_index import RawIndex
 from apex_pipeline.errors import ApexError, StorePermissionError
@@ -45,8 +46,8 @@ class DataLoader:
     """Base class; applications use :class:`S3DataLoader`, :class:`LocalDataLoader` or :func:`get_loader`.
 
     Creating a loader sends no request. Threads may share one: concurrent calls for the same session read it once, and
-    nothing is cached afterwards. No call raises because of the store or the files: the error is logged and available
-    as :attr:`last_failure`.
+    nothing is kept afterwards but what the listed files are, as long as their tags stay the same. No call raises
+    because of the store or the files: the error is logged and available as :attr:`last_failure`.
 
     Args:
         settings: Location of the lake; read from the environment by default.
@@ -65,6 +66,7 @@ class DataLoader:
         self._lock = threading.Lock()
         self._opened: tuple[ObjectReader, SessionReader] | None = None
         self._flights = SingleFlight()
+        self._identified = IdentifiedFiles()
         self._call = threading.local()
 
     def __repr__(self) -> str:
@@ -192,7 +194,8 @@ class DataLoader:
 
     def _index(self) -> RawIndex:
         reader, _ = self._open()
-        return self._flights.do("index", lambda: RawIndex(reader, self._settings, reader.store.list(RAW_PREFIX)))
+        listed = partial(reader.store.list, RAW_PREFIX)
+        return self._flights.do("index", lambda: RawIndex(reader, self._settings, listed(), self._identified))
 
     def _open(self) -> tuple[ObjectReader, SessionReader]:
         with self._lock:

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from apex_pipeline.catalog.loaders.fetch import SMALL_BYTES, ObjectReader
 from apex_pipeline.catalog.loaders.filenames import LoadKind, session_in
 from apex_pipeline.catalog.loaders.frames import has_known_columns
+from apex_pipeline.catalog.loaders.identified import IdentifiedFiles
 from apex_pipeline.errors import ConfigurationError, StoreError
 from apex_pipeline.lake.catalog_tables import CatalogTables, session_files
 from apex_pipeline.lake.names import similar_tracks
@@ -48,6 +49,7 @@ class RawIndex:
         reader: Reads the lake.
         settings: For the user's own tracks and patterns.
         objects: The objects listed below ``data/``.
+        identified: What earlier indexes of the same loader have identified.
 
     Raises:
         StoreConfigError: The lake does not exist.
@@ -55,9 +57,16 @@ class RawIndex:
         ApexError: The lake cannot be listed.
     """
 
-    def __init__(self, reader: ObjectReader, settings: Settings, objects: Iterable[ObjectInfo]) -> None:
+    def __init__(
+        self,
+        reader: ObjectReader,
+        settings: Settings,
+        objects: Iterable[ObjectInfo],
+        identified: IdentifiedFiles | None = None,
+    ) -> None:
         self._reader = reader
         self._settings = settings
+        self._identified = identified or IdentifiedFiles()
         source, self._access = loadable_source()
         self._rules = source.load_rules(self._settings)
         self.objects: dict[str, ObjectInfo] = {raw_path(item.key): item for item in objects}
@@ -237,7 +246,7 @@ class RawIndex:
             if slug not in self._identities:
                 paths = self._paths_of(track)
                 published = self._published_identities(slug, paths)
-                self._identities[slug] = self._scan(paths) if published is None else published
+                self._identities[slug] = self._identified_now(paths) if published is None else published
             return self._identities[slug]
 
     def _published_identities(self, slug: str, paths: list[str]) -> list[FileIdentity] | None:
@@ -258,6 +267,10 @@ class RawIndex:
             return None
         used = [file for file in known if file.is_in_use and file.track == slug]
         return [file.identity for file in sorted(used, key=lambda file: (str(file.session), file.path))]
+
+    def _identified_now(self, paths: list[str]) -> list[FileIdentity]:
+        listed = [self.objects[path] for path in paths]
+        return self._identified.identities(rules_version(self._settings), listed, partial(self._scan, paths))
 
     def _scan(self, paths: list[str]) -> list[FileIdentity]:
         race_files = [path for path in paths if path in self._tracks_in]

@@ -123,20 +123,22 @@ class S3Store(ObjectStore):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects in key order, without digests; the entire listing is fetched first and sorted."""
-        start = self._prefix + check_prefix(prefix)
-        found: list[ObjectInfo] = []
-        with self._errors("Listing", start):
-            pages = self._connection.client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=start):
-                found += (self._describe_entry(entry) for entry in cast("list[Any]", page.get("Contents", [])))
         # AWS lists keys in byte order, SeaweedFS by folder.
-        for stored in sorted(found, key=lambda stored: stored.key):
+        for stored in sorted(self.list_unchecked(prefix), key=lambda stored: stored.key):
             if stored.key.endswith("/"):  # a folder marker created by a web console
                 continue
             if is_legal_key(stored.key):
                 yield stored
             else:
                 _LOG.warning("Skipping %r in the listing: it is not a valid key.", stored.key)
+
+    def list_unchecked(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects, without digests, a page of 1,000 at a time."""
+        start = self._prefix + check_prefix(prefix)
+        with self._errors("Listing", start):
+            pages = self._connection.client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=start):
+                yield from map(self._describe_entry, cast("list[Any]", page.get("Contents", [])))
 
     def head(self, key: str) -> ObjectInfo | None:
         """Return the object's description in one request."""

@@ -124,6 +124,35 @@ def test_laps_and_telemetry_of_one_session_share_its_downloads(connection: S3Con
     assert harness.loader.metrics()["downloads"] == 3
 
 
+def test_an_unsynced_bucket_is_identified_once_per_loader_and_again_only_where_it_changed(
+    connection: S3Connection, tmp_path: Path
+) -> None:
+    harness = s3_harness(connection, tmp_path)
+    names = {
+        f"data/Sebring/Race {race}/sebring_lap_{kind}_time_R{race}.csv": raw_laps(3 + race, f"R{race}")
+        for race in range(1, 12)
+        for kind in ("start", "end")
+    }
+    harness.put(names)
+    loader = harness.loader
+    sent = requests_of(connection)
+    first = loader.load_lap_times("sebring", "R1")
+    assert first is not None, loader.last_failure
+    # One listing, the start of each file, and the snapshot that does not exist.
+    assert sent.total() == 1 + len(names) + 1
+    sent.clear()
+    for _ in range(3):
+        again = loader.load_lap_times("sebring", "R1")
+        pd.testing.assert_frame_equal(first, again)  # type: ignore[arg-type]
+    assert sent.total() <= 3 * 4, sent
+    harness.put({next(iter(names)): raw_laps(20)})
+    sent.clear()
+    changed = loader.load_lap_times("sebring", "R1")
+    assert changed is not None
+    assert len(changed) == 20
+    assert sent.total() >= len(names)
+
+
 def test_a_large_raw_file_takes_one_request_for_its_header_and_one_download(
     connection: S3Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

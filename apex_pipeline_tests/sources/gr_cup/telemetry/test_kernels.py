@@ -1,12 +1,14 @@
 """The cache of compiled code: one folder per version of the sources, or none."""
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numba
 import pytest
 
 from apex_pipeline.sources.gr_cup.telemetry import kernels as package
+from apex_pipeline.sources.gr_cup.telemetry.compile import compile_loops
 from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
 
 SETTINGS = vars(numba)["config"]
@@ -80,3 +82,20 @@ def test_a_user_without_a_home_folder_can_compile(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Path, "home", homeless)
 
     assert compiled(double)(3) == 6
+
+
+def test_the_installation_compiles_the_loops_of_both_formats() -> None:
+    assert compile_loops() == 4
+    for module, entry in (("rows", "parse_lines"), ("json_lists", "parse_lists")):
+        assert getattr(import_module(f"{package.__name__}.{module}"), entry).signatures
+
+
+def test_a_first_use_that_compiles_says_so_once_and_how_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(SETTINGS, "CACHE_DIR", str(tmp_path))
+    for _ in range(2):
+        compiled(double)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "once per installation; it takes 6 to 20 s" in record.getMessage()
