@@ -5,12 +5,13 @@ crossings of ``laps`` where the car's own are not known.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from apex_pipeline.catalog.describe import as_html, as_text, lap_lines
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from apex_pipeline.catalog.session import RaceSession
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lap:
     """One lap of one car; made by :meth:`RaceSession.lap` and :meth:`RaceSession.best_lap`.
 
@@ -39,7 +40,7 @@ class Lap:
         line_residual_s: Time between them minus ``time_s``, seconds.
     """
 
-    session: "RaceSession" = field(repr=False)
+    session: "RaceSession"
     vehicle_id: str
     car_number: str | None
     number: int
@@ -52,6 +53,14 @@ class Lap:
     line_end_utc: datetime | None
     line_method: str | None
     line_residual_s: float | None
+
+    def __repr__(self) -> str:
+        """Say what there is, in five lines."""
+        return as_text(lap_lines(self))
+
+    def _repr_html_(self) -> str:
+        """Say the same in a notebook."""
+        return as_html(lap_lines(self))
 
     @property
     def track(self) -> str:
