@@ -9,7 +9,7 @@ name of an object, its digest, is checked whenever the object is read as a whole
 import builtins
 import hashlib
 from abc import abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -63,6 +63,10 @@ class ReadOnlyStore(ObjectStore):
             digest.update(block)
             file.write(block)
         return digest.hexdigest()
+
+    def list_unchecked(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects as :meth:`list` does: a published lake has no other names."""
+        return self.list(prefix)
 
     def read_with_tag(self, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
         """Return content and tag; the content is checked against the digest in the name of the object."""
