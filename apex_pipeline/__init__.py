@@ -11,11 +11,11 @@ Importing this package needs no network, no credentials and no environment varia
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from apex_pipeline.catalog import Catalog, get_loader, open_catalog
+    from apex_pipeline.catalog import Catalog, Lap, RaceSession, get_loader, open_catalog
 
     __version__: str
 
-__all__ = ["Catalog", "__version__", "get_loader", "open_catalog"]
+__all__ = ["Catalog", "Lap", "RaceSession", "__version__", "get_loader", "open_catalog"]
 
 
 def __getattr__(name: str) -> object:

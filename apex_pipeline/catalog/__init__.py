@@ -12,15 +12,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from apex_pipeline.catalog.lap import Lap
     from apex_pipeline.catalog.loaders.failures import LoadFailure, Reason
     from apex_pipeline.catalog.loaders.loader import DataLoader, LocalDataLoader, S3DataLoader, get_loader
     from apex_pipeline.catalog.reader import Catalog, open_catalog
+    from apex_pipeline.catalog.session import RaceSession
 
 __all__ = [
     "Catalog",
     "DataLoader",
+    "Lap",
     "LoadFailure",
     "LocalDataLoader",
+    "RaceSession",
     "Reason",
     "S3DataLoader",
     "get_loader",
@@ -30,8 +34,10 @@ __all__ = [
 _MODULES = {
     "Catalog": "reader",
     "DataLoader": "loaders.loader",
+    "Lap": "lap",
     "LoadFailure": "loaders.failures",
     "LocalDataLoader": "loaders.loader",
+    "RaceSession": "session",
     "Reason": "loaders.failures",
     "S3DataLoader": "loaders.loader",
     "get_loader": "loaders.loader",

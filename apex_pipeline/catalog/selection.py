@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from apex_pipeline.catalog.telemetry_file import Window
 from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.lake.names import is_car_number, numbers_hint
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -94,7 +95,11 @@ def lap_times(laps: pa.Table) -> LapTimes:
 
 
 def resolve_vehicle(
-    numbers: Mapping[str, str | None], session: str, *, vehicle_id: str | None = None, car_number: str | None = None
+    numbers: Mapping[str, str | None],
+    session: str,
+    *,
+    vehicle_id: str | None = None,
+    car_number: str | int | None = None,
 ) -> str:
     """Return the vehicle_id of the only car that matches.
 
@@ -102,7 +107,7 @@ def resolve_vehicle(
         numbers: Every car of the session by vehicle_id, with its number if known.
         session: Name of the session, for error messages.
         vehicle_id: The vehicle_id of the car's device, if given.
-        car_number: The car number as text, if given.
+        car_number: The car number, if given: 03 is not 3, but the number 3 is either.
 
     Raises:
         ConfigurationError: No car matches, or several do.
@@ -110,7 +115,7 @@ def resolve_vehicle(
     matching = {
         vehicle: number
         for vehicle, number in numbers.items()
-        if vehicle_id in {None, vehicle} and car_number in {None, number}
+        if vehicle_id in {None, vehicle} and (car_number is None or is_car_number(car_number, number))
     }
     if len(matching) == 1:
         return next(iter(matching))
@@ -120,7 +125,8 @@ def resolve_vehicle(
         if value is not None
     )
     if matching:
-        raise ConfigurationError(f"{wanted} may be any of {_format_cars(matching)}.", "Give the vehicle_id.")
+        hint = numbers_hint(matching.values()) or "Give the vehicle_id."
+        raise ConfigurationError(f"{wanted} may be any of {_format_cars(matching)}.", hint)
     raise ConfigurationError(
         f"{session} has no car with {wanted}.", f"Its cars are: {_format_cars(numbers) or 'none'}."
     )

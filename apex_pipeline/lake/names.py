@@ -5,6 +5,7 @@ with a suggestion and the names that exist.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from numbers import Integral
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, did_you_mean
 from apex_pipeline.settings import Settings
@@ -126,7 +127,7 @@ def find_car(cars: Iterable[Row], called: str | int | None = None, chassis: str 
 
     Args:
         cars: Rows with ``vehicle_id``, ``chassis`` and ``car_number``, as the table ``cars`` has them.
-        called: Car number, with or without ``#``, or vehicle_id. 03 is not 3.
+        called: Car number, with or without ``#``, or vehicle_id. 03 is not 3, but the number 3 is either.
         chassis: Number of the chassis.
 
     Raises:
@@ -137,19 +138,34 @@ def find_car(cars: Iterable[Row], called: str | int | None = None, chassis: str 
     found = [
         row
         for row in devices
-        if (text is None or _is_called(row, text)) and (chassis is None or row["chassis"] == chassis)
+        if (called is None or _is_called(row, called)) and (chassis is None or row["chassis"] == chassis)
     ]
     if len(found) == 1:
         return str(found[0]["vehicle_id"])
     wanted = repr(text) if chassis is None else f"chassis {chassis!r}" if text is None else f"{text!r}, {chassis!r}"
     if found:
-        raise ConfigurationError(f"{wanted} may be any of {_format_cars(found)}.", "Give the complete vehicle_id.")
+        hint = numbers_hint(row["car_number"] for row in found) or "Give the complete vehicle_id."
+        raise ConfigurationError(f"{wanted} may be any of {_format_cars(found)}.", hint)
     raise ConfigurationError(f"No car is called {wanted}.", _car_hint(text or "", devices))
 
 
-def _is_called(row: Row, text: str) -> bool:
-    number = text.removeprefix("#")
-    return number == row["car_number"] or (text == number and text.lower() == row["vehicle_id"].lower())
+def _is_called(row: Row, called: str | int) -> bool:
+    if is_car_number(called, row["car_number"]):
+        return True
+    return isinstance(called, str) and called.strip().lower() == row["vehicle_id"].lower()
+
+
+def is_car_number(called: str | int, number: str | None) -> bool:
+    """Return whether a car with this number is meant: 03 is not 3, but whoever writes a number may mean either."""
+    if isinstance(called, Integral):  # an int, or one of numpy's
+        return number is not None and number.isdecimal() and int(number) == called
+    return str(called).strip().removeprefix("#") == number
+
+
+def numbers_hint(numbers: Iterable[str | None]) -> str:
+    """Return the hint for a number that cars write differently; empty if they all write it alike."""
+    known = sorted({number for number in numbers if number is not None})
+    return f"Write it as text: {' or '.join(map(repr, known))}." if len(known) > 1 else ""
 
 
 def _car_hint(text: str, devices: Collection[Row]) -> str:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from apex_pipeline.catalog import Catalog
+from apex_pipeline.catalog.frames import to_pandas
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline_tests.catalog.race_lake import (
     CAR,
@@ -222,7 +223,7 @@ class TestColumns:
         selection: dict[str, Any] = {"vehicle_id": CAR, "lap_number": 1, "channels": FOUR_CHANNELS}
         frame = catalog.telemetry(TRACK, SESSION, **selection)
         arrow = catalog.telemetry_arrow(TRACK, SESSION, **selection)
-        pd.testing.assert_frame_equal(frame, arrow.to_pandas())
+        pd.testing.assert_frame_equal(frame, to_pandas(arrow))
         assert str(frame["sample_time_utc"].dtype) == "datetime64[ms, UTC]"
         assert frame["speed_kph"].isna().mean() == pytest.approx(0.8, abs=0.01)
 

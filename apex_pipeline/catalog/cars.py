@@ -1,0 +1,68 @@
+"""Finds the rows of a car in a table, by the names that people give it: ``13``, ``#13`` or ``GR86-022-13``.
+
+See ``lake/names.py`` for a car of one session, which may have no rows in a table at all.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from apex_pipeline.catalog.published_tables import PublishedTables
+from apex_pipeline.errors import ConfigurationError, did_you_mean
+from apex_pipeline.lake.names import is_car_number, numbers_hint
+from apex_pipeline.tables import CARS, TELEMETRY_CARS
+from apex_pipeline.tables.model import Row
+from apex_pipeline.tables.session_key import SessionKey
+
+_NUMBER, _VEHICLE = "car_number", "vehicle_id"
+# Cars that an error lists: two grids.
+_LISTED = 60
+
+
+def devices_of(tables: PublishedTables, key: SessionKey) -> list[Row]:
+    """Return a row for each device of a session: it may have sent telemetry only, or lap triggers only."""
+    found: dict[str | None, Row] = {}
+    for name in (TELEMETRY_CARS.name, CARS.name):
+        if tables.has(name, key):
+            for row in tables.read(name, key).to_pylist():
+                found[row[_VEHICLE]] = {_NUMBER: None, **row}
+    return list(found.values())
+
+
+def rows_of_car(rows: pa.Table, car: str | int, name: str) -> pa.Table:
+    """Return the rows of one car, which may have driven in several sessions.
+
+    Args:
+        rows: The rows.
+        car: Its number, with or without ``#``, or its vehicle_id. 03 is not 3, but the number 3 is either.
+        name: Name of the table, for messages.
+
+    Raises:
+        ConfigurationError: The table is not about cars, no row is of this car, or a number is written in two ways.
+    """
+    by_number, by_vehicle = _values(rows, _NUMBER), _values(rows, _VEHICLE)
+    if not by_number and not by_vehicle and not {_NUMBER, _VEHICLE} & set(rows.schema.names):
+        raise ConfigurationError(f"The table {name} is not about cars.", "Leave out `car`.")
+    numbers = [number for number in by_number if is_car_number(car, number)]
+    if hint := numbers_hint(numbers):
+        raise ConfigurationError(f"The number {car} may be any of {', '.join(numbers)}.", hint)
+    if numbers:
+        return _rows_with(rows, _NUMBER, numbers)
+    vehicles = [vehicle for vehicle in by_vehicle if vehicle.lower() == str(car).strip().lower()]
+    if vehicles:
+        return _rows_with(rows, _VEHICLE, vehicles)
+    known = sorted(by_number) or sorted(by_vehicle)
+    guess = did_you_mean(str(car), [*by_number, *by_vehicle])
+    listed = ", ".join(known[:_LISTED]) or "none"
+    raise ConfigurationError(f"No row of {name} is of a car {car!r}.", f"{guess}Its cars are: {listed}.")
+
+
+def _values(rows: pa.Table, column: str) -> list[str]:
+    if column not in rows.schema.names:
+        return []
+    return [value for value in rows[column].cast(pa.string()).unique().to_pylist() if value is not None]
+
+
+def _rows_with(rows: pa.Table, column: str, values: Sequence[str]) -> pa.Table:
+    return rows.filter(pc.is_in(rows[column].cast(pa.string()), value_set=pa.array(values, pa.string())))

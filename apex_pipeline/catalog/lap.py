@@ -1,0 +1,107 @@
+"""One lap of one car: how sure its time is, and its telemetry.
+
+A lap is cut where the car itself crossed the line (``line_start_utc``, ``line_end_utc`` of ``laps``), or at the
+crossings of ``laps`` where the car's own are not known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
+from apex_pipeline.tables.model import Row
+from apex_pipeline.tables.session_key import SessionKey
+
+if TYPE_CHECKING:
+    from apex_pipeline.catalog.session import RaceSession
+
+
+@dataclass(frozen=True)
+class Lap:
+    """One lap of one car; made by :meth:`RaceSession.lap` and :meth:`RaceSession.best_lap`.
+
+    Attributes:
+        session: Its session.
+        vehicle_id: The car, by its device.
+        car_number: Its number; ``None`` while undecided.
+        number: ``lap_number`` of ``laps``.
+        time_s: Best estimate of the lap time, seconds; ``None`` if it is not known.
+        method: Where the time comes from: ``lap_time_method`` of ``laps``.
+        confidence: How sure the time is, 0 to 1.
+        flags: Reasons to look twice.
+        is_valid: Whether nothing speaks against the time.
+        line_start_utc: When the car itself crossed the line to begin the lap.
+        line_end_utc: When it crossed the line to end it.
+        line_method: Where the two line times come from.
+        line_residual_s: Time between them minus ``time_s``, seconds.
+    """
+
+    session: "RaceSession" = field(repr=False)
+    vehicle_id: str
+    car_number: str | None
+    number: int
+    time_s: float | None
+    method: str | None
+    confidence: float | None
+    flags: tuple[str, ...]
+    is_valid: bool
+    line_start_utc: datetime | None
+    line_end_utc: datetime | None
+    line_method: str | None
+    line_residual_s: float | None
+
+    @property
+    def track(self) -> str:
+        """Slug of the track."""
+        return self.session.track
+
+    def telemetry(self, channels: Sequence[str] | None = None, *, frame: FrameKind = "pandas") -> Frame:
+        """Return the samples of the lap as they were sent, by time.
+
+        Args:
+            channels: Columns in addition to car, time, repeat and lap; by default all.
+            frame: ``pandas`` or ``arrow``.
+
+        Returns:
+            The samples; no rows where there are none, and :attr:`telemetry_note` says why.
+
+        Raises:
+            ConfigurationError: The session has no such channel.
+            StoreCorruptionError: The file is damaged.
+        """
+        return as_frame(self.telemetry_arrow(channels), frame)
+
+    def telemetry_arrow(self, channels: Sequence[str] | None = None) -> pa.Table:
+        """Return the samples as an Arrow table; arguments and errors as for :meth:`telemetry`."""
+        return self.session.catalog.telemetry_reader.read_lap(*self._key, channels)
+
+    @property
+    def telemetry_note(self) -> str:
+        """Why the lap has no telemetry, in a sentence; empty if it has."""
+        return self.session.catalog.telemetry_reader.lap_note(*self._key)
+
+    @property
+    def _key(self) -> tuple[SessionKey, str, int]:
+        return self.session.key, self.vehicle_id, self.number
+
+
+def lap_of_row(session: "RaceSession", row: Row) -> Lap:
+    """Return the lap of a row of ``laps``, which has no line times if it was derived by an earlier version."""
+    return Lap(
+        session,
+        row["vehicle_id"],
+        row["car_number"],
+        row["lap_number"],
+        row["lap_time_s"],
+        row["lap_time_method"],
+        row["confidence"],
+        tuple(row["flags"]),
+        row["is_valid"],
+        row.get("line_start_utc"),
+        row.get("line_end_utc"),
+        row.get("line_method"),
+        row.get("line_residual_s"),
+    )

@@ -1,0 +1,152 @@
+"""Reads the tables of published sessions, one or many at a time, and keeps those that were read last.
+
+A published file never changes, so what is kept stays valid. See ``frames.py`` for pandas, ``telemetry_reader.py`` for
+the one table that is not read as a whole.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError, did_you_mean
+from apex_pipeline.lake.objects import read_table_file
+from apex_pipeline.lake.published_session import PublishedSession, TableRecord
+from apex_pipeline.lake.snapshot import Snapshot
+from apex_pipeline.lake.tables import require_session
+from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
+from apex_pipeline.tables import REJECTS, is_rejects_table
+from apex_pipeline.tables.session_key import SessionKey
+
+# Tables up to this size on disk are kept: all but telemetry. The laps of a race have 60 kB.
+SMALL_BYTES = 1_000_000
+# Memory for the tables that are kept. The laps of a race have 150 kB there.
+_KEPT_BYTES = 256 * 1024**2
+
+
+class PublishedTables:
+    """The tables of a snapshot's sessions; safe to share between threads.
+
+    Args:
+        store: The lake.
+        snapshot: The snapshot.
+    """
+
+    def __init__(self, store: ObjectStore, snapshot: Snapshot) -> None:
+        self.store = store
+        self.snapshot = snapshot
+        self._kept = _KeptTables(_KEPT_BYTES)
+
+    def session(self, key: SessionKey) -> PublishedSession:
+        """Return the published record of a session.
+
+        Raises:
+            ObjectMissingError: The session is not published.
+        """
+        return require_session(self.snapshot, key)
+
+    def record(self, name: str, key: SessionKey) -> TableRecord:
+        """Return the record of one of a session's tables.
+
+        Raises:
+            ObjectMissingError: The session is not published, or has no such table.
+        """
+        session = self.session(key)
+        if name in session.tables:
+            return session.tables[name]
+        guess = did_you_mean(name, session.tables)
+        raise ObjectMissingError(
+            f"The session {session.key} was published without the table {name}.",
+            f"Run a sync to derive the session again. {guess}Its tables are: {', '.join(sorted(session.tables))}.",
+        )
+
+    def has(self, name: str, key: SessionKey) -> bool:
+        """Return whether a session was published with a table, which may have no rows."""
+        return name in self.session(key).tables
+
+    def read(self, name: str, key: SessionKey) -> pa.Table:
+        """Return one of a session's tables; errors as for :meth:`record`, and for damaged files."""
+        return self.read_record(self.record(name, key))
+
+    def read_record(self, record: TableRecord) -> pa.Table:
+        """Return a published table by its record."""
+        if record.bytes > SMALL_BYTES:
+            return read_table_file(self.store, record)
+        found = self._kept.get(record.sha256)
+        if found is None:
+            found = read_table_file(self.store, record)
+            self._kept.put(record.sha256, found)
+        return found
+
+    def rejects(self, key: SessionKey) -> pa.Table:
+        """Return the rejected rows of all of a session's raw files."""
+        tables = [table for name, table in self.session(key).tables.items() if is_rejects_table(name)]
+        found = [REJECTS.empty(), *map(self.read_record, tables)]
+        return pa.concat_tables([table.replace_schema_metadata(None) for table in found])
+
+    def read_many(self, name: str, keys: Sequence[SessionKey]) -> pa.Table:
+        """Return a table of several sessions as one, in the order of the sessions.
+
+        A session without this table has no rows in it. Columns that only some of the sessions have are null in the
+        others.
+
+        Raises:
+            ConfigurationError: No session has such a table.
+            ObjectMissingError: There is no session, or a file is missing.
+            StoreCorruptionError: A file is damaged.
+        """
+        with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+            sessions = list(pool.map(self.session, keys))
+            _require_table(name, sessions)
+            if name == REJECTS.name:
+                found = list(pool.map(self.rejects, keys))
+            else:
+                records = [session.tables[name] for session in sessions if name in session.tables]
+                found = list(pool.map(self.read_record, records))
+        plain = [table.replace_schema_metadata(None) for table in found]
+        return pa.concat_tables(plain, promote_options="default").unify_dictionaries()
+
+
+def _require_table(name: str, sessions: Collection[PublishedSession]) -> None:
+    if not sessions:
+        raise ObjectMissingError("No session is published.", "Run `apex sync FOLDER` first, or open another lake.")
+    known = {REJECTS.name, *(table for session in sessions for table in session.tables)}
+    if name not in known:
+        raise ConfigurationError(
+            f"No table is called {name!r}.", f"{did_you_mean(name, known)}There are: {', '.join(sorted(known))}."
+        )
+
+
+class _KeptTables:
+    """The tables that were read last, up to a number of bytes in memory.
+
+    Args:
+        limit: The number of bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._tables: OrderedDict[str, tuple[pa.Table, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, sha256: str) -> pa.Table | None:
+        with self._lock:
+            if sha256 not in self._tables:
+                return None
+            self._tables.move_to_end(sha256)
+            return self._tables[sha256][0]
+
+    def put(self, sha256: str, table: pa.Table) -> None:
+        size = table.get_total_buffer_size()
+        with self._lock:
+            if sha256 in self._tables:
+                return
+            self._tables[sha256] = table, size
+            self._bytes += size
+            while self._bytes > self._limit:
+                _, (_, freed) = self._tables.popitem(last=False)
+                self._bytes -= freed

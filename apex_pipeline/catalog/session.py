@@ -1,0 +1,133 @@
+"""One session of a lake, with the questions that people ask about a race.
+
+A session belongs to a catalog and so to one snapshot: whatever is asked, and however many syncs run, the answers are of
+one state. See ``lap.py`` for a lap, ``best.py`` for the best ones.
+"""
+
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+from apex_pipeline.catalog.best import best_rows, best_table
+from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
+from apex_pipeline.catalog.lap import Lap, lap_of_row
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.tables.session_key import SessionKey
+
+if TYPE_CHECKING:
+    from apex_pipeline.catalog.reader import Catalog
+
+
+class RaceSession:
+    """One published session; made by :meth:`Catalog.session`.
+
+    Attributes:
+        catalog: The catalog it is read from.
+        key: Its key.
+
+    Args:
+        catalog: The catalog.
+        key: Key of a session that is published in its snapshot.
+    """
+
+    def __init__(self, catalog: "Catalog", key: SessionKey) -> None:
+        self.catalog = catalog
+        self.key = key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RaceSession) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, str, SessionKey]:
+        return self.catalog.uri, self.catalog.snapshot.id, self.key
+
+    @property
+    def track(self) -> str:
+        """Slug of the track."""
+        return self.key.track
+
+    @property
+    def name(self) -> str:
+        """Name of the session at its track, for example ``R1``."""
+        return self.key.session
+
+    @property
+    def note(self) -> str:
+        """What to know about the session, in a few sentences; empty if its source writes none."""
+        return self.catalog.session_note(*self.key)
+
+    def find_car(self, car: str | int) -> str:
+        """Return the vehicle_id of a car, by its number or vehicle_id; errors as for :meth:`Catalog.find_car`."""
+        return self.catalog.find_car(*self.key, car)
+
+    def laps(self, *, car: str | int | None = None, valid: bool | None = None, frame: FrameKind = "pandas") -> Frame:
+        """Return the laps of all cars or of one; arguments and errors as for :meth:`Catalog.laps`."""
+        return self.catalog.laps(*self.key, car=car, valid=valid, frame=frame)
+
+    def best(self, *, frame: FrameKind = "pandas") -> Frame:
+        """Return the best valid lap of each car, the fastest first; a car without one is left out."""
+        return as_frame(best_table(self.catalog.table_arrow("laps", *self.key)), frame)
+
+    def lap(self, *, car: str | int, number: int) -> Lap:
+        """Return one lap of a car.
+
+        Args:
+            car: As for :meth:`find_car`.
+            number: Its ``lap_number``; 0 and less are laps before the green flag.
+
+        Raises:
+            ConfigurationError: There is no such car, or it has no such lap.
+        """
+        if not isinstance(number, Integral):
+            raise ConfigurationError(f"The lap {number!r} is not a whole number.", "Give lap_number as `laps` has it.")
+        vehicle_id = self.find_car(car)
+        rows = self.catalog.table_arrow("laps", *self.key, car=vehicle_id)
+        numbers = rows["lap_number"].to_pylist()
+        if number not in numbers:
+            raise ConfigurationError(f"{vehicle_id} has no lap {number}.", f"Its laps are: {_ranges(numbers)}.")
+        return lap_of_row(self, rows.slice(numbers.index(number), 1).to_pylist()[0])
+
+    def best_lap(self, *, car: str | int | None = None) -> Lap:
+        """Return the fastest valid lap of a car, or of the session.
+
+        Raises:
+            ConfigurationError: There is no such car.
+            ObjectMissingError: There is no valid lap with a time.
+        """
+        vehicle_id = None if car is None else self.find_car(car)
+        best = best_rows(self.catalog.table_arrow("laps", *self.key, car=vehicle_id))
+        if best.num_rows == 0:
+            raise ObjectMissingError(
+                f"{f'{vehicle_id} has no' if vehicle_id else f'{self.key} has no'} valid lap with a time.",
+                "Its doubtful laps, with their flags: laps(valid=False).",
+            )
+        return lap_of_row(self, best.slice(0, 1).to_pylist()[0])
+
+    def results(self, *, frame: FrameKind = "pandas") -> Frame:
+        """Return the final classification, the winner first; no rows without an official file."""
+        found = self.catalog.table_arrow("results", *self.key)
+        return as_frame(found.filter(found["is_final"]), frame)
+
+    def weather(self, *, frame: FrameKind = "pandas") -> Frame:
+        """Return the weather readings, the earliest first."""
+        return self._table("weather", frame)
+
+    def quality(self, *, frame: FrameKind = "pandas") -> Frame:
+        """Return the quality scores of the session and its cars, 0 to 100, each with an explanation."""
+        return self._table("quality", frame)
+
+    def _table(self, name: str, frame: FrameKind) -> Frame:
+        return as_frame(self.catalog.table_arrow(name, *self.key), frame)
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Return numbers like ``1 to 27, 30``; a car of a long race has hundreds of laps."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs) or "none"
