@@ -18,6 +18,7 @@ from apex_pipeline.api.lake import (
     session_routes,
     snapshot_routes,
     table_routes,
+    telemetry_routes,
 )
 from apex_pipeline.api.lake.health_routes import ServiceMetrics
 from apex_pipeline.api.lake.problems import install_problems, problem_response
@@ -59,7 +60,7 @@ def create_app(settings: Settings | None = None, lake: str | None = None) -> Fas
     )
     app.state.lake = service
     app.state.metrics = ServiceMetrics(service)
-    for routes in (snapshot_routes, table_routes, session_routes):
+    for routes in (snapshot_routes, table_routes, session_routes, telemetry_routes):
         app.include_router(routes.router, prefix=_PREFIX)
     app.include_router(health_routes.router)
     install_problems(app)
