@@ -51,19 +51,24 @@ def problem_response(status: int, title: str, detail: str, hint: str) -> Respons
         detail: What went wrong here.
         hint: What to do; a name in "Did you mean …?" becomes the suggestion.
     """
-    guess = _SUGGESTION.search(hint)
     problem = Problem(
         type="about:blank",
         title=title,
         status=status,
         detail=detail,
         hint=hint,
-        suggestion=guess[1] if guess else None,
+        suggestion=suggestion_in(hint),
     )
     headers = {"Cache-Control": "no-store"}
     if status == _UNAVAILABLE:
         headers["Retry-After"] = _RETRY_AFTER_S
     return Response(orjson.dumps(problem.model_dump()), status, headers, MEDIA_TYPE)
+
+
+def suggestion_in(hint: str) -> str | None:
+    """Return the name that a hint takes for the one meant; ``None`` if it takes none."""
+    guess = _SUGGESTION.search(hint)
+    return guess[1] if guess else None
 
 
 def _of_anything(_request: Request, error: Exception) -> Response:

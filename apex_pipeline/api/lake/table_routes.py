@@ -17,6 +17,7 @@ from apex_pipeline.api.lake.forms import Form
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.limits import MAX_NAME_CHARACTERS, MAX_ROWS
 from apex_pipeline.api.lake.listing import Listed, list_answer
+from apex_pipeline.api.lake.problems import suggestion_in
 from apex_pipeline.api.lake.service import Takes, answered
 from apex_pipeline.errors import did_you_mean
 from apex_pipeline.lake.published_session import PublishedSession
@@ -154,7 +155,8 @@ def _with_cars(
         try:
             found.append((key, find_session_car(ask.catalog, key, car)))
         except UnknownCarError as error:
-            unknown = error
+            # The error of a session that has a car of a similar name helps more.
+            unknown = error if unknown is None or suggestion_in(error.hint) else unknown
     if not found and unknown is not None:
         raise unknown
     return found
