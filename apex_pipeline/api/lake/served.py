@@ -21,10 +21,11 @@ from apex_pipeline.api.lake.limits import (
     LOOK_WAITED_FOR_AFTER_S,
 )
 from apex_pipeline.catalog.reader import Catalog
-from apex_pipeline.errors import ApexError, ConfigurationError, ObjectMissingError, StoreCorruptionError
+from apex_pipeline.errors import ApexError, ConfigurationError, ObjectMissingError, StoreCorruptionError, StoreError
 from apex_pipeline.lake.snapshot import read_pointer
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.layout import snapshot_key
 
 _LOG = logging.getLogger(__name__)
 
@@ -108,10 +109,17 @@ class ServedLake:
         try:
             return await self.at(snapshot)
         except NotFoundError as error:
-            raise GoneError(
-                f"The pages of the snapshot {snapshot} can no longer be read: it has been removed from the lake.",
-                "Ask again without the cursor, for the pages of the present snapshot.",
-            ) from error
+            raise _gone(snapshot) from error
+
+    async def cause_of(self, catalog: Catalog, error: StoreError) -> ApexError:
+        """Return why a snapshot's object could not be read: the snapshot has been removed meanwhile, or as told."""
+        loop = asyncio.get_running_loop()
+        key = snapshot_key(catalog.snapshot.id)
+        found = await loop.run_in_executor(self._workers, catalog.snapshot.store.head, key)
+        if found is not None:
+            return error
+        self._earlier.pop(catalog.snapshot.id, None)
+        return _gone(catalog.snapshot.id)
 
     def _open_earlier(self, snapshot: str) -> Catalog:
         try:
@@ -155,3 +163,10 @@ class ServedLake:
         if known is not None and pointer is not None and pointer[0] == known.snapshot.id:
             return known
         return Catalog(store, settings=self._settings)
+
+
+def _gone(snapshot: str) -> GoneError:
+    return GoneError(
+        f"The snapshot {snapshot} can no longer be read: it has been removed from the lake.",
+        "Ask again without the cursor, or without snapshot, for the present one.",
+    )

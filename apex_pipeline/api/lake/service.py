@@ -22,6 +22,7 @@ from apex_pipeline.api.lake.query import Query, read_query
 from apex_pipeline.api.lake.replies import accepted_coding, compressed, is_worth_compressing, reply
 from apex_pipeline.api.lake.served import ServedLake
 from apex_pipeline.catalog.reader import Catalog
+from apex_pipeline.errors import StoreError
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.base import ObjectStore
 
@@ -82,8 +83,10 @@ class LakeService:
         catalog, cursor = await self._place(path, query)
         ask = Ask(catalog, path, query, form, self._cursors, cursor)
         key = (ask.snapshot, path, query.canonical(), form)
-        made = partial(self.in_thread, partial(make, ask))
-        answer = await self.kept.get((key, None), made)
+        try:
+            answer = await self.kept.get((key, None), partial(self.in_thread, partial(make, ask)))
+        except StoreError as error:
+            raise await self.lake.cause_of(catalog, error) from error
         coding = accepted_coding(request.headers)
         if coding is not None and is_worth_compressing(answer):
             again = partial(self.in_thread, partial(compressed, answer, coding))
