@@ -7,10 +7,16 @@ one state. See ``lap.py`` for a lap, ``best.py`` for the best ones.
 from numbers import Integral
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from apex_pipeline.catalog.best import best_rows, best_table
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.catalog.lap import Lap, lap_of_row
+from apex_pipeline.catalog.lap_chart import Entry, lap_chart, vehicles_by_entry
+from apex_pipeline.catalog.penalties import penalties
+from apex_pipeline.catalog.sectors import best_sectors
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.tables import RESULTS
 from apex_pipeline.tables.session_key import SessionKey
 
 if TYPE_CHECKING:
@@ -105,10 +111,55 @@ class RaceSession:
             )
         return lap_of_row(self, best.slice(0, 1).to_pylist()[0])
 
+    def positions(self, *, frame: FrameKind = "pandas") -> Frame:
+        """Return the order of the cars on the road at the end of each lap; :attr:`timing_note` says by what clock."""
+        return as_frame(self._chart().drop_columns(["gap_to_leader_s", "gap_to_ahead_s"]), frame)
+
+    def gaps(self, *, frame: FrameKind = "pandas") -> Frame:
+        """Return the same with the gaps to the leader and to the car ahead at the end of each lap, seconds."""
+        return as_frame(self._chart(), frame)
+
+    def penalties(self, *, frame: FrameKind = "pandas") -> Frame:
+        """Return the result beside the order on the road: ``penalty_s`` is what the result adds to a car's time.
+
+        No rows without a classification.
+        """
+        results = self.results(frame="arrow")
+        return as_frame(penalties(results, self._table_or_none("official_laps"), self._vehicles()), frame)
+
+    def sectors(self, *, frame: FrameKind = "pandas") -> Frame:
+        """Return the best sectors of each car and the lap they would make, which may be slower than its best lap."""
+        laps = self.catalog.table_arrow("laps", *self.key)
+        return as_frame(best_sectors(self._table_or_none("official_laps"), laps, self._vehicles()), frame)
+
+    @property
+    def timing_note(self) -> str:
+        """What order, gaps and sectors rest on where official timing is missing, in sentences; empty if it is not."""
+        official, results = self._table_or_none("official_laps"), self._table_or_none("results")
+        notes: list[str] = []
+        if official is None or not official.num_rows:
+            notes.append(
+                "There is no official timing: order and gaps are those of the cars' own passings of the line, and a "
+                "car's laps are counted from its first one."
+            )
+        if results is None or not results.num_rows:
+            notes.append("There is no classification: penalties are not known.")
+        return " ".join(notes)
+
+    def _chart(self) -> pa.Table:
+        laps = self.catalog.table_arrow("laps", *self.key)
+        return lap_chart(self._table_or_none("official_laps"), laps, self._vehicles())
+
+    def _vehicles(self) -> dict[Entry, str]:
+        return vehicles_by_entry(self._table_or_none("cars"))
+
+    def _table_or_none(self, name: str) -> pa.Table | None:
+        return self.catalog.table_arrow(name, *self.key) if self.catalog.has_table(name, *self.key) else None
+
     def results(self, *, frame: FrameKind = "pandas") -> Frame:
         """Return the final classification, the winner first; no rows without an official file."""
-        found = self.catalog.table_arrow("results", *self.key)
-        return as_frame(found.filter(found["is_final"]), frame)
+        found = self._table_or_none("results")
+        return as_frame(RESULTS.empty() if found is None else found.filter(found["is_final"]), frame)
 
     def weather(self, *, frame: FrameKind = "pandas") -> Frame:
         """Return the weather readings, the earliest first."""

@@ -13,7 +13,8 @@ from apex_pipeline.cli.format import count
 from apex_pipeline.cli.listing import Listing, lists
 from apex_pipeline.cli.options import AsJson, Lake, Yes, require_yes, store_at, writable_store_at
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.lake.history import PublishedSnapshot, SessionChanges, created, published_history, snapshot_as_of
+from apex_pipeline.lake.history import PublishedSnapshot, created, published_history, snapshot_as_of
+from apex_pipeline.lake.history_tables import history_table
 from apex_pipeline.lake.names import find_sessions
 from apex_pipeline.lake.rollback import Rollback, plan_rollback, roll_back
 from apex_pipeline.lake.snapshot import Snapshot
@@ -25,13 +26,6 @@ from apex_pipeline.tables.session_key import SessionKey
 # Sessions that a line names; more are only counted.
 _NAMED = 2
 _NAMED_IN_QUESTION = 8
-_HISTORY_SCHEMA = pa.schema(
-    [
-        *(("snapshot", pa.string()), ("published_utc", pa.string())),
-        *((name, pa.list_(pa.string())) for name in ("added", "changed", "removed")),
-        *(("is_known", pa.bool_()), ("note", pa.string())),
-    ]
-)
 _SHOWN_SCHEMA = pa.schema(
     [("snapshot", pa.string()), ("published_utc", pa.string()), ("what_changed", pa.list_(pa.string()))]
 )
@@ -60,7 +54,7 @@ def history_command(
     is_cut = len(shown) == limit
     notes = (f"The newest {limit} are shown; --limit shows more.",) if is_cut else ()
     return Listing(
-        _rows(shown),
+        history_table(shown),
         "Published snapshots",
         ("snapshot", "published_utc"),
         screen=_shown(shown),
@@ -80,21 +74,6 @@ def _sessions(store: ObjectStore, current: Snapshot, name: str) -> tuple[Session
     except ConfigurationError:
         earlier = {key for entry in published_history(store, current) for key in entry.snapshot.keys}
         return tuple(find_sessions(name, earlier | {*current.keys}, load_settings()))
-
-
-def _rows(history: Iterable[PublishedSnapshot]) -> pa.Table:
-    names = ("added", "changed", "removed")
-    rows = [
-        {
-            "snapshot": entry.snapshot.id,
-            "published_utc": entry.snapshot.created_utc,
-            **{name: [str(key) for key in getattr(entry.changes or SessionChanges(), name)] for name in names},
-            "is_known": entry.changes is not None,
-            "note": entry.snapshot.note,
-        }
-        for entry in history
-    ]
-    return pa.Table.from_pylist(rows, _HISTORY_SCHEMA)
 
 
 def _shown(history: Iterable[PublishedSnapshot]) -> pa.Table:

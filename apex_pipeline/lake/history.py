@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError, StoreCorruptionError
 from apex_pipeline.lake.published_session import SessionEntry
@@ -32,32 +32,48 @@ _WINDOW = 16
 _LISTED = 2
 
 
-def snapshot_as_of(store: ObjectStore, as_of: datetime | str, current: Snapshot) -> Snapshot:
+def snapshot_as_of(store: ObjectStore, as_of: date | str, current: Snapshot) -> Snapshot:
     """Return the snapshot that was published at some time.
 
     Args:
         store: The lake.
-        as_of: A time with a time zone, the same as ISO text, the id of a snapshot or the start of one.
+        as_of: A time with a time zone, a date, which means the end of that day in UTC, either of them as ISO text, the
+            id of a snapshot or the start of one.
         current: The published snapshot.
 
     Raises:
-        ConfigurationError: It is neither a time with a time zone nor the start of exactly one id.
+        ConfigurationError: It is neither a time with a time zone, nor a date, nor the start of exactly one id.
         ObjectMissingError: Nothing was published at that time, or that snapshot has been removed.
         StoreCorruptionError: The snapshot is damaged.
     """
     timeline = _Timeline(store, current)
-    if isinstance(as_of, datetime):
-        return timeline.at(_aware(as_of))
+    if isinstance(as_of, date):
+        return timeline.at(_moment_of(as_of))
     named = timeline.starting_with(as_of)
     if len(named) == 1:
         return timeline.read(named[0])
-    try:
-        moment = datetime.fromisoformat(as_of)
-    except ValueError:
-        raise _no_such_snapshot(as_of, named, timeline) from None
-    if named and moment.tzinfo is None:
+    moment = _parsed(as_of)
+    if moment is None or (named and not _has_zone(moment)):
         raise _no_such_snapshot(as_of, named, timeline)
-    return timeline.at(_aware(moment))
+    return timeline.at(_moment_of(moment))
+
+
+def _parsed(text: str) -> date | None:
+    for kind in (date, datetime):
+        try:
+            return kind.fromisoformat(text)
+        except ValueError:
+            continue
+    return None
+
+
+def _has_zone(moment: date) -> bool:
+    return isinstance(moment, datetime) and moment.tzinfo is not None
+
+
+def _moment_of(when: date) -> datetime:
+    """Return a time in UTC; of a date, its last moment."""
+    return _aware(when) if isinstance(when, datetime) else datetime.combine(when, time.max, UTC)
 
 
 def _aware(moment: datetime) -> datetime:
@@ -75,7 +91,7 @@ def _no_such_snapshot(text: str, named: Sequence[str], timeline: "_Timeline") ->
         )
     return ConfigurationError(
         f"{text!r} is neither a time nor a snapshot of this lake.",
-        f"Write a time as 2025-09-06T18:40:00Z. {timeline.near(text)}",
+        f"Write a time as 2025-09-06T18:40:00Z, or a date as 2025-09-06. {timeline.near(text)}",
     )
 
 

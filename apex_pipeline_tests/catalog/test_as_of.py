@@ -1,6 +1,6 @@
 """Opening a lake as it was, and the requests that a reader of one session sends."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,39 @@ def test_a_time_before_everything_and_a_time_without_a_zone_are_errors(store: Lo
         Catalog(store, NOON - _HOUR)
     with pytest.raises(ConfigurationError, match="has no time zone"):
         Catalog(store, "2026-11-21T12:00:00")
+
+
+@pytest.mark.parametrize("as_of", ["2026-11-21", date(2026, 11, 21)])
+def test_a_date_means_the_end_of_that_day_in_utc(store: LocalStore, as_of: date | str) -> None:
+    publish_tables(store, _R1, "v3", laps=9, now=NOON + 12 * _HOUR)
+    assert len(Catalog(store).laps("spa", "R1")) == 9
+    assert len(Catalog(store, as_of).laps("spa", "R1")) == 3
+    with pytest.raises(ObjectMissingError, match="No snapshot of 2026-11-20T23:59:59"):
+        Catalog(store, "2026-11-20")
+
+
+def test_the_snapshots_are_listed_and_each_can_be_opened(store: LocalStore) -> None:
+    catalog = Catalog(store)
+    snapshots = catalog.snapshots()
+    assert snapshots["snapshot"].iloc[0] == catalog.snapshot.id
+    assert snapshots["published_utc"].tolist() == [NOON + hours * _HOUR for hours in (2, 1, 0)]
+    assert [list(keys) for keys in snapshots["added"]] == [[], ["spa/R2"], ["spa/R1"]]
+    assert [len(Catalog(store, one).laps("spa", "R1")) for one in snapshots["snapshot"]] == [3, 2, 2]
+    assert len(catalog.snapshots(limit=2)) == 2
+
+
+def test_two_states_of_a_lake_are_compared(store: LocalStore) -> None:
+    catalog = Catalog(store)
+    first = Catalog(store, NOON)
+    for old in (first, NOON, first.snapshot.id):
+        rows = catalog.diff(old, frame="arrow").to_pylist()
+        laps = [row for row in rows if row["table"] == "laps"]
+        assert [(row["session"], row["change"], row["rows_before"], row["rows_after"]) for row in laps] == [
+            ("spa/R1", "changed", 2, 3),
+            ("spa/R2", "added", None, laps[1]["rows_after"]),
+        ]
+    assert catalog.diff(catalog).empty
+    assert str(catalog.diff(first)["rows_before"].dtype) == "Int64"
 
 
 def test_the_laps_of_one_session_in_a_bucket_take_five_requests(s3_bucket: S3Bucket) -> None:

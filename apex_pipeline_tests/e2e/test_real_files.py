@@ -70,6 +70,39 @@ def test_the_best_valid_lap_equals_the_official_best_lap(lake: SyncedLake) -> No
         assert laps[laps["is_valid"]]["lap_time_s"].min() == official, record.key
 
 
+def test_the_order_of_the_last_laps_with_the_penalties_is_the_official_result(lake: SyncedLake) -> None:
+    with_penalties = 0
+    for key in lake.catalog.snapshot.keys:
+        race = lake.catalog.session(*key)
+        gaps = race.gaps(frame="arrow").to_pylist()
+        last = {(row["car_number"], row["entry"]): row for row in gaps}  # in the order of the laps
+        rows = [row for row in race.penalties(frame="arrow").to_pylist() if row["laps_completed"]]
+        assert {(row["car_number"], row["entry"]) for row in rows} == last.keys(), key
+        for row in rows:
+            lap = last[row["car_number"], row["entry"]]
+            row["time_s"] = lap["elapsed_s"] + row["penalty_s"]
+            assert (row["laps_completed"], row["elapsed_s"]) == (lap["lap_number"], lap["elapsed_s"]), (key, row)
+            with_penalties += row["penalty_s"] > 0
+        in_order = sorted(rows, key=lambda row: (-row["laps_completed"], row["time_s"]))
+        assert [row["position"] for row in in_order] == list(range(1, len(rows) + 1)), key
+        official = {row["position"]: row["gap_to_first_s"] for row in race.results(frame="arrow").to_pylist()}
+        for row in in_order:
+            if row["laps_completed"] == in_order[0]["laps_completed"]:
+                gap_s = row["time_s"] - in_order[0]["time_s"]
+                assert abs(gap_s - official[row["position"]]) < 0.0006, (key, row)
+        assert race.timing_note == ""
+    assert with_penalties == 17
+
+
+def test_two_cars_with_the_same_printed_number_are_told_apart(lake: SyncedLake) -> None:
+    race = lake.catalog.session("COTA", "R1")
+    both = [row for row in race.penalties(frame="arrow").to_pylist() if row["car_number"] == "3"]
+    assert [(row["position"], row["vehicle_id"], row["entry"]) for row in both] == [
+        (15, "GR86-037-03", 2),
+        (18, "GR86-040-3", 1),
+    ]
+
+
 def test_no_reading_is_lost_when_telemetry_is_added_to_eight_sessions(lake_with_telemetry: SyncedLake) -> None:
     catalog = lake_with_telemetry.catalog
     assert lake_with_telemetry.outcome.exit_code == 0
