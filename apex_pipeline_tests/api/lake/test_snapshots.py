@@ -22,9 +22,9 @@ _KEYS = [SessionKey("harbor", "R1"), SessionKey("harbor", "R2"), SessionKey("mes
 
 
 def _publish(store: ObjectStore, minute: int, laps: int = 5, keys: list[SessionKey] = _KEYS) -> Snapshot:
-    """Publish new laps and cars of the sessions, each in a snapshot of its own."""
+    """Publish new tables of the sessions, each in a snapshot of its own."""
     for number, key in enumerate(keys):
-        record = derive_tables(store, key, f"v{minute}", laps=laps, only=("laps", "cars"))
+        record = derive_tables(store, key, f"v{minute}", laps=laps)
         snapshot = publish_session(store, record, NOON + timedelta(minutes=minute, seconds=number))
     renew_roll_ups(store)
     return snapshot
