@@ -15,6 +15,7 @@ from apex_pipeline import __version__
 from apex_pipeline.api.guard import install_guard
 from apex_pipeline.api.lake import (
     health_routes,
+    seed_routes,
     session_routes,
     snapshot_routes,
     table_routes,
@@ -27,7 +28,7 @@ from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.factory import open_store, open_store_at
 
 _PREFIX = "/api/v1"
-_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_OPEN_PATHS = frozenset({"/health", "/healthz", "/readyz"})
 
 
 def create_app(settings: Settings | None = None, lake: str | None = None) -> FastAPI:
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None, lake: str | None = None) -> Fas
     app.state.metrics = ServiceMetrics(service)
     for routes in (snapshot_routes, table_routes, session_routes, telemetry_routes):
         app.include_router(routes.router, prefix=_PREFIX)
+    app.include_router(seed_routes.router)
     app.include_router(health_routes.router)
     install_problems(app)
     install_guard(app, settings, refuse=problem_response, open_paths=_OPEN_PATHS)

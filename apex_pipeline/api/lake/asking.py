@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from apex_pipeline.api.lake.cursors import Cursor, CursorKey
 from apex_pipeline.api.lake.encoding import json_document
@@ -87,8 +86,8 @@ class Ask:
             is_forever=source is not None,
         )
 
-    def document(self, document: dict[str, Any], source: str | None) -> Answer:
-        """Return an answer that is one JSON object."""
+    def document(self, document: object, source: str | None) -> Answer:
+        """Return an answer that is one JSON value."""
         return self.answer(json_document(document), source)
 
 

@@ -85,7 +85,7 @@ def rows_of_car(rows: pa.Table, car: SessionCar, table: str) -> pa.Table:
         RequestError: The table is not about cars.
     """
     names = rows.schema.names
-    if "vehicle_id" in names:
+    if "vehicle_id" in names and car.vehicle_id is not None:
         return rows.filter(pc.equal(_text(rows["vehicle_id"]), pa.scalar(car.vehicle_id, pa.string())))
     if "car_number" not in names:
         raise RequestError(f"The table {table} is not about cars.", "Leave out car.")

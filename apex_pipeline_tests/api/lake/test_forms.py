@@ -36,7 +36,7 @@ def test_a_caller_who_accepts_none_is_told_how_to_ask(accept: str) -> None:
 
 
 def test_a_format_that_a_route_does_not_have_is_refused() -> None:
-    with pytest.raises(RequestError, match="no format 'csvv'.*Did you mean csv"):
+    with pytest.raises(RequestError, match=r"no format 'csvv'.*Did you mean csv"):
         chosen_form("csvv", None)
     with pytest.raises(RequestError, match="There are: json"):
         chosen_form("csv", None, (Form.JSON,))
