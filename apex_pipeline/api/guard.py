@@ -4,7 +4,7 @@ Pages of web sites may use it only if their site is listed, whether they send a 
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ def install_guard(
     *,
     refuse: Refuse = problem_response,
     open_paths: frozenset[str] = _OPEN_PATHS,
+    exposed: Sequence[str] = (),
 ) -> None:
     """Let only those use the app who may.
 
@@ -40,12 +41,15 @@ def install_guard(
         settings: The token, and the web sites whose pages may use it.
         refuse: Makes the answer to a refused request.
         open_paths: What everyone may ask.
+        exposed: Headers of answers that pages of listed web sites may read.
     """
     origins = tuple(origin.strip().rstrip("/") for origin in settings.api_origins.split(",") if origin.strip())
     token = settings.api_token.get_secret_value() if settings.api_token else None
     app.add_middleware(Guard, token=token, origins=origins, refuse=refuse, open_paths=open_paths)
     if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=exposed
+        )
 
 
 class Guard:

@@ -28,6 +28,8 @@ from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.factory import open_store, open_store_at
 
 _PREFIX = "/api/v1"
+# What a page of another web site may read besides the body.
+_EXPOSED = ("Apex-Count", "Apex-Limit", "Apex-Next", "Apex-Snapshot", "ETag")
 _OPEN_PATHS = frozenset({"/health", "/healthz", "/readyz"})
 
 
@@ -66,7 +68,7 @@ def create_app(settings: Settings | None = None, lake: str | None = None) -> Fas
     app.include_router(seed_routes.router)
     app.include_router(health_routes.router)
     install_problems(app)
-    install_guard(app, settings, refuse=problem_response, open_paths=_OPEN_PATHS)
+    install_guard(app, settings, refuse=problem_response, open_paths=_OPEN_PATHS, exposed=_EXPOSED)
     app.add_middleware(Counted, metrics=app.state.metrics)
     return app
 
@@ -100,5 +102,10 @@ class Counted:
         try:
             await self._app(scope, receive, sent)
         finally:
-            route = getattr(scope.get("route"), "path", "none")
-            self._metrics.count(route, status, time.perf_counter() - started_s)
+            self._metrics.count(_route_name(scope), status, time.perf_counter() - started_s)
+
+
+def _route_name(scope: Scope) -> str:
+    """Return the name of the function that answered, like ``session_routes.laps``; there are few of them."""
+    endpoint = scope.get("endpoint")
+    return "none" if endpoint is None else f"{endpoint.__module__.rpartition('.')[2]}.{endpoint.__name__}"

@@ -77,7 +77,7 @@ class ServiceMetrics:
         """Count one answer.
 
         Args:
-            route: Its route with the names of its variables, so that there are few of them.
+            route: Name of its route.
             status: Its status.
             seconds: How long it took.
         """

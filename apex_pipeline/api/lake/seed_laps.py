@@ -118,11 +118,7 @@ def sector_analysis(laps: pa.Table) -> Facts:
             found[vehicle] = {
                 "avg_sector_time": mean(every),
                 "best_sector": min(every),
-                "sectors": {
-                    name: {"best": min(known), "average": _rounded(np.mean(known))}
-                    for name, known in times.items()
-                    if known
-                },
+                "sectors": {name: _sector(known) for name, known in times.items() if known},
             }
     return {"sector_analysis": found} if found else nothing("No file of this session holds sector times.")
 
