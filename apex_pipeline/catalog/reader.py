@@ -32,7 +32,8 @@ def open_catalog(
     """Open a lake for reading.
 
     Args:
-        uri: ``s3://bucket/prefix`` or a folder; by default the lake in the settings.
+        uri: A folder, ``s3://bucket/prefix``, ``https://host/folder`` or a ``bundle.zip``; by default the lake in the
+            settings.
         settings: Credentials and endpoint; read from the environment by default.
         as_of: Open the lake as it was published at this time (timezone-aware, or as ISO text with a time zone), at the
             end of this day in UTC (a date, or ``2026-11-20``), or the snapshot with this id or start of an id; by
