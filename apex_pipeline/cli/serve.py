@@ -1,6 +1,7 @@
 """Implements ``apex serve``: one process that answers questions about a lake over HTTP; see ``api/lake``."""
 
 import socket
+import sys
 from contextlib import closing
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
@@ -47,6 +48,7 @@ def serve_command(
     )
     with closing(_listening(host, port)) as listener:
         print_line(f"Serving at {_address(listener)}/api/v1/sessions; stop with Ctrl+C.")
+        sys.stdout.flush()  # what follows may take days
         uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from apex_pipeline.api.lake.cursors import Cursor, CursorKey
 from apex_pipeline.api.lake.encoding import json_document
-from apex_pipeline.api.lake.errors import names_of_the_path
+from apex_pipeline.api.lake.errors import NotFoundError, names_of_the_path
 from apex_pipeline.api.lake.forms import MEDIA_TYPES, Form
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.limits import MAX_NAME_CHARACTERS
 from apex_pipeline.api.lake.query import Query
 from apex_pipeline.catalog.reader import Catalog
-from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.tables.session_key import SessionKey
 
 # Changes when answers to equal questions change, so that no client keeps an old one.
@@ -100,10 +99,10 @@ def checked_name(name: str) -> str:
     """Return a name of the path.
 
     Raises:
-        ObjectMissingError: It is longer than any name, and not looked for.
+        NotFoundError: It is longer than any name, and not looked for.
     """
     if len(name) > MAX_NAME_CHARACTERS:
-        raise ObjectMissingError(
+        raise NotFoundError(
             f"No name has more than {MAX_NAME_CHARACTERS} characters.", "/api/v1/sessions lists the names there are."
         )
     return name

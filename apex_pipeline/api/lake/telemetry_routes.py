@@ -88,8 +88,8 @@ def _telemetry(ask: Ask, names: tuple[str, str, str, str]) -> Answer:
 
 def _curves(ask: Ask, lap: Lap, most: int | None) -> LapCurves:
     channels = ask.query.names("channels")
-    axis = ask.query.text("x") or "time"
-    if axis != "time":
+    axis = ask.query.text("x")
+    if axis not in {None, "time"}:
         raise RequestError(f"x cannot be {axis[:20]!r}.", "Give time.")
     with values_of_the_query():
         samples = lap.telemetry_arrow(channels)
