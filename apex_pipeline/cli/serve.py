@@ -1,5 +1,6 @@
 """Implements ``apex serve``: one process that answers questions about a lake over HTTP; see ``api/lake``."""
 
+import os
 import socket
 import sys
 from contextlib import closing
@@ -79,7 +80,7 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server(_host_and_port(address), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise ConfigurationError(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.",
+            f"{host}:{port} cannot be listened on: {os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error}.",
             "Another program may use it: choose another --port, or 0 for a free one.",
         ) from error
 

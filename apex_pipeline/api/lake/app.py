@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from apex_pipeline import __version__
 from apex_pipeline.api.guard import install_guard
 from apex_pipeline.api.lake import (
+    distance_routes,
     health_routes,
     seed_routes,
     session_routes,
@@ -63,7 +64,7 @@ def create_app(settings: Settings | None = None, lake: str | None = None) -> Fas
     )
     app.state.lake = service
     app.state.metrics = ServiceMetrics(service)
-    for routes in (snapshot_routes, table_routes, session_routes, telemetry_routes):
+    for routes in (snapshot_routes, table_routes, session_routes, telemetry_routes, distance_routes):
         app.include_router(routes.router, prefix=_PREFIX)
     app.include_router(seed_routes.router)
     app.include_router(health_routes.router)

@@ -1,7 +1,7 @@
 """The curves of a lap: its channels along time or distance, as JSON by channel or as rows for CSV and Arrow."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,8 @@ from apex_pipeline.tables import TELEMETRY
 HOLE_S: Final = 0.5
 # Columns of telemetry up to here say where a sample belongs; the channels follow.
 _LAST_KEY_COLUMN: Final = "unit_lap"
-_UNITS: Final = {column.name: column.unit for column in TELEMETRY.columns}
+_UNITS: Final = {column.name: column.unit for column in TELEMETRY.columns} | {"time_s": "s", "error_s": "s"}
+_DISTANCE: Final = "distance_m"
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class LapCurves:
     Attributes:
         axis: Name of what they are given along, like ``time_s``.
         curves: The channels by name.
+        said: What is known about all of them, for JSON.
     """
 
     axis: str
     curves: Mapping[str, Curve]
+    said: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def points(self) -> int:
@@ -93,6 +96,31 @@ def require_few(found: LapCurves) -> None:
         raise RequestError(
             f"The lap has {found.points:,} points, and {MAX_ROWS:,} can be answered.", "Add max_points=2000."
         )
+
+
+def distance_curves(rows: pa.Table, step_m: float, most: int | None) -> LapCurves:
+    """Return a lap along the distance of its track.
+
+    Args:
+        rows: The lap at equal steps: ``distance_m``, ``time_s``, ``error_s`` and channels.
+        step_m: The steps, metres.
+        most: Most points of each channel; by default all.
+
+    Raises:
+        RequestError: There are too many points.
+    """
+    distance_m = rows[_DISTANCE].to_numpy()
+    names = [name for name in rows.schema.names if name != _DISTANCE]
+    curves = {
+        # What is missing between two points that belong together is a hole.
+        name: picked_points(distance_m, rows[name].cast(pa.float64()).to_numpy(), most, 1.5 * step_m)
+        for name in names
+    }
+    metadata = rows.schema.metadata or {}
+    notes = metadata.get(b"notes", b"").decode().splitlines()
+    found = LapCurves(_DISTANCE, curves, {"method": metadata.get(b"method", b"").decode(), "notes": notes})
+    require_few(found)
+    return found
 
 
 def channel_names(schema: pa.Schema) -> list[str]:

@@ -11,20 +11,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from apex_pipeline.api.lake.asking import Ask, checked_name
-from apex_pipeline.api.lake.curves import LapCurves, time_curves
+from apex_pipeline.api.lake.curves import LapCurves, distance_curves, time_curves
 from apex_pipeline.api.lake.documented import documented
 from apex_pipeline.api.lake.encoding import arrow_bytes, csv_bytes
 from apex_pipeline.api.lake.errors import RequestError, names_of_the_path, values_of_the_query
 from apex_pipeline.api.lake.forms import Form
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.limits import MAX_POINTS
+from apex_pipeline.api.lake.query import Query
 from apex_pipeline.api.lake.service import Takes, answered
 from apex_pipeline.catalog.lap import Lap
 from apex_pipeline.catalog.session import RaceSession
 
 router = APIRouter(tags=["telemetry"])
 
-_LAP = Takes(("channels", "max_points", "x", "format", "snapshot"), forms=tuple(Form))
+_LAP = Takes(("channels", "max_points", "x", "step_m", "format", "snapshot"), forms=tuple(Form))
+# As `Lap.on_distance` has it.
+_STEP_M = 2.0
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
@@ -77,6 +80,7 @@ def _telemetry(ask: Ask, names: tuple[str, str, str, str]) -> Answer:
     document = {
         "lap": lap_facts(lap),
         "note": lap.telemetry_note,
+        **curves.said,
         "x": curves.axis,
         "count": curves.points,
         "limit": most,
@@ -89,11 +93,38 @@ def _telemetry(ask: Ask, names: tuple[str, str, str, str]) -> Answer:
 def _curves(ask: Ask, lap: Lap, most: int | None) -> LapCurves:
     channels = ask.query.names("channels")
     axis = ask.query.text("x")
+    if axis == "distance":
+        require_length(lap.session)
+        with values_of_the_query():
+            rows = lap.on_distance(step_m(ask.query), channels, frame="arrow")
+        return distance_curves(rows, step_m(ask.query), most)
+    if ask.query.text("step_m") is not None:
+        raise RequestError("step_m is the distance between two points.", "Add x=distance.")
     if axis not in {None, "time"}:
-        raise RequestError(f"x cannot be {axis[:20]!r}.", "Give time.")
+        raise RequestError(f"x cannot be {axis[:20]!r}.", "Give time or distance.")
     with values_of_the_query():
         samples = lap.telemetry_arrow(channels)
     return time_curves(samples, _start_ms(lap), channels, most)
+
+
+def step_m(query: Query) -> float:
+    """Return the distance between two points that a query asks for, in metres.
+
+    Raises:
+        RequestError: It is no number; whether it makes a grid is told later.
+    """
+    text = query.text("step_m")
+    if text is None:
+        return _STEP_M
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text):
+        raise RequestError(f"step_m cannot be {text[:20]!r}.", "Give a distance from 0.1 to 1000, in metres.")
+    return float(text)
+
+
+def require_length(race: RaceSession) -> None:
+    """Raise a ``NotFoundError`` if the length of the session's track is not known."""
+    with names_of_the_path():
+        race.catalog.lap_distances.geometry.length(race.key)
 
 
 def _start_ms(lap: Lap) -> int | None:
