@@ -79,8 +79,10 @@ def _listening(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(_host_and_port(address), family=family, backlog=_BACKLOG)
     except OSError as error:
+        # The system's own words: `socket` adds the address once more.
+        reason = os.strerror(error.errno) if isinstance(error.errno, int) and error.errno > 0 else str(error)
         raise ConfigurationError(
-            f"{host}:{port} cannot be listened on: {os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error}.",
+            f"{host}:{port} cannot be listened on: {reason}.",
             "Another program may use it: choose another --port, or 0 for a free one.",
         ) from error
 

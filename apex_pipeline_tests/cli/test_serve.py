@@ -44,8 +44,8 @@ def test_the_lake_is_served_until_the_process_is_asked_to_end(derived_lake: Path
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 128 + signal.SIGTERM
         assert "Traceback" not in process.stderr.read()
-    peak = float(re.search(r"apex_http_peak_memory_bytes ([0-9.e+]+)\n", memory)[1])  # type: ignore[index]  # it is there
-    assert peak < 300_000_000
+    used = float(re.search(r"process_resident_memory_bytes ([0-9.e+]+)\n", memory)[1])  # type: ignore[index]  # it is there
+    assert used < 300_000_000
 
 
 def test_a_port_in_use_is_an_error_with_another_one(listening: int, apex: Apex) -> None:

@@ -1,13 +1,11 @@
 """Answers whether the service lives and whether it can answer, and counts what it did for Prometheus."""
 
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 from fastapi import APIRouter
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.requests import Request
@@ -21,7 +19,6 @@ router = APIRouter(tags=["health"])
 
 # From an answer that is kept to one that reads a season over S3.
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_KIB: Final = 1024
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 _OBJECT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "It does.", "content": {"application/json": {"schema": {"type": "object"}}}}
@@ -65,6 +62,8 @@ class ServiceMetrics:
 
     def __init__(self, service: LakeService) -> None:
         self._registry = CollectorRegistry()
+        # Memory, processor time and open files, under the usual names.
+        ProcessCollector(registry=self._registry)
         self._registry.register(_Present(service))
         self._requests = Counter(
             "apex_http_requests", "Requests answered.", ("route", "status"), registry=self._registry
@@ -109,10 +108,3 @@ class _Present(Collector):
         yield GaugeMetricFamily("apex_lake_unreadable", "1 if the last look at the lake failed.", failed)
         uptime_s = time.monotonic() - self._service.started_s
         yield GaugeMetricFamily("apex_http_uptime_seconds", "Time since the start.", uptime_s)
-        yield GaugeMetricFamily("apex_http_peak_memory_bytes", "Most memory this process has used.", _peak_bytes())
-
-
-def _peak_bytes() -> int:
-    """Return the largest resident size so far, which macOS counts in bytes and Linux in KiB."""
-    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return found if sys.platform == "darwin" else found * _KIB

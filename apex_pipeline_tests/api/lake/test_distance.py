@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -13,19 +12,24 @@ import pytest
 from apex_pipeline import Lap, open_catalog
 from apex_pipeline_tests.api.lake.conftest import API, serving
 from apex_pipeline_tests.catalog.race_lake import CAR
+from apex_pipeline_tests.distance.driven_lake import publish_lake
 
 
 @pytest.fixture(scope="module")
-def laps(demo_folder: tuple[Path, Any]) -> tuple[Lap, Lap]:
-    """The best laps of two cars."""
-    race = open_catalog(demo_folder[0] / "lake").session("harbor", "r1")
-    cars = race.best(frame="arrow")["vehicle_id"].to_pylist()
-    return race.best_lap(car=cars[0]), race.best_lap(car=cars[1])
+def driven_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return publish_lake(tmp_path_factory.mktemp("driven"))
 
 
 @pytest.fixture(scope="module")
-def client(demo_folder: tuple[Path, Any]) -> Iterator[httpx.Client]:
-    with serving(demo_folder[0] / "lake") as found:
+def laps(driven_lake: Path) -> tuple[Lap, Lap]:
+    """A lap of each of two cars."""
+    race = open_catalog(driven_lake).session("harbor_street_circuit", "R1")
+    return race.lap(car="13", number=2), race.lap(car="22", number=2)
+
+
+@pytest.fixture(scope="module")
+def client(driven_lake: Path) -> Iterator[httpx.Client]:
+    with serving(driven_lake) as found:
         yield found
 
 

@@ -29,7 +29,7 @@ def test_answers_are_counted_by_route_and_by_where_they_came_from(weekend: httpx
     assert _metric(weekend, "apex_http_requests_total", route=route, status="200") == before + 3
     assert _metric(weekend, "apex_http_answers_total", **{"from": "kept"}) >= kept + 2
     assert _metric(weekend, "apex_http_kept_bytes") > 0
-    assert _metric(weekend, "apex_http_peak_memory_bytes") > 10_000_000
+    assert _metric(weekend, "process_resident_memory_bytes") > 10_000_000
     assert _metric(weekend, "apex_lake_unreadable") == 0
 
 
