@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from apex_pipeline.api.lake.cursors import Cursor, CursorKey
 from apex_pipeline.api.lake.encoding import json_document
@@ -17,6 +18,9 @@ from apex_pipeline.tables.session_key import SessionKey
 # Changes when answers to equal questions change, so that no client keeps an old one.
 _INTERFACE = "1"
 _PAGE_PARAMETERS = ("cursor", "limit", "format")
+# What names meant in a catalog: an alias is looked for among all sessions, which takes milliseconds.
+_KEYS: WeakKeyDictionary[Catalog, dict[tuple[str, str], SessionKey]] = WeakKeyDictionary()
+_MOST_KEYS = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,15 @@ class Ask:
         Raises:
             NotFoundError: The lake has no such track or session.
         """
-        with names_of_the_path():
-            return self.catalog.find_session(checked_name(track), checked_name(session))
+        found = _KEYS.setdefault(self.catalog, {})
+        key = found.get((track, session))
+        if key is None:
+            with names_of_the_path():
+                key = self.catalog.find_session(checked_name(track), checked_name(session))
+            if len(found) >= _MOST_KEYS:
+                found.clear()
+            found[track, session] = key
+        return key
 
     def source_of(self, key: SessionKey) -> str:
         """Return the digest of the object that names all tables of a session."""

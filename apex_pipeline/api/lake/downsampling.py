@@ -80,11 +80,11 @@ def _picked(y: Floats, most: int) -> _Ints:
     if stretches == 0:
         return ends
     starts = (np.arange(stretches + 1) * (y.size - 2) // stretches) + 1
-    picked = [ends]
-    for start, end in pairwise(starts):
-        part = y[start:end]
-        picked.append(np.array([start + int(part.argmin()), start + int(part.argmax())]))
-    return np.unique(np.concatenate(picked))
+    # One row per stretch; a shorter one repeats its last value, which changes neither its lowest nor its highest.
+    width = int(np.diff(starts).max())
+    indices = np.minimum(starts[:-1, np.newaxis] + np.arange(width), starts[1:, np.newaxis] - 1)
+    values, rows = y[indices], np.arange(stretches)
+    return np.unique(np.concatenate([ends, indices[rows, values.argmin(1)], indices[rows, values.argmax(1)]]))
 
 
 def _joined(x: Floats, y: Floats, pieces: list[_Ints], holes: int) -> Curve:

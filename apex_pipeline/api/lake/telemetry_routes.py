@@ -79,7 +79,8 @@ def _telemetry(ask: Ask, names: tuple[str, str, str, str]) -> Answer:
         return ask.answer(write(curves.rows()), source, [("Apex-Count", str(curves.points))])
     document = {
         "lap": lap_facts(lap),
-        "note": lap.telemetry_note,
+        # Finding the reason reads the lap once more.
+        "note": "" if curves.points else lap.telemetry_note,
         **curves.said,
         "x": curves.axis,
         "count": curves.points,
