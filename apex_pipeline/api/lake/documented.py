@@ -68,21 +68,21 @@ def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def documented(takes: Takes, description: str = "") -> dict[str, Any]:
+def documented(takes: Takes, *, is_list: bool = False) -> dict[str, Any]:
     """Return the arguments that describe a route for FastAPI, which also keep it from touching the answer.
 
     Args:
         takes: What the route takes.
-        description: More than its docstring says.
+        is_list: The JSON is an array, not an object.
     """
-    content = {MEDIA_TYPES[form].partition(";")[0]: {"schema": _schema(form)} for form in takes.forms}
+    content = {MEDIA_TYPES[form].partition(";")[0]: {"schema": _schema(form, is_list=is_list)} for form in takes.forms}
     extra: dict[str, Any] = {"parameters": [_parameter(name, takes) for name in takes.parameters]}
-    text = " ".join(filter(None, (description, _COMPARISONS if takes.compares else "")))
-    if text:
-        extra["description"] = text
     return {
         "response_model": None,
-        "responses": {200: {"description": "The answer.", "content": content}, **problems()},
+        "responses": {
+            200: {"description": _COMPARISONS if takes.compares else "The answer.", "content": content},
+            **problems(),
+        },
         "openapi_extra": extra,
     }
 
@@ -94,5 +94,7 @@ def _parameter(name: str, takes: Takes) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": name in _REQUIRED, "schema": schema, "description": description}
 
 
-def _schema(form: Form) -> dict[str, Any]:
-    return {"type": "object"} if form is Form.JSON else {"type": "string", "contentMediaType": MEDIA_TYPES[form]}
+def _schema(form: Form, *, is_list: bool) -> dict[str, Any]:
+    if form is Form.JSON:
+        return {"type": "array", "items": {"type": "string"}} if is_list else {"type": "object"}
+    return {"type": "string", "contentMediaType": MEDIA_TYPES[form]}

@@ -29,6 +29,7 @@ router = APIRouter(tags=["analytics front end"])
 
 _NOTHING = Takes(())
 _ANSWER: Final[dict[str, Any]] = documented(_NOTHING)
+_LIST: Final[dict[str, Any]] = documented(_NOTHING, is_list=True)
 _SESSION: Final = "/api/analytics/track/{track}/session/{session}"
 _DRIVER: Final = _SESSION + "/driver/{driver}"
 _STRATEGY: Final = "/api/strategy/track/{track}/session/{session}/driver/{driver}"
@@ -49,13 +50,13 @@ async def health() -> Response:
     return Response(json_document({"status": "healthy"}), media_type=_JSON)
 
 
-@router.get("/api/analytics/tracks", **_ANSWER)
+@router.get("/api/analytics/tracks", **_LIST)
 async def tracks(request: Request) -> Response:
     """List the tracks by slug."""
     return await answered(request, _NOTHING, lambda ask: ask.document(seed_answers.track_names(ask), None))
 
 
-@router.get("/api/analytics/track/{track}/sessions", **_ANSWER)
+@router.get("/api/analytics/track/{track}/sessions", **_LIST)
 async def sessions(request: Request, track: str) -> Response:
     """List the sessions of a track by name."""
     return await answered(request, _NOTHING, lambda ask: ask.document(seed_answers.session_names(ask, track), None))
@@ -67,7 +68,7 @@ async def best_lap(request: Request, track: str, session: str) -> Response:
     return await _of_session(request, (track, session), seed_answers.best_lap)
 
 
-@router.get(f"{_SESSION}/drivers", **_ANSWER)
+@router.get(f"{_SESSION}/drivers", **_LIST)
 async def drivers(request: Request, track: str, session: str) -> Response:
     """List the drivers of a session who have laps."""
     return await _of_session(request, (track, session), seed_answers.drivers)
