@@ -138,7 +138,7 @@ def _run_demo(folder: Path) -> SyncOutcome:
         forget_settings(patch)  # session fixtures are set up before the test's clean environment
         patch.chdir(folder)
         patch.setenv("APEX_LAKE_DIR", _LAKE)
-        patch.setattr("sys.argv", ["apex", "demo", "--megabytes", "2"])
+        patch.setattr("sys.argv", ["apex", "demo", "--megabytes", "2", "--telemetry-holes"])
         patch.setattr("apex_pipeline.cli.pipeline.sync", sync_and_record)
         with pytest.raises(SystemExit) as ended:
             main()

@@ -64,12 +64,12 @@ def test_a_lap_of_which_nothing_is_known_says_so(race: RaceSession) -> None:
 
 def test_a_notebook_shows_text_and_nothing_else(catalog: Catalog, race: RaceSession) -> None:
     lap: Lap = replace(race.best_lap(), vehicle_id="<script>alert(1)</script>")
-    html = lap._repr_html_()
+    html = lap._repr_html_()  # pyright: ignore[reportPrivateUsage]  -- the name that notebooks call
     assert "<script>" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert html.count("<br>") == _LINES - 1
     for one in (catalog, race):
-        assert one._repr_html_().count("<br>") == _LINES - 1
+        assert one._repr_html_().count("<br>") == _LINES - 1  # pyright: ignore[reportPrivateUsage]  -- as above
 
 
 def test_what_cannot_be_read_is_said_and_not_raised(lake: Path, tmp_path: Path) -> None:
