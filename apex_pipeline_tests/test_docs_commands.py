@@ -31,6 +31,7 @@ _SPAN = re.compile(rf"`((?:{_PROGRAMS}) [^`]+)`")
 _WITH_OWN_TESTS = {
     "README.md": "test_readme.py",
     "query.md": "cli/test_questions.py",
+    "http.md": "api/lake/test_page.py",
     "races.md": "e2e/test_race_service.py",
 }
 # Placeholders, and paths of another machine: what stands for them here.
@@ -53,6 +54,7 @@ _NOT_RUN = {
     "apex events records --day": "it needs the bucket of events: cli/test_event_records.py",
     "apex race upload FILE": "it needs a race: cli/test_race.py",
     "apex sync s3://bucket/prefix": "it needs a bucket: e2e/test_source_bucket.py",
+    "apex serve --host": "it serves until it is stopped: cli/test_serve.py",
     "apex laps … | head": "a pipe: cli/test_pipes.py",
     "docker ": "it needs Docker: test_compose.py and test_deploy.py run each service's command as a process",
     "kubectl ": "it needs a cluster: test_helm.py validates what is applied",
