@@ -261,6 +261,11 @@ class Settings(BaseSettings):
     tracks_file: Path | None = Field(
         None, alias="APEX_TRACKS_FILE", description="YAML file with additional tracks, aliases and file-name patterns."
     )
+    track_lengths_file: Path | None = Field(
+        None,
+        alias="APEX_TRACK_LENGTHS_FILE",
+        description="YAML file with the lengths of tracks, in addition to the built-in ones.",
+    )
     drivers_file: Path | None = Field(
         None,
         alias="APEX_DRIVERS_FILE",

@@ -41,6 +41,11 @@ class LakeTables:
         self._lists = CatalogTables(snapshot, is_current=is_current)
         self._tables = PublishedTables(store, snapshot)
 
+    @property
+    def settings(self) -> Settings:
+        """The settings, read from the environment when they are first needed."""
+        return self._known_settings()
+
     def find_session(self, track: str, session: str) -> SessionKey:
         """Return the key of a published session, by any of the names of its track and of itself.
 

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
+from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
 
 if TYPE_CHECKING:
+    from apex_pipeline.catalog.lap_distance import LapComparison
     from apex_pipeline.catalog.session import RaceSession
+    from apex_pipeline.distance import LapSamples
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,59 @@ class Lap:
     def telemetry_note(self) -> str:
         """Why the lap has no telemetry, in a sentence; empty if it has."""
         return self.session.catalog.telemetry_reader.lap_note(*self._key)
+
+    def on_distance(
+        self, step_m: float = 2.0, channels: Sequence[str] | None = None, *, frame: FrameKind = "pandas"
+    ) -> Frame:
+        """Return the lap at equal steps of distance, from the line to the line.
+
+        Args:
+            step_m: Distance between two rows, 0.1 to 1,000 m; the last row lies on the line itself.
+            channels: The channels to interpolate, each by its own readings; by default all that the lap has.
+            frame: ``pandas`` or ``arrow``.
+
+        Returns:
+            ``distance_m``, ``time_s``, ``error_s`` (how far the time may be off, nine times in ten) and the channels;
+            null in holes over 0.5 s. How the distance was found, and what to know, is in ``attrs`` of the frame, or the
+            metadata of the schema, as ``method`` and ``notes``.
+
+        Raises:
+            ConfigurationError: The lap has no such channel, its begin or end is not known, or the step makes no grid.
+            ObjectMissingError: The length of the track is not known.
+        """
+        from apex_pipeline.catalog.lap_distance import distance_table  # noqa: PLC0415  -- see Catalog.lap_distances
+
+        lap = self.session.catalog.lap_distances.on_distance(self._key, step_m, channels)
+        found = as_frame(distance_table(lap), frame)
+        if frame == "pandas":
+            found.attrs |= {"method": lap.method, "notes": lap.notes}
+        return found
+
+    def compare(
+        self, other: "Lap | LapSamples", *, step_m: float = 2.0, channels: Sequence[str] | None = None
+    ) -> "LapComparison":
+        """Return how far another lap of the track is behind this one, all along the lap.
+
+        Args:
+            other: A lap of any car, session or year, or the samples of a simulated one.
+            step_m: Distance between two points, 0.1 to 1,000 m.
+            channels: The channels to put on the distance as well; by default all.
+
+        Raises:
+            ConfigurationError: The laps are of different tracks or layouts, there is no such channel, the begin or end
+                of a lap is not known, or the step makes no grid.
+            ObjectMissingError: The length of the track is not known.
+        """
+        if isinstance(other, Lap) and other.track != self.track:
+            raise ConfigurationError(
+                f"{self.track} and {other.track} are different tracks.", "Compare two laps of one track."
+            )
+        theirs = other.samples() if isinstance(other, Lap) else other
+        return self.session.catalog.lap_distances.compare(self._key, theirs, step_m, channels)
+
+    def samples(self) -> "LapSamples":
+        """Return the lap as the package ``distance`` takes it; errors as for :meth:`on_distance`."""
+        return self.session.catalog.lap_distances.samples(self._key)
 
     @property
     def _key(self) -> tuple[SessionKey, str, int]:

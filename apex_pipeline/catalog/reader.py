@@ -7,8 +7,10 @@ This package never writes to the lake or imports Dagster.
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -24,6 +26,9 @@ from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store, open_store_at
+
+if TYPE_CHECKING:
+    from apex_pipeline.catalog.lap_distance import LapDistances
 
 
 def open_catalog(
@@ -68,6 +73,13 @@ class Catalog(LakeTables):
         self._store = store
         self._current = current
         self.telemetry_reader = TelemetryReader(self._tables)
+
+    @cached_property
+    def lap_distances(self) -> "LapDistances":
+        """Laps on the distance of their track; imported when it is first asked for, which most readers never do."""
+        from apex_pipeline.catalog.lap_distance import LapDistances  # noqa: PLC0415  -- as above
+
+        return LapDistances(self._tables, self.telemetry_reader, lambda: self.settings, self.find_sessions)
 
     def __repr__(self) -> str:
         return f"<Catalog of {self.uri} at snapshot {self.snapshot.id}>"

@@ -21,6 +21,7 @@ from apex_pipeline.tables.session_key import SessionKey
 
 if TYPE_CHECKING:
     from apex_pipeline.catalog.reader import Catalog
+    from apex_pipeline.distance.track_map import GeoJson
 
 
 class RaceSession:
@@ -168,6 +169,18 @@ class RaceSession:
     def quality(self, *, frame: FrameKind = "pandas") -> Frame:
         """Return the quality scores of the session and its cars, 0 to 100, each with an explanation."""
         return self._table("quality", frame)
+
+    def track_map(self) -> "GeoJson":
+        """Return the map of the track as GeoJSON: the line cars drive, start/finish, the ends of the sectors.
+
+        Returns:
+            A FeatureCollection. Its ``properties`` say the length of the track and the evidence. Without GPS, or with
+            positions that are not the track's, it has no features, and ``properties.reason`` says why.
+
+        Raises:
+            ObjectMissingError: The length of the track is not known.
+        """
+        return self.catalog.lap_distances.geometry.map(self.key).geojson()
 
     def _table(self, name: str, frame: FrameKind) -> Frame:
         return as_frame(self.catalog.table_arrow(name, *self.key), frame)

@@ -100,6 +100,13 @@ class TelemetryReader:
             return schema.empty_table().select(columns or schema.names)
         return read_windows(self._tables.store, record, footer, [Window(vehicle_id, *span)], columns)
 
+    def has_car(self, key: SessionKey, vehicle_id: str) -> bool:
+        """Return whether a session has telemetry of a car."""
+        return (
+            self._tables.has(TELEMETRY.name, key)
+            and vehicle_id in self._footer(self._tables.record(TELEMETRY.name, key)).cars
+        )
+
     def lap_note(self, key: SessionKey, vehicle_id: str, lap_number: int) -> str:
         """Return why a lap has no samples, in a sentence; empty if it has some."""
         if not self._tables.has(TELEMETRY.name, key) or not self._tables.record(TELEMETRY.name, key).rows:

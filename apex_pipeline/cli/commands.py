@@ -153,6 +153,13 @@ PANELS: dict[str, tuple[Command, ...]] = {
             reads_tables=True,
         ),
         Command(
+            "compare",
+            "cli.compare",
+            "Compare two laps of a track: how far the second is behind the first, all along the lap.",
+            ("apex compare harbor/r1/13 harbor/r2/13", "apex compare harbor/r1/13/5 harbor/r1/7/5 --step 2 --csv"),
+            reads_tables=True,
+        ),
+        Command(
             "weather",
             "cli.query",
             "List the weather readings of a session, about one a minute.",

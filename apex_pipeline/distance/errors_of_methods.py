@@ -21,11 +21,19 @@ _SLOWEST_MS = 5.0
 NINE_IN_TEN = 1.645
 
 
+def hole_sigma_m(positions: Positions, hole_s: float) -> float:
+    """Return one standard deviation of the way driven in a hole of the speed, metres."""
+    return (_BRIDGED_M_PER_S2 if positions.is_bridged else _HOLE_M_PER_S2) * hole_s**2
+
+
+def delta_sigma_s(of_a: Positions, of_b: Positions) -> float:
+    """Return one standard deviation of a delta at an official point, without holes, seconds."""
+    return float(np.hypot(_SIGMA_S[of_a.method], _SIGMA_S[of_b.method]))
+
+
 def lap_variance(positions: Positions, grid: Numbers) -> Numbers:
     """Return the variance of the time of a lap at some distances, seconds squared."""
-    hole_m = (_BRIDGED_M_PER_S2 if positions.is_bridged else _HOLE_M_PER_S2) * float(
-        np.sqrt(np.sum(positions.hole_s**4))
-    )
+    hole_m = np.hypot.reduce([hole_sigma_m(positions, float(hole)) for hole in positions.hole_s], initial=0.0)
     times = positions.time_at(grid)
     speed = np.maximum(np.gradient(grid) / np.maximum(np.gradient(times), 1e-6), _SLOWEST_MS)
     return _SIGMA_S[positions.method] ** 2 + (hole_m / speed) ** 2

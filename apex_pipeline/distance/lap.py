@@ -10,9 +10,8 @@ import numpy as np
 
 from apex_pipeline.distance.arrays import Flags, Numbers, changes, in_hole, mean_at_equal_times
 from apex_pipeline.distance.errors_of_methods import lap_error_s
-from apex_pipeline.distance.positions import Method, Positions, positions_of
+from apex_pipeline.distance.positions import Line, Method, Positions, positions_of
 from apex_pipeline.distance.samples import LATITUDE, LONGITUDE, MAX_RESIDUAL_S, LapSamples
-from apex_pipeline.distance.track_line import TrackLine
 from apex_pipeline.errors import ConfigurationError
 
 NO_METHOD = "none"
@@ -63,9 +62,10 @@ def lap_on_distance(
     lap: LapSamples,
     step_m: float = 2.0,
     *,
-    line: TrackLine | None = None,
+    line: Line = None,
     like: LapSamples | None = None,
     method: Method | None = None,
+    channels: Sequence[str] | None = None,
 ) -> DistanceLap:
     """Return a lap at equal steps of distance.
 
@@ -75,6 +75,7 @@ def lap_on_distance(
         line: The line of the track, if it is known.
         like: Another lap of the track, by which holes are bridged.
         method: How to find the distance; by default the first of :class:`Method` that the lap has readings for.
+        channels: The channels to put on the grid; by default all of the lap.
 
     Raises:
         ConfigurationError: The step is not between 0.1 and 1,000 m.
@@ -83,23 +84,27 @@ def lap_on_distance(
     found, reasons = positions_of(lap, line, like, (method,) if method else tuple(Method))
     chosen = next(iter(found.values()), None)
     if chosen is None:
-        return _without_distance(lap, grid, reasons)
-    return on_grid(lap, chosen, grid)
+        return _without_distance(lap, grid, reasons, channels)
+    return on_grid(lap, chosen, grid, channels)
 
 
-def _without_distance(lap: LapSamples, grid: Numbers, reasons: Sequence[str]) -> DistanceLap:
+def _without_distance(
+    lap: LapSamples, grid: Numbers, reasons: Sequence[str], channels: Sequence[str] | None
+) -> DistanceLap:
     nothing = np.full(len(grid), np.nan)
     note = f"{lap.label} has no distance ({'; '.join(reasons)})."
-    channels = dict.fromkeys(lap.channels, nothing)
-    return DistanceLap(grid, nothing, channels, nothing, NO_METHOD, ((0.0, float(grid[-1])),), (note,))
+    values = dict.fromkeys(lap.channels if channels is None else channels, nothing)
+    whole = ((0.0, float(grid[-1])),)
+    return DistanceLap(grid, nothing, values, nothing, NO_METHOD, whole, (note, *notes_of(lap)))
 
 
-def on_grid(lap: LapSamples, positions: Positions, grid: Numbers) -> DistanceLap:
+def on_grid(lap: LapSamples, positions: Positions, grid: Numbers, channels: Sequence[str] | None = None) -> DistanceLap:
     """Return a lap on a grid of distances, by one way of finding the distance."""
     at_s = positions.time_at(grid)
     at_s[0], at_s[-1] = 0.0, lap.duration_s
     hidden = in_hole(at_s, positions.read_s)
-    channels = {name: _channel(lap, name, at_s, hidden) for name in lap.channels}
+    wanted = lap.channels if channels is None else channels
+    values = {name: _channel(lap, name, at_s, hidden) for name in wanted}
     if lap.has_clock:
         time_s = np.where(hidden, np.nan, at_s * (lap.line_time_s / lap.duration_s))
         # When the car was on the line is known, whatever is not known before it.
@@ -107,7 +112,7 @@ def on_grid(lap: LapSamples, positions: Positions, grid: Numbers) -> DistanceLap
     else:
         time_s = np.full(len(grid), np.nan)
     error_s = np.where(np.isnan(time_s), np.nan, lap_error_s(positions, grid))
-    return DistanceLap(grid, time_s, channels, error_s, positions.method, stretches(grid, hidden), notes_of(lap))
+    return DistanceLap(grid, time_s, values, error_s, str(positions.method), positions.holes_m, notes_of(lap))
 
 
 def _channel(lap: LapSamples, name: str, at_s: Numbers, hidden: Flags) -> Numbers:
@@ -120,8 +125,8 @@ def _channel(lap: LapSamples, name: str, at_s: Numbers, hidden: Flags) -> Number
         last = np.maximum(np.searchsorted(times, at_s, side="right") - 1, 0)
         return np.where(unknown, np.nan, values[last])
     series = mean_at_equal_times(times, values)
-    if name in {LATITUDE, LONGITUDE}:
-        series = changes(*series)
+    fixes = changes(*series) if name in {LATITUDE, LONGITUDE} else series
+    series = fixes if len(fixes[0]) else series
     return np.where(unknown, np.nan, np.interp(at_s, *series))
 
 
@@ -130,15 +135,9 @@ def is_step(channel: str) -> bool:
     return channel in {"gear", "unit_lap", "lap_number"} or channel.startswith(("is_", "has_", "flag"))
 
 
-def stretches(grid: Numbers, hidden: Flags) -> tuple[tuple[float, float], ...]:
-    """Return the runs of hidden points as (from, to), metres."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], hidden, [False]]).astype(np.int8)))
-    return tuple((float(grid[begin]), float(grid[end - 1])) for begin, end in edges.reshape(-1, 2).tolist())
-
-
 def notes_of(lap: LapSamples) -> tuple[str, ...]:
     """Return what to know about the times of a lap."""
-    notes: list[str] = []
+    notes: list[str] = list(lap.remarks)
     if not lap.has_clock:
         notes.append(f"The clock of {lap.label} stood still: it has no times along the lap.")
     elif lap.from_green and not lap.is_scaled:

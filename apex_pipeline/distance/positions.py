@@ -4,15 +4,15 @@ Integrated speed, the distance the car's unit counted, and GPS fixes on a known 
 readings make each of them wrong by metres, in different places.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
-from apex_pipeline.distance.arrays import HOLE_S, Numbers, hole_lengths, mean_at_equal_times
+from apex_pipeline.distance.arrays import HOLE_S, Numbers, hole_lengths, hole_limit_s, mean_at_equal_times
 from apex_pipeline.distance.gps import fixes_of
-from apex_pipeline.distance.samples import LAP_DISTANCE, LapSamples
+from apex_pipeline.distance.samples import LAP_DISTANCE, LATITUDE, LapSamples
 from apex_pipeline.distance.speed import Driven, bridged, driven_by_speed, speed_readings
 from apex_pipeline.distance.track_line import TrackLine
 
@@ -22,6 +22,9 @@ _FEWEST_READINGS = 10
 _LONGEST_HOLE_S = 8.0
 # Wheel speed is off by up to 1 %, the unit's distance by 0.5 %; a lap beyond 10 % is of another length, or cut.
 _MAX_SCALE_ERROR = 0.10
+
+# The line of a track, or what finds it when it is needed.
+Line = TrackLine | Callable[[], TrackLine | None] | None
 
 
 class Method(StrEnum):
@@ -52,6 +55,17 @@ class Positions:
     hole_s: Numbers
     is_bridged: bool = False
 
+    @property
+    def holes_m(self) -> tuple[tuple[float, float], ...]:
+        """The holes as (from, to) in metres: from the reading before to the reading after, or to the line."""
+        last = self.times_s[-1]
+        edges = np.concatenate([[min(0.0, self.read_s[0])], self.read_s, [max(last, self.read_s[-1])]])
+        before = np.flatnonzero(np.diff(edges) > hole_limit_s(self.read_s))
+        begin, end = np.clip(edges[before], 0, last), np.clip(edges[before + 1], 0, last)
+        inside = begin < end
+        spans = np.column_stack([self.at(begin[inside]), self.at(end[inside])])
+        return tuple((float(begin_m), float(end_m)) for begin_m, end_m in spans)
+
     def at(self, times_s: Numbers) -> Numbers:
         """Return the distance at some times."""
         return np.interp(times_s, self.times_s, self.distance_m)
@@ -64,7 +78,7 @@ class Positions:
 
 def positions_of(
     lap: LapSamples,
-    line: TrackLine | None = None,
+    line: Line = None,
     like: LapSamples | None = None,
     methods: Iterable[Method] = tuple(Method),
 ) -> tuple[dict[Method, Positions], tuple[str, ...]]:
@@ -74,7 +88,7 @@ def positions_of(
         lap: The lap.
         line: The line of its track; without it GPS fixes are not used.
         like: Another lap of the track, by which holes in the speed are bridged.
-        methods: The methods to try.
+        methods: The methods to try; by default all.
     """
     ways = {
         Method.SPEED: lambda: _by_speed(lap, like),
@@ -103,6 +117,12 @@ def _by_speed(lap: LapSamples, like: LapSamples | None) -> Positions | str:
     return found if isinstance(found, str) else replace(found, is_bridged=own.is_bridged)
 
 
+def driven_m(lap: LapSamples) -> float | None:
+    """Return how far a lap drove by its speed, metres, not scaled; ``None`` without readings all along."""
+    own = _speed_of(lap)
+    return None if isinstance(own, str) else own.total_m
+
+
 def _speed_of(lap: LapSamples) -> Driven | str:
     if not lap.has_clock:
         return "the clock stood still"
@@ -128,8 +148,11 @@ def _by_lap_distance(lap: LapSamples) -> Positions | str:
     return _scaled(Method.LAP_DISTANCE, lap, times, metres, np.array([0.0, end_m]))
 
 
-def _by_gps(lap: LapSamples, line: TrackLine | None) -> Positions | str:
+def _by_gps(lap: LapSamples, line: Line) -> Positions | str:
     """Project the fixes on the line of the track, and count from where the car was when it crossed the line."""
+    if LATITUDE not in lap.channels:
+        return "no GPS"
+    line = line() if callable(line) else line
     if line is None:
         return "the line of the track is not known"
     fixes = fixes_of(lap, line.place)

@@ -4,7 +4,7 @@ Whoever makes it cuts the lap at the line; see ``catalog/lap_distance.py``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class LapSamples:
         has_clock: Whether the car's clock ran; else the times are those of arrival, and no delta can be had from them.
         is_simulated: The lap is from a simulator, whose track has a length of its own.
         label: Names the lap in notes and errors.
+        remarks: What else to know about it; passed on with every answer.
 
     Raises:
         ConfigurationError: Times are not sorted, a channel has another length, or a length or duration is not positive.
@@ -55,7 +56,8 @@ class LapSamples:
     from_green: bool = False
     has_clock: bool = True
     is_simulated: bool = False
-    label: str = field(default="the lap")
+    label: str = "the lap"
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problem = self._problem()

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.req("A-117")
 _PANELS = {
     "Pipeline": ["init", "sync", "plan", "backfill", "schedule", "demo", "ui", "upload", "s3-server", "events", "race"],
     "Query": [
-        *("tracks", "sessions", "files", "results", "best", "laps", "cars", "telemetry", "weather", "quality", "note"),
-        *("rejects", "table", "diff", "explain", "trace"),
+        *("tracks", "sessions", "files", "results", "best", "laps", "cars", "telemetry", "compare", "weather"),
+        *("quality", "note", "rejects", "table", "diff", "explain", "trace"),
     ],
     "Maintain": ["doctor", "verify", "accuracy", "history", "rollback", "forget", "gc", "migrate", "cost", "metrics"],
     "Share": ["export", "bundle", "downsample", "share"],

@@ -6,7 +6,7 @@ import numpy as np
 
 from apex_pipeline.demo.signals import Outline, outline
 from apex_pipeline.demo.tracks import HARBOR
-from apex_pipeline.distance.arrays import Numbers, as_numbers
+from apex_pipeline.distance.arrays import Numbers
 from apex_pipeline.distance.samples import LapSamples
 
 LENGTH_M = HARBOR.length_m
@@ -87,7 +87,9 @@ def drive(
         "latitude_deg": np.where(is_latitude, _place(fix_m, _OUTLINE.latitude_deg), np.nan),
         "longitude_deg": np.where(is_longitude, _place(fix_m, _OUTLINE.longitude_deg), np.nan),
     }
-    times, channels = _with_faults(frames, {name: as_numbers(values) for name, values in sent.items()}, faults)
+    times, channels = _with_faults(
+        frames, {name: np.array(values, dtype=np.float64) for name, values in sent.items()}, faults
+    )
     values: dict[str, object] = {
         "lap_time_s": lap_time_s,
         "duration_s": lap_time_s,

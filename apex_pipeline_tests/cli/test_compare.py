@@ -1,0 +1,64 @@
+"""`apex compare`: two laps named on the command line."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from apex_pipeline_tests.cli.conftest import Apex
+
+pytestmark = pytest.mark.usefixtures("demo_dir")
+_LAPS = ("harbor/r1/13", "harbor/r2/13/best")
+
+
+@pytest.fixture(autouse=True)
+def lake_of_the_demo(monkeypatch: pytest.MonkeyPatch, synced: Path) -> None:
+    monkeypatch.setenv("APEX_LAKE_DIR", str(synced / "lake"))
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_a_screen_shows_the_delta_along_the_lap_and_how_sure_it_is(apex: Apex) -> None:
+    shown = apex("compare", *_LAPS)
+    assert shown.code == 0
+    assert "behind harbor_street_circuit/R1 car 13 lap" in shown.out
+    assert "delta_s" in shown.out
+    assert "Distance by integrated_speed." in shown.out
+    rows = [line for line in shown.out.splitlines() if line.strip().startswith(("0.0 ", "100.0 ", "3600.0 "))]
+    assert len(rows) == 3
+    assert all(len(line) <= 80 for line in shown.out.splitlines() if not line.startswith(("harbor", "Distance")))
+
+
+def test_a_program_gets_every_row(apex: Apex) -> None:
+    rows = list(csv.DictReader(io.StringIO(apex("compare", *_LAPS, "--step", "2", "--csv").out)))
+    assert len(rows) > 1_800
+    assert set(rows[0]) == {"distance_m", "delta_s", "error_s", "a_speed_kph", "b_speed_kph"}
+    as_json = json.loads(apex("compare", *_LAPS, "--channel", "gear", "--json").out)
+    assert set(as_json[0]) == {"distance_m", "delta_s", "error_s", "a_gear", "b_gear"}
+    assert as_json[0]["delta_s"] == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [
+        ("harbor/r1", "harbor/r1/13", "does not name a lap"),
+        ("harbor/r1/13/1/2", "harbor/r1/13", "does not name a lap"),
+        ("harbor//13", "harbor/r1/13", "does not name a lap"),
+        ("harbor/r1/13/x", "harbor/r1/13", "not the number of a lap"),
+        ("harbor/r1/13/999", "harbor/r1/13", "no lap 999"),
+        ("harbor/r1/1234", "harbor/r1/13", "1234"),
+        ("harbor/r1/13", "mesa/r1/46", "different tracks"),
+    ],
+)
+def test_what_names_no_pair_of_laps_is_refused(apex: Apex, first: str, second: str, named: str) -> None:
+    refused = apex("compare", first, second)
+    assert refused.code == 2
+    assert named in refused.error
+
+
+def test_a_lap_with_a_frozen_clock_has_no_delta_and_says_so(apex: Apex) -> None:
+    shown = apex("compare", "harbor/r1/13", "harbor/r1/80")
+    assert shown.code == 0
+    assert "There is no delta." in shown.out
+    assert "stood still" in shown.out

@@ -1,0 +1,146 @@
+"""Laps of a lake on distance, compared, and the map of their track, asked as people ask."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from apex_pipeline import Lap, RaceSession, open_catalog
+from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.settings import load_settings
+from apex_pipeline_tests.distance.driving import LENGTH_M, drive
+
+
+@pytest.fixture(scope="module")
+def race(lake: Path) -> RaceSession:
+    return open_catalog(lake).session("harbor", "r1")
+
+
+@pytest.fixture(scope="module")
+def laps(race: RaceSession) -> tuple[Lap, Lap]:
+    """Return the best laps of two cars; the second car's telemetry is thin, a reading every 1.4 s."""
+    best = race.best(frame="arrow")["vehicle_id"].to_pylist()
+    return race.best_lap(car=best[0]), race.best_lap(car=best[1])
+
+
+def test_a_lap_on_distance_goes_from_line_to_line(laps: tuple[Lap, Lap]) -> None:
+    lap, _ = laps
+    found = lap.on_distance(step_m=2, channels=["speed_kph", "gear"])
+    assert list(found.columns) == ["distance_m", "time_s", "error_s", "speed_kph", "gear"]
+    assert found["distance_m"].iloc[-1] == pytest.approx(LENGTH_M, abs=1)
+    assert found["time_s"].iloc[-1] == pytest.approx(lap.time_s, abs=1e-9)
+    assert found.attrs["method"] == "integrated_speed"
+    assert found["error_s"].median() < 0.2
+    as_arrow = lap.on_distance(frame="arrow")
+    assert isinstance(as_arrow, pa.Table)
+    assert as_arrow.schema.metadata[b"method"] == b"integrated_speed"
+
+
+def test_two_laps_are_compared_all_along_the_lap(laps: tuple[Lap, Lap]) -> None:
+    a, b = laps
+    assert a.time_s is not None
+    assert b.time_s is not None
+    both = a.compare(b, channels=["speed_kph"])
+    assert both.delta_s[-1] == pytest.approx(b.time_s - a.time_s, abs=1e-9)
+    assert len(both.delta_s) == len(both.error_s) == len(both.distance_m)
+    assert both.method == "integrated_speed"
+    assert "at the line" in repr(both)
+    frame = both.frame(["speed_kph"])
+    assert list(frame.columns) == ["distance_m", "a_speed_kph", "b_speed_kph", "delta_s", "error_s"]
+    assert isinstance(frame, pd.DataFrame)
+    assert both.frame(frame="arrow").num_rows == len(frame)
+
+
+def test_a_lap_is_compared_with_one_of_another_session_and_of_a_simulator(race: RaceSession) -> None:
+    mine = race.best_lap()
+    other = race.catalog.session("harbor", "R2").best_lap()
+    assert other.time_s is not None
+    assert mine.time_s is not None
+    assert mine.compare(other).delta_s[-1] == pytest.approx(other.time_s - mine.time_s)
+    simulated = drive(95.0, is_simulated=True, track_length_m=LENGTH_M * 1.01, label="my simulated lap").samples
+    both = mine.compare(simulated, step_m=10)
+    assert both.delta_s[-1] == pytest.approx(95.0 - mine.time_s)
+    assert any("my simulated lap is simulated" in note for note in both.notes)
+
+
+def test_what_cannot_be_compared_is_refused_with_a_reason(race: RaceSession, laps: tuple[Lap, Lap]) -> None:
+    elsewhere = race.catalog.session("mesa", "R1").best_lap()
+    with pytest.raises(ConfigurationError, match="different tracks"):
+        laps[0].compare(elsewhere)
+    with pytest.raises(ConfigurationError, match="Did you mean speed_kph"):
+        laps[0].compare(laps[1], channels=["speed"])
+    with pytest.raises(ConfigurationError, match="Write a list"):
+        laps[0].on_distance(channels="speed_kph")
+    with pytest.raises(ConfigurationError, match="no channel none"):
+        laps[0].compare(laps[1]).frame(["none"])
+    with pytest.raises(ConfigurationError, match="step_m"):
+        laps[0].on_distance(step_m=0)
+
+
+def test_every_lap_has_an_answer_or_a_reason(lake: Path) -> None:
+    catalog = open_catalog(lake)
+    answers = {"found": 0, "none": 0, "refused": 0}
+    for track, session in catalog.snapshot.keys:
+        race = catalog.session(track, session)
+        for row in race.laps(frame="arrow").to_pylist():
+            lap = race.lap(car=row["vehicle_id"], number=row["lap_number"])
+            try:
+                found = lap.on_distance(step_m=50, frame="arrow")
+            except ConfigurationError as refused:
+                assert "located" in str(refused)  # noqa: PT017  -- most laps are not refused
+                answers["refused"] += 1
+                continue
+            is_none = found.schema.metadata[b"method"] == b"none"
+            assert not is_none or found.schema.metadata[b"notes"]
+            assert is_none or found["time_s"].null_count < found.num_rows or b"clock" in found.schema.metadata[b"notes"]
+            answers["none" if is_none else "found"] += 1
+    assert answers["found"] > 100
+
+
+def test_the_map_of_a_track_is_geojson_and_without_gps_says_why(race: RaceSession) -> None:
+    drawn = json.loads(json.dumps(race.track_map()))
+    kinds = [feature["properties"]["kind"] for feature in drawn["features"]]
+    assert kinds[:2] == ["track", "start_finish"]
+    assert kinds.count("sector") == 2
+    assert drawn["properties"]["line_length_m"] == pytest.approx(drawn["properties"]["length_m"], rel=0.03)
+    mesa = race.catalog.session("mesa", "R1").track_map()
+    assert mesa["features"] == []
+    assert "GPS" in str(mesa["properties"])
+
+
+def test_the_users_own_lengths_are_used(lake: Path, tmp_path: Path, race: RaceSession) -> None:
+    own = tmp_path / "lengths.yaml"
+    own.write_text("tracks: [{slug: harbor_street_circuit, length_m: 3655, evidence: my own wheel}]\n")
+    settings = load_settings(track_lengths_file=own)
+    mine = open_catalog(lake, settings).session("harbor", "r1")
+    assert mine.track_map()["properties"]["length_evidence"] == "my own wheel"  # type: ignore[index]
+    assert mine.best_lap().on_distance()["distance_m"].iloc[-1] == 3655
+    other_layout = own.with_name("other.yaml")
+    other_layout.write_text("tracks: [{slug: harbor_street_circuit, length_m: 5000, evidence: long one}]\n")
+    longer = open_catalog(lake, load_settings(track_lengths_file=other_layout)).session("harbor", "r1")
+    assert "another layout" in str(longer.track_map()["properties"])
+    with pytest.raises(ConfigurationError, match=r"missing\.yaml"):
+        open_catalog(lake, load_settings(track_lengths_file=tmp_path / "missing.yaml")).session(*race.key).track_map()
+
+
+def test_a_lap_without_a_length_of_its_track_is_refused(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = open_catalog(lake)
+    geometry = catalog.lap_distances.geometry
+    monkeypatch.setattr(geometry, "_official_length", lambda key: None)  # noqa: ARG005
+    length = geometry.length(catalog.find_session("harbor", "r1"))
+    assert "speed of" in length.evidence
+    assert length.length_m == pytest.approx(LENGTH_M, rel=0.01)
+    monkeypatch.setattr(geometry, "_driven_length", lambda key: None)  # noqa: ARG005
+    with pytest.raises(ObjectMissingError, match="APEX_TRACK_LENGTHS_FILE"):
+        geometry.length(catalog.find_session("harbor", "r2"))
+
+
+def test_samples_are_those_between_the_lines(laps: tuple[Lap, Lap]) -> None:
+    samples = laps[0].samples()
+    assert samples.duration_s == pytest.approx(laps[0].time_s, abs=0.5)
+    assert len(samples.points) == 5
+    assert samples.label.endswith(f"lap {laps[0].number}")
+    assert np.isfinite(samples.readings("speed_kph")[1]).all()
