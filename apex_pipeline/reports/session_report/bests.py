@@ -20,6 +20,10 @@ _COLUMNS = (
     Column("Best sectors"),
     Column("to win, s"),
 )
+_ABOUT = (
+    "Bold: the best of all. Best sectors: the lap that a car's best sectors would make; to win: its best lap minus "
+    "that. Laps that end in the pits do not count."
+)
 
 
 def bests_section(facts: SessionFacts, names: CarNames) -> str:
@@ -29,12 +33,7 @@ def bests_section(facts: SessionFacts, names: CarNames) -> str:
         return section("bests", title, paragraph("No car has a lap that counts.", "why"))
     best = {column: _least(facts.sectors, column) for column in ("best_lap_time_s", *_SECTORS)}
     rows = [_cells(row, best, names) for row in facts.sectors]
-    notes = [
-        "Bold: the best of all. Best sectors: the lap that a car's best sectors would make; to win: its best lap minus "
-        "that. Laps that end in the pits do not count.",
-        _sectors_note(facts.sectors, names),
-    ]
-    said = "".join(paragraph(note, "m") for note in notes)
+    said = paragraph(_ABOUT, "m") + paragraph(_sectors_note(facts.sectors, names), "m")
     return section("bests", title, table("Best laps and sectors of each car", _COLUMNS, rows), said)
 
 
@@ -51,7 +50,10 @@ def _cells(row: Row, best: dict[str, float | None], names: CarNames) -> list[str
         _bold(lap(best_lap_s), is_best=best_lap_s is not None and best_lap_s == least_s),
         known(row["best_lap_number"]),
         decimals(None if best_lap_s is None or least_s is None else best_lap_s - least_s, 3),
-        *(_bold(decimals(row[name], 3), is_best=row[name] is not None and row[name] == best[name]) for name in _SECTORS),
+        *(
+            _bold(decimals(row[name], 3), is_best=row[name] is not None and row[name] == best[name])
+            for name in _SECTORS
+        ),
         lap(theoretical_s),
         decimals(to_win_s, 3).replace("-", "\u2212"),
     ]
@@ -69,9 +71,8 @@ def _sectors_note(rows: Sequence[Row], names: CarNames) -> str:
         return ""
     slower = [names.of(row) for row in rows if _is_slower(row)]
     note = f"{count(laps - with_sectors, 'lap')} of {laps:,} {'lacks' if laps - with_sectors == 1 else 'lack'} sectors"
-    if slower:
-        return f"{note}: where the best lap is one of them, the best sectors may be slower than it. So it is for {', '.join(slower)}."
-    return f"{note}: the best sectors may be slower than a best lap among them. Here they are for no car."
+    for_whom = ", ".join(slower) or "no car"
+    return f"{note}: the best sectors may be slower than a best lap that has none. So it is for {for_whom}."
 
 
 def _is_slower(row: Row) -> bool:

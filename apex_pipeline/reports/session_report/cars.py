@@ -23,13 +23,14 @@ class CarNames:
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        keys: defaultdict[str | None, dict[int | str | None, None]] = defaultdict(dict)
+        keys: defaultdict[str | None, set[int | str | None]] = defaultdict(set)
         self._by_vehicle: dict[str, CarKey] = {}
-        for row in rows:
-            number, which = car_key(row)
-            keys[number].setdefault(which)
+        # A car in official timing has a device as well: what is known by its device only comes after it.
+        for row in sorted(rows, key=lambda row: row.get("entry") is None):
+            key = car_key(row)
             if row["vehicle_id"] is not None:
-                self._by_vehicle.setdefault(row["vehicle_id"], (number, which))
+                key = self._by_vehicle.setdefault(row["vehicle_id"], key)
+            keys[key[0]].add(key[1])
         self._shared = {number for number, of_number in keys.items() if len(of_number) > 1}
 
     def of(self, row: Row) -> str:
@@ -39,10 +40,6 @@ class CarNames:
     def of_vehicle(self, vehicle_id: str, number: str | None) -> str:
         """Return the name of a car by its device."""
         return self._name(self._by_vehicle.get(vehicle_id, (number, vehicle_id)))
-
-    def key_of_vehicle(self, vehicle_id: str) -> CarKey | None:
-        """Return the key of the car with this device; ``None`` if no row names it."""
-        return self._by_vehicle.get(vehicle_id)
 
     def _name(self, key: CarKey) -> str:
         number, which = key

@@ -1,9 +1,9 @@
 """Gathers what a report says from a session of a catalog; everything after it is a pure function of these facts."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from apex_pipeline.catalog.session import RaceSession
+from apex_pipeline.distance import TrackMap
 from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.reports.session_report.traces import Traces, traces_of
 from apex_pipeline.tables import LAPS, QUALITY, SESSIONS, TRACKS, WEATHER
@@ -30,7 +30,7 @@ class SessionFacts:
         weather: Readings, the earliest first.
         quality: Scores of the session and its cars.
         traces: The two best laps on distance, or why there are none.
-        track_map: The map of the track as GeoJSON, or why there is none.
+        track_map: The map of the track, or why there is none.
     """
 
     track: str
@@ -48,7 +48,7 @@ class SessionFacts:
     weather: list[Row]
     quality: list[Row]
     traces: Traces | str
-    track_map: Mapping[str, object] | str
+    track_map: TrackMap | str
 
 
 def facts_of(session: RaceSession) -> SessionFacts:
@@ -92,8 +92,8 @@ def _rows(session: RaceSession, name: str) -> list[Row]:
     return session.catalog.table_arrow(name, *session.key).to_pylist() if has_table else []
 
 
-def _track_map(session: RaceSession) -> Mapping[str, object] | str:
+def _track_map(session: RaceSession) -> TrackMap | str:
     try:
-        return session.track_map()
+        return session.catalog.lap_distances.geometry.map(session.key)
     except ObjectMissingError as error:  # the length of the track is not known
         return str(error)

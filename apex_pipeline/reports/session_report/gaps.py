@@ -16,6 +16,11 @@ _LEAST_HEIGHT = 320
 _APART = 13
 _TICKS = 7
 _NAMED = 12
+_ABOUT = (
+    "Each gap is to the first car at the end of the same lap, on the road. Cars that did not complete the leader's "
+    "last lap have no name at the right edge: point at a line to see whose it is."
+)
+
 
 def gaps_section(facts: SessionFacts, names: CarNames, colours: Mapping[CarKey, int]) -> str:
     """Return the section with the gaps, or with the reason why there are none."""
@@ -24,11 +29,7 @@ def gaps_section(facts: SessionFacts, names: CarNames, colours: Mapping[CarKey, 
     if not cars:
         return section("gaps", title, f'<p class="why">{text("No gap is known: no lap has the time it ended at.")}</p>')
     drawing, outside = _draw(cars, names, colours)
-    notes = [
-        "Each gap is to the first car at the end of the same lap, on the road. Cars that did not complete the leader's "
-        "last lap have no name at the right edge: point at a line to see whose it is.",
-        outside,
-    ]
+    notes = [_ABOUT, outside]
     as_table = lap_table("Gap to the leader at the end of each lap, s", cars, names, _gap)
     return section("gaps", title, figure("Gap by lap", drawing, *filter(None, notes), as_table=as_table))
 
@@ -81,4 +82,3 @@ def _outside(outside: list[str], limit_s: float) -> str:
     listed = ", ".join(outside[:_NAMED])
     more = f" and {len(outside) - _NAMED} more" if len(outside) > _NAMED else ""
     return f"Laps more than {decimals(limit_s, 1)} s behind are only in the table: of {listed}{more}."
-

@@ -22,7 +22,14 @@ def by_car(rows: Iterable[Row]) -> dict[CarKey, list[Row]]:
 
 
 def lap_table(caption: str, cars: ByCar, names: CarNames, cell: Callable[[Row], str]) -> str:
-    """Return a table with what ``cell`` writes for each car and lap; of more than 80 laps every second, third …"""
+    """Return a table with what ``cell`` writes for each car and lap; of more than 80 laps every second, third.
+
+    Args:
+        caption: What the cells are.
+        cars: The rows of each car.
+        names: What the cars are called.
+        cell: Writes what is in a row, as HTML.
+    """
     laps = sorted({row["lap_number"] for of_car in cars.values() for row in of_car})
     step = -(-len(laps) // _MOST)
     shown = laps[::step] if laps[::step][-1] == laps[-1] else [*laps[::step], laps[-1]]

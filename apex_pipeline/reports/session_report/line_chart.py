@@ -4,7 +4,7 @@ Lines are stretched with the page; labels are placed in per cent of the width an
 stretched. Colours are those of the page's style sheet: five for the first cars, a quiet one for the others.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from apex_pipeline.reports.markup import text
@@ -103,7 +103,9 @@ def draw(frame: Frame, lines: Iterable[Line], left: Iterable[Label], right: Iter
     ordered = sorted(lines, key=lambda line: line.colour is None, reverse=True)
     stretched = "".join(_line(frame, line) for line in ordered)
     names = "".join(_text(label, "-6", "e") for label in left)
-    below = "".join(f'<text x="{frame.across(lap):.2%}" y="{frame.height + 16}" class="c">{lap}</text>' for lap in ticks)
+    below = "".join(
+        f'<text x="{frame.across(lap):.2%}" y="{frame.height + 16}" class="c">{lap}</text>' for lap in ticks
+    )
     return (
         f'<div class="plot"><p class="axis">{text(y_axis)}</p>'
         f'<svg width="100%" height="{frame.height}" role="img"><title>{text(frame.title)}</title>'
@@ -112,11 +114,6 @@ def draw(frame: Frame, lines: Iterable[Line], left: Iterable[Label], right: Iter
         f'<svg x="100%" height="{frame.height}">{"".join(_right(label) for label in right)}</svg></svg>'
         '<p class="axis x">lap</p></div>'
     )
-
-
-def colours_of(names: Sequence[str]) -> Mapping[str, int]:
-    """Return the colours of the first names."""
-    return {name: colour for colour, name in enumerate(names[:COLOURS])}
 
 
 def spread(wanted: Sequence[float], apart: float, low: float, high: float) -> list[float]:

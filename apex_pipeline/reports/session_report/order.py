@@ -10,6 +10,10 @@ from apex_pipeline.reports.session_report.line_chart import Frame, Label, Line, 
 from apex_pipeline.tables.model import Row
 
 _ROW = 16
+_ABOUT = (
+    "On the road: penalties are not in it; the result above has them. A line goes to where the car crossed the line "
+    "last, a dotted one from there to its place after all cars."
+)
 _NO_ORDER = "The order on the road is not known: no lap has the time at which it ended."
 
 
@@ -21,11 +25,7 @@ def order_section(facts: SessionFacts, names: CarNames, colours: Mapping[CarKey,
         return section("order", title, f'<p class="why">{text(_NO_ORDER)}</p>')
     cars = _ordered(rows)
     drawing = _draw(cars, names, colours)
-    notes = [
-        "On the road: penalties are not in it; the result above has them. A line goes to where the car crossed the "
-        "line last, a dotted one from there to its place after all cars.",
-        facts.timing_note,
-    ]
+    notes = [_ABOUT, facts.timing_note]
     as_table = lap_table("Position at the end of each lap", cars, names, lambda row: str(row["position"]))
     return section("order", title, figure("Position by lap", drawing, *filter(None, notes), as_table=as_table))
 
@@ -57,4 +57,3 @@ def _draw(cars: ByCar, names: CarNames, colours: Mapping[CarKey, int]) -> str:
 
 def _height(position: int) -> float:
     return _ROW * (position - 0.5)
-

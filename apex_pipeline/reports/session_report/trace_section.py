@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from apex_pipeline.distance.arrays import Numbers
+from apex_pipeline.distance.lap import NO_METHOD
+from apex_pipeline.distance.positions import Method
 from apex_pipeline.reports.markup import Column, paragraph, section, table, text
 from apex_pipeline.reports.session_report.cars import CarNames
 from apex_pipeline.reports.session_report.facts import SessionFacts
@@ -16,6 +18,11 @@ from apex_pipeline.reports.session_report.traces import SPEED, Traces
 
 # Rows of the table: one about every 100 m.
 _ROWS = 40
+_METHODS: dict[str, str] = {
+    Method.SPEED: "integrated speed",
+    Method.LAP_DISTANCE: "the car's own lap distance",
+    Method.GPS: "GPS on the line of the track",
+}
 _NO_SCRIPT = "The curves are drawn by a script, which is switched off here; the table below has their numbers."
 _HOW = (
     "Drag across a curve to zoom in, double-click to see the whole lap; with two fingers on a touch screen. Gaps are "
@@ -67,12 +74,12 @@ def trace_section(facts: SessionFacts, names: CarNames) -> str:
         "</figure>"
         for panel in panels
     )
-    said = "".join(paragraph(note, "m") for note in (*_facts(traces), *traces.notes))
+    said = "".join(paragraph(note, "m") for note in (*_facts(traces), *_missing(panels, labels), *traces.notes))
     folded = f"<details><summary>The same as a table</summary>{_table(traces, panels, labels)}</details>"
     return section(
         "traces",
         title,
-        paragraph(_sentence(traces, labels)),
+        paragraph(_sentence(traces, labels) + _faster(facts, traces, names)),
         f"<noscript>{paragraph(_NO_SCRIPT, 'why')}</noscript>",
         '<p class="buttons" hidden><button type="button" data-zoom="0.5">Zoom in</button> '
         '<button type="button" data-zoom="2">Zoom out</button> '
@@ -149,15 +156,25 @@ def _sentence(traces: Traces, labels: Sequence[str]) -> str:
         return f"{times[0]}."
     gap = traces.delta.delta_s[-1]
     behind = f", {signed(float(gap), 3)} s at the line" if np.isfinite(gap) else ""
-    return f"{times[0]}; {times[1]}{behind}. These are the fastest valid laps that have telemetry."
+    return f"{times[0]}; {times[1]}{behind}."
+
+
+def _faster(facts: SessionFacts, traces: Traces, names: CarNames) -> str:
+    """Return a sentence about the fastest lap of the session where it is not the first of the two."""
+    best, shown = facts.best[0], traces.laps[0]
+    if (best["vehicle_id"], best["lap_number"]) == (shown.vehicle_id, shown.number):
+        return ""
+    label = f"{names.of_vehicle(best['vehicle_id'], best['car_number'])} lap {best['lap_number']}"
+    return f" The fastest lap of the session, {label} in {lap(best['lap_time_s'])}, has no telemetry to compare."
 
 
 def _facts(traces: Traces) -> list[str]:
     """Return how the distance was found, how sure the delta is, and where there is none."""
     delta = traces.delta
+    method = traces.on_distance[0].method if delta is None else delta.method
+    said = "There is no distance." if method == NO_METHOD else f"Distance by {_method(method)}."
     if delta is None:
-        return [f"Distance by {traces.on_distance[0].method.replace('_', ' ')}."]
-    said = f"Distance by {delta.method.replace('_', ' ')}."
+        return [said]
     if np.isfinite(delta.error_s).any():
         said += (
             f" The grey band is how far the delta may be off, nine times in ten: at most "
@@ -167,6 +184,20 @@ def _facts(traces: Traces) -> list[str]:
         listed = ", ".join(f"{start:,.0f} to {end:,.0f} m" for start, end in delta.holes[:6])
         said += f" {count(len(delta.holes), 'stretch has', 'stretches have')} no delta: {listed}."
     return [said]
+
+
+def _method(method: str) -> str:
+    return " and ".join(_METHODS.get(one, one) for one in method.split(" / "))
+
+
+def _missing(panels: Sequence[Panel], labels: Sequence[str]) -> list[str]:
+    """Return a sentence for each lap that lacks a channel of the other."""
+    found: list[str] = []
+    for at, label in enumerate(labels):
+        of_laps = [panel for panel in panels if len(panel.series) == len(labels) and panel.error is None]
+        lacks = [panel.title.lower() for panel in of_laps if not np.isfinite(panel.series[at]).any()]
+        found += [f"{label} has no {', no '.join(lacks)}."] if lacks else []
+    return found
 
 
 def _table(traces: Traces, panels: Sequence[Panel], labels: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from apex_pipeline.reports.markup import Column, element, paragraph, section, table, text
 from apex_pipeline.reports.session_report.facts import SessionFacts
-from apex_pipeline.reports.session_report.numbers import count, decimals
+from apex_pipeline.reports.session_report.numbers import UNKNOWN, count, decimals
 from apex_pipeline.tables.model import Row
 
 _MEASURES = (
@@ -26,11 +26,14 @@ def weather_section(facts: SessionFacts) -> str:
     if not readings:
         return section("weather", "Weather", paragraph("None of the session's files has weather.", "why"))
     step = -(-len(readings) // _ROWS)
+    day = readings[0]["observed_utc"]
     columns = [Column("Time, UTC", is_text=True), *(Column(title) for _, title, _ in _MEASURES), Column("Rain")]
     ranges = [_range(readings, name, digits) for name, _, digits in _MEASURES]
-    rows = [[element("b", "lowest to highest"), *ranges, _rain(readings)], *map(_cells, readings[::step])]
+    rows = [[element("b", "range"), *ranges, _rain(readings)], *map(_cells, readings[::step])]
     thinned = "" if step == 1 else f"; of {len(readings):,} readings every {step}th"
-    return section("weather", "Weather", table(f"Weather{thinned}", columns, rows), paragraph(_sentence(readings), "m"))
+    return section(
+        "weather", "Weather", table(f"{day:%d %B %Y}{thinned}", columns, rows), paragraph(_sentence(readings), "m")
+    )
 
 
 def _range(readings: Sequence[Row], name: str, digits: int) -> str:
@@ -42,12 +45,12 @@ def _range(readings: Sequence[Row], name: str, digits: int) -> str:
 
 def _rain(readings: Sequence[Row]) -> str:
     known = {row["is_raining"] for row in readings} - {None}
-    return "yes" if True in known else "no" if known else "–"
+    return "yes" if True in known else "no" if known else UNKNOWN
 
 
 def _cells(row: Row) -> list[str]:
-    rain = {True: "yes", False: "no"}.get(row["is_raining"], "–")
-    time = text(f"{row['observed_utc']:%Y-%m-%d %H:%M}")
+    rain = {True: "yes", False: "no"}.get(row["is_raining"], UNKNOWN)
+    time = text(f"{row['observed_utc']:%H:%M}")
     return [time, *(decimals(row[name], digits) for name, _, digits in _MEASURES), rain]
 
 
