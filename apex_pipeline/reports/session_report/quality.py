@@ -1,8 +1,8 @@
 """Writes what the data is worth: the session note, the scores with their sentences, and what is doubtful."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from apex_pipeline.reports.markup import Column, name, paragraph, section, table, text
+from apex_pipeline.reports.markup import element, name, paragraph, section, text
 from apex_pipeline.reports.quality import MEASURES
 from apex_pipeline.reports.session_report.cars import CarNames
 from apex_pipeline.reports.session_report.facts import SessionFacts
@@ -26,48 +26,37 @@ def quality_section(facts: SessionFacts, names: CarNames) -> str:
         "quality",
         title,
         paragraph(facts.note or "The session has no note.", "note"),
-        table("Scores of the session, 100 is perfect", _SCORE_COLUMNS, [_score(row) for row in scores]),
+        element("h3", "Scores of the session; 100 is perfect"),
+        _findings((_measure(row), row) for row in scores),
         _doubts(doubts, names),
     )
-
-
-_SCORE_COLUMNS = (
-    Column("Measure", is_text=True),
-    Column("Score"),
-    Column("Says", is_text=True),
-    Column("Finding", is_text=True),
-)
-_CAR_COLUMNS = (
-    Column("Car", is_text=True),
-    Column("Measure", is_text=True),
-    Column("Score"),
-    Column("Finding", is_text=True),
-)
 
 
 def _is_doubt(row: Row) -> bool:
     return row["level"] != "ok" and row["measure"] != "overall"
 
 
-def _score(row: Row) -> list[str]:
-    measure = text(MEASURES.get(row["measure"], row["measure"]))
-    return [measure, decimals(row["score"], 0), text(_LEVELS[row["level"]]), text(row["sentence"])]
+def _measure(row: Row) -> str:
+    return text(MEASURES.get(row["measure"], row["measure"]))
+
+
+def _findings(rows: Iterable[tuple[str, Row]]) -> str:
+    """Return a list of findings: a table of sentences is too wide for a phone."""
+    items = (
+        f"<li><b>{title}</b>: {decimals(row['score'], 0)}, {_LEVELS[row['level']]}<p>{text(row['sentence'])}</p></li>"
+        for title, row in rows
+    )
+    return f'<ul class="findings">{"".join(items)}</ul>'
 
 
 def _doubts(rows: Sequence[Row], names: CarNames) -> str:
     if not rows:
         return paragraph("Nothing speaks against the data of a single car.")
     worst = sorted(rows, key=lambda row: (row["level"] != "error", row["score"] if row["score"] is not None else 0.0))
-    cells = [
-        [
-            name(names.of_vehicle(row["vehicle_id"], None)),
-            text(MEASURES.get(row["measure"], row["measure"])),
-            decimals(row["score"], 0),
-            text(row["sentence"]),
-        ]
-        for row in worst[:_MOST_DOUBTS]
-    ]
-    caption = "Doubtful, car by car, the worst first"
+    title = "Doubtful, car by car, the worst first"
     if len(rows) > _MOST_DOUBTS:
-        caption += f"; {_MOST_DOUBTS} of {len(rows):,}"
-    return table(caption, _CAR_COLUMNS, cells)
+        title += f"; {_MOST_DOUBTS} of {len(rows):,}"
+    shown = (
+        (f"{name(names.of_vehicle(row['vehicle_id'], None))} {_measure(row)}", row) for row in worst[:_MOST_DOUBTS]
+    )
+    return element("h3", title) + _findings(shown)
