@@ -75,7 +75,7 @@ class Page:
         # Two frames, so that what waits for the first layout has been drawn.
         self.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
-    def value(self, expression: str) -> Any:  # noqa: ANN401  -- whatever the script returns
+    def value(self, expression: str) -> Any:
         """Return the value of an expression in the page; of a promise when it is settled."""
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer

@@ -1,7 +1,7 @@
 """Names the cars of a session as they are called at the track: by number, and further where two carry the same one."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from apex_pipeline.tables.model import Row
 
@@ -22,15 +22,22 @@ class CarNames:
         rows: Rows with ``car_number``, ``vehicle_id`` and, from official timing, ``entry``.
     """
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Sequence[Row]) -> None:
         keys: defaultdict[str | None, set[int | str | None]] = defaultdict(set)
         self._by_vehicle: dict[str, CarKey] = {}
-        # A car in official timing has a device as well: what is known by its device only comes after it.
-        for row in sorted(rows, key=lambda row: row.get("entry") is None):
-            key = car_key(row)
+        official = [row for row in rows if row.get("entry") is not None]
+        for row in official:
+            keys[row["car_number"]].add(row["entry"])
             if row["vehicle_id"] is not None:
-                key = self._by_vehicle.setdefault(row["vehicle_id"], key)
-            keys[key[0]].add(key[1])
+                self._by_vehicle.setdefault(row["vehicle_id"], car_key(row))
+        entries = {number: next(iter(of_number)) for number, of_number in keys.items() if len(of_number) == 1}
+        for row in rows:
+            number, vehicle_id = row["car_number"], row["vehicle_id"]
+            if vehicle_id is None or vehicle_id in self._by_vehicle:
+                continue
+            # The number of a device is that of official timing: if one car has it there, it is this one.
+            self._by_vehicle[vehicle_id] = number, entries.get(number, vehicle_id)
+            keys[number].add(self._by_vehicle[vehicle_id][1])
         self._shared = {number for number, of_number in keys.items() if len(of_number) > 1}
 
     def of(self, row: Row) -> str:

@@ -128,8 +128,8 @@ def trace_data(facts: SessionFacts, names: CarNames) -> str:
                 "title": panel.title,
                 "unit": panel.unit,
                 "digits": panel.digits,
-                "series": [_differences(values, panel.digits) for values in panel.series],
-                "error": None if panel.error is None else _differences(panel.error, panel.digits),
+                "series": [differences(values, panel.digits) for values in panel.series],
+                "error": None if panel.error is None else differences(panel.error, panel.digits),
             }
             for panel in panels_of(facts.traces, labels)
         ],
@@ -139,7 +139,8 @@ def trace_data(facts: SessionFacts, names: CarNames) -> str:
     return written.replace("<", "\\u003c")
 
 
-def _differences(values: Numbers, digits: int) -> list[int | None]:
+def differences(values: Numbers, digits: int) -> list[int | None]:
+    """Return values as whole numbers of their last kept digit, each minus the one before it; ``None`` for NaN."""
     known = np.isfinite(values)
     whole = np.rint(np.where(known, values, 0) * 10**digits).astype(np.int64).tolist()
     found: list[int | None] = []
@@ -165,7 +166,7 @@ def _faster(facts: SessionFacts, traces: Traces, names: CarNames) -> str:
     if (best["vehicle_id"], best["lap_number"]) == (shown.vehicle_id, shown.number):
         return ""
     label = f"{names.of_vehicle(best['vehicle_id'], best['car_number'])} lap {best['lap_number']}"
-    return f" The fastest lap of the session, {label} in {lap(best['lap_time_s'])}, has no telemetry to compare."
+    return f" The fastest lap of the session, {label} in {lap(best['lap_time_s'])}, has no telemetry as complete as theirs."
 
 
 def _facts(traces: Traces) -> list[str]:

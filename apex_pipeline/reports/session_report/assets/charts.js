@@ -82,12 +82,11 @@
     const shifted = (sign) => first.map((value, row) => (value === null ? null : value + sign * errors[at][row]));
     return [distance, first, shifted(-1), shifted(1)];
   };
-  const draw = (width) => {
+  const isPrinting = () => document.documentElement.classList.contains("print");
+  const widthOf = (place) => (isPrinting() ? PRINT_WIDTH : place.clientWidth);
+  const draw = () => {
     charts.forEach((chart) => chart.destroy());
-    charts = data.panels.map((panel, at) => {
-      const chart = new uPlot(options(panel, at, width || places[at].clientWidth), rows(at), places[at]);
-      return chart;
-    });
+    charts = data.panels.map((panel, at) => new uPlot(options(panel, at, widthOf(places[at])), rows(at), places[at]));
   };
   const zoomBy = (factor) => {
     const middle = (range[0] + range[1]) / 2;
@@ -108,20 +107,21 @@
   });
   new ResizeObserver(() => {
     charts.forEach((chart, at) => {
-      const width = places[at].clientWidth;
-      if (width > 0 && width !== chart.width && !document.documentElement.classList.contains("print")) {
+      const width = widthOf(places[at]);
+      if (width > 0 && width !== chart.width) {
         chart.setSize({ width, height: chart.height });
       }
     });
   }).observe(document.getElementById("charts"));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   addEventListener("beforeprint", () => {
     document.documentElement.classList.add("print");
-    draw(PRINT_WIDTH);
+    draw();
   });
   addEventListener("afterprint", () => {
     document.documentElement.classList.remove("print");
     draw();
   });
+  // For whoever looks at them from the console, and for tests.
   window.reportCharts = () => charts;
 })();
