@@ -67,6 +67,10 @@ class PublishedTables:
         """Return whether a session was published with a table, which may have no rows."""
         return name in self.session(key).tables
 
+    def any_has(self, name: str) -> bool:
+        """Return whether any session was published with a table."""
+        return any(name in session.tables for session in self.snapshot.sessions)
+
     def read(self, name: str, key: SessionKey) -> pa.Table:
         """Return one of a session's tables; errors as for :meth:`record`, and for damaged files."""
         return self.read_record(self.record(name, key))
