@@ -1,11 +1,11 @@
 """Puts the parts of a report in order, into one HTML file that loads nothing."""
 
-import base64
-import hashlib
 from functools import cache
 from importlib import resources
 
+from apex_pipeline.reports.content_policy import content_policy
 from apex_pipeline.reports.markup import paragraph, text
+from apex_pipeline.reports.page_style import page_style
 from apex_pipeline.reports.session_report.bests import bests_section
 from apex_pipeline.reports.session_report.cars import CarKey, CarNames, car_key
 from apex_pipeline.reports.session_report.facts import SessionFacts
@@ -48,10 +48,10 @@ def render_report(facts: SessionFacts) -> str:
     )
     links = " ".join(f'<a href="#{anchor}">{text(name)}</a>' for anchor, name in _PARTS.items())
     scripts = [_asset("uplot/uPlot.iife.min.js"), _asset("touch_zoom.js"), _asset("charts.js")] if data else []
-    style = _asset("report.css") + (_asset("uplot/uPlot.min.css") if data else "")
+    style = page_style() + _asset("report.css") + (_asset("uplot/uPlot.min.css") if data else "")
     numbers = f'<script type="application/json" id="data">{data}</script>' if data else ""
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{_policy(style, scripts)}'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{content_policy(style, scripts)}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         f"<title>{text(title)}</title><style>{style}</style></head><body>"
@@ -72,20 +72,6 @@ def _colours(facts: SessionFacts) -> dict[CarKey, int]:
     """Return a colour for the first cars of the result, or of the fastest ones where there is none."""
     rows = [row for row in facts.penalties if row["position"] is not None] or facts.sectors
     return {car_key(row): colour for colour, row in enumerate(rows[:COLOURS])}
-
-
-def _policy(style: str, scripts: list[str]) -> str:
-    """Return what the browser may run and load: these scripts and this style, and nothing else."""
-    allowed = " ".join(_digest(script) for script in scripts) or "'none'"
-    rules = (
-        f"default-src 'none'; script-src {allowed}; style-src {_digest(style)}; img-src data:; base-uri 'none'; "
-        "form-action 'none'"
-    )
-    return f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
-
-
-def _digest(content: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
 @cache

@@ -166,7 +166,8 @@ def _faster(facts: SessionFacts, traces: Traces, names: CarNames) -> str:
     if (best["vehicle_id"], best["lap_number"]) == (shown.vehicle_id, shown.number):
         return ""
     label = f"{names.of_vehicle(best['vehicle_id'], best['car_number'])} lap {best['lap_number']}"
-    return f" The fastest lap of the session, {label} in {lap(best['lap_time_s'])}, has no telemetry as complete as theirs."
+    time = lap(best["lap_time_s"])
+    return f" The fastest lap of the session, {label} in {time}, has no telemetry as complete as theirs."
 
 
 def _facts(traces: Traces) -> list[str]:

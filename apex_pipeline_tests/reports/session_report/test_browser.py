@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from apex_pipeline.catalog import open_catalog
+from apex_pipeline.reports.index_page import IndexFilter, index_page
+from apex_pipeline.reports.index_tables import index_tables
 from apex_pipeline.reports.session_report import facts_of, render_report
 from apex_pipeline.reports.session_report.traces import Traces
 from apex_pipeline_tests.reports.session_report.conftest import report
@@ -98,12 +100,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory, driven_lake: Path, odd_lake:
     }
     names = ("31_cars", "60_cars", "one_car", "one_lap", "no_laps", "no_official", "hostile")
     sessions |= {name: (odd_lake, "mesa_verde_raceway", name) for name in names}
+    index = index_page(index_tables(open_catalog(odd_lake)), IndexFilter(), "20250615T184000Z-0123abcd")
+    (folder / "index.html").write_text(index, encoding="utf-8")
     for name, session in sessions.items():
         (folder / f"{name}.html").write_text(report(*session), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in sessions}
+    return {name: folder / f"{name}.html" for name in (*sessions, "index")}
 
 
-_ALL = ("harbor", "mesa", "31_cars", "60_cars", "one_car", "one_lap", "no_laps", "no_official", "hostile")
+_ALL = ("harbor", "mesa", "31_cars", "60_cars", "one_car", "one_lap", "no_laps", "no_official", "hostile", "index")
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
@@ -120,7 +124,7 @@ def test_nothing_is_cut_and_nothing_overlaps(browser: Page, pages: dict[str, Pat
 def test_text_is_readable_in_light_and_dark(
     browser: Page, pages: dict[str, Path], scheme: Scheme, width: int, tmp_path: Path
 ) -> None:
-    for name in ("harbor", "31_cars"):
+    for name in ("harbor", "31_cars", "index"):
         browser.open(pages[name], width, scheme)
         assert browser.value(_CONTRAST) == []
         kept = _SCREENSHOTS or tmp_path
