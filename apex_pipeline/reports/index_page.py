@@ -17,10 +17,10 @@ from apex_pipeline.tables.model import Row
 
 _COLUMNS = (
     Column("Session", is_text=True),
-    Column("Kind", is_text=True),
     Column("Best lap"),
     Column("of car", is_text=True),
     Column("Quality"),
+    Column("Kind", is_text=True),
     Column("Missing files", is_text=True),
 )
 _KINDS = ("race", "qualifying", "practice", "other")
@@ -80,7 +80,8 @@ def index_page(tables: IndexTables, chosen: IndexFilter, snapshot: str) -> str:
     sessions = tables.sessions.to_pylist()
     shown = [row for row in sessions if chosen.keeps(row, names.get(row["track"]) or "")]
     rows = [_cells(row, names, best.get(_key(row), {}), quality.get(_key(row), {})) for row in shown]
-    found = table(f"{len(shown):,} of {len(sessions):,} sessions", _COLUMNS, rows) if shown else ""
+    about = paragraph("Quality: the lowest score, 100 is perfect. CSV and Parquet: the laps.", "m")
+    found = table(f"{len(shown):,} of {len(sessions):,} sessions", _COLUMNS, rows) + about if shown else ""
     empty = "" if shown else paragraph("No session is like this.", "why")
     style = page_style()
     policy = content_policy(style, form_action="'self'")
@@ -90,7 +91,7 @@ def index_page(tables: IndexTables, chosen: IndexFilter, snapshot: str) -> str:
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
         f"<title>Sessions</title><style>{style}</style></head><body><header><h1>Sessions</h1>"
         f"{paragraph(f'From snapshot {snapshot}.', 'm')}</header><main><section>{_form(chosen, sessions)}</section>"
-        f"<section>{found}{empty}</section></main></body></html>\n"
+        f'<section class="index">{found}{empty}</section></main></body></html>\n'
     )
 
 
@@ -108,10 +109,10 @@ def _cells(row: Row, names: Mapping[str, str], best: Row, quality: Row) -> list[
     number = best.get("car_number")
     return [
         f"{title}<br>{_links(row)}",
-        text(row["session_type"]),
         "\u2013" if time_s is None else lap_time(time_s),
         "\u2013" if number is None else name(f"#{number}"),
         "\u2013" if score is None else f"{score:.0f}",
+        text(row["session_type"]),
         text(", ".join(row["missing_kinds"]) or "none"),
     ]
 
@@ -120,8 +121,8 @@ def _links(row: Row) -> str:
     base = f"/api/v1/sessions/{quote(row['track'], safe='')}/{quote(row['session'], safe='')}"
     links = (
         (f"{base}/report", "report"),
-        (f"{base}/laps?format=csv", "laps as CSV"),
-        (f"{base}/laps.parquet", "laps as Parquet"),
+        (f"{base}/laps?format=csv", "CSV"),
+        (f"{base}/laps.parquet", "Parquet"),
     )
     return " ".join(f'<a href="{text(address)}">{words}</a>' for address, words in links)
 

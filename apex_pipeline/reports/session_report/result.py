@@ -9,13 +9,13 @@ from apex_pipeline.tables.model import Row
 _COLUMNS = (
     Column("Place"),
     Column("Car", is_text=True),
+    Column("Best lap"),
+    Column("Gap, s"),
+    Column("Penalty, s"),
     Column("On the road"),
     Column("Laps"),
     Column("Time"),
-    Column("Gap, s"),
-    Column("Penalty, s"),
-    Column("Best lap"),
-    Column("in lap"),
+    Column("Best in lap"),
     Column("Status", is_text=True),
 )
 _NAMED = 8
@@ -43,13 +43,13 @@ def _cells(row: Row, result: Row, names: CarNames) -> list[str]:
     return [
         known(row["position"]),
         name(names.of(row)),
-        known(row["position_on_road"]),
-        known(row["laps_completed"]),
-        race_time(row["total_time_s"]),
+        lap(result.get("best_lap_time_s")),
         _gap(result),
         # What is no more than the rounding of the sums is no penalty.
         "0" if row["penalty_s"] == 0 else signed(row["penalty_s"], 3),
-        lap(result.get("best_lap_time_s")),
+        known(row["position_on_road"]),
+        known(row["laps_completed"]),
+        race_time(row["total_time_s"]),
         known(result.get("best_lap_number")),
         known(row["status"]),
     ]
@@ -70,7 +70,7 @@ def _penalties(rows: list[Row], names: CarNames) -> str:
     more = f" and {count(len(said) - _NAMED, 'more car')}" if len(said) > _NAMED else ""
     sentence = f"The result changes the time of {count(len(said), 'car')}: {', '.join(said[:_NAMED])}{more}."
     if first is not None and first["position"] not in {1, None}:
-        sentence += f" The winner on the road, {names.of(first)}, is {first['position']} in the result."
+        sentence += f" The winner on the road, {names.of(first)}, is in place {first['position']} of the result."
     return sentence
 
 

@@ -7,7 +7,9 @@ from apex_pipeline.reports.session_report.facts import SessionFacts
 from apex_pipeline.reports.session_report.numbers import UNKNOWN, count, decimals
 from apex_pipeline.tables.model import Row
 
-_MEASURES = (
+# Column, title and digits after the point.
+_Measure = tuple[str, str, int]
+_MEASURES: tuple[_Measure, ...] = (
     ("air_temp_c", "Air, °C", 1),
     ("track_temp_c", "Track, °C", 1),
     ("humidity_pct", "Humidity, %", 0),
@@ -27,9 +29,10 @@ def weather_section(facts: SessionFacts) -> str:
         return section("weather", "Weather", paragraph("None of the session's files has weather.", "why"))
     step = -(-len(readings) // _ROWS)
     day = readings[0]["observed_utc"]
-    columns = [Column("Time, UTC", is_text=True), *(Column(title) for _, title, _ in _MEASURES), Column("Rain")]
-    ranges = [_range(readings, name, digits) for name, _, digits in _MEASURES]
-    rows = [[element("b", "range"), *ranges, _rain(readings)], *map(_cells, readings[::step])]
+    measured = [one for one in _MEASURES if any(row[one[0]] is not None for row in readings)]
+    columns = [Column("Time, UTC", is_text=True), *(Column(title) for _, title, _ in measured), Column("Rain")]
+    ranges = [_range(readings, name, digits) for name, _, digits in measured]
+    rows = [[element("b", "range"), *ranges, _rain(readings)], *(_cells(row, measured) for row in readings[::step])]
     thinned = "" if step == 1 else f"; of {len(readings):,} readings every {step}th"
     return section(
         "weather", "Weather", table(f"{day:%d %B %Y}{thinned}", columns, rows), paragraph(_sentence(readings), "m")
@@ -48,10 +51,10 @@ def _rain(readings: Sequence[Row]) -> str:
     return "yes" if True in known else "no" if known else UNKNOWN
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, measured: Sequence[_Measure]) -> list[str]:
     rain = {True: "yes", False: "no"}.get(row["is_raining"], UNKNOWN)
     time = text(f"{row['observed_utc']:%H:%M}")
-    return [time, *(decimals(row[name], digits) for name, _, digits in _MEASURES), rain]
+    return [time, *(decimals(row[name], digits) for name, _, digits in measured), rain]
 
 
 def _sentence(readings: Sequence[Row]) -> str:

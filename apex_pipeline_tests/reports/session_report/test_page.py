@@ -103,7 +103,7 @@ def test_the_result_names_penalties_and_the_winner_on_the_road(odd_lake: Path) -
     text = _Reader(report(odd_lake, _MESA, "31_cars")).text
     assert "The result changes the time of 2 cars:" in text
     assert "#1 +30.000 s" in text
-    assert re.search(r"The winner on the road, #1, is \d+ in the result\.", text)
+    assert re.search(r"The winner on the road, #1, is in place \d+ of the result\.", text)
     # Two cars with the printed number 3 are told apart.
     assert "#3 (1)" in text
     assert "#3 (2)" in text
