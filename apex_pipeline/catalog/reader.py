@@ -99,6 +99,21 @@ class Catalog(LakeTables):
         """Address of the lake."""
         return self._store.uri
 
+    def refreshed(self) -> "Catalog":
+        """Return the lake as it is published now: this catalog if that is what it shows.
+
+        What both snapshots have in common is not read again, so a program that answers for days reads what changed.
+
+        Raises:
+            ObjectMissingError: Nothing is published any more.
+            StoreCorruptionError: The published snapshot is damaged.
+        """
+        if require_snapshot(self._store) == self.snapshot:
+            return self
+        newer = Catalog(self._store, settings=self._settings)
+        newer._tables.remember(self._tables)
+        return newer
+
     def session(self, track: str, session: str) -> RaceSession:
         """Return one session, with everything that can be asked about it; errors as for :meth:`find_session`."""
         return RaceSession(self, self.find_session(track, session))

@@ -22,6 +22,7 @@ from apex_pipeline_tests.lake.tables import parquet_bytes, publish_tables
 
 HARBOR_1 = SessionKey("harbor_street_circuit", "R1")
 HARBOR_2 = SessionKey("harbor_street_circuit", "R2")
+BARE = SessionKey("harbor_street_circuit", "practice")
 MESA = SessionKey("mesa_verde_raceway", "R1")
 _GREEN_MS = int(datetime(2025, 6, 15, 18, 40, tzinfo=UTC).timestamp()) * 1000
 _CARS = ("13", "22", "7", "80", "98")
@@ -35,7 +36,15 @@ def publish_lake(folder: Path) -> Path:
     store = LocalStore(path, DigestCache())
     for number, key in enumerate((HARBOR_1, HARBOR_2, MESA)):
         publish_tables(store, key, contents=_tables(key, number))
+    publish_tables(store, BARE, contents=_bare_tables())
     return path
+
+
+def _bare_tables() -> dict[str, bytes]:
+    """Return a session of laps alone: no telemetry, no official timing; the last lap's begin is not known."""
+    laps = list(_lap_rows(BARE, "13", _laps_of("13", 0)))
+    laps[-1] |= {"lap_start_utc": None, "line_start_utc": None, "s1_s": None}
+    return {"laps": parquet_bytes(LAPS.from_rows(laps))}
 
 
 def _tables(key: SessionKey, number: int) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ import pytest
 from apex_pipeline import Lap, RaceSession, open_catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.settings import load_settings
+from apex_pipeline_tests.distance.driven_lake import BARE, HARBOR_1, HARBOR_2, MESA
 from apex_pipeline_tests.distance.driving import LENGTH_M, drive
 
 
@@ -82,7 +83,7 @@ def test_what_cannot_be_compared_is_refused_with_a_reason(race: RaceSession, lap
 def test_every_lap_has_an_answer_or_a_reason(driven_lake: Path) -> None:
     catalog = open_catalog(driven_lake)
     methods: dict[str, str] = {}
-    for key in catalog.snapshot.keys:
+    for key in (HARBOR_1, HARBOR_2, MESA):
         race = catalog.session(*key)
         for row in race.laps(frame="arrow").to_pylist():
             found = race.lap(car=row["vehicle_id"], number=row["lap_number"]).on_distance(step_m=50, frame="arrow")
@@ -164,3 +165,24 @@ def test_samples_are_those_between_the_lines(laps: tuple[Lap, Lap]) -> None:
     assert len(samples.points) == 5
     assert samples.label.endswith(f"lap {laps[0].number}")
     assert np.isfinite(samples.readings("speed_kph")[1]).all()
+
+
+def test_laps_without_telemetry_or_a_begin_say_so(driven_lake: Path, tmp_path: Path) -> None:
+    catalog = open_catalog(driven_lake)
+    distances = catalog.lap_distances
+    with pytest.raises(ObjectMissingError, match="length of harbor_street_circuit is not known"):
+        distances.samples((BARE, "GR86-013-13", 2))
+    own = tmp_path / "lengths.yaml"
+    own.write_text("tracks: [{slug: harbor_street_circuit, length_m: 3650, evidence: my own wheel}]\n")
+    distances = open_catalog(driven_lake, load_settings(track_lengths_file=own)).lap_distances
+    lap = distances.on_distance((BARE, "GR86-013-13", 2), 10.0, None)
+    assert lap.method == "none"
+    assert any("no telemetry" in note for note in lap.notes)
+    with pytest.raises(ConfigurationError, match="cannot be located"):
+        distances.samples((BARE, "GR86-013-13", 3))
+    with pytest.raises(ConfigurationError, match="has no lap 9"):
+        distances.samples((BARE, "GR86-013-13", 9))
+    # The map is that of another session of the track.
+    drawn = distances.geometry.map(BARE)
+    assert drawn.line is not None
+    assert len(drawn.geojson()["features"]) == 4  # type: ignore[arg-type]

@@ -153,7 +153,9 @@ def test_every_table_is_answered(weekend: httpx.Client, name: str) -> None:
     assert weekend.get(f"{API}/tables/{name}").status_code == 200
 
 
-@pytest.mark.parametrize("name", ["weather", "quality", "note"])
+@pytest.mark.parametrize(
+    "name", ["weather", "quality", "note", "best", "results", "positions", "gaps", "penalties", "sectors"]
+)
 def test_a_session_answers_by_name(weekend: httpx.Client, name: str) -> None:
     assert weekend.get(f"{API}/sessions/harbor/Race%201/{name}").json()["session"] == "R1"
 
