@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 from apex_pipeline.catalog.reader import Catalog
 from apex_pipeline.reports.index_page import IndexTables
 from apex_pipeline.tables import LAPS, QUALITY, SESSIONS, TRACKS
+from apex_pipeline.tables.model import Table
 
 _SESSION = ("track", "session")
 _BEST = ("car_number", "lap_time_s")
@@ -25,11 +26,7 @@ def index_tables(catalog: Catalog) -> IndexTables:
 
 def _best(catalog: Catalog) -> pa.Table:
     """Return the fastest valid lap of each session."""
-    if not _has(catalog, LAPS.name):
-        return pa.table(
-            {**dict.fromkeys((*_SESSION, "car_number"), pa.array([], _TEXT)), "lap_time_s": pa.array([0.0])[:0]}
-        )
-    laps = catalog.table_arrow(LAPS.name)
+    laps = _rows(catalog, LAPS)
     counts = pc.and_kleene(laps["is_valid"], pc.is_valid(laps["lap_time_s"]))
     found = _plain(laps.filter(counts).select([*_SESSION, *_BEST])).sort_by("lap_time_s")
     # Sorted, so the first row of a session is its fastest.
@@ -39,15 +36,15 @@ def _best(catalog: Catalog) -> pa.Table:
 
 def _quality(catalog: Catalog) -> pa.Table:
     """Return the overall score of each session that has one."""
-    if not _has(catalog, QUALITY.name):
-        return pa.table({**dict.fromkeys(_SESSION, pa.array([], _TEXT)), "score": pa.array([0.0])[:0]})
-    rows = _plain(catalog.table_arrow(QUALITY.name).select([*_SESSION, "scope", "measure", "score"]))
+    rows = _plain(_rows(catalog, QUALITY).select([*_SESSION, "scope", "measure", "score"]))
     is_overall = pc.and_(pc.equal(rows["scope"], "session"), pc.equal(rows["measure"], "overall"))
     return rows.filter(is_overall).select([*_SESSION, "score"])
 
 
-def _has(catalog: Catalog, name: str) -> bool:
-    return any(catalog.has_table(name, *key) for key in catalog.snapshot.keys)
+def _rows(catalog: Catalog, table: Table) -> pa.Table:
+    """Return a table of all sessions; no rows if no session was published with it."""
+    has_any = any(catalog.has_table(table.name, *key) for key in catalog.snapshot.keys)
+    return catalog.table_arrow(table.name) if has_any else table.empty()
 
 
 def _plain(rows: pa.Table) -> pa.Table:
