@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from apex_pipeline.reports.amounts import lap_time
+from apex_pipeline.amounts import lap_time
 from apex_pipeline.reports.content_policy import content_policy
 from apex_pipeline.reports.markup import Column, name, paragraph, table, text
 from apex_pipeline.reports.page_style import page_style

@@ -2,7 +2,7 @@
 
 from math import isfinite
 
-from apex_pipeline.reports.amounts import lap_time
+from apex_pipeline.amounts import lap_time
 from apex_pipeline.reports.markup import text
 
 UNKNOWN = "\u2013"
