@@ -118,6 +118,9 @@ def trace_data(facts: SessionFacts, names: CarNames) -> str:
     if isinstance(facts.traces, str):
         return ""
     labels = lap_labels(facts.traces, names)
+    panels = panels_of(facts.traces, labels)
+    if not panels:
+        return ""
     distance = facts.traces.on_distance[0].distance_m
     data = {
         "step": float(distance[1] - distance[0]),
@@ -131,7 +134,7 @@ def trace_data(facts: SessionFacts, names: CarNames) -> str:
                 "series": [differences(values, panel.digits) for values in panel.series],
                 "error": None if panel.error is None else differences(panel.error, panel.digits),
             }
-            for panel in panels_of(facts.traces, labels)
+            for panel in panels
         ],
     }
     written = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

@@ -33,7 +33,7 @@ def weather_section(facts: SessionFacts) -> str:
     columns = [Column("Time, UTC", is_text=True), *(Column(title) for _, title, _ in measured), Column("Rain")]
     ranges = [_range(readings, name, digits) for name, _, digits in measured]
     rows = [[element("b", "range"), *ranges, _rain(readings)], *(_cells(row, measured) for row in readings[::step])]
-    thinned = "" if step == 1 else f"; of {len(readings):,} readings every {step}th"
+    thinned = "" if step == 1 else f"; 1 of {step} readings"
     return section(
         "weather", "Weather", table(f"{day:%d %B %Y}{thinned}", columns, rows), paragraph(_sentence(readings), "m")
     )

@@ -87,6 +87,14 @@ def test_laps_with_gps_only_have_a_delta_and_a_map_without_colours(kept: _Kept) 
     assert "No lap with telemetry has a speed to colour it by." in text
 
 
+def test_a_lap_alone_without_channels_has_nothing_to_draw_and_needs_no_script(kept: _Kept) -> None:
+    facts = kept("7", laps=(2,))
+    _traces(facts).on_distance[0].channels.clear()
+    page = render_report(facts)
+    assert "The laps have no channel that is drawn here." in page
+    assert "<script" not in page
+
+
 def test_laps_that_are_not_whole_are_not_drawn(kept: _Kept) -> None:
     assert kept("98").traces == "No valid lap has telemetry that can be put on the distance of the track."
 
