@@ -161,6 +161,17 @@ def test_two_fingers_zoom_every_chart(browser: Page, pages: dict[str, Path]) -> 
     assert zoomed[0] == pytest.approx([whole[0][1] / 3, whole[0][1] * 2 / 3], abs=30)
 
 
+def test_one_finger_moves_the_cursor_of_every_chart(browser: Page, pages: dict[str, Path]) -> None:
+    browser.open(pages["harbor"], 390)
+    left, top, width, height = browser.value(_PLACE)
+    y = top + height / 2
+    browser.touch([(left + width * 0.3, y)], [(left + width * 0.4, y)], [(left + width * 0.5, y)])
+    browser.value("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+    places = browser.value("reportCharts().map(chart => chart.cursor.idx)")
+    assert len(set(places)) == 1
+    assert places[0] > 0
+
+
 def test_cursors_are_in_step_and_the_place_is_on_the_map(browser: Page, pages: dict[str, Path]) -> None:
     browser.open(pages["harbor"], 1280)
     assert browser.value('getComputedStyle(document.getElementById("here")).display') == "none"

@@ -32,6 +32,7 @@
     charts.forEach((chart) => chart.setScale("x", { min: range[0], max: range[1] }));
     isFollowing = false;
   };
+  const setPlace = (place) => charts.forEach((chart) => chart.setCursor(place));
   const followZoom = (chart, scale) => {
     if (scale === "x" && !isFollowing && chart.status === 1) {
       setRange(chart.scales.x.min, chart.scales.x.max);
@@ -70,7 +71,7 @@
       ],
       series: [{ label: "at, m", value: (_, value) => (value === null ? "–" : value.toFixed(0)) }, ...series],
       bands: isDelta ? [{ series: [3, 2], fill: `${colour("--q")}55` }] : [],
-      plugins: [touchZoom(setRange)],
+      plugins: [touchZoom(setRange, setPlace)],
       hooks: { setScale: [followZoom], setCursor: at === 0 ? [showPlace] : [] },
     };
   };

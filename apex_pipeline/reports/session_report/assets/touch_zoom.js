@@ -1,6 +1,6 @@
 "use strict";
 // Zoom and shift of a chart with two fingers; one finger moves the cursor, or scrolls the page.
-function touchZoom(setRange) {
+function touchZoom(setRange, setPlace) {
   const spanOf = (a, b) => Math.max(Math.abs(a.clientX - b.clientX), 12);
   const middleOf = (a, b) => (a.clientX + b.clientX) / 2;
   return {
@@ -24,7 +24,7 @@ function touchZoom(setRange) {
           if (event.touches.length === 1) {
             const [finger] = event.touches;
             const box = over.getBoundingClientRect();
-            chart.setCursor({ left: finger.clientX - box.left, top: finger.clientY - box.top });
+            setPlace({ left: finger.clientX - box.left, top: finger.clientY - box.top });
             return;
           }
           if (begin === null || event.touches.length !== 2) {
