@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from apex_pipeline.amounts import lap_time
 from apex_pipeline.errors import ApexError
-from apex_pipeline.reports.amounts import lap_time
 from apex_pipeline.tables import LAPS, OFFICIAL_LAPS, RESULTS, TELEMETRY
 
 if TYPE_CHECKING:

@@ -283,6 +283,13 @@ PANELS: dict[str, tuple[Command, ...]] = {
     ),
     "Share": (
         Command(
+            "report",
+            "cli.report",
+            "Write the report of a session: one HTML file with its charts, which needs no network.",
+            ("apex report harbor r1", "apex report harbor r1 --out harbor.html"),
+            reads_tables=True,
+        ),
+        Command(
             "export",
             "cli.export",
             "Write published tables into one database file, or a folder of CSV files.",

@@ -1,6 +1,6 @@
 """Formats sizes, dollars and counts for people; ``--json`` prints plain numbers."""
 
-from apex_pipeline.reports.amounts import size
+from apex_pipeline.amounts import size
 
 __all__ = ["count", "dollars", "size"]
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
+from apex_pipeline.amounts import lap_time
 from apex_pipeline.catalog.reader import Catalog, open_catalog
 from apex_pipeline.cli.listing import Listing, lists, one_session
 from apex_pipeline.cli.options import (
@@ -22,7 +23,6 @@ from apex_pipeline.cli.options import (
 )
 from apex_pipeline.cli.query import chosen_sessions, require_rows
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.reports.amounts import lap_time
 from apex_pipeline.tables import LAPS, RESULTS
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from apex_pipeline.amounts import lap_time
 from apex_pipeline.catalog.reader import Catalog
 from apex_pipeline.cli.emit import TextTable, print_line
 from apex_pipeline.cli.format import count
@@ -18,7 +19,6 @@ from apex_pipeline.errors import ApexError, ObjectMissingError
 from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.lake.rollups import read_roll_up
 from apex_pipeline.orchestration.sync import SyncOutcome
-from apex_pipeline.reports.amounts import lap_time
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.sources.rejects import UNREADABLE_FILE

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import dagster as dg
 
+from apex_pipeline.amounts import size
 from apex_pipeline.orchestration.failures import dagster_failure
 from apex_pipeline.orchestration.history import Pruned, prune
 from apex_pipeline.orchestration.instance import remember_process
 from apex_pipeline.orchestration.job_names import PRUNE_JOB
-from apex_pipeline.reports.amounts import size
 from apex_pipeline.settings import load_settings
 
 

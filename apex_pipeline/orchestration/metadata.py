@@ -1,6 +1,6 @@
 """Contains metadata that several assets show alike."""
 
-from apex_pipeline.reports.amounts import size
+from apex_pipeline.amounts import size
 
 
 def size_metadata(number: int) -> dict[str, str | int]:

@@ -1,1 +1,1 @@
-"""Contains what people look at: small pictures of a session, and amounts as they read them."""
+"""Contains what people look at: small pictures of a session, its report, and the index of a lake."""

@@ -7,7 +7,7 @@ from statistics import median
 
 import pyarrow as pa
 
-from apex_pipeline.reports.amounts import lap_time
+from apex_pipeline.amounts import lap_time
 from apex_pipeline.reports.svg import Drawing, Scale, fits
 
 _WIDTH = 640

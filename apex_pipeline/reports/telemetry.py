@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from apex_pipeline.reports.amounts import lap_time
+from apex_pipeline.amounts import lap_time
 from apex_pipeline.reports.svg import Drawing, Point, Scale
 
 _WIDTH, _HEIGHT = 640, 240

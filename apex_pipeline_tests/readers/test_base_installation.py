@@ -45,6 +45,12 @@ def test_the_api_is_imported_without_any_extra_and_without_pandas(tmp_path: Path
     assert done.stdout == "<LocalDataLoader of lake>\n", done.stderr
 
 
+def test_a_report_needs_no_extra(tmp_path: Path, lake: Path) -> None:
+    done = _python(_APEX, "report", "harbor_street_circuit", "R1", folder=tmp_path, lake=lake)
+    assert done.returncode == 0, done.stderr
+    assert "</html>" in (tmp_path / "harbor_street_circuit_R1.html").read_text(encoding="utf-8")
+
+
 def test_a_lake_on_disk_is_read_by_the_command_line(tmp_path: Path, lake: Path) -> None:
     done = _python(_APEX, "laps", "harbor_street_circuit", "R1", "--json", folder=tmp_path, lake=lake)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from apex_pipeline.api.guard import install_guard
 from apex_pipeline.api.lake import (
     distance_routes,
     health_routes,
+    page_routes,
     seed_routes,
     session_routes,
     snapshot_routes,
@@ -66,6 +67,7 @@ def create_app(settings: Settings | None = None, lake: str | None = None) -> Fas
     app.state.metrics = ServiceMetrics(service)
     for routes in (snapshot_routes, table_routes, session_routes, telemetry_routes, distance_routes):
         app.include_router(routes.router, prefix=_PREFIX)
+    app.include_router(page_routes.router)
     app.include_router(seed_routes.router)
     app.include_router(health_routes.router)
     install_problems(app)

@@ -12,7 +12,7 @@ from apex_pipeline.api.lake.asking import Ask
 from apex_pipeline.api.lake.documented import documented
 from apex_pipeline.api.lake.encoding import arrow_bytes, csv_bytes
 from apex_pipeline.api.lake.errors import RequestError, values_of_the_query
-from apex_pipeline.api.lake.forms import Form
+from apex_pipeline.api.lake.forms import ROWS, Form
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.limits import MAX_ROWS
 from apex_pipeline.api.lake.service import Takes, answered
@@ -23,7 +23,7 @@ from apex_pipeline.catalog.session import RaceSession
 
 router = APIRouter(tags=["distance"])
 
-_COMPARE = Takes(("a", "b", "step_m", "channels", "format", "snapshot"), forms=tuple(Form))
+_COMPARE = Takes(("a", "b", "step_m", "channels", "format", "snapshot"), forms=ROWS)
 _MAP = Takes()
 # Track, session, car, lap.
 _PARTS: Final = 4

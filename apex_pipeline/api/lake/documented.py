@@ -18,6 +18,7 @@ _PARAMETERS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "format": ({"type": "string"}, "Form of the answer; by default as `Accept` says, else JSON."),
     "track": (_TEXT, "Only this track, by any of its names."),
     "session": (_TEXT, "Only sessions of this name."),
+    "kind": (_TEXT, "Only sessions of this kind: race, qualifying, practice or other."),
     "has": (_TEXT, "Only sessions whose table of this name has rows, like telemetry."),
     "car": (_TEXT, "Only this car: its number, or its vehicle_id."),
     "columns": (_NAMES, "Columns of the answer; by default all."),

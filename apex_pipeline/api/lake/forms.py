@@ -1,4 +1,4 @@
-"""The forms of an answer: JSON, CSV and Arrow, chosen by ``format=`` or by the header ``Accept``."""
+"""The forms of an answer: JSON, CSV, Arrow, and HTML for pages; chosen by ``format=`` or by the header ``Accept``."""
 
 from enum import StrEnum
 from typing import Final
@@ -13,6 +13,12 @@ class Form(StrEnum):
     JSON = "json"
     CSV = "csv"
     ARROW = "arrow"
+    HTML = "html"
+    PARQUET = "parquet"
+
+
+# The forms that rows have.
+ROWS: Final = (Form.JSON, Form.CSV, Form.ARROW)
 
 
 class NotAcceptableError(RequestError):
@@ -26,16 +32,20 @@ MEDIA_TYPES: Final = {
     Form.JSON: "application/json",
     Form.CSV: "text/csv; charset=utf-8",
     Form.ARROW: "application/vnd.apache.arrow.stream",
+    Form.HTML: "text/html; charset=utf-8",
+    Form.PARQUET: "application/vnd.apache.parquet",
 }
 # The names under which a caller may accept a form.
 _ACCEPTED: Final = {
     Form.JSON: ("application/json", "application/*", "*/*"),
     Form.CSV: ("text/csv", "text/*", "*/*"),
     Form.ARROW: ("application/vnd.apache.arrow.stream", "application/*", "*/*"),
+    Form.HTML: ("text/html", "text/*", "*/*"),
+    Form.PARQUET: ("application/vnd.apache.parquet", "application/*", "*/*"),
 }
 
 
-def chosen_form(named: str | None, accept: str | None, offered: tuple[Form, ...] = tuple(Form)) -> Form:
+def chosen_form(named: str | None, accept: str | None, offered: tuple[Form, ...] = ROWS) -> Form:
     """Return the form of an answer.
 
     Args:

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from apex_pipeline import __version__
 from apex_pipeline.api.lake import seed_answers, seed_laps
 from apex_pipeline.api.lake.asking import Ask
 from apex_pipeline.api.lake.documented import documented
@@ -35,13 +34,6 @@ _DRIVER: Final = _SESSION + "/driver/{driver}"
 _STRATEGY: Final = "/api/strategy/track/{track}/session/{session}/driver/{driver}"
 _TELEMETRY: Final = "/api/telemetry/track/{track}/session/{session}/driver/{driver}"
 _JSON: Final = "application/json"
-
-
-@router.get("/", **_ANSWER)
-async def root() -> Response:
-    """Say what this is."""
-    about = {"message": "APEX lake", "version": __version__, "api": "/api/v1", "openapi": "/openapi.json"}
-    return Response(json_document(about), media_type=_JSON)
 
 
 @router.get("/health", **_ANSWER)

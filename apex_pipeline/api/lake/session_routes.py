@@ -12,7 +12,7 @@ from apex_pipeline.api.lake.asking import Ask
 from apex_pipeline.api.lake.cars import find_session_car, rows_of_car
 from apex_pipeline.api.lake.documented import documented
 from apex_pipeline.api.lake.errors import names_of_the_path
-from apex_pipeline.api.lake.forms import Form
+from apex_pipeline.api.lake.forms import ROWS
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.listing import Listed, list_answer
 from apex_pipeline.api.lake.service import Takes, answered
@@ -22,8 +22,8 @@ from apex_pipeline.catalog.session import RaceSession
 
 router = APIRouter(prefix="/sessions/{track}/{session}", tags=["sessions"])
 
-_OF_CARS = Takes(("car", *PAGED), compares=True, forms=tuple(Form))
-_ROWS = Takes(PAGED, compares=True, forms=tuple(Form))
+_OF_CARS = Takes(("car", *PAGED), compares=True, forms=ROWS)
+_ROWS = Takes(PAGED, compares=True, forms=ROWS)
 _NOTE = Takes()
 
 

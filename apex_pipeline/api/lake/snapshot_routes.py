@@ -12,7 +12,7 @@ from starlette.responses import Response
 from apex_pipeline.api.lake.asking import Ask
 from apex_pipeline.api.lake.documented import documented
 from apex_pipeline.api.lake.errors import RequestError
-from apex_pipeline.api.lake.forms import Form
+from apex_pipeline.api.lake.forms import ROWS
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.limits import MAX_SNAPSHOTS
 from apex_pipeline.api.lake.listing import Listed, list_answer
@@ -23,8 +23,8 @@ from apex_pipeline.lake.history import SessionChanges, changes_between, publishe
 router = APIRouter(tags=["snapshots"])
 
 _ONE = Takes()
-_LIST = Takes(("limit", "cursor", "format"), forms=tuple(Form))
-_CHANGES = Takes(("since", "limit", "cursor", "format", "snapshot"), forms=tuple(Form))
+_LIST = Takes(("limit", "cursor", "format"), forms=ROWS)
+_CHANGES = Takes(("since", "limit", "cursor", "format", "snapshot"), forms=ROWS)
 _SNAPSHOT = pa.schema([(name, pa.string()) for name in ("id", "created_utc", "parent", "note")])
 _CHANGE = pa.schema([(name, pa.string()) for name in ("track", "session", "change")])
 

@@ -13,7 +13,7 @@ from apex_pipeline.api.lake.asking import Ask, checked_name
 from apex_pipeline.api.lake.cars import SessionCar, UnknownCarError, find_session_car, rows_of_car
 from apex_pipeline.api.lake.documented import documented
 from apex_pipeline.api.lake.errors import NotFoundError, RequestError, names_of_the_path
-from apex_pipeline.api.lake.forms import Form
+from apex_pipeline.api.lake.forms import ROWS
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.limits import MAX_NAME_CHARACTERS, MAX_ROWS
 from apex_pipeline.api.lake.listing import Listed, list_answer
@@ -29,9 +29,9 @@ from apex_pipeline.tables.session_key import SessionKey
 router = APIRouter(tags=["tables"])
 
 PAGED = ("columns", "sort", "limit", "cursor", "format", "snapshot")
-_TRACKS = Takes(PAGED, compares=True, forms=tuple(Form))
-_SESSIONS = Takes(("track", "has", *PAGED), compares=True, forms=tuple(Form))
-_TABLES = Takes(("track", "session", "car", *PAGED), compares=True, forms=tuple(Form))
+_TRACKS = Takes(PAGED, compares=True, forms=ROWS)
+_SESSIONS = Takes(("track", "has", *PAGED), compares=True, forms=ROWS)
+_TABLES = Takes(("track", "session", "car", *PAGED), compares=True, forms=ROWS)
 TABLES_BY_NAME = {table.name: table for table in (*CATALOG_TABLES, *RACE_TABLES, REJECTS)}
 
 

@@ -17,7 +17,7 @@ from apex_pipeline.api.lake.curves import LapCurves, distance_curves, time_curve
 from apex_pipeline.api.lake.documented import documented
 from apex_pipeline.api.lake.encoding import arrow_bytes, csv_bytes
 from apex_pipeline.api.lake.errors import RequestError, names_of_the_path, values_of_the_query
-from apex_pipeline.api.lake.forms import Form
+from apex_pipeline.api.lake.forms import ROWS, Form
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.limits import MAX_POINTS
 from apex_pipeline.api.lake.query import Query
@@ -29,7 +29,7 @@ from apex_pipeline.tables.session_key import SessionKey
 
 router = APIRouter(tags=["telemetry"])
 
-_LAP = Takes(("channels", "max_points", "x", "step_m", "format", "snapshot"), forms=tuple(Form))
+_LAP = Takes(("channels", "max_points", "x", "step_m", "format", "snapshot"), forms=ROWS)
 # As `Lap.on_distance` has it.
 _STEP_M = 2.0
 # Finding a car and its lap takes a third of the time of an answer; without the session, which holds the catalog.

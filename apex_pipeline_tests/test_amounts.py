@@ -2,7 +2,7 @@
 
 import pytest
 
-from apex_pipeline.reports.amounts import lap_time
+from apex_pipeline.amounts import lap_time
 
 
 @pytest.mark.parametrize(
