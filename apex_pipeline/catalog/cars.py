@@ -11,22 +11,29 @@ import pyarrow.compute as pc
 from apex_pipeline.catalog.published_tables import PublishedTables
 from apex_pipeline.errors import ConfigurationError, did_you_mean
 from apex_pipeline.lake.names import is_car_number, numbers_hint
-from apex_pipeline.tables import CARS, TELEMETRY_CARS
+from apex_pipeline.tables import CARS, LAPS, TELEMETRY_CARS
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
 
 _NUMBER, _VEHICLE = "car_number", "vehicle_id"
+_NAMES = (_VEHICLE, "chassis", _NUMBER)
 # Cars that an error lists: two grids.
 _LISTED = 60
 
 
 def devices_of(tables: PublishedTables, key: SessionKey) -> list[Row]:
-    """Return a row for each device of a session: it may have sent telemetry only, or lap triggers only."""
+    """Return a row with the names of each device of a session: it may have sent telemetry only, or lap triggers only.
+
+    Without the table of cars, those with laps are known.
+    """
+    has_cars = tables.has(CARS.name, key)
     found: dict[str | None, Row] = {}
-    for name in (TELEMETRY_CARS.name, CARS.name):
+    for name in (TELEMETRY_CARS.name, CARS.name if has_cars else LAPS.name):
         if tables.has(name, key):
-            for row in tables.read(name, key).to_pylist():
-                found[row[_VEHICLE]] = {_NUMBER: None, **row}
+            rows = tables.read(name, key)
+            names = rows.select([column for column in _NAMES if column in rows.schema.names])
+            for row in names.to_pylist():
+                found[row[_VEHICLE]] = {**dict.fromkeys(_NAMES), **row}
     return list(found.values())
 
 

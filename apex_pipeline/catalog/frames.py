@@ -5,7 +5,6 @@ and ``not known`` is not ``no``. The schema of the table decides, not the values
 session.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import pyarrow as pa
@@ -14,6 +13,9 @@ from apex_pipeline.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:  # takes 0.3 s, and only callers that get a frame need it
     import pandas as pd
+
+# Below this, starting threads takes longer than converting a table.
+_FEW_ROWS = 20_000
 
 FrameKind = Literal["pandas", "arrow"]
 # ``pandas.DataFrame``, or ``pyarrow.Table``, which has no types: a union of the two would fit no use of either.
@@ -42,21 +44,12 @@ def as_frame(table: pa.Table, kind: FrameKind) -> Frame:
 
 def to_pandas(table: pa.Table) -> "pd.DataFrame":
     """Return a table as a pandas frame with the types ``Int64`` and ``boolean`` where a value may be missing."""
-    types = _nullable_types()
-    places = [
-        (place, column.name) for place, column in enumerate(table.schema) if column.nullable and column.type in types
-    ]
-    if not places:
-        return table.to_pandas()
-    names = [name for _, name in places]
-    frame = table.drop_columns(names).to_pandas()
-    nullable = table.select(names).to_pandas(types_mapper=types.get)
-    for place, name in places:
-        frame.insert(place, name, nullable[name])
-    return frame
-
-
-def _nullable_types() -> "Mapping[pa.DataType, pd.Int64Dtype | pd.BooleanDtype]":
     import pandas as pd  # noqa: PLC0415  -- as above
 
-    return {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    nullable: dict[pa.DataType, object] = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    # Arrow knows a type for all columns of a kind, so those that are never null get theirs afterwards.
+    frame = table.to_pandas(types_mapper=nullable.get, use_threads=table.num_rows > _FEW_ROWS)
+    for column in table.schema:
+        if not column.nullable and column.type in nullable:
+            frame[column.name] = frame[column.name].to_numpy(column.type.to_pandas_dtype())
+    return frame

@@ -5,12 +5,13 @@ crossings of ``laps`` where the car's own are not known.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from apex_pipeline.catalog.describe import as_html, as_text, lap_lines
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.tables.model import Row
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from apex_pipeline.distance import LapSamples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lap:
     """One lap of one car; made by :meth:`RaceSession.lap` and :meth:`RaceSession.best_lap`.
 
@@ -42,7 +43,7 @@ class Lap:
         line_residual_s: Time between them minus ``time_s``, seconds.
     """
 
-    session: "RaceSession" = field(repr=False)
+    session: "RaceSession"
     vehicle_id: str
     car_number: str | None
     number: int
@@ -55,6 +56,14 @@ class Lap:
     line_end_utc: datetime | None
     line_method: str | None
     line_residual_s: float | None
+
+    def __repr__(self) -> str:
+        """Say what there is, in five lines."""
+        return as_text(lap_lines(self))
+
+    def _repr_html_(self) -> str:
+        """Say the same in a notebook."""
+        return as_html(lap_lines(self))
 
     @property
     def track(self) -> str:

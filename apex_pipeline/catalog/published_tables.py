@@ -40,6 +40,11 @@ class PublishedTables:
         self.snapshot = snapshot
         self._kept = _KeptTables(_KEPT_BYTES)
 
+    def remember(self, other: "PublishedTables") -> None:
+        """Keep the tables that are kept for another snapshot of this lake."""
+        self.snapshot.remember(other.snapshot)
+        self._kept = other._kept  # noqa: SLF001  -- another one of this class
+
     def session(self, key: SessionKey) -> PublishedSession:
         """Return the published record of a session.
 
@@ -66,6 +71,10 @@ class PublishedTables:
     def has(self, name: str, key: SessionKey) -> bool:
         """Return whether a session was published with a table, which may have no rows."""
         return name in self.session(key).tables
+
+    def any_has(self, name: str) -> bool:
+        """Return whether any session was published with a table."""
+        return any(name in session.tables for session in self.snapshot.sessions)
 
     def read(self, name: str, key: SessionKey) -> pa.Table:
         """Return one of a session's tables; errors as for :meth:`record`, and for damaged files."""
@@ -98,16 +107,28 @@ class PublishedTables:
             ObjectMissingError: There is no session, or a file is missing.
             StoreCorruptionError: A file is damaged.
         """
-        with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-            sessions = list(pool.map(self.session, keys))
-            _require_table(name, sessions)
-            if name == REJECTS.name:
-                found = list(pool.map(self.rejects, keys))
-            else:
-                records = [session.tables[name] for session in sessions if name in session.tables]
-                found = list(pool.map(self.read_record, records))
+        sessions = list(self.snapshot.sessions_of(keys))
+        _require_table(name, sessions)
+        of_rejects = name == REJECTS.name
+        records = [
+            table
+            for session in sessions
+            for table_name, table in session.tables.items()
+            if (is_rejects_table(table_name) if of_rejects else table_name == name)
+        ]
+        found = [REJECTS.empty(), *self._read_all(records)] if of_rejects else self._read_all(records)
         plain = [table.replace_schema_metadata(None) for table in found]
         return pa.concat_tables(plain, promote_options="default").unify_dictionaries()
+
+    def _read_all(self, records: Sequence[TableRecord]) -> list[pa.Table]:
+        """Return tables in the order of their records; those that are not kept are read in parallel."""
+        kept = {record.sha256: table for record in records if (table := self._kept.get(record.sha256)) is not None}
+        missing = list({record.sha256: record for record in records if record.sha256 not in kept}.values())
+        if missing:
+            with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+                tables = pool.map(self.read_record, missing)
+                kept |= {record.sha256: table for record, table in zip(missing, tables, strict=True)}
+        return [kept[record.sha256] for record in records]
 
 
 def _require_table(name: str, sessions: Collection[PublishedSession]) -> None:

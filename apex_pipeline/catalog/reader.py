@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from apex_pipeline.catalog.describe import as_html, as_text, catalog_lines
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.catalog.lake_tables import LakeTables
 from apex_pipeline.catalog.session import RaceSession
+from apex_pipeline.catalog.sql import Value, run_sql
 from apex_pipeline.catalog.telemetry_reader import Selection, TelemetryReader
 from apex_pipeline.lake.history import published_history, snapshot_as_of
 from apex_pipeline.lake.history_tables import differences_table, history_table
@@ -24,8 +26,10 @@ from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.reconciliation import read_counts
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.settings import Settings, load_settings
+from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store, open_store_at
+from apex_pipeline.tables import CATALOG_TABLES, REJECTS, TELEMETRY
 
 if TYPE_CHECKING:
     from apex_pipeline.catalog.lap_distance import LapDistances
@@ -37,7 +41,8 @@ def open_catalog(
     """Open a lake for reading.
 
     Args:
-        uri: ``s3://bucket/prefix`` or a folder; by default the lake in the settings.
+        uri: A folder, ``s3://bucket/prefix``, ``https://host/folder`` or a ``bundle.zip``; by default the lake in the
+            settings.
         settings: Credentials and endpoint; read from the environment by default.
         as_of: Open the lake as it was published at this time (timezone-aware, or as ISO text with a time zone), at the
             end of this day in UTC (a date, or ``2026-11-20``), or the snapshot with this id or start of an id; by
@@ -82,12 +87,32 @@ class Catalog(LakeTables):
         return LapDistances(self._tables, self.telemetry_reader, lambda: self.settings, self.find_sessions)
 
     def __repr__(self) -> str:
-        return f"<Catalog of {self.uri} at snapshot {self.snapshot.id}>"
+        """Say what there is, in five lines."""
+        return as_text(catalog_lines(self))
+
+    def _repr_html_(self) -> str:
+        """Say the same in a notebook."""
+        return as_html(catalog_lines(self))
 
     @property
     def uri(self) -> str:
         """Address of the lake."""
         return self._store.uri
+
+    def refreshed(self) -> "Catalog":
+        """Return the lake as it is published now: this catalog if that is what it shows.
+
+        What both snapshots have in common is not read again, so a program that answers for days reads what changed.
+
+        Raises:
+            ObjectMissingError: Nothing is published any more.
+            StoreCorruptionError: The published snapshot is damaged.
+        """
+        if require_snapshot(self._store) == self.snapshot:
+            return self
+        newer = Catalog(self._store, settings=self._settings)
+        newer._tables.remember(self._tables)
+        return newer
 
     def session(self, track: str, session: str) -> RaceSession:
         """Return one session, with everything that can be asked about it; errors as for :meth:`find_session`."""
@@ -124,6 +149,27 @@ class Catalog(LakeTables):
         """
         other = old.snapshot if isinstance(old, Catalog) else snapshot_as_of(self._store, old, self._current)
         return as_frame(differences_table(other, self.snapshot), frame)
+
+    def sql(self, query: str, parameters: Sequence[Value] = (), *, frame: FrameKind = "pandas") -> Frame:
+        """Return the rows that a query selects from the tables of this snapshot, of all sessions; needs DuckDB.
+
+        Args:
+            query: One ``select`` from any table of docs/tables.md, by its name.
+            parameters: Values for the ``?`` of the query.
+            frame: ``pandas`` or ``arrow``.
+
+        Raises:
+            ConfigurationError: It is not one ``select``, names something that is not there, or wants a file.
+            MissingExtraError: DuckDB is not installed; the message says how to install it.
+        """
+        return as_frame(run_sql(query, parameters, [*all_tables(), REJECTS.name], self._sql_table), frame)
+
+    def _sql_table(self, name: str) -> object:
+        """Return a table over all sessions, telemetry as a data set that is read in parts; ``None`` if none has it."""
+        if name == TELEMETRY.name:
+            return self.telemetry_reader.dataset(self.find_keys())
+        is_known = name in {REJECTS.name, *(table.name for table in CATALOG_TABLES)}
+        return self.table_arrow(name) if is_known or self._tables.any_has(name) else None
 
     def telemetry_counts(self, track: str, session: str) -> dict[str, int]:
         """Return the reconciliation of the session's readings; empty if the file does not record it.

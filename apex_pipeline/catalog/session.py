@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from apex_pipeline.catalog.best import best_rows, best_table
+from apex_pipeline.catalog.describe import as_html, as_text, session_lines
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.catalog.lap import Lap, lap_of_row
 from apex_pipeline.catalog.lap_chart import Entry, lap_chart, vehicles_by_entry
@@ -39,6 +40,14 @@ class RaceSession:
     def __init__(self, catalog: "Catalog", key: SessionKey) -> None:
         self.catalog = catalog
         self.key = key
+
+    def __repr__(self) -> str:
+        """Say what there is, in five lines."""
+        return as_text(session_lines(self))
+
+    def _repr_html_(self) -> str:
+        """Say the same in a notebook."""
+        return as_html(session_lines(self))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RaceSession) and self._identity == other._identity

@@ -5,9 +5,11 @@ window of time, ``telemetry_file.py`` for how a window is read.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -15,9 +17,15 @@ from apex_pipeline.catalog.published_tables import PublishedTables
 from apex_pipeline.catalog.selection import LapTimes, clip, lap_times, resolve_vehicle
 from apex_pipeline.catalog.telemetry_file import Footer, Window, read_footer, read_windows
 from apex_pipeline.errors import ConfigurationError, did_you_mean
+from apex_pipeline.lake.objects import table_file_key
 from apex_pipeline.lake.published_session import TableRecord
+from apex_pipeline.storage.arrow_fs import arrow_filesystem
+from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables import CARS, LAPS, TELEMETRY
 from apex_pipeline.tables.session_key import SessionKey
+
+if TYPE_CHECKING:
+    from pyarrow import dataset as ds
 
 # The first columns of every telemetry result: car and time.
 SAMPLE_COLUMNS = ("vehicle_id", "sample_time_utc", "repeat", "lap_number")
@@ -106,6 +114,23 @@ class TelemetryReader:
             self._tables.has(TELEMETRY.name, key)
             and vehicle_id in self._footer(self._tables.record(TELEMETRY.name, key)).cars
         )
+
+    def dataset(self, keys: Sequence[SessionKey]) -> "ds.Dataset":
+        """Return the telemetry of several sessions as one Arrow data set, of which only what is used is read.
+
+        A channel that only some of the sessions have is null in the others.
+        """
+        from pyarrow import dataset as ds  # noqa: PLC0415  -- imports pandas, and only SQL needs it
+
+        with_table = [key for key in keys if self._tables.has(TELEMETRY.name, key)]
+        records = [record for key in with_table if (record := self._tables.record(TELEMETRY.name, key)).rows]
+        with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+            schemas = list(pool.map(lambda record: self._footer(record).metadata.schema.to_arrow_schema(), records))
+            paths = list(pool.map(partial(table_file_key, self._tables.store), records))
+        schema = pa.unify_schemas([TELEMETRY.schema.remove_metadata(), *(one.remove_metadata() for one in schemas)])
+        if not paths:
+            return ds.dataset(schema.empty_table())
+        return ds.dataset(paths, schema, "parquet", filesystem=arrow_filesystem(self._tables.store))
 
     def lap_note(self, key: SessionKey, vehicle_id: str, lap_number: int) -> str:
         """Return why a lap has no samples, in a sentence; empty if it has some."""

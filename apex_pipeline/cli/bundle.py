@@ -53,6 +53,4 @@ def _print_bundle(bundle: Bundle, selection: Selection) -> None:
     raw = "with the raw files" if selection.has_raw_files else "without raw files"
     size = f"{bundle.files} files, {bundle.bytes / 1e6:,.2f} MB"
     print_line(f"{target}: {len(selection.sessions)} sessions {raw}, {size}; every byte was read back and verified.")
-    is_zip = target.suffix == ".zip"
-    how = "unpack it, then pass its folder with --lake" if is_zip else f"apex tracks --lake {target}"
-    print_line(f"To read it: {how}")
+    print_line(f"To read it: apex tracks --lake {target}")

@@ -22,12 +22,6 @@ def as_numbers(values: Sequence[float] | Numbers) -> Numbers:
     return np.asarray(values, dtype=np.float64)
 
 
-def readings(times_s: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the times and values that are numbers."""
-    known = np.isfinite(times_s) & np.isfinite(values)
-    return times_s[known], values[known]
-
-
 def mean_at_equal_times(times_s: Numbers, values: Numbers) -> tuple[Numbers, Numbers]:
     """Return each time once, with the mean of its readings; a speed is never a distance divided by no time."""
     if len(times_s) == 0:

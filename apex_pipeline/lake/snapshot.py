@@ -172,9 +172,12 @@ class Snapshot:
         Raises:
             StoreCorruptionError: A shard is missing or damaged.
         """
-        with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-            found = list(pool.map(self._shard, shards))
-        return dict(sorted((key, entry) for shard in found for key, entry in shard.items()))
+        shards = list(shards)
+        missing = [shard for shard in shards if shard not in self._entries]
+        if missing:
+            with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+                list(pool.map(self._shard, missing))
+        return dict(sorted(item for shard in shards for item in self._entries[shard].items()))
 
     @property
     def keys(self) -> tuple[SessionKey, ...]:
@@ -199,8 +202,28 @@ class Snapshot:
     @property
     def sessions(self) -> tuple[PublishedSession, ...]:
         """The published record of every session, sorted; reads all of them."""
-        with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-            return tuple(pool.map(lambda item: self._record(*item), self.entries.items()))
+        return tuple(self.sessions_of(self.entries))
+
+    def sessions_of(self, keys: Iterable[SessionKey]) -> Iterator[PublishedSession]:
+        """Yield the published records of these sessions; those that are not published are left out.
+
+        Raises:
+            StoreCorruptionError: A record or a shard is missing or damaged.
+        """
+        entries = self.entries
+        found = {key: entries[key] for key in keys if key in entries}
+        missing = [item for item in found.items() if item[1].record not in self._records]
+        if missing:
+            with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+                list(pool.map(lambda item: self._record(*item), missing))
+        for key, entry in found.items():
+            yield self._record(key, entry)
+
+    def remember(self, other: "Snapshot") -> None:
+        """Keep what another snapshot of this lake has read: its parts are named by their content."""
+        if self.format == other.format == FORMAT:
+            self._entries.update(other._entries)  # noqa: SLF001  -- another one of this class
+            self._records.update(other._records)  # noqa: SLF001  -- as above
 
     def _shard(self, sha256: str) -> dict[SessionKey, SessionEntry]:
         if sha256 not in self._entries:

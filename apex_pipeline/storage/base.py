@@ -75,6 +75,11 @@ class ObjectStore(ABC):
     def uri_of(self, key: str) -> str:
         """Return the full URI of an object."""
 
+    @property
+    def can_list(self) -> bool:
+        """Whether :meth:`list` works: a web server gives an object only by its name."""
+        return True
+
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield every object whose key starts with ``prefix``, sorted by key; all pages, no folder markers.

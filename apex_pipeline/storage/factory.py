@@ -17,12 +17,16 @@ from apex_pipeline.storage.disk_cache import DiskCache
 from apex_pipeline.storage.keys import UnsafeKeyError, check_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.storage.s3.setting_checks import check_bucket_settings, check_lake_prefix
+from apex_pipeline.storage.zip_lake import ZipStore
 
 if TYPE_CHECKING:  # the module imports boto3
     from apex_pipeline.storage.s3.client import S3Connection
     from apex_pipeline.storage.s3.once import WriteOnceStore
 
 _S3_SCHEME = "s3://"
+_WEB_SCHEMES = ("https://", "http://")
+_ZIP = ".zip"
+_LOCATIONS = "Use s3://bucket/prefix or a folder path; for reading also https://host/folder or a bundle.zip."
 
 
 def open_digest_cache(settings: Settings) -> DigestCache:
@@ -79,12 +83,15 @@ def open_store_at(uri: str, settings: Settings, *, for_writing: bool = False) ->
     """Return the store of the lake at a URI.
 
     Args:
-        uri: ``s3://bucket/prefix`` or the path of a folder.
+        uri: ``s3://bucket/prefix`` or the path of a folder; for reading also ``https://host/folder`` or the path of a
+            zip file.
         settings: Credentials, region and endpoint for S3.
         for_writing: As for :func:`open_store`.
 
     Raises:
-        ConfigurationError: ``uri`` is neither of these, or only one of the two AWS keys is set.
+        ConfigurationError: ``uri`` is none of these, or only one of the two AWS keys is set.
+        ObjectMissingError: There is no such zip file, or it contains no lake.
+        StoreCorruptionError: The zip file is damaged.
         MissingExtraError: It is in S3, and boto3 is not installed.
     """
     if uri.startswith(_S3_SCHEME):
@@ -92,12 +99,18 @@ def open_store_at(uri: str, settings: Settings, *, for_writing: bool = False) ->
         if bucket:
             store = _open_s3(settings, bucket, prefix.strip("/"), for_writing=for_writing)
             return store if for_writing else _read_through_cache(store, settings)
+    elif not for_writing and uri.startswith(_WEB_SCHEMES):
+        from apex_pipeline.storage.web import WebStore  # noqa: PLC0415  -- urllib3 only where it is used
+
+        return _read_through_cache(WebStore(uri, settings.state_dir), settings)
+    elif not for_writing and uri.lower().endswith(_ZIP) and not Path(uri).is_dir():
+        return ZipStore(Path(uri), settings.state_dir)
     elif uri and "://" not in uri:
         folder = LocalStore(Path(uri), open_digest_cache(settings))
         if for_writing:
             folder.prepare_for_writing()
         return folder
-    raise ConfigurationError(f"{uri!r} is not a lake location.", "Use s3://bucket/prefix or a folder path.")
+    raise ConfigurationError(f"{uri!r} is not a lake location.", _LOCATIONS)
 
 
 def open_source(uri: str, settings: Settings) -> ObjectStore:

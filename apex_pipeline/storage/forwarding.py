@@ -30,6 +30,11 @@ class ForwardingStore(ObjectStore):
         """Return the full URI of an object."""
         return self._inner.uri_of(key)
 
+    @property
+    def can_list(self) -> bool:
+        """Whether the store can be listed."""
+        return self._inner.can_list
+
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield the objects as the store lists them."""
         return self._inner.list(prefix)

@@ -1,5 +1,6 @@
 """Defines the keys of the lake, one function or constant per kind of object; see ``tables/`` for table schemas."""
 
+import re
 from collections.abc import Sequence
 
 from apex_pipeline.storage.keys import check_key
@@ -29,6 +30,9 @@ CURRENT_SNAPSHOT_KEY = "catalog/current.json"
 UNASSIGNED_RECORD_KEY = "catalog/records/unassigned.json"
 # Files taken out of the lake.
 FORGOTTEN_KEY = "catalog/forgotten.json"
+# Folders of objects that are named after the digest of their content.
+_DIGEST_PREFIXES = (OBJECTS_PREFIX, HISTORY_PREFIX, SHARDS_PREFIX, PUBLISHED_PREFIX)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def raw_key(path: str) -> str:
@@ -132,6 +136,14 @@ def object_key(sha256: str) -> str:
 def history_key(sha256: str) -> str:
     """Return the key at which lakes of format 1 keep a replaced table file."""
     return check_key(f"{HISTORY_PREFIX}{sha256}.parquet")
+
+
+def digest_in_key(key: str) -> str | None:
+    """Return the digest that a key says its content has; ``None`` for objects that may be replaced."""
+    folder, _, name = key.rpartition("/")
+    digest = name.partition(".")[0]
+    is_named_so = f"{folder}/" in _DIGEST_PREFIXES and _DIGEST.fullmatch(digest) is not None
+    return digest if is_named_so else None
 
 
 def record_key(session: str) -> str:

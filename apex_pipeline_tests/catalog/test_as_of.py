@@ -100,3 +100,21 @@ def test_the_laps_of_one_session_in_a_bucket_take_five_requests(s3_bucket: S3Buc
     connection.client.meta.events.register("before-call.s3", record)
     assert len(Catalog(store_of(connection)).laps("spa", "R1")) == 2
     assert [request.partition(" ")[0] for request in sent] == ["GetObject"] * 5
+
+
+def test_a_refreshed_catalog_reads_only_what_changed(s3_bucket: S3Bucket) -> None:
+    store = store_of(connect(s3_bucket))
+    for key in (_R1, _R2):
+        publish_tables(store, key, laps=2)
+    catalog = Catalog(store)
+    assert catalog.refreshed() is catalog
+    assert len(catalog.laps()) == sum(catalog.rows("laps", *key) for key in (_R1, _R2))
+    before = store.request_stats
+    catalog.laps()
+    assert store.request_stats == before
+    publish_tables(store, _R1, "v2", laps=9, now=NOON + _HOUR)
+    before = store.request_stats
+    newer = catalog.refreshed()
+    assert len(newer.laps()) == len(catalog.laps()) + 7
+    # Twice pointer and snapshot, the shard, the record and the laps of the session that changed.
+    assert store.request_stats.since(before).requests == 7

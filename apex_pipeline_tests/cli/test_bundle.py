@@ -39,7 +39,7 @@ def test_verify_passes_a_bundle_without_telemetry(demo_dir: Path, tmp_path: Path
 def test_a_zip_bundle_prints_how_to_read_it(demo_dir: Path, tmp_path: Path, apex: Apex) -> None:
     result = apex("bundle", str(tmp_path / "part.zip"), "--tracks", _TRACK)
     assert "without raw files" in result.out
-    assert "To read it: unpack it" in result.out
+    assert "To read it: apex tracks --lake " in result.out
     with zipfile.ZipFile(tmp_path / "part.zip") as archive:
         assert archive.testzip() is None
         assert "catalog/current.json" in archive.namelist()

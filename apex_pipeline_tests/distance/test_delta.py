@@ -144,3 +144,24 @@ def test_two_laps_are_compared_within_ten_milliseconds() -> None:
         compare_laps(a_lap, b_lap)
         spent.append(time.process_time() - begin)
     assert min(spent) <= 0.010
+
+
+def test_the_points_correct_holes_that_no_lap_knows() -> None:
+    # Both laps have a hole at the same place, in braking: speed alone must guess.
+    holes = Faults(holes=((11.0, 2.0), (43.0, 2.0)))
+    a, b = drive(97.3, 0.02, 1.0, holes), drive(97.5, 0.03, 4.0, holes)
+    with_points = compare_laps(a.samples, b.samples)
+    without = compare_laps(a.samples, replace(b.samples, points=()))
+    assert np.nanmax(np.abs(_errors(with_points, a, b))) < 0.06
+    assert np.nanmax(np.abs(_errors(with_points, a, b))) < np.nanmax(np.abs(_errors(without, a, b)))
+    assert np.nanmedian(without.error_s) > np.nanmedian(compare_laps(drive().samples, drive(98.0).samples).error_s)
+
+
+def test_a_standing_lap_and_one_that_nearly_stops_have_a_delta_without_jumping_back() -> None:
+    lap = drive(120.0)
+    slow = np.where((lap.samples.times_s > 50) & (lap.samples.times_s < 53), 0.0, lap.samples.channels["speed_kph"])
+    stopped = replace(lap.samples, channels={**lap.samples.channels, "speed_kph": slow}, points=())
+    delta = compare_laps(drive(97.0, faults=Faults(holes=((41.0, 2.0),))).samples, stopped)
+    known = np.isfinite(delta.b.time_s)
+    assert (np.diff(delta.b.time_s[known]) >= -1e-6).all()
+    assert delta.delta_s[-1] == pytest.approx(23.0)

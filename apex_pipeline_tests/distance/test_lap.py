@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apex_pipeline.distance import LapSamples, compare_laps, lap_on_distance, learn_line
-from apex_pipeline.distance.arrays import Numbers
+from apex_pipeline.distance.arrays import Flags, Numbers
 from apex_pipeline.distance.lap import distance_grid
 from apex_pipeline.distance.positions import Method
 from apex_pipeline.distance.track_line import TrackLine
@@ -24,8 +24,7 @@ def _only(lap: LapSamples, *channels: str) -> LapSamples:
     return replace(lap, channels={name: lap.channels[name] for name in channels})
 
 
-def _rows(lap: LapSamples, chosen: Numbers) -> LapSamples:
-    rows = chosen.astype(bool)
+def _rows(lap: LapSamples, rows: Flags) -> LapSamples:
     return replace(lap, times_s=lap.times_s[rows], channels={n: v[rows] for n, v in lap.channels.items()})
 
 
@@ -112,8 +111,8 @@ def test_a_hole_over_the_line_leaves_only_the_line_itself_known() -> None:
 
 
 def _three(lap: LapSamples) -> LapSamples:
-    chosen = np.zeros(len(lap.times_s))
-    chosen[[100, 900, 1800]] = 1
+    chosen = np.zeros(len(lap.times_s), dtype=bool)
+    chosen[[100, 900, 1800]] = True
     return _rows(lap, chosen)
 
 

@@ -91,7 +91,7 @@ def test_plain_pandas_reads_the_stable_names(lake: Path) -> None:
 
 def test_a_catalog_and_a_loader_say_what_they_read(lake: Path) -> None:
     catalog = open_catalog(lake)
-    assert repr(catalog) == f"<Catalog of {lake} at snapshot {catalog.snapshot.id}>"
+    assert repr(catalog).startswith(f"<Catalog of {lake}>\n  snapshot {catalog.snapshot.id}, published 20")
     assert repr(get_loader(load_settings(lake_dir=lake))) == f"<LocalDataLoader of {lake}>"
 
 

@@ -11,19 +11,19 @@ import pytest
 from apex_pipeline import Lap, RaceSession, open_catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.settings import load_settings
+from apex_pipeline_tests.distance.driven_lake import BARE, HARBOR_1, HARBOR_2, MESA
 from apex_pipeline_tests.distance.driving import LENGTH_M, drive
 
 
 @pytest.fixture(scope="module")
-def race(lake: Path) -> RaceSession:
-    return open_catalog(lake).session("harbor", "r1")
+def race(driven_lake: Path) -> RaceSession:
+    return open_catalog(driven_lake).session("harbor_street_circuit", "R1")
 
 
 @pytest.fixture(scope="module")
 def laps(race: RaceSession) -> tuple[Lap, Lap]:
-    """Return the best laps of two cars; the second car's telemetry is thin, a reading every 1.4 s."""
-    best = race.best(frame="arrow")["vehicle_id"].to_pylist()
-    return race.best_lap(car=best[0]), race.best_lap(car=best[1])
+    """Return a lap of each of two cars."""
+    return race.lap(car="13", number=2), race.lap(car="22", number=2)
 
 
 def test_a_lap_on_distance_goes_from_line_to_line(laps: tuple[Lap, Lap]) -> None:
@@ -55,8 +55,8 @@ def test_two_laps_are_compared_all_along_the_lap(laps: tuple[Lap, Lap]) -> None:
 
 
 def test_a_lap_is_compared_with_one_of_another_session_and_of_a_simulator(race: RaceSession) -> None:
-    mine = race.best_lap()
-    other = race.catalog.session("harbor", "R2").best_lap()
+    mine = race.lap(car="13", number=2)
+    other = race.catalog.session("harbor_street_circuit", "R2").lap(car="22", number=2)
     assert other.time_s is not None
     assert mine.time_s is not None
     assert mine.compare(other).delta_s[-1] == pytest.approx(other.time_s - mine.time_s)
@@ -67,7 +67,7 @@ def test_a_lap_is_compared_with_one_of_another_session_and_of_a_simulator(race: 
 
 
 def test_what_cannot_be_compared_is_refused_with_a_reason(race: RaceSession, laps: tuple[Lap, Lap]) -> None:
-    elsewhere = race.catalog.session("mesa", "R1").best_lap()
+    elsewhere = race.catalog.session("mesa_verde_raceway", "R1").best_lap()
     with pytest.raises(ConfigurationError, match="different tracks"):
         laps[0].compare(elsewhere)
     with pytest.raises(ConfigurationError, match="Did you mean speed_kph"):
@@ -80,24 +80,41 @@ def test_what_cannot_be_compared_is_refused_with_a_reason(race: RaceSession, lap
         laps[0].on_distance(step_m=0)
 
 
-def test_every_lap_has_an_answer_or_a_reason(lake: Path) -> None:
-    catalog = open_catalog(lake)
-    answers = {"found": 0, "none": 0, "refused": 0}
-    for track, session in catalog.snapshot.keys:
-        race = catalog.session(track, session)
+def test_every_lap_has_an_answer_or_a_reason(driven_lake: Path) -> None:
+    catalog = open_catalog(driven_lake)
+    methods: dict[str, str] = {}
+    for key in (HARBOR_1, HARBOR_2, MESA):
+        race = catalog.session(*key)
         for row in race.laps(frame="arrow").to_pylist():
-            lap = race.lap(car=row["vehicle_id"], number=row["lap_number"])
-            try:
-                found = lap.on_distance(step_m=50, frame="arrow")
-            except ConfigurationError as refused:
-                assert "located" in str(refused)  # noqa: PT017  -- most laps are not refused
-                answers["refused"] += 1
-                continue
-            is_none = found.schema.metadata[b"method"] == b"none"
-            assert not is_none or found.schema.metadata[b"notes"]
-            assert is_none or found["time_s"].null_count < found.num_rows or b"clock" in found.schema.metadata[b"notes"]
-            answers["none" if is_none else "found"] += 1
-    assert answers["found"] > 100
+            found = race.lap(car=row["vehicle_id"], number=row["lap_number"]).on_distance(step_m=50, frame="arrow")
+            method, notes = (found.schema.metadata[name].decode() for name in (b"method", b"notes"))
+            methods[f"{key} {row['car_number']}"] = method
+            assert method != "none" or "has no distance" in notes
+            assert (row["car_number"] == "80") == ("stood still: it has no times" in notes)
+            assert (row["lap_number"] == 1) == ("green flag" in notes) or row["car_number"] == "80"
+            assert bool(row["is_in_lap"]) == ("through the pits" in notes)
+    harbor, mesa = "harbor_street_circuit/R1", "mesa_verde_raceway/R1"
+    assert methods[f"{harbor} 13"] == methods[f"{mesa} 22"] == "integrated_speed"
+    assert methods[f"{harbor} 7"] == "gps_on_line"
+    assert methods[f"{harbor} 80"] == "lap_distance_m"
+    assert methods[f"{harbor} 98"] == methods[f"{mesa} 7"] == methods[f"{mesa} 80"] == "none"
+
+
+def test_a_car_with_gps_only_is_compared_by_it(race: RaceSession) -> None:
+    both = race.lap(car="13", number=2).compare(race.lap(car="7", number=3), channels=["gear"])
+    assert "gps_on_line" in both.method
+    assert both.delta.residual_s < 0.06
+    assert np.nanmedian(both.error_s) < 0.2
+
+
+def test_lap_1_is_compared_from_line_to_line(race: RaceSession) -> None:
+    first, second = race.lap(car="13", number=1), race.lap(car="13", number=2)
+    both = second.compare(first)
+    assert first.time_s is not None
+    assert second.time_s is not None
+    assert both.delta_s[-1] == pytest.approx(first.time_s - 0.3 - second.time_s, abs=0.002)
+    assert any("green flag" in note for note in both.notes)
+    assert both.delta.residual_s < 0.01
 
 
 def test_the_map_of_a_track_is_geojson_and_without_gps_says_why(race: RaceSession) -> None:
@@ -106,36 +123,40 @@ def test_the_map_of_a_track_is_geojson_and_without_gps_says_why(race: RaceSessio
     assert kinds[:2] == ["track", "start_finish"]
     assert kinds.count("sector") == 2
     assert drawn["properties"]["line_length_m"] == pytest.approx(drawn["properties"]["length_m"], rel=0.03)
-    mesa = race.catalog.session("mesa", "R1").track_map()
+    mesa = race.catalog.session("mesa_verde_raceway", "R1").track_map()
     assert mesa["features"] == []
     assert "GPS" in str(mesa["properties"])
 
 
-def test_the_users_own_lengths_are_used(lake: Path, tmp_path: Path, race: RaceSession) -> None:
+def test_the_users_own_lengths_are_used(driven_lake: Path, tmp_path: Path, race: RaceSession) -> None:
     own = tmp_path / "lengths.yaml"
     own.write_text("tracks: [{slug: harbor_street_circuit, length_m: 3655, evidence: my own wheel}]\n")
     settings = load_settings(track_lengths_file=own)
-    mine = open_catalog(lake, settings).session("harbor", "r1")
-    assert mine.track_map()["properties"]["length_evidence"] == "my own wheel"  # type: ignore[index]
-    assert mine.best_lap().on_distance()["distance_m"].iloc[-1] == 3655
+    mine = open_catalog(driven_lake, settings).session("harbor_street_circuit", "R1")
+    assert "my own wheel" in str(mine.track_map()["properties"])
+    assert mine.lap(car="13", number=2).on_distance()["distance_m"].iloc[-1] == 3655
     other_layout = own.with_name("other.yaml")
     other_layout.write_text("tracks: [{slug: harbor_street_circuit, length_m: 5000, evidence: long one}]\n")
-    longer = open_catalog(lake, load_settings(track_lengths_file=other_layout)).session("harbor", "r1")
+    longer = open_catalog(driven_lake, load_settings(track_lengths_file=other_layout)).session(
+        "harbor_street_circuit", "R1"
+    )
     assert "another layout" in str(longer.track_map()["properties"])
     with pytest.raises(ConfigurationError, match=r"missing\.yaml"):
-        open_catalog(lake, load_settings(track_lengths_file=tmp_path / "missing.yaml")).session(*race.key).track_map()
+        open_catalog(driven_lake, load_settings(track_lengths_file=tmp_path / "missing.yaml")).session(
+            *race.key
+        ).track_map()
 
 
-def test_a_lap_without_a_length_of_its_track_is_refused(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog = open_catalog(lake)
+def test_a_lap_without_a_length_of_its_track_is_refused(driven_lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = open_catalog(driven_lake)
     geometry = catalog.lap_distances.geometry
     monkeypatch.setattr(geometry, "_official_length", lambda key: None)  # noqa: ARG005
-    length = geometry.length(catalog.find_session("harbor", "r1"))
+    length = geometry.length(catalog.find_session("harbor_street_circuit", "R1"))
     assert "speed of" in length.evidence
     assert length.length_m == pytest.approx(LENGTH_M, rel=0.01)
     monkeypatch.setattr(geometry, "_driven_length", lambda key: None)  # noqa: ARG005
     with pytest.raises(ObjectMissingError, match="APEX_TRACK_LENGTHS_FILE"):
-        geometry.length(catalog.find_session("harbor", "r2"))
+        geometry.length(catalog.find_session("harbor_street_circuit", "R2"))
 
 
 def test_samples_are_those_between_the_lines(laps: tuple[Lap, Lap]) -> None:
@@ -144,3 +165,24 @@ def test_samples_are_those_between_the_lines(laps: tuple[Lap, Lap]) -> None:
     assert len(samples.points) == 5
     assert samples.label.endswith(f"lap {laps[0].number}")
     assert np.isfinite(samples.readings("speed_kph")[1]).all()
+
+
+def test_laps_without_telemetry_or_a_begin_say_so(driven_lake: Path, tmp_path: Path) -> None:
+    catalog = open_catalog(driven_lake)
+    distances = catalog.lap_distances
+    with pytest.raises(ObjectMissingError, match="length of harbor_street_circuit is not known"):
+        distances.samples((BARE, "GR86-013-13", 2))
+    own = tmp_path / "lengths.yaml"
+    own.write_text("tracks: [{slug: harbor_street_circuit, length_m: 3650, evidence: my own wheel}]\n")
+    distances = open_catalog(driven_lake, load_settings(track_lengths_file=own)).lap_distances
+    lap = distances.on_distance((BARE, "GR86-013-13", 2), 10.0, None)
+    assert lap.method == "none"
+    assert any("no telemetry" in note for note in lap.notes)
+    with pytest.raises(ConfigurationError, match="cannot be located"):
+        distances.samples((BARE, "GR86-013-13", 3))
+    with pytest.raises(ConfigurationError, match="has no lap 9"):
+        distances.samples((BARE, "GR86-013-13", 9))
+    # The map is that of another session of the track.
+    drawn = distances.geometry.map(BARE)
+    assert drawn.line is not None
+    assert len(drawn.geojson()["features"]) == 4  # type: ignore[arg-type]
