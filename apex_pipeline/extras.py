@@ -26,7 +26,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         *("alembic", "dagster", "dagster_webserver", "numba", "orjson", "prometheus_client", "scipy", "sqlalchemy"),
         "watchfiles",
     ),
-    "api": ("fastapi", "httpx", "python_multipart", "starlette", "uvicorn", "websockets"),
+    "api": (
+        *("fastapi", "httpx", "orjson", "prometheus_client", "python_multipart", "starlette", "uvicorn", "websockets"),
+    ),
     "queue": ("psycopg", "redis", "rq", "rq_dashboard"),
     "deploy": ("dagster_aws", "dagster_celery", "dagster_k8s", "dagster_postgres"),
 }

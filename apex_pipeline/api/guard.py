@@ -4,6 +4,7 @@ Pages of web sites may use it only if their site is listed, whether they send a 
 """
 
 import hmac
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from apex_pipeline.api.problems import problem_response
@@ -20,13 +22,34 @@ from apex_pipeline.settings import Settings
 _OPEN_PATHS: Final = frozenset({"/health", "/ready"})
 
 
-def install_guard(app: FastAPI, settings: Settings) -> None:
-    """Let only those use the app who may."""
+# Makes the answer to a refused request from its status, kind, reason and next step.
+Refuse = Callable[[int, str, str, str], Response]
+
+
+def install_guard(
+    app: FastAPI,
+    settings: Settings,
+    *,
+    refuse: Refuse = problem_response,
+    open_paths: frozenset[str] = _OPEN_PATHS,
+    exposed: Sequence[str] = (),
+) -> None:
+    """Let only those use the app who may.
+
+    Args:
+        app: The application.
+        settings: The token, and the web sites whose pages may use it.
+        refuse: Makes the answer to a refused request.
+        open_paths: What everyone may ask.
+        exposed: Headers of answers that pages of listed web sites may read.
+    """
     origins = tuple(origin.strip().rstrip("/") for origin in settings.api_origins.split(",") if origin.strip())
     token = settings.api_token.get_secret_value() if settings.api_token else None
-    app.add_middleware(Guard, token=token, origins=origins)
+    app.add_middleware(Guard, token=token, origins=origins, refuse=refuse, open_paths=open_paths)
     if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=exposed
+        )
 
 
 class Guard:
@@ -36,12 +59,18 @@ class Guard:
         app: The application behind it.
         token: The token; ``None`` accepts only requests that arrive on a loopback address.
         origins: Web sites whose pages may use the API.
+        refuse: Makes the answer to a refused request.
+        open_paths: What everyone may ask.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, origins: tuple[str, ...]) -> None:
+    def __init__(
+        self, app: ASGIApp, token: str | None, origins: tuple[str, ...], refuse: Refuse, open_paths: frozenset[str]
+    ) -> None:
         self._app = app
         self._token = token
         self._origins = origins
+        self._refuse = refuse
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request, and pass on any other."""
@@ -50,13 +79,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         status, message, remedy = refusal
-        answer = problem_response(status, "not allowed", message, remedy)
+        answer = self._refuse(status, "not allowed", message, remedy)
         if status == 401:  # noqa: PLR2004  -- the status that must say how to identify oneself
             answer.headers["WWW-Authenticate"] = "Bearer"
         await answer(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
-        if scope["path"] in _OPEN_PATHS:
+        if scope["path"] in self._open_paths:
             return None
         headers = Headers(scope=scope)
         origin = headers.get("origin")

@@ -323,6 +323,13 @@ PANELS: dict[str, tuple[Command, ...]] = {
             "Print a URL with which anyone can read one object for a limited time.",
             ("apex share harbor_street_circuit/R1/laps --expires 3600",),
         ),
+        Command(
+            "serve",
+            "cli.serve",
+            "Answer questions about the lake over HTTP, for applications: tables, laps, telemetry.",
+            ("apex serve", "apex serve --port 8080 --lake lake"),
+            reads_tables=True,
+        ),
     ),
 }
 
