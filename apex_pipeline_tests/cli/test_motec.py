@@ -54,7 +54,6 @@ def test_a_session_is_the_default(apex: Apex) -> None:
         (("harbor", "r1", "--car", "13", "--lap", "fast"), 2, "Write 5 for a lap, 5-12 for a stint, or best."),
         (("harbor", "r1", "--car", "99"), 2, "99"),
         (("harbor", "r9", "--car", "13"), 2, "r9"),
-        (("mesa", "r2", "--car", "7"), 2, "no telemetry"),
     ],
 )
 def test_what_cannot_be_written_is_an_error_with_the_next_step(

@@ -100,13 +100,30 @@ def _require_equal(name: str, at_s: "np.ndarray", column: "pd.Series", read: "np
 
 
 @pytest.mark.slow
-def test_a_lap_of_which_only_the_margin_was_sent_is_refused(
-    race: RaceSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--car", "13", "--lap", "8"], "GR86-022-13, lap 8: nothing was sent in barber_motorsports_park/R1."),
+        (["--car", "22"], "GR86-010-16 sent no telemetry in barber_motorsports_park/R1."),
+        (["--car", "22", "--lap", "best"], "GR86-010-16 has no valid lap with telemetry."),
+    ],
+)
+def test_a_lap_of_which_only_the_margin_or_nothing_was_sent_is_refused(
+    race: RaceSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    problem: str,
 ) -> None:
-    words = ["motec", "barber", "r1", "--car", "13", "--lap", "8", "--out", str(tmp_path / "lap.ld")]
-    monkeypatch.setattr("sys.argv", ["apex", *words, "--lake", race.catalog.uri])
+    target = str(tmp_path / "lap.ld")
+    monkeypatch.setattr(
+        "sys.argv", ["apex", "motec", "barber", "r1", *words, "--out", target, "--lake", race.catalog.uri]
+    )
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "GR86-022-13, lap 8: nothing was sent in barber_motorsports_park/R1." in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert problem in told
+    assert "Next step: " in told
     assert [*tmp_path.glob("*lap*")] == []

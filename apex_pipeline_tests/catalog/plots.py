@@ -1,4 +1,4 @@
-"""A plotting backend of pandas that keeps what it is asked to draw: the readers' tests have no matplotlib."""
+"""A plotting backend of pandas that keeps what it is asked to draw: the tests have no matplotlib."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
