@@ -19,7 +19,8 @@ from apex_pipeline.export.motec.ld_file import LogDetails
 from apex_pipeline.export.motec.log import LogSpan, MotecLog, motec_log, write_log
 from apex_pipeline.tables import LAPS
 
-# So much before and after the laps: i2 needs a beacon at both ends of a lap, and samples on both sides of a beacon.
+# So much before and after the laps: i2 needs a beacon at both ends of a lap, and samples on both sides of a beacon. As
+# much again is read, so that the first and the last value lie between two readings as well.
 _MARGIN_MS = 1_000
 _LAPS = re.compile(r"(-?\d+)(?:-(-?\d+))?")
 
@@ -131,8 +132,9 @@ def _samples(
         return samples, LogSpan(times[0].as_py(), times[-1].as_py())
     laps = _span_of(vehicle_id, lines, wanted)
     span = LogSpan(laps.start_ms - _MARGIN_MS, laps.end_ms + _MARGIN_MS)
+    read = LogSpan(span.start_ms - _MARGIN_MS, span.end_ms + _MARGIN_MS)
     samples = reader.read(
-        race.key, Selection(vehicle_id=vehicle_id, start_utc=span.start_utc, end_utc=span.after_end_utc)
+        race.key, Selection(vehicle_id=vehicle_id, start_utc=read.start_utc, end_utc=read.after_end_utc)
     )
     times = samples["sample_time_utc"].cast(pa.int64()).to_numpy()
     if not ((times >= laps.start_ms) & (times < laps.end_ms)).any():

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from apex_pipeline import open_catalog
+from apex_pipeline_tests.catalog.race_lake import CAR, SESSION, TRACK, local_store, publish_race
 from apex_pipeline_tests.cli.conftest import Apex
 from apex_pipeline_tests.export.motec.ld_reader import read_beacons, read_ld
 
@@ -64,3 +66,36 @@ def test_what_cannot_be_written_is_an_error_with_the_next_step(
     assert named in refused.error
     assert "Next step: " in refused.error
     assert [*Path().glob("*log*")] == []
+
+
+@pytest.mark.parametrize("lap", ["99", "1-99"])
+def test_laps_whose_begin_or_end_is_not_known_are_refused(
+    apex: Apex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lap: str
+) -> None:
+    race = publish_race(local_store(tmp_path / "race"), 1_200)
+    monkeypatch.setenv("APEX_LAKE_DIR", race.store.uri)
+    words = (TRACK, SESSION, "--car", CAR, "--lap", lap)
+    refused = apex("motec", *words, "--out", "log.ld")
+    assert refused.code == 2
+    assert f"The begin or the end of {CAR}, lap" in refused.error
+    assert "is not known." in refused.error
+
+
+def test_a_lap_sent_every_43_ms_has_its_values_at_50_hz(
+    apex: Apex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = publish_race(local_store(tmp_path / "race"), 1_200)
+    monkeypatch.setenv("APEX_LAKE_DIR", race.store.uri)
+    assert apex("motec", TRACK, SESSION, "--car", CAR, "--lap", "1", "--out", "log.ld").code == 0
+    read = read_ld(Path("log.ld"))
+    assert {name: channel.rate_hz for name, channel in read.channels.items()} == {
+        name: 5 if name == "speed_kph" else 50 for name in read.channels
+    }
+    assert read_beacons(Path("log.ldx")) == [(1.0, "Lap 1 begins"), (41.0, "Lap 1 ends")]
+    # The log begins a second before the line, 4 s after the first sample.
+    rows = race.catalog.telemetry(TRACK, SESSION, vehicle_id=CAR)
+    at_s = (rows["sample_time_utc"] - rows["sample_time_utc"].iloc[0]).dt.total_seconds().to_numpy() - 4
+    brake = read.channels["brake_front_bar"].values
+    expected = np.interp(np.arange(len(brake)) / 50, at_s, rows["brake_front_bar"].to_numpy())
+    assert len(brake) == 2_101
+    assert brake.astype(np.float32) == pytest.approx(expected.astype(np.float32), rel=3e-7, abs=1e-6)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from apex_pipeline.distance.arrays import Flags, Numbers
+from apex_pipeline.distance.arrays import Numbers
 from apex_pipeline.distance.lap import is_step
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.export.motec.clock import Readings, readings_of, tick_count, ticks
@@ -89,7 +89,7 @@ def motec_log(samples: pa.Table, crossings: Sequence[tuple[int, str]], span: Log
         samples: Its rows of ``telemetry``, by time.
         crossings: When it crossed the line, milliseconds since 1970 UTC, and a name for that. Of two within a second,
             which are one crossing found twice, the first of the sequence counts.
-        span: The time to cover; samples outside it are not used.
+        span: The time to cover. Samples around it say what the values at its ends are.
         label: Names car and lap in errors.
 
     Raises:
@@ -101,9 +101,8 @@ def motec_log(samples: pa.Table, crossings: Sequence[tuple[int, str]], span: Log
             f"{label} spans {span.duration_s / 3600:,.0f} hours: its clock jumped.", "Write one lap with --lap 5."
         )
     times_s = (samples["sample_time_utc"].cast(pa.int64()).to_numpy() - span.start_ms) / 1000
-    inside = (times_s >= 0) & (times_s <= span.duration_s)
     fields = [field for field in samples.schema if pt.is_floating(field.type)]
-    found = {field.name: _readings(samples, field.name, times_s, inside) for field in fields}
+    found = {field.name: _readings(samples, field.name, times_s, span) for field in fields}
     known = [readings for readings in found.values() if readings is not None]
     if not known:
         raise ObjectMissingError(
@@ -117,8 +116,12 @@ def motec_log(samples: pa.Table, crossings: Sequence[tuple[int, str]], span: Log
     return MotecLog(span, (*channels, holes), _beacons(crossings, span), left_out)
 
 
-def _readings(samples: pa.Table, name: str, times_s: Numbers, inside: Flags) -> Readings | None:
-    return readings_of(name, times_s[inside], samples[name].to_numpy().astype(np.float64)[inside])
+def _readings(samples: pa.Table, name: str, times_s: Numbers, span: LogSpan) -> Readings | None:
+    """Return the readings of a channel, those around the span too; ``None`` if it has none within."""
+    readings = readings_of(name, times_s, samples[name].to_numpy().astype(np.float64))
+    if readings is None or not ((readings.times_s >= 0) & (readings.times_s <= span.duration_s)).any():
+        return None
+    return readings
 
 
 def _held(known: Sequence[Readings], ticks_s: Numbers) -> Numbers:

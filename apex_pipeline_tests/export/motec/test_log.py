@@ -110,6 +110,14 @@ def test_before_the_first_and_after_the_last_reading_the_value_is_held_and_count
     assert (held[0], held[20], held[21], held[-1]) == (1, 0, 0, 1)
 
 
+def test_values_at_the_ends_lie_between_readings_around_the_log(tmp_path: Path) -> None:
+    times = [-100, 100, 300]
+    read = _read(_log(_samples(times, speed_kph=[0, 20, 40], gear=[1, None, 1]), 200), tmp_path)
+    assert read.channels["speed_kph"].values.tolist() == pytest.approx([10, 30])
+    # Read only around the log, not within it.
+    assert "gear" not in read.channels
+
+
 def test_a_single_sample_makes_a_log(tmp_path: Path) -> None:
     read = _read(_log(_samples([0], speed_kph=[77.7]), 0), tmp_path)
     assert (read.channels["speed_kph"].rate_hz, read.channels["speed_kph"].values.tolist()) == (
