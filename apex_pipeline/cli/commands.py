@@ -156,7 +156,7 @@ PANELS: dict[str, tuple[Command, ...]] = {
             "compare",
             "cli.compare",
             "Compare two laps of a track: how far the second is behind the first, all along the lap.",
-            ("apex compare harbor/r1/13 harbor/r2/13", "apex compare harbor/r1/13/5 harbor/r1/7/5 --step 2 --csv"),
+            ("apex compare harbor/r1/13 harbor/r2/13", "apex compare harbor/r1/13/5 harbor/r1/2/5 --step 2 --csv"),
             reads_tables=True,
         ),
         Command(
