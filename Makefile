@@ -81,8 +81,10 @@ lock: $(READY) ## Update the lock file from pyproject.toml
 	@# What servers install: without the tools of development, in the same versions.
 	@$(BIN)/uv pip compile pyproject.toml --extra deploy --extra queue --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --no-annotate --quiet --output-file deploy/requirements.lock
 
-docs: $(READY) ## Generate docs/tables.md from the schemas
+docs: $(READY) ## Generate docs/tables.md and docs/reference.md, and build the site into site/
 	@$(BIN)/python -m apex_pipeline.tables.docs > docs/tables.md
+	@$(BIN)/python -m apex_pipeline.catalog.docs > docs/reference.md
+	@$(BIN)/python docs/build_site.py
 
 clean: ## Remove the environment and caches; never the lake
-	@rm -rf $(VENV) .coverage.json .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) site .cache .coverage.json .pytest_cache .ruff_cache .hypothesis

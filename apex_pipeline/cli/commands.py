@@ -156,7 +156,7 @@ PANELS: dict[str, tuple[Command, ...]] = {
             "compare",
             "cli.compare",
             "Compare two laps of a track: how far the second is behind the first, all along the lap.",
-            ("apex compare harbor/r1/13 harbor/r2/13", "apex compare harbor/r1/13/5 harbor/r1/7/5 --step 2 --csv"),
+            ("apex compare harbor/r1/13 harbor/r2/13", "apex compare harbor/r1/13/5 harbor/r1/2/5 --step 2 --csv"),
             reads_tables=True,
         ),
         Command(
@@ -292,8 +292,25 @@ PANELS: dict[str, tuple[Command, ...]] = {
         Command(
             "export",
             "cli.export",
-            "Write published tables into one database file, or a folder of CSV files.",
-            ("apex export races.sqlite --to sqlite",),
+            "Write published tables, or a part of them, as a database file, or a folder of CSV or Parquet files.",
+            (
+                "apex export races.sqlite --to sqlite",
+                'apex export lap5 --to parquet --tables telemetry --where "lap_number = 5"',
+            ),
+        ),
+        Command(
+            "map",
+            "cli.map",
+            "Show the map of a track, its length and the evidence, or write it as GeoJSON.",
+            ("apex map harbor", "apex map harbor r1 --geojson harbor.geojson"),
+            reads_tables=True,
+        ),
+        Command(
+            "motec",
+            "cli.motec",
+            "Write a lap, a stint or a whole session of a car as a MoTeC log, with its laps as beacons.",
+            ("apex motec harbor r1 --car 13 --lap best --out lap.ld", "apex motec harbor r1 --car 13 --out race.ld"),
+            reads_tables=True,
         ),
         Command(
             "bundle",

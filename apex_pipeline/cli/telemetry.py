@@ -39,7 +39,7 @@ def telemetry_command(  # noqa: PLR0913, PLR0917  -- one option each
     vehicle_id = resolve_car(catalog, key, car, chassis)
     title, notes = "Telemetry", ()
     if best:
-        found = _best_lap(catalog, key, vehicle_id)
+        found = best_lap_with_samples(catalog, key, vehicle_id)
         vehicle_id, lap, notes = found.vehicle_id, found.lap_number, found.notes
         title = f"Telemetry of {vehicle_id} in lap {lap}"
     samples = catalog.telemetry_arrow(
@@ -67,7 +67,7 @@ def _default_channels(samples: pa.Table) -> list[str]:
     return [name for name in _CHANNELS if name in samples.schema.names and samples[name].null_count < samples.num_rows]
 
 
-class _BestLap(NamedTuple):
+class BestLap(NamedTuple):
     """A lap; the notes name a faster one that has no telemetry."""
 
     vehicle_id: str
@@ -75,7 +75,7 @@ class _BestLap(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _best_lap(catalog: Catalog, key: SessionKey, vehicle_id: str | None) -> _BestLap:
+def best_lap_with_samples(catalog: Catalog, key: SessionKey, vehicle_id: str | None) -> BestLap:
     """Return the fastest valid lap whose car sent telemetry during it.
 
     Raises:
@@ -92,7 +92,7 @@ def _best_lap(catalog: Catalog, key: SessionKey, vehicle_id: str | None) -> _Bes
         car, lap = row["vehicle_id"], row["lap_number"]
         if car in cars and _has_samples(catalog, key, car, lap):
             fastest = f"Lap {rows[0]['lap_number']} of {rows[0]['vehicle_id']} is faster, but has no telemetry."
-            return _BestLap(car, lap, () if row is rows[0] else (fastest,))
+            return BestLap(car, lap, () if row is rows[0] else (fastest,))
     raise ObjectMissingError(
         f"{f'{vehicle_id} has no' if vehicle_id else 'No car has a'} valid lap with telemetry.",
         f"`apex laps {key.track} {key.session} --valid` lists the valid laps.",

@@ -1,4 +1,4 @@
-"""Writes the three export formats: SQLite, DuckDB and CSV; see tables.py for what is exported.
+"""Writes the export formats: SQLite, DuckDB, CSV and Parquet; see tables.py for what is exported.
 
 SQLite and CSV have no types for times and lists: a time is written as ISO text in UTC with milliseconds, a list as
 JSON, and a boolean as 1 or 0. Rows are written one record batch at a time, so gigabytes of telemetry need
@@ -17,8 +17,13 @@ from typing import Any, Protocol
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from apex_pipeline.extras import needs_libraries
+from apex_pipeline.tables.model import ZSTD_LEVEL
+
+# Rows of a row group: a condition may leave ten rows of each of a thousand batches.
+_ROW_GROUP_ROWS = 100_000
 
 
 class TableWriter(Protocol):
@@ -63,6 +68,12 @@ def csv_folder(folder: Path) -> Generator[TableWriter]:
     yield _CsvWriter(folder)
 
 
+@contextmanager
+def parquet_folder(folder: Path) -> Generator[TableWriter]:
+    """Open a writer for one Parquet file per table, with the types of the lake."""
+    yield _ParquetWriter(folder)
+
+
 class _SqliteWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -74,7 +85,7 @@ class _SqliteWriter:
         self._append(_text_frame(schema.empty_table()))
 
     def write(self, rows: pa.RecordBatch) -> None:
-        self._append(_text_frame(_aligned(rows, self._schema)))
+        self._append(_text_frame(aligned(rows, self._schema)))
 
     def count(self) -> int:
         query = f"SELECT count(*) FROM {_quoted(self._name)}"  # noqa: S608  -- the name of a known table, quoted
@@ -98,7 +109,7 @@ class _DuckDbWriter:
         self._run("CREATE TABLE {} AS SELECT * FROM added", self._schema.empty_table())
 
     def write(self, rows: pa.RecordBatch) -> None:
-        self._run("INSERT INTO {} SELECT * FROM added", _aligned(rows, self._schema))
+        self._run("INSERT INTO {} SELECT * FROM added", aligned(rows, self._schema))
 
     def count(self) -> int:
         query = f"SELECT count(*) FROM {_quoted(self._name)}"  # noqa: S608  -- as above
@@ -123,7 +134,7 @@ class _CsvWriter:
 
     def write(self, rows: pa.RecordBatch) -> None:
         # pyarrow.csv is faster, but quotes every text and drops the ".0" of whole numbers.
-        frame = _text_frame(_aligned(rows, self._schema))
+        frame = _text_frame(aligned(rows, self._schema))
         frame.to_csv(self._file, mode="a", header=False, index=False, lineterminator="\n")
 
     def count(self) -> int:
@@ -131,7 +142,36 @@ class _CsvWriter:
             return sum(1 for _ in csv.reader(file)) - 1  # the header
 
 
-def _aligned(rows: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+class _ParquetWriter:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder
+        self._schema = pa.schema([])
+        self._writer: Any = None
+        self._waiting: list[pa.Table] = []
+
+    def create(self, name: str, schema: pa.Schema) -> None:
+        self._file, self._schema = self._folder / f"{name}.parquet", schema
+        self._writer = pq.ParquetWriter(self._file, schema, compression="zstd", compression_level=ZSTD_LEVEL)
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        self._waiting.append(aligned(rows, self._schema))
+        if sum(part.num_rows for part in self._waiting) >= _ROW_GROUP_ROWS:
+            self._flush()
+
+    def count(self) -> int:
+        self._flush()
+        self._writer.close()
+        return pq.read_metadata(self._file).num_rows
+
+    def _flush(self) -> None:
+        rows = pa.concat_tables(self._waiting) if self._waiting else None
+        if rows is not None and rows.num_rows:
+            self._writer.write_table(rows.unify_dictionaries())
+        self._waiting = []
+
+
+def aligned(rows: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     """Return rows with exactly the columns of a table, in its order and types."""
     given = set(rows.schema.names)
     columns = [

@@ -23,7 +23,7 @@ _PANELS = {
         *("quality", "note", "rejects", "table", "diff", "explain", "trace"),
     ],
     "Maintain": ["doctor", "verify", "accuracy", "history", "rollback", "forget", "gc", "migrate", "cost", "metrics"],
-    "Share": ["report", "export", "bundle", "downsample", "share", "serve"],
+    "Share": ["report", "export", "map", "motec", "bundle", "downsample", "share", "serve"],
 }
 
 

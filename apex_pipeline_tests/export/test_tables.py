@@ -11,11 +11,13 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from apex_pipeline.catalog.conditions import rows_where
 from apex_pipeline.errors import ConfigurationError, MissingExtraError, ReconciliationError
 from apex_pipeline.export.formats import TableWriter, csv_folder, duckdb_file, sqlite_file
-from apex_pipeline.export.tables import ExportedTable, Format, export_bytes, export_tables, select_tables
+from apex_pipeline.export.tables import Choice, ExportedTable, Format, export_bytes, export_tables, select_tables
 from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.tables import require_snapshot
@@ -38,6 +40,8 @@ def _rows(kind: Format, target: Path, table: str) -> list[dict[str, Any]]:
     if kind == "csv":
         with (target / f"{table}.csv").open(newline="", encoding="utf-8") as file:
             return [*csv.DictReader(file)]
+    if kind == "parquet":
+        return pq.read_table(target / f"{table}.parquet").to_pylist()
     if kind == "sqlite":
         with closing(sqlite3.connect(target)) as connection:
             connection.row_factory = sqlite3.Row
@@ -200,3 +204,55 @@ def test_the_progress_of_an_export_ends_at_the_size_of_its_tables(lake: LocalSto
     with progress_to(steps.append):
         export_tables(lake, snapshot, names, "csv", tmp_path / "new")
     assert sum(steps) == export_bytes(snapshot, names) > 0
+
+
+@pytest.mark.parametrize("kind", [*_FORMATS, "parquet"])
+def test_only_the_chosen_sessions_rows_and_columns_are_exported(lake: LocalStore, tmp_path: Path, kind: Format) -> None:
+    snapshot = require_snapshot(lake)
+    key = snapshot.keys[-1]
+    choice = Choice(frozenset({key}), lambda rows: rows_where(rows, "lap_number = 3"), ("lap_time_s", "vehicle_id"))
+    exported = export_tables(lake, snapshot, ["laps"], kind, tmp_path / "out", choice)
+    laps = read_table_file(lake, snapshot.sessions[-1].tables["laps"]).to_pylist()
+    expected = [(lap["lap_time_s"], lap["vehicle_id"]) for lap in laps if lap["lap_number"] == 3]
+    assert exported == [ExportedTable("laps", len(expected))]
+    assert expected
+    rows = _rows(kind, tmp_path / "out", "laps")
+    assert [[*row] for row in rows] == [["lap_time_s", "vehicle_id"]] * len(expected)
+    assert [(float(row["lap_time_s"]), row["vehicle_id"]) for row in rows] == expected
+
+
+def test_parquet_keeps_every_row_value_and_type(lake: LocalStore, tmp_path: Path) -> None:
+    snapshot = require_snapshot(lake)
+    exported = export_tables(lake, snapshot, ["laps", "telemetry"], "parquet", tmp_path / "out")
+    for table in exported:
+        published = [read_table_file(lake, record.tables[table.name]) for record in snapshot.sessions]
+        rows = [row for part in published for row in part.to_pylist()]
+        found = pq.read_table(tmp_path / "out" / f"{table.name}.parquet")
+        assert found.schema.equals(published[0].schema)
+        assert found.to_pylist() == rows
+        assert table.rows == len(rows)
+
+
+def test_tables_of_the_catalog_have_only_the_chosen_sessions(lake: LocalStore, tmp_path: Path) -> None:
+    snapshot = require_snapshot(lake)
+    key = snapshot.keys[0]
+    choice = Choice(frozenset({key}))
+    export_tables(lake, snapshot, ["sessions", "tracks"], "csv", tmp_path / "out", choice)
+    assert [(row["track"], row["session"]) for row in _rows("csv", tmp_path / "out", "sessions")] == [tuple(key)]
+    assert [row["track"] for row in _rows("csv", tmp_path / "out", "tracks")] == [key.track]
+
+
+@pytest.mark.parametrize("names", [["laps"], ["sessions"]])
+def test_a_column_that_a_table_does_not_have_is_an_error_and_nothing_is_written(
+    lake: LocalStore, tmp_path: Path, names: list[str]
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{names[0]} has no column trak\..*Did you mean track\?"):
+        export_tables(lake, require_snapshot(lake), names, "parquet", tmp_path / "out", Choice(columns=("trak",)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_choice_without_rows_is_an_empty_table_with_its_columns(lake: LocalStore, tmp_path: Path) -> None:
+    choice = Choice(rows=lambda rows: rows_where(rows, "lap_number = 999"))
+    exported = export_tables(lake, require_snapshot(lake), ["laps"], "parquet", tmp_path / "out", choice)
+    assert exported == [ExportedTable("laps", 0)]
+    assert "lap_number" in pq.read_schema(tmp_path / "out" / "laps.parquet").names
