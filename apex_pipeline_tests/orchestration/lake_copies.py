@@ -7,7 +7,7 @@ identifies a version of a file by its inode, too: a test that damages one does s
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ _Lake = TypeVar("_Lake", bound=LakeRuns)
 
 
 @contextmanager
-def made_once(kind: type[_Lake], factory: pytest.TempPathFactory) -> Iterator[_Lake]:
+def made_once(kind: type[_Lake], factory: pytest.TempPathFactory) -> Generator[_Lake]:
     """Yield an empty lake for a fixture of a module, which is set up before the clean environment of its first test."""
     with pytest.MonkeyPatch.context() as patch:
         forget_settings(patch)
@@ -32,7 +32,7 @@ def made_once(kind: type[_Lake], factory: pytest.TempPathFactory) -> Iterator[_L
 
 
 @contextmanager
-def copied(made: _Lake, folder: Path) -> Iterator[_Lake]:
+def copied(made: _Lake, folder: Path) -> Generator[_Lake]:
     """Yield a copy of a lake in an empty folder, with its source folder and the history of its Dagster instance."""
     shutil.copytree(made.source, folder / made.source.name)
     shutil.copytree(made.settings.lake_dir, folder / made.settings.lake_dir.name, copy_function=os.link)
