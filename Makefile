@@ -66,8 +66,10 @@ unit: $(COMPILED) ## Run the fast tests; FULL=1: all tests, with branch coverage
 	@# In a command of its own: asked for a floor while it runs pytest, slipcover 1.1 prints a report without the workers.
 	@$(if $(FULL),$(BIN)/python -m slipcover --merge .coverage.json --out /dev/null --fail-under 95)
 
-soak: $(READY) ## Run the long tests: kills, races, damage, bombs, Dagster's services (an hour); see also benchmarks/sync_soak.py
+soak: $(READY) ## Run the long tests: kills, races, damage, bombs, services, more examples (an hour); see also benchmarks/sync_soak.py
 	@$(BIN)/pytest -m soak
+	@# Properties run twice as many examples as in the gate; the plugin of Hypothesis marks them.
+	@APEX_HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m "hypothesis and not soak"
 
 races: $(READY) ## Derive 500 races whose every lap is known, and every mutation of official timing (ten minutes)
 	@$(BIN)/pytest -m "soak or not soak" apex_pipeline_tests/races

@@ -1,17 +1,20 @@
 """The repository contains no secrets, and a user's secrets are never printed, logged or stored."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from apex_pipeline.demo import WeekendOptions, make_weekend
+from apex_pipeline.errors import ApexError
+from apex_pipeline_tests.cli.conftest import Apex, apex
 from apex_pipeline_tests.servers.seaweed import S3Bucket
+
+__all__ = ["apex"]  # a fixture
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _SECRETS: dict[str, re.Pattern[str]] = {
@@ -66,24 +69,20 @@ def test_files_that_may_contain_secrets_or_race_data_are_ignored_by_git(name: st
     assert subprocess.run(["git", "check-ignore", "-q", name], cwd=_PROJECT, check=False).returncode == 0
 
 
-def _apex(folder: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "apex_pipeline", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(_PROJECT), **environment},
-        capture_output=True,
-        timeout=600,
-        check=False,
-    )
-
-
 def _files_below(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.req("A-067", "A-095", "K-21")
 @pytest.mark.parametrize("kind", ["wrong", pytest.param("may not write", marks=pytest.mark.slow)])
-def test_a_secret_is_not_in_the_output_or_files_of_a_run(s3_bucket: S3Bucket, tmp_path: Path, kind: str) -> None:
+def test_a_secret_is_not_in_the_output_or_files_of_a_run(
+    s3_bucket: S3Bucket,
+    tmp_path: Path,
+    apex: Apex,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
     server = s3_bucket.server
     make_weekend(tmp_path / "source", WeekendOptions(target_bytes=1_000_000))
     shutil.rmtree(tmp_path / "source" / "harbor_street_circuit")  # the other track is enough
@@ -93,14 +92,20 @@ def test_a_secret_is_not_in_the_output_or_files_of_a_run(s3_bucket: S3Bucket, tm
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_SESSION_TOKEN": "",
     }
-    environment = {**s3_bucket.environment, **own}
-    printed: list[bytes] = []
+    for name, value in {**s3_bucket.environment, **own}.items():
+        monkeypatch.setenv(name, value)
+    printed: list[str] = []
     # The traceback printed with APEX_DEBUG must not contain it either.
-    for debug, words in ({}, "doctor source"), ({}, "sync source"), ({"APEX_DEBUG": "1"}, "sync source --json"):
-        done = _apex(tmp_path, {**environment, **debug}, *words.split())
-        printed += [done.stdout, done.stderr]
-        assert done.returncode or words == "doctor source"
-    everything = b"".join(printed) + b"".join(path.read_bytes() for path in _files_below(tmp_path))
+    for debug, words in ("", "doctor source"), ("", "sync source"), ("1", "sync source --json"):
+        monkeypatch.setenv("APEX_DEBUG", debug)
+        try:
+            done = apex(*words.split())
+        except ApexError as error:  # with APEX_DEBUG: Python prints it
+            printed += [*capsys.readouterr(), *traceback.format_exception(error)]
+        else:
+            printed += [done.out, done.error]
+            assert done.code or words == "doctor source"
+    everything = "".join(printed).encode() + b"".join(path.read_bytes() for path in _files_below(tmp_path))
     assert b"AWS_ACCESS_KEY_ID" in everything
     assert secret.encode() not in everything
     # Only a run reveals a missing permission, and the run's records must be among the searched files.

@@ -1,13 +1,13 @@
 """The setup guide: its commands work, its names exist, and its error messages are the ones the program prints.
 
-Every ``sh`` block is executed in the order of the guide against a real S3 server. The ``console`` blocks are executed
-too, with a fake ``aws`` that records its arguments; these are compared with botocore's service models.
+Every ``sh`` block is executed in the order of the guide against a real S3 server: in this process, but for a line that
+needs a shell. The ``console`` blocks are executed too, with a fake ``aws`` that records its arguments, which are then
+compared with the service models of botocore.
 """
 
 import json
 import os
 import re
-import resource
 import shlex
 import subprocess
 import sys
@@ -28,8 +28,12 @@ from apex_pipeline.errors import ApexError
 from apex_pipeline.settings import environment_variables
 from apex_pipeline.storage.s3.credentials import SecretsManagerKey
 from apex_pipeline.storage.s3.errors import ErrorContext, translate
+from apex_pipeline_tests.cli.conftest import Apex, CommandResult
+from apex_pipeline_tests.cli.conftest import apex as in_process
 from apex_pipeline_tests.servers.seaweed import S3Bucket, S3Server
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
+
+__all__ = ["in_process"]  # a fixture
 
 pytestmark = [pytest.mark.req("A-110")]
 
@@ -115,24 +119,40 @@ class Workspace:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
-        self._environment = environment
+        self.environment = environment
         self.cpu_seconds = 0.0
 
-    def run(self, command: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, command: str, apex: Apex, monkeypatch: pytest.MonkeyPatch) -> CommandResult:
         """Run a command of the guide unchanged."""
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = _cpu_seconds()
+        program, *words = shlex.split(command)
+        if program == "apex":
+            monkeypatch.chdir(self.folder)
+            for name, value in self.environment.items():
+                monkeypatch.setenv(name, value)
+            done = apex(*words)
+        else:
+            done = self._run_in_a_shell(command)
+        self.cpu_seconds += _cpu_seconds() - before
+        return done
+
+    def _run_in_a_shell(self, command: str) -> CommandResult:
         done = subprocess.run(
             ["bash", "-euc", command],
             cwd=self.folder,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=1200,
             check=False,
         )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.cpu_seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return done
+        return CommandResult(done.returncode, done.stdout, done.stderr)
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of the ended ones that it started."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +176,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> 
 @pytest.mark.slow
 @pytest.mark.req("A-117", "A-119", "A-120", "A-121", "A-099", "A-090", "A-127", "A-157")
 @pytest.mark.parametrize("command", _COMMANDS)
-def test_a_command_of_the_guide_works(workspace: Workspace, command: str) -> None:
-    done = workspace.run(command)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "Traceback" not in done.stdout + done.stderr
+def test_a_command_of_the_guide_works(
+    workspace: Workspace, in_process: Apex, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    done = workspace.run(command, in_process, monkeypatch)
+    assert done.code == 0, done.out[-2000:] + done.error[-2000:]
+    assert "Traceback" not in done.out + done.error
 
 
 @pytest.mark.slow

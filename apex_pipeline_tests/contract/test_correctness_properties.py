@@ -1,7 +1,7 @@
 """Correctness properties 2 to 8 of the data hosting, tested on a local folder and on a real S3 server.
 
 Property 1, about uploading, is in ``test_upload_property.py``. Every example uses a separate lake: a folder, or a
-prefix of one bucket.
+prefix of one bucket. In a bucket, the gate runs 30 examples of the properties 4 to 6, and ``make soak`` a hundred.
 """
 
 import itertools
@@ -46,6 +46,7 @@ from apex_pipeline_tests.storage.s3.harness import connect
 
 # Each example creates its own lake, so function-scoped fixtures are safe: they only set the location.
 EXAMPLES = at_least(100, HealthCheck.function_scoped_fixture)
+_FEWER = at_least(30, HealthCheck.function_scoped_fixture)
 RULES = load_rules()
 NewHarness = Callable[[], LoaderHarness]
 
@@ -55,14 +56,32 @@ TRACKS = st.sampled_from(["sebring", "barber_motorsports_park", "circuit_of_the_
 KINDS = st.sampled_from(["lap_start", "telemetry_data"])
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.soak)])
 def new_harness(request: pytest.FixtureRequest, tmp_path: Path) -> NewHarness:
     """Return a function that creates an empty lake with its loader."""
     numbers = itertools.count()
     if request.param == "local":
         return lambda: local_harness(tmp_path / str(next(numbers)))
-    connection: S3Connection = connect(request.getfixturevalue("s3_bucket"))
+    return request.getfixturevalue("new_s3_harness")
+
+
+@pytest.fixture
+def new_s3_harness(s3_bucket: S3Bucket, tmp_path: Path) -> NewHarness:
+    numbers = itertools.count()
+    connection: S3Connection = connect(s3_bucket)
     return lambda: s3_harness(connection, tmp_path, prefix=f"lake-{next(numbers)}")
+
+
+def _on_s3(test: Any, strategies: dict[str, st.SearchStrategy[Any]]) -> Callable[..., None]:
+    """Return the test of a property in a bucket, with fewer examples than in a folder."""
+
+    @pytest.mark.slow
+    @_FEWER
+    @given(**strategies)
+    def on_s3(new_s3_harness: NewHarness, **drawn: object) -> None:
+        test.hypothesis.inner_test(new_s3_harness, **drawn)
+
+    return on_s3
 
 
 def load(loader: DataLoader, data_type: str, track: str, session: str) -> pd.DataFrame | None:
@@ -153,9 +172,10 @@ def test_a_missing_file_or_session_returns_none(
         assert loader.last_failure.reason is Reason.NOT_FOUND
 
 
-@pytest.fixture
-def filled_harness(new_harness: NewHarness) -> LoaderHarness:
-    harness = new_harness()
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
+def filled_harness(request: pytest.FixtureRequest, tmp_path: Path) -> LoaderHarness:
+    is_local = request.param == "local"
+    harness = local_harness(tmp_path) if is_local else request.getfixturevalue("new_s3_harness")()
     harness.put({"data/sebring/race_sebring_lap_start.csv": table("lap_start", 1)})
     return harness
 
@@ -163,9 +183,12 @@ def filled_harness(new_harness: NewHarness) -> LoaderHarness:
 # -- 4 -----------------------------------------------------------------------------------------------------------------
 
 
+_PATTERNS = {"track": TRACKS, "session": SESSIONS, "data_type": KINDS, "present": st.sets(st.integers(0, 2))}
+
+
 @pytest.mark.req("A-064", "A-024", "A-025")
 @EXAMPLES
-@given(track=TRACKS, session=SESSIONS, data_type=KINDS, present=st.sets(st.integers(0, 2)))
+@given(**_PATTERNS)
 def test_all_filename_patterns_are_tried_in_order_before_none(
     new_harness: NewHarness, track: str, session: str, data_type: str, present: set[int]
 ) -> None:
@@ -189,16 +212,25 @@ def test_all_filename_patterns_are_tried_in_order_before_none(
         assert names[int(frame.iloc[:, 0].tolist()[0])] == names[first]
 
 
+test_all_filename_patterns_are_tried_on_s3 = _on_s3(
+    test_all_filename_patterns_are_tried_in_order_before_none, _PATTERNS
+)
+
+
 # -- 5 -----------------------------------------------------------------------------------------------------------------
 
 _FOLDER = st.text(st.characters(categories=("L", "N", "P", "Zs"), exclude_characters="/\\"), min_size=1, max_size=10)
 FOLDERS = st.one_of(_FOLDER, st.sampled_from(["COTA", "barber", "Road America", "road-america", "VIR", "sonoma"]))
 INSIDE = st.lists(st.sampled_from(["readme.txt", "R1_lap_start.csv", "Race 1/x.csv", "a/b/c.csv"]), min_size=1)
+_LAYOUTS = {
+    "layout": st.dictionaries(FOLDERS, INSIDE, max_size=5),
+    "stray": st.sets(st.sampled_from(["x.csv", ".DS_Store"])),
+}
 
 
 @pytest.mark.req("A-065", "A-030")
 @EXAMPLES
-@given(layout=st.dictionaries(FOLDERS, INSIDE, max_size=5), stray=st.sets(st.sampled_from(["x.csv", ".DS_Store"])))
+@given(**_LAYOUTS)
 def test_every_folder_with_files_is_a_track(
     new_harness: NewHarness, layout: dict[str, list[str]], stray: set[str]
 ) -> None:
@@ -212,6 +244,9 @@ def test_every_folder_with_files_is_a_track(
     assert harness.loader.get_available_tracks() == sorted(expected)
 
 
+test_every_folder_in_a_bucket_is_a_track = _on_s3(test_every_folder_with_files_is_a_track, _LAYOUTS)
+
+
 # -- 6 -----------------------------------------------------------------------------------------------------------------
 
 
@@ -220,14 +255,17 @@ def ends_in_a_track(session: str) -> bool:
     return any(RULES.track_of("_".join(words[start:])) for start in range(len(words)))
 
 
+_FILES = {
+    "track": TRACKS,
+    "files": st.dictionaries(SESSIONS, st.integers(0, 2), max_size=5),
+    "others": st.lists(SESSIONS, max_size=3),
+    "stray": st.sets(st.sampled_from(["readme.txt", ".DS_Store", "notes_lap_start.txt", "x_telemetry_data.csv"])),
+}
+
+
 @pytest.mark.req("A-066", "A-031", "K-09")
 @EXAMPLES
-@given(
-    track=TRACKS,
-    files=st.dictionaries(SESSIONS, st.integers(0, 2), max_size=5),
-    others=st.lists(SESSIONS, max_size=3),
-    stray=st.sets(st.sampled_from(["readme.txt", ".DS_Store", "notes_lap_start.txt", "x_telemetry_data.csv"])),
-)
+@given(**_FILES)
 def test_sessions_are_the_filename_prefixes_and_each_can_be_loaded(
     new_harness: NewHarness, track: str, files: dict[str, int], others: list[str], stray: set[str]
 ) -> None:
@@ -250,6 +288,11 @@ def test_sessions_are_the_filename_prefixes_and_each_can_be_loaded(
         is_ambiguous = sum(canonical_session(known) == canonical_session(session) for known in files) > 1
         if not is_ambiguous:
             assert (harness.loader.load_lap_times(track, session) is not None) is exists
+
+
+test_sessions_in_a_bucket_are_the_filename_prefixes = _on_s3(
+    test_sessions_are_the_filename_prefixes_and_each_can_be_loaded, _FILES
+)
 
 
 # -- 7 -----------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from apex_pipeline.demo import GroundTruth
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import Settings
 from apex_pipeline.storage.factory import open_store
-from apex_pipeline_tests.e2e.conftest import settings_in
+from apex_pipeline_tests.cli.conftest import CommandResult
+from apex_pipeline_tests.e2e.conftest import Apex, settings_in
 from apex_pipeline_tests.servers.fault_proxy import FOREVER, Exchange, FaultProxy
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
@@ -34,11 +35,9 @@ class _Sync:
         self._start(settings, [*held, "sync"])
 
     def _start(self, settings: Settings, command: list[str]) -> None:
-        folders = {"APEX_SOURCE_DIR": settings.source_dir, "APEX_LAKE_DIR": settings.lake_dir}
-        folders |= {"APEX_STATE_DIR": settings.state_dir, "DAGSTER_HOME": settings.dagster_home}
-        self.environment = {**os.environ, **{name: str(value) for name, value in folders.items()}}
+        environment = {**os.environ, **_variables(settings)}
         with self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=errors)
+            self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
 
     def wait_until_held(self) -> None:
         while not self.gate.exists():
@@ -64,9 +63,17 @@ def settings(tmp_path: Path, weekend: tuple[Path, GroundTruth]) -> Settings:
     return settings_in(tmp_path, source)
 
 
-def _apex(sync: _Sync, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "apex_pipeline", *words]
-    return subprocess.run(command, env=sync.environment, capture_output=True, text=True, timeout=120, check=False)
+def _sync_again(settings: Settings, apex: Apex, monkeypatch: pytest.MonkeyPatch) -> CommandResult:
+    """Run the next sync in this process, which is another one than that which was ended."""
+    for name, value in _variables(settings).items():
+        monkeypatch.setenv(name, value)
+    return apex("sync")
+
+
+def _variables(settings: Settings) -> dict[str, str]:
+    folders = {"APEX_SOURCE_DIR": settings.source_dir, "APEX_LAKE_DIR": settings.lake_dir}
+    folders |= {"APEX_STATE_DIR": settings.state_dir, "DAGSTER_HOME": settings.dagster_home}
+    return {name: str(value) for name, value in folders.items()}
 
 
 def _runs(settings: Settings) -> list[dg.DagsterRun]:
@@ -90,7 +97,13 @@ def _left_behind(settings: Settings) -> list[Path]:
     ],
 )
 def test_a_signal_ends_a_sync_at_any_stage(
-    settings: Settings, tmp_path: Path, prefix: str, number: signal.Signals, code: int
+    settings: Settings,
+    tmp_path: Path,
+    apex: Apex,
+    monkeypatch: pytest.MonkeyPatch,
+    prefix: str,
+    number: signal.Signals,
+    code: int,
 ) -> None:
     sync = _Sync(settings, tmp_path, prefix)
     sync.wait_until_held()
@@ -101,9 +114,9 @@ def test_a_signal_ends_a_sync_at_any_stage(
     assert all(run.is_finished for run in _runs(settings))
     assert _left_behind(settings) == []
     assert read_current(open_store(settings, for_writing=False)) is None
-    again = _apex(sync, "sync")
-    assert again.returncode == 0, again.stderr
-    assert "Closed" not in again.stderr
+    again = _sync_again(settings, apex, monkeypatch)
+    assert again.code == 0, again.error
+    assert "Closed" not in again.error
     assert read_current(open_store(settings, for_writing=False)) is not None
 
 
@@ -127,14 +140,16 @@ def test_a_second_ctrl_c_ends_a_sync_at_once(settings: Settings, tmp_path: Path)
     assert sync.process.returncode == 130
 
 
-def test_the_runs_of_a_killed_sync_are_closed_by_the_next_one(settings: Settings, tmp_path: Path) -> None:
+def test_the_runs_of_a_killed_sync_are_closed_by_the_next_one(
+    settings: Settings, tmp_path: Path, apex: Apex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sync = _Sync(settings, tmp_path, "catalog/")
     sync.wait_until_held()
     sync.send(signal.SIGKILL)
     assert [run.status for run in _runs(settings) if not run.is_finished] == [dg.DagsterRunStatus.STARTED]
-    again = _apex(sync, "sync")
-    assert again.returncode == 0, again.stderr
-    assert "Closed 1 Dagster run" in again.stderr
+    again = _sync_again(settings, apex, monkeypatch)
+    assert again.code == 0, again.error
+    assert "Closed 1 Dagster run" in again.error
     assert all(run.is_finished for run in _runs(settings))
 
 

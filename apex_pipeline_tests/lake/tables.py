@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,10 +49,14 @@ def laps_of(key: SessionKey, *, laps: int) -> pa.Table:
     return LAPS.from_rows(rows)
 
 
+@cache
+def _empty_files() -> dict[str, bytes]:
+    return {table.name: parquet_bytes(table.empty()) for table in RACE_TABLES}
+
+
 def session_contents(key: SessionKey, *, laps: int = 1) -> dict[str, bytes]:
     """Return a file for every table of a session: the given number of laps, and empty tables."""
-    contents = {table.name: parquet_bytes(table.empty()) for table in RACE_TABLES}
-    return contents | {LAPS.name: parquet_bytes(laps_of(key, laps=laps))}
+    return _empty_files() | {LAPS.name: parquet_bytes(laps_of(key, laps=laps))}
 
 
 def put_objects(store: ObjectStore, key: SessionKey, contents: Mapping[str, bytes]) -> dict[str, TableRecord]:

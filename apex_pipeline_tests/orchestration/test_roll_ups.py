@@ -1,6 +1,7 @@
 """The roll-ups are made from the session records, come last, and nothing is derived from them."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, FIND_
 from apex_pipeline.sources import rules_version
 from apex_pipeline.storage.leases import held
 from apex_pipeline.tables.session_key import parse_session_key
+from apex_pipeline_tests.orchestration.lake_copies import copied, made_once, replace_file
 from apex_pipeline_tests.orchestration.lake_runs import ROLL_UPS, STEPS, LakeRuns
 
 R1, R2 = "spa/R1", "spa/R2"
@@ -28,12 +30,19 @@ def rules_in(lake: LakeRuns) -> str:
     return str((roll_up(lake, "files").schema.metadata or {})[RULES_VERSION.encode()].decode())
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeRuns]:
+    with made_once(LakeRuns, tmp_path_factory) as lake:
+        lake.race(R1)
+        lake.sync()
+        yield lake
+
+
 @pytest.fixture
-def synced(lake: LakeRuns) -> LakeRuns:
+def synced(original: LakeRuns, tmp_path: Path) -> Iterator[LakeRuns]:
     """A lake with one session in it and in its roll-ups."""
-    lake.race(R1)
-    lake.sync()
-    return lake
+    with copied(original, tmp_path) as lake:
+        yield lake
 
 
 def test_the_roll_ups_list_the_files_tracks_and_sessions_of_the_records(synced: LakeRuns) -> None:
@@ -58,7 +67,7 @@ def test_a_session_that_another_process_recorded_is_in_them_and_becomes_a_partit
 
 def test_refreshing_makes_damaged_and_missing_roll_ups_again(synced: LakeRuns) -> None:
     before = {name: roll_up(synced, name) for name in ("files", "tracks", "sessions")}
-    Path(synced.store.uri, "catalog", "files.parquet").write_bytes(b"not Parquet")
+    replace_file(Path(synced.store.uri, "catalog", "files.parquet"), b"not Parquet")
     synced.store.delete("catalog/tracks.parquet")
     assert synced.run(CATALOG_JOB)
     for name, table in before.items():
@@ -81,7 +90,7 @@ def test_a_manifest_of_an_empty_lake_fails_and_the_roll_ups_do_not(lake: LakeRun
 def test_nothing_but_the_roll_ups_themselves_reads_a_roll_up(synced: LakeRuns) -> None:
     before = synced.session(R1)
     for name in ("files", "tracks", "sessions"):
-        Path(synced.store.uri, "catalog", f"{name}.parquet").write_bytes(b"not Parquet")
+        replace_file(Path(synced.store.uri, "catalog", f"{name}.parquet"), b"not Parquet")
     for step in STEPS[2:]:
         assert synced.materialize(R1, *step)
     assert synced.session(R1) == before

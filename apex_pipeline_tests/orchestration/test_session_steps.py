@@ -4,7 +4,7 @@ See lake_runs.py for the lake; test_step_order.py tests that no order of steps p
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, FIND_
 from apex_pipeline.storage.factory import open_digest_cache
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.tables.session_key import parse_session_key
+from apex_pipeline_tests.orchestration.lake_copies import copied, made_once
 from apex_pipeline_tests.orchestration.lake_runs import STEPS, LakeRuns
 from apex_pipeline_tests.sources.toy import PIT_STOPS, PitStops
 
@@ -27,14 +28,21 @@ R1, R2 = "spa/R1", "spa/R2"
 LAP_FILE = "spa/R1_lap_start.csv"
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeRuns]:
+    with made_once(LakeRuns, tmp_path_factory) as lake:
+        lake.race(R1)
+        lake.race(R2)
+        assert lake.run(FIND_JOB)
+        assert lake.run(SESSION_JOB, R1)
+        yield lake
+
+
 @pytest.fixture
-def made(lake: LakeRuns) -> LakeRuns:
+def made(original: LakeRuns, tmp_path: Path) -> Iterator[LakeRuns]:
     """A lake with two sessions, of which one is published."""
-    lake.race(R1)
-    lake.race(R2)
-    assert lake.run(FIND_JOB)
-    assert lake.run(SESSION_JOB, R1)
-    return lake
+    with copied(original, tmp_path) as lake:
+        yield lake
 
 
 # -- the whole way -----------------------------------------------------------------------------------------------------

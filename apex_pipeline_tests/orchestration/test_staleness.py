@@ -4,6 +4,9 @@ A partition is stale if it was made from another version of an input, or by othe
 which Dagster's UI shows it. test_ui.py asks a running server, which also judges the roll-ups.
 """
 
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -11,6 +14,7 @@ import pytest
 
 from apex_pipeline.orchestration.job_names import SESSION_JOB
 from apex_pipeline.sources.gr_cup.source import GrCup
+from apex_pipeline_tests.orchestration.lake_copies import copied, made_once
 from apex_pipeline_tests.orchestration.lake_runs import STEPS, LakeRuns
 
 _SESSIONS = ("monza/R1", "spa/R1", "spa/R2")
@@ -26,19 +30,21 @@ def report_source(lake: LakeRuns, key: str, version: str) -> None:
 def stale(lake: LakeRuns) -> set[str]:
     """Return the partitions that are stale or missing, as ``asset session``."""
     graph = lake.definitions.get_repository_def().asset_graph
+    # Most assets are inputs of several others.
+    versions = cache(partial(_versions, lake))
     return {
         f"{asset} {key}"
         for asset in _ASSETS
         for key in _SESSIONS
-        if not _is_fresh(lake, graph.get(dg.AssetKey(asset.split("/"))), key)
+        if not _is_fresh(graph.get(dg.AssetKey(asset.split("/"))), key, versions)
     }
 
 
-def _is_fresh(lake: LakeRuns, node: Any, key: str) -> bool:
-    own = _versions(lake, node.key, key)
+def _is_fresh(node: Any, key: str, versions_of: Callable[[dg.AssetKey, str], list["_Version"]]) -> bool:
+    own = versions_of(node.key, key)
     if not own or own[-1].code_version != node.code_version:
         return False
-    inputs = (_versions(lake, parent, key) for parent in node.parent_keys)
+    inputs = (versions_of(parent, key) for parent in node.parent_keys)
     return all(_used_by(own[-1], versions) == versions[-1].data_version for versions in inputs if versions)
 
 
@@ -69,14 +75,21 @@ def _versions(lake: LakeRuns, asset: dg.AssetKey, key: str) -> list[_Version]:
     )
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeRuns]:
+    with made_once(LakeRuns, tmp_path_factory) as lake:
+        for key in _SESSIONS:
+            lake.race(key)
+            report_source(lake, key, "1")
+        lake.sync()
+        yield lake
+
+
 @pytest.fixture
-def synced(lake: LakeRuns) -> LakeRuns:
+def synced(original: LakeRuns, tmp_path: Path) -> Iterator[LakeRuns]:
     """A lake with three sessions."""
-    for key in _SESSIONS:
-        lake.race(key)
-        report_source(lake, key, "1")
-    lake.sync()
-    return lake
+    with copied(original, tmp_path) as lake:
+        yield lake
 
 
 def test_nothing_is_stale_after_a_sync(synced: LakeRuns) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import dagster as dg
 import pytest
@@ -19,6 +20,7 @@ from apex_pipeline.ingest.attempts import FIRST_PAUSE
 from apex_pipeline.orchestration import sensors
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, PREPARE_JOB, REMOVE_JOB, SESSION_JOB
 from apex_pipeline.storage.layout import CURRENT_SNAPSHOT_KEY
+from apex_pipeline_tests.orchestration.lake_copies import copied, made_once, replace_file
 from apex_pipeline_tests.orchestration.lake_runs import LakeRuns
 from apex_pipeline_tests.orchestration.ticks import Ticks, names, said, with_environment
 from apex_pipeline_tests.sources.toy import PitStops
@@ -38,9 +40,37 @@ class _Pits(LakeRuns):
         return self.source / key / "pit_stops.csv"
 
 
+class _Synced(NamedTuple):
+    """A lake of which the sensor has made everything, and where the sensor is."""
+
+    lake: _Pits
+    cursor: str | None
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Synced]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "_registered", [PitStops()])
+        with made_once(_Pits, tmp_path_factory) as lake:
+            ticks = _with_three_sessions(lake)
+            ticks.settle()
+            yield _Synced(lake, ticks.cursor)
+
+
+def _with_three_sessions(lake: _Pits) -> Ticks:
+    for key in (R1, R2, OTHER):
+        lake.race(key)
+    return Ticks(lake)
+
+
 @pytest.fixture
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Pits]:
+def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Pits]:
+    """A copy of the synced lake for a test that asks for ``synced``, else an empty one."""
     monkeypatch.setattr(sources, "_registered", [PitStops()])
+    if "synced" in request.fixturenames:
+        with copied(request.getfixturevalue("original").lake, tmp_path) as lake:
+            yield lake
+        return
     lake = _Pits(tmp_path)
     yield lake
     lake.close()
@@ -49,15 +79,14 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Pits]:
 @pytest.fixture
 def ticks(lake: _Pits) -> Ticks:
     """A source folder with three sessions, and an empty lake."""
-    for key in (R1, R2, OTHER):
-        lake.race(key)
-    return Ticks(lake)
+    return _with_three_sessions(lake)
 
 
 @pytest.fixture
-def synced(ticks: Ticks) -> Ticks:
+def synced(lake: _Pits, original: _Synced) -> Ticks:
     """The same after the sensor has made everything."""
-    ticks.settle()
+    ticks = Ticks(lake)
+    ticks.cursor = original.cursor
     return ticks
 
 
@@ -318,7 +347,7 @@ class TestFailures:
 
 def test_damaged_tables_are_mended_before_sessions_are_worked_on(lake: _Pits, synced: Ticks) -> None:
     (table,) = lake.settings.lake_dir.glob("tables/pit_stops/**/track=spa/session=R1/*.parquet")
-    table.write_bytes(b"damaged")
+    replace_file(table, b"damaged")
     result, (run,) = synced.tick()
     assert names(result) == [PREPARE_JOB]
     assert run, run.failures
@@ -329,7 +358,7 @@ def test_damaged_tables_are_mended_before_sessions_are_worked_on(lake: _Pits, sy
 @pytest.mark.soak
 def test_a_damaged_pointer_is_repaired(lake: _Pits, synced: Ticks) -> None:
     pointer = lake.settings.lake_dir / CURRENT_SNAPSHOT_KEY
-    pointer.write_text("damaged")
+    replace_file(pointer, b"damaged")
     result, (run,) = synced.tick()
     assert names(result) == [PREPARE_JOB]
     assert run, run.failures

@@ -1,7 +1,7 @@
 """Checks are part of the step that makes a table: they look at the written file, and none passes on nothing."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from apex_pipeline.orchestration.checks import nothing_to_check
 from apex_pipeline.orchestration.resources import LakeResource
 from apex_pipeline.sources.gr_cup.derive import LapTables
 from apex_pipeline.storage.leases import held
+from apex_pipeline_tests.orchestration.lake_copies import copied, made_once
 from apex_pipeline_tests.orchestration.lake_runs import STEPS, Attempt, LakeRuns
 from apex_pipeline_tests.sources.toy import PIT_STOPS, PitStops
 
@@ -29,12 +30,19 @@ R1 = "spa/R1"
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeRuns]:
+    with made_once(LakeRuns, tmp_path_factory) as lake:
+        lake.race(R1)
+        lake.sync()
+        yield lake
+
+
 @pytest.fixture
-def published(lake: LakeRuns) -> LakeRuns:
+def published(original: LakeRuns, tmp_path: Path) -> Iterator[LakeRuns]:
     """A lake with one published session."""
-    lake.race(R1)
-    lake.sync()
-    return lake
+    with copied(original, tmp_path) as lake:
+        yield lake
 
 
 def change_laps(monkeypatch: pytest.MonkeyPatch, change: Callable[[pa.Table], pa.Table]) -> None:

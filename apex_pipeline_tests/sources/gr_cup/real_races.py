@@ -36,11 +36,12 @@ _READERS = {FileKind.SECTIONS: read_sections, FileKind.RESULTS: read_results, Fi
 
 @dataclass
 class Race:
-    """Triggers and official timing of one real race, read from its files."""
+    """Triggers and official timing of one real race, read from its files; its tables are derived once."""
 
     track: str = ""
     triggers: list[Trigger] = field(default_factory=list[Trigger])
     parsed: defaultdict[FileKind, list[ParsedFile]] = field(default_factory=lambda: defaultdict(list))
+    _derived: dict[bool, SessionLaps] = field(default_factory=dict[bool, SessionLaps])
 
     def official_laps(self) -> pd.DataFrame:
         """Return the table ``official_laps``, checked against its schema."""
@@ -60,10 +61,12 @@ class Race:
 
     def derived(self, *, is_blind: bool = False) -> SessionLaps:
         """Derive laps and cars, and check them against their schemas."""
-        official = None if is_blind else self.official_table()
-        derived = derive_laps(self.track, "s", self.triggers, official, load_rules().zone_of(self.track))
-        assert (LAPS.violations(derived.laps), CARS.violations(derived.cars)) == ([], [])
-        return derived
+        if is_blind not in self._derived:
+            official = None if is_blind else self.official_table()
+            derived = derive_laps(self.track, "s", self.triggers, official, load_rules().zone_of(self.track))
+            assert (LAPS.violations(derived.laps), CARS.violations(derived.cars)) == ([], [])
+            self._derived[is_blind] = derived
+        return self._derived[is_blind]
 
     def laps(self) -> pd.DataFrame:
         """Return the table ``laps`` derived blind, from the cars' own data only."""

@@ -358,7 +358,7 @@ class TestLimits:
 
 
 _BOUNDS = """
-import random
+import random, sys
 from apex_pipeline_tests.sources.gr_cup.telemetry.readings import LISTED_COLUMNS, csv_bytes, listed, reading
 from apex_pipeline_tests.sources.gr_cup.telemetry.test_fast_parser import LISTS, assert_agree, make_header
 
@@ -366,30 +366,38 @@ chance = random.Random(5)
 good = csv_bytes([reading(s / 25, c, str(s)) for s in range(6) for c in ("speed", "gear")]).split(b"\\n", 1)[1]
 lists = csv_bytes([listed(0, '[{"name": "speed", "value": 1}, {"name": "gear", "value": 3}]')] * 4, LISTED_COLUMNS)
 parsed = 0
-for _ in range(1_000):
+texts = int(sys.argv[1])
+for _ in range(texts):
     text = bytearray(lists.split(b"\\n", 1)[1])
     for _ in range(chance.randrange(4)):
         at = chance.randrange(len(text))
         text[at : at + chance.randrange(3)] = chance.choice([b"", b",", b"\\n", b'"', b"{", b"]", b"9", b" "])
     parsed += assert_agree(bytes(text.rstrip(b"\\n") + b"\\n"), LISTS)[0]
-assert parsed > 4_000, parsed
+assert parsed > 4 * texts, parsed
 parsed = 0
-for _ in range(2_000):
+for _ in range(2 * texts):
     text = bytearray(good)
     for _ in range(chance.randrange(6)):
         at = chance.randrange(len(text))
         text[at : at + chance.randrange(3)] = chance.choice([b"", b",", b"\\n", b'"', b"\\r", b"\\0", b"9", b"\\xff"])
     parsed += assert_agree(bytes(text.rstrip(b"\\n") + b"\\n"), make_header(is_quoted=chance.random() < 0.5))[0]
-assert parsed > 10_000, parsed
+assert parsed > 10 * texts, parsed
 """
 
 
-def test_damaged_text_causes_no_access_outside_the_arrays(tmp_path: Path) -> None:
-    """The compiled loops do not check bounds; here they are compiled with bounds checks."""
-    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+@pytest.mark.parametrize(
+    ("checked_by", "texts"),
+    [
+        ("NUMBA_DISABLE_JIT", 60),  # not compiled at all, so that numpy checks each index: 25 ms per text
+        pytest.param("NUMBA_BOUNDSCHECK", 1_000, marks=pytest.mark.soak),  # compiling with the checks takes 8 s
+    ],
+)
+def test_damaged_text_causes_no_access_outside_the_arrays(tmp_path: Path, checked_by: str, texts: int) -> None:
+    """The compiled loops do not check bounds; here something else does, while the same code runs."""
+    environment = os.environ | {checked_by: "1", "NUMBA_CACHE_DIR": str(tmp_path)}
 
     process = subprocess.run(
-        [sys.executable, "-c", _BOUNDS], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", _BOUNDS, str(texts)], env=environment, capture_output=True, text=True, check=False
     )
 
     assert process.returncode == 0, process.stderr
