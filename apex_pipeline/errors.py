@@ -136,6 +136,10 @@ class ObjectMissingError(StoreError):
     """The key is not in the store."""
 
 
+class NotPublishedError(ObjectMissingError):
+    """What is published has nothing like that, although nothing is lost: no such session, table, lap or length."""
+
+
 class StoreCorruptionError(StoreError):
     """The bytes read do not match the recorded checksum."""
 

@@ -24,6 +24,8 @@ _CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
 }
+# Times are UTC, also their hours and days: DuckDB would take the time zone of the machine.
+_IN_UTC = "SET TimeZone = 'UTC'"
 _CLOSE = "SET enable_external_access = false; SET lock_configuration = true"
 
 # What a query may be given for its ``?``.
@@ -58,6 +60,7 @@ def run_sql(
             for name in _named(query, known):
                 if (table := read(name)) is not None:
                     connection.register(name, table)
+            connection.execute(_IN_UTC)
             connection.execute(_CLOSE)
             return connection.sql(query, params=list(parameters)).to_arrow_table()
         except duckdb.Error as error:

@@ -18,7 +18,7 @@ from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.published_session import PublishedSession, SessionEntry
 from apex_pipeline.lake.records import RecordedFile, SessionRecord, inputs_version
 from apex_pipeline.lake.rollups import RollUps, list_records, load_roll_ups, read_roll_up, session_row
-from apex_pipeline.lake.snapshot import FORMAT, Snapshot
+from apex_pipeline.lake.snapshot import FORMAT, Snapshot, read_pointer
 from apex_pipeline.sources import sources_named
 from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.sources.session_names import session_type
@@ -53,7 +53,8 @@ class CatalogTables:
         if self.snapshot.format < FORMAT:
             return _table_of_format_1(self.snapshot, SESSIONS)
         found = {SessionKey(row["track"], row["session"]): row for row in self._roll_up(SESSIONS).to_pylist()}
-        rows = {key: row for key, row in found.items() if self._is_shown(key, row["inputs_version"])}
+        others = self._shows_others(found)
+        rows = {key: row for key, row in found.items() if self._is_shown(key, row["inputs_version"], others=others)}
         rows |= {session.key: _session_row(session) for session in self._published(self._entries.keys() - rows.keys())}
         return SESSIONS.from_rows([row for _, row in sorted(rows.items())])
 
@@ -67,9 +68,10 @@ class CatalogTables:
         by_session: defaultdict[SessionKey | None, list[Row]] = defaultdict(list)
         for row in rows.values():
             by_session[_key_of(row)].append(row)
-        shown = {key for key in by_session if self._is_shown(key, _inputs_version(by_session[key]))}
+        others = self._shows_others(by_session)
+        shown = {key for key in by_session if self._is_shown(key, _inputs_version(by_session[key]), others=others)}
         outdated = self._entries.keys() - shown
-        if not self.is_current:
+        if not others:
             rows = {row["path"]: row for key in shown for row in by_session[key]}
         # A file that came after the session was published stays listed.
         rows |= {file.path: file.row() for session in self._published(outdated) for file in session.files}
@@ -102,10 +104,21 @@ class CatalogTables:
     def _entries(self) -> dict[SessionKey, SessionEntry]:
         return self.snapshot.entries
 
-    def _is_shown(self, key: SessionKey | None, version: str) -> bool:
+    def _shows_others(self, listed: Iterable[SessionKey | None]) -> bool:
+        """Return whether what a roll-up lists and the snapshot does not publish belongs into the tables.
+
+        It does while the snapshot is the published one. Roll-ups are written after publication, so the pointer, read
+        after a roll-up, tells whether that may list what a later snapshot publishes.
+        """
+        if not self.is_current or all(key in self._entries for key in listed):
+            return self.is_current
+        pointer = read_pointer(self.snapshot.store)
+        return pointer is not None and pointer[0] == self.snapshot.id
+
+    def _is_shown(self, key: SessionKey | None, version: str, *, others: bool) -> bool:
         """Return whether rows of a roll-up, for files of this version, belong to the snapshot."""
         if key is None or key not in self._entries:
-            return self.is_current
+            return others
         return self._entries[key].inputs_version == version
 
     def _published(self, keys: Iterable[SessionKey]) -> list[PublishedSession]:

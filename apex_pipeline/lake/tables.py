@@ -4,7 +4,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import NotPublishedError, ObjectMissingError
 from apex_pipeline.lake.derived import read_derived
 from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.published_session import PublishedSession, TableRecord
@@ -38,7 +38,7 @@ def require_session(snapshot: Snapshot, key: SessionKey) -> PublishedSession:
     session = snapshot.session(key)
     if session is None:
         known = ", ".join(map(str, snapshot.keys)) or "none"
-        raise ObjectMissingError(f"The session {key} is not published.", f"Published sessions: {known}.")
+        raise NotPublishedError(f"The session {key} is not published.", f"Published sessions: {known}.")
     return session
 
 

@@ -91,6 +91,15 @@ def test_what_is_not_published_is_listed_only_for_the_present(lake: LocalStore) 
     assert then.tracks.to_pylist()[0]["sessions"] == 1
 
 
+def test_a_lake_that_was_opened_before_a_sync_does_not_list_what_the_sync_published(lake: LocalStore) -> None:
+    opened, already_read = _tables(lake), _tables(lake)
+    assert set(_versions(already_read)) == {"R1", "R2"}
+    publish_tables(lake, _R3, now=NOON + 2 * _HOUR)
+    assert set(_versions(opened)) == {"R1", "R2"}
+    assert sorted(_digests(already_read)) == ["spa/R1_lap_start.csv", "spa/R2_lap_start.csv"]
+    assert [row["sessions"] for row in opened.tracks.to_pylist()] == [2]
+
+
 @pytest.mark.parametrize("table", ["files", "tracks", "sessions"])
 @pytest.mark.parametrize("damage", [None, b"", b"PAR1 not parquet", b"PAR1"])
 def test_a_damaged_roll_up_changes_nothing(lake: LocalStore, table: str, damage: bytes | None) -> None:

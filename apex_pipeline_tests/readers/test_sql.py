@@ -1,5 +1,6 @@
 """SQL over a lake: all sessions, telemetry in parts, and nothing but the lake."""
 
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,6 +55,23 @@ def test_counts_are_nullable_and_an_empty_answer_has_its_columns(catalog: Catalo
     frame = catalog.sql("select lap_number, unit_lap from laps where false")
     assert list(frame.columns) == ["lap_number", "unit_lap"]
     assert str(frame["unit_lap"].dtype) == "Int64"
+
+
+@_needs_duckdb
+def test_times_and_their_hours_are_utc_wherever_the_machine_is(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "select lap_start_utc, hour(lap_start_utc) as hour from laps where lap_start_utc is not null"
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        found = catalog.sql(query, frame="arrow")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found.schema.field("lap_start_utc").type.tz == "UTC"
+    times = catalog.laps(frame="arrow")["lap_start_utc"].drop_null()
+    assert sorted(found["hour"].to_pylist()) == sorted(moment.hour for moment in times.to_pylist())
 
 
 @_needs_duckdb

@@ -17,7 +17,7 @@ HOLE_S: Final = 0.5
 # Columns of telemetry up to here say where a sample belongs; the channels follow.
 _LAST_KEY_COLUMN: Final = "unit_lap"
 _UNITS: Final = {column.name: column.unit for column in TELEMETRY.columns} | {"time_s": "s", "error_s": "s"}
-_DISTANCE: Final = "distance_m"
+DISTANCE: Final = "distance_m"
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def distance_curves(rows: pa.Table, step_m: float, most: int | None) -> LapCurve
     Raises:
         RequestError: There are too many points.
     """
-    distance_m = rows[_DISTANCE].to_numpy()
-    names = [name for name in rows.schema.names if name != _DISTANCE]
+    distance_m = rows[DISTANCE].to_numpy()
+    names = [name for name in rows.schema.names if name != DISTANCE]
     curves = {
         # What is missing between two points that belong together is a hole.
         name: picked_points(distance_m, rows[name].cast(pa.float64()).to_numpy(), most, 1.5 * step_m)
@@ -118,7 +118,7 @@ def distance_curves(rows: pa.Table, step_m: float, most: int | None) -> LapCurve
     }
     metadata = rows.schema.metadata or {}
     notes = metadata.get(b"notes", b"").decode().splitlines()
-    found = LapCurves(_DISTANCE, curves, {"method": metadata.get(b"method", b"").decode(), "notes": notes})
+    found = LapCurves(DISTANCE, curves, {"method": metadata.get(b"method", b"").decode(), "notes": notes})
     require_few(found)
     return found
 

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from apex_pipeline.errors import ApexError, ConfigurationError, ObjectMissingError, PermanentError, TransientError
+from apex_pipeline.errors import ApexError, ConfigurationError, NotPublishedError, PermanentError, TransientError
 
 
 class RequestError(PermanentError):
@@ -47,7 +47,7 @@ def names_of_the_path() -> Generator[None]:
     """
     try:
         yield
-    except (ConfigurationError, ObjectMissingError) as error:
+    except (ConfigurationError, NotPublishedError) as error:
         raise NotFoundError(error.problem, error.hint) from error
 
 

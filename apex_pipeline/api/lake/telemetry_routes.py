@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from apex_pipeline.api.lake.asking import Ask, checked_name
-from apex_pipeline.api.lake.curves import LapCurves, distance_curves, time_curves
+from apex_pipeline.api.lake.curves import DISTANCE, LapCurves, distance_curves, time_curves
 from apex_pipeline.api.lake.documented import documented
 from apex_pipeline.api.lake.encoding import arrow_bytes, csv_bytes
 from apex_pipeline.api.lake.errors import RequestError, names_of_the_path, values_of_the_query
@@ -88,7 +88,8 @@ def _telemetry(ask: Ask, names: tuple[str, str, str, str]) -> Answer:
     most = ask.query.number("max_points", 0, 2, MAX_POINTS) or None
     lap = named_lap(ask, names)
     curves = _curves(ask, lap, most)
-    source = ask.source_of(lap.session.key)
+    # A distance depends on the length of the track, which users can set, and on GPS of its other sessions, too.
+    source = None if curves.axis == DISTANCE else ask.source_of(lap.session.key)
     if ask.form is not Form.JSON:
         write = csv_bytes if ask.form is Form.CSV else arrow_bytes
         return ask.answer(write(curves.rows()), source, [("Apex-Count", str(curves.points))])

@@ -72,6 +72,24 @@ def test_a_lap_is_given_along_its_distance(client: httpx.Client, laps: tuple[Lap
     assert all(len(curve["value"]) <= 30 for curve in thin["channels"].values())
 
 
+def test_another_length_of_the_track_gives_another_tag_because_other_bytes(
+    client: httpx.Client, driven_lake: Path, laps: tuple[Lap, Lap], tmp_path: Path
+) -> None:
+    lap = laps[0]
+    length_m = client.get(f"{API}/sessions/harbor/R1/map").json()["properties"]["length_m"]
+    own = tmp_path / "lengths.yaml"
+    own.write_text(
+        f"tracks:\n- {{slug: harbor_street_circuit, length_m: {length_m * 1.005}, evidence: measured}}\n"
+    )
+    path = f"{API}/sessions/harbor/R1/cars/{lap.vehicle_id}/laps/{lap.number}/telemetry?x=distance&channels=speed_kph"
+    with serving(driven_lake, track_lengths_file=own) as other:
+        one, two = client.get(path), other.get(path)
+        assert one.content != two.content
+        assert one.headers["etag"] != two.headers["etag"]
+        snapshot = one.headers["apex-snapshot"]
+        assert "immutable" not in other.get(f"{path}&snapshot={snapshot}").headers["cache-control"]
+
+
 def test_the_map_is_geojson(client: httpx.Client) -> None:
     found = client.get(f"{API}/sessions/harbor/R1/map").json()
     assert found["type"] == "FeatureCollection"

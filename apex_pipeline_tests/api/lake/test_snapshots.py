@@ -155,6 +155,9 @@ def test_a_damaged_object_leaves_the_other_sessions(tmp_path: Path) -> None:
         problem = _get(client, "/sessions/harbor/R1/laps", 503)
         assert "missing or damaged" in problem["detail"]
         assert "apex sync" in problem["hint"]
+        for question in ("best", "positions", "gaps", "sectors"):
+            assert "missing or damaged" in _get(client, f"/sessions/harbor/R1/{question}", 503)["detail"]
+        assert client.get("/api/analytics/track/harbor/session/R1/best-lap").status_code == 503
         assert _get(client, "/sessions/mesa/R1/laps")["count"] == 9
 
 
