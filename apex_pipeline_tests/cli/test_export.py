@@ -6,13 +6,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from apex_pipeline_tests.catalog.race_lake import CAR, STEP_MS, TRACK, local_store, publish_race
+from apex_pipeline_tests.catalog.race_lake import CAR, STEP_MS, TRACK, Race, local_store, publish_race
 from apex_pipeline_tests.cli.conftest import Apex
 
 
+@pytest.fixture(scope="module")
+def race(tmp_path_factory: pytest.TempPathFactory) -> Race:
+    return publish_race(local_store(tmp_path_factory.mktemp("race")), 1_200)
+
+
 @pytest.fixture(autouse=True)
-def lake_of_a_race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("APEX_LAKE_DIR", publish_race(local_store(tmp_path / "race"), 1_200).store.uri)
+def lake_of_a_race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, race: Race) -> None:
+    monkeypatch.setenv("APEX_LAKE_DIR", race.store.uri)
     monkeypatch.chdir(tmp_path)
 
 
