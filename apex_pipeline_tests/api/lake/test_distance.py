@@ -78,9 +78,7 @@ def test_another_length_of_the_track_gives_another_tag_because_other_bytes(
     lap = laps[0]
     length_m = client.get(f"{API}/sessions/harbor/R1/map").json()["properties"]["length_m"]
     own = tmp_path / "lengths.yaml"
-    own.write_text(
-        f"tracks:\n- {{slug: harbor_street_circuit, length_m: {length_m * 1.005}, evidence: measured}}\n"
-    )
+    own.write_text(f"tracks:\n- {{slug: harbor_street_circuit, length_m: {length_m * 1.005}, evidence: measured}}\n")
     path = f"{API}/sessions/harbor/R1/cars/{lap.vehicle_id}/laps/{lap.number}/telemetry?x=distance&channels=speed_kph"
     with serving(driven_lake, track_lengths_file=own) as other:
         one, two = client.get(path), other.get(path)
