@@ -15,7 +15,7 @@ from apex_pipeline.tables import CARS, LAPS, TELEMETRY_CARS
 from apex_pipeline.tables.model import Row
 from apex_pipeline.tables.session_key import SessionKey
 
-_NUMBER, _VEHICLE = "car_number", "vehicle_id"
+_NUMBER, _VEHICLE, _ENTRY = "car_number", "vehicle_id", "entry"
 _NAMES = (_VEHICLE, "chassis", _NUMBER)
 # Cars that an error lists: two grids.
 _LISTED = 60
@@ -63,6 +63,65 @@ def rows_of_car(rows: pa.Table, car: str | int, name: str) -> pa.Table:
     guess = did_you_mean(str(car), [*by_number, *by_vehicle])
     listed = ", ".join(known[:_LISTED]) or "none"
     raise ConfigurationError(f"No row of {name} is of a car {car!r}.", f"{guess}Its cars are: {listed}.")
+
+
+def is_printed_alone(cars: Sequence[Row], car: Row) -> bool:
+    """Return whether official timing prints the number of a car for no other one of the table ``cars``."""
+    printed = car.get("official_number") or car[_NUMBER]
+    return all(other is car or other.get("official_number") != printed for other in cars)
+
+
+def rows_of_printed_car(rows: pa.Table, printed: str | None, entry: int | None, name: str, *, alone: bool) -> pa.Table:
+    """Return the rows of one car in a table of official timing, which knows a car by the number that it prints.
+
+    Args:
+        rows: The rows.
+        printed: The number; ``None`` if official timing has nothing about the car.
+        entry: Which of the cars it is that are printed alike; ``None`` if not known.
+        name: Name of the table, for messages.
+        alone: No other car of the session is printed like that.
+
+    Raises:
+        ConfigurationError: Several cars are, and the table does not say which of them it means.
+    """
+    found = rows.filter(pc.equal(rows[_NUMBER].cast(pa.string()), pa.scalar(printed, pa.string())))
+    if _ENTRY in rows.schema.names:
+        return found if entry is None else found.filter(pc.equal(found[_ENTRY], entry))
+    if printed is None or alone:
+        return found
+    raise ConfigurationError(
+        f"{name} does not say which of the cars printed {printed} a row is about.",
+        "The penalties of the session tell them apart.",
+    )
+
+
+def rows_of_official_car(rows: pa.Table, cars: Sequence[Row], car: str | int, name: str) -> pa.Table | None:
+    """Return the rows of one car of a session in a table of official timing; ``None`` if ``cars`` has no such car.
+
+    Args:
+        rows: The rows.
+        cars: The rows of the session's table ``cars``: 03 and 3 may both be printed 3.
+        car: As for :func:`rows_of_car`.
+        name: Name of the table, for messages.
+
+    Raises:
+        ConfigurationError: Several cars may be meant, or the table does not say which of several it is about.
+    """
+    found = [
+        row
+        for row in cars
+        if is_car_number(car, row[_NUMBER])
+        or (row[_VEHICLE] is not None and row[_VEHICLE].lower() == str(car).strip().lower())
+    ]
+    if not found:
+        return None
+    if len(found) > 1:
+        named = ", ".join(str(row[_VEHICLE] or row[_NUMBER]) for row in found)
+        hint = numbers_hint(row[_NUMBER] for row in found) or "Give the vehicle_id."
+        raise ConfigurationError(f"{car!r} may be any of {named}.", hint)
+    row, alone = found[0], is_printed_alone(cars, found[0])
+    printed = row["official_number"] or (row[_NUMBER] if alone else None)
+    return rows_of_printed_car(rows, printed, row["official_entry"], name, alone=alone)
 
 
 def _values(rows: pa.Table, column: str) -> list[str]:

@@ -6,7 +6,7 @@ See ``reader.py`` for the catalog, which adds sessions, telemetry, history and S
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from apex_pipeline.catalog.cars import devices_of, rows_of_car
+from apex_pipeline.catalog.cars import devices_of, rows_of_car, rows_of_official_car
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.catalog.published_tables import PublishedTables
 from apex_pipeline.errors import ConfigurationError
@@ -15,11 +15,22 @@ from apex_pipeline.lake.names import find_car, find_session, find_sessions, find
 from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.tables import CATALOG_TABLES, REJECTS, TELEMETRY, is_rejects_table
+from apex_pipeline.tables import (
+    CARS,
+    CATALOG_TABLES,
+    OFFICIAL_LAPS,
+    OFFICIAL_POINTS,
+    REJECTS,
+    RESULTS,
+    TELEMETRY,
+    is_rejects_table,
+)
 from apex_pipeline.tables.session_key import SessionKey
 
 # The tables that list what is in the lake; the others belong to a session.
 _LISTS = tuple(table.name for table in CATALOG_TABLES)
+# Here a car is what official timing prints, which in another session may be another car.
+_OFFICIAL = (OFFICIAL_LAPS.name, OFFICIAL_POINTS.name, RESULTS.name)
 
 
 class LakeTables:
@@ -213,21 +224,36 @@ class LakeTables:
         if name in _LISTS:
             return self._list_of(name, track, session, car)
         if track is None or session is None:
-            found = self._of_several(name, track, session)
-            return found if car is None else rows_of_car(found, car, name)
+            return self._of_several(name, track, session, car)
         key = self.find_session(track, session)
         found = self._tables.rejects(key) if name == REJECTS.name else self._tables.read(name, key)
         if car is None:
             return found
-        is_of_devices = "vehicle_id" in found.schema.names
-        return rows_of_car(found, find_car(devices_of(self._tables, key), car) if is_of_devices else car, name)
+        if "vehicle_id" in found.schema.names:
+            return rows_of_car(found, find_car(devices_of(self._tables, key), car), name)
+        of_car = self._of_official_car(found, key, car, name)
+        return rows_of_car(found, car, name) if of_car is None else of_car
 
-    def _of_several(self, name: str, track: str | None, session: str | None) -> pa.Table:
+    def _of_official_car(self, rows: pa.Table, key: SessionKey, car: str | int, name: str) -> pa.Table | None:
+        if "car_number" not in rows.schema.names or not self._tables.has(CARS.name, key):
+            return None
+        return rows_of_official_car(rows, self._tables.read(CARS.name, key).to_pylist(), car, f"{name} of {key}")
+
+    def _of_several(self, name: str, track: str | None, session: str | None, car: str | int | None) -> pa.Table:
         if name == TELEMETRY.name:
             raise ConfigurationError(
                 "Telemetry is read one session at a time.", "Name the session, as in telemetry('barber', 'R1')."
             )
-        return self._tables.read_many(name, self.find_keys(track, session))
+        keys = self.find_keys(track, session)
+        found = self._tables.read_many(name, keys)
+        if car is None:
+            return found
+        if name in _OFFICIAL:
+            having = [key for key in keys if self._tables.has(name, key)]
+            of_sessions = [self._of_official_car(self._tables.read(name, key), key, car, name) for key in having]
+            if of_car := [rows.replace_schema_metadata(None) for rows in of_sessions if rows is not None]:
+                return pa.concat_tables(of_car, promote_options="default").unify_dictionaries()
+        return rows_of_car(found, car, name)
 
     def _list_of(self, name: str, track: str | None, session: str | None, car: str | int | None) -> pa.Table:
         if session is not None or car is not None:

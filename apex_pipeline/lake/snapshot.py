@@ -220,10 +220,17 @@ class Snapshot:
             yield self._record(key, entry)
 
     def remember(self, other: "Snapshot") -> None:
-        """Keep what another snapshot of this lake has read: its parts are named by their content."""
-        if self.format == other.format == FORMAT:
-            self._entries.update(other._entries)  # noqa: SLF001  -- another one of this class
-            self._records.update(other._records)  # noqa: SLF001  -- as above
+        """Keep what another snapshot of this lake has read of itself: its parts are named by their content.
+
+        What that one only remembers from a still earlier one is let go, or a reader would grow for as long as it runs.
+        """
+        if not self.format == other.format == FORMAT:
+            return
+        entries, records = dict(other._entries), dict(other._records)  # noqa: SLF001  -- another one of this class
+        shards = {shard: entries[shard] for shard in other.shards if shard in entries}
+        named = {entry.record for of_shard in shards.values() for entry in of_shard.values()}
+        self._entries.update(shards)
+        self._records.update({sha256: records[sha256] for sha256 in named & records.keys()})
 
     def _shard(self, sha256: str) -> dict[SessionKey, SessionEntry]:
         if sha256 not in self._entries:

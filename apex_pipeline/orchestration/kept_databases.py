@@ -26,6 +26,7 @@ from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import Sqlit
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig  # noqa: TID251  -- as above
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy.pool import QueuePool
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,7 +43,6 @@ class _Kept:
     """An engine, and the file that it has open: another one may be at its path later."""
 
     engine: Engine
-    pid: int
     file: tuple[int, int] | None
 
 
@@ -60,6 +60,7 @@ class KeptEngines:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._inherited: list[_Kept] = []
         self._lock = threading.Lock()
+        self._pid = os.getpid()
 
     def engine(self, path: str) -> tuple[Engine, bool]:
         """Return the engine of a database, and whether it was opened for this call.
@@ -67,10 +68,11 @@ class KeptEngines:
         It is opened again if the file was replaced or removed since: what is written to a removed file is lost.
         """
         with self._lock:
+            self._leave_to_parent()
             kept = self._still_valid(path)
             is_new = kept is None
             if kept is None:
-                kept = self._kept[path] = _Kept(self._open(path), os.getpid(), _file_at(path))
+                kept = self._kept[path] = _Kept(self._open(path), _file_at(path))
             self._kept.move_to_end(path)
             while len(self._kept) > self._most:
                 _, oldest = self._kept.popitem(last=False)
@@ -80,18 +82,25 @@ class KeptEngines:
     def close(self, path: str | None = None) -> None:
         """Close one database, or all."""
         with self._lock:
+            self._leave_to_parent()
             for each in [path] if path else list(self._kept):
                 kept = self._kept.pop(each, None)
-                if kept is not None and kept.pid == os.getpid():
+                if kept is not None:
                     kept.engine.dispose()
+
+    def _leave_to_parent(self) -> None:
+        """Put everything aside that was inherited from a process that forked this one, and never touch it.
+
+        SQLite forbids that a process uses, or even closes, what it has inherited.
+        """
+        if self._pid != os.getpid():
+            self._inherited += self._kept.values()
+            self._kept.clear()
+            self._pid = os.getpid()
 
     def _still_valid(self, path: str) -> _Kept | None:
         kept = self._kept.get(path)
         if kept is None:
-            return None
-        if kept.pid != os.getpid():
-            # SQLite forbids that a process uses, or even closes, what it has inherited from the one that forked it.
-            self._inherited.append(self._kept.pop(path))
             return None
         now = _file_at(path)
         if kept.file is None:  # created by the engine's first statement
@@ -102,7 +111,14 @@ class KeptEngines:
         return None
 
     def _open(self, path: str) -> Engine:
-        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_S, "check_same_thread": False})
+        # Dagster asks for a second connection within a transaction: threads that had all the others would wait for
+        # each other. So there is no limit, and those beyond the usual five are closed after use.
+        engine = create_engine(
+            f"sqlite:///{path}",
+            connect_args={"timeout": _BUSY_S, "check_same_thread": False},
+            poolclass=QueuePool,
+            max_overflow=-1,
+        )
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: sqlite3.Connection, _: object) -> None:

@@ -68,6 +68,8 @@ _REFUSED_RANGE = 416
 # What a host of a lake has to do.
 _HOSTING = "Serve the folder as it is: without compressing replies or rewriting names, with sizes and ranges."
 
+_LIKE = "Write it like https://data.example.org/lake."
+
 
 @dataclass(frozen=True)
 class _Reply:
@@ -85,6 +87,7 @@ class WebStore(ReadOnlyStore):
 
     Raises:
         ConfigurationError: The address has no host, or has a password, a query or a fragment.
+        StoreConfigError: The proxy of the environment cannot be used.
     """
 
     def __init__(self, address: str, state: Path) -> None:
@@ -285,12 +288,15 @@ def _repeated(receive: Callable[[], _T]) -> _T:
 
 
 def _checked_address(address: str) -> str:
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # its message may have a password
+        raise ConfigurationError("The address of the lake has a host that cannot be one.", _LIKE) from None
     if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
         shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
         raise ConfigurationError(
             f"{shown!r} is not the address of a lake: it needs a host, and no password, query or fragment.",
-            "Write it like https://data.example.org/lake.",
+            _LIKE,
         )
     return address.rstrip("/")
 
@@ -300,7 +306,13 @@ def _pool_for(address: str) -> urllib3.PoolManager:
     parts = urlsplit(address)
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(parts.netloc):
-        return urllib3.ProxyManager(proxy, maxsize=PARALLEL_LOOKUPS, timeout=_TIMEOUT, retries=_RETRY)
+        try:
+            return urllib3.ProxyManager(proxy, maxsize=PARALLEL_LOOKUPS, timeout=_TIMEOUT, retries=_RETRY)
+        except HTTPError as error:  # its message may have the password of the proxy
+            raise StoreConfigError(
+                f"The proxy of the environment for {parts.scheme}:// cannot be used ({type(error).__name__}).",
+                "Write it like http://proxy.example.org:3128, or name the server in NO_PROXY.",
+            ) from None
     return urllib3.PoolManager(maxsize=PARALLEL_LOOKUPS, timeout=_TIMEOUT, retries=_RETRY)
 
 

@@ -42,6 +42,17 @@ def test_a_lake_is_opened_as_it_was(store: LocalStore, minutes: int, laps: int, 
         assert list(catalog.sessions()["session"]) == sessions
 
 
+def test_a_catalog_that_is_refreshed_for_ever_remembers_no_more_than_one_earlier_state(store: LocalStore) -> None:
+    catalog = Catalog(store)
+    for hour in range(3, 9):
+        publish_tables(store, _R1, f"v{hour}", laps=hour, now=NOON + hour * _HOUR)
+        catalog = catalog.refreshed()
+        assert len(catalog.laps("spa", "R1")) == hour
+        assert len(catalog.laps("spa")) == hour + 1
+    remembered = catalog.snapshot._records  # pyright: ignore[reportPrivateUsage]  -- what nobody else can see
+    assert len(remembered) == 3  # two sessions, and the earlier state of the one that changed
+
+
 def test_a_session_that_was_published_later_is_not_there(store: LocalStore) -> None:
     with pytest.raises(ObjectMissingError, match="spa/R2 is not published"):
         Catalog(store, NOON).laps("spa", "R2")

@@ -1,12 +1,13 @@
 """The databases of a Dagster home stay open, and answer like Dagster's own, whatever happens to their files."""
 
+import gc
 import logging
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -129,11 +130,14 @@ def test_no_more_databases_stay_open_than_allowed(tmp_path: Path) -> None:
 
 
 def _open_files() -> set[Path]:
-    found: set[Path] = set()
+    return set(_descriptors())
+
+
+def _descriptors() -> Iterator[Path]:
+    """Yield the file of each open descriptor."""
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # that of the listing itself
-            found.add(descriptor.readlink())
-    return found
+            yield descriptor.readlink()
 
 
 def test_a_forked_process_opens_its_own_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +150,30 @@ def test_a_forked_process_opens_its_own_connection(tmp_path: Path, monkeypatch: 
     assert is_new
     assert forked is not engine
     engines.close()
+
+
+def test_a_forked_process_closes_nothing_that_it_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines = KeptEngines(2)
+    inherited = {tmp_path / f"{number}.db" for number in range(2)}
+    for path in inherited:
+        with engines.engine(str(path))[0].connect():
+            pass
+    monkeypatch.setattr(kept_databases.os, "getpid", lambda: -1)
+    for number in range(2, 5):  # more than stay open
+        with engines.engine(str(tmp_path / f"{number}.db"))[0].connect():
+            pass
+    engines.close()
+    gc.collect()
+    assert inherited <= _open_files()
+
+
+def test_connections_are_not_limited_because_dagster_nests_them(tmp_path: Path) -> None:
+    engine, _ = KeptEngines().engine(str(tmp_path / "any.db"))
+    with ExitStack() as open_ones:
+        for _ in range(40):
+            open_ones.enter_context(engine.connect()).execute(text("SELECT 1"))
+    assert sum(path.name == "any.db" for path in _descriptors()) <= 5
+    engine.dispose()
 
 
 def test_two_processes_create_and_fill_one_home_at_once_without_a_locked_database(tmp_path: Path) -> None:

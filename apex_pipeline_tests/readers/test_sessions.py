@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from apex_pipeline import Lap, RaceSession, open_catalog
+from apex_pipeline import Catalog, Lap, RaceSession, open_catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 
 _RACE = ("harbor_street_circuit", "R1")
@@ -16,6 +16,11 @@ _RACE = ("harbor_street_circuit", "R1")
 @pytest.fixture(scope="module")
 def race(lake: Path) -> RaceSession:
     return open_catalog(lake).session("harbor", "r1")
+
+
+@pytest.fixture(scope="module")
+def catalog(lake: Path) -> Catalog:
+    return open_catalog(lake)
 
 
 def test_a_session_is_found_by_the_names_people_write(race: RaceSession) -> None:
@@ -143,3 +148,26 @@ def test_a_lap_without_telemetry_has_the_columns_and_says_why(lake: Path) -> Non
 
 def _lap(session: RaceSession, row: dict[str, object]) -> Lap:
     return session.lap(car=str(row["vehicle_id"]), number=int(str(row["lap_number"])))
+
+
+@pytest.mark.parametrize(("car", "entry"), [("03", 1), ("3", 2), ("GR86-037-03", 1), ("GR86-040-3", 2)])
+def test_of_two_cars_that_are_printed_alike_each_has_its_own_official_rows(
+    catalog: Catalog, car: str, entry: int
+) -> None:
+    for name in ("official_laps", "official_points"):
+        rows = catalog.table(name, "mesa", "R1", car=car, frame="arrow")
+        assert set(zip(rows["car_number"].to_pylist(), rows["entry"].to_pylist(), strict=True)) == {("3", entry)}
+        assert catalog.table(name, "mesa", car=car, frame="arrow").num_rows > rows.num_rows
+    for session in ("R1", None):
+        with pytest.raises(ConfigurationError, match="does not say which of the cars printed 3"):
+            catalog.table("results", "mesa", session, car=car)
+
+
+def test_a_number_that_two_cars_write_differently_is_refused_in_official_tables_too(catalog: Catalog) -> None:
+    with pytest.raises(ConfigurationError, match="'03' or '3'"):
+        catalog.table("official_laps", "mesa", "R1", car=3)
+    assert (
+        len(catalog.table("results", "mesa", "R1", car=7)) == len(catalog.table("results", "mesa", "R1", car="7")) > 0
+    )
+    with pytest.raises(ConfigurationError, match="No row of results is of a car '777'"):
+        catalog.table("results", "mesa", car="777")

@@ -218,6 +218,24 @@ def test_an_address_with_a_secret_is_refused_without_showing_it(tmp_path: Path, 
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize("host", ["[::1", "me:" + "secret@a\u2100b"])
+def test_a_host_that_cannot_be_one_is_refused(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigurationError, match="host that cannot be one") as raised:
+        open_catalog(f"https://{host}/lake")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example:3128", "socks5://me:" + "secret@proxy.example"])
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "other.example")
+    with pytest.raises(StoreConfigError, match="proxy") as raised:
+        WebStore("http://lake.example", tmp_path)
+    assert "secret" not in str(raised.value)
+
+
 def test_nothing_is_written(store: WebStore, tmp_path: Path) -> None:
     for write in (
         lambda: store.write_bytes("a", b""),

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apex_pipeline.api.lake.asking import checked_name
-from apex_pipeline.api.lake.errors import NotFoundError, RequestError
+from apex_pipeline.api.lake.errors import NotFoundError, RequestError, values_of_the_query
+from apex_pipeline.catalog.cars import is_printed_alone, rows_of_printed_car
 from apex_pipeline.catalog.reader import Catalog
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.names import find_car
@@ -27,12 +28,14 @@ class SessionCar:
         number: Its number; ``None`` if undecided.
         official_number: Its number as official timing prints it, where several cars may be printed alike.
         official_entry: Which of these it is.
+        is_alone: No other car is printed like it.
     """
 
     vehicle_id: str | None
     number: str | None
     official_number: str | None
     official_entry: int | None
+    is_alone: bool = True
 
 
 def find_session_car(catalog: Catalog, key: SessionKey, name: str) -> SessionCar:
@@ -47,7 +50,8 @@ def find_session_car(catalog: Catalog, key: SessionKey, name: str) -> SessionCar
     found = [row for row in rows if _is_called(row, name.strip(), number)]
     if len(found) == 1:
         row = found[0]
-        return SessionCar(row["vehicle_id"], row["car_number"], row.get("official_number"), row.get("official_entry"))
+        official = row.get("official_number"), row.get("official_entry")
+        return SessionCar(row["vehicle_id"], row["car_number"], *official, is_printed_alone(rows, row))
     if found:
         named = ", ".join(str(row["vehicle_id"] or row["car_number"]) for row in found)
         raise RequestError(f"{name!r} may be any of {named}.", "Give the vehicle_id.")
@@ -82,18 +86,16 @@ def rows_of_car(rows: pa.Table, car: SessionCar, table: str) -> pa.Table:
         table: Name of the table, for the error.
 
     Raises:
-        RequestError: The table is not about cars.
+        RequestError: The table is not about cars, or does not say which of two it means that are printed alike.
     """
     names = rows.schema.names
     if "vehicle_id" in names and car.vehicle_id is not None:
         return rows.filter(pc.equal(_text(rows["vehicle_id"]), pa.scalar(car.vehicle_id, pa.string())))
     if "car_number" not in names:
         raise RequestError(f"The table {table} is not about cars.", "Leave out car.")
-    number = car.official_number or car.number
-    rows = rows.filter(pc.equal(_text(rows["car_number"]), pa.scalar(number, pa.string())))
-    if "entry" in names and car.official_entry is not None:
-        rows = rows.filter(pc.equal(rows["entry"], car.official_entry))
-    return rows
+    printed = car.official_number or (car.number if car.is_alone else None)
+    with values_of_the_query():
+        return rows_of_printed_car(rows, printed, car.official_entry, table, alone=car.is_alone)
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -14,7 +14,7 @@ from apex_pipeline.api.lake.encoding import arrow_bytes, csv_bytes
 from apex_pipeline.api.lake.errors import RequestError, values_of_the_query
 from apex_pipeline.api.lake.forms import ROWS, Form
 from apex_pipeline.api.lake.kept import Answer
-from apex_pipeline.api.lake.limits import MAX_ROWS
+from apex_pipeline.api.lake.limits import MAX_JSON_BYTES, MAX_ROWS
 from apex_pipeline.api.lake.service import Takes, answered
 from apex_pipeline.api.lake.telemetry_routes import lap_facts, named_lap, require_length, step_m
 from apex_pipeline.catalog.lap import Lap
@@ -57,7 +57,13 @@ def _compare(ask: Ask) -> Answer:
         return ask.answer(write(rows), None, [("Apex-Count", str(rows.num_rows))])
     columns = {name: rows[name].to_numpy() for name in rows.schema.names}
     document = {"a": lap_facts(a), "b": lap_facts(b), **_facts(found), "count": rows.num_rows, **columns}
-    return ask.answer(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), None)
+    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if len(body) > MAX_JSON_BYTES:
+        raise RequestError(
+            f"The comparison has {len(body):,} bytes of JSON, and {MAX_JSON_BYTES:,} can be answered.",
+            "Name the channels, raise step_m, or ask for Arrow.",
+        )
+    return ask.answer(body, None)
 
 
 def _facts(found: LapComparison) -> dict[str, Any]:

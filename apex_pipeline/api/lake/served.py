@@ -162,7 +162,8 @@ class ServedLake:
             )
         if known is not None and pointer is not None and pointer[0] == known.snapshot.id:
             return known
-        return Catalog(store, settings=self._settings)
+        # The tables that both have are kept in memory once.
+        return Catalog(store, settings=self._settings) if known is None else known.refreshed()
 
 
 def _gone(snapshot: str) -> GoneError:

@@ -115,7 +115,7 @@ def _asked(ask: Ask, question: _Question, track: str, session: str) -> Answer:
     def read() -> pa.Table:
         with names_of_the_path():
             rows = question(race, frame="arrow")
-        return rows if car is None else rows_of_car(rows, car, "this")
+        return rows if car is None else rows_of_car(rows, car, "This table")
 
     facts = {"track": key.track, "session": key.session, "note": race.timing_note}
     return list_answer(ask, Listed([read], ask.source_of(key), facts=facts))

@@ -1,6 +1,7 @@
 """Defines the routes about what is published: the snapshot, earlier ones, and what changed since one of them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -65,7 +66,8 @@ def _snapshots(ask: Ask) -> Answer:
     walked = islice((one.snapshot for one in published_history(store, current)), first + limit + 1)
     rows = [{name: getattr(one, name) for name in _SNAPSHOT.names} for one in walked]
     listed = Listed([lambda: pa.Table.from_pylist(rows, _SNAPSHOT)], None, most=MAX_SNAPSHOTS, usual=MAX_SNAPSHOTS)
-    return list_answer(ask, listed)
+    # Retention removes snapshots without publishing one.
+    return replace(list_answer(ask, listed), is_kept=False)
 
 
 def _changes(ask: Ask, before: Catalog | None) -> Answer:

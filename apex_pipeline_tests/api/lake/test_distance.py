@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline import Lap, open_catalog
+from apex_pipeline.api.lake import distance_routes
 from apex_pipeline_tests.api.lake.conftest import API, serving
 from apex_pipeline_tests.catalog.race_lake import CAR
 from apex_pipeline_tests.distance.driven_lake import publish_lake
@@ -57,6 +58,18 @@ def test_two_laps_are_compared_as_the_catalog_does(client: httpx.Client, laps: t
     assert len(table) == found["count"]
     arrow = _compared(client, laps, "step_m=10&channels=speed_kph&format=arrow")
     assert pa.ipc.open_stream(arrow.content).read_all().to_pylist() == rows.to_pylist()
+
+
+def test_a_comparison_is_refused_beyond_the_limit_of_an_answer(
+    client: httpx.Client, laps: tuple[Lap, Lap], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _compared(client, laps, "step_m=500").status_code == 200
+    monkeypatch.setattr(distance_routes, "MAX_JSON_BYTES", 10_000)
+    answer = _compared(client, laps, "step_m=1")
+    assert answer.status_code == 400
+    assert "10,000 can be answered" in answer.json()["detail"]
+    assert "step_m" in answer.json()["hint"]
+    assert _compared(client, laps, "step_m=1&format=arrow").status_code == 200
 
 
 def test_a_lap_is_given_along_its_distance(client: httpx.Client, laps: tuple[Lap, Lap]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from apex_pipeline.api.lake.cars import SessionCar, rows_of_car
+from apex_pipeline.api.lake.errors import RequestError
 from apex_pipeline.api.lake.problems import install_problems, problem_response, suggestion_in
 from apex_pipeline_tests.servers.asgi import running_asgi
 
@@ -58,3 +59,11 @@ def test_a_car_without_a_unit_is_found_in_official_tables_by_entry() -> None:
     car = SessionCar(None, "03", "3", 2)
     assert rows_of_car(rows, car, "official_laps").to_pylist() == [{"car_number": "3", "entry": 2}]
     assert rows_of_car(rows, SessionCar(None, "4", None, None), "official_laps").num_rows == 1
+
+
+def test_a_table_that_does_not_tell_two_cars_apart_is_refused_for_one_of_them() -> None:
+    rows = pa.table({"car_number": ["3", "3", "4"]})
+    with pytest.raises(RequestError, match="does not say which of the cars printed 3"):
+        rows_of_car(rows, SessionCar(None, "03", "3", 2, is_alone=False), "results")
+    # Its own number is printed for another car.
+    assert rows_of_car(rows, SessionCar(None, "3", None, None, is_alone=False), "results").num_rows == 0

@@ -137,6 +137,16 @@ def test_changes_since_a_snapshot_are_told(tmp_path: Path) -> None:
         assert _get(client, f"/tables/laps?snapshot={before.id}")["count"] == 10
 
 
+def test_a_snapshot_that_retention_removed_is_not_listed_any_more(tmp_path: Path) -> None:
+    store = local_store(tmp_path)
+    oldest = _publish(store, 0, keys=_KEYS[:1])
+    _publish(store, 1, keys=_KEYS[:1])
+    with serving(tmp_path / "lake") as client:
+        assert _get(client, "/snapshots")["count"] == 2
+        store.delete(snapshot_key(oldest.id))
+        assert _get(client, "/snapshots")["count"] == 1
+
+
 @pytest.mark.parametrize(
     "snapshot", ["", "latest", "../x", "20261127T125705Z-3A198AC2", "20261127T125705Z-3a198ac2%00"]
 )
