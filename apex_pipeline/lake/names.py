@@ -166,7 +166,7 @@ def _is_called(row: Row, called: str | int) -> bool:
 
 def is_car_number(called: str | int, number: str | None) -> bool:
     """Return whether a car with this number is meant: 03 is not 3, but whoever writes a number may mean either."""
-    if isinstance(called, Integral) and not isinstance(called, bool):  # an int, or one of numpy's; yes is not car 1
+    if isinstance(called, Integral):  # an int, or one of numpy's
         return number is not None and number.isdecimal() and int(number) == called
     return str(called).strip().removeprefix("#") == number
 

@@ -55,7 +55,7 @@ def test_two_laps_are_compared_all_along_the_lap(laps: tuple[Lap, Lap]) -> None:
 
 
 def test_what_is_no_lap_is_not_compared(laps: tuple[Lap, Lap]) -> None:
-    with pytest.raises(ConfigurationError, match="None is not a lap. Take one from `lap`"):
+    with pytest.raises(ConfigurationError, match=r"None is not a lap\. Take one from `lap`"):
         laps[0].compare(None)  # pyright: ignore[reportArgumentType]  -- what is tested
 
 

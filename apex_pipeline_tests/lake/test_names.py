@@ -160,8 +160,3 @@ def test_a_track_or_session_that_is_no_text_is_an_error_that_says_so(track: Any,
         find_session(track, session, _KNOWN, load_settings())
     with pytest.raises(ConfigurationError, match="is not a name"):
         find_sessions(7, _KNOWN, load_settings())  # pyright: ignore[reportArgumentType]  -- what is tested
-
-
-def test_yes_is_not_car_1() -> None:
-    with pytest.raises(ConfigurationError, match="No car is called 'True'"):
-        find_car([_car("GR86-001-1", "001", "1")], True)  # noqa: FBT003  -- as from a column of flags
