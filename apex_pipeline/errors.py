@@ -16,6 +16,7 @@
     │       ├── StoreConfigError
     │       ├── ObjectArchivedError
     │       ├── ObjectMissingError
+    │       │   └── NotPublishedError
     │       ├── StoreCorruptionError
     │       └── StorageFullError
     └── TransientError
@@ -136,6 +137,10 @@ class ObjectMissingError(StoreError):
     """The key is not in the store."""
 
 
+class NotPublishedError(ObjectMissingError):
+    """Nothing of this name or kind is published or known; no file that ought to be there is missing."""
+
+
 class StoreCorruptionError(StoreError):
     """The bytes read do not match the recorded checksum."""
 
@@ -186,6 +191,7 @@ __all__ = [
     "LimitExceededError",
     "MalformedFileError",
     "MissingExtraError",
+    "NotPublishedError",
     "ObjectArchivedError",
     "ObjectMissingError",
     "PermanentError",

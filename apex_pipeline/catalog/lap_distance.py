@@ -128,7 +128,7 @@ class LapDistances:
 
         Raises:
             ConfigurationError: There is no such lap, or its begin or end is not known.
-            ObjectMissingError: The length of the track is not known.
+            NotPublishedError: The length of the track is not known.
         """
         return self._laps.samples(lap)
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from apex_pipeline.errors import ConfigurationError, ObjectMissingError, did_you_mean
+from apex_pipeline.errors import ConfigurationError, NotPublishedError, did_you_mean
 from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.published_session import PublishedSession, TableRecord
 from apex_pipeline.lake.snapshot import Snapshot
@@ -49,7 +49,7 @@ class PublishedTables:
         """Return the published record of a session.
 
         Raises:
-            ObjectMissingError: The session is not published.
+            NotPublishedError: The session is not published.
         """
         return require_session(self.snapshot, key)
 
@@ -57,13 +57,13 @@ class PublishedTables:
         """Return the record of one of a session's tables.
 
         Raises:
-            ObjectMissingError: The session is not published, or has no such table.
+            NotPublishedError: The session is not published, or has no such table.
         """
         session = self.session(key)
         if name in session.tables:
             return session.tables[name]
         guess = did_you_mean(name, session.tables)
-        raise ObjectMissingError(
+        raise NotPublishedError(
             f"The session {session.key} was published without the table {name}.",
             f"Run a sync to derive the session again. {guess}Its tables are: {', '.join(sorted(session.tables))}.",
         )
@@ -104,7 +104,8 @@ class PublishedTables:
 
         Raises:
             ConfigurationError: No session has such a table.
-            ObjectMissingError: There is no session, or a file is missing.
+            NotPublishedError: There is no session.
+            ObjectMissingError: A file is missing.
             StoreCorruptionError: A file is damaged.
         """
         sessions = list(self.snapshot.sessions_of(keys))
@@ -133,7 +134,7 @@ class PublishedTables:
 
 def _require_table(name: str, sessions: Collection[PublishedSession]) -> None:
     if not sessions:
-        raise ObjectMissingError("No session is published.", "Run `apex sync FOLDER` first, or open another lake.")
+        raise NotPublishedError("No session is published.", "Run `apex sync FOLDER` first, or open another lake.")
     known = {REJECTS.name, *(table for session in sessions for table in session.tables)}
     if name not in known:
         raise ConfigurationError(

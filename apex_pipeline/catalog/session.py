@@ -16,7 +16,7 @@ from apex_pipeline.catalog.lap import Lap, lap_of_row
 from apex_pipeline.catalog.lap_chart import Entry, lap_chart, vehicles_by_entry
 from apex_pipeline.catalog.penalties import penalties
 from apex_pipeline.catalog.sectors import best_sectors
-from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.errors import ConfigurationError, NotPublishedError
 from apex_pipeline.tables import RESULTS
 from apex_pipeline.tables.session_key import SessionKey
 
@@ -110,12 +110,12 @@ class RaceSession:
 
         Raises:
             ConfigurationError: There is no such car.
-            ObjectMissingError: There is no valid lap with a time.
+            NotPublishedError: There is no valid lap with a time.
         """
         vehicle_id = None if car is None else self.find_car(car)
         best = best_rows(self.catalog.table_arrow("laps", *self.key, car=vehicle_id))
         if best.num_rows == 0:
-            raise ObjectMissingError(
+            raise NotPublishedError(
                 f"{f'{vehicle_id} has no' if vehicle_id else f'{self.key} has no'} valid lap with a time.",
                 "Its doubtful laps, with their flags: laps(valid=False).",
             )
@@ -187,7 +187,7 @@ class RaceSession:
             positions that are not the track's, it has no features, and ``properties.reason`` says why.
 
         Raises:
-            ObjectMissingError: The length of the track is not known.
+            NotPublishedError: The length of the track is not known.
         """
         return self.catalog.lap_distances.geometry.map(self.key).geojson()
 

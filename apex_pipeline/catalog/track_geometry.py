@@ -11,7 +11,7 @@ from apex_pipeline.catalog.lap_samples import LapReader, LapRow
 from apex_pipeline.catalog.published_tables import PublishedTables
 from apex_pipeline.catalog.telemetry_reader import Selection, TelemetryReader
 from apex_pipeline.distance import TrackLength, TrackMap, length_from_official, track_map
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import NotPublishedError
 from apex_pipeline.tables import OFFICIAL_LAPS, TELEMETRY, TELEMETRY_CARS
 from apex_pipeline.tables.session_key import SessionKey
 
@@ -59,7 +59,7 @@ class TrackGeometry:
         Official timing decides which layout was driven: where it differs by over 1 % from the known length, it counts.
 
         Raises:
-            ObjectMissingError: Nothing says how long the track is.
+            NotPublishedError: Nothing says how long the track is.
         """
         known = self._lengths().get(key.track)
         official = self._official_length(key)
@@ -68,7 +68,7 @@ class TrackGeometry:
             return TrackLength(official.length_m, evidence, known.latitude_deg, known.longitude_deg)
         found = known or official or self._driven_length(key)
         if found is None:
-            raise ObjectMissingError(
+            raise NotPublishedError(
                 f"The length of {key.track} is not known.",
                 "Write it into a file like track_lengths.yaml of the package, named by APEX_TRACK_LENGTHS_FILE.",
             )

@@ -7,7 +7,7 @@ with a suggestion and the names that exist.
 from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral
 
-from apex_pipeline.errors import ConfigurationError, ObjectMissingError, did_you_mean
+from apex_pipeline.errors import ConfigurationError, NotPublishedError, did_you_mean
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import loadable_source
 from apex_pipeline.sources.normalize import names_match, normalize_name
@@ -55,7 +55,7 @@ def find_session(track: str, session: str, known: Collection[SessionKey], settin
         settings: Names the file with the user's own track names.
 
     Raises:
-        ObjectMissingError: No session of the lake has this name.
+        NotPublishedError: No session of the lake has this name.
         ConfigurationError: The lake has no such track, or the name may mean several.
     """
     _require_text(session)
@@ -68,7 +68,7 @@ def find_session(track: str, session: str, known: Collection[SessionKey], settin
     if found:
         raise ConfigurationError(f"{session!r} may be any of {', '.join(names)}.", "Write the whole name.")
     guess = did_you_mean(session, [key.session for key in of_track])
-    raise ObjectMissingError(
+    raise NotPublishedError(
         f"The session {slug}/{session} is not published.",
         f"Published sessions: {_listed(names, _LISTED_SESSIONS)}. {guess}".rstrip(),
     )

@@ -4,7 +4,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import NotPublishedError, ObjectMissingError
 from apex_pipeline.lake.derived import read_derived
 from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.published_session import PublishedSession, TableRecord
@@ -33,12 +33,12 @@ def require_session(snapshot: Snapshot, key: SessionKey) -> PublishedSession:
     """Return a session's record in a snapshot.
 
     Raises:
-        ObjectMissingError: The session is not published.
+        NotPublishedError: The session is not published.
     """
     session = snapshot.session(key)
     if session is None:
         known = ", ".join(map(str, snapshot.keys)) or "none"
-        raise ObjectMissingError(f"The session {key} is not published.", f"Published sessions: {known}.")
+        raise NotPublishedError(f"The session {key} is not published.", f"Published sessions: {known}.")
     return session
 
 
@@ -46,10 +46,11 @@ def session_table(store: ObjectStore, session: PublishedSession, table: Table) -
     """Return a table of a published session.
 
     Raises:
-        ObjectMissingError: The session was published without this table, or its content is missing.
+        NotPublishedError: The session was published without this table.
+        ObjectMissingError: Its content is missing.
     """
     if table.name not in session.tables:
-        raise ObjectMissingError(
+        raise NotPublishedError(
             f"The session {session.key} was published without the table {table.name}.",
             "Run a sync to derive the session again.",
         )

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from apex_pipeline.errors import ApexError, ConfigurationError, ObjectMissingError, PermanentError, TransientError
+from apex_pipeline.errors import ApexError, ConfigurationError, NotPublishedError, PermanentError, TransientError
 
 
 class RequestError(PermanentError):
@@ -40,14 +40,14 @@ class BusyError(TransientError):
 
 @contextmanager
 def names_of_the_path() -> Generator[None]:
-    """Translate the failed search for a name in the block.
+    """Translate the failed search for a name in the block, not the failure to read what has the name.
 
     Raises:
         NotFoundError: Nothing has the name.
     """
     try:
         yield
-    except (ConfigurationError, ObjectMissingError) as error:
+    except (ConfigurationError, NotPublishedError) as error:
         raise NotFoundError(error.problem, error.hint) from error
 
 

@@ -14,7 +14,7 @@ from apex_pipeline.api.lake.errors import NotFoundError, RequestError, names_of_
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.seed_laps import Facts, nothing, valid_laps
 from apex_pipeline.catalog.session import RaceSession
-from apex_pipeline.errors import ObjectMissingError
+from apex_pipeline.errors import NotPublishedError
 from apex_pipeline.tables import TELEMETRY
 
 # Makes an answer from the session and the driver's vehicle_id.
@@ -60,7 +60,7 @@ def best_lap(race: RaceSession) -> Facts:
     """Return the best valid lap of a session."""
     try:
         best = race.best_lap()
-    except ObjectMissingError:
+    except NotPublishedError:
         return nothing(f"{race.key} has no valid lap with a time.")
     return {
         "best_lap_time": best.time_s,
