@@ -23,9 +23,9 @@ def require_snapshot(store: ObjectStore) -> Snapshot:
     """
     snapshot = read_current(store)
     if snapshot is None:
-        raise ObjectMissingError(
-            f"Nothing is published in the lake {store.uri}.", "Run `apex sync FOLDER` first, or specify another lake."
-        )
+        is_web = store.uri.startswith(("http://", "https://"))  # which nobody syncs into
+        hint = "Check the address" if is_web else "Run `apex sync FOLDER` first"
+        raise ObjectMissingError(f"Nothing is published in the lake {store.uri}.", f"{hint}, or specify another lake.")
     return snapshot
 
 
