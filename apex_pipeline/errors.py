@@ -16,6 +16,7 @@
     │       ├── StoreConfigError
     │       ├── ObjectArchivedError
     │       ├── ObjectMissingError
+    │       │   └── NotPublishedError
     │       ├── StoreCorruptionError
     │       └── StorageFullError
     └── TransientError
@@ -137,7 +138,7 @@ class ObjectMissingError(StoreError):
 
 
 class NotPublishedError(ObjectMissingError):
-    """What is published has nothing like that, although nothing is lost: no such session, table, lap or length."""
+    """Nothing of this name or kind is published or known; no file that ought to be there is missing."""
 
 
 class StoreCorruptionError(StoreError):
@@ -190,6 +191,7 @@ __all__ = [
     "LimitExceededError",
     "MalformedFileError",
     "MissingExtraError",
+    "NotPublishedError",
     "ObjectArchivedError",
     "ObjectMissingError",
     "PermanentError",

@@ -112,7 +112,7 @@ class Lap:
 
         Raises:
             ConfigurationError: The lap has no such channel, its begin or end is not known, or the step makes no grid.
-            ObjectMissingError: The length of the track is not known.
+            NotPublishedError: The length of the track is not known.
         """
         from apex_pipeline.catalog.lap_distance import distance_table  # noqa: PLC0415  -- see Catalog.lap_distances
 
@@ -135,7 +135,7 @@ class Lap:
         Raises:
             ConfigurationError: The laps are of different tracks or layouts, there is no such channel, the begin or end
                 of a lap is not known, or the step makes no grid.
-            ObjectMissingError: The length of the track is not known.
+            NotPublishedError: The length of the track is not known.
         """
         if isinstance(other, Lap) and other.track != self.track:
             raise ConfigurationError(

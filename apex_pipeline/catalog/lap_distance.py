@@ -128,7 +128,7 @@ class LapDistances:
 
         Raises:
             ConfigurationError: There is no such lap, or its begin or end is not known.
-            ObjectMissingError: The length of the track is not known.
+            NotPublishedError: The length of the track is not known.
         """
         return self._laps.samples(lap)
 
@@ -142,8 +142,10 @@ class LapDistances:
         """Return how far another lap is behind a lap of this catalog; errors as for :meth:`samples`.
 
         Raises:
-            ConfigurationError: The laps are of different layouts, or neither has a channel.
+            ConfigurationError: The laps are of different layouts, neither has a channel, or the other is no lap.
         """
+        if not isinstance(other, LapSamples):  # pyright: ignore[reportUnnecessaryIsInstance]  -- often from a notebook
+            raise ConfigurationError(f"{other!r} is not a lap.", "Take one from `lap` or `best_lap` of a session.")
         own = self.samples(lap)
         known_channels(channels, {**own.channels, **other.channels})
         delta = compare_laps(own, other, step_m, lambda: self._line(lap[0]), channels)

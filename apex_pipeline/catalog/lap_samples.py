@@ -118,7 +118,7 @@ class LapReader:
 
         Raises:
             ConfigurationError: There is no such lap, or its begin or end is not known.
-            ObjectMissingError: The length of the track is not known.
+            NotPublishedError: The length of the track is not known.
         """
         key, vehicle_id, number = lap_key
         lap = self.laps(key).get((vehicle_id, number))

@@ -49,7 +49,7 @@ class PublishedTables:
         """Return the published record of a session.
 
         Raises:
-            ObjectMissingError: The session is not published.
+            NotPublishedError: The session is not published.
         """
         return require_session(self.snapshot, key)
 
@@ -57,7 +57,7 @@ class PublishedTables:
         """Return the record of one of a session's tables.
 
         Raises:
-            ObjectMissingError: The session is not published, or has no such table.
+            NotPublishedError: The session is not published, or has no such table.
         """
         session = self.session(key)
         if name in session.tables:
@@ -104,7 +104,8 @@ class PublishedTables:
 
         Raises:
             ConfigurationError: No session has such a table.
-            ObjectMissingError: There is no session, or a file is missing.
+            NotPublishedError: There is no session.
+            ObjectMissingError: A file is missing.
             StoreCorruptionError: A file is damaged.
         """
         sessions = list(self.snapshot.sessions_of(keys))

@@ -187,7 +187,7 @@ class RaceSession:
             positions that are not the track's, it has no features, and ``properties.reason`` says why.
 
         Raises:
-            ObjectMissingError: The length of the track is not known.
+            NotPublishedError: The length of the track is not known.
         """
         return self.catalog.lap_distances.geometry.map(self.key).geojson()
 

@@ -59,7 +59,7 @@ class TrackGeometry:
         Official timing decides which layout was driven: where it differs by over 1 % from the known length, it counts.
 
         Raises:
-            ObjectMissingError: Nothing says how long the track is.
+            NotPublishedError: Nothing says how long the track is.
         """
         known = self._lengths().get(key.track)
         official = self._official_length(key)

@@ -11,7 +11,7 @@ import numpy as np
 from apex_pipeline.distance.arrays import Flags, Numbers, changes, in_hole, mean_at_equal_times
 from apex_pipeline.distance.errors_of_methods import lap_error_s
 from apex_pipeline.distance.positions import Line, Method, Positions, positions_of
-from apex_pipeline.distance.samples import LATITUDE, LONGITUDE, MAX_RESIDUAL_S, LapSamples
+from apex_pipeline.distance.samples import LAP_DISTANCE, LATITUDE, LONGITUDE, MAX_RESIDUAL_S, LapSamples
 from apex_pipeline.errors import ConfigurationError
 
 NO_METHOD = "none"
@@ -116,7 +116,10 @@ def on_grid(lap: LapSamples, positions: Positions, grid: Numbers, channels: Sequ
 
 
 def _channel(lap: LapSamples, name: str, at_s: Numbers, hidden: Flags) -> Numbers:
-    """Return one channel at some times, from its own readings: steps by the last value, others between two."""
+    """Return one channel at some times, from its own readings: steps by the last value, others between two.
+
+    The unit's distance starts again at the line: nothing lies between the last reading before and the first one after.
+    """
     times, values = lap.readings(name)
     unknown = hidden | in_hole(at_s, times)
     if len(times) == 0:
@@ -127,7 +130,17 @@ def _channel(lap: LapSamples, name: str, at_s: Numbers, hidden: Flags) -> Number
     series = mean_at_equal_times(times, values)
     fixes = changes(*series) if name in {LATITUDE, LONGITUDE} else series
     series = fixes if len(fixes[0]) else series
+    if name == LAP_DISTANCE:
+        unknown |= _within_fall(at_s, *series)
     return np.where(unknown, np.nan, np.interp(at_s, *series))
+
+
+def _within_fall(at_s: Numbers, times: Numbers, values: Numbers) -> Flags:
+    """Return which times lie between two readings of which the later one is the smaller."""
+    after = np.searchsorted(times, at_s)
+    between = (after > 0) & (after < len(times))
+    falls = np.append(np.diff(values) < 0, False)
+    return between & falls[np.maximum(after - 1, 0)] & (times[np.minimum(after, len(times) - 1)] != at_s)
 
 
 def is_step(channel: str) -> bool:

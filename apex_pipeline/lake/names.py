@@ -32,6 +32,7 @@ def find_sessions(text: str, known: Collection[SessionKey], settings: Settings) 
     Raises:
         ConfigurationError: No session of the lake has this name, or the track may be any of several.
     """
+    _require_text(text)
     track_text, slash, session_text = text.strip("/ ").partition("/")
     track = find_track(track_text, {key.track for key in known}, settings)
     of_track = sorted(key for key in known if key.track == track)
@@ -54,9 +55,10 @@ def find_session(track: str, session: str, known: Collection[SessionKey], settin
         settings: Names the file with the user's own track names.
 
     Raises:
-        ObjectMissingError: No session of the lake has this name.
+        NotPublishedError: No session of the lake has this name.
         ConfigurationError: The lake has no such track, or the name may mean several.
     """
+    _require_text(session)
     slug = find_track(track, {key.track for key in known}, settings)
     of_track = sorted(key for key in known if key.track == slug)
     found = _sessions_called(session, of_track)
@@ -79,6 +81,12 @@ def _sessions_called(text: str, known: Iterable[SessionKey]) -> list[SessionKey]
     ]
 
 
+def _require_text(name: object) -> None:
+    """Refuse what is no text: a number is often a column's position or a race's, which only its text names."""
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{name!r} is not a name.", "Write tracks and sessions as text, like 'barber', 'R1'.")
+
+
 def _listed(names: Sequence[str], most: int = _LISTED) -> str:
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
@@ -95,6 +103,7 @@ def find_track(text: str, known: Collection[str], settings: Settings) -> str:
     Raises:
         ConfigurationError: No track of the lake has this name, or several may have it.
     """
+    _require_text(text)
     if text in known:
         return text
     source, access = loadable_source()

@@ -23,9 +23,9 @@ def require_snapshot(store: ObjectStore) -> Snapshot:
     """
     snapshot = read_current(store)
     if snapshot is None:
-        raise ObjectMissingError(
-            f"Nothing is published in the lake {store.uri}.", "Run `apex sync FOLDER` first, or specify another lake."
-        )
+        is_web = store.uri.startswith(("http://", "https://"))  # which nobody syncs into
+        hint = "Check the address" if is_web else "Run `apex sync FOLDER` first"
+        raise ObjectMissingError(f"Nothing is published in the lake {store.uri}.", f"{hint}, or specify another lake.")
     return snapshot
 
 
@@ -33,7 +33,7 @@ def require_session(snapshot: Snapshot, key: SessionKey) -> PublishedSession:
     """Return a session's record in a snapshot.
 
     Raises:
-        ObjectMissingError: The session is not published.
+        NotPublishedError: The session is not published.
     """
     session = snapshot.session(key)
     if session is None:
@@ -46,10 +46,11 @@ def session_table(store: ObjectStore, session: PublishedSession, table: Table) -
     """Return a table of a published session.
 
     Raises:
-        ObjectMissingError: The session was published without this table, or its content is missing.
+        NotPublishedError: The session was published without this table.
+        ObjectMissingError: Its content is missing.
     """
     if table.name not in session.tables:
-        raise ObjectMissingError(
+        raise NotPublishedError(
             f"The session {session.key} was published without the table {table.name}.",
             "Run a sync to derive the session again.",
         )

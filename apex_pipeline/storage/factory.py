@@ -95,7 +95,8 @@ def open_store_at(uri: str, settings: Settings, *, for_writing: bool = False) ->
         for_writing: As for :func:`open_store`.
 
     Raises:
-        ConfigurationError: ``uri`` is none of these, or only one of the two AWS keys is set.
+        ConfigurationError: ``uri`` is none of these, such as a zip file on a web server or a file that is no zip, or
+            only one of the two AWS keys is set.
         ObjectMissingError: There is no such zip file, or it contains no lake.
         StoreCorruptionError: The zip file is damaged.
         MissingExtraError: It is in S3, and boto3 is not installed.
@@ -108,10 +109,17 @@ def open_store_at(uri: str, settings: Settings, *, for_writing: bool = False) ->
     elif not for_writing and uri.startswith(_WEB_SCHEMES):
         from apex_pipeline.storage.web import WebStore  # noqa: PLC0415  -- urllib3 only where it is used
 
-        return _read_through_cache(WebStore(uri, settings.state_dir), settings)
+        web = WebStore(uri, settings.state_dir)  # refuses an address with a secret
+        if uri.lower().endswith(_ZIP):
+            raise ConfigurationError(
+                f"{uri} is a bundle on a web server.", "Download it and open the file, or publish it unpacked."
+            )
+        return _read_through_cache(web, settings)
     elif not for_writing and uri.lower().endswith(_ZIP) and not Path(uri).is_dir():
         return ZipStore(Path(uri), settings.state_dir)
     elif uri and "://" not in uri:
+        if not for_writing and Path(uri).is_file():
+            raise ConfigurationError(f"{uri} is a file, which is no lake.", _LOCATIONS)
         folder = LocalStore(Path(uri), open_digest_cache(settings))
         if for_writing:
             folder.prepare_for_writing()

@@ -75,7 +75,7 @@ def test_prometheus_is_not_combined_with_another_format(demo_dir: Path, apex: Ap
 # They do something, or describe one thing: there are no rows to list.
 _WITHOUT_ROWS = {
     *("sync", "backfill", "schedule", "demo", "upload", "rollback", "forget", "gc", "migrate", "doctor"),
-    *("export", "bundle", "downsample", "share", "trace laps"),
+    *("report", "export", "map", "motec", "bundle", "downsample", "share", "trace laps"),
     *(f"events {name}" for name in ("ship", "watch", "records", "bundle")),
     *(f"race {name}" for name in ("upload", "status", "reprocess")),
 }

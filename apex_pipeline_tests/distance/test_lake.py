@@ -54,6 +54,11 @@ def test_two_laps_are_compared_all_along_the_lap(laps: tuple[Lap, Lap]) -> None:
     assert both.frame(frame="arrow").num_rows == len(frame)
 
 
+def test_what_is_no_lap_is_not_compared(laps: tuple[Lap, Lap]) -> None:
+    with pytest.raises(ConfigurationError, match=r"None is not a lap\. Take one from `lap`"):
+        laps[0].compare(None)  # pyright: ignore[reportArgumentType]  -- what is tested
+
+
 def test_a_lap_is_compared_with_one_of_another_session_and_of_a_simulator(race: RaceSession) -> None:
     mine = race.lap(car="13", number=2)
     other = race.catalog.session("harbor_street_circuit", "R2").lap(car="22", number=2)

@@ -64,7 +64,17 @@ def test_gears_hold_their_last_value_and_others_are_interpolated_by_their_own_re
     found = lap_on_distance(drive().samples, 2.0)
     assert set(np.unique(found.channels["gear"])) <= set(range(1, 7))
     assert len(np.unique(found.channels["speed_kph"])) > 1_000
+    of_the_line = found.channels.pop("lap_distance_m")  # starts again at the line
+    assert np.isfinite(of_the_line[5:-5]).all()
     assert all(np.isfinite(values).all() for values in found.channels.values())
+
+
+def test_nothing_lies_between_the_readings_before_and_after_a_reset_of_the_units_distance() -> None:
+    lap = drive().samples
+    found = lap_on_distance(lap, 2.0).channels["lap_distance_m"]
+    assert np.isnan(found[[0, -1]]).all()  # 3,642 m is read before the line and 0 m after it; half of that was never
+    off_m = np.abs(found - np.linspace(0, LENGTH_M, len(found)))
+    assert np.nanmax(np.minimum(off_m, LENGTH_M - off_m)) < 25  # the car counts up to two readings' way late
 
 
 def test_only_the_channels_asked_for_are_put_on_the_grid() -> None:

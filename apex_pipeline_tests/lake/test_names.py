@@ -152,3 +152,11 @@ def test_a_chassis_given_as_a_number_is_an_error_that_says_so() -> None:
 def test_a_session_without_cars_is_reported_as_such() -> None:
     with pytest.raises(ConfigurationError, match="no car with lap triggers"):
         find_car([], "13")
+
+
+@pytest.mark.parametrize(("track", "session"), [(7, "R1"), ("barber", 1), (None, "R1"), ("barber", None)])
+def test_a_track_or_session_that_is_no_text_is_an_error_that_says_so(track: Any, session: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"(7|1|None) is not a name\. Write tracks and sessions as text"):
+        find_session(track, session, _KNOWN, load_settings())
+    with pytest.raises(ConfigurationError, match="is not a name"):
+        find_sessions(7, _KNOWN, load_settings())  # pyright: ignore[reportArgumentType]  -- what is tested

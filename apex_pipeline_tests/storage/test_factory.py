@@ -109,10 +109,28 @@ def test_a_lake_can_be_opened_by_its_uri(uri: str, expected: str) -> None:
     assert open_store_at(uri, load_settings()).uri == expected
 
 
-@pytest.mark.parametrize("uri", ["", "s3://", "s3:///x", "gs://races", "https://races.example/x"])
+@pytest.mark.parametrize("uri", ["", "s3://", "s3:///x", "gs://races", "ftp://races.example/x"])
 def test_an_invalid_lake_location_is_refused(uri: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a lake location"):
         open_store_at(uri, load_settings())
+
+
+@pytest.mark.parametrize("address", ["https://races.example/bundle.zip", "http://races.example/x/Bundle.ZIP"])
+def test_a_bundle_on_a_web_server_is_refused_with_the_way_to_read_it(address: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"is a bundle on a web server\. Download it"):
+        open_store_at(address, load_settings())
+
+
+def test_a_bundle_behind_a_password_is_refused_without_showing_it() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        open_store_at("https://user:hidden@races.example/bundle.zip", load_settings())
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_file_that_is_no_zip_is_not_called_a_lake_without_sessions(tmp_path: Path) -> None:
+    (tmp_path / "laps.csv").write_text("lap", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"laps\.csv is a file, which is no lake"):
+        open_store_at(str(tmp_path / "laps.csv"), load_settings())
 
 
 @pytest.mark.req("K-20")

@@ -204,7 +204,7 @@ def test_a_server_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pyt
 
 def test_an_address_without_a_lake_is_an_error(server: StaticServer, tmp_path: Path) -> None:
     store = WebStore(f"{server.address}/nothing", tmp_path)
-    with pytest.raises(ObjectMissingError, match="Nothing is published"):
+    with pytest.raises(ObjectMissingError, match=r"Nothing is published in .*/nothing\. Check the address"):
         Catalog(store)
     with pytest.raises(ObjectMissingError, match="There is no lake at"):
         store.check_access()

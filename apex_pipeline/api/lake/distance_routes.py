@@ -68,7 +68,8 @@ def _compare(ask: Ask) -> Answer:
 
 def _facts(found: LapComparison) -> dict[str, Any]:
     delta = found.delta_s
-    at_line = float(delta[-1]) if delta.size and np.isfinite(delta[-1]) else None
+    # Lap times are whole milliseconds; their difference is one, too, but for what binary fractions add to it.
+    at_line = round(float(delta[-1]), 3) if delta.size and np.isfinite(delta[-1]) else None
     return {"delta_at_line_s": at_line, "method": found.method, "holes": found.holes, "notes": found.notes}
 
 

@@ -40,7 +40,7 @@ class BusyError(TransientError):
 
 @contextmanager
 def names_of_the_path() -> Generator[None]:
-    """Translate the failed search for a name in the block.
+    """Translate the failed search for a name in the block, not the failure to read what has the name.
 
     Raises:
         NotFoundError: Nothing has the name.

@@ -169,6 +169,10 @@ def test_a_damaged_object_leaves_the_other_sessions(tmp_path: Path) -> None:
             assert "missing or damaged" in _get(client, f"/sessions/harbor/R1/{question}", 503)["detail"]
         assert client.get("/api/analytics/track/harbor/session/R1/best-lap").status_code == 503
         assert _get(client, "/sessions/mesa/R1/laps")["count"] == 9
+        # What has a name is no less there because its file is gone.
+        assert "missing or damaged" in _get(client, "/sessions/harbor/R1/best", 503)["detail"]
+        seen = client.get("/api/analytics/track/harbor/session/R1/best-lap")
+        assert "missing or damaged" in seen.text
 
 
 def test_a_lake_that_loses_its_pointer_is_served_as_it_was(tmp_path: Path) -> None:
