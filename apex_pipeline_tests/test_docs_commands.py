@@ -33,6 +33,10 @@ _WITH_OWN_TESTS = {
     "query.md": "cli/test_questions.py",
     "http.md": "api/lake/test_page.py",
     "races.md": "e2e/test_race_service.py",
+    "for-engineers.md": "cli/test_guides.py",
+    "for-back-ends.md": "api/lake/test_back_end_page.py",
+    "for-operators.md": "cli/test_guides.py",
+    "exports.md": "cli/test_guides.py",
 }
 # Placeholders, and paths of another machine: what stands for them here.
 _STAND_INS = {
@@ -54,12 +58,12 @@ _NOT_RUN = {
     "apex events records --day": "it needs the bucket of events: cli/test_event_records.py",
     "apex race upload FILE": "it needs a race: cli/test_race.py",
     "apex sync s3://bucket/prefix": "it needs a bucket: e2e/test_source_bucket.py",
-    "apex serve --host": "it serves until it is stopped: cli/test_serve.py",
+    "apex serve": "it serves until it is stopped: cli/test_serve.py",
     "apex laps … | head": "a pipe: cli/test_pipes.py",
     "docker ": "it needs Docker: test_compose.py and test_deploy.py run each service's command as a process",
     "kubectl ": "it needs a cluster: test_helm.py validates what is applied",
     "helm ": "it needs a cluster: test_helm.py validates what is applied",
-    "pip install ": "it needs the package index: `make readers` installs the wheel",
+    "pip install": "it needs the package index: `make readers` installs the wheel",
     "make ": "it runs the tests, or needs the package index; the target has to exist",
     "pytest -m soak ": "it is a long test itself; the file has to exist",
     "python -m benchmarks.": "it takes minutes to hours; the module has to exist",
@@ -79,8 +83,10 @@ def _printed() -> Iterator[tuple[str, str]]:
         text = page.read_text(encoding="utf-8")
         for kind, block in () if page.name in _WITH_OWN_TESTS else _FENCE.findall(text):
             lines = [line.partition("  #")[0].strip() for line in block.splitlines()]
+            if block.startswith("$ "):  # the other lines are what a command prints
+                lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
             yield from ((page.name, line) for line in lines if kind in {"sh", "console"} or line.startswith("apex "))
-        if page.name not in {"query.md", "races.md"}:
+        if page.name not in _WITH_OWN_TESTS or page.name in {"README.md", "http.md"}:  # theirs run the blocks only
             yield from ((page.name, span) for span in _SPAN.findall(_FENCE.sub("", text)))
 
 
@@ -138,6 +144,7 @@ def folder(demo_folder: tuple[Path, SyncOutcome], tmp_path_factory: pytest.TempP
         shutil.copytree(demo_folder[0] / name, folder / name)
     shutil.copy(demo_folder[0] / "demo-weekend.answers.json", folder)
     (folder / "data").symlink_to("demo-weekend")
+    (folder / "demo-lake").symlink_to("lake")
     day = folder / "done/2025/07/29"
     day.mkdir(parents=True)
     (day / "20250729_161500.xml").write_bytes(b"<EVENTS><EVENT><N>1</N></EVENT></EVENTS>")

@@ -23,7 +23,7 @@ def test_every_public_name_has_a_section(name: str) -> None:
 def test_docstrings_become_markdown() -> None:
     page = reference()
     assert "### RaceSession.best_lap\n\n```python\nbest_lap(*, car=None)\n```\n" in page
-    assert "- `ObjectMissingError`: There is no valid lap with a time.\n" in page
+    assert "- `NotPublishedError`: There is no valid lap with a time.\n" in page
     assert "**Returns**\n\nThe samples; no rows where there are none, and `telemetry_note` says why.\n" in page
     for leftover in ("``", ":class:", ":meth:", ":attr:", "Args:", "Raises:"):
         assert leftover not in page.replace("```", "")
