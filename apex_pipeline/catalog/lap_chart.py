@@ -7,7 +7,8 @@ one. Without it, the order is that of the cars' own passings of the line. This i
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, time
+from statistics import median
 
 import pyarrow as pa
 
@@ -15,6 +16,7 @@ from apex_pipeline.tables.model import Row
 
 # A car in official timing: the number as printed, and which of the cars that carry it.
 Entry = tuple[str, int]
+_DAY_S = 86_400
 
 CHART_SCHEMA = pa.schema(
     [
@@ -41,7 +43,8 @@ def lap_chart(official: pa.Table | None, laps: pa.Table, vehicles: Mapping[Entry
 
     Returns:
         Rows of :data:`CHART_SCHEMA`. ``elapsed_s`` is the time since the green flag; from the cars' own laps it is the
-        time since the first car began lap 1. Position and gaps are null where it is not known.
+        time since the first car began lap 1. Where official timing has no sum of the lap times, it is that of the
+        passing (``method`` is then ``official_crossing``). Position and gaps are null where it is not known.
     """
     has_official = official is not None and official.num_rows > 0
     rows = _official_rows(official, vehicles) if has_official else _own_rows(laps)
@@ -65,8 +68,31 @@ def vehicles_by_entry(cars: pa.Table | None) -> dict[Entry, str]:
 
 
 def _official_rows(official: pa.Table, vehicles: Mapping[Entry, str]) -> Iterator[Row]:
-    for row in official.select(["car_number", "entry", "lap_number", "elapsed_s"]).to_pylist():
-        yield {**row, "vehicle_id": vehicles.get((row["car_number"], row["entry"])), "method": "official"}
+    columns = ["car_number", "entry", "lap_number", "elapsed_s", "crossing_local_time"]
+    rows = official.select(columns).to_pylist()
+    green_s = _green_flag(rows)
+    for row in rows:
+        crossing = row.pop("crossing_local_time")
+        method = "official"
+        # A car without a time for one lap has no sum from there on; without its place, all behind would move up one.
+        if row["elapsed_s"] is None and crossing is not None and green_s is not None:
+            row["elapsed_s"] = round((_of_day_s(crossing) - green_s) % _DAY_S, 3)
+            method = "official_crossing"
+        yield {**row, "vehicle_id": vehicles.get((row["car_number"], row["entry"])), "method": method}
+
+
+def _green_flag(rows: Iterable[Row]) -> float | None:
+    """Return the time of day from which official laps are counted, seconds: the same for all cars but for rounding."""
+    found = [
+        (_of_day_s(row["crossing_local_time"]) - row["elapsed_s"]) % _DAY_S
+        for row in rows
+        if row["elapsed_s"] is not None and row["crossing_local_time"] is not None
+    ]
+    return median(found) if found else None
+
+
+def _of_day_s(moment: time) -> float:
+    return moment.hour * 3600 + moment.minute * 60 + moment.second + moment.microsecond / 1e6
 
 
 def _own_rows(laps: pa.Table) -> list[Row]:

@@ -1,6 +1,6 @@
 """Lap chart, penalties and sectors: of official timing with two cars of one number, and of the cars' own laps."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -160,3 +160,15 @@ def test_without_official_timing_the_valid_laps_of_the_cars_count() -> None:
     row = best_sectors(None, laps, {}).to_pylist()[0]
     assert (row["best_lap_time_s"], row["best_s1_s"], row["theoretical_best_s"]) == (100.0, 30.0, None)
     assert (row["laps"], row["laps_with_sectors"], row["method"]) == (1, 0, "own_laps")
+
+
+def test_a_car_without_a_sum_of_lap_times_keeps_the_place_of_its_passing() -> None:
+    rows = _official(("1", 1, [100.0, 100.0]), ("2", 1, [101.0, 100.0]), ("3", 1, [102.0, 100.0])).to_pylist()
+    for row in rows:  # the green flag at 23:58:30
+        seconds = (86_310 + row["elapsed_s"]) % 86_400
+        row["crossing_local_time"] = time(int(seconds // 3600), int(seconds % 3600 // 60), int(seconds % 60))
+        if (row["car_number"], row["lap_number"]) == ("2", 2):
+            row["elapsed_s"] = None
+    chart = lap_chart(OFFICIAL_LAPS.from_rows(rows), LAPS.empty(), {})
+    assert _order(chart, 2) == [(1, "1", 1, 0.0), (2, "2", 1, 1.0), (3, "3", 1, 2.0)]
+    assert {row["car_number"] for row in chart.to_pylist() if row["method"] == "official_crossing"} == {"2"}
