@@ -291,7 +291,8 @@ def test_importing_the_catalog_loads_no_heavy_dependency() -> None:
 def test_converting_telemetry_loads_no_linear_algebra() -> None:
     """Numba loads scipy where it is installed, as it is here, for functions that nothing uses."""
     program = (
-        "import sys, importlib.util; from apex_pipeline.sources.gr_cup.telemetry.compile import compile_loops; compile_loops(); "
+        "import sys, importlib.util; from apex_pipeline.sources.gr_cup.telemetry.compile import compile_loops; "
+        "compile_loops(); "
         "assert importlib.util.find_spec('scipy'); "
         "assert not [name for name in sys.modules if name.partition('.')[0] == 'scipy']"
     )
