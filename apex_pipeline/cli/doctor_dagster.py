@@ -19,7 +19,7 @@ _CONFIGURATION = "dagster.yaml"
 _ENOUGH_BYTES = 20_000_000
 # Dagster's own, which homes made before 2026-11-27 have.
 _STOCK_STORAGE = "SqliteEventLogStorage"
-_FASTER = "Syncs take half the time with the entry `storage` that new homes have: see docs/dagster.md, section Storage."
+_FASTER = "Syncs take less time with the entry `storage` that new homes have: see docs/dagster.md, section Storage."
 _ANOTHER_HOME = "set DAGSTER_HOME to another folder."
 
 

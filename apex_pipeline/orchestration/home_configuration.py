@@ -22,8 +22,8 @@ telemetry:
 nux:
   enabled: false
 storage:
-  # Dagster's own SQLite storage, with databases that stay open: opening them for every statement takes half of the
-  # time of a small sync. To have Dagster's own back, remove these lines; the files are the same.
+  # Dagster's own SQLite storage, with databases that stay open: opening them for every statement takes a tenth
+  # of a small sync. To have Dagster's own back, remove these lines; the files are the same.
   custom:
     module: apex_pipeline.orchestration.kept_databases
     class: KeptStorage

@@ -1,7 +1,7 @@
 """Dagster's SQLite storage with databases that stay open, named in the ``dagster.yaml`` of the homes that we make.
 
-Dagster opens each database anew for every statement, and thereby compiles every statement anew: 9,686 times in a sync
-of nine sessions, which was half of its processor time. Nothing else differs: tables, statements, locks and files are
+Dagster opens each database anew for every statement, and thereby compiles every statement anew: thousands of times in a
+sync of nine sessions, a tenth of its processor time. Nothing else differs: tables, statements, locks and files are
 Dagster's own. Its SQLite classes have no public name, so this is the one module that imports private ones of Dagster;
 ``test_kept_databases.py`` holds what it relies on, and what no longer fits is left to Dagster's own classes.
 """
@@ -233,7 +233,7 @@ class KeptStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         if not fits_dagster():
-            _LOG.warning("This version of Dagster opens its databases for every statement: syncs take twice as long.")
+            _LOG.warning("This version of Dagster opens its databases for every statement: syncs take longer.")
             super().__init__(base_dir, inst_data)
             return
         super(DagsterSqliteStorage, self).__init__()  # that of the class above opens the stock ones
