@@ -25,7 +25,6 @@ from apex_pipeline.events.failures import BLOCKING, ErrorClass, classify, descri
 from apex_pipeline.events.folder import EventFile, look_at
 from apex_pipeline.events.journal import Entry, EntryState, Journal
 from apex_pipeline.events.report import ShipListener, ShippedFile, ShipStatus
-from apex_pipeline.events.turns import Turn, Turns
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, HashingReader
 from apex_pipeline.storage.keys import check_key, is_legal_key
 
@@ -97,28 +96,24 @@ class Shipper:
     def ship(self, files: Iterable[EventFile], listener: ShipListener = lambda _: None) -> Shipment:
         """Ship files in the given order, and report each as soon as its outcome is known.
 
-        While a file is sent, the next one is read, and the one before it is compared and moved; each file is sent when
-        all before it were. If the process is asked to end, the file in hand is finished first.
+        If the process is asked to end, the file in hand is finished first.
         """
         self._stopped_by = None
         self._stop.clear()
         outcomes: list[ShippedFile] = []
-        running: deque[tuple[str, Future[ShippedFile]]] = deque()
-        turns = Turns(self._settings.events_concurrency)
-        threads = self._settings.events_concurrency + 1
-        with ThreadPoolExecutor(threads, thread_name_prefix="ship") as pool:
+        running: deque[Future[ShippedFile]] = deque()
+        with ThreadPoolExecutor(self._settings.events_concurrency, thread_name_prefix="ship") as pool:
             try:
                 for file in self._looked_up(files):
-                    # One more than the threads, so that none of them waits for this one; of two files with one name,
-                    # the second can only be claimed when the first is gone.
-                    while len(running) > threads or any(name == file.name for name, _ in running):
-                        self._note(running.popleft()[1].result(), outcomes, listener)
-                    running.append((file.name, pool.submit(self._ship_one, file, turns.take())))
+                    # One more than the threads, so that none of them waits for this one.
+                    while len(running) > self._settings.events_concurrency:
+                        self._note(running.popleft().result(), outcomes, listener)
+                    running.append(pool.submit(self._ship_one, file))
                 while running:
-                    self._note(running.popleft()[1].result(), outcomes, listener)
+                    self._note(running.popleft().result(), outcomes, listener)
             except BaseException:
                 self._stop.set()
-                wait([future for _, future in running], _LAST_FILE_S)
+                wait(running, _LAST_FILE_S)
                 raise
         return Shipment(tuple(outcomes), self._stopped_by)
 
@@ -150,25 +145,18 @@ class Shipper:
         stays = self._settings.events_on_success == "keep" or now_s < self._cannot_move_until_s
         return stays and entry.state is EntryState.DELIVERED and entry.ctime_ns == file.ctime_ns
 
-    @property
-    def _is_stopped(self) -> bool:
-        return self._stop.is_set() or self._stopped_by is not None
-
-    def _ship_one(self, file: EventFile, turn: Turn) -> ShippedFile:
+    def _ship_one(self, file: EventFile) -> ShippedFile:
+        if self._stop.is_set() or self._stopped_by is not None:
+            return outcome_of(file, ShipStatus.NOT_TRIED)
         try:
-            if self._is_stopped:
-                return outcome_of(file, ShipStatus.NOT_TRIED)
             with self._claimed(file) as claimed:
                 if claimed is None:
                     return outcome_of(file, ShipStatus.GONE)
                 if claimed.state != file.state or not claimed.size:
                     return outcome_of(claimed, ShipStatus.WAITING, problem="it is being written to")
-                delivered = self._deliver(claimed, turn)
-                return self._finish(claimed, *delivered) if delivered else outcome_of(file, ShipStatus.NOT_TRIED)
+                return self._finish(claimed, *self._deliver(claimed))
         except ApexError as error:
             return self._failed(file, error)
-        finally:
-            turn.end()  # after a failure was noted, which may stop the next file
 
     @contextmanager
     def _claimed(self, file: EventFile) -> Generator[EventFile | None]:
@@ -199,8 +187,8 @@ class Shipper:
         self._why_not_moved = why
         self._cannot_move_until_s = time.monotonic() + _SET_ASIDE_S
 
-    def _deliver(self, file: EventFile, turn: Turn) -> tuple[Entry, ShipStatus] | None:
-        """Make sure that a file is in the bucket, and record it; ``None`` if all were stopped before its turn."""
+    def _deliver(self, file: EventFile) -> tuple[Entry, ShipStatus]:
+        """Make sure that a file is in the bucket, and record it."""
         known = self._journal.entry_of(file)
         if known is not None and known.state is EntryState.DELIVERED and _digest_of(file.path) == known.sha256:
             return known, ShipStatus.UNCHANGED
@@ -208,9 +196,6 @@ class Shipper:
         compresses = self._settings.events_compress == "gzip"
         with read_content(file.path, file.name, scratch, compresses=compresses) as content:
             key = check_key(key_of(self._settings, content.name))
-            turn.wait()
-            if self._is_stopped:
-                return None
             entry = Entry(*(file.name, *file.state), EntryState.SENDING, sha256=content.sha256, key=key)
             self._journal.put(entry)
             delivered = self._delivery.deliver(str(file.path), content, key, lambda _: self._claims.mark_alive())
@@ -224,7 +209,6 @@ class Shipper:
             updated_s=time.time(),
         )
         self._journal.put(entry)
-        turn.end()
         # Compared with what lies there now, and not with what lay there when it was read.
         if look_at(file) != file or _digest_of(file.path) != entry.sha256:
             raise FileChangedError(
