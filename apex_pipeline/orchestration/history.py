@@ -17,7 +17,13 @@ from dagster import AssetRecordsFilter, DagsterRun, DagsterRunStatus, RunsFilter
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database, uncompacted_runs
+from apex_pipeline.orchestration.home_databases import (
+    compact,
+    history_bytes,
+    remove_leftovers,
+    run_database,
+    uncompacted_runs,
+)
 from apex_pipeline.orchestration.kept_databases import KeptEventLog
 
 _PARTITION_TAG = "dagster/partition"
@@ -84,6 +90,7 @@ def prune(instance: dg.DagsterInstance, keep: timedelta) -> Pruned:
     removed, kept = _replaced(_older_than(instance, datetime.now(UTC) - keep), newest)
     for run in removed:
         _remove(instance, run.run_id)
+    remove_leftovers(home)
     compacted = compact_finished_runs(instance, _PRUNING_S)
     if removed and before is not None:
         compact(home / "history" / "runs" / "index.db", keep_pages=True)

@@ -6,6 +6,7 @@ so it is removed and created again. See ``home_errors.py`` for the messages abou
 """
 
 import sqlite3
+import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,9 @@ _PAGE_BYTES = 512
 # Where a SQLite file has a number of its user's own, in four bytes. https://www.sqlite.org/fileformat.html
 _USER_VERSION_AT = 60
 _COMPACTED = 1
+# Of files that become the database of a run once they are complete: one that is an hour old has lost its process.
+UNFINISHED = ".new-"
+_UNFINISHED_S = 3600
 # Opening a home takes a second; a process that is stopped while doing so must not hold up the others.
 _LONGEST_WAIT_S = 60.0
 
@@ -89,6 +93,14 @@ def uncompacted_runs(home: Path) -> Iterator[tuple[str, float]]:
                 header = file.read(_USER_VERSION_AT + 4)
             if int.from_bytes(header[_USER_VERSION_AT:]) != _COMPACTED:
                 yield database.stem, database.stat().st_mtime
+
+
+def remove_leftovers(home: Path) -> None:
+    """Remove what processes left that were killed while they made the database of a run."""
+    for file in (home / _RUNS).glob(f"{UNFINISHED}*"):
+        with suppress(FileNotFoundError):  # completed in the meantime
+            if time.time() - file.stat().st_mtime > _UNFINISHED_S:
+                file.unlink()
 
 
 def history_bytes(home: Path) -> int | None:

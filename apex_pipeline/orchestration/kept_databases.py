@@ -28,6 +28,8 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.pool import QueuePool
 
+from apex_pipeline.orchestration.home_databases import UNFINISHED
+
 _LOG = logging.getLogger(__name__)
 
 # Dagster's own limit for the event log; its other two databases have SQLite's 5 s, too little for a busy disk.
@@ -287,7 +289,7 @@ def _create_with(path: str, content: bytes) -> bool:
     """Create a database with this content, whole or not at all; return whether there was none."""
     if _file_at(path) is not None:
         return False
-    with NamedTemporaryFile(dir=Path(path).parent, prefix=".new-", delete=False) as file:
+    with NamedTemporaryFile(dir=Path(path).parent, prefix=UNFINISHED, delete=False) as file:
         file.write(content)
     try:
         Path(path).hardlink_to(file.name)  # fails if another process has created it meanwhile

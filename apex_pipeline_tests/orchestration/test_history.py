@@ -15,7 +15,13 @@ from sqlalchemy.exc import OperationalError
 from apex_pipeline.orchestration import history
 from apex_pipeline.orchestration.history import Pruned, compact_finished_runs, compact_run, prune, prune_if_due
 from apex_pipeline.orchestration.history_jobs import prune_history, pruning_summary
-from apex_pipeline.orchestration.home_databases import compact, history_bytes, run_database, uncompacted_runs
+from apex_pipeline.orchestration.home_databases import (
+    UNFINISHED,
+    compact,
+    history_bytes,
+    run_database,
+    uncompacted_runs,
+)
 
 _AT_ONCE = timedelta(0)
 _parts = dg.DynamicPartitionsDefinition(name="sessions")
@@ -187,6 +193,20 @@ def test_a_sync_prunes_at_most_once_a_day(instance: dg.DagsterInstance) -> None:
     assert prune_if_due(instance, _AT_ONCE) is not None
     _run(instance)
     assert prune_if_due(instance, _AT_ONCE) is None
+
+
+def test_what_a_killed_process_left_of_a_database_is_removed_once_it_is_an_hour_old(
+    instance: dg.DagsterInstance,
+) -> None:
+    runs = Path(instance.root_directory, "history", "runs")
+    _run(instance)
+    old, fresh = runs / f"{UNFINISHED}old", runs / f"{UNFINISHED}fresh"
+    for file in (old, fresh):
+        file.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    prune(instance, _AT_ONCE)
+    assert not old.exists()
+    assert fresh.exists()
 
 
 _REPEATED = {
