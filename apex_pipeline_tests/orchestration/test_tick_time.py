@@ -107,5 +107,5 @@ def test_two_thousand_published_sessions(lake: LakeInStep, tmp_path: Path) -> No
     home.look()
     changed, last = home.look()
     assert [request.partition_key for request in changed.run_requests or ()] == ["spa/R1"]
-    # The first look of a machine that has never seen the lake hashes all its objects: 39 CPU-s, kept as they are made.
+    # The first look of a machine that has never seen the lake hashes all its objects: 29 CPU-s, kept as they are made.
     assert max(*seconds[1:], last) < _MOST_S
