@@ -136,7 +136,7 @@ def _markdown(arguments: argparse.Namespace, results: list[_Measured]) -> str:
     head = (
         f"Measured on {datetime.now(UTC):%Y-%m-%d}: {arguments.sessions} sessions of {arguments.megabytes} MB, "
         f"everything on one machine with {os.cpu_count()} processors and a load of {os.getloadavg()[2]:.0f}, "
-        "of which much is other work."
+        "other work included."
     )
     rows = ["| workers | seconds | sessions per worker | processors idle |", "| ---: | ---: | --- | ---: |"]
     rows += [
