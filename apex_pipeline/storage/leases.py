@@ -13,7 +13,8 @@ time since its last renewal with clocks that go on while the machine sleeps.
 process can be stopped again: what must never be overwritten is therefore replaced with ``ObjectStore.write_if``.
 
 A store without conditional writes cannot decide between two processes that write at the same moment. There, a new
-holder waits and reads the lease again before it believes that it has it.
+holder waits and reads the lease again before it believes that it has it. A renewal that is written after the lease may
+have expired, and later than such a new holder waits, may have overwritten its lease: both then lose it.
 """
 
 import logging
@@ -147,7 +148,7 @@ class Lease:
         """
         with self._lock:
             self._require_not_lost()
-            is_certain = self._renewed.elapsed_s() < _CERTAIN_SHARE * self.lifetime_s
+            is_certain = self._is_certain()
         if not is_certain:
             self.renew()
 
@@ -177,14 +178,22 @@ class Lease:
             sent = _Stopwatch()  # started before the request: the store's time of writing cannot be earlier
             written = self._store.write_if(self._key, self._record.to_json(datetime.now(UTC)), self._tag)
             if written is not None:
+                may_have_overwritten = self._may_have_overwritten(sent.elapsed_s())
                 self._tag, self._renewed = written.tag, sent
-                return True
+                return not may_have_overwritten
             # An earlier attempt whose reply was lost may have been written after all.
             seen = _look(self._store, self._key)
             if seen is None or seen.record is None or seen.record.token != self.token or seen.tag == self._tag:
                 return False
             self._tag = seen.tag
         return False
+
+    def _may_have_overwritten(self, write_s: float) -> bool:
+        """Return whether another process may have taken the lease during this write and believes that it has it."""
+        return not self._store.has_conditional_writes and write_s > _SETTLE_S and not self._is_certain()
+
+    def _is_certain(self) -> bool:
+        return self._renewed.elapsed_s() < _CERTAIN_SHARE * self.lifetime_s
 
     def _require_not_lost(self) -> None:
         if self._is_lost:

@@ -209,6 +209,24 @@ def test_a_store_that_is_down_for_a_moment_does_not_end_the_lease(
     assert "sebring/R1 could not be renewed: The network is down." in caplog.text
 
 
+def test_a_renewal_that_may_have_overwritten_a_new_holder_ends_the_lease(
+    harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = _acquired(harness.store, lifetime_s=_SHORT_S)
+    write_if = type(harness.store).write_if
+
+    def write_late(*arguments: Any) -> object:
+        time.sleep(_SHORT_S)
+        return write_if(*arguments)
+
+    monkeypatch.setattr(type(harness.store), "write_if", write_late)
+    if harness.store.has_conditional_writes:
+        lease.renew()
+    else:
+        with pytest.raises(LeaseLostError):
+            lease.renew()
+
+
 def test_leaving_the_block_does_not_wait_for_a_store_that_does_not_respond(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,6 +406,13 @@ def test_no_content_of_a_lease_raises_an_error(store: ObjectStore, changes: dict
 # -- several processes ----------------------------------------------------------------------------------------------
 
 
+def _await_renewal(store: ObjectStore) -> None:
+    """Wait for a renewal: the next one begins half a second later, so the process is not stopped within one."""
+    found = store.read_with_tag(_KEY, 100_000)
+    while store.read_with_tag(_KEY, 100_000) == found:
+        time.sleep(0.01)
+
+
 def _stopped(process: LeaseProcess) -> None:
     os.kill(process.process.pid, signal.SIGSTOP)
     os.waitpid(process.process.pid, os.WUNTRACED)
@@ -408,6 +433,7 @@ def test_a_process_that_was_stopped_for_too_long_finds_out_that_it_lost_its_leas
     with lease_process(harness.environment, "hold", NAME, str(_SHORT_S)) as process:
         assert process.read_line() == "held"
         assert process.ask() == "yes"
+        _await_renewal(harness.store)
         _stopped(process)
         assert _taken_over_s(harness.store) < 30
         os.kill(process.process.pid, signal.SIGCONT)
