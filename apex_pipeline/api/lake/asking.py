@@ -52,7 +52,8 @@ class Ask:
         """Return the key of a session by the names in the path.
 
         Raises:
-            NotFoundError: The lake has no such track or session.
+            UnpublishedError: The track has no such session.
+            NotFoundError: The lake has no such track, or a name may mean several.
         """
         found = _KEYS.setdefault(self.catalog, {})
         key = found.get((track, session))

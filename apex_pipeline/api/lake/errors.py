@@ -20,6 +20,10 @@ class NotFoundError(RequestError):
     title = "Not found"
 
 
+class UnpublishedError(NotFoundError):
+    """The name is understood, and nothing is published under it (404)."""
+
+
 class GoneError(RequestError):
     """It was there, and has been removed (410)."""
 
@@ -43,11 +47,14 @@ def names_of_the_path() -> Generator[None]:
     """Translate the failed search for a name in the block, not the failure to read what has the name.
 
     Raises:
-        NotFoundError: Nothing has the name.
+        UnpublishedError: Nothing is published under the name.
+        NotFoundError: Nothing has the name, or several have.
     """
     try:
         yield
-    except (ConfigurationError, NotPublishedError) as error:
+    except NotPublishedError as error:
+        raise UnpublishedError(error.problem, error.hint) from error
+    except ConfigurationError as error:
         raise NotFoundError(error.problem, error.hint) from error
 
 
