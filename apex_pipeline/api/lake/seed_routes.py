@@ -4,6 +4,7 @@
 message that the page shows.
 """
 
+import asyncio
 from functools import partial
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from apex_pipeline.api.lake import seed_answers, seed_laps
 from apex_pipeline.api.lake.documented import documented
 from apex_pipeline.api.lake.encoding import json_document
 from apex_pipeline.api.lake.errors import RequestError
-from apex_pipeline.api.lake.limits import MAX_BODY_BYTES
+from apex_pipeline.api.lake.limits import BODY_TIMEOUT_S, MAX_BODY_BYTES
 from apex_pipeline.api.lake.seed_answers import OfDriver, OfSession, driver_answer, session_answer
 from apex_pipeline.api.lake.seed_laps import nothing
 from apex_pipeline.api.lake.service import Takes, answered
@@ -167,13 +168,22 @@ async def _of_driver(
 
 async def _require_pit_stop(request: Request) -> None:
     """Raise a ``RequestError`` if the body is none of a pit strategy; it changes nothing in the answer."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await _body(request)
+        PitStop.model_validate_json(body)
+    except TimeoutError as error:
+        problem = f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s."
+        raise RequestError(problem, "Send it together with the head.") from error
+    except ValidationError as error:
+        places = ", ".join(dict.fromkeys(".".join(map(str, entry["loc"])) or "the body" for entry in error.errors()))
+        raise RequestError(f"Not valid: {places}.", "Send current_lap, total_laps, tire_age, fuel_level.") from error
+
+
+async def _body(request: Request) -> bytes:
     body = bytearray()
     async for block in request.stream():
         body += block
         if len(body) > MAX_BODY_BYTES:
             raise RequestError(f"The body is longer than {MAX_BODY_BYTES:,} bytes.", "Send four numbers as JSON.")
-    try:
-        PitStop.model_validate_json(bytes(body))
-    except ValidationError as error:
-        places = ", ".join(dict.fromkeys(".".join(map(str, entry["loc"])) or "the body" for entry in error.errors()))
-        raise RequestError(f"Not valid: {places}.", "Send current_lap, total_laps, tire_age, fuel_level.") from error
+    return bytes(body)

@@ -1,13 +1,15 @@
 """The calls of the analytics front end, with every field that its page reads of them, and its further routes."""
 
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 import pytest
 
-from apex_pipeline.api.lake import seed_laps, seed_telemetry
+from apex_pipeline.api.lake import seed_laps, seed_routes, seed_telemetry
 from apex_pipeline.catalog import open_catalog
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.api.lake.conftest import serving
@@ -159,6 +161,15 @@ def test_the_pit_strategy_takes_four_numbers_and_says_why_it_advises_nothing(wee
     for wrong in (b"", b"{", b"[]", b'{"current_lap": "soon"}', b" " * 70_000):
         refused = weekend.post(path, content=wrong)
         assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(weekend: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seed_routes, "BODY_TIMEOUT_S", 0.1)
+    place = urlsplit(str(weekend.base_url))
+    head = f"POST /api/strategy/track/{_TRACK}/session/R1/driver/{_DRIVER}/pit-strategy HTTP/1.1"
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as client:
+        client.sendall(f"{head}\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{{".encode())
+        assert client.recv(4_096).startswith(b"HTTP/1.1 400")
 
 
 def test_sectors_and_the_start_page(weekend: httpx.Client) -> None:
