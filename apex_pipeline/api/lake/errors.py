@@ -3,7 +3,14 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from apex_pipeline.errors import ApexError, ConfigurationError, NotPublishedError, PermanentError, TransientError
+from apex_pipeline.errors import (
+    ApexError,
+    ConfigurationError,
+    NotPublishedError,
+    PermanentError,
+    SettingFileError,
+    TransientError,
+)
 
 
 class RequestError(PermanentError):
@@ -49,9 +56,12 @@ def names_of_the_path() -> Generator[None]:
     Raises:
         UnpublishedError: Nothing is published under the name.
         NotFoundError: Nothing has the name, or several have.
+        SettingFileError: Names or lengths cannot be read from a file of the user's.
     """
     try:
         yield
+    except SettingFileError:
+        raise  # not the fault of the request
     except NotPublishedError as error:
         raise UnpublishedError(error.problem, error.hint) from error
     except ConfigurationError as error:
@@ -64,9 +74,12 @@ def values_of_the_query() -> Generator[None]:
 
     Raises:
         RequestError: The value cannot be used.
+        SettingFileError: As for :func:`names_of_the_path`.
     """
     try:
         yield
+    except SettingFileError:
+        raise
     except ConfigurationError as error:
         raise RequestError(error.problem, error.hint) from error
 
