@@ -77,6 +77,10 @@ class ConfigurationError(PermanentError):
     """A setting is missing, misspelled or in conflict with another one (exit code 2)."""
 
 
+class SettingFileError(ConfigurationError):
+    """A file that a setting names cannot be read, or has an invalid entry (exit code 2)."""
+
+
 class MissingExtraError(ConfigurationError):
     """A library is not installed; the next step names the extra that installs it (exit code 2)."""
 
@@ -197,6 +201,7 @@ __all__ = [
     "PermanentError",
     "ReconciliationError",
     "SchemaViolationError",
+    "SettingFileError",
     "SourceError",
     "StorageFullError",
     "StoreAuthError",

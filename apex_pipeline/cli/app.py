@@ -17,6 +17,7 @@ from apex_pipeline.console import print_error
 from apex_pipeline.entry_point import run_command_line
 from apex_pipeline.errors import ApexError, ConfigurationError, did_you_mean
 from apex_pipeline.exit_codes import ExitCode
+from apex_pipeline.process.interrupts import set_outlook
 from apex_pipeline.terminal import width_of
 
 # Without a terminal; the width that programs assume.
@@ -43,6 +44,7 @@ class ApexGroup(TyperGroup):
         if command is None:
             return None
         if not ctx.resilient_parsing:
+            set_outlook(command.after_interruption)
             _prepare_process(command, is_own_process=bool(ctx.obj))
         return load_command(command)
 

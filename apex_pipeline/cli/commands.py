@@ -16,6 +16,7 @@ class Command(NamedTuple):
         summary: First line of its help.
         examples: Command lines that work on the lake of ``apex demo``.
         reads_tables: It only reads tables with Arrow and needs no pandas; see ``process.py``.
+        after_interruption: What is said when it was interrupted, instead of that the next run continues.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Command(NamedTuple):
     summary: str
     examples: tuple[str, ...] = ()
     reads_tables: bool = False
+    after_interruption: str = ""
 
 
 PANELS: dict[str, tuple[Command, ...]] = {
@@ -336,6 +338,7 @@ PANELS: dict[str, tuple[Command, ...]] = {
             "Answer questions about the lake over HTTP, for applications: tables, laps, telemetry.",
             ("apex serve", "apex serve --port 8080 --lake lake"),
             reads_tables=True,
+            after_interruption="The server has stopped; it only reads, so it left nothing behind.",
         ),
     ),
 }

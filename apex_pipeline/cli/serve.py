@@ -35,12 +35,15 @@ def serve_command(
     _require_token(settings, host)
     with needs_libraries():
         import uvicorn  # noqa: PLC0415  -- of an extra
+        from uvicorn.protocols.http.auto import AutoHTTPProtocol  # noqa: PLC0415  -- as above
 
         from apex_pipeline.api.lake.app import create_app  # noqa: PLC0415  -- as above
+        from apex_pipeline.api.lake.slow_heads import with_head_timeout  # noqa: PLC0415  -- as above
 
         app = create_app(settings, lake)
     config = uvicorn.Config(
         app,
+        http=with_head_timeout(AutoHTTPProtocol),
         log_config=None,  # that of the process, APEX_LOG_FORMAT
         access_log=False,
         limit_concurrency=_MOST_CONNECTIONS,

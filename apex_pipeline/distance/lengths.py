@@ -14,7 +14,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apex_pipeline.distance.arrays import as_numbers
-from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.errors import SettingFileError
+from apex_pipeline.yaml_files import load_yaml
 
 # The shortest kart tracks have 0.3 km, the Nordschleife with its Grand Prix track 25.4 km.
 _SHORTEST_M = 200.0
@@ -70,7 +71,7 @@ def read_track_lengths(path: Path | None = None) -> Mapping[str, TrackLength]:
         path: The user's own file; its entries replace the built-in ones.
 
     Raises:
-        ConfigurationError: The file cannot be read, or an entry is invalid.
+        SettingFileError: The file cannot be read, or an entry is invalid.
     """
     own = _lengths(_user_document(path)) if path is not None else {}
     return {**_built_in(), **own}
@@ -88,16 +89,16 @@ def _lengths(document: _Document) -> dict[str, TrackLength]:
 
 def _user_document(path: Path) -> _Document:
     try:
-        return _Document.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
+        return _Document.model_validate(load_yaml(path))
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingFileError(
             f"The file of track lengths {path} cannot be read: {error}.",
             "Fix the file or the path in APEX_TRACK_LENGTHS_FILE.",
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ConfigurationError(
+        raise SettingFileError(
             f"The file of track lengths {path} has an invalid entry: {place}: {first['msg']}.",
             "Write it like track_lengths.yaml in the package: tracks with slug, length_m and evidence.",
         ) from error

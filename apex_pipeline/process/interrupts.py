@@ -53,6 +53,7 @@ class _Watch:
         self.has_raised = False
         self.signal_number = 0
         self.activity = ""
+        self.outlook = ""
         self.abort_callbacks: list[Callable[[], None]] = []
         # Dagster redirects file descriptor 2 into a run's log.
         self._stderr = _duplicate_stderr()
@@ -108,7 +109,8 @@ class _Watch:
                     self._record(number)
                     threading.Thread(target=self._abort_after_grace, name="abort", daemon=True).start()
                 elif number == signal.SIGINT and time.monotonic() - first_s > _SAME_REQUEST_S:
-                    self._end_at_once("Stopped at once; the next run cleans up what was left and continues.")
+                    outlook = self.outlook or "The next run cleans up what was left and continues."
+                    self._end_at_once(f"Stopped at once. {outlook}")
         os.close(self._read_end)
         os.close(self._stderr)
 
@@ -118,7 +120,8 @@ class _Watch:
         callbacks.start()
         callbacks.join(_ABORT_S)
         reason = f"a step did not end within {GRACE_S:.0f} s"
-        self._end_at_once(f"Stopped by {signal_name(self.signal_number)}; {reason}. The next run continues from here.")
+        outlook = self.outlook or "The next run continues from here."
+        self._end_at_once(f"Stopped by {signal_name(self.signal_number)}; {reason}. {outlook}")
 
     def _run_abort_callbacks(self) -> None:
         for callback in reversed(self.abort_callbacks):
@@ -193,6 +196,12 @@ def set_activity(activity: str) -> None:
         _watch.activity = activity
 
 
+def set_outlook(sentence: str) -> None:
+    """Set what the message after an interruption says about what follows; by default that the next run continues."""
+    if _watch is not None:
+        _watch.outlook = sentence
+
+
 @contextmanager
 def before_abort(callback: Callable[[], None]) -> Generator[None]:
     """Call ``callback`` in another thread if the process has to be ended inside the block without cleaning up."""
@@ -215,7 +224,9 @@ def report_interruption(interrupted: KeyboardInterrupt) -> int:
     """
     number = interrupted.signal_number if isinstance(interrupted, Interrupted) else signal.SIGINT
     activity = f" during {_watch.activity}" if _watch is not None and _watch.activity else ""
-    line = f"Stopped by {signal_name(number)}{activity}. Nothing is left half done; the next run continues from here."
+    outlook = _watch.outlook if _watch is not None else ""
+    outlook = outlook or "Nothing is left half done; the next run continues from here."
+    line = f"Stopped by {signal_name(number)}{activity}. {outlook}"
     with suppress(OSError, AttributeError):  # closed before this process started
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
@@ -251,6 +262,7 @@ __all__ = [
     "raise_if_interrupted",
     "report_interruption",
     "set_activity",
+    "set_outlook",
     "signal_name",
     "signals_watched",
     "watch_signals",

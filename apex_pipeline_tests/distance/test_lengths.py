@@ -40,6 +40,8 @@ def test_an_own_file_adds_tracks_and_replaces_known_ones(tmp_path: Path) -> None
         ("- a", "the file"),
         ("", "the file"),
         ("a: [", "cannot be read"),
+        ("tracks: 2025-13-01", "cannot be read"),
+        ("[" * 1_000, "cannot be read"),
     ],
 )
 def test_a_wrong_own_file_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:

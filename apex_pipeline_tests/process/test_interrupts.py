@@ -258,7 +258,10 @@ def test_a_watched_signal_is_raised_once_and_reported(
     os.kill(os.getpid(), signal.SIGTERM)  # while cleaning up
     assert str(interruption()) == "SIGTERM"
     assert report_interruption(caught.value) == 143
-    assert capsys.readouterr().err.startswith("Stopped by SIGTERM during the stage copy.")
+    assert capsys.readouterr().err.startswith("Stopped by SIGTERM during the stage copy. Nothing is left half done;")
+    interrupts.set_outlook("It only reads.")
+    report_interruption(caught.value)
+    assert capsys.readouterr().err == "Stopped by SIGTERM during the stage copy. It only reads.\n"
     with pytest.raises(Interrupted):
         pause(10)
     watch.received.clear()

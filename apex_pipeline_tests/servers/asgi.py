@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,10 +15,10 @@ _START_TIMEOUT_S = 60
 
 
 @contextmanager
-def running_asgi(app: ASGIApp) -> Generator[int]:
-    """Serve an application, and yield the port."""
+def running_asgi(app: ASGIApp, **options: Any) -> Generator[int]:
+    """Serve an application, with further options of uvicorn's, and yield the port."""
     (port,) = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", **options))
     thread = threading.Thread(target=server.run, name="asgi-server", daemon=True)
     thread.start()
     deadline = time.monotonic() + _START_TIMEOUT_S

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+_LONGEST_WAIT_S = 60
+
 
 @dataclass
 class StaticServer:
@@ -21,6 +23,7 @@ class StaticServer:
         refuses: Status of the replies to the next requests.
         cuts: Number of next replies that end in the middle of the body.
         headers: Headers added to every reply.
+        answers: Requests wait until it is set.
         requests: What was asked for: method, path and range.
     """
 
@@ -30,6 +33,7 @@ class StaticServer:
     refuses: list[int] = field(default_factory=list[int])
     cuts: int = 0
     headers: dict[str, str] = field(default_factory=dict[str, str])
+    answers: threading.Event = field(default_factory=threading.Event)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list[tuple[str, str, "str | None"]])
 
 
@@ -37,6 +41,7 @@ class StaticServer:
 def serving(folder: Path) -> Generator[StaticServer]:
     """Serve a folder on loopback."""
     served = StaticServer(folder)
+    served.answers.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(served))
     served.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -44,6 +49,7 @@ def serving(folder: Path) -> Generator[StaticServer]:
     try:
         yield served
     finally:
+        served.answers.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -64,6 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         served = self.server_state
         wanted = self.headers.get("Range")
         served.requests.append((self.command, self.path, wanted))
+        served.answers.wait(_LONGEST_WAIT_S)
         path = served.folder / unquote(self.path).lstrip("/")
         if served.refuses:
             self._answer(served.refuses.pop(0), b"")

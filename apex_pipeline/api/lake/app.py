@@ -3,12 +3,14 @@
 Start it with ``apex serve``, or with ``uvicorn --factory apex_pipeline.api.lake.app:create_app``.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apex_pipeline import __version__
@@ -93,19 +95,27 @@ class Counted:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started_s, status = time.perf_counter(), 500
+        started_s, status, has_answered = time.perf_counter(), 500, False
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
 
         async def sent(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
+            nonlocal status, has_answered
+            status, has_answered = message.get("status", status), True
             await send(message)
 
         try:
             await self._app(scope, receive, sent)
+        except asyncio.CancelledError:
+            # The server stops, and waits no longer. It would write a traceback for it, and answer 500.
+            if not has_answered:
+                await _stopped()(scope, receive, sent)
         finally:
             self._metrics.count(_route_name(scope), status, time.perf_counter() - started_s)
+
+
+def _stopped() -> Response:
+    return problem_response(503, "Service Unavailable", "The server is being stopped.", "Ask again when it runs.")
 
 
 def _route_name(scope: Scope) -> str:

@@ -52,7 +52,8 @@ class Ask:
         """Return the key of a session by the names in the path.
 
         Raises:
-            NotFoundError: The lake has no such track or session.
+            UnpublishedError: The track has no such session.
+            NotFoundError: The lake has no such track, or a name may mean several.
         """
         found = _KEYS.setdefault(self.catalog, {})
         key = found.get((track, session))
@@ -69,9 +70,9 @@ class Ask:
         entry = self.catalog.snapshot.entry(key)
         return "" if entry is None else entry.record
 
-    def next_cursor(self, part: int, row: int) -> str:
+    def next_cursor(self, part: int, row: int, state: str) -> str:
         """Return the cursor of the page that begins there."""
-        return self.cursors.text_of(Cursor(self.snapshot, query_digest(self.path, self.query), part, row))
+        return self.cursors.text_of(Cursor(self.snapshot, query_digest(self.path, self.query), part, row, state))
 
     def answer(
         self, body: bytes, source: str | None, headers: Sequence[tuple[str, str]] = (), *, is_of_snapshot: bool = False

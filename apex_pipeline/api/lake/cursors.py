@@ -28,12 +28,14 @@ class Cursor:
         query: Digest of path and query, without cursor, limit and format.
         part: Number of the part of the list, mostly a session.
         row: Number of the row in it, after the comparisons.
+        state: Digest of the list, where the snapshot alone does not decide what is in it.
     """
 
     snapshot: str
     query: str
     part: int
     row: int
+    state: str = ""
 
 
 class CursorKey:
@@ -48,7 +50,7 @@ class CursorKey:
 
     def text_of(self, cursor: Cursor) -> str:
         """Return a cursor as it is sent."""
-        content = orjson.dumps([cursor.snapshot, cursor.query, cursor.part, cursor.row])
+        content = orjson.dumps([cursor.snapshot, cursor.query, cursor.part, cursor.row, cursor.state])
         return base64.urlsafe_b64encode(self._signature(content) + content).decode().rstrip("=")
 
     def read(self, text: str, query: str) -> Cursor:

@@ -3,7 +3,14 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from apex_pipeline.errors import ApexError, ConfigurationError, NotPublishedError, PermanentError, TransientError
+from apex_pipeline.errors import (
+    ApexError,
+    ConfigurationError,
+    NotPublishedError,
+    PermanentError,
+    SettingFileError,
+    TransientError,
+)
 
 
 class RequestError(PermanentError):
@@ -18,6 +25,10 @@ class NotFoundError(RequestError):
 
     status = 404
     title = "Not found"
+
+
+class UnpublishedError(NotFoundError):
+    """The name is understood, and nothing is published under it (404)."""
 
 
 class GoneError(RequestError):
@@ -43,11 +54,17 @@ def names_of_the_path() -> Generator[None]:
     """Translate the failed search for a name in the block, not the failure to read what has the name.
 
     Raises:
-        NotFoundError: Nothing has the name.
+        UnpublishedError: Nothing is published under the name.
+        NotFoundError: Nothing has the name, or several have.
+        SettingFileError: Names or lengths cannot be read from a file of the user's.
     """
     try:
         yield
-    except (ConfigurationError, NotPublishedError) as error:
+    except SettingFileError:
+        raise  # not the fault of the request
+    except NotPublishedError as error:
+        raise UnpublishedError(error.problem, error.hint) from error
+    except ConfigurationError as error:
         raise NotFoundError(error.problem, error.hint) from error
 
 
@@ -57,9 +74,12 @@ def values_of_the_query() -> Generator[None]:
 
     Raises:
         RequestError: The value cannot be used.
+        SettingFileError: As for :func:`names_of_the_path`.
     """
     try:
         yield
+    except SettingFileError:
+        raise
     except ConfigurationError as error:
         raise RequestError(error.problem, error.hint) from error
 

@@ -26,6 +26,8 @@ MAX_NAME_CHARACTERS: Final = 200
 MAX_COMPARISONS: Final = 20
 # The body of the one POST route is four numbers.
 MAX_BODY_BYTES: Final = 65_536
+# It fits into one packet, which is sent again after 1, 2 and 4 s.
+BODY_TIMEOUT_S: Final = 10.0
 
 # Snapshots listed in one answer: each is a document of its own to read.
 MAX_SNAPSHOTS: Final = 1_000

@@ -1,5 +1,6 @@
 """Makes one page of a list: rows of one or several sessions, compared, sorted, cut, and where the next page begins."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ import pyarrow as pa
 from apex_pipeline.api.lake.asking import Ask
 from apex_pipeline.api.lake.comparisons import rows_meeting
 from apex_pipeline.api.lake.encoding import arrow_bytes, csv_bytes, json_document, json_rows
-from apex_pipeline.api.lake.errors import RequestError, values_of_the_query
+from apex_pipeline.api.lake.errors import GoneError, RequestError, values_of_the_query
 from apex_pipeline.api.lake.forms import Form
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.limits import DEFAULT_ROWS, MAX_ROWS
@@ -28,6 +29,8 @@ class Listed:
         facts: Further entries at the head of the JSON.
         most: Most rows of one page.
         usual: Most rows of a page without ``limit``.
+        is_of_snapshot: The snapshot alone decides what is in it. Else its one part also has what is not published while
+            the snapshot is the present one, and the places of its rows change when it no longer is.
     """
 
     parts: Sequence[Callable[[], pa.Table]]
@@ -36,8 +39,11 @@ class Listed:
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     most: int = MAX_ROWS
     usual: int = DEFAULT_ROWS
+    is_of_snapshot: bool = True
 
 
+# Two lists have the same by chance once in 4 billion times.
+_STATE_DIGITS = 8
 # Number of the part and of the row in it where the next page begins; ``None`` after the last.
 _Place = tuple[int, int] | None
 
@@ -47,7 +53,14 @@ def list_answer(ask: Ask, listed: Listed) -> Answer:
 
     Raises:
         RequestError: A column, comparison, order or limit is wrong, or CSV would have to be cut.
+        GoneError: The list is not the one that the cursor is a place in.
     """
+    if ask.cursor is not None and ask.cursor.state != _state(ask, listed):
+        raise GoneError(
+            "The list is no longer as it was at the first page: what is not published is listed beside the present "
+            "snapshot only.",
+            "Ask again without the cursor.",
+        )
     limit = ask.query.number("limit", listed.usual, 1, listed.most)
     rows, place = _page(ask, listed, limit)
     rows = _with_columns(rows, ask.query.names("columns"))
@@ -67,21 +80,31 @@ def _json_page(ask: Ask, listed: Listed, rows: pa.Table, place: _Place, limit: i
     body, count = json_rows(rows)
     if count < rows.num_rows:  # the text got too long, so the page ends earlier
         place = _place_after(ask, listed, count)
-    head = {**listed.facts, "count": count, "limit": limit, "next": _cursor(ask, place)}
+    head = {**listed.facts, "count": count, "limit": limit, "next": _cursor(ask, listed, place)}
     return _answer(ask, listed, json_document(head)[:-1] + b',"rows":' + body + b"}", (count, limit, place))
 
 
 def _answer(ask: Ask, listed: Listed, body: bytes, page: tuple[int, int, _Place]) -> Answer:
     count, limit, place = page
     headers = [("Apex-Count", str(count)), ("Apex-Limit", str(limit))]
-    following = _cursor(ask, place)
+    following = _cursor(ask, listed, place)
     if following is not None:
         headers.append(("Apex-Next", following))
     return ask.answer(body, listed.source, headers, is_of_snapshot=following is not None)
 
 
-def _cursor(ask: Ask, place: _Place) -> str | None:
-    return None if place is None else ask.next_cursor(*place)
+def _cursor(ask: Ask, listed: Listed, place: _Place) -> str | None:
+    return None if place is None else ask.next_cursor(*place, _state(ask, listed))
+
+
+def _state(ask: Ask, listed: Listed) -> str:
+    """Return a digest of which rows stand where in a list that the snapshot alone does not decide."""
+    if listed.is_of_snapshot or listed.table is None:
+        return ""
+    order = ask.query.text("sort")
+    rows = _sorted(ask, listed, order) if order else _meeting(ask, listed, 0)
+    keys = [rows[name].to_pylist() for name in listed.table.key]
+    return hashlib.sha256(json_document(keys)).hexdigest()[:_STATE_DIGITS]
 
 
 def _page(ask: Ask, listed: Listed, limit: int) -> tuple[pa.Table, _Place]:

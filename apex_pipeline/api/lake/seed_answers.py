@@ -1,7 +1,12 @@
-"""Makes the answers of the analytics front end from a session and a driver; see ``seed_laps.py`` for the figures."""
+"""Makes the answers of the analytics front end from a session and a driver; see ``seed_laps.py`` for the figures.
+
+When the track is changed there, its panels first ask the new track about the session and the driver of the old one,
+and a status of 404 is an error on its console. So what a track does not have is told by a message.
+"""
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import pyarrow as pa
@@ -9,14 +14,16 @@ import pyarrow.compute as pc
 
 from apex_pipeline.api.lake import seed_laps, seed_telemetry
 from apex_pipeline.api.lake.asking import Ask, checked_name
-from apex_pipeline.api.lake.cars import find_session_car
-from apex_pipeline.api.lake.errors import NotFoundError, RequestError, names_of_the_path
+from apex_pipeline.api.lake.cars import UnknownCarError, find_session_car
+from apex_pipeline.api.lake.errors import RequestError, UnpublishedError, names_of_the_path
 from apex_pipeline.api.lake.kept import Answer
 from apex_pipeline.api.lake.seed_laps import Facts, nothing, valid_laps
 from apex_pipeline.catalog.session import RaceSession
-from apex_pipeline.errors import NotPublishedError
+from apex_pipeline.errors import ConfigurationError, NotPublishedError
 from apex_pipeline.tables import TELEMETRY
 
+# Makes an answer from the session.
+OfSession = Callable[[RaceSession], object]
 # Makes an answer from the session and the driver's vehicle_id.
 OfDriver = Callable[[RaceSession, str], Facts]
 
@@ -24,8 +31,27 @@ _LAP_NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 _BRAKE_CHANNELS: Final = ("brake_front_bar", "brake_rear_bar", "accel_long_g", "accel_lat_g")
 
 
+def session_answer(ask: Ask, names: tuple[str, str], make: OfSession, otherwise: Callable[[str], object]) -> Answer:
+    """Return an answer about a session.
+
+    Args:
+        ask: The request.
+        names: Track and session, as in the path.
+        make: Makes the answer.
+        otherwise: Makes the answer from the reason why the track has no such session.
+
+    Raises:
+        NotFoundError: There is no such track.
+    """
+    try:
+        key = ask.session(*names)
+    except UnpublishedError as error:
+        return ask.document(otherwise(error.problem), None)
+    return ask.document(make(RaceSession(ask.catalog, key)), ask.source_of(key))
+
+
 def driver_answer(ask: Ask, names: tuple[str, str, str], make: OfDriver, *, is_of_session: bool) -> Answer:
-    """Return an answer about one driver.
+    """Return an answer about one driver; a message if the track has no such session, or the session no such driver.
 
     Args:
         ask: The request.
@@ -34,13 +60,17 @@ def driver_answer(ask: Ask, names: tuple[str, str, str], make: OfDriver, *, is_o
         is_of_session: It depends on nothing but the session.
 
     Raises:
-        NotFoundError: There is no such track, session or driver.
+        NotFoundError: There is no such track.
+        RequestError: Several cars of the session may be meant.
     """
     track, session, driver = names
-    key = ask.session(track, session)
-    vehicle_id = find_session_car(ask.catalog, key, driver).vehicle_id
+    try:
+        key = ask.session(track, session)
+        vehicle_id = find_session_car(ask.catalog, key, driver).vehicle_id
+    except (UnpublishedError, UnknownCarError) as error:
+        return ask.document(nothing(error.problem), None)
     if vehicle_id is None:
-        raise NotFoundError(f"The car {driver} has no unit that recorded anything.", "Ask for /drivers.")
+        return ask.document(nothing(f"The car {driver} has no unit that recorded anything."), None)
     facts = make(RaceSession(ask.catalog, key), vehicle_id)
     return ask.document(facts, ask.source_of(key) if is_of_session else None)
 
@@ -88,12 +118,12 @@ def consistency(race: RaceSession, driver: str) -> Facts:
 
 
 def detailed(race: RaceSession, driver: str) -> Facts:
-    """Return a driver's best, evenness and pace, beside the best lap of the track in the lake."""
+    """Return a driver's best, evenness and pace, beside the best lap of the track in the lake; car and track."""
     times = _times(race, driver)
     if not times:
         return seed_laps.no_laps(driver)
     facts = seed_laps.detailed(driver, times, _track_record(race), _theoretical_best(race, driver))
-    return {"track": _track_name(race), "session": race.name, **facts}
+    return {"track": _track_name(race), "session": race.name, **facts, **_car_and_track(race, driver)}
 
 
 def lap_deltas(race: RaceSession, driver: str) -> Facts:
@@ -181,6 +211,22 @@ def _track_name(race: RaceSession) -> str:
     rows = race.catalog.list_arrow("tracks")
     names = dict(zip(rows["track"].to_pylist(), rows["track_name"].to_pylist(), strict=True))
     return names.get(race.track) or race.track
+
+
+def _car_and_track(race: RaceSession, driver: str) -> Facts:
+    """Return make and model of a car as the classification prints them, and the length of the track, if known."""
+    found: Facts = {}
+    car = find_session_car(race.catalog, race.key, driver)
+    results = race.results(frame="arrow")
+    printed = pa.scalar(car.official_number or car.number, pa.string())
+    models = results.filter(pc.equal(results["car_number"].cast(pa.string()), printed))["vehicle"].drop_null().unique()
+    if len(models) == 1:
+        found["vehicle"] = models[0].as_py()
+    # That a file of the user's cannot be read is told where distances are asked for.
+    with suppress(NotPublishedError, ConfigurationError):
+        length_m = race.catalog.lap_distances.geometry.length(race.key).length_m
+        found["track_info"] = {"length_km": round(length_m / 1000, 3)}
+    return found
 
 
 def _samples(race: RaceSession, driver: str, channels: tuple[str, ...]) -> dict[str, seed_telemetry.Floats]:

@@ -68,7 +68,7 @@ def detailed(driver: str, times: Sequence[float], record_s: float, theoretical_s
         driver: The driver.
         times: His valid laps, in driven order.
         record_s: Best valid lap of the track in the lake.
-        theoretical_s: His best sectors together, if known.
+        theoretical_s: His best sectors together, if known; slower than his best lap where that lacks sectors.
     """
     if not times:
         return no_laps(driver)
@@ -76,10 +76,11 @@ def detailed(driver: str, times: Sequence[float], record_s: float, theoretical_s
     best: Facts = {
         "best_lap": spread["best_lap"],
         "average_lap": spread["average_lap"],
+        "std_deviation": spread["std_deviation"],
         "delta_to_record": round(spread["best_lap"] - record_s, _MILLISECONDS),
+        # Without sectors, a lap is the only part there is; the page makes `NaN` of a time that is left out.
+        "theoretical_best": min(spread["best_lap"], spread["best_lap"] if theoretical_s is None else theoretical_s),
     }
-    if theoretical_s is not None:
-        best["theoretical_best"] = theoretical_s
     close = _close_laps(times)
     score = round(100 * close / len(times), _MILLISECONDS)
     return {

@@ -4,7 +4,7 @@
 message that the page shows.
 """
 
-from collections.abc import Callable
+import asyncio
 from functools import partial
 from typing import Any, Final
 
@@ -14,15 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from apex_pipeline.api.lake import seed_answers, seed_laps
-from apex_pipeline.api.lake.asking import Ask
 from apex_pipeline.api.lake.documented import documented
 from apex_pipeline.api.lake.encoding import json_document
 from apex_pipeline.api.lake.errors import RequestError
-from apex_pipeline.api.lake.kept import Answer
-from apex_pipeline.api.lake.limits import MAX_BODY_BYTES
-from apex_pipeline.api.lake.seed_answers import OfDriver, driver_answer
+from apex_pipeline.api.lake.limits import BODY_TIMEOUT_S, MAX_BODY_BYTES
+from apex_pipeline.api.lake.seed_answers import OfDriver, OfSession, driver_answer, session_answer
+from apex_pipeline.api.lake.seed_laps import nothing
 from apex_pipeline.api.lake.service import Takes, answered
-from apex_pipeline.catalog.session import RaceSession
 
 router = APIRouter(tags=["analytics front end"])
 
@@ -63,7 +61,10 @@ async def best_lap(request: Request, track: str, session: str) -> Response:
 @router.get(f"{_SESSION}/drivers", **_LIST)
 async def drivers(request: Request, track: str, session: str) -> Response:
     """List the drivers of a session who have laps."""
-    return await _of_session(request, (track, session), seed_answers.drivers)
+    names = (track, session)
+    return await answered(
+        request, _NOTHING, lambda ask: session_answer(ask, names, seed_answers.drivers, lambda _reason: [])
+    )
 
 
 @router.get(f"{_SESSION}/sector-analysis", **_ANSWER)
@@ -153,14 +154,9 @@ async def lap_braking(request: Request, track: str, session: str, driver: str) -
     return await _of_driver(request, (track, session, driver), seed_answers.short_braking)
 
 
-async def _of_session(request: Request, names: tuple[str, str], make: Callable[[RaceSession], object]) -> Response:
+async def _of_session(request: Request, names: tuple[str, str], make: OfSession) -> Response:
     """Answer about a session."""
-
-    def answer(ask: Ask) -> Answer:
-        key = ask.session(*names)
-        return ask.document(make(RaceSession(ask.catalog, key)), ask.source_of(key))
-
-    return await answered(request, _NOTHING, answer)
+    return await answered(request, _NOTHING, lambda ask: session_answer(ask, names, make, nothing))
 
 
 async def _of_driver(
@@ -172,13 +168,22 @@ async def _of_driver(
 
 async def _require_pit_stop(request: Request) -> None:
     """Raise a ``RequestError`` if the body is none of a pit strategy; it changes nothing in the answer."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await _body(request)
+        PitStop.model_validate_json(body)
+    except TimeoutError as error:
+        problem = f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s."
+        raise RequestError(problem, "Send it together with the head.") from error
+    except ValidationError as error:
+        places = ", ".join(dict.fromkeys(".".join(map(str, entry["loc"])) or "the body" for entry in error.errors()))
+        raise RequestError(f"Not valid: {places}.", "Send current_lap, total_laps, tire_age, fuel_level.") from error
+
+
+async def _body(request: Request) -> bytes:
     body = bytearray()
     async for block in request.stream():
         body += block
         if len(body) > MAX_BODY_BYTES:
             raise RequestError(f"The body is longer than {MAX_BODY_BYTES:,} bytes.", "Send four numbers as JSON.")
-    try:
-        PitStop.model_validate_json(bytes(body))
-    except ValidationError as error:
-        places = ", ".join(dict.fromkeys(".".join(map(str, entry["loc"])) or "the body" for entry in error.errors()))
-        raise RequestError(f"Not valid: {places}.", "Send current_lap, total_laps, tire_age, fuel_level.") from error
+    return bytes(body)

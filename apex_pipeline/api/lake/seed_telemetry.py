@@ -28,7 +28,7 @@ def speed_analysis(driver: str, samples: dict[str, Floats]) -> Facts:
     speed = _known(samples[_SPEED])
     if not speed.size:
         return no_channel(driver, "speed")
-    high, low = float((speed > _HIGH_KPH).mean()), float((speed < _LOW_KPH).mean())
+    is_high, is_low = speed > _HIGH_KPH, speed < _LOW_KPH
     return {
         "driver_id": driver,
         "speed_metrics": {
@@ -38,15 +38,18 @@ def speed_analysis(driver: str, samples: dict[str, Floats]) -> Facts:
             "speed_range_kmh": _rounded(speed.max() - speed.min()),
         },
         "speed_distribution": {
-            "high_speed_pct": _rounded(100 * high),
-            "mid_speed_pct": _rounded(100 * (1 - high - low)),
-            "low_speed_pct": _rounded(100 * low),
+            "high_speed_pct": _rounded(100 * is_high.mean()),
+            "mid_speed_pct": _rounded(100 * (~is_high & ~is_low).mean()),
+            "low_speed_pct": _rounded(100 * is_low.mean()),
         },
     }
 
 
 def braking_analysis(driver: str, samples: dict[str, Floats]) -> Facts:
-    """Return how a driver brakes: pressures and accelerations while the front pressure is above 2 bar."""
+    """Return how a driver brakes: pressures and accelerations while the front pressure is above 2 bar.
+
+    Without rear pressure there is a message beside the figures: the page makes `NaN` of a bias that is left out.
+    """
     front, rear = samples[_FRONT], samples[_REAR]
     is_braking = front > _BRAKING_BAR
     if not is_braking.any():
@@ -65,6 +68,8 @@ def braking_analysis(driver: str, samples: dict[str, Floats]) -> Facts:
         metrics["avg_rear_pressure_bar"] = _rounded(of_rear.mean())
         metrics["brake_bias_front_pct"] = _rounded(100 * share)
     found: Facts = {"driver_id": driver, "braking_metrics": metrics, "g_forces": _braking_g(samples[_LONG][is_braking])}
+    if not of_rear.size:
+        found["message"] = f"{driver} sent no rear brake pressure in this session, so the bias is not known."
     sideways = _known(samples[_LAT][is_braking])
     if sideways.size:
         trailing = float((np.abs(sideways) > _CORNERING_G).mean())

@@ -54,7 +54,7 @@ async def tables(request: Request, name: str) -> Response:
 
 
 def _tracks(ask: Ask) -> Answer:
-    return list_answer(ask, Listed([lambda: ask.catalog.list_arrow("tracks")], None, TRACKS))
+    return list_answer(ask, Listed([lambda: ask.catalog.list_arrow("tracks")], None, TRACKS, is_of_snapshot=False))
 
 
 def _sessions(ask: Ask) -> Answer:
@@ -68,7 +68,7 @@ def _sessions(ask: Ask) -> Answer:
         having = _keys_having(ask, table)
         keys = zip(rows["track"].to_pylist(), rows["session"].to_pylist(), strict=True)
         rows = rows.filter(pa.array([SessionKey(*key) in having for key in keys], pa.bool_()))
-    return list_answer(ask, Listed([lambda: rows], None, SESSIONS))
+    return list_answer(ask, Listed([lambda: rows], None, SESSIONS, is_of_snapshot=False))
 
 
 def _keys_having(ask: Ask, table: str) -> set[SessionKey]:
@@ -84,7 +84,8 @@ def _table(ask: Ask, name: str) -> Answer:
     if name in {table.name for table in CATALOG_TABLES}:
         if track or session or car:
             raise RequestError(f"{name} is one table for the whole lake.", "Compare its columns: ?track=…")
-        return list_answer(ask, Listed([lambda: ask.catalog.list_arrow(name)], None, TABLES_BY_NAME[name]))
+        table = TABLES_BY_NAME[name]
+        return list_answer(ask, Listed([lambda: ask.catalog.list_arrow(name)], None, table, is_of_snapshot=False))
     _require_known(ask, name, NotFoundError)
     if name == TELEMETRY.name:
         raise RequestError(

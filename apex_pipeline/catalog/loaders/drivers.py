@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.errors import SettingFileError
+from apex_pipeline.yaml_files import load_yaml
 
 _FORMAT = 'Write one line for each car, by its number or vehicle_id: "13": NAME'
 _DRIVERS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
@@ -23,17 +24,17 @@ def read_drivers(path: Path | None) -> Mapping[str, str]:
         path: A YAML file with a mapping. Numbers are text and need quotes: 03 is another car than 3.
 
     Raises:
-        ConfigurationError: The file cannot be read, or is no such mapping.
+        SettingFileError: The file cannot be read, or is no such mapping.
     """
     if path is None:
         return {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path)
         return _DRIVERS.validate_python({} if content is None else content, strict=True)
     except OSError as error:
-        raise ConfigurationError(
+        raise SettingFileError(
             f"APEX_DRIVERS_FILE: {path} cannot be read: {error.strerror}.", "Correct the path, or unset the variable."
         ) from error
-    except (UnicodeDecodeError, yaml.YAMLError, ValidationError):
+    except (yaml.YAMLError, ValidationError):
         # The cause would show lines of the file, which are names.
-        raise ConfigurationError(f"APEX_DRIVERS_FILE: {path} is not a list of drivers.", _FORMAT) from None
+        raise SettingFileError(f"APEX_DRIVERS_FILE: {path} is not a list of drivers.", _FORMAT) from None

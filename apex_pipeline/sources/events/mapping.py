@@ -11,10 +11,11 @@ from typing import Annotated, Final, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.errors import SettingFileError
 from apex_pipeline.sources.events import paths
 from apex_pipeline.tables.events import RECORDS
 from apex_pipeline.tables.model import Column, Table
+from apex_pipeline.yaml_files import load_yaml
 
 # Names under which the timing feeds and gateways seen so far send time and type.
 _TIMES: Final = ("@time", "@timestamp", "time", "timestamp", "event_time", "TIME", "TIMESTAMP", "Time", "Timestamp")
@@ -113,26 +114,26 @@ def load_mapping(path: Path | None, source: str) -> SourceMapping:
     """Return the mapping of a source; the defaults without a file, or for a source that is not in it.
 
     Raises:
-        ConfigurationError: The file cannot be read, or is not a mapping.
+        SettingFileError: The file cannot be read, or is not a mapping.
     """
     if path is None:
         return SourceMapping()
     try:
-        found = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(
+        found = _File.model_validate(load_yaml(path))
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingFileError(
             f"The mapping of events {path} cannot be read: {error}.", "Correct EVENTS_MAPPING_FILE or the file."
         ) from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ConfigurationError(
+        raise SettingFileError(
             f"The mapping of events {path} is not valid: {problems}.",
             "docs/events-records.md has an example of every entry.",
         ) from None
     mapping = found.sources.get(source, SourceMapping())
     taken = sorted(set(mapping.columns) & {column.name for column in RECORDS.columns})
     if taken:
-        raise ConfigurationError(
+        raise SettingFileError(
             f"The mapping of events {path} has columns that every record has: {', '.join(taken)}.",
             "Give them other names.",
         )

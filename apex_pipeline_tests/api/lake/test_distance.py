@@ -101,6 +101,47 @@ def test_another_length_of_the_track_gives_another_tag_because_other_bytes(
         assert "immutable" not in other.get(f"{path}&snapshot={snapshot}").headers["cache-control"]
 
 
+@pytest.mark.parametrize(
+    "content", ["missing", "folder", b"\xff\xfe", b"tracks: [", b"tracks: 2025-13-01", b"[" * 1_000]
+)
+def test_a_broken_file_of_track_lengths_is_named_and_nothing_else_stops(
+    driven_lake: Path, laps: tuple[Lap, Lap], tmp_path: Path, content: bytes | str
+) -> None:
+    own = tmp_path / "lengths.yaml"
+    if content == "folder":
+        own.mkdir()
+    elif isinstance(content, bytes):
+        own.write_bytes(content)
+    race = f"{API}/sessions/harbor/R1"
+    lap = f"{race}/cars/{laps[0].vehicle_id}/laps/{laps[0].number}/telemetry"
+    compared = "&".join(f"{side}=harbor/R1/{one.vehicle_id}/{one.number}" for side, one in zip("ab", laps, strict=True))
+    need_lengths = [f"{race}/map", f"{race}/report", f"{lap}?x=distance", f"{API}/compare?{compared}"]
+    with serving(driven_lake, track_lengths_file=own) as other:
+        for path in need_lengths:
+            problem = other.get(path)
+            assert (problem.status_code, problem.headers["retry-after"]) == (503, "5"), problem.text
+            assert str(own) in problem.json()["detail"]
+            assert problem.json()["hint"]
+        for path in (f"{race}/laps", f"{race}/positions", lap, f"{API}/sessions", "/readyz"):
+            assert other.get(path).status_code == 200, path
+        driver = f"/api/analytics/track/harbor_street_circuit/session/R1/driver/{laps[0].vehicle_id}"
+        assert "track_info" not in other.get(f"{driver}/detailed-performance").json()
+        if content == "folder":
+            own.rmdir()
+        own.write_text("tracks: []\n")
+        assert [other.get(path).status_code for path in need_lengths] == [200] * 4
+
+
+def test_a_broken_file_of_track_names_is_no_fault_of_the_request(driven_lake: Path, tmp_path: Path) -> None:
+    own = tmp_path / "tracks.yaml"
+    own.write_text("tracks: 2025-13-01\n")
+    with serving(driven_lake, tracks_file=own) as other:
+        problem = other.get(f"{API}/sessions/harbor/R1/laps")
+        assert problem.status_code == 503
+        assert str(own) in problem.json()["detail"]
+        assert other.get(f"{API}/sessions/harbor_street_circuit/R1/laps").status_code == 200
+
+
 def test_the_map_is_geojson(client: httpx.Client) -> None:
     found = client.get(f"{API}/sessions/harbor/R1/map").json()
     assert found["type"] == "FeatureCollection"

@@ -1,15 +1,20 @@
 """The calls of the analytics front end, with every field that its page reads of them, and its further routes."""
 
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 import pytest
 
-from apex_pipeline.api.lake import seed_laps, seed_telemetry
+from apex_pipeline.api.lake import seed_laps, seed_routes, seed_telemetry
 from apex_pipeline.catalog import open_catalog
+from apex_pipeline.tables.session_key import SessionKey
+from apex_pipeline_tests.api.lake.conftest import serving
 from apex_pipeline_tests.catalog.race_lake import CAR
+from apex_pipeline_tests.reports.session_report.race_tables import publish, race
 
 _TRACK = "harbor_street_circuit"
 _SESSION = f"/api/analytics/track/{_TRACK}/session/R1"
@@ -67,14 +72,34 @@ def test_the_detailed_panel_reads_numbers_wherever_it_formats_them(weekend: http
     assert found["track"] == "Harbor Street Circuit"
     assert isinstance(found["consistency"]["score"], float)
     assert found["performance"]["delta_to_record"] >= 0
-    for name in ("best_lap", "theoretical_best"):
-        assert found["performance"][name] > 0
+    assert 0 < found["performance"]["theoretical_best"] <= found["performance"]["best_lap"]
     pace = found["pace_analysis"]
     for stint in ("early_stint", "mid_stint", "late_stint"):
         assert pace[stint]["best_lap"] <= pace[stint]["avg_lap_time"]
     assert isinstance(pace["degradation"]["early_to_late_delta"], float)
-    # Constants of car and track stand in no file.
-    assert not {"vehicle", "vehicle_specs", "track_info"} & found.keys()
+    length_m = weekend.get("/api/v1/sessions/harbor/R1/map").json()["properties"]["length_m"]
+    # Turns and elevation stand in no file, nor do power and weight.
+    assert found["track_info"] == {"length_km": pytest.approx(length_m / 1000, abs=5e-4)}
+    assert "vehicle_specs" not in found
+
+
+@pytest.mark.parametrize(
+    ("models", "shown"),
+    [(["Toyota GR86", "Porsche 992"], "Porsche 992"), ([None, None], None), (["Toyota GR86", None], None)],
+)
+def test_the_cars_model_is_that_of_the_classification(
+    tmp_path: Path, models: list[str | None], shown: str | None
+) -> None:
+    tables = race(2, 3)
+    tables["results"] = [{**row, "vehicle": model} for row, model in zip(tables["results"], models, strict=True)]
+    car = {"vehicle_id": "GR86-001-2", "car_number": "2", "method": "suffix", "confidence": 1.0, "has_started": True}
+    tables["cars"] = [{**car, "candidates": [], "evidence": "Its id says so."}]
+    lake = publish(tmp_path, {SessionKey("spa", "R1"): tables})
+    with serving(lake) as client:
+        second = _get(client, "/api/analytics/track/spa/session/R1/driver/GR86-001-2/detailed-performance")
+        assert second.get("vehicle") == shown
+        # Nothing says how long the track is.
+        assert "track_info" not in second
 
 
 def test_speed_and_brakes_are_those_of_the_telemetry(served_race: httpx.Client) -> None:
@@ -138,6 +163,15 @@ def test_the_pit_strategy_takes_four_numbers_and_says_why_it_advises_nothing(wee
         assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
 
 
+def test_a_body_that_does_not_arrive_is_not_waited_for(weekend: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seed_routes, "BODY_TIMEOUT_S", 0.1)
+    place = urlsplit(str(weekend.base_url))
+    head = f"POST /api/strategy/track/{_TRACK}/session/R1/driver/{_DRIVER}/pit-strategy HTTP/1.1"
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as client:
+        client.sendall(f"{head}\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{{".encode())
+        assert client.recv(4_096).startswith(b"HTTP/1.1 400")
+
+
 def test_sectors_and_the_start_page(weekend: httpx.Client) -> None:
     drivers = _get(weekend, f"{_SESSION}/sector-analysis")["sector_analysis"]
     assert drivers[_DRIVER]["best_sector"] <= drivers[_DRIVER]["avg_sector_time"]
@@ -145,8 +179,37 @@ def test_sectors_and_the_start_page(weekend: httpx.Client) -> None:
     assert _get(weekend, "/")["api"] == "/api/v1"
 
 
-@pytest.mark.parametrize("path", [f"{_SESSION}/driver/GR86-999-9/performance", "/api/analytics/track/x/sessions"])
-def test_an_unknown_name_is_a_problem(weekend: httpx.Client, path: str) -> None:
+@pytest.mark.parametrize("session", ["R1", "R9"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "analytics/track/{}/session/{}/driver/GR86-999-9/performance",
+        "analytics/track/{}/session/{}/driver/GR86-999-9/detailed-performance",
+        "analytics/track/{}/session/{}/driver/GR86-999-9/speed-analysis",
+        "analytics/track/{}/session/{}/driver/GR86-999-9/braking-analysis",
+        "analytics/track/{}/session/{}/driver/GR86-999-9/amicos-analysis",
+        "strategy/track/{}/session/{}/driver/GR86-999-9/consistency",
+    ],
+)
+def test_a_track_is_asked_about_the_driver_of_the_track_before(weekend: httpx.Client, path: str, session: str) -> None:
+    found = _get(weekend, f"/api/{path.format(_TRACK, session)}")
+    assert found.keys() == {"message", "error"}
+    assert ("GR86-999-9" if session == "R1" else "R9") in found["error"]
+
+
+def test_a_track_is_asked_about_the_session_of_the_track_before(weekend: httpx.Client) -> None:
+    base = f"/api/analytics/track/{_TRACK}/session/R9"
+    assert _get(weekend, f"{base}/best-lap").keys() == {"message", "error"}
+    assert _get(weekend, f"{base}/drivers") == []
+
+
+def test_a_car_without_a_unit_has_a_message(served_race: httpx.Client) -> None:
+    found = _get(served_race, "/api/analytics/track/test_track/session/R1/driver/51/performance")
+    assert "no unit" in found["error"]
+
+
+@pytest.mark.parametrize("path", ["/api/analytics/track/x/sessions", "/api/analytics/track/x/session/R1/drivers"])
+def test_an_unknown_track_is_a_problem(weekend: httpx.Client, path: str) -> None:
     answer = weekend.get(path)
     assert answer.status_code == 404
     assert answer.json()["hint"]
@@ -155,7 +218,24 @@ def test_an_unknown_name_is_a_problem(weekend: httpx.Client, path: str) -> None:
 def test_a_few_laps_have_no_pace() -> None:
     found = seed_laps.detailed("a", [90.0, 91.0], 89.5, None)
     assert found["pace_analysis"].keys() == {"message"}
-    assert found["performance"] == {"best_lap": 90.0, "average_lap": 90.5, "delta_to_record": 0.5}
+    assert found["performance"] == {
+        "best_lap": 90.0,
+        "average_lap": 90.5,
+        "std_deviation": 0.5,
+        "delta_to_record": 0.5,
+        "theoretical_best": 90.0,
+    }
+
+
+@pytest.mark.parametrize(("sectors_s", "best_s"), [(89.9, 89.9), (90.4, 90.0), (None, 90.0)])
+def test_nobody_could_be_slower_than_his_best_lap(sectors_s: float | None, best_s: float) -> None:
+    assert seed_laps.detailed("a", [90.0, 91.0], 89.5, sectors_s)["performance"]["theoretical_best"] == best_s
+
+
+def test_shares_of_time_are_never_minus_nothing() -> None:
+    speeds = np.repeat([50.0, 160.0], [646, 354])
+    shares = seed_telemetry.speed_analysis("a", {"speed_kph": speeds})["speed_distribution"]
+    assert str(shares["mid_speed_pct"]) == "0.0"
 
 
 def test_half_a_second_is_close_although_floats_say_more() -> None:
@@ -174,6 +254,8 @@ def test_a_car_without_rear_pressure_and_accelerations_has_what_is_left() -> Non
     samples = dict.fromkeys(("brake_rear_bar", "accel_long_g", "accel_lat_g"), nothing)
     found = seed_telemetry.braking_analysis("a", {"brake_front_bar": np.array([0.0, 10, 20, 0]), **samples})
     assert found["braking_metrics"]["avg_front_pressure_bar"] == 15
+    # By the message, the page leaves out the panel: it computes the rear's share from the bias.
     assert "brake_bias_front_pct" not in found["braking_metrics"]
+    assert "rear brake pressure" in found["message"]
     assert found["g_forces"] == {}
     assert "technique" not in found

@@ -94,6 +94,58 @@ def test_a_walk_over_a_swap_has_no_row_twice_and_none_lost(tmp_path: Path) -> No
         assert len(rows) in {60, 59, 58, 57}  # between the swaps of its sessions
 
 
+_LISTS = ("/sessions", "/tables/sessions", "/tables/files", "/tables/files?sort=-path", "/tables/tracks")
+
+
+def _with_cursor(path: str, cursor: str) -> str:
+    return f"{path}{'&' if '?' in path else '?'}limit=1{f'&cursor={cursor}' if cursor else ''}"
+
+
+@pytest.mark.parametrize("path", _LISTS)
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_a_walk_over_a_list_goes_on_after_a_restart(tmp_path: Path, path: str, *, is_swapped: bool) -> None:
+    store = local_store(tmp_path)
+    _publish(store, 0)
+    with serving(tmp_path / "lake") as client:
+        expected = _get(client, path)["rows"]
+    rows, cursor, minute = list[Any](), "", 0
+    while cursor is not None:
+        with serving(tmp_path / "lake") as client:
+            page = _get(client, _with_cursor(path, cursor))
+        rows += page["rows"]
+        cursor = page["next"]
+        if is_swapped:
+            minute += 1
+            _publish(store, minute, laps=5 + minute, keys=[_KEYS[minute % 3], SessionKey("a_new_track", f"R{minute}")])
+    assert rows == expected
+    assert len(rows) > 1
+
+
+@pytest.mark.parametrize("path", _LISTS)
+def test_a_walk_over_what_only_the_present_snapshot_lists_goes_on_or_says_that_it_cannot(
+    tmp_path: Path, path: str
+) -> None:
+    store = local_store(tmp_path)
+    _publish(store, 0)
+    derive_tables(store, SessionKey("apple", "R1"), "v0")  # it has a record, and is not published
+    renew_roll_ups(store)
+    with serving(tmp_path / "lake") as client:
+        expected = _get(client, path)["rows"]
+        first = _get(client, _with_cursor(path, ""))
+        rows, cursor = first["rows"], first["next"]
+        _publish(store, 1, laps=6)
+        time.sleep(0.6)
+        while cursor is not None:
+            page = _get(client, _with_cursor(path, cursor))
+            rows, cursor = rows + page["rows"], page["next"]
+        assert rows == expected
+        assert any("apple" in str(row) for row in rows)
+    with serving(tmp_path / "lake") as client:
+        problem = _get(client, _with_cursor(path, first["next"]), 410)
+        assert "no longer as it was" in problem["detail"]
+        assert "without the cursor" in problem["hint"]
+
+
 def test_a_cursor_of_a_removed_snapshot_is_gone(tmp_path: Path) -> None:
     store = local_store(tmp_path)
     old = _publish(store, 0, laps=20)

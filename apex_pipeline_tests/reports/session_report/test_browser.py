@@ -119,6 +119,24 @@ def test_nothing_is_cut_and_nothing_overlaps(browser: Page, pages: dict[str, Pat
     assert browser.value(_OVERLAPPING) == []
 
 
+# Of each table that is wider than its place, scrolled to its end: where its first column is, and its shadows.
+_SCROLLED = """
+[...document.querySelectorAll(".scroll")].filter(one => one.scrollWidth > one.clientWidth + 1).map(one => {
+  one.scrollLeft = one.scrollWidth;
+  const moved = one.querySelector("tbody th").getBoundingClientRect().left - one.getBoundingClientRect().left;
+  return [Math.round(moved), getComputedStyle(one).backgroundAttachment];
+})
+"""
+
+
+def test_a_table_that_is_too_wide_says_so_and_keeps_its_first_column(browser: Page, pages: dict[str, Path]) -> None:
+    for name in ("31_cars", "index"):
+        browser.open(pages[name], 390)
+        tables = browser.value(_SCROLLED)
+        assert tables
+        assert tables == [[0, "local, local, scroll, scroll"]] * len(tables)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_text_is_readable_in_light_and_dark(

@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from apex_pipeline.errors import ConfigurationError
+from apex_pipeline.errors import SettingFileError
 from apex_pipeline.sources.gr_cup.kinds import CAR_KINDS, OFFICIAL_KINDS, FileKind
 from apex_pipeline.sources.normalize import compact_name, normalize_name
+from apex_pipeline.yaml_files import load_yaml
 
 _PLACEHOLDERS = {
     "{track}": r"(?P<track>[^/]+?)",
@@ -140,7 +141,7 @@ def load_rules(extra: Path | None = None) -> NamingRules:
         extra: The user's YAML file. An entry for a known track adds aliases to it, or changes its name or zone.
 
     Raises:
-        ConfigurationError: The file is missing or has an invalid entry, which the message names.
+        SettingFileError: The file is missing or has an invalid entry, which the message names.
     """
     documents = list(_built_in())
     if extra is not None:
@@ -164,13 +165,13 @@ def _built_in() -> tuple[_Document, ...]:
 
 def _read_user_file(path: Path) -> _Document:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
+        content = load_yaml(path)
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingFileError(
             f"The tracks file {path} cannot be read: {error}.", "Fix the file or the path in APEX_TRACKS_FILE."
         ) from error
     if not isinstance(content, dict):
-        raise ConfigurationError(
+        raise SettingFileError(
             f"The tracks file {path} has no entries.", "Add `tracks:` or `patterns:`, as in tracks.yaml."
         )
     try:
@@ -185,8 +186,8 @@ def _read_user_file(path: Path) -> _Document:
     return document
 
 
-def _invalid(path: Path, problem: str) -> ConfigurationError:
-    return ConfigurationError(
+def _invalid(path: Path, problem: str) -> SettingFileError:
+    return SettingFileError(
         f"The tracks file {path} has an invalid entry: {problem}.",
         "Compare it with tracks.yaml and patterns.yaml in the package.",
     )
