@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from apex_pipeline.amounts import lap_time
 from apex_pipeline.reports.content_policy import content_policy
-from apex_pipeline.reports.markup import Column, name, paragraph, table, text
+from apex_pipeline.reports.markup import Column, missing, name, paragraph, table, text
 from apex_pipeline.reports.page_style import page_style
 from apex_pipeline.tables.model import Row
 
@@ -82,7 +82,7 @@ def index_page(tables: IndexTables, chosen: IndexFilter, snapshot: str) -> str:
     rows = [_cells(row, names, best.get(_key(row), {}), quality.get(_key(row), {})) for row in shown]
     about = paragraph("Quality: the lowest score, 100 is perfect. CSV and Parquet: the laps.", "m")
     found = table(f"{len(shown):,} of {len(sessions):,} sessions", _COLUMNS, rows) + about if shown else ""
-    empty = "" if shown else paragraph("No session is like this.", "why")
+    empty = "" if shown else missing("No session is like this.")
     style = page_style()
     policy = content_policy(style, form_action="'self'")
     return (
