@@ -55,7 +55,7 @@ class IndexTables:
     """What the index is made of.
 
     Attributes:
-        sessions: The table ``sessions``.
+        sessions: The table ``sessions``, with those that are known and not published.
         tracks: The table ``tracks``.
         best: A row for each session with a valid lap: ``track``, ``session``, ``car_number``, ``lap_time_s``.
         quality: A row for each session with a score: ``track``, ``session``, ``score``.
@@ -108,7 +108,7 @@ def _cells(row: Row, names: Mapping[str, str], best: Row, quality: Row) -> list[
     time_s, score = best.get("lap_time_s"), quality.get("score")
     number = best.get("car_number")
     return [
-        f"{title}<br>{_links(row)}",
+        f"{title}<br>{_links(row) if row['is_published'] else 'not published'}",
         "\u2013" if time_s is None else lap_time(time_s),
         "\u2013" if number is None else name(f"#{number}"),
         "\u2013" if score is None else f"{score:.0f}",
