@@ -274,7 +274,7 @@ class Settings(BaseSettings):
     memory_limit: ByteSize = Field(
         DEFAULT_MEMORY_LIMIT,
         alias="APEX_MEMORY_LIMIT",
-        description="Memory limit of a process that derives tables from raw files.",
+        description="Memory limit of a process that derives tables from raw files, and of an SQL query.",
         ge=500_000_000,
     )
     environment: Environment = Field(

@@ -55,6 +55,7 @@ _GRAPH = {
     "catalog/tracks": _RECORD,
     "catalog/sessions": _RECORD,
     "catalog/manifest": {"lake/published"},
+    "reports/session": {"lake/published"},
     "events/shipped": set[str](),
     "events/records": {"events/shipped"},
     "races/raw": set[str](),
@@ -68,7 +69,7 @@ _UNPARTITIONED = {"lake/unassigned_files", *(asset for asset in _GRAPH if asset.
 # The groups in the order of the data flow.
 _GROUPS = (
     *("raw", "lake", "tables/official_timing", "tables/laps", "tables/telemetry", "tables/quality"),
-    *("published", "catalog", "events", "races"),
+    *("published", "reports", "catalog", "events", "races"),
 )
 
 

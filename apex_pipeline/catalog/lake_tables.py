@@ -118,7 +118,11 @@ class LakeTables:
         return as_frame(self.list_arrow("tracks"), frame)
 
     def sessions(self, track: str | None = None, *, frame: FrameKind = "pandas") -> Frame:
-        """Return the table ``sessions``; in the published snapshot also those whose tables could not be derived."""
+        """Return the table ``sessions``.
+
+        In the published snapshot it also lists sessions that are only known, with ``is_published`` false: their tables
+        could not be derived, or a rollback took them out.
+        """
         return self.table("sessions", track, frame=frame)
 
     def files(self, track: str | None = None, *, frame: FrameKind = "pandas") -> Frame:

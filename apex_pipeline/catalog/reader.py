@@ -153,16 +153,20 @@ class Catalog(LakeTables):
     def sql(self, query: str, parameters: Sequence[Value] = (), *, frame: FrameKind = "pandas") -> Frame:
         """Return the rows that a query selects from the tables of this snapshot, of all sessions; needs DuckDB.
 
+        It may use ``APEX_MEMORY_LIMIT`` (1 GB), and its answer may have as much. It sees no file but the lake's.
+
         Args:
             query: One ``select`` from any table of docs/tables.md, by its name.
             parameters: Values for the ``?`` of the query.
             frame: ``pandas`` or ``arrow``.
 
         Raises:
-            ConfigurationError: It is not one ``select``, names something that is not there, or wants a file.
+            ConfigurationError: It is not one ``select``, names something that is not there, wants a file, or needs
+                more memory.
             MissingExtraError: DuckDB is not installed; the message says how to install it.
         """
-        return as_frame(run_sql(query, parameters, [*all_tables(), REJECTS.name], self._sql_table), frame)
+        known = [*all_tables(), REJECTS.name]
+        return as_frame(run_sql(query, parameters, known, self._sql_table, self.settings.memory_limit), frame)
 
     def _sql_table(self, name: str) -> object:
         """Return a table over all sessions, telemetry as a data set that is read in parts; ``None`` if none has it."""

@@ -183,8 +183,9 @@ class RaceSession:
         """Return the map of the track as GeoJSON: the line cars drive, start/finish, the ends of the sectors.
 
         Returns:
-            A FeatureCollection. Its ``properties`` say the length of the track and the evidence. Without GPS, or with
-            positions that are not the track's, it has no features, and ``properties.reason`` says why.
+            A FeatureCollection whose first feature is the track: its ``properties`` say the length and the evidence,
+            and from how many laps the line is. Without GPS, or with positions that are not the track's, that is the
+            only feature, its ``geometry`` is null, and ``properties.reason`` says why.
 
         Raises:
             NotPublishedError: The length of the track is not known.

@@ -1,8 +1,8 @@
 """The length and the map of a lake's tracks: known lengths, official timing, and the GPS of the laps that have it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 
 import numpy as np
 import pyarrow.compute as pc
@@ -83,10 +83,11 @@ class TrackGeometry:
 
     def _driven_length(self, key: SessionKey) -> TrackLength | None:
         """Return the median of what some laps drove by their speed, which is off by up to 1 %."""
-        driven = [metres for lap in self._with_telemetry(key, "speed_kph") if (metres := self._laps.driven_m(lap))]
-        if not driven:
-            return None
-        return TrackLength(round(float(np.median(driven)), 1), f"speed of {len(driven)} laps, to 1 %")
+        for laps in self._with_telemetry(key, "speed_kph"):
+            driven = [metres for lap in laps if (metres := self._laps.driven_m(lap))]
+            if driven:
+                return TrackLength(round(float(np.median(driven)), 1), f"speed of {len(driven)} laps, to 1 %")
+        return None
 
     def _map(self, key: SessionKey) -> TrackMap:
         """Return the map of a session's track, from its own laps or, where these have no GPS, from other sessions."""
@@ -102,32 +103,38 @@ class TrackGeometry:
         return found
 
     def _map_of(self, key: SessionKey, length: TrackLength) -> TrackMap:
-        laps = self._with_telemetry(key, _LATITUDE)
-        samples = [self._laps.samples(lap.key) for lap in laps]
-        if not samples:
-            return TrackMap(length, None, {}, f"no car of {key} has a lap with GPS")
-        return track_map(samples, length, [lap.sector_times_s() for lap in laps])
+        first: TrackMap | None = None
+        for laps in self._with_telemetry(key, _LATITUDE):
+            samples = [self._laps.samples(lap.key) for lap in laps]
+            found = track_map(samples, length, [lap.sector_times_s() for lap in laps])
+            if found.line is not None:
+                return found
+            first = first or found
+        return first or TrackMap(length, None, {}, f"no car of {key} has a lap with GPS")
 
-    def _with_telemetry(self, key: SessionKey, channel: str) -> list[LapRow]:
-        """Return some valid laps that have readings of a channel, the fastest ones, of several cars."""
+    def _with_telemetry(self, key: SessionKey, channel: str) -> Iterator[list[LapRow]]:
+        """Yield some valid laps that have readings of a channel, the fastest ones, of several cars; then of others.
+
+        Each car is in one list, and is read when that is asked for: the first list is nearly always enough.
+        """
         if not self._tables.has(TELEMETRY_CARS.name, key) or not self._tables.has(TELEMETRY.name, key):
-            return []
+            return
         cars = {
             row["vehicle_id"]: None
             for row in self._tables.read(TELEMETRY_CARS.name, key).to_pylist()
             if channel in row["channels"] and row["clock_method"] != "received"
         }
-        by_car = [self._of_car(key, vehicle_id, channel) for vehicle_id in list(cars)[:_CARS]]
-        in_turn = chain.from_iterable(zip_longest(*by_car))
-        return [lap for lap in in_turn if lap is not None][:_LAPS]
+        usable = filter(None, (self._of_car(key, vehicle_id, channel) for vehicle_id in cars))
+        while by_car := list(islice(usable, _CARS)):
+            in_turn = chain.from_iterable(zip_longest(*by_car))
+            yield [lap for lap in in_turn if lap is not None][:_LAPS]
 
     def _of_car(self, key: SessionKey, vehicle_id: str, channel: str) -> list[LapRow]:
+        """Return the plain laps of a car that have readings of a channel, the fastest first."""
+        plain = [lap for (vehicle, _), lap in self._laps.laps(key).items() if vehicle == vehicle_id and lap.is_plain]
+        if not plain:
+            return []
         read = self._telemetry.read(key, Selection(vehicle_id=vehicle_id, channels=[channel]))
         counts = read.filter(pc.is_valid(read[channel])).group_by("lap_number").aggregate([([], "count_all")])
         whole = {row["lap_number"] for row in counts.to_pylist() if row["count_all"] >= _FEWEST_ROWS}
-        laps = [
-            lap
-            for (vehicle, number), lap in self._laps.laps(key).items()
-            if vehicle == vehicle_id and number in whole and lap.is_plain
-        ]
-        return sorted(laps, key=lambda lap: lap.row["lap_time_s"])
+        return sorted((lap for lap in plain if lap.key[2] in whole), key=lambda lap: lap.row["lap_time_s"])

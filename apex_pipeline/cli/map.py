@@ -32,7 +32,7 @@ def map_command(
     if geojson is not None:
         _require_map(race, found)
         with new_file(geojson) as unfinished:
-            unfinished.write_text(json.dumps(_as_standard(found)) + "\n", encoding="utf-8")
+            unfinished.write_text(json.dumps(found) + "\n", encoding="utf-8")
     emit(found, as_json=as_json, render=lambda: _print_map(race, found, geojson))
 
 
@@ -44,28 +44,30 @@ def _first_map(catalog: Catalog, track: str, session: str | None) -> tuple[RaceS
     keys = catalog.find_sessions(catalog.find_track(track))
     maps = ((race, race.track_map()) for race in (RaceSession(catalog, key) for key in keys))
     first = next(maps)
-    return first if first[1]["features"] else next((one for one in maps if one[1]["features"]), first)
+    return first if _has_line(first[1]) else next((one for one in maps if _has_line(one[1])), first)
 
 
 def _require_map(race: RaceSession, found: dict[str, Any]) -> None:
-    if not found["features"]:
+    if not _has_line(found):
         raise ObjectMissingError(
-            f"There is no map of {race.track}: {found['properties']['reason']}.",
+            f"There is no map of {race.track}: {_facts(found)['reason']}.",
             "A map is learned from laps whose cars sent latitude_deg and longitude_deg.",
         )
 
 
-def _as_standard(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a map with its facts in the track itself: RFC 7946 forbids a collection to have properties (7.1)."""
-    track, *others = found["features"]
-    track = track | {"properties": found["properties"] | track["properties"]}
-    return {"type": found["type"], "features": [track, *others]}
+def _facts(found: dict[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = found["features"][0]["properties"]
+    return facts
+
+
+def _has_line(found: dict[str, Any]) -> bool:
+    return found["features"][0]["geometry"] is not None
 
 
 def _print_map(race: RaceSession, found: dict[str, Any], target: Path | None) -> None:
-    facts = found["properties"]
+    facts = _facts(found)
     print_line(f"{race.track}: {facts['length_m']:,.0f} m ({facts['length_evidence']})")
-    if not found["features"]:
+    if not _has_line(found):
         print_line(f"No map: {facts['reason']}.")
         return
     print_line(f"The line of {facts['laps']} laps by GPS measures {facts['line_length_m']:,.0f} m.")

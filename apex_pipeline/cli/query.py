@@ -29,10 +29,10 @@ from apex_pipeline.tables import (
     CARS,
     CATALOG_TABLES,
     FILES,
+    LISTED_SESSIONS,
     QUALITY,
     RACE_TABLES,
     REJECTS,
-    SESSIONS,
     TELEMETRY,
     TRACKS,
     WEATHER,
@@ -63,7 +63,9 @@ def sessions_command(track: OptionalTrack = None, lake: Lake = None, as_of: AsOf
     if track is not None:
         slug = catalog.find_track(track)
         sessions, title = sessions.filter(pc.equal(sessions["track"], slug)), f"Sessions of {slug}"
-    return Listing(sessions, title, _SESSION_COLUMNS, keys=2, table=SESSIONS)
+    all_published = pc.all(sessions["is_published"], min_count=0).as_py()
+    columns = _SESSION_COLUMNS if all_published else (*_SESSION_COLUMNS, "is_published")
+    return Listing(sessions, title, columns, keys=2, table=LISTED_SESSIONS)
 
 
 @lists

@@ -37,31 +37,27 @@ class TrackMap:
     reason: str
 
     def geojson(self) -> GeoJson:
-        """Return a FeatureCollection: longitude and latitude in degrees, WGS 84; without a map it has no features."""
-        properties: dict[str, object] = {
-            "length_m": round(self.length.length_m, 2),
-            "length_evidence": self.length.evidence,
-        }
+        """Return a FeatureCollection (RFC 7946): longitude and latitude in degrees, WGS 84.
+
+        Its first feature is the track, whose properties are all that is known about it; without a map it has no
+        geometry, is the only one, and says why. A collection has no properties of its own (7.1).
+        """
         if self.line is None:
-            return {"type": "FeatureCollection", "features": [], "properties": properties | {"reason": self.reason}}
-        properties |= {
-            "line_length_m": round(self.line.measured_m, 1),
-            "laps": self.line.laps,
-            "gps_unit": self.line.unit,
-        }
+            return _collection([_feature(None, self._facts() | {"reason": self.reason})])
+        found = {"line_length_m": round(self.line.measured_m, 1), "laps": self.line.laps, "gps_unit": self.line.unit}
         features = [
-            self._closed(self.line),
+            _feature(_closed(self.line), self._facts() | found),
             self._across(self.line, 0.0, {"kind": "start_finish", "name": "start/finish"}),
             *(
                 self._across(self.line, at_m, {"kind": "sector" if name.startswith("S") else "point", "name": name})
                 for name, at_m in self.crossings_m.items()
             ),
         ]
-        return {"type": "FeatureCollection", "features": features, "properties": properties}
+        return _collection(features)
 
-    def _closed(self, line: TrackLine) -> GeoJson:
-        points = _degrees(line, np.append(line.east_m, line.east_m[0]), np.append(line.north_m, line.north_m[0]))
-        return _feature(points, {"kind": "track", "length_m": round(self.length.length_m, 2)})
+    def _facts(self) -> dict[str, object]:
+        length_m = round(self.length.length_m, 2)
+        return {"kind": "track", "length_m": length_m, "length_evidence": self.length.evidence}
 
     def _across(self, line: TrackLine, at_m: float, properties: dict[str, object]) -> GeoJson:
         at = round(at_m / line.length_m * len(line.east_m)) % len(line.east_m)
@@ -71,15 +67,23 @@ class TrackMap:
         return _feature(points, properties | {"distance_m": round(at_m, 1)})
 
 
+def _closed(line: TrackLine) -> list[list[float]]:
+    return _degrees(line, np.append(line.east_m, line.east_m[0]), np.append(line.north_m, line.north_m[0]))
+
+
 def _degrees(line: TrackLine, east_m: Numbers, north_m: Numbers) -> list[list[float]]:
     east, north = metres_per_degree(line.place[0])
     longitude, latitude = line.place[1] + east_m / east, line.place[0] + north_m / north
     return np.round(np.column_stack([longitude, latitude]), _DIGITS).tolist()
 
 
-def _feature(points: list[list[float]], properties: dict[str, object]) -> GeoJson:
-    geometry = {"type": "LineString", "coordinates": points}
+def _feature(points: list[list[float]] | None, properties: dict[str, object]) -> GeoJson:
+    geometry = None if points is None else {"type": "LineString", "coordinates": points}
     return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def _collection(features: list[GeoJson]) -> GeoJson:
+    return {"type": "FeatureCollection", "features": features}
 
 
 def track_map(

@@ -24,7 +24,7 @@ from apex_pipeline.sources.base import FileStatus
 from apex_pipeline.sources.session_names import session_type
 from apex_pipeline.storage.layout import snapshot_table_key
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
-from apex_pipeline.tables import FILES, SESSIONS, TRACKS
+from apex_pipeline.tables import FILES, LISTED_SESSIONS, SESSIONS, TRACKS
 from apex_pipeline.tables.model import Row, Table
 from apex_pipeline.tables.session_key import SessionKey
 
@@ -36,7 +36,7 @@ class CatalogTables:
     Attributes:
         snapshot: The snapshot.
         is_current: Whether it is the published one; then the tables also list what is not published: files without a
-            session, and sessions whose tables could not be derived.
+            session, and sessions whose tables could not be derived or that a rollback took out.
     """
 
     snapshot: Snapshot
@@ -44,19 +44,19 @@ class CatalogTables:
 
     @cached_property
     def sessions(self) -> pa.Table:
-        """Table ``sessions``.
+        """Table ``sessions``, in which ``is_published`` says whether the snapshot has a session.
 
         Raises:
             ObjectMissingError: A snapshot of format 1 has lost this table.
             StoreCorruptionError: A part of the snapshot is damaged.
         """
         if self.snapshot.format < FORMAT:
-            return _table_of_format_1(self.snapshot, SESSIONS)
+            return self._with_published(_table_of_format_1(self.snapshot, SESSIONS))
         found = {SessionKey(row["track"], row["session"]): row for row in self._roll_up(SESSIONS).to_pylist()}
         others = self._shows_others(found)
         rows = {key: row for key, row in found.items() if self._is_shown(key, row["inputs_version"], others=others)}
         rows |= {session.key: _session_row(session) for session in self._published(self._entries.keys() - rows.keys())}
-        return SESSIONS.from_rows([row for _, row in sorted(rows.items())])
+        return self._with_published(SESSIONS.from_rows([row for _, row in sorted(rows.items())]))
 
     @cached_property
     def files(self) -> pa.Table:
@@ -103,6 +103,13 @@ class CatalogTables:
     @cached_property
     def _entries(self) -> dict[SessionKey, SessionEntry]:
         return self.snapshot.entries
+
+    def _with_published(self, sessions: pa.Table) -> pa.Table:
+        """Return the table ``sessions`` with the column that only a snapshot can give it."""
+        published = set(self.snapshot.keys)
+        keys = zip(sessions["track"].to_pylist(), sessions["session"].to_pylist(), strict=True)
+        column = LISTED_SESSIONS.schema.field("is_published")
+        return sessions.append_column(column, pa.array([SessionKey(*key) in published for key in keys], column.type))
 
     def _shows_others(self, listed: Iterable[SessionKey | None]) -> bool:
         """Return whether what a roll-up lists and the snapshot does not publish belongs into the tables.

@@ -34,7 +34,7 @@ from apex_pipeline.lake.snapshot import Snapshot, read_current, stable_key
 from apex_pipeline.settings import Settings
 from apex_pipeline.sources import session_tables
 from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.layout import RAW_PREFIX, quarantine_reason_key, raw_key, record_key
+from apex_pipeline.storage.layout import RAW_PREFIX, quarantine_reason_key, raw_key, record_key, report_key
 from apex_pipeline.storage.leases import Holder, Lease, held
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables.session_key import SessionKey, parse_session_key
@@ -235,7 +235,7 @@ def _entry(file: RecordedFile, now: datetime) -> ForgottenFile:
 
 
 def _take_out(store: ObjectStore, key: SessionKey, now: datetime, lease: Lease) -> None:
-    """Take a session out of what is published, and remove its stable names and its record, in this order.
+    """Take a session out of what is published, and remove its stable names, its report and its record, in this order.
 
     Raises:
         LeaseLostError: This process no longer holds the session's lease; what another one writes stays.
@@ -250,6 +250,7 @@ def _take_out(store: ObjectStore, key: SessionKey, now: datetime, lease: Lease) 
     lease.require()
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
         list(pool.map(lambda name: store.delete(stable_key(name, key)), sorted(names)))
+    store.delete(report_key(str(key)))
     lease.require()
     clear_derived(store, key)
     # Last, because the record is what finds the session again after an interruption.

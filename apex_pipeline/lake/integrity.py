@@ -33,6 +33,7 @@ from apex_pipeline.lake.orphans import PREFIXES, OrphanNote, find_orphans
 from apex_pipeline.lake.published_session import PublishedSession, TableRecord, read_published_session
 from apex_pipeline.lake.records import RecordedFile, read_record, read_unassigned
 from apex_pipeline.lake.rollups import is_session_record, session_of
+from apex_pipeline.lake.session_reports import report_problem
 from apex_pipeline.lake.snapshot import (
     FORMAT,
     Shard,
@@ -59,6 +60,7 @@ from apex_pipeline.storage.layout import (
     quarantine_reason_key,
     raw_key,
     record_key,
+    report_key,
     shard_key,
     table_key,
 )
@@ -78,8 +80,8 @@ class ObjectFinding:
     Attributes:
         key: Its key in the lake.
         kind: ``raw file``, ``table`` (the object), ``stable name``, ``earlier table`` if only an older snapshot names
-            it, ``snapshot``, ``snapshot part``, ``record``, ``derived tables``, ``catalog``, ``quarantine reason`` or
-            ``forgotten files``.
+            it, ``snapshot``, ``snapshot part``, ``record``, ``derived tables``, ``catalog``, ``report``, ``quarantine
+            reason`` or ``forgotten files``.
         session: Its session as ``track/session``; ``None`` if it does not belong to exactly one.
         problem: Description of the problem; ``None`` if the object is intact.
     """
@@ -177,6 +179,7 @@ class _Verification:
         files = _files_of_format_1(current) if current and is_old else self._recorded_files(published)
         self._run(self._raw_files(files))
         self._run(self._derived_tables())
+        self._run(self._reports(published))
         self._run(self._catalog(current))
         forgotten = self._forgotten()
         for finding in self._findings:
@@ -339,6 +342,14 @@ class _Verification:
             if key.startswith(DERIVED_PREFIX) and is_session_record(record_key(name)):
                 check = partial(derived_problem, self._store, parse_session_key(name))
                 yield _ObjectCheck(key, "derived tables", name, check)
+
+    def _reports(self, published: Iterable[SessionKey]) -> "Iterator[_ObjectCheck]":
+        """Yield a check for the report of each published session that has one; any other is an orphan."""
+        for session in published:
+            key = report_key(str(session))
+            if key in self._listing:
+                check = partial(report_problem, self._store, key, is_deep=self._is_deep)
+                yield _ObjectCheck(key, "report", str(session), check)
 
     def _catalog(self, current: Snapshot | None) -> "Iterator[_ObjectCheck]":
         """Yield a check for each roll-up; in format 1 they belong to the snapshot."""

@@ -37,6 +37,7 @@ from apex_pipeline.storage.layout import (
     QUARANTINE_PREFIX,
     RAW_PREFIX,
     RECORDS_PREFIX,
+    REPORTS_PREFIX,
     SHARDS_PREFIX,
     TABLES_PREFIX,
     UNASSIGNED_RECORD_KEY,
@@ -55,7 +56,7 @@ _LEASE = "migration"
 # Objects that are named after the digest of their content.
 _NAMED_BY_DIGEST = (OBJECTS_PREFIX, HISTORY_PREFIX, SHARDS_PREFIX, PUBLISHED_PREFIX)
 # Objects that are named after a session or a file, and are removed when it is forgotten.
-_OF_SESSIONS = (TABLES_PREFIX, DERIVED_PREFIX, QUARANTINE_PREFIX, RECORDS_PREFIX)
+_OF_SESSIONS = (TABLES_PREFIX, DERIVED_PREFIX, QUARANTINE_PREFIX, REPORTS_PREFIX, RECORDS_PREFIX)
 _ROLL_UP_KEYS = frozenset(table_key(table.folder, table.name) for table in CATALOG_TABLES)
 # Keys listed in a message; the others are counted.
 _NAMED_KEYS = 5

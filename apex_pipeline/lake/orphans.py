@@ -16,6 +16,7 @@ from apex_pipeline.storage.layout import (
     QUARANTINE_PREFIX,
     RAW_PREFIX,
     RECORDS_PREFIX,
+    REPORTS_PREFIX,
     SHARDS_PREFIX,
     SNAPSHOTS_PREFIX,
     TABLES_PREFIX,
@@ -37,9 +38,18 @@ _NOTES = (
     (DERIVED_PREFIX, "is not the list of a session's derived tables"),
     (CATALOG_PREFIX, "is not part of the catalog"),
     (QUARANTINE_PREFIX, "is the quarantine reason of a file that is not quarantined"),
+    (REPORTS_PREFIX, "is not the report of a published session; `apex gc` removes it once it expires"),
 )
 # Everything that a lake consists of. Objects below other prefixes belong to other programs, or say what is being done.
-PREFIXES = (RAW_PREFIX, TABLES_PREFIX, OBJECTS_PREFIX, HISTORY_PREFIX, CATALOG_PREFIX, QUARANTINE_PREFIX)
+PREFIXES = (
+    RAW_PREFIX,
+    TABLES_PREFIX,
+    OBJECTS_PREFIX,
+    HISTORY_PREFIX,
+    CATALOG_PREFIX,
+    QUARANTINE_PREFIX,
+    REPORTS_PREFIX,
+)
 
 
 @dataclass(frozen=True)

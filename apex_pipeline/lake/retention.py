@@ -1,9 +1,10 @@
 """Finds and deletes what a lake no longer needs: expired snapshots, unreferenced objects, incomplete uploads.
 
 Mark and sweep. A snapshot expires when it was replaced longer ago than the retention. Everything that a kept snapshot
-or a list of derived tables names is kept; other documents and table files expire by age, and so does the content of
-files that were taken out with ``apex forget``. Raw files are never removed otherwise. The published state is kept in
-full, as is every state that was published at any time within the retention period.
+or a list of derived tables names is kept; other documents and table files expire by age, and so do the content of files
+that were taken out with ``apex forget`` and the report of a session that is no longer published. Raw files are never
+removed otherwise. The published state is kept in full, as is every state that was published at any time within the
+retention period.
 
 A sync may run at the same time. A new snapshot names objects of the one it replaces, which are kept; and objects that
 the sync has just written, which are too young to expire. An old object that nothing names may be needed again:
@@ -16,7 +17,7 @@ There is no table format whose vacuum could do this; see snapshot.py for the rea
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,18 +48,21 @@ from apex_pipeline.storage.layout import (
     HISTORY_PREFIX,
     OBJECTS_PREFIX,
     PUBLISHED_PREFIX,
+    REPORTS_PREFIX,
     SHARDS_PREFIX,
     SNAPSHOTS_PREFIX,
     history_key,
     object_key,
     published_session_key,
     raw_key,
+    report_key,
     shard_key,
     snapshot_key,
 )
 from apex_pipeline.storage.leases import held
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables import CATALOG_TABLES
+from apex_pipeline.tables.session_key import SessionKey
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,10 +72,12 @@ REMOVAL_LEASE = "gc"
 LONGEST_WAIT_S = 900.0
 # A bucket's listing has fractions of a second, a lookup has not.
 _TIME_STEP = timedelta(seconds=1)
+_PREFIXES = (SNAPSHOTS_PREFIX, HISTORY_PREFIX, OBJECTS_PREFIX, REPORTS_PREFIX)
 _OBJECT = re.compile(rf"{re.escape(OBJECTS_PREFIX)}([0-9a-f]{{64}})\.parquet")
 _MANAGED = re.compile(
     rf"(?:{re.escape(OBJECTS_PREFIX)}|{re.escape(HISTORY_PREFIX)})[0-9a-f]{{64}}\.parquet"
     rf"|(?:{re.escape(SHARDS_PREFIX)}|{re.escape(PUBLISHED_PREFIX)})[0-9a-f]{{64}}\.json"
+    rf"|{re.escape(REPORTS_PREFIX)}[^/]+/session=[^/]+/report\.html"
     rf"|{re.escape(SNAPSHOTS_PREFIX)}[^/]+/(?:{'|'.join(table.name for table in CATALOG_TABLES)})\.parquet"
 )
 
@@ -163,7 +169,7 @@ def find_expired(store: ObjectStore, retention: Retention, now: datetime) -> Exp
 
 
 def _candidates(store: ObjectStore) -> list[ObjectInfo]:
-    return [item for prefix in (SNAPSHOTS_PREFIX, HISTORY_PREFIX, OBJECTS_PREFIX) for item in store.list(prefix)]
+    return [item for prefix in _PREFIXES for item in store.list(prefix)]
 
 
 def _snapshots(store: ObjectStore, listed: Iterable[ObjectInfo]) -> tuple[list[Snapshot], set[str]]:
@@ -233,29 +239,33 @@ def _marks(store: ObjectStore, kept: Sequence[Snapshot], current: Snapshot) -> _
         keys |= snapshot_copies(snapshot).keys()
         for record in snapshot_tables(snapshot):
             keys |= {history_key(record.sha256), object_key(record.sha256)}
+    keys |= {report_key(str(key)) for key in (current.keys if current.format < FORMAT else ())}
     shards = {sha256: one for one in kept if one.format == FORMAT for sha256 in one.shards}
     keys |= set(map(shard_key, shards))
     required = set(current.shards)
     with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
-        for entries in pool.map(lambda item: _entries(*item, is_required=item[0] in required), shards.items()):
-            keys |= {published_session_key(entry.record) for entry in entries}
-            digests |= {digits for entry in entries for digits in entry.objects}
+        read = pool.map(lambda item: _entries(*item, is_required=item[0] in required), shards.items())
+        for sha256, entries in zip(shards, read, strict=True):
+            keys |= {published_session_key(entry.record) for entry in entries.values()}
+            digests |= {digits for entry in entries.values() for digits in entry.objects}
+            # A report shows what was published when it was made, and no earlier snapshot needs it.
+            keys |= {report_key(str(key)) for key in entries if sha256 in required}
     return _Marks(frozenset(keys), frozenset(digests))
 
 
-def _entries(sha256: str, snapshot: Snapshot, *, is_required: bool) -> Collection[SessionEntry]:
+def _entries(sha256: str, snapshot: Snapshot, *, is_required: bool) -> Mapping[SessionKey, SessionEntry]:
     """Return the entries of a shard; none if it is damaged, because what it names cannot be found either.
 
     Raises:
         StoreCorruptionError: It is damaged and belongs to the published snapshot.
     """
     try:
-        return snapshot.entries_in([sha256]).values()
+        return snapshot.entries_in([sha256])
     except StoreCorruptionError as error:
         if is_required:
             raise
         _LOG.warning("%s", error.problem)
-        return ()
+        return {}
 
 
 def _derived_digests(store: ObjectStore) -> Iterator[str]:

@@ -24,6 +24,7 @@ from apex_pipeline.lake.snapshot import FORMAT, Snapshot, read_current
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.lake.takeover import take_over
 from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.layout import report_key
 from apex_pipeline.storage.leases import held
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
 from apex_pipeline.tables.session_key import SessionKey
@@ -176,6 +177,9 @@ def _renew_names(
 ) -> None:
     """Copy the tables of a session to its stable names, unless another sync has published it since.
 
+    Of a session that was taken out, the names and the report are removed. A report of one that was restored stays: it
+    says which snapshot it is from.
+
     Args:
         store: The lake.
         key: The session, whose lease this process holds.
@@ -187,6 +191,7 @@ def _renew_names(
         return
     if session is None:
         write_stable_names(store, {}, before)
+        store.delete(report_key(str(key)))
         return
     gone = {name: table for name, table in before.items() if name not in session.tables}
     intact = {name: table for name, table in session.tables.items() if _is_at_its_name(store, table)}

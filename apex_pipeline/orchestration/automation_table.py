@@ -21,6 +21,7 @@ VERIFY_SCHEDULE = "nightly_verify"
 PRUNE_SCHEDULE = "nightly_pruning"
 SHIP_SENSOR = "ship_event_files"
 RECORDS_SENSOR = "make_event_records"
+REPORT_SENSOR = "make_reports"
 
 
 class Presence(StrEnum):
@@ -46,6 +47,8 @@ AUTOMATIONS: Mapping[str, Mapping[Environment, Presence]] = MappingProxyType(
         PRUNE_SCHEDULE: _row(_OFF, _OFF, _OFF, _OFF),
         SHIP_SENSOR: _row(_OFF, _OFF, _OFF, _OFF),
         RECORDS_SENSOR: _row(_OFF, _OFF, _OFF, _OFF),
+        # A report takes less work than the start of its run, so nobody should pay for those that nobody reads.
+        REPORT_SENSOR: _row(_OFF, _OFF, _OFF, _OFF),
         # It exists only if a receiver is set, and whoever sets one wants messages.
         ALERT_SENSOR: _row(_ON, _ON, _ON, _ON),
         # It exists only where dagster-celery is installed. Without it, a run whose worker has died is never finished.

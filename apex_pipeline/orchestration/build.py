@@ -17,6 +17,7 @@ from apex_pipeline.orchestration.assets.lake_files import lake_files, unassigned
 from apex_pipeline.orchestration.assets.published import build_published_asset
 from apex_pipeline.orchestration.assets.races import race_raw, race_tables
 from apex_pipeline.orchestration.assets.raw_files import raw_files
+from apex_pipeline.orchestration.assets.reports import session_report
 from apex_pipeline.orchestration.assets.session_record import build_record_asset
 from apex_pipeline.orchestration.descriptions import described
 from apex_pipeline.orchestration.event_resource import EventsResource
@@ -28,6 +29,7 @@ from apex_pipeline.orchestration.jobs import build_jobs
 from apex_pipeline.orchestration.lost_runs import build_lost_run_sensors
 from apex_pipeline.orchestration.maintenance_jobs import MAINTENANCE_JOBS
 from apex_pipeline.orchestration.race_sensor import build_race_sensors
+from apex_pipeline.orchestration.report_sensor import build_report_sensor
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.orchestration.schedules import build_schedules
 from apex_pipeline.orchestration.sensors import build_sensors
@@ -77,6 +79,7 @@ def _assets() -> list[Any]:
         build_record_asset(),
         *(asset for source in all_sources() for asset in assets_of(source)),
         build_published_asset(session_tables()),
+        session_report,
         roll_ups,
         manifest,
         shipped_files,
@@ -92,6 +95,7 @@ def _sensors(settings: Settings, jobs: list[Any]) -> list[dg.SensorDefinition]:
         *EVENT_SENSORS,
         *build_race_sensors(settings),
         *build_lost_run_sensors(settings),
+        build_report_sensor(settings),
     ]
 
 

@@ -17,6 +17,7 @@ _OWNERS = {
     "lake": "team:race_data",
     "tables": "team:race_engineering",
     "published": "team:race_data",
+    "reports": "team:race_engineering",
     "catalog": "team:race_data",
     "events": "team:trackside",
     "races": "team:sim_racing",

@@ -2,7 +2,8 @@
 
 A sync runs ``sync_session`` for each session that changed, and then ``refresh_catalog`` once. Two are for Dagster's
 UI: ``find_sessions`` adds the sessions of the source folder and the lake as partitions, and ``derive_session`` makes
-the tables of a session that is in the lake already. ``process_race`` makes the tables of one AMS2 race.
+the tables of a session that is in the lake already. ``make_report`` makes the report of a published session, and
+``process_race`` the tables of one AMS2 race.
 See https://docs.dagster.io/guides/build/jobs
 """
 
@@ -14,7 +15,7 @@ import dagster as dg
 from apex_pipeline.errors import SourceError
 from apex_pipeline.orchestration.assets._discovery import discover_sessions
 from apex_pipeline.orchestration.failures import dagster_failure
-from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, FIND_JOB, RACE_JOB, SESSION_JOB
+from apex_pipeline.orchestration.job_names import CATALOG_JOB, DERIVE_JOB, FIND_JOB, RACE_JOB, REPORT_JOB, SESSION_JOB
 from apex_pipeline.orchestration.resources import LakeResource, SourceResource
 from apex_pipeline.tables import CATALOG_TABLES
 from apex_pipeline.tables.model import Table
@@ -64,6 +65,11 @@ def build_jobs(session_tables: Iterable[Table]) -> list[Any]:
                 ("lake", "unassigned_files"), *(table.asset_key for table in CATALOG_TABLES), ("catalog", "manifest")
             ),
             description="Rebuild the tables that cover all sessions: files, tracks and sessions, and the manifest.",
+        ),
+        dg.define_asset_job(
+            REPORT_JOB,
+            selection=_assets(("reports", "session")),
+            description="Make the report of a published session.",
         ),
         dg.define_asset_job(
             RACE_JOB,

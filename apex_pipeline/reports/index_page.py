@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from apex_pipeline.amounts import lap_time
 from apex_pipeline.reports.content_policy import content_policy
-from apex_pipeline.reports.markup import Column, name, paragraph, table, text
+from apex_pipeline.reports.markup import Column, missing, name, paragraph, table, text
 from apex_pipeline.reports.page_style import page_style
 from apex_pipeline.tables.model import Row
 
@@ -55,7 +55,7 @@ class IndexTables:
     """What the index is made of.
 
     Attributes:
-        sessions: The table ``sessions``.
+        sessions: The table ``sessions``, with those that are known and not published.
         tracks: The table ``tracks``.
         best: A row for each session with a valid lap: ``track``, ``session``, ``car_number``, ``lap_time_s``.
         quality: A row for each session with a score: ``track``, ``session``, ``score``.
@@ -82,7 +82,7 @@ def index_page(tables: IndexTables, chosen: IndexFilter, snapshot: str) -> str:
     rows = [_cells(row, names, best.get(_key(row), {}), quality.get(_key(row), {})) for row in shown]
     about = paragraph("Quality: the lowest score, 100 is perfect. CSV and Parquet: the laps.", "m")
     found = table(f"{len(shown):,} of {len(sessions):,} sessions", _COLUMNS, rows) + about if shown else ""
-    empty = "" if shown else paragraph("No session is like this.", "why")
+    empty = "" if shown else missing("No session is like this.")
     style = page_style()
     policy = content_policy(style, form_action="'self'")
     return (
@@ -108,7 +108,7 @@ def _cells(row: Row, names: Mapping[str, str], best: Row, quality: Row) -> list[
     time_s, score = best.get("lap_time_s"), quality.get("score")
     number = best.get("car_number")
     return [
-        f"{title}<br>{_links(row)}",
+        f"{title}<br>{_links(row) if row['is_published'] else 'not published'}",
         "\u2013" if time_s is None else lap_time(time_s),
         "\u2013" if number is None else name(f"#{number}"),
         "\u2013" if score is None else f"{score:.0f}",

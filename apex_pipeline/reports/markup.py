@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+_WHY = "why"
 # HTML allows no control characters but tab and new line, and an id or number from a raw file may contain any. Half of a
 # surrogate pair cannot be encoded at all.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -44,6 +45,16 @@ def element(tag: str, content: str, classes: str = "") -> str:
 def paragraph(sentence: str, classes: str = "") -> str:
     """Return a paragraph of plain text; nothing without text."""
     return element("p", text(sentence), classes) if sentence else ""
+
+
+def missing(sentence: str) -> str:
+    """Return a paragraph that says why something is missing."""
+    return paragraph(sentence, _WHY)
+
+
+def is_missing_something(html: str) -> bool:
+    """Return whether a part of a page says of something why it is missing. No text can look as if it did."""
+    return f'<p class="{_WHY}">' in html
 
 
 def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> str:

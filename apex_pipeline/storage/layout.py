@@ -20,6 +20,8 @@ SHARDS_PREFIX = "catalog/snapshots/shards/"
 PUBLISHED_PREFIX = "catalog/snapshots/sessions/"
 OBJECTS_PREFIX = "objects/"
 RACES_PREFIX = "races/"
+# With the first segment of our keys: a bucket may have a folder of this name from elsewhere.
+REPORTS_PREFIX = "reports/track="
 # Tables of other code locations, which no snapshot names.
 OWN_TABLES_PREFIX = "assets/"
 # Bookkeeping of running processes, not data: leases, and the objects that test what a store supports.
@@ -173,6 +175,16 @@ def quarantine_reason_key(path: str) -> str:
         UnsafeKeyError: The path would lead outside the lake.
     """
     return check_key(f"{QUARANTINE_PREFIX}{path}.reason.json")
+
+
+def report_key(session: str) -> str:
+    """Return the key of a session's report, given ``track/session``.
+
+    Raises:
+        UnsafeKeyError: The key would lead outside the lake.
+    """
+    track, _, name = session.partition("/")
+    return check_key(f"{REPORTS_PREFIX}{track}/session={name}/report.html")
 
 
 def lease_key(name: str) -> str:

@@ -5,7 +5,7 @@ schema, the blocking checks and ``docs/tables.md``. See ``sources/base.py`` for 
 ``storage/layout.py`` for their keys in the lake.
 """
 
-from apex_pipeline.tables.catalog import FILES, SESSIONS, TRACKS
+from apex_pipeline.tables.catalog import FILES, LISTED_SESSIONS, SESSIONS, TRACKS
 from apex_pipeline.tables.events import EVENT_REJECTS, EVENT_TABLES, RECORDS
 from apex_pipeline.tables.laps import CAR_NUMBER_METHODS, CARS, LAPS
 from apex_pipeline.tables.model import Column, Table
@@ -59,6 +59,7 @@ __all__ = [
     "FILES",
     "LAPS",
     "LAP_REJECTS",
+    "LISTED_SESSIONS",
     "OFFICIAL_LAPS",
     "OFFICIAL_POINTS",
     "OFFICIAL_REJECTS",

@@ -80,3 +80,18 @@ SESSIONS = Table(
         ),
     ),
 )
+
+# As readers of a snapshot get it. The roll-up does not say what is published: a rollback would outdate it.
+LISTED_SESSIONS = replace(
+    SESSIONS,
+    columns=(
+        *SESSIONS.columns,
+        Column(
+            "is_published",
+            "boolean",
+            "The snapshot has the session's tables. Otherwise it is only known: its tables could not be derived, or a "
+            "rollback took it out. Not in the file catalog/sessions.parquet, which belongs to no snapshot.",
+            required=True,
+        ),
+    ),
+)

@@ -6,7 +6,7 @@
 import sys
 from collections.abc import Iterable
 
-from apex_pipeline.tables import AMS2_TABLES, CATALOG_TABLES, EVENT_TABLES, RACE_TABLES
+from apex_pipeline.tables import AMS2_TABLES, CATALOG_TABLES, EVENT_TABLES, LISTED_SESSIONS, RACE_TABLES, SESSIONS
 from apex_pipeline.tables.model import Column, Table
 
 _OPENING = """# Tables
@@ -22,7 +22,8 @@ string."""
 
 def data_dictionary() -> str:
     """Return the page as Markdown."""
-    tables = (*RACE_TABLES, *AMS2_TABLES, *CATALOG_TABLES, *EVENT_TABLES)
+    lists = (LISTED_SESSIONS if table is SESSIONS else table for table in CATALOG_TABLES)
+    tables = (*RACE_TABLES, *AMS2_TABLES, *lists, *EVENT_TABLES)
     return "\n".join([_OPENING, *(_section(table) for table in tables)])
 
 

@@ -8,11 +8,13 @@ import pytest
 
 from apex_pipeline.catalog import Catalog, open_catalog
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
+from apex_pipeline.lake.rollback import plan_rollback, roll_back
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables import LISTED_SESSIONS
 from apex_pipeline.tables.session_key import SessionKey
 from apex_pipeline_tests.catalog.race_lake import local_store
-from apex_pipeline_tests.lake.tables import NOON, publish_tables
+from apex_pipeline_tests.lake.tables import NOON, derive_tables, publish_tables, renew_roll_ups
 from apex_pipeline_tests.servers.seaweed import S3Bucket
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
@@ -51,6 +53,35 @@ def test_a_catalog_that_is_refreshed_for_ever_remembers_no_more_than_one_earlier
         assert len(catalog.laps("spa")) == hour + 1
     remembered = catalog.snapshot._records  # pyright: ignore[reportPrivateUsage]  -- what nobody else can see
     assert len(remembered) == 3  # two sessions, and the earlier state of the one that changed
+
+
+def _published(catalog: Catalog) -> dict[str, bool]:
+    table = catalog.list_arrow("sessions")
+    assert LISTED_SESSIONS.violations(table) == []
+    return dict(zip(table["session"].to_pylist(), table["is_published"].to_pylist(), strict=True))
+
+
+def test_a_rollback_leaves_what_it_takes_out_listed_as_not_published(store: LocalStore) -> None:
+    before = Catalog(store)
+    assert _published(before) == {"R1": True, "R2": True}
+    first = Catalog(store, NOON + timedelta(minutes=30)).snapshot
+    roll_back(store, plan_rollback(store, first), NOON + 3 * _HOUR)
+    catalog = Catalog(store)
+    assert _published(catalog) == {"R1": True, "R2": False}
+    assert [str(key) for key in catalog.snapshot.keys] == ["spa/R1"]
+    assert list(catalog.laps()["session"].unique()) == ["R1"]
+    with pytest.raises(ObjectMissingError, match="spa/R2 is not published"):
+        catalog.laps("spa", "R2")
+    # A snapshot lists what it has, whatever was published since.
+    assert _published(Catalog(store, first.id)) == {"R1": True}
+    assert _published(before) == {"R1": True, "R2": True}
+    assert _published(Catalog(store, before.snapshot.id)) == {"R1": True, "R2": True}
+
+
+def test_a_session_whose_tables_were_never_derived_is_listed_as_not_published(store: LocalStore) -> None:
+    derive_tables(store, SessionKey("spa", "R3"))
+    renew_roll_ups(store)
+    assert _published(Catalog(store)) == {"R1": True, "R2": True, "R3": False}
 
 
 def test_a_session_that_was_published_later_is_not_there(store: LocalStore) -> None:

@@ -51,7 +51,7 @@ def test_a_query_as_of_an_earlier_snapshot_shows_what_was_published_then(lake: s
     assert "has no time zone" in apex("laps", _TRACK, "R1", "--as-of", "2026-01-01T10:00", "--lake", lake).error
 
 
-def test_a_rollback_asks_and_can_be_undone(lake: str, apex: Apex) -> None:
+def test_a_rollback_asks_and_can_be_undone(lake: str, apex: Apex, monkeypatch: pytest.MonkeyPatch) -> None:
     oldest, newest = (str(_history(apex, lake)[place]["snapshot"]) for place in (-1, 0))
     refused = apex("rollback", oldest, "--lake", lake)
     assert (refused.code, "Add --yes" in refused.error) == (2, True)
@@ -60,6 +60,13 @@ def test_a_rollback_asks_and_can_be_undone(lake: str, apex: Apex) -> None:
     report = json.loads(apex("verify", "--lake", lake, "--json").out)
     assert {finding["problem"] for finding in report["findings"]} == {None}
     assert [row["session"] for row in report["sessions"] if row["is_good"]] == [f"{_TRACK}/R1"]
+    listed = json.loads(apex("sessions", "--lake", lake, "--json").out)
+    assert [row["session"] for row in listed if row["is_published"]] == ["R1"]
+    assert len(listed) == 4
+    monkeypatch.setenv("COLUMNS", "80")
+    text = apex("sessions", "--lake", lake).out
+    assert sum(line.endswith("  no") for line in text.splitlines()) == 3
+    assert "…" not in text
     again = apex("rollback", oldest, "--yes", "--lake", lake)
     assert "Nothing to do" in again.out
     forward = apex("rollback", newest, "--yes", "--lake", lake)

@@ -60,7 +60,14 @@ def test_a_track_without_gps_has_its_length_and_the_reason(apex: Apex) -> None:
     assert shown.code == 0
     assert "mesa_verde_raceway: 4,120 m" in shown.out
     assert "No map: no car of mesa_verde_raceway/R1 has a lap with GPS." in shown.out
-    assert json.loads(apex("map", "mesa", "--json").out)["features"] == []
+    (track,) = json.loads(apex("map", "mesa", "--json").out)["features"]
+    assert track["geometry"] is None
+    assert track["properties"] == {
+        "kind": "track",
+        "length_m": 4120.0,
+        "length_evidence": track["properties"]["length_evidence"],
+        "reason": "no car of mesa_verde_raceway/R1 has a lap with GPS",
+    }
 
 
 def test_without_a_map_no_file_is_written(apex: Apex) -> None:

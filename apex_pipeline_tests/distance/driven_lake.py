@@ -4,7 +4,7 @@ Cars of a race drive laps 1 to 3. Car 13 is received whole, car 7 lacks speed, t
 was received in part of its laps only, and lap 3 of car 22 ends in the pits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ MESA = SessionKey("mesa_verde_raceway", "R1")
 _GREEN_MS = int(datetime(2025, 6, 15, 18, 40, tzinfo=UTC).timestamp()) * 1000
 _CARS = ("13", "22", "7", "80", "98")
 _LAPS = (1, 2, 3)
+_ALL_WELL: Mapping[str, str] = {}
 
 
 def publish_lake(folder: Path) -> Path:
@@ -40,6 +41,18 @@ def publish_lake(folder: Path) -> Path:
     return path
 
 
+def publish_session(store: LocalStore, key: SessionKey, cars: Sequence[str], receivers: Mapping[str, str]) -> None:
+    """Publish a session of cars whose receivers may be faulty.
+
+    Args:
+        store: The lake.
+        key: The session.
+        cars: Its cars, by number.
+        receivers: Of some cars, what is wrong with theirs: ``silent`` sends next to nothing, ``still`` one place.
+    """
+    publish_tables(store, key, contents=_tables(key, 0, cars, receivers))
+
+
 def _bare_tables() -> dict[str, bytes]:
     """Return a session of laps alone: no telemetry, no official timing; the last lap's begin is not known."""
     laps = list(_lap_rows(BARE, "13", _laps_of("13", 0)))
@@ -47,14 +60,16 @@ def _bare_tables() -> dict[str, bytes]:
     return {"laps": parquet_bytes(LAPS.from_rows(laps))}
 
 
-def _tables(key: SessionKey, number: int) -> dict[str, bytes]:
-    cars = [_laps_of(car, number) for car in _CARS]
-    everything = list(zip(_CARS, cars, strict=True))
+def _tables(
+    key: SessionKey, number: int, cars: Sequence[str] = _CARS, receivers: Mapping[str, str] = _ALL_WELL
+) -> dict[str, bytes]:
+    everything = [(car, _laps_of(car, number)) for car in cars]
+    samples = [_received(_telemetry(key, car, laps), receivers.get(car, "")) for car, laps in everything]
     return {
-        "telemetry": telemetry_bytes([_telemetry(key, car, laps) for car, laps in everything]),
+        "telemetry": telemetry_bytes(samples),
         "laps": parquet_bytes(LAPS.from_rows([row for car, laps in everything for row in _lap_rows(key, car, laps)])),
-        "cars": parquet_bytes(CARS.from_rows([_car_row(key, car) for car in _CARS])),
-        "telemetry_cars": parquet_bytes(TELEMETRY_CARS.from_rows([_clock_row(key, car) for car in _CARS])),
+        "cars": parquet_bytes(CARS.from_rows([_car_row(key, car) for car in cars])),
+        "telemetry_cars": parquet_bytes(TELEMETRY_CARS.from_rows([_clock_row(key, car) for car in cars])),
         "official_laps": parquet_bytes(
             OFFICIAL_LAPS.from_rows([row for car, laps in everything for row in _official_rows(key, car, laps)])
         ),
@@ -100,6 +115,18 @@ def _telemetry(key: SessionKey, car: str, laps: list[Driven]) -> pa.Table:
             "repeat": np.zeros(len(times), np.int64),
         }
     )
+
+
+def _received(samples: pa.Table, fault: str) -> pa.Table:
+    """Return samples as a receiver with a fault gives them."""
+    if not fault:
+        return samples
+    for name in ("latitude_deg", "longitude_deg"):
+        column = samples.schema.get_field_index(name)
+        value = samples[name].drop_null()[0].as_py()
+        values = [value if fault == "still" or row == 0 else None for row in range(samples.num_rows)]
+        samples = samples.set_column(column, samples.schema.field(name), pa.array(values, pa.float64()))
+    return samples
 
 
 def _vehicle(car: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,13 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline import Lap, RaceSession, open_catalog
+from apex_pipeline.catalog.telemetry_reader import Selection, TelemetryReader
 from apex_pipeline.errors import ConfigurationError, ObjectMissingError
 from apex_pipeline.settings import load_settings
-from apex_pipeline_tests.distance.driven_lake import BARE, HARBOR_1, HARBOR_2, MESA
+from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.local import LocalStore
+from apex_pipeline.tables.session_key import SessionKey
+from apex_pipeline_tests.distance.driven_lake import BARE, HARBOR_1, HARBOR_2, MESA, publish_session
 from apex_pipeline_tests.distance.driving import LENGTH_M, drive
 
 
@@ -122,15 +127,54 @@ def test_lap_1_is_compared_from_line_to_line(race: RaceSession) -> None:
     assert both.delta.residual_s < 0.01
 
 
+def _facts_of_track(drawn: dict[str, Any]) -> dict[str, Any]:
+    """Return what a map says about the track, by the way that its readers go."""
+    facts: dict[str, Any] = drawn["features"][0]["properties"]
+    assert facts["kind"] == "track"
+    return facts
+
+
 def test_the_map_of_a_track_is_geojson_and_without_gps_says_why(race: RaceSession) -> None:
     drawn = json.loads(json.dumps(race.track_map()))
     kinds = [feature["properties"]["kind"] for feature in drawn["features"]]
     assert kinds[:2] == ["track", "start_finish"]
     assert kinds.count("sector") == 2
-    assert drawn["properties"]["line_length_m"] == pytest.approx(drawn["properties"]["length_m"], rel=0.03)
+    facts = drawn["features"][0]["properties"]
+    assert facts["line_length_m"] == pytest.approx(facts["length_m"], rel=0.03)
     mesa = race.catalog.session("mesa_verde_raceway", "R1").track_map()
-    assert mesa["features"] == []
-    assert "GPS" in str(mesa["properties"])
+    assert "GPS" in _facts_of_track(mesa)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("silent", "no car of harbor_street_circuit/R1 has a lap with GPS"), ("still", "the GPS stood still")],
+)
+def test_the_only_car_with_gps_is_found_wherever_it_is_in_the_grid(tmp_path: Path, fault: str, reason: str) -> None:
+    cars = [str(number) for number in range(11, 31)]
+    one = _publish_alone(tmp_path / "one", cars, dict.fromkeys(cars[:-1], fault))
+    assert _facts_of_track(one.track_map())["laps"] == 2
+    none = _publish_alone(tmp_path / "none", cars, dict.fromkeys(cars, fault))
+    assert reason in _facts_of_track(none.track_map())["reason"]
+
+
+def _publish_alone(folder: Path, cars: list[str], receivers: dict[str, str]) -> RaceSession:
+    folder.mkdir()
+    publish_session(LocalStore(folder, DigestCache()), HARBOR_1, cars, receivers)
+    return open_catalog(folder).session(*HARBOR_1)
+
+
+def test_the_cars_behind_the_first_with_gps_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    race = _publish_alone(tmp_path / "lake", [str(number) for number in range(11, 31)], {})
+    read: list[str | None] = []
+    read_telemetry = TelemetryReader.read
+
+    def record(reader: TelemetryReader, key: SessionKey, wanted: Selection) -> pa.Table:
+        read.append(wanted.vehicle_id)
+        return read_telemetry(reader, key, wanted)
+
+    monkeypatch.setattr(TelemetryReader, "read", record)
+    assert _facts_of_track(race.track_map())["laps"] == 8
+    assert set(read) == {f"GR86-0{number}-{number}" for number in range(11, 17)}
 
 
 def test_the_users_own_lengths_are_used(driven_lake: Path, tmp_path: Path, race: RaceSession) -> None:
@@ -138,14 +182,14 @@ def test_the_users_own_lengths_are_used(driven_lake: Path, tmp_path: Path, race:
     own.write_text("tracks: [{slug: harbor_street_circuit, length_m: 3655, evidence: my own wheel}]\n")
     settings = load_settings(track_lengths_file=own)
     mine = open_catalog(driven_lake, settings).session("harbor_street_circuit", "R1")
-    assert "my own wheel" in str(mine.track_map()["properties"])
+    assert _facts_of_track(mine.track_map())["length_evidence"] == "my own wheel"
     assert mine.lap(car="13", number=2).on_distance()["distance_m"].iloc[-1] == 3655
     other_layout = own.with_name("other.yaml")
     other_layout.write_text("tracks: [{slug: harbor_street_circuit, length_m: 5000, evidence: long one}]\n")
     longer = open_catalog(driven_lake, load_settings(track_lengths_file=other_layout)).session(
         "harbor_street_circuit", "R1"
     )
-    assert "another layout" in str(longer.track_map()["properties"])
+    assert "another layout" in _facts_of_track(longer.track_map())["length_evidence"]
     with pytest.raises(ConfigurationError, match=r"missing\.yaml"):
         open_catalog(driven_lake, load_settings(track_lengths_file=tmp_path / "missing.yaml")).session(
             *race.key

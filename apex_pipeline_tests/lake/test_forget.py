@@ -13,10 +13,11 @@ from apex_pipeline.lake.forgotten import read_forgotten
 from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.records import read_record
 from apex_pipeline.lake.retention import Retention, find_expired, remove_expired
+from apex_pipeline.lake.session_reports import sealed, write_report
 from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.layout import raw_key
+from apex_pipeline.storage.layout import raw_key, report_key
 from apex_pipeline.storage.leases import Holder, held
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables.session_key import SessionKey
@@ -65,7 +66,10 @@ def _everything_about(store: ObjectStore, key: SessionKey) -> list[str]:
 
 def test_a_session_is_no_longer_published_nor_listed(lake: LocalStore, settings: Settings) -> None:
     before = _published(lake)
+    for key in (_R1, _R2):
+        write_report(lake, key, sealed("<p>").encode(), lambda: None)
     _forget(lake, "harbor/r1", settings)
+    assert [item.key for item in lake.list("reports/")] == [report_key(str(_R2))]
     assert _published(lake) == before - {_R1}
     assert _everything_about(lake, _R1) == []
     catalog = Catalog(lake)

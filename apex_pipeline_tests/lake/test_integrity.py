@@ -15,6 +15,7 @@ from apex_pipeline.lake.forgotten import ForgottenFile, change_forgotten
 from apex_pipeline.lake.integrity import LakeReport, verify_lake
 from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.published_session import PublishedSession
+from apex_pipeline.lake.session_reports import sealed, write_report
 from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.lake.tables import require_session, require_snapshot
 from apex_pipeline.storage.base import ObjectInfo, ObjectStore
@@ -25,6 +26,7 @@ from apex_pipeline.storage.layout import (
     published_session_key,
     raw_key,
     record_key,
+    report_key,
     shard_key,
     snapshot_key,
     table_key,
@@ -285,6 +287,7 @@ def test_tables_referenced_only_by_an_older_snapshot_are_checked(store: LocalSto
         ("catalog/records/Spa/R1.json", "is not the record of a session"),
         ("catalog/derived/notes.json", "is not the list of a session's derived tables"),
         ("catalog/else.parquet", "is not part of the catalog"),
+        (report_key("spa/R9"), "is not the report of a published session"),
         ("quarantine/else.reason.json", "is the quarantine reason of a file that is not quarantined"),
     ],
 )
@@ -324,9 +327,26 @@ def test_a_damaged_quarantine_reason_is_found(lake: LocalStore, damage: str) -> 
     assert (found.key, found.kind) == (key, "quarantine reason")
 
 
+@pytest.mark.parametrize("damage", ["missing", "cut", "a flipped byte", "another page"])
+def test_a_damaged_report_is_found_by_deep_verification(lake: LocalStore, damage: str) -> None:
+    page = sealed("<p>All of it</p>\n").encode()
+    key = write_report(lake, _R1, page, lambda: None).key
+    assert verify_lake(lake, is_deep=True).wrong == ()
+    if damage == "missing":
+        lake.delete(key)
+    elif damage == "a flipped byte":
+        _flip_a_byte(Path(lake.uri, key))
+    else:
+        lake.write_bytes(key, page[:-30] if damage == "cut" else b"<p>Another</p>")
+    found = [(one.key, one.kind, one.session) for one in verify_lake(lake, is_deep=True).wrong]
+    # A report that is not there is no damage: it is made when somebody asks for it.
+    assert found == ([] if damage == "missing" else [(key, "report", str(_R1))])
+
+
 def test_leases_and_objects_of_other_programs_are_ignored(lake: LocalStore) -> None:
     lake.write_bytes("xml-events/2026/event.xml", b"<x/>")
     lake.write_bytes(".apex/leases/gc.json", b"x")
+    lake.write_bytes("reports/2026/season.html", b"<p>")
     assert verify_lake(lake).notes == ()
 
 

@@ -21,6 +21,7 @@ from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.migration import migrate, plan_migration
 from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.rollups import list_records
+from apex_pipeline.lake.session_reports import sealed, write_report
 from apex_pipeline.lake.snapshot import read_current
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.base import ObjectStore
@@ -321,7 +322,9 @@ def test_what_was_forgotten_since_the_last_migration_is_forgotten_in_the_target(
 ) -> None:
     for key in (_SPA, SessionKey("sebring", "R1")):
         publish_tables(store, key)
+        write_report(store, key, sealed("<p>").encode(), lambda: None)
     migrate(store, target)
+    assert len(list(target.list("reports/"))) == 2
     _forget(store, "spa/R1")
     for item in list(store.list("data/spa/")):  # as `apex gc` does after the retention
         store.delete(item.key)
@@ -331,6 +334,7 @@ def test_what_was_forgotten_since_the_last_migration_is_forgotten_in_the_target(
     assert list(published.keys) == [SessionKey("sebring", "R1")]
     assert list(list_records(target)) == ["catalog/records/sebring/R1.json"]
     assert [item.key for item in target.list("tables/") if "/spa/" in item.key] == []
+    assert [item.key for item in target.list("reports/")] == ["reports/track=sebring/session=R1/report.html"]
     assert verify_lake(target, is_deep=True).wrong == ()
     assert _contents(target).keys() - _contents(store).keys() == {"data/spa/R1_lap_start.csv"}
     assert migrate(store, target).copied == 0

@@ -32,6 +32,7 @@ from apex_pipeline.storage.layout import (
     history_key,
     object_key,
     published_session_key,
+    report_key,
     shard_key,
     snapshot_key,
 )
@@ -184,6 +185,9 @@ def test_objects_younger_than_an_hour_never_expire(store: LocalStore) -> None:
         "catalog/snapshots/readme.txt",
         "catalog/records/spa/R9.json",
         "xml-events/event.xml",
+        "reports/2026/report.html",
+        "reports/track=spa/session=R9/notes.html",
+        report_key(str(_R1)),
     ],
 )
 def test_objects_outside_the_managed_keys_never_expire(store: LocalStore, key: str) -> None:
@@ -200,6 +204,7 @@ def test_objects_outside_the_managed_keys_never_expire(store: LocalStore, key: s
         object_key("0" * 64),
         shard_key("0" * 64),
         published_session_key("0" * 64),
+        report_key(str(_R2)),
     ],
 )
 def test_leftovers_of_a_killed_publication_expire(store: LocalStore, key: str) -> None:

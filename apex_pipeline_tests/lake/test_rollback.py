@@ -14,10 +14,11 @@ from apex_pipeline.lake.integrity import verify_lake
 from apex_pipeline.lake.publication import publish_session
 from apex_pipeline.lake.retention import REMOVAL_LEASE
 from apex_pipeline.lake.rollback import Rollback, plan_rollback, roll_back
+from apex_pipeline.lake.session_reports import write_report
 from apex_pipeline.lake.snapshot import Snapshot
 from apex_pipeline.lake.tables import require_session, require_snapshot
 from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.layout import object_key
+from apex_pipeline.storage.layout import object_key, report_key
 from apex_pipeline.storage.leases import held
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables import CARS, RACE_TABLES, WEATHER
@@ -65,6 +66,15 @@ def test_a_whole_lake_is_rolled_back(store: LocalStore, states: list[Snapshot]) 
     assert (current.parent, current.note) == (states[3].id, f"rollback to {states[0].id}")
     assert verify_lake(store, is_deep=True).wrong == ()
     assert [item.key for item in store.list("tables/laps/")] == ["tables/laps/track=spa/session=R1/laps.parquet"]
+
+
+def test_a_session_that_is_taken_out_loses_its_report_and_a_restored_one_keeps_it(
+    store: LocalStore, states: list[Snapshot]
+) -> None:
+    for key in (_R1, _R2):
+        write_report(store, key, b"<p>", lambda: None)
+    _roll_back(store, states[0])
+    assert [item.key for item in store.list("reports/")] == [report_key(str(_R1))]
 
 
 def test_in_a_bucket_too(s3_bucket: S3Bucket) -> None:

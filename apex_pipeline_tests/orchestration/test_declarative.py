@@ -1,7 +1,8 @@
 """How Dagster's declarative automation treats assets that are made from our sessions; docs/dagster.md has the rules.
 
-The pipeline itself is automated by a sensor that compares. These are the reasons for it, and what somebody can rely on
-who puts a condition on an asset of their own. Ticks are simulated; nothing is executed.
+The pipeline itself is automated by a sensor that compares; only its reports have a condition (test_reports.py). These
+are the reasons for it, and what somebody can rely on who puts a condition on an asset of their own. Ticks are
+simulated; nothing is executed.
 """
 
 from collections.abc import Iterator

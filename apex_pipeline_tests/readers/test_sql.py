@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from apex_pipeline import Catalog, open_catalog
+from apex_pipeline.catalog.sql import run_sql
 from apex_pipeline.errors import ConfigurationError, MissingExtraError
+from apex_pipeline.settings import load_settings
 
 _HAS_DUCKDB = find_spec("duckdb") is not None
 _needs_duckdb = pytest.mark.skipif(not _HAS_DUCKDB, reason="an extra that readers need not have")
@@ -89,8 +91,19 @@ def test_times_and_their_hours_are_utc_wherever_the_machine_is(
         ("pragma version", "not one select"),
         ("set enable_external_access = true", "not one select"),
         ("copy laps to '/tmp/x.csv'", "not one select"),
+        ("copy (select 1) to '/tmp/x.csv'", "not one select"),
+        ("install httpfs", "not one select"),
+        ("load httpfs", "not one select"),
+        ("export database '/tmp/x'", "not one select"),
+        ("import database '/etc'", "not one select|file system operations are disabled"),
+        ("explain analyze copy laps to '/tmp/x.csv'", "not one select"),
+        ("create secret (type s3)", "not one select"),
         ("attach '/tmp/x.db'", "not one select"),
-        ("select * from read_csv('/etc/hosts')", "file system operations are disabled"),
+        ("select * from read_csv('/etc/passwd')", "file system operations are disabled"),
+        ("select * from read_text('/etc/passwd')", "file system operations are disabled"),
+        ("select * from read_blob('/etc/passwd')", "file system operations are disabled"),
+        ("select * from parquet_metadata('/etc/passwd')", "file system operations are disabled"),
+        ("select * from query('copy laps to ''/tmp/x.csv''')", "single SELECT"),
         ("select * from read_parquet('https://example.org/x.parquet')", "Permission|disabled|Missing Extension"),
         ("select * from glob('/*')", "file system operations are disabled"),
         ("select * from '/etc/hosts'", "does not exist"),
@@ -101,3 +114,37 @@ def test_times_and_their_hours_are_utc_wherever_the_machine_is(
 def test_what_is_not_a_question_to_the_lake_is_refused(catalog: Catalog, query: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         catalog.sql(query)
+
+
+@_needs_duckdb
+@pytest.mark.parametrize(
+    "query",
+    [
+        # Held by DuckDB, or handed over row by row.
+        "select * from laps a, laps b, laps c order by a.lap_time_s * b.lap_time_s",
+        "select list(a) from laps a, laps b, laps c",
+        "select a.* from laps a, laps b, laps c",
+    ],
+)
+def test_a_query_that_needs_too_much_memory_is_an_error_with_the_next_step(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"more memory than the 50.0 MB .* APEX_MEMORY_LIMIT") as refused:
+        run_sql(query, [], ["laps"], catalog.table_arrow, 50_000_000)
+    assert "Ask for less" in refused.value.hint
+    # Nothing is moved to the disk.
+    assert list(tmp_path.iterdir()) == []
+
+
+@_needs_duckdb
+def test_the_limit_is_the_setting(lake: Path) -> None:
+    asked = "select current_setting('memory_limit') as memory, current_setting('temp_directory') as folder"
+    (row,) = open_catalog(lake, load_settings(memory_limit="700 MB")).sql(asked, frame="arrow").to_pylist()
+    assert row == {"memory": "667.5 MiB", "folder": ""}
+
+
+@_needs_duckdb
+def test_a_row_that_fails_while_it_is_fetched_is_an_error_of_the_query(catalog: Catalog) -> None:
+    with pytest.raises(ConfigurationError, match=r"DuckDB refuses the query: .*boom"):
+        catalog.sql("select case when n = 90000 then error('boom') else n end from range(100000) r(n)")

@@ -48,6 +48,7 @@ def test_keys_of_history_quarantine_and_snapshots() -> None:
     assert layout.quarantine_reason_key("vir/x.csv") == "quarantine/vir/x.csv.reason.json"
     assert layout.snapshot_key("7") == "catalog/snapshots/7.json"
     assert layout.snapshot_table_key("7", "files") == "catalog/snapshots/7/files.parquet"
+    assert layout.report_key("vir/R1") == "reports/track=vir/session=R1/report.html"
     assert layout.CURRENT_SNAPSHOT_KEY == "catalog/current.json"
 
 
@@ -58,3 +59,5 @@ def test_an_unsafe_path_has_no_key(path: str) -> None:
     if path:
         with pytest.raises(UnsafeKeyError):
             layout.quarantine_reason_key(f"{path}/..")
+        with pytest.raises(UnsafeKeyError):
+            layout.report_key(f"vir/{path}/..")

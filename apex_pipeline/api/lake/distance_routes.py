@@ -37,7 +37,7 @@ async def compare(request: Request) -> Response:
 
 @router.get("/sessions/{track}/{session}/map", **documented(_MAP))
 async def track_map(request: Request, track: str, session: str) -> Response:
-    """Return the map of the track as GeoJSON; without GPS it has no features, and says why."""
+    """Return the map of the track as GeoJSON; without GPS the track has no geometry, and says why."""
     return await answered(request, _MAP, lambda ask: _map(ask, track, session))
 
 

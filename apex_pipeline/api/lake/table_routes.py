@@ -23,7 +23,7 @@ from apex_pipeline.errors import did_you_mean
 from apex_pipeline.lake.published_session import PublishedSession
 from apex_pipeline.sources.session_names import canonical_session
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
-from apex_pipeline.tables import CATALOG_TABLES, RACE_TABLES, REJECTS, SESSIONS, TELEMETRY, TRACKS
+from apex_pipeline.tables import CATALOG_TABLES, LISTED_SESSIONS, RACE_TABLES, REJECTS, TELEMETRY, TRACKS
 from apex_pipeline.tables.session_key import SessionKey
 
 router = APIRouter(tags=["tables"])
@@ -68,7 +68,7 @@ def _sessions(ask: Ask) -> Answer:
         having = _keys_having(ask, table)
         keys = zip(rows["track"].to_pylist(), rows["session"].to_pylist(), strict=True)
         rows = rows.filter(pa.array([SessionKey(*key) in having for key in keys], pa.bool_()))
-    return list_answer(ask, Listed([lambda: rows], None, SESSIONS, is_of_snapshot=False))
+    return list_answer(ask, Listed([lambda: rows], None, LISTED_SESSIONS, is_of_snapshot=False))
 
 
 def _keys_having(ask: Ask, table: str) -> set[SessionKey]:

@@ -4,6 +4,6 @@ See ``facts.py`` for what it is about, ``page.py`` for its parts in order, docs/
 """
 
 from apex_pipeline.reports.session_report.facts import SessionFacts, facts_of
-from apex_pipeline.reports.session_report.page import render_report
+from apex_pipeline.reports.session_report.page import Report, compose_report, render_report
 
-__all__ = ["SessionFacts", "facts_of", "render_report"]
+__all__ = ["Report", "SessionFacts", "compose_report", "facts_of", "render_report"]

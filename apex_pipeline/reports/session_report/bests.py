@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from apex_pipeline.reports.markup import Column, element, name, paragraph, section, table
+from apex_pipeline.reports.markup import Column, element, missing, name, paragraph, section, table
 from apex_pipeline.reports.session_report.cars import CarNames
 from apex_pipeline.reports.session_report.facts import SessionFacts
 from apex_pipeline.reports.session_report.numbers import count, decimals, known, lap
@@ -30,7 +30,7 @@ def bests_section(facts: SessionFacts, names: CarNames) -> str:
     """Return the section, or the reason why there is none."""
     title = "Best laps and sectors"
     if not facts.sectors:
-        return section("bests", title, paragraph("No car has a lap that counts.", "why"))
+        return section("bests", title, missing("No car has a lap that counts."))
     best = {column: _least(facts.sectors, column) for column in ("best_lap_time_s", *_SECTORS)}
     rows = [_cells(row, best, names) for row in facts.sectors]
     said = paragraph(_ABOUT, "m") + paragraph(_sectors_note(facts.sectors, names), "m")

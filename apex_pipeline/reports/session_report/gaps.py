@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from apex_pipeline.reports.markup import figure, section, text
+from apex_pipeline.reports.markup import figure, missing, section
 from apex_pipeline.reports.session_report.cars import CarKey, CarNames
 from apex_pipeline.reports.session_report.facts import SessionFacts
 from apex_pipeline.reports.session_report.lap_tables import ByCar, by_car, lap_table
@@ -27,7 +27,7 @@ def gaps_section(facts: SessionFacts, names: CarNames, colours: Mapping[CarKey, 
     cars = by_car(row for row in facts.chart if row["gap_to_leader_s"] is not None)
     title = "Gap to the leader"
     if not cars:
-        return section("gaps", title, f'<p class="why">{text("No gap is known: no lap has the time it ended at.")}</p>')
+        return section("gaps", title, missing("No gap is known: no lap has the time it ended at."))
     drawing, outside = _draw(cars, names, colours)
     notes = [_ABOUT, outside]
     as_table = lap_table("Gap to the leader at the end of each lap, s", cars, names, _gap)

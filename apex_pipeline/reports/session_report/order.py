@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from apex_pipeline.reports.markup import figure, section, text
+from apex_pipeline.reports.markup import figure, missing, section
 from apex_pipeline.reports.session_report.cars import CarKey, CarNames
 from apex_pipeline.reports.session_report.facts import SessionFacts
 from apex_pipeline.reports.session_report.lap_tables import ByCar, by_car, lap_table
@@ -22,7 +22,7 @@ def order_section(facts: SessionFacts, names: CarNames, colours: Mapping[CarKey,
     rows = [row for row in facts.chart if row["position"] is not None]
     title = "Lap chart: the order on the road"
     if not rows:
-        return section("order", title, f'<p class="why">{text(_NO_ORDER)}</p>')
+        return section("order", title, missing(_NO_ORDER))
     cars = _ordered(rows)
     drawing = _draw(cars, names, colours)
     notes = [_ABOUT, facts.timing_note]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from apex_pipeline.reports.markup import element, name, paragraph, section, text
+from apex_pipeline.reports.markup import element, missing, name, paragraph, section, text
 from apex_pipeline.reports.quality import MEASURES
 from apex_pipeline.reports.session_report.cars import CarNames
 from apex_pipeline.reports.session_report.facts import SessionFacts
@@ -19,7 +19,7 @@ def quality_section(facts: SessionFacts, names: CarNames) -> str:
     title = "Quality, and what is doubtful"
     if not facts.quality:
         why = "The session has no quality scores: its source makes none."
-        return section("quality", title, paragraph(facts.note, "note"), paragraph(why, "why"))
+        return section("quality", title, paragraph(facts.note, "note"), missing(why))
     scores = [row for row in facts.quality if row["scope"] == "session" and row["measure"] != "overall"]
     doubts = [row for row in facts.quality if row["scope"] == "car" and _is_doubt(row)]
     return section(

@@ -1,6 +1,6 @@
 """Writes the result: place, best lap, gap and penalty of each car, beside its place on the road."""
 
-from apex_pipeline.reports.markup import Column, name, paragraph, section, table
+from apex_pipeline.reports.markup import Column, missing, name, paragraph, section, table
 from apex_pipeline.reports.session_report.cars import CarNames
 from apex_pipeline.reports.session_report.facts import SessionFacts
 from apex_pipeline.reports.session_report.numbers import count, decimals, known, lap, race_time, signed
@@ -77,7 +77,7 @@ def _penalties(rows: list[Row], names: CarNames) -> str:
 def _best_laps(facts: SessionFacts, names: CarNames) -> list[str]:
     why = "There is no classification among the session's files, so places and penalties are not known."
     if not facts.best:
-        return [paragraph(why, "why"), paragraph("No car has a valid lap with a time.", "why")]
+        return [missing(why), missing("No car has a valid lap with a time.")]
     columns = (Column("Rank"), Column("Car", is_text=True), Column("Best lap"), Column("in lap"), Column("Gap, s"))
     rows = [
         [
@@ -89,4 +89,4 @@ def _best_laps(facts: SessionFacts, names: CarNames) -> list[str]:
         ]
         for row in facts.best
     ]
-    return [paragraph(f"{why} By their best valid laps:", "why"), table("Best valid laps", columns, rows)]
+    return [missing(f"{why} By their best valid laps:"), table("Best valid laps", columns, rows)]

@@ -10,7 +10,7 @@ import numpy as np
 from apex_pipeline.distance.arrays import Numbers
 from apex_pipeline.distance.lap import NO_METHOD
 from apex_pipeline.distance.positions import Method
-from apex_pipeline.reports.markup import Column, paragraph, section, table, text
+from apex_pipeline.reports.markup import Column, missing, paragraph, section, table, text
 from apex_pipeline.reports.session_report.cars import CarNames
 from apex_pipeline.reports.session_report.facts import SessionFacts
 from apex_pipeline.reports.session_report.numbers import count, decimals, lap, signed
@@ -62,12 +62,12 @@ def trace_section(facts: SessionFacts, names: CarNames) -> str:
     """Return the section, or the reason why there are no traces."""
     traces = facts.traces
     if isinstance(traces, str):
-        return section("traces", "The two best laps on distance", paragraph(traces, "why"))
+        return section("traces", "The two best laps on distance", missing(traces))
     labels = lap_labels(traces, names)
     panels = panels_of(traces, labels)
     title = "The two best laps on distance" if len(labels) == 2 else "The best lap on distance"  # noqa: PLR2004
     if not panels:
-        return section("traces", title, paragraph("The laps have no channel that is drawn here.", "why"))
+        return section("traces", title, missing("The laps have no channel that is drawn here."))
     charts = "".join(
         f'<figure><figcaption>{text(panel.title)}, {text(panel.unit)}</figcaption><div class="chart" role="img" '
         f'aria-label="{text(panel.title)} in {text(panel.unit)} on distance; the table below has the numbers"></div>'
@@ -80,7 +80,7 @@ def trace_section(facts: SessionFacts, names: CarNames) -> str:
         "traces",
         title,
         paragraph(_sentence(traces, labels) + _faster(facts, traces, names)),
-        f"<noscript>{paragraph(_NO_SCRIPT, 'why')}</noscript>",
+        f"<noscript>{paragraph(_NO_SCRIPT, 'm')}</noscript>",
         '<p class="buttons" hidden><button type="button" data-zoom="0.5">Zoom in</button> '
         '<button type="button" data-zoom="2">Zoom out</button> '
         '<button type="button" data-zoom="">Whole lap</button></p>',

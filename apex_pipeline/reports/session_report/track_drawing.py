@@ -7,7 +7,7 @@ import numpy as np
 
 from apex_pipeline.distance import DistanceLap, TrackLine, TrackMap
 from apex_pipeline.distance.arrays import Numbers
-from apex_pipeline.reports.markup import Column, figure, paragraph, section, table, text
+from apex_pipeline.reports.markup import Column, figure, missing, section, table, text
 from apex_pipeline.reports.session_report.cars import CarNames
 from apex_pipeline.reports.session_report.facts import SessionFacts
 from apex_pipeline.reports.session_report.numbers import decimals
@@ -60,7 +60,7 @@ def map_section(facts: SessionFacts, names: CarNames) -> str:
     found = facts.track_map
     if isinstance(found, str) or found.line is None:
         why = found if isinstance(found, str) else f"There is no map: {found.reason}."
-        return section("map", "Map", paragraph(why, "why"))
+        return section("map", "Map", missing(why))
     drawn = _drawn(found.line)
     about = (
         f"Length {decimals(found.length.length_m, 0)} m ({found.length.evidence}). The line is the median of "

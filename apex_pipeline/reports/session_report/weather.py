@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from apex_pipeline.reports.markup import Column, element, paragraph, section, table, text
+from apex_pipeline.reports.markup import Column, element, missing, paragraph, section, table, text
 from apex_pipeline.reports.session_report.facts import SessionFacts
 from apex_pipeline.reports.session_report.numbers import UNKNOWN, count, decimals
 from apex_pipeline.tables.model import Row
@@ -26,7 +26,7 @@ def weather_section(facts: SessionFacts) -> str:
     """Return the section, or the reason why there is none."""
     readings = facts.weather
     if not readings:
-        return section("weather", "Weather", paragraph("None of the session's files has weather.", "why"))
+        return section("weather", "Weather", missing("None of the session's files has weather."))
     step = -(-len(readings) // _ROWS)
     day = readings[0]["observed_utc"]
     measured = [one for one in _MEASURES if any(row[one[0]] is not None for row in readings)]

@@ -89,7 +89,7 @@ def test_another_length_of_the_track_gives_another_tag_because_other_bytes(
     client: httpx.Client, driven_lake: Path, laps: tuple[Lap, Lap], tmp_path: Path
 ) -> None:
     lap = laps[0]
-    length_m = client.get(f"{API}/sessions/harbor/R1/map").json()["properties"]["length_m"]
+    length_m = client.get(f"{API}/sessions/harbor/R1/map").json()["features"][0]["properties"]["length_m"]
     own = tmp_path / "lengths.yaml"
     own.write_text(f"tracks:\n- {{slug: harbor_street_circuit, length_m: {length_m * 1.005}, evidence: measured}}\n")
     path = f"{API}/sessions/harbor/R1/cars/{lap.vehicle_id}/laps/{lap.number}/telemetry?x=distance&channels=speed_kph"
@@ -145,7 +145,8 @@ def test_a_broken_file_of_track_names_is_no_fault_of_the_request(driven_lake: Pa
 def test_the_map_is_geojson(client: httpx.Client) -> None:
     found = client.get(f"{API}/sessions/harbor/R1/map").json()
     assert found["type"] == "FeatureCollection"
-    assert found["properties"]["length_m"] > 1_000
+    assert set(found) == {"type", "features"}
+    assert found["features"][0]["properties"]["length_m"] > 1_000
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import pyarrow as pa
 import pytest
 
 from apex_pipeline.catalog import Catalog, open_catalog
-from apex_pipeline_tests.api.lake.conftest import API
+from apex_pipeline.lake.rollback import plan_rollback, roll_back
+from apex_pipeline.tables.session_key import SessionKey
+from apex_pipeline_tests.api.lake.conftest import API, serving
+from apex_pipeline_tests.catalog.race_lake import local_store
+from apex_pipeline_tests.lake.tables import NOON, publish_tables
 
 TRACK = "harbor_street_circuit"
 
@@ -240,3 +245,21 @@ def test_a_page_of_too_much_text_ends_earlier_and_leads_on(
             assert page["count"] < len(whole)
             rows, cursor = rows + page["rows"], page["next"]
         assert rows == whole
+
+
+def test_what_a_rollback_took_out_is_listed_as_not_published_and_leads_nowhere(tmp_path: Path) -> None:
+    store = local_store(tmp_path)
+    first = publish_tables(store, SessionKey("spa", "R1"), laps=2)
+    publish_tables(store, SessionKey("spa", "R2"), now=NOON + timedelta(hours=1))
+    roll_back(store, plan_rollback(store, first), NOON + timedelta(hours=2))
+    with serving(Path(store.uri)) as client:
+        for path in ("sessions", "tables/sessions"):
+            rows = client.get(f"{API}/{path}").json()["rows"]
+            assert [(row["session"], row["is_published"]) for row in rows] == [("R1", True), ("R2", False)], path
+        published = client.get(f"{API}/sessions?is_published=true&columns=session").json()["rows"]
+        assert published == [{"session": "R1"}]
+        assert client.get(f"{API}/sessions/spa/R2/laps").status_code == 404
+        page = client.get("/?format=html").text
+    assert "sessions/spa/R1/report" in page
+    assert "sessions/spa/R2" not in page
+    assert "not published" in page
