@@ -7,11 +7,13 @@ sessions are botocore's own: boto3's do the same, and their import takes 0.06 s.
 import logging
 import os
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import botocore.exceptions as botocore_errors
 import botocore.session
 from botocore.hooks import HierarchicalEmitter
+from botocore.utils import parse_timestamp
 
 # Handlers of these libraries belong to how a client works.
 _OWN_LIBRARIES = frozenset({"apex_pipeline", "boto3", "botocore", "s3transfer"})
@@ -77,6 +79,8 @@ def new_session(
         without_variable = (None, None, None, None)
         session = botocore.session.Session(session_vars={"profile": without_variable}, event_hooks=hooks)
     session.set_config_variable("region", region)
+    parsers: Any = session.get_component("response_parser_factory")
+    parsers.set_parser_defaults(timestamp_parser=_parse_time)
     if key_id is not None and secret is not None:
         session.set_credentials(key_id, secret, token)
     return session
@@ -111,6 +115,15 @@ def endpoint_of_environment() -> tuple[str, str] | None:
         if value := os.environ.get(name, "").strip():
             return value, name
     return None
+
+
+def _parse_time(value: Any) -> datetime:  # noqa: ANN401  -- a text or a number, as botocore's
+    """Return a time (aware); for 1,000 times of a listing, botocore's own parser takes 0.05 s."""
+    try:
+        time = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        return parse_timestamp(value)
+    return time if time.tzinfo is not None else parse_timestamp(value)
 
 
 def _unset_blank_variables() -> None:

@@ -139,9 +139,10 @@ class DirectClient:
             try:
                 described = {"status_code": received.status, "headers": received.headers}
                 described = reader.start(received, is_verified=self._is_verifying)
-                self._emit("before-parse", request, response_dict=described, customized_response_dict={})
+                added: Reply = {}
+                self._emit("before-parse", request, response_dict=described, customized_response_dict=added)
                 http = HttpReply(described["status_code"], received.headers, received)
-                outcome = _Outcome(http, reader.read(described))
+                outcome = _Outcome(http, reader.read(described) | added)
             except BaseException:
                 received.close()
                 raise
