@@ -12,7 +12,6 @@ from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.contract.harnesses import StoreHarness, local_harness, s3_harness, write_source
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
-
 # Both servers, with requests for objects sent directly and through botocore.
 _BUCKETS = {
     "s3": "new_s3_harness",
