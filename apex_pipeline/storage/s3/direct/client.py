@@ -135,10 +135,10 @@ class DirectClient:
         reader, outcome, described = self._readers[request.operation], _Outcome(), None
         try:
             is_streamed = request.operation == "GetObject"
-            received = self._connections.send(method, url, headers, request.body, is_streamed=is_streamed)
+            received, body = self._connections.send(method, url, headers, request.body, is_streamed=is_streamed)
             try:
                 described = {"status_code": received.status, "headers": received.headers}
-                described = reader.start(received, is_verified=self._is_verifying)
+                described = reader.start(received, body, is_verified=self._is_verifying)
                 added: Reply = {}
                 self._emit("before-parse", request, response_dict=described, customized_response_dict=added)
                 http = HttpReply(described["status_code"], received.headers, received)

@@ -20,6 +20,7 @@ from urllib3.util import Retry, Timeout
 
 # The same as botocore: chunks of 16 KiB, the default, cost processor time.
 _BLOCK_BYTES: Final = 128 * 1024
+_FIRST_FAILURE: Final = 300
 # botocore's rules decide about every retry.
 _NO_RETRIES: Final = Retry(False)
 
@@ -38,7 +39,8 @@ class Connections:
         self._start = start
         self._proxy = proxy if proxy is None or "://" in proxy else f"http://{proxy.removeprefix('//')}"
         # A proxy is told the entire URL, unless the connection through it is encrypted.
-        self._sends_url = proxy is not None and start.startswith("http:")
+        sends_url = proxy is not None and start.startswith("http:")
+        self._skipped = 0 if sends_url else len(start) - len(urlsplit(start).path)
         self._options: dict[str, Any] = {
             "timeout": Timeout(connect=_setting(config, "connect_timeout"), read=_setting(config, "read_timeout")),
             "maxsize": _setting(config, "max_pool_connections"),
@@ -55,19 +57,18 @@ class Connections:
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, is_streamed: bool
-    ) -> urllib3.BaseHTTPResponse:
-        """Send a request and return the reply, with its body received unless it is to be streamed.
+    ) -> tuple[urllib3.BaseHTTPResponse, bytes]:
+        """Send a request and return the reply with its body, which is empty and not received yet if it is streamed.
 
         Raises:
             BotoCoreError: There is no reply, as botocore would raise.
         """
         if self._process_id != os.getpid():  # the connections belong to the process that this one was forked from
             self._pool, self._process_id = self._new_pool(), os.getpid()
-        target = url if self._sends_url else _path_of(url)
         try:
             reply = self._pool.urlopen(
                 method,
-                target,
+                url[self._skipped :],
                 body=body,
                 headers=headers,
                 retries=_NO_RETRIES,
@@ -76,11 +77,11 @@ class Connections:
                 decode_content=False,
                 enforce_content_length=False,
             )
-            if not is_streamed or reply.status >= 300:  # noqa: PLR2004  -- the first status that is no success
-                _ = reply.data
+            is_received = not is_streamed or reply.status >= _FIRST_FAILURE
+            content = reply.data if is_received else b""
         except (urllib3_errors.HTTPError, OSError, ValueError) as error:
             raise self._translated(error, url) from error
-        return reply
+        return reply, content
 
     def _new_pool(self) -> urllib3.HTTPConnectionPool:
         if self._proxy is None:
@@ -104,10 +105,6 @@ class Connections:
                 return botocore_errors.ConnectionClosedError(endpoint_url=url, error=error, request=None)
             case _:
                 return botocore_errors.HTTPClientError(error=error)
-
-
-def _path_of(url: str) -> str:
-    return urlsplit(url).path or "/"
 
 
 def _setting(config: Config, name: str) -> Any:  # noqa: ANN401  -- the stubs do not know the attributes

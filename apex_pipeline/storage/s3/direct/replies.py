@@ -77,11 +77,12 @@ class ReplyReader:
         resolve_response_checksum_algorithms(request, model, VERIFIED)
         self._checksums: dict[str, Any] = request["context"].get("checksum", {})
 
-    def start(self, reply: urllib3.BaseHTTPResponse, *, is_verified: bool) -> dict[str, Any]:
+    def start(self, reply: urllib3.BaseHTTPResponse, body: bytes, *, is_verified: bool) -> dict[str, Any]:
         """Return the form in which botocore's events describe a reply.
 
         Args:
             reply: The reply.
+            body: Its body, unless that is streamed.
             is_verified: Whether the body is compared with the store's checksum while it is read.
 
         Raises:
@@ -98,7 +99,7 @@ class ReplyReader:
             raise UnknownReplyError
         described: dict[str, Any] = {"headers": headers, "status_code": status, "context": {}}
         if status >= _FIRST_FAILURE or not self._is_streamed:
-            return described | {"body": reply.data}
+            return described | {"body": body}
         raw: Any = reply  # botocore passes these, too; the stubs want a file and a number
         length: Any = headers["content-length"]
         described["body"] = StreamingBody(raw, length)
