@@ -1,8 +1,8 @@
 """Looks up or reads every object of a bucket, with our store or with botocore's client; one process per run.
 
-Run as ``python -m transfer_engines.lookups ENGINE OPERATION ENDPOINT BUCKET FOLDER``, with ``ours`` or ``botocore``, and
-``head`` or ``get``. The keys are the names of the files in the folder. Both use 10 threads; ours also compares the content with
-its digest.
+Run as ``python -m transfer_engines.lookups ENGINE OPERATION ENDPOINT BUCKET FOLDER``; the engine is ``ours`` or
+``botocore``, the operation ``head`` or ``get``. The keys are the names of the files in the folder. Both use 10 threads;
+ours also compares the content with its digest.
 """
 
 import os

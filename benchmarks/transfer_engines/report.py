@@ -45,10 +45,10 @@ run the objects are counted, one is read and compared, and the bucket is removed
 "ours" is the engine alone, as a sync calls it; "upload" is the command `apex upload` as people run it, with its \
 output in a file. Both hash every file (SHA-256), send a CRC32 with every request and compare it with the checksum \
 that the store acknowledges, keep a journal of every multipart upload to resume it, and list the existing objects \
-before they send. boto3 is used without additions: one shared transfer manager of the classic client, a CRC32 of every object, and the \
-number of concurrent requests that was fastest when each was tried once before the first round. s5cmd (`sync`) and \
-rclone (`copy`) use 10 concurrent requests, parts of 8 MiB, and their defaults otherwise. In a second run ours \
-compares contents; the others compare size and time.
+before they send. boto3 is used without additions: one shared transfer manager of the classic client, a CRC32 of \
+every object, and the number of concurrent requests that was fastest when each was tried once before the first \
+round. s5cmd (`sync`) and rclone (`copy`) use 10 concurrent requests, parts of 8 MiB, and their defaults otherwise. \
+In a second run ours compares contents; the others compare size and time.
 """
 
 

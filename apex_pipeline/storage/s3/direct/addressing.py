@@ -7,6 +7,7 @@ before it is signed and never sent; see client.py for the requests that follow i
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
@@ -20,6 +21,8 @@ _SAMPLE_KEY: Final = "sample"
 _SIGNATURE: Final = "s3v4"
 # botocore's own set for keys.
 _SAFE: Final = "/~"
+# Headers that botocore's signer leaves out, as proxies may change them.
+_UNSIGNED: Final = frozenset({"User-Agent", "X-Amzn-Trace-Id"})
 # Settings of a signature that only botocore knows how to follow: sessions of directory buckets, other credentials.
 _UNUSUAL_SIGNING: Final = frozenset({"identity_cache", "cache_key", "request_credentials"})
 
@@ -30,7 +33,8 @@ class Addressing:
 
     Attributes:
         start: URL up to the key, with the slash before it.
-        headers: Headers of every request, such as the user agent.
+        headers: Headers of every request that are not signed, such as the user agent.
+        signed_headers: Headers of every request that are signed, such as the host.
         signer: botocore's signer with the client's credentials, which it renews.
         region: Region that is signed for.
         service: Service that is signed for.
@@ -38,6 +42,7 @@ class Addressing:
 
     start: str
     headers: Mapping[str, str]
+    signed_headers: Mapping[str, str]
     signer: Any
     region: str
     service: str
@@ -47,7 +52,7 @@ class Addressing:
         return self.start + percent_encode(key, safe=_SAFE)
 
     def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, config: object) -> AWSRequest:
-        """Return a request, signed with the current credentials.
+        """Return a request, signed with the current credentials, without the headers that are not signed.
 
         Args:
             method: ``PUT``, ``HEAD`` or ``GET``.
@@ -59,7 +64,7 @@ class Addressing:
         Raises:
             BotoCoreError: There are no credentials, or they cannot be renewed.
         """
-        request = AWSRequest(method, url, {**self.headers, **headers}, body)
+        request = AWSRequest(method, url, {**self.signed_headers, **headers}, body)
         request.context["client_config"] = config
         signature = self.signer.get_auth_instance(
             signing_name=self.service, region_name=self.region, signature_version=_SIGNATURE
@@ -114,7 +119,16 @@ def _read(stopped: _StoppedError) -> Addressing | None:
     ):
         return None
     headers = {name: _text(value) for name, value in request.headers.items()}
-    return Addressing(url.removesuffix(_SAMPLE_KEY), headers, stopped.signer, region, service)
+    # botocore's signer works the host out twice for each request that does not name it.
+    signed = {"Host": _host_of(url), **{name: value for name, value in headers.items() if name not in _UNSIGNED}}
+    unsigned = {name: value for name, value in headers.items() if name in _UNSIGNED}
+    return Addressing(url.removesuffix(_SAMPLE_KEY), unsigned, signed, stopped.signer, region, service)
+
+
+def _host_of(url: str) -> str:
+    """Return the host as HTTP wants it: without the usual port."""
+    parts = urlsplit(url)
+    return parts.netloc.removesuffix({"http": ":80", "https": ":443"}[parts.scheme])
 
 
 def _text(value: str | bytes) -> str:

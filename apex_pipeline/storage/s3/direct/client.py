@@ -127,6 +127,7 @@ class DirectClient:
         method, url = _METHODS[request.operation], self._addressing.url(request.key)
         signed = self._addressing.sign(method, url, request.headers, request.body, self._config)
         headers = {
+            **self._addressing.headers,
             **dict(signed.headers.items()),
             "amz-sdk-invocation-id": invocation_id,
             "amz-sdk-request": f"attempt={attempt}; max={self._attempts}",

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,8 @@ from apex_pipeline.storage.s3.direct.client import DirectClient
 _ENDPOINT = "http://127.0.0.1:1"  # no service listens there; nothing is sent
 
 
-def _connection(bucket: str = "races", endpoint: str | None = _ENDPOINT, **options: bool) -> S3Connection:
-    return S3Connection(bucket, "eu-west-3", endpoint, "key", "hush-hush", **options)
+def _connection(bucket: str = "races", endpoint: str | None = _ENDPOINT) -> S3Connection:
+    return S3Connection(bucket, "eu-west-3", endpoint, "key", "hush-hush")
 
 
 def _is_direct(connection: S3Connection) -> bool:
@@ -39,6 +41,31 @@ def test_the_address_is_the_one_that_botocore_chooses() -> None:
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [
+        (None, "races.s3.eu-west-3.amazonaws.com"),
+        ("http://store.local:80", "store.local"),
+        ("https://store.local:443", "store.local"),
+        ("https://store.local:9000", "store.local:9000"),
+        ("http://[::1]:9000", "[::1]:9000"),
+    ],
+)
+def test_the_host_is_signed_as_botocore_signs_it(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str | None, host: str
+) -> None:
+    moment = datetime(2026, 9, 6, 18, 40)  # noqa: DTZ001  -- as botocore's
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_: moment)
+    addressing = vars(_connection(endpoint=endpoint).objects)["_addressing"]
+    signed = addressing.sign("HEAD", addressing.url("x"), {}, None, None)
+    assert signed.headers["Host"] == host
+    without = replace(addressing, signed_headers={})
+    assert (
+        without.sign("HEAD", addressing.url("x"), {}, None, None).headers["Authorization"]
+        == (signed.headers["Authorization"])
+    )
+
+
+@pytest.mark.parametrize(
     "bucket",
     [
         "arn:aws:s3:eu-west-3:123456789012:accesspoint/races",
@@ -52,7 +79,7 @@ def test_access_points_and_directory_buckets_are_left_to_botocore(bucket: str) -
 
 
 def test_transfer_acceleration_is_left_to_botocore() -> None:
-    assert not _is_direct(_connection(endpoint=None, use_accelerate=True))
+    assert not _is_direct(S3Connection("races", "eu-west-3", None, "key", "hush-hush", use_accelerate=True))
 
 
 @pytest.mark.parametrize("variable", ["AWS_USE_DUALSTACK_ENDPOINT", "AWS_USE_FIPS_ENDPOINT"])
@@ -124,7 +151,7 @@ def test_a_replaced_reply_of_botocores_stubber_is_noticed() -> None:
 
 
 def test_a_connection_can_do_without() -> None:
-    connection = _connection(is_direct=False)
+    connection = S3Connection("races", "eu-west-3", _ENDPOINT, "key", "hush-hush", is_direct=False)
     assert connection.objects is connection.client
 
 
