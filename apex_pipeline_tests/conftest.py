@@ -136,7 +136,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """boto3's pauses between attempts, recorded instead of slept."""
+    """The pauses between attempts, those of botocore included, recorded instead of slept."""
     pauses: list[float] = []
-    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=pauses.append))
+    for module in ("botocore.endpoint", "apex_pipeline.storage.s3.direct.client"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(sleep=pauses.append))
     return pauses

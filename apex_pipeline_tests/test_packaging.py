@@ -21,6 +21,7 @@ _TARGETS: dict[str, Any] = _PYPROJECT["tool"]["hatch"]["build"]["targets"]
 _DATA = {".csv", ".parquet", ".npy", ".deflate", ".gz", ".zst", ".zip"}
 # The modules that may create an AWS client.
 _CLIENT_MODULES = {"storage/s3/sessions.py"}
+_SESSIONS = {"botocore.session.Session", "boto3.Session", "boto3.client", "boto3.resource"}
 
 
 def _requirements() -> list[str]:
@@ -93,7 +94,7 @@ def test_aws_sessions_are_created_in_one_module_only() -> None:
     creators: set[str] = set()
     for path in _files("apex_pipeline/*.py"):
         calls = (node.func for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call))
-        if any(ast.unparse(call) in {"boto3.Session", "boto3.client", "boto3.resource"} for call in calls):
+        if any(ast.unparse(call) in _SESSIONS for call in calls):
             creators.add(path.relative_to(_PROJECT / "apex_pipeline").as_posix())
     assert creators == _CLIENT_MODULES
 

@@ -10,10 +10,10 @@ and needs Linux, 4 GB of disk and half an hour. Other options:
     --megabytes 100                              no case larger than this
     --tools /opt/tools/bin                       folder of s5cmd and rclone, if not next to this Python or on PATH
     --no-sync                                    skips the unchanged sync of 1,000 files
+    --no-lookups                                 skips 1,000 lookups and 1,000 reads, compared with botocore's
 
-s5cmd and rclone are in the dependency group ``bench``; missing tools are left out. The exit code is 1 if our throughput
-is below 0.9 of boto3's, our peak memory above 200 MB, ours slower than rclone on 1,000 small files, or the unchanged
-sync misses its targets.
+s5cmd and rclone are in the dependency group ``bench``; missing tools are left out. Our engine is measured alone and as
+``apex upload``. The exit code is 1 if a target of ``transfer_engines/report.py`` is missed.
 
 Until everything is measured, this process stays small and uses the standard library only, because the peak memory of a
 child process starts at that of its parent.
@@ -29,7 +29,8 @@ from typing import Any
 
 from transfer_engines.cases import CASES, WARM_UP, Case, make_files, scaled
 from transfer_engines.engines import NAMES, Engines
-from transfer_engines.report import CaseRuns, markdown, problems, sync_problems
+from transfer_engines.lookup_runs import measure_lookups
+from transfer_engines.report import CaseRuns, lookup_problems, markdown, problems, sync_problems
 from transfer_engines.running import HERE, CaseRunner, log, running_server
 
 _SERVERS = ("seaweedfs", "juicefs")
@@ -40,17 +41,17 @@ def main() -> int:
     arguments = _arguments()
     engines = Engines(arguments.tools)
     results: list[CaseRuns] = []
-    sync = None
     versions = {name: engines.version(name) for name in arguments.engines}
     for case in [scaled(CASES[name], arguments.megabytes) for name in arguments.case]:
         for server in arguments.server:
             results.append(_run_case(case, server, engines, arguments))
             # Written after each case, so that an interrupted run keeps its measurements.
-            _write(arguments.results, markdown(results, sync, versions))
-    if not arguments.no_sync:
-        sync = _unchanged_sync(arguments.rounds)
-        _write(arguments.results, markdown(results, sync, versions))
+            _write(arguments.results, markdown(results, None, versions))
+    lookups = None if arguments.no_lookups else measure_lookups(arguments.rounds)
+    sync = None if arguments.no_sync else _unchanged_sync(arguments.rounds)
+    _write(arguments.results, markdown(results, sync, versions, lookups))
     found = [problem for runs in results for problem in problems(runs)] + (sync_problems(sync) if sync else [])
+    found += lookup_problems(lookups) if lookups else []
     for problem in found:
         log(f"Target missed: {problem}")
     return 1 if found else 0
@@ -65,6 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--megabytes", type=int, help="maximum size of a case; default: its full size")
     parser.add_argument("--tools", type=Path, help="folder with s5cmd and rclone")
     parser.add_argument("--no-sync", action="store_true", help="skip the unchanged sync")
+    parser.add_argument("--no-lookups", action="store_true", help="skip lookups and reads")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder for the table")
     return parser.parse_args()
 

@@ -114,7 +114,7 @@ def _default_prefix(settings: Settings) -> str:
 
 
 class UploadOutput:
-    """Prints one line per file and one for the totals, as text or as JSON.
+    """Prints the totals and the files that failed, on a terminal and as JSON also one line per file.
 
     Args:
         reporter: Writes the lines and draws the bar.
@@ -135,7 +135,7 @@ class UploadOutput:
         self._reporter.advance(_STAGE, 0, f"{self._moved / 1e6:,.1f} MB moved")
 
     def on_event(self, event: UploadEvent) -> None:
-        """Print the totals at the start, or the line of a finished file."""
+        """Print the totals at the start, or the line of a finished file; without a terminal, only of a failed one."""
         if event.file is None:
             self._reporter.start(_STAGE, event.total_bytes)
             if not self._reporter.as_json:
@@ -147,7 +147,10 @@ class UploadOutput:
 
     def _write_file(self, event: UploadEvent, file: UploadedFile) -> None:
         self._reporter.advance(_STAGE, file.size, f"{self._moved / 1e6:,.1f} MB moved")
-        if file.status is not UploadStatus.NOT_TRIED:  # untried files appear in the totals only
+        # Untried files appear in the totals only; in a log, so do those with which all is well.
+        if file.status is UploadStatus.FAILED or (
+            self._reporter.is_terminal and file.status is not UploadStatus.NOT_TRIED
+        ):
             problem = f": {file.problem}" if file.problem else ""
             word = f"{self._signs[file.status]}{_WORDS[file.status]}"
             self._reporter.write(

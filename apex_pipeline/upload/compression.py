@@ -13,8 +13,6 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
-import pyarrow as pa
-
 from apex_pipeline.storage.digest_cache import DigestCache, FileDigest
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES, FileState, HashingReader
 from apex_pipeline.storage.os_errors import translating_os_errors
@@ -97,6 +95,8 @@ class Compressor:
     @contextmanager
     def _open_stream(self, file: BinaryIO) -> Generator[BinaryIO]:
         if self._compression is Compression.ZSTD:
+            import pyarrow as pa  # noqa: PLC0415  -- takes 0.1 s, and only this needs it
+
             with pa.CompressedOutputStream(pa.PythonFile(file, "w"), "zstd") as stream:
                 yield stream
         else:

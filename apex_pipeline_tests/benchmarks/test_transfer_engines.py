@@ -32,15 +32,19 @@ def case_runs(
 @pytest.mark.parametrize(
     ("case", "seconds", "peak_mb", "expected"),
     [
-        ("large", {"ours": [1.1, 1.1], "boto3": [1.0, 1.0]}, 150, []),
+        ("large", {"ours": [1.05, 1.05], "boto3": [1.0, 1.0]}, 150, []),
         ("large", {"ours": [1.2, 1.2], "boto3": [1.0, 1.0]}, 150, ["our throughput is 0.83 of boto3's"]),
         # The median of the ratios per round is compared, so one slow round does not matter.
         ("large", {"ours": [1.0, 2.0, 9.0], "boto3": [1.0, 2.0, 3.0]}, 150, []),
         ("large", {"ours": [1.0], "boto3": [1.0]}, 201, ["our peak is 201 MB"]),
         ("large", {"ours": [2.0], "rclone": [1.0]}, 150, []),
-        ("small", {"ours": [2.0], "rclone": [1.0]}, 150, ["we take 2.00 times as long as rclone"]),
-        ("small", {"ours": [1.0], "rclone": [1.0]}, 150, []),
-        ("again", {"ours": [2.0], "rclone": [1.0]}, 150, []),
+        ("small", {"ours": [2.0], "rclone": [1.0]}, 150, []),
+        ("small", {"ours": [1.0], "s5cmd": [1.0]}, 150, ["ours takes 1.00 times as long as s5cmd, more than 0.9"]),
+        ("small", {"upload": [1.4], "s5cmd": [1.0]}, 150, ["upload takes 1.40 times as long as s5cmd, more than 1.3"]),
+        ("small", {"ours": [0.9], "upload": [1.3], "s5cmd": [1.0]}, 150, []),
+        ("again", {"ours": [2.0], "s5cmd": [1.0]}, 150, []),
+        ("again", {"upload": [0.6, 0.5, 0.9]}, 150, []),
+        ("again", {"upload": [0.7]}, 150, ["`apex upload` takes 0.70 s, more than 0.6 s"]),
         ("large", {"ours": [1.0]}, 150, []),
     ],
 )
@@ -72,6 +76,30 @@ def test_an_unchanged_sync_is_checked_by_its_requests_and_time(
 ) -> None:
     found = load("transfer_engines.report").sync_problems({"rounds": [{"requests": requests, "wall_s": wall_s}] * 2})
     assert found == [f"unchanged sync: {problem}" for problem in expected]
+
+
+def lookup_runs(load: Load, ours_s: float) -> Any:
+    """Return lookups and reads for which ours took this time, and botocore 2 s."""
+    report, measured = load("transfer_engines.report"), load("measuring").Measurement
+    times = {"ours": ours_s, "botocore": 2.0}
+    runs = {
+        (operation, engine): [measured(wall_s / 2, wall_s, 50, 50)] * 2
+        for operation in report.OPERATIONS
+        for engine, wall_s in times.items()
+    }
+    return report.LookupRuns(1_000, runs)
+
+
+def test_lookups_and_reads_are_compared_with_botocore(load: Load) -> None:
+    report = load("transfer_engines.report")
+    assert report.lookup_problems(lookup_runs(load, 1.0)) == []
+    assert report.lookup_problems(lookup_runs(load, 1.2)) == [
+        "1,000 HEAD: 0.60 of botocore's time, more than 0.5",
+        "1,000 GET: 0.60 of botocore's time, more than 0.5",
+    ]
+    text = report.markdown([], None, {}, lookup_runs(load, 1.2))
+    assert "| GET | ours | 2 | 1.20 [1.20-1.20] | 0.60 [0.60-0.60] |" in text
+    assert "- HEAD, ours / botocore per round: wall **0.60 [0.60-0.60]**" in text
 
 
 def test_the_report_has_medians_ratios_and_missed_targets(load: Load) -> None:
@@ -136,9 +164,12 @@ def test_commands_of_our_engine_and_boto3_use_this_python(load: Load) -> None:
     module = load("transfer_engines.engines")
     target = module.Target("http://127.0.0.1:9", "races", "a-key", "a-secret")
     commands = [
-        module.Engines().command(name, target, Path("/files"), Path("/state"), 16) for name in ("ours", "boto3")
+        module.Engines().command(name, target, Path("/files"), Path("/state"), 16)
+        for name in ("ours", "boto3", "upload")
     ]
     assert [command[3:] for command in commands] == [
         ["http://127.0.0.1:9", "races", "/files", "/state"],
         ["http://127.0.0.1:9", "races", "/files", "16"],
+        ["upload", "/files", "--bucket", "races", "--prefix", ""],
     ]
+    assert target.environment["S3_ENDPOINT_URL"] == "http://127.0.0.1:9"

@@ -12,12 +12,20 @@ from apex_pipeline.storage.s3.store import S3Store
 from apex_pipeline_tests.contract.harnesses import StoreHarness, local_harness, s3_harness, write_source
 from apex_pipeline_tests.servers.s3_server import S3Bucket
 
+# Both servers, with requests for objects sent directly and through botocore.
+_BUCKETS = {
+    "s3": "new_s3_harness",
+    "s3-botocore": "new_s3_botocore_harness",
+    "old-s3": "old_s3_harness",
+    "old-s3-botocore": "old_s3_botocore_harness",
+}
 
-@pytest.fixture(params=["local", "s3", "old-s3"])
+
+@pytest.fixture(params=["local", *_BUCKETS])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> StoreHarness:
     if request.param == "local":
         return local_harness(tmp_path)
-    return request.getfixturevalue({"s3": "new_s3_harness", "old-s3": "old_s3_harness"}[request.param])
+    return request.getfixturevalue(_BUCKETS[request.param])
 
 
 @pytest.fixture
@@ -25,9 +33,9 @@ def store(harness: StoreHarness) -> ObjectStore:
     return harness.store
 
 
-@pytest.fixture(params=["s3", "old-s3"])
+@pytest.fixture(params=_BUCKETS)
 def s3_store(request: pytest.FixtureRequest) -> ObjectStore:
-    return request.getfixturevalue({"s3": "new_s3_harness", "old-s3": "old_s3_harness"}[request.param]).store
+    return request.getfixturevalue(_BUCKETS[request.param]).store
 
 
 @pytest.fixture
@@ -36,8 +44,18 @@ def new_s3_harness(s3_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
 
 
 @pytest.fixture
+def new_s3_botocore_harness(s3_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
+    return s3_harness(s3_bucket, tmp_path, names_are_files=False, is_direct=False)
+
+
+@pytest.fixture
 def old_s3_harness(old_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
     return s3_harness(old_bucket, tmp_path, names_are_files=True)
+
+
+@pytest.fixture
+def old_s3_botocore_harness(old_bucket: S3Bucket, tmp_path: Path) -> StoreHarness:
+    return s3_harness(old_bucket, tmp_path, names_are_files=True, is_direct=False)
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -72,9 +72,16 @@ def local_harness(tmp_path: Path) -> StoreHarness:
     return StoreHarness(store, damage, visible, abandon, names_are_files=True, environment=environment)
 
 
-def s3_harness(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool) -> StoreHarness:
+def s3_harness(bucket: S3Bucket, tmp_path: Path, *, names_are_files: bool, is_direct: bool = True) -> StoreHarness:
     server = bucket.server
-    connection = S3Connection(bucket.name, "us-east-1", server.endpoint, server.access_key_id, server.secret_access_key)
+    connection = S3Connection(
+        bucket.name,
+        "us-east-1",
+        server.endpoint,
+        server.access_key_id,
+        server.secret_access_key,
+        is_direct=is_direct,
+    )
     store = S3Store(connection, "lakes/one", DigestCache(), state=tmp_path / "state", sleep=lambda _: None)
 
     def damage(key: str) -> None:

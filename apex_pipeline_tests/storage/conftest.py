@@ -34,6 +34,8 @@ def requests(connection: S3Connection) -> list[tuple[str, dict[str, Any]]]:
     return sent
 
 
-@pytest.fixture
-def fault_harness(fault_proxy: FaultProxy, s3_bucket: S3Bucket, no_pauses: list[float]) -> FaultHarness:
-    return FaultHarness(fault_proxy, s3_bucket)
+@pytest.fixture(params=["direct", "botocore"])
+def fault_harness(
+    request: pytest.FixtureRequest, fault_proxy: FaultProxy, s3_bucket: S3Bucket, no_pauses: list[float]
+) -> FaultHarness:
+    return FaultHarness(fault_proxy, s3_bucket, is_direct=request.param == "direct")

@@ -35,6 +35,7 @@ class Target:
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
             "AWS_REGION": "us-east-1",
+            "S3_ENDPOINT_URL": self.endpoint,
             # Ignores the settings of the user: AWS profiles and the configuration of rclone.
             "AWS_CONFIG_FILE": "/dev/null",
             "RCLONE_CONFIG": "/dev/null",
@@ -74,12 +75,15 @@ class Engines:
             name: A name from :data:`NAMES`.
             target: Target of the copy.
             folder: Folder of the files.
-            state: State folder of our engine.
+            state: State folder of our engine; the command gets it by the environment.
             concurrency: Concurrent requests of boto3.
         """
         if name == "ours":
             module = "apex_pipeline_tests.e2e.copying_child"
             return [sys.executable, "-m", module, target.endpoint, target.bucket, str(folder), str(state)]
+        if name == "upload":
+            command = [sys.executable, "-m", "apex_pipeline", "upload", str(folder)]
+            return [*command, "--bucket", target.bucket, "--prefix", ""]
         if name == "boto3":
             module = "transfer_engines.plain_boto3"
             return [sys.executable, "-m", module, target.endpoint, target.bucket, str(folder), str(concurrency)]
@@ -110,4 +114,5 @@ def _rclone(target: Target, folder: Path) -> list[str]:
     ]
 
 
-NAMES = ("ours", "boto3", "s5cmd", "rclone")
+# Our engine alone, as a sync calls it; the command ``apex upload`` as people run it; and the others.
+NAMES = ("ours", "upload", "boto3", "s5cmd", "rclone")

@@ -139,10 +139,11 @@ class CaseRunner:
         try:
             with tempfile.TemporaryDirectory(prefix="apex-state-") as state:
                 command = self.engines.command(name, target, self.source, Path(state), concurrency)
-                measured, _ = measure(command, HERE, target.environment)
+                environment = target.environment | {"APEX_STATE_DIR": state}
+                measured, _ = measure(command, HERE, environment)
                 state_hash = self.server.check(target, self.source)
                 if self.case.is_second_run:
-                    measured, _ = measure(command, HERE, target.environment)
+                    measured, _ = measure(command, HERE, environment)
                     if self.server.check(target, self.source) != state_hash:
                         raise EngineFailedError("existing objects were sent again")
         finally:

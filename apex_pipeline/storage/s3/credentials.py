@@ -125,7 +125,7 @@ class SecretsManagerKey:
             connect_timeout=_TIMEOUT_S,
             read_timeout=_TIMEOUT_S,
         )
-        return session.client("secretsmanager", config=config)
+        return session.create_client("secretsmanager", config=config)
 
     @contextmanager
     def _errors(self) -> Generator[None]:

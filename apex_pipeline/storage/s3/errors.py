@@ -5,13 +5,12 @@ client.py for retries of requests and retry.py for retries after interruptions.
 """
 
 import json
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import boto3.exceptions as boto3_errors
 import botocore.exceptions as botocore_errors
-import s3transfer.exceptions as s3transfer_errors
 import urllib3.exceptions as urllib3_errors
 from botocore.parsers import ResponseParserError
 
@@ -313,7 +312,7 @@ _EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], ErrorRule], ...] = (
     ((botocore_errors.SSLError,), _CERTIFICATE),
     ((botocore_errors.ConnectTimeoutError, botocore_errors.ReadTimeoutError), _TIMEOUT),
     ((botocore_errors.ConnectionError,), _UNREACHABLE),
-    ((*_CUT_OFF_ERRORS, botocore_errors.HTTPClientError, s3transfer_errors.RetriesExceededError), _CUT_OFF),
+    ((*_CUT_OFF_ERRORS, botocore_errors.HTTPClientError), _CUT_OFF),
     (
         (
             botocore_errors.ParamValidationError,
@@ -327,10 +326,6 @@ _EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], ErrorRule], ...] = (
 _TRANSLATED = (
     botocore_errors.BotoCoreError,
     botocore_errors.ClientError,
-    boto3_errors.Boto3Error,
-    s3transfer_errors.RetriesExceededError,
-    s3transfer_errors.S3CopyFailedError,
-    s3transfer_errors.S3UploadFailedError,
     urllib3_errors.HTTPError,
     ConnectionError,
     RecursionError,
@@ -339,6 +334,10 @@ _TRANSLATED = (
     OSError,
     ValueError,
 )
+_TRANSFER_ERRORS = {
+    "boto3.exceptions": ("Boto3Error",),
+    "s3transfer.exceptions": ("RetriesExceededError", "S3CopyFailedError", "S3UploadFailedError"),
+}
 # Exceptions whose text helps and contains no secret. That of a failed credential process contains what it printed.
 _SHOWN = (
     UnexpectedReplyError,
@@ -411,7 +410,7 @@ def s3_errors(context: ErrorContext, operation: str, key: str | None = None) -> 
     """
     try:
         yield
-    except _TRANSLATED as error:
+    except (*_TRANSLATED, *_transfer_errors()) as error:
         raise translate(error, context, operation, key) from error
 
 
@@ -430,6 +429,15 @@ def body_errors(context: ErrorContext, key: str) -> Generator[None]:
     except _CUT_OFF_ERRORS as error:
         failure = translate(error, context, "Reading", key)
         raise StoreInterruptedError(failure.problem, failure.hint) from error
+
+
+def _transfer_errors(name: str | None = None) -> tuple[type[Exception], ...]:
+    """Return the errors of boto3 and s3transfer, or one of them, as far as these are imported.
+
+    Only copies of more than 5 GB import them, which takes 0.06 s; before, nothing can have raised their errors.
+    """
+    wanted = [(module, one) for module, names in _TRANSFER_ERRORS.items() for one in names if name in {None, one}]
+    return tuple(getattr(sys.modules[module], one) for module, one in wanted if module in sys.modules)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -464,7 +472,7 @@ def _rule_of_link(link: BaseException) -> tuple[ErrorRule, str] | None:
         return _rule_of_reply(link)
     if isinstance(link, botocore_errors.ProfileNotFound):
         return replace(_NO_PROFILE, what=f"there is no profile {link.kwargs.get('profile')!r}"), type(link).__name__
-    for types, rule in _EXCEPTIONS:
+    for types, rule in (*_EXCEPTIONS, (_transfer_errors("RetriesExceededError"), _CUT_OFF)):
         if isinstance(link, types):
             return rule, _describe(link)
     if isinstance(link, ValueError):

@@ -101,7 +101,7 @@ class S3Reader:
 
         def attempt() -> tuple[RemoteObject, datetime | None]:
             with s3_errors(connection.error_context, "Looking up", full):
-                reply = connection.client.head_object(Bucket=connection.bucket, Key=full)
+                reply = connection.objects.head_object(Bucket=connection.bucket, Key=full)
             return _found(key, reply), store_time_utc(reply)
 
         return retry(attempt, self._sleep)
@@ -208,7 +208,7 @@ class S3Reader:
 
         def attempt() -> _Result:
             with s3_errors(connection.error_context, "Reading", full):
-                reply = connection.client.get_object(
+                reply = connection.objects.get_object(
                     Bucket=connection.bucket, Key=full, **cast("dict[str, Any]", options)
                 )
             with closing(reply["Body"]) as body, body_errors(connection.error_context, full):

@@ -51,7 +51,7 @@ def _check(operation_model: Any, response_dict: Mapping[str, Any], **_: object) 
     if not 200 <= response_dict["status_code"] < 300:  # noqa: PLR2004  -- errors have forms of their own
         return
     operation = str(operation_model.name)
-    headers = {str(name).lower(): str(value) for name, value in response_dict["headers"].items()}
+    headers: Mapping[str, str] = response_dict["headers"]  # whose names are found in any case
     for name in _HEADERS.get(operation, ()):
         if name not in headers:
             error = IncompleteReplyError if _REQUEST_ID in headers else UnexpectedReplyError

@@ -4,18 +4,21 @@ No boto3 here: see factory.py for the settings and client.py for the connection.
 """
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from apex_pipeline.errors import ConfigurationError
-from apex_pipeline.settings import Settings
 from apex_pipeline.storage.keys import UnsafeKeyError, check_key
+
+if TYPE_CHECKING:  # its import takes 0.1 s, and clients of buckets need none of it
+    from apex_pipeline.settings import Settings
 
 _REGION = re.compile(r"(?![0-9]+$)(?!-)[a-zA-Z0-9-]{1,63}(?<!-)")
 _BUCKET = re.compile(r"[a-zA-Z0-9._-]{3,255}")
 _NAMES = {" ": "a blank", "\r": "a carriage return (of a file with Windows line ends?)", "\n": "a line break"}
 
 
-def check_bucket_settings(settings: Settings, bucket: str) -> None:
+def check_bucket_settings(settings: "Settings", bucket: str) -> None:
     """Check the settings with which a bucket is opened.
 
     Args:

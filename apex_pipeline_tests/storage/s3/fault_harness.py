@@ -74,10 +74,17 @@ def carries_checksum(request: Request) -> bool:
 
 @dataclass(frozen=True)
 class FaultHarness:
-    """A bucket and a store that reaches it through the fault proxy."""
+    """A bucket and a store that reaches it through the fault proxy.
+
+    Attributes:
+        proxy: The proxy.
+        bucket: The bucket behind it.
+        is_direct: Whether the store sends requests for objects without botocore.
+    """
 
     proxy: FaultProxy
     bucket: S3Bucket
+    is_direct: bool = True
 
     @cached_property
     def store(self) -> S3Store:
@@ -102,6 +109,7 @@ class FaultHarness:
             server.access_key_id,
             server.secret_access_key,
             read_timeout_s=read_timeout_s,
+            is_direct=self.is_direct,
         )
         return S3Store(connection, "", DigestCache(), sleep=lambda _: None)
 

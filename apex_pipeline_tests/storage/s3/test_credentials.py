@@ -19,6 +19,7 @@ from apex_pipeline.errors import (
 )
 from apex_pipeline.settings import load_settings
 from apex_pipeline.storage.factory import open_store
+from apex_pipeline.storage.s3 import sessions as sessions_module
 from apex_pipeline.storage.s3.client import S3Connection
 from apex_pipeline.storage.s3.credentials import AccessKey, SecretsManagerKey
 
@@ -79,20 +80,30 @@ def test_the_secret_is_read_with_the_keys_from_the_settings(
     store_secret: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store_secret(json.dumps(_KEY))
-    sessions: list[dict[str, Any]] = []
-    create = boto3.Session
+    sessions: list[tuple[str | None, ...]] = []
 
-    def record(**options: Any) -> boto3.Session:
-        sessions.append(options)
-        return create(**options)
+    def record(*key_and_region: str | None, **_: object) -> None:
+        sessions.append(key_and_region[:4])
 
-    monkeypatch.setattr(boto3, "Session", record)
+    for module in ("client", "credentials"):
+        name = f"apex_pipeline.storage.s3.{module}.new_session"
+        monkeypatch.setattr(name, _also(record, sessions_module.new_session))
     own = {"aws_access_key_id": "own-key", "aws_secret_access_key": "own-secret", "aws_session_token": "own-token"}
     assert _connection(**own).client
-    assert [tuple(options.values())[:4] for options in sessions] == [
+    assert sessions == [
         ("own-key", "own-secret", "own-token", _REGION),
         ("lake-key", _HIDDEN, None, _REGION),
     ]
+
+
+def _also(first: Callable[..., None], then: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls both with the same arguments."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        first(*arguments, **options)
+        return then(*arguments, **options)
+
+    return call
 
 
 def test_without_a_secret_id_no_secret_is_read() -> None:

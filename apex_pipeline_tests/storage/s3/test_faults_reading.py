@@ -75,10 +75,12 @@ def filled_bucket(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory)
         yield bucket
 
 
-@pytest.fixture
-def harness(fault_proxy: FaultProxy, filled_bucket: S3Bucket, no_pauses: list[float]) -> FaultHarness:
+@pytest.fixture(params=["direct", "botocore"])
+def harness(
+    request: pytest.FixtureRequest, fault_proxy: FaultProxy, filled_bucket: S3Bucket, no_pauses: list[float]
+) -> FaultHarness:
     # A new store for each test: after 100 failed attempts a boto3 client stops retrying.
-    return FaultHarness(fault_proxy, filled_bucket)
+    return FaultHarness(fault_proxy, filled_bucket, is_direct=request.param == "direct")
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -37,7 +37,7 @@ class UploadRequests:
 
         def request() -> Reply:
             checksum = body.checksum_headers(self._connection.checksum_mode)
-            reply = self._connection.client.put_object(
+            reply = self._connection.objects.put_object(
                 Bucket=self._connection.bucket, Key=key, Body=body.content, **options, **checksum
             )
             return self._checked(body, key, reply)
@@ -125,7 +125,7 @@ class UploadRequests:
     def head(self, key: str) -> Reply:
         """Return the reply to a HEAD request for an object."""
         return self._send(
-            "Looking up", key, lambda: self._connection.client.head_object(Bucket=self._connection.bucket, Key=key)
+            "Looking up", key, lambda: self._connection.objects.head_object(Bucket=self._connection.bucket, Key=key)
         )
 
     def _upload_arguments(self, key: str, upload_id: str) -> Any:  # noqa: ANN401  -- keyword arguments for boto3
