@@ -29,6 +29,7 @@ from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store, open_store_at
+from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.tables import CATALOG_TABLES, REJECTS, TELEMETRY
 
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ class Catalog(LakeTables):
     def uri(self) -> str:
         """Address of the lake."""
         return self._store.uri
+
+    @property
+    def request_stats(self) -> RequestStats:
+        """Requests that were sent to the lake so far; all zero for a folder."""
+        return self._store.request_stats
 
     def refreshed(self) -> "Catalog":
         """Return the lake as it is published now: this catalog if that is what it shows.

@@ -11,6 +11,7 @@ bytes come from the disk. The rules:
   is fetched completely. Reading one lap of a 50 MB race therefore fetches only its ranges, and reading many laps
   fetches at most twice the file.
 * Objects larger than the cache are not cached.
+* What is computed from objects that never change is kept by its name (``derived``), without a request.
 
 If several threads or processes request the same object at once, one fetches it and the others wait.
 """
@@ -131,6 +132,28 @@ class CachedStore(ForwardingStore):
                 counted = ObjectStream(self._inner.open_seekable(key), partial(self._count_range, name))
                 yield cast("BinaryIO", stack.enter_context(counted))
 
+    @property
+    def keeps_derived(self) -> bool:
+        """It does."""
+        return True
+
+    def derived(self, name: str, compute: Callable[[], bytes]) -> bytes:
+        """Return the content from the disk, or compute it and keep it there."""
+        try:
+            with self._cache.open(name, None) as path:
+                if path is not None:
+                    self._count(is_hit=True)
+                    return path.read_bytes()
+        except (CacheUnavailableError, OSError) as error:
+            self._warn(error)
+        self._count(is_hit=False)
+        content = compute()
+        try:
+            self._cache.put(name, len(content), partial(_write_hashed, content))
+        except CacheUnavailableError as error:
+            self._warn(error)
+        return content
+
     @contextmanager
     def _cached_copy(self, key: str, file_name: str = "object") -> Generator[Path | None]:
         """Provide the cached copy, fetching it if necessary; ``None`` if the store must be read instead."""
@@ -212,7 +235,13 @@ class CachedStore(ForwardingStore):
             self._hits += is_hit
             self._misses += not is_hit
 
-    def _warn(self, error: CacheUnavailableError) -> None:
+    def _warn(self, error: Exception) -> None:
         level = logging.DEBUG if self._is_warned else logging.WARNING
         self._is_warned = True
         _LOG.log(level, "The cache cannot be used (%s); reading everything from the store.", error)
+
+
+def _write_hashed(content: bytes, file: BinaryIO) -> str:
+    """Write to a file and return the SHA-256."""
+    file.write(content)
+    return hashlib.sha256(content).hexdigest()
