@@ -3,7 +3,7 @@
 Off by default: see ``APEX_CACHE_DIR``.
 
 Every read sends one HEAD for the current version of the object, so the cache never returns stale content; only the
-bytes come from the disk. The rules:
+bytes come from the disk. An object named by its digest has one version: the HEAD is sent once. The rules:
 
 * Objects read completely (``read_bytes``, ``open_as_file``, ``open_stream``) are cached.
 * Objects read by ``open_seekable`` are cached if they are at most 4 MiB: fetching them completely takes no longer than
@@ -30,6 +30,7 @@ from apex_pipeline.storage.base import Inspect, ObjectInfo, ObjectStore
 from apex_pipeline.storage.disk_cache import CacheUnavailableError, DiskCache
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
 from apex_pipeline.storage.forwarding import ForwardingStore
+from apex_pipeline.storage.layout import digest_in_key
 from apex_pipeline.storage.os_errors import translating_os_errors
 from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline.storage.streams import ObjectStream
@@ -77,6 +78,8 @@ class CachedStore(ForwardingStore):
         self._misses = 0
         self._fetched_in_ranges: Counter[str] = Counter()
         self._is_warned = False
+        # Descriptions of objects named by their digest, 300 bytes each: they have no later version.
+        self._immutable: dict[str, ObjectInfo] = {}
 
     @property
     def hits(self) -> int:
@@ -164,9 +167,11 @@ class CachedStore(ForwardingStore):
         self, stack: ExitStack, key: str, file_name: str, is_worth_fetching: Callable[[ObjectInfo], bool]
     ) -> tuple[Path | None, str]:
         """Return the cached copy, held until ``stack`` is closed, and the cache name of this version."""
-        stored = self.head(key)
+        stored = self._immutable.get(key) or self.head(key)
         if stored is None:  # let the store raise its own error
             return None, ""
+        if stored.sha256 is not None and digest_in_key(key) == stored.sha256:
+            self._immutable[key] = stored
         name = self._name_of(stored)
         try:
             path = stack.enter_context(self._cache.open(name, stored.size, file_name))
