@@ -17,7 +17,6 @@ import pyarrow as pa
 from apex_pipeline.catalog.describe import as_html, as_text, catalog_lines
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.catalog.lake_tables import LakeTables
-from apex_pipeline.catalog.session import RaceSession
 from apex_pipeline.catalog.sql import Value, run_sql
 from apex_pipeline.catalog.telemetry_reader import Selection, TelemetryReader
 from apex_pipeline.lake.history import published_history, snapshot_as_of
@@ -34,6 +33,7 @@ from apex_pipeline.tables import CATALOG_TABLES, REJECTS, TELEMETRY
 
 if TYPE_CHECKING:
     from apex_pipeline.catalog.lap_distance import LapDistances
+    from apex_pipeline.catalog.session import RaceSession
 
 
 def open_catalog(
@@ -120,8 +120,10 @@ class Catalog(LakeTables):
         newer._tables.remember(self._tables)
         return newer
 
-    def session(self, track: str, session: str) -> RaceSession:
+    def session(self, track: str, session: str) -> "RaceSession":
         """Return one session, with everything that can be asked about it; errors as for :meth:`find_session`."""
+        from apex_pipeline.catalog.session import RaceSession  # noqa: PLC0415  -- many read tables only
+
         return RaceSession(self, self.find_session(track, session))
 
     def snapshots(self, *, limit: int | None = None, frame: FrameKind = "pandas") -> Frame:

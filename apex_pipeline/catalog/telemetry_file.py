@@ -10,9 +10,9 @@ from functools import reduce
 from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.errors import FileChangedError, ObjectMissingError
 from apex_pipeline.lake.objects import reading_failed, table_file_key
 from apex_pipeline.lake.published_session import TableRecord

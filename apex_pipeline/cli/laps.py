@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.amounts import lap_time
 from apex_pipeline.catalog.reader import Catalog, open_catalog
 from apex_pipeline.cli.listing import Listing, lists, one_session
