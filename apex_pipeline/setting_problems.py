@@ -66,7 +66,9 @@ def misspelled(names: Iterable[str], settings: Iterable[str], given: Iterable[st
 @lru_cache(maxsize=256)
 def _closest(name: str, settings: tuple[str, ...]) -> str | None:
     cutoff = _PREFIXED if name.startswith(_PREFIXES) else _UNPREFIXED
-    return next(iter(get_close_matches(name, settings, 1, cutoff)), None)
+    # Names of too different lengths cannot be as close; comparing them all takes each process 15 ms.
+    alike = [known for known in settings if 2 * min(len(name), len(known)) >= cutoff * (len(name) + len(known))]
+    return next(iter(get_close_matches(name, alike, 1, cutoff)), None)
 
 
 def reason_in_words(entry: Mapping[str, Any]) -> str:

@@ -2,20 +2,26 @@
 
 Other modules take a :class:`Settings` as an argument and never read the environment themselves. ``.env`` in the working
 directory is read too; the environment takes precedence over it.
+
+Why not pydantic-settings: it costs every command and every reader 0.06 s of CPU, most of it for sources that this
+project does not have, and here two dictionaries are read.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
 )
 
 from apex_pipeline.errors import ConfigurationError
@@ -73,50 +79,13 @@ Prefix = Annotated[str, AfterValidator(_clean_prefix)]
 FolderPrefix = Annotated[str, AfterValidator(_end_with_slash)]
 
 
-class _Environment(EnvSettingsSource):
-    """The variables of the environment that are not blank."""
-
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls)
-        self.env_vars = _without_blanks(self.env_vars)
+_ENV_FILE = Path(".env")
 
 
-class _EnvFile(DotEnvSettingsSource):
-    """The variables of ``.env`` that are not blank."""
+class Settings(BaseModel):
+    """The configuration of one process, read from the environment and ``.env`` by :func:`load_settings`."""
 
-    def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls)
-        self.env_vars = _without_blanks(self.env_vars)
-
-
-def _without_blanks(variables: Mapping[str, str | None]) -> Mapping[str, str | None]:
-    return {name: value for name, value in variables.items() if value and value.strip()}
-
-
-class Settings(BaseSettings):
-    """The configuration of one process, read from the environment and ``.env``."""
-
-    model_config = SettingsConfigDict(
-        env_file=".env",
-        env_file_encoding="utf-8",
-        # An empty variable gets the default, because .env may contain lines without a value.
-        env_ignore_empty=True,
-        extra="ignore",
-        populate_by_name=True,
-        frozen=True,
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  -- replaced
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  -- replaced
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  -- there are none
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return where values come from, in order; a blank one is none, or it would hide that of ``.env``."""
-        return (init_settings, _Environment(settings_cls), _EnvFile(settings_cls))
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, frozen=True)
 
     use_s3_data: Switch = Field(
         False, alias="USE_S3_DATA", description="Where the lake is: true for S3, false for a local folder."
@@ -473,8 +442,9 @@ def load_settings(**overrides: object) -> Settings:
             accepted values.
     """
     try:
-        _refuse_misspelled()
-        settings = Settings(**overrides)  # pyright: ignore[reportArgumentType]  -- pydantic validates them
+        environment, env_file = _environment(), _read_env_file()
+        _refuse_misspelled(environment, env_file)
+        settings = Settings.model_validate(_field_values(env_file) | _field_values(environment) | overrides)
         if "lake_dir" in settings.model_fields_set or settings.use_s3_data:
             return settings
         nearest = nearest_lake(Path.cwd())
@@ -487,18 +457,51 @@ def load_settings(**overrides: object) -> Settings:
         ) from None
     except (UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(
-            f"{_env_file()} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.",
+            f"{_ENV_FILE.absolute()} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.",
             "Correct it, or remove it: `apex init` writes a new one.",
         ) from error
 
 
-def _refuse_misspelled() -> None:
+def _environment() -> dict[str, str]:
+    """Return the variables of the environment by their names in upper case, without blank ones."""
+    return _without_blanks(os.environ)
+
+
+def _read_env_file() -> dict[str, str]:
+    """Return the variables of ``.env`` like those of the environment.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8; ``OSError``: it cannot be read.
+    """
+    if not _ENV_FILE.is_file():
+        return {}
+    from dotenv import dotenv_values  # noqa: PLC0415  -- many readers have no such file
+
+    return _without_blanks(dotenv_values(_ENV_FILE, encoding="utf-8"))
+
+
+def _without_blanks(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """Leave out blank values: ``.env`` may have lines without one, and a blank variable hides none of ``.env``."""
+    return {name.upper(): value for name, value in variables.items() if value and value.strip()}
+
+
+def _field_values(variables: Mapping[str, str]) -> dict[str, object]:
+    """Return the values of the settings that are among these variables, by field name."""
+    found: dict[str, object] = {}
+    for field in Settings.model_fields:
+        name = next((name for name in _variables_of(field) if name in variables), None)
+        if name is not None:
+            found[field] = variables[name]
+    return found
+
+
+def _refuse_misspelled(environment: Mapping[str, str], env_file: Mapping[str, str]) -> None:
     """Refuse variables that are probably misspelled settings: they would be ignored without a word.
 
     Raises:
         ConfigurationError: There is one.
     """
-    sources = setting_sources(only_known=False)
+    sources = _sources(environment, env_file)
     known = [*environment_variables(), "AWS_DEFAULT_REGION"]
     wrong = misspelled(sources, known, {name for name in sources if name in known})
     if wrong:
@@ -515,27 +518,24 @@ def environment_variables() -> dict[str, tuple[str, str]]:
     return variables
 
 
-def setting_sources(*, only_known: bool = True) -> dict[str, str]:
-    """Return the variables that are set, each with its source: ``environment``, or the path of ``.env``.
-
-    Args:
-        only_known: Leave out variables that are no settings.
-    """
+def setting_sources() -> dict[str, str]:
+    """Return the settings that are set, each with its source: ``environment``, or the path of ``.env``."""
     known = {*environment_variables(), "AWS_DEFAULT_REGION"}
-    found = {name.upper(): str(_env_file()) for name in _EnvFile(Settings).env_vars}
-    found |= {name.upper(): "environment" for name in _Environment(Settings).env_vars}
-    return {name: source for name, source in sorted(found.items()) if not only_known or name in known}
+    sources = _sources(_environment(), _read_env_file())
+    return {name: source for name, source in sorted(sources.items()) if name in known}
 
 
-def _env_file() -> Path:
-    return Path(str(Settings.model_config.get("env_file"))).absolute()
+def _sources(environment: Mapping[str, str], env_file: Mapping[str, str]) -> dict[str, str]:
+    return dict.fromkeys(env_file, str(_ENV_FILE.absolute())) | dict.fromkeys(environment, "environment")
 
 
 def _variable_of(location: tuple[int | str, ...]) -> str:
     name = str(location[0])
-    field = Settings.model_fields.get(name)
-    if field is None:
-        return name
-    if isinstance(field.validation_alias, AliasChoices):
-        return str(field.validation_alias.choices[0])
-    return field.alias or name
+    return _variables_of(name)[0] if name in Settings.model_fields else name
+
+
+def _variables_of(field: str) -> list[str]:
+    """Return the variables that a setting is read from, the first one first."""
+    info = Settings.model_fields[field]
+    choices = info.validation_alias.choices if isinstance(info.validation_alias, AliasChoices) else [info.alias]
+    return [str(name) for name in choices]

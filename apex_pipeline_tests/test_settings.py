@@ -122,3 +122,16 @@ def test_every_variable_that_is_set_is_reported_with_its_effective_source(monkey
         "AWS_DEFAULT_REGION": "environment",
         "S3_BUCKET_NAME": str(Path(".env").absolute()),
     }
+
+
+def test_variables_are_known_in_any_case_and_the_names_of_fields_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("s3_bucket_name", "lower-case")
+    monkeypatch.setenv("LAKE_PREFIX", "of-another-program")
+    settings = load_settings()
+    assert (settings.bucket, settings.lake_prefix) == ("lower-case", "")
+
+
+def test_a_blank_variable_does_not_hide_that_of_the_dotenv_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("S3_BUCKET_NAME=from-file\nAPEX_LAKE_PREFIX=\n", encoding="utf-8")
+    monkeypatch.setenv("S3_BUCKET_NAME", "  ")
+    assert load_settings().bucket == "from-file"

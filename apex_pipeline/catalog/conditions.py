@@ -22,8 +22,8 @@ from functools import reduce
 from typing import Any, NoReturn
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.errors import ConfigurationError, did_you_mean
 
 # Real conditions have a few dozen characters; the limits keep a program that passes on strangers' conditions safe.
@@ -33,15 +33,16 @@ _MAX_DEPTH = 50
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")|(?P<mark><=|>=|<>|!=|==|[=<>(),])|(?P<word>[^\s'"<>=!(),]+))"""
 )
-_COMPARISONS: dict[str, Callable[..., Any]] = {
-    "=": pc.equal,
-    "==": pc.equal,
-    "!=": pc.not_equal,
-    "<>": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
+# Functions of pyarrow.compute, by name: most commands compare nothing.
+_COMPARISONS = {
+    "=": "equal",
+    "==": "equal",
+    "!=": "not_equal",
+    "<>": "not_equal",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
 }
 _ORDERS = ("<", "<=", ">", ">=")
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
@@ -221,7 +222,7 @@ class _Operand:
         if mark in _ORDERS and (pa.types.is_boolean(kind) or pa.types.is_string(kind)):
             what = "yes or no" if pa.types.is_boolean(kind) else "text"
             raise ConfigurationError(f"{self.name} is {what}, which {mark} cannot compare.", "Use = or !=.")
-        return _COMPARISONS[mark](self.values, self._value(text))
+        return getattr(pc, _COMPARISONS[mark])(self.values, self._value(text))
 
     def contains(self, text: str) -> Any:  # noqa: ANN401  -- as above
         """Return for each row whether its list has an entry, or its text a part."""

@@ -4,8 +4,8 @@ See ``reader.py`` for the catalog, which adds sessions, telemetry, history and S
 """
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.catalog.cars import devices_of, rows_of_car, rows_of_official_car
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.catalog.published_tables import PublishedTables

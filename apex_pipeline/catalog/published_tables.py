@@ -8,13 +8,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pyarrow as pa
 
+from apex_pipeline.catalog.session_groups import (
+    SessionGroup,
+    concatenated,
+    group_sessions,
+    pack_table,
+    unpack_table,
+)
 from apex_pipeline.errors import ConfigurationError, NotPublishedError, did_you_mean
 from apex_pipeline.lake.objects import read_table_file
 from apex_pipeline.lake.published_session import PublishedSession, TableRecord
-from apex_pipeline.lake.snapshot import Snapshot
+from apex_pipeline.lake.snapshot import FORMAT, Snapshot
 from apex_pipeline.lake.tables import require_session
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.limits import PARALLEL_LOOKUPS
@@ -82,19 +90,15 @@ class PublishedTables:
 
     def read_record(self, record: TableRecord) -> pa.Table:
         """Return a published table by its record."""
-        if record.bytes > SMALL_BYTES:
-            return read_table_file(self.store, record)
-        found = self._kept.get(record.sha256)
-        if found is None:
-            found = read_table_file(self.store, record)
+        found = self._read_file(record)
+        if record.bytes <= SMALL_BYTES:
             self._kept.put(record.sha256, found)
         return found
 
     def rejects(self, key: SessionKey) -> pa.Table:
         """Return the rejected rows of all of a session's raw files."""
-        tables = [table for name, table in self.session(key).tables.items() if is_rejects_table(name)]
-        found = [REJECTS.empty(), *map(self.read_record, tables)]
-        return pa.concat_tables([table.replace_schema_metadata(None) for table in found])
+        records = _records_of(REJECTS.name, self.session(key))
+        return concatenated([REJECTS.empty(), *map(self.read_record, records)])
 
     def read_many(self, name: str, keys: Sequence[SessionKey]) -> pa.Table:
         """Return a table of several sessions as one, in the order of the sessions.
@@ -108,18 +112,39 @@ class PublishedTables:
             ObjectMissingError: A file is missing.
             StoreCorruptionError: A file is damaged.
         """
-        sessions = list(self.snapshot.sessions_of(keys))
-        _require_table(name, sessions)
-        of_rejects = name == REJECTS.name
-        records = [
-            table
-            for session in sessions
-            for table_name, table in session.tables.items()
-            if (is_rejects_table(table_name) if of_rejects else table_name == name)
-        ]
-        found = [REJECTS.empty(), *self._read_all(records)] if of_rejects else self._read_all(records)
-        plain = [table.replace_schema_metadata(None) for table in found]
-        return pa.concat_tables(plain, promote_options="default").unify_dictionaries()
+        found = self._read_groups(name, keys) if self._are_kept else []
+        if not found:
+            sessions = list(self.snapshot.sessions_of(keys))
+            _require_table(name, sessions)
+            found = self._read_all([record for session in sessions for record in _records_of(name, session)])
+        return concatenated([REJECTS.empty(), *found] if name == REJECTS.name else found).unify_dictionaries()
+
+    @property
+    def _are_kept(self) -> bool:
+        """Whether the tables of several sessions may be on the disk; the records of format 1 have no digests."""
+        return self.store.keeps_derived and self.snapshot.format == FORMAT
+
+    def _read_groups(self, name: str, keys: Sequence[SessionKey]) -> list[pa.Table]:
+        """Return the tables of those groups of sessions that have it, through the files that the store keeps."""
+        groups = group_sessions(self.snapshot, name, keys)
+        with ThreadPoolExecutor(PARALLEL_LOOKUPS) as pool:
+            return [table for table in pool.map(partial(self._read_group, name), groups) if table.num_columns]
+
+    def _read_group(self, name: str, group: SessionGroup) -> pa.Table:
+        found = self._kept.get(group.name)
+        if found is None:
+            found = unpack_table(self.store.derived(group.name, lambda: self._pack(name, group)))
+            self._kept.put(group.name, found)
+        return found
+
+    def _pack(self, name: str, group: SessionGroup) -> bytes:
+        records = [record for key in group.keys for record in _records_of(name, self.session(key))]
+        # Not by read_record, which would keep each table a second time.
+        return pack_table(concatenated([self._read_file(record) for record in records]))
+
+    def _read_file(self, record: TableRecord) -> pa.Table:
+        found = self._kept.get(record.sha256)
+        return read_table_file(self.store, record) if found is None else found
 
     def _read_all(self, records: Sequence[TableRecord]) -> list[pa.Table]:
         """Return tables in the order of their records; those that are not kept are read in parallel."""
@@ -130,6 +155,13 @@ class PublishedTables:
                 tables = pool.map(self.read_record, missing)
                 kept |= {record.sha256: table for record, table in zip(missing, tables, strict=True)}
         return [kept[record.sha256] for record in records]
+
+
+def _records_of(name: str, session: PublishedSession) -> list[TableRecord]:
+    """Return the records of a session's tables with a name; ``rejects`` means all that list rejected rows."""
+    if name != REJECTS.name:
+        return [session.tables[name]] if name in session.tables else []
+    return [table for table_name, table in session.tables.items() if is_rejects_table(table_name)]
 
 
 def _require_table(name: str, sessions: Collection[PublishedSession]) -> None:

@@ -17,7 +17,6 @@ import pyarrow as pa
 from apex_pipeline.catalog.describe import as_html, as_text, catalog_lines
 from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.catalog.lake_tables import LakeTables
-from apex_pipeline.catalog.session import RaceSession
 from apex_pipeline.catalog.sql import Value, run_sql
 from apex_pipeline.catalog.telemetry_reader import Selection, TelemetryReader
 from apex_pipeline.lake.history import published_history, snapshot_as_of
@@ -29,10 +28,12 @@ from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.factory import open_store, open_store_at
+from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.tables import CATALOG_TABLES, REJECTS, TELEMETRY
 
 if TYPE_CHECKING:
     from apex_pipeline.catalog.lap_distance import LapDistances
+    from apex_pipeline.catalog.session import RaceSession
 
 
 def open_catalog(
@@ -99,6 +100,11 @@ class Catalog(LakeTables):
         """Address of the lake."""
         return self._store.uri
 
+    @property
+    def request_stats(self) -> RequestStats:
+        """Requests that were sent to the lake so far; all zero for a folder."""
+        return self._store.request_stats
+
     def refreshed(self) -> "Catalog":
         """Return the lake as it is published now: this catalog if that is what it shows.
 
@@ -114,8 +120,10 @@ class Catalog(LakeTables):
         newer._tables.remember(self._tables)
         return newer
 
-    def session(self, track: str, session: str) -> RaceSession:
+    def session(self, track: str, session: str) -> "RaceSession":
         """Return one session, with everything that can be asked about it; errors as for :meth:`find_session`."""
+        from apex_pipeline.catalog.session import RaceSession  # noqa: PLC0415  -- many read tables only
+
         return RaceSession(self, self.find_session(track, session))
 
     def snapshots(self, *, limit: int | None = None, frame: FrameKind = "pandas") -> Frame:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.catalog.telemetry_file import Window
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.names import is_car_number, numbers_hint

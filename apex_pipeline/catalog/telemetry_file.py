@@ -4,19 +4,20 @@ The content is always that of the snapshot, because an object never changes. See
 converted to a window, reader.py for the public methods.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from apex_pipeline.errors import FileChangedError
+from apex_pipeline import arrow_compute as pc
+from apex_pipeline.errors import FileChangedError, ObjectMissingError
 from apex_pipeline.lake.objects import reading_failed, table_file_key
 from apex_pipeline.lake.published_session import TableRecord
 from apex_pipeline.storage.base import ObjectStore
+from apex_pipeline.storage.streams import Prefetching
 
 _Result = TypeVar("_Result")
 
@@ -71,11 +72,13 @@ class Footer:
     """The footer of a telemetry file, read once.
 
     Attributes:
+        key: Where the content of the file was found.
         metadata: The footer as parsed by Arrow; passed on to avoid reading it again.
         columns: Names of the columns.
         groups: The row groups.
     """
 
+    key: str
     metadata: pq.FileMetaData
     columns: tuple[str, ...]
     groups: tuple[RowGroup, ...]
@@ -94,10 +97,14 @@ def read_footer(store: ObjectStore, record: TableRecord) -> Footer:
         StoreCorruptionError: The file is damaged and cannot be parsed as Parquet.
         UnreadableTableError: It cannot be parsed, although it is intact.
     """
-    metadata = _read(store, record, pq.read_metadata)
+
+    def read(key: str) -> tuple[str, pq.FileMetaData]:
+        return key, _read_at(store, record, key, pq.read_metadata)
+
+    key, metadata = _again_if_changed(lambda: read(table_file_key(store, record)))
     columns = tuple(metadata.schema.names)
     groups = tuple(_row_group(metadata, number, columns) for number in range(metadata.num_row_groups))
-    return Footer(metadata, columns, groups)
+    return Footer(key, metadata, columns, groups)
 
 
 def read_windows(
@@ -117,29 +124,42 @@ def read_windows(
         StoreCorruptionError: A page differs from its checksum (where the file has checksums) or cannot be decoded.
         UnreadableTableError: A page cannot be decoded, although the file is intact.
     """
+    wanted = [[group.number for group in footer.groups if group.may_hold(window)] for window in windows]
 
     def read(stream: BinaryIO) -> pa.Table:
+        if isinstance(stream, Prefetching):
+            stream.prefetch(_ranges(footer, {number for groups in wanted for number in groups}, columns))
         with pq.ParquetFile(stream, metadata=footer.metadata, page_checksum_verification=True) as file:
-            return pa.concat_tables([_read_window(file, footer, window, columns) for window in windows])
+            parts = zip(wanted, windows, strict=True)
+            return pa.concat_tables(
+                [_within(file.read_row_groups(groups, columns=columns), window) for groups, window in parts]
+            )
 
-    return _read(store, record, read)
-
-
-def _read_window(file: pq.ParquetFile, footer: Footer, window: Window, columns: Sequence[str] | None) -> pa.Table:
-    groups = [group.number for group in footer.groups if group.may_hold(window)]
-    return _within(file.read_row_groups(groups, columns=columns), window)
-
-
-def _read(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO], _Result]) -> _Result:
-    """Call ``read`` with the published content and return its result."""
     try:
-        return _read_once(store, record, read)
-    except FileChangedError:  # A sync has just replaced a damaged object by an intact one.
-        return _read_once(store, record, read)
+        return _read_at(store, record, footer.key, read)
+    except (FileChangedError, ObjectMissingError):  # A sync has just replaced a damaged object by an intact one.
+        return _again_if_changed(lambda: _read_at(store, record, table_file_key(store, record), read))
 
 
-def _read_once(store: ObjectStore, record: TableRecord, read: Callable[[BinaryIO], _Result]) -> _Result:
-    key = table_file_key(store, record)
+def _ranges(footer: Footer, groups: Iterable[int], columns: Sequence[str] | None) -> Iterator[tuple[int, int]]:
+    """Yield start and length of the columns in the row groups, as they lie in the file."""
+    places = [footer.columns.index(name) for name in footer.columns if columns is None or name in columns]
+    for number in groups:
+        group = footer.metadata.row_group(number)
+        for chunk in map(group.column, places):
+            start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+            yield start, chunk.total_compressed_size
+
+
+def _again_if_changed(read: Callable[[], _Result]) -> _Result:
+    try:
+        return read()
+    except FileChangedError:
+        return read()
+
+
+def _read_at(store: ObjectStore, record: TableRecord, key: str, read: Callable[[BinaryIO], _Result]) -> _Result:
+    """Call ``read`` with the published content and return its result."""
     with store.open_seekable(key) as stream:
         try:
             return read(stream)

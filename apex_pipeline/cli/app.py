@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from apex_pipeline import __version__
 from apex_pipeline.cli.commands import FORMER, PANELS, Command
 from apex_pipeline.console import print_error
 from apex_pipeline.entry_point import run_command_line
@@ -19,6 +18,7 @@ from apex_pipeline.errors import ApexError, ConfigurationError, did_you_mean
 from apex_pipeline.exit_codes import ExitCode
 from apex_pipeline.process.interrupts import set_outlook
 from apex_pipeline.terminal import width_of
+from apex_pipeline.version import package_version
 
 # Without a terminal; the width that programs assume.
 _HELP_WIDTH = 80
@@ -129,7 +129,7 @@ def _report_usage(error: Any) -> int:  # noqa: ANN401  -- as above
 
 def _print_version(*, is_wanted: bool) -> None:
     if is_wanted:
-        sys.stdout.write(f"apex {__version__}\n")
+        sys.stdout.write(f"apex {package_version()}\n")
         raise typer.Exit
 
 

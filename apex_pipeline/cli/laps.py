@@ -1,12 +1,11 @@
 """Implements the commands that answer questions about a race: laps, best, results."""
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.amounts import lap_time
 from apex_pipeline.catalog.reader import Catalog, open_catalog
 from apex_pipeline.cli.listing import Listing, lists, one_session
@@ -94,7 +93,7 @@ def best_command(
     catalog = open_catalog(lake, as_of=as_of)
     keys = chosen_sessions(catalog, track, session)
     is_one = session is not None
-    rows = [row for key in keys for row in _ranked(_best_laps(catalog, key), key, most=None if is_one else 1)]
+    rows = [row for key in keys for row in _best_laps(catalog, key, most=None if is_one else 1)]
     rows.sort(key=lambda row: (row["track"], row["lap_time_s"]))
     if overall:
         rows = sorted(rows, key=lambda row: row["lap_time_s"])[:1]
@@ -106,19 +105,7 @@ def best_command(
     return Listing(found, "Best valid lap of each session" if not overall else "Best valid lap", columns, keys=2)
 
 
-def _best_laps(catalog: Catalog, key: SessionKey) -> list[Row]:
-    """Return the fastest valid lap of each car of a session, the fastest first."""
-    laps = catalog.table_arrow("laps", *key)
-    laps = laps.filter(pc.and_kleene(laps["is_valid"], pc.is_valid(laps["lap_time_s"])))
-    columns = ["vehicle_id", "car_number", "lap_number", "lap_time_s"]
-    best: dict[str, Row] = {}
-    for lap in sorted(laps.select(columns).to_pylist(), key=lambda lap: lap["lap_time_s"]):
-        best.setdefault(lap["vehicle_id"], lap)
-    return list(best.values())
-
-
-def _ranked(laps: list[Row], key: SessionKey, most: int | None) -> Iterator[Row]:
-    for rank, lap in enumerate(laps[:most], start=1):
-        time_s = lap["lap_time_s"]
-        gap_s = round(time_s - laps[0]["lap_time_s"], 3)
-        yield {**lap, **key._asdict(), "rank": rank, "lap_time": lap_time(time_s), "gap_s": gap_s}
+def _best_laps(catalog: Catalog, key: SessionKey, most: int | None) -> list[Row]:
+    """Return the best valid lap of each car of a session, the fastest first, as the catalog finds them."""
+    best = catalog.session(*key).best(frame="arrow").slice(0, most).to_pylist()
+    return [{**row, "lap_time": lap_time(row["lap_time_s"])} for row in best]

@@ -6,9 +6,9 @@ See ``laps.py`` and ``telemetry.py`` for the tables with questions of their own.
 from typing import Annotated
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.catalog.conditions import rows_where, sorted_rows
 from apex_pipeline.catalog.reader import Catalog, open_catalog
 from apex_pipeline.cli.listing import Listing, Where, allowed_values, lists, one_session

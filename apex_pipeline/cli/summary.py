@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.amounts import lap_time
 from apex_pipeline.catalog.reader import Catalog
 from apex_pipeline.cli.emit import TextTable, print_line

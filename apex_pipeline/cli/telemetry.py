@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Annotated, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.catalog.reader import Catalog, open_catalog
 from apex_pipeline.cli.listing import Listing, lists, one_session
 from apex_pipeline.cli.options import AsOf, Car, Chassis, Lake, SessionArgument, TrackArgument, resolve_car

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
+from apex_pipeline import arrow_compute as pc
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError
 from apex_pipeline.lake.documents import MAX_DOCUMENT_BYTES
 from apex_pipeline.lake.records import RecordedFile, SessionRecord, UnassignedRecord, read_record, read_unassigned

@@ -112,6 +112,21 @@ class ObjectStore(ABC):
             StoreCorruptionError: The bytes differ from the recorded digest.
         """
 
+    @property
+    def keeps_derived(self) -> bool:
+        """Whether :meth:`derived` keeps what is computed, so that it is worth computing in that form."""
+        return False
+
+    def derived(self, name: str, compute: Callable[[], bytes]) -> bytes:
+        """Return what is computed from objects that never change, computed now unless it is kept on this machine.
+
+        Args:
+            name: Names the content: two different contents never have the same.
+            compute: Returns the content.
+        """
+        del name  # kept only by a store with a cache
+        return compute()
+
     @abstractmethod
     def read_head(self, key: str, length: int) -> bytes:
         """Return at most the first ``length`` bytes.

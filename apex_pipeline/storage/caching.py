@@ -3,7 +3,7 @@
 Off by default: see ``APEX_CACHE_DIR``.
 
 Every read sends one HEAD for the current version of the object, so the cache never returns stale content; only the
-bytes come from the disk. The rules:
+bytes come from the disk. An object named by its digest has one version: the HEAD is sent once. The rules:
 
 * Objects read completely (``read_bytes``, ``open_as_file``, ``open_stream``) are cached.
 * Objects read by ``open_seekable`` are cached if they are at most 4 MiB: fetching them completely takes no longer than
@@ -11,6 +11,7 @@ bytes come from the disk. The rules:
   is fetched completely. Reading one lap of a 50 MB race therefore fetches only its ranges, and reading many laps
   fetches at most twice the file.
 * Objects larger than the cache are not cached.
+* What is computed from objects that never change is kept by its name (``derived``), without a request.
 
 If several threads or processes request the same object at once, one fetches it and the others wait.
 """
@@ -29,6 +30,7 @@ from apex_pipeline.storage.base import Inspect, ObjectInfo, ObjectStore
 from apex_pipeline.storage.disk_cache import CacheUnavailableError, DiskCache
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
 from apex_pipeline.storage.forwarding import ForwardingStore
+from apex_pipeline.storage.layout import digest_in_key
 from apex_pipeline.storage.os_errors import translating_os_errors
 from apex_pipeline.storage.single_flight import SingleFlight
 from apex_pipeline.storage.streams import ObjectStream
@@ -76,6 +78,8 @@ class CachedStore(ForwardingStore):
         self._misses = 0
         self._fetched_in_ranges: Counter[str] = Counter()
         self._is_warned = False
+        # Descriptions of objects named by their digest, 300 bytes each: they have no later version.
+        self._immutable: dict[str, ObjectInfo] = {}
 
     @property
     def hits(self) -> int:
@@ -131,6 +135,28 @@ class CachedStore(ForwardingStore):
                 counted = ObjectStream(self._inner.open_seekable(key), partial(self._count_range, name))
                 yield cast("BinaryIO", stack.enter_context(counted))
 
+    @property
+    def keeps_derived(self) -> bool:
+        """It does."""
+        return True
+
+    def derived(self, name: str, compute: Callable[[], bytes]) -> bytes:
+        """Return the content from the disk, or compute it and keep it there."""
+        try:
+            with self._cache.open(name, None) as path:
+                if path is not None:
+                    self._count(is_hit=True)
+                    return path.read_bytes()
+        except (CacheUnavailableError, OSError) as error:
+            self._warn(error)
+        self._count(is_hit=False)
+        content = compute()
+        try:
+            self._cache.put(name, len(content), partial(_write_hashed, content))
+        except CacheUnavailableError as error:
+            self._warn(error)
+        return content
+
     @contextmanager
     def _cached_copy(self, key: str, file_name: str = "object") -> Generator[Path | None]:
         """Provide the cached copy, fetching it if necessary; ``None`` if the store must be read instead."""
@@ -141,9 +167,11 @@ class CachedStore(ForwardingStore):
         self, stack: ExitStack, key: str, file_name: str, is_worth_fetching: Callable[[ObjectInfo], bool]
     ) -> tuple[Path | None, str]:
         """Return the cached copy, held until ``stack`` is closed, and the cache name of this version."""
-        stored = self.head(key)
+        stored = self._immutable.get(key) or self.head(key)
         if stored is None:  # let the store raise its own error
             return None, ""
+        if stored.sha256 is not None and digest_in_key(key) == stored.sha256:
+            self._immutable[key] = stored
         name = self._name_of(stored)
         try:
             path = stack.enter_context(self._cache.open(name, stored.size, file_name))
@@ -212,7 +240,13 @@ class CachedStore(ForwardingStore):
             self._hits += is_hit
             self._misses += not is_hit
 
-    def _warn(self, error: CacheUnavailableError) -> None:
+    def _warn(self, error: Exception) -> None:
         level = logging.DEBUG if self._is_warned else logging.WARNING
         self._is_warned = True
         _LOG.log(level, "The cache cannot be used (%s); reading everything from the store.", error)
+
+
+def _write_hashed(content: bytes, file: BinaryIO) -> str:
+    """Write to a file and return the SHA-256."""
+    file.write(content)
+    return hashlib.sha256(content).hexdigest()

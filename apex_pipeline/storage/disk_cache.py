@@ -74,7 +74,7 @@ class DiskCache:
             lock.release()
 
     @contextmanager
-    def open(self, name: str, size: int, file_name: str = "object") -> Generator[Path | None]:
+    def open(self, name: str, size: int | None, file_name: str = "object") -> Generator[Path | None]:
         """Provide an object as a read-only file, or ``None`` if no intact copy is cached.
 
         A file is hashed when a process opens it for the first time, and again if its size, modification time or inode
@@ -82,7 +82,7 @@ class DiskCache:
 
         Args:
             name: Name passed to :meth:`put`.
-            size: Size in bytes.
+            size: Size in bytes; ``None`` if only the content's digest, which the cache knows, can be compared.
             file_name: Last part of the path.
         """
         with self._private_folder() as folder:
@@ -117,7 +117,7 @@ class DiskCache:
             path.replace(kept)
         return True
 
-    def _linked(self, name: str, size: int, path: Path) -> Path | None:
+    def _linked(self, name: str, size: int | None, path: Path) -> Path | None:
         for kept in self._entry_paths(name):
             try:
                 _link_or_copy(kept, path)
@@ -137,9 +137,9 @@ class DiskCache:
         except FileNotFoundError:
             return []
 
-    def _is_intact(self, kept_name: str, path: Path, size: int) -> bool:
+    def _is_intact(self, kept_name: str, path: Path, size: int | None) -> bool:
         state = _file_state_of(path)
-        if state.size != size:
+        if size is not None and state.size != size:
             return False
         if self._verified.get(kept_name) != state:
             with path.open("rb") as file:

@@ -4,12 +4,14 @@ Includes the rules that can be checked on a single table. See ``__init__.py`` fo
 depends on nothing specific to Dagster, storage or racing.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from apex_pipeline import arrow_compute as pc
 
 # Compression level of every published Parquet file.
 ZSTD_LEVEL: Final = 3
@@ -210,16 +212,16 @@ def _count_outside(column: Column, values: pa.ChunkedArray) -> int:
         outside += pc.sum(pc.less(values, column.minimum)).as_py() or 0
     if column.maximum is not None and highest is not None and highest > column.maximum:
         outside += pc.sum(pc.greater(values, column.maximum)).as_py() or 0
-    if column.allowed and not {*values.unique().to_pylist()} <= {*column.allowed, None}:
+    if column.allowed and not _distinct(values) <= {*column.allowed, None}:
         plain = values.cast(pa.string())
         outside += pc.sum(pc.invert(pc.is_in(plain, value_set=pa.array([*column.allowed, None])))).as_py() or 0
     return int(outside)
 
 
 def _count_distinct(keys: pa.Table) -> int:
-    """Return the number of different rows; without ``group_by`` where there are few, because it imports pandas."""
+    """Return the number of different rows; without Arrow where there are few, because ``group_by`` imports pandas."""
     if keys.num_columns == 1:
-        return len(keys.column(0).unique())
+        return len(_distinct(keys.column(0)))
     if keys.num_rows <= _FEW_ROWS:
         return len(set(zip(*(column.to_pylist() for column in keys.columns), strict=True)))
     return keys.group_by(keys.schema.names).aggregate([]).num_rows
@@ -227,5 +229,12 @@ def _count_distinct(keys: pa.Table) -> int:
 
 def _range_of(values: pa.ChunkedArray) -> tuple[float | None, float | None]:
     """Return the smallest and the largest number of a column; ``None`` if it has none."""
+    if len(values) <= _FEW_ROWS:
+        numbers = [value for value in values.to_pylist() if value is not None and not math.isnan(value)]
+        return min(numbers, default=None), max(numbers, default=None)
     found = pc.min_max(values).as_py()
     return found["min"], found["max"]
+
+
+def _distinct(values: pa.ChunkedArray) -> set[Any]:
+    return set(values.to_pylist() if len(values) <= _FEW_ROWS else values.unique().to_pylist())

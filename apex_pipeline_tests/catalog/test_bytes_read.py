@@ -9,10 +9,13 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from apex_pipeline.catalog import Catalog
+from apex_pipeline.errors import ObjectMissingError
 from apex_pipeline.storage.digest_cache import DigestCache
+from apex_pipeline.storage.layout import object_key
 from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.catalog.race_lake import CAR, FOUR_CHANNELS, SESSION, TRACK, Race, publish_race
 from apex_pipeline_tests.servers.s3_server import S3Bucket
+from apex_pipeline_tests.storage.cache_harness import cached_store
 from apex_pipeline_tests.storage.s3.harness import connect, store_of
 
 # An eighth of a real race; the file has 5 MB. In larger files the footer takes a smaller share.
@@ -90,6 +93,34 @@ def test_one_lap_of_four_channels_reads_less_than_a_twentieth_of_the_file(
     assert _lap(catalog, lap_number=3) > 900
     assert 0 < sum(counted) < 0.05 * len(race.telemetry)
     assert len(counted) <= 6
+
+
+@pytest.mark.parametrize("has_cache", [False, True])
+def test_another_lap_of_a_session_in_a_bucket_takes_three_requests_at_most(
+    s3_bucket: S3Bucket, tmp_path: Path, *, has_cache: bool
+) -> None:
+    store = store_of(connect(s3_bucket))
+    publish_race(store, _ROWS)
+    # Smaller than the file, which is therefore read in ranges.
+    catalog = Catalog(cached_store(store, tmp_path, max_bytes=1_000_000) if has_cache else store)
+    assert _lap(catalog) > 900
+    before = store.request_stats
+    assert _lap(catalog, lap_number=3) > 900
+    assert store.request_stats.since(before).requests <= 3
+
+
+def test_a_lap_is_read_from_where_the_file_is_now(s3_bucket: S3Bucket) -> None:
+    store = store_of(connect(s3_bucket))
+    race = publish_race(store, _ROWS)
+    catalog = Catalog(store)
+    expected = _lap(catalog)
+    record = next(iter(catalog.snapshot.sessions)).tables["telemetry"]
+    store.write_bytes(record.key, race.telemetry)
+    store.delete(object_key(record.sha256))
+    assert _lap(catalog) == expected
+    store.delete(record.key)
+    with pytest.raises(ObjectMissingError, match="missing or damaged"):
+        _lap(catalog)
 
 
 def test_an_object_that_is_restored_while_it_is_read_is_read_again(

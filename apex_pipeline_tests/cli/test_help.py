@@ -96,7 +96,7 @@ def test_help_imports_none_of_the_large_libraries() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     imported = set(done.stdout.splitlines()[-1].split(","))
     assert "rich" in imported
-    assert not imported & {"pandas", "pyarrow", "numpy", "boto3", "botocore", "dagster", "yaml", "pydantic_settings"}
+    assert not imported & {"pandas", "pyarrow", "numpy", "boto3", "botocore", "dagster", "yaml", "dotenv"}
     assert not imported & {"numba", "scipy", "duckdb", "prometheus_client", "markdown_it"}
 
 

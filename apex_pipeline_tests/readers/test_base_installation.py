@@ -45,6 +45,46 @@ def test_the_api_is_imported_without_any_extra_and_without_pandas(tmp_path: Path
     assert done.stdout == "<LocalDataLoader of lake>\n", done.stderr
 
 
+def test_the_first_table_as_arrow_imports_nothing_that_it_does_not_need(tmp_path: Path, lake: Path) -> None:
+    """The budget of a start: each of these takes 10 to 500 ms of CPU."""
+    done = _python(
+        "import sys\nfrom apex_pipeline import open_catalog\n"
+        f"lake = open_catalog({str(lake)!r})\n"
+        "assert lake.laps('harbor_street_circuit', 'R1', frame='arrow').num_rows\nprint(*sorted(sys.modules))",
+        folder=tmp_path,
+    )
+    imported = set(done.stdout.split())
+    assert "pyarrow.parquet" in imported, done.stderr
+    assert not imported & {"pandas", "boto3", "botocore", "dagster", "numba", "scipy", "fastapi", "duckdb", "typer"}
+    assert not imported & {"asyncio", "dotenv", "filelock", "multiprocessing", "pydantic_settings", "rich", "yaml"}
+    assert not imported & {"pyarrow.compute", "pyarrow.dataset", "statistics", "urllib3"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tracks"],
+        ["sessions"],
+        ["files"],
+        ["laps", "harbor_street_circuit", "R1"],
+        ["cars", "harbor_street_circuit", "R1"],
+        ["rejects", "harbor_street_circuit", "R1"],
+    ],
+)
+def test_commands_that_list_a_table_print_it_without_pandas(tmp_path: Path, lake: Path, command: list[str]) -> None:
+    script = (
+        "import atexit, sys\natexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))\n"
+        "from apex_pipeline.__main__ import main\nmain()\n"
+    )
+    done = _python(script, *command, folder=tmp_path, lake=lake)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 1
+    imported = set(done.stderr.split())
+    assert "pyarrow" in imported
+    assert not imported & {"pandas", "boto3", "botocore", "dagster", "numba", "scipy", "fastapi", "duckdb"}
+    assert not imported & {"asyncio", "filelock", "markdown_it", "multiprocessing", "pydantic_settings", "urllib3"}
+
+
 def test_a_report_needs_no_extra(tmp_path: Path, lake: Path) -> None:
     done = _python(_APEX, "report", "harbor_street_circuit", "R1", folder=tmp_path, lake=lake)
     assert done.returncode == 0, done.stderr

@@ -3,8 +3,8 @@
 import hashlib
 import io
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import BinaryIO
+from contextlib import contextmanager, nullcontext
+from typing import BinaryIO, cast
 
 import pytest
 from hypothesis import given
@@ -54,6 +54,49 @@ def test_a_ranged_reader_behaves_like_a_file(size: int, steps: list[tuple[str, i
         else:
             assert reader.seek(-min(number, size), io.SEEK_END) == file.seek(-min(number, size), io.SEEK_END)
         assert reader.tell() == file.tell()
+
+
+@given(
+    ranges=st.lists(st.tuples(st.integers(0, len(_CONTENT) - 1), st.integers(0, 200_000)), max_size=6),
+    unit=st.sampled_from([1, 16_384]),
+)
+def test_ranges_that_were_prefetched_are_read_without_a_request(ranges: list[tuple[int, int]], unit: int) -> None:
+    requests: list[tuple[int, int]] = []
+
+    def fetch(start: int, length: int) -> bytes:
+        requests.append((start, length))
+        assert start % unit == 0
+        return _CONTENT[start : start + length]
+
+    reader = RangedReader(fetch, len(_CONTENT), unit)
+    reader.prefetch(ranges)
+    assert len(requests) <= len([length for _, length in ranges if length])
+    requests.clear()
+    for start, length in ranges:
+        reader.seek(start)
+        assert reader.read(length) == _CONTENT[start : start + length]
+    assert requests == []
+
+
+def test_ranges_close_to_each_other_are_fetched_together_and_distant_ones_at_once() -> None:
+    reader, requests = _reader(_CONTENT)
+    reader.prefetch([(0, 1_000), (15_000, 1_000), (500_000, 1_000)])
+    assert sorted(requests) == [(0, 16_000), (500_000, 1_000)]
+
+
+def test_more_than_fits_in_memory_is_not_prefetched() -> None:
+    reader = RangedReader(lambda *_: pytest.fail("fetched"), 1 << 30)
+    reader.prefetch([(0, 1 << 29)])
+
+
+def test_an_opened_object_passes_a_prefetch_on_if_its_stream_can() -> None:
+    reader, requests = _reader(_CONTENT)
+    with ObjectStream(nullcontext(cast("BinaryIO", reader))) as stream:
+        stream.prefetch([(5, 10)])
+    assert requests == [(5, 10)]
+    with ObjectStream(nullcontext(io.BytesIO(_CONTENT))) as stream:
+        stream.prefetch([(5, 10)])
+        assert stream.read(3) == _CONTENT[:3]
 
 
 def test_small_sequential_reads_from_the_start_take_one_request() -> None:

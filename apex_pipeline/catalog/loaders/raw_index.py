@@ -245,11 +245,11 @@ class RawIndex:
         with self._locks[f"identities of {slug}"]:
             if slug not in self._identities:
                 paths = self._paths_of(track)
-                published = self._published_identities(slug, paths)
+                published = self._published_identities(paths)
                 self._identities[slug] = self._identified_now(paths) if published is None else published
             return self._identities[slug]
 
-    def _published_identities(self, slug: str, paths: list[str]) -> list[FileIdentity] | None:
+    def _published_identities(self, paths: list[str]) -> list[FileIdentity] | None:
         files = self._published_files
         if files is None:
             return None
@@ -259,14 +259,10 @@ class RawIndex:
         is_of_listing = {file.path: (file.bytes, file.tag) for file in known if file.tag} == {
             path: (self.objects[path].size, self.objects[path].tag) for path in paths
         }
-        # Lap and telemetry files that are not ready may be tables, or copies under the requested name.
-        has_unused_files = any(
-            file.status is not FileStatus.READY and file.kind in kinds_feeding("laps", "telemetry") for file in known
-        )
-        if has_unused_files or not is_of_listing:
+        if not is_of_listing:
             return None
-        used = [file for file in known if file.is_in_use and file.track == slug]
-        return [file.identity for file in sorted(used, key=lambda file: (str(file.session), file.path))]
+        # Also those set aside: they may be tables, or copies under the requested name.
+        return [file.identity for file in sorted(known, key=lambda file: (str(file.session), file.path)) if file.tag]
 
     def _identified_now(self, paths: list[str]) -> list[FileIdentity]:
         listed = [self.objects[path] for path in paths]

@@ -18,6 +18,7 @@ from uuid import uuid4
 from apex_pipeline.errors import (
     ApexError,
     ConfigurationError,
+    FileChangedError,
     ObjectMissingError,
     StoreConfigError,
     StorePermissionError,
@@ -28,7 +29,7 @@ from apex_pipeline.storage.base import IncompleteUpload, Inspect, ObjectInfo, Ob
 from apex_pipeline.storage.block_checksums import START_BYTES
 from apex_pipeline.storage.digest_cache import DigestCache
 from apex_pipeline.storage.keys import check_key, check_prefix, is_legal_key
-from apex_pipeline.storage.layout import INTERNAL_PREFIX
+from apex_pipeline.storage.layout import INTERNAL_PREFIX, digest_in_key
 from apex_pipeline.storage.os_errors import translating_state_errors
 from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.storage.s3.client import S3Connection
@@ -61,6 +62,9 @@ _CONTENT_TYPES = {
     ".zip": "application/zip",
     ".pdf": "application/pdf",
 }
+
+# Descriptions of immutable objects that are kept, each with its block checksums of up to 1.4 kB.
+_MOST_IMMUTABLE = 1_000
 
 
 class S3Store(ObjectStore):
@@ -100,6 +104,8 @@ class S3Store(ObjectStore):
         self._uploader = Uploader(connection, digests, UploadJournal(state.absolute() / "uploads"), sleep)
         self._conditional = ConditionalWriter(connection, self._reader, self._uploader, self._probe_target, sleep)
         self._is_bucket_seen = False
+        # Objects named by their digest that were opened for reading ranges. Each request for a range names the version.
+        self._immutable: dict[str, RemoteObject] = {}
 
     @property
     def uri(self) -> str:
@@ -179,8 +185,17 @@ class S3Store(ObjectStore):
     @contextmanager
     def open_seekable(self, key: str) -> Generator[BinaryIO]:
         """Yield a stream that fetches ranges; an object replaced in the meantime raises ``FileChangedError``."""
-        with self._reader.seekable(self._look_up(key)) as stream:
-            yield stream
+        found = self._immutable.get(key) or self._look_up(key)
+        if found.info.sha256 is not None and digest_in_key(key) == found.info.sha256:
+            if len(self._immutable) == _MOST_IMMUTABLE:
+                self._immutable.clear()
+            self._immutable[key] = found
+        try:
+            with self._reader.seekable(found) as stream:
+                yield stream
+        except FileChangedError:
+            self._immutable.pop(key, None)
+            raise
 
     def write_bytes(self, key: str, content: bytes) -> ObjectInfo:
         """Write the object in one request."""

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from apex_pipeline.catalog import LocalDataLoader, S3DataLoader, get_loader
+from apex_pipeline.catalog import Catalog, LocalDataLoader, S3DataLoader, get_loader
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline_tests.catalog.loaders.harness import (
     LAP_TABLE,
@@ -225,6 +225,21 @@ def test_only_the_requested_file_is_read_from_a_published_lake(harness: LoaderHa
     publish(harness, tmp_path, {name: raw_laps(4, f"R{name[-5]}") for name in names})
     assert harness.loader.get_available_sessions("COTA") == ["R1", "R2"]
     assert harness.loader.metrics()["downloads"] == 0
+    assert len(loaded(harness.loader.load_lap_times("cota", "R2"))) == 4
+    assert harness.loader.metrics()["downloads"] == 1
+
+
+def test_a_file_that_is_set_aside_does_not_make_the_others_be_identified_again(
+    harness: LoaderHarness, tmp_path: Path
+) -> None:
+    names = [f"COTA/Race {race}/COTA_lap_{part}_time_R{race}.csv" for race in (1, 2) for part in ("start", "end")]
+    publish(
+        harness,
+        tmp_path,
+        {name: raw_laps(4, f"R{name[-5]}") for name in names} | {"COTA/Race 2/COTA_lap_time_R2.csv": raw_laps(5, "R1")},
+    )
+    (set_aside,) = [file.path for file in Catalog(harness.store).files().itertuples() if file.status == "quarantined"]
+    assert set_aside == "COTA/Race 2/COTA_lap_time_R2.csv"
     assert len(loaded(harness.loader.load_lap_times("cota", "R2"))) == 4
     assert harness.loader.metrics()["downloads"] == 1
 
