@@ -218,8 +218,8 @@ class _ChunkParser:
 
     def parse_all(self, chunks: ChunkReader) -> ParseStats:
         """Parse chunks until none are left."""
-        buffer = bytearray(CHUNK_BYTES + 1)
         fast_parser = FastParser()
+        buffer = fast_parser.text_buffer(CHUNK_BYTES + 1)
         try:
             while chunk := chunks.next_into(buffer):
                 self._parse_chunk(buffer, chunk, fast_parser)

@@ -10,35 +10,41 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
 from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
     ASIDE,
     BLANK,
+    CELL,
     CHANNEL_COLUMN,
     CHANNELS,
     DELIMITER,
+    END,
+    FIRST,
     FRAME_READINGS,
+    FRAME_ROWS,
     FRAMES,
     IS_QUOTED,
     LINES,
     LONG_NUMBERS,
     LONGEST,
     READINGS,
+    START,
     VALUE_COLUMN,
     Bytes,
     Codes,
     Floats,
     Ints,
     has_room,
+    part_of,
 )
+from apex_pipeline.sources.gr_cup.telemetry.kernels.decimals import NOT_DECIMAL, TOO_LONG, read_decimal
+from apex_pipeline.sources.gr_cup.telemetry.kernels.intrinsics import pointer
 from apex_pipeline.sources.gr_cup.telemetry.kernels.scan import (
-    NOT_DECIMAL,
-    TOO_LONG,
-    classes_of,
     cut_cell,
-    decimal,
     intern_text,
     is_blank,
+    is_same,
     line_feed,
     next_line,
     read_frame,
 )
+from apex_pipeline.sources.gr_cup.telemetry.kernels.vectors import PADDING
 
 
 @compiled
@@ -48,6 +54,8 @@ def parse_lines(
     max_lines: int,
     roles: Bytes,
     rules: Ints,
+    classes: Bytes,
+    cells: Ints,
     frames: Ints,
     channel: Codes,
     value: Floats,
@@ -55,15 +63,18 @@ def parse_lines(
     long_numbers: Ints,
     texts: Ints,
     counts: Ints,
+    fields: Ints,
 ) -> int:
     """Parse complete lines until the end of the text, the maximum number of lines, or a full buffer.
 
     Args:
-        text: Lines, each with its line feed.
+        text: Lines, each with its line feed, and ``vectors.PADDING`` further bytes.
         start: Position of the first line.
         max_lines: Maximum number of lines.
         roles: Role of each column. Shape (columns,).
         rules: Format of the lines, from ``buffers.rules_of``.
+        classes: Class of each byte, from ``buffers.classes_of``. Shape (256,).
+        cells: Space for the cells of a line. Shape (columns + 1, CELL).
         frames: See ``buffers.Buffers``, also for the following arrays.
         channel: The same.
         value: The same.
@@ -71,14 +82,16 @@ def parse_lines(
         long_numbers: The same.
         texts: The same.
         counts: The same; overwritten.
+        fields: The same.
 
     Returns:
         Position of the next line.
     """
     counts[:] = 0
-    classes = classes_of(rules)
-    cells = np.zeros((len(roles) + 1, 3), np.int64)
-    delimiter, is_quoted, size = rules[DELIMITER], rules[IS_QUOTED] != 0, len(text)
+    size, columns = len(text) - PADDING, len(roles)
+    text, roles, rules, classes, cells = pointer(text), pointer(roles), pointer(rules), pointer(classes), pointer(cells)
+    texts, counts, fields = pointer(texts), pointer(counts), pointer(fields)
+    delimiter, is_quoted = rules[DELIMITER], rules[IS_QUOTED] != 0
     first, second = min(rules[CHANNEL_COLUMN], rules[VALUE_COLUMN]), max(rules[CHANNEL_COLUMN], rules[VALUE_COLUMN])
     is_channel_first, are_adjacent = first == rules[CHANNEL_COLUMN], second == first + 1
     lines, blank, readings, set_aside, long, frame = 0, 0, 0, 0, 0, -1
@@ -89,26 +102,29 @@ def parse_lines(
     # Start and end of the two cells.
     a, a_end, b, b_end = 0, 0, 0, 0
     at = start
-    while at < size and lines < max_lines and has_room(readings, value, set_aside, aside, texts, counts):
+    while at < size and lines < max_lines and has_room(readings, len(value), set_aside, len(aside), counts):
         line, line_start, end, is_new = lines, at, -1, True
         lines += 1
-        if before >= 0 and line_start + length < size and _is_same(text, line_start, before, length):
+        if before >= 0 and line_start + length < size and is_same(text, line_start, before, length):
             a, a_end, at = cut_cell(text, line_start + length, classes, delimiter, is_quoted)
-            if at >= 0 and text[np.uint64(at)] == delimiter:
+            if at >= 0 and text[at] == delimiter:
                 b, b_end, at = cut_cell(text, at + 1, classes, delimiter, is_quoted)
-                if at >= 0 and at + tail_length <= size and _is_same(text, at, tail, tail_length):
+                if at >= 0 and at + tail_length <= size and is_same(text, at, tail, tail_length):
                     end, is_new = at + tail_length, False
         if is_new:
-            end = _cut_cells(text, line_start, roles, rules, classes, cells)
-            if end >= 0 and not read_frame(text, line, roles, rules, cells, frames, frame + 1, texts, counts):
+            end = cut_cells(text, line_start, columns, rules, classes, cells)
+            if end >= 0 and not read_frame(text, line, columns, roles, rules, cells, fields, texts, counts):
                 end = -1
-            a, a_end, b, b_end = cells[first, 1], cells[first, 2], cells[second, 1], cells[second, 2]
+            a, a_end = part_of(cells, first, START), part_of(cells, first, END)
+            b, b_end = part_of(cells, second, START), part_of(cells, second, END)
         code, kind = -1, NOT_DECIMAL
         if end >= 0:
             if not is_channel_first:
                 a, a_end, b, b_end = b, b_end, a, a_end
             code = intern_text(text, a, a_end, texts, counts, CHANNELS)
-            value[np.uint64(readings)], kind = decimal(text, b, b_end)
+            value[np.uint64(readings)], kind, number_end = read_decimal(text, b)
+            if number_end != b_end:
+                kind = NOT_DECIMAL
         if code < 0 or kind == NOT_DECIMAL:
             # The next frame starts after this line, so that the lines of a frame are consecutive.
             before = -1
@@ -124,8 +140,11 @@ def parse_lines(
             long += 1
         if is_new:
             frame += 1
+            for field in range(FRAME_ROWS):
+                frames[field, frame] = fields[field]
             if are_adjacent:
-                before, length, tail = line_start, cells[first, 0] - line_start, cells[second + 1, 0] - 1
+                before, length = line_start, part_of(cells, first, FIRST) - line_start
+                tail = part_of(cells, second + 1, FIRST) - 1
                 tail_length = end - tail
         channel[np.uint64(readings)] = code
         frames[FRAME_READINGS, frame] += 1
@@ -137,30 +156,18 @@ def parse_lines(
 
 
 @compiled
-def _is_same(text: Bytes, one: int, other: int, length: int) -> bool:
-    # All bytes are compared, without an early exit, so that the compiler can compare 32 of them at once.
-    a, b = text[one : one + length], text[other : other + length]
-    differences = np.uint8(0)
-    for index in range(length):
-        differences |= a[index] ^ b[index]
-    return differences == 0
-
-
-@compiled
-def _cut_cells(text: Bytes, start: int, roles: Bytes, rules: Ints, classes: Bytes, cells: Ints) -> int:
-    """Find the cells of a line; return the position of the next line, -1 if this one is in an unusual format.
-
-    A row of ``cells`` holds the cell's first byte (including quotes), the start and the end of its content.
-    """
-    at, delimiter, is_quoted, last = start, rules[DELIMITER], rules[IS_QUOTED] != 0, len(roles) - 1
-    for column in range(last + 1):
-        cells[column, 0] = at
-        cells[column, 1], cells[column, 2], at = cut_cell(text, at, classes, delimiter, is_quoted)
-        if at < 0 or (column < last and text[np.uint64(at)] != delimiter):
+def cut_cells(text: Bytes, start: int, columns: int, rules: Ints, classes: Bytes, cells: Ints) -> int:
+    """Find the cells of a line; return the position of the next line, -1 if this one is in an unusual format."""
+    at, delimiter, is_quoted, last = start, rules[DELIMITER], rules[IS_QUOTED] != 0, columns - 1
+    for column in range(columns):
+        cell = CELL * column
+        cells[cell + FIRST] = at
+        cells[cell + START], cells[cell + END], at = cut_cell(text, at, classes, delimiter, is_quoted)
+        if at < 0 or (column < last and text[at] != delimiter):
             return -1
         at += 1
-    cells[last + 1, 0] = at
+    cells[CELL * columns + FIRST] = at
     at -= 1
     # A delimiter at the end of every line adds one empty cell.
-    end = next_line(text, at + (text[np.uint64(at)] == delimiter))
+    end = next_line(text, at + (text[at] == delimiter))
     return end if end - start <= rules[LONGEST] else -1
