@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.laps.triggers import LOST_LAP
 from apex_pipeline.sources.gr_cup.parsing import is_vehicle_id
+from apex_pipeline.sources.gr_cup.telemetry.arrow_arrays import values_of
 from apex_pipeline.sources.gr_cup.telemetry.chunks import CHUNK_BYTES
 from apex_pipeline.sources.gr_cup.telemetry.header import Header
 from apex_pipeline.sources.gr_cup.telemetry.line_parser import NO_LAP, UNREADABLE_LAP
@@ -158,7 +159,7 @@ class FastParser:
         gather_bytes(text, slices, digits)
         texts = pa.StringArray.from_buffers(len(slices), pa.py_buffer(offsets), pa.py_buffer(digits))
         # Adding 0.0 removes the sign of a zero, so that all zeros have equal bits.
-        self._buffers.value[slices[:, 0]] = texts.cast(pa.float64()).to_numpy() + 0.0
+        self._buffers.value[slices[:, 0]] = values_of(texts.cast(pa.float64()), np.float64) + 0.0
 
     def _set_all_aside(self, buffer: bytearray, start: int, size: int, max_lines: int) -> ParsedChunk:
         """Set aside every line of the text for the reference parser."""
