@@ -393,6 +393,14 @@ class TestLimits:
         assert calls == 3
         assert names == {f"channel_{number}" for number in range(2_500)}
 
+    @pytest.mark.parametrize("quoting", ["bare", "quoted"])
+    def test_a_line_too_long_is_set_aside_also_after_one_like_it(self, quoting: str) -> None:
+        """Only its number is longer than that of the line before."""
+        text = LINE + line(telemetry_value="7" * 30) + LINE
+        header = replace(make_header(is_quoted=quoting == "quoted"), limits=Limits(line_bytes=len(LINE) + 10))
+
+        assert assert_agree(text, header) == (2, 1)
+
     def test_parsing_stops_at_the_requested_number_of_lines(self) -> None:
         text = LINE * 10
 

@@ -118,10 +118,18 @@ def classes_of(rules: Ints, *, is_listed: bool) -> Bytes:
 
 
 @compiled
-def has_room(readings: int, max_readings: int, set_aside: int, max_aside: int, counts: Ints) -> bool:
+def has_room(readings: int, max_readings: int, max_aside: int, counts: Ints) -> bool:
     """Return whether the buffers have room for another line."""
     max_texts = max(counts[VEHICLES], counts[SESSIONS], counts[CHANNELS])
-    return readings < max_readings and set_aside < max_aside and max_texts < MAX_TEXTS
+    return readings < max_readings and counts[ASIDE] < max_aside and max_texts < MAX_TEXTS
+
+
+@compiled
+def add_long_number(reading: int, start: int, end: int, long_numbers: Ints, counts: Ints) -> None:
+    """Note a number that is filled in later."""
+    at = 3 * counts[LONG_NUMBERS]
+    long_numbers[at], long_numbers[at + 1], long_numbers[at + 2] = reading, start, end - start
+    counts[LONG_NUMBERS] += 1
 
 
 @compiled

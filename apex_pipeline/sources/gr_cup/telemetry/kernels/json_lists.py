@@ -8,8 +8,6 @@ import numpy as np
 
 from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
 from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
-    ASIDE,
-    BLANK,
     CELL,
     CHANNELS,
     DELIMITER,
@@ -30,6 +28,7 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
     Codes,
     Floats,
     Ints,
+    add_long_number,
     has_room,
     part_of,
 )
@@ -38,10 +37,9 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.intrinsics import pointer
 from apex_pipeline.sources.gr_cup.telemetry.kernels.scan import (
     cut_cell,
     intern_text,
-    is_blank,
-    line_feed,
     next_line,
     read_frame,
+    set_aside,
 )
 from apex_pipeline.sources.gr_cup.telemetry.kernels.vectors import PADDING
 
@@ -97,12 +95,8 @@ def parse_lists(
     at, size, columns = start, len(text) - PADDING, len(roles)
     text, roles, rules, classes, cells = pointer(text), pointer(roles), pointer(rules), pointer(classes), pointer(cells)
     texts, counts, fields = pointer(texts), pointer(counts), pointer(fields)
-    channel, value, long_numbers = pointer(channel), pointer(value), pointer(long_numbers)
-    while (
-        at < size
-        and counts[LINES] < max_lines
-        and has_room(counts[READINGS], max_readings, counts[ASIDE], max_aside, counts)
-    ):
+    channel, value, aside, long_numbers = pointer(channel), pointer(value), pointer(aside), pointer(long_numbers)
+    while at < size and counts[LINES] < max_lines and has_room(counts[READINGS], max_readings, max_aside, counts):
         line, line_start = counts[LINES], at
         readings, long = counts[READINGS], counts[LONG_NUMBERS]
         counts[LINES] += 1
@@ -118,13 +112,7 @@ def parse_lists(
         if end < 0:
             # Readings before the error in a list are dropped: the reference parser reads the complete line again.
             counts[READINGS], counts[LONG_NUMBERS] = readings, long
-            end = line_feed(text, line_start) + 1
-            if is_blank(text, line_start, end):
-                counts[BLANK] += 1
-            else:
-                at = counts[ASIDE]
-                aside[at, 0], aside[at, 1], aside[at, 2] = line, line_start, end - 1
-                counts[ASIDE] += 1
+            end = set_aside(text, line, line_start, aside, counts)
         else:
             fields[FRAME_READINGS] = counts[READINGS] - readings
             for field in range(FRAME_ROWS):
@@ -182,7 +170,7 @@ def _add_list(
     """Append the readings of a list; return whether all of it was parsed and it has at least one reading."""
     at = _skip(text, start + 1)
     while text[at] == OBJECT:
-        code, number, kind, first, length = -1, 0.0, NOT_DECIMAL, 0, 0
+        code, number, kind, first, first_end = -1, 0.0, NOT_DECIMAL, 0, 0
         at = _skip(text, at + 1)
         for position in range(2):
             is_name = _is_key(text, at, _NAME)
@@ -201,7 +189,7 @@ def _add_list(
                 number, kind, number_end = read_decimal(text, content)
                 if number_end != content_end:
                     return False
-                first, length = content, content_end - content
+                first, first_end = content, content_end
                 # JSON has no number 007; only a text may have leading zeros.
                 if content == at and _has_leading_zero(text, content, content_end):
                     return False
@@ -215,9 +203,7 @@ def _add_list(
         reading = counts[READINGS]
         channel[reading], value[reading] = code, number
         if kind == TOO_LONG:
-            long = counts[LONG_NUMBERS]
-            long_numbers[3 * long], long_numbers[3 * long + 1], long_numbers[3 * long + 2] = reading, first, length
-            counts[LONG_NUMBERS] += 1
+            add_long_number(reading, first, first_end, long_numbers, counts)
         counts[READINGS] = reading + 1
         at = _skip(text, at + 1)
         if text[at] == _LIST_END:

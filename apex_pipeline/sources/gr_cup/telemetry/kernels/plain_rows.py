@@ -10,8 +10,6 @@ import numpy as np
 
 from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
 from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
-    ASIDE,
-    BLANK,
     CELL,
     CHANNEL_COLUMN,
     CHANNELS,
@@ -22,7 +20,6 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
     FRAME_ROWS,
     FRAMES,
     LINES,
-    LONG_NUMBERS,
     LONGEST,
     MAX_TEXTS,
     READINGS,
@@ -31,6 +28,7 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
     Codes,
     Floats,
     Ints,
+    add_long_number,
     has_room,
     part_of,
     text_slot,
@@ -41,11 +39,10 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.rows import cut_cells
 from apex_pipeline.sources.gr_cup.telemetry.kernels.scan import (
     cut_cell,
     intern_text,
-    is_blank,
     is_same,
-    line_feed,
     next_line,
     read_frame,
+    set_aside,
 )
 from apex_pipeline.sources.gr_cup.telemetry.kernels.vectors import (
     BLOCK,
@@ -58,6 +55,7 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.vectors import (
 
 _SPACE = 32
 _NOWHERE = -1
+_NO_PAIR = -1, -1, 0.0, NOT_DECIMAL, -1
 
 
 @compiled
@@ -83,82 +81,83 @@ def parse_plain_lines(
     Arguments and result are those of ``rows.parse_lines``.
     """
     counts[:] = 0
-    size, columns = len(text) - PADDING, len(roles)
+    size, columns, max_readings, max_aside = len(text) - PADDING, len(roles), len(value), len(aside)
     text, roles, rules, classes, cells = pointer(text), pointer(roles), pointer(rules), pointer(classes), pointer(cells)
     texts, counts, fields = pointer(texts), pointer(counts), pointer(fields)
-    delimiter, column = rules[DELIMITER], rules[CHANNEL_COLUMN]
+    aside, long_numbers = pointer(aside), pointer(long_numbers)
+    column = rules[CHANNEL_COLUMN]
     # The channel that followed each channel, and as the last one the first channel of the text.
     followed_by = np.full(MAX_TEXTS + 1, _NOWHERE)
-    code = MAX_TEXTS
-    lines, blank, readings, set_aside, long, frame = 0, 0, 0, 0, 0, -1
+    previous, lines, readings, frame = MAX_TEXTS, 0, 0, -1
     # The previous line: its first byte (-1: nothing to compare with), the number of bytes before the channel, the first
     # byte after the value, and the number of bytes from there to the next line.
     before, length, tail, tail_length = _NOWHERE, 0, 0, 0
     at = start
-    while at < size and lines < max_lines and has_room(readings, len(value), set_aside, len(aside), counts):
-        line, line_start, end, is_new = lines, at, _NOWHERE, True
-        lines += 1
-        previous, guess, number, kind = code, followed_by[np.uint64(code)], 0.0, NOT_DECIMAL
-        name, name_end, number_end = 0, 0, 0
-        if before >= 0 and line_start + length < size and is_same(text, line_start, before, length):
-            name = line_start + length
-            code, name_end = _find_channel(text, name, guess, texts, counts[CHANNELS], classes, delimiter)
-            if name_end >= 0:
-                number, kind, number_end = read_decimal(text, name_end + 1)
-                is_new = (
-                    kind == NOT_DECIMAL
-                    or number_end + tail_length > size
-                    or not is_same(text, number_end, tail, tail_length)
-                )
-                end = number_end + tail_length
+    while at < size and lines < max_lines and has_room(readings, max_readings, max_aside, counts):
+        line_start, name, end, guess = at, at + length, _NOWHERE, followed_by[np.uint64(previous)]
+        # Channel and value: code, end of the name, number and its kind and end.
+        pair = _NO_PAIR
+        if before >= 0 and name < size and is_same(text, line_start, before, length):
+            pair = _read_pair(text, name, guess, rules, classes, texts, counts)
+            if pair[3] != NOT_DECIMAL:
+                end = _end_if_same(text, pair[4], tail, tail_length, min(size, line_start + rules[LONGEST]))
+        is_new = end < 0
         if is_new:
-            kind = NOT_DECIMAL
             end = _cut_plain_cells(text, line_start, columns, rules, classes, cells)
-            if end >= 0 and not read_frame(text, line, columns, roles, rules, cells, fields, texts, counts):
+            if end >= 0 and not read_frame(text, lines, columns, roles, rules, cells, fields, texts, counts):
                 end = _NOWHERE
             if end >= 0:
                 name = part_of(cells, column, FIRST)
-                code, name_end = _find_channel(text, name, guess, texts, counts[CHANNELS], classes, delimiter)
-                number, kind, number_end = read_decimal(text, name_end + 1)
-                if number_end != part_of(cells, column + 1, END):
-                    kind = NOT_DECIMAL
+                pair = _read_pair(text, name, guess, rules, classes, texts, counts)
+        code, name_end, number, kind, number_end = pair
         if end >= 0 and code < 0:
             code = intern_text(text, name, name_end, texts, counts, CHANNELS)
-        if end < 0 or code < 0 or kind == NOT_DECIMAL:
+        is_number = kind != NOT_DECIMAL and (not is_new or number_end == part_of(cells, column + 1, END))
+        lines += 1
+        if end < 0 or code < 0 or not is_number:
             # The next frame starts after this line, so that the lines of a frame are consecutive.
-            before, code = _NOWHERE, previous
-            at = line_feed(text, line_start) + 1
-            if is_blank(text, line_start, at):
-                blank += 1
-            else:
-                aside[set_aside, 0], aside[set_aside, 1], aside[set_aside, 2] = line, line_start, at - 1
-                set_aside += 1
+            before = _NOWHERE
+            at = set_aside(text, lines - 1, line_start, aside, counts)
             continue
         if kind == TOO_LONG:
-            long_numbers[long, 0], long_numbers[long, 1] = readings, name_end + 1
-            long_numbers[long, 2] = number_end - name_end - 1
-            long += 1
+            add_long_number(readings, name_end + 1, number_end, long_numbers, counts)
         if is_new:
             frame += 1
             for field in range(FRAME_ROWS):
                 frames[field, frame] = fields[field]
-            before, length = line_start, part_of(cells, column, FIRST) - line_start
-            tail = part_of(cells, column + 2, FIRST) - 1
+            before, length, tail = line_start, name - line_start, number_end
             tail_length = end - tail
         if code != guess:
             followed_by[np.uint64(previous)] = code
         channel[np.uint64(readings)], value[np.uint64(readings)] = code, number
         frames[FRAME_READINGS, frame] += 1
         readings += 1
-        at = end
-    counts[LINES], counts[BLANK], counts[FRAMES] = lines, blank, frame + 1
-    counts[READINGS], counts[ASIDE], counts[LONG_NUMBERS] = readings, set_aside, long
+        previous, at = code, end
+    counts[LINES], counts[FRAMES], counts[READINGS] = lines, frame + 1, readings
     return at
 
 
 @compiled
+def _read_pair(
+    text: Bytes, at: int, guess: int, rules: Ints, classes: Bytes, texts: Ints, counts: Ints
+) -> tuple[int, int, float, int, int]:
+    """Return the channel at a position (-1: a new one), the end of its name, the number after it, its kind and end."""
+    code, name_end = _find_channel(text, at, guess, rules[DELIMITER], classes, texts, counts[CHANNELS])
+    if name_end < 0:
+        return _NO_PAIR
+    number, kind, number_end = read_decimal(text, name_end + 1)
+    return code, name_end, number, kind, number_end
+
+
+@compiled
+def _end_if_same(text: Bytes, at: int, tail: int, length: int, most: int) -> int:
+    """Return the position of the next line if this one ends as the line before and not after ``most``, else -1."""
+    return at + length if at + length <= most and is_same(text, at, tail, length) else _NOWHERE
+
+
+@compiled
 def _find_channel(
-    text: Bytes, at: int, guess: int, texts: Ints, known: int, classes: Bytes, delimiter: int
+    text: Bytes, at: int, guess: int, delimiter: int, classes: Bytes, texts: Ints, known: int
 ) -> tuple[int, int]:
     """Return the code of the channel at a position (-1: a new one) and its end, -1 if its cell is not a usual one."""
     if guess >= 0 and _is_channel(text, at, texts, guess, delimiter):

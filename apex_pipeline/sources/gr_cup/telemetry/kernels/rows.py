@@ -1,15 +1,13 @@
-"""Parses lines that hold one reading each, the format of nearly all files.
+"""Parses lines that hold one reading each, with quotes or with the value not right after its channel.
 
-Most of a line equals the line before (readings sent together differ only in channel and value), and equal parts are not
-parsed again: 70 ns per line instead of 290. Lines in an unusual format are set aside.
+Parts that equal the line before are not parsed again, as in ``plain_rows``, which is for all other files. Lines in an
+unusual format are set aside.
 """
 
 import numpy as np
 
 from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
 from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
-    ASIDE,
-    BLANK,
     CELL,
     CHANNEL_COLUMN,
     CHANNELS,
@@ -21,7 +19,6 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
     FRAMES,
     IS_QUOTED,
     LINES,
-    LONG_NUMBERS,
     LONGEST,
     READINGS,
     START,
@@ -30,6 +27,7 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
     Codes,
     Floats,
     Ints,
+    add_long_number,
     has_room,
     part_of,
 )
@@ -38,11 +36,10 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.intrinsics import pointer
 from apex_pipeline.sources.gr_cup.telemetry.kernels.scan import (
     cut_cell,
     intern_text,
-    is_blank,
     is_same,
-    line_feed,
     next_line,
     read_frame,
+    set_aside,
 )
 from apex_pipeline.sources.gr_cup.telemetry.kernels.vectors import PADDING
 
@@ -88,13 +85,14 @@ def parse_lines(
         Position of the next line.
     """
     counts[:] = 0
-    size, columns = len(text) - PADDING, len(roles)
+    size, columns, max_readings, max_aside = len(text) - PADDING, len(roles), len(value), len(aside)
     text, roles, rules, classes, cells = pointer(text), pointer(roles), pointer(rules), pointer(classes), pointer(cells)
     texts, counts, fields = pointer(texts), pointer(counts), pointer(fields)
+    aside, long_numbers = pointer(aside), pointer(long_numbers)
     delimiter, is_quoted = rules[DELIMITER], rules[IS_QUOTED] != 0
     first, second = min(rules[CHANNEL_COLUMN], rules[VALUE_COLUMN]), max(rules[CHANNEL_COLUMN], rules[VALUE_COLUMN])
     is_channel_first, are_adjacent = first == rules[CHANNEL_COLUMN], second == first + 1
-    lines, blank, readings, set_aside, long, frame = 0, 0, 0, 0, 0, -1
+    lines, readings, frame = 0, 0, -1
     # The previous line: its first byte (-1: nothing to compare with), the number of bytes before channel and value, the
     # first byte after these, and the number of bytes from there to the next line. Kept in variables, because an array
     # costs 80 ns per line.
@@ -102,14 +100,15 @@ def parse_lines(
     # Start and end of the two cells.
     a, a_end, b, b_end = 0, 0, 0, 0
     at = start
-    while at < size and lines < max_lines and has_room(readings, len(value), set_aside, len(aside), counts):
+    while at < size and lines < max_lines and has_room(readings, max_readings, max_aside, counts):
         line, line_start, end, is_new = lines, at, -1, True
         lines += 1
         if before >= 0 and line_start + length < size and is_same(text, line_start, before, length):
             a, a_end, at = cut_cell(text, line_start + length, classes, delimiter, is_quoted)
             if at >= 0 and text[at] == delimiter:
                 b, b_end, at = cut_cell(text, at + 1, classes, delimiter, is_quoted)
-                if at >= 0 and at + tail_length <= size and is_same(text, at, tail, tail_length):
+                most = min(size, line_start + rules[LONGEST])
+                if at >= 0 and at + tail_length <= most and is_same(text, at, tail, tail_length):
                     end, is_new = at + tail_length, False
         if is_new:
             end = cut_cells(text, line_start, columns, rules, classes, cells)
@@ -128,16 +127,10 @@ def parse_lines(
         if code < 0 or kind == NOT_DECIMAL:
             # The next frame starts after this line, so that the lines of a frame are consecutive.
             before = -1
-            at = line_feed(text, line_start) + 1
-            if is_blank(text, line_start, at):
-                blank += 1
-            else:
-                aside[set_aside, 0], aside[set_aside, 1], aside[set_aside, 2] = line, line_start, at - 1
-                set_aside += 1
+            at = set_aside(text, line, line_start, aside, counts)
             continue
         if kind == TOO_LONG:
-            long_numbers[long, 0], long_numbers[long, 1], long_numbers[long, 2] = readings, b, b_end - b
-            long += 1
+            add_long_number(readings, b, b_end, long_numbers, counts)
         if is_new:
             frame += 1
             for field in range(FRAME_ROWS):
@@ -150,8 +143,7 @@ def parse_lines(
         frames[FRAME_READINGS, frame] += 1
         readings += 1
         at = end
-    counts[LINES], counts[BLANK], counts[FRAMES] = lines, blank, frame + 1
-    counts[READINGS], counts[ASIDE], counts[LONG_NUMBERS] = readings, set_aside, long
+    counts[LINES], counts[FRAMES], counts[READINGS] = lines, frame + 1, readings
     return at
 
 

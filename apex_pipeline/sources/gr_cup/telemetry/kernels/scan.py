@@ -9,6 +9,8 @@ import numpy as np
 
 from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
 from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
+    ASIDE,
+    BLANK,
     CAR_TIME,
     CELL_END,
     END,
@@ -49,7 +51,7 @@ _LONGEST_LAP = 9  # digits, which fit a 32-bit integer
 
 
 @compiled
-def line_feed(text: Bytes, at: int) -> int:
+def _line_feed(text: Bytes, at: int) -> int:
     """Return the position of the line feed that ends the line at ``at``."""
     found = equal(text, at, LINE_FEED)
     while found == 0:
@@ -73,11 +75,24 @@ def is_same(text: Bytes, one: int, other: int, length: int) -> bool:
 
 
 @compiled
-def is_blank(text: Bytes, start: int, end: int) -> bool:
+def _is_blank(text: Bytes, start: int, end: int) -> bool:
     """Return whether a line is empty; ``end`` is the start of the next one."""
     while text[start] == RETURN:
         start += 1
     return end == start + 1
+
+
+@compiled
+def set_aside(text: Bytes, line: int, start: int, aside: Ints, counts: Ints) -> int:
+    """Set a line aside, or count it if it is blank; return the position of the next line."""
+    end = _line_feed(text, start) + 1
+    if _is_blank(text, start, end):
+        counts[BLANK] += 1
+        return end
+    at = 3 * counts[ASIDE]
+    aside[at], aside[at + 1], aside[at + 2] = line, start, end - 1
+    counts[ASIDE] += 1
+    return end
 
 
 @compiled
