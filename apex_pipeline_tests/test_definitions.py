@@ -289,13 +289,28 @@ def test_importing_the_catalog_loads_no_heavy_dependency() -> None:
     assert _run_alone(program) == (0, "")
 
 
-def test_converting_telemetry_loads_no_linear_algebra() -> None:
-    """Numba loads scipy where it is installed, as it is here, for functions that nothing uses."""
+def test_no_process_loads_scipy() -> None:
+    """Numba loads it where it is installed, as it is here, for functions that nothing uses; numba comes first here."""
     program = (
-        "import sys, importlib.util; from apex_pipeline.sources.gr_cup.telemetry.compile import compile_loops; "
-        "compile_loops(); "
-        "assert importlib.util.find_spec('scipy'); "
+        "import sys, pkgutil, importlib, importlib.util, apex_pipeline\n"
+        "from apex_pipeline.sources.gr_cup.telemetry.compile import compile_loops\n"
+        "compile_loops()\n"
+        "for module in pkgutil.walk_packages(apex_pipeline.__path__, 'apex_pipeline.'):\n"
+        "    if not module.name.endswith('__main__') and '.migrations.' not in module.name:\n"
+        "        importlib.import_module(module.name)\n"
+        "assert importlib.util.find_spec('scipy')\n"
         "assert not [name for name in sys.modules if name.partition('.')[0] == 'scipy']"
     )
     code, said = _run_alone(program)
     assert code == 0, said
+
+
+def test_no_module_imports_scipy_later() -> None:
+    for file in sorted((_PROJECT / "apex_pipeline").rglob("*.py")):
+        imported = {
+            name.partition(".")[0]
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+        }
+        assert "scipy" not in imported, file.name

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
+from apex_pipeline.sources.gr_cup.telemetry.arrow_arrays import values_of
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import EXPLAINED_MS
 from apex_pipeline.sources.gr_cup.telemetry.holes import HOLE_MS, HoleFinder, telemetry_holes_table
 from apex_pipeline.sources.gr_cup.telemetry.pivot import PivotedRows
@@ -59,7 +60,7 @@ class CarStatsBuilder:
         self._counts.update(
             readings=part.readings,
             exact_duplicates=part.readings - part.distinct,
-            repeat_rows=int(np.count_nonzero(part.rows["repeat"].to_numpy())),
+            repeat_rows=int(np.count_nonzero(values_of(part.rows["repeat"]))),
             backward_steps=int((np.diff(received_ms) < -_LATEST_DELIVERY_MS).sum()),
             unexplained_rows=unexplained,
             gaps=len(gaps_ms),
@@ -98,7 +99,7 @@ class CarStatsBuilder:
 
 
 def _milliseconds(rows: pa.Table, name: str) -> np.ndarray:
-    return rows[name].cast(pa.int64()).to_numpy()
+    return values_of(rows[name].cast(pa.int64()))
 
 
 def telemetry_cars_table(track: str, session: str, report: TelemetryReport) -> pa.Table:

@@ -116,6 +116,11 @@ class ChunkReader:
     """
 
     def __init__(self, stream: BinaryIO, longest_line: int = DEFAULT_LIMITS.line_bytes) -> None:
+        from apex_pipeline.sources.gr_cup.telemetry.kernels.line_feeds import (  # noqa: PLC0415 -- see ``kernels``
+            count_line_feeds,
+        )
+
+        self._count_line_feeds = count_line_feeds
         self._stream = stream
         self._longest_line = longest_line
         self._lock = threading.Lock()
@@ -125,13 +130,13 @@ class ChunkReader:
         self._is_stopped = False
 
     def next_into(self, buffer: bytearray) -> Chunk | None:
-        """Fill a buffer of :data:`CHUNK_BYTES` + 1 bytes with the next lines; return ``None`` at the end."""
+        """Fill a buffer of at least :data:`CHUNK_BYTES` + 1 bytes with the next lines; return ``None`` at the end."""
         with self._lock:
             size = 0 if self._is_stopped else self._fill(buffer)
             if not size:
                 return None
-            text = np.frombuffer(buffer, np.uint8, size)
-            chunk = Chunk(size, self._next_line, int(np.count_nonzero(text == _LINE_FEED)))
+            lines = self._count_line_feeds(np.frombuffer(buffer, np.uint8, size))
+            chunk = Chunk(size, self._next_line, lines)
             self._next_line += chunk.lines
             return chunk
 

@@ -9,7 +9,8 @@ Every reading has the same weight. Memory grows with the number of distinct time
 beyond the times of a race.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,7 @@ from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import (
 )
 from apex_pipeline.sources.gr_cup.telemetry.pivot import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
-from apex_pipeline.sources.gr_cup.telemetry.spill import Frames
+from apex_pipeline.sources.gr_cup.telemetry.spill import Frames, join
 
 Ints = npt.NDArray[np.int64]
 
@@ -35,6 +36,9 @@ Ints = npt.NDArray[np.int64]
 _MESSAGES_PER_TIME = 10
 # Values buffered before they are merged into the counts.
 _MAX_BUFFERED = 100_000
+# Frames looked at together. The calls of numpy for 1,500 frames, as the blocks of shuffled rows have, cost as much as
+# their work.
+_BATCH_FRAMES = 20_000
 # Number of different messages, and as many times of the clock as show that it runs; a day has 300,000 messages.
 _MAX_MESSAGES = 5_000_000
 _MAX_TIMES = _MAX_MESSAGES // _MESSAGES_PER_TIME + 1
@@ -64,7 +68,7 @@ def measure_clock(car: str, blocks: Callable[[], Iterable[Frames]], crossings: L
     """
     delays, car_times, messages = _Counts(), _DistinctTimes(_MAX_TIMES), _DistinctTimes(_MAX_MESSAGES)
     cells = CellsBuilder()
-    for frames in blocks():
+    for frames in _batches(blocks()):
         delays.add(frames.received_ms - frames.car_ms, frames.readings)
         car_times.add(frames.car_ms)
         messages.add(frames.received_ms)
@@ -80,6 +84,22 @@ def measure_clock(car: str, blocks: Callable[[], Iterable[Frames]], crossings: L
     pieces = [_with_edge(pieces[0], delays)] if is_simple else _edges(pieces, blocks())
     compared = compare_with_laps(pieces, cells.cells(), crossings)
     return CarClock(car, tuple(with_latest(compared, cells.cells())), is_frozen=False)
+
+
+def _batches(blocks: Iterable[Frames]) -> Iterator[Frames]:
+    """Yield the frames in larger batches, without their readings: the blocks of shuffled rows are small."""
+    parts: list[Frames] = []
+    size = 0
+    for block in blocks:
+        # Copied, because a part of a block would keep all its readings in memory.
+        columns = (column.copy() for column in (block.car_ms, block.received_ms, block.unit_lap, block.readings))
+        parts.append(Frames(*columns, channel=block.channel[:0].copy(), value=block.value[:0].copy()))
+        size += len(block.car_ms)
+        if size >= _BATCH_FRAMES:
+            yield join(parts)
+            parts, size = [], 0
+    if parts:
+        yield join(parts)
 
 
 def _frozen(car_times: "_DistinctTimes", delays: "_Counts") -> ClockPiece:
@@ -150,12 +170,9 @@ class CellsBuilder:
 
 def _grouped(cells: Cells, unit_ms: int) -> Cells:
     """Return the cells merged where receive time, delay and lap are equal to the unit."""
-    keys = (cells.unit_lap, cells.delay_ms // unit_ms, cells.received_ms // unit_ms)
-    order = np.lexsort(keys)
-    is_new = np.zeros(len(order), dtype=bool)
-    is_new[:1] = True
-    for key in keys:
-        is_new[1:] |= np.diff(key[order]) != 0
+    if not len(cells.frames):
+        return cells
+    order, is_new = _ordered([cells.received_ms // unit_ms, cells.delay_ms // unit_ms, cells.unit_lap])
     start = np.flatnonzero(is_new)
     first = order[start]
     return Cells(
@@ -166,6 +183,29 @@ def _grouped(cells: Cells, unit_ms: int) -> Cells:
         np.maximum.reduceat(cells.last_car_ms[order], start),
         np.add.reduceat(cells.frames[order], start),
     )
+
+
+def _ordered(keys: Sequence[Ints]) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Return the order by several keys, and which element of it differs from the one before. Shapes (n,).
+
+    Keys whose ranges fit into one number are sorted as one, three times as fast; elements with equal keys are in any
+    order.
+    """
+    lowest = [int(key.min()) for key in keys]
+    spans = [int(key.max()) - low + 1 for key, low in zip(keys, lowest, strict=True)]
+    if math.prod(spans) <= np.iinfo(np.int64).max:
+        joined = keys[0] - lowest[0]
+        for key, low, span in zip(keys[1:], lowest[1:], spans[1:], strict=True):
+            joined = joined * span + (key - low)
+        order = np.argsort(joined)
+        keys = [joined]
+    else:
+        order = np.lexsort(keys[::-1])
+    is_new = np.zeros(len(order), dtype=bool)
+    is_new[:1] = True
+    for key in keys:
+        is_new[1:] |= np.diff(key[order]) != 0
+    return order, is_new
 
 
 class _DistinctTimes:

@@ -16,12 +16,14 @@ from apex_pipeline.sources.workspace import Workspace
 from apex_pipeline.tables.session_key import SessionKey
 
 _KEY = SessionKey("compiling", "R1")
-# Both formats of the real files: one reading per line, and a list of them. A loop is compiled when it is first called.
+# A loop is compiled when it is first called: one reading per line, a number too long for it, quotes, and lists.
 _READINGS = """\
 lap,meta_time,telemetry_name,telemetry_value,timestamp,vehicle_id
 1,2025-09-06T18:40:00.000Z,speed,100.5,2025-09-06T18:40:00.000Z,GR86-002-2
 1,2025-09-06T18:40:01.000Z,speed,101.5,2025-09-06T18:40:01.000Z,GR86-002-2
 """
+_LONG = _READINGS.replace("100.5", "100." + 30 * "5")
+_QUOTED = _READINGS.replace("speed", '"speed"')
 _LISTS = """\
 lap,meta_time,timestamp,value,vehicle_id
 1,2025-09-06T18:40:00.000Z,2025-09-06T18:40:00.000Z,"[{""name"":""speed"",""value"":100.5}]",GR86-002-2
@@ -34,7 +36,7 @@ def compile_loops() -> int:
     """Convert two readings of each format, and return the number of readings."""
     count = 0
     with TemporaryDirectory() as text:
-        for content in (_READINGS, _LISTS):
+        for content in (_READINGS, _LONG, _QUOTED, _LISTS):
             folder = Path(text)
             path = folder / "R1_telemetry.csv"
             path.write_text(content, encoding="ascii")

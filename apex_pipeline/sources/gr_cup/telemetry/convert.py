@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import ApexError, ReconciliationError
+from apex_pipeline.sources.gr_cup.telemetry.arrow_arrays import repeated
 from apex_pipeline.sources.gr_cup.telemetry.bounds import OutOfRange, add_outside, outside_rejects
 from apex_pipeline.sources.gr_cup.telemetry.car_stats import CarStatsBuilder
 from apex_pipeline.sources.gr_cup.telemetry.channels import is_known
@@ -253,8 +254,7 @@ def _prefetch(items: Iterator[_Item]) -> Iterator[_Item]:
 
 def _with_session(rows: pa.Table, key: SessionKey, schema: pa.Schema) -> pa.Table:
     for index, text in ((0, key.track), (1, key.session)):
-        zeros = pa.repeat(pa.scalar(0, pa.int32()), rows.num_rows)
-        rows = rows.set_column(index, schema.field(index).name, pa.DictionaryArray.from_arrays(zeros, pa.array([text])))
+        rows = rows.set_column(index, schema.field(index).name, repeated(text, rows.num_rows))
     return rows.cast(schema)
 
 

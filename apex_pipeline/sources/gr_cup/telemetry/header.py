@@ -1,6 +1,6 @@
 """Reads the header of a telemetry file; columns are found by name, never by position.
 
-See ``line_parser`` and ``kernels.rows`` for the meaning of the cells.
+See ``line_parser`` and ``kernels.plain_rows`` for the meaning of the cells.
 """
 
 from collections import Counter

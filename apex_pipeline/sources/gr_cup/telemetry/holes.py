@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from apex_pipeline.sources.gr_cup.telemetry.arrow_arrays import numbers, texts
 from apex_pipeline.tables import TELEMETRY_HOLES
 
 Ints = npt.NDArray[np.int64]
@@ -99,11 +100,11 @@ class HoleFinder:
         start_ms, end_ms, laps, bunched = (np.ascontiguousarray(found[name]) for name in _HOLE.names or ())
         return pa.Table.from_arrays(
             [
-                pa.array(laps, mask=laps == _NO_LAP),
-                pa.array(start_ms).cast(_HOLES.field("hole_start_utc").type),
-                pa.array(end_ms).cast(_HOLES.field("hole_end_utc").type),
-                pa.array((end_ms - start_ms) / 1000),
-                pa.nulls(self._count, pa.int64()) if self._is_frozen else pa.array(bunched),
+                numbers(laps, laps == _NO_LAP),
+                numbers(start_ms).cast(_HOLES.field("hole_start_utc").type),
+                numbers(end_ms).cast(_HOLES.field("hole_end_utc").type),
+                numbers((end_ms - start_ms) / 1000),
+                pa.nulls(self._count, pa.int64()) if self._is_frozen else numbers(bunched),
             ],
             schema=_HOLES,
         )
@@ -129,6 +130,6 @@ def telemetry_holes_table(track: str, session: str, cars: Sequence[tuple[str, pa
     return pa.Table.from_arrays(columns, schema=TELEMETRY_HOLES.schema)
 
 
-def _repeated(texts: Sequence[str], counts: Sequence[int]) -> pa.DictionaryArray:
-    indices = np.repeat(np.arange(len(texts), dtype=np.int32), counts)
-    return pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(texts, pa.string()))
+def _repeated(labels: Sequence[str], counts: Sequence[int]) -> pa.DictionaryArray:
+    indices = np.repeat(np.arange(len(labels), dtype=np.int32), counts)
+    return pa.DictionaryArray.from_arrays(numbers(indices), texts(labels))

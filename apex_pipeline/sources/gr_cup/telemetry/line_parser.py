@@ -1,7 +1,7 @@
 """The reference parser: parses one line in plain Python and returns its readings or the reasons to reject it.
 
-It defines the meaning of a line. The fast parser (``kernels.rows``) handles lines in the usual format, nearly all of
-them, and sets all others aside for this one; both give the same result for a line that both can parse. The reject
+It defines the meaning of a line. The fast parser (``kernels.plain_rows``) handles lines in the usual format, nearly all
+of them, and sets all others aside for this one; both give the same result for a line that both can parse. The reject
 reasons and their order are defined here; see ``parse`` for storing the readings.
 """
 

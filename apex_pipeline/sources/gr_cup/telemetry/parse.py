@@ -1,7 +1,7 @@
 """Parses the lines of telemetry files into readings by car, in several threads, with every line accounted for.
 
 For each chunk of text, the fast parser reads it, the reference parser reads the lines that the fast one set aside, and
-the readings are stored by car. See ``kernels.rows`` and ``line_parser`` for the meaning of a line, and
+the readings are stored by car. See ``kernels.plain_rows`` and ``line_parser`` for the meaning of a line, and
 ``spill`` for the storage.
 """
 
@@ -218,8 +218,8 @@ class _ChunkParser:
 
     def parse_all(self, chunks: ChunkReader) -> ParseStats:
         """Parse chunks until none are left."""
-        buffer = bytearray(CHUNK_BYTES + 1)
         fast_parser = FastParser()
+        buffer = fast_parser.text_buffer(CHUNK_BYTES + 1)
         try:
             while chunk := chunks.next_into(buffer):
                 self._parse_chunk(buffer, chunk, fast_parser)

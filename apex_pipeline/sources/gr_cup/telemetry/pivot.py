@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from apex_pipeline.sources.gr_cup.parsing import split_vehicle_id
+from apex_pipeline.sources.gr_cup.telemetry.arrow_arrays import numbers, repeated, texts, values_of
 from apex_pipeline.sources.gr_cup.telemetry.bounds import OutOfRange, blank_outside
 from apex_pipeline.sources.gr_cup.telemetry.channels import columns_of
 from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import EXPLAINED_MS
@@ -189,10 +190,10 @@ class Pivoter:
             name: _cells(values[column], is_filled[column]) for column, name in enumerate(self._columns)
         }
         columns |= {
-            "repeat": np.arange(rows) - np.repeat(first_row, max_repeat + 1),
-            "car_time": pa.array(car_ms).cast(_UTC_MS),
-            "received_time_utc": pa.array(received_ms).cast(_UTC_MS),
-            "unit_lap": pa.array(laps, mask=laps < 0),
+            "repeat": numbers(np.arange(rows) - np.repeat(first_row, max_repeat + 1)),
+            "car_time": numbers(car_ms).cast(_UTC_MS),
+            "received_time_utc": numbers(received_ms).cast(_UTC_MS),
+            "unit_lap": numbers(laps, laps < 0),
         }
         columns["time_flag"] = _time_flags(clock, car_ms, received_ms)
         table = self._table(clock, np.repeat(sample_ms, max_repeat + 1), columns)
@@ -235,13 +236,13 @@ class Pivoter:
         """Add the columns of car, time and lap, in published order; a channel that this car never sent is null."""
         chassis, _ = split_vehicle_id(clock.vehicle_id)
         columns |= {
-            "vehicle_id": _label(clock.vehicle_id, len(utc_ms)),
-            "chassis": _label(chassis, len(utc_ms)),
-            "sample_time_utc": pa.array(utc_ms).cast(_UTC_MS),
+            "vehicle_id": repeated(clock.vehicle_id, len(utc_ms)),
+            "chassis": repeated(chassis, len(utc_ms)),
+            "sample_time_utc": numbers(utc_ms).cast(_UTC_MS),
             "lap_number": _lap_numbers(utc_ms, clock.vehicle_id, self._laps),
         }
         arrays = [columns.get(field.name, pa.nulls(len(utc_ms), field.type)) for field in self._schema]
-        return pa.Table.from_arrays([pa.array(array) for array in arrays], names=self._schema.names)
+        return pa.Table.from_arrays(arrays, names=self._schema.names)
 
 
 def _size_of(frames: Frames) -> int:
@@ -274,7 +275,7 @@ def _time_flags(clock: CarClock, car_ms: Ints, received_ms: Ints) -> pa.Dictiona
     index = clock.pieces_of(car_ms, received_ms)
     flag[clock.unexplained_ms(index, car_ms, received_ms) > EXPLAINED_MS] = 0
     flag[index < 0] = 1
-    return pa.DictionaryArray.from_arrays(pa.array(flag, mask=flag < 0), pa.array(["unsure", "unplaced"]))
+    return pa.DictionaryArray.from_arrays(numbers(flag, flag < 0), texts(["unsure", "unplaced"]))
 
 
 def _cells(values: npt.NDArray[np.float64], is_filled: npt.NDArray[np.uint8]) -> pa.Array:
@@ -283,15 +284,12 @@ def _cells(values: npt.NDArray[np.float64], is_filled: npt.NDArray[np.uint8]) ->
     return pa.Array.from_buffers(pa.float64(), len(values), [pa.py_buffer(bits), pa.py_buffer(values)])
 
 
-def _label(text: str, rows: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype=np.int32)), pa.array([text]))
-
-
 def _lap_numbers(sample_ms: Ints, vehicle_id: str, laps: pa.Table | None) -> pa.Array:
     """Find the lap of each sample by time, since the device's own lap counter may be lost, ahead or behind."""
     if laps is None or not laps.num_rows:
         return pa.nulls(len(sample_ms), pa.int64())
-    of_car = laps.filter(pc.equal(laps["vehicle_id"].cast(pa.string()), vehicle_id))
+    cars = laps["vehicle_id"].cast(pa.string()).to_pylist()
+    of_car = laps.take(numbers(np.array([at for at, car in enumerate(cars) if car == vehicle_id], np.int64)))
     # The line as the car itself crossed it, where that is known.
     start, end = (
         pc.coalesce(of_car[f"line_{side}_utc"], of_car[f"lap_{side}_utc"])
@@ -302,13 +300,13 @@ def _lap_numbers(sample_ms: Ints, vehicle_id: str, laps: pa.Table | None) -> pa.
     of_car = of_car.append_column("from", start).append_column("until", end)
     # A lap from official timing only, without a time of day, has no start and no end.
     of_car = of_car.filter(pc.and_(pc.is_valid(start), pc.is_valid(end))).sort_by("from")
-    starts, ends = (of_car[name].cast(pa.int64()).to_numpy() for name in ("from", "until"))
+    starts, ends = (values_of(of_car[name].cast(pa.int64())) for name in ("from", "until"))
     if not len(starts):
         return pa.nulls(len(sample_ms), pa.int64())
     index = np.searchsorted(starts, sample_ms, side="right") - 1
     is_in_lap = (index >= 0) & (sample_ms < ends[np.maximum(index, 0)])
-    numbers = of_car["lap_number"].to_numpy()[np.maximum(index, 0)]
-    return pa.array(numbers, mask=~is_in_lap)
+    lap_numbers = values_of(of_car["lap_number"].cast(pa.int64()))[np.maximum(index, 0)]
+    return numbers(lap_numbers, ~is_in_lap)
 
 
 def published_schema(channels: Sequence[str]) -> pa.Schema:

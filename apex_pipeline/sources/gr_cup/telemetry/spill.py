@@ -21,6 +21,7 @@ import numpy.typing as npt
 from apex_pipeline.sources.limits import DEFAULT_LIMITS, Limits, limit_exceeded
 
 Ints = npt.NDArray[np.int64]
+_LARGEST_SHORT = 2**16 - 1
 
 
 class Frames(NamedTuple):
@@ -79,7 +80,10 @@ class Frames(NamedTuple):
         if not len(label) or (label == label[0]).all():
             yield from [(int(label[0]), self)] if len(label) else []
             return
-        order = np.argsort(label, kind="stable")
+        # Labels are few, and numbers of 16 bits are sorted by counting them.
+        order = np.argsort(
+            label.astype(np.uint16) if label.max() <= _LARGEST_SHORT and label.min() >= 0 else label, kind="stable"
+        )
         of_frame = [column[order] for column in (self.car_ms, self.received_ms, self.unit_lap, self.readings)]
         ends, starts = np.cumsum(of_frame[-1]), np.cumsum(self.readings) - self.readings
         reading = np.repeat(starts[order] - (ends - of_frame[-1]), of_frame[-1]) + np.arange(ends[-1])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from apex_pipeline.sources.csv_reader import CsvDialect
 from apex_pipeline.sources.gr_cup.telemetry import line_parser
-from apex_pipeline.sources.gr_cup.telemetry.fast_parser import FastParser
+from apex_pipeline.sources.gr_cup.telemetry.fast_parser import FastParser, ParsedChunk
 from apex_pipeline.sources.gr_cup.telemetry.header import Header
 from apex_pipeline.sources.limits import Limits
 from apex_pipeline_tests.examples import at_least
@@ -33,9 +33,25 @@ def make_header(columns: Sequence[str] = COLUMNS, delimiter: str = ",", *, is_qu
 Reading = tuple[int, str, str, float, int, int, int]
 
 
-def parse_fast(text: bytes, header: Header) -> tuple[list[Reading], set[int], int]:
+def parse_text(
+    text: bytes,
+    header: Header,
+    start: int = 0,
+    max_lines: int = ALL,
+    behind: bytes = b"",
+    parser: FastParser | None = None,
+) -> ParsedChunk:
+    """Parse a text in a buffer that has the bytes ``behind`` where its padding is."""
+    parser = parser or FastParser()
+    buffer = parser.text_buffer(len(text))
+    content = (text + behind)[: len(buffer)]
+    buffer[: len(content)] = content
+    return parser.parse_chunk(buffer, start, len(text), max_lines, header)
+
+
+def parse_fast(text: bytes, header: Header, behind: bytes = b"") -> tuple[list[Reading], set[int], int]:
     """Return the readings of the fast parser, the lines it set aside, and the number of blank lines."""
-    parsed = FastParser().parse_chunk(bytearray(text), 0, len(text), ALL, header)
+    parsed = parse_text(text, header, behind=behind)
     readings: list[Reading] = []
     at = 0
     frames = parsed.frames
@@ -66,9 +82,9 @@ def parse_reference(line: bytes, number: int, header: Header) -> list[Reading]:
     ]
 
 
-def assert_agree(text: bytes, header: Header) -> tuple[int, int]:
+def assert_agree(text: bytes, header: Header, behind: bytes = b"") -> tuple[int, int]:
     """Assert that both parsers agree; return the number of readings and of lines set aside."""
-    readings, aside, blank = parse_fast(text, header)
+    readings, aside, blank = parse_fast(text, header, behind)
     lines = text.split(b"\n")[:-1]
     assert blank == sum(line in (b"", b"\r") for line in lines)
     expected = [
@@ -136,6 +152,17 @@ def test_arbitrary_bytes_are_parsed_equally_or_set_aside(lines: list[bytes]) -> 
     assert parsed + aside == sum(line not in (b"", b"\r") for line in clean_lines)
 
 
+@at_least(15)
+@given(st.lists(ROWS, min_size=1, max_size=3), st.sampled_from(["bare", "quoted"]), st.integers(0, 40))
+def test_both_parsers_agree_at_every_offset_of_a_piece_end(
+    rows: list[dict[str, str]], quoting: str, shift: int
+) -> None:
+    """A piece may end anywhere, and the rest of the text may still be in the buffer behind it."""
+    lines = csv_bytes([reading(0, meta_event="x" * shift), *rows]).split(b"\n", 1)[1]
+    for end in range(len(lines)):
+        assert_agree(lines[:end] + b"\n", make_header(is_quoted=quoting == "quoted"), behind=lines[end:] or lines)
+
+
 LISTS = Header(CsvDialect(",", "utf-8", has_bom=False, columns=LISTED_COLUMNS), is_listed=True, is_quoted=True)
 ELEMENTS = st.one_of(
     st.fixed_dictionaries(
@@ -188,7 +215,7 @@ class TestParsedLines:
             LINE + line(telemetry_name="gear", telemetry_value="3") + line(lap="4") + line(lap="4", telemetry_value="1")
         )
 
-        parsed = FastParser().parse_chunk(bytearray(text), 0, len(text), ALL, make_header())
+        parsed = parse_text(text, make_header())
 
         assert parsed.frames.readings.tolist() == [2, 2]
         assert parsed.line.tolist() == [0, 2]
@@ -196,7 +223,7 @@ class TestParsedLines:
     def test_a_new_frame_starts_after_a_line_set_aside(self) -> None:
         text = LINE + b"odd\n" + LINE
 
-        parsed = FastParser().parse_chunk(bytearray(text), 0, len(text), ALL, make_header())
+        parsed = parse_text(text, make_header())
 
         assert parsed.line.tolist() == [0, 2]
         assert parsed.aside == [(1, len(LINE), len(LINE) + 3)]
@@ -300,7 +327,7 @@ class TestLinesSetAside:
     def test_lines_without_a_list_in_a_file_of_lists_are_set_aside(self) -> None:
         text = b"one\n\ntwo\r\n\r\n"
 
-        parsed = FastParser().parse_chunk(bytearray(b"xx" + text), 2, len(text) + 2, ALL, LISTS)
+        parsed = parse_text(b"xx" + text, LISTS, start=2)
 
         assert parsed.aside == [(0, 2, 5), (2, 7, 11)]
         assert (parsed.lines, parsed.blank, parsed.end) == (4, 2, len(text) + 2)
@@ -336,23 +363,48 @@ def test_both_parsers_agree_on_lists_whatever_the_limits_are(
     assert_agree(csv_bytes(rows, LISTED_COLUMNS).split(b"\n", 1)[1], header)
 
 
+class TestPadding:
+    def test_a_buffer_without_padding_is_refused(self) -> None:
+        parser = FastParser()
+        with pytest.raises(ValueError, match="needs a buffer of"):
+            parser.parse_chunk(bytearray(LINE), 0, len(LINE), ALL, make_header())
+        assert parser.parse_chunk(parser.text_buffer(0), 0, 0, ALL, make_header()).lines == 0
+
+    def test_a_text_without_a_line_feed_at_its_end_is_refused(self) -> None:
+        """The loops stop at a line feed; without one they would go on behind the text."""
+        with pytest.raises(ValueError, match="a line feed at its end"):
+            parse_text(LINE[:-1], make_header())
+
+    def test_what_is_behind_the_text_does_not_count(self) -> None:
+        for behind in (b"", LINE, b"7" * 64, b"\n" * 64):
+            assert parse_text(LINE * 2, make_header(), behind=behind).frames.readings.tolist() == [2]
+
+
 class TestLimits:
     def test_more_names_than_fit_are_parsed_in_several_calls(self) -> None:
         text = b"".join(line(telemetry_name=f"channel_{number}") for number in range(2_500))
         parser, at, names = FastParser(), 0, set[str]()
         calls = 0
         while at < len(text):
-            parsed = parser.parse_chunk(bytearray(text), at, len(text), ALL, make_header())
+            parsed = parse_text(text, make_header(), start=at, parser=parser)
             at, calls = parsed.end, calls + 1
             names.update(parsed.channels)
 
         assert calls == 3
         assert names == {f"channel_{number}" for number in range(2_500)}
 
+    @pytest.mark.parametrize("quoting", ["bare", "quoted"])
+    def test_a_line_too_long_is_set_aside_also_after_one_like_it(self, quoting: str) -> None:
+        """Only its number is longer than that of the line before."""
+        text = LINE + line(telemetry_value="7" * 30) + LINE
+        header = replace(make_header(is_quoted=quoting == "quoted"), limits=Limits(line_bytes=len(LINE) + 10))
+
+        assert assert_agree(text, header) == (2, 1)
+
     def test_parsing_stops_at_the_requested_number_of_lines(self) -> None:
         text = LINE * 10
 
-        parsed = FastParser().parse_chunk(bytearray(text), 0, len(text), 3, make_header())
+        parsed = parse_text(text, make_header(), max_lines=3)
 
         assert (parsed.lines, parsed.end) == (3, 3 * len(LINE))
 

@@ -1,5 +1,7 @@
 """The cache of compiled code: one folder per version of the sources, or none."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from apex_pipeline.sources.gr_cup.telemetry import kernels as package
 from apex_pipeline.sources.gr_cup.telemetry.compile import compile_loops
 from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
+from apex_pipeline_tests.sources.gr_cup.telemetry.readings import csv_bytes, reading
 
 SETTINGS = vars(numba)["config"]
 
@@ -84,10 +87,39 @@ def test_a_user_without_a_home_folder_can_compile(tmp_path: Path, monkeypatch: p
     assert compiled(double)(3) == 6
 
 
-def test_the_installation_compiles_the_loops_of_both_formats() -> None:
-    assert compile_loops() == 4
-    for module, entry in (("rows", "parse_lines"), ("json_lists", "parse_lists")):
-        assert getattr(import_module(f"{package.__name__}.{module}"), entry).signatures
+ENTRIES = {
+    "plain_rows": ["parse_plain_lines"],
+    "rows": ["parse_lines"],
+    "json_lists": ["parse_lists"],
+    "decimals": ["gather_bytes"],
+    "line_feeds": ["count_line_feeds"],
+    "pivot": ["assign_cells", "fill_cells"],
+}
+
+
+def test_the_installation_compiles_every_loop_that_python_calls() -> None:
+    assert compile_loops() == 8
+    for module, entries in ENTRIES.items():
+        for entry in entries:
+            assert getattr(import_module(f"{package.__name__}.{module}"), entry).signatures, entry
+
+
+def test_a_file_of_plain_rows_loads_no_loop_for_other_files(tmp_path: Path) -> None:
+    """Each loop takes 0.1 s to load, so a conversion loads those that it calls."""
+    (tmp_path / "R1_test_telemetry.csv").write_bytes(csv_bytes([reading(0), reading(1)]))
+    program = (
+        "import sys; from pathlib import Path; from importlib import import_module\n"
+        "from apex_pipeline_tests.sources.gr_cup.telemetry.readings import convert, telemetry_file\n"
+        "folder = Path(sys.argv[1])\n"
+        "assert convert(folder, telemetry_file(folder / 'R1_test_telemetry.csv')).report.counts.readings_in == 2\n"
+        f"entries = {ENTRIES!r}\n"
+        f"modules = {{name: import_module('{package.__name__}.' + name) for name in entries}}\n"
+        "print(*(name for module in entries for name in entries[module] if getattr(modules[module], name).signatures))"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert process.stdout.split() == ["parse_plain_lines", "count_line_feeds", "assign_cells", "fill_cells"], process
 
 
 def test_a_first_use_that_compiles_says_so_once_and_how_long_it_takes(

@@ -1,18 +1,22 @@
-"""Compiled inner loops of the conversion: ``rows`` and ``json_lists`` (text to readings), ``pivot`` (readings to rows).
+"""Compiled inner loops of the conversion: text to readings, and readings to rows.
+
+``plain_rows``, ``rows`` and ``json_lists`` parse lines, with ``scan`` and ``decimals``; ``line_feeds`` counts lines;
+``pivot`` assigns readings to rows; ``vectors`` and ``intrinsics`` are the instructions that numba lacks.
 
 The code here runs once per byte or once per reading, on plain arrays, and handles no files, tables or errors. Lines in
 an unusual format are set aside for the reference parser in ``line_parser``.
 
-Numba compiles a function when it is first called with given types (6 s in total, once per installation). The result is
-cached in a folder named after a hash of all sources here, because numba itself notices changes only in the file of the
-called function, not in the files of the functions it calls. Importing numba takes 0.2 s and 40 MB, so these modules are
-imported by the functions that need them. Rules for the code here:
+Numba compiles a function when it is first called with given types (12 s of processor time in total, once per
+installation). The result is cached in a folder named after a hash of all sources here, because numba itself notices
+changes only in the file of the called function, not in the files of the functions it calls. Importing numba takes 0.2 s
+and 40 MB, so these modules are imported by the functions that need them. Rules for the code here:
 
-* Positions index through ``np.uint64``: a signed index is checked for negative values on every access, which keeps the
-  compiler from vectorizing (115 ns against 4 ns for comparing 77 bytes).
-* Inner functions take their arrays one by one: a tuple of arrays costs reference counting for each of them on every
-  call, ten times the work itself.
-* Bounds are not checked at run time. The tests also run everything here with ``NUMBA_BOUNDSCHECK``.
+* Inner functions take pointers (``intrinsics.pointer``): an array counts its references on every call, which takes as
+  long as the work itself, and a tuple of arrays for each of them.
+* Where an array is indexed, positions are ``np.uint64``: a signed one is checked for negative values on every access.
+* Bounds are not checked at run time, and a text is read up to 64 bytes beyond its end (``vectors.PADDING``). The tests
+  run everything here without the compiler, where each access is checked, with ``NUMBA_BOUNDSCHECK``, and with a page
+  behind the padding that no process may read.
 """
 
 import hashlib

@@ -1,15 +1,19 @@
 """Scans text for both line parsers: finds the ends of lines and cells, and parses single cells.
 
-Only the usual format is accepted: two times like ``2025-05-17T18:24:42.672Z``, a decimal number, complete cells, ASCII.
-See ``rows`` for lines with one reading and ``json_lists`` for lines with a list.
+Only the usual format is accepted: two times like ``2025-05-17T18:24:42.672Z``, complete cells, ASCII. See ``decimals``
+for numbers, ``plain_rows`` and ``rows`` for lines with one reading, and ``json_lists`` for lines with a list. Arrays
+are passed as pointers, see ``intrinsics``.
 """
 
 import numpy as np
 
 from apex_pipeline.sources.gr_cup.telemetry.kernels import compiled
 from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
+    ASIDE,
+    BLANK,
     CAR_TIME,
-    DELIMITER,
+    CELL_END,
+    END,
     FRAME_CAR_MS,
     FRAME_LAP,
     FRAME_LINE,
@@ -17,88 +21,107 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.buffers import (
     FRAME_RECEIVED_MS,
     FRAME_SESSION,
     FRAME_VEHICLE,
-    IS_QUOTED,
     LAP,
+    LINE_FEED,
     LOST_LAP,
+    MAX_TEXTS,
     NO_LAP,
+    ORDINARY,
+    QUOTE,
     RECEIVED_TIME,
+    RETURN,
     SESSION,
     SESSIONS,
+    START,
     UNREADABLE_LAP,
     VEHICLE,
     VEHICLES,
     Bytes,
     Ints,
+    part_of,
+    text_slot,
 )
+from apex_pipeline.sources.gr_cup.telemetry.kernels.decimals import MINUS, ZERO
+from apex_pipeline.sources.gr_cup.telemetry.kernels.vectors import BLOCK, differences, equal, trailing_zeros
 
-_LINE_FEED, _RETURN, QUOTE, MINUS, _POINT, ZERO, _NINE = 10, 13, 34, 45, 46, 48, 57
+_POINT = 46
 _COLON, _T, _Z = 58, 84, 90
-_FIRST_NON_ASCII = 128
-ORDINARY, _END, UNEXPECTED = 0, 1, 2
 _TIME_LENGTH = 24
-# Nine digits fit a 32-bit integer, nineteen an unsigned 64-bit integer.
-_LONGEST_LAP, _LONGEST_MANTISSA = 9, 19
-# Integers up to 2**53 and powers of ten up to 22 are exact as doubles, so their quotient is rounded once.
-_LARGEST_EXACT = np.uint64(2**53)
-_POWERS_OF_TEN = 10.0 ** np.arange(23)
-EXACT, TOO_LONG, NOT_DECIMAL = 0, 1, 2
+_LONGEST_LAP = 9  # digits, which fit a 32-bit integer
 
 
 @compiled
-def classes_of(rules: Ints) -> Bytes:
-    """Return the class of each of the 256 byte values."""
-    classes = np.zeros(256, np.uint8)
-    classes[_FIRST_NON_ASCII:] = UNEXPECTED
-    classes[0] = classes[_RETURN] = UNEXPECTED
-    classes[rules[DELIMITER]] = classes[_LINE_FEED] = _END
-    if rules[IS_QUOTED]:
-        classes[QUOTE] = UNEXPECTED
-    return classes
-
-
-@compiled
-def line_feed(text: Bytes, at: int) -> int:
+def _line_feed(text: Bytes, at: int) -> int:
     """Return the position of the line feed that ends the line at ``at``."""
-    while text[np.uint64(at)] != _LINE_FEED:
-        at += 1
-    return at
+    found = equal(text, at, LINE_FEED)
+    while found == 0:
+        at += BLOCK
+        found = equal(text, at, LINE_FEED)
+    return at + trailing_zeros(found)
 
 
 @compiled
-def is_blank(text: Bytes, start: int, end: int) -> bool:
+def is_same(text: Bytes, one: int, other: int, length: int) -> bool:
+    """Return whether two parts of a text are equal; both start before its padding."""
+    if length < BLOCK:
+        return differences(text, one, other) & ((1 << length) - 1) == 0
+    # The last block may overlap the one before it.
+    found = differences(text, one + length - BLOCK, other + length - BLOCK)
+    at = 0
+    while at < length - BLOCK:
+        found |= differences(text, one + at, other + at)
+        at += BLOCK
+    return found == 0
+
+
+@compiled
+def _is_blank(text: Bytes, start: int, end: int) -> bool:
     """Return whether a line is empty; ``end`` is the start of the next one."""
-    while text[np.uint64(start)] == _RETURN:
+    while text[start] == RETURN:
         start += 1
     return end == start + 1
+
+
+@compiled
+def set_aside(text: Bytes, line: int, start: int, aside: Ints, counts: Ints) -> int:
+    """Set a line aside, or count it if it is blank; return the position of the next line."""
+    end = _line_feed(text, start) + 1
+    if _is_blank(text, start, end):
+        counts[BLANK] += 1
+        return end
+    at = 3 * counts[ASIDE]
+    aside[at], aside[at + 1], aside[at + 2] = line, start, end - 1
+    counts[ASIDE] += 1
+    return end
 
 
 @compiled
 def next_line(text: Bytes, at: int) -> int:
     """Return the start of the next line if a line ends here, else -1."""
     # CR CR LF is what a text becomes that was converted to Windows line endings twice.
-    while text[np.uint64(at)] == _RETURN:
+    while text[at] == RETURN:
         at += 1
-    return at + 1 if text[np.uint64(at)] == _LINE_FEED else -1
+    return at + 1 if text[at] == LINE_FEED else -1
 
 
 @compiled
 def cut_cell(text: Bytes, start: int, classes: Bytes, delimiter: int, is_quoted: bool) -> tuple[int, int, int]:  # noqa: FBT001  -- numba takes no keywords
     """Return start and end of a cell's content and the position after the cell; -1 if it has an unexpected byte."""
     at = start
-    if is_quoted and text[np.uint64(start)] == QUOTE:
+    if is_quoted and text[start] == QUOTE:
         at += 1
         # Within quotes a delimiter is an ordinary character.
-        while classes[text[np.uint64(at)]] == ORDINARY or text[np.uint64(at)] == delimiter:
+        while classes[text[at]] == ORDINARY or text[at] == delimiter:
             at += 1
         content, content_end = start + 1, at
-        if text[np.uint64(at)] != QUOTE:
+        if text[at] != QUOTE:
             return start, start, -1
         at += 1
     else:
-        while classes[text[np.uint64(at)]] == ORDINARY:
+        while classes[text[at]] == ORDINARY:
             at += 1
         content, content_end = start, at
-    if classes[text[np.uint64(at)]] == _END or next_line(text, at) > 0:
+    if classes[text[at]] == CELL_END or next_line(text, at) > 0:
         return content, content_end, at
     return start, start, -1
 
@@ -107,33 +130,33 @@ def cut_cell(text: Bytes, start: int, classes: Bytes, delimiter: int, is_quoted:
 def read_frame(
     text: Bytes,
     line: int,
+    columns: int,
     roles: Bytes,
     rules: Ints,
     cells: Ints,
-    frames: Ints,
-    frame: int,
+    fields: Ints,
     texts: Ints,
     counts: Ints,
 ) -> bool:
     """Parse car, times, lap and session of a line into a frame; return whether all are in the usual format."""
-    frames[FRAME_LINE, frame], frames[FRAME_READINGS, frame], frames[FRAME_SESSION, frame] = line, 0, -1
-    for column in range(len(roles)):
-        role, start, end = roles[column], cells[column, 1], cells[column, 2]
+    fields[FRAME_LINE], fields[FRAME_READINGS], fields[FRAME_SESSION] = line, 0, -1
+    for column in range(columns):
+        role, start, end = roles[column], part_of(cells, column, START), part_of(cells, column, END)
         if role == VEHICLE:
             vehicle = intern_text(text, start, end, texts, counts, VEHICLES)
-            frames[FRAME_VEHICLE, frame] = vehicle
+            fields[FRAME_VEHICLE] = vehicle
             if vehicle < 0:
                 return False
         elif role in (CAR_TIME, RECEIVED_TIME):
             time_ms = _milliseconds(text, start, end)
-            frames[FRAME_CAR_MS if role == CAR_TIME else FRAME_RECEIVED_MS, frame] = time_ms
+            fields[FRAME_CAR_MS if role == CAR_TIME else FRAME_RECEIVED_MS] = time_ms
             if time_ms == _NO_TIME:
                 return False
         elif role == SESSION and end > start:
-            frames[FRAME_SESSION, frame] = intern_text(text, start, end, texts, counts, SESSIONS)
+            fields[FRAME_SESSION] = intern_text(text, start, end, texts, counts, SESSIONS)
         elif role == LAP:
             lap = _lap_of(text, start, end, rules)
-            frames[FRAME_LAP, frame] = lap
+            fields[FRAME_LAP] = lap
             if lap == _UNUSUAL_LAP:
                 return False
     return True
@@ -158,7 +181,7 @@ def _digits(text: Bytes, start: int, length: int) -> int:
     """Return the integer value of these digits, -1 if a character is not a digit."""
     number = 0
     for index in range(length):
-        digit = int(text[np.uint64(start + index)]) - ZERO
+        digit = int(text[start + index]) - ZERO
         if digit < 0 or digit > 9:  # noqa: PLR2004  -- decimal digits
             return -1
         number = number * 10 + digit
@@ -182,15 +205,14 @@ def _milliseconds(text: Bytes, start: int, end: int) -> int:
 
 @compiled
 def _has_separators(text: Bytes, start: int) -> bool:
-    at = np.uint64(start)
     return (
-        text[at + np.uint64(4)] == MINUS
-        and text[at + np.uint64(7)] == MINUS
-        and text[at + np.uint64(10)] == _T
-        and text[at + np.uint64(13)] == _COLON
-        and text[at + np.uint64(16)] == _COLON
-        and text[at + np.uint64(19)] == _POINT
-        and text[at + np.uint64(23)] == _Z
+        text[start + 4] == MINUS
+        and text[start + 7] == MINUS
+        and text[start + 10] == _T
+        and text[start + 13] == _COLON
+        and text[start + 16] == _COLON
+        and text[start + 19] == _POINT
+        and text[start + 23] == _Z
     )
 
 
@@ -217,56 +239,12 @@ def intern_text(text: Bytes, start: int, end: int, texts: Ints, counts: Ints, ki
         return -1
     known = counts[kind]
     for code in range(known):
-        if texts[kind, code, 1] == length:
-            first = texts[kind, code, 0]
-            # Compared from the end, because vehicle ids differ in their last characters.
-            remaining = length
-            while remaining > 0 and text[np.uint64(first + remaining - 1)] == text[np.uint64(start + remaining - 1)]:
-                remaining -= 1
-            if remaining == 0:
-                return code
-    if known == texts.shape[1]:
+        slot = text_slot(kind, code)
+        if texts[slot + 1] == length and is_same(text, texts[slot], start, length):
+            return code
+    if known == MAX_TEXTS:
         return -1
-    texts[kind, known, 0], texts[kind, known, 1] = start, length
+    slot = text_slot(kind, known)
+    texts[slot], texts[slot + 1] = start, length
     counts[kind] = known + 1
     return known
-
-
-@compiled
-def decimal(text: Bytes, start: int, end: int) -> tuple[float, int]:
-    """Return a number like ``-12.5`` and whether it is exact, too long to be exact, or not a plain decimal."""
-    at = start
-    is_negative = at < end and text[np.uint64(at)] == MINUS
-    if is_negative:
-        at += 1
-    first, point = at, -1
-    mantissa = np.uint64(0)
-    while at < end:
-        byte = text[np.uint64(at)]
-        if byte == _POINT and point < 0 and at > first:
-            point = at
-        elif byte < ZERO or byte > _NINE:
-            return 0.0, NOT_DECIMAL
-        else:
-            mantissa = mantissa * np.uint64(10) + np.uint64(byte - ZERO)
-        at += 1
-    digits = end - first - (point >= 0)
-    if digits == 0 or point == end - 1:
-        return 0.0, NOT_DECIMAL
-    decimals = end - 1 - point if point >= 0 else 0
-    if digits > _LONGEST_MANTISSA or mantissa > _LARGEST_EXACT:
-        return 0.0, TOO_LONG
-    value = np.float64(mantissa) / _POWERS_OF_TEN[decimals]
-    # 0.0 - value instead of -value gives a zero without sign, so that all zeros have equal bits.
-    return (0.0 - value if is_negative else value), EXACT
-
-
-@compiled
-def gather_bytes(text: Bytes, slices: Ints, out: Bytes) -> None:
-    """Concatenate slices of a text; ``slices`` holds their first bytes and lengths in columns 1 and 2."""
-    at = 0
-    for row in range(len(slices)):
-        start, length = slices[row, 1], slices[row, 2]
-        for index in range(length):
-            out[np.uint64(at + index)] = text[np.uint64(start + index)]
-        at += length
