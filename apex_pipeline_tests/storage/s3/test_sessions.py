@@ -2,6 +2,7 @@
 
 import logging
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,25 @@ def test_a_token_file_that_disappears_later_is_reported_too(
         store_of(S3Connection("races", "us-east-1", "http://127.0.0.1:1")).check_access()
     assert "hush" not in str(raised.value)
     assert not os.path.lexists(script)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2025-09-06T18:40:00.000Z", "2025-09-06T18:40:00Z", "2025-09-06T20:40:00+02:00", "2025-09-06 18:40:00Z"),
+        *("Sat, 06 Sep 2025 18:40:00 GMT", "20250906T184000Z", "1757184000", "1757184000.0"),
+    ],
+)
+def test_times_in_listings_are_read_in_every_form_that_botocore_reads(text: str) -> None:
+    entry = f"<Contents><Key>x.csv</Key><Size>1</Size><ETag>0</ETag><LastModified>{text}</LastModified></Contents>"
+    with answering(200, f"<ListBucketResult>{entry}</ListBucketResult>", {}) as address:
+        (found,) = store_of(S3Connection("races", "us-east-1", address, "key", "secret")).list()
+    assert found.modified_utc == datetime(2025, 9, 6, 18, 40, tzinfo=UTC)
+
+
+def test_a_time_in_no_form_is_an_error() -> None:
+    entry = "<Contents><Key>x.csv</Key><Size>1</Size><ETag>0</ETag><LastModified>soon</LastModified></Contents>"
+    with answering(200, f"<ListBucketResult>{entry}</ListBucketResult>", {}) as address:
+        store = store_of(S3Connection("races", "us-east-1", address, "key", "secret"))
+        with pytest.raises(StoreConfigError, match="does not reply as an S3 store does"):
+            list(store.list())

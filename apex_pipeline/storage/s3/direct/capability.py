@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from botocore.config import Config
+from botocore.utils import ensure_boolean
 
 from apex_pipeline.storage.s3.direct.addressing import Addressing
 
@@ -25,6 +26,7 @@ def reason_for_botocore(
     config: Config,
     addressing: Addressing | None,
     proxies: Mapping[str, str],
+    profile: Mapping[str, object],
     foreign_handlers: Sequence[str],
 ) -> str | None:
     """Return why requests must go through botocore; ``None`` if they need not.
@@ -34,6 +36,7 @@ def reason_for_botocore(
         config: Configuration of the client.
         addressing: How botocore sends its requests; ``None`` if that cannot be imitated.
         proxies: Proxies by the scheme of the address, those of the environment included.
+        profile: Settings of the profile in AWS's configuration file.
         foreign_handlers: Events of the client that someone else handles.
     """
     s3_settings: Mapping[str, object] = getattr(config, "s3", None) or {}
@@ -45,6 +48,7 @@ def reason_for_botocore(
     elif unusual := [
         *(name for name in _UNUSUAL_SETTINGS if getattr(config, name, None)),
         *(name for name in _UNUSUAL_S3_SETTINGS if s3_settings.get(name)),
+        *(name for name in _UNUSUAL_SETTINGS if ensure_boolean(profile.get(name, False))),
     ]:
         reason = f"{unusual[0]} is set"
     elif s3_settings.get("payload_signing_enabled") is not False:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import urllib3
 from botocore.exceptions import BotoCoreError
 from botocore.hooks import first_non_none_response
 
@@ -40,12 +41,11 @@ class _Request:
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """A reply, or the error for which there is none."""
+class _Received:
+    """A reply, as botocore's rules and as callers read it."""
 
-    http: HttpReply | None = None
-    reply: Reply | None = None
-    error: BotoCoreError | None = None
+    http: HttpReply
+    reply: Reply
 
 
 class DirectClient:
@@ -113,17 +113,18 @@ class DirectClient:
                 break
             time.sleep(pause_s)
             attempt += 1
-        if outcome.error is not None or outcome.reply is None or outcome.http is None:
-            raise outcome.error or AssertionError("a request without an outcome")
-        outcome.reply["ResponseMetadata"]["RetryAttempts"] = attempt - 1
-        self._emit("after-call", request, http_response=outcome.http, parsed=outcome.reply, context=request.context)
-        if outcome.http.status_code >= _FIRST_FAILURE:
-            error = self._client.exceptions.from_code(outcome.reply.get("Error", {}).get("Code"))
-            raise error(outcome.reply, request.operation)
-        return outcome.reply
+        if isinstance(outcome, BotoCoreError):
+            raise outcome
+        http, reply = outcome.http, outcome.reply
+        reply["ResponseMetadata"]["RetryAttempts"] = attempt - 1
+        self._emit("after-call", request, http_response=http, parsed=reply, context=request.context)
+        if http.status_code >= _FIRST_FAILURE:
+            error = self._client.exceptions.from_code(reply.get("Error", {}).get("Code"))
+            raise error(reply, request.operation)
+        return reply
 
-    def _attempt(self, request: _Request, invocation_id: str, attempt: int) -> _Outcome:
-        """Send a request once."""
+    def _attempt(self, request: _Request, invocation_id: str, attempt: int) -> _Received | BotoCoreError:
+        """Send a request once, and return the reply or the error for which there is none."""
         method, url = _METHODS[request.operation], self._addressing.url(request.key)
         signed = self._addressing.sign(method, url, request.headers, request.body, self._config)
         headers = {
@@ -133,37 +134,41 @@ class DirectClient:
             "amz-sdk-request": f"attempt={attempt}; max={self._attempts}",
         }
         self._emit("before-send", request, request=signed)
-        reader, outcome, described = self._readers[request.operation], _Outcome(), None
+        described: dict[str, Any] | None = None
         try:
             is_streamed = request.operation == "GetObject"
             received, body = self._connections.send(method, url, headers, request.body, is_streamed=is_streamed)
-            try:
-                described = {"status_code": received.status, "headers": received.headers}
-                described = reader.start(received, body, is_verified=self._is_verifying)
-                added: Reply = {}
-                self._emit("before-parse", request, response_dict=described, customized_response_dict=added)
-                http = HttpReply(described["status_code"], received.headers, received)
-                outcome = _Outcome(http, reader.read(described) | added)
-            except BaseException:
-                received.close()
-                raise
+            described = {"status_code": received.status, "headers": received.headers}
+            return self._read(request, received, body)
         except BotoCoreError as error:
-            outcome = _Outcome(error=error)
+            return error
         finally:
-            self._emit("response-received", request, response_dict=described, parsed_response=outcome.reply)
-        return outcome
+            self._emit("response-received", request, response_dict=described)
 
-    def _pause_before_retry(self, request: _Request, outcome: _Outcome, attempt: int) -> float | None:
+    def _read(self, request: _Request, received: urllib3.BaseHTTPResponse, body: bytes) -> _Received:
+        """Return a reply, after botocore's and this project's checks of its form."""
+        reader, added = self._readers[request.operation], Reply()
+        try:
+            described = reader.start(received, body, is_verified=self._is_verifying)
+            self._emit("before-parse", request, response_dict=described, customized_response_dict=added)
+            http = HttpReply(described["status_code"], received.headers, received)
+            return _Received(http, reader.read(described) | added)
+        except BaseException:
+            received.close()
+            raise
+
+    def _pause_before_retry(self, request: _Request, outcome: _Received | BotoCoreError, attempt: int) -> float | None:
         """Return how long to wait before the request is sent again; ``None`` if it is not."""
-        if outcome.http is not None and outcome.http.status_code < _FIRST_FAILURE:
+        is_received = isinstance(outcome, _Received)
+        if is_received and outcome.http.status_code < _FIRST_FAILURE:
             return None
         responses = self._emit(
             "needs-retry",
             request,
-            response=None if outcome.http is None else (outcome.http, outcome.reply),
+            response=(outcome.http, outcome.reply) if is_received else None,
             endpoint=None,
             attempts=attempt,
-            caught_exception=outcome.error,
+            caught_exception=None if is_received else outcome,
             request_dict={"context": request.context},
         )
         pause_s = first_non_none_response(responses)

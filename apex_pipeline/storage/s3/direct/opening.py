@@ -33,7 +33,7 @@ def open_direct_client(
     config: Any = client.meta.config
     proxies: Mapping[str, str] = get_environ_proxies(client.meta.endpoint_url)
     addressing = learn_addressing(client, bucket)
-    reason = reason_for_botocore(bucket, config, addressing, proxies, foreign_handlers)
+    reason = reason_for_botocore(bucket, config, addressing, proxies, session.get_scoped_config(), foreign_handlers)
     if reason is not None or addressing is None:
         _LOG.debug("botocore sends the requests for objects of %s: %s.", bucket, reason)
         return None

@@ -5,10 +5,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import botocore.session
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 
 from apex_pipeline.storage.s3.client import S3Connection
+from apex_pipeline.storage.s3.direct.addressing import learn_addressing
+from apex_pipeline.storage.s3.direct.capability import reason_for_botocore
 from apex_pipeline.storage.s3.direct.client import DirectClient
 
 _ENDPOINT = "http://127.0.0.1:1"  # no service listens there; nothing is sent
@@ -155,13 +161,42 @@ def test_a_connection_can_do_without() -> None:
     assert connection.objects is connection.client
 
 
-def test_bodies_that_are_to_be_signed_and_other_signatures_are_left_to_botocore(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from apex_pipeline.storage.s3.direct import opening  # noqa: PLC0415  -- replaced here
+_USUAL = {"payload_signing_enabled": False}
 
-    monkeypatch.setattr(opening, "learn_addressing", lambda *_: None)
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (Config(s3=_USUAL), None),
+        (Config(s3=_USUAL, client_cert="cert.pem"), "client_cert is set"),
+        (Config(s3=_USUAL, proxies_config={"proxy_ca_bundle": "x"}), "proxies_config is set"),
+        (Config(s3=_USUAL, tcp_keepalive=True), "tcp_keepalive is set"),
+        (Config(s3={**_USUAL, "use_dualstack_endpoint": True}), "use_dualstack_endpoint is set"),
+        (Config(s3={**_USUAL, "use_accelerate_endpoint": True}), "use_accelerate_endpoint is set"),
+        (Config(s3={}), "the bodies are signed"),
+        (Config(), "the bodies are signed"),
+        (Config(s3={"payload_signing_enabled": True}), "the bodies are signed"),
+    ],
+)
+def test_settings_that_change_how_requests_are_sent_are_left_to_botocore(config: Config, reason: str | None) -> None:
+    addressing = vars(_connection().objects)["_addressing"]
+    assert reason_for_botocore("races", config, addressing, {}, {}, []) == reason
+
+
+def test_a_setting_of_the_profile_counts_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[default]\ntcp_keepalive = true\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     assert not _is_direct(_connection())
+
+
+@pytest.mark.parametrize("signature", ["s3", UNSIGNED])
+def test_other_signatures_are_left_to_botocore(signature: Any) -> None:
+    session: Any = botocore.session.Session()
+    session.set_credentials("key", "hush-hush")
+    config = Config(signature_version=signature, s3=_USUAL)
+    client = session.create_client("s3", region_name="us-east-1", endpoint_url=_ENDPOINT, config=config)
+    assert learn_addressing(client, "races") is None
+    assert reason_for_botocore("races", config, None, {}, {}, []) == "the requests are not signed as usual"
 
 
 def test_a_bucket_that_botocore_refuses_is_left_to_it() -> None:

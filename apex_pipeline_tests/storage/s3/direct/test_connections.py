@@ -193,6 +193,11 @@ def _chunked(exchange: Exchange) -> None:
     exchange.connection.sendall(head.encode() + b"1\r\nx\r\n0\r\nx-amz-checksum-crc32: jNW6gw==\r\n\r\n")
 
 
+def _without_length(exchange: Exchange) -> None:
+    head = f"HTTP/1.1 200 OK\r\n{_OBJECT}Transfer-Encoding: chunked\r\n\r\n"
+    exchange.connection.sendall(head.encode() + b"1\r\nx\r\n0\r\n\r\n")
+
+
 _UNUSUAL: dict[str, tuple[Callable[[Exchange], None], bool]] = {
     # And whether the next requests are left to botocore as well.
     "redirect": (lambda to: to.reply(307, "Location: http://127.0.0.1:1/\r\n"), True),
@@ -202,6 +207,7 @@ _UNUSUAL: dict[str, tuple[Callable[[Exchange], None], bool]] = {
     ),
     "no content": (lambda to: to.reply(204), False),
     "trailers": (_chunked, False),
+    "no length": (_without_length, False),
     "encoded": (lambda to: to.reply(200, f"{_OBJECT}Content-Encoding: aws-chunked\r\n", b"x"), False),
 }
 
