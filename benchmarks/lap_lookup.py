@@ -1,12 +1,14 @@
 """Compares the lookup of one car's lap in a published race with pandas on the raw CSV, in one process, caches warm.
 
     .venv/bin/python benchmarks/lap_lookup.py --megabytes 1000
+    .venv/bin/python benchmarks/lap_lookup.py --lake s3://races
 
-Generates a seeded telemetry file of twenty cars with matching lap files, syncs them to a new lake, and reads laps
-one by one from the catalog, taking the cars in turn. The baseline is the usual code: ``read_csv`` of the complete
-file, a filter by car, lap and channel, and a pivot; once with all columns, once with only the needed ones. Finally one
-lap is computed from the CSV independently and must be equal. The bytes read are those counted by the kernel, so
-this runs on Linux only. They are not counted for pandas, which may map the CSV into memory and reads all of it.
+The second form only looks laps up, in a lake that has this race, for example in a bucket. The first generates a
+seeded telemetry file of twenty cars with matching lap files, syncs them to a new lake, and reads laps one by one from
+the catalog, taking the cars in turn. The baseline is the usual code: ``read_csv`` of the complete file, a filter by
+car, lap and channel, and a pivot; once with all columns, once with only the needed ones. Finally one lap is computed
+from the CSV independently and must be equal. The bytes read are those counted by the kernel, so this runs on Linux
+only. They are not counted for pandas, which may map the CSV into memory and reads all of it.
 """
 
 import argparse
@@ -62,11 +64,35 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1000, help="approximate size of the CSV; at least 100")
     parser.add_argument("--lookups", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3, help="runs of the baseline")
+    parser.add_argument("--lake", help="look laps up in this lake, which has such a race, and compare with nothing")
     arguments = parser.parse_args()
+    if arguments.lake:
+        _look_up(open_catalog(arguments.lake), arguments.lookups)
+        return
     with tempfile.TemporaryDirectory(prefix="apex-benchmark-") as folder:
         source = _write_race(Path(folder, "source", _FOLDER), arguments.megabytes)
         catalog = open_catalog(settings=sync_into(Path(folder)))
         _compare(catalog, source, arguments.lookups, arguments.rounds)
+
+
+def _look_up(catalog: Catalog, lookups: int) -> None:
+    """Print times and requests of lookups in a lake."""
+    lap_cycle = itertools.cycle(_laps_with_samples(catalog))
+    channels = list(_FOUR.values())
+    (record,) = (one.tables["telemetry"] for one in catalog.snapshot.sessions)
+    print(f"Parquet {record.bytes / 1e6:,.1f} MB, {record.rows:,} rows\n")
+    print("| one lap, four channels | median ms | worst ms | CPU ms | requests |\n| --- | ---: | ---: | ---: | ---: |")
+    for name, read, times in (
+        ("first lookup, pandas", catalog.telemetry, 1),
+        ("pandas", catalog.telemetry, lookups),
+        ("Arrow", catalog.telemetry_arrow, lookups),
+    ):
+        sent, cpu_s = catalog.request_stats, time.process_time()
+        measured = _measured(lambda read=read: read(_TRACK, _SESSION, **next(lap_cycle), channels=channels), times)
+        used_ms = 1000 * (time.process_time() - cpu_s) / times
+        requests = catalog.request_stats.since(sent).requests / times
+        took = measured.milliseconds
+        print(f"| {name} | {statistics.median(took):.1f} | {max(took):.1f} | {used_ms:.1f} | {requests:.1f} |")
 
 
 def _write_race(folder: Path, megabytes: int) -> Path:

@@ -20,6 +20,7 @@ from apex_pipeline.tables.session_key import SessionKey
 if TYPE_CHECKING:
     from apex_pipeline.catalog.lap_distance import LapComparison
     from apex_pipeline.catalog.session import RaceSession
+    from apex_pipeline.catalog.simulated_lap import SimulatedLap
     from apex_pipeline.distance import LapSamples
 
 
@@ -123,12 +124,13 @@ class Lap:
         return found
 
     def compare(
-        self, other: "Lap | LapSamples", *, step_m: float = 2.0, channels: Sequence[str] | None = None
+        self, other: "Lap | SimulatedLap | LapSamples", *, step_m: float = 2.0, channels: Sequence[str] | None = None
     ) -> "LapComparison":
         """Return how far another lap of the track is behind this one, all along the lap.
 
         Args:
-            other: A lap of any car, session or year, or the samples of a simulated one.
+            other: A lap of any car, session or year; one of a simulator, whose distance is the share of its own
+                track's length; or the samples of one.
             step_m: Distance between two points, 0.1 to 1,000 m.
             channels: The channels to put on the distance as well; by default all.
 
@@ -137,12 +139,23 @@ class Lap:
                 of a lap is not known, or the step makes no grid.
             NotPublishedError: The length of the track is not known.
         """
+        return self.session.catalog.lap_distances.compare(self._key, self._samples_of(other), step_m, channels)
+
+    def _samples_of(self, other: "Lap | SimulatedLap | LapSamples") -> "LapSamples":
+        from apex_pipeline.catalog.simulated_lap import SimulatedLap  # noqa: PLC0415  -- only comparisons need it
+
         if isinstance(other, Lap) and other.track != self.track:
             raise ConfigurationError(
                 f"{self.track} and {other.track} are different tracks.", "Compare two laps of one track."
             )
-        theirs = other.samples() if isinstance(other, Lap) else other
-        return self.session.catalog.lap_distances.compare(self._key, theirs, step_m, channels)
+        if isinstance(other, SimulatedLap) and other.track != self.track:
+            raise ConfigurationError(
+                f"{other.samples.label} was driven at {other.place}, which is not known as {self.track}.",
+                "Compare two laps of one track; another name of it goes into the file that APEX_TRACKS_FILE names.",
+            )
+        if isinstance(other, Lap):
+            return other.samples()
+        return other.samples if isinstance(other, SimulatedLap) else other
 
     def samples(self) -> "LapSamples":
         """Return the lap as the package ``distance`` takes it; errors as for :meth:`on_distance`."""

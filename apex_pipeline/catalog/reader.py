@@ -19,6 +19,7 @@ from apex_pipeline.catalog.frames import Frame, FrameKind, as_frame
 from apex_pipeline.catalog.lake_tables import LakeTables
 from apex_pipeline.catalog.sql import Value, run_sql
 from apex_pipeline.catalog.telemetry_reader import Selection, TelemetryReader
+from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.lake.history import published_history, snapshot_as_of
 from apex_pipeline.lake.history_tables import differences_table, history_table
 from apex_pipeline.lake.objects import table_file_key
@@ -27,13 +28,14 @@ from apex_pipeline.lake.tables import require_snapshot
 from apex_pipeline.settings import Settings, load_settings
 from apex_pipeline.sources import all_tables
 from apex_pipeline.storage.base import ObjectStore
-from apex_pipeline.storage.factory import open_store, open_store_at
+from apex_pipeline.storage.factory import open_race_store, open_store, open_store_at
 from apex_pipeline.storage.request_stats import RequestStats
 from apex_pipeline.tables import CATALOG_TABLES, REJECTS, TELEMETRY
 
 if TYPE_CHECKING:
     from apex_pipeline.catalog.lap_distance import LapDistances
     from apex_pipeline.catalog.session import RaceSession
+    from apex_pipeline.catalog.simulated_lap import SimulatedLap
 
 
 def open_catalog(
@@ -125,6 +127,29 @@ class Catalog(LakeTables):
         from apex_pipeline.catalog.session import RaceSession  # noqa: PLC0415  -- many read tables only
 
         return RaceSession(self, self.find_session(track, session))
+
+    def simulated_lap(self, race_id: str, number: int | None = None) -> "SimulatedLap":
+        """Return a lap of a race of Automobilista 2, to be compared with a real one: ``lap.compare(simulated)``.
+
+        Args:
+            race_id: The race, as ``apex race list`` shows it; its tables are in this lake, or in ``AMS2_BUCKET_NAME``.
+            number: The game's number of the lap; by default the best valid one.
+
+        Raises:
+            ConfigurationError: The race has no such lap from line to line.
+            ObjectMissingError: There is no such race.
+        """
+        from apex_pipeline.catalog.simulated_lap import find_lap, place_of, simulated_lap  # noqa: PLC0415  -- rare
+
+        store = self._store
+        if self.settings.use_s3_data and self.settings.ams2_bucket != self.settings.bucket:
+            store = open_race_store(self.settings)
+        row = find_lap(store, race_id, number)
+        try:
+            track = self.find_track(place_of(row)[0])
+        except ConfigurationError:  # no session of this lake was driven there
+            track = None
+        return simulated_lap(store, row, track)
 
     def snapshots(self, *, limit: int | None = None, frame: FrameKind = "pandas") -> Frame:
         """Return what was published when, the newest first: each can be opened with ``as_of``.

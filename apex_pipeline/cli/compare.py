@@ -9,6 +9,7 @@ import typer
 from apex_pipeline.catalog.lap import Lap
 from apex_pipeline.catalog.lap_distance import LapComparison
 from apex_pipeline.catalog.reader import Catalog, open_catalog
+from apex_pipeline.catalog.simulated_lap import SimulatedLap, is_race_id
 from apex_pipeline.cli.listing import Listing, lists
 from apex_pipeline.cli.options import AsOf, Lake
 from apex_pipeline.errors import ConfigurationError
@@ -16,6 +17,8 @@ from apex_pipeline.errors import ConfigurationError
 # Forty rows of a lap: a screen. Programs ask for 2 m.
 _SCREEN_STEP_M = 100.0
 _CHANNELS = ("speed_kph",)
+# What names a lap of a simulator begins with it.
+_RACE = "race"
 _PARTS = ("track", "session", "car", "lap")
 # Decimals of what is listed: a delta is good to hundredths, a position to metres.
 _DECIMALS = {"distance_m": 1, "delta_s": 3, "error_s": 3}
@@ -23,7 +26,12 @@ _DECIMALS = {"distance_m": 1, "delta_s": 3, "error_s": 3}
 FirstLap = Annotated[
     str, typer.Argument(metavar="A", help="The lap to compare with: TRACK/SESSION/CAR/LAP, or without LAP the best.")
 ]
-SecondLap = Annotated[str, typer.Argument(metavar="B", help="The lap that is compared, named in the same way.")]
+SecondLap = Annotated[
+    str,
+    typer.Argument(
+        metavar="B", help="The lap that is compared, named in the same way; or one of a simulator: race/RACE_ID/LAP."
+    ),
+]
 
 
 @lists
@@ -37,13 +45,23 @@ def compare_command(
 ) -> Listing:
     """Compare two laps of a track: how far the second is behind the first, all along the lap."""
     catalog = open_catalog(lake, as_of=as_of)
-    a, b = _find_lap(catalog, first), _find_lap(catalog, second)
-    shared = [name for name in _CHANNELS if all(name in lap.samples().channels for lap in (a, b))]
+    a, b = _find_lap(catalog, first), _find_simulated(catalog, second) or _find_lap(catalog, second)
+    theirs = b.samples if isinstance(b, SimulatedLap) else b.samples()
+    shared = [name for name in _CHANNELS if all(name in lap.channels for lap in (a.samples(), theirs))]
     both = a.compare(b, step_m=step, channels=channel or shared)
     rows = both.frame(channel or shared, frame="arrow")
     columns = ("distance_m", "delta_s", "error_s", *rows.schema.names[1:-2])
     title = f"{both.b} behind {both.a}"
     return Listing(_rounded(rows.select(columns)), title, columns, notes=_notes(both))
+
+
+def _find_simulated(catalog: Catalog, text: str) -> SimulatedLap | None:
+    """Return the lap of a race that a text like ``race/ID/3`` names; ``None`` if it names none of a race."""
+    kind, _, rest = text.partition("/")
+    race_id, _, lap = rest.partition("/")
+    if kind != _RACE or not is_race_id(race_id):
+        return None
+    return catalog.simulated_lap(race_id, None if lap in {"", "best"} else _number(lap))
 
 
 def _find_lap(catalog: Catalog, text: str) -> Lap:
@@ -54,6 +72,8 @@ def _find_lap(catalog: Catalog, text: str) -> Lap:
         ObjectMissingError: There is no such session, or no valid lap.
     """
     parts = text.split("/")
+    if len(parts) > 1 and parts[0] == _RACE and is_race_id(parts[1]):
+        raise ConfigurationError(f"{text!r} is a lap of a simulator.", "Name it second: a real lap gives the distance.")
     if not len(_PARTS) - 1 <= len(parts) <= len(_PARTS) or not all(parts):
         raise ConfigurationError(
             f"{text!r} does not name a lap.", "Write TRACK/SESSION/CAR/LAP, for example harbor/r1/13/5."
@@ -61,13 +81,16 @@ def _find_lap(catalog: Catalog, text: str) -> Lap:
     race = catalog.session(parts[0], parts[1])
     if len(parts) < len(_PARTS) or parts[3] == "best":
         return race.best_lap(car=parts[2])
+    return race.lap(car=parts[2], number=_number(parts[3]))
+
+
+def _number(text: str) -> int:
     try:
-        number = int(parts[3])
+        return int(text)
     except ValueError as error:
         raise ConfigurationError(
-            f"{parts[3]!r} is not the number of a lap.", "Write lap_number as `apex laps` lists it, or best."
+            f"{text!r} is not the number of a lap.", "Write lap_number as `apex laps` lists it, or best."
         ) from error
-    return race.lap(car=parts[2], number=number)
 
 
 def _rounded(rows: pa.Table) -> pa.Table:

@@ -84,6 +84,8 @@ def positions_of(
 ) -> tuple[dict[Method, Positions], tuple[str, ...]]:
     """Return the positions by every method the lap has readings for, and why not by the others.
 
+    A simulator that knows where the car is needs no other way.
+
     Args:
         lap: The lap.
         line: The line of its track; without it GPS fixes are not used.
@@ -95,6 +97,8 @@ def positions_of(
         Method.LAP_DISTANCE: lambda: _by_lap_distance(lap),
         Method.GPS: lambda: _by_gps(lap, line),
     }
+    if lap.knows_distance:
+        methods = (Method.LAP_DISTANCE,)
     found: dict[Method, Positions] = {}
     reasons: list[str] = []
     for method in methods:

@@ -40,6 +40,7 @@ class LapSamples:
         from_green: The official time runs from the green flag, as that of lap 1 does, not from the line.
         has_clock: Whether the car's clock ran; else the times are those of arrival, and no delta can be had from them.
         is_simulated: The lap is from a simulator, whose track has a length of its own.
+        knows_distance: Its ``lap_distance_m`` is where the simulator has the car, not what a unit counted.
         label: Names the lap in notes and errors.
         remarks: What else to know about it; passed on with every answer.
 
@@ -56,6 +57,7 @@ class LapSamples:
     from_green: bool = False
     has_clock: bool = True
     is_simulated: bool = False
+    knows_distance: bool = False
     label: str = "the lap"
     remarks: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ import pytest
 
 from apex_pipeline_tests.cli.conftest import Apex
 from apex_pipeline_tests.distance.driven_lake import publish_lake
+from apex_pipeline_tests.distance.simulated import add_race
 
 _LAPS = ("harbor_street_circuit/R1/13", "harbor_street_circuit/R2/22/best")
 
@@ -67,3 +68,19 @@ def test_a_lap_with_a_frozen_clock_has_no_delta_and_says_so(apex: Apex) -> None:
     assert shown.code == 0
     assert "There is no delta." in shown.out
     assert "stood still" in shown.out
+
+
+def test_a_real_lap_is_compared_with_one_of_a_simulator(apex: Apex, lake: Path) -> None:
+    race = "0198f0a0-0000-7000-8000-000000000001"
+    add_race(lake, race)
+    shown = apex("compare", _LAPS[0], f"race/{race}/1")
+    assert shown.code == 0, shown.error
+    assert "Distance by integrated_speed / lap_distance_m." in " ".join(shown.out.split())
+    assert "is simulated" in " ".join(shown.out.split())
+    rows = list(csv.DictReader(io.StringIO(apex("compare", _LAPS[0], f"race/{race}", "--csv").out)))
+    assert float(rows[1]["b_speed_kph"]) > 100
+    refused = apex("compare", f"race/{race}/1", _LAPS[0])
+    assert refused.code == 2
+    assert "Name it second" in refused.error
+    assert "not the number of a lap" in apex("compare", _LAPS[0], f"race/{race}/x").error
+    assert "race" in apex("compare", _LAPS[0], "race/x/1").error
