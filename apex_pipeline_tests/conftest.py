@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.handlers import BUILTIN_HANDLERS
 from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 
@@ -132,6 +133,17 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Start every test without the caller's settings, in its own empty folder."""
     forget_settings(monkeypatch)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def sessions_without_moto(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep moto out of the sessions of tests that do not use it: once imported, it adds a handler to all of them.
+
+    The store would leave its requests to botocore because of it, as for any other handler of a stranger.
+    """
+    if not hasattr(request.module, "mock_aws"):
+        own = [entry for entry in BUILTIN_HANDLERS if not type(entry[1]).__module__.startswith("moto")]
+        monkeypatch.setattr("botocore.handlers.BUILTIN_HANDLERS", own)
 
 
 @pytest.fixture

@@ -11,7 +11,12 @@ CONTENT = b"lap,time\n1,97.428\n"
 
 
 def connect(
-    bucket: S3Bucket, *, name: str | None = None, key: str | None = None, secret: str | None = None
+    bucket: S3Bucket,
+    *,
+    name: str | None = None,
+    key: str | None = None,
+    secret: str | None = None,
+    is_direct: bool = True,
 ) -> S3Connection:
     """Return a connection to this bucket or the named one, with full access unless other keys are given."""
     server = bucket.server
@@ -21,6 +26,7 @@ def connect(
         server.endpoint,
         key or server.access_key_id,
         secret or server.secret_access_key,
+        is_direct=is_direct,
     )
 
 

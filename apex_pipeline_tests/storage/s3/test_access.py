@@ -79,7 +79,7 @@ def test_a_forbidden_head_in_a_listable_bucket_is_a_permission_error(
     def refuse(**_: object) -> None:
         raise ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject")
 
-    monkeypatch.setattr(connection.client, "head_object", refuse)
+    monkeypatch.setattr(connection.objects, "head_object", refuse)
     with pytest.raises(StorePermissionError):
         store.head("data/x.csv")
 

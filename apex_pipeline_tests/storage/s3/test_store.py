@@ -246,10 +246,13 @@ _READS: dict[str, Callable[[S3Store], bytes]] = {
 }
 
 
-def _breaking_store(s3_bucket: S3Bucket, faults: list[Exception | bytes], pauses: list[float]) -> S3Store:
-    connection = connect(s3_bucket)
+def _breaking_store(
+    s3_bucket: S3Bucket, faults: list[Exception | bytes], pauses: list[float], *, is_direct: bool = True
+) -> S3Store:
+    connection = connect(s3_bucket, is_direct=is_direct)
     store_of(connection).write_bytes("data/x.csv", CONTENT)
-    vars(connection)["_client"] = _BreakingClient(connection.client, faults)
+    name = "_direct" if connection.objects is not connection.client else "_client"
+    vars(connection)[name] = _BreakingClient(connection.objects, faults)
     return S3Store(connection, "", DigestCache(), sleep=pauses.append)
 
 
@@ -260,10 +263,11 @@ _FAULTS = [
 ]
 
 
+@pytest.mark.parametrize("is_direct", [True, False], ids=["direct", "botocore"])
 @pytest.mark.parametrize("read", _READS)
-def test_a_request_is_repeated_when_its_reply_breaks_off(s3_bucket: S3Bucket, read: str) -> None:
+def test_a_request_is_repeated_when_its_reply_breaks_off(s3_bucket: S3Bucket, read: str, *, is_direct: bool) -> None:
     pauses: list[float] = []
-    store = _breaking_store(s3_bucket, list(_FAULTS), pauses)
+    store = _breaking_store(s3_bucket, list(_FAULTS), pauses, is_direct=is_direct)
     assert _READS[read](store) == CONTENT
     assert pauses == [0.5, 1.0, 2.0]
 
