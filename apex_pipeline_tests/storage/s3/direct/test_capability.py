@@ -161,7 +161,7 @@ def test_a_connection_can_do_without() -> None:
     assert connection.objects is connection.client
 
 
-_USUAL = {"payload_signing_enabled": False}
+_USUAL: Any = {"payload_signing_enabled": False}
 
 
 @pytest.mark.parametrize(
