@@ -40,7 +40,7 @@ def source(tmp_path: Path) -> Path:
     ("wrong", "problem"), [({"secret": "wrong"}, "secret does not belong"), ({"key": "unknown"}, "does not know")]
 )
 def test_every_operation_reports_wrong_credentials(
-    s3_bucket: S3Bucket, source: Path, operation: str, wrong: dict[str, str], problem: str
+    s3_bucket: S3Bucket, source: Path, operation: str, wrong: dict[str, Any], problem: str
 ) -> None:
     store = store_of(connect(s3_bucket, **wrong))
     with pytest.raises(StoreAuthError, match=problem) as raised:
