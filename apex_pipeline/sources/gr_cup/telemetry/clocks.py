@@ -148,7 +148,7 @@ class CellsBuilder:
         ones = np.ones_like(frames.car_ms)
         delay_ms = frames.received_ms - frames.car_ms
         cells = Cells(frames.received_ms, delay_ms, frames.unit_lap, frames.car_ms, frames.car_ms, ones)
-        self._buffered.append(_grouped(cells, self.unit_ms))
+        self._buffered.append(grouped(cells, self.unit_ms))
         merged = 0 if self._merged is None else len(self._merged.frames)
         if sum(len(part.frames) for part in self._buffered) > _MAX_BUFFERED + merged:
             self.cells()
@@ -158,21 +158,21 @@ class CellsBuilder:
         if self._buffered:
             parts = [*([] if self._merged is None else [self._merged]), *self._buffered]
             self._buffered = []
-            cells = _grouped(Cells(*(np.concatenate(column) for column in zip(*parts, strict=True))), self.unit_ms)
+            cells = grouped(Cells(*(np.concatenate(column) for column in zip(*parts, strict=True))), self.unit_ms)
             while len(cells.frames) > _MAX_CELLS:
                 self.unit_ms *= 10
-                cells = _grouped(cells, self.unit_ms)
+                cells = grouped(cells, self.unit_ms)
             self._merged = cells
         if self._merged is None:
             raise ValueError("at least one block of frames must be added")
         return self._merged
 
 
-def _grouped(cells: Cells, unit_ms: int) -> Cells:
+def grouped(cells: Cells, unit_ms: int) -> Cells:
     """Return the cells merged where receive time, delay and lap are equal to the unit."""
     if not len(cells.frames):
         return cells
-    order, is_new = _ordered([cells.received_ms // unit_ms, cells.delay_ms // unit_ms, cells.unit_lap])
+    order, is_new = order_by([cells.received_ms // unit_ms, cells.delay_ms // unit_ms, cells.unit_lap])
     start = np.flatnonzero(is_new)
     first = order[start]
     return Cells(
@@ -185,7 +185,7 @@ def _grouped(cells: Cells, unit_ms: int) -> Cells:
     )
 
 
-def _ordered(keys: Sequence[Ints]) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def order_by(keys: Sequence[Ints]) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """Return the order by several keys, and which element of it differs from the one before. Shapes (n,).
 
     Keys whose ranges fit into one number are sorted as one, three times as fast; elements with equal keys are in any

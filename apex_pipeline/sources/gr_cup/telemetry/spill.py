@@ -80,10 +80,7 @@ class Frames(NamedTuple):
         if not len(label) or (label == label[0]).all():
             yield from [(int(label[0]), self)] if len(label) else []
             return
-        # Labels are few, and numbers of 16 bits are sorted by counting them.
-        order = np.argsort(
-            label.astype(np.uint16) if label.max() <= _LARGEST_SHORT and label.min() >= 0 else label, kind="stable"
-        )
+        order = _order_of(label)
         of_frame = [column[order] for column in (self.car_ms, self.received_ms, self.unit_lap, self.readings)]
         ends, starts = np.cumsum(of_frame[-1]), np.cumsum(self.readings) - self.readings
         reading = np.repeat(starts[order] - (ends - of_frame[-1]), of_frame[-1]) + np.arange(ends[-1])
@@ -95,6 +92,12 @@ class Frames(NamedTuple):
                 int(label[order[start]]),
                 Frames(*(column[start:end] for column in of_frame), channel=channel[of_label], value=value[of_label]),
             )
+
+
+def _order_of(label: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """Return the order of labels, equal ones as they are; numbers of 16 bits are sorted by counting them."""
+    is_short = label.min() >= 0 and label.max() <= _LARGEST_SHORT
+    return np.argsort(label.astype(np.uint16) if is_short else label, kind="stable")
 
 
 @dataclass

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apex_pipeline.sources.gr_cup.telemetry import clocks
+from apex_pipeline.sources.gr_cup.telemetry.clock_pieces import Cells
 from apex_pipeline.sources.gr_cup.telemetry.clocks import measure_clock
 from apex_pipeline.sources.gr_cup.telemetry.pivot import unique
 from apex_pipeline.sources.gr_cup.telemetry.report import CarClock
@@ -36,6 +37,7 @@ def test_edge_and_spread_over_blocks_are_those_of_all_readings(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocks, "_MAX_BUFFERED", max_buffered)
+        patch.setattr(clocks, "_BATCH_FRAMES", max_buffered)
         (piece,) = clock_of([frames_of(block) for block in blocks]).pieces
 
     late = sorted(lateness for block in blocks for _, lateness, readings in block for _ in range(readings))
@@ -44,6 +46,22 @@ def test_edge_and_spread_over_blocks_are_those_of_all_readings(
     )
     assert piece.offset_ms == piece.edge_offset_ms == edge
     assert piece.spread_ms == high - low
+
+
+@given(
+    st.lists(st.tuples(*[st.one_of(st.integers(-3, 3), st.sampled_from([-(2**31), 2**40, 2**62]))] * 3), min_size=1),
+)
+def test_keys_are_ordered_the_first_one_first_whatever_their_range(rows: list[tuple[int, int, int]]) -> None:
+    order, is_new = clocks.order_by([np.array(key, np.int64) for key in zip(*rows, strict=True)])
+
+    in_order = [rows[index] for index in order]
+    assert in_order == sorted(rows)
+    assert is_new.tolist() == [at == 0 or in_order[at - 1] != row for at, row in enumerate(in_order)]
+
+
+def test_frames_without_rows_have_no_cells() -> None:
+    nothing = Cells(*(np.empty(0, np.int64) for _ in Cells._fields))
+    assert clocks.grouped(nothing, 1_000) == nothing
 
 
 @pytest.mark.parametrize(
@@ -99,6 +117,7 @@ def test_more_delays_than_are_told_apart_are_rounded(late: list[int]) -> None:
     exact = clock_of(blocks)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clocks, "_MAX_BUFFERED", 0)
+        patch.setattr(clocks, "_BATCH_FRAMES", 0)
         patch.setattr(clocks, "_MAX_DELAYS", 20)
         rounded = clock_of(blocks)
 

@@ -38,6 +38,7 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.intrinsics import pointer
 from apex_pipeline.sources.gr_cup.telemetry.kernels.rows import cut_cells
 from apex_pipeline.sources.gr_cup.telemetry.kernels.scan import (
     cut_cell,
+    end_if_same,
     intern_text,
     is_same,
     next_line,
@@ -100,7 +101,7 @@ def parse_plain_lines(
         if before >= 0 and name < size and is_same(text, line_start, before, length):
             pair = _read_pair(text, name, guess, rules, classes, texts, counts)
             if pair[3] != NOT_DECIMAL:
-                end = _end_if_same(text, pair[4], tail, tail_length, min(size, line_start + rules[LONGEST]))
+                end = end_if_same(text, pair[4], tail, tail_length, min(size, line_start + rules[LONGEST]))
         is_new = end < 0
         if is_new:
             end = _cut_plain_cells(text, line_start, columns, rules, classes, cells)
@@ -147,12 +148,6 @@ def _read_pair(
         return _NO_PAIR
     number, kind, number_end = read_decimal(text, name_end + 1)
     return code, name_end, number, kind, number_end
-
-
-@compiled
-def _end_if_same(text: Bytes, at: int, tail: int, length: int, most: int) -> int:
-    """Return the position of the next line if this one ends as the line before and not after ``most``, else -1."""
-    return at + length if at + length <= most and is_same(text, at, tail, length) else _NOWHERE
 
 
 @compiled

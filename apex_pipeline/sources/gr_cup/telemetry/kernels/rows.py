@@ -35,6 +35,7 @@ from apex_pipeline.sources.gr_cup.telemetry.kernels.decimals import NOT_DECIMAL,
 from apex_pipeline.sources.gr_cup.telemetry.kernels.intrinsics import pointer
 from apex_pipeline.sources.gr_cup.telemetry.kernels.scan import (
     cut_cell,
+    end_if_same,
     intern_text,
     is_same,
     next_line,
@@ -94,25 +95,22 @@ def parse_lines(
     is_channel_first, are_adjacent = first == rules[CHANNEL_COLUMN], second == first + 1
     lines, readings, frame = 0, 0, -1
     # The previous line: its first byte (-1: nothing to compare with), the number of bytes before channel and value, the
-    # first byte after these, and the number of bytes from there to the next line. Kept in variables, because an array
-    # costs 80 ns per line.
+    # first byte after these, and the number of bytes from there to the next line.
     before, length, tail, tail_length = -1, 0, 0, 0
-    # Start and end of the two cells.
-    a, a_end, b, b_end = 0, 0, 0, 0
     at = start
     while at < size and lines < max_lines and has_room(readings, max_readings, max_aside, counts):
-        line, line_start, end, is_new = lines, at, -1, True
+        line_start, end = at, -1
+        # Start and end of the two cells.
+        a, a_end, b, b_end = 0, 0, 0, 0
         lines += 1
         if before >= 0 and line_start + length < size and is_same(text, line_start, before, length):
-            a, a_end, at = cut_cell(text, line_start + length, classes, delimiter, is_quoted)
-            if at >= 0 and text[at] == delimiter:
-                b, b_end, at = cut_cell(text, at + 1, classes, delimiter, is_quoted)
-                most = min(size, line_start + rules[LONGEST])
-                if at >= 0 and at + tail_length <= most and is_same(text, at, tail, tail_length):
-                    end, is_new = at + tail_length, False
+            a, a_end, b, b_end, at = _cut_pair(text, line_start + length, classes, delimiter, is_quoted)
+            if at >= 0:
+                end = end_if_same(text, at, tail, tail_length, min(size, line_start + rules[LONGEST]))
+        is_new = end < 0
         if is_new:
             end = cut_cells(text, line_start, columns, rules, classes, cells)
-            if end >= 0 and not read_frame(text, line, columns, roles, rules, cells, fields, texts, counts):
+            if end >= 0 and not read_frame(text, lines - 1, columns, roles, rules, cells, fields, texts, counts):
                 end = -1
             a, a_end = part_of(cells, first, START), part_of(cells, first, END)
             b, b_end = part_of(cells, second, START), part_of(cells, second, END)
@@ -127,7 +125,7 @@ def parse_lines(
         if code < 0 or kind == NOT_DECIMAL:
             # The next frame starts after this line, so that the lines of a frame are consecutive.
             before = -1
-            at = set_aside(text, line, line_start, aside, counts)
+            at = set_aside(text, lines - 1, line_start, aside, counts)
             continue
         if kind == TOO_LONG:
             add_long_number(readings, b, b_end, long_numbers, counts)
@@ -145,6 +143,22 @@ def parse_lines(
         at = end
     counts[LINES], counts[FRAMES], counts[READINGS] = lines, frame + 1, readings
     return at
+
+
+@compiled
+def _cut_pair(
+    text: Bytes,
+    start: int,
+    classes: Bytes,
+    delimiter: int,
+    is_quoted: bool,  # noqa: FBT001  -- numba takes no keywords
+) -> tuple[int, int, int, int, int]:
+    """Return start and end of two cells and the position after them, -1 if they are not usual ones."""
+    a, a_end, at = cut_cell(text, start, classes, delimiter, is_quoted)
+    if at < 0 or text[at] != delimiter:
+        return a, a_end, a, a_end, -1
+    b, b_end, at = cut_cell(text, at + 1, classes, delimiter, is_quoted)
+    return a, a_end, b, b_end, at
 
 
 @compiled

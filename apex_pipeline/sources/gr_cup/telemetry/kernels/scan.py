@@ -75,6 +75,12 @@ def is_same(text: Bytes, one: int, other: int, length: int) -> bool:
 
 
 @compiled
+def end_if_same(text: Bytes, at: int, tail: int, length: int, most: int) -> int:
+    """Return the position of the next line if this one ends as the line before and not after ``most``, else -1."""
+    return at + length if at + length <= most and is_same(text, at, tail, length) else -1
+
+
+@compiled
 def _is_blank(text: Bytes, start: int, end: int) -> bool:
     """Return whether a line is empty; ``end`` is the start of the next one."""
     while text[start] == RETURN:
