@@ -37,12 +37,13 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("operation", _OPERATIONS)
 @pytest.mark.parametrize(
-    ("wrong", "problem"), [({"secret": "wrong"}, "secret does not belong"), ({"key": "unknown"}, "does not know")]
+    ("wrong", "problem"), [(("secret", "wrong"), "secret does not belong"), (("key", "unknown"), "does not know")]
 )
 def test_every_operation_reports_wrong_credentials(
-    s3_bucket: S3Bucket, source: Path, operation: str, wrong: dict[str, str], problem: str
+    s3_bucket: S3Bucket, source: Path, operation: str, wrong: tuple[str, str], problem: str
 ) -> None:
-    store = store_of(connect(s3_bucket, **wrong))
+    given: Any = dict([wrong])
+    store = store_of(connect(s3_bucket, **given))
     with pytest.raises(StoreAuthError, match=problem) as raised:
         _OPERATIONS[operation](store)
     assert "from AWS_ACCESS_KEY_ID" in raised.value.problem
