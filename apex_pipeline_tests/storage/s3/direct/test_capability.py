@@ -162,6 +162,8 @@ def test_a_connection_can_do_without() -> None:
 
 
 _USUAL: Any = {"payload_signing_enabled": False}
+_DUALSTACK: Any = {**_USUAL, "use_dualstack_endpoint": True}
+_ACCELERATED: Any = {**_USUAL, "use_accelerate_endpoint": True}
 
 
 @pytest.mark.parametrize(
@@ -171,8 +173,8 @@ _USUAL: Any = {"payload_signing_enabled": False}
         (Config(s3=_USUAL, client_cert="cert.pem"), "client_cert is set"),
         (Config(s3=_USUAL, proxies_config={"proxy_ca_bundle": "x"}), "proxies_config is set"),
         (Config(s3=_USUAL, tcp_keepalive=True), "tcp_keepalive is set"),
-        (Config(s3=_USUAL | {"use_dualstack_endpoint": True}), "use_dualstack_endpoint is set"),
-        (Config(s3=_USUAL | {"use_accelerate_endpoint": True}), "use_accelerate_endpoint is set"),
+        (Config(s3=_DUALSTACK), "use_dualstack_endpoint is set"),
+        (Config(s3=_ACCELERATED), "use_accelerate_endpoint is set"),
         (Config(s3={}), "the bodies are signed"),
         (Config(), "the bodies are signed"),
         (Config(s3={"payload_signing_enabled": True}), "the bodies are signed"),
