@@ -134,11 +134,19 @@ class OneEventLog(KeptEventLog):
 
     def path_for_shard(self, run_id: str) -> str:
         """Return the database that a run is in."""
-        return super().path_for_shard(run_id if run_id in self._runs_apart else INDEX_SHARD_NAME)
+        return super().path_for_shard(self._shard_of(run_id))
 
     def run_connection(self, run_id: str | None = None) -> Any:  # noqa: ANN401  -- a context manager, as Dagster has it
         """Return a connection to the database that a run is in."""
-        return self._connect(run_id if run_id in self._runs_apart else INDEX_SHARD_NAME)
+        return self._connect(self._shard_of(run_id))
+
+    def _shard_of(self, run_id: str | None) -> str:
+        if run_id is None or run_id not in self._runs_apart:
+            return INDEX_SHARD_NAME
+        if not Path(super().path_for_shard(run_id)).is_file():  # pruned; Dagster would create an empty one
+            self._runs_apart.discard(run_id)
+            return INDEX_SHARD_NAME
+        return run_id
 
     @contextmanager
     def _connect(self, shard: str) -> Generator[Connection]:
@@ -156,9 +164,9 @@ class OneEventLog(KeptEventLog):
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Write events in one transaction: all of them with what the pages of assets show, or none."""
         for event in events:
-            if event.run_id in self._runs_apart:
+            if self._shard_of(event.run_id) != INDEX_SHARD_NAME:
                 super().store_event(event)
-        own = [event for event in events if event.run_id not in self._runs_apart]
+        own = [event for event in events if self._shard_of(event.run_id) == INDEX_SHARD_NAME]
         with self.index_connection() as connection:
             self._writing.connection = connection
             try:
