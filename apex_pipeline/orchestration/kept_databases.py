@@ -14,7 +14,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -48,8 +48,10 @@ _RUN_PAGE_BYTES = 512
 _USED_OF_EVENT_LOG = (
     *("_connect", "_initdb", "path_for_shard", "dispose", "watch", "run_connection", "index_connection"),
     *("store_event", "store_event_batch", "store_asset_check_event", "get_all_run_ids", "get_event_records"),
+    "has_dynamic_partition",
     *("_event_to_row", "_store_asset_event", "_store_asset_event_tags", "_has_asset_key_col_on_connection"),
 )
+_FIND_PARTITION = "SELECT 1 FROM dynamic_partitions WHERE partitions_def_name = ? AND partition = ?"
 _INSERT_EVENT = SqlEventLogStorageTable.insert()
 
 
@@ -148,14 +150,11 @@ class OneEventLog(KeptEventLog):
             return INDEX_SHARD_NAME
         return run_id
 
-    @contextmanager
-    def _connect(self, shard: str) -> Generator[Connection]:
-        current = getattr(self._writing, "connection", None)
+    def _connect(self, shard: str) -> AbstractContextManager[Connection]:
+        current: Connection | None = getattr(self._writing, "connection", None)
         if current is not None and shard == INDEX_SHARD_NAME:
-            yield current  # the transaction of the events whose details are being written
-            return
-        with super()._connect(shard) as connection:
-            yield connection
+            return nullcontext(current)  # the transaction of the events whose details are being written
+        return super()._connect(shard)
 
     def store_event(self, event: dg.EventLogEntry) -> None:
         """Write an event."""
@@ -192,6 +191,12 @@ class OneEventLog(KeptEventLog):
         if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
             self._columns.add(column_name)
         return column_name in self._columns
+
+    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> bool:
+        """Return whether there is a partition; asked a hundred times per session, so without building a statement."""
+        with self.index_connection() as connection:
+            found = connection.exec_driver_sql(_FIND_PARTITION, (partitions_def_name, partition_key))
+            return found.first() is not None
 
     def get_event_records(
         self,
