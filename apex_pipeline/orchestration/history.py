@@ -35,6 +35,7 @@ _MOST_RUNS, _PAGE = 1_000, 100
 _LONGEST_S, _SETTLED_S = 5.0, 60.0
 # A pruning takes about a minute anyway.
 _PRUNING_S = 60.0
+_OF_ALL_RUNS = ("history/runs/index.db", "history/runs.db")
 # A sync prunes at most this often.
 _BETWEEN = timedelta(days=1)
 _MARK = ".pruned"
@@ -101,7 +102,8 @@ def prune(instance: dg.DagsterInstance, keep: timedelta) -> Pruned:
     remove_leftovers(home)
     compacted = compact_finished_runs(instance, _PRUNING_S)
     if removed and before is not None:
-        compact(home / "history" / "runs" / "index.db", keep_pages=True)
+        for database in _OF_ALL_RUNS:
+            compact(home / database, keep_pages=True)
     (home / _MARK).touch()
     is_complete = len(removed) < _MOST_RUNS
     return Pruned(len(removed), kept, before, history_bytes(home), compacted, is_complete=is_complete)
