@@ -14,7 +14,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -91,9 +91,10 @@ class KeptEventLog(SqliteEventLogStorage):
         Dagster watches the database, which nothing changes while it stays open: events are in the log beside it first.
         """
         super().watch(run_id, cursor, callback)
-        self._obs.remove_handler_for_watch(*self._watchers[run_id][callback])
+        observer: Any = self._obs
+        observer.remove_handler_for_watch(*self._watchers[run_id][callback])
         handler = _Watchdog(self, run_id, callback, cursor)
-        self._watchers[run_id][callback] = (handler, self._obs.schedule(handler, self._base_dir, recursive=True))
+        self._watchers[run_id][callback] = (handler, observer.schedule(handler, self._base_dir, recursive=True))
 
     def close_run(self, run_id: str) -> None:
         """Close the database of a run, which is needed to rewrite or remove its file."""
@@ -150,7 +151,7 @@ class OneEventLog(KeptEventLog):
             return INDEX_SHARD_NAME
         return run_id
 
-    def _connect(self, shard: str) -> AbstractContextManager[Connection]:
+    def _connect(self, shard: str) -> Any:  # noqa: ANN401  -- a context manager
         current: Connection | None = getattr(self._writing, "connection", None)
         if current is not None and shard == INDEX_SHARD_NAME:
             return nullcontext(current)  # the transaction of the events whose details are being written
@@ -177,7 +178,7 @@ class OneEventLog(KeptEventLog):
     def _write(self, connection: Connection, event: dg.EventLogEntry) -> None:
         # Values apart from the statement, which SQLAlchemy then need not compare with those it has compiled.
         made = connection.execute(_INSERT_EVENT, self._event_to_row(event))
-        event_id = made.inserted_primary_key[0]
+        event_id = made.inserted_primary_key[0]  # pyright: ignore[reportOptionalSubscript]  -- of an INSERT
         if event.dagster_event is None:
             return
         if event.dagster_event_type in ASSET_EVENTS and event.dagster_event.asset_key:
@@ -290,7 +291,10 @@ class KeptStorage(DagsterSqliteStorage):
     @classmethod
     def config_type(cls) -> dict[str, Any]:
         """Return what an entry of ``dagster.yaml`` has."""
-        return {**super().config_type(), "has_one_event_log": dg.Field(bool, is_required=False, default_value=False)}
+        return {
+            "base_dir": dg.StringSource,
+            "has_one_event_log": dg.Field(bool, is_required=False, default_value=False),
+        }
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> "KeptStorage":
