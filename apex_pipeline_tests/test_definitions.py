@@ -289,6 +289,20 @@ def test_importing_the_catalog_loads_no_heavy_dependency() -> None:
     assert _run_alone(program) == (0, "")
 
 
+def test_opening_the_runner_of_a_sync_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """What is refused here is what a sync of a folder loaded before: the S3 client, the demo, lexers of web pages."""
+    program = (
+        "import sys, apex_pipeline.cli, apex_pipeline.cli.pipeline\n"
+        "from apex_pipeline.orchestration.command_sync import _open_runner\n"
+        "from apex_pipeline.settings import load_settings\n"
+        f"with _open_runner(load_settings(dagster_home={str(tmp_path / 'home')!r})):\n"
+        "    pass\n"
+        "refused = {'boto3', 'botocore', 'scipy', 'numba', 'apex_pipeline.demo.simulation', 'pygments.lexers.web'}\n"
+        "assert not refused & set(sys.modules), refused & set(sys.modules)\n"
+    )
+    assert _run_alone(program) == (0, "")
+
+
 def test_no_process_loads_scipy() -> None:
     """Numba loads it where it is installed, as it is here, for functions that nothing uses; numba comes first here."""
     program = (

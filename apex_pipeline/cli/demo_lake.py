@@ -6,8 +6,8 @@ A demo lake has a marker. The demo writes to ``demo-lake`` unless ``APEX_LAKE_DI
 from contextlib import suppress
 from pathlib import Path
 
+from apex_pipeline.demo.options import ground_truth_path
 from apex_pipeline.demo.tracks import TRACKS
-from apex_pipeline.demo.weekend import ground_truth_path
 from apex_pipeline.errors import ConfigurationError, StoreCorruptionError, StorePermissionError
 from apex_pipeline.lake.rollups import is_session_record, list_records, session_of
 from apex_pipeline.lake.snapshot import read_current

@@ -17,9 +17,12 @@ _CHECK = "dagster"
 _CONFIGURATION = "dagster.yaml"
 # The runs of a sync of nine sessions take 5 MB.
 _ENOUGH_BYTES = 20_000_000
-# Dagster's own, which homes made before 2026-11-27 have.
-_STOCK_STORAGE = "SqliteEventLogStorage"
-_FASTER = "Syncs take less time with the entry `storage` that new homes have: see docs/dagster.md, section Storage."
+# Dagster's own, which homes made before 2026-11-27 have, and the one with a database per run of those made that day.
+_SLOWER_STORAGES = frozenset({"SqliteEventLogStorage", "KeptEventLog"})
+_FASTER = (
+    "Syncs take less time with the entries `storage` and `compute_logs` that new homes have: see docs/dagster.md, "
+    "section Storage."
+)
 _ANOTHER_HOME = "set DAGSTER_HOME to another folder."
 
 
@@ -58,7 +61,7 @@ def _check_instance(home: Path) -> CheckResult:
             instance.get_dynamic_partitions("sessions")
             instance.get_runs(limit=1)
             statuses = instance.get_daemon_statuses()
-            is_slow = type(instance.event_log_storage).__name__ == _STOCK_STORAGE
+            is_slow = type(instance.event_log_storage).__name__ in _SLOWER_STORAGES
     except Exception as error:  # noqa: BLE001  -- its database, configuration and plugins may raise anything
         return failed_check(_CHECK, home_error(home, error))
     alive = sorted(name for name, status in statuses.items() if status.healthy)

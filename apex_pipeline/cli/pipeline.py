@@ -15,12 +15,12 @@ from apex_pipeline.cli.emit import emit, print_line
 from apex_pipeline.cli.options import AsJson, SourceArgument, settings_for
 from apex_pipeline.cli.summary import print_summary
 from apex_pipeline.cli.sync_progress import progress_listener
-from apex_pipeline.demo.options import WeekendOptions
-from apex_pipeline.demo.weekend import ground_truth_path, make_weekend
+from apex_pipeline.demo.options import WeekendOptions, ground_truth_path
 from apex_pipeline.errors import ConfigurationError
 from apex_pipeline.orchestration.command_sync import sync
 from apex_pipeline.orchestration.daemon_settings import DAEMON_ENVIRONMENT
 from apex_pipeline.process.children import run_until_stopped
+from apex_pipeline.process.garbage import collect_rarely
 from apex_pipeline.settings import Settings, load_settings
 
 # How often it is tried whether Dagster's web server listens; it takes five to ten seconds.
@@ -46,6 +46,8 @@ def demo_command(
     as_json: AsJson = False,
 ) -> None:
     """Generate a synthetic race weekend with injected faults and sync it into a lake of its own."""
+    from apex_pipeline.demo.weekend import make_weekend  # noqa: PLC0415  -- nothing that a sync needs
+
     settings = demo_settings(folder)
     mark_demo_lake(settings)
     make_weekend(folder, WeekendOptions(target_bytes=megabytes * 1_000_000, telemetry_holes=telemetry_holes))
@@ -57,6 +59,7 @@ def demo_command(
 
 
 def _sync(settings: Settings, *, as_json: bool) -> int:
+    collect_rarely()
     with progress_listener() as listener:
         outcome = sync(settings, listener)
     facts = vars(outcome) | {

@@ -1,7 +1,11 @@
-"""Defines the options of a synthetic weekend and the resulting field size; see faults.py for the faults."""
+"""Defines the options of a synthetic weekend, the resulting field size and where its ground truth is.
+
+See faults.py for the faults.
+"""
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -65,3 +69,8 @@ class WeekendOptions:
         if self.laps is not None:
             return self.laps
         return max(_FEWEST_LAPS, math.ceil(self.target_bytes / (SESSIONS * self.car_count * _BYTES_PER_LAP)))
+
+
+def ground_truth_path(folder: Path) -> Path:
+    """Return the path of a weekend's ground truth, next to its folder so that it is not part of the data."""
+    return folder.with_name(f"{folder.name}.answers.json")

@@ -8,7 +8,7 @@ from apex_pipeline.demo.faults import FaultKind, InjectedFault, InjectedReject
 from apex_pipeline.demo.ground_truth import GroundTruth, SessionTruth, WrittenFile, session_truth
 from apex_pipeline.demo.lap_files import LapFiles, make_lap_files
 from apex_pipeline.demo.official_files import official_faults, official_files
-from apex_pipeline.demo.options import FULL_RATE_HZ, SLOW_RATE_HZ, WeekendOptions
+from apex_pipeline.demo.options import FULL_RATE_HZ, SLOW_RATE_HZ, WeekendOptions, ground_truth_path
 from apex_pipeline.demo.simulation import Race, car_faults, make_race
 from apex_pipeline.demo.telemetry_files import SampleRates, TelemetryWriter, frame_bytes, telemetry_seconds
 from apex_pipeline.demo.tracks import TRACKS, FileName
@@ -24,11 +24,6 @@ PLOT_RATE_HZ = 10.0
 _MOST_FOR_BEST = 0.75
 # The content starts like the real file types, so that it is not mistaken for CSV.
 _JUNK = {".DS_Store": b"\x00\x00\x00\x01Bud1\x00\x00\x10\x00", ".pdf": b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n%%EOF\n"}
-
-
-def ground_truth_path(folder: Path) -> Path:
-    """Return the path of a weekend's ground truth, next to its folder so that it is not part of the data."""
-    return folder.with_name(f"{folder.name}.answers.json")
 
 
 def make_weekend(folder: Path, options: WeekendOptions = _DEFAULT, progress: Progress | None = None) -> GroundTruth:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count, islice
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from apex_pipeline.errors import ApexError, StoreError
@@ -30,8 +31,9 @@ from apex_pipeline.process.interrupts import pause
 from apex_pipeline.progress import Progress
 from apex_pipeline.sources.events.rotation import numbered
 from apex_pipeline.storage.file_hashing import BLOCK_BYTES
-from apex_pipeline.storage.s3.errors import error_code
-from apex_pipeline.storage.s3.once import StoredObject, WriteOnceStore
+
+if TYPE_CHECKING:  # imports boto3, and Dagster imports this module for every sync
+    from apex_pipeline.storage.s3.once import StoredObject, WriteOnceStore
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class Delivery:
     def __init__(
         self,
         config: EventConfig,
-        store: WriteOnceStore,
+        store: "WriteOnceStore",
         *,
         sleep: Callable[[float], None] = pause,
         run_id: str | None = None,
@@ -140,6 +142,8 @@ class Delivery:
 
     def _wait_or_raise(self, error: ApexError, failed: int) -> None:
         """Wait before the next attempt, or raise the error if there will be none."""
+        from apex_pipeline.storage.s3.errors import error_code  # noqa: PLC0415  -- see the imports above
+
         kind, code = classify(error), error_code(error) or type(error).__name__
         if kind in FAIL_FAST or kind is ErrorClass.DATA:
             if kind in {ErrorClass.AUTH, ErrorClass.PERMISSION}:
@@ -180,7 +184,7 @@ class Delivery:
             "Let the producer name its files after the time, or ship to another PREFIX.",
         )
 
-    def _is_same(self, found: StoredObject, content: Content) -> bool:
+    def _is_same(self, found: "StoredObject", content: Content) -> bool:
         recorded = found.metadata.get(_ORIGINAL_SHA256) or found.info.sha256
         if recorded is not None:
             return recorded == content.sha256

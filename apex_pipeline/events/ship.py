@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from apex_pipeline.errors import StoreLockedError
 from apex_pipeline.events.claims import Claims
@@ -23,7 +24,9 @@ from apex_pipeline.events.report import ShipListener, ShippedFile, ShipReport, S
 from apex_pipeline.events.shipper import Shipment, Shipper, outcome_of
 from apex_pipeline.process.interrupts import pause
 from apex_pipeline.storage.factory import open_write_once_store
-from apex_pipeline.storage.s3.once import WriteOnceStore
+
+if TYPE_CHECKING:  # imports boto3, and Dagster imports this module for every sync
+    from apex_pipeline.storage.s3.once import WriteOnceStore
 
 # A wait may end a moment early; the files would then have to be waited for once more.
 _MARGIN_S = 0.01
@@ -41,7 +44,7 @@ class OpenShipper:
 
     shipper: Shipper
     claims: Claims
-    store: WriteOnceStore
+    store: "WriteOnceStore"
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class PresentTables:
     def __init__(self, store: ObjectStore, record: SessionRecord) -> None:
         self._store = store
         self._record = record
+        self._read: dict[str, pa.Table] = {}
 
     def find(self, table: Table) -> TableRecord:
         """Return the file of a table.
@@ -89,12 +90,14 @@ class PresentTables:
         return table.name in self._derived or table.name in self._published
 
     def read(self, table: Table) -> pa.Table:
-        """Return a table.
+        """Return a table, which is read once: a derivation and its checks look at the same ones.
 
         Raises:
             ObjectMissingError: The table was not derived from the session's present files, or its file is missing.
         """
-        return read_table_file(self._store, self.find(table))
+        if table.name not in self._read:
+            self._read[table.name] = read_table_file(self._store, self.find(table))
+        return self._read[table.name]
 
     @cached_property
     def _derived(self) -> dict[str, TableRecord]:

@@ -24,7 +24,7 @@ from apex_pipeline.orchestration.home_databases import (
     run_database,
     uncompacted_runs,
 )
-from apex_pipeline.orchestration.kept_databases import KeptEventLog
+from apex_pipeline.orchestration.kept_databases import KeptEventLog, OneEventLog
 
 _PARTITION_TAG = "dagster/partition"
 _FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
@@ -35,14 +35,23 @@ _MOST_RUNS, _PAGE = 1_000, 100
 _LONGEST_S, _SETTLED_S = 5.0, 60.0
 # A pruning takes about a minute anyway.
 _PRUNING_S = 60.0
+_OF_ALL_RUNS = ("history/runs/index.db", "history/runs.db")
 # A sync prunes at most this often.
 _BETWEEN = timedelta(days=1)
 _MARK = ".pruned"
 # What a run that succeeded repeats: an output of a step is a materialization or the result of a check, what was planned
 # was made or evaluated, and resources were there. That is two fifths of what is stored of it.
+_REPETITIONS = "('STEP_OUTPUT', 'ASSET_CHECK_EVALUATION_PLANNED', 'RESOURCE_INIT_STARTED', 'RESOURCE_INIT_SUCCESS')"
+# The pages of assets look for planned materializations in the database of all runs, so these stay where it is the only
+# one.
+_SPENT_IN_ONE_LOG = text(f"DELETE FROM event_logs WHERE run_id = :run_id AND dagster_event_type IN {_REPETITIONS}")  # noqa: S608  -- a constant
+_UNCOMPACTED_IN_ONE_LOG = text(
+    f"SELECT DISTINCT run_id FROM event_logs AS spent WHERE dagster_event_type IN {_REPETITIONS} "  # noqa: S608  -- as above
+    "AND EXISTS (SELECT 1 FROM event_logs AS ended WHERE ended.run_id = spent.run_id "
+    "AND ended.dagster_event_type = 'PIPELINE_SUCCESS' AND ended.timestamp < :settled)"
+)
 _SPENT = text(
-    "DELETE FROM event_logs WHERE run_id = :run_id AND (dagster_event_type IN ('STEP_OUTPUT', "
-    "'ASSET_CHECK_EVALUATION_PLANNED', 'RESOURCE_INIT_STARTED', 'RESOURCE_INIT_SUCCESS') "
+    f"DELETE FROM event_logs WHERE run_id = :run_id AND (dagster_event_type IN {_REPETITIONS} "  # noqa: S608  -- as above
     # One that was planned and not made stays: the page of the run names it.
     "OR (dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED' AND EXISTS (SELECT 1 FROM event_logs made "
     "WHERE made.dagster_event_type = 'ASSET_MATERIALIZATION' AND made.asset_key = event_logs.asset_key)))"
@@ -69,7 +78,7 @@ class Pruned:
         kept: Number of older runs that were looked at and are still needed.
         bytes_before: Size of the databases before; ``None`` if they are not in the home, as with Postgres.
         bytes_after: Their size afterwards.
-        compacted: Number of runs of the daemon and the UI whose databases were rewritten without unused space.
+        compacted: Number of runs of the daemon and the UI that were rewritten without repetitions and unused space.
         is_complete: Whether every older run was looked at; otherwise as many were removed as are at once.
     """
 
@@ -93,7 +102,8 @@ def prune(instance: dg.DagsterInstance, keep: timedelta) -> Pruned:
     remove_leftovers(home)
     compacted = compact_finished_runs(instance, _PRUNING_S)
     if removed and before is not None:
-        compact(home / "history" / "runs" / "index.db", keep_pages=True)
+        for database in _OF_ALL_RUNS:
+            compact(home / database, keep_pages=True)
     (home / _MARK).touch()
     is_complete = len(removed) < _MOST_RUNS
     return Pruned(len(removed), kept, before, history_bytes(home), compacted, is_complete=is_complete)
@@ -107,18 +117,20 @@ def prune_if_due(instance: dg.DagsterInstance, keep: timedelta) -> Pruned | None
 
 
 def compact_run(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Shrink what is stored of a finished run: half of its database is unused space.
+    """Shrink what is stored of a finished run: half of its database is unused space, if it has one of its own.
 
     One that succeeded loses events whose facts others repeat, too; of one that failed, every event may explain why.
     """
     database = run_database(Path(instance.root_directory), run_id)
-    if not database.is_file():  # in Postgres, the one copy of an event serves all pages
-        return
+    has_own = database.is_file()
+    if not has_own and not isinstance(instance.event_log_storage, OneEventLog):
+        return  # in Postgres, the one copy of an event serves all pages
     run = instance.get_run_by_id(run_id)
     if run is not None and run.status is DagsterRunStatus.SUCCESS:
-        _remove_repetitions(instance, run_id)
-    _close(instance, run_id)
-    compact(database)
+        _remove_repetitions(instance, run_id, has_own=has_own)
+    if has_own:
+        _close(instance, run_id)
+        compact(database)
 
 
 def compact_finished_runs(instance: dg.DagsterInstance, longest_s: float = _LONGEST_S) -> int:
@@ -132,22 +144,37 @@ def compact_finished_runs(instance: dg.DagsterInstance, longest_s: float = _LONG
         longest_s: No other run is begun after this many seconds; one takes about 30 ms.
     """
     end_s, compacted = time.monotonic() + longest_s, 0
-    for run_id, written_s in uncompacted_runs(Path(instance.root_directory)):
+    for run_id in _uncompacted(instance):
         if time.monotonic() > end_s:
             break
-        run = instance.get_run_by_id(run_id) if time.time() - written_s > _SETTLED_S else None
-        if run is not None and run.is_finished:
-            compact_run(instance, run_id)
-            compacted += 1
+        compact_run(instance, run_id)
+        compacted += 1
     return compacted
 
 
-def _remove_repetitions(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove them from both databases; they stay if another process holds one, because that only costs space.
+def _uncompacted(instance: dg.DagsterInstance) -> Iterator[str]:
+    """Yield the runs that ended a minute ago or longer, and were not compacted."""
+    for run_id, written_s in uncompacted_runs(Path(instance.root_directory)):
+        run = instance.get_run_by_id(run_id) if time.time() - written_s > _SETTLED_S else None
+        if run is not None and run.is_finished:
+            yield run_id
+    if isinstance(instance.event_log_storage, OneEventLog):
+        settled = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=_SETTLED_S)  # as Dagster stores times
+        with _index(instance) as connection:
+            found = connection.execute(_UNCOMPACTED_IN_ONE_LOG, {"settled": settled.isoformat(" ")}).scalars().all()
+        yield from found
+
+
+def _remove_repetitions(instance: dg.DagsterInstance, run_id: str, *, has_own: bool) -> None:
+    """Remove them from all databases; they stay if another process holds one, because that only costs space.
 
     Dagster itself can only delete all events of a run.
     """
     with suppress(SQLAlchemyError):
+        if not has_own:
+            with _index(instance) as connection:
+                connection.execute(_SPENT_IN_ONE_LOG, {"run_id": run_id})
+            return
         with instance.event_log_storage.run_connection(run_id) as connection:  # type: ignore[attr-defined]  -- of SQLite
             connection.execute(_SPENT, {"run_id": run_id})
         with _index(instance) as connection:

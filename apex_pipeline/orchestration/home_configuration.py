@@ -22,13 +22,20 @@ telemetry:
 nux:
   enabled: false
 storage:
-  # Dagster's own SQLite storage, with databases that stay open: opening them for every statement takes a tenth
-  # of a small sync. To have Dagster's own back, remove these lines; the files are the same.
+  # Dagster's own SQLite storage, with databases that stay open and the events of all runs in one: opening them for
+  # every statement, and making one for every run, takes a fifth of a small sync. See docs/dagster.md, Storage.
   custom:
     module: apex_pipeline.orchestration.kept_databases
     class: KeptStorage
     config:
       base_dir: {home}
+      has_one_event_log: true
+compute_logs:
+  # What runs print, at Dagster's usual place; those of `apex sync` print nothing, and no process is started for it.
+  module: apex_pipeline.orchestration.kept_databases
+  class: ComputeLogs
+  config:
+    base_dir: {logs}
 concurrency:
   runs:
     # One session is one run, of at most APEX_MEMORY_LIMIT and about one processor. Of the memory that was free when
@@ -57,8 +64,11 @@ retention:
 """
 
 
-# The folder of the databases, in the entry of the storage above.
+# The folders in the entries above, of databases and of what runs print.
 _BASE_DIR = re.compile(r"(^    class: KeptStorage\n    config:\n      base_dir: ).*$", re.MULTILINE)
+_LOGS_DIR = re.compile(r"(^  class: ComputeLogs\n  config:\n    base_dir: ).*$", re.MULTILINE)
+# Where Dagster keeps them if dagster.yaml does not say.
+_LOGS = "storage"
 
 
 def concurrent_runs(memory_limit: int) -> int:
@@ -81,17 +91,18 @@ def home_configuration(home: Path, memory_limit: int) -> str:
         home: Its folder.
         memory_limit: Most memory of one run, in bytes.
     """
-    return _CONFIGURATION.format(home=_as_yaml(home), runs=concurrent_runs(memory_limit))
+    return _CONFIGURATION.format(home=_as_yaml(home), logs=_as_yaml(home / _LOGS), runs=concurrent_runs(memory_limit))
 
 
 def moved_configuration(text: str, home: Path) -> str:
     """Return the text of a ``dagster.yaml`` with the databases in this home, where a home was moved or copied.
 
     Args:
-        text: What is in the file; only the line that this module has written into it is changed.
+        text: What is in the file; only the lines that this module has written into it are changed.
         home: The folder that it lies in now.
     """
-    return _BASE_DIR.sub(lambda found: f"{found[1]}{_as_yaml(home)}", text)
+    text = _BASE_DIR.sub(lambda found: f"{found[1]}{_as_yaml(home)}", text)
+    return _LOGS_DIR.sub(lambda found: f"{found[1]}{_as_yaml(home / _LOGS)}", text)
 
 
 def _as_yaml(home: Path) -> str:

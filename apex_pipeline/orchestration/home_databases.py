@@ -130,6 +130,8 @@ def compact(database: Path, *, keep_pages: bool = False) -> None:
                 connection.execute(f"PRAGMA user_version = {_COMPACTED}")
         finally:
             connection.execute("PRAGMA journal_mode = WAL")
+            # What was rewritten is in the log of changes, which stays as large as it once was.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _is_unfinished(database: Path) -> bool:

@@ -51,6 +51,8 @@ _UNFINISHED = [
 _SILENCE = timedelta(hours=1)
 # A deep verification of 1 TB takes hours and logs nothing until its end.
 _SILENT_JOBS = frozenset({VERIFY_JOB})
+# More than a run of any session plans.
+_PLANNED_AT_ONCE = "1000"
 # No run takes a day: this is for those, and for the runs of syncs of which no process is known.
 _LOST_AFTER = timedelta(days=1)
 
@@ -71,6 +73,8 @@ def open_instance(home: Path, memory_limit: int = DEFAULT_MEMORY_LIMIT) -> Gener
             home = prepare_dagster_home(home, memory_limit)
             # Dagster reads its home from the environment only, and requires an absolute path.
             os.environ["DAGSTER_HOME"] = str(home)
+            # What a run plans, one event per table and check, is then written in one transaction (kept_databases.py).
+            os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _PLANNED_AT_ONCE)
             with without_unfinished_databases(home):
                 instance = stack.enter_context(dg.DagsterInstance.get())
                 instance.get_dynamic_partitions("sessions")  # fails if the tables of the event log are missing

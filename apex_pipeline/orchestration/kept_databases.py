@@ -1,136 +1,58 @@
 """Dagster's SQLite storage with databases that stay open, named in the ``dagster.yaml`` of the homes that we make.
 
 Dagster opens each database anew for every statement, and thereby compiles every statement anew: thousands of times in a
-sync of nine sessions, a tenth of its processor time. Nothing else differs: tables, statements, locks and files are
-Dagster's own. Its SQLite classes have no public name, so this is the one module that imports private ones of Dagster;
-``test_kept_databases.py`` holds what it relies on, and what no longer fits is left to Dagster's own classes.
+sync of nine sessions, a tenth of its processor time. It also makes a database of thirty tables and indexes for every
+run, and writes most events twice: in that of the run and in that of all runs. New homes have the latter only. Tables
+and statements are Dagster's own.
+
+Dagster's SQLite classes have no public name, so this is the one module that imports private ones of Dagster;
+``test_kept_databases.py`` holds what it relies on, and what no longer fits is left to Dagster's own classes. See
+``kept_engines.py`` for what keeps them open.
 """
 
 import logging
-import os
 import sqlite3
 import threading
-from collections import OrderedDict
-from collections.abc import Generator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
+import dagster as dg
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS  # noqa: TID251  -- see the module docstring
+from dagster._core.storage.compute_log_manager import CapturedLogContext  # noqa: TID251  -- as above
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable  # noqa: TID251  -- as above
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (  # noqa: TID251  -- see the module docstring
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
+    SqliteEventLogStorageWatchdog,
 )
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager  # noqa: TID251  -- as above
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage  # noqa: TID251  -- as above
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage  # noqa: TID251  -- as above
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig  # noqa: TID251  -- as above
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage  # noqa: TID251  -- as above
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine, inspect
 
 from apex_pipeline.orchestration.home_databases import UNFINISHED
+from apex_pipeline.orchestration.kept_engines import KeptEngines, file_at
+from apex_pipeline.orchestration.output_capture import is_captured
 
 _LOG = logging.getLogger(__name__)
 
-# Dagster's own limit for the event log; its other two databases have SQLite's 5 s, too little for a busy disk.
-_BUSY_S = 30
 # A run has a database of its own, and a process works on one or two at once. SQLite keeps up to 2 MB for each.
 _MOST_OPEN = 16
 # Dagster makes thirty tables and indexes per run, most of which stay empty but for one page: of 4 kB by default.
 _RUN_PAGE_BYTES = 512
-
-
-@dataclass
-class _Kept:
-    """An engine, and the file that it has open: another one may be at its path later."""
-
-    engine: Engine
-    file: tuple[int, int] | None
-
-
-class KeptEngines:
-    """One engine per database, the most recently used ones; safe to share between threads.
-
-    Args:
-        most: Number of databases that stay open.
-        new_page_bytes: Size of the pages of databases that are created; SQLite's default otherwise.
-    """
-
-    def __init__(self, most: int = 1, new_page_bytes: int | None = None) -> None:
-        self._most = most
-        self._new_page_bytes = new_page_bytes
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._inherited: list[_Kept] = []
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-
-    def engine(self, path: str) -> tuple[Engine, bool]:
-        """Return the engine of a database, and whether it was opened for this call.
-
-        It is opened again if the file was replaced or removed since: what is written to a removed file is lost.
-        """
-        with self._lock:
-            self._leave_to_parent()
-            kept = self._still_valid(path)
-            is_new = kept is None
-            if kept is None:
-                kept = self._kept[path] = _Kept(self._open(path), _file_at(path))
-            self._kept.move_to_end(path)
-            while len(self._kept) > self._most:
-                _, oldest = self._kept.popitem(last=False)
-                oldest.engine.dispose()
-            return kept.engine, is_new
-
-    def close(self, path: str | None = None) -> None:
-        """Close one database, or all."""
-        with self._lock:
-            self._leave_to_parent()
-            for each in [path] if path else list(self._kept):
-                kept = self._kept.pop(each, None)
-                if kept is not None:
-                    kept.engine.dispose()
-
-    def _leave_to_parent(self) -> None:
-        """Put everything aside that was inherited from a process that forked this one, and never touch it.
-
-        SQLite forbids that a process uses, or even closes, what it has inherited.
-        """
-        if self._pid != os.getpid():
-            self._inherited += self._kept.values()
-            self._kept.clear()
-            self._pid = os.getpid()
-
-    def _still_valid(self, path: str) -> _Kept | None:
-        kept = self._kept.get(path)
-        if kept is None:
-            return None
-        now = _file_at(path)
-        if kept.file is None:  # created by the engine's first statement
-            kept.file = now
-        if now is not None and kept.file == now:
-            return kept
-        self._kept.pop(path).engine.dispose()
-        return None
-
-    def _open(self, path: str) -> Engine:
-        # Dagster asks for a second connection within a transaction: threads that had all the others would wait for
-        # each other. So there is no limit, and those beyond the usual five are closed after use.
-        engine = create_engine(
-            f"sqlite:///{path}",
-            connect_args={"timeout": _BUSY_S, "check_same_thread": False},
-            poolclass=QueuePool,
-            max_overflow=-1,
-        )
-
-        @event.listens_for(engine, "connect")
-        def _prepare(connection: sqlite3.Connection, _: object) -> None:
-            if self._new_page_bytes and not Path(path).stat().st_size:  # SQLite creates the file when it opens it
-                connection.execute(f"PRAGMA page_size = {self._new_page_bytes}")
-            # Survives every death of a process. A power cut may take the last second of the history, which is not the
-            # lake's: a run whose end is missing is closed like that of a dead process.
-            connection.execute("PRAGMA synchronous = NORMAL")
-
-        return engine
+_USED_OF_EVENT_LOG = (
+    *("_connect", "_initdb", "path_for_shard", "dispose", "watch", "run_connection", "index_connection"),
+    *("store_event", "store_event_batch", "store_asset_check_event", "get_all_run_ids", "get_event_records"),
+    "has_dynamic_partition",
+    *("_event_to_row", "_store_asset_event", "_store_asset_event_tags", "_has_asset_key_col_on_connection"),
+)
+_FIND_PARTITION = "SELECT 1 FROM dynamic_partitions WHERE partitions_def_name = ? AND partition = ?"
+_INSERT_EVENT = SqlEventLogStorageTable.insert()
 
 
 class KeptEventLog(SqliteEventLogStorage):
@@ -163,6 +85,17 @@ class KeptEventLog(SqliteEventLogStorage):
             self._tables.add(table_name)
         return True
 
+    def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:  # noqa: ANN401  -- Dagster's own type
+        """Call back for the events of a run from now on, whichever process writes them.
+
+        Dagster watches the database, which nothing changes while it stays open: events are in the log beside it first.
+        """
+        super().watch(run_id, cursor, callback)
+        observer: Any = self._obs
+        observer.remove_handler_for_watch(*self._watchers[run_id][callback])
+        handler = _Watchdog(self, run_id, callback, cursor)
+        self._watchers[run_id][callback] = (handler, observer.schedule(handler, self._base_dir, recursive=True))
+
     def close_run(self, run_id: str) -> None:
         """Close the database of a run, which is needed to rewrite or remove its file."""
         with self._db_lock:
@@ -181,10 +114,116 @@ class KeptEventLog(SqliteEventLogStorage):
         """
         if shard != INDEX_SHARD_NAME and self._blank is not None and _create_with(path, self._blank):
             return
-        is_first = shard != INDEX_SHARD_NAME and self._blank is None and _file_at(path) is None
+        is_first = shard != INDEX_SHARD_NAME and self._blank is None and file_at(path) is None
         self._initdb(engine)
         if is_first:
             self._blank = _content(path)
+
+
+class OneEventLog(KeptEventLog):
+    """Dagster's event log in one database; runs that have one of their own, from before, keep it."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._writing = threading.local()
+        self._columns: set[str] = set()
+        self._runs_apart: set[str] = set()
+        super().__init__(base_dir, inst_data)
+        self._runs_apart.update({run_id for run_id in self.get_all_run_ids() if run_id})
+
+    @property
+    def is_run_sharded(self) -> bool:
+        """Whether each run has a database, which decides what a place in the log is: here it is one of all runs."""
+        return False
+
+    def path_for_shard(self, run_id: str) -> str:
+        """Return the database that a run is in."""
+        return super().path_for_shard(self._shard_of(run_id))
+
+    def run_connection(self, run_id: str | None = None) -> Any:  # noqa: ANN401  -- a context manager, as Dagster has it
+        """Return a connection to the database that a run is in."""
+        return self._connect(self._shard_of(run_id))
+
+    def _shard_of(self, run_id: str | None) -> str:
+        if run_id is None or run_id not in self._runs_apart:
+            return INDEX_SHARD_NAME
+        if not Path(super().path_for_shard(run_id)).is_file():  # pruned; Dagster would create an empty one
+            self._runs_apart.discard(run_id)
+            return INDEX_SHARD_NAME
+        return run_id
+
+    def _connect(self, shard: str) -> Any:  # noqa: ANN401  -- a context manager
+        current: Connection | None = getattr(self._writing, "connection", None)
+        if current is not None and shard == INDEX_SHARD_NAME:
+            return nullcontext(current)  # the transaction of the events whose details are being written
+        return super()._connect(shard)
+
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Write an event."""
+        self.store_event_batch([event])
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Write events in one transaction: all of them with what the pages of assets show, or none."""
+        for event in events:
+            if self._shard_of(event.run_id) != INDEX_SHARD_NAME:
+                super().store_event(event)
+        own = [event for event in events if self._shard_of(event.run_id) == INDEX_SHARD_NAME]
+        with self.index_connection() as connection:
+            self._writing.connection = connection
+            try:
+                for event in own:
+                    self._write(connection, event)
+            finally:
+                self._writing.connection = None
+
+    def _write(self, connection: Connection, event: dg.EventLogEntry) -> None:
+        # Values apart from the statement, which SQLAlchemy then need not compare with those it has compiled.
+        made = connection.execute(_INSERT_EVENT, self._event_to_row(event))
+        event_id = made.inserted_primary_key[0]  # pyright: ignore[reportOptionalSubscript]  -- of an INSERT
+        if event.dagster_event is None:
+            return
+        if event.dagster_event_type in ASSET_EVENTS and event.dagster_event.asset_key:
+            self._store_asset_event_tags(connection, [event], [event_id])
+            self._store_asset_event(connection, event, event_id)
+        if event.dagster_event_type in ASSET_CHECK_EVENTS:
+            self.store_asset_check_event(event, event_id)
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        # Asked for every event of an asset; a column that is there stays.
+        if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._columns.add(column_name)
+        return column_name in self._columns
+
+    def has_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> bool:
+        """Return whether there is a partition; asked a hundred times per session, so without building a statement."""
+        with self.index_connection() as connection:
+            found = connection.exec_driver_sql(_FIND_PARTITION, (partitions_def_name, partition_key))
+            return found.first() is not None
+
+    def get_event_records(
+        self,
+        event_records_filter: dg.EventRecordsFilter,
+        limit: int | None = None,
+        ascending: bool = False,  # noqa: FBT001, FBT002  -- Dagster passes it so
+    ) -> Sequence[dg.EventLogRecord]:
+        """Return the events that pass a filter; of runs with a database of their own, those of assets and statuses."""
+        return super(SqliteEventLogStorage, self).get_event_records(event_records_filter, limit, ascending)
+
+    def close_run(self, run_id: str) -> None:
+        """Close the database of a run that has one."""
+        if run_id in self._runs_apart:
+            super().close_run(run_id)
+
+
+class _Watchdog(SqliteEventLogStorageWatchdog):
+    """Notices what is written to the log of changes beside a database, too."""
+
+    def __init__(self, log: KeptEventLog, run_id: str, callback: Any, cursor: str | None) -> None:  # noqa: ANN401  -- as above
+        super().__init__(log, run_id, callback, cursor)
+        self._patterns = [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, event: object) -> None:  # noqa: ARG002  -- of either file
+        """Hand on the events that are new."""
+        self._process_log()
 
 
 class KeptRuns(SqliteRunStorage):
@@ -226,14 +265,18 @@ class KeptSchedules(SqliteScheduleStorage):
 
 
 class KeptStorage(DagsterSqliteStorage):
-    """All that Dagster stores in its home; files and tables are those of its own storage, so one can replace the other.
+    """All that Dagster stores in its home, in the files that its own storage would use.
 
     Args:
         base_dir: The home.
         inst_data: How Dagster names this class to other processes.
+        has_one_event_log: Whether the events of all runs are in one database. Dagster's own storage shows those of
+            assets and checks then, and none on the pages of the runs.
     """
 
-    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(
+        self, base_dir: str, inst_data: ConfigurableClassData | None = None, *, has_one_event_log: bool = False
+    ) -> None:
         if not fits_dagster():
             _LOG.warning("This version of Dagster opens its databases for every statement: syncs take longer.")
             super().__init__(base_dir, inst_data)
@@ -242,13 +285,45 @@ class KeptStorage(DagsterSqliteStorage):
         self.base_dir, self._inst_data = base_dir, inst_data
         history = Path(base_dir, "history")
         self._run_storage = KeptRuns.from_local(str(history))
-        self._event_log_storage = KeptEventLog(str(history / "runs"))
+        self._event_log_storage = (OneEventLog if has_one_event_log else KeptEventLog)(str(history / "runs"))
         self._schedule_storage = KeptSchedules.from_local(str(Path(base_dir, "schedules")))
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: SqliteStorageConfig) -> "KeptStorage":
+    def config_type(cls) -> dict[str, Any]:
+        """Return what an entry of ``dagster.yaml`` has."""
+        return {
+            "base_dir": dg.StringSource,
+            "has_one_event_log": dg.Field(bool, is_required=False, default_value=False),
+        }
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> "KeptStorage":
         """Return the storage that an entry of ``dagster.yaml`` describes."""
-        return cls.from_local(inst_data=inst_data, **config_value)
+        Path(config_value["base_dir"]).mkdir(parents=True, exist_ok=True)
+        return cls(**config_value, inst_data=inst_data)
+
+
+class ComputeLogs(LocalComputeLogManager):
+    """Dagster's files of what runs print, without those of runs whose output is not captured."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "ComputeLogs":
+        """Return what an entry of ``dagster.yaml`` describes."""
+        return cls(inst_data=inst_data, **config_value)
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext]:
+        """Capture what is printed within the block, if it is to be captured."""
+        if is_captured():
+            with super().capture_logs(log_key) as context:
+                yield context
+            return
+        yield CapturedLogContext(log_key)
+        complete = Path(self.complete_artifact_path(log_key))  # tells the page of the run that nothing more will come
+        complete.parent.mkdir(parents=True, exist_ok=True)
+        complete.touch()
 
 
 def fits_dagster() -> bool:
@@ -256,7 +331,8 @@ def fits_dagster() -> bool:
     return all(
         callable(getattr(stock, name, None))
         for stock, names in (
-            (SqliteEventLogStorage, ("_connect", "_initdb", "path_for_shard", "dispose")),
+            (SqliteEventLogStorage, _USED_OF_EVENT_LOG),
+            (SqliteEventLogStorageWatchdog, ("_process_log",)),
             (SqliteRunStorage, ("connect", "from_local", "dispose")),
             (SqliteScheduleStorage, ("connect", "from_local", "dispose")),
         )
@@ -271,14 +347,6 @@ def _transaction(engines: KeptEngines, address: str) -> Generator[Connection]:
         yield connection
 
 
-def _file_at(path: str) -> tuple[int, int] | None:
-    try:
-        found = Path(path).stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def _content(path: str) -> bytes:
     """Return a new database as one file, without the log of changes beside it."""
     with closing(sqlite3.connect(path)) as connection:
@@ -287,7 +355,7 @@ def _content(path: str) -> bytes:
 
 def _create_with(path: str, content: bytes) -> bool:
     """Create a database with this content, whole or not at all; return whether there was none."""
-    if _file_at(path) is not None:
+    if file_at(path) is not None:
         return False
     with NamedTemporaryFile(dir=Path(path).parent, prefix=UNFINISHED, delete=False) as file:
         file.write(content)

@@ -48,6 +48,7 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
     max_nesting: int
 
     _store: ObjectStore | None = PrivateAttr(default=None)
+    _limits: Limits | None = PrivateAttr(default=None)
     _sent_before: RequestStats = PrivateAttr(default=RequestStats())
     _is_elsewhere: bool = PrivateAttr(default=False)
 
@@ -105,8 +106,9 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
     @property
     def workspace(self) -> Workspace:
         """Memory, disk and limits within which a derivation reads the raw files."""
-        limits = Limits.from_settings(load_settings(**self.model_dump()))
-        return Workspace(self.memory_limit, self.temp_dir, limits=limits)
+        if self._limits is None:  # reading the settings for every step takes 3 % of a small sync
+            self._limits = Limits.from_settings(load_settings(**self.model_dump()))
+        return Workspace(self.memory_limit, self.temp_dir, limits=self._limits)
 
     def request_metadata(self) -> dict[str, float | int]:
         """Return this run's request stats so far as metadata; empty for a local lake."""

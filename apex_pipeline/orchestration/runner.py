@@ -17,6 +17,7 @@ import dagster as dg
 from apex_pipeline.orchestration.history import compact_run
 from apex_pipeline.orchestration.instance import COMMAND_TAG, close_run, process_tags, sync_tags
 from apex_pipeline.orchestration.job_names import RACE_JOB
+from apex_pipeline.orchestration.output_capture import uncaptured
 from apex_pipeline.orchestration.partitions import RACES, add_sessions
 from apex_pipeline.process.interrupts import before_abort, interruption, raise_if_interrupted
 from apex_pipeline.tables.model import Table
@@ -101,7 +102,7 @@ class Runner:
     def _execute(
         self, definition: dg.JobDefinition, partition: str | None, run_id: str, chosen: list[dg.AssetKey] | None = None
     ) -> RunFailure | None:
-        with self._closing(run_id), _logging_stderr():
+        with self._closing(run_id), _logging_stderr(), uncaptured():
             result = definition.execute_in_process(
                 instance=self._instance,
                 partition_key=partition,

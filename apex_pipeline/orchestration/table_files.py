@@ -1,7 +1,9 @@
 """Checks a table file against its schema."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apex_pipeline.errors import SchemaViolationError
@@ -18,15 +20,27 @@ def check_file(path: Path, table: Table) -> int:
     Raises:
         SchemaViolationError: The file violates the schema; the message lists up to ten violations.
     """
+    return check_groups(row_groups(path), table)
+
+
+def row_groups(path: Path) -> Iterator[pa.Table]:
+    """Yield the row groups of a Parquet file, one at a time; of a file without any, its columns without rows."""
     with pq.ParquetFile(path) as file:
-        groups = range(file.num_row_groups)
-        problems = [line for group in groups for line in table.violations(file.read_row_group(group))]
-        if not groups:
-            problems = table.violations(file.schema_arrow.empty_table())
-        rows = file.metadata.num_rows
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
+        if not file.num_row_groups:
+            yield file.schema_arrow.empty_table()
+
+
+def check_groups(groups: Iterable[pa.Table], table: Table) -> int:
+    """Check the row groups of a table against its schema, and return its number of rows; see :func:`check_file`."""
+    rows, problems = 0, list[str]()
+    for group in groups:
+        rows += group.num_rows
+        problems += table.violations(group)
     if problems:
         raise SchemaViolationError(
             f"The table {table.name} is not published: {'; '.join(problems[:10])}.",
             "This is a bug in the derivation; the previously published table stays. Please report it with the file.",
         )
-    return int(rows)
+    return rows

@@ -303,7 +303,7 @@ class _RowParser:
         self._file = file
         self._kind = kind
         self._delimiter = dialect.delimiter
-        self._columns = dialect.columns
+        self._use_columns(dialect.columns)
         self._longest_cell = longest_cell
         self._fewest_cells = fewest_cells
 
@@ -337,9 +337,8 @@ class _RowParser:
         columns = self._columns
         reason = self._reason_to_reject(line, cells)
         if reason == "repeated_header":
-            self._columns = canonical_columns(
-                _names_in(cells)
-            )  # an appended file may have its columns in a different order
+            # An appended file may have its columns in a different order.
+            self._use_columns(canonical_columns(_names_in(cells)))
         if reason:
             detail = f"{len(line):,} characters, not shown as the line may name persons"
             return Reject(self._file, number, self._kind, reason, detail)
@@ -349,7 +348,15 @@ class _RowParser:
         values.pop("", None)  # the index
         return CsvRow(number, values)
 
+    def _use_columns(self, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+        self._folded_columns = frozenset(name.casefold() for name in columns)
+
     def _is_header(self, cells: list[str]) -> bool:
+        # The cell of nearly every row is no column's name, whichever its case: the names of a whole row cost as much
+        # as the rest of its parsing.
+        if cells[0].strip("\ufeff \t").casefold() not in self._folded_columns:
+            return False
         names = canonical_columns(_names_in(cells))
         return names[:1] != () and names[0] in self._columns and sorted(names) == sorted(self._columns)
 

@@ -151,6 +151,15 @@ def test_the_dagster_check_reads_the_daemon_heartbeats(
     assert (found["dagster"]["state"], message in found["dagster"]["said"]) == (state, True)
 
 
+def test_a_home_with_a_database_per_run_is_told_of_the_faster_storage(demo_dir: Path, run_doctor: Any) -> None:
+    configuration = next(Path.cwd().rglob("dagster.yaml"))
+    made = configuration.read_text(encoding="utf-8")
+    configuration.write_text(made.replace("      has_one_event_log: true\n", ""), encoding="utf-8")
+    assert "section Storage" in str(run_doctor("demo-weekend")["dagster"])
+    configuration.write_text(made, encoding="utf-8")
+    assert "section Storage" not in str(run_doctor("demo-weekend")["dagster"])
+
+
 def test_a_home_made_before_is_told_of_the_faster_storage(demo_dir: Path, run_doctor: Any) -> None:
     assert "section Storage" not in str(run_doctor("demo-weekend")["dagster"])
     configuration = next(Path.cwd().rglob("dagster.yaml"))

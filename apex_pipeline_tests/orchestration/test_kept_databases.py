@@ -1,24 +1,22 @@
 """The databases of a Dagster home stay open, and answer like Dagster's own, whatever happens to their files."""
 
-import gc
 import logging
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
-from sqlalchemy import text
 
 from apex_pipeline.orchestration import kept_databases
 from apex_pipeline.orchestration.home_configuration import home_configuration, moved_configuration
 from apex_pipeline.orchestration.instance import prepare_dagster_home
-from apex_pipeline.orchestration.kept_databases import KeptEngines, KeptEventLog, KeptRuns, KeptSchedules, fits_dagster
+from apex_pipeline.orchestration.kept_databases import KeptEventLog, KeptRuns, KeptSchedules, fits_dagster
 from apex_pipeline.settings import DEFAULT_MEMORY_LIMIT
 
 _SESSIONS = dg.DynamicPartitionsDefinition(name="sessions")
@@ -26,7 +24,14 @@ _SESSIONS = dg.DynamicPartitionsDefinition(name="sessions")
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    return prepare_dagster_home(tmp_path / "home", DEFAULT_MEMORY_LIMIT)
+    """A home whose runs have a database each, as those made before 2026-11-28 have."""
+    made = prepare_dagster_home(tmp_path / "home", DEFAULT_MEMORY_LIMIT)
+    (made / "dagster.yaml").write_text(_with_a_database_per_run(made))
+    return made
+
+
+def _with_a_database_per_run(home: Path) -> str:
+    return home_configuration(home, DEFAULT_MEMORY_LIMIT).replace("      has_one_event_log: true\n", "")
 
 
 @pytest.fixture
@@ -45,9 +50,9 @@ def _materialize(instance: dg.DagsterInstance, session: str = "barber/R1") -> st
     return dg.materialize([checked], instance=instance, partition_key=session).run_id
 
 
-def test_a_new_home_uses_it(instance: dg.DagsterInstance) -> None:
+def test_a_home_that_names_it_uses_it(instance: dg.DagsterInstance) -> None:
     assert fits_dagster()
-    assert isinstance(instance.event_log_storage, KeptEventLog)
+    assert type(instance.event_log_storage) is KeptEventLog
     assert isinstance(instance.run_storage, KeptRuns)
     assert isinstance(instance.schedule_storage, KeptSchedules)
 
@@ -63,7 +68,7 @@ def test_dagsters_own_storage_reads_what_it_wrote_and_the_other_way_round(home: 
         assert [event.run_id for event in stock.all_logs(first)] == [first] * len(stock.all_logs(first))
         second = _materialize(stock, "vir/R2")
         assert stock.get_materialized_partitions(dg.AssetKey("checked")) == {"barber/R1", "vir/R2"}
-    (home / "dagster.yaml").write_text(home_configuration(home, DEFAULT_MEMORY_LIMIT))
+    (home / "dagster.yaml").write_text(_with_a_database_per_run(home))
     with dg.DagsterInstance.from_config(str(home)) as kept:
         assert {run.run_id for run in kept.get_runs()} == {first, second}
         assert len(kept.all_logs(second)) == len(kept.all_logs(first))
@@ -90,90 +95,11 @@ def test_a_run_takes_small_pages(home: Path, instance: dg.DagsterInstance) -> No
             assert connection.execute("PRAGMA page_size").fetchone() == (512,)
 
 
-def test_what_is_written_after_a_database_was_replaced_is_in_the_new_one(tmp_path: Path) -> None:
-    database = tmp_path / "any.db"
-    engines = KeptEngines()
-
-    def write(value: int) -> None:
-        engine, _ = engines.engine(str(database))
-        with engine.begin() as connection:
-            connection.execute(text("CREATE TABLE IF NOT EXISTS t (x INTEGER)"))
-            connection.execute(text("INSERT INTO t VALUES (:x)"), {"x": value})
-
-    write(1)
-    write(2)
-    database.unlink()
-    write(3)
-    engines.close()
-    with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("SELECT x FROM t").fetchall() == [(3,)]
-
-
 def test_the_event_log_of_a_run_that_was_deleted_is_created_again(home: Path, instance: dg.DagsterInstance) -> None:
     run = _materialize(instance)
     for ending in ("", "-wal", "-shm"):
         (home / "history" / "runs" / f"{run}.db{ending}").unlink(missing_ok=True)
     assert instance.all_logs(run) == []
-
-
-def test_no_more_databases_stay_open_than_allowed(tmp_path: Path) -> None:
-    engines = KeptEngines(2)
-    paths = [str(tmp_path / f"{number}.db") for number in range(5)]
-    for path in paths:
-        engine, is_new = engines.engine(path)
-        assert is_new
-        with engine.connect():
-            pass
-    assert {path for path in paths if Path(path) in _open_files()} == set(paths[-2:])
-    engines.close()
-    assert not {Path(path) for path in paths} & _open_files()
-
-
-def _open_files() -> set[Path]:
-    return set(_descriptors())
-
-
-def _descriptors() -> Iterator[Path]:
-    """Yield the file of each open descriptor."""
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # that of the listing itself
-            yield descriptor.readlink()
-
-
-def test_a_forked_process_opens_its_own_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = KeptEngines()
-    engine, _ = engines.engine(str(tmp_path / "any.db"))
-    with engine.connect():
-        pass
-    monkeypatch.setattr(kept_databases.os, "getpid", lambda: -1)
-    forked, is_new = engines.engine(str(tmp_path / "any.db"))
-    assert is_new
-    assert forked is not engine
-    engines.close()
-
-
-def test_a_forked_process_closes_nothing_that_it_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = KeptEngines(2)
-    inherited = {tmp_path / f"{number}.db" for number in range(2)}
-    for path in inherited:
-        with engines.engine(str(path))[0].connect():
-            pass
-    monkeypatch.setattr(kept_databases.os, "getpid", lambda: -1)
-    for number in range(2, 5):  # more than stay open
-        with engines.engine(str(tmp_path / f"{number}.db"))[0].connect():
-            pass
-    engines.close()
-    gc.collect()
-    assert inherited <= _open_files()
-
-
-def test_connections_are_not_limited_because_dagster_nests_them(tmp_path: Path) -> None:
-    engine, _ = KeptEngines().engine(str(tmp_path / "any.db"))
-    with ExitStack() as open_ones:
-        for _ in range(40):
-            open_ones.enter_context(engine.connect()).execute(text("SELECT 1"))
-    assert sum(path.name == "any.db" for path in _descriptors()) <= 5
-    engine.dispose()
 
 
 def test_two_processes_create_and_fill_one_home_at_once_without_a_locked_database(tmp_path: Path) -> None:
@@ -219,7 +145,7 @@ def test_a_home_that_was_moved_or_copied_keeps_its_history_to_itself(tmp_path: P
         assert instance.get_runs_count() == 1
 
 
-def test_only_its_own_line_of_a_configuration_follows_the_home(tmp_path: Path) -> None:
+def test_only_its_own_lines_of_a_configuration_follow_the_home(tmp_path: Path) -> None:
     users = "storage:\n  sqlite:\n    base_dir: /elsewhere\n"
     assert moved_configuration(users, tmp_path) == users
     made = home_configuration(tmp_path / "before", DEFAULT_MEMORY_LIMIT)

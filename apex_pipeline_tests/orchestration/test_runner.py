@@ -8,7 +8,7 @@ import pytest
 from apex_pipeline import sources
 from apex_pipeline.errors import FileChangedError
 from apex_pipeline.orchestration.command_runner import open_runner
-from apex_pipeline.orchestration.home_databases import run_database
+from apex_pipeline.orchestration.home_databases import history_bytes
 from apex_pipeline.orchestration.job_names import CATALOG_JOB, SESSION_JOB
 from apex_pipeline.orchestration.runner import Runner
 from apex_pipeline.sources import all_sources, session_tables
@@ -38,17 +38,20 @@ def test_the_runs_of_one_sync_share_a_tag_and_take_less_than_500_kib(
     home = tmp_path / "home"
     monkeypatch.setenv("DAGSTER_HOME", str(home))  # set by open_runner, restored after the test
     lake = LakeRuns(tmp_path, dagster_home=home)
-    lake.race(str(_R1))
-    with open_runner(lake.settings) as opened:
-        opened.add_sessions([_R1])
-        assert opened.run(SESSION_JOB, _R1) is None
-        assert opened.run(CATALOG_JOB) is None
+    sizes: list[int] = []
+    for laps in (4, 5):  # the first fills what is empty in every home
+        lake.race(str(_R1), laps)
+        with open_runner(lake.settings) as opened:
+            opened.add_sessions([_R1])
+            assert opened.run(SESSION_JOB, _R1) is None
+            assert opened.run(CATALOG_JOB) is None
+        sizes.append(history_bytes(home) or 0)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         runs = instance.get_runs()
-    assert len(runs) == 2
-    assert len({run.tags["apex/sync"] for run in runs}) == 1
+    assert len(runs) == 4
+    assert len({run.tags["apex/sync"] for run in runs[:2]}) == 1
     assert {run.tags["user"] for run in runs} == {"apex sync"}
-    assert sum(run_database(home, run.run_id).stat().st_size for run in runs) < 500 * 1024
+    assert 0 < sizes[1] - sizes[0] < 500 * 1024
     lake.close()
 
 

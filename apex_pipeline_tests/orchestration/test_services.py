@@ -1,4 +1,4 @@
-"""Dagster as services: the code server is restarted in a backfill, and the state is in a real Postgres.
+"""Dagster as services: the code server is restarted in a backfill, two syncs run beside it, the state is in Postgres.
 
 pytest -m soak apex_pipeline_tests/orchestration/test_services.py -s
 """
@@ -71,6 +71,29 @@ def test_restarting_the_code_server_in_a_backfill_drops_no_queued_run(tmp_path: 
         assert sorted(_published(machine)) == sorted(_SESSIONS)
         runs = instance.get_runs()
         assert {run.status for run in runs if not _was_retried(run, runs)} == {DagsterRunStatus.SUCCESS}
+
+
+def test_two_syncs_at_once_with_the_ui_open_lock_each_other_out_of_nothing(tmp_path: Path) -> None:
+    """All of them, and the daemon, use one database of events."""
+    halves = [_drop(tmp_path / name, *keys) for name, keys in (("a", _SESSIONS[:3]), ("b", _SESSIONS[3:]))]
+    machine = Machine(tmp_path / "machine")
+    home = prepare_dagster_home(Path(machine.environment["DAGSTER_HOME"]), DEFAULT_MEMORY_LIMIT)
+    with Services(machine.folder, {**machine.environment, **DAEMON_ENVIRONMENT}, has_webserver=True) as services:
+        services.start()
+        server = DagsterServer(services.url)
+        server.wait_until_loaded()
+        syncs = [machine.start("sync", half) for half in halves]
+        while any(sync.process.poll() is None for sync in syncs):
+            server.ask("{ runsOrError { ... on Runs { results { runId status eventConnection { cursor } } } } }")
+            server.materialized("lake/published")
+        ended = [sync.wait() for sync in syncs]
+        assert [sync.code for sync in ended] == [0, 0], ended
+        assert sorted(server.materialized("lake/published")) == sorted(_SESSIONS)
+        printed = [sync.out for sync in ended] + [services.log(name) for name in ("code", "daemon", "webserver")]
+    assert not [text for text in printed if "locked" in text]
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert {run.status for run in instance.get_runs()} == {DagsterRunStatus.SUCCESS}
+    assert sorted(path.name for path in (home / "history" / "runs").glob("*.db")) == ["index.db"]
 
 
 def _was_retried(run: dg.DagsterRun, runs: Any) -> bool:

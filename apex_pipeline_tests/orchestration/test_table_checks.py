@@ -1,6 +1,7 @@
 """Checks are part of the step that makes a table: they look at the written file, and none passes on nothing."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,9 @@ from apex_pipeline.orchestration.assets.gr_cup_checks import GR_CUP_CHECKS
 from apex_pipeline.orchestration.checks import nothing_to_check
 from apex_pipeline.orchestration.resources import LakeResource
 from apex_pipeline.sources.gr_cup.derive import LapTables
+from apex_pipeline.storage.layout import object_key
 from apex_pipeline.storage.leases import held
+from apex_pipeline.storage.local import LocalStore
 from apex_pipeline_tests.orchestration.lake_copies import copied, made_once
 from apex_pipeline_tests.orchestration.lake_runs import STEPS, Attempt, LakeRuns
 from apex_pipeline_tests.sources.toy import PIT_STOPS, PitStops
@@ -324,3 +327,26 @@ def test_an_optional_table_may_be_missing(lake: LakeRuns, monkeypatch: pytest.Mo
     assert attempt, attempt.failures
     assert attempt.made["tables/pit_penalties"] == {"note": "The source pit_stops derived no such table."}
     assert lake.rows(R1) == {PIT_STOPS.name: 1}
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step[0])
+def test_a_step_and_its_checks_read_no_object_twice(
+    published: LakeRuns, monkeypatch: pytest.MonkeyPatch, step: tuple[str, ...]
+) -> None:
+    read: Counter[str] = Counter()
+    for name in ("read_bytes", "read_with_tag", "open_stream", "open_as_file"):
+        monkeypatch.setattr(LocalStore, name, _counting(getattr(LocalStore, name), read))
+    assert published.materialize(R1, *step)
+    objects = {key: times for key, times in read.items() if key.startswith("objects/")}
+    # Tables without rows are one object.
+    tables = Counter(object_key(record.sha256) for record in published.session(R1).tables.values())
+    assert all(times <= tables[key] for key, times in objects.items()), objects
+    assert bool(objects) is (step[0] in {"tables/laps", "tables/telemetry", "tables/quality"})
+
+
+def _counting(method: Callable[..., Any], read: Counter[str]) -> Callable[..., Any]:
+    def counted(store: LocalStore, key: str, *more: Any, **named: Any) -> Any:
+        read[key] += 1
+        return method(store, key, *more, **named)
+
+    return counted

@@ -92,7 +92,10 @@ def _official_laps_complete(tables: SessionTables) -> dg.AssetCheckResult:
     official = tables.read(OFFICIAL_LAPS)
     if not official.num_rows:
         return tables.without_rows(OFFICIAL_LAPS)
-    missing = missing_official_laps(tables.read(LAPS).to_pylist(), tables.read(CARS).to_pylist(), official.to_pylist())
+    laps = tables.read(LAPS).select(["vehicle_id", "official_lap_number", "lap_time_s"])
+    cars = tables.read(CARS).select(["vehicle_id", "official_number", "official_entry"])
+    of_cars = official.select(["car_number", "entry", "lap_number", "lap_time_s"])
+    missing = missing_official_laps(laps.to_pylist(), cars.to_pylist(), of_cars.to_pylist())
     return dg.AssetCheckResult(
         passed=not missing,
         metadata={
@@ -124,7 +127,8 @@ def _quality_check(measure: str) -> TableCheck:
 
 def count_overlaps(laps: pa.Table) -> int:
     """Return the number of laps that start before the car's previous lap ends, or end before they start."""
-    rows = sorted(laps.to_pylist(), key=lambda row: (row["vehicle_id"], row["lap_number"]))
+    compared = laps.select(["vehicle_id", "lap_number", "lap_start_utc", "lap_end_utc"])
+    rows = sorted(compared.to_pylist(), key=lambda row: (row["vehicle_id"], row["lap_number"]))
     wrong = sum(
         row["lap_end_utc"] < row["lap_start_utc"] for row in rows if row["lap_start_utc"] and row["lap_end_utc"]
     )
