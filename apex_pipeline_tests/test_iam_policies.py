@@ -128,10 +128,10 @@ def operations(s3_bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> tuple[Ob
     store = open_store(load_settings(), for_writing=True)
     names: set[str] = set()
 
-    def record(model: Any, **_: object) -> None:
-        names.add(model.name)
+    def record(event_name: str, **_: object) -> None:
+        names.add(event_name.rpartition(".")[2])
 
-    vars(store)["_connection"].client.meta.events.register("before-call.s3", record)
+    vars(store)["_connection"].client.meta.events.register("before-send.s3", record)
     return store, names
 
 

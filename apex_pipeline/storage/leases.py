@@ -13,8 +13,8 @@ time since its last renewal with clocks that go on while the machine sleeps.
 process can be stopped again: what must never be overwritten is therefore replaced with ``ObjectStore.write_if``.
 
 A store without conditional writes cannot decide between two processes that write at the same moment. There, a new
-holder waits and reads the lease again before it believes that it has it. A renewal that is written after the lease may
-have expired, and later than such a new holder waits, may have overwritten its lease: both then lose it.
+holder waits and reads the lease again before it believes that it has it. A renewal that was stopped until the
+lease may have expired may have overwritten that of a new holder: both then lose it.
 """
 
 import logging
@@ -46,6 +46,9 @@ _TIME_STEP_S = 2.0
 _ATTEMPTS = 5
 # On a store without conditional writes: longer than the time between another process's lookup and its write.
 _SETTLE_S = 1.0
+# On such a store: longer than a write takes that has not been stopped, and shorter than the 12 s for which a lease that
+# is no longer certain is still nobody else's.
+_LONG_WRITE_S = 10.0
 _SHORTEST_POLL_S = 0.1
 _LONGEST_POLL_S = 3.0
 # On such a store: the longest wait for the turn to replace one object; a writer has it for a few seconds.
@@ -190,7 +193,7 @@ class Lease:
 
     def _may_have_overwritten(self, write_s: float) -> bool:
         """Return whether another process may have taken the lease during this write and believes that it has it."""
-        return not self._store.has_conditional_writes and write_s > _SETTLE_S and not self._is_certain()
+        return not self._store.has_conditional_writes and write_s > _LONG_WRITE_S and not self._is_certain()
 
     def _is_certain(self) -> bool:
         return self._renewed.elapsed_s() < _CERTAIN_SHARE * self.lifetime_s

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from botocore.endpoint import Endpoint
+from botocore.hooks import HierarchicalEmitter
 
 from apex_pipeline.cli import main
 from apex_pipeline.orchestration.sync import SyncOutcome
@@ -90,15 +90,26 @@ def use_bucket(bucket: S3Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of all operations sent to any bucket during the test."""
+    """Names of the operations of all requests sent to any bucket during the test, by botocore or without it."""
     names: list[str] = []
-    send = Endpoint.make_request
+    emit = HierarchicalEmitter.emit
+    emit_until_response = HierarchicalEmitter.emit_until_response
 
-    def record(self: Endpoint, model: Any, request: Any) -> Any:
-        names.append(model.name)
-        return send(self, model, request)
+    def record(name: str) -> None:
+        event, _, operation = name.rpartition(".")
+        if event == "before-send.s3":
+            names.append(operation)
 
-    monkeypatch.setattr(Endpoint, "make_request", record)
+    def note(self: HierarchicalEmitter, event_name: str, **facts: Any) -> Any:
+        record(event_name)
+        return emit(self, event_name, **facts)
+
+    def note_until_response(self: HierarchicalEmitter, event_name: str, **facts: Any) -> Any:
+        record(event_name)
+        return emit_until_response(self, event_name, **facts)
+
+    monkeypatch.setattr(HierarchicalEmitter, "emit", note)
+    monkeypatch.setattr(HierarchicalEmitter, "emit_until_response", note_until_response)
     return names
 
 

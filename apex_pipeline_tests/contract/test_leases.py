@@ -220,6 +220,7 @@ def test_a_renewal_that_may_have_overwritten_a_new_holder_ends_the_lease(
         return write_if(*arguments)
 
     monkeypatch.setattr(type(harness.store), "write_if", write_late)
+    monkeypatch.setattr(leases, "_LONG_WRITE_S", _SHORT_S / 2)
     if harness.store.has_conditional_writes:
         lease.renew()
     else:

@@ -12,11 +12,25 @@ from apex_pipeline.lake.records import SessionRecord
 from apex_pipeline.storage.base import ObjectStore
 from apex_pipeline.storage.layout import raw_key
 from apex_pipeline.tables.session_key import SessionKey
-from apex_pipeline_tests.contract.conftest import harness, new_s3_harness, old_s3_harness, store
+from apex_pipeline_tests.contract.conftest import (
+    harness,
+    new_s3_botocore_harness,
+    new_s3_harness,
+    old_s3_botocore_harness,
+    old_s3_harness,
+    store,
+)
 from apex_pipeline_tests.lake.conftest import open_lake
 from apex_pipeline_tests.lake.tables import put_raw_file, put_record
 
-__all__ = ["harness", "new_s3_harness", "old_s3_harness", "store"]
+__all__ = [
+    "harness",
+    "new_s3_botocore_harness",
+    "new_s3_harness",
+    "old_s3_botocore_harness",
+    "old_s3_harness",
+    "store",
+]
 
 _R1 = SessionKey("spa", "R1")
 _PATH = "spa/R1_lap_start.csv"

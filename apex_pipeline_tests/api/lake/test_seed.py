@@ -77,7 +77,7 @@ def test_the_detailed_panel_reads_numbers_wherever_it_formats_them(weekend: http
     for stint in ("early_stint", "mid_stint", "late_stint"):
         assert pace[stint]["best_lap"] <= pace[stint]["avg_lap_time"]
     assert isinstance(pace["degradation"]["early_to_late_delta"], float)
-    length_m = weekend.get("/api/v1/sessions/harbor/R1/map").json()["properties"]["length_m"]
+    length_m = weekend.get("/api/v1/sessions/harbor/R1/map").json()["features"][0]["properties"]["length_m"]
     # Turns and elevation stand in no file, nor do power and weight.
     assert found["track_info"] == {"length_km": pytest.approx(length_m / 1000, abs=5e-4)}
     assert "vehicle_specs" not in found
